@@ -1,0 +1,1 @@
+"""Detection as a library: imagery and anomalies; knows nothing of the service."""

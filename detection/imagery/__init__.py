@@ -1,0 +1,1 @@
+"""From a scene on disk to polygons with true areas."""

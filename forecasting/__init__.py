@@ -1,0 +1,1 @@
+"""Displacement forecasting as a library: knows nothing of the service."""

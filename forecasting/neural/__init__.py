@@ -1,0 +1,1 @@
+"""Networks in plain torch; the only room of the library that imports torch."""

@@ -1,0 +1,1 @@
+"""The service: ingest, decide, notify, store, show."""

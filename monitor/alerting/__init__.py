@@ -1,0 +1,1 @@
+"""From observations to a level: criteria, witnesses, ladder, evidence. Pure but for evaluate."""

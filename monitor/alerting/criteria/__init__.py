@@ -1,0 +1,1 @@
+"""One file per criterion: assess(windows, now) -> Assessment."""

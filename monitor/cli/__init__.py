@@ -1,0 +1,1 @@
+"""One file per verb; modules are imported when their verb is called."""

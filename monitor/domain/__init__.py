@@ -1,0 +1,1 @@
+"""Frozen records of the field: sites, observations, alerts. Standard library only."""

@@ -1,0 +1,1 @@
+"""From a message or file to observations, nothing lost and nothing altered."""

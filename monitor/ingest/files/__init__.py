@@ -1,0 +1,1 @@
+"""Readers of files that arrive: neutral CSV and Parquet, scenes."""

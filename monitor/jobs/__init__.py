@@ -1,0 +1,1 @@
+"""Heavy work of the service: forecasts, scores, training, anomalies, scenes, housekeeping."""

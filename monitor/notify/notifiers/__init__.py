@@ -1,0 +1,1 @@
+"""One file per channel: deliver(notification) or raise DeliveryError."""

@@ -1,0 +1,1 @@
+"""Simulated clock through the same decision code."""
