@@ -1,0 +1,81 @@
+"""Alerts, their ledgers and states (ISA-18.2), and the notifications that carry them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Ledger(StrEnum):
+    """Three ledgers that never mix: what the slope does, what the instruments do, what models suggest."""
+
+    HAZARD = "hazard"
+    HEALTH = "health"
+    ADVICE = "advice"
+
+
+class AlertState(StrEnum):
+    """States of ISA-18.2, plus `closed` for history."""
+
+    UNACKNOWLEDGED = "unacknowledged"
+    ACKNOWLEDGED = "acknowledged"
+    RETURNED_UNACKNOWLEDGED = "returned_unacknowledged"
+    SHELVED = "shelved"
+    CLOSED = "closed"
+
+
+class DeliveryState(StrEnum):
+    """Where a notification stands in the outbox."""
+
+    QUEUED = "queued"
+    CLAIMED = "claimed"
+    DELIVERED = "delivered"
+    CONFIRMED = "confirmed"
+    FAILED_RETRY = "failed_retry"
+    FAILED_FINAL = "failed_final"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did it: `kind` is person, service, or program."""
+
+    name: str
+    kind: str = "person"
+
+
+SERVICE = Actor("slopeward", "service")
+
+
+@dataclass(frozen=True, slots=True)
+class AlertChange:
+    """One change of one alert as the decision orders it; the store turns it into rows."""
+
+    ledger: Ledger
+    key: str  # one open alert per (site, ledger, key): hazard; health:G1.displacement:stale; advice:anomaly:G1
+    level: int  # hazard: ladder level; health and advice: 1 notice, 2 top route
+    open: bool  # False = the condition is gone
+    reason: str  # one sentence
+    data_time: datetime | None
+    evidence: str  # canonical JSON, frozen
+    notify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One message to one recipient by one channel, leased from the outbox."""
+
+    id: int
+    alert_id: int
+    event_id: int
+    site: str
+    ledger: str
+    level: int
+    level_name: str
+    recipient: str
+    channel: str  # kind:address
+    exercise: bool
+    subject: str
+    body: str
+    idempotency_key: str
+    attempts: int
+    queued_at: datetime

@@ -1,0 +1,68 @@
+"""Instants and durations: one spelling of time, everywhere."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|h|d|w)\s*$")
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def spell(at: datetime) -> str:
+    """Spell an aware instant in the one fixed-width form that sorts as text.
+
+    >>> spell(datetime(2026, 3, 1, 6, tzinfo=UTC))
+    '2026-03-01T06:00:00.000000Z'
+    """
+    if at.tzinfo is None:
+        raise ValueError("a time without zone is refused")
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rjust(26, "0") + "Z"
+
+
+def parse(text: str) -> datetime:
+    """Read an RFC 3339 instant with offset; a time without zone is refused, never guessed.
+
+    >>> parse("2026-03-01T07:00:00+01:00") == datetime(2026, 3, 1, 6, tzinfo=UTC)
+    True
+    """
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"time {text!r} has no zone; write an offset or Z")
+    return at.astimezone(UTC)
+
+
+def from_epoch_s(seconds: float) -> datetime:
+    """Turn seconds since 1970 into an aware instant."""
+    return EPOCH + timedelta(seconds=seconds)
+
+
+def epoch_s(at: datetime) -> float:
+    """Seconds since 1970 of an aware instant, exact to the microsecond."""
+    return (at - EPOCH) / timedelta(seconds=1)
+
+
+def parse_duration_s(text: str | float) -> float:
+    """Read `15m`, `6h`, `7d`; a bare number means days.
+
+    >>> parse_duration_s("15m"), parse_duration_s("7d"), parse_duration_s(2)
+    (900.0, 604800.0, 172800.0)
+    """
+    if isinstance(text, int | float):
+        return float(text) * 86400.0
+    match = _DURATION.match(text)
+    if match is None:
+        raise ValueError(f"duration {text!r} is not of the form 15m, 6h, 7d")
+    return float(match[1]) * _UNITS_S[match[2]]
+
+
+def spell_duration(seconds: float) -> str:
+    """Spell a duration in its largest whole unit.
+
+    >>> spell_duration(900), spell_duration(604800), spell_duration(90)
+    ('15m', '7d', '90s')
+    """
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"

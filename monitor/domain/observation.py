@@ -1,0 +1,64 @@
+"""What an instrument said: the record that travels from decoder to store to decision."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One value of one series at one instant, in the canonical unit of its quantity."""
+
+    site: str
+    station: str
+    quantity: str
+    unit: str
+    observed_at: datetime
+    received_at: datetime
+    value: float  # raw: offsets are never applied here
+    sigma: float | None = None  # one standard deviation, same unit
+    solution: str | None = None  # rapid, final, corrected
+    flags: tuple[str, ...] = ()  # set at arrival: out_of_range, future, late, ...; never blocks storing
+    source: str | None = None  # who counted: with boot_id and seq gaps can be named
+    boot_id: int | None = None
+    seq: int | None = None
+    extra: str | None = None  # canonical JSON of what belongs to the epoch (covariance, fix, satellites)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One stored revision as a decision sees it: known at `received_at`, offsets already subtracted."""
+
+    observed_at: datetime
+    received_at: datetime
+    revision: int
+    value_raw: float
+    offset_applied: float
+    value: float  # value_raw - offset_applied
+    sigma: float | None
+    flags: tuple[str, ...]
+    extra: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An observer's report of what was seen on the slope."""
+
+    site: str
+    at: datetime
+    kind: str
+    text: str
+    by: str
+    station: str | None = None
+    photo_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteEvent:
+    """Work, blasting, reservoir operation or an earthquake that explains or annotates."""
+
+    site: str
+    from_at: datetime
+    to_at: datetime
+    kind: str
+    text: str
+    value: float | None = None

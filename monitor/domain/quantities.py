@@ -1,0 +1,103 @@
+"""The quantities of the field with their one canonical unit and the range outside which a value is flagged."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A measured quantity; values are stored in `unit`, outside [low, high] they are flagged, never refused."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+
+
+QUANTITIES: Final[dict[str, Quantity]] = {
+    q.name: q
+    for q in (
+        *(Quantity(f"displacement{c}", "mm", -1e6, 1e6) for c in ("", "_east", "_north", "_up", "_downslope", "_los", "_distance")),
+        Quantity("velocity", "mm/day", -1e6, 1e6),
+        Quantity("tilt", "mrad", -1600.0, 1600.0),
+        Quantity("tilt_x", "mrad", -1600.0, 1600.0),
+        Quantity("tilt_y", "mrad", -1600.0, 1600.0),
+        Quantity("strain", "microstrain", -1e6, 1e6),
+        Quantity("crack_opening", "mm", -1e5, 1e5),
+        Quantity("pore_pressure", "kPa", -110.0, 20000.0),
+        Quantity("earth_pressure", "kPa", -110.0, 50000.0),
+        Quantity("water_level", "m", -11000.0, 9000.0),
+        Quantity("groundwater_level", "m", -11000.0, 9000.0),
+        Quantity("reservoir_level", "m", -500.0, 9000.0),
+        Quantity("soil_moisture", "%", 0.0, 100.0),
+        Quantity("rain", "mm", 0.0, 500.0),
+        Quantity("snow_depth", "m", 0.0, 30.0),
+        Quantity("temperature", "degC", -90.0, 80.0),
+        Quantity("air_pressure", "hPa", 300.0, 1100.0),
+        Quantity("acceleration", "mm/s2", -1e6, 1e6),
+        Quantity("coherence", "1", 0.0, 1.0),
+        Quantity("battery_voltage", "V", 0.0, 1000.0),
+    )
+}
+
+# unit -> (canonical unit, factor, offset): canonical = value * factor + offset
+UNITS: Final[dict[str, tuple[str, float, float]]] = {
+    "mm": ("mm", 1.0, 0.0), "cm": ("mm", 10.0, 0.0), "m": ("m", 1.0, 0.0), "um": ("mm", 1e-3, 0.0), "in": ("mm", 25.4, 0.0), "ft": ("m", 0.3048, 0.0),
+    "mm/day": ("mm/day", 1.0, 0.0), "mm/h": ("mm/day", 24.0, 0.0), "cm/day": ("mm/day", 10.0, 0.0), "m/day": ("mm/day", 1000.0, 0.0),
+    "mm/yr": ("mm/day", 1.0 / 365.25, 0.0),
+    "mrad": ("mrad", 1.0, 0.0), "rad": ("mrad", 1000.0, 0.0), "urad": ("mrad", 1e-3, 0.0), "deg": ("mrad", 17.453292519943295, 0.0),
+    "microstrain": ("microstrain", 1.0, 0.0),
+    "kPa": ("kPa", 1.0, 0.0), "Pa": ("kPa", 1e-3, 0.0), "MPa": ("kPa", 1000.0, 0.0), "bar": ("kPa", 100.0, 0.0), "psi": ("kPa", 6.894757293168361, 0.0),
+    "hPa": ("hPa", 1.0, 0.0), "mbar": ("hPa", 1.0, 0.0),
+    "%": ("%", 1.0, 0.0), "percent": ("%", 1.0, 0.0),
+    "degC": ("degC", 1.0, 0.0), "K": ("degC", 1.0, -273.15), "degF": ("degC", 5.0 / 9.0, -160.0 / 9.0),
+    "mm/s2": ("mm/s2", 1.0, 0.0), "m/s2": ("mm/s2", 1000.0, 0.0), "g": ("mm/s2", 9806.65, 0.0),
+    "V": ("V", 1.0, 0.0), "mV": ("V", 1e-3, 0.0),
+    "1": ("1", 1.0, 0.0), "index": ("index", 1.0, 0.0),
+}  # fmt: skip
+
+# suffix spelled in names -> unit, longest first, because `_mm_per_day` ends in neither `_mm` nor `_day` alone
+SUFFIXES: Final[tuple[tuple[str, str], ...]] = tuple(
+    sorted(
+        {
+            "mm_per_day": "mm/day", "mm_per_h": "mm/h", "m_per_day": "m/day", "mm_per_yr": "mm/yr", "mm_per_s2": "mm/s2", "m_per_s2": "m/s2",
+            "mm": "mm", "cm": "cm", "m": "m", "mrad": "mrad", "urad": "urad", "rad": "rad", "deg": "deg", "kpa": "kPa", "pa": "Pa", "mpa": "MPa",
+            "bar": "bar", "psi": "psi", "hpa": "hPa", "mbar": "mbar", "pct": "%", "percent": "%", "degc": "degC", "k": "K", "degf": "degF",
+            "microstrain": "microstrain", "v": "V", "mv": "mV", "g": "g", "index": "index", "in": "in", "ft": "ft",
+        }.items(),  # fmt: skip
+        key=lambda item: -len(item[0]),
+    ),
+)
+
+
+def convert(value: float, unit: str, canonical: str) -> float:
+    """Convert a value to the canonical unit of its quantity; raises ValueError when the units do not fit.
+
+    >>> convert(0.0124, "m", "mm"), convert(1.0, "bar", "kPa")
+    (12.4, 100.0)
+    """
+    if unit == canonical:
+        return value
+    if unit not in UNITS:
+        raise ValueError(f"unit {unit!r} is unknown; known: {', '.join(sorted(UNITS))}")
+    base, factor, offset = UNITS[unit]
+    if base == canonical:
+        return value * factor + offset
+    # metres, millimetres and pressures meet across their bases
+    bridge = {("m", "mm"): 1000.0, ("mm", "m"): 1e-3, ("hPa", "kPa"): 0.1, ("kPa", "hPa"): 10.0}.get((base, canonical))
+    if bridge is None:
+        raise ValueError(f"unit {unit!r} cannot be turned into {canonical!r}")
+    return (value * factor + offset) * bridge
+
+
+def split_suffix(name: str) -> tuple[str, str] | None:
+    """Split `rain_mm` into quantity and unit by its suffix; None when no unit suffix is there.
+
+    >>> split_suffix("displacement_east_mm"), split_suffix("pore_pressure_kpa"), split_suffix("rain")
+    (('displacement_east', 'mm'), ('pore_pressure', 'kPa'), None)
+    """
+    lowered = name.lower()
+    for suffix, unit in SUFFIXES:
+        if lowered.endswith("_" + suffix) and len(lowered) > len(suffix) + 1:
+            return name[: -len(suffix) - 1], unit
+    return None

@@ -1,0 +1,176 @@
+"""A slope as its site file declares it: stations, series, criteria, levels, recipients. Frozen, standard library only."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSpec:
+    """A series that a station is expected to deliver."""
+
+    station: str
+    quantity: str  # canonical name; `displacement` with components east, north, up or a scalar
+    unit: str  # canonical unit, or `index` for a covariate that no threshold may use
+    interval_s: float
+    max_silence_s: float
+    noise_floor: float = 0.0  # same unit
+    verify_step: float | None = None  # a jump beyond this is pending_verification
+    stamp: str = "interval_end"  # rain: interval_end, counter or event
+    low: float | None = None  # own range, else that of the quantity
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """An instrument location with what makes it dependent on others."""
+
+    id: str
+    latitude: float | None
+    longitude: float | None
+    height_m: float | None
+    azimuth_deg: float | None  # downslope direction of movement
+    plunge_deg: float | None
+    reference: str | None  # shared reference station: not independent
+    logger: str | None
+    antenna: str | None
+    on_slope: bool  # False = stable control station
+    series: tuple[SeriesSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The bound of one level: `over` or `under` (value, rate or sum), and the window it is computed in."""
+
+    level: int
+    over: float | None = None
+    under: float | None = None
+    window_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dwell:
+    """`hits` of the last `of` distinct data epochs within a time must be over the bound."""
+
+    hits: int = 1
+    of: int = 1
+    within_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One rule that can vote for a level; `params` holds what only its kind knows (rain: a, b, c, duration...)."""
+
+    id: str
+    kind: str  # velocity, level, rate, rain_sum, rain_intensity_duration, forecast, anomaly, scene, report
+    stations: tuple[str, ...]  # resolved ids
+    quantity: str
+    thresholds: tuple[Threshold, ...]  # by rising level
+    direction: str = "downslope"  # downslope or norm
+    min_sigma: float = 3.0
+    dwell: Dwell = Dwell()
+    recover: float = 0.8  # share of the crossed threshold below which it may fall
+    valid_for_s: float = 86400.0
+    role: str = "witness"  # witness or advice
+    author: str = ""
+    reason: str = ""
+    params: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One step of the site's ladder."""
+
+    number: int
+    name: str
+    auto_lower: bool
+    action: str = ""
+    review_every_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """How votes become a level."""
+
+    top_needs: int = 2  # independent witnesses for the top level
+    hold_when_missing_s: float = 259200.0  # then: "cannot see: decide"
+    verify_within_s: float = 3600.0  # clock of pending_verification; on expiry the step counts
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastPlan:
+    """Which models run for the site, how far and how often."""
+
+    models: tuple[str, ...] = ("auto",)
+    horizons_s: tuple[float, ...] = (86400.0, 604800.0, 2592000.0)
+    covariates: tuple[str, ...] = ()
+    every_s: float = 21600.0
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyPlan:
+    """Which detectors run for the site and the false alarms per sensor-month they may raise."""
+
+    detectors: tuple[str, ...] = ("persistence-z",)
+    budget_per_sensor_month: float = 0.1
+    every_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScenePlan:
+    """Which segmentation runs on scenes of the site."""
+
+    weights: str = "generated"
+    minimum_area_m2: float = 900.0
+    near_m: float = 500.0  # a footprint within this distance of a station is named in the advice
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Who is told of which levels by which channels (`kind:address`; secrets by environment name)."""
+
+    name: str
+    channels: tuple[str, ...]
+    levels: tuple[int, ...]  # hazard levels
+    ledgers: tuple[str, ...] = ("hazard", "health")
+    escalate_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One slope; `version` is the SHA-256 of the file it came from."""
+
+    id: str
+    name: str
+    latitude: float
+    longitude: float
+    timezone: str
+    levels: tuple[Level, ...]
+    stations: tuple[Station, ...]
+    criteria: tuple[Criterion, ...]
+    fusion: Fusion = Fusion()
+    forecast: ForecastPlan = ForecastPlan()
+    anomaly: AnomalyPlan = AnomalyPlan()
+    scenes: ScenePlan = ScenePlan()
+    recipients: tuple[Recipient, ...] = ()
+    quantities: tuple[tuple[str, str], ...] = ()  # own quantities: name -> unit
+    decoders: tuple[tuple[str, str], ...] = ()  # topic filter -> decoder name
+    version: str = ""
+    source: str = field(default="", compare=False)  # the text itself
+
+    @property
+    def top_level(self) -> int:
+        """Number of the highest level."""
+        return self.levels[-1].number
+
+    def station(self, station_id: str) -> Station | None:
+        """The declared station, or None."""
+        return next((s for s in self.stations if s.id == station_id), None)
+
+    def series(self, station_id: str, quantity: str) -> SeriesSpec | None:
+        """The declared series; components of displacement answer to `displacement`."""
+        station = self.station(station_id)
+        if station is None:
+            return None
+        for spec in station.series:
+            if spec.quantity == quantity or (spec.quantity == "displacement" and quantity.startswith("displacement_")):
+                return spec
+        return None

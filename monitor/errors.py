@@ -1,0 +1,50 @@
+"""One root for every error that is known, one class per cause: the edges turn them into one clear line."""
+
+
+class SlopewardError(Exception):
+    """Root of all known errors; its text is one line that says what is wrong and what to do."""
+
+
+class ConfigError(SlopewardError):
+    """A configuration file cannot be used; names file, key and what was expected."""
+
+
+class PayloadError(SlopewardError):
+    """A message or file row cannot be read as observations; `code` is stable, the text is for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class StoreError(SlopewardError):
+    """The database cannot be used as it is (schema, locks, permissions)."""
+
+
+class StoreBusyError(StoreError):
+    """The database is locked or unreachable for the moment; trying again is right."""
+
+
+class BrokerError(SlopewardError):
+    """The broker cannot be reached, started or trusted."""
+
+
+class JobError(SlopewardError):
+    """A spawned job failed, was killed at its limit, or answered what cannot be read."""
+
+
+class NotFoundError(SlopewardError):
+    """The thing named does not exist."""
+
+
+class RefusedError(SlopewardError):
+    """The act is not allowed in this state or for this person."""
+
+
+class DeliveryError(SlopewardError):
+    """A channel did not deliver; `permanent` says that trying again is useless."""
+
+    def __init__(self, message: str, *, permanent: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,127 @@
+"""One way into the database for every process: read and write transactions, the same on SQLite and PostgreSQL."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from monitor.errors import StoreBusyError, StoreError
+
+SQLITE_BUSY_S: Final = 5.0
+
+
+class _Turnstile:
+    """One writer at a time inside a process; an urgent one (ingest) goes before those that wait."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._owner: int | None = None
+        self._urgent_waiting = 0
+
+    @contextmanager
+    def turn(self, *, urgent: bool) -> Iterator[None]:
+        me = threading.get_ident()
+        with self._condition:
+            if self._owner == me:
+                raise StoreError("a write transaction was opened inside another one of the same thread")
+            self._urgent_waiting += urgent
+            self._condition.wait_for(lambda: self._owner is None and (urgent or not self._urgent_waiting))
+            self._urgent_waiting -= urgent
+            self._owner = me
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._owner = None
+                self._condition.notify_all()
+
+
+class Database:
+    """A database by URL.
+
+    `read()` and `write()` give a SQLAlchemy Core connection inside a transaction. On SQLite `write()` takes the
+    write lock at once (BEGIN IMMEDIATE), so that a transaction never fails half-way for want of it.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+            raise StoreError(f"database.url: {parsed.get_backend_name()!r} is not supported; use sqlite:/// or postgresql+psycopg://")
+        if parsed.get_backend_name() == "postgresql" and "+" not in parsed.drivername:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.url = parsed
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._turnstile = _Turnstile()
+        self.engine: Engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql()
+
+    def _open_sqlite(self) -> Engine:
+        engine = create_engine(
+            self.url, poolclass=QueuePool, pool_size=8, max_overflow=8,
+            connect_args={"timeout": SQLITE_BUSY_S, "check_same_thread": False, "isolation_level": None},
+        )  # fmt: skip
+
+        @event.listens_for(engine, "connect")
+        def _prepare(connection: Any, _record: Any) -> None:
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+                connection.execute(f"PRAGMA {pragma}")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            writing = connection.get_execution_options().get("slopeward_write")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+        return engine
+
+    def _open_postgresql(self) -> Engine:
+        return create_engine(
+            self.url, pool_size=8, max_overflow=8, pool_pre_ping=True,
+            connect_args={"options": "-c timezone=UTC -c lock_timeout=10000", "connect_timeout": 10, "application_name": "slopeward"},
+        )  # fmt: skip
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads; one consistent snapshot on SQLite and PostgreSQL."""
+        with _translated(), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)  # noqa: PLW2901
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def write(self, *, urgent: bool = False) -> Iterator[Connection]:
+        """A transaction that writes: committed on leaving, rolled back on any error.
+
+        Raises:
+            StoreBusyError: the database is locked or away for the moment; nothing was written, try again.
+        """
+        with self._turnstile.turn(urgent=urgent), _translated(), self.engine.connect() as connection:
+            connection = connection.execution_options(slopeward_write=True)  # noqa: PLW2901
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise StoreBusyError(f"the database does not answer or is locked: {error.orig}") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise StoreBusyError(f"the connection to the database was lost: {error.orig}") from error
+        raise
+
+
+def insert(connection: Connection, table: Table) -> Any:
+    """An INSERT that knows `on_conflict_do_nothing` / `on_conflict_do_update` on both databases."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
