@@ -35,7 +35,9 @@ def configure(process: str, level: str = "INFO") -> None:
     """Send log lines of this process to stderr as `time level process logger: message`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        logging.Formatter(f"%(asctime)s.%(msecs)03dZ %(levelname)s {process} %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"),
+        logging.Formatter(
+            f"%(asctime)s.%(msecs)03dZ %(levelname)s {process} %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
+        ),
     )
     handler.addFilter(_Redact())
     logging.Formatter.converter = __import__("time").gmtime

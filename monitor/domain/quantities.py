@@ -17,7 +17,10 @@ class Quantity:
 QUANTITIES: Final[dict[str, Quantity]] = {
     q.name: q
     for q in (
-        *(Quantity(f"displacement{c}", "mm", -1e6, 1e6) for c in ("", "_east", "_north", "_up", "_downslope", "_los", "_distance")),
+        *(
+            Quantity(f"displacement{c}", "mm", -1e6, 1e6)
+            for c in ("", "_east", "_north", "_up", "_downslope", "_los", "_distance")
+        ),
         Quantity("velocity", "mm/day", -1e6, 1e6),
         Quantity("tilt", "mrad", -1600.0, 1600.0),
         Quantity("tilt_x", "mrad", -1600.0, 1600.0),
@@ -60,11 +63,39 @@ UNITS: Final[dict[str, tuple[str, float, float]]] = {
 SUFFIXES: Final[tuple[tuple[str, str], ...]] = tuple(
     sorted(
         {
-            "mm_per_day": "mm/day", "mm_per_h": "mm/h", "m_per_day": "m/day", "mm_per_yr": "mm/yr", "mm_per_s2": "mm/s2", "m_per_s2": "m/s2",
-            "mm": "mm", "cm": "cm", "m": "m", "mrad": "mrad", "urad": "urad", "rad": "rad", "deg": "deg", "kpa": "kPa", "pa": "Pa", "mpa": "MPa",
-            "bar": "bar", "psi": "psi", "hpa": "hPa", "mbar": "mbar", "pct": "%", "percent": "%", "degc": "degC", "k": "K", "degf": "degF",
-            "microstrain": "microstrain", "v": "V", "mv": "mV", "g": "g", "index": "index", "in": "in", "ft": "ft",
-        }.items(),  # fmt: skip
+            "mm_per_day": "mm/day",
+            "mm_per_h": "mm/h",
+            "m_per_day": "m/day",
+            "mm_per_yr": "mm/yr",
+            "mm_per_s2": "mm/s2",
+            "m_per_s2": "m/s2",
+            "mm": "mm",
+            "cm": "cm",
+            "m": "m",
+            "mrad": "mrad",
+            "urad": "urad",
+            "rad": "rad",
+            "deg": "deg",
+            "kpa": "kPa",
+            "pa": "Pa",
+            "mpa": "MPa",
+            "bar": "bar",
+            "psi": "psi",
+            "hpa": "hPa",
+            "mbar": "mbar",
+            "pct": "%",
+            "percent": "%",
+            "degc": "degC",
+            "k": "K",
+            "degf": "degF",
+            "microstrain": "microstrain",
+            "v": "V",
+            "mv": "mV",
+            "g": "g",
+            "index": "index",
+            "in": "in",
+            "ft": "ft",
+        }.items(),
         key=lambda item: -len(item[0]),
     ),
 )

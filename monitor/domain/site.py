@@ -1,4 +1,4 @@
-"""A slope as its site file declares it: stations, series, criteria, levels, recipients. Frozen, standard library only."""
+"""A slope as its site file declares it: stations, series, criteria, levels, recipients. Frozen records."""
 
 from dataclasses import dataclass, field
 

@@ -52,7 +52,9 @@ class Database:
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
         if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
-            raise StoreError(f"database.url: {parsed.get_backend_name()!r} is not supported; use sqlite:/// or postgresql+psycopg://")
+            raise StoreError(
+                f"database.url: {parsed.get_backend_name()!r} is not supported; use sqlite:/// or postgresql+psycopg://"
+            )
         if parsed.get_backend_name() == "postgresql" and "+" not in parsed.drivername:
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.url = parsed
@@ -81,7 +83,9 @@ class Database:
     def _open_postgresql(self) -> Engine:
         return create_engine(
             self.url, pool_size=8, max_overflow=8, pool_pre_ping=True,
-            connect_args={"options": "-c timezone=UTC -c lock_timeout=10000", "connect_timeout": 10, "application_name": "slopeward"},
+            connect_args={
+                "options": "-c timezone=UTC -c lock_timeout=10000", "connect_timeout": 10, "application_name": "slopeward",
+            },
         )  # fmt: skip
 
     @contextmanager
