@@ -1,0 +1,111 @@
+"""The comparison every detector must stand: equal budget, injected faults, real noise, held-out time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from detection.anomaly.checks import find_replay, find_stuck
+from detection.anomaly.detector import Detector, train_detector
+from detection.anomaly.evaluation import Outcome, judge_alarms
+from detection.anomaly.faults import inject_many
+from detection.anomaly.windows import Array, Series
+
+TEST_FROM = 0.67
+
+
+def run_bench(
+    samples: Mapping[str, Series], detectors: Sequence[str], budget: float, seeds: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Train, set thresholds on validation, inject faults into the last third, and score each detector.
+
+    A name with ``+checks`` at its end adds the stuck and replay checks. Networks are trained once per seed.
+
+    Returns:
+        One row per detector, means over the seeds: precision, recall, f1, false_alarms_per_sensor_month on the faulty
+        record and `false_alarms_clean` on the untouched one, per-kind recall, median delay in days.
+    """
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in detectors}
+    clean: dict[str, list[float]] = {name: [] for name in detectors}
+    thresholds: dict[str, list[float]] = {name: [] for name in detectors}
+    for seed in seeds:
+        faulty, events = inject_many(samples, TEST_FROM, seed)
+        trained: dict[str, Detector] = {}
+        for name in detectors:
+            base = name.removesuffix("+checks")
+            if base not in trained:
+                trained[base] = train_detector(base, samples, budget, seed)
+            detector = trained[base]
+            with_checks = name.endswith("+checks")
+            outcomes[name].append(judge_alarms(faulty, _alarms(detector, faulty, with_checks), events, TEST_FROM))
+            untouched = judge_alarms(samples, _alarms(detector, samples, with_checks), [], TEST_FROM)
+            clean[name].append(untouched.false_alarms_per_sensor_month)
+            thresholds[name].append(max(t.value for t in detector.thresholds.values()))
+    return [_row(name, outcomes[name], clean[name], thresholds[name], budget) for name in detectors]
+
+
+def _alarms(detector: Detector, samples: Mapping[str, Series], with_checks: bool) -> dict[str, Array]:
+    out = {}
+    for name, series in samples.items():
+        raised = np.nan_to_num(detector.score(series), nan=0.0) > detector.limit
+        if with_checks:
+            for finding in (*find_stuck(series), *find_replay(series)):
+                raised[int(np.searchsorted(series.times_s, finding.at_s))] = True
+        out[name] = raised.astype(np.float64)
+    return out
+
+
+def _row(
+    name: str, outcomes: Sequence[Outcome], clean: Sequence[float], thresholds: Sequence[float], budget: float
+) -> dict[str, Any]:
+    kinds = sorted({kind for o in outcomes for kind in o.by_kind})
+    delays = [d for o in outcomes for d in o.delays_days]
+    return {
+        "detector": name,
+        "budget_per_sensor_month": budget,
+        "seeds": len(outcomes),
+        "events": sum(o.events for o in outcomes),
+        "precision": _mean([o.precision for o in outcomes]),
+        "recall": _mean([o.recall for o in outcomes]),
+        "f1": _mean([o.f1 for o in outcomes]),
+        "false_alarms_per_sensor_month": _mean([o.false_alarms_per_sensor_month for o in outcomes]),
+        "false_alarms_clean": _mean(clean),
+        "threshold": _mean(thresholds),
+        "median_delay_days": round(float(np.median(delays)), 2) if delays else None,
+        "recall_by_kind": {
+            kind: round(
+                sum(o.by_kind.get(kind, (0, 0))[0] for o in outcomes)
+                / sum(o.by_kind.get(kind, (0, 0))[1] for o in outcomes),
+                3,
+            )
+            for kind in kinds
+        },
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    finite = [v for v in values if np.isfinite(v)]
+    return round(float(np.mean(finite)), 4) if finite else None
+
+
+def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as plain text, one line per detector."""
+    kinds = sorted({kind for row in rows for kind in row["recall_by_kind"]})
+    head = ["detector", "P", "R", "F1", "FA/month", "FA clean", "delay d", *kinds]
+    body = [
+        [
+            str(row["detector"]),
+            *(_cell(row[key]) for key in ("precision", "recall", "f1")),
+            _cell(row["false_alarms_per_sensor_month"], 3),
+            _cell(row["false_alarms_clean"], 3),
+            _cell(row["median_delay_days"], 1),
+            *(_cell(row["recall_by_kind"].get(kind)) for kind in kinds),
+        ]
+        for row in rows
+    ]
+    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) for line in [head, *body])
+
+
+def _cell(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,98 @@
+"""Faults that need no score because they are certain: stuck, replayed, missing, doubled and backward readings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, log
+
+import numpy as np
+
+from detection.anomaly.windows import Series
+
+# A run of equal readings is stuck when chance would make it less often than once in a million readings.
+CHANCE = 1e-6
+REPLAY_CELLS = 8
+GAP_CELLS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A certain fault: when it could first be known, its kind, and what was seen in words."""
+
+    at_s: float
+    kind: str  # stuck, replay, gap, duplicate, backwards
+    detail: str
+
+
+def find_stuck(series: Series) -> list[Finding]:
+    """Runs of equal readings that are too long for this sensor's own resolution.
+
+    The share of unchanged readings before the run, smoothed, gives the run length that chance cannot explain; a coarse
+    sensor therefore needs a longer run. One finding per run, at the reading that made it certain.
+    """
+    found = []
+    index = np.flatnonzero(series.observed)
+    unchanged, changes, run = 0, 0, 1
+    for before, now in zip(index[:-1], index[1:], strict=True):
+        if series.values[now] != series.values[before]:
+            unchanged += run - 1 if run < 100 else 0
+            changes += 1
+            run = 1
+            continue
+        run += 1
+        share = max((unchanged + 1) / (unchanged + changes + 2), 0.01)
+        if run == 1 + ceil(log(CHANCE) / log(share)):
+            found.append(Finding(float(series.times_s[now]), "stuck", f"{run} equal readings of {series.values[now]:g}"))
+    return found
+
+
+def find_replay(series: Series, cells: int = REPLAY_CELLS) -> list[Finding]:
+    """Blocks of readings that repeat an earlier block digit by digit: a buffer or a file sent again as new.
+
+    A block counts when at least half of its readings differ from each other; flat blocks are `find_stuck`'s. One
+    finding per replayed stretch.
+    """
+    found: list[Finding] = []
+    index = np.flatnonzero(series.observed)
+    seen: dict[tuple[float, ...], int] = {}
+    last = -cells
+    for k in range(cells - 1, len(index)):
+        block = tuple(series.values[index[k - cells + 1 : k + 1]].tolist())
+        if len(set(block)) * 2 < cells:
+            continue
+        earlier = seen.setdefault(block, k)
+        if k - earlier >= cells:
+            if k - last > 1:
+                source = float(series.times_s[index[earlier]])
+                text = f"{cells} readings equal those up to {source:.0f} s"
+                found.append(Finding(float(series.times_s[index[k]]), "replay", text))
+            last = k
+    return found
+
+
+def find_gaps(series: Series, cells: int = GAP_CELLS) -> list[Finding]:
+    """Holes of more than `cells` intervals, known when readings come back."""
+    index = np.flatnonzero(series.observed)
+    holes = np.flatnonzero(np.diff(index) > cells)
+    return [
+        Finding(float(series.times_s[index[k + 1]]), "gap", f"{int(index[k + 1] - index[k] - 1)} intervals without a reading")
+        for k in holes
+    ]
+
+
+def find_order_faults(times_s: Sequence[float]) -> list[Finding]:
+    """Times that repeat or run backwards, in the order the samples came."""
+    found = []
+    newest = -np.inf
+    for at in times_s:
+        if at == newest:
+            found.append(Finding(float(at), "duplicate", "the same instant twice"))
+        elif at < newest:
+            found.append(Finding(float(at), "backwards", f"{newest - at:g} s before its predecessor"))
+        newest = max(newest, at)
+    return found
+
+
+def check_series(series: Series, times_s: Sequence[float]) -> list[Finding]:
+    """All certain faults of one station, in time order."""
+    found = [*find_stuck(series), *find_replay(series), *find_gaps(series), *find_order_faults(times_s)]
+    return sorted(found, key=lambda f: (f.at_s, f.kind))

@@ -1,0 +1,124 @@
+"""A detector with its thresholds: trained on the first half of a record, its alarms counted on what follows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.anomaly.errors import InputError
+from detection.anomaly.registry import load_rule, rules_of
+from detection.anomaly.threshold import Threshold, choose_threshold
+from detection.anomaly.windows import Array, Series, scaled_residuals, stack_windows
+
+TRAIN_UNTIL: Final = 0.50
+VALIDATE_UNTIL: Final = 0.67
+# The last part of the training share watches for over-fitting; it sets no threshold.
+WATCH_FROM: Final = 0.425
+FEWEST_WINDOWS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """What turns a series into scores.
+
+    Attributes:
+        name: id in the registry.
+        thresholds: per rule; one entry under the own name for a network.
+        weights: of a network, else empty.
+        notes: what training tells (epochs, losses).
+    """
+
+    name: str
+    thresholds: Mapping[str, Threshold]
+    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def limit(self) -> float:
+        """Alarm where the score is above this: the threshold itself, or 1 for several rules scored in thresholds."""
+        return next(iter(self.thresholds.values())).value if len(self.thresholds) == 1 else 1.0
+
+    def score(self, series: Series) -> Array:
+        """One causal score per cell, shape (n,), NaN where the past is too short or too full of holes."""
+        rules = rules_of(self.name)
+        if not rules:
+            return score_windows(self.name, self.weights, series)
+        if len(rules) == 1:
+            return load_rule(rules[0])(series)
+        rows = np.stack([load_rule(rule)(series) / self.thresholds[rule].value for rule in rules])
+        known = np.isfinite(rows).any(axis=0)
+        return np.where(known, np.where(np.isfinite(rows), rows, -np.inf).max(axis=0), np.nan)
+
+
+def score_windows(name: str, weights: Mapping[str, NDArray[Any]], series: Series) -> Array:
+    """Scores of a network on one series; imports torch."""
+    from detection.anomaly.neural.training import WIDTH, score_network
+
+    index, values, mask = stack_windows(scaled_residuals(series), WIDTH)
+    out = np.full(len(series.values), np.nan)
+    if len(index):
+        out[index] = score_network(name, dict(weights), (values, mask))
+    return out
+
+
+def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed: int) -> Detector:
+    """Fit what is to be fitted on the first half of the time, set thresholds on the next 17 %.
+
+    Several rules share the budget in equal parts.
+
+    Args:
+        name: id in the registry.
+        samples: series by station, all on one interval.
+        budget: false alarm runs per sensor-month.
+        seed: for networks.
+
+    Raises:
+        InputError: unknown detector, no station, or too few windows to train a network.
+        ThresholdError: no threshold can be stated for this budget on this record.
+    """
+    rules = rules_of(name)
+    if not samples:
+        raise InputError("no station to train on")
+    ordered = [samples[key] for key in sorted(samples)]
+    weights: Mapping[str, NDArray[Any]] = {}
+    notes: Mapping[str, Any] = {}
+    if not rules:
+        weights, notes = _train(name, ordered, seed)
+    thresholds = {}
+    for part in rules or (name,):
+        scored = [load_rule(part)(s) if rules else score_windows(name, weights, s) for s in ordered]
+        thresholds[part] = _set_threshold(scored, ordered, budget / max(len(rules), 1))
+    return Detector(name, thresholds, weights, notes)
+
+
+def _set_threshold(scored: list[Array], ordered: list[Series], budget: float) -> Threshold:
+    parts = [slice(int(len(s.values) * TRAIN_UNTIL), int(len(s.values) * VALIDATE_UNTIL)) for s in ordered]
+    return choose_threshold(
+        [row[part] for row, part in zip(scored, parts, strict=True)],
+        [s.times_s[part] for s, part in zip(ordered, parts, strict=True)],
+        ordered[0].step_s,
+        budget,
+    )
+
+
+def _train(name: str, ordered: list[Series], seed: int) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]:
+    from detection.anomaly.neural.training import WIDTH, train_network
+
+    fit: list[tuple[Array, Array]] = []
+    watch: list[tuple[Array, Array]] = []
+    for series in ordered:
+        index, values, mask = stack_windows(scaled_residuals(series), WIDTH)
+        share = index / max(len(series.values), 1)
+        early, late = share < WATCH_FROM, (share >= WATCH_FROM) & (share < TRAIN_UNTIL)
+        fit.append((values[early], mask[early]))
+        watch.append((values[late], mask[late]))
+    count = sum(len(v) for v, _ in fit)
+    if count < FEWEST_WINDOWS or not any(len(v) for v, _ in watch):
+        raise InputError(f"{count} complete windows of {WIDTH} readings: at least {FEWEST_WINDOWS} are needed to train {name}")
+    return train_network(name, _join(fit), _join(watch), seed)
+
+
+def _join(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    return np.concatenate([v for v, _ in parts]), np.concatenate([m for _, m in parts])

@@ -1,0 +1,63 @@
+"""The table of detectors: what exists, and where; heavy ones are imported when first asked for."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Final
+
+from detection.anomaly.errors import InputError
+from detection.anomaly.windows import Array, Series
+
+RULES: Final[Mapping[str, str]] = {
+    "persistence-z": "detection.anomaly.robust:persistence_z",
+    "robust-z": "detection.anomaly.robust:robust_z",
+    "ewma": "detection.anomaly.robust:ewma",
+    "slope-change": "detection.anomaly.robust:slope_change",
+    "variance": "detection.anomaly.robust:variance",
+}
+NETWORKS: Final[Mapping[str, str]] = {
+    "ae": "detection.anomaly.neural.dense:DenseAutoencoder",
+    "lstm-ae": "detection.anomaly.neural.lstm:LstmAutoencoder",
+}
+CHECKS: Final[Mapping[str, str]] = {
+    "flatline": "detection.anomaly.checks:find_stuck",
+    "replay": "detection.anomaly.checks:find_replay",
+}
+# Several rules that share one budget in equal parts.
+COMPOSITES: Final[Mapping[str, tuple[str, ...]]] = {"rules": ("persistence-z", "ewma", "slope-change", "variance")}
+
+
+def list_detectors() -> list[str]:
+    """Ids of all that give scores."""
+    return [*RULES, *COMPOSITES, *NETWORKS]
+
+
+def rules_of(detector: str) -> tuple[str, ...]:
+    """The rules behind a detector id; empty for a network.
+
+    Raises:
+        InputError: unknown id.
+    """
+    if detector in COMPOSITES:
+        return COMPOSITES[detector]
+    if detector in RULES:
+        return (detector,)
+    if detector in NETWORKS:
+        return ()
+    raise InputError(f"unknown detector {detector!r}; known: {', '.join(list_detectors())}")
+
+
+def load_rule(name: str) -> Callable[[Series], Array]:
+    """The scoring function of a rule."""
+    found: Callable[[Series], Array] = _load(RULES[name])
+    return found
+
+
+def load_network(name: str) -> Callable[..., Any]:
+    """The class of a network (imports torch)."""
+    found: Callable[..., Any] = _load(NETWORKS[name])
+    return found
+
+
+def _load(path: str) -> Any:
+    module, name = path.split(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,138 @@
+"""Thresholds from a budget: how many false alarms per sensor and month somebody is willing to look at."""
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from detection.anomaly.errors import ThresholdError
+from detection.anomaly.windows import DAY_S, Array
+
+MONTH_S = 30.4375 * DAY_S
+RUN_GAP_S = 7.0 * DAY_S
+# Below this many expected alarms there is nothing to count, and a tail must be fitted instead.
+COUNTABLE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A threshold and the ground it stands on.
+
+    Attributes:
+        value: alarm where score > value.
+        false_alarms: alarm runs it gives on the validation record.
+        months: sensor-months counted.
+        method: ``count``, ``pot`` or ``carried over``.
+    """
+
+    value: float
+    false_alarms: int
+    months: float
+    method: str
+
+    @property
+    def per_sensor_month(self) -> float:
+        """False alarm runs per sensor-month on validation; NaN where nothing was counted."""
+        return self.false_alarms / self.months if self.months > 0 else float("nan")
+
+
+def count_runs(times_s: Array, gap_s: float = RUN_GAP_S) -> int:
+    """Alarms closer than the gap are one run; `times_s` ascending.
+
+    >>> count_runs(np.array([0.0, 86400.0, 30 * 86400.0]))
+    2
+    """
+    return 0 if len(times_s) == 0 else 1 + int((np.diff(times_s) > gap_s).sum())
+
+
+def choose_threshold(
+    scores: Sequence[Array], times_s: Sequence[Array], step_s: float, budget: float, gap_s: float = RUN_GAP_S
+) -> Threshold:
+    """The lowest threshold whose alarm runs on validation stay within the budget.
+
+    Descends from the largest score and stops before the first one that would break the budget. (Further down, runs
+    melt into one long alarm and their number falls again: that is no quiet detector.) Where budget x months < 3 a
+    generalised Pareto law is fitted to the tail instead.
+
+    Args:
+        scores: per station, shape (n_i,), NaN where no score.
+        times_s: per station, shape (n_i,), ascending.
+        step_s: interval of the scores.
+        budget: false alarm runs per sensor-month.
+        gap_s: alarms closer than this are one run.
+
+    Raises:
+        ThresholdError: the budget is not positive, nothing was scored, or the tail is too thin to fit.
+    """
+    if not budget > 0:
+        raise ThresholdError(f"the budget must be above 0 false alarms per sensor-month, not {budget!r}")
+    kept = [np.isfinite(s) for s in scores]
+    months = sum(int(k.sum()) for k in kept) * step_s / MONTH_S
+    if months == 0:
+        raise ThresholdError("no validation score at all: the record is too short or too full of holes")
+    value = (
+        _fit_tail([s[k] for s, k in zip(scores, kept, strict=True)], [t[k] for t, k in zip(times_s, kept, strict=True)],
+                  step_s, budget, gap_s)
+        if budget * months < COUNTABLE
+        else _descend(scores, times_s, int(budget * months + 1e-9), gap_s)
+    )  # fmt: skip
+    alarms = sum(count_runs(t[k][s[k] > value], gap_s) for s, t, k in zip(scores, times_s, kept, strict=True))
+    return Threshold(value, alarms, months, "pot" if budget * months < COUNTABLE else "count")
+
+
+def _descend(scores: Sequence[Array], times_s: Sequence[Array], allowed: int, gap_s: float) -> float:
+    every = [
+        (float(score), station, float(at))
+        for station, (row, times) in enumerate(zip(scores, times_s, strict=True))
+        for score, at in zip(row, times, strict=True)
+        if np.isfinite(score)
+    ]
+    every.sort(key=lambda item: -item[0])
+    alarms: list[list[float]] = [[] for _ in scores]
+    runs = 0
+    for score, station, at in every:
+        row = alarms[station]
+        place = bisect_left(row, at)
+        near_before = place > 0 and at - row[place - 1] <= gap_s
+        near_after = place < len(row) and row[place] - at <= gap_s
+        split_before = place > 0 and place < len(row) and row[place] - row[place - 1] <= gap_s
+        runs += 1 - int(near_before) - int(near_after) + int(split_before)
+        if runs > allowed:
+            return score
+        insort(row, at)
+    return every[-1][0]
+
+
+def _fit_tail(
+    scores: Sequence[Array], times_s: Sequence[Array], step_s: float, budget: float, gap_s: float
+) -> float:
+    """Peaks over threshold (Pickands 1975) on the largest score of each run, fitted by probability-weighted moments."""
+    pooled = np.concatenate(list(scores))
+    base = float(np.quantile(pooled, 0.98))
+    peaks: list[float] = []
+    for row, times in zip(scores, times_s, strict=True):
+        over = np.flatnonzero(row > base)
+        if len(over):
+            groups = np.split(over, np.flatnonzero(np.diff(times[over]) > gap_s) + 1)
+            peaks += [float(row[g].max()) for g in groups]
+    if len(peaks) < 10:
+        months = len(pooled) * step_s / MONTH_S
+        raise ThresholdError(
+            f"{months:.1f} sensor-months of validation hold {len(peaks)} peaks: at least 10 are needed to fit a tail "
+            f"for a budget of {budget:g} per sensor-month"
+        )
+    excess = np.sort(np.array(peaks) - base)
+    n = len(excess)
+    b0 = float(excess.mean())
+    b1 = float((excess * (n - 1 - np.arange(n)) / (n - 1)).mean())
+    # Hosking and Wallis (1987): k = b0/(b0 - 2 b1) - 2, sigma = 2 b0 b1/(b0 - 2 b1), shape xi = -k.
+    spread = b0 - 2.0 * b1
+    k = b0 / spread - 2.0 if spread > 0 else -0.5
+    xi = float(np.clip(-k, -0.5, 0.5))
+    sigma = b0 * (1.0 - xi)
+    expected = budget * len(pooled) * step_s / MONTH_S  # peaks that the budget allows in this record
+    ratio = expected / n
+    if ratio >= 1.0:
+        return base
+    return base + (sigma / xi * (ratio**-xi - 1.0) if abs(xi) > 1e-6 else -sigma * float(np.log(ratio)))

@@ -1,0 +1,143 @@
+"""From irregular samples to a regular grid with gaps left open, and to windows that look backwards only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.anomaly.errors import InputError
+
+Array = NDArray[np.float64]
+
+DAY_S = 86400.0
+# 1.4826 makes the median absolute deviation the standard deviation of a normal law.
+MAD_TO_SIGMA = 1.4826
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One station on a regular grid.
+
+    Attributes:
+        times_s: instant of the newest sample of each cell, or the cell's own instant where none came; shape (n,).
+        values: NaN where nothing was observed, never interpolated; shape (n,).
+        step_s: nominal interval, seconds.
+    """
+
+    times_s: Array
+    values: Array
+    step_s: float
+
+    @property
+    def observed(self) -> NDArray[np.bool_]:
+        """Mask of the cells that hold a sample, shape (n,)."""
+        return np.isfinite(self.values)
+
+    def steps(self, days: float, at_least: int = 1) -> int:
+        """How many steps a span of days is, at least the given number."""
+        return max(at_least, round(days * DAY_S / self.step_s))
+
+
+def build_series(times_s: Sequence[float], values: Sequence[float], step_s: float) -> Series:
+    """Put samples into cells of one nominal interval, centred on the first sample's phase.
+
+    A cell takes its newest sample. Non-finite values count as not observed. Order of the input does not matter.
+
+    Raises:
+        InputError: lengths differ, the interval is not positive, a time is not finite, nothing was given, or the
+            record spans more than ten million intervals (a wrong clock or unit).
+
+    >>> build_series([0.0, 61.0, 240.0], [1.0, 2.0, 3.0], 60.0).values.tolist()
+    [1.0, 2.0, nan, nan, 3.0]
+    """
+    times = np.asarray(times_s, dtype=np.float64)
+    numbers = np.asarray([np.nan if v is None else v for v in values], dtype=np.float64)
+    if times.shape != numbers.shape or times.ndim != 1:
+        raise InputError(f"{times.size} times and {numbers.size} values: they must be lists of equal length")
+    if not np.isfinite(step_s) or step_s <= 0:
+        raise InputError(f"step_s must be a positive number of seconds, not {step_s!r}")
+    if times.size == 0:
+        raise InputError("no samples")
+    if not np.isfinite(times).all():
+        raise InputError("a time is not a finite number of seconds")
+    order = np.argsort(times, kind="stable")
+    times, numbers = times[order], numbers[order]
+    cells = np.floor((times - times[0]) / step_s + 0.5).astype(np.int64)
+    if cells[-1] > 10_000_000:
+        raise InputError(f"the record spans {cells[-1]} intervals of {step_s:g} s: is a clock or the interval wrong?")
+    grid_times = times[0] + step_s * np.arange(cells[-1] + 1, dtype=np.float64)
+    grid_values = np.full(cells[-1] + 1, np.nan)
+    good = np.isfinite(numbers)
+    # Ascending times: the last assignment of a cell is its newest sample.
+    grid_values[cells[good]] = numbers[good]
+    grid_times[cells[good]] = times[good]
+    return Series(grid_times, grid_values, float(step_s))
+
+
+def previous_windows(values: Array, width: int, stride: int = 1) -> Array:
+    """The `width` cells before each cell (the cell itself excluded), NaN before the record; shape (n, width/stride)."""
+    padded = np.concatenate([np.full(width, np.nan), values])[:-1] if len(values) else np.full(width, np.nan)
+    view: Array = np.lib.stride_tricks.sliding_window_view(padded, width)[:, ::-1][:, ::stride]
+    return view
+
+
+def row_median(rows: Array, at_least: int) -> Array:
+    """Median of the finite entries of each row, NaN where fewer than `at_least`; shape (n,)."""
+    ordered = np.sort(rows, axis=1)  # NaN sorts last
+    count = np.isfinite(rows).sum(axis=1)
+    index = np.arange(len(rows))
+    last = rows.shape[1] - 1
+    low = np.clip((count - 1) // 2, 0, last)
+    high = np.clip(count // 2, 0, last)
+    middle = 0.5 * (ordered[index, low] + ordered[index, high])
+    return np.where(count >= max(at_least, 1), middle, np.nan)
+
+
+def trailing_scale(values: Array, width: int, at_least: int = 20, points: int = 180) -> Array:
+    """Robust standard deviation about zero of the `width` cells before each cell: 1.4826 x median |value|, shape (n,).
+
+    Windows longer than `points` are thinned evenly: a scale needs no more, and hourly series stay fast.
+    """
+    stride = max(1, width // points)
+    return MAD_TO_SIGMA * row_median(np.abs(previous_windows(values, width, stride)), at_least)
+
+
+def residuals(series: Series, median_days: float = 7.0) -> Array:
+    """Value minus the median of the previous seven days, same unit as the values, shape (n,), NaN where unknown.
+
+    At least five cells and half of them observed; slower series look back five cells.
+    """
+    width = series.steps(median_days, at_least=5)
+    return series.values - row_median(previous_windows(series.values, width), (width + 1) // 2)
+
+
+def scaled_residuals(series: Series, scale_days: float = 90.0) -> Array:
+    """`residuals` divided by their own robust scale over the previous ninety days, shape (n,).
+
+    NaN until twenty residuals are known. The scale is floored at a ten-thousandth of the record's unit step so far as
+    it is positive at all: a series without any noise gives NaN, not infinity.
+    """
+    left = residuals(series)
+    scale = trailing_scale(left, series.steps(scale_days, at_least=30))
+    return np.divide(left, scale, out=np.full(left.shape, np.nan), where=np.isfinite(scale) & (scale > 0))
+
+
+def stack_windows(values: Array, width: int, coverage: float = 0.7) -> tuple[NDArray[np.int64], Array, Array]:
+    """Windows ending at each observed cell that are complete enough for a network.
+
+    Args:
+        values: shape (n,), NaN where unknown.
+        width: cells per window, the ending cell included.
+        coverage: least share of known cells.
+
+    Returns:
+        Index of the ending cell (k,), values with zero where unknown (k, width), mask of the known (k, width).
+    """
+    if len(values) < width:
+        return np.zeros(0, dtype=np.int64), np.zeros((0, width)), np.zeros((0, width))
+    view = np.lib.stride_tricks.sliding_window_view(values, width)
+    known = np.isfinite(view)
+    chosen = np.flatnonzero(known[:, -1] & (known.mean(axis=1) >= coverage))
+    mask = known[chosen].astype(np.float64)
+    return chosen + width - 1, np.where(known[chosen], view[chosen], 0.0), mask
