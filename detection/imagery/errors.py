@@ -1,0 +1,57 @@
+"""The causes for which imagery work stops: one class per cause, one clear line each."""
+
+
+class ImageryError(Exception):
+    """Root of everything this library raises on purpose."""
+
+
+class SceneError(ImageryError):
+    """A scene that cannot be used; the message names the file and the reason."""
+
+
+class ManifestError(SceneError):
+    """`scene.toml` is missing, is not TOML, or lacks a needed key."""
+
+
+class IncompleteSceneError(SceneError):
+    """Files named by the manifest are not there yet, or not in their stated size."""
+
+
+class NotARasterError(SceneError):
+    """The file is empty, is an HTML page, or is no raster that GDAL can read."""
+
+
+class BandMissingError(SceneError):
+    """A band that the model needs is not among the scene's bands."""
+
+
+class NoCrsError(SceneError):
+    """The raster has no coordinate reference system: no area and no place can be given."""
+
+
+class ImpossibleCrsError(SceneError):
+    """The coordinates cannot belong to the stated coordinate reference system."""
+
+
+class TruncatedRasterError(SceneError):
+    """A block of the raster cannot be read although its header could."""
+
+
+class NoValidPixelsError(SceneError):
+    """Every pixel of the scene is nodata."""
+
+
+class MismatchedBandsError(SceneError):
+    """The bands do not cover the same ground."""
+
+
+class RadiometryError(SceneError):
+    """The values are far outside of what the model was trained on (a wrong scale, most often)."""
+
+
+class ModelError(ImageryError):
+    """Weights or their card are missing, damaged, or do not fit together."""
+
+
+class RecipeError(ImageryError):
+    """A training recipe has an unknown key, a missing one, or names data that are absent."""

@@ -1,0 +1,26 @@
+"""Band indices: the simplest maps, against which a network must prove itself."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Best threshold of red minus green, values 0 to 1, on Landslide4Sense training patches (F1 .507 on validation).
+RED_MINUS_GREEN_THRESHOLD = 0.145
+
+
+def red_minus_green(red: NDArray[np.floating], green: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Map bare soil as red - green above a fixed threshold; values 0 to 1 after a stretch by patch.
+
+    >>> bool(red_minus_green(np.array(0.6), np.array(0.3)))
+    True
+    """
+    return np.asarray(red - green > RED_MINUS_GREEN_THRESHOLD)
+
+
+def ndvi(red: NDArray[np.floating], near_infrared: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the normalised difference vegetation index (Rouse et al. 1974), NaN where both bands are 0.
+
+    >>> round(float(ndvi(np.array(0.1), np.array(0.3))), 3)
+    0.5
+    """
+    total = near_infrared + red
+    return np.asarray(np.divide(near_infrared - red, total, out=np.full_like(total, np.nan), where=total != 0))

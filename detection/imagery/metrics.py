@@ -1,0 +1,90 @@
+"""Scores of a landslide map, all from one pooled confusion matrix, undefined ones said to be so."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Pixel counts; class 1 is landslide."""
+
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+    tn: int = 0
+    nodata: int = 0
+
+    def __add__(self, other: "Confusion") -> "Confusion":
+        return Confusion(*(getattr(self, name) + getattr(other, name) for name in ("tp", "fp", "fn", "tn", "nodata")))
+
+
+def count(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], valid: NDArray[np.bool_] | None = None) -> Confusion:
+    """Count a prediction against the truth; pixels that are not valid are counted as nodata only.
+
+    >>> count(np.array([True, True, False]), np.array([True, False, False]))
+    Confusion(tp=1, fp=1, fn=0, tn=1, nodata=0)
+    """
+    valid = np.ones(truth.shape, bool) if valid is None else valid
+    return Confusion(
+        tp=int(np.count_nonzero(predicted & truth & valid)),
+        fp=int(np.count_nonzero(predicted & ~truth & valid)),
+        fn=int(np.count_nonzero(~predicted & truth & valid)),
+        tn=int(np.count_nonzero(~predicted & ~truth & valid)),
+        nodata=int(np.count_nonzero(~valid)),
+    )
+
+
+def _ratio(numerator: float, denominator: float) -> float | None:
+    return numerator / denominator if denominator else None
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def score(confusion: Confusion) -> dict[str, float | int | None]:
+    """Return precision, recall, F1 and their kin; None where a score is 0/0 and so undefined.
+
+    `f1` is the landslide class, `mean_f1` the mean with the background, `miou` and `mpa` leave out a class
+    that is absent from truth and prediction (`classes_used` says how many were averaged), `fwiou` weights IoU
+    by the class's share of the truth. `accuracy` and `fwiou` are high for a map that finds nothing: never
+    gate on them.
+
+    >>> scores = score(Confusion(tp=6, fp=2, fn=2, tn=90))
+    >>> scores["f1"], scores["iou"], scores["accuracy"]
+    (0.75, 0.6, 0.96)
+    """
+    tp, fp, fn, tn = confusion.tp, confusion.fp, confusion.fn, confusion.tn
+    total = tp + fp + fn + tn
+    f1, f1_background = _ratio(2 * tp, 2 * tp + fp + fn), _ratio(2 * tn, 2 * tn + fp + fn)
+    iou, iou_background = _ratio(tp, tp + fp + fn), _ratio(tn, tn + fp + fn)
+    recall, recall_background = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
+    weighted = [(tp + fn, iou), (tn + fp, iou_background)]
+    return {
+        "precision": _ratio(tp, tp + fp),
+        "recall": recall,
+        "f1": f1,
+        "f1_background": f1_background,
+        "mean_f1": _mean([f1, f1_background]),
+        "accuracy": _ratio(tp + tn, total),
+        "mpa": _mean([recall, recall_background]),
+        "iou": iou,
+        "iou_background": iou_background,
+        "miou": _mean([iou, iou_background]),
+        "fwiou": _ratio(sum(share * (value or 0.0) for share, value in weighted), total),
+        "classes_used": sum(value is not None for value in (iou, iou_background)),
+        **asdict(confusion),
+    }
+
+
+def best_threshold(
+    probabilities: NDArray[np.floating], truth: NDArray[np.bool_], thresholds: NDArray[np.floating] | None = None
+) -> tuple[float, float]:
+    """Return the threshold of .10(.05).90 with the best landslide F1, and that F1 (0 where no pixel is positive)."""
+    thresholds = np.arange(2, 19) * 0.05 if thresholds is None else thresholds
+    scored = [(score(count(probabilities >= value, truth))["f1"] or 0.0, -float(value)) for value in thresholds]
+    best, negative = max(scored)
+    return round(-negative, 4), float(best)

@@ -1,0 +1,231 @@
+"""A scene: which bands lie in which files, when they were taken, and whether all of it has arrived."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from detection.imagery.errors import (
+    BandMissingError,
+    IncompleteSceneError,
+    ManifestError,
+    NotARasterError,
+)
+
+MANIFEST = "scene.toml"
+ROLES = ("single", "pre", "post")
+MANIFEST_KEYS = ("acquired_at", "role", "bands", "mask", "dem", "complete", "files")
+RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
+# Names by which files and descriptions call the same band, in lower case.
+BAND_NAMES = {"blue": "B2", "b02": "B2", "green": "B3", "b03": "B3", "red": "B4", "b04": "B4", "nir": "B8", "b08": "B8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One band of a scene: a file and the band's number in it, from 1."""
+
+    path: Path
+    index: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A scene on disk; nothing is read but its manifest.
+
+    Attributes:
+        path: the raster, or the folder with `scene.toml`.
+        bands: band name -> where it lies.
+        acquired_at: when it was taken, aware UTC.
+        role: `single`, `pre` or `post`.
+        mask: raster that is 0 where the scene must not be used (clouds, outside of the area of interest), or None.
+        dem: elevation in metres on any grid, or None.
+    """
+
+    path: Path
+    bands: Mapping[str, Band]
+    acquired_at: datetime
+    role: str = "single"
+    mask: Path | None = None
+    dem: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of the scene, sorted, the manifest among them."""
+        named = {band.path for band in self.bands.values()} | {path for path in (self.mask, self.dem) if path}
+        manifest = self.path / MANIFEST
+        return tuple(sorted(named | ({manifest} if manifest.is_file() else set())))
+
+    def choose(self, names: tuple[str, ...]) -> dict[str, tuple[Path, int]]:
+        """Return the named bands as (path, index).
+
+        Raises:
+            BandMissingError: some are not there; the message names them and those that are.
+        """
+        if missing := [name for name in names if name not in self.bands]:
+            found = ", ".join(self.bands) or "none with a known name"
+            raise BandMissingError(f"{self.path}: band {', '.join(missing)} missing; found: {found}")
+        return {name: (self.bands[name].path, self.bands[name].index) for name in names}
+
+
+def read_scene(path: Path, acquired_at: datetime | None = None) -> Scene:
+    """Read what a scene is from one raster, or from a folder with `scene.toml`.
+
+    A single raster names its bands by band descriptions (B2, blue, ...) or by colour interpretation, and its time
+    by the tag `ACQUIRED_AT`, by `acquired_at`, or by a date YYYYMMDD[THHMMSS] in its name (taken as UTC).
+
+    Args:
+        path: raster or folder.
+        acquired_at: aware instant, for a raster that does not tell.
+
+    Raises:
+        ManifestError: the manifest is missing or wrong, or no acquisition time is known.
+        IncompleteSceneError: not all files of the manifest have arrived.
+        NotARasterError: the single file is no raster.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    return _read_raster(path, acquired_at)
+
+
+def find_missing(path: Path) -> str | None:
+    """Say why a scene is not complete yet, or None when it is.
+
+    A folder is complete when its manifest is there and says `complete = true`, or lists `[files]` that are all there
+    with their stated size (and sha256, where stated). A single file is complete when it is there and not empty; a
+    watcher should also see its size unchanged between two looks.
+    """
+    if not path.is_dir():
+        return None if path.is_file() and path.stat().st_size else f"{path}: absent or empty"
+    if not (path / MANIFEST).is_file():
+        return f"{path}: {MANIFEST} has not arrived"
+    content = _read_manifest(path / MANIFEST)
+    listed: dict[str, Any] = content.get("files", {})
+    if not listed and content.get("complete") is not True:
+        return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
+    named = [str(_entry(path, name, value).path.relative_to(path)) for name, value in content.get("bands", {}).items()]
+    for name in (*named, *(content[key] for key in ("mask", "dem") if key in content)):
+        if not (path / name).is_file():
+            return f"{path / name}: has not arrived"
+    for name, stated in listed.items():
+        facts = stated if isinstance(stated, dict) else {"size": stated}
+        file = path / name
+        if not file.is_file():
+            return f"{file}: has not arrived"
+        if "size" in facts and file.stat().st_size != facts["size"]:
+            return f"{file}: {file.stat().st_size} bytes, the manifest says {facts['size']}"
+        if "sha256" in facts and _hash_file(file) != facts["sha256"]:
+            return f"{file}: sha256 differs from the manifest"
+    return None
+
+
+def scene_hash(scene: Scene) -> str:
+    """Return sha256 over the names and contents of all files of a scene, manifest included.
+
+    The folder's own place does not matter: the same files elsewhere are the same scene.
+    """
+    digest = sha256()
+    root = scene.path if scene.path.is_dir() else scene.path.parent
+    for file in scene.files:
+        if not file.is_file():
+            raise NotARasterError(f"{file}: no such file")
+        name = file.relative_to(root) if file.is_relative_to(root) else Path(file.name)
+        digest.update(f"{name.as_posix()}\0{_hash_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}: not TOML ({error})") from None
+    if unknown := sorted(set(content) - set(MANIFEST_KEYS)):
+        raise ManifestError(f"{path}: unknown key {unknown[0]!r}; expected: {', '.join(MANIFEST_KEYS)}")
+    for key in ("bands", "files"):
+        if not isinstance(content.get(key, {}), dict):
+            raise ManifestError(f"{path}: [{key}] must be a table")
+    return content
+
+
+def _entry(folder: Path, name: str, value: Any) -> Band:
+    file, index = (value.get("file"), value.get("index", 1)) if isinstance(value, dict) else (value, 1)
+    if not isinstance(file, str) or not isinstance(index, int):
+        raise ManifestError(f'{folder / MANIFEST}: band {name} must be "file" or {{ file = "...", index = 1 }}')
+    path = folder / file
+    # A manifest may come from outside: it names files of its own folder only.
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ManifestError(f"{folder / MANIFEST}: {file} lies outside of the scene's folder")
+    return Band(path, index)
+
+
+def _read_folder(folder: Path) -> Scene:
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise ManifestError(f"{folder}: no {MANIFEST} in the folder")
+    content = _read_manifest(manifest)
+    if not content.get("bands"):
+        raise ManifestError(f"{manifest}: [bands] is missing")
+    acquired_at = content.get("acquired_at")
+    if isinstance(acquired_at, str):
+        try:
+            acquired_at = datetime.fromisoformat(acquired_at)
+        except ValueError:
+            acquired_at = None
+    if not isinstance(acquired_at, datetime) or acquired_at.tzinfo is None:
+        raise ManifestError(f"{manifest}: acquired_at must be a time with its zone, such as 2018-09-11T01:20:00Z")
+    role = content.get("role", "single")
+    if role not in ROLES:
+        raise ManifestError(f"{manifest}: role {role!r} is unknown; known: {', '.join(ROLES)}")
+    if reason := find_missing(folder):
+        raise IncompleteSceneError(reason)
+    return Scene(
+        path=folder,
+        bands={_canonical(name): _entry(folder, name, value) for name, value in content["bands"].items()},
+        acquired_at=acquired_at.astimezone(UTC),
+        role=role,
+        mask=_entry(folder, "mask", content["mask"]).path if "mask" in content else None,
+        dem=_entry(folder, "dem", content["dem"]).path if "dem" in content else None,
+    )
+
+
+def _canonical(name: str) -> str:
+    return BAND_NAMES.get(name.lower(), name)
+
+
+def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
+    from detection.imagery.raster import inspect
+
+    facts = inspect(path)
+    bands: dict[str, Band] = {}
+    for index, (description, colour) in enumerate(zip(facts.descriptions, facts.colours, strict=True), start=1):
+        name = _canonical((description or "").strip()) or BAND_NAMES.get(colour, "")
+        if name:
+            bands.setdefault(name, Band(path, index))
+    tag = next((value for key, value in facts.tags.items() if key.upper() == "ACQUIRED_AT"), None)
+    taken_at = (datetime.fromisoformat(tag) if tag else None) or acquired_at or _date_in(path.name)
+    if taken_at is None or taken_at.tzinfo is None:
+        raise ManifestError(
+            f"{path}: acquisition time unknown; write a folder with {MANIFEST}, or set the tag ACQUIRED_AT"
+        )
+    return Scene(path=path, bands=bands, acquired_at=taken_at.astimezone(UTC))
+
+
+def _date_in(name: str) -> datetime | None:
+    match = re.search(r"(?<!\d)(\d{8})(?:T(\d{6}))?(?!\d)", name)
+    if not match:
+        return None
+    try:
+        return datetime.strptime(match[1] + (match[2] or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None

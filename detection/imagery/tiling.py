@@ -1,0 +1,55 @@
+"""Cutting a scene into tiles so that each pixel has one owner and the joins leave no trace."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+STRIDE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One tile: the window that it owns, and the wider window that is read for it.
+
+    All numbers are pixels of the scene; `own_*` lies inside of `read_*`, which lies inside of the scene.
+    """
+
+    own_column: int
+    own_row: int
+    own_width: int
+    own_height: int
+    read_column: int
+    read_row: int
+    read_width: int
+    read_height: int
+
+    @property
+    def crop(self) -> tuple[slice, slice]:
+        """Rows and columns of the owned window inside of the read window."""
+        top, left = self.own_row - self.read_row, self.own_column - self.read_column
+        return slice(top, top + self.own_height), slice(left, left + self.own_width)
+
+
+def cut(width: int, height: int, tile: int = 512, halo: int = 96, stride: int = STRIDE) -> Iterator[Tile]:
+    """Yield the tiles of a scene, row by row.
+
+    All origins, of owned and of read windows, are multiples of `stride`: then the network's poolings fall on the
+    same pixels as in one pass over the whole scene, and with a halo of its receptive field the answer is the same.
+
+    Args:
+        width: columns of the scene.
+        height: rows of the scene.
+        tile: side of the owned window.
+        halo: pixels read around it, where the scene has them.
+        stride: the network's deepest down-sampling.
+
+    >>> [(t.own_column, t.own_width, t.read_column, t.read_width) for t in cut(40, 16, tile=16, halo=16)]
+    [(0, 16, 0, 32), (16, 16, 0, 40), (32, 8, 16, 24)]
+    """
+    if tile < stride or tile % stride or halo < 0 or halo % stride:
+        raise ValueError(f"tile and halo must be multiples of {stride}, not {tile} and {halo}")
+    for row in range(0, height, tile):
+        for column in range(0, width, tile):
+            own_width, own_height = min(tile, width - column), min(tile, height - row)
+            left, top = max(0, column - halo), max(0, row - halo)
+            right, bottom = min(width, column + own_width + halo), min(height, row + own_height + halo)
+            yield Tile(column, row, own_width, own_height, left, top, right - left, bottom - top)
