@@ -1,0 +1,265 @@
+"""Real servers for every test: PostgreSQL, Mosquitto and the measured data, each started or found once per worker."""
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from monitor.store.engine import Database
+from monitor.store.tables import metadata
+
+POSTGRESQL_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name), reverse=True)
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def absent(what: str) -> None:
+    """Skip with a reason on a laptop; fail where CI promises that everything is there."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing, and CI is set")
+    pytest.skip(f"{what} is missing")
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = 20.0, what: str = "condition") -> object:
+    """Poll until the condition is true and return its value; fail the test when it never is."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    return pytest.fail(f"waited {timeout_s:g} s in vain for {what}")
+
+
+# ---- measured data ---------------------------------------------------------------------------------------------
+@pytest.fixture(scope="session")
+def measured() -> Callable[[str], Path]:
+    """`measured("outang/monitoring_data.csv")`: a path of the measured data, or a skip (a failure in CI).
+
+    Paths are looked up below SLOPEWARD_DATA (default ../shared/data), there also below timeseries/ and imagery/.
+    """
+    root = Path(os.environ.get("SLOPEWARD_DATA", REPOSITORY.parent / "shared" / "data"))
+
+    def find(path: str) -> Path:
+        for folder in (root, root / "timeseries", root / "imagery"):
+            if (folder / path).exists():
+                return folder / path
+        absent(f"measured data {path} (SLOPEWARD_DATA={root})")
+        raise AssertionError
+
+    return find
+
+
+# ---- PostgreSQL ------------------------------------------------------------------------------------------------
+class PostgresServer:
+    """A throw-away cluster on a free port of loopback; its clock zone is one that nobody should rely on."""
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        self.port = free_port()
+        self._data = folder / "cluster"
+        self._bin = POSTGRESQL_BIN[0]
+        self._as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        self.user = "postgres" if os.geteuid() == 0 else os.environ.get("USER", "postgres")
+        if self._as_user:
+            shutil.chown(folder, "postgres")
+        self._call(
+            "initdb", "-D", str(self._data), "--locale=C", "--encoding=UTF8", "-A", "trust", "-U", self.user, "-N"
+        )
+        settings = {
+            "timezone": "America/Denver", "log_timezone": "America/Denver", "listen_addresses": "127.0.0.1", "port": str(self.port),
+            "unix_socket_directories": "", "max_connections": "200", "shared_buffers": "64MB",
+            "fsync": "on" if durable else "off", "full_page_writes": "on" if durable else "off",
+        }  # fmt: skip
+        (self._data / "postgresql.auto.conf").write_text("".join(f"{k} = '{v}'\n" for k, v in settings.items()))
+        self.start()
+
+    def _call(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [*self._as_user, str(self._bin / program), *arguments],
+            capture_output=True, text=True, check=False, cwd="/", timeout=120,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr or done.stdout}")
+
+    def start(self) -> None:
+        """Start the cluster and wait until it answers."""
+        self._call("pg_ctl", "-D", str(self._data), "-w", "-l", str(self._data / "log"), "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop the cluster."""
+        self._call("pg_ctl", "-D", str(self._data), "-w", "-m", mode, "stop")
+
+    def url(self, name: str) -> str:
+        """The URL of a database of this cluster."""
+        return f"postgresql+psycopg://{quote(self.user)}@127.0.0.1:{self.port}/{name}"
+
+    def execute(self, *statements: str) -> None:
+        """Run statements outside of any transaction in the maintenance database."""
+        import psycopg
+
+        with psycopg.connect(f"postgresql://{self.user}@127.0.0.1:{self.port}/postgres", autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """One cluster per worker, with a database `template_slopeward` that holds the schema."""
+    if not POSTGRESQL_BIN:
+        absent("PostgreSQL")
+    folder = Path("/tmp") / f"slopeward-pg-{uuid.uuid4().hex[:8]}"  # pytest's own folders are closed to user postgres
+    folder.mkdir(mode=0o755)
+    server = PostgresServer(folder)
+    try:
+        server.execute("CREATE DATABASE template_slopeward")
+        create_schema(server.url("template_slopeward"))
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# ---- databases -------------------------------------------------------------------------------------------------
+def create_schema(url: str) -> None:
+    """Bring an empty database to the present schema, by the migrations where they exist."""
+    database = Database(url)
+    try:
+        try:
+            from monitor.store.migrate import upgrade
+        except ImportError:
+            metadata.create_all(database.engine)
+        else:
+            upgrade(database)
+    finally:
+        database.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the schema, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    create_schema(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A SQLite database with the schema, of this test alone."""
+    path = tmp_path / "slopeward.db"
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgresServer) -> Iterator[str]:
+    """A PostgreSQL database with the schema, of this test alone."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    postgresql.execute(f"CREATE DATABASE {name} TEMPLATE template_slopeward")
+    yield postgresql.url(name)
+    postgresql.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """URL of an own database with the schema; the test runs once on SQLite and once on PostgreSQL."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of an own database without any table, for tests of the migrations."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/empty.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgresql")
+    name = f"e_{uuid.uuid4().hex[:12]}"
+    server.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    yield server.url(name)
+    server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """An open database with the schema, on SQLite and on PostgreSQL."""
+    opened = Database(database_url)
+    yield opened
+    opened.close()
+
+
+# ---- Mosquitto -------------------------------------------------------------------------------------------------
+class MosquittoServer:
+    """A broker that keeps sessions and queues over a restart; `stop` is clean, `kill` is not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        self._config = folder / "mosquitto.conf"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._config.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\n{'user root' if os.geteuid() == 0 else ''}\n"
+            f"persistence true\npersistence_location {folder}/\nautosave_interval 2\n"
+            "max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 0\nset_tcp_nodelay true\nlog_type error\n"
+        )
+
+    def start(self) -> None:
+        """Start and wait until the port answers."""
+        program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+        self._process = subprocess.Popen([program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+        wait_for(self._answers, what="Mosquitto")
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self) -> None:
+        """Stop cleanly: sessions and queues are written."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+            self._process = None
+
+    def kill(self) -> None:
+        """Stop at once: what was not saved yet is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(20)
+            self._process = None
+
+    def restart(self) -> None:
+        """Stop cleanly and start again on the same port."""
+        self.stop()
+        self.start()
+
+
+@pytest.fixture
+def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MosquittoServer]:
+    """A real broker of this test alone, durable and restartable."""
+    if not (shutil.which("mosquitto") or Path("/usr/sbin/mosquitto").exists()):
+        absent("Mosquitto")
+    server = MosquittoServer(tmp_path_factory.mktemp("mosquitto"))
+    server.start()
+    yield server
+    server.stop()
+
+
+# ---- nothing may stay behind -----------------------------------------------------------------------------------
+@pytest.fixture
+def no_thread_left() -> Iterator[None]:
+    """Fail the test when it leaves a thread running."""
+    before = set(threading.enumerate())
+    yield
+    wait_for(lambda: set(threading.enumerate()) <= before, 5.0, "threads to end")
