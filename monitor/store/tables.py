@@ -157,7 +157,7 @@ rejected_message = Table(
 sequence_state = Table(
     "sequence_state", metadata,
     Column("site", String(64), primary_key=True), Column("source", String(128), primary_key=True), Column("boot_id", BigId, primary_key=True, autoincrement=False),
-    Column("last_seq", BigId, nullable=False), Column("last_at", Instant, nullable=False),
+    Column("station", String(64), nullable=False), Column("last_seq", BigId, nullable=False), Column("last_at", Instant, nullable=False),
 )  # fmt: skip
 sequence_gap = Table(
     "sequence_gap", metadata,
