@@ -1,0 +1,82 @@
+"""The audit log: who did what to which thing, each row chained by hash to the one before it."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, text
+
+from monitor.domain.alert import Actor
+from monitor.domain.instants import spell
+from monitor.store.tables import audit_entry
+from monitor.store.types import canonical_json
+
+FIRST: Final = "0" * 64
+_LOCK: Final = 7_226_117_001  # PostgreSQL advisory lock: one appender at a time, or the chain would fork
+
+
+def add_audit(
+    connection: Connection, actor: Actor, action: str, subject: str, detail: Mapping[str, Any], now: datetime
+) -> str:
+    """Append one row and return its hash; call it last in a transaction, for it serialises all appenders.
+
+    Args:
+        connection: a write transaction.
+        actor: who; `kind` is person, service or program.
+        action: verb with its subject's kind, such as `alert.acknowledge`.
+        subject: what it was done to, such as `alert:12`.
+        detail: JSON-ready facts, reason included; never a secret.
+        now: the instant of the act.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    last = connection.execute(select(audit_entry.c.hash).order_by(audit_entry.c.id.desc()).limit(1)).scalar()
+    previous = FIRST if last is None else str(last)
+    spelled = canonical_json(dict(detail))
+    digest = _hash(previous, now, actor.name, actor.kind, action, subject, spelled)
+    connection.execute(
+        insert(audit_entry).values(
+            at=now, actor=actor.name, actor_kind=actor.kind, action=action, subject=subject, detail=spelled,
+            previous_hash=previous, hash=digest,
+        )
+    )  # fmt: skip
+    return digest
+
+
+def latest_hash(connection: Connection) -> str:
+    """The head of the chain; noted outside the database it also proves that no tail was cut off."""
+    last = connection.execute(select(audit_entry.c.hash).order_by(audit_entry.c.id.desc()).limit(1)).scalar()
+    return FIRST if last is None else str(last)
+
+
+def verify_chain(connection: Connection, expected: str | None = None) -> list[str]:
+    """Walk the whole log and name every row that is altered, or whose predecessor is missing.
+
+    Args:
+        connection: a read transaction.
+        expected: a head noted earlier; it must still be in the chain.
+
+    Returns:
+        One line per finding; empty when the log is whole.
+    """
+    findings: list[str] = []
+    previous = FIRST
+    seen = expected is None or expected == FIRST
+    rows = connection.execute(select(audit_entry).order_by(audit_entry.c.id).execution_options(yield_per=2000))
+    for row in rows:
+        if row.previous_hash != previous:
+            findings.append(f"audit entry {row.id}: the entry before it was removed or replaced")
+        at, name, kind = row.at, row.actor, row.actor_kind
+        if _hash(row.previous_hash, at, name, kind, row.action, row.subject, row.detail) != row.hash:
+            findings.append(f"audit entry {row.id}: its content was altered after it was written")
+        previous = row.hash
+        seen = seen or row.hash == expected
+    if not seen:
+        findings.append(f"audit log: the noted head {expected} is no longer in the chain")
+    return findings
+
+
+def _hash(previous: str, at: datetime, actor: str, kind: str, action: str, subject: str, detail: str) -> str:
+    row = canonical_json([spell(at), actor, kind, action, subject, detail])
+    return hashlib.sha256(f"{previous}\n{row}".encode()).hexdigest()
