@@ -1,0 +1,25 @@
+"""The errors of the library: one root, one class per cause."""
+
+
+class ForecastingError(Exception):
+    """Root of every error that this library raises on purpose."""
+
+
+class PanelError(ForecastingError):
+    """A panel or the samples it is built from cannot be used as given."""
+
+
+class HorizonError(ForecastingError):
+    """A horizon does not fit the grid or the model."""
+
+
+class NotEnoughDataError(ForecastingError):
+    """There are too few observations for what was asked."""
+
+
+class CheckpointError(ForecastingError):
+    """A checkpoint is missing, damaged or not of this library."""
+
+
+class UnknownModelError(ForecastingError):
+    """No model of that name exists."""

@@ -1,0 +1,101 @@
+"""Judges a trained network on its calibration block, horizon by horizon: weight, fan, gate."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from forecasting.baselines import Auto, Baseline
+from forecasting.fan import Conformed, blend_fan, bounds, conform, widen
+from forecasting.gate import Gate, blend_weight, decide
+from forecasting.series import DAY_S, Floats, Ints, Panel
+from forecasting.splits import Split
+
+
+class QuantileForecaster(Protocol):
+    """What a trained network looks like from outside; this room imports no torch."""
+
+    def quantiles(self, values: Floats, origins: Ints, noise_mm: Floats | None = None) -> Floats:
+        """Quantiles in mm, shape (N, S, H, 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One network at one horizon over consecutive origins from the early-stop block on.
+
+    Attributes:
+        gate: The verdict, from the calibration block alone.
+        fan: Published quantiles of the blend, shape (N, S, 5).
+        network: The network's own median, shape (N, S).
+        conformed: Margins and final state.
+    """
+
+    gate: Gate
+    fan: Floats
+    network: Floats
+    conformed: Conformed
+
+
+def judge(
+    forecaster: QuantileForecaster,
+    lld: Baseline,
+    auto: Auto,
+    panel: Panel,
+    parts: Split,
+    *,
+    horizons_s: tuple[float, ...],
+    last: int | None = None,
+) -> tuple[Ints, list[Judged]]:
+    """Blend, conform and gate every horizon.
+
+    Args:
+        forecaster: The trained network.
+        lld: The simple forecast it corrects.
+        auto: The best simple forecast per horizon, fitted on the same calibration block.
+        panel: The record.
+        parts: The split it was trained with.
+        horizons_s: Horizons in seconds.
+        last: Row after the last origin; default is the end of calibration.
+
+    Returns:
+        The origins, and one result per horizon.
+    """
+    end = parts.calibration.end if last is None else last
+    origins = np.arange(parts.early_stop.first, end, dtype=np.int64)
+    inside = (origins >= parts.calibration.first) & (origins < parts.calibration.end)
+    made = forecaster.quantiles(panel.values, origins)
+    base, best = lld.predict(panel.values, origins), auto.predict(panel.values, origins)
+    out = []
+    for i, horizon_s in enumerate(horizons_s):
+        steps = panel.steps(horizon_s)
+        observed = parts.calibration.targets(panel.values, origins[inside], steps)
+        network = made[:, :, i, 2]
+        weight = blend_weight(observed, base[inside, :, i], network[inside])
+        fan = blend_fan(base[:, :, i], made[:, :, i], weight)
+        conformed = conform(fan, panel.values, origins, steps, horizon_s)
+        fan = widen(fan, conformed.margins)
+        gate = decide(
+            observed,
+            base[inside, :, i],
+            network[inside],
+            best[inside, :, i],
+            {level: bounds(fan[inside], level) for level in (0.8, 0.95)},
+            baseline=auto.chosen[i],
+            horizon=words(horizon_s),
+            steps=steps,
+            weight=weight,
+        )
+        out.append(Judged(gate, fan, network, conformed))
+    return origins, out
+
+
+def words(horizon_s: float) -> str:
+    """A horizon as people write it.
+
+    >>> words(604800.0), words(10800.0), words(900.0)
+    ('7 d', '3 h', '15 min')
+    """
+    for unit, name in ((DAY_S, "d"), (3600.0, "h"), (60.0, "min")):
+        if horizon_s >= unit:
+            return f"{horizon_s / unit:g} {name}"
+    return f"{horizon_s:g} s"

@@ -1,0 +1,170 @@
+"""A trained network with all it needs to forecast: stations, floors, the fitted simple forecast, its weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from forecasting.baselines import LevelDrift
+from forecasting.errors import HorizonError
+from forecasting.neural.features import FEATURES, scale_lag, windows
+from forecasting.neural.head import QUANTILES
+from forecasting.registry import load
+from forecasting.series import Floats, Ints, Panel
+
+CHUNK = 4096
+"""Windows per pass: bounds the memory of a large set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything besides the weights that decides a forecast; part of the checkpoint and of its hash.
+
+    Attributes:
+        model: Id of the network.
+        stations: Names, sorted.
+        step_s: Interval of the grid.
+        steps: Horizons in rows.
+        horizons_s: Horizons in seconds.
+        window: Rows a network sees.
+        hidden: Width of its state.
+        dropout: Share dropped in training.
+        seed: Seed of weights, order and dropout.
+        noise_mm: Floor of each station's scale.
+        spread: Median |residual of lld| in units of the window's scale, per horizon.
+        lld: The simple forecast the network corrects.
+        supports: Graphs as nested lists (2, S, S), or None.
+    """
+
+    model: str
+    stations: tuple[str, ...]
+    step_s: float
+    steps: tuple[int, ...]
+    horizons_s: tuple[float, ...]
+    window: int
+    hidden: int
+    dropout: float
+    seed: int
+    noise_mm: tuple[float, ...]
+    spread: tuple[float, ...]
+    lld: LevelDrift
+    supports: Any = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "model": self.model,
+            "stations": list(self.stations),
+            "step_s": self.step_s,
+            "steps": list(self.steps),
+            "horizons_s": list(self.horizons_s),
+            "window": self.window,
+            "hidden": self.hidden,
+            "dropout": self.dropout,
+            "seed": self.seed,
+            "noise_mm": list(self.noise_mm),
+            "spread": list(self.spread),
+            "lld": self.lld.to_json(),
+            "supports": self.supports,
+            "features": list(FEATURES),
+            "quantiles": list(QUANTILES),
+            "unit": "mm",
+            "scale_rule": "mean |7-day change| of the window, not below the station's noise",
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        return cls(
+            model=str(data["model"]),
+            stations=tuple(data["stations"]),
+            step_s=float(data["step_s"]),
+            steps=tuple(int(h) for h in data["steps"]),
+            horizons_s=tuple(float(h) for h in data["horizons_s"]),
+            window=int(data["window"]),
+            hidden=int(data["hidden"]),
+            dropout=float(data["dropout"]),
+            seed=int(data["seed"]),
+            noise_mm=tuple(float(v) for v in data["noise_mm"]),
+            spread=tuple(float(v) for v in data["spread"]),
+            lld=LevelDrift.from_json(data["lld"]),
+            supports=data["supports"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NeuralForecaster:
+    """A network ready to forecast."""
+
+    recipe: Recipe
+    network: nn.Module
+
+    def quantiles(self, values: Floats, origins: Ints, noise_mm: Floats | None = None) -> Floats:
+        """Quantiles in mm, shape (N, S, H, 5); NaN where `lld` knows nothing. Reads no row after an origin.
+
+        Args:
+            values: Shape (T, S), columns as in the recipe (any columns for a network without graph).
+            origins: Row numbers, shape (N,).
+            noise_mm: Scale floors, shape (S,); default is the recipe's.
+        """
+        recipe = self.recipe
+        floors = np.asarray(recipe.noise_mm) if noise_mm is None else noise_mm
+        base = recipe.lld.predict(values, origins)
+        out = np.empty((*base.shape, len(QUANTILES)))
+        spread = np.asarray(recipe.spread)[:, None]
+        lag = scale_lag(recipe.step_s, recipe.window)
+        parts = _parts(origins.size, values.shape[1], graph=recipe.supports is not None)
+        self.network.eval()
+        for rows, columns in parts:
+            cut = windows(values[:, columns], origins[rows], floors[columns], window=recipe.window, lag=lag)
+            with torch.inference_mode():
+                scaled = self.network(torch.from_numpy(cut.inputs)).numpy().astype(np.float64)
+            change = scaled * cut.scale_mm[:, :, None, None] * spread
+            out[rows, columns] = base[rows, columns][..., None] + change
+        return out
+
+    def on_panel(self, panel: Panel) -> tuple[Panel, Floats]:
+        """The panel with the columns this network can read, and their scale floors.
+
+        A graph network reads exactly its own stations (absent ones are silent columns); the others read any station,
+        with the typical floor for one that training did not know.
+
+        Raises:
+            HorizonError: The panel's interval is not the one of training.
+        """
+        recipe = self.recipe
+        if abs(panel.step_s - recipe.step_s) > 1e-6 * recipe.step_s:
+            raise HorizonError(f"trained on an interval of {recipe.step_s:g} s, the panel has {panel.step_s:g} s")
+        known = dict(zip(recipe.stations, recipe.noise_mm, strict=True))
+        names = recipe.stations if recipe.supports is not None else panel.stations
+        typical = float(np.median(recipe.noise_mm))
+        floors = np.array([known.get(name, typical) for name in names])
+        if names == panel.stations:
+            return panel, floors
+        column = {name: i for i, name in enumerate(panel.stations)}
+        values = np.full((panel.values.shape[0], len(names)), np.nan)
+        for i, name in enumerate(names):
+            if name in column:
+                values[:, i] = panel.values[:, column[name]]
+        return Panel(panel.start_s, panel.step_s, names, values), floors
+
+
+def build_network(recipe: Recipe) -> nn.Module:
+    """An untrained network for a recipe; draws its first weights from torch's present generator."""
+    graph: Tensor | None = None if recipe.supports is None else torch.tensor(recipe.supports, dtype=torch.float32)
+    network: nn.Module = load(recipe.model)(len(FEATURES), recipe.hidden, len(recipe.steps), recipe.dropout, graph)
+    return network
+
+
+def _parts(origins: int, stations: int, *, graph: bool) -> Sequence[tuple[slice, slice]]:
+    """Pieces of at most about `CHUNK` windows; a graph is never cut across stations."""
+    width = stations if graph else min(stations, CHUNK)
+    height = max(1, CHUNK // max(width, 1))
+    return [
+        (slice(row, min(row + height, origins)), slice(column, min(column + width, stations)))
+        for row in range(0, origins, height)
+        for column in range(0, stations, width)
+    ]

@@ -1,0 +1,61 @@
+"""The two ways stations are tied together: by distance and by having moved alike; numpy only."""
+
+import numpy as np
+
+from forecasting.series import Floats
+
+CORRELATION = 0.3
+_MINIMUM_PAIRS = 30
+_FAINT = 0.1
+
+
+def supports(values: Floats, xy_m: Floats | None, *, lag: int) -> Floats:
+    """Symmetric normalised adjacencies by distance and by correlation, shape (2, S, S), no self loops.
+
+    Distance: `exp(-(d / sigma)^2)`, sigma the standard deviation of all distances, below 0.1 cut off (Li et al. 2018,
+    DCRNN); all zero where coordinates are unknown. Correlation of increments over `lag` rows above 0.3.
+
+    Args:
+        values: Training rows only, shape (T, S).
+        xy_m: Shape (S, 2) or None.
+        lag: Rows of the increments (7 days).
+    """
+    return np.stack([normalise(distance_graph(xy_m, values.shape[1])), normalise(correlation_graph(values, lag))])
+
+
+def distance_graph(xy_m: Floats | None, stations: int) -> Floats:
+    """Gaussian kernel of the distances, shape (S, S)."""
+    if xy_m is None or stations < 2:
+        return np.zeros((stations, stations))
+    apart = np.hypot(*(xy_m[:, None, :] - xy_m[None, :, :]).transpose(2, 0, 1))
+    sigma = float(apart[np.triu_indices(stations, 1)].std())
+    if sigma <= 0:
+        sigma = max(float(apart.max()), 1.0)
+    graph = np.exp(-((apart / sigma) ** 2))
+    graph[graph < _FAINT] = 0.0
+    np.fill_diagonal(graph, 0.0)
+    return np.asarray(graph, dtype=np.float64)
+
+
+def correlation_graph(values: Floats, lag: int) -> Floats:
+    """Correlations of increments above 0.3, else 0, shape (S, S); pairs with under 30 common increments are 0."""
+    moved = values[lag:] - values[:-lag]
+    count = values.shape[1]
+    graph = np.zeros((count, count))
+    for i in range(count):
+        for j in range(i + 1, count):
+            both = np.isfinite(moved[:, i]) & np.isfinite(moved[:, j])
+            left, right = moved[both, i], moved[both, j]
+            if left.size < _MINIMUM_PAIRS or left.std() == 0 or right.std() == 0:
+                continue
+            value = float(np.corrcoef(left, right)[0, 1])
+            if value > CORRELATION:
+                graph[i, j] = graph[j, i] = value
+    return graph
+
+
+def normalise(graph: Floats) -> Floats:
+    """`D^-1/2 A D^-1/2` (Kipf and Welling 2017); a station without neighbours keeps a row of zeros."""
+    degree = graph.sum(axis=1)
+    root = np.where(degree > 0, 1.0 / np.sqrt(np.where(degree > 0, degree, 1.0)), 0.0)
+    return root[:, None] * graph * root[None, :]

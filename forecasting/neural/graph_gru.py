@@ -1,0 +1,56 @@
+"""GRU whose gates see the neighbours through two graphs (Seo et al. 2018 GConvGRU; Jiang et al. 2020 GC-GRU-N)."""
+
+import torch
+from torch import Tensor, nn
+
+from forecasting.neural.features import FEATURES
+from forecasting.neural.head import QuantileHead
+
+_OBSERVED = FEATURES.index("observed")
+
+
+class GraphGru(nn.Module):
+    """(B, S, W, F) -> (B, S, H, 5). A gate is linear in [own, neighbours by graph 1, neighbours by graph 2].
+
+    `supports` has shape (2, S, S). A station that is silent in a row sends zeros and its mask in that row, and one that
+    is silent in the whole window sends no state at all: the others are forecast as if it did not stand there.
+    """
+
+    needs_graph = True
+
+    supports: Tensor
+
+    def __init__(self, features: int, hidden: int, horizons: int, dropout: float, supports: Tensor | None) -> None:
+        super().__init__()
+        if supports is None:
+            raise ValueError("graph-gru needs supports")
+        self.hidden = hidden
+        self.register_buffer("supports", supports.float())
+        views = 1 + supports.shape[0]
+        self.from_input = nn.Linear(views * features, 3 * hidden)
+        self.gates_from_state = nn.Linear(views * hidden, 2 * hidden, bias=False)
+        self.candidate_from_state = nn.Linear(views * hidden, hidden, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        self.head = QuantileHead(hidden, horizons)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Quantiles of the scaled residual to `lld`."""
+        batch, stations, window, _ = inputs.shape
+        seen = inputs[..., _OBSERVED]
+        alive = (seen.amax(dim=2) > 0).to(inputs.dtype).unsqueeze(-1)
+        rows = inputs.transpose(1, 2) * alive.unsqueeze(1)
+        pushed = self.from_input(self._views(rows))
+        state = inputs.new_zeros(batch, stations, self.hidden)
+        for row in range(window):
+            update_in, reset_in, candidate_in = pushed[:, row].chunk(3, dim=-1)
+            update_state, reset_state = self.gates_from_state(self._views(state * alive)).chunk(2, dim=-1)
+            update = torch.sigmoid(update_in + update_state)
+            reset = torch.sigmoid(reset_in + reset_state)
+            candidate = torch.tanh(candidate_in + self.candidate_from_state(self._views(reset * state * alive)))
+            state = update * state + (1 - update) * candidate
+        out: Tensor = self.head(self.dropout(state))
+        return out
+
+    def _views(self, nodes: Tensor) -> Tensor:
+        """Own values beside those of the neighbours in each graph, (..., S, C) -> (..., S, 3 C)."""
+        return torch.cat([nodes, *(torch.matmul(support, nodes) for support in self.supports)], dim=-1)
