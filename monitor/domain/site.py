@@ -73,6 +73,7 @@ class Criterion:
     author: str = ""
     reason: str = ""
     params: tuple[tuple[str, float], ...] = ()
+    kinds: tuple[str, ...] = ()  # report: the kinds of report that vote
 
 
 @dataclass(frozen=True, slots=True)

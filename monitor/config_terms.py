@@ -1,0 +1,138 @@
+"""The words every configuration file shares: frozen sections, durations, and error lines that say what was expected."""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+
+from monitor.domain.instants import parse_duration_s
+from monitor.errors import ConfigError
+
+
+def _read_duration(value: Any) -> float:
+    if isinstance(value, str):
+        return _positive(parse_duration_s(value))
+    raise ValueError(f"expected a duration such as '15m', '6h' or '7d', got {value!r}")
+
+
+def _read_horizon(value: Any) -> float:
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return _positive(parse_duration_s(value))
+    raise ValueError(f"expected a horizon such as '7d' (a bare number means days), got {value!r}")
+
+
+def _read_retention(value: Any) -> float | None:
+    return None if value == "forever" else _read_duration(value)
+
+
+def _positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("expected a duration longer than nothing")
+    return seconds
+
+
+Duration = Annotated[float, BeforeValidator(_read_duration)]
+Horizon = Annotated[float, BeforeValidator(_read_horizon)]
+Retention = Annotated[float | None, BeforeValidator(_read_retention)]
+
+
+class Section(BaseModel):
+    """A table of a configuration file: frozen, and a key it does not know is refused with the nearest one it does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            for key in value:
+                if key not in cls.written_keys():
+                    raise ValueError(describe_unknown(str(key), cls.written_keys()))
+        return value
+
+    @classmethod
+    def written_keys(cls) -> list[str]:
+        """Names of the keys as they are written in the file."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+
+def describe_unknown(key: str, known: Iterable[str]) -> str:
+    """Say which key is unknown, the nearest known one, and all of them.
+
+    >>> describe_unknown("prot", ["host", "port"])
+    "unknown key 'prot'; did you mean 'port'? expected one of: host, port"
+    """
+    names = list(known)
+    near = difflib.get_close_matches(key, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    return f"unknown key {key!r}{hint} expected one of: {', '.join(names)}"
+
+
+def read_toml(text: str, name: str) -> dict[str, Any]:
+    """Parse TOML; a syntax error becomes one line with the file, line and column."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: not valid TOML: {error}") from None
+
+
+def read_text(path: Path) -> str:
+    """Read a configuration file; what stands in the way becomes one line."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
+
+
+def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[str, str] | None = None) -> ConfigError:
+    """Turn a validation error into one line: file, key, what was expected (and the next ones, if there are more).
+
+    Args:
+        error: what pydantic found.
+        name: the file's name.
+        prefix: where in the file the validated table lies, e.g. ``criterion[0]``.
+        names: key -> where it was set instead of the file (an environment variable).
+    """
+    lines = []
+    for item in error.errors(include_url=False):
+        key = spell_key(item["loc"], prefix)
+        message = item["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+        message = "this key is required" if item["type"] == "missing" else message
+        if item["type"] not in {"missing", "value_error"} and isinstance(item["input"], str | int | float):
+            message += f", got {item['input']!r}"
+        where = (names or {}).get(key, name)
+        lines.append(f"{where}: {key}: {message}" if key else f"{where}: {message}")
+    more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
+    return ConfigError("; ".join(lines[:3]) + more)
+
+
+def spell_key(loc: Iterable[int | str], prefix: str = "") -> str:
+    """Spell a location the way it is found in the file.
+
+    >>> spell_key(("station", 2, "series", 0, "unit"))
+    'station[2].series[0].unit'
+    """
+    text = prefix
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def list_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """All keys of a section and the sections inside it, dotted; lists of tables as ``name[]``."""
+    keys = []
+    for name, field in model.model_fields.items():
+        key = prefix + (field.alias or name)
+        inner = field.annotation
+        many = get_origin(inner) in (tuple, list)
+        inner = get_args(inner)[0] if many else inner
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            keys += list_keys(inner, f"{key}[]." if many else f"{key}.")
+        else:
+            keys.append(key)
+    return keys

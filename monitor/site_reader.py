@@ -1,0 +1,394 @@
+"""From a site file's text to the frozen domain records: names resolved, units canonical, contradictions refused."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from monitor import site_schema as schema
+from monitor.config_terms import Section, describe_unknown, explain, read_toml
+from monitor.domain.instants import spell_duration
+from monitor.domain.quantities import QUANTITIES, UNITS, convert
+from monitor.domain.site import (
+    AnomalyPlan,
+    Criterion,
+    Dwell,
+    ForecastPlan,
+    Fusion,
+    Level,
+    Recipient,
+    ScenePlan,
+    SeriesSpec,
+    Site,
+    Station,
+    Threshold,
+)
+from monitor.errors import ConfigError
+
+_T = TypeVar("_T", bound=Section)
+CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "mqtt", "cap")
+ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
+DEFAULT_QUANTITY: Final = {"velocity": "displacement", "forecast": "displacement", "rain_sum": "rain"}
+PARAMS: Final = {"min_coverage": "min_coverage", "near_m": "near_m", "a": "a", "b": "b", "c": "c"}
+
+
+def parse_site(text: str, name: str) -> Site:
+    """Read a site file's text.
+
+    Args:
+        text: the TOML text; its SHA-256 becomes the site's `version`.
+        name: what errors call the file.
+
+    Raises:
+        ConfigError: one line with the file, the key and what was expected.
+    """
+    document = read_toml(text, name)
+    file = _validate(schema.SiteFile, document, name)
+    levels = _read_levels(file.levels, name)
+    own = {q.name: q for q in file.quantity}
+    for index, quantity in enumerate(file.quantity):
+        if quantity.name in QUANTITIES:
+            raise ConfigError(f"{name}: quantity[{index}].name: {quantity.name!r} exists already; expected a new name")
+    stations = tuple(_read_station(s, own, f"{name}: station[{i}]") for i, s in enumerate(file.station))
+    _refuse_doubles((s.id for s in stations), f"{name}: station: id")
+    criteria = tuple(_read_criteria(file.criterion, levels, stations, file.forecast, name))
+    _refuse_doubles((c.id for c in criteria), f"{name}: criterion: id")
+    _refuse_doubles((r.name for r in file.recipient), f"{name}: recipient: name")
+    for covariate in file.forecast.covariates:
+        _find_series(covariate, stations, f"{name}: forecast.covariates")
+    return Site(
+        id=file.site.id, name=file.site.name, latitude=file.site.latitude, longitude=file.site.longitude,
+        timezone=file.site.timezone, levels=levels, stations=stations, criteria=criteria,
+        fusion=Fusion(file.fusion.top_needs, file.fusion.hold_when_missing, file.fusion.verify_within),
+        forecast=ForecastPlan(
+            file.forecast.models, file.forecast.horizons, file.forecast.covariates, file.forecast.every
+        ),
+        anomaly=AnomalyPlan(file.anomaly.detectors, file.anomaly.budget_per_sensor_month, file.anomaly.every),
+        scenes=ScenePlan(file.scenes.weights, file.scenes.minimum_area_m2, file.scenes.near_m),
+        recipients=tuple(_read_recipient(r, levels, f"{name}: recipient[{i}]") for i, r in enumerate(file.recipient)),
+        quantities=tuple((q.name, q.unit) for q in file.quantity),
+        decoders=tuple((d.topic, d.name) for d in file.decoder),
+        version=hashlib.sha256(text.encode()).hexdigest(), source=text,
+    )  # fmt: skip
+
+
+def find_weaknesses(site: Site) -> list[str]:
+    """What the site file allows but a duty engineer must know: today, a top level that can never be reached."""
+    top = site.levels[-1]
+    witnesses = top_witnesses(site)
+    if len(witnesses) >= site.fusion.top_needs:
+        return []
+    who = "; ".join(", ".join(group) for group in witnesses) or "none"
+    text = (
+        f"level {top.name!r} can never be reached by instruments: fusion.top_needs = {site.fusion.top_needs} "
+        f"independent witnesses, but only {len(witnesses)} can vote for it ({who}); stations that share a reference, "
+        f"logger or antenna are one witness. Add an independent station or criterion with a bound for {top.name!r}, "
+        f"or lower fusion.top_needs"
+    )
+    return [text]
+
+
+def top_witnesses(site: Site) -> list[tuple[str, ...]]:
+    """Groups of stations that are independent of each other and can vote for the top level; observers are one more."""
+    voters: set[str] = set()
+    observers = False
+    for criterion in site.criteria:
+        if criterion.role != "witness" or all(t.level != site.top_level for t in criterion.thresholds):
+            continue
+        observers |= criterion.kind == "report"
+        voters.update(criterion.stations)
+    groups: list[tuple[set[str], set[tuple[str, str]]]] = []
+    for station in site.stations:
+        if station.id not in voters:
+            continue
+        shared = {(k, v) for k in ("reference", "logger", "antenna") if (v := getattr(station, k)) is not None}
+        members = {station.id}
+        apart = []
+        for ids, marks in groups:
+            if marks & shared:
+                members |= ids
+                shared |= marks
+            else:
+                apart.append((ids, marks))
+        groups = [*apart, (members, shared)]
+    found = sorted(tuple(sorted(ids)) for ids, _ in groups)
+    return [*found, ("observers",)] if observers else found
+
+
+def _validate(model: type[_T], value: Any, name: str, prefix: str = "") -> _T:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise explain(error, name, prefix) from None
+
+
+def _refuse_doubles(names: Iterable[str], where: str) -> None:
+    seen = set()
+    for name in names:
+        if name in seen:
+            raise ConfigError(f"{where}: {name!r} appears twice; expected different ones")
+        seen.add(name)
+
+
+def _read_levels(table: Mapping[str, Any], name: str) -> tuple[Level, ...]:
+    plain = {k: v for k, v in table.items() if k in ONLY_LEVELS or not isinstance(v, Mapping)}
+    head = _validate(schema.LevelsTable, plain, name, "levels")
+    single = {k: v for k, v in table.items() if k not in plain}
+    for key in single:
+        if key not in head.names:
+            raise ConfigError(f"{name}: levels: {describe_unknown(key, [*ONLY_LEVELS, *head.names])}")
+    for index, level in enumerate(head.names):
+        if any(level in keys for keys in (model.written_keys() for model, _, _ in schema.KINDS.values())):
+            raise ConfigError(f"{name}: levels.names[{index}]: {level!r} is a key of criteria; expected another name")
+    # the two highest levels fall by a person unless the site says otherwise
+    auto = head.auto_lower if head.auto_lower is not None else head.names[: max(1, len(head.names) - 2)]
+    levels = []
+    for number, level in enumerate(head.names):
+        own = _validate(schema.LevelTable, single.get(level, {}), name, f"levels.{level}")
+        levels.append(Level(number, level, number == 0 or level in auto, own.action, own.review_every))
+    return tuple(levels)
+
+
+def _read_station(table: schema.StationTable, own: Mapping[str, schema.QuantityTable], where: str) -> Station:
+    series = []
+    for index, item in enumerate(table.series):
+        series.append(_read_series(table.id, item, own, f"{where}.series[{index}]"))
+    _refuse_doubles((s.quantity for s in series), f"{where}.series: quantity")
+    return Station(
+        table.id, table.latitude, table.longitude, table.height_m, table.azimuth_deg, table.plunge_deg,
+        table.reference, table.logger, table.antenna, table.on_slope, tuple(series),
+    )  # fmt: skip
+
+
+def _read_series(
+    station: str, table: schema.SeriesTable, own: Mapping[str, schema.QuantityTable], where: str
+) -> SeriesSpec:
+    known = QUANTITIES.get(table.quantity) or own.get(table.quantity)
+    if known is None:
+        names = describe_unknown(table.quantity, [*QUANTITIES, *own]).replace("unknown key", "unknown quantity", 1)
+        raise ConfigError(f"{where}.quantity: {names}, or one declared by [[quantity]]")
+    canonical = "index" if table.unit == "index" else known.unit
+
+    def to_canonical(value: float | None, key: str, unit: str = table.unit, *, span: bool = False) -> float | None:
+        if value is None:
+            return None
+        try:
+            # a span (noise, step) knows no zero point
+            zero = convert(0.0, unit, canonical) if span else 0.0
+            return convert(value, unit, canonical) - zero
+        except ValueError as error:
+            raise ConfigError(f"{where}.{key}: {error}") from None
+
+    if table.unit not in UNITS and table.unit != canonical:
+        raise ConfigError(f"{where}.unit: {describe_unknown(table.unit, UNITS).replace('key', 'unit', 1)}")
+    to_canonical(1.0, "unit")
+    for key in ("noise_floor", "verify_step"):
+        if getattr(table, key) is not None and getattr(table, f"{key}_mm") is not None:
+            raise ConfigError(f"{where}.{key}: expected only one of {key}, {key}_mm")
+    noise = to_canonical(table.noise_floor, "noise_floor", span=True)
+    noise = to_canonical(table.noise_floor_mm, "noise_floor_mm", "mm", span=True) if noise is None else noise
+    step = to_canonical(table.verify_step, "verify_step", span=True)
+    step = to_canonical(table.verify_step_mm, "verify_step_mm", "mm", span=True) if step is None else step
+    ranges = own.get(table.quantity)
+    low, high = to_canonical(table.low, "low"), to_canonical(table.high, "high")
+    low, high = (ranges.low if ranges and low is None else low), (ranges.high if ranges and high is None else high)
+    if low is not None and high is not None and low >= high:
+        raise ConfigError(f"{where}.low: expected less than high = {high:g}, got {low:g}")
+    if table.max_silence is not None and table.max_silence < table.interval:
+        raise ConfigError(f"{where}.max_silence: expected at least interval = {spell_duration(table.interval)}")
+    return SeriesSpec(
+        station, table.quantity, canonical, table.interval, table.max_silence or 3.0 * table.interval,
+        noise or 0.0, step, table.stamp, low, high,
+    )  # fmt: skip
+
+
+def _read_recipient(table: schema.RecipientTable, levels: Sequence[Level], where: str) -> Recipient:
+    for index, channel in enumerate(table.channels):
+        if channel.split(":", 1)[0] not in CHANNEL_KINDS:
+            kinds = ", ".join(CHANNEL_KINDS)
+            raise ConfigError(
+                f"{where}.channels[{index}]: expected kind:address with a kind of {kinds}, got {channel!r}"
+            )
+    names = table.levels if table.levels is not None else tuple(level.name for level in levels[1:])
+    numbers = tuple(_find_level(level, levels, f"{where}.levels") for level in names)
+    return Recipient(table.name, table.channels, numbers, table.ledgers, table.escalate_after)
+
+
+def _find_level(level: str, levels: Sequence[Level], where: str) -> int:
+    for known in levels:
+        if known.name == level:
+            return known.number
+    raise ConfigError(f"{where}: {level!r} is no level; expected one of: {', '.join(k.name for k in levels)}")
+
+
+def _read_criteria(
+    tables: Sequence[Mapping[str, Any]],
+    levels: Sequence[Level],
+    stations: Sequence[Station],
+    plan: schema.ForecastTable,
+    name: str,
+) -> Iterable[Criterion]:
+    counts: dict[str, int] = {}
+    for index, raw in enumerate(tables):
+        where = f"criterion[{index}]"
+        kind = raw.get("kind")
+        if kind not in schema.KINDS:
+            raise ConfigError(f"{name}: {where}.kind: expected one of: {', '.join(schema.KINDS)}, got {kind!r}")
+        model, bound, role = schema.KINDS[kind]
+        names = [level.name for level in levels] if bound else []
+        for key in raw:
+            if key not in model.written_keys() and key not in names:
+                raise ConfigError(f"{name}: {where}: {describe_unknown(key, [*model.written_keys(), *names[1:]])}")
+        table = _validate(model, {k: v for k, v in raw.items() if k not in names}, name, where)
+        counts[kind] = counts.get(kind, 0) + 1
+        chosen, quantity = _read_target(table, stations, f"{name}: {where}")
+        dwell = getattr(table, "dwell", schema.DwellTable())
+        yield Criterion(
+            id=table.id or f"{kind}-{counts[kind]}", kind=kind, stations=chosen, quantity=quantity,
+            thresholds=_read_thresholds(table, raw, bound, levels, plan, name, where),
+            direction=getattr(table, "direction", "downslope"), min_sigma=getattr(table, "min_sigma", 3.0),
+            dwell=Dwell(dwell.hits, dwell.of, dwell.within), recover=getattr(table, "recover", 0.8),
+            valid_for_s=table.valid_for, role=table.role or role, author=table.author, reason=table.reason,
+            params=_read_params(table), kinds=getattr(table, "kinds", ()),
+        )  # fmt: skip
+
+
+def _read_params(table: schema.CriterionTable) -> tuple[tuple[str, float], ...]:
+    params = [(name, float(getattr(table, key))) for key, name in PARAMS.items() if hasattr(table, key)]
+    if isinstance(table, schema.RainCurveTable):
+        params += [("duration_from_s", table.duration[0]), ("duration_to_s", table.duration[1])]
+    return tuple(params)
+
+
+def _read_thresholds(
+    table: schema.CriterionTable,
+    raw: Mapping[str, Any],
+    bound: type[Section] | None,
+    levels: Sequence[Level],
+    plan: schema.ForecastTable,
+    name: str,
+    where: str,
+) -> tuple[Threshold, ...]:
+    if bound is None:
+        number = _find_level(str(getattr(table, "level", "")), levels, f"{name}: {where}.level")
+        if number == 0:
+            raise ConfigError(f"{name}: {where}.level: expected a level above {levels[0].name!r}")
+        return (Threshold(number),)
+    found = []
+    for level in levels:
+        if level.name not in raw:
+            continue
+        key = f"{where}.{level.name}"
+        if level.number == 0:
+            raise ConfigError(f"{name}: {key}: the lowest level needs no bound; expected one of the others")
+        values = _validate(bound, raw[level.name], name, key)
+        over, under = getattr(values, "over", None), getattr(values, "under", None)
+        window = getattr(values, "window", None)
+        if table.kind == "forecast" and window not in plan.horizons:
+            horizons = ", ".join(spell_duration(h) for h in plan.horizons)
+            raise ConfigError(f"{name}: {key}.window: expected one of forecast.horizons: {horizons}")
+        found.append(Threshold(level.number, over, under, window))
+    if not found:
+        names = ", ".join(level.name for level in levels[1:])
+        raise ConfigError(f"{name}: {where}: expected a bound for at least one level of: {names}")
+    _refuse_falling(table.kind, found, levels, f"{name}: {where}")
+    return tuple(found)
+
+
+def _refuse_falling(kind: str, found: Sequence[Threshold], levels: Sequence[Level], where: str) -> None:
+    for lower, higher in pairwise(found):
+        key = f"{where}.{levels[higher.level].name}"
+        if (lower.over is None) != (higher.over is None):
+            raise ConfigError(f"{key}: expected the same side (over or under) as the level below")
+        # a smaller rain sum in a shorter window may well be the graver one
+        if kind == "rain_sum" and (higher.window_s or 0.0) < (lower.window_s or 0.0):
+            continue
+        if lower.over is not None and higher.over is not None and higher.over < lower.over:
+            raise ConfigError(f"{key}.over: expected at least {lower.over:g}, the bound of the level below")
+        if lower.under is not None and higher.under is not None and higher.under > lower.under:
+            raise ConfigError(f"{key}.under: expected at most {lower.under:g}, the bound of the level below")
+
+
+def _read_target(table: schema.CriterionTable, stations: Sequence[Station], where: str) -> tuple[tuple[str, ...], str]:
+    """Resolve what a criterion looks at: station ids and the quantity."""
+    if isinstance(table, schema.ReportTable):
+        return (), ""
+    if isinstance(table, schema.AnomalyTable | schema.SceneTable):
+        return _match(table.stations, stations, None, f"{where}.stations"), ""
+    if isinstance(table, schema.RainCurveTable):
+        station, spec = _find_series(table.series, stations, f"{where}.series")
+        _refuse_index(spec, f"{where}.series")
+        return (station,), spec.quantity
+    assert isinstance(table, schema.MeasuredTable)
+    names = (table.series,) if isinstance(table.series, str) and table.series else tuple(table.series)
+    if names:
+        if table.stations or table.quantity:
+            raise ConfigError(f"{where}.series: expected either series, or stations with quantity")
+        pairs = [_find_series(n, stations, f"{where}.series") for n in names]
+        for _, spec in pairs:
+            _refuse_index(spec, f"{where}.series")
+        if len({spec.quantity for _, spec in pairs}) > 1:
+            raise ConfigError(f"{where}.series: expected series of one quantity")
+        return tuple(dict.fromkeys(station for station, _ in pairs)), pairs[0][1].quantity
+    quantity = table.quantity or DEFAULT_QUANTITY.get(table.kind)
+    if not table.stations or quantity is None:
+        raise ConfigError(f"{where}: expected series = 'STATION.quantity', or stations with quantity")
+    return _match(table.stations, stations, quantity, f"{where}.stations"), quantity
+
+
+def _refuse_index(spec: SeriesSpec, where: str) -> None:
+    if spec.unit == "index":
+        raise ConfigError(f"{where}: {spec.station}.{spec.quantity} has unit 'index': no threshold may use it")
+
+
+def _series_of(station: Station, quantity: str) -> SeriesSpec | None:
+    for spec in station.series:
+        if spec.quantity == quantity or (spec.quantity == "displacement" and quantity.startswith("displacement_")):
+            return spec
+    return None
+
+
+def _find_series(text: str, stations: Sequence[Station], where: str) -> tuple[str, SeriesSpec]:
+    station_id, _, quantity = text.partition(".")
+    station = next((s for s in stations if s.id == station_id), None)
+    if station is None or not quantity:
+        known = describe_unknown(station_id, [s.id for s in stations]).replace("key", "station", 1)
+        raise ConfigError(f"{where}: expected 'STATION.quantity', got {text!r}: {known}")
+    spec = _series_of(station, quantity)
+    if spec is None:
+        names = ", ".join(s.quantity for s in station.series) or "none"
+        raise ConfigError(f"{where}: station {station_id!r} declares no series {quantity!r}; it has: {names}")
+    return station_id, spec if spec.quantity == quantity else _component(spec, quantity)
+
+
+def _component(spec: SeriesSpec, quantity: str) -> SeriesSpec:
+    return SeriesSpec(spec.station, quantity, spec.unit, spec.interval_s, spec.max_silence_s, spec.noise_floor)
+
+
+def _match(patterns: Sequence[str], stations: Sequence[Station], quantity: str | None, where: str) -> tuple[str, ...]:
+    """Resolve names and globs.
+
+    A glob takes the stations on the slope that have the quantity; a name must exist, have it, and may be a control.
+    """
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        glob = any(c in pattern for c in "*?[")
+        found = [s for s in stations if fnmatchcase(s.id, pattern)]
+        if not found:
+            known = describe_unknown(pattern, [s.id for s in stations]).replace("key", "station", 1)
+            raise ConfigError(f"{where}: no station matches: {known}")
+        usable = [s for s in found if quantity is None or _series_of(s, quantity) is not None]
+        if not usable:
+            raise ConfigError(f"{where}: no station that matches {pattern!r} declares a series {quantity!r}")
+        for station in usable:
+            spec = None if quantity is None else _series_of(station, quantity)
+            if spec is not None:
+                _refuse_index(spec, where)
+            if station.on_slope or not glob:
+                chosen[station.id] = None
+    if not chosen:
+        raise ConfigError(f"{where}: {', '.join(patterns)} matches only control stations (on_slope = false)")
+    return tuple(s.id for s in stations if s.id in chosen)
