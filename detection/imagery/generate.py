@@ -20,6 +20,9 @@ GRASS = np.array([0.045, 0.085, 0.070, 0.270])
 FIELD = np.array([0.080, 0.105, 0.125, 0.200])
 SCAR = np.array([0.075, 0.105, 0.155, 0.230])
 ROAD = np.array([0.140, 0.145, 0.150, 0.180])
+AUTUMN = np.array([0.038, 0.052, 0.062, 0.220])
+WATER = np.array([0.060, 0.065, 0.045, 0.030])
+CLOUD = np.array([0.400, 0.390, 0.380, 0.400])
 # Haze brightens the blue end most (Rayleigh scattering).
 HAZE = np.array([1.0, 0.55, 0.35, 0.05])
 
@@ -42,7 +45,7 @@ class GeneratedScene:
 
 
 def draw_scene(
-    seed: int, size_px: int = 256, *, scars: int = 3, scar_at: tuple[float, float] | None = None
+    seed: int, size_px: int = 256, *, scars: int = 3, clouds: bool = False, scar_at: tuple[float, float] | None = None
 ) -> GeneratedScene:
     """Draw hills, forest, bare fields, roads and scars that run downhill.
 
@@ -50,6 +53,7 @@ def draw_scene(
         seed: everything follows from it.
         size_px: side of the square scene, pixels of 10 m.
         scars: how many scars to draw.
+        clouds: draw a few clouds, none of them over a scar.
         scar_at: (column, row) through which the middle of the first scar passes; a random steep place otherwise.
 
     >>> scene = draw_scene(1, 64, scars=1)
@@ -82,6 +86,9 @@ def draw_scene(
     shade = 1 + 0.75 * (np.cos(sun) * down_row + np.sin(sun) * down_column)
     reflectance *= np.clip(shade, 0.45, 1.6)
     reflectance = reflectance * rng.uniform(0.8, 1.25) + HAZE[:, None, None] * rng.uniform(0.0, 0.07)
+    if clouds:
+        opacity = _clouds(rng, truth)
+        reflectance = reflectance * (1 - opacity) + CLOUD[:, None, None] * opacity
     reflectance += rng.normal(0, 0.0015, reflectance.shape)
     counts = np.clip(np.rint(reflectance * REFLECTANCE_SCALE), 1, 20_000).astype(np.uint16)
     return GeneratedScene(
@@ -98,7 +105,7 @@ def draw_patches(seed: int, count: int, size_px: int, bands: tuple[str, ...]) ->
     images = np.empty((count, len(bands), size_px, size_px), np.float32)
     masks = np.empty((count, size_px, size_px), np.uint8)
     for number in range(count):
-        scene = draw_scene(int(rng.integers(2**31)), size_px, scars=int(rng.integers(0, 6)))
+        scene = draw_scene(int(rng.integers(2**31)), size_px, scars=int(rng.integers(0, 6)), clouds=rng.random() < 0.25)
         images[number] = np.stack([scene.bands[name] for name in bands]) / np.float32(REFLECTANCE_SCALE)
         masks[number] = scene.truth
     return images, masks
@@ -134,22 +141,23 @@ def write_scene(
     Returns:
         The truth: scar outlines as GeoJSON (lon/lat), their true area, the share of pixels, file names.
     """
-    from detection.imagery import raster
-    from detection.imagery.polygons import true_area_m2
+    from detection.imagery.grid import grid_around
+    from detection.imagery.polygons import map_outline, true_area_m2
+    from detection.imagery.raster import write_geotiff
 
     acquired_at = acquired_at or datetime(2000, 1, 1, tzinfo=UTC)
     if acquired_at.tzinfo is None:
         raise ValueError("acquired_at must be aware")
     folder.mkdir(parents=True, exist_ok=True)
-    grid = raster.grid_around(center_lon, center_lat, size_px, PIXEL_M, geographic=geographic)
+    grid = grid_around(center_lon, center_lat, size_px, PIXEL_M, geographic=geographic)
     scar_at = grid.pixel_of(*scar_lonlat) if scar_lonlat else None
     scene = draw_scene(seed, size_px, scars=int(with_scar), scar_at=scar_at)
     files = {f"{name}.tif": band for name, band in scene.bands.items()} | {"dem.tif": scene.dem_m}
     for name, array in files.items():
         nodata = None if name == "dem.tif" else 0
-        raster.write_geotiff(folder / name, array[None], grid, nodata=nodata)
+        write_geotiff(folder / name, array[None], grid, nodata=nodata)
     _write_manifest(folder, acquired_at, role, tuple(scene.bands), tuple(files))
-    outlines = [shapely.transform(scar, grid.to_crs, interleaved=False) for scar in scene.scars]
+    outlines = [map_outline(scar, grid.to_crs) for scar in scene.scars]
     return {
         "folder": str(folder),
         "seed": seed,
@@ -158,7 +166,7 @@ def write_scene(
         "scar_pixel_share": float(scene.truth.mean()),
         "scars": [
             {
-                "geometry": shapely.geometry.mapping(shapely.transform(outline, grid.to_lonlat, interleaved=False)),
+                "geometry": shapely.geometry.mapping(map_outline(outline, grid.to_lonlat)),
                 "area_m2": true_area_m2(outline, grid),
             }
             for outline in outlines
@@ -187,30 +195,43 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> ND
 
 
 def _cover(rng: np.random.Generator, shape: tuple[int, int], slope: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Reflectance 4 x H x W of everything that is not a scar: forest, grass, flat bare fields, roads."""
+    """Reflectance 4 x H x W of everything that is not a scar: forest, grass, bare plots on flat ground, lines."""
     grass = 1 / (1 + np.exp(-3 * (_noise(rng, shape, 12) - rng.uniform(0.3, 1.5))))
-    green = FOREST[:, None, None] * (1 - grass) + GRASS[:, None, None] * grass
+    autumn = 1 / (1 + np.exp(-2 * (_noise(rng, shape, 9) - rng.uniform(-1.0, 3.0))))
+    forest = FOREST[:, None, None] * (1 - autumn) + AUTUMN[:, None, None] * autumn
+    ground = forest * (1 - grass) + GRASS[:, None, None] * grass
     # Crown texture is coarser and darker in forest than the sward of grass.
     texture = 0.12 * _noise(rng, shape, 1.2) + 0.10 * rng.standard_normal(shape)
-    green *= np.clip(1 + texture * (1.3 - 0.8 * grass), 0.3, 2.0)
-    rows, columns = np.indices(shape, dtype=np.float64)
+    ground *= np.clip(1 + texture * (1.3 - 0.8 * grass), 0.3, 2.0)
     for _ in range(int(rng.integers(0, 1 + max(1, shape[0] * shape[1] // 4000)))):
-        angle = rng.uniform(0, np.pi)
-        row, column = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
-        along = (columns - column) * np.cos(angle) + (rows - row) * np.sin(angle)
-        across = (rows - row) * np.cos(angle) - (columns - column) * np.sin(angle)
+        along, across = _axes(rng, shape)
         plot = (abs(along) < rng.uniform(4, 14)) & (abs(across) < rng.uniform(3, 9)) & (slope < 0.18)
         soil = FIELD * rng.uniform(0.7, 1.4) * (1 + rng.normal(0, 0.06, 4))
         furrows = 1 + 0.04 * np.sin(across * rng.uniform(1.0, 3.0)) + 0.03 * rng.standard_normal(shape)
-        green = np.where(plot, soil[:, None, None] * furrows, green)
+        ground = np.where(plot, soil[:, None, None] * furrows, ground)
     for _ in range(int(rng.integers(0, 3))):
-        angle, bend = rng.uniform(0, np.pi), rng.uniform(-0.004, 0.004)
-        row, column = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
-        along = (columns - column) * np.cos(angle) + (rows - row) * np.sin(angle)
-        across = (rows - row) * np.cos(angle) - (columns - column) * np.sin(angle) + bend * along**2
-        share = np.clip(1.0 - abs(across), 0, 1) * 0.8
-        green = green * (1 - share) + ROAD[:, None, None] * share
-    return np.asarray(green)
+        along, across = _axes(rng, shape)
+        line = abs(across + rng.uniform(-0.004, 0.004) * along**2)
+        river = rng.random() < 0.4
+        half_width = rng.uniform(1.5, 4.0) if river else 0.5
+        share = np.clip(half_width + 0.5 - line, 0, 1) * (1.0 if river else 0.8)
+        ground = ground * (1 - share) + (WATER if river else ROAD)[:, None, None] * share
+    return np.asarray(ground)
+
+
+def _axes(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distances in pixels along and across a random direction from a random place."""
+    angle, row, column = rng.uniform(0, np.pi), rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
+    rows, columns = np.indices(shape, dtype=np.float64)
+    along = (columns - column) * np.cos(angle) + (rows - row) * np.sin(angle)
+    across = (rows - row) * np.cos(angle) - (columns - column) * np.sin(angle)
+    return along, across
+
+
+def _clouds(rng: np.random.Generator, truth: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Opacity H x W of a few bright clouds that hide no scar."""
+    opacity = np.clip(_noise(rng, truth.shape, 8) - rng.uniform(1.4, 2.2), 0, 0.9)
+    return np.asarray(opacity * (1 - ndimage.gaussian_filter(ndimage.binary_dilation(truth, iterations=4) * 1.0, 1)))
 
 
 def _steep_place(rng: np.random.Generator, slope: NDArray[np.float64]) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from detection.imagery.errors import NoValidPixelsError
 from detection.imagery.polygons import NODATA, STEPS, find_footprints, pixel_area_m2, threshold_steps
 from detection.imagery.preview import write_preview
 from detection.imagery.radiometry import Stretch, measure_stretch
-from detection.imagery.raster import BandReader, ByteRaster, Grid, write_cog
+from detection.imagery.raster import BandReader, ByteRaster, write_cog
 from detection.imagery.registry import find_entry
 from detection.imagery.scene import Scene, read_scene, scene_hash
 from detection.imagery.tiling import cut
@@ -43,8 +43,9 @@ PIXEL_RATIO = 1.5
 def detect(payload: dict[str, Any]) -> dict[str, Any]:
     """Find landslides in one scene.
 
-    The same scene, model and options give the same bytes; a second call into the same `out_dir` reads back the first
-    one's result, unless `force` is set. Every output is written by temporary name and renamed; a failure leaves nothing.
+    The same scene, model and options give the same bytes; a second call into the same `out_dir` reads back what the
+    first one found, unless `force` is set. Every output is written by temporary name and
+    renamed; a failure leaves nothing.
 
     Args:
         payload: `scene_path` (raster, or folder with `scene.toml`), and optionally `weights` (name of shipped weights,
@@ -109,7 +110,7 @@ def detect(payload: dict[str, Any]) -> dict[str, Any]:
                     out[owned] = np.rint(probabilities[owned] * STEPS).astype(np.uint8)
                 write(out, tile.own_column, tile.own_row)
         with steps.reading() as read:
-            footprints = list(
+            found = list(
                 find_footprints(
                     read,
                     reader.grid,
@@ -119,6 +120,7 @@ def detect(payload: dict[str, Any]) -> dict[str, Any]:
                     identity=f"{facts['scene_hash']}:{facts['model_hash']}",
                 )
             )
+        footprints = [footprint for footprint in found if not footprint["hugs_nodata"]]
         result = {
             **facts,
             "crs": reader.grid.crs_name,
@@ -126,7 +128,7 @@ def detect(payload: dict[str, Any]) -> dict[str, Any]:
             "height": reader.grid.height,
             "pixel_area_m2": round(pixel_area_m2(reader.grid), 4),
             "valid_share": round(stretch.valid_share, 6),
-            "warnings": _warnings(scene, reader, card, stretch),
+            "warnings": _warnings(scene, reader, card, stretch, len(found) - len(footprints)),
             "polygons": footprints,
             "outputs": {},
         }
@@ -169,7 +171,7 @@ def _workplace(out_dir: Path | None) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _warnings(scene: Scene, reader: BandReader, card: dict[str, Any], stretch: Stretch) -> list[str]:
+def _warnings(scene: Scene, reader: BandReader, card: dict[str, Any], stretch: Stretch, hugging: int) -> list[str]:
     grid = reader.grid
     found = []
     if scene.role == "single":
@@ -183,6 +185,8 @@ def _warnings(scene: Scene, reader: BandReader, card: dict[str, Any], stretch: S
         found.append(f"pixels of {pixel_m:.3g} m, the model was trained at {card['pixel_size_m']:g} m")
     if stretch.valid_share < 1:
         found.append(f"{1 - stretch.valid_share:.1%} of the pixels are nodata; nothing is said about them")
+    if hugging:
+        found.append(f"{hugging} outlines left out that only follow the edge of nodata")
     return found
 
 

@@ -11,18 +11,23 @@ import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry import mapping
+from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
-from detection.imagery.raster import Grid, outline_pixels
+from detection.imagery.grid import Grid
+from detection.imagery.raster import outline_pixels
 
 EIGHT = np.ones((3, 3), bool)
 NODATA = 255
+# What never leaves this distance from nodata is most likely an edge effect, not a landslide.
+NODATA_MARGIN_PX = 3
 # Probabilities are stored as whole steps of 1/200; 255 is nodata.
 STEPS = 200
 # Up to here a projected CRS may be taken as true to area; beyond (Web Mercator, feet) the geodesic area is used.
 AREA_TOLERANCE = 0.005
 
 Read = Callable[[int, int, int, int], NDArray[np.uint8]]
+MapXy = Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,12 @@ class Component:
     top: int
     right: int
     bottom: int
+
+
+def map_outline(outline: BaseGeometry, function: MapXy) -> BaseGeometry:
+    """Return the outline with `function` applied to its x and y."""
+    moved: BaseGeometry = shapely.transform(outline, function, interleaved=False)  # type: ignore[arg-type]
+    return moved
 
 
 def threshold_steps(threshold: float) -> int:
@@ -136,10 +147,10 @@ def pixel_area_m2(grid: Grid) -> float:
     """Return the true area of the pixel at the grid's centre, m²."""
     column, row = grid.width / 2, grid.height / 2
     square = shapely.box(column - 0.5, row - 0.5, column + 0.5, row + 0.5)
-    return true_area_m2(shapely.transform(square, grid.to_crs, interleaved=False), grid)
+    return true_area_m2(map_outline(square, grid.to_crs), grid)
 
 
-def true_area_m2(outline: shapely.Geometry, grid: Grid) -> float:
+def true_area_m2(outline: BaseGeometry, grid: Grid) -> float:
     """Return the area on the ground of an outline in the grid's CRS, m².
 
     In a projected CRS in metres that is true to area within 0.5 % here, the planar area (which is the determinant of
@@ -153,9 +164,9 @@ def true_area_m2(outline: shapely.Geometry, grid: Grid) -> float:
     return planar if abs(planar - geodesic) <= AREA_TOLERANCE * geodesic else geodesic
 
 
-def _geodesic_area_m2(outline: shapely.Geometry, grid: Grid) -> float:
+def _geodesic_area_m2(outline: BaseGeometry, grid: Grid) -> float:
     step = float(np.sqrt(abs(grid.transform.determinant)))
-    dense = shapely.transform(shapely.segmentize(outline, step), grid.to_lonlat, interleaved=False)
+    dense = map_outline(shapely.segmentize(outline, step), grid.to_lonlat)
     geod = pyproj.Geod(ellps="WGS84")
     area = 0.0
     for part in shapely.get_parts(dense):
@@ -186,7 +197,8 @@ def find_footprints(
 
     Yields:
         Dictionaries with polygon_id, area_m2, mean_probability, max_probability, geometry (GeoJSON, RFC 7946: lon/lat,
-        exterior rings counter-clockwise, 7 decimals), bbox, centroid, touches_edge, touches_nodata.
+        exterior rings counter-clockwise, 7 decimals), bbox, centroid, touches_edge, touches_nodata,
+        hugs_nodata (no pixel lies farther than 3 pixels from nodata).
     """
     least = threshold_steps(threshold)
     # A hole can at most double what the minimum leaves: a rough bound spares the outlines of mere specks.
@@ -203,19 +215,21 @@ def find_footprints(
 
 
 def _footprint(read: Read, grid: Grid, component: Component, least: int, hole: tuple[float, float]) -> dict[str, Any]:
-    left, top = max(0, component.left - 1), max(0, component.top - 1)
-    right, bottom = min(grid.width, component.right + 1), min(grid.height, component.bottom + 1)
+    left, top = max(0, component.left - NODATA_MARGIN_PX), max(0, component.top - NODATA_MARGIN_PX)
+    right = min(grid.width, component.right + NODATA_MARGIN_PX)
+    bottom = min(grid.height, component.bottom + NODATA_MARGIN_PX)
     values = read(left, top, right - left, bottom - top)
     labels, _ = ndimage.label((values >= least) & (values != NODATA), structure=EIGHT)
     body = labels == labels[component.first_row - top, component.first_column - left]
     steps = values[body]
-    filled = _fill_holes(body, values == NODATA, hole[0] / hole[1])
+    nodata = values == NODATA
+    near_nodata = ndimage.binary_dilation(nodata, EIGHT, iterations=NODATA_MARGIN_PX) if nodata.any() else nodata
+    filled = _fill_holes(body, nodata, hole[0] / hole[1])
     parts = [shapely.geometry.shape(geometry) for geometry in outline_pixels(filled)]
-    outline = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
-    outline = shapely.transform(outline, lambda xy: xy + np.array([left, top]))
+    outline = map_outline(_collect(parts), lambda x, y: (x + left, y + top))
     if not outline.is_valid:
         outline = shapely.make_valid(outline, method="structure")
-    on_ground = shapely.transform(outline, grid.to_crs, interleaved=False)
+    on_ground = map_outline(outline, grid.to_crs)
     lonlat = _to_geojson(on_ground, grid)
     centroid = lonlat.centroid
     return {
@@ -231,7 +245,8 @@ def _footprint(read: Read, grid: Grid, component: Component, least: int, hole: t
             or component.right == grid.width
             or component.bottom == grid.height
         ),
-        "touches_nodata": bool((ndimage.binary_dilation(body, EIGHT) & (values == NODATA)).any()),
+        "touches_nodata": bool((ndimage.binary_dilation(body, EIGHT) & nodata).any()),
+        "hugs_nodata": bool(near_nodata[body].all()),
     }
 
 
@@ -247,11 +262,13 @@ def _fill_holes(body: NDArray[np.bool_], nodata: NDArray[np.bool_], limit_px: fl
     return np.asarray(body | fill[holes])
 
 
-def _to_geojson(on_ground: shapely.Geometry, grid: Grid) -> shapely.Geometry:
+def _to_geojson(on_ground: BaseGeometry, grid: Grid) -> BaseGeometry:
     """Lon/lat by RFC 7946: 7 decimals, exterior rings counter-clockwise; longitudes within -180..180."""
-    lonlat = shapely.transform(on_ground, grid.to_lonlat, interleaved=False)
-    rounded = shapely.transform(
-        lonlat, lambda xy: np.round(np.column_stack([(xy[:, 0] + 180) % 360 - 180, xy[:, 1]]), 7)
-    )
+    lonlat = map_outline(on_ground, grid.to_lonlat)
+    rounded = map_outline(lonlat, lambda x, y: (np.round((x + 180) % 360 - 180, 7), np.round(y, 7)))
     parts = [orient(part) for part in shapely.get_parts(rounded) if part.geom_type == "Polygon"]
+    return _collect(parts)
+
+
+def _collect(parts: list[Any]) -> BaseGeometry:
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry import shape as shape_of
 
-from detection.imagery.raster import Grid, read_overview, write_png
+from detection.imagery.grid import Grid
+from detection.imagery.raster import read_overview, write_png
 from detection.imagery.scene import Scene
 
 OUTLINE = np.array([255, 40, 40], np.uint8)
@@ -38,13 +40,13 @@ def write_preview(
     image[3] = valid * np.uint8(255)
     if outlines:
         for footprint in footprints:
-            _draw(image, shapely.geometry.shape(footprint["geometry"]), grid)
+            _draw(image, shape_of(footprint["geometry"]), grid)
     write_png(path, image)
     a, _, left, _, e, top = grid.transform[:6]
     return [round(value, 7) for value in (left, top + e * grid.height, left + a * grid.width, top)]
 
 
-def _draw(image: NDArray[np.uint8], outline: shapely.Geometry, grid: Grid) -> None:
+def _draw(image: NDArray[np.uint8], outline: Any, grid: Grid) -> None:
     """Colour the pixels that the rings pass through."""
     step = abs(grid.transform.a) / 2
     points = shapely.get_coordinates(shapely.segmentize(outline.boundary, step))

@@ -39,7 +39,7 @@ class Stretch:
         if self.maxima is None:
             return values * np.float32(self.scale)
         height, width = values.shape[1:]
-        brightest = _interpolate(self.maxima, row, height, column, width, self.block_px)
+        brightest = _interpolate(self.maxima, (row, height), (column, width), self.block_px)
         return np.asarray(np.clip(values / brightest, 0, 1), np.float32)
 
 
@@ -109,11 +109,11 @@ def _fill_gaps(maxima: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _interpolate(
-    maxima: NDArray[np.float32], row: int, height: int, column: int, width: int, block_px: int
+    maxima: NDArray[np.float32], rows: tuple[int, int], columns: tuple[int, int], block_px: int
 ) -> NDArray[np.float32]:
-    """Bilinear between block centres, constant beyond the outermost ones."""
+    """Bilinear between block centres, constant beyond the outermost ones; `rows` and `columns` are (start, count)."""
     field = maxima.astype(np.float64)
-    for axis, (start, count) in enumerate(((row, height), (column, width))):
+    for axis, (start, count) in enumerate((rows, columns)):
         last = maxima.shape[axis] - 1
         place = np.clip((np.arange(start, start + count) + 0.5) / block_px - 0.5, 0, last)
         lower = np.minimum(place.astype(int), max(last - 1, 0))

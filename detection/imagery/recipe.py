@@ -35,7 +35,7 @@ PROVENANCE: dict[str, dict[str, str]] = {
     },
 }
 LIMITS = [
-    "One date, true colour only: bare soil, fields, roads, river beds and clouds can look like a landslide. "
+    "One date, true colour only: bare soil, fields, roads, river beds and clouds can look like a landslide.",
     "A footprint is advice, not evidence of a new landslide.",
     "Transfer to another region, season or sensor was not shown.",
 ]
@@ -94,7 +94,9 @@ def run_recipe(recipe: Recipe, out: Path, data_folder: Path | None = None) -> di
         raise RecipeError(
             f"recipe {recipe.name}: unknown training key {unknown[0]!r}; expected: {', '.join(sorted(known))}"
         )
-    options = {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.training.items()}
+    options: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in recipe.training.items()
+    }
     settings = Settings(seed=recipe.seed, **options)
     (images, masks), (test_images, test_masks) = load_data(recipe, data_folder)
     trained = train_network(images, masks, settings)
@@ -147,7 +149,7 @@ def load_data(
 
 
 def read_patches(archive: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Read a zip of `*/images/image_N.png` and `*/masks/mask_N.png`: N x 3 x H x W (R, G, B) and N x H x W of 0 and 1."""
+    """Read a zip of `*/images/image_N.png` and `*/masks/mask_N.png`: N x 3 x H x W (R, G, B), N x H x W of 0, 1."""
     from detection.imagery.raster import decode_png
 
     if not archive.is_file():
@@ -163,22 +165,32 @@ def read_patches(archive: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def render_card(card: dict[str, Any]) -> str:
     """Render the JSON card as a short markdown page."""
     test, data, training = card["metrics"]["test"], card["data"], card["training"]
+    network = card["network"]
+    what = (
+        f"Plain U-Net (`{network['name']}`, width {network['width']}, {card['parameters']:,} parameters), "
+        f"bands {', '.join(card['bands'])}, {card['pixel_size_m']:g} m pixels, "
+        f"stretch `{card['radiometry']['stretch']}`, threshold {card['threshold']}."
+    )
+    how = (
+        f"- Trained on {data['train_patches']} patches, {training['epochs']} epochs "
+        f"(best: {training['best_epoch']}), {training['cpu_s']:.0f} CPU seconds on one thread, "
+        f"seed {training['seed']}. {card['metrics']['chosen_on']}."
+    )
+    result = (
+        f"- {card['metrics']['test_patches']} test patches: F1 {test['f1']}, precision {test['precision']}, "
+        f"recall {test['recall']}, IoU {test['iou']}, mean IoU {test['miou']}, accuracy {test['accuracy']} "
+        "(accuracy is high even for a map that finds nothing)."
+    )
     lines = [
         f"# Weights `{card['name']}`",
         "",
-        f"Plain U-Net (`{card['network']['name']}`, width {card['network']['width']}, {card['parameters']:,} parameters), "
-        f"bands {', '.join(card['bands'])}, {card['pixel_size_m']:g} m pixels, stretch `{card['radiometry']['stretch']}`, "
-        f"threshold {card['threshold']}.",
+        what,
         "",
         f"- Data: {data['source']}.",
         f"- Licence: {data['licence']}.",
         f"- Note: {data['note']}.",
-        f"- Trained on {data['train_patches']} patches, {training['epochs']} epochs (best: {training['best_epoch']}), "
-        f"{training['cpu_s']:.0f} CPU seconds on one thread, seed {training['seed']}. "
-        f"{card['metrics']['chosen_on']}.",
-        f"- {card['metrics']['test_patches']} test patches: F1 {test['f1']}, precision {test['precision']}, "
-        f"recall {test['recall']}, IoU {test['iou']}, mean IoU {test['miou']}, accuracy {test['accuracy']} "
-        "(accuracy is high even for a map that finds nothing).",
+        how,
+        result,
         *(f"- Limit: {limit}" for limit in card["limits"]),
         "",
         f"Made again by `python -m detection.imagery.recipe configs/detection/{card['name']}.toml`.",

@@ -176,13 +176,8 @@ def _read_folder(folder: Path) -> Scene:
     content = _read_manifest(manifest)
     if not content.get("bands"):
         raise ManifestError(f"{manifest}: [bands] is missing")
-    acquired_at = content.get("acquired_at")
-    if isinstance(acquired_at, str):
-        try:
-            acquired_at = datetime.fromisoformat(acquired_at)
-        except ValueError:
-            acquired_at = None
-    if not isinstance(acquired_at, datetime) or acquired_at.tzinfo is None:
+    acquired_at = _instant(content.get("acquired_at"))
+    if acquired_at is None:
         raise ManifestError(f"{manifest}: acquired_at must be a time with its zone, such as 2018-09-11T01:20:00Z")
     role = content.get("role", "single")
     if role not in ROLES:
@@ -213,12 +208,22 @@ def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
         if name:
             bands.setdefault(name, Band(path, index))
     tag = next((value for key, value in facts.tags.items() if key.upper() == "ACQUIRED_AT"), None)
-    taken_at = (datetime.fromisoformat(tag) if tag else None) or acquired_at or _date_in(path.name)
+    taken_at = _instant(tag) or acquired_at or _date_in(path.name)
     if taken_at is None or taken_at.tzinfo is None:
         raise ManifestError(
             f"{path}: acquisition time unknown; write a folder with {MANIFEST}, or set the tag ACQUIRED_AT"
         )
     return Scene(path=path, bands=bands, acquired_at=taken_at.astimezone(UTC))
+
+
+def _instant(value: Any) -> datetime | None:
+    """An aware instant of a TOML time or ISO text; None for anything else."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, datetime) and value.tzinfo is not None else None
 
 
 def _date_in(name: str) -> datetime | None:

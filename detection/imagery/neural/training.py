@@ -92,7 +92,8 @@ def train_network(images: NDArray[Any], masks: NDArray[np.uint8], settings: Sett
     torch.use_deterministic_algorithms(mode=True)
     fit, held = split_held(len(images), settings.held_share, settings.seed)
     mean, std, value_range = _statistics(images, fit)
-    network = build(settings.network, images.shape[1], 2, settings.width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build(settings.network, images.shape[1], 2, settings.width)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     total_steps = settings.epochs * -(-len(fit) // settings.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -105,7 +106,7 @@ def train_network(images: NDArray[Any], masks: NDArray[np.uint8], settings: Sett
     for epoch in range(1, settings.epochs + 1):
         network.train()
         losses = []
-        for batch, truth in _batches(images, masks, fit, (mean, std), settings, rng):
+        for batch, truth in _batches(images, masks, fit, (mean, std), settings, rng=rng):
             optimiser.zero_grad(set_to_none=True)
             loss = segmentation_loss(network(batch), truth)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -113,7 +114,7 @@ def train_network(images: NDArray[Any], masks: NDArray[np.uint8], settings: Sett
             optimiser.step()
             schedule.step()
             losses.append(loss.item())
-        threshold, f1 = best_threshold(predict_patches(network, images, held, mean, std), masks[held] > 0)
+        threshold, f1 = best_threshold(predict_patches(network, images, held, (mean, std)), masks[held] > 0)
         cpu_s = time.process_time() - start
         history.append({"epoch": epoch, "loss": round(float(np.mean(losses)), 5), "held_f1": round(f1, 5)})
         log.info("epoch %d loss %.4f held F1 %.4f at %.2f, %.0f CPU s", epoch, np.mean(losses), f1, threshold, cpu_s)
@@ -125,9 +126,9 @@ def train_network(images: NDArray[Any], masks: NDArray[np.uint8], settings: Sett
     if best is None:
         raise ValueError("epochs must be at least 1")
     network.load_state_dict(best[3])
-    network.eval()
+    network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return Trained(
-        network=network.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
+        network=network,
         mean=mean.tolist(),
         std=std.tolist(),
         value_range=value_range,
@@ -143,11 +144,11 @@ def predict_patches(
     network: torch.nn.Module,
     images: NDArray[Any],
     indices: NDArray[np.int64],
-    mean: NDArray[np.float32],
-    std: NDArray[np.float32],
+    statistics: tuple[NDArray[np.float32], NDArray[np.float32]],
     batch: int = 16,
 ) -> NDArray[np.float32]:
-    """Landslide probabilities n x H x W of the images at `indices`."""
+    """Landslide probabilities n x H x W of the images at `indices`; `statistics` are mean and std per band."""
+    mean, std = statistics
     network.eval()
     out = np.empty((len(indices), *images.shape[2:]), np.float32)
     with torch.inference_mode():
@@ -162,7 +163,7 @@ def predict_patches(
 def evaluate(trained: Trained, images: NDArray[Any], masks: NDArray[np.uint8]) -> dict[str, float | int | None]:
     """Pooled pixel scores of a trained network at its own threshold, on data it has not seen."""
     mean, std = np.array(trained.mean, np.float32), np.array(trained.std, np.float32)
-    probabilities = predict_patches(trained.network, images, np.arange(len(images)), mean, std)
+    probabilities = predict_patches(trained.network, images, np.arange(len(images)), (mean, std))
     return score(count(probabilities >= trained.threshold, masks > 0))
 
 
@@ -197,6 +198,7 @@ def _batches(
     fit: NDArray[np.int64],
     statistics: tuple[NDArray[np.float32], NDArray[np.float32]],
     settings: Settings,
+    *,
     rng: np.random.Generator,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Shuffled, augmented batches: quarter turns, flips, brightness, band shifts, blanked half planes."""

@@ -1,0 +1,117 @@
+"""Pixel grids on the ground: their place, whether it is possible, and whether two of them are one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+from affine import Affine
+from numpy.typing import NDArray
+
+from detection.imagery.errors import ImpossibleCrsError
+
+LONLAT = pyproj.CRS.from_epsg(4326)
+# Two grids are one when they differ by less than this, in pixels.
+SAME_GRID_PX = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A georeferenced pixel grid.
+
+    Attributes:
+        transform: affine from (column, row) to the CRS, (0, 0) = outer corner of the first pixel.
+        crs_wkt: the CRS as WKT.
+        width: columns.
+        height: rows.
+    """
+
+    transform: Affine
+    crs_wkt: str
+    width: int
+    height: int
+
+    @property
+    def crs(self) -> pyproj.CRS:
+        """The CRS as pyproj knows it."""
+        return pyproj.CRS.from_wkt(self.crs_wkt)
+
+    @property
+    def crs_name(self) -> str:
+        """`EPSG:code` where there is one, else the CRS's name."""
+        code = self.crs.to_epsg()
+        return f"EPSG:{code}" if code else str(self.crs.name)
+
+    def to_crs(self, columns: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Map pixel coordinates to the CRS, through the full affine."""
+        a, b, c, d, e, f = self.transform[:6]
+        return a * columns + b * rows + c, d * columns + e * rows + f
+
+    def to_lonlat(self, x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Map CRS coordinates to longitude and latitude in degrees (WGS 84)."""
+        lon, lat = pyproj.Transformer.from_crs(self.crs, LONLAT, always_xy=True).transform(x, y)
+        return np.asarray(lon), np.asarray(lat)
+
+    def pixel_of(self, lon: float, lat: float) -> tuple[float, float]:
+        """Return the (column, row) of a place, fractional, outside of the grid too."""
+        x, y = pyproj.Transformer.from_crs(LONLAT, self.crs, always_xy=True).transform(lon, lat)
+        column, row = ~self.transform * (x, y)
+        return float(column), float(row)
+
+
+def check_place(grid: Grid, path: Path) -> None:
+    """Refuse coordinates that the CRS cannot have.
+
+    A mere lon/lat check is not enough: easting 5398 and northing -4658 in UTM 54N lie inside of the globe, but
+    not in the zone. UTM rule: easting 100 000 to 900 000 m, northing from 0, within the zone and one degree more.
+    """
+    columns, rows = np.array([0, grid.width, grid.width, 0]), np.array([0, 0, grid.height, grid.height])
+    x, y = grid.to_crs(columns, rows)
+    lon, lat = grid.to_lonlat(x, y)
+    origin = f"{path}: corner {x[0]:.1f}, {y[0]:.1f} is impossible in {grid.crs_name}"
+    if not (np.isfinite(lon).all() and np.isfinite(lat).all() and (abs(lat) <= 90).all() and (abs(lon) <= 360).all()):
+        raise ImpossibleCrsError(f"{origin}: not on the globe")
+    zone = grid.crs.utm_zone
+    if zone is None:
+        return
+    central = int(zone[:-1]) * 6 - 183
+    off_zone = abs((lon - central + 180) % 360 - 180)
+    if (x < 100_000).any() or (x > 900_000).any() or (y < 0).any() or (y > 10_000_000).any() or (off_zone > 4).any():
+        raise ImpossibleCrsError(f"{origin}: outside of UTM zone {zone}")
+
+
+def same_grid(first: Grid, second: Grid) -> bool:
+    """Whether two grids have one CRS, one shape and transforms that agree within a millionth of a pixel."""
+    if (first.width, first.height) != (second.width, second.height):
+        return False
+    return corner_shift_px(first, second) < SAME_GRID_PX and first.crs == second.crs
+
+
+def corner_shift_px(first: Grid, second: Grid) -> float:
+    """Greatest distance between the grids' corners, in pixels of the coarser one (infinite: not comparable)."""
+    into_first = pyproj.Transformer.from_crs(second.crs, first.crs, always_xy=True)
+    shift = 0.0
+    for across, down in ((0, 0), (1, 0), (1, 1), (0, 1)):
+        x, y = second.transform * (across * second.width, down * second.height)
+        if first.crs != second.crs:
+            x, y = into_first.transform(x, y)
+        if not (np.isfinite(x) and np.isfinite(y)):
+            return float("inf")
+        column, row = ~first.transform * (x, y)
+        coarser = max(1.0, first.width / second.width, first.height / second.height)
+        shift = max(shift, np.hypot(column - across * first.width, row - down * first.height) / coarser)
+    return float(shift)
+
+
+def grid_around(lon: float, lat: float, size_px: int, pixel_m: float, *, geographic: bool = False) -> Grid:
+    """Make a square grid around a place: in its UTM zone, snapped to whole pixels, or in degrees (EPSG:4326)."""
+    if geographic:
+        step = pixel_m / 111_319.49
+        left, top = lon - step * size_px / 2, lat + step * size_px / 2
+        return Grid(Affine(step, 0, left, 0, -step, top), LONLAT.to_wkt(), size_px, size_px)
+    zone = int((lon + 180) // 6) % 60 + 1
+    crs = pyproj.CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
+    x, y = pyproj.Transformer.from_crs(LONLAT, crs, always_xy=True).transform(lon, lat)
+    left, top = (round((value + sign * size_px * pixel_m / 2) / pixel_m) * pixel_m for value, sign in ((x, -1), (y, 1)))
+    return Grid(Affine(pixel_m, 0, left, 0, -pixel_m, top), crs.to_wkt(), size_px, size_px)
