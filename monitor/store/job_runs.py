@@ -28,6 +28,7 @@ class JobRun:
 def start_run(connection: Connection, job: str, site: str | None, now: datetime) -> int:
     """Note that a job starts; returns the id for `finish_run`."""
     result = connection.execute(insert(job_run).values(job=job, site=site, started_at=now, state="running"))
+    assert result.inserted_primary_key is not None
     return int(result.inserted_primary_key[0])
 
 

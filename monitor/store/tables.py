@@ -190,6 +190,7 @@ forecast = Table(
     *finite("forecast", "q025", "q10", "q50", "q90", "q975", "baseline_q50", "data_value"),
     UniqueConstraint("series_id", "model", "model_hash", "issued_at", "horizon_s", name="uq_forecast"),
     Index("ix_forecast_series_issued", "series_id", "issued_at"), Index("ix_forecast_target", "target_at"),
+    Index("ix_forecast_series_model", "series_id", "model", "issued_at"),  # the last issue of each model by seeks
 )  # fmt: skip
 forecast_withheld = Table(
     "forecast_withheld", metadata,
@@ -219,6 +220,7 @@ failure_time = Table(
     Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("issued_at", Instant, nullable=False), Column("data_until", Instant, nullable=False),
     Column("window_from", Instant, nullable=False), Column("window_mid", Instant, nullable=False), Column("window_to", Instant, nullable=False), Column("n_filters", Integer), Column("n_agree", Integer),
     Column("r2", Number), Column("velocity_mm_per_day", Number), Column("trusted", Boolean, nullable=False), _text("reasons"), Column("withdrawn_at", Instant),
+    Index("ix_failure_time_series", "series_id", "issued_at"),
 )  # fmt: skip
 
 # ---- anomalies and scenes --------------------------------------------------------------------------------------
@@ -233,6 +235,7 @@ scene = Table(
     Column("scene_hash", String(64), primary_key=True), Column("site", String(64), nullable=False), Column("name", String(256), nullable=False), Column("acquired_at", Instant),
     _text("role"), _text("path"), Column("received_at", Instant, nullable=False), _text("state"),  # waiting, done, failed
     _text("error", null=True), Column("valid_share", Number), _text("crs", null=True), Column("pixel_area_m2", Number), _text("out_dir", null=True), Column("run", Json),
+    Index("ix_scene_site", "site", "acquired_at"),
 )  # fmt: skip
 scene_footprint = Table(
     "scene_footprint", metadata,

@@ -1,0 +1,31 @@
+"""How alembic reaches the database: always through the open connection that monitor.store.migrate hands over."""
+
+from typing import Any
+
+from alembic import context
+
+from monitor.store.tables import metadata
+from monitor.store.types import Instant, Json
+
+
+def _render(kind: str, item: Any, _autogen: Any) -> Any:
+    """Spell own column types plainly, so that a migration never changes when the types do."""
+    if kind != "type":
+        return False
+    if isinstance(item, Instant):
+        return "Instant"
+    if isinstance(item, Json):
+        return "sa.Text()"
+    return "BigId" if repr(item) == "BigInteger()" else False
+
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=metadata,
+    render_as_batch=connection.dialect.name == "sqlite",
+    render_item=_render,
+    compare_server_default=False,
+)
+with context.begin_transaction():
+    context.run_migrations()

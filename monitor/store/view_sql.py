@@ -1,0 +1,207 @@
+"""The SQL text of every public view: what people and programs may rely on (docs/reference/sql.md).
+
+Rules: no column depends on the clock, none walks the observation history with a window function, sums and means are
+rounded so that the order of addition does not show, and the text is the same on both databases but for `Dialect`.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+BOOLEANS: Final[dict[str, frozenset[str]]] = {
+    "latest_forecast": frozenset({"shown"}),
+    "forecast_history": frozenset({"shown"}),
+    "forecast_vs_observed": frozenset({"shown", "inside_80", "inside_95"}),
+    "failure_windows": frozenset({"trusted"}),
+    "station_health": frozenset({"votes"}),
+    "active_alerts": frozenset({"exercise"}),
+    "alert_history": frozenset({"exercise"}),
+    "notification_status": frozenset({"exercise"}),
+    "anomalies": frozenset({"alerted"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The few places where the two databases spell the same thing differently."""
+
+    sqlite: bool
+
+    def rounded(self, number: str, places: int) -> str:
+        """A double rounded to decimal places; never negative zero."""
+        if self.sqlite:
+            return f"(round({number}, {places}) + 0.0)"
+        return f"(CAST(round(CAST({number} AS numeric), {places}) AS double precision) + 0.0)"
+
+    def level_name(self, levels: str, level: str) -> str:
+        """Name of a level out of the canonical JSON list of a site's levels."""
+        if self.sqlite:
+            return f"json_extract({levels}, '$[' || {level} || '].name')"
+        return f"(CAST({levels} AS jsonb) -> {level} ->> 'name')"
+
+    def hexadecimal(self, octets: str) -> str:
+        """Bytes as lower-case hexadecimal text."""
+        return f"lower(hex({octets}))" if self.sqlite else f"encode({octets}, 'hex')"
+
+    def flags(self, row: str) -> str:
+        """Flags of a revision: those of its arrival and every later one; the newest word on a flag counts."""
+        key = f"series_id = {row}.series_id AND observed_at = {row}.observed_at AND revision = {row}.revision"
+        if self.sqlite:
+            joined = "group_concat(flag, ',')"
+            arrival = f"SELECT value AS flag FROM json_each('[\"' || replace({row}.flags, ',', '\",\"') || '\"]')"
+        else:
+            joined = "string_agg(flag, ',' ORDER BY flag COLLATE \"C\")"
+            arrival = f"SELECT unnest(string_to_array({row}.flags, ',')) AS flag"
+        return f"""CASE WHEN NOT EXISTS (SELECT 1 FROM observation_flag WHERE {key}) THEN {row}.flags ELSE (
+  SELECT coalesce({joined}, '') FROM (SELECT flag FROM (
+    SELECT a.flag AS flag, 0 AS set_by, -1 AS withdrawn_by FROM ({arrival}) a WHERE a.flag <> ''
+    UNION ALL
+    SELECT CASE WHEN substr(flag, 1, 1) = '-' THEN substr(flag, 2) ELSE flag END,
+      CASE WHEN substr(flag, 1, 1) = '-' THEN -1 ELSE id END, CASE WHEN substr(flag, 1, 1) = '-' THEN id ELSE -1 END
+    FROM observation_flag WHERE {key}
+  ) every_word GROUP BY flag HAVING max(set_by) > max(withdrawn_by) ORDER BY flag) standing) END"""
+
+    def newest_issues(self) -> str:
+        """Join `series s` with the rows `f` of the last issue of each model, by seeks: models are found one by one."""
+        rows = """WITH RECURSIVE m(model) AS (
+    SELECT (SELECT min(g.model) FROM forecast g WHERE g.series_id = s.id)
+    UNION ALL
+    SELECT (SELECT min(g.model) FROM forecast g WHERE g.series_id = s.id AND g.model > m.model)
+    FROM m WHERE m.model IS NOT NULL)
+  SELECT n.id FROM m JOIN forecast n ON n.series_id = s.id AND n.model = m.model AND n.issued_at =
+    (SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id AND g.model = m.model)
+  WHERE m.model IS NOT NULL"""
+        if self.sqlite:
+            return f"CROSS JOIN forecast f ON f.id IN ({rows})"
+        return f"CROSS JOIN LATERAL ({rows}) newest JOIN forecast f ON f.id = newest.id"
+
+
+_SERIES: Final = "s.site AS site, s.station AS station, s.quantity AS quantity"
+_FORECAST: Final = f"""{_SERIES}, s.unit AS unit, f.issued_at, f.data_until, f.as_of_received_at, f.target_at, f.horizon_s,
+  f.q025, f.q10, f.q50, f.q90, f.q975, f.model, f.model_hash, f.baseline, f.baseline_q50, f.data_value, f.shown, f.reason"""
+
+
+def view_sql(*, sqlite: bool) -> dict[str, str]:
+    """The SELECT of every view by name."""
+    d = Dialect(sqlite)
+    return {
+        **_observation_views(d),
+        **_forecast_views(d),
+        **_state_views(d),
+        **_alert_views(d),
+        **_finding_views(d),
+        **_record_views(),
+    }
+
+
+def _observation_views(d: Dialect) -> dict[str, str]:
+    def columns(row: str) -> str:
+        applied = f"""coalesce({
+            d.rounded(
+                f'''(SELECT sum(o.size) FROM offset_entry o
+    WHERE o.series_id = {row}.series_id AND o.at <= {row}.observed_at AND o.revoked_at IS NULL)''',
+                9,
+            )
+        }, 0.0)"""
+        return f"""SELECT {_SERIES}, s.unit AS unit, {row}.observed_at, {row}.received_at,
+  {row}.value_raw - {applied} AS value, {row}.value_raw, {applied} AS offset_applied, {row}.sigma,
+  {d.flags(row)} AS flags, {row}.revision, {row}.solution
+FROM series s JOIN"""
+
+    return {
+        "latest_observation": f"{columns('l')} series_latest l ON l.series_id = s.id",
+        "observation_history": f"{columns('l')} observation l ON l.series_id = s.id",
+        "offsets": f"""SELECT e.id AS offset_id, {_SERIES}, e.unit, e.at, e.known_from, e.size, e.kind, e.author, e.reason,
+  e.confirmed_at, e.confirmed_by, e.revoked_at, e.revoked_by
+FROM offset_entry e JOIN series s ON s.id = e.series_id""",
+    }
+
+
+def _forecast_views(d: Dialect) -> dict[str, str]:
+    scored = "FROM series s JOIN forecast f ON f.series_id = s.id JOIN forecast_score c ON c.forecast_id = f.id"
+    group = f"{_SERIES}, f.model AS model, f.horizon_s AS horizon_s, substr(f.target_at, 1, 7) AS month"
+    by = "GROUP BY s.site, s.station, s.quantity, f.model, f.horizon_s, substr(f.target_at, 1, 7)"
+
+    def coverage(nominal: str, inside: str, width: str) -> str:
+        share = f"avg(CAST(CASE WHEN c.{inside} THEN 1 ELSE 0 END AS double precision))"
+        return f"""SELECT {group}, CAST({nominal} AS double precision) AS nominal, {d.rounded(share, 6)} AS covered,
+  {d.rounded(f"avg({width})", 6)} AS width, count(*) AS n {scored} {by}"""
+
+    return {
+        "latest_forecast": f"SELECT {_FORECAST} FROM series s {d.newest_issues()}",
+        "forecast_history": f"SELECT {_FORECAST} FROM series s JOIN forecast f ON f.series_id = s.id",
+        "forecast_vs_observed": f"""SELECT {_FORECAST}, c.observed_at, c.observed, c.error, c.baseline_error, c.persistence_error,
+  c.inside_80, c.inside_95, c.pinball, c.winkler_80, c.scored_at {scored}""",
+        "forecast_skill": f"""SELECT {group}, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
+  {d.rounded("avg(abs(c.persistence_error))", 6)} AS mae_persistence,
+  {d.rounded("avg(abs(c.baseline_error))", 6)} AS mae_best_baseline,
+  CASE WHEN avg(abs(c.baseline_error)) > 0 THEN {d.rounded("1 - avg(abs(c.error)) / avg(abs(c.baseline_error))", 6)} END AS skill
+{scored} {by}""",
+        "forecast_coverage": f"""{coverage("0.8", "inside_80", "f.q90 - f.q10")}
+UNION ALL {coverage("0.95", "inside_95", "f.q975 - f.q025")}""",
+        "failure_windows": f"""SELECT {_SERIES}, w.issued_at, w.data_until, w.window_from, w.window_mid, w.window_to, w.trusted,
+  w.reasons, w.velocity_mm_per_day, w.r2, w.n_filters, w.n_agree, w.withdrawn_at
+FROM failure_time w JOIN series s ON s.id = w.series_id""",
+    }
+
+
+def _state_views(d: Dialect) -> dict[str, str]:
+    open_alerts = "SELECT count(*) FROM alert a WHERE a.site = p.id AND a.closed_at IS NULL AND NOT a.exercise"
+    return {
+        "site_status": f"""SELECT p.id AS site, t.level, {d.level_name("p.levels", "t.level")} AS level_name, t.level_source, t.since,
+  t.evaluated_at, t.observability, t.reachable_level, t.witnesses_available, t.health, t.movement_stage, t.trend, t.newest_at,
+  ({open_alerts}) AS active_alerts,
+  ({open_alerts} AND a.state IN ('unacknowledged', 'returned_unacknowledged')) AS unacknowledged,
+  coalesce(t.config_sha256, p.config_sha256) AS config_version
+FROM site p LEFT JOIN site_state t ON t.site = p.id WHERE p.active""",
+        "station_health": """SELECT k.site AS site, k.station AS station, h.state, h.since, h.reason, h.newest_at,
+  h.expected_interval_s, h.missing_share_24h, h.votes
+FROM (SELECT site, id AS station FROM station UNION SELECT site, station FROM station_state) k
+LEFT JOIN station_state h ON h.site = k.site AND h.station = k.station""",
+    }
+
+
+def _alert_views(d: Dialect) -> dict[str, str]:
+    alerts = f"""SELECT a.id AS alert_id, a.site, a.ledger, a.key, a.level, a.peak_level,
+  CASE WHEN a.ledger = 'hazard' THEN {d.level_name("p.levels", "a.level")}
+    WHEN a.level = 0 THEN 'clear' WHEN a.level = 1 THEN 'notice' ELSE 'urgent' END AS level_name,
+  a.state, a.exercise, a.raised_at, a.data_time, a.reason, n.evidence, n.evidence_sha256, a.rule_version,
+  n.config_sha256 AS config_version, n.code_version, a.acknowledged_at, a.acknowledged_by, a.closed_at
+FROM alert a LEFT JOIN site p ON p.id = a.site LEFT JOIN decision n ON n.id = a.decision_id"""
+    return {
+        "active_alerts": f"{alerts} WHERE a.closed_at IS NULL",
+        "alert_history": alerts,
+        "alert_events": """SELECT e.alert_id, a.site, a.ledger, e.sequence, e.at, e.data_time, e.from_state, e.to_state,
+  e.from_level, e.to_level, e.actor, e.actor_kind, e.reason
+FROM alert_event e JOIN alert a ON a.id = e.alert_id""",
+        "alert_outcomes": 'SELECT o.alert_id, a.site, o."class", o."by", o.note, o.at FROM alert_outcome o JOIN alert a ON a.id = o.alert_id',
+        "notification_status": """SELECT id AS notification_id, alert_id, site, ledger, level, level_name, recipient, channel, exercise,
+  state, attempts, queued_at, sent_at, confirmed_at, next_attempt_at, superseded_by, last_error, subject, idempotency_key
+FROM notification""",
+    }
+
+
+def _finding_views(d: Dialect) -> dict[str, str]:
+    return {
+        "anomalies": f"""SELECT {_SERIES}, x.at, x.detector, x.score, x.threshold, x.budget, x.kind, x.alerted, x.model_hash
+FROM series s JOIN anomaly x ON x.series_id = s.id""",
+        "scene_polygons": """SELECT c.site, c.name AS scene, c.scene_hash, c.acquired_at, g.polygon_id, g.parent_id, g.change, g.area_m2,
+  g.grown_m2, g.mean_probability, g.geometry, g.min_lon, g.min_lat, g.max_lon, g.max_lat, g.nearest_station, g.distance_m, g.model,
+  g.model_hash, g.detected_at
+FROM scene_footprint g JOIN scene c ON c.scene_hash = g.scene_hash""",
+        "rejected_messages": f"""SELECT id AS rejected_id, received_at, topic, code, reason, client, payload_bytes,
+  {d.hexadecimal("substr(payload, 1, 256)")} AS payload_start_hex, digest, times, replayed_at, replay_result
+FROM rejected_message""",
+    }
+
+
+def _record_views() -> dict[str, str]:
+    return {
+        "sequence_gaps": """SELECT id AS gap_id, site, station, source, boot_id, from_seq, to_seq, to_seq - from_seq + 1 AS missing,
+  from_at, to_at, detected_at, requested_at, filled_at
+FROM sequence_gap""",
+        "reports": 'SELECT id AS report_id, site, at, received_at, kind, text, "by", station, photo_url FROM report',
+        "site_events": 'SELECT id AS event_id, site, from_at, to_at, received_at, kind, value, text, "by" FROM site_event',
+        "config_versions": "SELECT site, sha256 AS config_version, loaded_at, author, reason, code_version, source FROM config_version",
+        "audit_log": """SELECT id AS audit_id, at, actor, actor_kind, action, subject, detail, previous_hash, hash
+FROM audit_entry""",
+    }

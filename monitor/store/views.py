@@ -1,0 +1,136 @@
+"""Make, drop, check and read the public views, and remember who was granted to read them."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from monitor.errors import NotFoundError, StoreError
+from monitor.store.view_sql import BOOLEANS, view_sql
+
+_MARK: Final = "slopeward view"
+NAMES: Final = tuple(view_sql(sqlite=True))
+
+Grants = dict[str, frozenset[str]]  # role -> views it may read
+
+
+def create_views(connection: Connection) -> None:
+    """Make every view; none may exist."""
+    for name, statement in _statements(connection).items():
+        connection.exec_driver_sql(statement)
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"COMMENT ON VIEW {name} IS '{_mark(statement)}'")
+
+
+def drop_views(connection: Connection) -> None:
+    """Drop every view this program or an older one made; a migration may then rename what lies under them.
+
+    Raises:
+        StoreError: somebody's own view stands on one of them.
+    """
+    for name in _installed(connection):
+        try:
+            connection.exec_driver_sql(f'DROP VIEW "{name}"')
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", "") == "2BP01":
+                detail = str(error.orig).splitlines()[0]
+                raise StoreError(f"drop your own view first, it stands on one of ours: {detail}") from error
+            raise
+
+
+def views_are_current(connection: Connection) -> bool:
+    """Whether the views in the database are exactly those of this program."""
+    return _installed(connection) == {name: _mark(sql) for name, sql in _statements(connection).items()}
+
+
+def load_view(
+    connection: Connection, name: str, *, order_by: Sequence[str] = (), limit: int | None = None, **equals: Any
+) -> list[dict[str, Any]]:
+    """Rows of a view as dictionaries, the same on both databases: booleans are bool, times and JSON are text.
+
+    Args:
+        connection: any transaction.
+        name: the view.
+        order_by: columns, a leading `-` for descending.
+        limit: at most so many rows.
+        equals: column = value; instants in their spelled form.
+
+    Raises:
+        NotFoundError: no such view.
+    """
+    if name not in NAMES:
+        raise NotFoundError(f"there is no view {name!r}; one of {', '.join(NAMES)}")
+    where = " AND ".join(f'"{column}" = :{column}' for column in equals) or "1 = 1"
+    order = ", ".join(f'"{c.lstrip("-")}"{" DESC" if c.startswith("-") else ""}' for c in order_by)
+    query = f"SELECT * FROM {name} WHERE {where}"  # noqa: S608 - names are from the table above, values are bound
+    query += f" ORDER BY {order}" if order else ""
+    query += "" if limit is None else f" LIMIT {int(limit)}"
+    booleans = BOOLEANS.get(name, frozenset())
+    rows = connection.execute(text(query), equals).mappings()
+    return [{k: (bool(v) if k in booleans and v is not None else v) for k, v in row.items()} for row in rows]
+
+
+def load_grants(connection: Connection) -> Grants:
+    """Which roles may read which of our views; empty on SQLite."""
+    if connection.dialect.name != "postgresql":
+        return {}
+    rows = connection.execute(
+        text(
+            "SELECT grantee, table_name FROM information_schema.role_table_grants"
+            " WHERE privilege_type = 'SELECT' AND table_schema = current_schema() AND grantee <> current_user"
+        )
+    )
+    ours = set(_installed(connection))
+    grants: dict[str, set[str]] = {}
+    for role, view in rows:
+        if view in ours:
+            grants.setdefault(role, set()).add(view)
+    return {role: frozenset(NAMES) if ours <= views else frozenset(views) for role, views in grants.items()}
+
+
+def grant_views(connection: Connection, grants: Grants) -> None:
+    """Grant again what was granted before the views were made anew; who could read all, reads all."""
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    for role, views in grants.items():
+        grantee = "PUBLIC" if role == "PUBLIC" else quote(role)
+        for view in sorted(views & set(NAMES)):
+            connection.exec_driver_sql(f"GRANT SELECT ON {view} TO {grantee}")
+
+
+def grant_readonly(connection: Connection, role: str) -> None:
+    """Let an existing PostgreSQL role read every view, and nothing else of ours.
+
+    Raises:
+        StoreError: SQLite, or no such role.
+    """
+    if connection.dialect.name != "postgresql":
+        raise StoreError("SQLite knows no roles; give readers the file read-only: sqlite3 'file:slopeward.db?mode=ro'")
+    if connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).first() is None:
+        raise NotFoundError(f"there is no role {role!r}; make it: CREATE ROLE {role} LOGIN PASSWORD '...'")
+    schema = connection.execute(text("SELECT current_schema()")).scalar_one()
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {quote(str(schema))} TO {quote(role)}")
+    grant_views(connection, {role: frozenset(NAMES)})
+
+
+def _statements(connection: Connection) -> dict[str, str]:
+    selects = view_sql(sqlite=connection.dialect.name == "sqlite")
+    return {name: f"CREATE VIEW {name} AS /* {_MARK} */ {select}" for name, select in selects.items()}
+
+
+def _mark(statement: str) -> str:
+    return f"{_MARK} {hashlib.sha256(statement.encode()).hexdigest()}"
+
+
+def _installed(connection: Connection) -> dict[str, str]:
+    """Our views that exist, each with the mark of its text."""
+    if connection.dialect.name == "sqlite":
+        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'view'")
+        return {name: _mark(sql) for name, sql in rows if f"/* {_MARK} */" in sql}
+    rows = connection.exec_driver_sql(
+        "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class"
+        " WHERE relkind = 'v' AND relnamespace = CAST(current_schema() AS regnamespace)"
+    )
+    return {name: mark for name, mark in rows if mark and mark.startswith(_MARK)}
