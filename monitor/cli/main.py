@@ -1,0 +1,143 @@
+"""The command `slopeward`: a table of verbs, each imported only when it is asked for, and one place for errors."""
+
+import importlib
+import os
+import sys
+from typing import Any, Final
+
+# verb -> (module with `app: typer.Typer`, one line of help); the table is the list of what exists
+VERBS: Final[dict[str, tuple[str, str]]] = {
+    "demo": ("monitor.cli.demo", "Show everything in three minutes: broker, simulator, service, page"),
+    "run": ("monitor.cli.run", "Run the service: broker, core and page, supervised"),
+    "check": ("monitor.cli.check", "Check the configuration; with --connect also broker, database and channels"),
+    "status": ("monitor.cli.status", "Say what the service sees: level, observability, newest datum"),
+    "doctor": ("monitor.cli.doctor", "Look for what is wrong with the installation and say what to do"),
+    "simulate": ("monitor.cli.simulate", "Publish a simulated slope to a broker"),
+    "sites": ("monitor.cli.sites", "List, show and start site files"),
+    "level": ("monitor.cli.level", "Set a level by hand"),
+    "evaluate": ("monitor.cli.evaluate", "Say what the level of a site would be, and why"),
+    "alerts": ("monitor.cli.alerts", "List, explain, acknowledge and close alerts"),
+    "ingest": ("monitor.cli.ingest", "Read files of observations, or replay what was rejected"),
+    "report": ("monitor.cli.report", "Add an observer's report"),
+    "events": ("monitor.cli.events", "Add work, blasting, reservoir operation or an earthquake"),
+    "offsets": ("monitor.cli.offsets", "Declare, confirm and revoke offsets"),
+    "forecast": ("monitor.cli.forecast", "Run, train and list forecasts"),
+    "anomalies": ("monitor.cli.anomalies", "Train and score anomaly detectors"),
+    "scenes": ("monitor.cli.scenes", "Add scenes and detect footprints"),
+    "channels": ("monitor.cli.channels", "Test the channels of the recipients"),
+    "users": ("monitor.cli.users", "Manage the accounts of the page"),
+    "db": ("monitor.cli.db", "Upgrade, back up and verify the database"),
+}
+TRACEBACK: Final = "SLOPEWARD_TRACEBACK"
+# roots of the libraries' own errors, looked up only when the library was imported
+LIBRARY_ERRORS: Final = (
+    ("forecasting.errors", "ForecastingError"),
+    ("detection.imagery.errors", "ImageryError"),
+    ("detection.anomaly.errors", "AnomalyError"),
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one verb; a known error is one line on stderr and status 1, wrong usage 2, and never a traceback."""
+    words = sys.argv[1:] if arguments is None else arguments
+    sys.exit(run_verb(words))
+
+
+def run_verb(words: list[str]) -> int:
+    """Run the verb that the words name and return the exit status."""
+    if not words or words[0] in {"--help", "-h", "help"}:
+        print_help()
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"slopeward {_version()}")
+        return 0
+    verb = words[0]
+    if verb not in VERBS:
+        return _refuse_verb(verb)
+    try:
+        return _invoke(verb, words[1:])
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except Exception as error:  # the edge: a person gets one line, never a traceback
+        if os.environ.get(TRACEBACK):
+            raise
+        print(_describe(error), file=sys.stderr)
+        return 1
+
+
+def _invoke(verb: str, words: list[str]) -> int:
+    import typer
+
+    app = importlib.import_module(VERBS[verb][0]).app
+    command = typer.main.get_command(app)
+    try:
+        answer: Any = command.main(args=words, prog_name=f"slopeward {verb}", standalone_mode=False)
+    except (typer.Exit, SystemExit) as end:
+        code = getattr(end, "exit_code", getattr(end, "code", 0))
+        return code if isinstance(code, int) else int(code is not None)
+    except typer.Abort:
+        return 130
+    except Exception as error:
+        show, status = getattr(error, "show", None), getattr(error, "exit_code", None)
+        if show is None or not isinstance(status, int):
+            raise
+        show()  # the parser's own words: wrong usage, with a pointer to --help
+        return status
+    return answer if isinstance(answer, int) and not isinstance(answer, bool) else 0
+
+
+def _describe(error: Exception) -> str:
+    from monitor.errors import SlopewardError
+
+    text = " ".join(str(error).split())
+    if isinstance(error, SlopewardError):
+        return text
+    for module, name in LIBRARY_ERRORS:
+        root = getattr(sys.modules.get(module), name, None)
+        if root is not None and isinstance(error, root):
+            return text
+    return f"internal error: {type(error).__name__}: {text} (set {TRACEBACK}=1 to see where)"
+
+
+def _refuse_verb(verb: str) -> int:
+    import difflib
+
+    near = difflib.get_close_matches(verb, VERBS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    print(f"slopeward: unknown command {verb!r}{hint} See slopeward --help", file=sys.stderr)
+    return 2
+
+
+def print_help() -> None:
+    """Print every verb with its line; imports none of them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(
+        "[bold]slopeward[/bold] VERB [OPTIONS]\n\nWatch slopes: warn in time, and say why.\n", highlight=False
+    )
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
+    for verb, (_, line) in VERBS.items():
+        table.add_row(f"[cyan]{verb}[/cyan]", line)
+    console.print(table)
+    console.print(
+        "\nEach verb explains itself: slopeward VERB --help\n"
+        "Exit: 0 done, 1 known error, 2 wrong usage, 3 done in part, 4 nothing to do\n"
+        "Example: slopeward demo",
+        highlight=False,
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("slopeward")
+
+
+if __name__ == "__main__":
+    main()
