@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from monitor.errors import StoreBusyError, StoreError
+from monitor.store.backup import copy_sqlite, sqlite_file
 from monitor.store.engine import Database
 from monitor.store.views import create_views, drop_views, grant_views, load_grants, views_are_current
 
@@ -139,17 +140,10 @@ def _folder() -> Path:
 
 
 def _copy_file(db: Database, revision: str, now: datetime) -> Path:
-    assert db.url.database is not None
-    source = Path(db.url.database)
+    source = sqlite_file(db)
     target = source.with_name(f"{source.name}.{revision}.{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.bak")
     copy_sqlite(source, target)
     return target
-
-
-def copy_sqlite(source: Path, target: Path) -> None:
-    """Copy a live SQLite database through its backup API: one consistent state, whoever writes."""
-    with closing(sqlite3.connect(source)) as reader, closing(sqlite3.connect(target)) as writer:
-        reader.backup(writer)
 
 
 @contextmanager
