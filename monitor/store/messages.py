@@ -1,0 +1,287 @@
+"""What came that is no reading: the quarantine, observers' reports, events on the slope, and what never came."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, Final
+
+from sqlalchemy import Connection, select, update
+
+from monitor.domain.instants import spell
+from monitor.domain.observation import Report, SiteEvent
+from monitor.store.engine import insert
+from monitor.store.tables import rejected_message, report, sequence_gap, sequence_state, site_event
+from monitor.store.types import canonical_json
+
+KEPT_BYTES: Final = 1 << 20  # of a rejected payload; its true size is stored beside
+_CHUNK: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A message, or the bad part of one, that could not be read: raw bytes and the reason."""
+
+    received_at: datetime
+    topic: str
+    payload: bytes
+    code: str  # stable
+    reason: str  # for people
+    client: str  # live, backfill, or file:<name>
+    id: int | None = None
+    times: int = 1
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of topic and payload: the same rubbish again is counted, not stored again."""
+        return hashlib.sha256(self.topic.encode("utf-8", "replace") + b"\0" + self.payload).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceMark:
+    """A publisher's own count of a message: `seq` of `boot_id` of `source`."""
+
+    site: str
+    station: str
+    source: str
+    boot_id: int
+    seq: int
+    at: datetime  # of the newest datum in it
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceGap:
+    """Messages from_seq..to_seq (both missing; to_seq None = no end known) of one boot of one source."""
+
+    site: str
+    station: str
+    source: str
+    boot_id: int
+    from_seq: int
+    to_seq: int | None
+    from_at: datetime | None
+    to_at: datetime | None
+    id: int | None = None
+
+
+def add_rejected(connection: Connection, messages: Sequence[Rejected]) -> int:
+    """Store messages in the quarantine; one that waits there already is counted again. Returns the rows added."""
+    times: dict[str, int] = defaultdict(int)
+    first: dict[str, Rejected] = {}
+    for message in messages:
+        times[message.digest] += message.times
+        first.setdefault(message.digest, message)
+    digests = list(first)
+    r = rejected_message.c
+    for start in range(0, len(digests), _CHUNK):
+        waiting = select(r.id, r.digest).where(r.digest.in_(digests[start : start + _CHUNK]), r.replayed_at.is_(None))
+        for row in connection.execute(waiting).all():
+            first.pop(row.digest, None)
+            connection.execute(update(rejected_message).where(r.id == row.id).values(times=r.times + times[row.digest]))
+    if first:
+        connection.execute(
+            rejected_message.insert(),
+            [
+                {
+                    "received_at": m.received_at, "topic": _text(m.topic), "payload": m.payload[:KEPT_BYTES],
+                    "payload_bytes": len(m.payload), "code": m.code, "reason": _text(m.reason), "client": m.client,
+                    "digest": digest, "times": times[digest],
+                }
+                for digest, m in first.items()
+            ],
+        )  # fmt: skip
+    return len(first)
+
+
+def _text(text: str) -> str:
+    """Text that both databases take: no NUL, no lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def load_rejected(
+    connection: Connection, *, only_waiting: bool = True, after_id: int = 0, limit: int = 1000
+) -> list[Rejected]:
+    """Quarantined messages by rising id; `only_waiting` leaves out those replayed."""
+    r = rejected_message.c
+    wanted = select(rejected_message).where(r.id > after_id)
+    if only_waiting:
+        wanted = wanted.where(r.replayed_at.is_(None))
+    return [
+        Rejected(x.received_at, x.topic, bytes(x.payload), x.code, x.reason, x.client, x.id, x.times)
+        for x in connection.execute(wanted.order_by(r.id).limit(limit))
+    ]
+
+
+def mark_replayed(connection: Connection, rejected_id: int, result: str, now: datetime) -> None:
+    """Write what became of a quarantined message when it was read again."""
+    connection.execute(
+        update(rejected_message)
+        .where(rejected_message.c.id == rejected_id)
+        .values(replayed_at=now, replay_result=_text(result))
+    )
+
+
+def add_report(connection: Connection, item: Report, received_at: datetime) -> bool:
+    """Store an observer's report; False when the very same is there already."""
+    facts = {
+        "site": item.site, "at": item.at, "kind": item.kind, "text": item.text, "by": item.by, "station": item.station,
+        "photo_url": item.photo_url,
+    }  # fmt: skip
+    digest = _digest({**facts, "at": spell(item.at)})
+    return _add_once(connection, report, {**facts, "received_at": received_at, "digest": digest})
+
+
+def add_event(connection: Connection, item: SiteEvent, received_at: datetime, by: str) -> bool:
+    """Store an event on the slope; False when the very same is there already."""
+    facts = {
+        "site": item.site, "from_at": item.from_at, "to_at": item.to_at, "kind": item.kind, "value": item.value,
+        "text": item.text,
+    }  # fmt: skip
+    digest = _digest({**facts, "from_at": spell(item.from_at), "to_at": spell(item.to_at)})
+    return _add_once(connection, site_event, {**facts, "by": by, "received_at": received_at, "digest": digest})
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
+
+
+def _add_once(connection: Connection, table: Any, row: dict[str, Any]) -> bool:
+    done = connection.execute(insert(connection, table).values(**row).on_conflict_do_nothing(["digest"]))
+    return bool(done.rowcount)
+
+
+def load_reports(
+    connection: Connection, site: str, from_at: datetime, to_at: datetime, known_at: datetime | None = None
+) -> list[Report]:
+    """Reports of (from_at, to_at] in order of time, those only that had arrived by `known_at` where it is given."""
+    r = report.c
+    wanted = select(report).where(r.site == site, r.at > from_at, r.at <= to_at)
+    if known_at is not None:
+        wanted = wanted.where(r.received_at <= known_at)
+    return [
+        Report(x.site, x.at, x.kind, x.text, x.by, x.station, x.photo_url)
+        for x in connection.execute(wanted.order_by(r.at, r.id))
+    ]
+
+
+def load_events(
+    connection: Connection, site: str, from_at: datetime, to_at: datetime, known_at: datetime | None = None
+) -> list[SiteEvent]:
+    """Events that touch [from_at, to_at] in order of their start, as known at `known_at` where it is given."""
+    e = site_event.c
+    wanted = select(site_event).where(e.site == site, e.to_at >= from_at, e.from_at <= to_at)
+    if known_at is not None:
+        wanted = wanted.where(e.received_at <= known_at)
+    return [
+        SiteEvent(x.site, x.from_at, x.to_at, x.kind, x.text, x.value)
+        for x in connection.execute(wanted.order_by(e.from_at, e.id))
+    ]
+
+
+# ---- what never came -------------------------------------------------------------------------------------------
+def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: datetime) -> list[SequenceGap]:
+    """Note the counts of a batch of messages; returns the gaps that opened. What came late closes or splits a gap.
+
+    The first count of a boot is where counting starts: what came before it is unknown, not missing.
+    """
+    by_key: dict[tuple[str, str, int], dict[int, SequenceMark]] = defaultdict(dict)
+    for mark in marks:
+        by_key[mark.site, mark.source, mark.boot_id][mark.seq] = mark
+    opened: list[SequenceGap] = []
+    for (site, source, boot_id), seen in by_key.items():
+        s = sequence_state.c
+        state = connection.execute(
+            select(s.last_seq, s.last_at).where(s.site == site, s.source == source, s.boot_id == boot_id)
+        ).first()
+        last_seq: int | None = None if state is None else state.last_seq
+        last_at: datetime | None = None if state is None else state.last_at
+        late: list[int] = []
+        gaps: list[SequenceGap] = []
+        newest: SequenceMark | None = None
+        for seq, mark in sorted(seen.items()):
+            if last_seq is not None and seq <= last_seq:
+                late.append(seq)
+                continue
+            if last_seq is not None and seq > last_seq + 1:
+                gaps.append(SequenceGap(site, mark.station, source, boot_id, last_seq + 1, seq - 1, last_at, mark.at))
+            last_seq, last_at, newest = seq, mark.at, mark
+        if late:
+            _fill(connection, site, source, boot_id, late, now)
+        if gaps:
+            connection.execute(sequence_gap.insert(), [_gap_row(g, now) for g in gaps])
+            opened += gaps
+        if newest is not None:
+            _save_state(connection, newest)
+    return opened
+
+
+def _save_state(connection: Connection, mark: SequenceMark) -> None:
+    statement = insert(connection, sequence_state).values(
+        site=mark.site, source=mark.source, boot_id=mark.boot_id, station=mark.station, last_seq=mark.seq,
+        last_at=mark.at,
+    )  # fmt: skip
+    changed = {name: statement.excluded[name] for name in ("station", "last_seq", "last_at")}
+    connection.execute(statement.on_conflict_do_update(["site", "source", "boot_id"], set_=changed))
+
+
+def _gap_row(gap: SequenceGap, detected_at: datetime) -> dict[str, Any]:
+    return {
+        "site": gap.site, "station": gap.station, "source": gap.source, "boot_id": gap.boot_id,
+        "from_seq": gap.from_seq, "to_seq": gap.to_seq, "from_at": gap.from_at, "to_at": gap.to_at,
+        "detected_at": detected_at,
+    }  # fmt: skip
+
+
+def _fill(connection: Connection, site: str, source: str, boot_id: int, late: list[int], now: datetime) -> None:
+    g = sequence_gap.c
+    open_gaps = connection.execute(
+        select(sequence_gap).where(
+            g.site == site, g.source == source, g.boot_id == boot_id, g.filled_at.is_(None),
+            g.from_seq <= late[-1], g.to_seq >= late[0],
+        )
+    ).all()  # fmt: skip
+    for gap in open_gaps:
+        came = [seq for seq in late if gap.from_seq <= seq <= gap.to_seq]
+        if not came:
+            continue
+        bounds = [gap.from_seq - 1, *came, gap.to_seq + 1]
+        parts = [(a + 1, b - 1) for a, b in pairwise(bounds) if b - a > 1]
+        if not parts:
+            connection.execute(update(sequence_gap).where(g.id == gap.id).values(filled_at=now))
+            continue
+        (from_seq, to_seq), *others = parts
+        connection.execute(update(sequence_gap).where(g.id == gap.id).values(from_seq=from_seq, to_seq=to_seq))
+        if others:
+            kept = {k: v for k, v in gap._mapping.items() if k != "id"}  # noqa: SLF001
+            connection.execute(sequence_gap.insert(), [{**kept, "from_seq": a, "to_seq": b} for a, b in others])
+
+
+def load_open_gaps(
+    connection: Connection, *, not_requested_since: datetime | None = None, limit: int = 1000
+) -> list[SequenceGap]:
+    """Gaps that nobody filled; with `not_requested_since` only those not asked for since then."""
+    g = sequence_gap.c
+    wanted = select(sequence_gap).where(g.filled_at.is_(None))
+    if not_requested_since is not None:
+        wanted = wanted.where(g.requested_at.is_(None) | (g.requested_at < not_requested_since))
+    return [
+        SequenceGap(x.site, x.station, x.source, x.boot_id, x.from_seq, x.to_seq, x.from_at, x.to_at, x.id)
+        for x in connection.execute(wanted.order_by(g.id).limit(limit))
+    ]
+
+
+def mark_requested(connection: Connection, gap_ids: Sequence[int], now: datetime) -> None:
+    """Write that the publishers were asked for these gaps."""
+    if gap_ids:
+        connection.execute(update(sequence_gap).where(sequence_gap.c.id.in_(list(gap_ids))).values(requested_at=now))
+
+
+def load_sequence_ends(connection: Connection, since: datetime) -> list[SequenceMark]:
+    """The newest count of every source heard since then: where to ask from when the broker lost its queue."""
+    s = sequence_state.c
+    return [
+        SequenceMark(x.site, x.station, x.source, x.boot_id, x.last_seq, x.last_at)
+        for x in connection.execute(select(sequence_state).where(s.last_at >= since).order_by(s.site, s.source))
+    ]

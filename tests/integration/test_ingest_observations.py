@@ -1,0 +1,131 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select, text
+
+from monitor.domain.observation import Observation
+from monitor.errors import StoreError
+from monitor.store.observations import (
+    add_observations,
+    find_series_id,
+    latest_reading,
+    load_readings,
+    load_series,
+)
+from monitor.store.tables import observation_flag, offset_entry, series_latest
+
+T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def reading(value=1.0, *, at=T0, received=None, station="G1", quantity="displacement_east", **more):
+    return Observation(
+        "north", station, quantity, "mm", at, received or at + timedelta(minutes=1), value, **more
+    )
+
+
+def add(database, *items):
+    with database.write() as c:
+        return add_observations(c, items, T0)
+
+
+def series_id(database, station="G1", quantity="displacement_east"):
+    with database.read() as c:
+        return find_series_id(c, "north", station, quantity)
+
+
+def test_the_same_value_twice_is_one_row_and_another_value_is_a_revision(database):
+    first = add(database, reading(1.0), reading(1.0), reading(2.0))
+    again = add(database, reading(1.0), reading(2.0), reading(3.0), reading(3.0, sigma=0.5))
+    assert (first.stored, first.duplicates, first.revisions, first.sites) == (2, 1, 1, frozenset({"north"}))
+    assert (again.stored, again.duplicates, again.revisions) == (2, 2, 2)
+    with database.read() as c:
+        rows = c.execute(text("select revision, value_raw from observation order by revision")).all()
+    assert [tuple(r) for r in rows] == [(0, 1.0), (1, 2.0), (2, 3.0), (3, 3.0)]
+
+
+def test_older_and_newer_epochs_mix_in_one_batch(database):
+    add(database, *(reading(float(i), at=T0 + i * DAY) for i in range(0, 10, 2)))
+    result = add(database, *(reading(float(i), at=T0 + i * DAY) for i in range(12)))
+    assert (result.stored, result.duplicates) == (7, 5)
+    with database.read() as c:
+        got = load_readings(c, series_id(database), None, T0 + 99 * DAY, T0 + 99 * DAY)
+    assert [r.value for r in got] == [float(i) for i in range(12)]
+
+
+def test_a_rapid_solution_after_the_final_one_is_kept_and_does_not_speak(database):
+    for order in ((("final", 2.0), ("rapid", 1.0)), (("rapid", 1.0), ("final", 2.0))):
+        station = f"S-{order[0][0]}"
+        for k, (solution, value) in enumerate(order):
+            add(database, reading(value, solution=solution, station=station, received=T0 + k * DAY))
+        sid = series_id(database, station)
+        with database.read() as c:
+            (only,) = load_readings(c, sid, None, T0, T0 + 9 * DAY)
+            latest = c.execute(select(series_latest).where(series_latest.c.series_id == sid)).one()
+            (then,) = load_readings(c, sid, None, T0, T0)
+        assert only.value == 2.0
+        assert latest.value_raw == 2.0
+        assert then.value == order[0][1]
+
+
+def test_latest_row_follows_time_not_arrival_and_leaves_the_future_out(database):
+    add(database, reading(5.0, at=T0 + 5 * DAY), reading(3.0, at=T0 + 3 * DAY))
+    add(database, reading(9.0, at=T0 + 999 * DAY, flags=("future",), received=T0 + 6 * DAY), reading(4.0, at=T0 + 4 * DAY))
+    sid = series_id(database)
+    with database.read() as c:
+        assert c.execute(select(series_latest.c.value_raw)).scalars().all() == [5.0]
+        newest = latest_reading(c, sid, T0 + 10 * DAY)
+        assert latest_reading(c, sid, T0) is None
+    assert (newest.value, newest.observed_at) == (5.0, T0 + 5 * DAY)
+
+
+def test_readings_are_as_they_were_known(database):
+    add(database, *(reading(10.0, at=T0 + i * DAY) for i in range(4)))
+    sid = series_id(database)
+    with database.write() as c:
+        c.execute(
+            offset_entry.insert().values(
+                series_id=sid, at=T0 + 2 * DAY, known_from=T0 + 5 * DAY, size=0.4, unit="cm", kind="antenna",
+                author="a", reason="r", revoked_at=T0 + 8 * DAY,
+            )
+        )  # fmt: skip
+        for flag, known in (("spike", 5), ("-spike", 7)):
+            c.execute(
+                observation_flag.insert().values(
+                    series_id=sid, observed_at=T0, revision=0, flag=flag, known_from=T0 + known * DAY, by="a", reason="r"
+                )
+            )
+    seen = {}
+    for day in (4, 6, 9):
+        with database.read() as c:
+            seen[day] = load_readings(c, sid, T0 - DAY, T0 + 3 * DAY, T0 + day * DAY)
+    assert [r.value for r in seen[4]] == [10.0] * 4
+    assert [r.value for r in seen[6]] == [10.0, 10.0, 6.0, 6.0]
+    assert [r.offset_applied for r in seen[6]] == [0.0, 0.0, 4.0, 4.0]
+    assert [r.value for r in seen[9]] == [10.0] * 4
+    assert [r[0].flags for r in seen.values()] == [(), ("spike",), ()]
+
+
+def test_from_is_exclusive_and_to_inclusive(database):
+    add(database, *(reading(float(i), at=T0 + i * DAY) for i in range(4)))
+    with database.read() as c:
+        got = load_readings(c, series_id(database), T0, T0 + 2 * DAY, T0 + 99 * DAY)
+    assert [r.value for r in got] == [1.0, 2.0]
+
+
+def test_a_series_keeps_its_unit(database):
+    add(database, reading())
+    with pytest.raises(StoreError, match="stored in mm"), database.write() as c:
+        add_observations(c, [replace(reading(at=T0 + DAY), unit="index")], T0)
+    with database.read() as c:
+        assert [(s.station, s.unit) for s in load_series(c, "north")] == [("G1", "mm")]
+        assert c.execute(text("select count(*) from observation")).scalar() == 1
+
+
+def test_memory_of_ids_serves_many_batches(database):
+    known = {}
+    for i in range(3):
+        with database.write() as c:
+            add_observations(c, [reading(at=T0 + i * DAY, station=f"G{i}"), reading(at=T0 + i * DAY)], T0, known)
+    assert len(known) == 4 - 1
