@@ -1,0 +1,51 @@
+"""When to try a failing channel again: backoff of one message, circuit of the whole channel."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+FIRST_S = 2.0
+LONGEST_S = 300.0
+
+
+def backoff_s(attempts: int, jitter: Callable[[], float], retry_after_s: float | None = None) -> float:
+    """Seconds until the next attempt: doubling from 2 s to 5 min, spread over half to the full value.
+
+    Args:
+        attempts: how many were made, from 1.
+        jitter: a source of numbers in [0, 1).
+        retry_after_s: what the channel itself asked for; never undercut, but cut at one hour.
+
+    >>> backoff_s(1, lambda: 0.0), backoff_s(3, lambda: 0.5), backoff_s(50, lambda: 0.999999) < 300
+    (1.0, 6.0, True)
+    >>> backoff_s(1, lambda: 0.0, 30.0)
+    30.0
+    """
+    longest = min(FIRST_S * 2.0 ** min(attempts - 1, 16), LONGEST_S)
+    return max(longest * (0.5 + 0.5 * jitter()), min(retry_after_s or 0.0, 3600.0))
+
+
+@dataclass(slots=True)
+class Circuit:
+    """Opens after some failures in a row, so that a dead channel costs one time-out and not one per message.
+
+    While open only an urgent message may try; a success closes it.
+    """
+
+    opens_after: int = 3
+    failures: int = 0
+    open_until: datetime | None = None
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether ordinary messages must wait."""
+        return self.open_until is not None and now < self.open_until
+
+    def succeed(self) -> None:
+        """The channel took a message."""
+        self.failures, self.open_until = 0, None
+
+    def fail(self, now: datetime, wait_s: float, *, asked: bool = False) -> None:
+        """A passing failure: after several in a row, or when it asked, rest as long as the message waits."""
+        self.failures += 1
+        if asked or self.failures >= self.opens_after:
+            self.open_until = now + timedelta(seconds=wait_s)

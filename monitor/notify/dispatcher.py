@@ -1,0 +1,176 @@
+"""The dispatcher: sees what is due, keeps one worker per channel, escalates; never sends anything itself."""
+
+import logging
+import os
+import random
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from monitor.domain.site import Recipient, Site
+from monitor.errors import StoreBusyError
+from monitor.notify.stages import escalated
+from monitor.notify.verdict import Limits
+from monitor.notify.worker import LEASE_S, ChannelWorker
+from monitor.store.engine import Database
+from monitor.store.outbox import (
+    add_escalation,
+    count_states,
+    due_channels,
+    has_expired,
+    load_confirmable,
+    load_unacknowledged,
+    mark_confirmed,
+    release_expired,
+)
+
+_LOG = logging.getLogger(__name__)
+POLL_S: Final = 0.5
+ESCALATE_EVERY_S: Final = 5.0
+MOST_ABANDONED: Final = 3
+
+
+class Dispatcher:
+    """Delivers the outbox.
+
+    1. `start()` runs one planner thread; it looks for due messages every half second and when `wake()` is called.
+    2. Each channel with due messages gets a worker thread of its own, which stays.
+    3. Leases that ran out are given back; a worker that hangs beyond two leases is replaced.
+    4. Alerts that nobody acknowledged are escalated; acknowledged ones mark their messages as confirmed.
+
+    Args:
+        db: the database.
+        sites: site id -> site; read anew on each pass, so that a reloaded mapping takes effect.
+        clock: gives the present, aware UTC.
+        environ: where channels find their secrets.
+        limits: bounds of the stages.
+        jitter: source of numbers in [0, 1) for the backoff.
+        lease_s: how long a worker may hold a message.
+        poll_s: how often to look.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        sites: Mapping[str, Site],
+        clock: Callable[[], datetime],
+        *,
+        environ: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        jitter: Callable[[], float] = random.random,
+        lease_s: float = LEASE_S,
+        poll_s: float = POLL_S,
+    ) -> None:
+        self._db, self._sites, self._clock = db, sites, clock
+        self._environ = os.environ if environ is None else environ
+        self._limits, self._jitter, self._lease_s, self._poll_s = limits or Limits(), jitter, lease_s, poll_s
+        self._workers: dict[str, ChannelWorker] = {}
+        self._abandoned: dict[str, int] = {}
+        self._progress: dict[str, datetime] = {}
+        self._escalated_at: datetime | None = None
+        self._wake, self._stopping = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the planner thread."""
+        self._progress["dispatcher"] = self._clock()
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """End after the messages in hand, or after the time; what is not settled goes out again when its lease ends."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        for worker in self._workers.values():
+            worker.stop()
+        until = self._clock() + timedelta(seconds=timeout_s)
+        for worker in self._workers.values():
+            worker.join(max((until - self._clock()).total_seconds(), 0.05))
+
+    def wake(self) -> None:
+        """Look at once: something was queued."""
+        self._wake.set()
+
+    def progress(self) -> dict[str, datetime]:
+        """When the planner last went round; without the workers: a hanging channel is no reason to restart."""
+        return dict(self._progress)
+
+    def status(self) -> dict[str, Any]:
+        """What people ask of the delivery: counts by state and the condition of each channel."""
+        now = self._clock()
+        with self._db.read() as c:
+            states = count_states(c)
+        channels = {
+            name: {
+                "failures": w.circuit.failures, "resting": w.circuit.is_open(now), "hanging": w.is_stuck(now),
+                "last_error": w.last_error,
+            }
+            for name, w in self._workers.items()
+        }  # fmt: skip
+        return {"states": states, "channels": channels}
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.plan_once()
+            except StoreBusyError as error:
+                _LOG.warning("%s", error)
+            except Exception:  # loop edge: delivery must go on
+                _LOG.exception("dispatcher")
+            self._progress["dispatcher"] = self._clock()
+            self._wake.wait(self._poll_s)
+            self._wake.clear()
+
+    def plan_once(self) -> set[str]:
+        """One round; returns the channels that were woken."""
+        now = self._clock()
+        with self._db.read() as c:
+            due, expired = due_channels(c, now), has_expired(c, now)
+        if expired:
+            with self._db.write() as c:
+                _LOG.warning("%d leases ran out; the messages go out again", release_expired(c, now))
+                due = due_channels(c, now)
+        if self._escalated_at is None or now - self._escalated_at >= timedelta(seconds=ESCALATE_EVERY_S):
+            self._escalated_at = now
+            self.escalate_once(now)
+        for channel in due:
+            self._worker(channel, now).wake()
+        return due
+
+    def escalate_once(self, now: datetime) -> int:
+        """Queue what the escalation orders and confirm what was acknowledged; returns how many were queued."""
+        with self._db.read() as c:
+            alerts = load_unacknowledged(c)
+            confirmations = load_confirmable(c, now - timedelta(days=1))
+        orders = [(a, e) for a in alerts for e in escalated.apply(a, self._recipients(a.site), now, self._limits)]
+        if not orders and not confirmations:
+            return 0
+        with self._db.write() as c:
+            for notification_id, at in confirmations:
+                mark_confirmed(c, notification_id, at)
+            return sum(add_escalation(c, a, e.recipient, e.channel, e.subject, now) for a, e in orders)
+
+    def _recipients(self, site_id: str) -> tuple[Recipient, ...]:
+        """Recipients of a site; for alerts of the service itself those of all sites, each name once."""
+        site = self._sites.get(site_id)
+        if site is not None:
+            return site.recipients
+        return tuple({r.name: r for s in self._sites.values() for r in s.recipients}.values())
+
+    def _worker(self, channel: str, now: datetime) -> ChannelWorker:
+        worker = self._workers.get(channel)
+        if worker is not None and worker.is_stuck(now) and self._abandoned.get(channel, 0) < MOST_ABANDONED:
+            _LOG.error("channel %s hangs; a new worker takes its place", channel.partition(":")[0])
+            worker.stop()
+            self._abandoned[channel] = self._abandoned.get(channel, 0) + 1
+            worker = None
+        if worker is None:
+            worker = ChannelWorker(
+                self._db, channel, self._clock, self._jitter, self._environ, self._limits, self._lease_s
+            )
+            self._workers[channel] = worker
+            worker.start()
+        return worker

@@ -1,0 +1,83 @@
+"""The seam to channels: `kind:address` becomes a notifier that delivers one notification or says why not."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from monitor.config import ServiceConfig
+from monitor.domain.alert import Notification
+from monitor.errors import ConfigError
+
+# kind -> "module:class"; loaded when the first channel of the kind appears
+NOTIFIERS: Final[dict[str, str]] = {
+    "log": "monitor.notify.notifiers.log:LogNotifier",
+    "webhook": "monitor.notify.notifiers.webhook:WebhookNotifier",
+    "email": "monitor.notify.notifiers.mail:MailNotifier",
+    "apprise": "monitor.notify.notifiers.appriser:AppriseNotifier",
+    "mqtt": "monitor.notify.notifiers.mqtt:MqttNotifier",
+}
+
+
+class Notifier(Protocol):
+    """One channel. Used by one thread at a time."""
+
+    def __init__(self, address: str, environ: Mapping[str, str]) -> None:
+        """Read settings; raises ConfigError when the address or an environment variable does not fit."""
+
+    def deliver(self, notification: Notification) -> None:
+        """Send and return when the other side has taken it.
+
+        Must come back within about 20 s. The idempotency key goes with the message, because it may be sent twice.
+
+        Raises:
+            DeliveryError: not taken; `permanent` says that trying again is useless, `retry_after_s` when to try.
+        """
+
+
+def split_channel(channel: str) -> tuple[str, str]:
+    """Split `kind:address`.
+
+    >>> split_channel("email:duty@example.org")
+    ('email', 'duty@example.org')
+    """
+    kind, _, address = channel.partition(":")
+    return kind, address
+
+
+def open_notifier(channel: str, environ: Mapping[str, str]) -> Notifier:
+    """Build the notifier of a channel; raises ConfigError for an unknown kind or missing settings."""
+    kind, address = split_channel(channel)
+    if kind not in NOTIFIERS:
+        raise ConfigError(f"channel {channel!r}: kind {kind!r} is unknown; known: {', '.join(NOTIFIERS)}")
+    module, _, name = NOTIFIERS[kind].partition(":")
+    notifier: Notifier = getattr(importlib.import_module(module), name)(address, environ)
+    return notifier
+
+
+def channel_settings(config: ServiceConfig, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment, with what the service file says of mail server and broker laid under the same names."""
+    sections: dict[str, Any] = {"SMTP": config.smtp, "BROKER": config.broker}
+    read = {
+        f"SLOPEWARD_{name}__{key.upper()}": str(value)
+        for name, section in sections.items()
+        for key, value in section.model_dump().items()
+        if value not in ("", None)
+    }
+    return read | dict(environ)
+
+
+def read_secret(environ: Mapping[str, str], name: str, channel_kind: str) -> str:
+    """The value of an environment variable, or of the file that `<name>_FILE` points to."""
+    if not name.replace("_", "").isalnum() or name != name.upper():
+        raise ConfigError(
+            f"channel {channel_kind}:...: write the NAME of an environment variable in capitals, not the address itself"
+        )
+    if environ.get(name):
+        return environ[name]
+    if path := environ.get(f"{name}_FILE"):
+        try:
+            with open(path, encoding="utf-8") as file:  # noqa: PTH123
+                return file.read().strip()
+        except OSError as error:
+            raise ConfigError(f"{name}_FILE: cannot read {path}: {error.strerror}") from error
+    raise ConfigError(f"channel {channel_kind}:{name}: the environment variable {name} is not set")

@@ -1,0 +1,89 @@
+"""Channel `email:ADDRESS`: one mail by SMTP; the server is named by SLOPEWARD_SMTP__... variables."""
+
+import smtplib
+import ssl
+from collections.abc import Mapping
+from email.message import EmailMessage
+from email.utils import format_datetime, parseaddr
+from typing import Final
+
+from monitor.domain.alert import Notification
+from monitor.errors import ConfigError, DeliveryError
+from monitor.notify.notifier import read_secret
+
+PREFIX: Final = "SLOPEWARD_SMTP__"
+TIMEOUT_S: Final = 6.0
+TLS_MODES: Final = ("starttls", "tls", "none")
+_LOGIN_CODES: Final = frozenset({530, 534, 535, 538})  # a password that ran out is repaired by a person: keep trying
+
+
+class MailNotifier:
+    """Sends text mail.
+
+    Settings: HOST (required), PORT (587), SECURITY (`starttls`, `tls`, `none`), USERNAME, PASSWORD or PASSWORD_FILE,
+    SENDER (slopeward@localhost). The Message-ID carries the idempotency key. Answers of class 5xx are final (RFC 5321
+    §4.2.1), but for a refused login.
+    """
+
+    def __init__(self, address: str, environ: Mapping[str, str]) -> None:
+        if "@" not in parseaddr(address)[1]:
+            raise ConfigError(f"channel email:{address}: not a mail address")
+        self._to = address
+        self._host = environ.get(f"{PREFIX}HOST", "")
+        if not self._host:
+            raise ConfigError(f"channel email:{address}: the environment variable {PREFIX}HOST is not set")
+        self._tls = environ.get(f"{PREFIX}SECURITY", "starttls")
+        if self._tls not in TLS_MODES:
+            raise ConfigError(f"{PREFIX}SECURITY: {self._tls!r} is not one of {', '.join(TLS_MODES)}")
+        port = environ.get(f"{PREFIX}PORT", "465" if self._tls == "tls" else "587")
+        if not port.isdigit():
+            raise ConfigError(f"{PREFIX}PORT: {port!r} is not a number")
+        self._port = int(port)
+        self._from = environ.get(f"{PREFIX}SENDER", "slopeward@localhost")
+        self._user = environ.get(f"{PREFIX}USERNAME", "")
+        self._password = read_secret(environ, f"{PREFIX}PASSWORD", "email") if self._user else ""
+
+    def deliver(self, notification: Notification) -> None:
+        """Send one mail over a connection of its own."""
+        message = compose(notification, self._from, self._to)
+        try:
+            with self._connect() as server:
+                if self._tls == "starttls":
+                    server.starttls(context=ssl.create_default_context())
+                if self._user:
+                    server.login(self._user, self._password)
+                server.send_message(message)
+        except smtplib.SMTPAuthenticationError as error:
+            raise DeliveryError(f"email: the server refused the login ({error.smtp_code})") from error
+        except smtplib.SMTPRecipientsRefused as error:
+            code, text = next(iter(error.recipients.values()))
+            raise DeliveryError(f"email: recipient refused ({code} {_plain(text)})", permanent=code >= 500) from error
+        except smtplib.SMTPResponseException as error:
+            permanent = error.smtp_code >= 500 and error.smtp_code not in _LOGIN_CODES
+            raise DeliveryError(f"email: {error.smtp_code} {_plain(error.smtp_error)}", permanent=permanent) from error
+        except (smtplib.SMTPException, OSError) as error:
+            raise DeliveryError(f"email: {type(error).__name__}: {error}") from error
+
+    def _connect(self) -> smtplib.SMTP:
+        if self._tls == "tls":
+            return smtplib.SMTP_SSL(self._host, self._port, timeout=TIMEOUT_S, context=ssl.create_default_context())
+        return smtplib.SMTP(self._host, self._port, timeout=TIMEOUT_S)
+
+
+def compose(notification: Notification, sender: str, to: str) -> EmailMessage:
+    """The mail of a notification; one key is one Message-ID and date, so that mail programs show it once."""
+    message = EmailMessage()
+    message["From"], message["To"] = sender, to
+    message["Subject"] = " ".join(notification.subject.split())  # no line break may enter a header
+    message["Date"] = format_datetime(notification.queued_at)
+    message["Message-ID"] = f"<{notification.idempotency_key}@slopeward>"
+    message["X-Slopeward-Level"] = f"{notification.level} {notification.level_name}"
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note answers
+    if notification.level >= 2:
+        message["Importance"] = "high"
+    message.set_content(f"{notification.body}\n\n-- \n{notification.site}, for {notification.recipient}\n")
+    return message
+
+
+def _plain(text: bytes | str) -> str:
+    return (text.decode(errors="replace") if isinstance(text, bytes) else text).replace("\n", " ")[:200]

@@ -1,0 +1,99 @@
+"""Channel `webhook:ENV_NAME`: POST of JSON to the URL in that variable, signed when `ENV_NAME_SECRET` is set."""
+
+import hashlib
+import hmac
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import httpx
+
+from monitor.domain.alert import Notification
+from monitor.domain.instants import spell
+from monitor.errors import ConfigError, DeliveryError
+from monitor.notify.notifier import read_secret
+from monitor.store.types import canonical_json
+
+RETRYABLE: Final = frozenset({408, 425, 429})
+TIMEOUT: Final = httpx.Timeout(8.0, connect=5.0)
+
+
+class WebhookNotifier:
+    """POSTs a notification with `Idempotency-Key` and, given a secret, `X-Slopeward-Signature: t=...,v1=...`.
+
+    The signature is HMAC-SHA256 in hex over `<t>.<body>` with t in seconds since 1970. 2xx is delivered; 408, 425, 429
+    and 5xx are worth another try (`Retry-After` is kept); other answers, redirects included, are final.
+    """
+
+    def __init__(self, address: str, environ: Mapping[str, str]) -> None:
+        self._url = read_secret(environ, address, "webhook")
+        if not self._url.startswith(("http://", "https://")):
+            raise ConfigError(f"channel webhook:{address}: the URL must begin with http:// or https://")
+        secret = f"{address}_SECRET"
+        has_secret = secret in environ or f"{secret}_FILE" in environ
+        self._secret = read_secret(environ, secret, "webhook").encode() if has_secret else None
+        self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
+
+    def deliver(self, notification: Notification) -> None:
+        """POST and look at the status only; the answer's body is never read."""
+        content = payload(notification).encode()
+        headers = {
+            "Content-Type": "application/json", "User-Agent": "slopeward",
+            "Idempotency-Key": notification.idempotency_key, "X-Slopeward-Attempt": str(notification.attempts),
+        }  # fmt: skip
+        if self._secret is not None:
+            headers["X-Slopeward-Signature"] = sign(self._secret, content, int(time.time()))
+        try:
+            with self._client.stream("POST", self._url, content=content, headers=headers) as response:
+                status, retry_after = response.status_code, response.headers.get("Retry-After")
+        except httpx.TimeoutException as error:
+            raise DeliveryError("webhook: no answer in time") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise DeliveryError(f"webhook: {type(error).__name__}: {str(error).replace(self._url, '<url>')}") from error
+        if 200 <= status < 300:
+            return
+        again = status in RETRYABLE or status >= 500
+        raise DeliveryError(
+            f"webhook: answered {status}", permanent=not again,
+            retry_after_s=read_retry_after(retry_after, datetime.now(UTC)) if again else None,
+        )  # fmt: skip
+
+
+def payload(notification: Notification) -> str:
+    """The JSON body: the same for every attempt of one key unless the message came to cover others meanwhile."""
+    n = notification
+    return canonical_json({
+        "idempotency_key": n.idempotency_key, "notification_id": n.id, "alert_id": n.alert_id, "event_id": n.event_id,
+        "site": n.site, "ledger": n.ledger, "level": n.level, "level_name": n.level_name, "recipient": n.recipient,
+        "exercise": n.exercise, "subject": n.subject, "body": n.body, "queued_at": spell(n.queued_at),
+    })  # fmt: skip
+
+
+def sign(secret: bytes, content: bytes, at_s: int) -> str:
+    """The signature header of a body.
+
+    >>> sign(b"k", b"{}", 1)[:10]
+    't=1,v1=0dd'
+    """
+    digest = hmac.new(secret, f"{at_s}.".encode() + content, hashlib.sha256).hexdigest()
+    return f"t={at_s},v1={digest}"
+
+
+def read_retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds of a Retry-After header: a number or an HTTP date (RFC 9110 §10.2.3); None when it cannot be read.
+
+    >>> now = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> read_retry_after("120", now), read_retry_after("soon", now)
+    (120.0, None)
+    """
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max((at - now).total_seconds(), 0.0) if at.tzinfo is not None else None

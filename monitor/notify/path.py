@@ -1,0 +1,36 @@
+"""The notification path as a list: what an unsent message passes, in order, before a channel takes it."""
+
+from typing import Final
+
+from sqlalchemy import Connection
+
+from monitor.notify.stages import grouped, shelved, superseded, throttled
+from monitor.notify.verdict import Stage, Superseded, View
+from monitor.store.outbox import Waiting, load_waiting, mark_superseded, postpone
+
+# `escalated` comes after the sending: the dispatcher runs it over alerts that nobody acknowledged
+STAGES: Final[dict[str, Stage]] = {
+    "shelved": shelved.apply,
+    "superseded": superseded.apply,
+    "grouped": grouped.apply,
+    "throttled": throttled.apply,
+}
+
+
+def run_stages(c: Connection, channel: str, view: View) -> list[Waiting]:
+    """Apply all stages to the unsent messages of one channel and write their verdicts down.
+
+    Returns:
+        The messages no stage held back.
+    """
+    left = load_waiting(c, channel)
+    for stage in STAGES.values():
+        judged: set[int] = set()
+        for verdict in stage(left, view):
+            judged.add(verdict.id)
+            if isinstance(verdict, Superseded):
+                mark_superseded(c, verdict.id, verdict.by)
+            else:
+                postpone(c, verdict.id, verdict.until, verdict.why)
+        left = [message for message in left if message.id not in judged]
+    return left

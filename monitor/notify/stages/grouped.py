@@ -1,0 +1,32 @@
+"""Stage grouped: one logger that falls silent is one message of ten lines, not ten messages."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from monitor.notify.verdict import Postponed, Superseded, Verdict, View
+from monitor.store.outbox import Waiting
+
+
+def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
+    """Join first attempts of health and advice of one site to one recipient into the highest and newest of them.
+
+    Such messages wait a few seconds for company. Hazard messages and the top route of health are never grouped and
+    never wait.
+    """
+    verdicts: list[Verdict] = []
+    groups: dict[tuple[str, str, str, str], list[Waiting]] = {}
+    for message in waiting:
+        if message.ledger != "hazard" and not message.urgent and message.attempts == 0:
+            groups.setdefault((message.site, message.ledger, message.recipient, message.channel), []).append(message)
+    for group in groups.values():
+        ready_at = min(w.queued_at for w in group) + timedelta(seconds=view.limits.group_wait_s)
+        if ready_at > view.now:
+            verdicts += [
+                Postponed(w.id, ready_at, "waits a moment for messages of the same kind")
+                for w in group
+                if w.next_attempt_at is None or w.next_attempt_at <= view.now
+            ]
+            continue
+        carrier = max(group, key=lambda w: (w.level, w.id))
+        verdicts += [Superseded(w.id, carrier.id) for w in group if w.id != carrier.id]
+    return verdicts

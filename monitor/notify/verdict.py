@@ -1,0 +1,49 @@
+"""What a stage may say about a waiting message, and what it may look at: the vocabulary of the notification path."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from monitor.store.outbox import Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """Another message stands for this one."""
+
+    id: int
+    by: int
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """Not now: look again at `until`."""
+
+    id: int
+    until: datetime
+    why: str
+
+
+Verdict = Superseded | Postponed
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the path; none of them touches an urgent message."""
+
+    group_wait_s: float = 5.0  # health and advice wait so long for company
+    sends_per_hour: int = 60  # of one channel
+    shelved_look_s: float = 60.0
+    escalation_rounds: int = 3  # repeats to the same person below the two highest levels
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All a stage knows besides the messages."""
+
+    now: datetime
+    sent_last_hour: int
+    limits: Limits = Limits()
+
+
+Stage = Callable[[Sequence[Waiting], View], list[Verdict]]

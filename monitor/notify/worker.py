@@ -1,0 +1,159 @@
+"""One thread for one channel, so that a channel that hangs delays nobody but itself."""
+
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from monitor.domain.alert import Notification
+from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
+from monitor.logs import redact
+from monitor.notify.circuit import Circuit, backoff_s
+from monitor.notify.notifier import Notifier, open_notifier
+from monitor.notify.path import run_stages
+from monitor.notify.verdict import Limits, View
+from monitor.store.engine import Database
+from monitor.store.outbox import claim_due, count_sent_since, load_waiting, mark_delivered, mark_failed
+
+_LOG = logging.getLogger(__name__)
+LEASE_S: Final = 30.0
+GIVE_UP_AFTER: Final = timedelta(hours=48)  # of a message that is not urgent
+IDLE_S: Final = 30.0
+
+
+class ChannelWorker:
+    """Claims, sends and settles the messages of one channel until stopped."""
+
+    def __init__(
+        self,
+        db: Database,
+        channel: str,
+        clock: Callable[[], datetime],
+        jitter: Callable[[], float],
+        environ: Mapping[str, str],
+        limits: Limits,
+        lease_s: float = LEASE_S,
+    ) -> None:
+        self.channel = channel
+        self.owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self.circuit = Circuit()
+        self.last_error: str | None = None
+        self.sending_since: datetime | None = None
+        self._db, self._clock, self._jitter, self._environ = db, clock, jitter, environ
+        self._limits, self._lease_s = limits, lease_s
+        self._notifier: Notifier | None = None
+        self._wake, self._stopping = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"channel-{channel.partition(':')[0]}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something is due."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Ask the thread to end after the message in hand."""
+        self._stopping.set()
+        self._wake.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; False when the channel still hangs (its lease will run out)."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def is_stuck(self, now: datetime) -> bool:
+        """Whether one delivery has outlived two leases."""
+        since = self.sending_since
+        return since is not None and now - since > timedelta(seconds=2 * self._lease_s)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                busy = self.work_once()
+            except StoreBusyError as error:
+                _LOG.warning("%s", error)
+                busy = False
+            except Exception:  # loop edge: one bad row must not end the channel
+                _LOG.exception("channel %s", self.channel.partition(":")[0])
+                busy = False
+            if not busy:
+                self._wake.wait(IDLE_S)
+                self._wake.clear()
+
+    def work_once(self) -> bool:
+        """Send one due message; returns whether there was one."""
+        now = self._clock()
+        if self.circuit.is_open(now) and not self._has_urgent(now):
+            return False
+        with self._db.write() as c:
+            view = View(now, count_sent_since(c, self.channel, now - timedelta(hours=1)), self._limits)
+            left = run_stages(c, self.channel, view)
+            urgent = {message.id for message in left if message.urgent}
+            only = urgent if self.circuit.is_open(now) else None
+            claimed = claim_due(c, now, self.owner, self._lease_s, 1, self.channel, only)
+        for notification in claimed:
+            self._deliver(notification, urgent=notification.id in urgent)
+        return bool(claimed)
+
+    def _has_urgent(self, now: datetime) -> bool:
+        with self._db.read() as c:
+            waiting = load_waiting(c, self.channel)
+        return any(w.urgent and (w.next_attempt_at is None or w.next_attempt_at <= now) for w in waiting)
+
+    def _deliver(self, notification: Notification, *, urgent: bool) -> None:
+        self.sending_since = self._clock()
+        try:
+            if self._notifier is None:
+                self._notifier = open_notifier(self.channel, self._environ)
+            self._notifier.deliver(notification)
+        except ConfigError as error:  # a person can mend it: wait, and read the settings again
+            self._settle_failure(notification, DeliveryError(str(error), retry_after_s=60.0), urgent=urgent)
+        except DeliveryError as error:
+            self._settle_failure(notification, error, urgent=urgent)
+        except Exception as error:  # a notifier's bug is a failure of this channel only
+            _LOG.exception("channel %s", self.channel.partition(":")[0])
+            self._settle_failure(notification, DeliveryError(f"{type(error).__name__}: {error}"), urgent=urgent)
+        else:
+            self.circuit.succeed()
+            self.last_error = None
+            self._settle(lambda c, now: mark_delivered(c, notification.id, self.owner, now))
+        finally:
+            self.sending_since = None
+
+    def _settle_failure(self, notification: Notification, error: DeliveryError, *, urgent: bool) -> None:
+        wait_s = backoff_s(notification.attempts, self._jitter, error.retry_after_s)
+        now = self._clock()
+        permanent = error.permanent or (not urgent and now - notification.queued_at > GIVE_UP_AFTER)
+        if not error.permanent:
+            self.circuit.fail(now, wait_s, asked=error.retry_after_s is not None)
+        self.last_error = redact(str(error))
+        _LOG.warning("notification %d by %s: %s", notification.id, self.channel.partition(":")[0], self.last_error)
+        self._settle(
+            lambda c, at: mark_failed(
+                c, notification.id, self.owner, str(error), permanent=permanent,
+                next_attempt_at=at + timedelta(seconds=wait_s),
+            )
+        )  # fmt: skip
+
+    def _settle(self, write: Callable[..., bool]) -> None:
+        """Write the outcome, patiently while the database is busy: unwritten, the message is sent a second time."""
+        while True:
+            try:
+                with self._db.write() as c:
+                    settled = write(c, self._clock())
+            except StoreBusyError as error:
+                _LOG.warning("%s", error)
+                if self._stopping.wait(0.5):
+                    return
+                continue
+            except SlopewardError:
+                _LOG.exception("the outcome of a delivery could not be written")
+                return
+            if not settled:
+                _LOG.warning("a lease was lost before the outcome was written; the message goes out again, same key")
+            return
