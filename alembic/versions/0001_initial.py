@@ -140,6 +140,8 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("stage", sa.Text(), nullable=True),
         sa.Column("latency_ms", sa.Double(), nullable=True),
+        sa.Column("margin_80", sa.Double(), nullable=True),
+        sa.Column("margin_95", sa.Double(), nullable=True),
         sa.CheckConstraint("baseline_q50 > -1e300 AND baseline_q50 < 1e300", name="ck_forecast_baseline_q50_finite"),
         sa.CheckConstraint("data_value > -1e300 AND data_value < 1e300", name="ck_forecast_data_value_finite"),
         sa.CheckConstraint("q025 > -1e300 AND q025 < 1e300", name="ck_forecast_q025_finite"),

@@ -36,6 +36,8 @@ class ForecastRow:
     shown: bool
     reason: str
     latency_ms: float | None = None
+    margin_80: float | None = None  # what adaptive intervals added to both ends
+    margin_95: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Unscored:
     quantiles: tuple[float, float, float, float, float]
     baseline_q50: float
     data_value: float
+    margin_80: float | None
+    margin_95: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ def load_unscored(c: Connection, site: str, until: datetime, since: datetime, li
     return [
         Unscored(
             r.id, r.series_id, r.model, r.horizon_s, r.target_at,
-            (r.q025, r.q10, r.q50, r.q90, r.q975), r.baseline_q50, r.data_value,
+            (r.q025, r.q10, r.q50, r.q90, r.q975), r.baseline_q50, r.data_value, r.margin_80, r.margin_95,
         )
         for r in c.execute(query)
     ]  # fmt: skip
@@ -147,7 +151,7 @@ def save_conformal(
     states: Mapping[tuple[int, str, float, float], Mapping[str, Any]],
     now: datetime,
 ) -> None:
-    """Replace states of adaptive intervals; each state carries `alpha_t` and `n`."""
+    """Replace states of adaptive intervals; each state carries `alpha` and `n`."""
     for (series_id, model, horizon_s, nominal), state in states.items():
         key = and_(
             conformal_state.c.series_id == series_id, conformal_state.c.model == model,
@@ -157,6 +161,6 @@ def save_conformal(
         c.execute(
             insert(c, conformal_state).values(
                 series_id=series_id, model=model, horizon_s=horizon_s, nominal=nominal,
-                alpha_t=float(state["alpha_t"]), n=int(state["n"]), state=dict(state), updated_at=now,
+                alpha_t=float(state["alpha"]), n=int(state["n"]), state=dict(state), updated_at=now,
             ),
         )  # fmt: skip

@@ -1,0 +1,104 @@
+"""What runs inside a spawned worker: plain samples in, plain rows out. Nothing here opens the database."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from detection.imagery.errors import ImageryError, IncompleteSceneError
+from forecasting.errors import ForecastingError
+from forecasting.series import Panel, panel_from_samples
+
+
+def forecast_site(payload: dict[str, Any]) -> dict[str, Any]:
+    """Run every model of a site on one panel; a model that fails does not stop the others.
+
+    Args:
+        payload: `samples` (label -> times_s, values), `step_s`, `issue_s`, `xy_m` (label -> [east, north] or None),
+            `horizons_s`, `models` (list of {model, checkpoint}), `conformal` (model -> key -> state).
+
+    Returns:
+        `rows` of all models with exactly one shown per label and horizon, each with `data_value` and `latency_ms`;
+        `withheld` (model, station, horizon_s, reason); `conformal` (model -> states used); `failed` (model -> reason).
+    """
+    from forecasting.gate import choose_shown
+    from forecasting.lane import forecast
+
+    panel = _panel(payload)
+    plain = _plain(panel)
+    newest = {name: _newest(panel, column) for column, name in enumerate(panel.stations)}
+    rows: list[dict[str, Any]] = []
+    withheld: list[dict[str, Any]] = []
+    states: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    for one in payload["models"]:
+        model = one["model"]
+        request = {
+            "panel": plain, "model": model, "horizons_s": payload["horizons_s"], "checkpoint": one.get("checkpoint"),
+            "conformal": payload.get("conformal", {}).get(model),
+        }  # fmt: skip
+        try:
+            answer = forecast(request)
+        except ForecastingError as error:
+            failed[model] = str(error)
+            continue
+        rows += [r | {"latency_ms": answer["latency_ms"], "data_value": newest[r["station"]]} for r in answer["rows"]]
+        withheld += [w | {"model": model} for w in answer["withheld"]]
+        states[model] = answer["conformal"]
+    return {"rows": choose_shown(rows), "withheld": withheld, "conformal": states, "failed": failed}
+
+
+def train_forecaster(payload: dict[str, Any]) -> dict[str, Any]:
+    """Train one network on the panel of a site; `refused` says why nothing was trained."""
+    from forecasting.lane import train
+
+    request = {k: v for k, v in payload.items() if k not in {"samples", "step_s", "xy_m", "issue_s"}}
+    try:
+        return train(request | {"panel": _plain(_panel(payload))})
+    except ForecastingError as error:
+        return {"refused": str(error)}
+
+
+def train_detector(payload: dict[str, Any]) -> dict[str, Any]:
+    """Train one anomaly detector; `refused` says why nothing was trained."""
+    from detection.anomaly.errors import AnomalyError
+    from detection.anomaly.lane import train
+
+    try:
+        return train(payload)
+    except AnomalyError as error:
+        return {"refused": str(error)}
+
+
+def detect_scene(payload: dict[str, Any]) -> dict[str, Any]:
+    """Segment one scene; `incomplete` when files are still to come, `error` when it cannot be used."""
+    from detection.imagery.lane import detect
+    from detection.imagery.neural.checkpoint import load_model, weights_path
+
+    try:
+        answer = detect(payload)
+    except IncompleteSceneError as error:
+        return {"incomplete": str(error)}
+    except ImageryError as error:
+        return {"error": str(error)}
+    return answer | {
+        "weights_path": str(weights_path(str(payload["weights"]))),
+        "card": load_model(str(payload["weights"])).card,
+    }
+
+
+def _panel(payload: Mapping[str, Any]) -> Panel:
+    samples = {label: (s["times_s"], s["values"]) for label, s in payload["samples"].items()}
+    return panel_from_samples(samples, payload["step_s"], end_s=payload.get("issue_s"), xy_m=payload.get("xy_m"))
+
+
+def _plain(panel: Panel) -> dict[str, Any]:
+    return {
+        "start_s": panel.start_s, "step_s": panel.step_s, "stations": list(panel.stations), "values": panel.values,
+        "xy_m": None if panel.xy_m is None else panel.xy_m,
+    }  # fmt: skip
+
+
+def _newest(panel: Panel, column: int) -> float:
+    seen = np.flatnonzero(np.isfinite(panel.values[:, column]))
+    return float(panel.values[seen[-1], column]) if seen.size else float("nan")

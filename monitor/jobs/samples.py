@@ -1,0 +1,100 @@
+"""What jobs read from the store: plain samples of the series that models work on, as known at an instant."""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from monitor.domain.instants import epoch_s
+from monitor.domain.site import SeriesSpec, Site, Station
+from monitor.store.observations import find_series_id, load_readings
+
+SCALARS = (
+    "displacement_downslope",
+    "displacement_los",
+    "displacement_distance",
+    "displacement",
+    "crack_opening",
+)
+COMPONENTS = ("displacement_east", "displacement_north")
+# a value under one of these may be true, but no model may learn from it
+UNFIT = frozenset({"out_of_range", "future", "spike", "stuck", "bad"})
+EARTH_M_PER_DEG = 111_320.0
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """One series: `times_s` and `values` in order of time, in the series' unit, offsets subtracted."""
+
+    label: str  # station.quantity
+    station: Station
+    spec: SeriesSpec
+    series_id: int
+    quantity: str
+    times_s: list[float]
+    values: list[float]
+    newest_received_at: datetime
+
+    def payload(self) -> dict[str, list[float]]:
+        """The shape in which workers take samples."""
+        return {"times_s": self.times_s, "values": self.values}
+
+
+def load_displacements(c: Connection, site: Site, since: datetime, now: datetime) -> list[Samples]:
+    """Displacement series of all stations in (since, now] as known at `now`: one scalar, or east and north."""
+    found: list[Samples] = []
+    for station in site.stations:
+        named = {q: i for q in (*SCALARS, *COMPONENTS) if (i := find_series_id(c, site.id, station.id, q)) is not None}
+        chosen = next(((q,) for q in SCALARS if q in named), tuple(q for q in COMPONENTS if q in named))
+        for quantity in chosen:
+            spec = site.series(station.id, quantity)
+            if spec is None:
+                continue
+            readings = [
+                r for r in load_readings(c, named[quantity], since, now, now) if not UNFIT.intersection(r.flags)
+            ]
+            if readings:
+                found.append(
+                    Samples(
+                        f"{station.id}.{quantity}", station, spec, named[quantity], quantity,
+                        [epoch_s(r.observed_at) for r in readings], [r.value for r in readings],
+                        max(r.received_at for r in readings),
+                    ),
+                )  # fmt: skip
+    return found
+
+
+def step_s(samples: list[Samples], shortest_horizon_s: float) -> float:
+    """The step of the common grid: the slowest series' interval, but at most four steps in the shortest horizon.
+
+    The horizon is a whole number of steps, so that targets lie on the grid.
+    """
+    slowest = max(s.spec.interval_s for s in samples)
+    return shortest_horizon_s / max(1, min(4, math.floor(shortest_horizon_s / slowest)))
+
+
+def plan_xy_m(site: Site, samples: list[Samples]) -> dict[str, list[float]] | None:
+    """Plan coordinates of each series' station in metres around the site, or None when one is unknown."""
+    out = {}
+    for one in samples:
+        if one.station.latitude is None or one.station.longitude is None:
+            return None
+        east = (one.station.longitude - site.longitude) * EARTH_M_PER_DEG * math.cos(math.radians(site.latitude))
+        out[one.label] = [east, (one.station.latitude - site.latitude) * EARTH_M_PER_DEG]
+    return out
+
+
+def panel_payload(site: Site, samples: list[Samples], step: float) -> dict[str, Any]:
+    """Samples of a site as the workers' `in_worker` functions take them."""
+    return {
+        "samples": {s.label: s.payload() for s in samples},
+        "step_s": step,
+        "xy_m": plan_xy_m(site, samples),
+    }
+
+
+def history_since(now: datetime, step: float, steps: int) -> datetime:
+    """The instant `steps` grid steps before now."""
+    return now - timedelta(seconds=step * steps)
