@@ -82,7 +82,6 @@ def judge(
             {level: bounds(fan[inside], level) for level in (0.8, 0.95)},
             baseline=auto.chosen[i],
             horizon=words(horizon_s),
-            steps=steps,
             weight=weight,
         )
         out.append(Judged(gate, fan, network, conformed))

@@ -201,7 +201,10 @@ class _Issue:
 def _issue(panel: Panel, model: str, horizons_s: tuple[float, ...], payload: Mapping[str, Any]) -> _Issue:
     """Fit or load the model and forecast the past and present origins."""
     rows = panel.values.shape[0]
-    origins = np.arange(max(0, rows - HISTORY), rows, dtype=np.int64)
+    given = payload.get("conformal") or {}
+    settled = all(conformal_key(n, h, level) in given for n in panel.stations for h in horizons_s for level in LEVELS)
+    # with every state at hand the past need not be forecast again
+    origins = np.arange(rows - 1 if settled else max(0, rows - HISTORY), rows, dtype=np.int64)
     calibration = Block(max(0, min(int(rows * 0.8), rows - CALIBRATION_ROWS)), rows)
     silent = _silent(panel)
     if model in BASELINES:

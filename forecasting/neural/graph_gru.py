@@ -28,29 +28,28 @@ class GraphGru(nn.Module):
         self.register_buffer("supports", supports.float())
         views = 1 + supports.shape[0]
         self.from_input = nn.Linear(views * features, 3 * hidden)
-        self.gates_from_state = nn.Linear(views * hidden, 2 * hidden, bias=False)
-        self.candidate_from_state = nn.Linear(views * hidden, hidden, bias=False)
+        self.from_state = nn.Linear(views * hidden, 3 * hidden)
         self.dropout = nn.Dropout(dropout)
         self.head = QuantileHead(hidden, horizons)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Quantiles of the scaled residual to `lld`."""
-        batch, stations, window, _ = inputs.shape
-        seen = inputs[..., _OBSERVED]
-        alive = (seen.amax(dim=2) > 0).to(inputs.dtype).unsqueeze(-1)
-        rows = inputs.transpose(1, 2) * alive.unsqueeze(1)
-        pushed = self.from_input(self._views(rows))
-        state = inputs.new_zeros(batch, stations, self.hidden)
-        for row in range(window):
-            update_in, reset_in, candidate_in = pushed[:, row].chunk(3, dim=-1)
-            update_state, reset_state = self.gates_from_state(self._views(state * alive)).chunk(2, dim=-1)
+        batch, stations = inputs.shape[:2]
+        alive = (inputs[..., _OBSERVED].amax(dim=2) > 0).to(inputs.dtype).transpose(0, 1).unsqueeze(-1)
+        # stations lead, so that a graph is one matrix product for the whole batch
+        pushed = self.from_input(self._views(inputs.permute(1, 0, 2, 3)))
+        state = inputs.new_zeros(stations, batch, self.hidden)
+        for row in pushed.unbind(2):
+            update_in, reset_in, candidate_in = row.chunk(3, dim=-1)
+            update_state, reset_state, candidate_state = self.from_state(self._views(state * alive)).chunk(3, dim=-1)
             update = torch.sigmoid(update_in + update_state)
-            reset = torch.sigmoid(reset_in + reset_state)
-            candidate = torch.tanh(candidate_in + self.candidate_from_state(self._views(reset * state * alive)))
-            state = update * state + (1 - update) * candidate
+            candidate = torch.tanh(candidate_in + torch.sigmoid(reset_in + reset_state) * candidate_state)
+            state = candidate + update * (state - candidate)
         out: Tensor = self.head(self.dropout(state))
-        return out
+        return out.transpose(0, 1)
 
     def _views(self, nodes: Tensor) -> Tensor:
-        """Own values beside those of the neighbours in each graph, (..., S, C) -> (..., S, 3 C)."""
-        return torch.cat([nodes, *(torch.matmul(support, nodes) for support in self.supports)], dim=-1)
+        """Own values beside those of the neighbours in each graph, (S, ..., C) -> (S, ..., 3 C)."""
+        stations = nodes.shape[0]
+        mixed = self.supports.flatten(0, 1) @ nodes.reshape(stations, -1)
+        return torch.cat([nodes, *mixed.reshape(-1, *nodes.shape).unbind(0)], dim=-1)
