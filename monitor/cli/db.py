@@ -1,0 +1,189 @@
+"""`slopeward db`: bring the database up to date, copy it, prove it, let old rows go, and let readers in."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.config import load_service
+from monitor.domain.alert import Actor
+from monitor.domain.instants import spell
+from monitor.errors import RefusedError
+from monitor.store import audit, backup, migrate, prune, verify, views
+from monitor.store.engine import Database
+from monitor.store.types import canonical_json
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+Config = Annotated[Path | None, typer.Option("--config", help="Service file; else SLOPEWARD_CONFIG, else ./configs")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line on stdout")]
+NOTHING = 4
+
+
+@app.command("upgrade")
+def upgrade(config: Config = None, as_json: Json = False) -> None:
+    """Bring schema and views to this version; a SQLite file is copied first.
+
+    Example: slopeward db upgrade
+    """
+    db = Database(load_service(config).database.url)
+    before = migrate.current(db)
+    copy = migrate.upgrade(db)
+    after = migrate.current(db)
+    if copy is not None:
+        say(f"the file as it was before: {copy}")
+    show({"before": before, "now": after, "copy": None if copy is None else str(copy)}, f"at revision {after}", as_json)
+
+
+@app.command("current")
+def current(config: Config = None, as_json: Json = False) -> None:
+    """Say at which revision the database is; exit 1 where this version needs another.
+
+    Example: slopeward db current --json
+    """
+    db = Database(load_service(config).database.url)
+    found, needed = migrate.current(db), migrate.head()
+    show({"now": found, "needed": needed}, f"at {found or 'no revision'}, this version needs {needed}", as_json)
+    migrate.require_current(db)
+
+
+@app.command("backup")
+def make_backup(
+    file: Annotated[Path | None, typer.Argument(help="Where to; a dated name when not given")] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Copy the whole database while the service runs: a SQLite file, or an archive of pg_dump.
+
+    Example: slopeward db backup /var/backups/slopeward-today.db
+    """
+    db = Database(load_service(config).database.url)
+    migrate.require_current(db)
+    suffix = "db" if db.is_sqlite else "dump"
+    target = file or Path(f"slopeward-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{suffix}")
+    backup.back_up(db, target)
+    with db.read() as c:
+        head = audit.latest_hash(c)
+    say(f"audit head (keep it elsewhere; `db verify --audit-head` proves that nothing was cut off): {head}")
+    show({"file": str(target), "bytes": target.stat().st_size, "audit_head": head}, str(target), as_json)
+
+
+@app.command("restore")
+def restore(
+    file: Annotated[Path, typer.Argument(help="A copy made by `slopeward db backup`")],
+    yes: Annotated[bool, typer.Option("--yes", help="Replace what the database holds now")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Replace the whole database by a copy; stop the service first.
+
+    Example: slopeward db restore slopeward-20260301T060000Z.db --yes
+    """
+    if not yes:
+        raise RefusedError("this replaces everything the database holds; stop the service and add --yes")
+    db = Database(load_service(config).database.url)
+    backup.restore(db, file)
+    migrate.upgrade(db)
+    show({"file": str(file), "now": migrate.current(db)}, f"restored from {file}", as_json)
+
+
+@app.command("verify")
+def verify_all(
+    audit_head: Annotated[str | None, typer.Option(help="A head of the audit log noted earlier")] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Read everything and prove it: audit chain, hashes of evidence, references, finite numbers, spelled times.
+
+    Example: slopeward db verify
+    """
+    db = open_database(config)
+    with db.read() as c:
+        findings = verify.verify(c, audit_head)
+        head = audit.latest_hash(c)
+    for finding in findings:
+        show({"finding": finding}, finding, as_json)
+    if findings:
+        say(f"{len(findings)} findings; restore a copy from before, or ask who touched the database")
+        raise typer.Exit(1)
+    show({"findings": 0, "audit_head": head}, f"all is as it was written; audit head {head}", as_json)
+
+
+@app.command("prune")
+def prune_old(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say from when on rows would go, and delete none")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Delete what [retention] allows: unscored forecasts, evaluations, observations; never what evidence cites.
+
+    Example: slopeward db prune
+    """
+    service = load_service(config)
+    db = open_database(config)
+    now = datetime.now(UTC)
+    limits = prune.Limits.of(service.retention.observations_s, service.retention.forecasts_s, now)
+    if dry_run:
+        old = {"observations": limits.observations_before_at, "forecasts": limits.forecasts_before_at}
+        for what, before_at in old.items():
+            line = f"{what}: all are kept" if before_at is None else f"{what}: those before {spell(before_at)} may go"
+            show({"what": what, "before": None if before_at is None else spell(before_at)}, line, as_json)
+        return
+    with db.read() as c:
+        cited = prune.load_cited(c)
+    total: dict[str, int] = {}
+    while True:
+        with db.write() as c:
+            step = prune.prune_step(c, limits, cited, now)
+        total = {name: total.get(name, 0) + count for name, count in step.items()}
+        if not any(step.values()):
+            break
+    if not any(total.values()):
+        say("nothing is older than retention allows")
+        raise typer.Exit(NOTHING)
+    with db.write() as c:
+        audit.add_audit(c, actor(None), "db.prune", "database", total, now)
+    show(total, ", ".join(f"{count} {name}" for name, count in total.items() if count), as_json)
+
+
+@app.command("grant-readonly")
+def grant_readonly(
+    role: Annotated[str, typer.Argument(help="An existing PostgreSQL role")],
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Let a PostgreSQL role read every view and nothing else; upgrades renew it.
+
+    Example: slopeward db grant-readonly grafana
+    """
+    db = open_database(config)
+    with db.write() as c:
+        views.grant_readonly(c, role)
+        audit.add_audit(c, actor(None), "db.grant_readonly", f"role:{role}", {}, datetime.now(UTC))
+    show({"role": role, "views": list(views.NAMES)}, f"{role} may read {len(views.NAMES)} views", as_json)
+
+
+# ---- shared by the verbs of the store ------------------------------------------------------------------------------
+def open_database(config: Path | None) -> Database:
+    """The configured database, at the schema this version needs."""
+    db = Database(load_service(config).database.url)
+    migrate.require_current(db)
+    return db
+
+
+def actor(by: str | None) -> Actor:
+    """Who acts: named, or the account at the keyboard."""
+    import getpass
+
+    return Actor(by or getpass.getuser(), "person")
+
+
+def show(facts: dict[str, Any], line: str, as_json: bool) -> None:
+    """One result on stdout."""
+    print(canonical_json(facts) if as_json else line)
+
+
+def say(line: str) -> None:
+    """One line for people, on stderr."""
+    print(line, file=sys.stderr)
