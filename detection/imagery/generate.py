@@ -62,9 +62,10 @@ def draw_scene(
     """
     rng = np.random.default_rng(seed)
     shape = (size_px, size_px)
-    dem = sum(_noise(rng, shape, sigma) * height for sigma, height in ((40, 160.0), (14, 60.0), (5, 8.0)))
-    dem = np.asarray(dem) + 400.0
-    down_row, down_column = (-gradient for gradient in np.gradient(ndimage.gaussian_filter(dem, 3), PIXEL_M))
+    # Folded noise makes sharp ridges and valleys; broad noise makes some of the ground flat.
+    ridged = -abs(_noise(rng, shape, 9)) * np.clip(60 * (0.6 + _noise(rng, shape, 30)), 5, 110)
+    dem = 400.0 + ridged + _noise(rng, shape, 40) * 140.0 + _noise(rng, shape, 4) * 6.0
+    down_row, down_column = _downhill(dem, 1.5)
     slope = np.hypot(down_row, down_column)
 
     cover = _cover(rng, shape, slope)
@@ -73,7 +74,7 @@ def draw_scene(
     outlines = []
     for number in range(scars):
         place = scar_at if number == 0 and scar_at is not None else _steep_place(scar_rng, slope)
-        outlines.append(_scar_outline(scar_rng, place, down_row, down_column))
+        outlines.append(_scar_outline(scar_rng, place, *_downhill(dem, 4)))
     truth = np.zeros(shape, bool)
     for outline in outlines:
         truth |= _inside(outline, shape)
@@ -83,8 +84,8 @@ def draw_scene(
     reflectance = cover * (1 - blend) + soil_map * blend
 
     sun = rng.uniform(0, 2 * np.pi)
-    shade = 1 + 0.75 * (np.cos(sun) * down_row + np.sin(sun) * down_column)
-    reflectance *= np.clip(shade, 0.45, 1.6)
+    shade = 1 + rng.uniform(0.5, 1.3) * (np.cos(sun) * down_row + np.sin(sun) * down_column)
+    reflectance *= np.clip(shade, 0.4, 1.7)
     reflectance = reflectance * rng.uniform(0.8, 1.25) + HAZE[:, None, None] * rng.uniform(0.0, 0.07)
     if clouds:
         opacity = _clouds(rng, truth)
@@ -194,18 +195,25 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> ND
     return np.asarray(smooth * (2 * sigma * np.sqrt(np.pi)))
 
 
+def _downhill(dem: NDArray[np.float64], smoothing_px: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Row and column parts of the downhill gradient, metres per metre."""
+    by_row, by_column = np.gradient(ndimage.gaussian_filter(dem, smoothing_px), PIXEL_M)
+    return -by_row, -by_column
+
+
 def _cover(rng: np.random.Generator, shape: tuple[int, int], slope: NDArray[np.float64]) -> NDArray[np.float64]:
     """Reflectance 4 x H x W of everything that is not a scar: forest, grass, bare plots on flat ground, lines."""
     grass = 1 / (1 + np.exp(-3 * (_noise(rng, shape, 12) - rng.uniform(0.3, 1.5))))
-    autumn = 1 / (1 + np.exp(-2 * (_noise(rng, shape, 9) - rng.uniform(-1.0, 3.0))))
-    forest = FOREST[:, None, None] * (1 - autumn) + AUTUMN[:, None, None] * autumn
+    autumn = 1 / (1 + np.exp(-2 * (_noise(rng, shape, 9) - rng.uniform(-2.0, 2.5))))
+    leaves = AUTUMN * rng.uniform(0.8, 1.4) * (1 + rng.normal(0, 0.08, 4))
+    forest = FOREST[:, None, None] * (1 - autumn) + leaves[:, None, None] * autumn
     ground = forest * (1 - grass) + GRASS[:, None, None] * grass
     # Crown texture is coarser and darker in forest than the sward of grass.
     texture = 0.12 * _noise(rng, shape, 1.2) + 0.10 * rng.standard_normal(shape)
     ground *= np.clip(1 + texture * (1.3 - 0.8 * grass), 0.3, 2.0)
     for _ in range(int(rng.integers(0, 1 + max(1, shape[0] * shape[1] // 4000)))):
         along, across = _axes(rng, shape)
-        plot = (abs(along) < rng.uniform(4, 14)) & (abs(across) < rng.uniform(3, 9)) & (slope < 0.18)
+        plot = (abs(along) < rng.uniform(4, 14)) & (abs(across) < rng.uniform(3, 9)) & (slope < 0.25)
         soil = FIELD * rng.uniform(0.7, 1.4) * (1 + rng.normal(0, 0.06, 4))
         furrows = 1 + 0.04 * np.sin(across * rng.uniform(1.0, 3.0)) + 0.03 * rng.standard_normal(shape)
         ground = np.where(plot, soil[:, None, None] * furrows, ground)

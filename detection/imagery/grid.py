@@ -16,6 +16,12 @@ LONLAT = pyproj.CRS.from_epsg(4326)
 SAME_GRID_PX = 1e-6
 
 
+def apply_affine(transform: Affine, x: Any, y: Any) -> tuple[Any, Any]:
+    """Map numbers or arrays through an affine (the operator for it changed between versions of its package)."""
+    a, b, c, d, e, f = transform[:6]
+    return a * x + b * y + c, d * x + e * y + f
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """A georeferenced pixel grid.
@@ -45,8 +51,7 @@ class Grid:
 
     def to_crs(self, columns: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Map pixel coordinates to the CRS, through the full affine."""
-        a, b, c, d, e, f = self.transform[:6]
-        return a * columns + b * rows + c, d * columns + e * rows + f
+        return apply_affine(self.transform, columns, rows)
 
     def to_lonlat(self, x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Map CRS coordinates to longitude and latitude in degrees (WGS 84)."""
@@ -56,7 +61,7 @@ class Grid:
     def pixel_of(self, lon: float, lat: float) -> tuple[float, float]:
         """Return the (column, row) of a place, fractional, outside of the grid too."""
         x, y = pyproj.Transformer.from_crs(LONLAT, self.crs, always_xy=True).transform(lon, lat)
-        column, row = ~self.transform * (x, y)
+        column, row = apply_affine(~self.transform, x, y)
         return float(column), float(row)
 
 
@@ -93,12 +98,12 @@ def corner_shift_px(first: Grid, second: Grid) -> float:
     into_first = pyproj.Transformer.from_crs(second.crs, first.crs, always_xy=True)
     shift = 0.0
     for across, down in ((0, 0), (1, 0), (1, 1), (0, 1)):
-        x, y = second.transform * (across * second.width, down * second.height)
+        x, y = apply_affine(second.transform, across * second.width, down * second.height)
         if first.crs != second.crs:
             x, y = into_first.transform(x, y)
         if not (np.isfinite(x) and np.isfinite(y)):
             return float("inf")
-        column, row = ~first.transform * (x, y)
+        column, row = apply_affine(~first.transform, x, y)
         coarser = max(1.0, first.width / second.width, first.height / second.height)
         shift = max(shift, np.hypot(column - across * first.width, row - down * first.height) / coarser)
     return float(shift)
@@ -115,3 +120,19 @@ def grid_around(lon: float, lat: float, size_px: int, pixel_m: float, *, geograp
     x, y = pyproj.Transformer.from_crs(LONLAT, crs, always_xy=True).transform(lon, lat)
     left, top = (round((value + sign * size_px * pixel_m / 2) / pixel_m) * pixel_m for value, sign in ((x, -1), (y, 1)))
     return Grid(Affine(pixel_m, 0, left, 0, -pixel_m, top), crs.to_wkt(), size_px, size_px)
+
+
+def lonlat_frame(grid: Grid, longest_px: int) -> Grid:
+    """Return the lon/lat grid that frames another grid, at most `longest_px` long, its pixels square on the ground."""
+    share = np.linspace(0, 1, 21)
+    zero, one = np.zeros_like(share), np.ones_like(share)
+    columns = np.concatenate([share, share, zero, one]) * grid.width
+    rows = np.concatenate([zero, one, share, share]) * grid.height
+    lon, lat = grid.to_lonlat(*grid.to_crs(columns, rows))
+    left, right, bottom, top = lon.min(), lon.max(), lat.min(), lat.max()
+    narrowing = max(np.cos(np.radians((bottom + top) / 2)), 1e-3)
+    extent = max((right - left) * narrowing, top - bottom)
+    step = extent / min(longest_px, max(grid.width, grid.height))
+    width, height = max(1, round((right - left) * narrowing / step)), max(1, round((top - bottom) / step))
+    transform = Affine((right - left) / width, 0, left, 0, (bottom - top) / height, top)
+    return Grid(transform, LONLAT.to_wkt(), width, height)

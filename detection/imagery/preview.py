@@ -43,12 +43,12 @@ def write_preview(
             _draw(image, shape_of(footprint["geometry"]), grid)
     write_png(path, image)
     a, _, left, _, e, top = grid.transform[:6]
-    return [round(value, 7) for value in (left, top + e * grid.height, left + a * grid.width, top)]
+    return [round(float(value), 7) for value in (left, top + e * grid.height, left + a * grid.width, top)]
 
 
 def _draw(image: NDArray[np.uint8], outline: Any, grid: Grid) -> None:
     """Colour the pixels that the rings pass through."""
-    step = abs(grid.transform.a) / 2
+    step = min(abs(grid.transform.a), abs(grid.transform.e)) / 2
     points = shapely.get_coordinates(shapely.segmentize(outline.boundary, step))
     a, _, left, _, e, top = grid.transform[:6]
     columns = ((points[:, 0] - left) / a).astype(int)

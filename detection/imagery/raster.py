@@ -11,8 +11,6 @@ import numpy as np
 import rasterio
 import rasterio.features
 import rasterio.shutil
-import rasterio.warp
-from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
@@ -27,7 +25,7 @@ from detection.imagery.errors import (
     NotARasterError,
     TruncatedRasterError,
 )
-from detection.imagery.grid import Grid, check_place, corner_shift_px, same_grid
+from detection.imagery.grid import Grid, check_place, corner_shift_px, lonlat_frame, same_grid
 
 # Bands whose corners lie farther apart than this, in pixels of the coarser band, are not of one scene.
 MISMATCH_PX = 3.0
@@ -306,24 +304,18 @@ def read_overview(
     bands: list[tuple[Path, int]], longest_px: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], Grid]:
     """Read bands onto a lon/lat grid of at most `longest_px`, for looking at: values, valid pixels, grid."""
-    with open_raster(bands[0][0]) as source:
-        _grid_of(source, bands[0][0])
-        transform, width, height = rasterio.warp.calculate_default_transform(
-            source.crs, "EPSG:4326", source.width, source.height, *source.bounds
-        )
-    factor = max(1.0, width / longest_px, height / longest_px)
-    shape = max(1, round(height / factor)), max(1, round(width / factor))
-    transform = transform * Affine.scale(width / shape[1], height / shape[0])
-    lonlat = rasterio.crs.CRS.from_epsg(4326)
-    grid = Grid(transform, lonlat.to_wkt(), shape[1], shape[0])
+    source_grid = read_grid(bands[0][0])
+    grid = lonlat_frame(source_grid, longest_px)
+    shape = grid.height, grid.width
+    factor = max(source_grid.width, source_grid.height) / longest_px
     values, valid = np.empty((len(bands), *shape), np.float32), np.ones(shape, bool)
     for position, (path, index) in enumerate(bands):
         with (
             open_raster(path) as source,
             WarpedVRT(
                 source,
-                crs=lonlat,
-                transform=transform,
+                crs=grid.crs_wkt,
+                transform=grid.transform,
                 width=shape[1],
                 height=shape[0],
                 resampling=Resampling.average if factor > 1.5 else Resampling.nearest,

@@ -114,7 +114,12 @@ def run_recipe(recipe: Recipe, out: Path, data_folder: Path | None = None) -> di
         "radiometry": recipe.radiometry,
         "normalisation": {"mean": trained.mean, "std": trained.std, "value_range": trained.value_range},
         "threshold": trained.threshold,
-        "data": {**provenance, **recipe.data, "train_patches": len(images), "train_sha256": _hash(images, masks)},
+        "data": {
+            **provenance,
+            "recipe": recipe.data,
+            "train_patches": len(images),
+            "train_sha256": _hash(images, masks),
+        },
         "metrics": {
             "test_patches": len(test_images),
             "test": scores,
