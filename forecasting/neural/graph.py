@@ -12,8 +12,9 @@ _FAINT = 0.1
 def supports(values: Floats, xy_m: Floats | None, *, lag: int) -> Floats:
     """Symmetric normalised adjacencies by distance and by correlation, shape (2, S, S), no self loops.
 
-    Distance: `exp(-(d / sigma)^2)`, sigma the standard deviation of all distances, below 0.1 cut off (Li et al. 2018,
-    DCRNN); all zero where coordinates are unknown. Correlation of increments over `lag` rows above 0.3.
+    Distance: `exp(-(d / sigma)^2)`, below 0.1 cut off (Li et al. 2018, DCRNN), but with sigma the median distance: the
+    standard deviation of that paper leaves a handful of evenly spread stations without any edge. All zero where
+    coordinates are unknown. Correlation of increments over `lag` rows above 0.3.
 
     Args:
         values: Training rows only, shape (T, S).
@@ -28,9 +29,7 @@ def distance_graph(xy_m: Floats | None, stations: int) -> Floats:
     if xy_m is None or stations < 2:
         return np.zeros((stations, stations))
     apart = np.hypot(*(xy_m[:, None, :] - xy_m[None, :, :]).transpose(2, 0, 1))
-    sigma = float(apart[np.triu_indices(stations, 1)].std())
-    if sigma <= 0:
-        sigma = max(float(apart.max()), 1.0)
+    sigma = max(float(np.median(apart[np.triu_indices(stations, 1)])), 1.0)
     graph = np.exp(-((apart / sigma) ** 2))
     graph[graph < _FAINT] = 0.0
     np.fill_diagonal(graph, 0.0)

@@ -1,0 +1,232 @@
+"""Networks: they start as lld, look at nothing after the origin, repeat bit for bit, and the graph matters."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from forecasting.errors import CheckpointError, HorizonError, NotEnoughDataError
+from forecasting.neural.checkpoint import model_hash, read, to_bytes, write
+from forecasting.neural.features import noise_floor, scale_lag, windows
+from forecasting.neural.forecaster import NeuralForecaster, build_network
+from forecasting.neural.graph import supports
+from forecasting.neural.head import QuantileHead
+from forecasting.neural.training import Settings, deterministic, prepare, train_network
+from forecasting.registry import NETWORKS
+from forecasting.series import DAY_S, Panel
+from forecasting.splits import split
+
+HORIZONS = (DAY_S, 7 * DAY_S)
+QUICK = Settings(epochs=2, stride=4)
+
+
+def made_up(rows=420, stations=4, seed=0, gaps=0.05):
+    """Stations that move alike in two pairs, with noise, gaps and places."""
+    rng = np.random.default_rng(seed)
+    common = np.cumsum(rng.gamma(0.5, 1.0, (rows, 2)), axis=0)
+    values = np.repeat(common, stations // 2, axis=1) + rng.normal(0, 0.4, (rows, stations))
+    values[rng.random(values.shape) < gaps] = np.nan
+    places = rng.uniform(0, 500, (stations, 2))
+    return Panel(0.0, DAY_S, tuple(f"S{i}" for i in range(stations)), values, places)
+
+
+PANEL = made_up()
+PARTS = split(PANEL.values.shape[0])
+ORIGINS = np.arange(300, 360, 5)
+
+
+@pytest.fixture(scope="module", params=sorted(NETWORKS))
+def trained(request):
+    return train_network(request.param, PANEL, PARTS, HORIZONS, QUICK).forecaster
+
+
+def untrained(model):
+    recipe = prepare(model, PANEL, PARTS, HORIZONS, Settings())
+    with deterministic(7):
+        return NeuralForecaster(recipe, build_network(recipe))
+
+
+@pytest.mark.parametrize("model", sorted(NETWORKS))
+def test_an_untrained_network_is_lld(model):
+    forecaster = untrained(model)
+    quantiles = forecaster.quantiles(PANEL.values, ORIGINS)
+    np.testing.assert_array_equal(quantiles[..., 2], forecaster.recipe.lld.predict(PANEL.values, ORIGINS))
+    assert (np.diff(quantiles, axis=-1) > 0).all()
+    assert sum(p.numel() for p in forecaster.network.parameters()) <= 15_000
+
+
+def test_training_moves_the_forecast_and_lowers_the_loss(trained):
+    assert (
+        np.abs(
+            trained.quantiles(PANEL.values, ORIGINS)[..., 2] - trained.recipe.lld.predict(PANEL.values, ORIGINS)
+        ).max()
+        > 0
+    )
+    result = train_network(trained.recipe.model, PANEL, PARTS, HORIZONS, QUICK)
+    assert min(result.losses) < result.losses[0]
+
+
+def test_quantiles_never_cross_whatever_the_weights():
+    with deterministic(1):
+        head = QuantileHead(8, 3)
+        torch.nn.init.normal_(head.linear.weight, std=20.0)
+        out = head(torch.randn(500, 8))
+    assert out.shape == (500, 3, 5)
+    assert (out.diff(dim=-1) >= 0).all()
+
+
+def test_no_value_after_the_origin_changes_a_forecast(trained):
+    rng = np.random.default_rng(3)
+    for t in (200, 260, 320, 390):
+        origins = np.array([t - 10, t])
+        before = trained.quantiles(PANEL.values, origins)
+        changed = PANEL.values.copy()
+        changed[t + 1 :] = rng.normal(0, 1e4, changed[t + 1 :].shape)
+        changed[t + 2 :: 2] = np.nan
+        np.testing.assert_array_equal(before, trained.quantiles(changed, origins))
+        assert np.isfinite(before).any()
+
+
+def test_what_is_fitted_reads_nothing_after_calibration():
+    parts = split(PANEL.values.shape[0], 300)
+    changed = PANEL.values.copy()
+    changed[300:] *= -7
+    other = Panel(0.0, DAY_S, PANEL.stations, changed, PANEL.xy_m)
+    for model in NETWORKS:
+        assert prepare(model, PANEL, parts, HORIZONS, Settings()) == prepare(model, other, parts, HORIZONS, Settings())
+
+
+def test_weights_do_not_depend_on_anything_after_calibration():
+    parts = split(PANEL.values.shape[0], 330)
+    changed = PANEL.values.copy()
+    changed[330:] = 1e5
+    other = Panel(0.0, DAY_S, PANEL.stations, changed, PANEL.xy_m)
+    one, two = (train_network("gru", panel, parts, HORIZONS, QUICK).forecaster for panel in (PANEL, other))
+    assert to_bytes(one, "d") == to_bytes(two, "d")
+
+
+def test_two_runs_give_the_same_bytes_on_any_number_of_threads(trained):
+    name = trained.recipe.model
+    before = torch.get_num_threads()
+    state = torch.get_rng_state()
+    try:
+        torch.set_num_threads(2)
+        again = train_network(name, PANEL, PARTS, HORIZONS, QUICK).forecaster
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(torch.get_rng_state(), state), "the caller's random state is left alone"
+    assert model_hash(to_bytes(again, "d")) == model_hash(to_bytes(trained, "d"))
+    other = train_network(name, PANEL, PARTS, HORIZONS, replace(QUICK, seed=8)).forecaster
+    assert model_hash(to_bytes(other, "d")) != model_hash(to_bytes(trained, "d"))
+
+
+def test_a_checkpoint_forecasts_what_was_saved(trained, tmp_path):
+    content = to_bytes(trained, "d")
+    path = write(tmp_path / "new", content, {"model_hash": model_hash(content)})
+    loaded, _ = read(path)
+    assert loaded.recipe == trained.recipe
+    np.testing.assert_array_equal(loaded.quantiles(PANEL.values, ORIGINS), trained.quantiles(PANEL.values, ORIGINS))
+    read(path.with_suffix(".json"))
+    assert sorted(p.suffix for p in path.parent.iterdir()) == [".json", ".safetensors"]
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    content = to_bytes(untrained("gru"), "d")
+    path = write(tmp_path, content, {"model_hash": model_hash(content)})
+    path.write_bytes(
+        content[:-4] + b"\0\0\0\0"[: len(content)] if content[-4:] != b"\0\0\0\0" else content[:-4] + b"\1\1\1\1"
+    )
+    with pytest.raises(CheckpointError, match="does not match"):
+        read(path)
+    junk = b"not tensors"
+    with pytest.raises(CheckpointError, match="not a forecaster"):
+        read(write(tmp_path, junk, {"model_hash": model_hash(junk)}))
+    with pytest.raises(CheckpointError):
+        read(tmp_path / "absent.safetensors")
+
+
+def graph_forecaster():
+    return train_network("graph-gru", PANEL, PARTS, HORIZONS, QUICK).forecaster
+
+
+def test_a_graph_with_shuffled_edges_forecasts_differently():
+    forecaster = graph_forecaster()
+    graph = np.asarray(forecaster.recipe.supports)
+    assert graph.shape == (2, 4, 4)
+    assert (graph > 0).any(axis=(1, 2)).all()
+    order = [1, 2, 3, 0]
+    shuffled = graph[:, order][:, :, order]
+    network = build_network(replace(forecaster.recipe, supports=shuffled.tolist()))
+    state = forecaster.network.state_dict() | {"supports": torch.tensor(shuffled, dtype=torch.float32)}
+    network.load_state_dict(state)
+    other = NeuralForecaster(replace(forecaster.recipe, supports=shuffled.tolist()), network)
+    a, b = forecaster.quantiles(PANEL.values, ORIGINS), other.quantiles(PANEL.values, ORIGINS)
+    assert np.abs(a - b)[..., 2].max() > 1e-4
+    same = NeuralForecaster(forecaster.recipe, forecaster.network)
+    np.testing.assert_array_equal(a, same.quantiles(PANEL.values, ORIGINS))
+
+
+def test_a_silent_station_does_not_stop_its_neighbours():
+    forecaster = graph_forecaster()
+    values = PANEL.values.copy()
+    values[200:, 1] = np.nan
+    made = forecaster.quantiles(values, np.array([399]))
+    assert np.isnan(made[0, 1]).all()
+    assert np.isfinite(made[0, [0, 2, 3]]).all()
+    panel = Panel(0.0, DAY_S, ("S0", "S2", "S3", "X9"), values[:, [0, 2, 3, 1]])
+    seen, floors = forecaster.on_panel(panel)
+    assert seen.stations == PANEL.stations
+    np.testing.assert_array_equal(forecaster.quantiles(seen.values, np.array([399]), floors), made)
+
+
+def test_a_network_without_graph_reads_stations_it_never_saw():
+    forecaster = untrained("gru")
+    panel = Panel(0.0, DAY_S, ("S0", "new"), PANEL.values[:, :2])
+    seen, floors = forecaster.on_panel(panel)
+    assert seen.stations == ("S0", "new")
+    assert floors[0] == forecaster.recipe.noise_mm[0]
+    assert np.isfinite(forecaster.quantiles(seen.values, np.array([399]), floors)).all()
+    with pytest.raises(HorizonError, match="interval"):
+        forecaster.on_panel(Panel(0.0, 3600.0, ("S0",), PANEL.values[:, :1]))
+
+
+def test_inputs_do_not_depend_on_level_or_unit():
+    floors = noise_floor(PANEL.values)
+    lag = scale_lag(DAY_S, 60)
+    assert lag == 7
+    one = windows(PANEL.values, ORIGINS, floors, window=60, lag=lag)
+    two = windows(PANEL.values * 10 + 500, ORIGINS, floors * 10, window=60, lag=lag)
+    np.testing.assert_allclose(one.inputs, two.inputs, atol=1e-4)
+    np.testing.assert_allclose(one.scale_mm * 10, two.scale_mm)
+    assert np.isfinite(one.inputs).all()
+    assert windows(np.full((80, 1), np.nan), np.array([79]), np.ones(1), window=60, lag=7).share[0, 0] == 0
+
+
+def test_floors_and_graphs_of_odd_series():
+    values = np.full((100, 3), np.nan)
+    values[:, 0] = np.random.default_rng(0).normal(0, 2.0, 100).cumsum()
+    values[:, 1] = 5.0
+    floors = noise_floor(values)
+    assert floors[0] == pytest.approx(np.sqrt(2.0), rel=0.3)
+    assert floors[1] == 1e-3
+    assert floors[2] == floors[0]
+    graph = supports(values, None, lag=7)
+    assert np.isfinite(graph).all()
+    assert not graph.any()
+    near = supports(PANEL.values, PANEL.xy_m, lag=7)
+    np.testing.assert_allclose(near, near.transpose(0, 2, 1))
+    assert np.abs(np.linalg.eigvalsh(near)).max() <= 1 + 1e-9
+
+
+def test_too_little_data_is_said_and_a_time_limit_is_kept():
+    with pytest.raises(NotEnoughDataError):
+        train_network("gru", PANEL.head(80), split(80), HORIZONS, QUICK)
+    seen = []
+    result = train_network(
+        "gru", PANEL, PARTS, HORIZONS, replace(QUICK, time_limit_s=0.0), progress=lambda *a: seen.append(a)
+    )
+    assert result.stopped == "time limit"
+    assert len(seen) == 1
+    assert seen[0][:2] == (1, 2)
