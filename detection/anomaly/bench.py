@@ -7,47 +7,89 @@ import numpy as np
 
 from detection.anomaly.checks import find_replay, find_stuck
 from detection.anomaly.detector import Detector, train_detector
+from detection.anomaly.errors import ThresholdError
 from detection.anomaly.evaluation import Outcome, judge_alarms
 from detection.anomaly.faults import inject_many
+from detection.anomaly.threshold import choose_threshold
 from detection.anomaly.windows import Array, Series
 
 TEST_FROM = 0.67
 
 
 def run_bench(
-    samples: Mapping[str, Series], detectors: Sequence[str], budget: float, seeds: Sequence[int]
+    samples: Mapping[str, Series],
+    detectors: Sequence[str],
+    budget: float,
+    seeds: Sequence[int],
+    ready: Mapping[str, Detector] | None = None,
 ) -> list[dict[str, Any]]:
     """Train, set thresholds on validation, inject faults into the last third, and score each detector.
 
     A name with ``+checks`` at its end adds the stuck and replay checks. Networks are trained once per seed.
 
+    Args:
+        samples: clean series by station, all on one interval.
+        detectors: ids, each with or without ``+checks``.
+        budget: false alarm runs per sensor-month.
+        seeds: of the faults and the networks.
+        ready: detectors that are trained already and used for every seed.
+
     Returns:
         One row per detector, means over the seeds: precision, recall, f1, false_alarms_per_sensor_month on the faulty
-        record and `false_alarms_clean` on the untouched one, per-kind recall, median delay in days.
+        record and `false_alarms_clean` on the untouched one, per-kind recall, median delay in days, and
+        `recall_at_equal_false_alarms`: recall with a threshold that spends the budget exactly on the untouched test
+        record. That threshold has seen the test and serves the comparison of detectors alone.
     """
     outcomes: dict[str, list[Outcome]] = {name: [] for name in detectors}
     clean: dict[str, list[float]] = {name: [] for name in detectors}
     thresholds: dict[str, list[float]] = {name: [] for name in detectors}
+    equal: dict[str, list[float]] = {name: [] for name in detectors}
     for seed in seeds:
         faulty, events = inject_many(samples, TEST_FROM, seed)
-        trained: dict[str, Detector] = {}
+        trained: dict[str, Detector] = dict(ready or {})
         for name in detectors:
             base = name.removesuffix("+checks")
             if base not in trained:
                 trained[base] = train_detector(base, samples, budget, seed)
             detector = trained[base]
             with_checks = name.endswith("+checks")
-            outcomes[name].append(judge_alarms(faulty, _alarms(detector, faulty, with_checks), events, TEST_FROM))
-            untouched = judge_alarms(samples, _alarms(detector, samples, with_checks), [], TEST_FROM)
+            on_faulty, on_clean = _score_all(detector, faulty), _score_all(detector, samples)
+            raised = _alarms(on_faulty, faulty, detector.limit, with_checks)
+            outcomes[name].append(judge_alarms(faulty, raised, events, TEST_FROM))
+            untouched = judge_alarms(samples, _alarms(on_clean, samples, detector.limit, with_checks), [], TEST_FROM)
+            limit = _spend(on_clean, samples, budget)
+            if limit is not None:
+                raised = _alarms(on_faulty, faulty, limit, with_checks)
+                equal[name].append(judge_alarms(faulty, raised, events, TEST_FROM).recall)
             clean[name].append(untouched.false_alarms_per_sensor_month)
             thresholds[name].append(max(t.value for t in detector.thresholds.values()))
-    return [_row(name, outcomes[name], clean[name], thresholds[name], budget) for name in detectors]
+    return [_row(name, outcomes[name], clean[name], thresholds[name], equal[name], budget) for name in detectors]
 
 
-def _alarms(detector: Detector, samples: Mapping[str, Series], with_checks: bool) -> dict[str, Array]:
+def _score_all(detector: Detector, samples: Mapping[str, Series]) -> dict[str, Array]:
+    return {name: detector.score(series) for name, series in samples.items()}
+
+
+def _spend(scores: Mapping[str, Array], samples: Mapping[str, Series], budget: float) -> float | None:
+    """The threshold that spends the budget on the test part; None where there is too little to count."""
+    parts = {name: slice(int(len(row) * TEST_FROM), None) for name, row in scores.items()}
+    try:
+        return choose_threshold(
+            [scores[name][part] for name, part in parts.items()],
+            [samples[name].times_s[part] for name, part in parts.items()],
+            next(iter(samples.values())).step_s,
+            budget,
+        ).value
+    except ThresholdError:
+        return None
+
+
+def _alarms(
+    scores: Mapping[str, Array], samples: Mapping[str, Series], limit: float, with_checks: bool
+) -> dict[str, Array]:
     out = {}
     for name, series in samples.items():
-        raised = np.nan_to_num(detector.score(series), nan=0.0) > detector.limit
+        raised = np.nan_to_num(scores[name], nan=0.0) > limit
         if with_checks:
             for finding in (*find_stuck(series), *find_replay(series)):
                 raised[int(np.searchsorted(series.times_s, finding.at_s))] = True
@@ -56,7 +98,12 @@ def _alarms(detector: Detector, samples: Mapping[str, Series], with_checks: bool
 
 
 def _row(
-    name: str, outcomes: Sequence[Outcome], clean: Sequence[float], thresholds: Sequence[float], budget: float
+    name: str,
+    outcomes: Sequence[Outcome],
+    clean: Sequence[float],
+    thresholds: Sequence[float],
+    equal: Sequence[float],
+    budget: float,
 ) -> dict[str, Any]:
     kinds = sorted({kind for o in outcomes for kind in o.by_kind})
     delays = [d for o in outcomes for d in o.delays_days]
@@ -70,6 +117,7 @@ def _row(
         "f1": _mean([o.f1 for o in outcomes]),
         "false_alarms_per_sensor_month": _mean([o.false_alarms_per_sensor_month for o in outcomes]),
         "false_alarms_clean": _mean(clean),
+        "recall_at_equal_false_alarms": _mean(equal),
         "threshold": _mean(thresholds),
         "median_delay_days": round(float(np.median(delays)), 2) if delays else None,
         "recall_by_kind": {
@@ -91,13 +139,14 @@ def _mean(values: Sequence[float]) -> float | None:
 def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as plain text, one line per detector."""
     kinds = sorted({kind for row in rows for kind in row["recall_by_kind"]})
-    head = ["detector", "P", "R", "F1", "FA/month", "FA clean", "delay d", *kinds]
+    head = ["detector", "P", "R", "F1", "FA/month", "FA clean", "R equal FA", "delay d", *kinds]
     body = [
         [
             str(row["detector"]),
             *(_cell(row[key]) for key in ("precision", "recall", "f1")),
             _cell(row["false_alarms_per_sensor_month"], 3),
             _cell(row["false_alarms_clean"], 3),
+            _cell(row["recall_at_equal_false_alarms"]),
             _cell(row["median_delay_days"], 1),
             *(_cell(row["recall_by_kind"].get(kind)) for kind in kinds),
         ]

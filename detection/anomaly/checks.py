@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, log
 
 import numpy as np
@@ -10,6 +11,8 @@ from detection.anomaly.windows import Series
 
 # A run of equal readings is stuck when chance would make it less often than once in a million readings.
 CHANCE = 1e-6
+FEWEST_KNOWN = 20
+COARSE = 0.5
 REPLAY_CELLS = 8
 GAP_CELLS = 3
 
@@ -26,22 +29,27 @@ class Finding:
 def find_stuck(series: Series) -> list[Finding]:
     """Runs of equal readings that are too long for this sensor's own resolution.
 
-    The share of unchanged readings before the run, smoothed, gives the run length that chance cannot explain; a coarse
-    sensor therefore needs a longer run. One finding per run, at the reading that made it certain.
+    The share of unchanged readings before the run gives the run length that chance cannot explain, so a coarse sensor
+    needs a longer run. A sensor that repeats itself half of the time (a rain gauge in dry weather) is not judged, nor
+    is the beginning of a record. One finding per run, at the reading that made it certain.
     """
     found = []
     index = np.flatnonzero(series.observed)
-    unchanged, changes, run = 0, 0, 1
-    for before, now in zip(index[:-1], index[1:], strict=True):
+    unchanged, changes, run, is_stuck = 0, 0, 1, False
+    for before, now in pairwise(index):
         if series.values[now] != series.values[before]:
-            unchanged += run - 1 if run < 100 else 0
+            # A run that was found stuck says nothing about the resolution.
+            unchanged += 0 if is_stuck else run - 1
             changes += 1
-            run = 1
+            run, is_stuck = 1, False
             continue
         run += 1
-        share = max((unchanged + 1) / (unchanged + changes + 2), 0.01)
-        if run == 1 + ceil(log(CHANCE) / log(share)):
-            found.append(Finding(float(series.times_s[now]), "stuck", f"{run} equal readings of {series.values[now]:g}"))
+        known = unchanged + changes
+        share = max(unchanged / known, 0.01) if known else 1.0
+        if not is_stuck and known >= FEWEST_KNOWN and share < COARSE and run >= 1 + ceil(log(CHANCE) / log(share)):
+            is_stuck = True
+            text = f"{run} equal readings of {series.values[now]:g}"
+            found.append(Finding(float(series.times_s[now]), "stuck", text))
     return found
 
 
@@ -74,7 +82,11 @@ def find_gaps(series: Series, cells: int = GAP_CELLS) -> list[Finding]:
     index = np.flatnonzero(series.observed)
     holes = np.flatnonzero(np.diff(index) > cells)
     return [
-        Finding(float(series.times_s[index[k + 1]]), "gap", f"{int(index[k + 1] - index[k] - 1)} intervals without a reading")
+        Finding(
+            float(series.times_s[index[k + 1]]),
+            "gap",
+            f"{int(index[k + 1] - index[k] - 1)} intervals without a reading",
+        )
         for k in holes
     ]
 

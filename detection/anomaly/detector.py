@@ -116,7 +116,9 @@ def _train(name: str, ordered: list[Series], seed: int) -> tuple[Mapping[str, ND
         watch.append((values[late], mask[late]))
     count = sum(len(v) for v, _ in fit)
     if count < FEWEST_WINDOWS or not any(len(v) for v, _ in watch):
-        raise InputError(f"{count} complete windows of {WIDTH} readings: at least {FEWEST_WINDOWS} are needed to train {name}")
+        raise InputError(
+            f"{count} complete windows of {WIDTH} readings: at least {FEWEST_WINDOWS} are needed to train {name}"
+        )
     return train_network(name, _join(fit), _join(watch), seed)
 
 

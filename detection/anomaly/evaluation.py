@@ -90,7 +90,9 @@ def judge_alarms(
             by_kind[event.kind] = (seen + bool(hits.size), count + 1)
             quiet[event.first : event.quiet_until + 1] = True
         cells += int((~quiet & series.observed).sum())
-        groups = np.split(raised, np.flatnonzero(np.diff(series.times_s[raised]) > RUN_GAP_S) + 1) if raised.size else []
+        groups = (
+            np.split(raised, np.flatnonzero(np.diff(series.times_s[raised]) > RUN_GAP_S) + 1) if raised.size else []
+        )
         for group in groups:
             touches = any(((group >= e.first) & (group <= e.last)).any() for e in mine)
             if touches:

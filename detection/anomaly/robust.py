@@ -11,13 +11,13 @@ def persistence_z(series: Series) -> Array:
 
 
 def robust_z(series: Series) -> Array:
-    """Increment since the last cell over its 90-day MAD scale; shape (n,)."""
+    """Increment since the last cell over its trailing MAD scale; shape (n,)."""
     steps = np.diff(series.values, prepend=np.nan)
     return np.abs(_standardise(steps, series))
 
 
 def drift_residual(series: Series, days: float = 60.0) -> Array:
-    """Value minus the least-squares line of the previous sixty days carried to now, in its 90-day scale; shape (n,)."""
+    """Value minus the line through the previous sixty days carried to now, in its trailing scale; shape (n,)."""
     width = series.steps(days, at_least=15)
     slope, level = line_before(series.values, width)
     return _standardise(series.values - (level + slope), series)
@@ -40,7 +40,7 @@ def ewma(series: Series, weight: float = 0.15) -> Array:
 
 
 def slope_change(series: Series, short_days: float = 21.0, long_days: float = 60.0) -> Array:
-    """Slope of the last 21 days minus that of the 60 before them, over its 90-day robust scale; shape (n,)."""
+    """Slope of the last 21 days minus that of the 60 before them, over its trailing robust scale; shape (n,)."""
     short, long = series.steps(short_days, at_least=6), series.steps(long_days, at_least=15)
     # The line "before" a cell ends one cell earlier: shift by one so that the newest sample counts.
     recent, _ = line_before(np.append(series.values, np.nan), short)
@@ -52,7 +52,7 @@ def slope_change(series: Series, short_days: float = 21.0, long_days: float = 60
 
 
 def variance(series: Series, days: float = 8.0) -> Array:
-    """Root mean square of the last eight days' increments over their 90-day robust scale; shape (n,).
+    """Root mean square of the last eight days' increments over their trailing robust scale; shape (n,).
 
     Increments are clipped at four scales: one spike is not a burst of noise.
     """
@@ -84,7 +84,8 @@ def line_before(values: Array, width: int) -> tuple[Array, Array]:
     def window_sum(row: Array) -> Array:
         total = np.concatenate([[0.0], np.cumsum(row)])
         end = np.arange(n)
-        return total[end] - total[np.maximum(end - width, 0)]
+        part: Array = total[end] - total[np.maximum(end - width, 0)]
+        return part
 
     count, st, stt = window_sum(m), window_sum(m * t), window_sum(m * t * t)
     sx, stx = window_sum(x), window_sum(x * t)
@@ -96,15 +97,25 @@ def line_before(values: Array, width: int) -> tuple[Array, Array]:
 
 
 def _standardise(values: Array, series: Series, lag: int = 0) -> Array:
-    """Divide by the robust scale of the previous ninety days, ending `lag` cells ago."""
-    scale = trailing_scale(values, series.steps(90.0, at_least=30))
+    """Divide by the larger of the robust scales of the previous ninety days and two years, ending `lag` cells ago.
+
+    The long scale keeps a quiet season from making the next noisy one look strange, the short one follows a sensor
+    that has become noisier.
+    """
+    scale = np.fmax(
+        trailing_scale(values, series.steps(90.0, at_least=30)),
+        trailing_scale(values, series.steps(730.0, at_least=30)),
+    )
     if lag:
         scale = np.concatenate([np.full(min(lag, len(scale)), np.nan), scale[: max(len(scale) - lag, 0)]])
-    return np.divide(values, scale, out=np.full(values.shape, np.nan), where=np.isfinite(scale) & (scale > 0))
+    scaled: Array = np.divide(values, scale, out=np.full(values.shape, np.nan), where=np.isfinite(scale) & (scale > 0))
+    return scaled
 
 
 def noise_sigma(values: Array) -> float:
     """White-noise size of the values from their increments: 1.4826 x MAD / sqrt 2; NaN without increments."""
     steps = np.diff(values)
     steps = steps[np.isfinite(steps)]
-    return float(MAD_TO_SIGMA * np.median(np.abs(steps - np.median(steps))) / np.sqrt(2.0)) if steps.size else float("nan")
+    return (
+        float(MAD_TO_SIGMA * np.median(np.abs(steps - np.median(steps))) / np.sqrt(2.0)) if steps.size else float("nan")
+    )

@@ -13,6 +13,7 @@ MONTH_S = 30.4375 * DAY_S
 RUN_GAP_S = 7.0 * DAY_S
 # Below this many expected alarms there is nothing to count, and a tail must be fitted instead.
 COUNTABLE = 3.0
+FEWEST_PEAKS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +105,22 @@ def _descend(scores: Sequence[Array], times_s: Sequence[Array], allowed: int, ga
     return every[-1][0]
 
 
-def _fit_tail(
-    scores: Sequence[Array], times_s: Sequence[Array], step_s: float, budget: float, gap_s: float
-) -> float:
-    """Peaks over threshold (Pickands 1975) on the largest score of each run, fitted by probability-weighted moments."""
+def _fit_tail(scores: Sequence[Array], times_s: Sequence[Array], step_s: float, budget: float, gap_s: float) -> float:
+    """Peaks over threshold (Pickands 1975) on the largest score of each run, fitted by probability-weighted moments.
+
+    The base is the 98 % point; where runs melt there and fewer than ten peaks remain, 95 % or 90 %.
+    """
     pooled = np.concatenate(list(scores))
-    base = float(np.quantile(pooled, 0.98))
-    peaks: list[float] = []
-    for row, times in zip(scores, times_s, strict=True):
-        over = np.flatnonzero(row > base)
-        if len(over):
-            groups = np.split(over, np.flatnonzero(np.diff(times[over]) > gap_s) + 1)
-            peaks += [float(row[g].max()) for g in groups]
-    if len(peaks) < 10:
+    for share in (0.98, 0.95, 0.90):
+        base = float(np.quantile(pooled, share))
+        peaks = _find_peaks(scores, times_s, base, gap_s)
+        if len(peaks) >= FEWEST_PEAKS:
+            break
+    else:
         months = len(pooled) * step_s / MONTH_S
         raise ThresholdError(
-            f"{months:.1f} sensor-months of validation hold {len(peaks)} peaks: at least 10 are needed to fit a tail "
-            f"for a budget of {budget:g} per sensor-month"
+            f"{months:.1f} sensor-months of validation hold {len(peaks)} peaks: at least {FEWEST_PEAKS} are needed to "
+            f"fit a tail for a budget of {budget:g} per sensor-month"
         )
     excess = np.sort(np.array(peaks) - base)
     n = len(excess)
@@ -136,3 +136,13 @@ def _fit_tail(
     if ratio >= 1.0:
         return base
     return base + (sigma / xi * (ratio**-xi - 1.0) if abs(xi) > 1e-6 else -sigma * float(np.log(ratio)))
+
+
+def _find_peaks(scores: Sequence[Array], times_s: Sequence[Array], base: float, gap_s: float) -> list[float]:
+    peaks: list[float] = []
+    for row, times in zip(scores, times_s, strict=True):
+        over = np.flatnonzero(row > base)
+        if len(over):
+            groups = np.split(over, np.flatnonzero(np.diff(times[over]) > gap_s) + 1)
+            peaks += [float(row[g].max()) for g in groups]
+    return peaks

@@ -97,9 +97,11 @@ def row_median(rows: Array, at_least: int) -> Array:
 def trailing_scale(values: Array, width: int, at_least: int = 20, points: int = 180) -> Array:
     """Robust standard deviation about zero of the `width` cells before each cell: 1.4826 x median |value|, shape (n,).
 
-    Windows longer than `points` are thinned evenly: a scale needs no more, and hourly series stay fast.
+    Windows longer than `points` are thinned evenly: a scale needs no more, and hourly series stay fast. Of a thinned
+    window half of `at_least` points will do, for they stand further apart.
     """
     stride = max(1, width // points)
+    at_least = at_least if stride == 1 else (at_least + 1) // 2
     return MAD_TO_SIGMA * row_median(np.abs(previous_windows(values, width, stride)), at_least)
 
 
@@ -115,12 +117,19 @@ def residuals(series: Series, median_days: float = 7.0) -> Array:
 def scaled_residuals(series: Series, scale_days: float = 90.0) -> Array:
     """`residuals` divided by their own robust scale over the previous ninety days, shape (n,).
 
-    NaN until twenty residuals are known. The scale is floored at a ten-thousandth of the record's unit step so far as
-    it is positive at all: a series without any noise gives NaN, not infinity.
+    NaN until twenty residuals are known, and where the record has no noise at all to scale by.
     """
     left = residuals(series)
     scale = trailing_scale(left, series.steps(scale_days, at_least=30))
-    return np.divide(left, scale, out=np.full(left.shape, np.nan), where=np.isfinite(scale) & (scale > 0))
+    scaled: Array = np.divide(left, scale, out=np.full(left.shape, np.nan), where=np.isfinite(scale) & (scale > 0))
+    return scaled
+
+
+def fewest_readings(series: Series, scale_days: float = 90.0) -> int:
+    """How many readings without a gap `scaled_residuals` needs before its first number."""
+    width = series.steps(scale_days, at_least=30)
+    stride = max(1, width // 180)
+    return (series.steps(7.0, at_least=5) + 1) // 2 + (20 if stride == 1 else 10 * stride) + 1
 
 
 def stack_windows(values: Array, width: int, coverage: float = 0.7) -> tuple[NDArray[np.int64], Array, Array]:

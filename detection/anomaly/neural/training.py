@@ -42,12 +42,13 @@ def train_network(
         optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-3)
         values, mask = _tensors(windows, thin=MAX_WINDOWS)
         seen = _tensors(watch, thin=MAX_WINDOWS // 4)
-        best, best_loss, since, epoch = _copy(network), float("inf"), 0, 0
-        for epoch in range(1, epochs + 1):
+        best, best_loss, since, ran = _copy(network), float("inf"), 0, 0
+        while ran < epochs and since < patience:
+            ran += 1
             network.train()
-            for batch in torch.randperm(len(values), generator=order).split(128):
+            for batch in torch.split(torch.randperm(len(values), generator=order), 128):
                 optimiser.zero_grad()
-                _loss(network, values[batch], mask[batch]).backward()
+                torch.autograd.backward(_loss(network, values[batch], mask[batch]))
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 optimiser.step()
             network.eval()
@@ -57,10 +58,8 @@ def train_network(
                 best, best_loss, since = _copy(network), loss, 0
             else:
                 since += 1
-                if since >= patience:
-                    break
     count = sum(p.numel() for p in network.parameters())
-    return best, {"epochs": epoch, "watch_loss": best_loss, "parameters": count, "torch": str(torch.__version__)}
+    return best, {"epochs": ran, "watch_loss": best_loss, "parameters": count, "torch": str(torch.__version__)}
 
 
 def score_network(name: str, weights: Weights, windows: tuple[Array, Array]) -> Array:

@@ -1,0 +1,246 @@
+"""Windows, rules, checks and thresholds of the anomaly library: causal, exact, honest about what they cannot know."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from detection.anomaly.checks import check_series, find_gaps, find_order_faults, find_replay, find_stuck
+from detection.anomaly.errors import InputError, ThresholdError
+from detection.anomaly.evaluation import judge_alarms
+from detection.anomaly.faults import KINDS, Event, inject, inject_many
+from detection.anomaly.registry import COMPOSITES, NETWORKS, RULES, load_rule, rules_of
+from detection.anomaly.threshold import RUN_GAP_S, choose_threshold, count_runs
+from detection.anomaly.windows import (
+    Series,
+    build_series,
+    fewest_readings,
+    residuals,
+    row_median,
+    scaled_residuals,
+    stack_windows,
+)
+
+DAY = 86400.0
+
+
+def noisy(n=400, seed=0, step_s=DAY):
+    rng = np.random.default_rng(seed)
+    return Series(np.arange(n) * step_s, np.round(0.05 * np.arange(n) + rng.normal(0, 1.5, n), 2), step_s)
+
+
+def test_series_keeps_gaps_and_takes_the_newest_of_a_cell():
+    series = build_series([0, 3600, 3700, 5 * 3600], [1.0, 2.0, 2.5, 6.0], 3600)
+    assert series.values.tolist()[:2] == [1.0, 2.5]
+    assert np.isnan(series.values[2:5]).all()
+    assert series.times_s[1] == 3700
+
+
+def test_series_reads_jitter_and_disorder_alike():
+    tidy = build_series([0, 3600, 7200], [1, 2, 3], 3600)
+    untidy = build_series([7190, 0, 3605], [3, 1, 2], 3600)
+    assert untidy.values.tolist() == tidy.values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("times", "values", "step"),
+    [([0], [1, 2], 60), ([], [], 60), ([0], [1], 0), ([float("nan")], [1], 60), ([0, 1e13], [1, 2], 60)],
+)
+def test_series_refuses_what_it_cannot_place(times, values, step):
+    with pytest.raises(InputError):
+        build_series(times, values, step)
+
+
+def test_row_median_ignores_unknown_and_demands_enough():
+    rows = np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, 3.0], [5.0, 1.0, 3.0]])
+    out = row_median(rows, 2)
+    assert out[0] == 2.0
+    assert np.isnan(out[1])
+    assert out[2] == 3.0
+
+
+def test_residual_is_against_the_seven_days_before():
+    values = np.arange(30.0)
+    left = residuals(Series(np.arange(30) * DAY, values, DAY))
+    assert left[20] == 4.0  # 20 minus the median of 13..19
+
+
+@pytest.mark.parametrize("step_s", [DAY, 3600.0])
+def test_fewest_readings_is_where_the_first_score_appears(step_s):
+    series = noisy(400, step_s=step_s)
+    first = int(np.argmax(np.isfinite(scaled_residuals(series)))) + 1
+    # Thinning takes the newest of each stride, so the first score may come up to one stride early.
+    assert first == pytest.approx(fewest_readings(series), abs=12)
+
+
+def test_a_flat_record_gives_no_score_rather_than_infinity():
+    assert not np.isfinite(scaled_residuals(Series(np.arange(200) * DAY, np.ones(200), DAY))).any()
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_rules_see_no_future(name):
+    series, rule = noisy(), load_rule(name)
+    before = rule(series)
+    changed = series.values.copy()
+    changed[300:] += np.random.default_rng(1).normal(0, 50, 100)
+    changed[310:320] = np.nan
+    after = rule(Series(series.times_s, changed, DAY))
+    assert np.array_equal(before[:300], after[:300], equal_nan=True)
+    assert np.isfinite(before[250:300]).all()
+    assert not np.array_equal(before[300:], after[300:], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("persistence-z", "spike"), ("persistence-z", "step"), ("robust-z", "spike"), ("ewma", "drift"),
+     ("slope-change", "accel"), ("variance", "burst")],
+)  # fmt: skip
+def test_each_rule_rises_on_the_fault_it_is_for(name, kind):
+    series, rule = noisy(), load_rule(name)
+    faulty, last = inject(series, kind, 300, 1.5, np.random.default_rng(3))
+    ordinary = np.nanmax(rule(series)[200:])
+    assert np.nanmax(rule(faulty)[300 : last + 1]) > 1.3 * ordinary
+
+
+def test_stuck_needs_the_run_that_chance_cannot_make():
+    series = noisy()
+    values = series.values.copy()
+    values[200:212] = values[200]
+    found = find_stuck(Series(series.times_s, values, DAY))
+    assert [f.kind for f in found] == ["stuck"]
+    assert found[0].at_s <= 205 * DAY
+    assert find_stuck(series) == []
+
+
+def test_a_coarse_sensor_is_not_stuck_when_it_repeats_itself():
+    rng = np.random.default_rng(2)
+    coarse = np.round(rng.normal(0, 0.6, 2000))  # about two in five readings equal their predecessor
+    assert find_stuck(Series(np.arange(2000) * DAY, coarse, DAY)) == []
+
+
+def test_dry_weather_is_not_a_stuck_gauge():
+    rng = np.random.default_rng(4)
+    rain = np.where(rng.random(3000) < 0.05, np.round(rng.gamma(1, 2, 3000), 1), 0.0)
+    assert find_stuck(Series(np.arange(3000) * DAY, rain, DAY)) == []
+
+
+def test_replay_is_found_once_and_noise_is_none():
+    series = noisy()
+    values = series.values.copy()
+    values[300:312] = values[100:112]
+    found = find_replay(Series(series.times_s, values, DAY))
+    assert [(f.kind, f.at_s) for f in found] == [("replay", 307 * DAY)]
+    assert find_replay(series) == []
+
+
+def test_gaps_and_order_are_certain():
+    series = noisy()
+    values = series.values.copy()
+    values[50:54] = np.nan
+    assert [f.at_s for f in find_gaps(Series(series.times_s, values, DAY))] == [54 * DAY]
+    assert [f.kind for f in find_order_faults([0, 1, 1, 5, 3])] == ["duplicate", "backwards"]
+    assert check_series(series, series.times_s.tolist()) == []
+
+
+def test_a_gap_gives_no_score_where_nothing_was_seen():
+    series = noisy()
+    values = series.values.copy()
+    values[200:240] = np.nan
+    z = load_rule("persistence-z")(Series(series.times_s, values, DAY))
+    assert np.isnan(z[200:240]).all()
+    assert np.isnan(z[240])  # nothing known in the seven days before
+
+
+def test_windows_for_networks_need_their_newest_cell_and_enough_of_the_rest():
+    values = np.arange(40.0)
+    values[35], values[5:25] = np.nan, np.nan
+    index, rows, mask = stack_windows(values, 30, coverage=0.3)
+    assert 35 not in index
+    assert rows.shape == mask.shape == (len(index), 30)
+    assert len(stack_windows(values, 30, coverage=0.7)[0]) == 0
+
+
+def test_threshold_is_the_lowest_from_above_that_keeps_the_budget():
+    scores = np.zeros(3000)
+    for k, size in enumerate([9.0, 8.0, 7.0, 6.0, 5.0]):
+        scores[200 + 400 * k] = size
+    months = 3000 * DAY / (30.4375 * DAY)
+    times = np.arange(3000) * DAY
+    found = choose_threshold([scores], [times], DAY, 3.2 / months)
+    assert (found.value, found.false_alarms, found.method) == (6.0, 3, "count")
+    # The same count by brute force over every candidate from above.
+    for candidate in (8.0, 7.0, 6.0):
+        assert count_runs(times[scores > candidate]) <= 3
+    assert count_runs(times[scores > 5.0]) == 4
+
+
+def test_threshold_counts_runs_that_melt_together():
+    rng = np.random.default_rng(0)
+    times = np.arange(2000) * DAY
+    rows = [rng.exponential(1.0, 2000) for _ in range(3)]
+    budget = 0.2
+    found = choose_threshold(rows, [times] * 3, DAY, budget)
+    allowed = int(budget * found.months)
+    assert sum(count_runs(times[r > found.value]) for r in rows) == found.false_alarms <= allowed
+    below = np.nextafter(found.value, 0.0)
+    assert sum(count_runs(times[r > below]) for r in rows) > allowed
+
+
+def test_tail_is_fitted_where_nothing_can_be_counted():
+    rng = np.random.default_rng(1)
+    times = np.arange(600) * DAY
+    rows = [rng.exponential(1.0, 600) for _ in range(4)]
+    found = choose_threshold(rows, [times] * 4, DAY, 0.02)
+    assert found.method == "pot"
+    # Exponential scores: one alarm in 1,522 readings is at log(1,522) = 7.3.
+    assert 5.5 < found.value < 9.5
+
+
+@pytest.mark.parametrize(
+    ("rows", "budget"), [([np.full(100, np.nan)], 0.1), ([np.arange(9.0)], 0.1), ([np.ones(9)], 0)]
+)
+def test_no_threshold_is_invented(rows, budget):
+    with pytest.raises(ThresholdError):
+        choose_threshold(rows, [np.arange(len(rows[0])) * DAY], DAY, budget)
+
+
+def test_runs_merge_within_seven_days():
+    assert count_runs(np.array([0.0, RUN_GAP_S, 3 * RUN_GAP_S])) == 2
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_injection_changes_its_cells_and_nothing_before(kind):
+    series = noisy()
+    faulty, last = inject(series, kind, 250, 1.5, np.random.default_rng(0))
+    assert np.array_equal(faulty.values[:250], series.values[:250])
+    assert not np.array_equal(faulty.values[250 : last + 1], series.values[250 : last + 1], equal_nan=True)
+    again, _ = inject(series, kind, 250, 1.5, np.random.default_rng(0))
+    assert np.array_equal(again.values, faulty.values, equal_nan=True)
+
+
+def test_events_lie_in_the_test_part_and_do_not_overlap():
+    samples = {f"S{i}": noisy(1800, i) for i in range(4)}
+    _, events = inject_many(samples, 0.67, 1)
+    assert len(events) >= 15
+    for name in samples:
+        mine = [e for e in events if e.station == name]
+        assert all(e.first >= 0.67 * 1800 for e in mine)
+        assert all(a.quiet_until < b.first for a, b in pairwise(mine))
+
+
+def test_judging_counts_events_runs_and_false_alarms_without_adjustment():
+    series = noisy(400)
+    events = [Event("A", "step", 300, 306, 350), Event("A", "spike", 380, 380, 380)]
+    raised = np.zeros(400)
+    raised[[302, 303, 340, 365]] = 1  # right, the same run, aftermath (ignored), false
+    outcome = judge_alarms({"A": series}, {"A": raised}, events, 0.5)
+    assert (outcome.found, outcome.events, outcome.runs, outcome.right) == (1, 2, 2, 1)
+    assert outcome.precision == 0.5
+    assert outcome.delays_days == (2.0,)
+
+
+def test_registry_names_resolve_and_unknown_ones_are_refused():
+    assert rules_of("rules") == COMPOSITES["rules"]
+    assert all(rules_of(name) == () for name in NETWORKS)
+    with pytest.raises(InputError, match="unknown detector"):
+        rules_of("oracle")
