@@ -339,7 +339,7 @@ def add_escalation(c: Connection, source: OpenAlert, recipient: str, channel: st
         "queued_at": now, "idempotency_key": key,
     }  # fmt: skip
     statement = insert(c, notification).values(row).on_conflict_do_nothing(index_elements=["idempotency_key"])
-    return bool(c.execute(statement).rowcount == 1)
+    return c.execute(statement.returning(notification.c.id)).first() is not None
 
 
 def load_confirmable(c: Connection, since: datetime) -> list[tuple[int, datetime]]:

@@ -25,6 +25,7 @@ class MqttPublisher:
         username: str = "",
         password: str = "",
         *,
+        ca_file: str = "",
         will: tuple[str, str] | None = None,
         name: str = "notify",
     ) -> None:
@@ -37,7 +38,7 @@ class MqttPublisher:
         if user:
             self._client.username_pw_set(user, secret)
         if parsed.scheme == "mqtts":
-            self._client.tls_set()
+            self._client.tls_set(ca_certs=ca_file or None)
         if will is not None:
             self._client.will_set(will[0], will[1], qos=1, retain=True)
         self._client.reconnect_delay_set(1, 15)
@@ -56,7 +57,7 @@ class MqttPublisher:
     def _on_disconnect(self, *_: Any) -> None:
         self._connected.clear()
 
-    def publish(self, topic: str, content: str, *, retain: bool = False) -> None:
+    def publish(self, topic: str, content: str, *, retain: bool = False, timeout_s: float = TIMEOUT_S) -> None:
         """Publish at QoS 1 and return when the broker has acknowledged.
 
         Raises:
@@ -66,11 +67,11 @@ class MqttPublisher:
             self._client.connect_async(self._host, self._port, keepalive=30)
             self._client.loop_start()
             self._started = True
-        if not self._connected.wait(TIMEOUT_S):
+        if not self._connected.wait(timeout_s):
             raise DeliveryError("mqtt: no connection to the broker")
         info = self._client.publish(topic, content, qos=1, retain=retain)
         try:
-            info.wait_for_publish(TIMEOUT_S)
+            info.wait_for_publish(timeout_s)
         except (RuntimeError, ValueError) as error:
             raise DeliveryError(f"mqtt: {error}") from error
         if not info.is_published():

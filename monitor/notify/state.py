@@ -1,0 +1,162 @@
+"""What programs hear by MQTT: `<site>/state` and `status` retained, `<site>/alert` once per change and never lost."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Row
+
+from monitor.domain.instants import parse, spell
+from monitor.errors import DeliveryError, StoreBusyError
+from monitor.notify.notifiers.mqtt import MqttPublisher
+from monitor.store.engine import Database
+from monitor.store.outbox import last_event_id, load_alert_events
+from monitor.store.service_state import find_stamp, stamp
+from monitor.store.types import canonical_json
+from monitor.store.views import load_view
+
+_LOG = logging.getLogger(__name__)
+ROOT: Final = "slopeward/v1"
+CURSOR: Final = "mqtt_alert_cursor"
+BEHIND: Final = 200  # PostgreSQL gives out ids before it commits: look so far back for late ones
+VALID_S: Final = 180.0
+EVERY_S: Final = 1.0
+
+
+class StatePublisher:
+    """One thread that publishes what changed every second and repeats the state before it expires.
+
+    `valid_until` counts from the last evaluation, not from the publishing: a dead evaluation behind a living publisher
+    must read as unknown.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        url: str,
+        clock: Callable[[], datetime],
+        *,
+        version: str,
+        username: str = "",
+        password: str = "",
+        ca_file: str = "",
+        page_url: str = "http://127.0.0.1:8080",
+        valid_s: float = VALID_S,
+    ) -> None:
+        offline = canonical_json({"status": "offline", "version": version})
+        will = (f"{ROOT}/status", offline)
+        self._publisher = MqttPublisher(url, username, password, ca_file=ca_file, will=will, name="state")
+        self._db, self._clock, self._version, self._page_url = db, clock, version, page_url.rstrip("/")
+        self._valid_s, self._offline = valid_s, offline
+        self._sent: dict[str, tuple[str, datetime]] = {}
+        self._connection = 0
+        self._progress: dict[str, datetime] = {}
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread; a broker that is away is waited for."""
+        self._progress["state_publisher"] = self._clock()
+        self._thread = threading.Thread(target=self._run, name="state-publisher", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Say `offline` and disconnect."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        try:
+            if self._publisher.connections:
+                self._publisher.publish(f"{ROOT}/status", self._offline, retain=True, timeout_s=min(timeout_s, 2.0))
+        except DeliveryError as error:
+            _LOG.info("%s", error)
+        self._publisher.close()
+
+    def progress(self) -> dict[str, datetime]:
+        """When the thread last went round."""
+        return dict(self._progress)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.publish_once()
+            except (DeliveryError, StoreBusyError) as error:
+                _LOG.warning("state is not published: %s", error)
+                self._stopping.wait(2.0)
+            except Exception:  # loop edge
+                _LOG.exception("state publisher")
+            self._progress["state_publisher"] = self._clock()
+            self._stopping.wait(EVERY_S)
+
+    def publish_once(self) -> None:
+        """Publish new alert events, then the states that changed or are about to expire, then `status`."""
+        now = self._clock()
+        self._publish_events(now)
+        with self._db.read() as c:
+            sites = load_view(c, "site_status", order_by=["site"])
+            alerts = load_view(c, "active_alerts", order_by=["-level", "alert_id"])
+        if self._publisher.connections != self._connection:  # a new broker or session: tell all again
+            self._connection = self._publisher.connections
+            self._sent.clear()
+        for row in sites:
+            mine = [a for a in alerts if a["site"] == row["site"]]
+            self._publish_changed(f"{ROOT}/{row['site']}/state", site_payload(row, mine, self._valid_s), now)
+        newest = {row["site"]: row["newest_at"] for row in sites}
+        ages = {
+            site: None if at is None else round((now - parse(at)).total_seconds(), -1) for site, at in newest.items()
+        }
+        status = {"status": "online", "version": self._version, "newest_age_s": ages}
+        self._publish_changed(f"{ROOT}/status", status, now)
+
+    def _publish_changed(self, topic: str, payload: Mapping[str, Any], now: datetime) -> None:
+        content = canonical_json(payload)
+        last = self._sent.get(topic)
+        if last is not None and last[0] == content and now - last[1] < timedelta(seconds=self._valid_s / 3):
+            return
+        self._publisher.publish(topic, content, retain=True)
+        self._sent[topic] = (content, now)
+
+    def _publish_events(self, now: datetime) -> None:
+        with self._db.read() as c:
+            cursor = find_stamp(c, CURSOR)
+            newest = last_event_id(c)
+            floor = newest if cursor is None else int(cursor[1]["floor"])
+            done = set() if cursor is None else set(cursor[1]["done"])
+            events = [e for e in load_alert_events(c, floor) if e.id not in done]
+        if cursor is not None and not events:
+            return
+        for event in events:
+            self._publisher.publish(f"{ROOT}/{event.site}/alert", canonical_json(event_payload(event, self._page_url)))
+            done.add(event.id)
+        floor = max(floor, max(done, default=floor) - BEHIND)
+        with self._db.write() as c:
+            stamp(c, CURSOR, {"floor": floor, "done": sorted(i for i in done if i > floor)}, now)
+
+
+def site_payload(row: Mapping[str, Any], alerts: list[dict[str, Any]], valid_s: float) -> dict[str, Any]:
+    """The retained state of a site out of its rows in `site_status` and `active_alerts`; never evaluated = null."""
+    at = row["evaluated_at"]
+    valid_until = None if at is None else spell(parse(at) + timedelta(seconds=valid_s))
+    shown = ("alert_id", "ledger", "level", "level_name", "state", "exercise", "raised_at", "reason")
+    keys = (
+        "site", "level", "level_name", "level_source", "since", "evaluated_at", "observability", "reachable_level",
+        "health", "movement_stage", "trend", "newest_at",
+    )  # fmt: skip
+    return {
+        **{key: row[key] for key in keys},
+        "active_alerts": [{key: alert[key] for key in shown} for alert in alerts],
+        "valid_until": valid_until,
+    }
+
+
+def event_payload(event: Row[Any], page_url: str) -> dict[str, Any]:
+    """One change of one alert."""
+    return {
+        "event_id": event.id, "sequence": event.sequence, "alert_id": event.alert_id, "site": event.site,
+        "ledger": event.ledger, "level": event.to_level, "state": event.to_state, "reason": event.reason,
+        "exercise": event.exercise, "at": spell(event.at),
+        "data_time": None if event.data_time is None else spell(event.data_time),
+        "evidence_url": f"{page_url}/alerts/{event.alert_id}",
+    }  # fmt: skip

@@ -1,0 +1,488 @@
+"""Delivery against real servers of loopback: mail, webhooks that fail in their ways, a broker, a killed process."""
+
+import hashlib
+import hmac
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import paho.mqtt.client as paho
+import pytest
+from aiosmtpd.controller import Controller
+from paho.mqtt.enums import CallbackAPIVersion
+from sqlalchemy import insert, select, update
+
+from monitor.domain.alert import DeliveryState
+from monitor.domain.site import Level, Recipient, Site
+from monitor.notify.dispatcher import Dispatcher
+from monitor.notify.verdict import Limits
+from monitor.store.engine import Database
+from monitor.store.outbox import claim_due, mark_delivered, mark_failed, release_expired
+from monitor.store.tables import alert, alert_event, notification, site
+
+T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
+LEVELS = [
+    {"number": n, "name": name, "action": "", "auto_lower": False}
+    for n, name in enumerate(["green", "yellow", "orange", "red"])
+]
+
+
+def clock():
+    return datetime.now(UTC)
+
+
+def add_site(c, name="north"):
+    c.execute(
+        insert(site).values(
+            id=name,
+            name=name,
+            latitude=46.0,
+            longitude=8.0,
+            timezone="UTC",
+            levels=LEVELS,
+            config_sha256="x",
+            active=True,
+        )
+    )
+
+
+def add_alert(c, key="hazard", ledger="hazard", level=3, state="unacknowledged", at=T0):
+    return c.execute(
+        insert(alert).values(
+            site="north", ledger=ledger, key=key, level=level, peak_level=level, state=state, exercise=False,
+            raised_at=at, reason="moves", rule_version="1",
+        ).returning(alert.c.id)
+    ).scalar_one()  # fmt: skip
+
+
+def add_message(c, alert_id, channel, level=3, sequence=1, recipient="duty", at=T0, ledger="hazard", **more):
+    event_id = c.execute(
+        select(alert_event.c.id).where(alert_event.c.alert_id == alert_id, alert_event.c.sequence == sequence)
+    ).scalar()
+    if event_id is None:
+        event_id = c.execute(
+            insert(alert_event).values(
+                alert_id=alert_id, sequence=sequence, at=at, to_state="unacknowledged", to_level=level,
+                actor="slopeward", actor_kind="service", reason="moves",
+            ).returning(alert_event.c.id)
+        ).scalar_one()  # fmt: skip
+    key = hashlib.sha256(f"{event_id}|{recipient}|{channel}".encode()).hexdigest()
+    name = LEVELS[level]["name"]
+    values = {
+        "alert_id": alert_id, "event_id": event_id, "site": "north", "ledger": ledger, "level": level,
+        "level_name": name,
+        "recipient": recipient, "channel": channel, "exercise": False, "subject": f"north: {name}",
+        "body": f"Level {name}.",
+        "state": "queued", "queued_at": at, "idempotency_key": key,
+    }  # fmt: skip
+    return c.execute(insert(notification).values(**{**values, **more}).returning(notification.c.id)).scalar_one()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def rows(db):
+    with db.read() as c:
+        return {r.id: r for r in c.execute(select(notification))}
+
+
+class Hooks(ThreadingHTTPServer):
+    """Remembers what came; answers by path."""
+
+    daemon_threads = True
+    block_on_close = False
+
+
+@pytest.fixture
+def hooks():
+    got = []
+    release = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append((self.path, dict(self.headers), body))
+            if self.path == "/hang":
+                release.wait(30)
+                return
+            status = {"/500": 500, "/429": 429, "/400": 400, "/302": 302}.get(self.path, 204)
+            if self.path == "/flaky" and sum(p == "/flaky" for p, _, _ in got) < 3:
+                status = 503
+            self.send_response(status)
+            if status == 429:
+                self.send_header("Retry-After", "7")
+            if status == 302:
+                self.send_header("Location", "/ok")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = Hooks(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    server.got, server.base = got, f"http://127.0.0.1:{server.server_port}"
+    yield server
+    release.set()
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+@contextmanager
+def running(db, environ=None, sites=None, **more):
+    options = {"poll_s": 0.05, "jitter": lambda: 0.0, "limits": Limits(group_wait_s=0.0)} | more
+    dispatcher = Dispatcher(db, sites or {}, clock, environ=environ or {}, **options)
+    dispatcher.start()
+    try:
+        yield dispatcher
+    finally:
+        dispatcher.stop(3.0)
+
+
+def wait_for(condition, timeout_s=15.0):
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until:
+        if condition():
+            return
+        time.sleep(0.03)
+    pytest.fail("waited in vain")
+
+
+def states(db):
+    return {r.channel: r.state for r in rows(db).values()}
+
+
+# Apprise loads all its plug-ins, one of which imports a deprecated module
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+def test_a_hanging_a_failing_and_a_refusing_channel_do_not_stop_the_others(database, hooks):
+    mails = []
+
+    class Inbox:
+        async def handle_DATA(self, server, session, envelope):  # noqa: N802
+            mails.append(envelope)
+            return "250 taken"
+
+    smtp = Controller(Inbox(), hostname="127.0.0.1", port=free_port())
+    smtp.start()
+    port = smtp.server.sockets[0].getsockname()[1]
+    environ = {
+        "HANG": f"{hooks.base}/hang", "BAD": f"{hooks.base}/500", "SLOW": f"{hooks.base}/429", "OK": f"{hooks.base}/ok",
+        "OK_SECRET": "s3cret", "APP": f"json://127.0.0.1:{hooks.server_port}/app", "SLOPEWARD_SMTP__HOST": "127.0.0.1",
+        "SLOPEWARD_SMTP__PORT": str(port), "SLOPEWARD_SMTP__SECURITY": "none",
+    }  # fmt: skip
+    channels = [
+        "webhook:HANG",
+        "webhook:BAD",
+        "webhook:SLOW",
+        "webhook:OK",
+        "apprise:APP",
+        "email:duty@example.org",
+        "log:desk",
+        "webhook:GONE",
+    ]
+    with database.write() as c:
+        add_site(c)
+        alert_id = add_alert(c)
+        for channel in channels:
+            add_message(c, alert_id, channel)
+    started = time.monotonic()
+    try:
+        with running(database, environ):
+            good = {"webhook:OK", "apprise:APP", "email:duty@example.org", "log:desk"}
+            wait_for(lambda: {k for k, v in states(database).items() if v == "delivered"} == good)
+            assert time.monotonic() - started < 8.0  # the time-out of the one that hangs
+            wait_for(lambda: states(database)["webhook:SLOW"] == states(database)["webhook:GONE"] == "failed_retry")
+            wait_for(lambda: states(database)["webhook:BAD"] == "failed_retry")
+    finally:
+        smtp.stop()
+    found = {r.channel: r for r in rows(database).values()}
+    assert found["webhook:BAD"].last_error == "webhook: answered 500"
+    assert "GONE is not set" in found["webhook:GONE"].last_error
+    waited = found["webhook:SLOW"].next_attempt_at - clock()
+    assert timedelta(seconds=2) < waited <= timedelta(seconds=7)  # Retry-After outweighs the backoff of 1 s
+    _, headers, body = next(h for h in hooks.got if h[0] == "/ok")
+    assert headers["Idempotency-Key"] == found["webhook:OK"].idempotency_key == json.loads(body)["idempotency_key"]
+    at, mark = headers["X-Slopeward-Signature"].removeprefix("t=").split(",v1=")
+    assert mark == hmac.new(b"s3cret", f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    assert len(mails) == 1
+    assert f"<{found['email:duty@example.org'].idempotency_key}@slopeward>".encode() in mails[0].content
+
+
+def test_a_channel_that_recovers_gets_the_message_under_the_same_key(database, hooks):
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "webhook:FLAKY")
+    with running(database, {"FLAKY": f"{hooks.base}/flaky"}):
+        wait_for(lambda: states(database) == {"webhook:FLAKY": "delivered"})
+    (row,) = rows(database).values()
+    assert row.attempts == 3
+    assert row.last_error is None
+    assert {h["Idempotency-Key"] for _, h, _ in hooks.got} == {row.idempotency_key}
+
+
+@pytest.mark.parametrize(("path", "state"), [("/400", "failed_final"), ("/302", "failed_final")])
+def test_a_refusal_is_final(database, hooks, path, state):
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "webhook:HOOK")
+    with running(database, {"HOOK": hooks.base + path}):
+        wait_for(lambda: states(database) == {"webhook:HOOK": state})
+    assert len(hooks.got) == 1
+
+
+def test_a_refused_recipient_is_final_and_a_busy_server_is_not(database):
+    answers = iter(["451 later", "550 nobody here"])
+
+    class Inbox:
+        async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
+            return next(answers)
+
+    smtp = Controller(Inbox(), hostname="127.0.0.1", port=free_port())
+    smtp.start()
+    environ = {
+        "SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__SECURITY": "none",
+        "SLOPEWARD_SMTP__PORT": str(smtp.server.sockets[0].getsockname()[1]),
+    }  # fmt: skip
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "email:duty@example.org")
+    try:
+        with running(database, environ):
+            wait_for(lambda: set(states(database).values()) == {"failed_final"})
+    finally:
+        smtp.stop()
+    (row,) = rows(database).values()
+    assert row.attempts == 2
+    assert "550" in row.last_error
+
+
+def test_after_an_outage_the_newest_is_told_first_and_nothing_hides_the_raise(database, hooks):
+    with database.write() as c:
+        add_site(c)
+        alert_id = add_alert(c, level=1)
+        ids = [
+            add_message(c, alert_id, "webhook:OK", level, sequence, at=T0 + timedelta(minutes=sequence))
+            for sequence, level in enumerate([1, 2, 3, 1], 1)
+        ]
+    with running(database, {"OK": f"{hooks.base}/ok"}):
+        wait_for(lambda: all(r.state in {"delivered", "superseded"} for r in rows(database).values()))
+    found = rows(database)
+    assert [found[i].state for i in ids] == ["superseded", "superseded", "delivered", "delivered"]
+    assert {found[ids[0]].superseded_by, found[ids[1]].superseded_by} == {ids[2]}
+    bodies = [json.loads(b) for _, _, b in hooks.got]
+    assert [b["level"] for b in bodies] == [1, 3]  # the present first, then the raise that must not be lost
+    assert "Delayed" in bodies[1]["body"]
+    assert "north: orange" in bodies[1]["body"]
+
+
+def test_health_messages_of_one_site_become_one(database, hooks):
+    with database.write() as c:
+        add_site(c)
+        for n in range(6):
+            alert_id = add_alert(c, key=f"health:G{n}", ledger="health", level=1)
+            add_message(c, alert_id, "webhook:OK", 1, ledger="health", subject=f"G{n} is silent")
+        top = add_alert(c, key="health:blind", ledger="health", level=2)
+        add_message(c, top, "webhook:OK", 2, ledger="health", subject="cannot see: decide")
+    with running(database, {"OK": f"{hooks.base}/ok"}):
+        wait_for(lambda: all(r.state in {"delivered", "superseded"} for r in rows(database).values()))
+    bodies = [json.loads(b) for _, _, b in hooks.got]
+    assert [b["subject"] for b in bodies] == ["cannot see: decide", "G5 is silent"]
+    assert all(f"G{n} is silent" in bodies[1]["body"] for n in range(5))
+
+
+def test_shelving_holds_back_all_but_the_urgent(database, hooks):
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c, "a", level=1, state="shelved"), "webhook:OK", 1)
+        add_message(c, add_alert(c, "b", level=3, state="shelved"), "webhook:OK", 3)
+    with running(database, {"OK": f"{hooks.base}/ok"}):
+        wait_for(lambda: len(hooks.got) == 1)
+        time.sleep(0.3)
+    assert [json.loads(b)["level"] for _, _, b in hooks.got] == [3]
+    assert sorted(r.state for r in rows(database).values()) == ["delivered", "queued"]
+
+
+def test_an_open_circuit_lets_only_the_urgent_try(database, hooks):
+    with database.write() as c:
+        add_site(c)
+        for n in range(8):
+            add_message(c, add_alert(c, f"a{n}", level=1), "webhook:BAD", 1)
+    with running(database, {"BAD": f"{hooks.base}/500"}, jitter=lambda: 0.999) as dispatcher:
+        wait_for(lambda: dispatcher.status()["channels"].get("webhook:BAD", {}).get("resting"))
+        before = len(hooks.got)
+        assert before == 3
+        with database.write() as c:
+            add_message(c, add_alert(c, "top", level=3), "webhook:BAD", 3)
+        wait_for(lambda: any(json.loads(b)["level"] == 3 for _, _, b in hooks.got))
+        assert len(hooks.got) - before <= 2
+
+
+def site_with(*recipients):
+    levels = tuple(Level(v["number"], v["name"], False) for v in LEVELS)
+    return Site("north", "north", 46.0, 8.0, "UTC", levels, (), (), recipients=recipients)
+
+
+def test_what_nobody_acknowledges_goes_to_the_next_and_acknowledgement_ends_it(database, hooks):
+    sites = {
+        "north": site_with(
+            Recipient("duty", ("webhook:OK",), (2, 3), escalate_after_s=600.0), Recipient("head", ("webhook:OK",), (3,))
+        )
+    }
+    now = [T0]
+    with database.write() as c:
+        add_site(c)
+        alert_id = add_alert(c, level=2)
+        add_message(c, alert_id, "webhook:OK", 2)
+    dispatcher = Dispatcher(database, sites, lambda: now[0], environ={})
+    assert dispatcher.escalate_once(T0 + timedelta(minutes=9)) == 0
+    assert dispatcher.escalate_once(T0 + timedelta(minutes=11)) == 1
+    assert dispatcher.escalate_once(T0 + timedelta(minutes=12)) == 0  # not twice
+    assert dispatcher.escalate_once(T0 + timedelta(minutes=22)) == 1  # all told: round again
+    told = sorted((r.id, r.recipient, r.subject) for r in rows(database).values())
+    assert [t[1] for t in told] == ["duty", "head", "duty"]
+    assert told[1][2] == "not acknowledged for 11m: north: orange"
+    with database.write() as c:
+        c.execute(update(notification).values(state="delivered", sent_at=T0))
+        c.execute(
+            update(alert).values(
+                state="acknowledged", acknowledged_at=T0 + timedelta(minutes=30), acknowledged_by="ada"
+            )
+        )
+    assert dispatcher.escalate_once(T0 + timedelta(hours=2)) == 0
+    assert {r.state for r in rows(database).values()} == {"confirmed"}
+
+
+def test_a_claim_has_one_winner_and_a_lost_lease_cannot_settle(database):
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "log:desk")
+    with database.write() as c:
+        (mine,) = claim_due(c, T0, "a", 30.0, 5, "log:desk")
+    with database.write() as c:
+        assert claim_due(c, T0, "b", 30.0, 5, "log:desk") == []
+        assert release_expired(c, T0 + timedelta(seconds=29)) == 0
+        assert release_expired(c, T0 + timedelta(seconds=31)) == 1
+        (again,) = claim_due(c, T0 + timedelta(seconds=31), "b", 30.0, 5, "log:desk")
+        assert again.idempotency_key == mine.idempotency_key
+        assert again.attempts == 2
+        assert not mark_delivered(c, mine.id, "a", T0)
+        assert not mark_failed(c, mine.id, "a", "late", permanent=True, next_attempt_at=None)
+        assert mark_delivered(c, mine.id, "b", T0)
+        assert not mark_failed(c, mine.id, "b", "late", permanent=True, next_attempt_at=None)  # delivered is delivered
+
+
+def test_secrets_never_reach_the_row(database):
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "log:desk")
+        (n,) = claim_due(c, T0, "a", 30.0, 1, "log:desk")
+        mark_failed(c, n.id, "a", "http://ada:hunter2@host refused token=abc", permanent=False, next_attempt_at=T0)
+    (row,) = rows(database).values()
+    assert row.last_error == "http://ada:***@host refused token=***"
+
+
+CLAIM_AND_HANG = """
+import sys, time
+from datetime import UTC, datetime
+from monitor.store.engine import Database
+from monitor.store.outbox import claim_due
+db = Database(sys.argv[1])
+with db.write() as c:
+    n = claim_due(c, datetime.now(UTC), "victim", 2.0, 1, "webhook:OK")
+print(n[0].idempotency_key, flush=True)
+time.sleep(60)
+"""
+
+
+def test_killed_between_claim_and_send_is_delivered_after_the_lease(database, database_url, hooks):
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "webhook:OK")
+    victim = subprocess.Popen([sys.executable, "-c", CLAIM_AND_HANG, database_url], stdout=subprocess.PIPE, text=True)
+    key = victim.stdout.readline().strip()
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait(10)
+    victim.stdout.close()
+    assert set(states(database).values()) == {"claimed"}
+    with running(database, {"OK": f"{hooks.base}/ok"}):
+        wait_for(lambda: set(states(database).values()) == {"delivered"})
+    assert [h["Idempotency-Key"] for _, h, _ in hooks.got] == [key]
+    (row,) = rows(database).values()
+    assert row.attempts == 2
+
+
+def test_a_worker_that_hangs_beyond_two_leases_is_replaced(database, hooks, monkeypatch):
+    calls = []
+    release = threading.Event()
+
+    class Stuck:
+        def __init__(self, address, environ):
+            pass
+
+        def deliver(self, n):
+            calls.append(n.idempotency_key)
+            if len(calls) == 1:
+                release.wait(20)
+
+    monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda channel, environ: Stuck(channel, environ))
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "apprise:X")
+    with running(database, lease_s=0.3):
+        wait_for(lambda: set(states(database).values()) == {"delivered"})
+        release.set()
+    assert len(set(calls)) == 1
+    assert len(calls) == 2
+
+
+def test_mqtt_channel_publishes_to_a_real_broker(database, mosquitto):
+    got = []
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    subscribed = threading.Event()
+    client.on_message = lambda _c, _u, m: got.append((m.topic, m.qos, json.loads(m.payload)))
+    client.on_subscribe = lambda *_: subscribed.set()
+    client.connect("127.0.0.1", mosquitto.port)
+    client.subscribe("control/room", qos=1)
+    client.loop_start()
+    assert subscribed.wait(5)
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "mqtt:control/room")
+    with running(database, {"SLOPEWARD_BROKER__URL": mosquitto.url}):
+        wait_for(lambda: states(database) == {"mqtt:control/room": DeliveryState.DELIVERED.value})
+        wait_for(lambda: len(got) == 1)
+    client.disconnect()
+    client.loop_stop()
+    assert got[0][1] == 1
+    assert got[0][2]["level_name"] == "red"
+
+
+def test_sqlite_locked_elsewhere_delays_but_loses_nothing(sqlite_url, hooks):
+    db = Database(sqlite_url)
+    with db.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "webhook:OK")
+    other = Database(sqlite_url)
+    with running(db, {"OK": f"{hooks.base}/ok"}) as dispatcher, other.write():
+        time.sleep(0.7)
+        assert hooks.got == []
+        assert clock() - dispatcher.progress()["dispatcher"] < timedelta(seconds=6)
+        lock_held = True
+    assert lock_held
+    with running(db, {"OK": f"{hooks.base}/ok"}):
+        wait_for(lambda: states(db) == {"webhook:OK": "delivered"})
+    db.close()
+    other.close()

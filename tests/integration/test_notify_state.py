@@ -1,0 +1,137 @@
+"""What programs hear by MQTT, from a real broker, on both databases."""
+
+import json
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from sqlalchemy import insert
+
+from monitor.domain.instants import parse
+from monitor.notify.state import StatePublisher
+from monitor.store.tables import alert, alert_event, site, site_state
+
+T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
+LEVELS = [
+    {"number": n, "name": name, "action": "", "auto_lower": False} for n, name in enumerate(["green", "yellow", "red"])
+]
+
+
+class Ear:
+    """Subscribes to everything and remembers it."""
+
+    def __init__(self, port):
+        self.got, self._ready = [], threading.Event()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2)
+        self._client.on_message = lambda _c, _u, m: self.got.append((m.topic, m.retain, json.loads(m.payload)))
+        self._client.on_subscribe = lambda *_: self._ready.set()
+        self._client.connect("127.0.0.1", port)
+        self._client.subscribe("slopeward/v1/#", qos=1)
+        self._client.loop_start()
+        assert self._ready.wait(5)
+
+    def wait(self, topic, count=1):
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            found = [p for t, _, p in self.got if t == topic]
+            if len(found) >= count:
+                return found
+            time.sleep(0.02)
+        pytest.fail(f"{topic}: heard {self.got}")
+
+    def close(self):
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def fill(database):
+    with database.write() as c:
+        c.execute(
+            insert(site).values(
+                id="north",
+                name="n",
+                latitude=46,
+                longitude=8,
+                timezone="UTC",
+                levels=LEVELS,
+                config_sha256="x",
+                active=True,
+            )
+        )
+        c.execute(
+            insert(site_state).values(
+                site="north", level=1, level_source="auto", since=T0, evaluated_at=T0, observability="degraded",
+                reachable_level=1, witnesses_available=1, health="ok", newest_at=T0, config_sha256="x", state={},
+            )
+        )  # fmt: skip
+
+
+def add_change(database, sequence=1):
+    with database.write() as c:
+        alert_id = c.execute(
+            insert(alert).values(
+                site="north", ledger="hazard", key=f"k{sequence}", level=1, peak_level=1, state="unacknowledged",
+                exercise=False, raised_at=T0, reason="moves", rule_version="1",
+            ).returning(alert.c.id)
+        ).scalar_one()  # fmt: skip
+        c.execute(
+            insert(alert_event).values(
+                alert_id=alert_id,
+                sequence=1,
+                at=T0,
+                to_state="unacknowledged",
+                to_level=1,
+                actor="s",
+                actor_kind="service",
+                reason="moves",
+            )
+        )
+    return alert_id
+
+
+def test_state_is_retained_and_each_change_is_told_once_over_restarts(database, mosquitto):
+    fill(database)
+    make = lambda: StatePublisher(database, mosquitto.url, lambda: T0, version="1.2.3", valid_s=180.0)  # noqa: E731
+    ear = Ear(mosquitto.port)
+    first = make()
+    first.publish_once()
+    alert_id = add_change(database)
+    first.publish_once()
+    (told,) = ear.wait("slopeward/v1/north/alert")
+    assert (told["alert_id"], told["level"], told["reason"], told["exercise"]) == (alert_id, 1, "moves", False)
+    assert told["evidence_url"].endswith(f"/alerts/{alert_id}")
+    state = ear.wait("slopeward/v1/north/state", 2)[-1]
+    assert state["observability"] == "degraded"
+    assert parse(state["valid_until"]) == T0 + timedelta(seconds=180)
+    assert [a["alert_id"] for a in state["active_alerts"]] == [alert_id]
+    first.stop(5)
+    assert ear.wait("slopeward/v1/status", 2)[-1] == {"status": "offline", "version": "1.2.3"}
+    add_change(database, 2)
+    second = make()
+    second.publish_once()
+    assert len(ear.wait("slopeward/v1/north/alert", 2)) == 2
+    late = Ear(mosquitto.port)
+    assert late.wait("slopeward/v1/status")[0]["status"] == "online"
+    assert [t for t, retained, _ in late.got if retained and t.endswith("alert")] == []
+    for one in (late, ear):
+        one.close()
+    second.stop(5)
+
+
+def test_a_broken_connection_leaves_the_last_will(database, mosquitto):
+    fill(database)
+    publisher = StatePublisher(database, mosquitto.url, lambda: T0, version="1")
+    publisher.publish_once()
+    publisher._publisher._client._sock.shutdown(2)  # as if the process had died
+    publisher._publisher._client.loop_stop()
+    ear = Ear(mosquitto.port)
+    assert ear.wait("slopeward/v1/status")[-1]["status"] in {"offline", "online"}
+    until = time.monotonic() + 10
+    while ear.got[-1][2].get("status") != "offline" and time.monotonic() < until:
+        time.sleep(0.05)
+    assert [p["status"] for t, _, p in ear.got if t.endswith("v1/status")][-1] == "offline"
+    ear.close()
+    publisher._publisher._client._sock_close()
