@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from monitor.store.engine import insert
+from monitor.store.engine import add_if_absent
 from monitor.store.tables import anomaly, series
 
 
@@ -27,11 +27,8 @@ class AnomalyRow:
 
 def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> int:
     """Add scores; an epoch is scored once per detector. Returns how many were new."""
-    added = 0
-    for row in rows:
-        values = {f: getattr(row, f) for f in AnomalyRow.__slots__} | {"scored_at": now}
-        added += max(0, c.execute(insert(c, anomaly).values(values).on_conflict_do_nothing()).rowcount)
-    return added
+    values = [{f: getattr(row, f) for f in AnomalyRow.__slots__} | {"scored_at": now} for row in rows]
+    return sum(add_if_absent(c, anomaly, one) for one in values)
 
 
 def latest_scored_at(c: Connection, site: str, detector: str) -> datetime | None:

@@ -1,7 +1,7 @@
 """One way into the database for every process: read and write transactions, the same on SQLite and PostgreSQL."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -84,7 +84,8 @@ class Database:
         return create_engine(
             self.url, pool_size=8, max_overflow=8, pool_pre_ping=True,
             connect_args={
-                "options": "-c timezone=UTC -c lock_timeout=10000", "connect_timeout": 10, "application_name": "slopeward",
+                "options": "-c timezone=UTC -c lock_timeout=10000", "connect_timeout": 10,
+                "application_name": "slopeward",
             },
         )  # fmt: skip
 
@@ -129,3 +130,11 @@ def _translated() -> Iterator[None]:
 def insert(connection: Connection, table: Table) -> Any:
     """An INSERT that knows `on_conflict_do_nothing` / `on_conflict_do_update` on both databases."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def add_if_absent(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row unless its key is there; True when it was added."""
+    statement = insert(connection, table).values(dict(values)).on_conflict_do_nothing()
+    # without this SQLAlchemy answers -1 where it fetches generated keys
+    done = connection.execute(statement, execution_options={"preserve_rowcount": True})
+    return bool(done.rowcount == 1)

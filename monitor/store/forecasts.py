@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, select
 
-from monitor.store.engine import insert
+from monitor.store.engine import add_if_absent, insert
 from monitor.store.tables import conformal_state, forecast, forecast_score, forecast_withheld, series
 
 QUANTILES = (("q025", 0.025), ("q10", 0.1), ("q50", 0.5), ("q90", 0.9), ("q975", 0.975))
@@ -74,11 +74,7 @@ class Score:
 
 def add_forecasts(c: Connection, rows: Sequence[ForecastRow]) -> int:
     """Add forecast rows; a row that is there already is left as it is. Returns how many were new."""
-    if not rows:
-        return 0
-    values = [{f: getattr(row, f) for f in ForecastRow.__slots__} for row in rows]
-    done = [c.execute(insert(c, forecast).values(v).on_conflict_do_nothing()).rowcount for v in values]
-    return sum(max(0, n) for n in done)
+    return sum(add_if_absent(c, forecast, {f: getattr(row, f) for f in ForecastRow.__slots__}) for row in rows)
 
 
 def add_withheld(c: Connection, entries: Sequence[tuple[int, str, str]], issued_at: datetime) -> None:
@@ -133,11 +129,8 @@ def score_forecast(unscored: Unscored, observed_at: datetime, observed: float) -
 
 def add_scores(c: Connection, scores: Sequence[Score], now: datetime) -> int:
     """Add score rows; a forecast is scored once. Returns how many were new."""
-    done = 0
-    for score in scores:
-        values = {f: getattr(score, f) for f in Score.__slots__} | {"scored_at": now}
-        done += max(0, c.execute(insert(c, forecast_score).values(values).on_conflict_do_nothing()).rowcount)
-    return done
+    values = [{f: getattr(score, f) for f in Score.__slots__} | {"scored_at": now} for score in scores]
+    return sum(add_if_absent(c, forecast_score, one) for one in values)
 
 
 def load_conformal(c: Connection, series_ids: Sequence[int]) -> dict[tuple[int, str, float, float], dict[str, Any]]:

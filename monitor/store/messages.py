@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 
 from monitor.domain.instants import spell
 from monitor.domain.observation import Report, SiteEvent
-from monitor.store.engine import insert
+from monitor.store.engine import add_if_absent, insert
 from monitor.store.tables import rejected_message, report, sequence_gap, sequence_state, site_event
 from monitor.store.types import canonical_json
 
@@ -148,8 +148,7 @@ def _digest(facts: dict[str, Any]) -> str:
 
 
 def _add_once(connection: Connection, table: Any, row: dict[str, Any]) -> bool:
-    done = connection.execute(insert(connection, table).values(**row).on_conflict_do_nothing(["digest"]))
-    return bool(done.rowcount)
+    return add_if_absent(connection, table, row)
 
 
 def load_reports(
@@ -278,10 +277,11 @@ def mark_requested(connection: Connection, gap_ids: Sequence[int], now: datetime
         connection.execute(update(sequence_gap).where(sequence_gap.c.id.in_(list(gap_ids))).values(requested_at=now))
 
 
-def load_sequence_ends(connection: Connection, since: datetime) -> list[SequenceMark]:
-    """The newest count of every source heard since then: where to ask from when the broker lost its queue."""
+def load_sequence_ends(connection: Connection) -> list[SequenceMark]:
+    """The newest count of every source's newest boot: where to ask from when the broker lost its queue."""
     s = sequence_state.c
-    return [
-        SequenceMark(x.site, x.station, x.source, x.boot_id, x.last_seq, x.last_at)
-        for x in connection.execute(select(sequence_state).where(s.last_at >= since).order_by(s.site, s.source))
-    ]
+    found = connection.execute(select(sequence_state).order_by(s.site, s.source, s.boot_id))
+    newest = {
+        (x.site, x.source): SequenceMark(x.site, x.station, x.source, x.boot_id, x.last_seq, x.last_at) for x in found
+    }
+    return list(newest.values())

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from monitor.store.engine import insert
+from monitor.store.engine import add_if_absent
 from monitor.store.tables import model
 
 
@@ -45,8 +45,7 @@ def add_model(
         "model_hash": model_hash, "kind": kind, "task": task, "site": site, "state": "active", "path": path,
         "card": dict(card), "created_at": now, "promoted_at": now, "reason": reason,
     }  # fmt: skip
-    done = c.execute(insert(c, model).values(values).on_conflict_do_nothing())
-    if done.rowcount == 0:
+    if not add_if_absent(c, model, values):
         return False
     c.execute(
         update(model)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from monitor.store.engine import insert
+from monitor.store.engine import add_if_absent, insert
 from monitor.store.tables import scene, scene_footprint
 
 
@@ -83,5 +83,5 @@ def save_scene(c: Connection, row: SceneRow, footprints: Sequence[Footprint], no
     for footprint in footprints:
         one = {f: getattr(footprint, f) for f in Footprint.__slots__} | {"detected_at": now}
         one["geometry"] = dict(footprint.geometry)
-        added += max(0, c.execute(insert(c, scene_footprint).values(one).on_conflict_do_nothing()).rowcount)
+        added += add_if_absent(c, scene_footprint, one)
     return added

@@ -1,0 +1,207 @@
+"""Forecast, train, anomaly and scene jobs through the real worker process, on both databases."""
+
+import math
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from monitor.config import ServiceConfig, parse_site
+from monitor.domain.observation import Observation
+from monitor.domain.site import Site
+from monitor.jobs import anomaly, forecast, scenes, score, train
+from monitor.store.engine import Database
+from monitor.store.observations import add_observations
+from monitor.store.sites import save_site
+from monitor.store.tables import anomaly as anomaly_table
+from monitor.store.tables import (
+    conformal_state,
+    forecast_score,
+    forecast_withheld,
+    job_run,
+    model,
+    scene,
+    scene_footprint,
+)
+from monitor.store.tables import forecast as forecast_table
+
+pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+SITE = """
+[site]
+id = "jobs"
+name = "Jobs"
+latitude = 46.2
+longitude = 8.9
+timezone = "Europe/Zurich"
+[levels]
+names = ["green", "yellow", "orange", "red"]
+[forecast]
+models = ["auto", "gru"]
+horizons = ["1d", "7d"]
+[anomaly]
+detectors = ["persistence-z", "ae"]
+[scenes]
+weights = "generated"
+""" + "".join(
+    f"""
+[[station]]
+id = "G{i}"
+latitude = {46.2 + i * 0.0005}
+longitude = 8.9
+azimuth_deg = 200.0
+plunge_deg = 20.0
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+"""
+    for i in range(3)
+)
+
+
+def fill(database: Database, site: Site, days: int, first_day: int = 0) -> datetime:
+    """Daily readings with steady creep, a season and white noise; returns the instant after the last."""
+    noise = random.Random(1)
+    values = {(i, d): 0.3 * d + 2 * math.sin(d / 58.0 + i) + noise.gauss(0, 0.8) for i in range(3) for d in range(900)}
+    rows = [
+        Observation(
+            site.id, f"G{i}", "displacement", "mm", START + timedelta(days=d), START + timedelta(days=d, minutes=1),
+            values[i, d],
+        )
+        for d in range(first_day, first_day + days)
+        for i in range(3)
+    ]  # fmt: skip
+    end = START + timedelta(days=first_day + days - 1, hours=1)
+    with database.write() as c:
+        add_observations(c, rows, end)
+    return end
+
+
+@pytest.fixture
+def site(database: Database) -> Site:
+    parsed = parse_site(SITE, "jobs.toml")
+    with database.write() as c:
+        save_site(c, parsed, "test", "test", START)
+    return parsed
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> ServiceConfig:
+    return ServiceConfig.model_validate(
+        {"paths": {"inbox": str(tmp_path / "inbox"), "models": str(tmp_path / "models")}},
+    )
+
+
+def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: ServiceConfig, site: Site) -> None:
+    now = fill(database, site, 500)
+    said = forecast.run(database, config, site, now)
+    assert "gru not trained yet" in said
+    f = forecast_table.c
+    with database.read() as c:
+        rows = c.execute(select(forecast_table)).all()
+        shown = c.execute(
+            select(f.series_id, f.horizon_s, func.count()).where(f.shown).group_by(f.series_id, f.horizon_s),
+        ).all()
+        withheld = c.execute(select(forecast_withheld.c.reason).distinct()).scalars().all()
+        before = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
+    assert {r.model for r in rows} == {"persistence", "lld", "auto"}
+    assert len(rows) == 3 * 3 * 2
+    assert sorted(n for *_, n in shown) == [1] * 6
+    assert withheld == ["not trained yet"]
+    for r in rows:
+        assert r.q025 <= r.q10 <= r.q50 <= r.q90 <= r.q975
+        assert r.data_until <= r.as_of_received_at <= now
+        assert r.margin_80 is not None
+    # the same instant again adds nothing
+    assert forecast.run(database, config, site, now).startswith("0 rows")
+    later = fill(database, site, 2, first_day=500)
+    assert score.run(database, config, site, later).startswith("9 scored")
+    with database.read() as c:
+        scores = c.execute(select(forecast_score, forecast_table.c.q50, forecast_table.c.data_value).join(
+            forecast_table, forecast_table.c.id == forecast_score.c.forecast_id)).all()  # fmt: skip
+        after = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
+    assert len(scores) == 9
+    for s in scores:
+        assert s.error == pytest.approx(s.observed - s.q50)
+        assert s.persistence_error == pytest.approx(s.observed - s.data_value)
+        assert s.winkler_80 > 0
+    grown = {k for k in after if after[k] == before[k] + 1}
+    assert len(grown) == 9 * 2, "each scored forecast feeds its two nominal levels once"
+    # a second scoring run finds nothing to do and feeds nothing back
+    assert score.run(database, config, site, later).startswith("0 scored")
+    with database.read() as c:
+        assert {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()} == after
+
+
+def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(
+    database: Database, config: ServiceConfig, site: Site
+) -> None:
+    now = fill(database, site, 300)
+    assert forecast.run(database, config, site, now + timedelta(days=30)) == "no recent displacement readings"
+    forecast.run(database, config, site, now + timedelta(days=4, hours=1))
+    with database.read() as c:
+        assert c.execute(select(func.count()).select_from(forecast_table)).scalar() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the worker knows no database: once is enough
+def test_networks_are_trained_registered_and_used(database: Database, config: ServiceConfig, site: Site) -> None:
+    now = fill(database, site, 600)
+    said = train.run(database, config, site, now)
+    with database.read() as c:
+        kinds = {r.kind: r for r in c.execute(select(model)).all()}
+    assert set(kinds) == {"gru", "ae"}, said
+    assert all(Path(r.path).is_file() and r.state == "active" for r in kinds.values())
+    assert train.run(database, config, site, now + timedelta(hours=1)) == "nothing to train"
+    forecast.run(database, config, site, now)
+    with database.read() as c:
+        f = forecast_table.c
+        hashes = c.execute(select(f.model_hash).where(f.model == "gru").distinct()).scalars().all()
+        reasons = c.execute(select(f.reason).where(f.model == "gru")).scalars().all()
+    assert hashes == [kinds["gru"].model_hash]
+    assert all(len(reason) > 10 for reason in reasons)
+    anomaly.run(database, config, site, now)
+    with database.read() as c:
+        a = anomaly_table.c
+        detectors = dict(c.execute(select(a.detector, func.count()).group_by(a.detector)).all())
+    assert set(detectors) == {"persistence-z", "ae"}
+    assert min(detectors.values()) > 10
+    assert "0 scores" in anomaly.run(database, config, site, now)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_scene_becomes_footprints_once_and_a_bad_one_is_told(
+    database: Database, config: ServiceConfig, site: Site
+) -> None:
+    from detection.imagery.generate import write_scene
+
+    inbox = Path(config.paths.inbox) / site.id
+    truth = write_scene(
+        inbox / "scene-1", seed=3, with_scar=True, center_lon=8.9, center_lat=46.2, size_px=256, acquired_at=START
+    )
+    assert truth
+    (inbox / "half").mkdir()
+    (inbox / "bad.tif").write_bytes(b"<html>not a raster</html>")
+    import os
+
+    os.utime(inbox / "bad.tif", (1, 1))
+    now = datetime.now(UTC)
+    said = scenes.run(database, config, site, now)
+    with database.read() as c:
+        rows = {r.name: r for r in c.execute(select(scene)).all()}
+        polygons = c.execute(select(scene_footprint)).all()
+    assert rows["scene-1"].state == "done", said
+    assert rows["bad.tif"].state == "failed"
+    assert "half" not in rows
+    assert polygons
+    assert all(p.change == "single" and p.area_m2 >= 900 and p.nearest_station in {"G0", "G1", "G2"} for p in polygons)
+    assert scenes.run(database, config, site, now) == "nothing new"
+    with database.read() as c:
+        assert c.execute(select(func.count()).select_from(scene_footprint)).scalar() == len(polygons)
+        assert c.execute(select(func.count()).select_from(job_run)).scalar() == 0
