@@ -1,0 +1,389 @@
+"""A small story in a database: two slopes in winter 2026, told through the store's own functions wherever they exist.
+
+North bench creeps, speeds up, climbs to orange and is acknowledged; its antenna change was understood only afterwards.
+The lake slope is quiet, one of its instruments is silent, and one drill was held. Use `fill(db)`; all instants are
+fixed, so both databases hold the same rows.
+"""
+
+import math
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, insert, update
+
+from monitor.config import parse_site
+from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.domain.instants import spell
+from monitor.domain.observation import Observation, Report, SiteEvent
+from monitor.domain.site import Recipient, Site
+from monitor.store import alerts, forecasts, job_runs, messages, observations, offsets, service_state, sites, users
+from monitor.store import tables as t
+from monitor.store.audit import add_audit
+from monitor.store.engine import Database
+from monitor.store.types import canonical_json
+
+NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+PASSWORD = "correct horse battery"  # of ada (admin), bo (operator) and cy (viewer); dee is disabled
+HASHES = {name: (name[0] * 64) for name in ("lld", "persistence", "gru", "ae", "unet", "scene", "before")}
+ADA, BO = Actor("ada"), Actor("bo")
+STEP = timedelta(hours=6)
+
+LAKE = """
+[site]
+id = "lake-slope"
+name = "Lake slope"
+latitude = 46.31
+longitude = 8.71
+timezone = "Europe/Zurich"
+[levels]
+names = ["green", "yellow", "red"]
+auto_lower = ["yellow"]
+[[station]]
+id = "X1"
+latitude = 46.311
+longitude = 8.712
+[[station.series]]
+quantity = "crack_opening"
+unit = "mm"
+interval = "6h"
+max_silence = "1d"
+noise_floor_mm = 0.1
+[[station]]
+id = "W1"
+[[station.series]]
+quantity = "water_level"
+unit = "m"
+interval = "6h"
+max_silence = "1d"
+[[criterion]]
+kind = "rate"
+series = "X1.crack_opening"
+yellow = {over = 1.0, window = "1d"}
+red = {over = 10.0, window = "1d"}
+author = "duty geologist"
+reason = "opening of 2024"
+[[recipient]]
+name = "duty engineer"
+channels = ["log"]
+levels = ["yellow", "red"]
+"""
+
+
+def days(count: float) -> timedelta:
+    return timedelta(days=count)
+
+
+def load_story_sites() -> tuple[Site, Site]:
+    """The two sites of the story, from the example file and from the text above."""
+    example = Path(__file__).resolve().parents[2] / "configs" / "sites" / "north-bench.toml"
+    return parse_site(example.read_text(encoding="utf-8"), "north-bench.toml"), parse_site(LAKE, "lake-slope.toml")
+
+
+def fill(db: Database) -> dict[str, Any]:
+    """Put the story into an empty database; returns the ids by name that tests like to know."""
+    with db.write() as c:
+        return fill_connection(c)
+
+
+def fill_connection(c: Connection) -> dict[str, Any]:
+    """The same inside an open write transaction."""
+    north, lake = load_story_sites()
+    sites.save_site(c, north, "ada", "first version", START)
+    sites.save_site(c, lake, "ada", "first version", START)
+    for name, role in (("ada", "admin"), ("bo", "operator"), ("cy", "viewer"), ("dee", "viewer")):
+        users.add_user(c, name, PASSWORD, role, START)
+        add_audit(c, ADA, "user.add", f"user:{name}", {"role": role}, START)
+    users.disable_user(c, "dee", NOW - days(10))
+    measured = _fill_observations(c)
+    ids = {f"{s.site}/{s.station}/{s.quantity}": s.id for k in (north, lake) for s in observations.load_series(c, k.id)}
+    story: dict[str, Any] = {"series": ids}
+    story |= _fill_alerts(c, north, lake)
+    _fill_corrections(c, ids)
+    _fill_forecasts(c, ids, measured)
+    _fill_findings(c, ids)
+    _fill_scene(c)
+    _fill_states(c, north, lake)
+    _fill_records(c)
+    return story
+
+
+def move_mm(station: str, at: datetime) -> float:
+    """Movement: G1 and G2 speed up in the last ten days, G1 more; the control station stays."""
+    day = (at - START) / days(1)
+    rate = {"G1": 0.5, "G2": 0.3, "C1": 0.0}[station]
+    burst = {"G1": 0.9, "G2": 0.5, "C1": 0.0}[station] * max(0.0, day - 49.0) ** 2
+    return round(rate * day + burst + 0.4 * math.sin(day * 2.3), 3)
+
+
+def _fill_observations(c: Connection) -> dict[tuple[str, datetime], float]:
+    rows: list[Observation] = []
+    measured: dict[tuple[str, datetime], float] = {}
+
+    def say(site: str, station: str, quantity: str, unit: str, at: datetime, value: float, **more: Any) -> None:
+        rows.append(Observation(site, station, quantity, unit, at, at + timedelta(minutes=2), value, **more))
+
+    for k in range(int((NOW - START) / STEP) + 1):
+        at = START + k * STEP
+        day = (at - START) / days(1)
+        for station in ("G1", "G2", "C1"):
+            down = move_mm(station, at)
+            measured[station, at] = down
+            antenna = (
+                12.5 if station == "G2" and at >= NOW - days(5) else 0.0
+            )  # raw carries the jump of the new antenna
+            for component, share in (("east", -0.42), ("north", -0.9), ("up", -0.5)):
+                value = round(down * share + antenna * (component == "east"), 3)
+                say("north-bench", station, f"displacement_{component}", "mm", at, value, sigma=1.1, solution="rapid")
+        say("north-bench", "E1", "crack_opening", "mm", at, round(0.2 * move_mm("G1", at), 3), sigma=0.05)
+        say("north-bench", "P1", "pore_pressure", "kPa", at, round(42.0 + 6.0 * math.sin(day / 5.0), 3))
+        say("north-bench", "R1", "rain", "mm", at, round(max(0.0, 9.0 * math.sin(day / 3.0)), 1))
+        say("lake-slope", "X1", "crack_opening", "mm", at, round(3.0 + 0.01 * day, 3), sigma=0.1)
+        if at < NOW - days(6):  # then it fell silent
+            say("lake-slope", "W1", "water_level", "m", at, round(411.2 + 0.1 * math.sin(day / 4.0), 3))
+    at = NOW - days(3)
+    say("north-bench", "P1", "pore_pressure", "kPa", at + timedelta(hours=1), 24000.0, flags=("out_of_range",))
+    say("north-bench", "G1", "displacement_east", "mm", at, 999.0, solution="final", sigma=0.6)
+    observations.add_observations(c, rows, NOW)
+    return measured
+
+
+def _fill_alerts(c: Connection, north: Site, lake: Site) -> dict[str, Any]:
+    duty = Recipient("duty engineer", ("log", "email:duty@example.org"), (1, 2, 3))
+    chief = Recipient("chief geologist", ("webhook:CHIEF_HOOK",), (2, 3))
+
+    def change(ledger: Ledger, key: str, level: int, reason: str, at: datetime, *, gone: bool = False) -> AlertChange:
+        evidence = canonical_json({"criterion": key, "data_time": spell(at), "inputs": [["G1", spell(at), 0, 4.25]]})
+        return AlertChange(ledger, key, level, not gone, reason, at, evidence)
+
+    def apply(site: Site, what: AlertChange, now: datetime, **more: Any) -> int:
+        event = alerts.apply_changes(
+            c,
+            site.id,
+            [what],
+            site=site,
+            recipients=[duty, chief],
+            actor=SERVICE,
+            now=now,
+            rule_version="0.1.0",
+            **more,
+        )[0]
+        row = c.execute(t.alert_event.select().where(t.alert_event.c.id == event)).one()
+        return int(row.alert_id)
+
+    hazard, health, advice = Ledger.HAZARD, Ledger.HEALTH, Ledger.ADVICE
+    past = NOW - days(40)
+    rain = apply(north, change(hazard, "hazard", 1, "rain sum beyond the yellow line", past), past)
+    alerts.acknowledge(c, rain, BO, "heavy rain, ditch checked", past + timedelta(minutes=20))
+    apply(north, change(hazard, "hazard", 1, "rain over", past + days(2), gone=True), past + days(2))
+    alerts.set_outcome(c, rain, "false_weather", ADA, "no movement followed", past + days(5))
+    at = NOW - days(6)
+    climb = apply(north, change(hazard, "hazard", 1, "G1 moves 3.1 mm/day over 7 d", at), at + timedelta(minutes=3))
+    at = NOW - days(2)
+    apply(north, change(hazard, "hazard", 2, "G1 moves 21.4 mm/day over 2 d", at), at + timedelta(minutes=3))
+    alerts.acknowledge(c, climb, BO, "on site, haul road watched", at + timedelta(minutes=11))
+    silent = NOW - days(5)
+    stale = apply(lake, change(health, "health:W1.water_level:stale", 1, "W1 is silent for 1 d", silent), silent)
+    odd = apply(
+        north, change(advice, "advice:anomaly:P1", 1, "pore pressure unlike itself", NOW - days(3)), NOW - days(3)
+    )
+    drill = NOW - days(8)
+    exercise = apply(lake, change(hazard, "hazard", 2, "drill", drill), drill, exercise=True)
+    alerts.acknowledge(c, exercise, ADA, "drill", drill + timedelta(minutes=4))
+    apply(
+        lake, change(hazard, "hazard", 2, "drill over", drill, gone=True), drill + timedelta(minutes=30), exercise=True
+    )
+    alerts.set_outcome(c, exercise, "drill", ADA, "answered in 4 minutes", drill + days(1))
+    _deliver(c)
+    return {
+        "rain_alert": rain,
+        "hazard_alert": climb,
+        "stale_alert": stale,
+        "advice_alert": odd,
+        "drill_alert": exercise,
+    }
+
+
+def _deliver(c: Connection) -> None:
+    """Most went out; the chief's webhook failed for good once, one mail waits, an older one was superseded."""
+    n = t.notification.c
+    for row in c.execute(t.notification.select().order_by(n.id)).all():
+        sent = row.queued_at + timedelta(seconds=4)
+        values: dict[str, Any] = {"state": "delivered", "attempts": 1, "sent_at": sent, "next_attempt_at": None}
+        if row.channel.startswith("webhook"):
+            values = {"state": "failed_final", "attempts": 8, "last_error": "410 Gone", "next_attempt_at": None}
+        elif row.channel.startswith("email") and row.level == 2 and not row.exercise:
+            values["state"], values["confirmed_at"] = "confirmed", sent + timedelta(minutes=6)
+        elif row.ledger == "advice" and row.channel.startswith("email"):
+            values = {
+                "state": "failed_retry",
+                "attempts": 3,
+                "last_error": "connection refused",
+                "next_attempt_at": NOW,
+            }
+        c.execute(update(t.notification).where(n.id == row.id).values(**values))
+    mails = c.execute(
+        t.notification.select().where(n.site == "north-bench", n.channel.like("email%")).order_by(n.id)
+    ).all()
+    c.execute(update(t.notification).where(n.id == mails[1].id).values(state="superseded", superseded_by=mails[2].id))
+
+
+def _fill_corrections(c: Connection, ids: dict[str, int]) -> None:
+    east = ids["north-bench/G2/displacement_east"]
+    first = {"at": NOW - days(5), "known_from": NOW - days(1), "unit": "mm", "author": BO, "now": NOW - days(1)}
+    done = offsets.add_offset(c, east, size=12.5, kind="antenna", reason="antenna replaced by the surveyor", **first)
+    offsets.confirm_offset(c, done, ADA, "compared with the field book", NOW - timedelta(hours=20))
+    wrong = offsets.add_offset(
+        c, ids["lake-slope/X1/crack_opening"], size=0.3, kind="rezero", reason="re-zeroed", **first
+    )
+    offsets.revoke_offset(c, wrong, BO, "wrong station", NOW - timedelta(hours=21))
+    spike = {"series_id": ids["north-bench/G1/displacement_east"], "observed_at": NOW - days(3), "revision": 1}
+    last = {"series_id": ids["north-bench/P1/pore_pressure"], "observed_at": NOW, "revision": 0}
+    for key, flag, by in (
+        (spike, "spike", "bo"),
+        (last, "suspect", "bo"),
+        (last, "-suspect", "ada"),
+        (last, "checked", "ada"),
+    ):
+        c.execute(insert(t.observation_flag).values(**key, flag=flag, known_from=NOW, by=by, reason="looked at"))
+
+
+def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str, datetime], float]) -> None:
+    rows = []
+    for station, bias in (("G1", 0.8), ("G2", 0.4)):
+        series_id = ids[f"north-bench/{station}/displacement_north"]
+        for k in range(30):
+            issued = NOW - days(k)
+            last, before = (-0.9 * measured[station, issued - days(d)] for d in (0, 7))
+            for horizon in (1.0, 7.0):
+                drift = (last - before) / 7.0 * horizon
+                for model, q50, shown in (
+                    ("persistence", last, False),
+                    ("lld", last + drift, True),
+                    ("gru", last + drift - bias, False),
+                ):
+                    width = 1.5 + 2.0 * horizon
+                    rows.append(forecasts.ForecastRow(
+                        series_id=series_id, issued_at=issued, data_until=issued, as_of_received_at=issued + timedelta(minutes=2),
+                        target_at=issued + days(horizon), horizon_s=horizon * 86400.0, q025=q50 - 1.5 * width, q10=q50 - width,
+                        q50=q50, q90=q50 + width, q975=q50 + 1.5 * width, model=model, model_hash=HASHES[model], baseline="lld",
+                        baseline_q50=last + drift, data_value=last, shown=shown,
+                        reason={"gru": "does not beat lld on the last 30 days", "lld": "best baseline"}.get(model, "kept for comparison"),
+                    ))  # fmt: skip
+    forecasts.add_forecasts(c, rows)
+    back = {ids[f"north-bench/{k}/displacement_north"]: k for k in ("G1", "G2")}
+    scores = []
+    for unscored in forecasts.load_unscored(c, "north-bench", NOW, START):
+        observed = round(-0.9 * measured[back[unscored.series_id], unscored.target_at], 3)
+        scores.append(forecasts.score_forecast(unscored, unscored.target_at, observed))
+    forecasts.add_scores(c, scores, NOW)
+    forecasts.add_withheld(c, [(ids["lake-slope/W1/water_level"], "gru", "no datum within 6 intervals")], NOW)
+    for trusted, withdrawn in ((False, NOW - days(1)), (True, None)):
+        c.execute(insert(t.failure_time).values(
+            series_id=ids["north-bench/G1/displacement_north"], issued_at=NOW - days(0 if trusted else 2), data_until=NOW - days(0 if trusted else 2),
+            window_from=NOW + days(3), window_mid=NOW + days(6), window_to=NOW + days(11), n_filters=9, n_agree=7 if trusted else 3,
+            r2=0.91, velocity_mm_per_day=21.4, trusted=trusted, reasons="" if trusted else "filters disagree", withdrawn_at=withdrawn,
+        ))  # fmt: skip
+
+
+def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
+    for station, quantity in (("P1", "pore_pressure"), ("G1", "displacement_north")):
+        for detector, threshold, digest in (("persistence-z", 4.0, None), ("lstm-ae", 0.8, HASHES["ae"])):
+            for k in range(20):
+                score = threshold * (1.6 if k == 3 and station == "P1" else 0.3 + 0.02 * k)
+                c.execute(insert(t.anomaly).values(
+                    series_id=ids[f"north-bench/{station}/{quantity}"], at=NOW - days(k), detector=detector, score=score,
+                    threshold=threshold, budget=0.1, kind="level" if detector == "persistence-z" else "shape",
+                    alerted=score > threshold, model_hash=digest, scored_at=NOW - days(k),
+                ))  # fmt: skip
+    for kind, task, digest, state in (
+        ("gru", "forecast", "gru", "active"), ("lstm-ae", "anomaly", "ae", "active"), ("unet", "scene", "unet", "active"),
+    ):  # fmt: skip
+        c.execute(insert(t.model).values(
+            model_hash=HASHES[digest], kind=kind, task=task, site=None if task == "scene" else "north-bench", state=state,
+            path=f"models/{kind}.safetensors", card={"kind": kind}, created_at=START, promoted_at=START,
+        ))  # fmt: skip
+
+
+def _fill_scene(c: Connection) -> None:
+    taken = NOW - days(4)
+    for digest, name, role, at, state in (
+        ("before", "2026-01-20", "before", NOW - days(40), "done"), ("scene", "2026-02-25", "after", taken, "done"),
+    ):  # fmt: skip
+        c.execute(insert(t.scene).values(
+            scene_hash=HASHES[digest], site="north-bench", name=name, acquired_at=at, role=role, path=f"inbox/{name}",
+            received_at=at + timedelta(hours=3), state=state, valid_share=0.98, crs="EPSG:32632", pixel_area_m2=100.0,
+            out_dir=f"scenes/{name}", run={"tiles": 4},
+        ))  # fmt: skip
+    for k, (change, area, grown, parent) in enumerate(
+        (
+            ("new", 5200.0, None, None),
+            ("grown", 9100.0, 1300.0, "b1"),
+            ("known", 2400.0, None, "b2"),
+            ("single", 1800.0, None, None),
+        )
+    ):
+        west, south = 8.901 + 0.002 * k, 46.2 + 0.001 * k
+        ring = [
+            [west, south],
+            [west + 0.001, south],
+            [west + 0.001, south + 0.001],
+            [west, south + 0.001],
+            [west, south],
+        ]
+        c.execute(insert(t.scene_footprint).values(
+            scene_hash=HASHES["before" if change == "single" else "scene"], model_hash=HASHES["unet"], polygon_id=f"p{k + 1}", model="unet",
+            parent_id=parent, change=change, area_m2=area, grown_m2=grown, mean_probability=0.8 - 0.1 * k,
+            geometry={"type": "Polygon", "coordinates": [ring]}, min_lon=west, min_lat=south, max_lon=west + 0.001,
+            max_lat=south + 0.001, nearest_station="G1", distance_m=120.0 + 90.0 * k, detected_at=taken + timedelta(hours=3),
+        ))  # fmt: skip
+
+
+def _fill_states(c: Connection, north: Site, lake: Site) -> None:
+    for site, level, seen, stage in ((north, 2, "full", "accelerating"), (lake, 0, "degraded", None)):
+        c.execute(insert(t.site_state).values(
+            site=site.id, level=level, level_source="auto", since=NOW - days(2), evaluated_at=NOW + timedelta(minutes=2),
+            observability=seen, reachable_level=site.top_level if level else 1, witnesses_available=3 if level else 1,
+            health="ok" if level else "not ok: W1", movement_stage=stage, trend="rising" if level else None,
+            newest_at=NOW, config_sha256=site.version, state={},
+        ))  # fmt: skip
+        c.execute(insert(t.evaluation).values(
+            site=site.id, at=NOW + timedelta(minutes=2), trigger="data", level=level, observability=seen,
+            reachable_level=site.top_level, known_until=NOW + timedelta(minutes=2), config_sha256=site.version, digest="0" * 64,
+        ))  # fmt: skip
+        for station in site.stations:
+            silent = station.id == "W1"
+            c.execute(insert(t.station_state).values(
+                site=site.id, station=station.id, state="stale" if silent else "ok", since=NOW - days(5) if silent else START,
+                reason="silent for longer than 1 d" if silent else "", newest_at=NOW - days(6) - STEP if silent else NOW,
+                expected_interval_s=21600.0, missing_share_24h=1.0 if silent else 0.0, votes=station.on_slope and not silent,
+            ))  # fmt: skip
+
+
+def _fill_records(c: Connection) -> None:
+    for code, topic, payload, times in (
+        (
+            "no_zone",
+            "slopeward/v1/north-bench/G1/obs",
+            b'{"time": "2026-03-01T06:00:00", "displacement_east_mm": 1}',
+            4,
+        ),
+        ("no_unit", "slopeward/v1/lake-slope/X1/obs", b'{"time": "2026-03-01T06:00:00Z", "crack_opening": 1}', 1),
+        ("not_json", "slopeward/v1/lake-slope/X1/obs", b"\x00\xff\x10", 2),
+    ):
+        c.execute(insert(t.rejected_message).values(
+            received_at=NOW, topic=topic, payload=payload, payload_bytes=len(payload), code=code, reason=f"refused: {code}",
+            client="live", digest=f"{code:0<64}", times=times,
+        ))  # fmt: skip
+    for first, last, filled in ((101, 106, NOW - days(1)), (240, 251, None)):
+        c.execute(insert(t.sequence_gap).values(
+            site="north-bench", station="G1", source="logger-3", boot_id=12, from_seq=first, to_seq=last, from_at=NOW - days(2),
+            to_at=NOW - days(1), detected_at=NOW - days(1), requested_at=NOW - days(1), filled_at=filled,
+        ))  # fmt: skip
+    messages.add_report(c, Report("north-bench", NOW - days(1), "crack", "fresh crack above bench 3", "bo", "G1"), NOW)
+    blast = SiteEvent("north-bench", NOW - days(7), NOW - days(7) + STEP, "blasting", "blast in pit 5", 240.0)
+    messages.add_event(c, blast, NOW - days(7), "bo")
+    service_state.stamp(c, "core.evaluate", {"sites": 2}, NOW)
+    run = job_runs.start_run(c, "forecast", "north-bench", NOW - STEP)
+    job_runs.finish_run(c, run, "done", "180 rows", NOW - STEP + timedelta(seconds=40))
