@@ -102,6 +102,7 @@ def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[
     for item in error.errors(include_url=False):
         key = spell_key(item["loc"], prefix)
         message = item["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+        message = message.replace("String should match pattern", "expected text that matches")
         message = "this key is required" if item["type"] == "missing" else message
         if item["type"] not in {"missing", "value_error"} and isinstance(item["input"], str | int | float):
             message += f", got {item['input']!r}"

@@ -73,6 +73,7 @@ def _invoke(verb: str, words: list[str]) -> int:
     import typer
 
     app = importlib.import_module(VERBS[verb][0]).app
+    app._add_completion = False  # noqa: SLF001  it would complete one verb as if it were the whole command
     command = typer.main.get_command(app)
     try:
         answer: Any = command.main(args=words, prog_name=f"slopeward {verb}", standalone_mode=False)

@@ -1,0 +1,139 @@
+"""`slopeward check`: everything that can be known to be wrong before the service runs."""
+
+import importlib
+import json
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.opening import ConfigOption, JsonOption
+from monitor.config import ServiceConfig, find_weaknesses, load_service, scan_sites
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, SlopewardError
+
+app = typer.Typer()
+# (what it concerns, is it well, one line)
+Finding = tuple[str, bool, str]
+
+
+@app.command(epilog="Example: slopeward check --connect")
+def check(
+    config: ConfigOption = None,
+    connect: Annotated[bool, typer.Option("--connect", help="Also try broker, database and channels.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read service file and site files; exit 1 for a mistake or a top level that can never be reached."""
+    service = load_service(config)
+    findings = list(_check_sites(service.paths.sites))
+    if connect:
+        findings += _check_connections(service)
+    for subject, good, line in findings:
+        if as_json:
+            print(json.dumps({"subject": subject, "ok": good, "text": line}, ensure_ascii=False))
+        else:
+            print(f"{'ok   ' if good else 'WRONG'} {subject}: {line}", file=sys.stdout if good else sys.stderr)
+    if not all(good for _, good, _ in findings):
+        raise typer.Exit(1)
+
+
+def _check_sites(folder: Path) -> Iterator[Finding]:
+    try:
+        sites, failures = scan_sites(folder)
+    except ConfigError as error:
+        yield str(folder), False, str(error)
+        return
+    for path, failure in failures.items():
+        yield path.name, False, str(failure)
+    for site in sites:
+        yield from _check_site(site)
+    if not sites and not failures:
+        yield str(folder), False, "no site file; write one with `slopeward sites init NAME`"
+
+
+def _check_site(site: Site) -> Iterator[Finding]:
+    weaknesses = [*find_weaknesses(site), *_find_unknown_models(site)]
+    for weakness in weaknesses:
+        yield site.id, False, weakness
+    if not weaknesses:
+        text = f"{len(site.stations)} stations, {len(site.criteria)} criteria, {len(site.recipients)} recipients"
+        yield site.id, True, text
+    if not site.recipients:
+        yield site.id, False, "nobody is told: add a [[recipient]]"
+
+
+def _find_unknown_models(site: Site) -> Iterator[str]:
+    # registries name models by dotted path, so that looking loads none of them
+    for library, key, names in (
+        ("forecasting.registry", "forecast.models", site.forecast.models),
+        ("detection.anomaly.registry", "anomaly.detectors", site.anomaly.detectors),
+    ):
+        known = _load_names(library)
+        for name in names:
+            if name not in known:
+                yield f"{key}: unknown model {name!r}; expected one of: {', '.join(sorted(known))}"
+
+
+def _load_names(library: str) -> set[str]:
+    module: Any = importlib.import_module(library)
+    tables = [getattr(module, name, {}) for name in ("BASELINES", "NETWORKS", "RULES", "CHECKS", "COMPOSITES")]
+    return {"auto", *(str(name) for table in tables for name in table)}
+
+
+def _check_connections(service: ServiceConfig) -> Iterator[Finding]:
+    yield from _try("database", lambda: _reach_database(service))
+    if service.broker.mode == "external":
+        yield from _try("broker", lambda: _reach_broker(service))
+    else:
+        yield from _try("broker", _find_broker)
+    yield from _check_mail(service)
+
+
+def _try(subject: str, act: Any) -> Iterator[Finding]:
+    try:
+        yield subject, True, act()
+    except (SlopewardError, OSError) as error:
+        yield subject, False, " ".join(str(error).split())
+
+
+def _reach_database(service: ServiceConfig) -> str:
+    from monitor.store.engine import Database
+    from monitor.store.migrate import require_current
+
+    db = Database(service.database.url)
+    try:
+        require_current(db)
+    finally:
+        db.close()
+    return "answers, schema is current"
+
+
+def _reach_broker(service: ServiceConfig) -> str:
+    with socket.create_connection((service.broker.host, service.broker.port), timeout=5):
+        return f"{service.broker.host}:{service.broker.port} takes connections"
+
+
+def _find_broker() -> str:
+    import shutil
+
+    path = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    if path is None:
+        raise ConfigError("mosquitto is not installed, the broker would forget at restart; apt-get install mosquitto")
+    return f"managed, {path}"
+
+
+def _check_mail(service: ServiceConfig) -> Iterator[Finding]:
+    sites, _ = scan_sites(service.paths.sites)
+    wants_mail = any(c.startswith("email:") for s in sites for r in s.recipients for c in r.channels)
+    if wants_mail and not service.smtp.host:
+        yield "channels", False, "a recipient has an email: channel, but smtp.host is not set"
+    elif wants_mail:
+        yield from _try("channels", lambda: _reach_mail(service))
+
+
+def _reach_mail(service: ServiceConfig) -> str:
+    with socket.create_connection((service.smtp.host, service.smtp.port), timeout=5):
+        return f"{service.smtp.host}:{service.smtp.port} takes connections; `slopeward channels test` sends"

@@ -1,0 +1,319 @@
+"""The core process: what listens, decides and tells, put together in one place and held until it is told to end."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import queue
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final
+
+from monitor import compute, health, logs
+from monitor.config import ServiceConfig, load_service, parse_site, scan_sites
+from monitor.config_terms import read_text
+from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.site import Recipient, Site
+from monitor.errors import ConfigError, SlopewardError, StoreBusyError
+from monitor.evaluation_loop import EvaluationLoop
+from monitor.ingest.service import Ingest
+from monitor.notify.dispatcher import Dispatcher
+from monitor.notify.notifier import channel_settings
+from monitor.notify.state import StatePublisher
+from monitor.schedule import Schedule
+from monitor.store.alerts import apply_changes
+from monitor.store.decisions import code_version
+from monitor.store.engine import Database
+from monitor.store.migrate import upgrade
+from monitor.store.service_state import stamp
+from monitor.store.sites import load_site_source, load_sites_summary, save_site
+from monitor.store.types import canonical_json
+
+log = logging.getLogger(__name__)
+STAMP_EVERY_S: Final = 3.0
+STOP_S: Final = 3.0
+EXIT_OVERDUE: Final = 70
+STATUS_SITE: Final = "status"
+
+
+def now_utc() -> datetime:
+    """The present; only edges like this one read the clock."""
+    return datetime.now(UTC)
+
+
+class Core:
+    """The parts of the core process and their life, in the order in which they start.
+
+    Args:
+        config: the service file.
+        clock: gives the present, aware UTC.
+    """
+
+    def __init__(self, config: ServiceConfig, clock: Callable[[], datetime] = now_utc) -> None:
+        self.config, self.clock = config, clock
+        self.started_at = clock()
+        self.stopping = threading.Event()
+        self._alarms: queue.Queue[AlertChange] = queue.Queue()
+        self.db = Database(config.database.url)
+        self.sites: dict[str, Site] = {}
+
+    def start(self) -> None:
+        """Open the database, declare the sites, and start every part."""
+        self._open_database()
+        self.sites.update({site.id: site for site in self._load_sites()})
+        self.dispatcher = Dispatcher(self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ))
+        self.ingest = Ingest(self.db, self.config, self.sites, self._on_stored, self._alarms.put, self.clock)
+        self.evaluation = EvaluationLoop(
+            self.db, self.sites, self.config.schedule.evaluate_tick_s, is_drained=self._is_drained,
+            on_changed=self.dispatcher.wake, on_poisoned=self._on_poisoned, clock=self.clock,
+        )  # fmt: skip
+        broker = self.config.broker
+        self.publisher = StatePublisher(
+            self.db, broker.url, self.clock, version=code_version(), username=broker.username,
+            password=broker.password, ca_file=broker.ca_file, page_url=self.config.web.url,
+        )  # fmt: skip
+        self.schedule = Schedule(self.db, self.config, list(self.sites.values()), self.clock, self._on_failing_job)
+        self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
+        self.dispatcher.start()
+        self.ingest.start()
+        self.evaluation.start()
+        self.publisher.start()
+        self.schedule.start()
+        self.stamps.start()
+
+    def watch(self) -> int:
+        """Go round until told to stop; returns the exit status. An overdue safety thread ends the process at once."""
+        while not self.stopping.wait(1.0):
+            progress = {**self.ingest.progress(), **self.evaluation.progress(), **self.dispatcher.progress()}
+            overdue = health.find_overdue(progress, self.clock())
+            if overdue:
+                log.critical("no progress for %g s: %s; ending so that a fresh process starts",
+                             health.OVERDUE_S, ", ".join(overdue))  # fmt: skip
+                compute.stop_all()
+                return EXIT_OVERDUE
+            if not health.beat():
+                log.warning("the supervisor is gone; stopping")
+                return 0
+        return 0
+
+    def stop(self) -> None:
+        """End the parts in the order of the flow: take no more in, decide, tell, close."""
+        self.stopping.set()
+        self.schedule.stop()
+        compute.stop_all()
+        self.ingest.stop(STOP_S)
+        self.evaluation.stop(STOP_S)
+        self.dispatcher.stop(STOP_S)
+        self.publisher.stop(1.0)
+        self._write_stamp("stopped")
+        self.db.close()
+
+    # ---- start ---------------------------------------------------------------------------------------------
+    def _open_database(self) -> None:
+        """Bring the schema up to date; a database that is away for the moment is waited for."""
+        while True:
+            try:
+                copy = upgrade(self.db, self.clock())
+                if copy is not None:
+                    log.info("upgraded the database; the copy from before is %s", copy)
+                return
+            except StoreBusyError as error:
+                log.warning("waiting for the database: %s", error)
+                health.beat()
+                if self.stopping.wait(2.0):
+                    raise
+
+    def _load_sites(self) -> list[Site]:
+        """Site files as they are; one that cannot be used, or is gone, is replaced by the last good one and told."""
+        folder = self.config.paths.sites
+        try:
+            sites, failures = scan_sites(folder)
+        except ConfigError as error:
+            sites, failures = [], {folder: error}
+        found = {site.id for site in sites}
+        with self.db.write() as c:
+            for site in sites:
+                save_site(c, site, SERVICE.name, "loaded at start", self.clock())
+            known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
+            sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}
+        for path, error in failures.items():
+            log.error("%s", error)
+            self._raise(f"config:{path.name}", f"site file cannot be used: {error}", level=2)
+        named = {name for path in failures if path.is_file() for name in _find_names(path)}
+        for site_id, source in sources.items():
+            if site_id not in named and not (failures and folder in failures):
+                self._raise(f"config:{site_id}", f"the file of site {site_id} is gone; it runs on the last one loaded "
+                            f"(end it by `slopeward sites retire {site_id}`)", level=2)  # fmt: skip
+            try:
+                sites.append(parse_site(source, f"last good file of {site_id}"))
+            except ConfigError as error:
+                log.critical("site %s is not watched: %s", site_id, error)
+        for name in {path.name for path in folder.glob("*.toml")} if folder.is_dir() else ():
+            if name not in {path.name for path in failures}:
+                self._clear(f"config:{name}", "the site file can be used again")
+        for site in sites:
+            if site.id in found:
+                self._clear(f"config:{site.id}", "the site file is back")
+        log.info("watching %d site(s): %s", len(sites), ", ".join(s.id for s in sites) or "none")
+        return sites
+
+    # ---- what the parts tell each other ------------------------------------------------------------------------
+    def _on_stored(self, sites: frozenset[str]) -> None:
+        self.evaluation.mark(sites)
+
+    def _is_drained(self) -> bool:
+        return self.ingest.drained()
+
+    def _on_poisoned(self, site_id: str, reason: str | None) -> None:
+        if reason is None:
+            self._clear(f"poisoned:{site_id}", f"site {site_id} is evaluated again")
+        else:
+            self._raise(
+                f"poisoned:{site_id}", f"site {site_id} cannot be evaluated, its level stands still: {reason}", 2
+            )
+
+    def _on_failing_job(self, key: str, detail: str, failing: bool) -> None:
+        if failing:
+            self._raise(f"job:{key}", f"job {key} failed three times running: {detail}", 1)
+        else:
+            self._clear(f"job:{key}", f"job {key} works again")
+
+    def _raise(self, key: str, reason: str, level: int) -> None:
+        self._alarms.put(_make_alarm(key, level, reason, is_open=True))
+
+    def _clear(self, key: str, reason: str) -> None:
+        self._alarms.put(_make_alarm(key, 0, reason, is_open=False))
+
+    # ---- what the others see -------------------------------------------------------------------------------------
+    def _run_stamps(self) -> None:
+        """Write alarms of the service and the stamp of this process; a locked database is waited for."""
+        held: list[AlertChange] = []
+        next_stamp = 0.0
+        while not self.stopping.is_set():
+            with contextlib.suppress(queue.Empty):
+                held.append(self._alarms.get(timeout=0.5))
+                while True:
+                    held.append(self._alarms.get_nowait())
+            try:
+                if held:
+                    self._write_alarms(held)
+                    held = []
+                if time.monotonic() >= next_stamp:
+                    self._write_stamp("running")
+                    next_stamp = time.monotonic() + STAMP_EVERY_S
+            except StoreBusyError as error:
+                log.warning("stamps wait: %s", error)
+            except Exception:  # loop edge: stamps that stop are seen from outside as a silent core
+                log.exception("stamps")
+                held = []
+
+    def _write_alarms(self, changes: list[AlertChange]) -> None:
+        with self.db.write() as c:
+            apply_changes(
+                c, STATUS_SITE, changes, site=None, recipients=gather_recipients(self.sites.values()), actor=SERVICE,
+                now=self.clock(), rule_version=code_version(),
+            )  # fmt: skip
+        self.dispatcher.wake()
+
+    def _write_stamp(self, state: str) -> None:
+        ingest = self.ingest.status()
+        detail: dict[str, Any] = {
+            "state": state, "pid": os.getpid(), "started_at": self.started_at.isoformat(), "version": code_version(),
+            "sites": sorted(self.sites), "degraded": _describe_trouble(ingest),
+            "ingest": _plain(ingest), "dispatcher": _plain(self.dispatcher.status()),
+        }  # fmt: skip
+        with self.db.write() as c:
+            stamp(c, "core", detail, self.clock())
+
+
+def _describe_trouble(ingest: dict[str, Any]) -> list[str]:
+    lines = [f"broker ({name} session): {problem}" for name, problem in ingest["problems"].items()]
+    if ingest["database_busy_since"]:
+        lines.append(f"the database does not take observations since {ingest['database_busy_since']}")
+    return lines
+
+
+def _make_alarm(key: str, level: int, reason: str, *, is_open: bool) -> AlertChange:
+    return AlertChange(Ledger.HEALTH, f"health:{key}", level, is_open, reason, None, canonical_json({"reason": reason}))
+
+
+def gather_recipients(sites: Any) -> tuple[Recipient, ...]:
+    """Everybody that any site names, each name once: who is told when the service itself is sick."""
+    return tuple({r.name: r for site in sites for r in site.recipients}.values())
+
+
+def _find_names(path: Path) -> list[str]:
+    """Ids that a file which cannot be used names, as far as they can be read, and its stem."""
+    try:
+        text = read_text(path)
+    except ConfigError:
+        return [path.stem]
+    return [path.stem, *re.findall(r'^\s*id\s*=\s*"([a-z0-9-]{1,64})"', text, re.MULTILINE)]
+
+
+def _plain(value: Any) -> Any:
+    """The same with instants as text: what JSON can hold."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+@contextlib.contextmanager
+def hold_alone(config: ServiceConfig) -> Iterator[None]:
+    """Make sure that one core runs on a SQLite file; two would fight for the broker's session.
+
+    Raises:
+        ConfigError: another one runs.
+    """
+    db = Database(config.database.url)
+    database = db.url.database if db.is_sqlite else None
+    db.close()
+    if not database or database == ":memory:":
+        yield
+        return
+    file: IO[str]
+    with Path(f"{database}.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise ConfigError(
+                f"{database}: another service runs on this database (pid {file.read().strip()})"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def main(config_path: str | None = None) -> int:
+    """Life of the core process; returns its exit status."""
+    config = load_service(config_path)
+    logs.configure("core", config.log.level)
+    core = Core(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: core.stopping.set())
+    with hold_alone(config):
+        core.start()
+        status = core.watch()
+        if status:
+            os._exit(status)  # a stuck thread would hold up any clean way out
+        core.stop()
+    return status
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else None))
+    except SlopewardError as known:
+        log.critical("%s", known)
+        print(known, file=sys.stderr)  # noqa: T201  the log may not be set up yet
+        sys.exit(1)

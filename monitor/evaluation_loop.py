@@ -1,0 +1,158 @@
+"""The thread that evaluates: soon after data of a site was stored, and on a tick, so that silence is seen as well."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+from monitor.alerting.evaluate import EvaluationResult, evaluate_site
+from monitor.domain.site import Site
+from monitor.errors import StoreBusyError
+from monitor.store.engine import Database
+
+log = logging.getLogger(__name__)
+# between two evaluations of one site on data: a burst is one evaluation, and an alert row is there within a second
+SHORTEST_GAP_S: Final = 0.25
+# after an outage, silence is judged when the queue is drained, at the latest after this
+DRAIN_LIMIT_S: Final = 300.0
+BUSY_PAUSE_S: Final = 1.0
+Evaluate = Callable[[Database, Site, datetime, str], EvaluationResult]
+
+
+class EvaluationLoop:
+    """Evaluates each site when it is dirty or due, one after the other.
+
+    1. `mark(sites)` makes sites dirty; many marks before the next round are one evaluation.
+    2. Without data a site is due after the tick, or earlier where its last evaluation said so (a dwell, an expiry).
+    3. The first evaluation waits until what the broker kept has been stored, at most five minutes.
+    4. A site whose evaluation raises is poisoned: told to `on_poisoned`, tried again on the tick; the others go on.
+
+    Args:
+        db: the database.
+        sites: site id -> site.
+        tick_s: longest time between two evaluations of a site.
+        is_drained: True when ingest has caught up with the broker's queue.
+        on_changed: called after an evaluation that changed something.
+        on_poisoned: called with site id and reason when a site cannot be evaluated; reason None when it can again.
+        clock: gives the present, aware UTC.
+        evaluate: the decision.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        sites: Mapping[str, Site],
+        tick_s: float,
+        *,
+        is_drained: Callable[[], bool],
+        on_changed: Callable[[], None],
+        on_poisoned: Callable[[str, str | None], None],
+        clock: Callable[[], datetime],
+        evaluate: Evaluate = evaluate_site,
+    ) -> None:
+        self._db, self._sites, self._tick_s, self._clock, self._evaluate = db, sites, tick_s, clock, evaluate
+        self._is_drained, self._on_changed, self._on_poisoned = is_drained, on_changed, on_poisoned
+        self._dirty: set[str] = set()
+        self._condition = threading.Condition()
+        self._stopping = False
+        self._poisoned: set[str] = set()
+        self._due: dict[str, float] = {}  # monotonic
+        self._not_before: dict[str, float] = {}
+        self._progress: dict[str, datetime] = {}
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._progress["evaluate"] = self._clock()
+        self._thread = threading.Thread(target=self._run, name="evaluate", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """End after the evaluation in hand."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def mark(self, sites: frozenset[str]) -> None:
+        """Note that data of these sites was stored; returns at once."""
+        with self._condition:
+            self._dirty.update(sites)
+            self._condition.notify_all()
+
+    def progress(self) -> dict[str, datetime]:
+        """When the thread last went round."""
+        return dict(self._progress)
+
+    def _run(self) -> None:
+        self._wait_until_drained()
+        trigger = "start"
+        for site_id in list(self._sites):
+            self._evaluate_once(site_id, trigger)
+        while not self._stopping:
+            for site_id, why in self._take_due():
+                self._evaluate_once(site_id, why)
+            self._progress["evaluate"] = self._clock()
+
+    def _wait_until_drained(self) -> None:
+        deadline = time.monotonic() + DRAIN_LIMIT_S
+        while not self._is_drained() and time.monotonic() < deadline and not self._stopping:
+            self._progress["evaluate"] = self._clock()
+            with self._condition:
+                self._condition.wait(0.1)
+
+    def _take_due(self) -> list[tuple[str, str]]:
+        """Wait until something is due, at most one second, and take it: (site, data or tick)."""
+        with self._condition:
+            now = time.monotonic()
+            ready = self._ready(now)
+            if not ready:
+                self._condition.wait(max(0.01, min(1.0, self._next(now) - now)))
+                ready = self._ready(time.monotonic())
+            self._dirty.difference_update(site for site, _ in ready)
+            return ready
+
+    def _ready(self, now: float) -> list[tuple[str, str]]:
+        ready = []
+        for site_id in self._sites:
+            if site_id in self._dirty and now >= self._not_before.get(site_id, 0.0):
+                ready.append((site_id, "data"))
+            elif now >= self._due.get(site_id, 0.0):
+                ready.append((site_id, "tick"))
+        return ready
+
+    def _next(self, now: float) -> float:
+        moments = [self._due.get(s, now) for s in self._sites]
+        moments += [self._not_before.get(s, now) for s in self._dirty if s in self._sites]
+        return min(moments, default=now + 1.0)
+
+    def _evaluate_once(self, site_id: str, trigger: str) -> None:
+        if self._stopping:
+            return
+        started = time.monotonic()
+        pause_s = self._tick_s
+        try:
+            now = self._clock()
+            result = self._evaluate(self._db, self._sites[site_id], now, trigger)
+            if result.next_due_at is not None:
+                pause_s = min(pause_s, max(SHORTEST_GAP_S, (result.next_due_at - now).total_seconds()))
+            if result.changes:
+                self._on_changed()
+            if site_id in self._poisoned:
+                self._poisoned.discard(site_id)
+                self._on_poisoned(site_id, None)
+        except StoreBusyError as error:
+            log.warning("%s not evaluated, again in %g s: %s", site_id, BUSY_PAUSE_S, error)
+            pause_s = BUSY_PAUSE_S
+        except Exception as error:  # loop edge: one poisoned site must not silence the others
+            log.exception("site %s cannot be evaluated", site_id)
+            self._poisoned.add(site_id)
+            self._on_poisoned(site_id, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        ended = time.monotonic()
+        # a slow evaluation leaves as much time as it took to ingest and the others
+        self._not_before[site_id] = ended + max(SHORTEST_GAP_S, ended - started)
+        self._due[site_id] = ended + pause_s
+        self._progress["evaluate"] = self._clock()

@@ -1,0 +1,120 @@
+"""Whether the service is alive and sees: stamps that are overdue, the judgement of `status`, and words to systemd."""
+
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+# a safety thread that has not gone round for this long is stuck; a lock of a minute is weather, not a fault
+OVERDUE_S: Final = 120.0
+# core writes its stamp every few seconds; older than this, nobody evaluates
+CORE_SILENT_S: Final = 60.0
+HEARTBEAT_FD: Final = "SLOPEWARD_HEARTBEAT_FD"
+SEEN, DEGRADED, BLIND = "seen", "degraded", "blind"
+EXIT_OF: Final = {SEEN: 0, DEGRADED: 5, BLIND: 6}
+
+
+def find_overdue(progress: Mapping[str, datetime], now: datetime, limit_s: float = OVERDUE_S) -> list[str]:
+    """Names of the safety threads whose last stamp is older than the limit, oldest first."""
+    late = [(at, name) for name, at in progress.items() if now - at > timedelta(seconds=limit_s)]
+    return [name for _, name in sorted(late)]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSight:
+    """What is known of one site, as the database says it."""
+
+    id: str
+    level: int
+    level_name: str
+    observability: str  # full, degraded, blind
+    reachable_level: int
+    top_level: int
+    evaluated_at: datetime | None  # None: declared, never evaluated yet
+    newest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer of `slopeward status`: seen, degraded or blind, each with its reasons."""
+
+    state: str
+    reasons: tuple[str, ...] = field(default=())
+
+
+def judge(
+    stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]],
+    sites: Iterable[SiteSight],
+    now: datetime,
+    evaluate_tick_s: float,
+) -> Verdict:
+    """Judge from what is stored, so that any process (and a person with SQL) comes to the same answer.
+
+    Blind: core is silent, no site is watched, or a site is blind or was not evaluated for ten ticks.
+    Degraded: a site sees only in part or cannot reach its top level, the broker is not durable, a child restarts.
+    """
+    blind, degraded = [], []
+    core = stamps.get("core")
+    if core is None:
+        blind.append("the service has never run on this database; start it with `slopeward run`")
+    elif now - core[0] > timedelta(seconds=CORE_SILENT_S):
+        blind.append(f"core has been silent since {core[0]:%Y-%m-%d %H:%M:%S} UTC; see the log of `slopeward run`")
+    else:
+        degraded += [str(line) for line in core[1].get("degraded", ())]
+    broker = stamps.get("broker")
+    if broker is not None and not broker[1].get("durable", True):
+        degraded.append("broker not durable: what it holds is lost when it restarts; install Mosquitto")
+    watched = list(sites)
+    if not watched:
+        blind.append("no site is watched; write one with `slopeward sites init NAME`")
+    for site in watched:
+        if site.evaluated_at is None:
+            blind.append(f"{site.id}: not evaluated yet")
+            continue
+        if now - site.evaluated_at > timedelta(seconds=max(10 * evaluate_tick_s, CORE_SILENT_S)):
+            blind.append(f"{site.id}: not evaluated since {site.evaluated_at:%Y-%m-%d %H:%M:%S} UTC")
+        if site.observability == "blind":
+            blind.append(f"{site.id}: cannot see; no criterion has valid data")
+        elif site.observability == "degraded":
+            degraded.append(f"{site.id}: sees in part; see `slopeward status --json` and the page for its stations")
+        if site.reachable_level < site.top_level:
+            degraded.append(f"{site.id}: only level {site.reachable_level} of {site.top_level} can be reached now")
+    state = BLIND if blind else DEGRADED if degraded else SEEN
+    return Verdict(state, (*blind, *degraded))
+
+
+def notify_systemd(text: str) -> bool:
+    """Tell systemd `READY=1`, `WATCHDOG=1` or `STOPPING=1`; False where no systemd listens (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return False
+    # a leading @ means the abstract namespace
+    address = "\0" + address[1:] if address.startswith("@") else address
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+        try:
+            out.sendto(text.encode(), address)
+        except OSError:
+            return False
+    return True
+
+
+def watchdog_interval_s() -> float | None:
+    """Half of what systemd allows between two WATCHDOG=1; None where it does not watch (sd_watchdog_enabled(3))."""
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 2e6 if microseconds.isdigit() else None
+
+
+def beat() -> bool:
+    """Tell the supervisor that this process goes round; False when there was one and it is gone."""
+    number = os.environ.get(HEARTBEAT_FD)
+    if not number:
+        return True
+    try:
+        os.write(int(number), b".")
+    except BlockingIOError:
+        return True  # it is slow to read; what it has not read says the same
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,150 @@
+"""The table of jobs: which function, how often. Only work that may be late; alarms have threads of their own."""
+
+import importlib
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from apscheduler.events import EVENT_JOB_MISSED, JobExecutionEvent
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from monitor.config import ServiceConfig
+from monitor.domain.site import Site
+from monitor.errors import SlopewardError, StoreBusyError
+from monitor.store.engine import Database
+from monitor.store.job_runs import add_missed, finish_run, mark_abandoned, start_run
+
+log = logging.getLogger(__name__)
+HOUR_S: Final = 3600.0
+DAY_S: Final = 86400.0
+# two jobs at once: more would only fight for the cores that ingest and alarms need
+WORKERS: Final = 2
+FAILS_BEFORE_ALARM: Final = 3
+Clock = Callable[[], datetime]
+OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One line of the table: `function` is run(db, config, site, now) -> one line that says what it did."""
+
+    name: str
+    function: str
+    every_s: Callable[[Site | None], float]
+    first_s: float  # after start
+    per_site: bool = True
+
+
+JOBS: Final = (
+    Job("forecast", "monitor.jobs.forecast:run", lambda site: site.forecast.every_s if site else DAY_S, 20.0),
+    Job("score", "monitor.jobs.score:run", lambda _: HOUR_S, 60.0),
+    Job("train", "monitor.jobs.train:run", lambda _: DAY_S, 300.0),
+    Job("anomaly", "monitor.jobs.anomaly:run", lambda site: site.anomaly.every_s if site else DAY_S, 30.0),
+    Job("scenes", "monitor.jobs.scenes:run", lambda _: 30.0, 10.0),
+    Job("housekeeping", "monitor.jobs.housekeeping:run", lambda _: DAY_S, 600.0, per_site=False),
+)
+
+
+class Schedule:
+    """Runs the table in two threads of the core process; the heavy part of a job runs behind `compute.run`.
+
+    Args:
+        db: the database.
+        config: handed to each job.
+        sites: one entry per site and per-site job.
+        clock: gives the present, aware UTC.
+        on_failing: called when a job failed three times running, and again when it works.
+        jobs: the table.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        config: ServiceConfig,
+        sites: Sequence[Site],
+        clock: Clock,
+        on_failing: OnFailing,
+        jobs: Sequence[Job] = JOBS,
+    ) -> None:
+        self._db, self._config, self._clock, self._on_failing = db, config, clock, on_failing
+        self._failures: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._scheduler = BackgroundScheduler(executors={"default": ThreadPoolExecutor(WORKERS)}, timezone="UTC")
+        self._scheduler.add_listener(self._note_missed, EVENT_JOB_MISSED)
+        self._entries: dict[str, tuple[Job, Site | None]] = {}
+        for job in jobs:
+            for site in sites if job.per_site else (None,):
+                self._add(job, site)
+
+    def _add(self, job: Job, site: Site | None) -> None:
+        every_s = job.every_s(site)
+        key = f"{job.name}:{site.id}" if site else job.name
+        self._entries[key] = (job, site)
+        self._scheduler.add_job(
+            self.run_now, "interval", (key,), id=key, seconds=every_s, max_instances=1, coalesce=True,
+            misfire_grace_time=max(1, int(min(every_s, HOUR_S))),
+            next_run_time=self._clock() + timedelta(seconds=min(job.first_s, every_s)),
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """End what a killed process left as running, then start the threads."""
+        with self._db.write() as c:
+            mark_abandoned(c, self._clock())
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Start no more; running jobs are ended by `compute.stop_all`."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+    def run_now(self, key: str) -> str:
+        """Run one entry in this thread; whatever happens ends as one row of the diary. Returns its end state."""
+        job, site = self._entries[key]
+        site_id = site.id if site else None
+        try:
+            with self._db.write() as c:
+                run_id = start_run(c, job.name, site_id, self._clock())
+        except StoreBusyError as error:
+            log.warning("job %s not started: %s", key, error)
+            return "missed"
+        state, detail = self._call(job, site)
+        log.log(logging.INFO if state == "done" else logging.WARNING, "job %s %s: %s", key, state, detail)
+        try:
+            with self._db.write() as c:
+                finish_run(c, run_id, state, detail, self._clock())
+        except SlopewardError as error:
+            log.warning("the end of job %s was not noted: %s", key, error)
+        self._count(key, state, detail)
+        return state
+
+    def _call(self, job: Job, site: Site | None) -> tuple[str, str]:
+        module, _, name = job.function.partition(":")
+        try:
+            function: Any = getattr(importlib.import_module(module), name)
+            return "done", str(function(self._db, self._config, site, self._clock()))
+        except SlopewardError as error:
+            text = " ".join(str(error).split())
+            return ("killed" if "killed" in text else "failed"), text
+        except Exception as error:  # loop edge: one broken job must not end the others
+            log.exception("job %s", job.name)
+            return "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+    def _count(self, key: str, state: str, detail: str) -> None:
+        with self._lock:
+            before = self._failures.get(key, 0)
+            after = 0 if state == "done" else before + 1
+            self._failures[key] = after
+        if after == FAILS_BEFORE_ALARM or (before >= FAILS_BEFORE_ALARM and after == 0):
+            self._on_failing(key, detail, after > 0)
+
+    def _note_missed(self, event: JobExecutionEvent) -> None:
+        job, site = self._entries[event.job_id]
+        try:
+            with self._db.write() as c:
+                add_missed(c, job.name, site.id if site else None, event.scheduled_run_time, self._clock())
+        except SlopewardError as error:
+            log.warning("a missed run of %s was not noted: %s", event.job_id, error)

@@ -1,0 +1,363 @@
+"""The supervisor: broker, core and page as processes of their own, restarted when they end, stopped in order."""
+
+import contextlib
+import ctypes
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from monitor import health, logs
+from monitor.config import ServiceConfig, load_service, scan_sites
+from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.errors import SlopewardError
+from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto
+from monitor.store.alerts import apply_changes
+from monitor.store.decisions import code_version
+from monitor.store.engine import Database
+from monitor.store.service_state import stamp
+from monitor.store.types import canonical_json
+
+log = logging.getLogger(__name__)
+BACKOFF_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+STEADY_S: Final = 60.0  # a child that lived this long starts again from the shortest pause
+DEATHS_BEFORE_ALARM: Final = 3
+SILENT_CORE_S: Final = 180.0  # without a heartbeat: stuck where it cannot end itself
+STOP_CORE_S: Final = 8.0
+PING_EVERY_S: Final = 60.0
+STAMP_EVERY_S: Final = 10.0
+PR_SET_PDEATHSIG: Final = 1
+EXIT_KNOWN: Final = 1  # a known error that trying again does not mend
+_LIBC: Final = ctypes.CDLL(None)
+
+
+class Child(Protocol):
+    """What the supervisor needs of anything it keeps alive."""
+
+    name: str
+
+    def start(self) -> None:
+        """Start it; raises SlopewardError or OSError where that is impossible."""
+
+    def alive(self) -> bool:
+        """True while it runs as it should."""
+
+    def stop(self) -> None:
+        """End it and wait; does nothing where it does not run."""
+
+
+class PythonChild:
+    """A module of this distribution in a process of its own, which ends when the supervisor does."""
+
+    def __init__(self, name: str, module: str, arguments: tuple[str, ...], *, stop_s: float, beats: bool) -> None:
+        self.name = name
+        self._module, self._arguments, self._stop_s, self._beats = module, arguments, stop_s, beats
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: int | None = None
+        self.beat_at = 0.0  # monotonic; of the last heartbeat
+        self.has_beaten = False
+
+    def start(self) -> None:
+        """Start the process; its log goes where ours goes."""
+        environment = dict(os.environ)
+        keep: tuple[int, ...] = ()
+        if self._beats:
+            self._pipe, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            environment[health.HEARTBEAT_FD] = str(writer)
+            keep = (writer,)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", self._module, *self._arguments],
+            stdin=subprocess.DEVNULL, env=environment, pass_fds=keep, preexec_fn=_die_with_parent,  # noqa: PLW1509
+        )  # fmt: skip
+        for fd in keep:
+            os.close(fd)
+        self.beat_at, self.has_beaten = time.monotonic(), False
+
+    def alive(self) -> bool:
+        """False when it has ended, or when its heartbeat is long overdue (then it is killed)."""
+        if self._process is None or self._process.poll() is not None:
+            return False
+        if self._pipe is not None:
+            with contextlib.suppress(BlockingIOError):
+                if os.read(self._pipe, 65536):
+                    self.beat_at, self.has_beaten = time.monotonic(), True
+            if time.monotonic() - self.beat_at > SILENT_CORE_S:
+                log.critical("%s has not gone round for %g s; killed", self.name, SILENT_CORE_S)
+                self._process.kill()
+                return False
+        return True
+
+    def ask(self) -> None:
+        """Ask it to end."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
+    def stop(self) -> None:
+        """Ask it to end, kill it when it does not in time."""
+        if self._process is not None:
+            self.ask()
+            try:
+                self._process.wait(self._stop_s)
+            except subprocess.TimeoutExpired:
+                log.error("%s did not end in %g s; killed", self.name, self._stop_s)  # noqa: TRY400
+                self._process.kill()
+                self._process.wait()
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, None while it runs or before it ran."""
+        return None if self._process is None else self._process.poll()
+
+
+class BrokerChild:
+    """The broker of our own: Mosquitto with durable settings, or the one for demos that forgets."""
+
+    name = "broker"
+
+    def __init__(self, config: ServiceConfig) -> None:
+        self.durable = config.broker.mode == "managed" and find_mosquitto() is not None
+        kind: Any = ManagedBroker if self.durable else DemoBroker
+        self._broker = kind(config)
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        self._broker.start()
+
+    def alive(self) -> bool:
+        """True while it runs."""
+        return bool(self._broker.alive())
+
+    def stop(self) -> None:
+        """End it; Mosquitto writes its queue first."""
+        self._broker.stop()
+
+
+class Keeper:
+    """Keeps one child alive: pauses between restarts grow, and repeated deaths are told once."""
+
+    def __init__(self, child: Child, on_dying: Callable[[str, str, bool], None]) -> None:
+        self.child, self._on_dying = child, on_dying
+        self.deaths = 0
+        self._started_at = 0.0
+        self._next_start: float | None = 0.0
+        self._told = False
+
+    def look(self) -> None:
+        """Start the child when it is due, and note when it has died."""
+        now = time.monotonic()
+        if self._next_start is not None:
+            if now >= self._next_start:
+                self._start(now)
+            return
+        if self.child.alive():
+            if self._told and now - self._started_at > STEADY_S:
+                self._told, self.deaths = False, 0
+                self._on_dying(self.child.name, f"{self.child.name} runs again", False)
+            return
+        self._note_death(now, f"{self.child.name} ended{_spell_status(self.child)}")
+
+    def renew(self) -> None:
+        """Start it again at once after an end that was asked for."""
+        self._next_start = 0.0
+
+    def _start(self, now: float) -> None:
+        try:
+            self.child.stop()  # frees what a dead one left behind
+            self.child.start()
+        except (SlopewardError, OSError) as error:
+            self._note_death(now, f"{self.child.name} cannot be started: {error}")
+            return
+        self._started_at, self._next_start = time.monotonic(), None
+        log.info("%s started", self.child.name)
+
+    def _note_death(self, now: float, line: str) -> None:
+        if self._next_start is None and now - self._started_at > STEADY_S:
+            self.deaths = 0
+        pause_s = BACKOFF_S[min(self.deaths, len(BACKOFF_S) - 1)]
+        self.deaths += 1
+        self._next_start = now + pause_s
+        log.error("%s; again in %g s", line, pause_s)
+        if self.deaths >= DEATHS_BEFORE_ALARM and not self._told:
+            self._told = True
+            self._on_dying(self.child.name, f"{line}, {self.deaths} times running", True)
+
+
+class Supervisor:
+    """Starts broker, core and web in this order, keeps them, and stops them the other way round.
+
+    Args:
+        config: the service file.
+        config_path: handed to the children; None lets them find it as we did.
+        with_web: False leaves the page out.
+    """
+
+    def __init__(self, config: ServiceConfig, config_path: str | None, *, with_web: bool = True) -> None:
+        self.config = config
+        self.stopping = threading.Event()
+        self._renew_core = threading.Event()
+        self._began = time.monotonic()
+        arguments = (config_path,) if config_path else ()
+        self.core = PythonChild("core", "monitor.daemon", arguments, stop_s=STOP_CORE_S, beats=True)
+        self.broker = BrokerChild(config) if config.broker.mode != "external" else None
+        children: list[Child] = [self.core]
+        if self.broker is not None:
+            children.insert(0, self.broker)
+        self.web = PythonChild("web", "monitor.web.serve", arguments, stop_s=3.0, beats=False)
+        if with_web:
+            children.append(self.web)
+        self.keepers = [Keeper(child, self._on_dying) for child in children]
+        self._lines: list[AlertChange] = []
+        self._ready = False
+
+    def run(self) -> int:
+        """Go round until told to stop; returns the exit status."""
+        next_stamp, next_ping = time.monotonic() + 2.0, time.monotonic() + PING_EVERY_S
+        interval_s = health.watchdog_interval_s()
+        next_word = 0.0
+        try:
+            while not self.stopping.is_set():
+                for keeper in self.keepers:
+                    if keeper.child is self.web and not self._ready:
+                        continue  # the page needs the schema that core brings up to date
+                    keeper.look()
+                self._note_ready()
+                if self.core.status == EXIT_KNOWN and not self._ready:
+                    log.critical("core cannot start; its line above says why")
+                    return EXIT_KNOWN
+                now = time.monotonic()
+                if interval_s is not None and now >= next_word:
+                    health.notify_systemd("WATCHDOG=1")
+                    next_word = now + interval_s
+                if self._lines or now >= next_stamp:
+                    next_stamp = now + STAMP_EVERY_S
+                    threading.Thread(target=self._write, name="stamp", daemon=True).start()
+                if self.config.watchdog.ping_url and now >= next_ping:
+                    next_ping = now + PING_EVERY_S
+                    threading.Thread(target=self._ping, name="ping", daemon=True).start()
+                if self._renew_core.is_set():
+                    self._restart_core()
+                self._rest()
+        finally:
+            self._stop()
+        return 0
+
+    def reload(self) -> None:
+        """Start core anew, which reads configuration and site files again; nothing is lost, the broker keeps it."""
+        self._renew_core.set()
+
+    def _rest(self) -> None:
+        # the heartbeat wakes us at once, so that READY is not late
+        pipe = self.core._pipe  # noqa: SLF001  both classes live in this room
+        if pipe is None or self._ready:
+            self.stopping.wait(0.2)
+        else:
+            select.select([pipe], [], [], 0.1)
+
+    def _note_ready(self) -> None:
+        if not self._ready and self.core.has_beaten:
+            self._ready = True
+            health.notify_systemd("READY=1")
+            log.info("ready after %.1f s; page: %s", time.monotonic() - self._began, self.config.web.url)
+
+    def _restart_core(self) -> None:
+        self._renew_core.clear()
+        log.info("reading configuration and site files again: core starts anew")
+        self.core.stop()
+        next(k for k in self.keepers if k.child is self.core).renew()
+
+    def _stop(self) -> None:
+        health.notify_systemd("STOPPING=1")
+        started = time.monotonic()
+        for keeper in reversed(self.keepers):
+            keeper.child.stop()
+            log.info("%s stopped", keeper.child.name)
+        log.info("stopped in %.1f s", time.monotonic() - started)
+
+    def _on_dying(self, name: str, line: str, dying: bool) -> None:
+        (log.critical if dying else log.info)("%s", line)
+        evidence = canonical_json({"child": name, "line": line})
+        self._lines.append(AlertChange(Ledger.HEALTH, f"health:process:{name}", 2 * dying, dying, line, None, evidence))
+
+    def _write(self) -> None:
+        """Write alarms and what the children do into the database; what cannot be written now is written later."""
+        lines, self._lines = self._lines, []
+        now = datetime.now(UTC)
+        try:
+            recipients = _load_recipients(self.config)
+            db = Database(self.config.database.url)
+            try:
+                with db.write() as c:
+                    if lines:
+                        apply_changes(
+                            c, "status", lines, site=None, recipients=recipients, actor=SERVICE, now=now,
+                            rule_version=code_version(),
+                        )  # fmt: skip
+                    stamp(c, "supervisor", {"pid": os.getpid(), "deaths": self._count_deaths()}, now)
+                    stamp(c, "broker", self._describe_broker(), now)
+            finally:
+                db.close()
+        except Exception as error:  # the supervisor must outlive any trouble of the database
+            self._lines = [*lines, *self._lines]
+            log.warning("stamp not written: %s", error)
+
+    def _count_deaths(self) -> dict[str, int]:
+        return {k.child.name: k.deaths for k in self.keepers}
+
+    def _describe_broker(self) -> dict[str, Any]:
+        if self.broker is None:
+            return {"mode": "external", "url": self.config.broker.url}
+        return {"mode": self.config.broker.mode, "durable": self.broker.durable, "alive": self.broker.alive()}
+
+    def _ping(self) -> None:
+        """Tell the outside watcher that core goes round; its silence is the alarm."""
+        if time.monotonic() - self.core.beat_at > health.CORE_SILENT_S or not self.core.has_beaten:
+            log.warning("the outside watcher is not called: core does not go round")
+            return
+        try:
+            with urllib.request.urlopen(self.config.watchdog.ping_url, timeout=10):  # noqa: S310  checked as http(s)
+                pass
+        except OSError as error:
+            log.warning("the outside watcher does not answer: %s", error)
+
+
+def _load_recipients(config: ServiceConfig) -> tuple[Any, ...]:
+    try:
+        sites, _ = scan_sites(config.paths.sites)
+    except SlopewardError:
+        return ()
+    return tuple({r.name: r for site in sites for r in site.recipients}.values())
+
+
+def _die_with_parent() -> None:
+    """In the child, before it becomes what it shall be: end when the supervisor ends, however that happens (Linux)."""
+    with contextlib.suppress(AttributeError):
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _spell_status(child: Child) -> str:
+    status = getattr(child, "status", None)
+    if status is None:
+        return ""
+    return f" by signal {-status}" if status < 0 else f" with status {status}"
+
+
+def main(config_path: str | None = None, *, with_web: bool = True) -> int:
+    """Run the service until SIGTERM or SIGINT; SIGHUP reads configuration and site files again."""
+    config = load_service(config_path)
+    logs.configure("supervisor", config.log.level)
+    supervisor = Supervisor(config, config_path, with_web=with_web)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stopping.set())
+    signal.signal(signal.SIGHUP, lambda *_: supervisor.reload())
+    return supervisor.run()
