@@ -101,8 +101,9 @@ def forecast(payload: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         payload: `panel` as in `train` (its last row is the moment of issue), `model`, `horizons_s`, and optionally
-            `checkpoint` (path; networks only), `conformal` (`station|horizon|level` to state; where it is absent the
-            adaptation is run through the past of the panel) and `ungated` (true forces the network's own median).
+            `checkpoint` (path; networks only), `conformal` (`station|horizon|level` to state; where it is absent or
+            younger than 20 scores the adaptation is run through the past of the panel) and `ungated` (true forces the
+            network's own median).
 
     Returns:
         `rows` (one per station and horizon), `withheld` (station, horizon_s, reason), `conformal` (states used, by the
@@ -202,7 +203,12 @@ def _issue(panel: Panel, model: str, horizons_s: tuple[float, ...], payload: Map
     """Fit or load the model and forecast the past and present origins."""
     rows = panel.values.shape[0]
     given = payload.get("conformal") or {}
-    settled = all(conformal_key(n, h, level) in given for n in panel.stations for h in horizons_s for level in LEVELS)
+    settled = all(
+        _is_ready(given.get(conformal_key(name, h, level)))
+        for name in panel.stations
+        for h in horizons_s
+        for level in LEVELS
+    )
     # with every state at hand the past need not be forecast again
     origins = np.arange(rows - 1 if settled else max(0, rows - HISTORY), rows, dtype=np.int64)
     calibration = Block(max(0, min(int(rows * 0.8), rows - CALIBRATION_ROWS)), rows)
@@ -255,12 +261,16 @@ def _forecast_horizon(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows and withheld entries of one horizon; adds the conformal states used to `states`."""
     panel, fan = issue.panel, issue.fans[index]
-    every = [conformal_key(name, horizon_s, level) for name in panel.stations for level in LEVELS]
-    past: dict[float, list[ConformalState]]
-    if all(key in given for key in every):
-        past = {}
-    else:
+    kept = {level: [given.get(conformal_key(name, horizon_s, level)) for name in panel.stations] for level in LEVELS}
+    past: dict[float, list[ConformalState]] = {}
+    if not all(_is_ready(state) for level in LEVELS for state in kept[level]):
         past = conform(fan, panel.values, issue.origins, panel.steps(horizon_s), horizon_s).states
+    used = {
+        level: [
+            ConformalState.from_json(k) if k and _is_ready(k) else past[level][s] for s, k in enumerate(kept[level])
+        ]
+        for level in LEVELS
+    }
     rows: list[dict[str, Any]] = []
     withheld: list[dict[str, Any]] = []
     for s, name in enumerate(panel.stations):
@@ -268,12 +278,10 @@ def _forecast_horizon(
         margins: dict[float, float] = {}
         borrowed = False
         for level in LEVELS:
-            key = conformal_key(name, horizon_s, level)
-            state = ConformalState.from_json(given[key]) if key in given else past[level][s]
-            states[key] = state.to_json()
-            margins[level] = margin(state)
-            if not np.isfinite(margins[level]) and past:
-                margins[level], borrowed = _pooled(past[level]), True
+            states[conformal_key(name, horizon_s, level)] = used[level][s].to_json()
+            margins[level] = margin(used[level][s])
+            if not np.isfinite(margins[level]):
+                margins[level], borrowed = _pooled(used[level]), True
         last = widen(fan[-1:, s : s + 1], {level: np.array([[value]]) for level, value in margins.items()})[0, 0]
         if reason is None and not np.isfinite(fan[-1, s, 2]):
             reason = "the record is too short for this model"
@@ -348,6 +356,11 @@ def _silent(panel: Panel) -> dict[str, str]:
 def _newest_s(panel: Panel, column: int) -> float | None:
     seen = np.flatnonzero(np.isfinite(panel.values[:, column]))
     return float(panel.start_s + panel.step_s * seen[-1]) if seen.size else None
+
+
+def _is_ready(state: Mapping[str, Any] | None) -> bool:
+    """Whether a kept state knows enough to be used; until then the past of the panel knows more."""
+    return state is not None and len(state["scores"]) >= conformal.MINIMUM_SCORES
 
 
 def _pooled(states: Sequence[ConformalState]) -> float:

@@ -223,3 +223,16 @@ def test_wrong_requests_are_one_clear_error(tmp_path):
     with pytest.raises(ForecastingError):
         lane.forecast({"panel": {}, "model": "lld", "horizons_s": H})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_young_state_gives_way_to_the_past_of_the_panel():
+    """The first issue of a new station borrows its interval; later issues must not lose it."""
+    panel = payload()
+    for row in panel["values"][:-62]:
+        row[1] = None
+    ask = {"panel": panel, "model": "lld", "horizons_s": [50 * DAY_S]}
+    first = lane.forecast(ask)
+    row = next(r for r in first["rows"] if r["station"] == "B")
+    assert "interval from the errors of all stations" in row["reason"]
+    again = lane.forecast(ask | {"conformal": first["conformal"]})
+    assert [r["q975"] for r in again["rows"]] == [r["q975"] for r in first["rows"]]

@@ -1,0 +1,109 @@
+"""Forecasts on measured series: Cascadia GNSS and the benchmarks K and SK."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecasting.backtest import backtest
+from forecasting.registry import NETWORKS
+from forecasting.screening import interpolated_input
+from forecasting.series import DAY_S, Panel, panel_from_samples, read_long_csv
+
+pytestmark = pytest.mark.data
+
+HORIZONS = (DAY_S, 7 * DAY_S, 30 * DAY_S)
+QUICK = {"epochs": 6, "stride": 3}
+CASCADIA = ("ALBH", "BLYN", "KTBW", "NEAH", "P401", "P402", "P418", "P426", "P436", "PABH", "SC02", "SEAT")
+
+
+def read_cascadia(measured, first: str, last: str) -> Panel:
+    """East of twelve stations between two days, with plan coordinates."""
+    samples, places = {}, {}
+    for name in CASCADIA:
+        path = measured(f"gnss-cascadia-pbo-csv/{name}.pbo.nam08.csv")
+        lines = path.read_text().splitlines()
+        header = next(i for i, line in enumerate(lines) if line.startswith("Date,"))
+        place = next(line for line in lines if line.startswith("Reference position"))
+        latitude, longitude = (float(part.split()[0]) for part in place.split(",")[1:3])
+        places[name] = (111_320.0 * np.cos(np.radians(47.5)) * longitude, 110_540.0 * latitude)
+        frame = pd.read_csv(path, skiprows=header, index_col=False, skipinitialspace=True)
+        frame = frame[(frame["Date"] >= first) & (frame["Date"] <= last)]
+        days = (pd.to_datetime(frame["Date"], utc=True) - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+        samples[name] = (days.to_numpy(float) + DAY_S / 2, frame["East (mm)"].to_numpy(float))
+    return panel_from_samples(samples, DAY_S, xy_m=places)
+
+
+def errors(scores, horizon_s):
+    """MAE in mm by (model, variant), mean over folds."""
+    keys = dict.fromkeys((s.model, s.variant) for s in scores)
+    return {
+        k: float(np.mean([s.mae_mm for s in scores if (s.model, s.variant) == k and s.horizon_s == horizon_s]))
+        for k in keys
+    }
+
+
+@pytest.mark.parametrize("name", ["SK", "K"])
+def test_the_benchmarks_are_read_as_they_are(measured, name):
+    panel = read_long_csv(measured(f"benchmarks/{name}.csv"))
+    assert panel.step_s == DAY_S
+    assert (panel.times_s.size, len(panel.stations)) == {"SK": (1461, 8), "K": (1826, 24)}[name]
+    frame = pd.read_csv(measured(f"benchmarks/{name}.csv"))
+    assert np.isfinite(panel.values).sum() == frame["quantity"].str.startswith("displacement").sum()
+    assert not interpolated_input(panel)
+
+
+def test_outang_is_seen_as_interpolated(measured):
+    frame = pd.read_csv(measured("outang/monitoring_data.csv"))
+    columns = [name for name in frame.columns if name.endswith("/mm") and not name.startswith("Rain")]
+    panel = Panel(0.0, DAY_S, tuple(sorted(columns)), frame[sorted(columns)].to_numpy(float))
+    found = interpolated_input(panel)
+    assert len(found) >= 7
+    print("\n".join(item.reason for item in found))
+
+
+@pytest.mark.slow
+def test_lld_beats_persistence_on_sk(measured):
+    """Bar F2: skill against persistence at least .15 at 7 d and .18 at 30 d, mean of three folds."""
+    scores = backtest(read_long_csv(measured("benchmarks/SK.csv")), ["lld", "auto"], HORIZONS)
+    for horizon_s, bar in ((7 * DAY_S, 0.15), (30 * DAY_S, 0.18)):
+        mine = [s for s in scores if s.model == "lld" and s.horizon_s == horizon_s]
+        skill = float(np.mean([s.skill_persistence for s in mine]))
+        folds = " ".join(f"{s.skill_persistence:.3f}" for s in mine)
+        print(f"SK lld {horizon_s / DAY_S:g} d: skill {skill:.3f} (bar {bar}), folds {folds}")
+        assert len(mine) == 3
+        assert skill >= bar
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SK", "K"])
+def test_intervals_cover(measured, name):
+    """Bars C1, C2 in short: 80 % intervals of lld by rolling origin; the folds' worst stations are printed."""
+    scores = backtest(read_long_csv(measured(f"benchmarks/{name}.csv")), ["lld"], HORIZONS)
+    for horizon_s, low, high in ((DAY_S, 0.77, 0.83), (7 * DAY_S, 0.75, 0.83), (30 * DAY_S, 0.70, 0.86)):
+        mine = [s for s in scores if s.model == "lld" and s.horizon_s == horizon_s]
+        cover = float(np.mean([s.coverage_80 for s in mine]))
+        print(
+            f"{name} {horizon_s / DAY_S:g} d: 80 % holds {cover:.3f}, worst station {min(s.worst_80 for s in mine):.3f}"
+        )
+        assert low <= cover <= high
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["SK", "cascadia"])
+def test_every_network_ungated_is_no_worse_than_persistence_at_7_d(measured, where):
+    if where == "SK":
+        panel = read_long_csv(measured("benchmarks/SK.csv"))
+    else:
+        panel = read_cascadia(measured, "2011-01-01", "2012-12-31")
+        assert (panel.times_s.size, len(panel.stations)) == (731, len(CASCADIA))
+        assert {"BLYN", "KTBW", "P426"} <= set(panel.stations)
+        assert panel.xy_m is not None
+    scores = backtest(panel, list(NETWORKS), HORIZONS, folds=1, training=QUICK)
+    by_model = errors(scores, 7 * DAY_S)
+    persistence = by_model["persistence", "plain"]
+    for key, value in by_model.items():
+        print(f"{where} 7 d {key[0]} {key[1]}: MAE {value:.3f} mm, skill {1 - value / persistence:+.3f}")
+    for name in NETWORKS:
+        assert by_model[name, "ungated"] <= persistence
+        moved = [s for s in scores if s.model == name and s.variant == "ungated"]
+        assert any(s.mae_mm != t.mae_mm for s, t in zip(moved, [s for s in scores if s.model == "lld"], strict=True))
