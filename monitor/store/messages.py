@@ -130,7 +130,7 @@ def add_report(connection: Connection, item: Report, received_at: datetime) -> b
         "photo_url": item.photo_url,
     }  # fmt: skip
     digest = _digest({**facts, "at": spell(item.at)})
-    return _add_once(connection, report, {**facts, "received_at": received_at, "digest": digest})
+    return add_if_absent(connection, report, {**facts, "received_at": received_at, "digest": digest})
 
 
 def add_event(connection: Connection, item: SiteEvent, received_at: datetime, by: str) -> bool:
@@ -140,15 +140,11 @@ def add_event(connection: Connection, item: SiteEvent, received_at: datetime, by
         "text": item.text,
     }  # fmt: skip
     digest = _digest({**facts, "from_at": spell(item.from_at), "to_at": spell(item.to_at)})
-    return _add_once(connection, site_event, {**facts, "by": by, "received_at": received_at, "digest": digest})
+    return add_if_absent(connection, site_event, {**facts, "by": by, "received_at": received_at, "digest": digest})
 
 
 def _digest(facts: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
-
-
-def _add_once(connection: Connection, table: Any, row: dict[str, Any]) -> bool:
-    return add_if_absent(connection, table, row)
 
 
 def load_reports(
@@ -222,7 +218,7 @@ def _save_state(connection: Connection, mark: SequenceMark) -> None:
         last_at=mark.at,
     )  # fmt: skip
     changed = {name: statement.excluded[name] for name in ("station", "last_seq", "last_at")}
-    connection.execute(statement.on_conflict_do_update(["site", "source", "boot_id"], set_=changed))
+    connection.execute(statement.on_conflict_do_update(index_elements=["site", "source", "boot_id"], set_=changed))
 
 
 def _gap_row(gap: SequenceGap, detected_at: datetime) -> dict[str, Any]:

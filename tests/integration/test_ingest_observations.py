@@ -20,9 +20,7 @@ DAY = timedelta(days=1)
 
 
 def reading(value=1.0, *, at=T0, received=None, station="G1", quantity="displacement_east", **more):
-    return Observation(
-        "north", station, quantity, "mm", at, received or at + timedelta(minutes=1), value, **more
-    )
+    return Observation("north", station, quantity, "mm", at, received or at + timedelta(minutes=1), value, **more)
 
 
 def add(database, *items):
@@ -71,7 +69,11 @@ def test_a_rapid_solution_after_the_final_one_is_kept_and_does_not_speak(databas
 
 def test_latest_row_follows_time_not_arrival_and_leaves_the_future_out(database):
     add(database, reading(5.0, at=T0 + 5 * DAY), reading(3.0, at=T0 + 3 * DAY))
-    add(database, reading(9.0, at=T0 + 999 * DAY, flags=("future",), received=T0 + 6 * DAY), reading(4.0, at=T0 + 4 * DAY))
+    add(
+        database,
+        reading(9.0, at=T0 + 999 * DAY, flags=("future",), received=T0 + 6 * DAY),
+        reading(4.0, at=T0 + 4 * DAY),
+    )
     sid = series_id(database)
     with database.read() as c:
         assert c.execute(select(series_latest.c.value_raw)).scalars().all() == [5.0]
@@ -93,7 +95,13 @@ def test_readings_are_as_they_were_known(database):
         for flag, known in (("spike", 5), ("-spike", 7)):
             c.execute(
                 observation_flag.insert().values(
-                    series_id=sid, observed_at=T0, revision=0, flag=flag, known_from=T0 + known * DAY, by="a", reason="r"
+                    series_id=sid,
+                    observed_at=T0,
+                    revision=0,
+                    flag=flag,
+                    known_from=T0 + known * DAY,
+                    by="a",
+                    reason="r",
                 )
             )
     seen = {}

@@ -1,0 +1,47 @@
+"""What people say: an observer's report and an event on the slope, as JSON."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from monitor.domain.observation import Report, SiteEvent
+from monitor.domain.site import Site
+from monitor.errors import PayloadError
+from monitor.ingest.decoders.strict_json import check_keys, read_number, read_object, read_text, read_time
+from monitor.ingest.message import Decoded, Message, Place, is_station
+from monitor.ingest.quality import Vocabulary
+from monitor.ingest.references import References
+
+_REPORT: Final = frozenset({"time", "time_unit", "kind", "text", "by", "station", "photo_url"})
+_EVENT: Final = frozenset({"from", "to", "time_unit", "kind", "value", "text", "by"})
+
+
+def decode_report(message: Message, place: Place, _site: Site, _v: Vocabulary, _r: References) -> Decoded:
+    """Read `{time, kind, text, by, station?, photo_url?}`; raises PayloadError."""
+    body = read_object(message.payload)
+    check_keys(body, _REPORT)
+    station, photo = body.get("station"), body.get("photo_url")
+    if station is not None and (not isinstance(station, str) or not is_station(station)):
+        raise PayloadError("bad_station", "station: expected a station id")
+    if photo is not None and urlsplit(read_text(photo, "photo_url", 2000)).scheme not in {"http", "https"}:
+        raise PayloadError("bad_url", "photo_url: expected an http or https address")
+    report = Report(
+        place.site, read_time(body.get("time"), body.get("time_unit")), read_text(body.get("kind"), "kind", 64),
+        read_text(body.get("text"), "text"), read_text(body.get("by"), "by", 200), station, photo,
+    )  # fmt: skip
+    return Decoded(report=report)
+
+
+def decode_event(message: Message, place: Place, _site: Site, _v: Vocabulary, _r: References) -> Decoded:
+    """Read `{from, to, kind, value?, text, by?}`; raises PayloadError."""
+    body = read_object(message.payload)
+    check_keys(body, _EVENT)
+    unit = body.get("time_unit")
+    from_at, to_at = read_time(body.get("from"), unit, "from"), read_time(body.get("to"), unit, "to")
+    if to_at < from_at:
+        raise PayloadError("bad_time", "to lies before from")
+    value = body.get("value")
+    event = SiteEvent(
+        place.site, from_at, to_at, read_text(body.get("kind"), "kind", 64), read_text(body.get("text"), "text"),
+        None if value is None else read_number(value, "value"),
+    )  # fmt: skip
+    return Decoded(event=event, event_by=read_text(body.get("by", "mqtt"), "by", 200))

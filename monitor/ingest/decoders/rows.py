@@ -1,0 +1,77 @@
+"""Rows of the neutral long form as JSON: how bad rows of a file wait in the quarantine, and are read again."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from monitor.domain.observation import Observation
+from monitor.domain.site import Site
+from monitor.errors import PayloadError
+from monitor.ingest.decoders.native import SOLUTIONS
+from monitor.ingest.decoders.strict_json import check_keys, read_number, read_object, read_time
+from monitor.ingest.message import Decoded, Fault, Message, Place, is_station
+from monitor.ingest.quality import Vocabulary, observe
+from monitor.ingest.references import References
+
+COLUMNS: Final = frozenset({"time", "station", "quantity", "value", "sigma", "site", "solution", "unit"})
+
+
+def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+    """Read `{"rows": [{time, station, quantity, value, ...}]}`; bad rows stay in the quarantine."""
+    rows = read_object(message.payload).get("rows")
+    if not isinstance(rows, list) or not rows:
+        raise PayloadError("no_samples", "rows: expected a list of at least one row")
+    found: list[Observation] = []
+    bad: list[tuple[Any, PayloadError]] = []
+    for row in rows:
+        try:
+            if not isinstance(row, dict):
+                raise PayloadError("not_object", "a row must be an object")
+            found.append(read_row(row, site, vocabulary, message.received_at))
+        except PayloadError as error:
+            bad.append((row, error))
+    return Decoded(tuple(found), join_bad_rows(bad))
+
+
+def read_row(row: Mapping[str, Any], site: Site, vocabulary: Vocabulary, received_at: datetime) -> Observation:
+    """Read one row of text or numbers; raises PayloadError."""
+    check_keys(dict(row), COLUMNS)
+    station, quantity, solution = row.get("station"), row.get("quantity"), row.get("solution") or None
+    if not isinstance(station, str) or not is_station(station):
+        raise PayloadError("bad_station", f"station: {station!r} is no station id")
+    if not isinstance(quantity, str) or not quantity:
+        raise PayloadError("unknown_quantity", "quantity is missing")
+    if solution is not None and solution not in SOLUTIONS:
+        raise PayloadError("bad_solution", f"solution: expected one of {', '.join(sorted(SOLUTIONS))}")
+    at = read_time(row.get("time") or None, live=False)
+    field = vocabulary.field(site, station, quantity, row.get("unit") or None)
+    sigma = None if row.get("sigma") in (None, "") else _number(row["sigma"], "sigma")
+    if sigma is not None and sigma < 0:
+        raise PayloadError("bad_sigma", "sigma is negative")
+    return observe(site.id, station, field, _number(row.get("value"), "value"), at, received_at, sigma, solution)
+
+
+def _number(value: object, name: str) -> float:
+    if not isinstance(value, str):
+        return read_number(value, name)
+    try:
+        number = float(value)
+    except ValueError:
+        raise PayloadError("not_number", f"{name}: expected a number, got {value[:60]!r}") from None
+    return read_number(number, name)
+
+
+def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[Fault, ...]:
+    """One fault per cause, whose payload holds the rows as they came."""
+    by_code: dict[str, list[tuple[Any, PayloadError]]] = {}
+    for row, error in bad:
+        by_code.setdefault(error.code, []).append((row, error))
+    return tuple(
+        Fault(
+            code,
+            f"{len(rows)} rows, the first: {rows[0][1]}" if len(rows) > 1 else str(rows[0][1]),
+            json.dumps({"rows": [row for row, _ in rows]}, default=str).encode(),
+        )
+        for code, rows in by_code.items()
+    )

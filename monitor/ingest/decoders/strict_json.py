@@ -1,0 +1,148 @@
+"""Untrusted JSON read strictly: limits, no doubled keys, numbers that are numbers, times that have a zone."""
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from monitor.domain.instants import from_epoch_s, parse
+from monitor.errors import PayloadError
+
+PAYLOAD_LIMIT: Final = 1 << 20
+SAMPLE_LIMIT: Final = 10_000
+_DEPTH_LIMIT: Final = 16
+_LARGEST: Final = 1e300  # the database refuses beyond
+_OLDEST_CLOCK: Final = datetime(1980, 1, 6, tzinfo=UTC)  # of GPS: a live clock before it was never set
+_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+_PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise PayloadError("double_key", "a key stands twice in one object")
+    return found
+
+
+def read_object(payload: bytes) -> dict[str, Any]:
+    """Read a payload as one JSON object.
+
+    Raises:
+        PayloadError: too_large, not_json, too_deep, double_key or not_object.
+    """
+    if len(payload) > PAYLOAD_LIMIT:
+        raise PayloadError("too_large", f"{len(payload)} bytes; at most {PAYLOAD_LIMIT} are read")
+    try:
+        found = json.loads(payload.decode(), object_pairs_hook=_without_doubles)
+    except PayloadError:
+        raise
+    except RecursionError:
+        raise PayloadError("too_deep", "the JSON is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise PayloadError("not_json", "the payload is not UTF-8 text") from None
+    except ValueError as error:
+        raise PayloadError("not_json", f"the payload is not JSON: {str(error)[:200]}") from None
+    if not isinstance(found, dict):
+        raise PayloadError("not_object", f"expected a JSON object, got {type(found).__name__}")
+    return found
+
+
+def read_number(value: object, name: str) -> float:
+    """A finite number as float64; text, booleans, NaN and infinity are refused."""
+    if type(value) is float:
+        number = value
+    elif type(value) is int:
+        try:
+            number = float(value)
+        except OverflowError:
+            raise PayloadError("not_finite", f"{name}: the number is too large") from None
+    else:
+        raise PayloadError("not_number", f"{name}: expected a number, got {_show(value)}")
+    if not math.isfinite(number) or abs(number) >= _LARGEST:
+        raise PayloadError("not_finite", f"{name}: {number} is not a finite number")
+    return number
+
+
+def read_text(value: object, name: str, limit: int = 4000) -> str:
+    """A text that both databases can keep."""
+    if not isinstance(value, str) or not value.strip():
+        raise PayloadError("not_text", f"{name}: expected a text, got {_show(value)}")
+    if len(value) > limit:
+        raise PayloadError("too_long", f"{name}: at most {limit} characters")
+    check_text(value, name)
+    return value
+
+
+def check_text(value: str, name: str) -> None:
+    """Refuse NUL and lone surrogates, which PostgreSQL cannot store."""
+    if "\0" in value:
+        raise PayloadError("bad_text", f"{name}: holds a NUL character")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise PayloadError("bad_text", f"{name}: holds half a surrogate pair") from None
+
+
+def read_count(value: object, name: str) -> int:
+    """A whole number that fits a database integer, not negative."""
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise PayloadError("not_count", f"{name}: expected a whole number >= 0, got {_show(value)}")
+    return value
+
+
+def read_time(value: object, unit: object = None, name: str = "time", *, live: bool = True) -> datetime:
+    """An instant from RFC 3339 text with offset, or from a number since 1970 with its unit.
+
+    Raises:
+        PayloadError: no_time, no_zone, no_time_unit, bad_time, clock_unset (live clocks before 1980).
+    """
+    if value is None:
+        raise PayloadError("no_time", f"{name} is missing")
+    try:
+        if isinstance(value, str):
+            at = _parse_text(value, name)
+        else:
+            if unit not in _PER_SECOND:
+                raise PayloadError(
+                    "no_time_unit", f"{name}: a number needs time_unit (s, ms, us, ns), got {_show(unit)}"
+                )
+            at = from_epoch_s(read_number(value, name) / _PER_SECOND[str(unit)])
+    except (ValueError, OverflowError) as error:
+        raise PayloadError("bad_time", f"{name}: {_show(value)} is no time: {str(error)[:100]}") from None
+    if at >= _LATEST:
+        raise PayloadError("bad_time", f"{name}: {_show(value)} lies after 2200; is time_unit right?")
+    if live and at < _OLDEST_CLOCK:
+        raise PayloadError("clock_unset", f"{name}: {_show(value)} lies before 1980; the clock was never set")
+    return at
+
+
+def _parse_text(value: str, name: str) -> datetime:
+    try:
+        return parse(value)
+    except ValueError as error:
+        if "no zone" in str(error):
+            raise PayloadError("no_zone", f"{name}: {value!r} has no zone; write an offset or Z") from None
+        raise
+
+
+def check_keys(found: dict[str, Any], allowed: frozenset[str]) -> None:
+    """Refuse keys that nobody knows: a misspelt key must not be dropped in silence."""
+    if unknown := sorted(set(found) - allowed):
+        raise PayloadError("unknown_key", f"key {unknown[0]!r} is unknown; known: {', '.join(sorted(allowed))}")
+
+
+def check_depth(value: object, depth: int = 0) -> None:
+    """Refuse what is nested so deeply that it could not be written again."""
+    if depth > _DEPTH_LIMIT:
+        raise PayloadError("too_deep", f"nested more than {_DEPTH_LIMIT} levels")
+    if isinstance(value, dict):
+        for item in value.values():
+            check_depth(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            check_depth(item, depth + 1)
+
+
+def _show(value: object) -> str:
+    text = repr(value) if not isinstance(value, int) or abs(value) < 1 << 64 else "a huge integer"
+    return text if len(text) <= 60 else text[:57] + "..."

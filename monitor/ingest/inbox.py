@@ -1,0 +1,65 @@
+"""The queue between the network and the writer: live messages first, what is caught up on fills the rest of a batch."""
+
+import threading
+import time
+from collections import deque
+from typing import Final
+
+from monitor.ingest.message import Message
+
+BATCH_MESSAGES: Final = 500
+BATCH_BYTES: Final = 4 << 20
+BATCH_WAIT_S: Final = 0.05
+_BACKFILL_SHARE: Final = 50  # of a batch, however much live data waits: catching up never stands still
+
+
+class Inbox:
+    """Two queues and one bell; `put` never blocks the network thread.
+
+    The broker bounds the queues: it sends no more than Receive Maximum unacknowledged messages. Messages of QoS 0 are
+    not bounded by it, so beyond `unbounded_limit` they are dropped, and counted.
+    """
+
+    def __init__(self, unbounded_limit: int = 20_000) -> None:
+        self._live: deque[Message] = deque()
+        self._backfill: deque[Message] = deque()
+        self._bell = threading.Event()
+        self._limit = unbounded_limit
+        self.dropped_qos0 = 0
+
+    def put(self, message: Message) -> None:
+        """Add a message and ring the bell."""
+        queue = self._live if message.client == "live" else self._backfill
+        if message.qos == 0 and len(queue) >= self._limit:
+            self.dropped_qos0 += 1
+            return
+        queue.append(message)
+        self.ring()
+
+    def ring(self) -> None:
+        """Wake the writer."""
+        if not self._bell.is_set():
+            self._bell.set()
+
+    def __len__(self) -> int:
+        return len(self._live) + len(self._backfill)
+
+    def take(self, timeout_s: float) -> list[Message]:
+        """A batch in order of reception, the first of 500 messages, 4 MiB or 50 ms; empty when nothing came."""
+        if not self._bell.wait(timeout_s):
+            return []
+        deadline = time.monotonic() + BATCH_WAIT_S
+        while 0 < len(self) < BATCH_MESSAGES and time.monotonic() < deadline:
+            time.sleep(0.005)
+        self._bell.clear()  # before looking: what comes now rings again
+        batch: list[Message] = []
+        room = BATCH_BYTES
+        reserved = min(_BACKFILL_SHARE, len(self._backfill))
+        for queue, most in ((self._live, BATCH_MESSAGES - reserved), (self._backfill, BATCH_MESSAGES)):
+            while queue and len(batch) < most and room > 0:
+                message = queue.popleft()
+                room -= len(message.payload)
+                batch.append(message)
+        if len(self):
+            self._bell.set()
+        return batch

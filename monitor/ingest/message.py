@@ -1,0 +1,101 @@
+"""A message as it came, the topics it may come on, and what a decoder makes of it."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from monitor.domain.observation import Observation, Report, SiteEvent
+from monitor.store.messages import SequenceMark
+
+ROOT: Final = "slopeward/v1/"
+LIVE_FILTER: Final = ROOT + "+/+/obs"
+BACKFILL_FILTERS: Final = (ROOT + "+/+/backfill/obs", ROOT + "+/report", ROOT + "+/event")
+_SITE: Final = re.compile(r"[a-z0-9-]{1,64}")
+_STATION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(slots=True)
+class Message:
+    """What the broker handed over; `epoch` counts connections, an acknowledgement is good for its own only."""
+
+    topic: str
+    payload: bytes
+    received_at: datetime
+    client: str  # live or backfill
+    mid: int = 0
+    qos: int = 0
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A message, or the part of one that is bad, with the reason; `payload` alone could be read again later."""
+
+    code: str
+    reason: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a message says: any part may be empty, all of them together never are."""
+
+    observations: tuple[Observation, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    report: Report | None = None
+    event: SiteEvent | None = None
+    event_by: str = ""
+    mark: SequenceMark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a topic says that a message belongs; `kind` names the decoder."""
+
+    kind: str
+    site: str
+    station: str
+
+
+def locate(topic: str) -> Place | None:
+    """Read site, station and kind from a topic of the house; None for any other topic.
+
+    >>> locate("slopeward/v1/north/G1/backfill/obs")
+    Place(kind='native', site='north', station='G1')
+    >>> locate("slopeward/v1/north/report").kind, locate("slopeward/v1/North/G1/obs")
+    ('report', None)
+    """
+    if not topic.startswith(ROOT):
+        return None
+    parts = topic[len(ROOT) :].split("/")
+    if not _SITE.fullmatch(parts[0]) or parts[0] == "status":
+        return None
+    match parts[1:]:
+        case [station, "obs"] | [station, "backfill", "obs"] if _STATION.fullmatch(station):
+            return Place("native", parts[0], station)
+        case ["report"]:
+            return Place("report", parts[0], "")
+        case ["event"]:
+            return Place("event", parts[0], "")
+    return None
+
+
+def is_station(text: str) -> bool:
+    """Whether a text can be a station id."""
+    return _STATION.fullmatch(text) is not None
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Whether a topic falls under an MQTT topic filter.
+
+    >>> matches("app/+/up", "app/7/up"), matches("app/#", "app/7/up"), matches("app/+", "app/7/up")
+    (True, True, False)
+    """
+    wanted, got = topic_filter.split("/"), topic.split("/")
+    for i, part in enumerate(wanted):
+        if part == "#":
+            return True
+        if i >= len(got) or part not in ("+", got[i]):
+            return False
+    return len(wanted) == len(got)

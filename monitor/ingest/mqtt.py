@@ -1,0 +1,167 @@
+"""Paho in, nothing else: a persistent session whose messages are acknowledged by the writer, after its commit."""
+
+import logging
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from monitor.ingest.message import Message
+
+log: Final = logging.getLogger(__name__)
+RECEIVE_MAXIMUM: Final = 4000  # unacknowledged messages the broker may send: eight batches
+NEVER_EXPIRES: Final = 0xFFFFFFFF
+_TAKEN_OVER: Final = 0x8E
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """Where the broker is and who we are there."""
+
+    host: str
+    port: int
+    client_id: str
+    tls: bool = False
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The broker took us; `session_present` False = it keeps nothing of us."""
+
+    name: str  # live or backfill
+    client_id: str
+    session_present: bool
+    at: datetime
+
+
+class Session:
+    """One client with a fixed id and a session that never expires.
+
+    Callbacks only enqueue. `acknowledge` may be called from another thread; an acknowledgement of an earlier connection
+    is dropped, because the broker counts anew after each connect and sends the message again.
+    """
+
+    def __init__(
+        self, name: str, address: BrokerAddress, filters: Sequence[str], on_message: Callable[[Message], None],
+        on_connected: Callable[[Connected], None], clock: Callable[[], datetime],
+        receive_maximum: int = RECEIVE_MAXIMUM,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.connected = False
+        self.problem = "not connected yet"
+        self.epoch = 0
+        self.dropped_acknowledgements = 0
+        self._address = address
+        self._filters = tuple(filters)
+        self._receive_maximum = receive_maximum
+        self._hand_over, self._on_connected_event, self._clock = on_message, on_connected, clock
+        self._lock = threading.Lock()  # an epoch does not change while an acknowledgement is queued
+        self._client = self._make_client()
+
+    def _make_client(self) -> Client:
+        address = self._address
+        client = Client(
+            CallbackAPIVersion.VERSION2, client_id=address.client_id, protocol=MQTTProtocolVersion.MQTTv5,
+            manual_ack=True,
+        )  # fmt: skip
+        client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.reconnect_delay_set(1, 15)
+        if address.username:
+            client.username_pw_set(address.username, address.password or None)
+        if address.tls:
+            client.tls_set_context(ssl.create_default_context(cafile=address.ca_file or None))
+        return client
+
+    # ---- life --------------------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Connect in the background and stay connected; waits for nobody."""
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = NEVER_EXPIRES
+        properties.ReceiveMaximum = self._receive_maximum
+        self._client.connect_async(
+            self._address.host, self._address.port, keepalive=30, clean_start=False, properties=properties
+        )
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """Leave; the session and what is not acknowledged stay with the broker."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    # ---- callbacks, in the network thread ----------------------------------------------------------------------
+    def _on_connect(
+        self, client: Client, _data: Any, flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self.problem = f"the broker refused the connection: {reason}"
+            log.error("%s: %s", self.name, self.problem)
+            return
+        with self._lock:
+            self.epoch += 1
+            self.connected = True
+        self.problem = ""
+        log.info("%s: connected, session %s", self.name, "present" if flags.session_present else "new")
+        client.subscribe([(topic, 1) for topic in self._filters])
+        self._on_connected_event(Connected(self.name, self._address.client_id, flags.session_present, self._clock()))
+
+    def _on_connect_fail(self, _client: Client, _data: Any) -> None:
+        self.problem = f"the broker at {self._address.host}:{self._address.port} does not answer"
+
+    def _on_disconnect(
+        self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _p: Properties | None
+    ) -> None:
+        with self._lock:
+            self.epoch += 1  # before paho empties its out queue: nothing stale is sent on the next connection
+            self.connected = False
+        self.problem = f"the connection ended: {reason}"
+        if reason.value == _TAKEN_OVER:
+            self.problem = f"another client uses the id {self._address.client_id!r}"
+            log.error("%s: %s", self.name, self.problem)
+
+    def _on_subscribe(
+        self, _client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None
+    ) -> None:
+        for topic, reason in zip(self._filters, reasons, strict=False):
+            if reason.is_failure:
+                self.problem = f"the broker refused the subscription to {topic}: {reason}"
+                log.error("%s: %s", self.name, self.problem)
+
+    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = repr(message._topic)  # noqa: SLF001 - only the raw bytes tell what came
+        self._hand_over(
+            Message(topic, bytes(message.payload), self._clock(), self.name, message.mid, message.qos, self.epoch)
+        )
+
+    # ---- from the writer ---------------------------------------------------------------------------------------
+    def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Acknowledge messages in this order; those of an earlier connection are left out."""
+        with self._lock:
+            for message in messages:
+                if message.qos == 0:
+                    continue
+                if message.epoch != self.epoch or not self.connected:
+                    self.dropped_acknowledgements += 1
+                    continue
+                self._client.ack(message.mid, message.qos)
+
+    def publish(self, topic: str, payload: str) -> None:
+        """Send a message with QoS 1; it waits in memory while there is no connection."""
+        self._client.publish(topic, payload, qos=1)

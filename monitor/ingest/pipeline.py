@@ -1,0 +1,196 @@
+"""From messages to rows: decode, then all that a batch says in one transaction, the unreadable with its reason."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy.exc import IntegrityError
+
+from monitor.domain.observation import Observation
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, PayloadError, StoreBusyError
+from monitor.ingest.decoders.table import find_decoder
+from monitor.ingest.message import Decoded, Fault, Message, Place, locate, matches
+from monitor.ingest.quality import Vocabulary
+from monitor.ingest.references import References
+from monitor.store.engine import Database
+from monitor.store.messages import Rejected, add_event, add_rejected, add_report, note_sequences
+from monitor.store.observations import AddResult, SeriesKey, add_observations
+
+log: Final = logging.getLogger(__name__)
+Clock = Callable[[], datetime]
+Pair = tuple[Message, Decoded]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a stored batch came to."""
+
+    added: AddResult
+    rejected: int  # messages or parts of them that went to the quarantine
+    gaps: int  # holes in the counts of publishers that opened
+    sites: frozenset[str]  # with news: readings, reports or events
+    lost: tuple[Message, ...] = ()  # could be written nowhere: must not be acknowledged
+
+
+class Pipeline:
+    """The one way in, for messages and for files. Used by one thread at a time."""
+
+    def __init__(self, database: Database | None, sites: Mapping[str, Site], clock: Clock) -> None:
+        self._database = database
+        self.sites = sites
+        self.vocabulary = Vocabulary(sites)
+        self.references = References()
+        self._clock = clock
+        self._ids: dict[SeriesKey, tuple[int, str]] = {}
+        self._bound = [(topic, name, site) for site in sites.values() for topic, name in site.decoders]
+        if database is not None:
+            with database.read() as connection:
+                self.references.load(connection)
+
+    @property
+    def database(self) -> Database:
+        """The database; a dry run has none."""
+        if self._database is None:
+            raise ConfigError("a dry run stores nothing")
+        return self._database
+
+    # ---- decode ------------------------------------------------------------------------------------------------
+    def decode(self, message: Message) -> Decoded:
+        """Read a message; never raises: what cannot be read is a fault with its reason."""
+        try:
+            return self._decode(message)
+        except PayloadError as error:
+            return Decoded(faults=(Fault(error.code, str(error), message.payload),))
+        except Exception as error:  # a bug of a decoder must not lose a message or stop the writer
+            log.exception("decoder failed on topic %s", message.topic[:200])
+            reason = f"the decoder failed: {type(error).__name__}: {error}"
+            return Decoded(faults=(Fault("decoder_failed", reason, message.payload),))
+
+    def _decode(self, message: Message) -> Decoded:
+        place, decoder = locate(message.topic), None
+        if place is None or place.site not in self.sites:
+            for topic, name, site in self._bound:
+                if matches(topic, message.topic):
+                    place, decoder = Place(name, site.id, ""), find_decoder(name)
+                    break
+        if place is None:
+            raise PayloadError("unknown_topic", f"no decoder is bound to topic {message.topic[:200]!r}")
+        found = self.sites.get(place.site)
+        if found is None:
+            raise PayloadError("unknown_site", f"site {place.site!r} is not configured")
+        decoder = decoder or find_decoder(place.kind)
+        return decoder(message, place, found, self.vocabulary, self.references)
+
+    # ---- store -------------------------------------------------------------------------------------------------
+    def store(self, messages: Sequence[Message]) -> Outcome:
+        """Decode and store a batch; when this returns it is committed.
+
+        A message that breaks the transaction is found by storing one by one, and goes to the quarantine.
+
+        Raises:
+            StoreBusyError: the database is away or locked; nothing was written, call again with the same batch.
+        """
+        for attempt in (1, 2):
+            try:
+                return self._commit([(message, self.decode(message)) for message in messages])
+            except StoreBusyError:
+                self._forget()
+                raise
+            except IntegrityError:  # another process stored the same keys meanwhile: look again
+                self._forget()
+                if attempt == 2:
+                    log.warning("a batch of %d messages was refused twice; storing one by one", len(messages))
+            except Exception:
+                log.exception("a batch of %d messages was refused; storing one by one", len(messages))
+                self._forget()
+                break
+        return self._one_by_one(messages)
+
+    def _forget(self) -> None:
+        """After a rollback memory may hold what the database does not."""
+        self._ids.clear()
+        self.references.revert()
+
+    def _commit(self, pairs: Sequence[Pair]) -> Outcome:
+        now = self._clock()
+        observations = [o for _, decoded in pairs for o in decoded.observations]
+        rejected = [_reject(message, fault) for message, decoded in pairs for fault in decoded.faults]
+        marks = [decoded.mark for _, decoded in pairs if decoded.mark is not None]
+        told: set[str] = set()
+        with self.database.write(urgent=True) as connection:
+            added = add_observations(connection, observations, now, self._ids)
+            if rejected:
+                add_rejected(connection, rejected)
+            gaps = note_sequences(connection, marks, now) if marks else []
+            for message, decoded in pairs:
+                if decoded.report is not None and add_report(connection, decoded.report, message.received_at):
+                    told.add(decoded.report.site)
+                if decoded.event is not None and add_event(
+                    connection, decoded.event, message.received_at, decoded.event_by
+                ):
+                    told.add(decoded.event.site)
+            self.references.save(connection, now)
+        self.references.settle()
+        return Outcome(added, len(rejected), len(gaps), added.sites | told)
+
+    def _one_by_one(self, messages: Sequence[Message]) -> Outcome:
+        stored = duplicates = revisions = rejected = gaps = 0
+        sites: set[str] = set()
+        lost: list[Message] = []
+        for message in messages:
+            try:
+                try:
+                    outcome = self._commit([(message, self.decode(message))])
+                except StoreBusyError:
+                    self._forget()
+                    raise
+                except Exception as error:
+                    self._forget()
+                    outcome = self._quarantine(message, error)
+            except StoreBusyError:
+                raise  # the whole batch comes again; what was stored is then a duplicate
+            except Exception:
+                log.exception("message on %s could be written nowhere and stays with the broker", message.topic[:200])
+                lost.append(message)
+                continue
+            stored, duplicates = stored + outcome.added.stored, duplicates + outcome.added.duplicates
+            revisions, rejected, gaps = (
+                revisions + outcome.added.revisions, rejected + outcome.rejected, gaps + outcome.gaps,
+            )  # fmt: skip
+            sites |= outcome.sites
+        result = AddResult(stored, duplicates, revisions, frozenset(sites))
+        return Outcome(result, rejected, gaps, frozenset(sites), tuple(lost))
+
+    def _quarantine(self, message: Message, error: Exception) -> Outcome:
+        cause = str(getattr(error, "orig", None) or error).splitlines()[0][:500]
+        fault = Fault("store_refused", f"the database refused it: {cause}", message.payload)
+        return self._commit([(message, Decoded(faults=(fault,)))])
+
+    def store_rows(self, observations: Sequence[Observation], rejected: Sequence[Rejected]) -> AddResult:
+        """Store what was read from a file; the same rules as for messages.
+
+        Raises:
+            StoreBusyError: nothing was written, call again.
+        """
+        now = self._clock()
+        for last in (False, True):
+            try:
+                with self.database.write() as connection:
+                    result = add_observations(connection, observations, now, self._ids)
+                    add_rejected(connection, rejected)
+                    return result
+            except IntegrityError:
+                self._ids.clear()
+                if last:
+                    raise
+            except Exception:
+                self._ids.clear()
+                raise
+        raise AssertionError
+
+
+def _reject(message: Message, fault: Fault) -> Rejected:
+    return Rejected(message.received_at, message.topic, fault.payload, fault.code, fault.reason, message.client)

@@ -1,0 +1,116 @@
+"""What a name and a unit mean at a site, and the flags that stand beside a value; no value is altered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from monitor.domain.observation import Observation
+from monitor.domain.quantities import QUANTITIES, convert, split_suffix
+from monitor.domain.site import Site
+from monitor.errors import PayloadError
+
+FUTURE_TOLERANCE: Final = timedelta(minutes=5)  # a clock that far ahead of reception is wrong
+_MEMORY_LIMIT: Final = 50_000
+_LARGEST: Final = 1e300
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A named value of a station: its quantity, the canonical unit and what is usual."""
+
+    quantity: str
+    given_unit: str
+    unit: str
+    low: float
+    high: float
+    declared: bool
+
+    def to_canonical(self, value: float) -> float:
+        """The value in the canonical unit."""
+        return value if self.given_unit == self.unit else convert(value, self.given_unit, self.unit)
+
+    def spread_to_canonical(self, sigma: float) -> float:
+        """A standard deviation in the canonical unit: the zero of the scale does not matter."""
+        if self.given_unit == self.unit:
+            return sigma
+        return convert(sigma, self.given_unit, self.unit) - convert(0.0, self.given_unit, self.unit)
+
+
+class Vocabulary:
+    """The names that the sites' stations may use; answers are remembered, site files do not change while running."""
+
+    def __init__(self, sites: Mapping[str, Site]) -> None:
+        self.sites = sites
+        self._known: dict[tuple[str, str, str, str | None], Field] = {}
+
+    def field(self, site: Site, station: str, name: str, unit: str | None = None) -> Field:
+        """Find what a name means: `rain_mm`, or `rain` with its unit apart.
+
+        Raises:
+            PayloadError: no_unit, unknown_quantity, unit_mismatch.
+        """
+        key = (site.id, station, name, unit)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _MEMORY_LIMIT:
+                self._known.clear()
+            found = self._known[key] = _describe(site, station, name, unit)
+        return found
+
+
+def _describe(site: Site, station: str, name: str, unit: str | None) -> Field:
+    own = dict(site.quantities)
+    if unit is None:
+        parts = split_suffix(name)
+        if parts is None:
+            if name in QUANTITIES or name in own:
+                raise PayloadError("no_unit", f"{name!r} has no unit; write {name}_<unit> or give value and unit")
+            raise PayloadError("unknown_key", f"{name!r} is neither a quantity with its unit nor a known key")
+        quantity, unit = parts
+    else:
+        quantity = name
+    spec = site.series(station, quantity)
+    standard = QUANTITIES.get(quantity)
+    if spec is None and standard is None and quantity not in own:
+        raise PayloadError(
+            "unknown_quantity", f"quantity {quantity!r} is unknown; declare it in the site file under [[quantity]]"
+        )
+    canonical = spec.unit if spec is not None else standard.unit if standard is not None else own[quantity]
+    try:
+        convert(1.0, unit, canonical)
+    except ValueError as error:
+        raise PayloadError("unit_mismatch", f"{name}: {error}") from None
+    usual = standard if standard is not None and standard.unit == canonical else None
+    low = spec.low if spec is not None and spec.low is not None else usual.low if usual else -float("inf")
+    high = spec.high if spec is not None and spec.high is not None else usual.high if usual else float("inf")
+    return Field(quantity, unit, canonical, low, high, spec is not None)
+
+
+def flag(field: Field, value: float, observed_at: datetime, received_at: datetime) -> tuple[str, ...]:
+    """Flags of a value in its canonical unit: out_of_range, future, undeclared."""
+    if field.declared and field.low <= value <= field.high and observed_at - received_at <= FUTURE_TOLERANCE:
+        return ()
+    flags = []
+    if not field.low <= value <= field.high:
+        flags.append("out_of_range")
+    if observed_at - received_at > FUTURE_TOLERANCE:
+        flags.append("future")
+    if not field.declared:
+        flags.append("undeclared")
+    return tuple(flags)
+
+
+def observe(
+    site: str, station: str, field: Field, value: float, observed_at: datetime, received_at: datetime,
+    sigma: float | None = None, solution: str | None = None, extra: str | None = None,
+) -> Observation:  # fmt: skip
+    """Make the record of one value given in the field's unit."""
+    canonical = field.to_canonical(value)
+    if not abs(canonical) < _LARGEST:
+        raise PayloadError("not_finite", f"{field.quantity}: {value} {field.given_unit} is too large")
+    return Observation(
+        site, station, field.quantity, field.unit, observed_at, received_at, canonical,
+        None if sigma is None else field.spread_to_canonical(sigma), solution,
+        flag(field, canonical, observed_at, received_at), None, None, None, extra,
+    )  # fmt: skip

@@ -1,0 +1,227 @@
+"""Ingest as a part of the service: two sessions, one writer; commit first, then acknowledge in order of reception."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.instants import spell
+from monitor.domain.site import Site
+from monitor.errors import StoreBusyError
+from monitor.ingest.inbox import BATCH_MESSAGES, Inbox
+from monitor.ingest.message import BACKFILL_FILTERS, LIVE_FILTER, ROOT, Message
+from monitor.ingest.mqtt import BrokerAddress, Connected, Session
+from monitor.ingest.pipeline import Clock, Outcome, Pipeline
+from monitor.store.engine import Database
+from monitor.store.messages import SequenceGap, SequenceMark, load_open_gaps, load_sequence_ends, mark_requested
+from monitor.store.service_state import find_stamp, stamp
+from monitor.store.types import canonical_json
+
+log: Final = logging.getLogger(__name__)
+SESSION_LOST: Final = "health:mqtt:session_lost"
+_ASK_AFTER_S: Final = 2.0  # what is merely out of order has come by then
+_ASK_AGAIN: Final = timedelta(hours=1)
+_DRAINED_AFTER_S: Final = 1.0
+
+
+def read_address(broker: Any) -> BrokerAddress:
+    """The broker's address from the [broker] section of the service's configuration."""
+    return BrokerAddress(
+        broker.host, broker.port, broker.client_id, getattr(broker, "tls", False), broker.username, broker.password,
+        getattr(broker, "ca_file", ""),
+    )  # fmt: skip
+
+
+class Ingest:
+    """Messages of the broker into rows.
+
+    Args:
+        db: the database; this writer goes before others of the process.
+        service_config: what `monitor.config.load_service` gave; only its `.broker` is read.
+        sites: by id.
+        on_stored: called after each commit with the sites that have news; must be quick.
+        on_alarm: called from the writer's thread, outside of any transaction, for alarms of ingest itself.
+        clock: the wall clock.
+    """
+
+    def __init__(
+        self, db: Database, service_config: Any, sites: Mapping[str, Site],
+        on_stored: Callable[[frozenset[str]], None], on_alarm: Callable[[AlertChange], None], clock: Clock,
+    ) -> None:  # fmt: skip
+        self._db, self._clock = db, clock
+        self._on_stored, self._on_alarm = on_stored, on_alarm
+        self._pipeline = Pipeline(db, sites, clock)
+        self._inbox = Inbox()
+        self._stop = threading.Event()
+        self._connections: list[Connected] = []
+        address = read_address(service_config.broker)
+        own_topics = [topic for site in sites.values() for topic, _ in site.decoders]
+        self._live = Session("live", address, [LIVE_FILTER, *own_topics], self._inbox.put, self._connected, clock)
+        second = BrokerAddress(
+            address.host, address.port, f"{address.client_id}-backfill", address.tls, address.username,
+            address.password, address.ca_file,
+        )  # fmt: skip
+        self._backfill = Session("backfill", second, BACKFILL_FILTERS, self._inbox.put, self._connected, clock)
+        self._sessions = {"live": self._live, "backfill": self._backfill}
+        self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
+        self._stamp = clock()
+        self._ask_at = time.monotonic()  # at start for what was never asked
+        self._full_at = time.monotonic()
+        self._busy_since: datetime | None = None
+        self._newest: datetime | None = None
+        self._counts = dict.fromkeys(("messages", "stored", "duplicates", "revisions", "rejected", "gaps", "lost"), 0)
+
+    # ---- life --------------------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Start the writer and both sessions; returns at once."""
+        self._thread.start()
+        self._live.start()
+        self._backfill.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Finish the batch in hand, acknowledge it and leave; what is queued stays with the broker."""
+        self._stop.set()
+        self._inbox.ring()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        self._live.stop()
+        self._backfill.stop()
+
+    def progress(self) -> dict[str, datetime]:
+        """When each thread of ingest last came round; a writer that waits for the database comes round too."""
+        return {"ingest.writer": self._stamp}
+
+    def status(self) -> dict[str, Any]:
+        """What ingest sees of itself, as plain values."""
+        return {
+            "connected": {name: s.connected for name, s in self._sessions.items()},
+            "problems": {name: s.problem for name, s in self._sessions.items() if s.problem},
+            "queued": len(self._inbox),
+            "drained": self.drained(),
+            "database_busy_since": None if self._busy_since is None else spell(self._busy_since),
+            "newest_received_at": None if self._newest is None else spell(self._newest),
+            "dropped_qos0": self._inbox.dropped_qos0,
+            "dropped_acknowledgements": sum(s.dropped_acknowledgements for s in self._sessions.values()),
+            **self._counts,
+        }
+
+    def drained(self) -> bool:
+        """Whether the queue of the broker is worked off: connected, and for a second no batch was full."""
+        return self._live.connected and self._busy_since is None and (
+            len(self._inbox) < BATCH_MESSAGES and time.monotonic() - self._full_at > _DRAINED_AFTER_S
+        )  # fmt: skip
+
+    # ---- the writer --------------------------------------------------------------------------------------------
+    def _connected(self, event: Connected) -> None:
+        self._full_at = time.monotonic()
+        self._connections.append(event)
+        self._inbox.ring()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._stamp = self._clock()
+            try:
+                batch = self._inbox.take(0.5)
+                while self._connections and not self._stop.is_set():
+                    self._retry(self._note_connection, self._connections[0])
+                    self._connections.pop(0)
+                if batch:
+                    self._work(batch)
+                if time.monotonic() >= self._ask_at and self._live.connected:
+                    self._ask_for_gaps()
+            except _StoppedError:
+                return
+            except Exception:  # the writer is the heart: it goes on, the messages were not acknowledged
+                log.exception("the ingest writer stumbled and goes on")
+                self._stop.wait(0.2)
+
+    def _work(self, batch: list[Message]) -> None:
+        if len(batch) >= BATCH_MESSAGES:
+            self._full_at = time.monotonic()
+        outcome: Outcome = self._retry(self._pipeline.store, batch)
+        done = batch if not outcome.lost else [m for m in batch if all(m is not lost for lost in outcome.lost)]
+        for name, session in self._sessions.items():
+            session.acknowledge([m for m in done if m.client == name])
+        self._newest = batch[-1].received_at
+        counts = self._counts
+        counts["messages"] += len(batch)
+        counts["stored"] += outcome.added.stored
+        counts["duplicates"] += outcome.added.duplicates
+        counts["revisions"] += outcome.added.revisions
+        counts["rejected"] += outcome.rejected
+        counts["gaps"] += outcome.gaps
+        counts["lost"] += len(outcome.lost)
+        if outcome.gaps:
+            self._ask_at = min(self._ask_at, time.monotonic() + _ASK_AFTER_S)
+        if outcome.sites:
+            self._on_stored(outcome.sites)
+
+    def _retry(self, act: Callable[[Any], Any], subject: Any) -> Any:
+        """Do it until the database takes it; meanwhile nothing is acknowledged, and the broker keeps what comes."""
+        wait_s = 0.1
+        while True:
+            self._stamp = self._clock()
+            try:
+                result = act(subject)
+            except StoreBusyError as error:
+                if self._busy_since is None:
+                    self._busy_since = self._clock()
+                    log.warning("%s; waiting, nothing is acknowledged meanwhile", error)
+                if self._stop.wait(wait_s):
+                    raise _StoppedError from None
+                wait_s = min(wait_s * 2, 2.0)
+                continue
+            if self._busy_since is not None:
+                log.warning("the database answers again")
+                self._busy_since = None
+            return result
+
+    # ---- what was lost -----------------------------------------------------------------------------------------
+    def _note_connection(self, event: Connected) -> None:
+        """A broker that forgot a session it once had lost what was sent meanwhile: say so, and ask for it."""
+        name = f"mqtt.session:{event.client_id}"
+        with self._db.read() as connection:
+            known = find_stamp(connection, name)
+            ends = load_sequence_ends(connection)
+        if known is not None and not event.session_present:
+            self._raise_session_lost(event, self._newest or known[0], ends)
+        with self._db.write() as connection:  # last: a crash before it raises the alarm rather than forgets it
+            stamp(connection, name, {"session_present": event.session_present}, event.at)
+
+    def _raise_session_lost(self, event: Connected, since: datetime, ends: Sequence[SequenceMark]) -> None:
+        log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, spell(since))
+        reason = (
+            f"The broker forgot the {event.name} session: messages sent since {spell(since)} may be lost. "
+            f"{len(ends)} sources were asked to send them again."
+        )
+        evidence = canonical_json({"session": event.client_id, "at": spell(event.at), "since": spell(since)})
+        self._on_alarm(AlertChange(Ledger.HEALTH, SESSION_LOST, 2, True, reason, None, evidence))
+        self._ask([SequenceGap(e.site, e.station, e.source, e.boot_id, e.seq + 1, None, e.at, event.at) for e in ends])
+
+    def _ask_for_gaps(self) -> None:
+        now = self._clock()
+        self._ask_at = time.monotonic() + 60.0
+        try:
+            with self._db.write() as connection:
+                gaps = load_open_gaps(connection, not_requested_since=now - _ASK_AGAIN)
+                mark_requested(connection, [g.id for g in gaps if g.id is not None], now)
+        except StoreBusyError:
+            return
+        self._ask(gaps)
+
+    def _ask(self, gaps: Sequence[SequenceGap]) -> None:
+        for gap in gaps:
+            request = {
+                "source": gap.source, "boot_id": gap.boot_id, "from_seq": gap.from_seq, "to_seq": gap.to_seq,
+                "from": None if gap.from_at is None else spell(gap.from_at),
+                "to": None if gap.to_at is None else spell(gap.to_at),
+            }  # fmt: skip
+            self._live.publish(f"{ROOT}{gap.site}/{gap.station}/backfill", json.dumps(request))
+
+
+class _StoppedError(Exception):
+    """The service stops while the database does not answer: the batch stays with the broker."""

@@ -1,0 +1,214 @@
+"""A real broker on one side, real databases on the other."""
+
+import json
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from sqlalchemy import text
+
+from monitor.domain.site import Level, SeriesSpec, Site, Station
+from monitor.ingest.service import SESSION_LOST, Ingest
+
+pytestmark = pytest.mark.server
+T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
+OBS = "slopeward/v1/north/G1/obs"
+
+
+def make_site(site_id="north"):
+    series = (SeriesSpec("G1", "displacement", "mm", 3600.0, 21600.0), SeriesSpec("G1", "rain", "mm", 3600.0, 21600.0))
+    station = Station("G1", 46.0, 9.0, None, None, None, None, None, None, True, series)
+    levels = tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red")))
+    return Site(site_id, "North", 46.0, 9.0, "Europe/Zurich", levels, (station,), ())
+
+
+class Publisher:
+    """Publishes with QoS 1 and remembers what the broker acknowledged."""
+
+    def __init__(self, port):
+        self.acknowledged = set()
+        self._tags = {}
+        self.client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        self.client.max_inflight_messages_set(1000)
+        self.heard = []
+        self.client.on_publish = lambda c, u, mid, *_: self.acknowledged.add(mid)
+        self.client.on_message = lambda c, u, m: self.heard.append((m.topic, json.loads(m.payload)))
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+    def send(self, topic, payload, qos=1):
+        payload = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        return self.client.publish(topic, payload, qos=qos)
+
+    def wait(self, *infos):
+        for info in infos:
+            info.wait_for_publish(20)
+
+    def close(self):
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture
+def publisher(mosquitto):
+    made = Publisher(mosquitto.port)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start_ingest(mosquitto, database):
+    running = []
+
+    def start(**more):
+        broker = SimpleNamespace(host="127.0.0.1", port=mosquitto.port, client_id="slopeward", username="", password="")
+        seen = SimpleNamespace(stored=[], alarms=[])
+        site = make_site()
+        ingest = Ingest(
+            database, SimpleNamespace(broker=broker), {site.id: site}, seen.stored.append, seen.alarms.append,
+            lambda: datetime.now(UTC),
+        )  # fmt: skip
+        ingest.seen = seen
+        ingest.start()
+        running.append(ingest)
+        wait(lambda: all(ingest.status()["connected"].values()))
+        return ingest
+
+    yield start
+    for ingest in running:
+        ingest.stop()
+
+
+def wait(condition, timeout_s=20.0):
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    pytest.fail("waited in vain")
+
+
+def count(database, sql="select count(*) from observation"):
+    with database.read() as c:
+        return c.execute(text(sql)).scalar()
+
+
+def sample(i, value=None, **more):
+    return {"time": (T0 + timedelta(minutes=i)).isoformat(), "rain_mm": float(i) if value is None else value, **more}
+
+
+def test_messages_become_rows_and_sites_are_told(database, publisher, start_ingest):
+    ingest = start_ingest()
+    publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(1200)])
+    wait(lambda: count(database) == 1200)
+    wait(lambda: frozenset({"north"}) in ingest.seen.stored)
+    assert ingest.status()["rejected"] == 0
+    assert ingest.drained() or wait(ingest.drained)
+
+
+def test_what_is_sent_while_we_are_away_is_kept_and_the_broker_may_restart(
+    database, mosquitto, publisher, start_ingest
+):
+    start_ingest().stop()
+    publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(500)])
+    mosquitto.restart()
+    again = start_ingest()
+    wait(lambda: count(database) == 500)
+    assert again.seen.alarms == []
+
+
+def test_nothing_is_acknowledged_while_the_database_is_locked(mosquitto, publisher, start_ingest, database):
+    ingest = start_ingest()
+    publisher.wait(publisher.send(OBS, sample(0)))
+    wait(lambda: count(database) == 1)
+    locked, release = threading.Event(), threading.Event()
+
+    def hold():
+        with database.engine.connect() as c, c.execution_options(slopeward_write=True).begin():
+            if not database.is_sqlite:
+                c.execute(text("lock table observation in access exclusive mode"))
+            locked.set()
+            release.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    locked.wait(10)
+    publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(1, 800)])
+    before = ingest.progress()["ingest.writer"]
+    time.sleep(1.0)
+    assert ingest.status()["messages"] == 1
+    release.set()
+    holder.join()
+    wait(lambda: count(database) == 800)
+    assert ingest.progress()["ingest.writer"] > before
+
+
+def test_a_broker_that_forgot_us_raises_an_alarm_and_asks_again(database, mosquitto, publisher, start_ingest):
+    first = start_ingest()
+    publisher.wait(publisher.send(OBS, sample(0, source="logger", boot_id=3, seq=41)))
+    wait(lambda: count(database) == 1)
+    first.stop()
+    assert first.seen.alarms == []
+    # another client of the same id discards the session, as a broker without its files would
+    thief = Client(CallbackAPIVersion.VERSION2, client_id="slopeward", protocol=MQTTProtocolVersion.MQTTv5)
+    thief.connect("127.0.0.1", mosquitto.port, clean_start=True)
+    thief.loop_start()
+    wait(thief.is_connected)
+    thief.disconnect()
+    thief.loop_stop()
+    publisher.client.subscribe("slopeward/v1/+/+/backfill", 1)
+    second = start_ingest()
+    wait(lambda: second.seen.alarms)
+    assert [(a.ledger, a.key, a.open) for a in second.seen.alarms] == [("health", SESSION_LOST, True)]
+    topic, request = wait(lambda: publisher.heard)[0]
+    assert topic == "slopeward/v1/north/G1/backfill"
+    assert (request["source"], request["boot_id"], request["from_seq"], request["to_seq"]) == ("logger", 3, 42, None)
+
+
+def test_holes_in_the_count_are_stored_asked_for_and_closed(database, publisher, start_ingest):
+    start_ingest()
+    publisher.client.subscribe("slopeward/v1/+/+/backfill", 1)
+    publisher.wait(*[publisher.send(OBS, sample(i, source="l", boot_id=1, seq=i)) for i in (1, 2, 6, 7)])
+    topic, request = wait(lambda: publisher.heard)[0]
+    assert (topic, request["from_seq"], request["to_seq"]) == ("slopeward/v1/north/G1/backfill", 3, 5)
+    assert request["from"].startswith("2026-03-01T06:02")
+    back = "slopeward/v1/north/G1/backfill/obs"
+    publisher.wait(publisher.send(back, sample(4, source="l", boot_id=1, seq=4)))
+    wait(lambda: count(database, "select count(*) from sequence_gap") == 2)
+    with database.read() as c:
+        gaps = c.execute(text("select from_seq, to_seq from sequence_gap where filled_at is null order by 1")).all()
+    assert [tuple(g) for g in gaps] == [(3, 3), (5, 5)]
+    publisher.wait(*[publisher.send(back, sample(i, source="l", boot_id=1, seq=i)) for i in (3, 5)])
+    wait(lambda: count(database, "select count(*) from sequence_gap where filled_at is null") == 0)
+    assert count(database) == 7
+
+
+def test_what_cannot_be_read_waits_with_its_reason_and_the_rest_goes_on(database, publisher, start_ingest):
+    start_ingest()
+    bad = [
+        (OBS, b"\x00\xff\xfe"), (OBS, {"time": "2026-03-01T06:00:00", "rain_mm": 1}), (OBS, {"rain_mm": 1}),
+        ("slopeward/v1/nowhere/G1/obs", sample(0)), (OBS, {"time": "2026-03-01T06:00:00Z", "rain": 1}),
+    ]  # fmt: skip
+    publisher.wait(*[publisher.send(*item) for item in bad])
+    publisher.wait(publisher.send(OBS, {"samples": [sample(1), {**sample(2), "rain_mm": float("nan")}, sample(3)]}))
+    publisher.wait(publisher.send(OBS, sample(9)))
+    wait(lambda: count(database) == 3)
+    wait(lambda: count(database, "select count(*) from rejected_message") == 6)
+    with database.read() as c:
+        codes = c.execute(text("select code from rejected_message order by id")).scalars().all()
+    assert codes == ["not_json", "no_zone", "no_time", "unknown_site", "no_unit", "not_finite"]
+
+
+def test_reports_and_events_are_stored_once(database, publisher, start_ingest):
+    ingest = start_ingest()
+    report = {"time": "2026-03-01T06:00:00Z", "kind": "crack", "text": "new crack", "by": "Ada", "station": "G1"}
+    event = {"from": "2026-03-01T06:00:00Z", "to": "2026-03-01T07:00:00Z", "kind": "blasting", "text": "bench 4"}
+    for topic, payload in (("report", report), ("event", event)) * 2:
+        publisher.wait(publisher.send(f"slopeward/v1/north/{topic}", payload))
+    wait(lambda: ingest.status()["messages"] == 4)
+    assert count(database, "select count(*) from report") == 1
+    assert count(database, "select count(*) from site_event") == 1
