@@ -92,14 +92,15 @@ def find_gaps(series: Series, cells: int = GAP_CELLS) -> list[Finding]:
 
 
 def find_order_faults(times_s: Sequence[float]) -> list[Finding]:
-    """Times that repeat or run backwards, in the order the samples came."""
+    """Times that repeat or run backwards, in the order the samples came; one finding where a stretch begins."""
     found = []
-    newest = -np.inf
+    newest, was_back = -np.inf, False
     for at in times_s:
         if at == newest:
             found.append(Finding(float(at), "duplicate", "the same instant twice"))
-        elif at < newest:
-            found.append(Finding(float(at), "backwards", f"{newest - at:g} s before its predecessor"))
+        elif at < newest and not was_back:
+            found.append(Finding(float(at), "backwards", f"{newest - at:g} s before an earlier reading"))
+        was_back = at < newest
         newest = max(newest, at)
     return found
 

@@ -50,7 +50,7 @@ def inject(series: Series, kind: str, first: int, sigma: float, rng: np.random.G
     """
     days, _ = KINDS[kind]
     values: Array = series.values.copy()
-    cells = series.steps(days, at_least=1) if days else 1
+    cells = series.cells(days)
     end = min(first + cells, len(values))
     sign = 1.0 if rng.random() < 0.5 else -1.0
     span = np.arange(end - first, dtype=np.float64)
@@ -103,17 +103,17 @@ def inject_many(
         series = samples[name]
         before = int(len(series.values) * from_share)
         sigma = noise_sigma(series.values[:before])
-        start = int(len(series.values) * from_share) + series.steps(10.0)
-        while start + series.steps(50.0) < len(series.values):
+        start = int(len(series.values) * from_share) + series.cells(10.0)
+        while start + series.cells(50.0) < len(series.values):
             deck = deck or [kinds[int(i)] for i in rng.permutation(len(kinds))]
             kind = deck.pop()
-            first = start + int(rng.integers(0, series.steps(10.0) + 1))
+            first = start + int(rng.integers(0, series.cells(10.0) + 1))
             if not np.isfinite(series.values[first]):
                 start += 1
                 continue
             series, last = inject(series, kind, first, sigma, rng)
-            quiet = last + (series.steps(AFTERMATH_DAYS) if KINDS[kind][1] else 0)
+            quiet = last + (series.cells(AFTERMATH_DAYS) if KINDS[kind][1] else 0)
             events.append(Event(name, kind, first, last, quiet))
-            start = max(quiet, last) + series.steps(40.0 if KINDS[kind][1] else 80.0)
+            start = max(quiet, last) + series.cells(40.0 if KINDS[kind][1] else 80.0)
         out[name] = series
     return out, events

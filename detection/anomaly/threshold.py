@@ -111,6 +111,8 @@ def _fit_tail(scores: Sequence[Array], times_s: Sequence[Array], step_s: float, 
     The base is the 98 % point; where runs melt there and fewer than ten peaks remain, 95 % or 90 %.
     """
     pooled = np.concatenate(list(scores))
+    # A fast sensor has independent peaks within a week; fewer merged peaks only make the threshold more careful.
+    gap_s = min(gap_s, 12.0 * step_s)
     for share in (0.98, 0.95, 0.90):
         base = float(np.quantile(pooled, share))
         peaks = _find_peaks(scores, times_s, base, gap_s)

@@ -11,6 +11,7 @@ from detection.anomaly.errors import InputError
 Array = NDArray[np.float64]
 
 DAY_S = 86400.0
+FINEST_WINDOW_S = 3600.0
 # 1.4826 makes the median absolute deviation the standard deviation of a normal law.
 MAD_TO_SIGMA = 1.4826
 
@@ -35,8 +36,16 @@ class Series:
         return np.isfinite(self.values)
 
     def steps(self, days: float, at_least: int = 1) -> int:
-        """How many steps a span of days is, at least the given number."""
-        return max(at_least, round(days * DAY_S / self.step_s))
+        """How many cells a backward window of so many days has, at least the given number.
+
+        Sensors faster than hourly look back as many readings as an hourly one: memory and time stay bounded, and a
+        sensor of every minute does not need a week of minutes to know its own noise.
+        """
+        return max(at_least, round(days * DAY_S / max(self.step_s, FINEST_WINDOW_S)))
+
+    def cells(self, days: float) -> int:
+        """How many cells so many days are, at least one."""
+        return max(1, round(days * DAY_S / self.step_s))
 
 
 def build_series(times_s: Sequence[float], values: Sequence[float], step_s: float) -> Series:

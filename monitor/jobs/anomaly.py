@@ -13,7 +13,7 @@ from monitor.store.engine import Database
 from monitor.store.models import find_active
 
 NEEDS_CHECKPOINT = frozenset({"ae", "lstm-ae"})
-HISTORY_STEPS = 200  # more than the longest window of a detector
+HISTORY_STEPS = 2500  # a week for the median and ninety days for its scale, hourly
 FIRST_RUN_STEPS = 60  # epochs scored when a detector has never run on the site
 
 

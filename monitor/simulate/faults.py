@@ -100,7 +100,7 @@ def plan_faults(
     def place(index: int) -> str:
         return places[index % len(places)]
 
-    span = duration * 0.02
+    span = step * max(1, round(0.02 * (duration / step)))
     return (
         Fault("spike", place(0), moment(0.15), moment(0.15) + step, 400.0),
         Fault("stuck", place(1), moment(0.22), moment(0.22) + span),

@@ -46,6 +46,30 @@ author = "simulator"
 reason = "three, twelve and forty-five times the simulated creep of 1 mm/day"
 
 [[criterion]]
+kind = "rate"
+series = "E1.crack_opening"
+yellow = {{over = 3.0, window = "{slow}"}}
+orange = {{over = 12.0, window = "{middle}"}}
+red = {{over = 45.0, window = "{fast}"}}
+dwell = {{hits = 3, of = 4, within = "{dwell}"}}
+recover = 0.6
+valid_for = "{valid}"
+author = "simulator"
+reason = "the same rates as the velocity, on another logger"
+
+[[criterion]]
+kind = "anomaly"
+level = "yellow"
+author = "simulator"
+reason = "advice only: no detector has been promoted here"
+
+[[criterion]]
+kind = "scene"
+level = "yellow"
+author = "simulator"
+reason = "advice only: a footprint on a single date"
+
+[[criterion]]
 kind = "rain_intensity_duration"
 series = "R1.rain"
 a = 14.82
@@ -60,6 +84,11 @@ reason = "published global curve (Caine 1980), unverified for any site"
 [fusion]
 top_needs = 2
 hold_when_missing = "3d"
+
+[anomaly]
+detectors = ["persistence-z", "ae"]
+budget_per_sensor_month = 0.1
+every = "1h"
 
 [forecast]
 models = ["auto", "gru"]

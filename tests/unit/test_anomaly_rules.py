@@ -138,7 +138,7 @@ def test_gaps_and_order_are_certain():
     values = series.values.copy()
     values[50:54] = np.nan
     assert [f.at_s for f in find_gaps(Series(series.times_s, values, DAY))] == [54 * DAY]
-    assert [f.kind for f in find_order_faults([0, 1, 1, 5, 3])] == ["duplicate", "backwards"]
+    assert [f.kind for f in find_order_faults([0, 1, 1, 5, 3, 4, 6])] == ["duplicate", "backwards"]
     assert check_series(series, series.times_s.tolist()) == []
 
 

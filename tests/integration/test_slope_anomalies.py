@@ -1,0 +1,67 @@
+"""The simulated slope seen by the detectors: planned faults are found, quiet time is quiet, failure is not missed."""
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from detection.anomaly import lane
+from monitor.simulate.faults import Fault
+from monitor.simulate.site_file import write_site_toml
+from monitor.simulate.slope import SlopeModel
+from monitor.site_reader import find_weaknesses, parse_site
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def score(model, component=0):
+    samples = defaultdict(lambda: {"times_s": [], "values": []})
+    for one in model.samples():
+        if "gnss" in one.payload:
+            samples[one.station]["times_s"].append(datetime.fromisoformat(one.payload["time"]).timestamp())
+            samples[one.station]["values"].append(one.payload["gnss"]["enu_mm"][component])
+    return lane.score(
+        {"samples": dict(samples), "step_s": 3600.0, "detector": "persistence-z", "checkpoint": None, "since_s": None}
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_faults_are_found_and_nothing_else(seed):
+    faults = (
+        Fault("spike", "G1", START + 400 * HOUR, START + 401 * HOUR, 400.0),
+        Fault("rezero", "G2", START + 450 * HOUR, START + timedelta(days=40), -35.0),
+        Fault("stuck", "G3", START + 500 * HOUR, START + 520 * HOUR),
+        Fault("dropout", "G4", START + 500 * HOUR, START + 520 * HOUR),
+        Fault("common_shift", "BASE-A", START + 600 * HOUR, START + 620 * HOUR, 18.0),
+    )
+    model = SlopeModel(seed, 4, START, duration=timedelta(days=30), fails=False, faults=faults)
+    answer = score(model)
+    first = {}
+    for row in answer["scores"]:
+        if row["alerted"]:
+            first.setdefault(row["station"], (row["at_s"], row["kind"]))
+    epoch = START.timestamp()
+    assert first["G1"] == (epoch + 400 * 3600, "spike")
+    assert first["G2"] == (epoch + 450 * 3600, "spike")
+    # A common shift reaches the control station on the same reference, and no station on the other one.
+    assert epoch + 600 * 3600 <= first["C1"][0] < epoch + 620 * 3600
+    assert not {"G4", "C2"} & set(first)
+    assert {(f["station"], f["kind"]) for f in answer["findings"]} == {("G3", "stuck"), ("G4", "gap")}
+
+
+def test_acceleration_to_failure_raises_every_station_of_the_mass_and_no_other():
+    model = SlopeModel(3, 4, START, duration=timedelta(days=60), faults=())
+    rows = [row for row in score(model, component=1)["scores"] if row["alerted"]]
+    assert {row["station"] for row in rows} == {"G1", "G2", "G3", "G4"}
+    assert min(row["at_s"] for row in rows) > model.onset_at.timestamp()
+    assert {row["kind"] for row in rows[-5:]} == {"level"}
+
+
+@pytest.mark.parametrize("step", [timedelta(minutes=10), timedelta(hours=1), timedelta(days=1)])
+def test_the_site_file_is_one_the_service_accepts(step):
+    model = SlopeModel(1, 4, START, duration=timedelta(days=30), step=step, faults=())
+    site = parse_site(write_site_toml(model), "sim-slope.toml")
+    assert find_weaknesses(site) == []
+    assert {s.id for s in site.stations} == {s.id for s in model.stations}
+    assert site.stations[0].series[0].interval_s == step.total_seconds()
