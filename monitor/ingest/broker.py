@@ -1,0 +1,221 @@
+"""The brokers that the service may start itself: a durable Mosquitto child, or one in Python for a demonstration."""
+
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from monitor.errors import BrokerError
+
+AUTOSAVE_S: Final = 5  # what a crash of the broker or the machine can cost at most
+_START_S: Final = 15.0
+_STOP_S: Final = 15.0
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def find_mosquitto() -> str | None:
+    """The path of the Mosquitto binary, or None; distributions put it into sbin."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+
+
+def spell_config(folder: Path, port: int, host: str = "127.0.0.1") -> str:
+    """The configuration that keeps every session and message over a restart.
+
+    Mosquitto's own defaults drop the queue of a client beyond 1,000 messages and write it every 30 minutes.
+    """
+    user = f"user {getpass.getuser()}\n" if os.name == "posix" and os.geteuid() == 0 else ""
+    return (
+        '# written by slopeward at each start; to change it run a broker of your own (broker.mode = "external")\n'
+        f"listener {port} {host}\n"
+        "allow_anonymous true\n"  # loopback only: ManagedBroker refuses any other address
+        f"{user}"
+        "persistence true\n"
+        f"persistence_location {folder.resolve()}/\n"
+        f"autosave_interval {AUTOSAVE_S}\n"
+        "max_queued_messages 0\n"
+        "max_queued_bytes 0\n"
+        "max_inflight_messages 0\n"  # the session's Receive Maximum decides
+        "set_tcp_nodelay true\n"
+        "log_dest stderr\n"
+        "log_type error\nlog_type warning\nlog_type notice\n"
+    )
+
+
+class _Child:
+    """A broker as a child process."""
+
+    durable = False
+
+    def __init__(self, folder: Path, port: int, host: str = "127.0.0.1") -> None:
+        if host not in _LOOPBACK:
+            raise BrokerError(
+                f"a broker started by slopeward listens on loopback only, not on {host}; "
+                'for the network set up Mosquitto with deploy/mosquitto.conf and broker.mode = "external"'
+            )
+        self.folder, self.port, self.host = Path(folder), port, host
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        return f"mqtt://{self.host}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def command(self) -> list[str]:
+        """The words that start it."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start it and wait until it accepts connections.
+
+        Raises:
+            BrokerError: the port is taken, the program is not there, or it ended at once; the text says why.
+        """
+        if self.alive():
+            return
+        self._end_orphan()
+        if _accepts(self.host, self.port):
+            raise BrokerError(
+                f"port {self.port} of {self.host} is taken; stop what listens there, change broker.url, "
+                'or set broker.mode = "external" to use it'
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / "broker.log"
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=self.folder,
+                start_new_session=True,  # ^C is the service's to handle
+            )
+        self._pid_file.write_text(str(self._process.pid), encoding="utf-8")
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise BrokerError(f"the broker ended at once with status {self._process.returncode}: {_last_line(log)}")
+            if _accepts(self.host, self.port):
+                return
+            time.sleep(0.05)
+        self.stop()
+        raise BrokerError(f"the broker does not accept connections after {_START_S:g} s: {_last_line(log)}")
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.folder / "broker.pid"
+
+    def _end_orphan(self) -> None:
+        """End the broker that a killed service left behind; it writes what it keeps, and the new one reads it."""
+        try:
+            pid = int(self._pid_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        if not _is_ours(pid, self.mark()):
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_S
+        while time.monotonic() < deadline and _is_ours(pid, self.mark()):
+            time.sleep(0.05)
+
+    def mark(self) -> str:
+        """A word of the command that tells this broker from any other."""
+        raise NotImplementedError
+
+    def alive(self) -> bool:
+        """Whether the process runs and accepts connections."""
+        return self.pid is not None and _accepts(self.host, self.port)
+
+    def stop(self, timeout_s: float = _STOP_S) -> None:
+        """Stop it cleanly, so that it writes what it keeps; kill it when it does not end."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout_s)
+
+
+class ManagedBroker(_Child):
+    """Mosquitto with a durable configuration, in a folder that holds configuration, sessions, messages and log."""
+
+    durable = True
+
+    def command(self) -> list[str]:
+        """Write the configuration anew and name it."""
+        program = find_mosquitto()
+        if program is None:
+            raise BrokerError(
+                'mosquitto is not installed; install it, name a broker (broker.mode = "external"), or for a '
+                'demonstration set broker.mode = "demo"'
+            )
+        Path(self.mark()).write_text(spell_config(self.folder, self.port, self.host), encoding="utf-8")
+        return [program, "-c", self.mark()]
+
+    def mark(self) -> str:
+        """The path of its configuration."""
+        return str((self.folder / "mosquitto.conf").resolve())
+
+
+class DemoBroker(_Child):
+    """amqtt in a process of its own: it forgets sessions and messages when it ends, so it is never durable."""
+
+    def command(self) -> list[str]:
+        """This interpreter with the module of the demo broker."""
+        return [sys.executable, "-m", "monitor.ingest.demo_broker", "--port", str(self.port), "--host", self.host]
+
+    def mark(self) -> str:
+        """The port, which is its own while it runs."""
+        return str(self.port)
+
+
+NOT_DURABLE: Final = "degraded: broker not durable"
+
+
+def open_broker(mode: str, folder: Path, host: str, port: int) -> ManagedBroker | DemoBroker | None:
+    """The broker to start for `broker.mode`; None for an external one. `managed` without Mosquitto is an error."""
+    match mode:
+        case "external":
+            return None
+        case "managed":
+            return ManagedBroker(folder, port, host)
+        case "demo":
+            return DemoBroker(folder, port, host)
+    raise BrokerError(f"broker.mode: expected managed, external or demo, got {mode!r}")
+
+
+def _accepts(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=0.5):
+            return True
+    except OSError:
+        return False
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
+    return lines[-1] if lines else "it said nothing"
+
+
+def _is_ours(pid: int, mark: str) -> bool:
+    """Whether a process is the broker of this folder; only Linux can tell."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return False
+    return mark in words

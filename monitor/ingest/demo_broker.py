@@ -1,0 +1,42 @@
+"""A broker in Python for a demonstration where Mosquitto is not installed: it forgets everything when it ends."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+from typing import Final
+
+log: Final = logging.getLogger(__name__)
+
+
+async def _serve(host: str, port: int) -> None:
+    from amqtt.broker import Broker
+
+    config = {
+        "listeners": {"default": {"type": "tcp", "bind": f"{host}:{port}"}},
+        "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+    }
+    broker = Broker(config)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stop.set)
+    await broker.start()
+    log.warning("degraded: this broker is not durable")
+    await stop.wait()
+    with contextlib.suppress(Exception):
+        await broker.shutdown()
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    words = parser.parse_args()
+    asyncio.run(_serve(words.host, words.port))
+
+
+if __name__ == "__main__":
+    main()

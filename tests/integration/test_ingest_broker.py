@@ -1,0 +1,135 @@
+import os
+import signal
+import socket
+import time
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from monitor.errors import BrokerError
+from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, open_broker
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def managed(tmp_path, port):
+    if find_mosquitto() is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("Mosquitto is missing")
+    broker = ManagedBroker(tmp_path / "broker", port)
+    yield broker
+    broker.stop()
+
+
+def subscribe(port, expected, timeout_s=10.0):
+    """Open the persistent session `reader`, and return (session present, payloads that came)."""
+    got, flags = [], []
+    client = Client(CallbackAPIVersion.VERSION2, client_id="reader", protocol=MQTTProtocolVersion.MQTTv5)
+    client.on_connect = lambda c, u, f, *_: (flags.append(f.session_present), c.subscribe("t", 1))
+    client.on_message = lambda c, u, m: got.append(m.payload)
+    subscribed = []
+    client.on_subscribe = lambda *_: subscribed.append(True)
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = 0xFFFFFFFF
+    client.connect("127.0.0.1", port, clean_start=False, properties=properties)
+    client.loop_start()
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline and not (subscribed and len(got) >= expected):
+        time.sleep(0.02)
+    client.disconnect()
+    client.loop_stop()
+    return flags[0], got
+
+
+def publish(port, count):
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client.max_inflight_messages_set(500)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    for info in [client.publish("t", str(i), qos=1) for i in range(count)]:
+        info.wait_for_publish(20)
+    client.disconnect()
+    client.loop_stop()
+
+
+def test_the_managed_broker_keeps_3000_messages_over_a_restart(managed, port):
+    managed.start()
+    assert managed.alive()
+    assert subscribe(port, 0) == (False, [])
+    publish(port, 3000)
+    managed.stop()
+    assert not managed.alive()
+    managed.start()
+    present, got = subscribe(port, 3000)
+    assert present
+    assert len(got) == 3000
+
+
+def test_the_managed_broker_keeps_what_it_saved_when_it_is_killed(managed, port):
+    managed.start()
+    subscribe(port, 0)
+    publish(port, 100)
+    time.sleep(6.5)  # longer than the autosave interval
+    os.kill(managed.pid, signal.SIGKILL)
+    managed.stop()
+    managed.start()
+    present, got = subscribe(port, 100)
+    assert (present, len(got)) == (True, 100)
+
+
+def test_a_broker_left_behind_by_a_killed_service_is_taken_over(managed, port):
+    managed.start()
+    subscribe(port, 0)
+    publish(port, 50)
+    after = ManagedBroker(managed.folder, port)
+    after.start()
+    try:
+        assert managed.pid is None
+        assert len(subscribe(port, 50)[1]) == 50
+    finally:
+        after.stop()
+
+
+def test_a_taken_port_and_a_foreign_address_are_refused_with_what_to_do(managed, port, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        with pytest.raises(BrokerError, match="is taken"):
+            managed.start()
+    with pytest.raises(BrokerError, match="loopback only"):
+        ManagedBroker(tmp_path, port, "0.0.0.0")
+    with pytest.raises(BrokerError, match="managed, external or demo"):
+        open_broker("cloud", tmp_path, "127.0.0.1", port)
+    assert open_broker("external", tmp_path, "127.0.0.1", port) is None
+
+
+def test_the_demo_broker_carries_messages_and_says_that_it_is_not_durable(tmp_path, port):
+    pytest.importorskip("amqtt")
+    broker = DemoBroker(tmp_path / "demo", port)
+    broker.start()
+    try:
+        assert broker.alive()
+        assert not broker.durable
+        assert "not durable" in wait_for_text(tmp_path / "demo" / "broker.log")
+    finally:
+        broker.stop()
+    assert not broker.alive()
+
+
+def wait_for_text(path, timeout_s=5.0):
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if "durable" in (found := path.read_text()):
+            return found
+        time.sleep(0.05)
+    return path.read_text()
