@@ -1,0 +1,66 @@
+# Every target explains itself: make help
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# two cores for eight tests at once help nobody; override with WORKERS=8
+WORKERS ?= 2
+DEMO_FLAGS ?=
+RUN_FLAGS ?=
+PYTEST_FLAGS ?=
+
+.PHONY: help setup servers run demo test soak lint type audit docs bench bench-forecast bench-imagery train-demo
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -q -e '.[dev]'
+	@touch $@
+
+setup: $(STAMP) ## Make .venv with everything for running and developing (done by the other targets)
+
+servers: ## Install what tests need beside Python, where it is missing: Mosquitto, PostgreSQL, Chromium (Debian packages)
+	@tests/setup-servers.sh
+
+run: setup ## Run the service with configs/slopeward.toml (RUN_FLAGS="--config F")
+	$(BIN)/slopeward run $(RUN_FLAGS)
+
+demo: setup ## Show everything in three minutes (DEMO_FLAGS="--once --json" ends by itself)
+	@$(BIN)/slopeward demo $(DEMO_FLAGS)
+
+test: setup servers lint type ## Everything that must hold: lint, types, import law, all tests on SQLite and PostgreSQL
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
+
+soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 7
+	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m 'slow or server' tests/end_to_end $(PYTEST_FLAGS)
+
+lint: setup ## ruff and the import law
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+type: setup ## mypy, strict, on the three packages
+	$(BIN)/mypy
+
+audit: setup ## Dependencies that do not fit together, and code that a security linter would stop
+	$(BIN)/pip check
+	$(BIN)/ruff check --select S monitor forecasting detection
+
+docs: setup ## Documentation that can be run: examples in docstrings, and that the reference knows every key and verb
+	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor/domain monitor/config_terms.py monitor/logs.py forecasting detection tests/architecture
+
+bench: setup ## Figures of the service, as ratios measured in the same run
+	$(BIN)/python tests/bench_service.py $(BENCH_FLAGS)
+
+bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
+	$(BIN)/python -m forecasting.bench $(BENCH_FLAGS)
+
+bench-imagery: setup ## Footprints on measured and drawn scenes (SLOPEWARD_DATA)
+	$(BIN)/python -m detection.imagery.bench $(BENCH_FLAGS)
+
+train-demo: setup ## Train the shipped scene weights again from the recipe on drawn scenes
+	$(BIN)/python -m detection.imagery.recipe configs/detection/generated.toml

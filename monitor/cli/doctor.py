@@ -1,0 +1,220 @@
+"""`slopeward doctor`: look at everything the service stands on; each finding comes with what to do."""
+
+import ctypes
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+
+from monitor.cli.opening import ConfigOption, JsonOption, print_json
+from monitor.config import ServiceConfig, find_weaknesses, load_service, scan_sites
+from monitor.domain.site import Site
+from monitor.errors import SlopewardError
+
+app = typer.Typer()
+OK, WARN, BAD = "ok", "warn", "bad"
+# (subject, ok | warn | bad, what was found, what to do)
+Finding = tuple[str, str, str, str]
+DISK_BAD: Final = 500 * 1024**2
+DISK_WARN: Final = 5 * 1024**3
+TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
+
+
+@app.command(epilog="Example: slopeward doctor --json")
+def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Look at files, database, broker, queue, clock, disk, processes and channels; exit 1 when something is bad."""
+    service = load_service(config)
+    worst = OK
+    for look in LOOKS:
+        for subject, state, found, remedy in _guard(look, service):
+            worst = max(worst, state, key=(OK, WARN, BAD).index)
+            if as_json:
+                print_json({"subject": subject, "state": state, "found": found, "remedy": remedy})
+            else:
+                print(f"{state:4} {subject}: {found}" + (f"\n     -> {remedy}" if remedy and state != OK else ""))
+    if worst == BAD:
+        raise typer.Exit(1)
+
+
+def _guard(look: Callable[[ServiceConfig], Iterator[Finding]], service: ServiceConfig) -> Iterator[Finding]:
+    name = look.__name__.removeprefix("_look_at_")
+    try:
+        yield from look(service)
+    except (SlopewardError, OSError) as error:
+        yield name, BAD, " ".join(str(error).split()), "see the line; `slopeward check --connect` tries it again"
+
+
+def _look_at_sites(service: ServiceConfig) -> Iterator[Finding]:
+    sites, failures = scan_sites(service.paths.sites)
+    for path, error in failures.items():
+        yield "sites", BAD, str(error), f"mend {path}; until then the last good version is used"
+    for site in sites:
+        for weakness in find_weaknesses(site):
+            yield "sites", WARN, f"{site.id}: {weakness}", "add an independent witness or lower fusion.top_needs"
+    if not sites:
+        yield "sites", BAD, f"no usable site file in {service.paths.sites}", "slopeward sites init NAME"
+    else:
+        yield "sites", OK, f"{len(sites)} usable", ""
+
+
+def _look_at_database(service: ServiceConfig) -> Iterator[Finding]:
+    from monitor.store.engine import Database
+    from monitor.store.migrate import require_current
+
+    db = Database(service.database.url)
+    try:
+        require_current(db)
+        yield "database", OK, f"{db.url.get_backend_name()}, schema is current", ""
+        if db.is_sqlite:
+            with db.read() as c:
+                mode = str(c.exec_driver_sql("PRAGMA journal_mode").scalar())
+            if mode != "wal":
+                yield (
+                    "database",
+                    BAD,
+                    f"journal mode is {mode}",
+                    "use a local file system: WAL does not work on NFS or SMB",
+                )
+        elif db.url.password and not os.environ.get("SLOPEWARD_DATABASE__URL"):
+            yield "database", WARN, "a password stands in the service file", "use SLOPEWARD_DATABASE__URL or ~/.pgpass"
+        yield from _look_at_stamps(db)
+        yield from _look_at_outbox(db)
+    finally:
+        db.close()
+
+
+def _look_at_stamps(db: Any) -> Iterator[Finding]:
+    from monitor.store.service_state import load_stamps
+
+    with db.read() as c:
+        stamps = load_stamps(c)
+    core = stamps.get("core")
+    if core is None or datetime.now(UTC) - core[0] > timedelta(minutes=1):
+        since = "never ran here" if core is None else f"silent since {core[0]:%Y-%m-%d %H:%M:%S} UTC"
+        yield "service", WARN, f"core {since}", "slopeward run (or systemctl start slopeward)"
+        return
+    ingest = core[1]["ingest"]
+    yield "service", OK, f"core runs, pid {core[1]['pid']}, {ingest['messages']} messages since start", ""
+    for session, problem in ingest["problems"].items():
+        yield "session", BAD, f"{session}: {problem}", "see broker below; the client id must be used by nobody else"
+    if ingest["queued"] > 1000:
+        yield "queue", WARN, f"{ingest['queued']} messages wait to be stored", "the database is slow: look at its disk"
+    if ingest["dropped_qos0"]:
+        yield "queue", WARN, f"{ingest['dropped_qos0']} messages of QoS 0 were dropped", "publish with QoS 1"
+
+
+def _look_at_outbox(db: Any) -> Iterator[Finding]:
+    from monitor.store.outbox import count_states
+
+    with db.read() as c:
+        states = count_states(c)
+    failed = states.get("failed_final", 0)
+    if failed:
+        yield (
+            "delivery",
+            BAD,
+            f"{failed} notifications were given up",
+            "slopeward channels test; see notification_status",
+        )
+    else:
+        yield "delivery", OK, ", ".join(f"{n} {state}" for state, n in sorted(states.items())) or "nothing sent yet", ""
+
+
+def _look_at_broker(service: ServiceConfig) -> Iterator[Finding]:
+    from monitor.cli.broker_probe import KEEPS, probe_broker
+
+    mode = service.broker.mode
+    if mode == "managed" and not (shutil.which("mosquitto") or Path("/usr/sbin/mosquitto").exists()):
+        remedy = "apt-get install mosquitto, or broker.mode = external with a broker of yours"
+        yield "broker", BAD, "mosquitto is not installed: the broker forgets at restart", remedy
+    if mode == "demo":
+        yield (
+            "broker",
+            WARN,
+            "broker.mode = demo: what it holds is lost at restart",
+            "broker.mode = managed or external",
+        )
+    try:
+        facts = probe_broker(service.broker)
+    except OSError as error:
+        state, remedy = (
+            (BAD, "start it, or mend broker.url") if mode == "external" else (WARN, "slopeward run starts it")
+        )
+        yield "broker", state, f"{service.broker.url} does not answer: {error}", remedy
+        return
+    yield "broker", OK, f"{service.broker.url} answers", ""
+    if facts.session_expiry_s is not None and facts.session_expiry_s < 7 * 86400:
+        remedy = "raise it (Mosquitto: persistent_client_expiration), else an outage longer than that loses data"
+        yield "session", WARN, f"the broker forgets an absent client after {facts.session_expiry_s:g} s", remedy
+    if not facts.session_present:
+        yield "session", BAD, "the broker keeps no session for an absent client", "allow persistent sessions"
+    elif facts.kept < KEEPS:
+        remedy = "max_queued_messages 0 and max_queued_bytes 0 (deploy/mosquitto.conf)"
+        yield "queue", BAD, f"of {KEEPS} messages for an absent client the broker kept {facts.kept}", remedy
+    else:
+        yield "queue", OK, f"keeps at least {KEEPS} messages for an absent client", ""
+
+
+def _look_at_clock(_: ServiceConfig) -> Iterator[Finding]:
+    # struct timex is about 208 bytes on 64 bit Linux; mode 0 only reads
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
+    except AttributeError:
+        yield "clock", WARN, "this system does not say whether its clock is synchronized", "run an NTP client"
+        return
+    if state == TIME_ERROR:
+        yield "clock", WARN, "the clock is not synchronized", "run an NTP client (systemd-timesyncd, chrony)"
+    else:
+        yield "clock", OK, "synchronized", ""
+
+
+def _look_at_disk(service: ServiceConfig) -> Iterator[Finding]:
+    from sqlalchemy.engine import make_url
+
+    url = make_url(service.database.url)
+    folders = {"inbox": Path(service.paths.inbox), "models": Path(service.paths.models)}
+    if url.get_backend_name() == "sqlite" and url.database:
+        folders["database"] = Path(url.database).parent
+    if service.broker.mode == "managed":
+        folders["broker queue"] = Path(service.broker.data)
+    for name, folder in folders.items():
+        there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+        free = shutil.disk_usage(there).free
+        state = BAD if free < DISK_BAD else WARN if free < DISK_WARN else OK
+        yield "disk", state, f"{name}: {free / 1024**3:.1f} GiB free at {there}", "make room, or `slopeward db prune`"
+        if not os.access(there, os.W_OK):
+            yield "disk", BAD, f"{name}: {there} cannot be written", "give it to the user of the service"
+
+
+def _look_at_channels(service: ServiceConfig) -> Iterator[Finding]:
+    from monitor.notify.notifier import channel_settings, open_notifier
+
+    settings = channel_settings(service, os.environ)
+    sites, _ = scan_sites(service.paths.sites)
+    for channel in sorted({c for s in sites for c in _channels(s)}):
+        try:
+            open_notifier(channel, settings)
+            yield "channels", OK, f"{channel} has what it needs (slopeward channels test sends)", ""
+        except SlopewardError as error:
+            yield "channels", BAD, str(error), "set it in the environment of the service"
+    for site in sites:
+        if not site.recipients:
+            yield "channels", BAD, f"{site.id}: nobody is told", "add a [[recipient]] to its file"
+        elif all(c.split(":")[0] in {"log", "mqtt"} for c in _channels(site)):
+            yield (
+                "channels",
+                WARN,
+                f"{site.id}: only {', '.join(_channels(site))}; no person is told",
+                "add email: or apprise:",
+            )
+
+
+def _channels(site: Site) -> list[str]:
+    return sorted({c for r in site.recipients for c in r.channels})
+
+
+LOOKS: Final = (_look_at_sites, _look_at_database, _look_at_broker, _look_at_clock, _look_at_disk, _look_at_channels)
