@@ -12,7 +12,7 @@ import numpy as np
 from forecasting import conformal, judging
 from forecasting.baselines import Auto, fit_auto, fit_baseline
 from forecasting.conformal import ConformalState, margin
-from forecasting.errors import CheckpointError, HorizonError, UnknownModelError
+from forecasting.errors import CheckpointError, HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.fan import LEVELS, NAMES, blend_fan, conform, point_fan, widen
 from forecasting.gate import horizon_key
 from forecasting.registry import BASELINES, NETWORKS
@@ -21,6 +21,7 @@ from forecasting.splits import Block, Split, split
 
 WINDOW = 60
 HISTORY = 400
+MINIMUM_TARGETS = 10
 STALE_STEPS = 3
 OBSERVED_SHARE = 0.7
 CALIBRATION_ROWS = 60
@@ -37,7 +38,8 @@ def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[
         progress: Called after each epoch with (epoch, epochs, validation loss).
 
     Returns:
-        `model_hash`, `model`, `path` and `card`; the card's `gates` hold one verdict per horizon in seconds.
+        `model_hash`, `model`, `path` and `card`; the card's `gates` hold one verdict per horizon in seconds, its
+        `dropped_horizons` the reason for each that the record is too short for.
 
     Raises:
         ForecastingError: Unknown model, unusable panel, too little data.
@@ -49,9 +51,8 @@ def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[
     model = str(payload["model"])
     if model not in NETWORKS:
         raise UnknownModelError(f"no network is called {model}; there are {', '.join(NETWORKS)}")
-    horizons_s = _horizons(payload["horizons_s"])
-    for horizon_s in horizons_s:
-        panel.steps(horizon_s)
+    parts = split(panel.values.shape[0])
+    horizons_s, dropped = _trainable(panel, parts, _horizons(payload["horizons_s"]))
     settings = Settings(
         seed=int(payload.get("seed", 7)),
         epochs=int(payload.get("epochs", 30)),
@@ -59,7 +60,6 @@ def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[
         stride=int(payload.get("stride", 1)),
         window=WINDOW,
     )
-    parts = split(panel.values.shape[0])
     training = train_network(model, panel, parts, horizons_s, settings, progress=progress)
     recipe = training.forecaster.recipe
     auto = fit_auto(panel, parts.calibration, recipe.steps)
@@ -77,6 +77,7 @@ def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[
         "parameters": sum(p.numel() for p in training.forecaster.network.parameters()),
         "data": {"hash": digest, "rows": panel.values.shape[0], "start_s": panel.start_s, "end_s": panel.end_s},
         "bounds": _bounds(panel, parts),
+        "dropped_horizons": {horizon_key(h): reason for h, reason in dropped.items()},
         "training": {
             "epochs": training.epochs,
             "losses": list(training.losses),
@@ -210,7 +211,8 @@ def _issue(panel: Panel, model: str, horizons_s: tuple[float, ...], payload: Map
         for level in LEVELS
     )
     # with every state at hand the past need not be forecast again
-    origins = np.arange(rows - 1 if settled else max(0, rows - HISTORY), rows, dtype=np.int64)
+    reach = HISTORY + round(max(horizons_s) / panel.step_s)
+    origins = np.arange(rows - 1 if settled else max(0, rows - reach), rows, dtype=np.int64)
     calibration = Block(max(0, min(int(rows * 0.8), rows - CALIBRATION_ROWS)), rows)
     silent = _silent(panel)
     if model in BASELINES:
@@ -374,6 +376,29 @@ def _pooled(states: Sequence[ConformalState]) -> float:
 
 def _withheld(station: str, horizon_s: float, reason: str, until_s: float | None = None) -> dict[str, Any]:
     return {"station": station, "horizon_s": horizon_s, "reason": reason, "data_until_s": until_s}
+
+
+def _trainable(panel: Panel, parts: Split, horizons_s: tuple[float, ...]) -> tuple[tuple[float, ...], dict[float, str]]:
+    """Horizons that this record can teach, and why the others cannot be learnt.
+
+    Raises:
+        NotEnoughDataError: None is left.
+    """
+    dropped = {}
+    for horizon_s in horizons_s:
+        if round(horizon_s / panel.step_s) < 1:
+            dropped[horizon_s] = "the horizon is shorter than the sampling interval"
+            continue
+        steps = panel.steps(horizon_s)
+        for block in (parts.fit, parts.early_stop, parts.calibration):
+            pairs = np.isfinite(block.targets(panel.values, block.origins, steps)).any(axis=1).sum()
+            if pairs < MINIMUM_TARGETS:
+                span = judging.words((block.end - block.first) * panel.step_s)
+                dropped[horizon_s] = f"a block of {span} holds {pairs} targets {judging.words(horizon_s)} ahead"
+    kept = tuple(h for h in horizons_s if h not in dropped)
+    if not kept:
+        raise NotEnoughDataError(f"no horizon can be learnt: {next(iter(dropped.values()))}")
+    return kept, dropped
 
 
 def _horizons(given: Sequence[float]) -> tuple[float, ...]:

@@ -218,8 +218,8 @@ def test_wrong_requests_are_one_clear_error(tmp_path):
         lane.train(ask | {"model": "gru", "panel": payload(rows=90)})
     with pytest.raises(HorizonError):
         lane.train(ask | {"model": "gru", "horizons_s": []})
-    with pytest.raises(HorizonError):
-        lane.train(ask | {"model": "gru", "horizons_s": [60.0]})
+    with pytest.raises(NotEnoughDataError, match="no horizon can be learnt"):
+        lane.train(ask | {"model": "gru", "horizons_s": [60.0, 300 * DAY_S]})
     with pytest.raises(ForecastingError):
         lane.forecast({"panel": {}, "model": "lld", "horizons_s": H})
     assert not list(tmp_path.iterdir())
@@ -236,3 +236,25 @@ def test_a_young_state_gives_way_to_the_past_of_the_panel():
     assert "interval from the errors of all stations" in row["reason"]
     again = lane.forecast(ask | {"conformal": first["conformal"]})
     assert [r["q975"] for r in again["rows"]] == [r["q975"] for r in first["rows"]]
+
+
+def test_a_horizon_the_record_cannot_teach_does_not_stop_the_others(tmp_path):
+    made = lane.train(
+        {
+            "panel": payload(),
+            "model": "gru",
+            "horizons_s": [3600.0, DAY_S, 60 * DAY_S],
+            "epochs": 1,
+            "stride": 4,
+            "folder": tmp_path,
+        }
+    )
+    assert set(made["card"]["gates"]) == {"86400"}
+    assert made["card"]["dropped_horizons"] == {
+        "3600": "the horizon is shorter than the sampling interval",
+        "5184000": "a block of 63 d holds 3 targets 60 d ahead",
+    }
+    out = lane.forecast(
+        {"panel": payload(), "model": "gru", "checkpoint": made["path"], "horizons_s": [DAY_S, 60 * DAY_S]}
+    )
+    assert {r["horizon_s"] for r in out["rows"]} == {DAY_S}
