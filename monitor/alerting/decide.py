@@ -1,0 +1,251 @@
+"""The decision: from what was known at an instant to level, observability and alert changes. Pure and replayable."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from monitor.alerting.assessment import Assessment, Windows
+from monitor.alerting.common_mode import find_common
+from monitor.alerting.conditions import explain_level, list_changes, list_conditions
+from monitor.alerting.criteria.registry import CRITERIA, MOTION
+from monitor.alerting.ladder import Ask, climb, fuse
+from monitor.alerting.senses import WELL, examine
+from monitor.alerting.steps import ACTIVE, clock_s, find_sightings, station_of, update_steps
+from monitor.alerting.tracks import Track
+from monitor.alerting.witness import find_groups, find_voters, reach
+from monitor.domain.decision import Decision, Memory, StationHealth, Step, View, Vote, instant, seconds
+from monitor.domain.site import Criterion, Site
+
+STEP = "step|"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the site could see and raise at this instant."""
+
+    observability: str
+    reachable_level: int
+    witnesses: int
+    unseen_since_s: float | None
+
+
+def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
+    """Decide once.
+
+    Args:
+        site: the declaration.
+        memory: what the decision before left.
+        view: everything that was known at `now`.
+        now: the instant of the decision; no clock is read here.
+
+    Returns:
+        The decision; the same arguments give the same canonical JSON, bit for bit.
+    """
+    now_s = seconds(now)
+    if memory.started_s is None:
+        memory = replace(memory, started_s=now_s, since_s=now_s)
+    windows = Windows(site, view, memory, now_s)
+    groups = find_groups(site)
+    words = [a for c in site.criteria for a in CRITERIA[c.kind](c).assess(windows)]
+    asked_tracks = [
+        (c, windows.track(c, s)) for c in site.criteria if c.kind in MOTION for s in c.stations
+    ]  # fmt: skip
+    tracks: dict[str, list[Track]] = {}
+    for _, track in asked_tracks:
+        tracks.setdefault(track.station, []).append(track)
+    sightings = find_sightings(windows, asked_tracks)
+    common, common_words = find_common(windows, words, sightings, groups)
+    steps = update_steps(memory, sightings, tracks, windows, groups, [s for ids in common.values() for s in ids])
+    healths, sick = examine(windows, tracks, steps)
+    state = {h.station: h for h in healths}
+
+    witnesses = {c.id: c for c in site.criteria if c.role == "witness"}
+    votes = update_votes(memory, [w for w in words if w.criterion in witnesses], witnesses, steps, view)
+    since = {r: memory.common.get(r, now_s) for r in common}
+    suspects = {
+        s: f"all on {r} move as one" for r, ids in common.items()
+        if memory.answers.get(f"reference:{r}") == "instrument"
+        or (
+            now_s < since[r] + site.fusion.verify_within_s and memory.answers.get(f"reference:{r}") != "movement"
+        )
+        for s in ids
+    }  # fmt: skip
+    pended = find_pended(votes, witnesses, state, suspects)
+    counted = {k: v.level for k, v in votes.items() if v.level > 0 and v.valid_until_s >= now_s and k not in pended} | {
+        f"{STEP}{k}": s.level for k, s in steps.items() if s.state in ACTIVE
+    }
+    ask = fuse(site, counted, lambda key: group_of(key, groups))
+    fresh = {w.key for w in words if w.heard and w.fresh}
+    rung = climb(
+        site, memory, ask, lambda key, level: is_clear(key, level, votes, steps, fresh, pended),
+        may_fall=not view.draining,
+    )  # fmt: skip
+    outlook = look_out(site, memory, windows, rung.supporters, rung.level, healths, groups)
+    newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
+    conditions = list_conditions(windows, sick, steps, common, since, ask, outlook, rung, words)
+    changed = rung.level != memory.level
+    after = Memory(
+        started_s=memory.started_s, level=rung.level,
+        level_source="auto" if changed else memory.level_source, since_s=now_s if changed else memory.since_s,
+        floor=memory.floor, votes=dict(sorted(votes.items())), supporters=rung.supporters, answered=memory.answered,
+        steps=steps, answers=memory.answers, common=dict(sorted(since.items())), conditions=conditions,
+        observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s,
+    )  # fmt: skip
+    evidence = describe(site, memory, now, words, votes, pended, counted, steps, common_words, ask, rung.held_by, after)
+    return Decision(
+        after, rung.level, outlook.observability, outlook.reachable_level, outlook.witnesses, healths,
+        list_changes(site, memory, after, evidence, newest_s), evidence,
+        None if newest_s is None else instant(newest_s), find_next_due(windows, votes, steps, healths),
+    )  # fmt: skip
+
+
+# ---- votes -----------------------------------------------------------------------------------------------------
+def update_votes(
+    memory: Memory, words: Sequence[Assessment], criteria: Mapping[str, Criterion], steps: Mapping[str, Step],
+    view: View,
+) -> dict[str, Vote]:  # fmt: skip
+    """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
+    votes = {k: v for k, v in memory.votes.items() if k.partition("|")[0] in criteria}
+    unsure = {station_of(k) for k, s in steps.items() if s.state != "instrument"}
+    for word in words:
+        old = votes.get(word.key)
+        if not word.heard or word.newest_s is None:
+            continue
+        before = old.level if old else 0
+        may_fall = word.fresh and not view.draining and word.station not in unsure
+        level = max(word.raise_level, min(before, word.hold_level) if may_fall else before)
+        if old is not None and word.newest_s < old.newest_s and level <= before:
+            continue  # the newest datum was withdrawn: what is left says nothing new
+        valid_until_s = word.newest_s + criteria[word.criterion].valid_for_s
+        votes[word.key] = Vote(level, word.newest_s, valid_until_s, word.reason)
+    return votes
+
+
+def find_pended(
+    votes: Mapping[str, Vote], criteria: Mapping[str, Criterion], state: Mapping[str, StationHealth],
+    suspects: Mapping[str, str],
+) -> dict[str, str]:  # fmt: skip
+    """Votes that do not count now, with the reason: the instrument is sick, or its reference is the suspect."""
+    found = {}
+    for key, vote in votes.items():
+        criterion, _, station = key.partition("|")
+        if vote.level == 0:
+            continue
+        health = state.get(station)
+        if health is not None and health.state in {"stuck", "flagged"}:
+            found[key] = f"{station} is {health.state}: {health.reason}"
+        elif station in suspects and criteria[criterion].kind in MOTION:
+            found[key] = suspects[station]
+    return found
+
+
+def is_clear(
+    key: str, level: int, votes: Mapping[str, Vote], steps: Mapping[str, Step], fresh: set[str],
+    pended: Mapping[str, str],
+) -> bool:  # fmt: skip
+    """True when the witness behind a vote says with fresh data that the level is over."""
+    if key.startswith(STEP):
+        step = steps.get(key.removeprefix(STEP))
+        return step is None or step.state == "instrument" or step.level < level
+    vote = votes.get(key)
+    return vote is not None and key in fresh and key not in pended and vote.level < level
+
+
+def group_of(key: str, groups: Mapping[str, str]) -> str:
+    """Independence group of a vote or step."""
+    name = key.removeprefix(STEP)
+    station = station_of(name) if key.startswith(STEP) else name.partition("|")[2]
+    return groups.get(station, station)
+
+
+# ---- sight -----------------------------------------------------------------------------------------------------
+def look_out(
+    site: Site, memory: Memory, windows: Windows, supporters: Mapping[str, int], level: int,
+    healths: Sequence[StationHealth], groups: Mapping[str, str],
+) -> Outlook:  # fmt: skip
+    """What can be seen now; while a backlog drains the answer of before stands."""
+    voters = find_voters(site)
+    seen = {h.station for h in healths if h.state in WELL} & voters
+    # a station that has just been declared is expected, not missing
+    expected = {h.station for h in healths if h.state == "unknown"} & voters
+    reachable, witnesses = reach(site, seen | expected, groups)
+    if windows.view.draining and memory.reachable_level is not None:
+        return Outlook(memory.observability, memory.reachable_level, witnesses, None)
+    behind = {group_station(k) for k, v in supporters.items() if v >= level > 0} & voters
+    unseen = behind - seen
+    blind = (bool(voters) and not seen) or bool(behind and not behind & seen)
+    observability = "blind" if blind else "full" if seen == voters else "degraded"
+    since_s = None
+    if blind or unseen:
+        missing = unseen or voters
+        since_s = max(
+            (_deadline(windows, h) for h in healths if h.station in missing), default=windows.now_s
+        )  # fmt: skip
+    return Outlook(observability, reachable, witnesses, since_s)
+
+
+def group_station(key: str) -> str:
+    """Station behind a supporter's key."""
+    return station_of(key.removeprefix(STEP)) if key.startswith(STEP) else key.partition("|")[2]
+
+
+def _deadline(windows: Windows, health: StationHealth) -> float:
+    """When a station that is not seen ought to have spoken at the latest."""
+    station = windows.site.station(health.station)
+    allowed = max((s.max_silence_s for s in station.series), default=0.0) if station else 0.0
+    started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
+    return min(windows.now_s, (health.newest_s if health.newest_s is not None else started_s) + allowed)
+
+
+def find_next_due(
+    windows: Windows, votes: Mapping[str, Vote], steps: Mapping[str, Step], healths: Sequence[StationHealth]
+) -> float | None:
+    """The next instant at which the decision could change without any new datum."""
+    site = windows.site
+    due = [v.valid_until_s for v in votes.values() if v.level > 0]
+    due += [s.known_s + clock_s(site, station_of(k)) for k, s in steps.items() if s.state == "pending"]
+    due += [_deadline_at(windows, h) for h in healths]
+    due += [_deadline_at(windows, h) + site.fusion.hold_when_missing_s for h in healths]
+    return min((d for d in due if d > windows.now_s), default=None)
+
+
+def _deadline_at(windows: Windows, health: StationHealth) -> float:
+    station = windows.site.station(health.station)
+    allowed = min((s.max_silence_s for s in station.series), default=0.0) if station else 0.0
+    started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
+    return (health.newest_s if health.newest_s is not None else started_s) + allowed
+
+
+# ---- evidence --------------------------------------------------------------------------------------------------
+def describe(
+    site: Site, memory: Memory, now: datetime, words: Sequence[Assessment], votes: Mapping[str, Vote],
+    pended: Mapping[str, str], counted: Mapping[str, int], steps: Mapping[str, Step], common: Mapping[str, str],
+    ask: Ask, held_by: Sequence[str], after: Memory,
+) -> dict[str, Any]:  # fmt: skip
+    """Why: who said what, who counted, who was set aside, JSON-ready."""
+    return {
+        "site": site.id,
+        "at": seconds(now),
+        "level_before": memory.level,
+        "level": after.level,
+        "asked": ask.level,
+        "lone_top": list(ask.lone_top),
+        "words": [
+            {
+                "criterion": w.criterion, "station": w.station, "raise_level": w.raise_level,
+                "hold_level": w.hold_level, "heard": w.heard, "fresh": w.fresh, "newest_s": w.newest_s,
+                "reason": w.reason, "facts": dict(w.facts),
+            }
+            for w in words
+        ],
+        "votes": {
+            k: {"level": v.level, "newest_s": v.newest_s, "valid_until_s": v.valid_until_s, "counted": k in counted,
+                "pended": pended.get(k)}
+            for k, v in sorted(votes.items())
+        },
+        "steps": {k: {"level": s.level, "state": s.state, "reason": s.reason} for k, s in steps.items()},
+        "common": dict(common),
+        "held_by": list(held_by),
+        "sentence": explain_level(site, memory.level, after.level, ask, votes, counted, steps, held_by),
+    }  # fmt: skip

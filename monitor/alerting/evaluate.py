@@ -1,0 +1,152 @@
+"""One evaluation of one site: what was known is read from one snapshot, the outcome is written in one transaction.
+
+The view is read outside the write lock. That is sound because a decision rests only on its frozen view and on the
+memory it started from: the write transaction takes effect only if the memory is still that one (compare and set), and
+rows that were committed after the snapshot bring their own evaluation.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.alerting.decide import decide
+from monitor.alerting.scope import wanted_series
+from monitor.domain.alert import SERVICE, AlertChange
+from monitor.domain.decision import Decision, Memory, View, instant
+from monitor.domain.instants import spell
+from monitor.domain.site import Site
+from monitor.errors import StoreBusyError
+from monitor.store.alerts import apply_changes, unshelve_due
+from monitor.store.decisions import (
+    StateRow,
+    add_decision,
+    add_evaluation,
+    code_version,
+    digest_of,
+    find_state,
+    load_anomaly_facts,
+    load_footprint_facts,
+    load_forecast_facts,
+    load_newest,
+    load_report_facts,
+    save_state,
+    save_station_states,
+)
+from monitor.store.engine import Database
+from monitor.store.observations import load_readings, load_series
+from monitor.store.types import canonical_json
+
+ATTEMPTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationResult:
+    """What an evaluation found; `changes` are already written."""
+
+    level: int
+    observability: str
+    reachable_level: int
+    changes: tuple[AlertChange, ...]
+    next_due_at: datetime | None
+    decision: Decision
+
+
+def evaluate_site(
+    db: Database, site: Site, now: datetime, trigger: str, *, draining: bool = False, dry_run: bool = False
+) -> EvaluationResult:
+    """Decide once for a site and store level, health, alerts and outbox in one transaction.
+
+    Args:
+        db: the database.
+        site: the declaration, already saved with `save_site`.
+        now: the instant of the evaluation, aware UTC.
+        trigger: data, tick, person or start.
+        draining: True while a backlog is being read: levels may rise, nothing falls, silence is not judged.
+        dry_run: True writes nothing.
+
+    Raises:
+        StoreBusyError: the database is locked, or the memory was changed by others again and again.
+    """
+    now = now.astimezone(UTC)
+    for _ in range(ATTEMPTS):
+        with db.read() as c:
+            row = find_state(c, site.id)
+            view, known_until = load_view(c, site, now, draining=draining)
+        memory = Memory.read(row.state) if row is not None else Memory()
+        decision = decide(site, memory, view, now)
+        if dry_run or _store(db, site, row, memory, view, decision, now, trigger, known_until):
+            return EvaluationResult(
+                decision.level, decision.observability, decision.reachable_level, decision.changes,
+                None if decision.next_due_s is None else instant(decision.next_due_s), decision,
+            )  # fmt: skip
+    raise StoreBusyError(f"site {site.id}: its state was changed by others {ATTEMPTS} times in a row; try again")
+
+
+def load_view(c: Connection, site: Site, now: datetime, *, draining: bool) -> tuple[View, datetime | None]:
+    """Everything a decision at `now` may see, and the newest instant of reception among it."""
+    wanted = wanted_series(site)
+    readings = {}
+    for row in load_series(c, site.id):
+        span_s = wanted.get((row.station, row.quantity)) or wanted.get((row.station, _declared(row.quantity)))
+        if span_s is not None:
+            found = load_readings(c, row.id, now - timedelta(seconds=span_s), now, now)
+            readings[f"{row.station}.{row.quantity}"] = tuple(found)
+    newest = load_newest(c, site.id, now)
+    since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
+    kinds = {x.kind for x in site.criteria}
+    view = View(
+        readings, newest,
+        load_forecast_facts(c, site.id, now) if "forecast" in kinds else (),
+        load_anomaly_facts(c, site.id, since, now) if "anomaly" in kinds else (),
+        load_footprint_facts(c, site.id, since, now) if "scene" in kinds else (),
+        load_report_facts(c, site.id, since, now) if "report" in kinds else (),
+        draining,
+    )  # fmt: skip
+    known = max((n.received_s for n in newest.values()), default=None)
+    return view, None if known is None else instant(known)
+
+
+def _declared(quantity: str) -> str:
+    return "displacement" if quantity.startswith("displacement_") else quantity
+
+
+def _store(
+    db: Database, site: Site, row: StateRow | None, memory: Memory, view: View, decision: Decision, now: datetime,
+    trigger: str, known_until: datetime | None,
+) -> bool:  # fmt: skip
+    """Write the outcome if the memory is still the one it started from."""
+    moved = row is None or digest_of(decision.memory.spell()) != row.digest
+    with db.write() as c:
+        current = find_state(c, site.id)
+        if (current.digest if current else None) != (row.digest if row else None):
+            return False
+        save_state(c, site.id, decision, site.version, now)
+        save_station_states(c, site.id, decision, now)
+        if moved or trigger != "data":
+            add_evaluation(c, site.id, now, trigger, decision, known_until, site.version)
+        if decision.changes:
+            frozen = canonical_json(freeze(site, memory, view, decision, now))
+            basis = add_decision(c, site.id, now, site.version, frozen)
+            apply_changes(
+                c, site.id, decision.changes, site=site, recipients=site.recipients, actor=SERVICE, now=now,
+                decision_id=basis, rule_version=rule_version(site),
+            )  # fmt: skip
+        unshelve_due(c, site.id, SERVICE, now)
+    return True
+
+
+def freeze(site: Site, memory: Memory, view: View, decision: Decision, now: datetime) -> dict[str, Any]:
+    """Everything needed to decide again: configuration hash, instant, memory, view, and what came out."""
+    outcome = decision.spell()
+    return {
+        "format": 1, "site": site.id, "config_sha256": site.version, "code_version": code_version(),
+        "now": spell(now), "memory": memory.spell(), "view": view.spell(), "outcome": outcome,
+        "sentence": decision.evidence["sentence"],
+    }  # fmt: skip
+
+
+def rule_version(site: Site) -> str:
+    """Code and configuration that decided, as people read it."""
+    return f"{code_version()}+{site.version[:12]}"

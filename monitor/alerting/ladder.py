@@ -1,0 +1,76 @@
+"""The ladder of levels: it rises at once, holds without limit, and falls only on fresh word of those who raised it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from monitor.domain.decision import Memory
+from monitor.domain.site import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the votes of this moment ask for.
+
+    Attributes:
+        level: Level asked for.
+        lone_top: Groups that ask for the top where too few do; their word is the next lower level and "verify now".
+        by_vote: Level asked for by each vote that counts.
+    """
+
+    level: int
+    lone_top: tuple[str, ...]
+    by_vote: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """Where the ladder stands after a decision, and what keeps it from falling."""
+
+    level: int
+    supporters: Mapping[str, int]
+    held_by: tuple[str, ...]
+    raised: bool
+
+
+def fuse(site: Site, counted: Mapping[str, int], group_of: Callable[[str], str]) -> Ask:
+    """Turn votes into the level asked for: the top needs independent groups, lower levels one witness."""
+    top = site.top_level
+    by_group: dict[str, int] = {}
+    for key, level in counted.items():
+        by_group[group_of(key)] = max(by_group.get(group_of(key), 0), level)
+    tops = tuple(sorted(g for g, level in by_group.items() if level >= top))
+    if len(tops) >= site.fusion.top_needs:
+        return Ask(top, (), counted)
+    level = max((min(v, top - 1) for v in by_group.values()), default=0)
+    return Ask(level, tops, counted)
+
+
+def climb(
+    site: Site, memory: Memory, ask: Ask, is_clear: Callable[[str, int], bool], *, may_fall: bool
+) -> Rung:  # fmt: skip
+    """One step of the ladder.
+
+    Args:
+        site: levels and which of them fall by themselves.
+        memory: where it stood and who supported that.
+        ask: what the votes ask for.
+        is_clear: (vote, level) -> its witness has fresh data beyond the recovery limit of that level.
+        may_fall: False while a backlog drains.
+    """
+    level = max(memory.level, ask.level)
+    supporters = dict(memory.supporters)
+    for key, asked in ask.by_vote.items():
+        if min(asked, level) > 0:
+            supporters[key] = max(supporters.get(key, 0), min(asked, level))
+    bottom = max(ask.level, memory.floor)
+    held: tuple[str, ...] = ()
+    while level > bottom:
+        behind = [k for k, v in supporters.items() if v >= level]
+        held = tuple(sorted(k for k in behind if not is_clear(k, level)))
+        if not site.levels[level].auto_lower:
+            held = (*held, "a person must lower it")
+        if held or not behind or not may_fall:
+            break
+        level -= 1
+        supporters = {k: min(v, level) for k, v in supporters.items() if min(v, level) > 0}
+    return Rung(level, dict(sorted(supporters.items())), held, level > memory.level)

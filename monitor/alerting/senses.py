@@ -1,0 +1,128 @@
+"""How each station does: silent, unusable, stuck, to be verified or well; it never touches a hazard level."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from monitor.alerting.assessment import Windows
+from monitor.alerting.steps import station_of
+from monitor.alerting.tracks import HARMLESS, Track
+from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
+from monitor.domain.instants import spell, spell_duration
+from monitor.domain.site import SeriesSpec, Station
+
+WELL = frozenset({"ok", "verify"})
+_RANK = {"ok": 0, "verify": 1, "unknown": 2, "stuck": 3, "flagged": 4, "silent": 5}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with one series."""
+
+    state: str
+    reason: str
+    since_s: float
+
+
+def examine(
+    windows: Windows, tracks: Mapping[str, Sequence[Track]], steps: Mapping[str, Step]
+) -> tuple[tuple[StationHealth, ...], dict[str, Condition]]:
+    """Health of every declared station, and the open conditions of its series by alert key."""
+    healths: list[StationHealth] = []
+    conditions: dict[str, Condition] = {}
+    unsure = {station_of(k) for k, s in steps.items() if s.state != "instrument"}
+    for station in windows.site.stations:
+        state, reason = "ok", ""
+        newest: list[float] = []
+        for spec in station.series:
+            used = [t for t in tracks.get(station.id, ()) if _carries(t, spec)]
+            seen_s = _newest(windows, station.id, spec)
+            newest += [] if seen_s is None else [seen_s]
+            found = _examine_series(windows, spec, seen_s, used)
+            if found is None:
+                continue
+            if found.state != "unknown":
+                name = "stale" if found.state == "silent" else found.state
+                key = f"health:{station.id}.{spec.quantity}:{name}"
+                conditions[key] = Condition("health", 1, found.since_s, f"{station.id}.{spec.quantity}: {found.reason}")
+            if _RANK[found.state] > _RANK[state]:
+                state, reason = found.state, f"{spec.quantity}: {found.reason}"
+        if state == "ok" and station.id in unsure:
+            state, reason = "verify", "an unexplained step waits for verification"
+        interval_s = min((s.interval_s for s in station.series), default=None)
+        healths.append(
+            StationHealth(
+                station.id,
+                state,
+                reason,
+                max(newest, default=None),
+                interval_s,
+                _missing_share(windows, station),
+                votes=station.on_slope and state in WELL,
+            )
+        )
+    return tuple(healths), conditions
+
+
+def _carries(track: Track, spec: SeriesSpec) -> bool:
+    return any(q == spec.quantity or q.startswith(f"{spec.quantity}_") for q in track.quantity.split("+"))
+
+
+def _newest(windows: Windows, station: str, spec: SeriesSpec) -> float | None:
+    """Newest epoch of any component, whatever its quality, not from the future."""
+    prefix = f"{station}.{spec.quantity}"
+    found = [
+        n.observed_s for k, n in windows.view.newest.items()
+        if (k == prefix or k.startswith(f"{prefix}_")) and n.observed_s <= windows.now_s and "future" not in n.flags
+    ]  # fmt: skip
+    return max(found, default=None)
+
+
+def _examine_series(
+    windows: Windows, spec: SeriesSpec, seen_s: float | None, tracks: Sequence[Track]
+) -> Finding | None:
+    now_s = windows.now_s
+    if windows.view.draining:
+        # a backlog drains: what looks silent may only be waiting in the queue
+        return None if seen_s is not None else Finding("unknown", "nothing received yet", now_s)
+    if seen_s is None:
+        started_s = windows.memory.started_s if windows.memory.started_s is not None else now_s
+        if now_s - started_s > spec.max_silence_s:
+            return Finding("silent", "nothing was ever received", started_s)
+        return Finding("unknown", "nothing received yet", started_s)
+    allowed = spell_duration(spec.max_silence_s)
+    if now_s - seen_s > spec.max_silence_s:
+        since = seen_s + spec.max_silence_s
+        return Finding("silent", f"nothing newer than {_spell(seen_s)}, allowed are {allowed}", since)
+    usable = [t.usable_s for t in tracks if t.usable_s is not None]
+    if tracks and (not usable or now_s - max(usable) > spec.max_silence_s):
+        why = next((w for t in tracks for _, w in reversed(t.set_aside)), "nothing usable")
+        return Finding("flagged", f"nothing usable for {allowed}: {why}", max(usable, default=seen_s))
+    if not tracks and any(f not in HARMLESS for f in _newest_flags(windows, spec)):
+        return Finding("flagged", "the newest value is flagged", seen_s)
+    if tracks and all(t.stuck for t in tracks):
+        return Finding("stuck", "the instrument repeats one value", seen_s)
+    return None
+
+
+def _newest_flags(windows: Windows, spec: SeriesSpec) -> tuple[str, ...]:
+    known = windows.view.newest.get(f"{spec.station}.{spec.quantity}")
+    return known.flags if known else ()
+
+
+def _missing_share(windows: Windows, station: Station) -> float | None:
+    """Share of the last 24 h's epochs that never came, where the loaded window reaches that far."""
+    shares = []
+    from_s = windows.now_s - 86400.0
+    for spec in station.series:
+        prefix = f"{station.id}.{spec.quantity}"
+        for key, readings in windows.view.readings.items():
+            if (key == prefix or key.startswith(f"{prefix}_")) and readings and spec.interval_s <= 86400.0:
+                times = [seconds(r.observed_at) for r in readings]
+                if times[0] <= from_s + spec.interval_s:
+                    count = sum(from_s < t <= windows.now_s for t in times)
+                    shares.append(1.0 - min(1.0, count / max(1, round(86400.0 / spec.interval_s))))
+    return round(max(shares), 6) if shares else None
+
+
+def _spell(at_s: float) -> str:
+    return spell(instant(at_s))

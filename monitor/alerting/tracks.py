@@ -1,0 +1,328 @@
+"""From readings to the track of a station: usable epochs, jumps found, outliers set aside; nothing is judged here."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import cos, isfinite, radians, sin, sqrt
+from typing import Final
+
+from monitor.domain.decision import View, seconds
+from monitor.domain.observation import Reading
+from monitor.domain.quantities import QUANTITIES
+from monitor.domain.site import Criterion, SeriesSpec, Site, Station
+
+# flags that say something about the way of a value, not against it; any other flag makes it unusable
+HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent", "step_confirmed"})
+COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
+SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
+STUCK_EPOCHS: Final = 6
+MIN_SIGMA_STEP: Final = 3.0  # a jump within three of its own standard errors says nothing
+Vector = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A sudden step found in a track: first epoch after it, what was before, and its size."""
+
+    at_s: float
+    before_s: float
+    known_s: float
+    size: Vector
+
+    @property
+    def length(self) -> float:
+        """Euclidean size, unit of the series."""
+        return sqrt(sum(v * v for v in self.size))
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What a station's series says, epoch by epoch, in rising time.
+
+    Attributes:
+        times_s: Epochs that count, shape (n,).
+        values: Components with open jumps taken out, n tuples of k; the motion between jumps stays.
+        sigmas: One standard deviation each, n tuples of k; 0 = unknown.
+        along: Signed value along the direction of movement (or the only component), shape (n,).
+        along_sigma: Its standard deviation, shape (n,).
+        jumps: Steps nobody explained, oldest first.
+        set_aside: (epoch, reason) of what was left out.
+        newest_s: Newest epoch received whatever its quality; None when there is none.
+        from_s: First epoch looked at.
+        stuck: True when the newest epochs repeat one value exactly.
+    """
+
+    station: str
+    quantity: str
+    times_s: tuple[float, ...] = ()
+    received_s: tuple[float, ...] = ()
+    values: tuple[Vector, ...] = ()
+    sigmas: tuple[Vector, ...] = ()
+    along: tuple[float, ...] = ()
+    along_sigma: tuple[float, ...] = ()
+    jumps: tuple[Jump, ...] = ()
+    set_aside: tuple[tuple[float, str], ...] = ()
+    newest_s: float | None = None
+    from_s: float | None = None
+    stuck: bool = False
+
+    @property
+    def usable_s(self) -> float | None:
+        """Newest epoch that counts."""
+        return self.times_s[-1] if self.times_s else None
+
+
+@dataclass(slots=True)
+class _Walk:
+    """The state of one pass over a track."""
+
+    kept: list[int] = field(default_factory=list)
+    level: dict[int, Vector] = field(default_factory=dict)  # corrected value by index
+    jumps: list[tuple[int, Jump]] = field(default_factory=list)
+    aside: list[tuple[float, str]] = field(default_factory=list)
+
+
+def build_track(view: View, site: Site, station: Station, criterion: Criterion, now_s: float) -> Track:
+    """Gather, clean and scan what one criterion needs of one station."""
+    quantities = _choose(view, station, criterion)
+    spec = site.series(station.id, quantities[0]) if quantities else None
+    if spec is None or spec.unit == "index":
+        return Track(station.id, criterion.quantity)
+    times, received, rows, aside, newest_s = _join(view, spec, station.id, quantities, now_s)
+    sigmas = [tuple(_sigma(r, spec) for r in row) for row in rows]
+    values = [tuple(r.value for r in row) for row in rows]
+    limit = verify_step(spec, criterion)
+    walk = _scan(times, received, values, sigmas, limit)
+    unit = direction(station, len(quantities))
+    kept = walk.kept
+    along = [sum(u * v for u, v in zip(unit, walk.level[i], strict=True)) for i in kept]
+    return Track(
+        station.id, "+".join(quantities), tuple(times[i] for i in kept), tuple(received[i] for i in kept),
+        tuple(walk.level[i] for i in kept), tuple(sigmas[i] for i in kept), tuple(along),
+        tuple(_along_sigma(rows[i], sigmas[i], unit, spec) for i in kept),
+        tuple(j for _, j in walk.jumps), tuple(aside + walk.aside), newest_s, times[0] if times else None,
+        _is_stuck(values, spec),
+    )  # fmt: skip
+
+
+def _choose(view: View, station: Station, criterion: Criterion) -> tuple[str, ...]:
+    """Quantities that carry what the criterion asks for: components if they are there, else the scalar."""
+    have = [q for q in (*COMPONENTS, *SCALARS, criterion.quantity) if view.readings.get(f"{station.id}.{q}")]
+    if criterion.quantity != "displacement":
+        return (criterion.quantity,) if criterion.quantity in have else ()
+    if {COMPONENTS[0], COMPONENTS[1]} <= set(have):
+        return tuple(q for q in COMPONENTS if q in have)
+    return tuple(q for q in SCALARS if q in have)[:1]
+
+
+def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
+    """The jump beyond which a step must be verified: declared, else half of what would cross a bound by itself."""
+    if spec.verify_step is not None:
+        return spec.verify_step
+    if criterion.kind not in {"velocity", "rate"}:
+        return None
+    bounds = [
+        abs(b) * t.window_s / 86400.0
+        for t in criterion.thresholds
+        if t.window_s and (b := t.over if t.over is not None else t.under) is not None
+    ]
+    return max(0.5 * min(bounds), 6.0 * spec.noise_floor) if bounds and min(bounds) > 0 else None
+
+
+def direction(station: Station, components: int) -> Vector:
+    """Unit vector of downslope movement in east, north, up; (1,) for a scalar.
+
+    Azimuth clockwise from north, plunge downwards from the horizontal.
+    """
+    if components == 1:
+        return (1.0,)
+    azimuth = radians(station.azimuth_deg or 0.0)
+    plunge = radians(station.plunge_deg or 0.0) if components == 3 else 0.0
+    return (sin(azimuth) * cos(plunge), cos(azimuth) * cos(plunge), -sin(plunge))[:components]
+
+
+# ---- gathering -------------------------------------------------------------------------------------------------
+def _join(
+    view: View, spec: SeriesSpec, station: str, quantities: Sequence[str], now_s: float
+) -> tuple[list[float], list[float], list[tuple[Reading, ...]], list[tuple[float, str]], float | None]:
+    """Epochs at which every component is there and usable, with what was set aside."""
+    usable: list[dict[float, Reading]] = []
+    aside: dict[float, str] = {}
+    newest_s: float | None = None
+    for quantity in quantities:
+        good: dict[float, Reading] = {}
+        for reading in view.readings[f"{station}.{quantity}"]:
+            at_s = seconds(reading.observed_at)
+            reason = _fault(reading, spec, quantity, at_s, now_s)
+            if at_s <= now_s and "future" not in reading.flags:
+                newest_s = at_s if newest_s is None else max(newest_s, at_s)
+            if reason is None:
+                good[at_s] = reading
+            else:
+                aside[at_s] = reason
+        usable.append(good)
+    shared = sorted(at for at in usable[0] if all(at in other for other in usable[1:]))
+    rows = [tuple(part[at] for part in usable) for at in shared]
+    received = [max(seconds(r.received_at) for r in row) for row in rows]
+    return shared, received, rows, sorted(aside.items()), newest_s
+
+
+def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s: float) -> str | None:
+    if at_s > now_s:
+        return "stamped in the future"
+    for flag in reading.flags:
+        if flag not in HARMLESS:
+            return f"flag {flag}"
+    if not isfinite(reading.value) or (reading.sigma is not None and not isfinite(reading.sigma)):
+        return "not finite"
+    known = QUANTITIES.get(quantity)
+    low = spec.low if spec.low is not None else known.low if known else None
+    high = spec.high if spec.high is not None else known.high if known else None
+    raw = reading.value_raw
+    if (low is not None and raw < low) or (high is not None and raw > high):
+        return "out of range"
+    return None
+
+
+def _sigma(reading: Reading, spec: SeriesSpec) -> float:
+    return max(reading.sigma or 0.0, spec.noise_floor)
+
+
+def _along_sigma(row: Sequence[Reading], sigmas: Vector, unit: Vector, spec: SeriesSpec) -> float:
+    """Standard deviation along the direction, with the covariance of the solution where it came along."""
+    covariance = _covariance(row[0].extra) if len(unit) == 3 else None
+    if covariance is None:
+        return sqrt(sum((u * s) ** 2 for u, s in zip(unit, sigmas, strict=True)))
+    ee, nn, uu, en, eu, nu = covariance
+    e, n, u = unit
+    variance = ee * e * e + nn * n * n + uu * u * u + 2.0 * (en * e * n + eu * e * u + nu * n * u)
+    return max(sqrt(max(variance, 0.0)), spec.noise_floor)
+
+
+def _covariance(extra: str | None) -> tuple[float, float, float, float, float, float] | None:
+    if extra is None or "cov" not in extra:
+        return None
+    try:
+        facts = json.loads(extra)
+        if not isinstance(facts, Mapping):
+            return None
+        ee, nn, uu, en, eu, nu = (float(v) for v in facts["cov_mm2"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return (ee, nn, uu, en, eu, nu) if all(map(isfinite, (ee, nn, uu, en, eu, nu))) else None
+
+
+def _is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
+    """An instrument with noise that says the same number again and again is broken."""
+    tail = values[-STUCK_EPOCHS:]
+    return spec.noise_floor > 0.0 and len(tail) == STUCK_EPOCHS and len(set(tail)) == 1
+
+
+# ---- jumps -----------------------------------------------------------------------------------------------------
+def _scan(
+    times: Sequence[float], received: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector],
+    limit: float | None,
+) -> _Walk:  # fmt: skip
+    """Walk along the epochs; a jump beyond the limit is taken out and remembered, a jump that returns is a spike."""
+    walk = _Walk()
+    shift: Vector = tuple(0.0 for _ in values[0]) if values else ()
+    start = _first_agreeing(values, limit)
+    walk.aside += [(times[i], "spike at the start of the window") for i in range(start)]
+    for i in range(start, len(times)):
+        if limit is None or not walk.kept:
+            walk.kept.append(i)
+            walk.level[i] = values[i]
+            continue
+        shift = _step_on(walk, i, times, received, values, sigmas, shift, limit)
+    return walk
+
+
+def _first_agreeing(values: Sequence[Vector], limit: float | None) -> int:
+    if limit is None:
+        return 0
+    for i in range(min(len(values) - 1, 5)):
+        if _distance(values[i], values[i + 1]) <= limit:
+            return i
+    return 0
+
+
+def _step_on(
+    walk: _Walk, i: int, times: Sequence[float], received: Sequence[float], values: Sequence[Vector],
+    sigmas: Sequence[Vector], shift: Vector, limit: float,
+) -> Vector:  # fmt: skip
+    """Judge epoch i; returns the shift that holds from here on."""
+    value = _minus(values[i], shift)
+    last = walk.kept[-1]
+    if walk.jumps:
+        index, jump = walk.jumps[-1]
+        before = _minus(shift, jump.size)
+        plain = _minus(values[i], before)
+        home = [k for k in walk.kept if k < index]
+        expected = _extrapolate(walk, home, times, times[i]) if home else plain
+        if home and _distance(plain, expected) <= max(0.25 * jump.length, 0.5 * limit) < jump.length:
+            # it came back: what lay between was a fault of the instrument
+            lost = [k for k in walk.kept if k >= index]
+            walk.aside += [(times[k], "spike: the value returned") for k in sorted({index, *lost})]
+            walk.kept = home
+            walk.jumps.pop()
+            walk.kept.append(i)
+            walk.level[i] = plain
+            return before
+    if _distance(value, walk.level[last]) <= limit:
+        walk.kept.append(i)
+        walk.level[i] = value
+        return shift
+    excess = _minus(value, _extrapolate(walk, walk.kept, times, times[i]))
+    size = sqrt(sum(v * v for v in excess))
+    if size <= limit:
+        walk.kept.append(i)
+        walk.level[i] = value
+        return shift
+    error = sqrt(sum(s * s for s in sigmas[i]))
+    if error > 0.0 and size <= MIN_SIGMA_STEP * error:
+        walk.aside.append((times[i], f"jump of {size:.1f} lies within its own error of {error:.1f}"))
+        return shift
+    if (
+        walk.jumps
+        and walk.jumps[-1][0] == i - 1
+        and sum(a * b for a, b in zip(excess, walk.jumps[-1][1].size, strict=True)) > 0
+    ):
+        # a second jump right after the first and the same way: this is motion, not a step
+        index, jump = walk.jumps.pop()
+        before = _minus(shift, jump.size)
+        for k in (index, i):
+            walk.level[k] = _minus(values[k], before)
+        walk.kept = [k for k in walk.kept if k < index] + [index, i]
+        return before
+    walk.jumps.append((i, Jump(times[i], times[last], received[i], excess)))
+    walk.aside.append((times[i], f"jump of {size:.1f}: to be verified"))
+    return tuple(a + b for a, b in zip(shift, excess, strict=True))
+
+
+def _extrapolate(walk: _Walk, kept: Sequence[int], times: Sequence[float], at_s: float) -> Vector:
+    """Where the last accepted epochs would have led; standing still unless they clearly move."""
+    tail = kept[-6:]
+    last = walk.level[tail[-1]]
+    if len(tail) < 3:
+        return last
+    days = [(times[k] - times[tail[-1]]) / 86400.0 for k in tail]
+    mean_t = sum(days) / len(days)
+    spread = sum((d - mean_t) ** 2 for d in days)
+    lead = (at_s - times[tail[-1]]) / 86400.0
+    out = []
+    for axis, base in enumerate(last):
+        series = [walk.level[k][axis] for k in tail]
+        mean_y = sum(series) / len(series)
+        rate = sum((d - mean_t) * (y - mean_y) for d, y in zip(days, series, strict=True)) / spread
+        rest = sum((y - mean_y - rate * (d - mean_t)) ** 2 for d, y in zip(days, series, strict=True))
+        error = sqrt(rest / max(1, len(days) - 2) / spread)
+        out.append(base + rate * lead if abs(rate) > 3.0 * error else base)
+    return tuple(out)
+
+
+def _minus(a: Vector, b: Vector) -> Vector:
+    return tuple(x - y for x, y in zip(a, b, strict=True))
+
+
+def _distance(a: Vector, b: Vector) -> float:
+    return sqrt(sum((x - y) ** 2 for x, y in zip(a, b, strict=True)))

@@ -1,0 +1,102 @@
+"""Who is independent of whom, and when many instruments say the same thing because they share a reference."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Final
+
+from monitor.alerting.criteria.advice import OBSERVERS, SCENE
+from monitor.alerting.criteria.registry import MEASURED
+from monitor.alerting.tracks import Vector
+from monitor.domain.site import Site
+
+AGREEMENT: Final = 0.3  # rovers move as one when they differ by less than this share of their common motion
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """How a station moves now: mm/day by component, or mm for a step."""
+
+    station: str
+    vector: Vector
+    error: float
+    moving: bool
+
+
+def find_groups(site: Site) -> dict[str, str]:
+    """Independence group of every station: those that share a reference, logger or antenna are one witness.
+
+    A station that is itself the reference of others belongs to them. Observers and images are groups of their own.
+    """
+    parent = {s.id: s.id for s in site.stations}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    owners: dict[tuple[str, str], str] = {}
+    for station in site.stations:
+        marks = [("reference", station.reference), ("logger", station.logger), ("antenna", station.antenna)]
+        for kind, value in marks:
+            if value is None:
+                continue
+            other = owners.setdefault((kind, value), station.id)
+            parent[root(station.id)] = root(other)
+            if kind == "reference" and value in parent:
+                parent[root(station.id)] = root(value)
+    members: dict[str, list[str]] = {}
+    for station in site.stations:
+        members.setdefault(root(station.id), []).append(station.id)
+    groups = {s: min(found) for found in members.values() for s in found}
+    return groups | {OBSERVERS: OBSERVERS, SCENE: SCENE}
+
+
+def find_voters(site: Site, level: int | None = None) -> set[str]:
+    """Stations on the slope that a measuring criterion of witness role may make vote (for at least `level`)."""
+    return {
+        station
+        for criterion in site.criteria
+        if criterion.role == "witness" and criterion.kind in MEASURED
+        and (level is None or any(t.level >= level for t in criterion.thresholds))
+        for station in criterion.stations
+        if (known := site.station(station)) is not None and known.on_slope
+    }  # fmt: skip
+
+
+def reach(site: Site, available: Iterable[str], groups: Mapping[str, str]) -> tuple[int, int]:
+    """(highest level that the available stations could raise, independent groups that could vote for the top)."""
+    able = set(available)
+    tops = {groups[s] for s in find_voters(site, site.top_level) & able}
+    # a person who may report the top level is a witness that is always there
+    tops |= {
+        OBSERVERS for c in site.criteria
+        if c.kind == "report" and c.role == "witness" and any(t.level >= site.top_level for t in c.thresholds)
+    }  # fmt: skip
+    if len(tops) >= site.fusion.top_needs:
+        return site.top_level, len(tops)
+    levels = [
+        min(t.level, site.top_level - 1)
+        for c in site.criteria
+        if c.role == "witness" and c.kind in MEASURED and able & set(c.stations) & find_voters(site)
+        for t in c.thresholds
+    ]
+    return max(levels, default=0), len(tops)
+
+
+def move_as_one(rovers: Sequence[Motion], controls: Sequence[Motion], *, others_move: bool) -> bool:
+    """True when all rovers of one reference move alike and nothing else does: the reference is the suspect.
+
+    A control station on the same reference that stands still clears the reference; so does motion elsewhere.
+    """
+    if len(rovers) < 2 or others_move or not all(r.moving for r in rovers):
+        return False
+    if len({len(r.vector) for r in rovers}) != 1 or any(not c.moving for c in controls):
+        return False
+    middle = tuple(sorted(r.vector[k] for r in rovers)[len(rovers) // 2] for k in range(len(rovers[0].vector)))
+    size = sqrt(sum(v * v for v in middle))
+    return all(
+        sqrt(sum((a - b) ** 2 for a, b in zip(r.vector, middle, strict=True))) <= AGREEMENT * size + 3.0 * r.error
+        for r in rovers
+    )

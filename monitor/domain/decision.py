@@ -1,0 +1,266 @@
+"""What a decision sees and what it leaves behind: frozen records that can be spelled as JSON and read back exactly."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from monitor.domain.alert import AlertChange
+from monitor.domain.instants import EPOCH, epoch_s, from_epoch_s, parse, spell
+from monitor.domain.observation import Reading
+
+__all__ = ["EPOCH", "Decision", "Memory", "View"]
+
+
+# ---- what a decision sees --------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest epoch of a series that was not stamped in the future."""
+
+    observed_s: float
+    received_s: float
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastFact:
+    """One target of the newest forecast of a series."""
+
+    station: str
+    quantity: str
+    data_until_s: float
+    target_s: float
+    horizon_s: float
+    q10: float
+    q50: float
+    q90: float
+    data_value: float
+    model: str
+    shown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyFact:
+    """One score beyond its detector's threshold."""
+
+    station: str
+    quantity: str
+    at_s: float
+    detector: str
+    score: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class FootprintFact:
+    """One polygon of a scene near a station."""
+
+    scene: str
+    acquired_s: float
+    polygon: str
+    change: str
+    area_m2: float
+    station: str | None
+    distance_m: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFact:
+    """One observer's report."""
+
+    at_s: float
+    received_s: float
+    kind: str
+    text: str
+    by: str
+    station: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything a decision may look at, as it was known at its instant; `readings` by `station.quantity`."""
+
+    readings: Mapping[str, tuple[Reading, ...]] = field(default_factory=dict)
+    newest: Mapping[str, Newest] = field(default_factory=dict)
+    forecasts: tuple[ForecastFact, ...] = ()
+    anomalies: tuple[AnomalyFact, ...] = ()
+    footprints: tuple[FootprintFact, ...] = ()
+    reports: tuple[ReportFact, ...] = ()
+    draining: bool = False
+
+    def spell(self) -> dict[str, Any]:
+        """As JSON-ready values: keys, revisions, raw values, offsets, flags."""
+        return {
+            "readings": {k: [_spell_reading(r) for r in v] for k, v in sorted(self.readings.items())},
+            "newest": {k: [v.observed_s, v.received_s, list(v.flags)] for k, v in sorted(self.newest.items())},
+            "forecasts": [asdict(f) for f in self.forecasts],
+            "anomalies": [asdict(f) for f in self.anomalies],
+            "footprints": [asdict(f) for f in self.footprints],
+            "reports": [asdict(f) for f in self.reports],
+            "draining": self.draining,
+        }
+
+    @staticmethod
+    def read(value: Mapping[str, Any]) -> "View":
+        """The view back from its JSON."""
+        return View(
+            {k: tuple(_read_reading(r) for r in v) for k, v in value["readings"].items()},
+            {k: Newest(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
+            tuple(ForecastFact(**f) for f in value["forecasts"]),
+            tuple(AnomalyFact(**f) for f in value["anomalies"]),
+            tuple(FootprintFact(**f) for f in value["footprints"]),
+            tuple(ReportFact(**f) for f in value["reports"]),
+            bool(value["draining"]),
+        )
+
+
+def _spell_reading(r: Reading) -> list[Any]:
+    return [
+        spell(r.observed_at), spell(r.received_at), r.revision, r.value_raw, r.offset_applied, r.value, r.sigma,
+        list(r.flags), r.extra,
+    ]  # fmt: skip
+
+
+def _read_reading(v: list[Any]) -> Reading:
+    return Reading(parse(v[0]), parse(v[1]), v[2], v[3], v[4], v[5], v[6], tuple(v[7]), v[8])
+
+
+# ---- what it leaves behind -------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """What one witness (criterion and station) last said with fresh data; it ages with its newest datum."""
+
+    level: int
+    newest_s: float
+    valid_until_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A sudden jump of a station that nobody has explained yet."""
+
+    at_s: float  # first epoch after the jump
+    known_s: float  # when we learned of it: the clock starts here
+    size: float
+    level: int  # what it counts for once it counts
+    state: str  # pending, counted, instrument, movement
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """An open condition of the health or advice ledger."""
+
+    ledger: str
+    level: int
+    since_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What must survive a restart. Levels are numbers of the site's ladder; times are epoch seconds.
+
+    Attributes:
+        started_s: First evaluation ever.
+        level: The hazard level that stands.
+        level_source: auto or person.
+        since_s: Since when it stands.
+        floor: A level set by a person that data may not lower.
+        votes: By `criterion|station`.
+        supporters: Votes the standing level rests on, with the highest level each has asked for since it was raised.
+        answered: By vote: data up to this instant were answered by a person and raise no more.
+        steps: By `station@instant`.
+        answers: What a person said of a step or of a common motion: instrument or movement.
+        common: By reference: since when its rovers move as one.
+        conditions: Open conditions of health and advice by alert key.
+        newest_s: Newest datum ever used.
+    """
+
+    started_s: float | None = None
+    level: int = 0
+    level_source: str = "auto"
+    since_s: float = 0.0
+    floor: int = 0
+    votes: Mapping[str, Vote] = field(default_factory=dict)
+    supporters: Mapping[str, int] = field(default_factory=dict)
+    answered: Mapping[str, float] = field(default_factory=dict)
+    steps: Mapping[str, Step] = field(default_factory=dict)
+    answers: Mapping[str, str] = field(default_factory=dict)
+    common: Mapping[str, float] = field(default_factory=dict)
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    observability: str = "full"
+    reachable_level: int | None = None
+    newest_s: float | None = None
+
+    def spell(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        return asdict(self)
+
+    @staticmethod
+    def read(value: Mapping[str, Any]) -> "Memory":
+        """The memory back from its JSON; an empty one starts a site."""
+        known = dict(value)
+        for name, kind in (("votes", Vote), ("steps", Step), ("conditions", Condition)):
+            known[name] = {k: kind(**v) for k, v in known.get(name, {}).items()}
+        return Memory(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class StationHealth:
+    """How a station does; `votes` says whether its word counts now."""
+
+    station: str
+    state: str  # ok, silent, flagged, stuck, verify, unknown
+    reason: str
+    newest_s: float | None
+    expected_interval_s: float | None
+    missing_share_24h: float | None
+    votes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One evaluation's outcome."""
+
+    memory: Memory
+    level: int
+    observability: str  # full, degraded, blind
+    reachable_level: int
+    witnesses_available: int
+    health: tuple[StationHealth, ...]
+    changes: tuple[AlertChange, ...]
+    evidence: Mapping[str, Any]
+    newest_at: datetime | None
+    next_due_s: float | None
+
+    def spell(self) -> dict[str, Any]:
+        """The outcome as JSON-ready values; equal decisions spell equally."""
+        return {
+            "memory": self.memory.spell(),
+            "level": self.level,
+            "observability": self.observability,
+            "reachable_level": self.reachable_level,
+            "witnesses_available": self.witnesses_available,
+            "health": [asdict(h) for h in self.health],
+            "changes": [
+                {
+                    "ledger": str(x.ledger), "key": x.key, "level": x.level, "open": x.open, "reason": x.reason,
+                    "data_time": None if x.data_time is None else spell(x.data_time), "evidence": x.evidence,
+                    "notify": x.notify,
+                }
+                for x in self.changes
+            ],
+            "evidence": dict(self.evidence),
+        }  # fmt: skip
+
+
+def seconds(at: datetime) -> float:
+    """Epoch seconds of an instant; the inverse of `instant`."""
+    return epoch_s(at)
+
+
+def instant(at_s: float) -> datetime:
+    """The instant of epoch seconds."""
+    return from_epoch_s(at_s)
