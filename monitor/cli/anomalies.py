@@ -55,7 +55,7 @@ def bench(
         name: build_series(panel.times_s.tolist(), panel.values[:, column].tolist(), panel.step_s)
         for column, name in enumerate(panel.stations)
     }
-    names = [f"{d}{checks}" for d in ("persistence-z", "ae", "lstm-ae") for checks in ("", "+checks")]
+    names = [f"{d}{checks}" for d in ("persistence-z", "ae", "lstm-ae", "rules") for checks in ("", "+checks")]
     rows = run_bench(samples, names, budget, range(seeds))
     if not as_json:
         print(format_table(rows))
