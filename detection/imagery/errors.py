@@ -55,3 +55,7 @@ class ModelError(ImageryError):
 
 class RecipeError(ImageryError):
     """A training recipe has an unknown key, a missing one, or names data that are absent."""
+
+
+class OutputError(ImageryError):
+    """The results cannot be written: disk full, folder read-only."""

@@ -79,13 +79,13 @@ def draw_scene(
     for outline in outlines:
         truth |= _inside(outline, shape)
     blend = ndimage.gaussian_filter(truth.astype(np.float64), 0.45)
-    soil = SCAR * scar_rng.uniform(0.75, 1.3) * (1 + scar_rng.normal(0, 0.05, 4))
+    soil = SCAR * scar_rng.uniform(0.95, 1.45) * (1 + scar_rng.normal(0, 0.05, 4))
     soil_map = soil[:, None, None] * (1 + 0.12 * _noise(scar_rng, shape, 2) + 0.10 * scar_rng.standard_normal(shape))
     reflectance = cover * (1 - blend) + soil_map * blend
 
     sun = rng.uniform(0, 2 * np.pi)
-    shade = 1 + rng.uniform(0.5, 1.3) * (np.cos(sun) * down_row + np.sin(sun) * down_column)
-    reflectance *= np.clip(shade, 0.4, 1.7)
+    shade = 1 + rng.uniform(0.5, 1.0) * (np.cos(sun) * down_row + np.sin(sun) * down_column)
+    reflectance *= np.clip(shade, 0.5, 1.6)
     reflectance = reflectance * rng.uniform(0.8, 1.25) + HAZE[:, None, None] * rng.uniform(0.0, 0.07)
     if clouds:
         opacity = _clouds(rng, truth)
@@ -205,7 +205,7 @@ def _cover(rng: np.random.Generator, shape: tuple[int, int], slope: NDArray[np.f
     """Reflectance 4 x H x W of everything that is not a scar: forest, grass, bare plots on flat ground, lines."""
     grass = 1 / (1 + np.exp(-3 * (_noise(rng, shape, 12) - rng.uniform(0.3, 1.5))))
     autumn = 1 / (1 + np.exp(-2 * (_noise(rng, shape, 9) - rng.uniform(-2.0, 2.5))))
-    leaves = AUTUMN * rng.uniform(0.8, 1.4) * (1 + rng.normal(0, 0.08, 4))
+    leaves = AUTUMN * rng.uniform(0.8, 1.25) * (1 + rng.normal(0, 0.08, 4))
     forest = FOREST[:, None, None] * (1 - autumn) + leaves[:, None, None] * autumn
     ground = forest * (1 - grass) + GRASS[:, None, None] * grass
     # Crown texture is coarser and darker in forest than the sward of grass.

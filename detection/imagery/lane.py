@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from detection.imagery.errors import NoValidPixelsError
+from detection.imagery.errors import NoValidPixelsError, OutputError
 from detection.imagery.polygons import NODATA, STEPS, find_footprints, pixel_area_m2, threshold_steps
 from detection.imagery.preview import write_preview
 from detection.imagery.radiometry import Stretch, measure_stretch
@@ -29,13 +29,14 @@ DEFAULTS: dict[str, Any] = {
     "threshold": None,
     "minimum_area_m2": 900.0,
     "tile": 512,
-    "halo": 96,
+    "halo": None,
     "scale": None,
     "acquired_at": None,
     "force": False,
 }
 FILES = {"prob": "prob.tif", "mask": "mask.tif", "geojson": "landslides.geojson", "preview": "preview.png"}
 RUN = "run.json"
+WORK = ".detect.part"
 # A pixel size this many times the training pixel, or its inverse, is worth a warning.
 PIXEL_RATIO = 1.5
 
@@ -45,14 +46,15 @@ def detect(payload: dict[str, Any]) -> dict[str, Any]:
 
     The same scene, model and options give the same bytes; a second call into the same `out_dir` reads back what the
     first one found, unless `force` is set. Every output is written by temporary name and
-    renamed; a failure leaves nothing.
+    renamed; a failure leaves nothing. One `out_dir` serves one run at a time.
 
     Args:
         payload: `scene_path` (raster, or folder with `scene.toml`), and optionally `weights` (name of shipped weights,
             or path of a .safetensors file with its card beside it), `out_dir` (None: nothing is kept), `threshold`
             (None: the card's), `minimum_area_m2` (true area, also the limit below which holes are filled), `tile`,
-            `halo`, `scale` (factor from counts to the model's values, replaces the card's), `acquired_at` (ISO time,
-            for a raster that does not tell), `force`.
+            `halo` (None: as far as the network sees, so that tiles leave no trace), `scale` (factor from counts to
+            the model's values, replaces the card's), `acquired_at` (ISO time, for a raster that does not tell),
+            `force`.
 
     Returns:
         scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share, threshold,
@@ -71,6 +73,7 @@ def detect(payload: dict[str, Any]) -> dict[str, Any]:
     scene = read_scene(Path(options["scene_path"]), given_at)
     model = load_model(str(options["weights"]))
     card = model.card
+    network = find_entry(card["network"]["name"])
     threshold = float(card["threshold"] if options["threshold"] is None else options["threshold"])
     facts = {
         "scene_hash": scene_hash(scene),
@@ -81,7 +84,7 @@ def detect(payload: dict[str, Any]) -> dict[str, Any]:
         "threshold": threshold,
         "minimum_area_m2": float(options["minimum_area_m2"]),
         "tile": int(options["tile"]),
-        "halo": int(options["halo"]),
+        "halo": int(network.halo_px if options["halo"] is None else options["halo"]),
         "scale": options["scale"],
     }
     out_dir = Path(options["out_dir"]) if options["out_dir"] else None
@@ -97,10 +100,9 @@ def detect(payload: dict[str, Any]) -> dict[str, Any]:
         except NoValidPixelsError as error:
             raise NoValidPixelsError(f"{scene.path}: {error}") from None
         steps = ByteRaster(work / "steps.tif", reader.grid)
-        stride = find_entry(card["network"]["name"]).stride
         with steps.writing() as write:
             segmenter = Segmenter(model)
-            for tile in cut(reader.grid.width, reader.grid.height, facts["tile"], facts["halo"], stride):
+            for tile in cut(reader.grid.width, reader.grid.height, facts["tile"], facts["halo"], network.stride):
                 values, valid = reader.read(tile.read_column, tile.read_row, tile.read_width, tile.read_height)
                 owned = valid[tile.crop]
                 out = np.full(owned.shape, NODATA, np.uint8)
@@ -161,14 +163,24 @@ def _reference_band(bands: tuple[str, ...]) -> str:
 
 @contextmanager
 def _workplace(out_dir: Path | None) -> Iterator[Path]:
-    """A temporary folder, inside of `out_dir` so that renames stay on one disk; removed whatever happens."""
-    if out_dir:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".detect-", dir=out_dir))
+    """A temporary folder, inside of `out_dir` so that renames stay on one disk; removed whatever happens.
+
+    Its name is fixed, so that what a killed run left behind goes with the next one.
+    """
+    work = None
     try:
+        if out_dir:
+            work = out_dir / WORK
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir(parents=True)
+        else:
+            work = Path(tempfile.mkdtemp(prefix="detect-"))
         yield work
+    except OSError as error:
+        raise OutputError(f"{out_dir or work}: cannot write the results ({error.strerror or error})") from None
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if work:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _warnings(scene: Scene, reader: BandReader, card: dict[str, Any], stretch: Stretch, hugging: int) -> list[str]:
@@ -204,7 +216,8 @@ def _write_outputs(result: dict[str, Any], scene: Scene, steps: ByteRaster, work
     bounds = write_preview(scene, result["polygons"], work / FILES["preview"])
     result["outputs"] = {**FILES, "bounds": bounds}
     (work / RUN).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    # The record goes last: where it is, everything it speaks of is.
+    # The record goes first and comes last: where it is, everything it speaks of is.
+    (out_dir / RUN).unlink(missing_ok=True)
     for name in (*FILES.values(), RUN):
         (work / name).replace(out_dir / name)
 
@@ -234,7 +247,7 @@ def _read_run(out_dir: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
     """Return the stored result of the same scene, model and options, if all of its files are there."""
     try:
         stored: dict[str, Any] = json.loads((out_dir / RUN).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None
     same = all(stored.get(key) == value for key, value in facts.items())
     return _with_paths(stored, out_dir) if same and all((out_dir / name).is_file() for name in FILES.values()) else None

@@ -19,15 +19,18 @@ class Entry:
         tile_exact: true when the network has a finite receptive field, so that tiles with a halo give
             the answer of the whole scene.
         stride: deepest down-sampling; tile origins are multiples of it.
+        halo_px: how far an output pixel can see, rounded up to the stride: with this halo tiles are exact. For the
+            bilinear U-Net convolutions see 92 px, the up-sampling 30 px more, the poolings up to 15 px.
     """
 
     target: str
     tile_exact: bool
     stride: int
+    halo_px: int
 
 
 SEGMENTERS: dict[str, Entry] = {
-    "unet": Entry("detection.imagery.neural.unet:build_unet", tile_exact=True, stride=16),
+    "unet": Entry("detection.imagery.neural.unet:build_unet", tile_exact=True, stride=16, halo_px=144),
 }
 
 

@@ -29,7 +29,7 @@ class Tile:
         return slice(top, top + self.own_height), slice(left, left + self.own_width)
 
 
-def cut(width: int, height: int, tile: int = 512, halo: int = 96, stride: int = STRIDE) -> Iterator[Tile]:
+def cut(width: int, height: int, tile: int = 512, halo: int = 144, stride: int = STRIDE) -> Iterator[Tile]:
     """Yield the tiles of a scene, row by row.
 
     All origins, of owned and of read windows, are multiples of `stride`: then the network's poolings fall on the

@@ -1,0 +1,398 @@
+"""The lane of a scene from files to footprints, on drawn scenes and on a measured one."""
+
+import json
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+import torch
+from shapely.geometry import shape
+
+from detection.imagery import lane
+from detection.imagery.errors import ModelError, OutputError, RecipeError
+from detection.imagery.generate import draw_scene, write_scene
+from detection.imagery.grid import grid_around
+from detection.imagery.lane import detect
+from detection.imagery.metrics import Confusion, count, score
+from detection.imagery.neural.checkpoint import WEIGHTS_FOLDER, load_model
+from detection.imagery.neural.inference import Segmenter
+from detection.imagery.raster import decode_png, write_geotiff
+from detection.imagery.recipe import main as run_main
+from detection.imagery.recipe import read_patches, read_recipe
+from detection.imagery.tiling import cut
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+OUTPUTS = ["landslides.geojson", "mask.tif", "preview.png", "prob.tif", "run.json"]
+SHIPPED = ["generated", "landslide4sense"]
+
+
+@pytest.fixture(autouse=True)
+def torch_as_it_was():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=False)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    with rasterio.open(path) as source:
+        return source.read(1)
+
+
+def test_unseen_drawn_scenes_are_mapped_by_the_shipped_weights(tmp_path):
+    """F1 of at least .90 over scenes that no training has seen, scars of every kind, pixels pooled."""
+    pooled = Confusion()
+    for seed in range(900_001, 900_007):
+        scene = draw_scene(seed, 256, scars=4)
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        for name, band in scene.bands.items():
+            write_geotiff(folder / f"{name}.tif", band[None], grid_around(141.95, 42.73, 256, 10.0), nodata=0)
+        lines = ["acquired_at = 2024-05-06T00:00:00Z", "complete = true", "[bands]"]
+        (folder / "scene.toml").write_text("\n".join(lines + [f'{name} = "{name}.tif"' for name in scene.bands]))
+        detect({"scene_path": str(folder), "out_dir": str(tmp_path / "out"), "weights": "generated"})
+        pooled += count(read_mask(tmp_path / "out" / "mask.tif") == 1, scene.truth > 0)
+    assert score(pooled)["f1"] >= 0.90
+
+
+@pytest.mark.parametrize("geographic", [False, True])
+def test_the_simulators_scar_becomes_a_footprint_in_its_place(tmp_path, geographic):
+    taken_at = datetime(2024, 5, 6, 7, 8, tzinfo=UTC)
+    place = (141.9551, 42.7262)
+    truth = write_scene(
+        tmp_path / "scene", 5, center_lon=141.95, center_lat=42.73, acquired_at=taken_at, scar_lonlat=place,
+        geographic=geographic,
+    )  # fmt: skip
+    result = detect({"scene_path": str(tmp_path / "scene")})
+    scar = shape(truth["scars"][0]["geometry"])
+    assert scar.distance(shapely.Point(place)) < 0.0005
+    best = max(result["polygons"], key=lambda item: shape(item["geometry"]).intersection(scar).area)
+    outline = shape(best["geometry"])
+    assert outline.intersection(scar).area / outline.union(scar).area > 0.6
+    if not geographic:
+        assert best["area_m2"] == pytest.approx(truth["scars"][0]["area_m2"], rel=0.3)
+    assert result["acquired_at"] == "2024-05-06T07:08:00+00:00"
+    assert result["crs"] == ("EPSG:4326" if geographic else "EPSG:32654")
+    assert result["outputs"] == {}
+    json.dumps(result)
+
+
+def test_the_same_ground_without_a_scar_has_no_footprint_there(tmp_path):
+    with_scar = write_scene(tmp_path / "with", 5)
+    write_scene(tmp_path / "without", 5, with_scar=False)
+    scar = shape(with_scar["scars"][0]["geometry"])
+
+    def covered(name):
+        found = detect({"scene_path": str(tmp_path / name)})["polygons"]
+        return shapely.union_all([shape(item["geometry"]) for item in found]).intersection(scar).area / scar.area
+
+    assert covered("with") > 0.6
+    assert covered("without") < 0.05
+
+
+def test_a_second_run_gives_the_same_bytes_and_a_third_does_nothing(tmp_path, monkeypatch):
+    write_scene(tmp_path / "scene", 5, size_px=200)
+    results = [detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / out)}) for out in ("a", "b")]
+    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == OUTPUTS
+    for name in OUTPUTS:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert results[0]["polygons"]
+    assert results[0]["outputs"]["prob"] == str(tmp_path / "a" / "prob.tif")
+    monkeypatch.setattr(lane, "measure_stretch", lambda *_: pytest.fail("the work was done again"))
+    again = detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "a")})
+    assert json.dumps(again, sort_keys=True) == json.dumps(results[0], sort_keys=True)
+
+
+def test_other_options_are_another_run(tmp_path):
+    write_scene(tmp_path / "scene", 5, size_px=200)
+    payload = {"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")}
+    assert detect(payload)["polygons"]
+    assert detect({**payload, "minimum_area_m2": 1e9})["polygons"] == []
+    assert detect({**payload, "threshold": 0.9})["threshold"] == 0.9
+
+
+def test_a_failure_half_way_leaves_what_was_there(tmp_path, monkeypatch):
+    write_scene(tmp_path / "scene", 5, size_px=96)
+    payload = {"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")}
+    detect(payload)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lane, "write_preview", fail)
+    with pytest.raises(OutputError, match=r"out: cannot write the results \(No space left"):
+        detect({**payload, "threshold": 0.9})
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+
+
+KILLER = """
+import os, pathlib, sys
+from detection.imagery import lane
+def die(*_, **__):
+    os.kill(os.getpid(), 9)
+if sys.argv[1] == "replace":
+    replace, calls = pathlib.Path.replace, []
+    pathlib.Path.replace = lambda path, target: die() if len(calls) == 2 else (calls.append(1), replace(path, target))
+else:
+    setattr(lane, sys.argv[1], die)
+lane.detect({"scene_path": sys.argv[2], "out_dir": sys.argv[3], "threshold": 0.4})
+"""
+
+
+@pytest.mark.parametrize("place", ["measure_stretch", "find_footprints", "write_cog", "write_preview", "replace"])
+def test_a_killed_run_is_mended_by_the_next(tmp_path, place):
+    write_scene(tmp_path / "scene", 5, size_px=96)
+    payload = {"scene_path": str(tmp_path / "scene"), "threshold": 0.4}
+    detect({**payload, "out_dir": str(tmp_path / "clean")})
+    # An older result of other options lies there: it must not be taken for this run's.
+    detect({**payload, "out_dir": str(tmp_path / "out"), "threshold": 0.8})
+    command = [sys.executable, "-c", KILLER, place, str(tmp_path / "scene"), str(tmp_path / "out")]
+    assert subprocess.run(command, capture_output=True, cwd=REPOSITORY, check=False).returncode == -9
+    detect({**payload, "out_dir": str(tmp_path / "out")})
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == OUTPUTS
+    for name in OUTPUTS:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "clean" / name).read_bytes()
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    write_scene(tmp_path / "scene", 5, size_px=96)
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OutputError, match="cannot write the results"):
+        detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "file" / "out")})
+
+
+def test_the_files_say_what_the_result_says(tmp_path):
+    write_scene(tmp_path / "scene", 5, size_px=200)
+    result = detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")})
+    collection = json.loads((tmp_path / "out" / "landslides.geojson").read_text())
+    assert [feature["id"] for feature in collection["features"]] == [item["polygon_id"] for item in result["polygons"]]
+    assert collection["features"][0]["properties"]["area_m2"] == result["polygons"][0]["area_m2"]
+    with rasterio.open(tmp_path / "out" / "prob.tif") as source:
+        assert source.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert source.nodata == 255
+        assert source.tags()["MODEL_HASH"] == result["model_hash"]
+        steps = source.read(1)
+    mask = read_mask(tmp_path / "out" / "mask.tif")
+    assert np.array_equal(mask == 1, (steps >= np.ceil(result["threshold"] * 200)) & (steps != 255))
+
+
+def test_the_preview_shows_the_footprints_in_their_place(tmp_path):
+    write_scene(tmp_path / "scene", 5, size_px=200)
+    result = detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")})
+    left, bottom, right, top = result["outputs"]["bounds"]
+    image = decode_png((tmp_path / "out" / "preview.png").read_bytes())
+    assert image.shape[0] == 4
+    rows, columns = np.nonzero((image[0] == 255) & (image[1] == 40) & (image[2] == 40))
+    lon = left + (columns + 0.5) / image.shape[2] * (right - left)
+    lat = top - (rows + 0.5) / image.shape[1] * (top - bottom)
+    outlines = shapely.union_all([shape(item["geometry"]).boundary for item in result["polygons"]])
+    assert len(rows) > 20
+    assert shapely.distance(outlines, shapely.points(lon, lat)).max() < 0.0002
+
+
+@pytest.mark.parametrize("weights", SHIPPED)
+@pytest.mark.parametrize(("tile", "halo", "most"), [(128, 144, 1e-5), (256, 144, 1e-5), (256, 96, 1e-3)])
+def test_tiles_with_a_halo_agree_with_the_whole_scene(weights, tile, halo, most):
+    """Exact with the network's own halo; with 96 px the bilinear U-Net is off by less than the step of 1/200."""
+    scene = draw_scene(31, 560, scars=8, clouds=True)
+    model = load_model(weights)
+    values = np.stack([scene.bands[name] for name in model.bands]).astype(np.float32)[:, :, :510]
+    values /= 1e4 if weights == "generated" else values.max()
+    valid = np.ones(values.shape[1:], bool)
+    valid[200:260, 100:150] = False
+    segmenter = Segmenter(model)
+    whole = segmenter.probabilities(values, valid)
+    joined = np.full_like(whole, np.nan)
+    for part in cut(values.shape[2], values.shape[1], tile, halo):
+        window = (
+            slice(part.read_row, part.read_row + part.read_height),
+            slice(part.read_column, part.read_column + part.read_width),
+        )
+        out = segmenter.probabilities(values[(slice(None), *window)], valid[window])[part.crop]
+        joined[part.own_row : part.own_row + part.own_height, part.own_column : part.own_column + part.own_width] = out
+    assert np.abs(whole - joined).max() <= most
+    assert whole.max() > 0.5
+
+
+def test_the_tile_size_does_not_show_in_the_result(tmp_path):
+    """Nor does it in the stretch by the brightest value nearby, which is a matter of the scene."""
+    write_scene(tmp_path / "scene", 8, size_px=400)
+    for weights in SHIPPED:
+        files = []
+        for tile in (512, 128):
+            out = tmp_path / f"{weights}{tile}"
+            detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(out), "weights": weights, "tile": tile})
+            files.append(read_mask(out / "prob.tif").astype(int))
+        assert np.abs(files[0] - files[1]).max() <= 1
+        assert np.count_nonzero(files[0] != files[1]) < 20
+
+
+def test_a_scene_of_one_column_works(tmp_path):
+    folder = tmp_path / "scene"
+    folder.mkdir()
+    grid = grid_around(141.95, 42.73, 90, 10.0)
+    narrow = type(grid)(grid.transform, grid.crs_wkt, 1, 90)
+    for name in ("B2", "B3", "B4"):
+        write_geotiff(folder / f"{name}.tif", np.full((1, 90, 1), 500, np.uint16), narrow, nodata=0)
+    lines = ["acquired_at = 2024-05-06T00:00:00Z", "complete = true", "[bands]"]
+    (folder / "scene.toml").write_text("\n".join([*lines, *(f'{name} = "{name}.tif"' for name in ("B2", "B3", "B4"))]))
+    result = detect({"scene_path": str(folder), "out_dir": str(tmp_path / "out")})
+    assert (result["width"], result["height"]) == (1, 90)
+
+
+@pytest.mark.parametrize("weights", SHIPPED)
+def test_shipped_weights_are_small_and_say_what_they_are(weights):
+    path = WEIGHTS_FOLDER / f"{weights}.safetensors"
+    assert path.stat().st_size < 10e6
+    card = load_model(weights).card
+    assert card["data"]["licence"]
+    assert card["data"]["source"] != card["data"]["recipe"]["source"]
+    assert card["limits"]
+    assert 0 < card["threshold"] < 1
+    assert card["metrics"]["test"]["f1"] >= (0.90 if weights == "generated" else 0.57)
+    text = path.with_suffix(".md").read_text()
+    assert str(card["metrics"]["test"]["f1"]) in text
+    assert card["data"]["licence"] in text
+    recipe = read_recipe(REPOSITORY / "configs" / "detection" / f"{weights}.toml")
+    assert list(recipe.bands) == card["bands"]
+    assert recipe.data == card["data"]["recipe"]
+    assert {key: card["training"][key] for key in ("epochs", "width")} == {
+        key: recipe.training[key] for key in ("epochs", "width")
+    }
+
+
+def test_weights_that_are_not_their_cards_are_refused(tmp_path):
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(WEIGHTS_FOLDER / f"generated{suffix}", tmp_path / f"own{suffix}")
+    load_model(str(tmp_path / "own.safetensors"))
+    content = bytearray((tmp_path / "own.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "own.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match="not those of the card"):
+        load_model(str(tmp_path / "own.safetensors"))
+    (tmp_path / "own.json").unlink()
+    with pytest.raises(ModelError, match=r"own\.json is missing"):
+        load_model(str(tmp_path / "own.safetensors"))
+
+
+RECIPE = """
+name = "tiny"
+bands = ["B4", "B3", "B2"]
+seed = 3
+[data]
+source = "generated"
+train = 24
+test = 8
+size_px = 64
+[radiometry]
+stretch = "reflectance"
+scale = 1e-4
+[training]
+width = 0.125
+epochs = 3
+batch = 4
+warmup_steps = 4
+"""
+
+
+def test_a_recipe_makes_weights_that_work_and_are_the_same_again(tmp_path):
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    for name in ("a", "b"):
+        assert run_main([str(tmp_path / "tiny.toml"), "--out", str(tmp_path / f"{name}.safetensors")]) == 0
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    write_scene(tmp_path / "scene", 5, size_px=96)
+    result = detect({"scene_path": str(tmp_path / "scene"), "weights": str(tmp_path / "a.safetensors")})
+    assert result["model"] == "tiny"
+    card = lane.train({"recipe": str(tmp_path / "tiny.toml"), "out": str(tmp_path / "c.safetensors")})
+    assert card["metrics"]["test_patches"] == 8
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("seed = 3", "", "'seed' is missing"),
+        ("seed = 3", "seed = 3\ncolour = 1", "unknown key 'colour'"),
+        ('source = "generated"', 'source = "nowhere"', "'nowhere' is unknown"),
+        ("seed = 3", "seed =", "not TOML"),
+        ("epochs = 3", "epoks = 3", "unknown training key 'epoks'"),
+    ],
+)
+def test_a_wrong_recipe_is_one_clear_line(tmp_path, capsys, old, new, words):
+    (tmp_path / "tiny.toml").write_text(RECIPE.replace(old, new))
+    assert run_main([str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "a.safetensors")]) == 1
+    message = capsys.readouterr().err.strip()
+    assert words in message
+    assert "\n" not in message
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_absent_data_are_named(tmp_path):
+    with pytest.raises(RecipeError, match=r"train\.zip: the recipe's data are absent"):
+        read_patches(tmp_path / "train.zip")
+
+
+def test_torch_is_loaded_only_when_a_scene_is_detected():
+    code = "import sys, detection.imagery.lane, detection.imagery.recipe; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_landslide4sense_patches_are_read_as_they_are(measured):
+    images, masks = read_patches(measured("landslide4sense-rgb/validation.zip"))
+    assert images.shape == (300, 3, 128, 128)
+    assert images.dtype == np.uint8
+    assert set(np.unique(masks)) == {0, 1}
+    assert masks.mean() == pytest.approx(0.04093, abs=1e-4)
+
+
+@pytest.fixture
+def hokkaido(measured, tmp_path):
+    def make(date: str) -> Path:
+        folder = tmp_path / date
+        folder.mkdir()
+        for band in ("B2", "B3", "B4"):
+            shutil.copy(measured(f"hokkaido-2018-s2-scene/{date}_event_{band}.tif"), folder / f"{band}.tif")
+        taken = {"pre": "2017-11-21T01:20:00Z", "post": "2018-10-25T01:20:00Z"}[date]
+        lines = [f"acquired_at = {taken}", f'role = "{date}"', "complete = true", "[bands]"]
+        lines += [f'{band} = "{band}.tif"' for band in ("B2", "B3", "B4")]
+        (folder / "scene.toml").write_text("\n".join(lines))
+        return folder
+
+    return make
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", SHIPPED)
+def test_the_measured_scene_end_to_end(hokkaido, tmp_path, weights):
+    """After the Hokkaido earthquake of 2018 slides cover the hills; before it there are none to speak of."""
+    found = {}
+    for date in ("pre", "post"):
+        result = detect({"scene_path": str(hokkaido(date)), "out_dir": str(tmp_path / f"o{date}"), "weights": weights})
+        found[date] = result["polygons"]
+        assert result["crs"] == "EPSG:4326"
+        assert result["pixel_area_m2"] == pytest.approx(73.4, abs=0.1)
+        assert result["valid_share"] == pytest.approx({"pre": 0.595, "post": 1.0}[date], abs=0.005)
+        for item in result["polygons"]:
+            outline = shape(item["geometry"])
+            assert outline.is_valid
+            assert item["area_m2"] >= 900
+            assert 141.89 <= item["bbox"][0] <= item["bbox"][2] <= 142.03
+            assert 42.68 <= item["bbox"][1] <= item["bbox"][3] <= 42.77
+        with rasterio.open(tmp_path / date / "B4.tif") as source:
+            nodata = source.read(1) == 0
+        mask = read_mask(tmp_path / f"o{date}" / "mask.tif")
+        assert (mask[nodata] == 255).all()
+        assert (mask != 255).mean() == pytest.approx(result["valid_share"], abs=1e-5)
+        pixels = (mask == 1).sum() * result["pixel_area_m2"]
+        assert sum(item["area_m2"] for item in result["polygons"]) <= 1.1 * pixels
+    assert sum(item["area_m2"] for item in found["post"]) > 10 * sum(item["area_m2"] for item in found["pre"])
