@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from forecasting.series import DAY_S, Floats
+from forecasting.series import DAY_S, Floats, horizon_key
 
 WINDOW = 250
 MINIMUM_SCORES = 20
@@ -66,6 +66,15 @@ class ConformalState:
             tuple(float(score) for score in data["scores"]),
             int(data["n"]),
         )
+
+
+def conformal_key(station: str, horizon_s: float, level: float) -> str:
+    """The key under which a state is kept.
+
+    >>> conformal_key("G1", 86400.0, 0.8)
+    'G1|86400|0.8'
+    """
+    return f"{station}|{horizon_key(horizon_s)}|{level}"
 
 
 def score(low: float, high: float, observed: float) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from forecasting.metrics import coverage, mae, skill
-from forecasting.series import Floats
+from forecasting.series import Floats, horizon_key
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 BLOCKS = 3
@@ -168,15 +168,6 @@ def choose_shown(
                 row["reason"] = f"not shown: {winner['model']} is the forecast of this horizon"
             row["shown"] = may and row is winner
     return out
-
-
-def horizon_key(horizon_s: float) -> str:
-    """The text under which a horizon is filed in JSON.
-
-    >>> horizon_key(604800.0)
-    '604800'
-    """
-    return str(int(horizon_s)) if float(horizon_s).is_integer() else repr(float(horizon_s))
 
 
 _BASELINE_ORDER = ("seasonal", "drift", "persistence", "lld")

@@ -196,6 +196,15 @@ def read_long_csv(path: str | Path, *, quantity: str | None = None, step_s: floa
     return panel_from_samples(samples, step_s)
 
 
+def horizon_key(horizon_s: float) -> str:
+    """The text under which a horizon is filed in JSON.
+
+    >>> horizon_key(604800.0)
+    '604800'
+    """
+    return str(int(horizon_s)) if float(horizon_s).is_integer() else repr(float(horizon_s))
+
+
 def _clean(name: str, times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
     """Finite samples in time order, the last of equal times kept."""
     when = np.asarray(times, dtype=np.float64).ravel()
