@@ -18,6 +18,7 @@ from monitor.domain.decision import Decision, Memory, StationHealth, Step, View,
 from monitor.domain.site import Criterion, Site
 
 STEP = "step|"
+ANSWER_KEPT_S = 366 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,12 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
     newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
     conditions = list_conditions(windows, sick, steps, common, since, ask, outlook, rung, words)
     changed = rung.level != memory.level
+    answers = keep_answers(memory.answers, common, now_s)
     after = Memory(
         started_s=memory.started_s, level=rung.level,
         level_source="auto" if changed else memory.level_source, since_s=now_s if changed else memory.since_s,
         floor=memory.floor, votes=dict(sorted(votes.items())), supporters=rung.supporters, answered=memory.answered,
-        steps=steps, answers=memory.answers, common=dict(sorted(since.items())), conditions=conditions,
+        steps=steps, answers=answers, common=dict(sorted(since.items())), conditions=conditions,
         observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s,
     )  # fmt: skip
     evidence = describe(site, memory, now, words, votes, pended, counted, steps, common_words, ask, rung.held_by, after)
@@ -98,6 +100,17 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
         list_changes(site, memory, after, evidence, newest_s), evidence,
         None if newest_s is None else instant(newest_s), find_next_due(windows, votes, steps, healths),
     )  # fmt: skip
+
+
+def keep_answers(answers: Mapping[str, str], common: Mapping[str, Sequence[str]], now_s: float) -> dict[str, str]:
+    """Answers that still matter: of a common motion while it lasts, of a step for a year."""
+    kept = {}
+    for key, answer in answers.items():
+        reference = key.removeprefix("reference:")
+        lasting = reference in common if key != reference else float(key.rpartition("@")[2]) > now_s - ANSWER_KEPT_S
+        if lasting:
+            kept[key] = answer
+    return kept
 
 
 # ---- votes -----------------------------------------------------------------------------------------------------

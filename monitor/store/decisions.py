@@ -15,6 +15,7 @@ from monitor.domain.decision import (
     Decision,
     FootprintFact,
     ForecastFact,
+    Memory,
     Newest,
     ReportFact,
     instant,
@@ -88,6 +89,19 @@ def save_state(c: Connection, site: str, decision: Decision, config_sha256: str,
         "newest_at": decision.newest_at, "config_sha256": config_sha256, "state": memory.spell(),
     }  # fmt: skip
     row = upsert(c, t.site_state).values(site=site, **values)
+    c.execute(row.on_conflict_do_update(index_elements=["site"], set_=values))
+
+
+def save_memory(c: Connection, site: str, memory: Memory, config_sha256: str, now: datetime) -> None:
+    """Write a memory that a person changed; what is seen stays as the last evaluation left it."""
+    values = {
+        "level": memory.level, "level_source": memory.level_source, "since": from_epoch_s(memory.since_s),
+        "state": memory.spell(),
+    }  # fmt: skip
+    row = upsert(c, t.site_state).values(
+        site=site, evaluated_at=now, observability=memory.observability, reachable_level=memory.reachable_level or 0,
+        witnesses_available=0, health="unknown", config_sha256=config_sha256, **values,
+    )  # fmt: skip
     c.execute(row.on_conflict_do_update(index_elements=["site"], set_=values))
 
 

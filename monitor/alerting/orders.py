@@ -1,0 +1,127 @@
+"""What a person decides: to set a level, or to say what a step was. Each act is frozen, told and audited."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.alerting.conditions import HAZARD_KEY
+from monitor.alerting.evaluate import EvaluationResult, evaluate_site, rule_version
+from monitor.alerting.steps import station_of
+from monitor.domain.alert import Actor, AlertChange, Ledger
+from monitor.domain.decision import Memory, Vote, instant, seconds
+from monitor.domain.instants import spell
+from monitor.domain.site import Site
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.alerts import apply_changes
+from monitor.store.audit import add_audit
+from monitor.store.decisions import add_decision, code_version, find_state, save_memory
+from monitor.store.engine import Database
+from monitor.store.types import canonical_json
+
+ANSWERS: Final = ("instrument", "movement")
+
+
+def set_level(db: Database, site: Site, level: int, actor: Actor, reason: str, now: datetime) -> int:
+    """Set the hazard level by hand and tell everybody who is told of it; returns the level before.
+
+    Raised, it stands until a person lowers it. Lowered, it rises again only on data newer than what was known now.
+
+    Raises:
+        RefusedError: no person, no reason, or no such level.
+    """
+    _require_person(actor, reason)
+    if not 0 <= level < len(site.levels):
+        raise RefusedError(f"level {level} does not exist; expected one of: {', '.join(k.name for k in site.levels)}")
+    with db.write() as c:
+        memory = _load(c, site)
+        after = order_level(memory, level, seconds(now))
+        name = site.levels[level].name
+        sentence = f"{name}: set by {actor.name} (was {site.levels[memory.level].name}): {reason}"
+        basis = _freeze_act(c, site, memory, after, actor, "level.set", sentence, now)
+        save_memory(c, site.id, after, site.version, now)
+        if level != memory.level:
+            data_time = None if memory.newest_s is None else instant(memory.newest_s)
+            change = AlertChange(Ledger.HAZARD, HAZARD_KEY, level, level > 0, sentence, data_time, "{}")
+            apply_changes(
+                c, site.id, [change], site=site, recipients=site.recipients, actor=actor, now=now, decision_id=basis,
+                rule_version=rule_version(site),
+            )  # fmt: skip
+        detail = {"from": memory.level, "to": level, "reason": reason, "decision": basis}
+        add_audit(c, actor, "level.set", f"site:{site.id}", detail, now)
+    return memory.level
+
+
+def order_level(memory: Memory, level: int, now_s: float) -> Memory:
+    """The memory after a person set the level."""
+    answered = dict(memory.answered) | {k: v.newest_s for k, v in memory.votes.items() if v.level > level}
+    votes = {k: Vote(min(v.level, level), v.newest_s, v.valid_until_s, v.reason) for k, v in memory.votes.items()}
+    # a step that asks for more than the person lets stand is answered by that
+    answers = dict(memory.answers) | {k: "instrument" for k, s in memory.steps.items() if s.level > level}
+    steps = {k: replace(s, state="instrument") if s.level > level else s for k, s in memory.steps.items()}
+    return replace(
+        memory, started_s=memory.started_s if memory.started_s is not None else now_s, level=level,
+        level_source="person", since_s=now_s, floor=level if level >= memory.level else 0, votes=votes,
+        supporters={k: min(v, level) for k, v in memory.supporters.items() if level > 0}, answered=answered,
+        steps=steps, answers=answers,
+    )  # fmt: skip
+
+
+def verify(
+    db: Database, site: Site, key: str, answer: str, actor: Actor, reason: str, now: datetime
+) -> EvaluationResult:  # fmt: skip
+    """Say what a step (`G1@...`) or a common motion (`reference:BASE`) was, and decide again at once.
+
+    Raises:
+        NotFoundError: nothing of that name waits.
+        RefusedError: no person, no reason, or an answer that is neither instrument nor movement.
+    """
+    _require_person(actor, reason)
+    if answer not in ANSWERS:
+        raise RefusedError(f"answer {answer!r}: expected one of: {', '.join(ANSWERS)}")
+    with db.write() as c:
+        memory = _load(c, site)
+        if key not in memory.steps and key.removeprefix("reference:") not in memory.common:
+            waiting = [*memory.steps, *(f"reference:{r}" for r in memory.common)]
+            raise NotFoundError(f"{key!r} does not wait for verification; waiting: {', '.join(waiting) or 'nothing'}")
+        steps = {k: replace(s, state=answer) if k == key else s for k, s in memory.steps.items()}
+        after = replace(memory, answers={**memory.answers, key: answer}, steps=steps)
+        sentence = f"{station_of(key) or key} was {answer}, says {actor.name}: {reason}"
+        basis = _freeze_act(c, site, memory, after, actor, "step.verify", sentence, now)
+        save_memory(c, site.id, after, site.version, now)
+        add_audit(c, actor, "step.verify", f"site:{site.id}",
+                  {"key": key, "answer": answer, "reason": reason, "decision": basis}, now)  # fmt: skip
+    return evaluate_site(db, site, now, "person")
+
+
+def step_of_alert(alert_key: str) -> str | None:
+    """The step or reference that a verify alarm asks about; None for other alerts.
+
+    >>> step_of_alert("health:reference:BASE:verify"), step_of_alert("health:G1@12.000000:verify")
+    ('reference:BASE', 'G1@12.000000')
+    """
+    if not alert_key.startswith("health:") or not alert_key.endswith(":verify"):
+        return None
+    return alert_key.removeprefix("health:").removesuffix(":verify")
+
+
+def _require_person(actor: Actor, reason: str) -> None:
+    if actor.kind != "person" or not actor.name.strip() or not reason.strip():
+        raise RefusedError("a person with a name and a reason is needed: --by NAME --reason TEXT")
+
+
+def _load(c: Connection, site: Site) -> Memory:
+    row = find_state(c, site.id)
+    return Memory.read(row.state) if row is not None else Memory()
+
+
+def _freeze_act(
+    c: Connection, site: Site, before: Memory, after: Memory, actor: Actor, act: str, sentence: str, now: datetime
+) -> int:
+    frozen: Mapping[str, Any] = {
+        "format": 1, "act": act, "site": site.id, "config_sha256": site.version, "code_version": code_version(),
+        "now": spell(now), "actor": actor.name, "memory": before.spell(), "after": after.spell(), "sentence": sentence,
+    }  # fmt: skip
+    return add_decision(c, site.id, now, site.version, canonical_json(frozen))

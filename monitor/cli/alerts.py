@@ -1,0 +1,261 @@
+"""`slopeward alerts`: what was told and why, and what people answer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.db import NOTHING, Config, Json, actor, open_database, say, show
+from monitor.domain.alert import Actor
+from monitor.domain.instants import parse_duration_s, spell
+from monitor.domain.site import Site
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store import alerts as store
+from monitor.store.alerts import Alert
+from monitor.store.decisions import load_decision
+from monitor.store.engine import Database
+from monitor.store.sites import load_site_source
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+AlertId = Annotated[int, typer.Argument(help="Number of the alert, see `slopeward alerts list`")]
+By = Annotated[str | None, typer.Option("--by", help="Who; else the account at the keyboard")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, or what was seen")]
+DIFFERS = 1
+
+
+@app.command("list")
+def list_(
+    site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
+    ledger: Annotated[str | None, typer.Option("--ledger", help="hazard, health or advice")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Closed ones as well")] = False,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many, newest first")] = 100,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """List alerts, newest first; exit 4 when there are none.
+
+    Example: slopeward alerts list --site north-bench --ledger hazard --all
+    """
+    with open_database(config).read() as c:
+        found = store.load_alerts(c, site, open_only=not everything, ledger=ledger, limit=limit)
+    for alert in found:
+        line = f"{alert.id:>5} {spell(alert.raised_at)[:16]}Z {alert.site} {alert.ledger} {alert.level} {alert.state}"
+        show(_facts(alert), f"{line}: {alert.reason}", as_json)
+    if not found:
+        say("no alert")
+        raise typer.Exit(NOTHING)
+
+
+@app.command("show")
+def show_(alert_id: AlertId, config: Config = None, as_json: Json = False) -> None:
+    """Show one alert with everything that happened to it.
+
+    Example: slopeward alerts show 12 --json
+    """
+    with open_database(config).read() as c:
+        alert = _find(store.find_alert(c, alert_id), alert_id)
+        events = store.load_alert_events(c, alert_id)
+    facts = {**_facts(alert), "events": [_spelled(asdict(e)) for e in events]}
+    lines = [f"alert {alert.id} {alert.site} {alert.ledger} {alert.key}: {alert.state}, level {alert.level}"]
+    lines += [
+        f"  {spell(e.at)[:19]}Z {e.from_state or 'normal'} -> {e.to_state}, level {e.to_level}, "
+        f"{e.actor} ({e.actor_kind}): {e.reason}"
+        for e in events
+    ]
+    show(facts, "\n".join(lines), as_json)
+
+
+@app.command("explain")
+def explain(
+    alert_id: AlertId,
+    again: Annotated[bool, typer.Option("--recompute", help="Decide again from the frozen inputs; exit 1 if it "
+                                                            "differs in a single bit")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Say why: inputs, margins, who voted, who was set aside, by which version of the rules.
+
+    Example: slopeward alerts explain 12 --recompute
+    """
+    import json
+
+    with open_database(config).read() as c:
+        alert = _find(store.find_alert(c, alert_id), alert_id)
+        if alert.decision_id is None:
+            raise NotFoundError(f"alert {alert_id} has no frozen decision")
+        row = load_decision(c, alert.decision_id)
+        source = load_site_source(c, row.config_sha256) if again else ""
+    frozen = json.loads(row.evidence)
+    facts = {**_facts(alert), "decision": row.id, "at": spell(row.at), "evidence_sha256": row.evidence_sha256,
+             "code_version": row.code_version, "config_sha256": row.config_sha256, "evidence": frozen}  # fmt: skip
+    differences: Sequence[str] = ()
+    if again:
+        from monitor.alerting.recompute import recompute
+
+        differences = recompute(row, source).differences
+        facts["differences"] = list(differences)
+    show(facts, "\n".join(_explain_lines(alert, row.id, frozen, row.evidence_sha256)), as_json)
+    if again and not as_json:
+        print("recomputed: " + ("equal bit for bit" if not differences else "; ".join(differences[:10])))
+    if differences:
+        raise typer.Exit(DIFFERS)
+
+
+def _explain_lines(alert: Alert, decision_id: int, frozen: Mapping[str, Any], digest: str) -> list[str]:
+    lines = [
+        f"alert {alert.id}: {alert.reason}",
+        f"rule version {alert.rule_version}, decision {decision_id}, SHA-256 of the frozen inputs {digest}",
+        f"decided: {frozen.get('sentence', alert.reason)}",
+    ]
+    evidence = frozen.get("outcome", {}).get("evidence")
+    if evidence is None:
+        return lines
+    counts = {k: len(v) for k, v in frozen["view"]["readings"].items()}
+    lines.append("inputs: " + (", ".join(f"{k} {n}" for k, n in counts.items()) or "none"))
+    for word in evidence["words"]:
+        heard = f"asks for level {word['raise_level']}" if word["heard"] else "not heard"
+        lines.append(f"  {word['criterion']} {word['station']}: {heard}; {word['reason']}")
+        lines += [
+            f"    level {b['level']}: bound {b['bound']:g}, margin {b['margin']:+.3g}, {b['hits']} of {b['needs']} hits"
+            for b in word["facts"].get("bounds", ())
+            if "margin" in b
+        ]
+    for key, vote in evidence["votes"].items():
+        if vote["level"] > 0:
+            state = "counted" if vote["counted"] else f"pended: {vote['pended']}" if vote["pended"] else "expired"
+            lines.append(f"  vote {key}: level {vote['level']}, {state}")
+    lines += [f"  step {k}: {s['state']}; {s['reason']}" for k, s in evidence["steps"].items()]
+    lines += [f"  {sentence}" for sentence in evidence["common"].values()]
+    if evidence["held_by"]:
+        lines.append(f"  held by: {', '.join(evidence['held_by'])}")
+    return lines
+
+
+@app.command("ack")
+def ack(alert_id: AlertId, reason: Reason, by: By = None, config: Config = None, as_json: Json = False) -> None:
+    """Acknowledge: somebody has seen it and acts.
+
+    Example: slopeward alerts ack 12 --by "R. Mori" --reason "on the way to the toe"
+    """
+    _act(config, alert_id, lambda c, now: store.acknowledge(c, alert_id, actor(by), reason, now), as_json)
+
+
+@app.command("close")
+def close(alert_id: AlertId, reason: Reason, by: By = None, config: Config = None, as_json: Json = False) -> None:
+    """Close an alert that is over; a hazard level that stands is ended by `slopeward level set`.
+
+    Example: slopeward alerts close 12 --reason "gauge was replaced"
+    """
+    _act(config, alert_id, lambda c, now: store.close_alert(c, alert_id, actor(by), reason, now), as_json)
+
+
+@app.command("outcome")
+def outcome(
+    alert_id: AlertId,
+    what: Annotated[str, typer.Argument(metavar="CLASS", help=f"One of {', '.join(store.OUTCOMES)}")],
+    note: Annotated[str, typer.Option("--note", help="What was found")],
+    by: By = None, config: Config = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Record what an alert turned out to be.
+
+    Example: slopeward alerts outcome 12 false_instrument --note "antenna was hit by a snow plough"
+    """
+    _act(config, alert_id, lambda c, now: store.set_outcome(c, alert_id, what, actor(by), note, now), as_json)
+
+
+@app.command("shelve")
+def shelve(
+    alert_id: AlertId, reason: Reason,
+    for_: Annotated[str, typer.Option("--for", help="How long, such as 4h")] = "4h",
+    second: Annotated[str | None, typer.Option("--second", help="Second person, for grave alerts")] = None,
+    by: By = None, config: Config = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Quiet an alert for a time; the two highest levels need a second person.
+
+    Example: slopeward alerts shelve 12 --for 2h --reason "blasting until noon" --second "A. Rossi"
+    """
+    try:
+        span = timedelta(seconds=parse_duration_s(for_))
+    except ValueError as error:
+        raise RefusedError(f"--for: {error}") from error
+    other = Actor(second) if second else None
+
+    def do(c: Any, now: datetime) -> int:
+        return store.shelve(c, alert_id, actor(by), reason, now + span, now, second=other, top_level=_top(c, alert_id))
+
+    _act(config, alert_id, do, as_json)
+
+
+@app.command("verify")
+def verify(
+    alert_id: AlertId,
+    answer: Annotated[str, typer.Argument(help="instrument: it was no movement; movement: it was")],
+    reason: Reason, by: By = None, config: Config = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Answer a "verify now": was it the instrument or the slope?
+
+    Example: slopeward alerts verify 7 instrument --by "R. Mori" --reason "antenna was bumped, photo on file"
+    """
+    from monitor.alerting.orders import set_level, step_of_alert
+    from monitor.alerting.orders import verify as answer_step
+
+    db, now = open_database(config), datetime.now(UTC)
+    with db.read() as c:
+        alert = _find(store.find_alert(c, alert_id), alert_id)
+    site = _site_of(config, db, alert)
+    key = step_of_alert(alert.key)
+    if key is not None:
+        level = answer_step(db, site, key, answer, actor(by), reason, now).level
+    elif alert.key == "health:site:lone_top" and answer == "movement":
+        level = site.top_level
+        set_level(db, site, level, actor(by), reason, now)
+    elif alert.key == "health:site:lone_top" and answer == "instrument":
+        with db.write() as c:
+            store.acknowledge(c, alert_id, actor(by), f"the instrument: {reason}", now)
+        level = alert.level
+    else:
+        raise RefusedError(
+            f"alert {alert_id} asks for no verification, or the answer is neither instrument nor movement"
+        )
+    show({"alert_id": alert_id, "answer": answer, "level": level}, f"{answer}: level {level}", as_json)
+
+
+def _site_of(config: Any, db: Database, alert: Alert) -> Site:
+    from monitor.cli.opening import pick_site
+    from monitor.config import load_service
+    from monitor.store.sites import save_site
+
+    site = pick_site(load_service(config), alert.site)
+    with db.write() as c:
+        save_site(c, site, "slopeward", "alerts verify", datetime.now(UTC))
+    return site
+
+
+def _top(c: Any, alert_id: int) -> int:
+    from monitor.store.sites import load_sites_summary
+
+    alert = _find(store.find_alert(c, alert_id), alert_id)
+    return next((len(s.levels) - 1 for s in load_sites_summary(c, active_only=False) if s.id == alert.site), 3)
+
+
+def _act(config: Any, alert_id: int, do: Any, as_json: bool) -> None:
+    with open_database(config).write() as c:
+        do(c, datetime.now(UTC))
+        alert = _find(store.find_alert(c, alert_id), alert_id)
+    show(_facts(alert), f"alert {alert.id} is {alert.state}", as_json)
+
+
+def _find(alert: Alert | None, alert_id: int) -> Alert:
+    if alert is None:
+        raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
+    return alert
+
+
+def _facts(alert: Alert) -> dict[str, Any]:
+    return _spelled(asdict(alert))
+
+
+def _spelled(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: spell(v) if isinstance(v, datetime) else v for k, v in facts.items()}

@@ -1,0 +1,52 @@
+"""`slopeward level`: a person sets the hazard level of a site, with a reason."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from monitor.alerting.orders import set_level
+from monitor.cli.db import Config, Json, actor, open_database, show
+from monitor.config import load_service
+from monitor.domain.site import Site
+from monitor.errors import RefusedError
+from monitor.store.sites import save_site
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+
+@app.callback()
+def level() -> None:
+    """Set a level by hand."""
+
+
+@app.command("set")
+def set_(
+    site_id: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
+    name: Annotated[str, typer.Argument(metavar="LEVEL", help="Name of the level, or its number")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is told with the level")],
+    by: Annotated[str | None, typer.Option("--by", help="Who decides; else the account at the keyboard")] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Set the hazard level. Raised, it stands until a person lowers it; lowered, only newer data raise it again.
+
+    Example: slopeward level set north-bench yellow --by "R. Mori" --reason "inspected on foot, crack is dry"
+    """
+    from monitor.cli.opening import pick_site
+
+    site = pick_site(load_service(config), site_id)
+    number = _find_level(site, name)
+    db, now = open_database(config), datetime.now(UTC)
+    with db.write() as c:
+        save_site(c, site, "slopeward", "level set", now)
+    before = set_level(db, site, number, actor(by), reason, now)
+    line = f"{site.id}: {site.levels[before].name} -> {site.levels[number].name}"
+    show({"site": site.id, "from": before, "to": number, "level_name": site.levels[number].name}, line, as_json)
+
+
+def _find_level(site: Site, name: str) -> int:
+    for known in site.levels:
+        if name in {known.name, str(known.number)}:
+            return known.number
+    raise RefusedError(f"{site.id} has no level {name!r}; expected one of: {', '.join(k.name for k in site.levels)}")
