@@ -3,7 +3,8 @@
 from datetime import timedelta
 from typing import Final
 
-from monitor.simulate.slope import SITE_ID, SlopeModel, StationPlan
+from monitor.simulate.slope import SITE_ID, SlopeModel
+from monitor.simulate.stations import StationPlan
 
 HEAD: Final = """\
 # A simulated slope. Every threshold below is chosen for the simulation and proves nothing about a real slope.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from monitor.simulate import motion
 from monitor.simulate.faults import Fault, alter_values, clock_error, is_silent, plan_faults
+from monitor.simulate.stations import METRES_PER_DEGREE, StationPlan, plan_stations
 
 Array = NDArray[np.float64]
 
@@ -18,7 +19,6 @@ BOOT_ID: Final = 1
 # What rain arriving at depth does: movement of the mass (mm per mm), and pore pressure (kPa per mm/day).
 RAIN_MM_PER_MM: Final = 0.04
 PRESSURE_KPA_PER_MM_PER_DAY: Final = 0.35
-METRES_PER_DEGREE: Final = 111_320.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,73 +28,6 @@ class Sample:
     station: str
     at: datetime
     payload: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class StationPlan:
-    """One simulated instrument; `factor` scales the motion of the mass, 0 on stable ground."""
-
-    id: str
-    kind: str  # gnss, rain, piezometer, tilt, extensometer, reservoir
-    latitude: float
-    longitude: float
-    height_m: float
-    azimuth_deg: float | None
-    plunge_deg: float | None
-    reference: str | None
-    logger: str
-    factor: float
-    on_slope: bool
-
-
-def plan_stations(seed: int, movers: int, latitude: float, longitude: float) -> tuple[StationPlan, ...]:
-    """Place `movers` GNSS stations on the mass, a control beside each reference, and the other instruments.
-
-    Stations alternate between two references and two loggers, so that two groups of witnesses are independent.
-    """
-    rng = np.random.default_rng([seed, 1])
-    plans = []
-    for i in range(movers):
-        along_m, across_m = -90.0 + 180.0 * (i + 0.5) / movers, float(rng.uniform(-50.0, 50.0))
-        azimuth = 205.0 + float(rng.uniform(-8.0, 8.0))
-        bearing = np.radians(205.0)
-        north = along_m * np.cos(bearing) - across_m * np.sin(bearing)
-        east = along_m * np.sin(bearing) + across_m * np.cos(bearing)
-        group = "A" if i % 2 == 0 else "B"
-        plans.append(
-            StationPlan(
-                f"G{i + 1}",
-                "gnss",
-                round(latitude + north / METRES_PER_DEGREE, 6),
-                round(longitude + east / (METRES_PER_DEGREE * np.cos(np.radians(latitude))), 6),
-                round(1410.0 - 0.5 * along_m, 1),
-                round(azimuth, 1),
-                round(28.0 + float(rng.uniform(-4.0, 4.0)), 1),
-                f"BASE-{group}",
-                f"logger-{group.lower()}",
-                round(float(rng.uniform(0.8, 1.2)), 3),
-                on_slope=True,
-            )
-        )
-
-    def beside(name: str, kind: str, north_m: float, logger: str, factor: float, reference: str | None) -> StationPlan:
-        at = round(latitude + north_m / METRES_PER_DEGREE, 6)
-        azimuth, plunge = (205.0, 28.0) if kind == "gnss" else (None, None)
-        on_slope = kind != "gnss"
-        return StationPlan(
-            name, kind, at, longitude, 1430.0, azimuth, plunge, reference, logger, factor, on_slope=on_slope
-        )
-
-    return (
-        *plans,
-        beside("C1", "gnss", 260.0, "logger-a", 0.0, "BASE-A"),
-        beside("C2", "gnss", 300.0, "logger-b", 0.0, "BASE-B"),
-        beside("R1", "rain", 200.0, "logger-c", 0.0, None),
-        beside("P1", "piezometer", 20.0, "logger-c", 0.0, None),
-        beside("E1", "extensometer", 95.0, "logger-d", 0.7, None),
-        beside("T1", "tilt", -20.0, "logger-d", 1.0, None),
-        beside("W1", "reservoir", -400.0, "logger-c", 0.0, None),
-    )
 
 
 class SlopeModel:
@@ -250,29 +183,43 @@ class SlopeModel:
         """
         first_s = 0.0 if from_at is None else (from_at - self.start_at).total_seconds()
         last_s = np.inf if to_at is None else (to_at - self.start_at).total_seconds()
-        loggers: dict[str, list[str]] = {}
-        for station in self.stations:
-            loggers.setdefault(station.logger, []).append(station.id)
         first = int(np.searchsorted(self._seconds, first_s, side="left"))
         for k in range(first, len(self._seconds)):
             if self._seconds[k] >= last_s:
                 return
             at = self.start_at + k * self.step
             for station in self.stations:
-                if station.factor and self._seconds[k] >= self._failure_s:
-                    continue
-                mine = [f for f in self.faults if f.target == station.id]
-                if is_silent(at, mine):
-                    continue
-                group = loggers[station.logger]
-                payload: dict[str, Any] = {
-                    "time": format_time(at + clock_error(at, mine)),
-                    "source": station.logger,
-                    "boot_id": BOOT_ID,
-                    "seq": k * len(group) + group.index(station.id),
-                }
-                payload.update(self._content(station, k))
-                yield Sample(station.id, at, payload)
+                if self._is_alive(station, k) and not is_silent(at, self._faults_of(station)):
+                    yield self._sample(station, k)
+
+    def missed(self, source: str, from_seq: int, to_seq: int) -> Iterator[Sample]:
+        """What a logger kept but did not send, for backfill: samples of a dropout, both numbers included."""
+        group = self._group(source)
+        for seq in range(max(from_seq, 0), min(to_seq, len(self._seconds) * len(group) - 1) + 1):
+            k, station = seq // len(group), group[seq % len(group)]
+            at = self.start_at + k * self.step
+            if self._is_alive(station, k) and is_silent(at, self._faults_of(station)):
+                yield self._sample(station, k)
+
+    def _group(self, logger: str) -> list[StationPlan]:
+        return [s for s in self.stations if s.logger == logger]
+
+    def _faults_of(self, station: StationPlan) -> list[Fault]:
+        return [f for f in self.faults if f.target == station.id]
+
+    def _is_alive(self, station: StationPlan, k: int) -> bool:
+        return not station.factor or bool(self._seconds[k] < self._failure_s)
+
+    def _sample(self, station: StationPlan, k: int) -> Sample:
+        at = self.start_at + k * self.step
+        group = self._group(station.logger)
+        payload: dict[str, Any] = {
+            "time": format_time(at + clock_error(at, self._faults_of(station))),
+            "source": station.logger,
+            "boot_id": BOOT_ID,
+            "seq": k * len(group) + group.index(station),
+        }
+        return Sample(station.id, at, payload | self._content(station, k))
 
     def _content(self, station: StationPlan, k: int) -> dict[str, Any]:
         value = self._readings[station.id][k]

@@ -163,6 +163,18 @@ def test_each_fault_shows_where_it_was_planned_and_nowhere_else():
     assert len(set(range(numbers[0], numbers[-1] + 1)) - set(numbers)) >= 20
 
 
+def test_a_logger_keeps_what_a_dropout_swallowed():
+    hour = timedelta(hours=1)
+    faults = (Fault("dropout", "G3", START + 20 * hour, START + 40 * hour),)
+    clean = [s for s in short(faults=()).samples() if s.station == "G3"]
+    model = short(faults=faults)
+    kept = list(model.missed("logger-a", 0, 10**6))
+    assert kept == clean[20:40]
+    sent = {s.payload["seq"] for s in model.samples() if s.payload["source"] == "logger-a"}
+    assert not sent & {s.payload["seq"] for s in kept}
+    assert list(model.missed("logger-b", 0, 10**6)) == []
+
+
 def test_truth_names_failure_factors_and_faults():
     model = short()
     truth = model.truth()
