@@ -156,10 +156,10 @@ def _score_fold(
 
 
 def _baseline_fans(panel: Panel, parts: Split, fitted: Baseline, horizons_s: tuple[float, ...]) -> list[Floats]:
-    """Fans of a baseline on the test origins, adapted from early stop on."""
-    origins = np.arange(parts.early_stop.first, parts.test.end, dtype=np.int64)
+    """Fans of a baseline on the test origins, adapted from calibration on."""
+    origins = np.arange(parts.calibration.first, parts.test.end, dtype=np.int64)
     points = fitted.predict(panel.values, origins)
-    first = parts.test.first - parts.early_stop.first
+    first = parts.test.first - parts.calibration.first
     out = []
     for i, horizon_s in enumerate(horizons_s):
         fan = point_fan(points[:, :, i])
