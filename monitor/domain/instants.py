@@ -17,7 +17,7 @@ def spell(at: datetime) -> str:
     """
     if at.tzinfo is None:
         raise ValueError("a time without zone is refused")
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rjust(26, "0") + "Z"
+    return at.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def parse(text: str) -> datetime:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from monitor.domain.observation import Observation, Report, SiteEvent
@@ -58,6 +59,7 @@ class Place:
     station: str
 
 
+@lru_cache(maxsize=4096)
 def locate(topic: str) -> Place | None:
     """Read site, station and kind from a topic of the house; None for any other topic.
 

@@ -24,6 +24,9 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_without_doubles)
+
+
 def read_object(payload: bytes) -> dict[str, Any]:
     """Read a payload as one JSON object.
 
@@ -33,7 +36,7 @@ def read_object(payload: bytes) -> dict[str, Any]:
     if len(payload) > PAYLOAD_LIMIT:
         raise PayloadError("too_large", f"{len(payload)} bytes; at most {PAYLOAD_LIMIT} are read")
     try:
-        found = json.loads(payload.decode(), object_pairs_hook=_without_doubles)
+        found = _DECODER.decode(payload.decode())
     except PayloadError:
         raise
     except RecursionError:

@@ -1,0 +1,166 @@
+"""Acknowledged-after-commit messages per second, as a ratio to a bare paho subscriber in the same run.
+
+    pytest -q -s --timeout=600 tests/bench/bench_ingest.py        # BENCH_MESSAGES=50000 for a longer one
+
+`live`: the publisher sends as fast as it can while the subscriber listens. `drain`: the broker holds the queue, the
+subscriber comes and empties it. Publisher, subscriber and broker are processes of their own. The bare subscriber is
+paho with the same session, Receive Maximum and automatic acknowledgement; its callback counts and does nothing else.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+MESSAGES = int(os.environ.get("BENCH_MESSAGES", "20000"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+ENTRY = Path(__file__).parents[1] / "end_to_end" / "ingest_only.py"
+BARE = """
+import sys, time, json
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+count = 0
+def heard(c, u, m):
+    global count
+    count += 1
+client = Client(CallbackAPIVersion.VERSION2, client_id="bare", protocol=MQTTProtocolVersion.MQTTv5)
+client.on_message = heard
+client.on_connect = lambda c, *_: c.subscribe([("slopeward/v1/+/+/obs", 1)])
+p = Properties(PacketTypes.CONNECT); p.SessionExpiryInterval = 0xFFFFFFFF; p.ReceiveMaximum = 4000
+client.connect("127.0.0.1", int(sys.argv[1]), clean_start=False, properties=p)
+client.loop_start()
+while True:
+    print(json.dumps({"at": time.monotonic(), "messages": count, "connected": {"live": client.is_connected()}}), flush=True)
+    time.sleep(0.05)
+"""
+SEND = """
+import sys, json, time
+from datetime import datetime, timedelta, timezone
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+port, count = int(sys.argv[1]), int(sys.argv[2])
+client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+client.max_inflight_messages_set(2000)
+client.connect("127.0.0.1", port)
+client.loop_start()
+start = datetime(2026, 3, 1, tzinfo=timezone.utc) + timedelta(days=int(sys.argv[3]))
+last = []
+for i in range(count):
+    payload = json.dumps({"time": (start + timedelta(seconds=i)).isoformat(), "source": "l", "boot_id": int(sys.argv[3]), "seq": i, "displacement_east_mm": i * 0.01})
+    last.append(client.publish(f"slopeward/v1/north/G{i % 8 + 1}/obs", payload, qos=1))
+    if i % 1000 == 999:
+        last[-1000].wait_for_publish(30)
+for info in last[-1000:]:
+    info.wait_for_publish(60)
+"""
+
+
+class Subscriber:
+    """A child that prints its count every 50 ms."""
+
+    def __init__(self, words):
+        self.lines = []
+        self.child = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.child.stdout:
+            self.lines.append(json.loads(line))
+
+    def wait(self, condition):
+        deadline = time.monotonic() + 300
+        while not any(condition(line) for line in self.lines[-3:]):
+            assert time.monotonic() < deadline, self.lines[-1:]
+            time.sleep(0.02)
+
+    def rate(self, count):
+        """Messages per second between the first and the last percent."""
+        self.wait(lambda line: line.get("messages", 0) >= count)
+        points = [(line["at"], line["messages"]) for line in self.lines if "messages" in line]
+        first = next(p for p in points if p[1] > 0)
+        last = next(p for p in points if p[1] >= count)
+        before = max((p for p in points if p[1] == 0), default=first)
+        return (last[1] - before[1]) / (last[0] - before[0])
+
+    def stop(self):
+        self.child.terminate()
+        self.child.wait(20)
+        self.reader.join()
+        self.child.stdout.close()
+
+
+def send(port, day, count=MESSAGES):
+    subprocess.run([sys.executable, "-c", SEND, str(port), str(count), str(day)], check=True)
+
+
+def measure(words, port, mode, day):
+    subscriber = Subscriber(words)
+    subscriber.wait(lambda line: line.get("connected", {}).get("live"))
+    time.sleep(0.3)
+    if mode == "drain":
+        subscriber.stop()
+        send(port, day)
+        subscriber = Subscriber(words)
+    else:
+        send(port, day)
+    rate = subscriber.rate(MESSAGES)
+    subscriber.stop()
+    return rate
+
+
+@pytest.mark.parametrize("mode", ["live", "drain"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_ratio(kind, mode, mosquitto, request, tmp_path):
+    url = durable_postgresql(request, tmp_path) if kind == "postgresql" else request.getfixturevalue("sqlite_url")
+    ratios, rates = [], []
+    for day in range(ROUNDS):
+        bare = measure(["-c", BARE, str(mosquitto.port)], mosquitto.port, mode, day)
+        clear(mosquitto.port, "bare")
+        ours = measure([str(ENTRY), url, str(mosquitto.port)], mosquitto.port, mode, day)
+        clear(mosquitto.port, "slopeward")
+        ratios.append(ours / bare)
+        rates.append((ours, bare))
+    ours, bare = rates[ratios.index(statistics.median_low(ratios))]
+    print(f"\n{kind} {mode}: {statistics.median_low(ratios):.2f} of a bare subscriber "
+          f"({ours:.0f}/s of {bare:.0f}/s; rounds {', '.join(f'{r:.2f}' for r in ratios)}; {MESSAGES} messages)")  # fmt: skip
+
+
+def clear(port, client_id):
+    """Let the broker forget a session, so that it does not queue for a client that is gone."""
+    from paho.mqtt.client import Client
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+    client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5)
+    client.connect("127.0.0.1", port, clean_start=True)
+    client.loop_start()
+    while not client.is_connected():
+        time.sleep(0.01)
+    client.disconnect()
+    client.loop_stop()
+
+
+def durable_postgresql(request, tmp_path):
+    """A cluster that really writes: the one of the tests runs without fsync."""
+    server_class = type(request.getfixturevalue("postgresql"))
+    folder = Path("/tmp") / f"slopeward-bench-{uuid.uuid4().hex[:8]}"
+    folder.mkdir(mode=0o755)
+    server = server_class(folder, durable=True)
+    request.addfinalizer(lambda: (server.stop(), shutil.rmtree(folder, ignore_errors=True)))
+    from monitor.store.engine import Database
+    from monitor.store.tables import metadata
+
+    database = Database(server.url("postgres"))
+    metadata.create_all(database.engine)
+    database.close()
+    return server.url("postgres")

@@ -1,0 +1,50 @@
+"""Ingest alone as a process: `python ingest_only.py DATABASE_URL BROKER_PORT [SITE_ID ...]`; prints its status."""
+
+import json
+import signal
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+from monitor.domain.site import Level, SeriesSpec, Site, Station
+from monitor.ingest.service import Ingest
+from monitor.store.engine import Database
+
+STATIONS = tuple(f"G{i}" for i in range(1, 9))
+
+
+def make_site(site_id):
+    stations = tuple(
+        Station(
+            s, 46.0, 9.0, None, None, None, None, None, None, True,
+            (SeriesSpec(s, "displacement", "mm", 60.0, 600.0), SeriesSpec(s, "rain", "mm", 60.0, 600.0)),
+        )
+        for s in STATIONS
+    )  # fmt: skip
+    levels = tuple(Level(i, n, False) for i, n in enumerate(("green", "yellow", "orange", "red")))
+    return Site(site_id, site_id, 46.0, 9.0, "UTC", levels, stations, ())
+
+
+def main():
+    url, port, *names = sys.argv[1:]
+    sites = {name: make_site(name) for name in names or ["north"]}
+    broker = SimpleNamespace(host="127.0.0.1", port=int(port), client_id="slopeward", username="", password="")
+    stop = threading.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, lambda *_: stop.set())
+    ingest = Ingest(
+        Database(url), SimpleNamespace(broker=broker), sites, lambda _: None,
+        lambda change: print(json.dumps({"alarm": change.key}), flush=True), lambda: datetime.now(UTC),
+    )  # fmt: skip
+    ingest.start()
+    while not stop.wait(0.05):
+        status = ingest.status()
+        if "--quiet" not in sys.argv:
+            print(json.dumps({"at": time.monotonic(), **status}), flush=True)
+    ingest.stop()
+
+
+if __name__ == "__main__":
+    main()
