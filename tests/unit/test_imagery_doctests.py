@@ -1,0 +1,15 @@
+"""The examples in the docstrings of the imagery library run and are true."""
+
+import doctest
+from importlib import import_module
+
+import pytest
+
+MODULES = ["generate", "indices", "metrics", "neural.training", "neural.unet", "polygons", "registry", "tiling"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name):
+    done = doctest.testmod(import_module(f"detection.imagery.{name}"))
+    assert done.attempted > 0
+    assert done.failed == 0
