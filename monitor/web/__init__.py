@@ -1,1 +1,1 @@
-"""The page, the JSON API and the metrics, in a process of its own."""
+"""The page, the JSON API and the metrics: a process of its own that reads, and writes only what a person signs."""

@@ -1,0 +1,259 @@
+"""What the page and the JSON API read: the public views where they say enough, seeks and samples where they do not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, func, select
+
+from monitor.domain.instants import spell
+from monitor.domain.observation import Reading
+from monitor.errors import RefusedError
+from monitor.store import tables as t
+from monitor.store.observations import SeriesRow, load_readings
+from monitor.store.views import load_view
+
+LARGEST_RANGE: Final = 200_000  # readings that one request may walk through
+
+
+@dataclass(frozen=True, slots=True)
+class SiteCard:
+    """One site as the overview shows it: declaration and row of `site_status` together."""
+
+    id: str
+    name: str
+    latitude: float
+    longitude: float
+    levels: list[dict[str, Any]]
+    status: dict[str, Any]
+    stations: dict[str, int]  # state -> how many
+
+    @property
+    def top_level(self) -> int:
+        """Number of the highest level."""
+        return int(self.levels[-1]["number"])
+
+    @property
+    def level_action(self) -> str:
+        """What is to be done at the present level."""
+        return next((str(v["action"]) for v in self.levels if v["number"] == self.status["level"]), "")
+
+
+def load_cards(c: Connection, site: str | None = None) -> list[SiteCard]:
+    """Active sites with their status, the most dangerous first."""
+    which = {} if site is None else {"site": site}
+    status = {row["site"]: row for row in load_view(c, "site_status", **which)}
+    counts: dict[str, dict[str, int]] = {}
+    for row in load_view(c, "station_health", **which):
+        state = row["state"] or "unknown"
+        counts.setdefault(row["site"], {}).setdefault(state, 0)
+        counts[row["site"]][state] += 1
+    query = select(t.site).where(t.site.c.active)
+    cards = [
+        SiteCard(r.id, r.name, r.latitude, r.longitude, r.levels, status[r.id], counts.get(r.id, {}))
+        for r in c.execute(query if site is None else query.where(t.site.c.id == site))
+        if r.id in status
+    ]
+    sight = {"blind": 0, "degraded": 1}
+    return sorted(cards, key=lambda k: (-(k.status["level"] or 0), sight.get(k.status["observability"], 2), k.id))
+
+
+def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:
+    """Declaration and health of each station, with the quantities it has delivered."""
+    health = {row["station"]: row for row in load_view(c, "station_health", site=site)}
+    series: dict[str, list[dict[str, Any]]] = {}
+    for row in load_view(c, "latest_observation", order_by=["station", "quantity"], site=site):
+        series.setdefault(row["station"], []).append(row)
+    s = t.station.c
+    names = (
+        "id", "latitude", "longitude", "height_m", "azimuth_deg", "plunge_deg", "reference", "logger", "on_slope",
+        "declared",
+    )  # fmt: skip
+    rows = c.execute(select(t.station).where(s.site == site).order_by(s.id))
+    return [
+        {**{n: getattr(r, n) for n in names}, "health": health.get(r.id), "latest": series.get(r.id, [])} for r in rows
+    ]
+
+
+def load_open_alerts(c: Connection, site: str | None = None) -> list[dict[str, Any]]:
+    """Open alerts, drills last, the highest and newest first; without their evidence."""
+    which = {} if site is None else {"site": site}
+    rows = load_view(c, "active_alerts", order_by=["exercise", "-level", "-raised_at", "-alert_id"], **which)
+    return [{k: v for k, v in row.items() if k != "evidence"} for row in rows]
+
+
+def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[dict[str, Any]]:
+    """Newest scenes of a site with the number and area of their footprints."""
+    s, g = t.scene.c, t.scene_footprint.c
+    rows = c.execute(
+        select(
+            s.scene_hash, s.name, s.acquired_at, s.received_at, s.role, s.state, s.error, s.valid_share, s.out_dir, s.run,
+            func.count(g.polygon_id).label("footprints"), func.coalesce(func.sum(g.area_m2), 0.0).label("area_m2"),
+        )
+        .join(t.scene_footprint, g.scene_hash == s.scene_hash, isouter=True)
+        .where(s.site == site)
+        .group_by(
+            s.scene_hash, s.name, s.acquired_at, s.received_at, s.role, s.state, s.error, s.valid_share, s.out_dir, s.run
+        )
+        .order_by(s.received_at.desc(), s.scene_hash)
+        .limit(limit)
+    )  # fmt: skip
+    return [dict(row._mapping) for row in rows]  # noqa: SLF001 - the public name of a row's mapping
+
+
+def load_footprints(c: Connection, site: str, scene_hash: str) -> list[dict[str, Any]]:
+    """Polygons of one scene, the largest first."""
+    return load_view(
+        c, "scene_polygons", order_by=["-area_m2", "polygon_id"], limit=500, site=site, scene_hash=scene_hash
+    )
+
+
+def count_readings(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> int:
+    """Revisions of a series in a range."""
+    o = t.observation.c
+    return int(
+        c.execute(
+            select(func.count()).where(o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at)
+        ).scalar_one()
+    )
+
+
+def load_range(c: Connection, series_id: int, from_at: datetime, to_at: datetime, known_at: datetime) -> list[Reading]:
+    """Readings of a range as known at an instant.
+
+    Raises:
+        RefusedError: the range holds more than one request may read.
+    """
+    found = count_readings(c, series_id, from_at, to_at)
+    if found > LARGEST_RANGE:
+        raise RefusedError(f"the range holds {found} readings, {LARGEST_RANGE} are allowed; ask for a shorter one")
+    return load_readings(c, series_id, from_at, to_at, known_at)
+
+
+def find_newest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
+    """The newest not future-dated epoch of some series."""
+    query = select(func.max(t.series_latest.c.observed_at)).where(t.series_latest.c.series_id.in_(series_ids))
+    newest: datetime | None = c.execute(query).scalar()
+    return newest
+
+
+def load_issue(c: Connection, series: SeriesRow) -> list[dict[str, Any]]:
+    """The newest issue of every model for a series, by model and horizon."""
+    which = {"site": series.site, "station": series.station, "quantity": series.quantity}
+    return load_view(c, "latest_forecast", order_by=["model", "horizon_s"], **which)
+
+
+def load_past_forecasts(
+    c: Connection, series_id: int, horizon_s: float, from_at: datetime, to_at: datetime, limit: int = 400
+) -> list[dict[str, Any]]:
+    """What was shown for targets of a range at one horizon, beside what came: newest `limit`, oldest first."""
+    f, k = t.forecast.c, t.forecast_score.c
+    rows = c.execute(
+        select(f.issued_at, f.target_at, f.q10, f.q50, f.q90, f.model, k.observed, k.inside_80)
+        .join(t.forecast_score, k.forecast_id == f.id, isouter=True)
+        .where(f.series_id == series_id, f.horizon_s == horizon_s, f.shown, f.target_at > from_at, f.target_at <= to_at)
+        .order_by(f.target_at.desc())
+        .limit(limit)
+    ).all()  # fmt: skip
+    return [dict(row._mapping) for row in reversed(rows)]  # noqa: SLF001 - the public name of a row's mapping
+
+
+def load_withheld(c: Connection, series_id: int) -> dict[str, Any] | None:
+    """Why the newest forecast of a series was withheld, when that is later than the newest issue."""
+    w, f = t.forecast_withheld.c, t.forecast.c
+    row = c.execute(
+        select(w.issued_at, w.model, w.reason).where(w.series_id == series_id).order_by(w.issued_at.desc(), w.id.desc())
+    ).first()
+    if row is None:
+        return None
+    newest = c.execute(select(func.max(f.issued_at)).where(f.series_id == series_id)).scalar()
+    return None if newest is not None and newest > row.issued_at else dict(row._mapping)  # noqa: SLF001
+
+
+def load_skill(c: Connection, site: str, limit: int = 60) -> list[dict[str, Any]]:
+    """Skill by month, newest month first."""
+    return load_view(
+        c, "forecast_skill", order_by=["-month", "station", "quantity", "horizon_s", "model"], limit=limit, site=site
+    )
+
+
+def load_scores(c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+    """Anomaly scores of some series in a range, by time."""
+    a, s = t.anomaly.c, t.series.c
+    rows = c.execute(
+        select(a.at, a.detector, a.score, a.threshold, a.kind, a.alerted, s.quantity)
+        .join(t.series, s.id == a.series_id)
+        .where(a.series_id.in_(series_ids), a.at > from_at, a.at <= to_at)
+        .order_by(a.at.desc())
+        .limit(4000)
+    ).all()
+    return [dict(row._mapping) for row in reversed(rows)]  # noqa: SLF001
+
+
+def load_alert_page(c: Connection, alert_id: int) -> dict[str, Any] | None:
+    """One alert with events, notifications and outcomes; None when it does not exist."""
+    rows = load_view(c, "alert_history", alert_id=alert_id)
+    if not rows:
+        return None
+    return {
+        "alert": rows[0],
+        "events": load_view(c, "alert_events", order_by=["sequence"], alert_id=alert_id),
+        "notifications": load_view(
+            c, "notification_status", order_by=["-notification_id"], limit=200, alert_id=alert_id
+        ),
+        "outcomes": load_view(c, "alert_outcomes", order_by=["-at"], alert_id=alert_id),
+    }
+
+
+def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+    """Reports, site events and hazard level changes of a range: what people look for beside a curve."""
+    r, e, n, a = t.report.c, t.site_event.c, t.alert_event.c, t.alert.c
+    marks = [
+        {"at": spell(row.at), "kind": "report", "station": row.station, "text": f"{row.kind}: {row.text}"}
+        for row in c.execute(select(t.report).where(r.site == site, r.at > from_at, r.at <= to_at).limit(200))
+    ]
+    marks += [
+        {"at": spell(row.from_at), "kind": "event", "station": None, "text": f"{row.kind}: {row.text}"}
+        for row in c.execute(
+            select(t.site_event).where(e.site == site, e.from_at > from_at, e.from_at <= to_at).limit(200)
+        )
+    ]
+    changes = c.execute(
+        select(n.at, n.from_level, n.to_level, n.reason, a.key, a.ledger)
+        .join(t.alert, a.id == n.alert_id)
+        .where(
+            a.site == site, a.exercise.is_(False), n.at > from_at, n.at <= to_at,
+            n.from_level.is_distinct_from(n.to_level),
+            (a.ledger == "hazard") | and_(a.ledger == "health", a.key.like("%verif%")),
+        )
+        .order_by(n.at.desc())
+        .limit(200)
+    )  # fmt: skip
+    for row in changes:
+        kind = "level" if row.ledger == "hazard" else "verification"
+        marks.append({"at": spell(row.at), "kind": kind, "station": None, "level": row.to_level, "text": row.reason})
+    return sorted(marks, key=lambda mark: str(mark["at"]))
+
+
+def load_notifications(c: Connection, site: str | None, state: str | None, limit: int) -> list[dict[str, Any]]:
+    """Newest notifications first."""
+    which = {k: v for k, v in (("site", site), ("state", state)) if v is not None}
+    return load_view(c, "notification_status", order_by=["-notification_id"], limit=limit, **which)
+
+
+def load_history(
+    c: Connection, site: str | None, ledger: str | None, limit: int, *, open_only: bool = False
+) -> list[dict[str, Any]]:
+    """Alerts, newest first, without their evidence."""
+    which = {k: v for k, v in (("site", site), ("ledger", ledger)) if v is not None}
+    name = "active_alerts" if open_only else "alert_history"
+    rows = load_view(c, name, order_by=["-raised_at", "-alert_id"], limit=limit, **which)
+    return [{k: v for k, v in row.items() if k != "evidence"} for row in rows]
+
+
+def count_open(c: Connection) -> dict[tuple[str, str], int]:
+    """Open alerts, drills left out, by site and ledger."""
+    a = t.alert.c
+    query = select(a.site, a.ledger, func.count()).where(a.closed_at.is_(None), a.exercise.is_(False))
+    return {(row[0], row[1]): int(row[2]) for row in c.execute(query.group_by(a.site, a.ledger))}

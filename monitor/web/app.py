@@ -1,0 +1,126 @@
+"""Put the web application together: middleware, routes, answers to errors. Nothing here knows how a page looks."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import Scope
+
+from monitor.config import ServiceConfig
+from monitor.errors import ConfigError, NotFoundError, RefusedError, SlopewardError, StoreBusyError
+from monitor.store.engine import Database
+from monitor.web import acts, api, charts, live, pages, probes
+from monitor.web.context import Context
+from monitor.web.guard import Guard
+from monitor.web.templating import render
+
+_LOG = logging.getLogger(__name__)
+HERE: Final = Path(__file__).parent
+STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
+    (NotFoundError, 404), (RefusedError, 409), (ConfigError, 422), (StoreBusyError, 503),
+)  # fmt: skip
+
+
+class LastingFiles(StaticFiles):
+    """Static files whose address carries the version, so that browsers may keep them."""
+
+    def file_response(self, full_path: object, stat_result: object, scope: Scope, status_code: int = 200) -> Response:
+        """Allow one day in the cache of the browser alone."""
+        response = super().file_response(full_path, stat_result, scope, status_code)  # type: ignore[arg-type]
+        response.headers["Cache-Control"] = "private, max-age=86400"
+        return response
+
+
+def now_utc() -> datetime:
+    """The present; only edges like this one read the clock."""
+    return datetime.now(UTC)
+
+
+def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = now_utc) -> FastAPI:
+    """The application over an open database whose schema fits.
+
+    Args:
+        config: the service file; host and public URL decide which Host headers are answered.
+        db: open database; this process reads it, and writes sessions, acknowledgements and reports.
+        clock: gives the present, aware UTC.
+    """
+    app = FastAPI(
+        title="Slopeward", version=_version(), docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json",
+        description="Levels, series, forecasts, alerts and footprints of the monitored slopes. Read only.",
+    )  # fmt: skip
+    app.state.context = Context(config, db, clock, _version())
+    app.add_middleware(GZipMiddleware, minimum_size=2000)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(config), www_redirect=False)
+    app.add_middleware(Guard)
+    app.mount("/static", LastingFiles(directory=HERE / "static"), name="static")
+    app.mount("/vendor", LastingFiles(directory=_plotly_folder()), name="vendor")
+    for module in (pages, acts, live, api, charts, probes):
+        app.include_router(module.router)
+    app.add_exception_handler(SlopewardError, _answer_known)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(Exception, _answer_bug)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("slopeward")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def _plotly_folder() -> Path:
+    import plotly
+
+    return Path(str(plotly.__file__)).parent / "package_data"
+
+
+def _hosts(config: ServiceConfig) -> list[str]:
+    """Host names that are answered; another one is a rebinding attack or a proxy that public_url does not name."""
+    if config.web.host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        return ["*"]
+    public = urlsplit(config.web.public_url).hostname
+    return ["127.0.0.1", "localhost", "[::1]", config.web.host, *([public] if public else [])]
+
+
+def _answer(request: Request, status: int, text: str) -> Response:
+    headers = {"Retry-After": "2"} if status == 503 else None
+    if request.url.path.startswith(("/api/", "/health", "/metrics", "/live/")):
+        return JSONResponse({"error": text}, status_code=status, headers=headers)
+    response = render(request, "error.html", status=status, text=text)
+    response.status_code = status
+    return response
+
+
+def _answer_known(request: Request, error: Exception) -> Response:
+    status = next((code for kind, code in STATUS_OF if isinstance(error, kind)), 500)
+    return _answer(request, status, str(error))
+
+
+def _answer_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    lines = [f"{'.'.join(str(p) for p in e['loc'][1:]) or e['loc'][0]}: {e['msg']}" for e in error.errors()[:3]]
+    return _answer(request, 422, "; ".join(lines))
+
+
+def _answer_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = {404: "there is nothing at this address", 405: "this address does not take that method"}
+    return _answer(request, error.status_code, words.get(error.status_code, str(error.detail)))
+
+
+def _answer_bug(request: Request, error: Exception) -> Response:
+    _LOG.error("%s %s", request.method, request.url.path, exc_info=error)
+    return _answer(request, 500, "something went wrong inside; the log of the web process says what")

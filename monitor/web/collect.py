@@ -1,0 +1,215 @@
+"""Gathers what a page shows in one read transaction; pages render it whole, live refreshes render its parts."""
+
+import json
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.domain.alert import Ledger
+from monitor.domain.site import Criterion, Site
+from monitor.errors import NotFoundError
+from monitor.store import pages
+from monitor.store.observations import load_series
+from monitor.store.service_state import find_stamp
+from monitor.web.context import Context
+from monitor.web.sketch import draw
+
+LEDGERS: Final = (
+    (Ledger.HAZARD, "Hazard", "What the slope does"),
+    (Ledger.HEALTH, "Health", "What the instruments and the service do"),
+    (Ledger.ADVICE, "Advice", "What models suggest; nobody was warned by it"),
+)
+COMPUTED: Final = "displacement_downslope"
+COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
+
+
+def split_ledgers(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Alerts in their three ledgers, each with its title."""
+    return [
+        {"id": str(ledger), "title": title, "about": about, "alerts": [a for a in alerts if a["ledger"] == ledger]}
+        for ledger, title, about in LEDGERS
+    ]
+
+
+def collect_overview(c: Connection) -> dict[str, Any]:
+    """Sites, open alerts by ledger."""
+    cards = pages.load_cards(c)
+    tops = {card.id: card.top_level for card in cards}
+    return {
+        "cards": cards, "ledgers": split_ledgers(pages.load_open_alerts(c)), "tops": tops,
+        "names": {card.id: card.name for card in cards}, "show_site": True,
+    }  # fmt: skip
+
+
+def find_card(c: Connection, site_id: str) -> pages.SiteCard:
+    """The card of a site; raises NotFoundError."""
+    cards = pages.load_cards(c, site_id)
+    if not cards:
+        raise NotFoundError(f"there is no site {site_id!r}")
+    return cards[0]
+
+
+def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any]:
+    """All of a site page but the curves, which the browser asks for."""
+    card = find_card(c, site_id)
+    stations = pages.load_stations(c, site_id)
+    scenes = pages.load_scenes_of(c, site_id)
+    shown = next((s for s in scenes if s["state"] == "done"), None)
+    footprints = [] if shown is None else pages.load_footprints(c, site_id, shown["scene_hash"])
+    for footprint in footprints:
+        footprint["geometry"] = json.loads(footprint["geometry"])
+    declared = context.declaration(c, str(card.status["config_version"]))
+    alerts = pages.load_open_alerts(c, site_id) + pages.load_open_alerts(c, "status")
+    return {
+        "card": card, "stations": stations, "scenes": scenes, "shown_scene": shown, "footprints": footprints,
+        "map": draw(stations, footprints, preview_bounds(shown)), "ledgers": split_ledgers(alerts),
+        "tops": {card.id: card.top_level}, "names": {card.id: card.name}, "show_site": False,
+        "charts": plan_charts(stations, declared), "rules": describe_rules(declared),
+        "quantities": {s["id"]: list_quantities(s) for s in stations}, "skill": pages.load_skill(c, site_id),
+        "recent": pages.load_history(c, site_id, None, 15),
+    }  # fmt: skip
+
+
+def preview_bounds(scene: dict[str, Any] | None) -> tuple[float, float, float, float] | None:
+    """West, south, east, north of a scene's preview, when it has one."""
+    bounds = ((scene or {}).get("run") or {}).get("outputs", {}).get("bounds")
+    if not isinstance(bounds, list) or len(bounds) != 4:
+        return None
+    return (float(bounds[0]), float(bounds[1]), float(bounds[2]), float(bounds[3]))
+
+
+def list_quantities(station: dict[str, Any]) -> list[str]:
+    """What can be drawn for a station; the computed downslope movement first where it can be computed."""
+    found = [row["quantity"] for row in station["latest"]]
+    if COMPUTED not in found and station["azimuth_deg"] is not None and set(COMPONENTS) <= set(found):
+        return [COMPUTED, *found]
+    return found
+
+
+def plan_charts(stations: list[dict[str, Any]], site: Site | None) -> list[dict[str, Any]]:
+    """Which curves a site page shows: movement first, then pressure and water, then rain; each with its choices."""
+    rank = {
+        "displacement": 0,
+        "crack_opening": 1,
+        "tilt": 1,
+        "strain": 1,
+        "velocity": 1,
+        "rain": 4,
+        "reservoir_level": 3,
+    }
+    charts = []
+    for station in stations:
+        choices = list_quantities(station)
+        if not choices:
+            continue
+        first = choices[0]
+        order = rank.get(first.split("_")[0] if first.startswith("displacement") else first, 2)
+        charts.append(
+            {
+                "station": station["id"],
+                "choices": choices,
+                "first": first,
+                "order": order,
+                "on_slope": station["on_slope"],
+            }
+        )
+    del site
+    return sorted(charts, key=lambda k: (k["order"], not k["on_slope"], k["station"]))
+
+
+def describe_rules(site: Site | None) -> list[dict[str, Any]]:
+    """The criteria of a site in words, for people who ask what the level rests on."""
+    if site is None:
+        return []
+    names = {level.number: level.name for level in site.levels}
+    return [
+        {
+            "id": k.id, "kind": k.kind, "stations": ", ".join(k.stations), "quantity": k.quantity, "role": k.role,
+            "bounds": [_spell_bound(k, names, n) for n in range(len(k.thresholds))], "author": k.author, "reason": k.reason,
+        }
+        for k in site.criteria
+    ]  # fmt: skip
+
+
+def _spell_bound(criterion: Criterion, names: dict[int, str], position: int) -> str:
+    from monitor.domain.instants import spell_duration
+
+    t = criterion.thresholds[position]
+    words = [names.get(t.level, str(t.level))]
+    words += [f"over {t.over:g}"] if t.over is not None else []
+    words += [f"under {t.under:g}"] if t.under is not None else []
+    words += [f"in {spell_duration(t.window_s)}"] if t.window_s else []
+    return " ".join(words)
+
+
+def collect_alert(c: Connection, alert_id: int) -> dict[str, Any]:
+    """One alert with its evidence read; raises NotFoundError."""
+    found = pages.load_alert_page(c, alert_id)
+    if found is None:
+        raise NotFoundError(f"there is no alert {alert_id}")
+    evidence = json.loads(found["alert"]["evidence"]) if found["alert"]["evidence"] else {}
+    cards = pages.load_cards(c, found["alert"]["site"])
+    top = cards[0].top_level if cards else 2
+    action = next((v["action"] for v in cards[0].levels if v["number"] == found["alert"]["level"]), "") if cards else ""
+    return {
+        **found, "evidence": evidence, "tables": read_evidence(evidence), "top": top,
+        "site_name": cards[0].name if cards else found["alert"]["site"],
+        "action": action if found["alert"]["ledger"] == Ledger.HAZARD else "",
+    }  # fmt: skip
+
+
+def read_evidence(evidence: Any, most: int = 40) -> list[dict[str, Any]]:
+    """Tables out of frozen inputs, whatever their shape: lists of records or rows, and mappings of plain values."""
+    tables: list[dict[str, Any]] = []
+
+    def walk(name: str, value: Any) -> None:
+        if isinstance(value, dict):
+            plain = {k: v for k, v in value.items() if not isinstance(v, dict | list)}
+            if plain:
+                tables.append({"name": name, "head": ["", ""], "rows": [[k, v] for k, v in plain.items()], "left": 0})
+            for key, inner in value.items():
+                if isinstance(inner, dict | list) and inner:
+                    walk(f"{name} › {key}" if name else str(key), inner)
+        elif value and all(isinstance(item, dict) for item in value):
+            head = list(dict.fromkeys(k for item in value for k in item))
+            rows = [[_flat(item.get(k)) for k in head] for item in value[-most:]]
+            tables.append({"name": name, "head": head, "rows": rows, "left": max(len(value) - most, 0)})
+        elif value:
+            rows = [[_flat(v) for v in item] if isinstance(item, list) else [_flat(item)] for item in value[-most:]]
+            tables.append({"name": name, "head": [], "rows": rows, "left": max(len(value) - most, 0)})
+
+    walk("", evidence)
+    return tables
+
+
+def _flat(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+
+
+def collect_health(context: Context, c: Connection, now: datetime) -> dict[str, Any]:
+    """State of the service's parts, as its stamps tell."""
+    from monitor.health import CORE_SILENT_S
+
+    core, broker = find_stamp(c, "core"), find_stamp(c, "broker")
+    age = None if core is None else (now - core[0]).total_seconds()
+    alive = age is not None and age <= CORE_SILENT_S and core is not None and core[1].get("state") != "stopped"
+    cards = pages.load_cards(c)
+    detail = {} if core is None else core[1]
+    return {
+        "status": "ok" if alive and not detail.get("degraded") else "degraded" if alive else "down",
+        "core": {"alive": alive, "age_s": age, "state": detail.get("state"), "version": detail.get("version"), "degraded": detail.get("degraded", [])},
+        "ingest": detail.get("ingest"), "dispatcher": detail.get("dispatcher"),
+        "broker": None if broker is None else broker[1],
+        "newest": {k.id: k.status["newest_at"] for k in cards},
+        "sites": {k.id: {"level": k.status["level"], "observability": k.status["observability"], "evaluated_at": k.status["evaluated_at"]} for k in cards},
+        "version": context.version,
+    }  # fmt: skip
+
+
+def find_series(c: Connection, site: str, station: str, quantity: str) -> Any:
+    """The series; raises NotFoundError."""
+    for row in load_series(c, site):
+        if row.station == station and row.quantity == quantity:
+            return row
+    raise NotFoundError(f"there is no series {site}/{station}/{quantity}")

@@ -1,0 +1,104 @@
+"""What stands before every request: bounded bodies, headers that close the browser's doors, one origin for writes."""
+
+import hashlib
+import hmac
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from monitor.errors import RefusedError
+
+LARGEST_BODY: Final = 64 * 1024
+# plotly writes its own style rules only where no element of its name exists; static/plotly.css takes that place
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS: Final = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
+
+
+class Guard:
+    """ASGI middleware: refuses large bodies before anybody reads them and adds the headers to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request through."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        declared = headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > LARGEST_BODY:
+            await _refuse(send, 413, f"the body is larger than {LARGEST_BODY} bytes")
+            return
+        seen = 0
+
+        async def bounded() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > LARGEST_BODY:
+                return {"type": "http.disconnect"}
+            return message
+
+        async def closed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(h for h in HEADERS if h[0] not in present)]
+                if b"cache-control" not in present:
+                    message["headers"].append((b"cache-control", b"no-store"))
+            await send(message)
+
+        await self.app(scope, bounded, closed)
+
+
+async def _refuse(send: Send, status: int, text: str) -> None:
+    body = b'{"error":"' + text.encode() + b'"}'
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *HEADERS]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def csrf_token(session_token: str) -> str:
+    """The token that forms of a session carry: nobody without the session's cookie can compute it.
+
+    >>> csrf_token("a") == csrf_token("a"), csrf_token("a") == csrf_token("b")
+    (True, False)
+    """
+    return hashlib.sha256(f"csrf:{session_token}".encode()).hexdigest()
+
+
+def check_csrf(session_token: str, given: Any) -> None:
+    """Compare in constant time; raises RefusedError."""
+    if not isinstance(given, str) or not hmac.compare_digest(csrf_token(session_token), given):
+        raise RefusedError("the form is out of date; load the page again and repeat")
+
+
+def check_origin(request: Request) -> None:
+    """A write must come from this page itself, by what the browser says of its origin; raises RefusedError."""
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    origin = request.headers.get("origin")
+    host = request.headers.get("host", "")
+    if site not in {"same-origin", "none"} or (origin is not None and urlsplit(origin).netloc != host):
+        raise RefusedError("this request came from another site")
+
+
+def is_safe_path(path: str) -> bool:
+    """Whether a path may be returned to after login: local, without host.
+
+    >>> is_safe_path("/sites/a"), is_safe_path("//evil"), is_safe_path("https://evil"), is_safe_path("/\\\\evil")
+    (True, False, False, False)
+    """
+    return path.startswith("/") and not path.startswith(("//", "/\\")) and "\n" not in path and "\r" not in path

@@ -1,0 +1,63 @@
+"""Fewer points for a picture without losing what matters: every bucket keeps its first, lowest, highest and last."""
+
+from collections.abc import Sequence
+
+from monitor.domain.observation import Reading
+
+
+def sample(readings: Sequence[Reading], most: int) -> list[Reading]:
+    """At most about `most` readings in their order; extremes and flagged ones survive.
+
+    Buckets hold equal numbers of readings; of each the M4 points are kept (Jugel et al. 2014,
+    doi:10.14778/2732951.2732953). Flagged readings are kept besides, up to a quarter of the bound.
+    """
+    if len(readings) <= most:
+        return list(readings)
+    buckets = max(most // 4, 1)
+    keep: set[int] = set()
+    for k in range(buckets):
+        low, high = k * len(readings) // buckets, (k + 1) * len(readings) // buckets
+        if low < high:
+            inside = range(low, high)
+            keep |= {
+                low,
+                high - 1,
+                min(inside, key=lambda i: readings[i].value),
+                max(inside, key=lambda i: readings[i].value),
+            }
+    flagged = [i for i, reading in enumerate(readings) if reading.flags]
+    keep |= set(flagged[-max(most // 4, 1) :])
+    return [readings[i] for i in sorted(keep)]
+
+
+def project_downslope(
+    components: Sequence[Sequence[Reading]], azimuth_deg: float, plunge_deg: float
+) -> list[Reading]:
+    """Displacement along the direction of movement, where all three components (east, north, up) have the epoch.
+
+    d = (e sin A + n cos A) cos P - u sin P, with azimuth A clockwise from north and plunge P below the horizon.
+    """
+    from math import cos, hypot, radians, sin
+
+    azimuth, plunge = radians(azimuth_deg), radians(plunge_deg)
+    weights = (sin(azimuth) * cos(plunge), cos(azimuth) * cos(plunge), -sin(plunge))
+    by_epoch = [{r.observed_at: r for r in part} for part in components]
+    found = []
+    for at in by_epoch[0]:
+        parts = [part.get(at) for part in by_epoch]
+        three = [p for p in parts if p is not None]
+        if len(three) < 3:
+            continue
+        sigmas = [p.sigma for p in three]
+        sigma = None if None in sigmas else hypot(*(w * (s or 0.0) for w, s in zip(weights, sigmas, strict=True)))
+        total = [
+            sum(w * getattr(p, name) for w, p in zip(weights, three, strict=True))
+            for name in ("value_raw", "offset_applied")
+        ]
+        found.append(
+            Reading(
+                at, max(p.received_at for p in three), max(p.revision for p in three), total[0], total[1],
+                total[0] - total[1], sigma, tuple(sorted({f for p in three for f in p.flags})),
+            )
+        )  # fmt: skip
+    return found

@@ -1,0 +1,46 @@
+"""The web process: `python -m monitor.web.server [CONFIG]`; ends in order on SIGTERM."""
+
+import logging
+import sys
+
+import uvicorn
+
+from monitor import logs
+from monitor.config import load_service
+from monitor.errors import SlopewardError
+from monitor.store.engine import Database
+from monitor.store.migrate import require_current
+from monitor.web.app import build
+
+_LOG = logging.getLogger("slopeward.web")
+
+
+def main(config_path: str | None = None) -> int:
+    """Serve until told to stop; returns the exit status, 1 with one line for what is known to go wrong."""
+    try:
+        config = load_service(config_path)
+        logs.configure("web", config.log.level)
+        db = Database(config.database.url)
+        require_current(db)
+    except SlopewardError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    app = build(config, db)
+    settings = uvicorn.Config(
+        app, host=config.web.host, port=config.web.port, log_config=None, access_log=False, server_header=False,
+        limit_concurrency=200, timeout_keep_alive=15, timeout_graceful_shutdown=2, h11_max_incomplete_event_size=32768,
+    )  # fmt: skip
+    server = uvicorn.Server(settings)
+    _LOG.info("the page is at %s", config.web.url)
+    try:
+        server.run()
+    except SystemExit:
+        sys.stderr.write(f"web.port: {config.web.host}:{config.web.port} cannot be opened; is it taken?\n")
+        return 1
+    finally:
+        db.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else None))

@@ -1,0 +1,163 @@
+// Draws curves from /api/v1/.../chart: observed, forecast with its fan, thresholds, flags, marks, anomaly scores, rain.
+"use strict";
+(() => {
+  const main = document.getElementById("main");
+  const site = main.dataset.site;
+  const figures = [...document.querySelectorAll("figure.chart")];
+  let span = "30d";
+
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const words = (text) => text.replaceAll("_", " ");
+  const level = (rows, number) => {
+    const known = { green: "0", blue: "b", yellow: "1", amber: "1", orange: "2", red: "3", purple: "4" };
+    const row = rows.find((r) => r.number === number);
+    const top = rows.at(-1).number || 1;
+    return css(`--lv-${known[row?.name.toLowerCase()] ?? Math.round(3 * number / top)}`);
+  };
+  const show = (value) => value === null || value === undefined ? "–" : Number(value.toPrecision(4)).toString();
+  const days = (s) => `${Number((s / 86400).toPrecision(3))} d`;
+
+  function observed(chart, ink) {
+    const { at, value, flags, sigma } = chart.points;
+    const hover = `%{y:.4~g} ${chart.unit}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>`;
+    if (chart.quantity === "rain") return [{ type: "bar", x: at, y: value, marker: { color: css("--rain") }, name: "rain", hovertemplate: hover }];
+    const traces = [{
+      type: "scatter", mode: at.length < 400 ? "lines+markers" : "lines", x: at, y: value, name: "observed", hovertemplate: hover,
+      line: { color: ink, width: 1.8 }, marker: { color: ink, size: 3.5 }, text: sigma,
+    }];
+    const odd = flags.map((f, k) => f ? k : -1).filter((k) => k >= 0);
+    if (odd.length) traces.push({
+      type: "scatter", mode: "markers", x: odd.map((k) => at[k]), y: odd.map((k) => value[k]), text: odd.map((k) => flags[k]), name: "flagged",
+      marker: { symbol: "x-open", size: 9, color: css("--flag"), line: { width: 2 } }, hovertemplate: `%{text}: %{y:.4~g} ${chart.unit}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>`,
+    });
+    return traces;
+  }
+
+  function fan(chart) {
+    const f = chart.forecast;
+    if (!f) return [];
+    const t = f.targets, fill = css("--fan");
+    const band = (low, high, opacity, name) => ({
+      type: "scatter", mode: "lines", fill: "toself", line: { width: 0 }, fillcolor: fill.replace("A", opacity), name, hoverinfo: "skip",
+      x: [f.data_until, ...t.target_at, ...[...t.target_at].reverse(), f.data_until], y: [f.data_value, ...t[high], ...[...t[low]].reverse(), f.data_value],
+    });
+    return [
+      band("q025", "q975", "0.16", "95 %"), band("q10", "q90", "0.26", "80 %"),
+      { type: "scatter", mode: "lines+markers", x: [f.data_until, ...t.target_at], y: [f.data_value, ...t.q50], name: `forecast (${f.model})`,
+        line: { color: css("--forecast"), width: 2, dash: "dash" }, marker: { size: 5, color: css("--forecast") },
+        customdata: [[f.data_value, f.data_value], ...t.q10.map((low, k) => [low, t.q90[k]])],
+        hovertemplate: `%{y:.4~g} ${chart.unit}, 80 % %{customdata[0]:.4~g} to %{customdata[1]:.4~g}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>` },
+    ];
+  }
+
+  function past(chart) {
+    const rows = chart.past.rows;
+    if (rows.length < 2) return [];
+    return [{ type: "scatter", mode: "lines", x: rows.map((r) => r.target_at), y: rows.map((r) => r.q50), name: `as forecast ${days(chart.past.horizon_s)} before`,
+      line: { color: css("--forecast"), width: 1.2, dash: "dot" }, hovertemplate: `%{y:.4~g} ${chart.unit} was expected<extra></extra>` }];
+  }
+
+  function bounds(chart) {
+    return chart.thresholds.map((t) => ({
+      type: "scatter", mode: "lines", x: t.line !== undefined ? [chart.from, chart.until] : t.ray.at, y: t.line !== undefined ? [t.line, t.line] : t.ray.value,
+      line: { color: level(chart.levels, t.level), width: 2, dash: t.line !== undefined ? "solid" : "longdashdot" }, opacity: 0.9,
+      name: `${t.name} ${t.side} ${show(t.value)}${t.ray ? "/d" : ""}`, hovertemplate: `${t.name}: ${t.side} ${show(t.value)}${t.ray ? " per day" : ""}<extra></extra>`,
+    }));
+  }
+
+  function marks(chart) {
+    const colours = { level: null, verification: css("--flag"), event: css("--muted"), report: css("--advice") };
+    const symbols = { level: "triangle-down", verification: "diamond", event: "square", report: "circle" };
+    const shapes = chart.marks.map((m) => ({
+      type: "line", xref: "x", yref: "paper", x0: m.at, x1: m.at, y0: 0, y1: 1, layer: "below",
+      line: { width: 1, dash: "dot", color: m.kind === "level" ? level(chart.levels, m.level) : colours[m.kind] },
+    }));
+    if (!chart.marks.length) return { shapes, traces: [] };
+    return { shapes, traces: [{
+      type: "scatter", mode: "markers", x: chart.marks.map((m) => m.at), y: chart.marks.map(() => 1), yaxis: "y3", showlegend: false, cliponaxis: false,
+      marker: { size: 9, symbol: chart.marks.map((m) => symbols[m.kind]), color: chart.marks.map((m) => m.kind === "level" ? level(chart.levels, m.level) : colours[m.kind]) },
+      text: chart.marks.map((m) => `${m.kind}: ${m.text}`), hovertemplate: "%{text}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>",
+    }] };
+  }
+
+  function scores(chart) {
+    const found = Object.groupBy ? Object.groupBy(chart.scores, (s) => s.detector) : { anomaly: chart.scores };
+    const dashes = ["solid", "dot", "dash"];
+    return Object.entries(found).map(([detector, rows], k) => ({
+      type: "scatter", mode: "lines+markers", yaxis: "y2", x: rows.map((r) => r.at), y: rows.map((r) => r.score / r.threshold), name: detector, showlegend: false,
+      line: { color: css("--advice"), width: 1.2, dash: dashes[k % 3] }, marker: { size: rows.map((r) => r.alerted ? 8 : 2.5), color: css("--advice") },
+      hovertemplate: `${detector}: %{y:.2f} of its threshold<extra></extra>`,
+    }));
+  }
+
+  function says(chart) {
+    const parts = [];
+    if (chart.forecast) parts.push(`Forecast by ${chart.forecast.model}: ${chart.forecast.reason}.`);
+    else if (chart.withheld) parts.push(`No forecast: ${chart.withheld.reason}.`);
+    if (chart.others.length) parts.push("Not shown: " + chart.others.map((o) => `${o.model} (${o.reason})`).join("; ") + ".");
+    if (chart.computed) parts.push("Computed from east, north and up along the station's azimuth and plunge.");
+    return parts.join(" ");
+  }
+
+  async function draw(figure) {
+    const station = figure.dataset.station, quantity = figure.querySelector("select")?.value ?? figure.dataset.quantity;
+    const plot = figure.querySelector(".plot");
+    const turn = figure.turn = (figure.turn ?? 0) + 1;
+    let chart;
+    try {
+      const answer = await fetch(`/api/v1/sites/${site}/chart/${encodeURIComponent(station)}/${encodeURIComponent(quantity)}?span=${span}`, { signal: AbortSignal.timeout(15000) });
+      chart = await answer.json();
+      if (!answer.ok) throw new Error(chart.error);
+    } catch (error) {
+      figure.querySelector(".says").textContent = `The curve could not be loaded: ${error.message}`;
+      return;
+    }
+    if (turn !== figure.turn) return; // somebody chose anew meanwhile
+    const text = css("--text"), grid = css("--grid"), withScores = chart.scores.length > 0;
+    const axis = { gridcolor: grid, linecolor: grid, zeroline: false, tickfont: { size: 11 }, automargin: true };
+    const { shapes, traces } = marks(chart);
+    const layout = {
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: css("--font"), color: text, size: 12 },
+      margin: { l: 48, r: 10, t: 12, b: 26 }, height: plot.clientHeight, showlegend: true, hovermode: "closest", dragmode: "zoom",
+      legend: { orientation: "h", y: -0.14, yanchor: "top", x: 0, font: { size: 11 }, itemwidth: 30 }, bargap: 0.05,
+      xaxis: { ...axis, type: "date", range: [chart.from, chart.until], anchor: withScores ? "y2" : "y" },
+      yaxis: { ...axis, domain: [withScores ? 0.27 : 0, 1], title: { text: chart.unit, font: { size: 11 } }, rangemode: chart.quantity === "rain" ? "tozero" : "normal" },
+      yaxis3: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
+      shapes,
+    };
+    if (withScores) {
+      layout.yaxis2 = { ...axis, domain: [0, 0.2], rangemode: "tozero", nticks: 3, title: { text: "score", font: { size: 10 } } };
+      shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, yref: "y2", y0: 1, y1: 1, line: { color: css("--flag"), width: 1, dash: "dash" } });
+    }
+    const data = [...fan(chart), ...bounds(chart), ...past(chart), ...observed(chart, css("--curve")), ...traces, ...scores(chart)];
+    await Plotly.react(plot, data, layout, { responsive: true, displayModeBar: false, scrollZoom: false });
+    const last = chart.points.value.at(-1);
+    figure.querySelector(".latest").textContent = last === undefined ? "no reading in this range" : `${show(last)} ${chart.unit}`;
+    figure.querySelector(".says").textContent = says(chart) || "\u00a0";
+    plot.setAttribute("aria-label", `${words(quantity)} of ${station}: ${chart.total} readings, newest ${show(last)} ${chart.unit}. ${says(chart)}`);
+    figure.drawn = true;
+  }
+
+  const watch = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      target.near = isIntersecting;
+      if (isIntersecting && !target.drawn && !target.busy) { target.busy = true; draw(target).finally(() => { target.busy = false; }); }
+    }
+  }, { rootMargin: "300px" });
+  const again = () => { for (const f of figures) { f.drawn = false; if (f.near) draw(f); } };
+
+  for (const figure of figures) {
+    watch.observe(figure);
+    figure.querySelector("select")?.addEventListener("change", () => draw(figure));
+  }
+  for (const button of document.querySelectorAll("[data-span]")) button.addEventListener("click", () => {
+    span = button.dataset.span;
+    for (const other of document.querySelectorAll("[data-span]")) other.setAttribute("aria-pressed", String(other === button));
+    again();
+  });
+  document.addEventListener("themechange", again);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  // curves change slower than levels: every sixth refresh
+  let count = 0;
+  document.addEventListener("refreshed", () => { count += 1; if (count % 6 === 0) for (const f of figures) if (f.near && f.drawn) draw(f); else f.drawn = f.near && f.drawn; });
+})();

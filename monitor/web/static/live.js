@@ -1,0 +1,73 @@
+// Keeps a page true: asks for its parts every 10 s, lets ages run every second, and says so when it cannot.
+"use strict";
+(() => {
+  const EVERY = 10_000, STALE = 30_000;
+  const main = document.getElementById("main");
+  const address = main.dataset.live;
+  // the browser's clock may be wrong: ages count from the server's time and the monotonic clock
+  let server = Date.parse(document.body.dataset.now), seen = performance.now();
+  const now = () => server + performance.now() - seen;
+
+  const spell = (ms) => {
+    const s = Math.max(Math.floor(ms / 1000), 0);
+    if (s < 90) return `${s} s`;
+    if (s < 5400) return `${Math.floor(s / 60)} min`;
+    if (s < 172800) return `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min`;
+    return `${Math.floor(s / 86400)} d ${Math.floor(s % 86400 / 3600)} h`;
+  };
+
+  const tick = () => {
+    const at = now();
+    for (const node of document.querySelectorAll("time[data-age]")) {
+      const text = spell(at - Date.parse(node.dateTime));
+      if (node.textContent !== text) node.textContent = text;
+    }
+    document.getElementById("clock").textContent = new Date(at).toISOString().slice(11, 19);
+    const old = performance.now() - seen, stale = document.getElementById("stale");
+    stale.hidden = old < STALE;
+    document.body.classList.toggle("is-stale", old >= STALE);
+    if (old >= STALE) {
+      document.getElementById("stale-at").textContent = new Date(server).toISOString().slice(0, 19).replace("T", " ") + " UTC";
+      document.getElementById("stale-age").textContent = spell(old);
+    }
+  };
+
+  // change only what differs, so that focus, scroll, selection and opened details stay
+  const morph = (from, to) => {
+    if (from.isEqualNode(to)) return;
+    if (from.nodeType !== to.nodeType || from.nodeName !== to.nodeName) { from.replaceWith(to.cloneNode(true)); return; }
+    if (from.nodeType !== Node.ELEMENT_NODE) { from.nodeValue = to.nodeValue; return; }
+    for (const { name, value } of [...to.attributes]) if (from.getAttribute(name) !== value) from.setAttribute(name, value);
+    for (const { name } of [...from.attributes]) if (!to.hasAttribute(name) && name !== "open") from.removeAttribute(name);
+    const a = [...from.childNodes], b = [...to.childNodes];
+    b.forEach((node, k) => { if (a[k]) morph(a[k], node); else from.appendChild(node.cloneNode(true)); });
+    a.slice(b.length).forEach((node) => node.remove());
+  };
+
+  const refresh = async () => {
+    if (document.hidden) return;
+    try {
+      const answer = await fetch(address, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(8000) });
+      if (!answer.ok) return;
+      const { now: at, parts } = await answer.json();
+      server = Date.parse(at); seen = performance.now();
+      for (const [name, html] of Object.entries(parts)) {
+        const part = document.getElementById(`part-${name}`);
+        if (!part) continue;
+        const fresh = new DOMParser().parseFromString(`<div>${html}</div>`, "text/html").body.firstChild;
+        const holder = part.cloneNode(false);
+        holder.append(...fresh.childNodes);
+        morph(part, holder);
+      }
+      tick();
+      document.dispatchEvent(new Event("refreshed"));
+    } catch { /* the stale banner speaks after 30 s */ }
+  };
+
+  setInterval(tick, 1000);
+  tick();
+  if (address) {
+    setInterval(refresh, EVERY);
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+  }
+})();

@@ -1,0 +1,145 @@
+"""How things are spelled on the page: times, ages, numbers, levels. All escaping is Jinja's, always on."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import plotly
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from monitor.domain.instants import parse, spell
+from monitor.health import CORE_SILENT_S
+from monitor.store.engine import Database
+from monitor.store.service_state import find_stamp
+from monitor.web.context import COOKIE, context_of, session_of
+from monitor.web.guard import csrf_token
+
+# names people use for levels -> place on the colour ramp; other names are spread by rank
+KNOWN_COLOURS: Final = {
+    "green": "0",
+    "blue": "b",
+    "yellow": "1",
+    "amber": "1",
+    "orange": "2",
+    "red": "3",
+    "purple": "4",
+}
+MODEBAR_STYLE: Final = "plotly.css"
+
+
+def as_instant(value: str | datetime | None) -> datetime | None:
+    """An instant out of a row of a view (text) or a table."""
+    return parse(value) if isinstance(value, str) else value
+
+
+def spell_minute(value: str | datetime | None) -> str:
+    """`2026-03-01 06:00` in UTC, or a dash."""
+    at = as_instant(value)
+    return "–" if at is None else f"{at:%Y-%m-%d %H:%M}"
+
+
+def spell_age(age: timedelta) -> str:
+    """An age in two units at most.
+
+    >>> spell_age(timedelta(seconds=42)), spell_age(timedelta(minutes=200)), spell_age(timedelta(days=3, hours=4))
+    ('42 s', '3 h 20 min', '3 d 4 h')
+    """
+    seconds = max(int(age.total_seconds()), 0)
+    if seconds < 90:
+        return f"{seconds} s"
+    if seconds < 5400:
+        return f"{seconds // 60} min"
+    if seconds < 172800:
+        return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    return f"{seconds // 86400} d {seconds % 86400 // 3600} h"
+
+
+def spell_number(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits, no exponent for usual sizes.
+
+    >>> spell_number(1234.5678), spell_number(0.012345), spell_number(None)
+    ('1235', '0.0123', '–')
+    """
+    if value is None:
+        return "–"
+    if value and abs(value) >= 10**digits:
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}"
+
+
+def level_class(name: str | None, number: int | None, top: int) -> str:
+    """Which colour a level gets: its own name's where that is one, else its place on the ladder.
+
+    >>> level_class("orange", 2, 3), level_class("stufe 3", 3, 3), level_class(None, None, 3)
+    ('2', '3', 'u')
+    """
+    if number is None:
+        return "u"
+    if name is not None and name.lower() in KNOWN_COLOURS:
+        return KNOWN_COLOURS[name.lower()]
+    return str(round(3 * number / max(top, 1)))
+
+
+def pretty_json(value: Any) -> str:
+    """JSON as people read it."""
+    return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
+
+
+ENVIRONMENT: Final = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=select_autoescape(default=True, default_for_string=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+ENVIRONMENT.filters.update(minute=spell_minute, number=spell_number, instant=as_instant, pretty=pretty_json)
+ENVIRONMENT.globals.update(level_class=level_class, spell=spell, plotly_version=plotly.__version__)
+
+
+def service_banner(db: Database, now: datetime) -> dict[str, Any] | None:
+    """What must stand on top of every page: core that is silent or was never there; None when it runs."""
+    with db.read() as c:
+        core = find_stamp(c, "core")
+    if core is None:
+        return {
+            "text": "The service has never run on this database. Levels below are not being evaluated.",
+            "since": None,
+        }
+    if core[1].get("state") == "stopped":
+        return {"text": "The service was stopped. Nothing is being evaluated or notified.", "since": core[0]}
+    if now - core[0] > timedelta(seconds=CORE_SILENT_S):
+        return {"text": "The core process is silent. Nothing is being evaluated or notified.", "since": core[0]}
+    return None
+
+
+def render_part(name: str, now: datetime, values: Mapping[str, Any]) -> str:
+    """One template as text, with the filters that need the present."""
+
+    def age(value: str | datetime | None) -> str:
+        at = as_instant(value)
+        return "never" if at is None else spell_age(now - at)
+
+    return ENVIRONMENT.get_template(name).render(**values, now=now, age=age)
+
+
+def render(request: Request, name: str, **values: Any) -> HTMLResponse:
+    """One page with what all pages show: banner, who is logged in, the form token."""
+    context = context_of(request)
+    now = context.clock()
+    token = request.cookies.get(COOKIE, "")
+    try:
+        session, banner = session_of(request), service_banner(context.db, now)
+    except Exception:  # an error page must come even when the database is away
+        session, banner = (
+            None,
+            {"text": "The database does not answer. Nothing on this page is current.", "since": None},
+        )
+    shared = {
+        "banner": banner, "session": session, "csrf": csrf_token(token) if session else "", "version": context.version,
+        "path": request.url.path, "exercise_note": False,
+    }  # fmt: skip
+    return HTMLResponse(render_part(name, now, shared | values))
