@@ -20,6 +20,7 @@ from forecasting.splits import Split, split
 
 __all__ = ["conformal_key", "data_hash", "feedback", "forecast", "train"]
 
+MINIMUM_OBSERVATIONS = 200
 MINIMUM_TARGETS = 10
 
 Progress = Callable[[int, int, float], None]
@@ -174,8 +175,13 @@ def _trainable(panel: Panel, parts: Split, horizons_s: tuple[float, ...]) -> tup
     """Horizons that this record can teach, and why the others cannot be learnt.
 
     Raises:
-        NotEnoughDataError: None is left.
+        NotEnoughDataError: None is left, or no station has 200 observations.
     """
+    observed = int(np.isfinite(panel.values).sum(axis=0).max())
+    if observed < MINIMUM_OBSERVATIONS:
+        raise NotEnoughDataError(
+            f"{observed} observations at most, {MINIMUM_OBSERVATIONS} are needed: simple forecasts only"
+        )
     dropped = {}
     for horizon_s in horizons_s:
         if round(horizon_s / panel.step_s) < 1:

@@ -135,8 +135,11 @@ def train_network(
     begun = time.monotonic()
     recipe = prepare(model, panel, parts, horizons_s, settings)
     fit, early = _origins(parts.fit, settings), _origins(parts.early_stop, settings)
-    if fit.size < MINIMUM_ORIGINS or early.size < 5:
-        raise NotEnoughDataError(f"{panel.values.shape[0]} rows are too few to train a window of {settings.window}")
+    usable = parts.fit.end - max(parts.fit.first, settings.window - 1)
+    if usable < MINIMUM_ORIGINS or not early.size:
+        raise NotEnoughDataError(
+            f"{max(usable, 0)} issue times see a window of {settings.window}, {MINIMUM_ORIGINS} are needed"
+        )
     with deterministic(settings.seed):
         network = build_network(recipe)
         learner = _Learner(recipe, network, panel.values, settings)

@@ -1,6 +1,8 @@
 """The lane as a job process calls it: plain data in, plain data out, through a folder."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -214,8 +216,8 @@ def test_wrong_requests_are_one_clear_error(tmp_path):
         lane.forecast(ask | {"model": "oracle"})
     with pytest.raises(CheckpointError, match="needs a checkpoint"):
         lane.forecast(ask | {"model": "gru"})
-    with pytest.raises(NotEnoughDataError):
-        lane.train(ask | {"model": "gru", "panel": payload(rows=90)})
+    with pytest.raises(NotEnoughDataError, match="200 are needed: simple forecasts only"):
+        lane.train(ask | {"model": "gru", "panel": payload(rows=150)})
     with pytest.raises(HorizonError):
         lane.train(ask | {"model": "gru", "horizons_s": []})
     with pytest.raises(NotEnoughDataError, match="no horizon can be learnt"):
@@ -258,3 +260,16 @@ def test_a_horizon_the_record_cannot_teach_does_not_stop_the_others(tmp_path):
         {"panel": payload(), "model": "gru", "checkpoint": made["path"], "horizons_s": [DAY_S, 60 * DAY_S]}
     )
     assert {r["horizon_s"] for r in out["rows"]} == {DAY_S}
+
+
+def test_simple_forecasts_load_no_heavy_library():
+    """Names of networks are known, models compared and baselines made without torch, pandas or statsmodels."""
+    code = (
+        "import sys, numpy as np; from forecasting import backtest, gate, lane, registry, screening; "
+        "v = np.cumsum(np.ones((300, 2)), axis=0); "
+        "p = {'start_s': 0, 'step_s': 86400, 'stations': ['A', 'B'], 'values': v}; "
+        "assert lane.forecast({'panel': p, 'model': 'auto', 'horizons_s': [86400]})['rows']; "
+        "print(sorted({'torch', 'pandas', 'statsmodels', 'scipy', 'safetensors'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
