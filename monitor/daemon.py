@@ -89,7 +89,7 @@ class Core:
 
     def watch(self) -> int:
         """Go round until told to stop; returns the exit status. An overdue safety thread ends the process at once."""
-        while not self.stopping.wait(1.0):
+        while health.beat() and not self.stopping.wait(1.0):
             progress = {**self.ingest.progress(), **self.evaluation.progress(), **self.dispatcher.progress()}
             overdue = health.find_overdue(progress, self.clock())
             if overdue:
@@ -97,9 +97,8 @@ class Core:
                              health.OVERDUE_S, ", ".join(overdue))  # fmt: skip
                 compute.stop_all()
                 return EXIT_OVERDUE
-            if not health.beat():
-                log.warning("the supervisor is gone; stopping")
-                return 0
+        if not self.stopping.is_set():
+            log.warning("the supervisor is gone; stopping")
         return 0
 
     def stop(self) -> None:
@@ -142,9 +141,9 @@ class Core:
                 save_site(c, site, SERVICE.name, "loaded at start", self.clock())
             known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
             sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}
-        for path, error in failures.items():
-            log.error("%s", error)
-            self._raise(f"config:{path.name}", f"site file cannot be used: {error}", level=2)
+        for path, failure in failures.items():
+            log.error("%s", failure)
+            self._raise(f"config:{path.name}", f"site file cannot be used: {failure}", level=2)
         named = {name for path in failures if path.is_file() for name in _find_names(path)}
         for site_id, source in sources.items():
             if site_id not in named and not (failures and folder in failures):
@@ -298,6 +297,8 @@ def main(config_path: str | None = None) -> int:
     """Life of the core process; returns its exit status."""
     config = load_service(config_path)
     logs.configure("core", config.log.level)
+    for chatty in ("alembic", "apscheduler"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     core = Core(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: core.stopping.set())

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from monitor.alerting.evaluate import EvaluationResult, evaluate_site
 from monitor.domain.site import Site
@@ -15,10 +15,17 @@ from monitor.store.engine import Database
 log = logging.getLogger(__name__)
 # between two evaluations of one site on data: a burst is one evaluation, and an alert row is there within a second
 SHORTEST_GAP_S: Final = 0.25
-# after an outage, silence is judged when the queue is drained, at the latest after this
+# after an outage, silence is judged and levels may fall when the queue is drained, at the latest after this
 DRAIN_LIMIT_S: Final = 300.0
 BUSY_PAUSE_S: Final = 1.0
-Evaluate = Callable[[Database, Site, datetime, str], EvaluationResult]
+AGAIN_WHEN_DRAINED_S: Final = 2.0  # nothing falls while draining: look soon after
+
+
+class Evaluate(Protocol):
+    """The decision, as `monitor.alerting.evaluate.evaluate_site` is."""
+
+    def __call__(self, db: Database, site: Site, now: datetime, trigger: str, *, draining: bool) -> EvaluationResult:
+        """Decide once and store; raises StoreBusyError when that must be tried again."""
 
 
 class EvaluationLoop:
@@ -26,7 +33,7 @@ class EvaluationLoop:
 
     1. `mark(sites)` makes sites dirty; many marks before the next round are one evaluation.
     2. Without data a site is due after the tick, or earlier where its last evaluation said so (a dwell, an expiry).
-    3. The first evaluation waits until what the broker kept has been stored, at most five minutes.
+    3. While a backlog is being read, at most five minutes, evaluations are `draining`: levels rise, nothing falls.
     4. A site whose evaluation raises is poisoned: told to `on_poisoned`, tried again on the tick; the others go on.
 
     Args:
@@ -60,6 +67,7 @@ class EvaluationLoop:
         self._poisoned: set[str] = set()
         self._due: dict[str, float] = {}  # monotonic
         self._not_before: dict[str, float] = {}
+        self._behind_since: float | None = None
         self._progress: dict[str, datetime] = {}
         self._thread: threading.Thread | None = None
 
@@ -88,21 +96,20 @@ class EvaluationLoop:
         return dict(self._progress)
 
     def _run(self) -> None:
-        self._wait_until_drained()
-        trigger = "start"
         for site_id in list(self._sites):
-            self._evaluate_once(site_id, trigger)
+            self._evaluate_once(site_id, "start")
         while not self._stopping:
             for site_id, why in self._take_due():
                 self._evaluate_once(site_id, why)
             self._progress["evaluate"] = self._clock()
 
-    def _wait_until_drained(self) -> None:
-        deadline = time.monotonic() + DRAIN_LIMIT_S
-        while not self._is_drained() and time.monotonic() < deadline and not self._stopping:
-            self._progress["evaluate"] = self._clock()
-            with self._condition:
-                self._condition.wait(0.1)
+    def _is_draining(self) -> bool:
+        if self._is_drained():
+            self._behind_since = None
+            return False
+        now = time.monotonic()
+        self._behind_since = now if self._behind_since is None else self._behind_since
+        return now - self._behind_since < DRAIN_LIMIT_S
 
     def _take_due(self) -> list[tuple[str, str]]:
         """Wait until something is due, at most one second, and take it: (site, data or tick)."""
@@ -136,7 +143,10 @@ class EvaluationLoop:
         pause_s = self._tick_s
         try:
             now = self._clock()
-            result = self._evaluate(self._db, self._sites[site_id], now, trigger)
+            draining = self._is_draining()
+            result = self._evaluate(self._db, self._sites[site_id], now, trigger, draining=draining)
+            if draining:
+                pause_s = min(pause_s, AGAIN_WHEN_DRAINED_S)
             if result.next_due_at is not None:
                 pause_s = min(pause_s, max(SHORTEST_GAP_S, (result.next_due_at - now).total_seconds()))
             if result.changes:

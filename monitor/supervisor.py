@@ -13,13 +13,14 @@ import time
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from monitor import health, logs
 from monitor.config import ServiceConfig, load_service, scan_sites
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.errors import SlopewardError
-from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto
+from monitor.ingest.broker import find_mosquitto, open_broker
 from monitor.store.alerts import apply_changes
 from monitor.store.decisions import code_version
 from monitor.store.engine import Database
@@ -34,6 +35,7 @@ SILENT_CORE_S: Final = 180.0  # without a heartbeat: stuck where it cannot end i
 STOP_CORE_S: Final = 8.0
 PING_EVERY_S: Final = 60.0
 STAMP_EVERY_S: Final = 10.0
+TRY_BROKER_EVERY_S: Final = 15.0
 PR_SET_PDEATHSIG: Final = 1
 EXIT_KNOWN: Final = 1  # a known error that trying again does not mend
 _LIBC: Final = ctypes.CDLL(None)
@@ -126,17 +128,25 @@ class BrokerChild:
     name = "broker"
 
     def __init__(self, config: ServiceConfig) -> None:
-        self.durable = config.broker.mode == "managed" and find_mosquitto() is not None
-        kind: Any = ManagedBroker if self.durable else DemoBroker
-        self._broker = kind(config)
+        mode = config.broker.mode
+        if mode == "managed" and find_mosquitto() is None:
+            log.error("degraded: mosquitto is not installed; a broker that forgets at restart takes its place")
+            mode = "demo"
+        broker = open_broker(mode, Path(config.broker.data), config.broker.host, config.broker.port)
+        assert broker is not None, "an external broker is nobody's child"
+        self._broker, self.durable, self._asked_at = broker, broker.durable, 0.0
 
     def start(self) -> None:
         """Start it and wait until it takes connections."""
         self._broker.start()
+        self._asked_at = time.monotonic()
 
     def alive(self) -> bool:
-        """True while it runs."""
-        return bool(self._broker.alive())
+        """True while it runs; whether it takes connections is tried now and then, for each try is a line in its log."""
+        if time.monotonic() - self._asked_at < TRY_BROKER_EVERY_S:
+            return self._broker.pid is not None
+        self._asked_at = time.monotonic()
+        return self._broker.alive()
 
     def stop(self) -> None:
         """End it; Mosquitto writes its queue first."""
@@ -213,7 +223,7 @@ class Supervisor:
         children: list[Child] = [self.core]
         if self.broker is not None:
             children.insert(0, self.broker)
-        self.web = PythonChild("web", "monitor.web.serve", arguments, stop_s=3.0, beats=False)
+        self.web = PythonChild("web", "monitor.web.server", arguments, stop_s=3.0, beats=False)
         if with_web:
             children.append(self.web)
         self.keepers = [Keeper(child, self._on_dying) for child in children]
@@ -239,7 +249,7 @@ class Supervisor:
                 if interval_s is not None and now >= next_word:
                     health.notify_systemd("WATCHDOG=1")
                     next_word = now + interval_s
-                if self._lines or now >= next_stamp:
+                if self._ready and (self._lines or now >= next_stamp):
                     next_stamp = now + STAMP_EVERY_S
                     threading.Thread(target=self._write, name="stamp", daemon=True).start()
                 if self.config.watchdog.ping_url and now >= next_ping:

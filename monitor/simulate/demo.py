@@ -1,0 +1,314 @@
+"""The demonstration: the real service in a folder of its own, a slope that fails while one watches, and a count."""
+
+import contextlib
+import json
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import func, select
+
+from monitor import compute
+from monitor.domain.instants import spell
+from monitor.errors import JobError, SlopewardError, StoreBusyError
+from monitor.simulate.publish import ROOT, Publisher, play_slope
+from monitor.simulate.slope import SITE_ID, SlopeModel
+from monitor.simulate.story import LIVE, plan_story, write_story_site
+from monitor.store import tables as t
+from monitor.store.engine import Database
+from monitor.store.service_state import find_stamp
+from monitor.store.users import add_user
+
+DAYS: Final = 45.0
+STEP: Final = timedelta(minutes=20)
+STATIONS: Final = 6
+PLAY_S: Final = 60.0  # the last 18 hours take so long
+ONCE_LIMIT_S: Final = 240.0
+START_LIMIT_S: Final = 60.0
+CONFIG: Final = """\
+# written by `slopeward demo`
+[database]
+url = "sqlite:///{folder}/slopeward.db"
+[broker]
+mode = "managed"
+url = "mqtt://127.0.0.1:{broker_port}"
+data = "{folder}/broker"
+[paths]
+sites = "{folder}/sites"
+inbox = "{folder}/inbox"
+models = "{folder}/models"
+[web]
+port = {web_port}
+[schedule]
+evaluate_tick = "5s"
+"""
+Say = Callable[[str], None]
+
+
+@dataclass
+class Stage:
+    """Where the demonstration plays: its folder, its addresses, its service."""
+
+    folder: Path
+    broker_url: str
+    page_url: str
+    db_url: str
+    service: subprocess.Popen[bytes]
+    threads: list[threading.Thread] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+    trouble: list[str] = field(default_factory=list)
+
+    @property
+    def config(self) -> str:
+        """Path of the service file."""
+        return str(self.folder / "slopeward.toml")
+
+
+def run_demo(*, once: bool, folder: Path | None, seed: int, say: Say, clock: Callable[[], datetime]) -> dict[str, Any]:
+    """Show everything on a simulated slope; with `once` it ends by itself, else when the person ends it.
+
+    Returns:
+        What was counted in the database at the end.
+    """
+    began = time.monotonic()
+    now = clock()
+    model = plan_story(now, seed, DAYS, STEP, STATIONS)
+    with open_stage({f"{SITE_ID}.toml": write_story_site(model)}, folder, say) as stage:
+        password = _add_person(stage, now)
+        say(f"page: {stage.page_url}   (to acknowledge: user demo, password {password})")
+        (stage.folder / "truth.json").write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")
+        _begin(stage, "scene", lambda: _drop_scene(stage, model, now))
+        _play(stage, model, now, say, follow=not once)
+        if once:
+            _wait_for_everything(stage, began)
+        else:
+            while not stage.stop.wait(1.0) and stage.service.poll() is None:
+                pass
+        counted = count(stage)
+        counted["seconds"] = round(time.monotonic() - began, 1)
+    return counted
+
+
+@contextlib.contextmanager
+def open_stage(site_files: dict[str, str], folder: Path | None, say: Say) -> Iterator[Stage]:
+    """A folder with configuration and site files, and the service running in it; both go away at the end."""
+    home = Path(tempfile.mkdtemp(prefix="slopeward-demo-")) if folder is None else folder
+    if folder is not None and folder.exists() and any(folder.iterdir()):
+        raise SlopewardError(f"{folder} is not empty; name a new folder, a demonstration starts from nothing")
+    home = home.absolute()
+    (home / "sites").mkdir(parents=True, exist_ok=True)
+    broker_port, web_port = free_port(), free_port(8080)
+    text = CONFIG.format(folder=home, broker_port=broker_port, web_port=web_port)
+    (home / "slopeward.toml").write_text(text, encoding="utf-8")
+    for name, site in site_files.items():
+        (home / "sites" / name).write_text(site, encoding="utf-8")
+    with (home / "service.log").open("wb") as log:
+        service = subprocess.Popen(
+            [sys.executable, "-m", "monitor.cli.main", "run", "--config", str(home / "slopeward.toml")],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+    stage = Stage(
+        home,
+        f"mqtt://127.0.0.1:{broker_port}",
+        f"http://127.0.0.1:{web_port}",
+        f"sqlite:///{home}/slopeward.db",
+        service,
+    )
+    say(f"folder: {home}   log: {home / 'service.log'}")
+    try:
+        _wait_for_service(stage)
+        yield stage
+    finally:
+        stage.stop.set()
+        compute.stop_all()
+        for thread in stage.threads:
+            thread.join(5.0)
+        service.terminate()
+        try:
+            service.wait(20.0)
+        except subprocess.TimeoutExpired:
+            service.kill()
+            service.wait()
+        if folder is None:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def free_port(wish: int = 0) -> int:
+    """A free port of loopback; the wished one when nobody listens there."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", wish))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def count(stage: Stage) -> dict[str, Any]:
+    """Count what is in the database."""
+    db = Database(stage.db_url)
+    try:
+        with db.read() as c:
+            forecasts = c.execute(
+                select(t.forecast.c.model, func.count(t.forecast.c.issued_at.distinct())).group_by(t.forecast.c.model)
+            )
+            states = c.execute(select(t.notification.c.state, func.count()).group_by(t.notification.c.state))
+            sent = {str(row[0]): int(row[1]) for row in states}
+            stamp = find_stamp(c, "broker")
+
+            def rows(table: Any) -> int:
+                return int(c.execute(select(func.count()).select_from(table)).scalar_one())
+
+            return {
+                "observations": rows(t.observation),
+                "forecasts": {str(row[0]): int(row[1]) for row in forecasts},
+                "footprints": rows(t.scene_footprint),
+                "anomaly_scores": rows(t.anomaly),
+                "alerts": rows(t.alert),
+                "top_level": int(
+                    c.execute(select(func.max(t.alert.c.peak_level)).where(t.alert.c.ledger == "hazard")).scalar() or 0
+                ),
+                "notifications": {
+                    "delivered": sent.get("delivered", 0) + sent.get("confirmed", 0),
+                    "failed": sent.get("failed_final", 0) + sent.get("failed_retry", 0),
+                },
+                "rejected": rows(t.rejected_message),
+                "degraded": bool(stamp and not stamp[1].get("durable", True)),
+                "trouble": stage.trouble,
+                "page_url": stage.page_url,
+            }
+    finally:
+        db.close()
+
+
+def is_complete(counted: dict[str, Any]) -> bool:
+    """True when a newcomer has seen everything there is to see."""
+    seen = (counted["observations"], counted["forecasts"], counted["footprints"], counted["anomaly_scores"])
+    return all(seen) and counted["notifications"]["delivered"] > 0 and counted["top_level"] > 0
+
+
+def wait_until(condition: Callable[[], Any], limit_s: float, stage: Stage, pause_s: float = 0.5) -> bool:
+    """Poll until true; False after the limit, or when the service or the demonstration has ended."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline and not stage.stop.is_set() and stage.service.poll() is None:
+        with contextlib.suppress(StoreBusyError):
+            if condition():
+                return True
+        stage.stop.wait(pause_s)
+    return False
+
+
+# ---- the acts ----------------------------------------------------------------------------------------------------
+def _play(stage: Stage, model: SlopeModel, now: datetime, say: Say, *, follow: bool) -> None:
+    speed = LIVE.total_seconds() / PLAY_S
+
+    def after_history(messages: int) -> None:
+        wait_until(lambda: count(stage)["observations"] >= messages, 60.0, stage)
+        say(f"{messages} messages of {DAYS:g} days are in the database; now the last 18 hours in {PLAY_S:g} s")
+        if follow:
+            say("Ctrl-C ends the demonstration")
+        _begin(stage, "detector", lambda: _order(stage, "anomalies", "train", "--detector", "ae"))
+
+    def at_present() -> None:
+        say("the slope has reached the present; forecasts with all models follow")
+        _begin(stage, "forecasts", lambda: _forecast(stage))
+
+    with Publisher(stage.broker_url) as publisher:
+        # an instrument whose clock knows no zone: it is kept aside with its reason, never guessed
+        publisher.publish(f"{ROOT}/{SITE_ID}/R1/obs", b'{"time": "2026-01-01T00:00:00", "rain_mm": 1.2}', "broken")
+        play_slope(
+            model, publisher, now - LIVE, speed, clock=lambda: datetime.now(UTC), stop=stage.stop, follow=follow,
+            on_history=after_history, on_present=at_present,
+        )  # fmt: skip
+
+
+def _begin(stage: Stage, name: str, act: Callable[[], None]) -> None:
+    """Run an act beside the play; what goes wrong in it is counted as trouble, never hidden."""
+
+    def run() -> None:
+        try:
+            act()
+        except (SlopewardError, OSError) as error:
+            if not stage.stop.is_set():
+                stage.trouble.append(f"{name}: {error}")
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    stage.threads.append(thread)
+    thread.start()
+
+
+def _drop_scene(stage: Stage, model: SlopeModel, now: datetime) -> None:
+    name = f"scene-{now:%Y%m%dT%H%M}"
+    payload = {
+        "folder": str(stage.folder / "drawn" / name), "seed": model.seed, "longitude": model.longitude,
+        "latitude": model.latitude, "acquired_at": spell(now - timedelta(hours=2)),
+    }  # fmt: skip
+    compute.run("monitor.simulate.scene:write", payload, 60.0)
+    inbox = stage.folder / "inbox" / SITE_ID
+    inbox.mkdir(parents=True, exist_ok=True)
+    (stage.folder / "drawn" / name).rename(inbox / name)
+
+
+def _forecast(stage: Stage) -> None:
+    """The baselines at once, then the network and what it says; the schedule would do the same within the day."""
+    _order(stage, "forecast", "run")
+    _order(stage, "forecast", "train", "--model", "gru")
+    _order(stage, "forecast", "run")
+
+
+def _order(stage: Stage, *words: str) -> None:
+    """Run a verb of the command line as a person would."""
+    done = subprocess.run(
+        [sys.executable, "-m", "monitor.cli.main", *words, "--site", SITE_ID, "--config", stage.config],
+        capture_output=True, text=True, check=False, timeout=180,
+    )  # fmt: skip
+    if done.returncode and not stage.stop.is_set():
+        raise JobError(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def _add_person(stage: Stage, now: datetime) -> str:
+    password = secrets.token_urlsafe(9)
+    db = Database(stage.db_url)
+    try:
+        with db.write() as c:
+            add_user(c, "demo", password, "operator", now)
+    finally:
+        db.close()
+    return password
+
+
+def _wait_for_service(stage: Stage) -> None:
+    def is_running() -> bool:
+        if not (stage.folder / "slopeward.db").exists():
+            return False
+        db = Database(stage.db_url)
+        try:
+            with db.read() as c:
+                return find_stamp(c, "core") is not None
+        except SlopewardError:
+            return False
+        finally:
+            db.close()
+
+    if not wait_until(is_running, START_LIMIT_S, stage, 0.2):
+        lines = (stage.folder / "service.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise SlopewardError(f"the service did not start: {lines[-1] if lines else 'it said nothing'}")
+
+
+def _wait_for_everything(stage: Stage, began: float) -> None:
+    """Until all is seen and nothing waits to be delivered, at the latest at the limit."""
+
+    def is_done() -> bool:
+        counted = count(stage)
+        return is_complete(counted) and "gru" in counted["forecasts"] and not any(th.is_alive() for th in stage.threads)
+
+    wait_until(is_done, ONCE_LIMIT_S - (time.monotonic() - began), stage, 1.0)

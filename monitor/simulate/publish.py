@@ -1,0 +1,209 @@
+"""A publisher that remembers what the broker acknowledged, and a slope played through it at any speed."""
+
+import json
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from monitor.errors import BrokerError
+from monitor.simulate.slope import SITE_ID, Sample, SlopeModel
+
+ROOT: Final = "slopeward/v1"
+IN_FLIGHT: Final = 500
+PATIENCE_S: Final = 10.0
+
+
+class Publisher:
+    """Publishes with QoS 1 and knows which messages the broker has taken.
+
+    One thread publishes. The network thread only notes what was acknowledged; `settle` matches it with the keys.
+
+    Args:
+        url: mqtt:// or mqtts://.
+        username: empty for none.
+        password: with the user name.
+        ca_file: of a broker with a private certificate authority.
+        in_flight: messages that may wait for their acknowledgement.
+        on_acknowledged: called in the publishing thread with each key.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        username: str = "",
+        password: str = "",
+        ca_file: str = "",
+        *,
+        in_flight: int = IN_FLIGHT,
+        on_acknowledged: Callable[[str], None] | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
+            raise BrokerError(f"expected mqtt://host:port or mqtts://host:port, got {url!r}")
+        self._host, self._port = parts.hostname, parts.port or (8883 if parts.scheme == "mqtts" else 1883)
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=f"slope-{uuid.uuid4().hex[:10]}", protocol=MQTTProtocolVersion.MQTTv5
+        )
+        if username:
+            self._client.username_pw_set(username, password)
+        if parts.scheme == "mqtts":
+            self._client.tls_set(ca_certs=ca_file or None)
+        self._client.max_inflight_messages_set(in_flight)
+        self._client.reconnect_delay_set(1, 5)
+        self._client.on_connect = self._note_connect
+        self._client.on_publish = self._note_publish
+        self._in_flight, self._on_acknowledged = in_flight, on_acknowledged
+        self._connected, self._news = threading.Event(), threading.Event()
+        self._refused = ""
+        self._acknowledged: deque[int] = deque()
+        self._pending: dict[int, str] = {}
+        self.count = 0  # acknowledged so far
+
+    def __enter__(self) -> Self:
+        """Connect; raises BrokerError when the broker does not answer or refuses."""
+        try:
+            self._client.connect(self._host, self._port, keepalive=30)
+        except OSError as error:
+            raise BrokerError(f"the broker at {self._host}:{self._port} does not answer: {error}") from error
+        self._client.loop_start()
+        if not self._connected.wait(PATIENCE_S):
+            self._client.loop_stop()
+            raise BrokerError(f"the broker at {self._host}:{self._port} refused: {self._refused or 'no answer'}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Disconnect; messages that were not acknowledged are lost with this client."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def publish(self, topic: str, payload: bytes, key: str = "") -> None:
+        """Send one message; blocks while too many wait for their acknowledgement."""
+        while len(self._pending) >= self._in_flight:
+            self._news.wait(0.5)
+            self._news.clear()
+            self.settle()
+        info = self._client.publish(topic, payload, qos=1)
+        self._pending[info.mid] = key
+        self.settle()
+
+    def settle(self) -> int:
+        """Take note of what was acknowledged; returns how many messages still wait."""
+        while self._acknowledged:
+            key = self._pending.pop(self._acknowledged.popleft(), None)
+            if key is not None:
+                self.count += 1
+                if self._on_acknowledged is not None:
+                    self._on_acknowledged(key)
+        return len(self._pending)
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until everything was acknowledged.
+
+        Raises:
+            BrokerError: something was not, in this time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while self.settle():
+            if time.monotonic() > deadline:
+                raise BrokerError(f"{len(self._pending)} messages were not acknowledged within {timeout_s:g} s")
+            self._news.wait(0.1)
+            self._news.clear()
+
+    def _note_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            self._refused = str(reason)
+        else:
+            self._connected.set()
+
+    def _note_publish(self, _client: Any, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
+        # paho holds its own lock here: waiting for another one could deadlock
+        self._acknowledged.append(mid)
+        self._news.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What was published and acknowledged."""
+
+    history: int
+    live: int
+    until: datetime | None
+
+
+def spell_message(sample: Sample) -> tuple[str, bytes, str]:
+    """Topic, payload and key (`source/boot_id/seq`) of a sample."""
+    payload = sample.payload
+    key = f"{payload['source']}/{payload['boot_id']}/{payload['seq']}"
+    return f"{ROOT}/{SITE_ID}/{sample.station}/obs", json.dumps(payload, separators=(",", ":")).encode(), key
+
+
+def play_slope(
+    model: SlopeModel,
+    publisher: Publisher,
+    live_from: datetime,
+    speed: float,
+    *,
+    clock: Callable[[], datetime],
+    stop: threading.Event,
+    follow: bool = False,
+    on_history: Callable[[int], None] | None = None,
+    on_present: Callable[[], None] | None = None,
+) -> Played:
+    """Publish what happened before `live_from` as fast as the broker takes it, then the rest in time.
+
+    Nothing is ever stamped in the future: the fast part ends at the present, and goes on at the pace of the clock when
+    `follow` is set.
+
+    Args:
+        model: the slope.
+        publisher: connected.
+        live_from: where the fast forward begins.
+        speed: simulated seconds per second from there on.
+        clock: the present, aware UTC.
+        stop: ends the play at once.
+        follow: go on in real time until the model ends.
+        on_history: called with the number of messages once all of the history is acknowledged.
+        on_present: called once, when the present is reached.
+    """
+    history = _publish(model.samples(to_at=live_from), publisher, stop)
+    publisher.wait(120.0)
+    if on_history is not None:
+        on_history(history)
+    live, until = 0, None
+    began = time.monotonic()
+    for sample in model.samples(from_at=live_from):
+        due = began + (sample.at - live_from).total_seconds() / speed
+        if sample.at > clock() and on_present is not None:
+            publisher.wait(60.0)
+            on_present()
+            on_present = None
+        if sample.at > clock() and not follow:
+            break
+        while not stop.is_set() and (time.monotonic() < due or sample.at > clock()):
+            publisher.settle()
+            stop.wait(0.05)
+        if stop.is_set():
+            break
+        publisher.publish(*spell_message(sample))
+        live, until = live + 1, sample.at
+    publisher.wait(60.0)
+    return Played(history, live, until)
+
+
+def _publish(samples: Iterable[Sample], publisher: Publisher, stop: threading.Event) -> int:
+    count = 0
+    for sample in samples:
+        if stop.is_set():
+            break
+        publisher.publish(*spell_message(sample))
+        count += 1
+    return count

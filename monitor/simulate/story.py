@@ -1,0 +1,102 @@
+"""The slope of the demonstration: months of creep, then an acceleration that ends at the present, and its site file."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from monitor.simulate.site_file import write_duration, write_site_toml
+from monitor.simulate.slope import SlopeModel
+
+CREEP_MM_PER_DAY: Final = 1.0
+ACCELERATES: Final = timedelta(days=20)
+FAILS_AFTER: Final = timedelta(minutes=30)  # after the present: the last epochs are the fastest
+LIVE: Final = timedelta(hours=18)
+
+# Voight with 1/v linear: velocity = CREEP * ACCELERATES / time left, so 30, 120 and 200 mm/day are reached about
+# 16 h, 4 h and 2.4 h before the failure; windows shorten with the level, as they must in an acceleration.
+TAIL: Final = """
+[[criterion]]
+kind = "velocity"
+stations = ["G*"]
+direction = "downslope"
+yellow = {over = 30.0, window = "6h"}
+orange = {over = 120.0, window = "3h"}
+red = {over = 200.0, window = "2h"}
+min_sigma = 3.0
+dwell = {hits = 2, of = 3, within = "2h"}
+recover = 0.6
+valid_for = "1d"
+author = "simulator"
+reason = "chosen so that a demonstration of minutes climbs all levels; proves nothing about a real slope"
+
+[[criterion]]
+kind = "rain_intensity_duration"
+series = "R1.rain"
+a = 14.82
+b = 0.39
+c = 0.0
+duration = ["1h", "240h"]
+min_coverage = 0.8
+level = "yellow"
+author = "simulator"
+reason = "published global curve (Caine 1980), unverified for any site"
+
+[[criterion]]
+kind = "forecast"
+stations = ["G*"]
+yellow = {over = 30.0, window = "1d"}
+
+[[criterion]]
+kind = "anomaly"
+stations = ["G*"]
+level = "yellow"
+
+[[criterion]]
+kind = "scene"
+level = "yellow"
+near_m = 500.0
+
+[fusion]
+top_needs = 2
+hold_when_missing = "3d"
+
+[forecast]
+models = ["auto", "gru"]
+horizons = ["6h", "1d", "7d"]
+covariates = ["R1.rain"]
+every = "1m"
+
+[anomaly]
+detectors = ["persistence-z", "ae"]
+budget_per_sensor_month = 0.5
+every = "1m"
+
+[[recipient]]
+name = "duty engineer"
+channels = ["log"]
+levels = ["yellow", "orange", "red"]
+escalate_after = "10m"
+"""
+
+
+def plan_story(now: datetime, seed: int, days: float, step: timedelta, stations: int) -> SlopeModel:
+    """A slope whose record began `days` ago and that fails half an hour after `now`.
+
+    The faults of instruments lie in the first half of the record, as `plan_faults` draws them.
+    """
+    span = timedelta(days=days)
+    start_at = now - span
+    failure_at = now + FAILS_AFTER
+    onset_at = failure_at - min(ACCELERATES, 0.5 * span)
+    return SlopeModel(
+        seed, stations, start_at, duration=span + timedelta(days=1), step=step, creep_mm_per_day=CREEP_MM_PER_DAY,
+        onset_at=onset_at, failure_at=failure_at,
+    )  # fmt: skip
+
+
+def write_story_site(model: SlopeModel) -> str:
+    """Its site file: the stations of the model, thresholds that a demonstration of minutes can cross."""
+    text = write_site_toml(model)
+    stations = text[: text.index("[[criterion]]")].rstrip() + "\n"
+    # the last hours are played fast: what is hours old is not late here
+    silence = f'max_silence = "{write_duration(6 * model.step)}"'
+    return stations.replace(silence, 'max_silence = "1d"') + TAIL
