@@ -199,6 +199,57 @@ def database(database_url: str) -> Iterator[Database]:
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def filled_template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """`filled_template("sqlite")`: a file, or a database's name, with the story of tests/data/filled.py."""
+    made: dict[str, str] = {}
+
+    def find(kind: str) -> str:
+        if kind not in made:
+            from tests.data.filled import fill
+
+            if kind == "sqlite":
+                made[kind] = str(tmp_path_factory.mktemp("filled") / "filled.db")
+                url = f"sqlite:///{made[kind]}"
+            else:
+                server: PostgresServer = request.getfixturevalue("postgresql")
+                made[kind] = "template_filled"
+                server.execute("CREATE DATABASE template_filled")
+                url = server.url("template_filled")
+            create_schema(url)
+            database = Database(url)
+            fill(database)
+            database.close()
+        return made[kind]
+
+    return find
+
+
+@pytest.fixture
+def filled_sqlite_url(filled_template: Callable[[str], str], tmp_path: Path) -> str:
+    """A SQLite database with the story of tests/data/filled.py, of this test alone."""
+    path = tmp_path / "filled.db"
+    shutil.copy(filled_template("sqlite"), path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def filled_postgresql_url(filled_template: Callable[[str], str], postgresql: PostgresServer) -> Iterator[str]:
+    """A PostgreSQL database with the story of tests/data/filled.py, of this test alone."""
+    name = f"f_{uuid.uuid4().hex[:12]}"
+    postgresql.execute(f"CREATE DATABASE {name} TEMPLATE {filled_template('postgresql')}")
+    yield postgresql.url(name)
+    postgresql.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
+def filled_database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """An open database with the story of tests/data/filled.py, on SQLite and on PostgreSQL."""
+    opened = Database(str(request.getfixturevalue(f"filled_{request.param}_url")))
+    yield opened
+    opened.close()
+
+
 # ---- Mosquitto -------------------------------------------------------------------------------------------------
 class MosquittoServer:
     """A broker that keeps sessions and queues over a restart; `stop` is clean, `kill` is not."""

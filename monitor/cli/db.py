@@ -27,10 +27,10 @@ def upgrade(config: Config = None, as_json: Json = False) -> None:
 
     Example: slopeward db upgrade
     """
-    db = Database(load_service(config).database.url)
-    before = migrate.current(db)
-    copy = migrate.upgrade(db)
-    after = migrate.current(db)
+    with open_database(config, any_revision=True) as db:
+        before = migrate.current(db)
+        copy = migrate.upgrade(db)
+        after = migrate.current(db)
     if copy is not None:
         say(f"the file as it was before: {copy}")
     show({"before": before, "now": after, "copy": None if copy is None else str(copy)}, f"at revision {after}", as_json)
@@ -42,10 +42,10 @@ def current(config: Config = None, as_json: Json = False) -> None:
 
     Example: slopeward db current --json
     """
-    db = Database(load_service(config).database.url)
-    found, needed = migrate.current(db), migrate.head()
-    show({"now": found, "needed": needed}, f"at {found or 'no revision'}, this version needs {needed}", as_json)
-    migrate.require_current(db)
+    with open_database(config, any_revision=True) as db:
+        found, needed = migrate.current(db), migrate.head()
+        show({"now": found, "needed": needed}, f"at {found or 'no revision'}, this version needs {needed}", as_json)
+        migrate.require_current(db)
 
 
 @app.command("backup")
@@ -58,13 +58,12 @@ def make_backup(
 
     Example: slopeward db backup /var/backups/slopeward-today.db
     """
-    db = Database(load_service(config).database.url)
-    migrate.require_current(db)
-    suffix = "db" if db.is_sqlite else "dump"
-    target = file or Path(f"slopeward-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{suffix}")
-    backup.back_up(db, target)
-    with db.read() as c:
-        head = audit.latest_hash(c)
+    with open_database(config) as db:
+        suffix = "db" if db.is_sqlite else "dump"
+        target = file or Path(f"slopeward-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{suffix}")
+        with db.read() as c:
+            head = audit.latest_hash(c)  # before the copy: it is then in the copy too
+        backup.back_up(db, target)
     say(f"audit head (keep it elsewhere; `db verify --audit-head` proves that nothing was cut off): {head}")
     show({"file": str(target), "bytes": target.stat().st_size, "audit_head": head}, str(target), as_json)
 
@@ -82,10 +81,10 @@ def restore(
     """
     if not yes:
         raise RefusedError("this replaces everything the database holds; stop the service and add --yes")
-    db = Database(load_service(config).database.url)
-    backup.restore(db, file)
-    migrate.upgrade(db)
-    show({"file": str(file), "now": migrate.current(db)}, f"restored from {file}", as_json)
+    with open_database(config, any_revision=True) as db:
+        backup.restore(db, file)
+        migrate.upgrade(db)
+        show({"file": str(file), "now": migrate.current(db)}, f"restored from {file}", as_json)
 
 
 @app.command("verify")
@@ -98,8 +97,7 @@ def verify_all(
 
     Example: slopeward db verify
     """
-    db = open_database(config)
-    with db.read() as c:
+    with open_database(config) as db, db.read() as c:
         findings = verify.verify(c, audit_head)
         head = audit.latest_hash(c)
     for finding in findings:
@@ -121,7 +119,6 @@ def prune_old(
     Example: slopeward db prune
     """
     service = load_service(config)
-    db = open_database(config)
     now = datetime.now(UTC)
     limits = prune.Limits.of(service.retention.observations_s, service.retention.forecasts_s, now)
     if dry_run:
@@ -130,6 +127,15 @@ def prune_old(
             line = f"{what}: all are kept" if before_at is None else f"{what}: those before {spell(before_at)} may go"
             show({"what": what, "before": None if before_at is None else spell(before_at)}, line, as_json)
         return
+    with open_database(config) as db:
+        total = _prune(db, limits, now)
+    if not any(total.values()):
+        say("nothing is older than retention allows")
+        raise typer.Exit(NOTHING)
+    show(total, ", ".join(f"{count} {name}" for name, count in total.items() if count), as_json)
+
+
+def _prune(db: Database, limits: prune.Limits, now: datetime) -> dict[str, int]:
     with db.read() as c:
         cited = prune.load_cited(c)
     total: dict[str, int] = {}
@@ -139,12 +145,10 @@ def prune_old(
         total = {name: total.get(name, 0) + count for name, count in step.items()}
         if not any(step.values()):
             break
-    if not any(total.values()):
-        say("nothing is older than retention allows")
-        raise typer.Exit(NOTHING)
-    with db.write() as c:
-        audit.add_audit(c, actor(None), "db.prune", "database", total, now)
-    show(total, ", ".join(f"{count} {name}" for name, count in total.items() if count), as_json)
+    if any(total.values()):
+        with db.write() as c:
+            audit.add_audit(c, actor(None), "db.prune", "database", total, now)
+    return total
 
 
 @app.command("grant-readonly")
@@ -157,18 +161,22 @@ def grant_readonly(
 
     Example: slopeward db grant-readonly grafana
     """
-    db = open_database(config)
-    with db.write() as c:
+    with open_database(config) as db, db.write() as c:
         views.grant_readonly(c, role)
         audit.add_audit(c, actor(None), "db.grant_readonly", f"role:{role}", {}, datetime.now(UTC))
     show({"role": role, "views": list(views.NAMES)}, f"{role} may read {len(views.NAMES)} views", as_json)
 
 
 # ---- shared by the verbs of the store ------------------------------------------------------------------------------
-def open_database(config: Path | None) -> Database:
-    """The configured database, at the schema this version needs."""
+def open_database(config: Path | None, *, any_revision: bool = False) -> Database:
+    """The configured database, at the schema this version needs unless any will do; close it, best by `with`."""
     db = Database(load_service(config).database.url)
-    migrate.require_current(db)
+    try:
+        if not any_revision:
+            migrate.require_current(db)
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

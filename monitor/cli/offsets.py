@@ -38,9 +38,9 @@ def add(
     Example: slopeward offsets add --site north-bench --station G1 --quantity displacement_east
     --at 2026-03-01T06:00:00Z --size 12.5 --unit mm --kind antenna --reason "antenna replaced"
     """
-    db, now = open_database(config), datetime.now(UTC)
+    now = datetime.now(UTC)
     happened, known = _instant(at), now if known_from is None else _instant(known_from)
-    with db.write() as c:
+    with open_database(config) as db, db.write() as c:
         series_id = find_series_id(c, site, station, quantity)
         if series_id is None:
             raise NotFoundError(f"there is no series {site} {station} {quantity} yet; see the view latest_observation")
@@ -60,7 +60,7 @@ def confirm(
 
     Example: slopeward offsets confirm 3 --reason "compared with the field book"
     """
-    with open_database(config).write() as c:
+    with open_database(config) as db, db.write() as c:
         offsets.confirm_offset(c, offset_id, actor(by), reason, datetime.now(UTC))
     show({"offset_id": offset_id}, f"offset {offset_id} is confirmed", as_json)
 
@@ -74,7 +74,7 @@ def revoke(
 
     Example: slopeward offsets revoke 3 --reason "wrong station"
     """
-    with open_database(config).write() as c:
+    with open_database(config) as db, db.write() as c:
         offsets.revoke_offset(c, offset_id, actor(by), reason, datetime.now(UTC))
     show({"offset_id": offset_id}, f"offset {offset_id} is revoked", as_json)
 
@@ -86,7 +86,7 @@ def list_offsets(site: Site = None, config: Config = None, as_json: Json = False
     Example: slopeward offsets list --site north-bench
     """
     only: dict[str, Any] = {} if site is None else {"site": site}
-    with open_database(config).read() as c:
+    with open_database(config) as db, db.read() as c:
         rows = load_view(c, "offsets", order_by=("offset_id",), **only)
     for row in rows:
         state = "revoked" if row["revoked_at"] else "confirmed" if row["confirmed_at"] else "declared"

@@ -32,9 +32,9 @@ def add(
 
     Example: slopeward users add ada --role operator
     """
-    db, now = open_database(config), datetime.now(UTC)
+    now = datetime.now(UTC)
     password = read_password()
-    with db.write() as c:
+    with open_database(config) as db, db.write() as c:
         users.add_user(c, name, password, role, now)
         add_audit(c, actor(by), "user.add", f"user:{name}", {"role": role}, now)
     show({"name": name, "role": role}, f"{name} may act as {role}", as_json)
@@ -46,7 +46,7 @@ def list_users(config: Config = None, as_json: Json = False) -> None:
 
     Example: slopeward users list --json
     """
-    with open_database(config).read() as c:
+    with open_database(config) as db, db.read() as c:
         found = users.load_users(c)
     for user in found:
         disabled = None if user.disabled_at is None else spell(user.disabled_at)
@@ -63,8 +63,8 @@ def disable(name: Name, by: By = None, config: Config = None, as_json: Json = Fa
 
     Example: slopeward users disable ada
     """
-    db, now = open_database(config), datetime.now(UTC)
-    with db.write() as c:
+    now = datetime.now(UTC)
+    with open_database(config) as db, db.write() as c:
         users.disable_user(c, name, now)
         add_audit(c, actor(by), "user.disable", f"user:{name}", {}, now)
     show({"name": name, "disabled_at": spell(now)}, f"{name} is locked", as_json)
@@ -76,8 +76,8 @@ def enable(name: Name, by: By = None, config: Config = None, as_json: Json = Fal
 
     Example: slopeward users enable ada
     """
-    db, now = open_database(config), datetime.now(UTC)
-    with db.write() as c:
+    now = datetime.now(UTC)
+    with open_database(config) as db, db.write() as c:
         users.enable_user(c, name)
         add_audit(c, actor(by), "user.enable", f"user:{name}", {}, now)
     show({"name": name}, f"{name} is open", as_json)
@@ -89,9 +89,9 @@ def passwd(name: Name, by: By = None, config: Config = None, as_json: Json = Fal
 
     Example: slopeward users passwd ada
     """
-    db, now = open_database(config), datetime.now(UTC)
+    now = datetime.now(UTC)
     password = read_password()
-    with db.write() as c:
+    with open_database(config) as db, db.write() as c:
         users.set_password(c, name, password)
         add_audit(c, actor(by), "user.password", f"user:{name}", {}, now)
     show({"name": name}, f"{name} has a new password", as_json)

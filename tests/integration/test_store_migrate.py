@@ -126,8 +126,8 @@ def newer_program(tmp_path, monkeypatch):
     monkeypatch.undo()
 
 
-def test_upgrading_a_filled_database_keeps_its_rows_and_copies_the_sqlite_file(database, newer_program):
-    fill(database)
+def test_upgrading_a_filled_database_keeps_its_rows_and_copies_the_sqlite_file(filled_database, newer_program):
+    database = filled_database
     with database.read() as c:
         before = {name: views.load_view(c, name) for name in views.NAMES}
     with pytest.raises(StoreError, match=r"revision 0001, 0002 is needed; run `slopeward db upgrade`"):
@@ -162,8 +162,8 @@ def test_a_database_of_a_newer_program_is_refused(database, tmp_path, request):
             refuse(database)
 
 
-def test_a_failing_migration_leaves_everything_as_it_was(database, tmp_path, monkeypatch):
-    fill(database)
+def test_a_failing_migration_leaves_everything_as_it_was(filled_database, tmp_path, monkeypatch):
+    database = filled_database
     folder = tmp_path / "alembic"
     shutil.copytree(migrate._folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
     broken = NEXT.format(head=migrate.head()).replace(

@@ -14,7 +14,7 @@ from monitor.store import observations, views
 from monitor.store import tables as t
 from monitor.store.engine import Database
 from monitor.store.view_sql import BOOLEANS, view_sql
-from tests.data.filled import NOW, days, fill
+from tests.data.filled import NOW, days
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ALERTS = (
@@ -87,11 +87,10 @@ def test_the_reference_lists_exactly_the_columns_that_exist(database):
     assert documented == columns_of(database)
 
 
-def test_every_view_is_equal_on_both_databases(sqlite_url, postgresql_url):
+def test_every_view_is_equal_on_both_databases(filled_sqlite_url, filled_postgresql_url):
     told = []
-    for url in (sqlite_url, postgresql_url):
+    for url in (filled_sqlite_url, filled_postgresql_url):
         db = Database(url)
-        fill(db)
         with db.read() as c:
             told.append({name: sorted(canonical(views.load_view(c, name))) for name in views.NAMES})
         db.close()
@@ -100,15 +99,14 @@ def test_every_view_is_equal_on_both_databases(sqlite_url, postgresql_url):
         assert told[0][name] == told[1][name], name
 
 
-def test_every_query_of_the_cookbook_answers_alike_on_both_databases(sqlite_url, postgresql_url):
+def test_every_query_of_the_cookbook_answers_alike_on_both_databases(filled_sqlite_url, filled_postgresql_url):
     book = (DOCS / "how-to" / "sql-cookbook.md").read_text(encoding="utf-8")
     questions = re.findall(r"```sql\n(.+?)```", book, flags=re.DOTALL)
     assert len(questions) >= 12
     assert len(questions) == book.count("\n## ")
     told = []
-    for url in (sqlite_url, postgresql_url):
+    for url in (filled_sqlite_url, filled_postgresql_url):
         db = Database(url)
-        fill(db)
         with db.read() as c:
             told.append([canonical(c.execute(text(q.replace(":", "\\:"))).mappings().all()) for q in questions])
         db.close()
@@ -117,8 +115,8 @@ def test_every_query_of_the_cookbook_answers_alike_on_both_databases(sqlite_url,
         assert left == right, question
 
 
-def test_booleans_filter_and_come_back_as_booleans(database):
-    fill(database)
+def test_booleans_filter_and_come_back_as_booleans(filled_database):
+    database = filled_database
     with database.read() as c:
         for name, columns in BOOLEANS.items():
             every = views.load_view(c, name)
@@ -128,8 +126,8 @@ def test_booleans_filter_and_come_back_as_booleans(database):
                 assert count == sum(row[column] for row in every), (name, column)
 
 
-def test_offsets_flags_and_revisions_show_in_the_newest_reading(database):
-    fill(database)
+def test_offsets_flags_and_revisions_show_in_the_newest_reading(filled_database):
+    database = filled_database
     with database.read() as c:
         newest = {
             (r["station"], r["quantity"]): r for r in views.load_view(c, "latest_observation", site="north-bench")
@@ -146,12 +144,13 @@ def test_offsets_flags_and_revisions_show_in_the_newest_reading(database):
         assert (unmoved["offset_applied"], unmoved["observed_at"]) == (0.0, spell(NOW))
 
 
-def test_the_views_see_what_decisions_see(database):
+def test_the_views_see_what_decisions_see(filled_database):
     """`value` and flags of the view are those that load_readings hands to the criteria."""
-    story = fill(database)
+    database = filled_database
     with database.read() as c:
-        for key, series_id in story["series"].items():
-            site, station, quantity = key.split("/")
+        keys = {(r["site"], r["station"], r["quantity"]) for r in views.load_view(c, "latest_observation")}
+        for site, station, quantity in keys:
+            series_id = observations.find_series_id(c, site, station, quantity)
             for reading in observations.load_readings(c, series_id, NOW - days(6), NOW, NOW):
                 row = views.load_view(
                     c, "observation_history", site=site, station=station, quantity=quantity,
@@ -161,8 +160,8 @@ def test_the_views_see_what_decisions_see(database):
                 assert set(filter(None, row["flags"].split(","))) == set(reading.flags)
 
 
-def test_latest_forecast_is_the_last_issue_of_each_model(database):
-    fill(database)
+def test_latest_forecast_is_the_last_issue_of_each_model(filled_database):
+    database = filled_database
     with database.read() as c:
         rows = views.load_view(c, "latest_forecast", station="G1")
         expected = c.execute(
@@ -177,10 +176,10 @@ def test_latest_forecast_is_the_last_issue_of_each_model(database):
     assert {r["model"] for r in rows if r["shown"]} == {"lld"}
 
 
-def test_a_model_that_stopped_keeps_its_last_issue(database):
-    story = fill(database)
-    series_id = story["series"]["north-bench/G1/displacement_north"]
+def test_a_model_that_stopped_keeps_its_last_issue(filled_database):
+    database = filled_database
     with database.write() as c:
+        series_id = observations.find_series_id(c, "north-bench", "G1", "displacement_north")
         c.execute(
             t.forecast.delete().where(
                 t.forecast.c.series_id == series_id, t.forecast.c.model == "gru", t.forecast.c.issued_at > NOW - days(2)
@@ -191,8 +190,8 @@ def test_a_model_that_stopped_keeps_its_last_issue(database):
     assert issues == {"gru": spell(NOW - days(2)), "lld": spell(NOW), "persistence": spell(NOW)}
 
 
-def test_skill_and_coverage_by_hand(database):
-    story = fill(database)
+def test_skill_and_coverage_by_hand(filled_database):
+    database = filled_database
     with database.read() as c:
         scored = [
             r
@@ -221,7 +220,6 @@ def test_skill_and_coverage_by_hand(database):
         c.execute(t.forecast_score.update().values(baseline_error=0.0))
     with database.read() as c:
         assert {r["skill"] for r in views.load_view(c, "forecast_skill")} == {None}
-    assert story
 
 
 def test_a_site_that_was_never_evaluated_shows_nothing_invented(database):

@@ -1,0 +1,226 @@
+"""Accounts, sessions, the audit chain and offsets: what people do, and that nobody can undo it unseen."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text
+
+from monitor.domain.alert import Actor
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store import audit, job_runs, offsets, service_state, users
+from monitor.store import tables as t
+from monitor.store.observations import find_series_id
+from tests.data.filled import ADA, BO, NOW, PASSWORD, days
+
+HOUR = timedelta(hours=1)
+
+
+# ---- audit -----------------------------------------------------------------------------------------------------
+def write_log(database, count=6):
+    for k in range(count):
+        with database.write() as c:
+            audit.add_audit(
+                c, Actor("ada"), "alert.acknowledge", f"alert:{k}", {"reason": "sëen", "k": k}, NOW + k * HOUR
+            )
+
+
+def test_an_untouched_log_is_whole(database):
+    write_log(database)
+    with database.read() as c:
+        assert audit.verify_chain(c) == []
+        assert audit.verify_chain(c, audit.latest_hash(c)) == []
+
+
+ATTACKS = (
+    ("UPDATE audit_entry SET actor = 'eve' WHERE id = 3", "entry 3: its content was altered"),
+    ("UPDATE audit_entry SET at = '2026-01-01T00:00:00.000000Z' WHERE id = 3", "entry 3: its content was altered"),
+    ("UPDATE audit_entry SET at = 'yesterday' WHERE id = 1", "entry 1: its content was altered"),
+    ("UPDATE audit_entry SET detail = '{}' WHERE id = 6", "entry 6: its content was altered"),
+    ("DELETE FROM audit_entry WHERE id = 3", "entry 4: the entry before it was removed"),
+    ("DELETE FROM audit_entry WHERE id = 1", "entry 2: the entry before it was removed"),
+    ("DELETE FROM audit_entry WHERE id = 6", "no longer in the chain"),
+    ("DELETE FROM audit_entry", "no longer in the chain"),
+)
+
+
+def test_tampering_is_found(database):
+    write_log(database)
+    with database.write() as c:
+        head = audit.latest_hash(c)
+        for attack, finding in ATTACKS:
+            before = c.begin_nested()
+            c.execute(text(attack))
+            assert finding in "\n".join(audit.verify_chain(c, head)), attack
+            before.rollback()
+        assert audit.verify_chain(c, head) == []
+
+
+def test_a_rehashed_row_still_breaks_the_chain(database):
+    write_log(database)
+    with database.write() as c:
+        c.execute(text("UPDATE audit_entry SET hash = 'f' || substr(hash, 2), actor = 'eve' WHERE id = 3"))
+    with database.read() as c:
+        assert any("entry 4" in finding for finding in audit.verify_chain(c))
+
+
+def test_many_writers_at_once_make_one_chain(database):
+    barrier = threading.Barrier(4)
+    failures = []
+
+    def write():
+        barrier.wait()
+        try:
+            write_log(database, 5)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    with database.read() as c:
+        assert audit.verify_chain(c) == []
+        assert len(c.execute(select(t.audit_entry.c.id)).all()) == 20
+
+
+# ---- accounts --------------------------------------------------------------------------------------------------
+def test_a_password_opens_only_its_own_account(database):
+    with database.write() as c:
+        users.add_user(c, "ada", PASSWORD, "operator", NOW)
+        users.add_user(c, "eve", "another password", "viewer", NOW)
+        assert users.check_password(c, "ada", PASSWORD) == "operator"
+        assert users.check_password(c, "ada", "another password") is None
+        assert users.check_password(c, "nobody", PASSWORD) is None
+        stored = c.execute(select(t.user_account.c.password_hash)).scalars().all()
+    assert all(kept.startswith("$argon2id$") and PASSWORD not in kept for kept in stored)
+
+
+def test_sessions_end_by_time_by_logout_by_lock_and_by_a_new_password(database):
+    with database.write() as c:
+        for name in ("ada", "bo", "cy", "dee"):
+            users.add_user(c, name, PASSWORD, "viewer", NOW)
+        tokens = {name: users.open_session(c, name, NOW, 3600.0) for name in ("ada", "bo", "cy", "dee")}
+        kept = set(c.execute(select(t.web_session.c.token_sha256)).scalars())
+        assert len(set(tokens.values())) == 4
+        assert not kept & set(tokens.values())
+        assert users.find_session(c, tokens["ada"], NOW).name == "ada"
+        assert users.find_session(c, tokens["ada"], NOW + HOUR) is None
+        assert users.find_session(c, tokens["ada"] + "x", NOW) is None
+        users.close_session(c, tokens["bo"])
+        users.disable_user(c, "cy", NOW)
+        users.set_password(c, "dee", "a new password")
+        assert [users.find_session(c, tokens[name], NOW) for name in ("bo", "cy", "dee")] == [None, None, None]
+        assert users.check_password(c, "cy", PASSWORD) is None
+        with pytest.raises(RefusedError, match="no open account"):
+            users.open_session(c, "cy", NOW)
+        users.enable_user(c, "cy")
+        assert users.check_password(c, "cy", PASSWORD) == "viewer"
+        assert users.find_session(c, tokens["cy"], NOW) is None
+
+
+REFUSED = (
+    ("", PASSWORD, "viewer", "user name"), ("a b", PASSWORD, "viewer", "user name"), ("x" * 65, PASSWORD, "viewer", "user name"),  # noqa: E501
+    ("ok", "short", "viewer", "too short"), ("ok", PASSWORD, "root", "viewer, operator, admin"), ("ada", PASSWORD, "viewer", "exists already"),  # noqa: E501
+)  # fmt: skip
+
+
+def test_bad_accounts_are_refused_in_one_line_and_leave_the_transaction_usable(database):
+    with database.write() as c:
+        users.add_user(c, "ada", PASSWORD, "admin", NOW)
+        for name, password, role, said in REFUSED:
+            with pytest.raises(RefusedError, match=said):
+                users.add_user(c, name, password, role, NOW)
+        assert [user.name for user in users.load_users(c)] == ["ada"]
+        with pytest.raises(NotFoundError, match="users list"):
+            users.set_role(c, "nobody", "viewer")
+
+
+# ---- offsets ---------------------------------------------------------------------------------------------------
+def test_an_offset_counts_from_when_it_is_known_until_it_is_revoked(filled_database):
+    with filled_database.write() as c:
+        series_id = find_series_id(c, "north-bench", "G1", "displacement_up")
+        first = offsets.add_offset(
+            c, series_id, at=NOW - days(3), known_from=NOW - days(1), size=0.5, unit="cm", kind="rezero", author=ADA, reason="r", now=NOW  # noqa: E501
+        )  # fmt: skip
+        again = offsets.add_offset(
+            c,
+            series_id,
+            at=NOW - days(3),
+            known_from=NOW,
+            size=5.0,
+            unit="mm",
+            kind="rezero",
+            author=BO,
+            reason="r",
+            now=NOW,
+        )
+        assert again == first
+        assert [o.size for o in offsets.load_offsets(c, series_id, NOW)] == [5.0]  # in the unit of the series
+        assert offsets.load_offsets(c, series_id, NOW - days(2)) == []
+        offsets.confirm_offset(c, first, BO, "checked", NOW + HOUR)
+        offsets.revoke_offset(c, first, BO, "wrong", NOW + 2 * HOUR)
+        assert [o.id for o in offsets.load_offsets(c, series_id, NOW + HOUR)] == [first]
+        assert offsets.load_offsets(c, series_id, NOW + 2 * HOUR) == []
+        found = offsets.find_offset(c, first)
+        assert (found.author, found.confirmed_by, found.revoked_by, found.unit) == ("ada", "bo", "bo", "mm")
+        acts = c.execute(select(t.audit_entry.c.action).where(t.audit_entry.c.subject == f"offset:{first}")).scalars()
+        assert list(acts) == ["offset.add", "offset.confirm", "offset.revoke"]
+        assert audit.verify_chain(c) == []
+
+
+NONSENSE = (
+    ({"at": NOW + days(1)}, "known at the earliest"), ({"known_from": NOW + days(1)}, "at the latest now"),
+    ({"size": 0.0}, "other than zero"), ({"size": float("nan")}, "finite"), ({"size": float("inf")}, "finite"),
+    ({"unit": "kPa"}, "for a series in 'mm'"), ({"kind": "magic"}, "antenna"), ({"reason": " "}, "needs a reason"),
+)  # fmt: skip
+
+
+def test_an_offset_that_makes_no_sense_is_refused(filled_database):
+    sound = {
+        "at": NOW, "known_from": NOW, "size": 1.0, "unit": "mm", "kind": "other", "author": ADA, "reason": "r", "now": NOW  # noqa: E501
+    }  # fmt: skip
+    with filled_database.write() as c:
+        series_id = find_series_id(c, "north-bench", "G1", "displacement_up")
+        for change, said in NONSENSE:
+            with pytest.raises(RefusedError, match=said):
+                offsets.add_offset(c, series_id, **{**sound, **change})
+        with pytest.raises(NotFoundError, match="no series 4711"):
+            offsets.add_offset(c, 4711, **sound)
+        with pytest.raises(RefusedError, match="already"):
+            offsets.confirm_offset(c, 1, ADA, "", NOW)
+        with pytest.raises(RefusedError, match="revoked already"):
+            offsets.revoke_offset(c, 2, ADA, "r", NOW)
+        with pytest.raises(NotFoundError, match="offsets list"):
+            offsets.find_offset(c, 99)
+
+
+# ---- stamps and jobs -------------------------------------------------------------------------------------------
+def test_a_stamp_is_replaced_and_read_back(database):
+    with database.write() as c:
+        service_state.stamp(c, "core.evaluate", {"n": 1}, NOW)
+        service_state.stamp(c, "core.evaluate", {"n": 2, "text": "é"}, NOW + HOUR)
+        service_state.stamp(c, "web", {}, NOW)
+        assert service_state.load_stamps(c) == {"core.evaluate": (NOW + HOUR, {"n": 2, "text": "é"}), "web": (NOW, {})}
+        service_state.remove_stamp(c, "web")
+        assert service_state.find_stamp(c, "web") is None
+
+
+def test_a_job_run_ends_once_and_abandoned_ones_are_ended(database):
+    with database.write() as c:
+        first = job_runs.start_run(c, "forecast", "north-bench", NOW)
+        second = job_runs.start_run(c, "train", None, NOW + HOUR)
+        job_runs.finish_run(c, first, "done", "12 rows", NOW + HOUR)
+        with pytest.raises(Exception, match="is not running"):
+            job_runs.finish_run(c, first, "failed", None, NOW + HOUR)
+        with pytest.raises(Exception, match="cannot end as"):
+            job_runs.finish_run(c, second, "running", None, NOW + HOUR)
+        assert job_runs.mark_abandoned(c, NOW + 2 * HOUR) == 1
+        job_runs.add_missed(c, "score", "north-bench", NOW, NOW + 3 * HOUR)
+        assert [(run.job, run.state) for run in job_runs.load_runs(c)] == [
+            ("train", "killed"),
+            ("score", "missed"),
+            ("forecast", "done"),
+        ]

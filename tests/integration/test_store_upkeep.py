@@ -1,0 +1,246 @@
+"""Backup and restore, verify, prune and the verbs: an evening with the database as its keeper spends it."""
+
+import io
+import json
+import shutil
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, insert, select, text, update
+
+from monitor.cli.main import run_verb
+from monitor.errors import StoreError
+from monitor.store import backup, prune, views
+from monitor.store import tables as t
+from monitor.store.engine import Database
+from monitor.store.verify import verify
+from tests.data.filled import NOW, days
+
+
+def told(database):
+    with database.read() as c:
+        return {name: sorted(views.load_view(c, name), key=str) for name in views.NAMES}
+
+
+# ---- copies ----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def client_programs():
+    if shutil.which("pg_dump") is None:
+        pytest.skip("the PostgreSQL client programs are missing")
+
+
+def test_a_restored_copy_is_what_was_copied(filled_database, tmp_path, client_programs):
+    database = filled_database
+    before = told(database)
+    target = tmp_path / "copy"
+    backup.back_up(database, target)
+    assert target.stat().st_mode & 0o077 == 0
+    with database.write() as c:
+        c.execute(text("DELETE FROM observation"))
+        c.execute(text("UPDATE alert SET reason = 'changed'"))
+    assert told(database) != before
+    backup.restore(database, target)
+    assert told(database) == before
+    with database.read() as c:
+        assert verify(c) == []
+    with pytest.raises(StoreError, match="exists already"):
+        backup.back_up(database, target)
+
+
+def test_a_damaged_copy_changes_nothing(filled_database, tmp_path, client_programs):
+    database = filled_database
+    before = told(database)
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StoreError):
+        backup.restore(database, damaged)
+    with pytest.raises(StoreError, match="is no file"):
+        backup.restore(database, tmp_path / "nowhere")
+    assert told(database) == before
+
+
+def test_a_copy_of_another_database_is_refused(sqlite_url, tmp_path):
+    import sqlite3
+
+    other = sqlite3.connect(tmp_path / "other.db")
+    other.execute("CREATE TABLE t (a)")
+    other.close()
+    with pytest.raises(StoreError, match="no database of Slopeward"):
+        backup.restore(Database(sqlite_url), tmp_path / "other.db")
+
+
+# ---- proof -----------------------------------------------------------------------------------------------------
+ATTACKS = (
+    ("UPDATE decision SET evidence = '{}' WHERE id = 2", "decision 2: the frozen evidence does not match"),
+    ("UPDATE config_version SET source = source || '#'", "the stored file does not match its hash"),
+    ("UPDATE audit_entry SET actor = 'eve' WHERE id = 1", "audit entry 1"),
+    ("DELETE FROM series WHERE quantity = 'rain'", "observation: 238 rows refer to a series that is not there"),
+    ("UPDATE alert SET raised_at = '2026-03-01 06:00'", "alert.raised_at: 5 times are not in the one spelling"),
+    ("UPDATE scene SET valid_share = 9e307 * 10", "scene.valid_share: 2 values are not finite"),
+)
+
+
+def test_verify_names_what_was_changed_behind_our_back(filled_database):
+    with filled_database.write() as c:
+        assert verify(c) == []
+        for attack, finding in ATTACKS:
+            before = c.begin_nested()
+            c.execute(text(attack if filled_database.is_sqlite else attack.replace("9e307 * 10", "'Infinity'")))
+            assert finding in "\n".join(verify(c)), attack
+            before.rollback()
+        assert verify(c) == []
+
+
+def test_not_a_number_never_gets_in(filled_database):
+    database = filled_database
+    bad = {"series_id": 1, "observed_at": NOW, "revision": 7, "received_at": NOW, "flags": ""}
+    for value in (float("nan"), float("inf"), -float("inf")):
+        with pytest.raises(Exception, match=r"(?i)constraint"), database.write() as c:
+            c.execute(insert(t.observation).values(value_raw=value, **bad))
+
+
+# ---- pruning ---------------------------------------------------------------------------------------------------
+def prune_all(database, limits, rows=50):
+    with database.read() as c:
+        cited = prune.load_cited(c)
+    total = {}
+    for _ in range(1000):
+        with database.write() as c:
+            step = prune.prune_step(c, limits, cited, NOW, rows)
+        total = {name: total.get(name, 0) + count for name, count in step.items()}
+        if not any(step.values()):
+            return total
+    raise AssertionError("pruning never ends")
+
+
+def test_pruning_keeps_scored_forecasts_the_newest_reading_and_all_that_evidence_names(filled_database):
+    database = filled_database
+    far = NOW + days(400)
+    with database.write() as c:
+        c.execute(update(t.evaluation).values(at=NOW - days(39)))
+        c.execute(insert(t.web_session).values(token_sha256="0" * 64, user_name="ada", created_at=NOW, expires_at=NOW))
+        scored = c.execute(select(func.count()).select_from(t.forecast_score)).scalar()
+        every = c.execute(select(func.count()).select_from(t.observation)).scalar()
+        cited_at = {row.data_time for row in c.execute(select(t.alert_event.c.data_time))}
+        named = select(t.observation.c.series_id, t.observation.c.observed_at).where(
+            t.observation.c.observed_at.in_(cited_at)
+        )
+        kept = set(map(tuple, c.execute(named)))
+    removed = prune_all(database, prune.Limits(far, far))
+    assert removed["web_session"] == 1
+    with database.read() as c:
+        left = set(map(tuple, c.execute(select(t.observation.c.series_id, t.observation.c.observed_at))))
+        assert kept <= left
+        newest = set(map(tuple, c.execute(select(t.series_latest.c.series_id, t.series_latest.c.observed_at))))
+        assert newest <= left
+        assert (
+            removed["observation"] == every - c.execute(select(func.count()).select_from(t.observation)).scalar() > 3000
+        )
+        # forecasts issued at an instant that evidence names stay too: 27 Feb 06:00 and the like
+        assert c.execute(select(func.count()).select_from(t.forecast_score)).scalar() == scored
+        orphans = select(func.count()).select_from(t.forecast_score).where(
+            t.forecast_score.c.forecast_id.not_in(select(t.forecast.c.id))
+        )  # fmt: skip
+        assert c.execute(orphans).scalar() == 0
+        assert removed["forecast"] > 0
+        assert removed["evaluation"] == 2
+        assert verify(c) == []
+
+
+def test_what_is_young_or_kept_forever_stays(filled_database):
+    database = filled_database
+    before = told(database)
+    assert not any(prune_all(database, prune.Limits(None, None)).values())
+    limits = prune.Limits.of(None, 90 * 86400.0, NOW)
+    assert limits == prune.Limits(None, NOW - timedelta(days=90))
+    assert not any(prune_all(database, limits).values())
+    assert told(database) == before
+
+
+def test_instants_in_evidence_are_found_spelled_and_in_seconds(database):
+    texts = (
+        '{"at":"2026-01-05T00:00:00.000000Z","until":"2026-01-05T12:00:00+00:00"}',
+        '{"s":[1769904000.0,3.5,12345678901]}',
+    )
+    with database.write() as c:
+        for k, evidence in enumerate(texts):
+            c.execute(insert(t.decision).values(
+                id=k + 1, site="s", at=NOW, code_version="1", config_sha256="", evidence=evidence, evidence_sha256="",
+            ))  # fmt: skip
+        spans = [(start.isoformat(), end.isoformat()) for start, end in prune.load_cited(c)]
+    assert spans == [
+        ("2026-01-05T00:00:00+00:00", "2026-01-05T12:00:00+00:00"),
+        ("2026-02-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00"),
+    ]
+
+
+# ---- the verbs -------------------------------------------------------------------------------------------------
+def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", empty_database_url)
+
+    def run(*words, stdin="", **environment):
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stdin", io.StringIO(stdin))
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            code = run_verb(list(words))
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    code, _, said = run("users", "list")
+    assert (code, said.strip()) == (1, "the database holds no schema yet; run `slopeward db upgrade`")
+    code, out, _ = run("db", "upgrade", "--json")
+    assert (code, json.loads(out)["before"]) == (0, "")
+    assert run("users", "list")[0] == 4
+    code, out, _ = run("users", "add", "ada", "--role", "admin", "--json", stdin="a long password\n")
+    assert (code, json.loads(out)) == (0, {"name": "ada", "role": "admin"})
+    assert run("users", "add", "bo", SLOPEWARD_USER_PASSWORD="short")[0] == 1
+    assert run("users", "add")[0] == 2
+    database = Database(empty_database_url)
+    try:
+        with database.read() as c:
+            assert c.execute(text("SELECT actor_kind, action, subject FROM audit_log")).all() == [
+                ("person", "user.add", "user:ada")
+            ]
+        with database.write() as c:
+            c.execute(insert(t.series).values(site="s", station="G1", quantity="tilt", unit="mrad", created_at=NOW))
+        declare = (
+            "offsets",
+            "add",
+            "--site",
+            "s",
+            "--station",
+            "G1",
+            "--quantity",
+            "tilt",
+            "--size",
+            "1",
+            "--unit",
+            "mrad",
+            "--reason",
+            "r",
+        )
+        code, _, said = run(*declare, "--at", "2026-03-01 06:00")
+        assert (code, len(said.strip().splitlines())) == (1, 1)
+        assert run(*declare, "--at", "2026-03-01T06:00:00Z", "--by", "bo")[0] == 0
+        assert run("offsets", "confirm", "1")[0] == 0
+        assert run("offsets", "revoke", "1", "--reason", "wrong")[0] == 0
+        code, out, _ = run("offsets", "list", "--site", "s", "--json")
+        assert (code, json.loads(out)["author"]) == (0, "bo")
+        code, out, said = run("db", "backup", "copy", "--json")
+        head = json.loads(out)["audit_head"]
+        assert (code, (tmp_path / "copy").is_file()) == (0, True)
+        assert run("db", "verify", "--audit-head", head)[0] == 0
+        assert run("db", "restore", "copy")[0] == 1
+        with database.write() as c:
+            c.execute(text("DELETE FROM audit_entry WHERE id > 1"))
+        code, out, _ = run("db", "verify", "--audit-head", head, "--json")
+        assert (code, "no longer in the chain" in json.loads(out)["finding"]) == (1, True)
+        assert run("db", "restore", "copy", "--yes")[0] == 0
+        assert run("db", "verify", "--audit-head", head)[0] == 0
+        assert run("db", "prune")[0] == 4
+        code, _, said = run("db", "grant-readonly", "nobody_of_this_name")
+        assert (code, len(said.strip().splitlines())) == (1, 1)
+    finally:
+        database.close()
