@@ -40,7 +40,8 @@ p = Properties(PacketTypes.CONNECT); p.SessionExpiryInterval = 0xFFFFFFFF; p.Rec
 client.connect("127.0.0.1", int(sys.argv[1]), clean_start=False, properties=p)
 client.loop_start()
 while True:
-    print(json.dumps({"at": time.monotonic(), "messages": count, "connected": {"live": client.is_connected()}}), flush=True)
+    status = {"at": time.monotonic(), "messages": count, "connected": {"live": client.is_connected()}}
+    print(json.dumps(status), flush=True)
     time.sleep(0.05)
 """
 SEND = """
@@ -56,7 +57,10 @@ client.loop_start()
 start = datetime(2026, 3, 1, tzinfo=timezone.utc) + timedelta(days=int(sys.argv[3]))
 last = []
 for i in range(count):
-    payload = json.dumps({"time": (start + timedelta(seconds=i)).isoformat(), "source": "l", "boot_id": int(sys.argv[3]), "seq": i, "displacement_east_mm": i * 0.01})
+    payload = json.dumps({
+        "time": (start + timedelta(seconds=i)).isoformat(), "source": "l", "boot_id": int(sys.argv[3]), "seq": i,
+        "displacement_east_mm": i * 0.01,
+    })
     last.append(client.publish(f"slopeward/v1/north/G{i % 8 + 1}/obs", payload, qos=1))
     if i % 1000 == 999:
         last[-1000].wait_for_publish(30)
@@ -132,8 +136,10 @@ def test_ratio(kind, mode, mosquitto, request, tmp_path):
         ratios.append(ours / bare)
         rates.append((ours, bare))
     ours, bare = rates[ratios.index(statistics.median_low(ratios))]
-    print(f"\n{kind} {mode}: {statistics.median_low(ratios):.2f} of a bare subscriber "
-          f"({ours:.0f}/s of {bare:.0f}/s; rounds {', '.join(f'{r:.2f}' for r in ratios)}; {MESSAGES} messages)")  # fmt: skip
+    print(
+        f"\n{kind} {mode}: {statistics.median_low(ratios):.2f} of a bare subscriber "
+        f"({ours:.0f}/s of {bare:.0f}/s; {MESSAGES} messages; rounds {', '.join(f'{r:.2f}' for r in ratios)})"
+    )
 
 
 def clear(port, client_id):

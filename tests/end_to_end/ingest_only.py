@@ -29,7 +29,7 @@ def make_site(site_id):
 
 def main():
     url, port, *names = sys.argv[1:]
-    sites = {name: make_site(name) for name in names or ["north"]}
+    sites = {name: make_site(name) for name in [n for n in names if n != "--quiet"] or ["north"]}
     broker = SimpleNamespace(host="127.0.0.1", port=int(port), client_id="slopeward", username="", password="")
     stop = threading.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
@@ -39,7 +39,7 @@ def main():
         lambda change: print(json.dumps({"alarm": change.key}), flush=True), lambda: datetime.now(UTC),
     )  # fmt: skip
     ingest.start()
-    while not stop.wait(0.05):
+    while not stop.wait(0.05 if "--quiet" not in sys.argv else 1.0):
         status = ingest.status()
         if "--quiet" not in sys.argv:
             print(json.dumps({"at": time.monotonic(), **status}), flush=True)

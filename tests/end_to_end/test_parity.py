@@ -1,4 +1,4 @@
-"""The same information gives the same alert history: order, doubles, revisions, time zones and the database do not matter."""
+"""The same information gives the same alert history, whatever the order, doubles, revisions, zones or database."""
 
 import json
 import os
@@ -99,7 +99,8 @@ def record(solution: str | None = None) -> list[Messages]:
                     "time": at.isoformat(),
                     "gnss": {
                         "enu_mm": [moved + noise.gauss(0, 0.1), noise.gauss(0, 0.1), noise.gauss(0, 0.3)],
-                        "cov_mm2": [0.01, 0.01, 0.09, 0.0, 0.0, 0.0], "epoch0": "2025-11-03T00:00:00Z", "frame": "local",
+                        "cov_mm2": [0.01, 0.01, 0.09, 0.0, 0.0, 0.0],
+                        "epoch0": "2025-11-03T00:00:00Z", "frame": "local",
                     },
                 }  # fmt: skip
                 if solution:
@@ -172,8 +173,8 @@ def history(database: Database) -> list[tuple[Any, ...]]:
     """What people were told: every change of every alert, without surrogate keys."""
     query = (
         select(
-            alert.c.site, alert.c.ledger, alert.c.key, alert_event.c.sequence, alert_event.c.at, alert_event.c.data_time,
-            alert_event.c.from_level, alert_event.c.to_level, alert_event.c.to_state, alert_event.c.reason,
+            alert.c.site, alert.c.ledger, alert.c.key, alert_event.c.sequence, alert_event.c.at,
+            alert_event.c.data_time, alert_event.c.from_level, alert_event.c.to_level, alert_event.c.to_state, alert_event.c.reason,
         )
         .join(alert, alert.c.id == alert_event.c.alert_id)
         .order_by(alert_event.c.at, alert.c.ledger, alert.c.key, alert_event.c.sequence)

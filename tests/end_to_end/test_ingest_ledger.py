@@ -1,0 +1,230 @@
+"""What the broker acknowledged to the publisher is in the database, once, whatever is killed in between.
+
+SLOPEWARD_LEDGER_KILLS and SLOPEWARD_LEDGER_LOCK_S (60 in `make soak`) make it longer.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from sqlalchemy import text
+
+from monitor.store.engine import Database
+
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(1800)]
+ENTRY = Path(__file__).with_name("ingest_only.py")
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+RATE = 500
+LOCK_S = float(os.environ.get("SLOPEWARD_LEDGER_LOCK_S", "12"))
+
+
+class RememberingPublisher(threading.Thread):
+    """500 messages a second with QoS 1; remembers which of them the broker acknowledged."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.acknowledged_count = 0
+        self._infos = []
+        self._end = threading.Event()
+        self._client = Client(CallbackAPIVersion.VERSION2, client_id="ledger", protocol=MQTTProtocolVersion.MQTTv5)
+        self._client.max_inflight_messages_set(2000)
+        self._client.reconnect_delay_set(0.2, 0.5)
+        self._client.on_publish = self._on_publish
+        self._client.connect("127.0.0.1", port, clean_start=False)
+        self._client.loop_start()
+
+    @property
+    def acknowledged(self):
+        """Numbers of the messages that the broker acknowledged (info.is_published() refuses those queued offline)."""
+        return {n for n, info in enumerate(self._infos) if info._published}
+
+    @property
+    def sent(self):
+        return len(self._infos)
+
+    def _on_publish(self, *_):
+        self.acknowledged_count += 1
+
+    def run(self):
+        started = time.monotonic()
+        while not self._end.is_set():
+            for _ in range(int((time.monotonic() - started) * RATE) - self.sent):
+                n = self.sent
+                at = (T0 + timedelta(seconds=n // 8)).isoformat()
+                payload = f'{{"time":"{at}","source":"l{n % 8}","boot_id":1,"seq":{n // 8},"displacement_east_mm":{n}}}'
+                self._infos.append(self._client.publish(f"slopeward/v1/north/G{n % 8 + 1}/obs", payload, qos=1))
+            time.sleep(0.01)
+
+    def finish(self):
+        """Stop sending and wait until the broker has acknowledged everything."""
+        self._end.set()
+        self.join()
+        deadline = time.monotonic() + 60
+        while self.acknowledged_count < self.sent and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def start_service(url, port):
+    return subprocess.Popen(
+        [sys.executable, str(ENTRY), url, str(port), "--quiet"], env={**os.environ, "TZ": "Asia/Shanghai"}
+    )
+
+
+def rows(database):
+    with database.read() as c:
+        return c.execute(text("select count(*) from observation")).scalar()
+
+
+def wait(condition, timeout_s=60.0):
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.05)
+    pytest.fail("waited in vain")
+
+
+def lock_database(database, seconds):
+    with database.engine.connect() as c, c.execution_options(slopeward_write=True).begin():
+        if not database.is_sqlite:
+            c.execute(text("lock table observation in access exclusive mode"))
+        time.sleep(seconds)
+
+
+@pytest.mark.parametrize(("kind", "kills", "lock_s"), [("sqlite", 5, LOCK_S), ("postgresql", 2, LOCK_S / 3)])
+def test_acknowledged_is_stored_once(kind, kills, lock_s, mosquitto, request):
+    url = request.getfixturevalue(f"{kind}_url")
+    kills = int(os.environ.get("SLOPEWARD_LEDGER_KILLS", kills))
+    chance = random.Random(20260301)
+    database = Database(url)
+    service = start_service(url, mosquitto.port)
+    try:
+        with_session = text("select count(*) from service_state where name like 'mqtt.session:%'")
+        wait(lambda: database_says(database, with_session) == 2)
+        publisher = RememberingPublisher(mosquitto.port)
+        publisher.start()
+        for kill in range(kills):
+            time.sleep(chance.uniform(0.3, 2.0))
+            service.send_signal(signal.SIGKILL)
+            service.wait()
+            if kill == kills // 2:
+                mosquitto.restart()
+            time.sleep(chance.uniform(0.0, 0.5))
+            service = start_service(url, mosquitto.port)
+            if kill == kills - 1:
+                before = rows(database)
+                wait(lambda: rows(database) > before)  # noqa: B023
+                before = publisher.acknowledged_count
+                lock_database(database, lock_s)
+                assert publisher.acknowledged_count - before > 0.5 * RATE * lock_s, "the broker took no messages"
+        time.sleep(0.5)
+        publisher.finish()
+        assert len(publisher.acknowledged) == publisher.sent > RATE * 2
+        wait(lambda: rows(database) >= publisher.sent)
+        with database.read() as c:
+            stored = c.execute(text("select value_raw from observation")).scalars().all()
+            keys = c.execute(
+                text("select count(*) from (select distinct series_id, observed_at from observation) as k")
+            ).scalar()
+            gaps = c.execute(text("select count(*) from sequence_gap where filled_at is null")).scalar()
+            rejected = c.execute(text("select count(*) from rejected_message")).scalar()
+        assert {int(v) for v in stored} == publisher.acknowledged
+        assert len(stored) == keys == publisher.sent
+        assert (gaps, rejected) == (0, 0)
+        print(f"\nledger {kind}: {publisher.sent} acknowledged, {len(stored)} rows, {kills} kills, lock {lock_s:g} s")
+    finally:
+        service.kill()
+        service.wait()
+        database.close()
+
+
+def database_says(database, statement):
+    with database.read() as c:
+        return c.execute(statement).scalar()
+
+
+def test_ten_thousand_unreadable_messages_do_not_slow_the_live_ones(mosquitto, database_url):
+    database = Database(database_url)
+    service = start_service(database_url, mosquitto.port)
+    chance = random.Random(7)
+    try:
+        with_session = text("select count(*) from service_state where name like 'mqtt.session:%'")
+        wait(lambda: database_says(database, with_session) == 2)
+        client, rubbish = connect(mosquitto.port), connect(mosquitto.port)
+        quiet = latencies(client, database, 0)
+        storm = threading.Thread(target=send_rubbish, args=(rubbish, chance, 10_000))
+        storm.start()
+        under_storm = latencies(client, database, 100)
+        storm.join()
+        wait(lambda: database_says(database, text("select sum(times) from rejected_message")) == 10_000)
+        for each in (client, rubbish):
+            each.disconnect()
+            each.loop_stop()
+        codes = {}
+        with database.read() as c:
+            for code, reason, n in c.execute(
+                text("select code, min(reason), sum(times) from rejected_message group by code")
+            ):
+                assert reason
+                codes[code] = int(n)
+        assert len(codes) >= 6, codes
+        assert rows(database) == len(quiet) + len(under_storm)
+        print(f"\nlatency send -> row: quiet {max(quiet):.2f} s, under the storm {max(under_storm):.2f} s; {codes}")
+        assert sorted(under_storm)[len(under_storm) // 2] < 1.5
+    finally:
+        service.kill()
+        service.wait()
+        database.close()
+
+
+def connect(port):
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client.max_inflight_messages_set(1000)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    return client
+
+
+def latencies(client, database, first, count=8):
+    """Seconds from sending one good message to its row, one after the other."""
+    found = []
+    for n in range(first, first + count):
+        started = time.monotonic()
+        at = (T0 + timedelta(minutes=n)).isoformat()
+        client.publish("slopeward/v1/north/G1/obs", f'{{"time":"{at}","rain_mm":1.0}}', qos=1)
+        this = text(f"select count(*) from observation where observed_at = '{at[:19]}.000000Z'")
+        wait(lambda this=this: database_says(database, this) == 1)
+        found.append(time.monotonic() - started)
+    return found
+
+
+def send_rubbish(client, chance, count):
+    good = '"time":"2026-03-01T06:00:00Z"'
+    kinds = (
+        lambda i: chance.randbytes(40),
+        lambda i: f'{{{good},"rain_mm":NaN,"seq":{i}}}',
+        lambda i: f'{{{good},"rain_kpa":{i}}}',
+        lambda i: f'{{{good},"rain_mm":1e999,"battery_voltage_v":{i}}}',
+        lambda i: f'{{{good},"rain_mm":"{i}"}}',
+        lambda i: f'{{"time":"2026-03-01T06:00:00","rain_mm":{i}}}',
+        lambda i: "[" * 5000 + str(i),
+        lambda i: f'{{{good},"rain_mm":{"9" * 400},"source":"{i}"}}',
+    )
+    infos = []
+    for i in range(count):
+        infos.append(client.publish("slopeward/v1/north/G1/obs", kinds[i % len(kinds)](i), qos=1))
+        if i % 500 == 499:
+            infos[-400].wait_for_publish(30)
+    for info in infos[-500:]:
+        info.wait_for_publish(30)
