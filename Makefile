@@ -54,7 +54,7 @@ docs: setup ## Documentation that can be run: examples in docstrings, and that t
 	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor/domain monitor/config_terms.py monitor/logs.py forecasting detection tests/architecture
 
 bench: setup ## Figures of the service, as ratios measured in the same run
-	$(BIN)/python tests/bench_service.py $(BENCH_FLAGS)
+	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=1800 $(BENCH_FLAGS) tests/bench/bench_*.py
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
 	$(BIN)/python -m forecasting.bench $(BENCH_FLAGS)

@@ -1,0 +1,116 @@
+"""The laws of the house: who may import whom, what may never be loaded, and that the reference knows everything."""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from monitor.cli.main import VERBS
+from monitor.config import ServiceConfig
+from monitor.config_terms import list_keys
+from monitor.site_schema import KINDS, Bound, DwellTable, ForecastBound, LevelTable, OverBound, RateBound, SiteFile
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "statsmodels", "rasterio", "pandas", "plotly", "matplotlib", "sklearn")
+
+
+def loaded_by(code):
+    """Top-level modules that a fresh interpreter has loaded after the code."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*(m.split('.')[0] for m in sys.modules))"],
+        capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    return set(done.stdout.split())
+
+
+def test_the_import_law_holds():
+    tool = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([tool, "--no-cache"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("module", ["monitor.daemon", "monitor.supervisor"])
+def test_service_processes_load_nothing_heavy(module):
+    loaded = loaded_by(f"import {module}")
+    assert "sqlalchemy" in loaded
+    assert not loaded.intersection(HEAVY)
+
+
+def test_jobs_are_found_without_loading_anything_heavy():
+    code = (
+        "import importlib\nfrom monitor.schedule import JOBS\n"
+        "for job in JOBS:\n"
+        " m, _, f = job.function.partition(':')\n"
+        " assert callable(getattr(importlib.import_module(m), f))"
+    )
+    assert not loaded_by(code).intersection(HEAVY)
+
+
+def test_help_loads_no_verb_and_answers_quickly():
+    code = "import monitor.cli.main as m; m.print_help()"
+    assert not loaded_by(code).intersection({*HEAVY, "typer", "sqlalchemy", "pydantic", "numpy"})
+    best = min(_time_help() for _ in range(3))
+    assert best < 0.5
+
+
+def _time_help():
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-m", "monitor.cli.main", "--help"], capture_output=True, check=True, cwd=ROOT)
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_exists_and_every_command_shows_an_example(verb):
+    import typer
+
+    app = importlib.import_module(VERBS[verb][0]).app
+    command = typer.main.get_command(app)
+    commands = getattr(command, "commands", None) or {verb: command}
+    for name, one in commands.items():
+        text = f"{one.help or ''} {one.epilog or ''} {one.callback.__doc__ or ''}"
+        assert "slopeward " in text, f"slopeward {verb} {name} --help shows no example"
+
+
+def test_the_reference_of_the_command_line_names_every_verb_and_option():
+    text = (ROOT / "docs/reference/cli.md").read_text()
+    for verb in VERBS:
+        assert f"slopeward {verb}" in text, verb
+
+
+def test_the_reference_of_the_configuration_names_every_key():
+    text = (ROOT / "docs/reference/configuration.md").read_text()
+    keys = [key.rpartition(".")[2] for key in [*list_keys(ServiceConfig), *list_keys(SiteFile)]]
+    models = [table for table, _, _ in KINDS.values()]
+    for model in (*models, Bound, RateBound, OverBound, ForecastBound, DwellTable, LevelTable):
+        keys += model.written_keys()
+    missing = {key for key in keys if f"`{key}`" not in text}
+    assert not missing
+    assert all(f"`{kind}`" in text for kind in KINDS)
+
+
+def test_every_make_target_explains_itself():
+    text = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
+    explained = set(re.findall(r"^([a-z-]+):.*?## ", text, re.MULTILINE))
+    assert targets == explained
+    wanted = "help setup run demo test soak lint type audit docs bench bench-forecast bench-imagery train-demo"
+    assert set(wanted.split()) <= targets
+
+
+def test_init_files_hold_no_import():
+    for package in ("monitor", "forecasting", "detection"):
+        for path in (ROOT / package).rglob("__init__.py"):
+            assert not re.search(r"^\s*(from|import)\s", path.read_text(), re.MULTILINE), path
+
+
+def test_no_module_has_a_name_that_says_nothing():
+    for package in ("monitor", "forecasting", "detection"):
+        for path in (ROOT / package).rglob("*.py"):
+            assert path.stem not in {"utils", "helpers", "common", "misc", "manager", "base"}, path
+            if os.path.getsize(path):
+                assert path.read_text().lstrip().startswith(('"""', 'r"""')), f"{path} does not say why it exists"

@@ -1,0 +1,309 @@
+"""Parts of the service without processes: the evaluation loop, the schedule, health, the keeper."""
+
+import socket
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from monitor import health
+from monitor.config import parse_service
+from monitor.errors import JobError, StoreBusyError
+from monitor.evaluation_loop import EvaluationLoop
+from monitor.health import BLIND, DEGRADED, SEEN, SiteSight, find_overdue, judge
+from monitor.schedule import Job, Schedule
+from monitor.store.engine import Database
+from monitor.store.job_runs import load_runs
+from monitor.store.tables import metadata
+from monitor.supervisor import Keeper
+
+NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
+
+
+def wait_for(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def clock():
+    return datetime.now(UTC)
+
+
+# ---- evaluation loop -------------------------------------------------------------------------------------------
+class Decisions:
+    """A decision that notes its calls; sites named in `faults` raise what they are given."""
+
+    def __init__(self):
+        self.calls, self.faults, self.next_due_s = [], {}, None
+
+    def __call__(self, db, site, now, trigger, *, draining):
+        self.calls.append((site, trigger, draining))
+        if site in self.faults:
+            raise self.faults[site]
+        due = None if self.next_due_s is None else now + timedelta(seconds=self.next_due_s)
+        return SimpleNamespace(changes=(), next_due_at=due)
+
+    def of(self, site, trigger=None):
+        return [c for c in self.calls if c[0] == site and trigger in (None, c[1])]
+
+
+@pytest.fixture
+def make_loop():
+    loops = []
+
+    def make(decide, tick_s=60.0, drained=lambda: True, sites=("a", "b")):
+        told = []
+        loop = EvaluationLoop(
+            None, {s: s for s in sites}, tick_s, is_drained=drained, on_changed=lambda: None,
+            on_poisoned=lambda site, reason: told.append((site, reason)), clock=clock, evaluate=decide,
+        )  # fmt: skip
+        loop.start()
+        loops.append(loop)
+        return loop, told
+
+    yield make
+    for loop in loops:
+        loop.stop(5.0)
+
+
+def test_every_site_is_evaluated_at_start_and_again_on_the_tick(make_loop):
+    decide = Decisions()
+    make_loop(decide, tick_s=0.3)
+    wait_for(lambda: len(decide.of("a", "tick")) >= 2 and len(decide.of("b", "tick")) >= 2)
+    assert decide.calls[0][1] == "start"
+
+
+def test_a_burst_of_data_is_one_evaluation_of_that_site_only(make_loop):
+    decide = Decisions()
+    loop, _ = make_loop(decide)
+    wait_for(lambda: decide.of("b", "start"))
+    time.sleep(0.3)
+    for _ in range(500):
+        loop.mark(frozenset({"a", "unknown"}))
+    wait_for(lambda: decide.of("a", "data"))
+    time.sleep(0.6)
+    assert 1 <= len(decide.of("a", "data")) <= 2
+    assert not decide.of("b", "data")
+
+
+def test_data_is_evaluated_within_a_second(make_loop):
+    decide = Decisions()
+    loop, _ = make_loop(decide)
+    wait_for(lambda: decide.of("b", "start"))
+    started = time.monotonic()
+    loop.mark(frozenset({"a"}))
+    wait_for(lambda: decide.of("a", "data"))
+    assert time.monotonic() - started < 1.0
+
+
+def test_an_expiry_is_looked_at_before_the_tick(make_loop):
+    decide = Decisions()
+    decide.next_due_s = 0.3
+    make_loop(decide, sites=("a",))
+    wait_for(lambda: decide.of("a", "tick"), 3.0)
+
+
+def test_a_poisoned_site_is_told_and_the_others_go_on(make_loop):
+    decide = Decisions()
+    decide.faults["a"] = ZeroDivisionError("bad\nnumber")
+    loop, told = make_loop(decide, tick_s=0.3)
+    wait_for(lambda: len(decide.of("b", "tick")) >= 2 and told)
+    assert told[0] == ("a", "ZeroDivisionError: bad number")
+    decide.faults.clear()
+    wait_for(lambda: told[-1] == ("a", None))
+    assert not find_overdue(loop.progress(), clock())
+
+
+def test_a_locked_database_is_no_poison(make_loop):
+    decide = Decisions()
+    decide.faults["a"] = StoreBusyError("locked")
+    _, told = make_loop(decide)
+    wait_for(lambda: len(decide.of("a")) >= 2)
+    assert told == []
+
+
+def test_while_a_backlog_is_read_evaluations_are_draining_and_then_no_more(make_loop):
+    decide, drained = Decisions(), threading.Event()
+    make_loop(decide, drained=drained.is_set, sites=("a",))
+    wait_for(lambda: decide.calls)
+    assert decide.calls[0][2] is True
+    drained.set()
+    wait_for(lambda: decide.calls[-1][2] is False, 5.0)
+
+
+def test_draining_ends_after_its_limit(make_loop, monkeypatch):
+    monkeypatch.setattr("monitor.evaluation_loop.DRAIN_LIMIT_S", 0.5)
+    decide = Decisions()
+    make_loop(decide, tick_s=0.2, drained=lambda: False, sites=("a",))
+    wait_for(lambda: decide.calls and decide.calls[-1][2] is False, 5.0)
+    assert decide.calls[0][2] is True
+
+
+# ---- schedule --------------------------------------------------------------------------------------------------
+@pytest.fixture
+def db(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/x.db")
+    metadata.create_all(database.engine)
+    yield database
+    database.close()
+
+
+def some_job(db, config, site, now):
+    return f"did {site.id}"
+
+
+def failing_job(db, config, site, now):
+    raise JobError("x: killed at its limit of 1 s")
+
+
+def broken_job(db, config, site, now):
+    raise KeyError("x")
+
+
+@pytest.fixture
+def make_schedule(db, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
+
+    def make(name, told=None):
+        jobs = (Job("work", f"jobs_of_test:{name}", lambda _: 3600.0, 3600.0),)
+        note = (lambda *a: told.append(a)) if told is not None else (lambda *a: None)
+        return Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], clock, note, jobs)
+
+    return make
+
+
+def test_a_job_leaves_a_line_in_the_diary(db, make_schedule):
+    assert make_schedule("some_job").run_now("work:s") == "done"
+    with db.read() as c:
+        (run,) = load_runs(c)
+    assert (run.job, run.site, run.state, run.detail) == ("work", "s", "done", "did s")
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "words"), [("failing_job", "killed", "limit"), ("broken_job", "failed", "KeyError")]
+)
+def test_a_job_that_fails_ends_as_a_row_and_three_times_as_an_alarm(db, make_schedule, name, state, words):
+    told = []
+    schedule = make_schedule(name, told)
+    for _ in range(4):
+        assert schedule.run_now("work:s") == state
+    with db.read() as c:
+        assert all(run.state == state and words in run.detail for run in load_runs(c))
+    assert [(key, failing) for key, _, failing in told] == [("work:s", True)]
+
+
+def test_runs_that_a_killed_process_left_are_ended_at_start(db, make_schedule):
+    from monitor.store.job_runs import start_run
+
+    with db.write() as c:
+        start_run(c, "work", "s", NOW)
+    schedule = make_schedule("some_job")
+    schedule.start()
+    schedule.stop()
+    with db.read() as c:
+        assert [run.state for run in load_runs(c)] == ["killed"]
+
+
+# ---- health ----------------------------------------------------------------------------------------------------
+def sight(**changes):
+    facts = {"id": "s", "level": 0, "level_name": "green", "observability": "full", "reachable_level": 3,
+             "top_level": 3,
+             "evaluated_at": NOW, "newest_at": NOW}  # fmt: skip
+    return SiteSight(**{**facts, **changes})
+
+
+STAMPS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True})}
+
+
+@pytest.mark.parametrize(
+    ("stamps", "sites", "state", "words"),
+    [
+        (STAMPS, [sight()], SEEN, ""),
+        ({}, [sight()], BLIND, "never run"),
+        ({"core": (NOW - timedelta(minutes=5), {})}, [sight()], BLIND, "silent"),
+        (STAMPS, [], BLIND, "sites init"),
+        (STAMPS, [sight(observability="blind")], BLIND, "cannot see"),
+        (STAMPS, [sight(evaluated_at=NOW - timedelta(hours=1))], BLIND, "not evaluated"),
+        (STAMPS, [sight(evaluated_at=None)], BLIND, "not evaluated yet"),
+        (STAMPS, [sight(observability="degraded")], DEGRADED, "in part"),
+        (STAMPS, [sight(reachable_level=2)], DEGRADED, "level 2 of 3"),
+        ({**STAMPS, "broker": (NOW, {"durable": False})}, [sight()], DEGRADED, "not durable"),
+        ({**STAMPS, "core": (NOW, {"degraded": ["broker (live session): x"]})}, [sight()], DEGRADED, "live session"),
+        (STAMPS, [sight(), sight(id="t", observability="blind")], BLIND, "t: cannot see"),
+    ],
+)
+def test_the_verdict_names_its_reason(stamps, sites, state, words):
+    verdict = judge(stamps, sites, NOW, 60.0)
+    assert verdict.state == state
+    assert words in "; ".join(verdict.reasons)
+    assert (state == SEEN) == (verdict.reasons == ())
+
+
+def test_overdue_threads_are_named_oldest_first():
+    progress = {"a": NOW - timedelta(seconds=200), "b": NOW - timedelta(seconds=300), "c": NOW}
+    assert find_overdue(progress, NOW) == ["b", "a"]
+
+
+def test_systemd_is_told_on_its_socket(monkeypatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind("\0slopeward-test-notify")
+        monkeypatch.setenv("NOTIFY_SOCKET", "@slopeward-test-notify")
+        assert health.notify_systemd("READY=1")
+        assert listener.recv(100) == b"READY=1"
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    assert not health.notify_systemd("READY=1")
+
+
+def test_the_watchdog_is_fed_at_half_its_time(monkeypatch):
+    monkeypatch.setenv("WATCHDOG_USEC", "60000000")
+    assert health.watchdog_interval_s() == 30.0
+    monkeypatch.delenv("WATCHDOG_USEC")
+    assert health.watchdog_interval_s() is None
+
+
+# ---- keeper ----------------------------------------------------------------------------------------------------
+class Mortal:
+    name, status = "mortal", 9
+
+    def __init__(self):
+        self.starts, self.lives = 0, False
+
+    def start(self):
+        self.starts += 1
+        self.lives = True
+
+    def alive(self):
+        return self.lives
+
+    def stop(self):
+        self.lives = False
+
+
+def test_a_dead_child_is_started_again_with_growing_pauses_and_told_once(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("monitor.supervisor.time.monotonic", lambda: now[0])
+    child, told = Mortal(), []
+    keeper = Keeper(child, lambda *a: told.append(a))
+    keeper.look()
+    starts = []
+    for _ in range(6):
+        child.lives = False
+        keeper.look()
+        before, died = child.starts, now[0]
+        while child.starts == before:
+            now[0] += 0.1
+            keeper.look()
+        starts.append(now[0] - died)
+    assert starts == sorted(starts)
+    assert starts[0] < 0.5
+    assert starts[-1] > 20
+    assert [(name, dying) for name, _, dying in told] == [("mortal", True)]
+    now[0] += 61
+    keeper.look()
+    assert told[-1][2] is False
