@@ -1,0 +1,105 @@
+"""The service as a user runs it: `slopeward run` as a child process with its own folder, looked at from outside."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import paho.mqtt.client as mqtt
+
+from tests.conftest import free_port
+
+
+class Service:
+    """`slopeward run` on an external broker; `kill` ends the whole process group at once."""
+
+    def __init__(
+        self, folder: Path, database_url: str, broker_url: str, sites: dict[str, str], tick: str = "1s"
+    ) -> None:
+        self.folder, self.port = folder, free_port()
+        (folder / "sites").mkdir(parents=True, exist_ok=True)
+        for name, source in sites.items():
+            (folder / "sites" / f"{name}.toml").write_text(source)
+        self.config = folder / "slopeward.toml"
+        self.config.write_text(
+            f'[database]\nurl = "{database_url}"\n[broker]\nmode = "external"\nurl = "{broker_url}"\n'
+            f'[paths]\nsites = "{folder}/sites"\ninbox = "{folder}/inbox"\nmodels = "{folder}/models"\n'
+            f'[web]\nport = {self.port}\n[schedule]\nevaluate_tick = "{tick}"\n'
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = (folder / "service.log").open("ab")
+
+    def start(self, timeout_s: float = 60.0) -> float:
+        """Start and wait until the page says that the core is well; returns the seconds it took."""
+        begun = time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "monitor.cli.main", "run", "--config", str(self.config)],
+            stdout=self._log, stderr=self._log, cwd=self.folder, start_new_session=True, env=dict(os.environ),
+        )  # fmt: skip
+        while not self.healthy():
+            if time.monotonic() - begun > timeout_s or self._process.poll() is not None:
+                raise TimeoutError(f"the service did not come up:\n{self.log()[-3000:]}")
+            time.sleep(0.05)
+        return time.monotonic() - begun
+
+    def healthy(self) -> bool:
+        """Whether /health answers 200."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (URLError, OSError):
+            return False
+
+    def stop(self, timeout_s: float = 20.0) -> int:
+        """SIGTERM and wait; returns the exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        status = self._process.wait(timeout_s)
+        self._process = None
+        return status
+
+    def kill(self) -> None:
+        """SIGKILL to every process of the service."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(20)
+            self._process = None
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a verb of the command with this configuration."""
+        return subprocess.run(
+            [sys.executable, "-m", "monitor.cli.main", *words, "--config", str(self.config)],
+            capture_output=True, text=True, timeout=120, check=False, cwd=self.folder,
+        )  # fmt: skip
+
+    def log(self) -> str:
+        """What the service wrote."""
+        return (self.folder / "service.log").read_text(errors="replace")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._log.close()
+
+
+def publish(broker_url: str, messages: Sequence[tuple[str, Any]]) -> None:
+    """Publish at QoS 1 and return when the broker has acknowledged every message."""
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    host, port = broker_url.removeprefix("mqtt://").split(":")
+    client.connect(host, int(port))
+    client.loop_start()
+    try:
+        for info in [client.publish(topic, json.dumps(body), qos=1) for topic, body in messages]:
+            info.wait_for_publish(30)
+    finally:
+        client.disconnect()
+        client.loop_stop()

@@ -1,0 +1,192 @@
+"""Never lower, never one witness: the whole service, scripted from outside, on both databases."""
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from monitor.store.engine import Database
+from tests.conftest import wait_for
+from tests.data.running import Service, publish
+
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
+MINUTE = timedelta(minutes=1)
+RED = 3
+
+
+def site_file(stations: dict[str, str], max_silence: str = "20s") -> str:
+    """A site with one velocity criterion; stations: id -> reference."""
+    head = """
+[site]
+id = "s"
+name = "Scripted"
+latitude = 46.2
+longitude = 8.9
+timezone = "Europe/Zurich"
+[levels]
+names = ["green", "yellow", "orange", "red"]
+auto_lower = ["yellow"]
+[[criterion]]
+kind = "velocity"
+stations = ["G*"]
+direction = "norm"
+yellow = {over = 50.0, window = "2h"}
+orange = {over = 200.0, window = "2h"}
+red = {over = 500.0, window = "2h"}
+dwell = {hits = 2, of = 3}
+valid_for = "1h"
+author = "test"
+reason = "scripted"
+[fusion]
+top_needs = 2
+hold_when_missing = "1s"
+verify_within = "1h"
+[[recipient]]
+name = "duty"
+channels = ["log"]
+levels = ["yellow", "orange", "red"]
+"""
+    return head + "".join(
+        f"""
+[[station]]
+id = "{name}"
+reference = "{reference}"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "15s"
+max_silence = "{max_silence}"
+noise_floor_mm = 0.5
+verify_step_mm = 20.0
+"""
+        for name, reference in stations.items()
+    )
+
+
+def samples(station: str, end: datetime, rate_mm_per_day: float, since: timedelta, jump: Any = None) -> tuple[str, Any]:
+    """Four hours of two-minute readings up to `end`, moving in the last part; `jump(at)` is added on top."""
+    noise = random.Random(station)
+    rows = []
+    for i in range(120, -1, -1):
+        at = end - i * 2 * MINUTE
+        moving_days = max(0.0, (at - (end - since)) / timedelta(days=1))
+        value = rate_mm_per_day * moving_days + noise.gauss(0, 0.1) + (jump(at) if jump else 0.0)
+        rows.append({"time": at.isoformat(), "displacement_mm": value})
+    return f"slopeward/v1/s/{station}/obs", {"samples": rows}
+
+
+@pytest.fixture
+def service(database_url: str, mosquitto: Any, tmp_path: Path) -> Iterator[Any]:
+    running: list[Service] = []
+
+    def start(stations: dict[str, str], max_silence: str = "20s") -> Service:
+        one = Service(tmp_path, database_url, mosquitto.url, {"s": site_file(stations, max_silence)})
+        running.append(one)
+        one.start()
+        return one
+
+    yield start
+    for one in running:
+        one.__exit__()
+
+
+def status(database_url: str) -> dict[str, Any]:
+    db = Database(database_url)
+    try:
+        with db.read() as c:
+            row = c.execute(text("SELECT * FROM site_status WHERE site = 's'")).mappings().first()
+            return dict(row) if row else {"level": -1}
+    finally:
+        db.close()
+
+
+def alerts(database_url: str, ledger: str) -> list[dict[str, Any]]:
+    db = Database(database_url)
+    try:
+        with db.read() as c:
+            query = text(
+                "SELECT h.*, (SELECT count(*) FROM notification_status n WHERE n.alert_id = h.alert_id) AS told"
+                " FROM alert_history h WHERE site = 's' AND ledger = :ledger"
+            )
+            return [dict(r) for r in c.execute(query, {"ledger": ledger}).mappings()]
+    finally:
+        db.close()
+
+
+def test_two_witnesses_reach_the_top_and_silence_never_lowers_it(
+    service: Any, database_url: str, mosquitto: Any
+) -> None:
+    one = service({"G1": "BASE-A", "G2": "BASE-B"})
+    now = datetime.now(UTC)
+    publish(mosquitto.url, [samples(g, now, 1500.0, timedelta(hours=3)) for g in ("G1", "G2")])
+    wait_for(lambda: status(database_url)["level"] == RED, 30, "red")
+    assert all(a["told"] for a in alerts(database_url, "hazard"))
+    # silence
+    wait_for(lambda: status(database_url)["observability"] == "blind", 60, "blind to be reported")
+    assert status(database_url)["level"] == RED
+    wait_for(lambda: any("cannot see" in a["reason"] for a in alerts(database_url, "health")), 30, "cannot see: decide")
+    # death and restart
+    one.kill()
+    one.start()
+    wait_for(lambda: status(database_url)["evaluated_at"] > datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), 30, "tick")
+    after = status(database_url)
+    assert (after["level"], after["observability"]) == (RED, "blind")
+    # only a person lowers it
+    done = one.call("level", "set", "s", "green", "--by", "ada", "--reason", "inspected on site")
+    assert done.returncode == 0, done.stderr
+    assert status(database_url)["level"] == 0
+    assert one.stop() == 0
+
+
+def test_a_shift_of_all_rovers_on_one_reference_asks_to_verify(service: Any, database_url: str, mosquitto: Any) -> None:
+    service({"G1": "BASE", "G2": "BASE", "G3": "BASE", "G4": "OTHER"}, max_silence="1h")
+    now = datetime.now(UTC)
+
+    def jump(at: datetime) -> float:
+        return 60.0 if at > now - 20 * MINUTE else 0.0
+
+    messages = [samples(g, now, 0.0, timedelta(0), jump) for g in ("G1", "G2", "G3")]
+    publish(mosquitto.url, [*messages, samples("G4", now, 0.0, timedelta(0))])
+    wait_for(lambda: any("verify" in a["reason"] for a in alerts(database_url, "health")), 30, "verify")
+    assert any("verify" in a["reason"] and a["told"] for a in alerts(database_url, "health"))
+    assert status(database_url)["level"] < RED
+    assert alerts(database_url, "hazard") == []
+
+
+def test_one_spike_changes_no_hazard_level(service: Any, database_url: str, mosquitto: Any) -> None:
+    service({"G1": "BASE-A", "G2": "BASE-B"}, max_silence="1h")
+    now = datetime.now(UTC)
+
+    def jump(at: datetime) -> float:
+        return 500.0 if abs(at - (now - 10 * MINUTE)) < MINUTE / 2 else 0.0
+
+    publish(mosquitto.url, [samples("G1", now, 0.0, timedelta(0), jump), samples("G2", now, 0.0, timedelta(0))])
+    wait_for(lambda: status(database_url).get("observability") == "full", 30, "an evaluation of both stations")
+    wait_for(
+        lambda: status(database_url)["evaluated_at"] > (now + 4 * timedelta(seconds=1)).isoformat(), 30, "more ticks"
+    )
+    assert status(database_url)["level"] == 0
+    assert alerts(database_url, "hazard") == []
+
+
+def test_too_few_witnesses_lower_what_can_be_reached_and_page(service: Any, database_url: str, mosquitto: Any) -> None:
+    service({"G1": "BASE-A", "G2": "BASE-B"}, max_silence="25s")
+    now = datetime.now(UTC)
+    publish(mosquitto.url, [samples(g, now, 0.0, timedelta(0)) for g in ("G1", "G2")])
+    wait_for(lambda: status(database_url).get("observability") == "full", 20, "both stations seen")
+    assert status(database_url)["reachable_level"] == RED
+
+    def keep_one_alive() -> bool:
+        publish(
+            mosquitto.url, [("slopeward/v1/s/G1/obs", {"time": datetime.now(UTC).isoformat(), "displacement_mm": 0.0})]
+        )
+        return bool(status(database_url)["reachable_level"] < RED)
+
+    wait_for(keep_one_alive, 60, "reachable_level to fall")
+    paged = [a for a in alerts(database_url, "health") if "red" in a["reason"] and a["told"]]
+    assert paged, [a["reason"] for a in alerts(database_url, "health")]
+    assert status(database_url)["level"] == 0
