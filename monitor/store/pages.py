@@ -86,19 +86,18 @@ def load_open_alerts(c: Connection, site: str | None = None) -> list[dict[str, A
 def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[dict[str, Any]]:
     """Newest scenes of a site with the number and area of their footprints."""
     s, g = t.scene.c, t.scene_footprint.c
+    own = (
+        s.scene_hash, s.name, s.acquired_at, s.received_at, s.role, s.state, s.error, s.valid_share, s.out_dir, s.run,
+    )  # fmt: skip
+    area = func.coalesce(func.sum(g.area_m2), 0.0).label("area_m2")
     rows = c.execute(
-        select(
-            s.scene_hash, s.name, s.acquired_at, s.received_at, s.role, s.state, s.error, s.valid_share, s.out_dir, s.run,
-            func.count(g.polygon_id).label("footprints"), func.coalesce(func.sum(g.area_m2), 0.0).label("area_m2"),
-        )
+        select(*own, func.count(g.polygon_id).label("footprints"), area)
         .join(t.scene_footprint, g.scene_hash == s.scene_hash, isouter=True)
         .where(s.site == site)
-        .group_by(
-            s.scene_hash, s.name, s.acquired_at, s.received_at, s.role, s.state, s.error, s.valid_share, s.out_dir, s.run
-        )
+        .group_by(*own)
         .order_by(s.received_at.desc(), s.scene_hash)
         .limit(limit)
-    )  # fmt: skip
+    )
     return [dict(row._mapping) for row in rows]  # noqa: SLF001 - the public name of a row's mapping
 
 
@@ -142,6 +141,11 @@ def load_issue(c: Connection, series: SeriesRow) -> list[dict[str, Any]]:
     """The newest issue of every model for a series, by model and horizon."""
     which = {"site": series.site, "station": series.station, "quantity": series.quantity}
     return load_view(c, "latest_forecast", order_by=["model", "horizon_s"], **which)
+
+
+def load_forecast_keys(c: Connection, site: str) -> set[tuple[str, str]]:
+    """Station and quantity of every series whose newest issue is shown."""
+    return {(row["station"], row["quantity"]) for row in load_view(c, "latest_forecast", site=site) if row["shown"]}
 
 
 def load_past_forecasts(

@@ -8,14 +8,16 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
+from monitor.alerting.orders import step_of_alert, verify
 from monitor.domain.alert import Actor
 from monitor.domain.observation import Report
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerts import acknowledge
+from monitor.store.alerts import acknowledge, find_alert
 from monitor.store.audit import add_audit
 from monitor.store.messages import add_report
 from monitor.store.pages import load_cards
 from monitor.store.users import Session, check_password, close_session, may, open_session
+from monitor.web.collect import find_card
 from monitor.web.context import COOKIE, context_of, session_of
 from monitor.web.guard import check_csrf, check_origin, is_safe_path
 from monitor.web.templating import render
@@ -138,6 +140,29 @@ def acknowledge_alert(
     with context.db.write(urgent=True) as c:
         acknowledge(c, alert_id, Actor(session.name), _reason(reason), context.clock())
     return RedirectResponse(f"/alerts/{alert_id}?told=acknowledged", status_code=303)
+
+
+@router.post("/alerts/{alert_id}/verify")
+def verify_step(
+    request: Request,
+    alert_id: int,
+    answer: Annotated[str, Form(max_length=32)],
+    reason: Annotated[str, Form(max_length=500)],
+    csrf: Annotated[str, Form()],
+) -> Response:
+    """Say what a sudden step or a common motion was; the site is decided again at once."""
+    session = _require(request, csrf)
+    context = context_of(request)
+    with context.db.read() as c:
+        alert = find_alert(c, alert_id)
+        key = None if alert is None else step_of_alert(alert.key)
+        if alert is None or key is None:
+            raise NotFoundError(f"alert {alert_id} asks for no verification")
+        site = context.declaration(c, str(find_card(c, alert.site).status["config_version"]))
+    if site is None:
+        raise RefusedError(f"the file of site {alert.site} cannot be read by this program")
+    verify(context.db, site, key, answer, Actor(session.name), _reason(reason), context.clock())
+    return RedirectResponse(f"/alerts/{alert_id}?told=answered", status_code=303)
 
 
 @router.post("/sites/{site}/report")

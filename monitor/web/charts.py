@@ -14,7 +14,7 @@ from monitor.store import pages
 from monitor.store.observations import SeriesRow, load_series
 from monitor.web.collect import COMPONENTS, COMPUTED, find_card, find_series
 from monitor.web.context import Context, context_of
-from monitor.web.sampling import project_downslope, sample
+from monitor.web.sampling import component_weights, project_downslope, sample
 
 router = APIRouter(prefix="/api/v1", tags=["series"])
 LONGEST: Final = timedelta(days=36525)
@@ -99,7 +99,8 @@ def get_series(
         readings, _, unit, low, high = load_curve(context, c, site, station, quantity, start, end, span)
     return {
         "site": site, "station": station, "quantity": quantity, "unit": unit, "from": spell(low), "to": spell(high),
-        "total": len(readings), "sampled": len(readings) > max_points, "points": spell_points(sample(readings, max_points)),
+        "total": len(readings), "sampled": len(readings) > max_points,
+        "points": spell_points(sample(readings, max_points)),
     }  # fmt: skip
 
 
@@ -134,7 +135,7 @@ def get_chart(
         ends = max([high, *(parse(row["target_at"]) for row in shown)])
         horizon = min((row["horizon_s"] for row in shown), default=None)
         past = [] if single is None or horizon is None else pages.load_past_forecasts(c, single.id, horizon, low, high)
-        answer = {
+        return {
             "site": site, "station": station, "quantity": quantity, "unit": unit, "computed": single is None,
             "from": spell(low), "to": spell(high), "until": spell(ends), "total": len(readings),
             "points": spell_points(sample(readings, max_points)),
@@ -146,7 +147,6 @@ def get_chart(
             "marks": [m for m in pages.load_marks(c, site, low, ends) if m["station"] in (None, station)],
             "levels": [{"number": v["number"], "name": v["name"]} for v in card.levels],
         }  # fmt: skip
-    return answer
 
 
 def describe_issue(shown: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -159,7 +159,8 @@ def describe_issue(shown: list[dict[str, Any]]) -> dict[str, Any] | None:
     columns = ("target_at", "horizon_s", "q025", "q10", "q50", "q90", "q975", "baseline_q50")
     models = sorted({row["model"] for row in rows})
     return {
-        **{n: first[n] for n in names}, "model": ", ".join(models), "targets": {n: [row[n] for row in rows] for n in columns},
+        **{n: first[n] for n in names}, "model": ", ".join(models),
+        "targets": {n: [row[n] for row in rows] for n in columns},
     }  # fmt: skip
 
 
@@ -180,32 +181,46 @@ def find_thresholds(
     """Bounds that can be drawn on this curve.
 
     A `level` bound is a horizontal line. A rate or velocity bound is a ray: it starts where its window starts, at the
-    value the curve had then, and climbs as fast as the bound; a curve above the ray moves faster than the bound.
+    value the curve had then, and climbs as fast as the bound; a curve beyond the ray moves faster than the bound. On a
+    component (east, north, up) the ray is the component of a movement along the station's azimuth and plunge.
     """
     if site is None or not readings:
         return []
     names = {v["number"]: v["name"] for v in levels}
+    share = _share_of(site, station, quantity)
     found = []
     for criterion in site.criteria:
-        fits = quantity == criterion.quantity or (
-            criterion.quantity == "displacement" and quantity.startswith("displacement")
-        )
-        if station not in criterion.stations or not fits:
+        if station not in criterion.stations or not _fits(criterion.quantity, quantity):
             continue
         for threshold in criterion.thresholds:
             bound = threshold.over if threshold.over is not None else threshold.under
             if bound is None:
                 continue
             row = {
-                "level": threshold.level, "name": names.get(threshold.level, str(threshold.level)), "kind": criterion.kind,
-                "value": bound, "side": "over" if threshold.over is not None else "under", "window_s": threshold.window_s,
-                "criterion": criterion.id,
+                "level": threshold.level, "name": names.get(threshold.level, str(threshold.level)),
+                "kind": criterion.kind, "value": bound, "side": "over" if threshold.over is not None else "under",
+                "window_s": threshold.window_s, "criterion": criterion.id,
             }  # fmt: skip
             if criterion.kind == "level":
                 found.append({**row, "line": bound})
-            elif criterion.kind in {"rate", "velocity"} and threshold.window_s and quantity not in COMPONENTS:
-                found.append({**row, "ray": _ray(readings, bound, threshold.window_s)})
-    return [row for row in found if row.get("line") is not None or row.get("ray") is not None]
+            elif criterion.kind in {"rate", "velocity"} and threshold.window_s and share:
+                ray = _ray(readings, bound * share, threshold.window_s)
+                found += [{**row, "ray": ray}] if ray else []
+    return found
+
+
+def _fits(declared: str, quantity: str) -> bool:
+    return declared == quantity or (declared == "displacement" and quantity.startswith("displacement"))
+
+
+def _share_of(site: Site, station_id: str, quantity: str) -> float:
+    """How much of a downslope movement a quantity shows; 0 when that is unknown."""
+    if quantity not in COMPONENTS:
+        return 1.0
+    station = site.station(station_id)
+    if station is None or station.azimuth_deg is None:
+        return 0.0
+    return component_weights(station.azimuth_deg, station.plunge_deg or 0.0)[COMPONENTS.index(quantity)]
 
 
 def _ray(readings: Sequence[Reading], per_day: float, window_s: float) -> dict[str, Any] | None:

@@ -2,17 +2,22 @@
 
 import json
 from datetime import datetime
+from math import cos, radians, sin
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from monitor.alerting.orders import step_of_alert
 from monitor.domain.alert import Ledger
+from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
+from monitor.health import CORE_SILENT_S
 from monitor.store import pages
 from monitor.store.observations import load_series
 from monitor.store.service_state import find_stamp
 from monitor.web.context import Context
+from monitor.web.evidence import find_sentence, read_evidence
 from monitor.web.sketch import draw
 
 LEDGERS: Final = (
@@ -65,7 +70,7 @@ def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any
         "card": card, "stations": stations, "scenes": scenes, "shown_scene": shown, "footprints": footprints,
         "map": draw(stations, footprints, preview_bounds(shown)), "ledgers": split_ledgers(alerts),
         "tops": {card.id: card.top_level}, "names": {card.id: card.name}, "show_site": False,
-        "charts": plan_charts(stations, declared), "rules": describe_rules(declared),
+        "charts": plan_charts(stations, pages.load_forecast_keys(c, site_id)), "rules": describe_rules(declared),
         "quantities": {s["id"]: list_quantities(s) for s in stations}, "skill": pages.load_skill(c, site_id),
         "recent": pages.load_history(c, site_id, None, 15),
     }  # fmt: skip
@@ -87,35 +92,32 @@ def list_quantities(station: dict[str, Any]) -> list[str]:
     return found
 
 
-def plan_charts(stations: list[dict[str, Any]], site: Site | None) -> list[dict[str, Any]]:
-    """Which curves a site page shows: movement first, then pressure and water, then rain; each with its choices."""
-    rank = {
-        "displacement": 0,
-        "crack_opening": 1,
-        "tilt": 1,
-        "strain": 1,
-        "velocity": 1,
-        "rain": 4,
-        "reservoir_level": 3,
-    }
+def plan_charts(stations: list[dict[str, Any]], forecast: set[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Which curves a site page shows: movement first, then pressure and water, then rain; each with its choices.
+
+    A station opens with a quantity that has a shown forecast, of several with the one its azimuth points along.
+    """
+    rank = {"displacement": 0, "crack": 1, "tilt": 1, "strain": 1, "velocity": 1, "reservoir": 3, "rain": 4}
     charts = []
     for station in stations:
         choices = list_quantities(station)
         if not choices:
             continue
-        first = choices[0]
-        order = rank.get(first.split("_")[0] if first.startswith("displacement") else first, 2)
+        first = _pick_first(station, [q for q in choices if (station["id"], q) in forecast], choices)
+        order = rank.get(first.split("_")[0], 2)
+        on_slope = station["on_slope"]
         charts.append(
-            {
-                "station": station["id"],
-                "choices": choices,
-                "first": first,
-                "order": order,
-                "on_slope": station["on_slope"],
-            }
+            {"station": station["id"], "choices": choices, "first": first, "order": order, "on_slope": on_slope}
         )
-    del site
     return sorted(charts, key=lambda k: (k["order"], not k["on_slope"], k["station"]))
+
+
+def _pick_first(station: dict[str, Any], with_forecast: list[str], choices: list[str]) -> str:
+    if not with_forecast:
+        return choices[0]
+    azimuth = radians(station["azimuth_deg"] or 0.0)
+    weight = {"displacement_north": abs(cos(azimuth)), "displacement_east": abs(sin(azimuth))}
+    return max(with_forecast, key=lambda q: weight.get(q, 1.0))
 
 
 def describe_rules(site: Site | None) -> list[dict[str, Any]]:
@@ -126,15 +128,15 @@ def describe_rules(site: Site | None) -> list[dict[str, Any]]:
     return [
         {
             "id": k.id, "kind": k.kind, "stations": ", ".join(k.stations), "quantity": k.quantity, "role": k.role,
-            "bounds": [_spell_bound(k, names, n) for n in range(len(k.thresholds))], "author": k.author, "reason": k.reason,
+            "bounds": [_spell_bound(k, names, n) for n in range(len(k.thresholds))],
+            "params": ", ".join(f"{name} = {value:g}" for name, value in k.params),
+            "author": k.author, "reason": k.reason,
         }
         for k in site.criteria
     ]  # fmt: skip
 
 
 def _spell_bound(criterion: Criterion, names: dict[int, str], position: int) -> str:
-    from monitor.domain.instants import spell_duration
-
     t = criterion.thresholds[position]
     words = [names.get(t.level, str(t.level))]
     words += [f"over {t.over:g}"] if t.over is not None else []
@@ -153,44 +155,15 @@ def collect_alert(c: Connection, alert_id: int) -> dict[str, Any]:
     top = cards[0].top_level if cards else 2
     action = next((v["action"] for v in cards[0].levels if v["number"] == found["alert"]["level"]), "") if cards else ""
     return {
-        **found, "evidence": evidence, "tables": read_evidence(evidence), "top": top,
+        **found, "evidence": evidence, "tables": read_evidence(evidence), "sentence": find_sentence(evidence),
+        "step": step_of_alert(found["alert"]["key"]), "top": top,
         "site_name": cards[0].name if cards else found["alert"]["site"],
         "action": action if found["alert"]["ledger"] == Ledger.HAZARD else "",
     }  # fmt: skip
 
 
-def read_evidence(evidence: Any, most: int = 40) -> list[dict[str, Any]]:
-    """Tables out of frozen inputs, whatever their shape: lists of records or rows, and mappings of plain values."""
-    tables: list[dict[str, Any]] = []
-
-    def walk(name: str, value: Any) -> None:
-        if isinstance(value, dict):
-            plain = {k: v for k, v in value.items() if not isinstance(v, dict | list)}
-            if plain:
-                tables.append({"name": name, "head": ["", ""], "rows": [[k, v] for k, v in plain.items()], "left": 0})
-            for key, inner in value.items():
-                if isinstance(inner, dict | list) and inner:
-                    walk(f"{name} › {key}" if name else str(key), inner)
-        elif value and all(isinstance(item, dict) for item in value):
-            head = list(dict.fromkeys(k for item in value for k in item))
-            rows = [[_flat(item.get(k)) for k in head] for item in value[-most:]]
-            tables.append({"name": name, "head": head, "rows": rows, "left": max(len(value) - most, 0)})
-        elif value:
-            rows = [[_flat(v) for v in item] if isinstance(item, list) else [_flat(item)] for item in value[-most:]]
-            tables.append({"name": name, "head": [], "rows": rows, "left": max(len(value) - most, 0)})
-
-    walk("", evidence)
-    return tables
-
-
-def _flat(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
-
-
 def collect_health(context: Context, c: Connection, now: datetime) -> dict[str, Any]:
     """State of the service's parts, as its stamps tell."""
-    from monitor.health import CORE_SILENT_S
-
     core, broker = find_stamp(c, "core"), find_stamp(c, "broker")
     age = None if core is None else (now - core[0]).total_seconds()
     alive = age is not None and age <= CORE_SILENT_S and core is not None and core[1].get("state") != "stopped"
@@ -198,11 +171,11 @@ def collect_health(context: Context, c: Connection, now: datetime) -> dict[str, 
     detail = {} if core is None else core[1]
     return {
         "status": "ok" if alive and not detail.get("degraded") else "degraded" if alive else "down",
-        "core": {"alive": alive, "age_s": age, "state": detail.get("state"), "version": detail.get("version"), "degraded": detail.get("degraded", [])},
+        "core": {"alive": alive, "age_s": age, **{k: detail.get(k) for k in ("state", "version", "degraded")}},
         "ingest": detail.get("ingest"), "dispatcher": detail.get("dispatcher"),
         "broker": None if broker is None else broker[1],
         "newest": {k.id: k.status["newest_at"] for k in cards},
-        "sites": {k.id: {"level": k.status["level"], "observability": k.status["observability"], "evaluated_at": k.status["evaluated_at"]} for k in cards},
+        "sites": {k.id: {n: k.status[n] for n in ("level", "observability", "evaluated_at")} for k in cards},
         "version": context.version,
     }  # fmt: skip
 

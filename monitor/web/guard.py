@@ -96,9 +96,9 @@ def check_origin(request: Request) -> None:
 
 
 def is_safe_path(path: str) -> bool:
-    """Whether a path may be returned to after login: local, without host.
+    r"""Whether a path may be returned to after login: local, without host.
 
-    >>> is_safe_path("/sites/a"), is_safe_path("//evil"), is_safe_path("https://evil"), is_safe_path("/\\\\evil")
+    >>> is_safe_path("/sites/a"), is_safe_path("//evil"), is_safe_path("https://evil"), is_safe_path("/\\evil")
     (True, False, False, False)
     """
     return path.startswith("/") and not path.startswith(("//", "/\\")) and "\n" not in path and "\r" not in path

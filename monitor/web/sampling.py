@@ -1,6 +1,7 @@
 """Fewer points for a picture without losing what matters: every bucket keeps its first, lowest, highest and last."""
 
 from collections.abc import Sequence
+from math import cos, hypot, radians, sin
 
 from monitor.domain.observation import Reading
 
@@ -30,17 +31,22 @@ def sample(readings: Sequence[Reading], most: int) -> list[Reading]:
     return [readings[i] for i in sorted(keep)]
 
 
-def project_downslope(
-    components: Sequence[Sequence[Reading]], azimuth_deg: float, plunge_deg: float
-) -> list[Reading]:
+def component_weights(azimuth_deg: float, plunge_deg: float) -> tuple[float, float, float]:
+    """East, north and up of one unit of movement along azimuth (clockwise from north) and plunge (below the horizon).
+
+    >>> [round(w, 3) + 0.0 for w in component_weights(90.0, 30.0)]
+    [0.866, 0.0, -0.5]
+    """
+    azimuth, plunge = radians(azimuth_deg), radians(plunge_deg)
+    return sin(azimuth) * cos(plunge), cos(azimuth) * cos(plunge), -sin(plunge)
+
+
+def project_downslope(components: Sequence[Sequence[Reading]], azimuth_deg: float, plunge_deg: float) -> list[Reading]:
     """Displacement along the direction of movement, where all three components (east, north, up) have the epoch.
 
     d = (e sin A + n cos A) cos P - u sin P, with azimuth A clockwise from north and plunge P below the horizon.
     """
-    from math import cos, hypot, radians, sin
-
-    azimuth, plunge = radians(azimuth_deg), radians(plunge_deg)
-    weights = (sin(azimuth) * cos(plunge), cos(azimuth) * cos(plunge), -sin(plunge))
+    weights = component_weights(azimuth_deg, plunge_deg)
     by_epoch = [{r.observed_at: r for r in part} for part in components]
     found = []
     for at in by_epoch[0]:

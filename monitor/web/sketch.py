@@ -99,9 +99,10 @@ def _draw_station(frame: Frame, station: Mapping[str, Any]) -> dict[str, Any]:
     if station["azimuth_deg"] is not None and station["on_slope"]:
         angle = radians(station["azimuth_deg"])
         arrow = (round(x + ARROW * sin(angle), 1), round(y - ARROW * cos(angle), 1))
+    state, reason = health.get("state") or "unknown", health.get("reason") or ""
     return {
-        "id": station["id"], "x": x, "y": y, "label_y": y - 11, "arrow": arrow, "state": health.get("state") or "unknown",
-        "reason": health.get("reason") or "", "on_slope": station["on_slope"], "votes": bool(health.get("votes")),
+        "id": station["id"], "x": x, "y": y, "label_y": y - 11, "arrow": arrow, "state": state, "reason": reason,
+        "on_slope": station["on_slope"], "votes": bool(health.get("votes")),
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """How things are spelled on the page: times, ages, numbers, levels. All escaping is Jinja's, always on."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -89,6 +90,12 @@ def pretty_json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
 
 
+def find_style_ids() -> tuple[str, ...]:
+    """Ids of style elements that plotly would write into the page; place holders of that id keep it from doing so."""
+    source = (Path(str(plotly.__file__)).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+    return tuple(dict.fromkeys(re.findall(r'getElementById\("([0-9a-f]{64})"\)', source)))
+
+
 ENVIRONMENT: Final = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=select_autoescape(default=True, default_for_string=True),
@@ -97,7 +104,9 @@ ENVIRONMENT: Final = Environment(
     lstrip_blocks=True,
 )
 ENVIRONMENT.filters.update(minute=spell_minute, number=spell_number, instant=as_instant, pretty=pretty_json)
-ENVIRONMENT.globals.update(level_class=level_class, spell=spell, plotly_version=plotly.__version__)
+ENVIRONMENT.globals.update(
+    level_class=level_class, spell=spell, plotly_version=plotly.__version__, plotly_style_ids=find_style_ids()
+)
 
 
 def service_banner(db: Database, now: datetime) -> dict[str, Any] | None:

@@ -17,18 +17,36 @@
   const show = (value) => value === null || value === undefined ? "–" : Number(value.toPrecision(4)).toString();
   const days = (s) => `${Number((s / 86400).toPrecision(3))} d`;
 
+  // what the axis must hold: sound values, the 80 % fan, and horizontal bounds that are not out of all proportion
+  function extent(chart) {
+    const { value, flags } = chart.points;
+    let held = value.filter((_, k) => !flags[k]);
+    if (!held.length) held = value.length ? value : [0];
+    const t = chart.forecast?.targets;
+    if (t) held = held.concat(t.q10, t.q90);
+    let low = Math.min(...held), high = Math.max(...held);
+    const reach = 2.5 * Math.max(high - low, Math.abs(high) * 0.05, 1e-9);
+    for (const b of chart.thresholds) if (b.line !== undefined && b.line < high + reach && b.line > low - reach) { low = Math.min(low, b.line); high = Math.max(high, b.line); }
+    const room = 0.06 * Math.max(high - low, 1e-9);
+    return [chart.quantity === "rain" ? 0 : low - room, high + room];
+  }
+
   function observed(chart, ink) {
     const { at, value, flags, sigma } = chart.points;
     const hover = `%{y:.4~g} ${chart.unit}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>`;
     if (chart.quantity === "rain") return [{ type: "bar", x: at, y: value, marker: { color: css("--rain") }, name: "rain", hovertemplate: hover }];
+    const sound = value.map((v, k) => flags[k] ? null : v); // a flagged value is told beside the curve, not by it
     const traces = [{
-      type: "scatter", mode: at.length < 400 ? "lines+markers" : "lines", x: at, y: value, name: "observed", hovertemplate: hover,
+      type: "scatter", mode: at.length < 400 ? "lines+markers" : "lines", x: at, y: sound, connectgaps: false, name: "observed", hovertemplate: hover,
       line: { color: ink, width: 1.8 }, marker: { color: ink, size: 3.5 }, text: sigma,
     }];
     const odd = flags.map((f, k) => f ? k : -1).filter((k) => k >= 0);
+    const [low, high] = extent(chart), clip = (v) => Math.min(Math.max(v, low), high);
+    const symbol = (v) => v > high ? "triangle-up" : v < low ? "triangle-down" : "x-thin";
     if (odd.length) traces.push({
-      type: "scatter", mode: "markers", x: odd.map((k) => at[k]), y: odd.map((k) => value[k]), text: odd.map((k) => flags[k]), name: "flagged",
-      marker: { symbol: "x-open", size: 9, color: css("--flag"), line: { width: 2 } }, hovertemplate: `%{text}: %{y:.4~g} ${chart.unit}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>`,
+      type: "scatter", mode: "markers", x: odd.map((k) => at[k]), y: odd.map((k) => clip(value[k])), name: "flagged", cliponaxis: false,
+      text: odd.map((k) => `${flags[k]}: ${show(value[k])} ${chart.unit}${clip(value[k]) === value[k] ? "" : " (outside the picture)"}`),
+      marker: { symbol: odd.map((k) => symbol(value[k])), size: 10, color: css("--flag"), line: { width: 2, color: css("--flag") } }, hovertemplate: "%{text}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>",
     });
     return traces;
   }
@@ -92,7 +110,7 @@
 
   function says(chart) {
     const parts = [];
-    if (chart.forecast) parts.push(`Forecast by ${chart.forecast.model}: ${chart.forecast.reason}.`);
+    if (chart.forecast) parts.push(`Forecast by ${chart.forecast.model}, issued ${chart.forecast.issued_at.slice(0, 16).replace("T", " ")}: ${chart.forecast.reason}.`);
     else if (chart.withheld) parts.push(`No forecast: ${chart.withheld.reason}.`);
     if (chart.others.length) parts.push("Not shown: " + chart.others.map((o) => `${o.model} (${o.reason})`).join("; ") + ".");
     if (chart.computed) parts.push("Computed from east, north and up along the station's azimuth and plunge.");
@@ -121,7 +139,7 @@
       margin: { l: 48, r: 10, t: 12, b: 26 }, height: plot.clientHeight, showlegend: true, hovermode: "closest", dragmode: "zoom",
       legend: { orientation: "h", y: -0.14, yanchor: "top", x: 0, font: { size: 11 }, itemwidth: 30 }, bargap: 0.05,
       xaxis: { ...axis, type: "date", range: [chart.from, chart.until], anchor: withScores ? "y2" : "y" },
-      yaxis: { ...axis, domain: [withScores ? 0.27 : 0, 1], title: { text: chart.unit, font: { size: 11 } }, rangemode: chart.quantity === "rain" ? "tozero" : "normal" },
+      yaxis: { ...axis, domain: [withScores ? 0.27 : 0, 1], title: { text: chart.unit, font: { size: 11 } }, range: extent(chart) },
       yaxis3: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
       shapes,
     };

@@ -1,0 +1,84 @@
+"""Frozen inputs of a decision as tables that people read: who said what, who counted, on which readings."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from monitor.domain.instants import from_epoch_s
+
+MOST: Final = 40  # rows of one table; the JSON below holds all
+READING_HEAD: Final = ("observed", "received", "revision", "raw", "offset", "value", "sigma", "flags", "extra")
+Table = dict[str, Any]
+
+
+def read_evidence(evidence: Mapping[str, Any]) -> list[Table]:
+    """Tables out of frozen inputs; those of a level decision are arranged, others are walked as they are."""
+    outcome = evidence.get("outcome")
+    if isinstance(outcome, Mapping) and isinstance(evidence.get("view"), Mapping):
+        return _arrange(outcome.get("evidence") or {}, evidence["view"])
+    return _walk("", evidence)
+
+
+def find_sentence(evidence: Mapping[str, Any]) -> str:
+    """The one sentence that says why, or nothing."""
+    return str(evidence.get("sentence") or evidence.get("reason") or "")
+
+
+def _table(name: str, head: tuple[str, ...] | list[str], rows: list[list[Any]]) -> Table:
+    return {"name": name, "head": list(head), "rows": rows[-MOST:], "left": max(len(rows) - MOST, 0)}
+
+
+def _minute(at_s: Any) -> str:
+    return f"{from_epoch_s(at_s):%Y-%m-%d %H:%M}" if isinstance(at_s, int | float) else "–"
+
+
+def _arrange(told: Mapping[str, Any], view: Mapping[str, Any]) -> list[Table]:
+    votes = []
+    for key, v in told.get("votes", {}).items():
+        counted, aside = "counted" if v["counted"] else "not counted", v["pended"] or ""
+        votes.append(
+            [key.replace("|", " · "), v["level"], counted, aside, _minute(v["newest_s"]), _minute(v["valid_until_s"])]
+        )
+    words = []
+    for w in told.get("words", ()):
+        age = "fresh" if w["fresh"] else "old" if w["heard"] else "silent"
+        words.append([w["criterion"], w["station"], w["raise_level"], age, _minute(w["newest_s"]), w["reason"]])
+    steps = [[key, v["level"], v["state"], v["reason"]] for key, v in told.get("steps", {}).items()]
+    tables = [
+        _table("Votes", ("witness", "level", "", "set aside because", "newest datum", "valid until"), votes),
+        _table("What each rule said", ("rule", "station", "level", "datum", "newest", "in words"), words),
+        _table("Sudden steps", ("step", "level", "state", "in words"), steps),
+        _table("Common motion", ("reference", "in words"), [list(item) for item in told.get("common", {}).items()]),
+        _table("Held by", ("witness",), [[key] for key in told.get("held_by", ())]),
+    ]
+    for name, readings in view.get("readings", {}).items():
+        rows = [[_flat(v) for v in r[: len(READING_HEAD)]] for r in readings]
+        tables.append({**_table(f"Readings of {name}", READING_HEAD, rows), "folded": True})
+    for name in ("forecasts", "anomalies", "footprints", "reports"):
+        tables += [{**t, "folded": True} for t in _walk(name, view.get(name) or [])]
+    return [t for t in tables if t["rows"]]
+
+
+def _walk(name: str, value: Any) -> list[Table]:
+    if isinstance(value, Mapping):
+        plain = [[k, v] for k, v in value.items() if not isinstance(v, Mapping | list)]
+        tables = [_table(name, (), plain)] if plain else []
+        for key, inner in value.items():
+            if isinstance(inner, Mapping | list) and inner:
+                tables += _walk(f"{name} › {key}" if name else str(key), inner)
+        return tables
+    if value and all(isinstance(item, Mapping) for item in value):
+        head = list(dict.fromkeys(k for item in value for k in item))
+        return [_table(name, head, [[_flat(item.get(k)) for k in head] for item in value])]
+    rows = [[_flat(v) for v in item] if isinstance(item, list) else [_flat(item)] for item in value]
+    return [_table(name, (), rows)] if rows else []
+
+
+def _flat(value: Any) -> Any:
+    return (
+        json.dumps(value, ensure_ascii=False)
+        if isinstance(value, dict | list) and value
+        else ""
+        if value in ([], {})
+        else value
+    )

@@ -1,0 +1,345 @@
+"""The web application over a filled database, on both databases: what it shows, what it refuses, what it writes."""
+
+import importlib.util
+import json
+import re
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from sqlalchemy import select, update
+
+from monitor.config import load_service
+from monitor.domain.instants import parse
+from monitor.store.audit import verify_chain
+from monitor.store.service_state import stamp
+from monitor.store.tables import alert, alert_event, audit_entry, report, scene
+from monitor.web.app import build
+
+
+def load_story():
+    path = Path(__file__).resolve().parents[1] / "data" / "filled.py"
+    spec = importlib.util.spec_from_file_location("filled_for_web", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+story = load_story()
+NOW = story.NOW + timedelta(minutes=5)
+
+
+@pytest.fixture
+def filled(database):
+    ids = story.fill(database)
+    with database.write() as c:
+        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, NOW)
+    return ids
+
+
+@contextmanager
+def serving(database, now):
+    """A real server on a free port of loopback, and a browser-like client of it."""
+    app = build(load_service(None, {}), database, lambda: now)
+    door = socket.socket()
+    door.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{door.getsockname()[1]}", timeout=30, trust_env=False) as c:
+            yield c
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        door.close()
+
+
+@pytest.fixture
+def client(database, filled):
+    with serving(database, NOW) as c:
+        yield c
+
+
+def log_in(client, name="bo"):
+    answer = client.post("/login", data={"name": name, "password": story.PASSWORD, "to": "/alerts"})
+    assert answer.status_code == 303, answer.text
+    return answer
+
+
+def token(client, path):
+    return re.search(r'name="csrf" value="([0-9a-f]{64})"', client.get(path).text)[1]
+
+
+def test_overview_says_level_sight_reach_and_action(client):
+    text = client.get("/").text
+    assert "Geologist on site, no work below bench 3" in text
+    assert re.search(r"Only <b>yellow</b> can be reached now, not red", text)
+    assert text.index("North bench") < text.index("Lake slope")  # the more dangerous one first
+    for word in ("Orange", "Full", "Degraded"):
+        assert word.lower() in text.lower()
+    assert "Nothing is being evaluated" not in text
+
+
+@pytest.mark.parametrize(
+    ("at", "state", "words"),
+    [
+        (timedelta(minutes=-5), "running", "core process is silent"),
+        (timedelta(), "stopped", "service was stopped"),
+    ],
+)
+def test_every_page_says_when_nobody_evaluates(client, database, at, state, words):
+    with database.write() as c:
+        stamp(c, "core", {"state": state}, NOW + at)
+    for path in ("/", "/sites/north-bench", "/alerts", "/alerts/1", "/login"):
+        assert words in client.get(path).text, path
+    assert client.get("/health").status_code == 503
+    assert words in client.get("/live/overview").json()["parts"]["banner"]
+
+
+def test_health_and_metrics(client):
+    health = client.get("/health")
+    assert health.status_code == 200
+    assert health.json()["status"] == "ok"
+    assert health.json()["sites"]["north-bench"]["level"] == 2
+    text = client.get("/metrics").text
+    assert 'slopeward_level{site="north-bench"} 2.0' in text
+    assert 'slopeward_observability{site="lake-slope"} 1.0' in text
+    assert re.search(r'slopeward_open_alerts\{ledger="health",site="lake-slope"\} 1.0', text)
+    assert 'slopeward_notifications{state="failed_final"}' in text
+
+
+def test_series_are_what_the_store_says_and_ranges_are_checked(client):
+    base = "/api/v1/sites/north-bench/series/G1/displacement_north"
+    found = client.get(base, params={"span": "7d"}).json()
+    assert found["unit"] == "mm"
+    assert found["total"] == len(found["points"]["at"]) == 28
+    assert parse(found["to"]) == story.NOW
+    assert found["points"]["value"][-1] == pytest.approx(-0.9 * story.move_mm("G1", story.NOW), abs=2e-3)
+    few = client.get(base, params={"span": "60d", "max_points": 50}).json()
+    assert few["sampled"]
+    assert len(few["points"]["at"]) <= 64
+    assert min(few["points"]["value"]) == min(client.get(base, params={"span": "60d"}).json()["points"]["value"])
+    for bad in ({"from": "2026-03-01T06:00:00"}, {"span": "soon"}, {"from": "2026-03-02T00:00:00Z"}, {"max_points": 1}):
+        answer = client.get(base, params=bad)
+        assert answer.status_code in {409, 422}, bad
+        assert "error" in answer.json()
+
+
+def test_chart_holds_fan_thresholds_scores_flags_and_reasons(client):
+    found = client.get("/api/v1/sites/north-bench/chart/G1/displacement_north", params={"span": "60d"}).json()
+    fan = found["forecast"]
+    assert fan["model"] == "lld"
+    assert fan["reason"] == "best baseline"
+    t = fan["targets"]
+    assert all(
+        a < b < c < d < e for a, b, c, d, e in zip(t["q025"], t["q10"], t["q50"], t["q90"], t["q975"], strict=True)
+    )
+    assert {"model": "gru", "reason": "does not beat lld on the last 30 days"}.items() <= found["others"][0].items()
+    assert {row["name"] for row in found["thresholds"]} == {"yellow", "orange", "red"}
+    assert {s["detector"] for s in found["scores"]} == {"persistence-z", "lstm-ae"}
+    assert {m["kind"] for m in found["marks"]} >= {"level", "event", "report"}
+    assert found["past"]["rows"][0]["observed"] is not None
+    lines = client.get("/api/v1/sites/north-bench/chart/P1/pore_pressure").json()
+    assert [row["line"] for row in lines["thresholds"]] == [60.0, 80.0]
+    assert "out_of_range" in "".join(lines["points"]["flags"])
+
+
+def test_downslope_movement_is_projected_with_offsets_applied(client):
+    computed = client.get("/api/v1/sites/north-bench/series/G2/displacement_downslope", params={"span": "10d"}).json()
+    from math import cos, radians, sin
+
+    azimuth, plunge = radians(201.0), radians(30.0)
+    share = -0.42 * sin(azimuth) * cos(plunge) - 0.9 * cos(azimuth) * cos(plunge) + 0.5 * sin(plunge)
+    for at, value in zip(computed["points"]["at"], computed["points"]["value"], strict=True):
+        assert value == pytest.approx(
+            share * story.move_mm("G2", parse(at)), abs=0.01
+        )  # the antenna's 12.5 mm are gone
+
+
+def test_api_lists(client, filled):
+    assert [s["site"] for s in client.get("/api/v1/sites").json()] == ["north-bench", "lake-slope"]
+    stations = {s["id"]: s for s in client.get("/api/v1/sites/north-bench/stations").json()}
+    assert stations["G1"]["quantities"][0] == "displacement_downslope"
+    one = client.get(f"/api/v1/alerts/{filled['hazard_alert']}").json()
+    assert one["alert"]["evidence"]["criterion"] == "hazard"
+    assert [e["to_level"] for e in one["events"]] == [1, 2, 2]
+    assert client.get("/api/v1/alerts", params={"open": True, "ledger": "health"}).json()[0]["site"] == "lake-slope"
+    assert {n["state"] for n in client.get("/api/v1/notifications").json()} >= {
+        "delivered",
+        "superseded",
+        "failed_final",
+    }
+    scenes = client.get("/api/v1/sites/north-bench/scenes").json()
+    assert [s["footprints"] for s in scenes] == [3, 1]
+    assert "out_dir" not in scenes[0]
+    polygons = client.get(f"/api/v1/sites/north-bench/scenes/{scenes[0]['scene_hash']}").json()
+    assert polygons["features"][0]["geometry"]["type"] == "Polygon"
+    assert client.get("/api/v1/sites/north-bench/forecasts", params={"shown": True}).json()[0]["model"] == "lld"
+    history = client.get("/api/v1/sites/north-bench/forecasts/G1/displacement_north/history").json()
+    assert history[0]["observed"] is None
+    assert client.get("/api/v1/sites/north-bench/anomalies", params={"alerted": True}).json()[0]["station"] == "P1"
+
+
+def test_openapi_names_every_api_route(client):
+    paths = client.get("/api/v1/openapi.json").json()["paths"]
+    assert "/api/v1/sites/{site}/series/{station}/{quantity}" in paths
+    assert not [p for p in paths if not p.startswith("/api/v1/")]
+    assert {method for p in paths.values() for method in p} == {"get"}  # nothing can be written by the API
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/v1/sites/nowhere", 404),
+        ("/api/v1/sites/north-bench/series/G1/tilt", 404),
+        ("/api/v1/alerts/999999", 404),
+        ("/api/v1/alerts/x", 422),
+        ("/api/v1/nothing", 404),
+        ("/api/v1/sites/north-bench/scenes/none/preview.png", 404),
+    ],
+)
+def test_errors_are_json_lines(client, path, status):
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert list(answer.json()) == ["error"]
+    assert "Traceback" not in answer.text
+
+
+def test_preview_serves_only_the_picture_of_the_scene(client, database, tmp_path):
+    digest = story.HASHES["scene"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "preview.png").write_bytes(b"\x89PNG picture")
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    address = f"/api/v1/sites/north-bench/scenes/{digest}/preview.png"
+    for name, status in (("preview.png", 200), ("../secret.png", 404), ("/etc/hostname", 404), ("none.png", 404)):
+        run = {"outputs": {"preview": name, "bounds": [8.89, 46.19, 8.91, 46.21]}}
+        with database.write() as c:
+            c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=str(tmp_path / "out"), run=run))
+        assert client.get(address).status_code == status, name
+    assert f'<image href="{address}"' in client.get("/sites/north-bench").text
+
+
+def test_acknowledging_needs_a_login_a_role_a_token_and_a_reason(client, database, filled):
+    path = f"/alerts/{filled['stale_alert']}"
+
+    def acknowledge(**fields):
+        return client.post(
+            f"{path}/acknowledge", data={"reason": "battery is being changed", "csrf": "0" * 64} | fields
+        )
+
+    assert acknowledge().status_code == 409
+    log_in(client, "cy")
+    assert "may look but not act" in acknowledge(csrf=token(client, "/")).text
+    client.post("/logout", data={"csrf": token(client, "/")})
+    log_in(client, "bo")
+    assert "out of date" in acknowledge().text
+    assert "say why" in acknowledge(csrf=token(client, path), reason=" . ").text
+    crossed = client.post(
+        f"{path}/acknowledge",
+        data={"reason": "because", "csrf": token(client, path)},
+        headers={"Origin": "http://evil.example"},
+    )
+    assert "another site" in crossed.text
+    done = acknowledge(csrf=token(client, path))
+    assert done.status_code == 303
+    with database.read() as c:
+        row = c.execute(select(alert).where(alert.c.id == filled["stale_alert"])).one()
+        last = c.execute(
+            select(alert_event).where(alert_event.c.alert_id == row.id).order_by(alert_event.c.sequence.desc())
+        ).first()
+        assert verify_chain(c) == []
+        acted = c.execute(
+            select(audit_entry).where(audit_entry.c.action == "alert.acknowledge").order_by(audit_entry.c.id.desc())
+        ).first()
+    assert (row.state, row.acknowledged_by) == ("acknowledged", "bo")
+    assert (last.actor, last.actor_kind, last.reason) == ("bo", "person", "battery is being changed")
+    assert (acted.actor, acted.actor_kind) == ("bo", "person")
+    assert acknowledge(csrf=token(client, "/")).status_code == 409  # not twice
+
+
+def test_login_is_slow_to_guess_and_its_cookie_is_closed(client):
+    assert client.post("/login", data={"name": "dee", "password": story.PASSWORD}).status_code == 401  # disabled
+    cookie = log_in(client).headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    answers = [client.post("/login", data={"name": "ada", "password": "wrong password"}).status_code for _ in range(6)]
+    assert answers[-1] == 429
+    assert client.post("/login", data={"name": "ada", "password": story.PASSWORD}).status_code == 429
+
+
+@pytest.mark.parametrize("to", ["https://evil.example/", "//evil.example", "/\\evil.example"])
+def test_login_leads_nowhere_else(client, to):
+    answer = client.post("/login", data={"name": "bo", "password": story.PASSWORD, "to": to})
+    assert answer.headers["location"] == "/"
+
+
+def test_a_logged_out_session_is_dead(client):
+    log_in(client)
+    stolen = client.cookies["slopeward_session"]
+    client.post("/logout", data={"csrf": token(client, "/")})
+    headers = {"Cookie": f"slopeward_session={stolen}"}
+    assert "Log in" in client.get("/", headers=headers).text
+
+
+def test_a_report_is_stored_under_the_name_of_who_is_logged_in(client, database):
+    log_in(client)
+    form = {"kind": "crack", "text": "<b>fresh</b> crack", "station": "G1", "csrf": token(client, "/sites/north-bench")}
+    assert client.post("/sites/north-bench/report", data=form).status_code == 303
+    assert client.post("/sites/north-bench/report", data=form | {"kind": "party"}).status_code == 409
+    assert client.post("/sites/nowhere/report", data=form).status_code == 404
+    with database.read() as c:
+        row = c.execute(select(report).where(report.c.at == NOW)).one()
+    assert (row.by, row.kind, row.station, row.text) == ("bo", "crack", "G1", "<b>fresh</b> crack")
+
+
+def test_text_of_others_is_shown_as_text(client, database, filled):
+    evil = "<script>alert(1)</script>"
+    with database.write() as c:
+        c.execute(update(alert).where(alert.c.id == filled["stale_alert"]).values(reason=evil))
+    for path in ("/", "/alerts", f"/alerts/{filled['stale_alert']}", "/sites/lake-slope"):
+        text = client.get(path).text
+        assert evil not in text
+        assert "&lt;script&gt;" in text
+    assert evil not in json.dumps(client.get("/live/overview").json()["parts"])
+
+
+def test_doors_are_closed(client):
+    answer = client.get("/")
+    policy = answer.headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert not re.search(r"<script>|<style|\sstyle=|\son\w+=|https?://(?!www\.w3\.org)", answer.text)
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+    assert client.post("/login", content=b"x" * 70_000).status_code == 413
+    assert client.put("/alerts/1").status_code == 405
+    for path in ("/docs", "/redoc", "/static/../app.py", "/static/%2e%2e/app.py"):
+        assert client.get(path).status_code == 404, path
+
+
+def test_a_body_without_length_is_cut(client):
+    def drip():
+        for _ in range(80):
+            yield b"a" * 1024
+
+    answer = client.post("/login", content=drip(), headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert answer.status_code >= 400
+
+
+def test_empty_database_is_no_error(database):
+    with serving(database, datetime(2026, 3, 1, tzinfo=UTC)) as c:
+        assert "No site yet" in c.get("/").text
+        assert "never run on this database" in c.get("/").text
+        assert c.get("/health").status_code == 503
+        assert c.get("/api/v1/sites").json() == []
+        for path in ("/alerts", "/notifications", "/metrics"):
+            assert c.get(path).status_code == 200
