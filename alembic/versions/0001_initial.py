@@ -142,6 +142,9 @@ def upgrade() -> None:
         sa.Column("latency_ms", sa.Double(), nullable=True),
         sa.Column("margin_80", sa.Double(), nullable=True),
         sa.Column("margin_95", sa.Double(), nullable=True),
+        sa.Column(
+            "target_month", sa.String(length=7), sa.Computed("substr(target_at, 1, 7)", persisted=True), nullable=True
+        ),
         sa.CheckConstraint("baseline_q50 > -1e300 AND baseline_q50 < 1e300", name="ck_forecast_baseline_q50_finite"),
         sa.CheckConstraint("data_value > -1e300 AND data_value < 1e300", name="ck_forecast_data_value_finite"),
         sa.CheckConstraint("q025 > -1e300 AND q025 < 1e300", name="ck_forecast_q025_finite"),
@@ -151,6 +154,12 @@ def upgrade() -> None:
         sa.CheckConstraint("q975 > -1e300 AND q975 < 1e300", name="ck_forecast_q975_finite"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("series_id", "model", "model_hash", "issued_at", "horizon_s", name="uq_forecast"),
+    )
+    op.create_index(
+        "ix_forecast_month",
+        "forecast",
+        ["series_id", "model", "horizon_s", "target_month", "q025", "q10", "q90", "q975", "id"],
+        unique=False,
     )
     op.create_index("ix_forecast_series_issued", "forecast", ["series_id", "issued_at"], unique=False)
     op.create_index("ix_forecast_series_model", "forecast", ["series_id", "model", "issued_at"], unique=False)

@@ -7,6 +7,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     ForeignKey,
     Index,
     Integer,
@@ -192,6 +193,9 @@ forecast = Table(
     UniqueConstraint("series_id", "model", "model_hash", "issued_at", "horizon_s", name="uq_forecast"),
     Index("ix_forecast_series_issued", "series_id", "issued_at"), Index("ix_forecast_target", "target_at"),
     Index("ix_forecast_series_model", "series_id", "model", "issued_at"),  # the last issue of each model by seeks
+    Column("target_month", String(7), Computed("substr(target_at, 1, 7)", persisted=True)),
+    # all that the monthly views read of a forecast, in the order they group it: neither wide rows nor a sort
+    Index("ix_forecast_month", "series_id", "model", "horizon_s", "target_month", "q025", "q10", "q90", "q975", "id"),
 )  # fmt: skip
 forecast_withheld = Table(
     "forecast_withheld", metadata,

@@ -118,13 +118,14 @@ FROM offset_entry e JOIN series s ON s.id = e.series_id""",
 
 def _forecast_views(d: Dialect) -> dict[str, str]:
     scored = "FROM series s JOIN forecast f ON f.series_id = s.id JOIN forecast_score c ON c.forecast_id = f.id"
-    group = f"{_SERIES}, f.model AS model, f.horizon_s AS horizon_s, substr(f.target_at, 1, 7) AS month"
-    by = "GROUP BY s.site, s.station, s.quantity, f.model, f.horizon_s, substr(f.target_at, 1, 7)"
+    group = f"{_SERIES}, f.model AS model, f.horizon_s AS horizon_s, f.target_month AS month"
+    by = "GROUP BY s.site, s.station, s.quantity, f.model, f.horizon_s, f.target_month"
 
-    def coverage(nominal: str, inside: str, width: str) -> str:
-        share = f"avg(CAST(CASE WHEN c.{inside} THEN 1 ELSE 0 END AS double precision))"
-        return f"""SELECT {group}, CAST({nominal} AS double precision) AS nominal, {d.rounded(share, 6)} AS covered,
-  {d.rounded(f"avg({width})", 6)} AS width, count(*) AS n {scored} {by}"""
+    def share(inside: str) -> str:
+        return f"avg(CAST(CASE WHEN c.{inside} THEN 1 ELSE 0 END AS double precision))"
+
+    both = f"""SELECT {group}, count(*) AS n, {share("inside_80")} AS covered_80, {share("inside_95")} AS covered_95,
+  avg(f.q90 - f.q10) AS width_80, avg(f.q975 - f.q025) AS width_95 {scored} {by}"""
 
     return {
         "latest_forecast": f"SELECT {_FORECAST} FROM series s {d.newest_issues()}",
@@ -136,8 +137,11 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
   {d.rounded("avg(abs(c.baseline_error))", 6)} AS mae_best_baseline,
   CASE WHEN avg(abs(c.baseline_error)) > 0 THEN {d.rounded("1 - avg(abs(c.error)) / avg(abs(c.baseline_error))", 6)} END AS skill
 {scored} {by}""",
-        "forecast_coverage": f"""{coverage("0.8", "inside_80", "f.q90 - f.q10")}
-UNION ALL {coverage("0.95", "inside_95", "f.q975 - f.q025")}""",
+        "forecast_coverage": f"""SELECT g.site, g.station, g.quantity, g.model, g.horizon_s, g.month, k.nominal,
+  {d.rounded("CASE WHEN k.nominal < 0.9 THEN g.covered_80 ELSE g.covered_95 END", 6)} AS covered,
+  {d.rounded("CASE WHEN k.nominal < 0.9 THEN g.width_80 ELSE g.width_95 END", 6)} AS width, g.n
+FROM ({both}) g CROSS JOIN
+  (SELECT CAST(0.8 AS double precision) AS nominal UNION ALL SELECT CAST(0.95 AS double precision)) k""",
         "failure_windows": f"""SELECT {_SERIES}, w.issued_at, w.data_until, w.window_from, w.window_mid, w.window_to, w.trusted,
   w.reasons, w.velocity_mm_per_day, w.r2, w.n_filters, w.n_agree, w.withdrawn_at
 FROM failure_time w JOIN series s ON s.id = w.series_id""",
