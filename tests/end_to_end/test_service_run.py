@@ -1,0 +1,231 @@
+"""The whole service as processes: start, data, kill, reload, stop, and what it says of itself."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.cli.sites import write_first_site
+from monitor.ingest.broker import find_mosquitto
+from monitor.simulate.demo import free_port
+from monitor.simulate.publish import Publisher
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+
+def wait_for(condition, seconds=30.0, what="condition"):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    return pytest.fail(f"waited {seconds:g} s in vain for {what}")
+
+
+class Service:
+    """`slopeward run` in a folder of its own."""
+
+    def __init__(self, folder, sites=("north",)):
+        self.folder, self.broker_port, self.web_port = folder, free_port(), free_port()
+        (folder / "sites").mkdir()
+        for site in sites:
+            (folder / f"sites/{site}.toml").write_text(write_first_site(site))
+        (folder / "slopeward.toml").write_text(
+            f'[database]\nurl = "sqlite:///{folder}/s.db"\n[broker]\nurl = "mqtt://127.0.0.1:{self.broker_port}"\n'
+            f'data = "{folder}/broker"\n[paths]\nsites = "{folder}/sites"\ninbox = "{folder}/inbox"\n'
+            f'models = "{folder}/models"\n[web]\nport = {self.web_port}\n[schedule]\nevaluate_tick = "1s"\n'
+        )
+        self.process = None
+
+    def start(self, *, wait=True):
+        self.log = (self.folder / "log").open("ab")
+        self.process = subprocess.Popen(self.words("run"), stdout=self.log, stderr=self.log, cwd=self.folder)
+        if wait:
+            wait_for(lambda: "ready after" in self.text() or self.process.poll() is not None, what="ready")
+            assert self.process.poll() is None, self.text()
+
+    def words(self, *words):
+        return [sys.executable, "-m", "monitor.cli.main", *words, "--config", str(self.folder / "slopeward.toml")]
+
+    def call(self, *words):
+        return subprocess.run(self.words(*words), capture_output=True, text=True, cwd=self.folder)
+
+    def text(self):
+        return (self.folder / "log").read_text()
+
+    def query(self, sql):
+        with closing(sqlite3.connect(self.folder / "s.db", timeout=10)) as c:
+            return c.execute(sql).fetchall()
+
+    def child(self, module):
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                parent = int((entry / "stat").read_text().rsplit(") ", 1)[1].split()[1])
+            except OSError:
+                continue
+            if parent == self.process.pid and module.encode() in words:
+                return int(entry.name)
+        return None
+
+    def publish(self, first, count, site="north"):
+        begin = datetime.now(UTC) - timedelta(days=10)
+        with Publisher(f"mqtt://127.0.0.1:{self.broker_port}") as publisher:
+            for i in range(first, first + count):
+                at = (begin + timedelta(minutes=i)).strftime("%Y-%m-%dT%H:%M:%SZ")
+                publisher.publish(
+                    f"slopeward/v1/{site}/E1/obs", json.dumps({"time": at, "crack_opening_mm": i / 10}).encode(), str(i)
+                )
+            publisher.wait(30)
+
+    def count(self):
+        return self.query("SELECT count(*) FROM observation")[0][0]
+
+    def stop(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.process is not None:
+            self.log.close()
+
+
+@pytest.fixture
+def service(tmp_path, request):
+    if find_mosquitto() is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("mosquitto is not installed")
+    for name in [n for n in os.environ if n.startswith("SLOPEWARD_") and "__" in n]:
+        os.environ.pop(name)
+    one = Service(tmp_path, getattr(request, "param", ("north",)))
+    yield one
+    one.stop()
+
+
+def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(service):
+    service.start()
+    service.publish(0, 300)
+    wait_for(lambda: service.count() == 300, what="300 rows")
+    core = service.child("monitor.daemon")
+    os.kill(core, signal.SIGKILL)
+    service.publish(300, 300)  # the broker holds them
+    wait_for(lambda: service.count() == 600, what="600 rows")
+    assert service.child("monitor.daemon") not in (None, core)
+    assert "core ended by signal 9" in service.text()
+    assert service.query("SELECT count(DISTINCT observed_at) FROM observation") == [(600,)]
+
+
+def test_status_and_page_answer_and_sigterm_ends_everything_in_order(service):
+    service.start()
+    service.publish(0, 5)
+    wait_for(lambda: service.call("status").returncode in (0, 5, 6) and service.query("SELECT 1 FROM site_state"))
+    answer = json.loads(service.call("status", "--json").stdout)
+    assert {"core", "supervisor", "broker"} >= set(answer["processes"])
+    assert answer["processes"]["core"]["ingest"]["connected"] == {"live": True, "backfill": True}
+    wait_for(lambda: b"200" in _ask(service.web_port), what="the page")
+    started = time.monotonic()
+    service.process.terminate()
+    assert service.process.wait(15) == 0
+    assert time.monotonic() - started < 10
+    order = [line.rsplit(" ", 2)[-2] for line in service.text().splitlines() if line.endswith(" stopped")]
+    assert order == ["web", "core", "broker"]
+    assert service.call("status").returncode == 6 or "silent" not in service.call("status").stdout
+
+
+def _ask(port):
+    import socket
+
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as page:
+            page.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            return page.recv(20)
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize("service", [("north", "south")], indirect=True)
+def test_a_broken_site_file_does_not_stop_the_others_and_the_last_good_one_goes_on(service):
+    service.start()
+    wait_for(lambda: service.query("SELECT count(*) FROM site_state") == [(2,)], what="two sites")
+    (service.folder / "sites/south.toml").write_text("[site]\nid = 'south'\nnonsense")
+    (service.folder / "sites/east.toml").write_text(write_first_site("east"))
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: service.query("SELECT count(*) FROM site_state") == [(3,)], what="three sites")
+    sql = "SELECT level, site FROM alert WHERE key = 'health:config:south.toml' AND closed_at IS NULL"
+    wait_for(lambda: service.query(sql) == [(2, "status")], what="the alarm")
+    assert "watching 3 site(s)" in service.text()
+    (service.folder / "sites/south.toml").write_text(write_first_site("south"))
+    service.process.send_signal(signal.SIGHUP)
+    over = "SELECT state FROM alert WHERE key = 'health:config:south.toml'"
+    wait_for(lambda: service.query(over) == [("returned_unacknowledged",)], what="the end of the alarm")
+
+
+def test_a_site_whose_file_is_gone_is_still_watched_until_it_is_retired(service):
+    service.start()
+    wait_for(lambda: service.query("SELECT 1 FROM site_state"))
+    (service.folder / "sites/north.toml").unlink()
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: service.query("SELECT 1 FROM alert WHERE key = 'health:config:north'"), what="the alarm")
+    assert service.call("sites", "retire", "north", "--reason", "closed", "--by", "me").returncode == 0
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "watching 0 site(s)" in service.text(), what="no site")
+
+
+def test_a_second_service_on_the_same_database_is_refused(service):
+    service.start()
+    done = subprocess.run(
+        [sys.executable, "-m", "monitor.daemon", str(service.folder / "slopeward.toml")],
+        capture_output=True, text=True, cwd=service.folder, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "another service runs on this database" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_when_the_supervisor_is_killed_its_children_end_and_a_new_one_can_start(service):
+    service.start()
+    pids = [service.child(m) for m in ("monitor.daemon", "monitor.web.server")]
+    service.process.kill()
+    service.process.wait()
+    wait_for(lambda: not any(p and Path(f"/proc/{p}").exists() for p in pids), what="children to end")
+    service.log.close()
+    (service.folder / "log").write_text("")
+    service.start()
+    service.publish(0, 10)
+    wait_for(lambda: service.count() == 10, what="rows")
+
+
+def test_a_service_that_cannot_start_ends_with_one_line(service):
+    text = (service.folder / "slopeward.toml").read_text().replace("sqlite:///", "mysql://")
+    (service.folder / "slopeward.toml").write_text(text)
+    service.start(wait=False)
+    assert service.process.wait(30) == 1
+    assert "database.url" in service.text()
+    assert "Traceback" not in service.text()
+
+
+def test_a_broker_that_dies_is_started_again_and_a_lost_session_is_told(service):
+    service.start()
+    service.publish(0, 50)
+    wait_for(lambda: service.count() == 50)
+    pid = int((service.folder / "broker/broker.pid").read_text())
+    os.kill(pid, signal.SIGKILL)  # within its autosave interval: it may forget the session
+    wait_for(lambda: int((service.folder / "broker/broker.pid").read_text()) != pid, what="a new broker")
+    wait_for(lambda: service.text().count("live: connected") == 2, what="the service to come back")
+    service.publish(50, 50)
+    wait_for(lambda: service.count() == 100, what="rows after the broker's death")
+    if "live: connected, session new" in service.text().split("broker ended")[1]:
+        sql = "SELECT 1 FROM alert WHERE key = 'health:mqtt:session_lost'"
+        wait_for(lambda: service.query(sql), what="the alarm")
