@@ -10,6 +10,7 @@ from monitor.domain.observation import Observation, Report, SiteEvent
 from monitor.store.messages import SequenceMark
 
 ROOT: Final = "slopeward/v1/"
+FILE_TOPIC: Final = "file/"  # no topic of the broker: rows of files, in the quarantine
 LIVE_FILTER: Final = ROOT + "+/+/obs"
 BACKFILL_FILTERS: Final = (ROOT + "+/+/backfill/obs", ROOT + "+/report", ROOT + "+/event")
 _SITE: Final = re.compile(r"[a-z0-9-]{1,64}")
@@ -68,6 +69,8 @@ def locate(topic: str) -> Place | None:
     >>> locate("slopeward/v1/north/report").kind, locate("slopeward/v1/North/G1/obs")
     ('report', None)
     """
+    if topic.startswith(FILE_TOPIC):
+        return Place("rows", topic[len(FILE_TOPIC) :], "")
     if not topic.startswith(ROOT):
         return None
     parts = topic[len(ROOT) :].split("/")

@@ -45,7 +45,11 @@ class Pipeline:
         self.references = References()
         self._clock = clock
         self._ids: dict[SeriesKey, tuple[int, str]] = {}
-        self._bound = [(topic, name, site) for site in sites.values() for topic, name in site.decoders]
+        self._bound = [
+            (topic, find_decoder(name), Place(name, site.id, ""))
+            for site in sites.values()
+            for topic, name in site.decoders
+        ]
         if database is not None:
             with database.read() as connection:
                 self.references.load(connection)
@@ -72,9 +76,9 @@ class Pipeline:
     def _decode(self, message: Message) -> Decoded:
         place, decoder = locate(message.topic), None
         if place is None or place.site not in self.sites:
-            for topic, name, site in self._bound:
+            for topic, bound, home in self._bound:
                 if matches(topic, message.topic):
-                    place, decoder = Place(name, site.id, ""), find_decoder(name)
+                    place, decoder = home, bound
                     break
         if place is None:
             raise PayloadError("unknown_topic", f"no decoder is bound to topic {message.topic[:200]!r}")

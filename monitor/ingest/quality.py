@@ -107,7 +107,8 @@ def observe(
 ) -> Observation:  # fmt: skip
     """Make the record of one value given in the field's unit."""
     canonical = field.to_canonical(value)
-    if not abs(canonical) < _LARGEST:
+    spread = None if sigma is None else field.spread_to_canonical(sigma)
+    if not (abs(canonical) < _LARGEST and (spread is None or spread < _LARGEST)):
         raise PayloadError("not_finite", f"{field.quantity}: {value} {field.given_unit} is too large")
     return Observation(
         site, station, field.quantity, field.unit, observed_at, received_at, canonical,

@@ -1,5 +1,6 @@
 """What people say: an observer's report and an event on the slope, as JSON."""
 
+from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -45,3 +46,8 @@ def decode_event(message: Message, place: Place, _site: Site, _v: Vocabulary, _r
         None if value is None else read_number(value, "value"),
     )  # fmt: skip
     return Decoded(event=event, event_by=read_text(body.get("by", "mqtt"), "by", 200))
+
+
+def read_given_time(text: str | None, default: datetime) -> datetime:
+    """A time that a person typed, or the default; raises PayloadError in one line."""
+    return default if text is None else read_time(text, live=False)

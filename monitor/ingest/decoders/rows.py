@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from monitor.domain.observation import Observation
@@ -44,7 +44,11 @@ def read_row(row: Mapping[str, Any], site: Site, vocabulary: Vocabulary, receive
         raise PayloadError("unknown_quantity", "quantity is missing")
     if solution is not None and solution not in SOLUTIONS:
         raise PayloadError("bad_solution", f"solution: expected one of {', '.join(sorted(SOLUTIONS))}")
-    at = read_time(row.get("time") or None, live=False)
+    time = row.get("time")
+    if isinstance(time, datetime):
+        at = time.astimezone(UTC) if time.tzinfo else read_time(time.isoformat(), live=False)
+    else:
+        at = read_time(time or None, live=False)
     field = vocabulary.field(site, station, quantity, row.get("unit") or None)
     sigma = None if row.get("sigma") in (None, "") else _number(row["sigma"], "sigma")
     if sigma is not None and sigma < 0:
@@ -71,7 +75,11 @@ def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[Fault, ...]:
         Fault(
             code,
             f"{len(rows)} rows, the first: {rows[0][1]}" if len(rows) > 1 else str(rows[0][1]),
-            json.dumps({"rows": [row for row, _ in rows]}, default=str).encode(),
+            json.dumps({"rows": [row for row, _ in rows]}, default=_spell).encode(),
         )
         for code, rows in by_code.items()
     )
+
+
+def _spell(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

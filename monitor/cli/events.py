@@ -1,0 +1,62 @@
+"""`slopeward events`: work, blasting, reservoir operation or an earthquake that explains what instruments see."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from monitor.cli.db import NOTHING, Config, Json, actor, open_database, say, show
+from monitor.cli.opening import pick_site
+from monitor.config import load_service
+from monitor.domain.instants import spell
+from monitor.domain.observation import SiteEvent
+from monitor.errors import RefusedError
+from monitor.ingest.decoders.observer import read_given_time
+from monitor.store.audit import add_audit
+from monitor.store.messages import add_event
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+
+@app.callback()
+def describe() -> None:
+    """Work, blasting, reservoir operation or an earthquake."""
+
+
+@app.command("add")
+def add(
+    site: Annotated[str, typer.Option("--site", help="Site")],
+    kind: Annotated[str, typer.Option("--kind", help="Such as work, blasting, reservoir, earthquake")],
+    text: Annotated[str, typer.Option("--text", help="What happens, in words")],
+    from_: Annotated[str | None, typer.Option("--from", help="Begin, with zone; now when not given")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="End, with zone; the begin when not given")] = None,
+    value: Annotated[float | None, typer.Option("--value", help="A size, such as a magnitude")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Who says so; else the account at the keyboard")] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Add an event; it annotates, it never changes a level.
+
+    Example: slopeward events add --site north-bench --kind blasting --from 2026-03-01T06:00:00Z --text "bench 4"
+    """
+    now = datetime.now(UTC)
+    begin = read_given_time(from_, now)
+    end = read_given_time(to, begin)
+    if end < begin:
+        raise RefusedError("--to lies before --from")
+    if not text.strip() or not kind.strip():
+        raise RefusedError("an event needs a kind and a text")
+    place = pick_site(load_service(config), site)
+    who = actor(by)
+    item = SiteEvent(place.id, begin, end, kind, text, value)
+    with open_database(config) as db, db.write(urgent=True) as c:
+        added = add_event(c, item, now, who.name)
+        if added:
+            add_audit(c, who, "event.add", f"site:{place.id}", {"kind": kind, "from": spell(begin)}, now)
+    if not added:
+        say("the very same event is there already")
+        raise typer.Exit(NOTHING)
+    show(
+        {"site": place.id, "kind": kind, "from": spell(begin), "to": spell(end), "by": who.name},
+        f"{place.id}: {kind} noted", as_json,
+    )  # fmt: skip

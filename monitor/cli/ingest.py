@@ -1,0 +1,176 @@
+"""`slopeward ingest`: files of observations through the same gate as messages; and the quarantine once more."""
+
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from monitor.cli.db import NOTHING, Config, Json, actor, open_database, say, show
+from monitor.config import load_service, load_sites
+from monitor.domain.instants import spell
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, NotFoundError
+from monitor.ingest.files.mapping import TableMapping, load_mapping
+from monitor.ingest.files.reading import FileResult, read_file
+from monitor.ingest.files.tables import list_files
+from monitor.ingest.pipeline import Pipeline
+from monitor.ingest.references import forget_reference
+from monitor.ingest.replay import replay_rejected
+from monitor.store.audit import add_audit
+
+app = typer.Typer(help=__doc__)
+FORMATS: Final = ("long", "wide")
+PARTLY: Final = 3
+
+
+@app.command()
+def ingest(
+    path: Annotated[
+        Path | None, typer.Argument(help="CSV or Parquet file, a folder of them, or - for CSV from stdin")
+    ] = None,
+    site: Annotated[str | None, typer.Option("--site", help="Where rows without a site column belong")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="long (time,station,quantity,value) or wide")] = None,
+    mapping: Annotated[Path | None, typer.Option("--mapping", help="TOML that says what the columns mean")] = None,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Read the quarantine again")] = False,
+    forget_epoch0: Annotated[
+        str | None, typer.Option("--forget-epoch0", help="SITE/STATION whose GNSS reference changed")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: needs no database and no site")] = False,
+    by: Annotated[str | None, typer.Option("--by", help="Who does it; else the account at the keyboard")] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Store observations from files; reading a file twice stores nothing twice.
+
+    Exit 0 all stored, 3 some rows went to the quarantine, 4 nothing valid, 1 a known error.
+
+    Example: slopeward ingest readings.csv --site north-bench --dry-run
+    """
+    chosen = [path is not None, rejected, forget_epoch0 is not None]
+    if sum(chosen) != 1:
+        raise typer.BadParameter("give a FILE, or --rejected, or --forget-epoch0")
+    if form is not None and form not in FORMATS:
+        raise typer.BadParameter(f"--format: expected one of {', '.join(FORMATS)}, got {form!r}")
+    if form == "wide" and mapping is None:
+        raise typer.BadParameter("--format wide needs a --mapping")
+    if forget_epoch0 is not None:
+        _forget(forget_epoch0, config, by, as_json=as_json)
+    elif rejected:
+        _replay(config, dry_run=dry_run, as_json=as_json)
+    else:
+        assert path is not None
+        rules = None if mapping is None else load_mapping(mapping)
+        _read(path, site, rules, config, dry_run=dry_run, as_json=as_json)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _read(
+    path: Path, site_id: str | None, mapping: TableMapping | None, config: Path | None, *, dry_run: bool, as_json: bool
+) -> None:
+    results = []
+    with ExitStack() as stack:
+        files = list_files(path)
+        sites = _find_sites(config, needed=not dry_run)
+        place = _pick(site_id, sites, dry_run=dry_run)
+        database = None if dry_run else stack.enter_context(open_database(config))
+        pipeline = Pipeline(database, sites, _now)
+        for file in files:
+            result = read_file(
+                file, pipeline, place, _now, mapping=mapping, dry_run=dry_run, on_progress=_show_progress
+            )
+            results.append(result)
+            _show_result(result, dry_run=dry_run, as_json=as_json)
+    valid, bad = sum(r.valid for r in results), sum(r.rejected for r in results)
+    if not valid:
+        say("nothing valid was found" + (f"; the first reason: {results[0].first_reason}" if bad else ""))
+        raise typer.Exit(NOTHING)
+    if bad:
+        if not dry_run:
+            say(
+                "what could not be read waits in the view rejected_messages; read it again: slopeward ingest --rejected"
+            )
+        raise typer.Exit(PARTLY)
+
+
+def _find_sites(config: Path | None, *, needed: bool) -> dict[str, Site]:
+    try:
+        return {s.id: s for s in load_sites(load_service(config).paths.sites)}
+    except ConfigError:
+        if needed or config is not None:
+            raise
+        return {}  # a dry run looks at the file alone
+
+
+def _pick(site_id: str | None, sites: Mapping[str, Site], *, dry_run: bool) -> Site | None:
+    if site_id is None:
+        if len(sites) == 1:
+            return next(iter(sites.values()))
+        return Site("dry-run", "dry run", 0.0, 0.0, "UTC", (), (), ()) if dry_run else None
+    if site_id in sites:
+        return sites[site_id]
+    if dry_run:
+        return Site(site_id, site_id, 0.0, 0.0, "UTC", (), (), ())
+    raise NotFoundError(f"site {site_id!r} is not configured; there are: {', '.join(sites) or 'none'}")
+
+
+def _show_progress(result: FileResult) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{result.file}: {result.rows} rows, {result.rejected} rejected", end="", file=sys.stderr, flush=True)
+
+
+def _show_result(result: FileResult, *, dry_run: bool, as_json: bool) -> None:
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    span = (result.from_at, result.to_at)
+    facts: dict[str, Any] = {
+        "file": result.file, "dry_run": dry_run, "rows": result.rows, "valid": result.valid, "stored": result.stored,
+        "duplicates": result.duplicates, "revisions": result.revisions, "rejected": result.rejected,
+        "missing": result.missing, "reasons": result.reasons, "sites": sorted(result.sites),
+        "from": None if span[0] is None else spell(span[0]), "to": None if span[1] is None else spell(span[1]),
+    }  # fmt: skip
+    done = "nothing stored (dry run)" if dry_run else f"{result.stored} stored, {result.duplicates} known before"
+    line = f"{result.file}: {result.rows} rows, {result.valid} valid, {done}, {result.rejected} rejected"
+    if result.first_reason:
+        line += f" ({', '.join(f'{code} {n}' for code, n in result.reasons.items())}; first: {result.first_reason})"
+    show(facts, line, as_json)
+
+
+def _replay(config: Path | None, *, dry_run: bool, as_json: bool) -> None:
+    with open_database(config) as database:
+        pipeline = Pipeline(database, _find_sites(config, needed=True), _now)
+        result = replay_rejected(pipeline, _now, dry_run=dry_run)
+    facts = {
+        "read": result.read, "accepted": result.accepted, "stored": result.stored, "duplicates": result.duplicates,
+        "waiting": result.waiting, "reasons": result.reasons, "dry_run": dry_run,
+    }  # fmt: skip
+    show(
+        facts,
+        f"{result.read} messages read again: {result.accepted} accepted ({result.stored} readings stored), "
+        f"{result.waiting} still wait",
+        as_json,
+    )
+    if not result.accepted:
+        raise typer.Exit(NOTHING)
+    if result.waiting:
+        raise typer.Exit(PARTLY)
+
+
+def _forget(name: str, config: Path | None, by: str | None, *, as_json: bool) -> None:
+    site, _, station = name.partition("/")
+    if not site or not station:
+        raise typer.BadParameter("--forget-epoch0: expected SITE/STATION")
+    with open_database(config) as database, database.write() as connection:
+        forget_reference(connection, site, station)
+        add_audit(connection, actor(by), "epoch0.forget", f"{site}/{station}", {}, _now())
+    show(
+        {"forgotten": name},
+        f"{name}: the next message says since when it counts; restart the service, and declare an offset if it jumps",
+        as_json,
+    )

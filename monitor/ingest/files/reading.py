@@ -1,0 +1,171 @@
+"""A file of observations through the same gate as messages: same units, flags, revisions, quarantine."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.domain.observation import Observation
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, PayloadError, StoreBusyError
+from monitor.ingest.decoders.rows import join_bad_rows, read_row
+from monitor.ingest.files.mapping import TableMapping, check_columns, is_missing, widen
+from monitor.ingest.files.tables import Row, open_rows
+from monitor.ingest.message import FILE_TOPIC
+from monitor.ingest.pipeline import Clock, Pipeline
+from monitor.store.messages import Rejected
+
+CHUNK: Final = 5000
+_NEEDED: Final = ("time", "station", "quantity", "value")
+_OFFERED: Final = (*_NEEDED, "sigma", "site", "solution", "unit")
+Judged = tuple[Row, PayloadError | None]
+
+
+@dataclass(slots=True)
+class FileResult:
+    """What became of a file."""
+
+    file: str
+    rows: int = 0
+    valid: int = 0
+    stored: int = 0
+    duplicates: int = 0
+    revisions: int = 0
+    rejected: int = 0
+    missing: int = 0  # cells that say "no measurement"
+    reasons: dict[str, int] = field(default_factory=dict)
+    first_reason: str = ""
+    from_at: datetime | None = None
+    to_at: datetime | None = None
+    sites: set[str] = field(default_factory=set)
+
+
+def read_file(
+    path: Path, pipeline: Pipeline, site: Site | None, clock: Clock, *, mapping: TableMapping | None = None,
+    dry_run: bool = False, on_progress: Callable[[FileResult], None] = lambda _: None,
+) -> FileResult:  # fmt: skip
+    """Read a table in chunks and store it, or only look at it.
+
+    Args:
+        path: CSV or Parquet; `-` reads CSV from stdin.
+        pipeline: the gate; a dry run may have one without database.
+        site: where rows without a `site` column belong.
+        clock: when the rows came in: a file read now was not known before.
+        mapping: what the columns of a wide table mean; None = the neutral long form.
+        dry_run: store nothing.
+        on_progress: called after each chunk.
+
+    Raises:
+        ConfigError: the file is no such table.
+        StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
+    """
+    result = FileResult(str(path))
+    if mapping is None:
+        names, rows = open_rows(path)
+        judged = _judge_long(names, rows, result)
+    else:
+        names, rows = open_rows(
+            path, delimiter=mapping.delimiter, skip_rows=mapping.skip_rows, encoding=mapping.encoding
+        )
+        check_columns(names, mapping, str(path))
+        judged = _judge_wide(rows, mapping, result)
+    while chunk := list(islice(judged, CHUNK)):
+        received_at = clock()
+        observations, rejected = _sort(chunk, pipeline, site, received_at, path.name)
+        _count(result, observations, rejected)
+        if not dry_run:
+            added = _store(pipeline, observations, [r for r, _ in rejected])
+            result.stored += added[0]
+            result.duplicates += added[1]
+            result.revisions += added[2]
+        on_progress(result)
+    return result
+
+
+def _judge_long(names: list[str], rows: Iterator[Row], result: FileResult) -> Iterator[Judged]:
+    if absent := [n for n in _NEEDED if n not in names]:
+        raise ConfigError(
+            f"{result.file}: column {absent[0]!r} is missing; expected {', '.join(_NEEDED)} "
+            "[sigma, site, solution], or a --mapping for a table of another form"
+        )
+    for row in rows:
+        result.rows += 1
+        if is_missing(row.get("value")):
+            result.missing += 1
+            continue
+        yield {k: v for k, v in row.items() if k in _OFFERED and v is not None and v != ""}, None
+
+
+def _judge_wide(rows: Iterator[Row], mapping: TableMapping, result: FileResult) -> Iterator[Judged]:
+    for row in rows:
+        result.rows += 1
+        found = widen(row, mapping)
+        result.missing += len(mapping.columns) - len(found)
+        yield from found
+
+
+def _sort(
+    chunk: list[Judged], pipeline: Pipeline, site: Site | None, received_at: datetime, name: str
+) -> tuple[list[Observation], list[tuple[Rejected, int]]]:
+    good: list[Observation] = []
+    bad: dict[str, list[tuple[Any, PayloadError]]] = {}
+    for row, known_error in chunk:
+        place = site
+        try:
+            if known_error is not None:
+                raise known_error
+            place = _find_site(row, pipeline.sites, site)
+            good.append(read_row(row, place, pipeline.vocabulary, received_at))
+        except PayloadError as error:
+            bad.setdefault(place.id if place else str(row.get("site", "")), []).append((row, error))
+    rejected = []
+    for site_id, rows in bad.items():
+        counts: dict[str, int] = {}
+        for _, cause in rows:
+            counts[cause.code] = counts.get(cause.code, 0) + 1
+        rejected += [
+            (Rejected(received_at, FILE_TOPIC + site_id, f.payload, f.code, f.reason, f"file:{name}"), counts[f.code])
+            for f in join_bad_rows(rows)
+        ]
+    return good, rejected
+
+
+def _find_site(row: Mapping[str, Any], sites: Mapping[str, Site], default: Site | None) -> Site:
+    name = row.get("site")
+    if name is None:
+        if default is None:
+            raise PayloadError("no_site", "the row names no site; give --site")
+        return default
+    if default is not None and default.id == name:
+        return default
+    if name not in sites:
+        raise PayloadError("unknown_site", f"site {str(name)[:64]!r} is not configured")
+    return sites[str(name)]
+
+
+def _store(pipeline: Pipeline, observations: list[Observation], rejected: list[Rejected]) -> tuple[int, int, int]:
+    last: StoreBusyError | None = None
+    for _ in range(12):  # each waits as long as the database's own limit: a minute on SQLite
+        try:
+            added = pipeline.store_rows(observations, rejected)
+            return added.stored, added.duplicates, added.revisions
+        except StoreBusyError as error:
+            last = error
+    assert last is not None
+    raise last
+
+
+def _count(result: FileResult, observations: list[Observation], rejected: list[tuple[Rejected, int]]) -> None:
+    result.valid += len(observations)
+    for row, count in rejected:
+        result.rejected += count
+        result.reasons[row.code] = result.reasons.get(row.code, 0) + count
+        result.first_reason = result.first_reason or row.reason
+    for item in observations:
+        result.sites.add(item.site)
+        if result.from_at is None or item.observed_at < result.from_at:
+            result.from_at = item.observed_at
+        if result.to_at is None or item.observed_at > result.to_at:
+            result.to_at = item.observed_at
