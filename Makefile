@@ -53,8 +53,9 @@ audit: setup ## Dependencies that do not fit together, and code that a security 
 docs: setup ## Documentation that can be run: examples in docstrings, and that the reference knows every key and verb
 	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor/domain monitor/config_terms.py monitor/logs.py forecasting detection tests/architecture
 
-bench: setup ## Figures of the service, as ratios measured in the same run
-	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=1800 $(BENCH_FLAGS) tests/bench/bench_*.py
+bench: setup servers ## Figures of the service, as ratios measured in the same run
+	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=1800 $(BENCH_FLAGS) tests/bench/bench_ingest.py tests/bench/bench_service.py
+	$(BIN)/python tests/bench/bench_views.py --rows 5000000
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
 	$(BIN)/python -m forecasting.bench $(BENCH_FLAGS)

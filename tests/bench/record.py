@@ -1,0 +1,25 @@
+"""Where the figures of a benchmark are kept: docs/benchmarks/NAME.json, written by the command that measured them."""
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
+
+
+def record(name: str, command: str, figures: Any) -> Path:
+    """Write figures with the command, the day and the machine they were measured on."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / f"{name}.json"
+    facts = {
+        "command": command,
+        "measured_at": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "load_at_end": round(os.getloadavg()[0], 1),
+        "figures": figures,
+    }
+    path.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    return path
