@@ -1,0 +1,217 @@
+"""The page in a real Chromium: it draws, acts, refreshes, says when it is stale, and talks to nobody else."""
+
+import importlib.util
+import re
+import shutil
+import socket
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import uvicorn
+
+from monitor.config import load_service
+from monitor.store.alerts import find_alert
+from monitor.store.engine import Database
+from monitor.store.service_state import stamp
+from monitor.store.tables import site_state
+from monitor.web.app import build
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def load_story():
+    path = Path(__file__).resolve().parents[1] / "data" / "filled.py"
+    spec = importlib.util.spec_from_file_location("filled_for_browser", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+story = load_story()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    import os
+
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("Chromium is missing, and CI is set")
+        pytest.skip("Chromium is missing")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def served(sqlite_url):
+    db = Database(sqlite_url)
+    ids = story.fill(db)
+    began = time.monotonic()
+    now = lambda: story.NOW + timedelta(minutes=5, seconds=time.monotonic() - began)  # noqa: E731
+    with db.write() as c:
+        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, now() + timedelta(minutes=10))
+    door = socket.socket()
+    door.bind(("127.0.0.1", 0))
+    app = build(load_service(None, {}), db, now)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{door.getsockname()[1]}", db, ids, server
+    server.should_exit = True
+    thread.join(10)
+    door.close()
+    db.close()
+
+
+class Watch:
+    """A page whose complaints and requests are remembered."""
+
+    def __init__(self, chromium, width=1360, height=900, scheme="dark"):
+        self.context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.complaints, self.hosts = [], set()
+        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in {"error", "warning"} else None)
+        self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
+        self.page.on("request", lambda r: self.hosts.add(urlsplit(r.url).hostname))
+
+    def close(self):
+        self.context.close()
+
+
+@pytest.fixture
+def watch(chromium):
+    opened = []
+
+    def make(**options):
+        opened.append(Watch(chromium, **options))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+def test_site_page_draws_all_its_curves_in_silence(served, watch):
+    base, *_ = served
+    w = watch()
+    w.page.goto(f"{base}/sites/north-bench")
+    assert w.page.locator(".headline .level .big").inner_text().strip().lower() == "orange"
+    assert w.page.locator(".headline .sight .big").inner_text().strip().lower() == "full"
+    assert "Geologist on site" in w.page.locator(".headline").inner_text()
+    for figure in w.page.locator("figure.chart").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator("svg.main-svg .cartesianlayer").first.wait_for(state="attached", timeout=15000)
+    first = w.page.locator("figure.chart").first
+    assert first.locator("path.js-fill").count() >= 2  # both bands of the fan
+    legend = first.locator(".legend").first.inner_html()
+    for word in ("forecast (lld)", "80 %", "95 %", "observed", "orange over 20/d"):
+        assert word in legend
+    assert "does not beat lld" in first.locator(".says").inner_text()
+    assert w.page.locator('figure[data-station="R1"] .bars path').count() > 5
+    assert w.page.locator("svg.map .pin").count() == 4
+    assert w.page.locator("svg.map .arrow").count() == 2
+    assert w.page.locator("svg.map .foot").count() == 3
+    first.scroll_into_view_if_needed()
+    first.locator("select").select_option("displacement_downslope")
+    first.locator(".says", has_text="Computed from east, north and up").wait_for(timeout=15000)
+    assert w.complaints == []
+    assert w.hosts == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("path", ["/", "/sites/north-bench", "/alerts/2", "/alerts", "/notifications", "/login"])
+def test_nothing_spills_at_the_width_of_a_phone(served, watch, path, scheme):
+    base, *_ = served
+    w = watch(width=390, height=844, scheme=scheme)
+    w.page.goto(base + path)
+    w.page.wait_for_timeout(300)
+    assert w.page.evaluate("document.documentElement.scrollWidth") <= 390
+    small = w.page.evaluate(
+        "[...document.querySelectorAll('main button, main select, main input:not([type=hidden])')]"
+        ".filter(e => e.getBoundingClientRect().height < 30).map(e => e.outerHTML)"
+    )
+    assert small == []
+    assert w.complaints == []
+
+
+def test_log_in_and_acknowledge(served, watch):
+    base, db, ids, _ = served
+    w = watch()
+    w.page.goto(f"{base}/alerts/{ids['stale_alert']}")
+    w.page.get_by_role("link", name="Log in to acknowledge").click()
+    w.page.get_by_label("Name").fill("bo")
+    w.page.get_by_label("Password").fill(story.PASSWORD)
+    w.page.locator("main").get_by_role("button", name="Log in").click()
+    w.page.get_by_label("Why, and what you do").fill("battery is being changed")
+    w.page.get_by_role("button", name="Acknowledge as bo").click()
+    w.page.wait_for_url(re.compile("told=acknowledged"))
+    assert "battery is being changed" in w.page.locator("#part-alert_chain").inner_text()
+    with db.read() as c:
+        assert find_alert(c, ids["stale_alert"]).acknowledged_by == "bo"
+    assert w.complaints == []
+    assert w.hosts == {"127.0.0.1"}
+
+
+def test_a_new_level_appears_without_reload_and_scroll_stays(served, watch):
+    base, db, *_ = served
+    w = watch(height=500)
+    w.page.goto(f"{base}/sites/north-bench")
+    w.page.wait_for_timeout(1500)
+    w.page.evaluate("window.marked = true; window.scrollTo(0, 900)")
+    w.page.wait_for_timeout(800)
+    before = w.page.evaluate("window.scrollY")
+    with db.write() as c:
+        c.execute(site_state.update().where(site_state.c.site == "north-bench").values(level=3, observability="blind"))
+    # a string handed to wait_for_function would be refused by the page's own policy
+    w.page.locator(".headline .level .big", has_text=re.compile("red", re.IGNORECASE)).wait_for(timeout=15000)
+    assert w.page.locator(".headline .sight .big").inner_text().strip().lower() == "blind"
+    assert w.page.evaluate("window.marked") is True
+    assert abs(w.page.evaluate("window.scrollY") - before) < 60
+    assert w.complaints == []
+
+
+def test_a_page_that_lost_its_server_says_so(served, watch):
+    base, _, _, server = served
+    w = watch()
+    w.page.clock.install()
+    w.page.goto(base)
+    assert not w.page.locator("#stale").is_visible()
+    server.should_exit = True
+    time.sleep(1.5)
+    w.page.clock.run_for(45_000)
+    w.page.locator("#stale").wait_for(state="visible", timeout=5000)
+    assert "not being refreshed" in w.page.locator("#stale").inner_text()
+
+
+def test_nothing_moves_after_the_first_paint(served, watch):
+    base, *_ = served
+    w = watch()
+    w.page.goto(f"{base}/sites/north-bench")
+    w.page.evaluate(
+        "window.shift = 0; new PerformanceObserver(l => { for (const e of l.getEntries()) window.shift += e.value; })"
+        ".observe({ type: 'layout-shift', buffered: true })"
+    )
+    w.page.wait_for_timeout(3000)
+    assert w.page.evaluate("window.shift") < 0.05
+
+
+def test_the_page_reads_well_without_scripts(served, chromium):
+    base, *_ = served
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(base)
+    text = page.locator("body").inner_text()
+    assert "Without scripts this page does not refresh" in text
+    assert "Geologist on site" in text
+    context.close()
