@@ -42,7 +42,7 @@ class SiteCard:
 
 def load_cards(c: Connection, site: str | None = None) -> list[SiteCard]:
     """Active sites with their status, the most dangerous first."""
-    which = {} if site is None else {"site": site}
+    which: dict[str, Any] = {} if site is None else {"site": site}
     status = {row["site"]: row for row in load_view(c, "site_status", **which)}
     counts: dict[str, dict[str, int]] = {}
     for row in load_view(c, "station_health", **which):
@@ -78,7 +78,7 @@ def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:
 
 def load_open_alerts(c: Connection, site: str | None = None) -> list[dict[str, Any]]:
     """Open alerts, drills last, the highest and newest first; without their evidence."""
-    which = {} if site is None else {"site": site}
+    which: dict[str, Any] = {} if site is None else {"site": site}
     rows = load_view(c, "active_alerts", order_by=["exercise", "-level", "-raised_at", "-alert_id"], **which)
     return [{k: v for k, v in row.items() if k != "evidence"} for row in rows]
 
@@ -139,7 +139,7 @@ def find_newest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
 
 def load_issue(c: Connection, series: SeriesRow) -> list[dict[str, Any]]:
     """The newest issue of every model for a series, by model and horizon."""
-    which = {"site": series.site, "station": series.station, "quantity": series.quantity}
+    which: dict[str, Any] = {"site": series.site, "station": series.station, "quantity": series.quantity}
     return load_view(c, "latest_forecast", order_by=["model", "horizon_s"], **which)
 
 

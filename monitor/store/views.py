@@ -62,8 +62,12 @@ def load_view(
     """
     if name not in NAMES:
         raise NotFoundError(f"there is no view {name!r}; one of {', '.join(NAMES)}")
-    where = " AND ".join(f'"{column}" = :{column}' for column in equals) or "1 = 1"
-    order = ", ".join(f'"{c.lstrip("-")}"{" DESC" if c.startswith("-") else ""}' for c in order_by)
+    named = [*equals, *(column.lstrip("-") for column in order_by)]
+    if odd := [column for column in named if not column.isidentifier()]:
+        raise NotFoundError(f"there is no column {odd[0]!r} in view {name}")
+    # never quoted: SQLite takes an unknown name in quotes for a text, and finds nothing
+    where = " AND ".join(f"{column} = :{column}" for column in equals) or "1 = 1"
+    order = ", ".join(f"{c.lstrip('-')}{' DESC' if c.startswith('-') else ''}" for c in order_by)
     query = f"SELECT * FROM {name} WHERE {where}"  # noqa: S608 - names are from the table above, values are bound
     query += f" ORDER BY {order}" if order else ""
     query += "" if limit is None else f" LIMIT {int(limit)}"

@@ -253,3 +253,11 @@ def test_no_view_reads_the_clock_or_walks_the_history_with_a_window():
 def test_an_unknown_view_is_named(database):
     with database.read() as c, pytest.raises(NotFoundError, match="latest_observation"):
         views.load_view(c, "everything")
+
+
+def test_an_unknown_column_is_an_error_and_never_an_empty_answer(filled_database):
+    for odd in ("nowhere", "site = site --"):
+        with pytest.raises(Exception, match="column"), filled_database.read() as c:
+            views.load_view(c, "site_status", **{odd: "x"})
+    with filled_database.read() as c:
+        assert views.load_view(c, "alert_outcomes", by="ada", order_by=("-class",))[0]["class"] == "false_weather"
