@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from monitor.alerting.tracks import Track, Vector, build_track
+from monitor.alerting.jumps import Vector
+from monitor.alerting.tracks import Track, build_track
 from monitor.domain.decision import Memory, View
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
 

@@ -30,13 +30,14 @@ def list_conditions(
         # silence is not judged while a backlog drains: what was known stays
         found |= {k: c for k, c in before.items() if k.endswith((":stale", ":cannot_see", ":reachable"))}
     for key, step in steps.items():
-        if step.state in {"pending", *ACTIVE}:
+        name = f"health:{station_of(key)}:verify"
+        if step.state in {"pending", *ACTIVE} and (name not in found or step.state in ACTIVE):
             clock = (
                 f"counts as movement at {spell(instant(step.known_s + clock_s(site, station_of(key))))}"
                 if step.state == "pending" else "counts as movement until a person says no"
             )  # fmt: skip
             text = f"verify now: {step.reason}; {clock}"
-            found[f"health:{key}:verify"] = Condition("health", 2, step.known_s, text)
+            found[name] = Condition("health", 2, step.known_s, text)
     for reference, stations in common.items():
         text = f"verify now: {', '.join(stations)} move as one on reference {reference} and nothing else moves"
         found[f"health:reference:{reference}:verify"] = Condition("health", 2, since[reference], text)
@@ -101,7 +102,16 @@ def list_changes(
         if new is not None and (old is None or old.level != new.level):
             changes.append(_change(key, new, new.level, data_time, is_open=True, reason=new.reason))
         elif new is None and old is not None:
-            changes.append(_change(key, old, old.level, data_time, is_open=False, reason=f"over: {old.reason}"))
+            changes.append(
+                _change(
+                    key,
+                    old,
+                    old.level,
+                    data_time,
+                    is_open=False,
+                    reason=f"over: {old.reason.removeprefix('verify now: ')}",
+                )
+            )
     assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == Ledger.HAZARD)
     return tuple(changes)
 

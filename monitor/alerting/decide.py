@@ -11,7 +11,7 @@ from monitor.alerting.conditions import explain_level, list_changes, list_condit
 from monitor.alerting.criteria.registry import CRITERIA, MOTION
 from monitor.alerting.ladder import Ask, climb, fuse
 from monitor.alerting.senses import WELL, examine
-from monitor.alerting.steps import ACTIVE, clock_s, find_sightings, station_of, update_steps
+from monitor.alerting.steps import ACTIVE, clock_s, find_sightings, instant_of, station_of, update_steps
 from monitor.alerting.tracks import Track
 from monitor.alerting.witness import find_groups, find_voters, reach
 from monitor.domain.decision import Decision, Memory, StationHealth, Step, View, Vote, instant, seconds
@@ -92,7 +92,7 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
         level_source="auto" if changed else memory.level_source, since_s=now_s if changed else memory.since_s,
         floor=memory.floor, votes=dict(sorted(votes.items())), supporters=rung.supporters, answered=memory.answered,
         steps=steps, answers=answers, common=dict(sorted(since.items())), conditions=conditions,
-        observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s,
+        observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s, seen_s=now_s,
     )  # fmt: skip
     evidence = describe(site, memory, now, words, votes, pended, counted, steps, common_words, ask, rung.held_by, after)
     return Decision(
@@ -107,7 +107,7 @@ def keep_answers(answers: Mapping[str, str], common: Mapping[str, Sequence[str]]
     kept = {}
     for key, answer in answers.items():
         reference = key.removeprefix("reference:")
-        lasting = reference in common if key != reference else float(key.rpartition("@")[2]) > now_s - ANSWER_KEPT_S
+        lasting = reference in common if key != reference else instant_of(key) > now_s - ANSWER_KEPT_S
         if lasting:
             kept[key] = answer
     return kept

@@ -72,7 +72,9 @@ def order_level(memory: Memory, level: int, now_s: float) -> Memory:
 def verify(
     db: Database, site: Site, key: str, answer: str, actor: Actor, reason: str, now: datetime
 ) -> EvaluationResult:  # fmt: skip
-    """Say what a step (`G1@...`) or a common motion (`reference:BASE`) was, and decide again at once.
+    """Say what the steps of a station (`G1`), one step (`G1@...`) or a common motion (`reference:BASE`) were.
+
+    The site is decided again at once.
 
     Raises:
         NotFoundError: nothing of that name waits.
@@ -83,12 +85,14 @@ def verify(
         raise RefusedError(f"answer {answer!r}: expected one of: {', '.join(ANSWERS)}")
     with db.write() as c:
         memory = _load(c, site)
-        if key not in memory.steps and key.removeprefix("reference:") not in memory.common:
+        mine = [k for k in memory.steps if key in {k, station_of(k)}]
+        if not mine and key.removeprefix("reference:") not in memory.common:
             waiting = [*memory.steps, *(f"reference:{r}" for r in memory.common)]
             raise NotFoundError(f"{key!r} does not wait for verification; waiting: {', '.join(waiting) or 'nothing'}")
-        steps = {k: replace(s, state=answer) if k == key else s for k, s in memory.steps.items()}
-        after = replace(memory, answers={**memory.answers, key: answer}, steps=steps)
-        sentence = f"{station_of(key) or key} was {answer}, says {actor.name}: {reason}"
+        steps = {k: replace(s, state=answer) if k in mine else s for k, s in memory.steps.items()}
+        answers = dict.fromkeys(mine or [key], answer)
+        after = replace(memory, answers={**memory.answers, **answers}, steps=steps)
+        sentence = f"{key} was {answer}, says {actor.name}: {reason}"
         basis = _freeze_act(c, site, memory, after, actor, "step.verify", sentence, now)
         save_memory(c, site.id, after, site.version, now)
         add_audit(c, actor, "step.verify", f"site:{site.id}",
@@ -99,8 +103,8 @@ def verify(
 def step_of_alert(alert_key: str) -> str | None:
     """The step or reference that a verify alarm asks about; None for other alerts.
 
-    >>> step_of_alert("health:reference:BASE:verify"), step_of_alert("health:G1@12.000000:verify")
-    ('reference:BASE', 'G1@12.000000')
+    >>> step_of_alert("health:reference:BASE:verify"), step_of_alert("health:G1:verify")
+    ('reference:BASE', 'G1')
     """
     if not alert_key.startswith("health:") or not alert_key.endswith(":verify"):
         return None

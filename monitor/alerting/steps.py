@@ -4,11 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from monitor.alerting.assessment import Windows, bound_of
-from monitor.alerting.tracks import Jump, Track
-from monitor.domain.decision import Memory, Step
+from monitor.alerting.jumps import Jump
+from monitor.alerting.tracks import Track
+from monitor.domain.decision import Memory, Step, instant, seconds
+from monitor.domain.instants import parse, spell
 from monitor.domain.site import Criterion, Site
 
 ACTIVE = frozenset({"counted", "movement"})
+READINGS = 2.5  # intervals: long enough for two more readings to come
+COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Sighting:
 
 def step_key(station: str, at_s: float) -> str:
     """How memory and people name a step."""
-    return f"{station}@{at_s:.6f}"
+    return f"{station}@{spell(instant(at_s))}"
 
 
 def station_of(key: str) -> str:
@@ -32,15 +36,24 @@ def station_of(key: str) -> str:
     return key.rpartition("@")[0]
 
 
+def instant_of(key: str) -> float:
+    """When the step of a key happened, epoch seconds."""
+    return seconds(parse(key.rpartition("@")[2]))
+
+
 def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) -> dict[str, Sighting]:
     """Jumps in all tracks, by key, each with the level it would ask for as movement."""
     found: dict[str, Sighting] = {}
+    seen_s = windows.memory.seen_s
+    known_before_s = float("-inf") if seen_s is None else seen_s - COMMIT_S
     for criterion, track in tracks:
         spec = windows.site.series(track.station, criterion.quantity)
         if spec is None or criterion.role != "witness":
             continue
         for jump in track.jumps:
             key = step_key(track.station, jump.at_s)
+            if key not in windows.memory.steps and jump.known_s <= known_before_s:
+                continue  # seen before and not found a step: the window has slid, nothing has happened
             sudden = jump.at_s - jump.before_s <= max(spec.max_silence_s, 2.0 * spec.interval_s)
             level = max(_level_as_rate(criterion, jump), 1 if sudden else 0)
             known = found.get(key)
@@ -80,15 +93,16 @@ def update_steps(
     """
     steps: dict[str, Step] = {}
     for key, old in memory.steps.items():
-        if key in sightings or not _is_explained(old, tracks.get(station_of(key), [])):
+        station = station_of(key)
+        if key in sightings or not _is_explained(old, tracks.get(station, []), has_offset(windows, station, old.at_s)):
             answered = memory.answers.get(key)
             steps[key] = replace(old, state=answered) if answered else old
     for key, seen in sightings.items():
         if key not in steps:
             state = memory.answers.get(key, "pending")
             reason = f"step of {seen.jump.length:.1f} at {seen.station}"
-            known_s = max(seen.jump.known_s, memory.started_s or seen.jump.known_s)
-            steps[key] = Step(seen.jump.at_s, known_s, seen.jump.length, seen.level, state, reason)
+            # the clock starts when the question is asked
+            steps[key] = Step(seen.jump.at_s, windows.now_s, seen.jump.length, seen.level, state, reason)
     shared = set(common)
     alone = [k for k, s in steps.items() if s.state == "pending" and station_of(k) not in shared]
     for key, step in list(steps.items()):
@@ -99,15 +113,25 @@ def update_steps(
     return dict(sorted(steps.items()))
 
 
-def _is_explained(step: Step, tracks: list[Track]) -> bool:
-    """True when the data no longer show it: it returned while pending, an offset or a revision took it away."""
-    if step.state == "instrument":
+def _is_explained(step: Step, tracks: list[Track], offset: bool) -> bool:
+    """True when the data no longer ask: an offset was entered, or it was pending and is no longer seen.
+
+    A step that counts is movement until a person says no: its return alone does not take it back.
+    """
+    if step.state == "instrument" or offset:
         return True  # nothing more to remember than the answer, which is kept apart
-    for track in tracks:
-        if not track.times_s or track.times_s[0] >= step.at_s or track.times_s[-1] < step.at_s:
-            continue  # the look does not reach across it
-        returned = any(abs(at - step.at_s) < 1e-6 and "spike" in why for at, why in track.set_aside)
-        if step.state == "pending" or not returned:
+    reaching = [t for t in tracks if t.times_s and t.times_s[0] < step.at_s <= t.times_s[-1]]
+    return step.state == "pending" and bool(reaching)
+
+
+def has_offset(windows: Windows, station: str, at_s: float) -> bool:
+    """True when an offset of the station begins between the last reading before an instant and that instant."""
+    for key, readings in windows.view.readings.items():
+        if key.partition(".")[0] != station:
+            continue
+        before = [r.offset_applied for r in readings if seconds(r.observed_at) < at_s]
+        after = [r.offset_applied for r in readings if seconds(r.observed_at) >= at_s]
+        if before and after and before[-1] != after[0]:
             return True
     return False
 
@@ -121,24 +145,29 @@ def _why_it_counts(
         return "nobody said within the clock that it was an instrument"
     if windows.view.draining:
         return None
+    # two steps are one event when no more than two readings lie between them, however long the clock of the site
+    together_s = min(within_s, max(READINGS * _interval_s(windows.site, station_of(key)), 3600.0))
     newest_s = max((t.newest_s for t in tracks if t.newest_s is not None), default=step.at_s)
     silence_s = _silence_s(windows, station_of(key))
     if newest_s <= step.at_s and windows.now_s - step.at_s > silence_s:
         return "silence followed it"
     group = groups.get(station_of(key))
     for other in alone:
-        if key in alone and groups.get(station_of(other)) != group and abs(steps[other].at_s - step.at_s) <= within_s:
+        if key in alone and groups.get(station_of(other)) != group and abs(steps[other].at_s - step.at_s) <= together_s:
             return f"{station_of(other)}, which is independent, stepped as well"
     return None
 
 
 def clock_s(site: Site, station: str) -> float:
     """How long a step may wait for an answer: the site's clock, but long enough for two more readings to come."""
+    return max(site.fusion.verify_within_s, READINGS * _interval_s(site, station))
+
+
+def _interval_s(site: Site, station: str) -> float:
     known = site.station(station)
-    interval_s = max((s.interval_s for s in known.series if s.verify_step is not None), default=0.0) if known else 0.0
-    if known and interval_s == 0.0:
-        interval_s = max((s.interval_s for s in known.series), default=0.0)
-    return max(site.fusion.verify_within_s, 2.5 * interval_s)
+    series = known.series if known else ()
+    asked = [s.interval_s for s in series if s.verify_step is not None] or [s.interval_s for s in series]
+    return max(asked, default=0.0)
 
 
 def _silence_s(windows: Windows, station: str) -> float:

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import cos, isfinite, radians, sin, sqrt
 from typing import Final
 
+from monitor.alerting.jumps import Jump, Vector, Walk
 from monitor.domain.decision import View, seconds
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import QUANTITIES
@@ -16,23 +17,6 @@ HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent"
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
 STUCK_EPOCHS: Final = 6
-MIN_SIGMA_STEP: Final = 3.0  # a jump within three of its own standard errors says nothing
-Vector = tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Jump:
-    """A sudden step found in a track: first epoch after it, what was before, and its size."""
-
-    at_s: float
-    before_s: float
-    known_s: float
-    size: Vector
-
-    @property
-    def length(self) -> float:
-        """Euclidean size, unit of the series."""
-        return sqrt(sum(v * v for v in self.size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +56,6 @@ class Track:
         return self.times_s[-1] if self.times_s else None
 
 
-@dataclass(slots=True)
-class _Walk:
-    """The state of one pass over a track."""
-
-    kept: list[int] = field(default_factory=list)
-    level: dict[int, Vector] = field(default_factory=dict)  # corrected value by index
-    jumps: list[tuple[int, Jump]] = field(default_factory=list)
-    aside: list[tuple[float, str]] = field(default_factory=list)
-
-
 def build_track(view: View, site: Site, station: Station, criterion: Criterion, now_s: float) -> Track:
     """Gather, clean and scan what one criterion needs of one station."""
     quantities = _choose(view, station, criterion)
@@ -92,7 +66,8 @@ def build_track(view: View, site: Site, station: Station, criterion: Criterion, 
     sigmas = [tuple(_sigma(r, spec) for r in row) for row in rows]
     values = [tuple(r.value for r in row) for row in rows]
     limit = verify_step(spec, criterion)
-    walk = _scan(times, received, values, sigmas, limit)
+    walk = Walk(times, received, values, sigmas, limit)
+    walk.run()
     unit = direction(station, len(quantities))
     kept = walk.kept
     along = [sum(u * v for u, v in zip(unit, walk.level[i], strict=True)) for i in kept]
@@ -100,7 +75,7 @@ def build_track(view: View, site: Site, station: Station, criterion: Criterion, 
         station.id, "+".join(quantities), tuple(times[i] for i in kept), tuple(received[i] for i in kept),
         tuple(walk.level[i] for i in kept), tuple(sigmas[i] for i in kept), tuple(along),
         tuple(_along_sigma(rows[i], sigmas[i], unit, spec) for i in kept),
-        tuple(j for _, j in walk.jumps), tuple(aside + walk.aside), newest_s, times[0] if times else None,
+        tuple(j for _, j in walk.jumps), (*aside, *sorted(walk.aside.items())), newest_s, times[0] if times else None,
         _is_stuck(values, spec),
     )  # fmt: skip
 
@@ -216,113 +191,3 @@ def _is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
     """An instrument with noise that says the same number again and again is broken."""
     tail = values[-STUCK_EPOCHS:]
     return spec.noise_floor > 0.0 and len(tail) == STUCK_EPOCHS and len(set(tail)) == 1
-
-
-# ---- jumps -----------------------------------------------------------------------------------------------------
-def _scan(
-    times: Sequence[float], received: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector],
-    limit: float | None,
-) -> _Walk:  # fmt: skip
-    """Walk along the epochs; a jump beyond the limit is taken out and remembered, a jump that returns is a spike."""
-    walk = _Walk()
-    shift: Vector = tuple(0.0 for _ in values[0]) if values else ()
-    start = _first_agreeing(values, limit)
-    walk.aside += [(times[i], "spike at the start of the window") for i in range(start)]
-    for i in range(start, len(times)):
-        if limit is None or not walk.kept:
-            walk.kept.append(i)
-            walk.level[i] = values[i]
-            continue
-        shift = _step_on(walk, i, times, received, values, sigmas, shift, limit)
-    return walk
-
-
-def _first_agreeing(values: Sequence[Vector], limit: float | None) -> int:
-    if limit is None:
-        return 0
-    for i in range(min(len(values) - 1, 5)):
-        if _distance(values[i], values[i + 1]) <= limit:
-            return i
-    return 0
-
-
-def _step_on(
-    walk: _Walk, i: int, times: Sequence[float], received: Sequence[float], values: Sequence[Vector],
-    sigmas: Sequence[Vector], shift: Vector, limit: float,
-) -> Vector:  # fmt: skip
-    """Judge epoch i; returns the shift that holds from here on."""
-    value = _minus(values[i], shift)
-    last = walk.kept[-1]
-    if walk.jumps:
-        index, jump = walk.jumps[-1]
-        before = _minus(shift, jump.size)
-        plain = _minus(values[i], before)
-        home = [k for k in walk.kept if k < index]
-        expected = _extrapolate(walk, home, times, times[i]) if home else plain
-        if home and _distance(plain, expected) <= max(0.25 * jump.length, 0.5 * limit) < jump.length:
-            # it came back: what lay between was a fault of the instrument
-            lost = [k for k in walk.kept if k >= index]
-            walk.aside += [(times[k], "spike: the value returned") for k in sorted({index, *lost})]
-            walk.kept = home
-            walk.jumps.pop()
-            walk.kept.append(i)
-            walk.level[i] = plain
-            return before
-    if _distance(value, walk.level[last]) <= limit:
-        walk.kept.append(i)
-        walk.level[i] = value
-        return shift
-    excess = _minus(value, _extrapolate(walk, walk.kept, times, times[i]))
-    size = sqrt(sum(v * v for v in excess))
-    if size <= limit:
-        walk.kept.append(i)
-        walk.level[i] = value
-        return shift
-    error = sqrt(sum(s * s for s in sigmas[i]))
-    if error > 0.0 and size <= MIN_SIGMA_STEP * error:
-        walk.aside.append((times[i], f"jump of {size:.1f} lies within its own error of {error:.1f}"))
-        return shift
-    if (
-        walk.jumps
-        and walk.jumps[-1][0] == i - 1
-        and sum(a * b for a, b in zip(excess, walk.jumps[-1][1].size, strict=True)) > 0
-    ):
-        # a second jump right after the first and the same way: this is motion, not a step
-        index, jump = walk.jumps.pop()
-        before = _minus(shift, jump.size)
-        for k in (index, i):
-            walk.level[k] = _minus(values[k], before)
-        walk.kept = [k for k in walk.kept if k < index] + [index, i]
-        return before
-    walk.jumps.append((i, Jump(times[i], times[last], received[i], excess)))
-    walk.aside.append((times[i], f"jump of {size:.1f}: to be verified"))
-    return tuple(a + b for a, b in zip(shift, excess, strict=True))
-
-
-def _extrapolate(walk: _Walk, kept: Sequence[int], times: Sequence[float], at_s: float) -> Vector:
-    """Where the last accepted epochs would have led; standing still unless they clearly move."""
-    tail = kept[-6:]
-    last = walk.level[tail[-1]]
-    if len(tail) < 3:
-        return last
-    days = [(times[k] - times[tail[-1]]) / 86400.0 for k in tail]
-    mean_t = sum(days) / len(days)
-    spread = sum((d - mean_t) ** 2 for d in days)
-    lead = (at_s - times[tail[-1]]) / 86400.0
-    out = []
-    for axis, base in enumerate(last):
-        series = [walk.level[k][axis] for k in tail]
-        mean_y = sum(series) / len(series)
-        rate = sum((d - mean_t) * (y - mean_y) for d, y in zip(days, series, strict=True)) / spread
-        rest = sum((y - mean_y - rate * (d - mean_t)) ** 2 for d, y in zip(days, series, strict=True))
-        error = sqrt(rest / max(1, len(days) - 2) / spread)
-        out.append(base + rate * lead if abs(rate) > 3.0 * error else base)
-    return tuple(out)
-
-
-def _minus(a: Vector, b: Vector) -> Vector:
-    return tuple(x - y for x, y in zip(a, b, strict=True))
-
-
-def _distance(a: Vector, b: Vector) -> float:
-    return sqrt(sum((x - y) ** 2 for x, y in zip(a, b, strict=True)))

@@ -7,10 +7,10 @@ from typing import Final
 
 from monitor.alerting.criteria.advice import OBSERVERS, SCENE
 from monitor.alerting.criteria.registry import MEASURED
-from monitor.alerting.tracks import Vector
+from monitor.alerting.jumps import Vector
 from monitor.domain.site import Site
 
-AGREEMENT: Final = 0.3  # rovers move as one when they differ by less than this share of their common motion
+AGREEMENT: Final = 0.1  # a shifted reference moves all rovers alike; beyond this share and their errors they differ
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,7 @@ class Memory:
         common: By reference: since when its rovers move as one.
         conditions: Open conditions of health and advice by alert key.
         newest_s: Newest datum ever used.
+        seen_s: Instant of the last evaluation.
     """
 
     started_s: float | None = None
@@ -193,6 +194,7 @@ class Memory:
     observability: str = "full"
     reachable_level: int | None = None
     newest_s: float | None = None
+    seen_s: float | None = None
 
     def spell(self) -> dict[str, Any]:
         """As JSON-ready values."""

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
 from monitor.alerting.criteria.velocity import dwell_epochs
+from monitor.alerting.steps import step_key
 from monitor.domain.decision import seconds
 from monitor.domain.site import Criterion
 
@@ -66,7 +67,7 @@ def _values(windows: Windows, criterion: Criterion, station: str) -> dict[float,
         seconds(r.observed_at): r.value for r in windows.view.readings.get(f"{station}.{track.quantity}", ())
     }  # fmt: skip
     for jump in track.jumps:
-        state = windows.memory.steps.get(f"{station}@{jump.at_s:.6f}")
+        state = windows.memory.steps.get(step_key(station, jump.at_s))
         for at in [t for t in values if t >= jump.at_s]:
             if state is not None and state.state in {"counted", "movement"}:
                 values[at] = raw[at]

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from forecasting.kinematics import Velocity, fit_velocity
 from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
-from monitor.alerting.tracks import Track, Vector
+from monitor.alerting.jumps import Vector
+from monitor.alerting.tracks import Track
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch

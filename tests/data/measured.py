@@ -1,0 +1,108 @@
+"""Measured slopes as observations, and a fast replay of them through the decision itself, one look per data epoch."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from monitor.alerting.decide import decide
+from monitor.alerting.scope import wanted_series
+from monitor.config import load_site
+from monitor.domain.decision import Decision, Memory, Newest, View, seconds
+from monitor.domain.observation import Observation, Reading
+from monitor.domain.site import Site
+from tests.data.read_workbook import read_sheet, serial_to_time
+
+SITES = Path(__file__).parent / "sites"
+CASCADIA = ("ALBH", "BLYN", "KTBW", "NEAH", "P423", "P401", "P402", "P403", "P426", "P435", "SEAT", "SEDR")
+OUTANG = ("MJ9", "MJ1", "MJ3", "ATU4", "ATU5", "ATU3", "ATU2", "ATU1")
+
+
+def measured_site(name: str) -> Site:
+    """The site file beside these tests."""
+    return load_site(SITES / f"{name}.toml")
+
+
+def read_outang(path: Path) -> list[Observation]:
+    """Eight points, the rain index and the reservoir, daily at midnight UTC."""
+    found = []
+    with path.open(encoding="utf-8-sig") as file:
+        for row in csv.DictReader(file):
+            at = datetime.fromisoformat(row["Date"]).replace(tzinfo=UTC)
+            for station in OUTANG:
+                value = float(row[f"{station}/mm"])
+                found.append(Observation("outang", station, "displacement", "mm", at, at, value))
+            found.append(Observation("outang", "R1", "rain", "index", at, at, float(row["Rainfall/mm"])))
+            found.append(Observation("outang", "RES", "reservoir_level", "m", at, at, float(row["RWL/m"])))
+    return found
+
+
+def read_baijiabao(path: Path) -> list[Observation]:
+    """One point, rain and reservoir, daily at midnight UTC."""
+    found = []
+    for row in read_sheet(path):
+        at = serial_to_time(float(row["Time"]))
+        for station, quantity, unit, column in (
+            ("ZG1", "displacement", "mm", "Total"),
+            ("R1", "rain", "mm", "Rainfall"),
+            ("RES", "reservoir_level", "m", "Reservoir"),
+        ):
+            found.append(Observation("baijiabao", station, quantity, unit, at, at, float(row[column])))
+    return found
+
+
+def read_cascadia(folder: Path, from_at: datetime, to_at: datetime, stations: Sequence[str] = CASCADIA) -> list[Observation]:
+    """East, north and up with their standard deviations, daily at noon UTC."""
+    found = []
+    for station in stations:
+        with (folder / f"{station}.pbo.nam08.csv").open() as file:
+            for row in csv.reader(file):
+                if len(row) < 7 or not row[0][:4].isdigit() or row[0][4:5] != "-":
+                    continue
+                at = datetime.fromisoformat(row[0]).replace(hour=12, tzinfo=UTC)
+                if from_at <= at < to_at:
+                    for column, part in ((2, "east"), (1, "north"), (3, "up")):
+                        quantity, sigma = f"displacement_{part}", float(row[column + 3])
+                        found.append(
+                            Observation("cascadia", station, quantity, "mm", at, at, float(row[column]), sigma)
+                        )
+    return found
+
+
+def replay(site: Site, observations: Sequence[Observation], *, extra_s: float = 0.0) -> Iterator[tuple[datetime, Decision]]:
+    """Decide once at every instant at which something was received; memory goes through JSON each time.
+
+    Args:
+        site: the declaration.
+        observations: in any order; each counts from its `received_at` on.
+        extra_s: further looks this long after each, as a tick would take.
+    """
+    span_s = max(wanted_series(site).values())
+    arrivals = sorted(observations, key=lambda o: (o.received_at, o.observed_at))
+    held: dict[str, dict[datetime, Reading]] = {}
+    newest: dict[str, Newest] = {}
+    memory = Memory()
+    index = 0
+    looks = sorted({o.received_at for o in arrivals})
+    for look in looks:
+        while index < len(arrivals) and arrivals[index].received_at <= look:
+            o = arrivals[index]
+            index += 1
+            key = f"{o.station}.{o.quantity}"
+            revision = held.setdefault(key, {})[o.observed_at].revision + 1 if o.observed_at in held.get(key, {}) else 0
+            held.setdefault(key, {})[o.observed_at] = Reading(
+                o.observed_at, o.received_at, revision, o.value, 0.0, o.value, o.sigma, o.flags, o.extra
+            )
+            at_s = seconds(o.observed_at)
+            if "future" not in o.flags and (key not in newest or at_s >= newest[key].observed_s):
+                newest[key] = Newest(at_s, seconds(o.received_at), o.flags)
+        for now in (look, look + timedelta(seconds=extra_s)) if extra_s else (look,):
+            edge = now - timedelta(seconds=span_s)
+            for series in held.values():
+                for old in [at for at in series if at <= edge]:
+                    del series[old]
+            readings = {k: tuple(v[at] for at in sorted(v) if at <= now) for k, v in held.items()}
+            decision = decide(site, memory, View(readings, dict(newest)), now)
+            memory = Memory.read(json.loads(json.dumps(decision.memory.spell())))
+            yield now, decision
