@@ -112,6 +112,6 @@ def observe(
         raise PayloadError("not_finite", f"{field.quantity}: {value} {field.given_unit} is too large")
     return Observation(
         site, station, field.quantity, field.unit, observed_at, received_at, canonical,
-        None if sigma is None else field.spread_to_canonical(sigma), solution,
+        spread, solution,
         flag(field, canonical, observed_at, received_at), None, None, None, extra,
     )  # fmt: skip

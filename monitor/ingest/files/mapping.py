@@ -1,5 +1,6 @@
 """What the columns of a foreign table mean, written down in TOML."""
 
+import codecs
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,14 +93,23 @@ def load_mapping(path: Path) -> TableMapping:
     _keys(document, {"table", "time", "column"}, f"{path}")
     table = document.get("table", {})
     _keys(table, {"delimiter", "skip_rows", "encoding", "missing"}, f"{path}: table")
+    encoding = _text(table, "encoding", f"{path}: table", "utf-8-sig")
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise ConfigError(f"{path}: table.encoding: {encoding!r} is unknown; expected utf-8, latin-1, ...") from None
+    skip_rows, delimiter = table.get("skip_rows", 0), _text(table, "delimiter", f"{path}: table", ",")
+    if type(skip_rows) is not int or skip_rows < 0:
+        raise ConfigError(f"{path}: table.skip_rows: expected a whole number >= 0, got {skip_rows!r}")
+    if len(delimiter) != 1:
+        raise ConfigError(f"{path}: table.delimiter: expected one character, got {delimiter!r}")
     columns = document.get("column")
     if not isinstance(columns, list) or not columns:
         raise ConfigError(f"{path}: column: expected at least one [[column]]")
     rules = tuple(_read_column(c, f"{path}: column[{i}]") for i, c in enumerate(columns))
     return TableMapping(
-        _read_time_rule(document.get("time"), f"{path}: time"), rules,
-        _text(table, "delimiter", f"{path}: table", ","), int(table.get("skip_rows", 0)),
-        _text(table, "encoding", f"{path}: table", "utf-8-sig"), tuple(table.get("missing", _MISSING)),
+        _read_time_rule(document.get("time"), f"{path}: time"), rules, delimiter, skip_rows, encoding,
+        tuple(table.get("missing", _MISSING)),
     )  # fmt: skip
 
 

@@ -62,25 +62,21 @@ def read_file(
         StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
     """
     result = FileResult(str(path))
-    if mapping is None:
-        names, rows = open_rows(path)
-        judged = _judge_long(names, rows, result)
-    else:
-        names, rows = open_rows(
-            path, delimiter=mapping.delimiter, skip_rows=mapping.skip_rows, encoding=mapping.encoding
-        )
-        check_columns(names, mapping, str(path))
-        judged = _judge_wide(rows, mapping, result)
-    while chunk := list(islice(judged, CHUNK)):
-        received_at = clock()
-        observations, rejected = _sort(chunk, pipeline, site, received_at, path.name)
-        _count(result, observations, rejected)
-        if not dry_run:
-            added = _store(pipeline, observations, [r for r, _ in rejected])
-            result.stored += added[0]
-            result.duplicates += added[1]
-            result.revisions += added[2]
-        on_progress(result)
+    form: dict[str, Any] = {}
+    if mapping is not None:
+        form = {"delimiter": mapping.delimiter, "skip_rows": mapping.skip_rows, "encoding": mapping.encoding}
+    with open_rows(path, **form) as (names, rows):
+        judged = _judge_long(names, rows, result) if mapping is None else _judge_wide(names, rows, mapping, result)
+        while chunk := list(islice(judged, CHUNK)):
+            received_at = clock()
+            observations, rejected = _sort(chunk, pipeline, site, received_at, path.name)
+            _count(result, observations, rejected)
+            if not dry_run:
+                added = _store(pipeline, observations, [r for r, _ in rejected])
+                result.stored += added[0]
+                result.duplicates += added[1]
+                result.revisions += added[2]
+            on_progress(result)
     return result
 
 
@@ -98,7 +94,8 @@ def _judge_long(names: list[str], rows: Iterator[Row], result: FileResult) -> It
         yield {k: v for k, v in row.items() if k in _OFFERED and v is not None and v != ""}, None
 
 
-def _judge_wide(rows: Iterator[Row], mapping: TableMapping, result: FileResult) -> Iterator[Judged]:
+def _judge_wide(names: list[str], rows: Iterator[Row], mapping: TableMapping, result: FileResult) -> Iterator[Judged]:
+    check_columns(names, mapping, result.file)
     for row in rows:
         result.rows += 1
         found = widen(row, mapping)

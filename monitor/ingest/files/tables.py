@@ -3,8 +3,9 @@
 import csv
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from monitor.errors import ConfigError
 
@@ -28,9 +29,10 @@ def list_files(path: Path) -> list[Path]:
     return [path]
 
 
+@contextmanager
 def open_rows(
     path: Path, *, delimiter: str = ",", skip_rows: int = 0, encoding: str = "utf-8-sig"
-) -> tuple[list[str], Iterator[Row]]:
+) -> Iterator[tuple[list[str], Iterator[Row]]]:
     """Column names and an iterator over rows; CSV cells are text, Parquet cells have types.
 
     Raises:
@@ -38,31 +40,29 @@ def open_rows(
     """
     try:
         if path.suffix.lower() in {".parquet", ".pq"}:
-            return _open_parquet(path)
-        lines = sys.stdin if str(path) == "-" else path.open(encoding=encoding, newline="")
-        for _ in range(skip_rows):
-            next(lines, None)
-        reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
-        names = [n for n in reader.fieldnames or () if n]
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+            with _open_parquet(path) as found:
+                yield found
+        elif str(path) == "-":
+            yield _read_csv(sys.stdin, path, delimiter, skip_rows)
+        else:
+            with path.open(encoding=encoding, newline="") as lines:
+                yield _read_csv(lines, path, delimiter, skip_rows)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path}: cannot be read as a table: {error}") from None
+
+
+def _read_csv(lines: TextIO, path: Path, delimiter: str, skip_rows: int) -> tuple[list[str], Iterator[Row]]:
+    for _ in range(skip_rows):
+        next(lines, None)
+    reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
+    names = [n for n in reader.fieldnames or () if n]
     if not names:
         raise ConfigError(f"{path}: the file is empty")
-    return names, _guard(reader, path, lines)
+    return names, ({k: v for k, v in row.items() if k} for row in reader)  # a trailing comma makes a nameless column
 
 
-def _guard(reader: "csv.DictReader[str]", path: Path, lines: Any) -> Iterator[Row]:
-    try:
-        for row in reader:
-            yield {k: v for k, v in row.items() if k}  # a trailing comma makes a column without name
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}, line {reader.line_num}: cannot be read: {error}") from None
-    finally:
-        if lines is not sys.stdin:
-            lines.close()
-
-
-def _open_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
+@contextmanager
+def _open_parquet(path: Path) -> Iterator[tuple[list[str], Iterator[Row]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -71,9 +71,6 @@ def _open_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
     except pa.ArrowException as error:
         raise ConfigError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from None
 
-    def rows() -> Iterator[Row]:
-        with file:
-            for batch in file.iter_batches(5000):
-                yield from batch.to_pylist()
-
-    return list(file.schema_arrow.names), rows()
+    with file:
+        batches = file.iter_batches(5000)
+        yield list(file.schema_arrow.names), (row for batch in batches for row in batch.to_pylist())

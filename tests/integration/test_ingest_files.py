@@ -1,0 +1,221 @@
+"""`slopeward ingest`, `report` and `events` as commands, on both databases."""
+
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import text
+
+from monitor.cli.main import run_verb
+from monitor.store.engine import Database
+
+SITE = """
+[site]
+id = "north"
+name = "North"
+latitude = 46.2
+longitude = 8.9
+timezone = "UTC"
+[levels]
+names = ["green", "red"]
+[[station]]
+id = "G1"
+latitude = 46.2
+longitude = 8.9
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+"""
+LONG = """time,station,quantity,value,sigma,solution
+2026-03-01T00:00:00Z,G1,displacement_mm,1.0,0.5,rapid
+2026-03-02T00:00:00+01:00,G1,displacement_mm,2.0,,
+2026-03-03T00:00:00Z,R1,rain_mm,,,
+2026-03-04T00:00:00Z,R1,reservoir_level_m,175.2,,
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, database_url):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs" / "sites").mkdir(parents=True)
+    (tmp_path / "configs" / "sites" / "north.toml").write_text(SITE)
+    (tmp_path / "configs" / "slopeward.toml").write_text("")
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*words):
+        status = run_verb([str(w) for w in words])
+        out, err = capsys.readouterr()
+        lines = [json.loads(line) for line in out.splitlines()] if "--json" in words else out.splitlines()
+        return status, lines, err
+
+    return call
+
+
+def ask(database, sql):
+    with database.read() as c:
+        return [tuple(r) for r in c.execute(text(sql))]
+
+
+def test_a_long_file_is_stored_once(place, run):
+    Path("a.csv").write_text(LONG)
+    status, (said,), _ = run("ingest", "a.csv", "--json")
+    assert (status, said["stored"], said["missing"], said["rejected"]) == (0, 3, 1, 0)
+    assert (said["from"], said["to"]) == ("2026-03-01T00:00:00.000000Z", "2026-03-04T00:00:00.000000Z")
+    status, (said,), _ = run("ingest", "a.csv", "--json")
+    assert (status, said["stored"], said["duplicates"]) == (0, 0, 3)
+    rows = ask(
+        place,
+        "select s.station, s.quantity, s.unit, o.observed_at, o.value_raw, o.sigma, o.solution, o.flags "
+        "from observation o join series s on s.id = o.series_id order by o.observed_at",
+    )
+    assert rows == [
+        ("G1", "displacement", "mm", "2026-03-01T00:00:00.000000Z", 1.0, 0.5, "rapid", ""),
+        ("G1", "displacement", "mm", "2026-03-01T23:00:00.000000Z", 2.0, None, None, ""),
+        ("R1", "reservoir_level", "m", "2026-03-04T00:00:00.000000Z", 175.2, None, None, "undeclared"),
+    ]
+
+
+def test_bad_rows_wait_and_are_read_again_when_the_site_file_knows_more(place, run):
+    bad = (
+        "2026-03-05T00:00:00,G1,displacement_mm,1,,\n2026-03-06T00:00:00Z,G1,displacement_mm,x,,\n"
+        "2026-03-07T00:00:00Z,G1,pumping_index,7,,\n2026-03-08T00:00:00Z,G1,pumping_index,8,,\n"
+    )
+    Path("a.csv").write_text(LONG + bad)
+    status, (said,), err = run("ingest", "a.csv", "--json")
+    assert status == 3
+    assert said["reasons"] == {"no_zone": 1, "not_number": 1, "unknown_quantity": 2}
+    assert "--rejected" in err
+    assert ask(place, "select code, times, client from rejected_message order by code") == [
+        ("no_zone", 1, "file:a.csv"), ("not_number", 1, "file:a.csv"), ("unknown_quantity", 1, "file:a.csv"),
+    ]  # fmt: skip
+    assert run("ingest", "--rejected")[0] == 4
+    with Path("configs/sites/north.toml").open("a") as site_file:
+        site_file.write('\n[[quantity]]\nname = "pumping"\nunit = "index"\n')
+    status, (said,), _ = run("ingest", "--rejected", "--json")
+    assert (status, said["accepted"], said["stored"], said["waiting"]) == (3, 1, 2, 2)
+    assert ask(place, "select count(*) from rejected_message where replayed_at is not null") == [(1,)]
+    assert run("ingest", "--rejected")[0] == 4
+
+
+def test_a_dry_run_needs_neither_database_nor_site(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", "postgresql://nobody@127.0.0.1:1/none")
+    Path("a.csv").write_text(LONG)
+    status, (said,), _ = run("ingest", "a.csv", "--dry-run", "--json")
+    assert (status, said["valid"], said["stored"]) == (0, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "empty"), ("a,b\n1,2\n", "column 'time' is missing"), (b"\xff\xfe\x00", "cannot be read"),
+        (None, "no such"),
+    ],
+)  # fmt: skip
+def test_what_is_no_table_is_one_line_and_status_1(tmp_path, monkeypatch, run, content, said):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path("a.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    status, _, err = run("ingest", "a.csv", "--dry-run")
+    assert (status, said in err, len(err.strip().splitlines())) == (1, True, 1)
+
+
+def test_wrong_usage_is_status_2(run, capsys):
+    for words in ((), ("a.csv", "--rejected"), ("a.csv", "--format", "wide"), ("a.csv", "--format", "xml")):
+        assert run("ingest", *words)[0] == 2
+
+
+def test_parquet_a_folder_and_stdin(place, run, monkeypatch):
+    Path("in").mkdir()
+    times = pa.array([1772344800000, 1772431200000], pa.timestamp("ms", "UTC"))
+    columns = {"time": times, "station": ["G1"] * 2, "quantity": ["displacement_cm"] * 2, "value": [1.0, float("nan")]}
+    pq.write_table(pa.table(columns), "in/a.parquet")
+    Path("in/b.csv").write_text(LONG)
+    status, said, _ = run("ingest", "in", "--json")
+    assert (status, [s["stored"] for s in said], said[0]["missing"]) == (0, [1, 3], 1)
+    assert ask(place, "select value_raw from observation where observed_at like '2026-03-01T06%'") == [(10.0,)]
+    monkeypatch.setattr("sys.stdin", io.StringIO(LONG.replace("2026-03-04", "2026-04-04")))
+    status, (said,), _ = run("ingest", "-", "--json")
+    assert (status, said["stored"]) == (0, 1)
+
+
+WIDE = """
+[table]
+delimiter = ";"
+skip_rows = 1
+[time]
+column = "Date"
+format = "%d.%m.%Y %H:%M"
+zone = "Europe/Zurich"
+[[column]]
+name = "p"
+station = "P1"
+quantity = "pore_pressure"
+unit = "bar"
+sigma = "p_sd"
+[[column]]
+name = "t"
+station = "P1"
+quantity = "temperature"
+unit = "degC"
+"""
+
+
+def test_a_wide_table_by_mapping(place, run):
+    Path("m.toml").write_text(WIDE)
+    Path("w.csv").write_text(
+        "made by a logger\nDate;p;p_sd;t\n01.07.2026 12:00;1.5;0.1;20\n25.10.2026 02:30;1;;9\n02.07.2026 12:00;;;NaN\n"
+    )
+    status, (said,), _ = run("ingest", "w.csv", "--mapping", "m.toml", "--json")
+    assert (status, said["valid"], said["missing"], said["reasons"]) == (3, 2, 2, {"ambiguous_time": 2})
+    assert ask(place, "select observed_at, value_raw, sigma from observation order by value_raw") == [
+        ("2026-07-01T10:00:00.000000Z", 20.0, None), ("2026-07-01T10:00:00.000000Z", 150.0, 10.0),
+    ]  # fmt: skip
+    Path("m.toml").write_text(WIDE.replace('"t"', '"absent"'))
+    status, _, err = run("ingest", "w.csv", "--mapping", "m.toml")
+    assert status == 1
+    assert "column 'absent' of the mapping is not there" in err
+
+
+def test_reports_and_events_by_hand(place, run):
+    words = ("--site", "north", "--kind", "crack", "--text", "3 cm", "--by", "Ada")
+    when = "2026-03-01T06:00:00Z"
+    assert run("report", "add", *words, "--time", when, "--station", "G1")[0] == 0
+    assert run("report", "add", *words, "--time", when, "--station", "G1")[0] == 4
+    assert run("report", "add", *words, "--time", "2026-03-01T06:00:00")[0] == 1
+    assert run("events", "add", *words, "--from", when, "--to", "2026-03-01T08:00:00Z", "--value", "2.5")[0] == 0
+    assert run("events", "add", *words, "--from", when, "--to", "2026-02-01T08:00:00Z")[0] == 1
+    assert run("report", "add", "--site", "south", "--kind", "x", "--text", "y")[0] == 1
+    assert ask(place, "select kind, station, by from report") == [("crack", "G1", "Ada")]
+    assert ask(place, "select kind, value, by from site_event") == [("crack", 2.5, "Ada")]
+    assert ask(place, "select action, actor from audit_entry order by id") == [
+        ("report.add", "Ada"), ("event.add", "Ada"),
+    ]  # fmt: skip
+
+
+@pytest.mark.data
+def test_the_measured_slope_of_outang(place, run, measured):
+    columns = "".join(
+        f'[[column]]\nname = "{s}/mm"\nstation = "{s}"\nquantity = "displacement"\nunit = "mm"\n'
+        for s in ("MJ9", "MJ1", "MJ3", "ATU4", "ATU5", "ATU3", "ATU2", "ATU1")
+    )
+    columns += '[[column]]\nname = "RWL/m"\nstation = "RES"\nquantity = "reservoir_level"\nunit = "m"\n'
+    Path("m.toml").write_text(f'[time]\ncolumn = "Date"\nformat = "DATE"\nzone = "Asia/Shanghai"\n{columns}')
+    table = measured("outang/monitoring_data.csv")
+    example = table.read_text(encoding="utf-8-sig").splitlines()[1].split(",")[0]
+    form = "%Y/%m/%d" if "/" in example else "iso"
+    Path("m.toml").write_text(Path("m.toml").read_text().replace("DATE", form))
+    status, (said,), _ = run("ingest", table, "--mapping", "m.toml", "--json")
+    assert (status, said["rows"], said["stored"], said["rejected"]) == (0, 1461, 9 * 1461, 0)
+    assert said["from"] == "2016-06-30T16:00:00.000000Z"
