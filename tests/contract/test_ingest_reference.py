@@ -1,0 +1,40 @@
+"""The MQTT reference says what the decoders do."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from monitor.domain.quantities import SUFFIXES
+from monitor.domain.site import Level, Site
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "reference" / "mqtt.md").read_text(encoding="utf-8")
+SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
+
+
+def test_every_example_can_be_read():
+    examples = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
+    assert len(examples) >= 6
+    pipeline = Pipeline(None, {"north": SITE}, lambda: datetime(2026, 3, 1, 7, tzinfo=UTC))
+    for example in examples:
+        body = json.loads(example)
+        topic = "report" if "by" in body else "event" if "from" in body else "G1/obs"
+        decoded = pipeline.decode(
+            Message(f"slopeward/v1/north/{topic}", example.encode(), datetime(2026, 3, 1, 7, tzinfo=UTC), "live")
+        )
+        assert decoded.faults == (), example
+        assert decoded.observations or decoded.report or decoded.event
+
+
+def test_every_code_and_every_suffix_is_explained():
+    sources = [*(ROOT / "monitor" / "ingest").rglob("*.py")]
+    codes = set()
+    for source in sources:
+        found = source.read_text(encoding="utf-8")
+        codes |= set(re.findall(r"(?:PayloadError|Fault)\(\s*\"([a-z0-9_]+)\"", found))
+    assert len(codes) > 30
+    assert sorted(c for c in codes if f"`{c}`" not in TEXT) == []
+    assert [s for s, _ in SUFFIXES if not re.search(rf"[ `]{s}[ `]", TEXT)] == []
