@@ -49,7 +49,7 @@ class StatePublisher:
         will = (f"{ROOT}/status", offline)
         self._publisher = MqttPublisher(url, username, password, ca_file=ca_file, will=will, name="state")
         self._db, self._clock, self._version, self._page_url = db, clock, version, page_url.rstrip("/")
-        self._valid_s, self._offline = valid_s, offline
+        self._valid_s, self._offline, self._started_at = valid_s, offline, clock()
         self._sent: dict[str, tuple[str, datetime]] = {}
         self._connection = 0
         self._progress: dict[str, datetime] = {}
@@ -121,8 +121,8 @@ class StatePublisher:
     def _publish_events(self, now: datetime) -> None:
         with self._db.read() as c:
             cursor = find_stamp(c, CURSOR)
-            newest = last_event_id(c)
-            floor = newest if cursor is None else int(cursor[1]["floor"])
+            # at the very first start history is not told again, but nothing since the start is left out
+            floor = last_event_id(c, self._started_at) if cursor is None else int(cursor[1]["floor"])
             done = set() if cursor is None else set(cursor[1]["done"])
             events = [e for e in load_alert_events(c, floor) if e.id not in done]
         if cursor is not None and not events:

@@ -384,6 +384,6 @@ def load_alert_events(c: Connection, above: int, limit: int = 500) -> list[Row[A
     return list(c.execute(query))
 
 
-def last_event_id(c: Connection) -> int:
-    """The highest id of an alert event, 0 when there is none."""
-    return int(c.execute(select(func.max(alert_event.c.id))).scalar() or 0)
+def last_event_id(c: Connection, before: datetime) -> int:
+    """The highest id of an alert event older than an instant, 0 when there is none."""
+    return int(c.execute(select(func.max(alert_event.c.id)).where(alert_event.c.at < before)).scalar() or 0)

@@ -145,8 +145,15 @@ def get_chart(
             "past": {"horizon_s": horizon, "rows": past},
             "scores": pages.load_scores(c, [p.id for p in parts], low, high),
             "marks": [m for m in pages.load_marks(c, site, low, ends) if m["station"] in (None, station)],
+            "noise_floor": _noise_floor(declared, station, quantity),
             "levels": [{"number": v["number"], "name": v["name"]} for v in card.levels],
         }  # fmt: skip
+
+
+def _noise_floor(site: Site | None, station: str, quantity: str) -> float:
+    """What the instrument cannot tell from nothing; a picture must not blow it up."""
+    spec = None if site is None else site.series(station, quantity)
+    return 0.0 if spec is None else spec.noise_floor
 
 
 def describe_issue(shown: list[dict[str, Any]]) -> dict[str, Any] | None:

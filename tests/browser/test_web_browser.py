@@ -114,7 +114,7 @@ def test_site_page_draws_all_its_curves_in_silence(served, watch):
         figure.locator("svg.main-svg .cartesianlayer").first.wait_for(state="attached", timeout=15000)
     first = w.page.locator("figure.chart").first
     assert first.locator("path.js-fill").count() >= 2  # both bands of the fan
-    legend = first.locator(".legend").first.inner_html()
+    legend = first.locator(".key").inner_text()
     for word in ("forecast (lld)", "80 %", "95 %", "observed", "orange over 20/d"):
         assert word in legend
     assert "does not beat lld" in first.locator(".says").inner_text()

@@ -25,6 +25,8 @@
     const t = chart.forecast?.targets;
     if (t) held = held.concat(t.q10, t.q90);
     let low = Math.min(...held), high = Math.max(...held);
+    const least = 6 * chart.noise_floor; // noise must look like noise
+    if (high - low < least) { const middle = (high + low) / 2; low = middle - least / 2; high = middle + least / 2; }
     const reach = 2.5 * Math.max(high - low, Math.abs(high) * 0.05, 1e-9);
     for (const b of chart.thresholds) if (b.line !== undefined && b.line < high + reach && b.line > low - reach) { low = Math.min(low, b.line); high = Math.max(high, b.line); }
     const room = 0.06 * Math.max(high - low, 1e-9);
@@ -108,6 +110,26 @@
     }));
   }
 
+  // plotly's own legend would take half of a phone's picture
+  function key(traces) {
+    const list = document.createElement("ul");
+    list.className = "key";
+    const shape = (trace) => {
+      const line = trace.line ?? {}, colour = trace.type === "bar" ? trace.marker.color : trace.fill ? trace.fillcolor : trace.mode === "markers" ? trace.marker.color : line.color;
+      const thick = trace.fill || trace.type === "bar" ? 9 : trace.mode === "markers" ? 0 : 2.5;
+      const dashes = { dash: "6 3", dot: "2 3", longdashdot: "9 3 2 3" }[line.dash] ?? "none";
+      return thick ? `<path d="M1 6 H25" stroke="${colour}" stroke-width="${thick}" stroke-dasharray="${dashes}"/>` : `<path d="M8 1 L18 11 M18 1 L8 11" stroke="${colour}" stroke-width="2.5"/>`;
+    };
+    for (const trace of traces) {
+      if (trace.showlegend === false || !trace.name) continue;
+      const item = document.createElement("li");
+      item.innerHTML = `<svg viewBox="0 0 26 12" aria-hidden="true">${shape(trace)}</svg>`;
+      item.append(trace.name);
+      list.append(item);
+    }
+    return list;
+  }
+
   function says(chart) {
     const parts = [];
     if (chart.forecast) parts.push(`Forecast by ${chart.forecast.model}, issued ${chart.forecast.issued_at.slice(0, 16).replace("T", " ")}: ${chart.forecast.reason}.`);
@@ -136,8 +158,8 @@
     const { shapes, traces } = marks(chart);
     const layout = {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: css("--font"), color: text, size: 12 },
-      margin: { l: 48, r: 10, t: 12, b: 26 }, height: plot.clientHeight, showlegend: true, hovermode: "closest", dragmode: "zoom",
-      legend: { orientation: "h", y: -0.14, yanchor: "top", x: 0, font: { size: 11 }, itemwidth: 30 }, bargap: 0.05,
+      margin: { l: 48, r: 10, t: 12, b: 26 }, height: plot.clientHeight, showlegend: false, hovermode: "closest", dragmode: "zoom",
+      bargap: 0.05,
       xaxis: { ...axis, type: "date", range: [chart.from, chart.until], anchor: withScores ? "y2" : "y" },
       yaxis: { ...axis, domain: [withScores ? 0.27 : 0, 1], title: { text: chart.unit, font: { size: 11 } }, range: extent(chart) },
       yaxis3: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
@@ -149,6 +171,7 @@
     }
     const data = [...fan(chart), ...bounds(chart), ...past(chart), ...observed(chart, css("--curve")), ...traces, ...scores(chart)];
     await Plotly.react(plot, data, layout, { responsive: true, displayModeBar: false, scrollZoom: false });
+    figure.querySelector(".key").replaceWith(key([...observed(chart, css("--curve")), ...fan(chart).reverse(), ...bounds(chart), ...past(chart)]));
     const last = chart.points.value.at(-1);
     figure.querySelector(".latest").textContent = last === undefined ? "no reading in this range" : `${show(last)} ${chart.unit}`;
     figure.querySelector(".says").textContent = says(chart) || "\u00a0";
