@@ -38,7 +38,7 @@ def simulate(
 
     With --site-file it only writes the site file that fits (load it first, then simulate with the same options).
     """
-    from monitor.simulate.publish import Publisher, play_slope
+    from monitor.simulate.publish import Publisher, play, spell_sample
     from monitor.simulate.story import plan_story, write_story_site
 
     now = datetime.now(UTC)
@@ -59,8 +59,9 @@ def simulate(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with Publisher(broker, username, os.environ.get("SLOPEWARD_BROKER__PASSWORD", "")) as publisher:
-        played = play_slope(
-            model, publisher, now - part, speed, clock=lambda: datetime.now(UTC), stop=stop, follow=follow,
+        played = play(
+            map(spell_sample, model.samples()), publisher, now - part, speed, clock=lambda: datetime.now(UTC),
+            stop=stop, follow=follow,
             on_history=lambda n: typer.echo(f"{n} messages of history acknowledged", err=True),
         )  # fmt: skip
         print(json.dumps({"history": played.history, "live": played.live, "acknowledged": publisher.count,

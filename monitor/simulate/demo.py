@@ -19,9 +19,12 @@ from typing import Any, Final
 from sqlalchemy import func, select
 
 from monitor import compute
+from monitor.config import parse_site
 from monitor.domain.instants import spell
 from monitor.errors import JobError, SlopewardError, StoreBusyError
-from monitor.simulate.publish import ROOT, Publisher, play_slope
+from monitor.simulate.measured import SITE_ID as MEASURED
+from monitor.simulate.measured import move_to, read_rows, spell_rows, write_site
+from monitor.simulate.publish import ROOT, Publisher, play, spell_sample
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.simulate.story import LIVE, plan_story, write_story_site
 from monitor.store import tables as t
@@ -92,11 +95,80 @@ def run_demo(*, once: bool, folder: Path | None, seed: int, say: Say, clock: Cal
         if once:
             _wait_for_everything(stage, began)
         else:
-            while not stage.stop.wait(1.0) and stage.service.poll() is None:
-                pass
+            _stay(stage, say)
         counted = count(stage)
         counted["seconds"] = round(time.monotonic() - began, 1)
     return counted
+
+
+def run_measured(
+    data: Path, *, once: bool, folder: Path | None, say: Say, clock: Callable[[], datetime]
+) -> dict[str, Any]:
+    """Play measured series, moved in time so that they end now, and whatever scenes lie beside them.
+
+    Args:
+        data: folder with neutral long CSV or Parquet files, perhaps a `site.toml` that fits, perhaps scenes (a folder
+            with `scene.toml`, or a GeoTIFF).
+        once: end by itself.
+        folder: where everything is kept; None = a temporary one.
+        say: takes progress lines.
+        clock: the present, aware UTC.
+
+    Raises:
+        PayloadError: nothing there can be read.
+    """
+    began, now = time.monotonic(), clock()
+    rows = read_rows(data)
+    live = 0.1 * (rows[-1].at - rows[0].at)
+    own = data / "site.toml"
+    site_text = own.read_text(encoding="utf-8") if own.is_file() else write_site(rows, live)
+    site_id = parse_site(site_text, str(own)).id if own.is_file() else MEASURED
+    moved = move_to(rows, now)
+    with open_stage({f"{site_id}.toml": site_text}, folder, say) as stage:
+        say(f"page: {stage.page_url}   (to acknowledge: user demo, password {_add_person(stage, now)})")
+        say(f"{len(rows)} values of {rows[0].at:%Y-%m-%d} to {rows[-1].at:%Y-%m-%d}, moved by {now - rows[-1].at}")
+        scenes = _copy_scenes(data, stage.folder / "inbox" / site_id)
+        with Publisher(stage.broker_url) as publisher:
+            play(
+                spell_rows(moved, site_id), publisher, now - live, live.total_seconds() / PLAY_S, clock=clock,
+                stop=stage.stop,
+                on_history=lambda n: say(f"{n} messages of history; now the last tenth in {PLAY_S:g} s"),
+            )  # fmt: skip
+        wait_until(lambda: count(stage)["observations"] >= len(rows), 60.0, stage)
+        _begin(stage, "forecasts", lambda: _order(stage, "forecast", "run", site=site_id))
+        if once:
+            wait_until(
+                lambda: (c := count(stage))["forecasts"] and c["scenes"] >= scenes and not _is_busy(stage),
+                ONCE_LIMIT_S - (time.monotonic() - began), stage, 1.0,
+            )  # fmt: skip
+        else:
+            _stay(stage, say)
+        counted = count(stage)
+        counted["seconds"] = round(time.monotonic() - began, 1)
+    return counted
+
+
+def _copy_scenes(data: Path, inbox: Path) -> int:
+    """Put scene folders and GeoTIFFs into the inbox; returns how many."""
+    found = [p for p in sorted(data.iterdir()) if (p / "scene.toml").is_file() or p.suffix.lower() in {".tif", ".tiff"}]
+    inbox.mkdir(parents=True, exist_ok=True)
+    for path in found:
+        if path.is_dir():
+            shutil.copytree(path, inbox / f".{path.name}")
+            (inbox / f".{path.name}").rename(inbox / path.name)
+        else:
+            shutil.copy(path, inbox / path.name)
+    return len(found)
+
+
+def _stay(stage: Stage, say: Say) -> None:
+    say("Ctrl-C ends the demonstration")
+    while not stage.stop.wait(1.0) and stage.service.poll() is None:
+        pass
+
+
+def _is_busy(stage: Stage) -> bool:
+    return any(thread.is_alive() for thread in stage.threads)
 
 
 @contextlib.contextmanager
@@ -172,6 +244,7 @@ def count(stage: Stage) -> dict[str, Any]:
                 "observations": rows(t.observation),
                 "forecasts": {str(row[0]): int(row[1]) for row in forecasts},
                 "footprints": rows(t.scene_footprint),
+                "scenes": rows(t.scene),
                 "anomaly_scores": rows(t.anomaly),
                 "alerts": rows(t.alert),
                 "top_level": int(
@@ -225,8 +298,9 @@ def _play(stage: Stage, model: SlopeModel, now: datetime, say: Say, *, follow: b
     with Publisher(stage.broker_url) as publisher:
         # an instrument whose clock knows no zone: it is kept aside with its reason, never guessed
         publisher.publish(f"{ROOT}/{SITE_ID}/R1/obs", b'{"time": "2026-01-01T00:00:00", "rain_mm": 1.2}', "broken")
-        play_slope(
-            model, publisher, now - LIVE, speed, clock=lambda: datetime.now(UTC), stop=stage.stop, follow=follow,
+        play(
+            map(spell_sample, model.samples()), publisher, now - LIVE, speed, clock=lambda: datetime.now(UTC),
+            stop=stage.stop, follow=follow,
             on_history=after_history, on_present=at_present,
         )  # fmt: skip
 
@@ -265,10 +339,10 @@ def _forecast(stage: Stage) -> None:
     _order(stage, "forecast", "run")
 
 
-def _order(stage: Stage, *words: str) -> None:
+def _order(stage: Stage, *words: str, site: str = SITE_ID) -> None:
     """Run a verb of the command line as a person would."""
     done = subprocess.run(
-        [sys.executable, "-m", "monitor.cli.main", *words, "--site", SITE_ID, "--config", stage.config],
+        [sys.executable, "-m", "monitor.cli.main", *words, "--site", site, "--config", stage.config],
         capture_output=True, text=True, check=False, timeout=180,
     )  # fmt: skip
     if done.returncode and not stage.stop.is_set():
@@ -309,6 +383,6 @@ def _wait_for_everything(stage: Stage, began: float) -> None:
 
     def is_done() -> bool:
         counted = count(stage)
-        return is_complete(counted) and "gru" in counted["forecasts"] and not any(th.is_alive() for th in stage.threads)
+        return is_complete(counted) and "gru" in counted["forecasts"] and not _is_busy(stage)
 
     wait_until(is_done, ONCE_LIMIT_S - (time.monotonic() - began), stage, 1.0)

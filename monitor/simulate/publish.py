@@ -5,9 +5,10 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from monitor.errors import BrokerError
-from monitor.simulate.slope import SITE_ID, Sample, SlopeModel
+from monitor.simulate.slope import SITE_ID, Sample
 
 ROOT: Final = "slopeward/v1"
 IN_FLIGHT: Final = 500
@@ -139,15 +140,26 @@ class Played:
     until: datetime | None
 
 
-def spell_message(sample: Sample) -> tuple[str, bytes, str]:
-    """Topic, payload and key (`source/boot_id/seq`) of a sample."""
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message to send: its instant decides when."""
+
+    at: datetime
+    topic: str
+    payload: bytes
+    key: str
+
+
+def spell_sample(sample: Sample) -> Sent:
+    """The message of a simulated sample; its key is `source/boot_id/seq`."""
     payload = sample.payload
     key = f"{payload['source']}/{payload['boot_id']}/{payload['seq']}"
-    return f"{ROOT}/{SITE_ID}/{sample.station}/obs", json.dumps(payload, separators=(",", ":")).encode(), key
+    text = json.dumps(payload, separators=(",", ":")).encode()
+    return Sent(sample.at, f"{ROOT}/{SITE_ID}/{sample.station}/obs", text, key)
 
 
-def play_slope(
-    model: SlopeModel,
+def play(
+    messages: Iterable[Sent],
     publisher: Publisher,
     live_from: datetime,
     speed: float,
@@ -164,7 +176,7 @@ def play_slope(
     `follow` is set.
 
     Args:
-        model: the slope.
+        messages: in time order.
         publisher: connected.
         live_from: where the fast forward begins.
         speed: simulated seconds per second from there on.
@@ -174,13 +186,14 @@ def play_slope(
         on_history: called with the number of messages once all of the history is acknowledged.
         on_present: called once, when the present is reached.
     """
-    history = _publish(model.samples(to_at=live_from), publisher, stop)
+    rest = iter(messages)
+    history, first = _publish_history(rest, publisher, live_from, stop)
     publisher.wait(120.0)
     if on_history is not None:
         on_history(history)
     live, until = 0, None
     began = time.monotonic()
-    for sample in model.samples(from_at=live_from):
+    for sample in chain(first, rest):
         due = began + (sample.at - live_from).total_seconds() / speed
         if sample.at > clock() and on_present is not None:
             publisher.wait(60.0)
@@ -193,17 +206,20 @@ def play_slope(
             stop.wait(0.05)
         if stop.is_set():
             break
-        publisher.publish(*spell_message(sample))
+        publisher.publish(sample.topic, sample.payload, sample.key)
         live, until = live + 1, sample.at
     publisher.wait(60.0)
     return Played(history, live, until)
 
 
-def _publish(samples: Iterable[Sample], publisher: Publisher, stop: threading.Event) -> int:
+def _publish_history(
+    messages: Iterator[Sent], publisher: Publisher, until: datetime, stop: threading.Event
+) -> tuple[int, list[Sent]]:
+    """Send what is older at once; returns how many, and the first message that is not."""
     count = 0
-    for sample in samples:
-        if stop.is_set():
-            break
-        publisher.publish(*spell_message(sample))
+    for one in messages:
+        if one.at >= until or stop.is_set():
+            return count, [one]
+        publisher.publish(one.topic, one.payload, one.key)
         count += 1
-    return count
+    return count, []
