@@ -78,9 +78,9 @@ class PostgresServer:
         self._call(
             "initdb", "-D", str(self._data), "--locale=C", "--encoding=UTF8", "-A", "trust", "-U", self.user, "-N"
         )
-        settings = {  # noqa: E501
-            "timezone": "America/Denver", "log_timezone": "America/Denver", "listen_addresses": "127.0.0.1", "port": str(self.port),
-            "unix_socket_directories": "", "max_connections": "200", "shared_buffers": "64MB",
+        settings = {
+            "timezone": "America/Denver", "log_timezone": "America/Denver", "listen_addresses": "127.0.0.1",
+            "port": str(self.port), "unix_socket_directories": "", "max_connections": "200", "shared_buffers": "64MB",
             "fsync": "on" if durable else "off", "full_page_writes": "on" if durable else "off",
         }  # fmt: skip
         (self._data / "postgresql.auto.conf").write_text("".join(f"{k} = '{v}'\n" for k, v in settings.items()))
