@@ -55,13 +55,13 @@ docs: setup ## Documentation that can be run: examples in docstrings, and that t
 
 bench: setup servers ## Figures of the service, as ratios measured in the same run
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=1800 $(BENCH_FLAGS) tests/bench/bench_ingest.py tests/bench/bench_service.py
-	$(BIN)/python tests/bench/bench_views.py --rows 5000000
+	$(BIN)/python -m tests.bench.bench_views --rows 5000000
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
-	$(BIN)/python -m forecasting.bench $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench.bench_forecast $(BENCH_FLAGS)
 
 bench-imagery: setup ## Footprints on measured and drawn scenes (SLOPEWARD_DATA)
-	$(BIN)/python -m detection.imagery.bench $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench.bench_imagery $(BENCH_FLAGS)
 
 train-demo: setup ## Train the shipped scene weights again from the recipe on drawn scenes
 	$(BIN)/python -m detection.imagery.recipe configs/detection/generated.toml
