@@ -55,6 +55,7 @@ def parse_site(text: str, name: str) -> Site:
     stations = tuple(_read_station(s, own, f"{name}: station[{i}]") for i, s in enumerate(file.station))
     _refuse_doubles((s.id for s in stations), f"{name}: station: id")
     criteria = tuple(_read_criteria(file.criterion, levels, stations, file.forecast, name))
+    criteria += tuple(_imply_advice(criteria, stations))
     _refuse_doubles((c.id for c in criteria), f"{name}: criterion: id")
     _refuse_doubles((r.name for r in file.recipient), f"{name}: recipient: name")
     for covariate in file.forecast.covariates:
@@ -254,6 +255,22 @@ def _read_criteria(
             valid_for_s=table.valid_for, role=table.role or role, author=table.author, reason=table.reason,
             params=_read_params(table), kinds=getattr(table, "kinds", ()),
         )  # fmt: skip
+
+
+def _imply_advice(criteria: Sequence[Criterion], stations: Sequence[Station]) -> Iterable[Criterion]:
+    """Scores and footprints always raise advice, also where the site file says nothing of them."""
+    declared = {c.kind for c in criteria}
+    moving = [(s.id, p) for s in stations for p in s.series if p.quantity.startswith("displacement")]
+    if not moving:
+        return
+    slowest_s = max(p.interval_s for _, p in moving)
+    for kind, valid_for_s in (("anomaly", max(86400.0, 2.0 * slowest_s)), ("scene", 30.0 * 86400.0)):
+        if kind not in declared:
+            yield Criterion(
+                id=f"{kind}-advice", kind=kind, stations=tuple(dict.fromkeys(i for i, _ in moving)), quantity="",
+                thresholds=(Threshold(1),), valid_for_s=valid_for_s, role="advice", author="slopeward",
+                reason="advice is always raised",
+            )  # fmt: skip
 
 
 def _read_params(table: schema.CriterionTable) -> tuple[tuple[str, float], ...]:

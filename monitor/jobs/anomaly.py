@@ -14,6 +14,8 @@ from monitor.store.models import find_active
 
 NEEDS_CHECKPOINT = frozenset({"ae", "lstm-ae"})
 HISTORY_STEPS = 2500  # a week for the median and ninety days for its scale, hourly
+# faults that are certain, not scored: they are kept under the name of their check
+CHECKS = {"stuck": "flatline", "replay": "replay"}
 FIRST_RUN_STEPS = 60  # epochs scored when a detector has never run on the site
 
 
@@ -49,6 +51,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         model_hash = None if checkpoint is None else checkpoint.model_hash
         budget = plan.budget_per_sensor_month / len(plan.detectors)
         rows = [_row(one, by_label, detector, budget, model_hash) for one in answer["scores"]]
+        rows += [_certain(one, by_label, budget) for one in answer["findings"] if one["kind"] in CHECKS]
         with db.write() as c:
             added = add_anomalies(c, rows, now)
         parts.append(f"{detector}: {added} scores, {sum(r.alerted for r in rows)} over the threshold")
@@ -72,4 +75,12 @@ def _row(
     return AnomalyRow(
         by_label[one["station"]].series_id, from_epoch_s(one["at_s"]), detector, float(one["score"]),
         float(one["threshold"]), budget, one["kind"], bool(one["alerted"]), model_hash,
+    )  # fmt: skip
+
+
+def _certain(one: dict[str, Any], by_label: dict[str, Samples], budget: float) -> AnomalyRow:
+    """A check either finds a fault or does not: score 1 at threshold 1."""
+    return AnomalyRow(
+        by_label[one["station"]].series_id, from_epoch_s(one["at_s"]), CHECKS[one["kind"]], 1.0, 1.0, budget,
+        one["kind"], alerted=True,
     )  # fmt: skip
