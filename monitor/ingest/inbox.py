@@ -7,10 +7,11 @@ from typing import Final
 
 from monitor.ingest.message import Message
 
-BATCH_MESSAGES: Final = 500
+BATCH_MESSAGES: Final = 500  # that many end the wait
+BATCH_MOST: Final = 2000  # that many are taken when more came while the last batch was written: fewer disk syncs
 BATCH_BYTES: Final = 4 << 20
 BATCH_WAIT_S: Final = 0.05
-_BACKFILL_SHARE: Final = 50  # of a batch, however much live data waits: catching up never stands still
+_BACKFILL_SHARE: Final = 200  # of a batch, however much live data waits: catching up never stands still
 
 
 class Inbox:
@@ -45,7 +46,7 @@ class Inbox:
         return len(self._live) + len(self._backfill)
 
     def take(self, timeout_s: float) -> list[Message]:
-        """A batch in order of reception, the first of 500 messages, 4 MiB or 50 ms; empty when nothing came."""
+        """A batch in order of reception, after 500 messages or 50 ms: what waits, at most 2,000 messages or 4 MiB."""
         if not self._bell.wait(timeout_s):
             return []
         deadline = time.monotonic() + BATCH_WAIT_S
@@ -55,7 +56,7 @@ class Inbox:
         batch: list[Message] = []
         room = BATCH_BYTES
         reserved = min(_BACKFILL_SHARE, len(self._backfill))
-        for queue, most in ((self._live, BATCH_MESSAGES - reserved), (self._backfill, BATCH_MESSAGES)):
+        for queue, most in ((self._live, BATCH_MOST - reserved), (self._backfill, BATCH_MOST)):
             while queue and len(batch) < most and room > 0:
                 message = queue.popleft()
                 room -= len(message.payload)

@@ -1,0 +1,100 @@
+"""What breaks a transaction is found and set apart; what is passing trouble is not."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from monitor.domain.site import Level, Site
+from monitor.errors import StoreBusyError
+from monitor.ingest import pipeline as module
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
+from monitor.store.observations import add_observations
+
+NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
+SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
+
+
+@pytest.fixture
+def pipeline(database):
+    return Pipeline(database, {"north": SITE}, lambda: NOW)
+
+
+def message(n, **more):
+    at = (NOW + timedelta(minutes=n) - timedelta(days=1)).isoformat()
+    return Message("slopeward/v1/north/G1/obs", json.dumps({"time": at, "rain_mm": n, **more}).encode(), NOW, "live")
+
+
+def ask(database, sql):
+    with database.read() as c:
+        return [tuple(r) for r in c.execute(text(sql))]
+
+
+def test_one_message_that_the_database_refuses_does_not_stop_the_others(pipeline, database, monkeypatch):
+    def refuse_seven(connection, observations, *rest):
+        if any(o.value == 7 for o in observations):
+            raise ValueError("seven is poison")
+        return add_observations(connection, observations, *rest)
+
+    monkeypatch.setattr(module, "add_observations", refuse_seven)
+    outcome = pipeline.store([message(n) for n in range(10)])
+    assert (outcome.added.stored, outcome.rejected, outcome.lost) == (9, 1, ())
+    assert ask(database, "select code, reason from rejected_message") == [
+        ("store_refused", "the database refused it: seven is poison")
+    ]
+    assert sorted(v for (v,) in ask(database, "select value_raw from observation")) == [0, 1, 2, 3, 4, 5, 6, 8, 9]
+
+
+def test_a_message_that_fits_nowhere_is_not_acknowledged(pipeline, database, monkeypatch):
+    poison = message(7)
+    monkeypatch.setattr(module, "add_observations", lambda *_: (_ for _ in ()).throw(ValueError("no")))
+    monkeypatch.setattr(module, "add_rejected", lambda *_: (_ for _ in ()).throw(ValueError("no either")))
+    assert pipeline.store([poison]).lost == (poison,)
+
+
+def test_a_busy_database_writes_nothing_and_the_batch_comes_again(pipeline, database, monkeypatch):
+    def busy(*_):
+        raise StoreBusyError("locked")
+
+    batch = [message(n) for n in range(5)]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "note_sequences", busy)
+        with pytest.raises(StoreBusyError):
+            pipeline.store([*batch, message(9, source="a", boot_id=1, seq=1)])
+    assert ask(database, "select count(*) from observation") == [(0,)]
+    assert ask(database, "select count(*) from series") == [(0,)]
+    assert pipeline.store(batch).added.stored == 5
+    assert pipeline.store(batch).added.duplicates == 5
+
+
+def test_a_second_process_may_write_the_same_keys(pipeline, database):
+    other = Pipeline(database, {"north": SITE}, lambda: NOW)
+    pipeline.store([message(0)])
+    other.store([message(n) for n in range(3)])
+    outcome = pipeline.store([message(n) for n in range(5)])
+    assert (outcome.added.stored, outcome.added.duplicates) == (2, 3)
+
+
+def gnss(epoch0, n=0):
+    at = (NOW + timedelta(minutes=n) - timedelta(days=1)).isoformat()
+    block = {"enu_mm": [1 + n, 2, 3], "frame": "local", "epoch0": epoch0}
+    return Message("slopeward/v1/north/G1/obs", json.dumps({"time": at, "gnss": block}).encode(), NOW, "live")
+
+
+def test_the_reference_of_a_station_outlives_the_process(pipeline, database):
+    pipeline.store([gnss("2025-01-01T00:00:00Z")])
+    later = Pipeline(database, {"north": SITE}, lambda: NOW)
+    outcome = later.store([gnss("2025-06-01T00:00:00Z", 1), gnss("2025-01-01T00:00:00+00:00", 2)])
+    assert (outcome.added.stored, outcome.rejected) == (3, 1)
+    assert ask(database, "select code from rejected_message") == [("other_epoch0",)]
+
+
+def test_shuffled_and_doubled_messages_leave_no_gap_and_no_double(pipeline, database):
+    order = [3, 1, 2, 0, 2, 5, 4, 3, 9, 8, 7, 6]
+    for start in range(0, len(order), 4):
+        pipeline.store([message(n, source="l", boot_id=1, seq=n) for n in order[start : start + 4]])
+    assert ask(database, "select count(*) from observation") == [(10,)]
+    assert ask(database, "select count(*) from sequence_gap where filled_at is null") == [(0,)]
+    assert ask(database, "select last_seq from sequence_state") == [(9,)]

@@ -1,0 +1,52 @@
+from datetime import UTC, datetime
+
+from monitor.ingest.inbox import BATCH_MOST, Inbox
+from monitor.ingest.message import Message
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def message(n, client="live", qos=1, size=10):
+    return Message(str(n), b"x" * size, NOW, client, n, qos)
+
+
+def test_live_goes_first_in_order_and_backfill_never_stands_still():
+    inbox = Inbox()
+    for n in range(300):
+        inbox.put(message(n, "backfill"))
+    for n in range(3000):
+        inbox.put(message(n))
+    batch = inbox.take(0.1)
+    live = [m.mid for m in batch if m.client == "live"]
+    back = [m.mid for m in batch if m.client == "backfill"]
+    assert len(batch) == BATCH_MOST
+    assert batch[0].client == "live"
+    assert live == list(range(len(live)))
+    assert back == list(range(200))
+
+
+def test_nothing_is_forgotten_between_batches_and_an_empty_inbox_answers_soon():
+    inbox = Inbox()
+    assert inbox.take(0.01) == []
+    for n in range(5000):
+        inbox.put(message(n))
+    got = []
+    while batch := inbox.take(0.01):
+        got += [m.mid for m in batch]
+    assert got == list(range(5000))
+
+
+def test_a_batch_is_bounded_in_bytes():
+    inbox = Inbox()
+    for n in range(20):
+        inbox.put(message(n, size=1 << 20))
+    assert len(inbox.take(0.1)) == 4
+    assert len(inbox) == 16
+
+
+def test_qos_0_is_bounded_and_counted_and_qos_1_is_never_dropped():
+    inbox = Inbox(unbounded_limit=10)
+    for n in range(30):
+        inbox.put(message(n, qos=n % 2))
+    assert inbox.dropped_qos0 == 15 - 5
+    assert len(inbox) == 20
