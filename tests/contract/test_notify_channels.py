@@ -1,0 +1,139 @@
+"""Every kind of channel keeps the contract of the seam: settings checked in one line, failures as DeliveryErrors."""
+
+import json
+import logging
+import socket
+from datetime import UTC, datetime
+
+import pytest
+
+from monitor.cli.channels import app
+from monitor.config import parse_service
+from monitor.domain.alert import Notification
+from monitor.errors import ConfigError, DeliveryError
+from monitor.notify.notifier import NOTIFIERS, channel_settings, open_notifier, read_secret
+
+NOTE = Notification(
+    id=1, alert_id=2, event_id=3, site="north", ledger="hazard", level=3, level_name="red", recipient="duty",
+    channel="x:y", exercise=False, subject="north: red\r\nBcc: evil@example.org", body="Moves.\nClose the road.",
+    idempotency_key="k" * 64, attempts=1, queued_at=datetime(2026, 3, 1, tzinfo=UTC),
+)  # fmt: skip
+# Apprise loads all its plug-ins, one of which imports a deprecated module
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
+
+def closed_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def settings_of(kind, port):
+    return {
+        "log": ("desk", {}),
+        "webhook": ("HOOK", {"HOOK": f"http://ada:hunter2@127.0.0.1:{port}/x"}),
+        "email": ("a@b.org", {"SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__PORT": str(port)}),
+        "apprise": ("APP", {"APP": f"json://ada:hunter2@127.0.0.1:{port}/x"}),
+        "mqtt": ("a/b", {"SLOPEWARD_BROKER__URL": f"mqtt://127.0.0.1:{port}"}),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", NOTIFIERS)
+def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatch, caplog):
+    monkeypatch.setattr("monitor.notify.notifiers.mqtt.TIMEOUT_S", 0.5)
+    address, environ = settings_of(kind, closed_port())
+    notifier = open_notifier(f"{kind}:{address}", environ)
+    if kind == "log":
+        with caplog.at_level(logging.WARNING):
+            notifier.deliver(NOTE)
+        assert "level red (3)" in caplog.text
+        return
+    with pytest.raises(DeliveryError) as caught:
+        notifier.deliver(NOTE)
+    assert not caught.value.permanent
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("channel", "environ", "words"),
+    [
+        ("pigeon:x", {}, "kind 'pigeon' is unknown; known: log, webhook"),
+        ("webhook:HOOK", {}, "HOOK is not set"),
+        ("webhook:http://x/secret", {}, "NAME of an environment variable"),
+        ("webhook:HOOK", {"HOOK": "ftp://x"}, "must begin with http"),
+        ("email:nobody", {"SLOPEWARD_SMTP__HOST": "h"}, "not a mail address"),
+        ("email:a@b.org", {}, "SLOPEWARD_SMTP__HOST is not set"),
+        ("email:a@b.org", {"SLOPEWARD_SMTP__HOST": "h", "SLOPEWARD_SMTP__SECURITY": "maybe"}, "starttls, tls, none"),
+        ("email:a@b.org", {"SLOPEWARD_SMTP__HOST": "h", "SLOPEWARD_SMTP__PORT": "x"}, "is not a number"),
+        ("apprise:APP", {"APP": "nothing"}, "cannot read the URL"),
+        ("mqtt:a/#", {}, "without + and #"),
+    ],
+)
+def test_wrong_settings_are_told_in_one_line(channel, environ, words):
+    with pytest.raises(ConfigError) as caught:
+        open_notifier(channel, environ)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_no_header_can_be_smuggled_into_a_mail():
+    from monitor.notify.notifiers.mail import compose
+
+    message = compose(NOTE, "s@x", "a@b.org")
+    assert message["Bcc"] is None
+    assert message["Subject"] == "north: red Bcc: evil@example.org"
+
+
+def test_a_secret_may_lie_in_a_file(tmp_path):
+    (tmp_path / "url").write_text("http://x\n")
+    assert read_secret({"HOOK_FILE": str(tmp_path / "url")}, "HOOK", "webhook") == "http://x"
+
+
+def test_mail_settings_of_the_service_file_reach_the_channel():
+    config = parse_service('[smtp]\nhost = "mail.example.org"\nport = 2525\nsecurity = "none"\n', "x")
+    found = channel_settings(config, {"SLOPEWARD_SMTP__PORT": "26"})
+    assert found["SLOPEWARD_SMTP__HOST"] == "mail.example.org"
+    assert found["SLOPEWARD_SMTP__PORT"] == "26"  # the environment stands above the file
+    open_notifier("email:a@b.org", found)
+
+
+SITE = """
+[site]
+id = "north"
+name = "North"
+latitude = 46.0
+longitude = 8.0
+timezone = "UTC"
+[levels]
+names = ["green", "red"]
+[[station]]
+id = "G1"
+[[station.series]]
+quantity = "crack_opening"
+unit = "mm"
+interval = "1h"
+max_silence = "6h"
+[[recipient]]
+name = "duty"
+channels = ["log:desk", "webhook:GONE"]
+levels = ["red"]
+"""
+
+
+def test_the_verb_tries_every_channel_and_says_what_came_back(tmp_path):
+    from typer.testing import CliRunner
+
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "north.toml").write_text(SITE)
+    (tmp_path / "slopeward.toml").write_text(f'[paths]\nsites = "{tmp_path}/sites"\n')
+    config = ["--config", str(tmp_path / "slopeward.toml")]
+    told = CliRunner().invoke(app, ["test", "--json", *config])
+    assert told.exit_code == 3
+    rows = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [(r["channel"], r["delivered"]) for r in rows] == [("log:desk", True), ("webhook:GONE", False)]
+    assert "GONE is not set" in rows[1]["error"]
+    assert CliRunner().invoke(app, ["test", "--channel", "log:desk", *config]).exit_code == 0
+    assert CliRunner().invoke(app, ["test", "--channel", "webhook:GONE", *config]).exit_code == 1
+    assert "north: duty" in CliRunner().invoke(app, ["list", *config]).stdout
