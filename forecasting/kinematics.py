@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import sqrt
 
 DAY_S = 86_400.0
@@ -54,24 +53,24 @@ def fit_velocity(times_s: Sequence[float], values: Sequence[float], sigmas: Sequ
     if n < 4:
         return None
     known = max(sigmas) > 0.0
-    weights = [1.0 / max(s, 1e-9) ** 2 for s in sigmas] if known else [1.0] * n
+    weights = [1.0 / (s * s) if s > 1e-9 else 1e18 for s in sigmas] if known else [1.0] * n
     origin = times_s[0]
     days = [(t - origin) / DAY_S for t in times_s]
-    total = sum(weights)
-    mean_t = sum(w * t for w, t in zip(weights, days, strict=True)) / total
-    mean_y = sum(w * y for w, y in zip(weights, values, strict=True)) / total
-    spread = sum(w * (t - mean_t) * (t - mean_t) for w, t in zip(weights, days, strict=True))
+    total = sum_t = sum_y = 0.0
+    for w, t, y in zip(weights, days, values, strict=True):
+        total += w
+        sum_t += w * t
+        sum_y += w * y
+    mean_t, mean_y = sum_t / total, sum_y / total
+    spread = product = 0.0
+    for w, t, y in zip(weights, days, values, strict=True):
+        spread += w * (t - mean_t) * (t - mean_t)
+        product += w * (t - mean_t) * (y - mean_y)
     if spread <= 0.0:
         return None
-    rate = sum(w * (t - mean_t) * (y - mean_y) for w, t, y in zip(weights, days, values, strict=True)) / spread
+    rate = product / spread
     residual = [y - mean_y - rate * (t - mean_t) for t, y in zip(days, values, strict=True)]
-    scale = sum(w * e * e for w, e in zip(weights, residual, strict=True)) / (n - 2)
-    # neighbouring residuals that go together are fewer facts than they look
-    shared = sum(a * b for a, b in pairwise(residual))
-    square = sum(e * e for e in residual)
-    alike = min(0.9, max(0.0, shared / square)) if square > 0.0 else 0.0
-    error = sqrt(scale / spread * (1.0 + alike) / (1.0 - alike))
-    error = max(error, sqrt(1.0 / spread)) if known else error
+    error = _error(residual, weights, spread, known=known)
     low = high = rate
     for w, t, e in zip(weights, days, residual, strict=True):
         x = t - mean_t
@@ -79,3 +78,16 @@ def fit_velocity(times_s: Sequence[float], values: Sequence[float], sigmas: Sequ
         without = rate - w * x * e / (spread * rest) if rest > 1e-9 else 0.0
         low, high = min(low, without), max(high, without)
     return Velocity(rate, error, low, high, n, (times_s[0] + times_s[-1]) / 2.0, times_s[-1])
+
+
+def _error(residual: Sequence[float], weights: Sequence[float], spread: float, *, known: bool) -> float:
+    """One standard error of the slope; neighbouring residuals that go together are fewer facts than they look."""
+    chi = square = shared = before = 0.0
+    for w, e in zip(weights, residual, strict=True):
+        chi += w * e * e
+        square += e * e
+        shared += e * before
+        before = e
+    alike = min(0.9, max(0.0, shared / square)) if square > 0.0 else 0.0
+    error = sqrt(chi / (len(residual) - 2) / spread * (1.0 + alike) / (1.0 - alike))
+    return max(error, sqrt(1.0 / spread)) if known else error

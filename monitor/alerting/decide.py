@@ -61,7 +61,7 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
     healths, sick = examine(windows, tracks, steps)
     state = {h.station: h for h in healths}
 
-    witnesses = {c.id: c for c in site.criteria if c.role == "witness"}
+    witnesses = find_witness_criteria(site)
     votes = update_votes(memory, [w for w in words if w.criterion in witnesses], witnesses, steps, view)
     since = {r: memory.common.get(r, now_s) for r in common}
     suspects = {
@@ -111,6 +111,11 @@ def keep_answers(answers: Mapping[str, str], common: Mapping[str, Sequence[str]]
         if lasting:
             kept[key] = answer
     return kept
+
+
+def find_witness_criteria(site: Site) -> dict[str, Criterion]:
+    """Criteria that vote; what models and single images suggest is advice until the site file promotes it."""
+    return {c.id: c for c in site.criteria if c.role == "witness"}
 
 
 # ---- votes -----------------------------------------------------------------------------------------------------

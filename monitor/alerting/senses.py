@@ -113,14 +113,16 @@ def _missing_share(windows: Windows, station: Station) -> float | None:
     """Share of the last 24 h's epochs that never came, where the loaded window reaches that far."""
     shares = []
     from_s = windows.now_s - 86400.0
+    from_at, to_at = instant(from_s), instant(windows.now_s)
     for spec in station.series:
         prefix = f"{station.id}.{spec.quantity}"
         for key, readings in windows.view.readings.items():
-            if (key == prefix or key.startswith(f"{prefix}_")) and readings and spec.interval_s <= 86400.0:
-                times = [seconds(r.observed_at) for r in readings]
-                if times[0] <= from_s + spec.interval_s:
-                    count = sum(from_s < t <= windows.now_s for t in times)
-                    shares.append(1.0 - min(1.0, count / max(1, round(86400.0 / spec.interval_s))))
+            mine = key == prefix or key.startswith(f"{prefix}_")
+            if not mine or not readings or spec.interval_s > 86400.0:
+                continue
+            if seconds(readings[0].observed_at) <= from_s + spec.interval_s:
+                count = sum(from_at < r.observed_at <= to_at for r in readings)
+                shares.append(1.0 - min(1.0, count / max(1, round(86400.0 / spec.interval_s))))
     return round(max(shares), 6) if shares else None
 
 

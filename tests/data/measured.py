@@ -52,7 +52,9 @@ def read_baijiabao(path: Path) -> list[Observation]:
     return found
 
 
-def read_cascadia(folder: Path, from_at: datetime, to_at: datetime, stations: Sequence[str] = CASCADIA) -> list[Observation]:
+def read_cascadia(
+    folder: Path, from_at: datetime, to_at: datetime, stations: Sequence[str] = CASCADIA
+) -> list[Observation]:  # fmt: skip
     """East, north and up with their standard deviations, daily at noon UTC."""
     found = []
     for station in stations:
@@ -70,7 +72,9 @@ def read_cascadia(folder: Path, from_at: datetime, to_at: datetime, stations: Se
     return found
 
 
-def replay(site: Site, observations: Sequence[Observation], *, extra_s: float = 0.0) -> Iterator[tuple[datetime, Decision]]:
+def replay(
+    site: Site, observations: Sequence[Observation], *, extra_s: float = 0.0
+) -> Iterator[tuple[datetime, Decision]]:  # fmt: skip
     """Decide once at every instant at which something was received; memory goes through JSON each time.
 
     Args:

@@ -1,0 +1,217 @@
+"""Random histories of a small slope, and the decisions they lead to: what the rules of the domain are checked on.
+
+The slope: A and B stand alone, C and D share a reference with the control station K: three independent witnesses.
+"""
+
+import json
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from monitor.alerting import decide as decide_module
+from monitor.domain.decision import Decision, Memory, Newest, View, instant, seconds
+from monitor.domain.instants import parse
+from monitor.domain.observation import Reading
+from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
+
+START = parse("2026-01-01T00:00:00Z")
+STEP_S = 6 * 3600.0
+DAY_S = 86400.0
+EPOCHS = 48
+MAX_SILENCE_S = 2 * DAY_S
+VALID_S = 3 * DAY_S
+SPAN_S = 6 * DAY_S
+MOVERS = ("A", "B", "C", "D")
+THRESHOLDS = (
+    Threshold(1, over=4.0, window_s=3 * DAY_S),
+    Threshold(2, over=16.0, window_s=2 * DAY_S),
+    Threshold(3, over=60.0, window_s=1.5 * DAY_S),
+)
+
+
+def station(name: str, reference: str | None = None, *, on_slope: bool = True) -> Station:
+    spec = SeriesSpec(name, "displacement", "mm", STEP_S, MAX_SILENCE_S, 1.0, 30.0)
+    return Station(name, 46.0, 8.0, None, 90.0, 0.0, reference, None, None, on_slope, (spec,))
+
+
+SITE = Site(
+    "slope", "Slope", 46.0, 8.0, "UTC",
+    tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red"))),
+    (station("A"), station("B"), station("C", "REF"), station("D", "REF"), station("K", "REF", on_slope=False)),
+    (
+        Criterion("v", "velocity", MOVERS, "displacement", THRESHOLDS, dwell=Dwell(2, 3, 2 * DAY_S), recover=0.6,
+                  valid_for_s=VALID_S),
+    ),
+    fusion=Fusion(top_needs=2, hold_when_missing_s=3 * DAY_S, verify_within_s=DAY_S),
+    version="v1",
+)  # fmt: skip
+GROUP = {"A": "A", "B": "B", "C": "REF", "D": "REF"}
+
+
+class Chooser(Protocol):
+    """Something that picks numbers: hypothesis, or a seeded generator."""
+
+    def __call__(self, low: int, high: int) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """How one station moves: a rate (mm/day) between two epochs, quiet before and after."""
+
+    rate: float = 0.0
+    from_epoch: int = 0
+    to_epoch: int = EPOCHS
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What happens to the slope and its instruments."""
+
+    seed: int
+    motions: dict[str, Motion] = field(default_factory=dict)
+    gaps: dict[str, tuple[int, int]] = field(default_factory=dict)
+    flagged: dict[str, tuple[int, int]] = field(default_factory=dict)
+    steps: dict[str, tuple[int, float]] = field(default_factory=dict)  # lasting
+    spikes: dict[str, tuple[int, float]] = field(default_factory=dict)
+    late: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # from, to, epochs of delay
+    shift: tuple[int, float] | None = None  # of reference REF
+    noise: float = 1.0
+    epochs: int = EPOCHS
+
+
+def draw_history(pick: Chooser) -> History:
+    """A history in which interesting things happen often."""
+    motions, gaps, flagged, steps, spikes, late = {}, {}, {}, {}, {}, {}
+    story = pick(0, 9)
+    for index, name in enumerate(MOVERS):
+        moves = story >= 3 and (index < 2 or pick(0, 2) == 0)
+        if moves:
+            # stories 3 and 4 stay below orange and end, so that levels fall by themselves
+            rate = 9.0 if story < 5 else (30.0, 120.0)[pick(0, 1)] if story < 7 else 120.0
+            begin = pick(14, 18)
+            motions[name] = Motion(rate, begin, begin + pick(8, 12) if story < 5 or pick(0, 2) else EPOCHS)
+        if pick(0, 5) == 0:
+            begin = pick(10, EPOCHS - 6)
+            gaps[name] = (begin, begin + pick(4, 30))
+        if pick(0, 9) == 0:
+            begin = pick(10, EPOCHS - 6)
+            flagged[name] = (begin, begin + pick(1, 16))
+        if pick(0, 15) == 0:
+            steps[name] = (pick(12, EPOCHS - 4), float(pick(40, 300)))
+        if pick(0, 7) == 0:
+            spikes[name] = (pick(8, EPOCHS - 4), float(pick(-600, 600)))
+        if pick(0, 9) == 0:
+            begin = pick(10, EPOCHS - 12)
+            late[name] = (begin, begin + pick(1, 8), pick(1, 12))
+    if story == 6 and pick(0, 1):
+        begin = pick(26, 34)
+        gaps |= dict.fromkeys(MOVERS, (begin, EPOCHS))
+    shift = (pick(12, EPOCHS - 8), float(pick(40, 120))) if pick(0, 9) == 0 else None
+    return History(pick(0, 10**6), motions, gaps, flagged, steps, spikes, late, shift)
+
+
+def seeded(seed: int) -> History:
+    """The history of a seed."""
+    rng = random.Random(seed)
+    return draw_history(rng.randint)
+
+
+def messages(history: History) -> list[tuple[float, str, Reading]]:
+    """Every reading with its station, by instant of reception."""
+    rng = random.Random(history.seed)
+    found = []
+    for name in (*MOVERS, "K"):
+        position = 0.0
+        motion = history.motions.get(name, Motion())
+        for epoch in range(history.epochs):
+            if motion.from_epoch <= epoch < motion.to_epoch:
+                position += motion.rate * STEP_S / DAY_S
+            value = position + rng.gauss(0.0, history.noise)
+            at, size = history.steps.get(name, (10**9, 0.0))
+            value += size if epoch >= at else 0.0
+            at, size = history.spikes.get(name, (10**9, 0.0))
+            value += size if epoch == at else 0.0
+            if history.shift is not None and name in {"C", "D", "K"} and epoch >= history.shift[0]:
+                value += history.shift[1]
+            gap, end = history.gaps.get(name, (10**9, 0))
+            if gap <= epoch < end:
+                continue
+            begin, end = history.flagged.get(name, (10**9, 0))
+            wrong = begin <= epoch < end
+            value += rng.uniform(-400.0, 400.0) if wrong else 0.0
+            begin, end, delay = history.late.get(name, (10**9, 0, 0))
+            received_s = seconds(START) + (epoch + (delay if begin <= epoch < end else 0)) * STEP_S
+            at_s = seconds(START) + epoch * STEP_S
+            flags = ("broken",) if wrong else ()
+            found.append((received_s, name, reading(at_s, received_s, value, flags)))
+    return sorted(found, key=lambda m: (m[0], m[2].observed_at, m[1]))
+
+
+def reading(at_s: float, received_s: float, value: float, flags: tuple[str, ...] = ()) -> Reading:
+    return Reading(instant(at_s), instant(received_s), 0, value, 0.0, value, None, flags)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One decision with what it was made from."""
+
+    now: datetime
+    before: Memory
+    view: View
+    decision: Decision
+
+    @property
+    def now_s(self) -> float:
+        return seconds(self.now)
+
+
+Change = Callable[[float, View], View]
+
+
+def run(
+    history: History, site: Site = SITE, *, ticks: int = 0, more_epochs: int = 0, alter: Change | None = None,
+    extra: Iterable[tuple[float, str, Reading]] = (),
+) -> list[Look]:  # fmt: skip
+    """Decide at every epoch (and at `ticks` instants between); memory goes through JSON each time, as in a restart."""
+    feed = sorted([*messages(history), *extra], key=lambda m: (m[0], m[2].observed_at, m[1]))
+    held: dict[str, dict[datetime, Reading]] = {}
+    newest: dict[str, Newest] = {}
+    memory, looks, index = Memory(), [], 0
+    for epoch in range(history.epochs + more_epochs):
+        for tick in range(ticks + 1):
+            now_s = seconds(START) + (epoch + tick / (ticks + 1)) * STEP_S
+            now = instant(now_s)
+            while index < len(feed) and feed[index][0] <= now_s:
+                _, name, item = feed[index]
+                index += 1
+                key = f"{name}.displacement"
+                held.setdefault(key, {})[item.observed_at] = item
+                at_s = seconds(item.observed_at)
+                if at_s <= now_s and (key not in newest or at_s >= newest[key].observed_s):
+                    newest[key] = Newest(at_s, seconds(item.received_at), item.flags)
+            edge = now - timedelta(seconds=SPAN_S)
+            readings = {k: tuple(v[at] for at in sorted(v) if at > edge) for k, v in held.items()}
+            view = View(readings, dict(newest))
+            view = alter(now_s, view) if alter else view
+            decision = decide_module.decide(site, memory, view, now)
+            looks.append(Look(now, memory, view, decision))
+            memory = Memory.read(json.loads(json.dumps(decision.memory.spell())))
+    return looks
+
+
+def levels(looks: Sequence[Look]) -> list[int]:
+    """Hazard level at each look."""
+    return [look.decision.level for look in looks]
+
+
+def usable(look: Look, name: str) -> list[Reading]:
+    """Readings of a station that may count at a look, by the letter of the rules."""
+    found = look.view.readings.get(f"{name}.displacement", ())
+    return [r for r in found if not r.flags and r.observed_at <= look.now]
+
+
+def quiet(seed: int, **changes: object) -> History:
+    """Nothing moves."""
+    return replace(History(seed), **changes)

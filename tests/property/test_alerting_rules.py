@@ -1,0 +1,463 @@
+"""Rules 1 to 9, 11 of the domain on random histories; for each rule one broken variant that the same check catches."""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from forecasting.kinematics import fit_velocity
+from monitor.alerting import conditions, decide, steps, tracks
+from monitor.alerting.criteria import velocity
+from monitor.domain import decision as records
+from monitor.domain.alert import Ledger
+from monitor.domain.decision import AnomalyFact, FootprintFact, Memory, View, instant, seconds
+from monitor.domain.site import Criterion, Dwell, Threshold
+from monitor.store.types import canonical_json
+from tests.property.alerting_histories import (
+    DAY_S,
+    EPOCHS,
+    GROUP,
+    MAX_SILENCE_S,
+    MOVERS,
+    SITE,
+    START,
+    STEP_S,
+    THRESHOLDS,
+    VALID_S,
+    History,
+    Look,
+    Motion,
+    draw_history,
+    levels,
+    messages,
+    quiet,
+    reading,
+    run,
+    seeded,
+    usable,
+)
+
+Check = Callable[[Sequence[Look]], None]
+SEEDS = range(10)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    return draw_history(lambda low, high: draw(st.integers(low, high)))
+
+
+# ---- what must hold at every look of every history -------------------------------------------------------------
+def check_lowering_needs_fresh_word(looks: Sequence[Look]) -> None:
+    """Rule 1: a level falls only when all who raised it speak, soundly and lately; the two highest never by data."""
+    for look in looks:
+        before, after = look.before.level, look.decision.level
+        if after >= before:
+            continue
+        assert SITE.levels[before].auto_lower, "a high level fell without a person"
+        for key, asked in look.before.supporters.items():
+            if asked < before or key.startswith("step|"):
+                continue
+            sound = usable(look, key.partition("|")[2])
+            assert sound, f"{key} has no sound data"
+            assert look.now_s - seconds(sound[-1].observed_at) <= MAX_SILENCE_S, f"{key} was silent"
+
+
+def check_votes_age_with_their_data(looks: Sequence[Look]) -> None:
+    """Rule 2: what counts is not older than it may be, and no younger than its newest datum."""
+    for look in looks:
+        for key, vote in look.decision.evidence["votes"].items():
+            if not vote["counted"] or vote["level"] == 0:
+                continue
+            sound = usable(look, key.partition("|")[2])
+            assert sound, key
+            assert look.now_s - seconds(sound[-1].observed_at) <= VALID_S, f"{key} counted beyond its validity"
+
+
+def check_sick_votes_are_pended(looks: Sequence[Look]) -> None:
+    """Rule 3: the vote of a sick instrument does not count; health alarms are of their own ledger."""
+    for look in looks:
+        state = {h.station: h.state for h in look.decision.health}
+        for key, vote in look.decision.evidence["votes"].items():
+            if vote["level"] > 0 and state[key.partition("|")[2]] in {"flagged", "stuck"}:
+                assert not vote["counted"], f"{key} counted though sick"
+                assert vote["pended"], "without a reason"
+        for change in look.decision.changes:
+            assert (change.ledger == Ledger.HAZARD) == (change.key == "hazard")
+
+
+def check_top_has_independent_witnesses(looks: Sequence[Look]) -> None:
+    """Rule 4: the top needs two that share nothing; a lone top word is the next lower level and "verify now"."""
+    for look in looks:
+        evidence = look.decision.evidence
+        tops = {
+            GROUP[key.partition("|")[2]] for key, v in evidence["votes"].items() if v["counted"] and v["level"] == 3
+        } | {
+            GROUP[key.partition("@")[0]]
+            for key, s in evidence["steps"].items()
+            if s["state"] in {"counted", "movement"} and s["level"] == 3
+        }
+        if look.decision.level == 3 and look.before.level < 3:
+            assert len(tops) >= 2, f"red on {tops}"
+        if len(tops) == 1:
+            assert look.decision.level >= 2
+            assert "health:site:lone_top" in look.decision.memory.conditions
+        able = {
+            GROUP[n] for n in MOVERS
+            if not look.view.newest.get(f"{n}.displacement")
+            or any(look.now_s - seconds(r.observed_at) <= MAX_SILENCE_S for r in usable(look, n))
+        }  # fmt: skip
+        if len(able) < 2 and all(f"{n}.displacement" in look.view.newest for n in MOVERS):
+            assert look.decision.reachable_level < 3
+            assert "health:site:reachable" in look.decision.memory.conditions
+
+
+def check_recomputes_bit_for_bit(looks: Sequence[Look]) -> None:
+    """Rule 9: from its frozen inputs a decision comes out the same, to the last bit."""
+    for look in looks[::7]:
+        frozen = json.loads(canonical_json({"memory": look.before.spell(), "view": look.view.spell()}))
+        again = decide.decide(SITE, Memory.read(frozen["memory"]), View.read(frozen["view"]), look.now)
+        assert canonical_json(again.spell()) == canonical_json(look.decision.spell())
+
+
+ALWAYS: tuple[Check, ...] = (
+    check_lowering_needs_fresh_word,
+    check_votes_age_with_their_data,
+    check_sick_votes_are_pended,
+    check_top_has_independent_witnesses,
+    check_recomputes_bit_for_bit,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(history=histories())
+def test_rules_hold_at_every_look_of_random_histories(history):
+    looks = run(history)
+    for check in ALWAYS:
+        check(looks)
+
+
+def test_interesting_cases_occur_often_enough_in_the_histories():
+    top = gaps = down = held = verified = 0
+    for seed in range(60):
+        history = seeded(seed)
+        found = run(history)
+        seen = levels(found)
+        top += max(seen) == 3
+        gaps += bool(history.gaps)
+        down += any(b < a for a, b in pairwise(seen))
+        held += seen[-1] > 0 and found[-1].decision.observability == "blind"
+        verified += any("verify" in k for look in found for k in look.decision.memory.conditions)
+    print(f"60 histories: top {top}, gaps {gaps}, stepped down {down}, held blind {held}, verify asked {verified}")
+    assert top >= 12
+    assert gaps >= 12
+    assert down >= 6
+    assert held >= 3
+    assert verified >= 12
+
+
+# ---- rule by rule, against a changed history -------------------------------------------------------------------
+def check_silence_changes_no_level(_: object = None) -> None:
+    """Rule 1: when everything falls silent the level stands for ever, and "cannot see: decide" is told."""
+    creeping = [quiet(s, motions={"A": Motion(9.0, 20)}) for s in range(2)]
+    for seed, drawn in enumerate([*creeping, *(seeded(s) for s in SEEDS)]):
+        history = replace(drawn, steps={}, shift=None, late={})
+        looks = run(history, more_epochs=40)
+        tail = levels(looks)[EPOCHS:]
+        assert set(tail) == {tail[0]}, f"seed {seed}: silence moved the level {tail}"
+        assert looks[-1].decision.observability == "blind"
+        assert "health:site:cannot_see" in looks[-1].decision.memory.conditions
+
+
+def check_flagged_data_change_no_level(_: object = None) -> None:
+    """Rule 1: broken data neither raise nor lower."""
+    for seed in SEEDS:
+        history = replace(seeded(seed), steps={}, shift=None, late={}, flagged={})
+        rng = random.Random(seed)
+        rate = 40.0 if seed % 2 else 0.0  # a smooth lie is worse than a wild one
+        wild = [
+            (seconds(START) + e * STEP_S, name,
+             reading(seconds(START) + e * STEP_S, seconds(START) + e * STEP_S, rate * (e - EPOCHS) + rng.gauss(0, 1),
+                     ("bad_fix",)))
+            for e in range(EPOCHS, EPOCHS + 16) for name in MOVERS
+        ]  # fmt: skip
+        tail = levels(run(history, more_epochs=16, extra=wild))[EPOCHS:]
+        assert set(tail) == {tail[0]}, f"seed {seed}: flagged data moved the level {tail}"
+
+
+def check_a_sick_bystander_changes_nothing(_: object = None) -> None:
+    """Rule 3: a declared station that never speaks changes no hazard level of the others."""
+    from tests.property.alerting_histories import station
+
+    wider = replace(
+        SITE, stations=(*SITE.stations, station("Z")),
+        criteria=(replace(SITE.criteria[0], stations=(*MOVERS, "Z")),),
+    )  # fmt: skip
+    for seed in SEEDS:
+        assert levels(run(seeded(seed))) == levels(run(seeded(seed), wider))
+
+
+def check_one_spike_changes_nothing(_: object = None) -> None:
+    """Rule 5: a single 500 mm value changes no hazard level, whatever else happens."""
+    for seed in SEEDS[:6]:
+        history = replace(seeded(seed), steps={}, spikes={}, shift=None, gaps={}, flagged={}, late={}, motions={})
+        calm = levels(run(history))
+        for size in (500.0, 28.0):
+            spiked = replace(history, spikes={"A": (20 + 3 * seed, size if seed % 2 else -size)})
+            assert levels(run(spiked)) == calm, f"seed {seed}, {size} mm"
+    # where no step would be asked about and one hit were enough, leaving each epoch out once still protects
+    loose = replace(
+        SITE,
+        stations=tuple(replace(s, series=(replace(s.series[0], verify_step=1e4),)) for s in SITE.stations),
+        criteria=(replace(SITE.criteria[0], dwell=Dwell(1, 1)),),
+    )
+    for seed in SEEDS[:3]:
+        assert set(levels(run(quiet(seed, spikes={"A": (30, 500.0)}), loose))) == {0}
+
+
+def check_a_step_waits_for_its_clock(_: object = None) -> None:
+    """Rule 5: a lasting step is no hazard within its clock, and movement after it, until a person says no."""
+    for seed in range(8):
+        at, size = 20 + seed, 45.0 + 30.0 * seed
+        looks = run(quiet(seed, steps={"B": (at, size)}))
+        seen = levels(looks)
+        clock = round(DAY_S / STEP_S)
+        assert set(seen[: at + clock]) == {0}, "believed before its clock was over"
+        assert all(level >= 1 for level in seen[at + clock :]), "dropped"
+        assert "health:B:verify" in looks[at].decision.memory.conditions
+    # silence after it, or a second witness, is movement at once
+    alone = run(quiet(1, steps={"B": (20, 90.0)}, gaps={"B": (21, EPOCHS)}))
+    assert max(levels(alone)) >= 1
+    both = run(quiet(1, steps={"A": (20, 90.0), "B": (20, 80.0)}))
+    assert levels(both)[20] >= 1
+
+
+def check_common_shift_is_verified_not_red(_: object = None) -> None:
+    """Rule 5: all rovers of one reference jump and nothing else moves: ask, do not raise; never red."""
+    for seed in range(8):
+        looks = run(quiet(seed, shift=(22, 50.0 + 10 * seed)))
+        seen = levels(looks)
+        assert set(seen[: 22 + round(DAY_S / STEP_S)]) == {0}
+        assert max(seen) < 3
+        assert "health:reference:REF:verify" in looks[22].decision.memory.conditions
+
+
+def check_dwell_counts_epochs(_: object = None) -> None:
+    """Rule 6: votes rise on distinct epochs over the bound, found here by a second, plain computation."""
+    for seed in range(6):
+        history = quiet(seed, motions={"A": Motion(120.0, 20), "B": Motion(40.0, 18)})
+        for look in run(history, ticks=1):
+            for word in look.decision.evidence["words"]:
+                before = look.before.votes.get(f"v|{word['station']}")
+                rose = word["raise_level"] if before is None or word["raise_level"] > before.level else 0
+                if rose:
+                    assert _epochs_over(look, word["station"], rose) >= 2, "one epoch was counted twice"
+    # ticks between the data change nothing
+    for seed in SEEDS[:4]:
+        history = replace(seeded(seed), steps={}, shift=None)
+        assert levels(run(history, ticks=2))[::3] == levels(run(history))
+
+
+def _epochs_over(look: Look, name: str, level: int) -> int:
+    threshold = THRESHOLDS[level - 1]
+    assert threshold.window_s is not None
+    assert threshold.over is not None
+    sound = usable(look, name)
+    over = 0
+    for end in sound[-3:]:
+        inside = [r for r in sound if seconds(end.observed_at) - threshold.window_s < seconds(r.observed_at)
+                  <= seconds(end.observed_at)]  # fmt: skip
+        times = [seconds(r.observed_at) for r in inside]
+        fit = fit_velocity(times, [r.value for r in inside], [1.0] * len(inside))
+        over += fit is not None and fit.low > threshold.over
+    return over
+
+
+def check_advice_moves_no_level(_: object = None) -> None:
+    """Rule 7: scores and single footprints change no hazard level, forecasts and images neither."""
+    advised = replace(
+        SITE,
+        criteria=(
+            *SITE.criteria,
+            Criterion("odd", "anomaly", MOVERS, "", (Threshold(3),), role="advice"),
+            Criterion("seen", "scene", MOVERS, "", (Threshold(3),), role="advice"),
+        ),
+    )
+
+    def suggest(now_s: float, view: View) -> View:
+        scores = tuple(AnomalyFact(n, "displacement", now_s - 60.0, "lstm-ae", 9.0, 1.0) for n in MOVERS)
+        return replace(
+            view, anomalies=scores, footprints=(FootprintFact("s", now_s - 60.0, "p1", "new", 9e4, "A", 5.0),)
+        )
+
+    for seed in SEEDS[:5]:
+        looks = run(seeded(seed), advised, alter=suggest)
+        assert levels(looks) == levels(run(seeded(seed)))
+        assert any(k.startswith("advice:odd") for k in looks[-1].decision.memory.conditions)
+
+
+def check_future_data_are_kept_out(_: object = None) -> None:
+    """Rule 8: what is stamped after now changes nothing, though it was received."""
+    for seed in SEEDS[:6]:
+        history = replace(seeded(seed), late={})
+        ahead = [
+            (seconds(START) + e * STEP_S, "A",
+             reading(seconds(START) + (e + 60) * STEP_S, seconds(START) + e * STEP_S, 5000.0 + 400.0 * e))
+            for e in range(10, EPOCHS)
+        ]  # fmt: skip
+        assert levels(run(history, extra=ahead)) == levels(run(history))
+
+
+def check_offsets_explain_steps(_: object = None) -> None:
+    """Rule 11: with the offset entered, the raw step is gone: nothing rises, what was asked is answered."""
+
+    def corrected(now_s: float, view: View) -> View:
+        since = instant(seconds(START) + 22 * STEP_S)
+        if now_s < seconds(START) + 24 * STEP_S:
+            return view  # entered two epochs after it happened
+        rows = tuple(
+            replace(r, offset_applied=70.0, value=r.value_raw - 70.0) if r.observed_at >= since else r
+            for r in view.readings["A.displacement"]
+        )
+        return replace(view, readings={**view.readings, "A.displacement": rows})
+
+    for seed in range(6):
+        looks = run(quiet(seed, steps={"A": (22, 70.0)}), alter=corrected)
+        assert set(levels(looks)) == {0}
+        assert "health:A:verify" in looks[23].decision.memory.conditions
+        assert "health:A:verify" not in looks[25].decision.memory.conditions
+
+
+RELATIONS: dict[str, Callable[[object], None]] = {
+    "silence": check_silence_changes_no_level,
+    "flagged": check_flagged_data_change_no_level,
+    "bystander": check_a_sick_bystander_changes_nothing,
+    "spike": check_one_spike_changes_nothing,
+    "step": check_a_step_waits_for_its_clock,
+    "common": check_common_shift_is_verified_not_red,
+    "dwell": check_dwell_counts_epochs,
+    "advice": check_advice_moves_no_level,
+    "future": check_future_data_are_kept_out,
+    "offset": check_offsets_explain_steps,
+}
+
+
+@pytest.mark.parametrize("name", list(RELATIONS))
+def test_rule_holds(name):
+    RELATIONS[name](None)
+
+
+def test_late_data_are_used_when_they_arrive_and_leave_the_past_alone():
+    """Rule 2: until they come, nothing differs from a gap; then they are in the next look."""
+    history = quiet(3, motions={"A": Motion(30.0, 18), "B": Motion(30.0, 18)})
+    delayed = replace(history, late={"A": (24, 30, 8)})
+    missing = replace(history, gaps={"A": (24, 30)})
+    before, after, gap = run(history), run(delayed), run(missing)
+    assert levels(after)[:32] == levels(gap)[:32]
+    assert [len(look.view.readings["A.displacement"]) for look in after][40] == len(
+        before[40].view.readings["A.displacement"]
+    )
+    assert len(messages(delayed)) == len(messages(history))
+
+
+def test_no_decision_module_reads_a_clock_or_uses_arrays():
+    """Rules 8 and 9: decisions take `now`, and are plain float64 Python."""
+    folder = Path(decide.__file__).parent
+    for path in [*folder.rglob("*.py"), Path(records.__file__)]:
+        text = path.read_text()
+        for word in ("datetime.now", "time.time", "utcnow", "import numpy", "import pandas", "import random"):
+            assert word not in text, f"{path.name}: {word}"
+
+
+# ---- one broken variant per rule: the same checks must catch it ------------------------------------------------
+def _always(check: Check, sample: Sequence[History]) -> Callable[[object], None]:
+    def over_sample(_: object) -> None:
+        for history in sample:
+            check(run(history))
+
+    return over_sample
+
+
+def _clear_when_missing(key, level, votes, steps_, fresh, pended):
+    return key not in fresh or votes[key].level < level
+
+
+def _vote_of_reception(memory, words, criteria, steps_, view):
+    found = ORIGINAL_VOTES(memory, words, criteria, steps_, view)
+    return {k: replace(v, valid_until_s=v.valid_until_s + 30 * DAY_S) for k, v in found.items()}
+
+
+def _same_epoch_again(criterion, times_s, answered_s):
+    return (times_s[-1],) * criterion.dwell.of
+
+
+def _rounded(r):
+    row = ORIGINAL_SPELL(r)
+    return [*row[:5], round(row[5], 2), *row[6:]]
+
+
+def _raw(view, spec, station, quantities, now_s):
+    times, received, rows, aside, newest_s = ORIGINAL_JOIN(view, spec, station, quantities, now_s)
+    return times, received, [tuple(replace(r, value=r.value_raw) for r in row) for row in rows], aside, newest_s
+
+
+def _tolerant(item, spec, quantity, at_s, now_s):
+    return "stamped in the future" if at_s > now_s else None
+
+
+def _timeless(item, spec, quantity, at_s, now_s):
+    return f"flag {item.flags[0]}" if item.flags else None
+
+
+ORIGINAL_VOTES, ORIGINAL_SPELL, ORIGINAL_JOIN = decide.update_votes, records._spell_reading, tracks._join
+FALLING = [
+    quiet(s, motions={"A": Motion(9.0, 16, 30), "B": Motion(9.0, 16, EPOCHS)}, gaps={"B": (32, EPOCHS)})
+    for s in range(4)
+]
+STALE = [quiet(s, motions={"A": Motion(9.0, 16, EPOCHS)}, gaps={"A": (30, EPOCHS)}) for s in range(2)]
+SICK = [quiet(s, motions={"A": Motion(9.0, 16, EPOCHS)}, flagged={"A": (30, EPOCHS)}) for s in range(2)]
+DEPENDENT = [quiet(s, motions={"C": Motion(150.0, 16, 30), "D": Motion(100.0, 16, 30)}) for s in range(2)]
+
+MUTANTS = {
+    "1 missing data lower": (
+        decide, "is_clear", _clear_when_missing, _always(check_lowering_needs_fresh_word, FALLING),
+    ),
+    "1 silence lowers": (decide, "is_clear", _clear_when_missing, check_silence_changes_no_level),
+    "1 flagged data count": (tracks, "_fault", _tolerant, check_flagged_data_change_no_level),
+    "1 nobody is told": (conditions, "_list_sight", lambda *_: {}, check_silence_changes_no_level),
+    "2 votes never age": (decide, "update_votes", _vote_of_reception, _always(check_votes_age_with_their_data, STALE)),
+    "3 sick votes count": (decide, "find_pended", lambda *_: {}, _always(check_sick_votes_are_pended, SICK)),
+    "4 everybody is independent": (
+        decide, "find_groups", lambda site: {s.id: s.id for s in site.stations},
+        _always(check_top_has_independent_witnesses, DEPENDENT),
+    ),
+    "5 steps are believed": (tracks, "verify_step", lambda *_: None, check_a_step_waits_for_its_clock),
+    "5 steps are dropped": (steps, "_why_it_counts", lambda *_: None, check_a_step_waits_for_its_clock),
+    "5 references are trusted": (decide, "find_common", lambda *_: ({}, {}), check_common_shift_is_verified_not_red),
+    "5 one value decides": (
+        velocity, "_is_over", lambda fit, t, _: fit is not None and fit.rate > (t.over or 0.0),
+        check_one_spike_changes_nothing,
+    ),
+    "6 ticks count": (velocity, "dwell_epochs", _same_epoch_again, check_dwell_counts_epochs),
+    "7 advice votes": (
+        decide, "find_witness_criteria", lambda site: {c.id: c for c in site.criteria}, check_advice_moves_no_level,
+    ),
+    "8 the future counts": (tracks, "_fault", _timeless, check_future_data_are_kept_out),
+    "9 inputs are rounded": (records, "_spell_reading", _rounded, _always(check_recomputes_bit_for_bit, DEPENDENT)),
+    "11 offsets are ignored": (tracks, "_join", _raw, check_offsets_explain_steps),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(MUTANTS))
+def test_a_broken_variant_of_the_rule_is_caught(name, monkeypatch):
+    module, attribute, broken, check = MUTANTS[name]
+    if check not in RELATIONS.values():
+        check(None)
+    monkeypatch.setattr(module, attribute, broken)
+    with pytest.raises((AssertionError, KeyError)):
+        check(None)
