@@ -36,6 +36,7 @@ class BrokerAddress:
     username: str = ""
     password: str = field(default="", repr=False)
     ca_file: str = ""
+    mqtt5: bool = True  # the demo broker speaks 3.1.1 only, which has no Receive Maximum
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,9 @@ class Session:
     def _make_client(self) -> Client:
         address = self._address
         client = Client(
-            CallbackAPIVersion.VERSION2, client_id=address.client_id, protocol=MQTTProtocolVersion.MQTTv5,
-            manual_ack=True,
+            CallbackAPIVersion.VERSION2, client_id=address.client_id, manual_ack=True,
+            protocol=MQTTProtocolVersion.MQTTv5 if address.mqtt5 else MQTTProtocolVersion.MQTTv311,
+            clean_session=None if address.mqtt5 else False,
         )  # fmt: skip
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
@@ -93,12 +95,14 @@ class Session:
     # ---- life --------------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Connect in the background and stay connected; waits for nobody."""
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = NEVER_EXPIRES
-        properties.ReceiveMaximum = self._receive_maximum
-        self._client.connect_async(
-            self._address.host, self._address.port, keepalive=30, clean_start=False, properties=properties
-        )
+        host, port = self._address.host, self._address.port
+        if self._address.mqtt5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.SessionExpiryInterval = NEVER_EXPIRES
+            properties.ReceiveMaximum = self._receive_maximum
+            self._client.connect_async(host, port, keepalive=30, clean_start=False, properties=properties)
+        else:
+            self._client.connect_async(host, port, keepalive=30)
         self._client.loop_start()
 
     def stop(self) -> None:

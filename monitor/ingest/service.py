@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ def read_address(broker: Any) -> BrokerAddress:
     """The broker's address from the [broker] section of the service's configuration."""
     return BrokerAddress(
         broker.host, broker.port, broker.client_id, getattr(broker, "tls", False), broker.username, broker.password,
-        getattr(broker, "ca_file", ""),
+        getattr(broker, "ca_file", ""), mqtt5=getattr(broker, "mode", "external") != "demo",
     )  # fmt: skip
 
 
@@ -61,10 +62,7 @@ class Ingest:
         address = read_address(service_config.broker)
         own_topics = [topic for site in sites.values() for topic, _ in site.decoders]
         self._live = Session("live", address, [LIVE_FILTER, *own_topics], self._inbox.put, self._connected, clock)
-        second = BrokerAddress(
-            address.host, address.port, f"{address.client_id}-backfill", address.tls, address.username,
-            address.password, address.ca_file,
-        )  # fmt: skip
+        second = replace(address, client_id=f"{address.client_id}-backfill")
         self._backfill = Session("backfill", second, BACKFILL_FILTERS, self._inbox.put, self._connected, clock)
         self._sessions = {"live": self._live, "backfill": self._backfill}
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)

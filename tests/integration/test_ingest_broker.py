@@ -2,6 +2,8 @@ import os
 import signal
 import socket
 import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from paho.mqtt.client import Client
@@ -9,8 +11,11 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from monitor.domain.site import Level, Site
 from monitor.errors import BrokerError
 from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, open_broker
+from monitor.ingest.service import Ingest
+from monitor.store.engine import Database
 
 pytestmark = pytest.mark.server
 
@@ -133,3 +138,39 @@ def wait_for_text(path, timeout_s=5.0):
             return found
         time.sleep(0.05)
     return path.read_text()
+
+
+def test_ingest_runs_with_the_demo_broker(tmp_path, port, sqlite_url):
+    pytest.importorskip("amqtt")
+    broker = DemoBroker(tmp_path / "demo", port)
+    broker.start()
+    address = SimpleNamespace(host="127.0.0.1", port=port, client_id="slopeward", username="", password="", mode="demo")
+    site = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
+    database = Database(sqlite_url)
+    ingest = Ingest(
+        database, SimpleNamespace(broker=address), {"north": site}, lambda _: None, lambda _: None,
+        lambda: datetime.now(UTC),
+    )  # fmt: skip
+    try:
+        ingest.start()
+        wait(lambda: all(ingest.status()["connected"].values()))
+        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
+        client.connect("127.0.0.1", port)
+        client.loop_start()
+        for i in range(300):
+            payload = f'{{"time":"2026-03-01T06:00:00.{i:03d}Z","rain_mm":{i}}}'
+            client.publish("slopeward/v1/north/G1/obs", payload, qos=1)
+        wait(lambda: ingest.status()["stored"] == 300)
+        client.disconnect()
+        client.loop_stop()
+    finally:
+        ingest.stop()
+        broker.stop()
+        database.close()
+
+
+def wait(condition, timeout_s=10.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
