@@ -51,9 +51,11 @@ class Publisher:
         if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
             raise BrokerError(f"expected mqtt://host:port or mqtts://host:port, got {url!r}")
         self._host, self._port = parts.hostname, parts.port or (8883 if parts.scheme == "mqtts" else 1883)
+        # 3.1.1: every broker speaks it, the demo broker nothing else
         self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=f"slope-{uuid.uuid4().hex[:10]}", protocol=MQTTProtocolVersion.MQTTv5
-        )
+            CallbackAPIVersion.VERSION2, client_id=f"slope-{uuid.uuid4().hex[:10]}",
+            protocol=MQTTProtocolVersion.MQTTv311,
+        )  # fmt: skip
         if username:
             self._client.username_pw_set(username, password)
         if parts.scheme == "mqtts":
