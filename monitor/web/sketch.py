@@ -10,6 +10,10 @@ HEIGHT: Final = 460.0
 MARGIN: Final = 46.0
 METRES_PER_DEGREE: Final = 111_320.0
 ARROW: Final = 30.0
+PLACES: Final = (  # of a label around its marker: right, left, above, below, then the corners
+    (12.0, 5.0, "start"), (-12.0, 5.0, "end"), (0.0, -12.0, "middle"), (0.0, 22.0, "middle"), (10.0, -8.0, "start"),
+    (-10.0, -8.0, "end"), (10.0, 18.0, "start"), (-10.0, 18.0, "end"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +83,10 @@ def draw(
 
 
 def _near(footprints: Sequence[Mapping[str, Any]], places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Corners of footprints that lie within three site widths: one far away must not shrink the slope to a dot."""
+    """Corners of footprints that lie within one site width: one far away must not shrink the slope to a dot."""
     lons, lats = [p[0] for p in places], [p[1] for p in places]
-    reach_lon = max(3 * (max(lons) - min(lons)), 0.01)
-    reach_lat = max(3 * (max(lats) - min(lats)), 0.01)
+    reach_lon = max(max(lons) - min(lons), 0.002)
+    reach_lat = max(max(lats) - min(lats), 0.002)
     corners = [c for f in footprints for c in ((f["min_lon"], f["min_lat"]), (f["max_lon"], f["max_lat"]))]
     return [
         c
@@ -101,19 +105,33 @@ def _draw_station(frame: Frame, station: Mapping[str, Any]) -> dict[str, Any]:
         arrow = (round(x + ARROW * sin(angle), 1), round(y - ARROW * cos(angle), 1))
     state, reason = health.get("state") or "unknown", health.get("reason") or ""
     return {
-        "id": station["id"], "x": x, "y": y, "label_y": y - 11, "arrow": arrow, "state": state, "reason": reason,
+        "id": station["id"], "x": x, "y": y, "arrow": arrow, "state": state, "reason": reason,
         "on_slope": station["on_slope"], "votes": bool(health.get("votes")),
     }  # fmt: skip
 
 
 def _spread(stations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Move labels that would cover each other one line up."""
-    taken: list[tuple[float, float]] = []
-    for station in sorted(stations, key=lambda s: (-s["y"], s["x"])):
-        while any(abs(station["x"] - x) < 44 and abs(station["label_y"] - y) < 13 for x, y in taken):
-            station["label_y"] = round(station["label_y"] - 13, 1)
-        taken.append((station["x"], station["label_y"]))
+    """Put each label where it covers neither a marker nor another label; the first free of eight places wins."""
+    markers = [(s["x"] - 8, s["y"] - 8, s["x"] + 8, s["y"] + 8) for s in stations]
+    taken: list[tuple[float, float, float, float]] = []
+    for k, station in enumerate(stations):
+        width = 8.5 * len(station["id"]) + 2
+        boxes = [(place, _box(station["x"] + place[0], station["y"] + place[1], place[2], width)) for place in PLACES]
+        others = [*taken, *markers[:k], *markers[k + 1 :]]
+        place, box = next(((p, b) for p, b in boxes if not any(_overlap(b, o) for o in others)), boxes[0])
+        x, y = round(station["x"] + place[0], 1), round(station["y"] + place[1], 1)
+        station |= {"label_x": x, "label_y": y, "anchor": place[2]}
+        taken.append(box)
     return stations
+
+
+def _box(x: float, y: float, anchor: str, width: float) -> tuple[float, float, float, float]:
+    left = {"start": x, "middle": x - width / 2, "end": x - width}[anchor]
+    return left, y - 12, left + width, y + 3
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _path(frame: Frame, geometry: Mapping[str, Any]) -> str:

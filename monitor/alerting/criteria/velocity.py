@@ -9,6 +9,7 @@ from forecasting.kinematics import Velocity, fit_velocity
 from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
 from monitor.alerting.jumps import Vector
 from monitor.alerting.tracks import Track
+from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
@@ -146,10 +147,10 @@ def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, 
         return "too few epochs in the window"
     said = next((f for f in known if f["level"] == level), known[0])
     what = "velocity" if criterion.kind == "velocity" else f"rate of {criterion.quantity}"
-    days = (said["window_s"] or 86400.0) / 86400.0
+    window = spell_duration(said["window_s"] or 86400.0)
     side = "over" if said["bound"] >= 0 or criterion.kind == "velocity" else "against"
     return (
-        f"{what} {said['rate']:.2f} ± {said['error']:.2f} {spec.unit}/day in {days:g} d, "
+        f"{what} {said['rate']:.2f} ± {said['error']:.2f} {spec.unit}/day in {window}, "
         f"{side} bound {said['bound']:g} at {said['hits']} of the epochs counted"
     )
 

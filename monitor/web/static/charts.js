@@ -17,14 +17,16 @@
   const show = (value) => value === null || value === undefined ? "–" : Number(value.toPrecision(4)).toString();
   const days = (s) => `${Number((s / 86400).toPrecision(3))} d`;
 
-  // what the axis must hold: sound values, the 80 % fan, and horizontal bounds that are not out of all proportion
+  // what the axis must hold: sound values, the middle of the forecast, and horizontal bounds that are not out of all proportion
   function extent(chart) {
     const { value, flags } = chart.points;
     let held = value.filter((_, k) => !flags[k]);
     if (!held.length) held = value.length ? value : [0];
     const t = chart.forecast?.targets;
-    if (t) held = held.concat(t.q10, t.q90);
+    if (t) held = held.concat(t.q50);
     let low = Math.min(...held), high = Math.max(...held);
+    // the fan is seen as far as it leaves the curve readable
+    if (t) { const more = 0.6 * (high - low); low = Math.max(Math.min(low, ...t.q10), low - more); high = Math.min(Math.max(high, ...t.q90), high + more); }
     const least = 6 * chart.noise_floor; // noise must look like noise
     if (high - low < least) { const middle = (high + low) / 2; low = middle - least / 2; high = middle + least / 2; }
     const reach = 2.5 * Math.max(high - low, Math.abs(high) * 0.05, 1e-9);
