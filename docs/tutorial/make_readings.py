@@ -1,6 +1,8 @@
 """Ten days of hourly readings that end now and accelerate: input of the tutorial."""
 
-import csv, random, sys
+import csv
+import random
+import sys
 from datetime import UTC, datetime, timedelta
 
 now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
