@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import groupby
-from typing import Any
+from typing import Any, Self
 
 import paho.mqtt.client as mqtt
 
@@ -94,7 +94,7 @@ class Player:
     alarms: list[AlertChange] = field(default_factory=list)
     published: int = 0
 
-    def __enter__(self) -> "Player":
+    def __enter__(self) -> Self:
         config = ServiceConfig.model_validate(
             {"broker": {"mode": "external", "url": self.broker_url, "client_id": self.client_id}},
         )

@@ -171,13 +171,13 @@ def run(database: Database, broker_url: str, blocks: Sequence[Messages], name: s
 
 def history(database: Database) -> list[tuple[Any, ...]]:
     """What people were told: every change of every alert, without surrogate keys."""
+    a, e = alert.c, alert_event.c
     query = (
         select(
-            alert.c.site, alert.c.ledger, alert.c.key, alert_event.c.sequence, alert_event.c.at,
-            alert_event.c.data_time, alert_event.c.from_level, alert_event.c.to_level, alert_event.c.to_state, alert_event.c.reason,
+            a.site, a.ledger, a.key, e.sequence, e.at, e.data_time, e.from_level, e.to_level, e.to_state, e.reason,
         )
-        .join(alert, alert.c.id == alert_event.c.alert_id)
-        .order_by(alert_event.c.at, alert.c.ledger, alert.c.key, alert_event.c.sequence)
+        .join(alert, a.id == e.alert_id)
+        .order_by(e.at, a.ledger, a.key, e.sequence)
     )  # fmt: skip
     with database.read() as c:
         return [tuple(row) for row in c.execute(query)]
