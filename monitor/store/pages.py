@@ -175,11 +175,17 @@ def load_withheld(c: Connection, series_id: int) -> dict[str, Any] | None:
     return None if newest is not None and newest > row.issued_at else dict(row._mapping)  # noqa: SLF001
 
 
-def load_skill(c: Connection, site: str, limit: int = 60) -> list[dict[str, Any]]:
+_BY_MONTH: Final = ("-month", "station", "quantity", "horizon_s", "model")
+
+
+def load_skill(c: Connection, site: str, limit: int = 300) -> list[dict[str, Any]]:
     """Skill by month, newest month first."""
-    return load_view(
-        c, "forecast_skill", order_by=["-month", "station", "quantity", "horizon_s", "model"], limit=limit, site=site
-    )
+    return load_view(c, "forecast_skill", order_by=_BY_MONTH, limit=limit, site=site)
+
+
+def load_coverage(c: Connection, site: str, limit: int = 300) -> list[dict[str, Any]]:
+    """Coverage of the fan by month, newest month first."""
+    return load_view(c, "forecast_coverage", order_by=(*_BY_MONTH, "nominal"), limit=limit, site=site)
 
 
 def load_scores(c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:

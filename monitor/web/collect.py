@@ -57,6 +57,18 @@ def find_card(c: Connection, site_id: str) -> pages.SiteCard:
 
 def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any]:
     """All of a site page but the curves, which the browser asks for."""
+    live = collect_site_parts(c, site_id)
+    card, stations = live["card"], live["stations"]
+    declared = context.declaration(c, str(card.status["config_version"]))
+    return {
+        **live, "rules": describe_rules(declared),
+        "charts": plan_charts(stations, pages.load_forecast_keys(c, site_id)),
+        "recent": pages.load_history(c, site_id, None, 15),
+    }  # fmt: skip
+
+
+def collect_site_parts(c: Connection, site_id: str) -> dict[str, Any]:
+    """What of a site page changes while one looks at it."""
     card = find_card(c, site_id)
     stations = pages.load_stations(c, site_id)
     scenes = pages.load_scenes_of(c, site_id)
@@ -64,15 +76,11 @@ def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any
     footprints = [] if shown is None else pages.load_footprints(c, site_id, shown["scene_hash"])
     for footprint in footprints:
         footprint["geometry"] = json.loads(footprint["geometry"])
-    declared = context.declaration(c, str(card.status["config_version"]))
     alerts = pages.load_open_alerts(c, site_id) + pages.load_open_alerts(c, "status")
     return {
         "card": card, "stations": stations, "scenes": scenes, "shown_scene": shown, "footprints": footprints,
         "map": draw(stations, footprints, preview_bounds(shown)), "ledgers": split_ledgers(alerts),
         "tops": {card.id: card.top_level}, "names": {card.id: card.name}, "show_site": False,
-        "charts": plan_charts(stations, pages.load_forecast_keys(c, site_id)), "rules": describe_rules(declared),
-        "quantities": {s["id"]: list_quantities(s) for s in stations}, "skill": pages.load_skill(c, site_id),
-        "recent": pages.load_history(c, site_id, None, 15),
     }  # fmt: skip
 
 

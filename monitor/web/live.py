@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from monitor.domain.instants import spell
-from monitor.web.collect import collect_alert, collect_overview, collect_site
+from monitor.web.collect import collect_alert, collect_overview, collect_site_parts
 from monitor.web.context import COOKIE, context_of, session_of
 from monitor.web.guard import csrf_token
 from monitor.web.templating import render_part, service_banner
@@ -39,7 +39,7 @@ def refresh_site(request: Request, site: str) -> JSONResponse:
     """Parts of a site page."""
     context = context_of(request)
     with context.db.read() as c:
-        values = collect_site(context, c, site)
+        values = collect_site_parts(c, site)
     return _answer(request, ("status", "ledgers", "map", "stations"), values)
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from monitor.store import pages as queries
-from monitor.web.collect import collect_alert, collect_overview, collect_site
+from monitor.web.collect import collect_alert, collect_overview, collect_site, find_card
 from monitor.web.context import context_of
 from monitor.web.guard import is_safe_path
 from monitor.web.templating import render
@@ -29,6 +29,15 @@ def show_site(request: Request, site: str, told: str = "") -> HTMLResponse:
     with context.db.read() as c:
         values = collect_site(context, c, site)
     return render(request, "site.html", told=told[:200], **values)
+
+
+@router.get("/sites/{site}/forecasts", response_class=HTMLResponse)
+def show_forecasts(request: Request, site: str) -> HTMLResponse:
+    """What the forecasts of a site were worth."""
+    with context_of(request).db.read() as c:
+        card = find_card(c, site)
+        skill, coverage = queries.load_skill(c, site), queries.load_coverage(c, site)
+    return render(request, "forecasts.html", card=card, skill=skill, coverage=coverage)
 
 
 @router.get("/alerts", response_class=HTMLResponse)

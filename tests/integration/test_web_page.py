@@ -7,19 +7,21 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 import uvicorn
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from monitor.config import load_service
-from monitor.domain.instants import parse
+from monitor.domain.decision import Memory, Step
+from monitor.domain.instants import epoch_s, parse, spell
 from monitor.store.audit import verify_chain
 from monitor.store.service_state import stamp
-from monitor.store.tables import alert, alert_event, audit_entry, report, scene
+from monitor.store.tables import alert, alert_event, audit_entry, report, scene, site_state
 from monitor.web.app import build
 
 
@@ -189,6 +191,13 @@ def test_api_lists(client, filled):
     assert client.get("/api/v1/sites/north-bench/anomalies", params={"alerted": True}).json()[0]["station"] == "P1"
 
 
+def test_forecasts_are_held_to_account(client):
+    text = client.get("/sites/north-bench/forecasts").text
+    assert "2026-02" in text
+    assert "95 %" in text
+    assert client.get("/sites/nowhere/forecasts").status_code == 404
+
+
 def test_openapi_names_every_api_route(client):
     paths = client.get("/api/v1/openapi.json").json()["paths"]
     assert "/api/v1/sites/{site}/series/{station}/{quantity}" in paths
@@ -264,6 +273,31 @@ def test_acknowledging_needs_a_login_a_role_a_token_and_a_reason(client, databas
     assert (last.actor, last.actor_kind, last.reason) == ("bo", "person", "battery is being changed")
     assert (acted.actor, acted.actor_kind) == ("bo", "person")
     assert acknowledge(csrf=token(client, "/")).status_code == 409  # not twice
+
+
+def test_a_person_says_what_a_step_was(client, database, filled):
+    at = NOW - timedelta(minutes=20)
+    key = f"G1@{spell(at)}"
+    step = Step(epoch_s(at), epoch_s(at), 31.0, 1, "pending", "jump of 31 mm")
+    with database.write() as c:
+        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).spell()
+        c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
+        row = {"site": "north-bench", "ledger": "health", "key": f"health:{key}:verify", "level": 2, "peak_level": 2}
+        row |= {"state": "unacknowledged", "exercise": False, "raised_at": at, "reason": "verify", "rule_version": "1"}
+        asked = c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
+    log_in(client)
+    form = {"answer": "instrument", "reason": "antenna was knocked", "csrf": token(client, f"/alerts/{asked}")}
+    assert "What was it?" in client.get(f"/alerts/{asked}").text
+    assert client.post(f"/alerts/{asked}/verify", data=form | {"answer": "perhaps"}).status_code == 409
+    assert client.post(f"/alerts/{filled['stale_alert']}/verify", data=form).status_code == 404
+    assert client.post(f"/alerts/{asked}/verify", data=form).status_code == 303
+    with database.read() as c:
+        memory = Memory.read(
+            c.execute(select(site_state.c.state).where(site_state.c.site == "north-bench")).scalar_one()
+        )
+        acted = c.execute(select(audit_entry).where(audit_entry.c.action == "step.verify")).one()
+    assert memory.answers[key] == "instrument"
+    assert (acted.actor, acted.actor_kind) == ("bo", "person")
 
 
 def test_login_is_slow_to_guess_and_its_cookie_is_closed(client):

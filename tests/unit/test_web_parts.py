@@ -89,7 +89,7 @@ def test_a_footprint_far_away_does_not_shrink_the_slope():
 def test_decision_evidence_is_arranged_and_other_evidence_is_walked():
     frozen = {
         "sentence": "yellow: G1 moves",
-        "view": {"readings": {"G1.displacement_east": [["2026-03-01", "r", 0, 1.0, 0.0, 1.0, None, ["spike"], None]] * 50}},
+        "view": {"readings": {"G1.displacement_east": [["a", "b", 0, 1.0, 0.0, 1.0, None, ["spike"], None]] * 50}},
         "outcome": {"evidence": {
             "votes": {"velocity|G1": {"level": 1, "newest_s": 0, "valid_until_s": 60, "counted": True, "pended": None}},
             "words": [{"criterion": "velocity", "station": "G1", "raise_level": 1, "hold_level": 1, "heard": True,

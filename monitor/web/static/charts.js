@@ -107,7 +107,7 @@
     const dashes = ["solid", "dot", "dash"];
     return Object.entries(found).map(([detector, rows], k) => ({
       type: "scatter", mode: "lines+markers", yaxis: "y2", x: rows.map((r) => r.at), y: rows.map((r) => r.score / r.threshold), name: detector, showlegend: false,
-      line: { color: css("--advice"), width: 1.2, dash: dashes[k % 3] }, marker: { size: rows.map((r) => r.alerted ? 8 : 2.5), color: css("--advice") },
+      line: { color: css("--advice"), width: 1.2, dash: dashes[k % 3] }, marker: { size: rows.map((r) => r.alerted ? 7 : 2.5), color: css("--advice"), line: { width: 0 } },
       hovertemplate: `${detector}: %{y:.2f} of its threshold<extra></extra>`,
     }));
   }
