@@ -1,6 +1,7 @@
 """`slopeward alerts`: what was told and why, and what people answer."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -38,7 +39,7 @@ def list_(
 
     Example: slopeward alerts list --site north-bench --ledger hazard --all
     """
-    with open_database(config).read() as c:
+    with closing(open_database(config)) as db, db.read() as c:
         found = store.load_alerts(c, site, open_only=not everything, ledger=ledger, limit=limit)
     for alert in found:
         line = f"{alert.id:>5} {spell(alert.raised_at)[:16]}Z {alert.site} {alert.ledger} {alert.level} {alert.state}"
@@ -54,7 +55,7 @@ def show_(alert_id: AlertId, config: Config = None, as_json: Json = False) -> No
 
     Example: slopeward alerts show 12 --json
     """
-    with open_database(config).read() as c:
+    with closing(open_database(config)) as db, db.read() as c:
         alert = _find(store.find_alert(c, alert_id), alert_id)
         events = store.load_alert_events(c, alert_id)
     facts = {**_facts(alert), "events": [_spelled(asdict(e)) for e in events]}
@@ -81,7 +82,7 @@ def explain(
     """
     import json
 
-    with open_database(config).read() as c:
+    with closing(open_database(config)) as db, db.read() as c:
         alert = _find(store.find_alert(c, alert_id), alert_id)
         if alert.decision_id is None:
             raise NotFoundError(f"alert {alert_id} has no frozen decision")
@@ -201,24 +202,25 @@ def verify(
     from monitor.alerting.orders import set_level, step_of_alert
     from monitor.alerting.orders import verify as answer_step
 
-    db, now = open_database(config), datetime.now(UTC)
-    with db.read() as c:
-        alert = _find(store.find_alert(c, alert_id), alert_id)
-    site = _site_of(config, db, alert)
-    key = step_of_alert(alert.key)
-    if key is not None:
-        level = answer_step(db, site, key, answer, actor(by), reason, now).level
-    elif alert.key == "health:site:lone_top" and answer == "movement":
-        level = site.top_level
-        set_level(db, site, level, actor(by), reason, now)
-    elif alert.key == "health:site:lone_top" and answer == "instrument":
-        with db.write() as c:
-            store.acknowledge(c, alert_id, actor(by), f"the instrument: {reason}", now)
-        level = alert.level
-    else:
-        raise RefusedError(
-            f"alert {alert_id} asks for no verification, or the answer is neither instrument nor movement"
-        )
+    with closing(open_database(config)) as db:
+        now = datetime.now(UTC)
+        with db.read() as c:
+            alert = _find(store.find_alert(c, alert_id), alert_id)
+        site = _site_of(config, db, alert)
+        key = step_of_alert(alert.key)
+        if key is not None:
+            level = answer_step(db, site, key, answer, actor(by), reason, now).level
+        elif alert.key == "health:site:lone_top" and answer == "movement":
+            level = site.top_level
+            set_level(db, site, level, actor(by), reason, now)
+        elif alert.key == "health:site:lone_top" and answer == "instrument":
+            with db.write() as c:
+                store.acknowledge(c, alert_id, actor(by), f"the instrument: {reason}", now)
+            level = alert.level
+        else:
+            raise RefusedError(
+                f"alert {alert_id} asks for no verification, or the answer is neither instrument nor movement"
+            )
     show({"alert_id": alert_id, "answer": answer, "level": level}, f"{answer}: level {level}", as_json)
 
 
@@ -241,7 +243,7 @@ def _top(c: Any, alert_id: int) -> int:
 
 
 def _act(config: Any, alert_id: int, do: Any, as_json: bool) -> None:
-    with open_database(config).write() as c:
+    with closing(open_database(config)) as db, db.write() as c:
         do(c, datetime.now(UTC))
         alert = _find(store.find_alert(c, alert_id), alert_id)
     show(_facts(alert), f"alert {alert.id} is {alert.state}", as_json)

@@ -1,5 +1,6 @@
 """`slopeward evaluate`: what the level of a site is, or would be, and why."""
 
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -31,15 +32,16 @@ def evaluate(
 ) -> None:
     """Decide once for a site and say why. With --at nothing is written and the ladder starts from its lowest rung."""
     service, db = open_service(config)
-    site = pick_site(service, site_id)
     now = datetime.now(UTC)
-    if at is not None:
-        decision = _look_from(db, site, _instant(at))
-    else:
-        if not dry_run:
-            with db.write() as c:
-                save_site(c, site, "slopeward", "evaluate", now)
-        decision = evaluate_site(db, site, now, "person", dry_run=dry_run).decision
+    with closing(db):
+        site = pick_site(service, site_id)
+        if at is not None:
+            decision = _look_from(db, site, _instant(at))
+        else:
+            if not dry_run:
+                with db.write() as c:
+                    save_site(c, site, "slopeward", "evaluate", now)
+            decision = evaluate_site(db, site, now, "person", dry_run=dry_run).decision
     facts: dict[str, Any] = {
         "site": site.id, "at": at or spell(now), "level": decision.level,
         "level_name": site.levels[decision.level].name, "observability": decision.observability,

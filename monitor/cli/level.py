@@ -1,5 +1,6 @@
 """`slopeward level`: a person sets the hazard level of a site, with a reason."""
 
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -37,10 +38,11 @@ def set_(
 
     site = pick_site(load_service(config), site_id)
     number = _find_level(site, name)
-    db, now = open_database(config), datetime.now(UTC)
-    with db.write() as c:
-        save_site(c, site, "slopeward", "level set", now)
-    before = set_level(db, site, number, actor(by), reason, now)
+    now = datetime.now(UTC)
+    with closing(open_database(config)) as db:
+        with db.write() as c:
+            save_site(c, site, "slopeward", "level set", now)
+        before = set_level(db, site, number, actor(by), reason, now)
     line = f"{site.id}: {site.levels[before].name} -> {site.levels[number].name}"
     show({"site": site.id, "from": before, "to": number, "level_name": site.levels[number].name}, line, as_json)
 

@@ -1,0 +1,75 @@
+"""Measured slopes through the decision: what moves alerts in time, what does not move is at most asked about."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import pytest
+
+from monitor.domain.alert import Ledger
+from tests.data.measured import measured_site, read_baijiabao, read_cascadia, read_outang, replay
+
+pytestmark = pytest.mark.data
+
+
+def day(*parts):
+    return datetime(*parts, tzinfo=UTC)
+
+
+def rises(found):
+    """(instant, level) of every change of the hazard level."""
+    return [(now, c.level) for now, d in found for c in d.changes if c.ledger == Ledger.HAZARD]
+
+
+def test_outang_climbs_in_autumn_2017_and_is_quiet_the_year_before(measured):
+    site = measured_site("outang")
+    rows = [o for o in read_outang(measured("outang/monitoring_data.csv")) if o.observed_at < day(2018, 1, 1)]
+    found = list(replay(site, rows))
+    changes = rises(found)
+    print("outang:", [(at.date().isoformat(), site.levels[level].name) for at, level in changes])
+    first = dict(reversed([(level, at) for at, level in changes]))
+    assert day(2017, 8, 15) <= first[1] <= day(2017, 9, 5)
+    assert first[1] < first[2] <= day(2017, 9, 16), "orange before the fastest day"
+    assert changes[0][0] == first[1], "nothing before"
+    # the rain index drives no threshold: only displacement and the reservoir speak
+    heard = {(w["criterion"], w["station"]) for _, d in found for w in d.evidence["words"] if w["heard"]}
+    assert "R1" not in {station for _, station in heard}
+    assert ("drawdown", "RES") in heard
+
+
+def test_baijiabao_alerts_by_10_june_2018_and_is_quiet_before_june(measured):
+    site = measured_site("baijiabao")
+    found = list(replay(site, read_baijiabao(measured("bazimen-baijiabao/source_sample.xlsx"))))
+    changes = rises(found)
+    print("baijiabao:", [(at.date().isoformat(), site.levels[level].name) for at, level in changes])
+    assert changes[0][0] >= day(2018, 6, 1)
+    assert changes[0][0] <= day(2018, 6, 10)
+    assert all(d.reachable_level == 2 for _, d in found), "one point is one witness"
+
+
+@pytest.mark.parametrize(
+    ("from_at", "to_at", "without"),
+    [(day(2015, 4, 1), day(2017, 4, 1), ()), (day(2012, 1, 1), day(2015, 1, 1), ("BLYN",))],
+    ids=["with outliers to 591 mm of BLYN", "with the steps of KTBW and P426"],
+)
+def test_cascadia_does_not_move_and_raises_no_hazard(measured, from_at, to_at, without):
+    site = measured_site("cascadia")
+    folder = measured("gnss-cascadia-pbo-csv")
+    stations = [s.id for s in site.stations if s.id not in without]
+    rows = read_cascadia(folder, from_at, to_at, stations)
+    assert len(stations) >= 10
+    assert {"KTBW", "P426"} <= {o.station for o in rows}
+    counts = Counter()
+    for _, decision in replay(site, rows):
+        assert decision.level == 0, decision.evidence["sentence"]
+        counts.update(c.key.rpartition(":")[2] for c in decision.changes if c.open)
+    largest = max(
+        abs(b.value - a.value)
+        for s in stations
+        for part in ("east", "north")
+        for series in [[o for o in rows if o.station == s and o.quantity.endswith(part)]]
+        for a, b in pairwise(series)
+    )
+    print(f"cascadia {from_at.date()}: {len(rows)} values, largest jump {largest:.0f} mm, told {dict(counts)}")
+    assert largest > 100.0
+    assert counts["verify"] <= 12

@@ -1,0 +1,444 @@
+"""Scenes through the database: what a slope does and what the service then says, tells, holds and can explain."""
+
+import json
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from monitor.alerting import evaluate as evaluate_module
+from monitor.alerting.evaluate import evaluate_site
+from monitor.alerting.orders import set_level, verify
+from monitor.alerting.recompute import recompute
+from monitor.cli.main import run_verb
+from monitor.config import parse_site
+from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.instants import parse
+from monitor.domain.observation import Observation
+from monitor.errors import RefusedError
+from monitor.store import alerts as store
+from monitor.store import tables as t
+from monitor.store.alerts import acknowledge, find_alert, load_alert_events, load_alerts
+from monitor.store.audit import verify_chain
+from monitor.store.decisions import find_state, load_decision
+from monitor.store.engine import Database
+from monitor.store.observations import add_observations, find_series_id, load_readings
+from monitor.store.offsets import add_offset
+from monitor.store.sites import load_site_source, save_site
+
+T0 = parse("2026-03-01T00:00:00Z")
+HOUR = timedelta(hours=1)
+ADA, BO = Actor("Ada"), Actor("Bo")
+
+HEAD = """
+[site]
+id = "bench"
+name = "North bench"
+latitude = 46.2
+longitude = 8.9
+timezone = "Europe/Zurich"
+[levels]
+names = ["green", "yellow", "orange", "red"]
+auto_lower = ["yellow"]
+[levels.red]
+action = "Clear the pit floor"
+"""
+TAIL = """
+[[criterion]]
+kind = "velocity"
+stations = ["G*"]
+yellow = {over = 6.0, window = "1d"}
+orange = {over = 24.0, window = "12h"}
+red = {over = 80.0, window = "8h"}
+dwell = {hits = 2, of = 3, within = "6h"}
+recover = 0.6
+valid_for = "12h"
+author = "test"
+reason = "test"
+[fusion]
+top_needs = 2
+hold_when_missing = "2d"
+verify_within = "2h"
+[[recipient]]
+name = "duty engineer"
+channels = ["log", "log:second"]
+levels = ["orange", "red"]
+"""
+SERIES = """
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+max_silence = "6h"
+noise_floor_mm = 1.0
+verify_step_mm = 30.0
+"""
+
+
+def site_text(references):
+    stations = "".join(
+        f'[[station]]\nid = "{name}"\nazimuth_deg = 90.0\nplunge_deg = 0.0\n'
+        + (f'reference = "{reference}"\n' if reference else "")
+        + SERIES
+        for name, reference in references.items()
+    )
+    return HEAD + stations + TAIL
+
+
+def make_site(**references):
+    return parse_site(site_text(references), "bench.toml")
+
+
+class Slope:
+    """Publishes and evaluates by the hour."""
+
+    def __init__(self, database, site, seed=1):
+        self.database, self.site, self.now = database, site, T0
+        self.rng = random.Random(seed)
+        self.position = dict.fromkeys((s.id for s in site.stations), 0.0)
+        with database.write() as c:
+            save_site(c, site, "test", "scene", T0)
+
+    def publish(self, values, flags=(), at=None, solution=None):
+        at = at or self.now
+        rows = [
+            Observation("bench", name, f"displacement_{part}", "mm", at, self.now,
+                        (value if part == "east" else 0.0) + self.rng.gauss(0, 0.5), None, solution, flags)
+            for name, value in values.items() for part in ("east", "north", "up")
+        ]  # fmt: skip
+        with self.database.write() as c:
+            add_observations(c, rows, self.now)
+
+    def live(self, hours, rates=None, silent=(), jump=None, look=True):
+        """Hours of readings, each with a look: rates in mm/day by station, a jump added for good."""
+        result = None
+        for _ in range(hours):
+            self.now += HOUR
+            for name in self.position:
+                self.position[name] += (rates or {}).get(name, 0.0) / 24.0
+            for name, size in (jump or {}).items():
+                self.position[name] += size
+            jump = None
+            values = {n: v for n, v in self.position.items() if n not in silent}
+            if values:
+                self.publish(values)
+            result = self.look() if look else None
+        return result
+
+    def wait(self, hours, every=1):
+        result = None
+        for _ in range(0, hours, every):
+            self.now += every * HOUR
+            result = self.look("tick")
+        return result
+
+    def look(self, trigger="data"):
+        return evaluate_site(self.database, self.site, self.now, trigger)
+
+    def open_keys(self):
+        with self.database.read() as c:
+            return {
+                a.key: a.level for a in load_alerts(c, "bench", open_only=True) if a.state != "returned_unacknowledged"
+            }
+
+    def hazard(self):
+        with self.database.read() as c:
+            return load_alerts(c, "bench", ledger="hazard")
+
+
+@pytest.fixture
+def slope(database):
+    found = Slope(database, make_site(G1="BASE-1", G2="BASE-2", G3="BASE-2"))
+    found.live(30, look=False)
+    found.look("start")
+    return found
+
+
+def test_ramp_silence_restart_the_level_holds_blind_and_a_person_is_asked(slope, tmp_path):
+    up = slope.live(24, {"G1": 150.0, "G2": 130.0})
+    assert (up.level, up.observability, up.reachable_level) == (3, "full", 3)
+    slope.database = Database(str(slope.database.url.render_as_string(hide_password=False)))
+    dark = slope.wait(8)
+    assert (dark.level, dark.observability, dark.reachable_level) == (3, "blind", 0)
+    assert slope.open_keys()["health:site:reachable"] == 2
+    assert "health:site:cannot_see" not in slope.open_keys()
+    later = slope.wait(60, every=6)
+    assert (later.level, later.observability) == (3, "blind")
+    assert slope.open_keys()["health:site:cannot_see"] == 2
+    with slope.database.read() as c:
+        (alert,) = load_alerts(c, "bench", ledger="hazard")
+        told = c.execute(select(t.notification).where(t.notification.c.alert_id == alert.id)).all()
+        events = load_alert_events(c, alert.id)
+        row = c.execute(select(t.site_state)).one()
+    assert [e.to_level for e in events] == sorted({e.to_level for e in events}), "the level only rose"
+    told_events = {n.event_id for n in told}
+    assert {e.id for e in events if e.to_level >= 2} == told_events, "a level was raised and nobody told"
+    assert len({n.idempotency_key for n in told}) == len(told) == 2 * len(told_events)
+    assert (row.level, row.observability, row.level_source) == (3, "blind", "auto")
+    slope.database.close()
+
+
+def test_shift_of_all_on_one_reference_asks_and_is_not_red(database):
+    slope = Slope(database, make_site(G1="BASE", G2="BASE", G3="BASE"))
+    slope.live(30, look=False)
+    slope.look("start")
+    first = slope.live(1, jump={"G1": 90.0, "G2": 90.0, "G3": 90.0})
+    assert first.level == 0
+    assert slope.open_keys()["health:reference:BASE:verify"] == 2
+    assert max(slope.live(1).level for _ in range(8)) < 3
+    with database.read() as c:
+        told = c.execute(select(t.notification.c.body).where(t.notification.c.ledger == "health")).scalars().all()
+    assert any("move as one on reference BASE" in body for body in told)
+
+
+def test_one_spike_of_500_mm_changes_no_hazard_level(slope):
+    slope.live(1, jump={"G1": 500.0})
+    seen = [slope.live(1, jump={"G1": -500.0}).level] + [slope.live(1).level for _ in range(10)]
+    assert set(seen) == {0}
+    assert slope.hazard() == []
+
+
+def test_too_few_witnesses_lower_what_can_be_reached_and_page(slope):
+    assert slope.live(5, silent=("G1",)).reachable_level == 3
+    result = slope.live(4, silent=("G1",))
+    assert (result.reachable_level, result.observability) == (2, "degraded")
+    assert slope.open_keys() == {"health:G1.displacement:stale": 1, "health:site:reachable": 2}
+    assert slope.live(3).reachable_level == 3
+    assert slope.open_keys() == {}
+
+
+def test_dependent_stations_never_make_red(slope):
+    result = slope.live(24, {"G2": 150.0, "G3": 110.0})
+    assert result.level == 2
+    assert slope.open_keys()["health:site:lone_top"] == 2
+
+
+def test_poisoned_values_are_stored_flagged_and_decide_nothing(slope):
+    for value, flags in ((1e299, ("out_of_range",)), (-5e5, ("broken",)), (9e4, ("bad_fix",))):
+        slope.now += HOUR
+        slope.publish({"G1": value, "G2": value}, flags)
+        assert slope.look().level == 0
+    slope.publish({"G1": 4e5}, ("future",), at=slope.now + timedelta(hours=26))
+    assert slope.look().level == 0
+    assert slope.hazard() == []
+
+
+def test_a_step_waits_counts_and_is_answered_by_a_person(slope):
+    assert slope.live(2, jump={"G1": 80.0}).level == 0
+    assert slope.open_keys() == {"health:G1:verify": 2}
+    counted = slope.live(2)
+    assert counted.level >= 1
+    with pytest.raises(RefusedError):
+        verify(slope.database, slope.site, "G1", "instrument", SERVICE, "it says so", slope.now)
+    verify(slope.database, slope.site, "G1", "instrument", ADA, "antenna was bumped", slope.now)
+    assert "health:G1:verify" not in slope.open_keys()
+    set_level(slope.database, slope.site, 0, ADA, "inspected, nothing moved", slope.now)
+    assert slope.live(6).level == 0
+    with slope.database.read() as c:
+        assert verify_chain(c) == []
+        actions = c.execute(select(t.audit_entry.c.action)).scalars().all()
+    assert actions.count("step.verify") == 1
+    assert actions.count("level.set") == 1
+
+
+def test_an_offset_entered_at_three_in_the_morning_explains_a_step(slope):
+    slope.live(1, jump={"G1": 80.0})
+    with slope.database.write() as c:
+        series_id = find_series_id(c, "bench", "G1", "displacement_east")
+        add_offset(c, series_id, at=slope.now, known_from=slope.now, size=80.0, unit="mm", kind="antenna", author=ADA,
+                   reason="antenna changed", now=slope.now)  # fmt: skip
+    slope.look("person")
+    assert slope.open_keys() == {}
+    assert {slope.live(1).level for _ in range(8)} == {0}
+
+
+def test_a_level_lowered_by_a_person_rises_again_only_on_new_data(slope):
+    assert slope.live(16, {"G1": 60.0}).level == 2
+    set_level(slope.database, slope.site, 0, ADA, "rockfall net holds, seen on foot", slope.now)
+    assert slope.wait(1).level == 0
+    assert slope.live(5, {"G1": 60.0}).level == 2
+    with slope.database.read() as c:
+        (alert,) = load_alerts(c, "bench", ledger="hazard", open_only=True)
+        events = load_alert_events(c, alert.id)
+    assert ("Ada", "person", 0) in {(e.actor, e.actor_kind, e.to_level) for e in events}
+    with pytest.raises(RefusedError):
+        set_level(slope.database, slope.site, 1, ADA, " ", slope.now)
+
+
+def test_late_data_count_from_their_arrival_and_leave_past_events_alone(slope):
+    slope.live(24, {"G1": 150.0, "G2": 130.0})
+    with slope.database.read() as c:
+        (alert,) = load_alerts(c, "bench", ledger="hazard")
+        before = load_alert_events(c, alert.id)
+    old = slope.now - timedelta(hours=20)
+    for k in range(3):
+        slope.publish({"G3": 40.0 * k}, ("late",), at=old + timedelta(minutes=10 * k + 7))
+    slope.look()
+    with slope.database.read() as c:
+        assert load_alert_events(c, alert.id)[: len(before)] == before
+        series_id = find_series_id(c, "bench", "G3", "displacement_east")
+        assert len(load_readings(c, series_id, old - timedelta(minutes=1), old + HOUR / 2, slope.now)) == 3 + 1
+
+
+def check_a_final_solution_replaces_the_rapid_one(slope):
+    """Rule 10: windows take the newest revision known at `now`, and not one that came later."""
+    at = slope.now
+    quiet = evaluate_module.load_view
+    with slope.database.read() as c:
+        known, _ = quiet(c, slope.site, at, draining=False)
+    slope.now += 3 * HOUR
+    slope.publish({"G1": 33.0}, at=at, solution="final")
+    with slope.database.read() as c:
+        then, _ = quiet(c, slope.site, at, draining=False)
+        now, _ = quiet(c, slope.site, slope.now, draining=False)
+    assert then == known, "a look at the past saw what came later"
+    newest = [r for r in now.readings["G1.displacement_east"] if r.observed_at == at]
+    assert [r.revision for r in newest] == [1]
+    assert abs(newest[0].value - 33.0) < 5
+
+
+def test_a_final_solution_replaces_the_rapid_one(slope):
+    check_a_final_solution_replaces_the_rapid_one(slope)
+
+
+def test_a_variant_that_sees_later_revisions_is_caught(slope, monkeypatch):
+    monkeypatch.setattr(
+        evaluate_module, "load_readings", lambda c, i, a, b, known: load_readings(c, i, a, b, known + timedelta(days=9))
+    )
+    with pytest.raises(AssertionError):
+        check_a_final_solution_replaces_the_rapid_one(slope)
+
+
+def check_two_people_are_needed_to_hide_a_grave_alert(slope):
+    """Rule 15."""
+    slope.live(16, {"G1": 60.0})
+    with slope.database.write() as c:
+        (alert,) = load_alerts(c, "bench", ledger="hazard", open_only=True)
+        for second in (None, ADA, SERVICE):
+            with pytest.raises(RefusedError):
+                store.shelve(c, alert.id, ADA, "too loud", slope.now + HOUR, slope.now, second=second)
+        with pytest.raises(RefusedError):
+            store.close_alert(c, alert.id, ADA, "away with it", slope.now)
+        store.shelve(c, alert.id, ADA, "blasting until noon", slope.now + HOUR, slope.now, second=BO)
+    slope.live(2, {"G1": 60.0})
+    with slope.database.read() as c:
+        assert find_alert(c, alert.id).state == "unacknowledged", "it stayed on the shelf"
+        assert verify_chain(c) == []
+        assert c.execute(select(func.count()).select_from(t.audit_entry)).scalar() == 2
+
+
+def test_two_people_are_needed_to_hide_a_grave_alert(slope):
+    check_two_people_are_needed_to_hide_a_grave_alert(slope)
+
+
+def test_a_variant_in_which_one_person_may_hide_it_is_caught(slope, monkeypatch):
+    monkeypatch.setattr(store, "is_grave", lambda *_: False)
+    with pytest.raises(pytest.fail.Exception):
+        check_two_people_are_needed_to_hide_a_grave_alert(slope)
+
+
+def test_acknowledged_alerts_close_when_over_and_unacknowledged_ones_wait_for_a_person(slope):
+    slope.live(16, {"G1": 10.0})
+    with slope.database.write() as c:
+        (alert,) = load_alerts(c, "bench", ledger="hazard", open_only=True)
+        assert (alert.level, alert.state) == (1, "unacknowledged")
+    assert slope.live(30).level == 0
+    with slope.database.write() as c:
+        assert find_alert(c, alert.id).state == "returned_unacknowledged"
+        acknowledge(c, alert.id, ADA, "seen, it was the rain", slope.now)
+        assert find_alert(c, alert.id).state == "closed"
+        with pytest.raises(RefusedError):
+            acknowledge(c, alert.id, ADA, "again", slope.now)
+        store.set_outcome(c, alert.id, "false_weather", ADA, "thaw", slope.now)
+        with pytest.raises(RefusedError):
+            store.set_outcome(c, alert.id, "whatever", ADA, "", slope.now)
+        states = [(e.from_state, e.to_state) for e in load_alert_events(c, alert.id)]
+    assert states == [
+        (None, "unacknowledged"), ("unacknowledged", "returned_unacknowledged"), ("returned_unacknowledged", "closed"),
+    ]  # fmt: skip
+
+
+def test_every_alert_recomputes_bit_for_bit_even_after_later_corrections(slope):
+    slope.live(24, {"G1": 150.0, "G2": 130.0})
+    for hour in range(10):
+        slope.publish({"G1": 0.0}, at=slope.now - hour * HOUR, solution="corrected")
+    with slope.database.read() as c:
+        rows = [load_decision(c, a.decision_id) for a in load_alerts(c, "bench")]
+        assert rows
+        for row in rows:
+            assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+    frozen = json.loads(rows[0].evidence)
+    name = next(k for k in frozen["view"]["readings"] if k.endswith("east"))
+    frozen["view"]["readings"][name][-1][5] += 1e-9
+    altered = replace(rows[0], evidence=json.dumps(frozen))
+    assert any("SHA-256" in d for d in recompute(altered, slope.site.source).differences)
+
+
+def test_a_memory_changed_meanwhile_is_read_again(slope, monkeypatch):
+    original, calls = evaluate_module.decide, []
+
+    def slow(site, memory, view, now):
+        calls.append(memory.level)
+        if len(calls) == 1:
+            set_level(slope.database, site, 1, ADA, "crack seen while the machine was thinking", now)
+        return original(site, memory, view, now)
+
+    monkeypatch.setattr(evaluate_module, "decide", slow)
+    assert slope.look().level == 1
+    assert calls == [0, 1]
+
+
+def test_a_dry_run_writes_nothing_and_a_backlog_judges_no_silence(slope):
+    with slope.database.read() as c:
+        before = find_state(c, "bench").digest
+    later = slope.now + timedelta(hours=9)
+    assert evaluate_site(slope.database, slope.site, later, "tick", dry_run=True).observability == "blind"
+    draining = evaluate_site(slope.database, slope.site, later, "start", draining=True)
+    assert draining.observability == "full"
+    assert draining.changes == ()
+    with slope.database.read() as c:
+        assert find_state(c, "bench").level == 0
+        assert before != find_state(c, "bench").digest
+
+
+def test_commands_list_explain_acknowledge_and_recompute(slope, tmp_path, monkeypatch, capsys):
+    slope.live(24, {"G1": 150.0, "G2": 130.0})
+    folder = tmp_path / "sites"
+    folder.mkdir()
+    (folder / "bench.toml").write_text(slope.site.source)
+    url = slope.database.url.render_as_string(hide_password=False)
+    (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{folder}"\n')
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+
+    def call(*words):
+        code = run_verb(list(words))
+        return code, capsys.readouterr()
+
+    code, out = call("alerts", "list", "--ledger", "hazard", "--json")
+    assert code == 0
+    number = str(json.loads(out.out.splitlines()[0])["id"])
+    code, out = call("alerts", "explain", number, "--recompute")
+    assert code == 0
+    assert "equal bit for bit" in out.out
+    assert "margin" in out.out
+    assert "vote velocity-1|G1: level 3, counted" in out.out
+    assert call("alerts", "ack", number, "--by", "Ada", "--reason", "on my way")[0] == 0
+    code, out = call("alerts", "ack", number, "--by", "Ada", "--reason", "again")
+    assert code == 1
+    assert out.err.count("\n") == 1
+    code, out = call("alerts", "show", number, "--json")
+    assert json.loads(out.out)["state"] == "acknowledged"
+    assert call("alerts", "show", "999")[0] == 1
+    assert call("alerts", "outcome", number, "true", "--note", "it failed")[0] == 0
+    code, out = call("evaluate", "--site", "bench", "--at", "2026-03-02T05:00:00Z", "--json")
+    assert code == 0
+    assert json.loads(out.out)["level"] == 0
+    assert call("level", "set", "bench", "orange", "--by", "Ada", "--reason", "slope was cleared")[0] == 0
+    assert call("level", "set", "bench", "purple", "--by", "Ada", "--reason", "x")[0] == 1
+    assert call("alerts", "list", "--site", "nowhere")[0] == 4
+    with slope.database.write() as c:
+        c.execute(t.decision.update().values(evidence=t.decision.c.evidence + " "))
+    code, out = call("alerts", "explain", number, "--recompute", "--json")
+    assert code == 1

@@ -1,0 +1,233 @@
+"""Criteria one by one: level, rate, rain by stamp and coverage, advice; and the ladder's acts by a person."""
+
+from dataclasses import replace
+
+import pytest
+
+from monitor.alerting.assessment import Windows
+from monitor.alerting.criteria import rainfall
+from monitor.alerting.criteria.registry import CRITERIA
+from monitor.alerting.decide import decide
+from monitor.alerting.jumps import Walk
+from monitor.alerting.orders import order_level
+from monitor.alerting.tracks import direction
+from monitor.alerting.witness import find_groups
+from monitor.domain.decision import FootprintFact, ForecastFact, Memory, Newest, ReportFact, View, instant, seconds
+from monitor.domain.instants import parse
+from monitor.domain.observation import Reading
+from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+
+T0 = seconds(parse("2026-01-01T00:00:00Z"))
+H = 3600.0
+LEVELS = tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red")))
+
+
+def site(criterion, unit="m", quantity="water_level", stamp="interval_end", station="P1", **spec):
+    series = SeriesSpec(station, quantity, unit, H, 6 * H, stamp=stamp, **spec)
+    point = Station(station, None, None, None, None, None, None, None, None, on_slope=True, series=(series,))
+    return Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (point,), (criterion,), version="v")
+
+
+def view(values, station="P1", quantity="water_level", step_s=H, start_s=T0, flags=()):
+    rows = tuple(
+        Reading(instant(start_s + i * step_s), instant(start_s + i * step_s), 0, v, 0.0, v, None, flags)
+        for i, v in enumerate(values)
+        if v is not None
+    )
+    key = f"{station}.{quantity}"
+    return View({key: rows}, {key: Newest(seconds(rows[-1].observed_at), seconds(rows[-1].received_at))})
+
+
+def ask(criterion, seen, at_s, place, memory=None):
+    (word,) = CRITERIA[criterion.kind](criterion).assess(Windows(place, seen, memory or Memory(), at_s))
+    return word
+
+
+def test_level_needs_two_epochs_and_recovers_by_its_share():
+    c = Criterion("w", "level", ("P1",), "water_level", (Threshold(1, over=10.0), Threshold(2, over=20.0)), recover=0.8)
+    place = site(c)
+    assert ask(c, view([5, 5, 25]), T0 + 2 * H, place).raise_level == 0
+    assert ask(c, view([5, 25, 25]), T0 + 2 * H, place).raise_level == 2
+    assert ask(c, view([25, 25, 17]), T0 + 2 * H, place).hold_level == 2
+    assert ask(c, view([25, 15, 15]), T0 + 2 * H, place).hold_level == 1
+    assert ask(c, view([25, 7, 7]), T0 + 2 * H, place).hold_level == 0
+
+
+def test_level_below_a_bound_and_the_clock_of_freshness():
+    c = Criterion("w", "level", ("P1",), "water_level", (Threshold(1, under=2.0),))
+    place = site(c)
+    word = ask(c, view([5, 1.5, 1.4]), T0 + 2 * H, place)
+    assert (word.raise_level, word.fresh) == (1, True)
+    assert not ask(c, view([5, 1.5, 1.4]), T0 + 10 * H, place).fresh
+
+
+def test_rate_watches_a_drawdown():
+    c = Criterion("d", "rate", ("P1",), "water_level", (Threshold(1, under=-0.6, window_s=24 * H),))
+    place = site(c)
+    falling = [100.0 - 1.0 * i / 24 for i in range(30)]
+    assert ask(c, view(falling), T0 + 29 * H, place).raise_level == 1
+    rising = [100.0 + 1.0 * i / 24 for i in range(30)]
+    assert ask(c, view(rising), T0 + 29 * H, place).raise_level == 0
+
+
+def test_no_threshold_uses_an_index():
+    c = Criterion("d", "rate", ("P1",), "water_level", (Threshold(1, over=0.1, window_s=24 * H),))
+    word = ask(c, view([float(i) for i in range(30)]), T0 + 29 * H, site(c, unit="index"))
+    assert not word.heard
+    assert word.raise_level == 0
+
+
+CAINE = Criterion(
+    "id", "rain_intensity_duration", ("R1",), "rain", (Threshold(1),),
+    params=(("a", 14.82), ("b", 0.39), ("c", 0.0), ("duration_from_s", H), ("duration_to_s", 48 * H),
+            ("min_coverage", 0.8)),
+)  # fmt: skip
+
+
+def rain(values, stamp="interval_end", **kw):
+    place = site(CAINE, "mm", "rain", stamp, "R1")
+    seen = view(values, "R1", "rain", **kw)
+    return ask(CAINE, seen, T0 + (len(values) - 1) * H, place)
+
+
+def test_rain_is_held_against_the_curve_at_every_duration():
+    # 14.82 mm/h for one hour is on the curve; the same sum over two hours is not
+    assert rain([0.0] * 48 + [15.0]).raise_level == 1
+    assert rain([0.0] * 48 + [14.0]).raise_level == 0
+    # 14.82 * 24**-0.39 = 4.29 mm/h over a day, though no single hour is beyond the curve
+    long = rain([0.0] * 24 + [4.4] * 24)
+    assert long.raise_level == 1
+    assert long.facts["worst"]["duration_s"] > 12 * H
+
+
+def check_thin_coverage_raises_but_does_not_lower():
+    heavy = rain([15.0 if i % 2 else None for i in range(49)] + [15.0])
+    assert heavy.raise_level == 1
+    thin = rain([0.0 if i % 2 else None for i in range(49)] + [0.0])
+    assert (thin.raise_level, thin.hold_level) == (0, 1)
+    assert rain([0.0] * 50).hold_level == 0
+
+
+def test_thin_coverage_raises_but_does_not_lower():
+    check_thin_coverage_raises_but_does_not_lower()
+
+
+def test_a_variant_that_ignores_coverage_is_caught(monkeypatch):
+    original = rainfall._curve
+    monkeypatch.setattr(rainfall, "_curve", lambda *a: [{**f, "coverage": 1.0} for f in original(*a)])
+    with pytest.raises(AssertionError):
+        check_thin_coverage_raises_but_does_not_lower()
+
+
+def test_counters_count_differences_and_survive_a_reset():
+    values = [100.0 + 1.0 * i for i in range(40)] + [2.0 + 1.0 * i for i in range(10)]
+    word = rain(values, "counter")
+    assert word.facts["worst"]["sum_mm"] <= 60.0
+    assert rain([100.0] * 49 + [116.0], "counter").raise_level == 1
+
+
+def test_more_rain_than_was_ever_measured_is_a_fault():
+    assert rain([0.0] * 48 + [450.0]).raise_level == 0
+
+
+def test_one_tip_of_an_event_gauge_has_its_own_time():
+    assert rain([0.2] * 49, "event").raise_level == 0
+
+
+def test_a_forecast_is_advice_until_it_is_promoted():
+    c = Criterion("f", "forecast", ("P1",), "water_level", (Threshold(1, over=5.0, window_s=86400.0),), role="advice")
+    place = site(c)
+    fact = ForecastFact("P1", "water_level", T0, T0 + 86400.0, 86400.0, 1.0, 9.0, 12.0, 2.0, "lld", shown=True)
+    seen = replace(view([1.0] * 3), forecasts=(fact,))
+    for role, level in (("advice", 0), ("witness", 1)):
+        promoted = replace(place, criteria=(replace(c, role=role),))
+        outcome = decide(promoted, Memory(), seen, instant(T0 + 2 * H))
+        assert outcome.level == level
+        assert ("advice:f:P1" in outcome.memory.conditions) == (level == 0)
+    hidden = replace(seen, forecasts=(replace(fact, shown=False),))
+    assert not decide(place, Memory(), hidden, instant(T0 + 2 * H)).memory.conditions.get("advice:f:P1")
+
+
+def test_a_single_date_footprint_never_votes_but_change_may():
+    c = Criterion("img", "scene", ("P1",), "", (Threshold(1),), role="witness", params=(("near_m", 500.0),))
+    place = site(c)
+    for change, level in (("single", 0), ("known", 0), ("new", 1), ("grown", 1)):
+        fact = FootprintFact("post", T0, "p1", change, 5000.0, "P1", 120.0)
+        seen = replace(view([1.0] * 3), footprints=(fact,))
+        assert decide(place, Memory(), seen, instant(T0 + H)).level == level, change
+    far = replace(view([1.0] * 3), footprints=(FootprintFact("post", T0, "p1", "new", 5000.0, "P1", 900.0),))
+    assert decide(place, Memory(), far, instant(T0 + H)).level == 0
+
+
+def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it():
+    c = Criterion("o", "report", (), "", (Threshold(2),), valid_for_s=6 * H, kinds=("rockfall",))
+    place = site(c)
+    seen = replace(
+        view([1.0] * 3), reports=(ReportFact(T0 + H, T0 + H, "rockfall", "blocks on the road", "ranger", None),)
+    )
+    first = decide(place, Memory(), seen, instant(T0 + 2 * H))
+    assert first.level == 2
+    later = decide(place, first.memory, view([1.0] * 3), instant(T0 + 30 * H))
+    assert later.level == 2
+
+
+def test_groups_join_over_reference_logger_and_antenna():
+    def point(name, **shared):
+        marks = {"reference": None, "logger": None, "antenna": None, **shared}
+        return Station(name, None, None, None, None, None, marks["reference"], marks["logger"], marks["antenna"],
+                       on_slope=True, series=())  # fmt: skip
+
+    place = replace(
+        site(Criterion("w", "level", (), "water_level", ())),
+        stations=(point("A", reference="B1"), point("B", reference="B1", logger="L"), point("C", logger="L"),
+                  point("D"), point("E", antenna="X"), point("F", antenna="X")),
+    )  # fmt: skip
+    groups = find_groups(place)
+    assert groups["A"] == groups["B"] == groups["C"]
+    assert groups["E"] == groups["F"]
+    assert len({groups[s] for s in "ADE"}) == 3
+
+
+def test_downslope_is_signed_by_azimuth_and_plunge():
+    point = Station("A", None, None, None, 90.0, 30.0, None, None, None, on_slope=True, series=())
+    east, north, up = direction(point, 3)
+    assert (round(east, 6), round(north, 6), round(up, 6)) == (0.866025, 0.0, -0.5)
+
+
+def walk(values, limit=20.0, sigma=1.0):
+    found = Walk([float(i) for i in range(len(values))], [0.0] * len(values), [(v,) for v in values],
+                 [(sigma,)] * len(values), limit)  # fmt: skip
+    found.run()
+    return found
+
+
+def test_walk_tells_spike_step_motion_and_noise():
+    calm = [0.1, -0.2, 0.3, 0.0, -0.1, 0.2]
+    spike = walk([*calm, 500.0, 0.1, 0.2])
+    assert not spike.jumps
+    assert spike.aside[6.0].startswith("spike")
+    step = walk([*calm, 60.0, 60.2, 59.9])
+    assert [round(j.size[0]) for _, j in step.jumps] == [60]
+    assert abs(step.level[8][0]) < 2.0
+    motion = walk([*calm, 40.0, 90.0, 150.0, 220.0])
+    assert not motion.jumps
+    assert motion.level[9] == (220.0,)
+    erratic = walk([*calm, 500.0, -300.0, 0.1])
+    assert not erratic.jumps
+    unsure = walk([*calm, 60.0, 0.2], sigma=30.0)
+    assert not unsure.jumps
+
+
+def test_a_level_set_by_a_person_stands_and_old_data_do_not_raise_it_again():
+    c = Criterion(
+        "w", "level", ("P1",), "water_level", (Threshold(2, over=10.0),), dwell=Dwell(2, 2), valid_for_s=48 * H
+    )
+    place = site(c)
+    raised = decide(place, Memory(), view([5, 15, 15, 15]), instant(T0 + 3 * H))
+    assert raised.level == 2
+    lowered = order_level(raised.memory, 0, T0 + 3.5 * H)
+    assert lowered.level_source == "person"
+    assert decide(place, lowered, view([5, 15, 15, 15]), instant(T0 + 4 * H)).level == 0
+    assert decide(place, lowered, view([5, 15, 15, 15, 15, 15]), instant(T0 + 5 * H)).level == 2
+    held = order_level(Memory(started_s=T0), 1, T0)
+    assert decide(place, held, view([5, 5, 5, 5]), instant(T0 + 3 * H)).level == 1
