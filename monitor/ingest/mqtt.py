@@ -3,6 +3,7 @@
 import logging
 import ssl
 import struct
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -127,15 +128,17 @@ class Session:
         self._on_connected_event(Connected(self.name, self._address.client_id, flags.session_present, self._clock()))
 
     def _on_connect_fail(self, _client: Client, _data: Any) -> None:
-        self.problem = f"the broker at {self._address.host}:{self._address.port} does not answer"
+        cause = sys.exc_info()[1]  # paho calls this while it handles the error, and tells nothing else
+        self.problem = f"the broker at {self._address.host}:{self._address.port} does not answer: {cause}"
 
     def _on_disconnect(
         self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _p: Properties | None
     ) -> None:
         with self._lock:
             self.epoch += 1  # before paho empties its out queue: nothing stale is sent on the next connection
-            self.connected = False
-        self.problem = f"the connection ended: {reason}"
+            was_connected, self.connected = self.connected, False
+        if was_connected or not self.problem:  # a refusal has said more already
+            self.problem = f"the connection ended: {reason}"
         if reason.value == _TAKEN_OVER:
             self.problem = f"another client uses the id {self._address.client_id!r}"
             log.error("%s: %s", self.name, self.problem)

@@ -1,0 +1,110 @@
+"""An external broker by URL with TLS and a password; and what is said when it refuses."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from monitor.config import parse_service
+from monitor.domain.site import Level, Site
+from monitor.ingest.broker import find_mosquitto
+from monitor.ingest.service import Ingest
+from monitor.store.engine import Database
+
+pytestmark = pytest.mark.server
+SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """Mosquitto with TLS, password file and no anonymous access."""
+    if not (find_mosquitto() and shutil.which("openssl") and shutil.which("mosquitto_passwd")):
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "Mosquitto with mosquitto_passwd, or openssl, is missing"
+        )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    cert, key, passwords = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "passwords"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+         "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, "slopeward", "right"], check=True, capture_output=True)
+    config = tmp_path / "m.conf"
+    config.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
+        f"cafile {cert}\ncertfile {cert}\nkeyfile {key}\n{'user root' if os.geteuid() == 0 else ''}\n"
+    )
+    process = subprocess.Popen([find_mosquitto(), "-c", config], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    yield SimpleNamespace(port=port, cert=str(cert))
+    process.terminate()
+    process.wait(10)
+
+
+def start(guarded, database, password, ca_file):
+    config = parse_service(
+        f'[broker]\nmode = "external"\nurl = "mqtts://localhost:{guarded.port}"\nusername = "slopeward"\n'
+        f'ca_file = "{ca_file}"\n',
+        "test",
+        {"SLOPEWARD_BROKER__PASSWORD": password},
+    )
+    ingest = Ingest(database, config, {"north": SITE}, lambda _: None, lambda _: None, lambda: datetime.now(UTC))
+    ingest.start()
+    return ingest
+
+
+def wait(condition, timeout_s=15.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_messages_come_through_tls_with_a_password(guarded, sqlite_url):
+    database = Database(sqlite_url)
+    ingest = start(guarded, database, "right", guarded.cert)
+    try:
+        wait(lambda: all(ingest.status()["connected"].values()))
+        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        client.tls_set(ca_certs=guarded.cert)
+        client.username_pw_set("slopeward", "right")
+        client.connect("localhost", guarded.port)
+        client.loop_start()
+        client.publish("slopeward/v1/north/G1/obs", '{"time":"2026-03-01T06:00:00Z","rain_mm":1}', qos=1)
+        wait(lambda: ingest.status()["stored"] == 1)
+        client.disconnect()
+        client.loop_stop()
+    finally:
+        ingest.stop()
+        database.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho leaves a failed socket to the GC
+@pytest.mark.parametrize(
+    ("password", "trusted", "said"), [("wrong", True, "refused"), ("right", False, "CERTIFICATE_VERIFY_FAILED")]
+)
+def test_a_refusal_is_said_and_never_kills_the_network_thread(guarded, sqlite_url, password, trusted, said):
+    database = Database(sqlite_url)
+    ingest = start(guarded, database, password, guarded.cert if trusted else "")
+    try:
+        wait(lambda: said in ingest.status()["problems"].get("live", ""))
+        assert not any(ingest.status()["connected"].values())
+        assert all(s._client._thread.is_alive() for s in ingest._sessions.values())
+    finally:
+        ingest.stop()
+        database.close()
