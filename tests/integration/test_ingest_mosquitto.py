@@ -212,3 +212,44 @@ def test_reports_and_events_are_stored_once(database, publisher, start_ingest):
     wait(lambda: ingest.status()["messages"] == 4)
     assert count(database, "select count(*) from report") == 1
     assert count(database, "select count(*) from site_event") == 1
+
+
+def test_what_was_acknowledged_never_comes_again(database, publisher, start_ingest):
+    first = start_ingest()
+    publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(700)])
+    publisher.wait(publisher.send(OBS, b"rubbish"))
+    wait(lambda: first.status()["messages"] == 701)
+    first.stop()
+    second = start_ingest()
+    publisher.wait(publisher.send(OBS, sample(999)))
+    wait(lambda: count(database) == 701)
+    time.sleep(0.5)
+    assert second.status()["messages"] == 1
+
+
+def test_an_acknowledgement_of_an_earlier_connection_is_dropped(
+    database, mosquitto, publisher, start_ingest, monkeypatch
+):
+    ingest = start_ingest()
+    release = threading.Event()
+    store = ingest._pipeline.store
+
+    def store_late(batch):
+        release.wait(20)
+        return store(batch)
+
+    monkeypatch.setattr(ingest._pipeline, "store", store_late)
+    publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(100)])
+    wait(lambda: len(ingest._inbox) or not ingest._inbox._bell.is_set())
+    time.sleep(0.3)
+    mosquitto.restart()
+    wait(lambda: not ingest.status()["connected"]["live"] or ingest._live.epoch > 1)
+    wait(lambda: all(ingest.status()["connected"].values()))
+    release.set()
+    wait(lambda: ingest.status()["messages"] >= 200)
+    assert ingest.status()["dropped_acknowledgements"] == 100
+    assert (count(database), ingest.status()["duplicates"], ingest.status()["revisions"]) == (100, 100, 0)
+    ingest.stop()
+    again = start_ingest()
+    time.sleep(0.5)
+    assert again.status()["messages"] == 0
