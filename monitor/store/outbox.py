@@ -58,6 +58,7 @@ class Told:
     recipient: str
     channel: str
     queued_at: datetime
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +309,7 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
     query: Select[Any] = (
         select(
             n.c.alert_id, n.c.event_id, n.c.site, n.c.ledger, n.c.level, n.c.level_name, n.c.exercise, n.c.subject,
-            n.c.body, n.c.recipient, n.c.channel, n.c.queued_at,
+            n.c.body, n.c.recipient, n.c.channel, n.c.queued_at, n.c.state,
         )
         .join(newest, and_(newest.c.alert_id == n.c.alert_id, newest.c.event_id == n.c.event_id))
         .order_by(n.c.id)
@@ -322,7 +323,7 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
             alert_id=rows[0].alert_id, event_id=rows[0].event_id, site=rows[0].site, ledger=rows[0].ledger,
             level=rows[0].level, level_name=rows[0].level_name, exercise=rows[0].exercise, subject=rows[0].subject,
             body=rows[0].body, urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
-            told=tuple(Told(r.recipient, r.channel, r.queued_at) for r in rows),
+            told=tuple(Told(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
         )
         for rows in groups.values()
     ]  # fmt: skip

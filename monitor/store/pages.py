@@ -252,6 +252,14 @@ def load_notifications(c: Connection, site: str | None, state: str | None, limit
     return load_view(c, "notification_status", order_by=["-notification_id"], limit=limit, **which)
 
 
+def count_undelivered(c: Connection) -> int:
+    """Messages of open alerts that failed for good or at least three times."""
+    n = t.notification.c
+    failed = (n.state == "failed_final") | ((n.state == "failed_retry") & (n.attempts >= 3))
+    query = select(func.count()).join(t.alert, t.alert.c.id == n.alert_id).where(failed, t.alert.c.closed_at.is_(None))
+    return int(c.execute(query).scalar_one())
+
+
 def load_history(
     c: Connection, site: str | None, ledger: str | None, limit: int, *, open_only: bool = False
 ) -> list[dict[str, Any]]:

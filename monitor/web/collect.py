@@ -44,6 +44,7 @@ def collect_overview(c: Connection) -> dict[str, Any]:
     return {
         "cards": cards, "ledgers": split_ledgers(pages.load_open_alerts(c)), "tops": tops,
         "names": {card.id: card.name for card in cards}, "show_site": True,
+        "undelivered": pages.count_undelivered(c),
     }  # fmt: skip
 
 

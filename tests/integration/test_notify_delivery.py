@@ -365,6 +365,19 @@ def test_what_nobody_acknowledges_goes_to_the_next_and_acknowledgement_ends_it(d
     assert {r.state for r in rows(database).values()} == {"confirmed"}
 
 
+def test_when_nobody_can_be_reached_the_next_is_told_at_once(database, hooks):
+    sites = {"north": site_with(Recipient("duty", ("webhook:NO",), (3,)), Recipient("head", ("webhook:OK",), ()))}
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "webhook:NO")
+    with running(database, {"NO": f"{hooks.base}/400", "OK": f"{hooks.base}/ok"}, sites) as dispatcher:
+        wait_for(lambda: states(database) == {"webhook:NO": "failed_final"})
+        assert dispatcher.escalate_once(clock()) in {0, 1}  # the planner may have been quicker
+        wait_for(lambda: states(database).get("webhook:OK") == "delivered")
+    assert json.loads(hooks.got[-1][2])["subject"] == "nobody else could be reached: north: red"
+    assert len(rows(database)) == 2
+
+
 def test_a_claim_has_one_winner_and_a_lost_lease_cannot_settle(database):
     with database.write() as c:
         add_site(c)

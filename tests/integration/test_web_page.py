@@ -89,6 +89,7 @@ def test_overview_says_level_sight_reach_and_action(client):
     for word in ("Orange", "Full", "Degraded"):
         assert word.lower() in text.lower()
     assert "Nothing is being evaluated" not in text
+    assert "of open alerts could not be delivered" in text
 
 
 @pytest.mark.parametrize(
