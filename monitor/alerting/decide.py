@@ -46,6 +46,8 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
     now_s = seconds(now)
     if memory.started_s is None:
         memory = replace(memory, started_s=now_s, since_s=now_s)
+    if memory.level > site.top_level:  # a site file with fewer levels came: the highest there is stands for it
+        memory = replace(memory, level=site.top_level, floor=min(memory.floor, site.top_level))
     windows = Windows(site, view, memory, now_s)
     groups = find_groups(site)
     words = [a for c in site.criteria for a in CRITERIA[c.kind](c).assess(windows)]

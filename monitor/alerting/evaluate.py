@@ -117,7 +117,10 @@ def _store(
     trigger: str, known_until: datetime | None,
 ) -> bool:  # fmt: skip
     """Write the outcome if the memory is still the one it started from."""
-    moved = row is None or digest_of(decision.memory.spell()) != row.digest
+    # an evaluation that saw nothing new differs by its instant alone
+    moved = row is None or digest_of({**row.state, "seen_s": None}) != digest_of(
+        {**decision.memory.spell(), "seen_s": None}
+    )
     with db.write() as c:
         current = find_state(c, site.id)
         if (current.digest if current else None) != (row.digest if row else None):

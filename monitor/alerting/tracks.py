@@ -17,6 +17,7 @@ HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent"
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
 STUCK_EPOCHS: Final = 6
+LARGEST: Final = 1e12  # beyond it squares lose all sense; no instrument of the field comes near
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +149,8 @@ def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s
     for flag in reading.flags:
         if flag not in HARMLESS:
             return f"flag {flag}"
-    if not isfinite(reading.value) or (reading.sigma is not None and not isfinite(reading.sigma)):
-        return "not finite"
+    if not abs(reading.value) < LARGEST or not 0.0 <= (reading.sigma or 0.0) < LARGEST:
+        return "too large to reckon with"
     known = QUANTITIES.get(quantity)
     low = spec.low if spec.low is not None else known.low if known else None
     high = spec.high if spec.high is not None else known.high if known else None

@@ -87,8 +87,8 @@ def explain(
         if alert.decision_id is None:
             raise NotFoundError(f"alert {alert_id} has no frozen decision")
         row = load_decision(c, alert.decision_id)
-        source = load_site_source(c, row.config_sha256) if again else ""
-    frozen = json.loads(row.evidence)
+        frozen = json.loads(row.evidence)
+        source = load_site_source(c, row.config_sha256) if again and "view" in frozen else ""
     facts = {**_facts(alert), "decision": row.id, "at": spell(row.at), "evidence_sha256": row.evidence_sha256,
              "code_version": row.code_version, "config_sha256": row.config_sha256, "evidence": frozen}  # fmt: skip
     differences: Sequence[str] = ()

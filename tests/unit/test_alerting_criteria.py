@@ -1,5 +1,7 @@
 """Criteria one by one: level, rate, rain by stamp and coverage, advice; and the ladder's acts by a person."""
 
+import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -16,6 +18,7 @@ from monitor.domain.decision import FootprintFact, ForecastFact, Memory, Newest,
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.store.types import canonical_json
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H = 3600.0
@@ -231,3 +234,45 @@ def test_a_level_set_by_a_person_stands_and_old_data_do_not_raise_it_again():
     assert decide(place, lowered, view([5, 15, 15, 15, 15, 15]), instant(T0 + 5 * H)).level == 2
     held = order_level(Memory(started_s=T0), 1, T0)
     assert decide(place, held, view([5, 5, 5, 5]), instant(T0 + 3 * H)).level == 1
+
+
+HOSTILE = [1e299, -1e299, 5e-324, 0.0, -0.0, 1e12, 1e11, -999.0, float(2**53), 1e6]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_value_that_can_be_stored_stops_a_decision(seed):
+    rng = random.Random(seed)
+    criteria = (
+        Criterion("v", "velocity", ("P1",), "displacement", (Threshold(1, over=1.0, window_s=12 * H),)),
+        Criterion(
+            "n", "velocity", ("P1",), "displacement", (Threshold(1, over=1.0, window_s=12 * H),), direction="norm"
+        ),
+        Criterion("l", "level", ("P1",), "own", (Threshold(3, over=5.0),)),
+        Criterion("r", "rate", ("P1",), "own", (Threshold(2, under=-5.0, window_s=12 * H),)),
+        replace(CAINE, stations=("P1",)),
+    )
+    specs = tuple(SeriesSpec("P1", q, "mm", H, 6 * H) for q in ("displacement", "own", "rain"))
+    point = Station("P1", None, None, None, None, None, "B", None, None, on_slope=True, series=specs)
+    place = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (point,), criteria, version="v")
+    memory = Memory()
+    for look in range(6):
+        readings = {}
+        for quantity in ("displacement_east", "displacement_north", "displacement_up", "own", "rain"):
+            rows = {}
+            for _ in range(40):
+                at = instant(T0 + rng.randrange(0, 48) * H * (0.5 if seed % 2 else 1.0))
+                value = rng.choice(HOSTILE) if rng.random() < 0.5 else rng.gauss(0, 2)
+                sigma = rng.choice([None, 0.0, 1.0, 1e200, 5e-324])
+                extra = rng.choice([None, '{"cov_mm2":[1,2]}', '{"cov_mm2":[1,1,1e300,0,0,0]}', "cov", '["cov_mm2"]'])
+                rows[at] = Reading(at, at, 0, value, 0.0, value, sigma, (), extra)
+            readings[f"P1.{quantity}"] = tuple(rows[at] for at in sorted(rows))
+        newest = {k: Newest(seconds(v[-1].observed_at), seconds(v[-1].received_at)) for k, v in readings.items()}
+        outcome = decide(place, memory, View(readings, newest), instant(T0 + (30 + look) * H))
+        memory = Memory.read(json.loads(canonical_json(outcome.memory.spell())))
+        assert canonical_json(outcome.spell())
+
+
+def test_a_site_file_with_fewer_levels_does_not_lose_the_level():
+    c = Criterion("w", "level", ("P1",), "water_level", (Threshold(1, over=10.0),))
+    place = replace(site(c), levels=LEVELS[:2])
+    assert decide(place, Memory(started_s=T0, level=3), view([5, 5]), instant(T0 + H)).level == 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from monitor.alerting.assessment import Assessment, Windows
-from monitor.alerting.tracks import HARMLESS
+from monitor.alerting.tracks import HARMLESS, LARGEST
 from monitor.domain.decision import View, seconds
 from monitor.domain.site import Criterion, SeriesSpec
 
@@ -46,7 +46,7 @@ def read_gauge(view: View, spec: SeriesSpec, station: str, quantity: str, now_s:
     limit = RECORD_MM * (spec.interval_s / 3600.0) ** RECORD_EXPONENT
     for reading in view.readings.get(f"{station}.{quantity}", ()):
         at = seconds(reading.observed_at)
-        if at > now_s or any(f not in HARMLESS for f in reading.flags) or reading.value < 0.0:
+        if at > now_s or any(f not in HARMLESS for f in reading.flags) or not 0.0 <= reading.value < LARGEST:
             continue
         amount = reading.value
         if spec.stamp == "counter":
