@@ -61,8 +61,10 @@ def spell_duration(seconds: float) -> str:
 
     >>> spell_duration(900), spell_duration(604800), spell_duration(90)
     ('15m', '7d', '90s')
+    >>> spell_duration(2239488.5)
+    '2239488.5s'
     """
     for unit, size in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
         if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:g}{unit}"
-    return f"{seconds:g}s"
+            return f"{seconds / size:.15g}{unit}"
+    return f"{seconds:.15g}s"

@@ -22,7 +22,6 @@ from monitor import compute
 from monitor.config import parse_site
 from monitor.domain.instants import spell
 from monitor.errors import JobError, SlopewardError, StoreBusyError
-from monitor.simulate.measured import SITE_ID as MEASURED
 from monitor.simulate.measured import move_to, read_rows, spell_rows, write_site
 from monitor.simulate.publish import ROOT, Publisher, play, spell_sample
 from monitor.simulate.slope import SITE_ID, SlopeModel
@@ -122,7 +121,7 @@ def run_measured(
     live = 0.1 * (rows[-1].at - rows[0].at)
     own = data / "site.toml"
     site_text = own.read_text(encoding="utf-8") if own.is_file() else write_site(rows, live)
-    site_id = parse_site(site_text, str(own)).id if own.is_file() else MEASURED
+    site_id = parse_site(site_text, str(own) if own.is_file() else "site written for the data").id
     moved = move_to(rows, now)
     with open_stage({f"{site_id}.toml": site_text}, folder, say) as stage:
         say(f"page: {stage.page_url}   (to acknowledge: user demo, password {_add_person(stage, now)})")
@@ -367,7 +366,9 @@ def _wait_for_service(stage: Stage) -> None:
         db = Database(stage.db_url)
         try:
             with db.read() as c:
-                return find_stamp(c, "core") is not None
+                found = find_stamp(c, "core")
+            # before ingest has subscribed, a new broker session would keep nothing for it
+            return found is not None and all(found[1]["ingest"]["connected"].values())
         except SlopewardError:
             return False
         finally:

@@ -1,0 +1,82 @@
+"""The demonstration, shortened: everything a newcomer shall see is in the database, and nothing stays behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+SHORT = """
+import sys
+from monitor.simulate import demo
+demo.PLAY_S = 20.0
+from monitor.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+def run_demo(folder, *words):
+    environment = {k: v for k, v in os.environ.items() if not (k.startswith("SLOPEWARD_") and "__" in k)}
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT, "demo", "--once", "--json", "--folder", str(folder / "demo"), *words],
+        capture_output=True, text=True, cwd=folder, env=environment, timeout=280,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+def nothing_runs_in(folder):
+    return not [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(folder).encode() in _read(p)]
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_newcomer_sees_everything(tmp_path):
+    status, counted, words = run_demo(tmp_path)
+    assert status == 0, (counted, words)
+    assert counted["observations"] > 90_000
+    assert {"auto", "gru", "lld", "persistence"} <= set(counted["forecasts"])
+    assert counted["footprints"] > 0
+    assert counted["anomaly_scores"] > 0
+    assert counted["top_level"] == 3
+    assert counted["notifications"]["delivered"] >= 3
+    assert counted["notifications"]["failed"] == 0
+    assert counted["rejected"] == 1
+    assert counted["trouble"] == []
+    assert counted["page_url"].startswith("http://127.0.0.1:")
+    assert nothing_runs_in(tmp_path / "demo")
+    assert json.loads((tmp_path / "demo/truth.json").read_text())["failure_at"]
+
+
+def test_measured_series_are_played(tmp_path):
+    lines = ["time,station,quantity,value,sigma"]
+    for day in range(200):
+        at = f"2024-{1 + day // 28:02d}-{1 + day % 28:02d}T00:00:00Z"
+        for station, factor in (("A", 1.0), ("B", 1.3)):
+            lines.append(f"{at},{station},displacement_mm,{factor * (0.5 * day + 0.002 * day**2):.3f},0.5")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/long.csv").write_text("\n".join(lines))
+    status, counted, words = run_demo(tmp_path, "--data", str(tmp_path / "data"))
+    assert status == 0, (counted, words)
+    assert counted["observations"] == 400
+    assert counted["rejected"] == 0
+    assert counted["forecasts"]
+
+
+def test_a_folder_that_holds_nothing_is_one_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "monitor.cli.main", "demo", "--data", str(tmp_path / "empty")],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "no neutral file" in done.stderr
