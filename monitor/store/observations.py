@@ -20,7 +20,6 @@ from monitor.domain.quantities import convert
 from monitor.errors import StoreError
 from monitor.store.engine import insert
 from monitor.store.tables import observation, observation_flag, offset_entry, series, station
-from monitor.store.types import canonical_json
 
 SeriesKey = tuple[str, str, str]
 SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
@@ -314,9 +313,3 @@ def latest_reading(connection: Connection, series_id: int, known_at: datetime) -
         return None
     found = load_readings(connection, series_id, newest - timedelta(microseconds=1), newest, known_at)
     return found[-1] if found else None
-
-
-def describe_extra(**facts: object) -> str | None:
-    """Canonical JSON of what belongs to an epoch, without what is not known; None when nothing is."""
-    known = {name: fact for name, fact in facts.items() if fact is not None}
-    return canonical_json(known) if known else None
