@@ -1,0 +1,129 @@
+"""The core process from inside: overdue threads, broken sites, a publisher that knows what was taken."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from monitor import health
+from monitor.config import parse_service
+from monitor.daemon import EXIT_OVERDUE, Core
+from monitor.errors import BrokerError
+from monitor.simulate.publish import Publisher, Sent, play
+
+NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
+
+
+def make_core(tmp_path):
+    core = Core(parse_service(f'[database]\nurl = "sqlite:///{tmp_path}/x.db"\n', "x"), lambda: NOW)
+    for name in ("ingest", "evaluation", "dispatcher"):
+        setattr(core, name, SimpleNamespace(progress=dict))
+    return core
+
+
+@pytest.mark.parametrize("part", ["ingest", "evaluation", "dispatcher"])
+def test_one_overdue_safety_thread_ends_the_process(tmp_path, part):
+    core = make_core(tmp_path)
+    late = {part: NOW - timedelta(seconds=health.OVERDUE_S + 1)}
+    setattr(core, part, SimpleNamespace(progress=lambda: late))
+    jobs_stopped = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("monitor.daemon.compute.stop_all", lambda: jobs_stopped.append(1))
+        assert core.watch() == EXIT_OVERDUE
+    assert jobs_stopped
+
+
+def test_a_core_whose_supervisor_is_gone_ends_in_order(tmp_path, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setenv(health.HEARTBEAT_FD, str(writer))
+    try:
+        assert make_core(tmp_path).watch() == 0
+    finally:
+        os.close(writer)
+
+
+def test_a_core_that_goes_round_beats(tmp_path, monkeypatch):
+    reader, writer = os.pipe()
+    monkeypatch.setenv(health.HEARTBEAT_FD, str(writer))
+    core = make_core(tmp_path)
+    threading.Timer(0.1, core.stopping.set).start()
+    assert core.watch() == 0
+    assert os.read(reader, 10)
+    os.close(reader)
+    os.close(writer)
+
+
+def samples(count, step_s=1.0):
+    return [Sent(NOW + timedelta(seconds=i * step_s), "t/x", b"%d" % i, str(i)) for i in range(count)]
+
+
+@pytest.mark.server
+def test_every_acknowledged_message_is_known_by_its_key(mosquitto):
+    keys = []
+    with Publisher(mosquitto.url, in_flight=20, on_acknowledged=keys.append) as publisher:
+        for one in samples(500):
+            publisher.publish(one.topic, one.payload, one.key)
+        publisher.wait(20)
+    assert sorted(keys, key=int) == [str(i) for i in range(500)]
+    assert publisher.count == 500
+
+
+@pytest.mark.server
+def test_history_at_once_then_in_time_and_never_the_future(mosquitto):
+    end = NOW + timedelta(seconds=90)
+    told = []
+    with Publisher(mosquitto.url) as publisher:
+        played = play(
+            samples(200), publisher, NOW + timedelta(seconds=50), 1000.0, clock=lambda: end, stop=threading.Event(),
+            on_history=told.append, on_present=lambda: told.append("present"),
+        )  # fmt: skip
+    assert (played.history, played.live) == (50, 41)
+    assert played.until == end
+    assert told == [50, "present"]
+    assert publisher.count == 91
+
+
+def test_a_broker_that_does_not_answer_is_one_line():
+    with pytest.raises(BrokerError, match="does not answer"), Publisher("mqtt://127.0.0.1:1"):
+        pass
+    with pytest.raises(BrokerError, match="expected mqtt://"):
+        Publisher("http://x")
+
+
+@pytest.mark.server
+def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosquitto, tmp_path):
+    def simulate(*words):
+        return subprocess.run(
+            [sys.executable, "-m", "monitor.cli.main", "simulate", "--broker", mosquitto.url, "--days", "2",
+             "--step", "2h", "--live", "4h", "--speed", "100000", *words],
+            capture_output=True, text=True, cwd=tmp_path, timeout=60,
+        )  # fmt: skip
+
+    assert simulate("--site-file", "sim.toml").returncode == 0
+    from monitor.config import find_weaknesses, load_site
+
+    site = load_site(tmp_path / "sim.toml")
+    assert find_weaknesses(site) == []
+    done = simulate("--truth", "truth.json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["acknowledged"] == said["history"] + said["live"]
+    assert said["live"] >= 2 * len(site.stations)
+    assert set(json.loads((tmp_path / "truth.json").read_text())["factors"]) == {s.id for s in site.stations}
+    assert simulate("--step", "soon").returncode == 2
+    assert simulate("--live", "9d").returncode == 1
+
+
+@pytest.mark.server
+def test_the_broker_probe_finds_out_what_a_broker_keeps(mosquitto, tmp_path):
+    from monitor.cli.broker_probe import KEEPS, probe_broker
+
+    facts = probe_broker(parse_service(f'[broker]\nurl = "{mosquitto.url}"\n', "x").broker)
+    assert facts.session_present
+    assert facts.kept == KEEPS
