@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
+from sqlalchemy.exc import OperationalError
+
 from monitor import compute, health, logs
 from monitor.config import ServiceConfig, load_service, parse_site, scan_sites
 from monitor.config_terms import read_text
@@ -40,6 +42,7 @@ STAMP_EVERY_S: Final = 3.0
 STOP_S: Final = 3.0
 EXIT_OVERDUE: Final = 70
 STATUS_SITE: Final = "status"
+CORE_LOCK: Final = 7_226_117_003  # PostgreSQL advisory lock of the one core
 
 
 def now_utc() -> datetime:
@@ -267,13 +270,17 @@ def _plain(value: Any) -> Any:
 
 @contextlib.contextmanager
 def hold_alone(config: ServiceConfig) -> Iterator[None]:
-    """Make sure that one core runs on a SQLite file; two would fight for the broker's session.
+    """Make sure that one core runs on a database; two would fight for the broker's session.
 
     Raises:
         ConfigError: another one runs.
     """
     db = Database(config.database.url)
-    database = db.url.database if db.is_sqlite else None
+    if not db.is_sqlite:
+        with _hold_advisory_lock(db):
+            yield
+        return
+    database = db.url.database
     db.close()
     if not database or database == ":memory:":
         yield
@@ -291,6 +298,24 @@ def hold_alone(config: ServiceConfig) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+@contextlib.contextmanager
+def _hold_advisory_lock(db: Database) -> Iterator[None]:
+    """The same on PostgreSQL: a lock of the session, which ends with this process however it ends."""
+    try:
+        connection = db.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    except OperationalError as error:
+        log.warning("the database does not answer yet, nobody can say whether another core runs: %s", error.orig)
+        yield
+        return
+    try:
+        if not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({CORE_LOCK})").scalar():
+            raise ConfigError(f"{db.url.database}: another service runs on this database")
+        yield
+    finally:
+        connection.close()
+        db.close()
 
 
 def main(config_path: str | None = None) -> int:

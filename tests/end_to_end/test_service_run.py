@@ -33,13 +33,14 @@ def wait_for(condition, seconds=30.0, what="condition"):
 class Service:
     """`slopeward run` in a folder of its own."""
 
-    def __init__(self, folder, sites=("north",)):
+    def __init__(self, folder, sites=("north",), database=None):
+        self.database = database or f"sqlite:///{folder}/s.db"
         self.folder, self.broker_port, self.web_port = folder, free_port(), free_port()
         (folder / "sites").mkdir()
         for site in sites:
             (folder / f"sites/{site}.toml").write_text(write_first_site(site))
         (folder / "slopeward.toml").write_text(
-            f'[database]\nurl = "sqlite:///{folder}/s.db"\n[broker]\nurl = "mqtt://127.0.0.1:{self.broker_port}"\n'
+            f'[database]\nurl = "{self.database}"\n[broker]\nurl = "mqtt://127.0.0.1:{self.broker_port}"\n'
             f'data = "{folder}/broker"\n[paths]\nsites = "{folder}/sites"\ninbox = "{folder}/inbox"\n'
             f'models = "{folder}/models"\n[web]\nport = {self.web_port}\n[schedule]\nevaluate_tick = "1s"\n'
         )
@@ -62,6 +63,11 @@ class Service:
         return (self.folder / "log").read_text()
 
     def query(self, sql):
+        if self.database.startswith("postgresql"):
+            import psycopg
+
+            with psycopg.connect(self.database.replace("+psycopg", "")) as c:
+                return c.execute(sql).fetchall()
         with closing(sqlite3.connect(self.folder / "s.db", timeout=10)) as c:
             return c.execute(sql).fetchall()
 
@@ -114,7 +120,16 @@ def service(tmp_path, request):
     one.stop()
 
 
-def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(service):
+@pytest.fixture
+def postgresql_service(postgresql_url, tmp_path):
+    one = Service(tmp_path, database=postgresql_url)
+    yield one
+    one.stop()
+
+
+@pytest.mark.parametrize("kind", ["service", "postgresql_service"])
+def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(kind, request):
+    service = request.getfixturevalue(kind)
     service.start()
     service.publish(0, 300)
     wait_for(lambda: service.count() == 300, what="300 rows")
@@ -183,7 +198,9 @@ def test_a_site_whose_file_is_gone_is_still_watched_until_it_is_retired(service)
     wait_for(lambda: "watching 0 site(s)" in service.text(), what="no site")
 
 
-def test_a_second_service_on_the_same_database_is_refused(service):
+@pytest.mark.parametrize("kind", ["service", "postgresql_service"])
+def test_a_second_service_on_the_same_database_is_refused(kind, request):
+    service = request.getfixturevalue(kind)
     service.start()
     done = subprocess.run(
         [sys.executable, "-m", "monitor.daemon", str(service.folder / "slopeward.toml")],
