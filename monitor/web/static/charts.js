@@ -17,16 +17,27 @@
   const show = (value) => value === null || value === undefined ? "–" : Number(value.toPrecision(4)).toString();
   const days = (s) => `${Number((s / 86400).toPrecision(3))} d`;
 
+  // how far ahead the picture goes: never more than half of what lies behind
+  const horizon = (chart) => {
+    const to = Date.parse(chart.to);
+    return Math.min(Date.parse(chart.until), to + 0.5 * (to - Date.parse(chart.from)));
+  };
+
   // what the axis must hold: sound values, the middle of the forecast, and horizontal bounds that are not out of all proportion
   function extent(chart) {
     const { value, flags } = chart.points;
     let held = value.filter((_, k) => !flags[k]);
     if (!held.length) held = value.length ? value : [0];
     const t = chart.forecast?.targets;
-    if (t) held = held.concat(t.q50);
+    const near = t ? t.target_at.map((at, k) => [Date.parse(at), k]).filter(([at]) => at <= horizon(chart)).map(([, k]) => k) : [];
+    if (t) held = held.concat(near.map((k) => t.q50[k]));
     let low = Math.min(...held), high = Math.max(...held);
     // the fan is seen as far as it leaves the curve readable
-    if (t) { const more = 0.6 * (high - low); low = Math.max(Math.min(low, ...t.q10), low - more); high = Math.min(Math.max(high, ...t.q90), high + more); }
+    if (near.length) {
+      const more = 0.6 * (high - low);
+      low = Math.max(Math.min(low, ...near.map((k) => t.q10[k])), low - more);
+      high = Math.min(Math.max(high, ...near.map((k) => t.q90[k])), high + more);
+    }
     const least = 6 * chart.noise_floor; // noise must look like noise
     if (high - low < least) { const middle = (high + low) / 2; low = middle - least / 2; high = middle + least / 2; }
     const reach = 2.5 * Math.max(high - low, Math.abs(high) * 0.05, 1e-9);
@@ -162,7 +173,7 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: css("--font"), color: text, size: 12 },
       margin: { l: 48, r: 10, t: 12, b: 26 }, height: plot.clientHeight, showlegend: false, hovermode: "closest", dragmode: "zoom",
       bargap: 0.05,
-      xaxis: { ...axis, type: "date", range: [chart.from, chart.until], anchor: withScores ? "y2" : "y" },
+      xaxis: { ...axis, type: "date", range: [chart.from, new Date(horizon(chart)).toISOString()], anchor: withScores ? "y2" : "y" },
       yaxis: { ...axis, domain: [withScores ? 0.27 : 0, 1], title: { text: chart.unit, font: { size: 11 } }, range: extent(chart) },
       yaxis3: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
       shapes,
