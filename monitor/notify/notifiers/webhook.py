@@ -74,8 +74,8 @@ def payload(notification: Notification) -> str:
 def sign(secret: bytes, content: bytes, at_s: int) -> str:
     """The signature header of a body.
 
-    >>> sign(b"k", b"{}", 1)[:10]
-    't=1,v1=0dd'
+    >>> sign(b"k", b"{}", 1)[:12]
+    't=1,v1=3dd49'
     """
     digest = hmac.new(secret, f"{at_s}.".encode() + content, hashlib.sha256).hexdigest()
     return f"t={at_s},v1={digest}"
