@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 from sqlalchemy.exc import OperationalError
 
@@ -37,10 +37,13 @@ from monitor.store.service_state import stamp
 from monitor.store.sites import load_site_source, load_sites_summary, save_site
 from monitor.store.types import canonical_json
 
+_T = TypeVar("_T")
 log = logging.getLogger(__name__)
 STAMP_EVERY_S: Final = 3.0
 STOP_S: Final = 3.0
+PREDECESSOR_S: Final = 5.0
 EXIT_OVERDUE: Final = 70
+EXIT_TRY_AGAIN: Final = 75  # the database was away when we were told to end, or before we could begin
 STATUS_SITE: Final = "status"
 CORE_LOCK: Final = 7_226_117_003  # PostgreSQL advisory lock of the one core
 
@@ -68,8 +71,8 @@ class Core:
 
     def start(self) -> None:
         """Open the database, declare the sites, and start every part."""
-        self._open_database()
-        self.sites.update({site.id: site for site in self._load_sites()})
+        self._insist(self._open_database)
+        self.sites.update({site.id: site for site in self._insist(self._load_sites)})
         self.dispatcher = Dispatcher(self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ))
         self.ingest = Ingest(self.db, self.config, self.sites, self._on_stored, self._alarms.put, self.clock)
         self.evaluation = EvaluationLoop(
@@ -87,7 +90,7 @@ class Core:
         self.ingest.start()
         self.evaluation.start()
         self.publisher.start()
-        self.schedule.start()
+        self._insist(self.schedule.start)
         self.stamps.start()
 
     def watch(self) -> int:
@@ -117,19 +120,21 @@ class Core:
         self.db.close()
 
     # ---- start ---------------------------------------------------------------------------------------------
-    def _open_database(self) -> None:
-        """Bring the schema up to date; a database that is away for the moment is waited for."""
+    def _insist(self, act: Callable[[], _T]) -> _T:
+        """Do it until the database takes it: one that is away for the moment is waited for."""
         while True:
             try:
-                copy = upgrade(self.db, self.clock())
-                if copy is not None:
-                    log.info("upgraded the database; the copy from before is %s", copy)
-                return
+                return act()
             except StoreBusyError as error:
                 log.warning("waiting for the database: %s", error)
                 health.beat()
                 if self.stopping.wait(2.0):
                     raise
+
+    def _open_database(self) -> None:
+        copy = upgrade(self.db, self.clock())
+        if copy is not None:
+            log.info("upgraded the database; the copy from before is %s", copy)
 
     def _load_sites(self) -> list[Site]:
         """Site files as they are; one that cannot be used, or is gone, is replaced by the last good one and told."""
@@ -287,17 +292,31 @@ def hold_alone(config: ServiceConfig) -> Iterator[None]:
         return
     file: IO[str]
     with Path(f"{database}.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _wait_for(lambda: _take_lock(file)):
             file.seek(0)
-            raise ConfigError(
-                f"{database}: another service runs on this database (pid {file.read().strip()})"
-            ) from None
+            raise ConfigError(f"{database}: another service runs on this database (pid {file.read().strip()})")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _take_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _wait_for(condition: Callable[[], bool]) -> bool:
+    """True as soon as it is; a predecessor that is just ending gets a little time."""
+    deadline = time.monotonic() + PREDECESSOR_S
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 @contextlib.contextmanager
@@ -310,7 +329,8 @@ def _hold_advisory_lock(db: Database) -> Iterator[None]:
         yield
         return
     try:
-        if not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({CORE_LOCK})").scalar():
+        take = f"SELECT pg_try_advisory_lock({CORE_LOCK})"
+        if not _wait_for(lambda: bool(connection.exec_driver_sql(take).scalar())):
             raise ConfigError(f"{db.url.database}: another service runs on this database")
         yield
     finally:
@@ -342,4 +362,4 @@ if __name__ == "__main__":
     except SlopewardError as known:
         log.critical("%s", known)
         print(known, file=sys.stderr)  # noqa: T201  the log may not be set up yet
-        sys.exit(1)
+        sys.exit(EXIT_TRY_AGAIN if isinstance(known, StoreBusyError) else 1)

@@ -59,6 +59,26 @@ def test_a_core_that_goes_round_beats(tmp_path, monkeypatch):
     os.close(writer)
 
 
+def test_a_database_that_is_locked_at_start_is_waited_for(tmp_path):
+    import sqlite3
+
+    core = make_core(tmp_path)
+    core._open_database()
+    blocker = sqlite3.connect(tmp_path / "x.db", isolation_level=None, check_same_thread=False)
+    blocker.execute("BEGIN IMMEDIATE")
+    threading.Timer(6.0, blocker.rollback).start()
+    from monitor.store.tables import service_state
+
+    def write():
+        with core.db.write() as c:
+            c.execute(service_state.insert().values(name="x", at=NOW, detail={}))
+        return "done"
+
+    assert core._insist(write) == "done"
+    core.db.close()
+    blocker.close()
+
+
 def samples(count, step_s=1.0):
     return [Sent(NOW + timedelta(seconds=i * step_s), "t/x", b"%d" % i, str(i)) for i in range(count)]
 
