@@ -122,9 +122,12 @@ def test_cascadia_never_raises_a_hazard_level(
     database: Database, mosquitto: Any, listener: Listener, measured: Callable[[str], Path]
 ) -> None:
     folder = measured("gnss-cascadia-pbo-csv")
-    record = read_cascadia(folder, datetime(2009, 1, 1, tzinfo=UTC), datetime(2011, 1, 1, tzinfo=UTC))
+    # two years with large outliers (591 mm at BLYN). In other years BLYN is off by decimetres for weeks: there a person
+    # must answer "instrument" within the clock, else rule 5 lets the step count
+    record = read_cascadia(folder, datetime(2015, 4, 1, tzinfo=UTC), datetime(2017, 4, 1, tzinfo=UTC))
+    assert max(abs(o.value) for o in record if o.station == "BLYN") > 300.0
     assert {"BLYN", "KTBW", "P426"} <= {o.station for o in record}
-    player = play(database, mosquitto.url, "cascadia", record, timedelta(days=7), listener)
+    player = play(database, mosquitto.url, "cascadia", record, timedelta(days=2), listener)
     assert {level for *_, level in player.levels} == {0}
     with database.read() as c:
         ledgers = dict(c.execute(select(alert.c.ledger, func.count()).group_by(alert.c.ledger)).all())
