@@ -9,9 +9,9 @@ from monitor.alerting.assessment import Assessment, Windows
 from monitor.alerting.common_mode import find_common
 from monitor.alerting.conditions import explain_level, list_changes, list_conditions
 from monitor.alerting.criteria.registry import CRITERIA, MOTION
-from monitor.alerting.ladder import Ask, climb, fuse
+from monitor.alerting.ladder import Ask, climb, fuse, station_behind
 from monitor.alerting.senses import WELL, examine
-from monitor.alerting.steps import ACTIVE, clock_s, find_sightings, instant_of, station_of, update_steps
+from monitor.alerting.steps import ACTIVE, asked_level, clock_s, find_sightings, instant_of, station_of, update_steps
 from monitor.alerting.tracks import Track
 from monitor.alerting.witness import find_groups, find_voters, reach
 from monitor.domain.decision import Decision, Memory, StationHealth, Step, View, Vote, instant, seconds
@@ -76,7 +76,7 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
     }  # fmt: skip
     pended = find_pended(votes, witnesses, state, suspects)
     counted = {k: v.level for k, v in votes.items() if v.level > 0 and v.valid_until_s >= now_s and k not in pended} | {
-        f"{STEP}{k}": s.level for k, s in steps.items() if s.state in ACTIVE
+        f"{STEP}{k}": asked_level(s) for k, s in steps.items() if s.state in ACTIVE
     }
     ask = fuse(site, counted, lambda key: group_of(key, groups))
     fresh = {w.key for w in words if w.heard and w.fresh}
@@ -167,15 +167,14 @@ def is_clear(
     """True when the witness behind a vote says with fresh data that the level is over."""
     if key.startswith(STEP):
         step = steps.get(key.removeprefix(STEP))
-        return step is None or step.state == "instrument" or step.level < level
+        return step is None or asked_level(step) < level
     vote = votes.get(key)
     return vote is not None and key in fresh and key not in pended and vote.level < level
 
 
 def group_of(key: str, groups: Mapping[str, str]) -> str:
     """Independence group of a vote or step."""
-    name = key.removeprefix(STEP)
-    station = station_of(name) if key.startswith(STEP) else name.partition("|")[2]
+    station = station_behind(key)
     return groups.get(station, station)
 
 
@@ -192,7 +191,7 @@ def look_out(
     reachable, witnesses = reach(site, seen | expected, groups)
     if windows.view.draining and memory.reachable_level is not None:
         return Outlook(memory.observability, memory.reachable_level, witnesses, None)
-    behind = {group_station(k) for k, v in supporters.items() if v >= level > 0} & voters
+    behind = {station_behind(k) for k, v in supporters.items() if v >= level > 0} & voters
     unseen = behind - seen
     blind = (bool(voters) and not seen) or bool(behind and not behind & seen)
     observability = "blind" if blind else "full" if seen == voters else "degraded"
@@ -203,11 +202,6 @@ def look_out(
             (_deadline(windows, h) for h in healths if h.station in missing), default=windows.now_s
         )  # fmt: skip
     return Outlook(observability, reachable, witnesses, since_s)
-
-
-def group_station(key: str) -> str:
-    """Station behind a supporter's key."""
-    return station_of(key.removeprefix(STEP)) if key.startswith(STEP) else key.partition("|")[2]
 
 
 def _deadline(windows: Windows, health: StationHealth) -> float:
@@ -264,7 +258,7 @@ def describe(
                 "pended": pended.get(k)}
             for k, v in sorted(votes.items())
         },
-        "steps": {k: {"level": s.level, "state": s.state, "reason": s.reason} for k, s in steps.items()},
+        "steps": {k: {"level": asked_level(s), "state": s.state, "reason": s.reason} for k, s in steps.items()},
         "common": dict(common),
         "held_by": list(held_by),
         "sentence": explain_level(site, memory.level, after.level, ask, votes, counted, steps, held_by),

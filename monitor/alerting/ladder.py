@@ -13,7 +13,7 @@ class Ask:
 
     Attributes:
         level: Level asked for.
-        lone_top: Groups that ask for the top where too few do; their word is the next lower level and "verify now".
+        lone_top: Stations that ask for the top where too few do; their word is the next lower level and "verify now".
         by_vote: Level asked for by each vote that counts.
     """
 
@@ -35,14 +35,21 @@ class Rung:
 def fuse(site: Site, counted: Mapping[str, int], group_of: Callable[[str], str]) -> Ask:
     """Turn votes into the level asked for: the top needs independent groups, lower levels one witness."""
     top = site.top_level
-    by_group: dict[str, int] = {}
-    for key, level in counted.items():
-        by_group[group_of(key)] = max(by_group.get(group_of(key), 0), level)
-    tops = tuple(sorted(g for g, level in by_group.items() if level >= top))
-    if len(tops) >= site.fusion.top_needs:
+    tops = sorted(key for key, level in counted.items() if level >= top)
+    if len({group_of(key) for key in tops}) >= site.fusion.top_needs:
         return Ask(top, (), counted)
-    level = max((min(v, top - 1) for v in by_group.values()), default=0)
-    return Ask(level, tops, counted)
+    level = max((min(v, top - 1) for v in counted.values()), default=0)
+    return Ask(level, tuple(dict.fromkeys(station_behind(key) for key in tops)), counted)
+
+
+def station_behind(key: str) -> str:
+    """The station behind a vote (`criterion|station`) or a step (`step|station@instant`).
+
+    >>> station_behind("velocity-1|G1"), station_behind("step|G1@2026-03-01T06:00:00.000000Z")
+    ('G1', 'G1')
+    """
+    kind, _, name = key.partition("|")
+    return name.partition("@")[0] if kind == "step" else name
 
 
 def climb(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.conditions import HAZARD_KEY
 from monitor.alerting.evaluate import EvaluationResult, evaluate_site, rule_version
-from monitor.alerting.steps import station_of
+from monitor.alerting.steps import asked_level, station_of
 from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.decision import Memory, Vote, instant, seconds
 from monitor.domain.instants import spell
@@ -59,8 +59,8 @@ def order_level(memory: Memory, level: int, now_s: float) -> Memory:
     answered = dict(memory.answered) | {k: v.newest_s for k, v in memory.votes.items() if v.level > level}
     votes = {k: Vote(min(v.level, level), v.newest_s, v.valid_until_s, v.reason) for k, v in memory.votes.items()}
     # a step that asks for more than the person lets stand is answered by that
-    answers = dict(memory.answers) | {k: "instrument" for k, s in memory.steps.items() if s.level > level}
-    steps = {k: replace(s, state="instrument") if s.level > level else s for k, s in memory.steps.items()}
+    answers = dict(memory.answers) | {k: "instrument" for k, s in memory.steps.items() if asked_level(s) > level}
+    steps = {k: replace(s, state="instrument") if asked_level(s) > level else s for k, s in memory.steps.items()}
     return replace(
         memory, started_s=memory.started_s if memory.started_s is not None else now_s, level=level,
         level_source="person", since_s=now_s, floor=level if level >= memory.level else 0, votes=votes,

@@ -11,6 +11,7 @@ from monitor.domain.instants import parse, spell
 from monitor.domain.site import Criterion, Site
 
 ACTIVE = frozenset({"counted", "movement"})
+UNANSWERED = "nobody said within the clock that it was an instrument"
 READINGS = 2.5  # intervals: long enough for two more readings to come
 COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
 
@@ -106,11 +107,22 @@ def update_steps(
     shared = set(common)
     alone = [k for k, s in steps.items() if s.state == "pending" and station_of(k) not in shared]
     for key, step in list(steps.items()):
-        if step.state == "pending":
+        if step.state in {"pending", "counted"}:
             why = _why_it_counts(key, step, steps, alone, tracks.get(station_of(key), []), windows, groups)
-            if why is not None:
-                steps[key] = replace(step, state="counted", reason=f"{step.reason}: {why}")
+            state = "counted" if why == UNANSWERED else "movement"
+            if why is not None and state != step.state:
+                said = step.reason.partition(": ")[0]
+                steps[key] = replace(step, state=state, reason=f"{said}: {why}")
     return dict(sorted(steps.items()))
+
+
+def asked_level(step: Step) -> int:
+    """What a step asks for now.
+
+    A lone step whose station goes on speaking, and which nobody answered, asks for the lowest hazard level; one that
+    silence followed, that an independent station shares, or that a person calls movement, for what it is as a rate.
+    """
+    return {"counted": min(1, step.level), "movement": step.level}.get(step.state, 0)
 
 
 def _is_explained(step: Step, tracks: list[Track], offset: bool) -> bool:
@@ -141,16 +153,14 @@ def _why_it_counts(
     groups: Mapping[str, str],
 ) -> str | None:  # fmt: skip
     within_s = clock_s(windows.site, station_of(key))
-    if windows.now_s >= step.known_s + within_s:
-        return "nobody said within the clock that it was an instrument"
-    if windows.view.draining:
-        return None
     # two steps are one event when no more than two readings lie between them, however long the clock of the site
     together_s = min(within_s, max(READINGS * _interval_s(windows.site, station_of(key)), 3600.0))
     newest_s = max((t.newest_s for t in tracks if t.newest_s is not None), default=step.at_s)
     silence_s = _silence_s(windows, station_of(key))
-    if newest_s <= step.at_s and windows.now_s - step.at_s > silence_s:
+    if newest_s <= step.at_s and windows.now_s - step.at_s > silence_s and not windows.view.draining:
         return "silence followed it"
+    if windows.now_s >= step.known_s + within_s:
+        return UNANSWERED
     group = groups.get(station_of(key))
     for other in alone:
         if key in alone and groups.get(station_of(other)) != group and abs(steps[other].at_s - step.at_s) <= together_s:

@@ -1,0 +1,219 @@
+"""Jumps in a series: one causal walk that tells a step from a spike, from noise and from motion, and judges none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf, sqrt
+from typing import Final
+
+STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series
+SCATTER_EPOCHS: Final = 8  # fewer say nothing of a series' own scatter
+TAIL: Final = 6  # epochs that say where a series was heading
+Vector = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A sudden step found in a track: first epoch after it, what was before, and its size."""
+
+    at_s: float
+    before_s: float
+    known_s: float
+    size: Vector
+
+    @property
+    def length(self) -> float:
+        """Euclidean size, unit of the series."""
+        return norm(self.size)
+
+
+@dataclass(slots=True)
+class Walk:
+    """One pass over a series, epoch by epoch, each judged by what came before it alone.
+
+    A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series
+    itself, whichever is larger. The epoch after a jump settles it: back where it was = the jump was a spike; at the
+    new place = a step that lasts; further the same way = motion, no step; anything else = erratic, asked anew.
+
+    Attributes:
+        times: Rising epoch seconds.
+        received: When each was received.
+        values: Components, n tuples of k.
+        sigmas: One standard deviation each.
+        limit: The jump beyond which one asks; None asks nothing.
+        kept: Indexes that count as evidence.
+        level: Value of each kept epoch with open jumps taken out.
+        jumps: (index of first epoch after it, jump), oldest first.
+        aside: Why an epoch does not count, by epoch.
+    """
+
+    times: Sequence[float]
+    received: Sequence[float]
+    values: Sequence[Vector]
+    sigmas: Sequence[Vector]
+    limit: float | None
+    kept: list[int] = field(default_factory=list)
+    level: dict[int, Vector] = field(default_factory=dict)
+    jumps: list[tuple[int, Jump]] = field(default_factory=list)
+    aside: dict[float, str] = field(default_factory=dict)
+    _shift: Vector = ()
+    _scatter: Vector = ()
+
+    def run(self) -> None:
+        """Walk once."""
+        if not self.values:
+            return
+        self._shift = tuple(0.0 for _ in self.values[0])
+        self._scatter = scatter_of(self.values)
+        start = self._first_agreeing()
+        for i in range(start):
+            self.aside[self.times[i]] = "spike at the start of the window"
+        for i in range(start, len(self.times)):
+            if self.limit is None or not self.kept:
+                self._keep(i, self.values[i])
+            elif not self._settle_jump(i, self.limit):
+                self._judge(i, self.limit)
+
+    def _first_agreeing(self) -> int:
+        """The first epochs have nothing before them: begin where two neighbours agree."""
+        if self.limit is None:
+            return 0
+        for i in range(min(len(self.values) - 1, 5)):
+            if norm(minus(self.values[i], self.values[i + 1])) <= self.limit:
+                return i
+        return 0
+
+    def _settle_jump(self, i: int, limit: float) -> bool:
+        """True when this epoch shows that the newest jump was a spike."""
+        if not self.jumps:
+            return False
+        index, jump = self.jumps[-1]
+        home = [k for k in self.kept if k < index]
+        before = minus(self._shift, jump.size)
+        plain = minus(self.values[i], before)
+        off = minus(plain, self._expect(home, self.times[i]))
+        near = norm(off) <= max(0.25 * jump.length, 0.5 * limit) < jump.length
+        # a noisy epoch that fits both places goes to the nearer one
+        fits = norm(off) < norm(minus(off, jump.size)) and self._weight(off, i, home[-1]) <= STEP_SIGMAS
+        if not (near or fits):
+            return False
+        for k in self.kept:
+            if k > index:
+                self.aside[self.times[k]] = "spike: the value returned"
+        self.aside[jump.at_s] = "spike: the value returned"
+        self._go_back(index, before)
+        self._keep(i, plain)
+        return True
+
+    def _judge(self, i: int, limit: float) -> None:
+        value = minus(self.values[i], self._shift)
+        last = self.kept[-1]
+        if norm(minus(value, self.level[last])) <= limit:
+            self._keep(i, value)
+            return
+        excess = minus(value, self._expect(self.kept, self.times[i]))
+        if norm(excess) <= limit:
+            self._keep(i, value)
+            return
+        if self._weight(excess, i, last) <= STEP_SIGMAS:
+            if max(self.sigmas[i]) > 3.0 * max(*self._noise(last), *self._scatter):
+                self.aside[self.times[i]] = (
+                    f"off by {norm(excess):.1f}, within its own error of {max(self.sigmas[i]):.1f}"
+                )
+            else:
+                self._keep(i, value)
+            return
+        if self._was_outlier(i, value, excess, limit):
+            return
+        if self.jumps and last < self.jumps[-1][0]:
+            index, jump = self.jumps[-1]
+            before = minus(self._shift, jump.size)
+            self._go_back(index, before)
+            if sum(a * b for a, b in zip(excess, jump.size, strict=True)) > 0 and index == i - 1:
+                # a second jump right after the first and the same way: this is motion, not a step
+                del self.aside[jump.at_s]
+                self._keep(index, minus(self.values[index], before))
+                self._keep(i, minus(self.values[i], before))
+                return
+            self.aside[jump.at_s] = "erratic: the next value did not confirm it"
+            excess = minus(minus(self.values[i], before), self._expect(self.kept, self.times[i]))
+        self.jumps.append((i, Jump(self.times[i], self.times[self.kept[-1]], self.received[i], excess)))
+        self.aside[self.times[i]] = f"jump of {norm(excess):.1f}: to be verified"
+        self._shift = tuple(a + b for a, b in zip(self._shift, excess, strict=True))
+
+    def _was_outlier(self, i: int, value: Vector, excess: Vector, limit: float) -> bool:
+        """True when it is the epoch before that stands out: a spike just under the limit looks like a jump back."""
+        if len(self.kept) < 3:
+            return False
+        off = norm(minus(value, self._expect(self.kept[:-1], self.times[i])))
+        if off > 0.5 * norm(excess) or off > limit:
+            return False
+        self.aside[self.times[self.kept.pop()]] = "spike: the values around it agree"
+        self._keep(i, value)
+        return True
+
+    def _keep(self, i: int, value: Vector) -> None:
+        self.kept.append(i)
+        self.level[i] = value
+
+    def _go_back(self, index: int, shift: Vector) -> None:
+        """Take the newest jump and all after it out again."""
+        self.kept = [k for k in self.kept if k < index]
+        self.jumps.pop()
+        self._shift = shift
+
+    def _noise(self, i: int) -> Vector:
+        return tuple(max(s, c) for s, c in zip(self.sigmas[i], self._scatter, strict=True))
+
+    def _weight(self, jump: Vector, i: int, before: int) -> float:
+        """A difference in units of its own standard error."""
+        square = 0.0
+        for size, a, b in zip(jump, self._noise(i), self._noise(before), strict=True):
+            variance = a * a + b * b
+            if variance <= 0.0:
+                return inf
+            square += size * size / variance
+        return sqrt(square)
+
+    def _expect(self, kept: Sequence[int], at_s: float) -> Vector:
+        """Where the last kept epochs lead; standing still unless they clearly move, and never far ahead of them."""
+        tail = kept[-TAIL:]
+        last = self.level[tail[-1]]
+        if len(tail) < 3:
+            return last
+        days = [(self.times[k] - self.times[tail[-1]]) / 86400.0 for k in tail]
+        mean_t = sum(days) / len(days)
+        spread = sum((d - mean_t) ** 2 for d in days)
+        lead = min((at_s - self.times[tail[-1]]) / 86400.0, -days[0])
+        out = []
+        for axis, base in enumerate(last):
+            series = [self.level[k][axis] for k in tail]
+            mean_y = sum(series) / len(series)
+            rate = sum((d - mean_t) * (y - mean_y) for d, y in zip(days, series, strict=True)) / spread
+            rest = sum((y - mean_y - rate * (d - mean_t)) ** 2 for d, y in zip(days, series, strict=True))
+            stated = max(self.sigmas[k][axis] for k in tail)
+            error = max(sqrt(rest / (len(days) - 2)), stated) / sqrt(spread)
+            out.append(base + rate * lead if abs(rate) > 3.0 * error else base)
+        return tuple(out)
+
+
+def scatter_of(values: Sequence[Vector]) -> Vector:
+    """Noise of each component from the series itself: median absolute deviation of its first differences."""
+    if len(values) < SCATTER_EPOCHS:
+        return tuple(0.0 for _ in values[0])
+    found = []
+    for axis in range(len(values[0])):
+        steps = sorted(b[axis] - a[axis] for a, b in pairwise(values))
+        middle = steps[len(steps) // 2]
+        found.append(1.4826 * sorted(abs(s - middle) for s in steps)[len(steps) // 2] / sqrt(2.0))
+    return tuple(found)
+
+
+def minus(a: Vector, b: Vector) -> Vector:
+    """Difference."""
+    return (a[0] - b[0],) if len(a) == 1 else tuple(x - y for x, y in zip(a, b, strict=True))
+
+
+def norm(a: Vector) -> float:
+    """Euclidean length."""
+    return abs(a[0]) if len(a) == 1 else sqrt(sum(x * x for x in a))
