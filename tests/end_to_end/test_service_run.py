@@ -110,18 +110,22 @@ class Service:
 
 
 @pytest.fixture
-def service(tmp_path, request):
+def clean_environment(monkeypatch):
+    for name in [n for n in os.environ if n.startswith("SLOPEWARD_") and "__" in n]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def service(tmp_path, request, clean_environment):
     if find_mosquitto() is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("mosquitto is not installed")
-    for name in [n for n in os.environ if n.startswith("SLOPEWARD_") and "__" in n]:
-        os.environ.pop(name)
     one = Service(tmp_path, getattr(request, "param", ("north",)))
     yield one
     one.stop()
 
 
 @pytest.fixture
-def postgresql_service(postgresql_url, tmp_path):
+def postgresql_service(postgresql_url, tmp_path, clean_environment):
     one = Service(tmp_path, database=postgresql_url)
     yield one
     one.stop()
