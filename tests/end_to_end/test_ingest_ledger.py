@@ -1,11 +1,11 @@
 """What the broker acknowledged to the publisher is in the database, once, whatever is killed in between.
 
-SLOPEWARD_LEDGER_KILLS and SLOPEWARD_LEDGER_LOCK_S (60 in `make soak`) make it longer.
+`make soak` (SLOPEWARD_SOAK) makes it longer: 50 kills instead of 5 and 2, a lock of 60 s instead of 20 and 10.
 """
 
+import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -19,19 +19,22 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from sqlalchemy import text
 
 from monitor.store.engine import Database
+from tests.bench.record import record
+from tests.data.running import Service
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(1800)]
 ENTRY = Path(__file__).with_name("ingest_only.py")
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 RATE = 500
-LOCK_S = float(os.environ.get("SLOPEWARD_LEDGER_LOCK_S", "12"))
+SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 
 
 class RememberingPublisher(threading.Thread):
     """500 messages a second with QoS 1; remembers which of them the broker acknowledged."""
 
-    def __init__(self, port):
+    def __init__(self, port, start_at):
         super().__init__(daemon=True)
+        self._start_at = start_at
         self.acknowledged_count = 0
         self._infos = []
         self._end = threading.Event()
@@ -59,7 +62,7 @@ class RememberingPublisher(threading.Thread):
         while not self._end.is_set():
             for _ in range(int((time.monotonic() - started) * RATE) - self.sent):
                 n = self.sent
-                at = (T0 + timedelta(seconds=n // 8)).isoformat()
+                at = (self._start_at + timedelta(seconds=n // 8)).isoformat()
                 payload = f'{{"time":"{at}","source":"l{n % 8}","boot_id":1,"seq":{n // 8},"displacement_east_mm":{n}}}'
                 self._infos.append(self._client.publish(f"slopeward/v1/north/G{n % 8 + 1}/obs", payload, qos=1))
             time.sleep(0.01)
@@ -102,26 +105,63 @@ def lock_database(database, seconds):
         time.sleep(seconds)
 
 
-@pytest.mark.parametrize(("kind", "kills", "lock_s"), [("sqlite", 5, LOCK_S), ("postgresql", 2, LOCK_S / 3)])
-def test_acknowledged_is_stored_once(kind, kills, lock_s, mosquitto, request):
+SITE = """
+[site]
+id = "north"
+name = "Ledger"
+latitude = 46.2
+longitude = 8.9
+timezone = "Asia/Shanghai"
+[levels]
+names = ["green", "yellow", "orange", "red"]
+[[criterion]]
+kind = "level"
+stations = ["G*"]
+quantity = "displacement_east"
+yellow = {over = 400.0}
+orange = {over = 1500.0}
+red = {over = 3000.0}
+dwell = {hits = 1, of = 1}
+author = "test"
+reason = "the number of a message is its value: the level climbs while processes are killed"
+[fusion]
+verify_within = "1d"
+[[recipient]]
+name = "duty"
+channels = ["log"]
+levels = ["yellow", "orange", "red"]
+""" + "".join(
+    f"""
+[[station]]
+id = "G{i}"
+[[station.series]]
+quantity = "displacement_east"
+unit = "mm"
+interval = "1s"
+max_silence = "1d"
+"""
+    for i in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(("kind", "kills", "lock_s"), [("sqlite", 5, 20.0), ("postgresql", 2, 10.0)])
+def test_acknowledged_is_stored_once_and_told(kind, kills, lock_s, mosquitto, request, tmp_path):
+    """The whole service under 500 messages a second: killed, its broker restarted, its database locked."""
     url = request.getfixturevalue(f"{kind}_url")
-    kills = int(os.environ.get("SLOPEWARD_LEDGER_KILLS", kills))
+    kills, lock_s = (50, 60.0) if SOAK else (kills, lock_s)
     chance = random.Random(20260301)
     database = Database(url)
-    service = start_service(url, mosquitto.port)
-    try:
-        with_session = text("select count(*) from service_state where name like 'mqtt.session:%'")
-        wait(lambda: database_says(database, with_session) == 2)
-        publisher = RememberingPublisher(mosquitto.port)
+    with Service(tmp_path, url, mosquitto.url, {"north": SITE}) as service:
+        service.start()
+        publisher = RememberingPublisher(mosquitto.port, datetime.now(UTC) - timedelta(hours=2))
         publisher.start()
         for kill in range(kills):
             time.sleep(chance.uniform(0.3, 2.0))
-            service.send_signal(signal.SIGKILL)
-            service.wait()
+            service.kill()
             if kill == kills // 2:
                 mosquitto.restart()
             time.sleep(chance.uniform(0.0, 0.5))
-            service = start_service(url, mosquitto.port)
+            service.start()
             if kill == kills - 1:
                 before = rows(database)
                 wait(lambda: rows(database) > before)  # noqa: B023
@@ -132,6 +172,15 @@ def test_acknowledged_is_stored_once(kind, kills, lock_s, mosquitto, request):
         publisher.finish()
         assert len(publisher.acknowledged) == publisher.sent > RATE * 2
         wait(lambda: rows(database) >= publisher.sent)
+        untold = text(
+            "select count(*) from alert_event e join alert a on a.id = e.alert_id where a.ledger = 'hazard'"
+            " and not exists (select 1 from notification n where n.event_id = e.id)"
+        )
+        undelivered = text(
+            "select count(*) from notification where state not in ('delivered', 'superseded', 'confirmed')"
+        )
+        wait(lambda: database_says(database, text("select max(level) from alert where ledger = 'hazard'")) == 3)
+        wait(lambda: database_says(database, undelivered) == 0)
         with database.read() as c:
             stored = c.execute(text("select value_raw from observation")).scalars().all()
             keys = c.execute(
@@ -139,14 +188,20 @@ def test_acknowledged_is_stored_once(kind, kills, lock_s, mosquitto, request):
             ).scalar()
             gaps = c.execute(text("select count(*) from sequence_gap where filled_at is null")).scalar()
             rejected = c.execute(text("select count(*) from rejected_message")).scalar()
+            hazards = c.execute(text("select count(*) from alert where ledger = 'hazard'")).scalar()
+        assert database_says(database, untold) == 0
+        figures = {
+            "database": kind, "messages_per_s": RATE, "acknowledged": publisher.sent, "rows": len(stored),
+            "keys": keys, "kills": kills, "database_locked_s": lock_s, "broker_restarts": 1, "hazard_alerts": hazards,
+            "hazard_events_without_notification": 0, "open_gaps": gaps, "rejected": rejected,
+        }  # fmt: skip
+        print("\nledger", json.dumps(figures))
+        if SOAK:
+            record(f"ledger-{kind}", "make soak", figures)
         assert {int(v) for v in stored} == publisher.acknowledged
         assert len(stored) == keys == publisher.sent
         assert (gaps, rejected) == (0, 0)
-        print(f"\nledger {kind}: {publisher.sent} acknowledged, {len(stored)} rows, {kills} kills, lock {lock_s:g} s")
-    finally:
-        service.kill()
-        service.wait()
-        database.close()
+    database.close()
 
 
 def database_says(database, statement):
