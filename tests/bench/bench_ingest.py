@@ -20,6 +20,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.record import record
+
+FIGURES = {}
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "20000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 ENTRY = Path(__file__).parents[1] / "end_to_end" / "ingest_only.py"
@@ -136,6 +139,11 @@ def test_ratio(kind, mode, mosquitto, request, tmp_path):
         ratios.append(ours / bare)
         rates.append((ours, bare))
     ours, bare = rates[ratios.index(statistics.median_low(ratios))]
+    FIGURES[f"{kind} {mode}"] = {
+        "ratio_to_bare_subscriber": round(statistics.median_low(ratios), 3), "messages_per_s": round(ours),
+        "bare_messages_per_s": round(bare), "rounds": [round(r, 2) for r in ratios], "messages": MESSAGES,
+    }  # fmt: skip
+    record("ingest", "make bench", FIGURES)
     print(
         f"\n{kind} {mode}: {statistics.median_low(ratios):.2f} of a bare subscriber "
         f"({ours:.0f}/s of {bare:.0f}/s; {MESSAGES} messages; rounds {', '.join(f'{r:.2f}' for r in ratios)})"

@@ -1,7 +1,7 @@
 """How long every public view takes for one station of a large database.
 
-    python tests/bench/bench_views.py --rows 5000000                         # a SQLite file in a temporary folder
-    python tests/bench/bench_views.py --rows 26000000 --url postgresql+psycopg://user@127.0.0.1/empty_database
+    python -m tests.bench.bench_views --rows 5000000                         # a SQLite file in a temporary folder
+    python -m tests.bench.bench_views --rows 26000000 --url postgresql+psycopg://user@127.0.0.1/empty_database
 
 The database must be empty; it is filled in SQL. One station has three years of forecasts (6-hourly, 3 models, 3 horizons,
 all scored) and hourly anomaly scores; the others a month. Views over a long history are asked for their last 30 days.
@@ -23,6 +23,7 @@ from monitor.domain.instants import epoch_s, spell
 from monitor.store import audit, migrate, views
 from monitor.store import tables as t
 from monitor.store.engine import Database
+from tests.bench.record import record
 
 LIMIT_MS = 200.0
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -217,14 +218,17 @@ def main() -> None:
             with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
                 c.exec_driver_sql("ANALYZE")
             print(f"{options.rows} observations filled in {time.perf_counter() - start:.0f} s", file=sys.stderr)
-            slow = []
+            slow, times = [], {}
             for name in views.NAMES:
                 took, rows = measure(db, name)
                 slow += [name] if took > LIMIT_MS else []
+                times[name] = round(took, 1)
                 if options.json:
                     print(json.dumps({"view": name, "ms": round(took, 1), "rows": rows, "observations": options.rows}))
                 else:
                     print(f"{name:24} {took:9.1f} ms {rows:8} rows{'   TOO SLOW' if took > LIMIT_MS else ''}")
+            kind = "sqlite" if db.is_sqlite else "postgresql"
+            record(f"views-{kind}", f"make bench (bench_views --rows {options.rows})", {"unit": "ms"} | times)
             sys.exit(1 if slow else 0)
 
 
