@@ -289,13 +289,19 @@ def shelve(
         RefusedError: no second person for what may not be hidden by one, or the time lies in the past.
     """
     found = _require(c, alert_id, actor, reason)
-    grave = found.level >= (max(1, top_level - 1) if found.ledger == Ledger.HAZARD else 2)
-    if grave and (second is None or second.name == actor.name or second.kind != "person"):
+    if is_grave(found.ledger, found.level, top_level) and (
+        second is None or second.name == actor.name or second.kind != "person"
+    ):
         raise RefusedError(f"alert {alert_id} may not be hidden by one person; name a second one")
     if until <= now or found.closed_at is not None:
         raise RefusedError(f"alert {alert_id} cannot be shelved: it is closed, or the end lies in the past")
     text = f"{reason} (until {spell(until)}{f', with {second.name}' if second else ''})"
     return _act(c, found, AlertState.SHELVED, actor, text, now, "alert.shelve", until=until)
+
+
+def is_grave(ledger: str, level: int, top_level: int) -> bool:
+    """True for what no single person may hide: the two highest hazard levels and urgent alarms."""
+    return level >= (max(1, top_level - 1) if ledger == Ledger.HAZARD else 2)
 
 
 def unshelve_due(c: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:
