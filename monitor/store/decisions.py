@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
-from sqlalchemy import Connection, CursorResult, and_, func, insert, select
+from sqlalchemy import Connection, CursorResult, and_, func, insert, select, text
 
 from monitor.domain.decision import (
     AnomalyFact,
@@ -28,6 +28,7 @@ from monitor.store.engine import insert as upsert
 from monitor.store.types import canonical_json
 
 ADVICE_LIMIT: Final = 500  # rows of one kind that a decision looks at, newest first
+_LOCK: Final = 7_226_117  # PostgreSQL advisory lock, with the site: one at a time between look and write
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,13 @@ def digest_of(state: Mapping[str, Any]) -> str:
 
 # ---- memory ----------------------------------------------------------------------------------------------------
 def find_state(c: Connection, site: str) -> StateRow | None:
-    """The memory of a site, or None before its first evaluation."""
+    """The memory of a site, or None before its first evaluation.
+
+    Inside a write transaction it stays as it is until that ends: who changes it in another process waits, so that a
+    level set by a person and an evaluation at the same moment cannot overwrite one another.
+    """
+    if c.dialect.name == "postgresql" and c.get_execution_options().get("slopeward_write"):
+        c.execute(text("SELECT pg_advisory_xact_lock(:family, hashtext(:site))"), {"family": _LOCK, "site": site})
     s = t.site_state.c
     row = c.execute(select(s.state, s.level, s.observability, s.reachable_level).where(s.site == site)).one_or_none()
     if row is None:
