@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.alerting.assessment import Assessment, Windows
 from monitor.alerting.ladder import Ask, Rung
-from monitor.alerting.steps import ACTIVE, clock_s, station_of
+from monitor.alerting.steps import ACTIVE, clock_s, station_of, station_of_vote
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.decision import Condition, Memory, Step, Vote, instant
 from monitor.domain.instants import spell, spell_duration
@@ -42,8 +42,9 @@ def list_conditions(
         text = f"verify now: {', '.join(stations)} move as one on reference {reference} and nothing else moves"
         found[f"health:reference:{reference}:verify"] = Condition("health", 2, since[reference], text)
     if ask.lone_top:
+        top = sorted({station_of_vote(k) for k, level in ask.by_vote.items() if level >= site.top_level})
         text = (
-            f"verify now: only {', '.join(ask.lone_top)} asks for {site.levels[-1].name}, "
+            f"verify now: only {', '.join(top)} (one group) asks for {site.levels[-1].name}, "
             f"which needs {site.fusion.top_needs} independent witnesses"
         )
         found["health:site:lone_top"] = Condition("health", 2, now_s, text)

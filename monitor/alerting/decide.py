@@ -11,13 +11,21 @@ from monitor.alerting.conditions import explain_level, list_changes, list_condit
 from monitor.alerting.criteria.registry import CRITERIA, MOTION
 from monitor.alerting.ladder import Ask, climb, fuse, station_behind
 from monitor.alerting.senses import WELL, examine
-from monitor.alerting.steps import ACTIVE, asked_level, clock_s, find_sightings, instant_of, station_of, update_steps
+from monitor.alerting.steps import (
+    ACTIVE,
+    STEP,
+    asked_level,
+    clock_s,
+    find_sightings,
+    instant_of,
+    station_of,
+    update_steps,
+)
 from monitor.alerting.tracks import Track
 from monitor.alerting.witness import find_groups, find_voters, reach
 from monitor.domain.decision import Decision, Memory, StationHealth, Step, View, Vote, instant, seconds
 from monitor.domain.site import Criterion, Site
 
-STEP = "step|"
 ANSWER_KEPT_S = 366 * 86400.0
 
 

@@ -10,6 +10,7 @@ from monitor.domain.decision import Memory, Step, instant, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Criterion, Site
 
+STEP = "step|"  # how the key of a step that counts begins among the votes
 ACTIVE = frozenset({"counted", "movement"})
 UNANSWERED = "nobody said within the clock that it was an instrument"
 READINGS = 2.5  # intervals: long enough for two more readings to come
@@ -35,6 +36,11 @@ def step_key(station: str, at_s: float) -> str:
 def station_of(key: str) -> str:
     """The station a step belongs to."""
     return key.rpartition("@")[0]
+
+
+def station_of_vote(key: str) -> str:
+    """The station behind the key of a vote or of a step that counts."""
+    return station_of(key.removeprefix(STEP)) if key.startswith(STEP) else key.partition("|")[2]
 
 
 def instant_of(key: str) -> float:

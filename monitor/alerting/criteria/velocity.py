@@ -151,7 +151,7 @@ def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, 
     side = "over" if said["bound"] >= 0 or criterion.kind == "velocity" else "against"
     return (
         f"{what} {said['rate']:.2f} ± {said['error']:.2f} {spec.unit}/day in {window}, "
-        f"{side} bound {said['bound']:g} at {said['hits']} of the epochs counted"
+        f"{side} {said['bound']:g} in {said['hits']} data epochs, {said['needs']} needed"
     )
 
 
