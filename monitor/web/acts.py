@@ -18,13 +18,15 @@ from monitor.store.messages import add_report
 from monitor.store.pages import load_cards
 from monitor.store.users import Session, check_password, close_session, may, open_session
 from monitor.web.collect import find_card
-from monitor.web.context import COOKIE, context_of, session_of
+from monitor.web.context import COOKIE, AlertId, context_of, session_of
 from monitor.web.guard import check_csrf, check_origin, is_safe_path
 from monitor.web.templating import render
 
 router = APIRouter(include_in_schema=False)
 TRIES: Final = 5
 WAIT_S: Final = 60.0
+CHECKS_AT_ONCE: Final = 2  # each takes 64 MiB: a flood of guesses must not starve the core of memory
+NO_NUL: Final = r"^[^\x00]*$"  # PostgreSQL stores none
 REPORT_KINDS: Final = ("crack", "rockfall", "road_damage", "water", "sound", "verification", "other")
 
 
@@ -33,6 +35,7 @@ class Turnstile:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.one_by_one = threading.Semaphore(CHECKS_AT_ONCE)
         self._failures: dict[str, tuple[int, float]] = {}
 
     def wait_s(self, *keys: str) -> float:
@@ -64,22 +67,24 @@ def _turnstile(request: Request) -> Turnstile:
 @router.post("/login")
 def log_in(
     request: Request,
-    name: Annotated[str, Form(max_length=64)],
+    name: Annotated[str, Form(max_length=64, pattern=NO_NUL)],
     password: Annotated[str, Form(max_length=1024)],
-    to: Annotated[str, Form(max_length=500)] = "/",
+    to: Annotated[str, Form(max_length=500, pattern=NO_NUL)] = "/",
 ) -> Response:
     """Check the password and open a session; the cookie is out of reach of scripts and of other sites."""
     check_origin(request)
     context, door = context_of(request), _turnstile(request)
     to = to if is_safe_path(to) else "/"
     keys = (f"name:{name}", f"host:{request.client.host if request.client else ''}")
-    if (wait := door.wait_s(*keys)) > 0:
-        response = render(request, "login.html", to=to, failed=f"Too many failures. Try again in {wait:.0f} s.")
-        response.status_code = 429
-        response.headers["Retry-After"] = f"{wait:.0f}"
-        return response
-    with context.db.read() as c:
-        role = check_password(c, name, password)
+    with door.one_by_one:  # looked at inside: guesses at the same moment are counted as well
+        if (wait := door.wait_s(*keys)) > 0:
+            response = render(request, "login.html", to=to, failed=f"Too many failures. Try again in {wait:.0f} s.")
+            response.status_code = 429
+            response.headers["Retry-After"] = f"{wait:.0f}"
+            return response
+        with context.db.read() as c:
+            role = check_password(c, name, password)
+        door.note(*keys, failed=role is None)
     now = context.clock()
     with context.db.write() as c:
         if role is None:
@@ -87,7 +92,6 @@ def log_in(
         else:
             token = open_session(c, name, now)
             add_audit(c, Actor(name), "login", f"user:{name}", {"from": keys[1]}, now)
-    door.note(*keys, failed=role is None)
     if role is None:
         response = render(request, "login.html", to=to, failed="Name or password is wrong.")
         response.status_code = 401
@@ -132,12 +136,19 @@ def _reason(text: str) -> str:
 
 @router.post("/alerts/{alert_id}/acknowledge")
 def acknowledge_alert(
-    request: Request, alert_id: int, reason: Annotated[str, Form(max_length=500)], csrf: Annotated[str, Form()]
+    request: Request,
+    alert_id: AlertId,
+    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
+    csrf: Annotated[str, Form()],
+    seen: Annotated[int | None, Form()] = None,
 ) -> Response:
-    """Sign an alert: who, when, why; escalation ends by it."""
+    """Sign an alert: who, when, why; escalation ends by it. `seen` is the level that the form was shown with."""
     session = _require(request, csrf)
     context = context_of(request)
     with context.db.write(urgent=True) as c:
+        alert = find_alert(c, alert_id)
+        if alert is not None and seen is not None and alert.level > seen:
+            raise RefusedError("the level has risen since this page was loaded; load it again, then sign")
         acknowledge(c, alert_id, Actor(session.name), _reason(reason), context.clock())
     return RedirectResponse(f"/alerts/{alert_id}?told=acknowledged", status_code=303)
 
@@ -145,9 +156,9 @@ def acknowledge_alert(
 @router.post("/alerts/{alert_id}/verify")
 def verify_step(
     request: Request,
-    alert_id: int,
+    alert_id: AlertId,
     answer: Annotated[str, Form(max_length=32)],
-    reason: Annotated[str, Form(max_length=500)],
+    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
     csrf: Annotated[str, Form()],
 ) -> Response:
     """Say what a sudden step or a common motion was; the site is decided again at once."""
@@ -170,11 +181,11 @@ def report_seen(
     request: Request,
     site: str,
     kind: Annotated[str, Form(max_length=32)],
-    text: Annotated[str, Form(max_length=1000)],
+    text: Annotated[str, Form(max_length=1000, pattern=NO_NUL)],
     csrf: Annotated[str, Form()],
-    station: Annotated[str, Form(max_length=64)] = "",
+    station: Annotated[str, Form(max_length=64, pattern=NO_NUL)] = "",
 ) -> Response:
-    """Enter what was seen on the slope, verification of a step included; rules that use reports see it at once."""
+    """Enter what was seen on the slope, verification of a step included; rules that use it look within a minute."""
     session = _require(request, csrf)
     if kind not in REPORT_KINDS:
         raise RefusedError(f"kind {kind!r} is unknown; one of {', '.join(REPORT_KINDS)}")

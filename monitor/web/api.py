@@ -13,7 +13,7 @@ from monitor.errors import NotFoundError
 from monitor.store import pages
 from monitor.store.views import load_view
 from monitor.web.collect import collect_alert, find_card, find_series, list_quantities
-from monitor.web.context import context_of
+from monitor.web.context import AlertId, context_of
 
 router = APIRouter(prefix="/api/v1")
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -111,7 +111,7 @@ def list_alerts(
 
 
 @router.get("/alerts/{alert_id}", tags=["alerts"])
-def get_alert(request: Request, alert_id: int) -> dict[str, Any]:
+def get_alert(request: Request, alert_id: AlertId) -> dict[str, Any]:
     """One alert with frozen evidence, events, notifications and outcomes."""
     with context_of(request).db.read() as c:
         found = collect_alert(c, alert_id)

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Path, Request
 
 from monitor.config import ServiceConfig, parse_site
 from monitor.domain.site import Site
@@ -15,6 +15,7 @@ from monitor.store.sites import load_site_source
 from monitor.store.users import Session, find_session
 
 COOKIE = "slopeward_session"
+AlertId = Annotated[int, Path(ge=1, lt=1 << 63)]  # what a key of the database can be
 
 
 @dataclass(slots=True)

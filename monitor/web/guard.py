@@ -28,7 +28,7 @@ HEADERS: Final = (
 
 
 class Guard:
-    """ASGI middleware: refuses large bodies before anybody reads them and adds the headers to every answer."""
+    """ASGI middleware: refuses large bodies and NUL before anybody reads them, adds the headers to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -37,6 +37,9 @@ class Guard:
         """Pass one request through."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+            return
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            await _refuse(send, 400, "a NUL character has no place in an address")
             return
         headers = dict(scope["headers"])
         declared = headers.get(b"content-length", b"0")

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 
 from monitor.domain.instants import spell
 from monitor.web.collect import collect_alert, collect_overview, collect_site_parts
-from monitor.web.context import COOKIE, context_of, session_of
+from monitor.web.context import COOKIE, AlertId, context_of, session_of
 from monitor.web.guard import csrf_token
 from monitor.web.templating import render_part, service_banner
 
@@ -44,7 +44,7 @@ def refresh_site(request: Request, site: str) -> JSONResponse:
 
 
 @router.get("/alerts/{alert_id}")
-def refresh_alert(request: Request, alert_id: int) -> JSONResponse:
+def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
     """Parts of an alert page."""
     with context_of(request).db.read() as c:
         values = collect_alert(c, alert_id)

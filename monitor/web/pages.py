@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from monitor.store import pages as queries
 from monitor.web.collect import collect_alert, collect_overview, collect_site, find_card
-from monitor.web.context import context_of
+from monitor.web.context import AlertId, context_of
 from monitor.web.guard import is_safe_path
 from monitor.web.templating import render
 
@@ -52,7 +52,7 @@ def show_alerts(request: Request, site: str | None = None, ledger: str | None = 
 
 
 @router.get("/alerts/{alert_id}", response_class=HTMLResponse)
-def show_alert(request: Request, alert_id: int, told: str = "") -> HTMLResponse:
+def show_alert(request: Request, alert_id: AlertId, told: str = "") -> HTMLResponse:
     """One alert: what, why, on what evidence, who was told, what people did."""
     with context_of(request).db.read() as c:
         values = collect_alert(c, alert_id)

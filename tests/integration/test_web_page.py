@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -378,3 +379,39 @@ def test_empty_database_is_no_error(database):
         assert c.get("/api/v1/sites").json() == []
         for path in ("/alerts", "/notifications", "/metrics"):
             assert c.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/alerts/{}", "/api/v1/alerts/{}", "/live/alerts/{}"])
+def test_a_number_that_no_database_holds_is_no_bug(client, path):
+    assert client.get(path.format(1 << 70)).status_code == 422
+    assert client.get(path.format((1 << 63) - 1)).status_code == 404
+
+
+def test_a_nul_character_is_refused_everywhere(client):
+    for path in ("/sites/%00", "/api/v1/alerts?site=%00", "/notifications?state=a%00"):
+        assert client.get(path).status_code == 400, path
+    assert client.post("/login", data={"name": "a\0b", "password": "x"}).status_code == 422
+    log_in(client)
+    form = {"kind": "crack", "text": "new\0crack", "csrf": token(client, "/sites/north-bench")}
+    assert client.post("/sites/north-bench/report", data=form).status_code == 422
+
+
+def test_a_level_that_rose_meanwhile_is_not_acknowledged_unseen(client, database, filled):
+    path = f"/alerts/{filled['stale_alert']}"
+    log_in(client)
+    shown = int(re.search(r'name="seen" value="(\d+)"', client.get(path).text)[1])
+    with database.write() as c:
+        c.execute(update(alert).where(alert.c.id == filled["stale_alert"]).values(level=shown + 1))
+    form = {"reason": "saw the lower one", "csrf": token(client, path), "seen": str(shown)}
+    assert "has risen" in client.post(f"{path}/acknowledge", data=form).text
+    assert client.post(f"{path}/acknowledge", data=form | {"seen": str(shown + 1)}).status_code == 303
+
+
+def test_guesses_at_the_same_moment_are_counted(client):
+    def guess(n):
+        return client.post("/login", data={"name": "ada", "password": f"wrong {n}"}).status_code
+
+    with ThreadPoolExecutor(16) as pool:
+        codes = list(pool.map(guess, range(16)))
+    assert codes.count(401) <= 6  # five, and one that stood beside the fifth
+    assert codes.count(429) >= 10
