@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
-from monitor.ingest.decoders.table import find_decoder
+from monitor.ingest.decoders.table import Decoder, find_decoder
 from monitor.ingest.message import Decoded, Fault, Message, Place, locate, matches
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
@@ -45,11 +45,11 @@ class Pipeline:
         self.references = References()
         self._clock = clock
         self._ids: dict[SeriesKey, tuple[int, str]] = {}
-        self._bound = [
-            (topic, find_decoder(name), Place(name, site.id, ""))
-            for site in sites.values()
-            for topic, name in site.decoders
-        ]
+        self.unusable: dict[str, str] = {}  # site -> why one of its decoders cannot be used; its messages wait
+        self._bound: list[tuple[str, Decoder, Place]] = []
+        for site in sites.values():
+            for topic, name in site.decoders:
+                self._bind(site.id, topic, name)
         if database is not None:
             with database.read() as connection:
                 self.references.load(connection)
@@ -60,6 +60,16 @@ class Pipeline:
         if self._database is None:
             raise ConfigError("a dry run stores nothing")
         return self._database
+
+    def _bind(self, site: str, topic: str, name: str) -> None:
+        """Bind a decoder to its topics; one that cannot be used must not stop the other sites."""
+        try:
+            decoder = find_decoder(name)
+        except ConfigError as error:
+            log.error("site %s: messages on %s go to the quarantine: %s", site, topic, error)  # noqa: TRY400
+            self.unusable[site] = str(error)
+            decoder = _refuse("decoder_unusable", str(error))
+        self._bound.append((topic, decoder, Place(name, site, "")))
 
     # ---- decode ------------------------------------------------------------------------------------------------
     def decode(self, message: Message) -> Decoded:
@@ -194,6 +204,13 @@ class Pipeline:
                 self._ids.clear()
                 raise
         raise AssertionError
+
+
+def _refuse(code: str, reason: str) -> Decoder:
+    def decode(*_: object) -> Decoded:
+        raise PayloadError(code, reason)
+
+    return decode
 
 
 def _reject(message: Message, fault: Fault) -> Rejected:

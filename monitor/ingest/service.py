@@ -76,9 +76,22 @@ class Ingest:
     # ---- life --------------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Start the writer and both sessions; returns at once."""
+        for site in self._pipeline.sites.values():
+            if site.decoders:
+                self._tell_decoder(site.id, self._pipeline.unusable.get(site.id))
         self._thread.start()
         self._live.start()
         self._backfill.start()
+
+    def _tell_decoder(self, site: str, trouble: str | None) -> None:
+        """A decoder that cannot be used is an alarm until a start at which it can."""
+        reason = f"messages of {site} cannot be read and wait in the quarantine: {trouble}" if trouble else (
+            f"the decoders of {site} can be used"
+        )  # fmt: skip
+        level, evidence = 2 * bool(trouble), canonical_json({"site": site, "reason": reason})
+        self._on_alarm(
+            AlertChange(Ledger.HEALTH, f"health:decoder:{site}", level, bool(trouble), reason, None, evidence)
+        )
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Finish the batch in hand, acknowledge it and leave; what is queued stays with the broker."""

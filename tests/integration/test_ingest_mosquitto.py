@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -81,6 +82,24 @@ def start_ingest(mosquitto, database):
     yield start
     for ingest in running:
         ingest.stop()
+
+
+def test_a_site_whose_decoder_is_broken_is_told_and_stops_nobody(database, mosquitto):
+    broker = SimpleNamespace(host="127.0.0.1", port=mosquitto.port, client_id="slopeward", username="", password="")
+    sites = {
+        name: replace(make_site(name), decoders=((f"gateway/{name}", decoder),))
+        for name, decoder in (("a", "mapping:/gone"), ("b", "rows"))
+    }
+    alarms = []
+    ingest = Ingest(
+        database, SimpleNamespace(broker=broker), sites, lambda _: None, alarms.append, lambda: datetime.now(UTC)
+    )
+    ingest.start()
+    try:
+        wait(lambda: all(ingest.status()["connected"].values()))
+    finally:
+        ingest.stop()
+    assert {a.key: a.open for a in alarms} == {"health:decoder:a": True, "health:decoder:b": False}
 
 
 def wait(condition, timeout_s=20.0):

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.domain.site import Level, SeriesSpec, Site, Station
-from monitor.errors import ConfigError
 from monitor.ingest.message import Message, locate, matches
 from monitor.ingest.pipeline import Pipeline
 
@@ -148,6 +147,7 @@ def test_an_index_and_an_own_quantity_keep_their_unit(pipeline):
         ({"time": "yesterday", "tilt_mrad": 1}, "bad_time"), ({"time": 1772344800, "tilt_mrad": 1}, "no_time_unit"),
         ({"time": 1772344800000, "time_unit": "s", "tilt_mrad": 1}, "bad_time"),
         ({"time": 10**400, "time_unit": "s", "tilt_mrad": 1}, "not_finite"),
+        ({"time": 1772344800, "time_unit": ["s"], "tilt_mrad": 1}, "no_time_unit"),
         ({"time": True, "time_unit": "s", "tilt_mrad": 1}, "not_number"),
         ({"time": 0, "time_unit": "s", "tilt_mrad": 1}, "clock_unset"),
         ({"time": TIME}, "empty"), ({"time": TIME, "tilt_mrad": None}, "empty"),
@@ -230,8 +230,11 @@ def test_a_gateway_is_read_by_a_mapping(tmp_path):
     bad = tmp_path / "bad.toml"
     bad.write_text('[time]\npath="x"\n')
     for name, message in ((f"mapping:{bad}", "station: expected path or name"), ("nonsense", "'nonsense' is unknown")):
-        with pytest.raises(ConfigError, match=message):
-            Pipeline(None, {"north": make_site(decoders=(("x", name),))}, lambda: NOW)
+        site = make_site(decoders=(("x", name), ("app/+/up", f"mapping:{path}")))
+        pipeline = Pipeline(None, {"north": site}, lambda: NOW)
+        assert message in pipeline.unusable["north"]
+        assert refusal(read(pipeline, body, "x")) == "decoder_unusable"  # waits; the other topics are read
+        assert values(read(pipeline, body, "app/7/up"))
 
 
 def test_topic_filters():

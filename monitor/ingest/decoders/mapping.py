@@ -41,7 +41,7 @@ def open_mapping(path: str) -> Decoder:
         raise ConfigError(f"{path}: value: expected at least one [[value]]")
     for index, value in enumerate(values):
         for key in ("path", "quantity", "unit"):
-            if not isinstance(value.get(key), str):
+            if not isinstance(value, dict) or not isinstance(value.get(key), str):
                 raise ConfigError(f"{path}: value[{index}].{key}: expected a text")
 
     def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:

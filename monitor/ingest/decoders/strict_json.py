@@ -105,11 +105,11 @@ def read_time(value: object, unit: object = None, name: str = "time", *, live: b
         if isinstance(value, str):
             at = _parse_text(value, name)
         else:
-            if unit not in _PER_SECOND:
+            if not isinstance(unit, str) or unit not in _PER_SECOND:
                 raise PayloadError(
                     "no_time_unit", f"{name}: a number needs time_unit (s, ms, us, ns), got {_show(unit)}"
                 )
-            at = from_epoch_s(read_number(value, name) / _PER_SECOND[str(unit)])
+            at = from_epoch_s(read_number(value, name) / _PER_SECOND[unit])
     except (ValueError, OverflowError) as error:
         raise PayloadError("bad_time", f"{name}: {_show(value)} is no time: {str(error)[:100]}") from None
     if at >= _LATEST:
