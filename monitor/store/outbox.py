@@ -149,7 +149,7 @@ def claim_due(
         lease_s: after this the lease is void and `release_expired` gives the message back.
         limit: at most so many.
         channel: `kind:address`.
-        only: when given, ids outside are left alone.
+        only: when given, ids outside are left alone, and stand before nobody.
 
     Returns:
         The leased messages with `attempts` already counted: a crash after the claim counts as an attempt.
@@ -157,7 +157,7 @@ def claim_due(
     n, newer = notification, notification.alias("newer")
     blocked = exists().where(
         newer.c.alert_id == n.c.alert_id, newer.c.recipient == n.c.recipient, newer.c.channel == n.c.channel,
-        newer.c.id > n.c.id, _due(newer, now),
+        newer.c.id > n.c.id, _due(newer, now), *([] if only is None else [newer.c.id.in_(only)]),
     )  # fmt: skip
     rank = case((n.c.ledger == "hazard", 0), (n.c.ledger == "health", 1), else_=2)
     query = (

@@ -20,9 +20,11 @@ from aiosmtpd.controller import Controller
 from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import insert, select, update
 
+from monitor.config import load_service
 from monitor.domain.alert import DeliveryState
 from monitor.domain.site import Level, Recipient, Site
 from monitor.notify.dispatcher import Dispatcher
+from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.notify.verdict import Limits
 from monitor.store.engine import Database
 from monitor.store.outbox import claim_due, mark_delivered, mark_failed, release_expired
@@ -499,3 +501,22 @@ def test_sqlite_locked_elsewhere_delays_but_loses_nothing(sqlite_url, hooks):
         wait_for(lambda: states(db) == {"webhook:OK": "delivered"})
     db.close()
     other.close()
+
+
+def test_a_newer_message_that_must_wait_holds_back_nobody(database):
+    with database.write() as c:
+        add_site(c)
+        raised = add_alert(c)
+        red = add_message(c, raised, "log:desk", 3)
+        add_message(c, raised, "log:desk", 1, sequence=2)  # lower again: ordinary, so it rests with the channel
+    with database.write() as c:
+        assert [m.id for m in claim_due(c, T0, "a", 30.0, 1, "log:desk", only={red})] == [red]
+
+
+def test_the_mqtt_channel_trusts_the_authority_that_the_broker_section_names(tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(paho.Client, "tls_set", lambda _self, ca_certs=None: asked.update(ca=ca_certs))
+    file = tmp_path / "slopeward.toml"
+    file.write_text('[broker]\nmode = "external"\nurl = "mqtts://broker:8883"\nca_file = "/etc/ca.pem"\n')
+    open_notifier("mqtt:control/room", channel_settings(load_service(file, {}), {}))
+    assert asked == {"ca": "/etc/ca.pem"}

@@ -138,3 +138,9 @@ def test_circuit_opens_after_failures_in_a_row_and_closes_on_success():
 )
 def test_who_is_urgent(ledger, level, top, urgent):
     assert is_urgent(ledger, level, top) is urgent
+
+
+def test_throttle_tells_hazards_before_the_noise_of_instruments():
+    crowd = [waiting(1, 1, "hazard"), waiting(2, 1, "health", 2), waiting(3, 1, "advice", 3)]
+    held = throttled.apply(crowd, View(T0, 9, Limits(sends_per_hour=10)))
+    assert {verdict.id for verdict in held} == {2, 3}

@@ -94,6 +94,7 @@ class MqttNotifier:
         self._publisher = MqttPublisher(
             environ.get("SLOPEWARD_BROKER__URL", "mqtt://127.0.0.1:1883"),
             environ.get("SLOPEWARD_BROKER__USERNAME", ""), environ.get("SLOPEWARD_BROKER__PASSWORD", ""),
+            ca_file=environ.get("SLOPEWARD_BROKER__CA_FILE", ""),
         )  # fmt: skip
 
     def deliver(self, notification: Notification) -> None:
