@@ -59,6 +59,11 @@ def run(
         return _read_answer(job, folder, status)
 
 
+def is_stopping() -> bool:
+    """Whether the service is about to end: a job that was cut off by that has not failed."""
+    return _stopped.is_set()
+
+
 def stop_all() -> None:
     """Kill every running job and start no more; the service is about to end."""
     _stopped.set()

@@ -47,7 +47,9 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             "since_s": epoch_s(since),
             "budget_per_sensor_month": plan.budget_per_sensor_month / len(plan.detectors),
         }
-        answer = compute.run("detection.anomaly.lane:score", payload, config.compute.job_limit_s)
+        answer = compute.run(
+            "detection.anomaly.lane:score", payload, config.compute.job_limit_s, dask=config.compute.dask
+        )
         model_hash = None if checkpoint is None else checkpoint.model_hash
         budget = plan.budget_per_sensor_month / len(plan.detectors)
         rows = [_row(one, by_label, detector, budget, model_hash) for one in answer["scores"]]

@@ -38,7 +38,9 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         "models": [{"model": m, "checkpoint": a.path if (a := active.get(m)) else None} for m in runnable],
         "conformal": _grouped(states, samples),
     }
-    answer = compute.run("monitor.jobs.in_worker:forecast_site", payload, config.compute.job_limit_s)
+    answer = compute.run(
+        "monitor.jobs.in_worker:forecast_site", payload, config.compute.job_limit_s, dask=config.compute.dask
+    )
     by_label = {s.label: s for s in samples}
     as_of = max(s.newest_received_at for s in samples)
     rows = [_row(one, by_label[one["station"]], now, as_of) for one in answer["rows"]]

@@ -2,21 +2,23 @@
 
 from datetime import datetime
 
-from monitor.config import ServiceConfig
+from monitor.config import ServiceConfig, scan_sites
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
-from monitor.domain.site import Site
+from monitor.domain.site import Recipient, Site
+from monitor.errors import ConfigError
 from monitor.store.alerts import apply_changes
 from monitor.store.audit import verify_chain
+from monitor.store.decisions import code_version
 from monitor.store.engine import Database
 from monitor.store.prune import Limits, load_cited, prune_step
 
 SERVICE_SITE = "status"  # alarms of the service itself
 
 
-def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:
+def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
     """Prune in small transactions, so that ingest is never kept waiting; returns one line.
 
-    A broken audit chain is a health alarm of the service, to the recipients of `site` where one is given.
+    A broken audit chain is an urgent alarm of the service, to the recipients of all sites.
     """
     limits = Limits.of(config.retention.observations_s, config.retention.forecasts_s, now)
     with db.read() as c:
@@ -30,13 +32,22 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         if not any(step.values()):
             break
     change = AlertChange(
-        Ledger.HEALTH, "audit:chain", 2, open=bool(broken), data_time=None, evidence="{}",
+        Ledger.HEALTH, "health:audit:chain", 2, open=bool(broken), data_time=None, evidence="{}",
         reason=f"the audit chain is broken: {broken[0]}" if broken else "the audit chain holds",
     )  # fmt: skip
     with db.write() as c:
-        recipients = site.recipients if site is not None else ()
         apply_changes(
-            c, SERVICE_SITE, [change], site=site, recipients=recipients, actor=SERVICE, now=now, rule_version="",
+            c, SERVICE_SITE, [change], site=None, recipients=_everybody(config), actor=SERVICE, now=now,
+            rule_version=code_version(),
         )  # fmt: skip
     gone = ", ".join(f"{count} {name}" for name, count in total.items() if count)
     return f"{gone or 'nothing'} pruned; audit chain {'BROKEN' if broken else 'holds'}"
+
+
+def _everybody(config: ServiceConfig) -> tuple[Recipient, ...]:
+    """All whom any site names, each once."""
+    try:
+        sites, _ = scan_sites(config.paths.sites)
+    except ConfigError:
+        return ()
+    return tuple({r.name: r for site in sites for r in site.recipients}.values())

@@ -50,8 +50,12 @@ def detect_scene(db: Database, config: ServiceConfig, site: Site, entry: Path, n
     }
     print_ = fingerprint(entry)
     try:
-        answer = compute.run("monitor.jobs.in_worker:detect_scene", payload, config.compute.job_limit_s)
+        answer = compute.run(
+            "monitor.jobs.in_worker:detect_scene", payload, config.compute.job_limit_s, dask=config.compute.dask
+        )
     except JobError as error:
+        if compute.is_stopping():
+            raise  # not the scene's fault: it is read after the next start
         answer = {"error": str(error)}
     if "incomplete" in answer:
         return f"waiting: {answer['incomplete']}"

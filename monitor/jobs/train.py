@@ -61,7 +61,7 @@ def train_one(
             "samples": {s.label: s.payload() for s in samples}, "step_s": step, "detector": kind,
             "budget_per_sensor_month": site.anomaly.budget_per_sensor_month / len(site.anomaly.detectors),
         }  # fmt: skip
-    answer = compute.run(job, payload, config.compute.job_limit_s)
+    answer = compute.run(job, payload, config.compute.job_limit_s, dask=config.compute.dask)
     if "refused" in answer:
         return str(answer["refused"])
     path = answer.get("path") or str(folder / f"{answer['model_hash']}.safetensors")
