@@ -55,17 +55,7 @@ def judge(
     Blind: core is silent, no site is watched, or a site is blind or was not evaluated for ten ticks.
     Degraded: a site sees only in part or cannot reach its top level, the broker is not durable, a child restarts.
     """
-    blind, degraded = [], []
-    core = stamps.get("core")
-    if core is None:
-        blind.append("the service has never run on this database; start it with `slopeward run`")
-    elif now - core[0] > timedelta(seconds=CORE_SILENT_S):
-        blind.append(f"core has been silent since {core[0]:%Y-%m-%d %H:%M:%S} UTC; see the log of `slopeward run`")
-    else:
-        degraded += [str(line) for line in core[1].get("degraded", ())]
-    broker = stamps.get("broker")
-    if broker is not None and not broker[1].get("durable", True):
-        degraded.append("broker not durable: what it holds is lost when it restarts; install Mosquitto")
+    blind, degraded = judge_parts(stamps, now)
     watched = list(sites)
     if not watched:
         blind.append("no site is watched; write one with `slopeward sites init NAME`")
@@ -83,6 +73,25 @@ def judge(
             degraded.append(f"{site.id}: only level {site.reachable_level} of {site.top_level} can be reached now")
     state = BLIND if blind else DEGRADED if degraded else SEEN
     return Verdict(state, (*blind, *degraded))
+
+
+def judge_parts(
+    stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime
+) -> tuple[list[str], list[str]]:
+    """What is wrong with the service's own parts: reasons why nobody looks, and reasons why it is not whole."""
+    blind: list[str] = []
+    degraded: list[str] = []
+    core = stamps.get("core")
+    if core is None:
+        blind.append("the service has never run on this database; start it with `slopeward run`")
+    elif now - core[0] > timedelta(seconds=CORE_SILENT_S):
+        blind.append(f"core has been silent since {core[0]:%Y-%m-%d %H:%M:%S} UTC; see the log of `slopeward run`")
+    else:
+        degraded += [str(line) for line in core[1].get("degraded", ())]
+    broker = stamps.get("broker")
+    if broker is not None and not broker[1].get("durable", True):
+        degraded.append("broker not durable: what it holds is lost when it restarts; install Mosquitto")
+    return blind, degraded
 
 
 def notify_systemd(text: str) -> bool:

@@ -12,7 +12,7 @@ from monitor.domain.alert import Ledger
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
-from monitor.health import CORE_SILENT_S
+from monitor.health import CORE_SILENT_S, judge_parts
 from monitor.store import pages
 from monitor.store.observations import load_series
 from monitor.store.service_state import find_stamp
@@ -176,10 +176,13 @@ def collect_health(context: Context, c: Connection, now: datetime) -> dict[str, 
     core, broker = find_stamp(c, "core"), find_stamp(c, "broker")
     age = None if core is None else (now - core[0]).total_seconds()
     alive = age is not None and age <= CORE_SILENT_S and core is not None and core[1].get("state") != "stopped"
+    stamps = {name: found for name, found in (("core", core), ("broker", broker)) if found is not None}
+    _, degraded = judge_parts(stamps, now)
     cards = pages.load_cards(c)
     detail = {} if core is None else core[1]
     return {
-        "status": "ok" if alive and not detail.get("degraded") else "degraded" if alive else "down",
+        "status": "down" if not alive else "degraded" if degraded else "ok",
+        "reasons": degraded,
         "core": {"alive": alive, "age_s": age, **{k: detail.get(k) for k in ("state", "version", "degraded")}},
         "ingest": detail.get("ingest"), "dispatcher": detail.get("dispatcher"),
         "broker": None if broker is None else broker[1],

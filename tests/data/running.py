@@ -91,9 +91,9 @@ class Service:
         self._log.close()
 
 
-def publish(broker_url: str, messages: Sequence[tuple[str, Any]]) -> None:
-    """Publish at QoS 1 and return when the broker has acknowledged every message."""
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+def publish(broker_url: str, messages: Sequence[tuple[str, Any]], version: int = 5) -> None:
+    """Publish at QoS 1 and return when the broker has acknowledged every message; `version` 4 is MQTT 3.1.1."""
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTProtocolVersion(version))
     host, port = broker_url.removeprefix("mqtt://").split(":")
     client.connect(host, int(port))
     client.loop_start()

@@ -1,0 +1,51 @@
+"""A broker that forgets is used for a demonstration only, and the service never says otherwise."""
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from sqlalchemy import text
+
+from monitor.store.engine import Database
+from tests.conftest import free_port, wait_for
+from tests.data.running import Service, publish
+from tests.end_to_end.test_never_lower import site_file
+
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def test_the_demo_broker_is_reported_as_degraded_also_after_a_kill(sqlite_url: str, tmp_path: Path) -> None:
+    broker_url = f"mqtt://127.0.0.1:{free_port()}"
+    with Service(tmp_path, sqlite_url, broker_url, {"s": site_file({"G1": "A", "G2": "B"}, "1h")}) as service:
+        service.config.write_text(service.config.read_text().replace('mode = "external"', 'mode = "demo"'))
+        for start in range(2):
+            service.start(90)
+            publish_311(broker_url, start)
+            wait_for(lambda start=start: rows(sqlite_url) == start + 1, 30, "the message to be stored")
+            said = service.call("status", "--json")
+            assert said.returncode == 5, said.stdout + said.stderr
+            assert "broker not durable" in said.stdout
+            with urlopen(f"http://127.0.0.1:{service.port}/health", timeout=5) as answer:
+                seen = json.load(answer)
+            assert seen["status"] == "degraded"
+            assert any("broker not durable" in reason for reason in seen["reasons"])
+            os.sync()
+            service.kill()
+
+
+def rows(url: str) -> int:
+    db = Database(url)
+    try:
+        with db.read() as c:
+            return int(c.execute(text("SELECT count(*) FROM observation")).scalar_one())
+    finally:
+        db.close()
+
+
+def publish_311(broker_url: str, number: int) -> None:
+    """The demo broker speaks MQTT 3.1.1 only."""
+    at = (datetime.now(UTC) - timedelta(seconds=60 - number)).isoformat()
+    publish(broker_url, [("slopeward/v1/s/G1/obs", {"time": at, "displacement_mm": 1.0})], version=4)
