@@ -205,10 +205,13 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
             # the newest row came after the instant asked for: seek what was known then
             then = c.execute(
                 select(o.observed_at, o.received_at, o.flags)
-                .where(o.series_id == r.id, o.received_at <= known_at, o.observed_at <= known_at)
+                .where(
+                    o.series_id == r.id, o.received_at <= known_at, o.observed_at <= known_at,
+                    o.flags.not_like("%future%"),
+                )
                 .order_by(o.observed_at.desc())
                 .limit(1)
-            ).one_or_none()
+            ).one_or_none()  # fmt: skip
             if then is None:
                 continue
             observed_at, received_at, flags = then

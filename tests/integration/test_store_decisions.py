@@ -1,12 +1,15 @@
-"""The memory of a site has one writer at a time, in whatever process it is."""
+"""The memory of a site has one writer at a time, in whatever process it is; what decisions read is sound."""
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from monitor.domain.decision import Memory
+from monitor.domain.instants import epoch_s
+from monitor.domain.observation import Observation
 from monitor.errors import StoreBusyError
-from monitor.store.decisions import find_state, save_memory
+from monitor.store.decisions import find_state, load_newest, save_memory
 from monitor.store.engine import Database
+from monitor.store.observations import add_observations
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
@@ -49,3 +52,16 @@ def test_another_site_is_not_kept_waiting(database, database_url):
     with database.write() as c, Database(database_url) as other:
         find_state(c, "north")
         assert set_level(other, "south", 1) is None
+
+
+def test_a_clock_a_little_ahead_does_not_bring_back_what_was_stamped_in_the_future(database):
+    def add(c, minutes, received, flags=()):
+        at, received_at = NOW + timedelta(minutes=minutes), NOW + timedelta(minutes=received)
+        add_observations(c, [Observation("north", "G1", "rain", "mm", at, received_at, 1.0, flags=flags)], received_at)
+
+    with database.write() as c:
+        add(c, -30, -30)
+        add(c, -1, -1500, ("future",))  # a clock that ran 25 h ahead
+        add(c, 2, 0)
+        newest = load_newest(c, "north", NOW)["G1.rain"]
+    assert (newest.observed_s, newest.flags) == (epoch_s(NOW - timedelta(minutes=30)), ())
