@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import logging
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import insert, select, update
 
 from monitor.config import load_service
-from monitor.domain.alert import DeliveryState
+from monitor.domain.alert import DeliveryState, Notification
 from monitor.domain.site import Level, Recipient, Site
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import channel_settings, open_notifier
@@ -520,3 +521,16 @@ def test_the_mqtt_channel_trusts_the_authority_that_the_broker_section_names(tmp
     file.write_text('[broker]\nmode = "external"\nurl = "mqtts://broker:8883"\nca_file = "/etc/ca.pem"\n')
     open_notifier("mqtt:control/room", channel_settings(load_service(file, {}), {}))
     assert asked == {"ca": "/etc/ca.pem"}
+
+
+def test_the_address_of_a_webhook_never_reaches_the_log(hooks, caplog):
+    caplog.set_level("DEBUG")
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.NOTSET)  # as in a fresh process
+    notifier = open_notifier("webhook:HOOK", {"HOOK": f"{hooks.base}/services/hunter2"})
+    caplog.set_level("INFO")
+    notifier.deliver(
+        Notification(1, 1, 1, "north", "hazard", 3, "red", "duty", "webhook:HOOK", False, "red", "Red.", "k", 1, T0)
+    )
+    assert len(hooks.got) == 1
+    assert "hunter2" not in caplog.text

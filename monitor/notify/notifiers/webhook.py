@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ class WebhookNotifier:
         secret = f"{address}_SECRET"
         has_secret = secret in environ or f"{secret}_FILE" in environ
         self._secret = read_secret(environ, secret, "webhook").encode() if has_secret else None
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs, which are secrets, at lower levels
         self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
 
     def deliver(self, notification: Notification) -> None:
