@@ -207,6 +207,7 @@ def test_reports_and_events(pipeline):
     report = {"time": TIME, "kind": "crack", "text": "3 cm", "by": "Ada", "photo_url": "https://example.org/1.jpg"}
     assert read(pipeline, report, "slopeward/v1/north/report").report.by == "Ada"
     assert refusal(read(pipeline, {**report, "photo_url": "javascript:1"}, "slopeward/v1/north/report")) == "bad_url"
+    assert refusal(read(pipeline, {**report, "photo_url": "http://[1"}, "slopeward/v1/north/report")) == "bad_url"
     assert refusal(read(pipeline, {**report, "by": " "}, "slopeward/v1/north/report")) == "not_text"
     event = {"from": TIME, "to": TIME, "kind": "blasting", "text": "bench 4", "value": 2}
     assert read(pipeline, event, "slopeward/v1/north/event").event.value == 2.0
@@ -242,3 +243,11 @@ def test_topic_filters():
     assert not matches("a/+", "a")
     assert locate("slopeward/v1/north/G1/obs").station == "G1"
     assert locate("slopeward/v1/north/G1/state") is None
+
+
+@pytest.mark.parametrize(
+    ("more", "code"), [({"solution": ["final"]}, "bad_solution"), ({"unit": ["mm"]}, "unit_mismatch")]
+)
+def test_rows_with_lists_where_texts_belong_have_a_reason(pipeline, more, code):
+    row = {"time": TIME, "station": "G1", "quantity": "rain_mm", "value": 1.0, **more}
+    assert refusal(read(pipeline, {"rows": [row]}, "file/north")) == code

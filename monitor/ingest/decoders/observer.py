@@ -23,7 +23,7 @@ def decode_report(message: Message, place: Place, _site: Site, _v: Vocabulary, _
     station, photo = body.get("station"), body.get("photo_url")
     if station is not None and (not isinstance(station, str) or not is_station(station)):
         raise PayloadError("bad_station", "station: expected a station id")
-    if photo is not None and urlsplit(read_text(photo, "photo_url", 2000)).scheme not in {"http", "https"}:
+    if photo is not None and not _is_address(read_text(photo, "photo_url", 2000)):
         raise PayloadError("bad_url", "photo_url: expected an http or https address")
     report = Report(
         place.site, read_time(body.get("time"), body.get("time_unit")), read_text(body.get("kind"), "kind", 64),
@@ -46,6 +46,13 @@ def decode_event(message: Message, place: Place, _site: Site, _v: Vocabulary, _r
         None if value is None else read_number(value, "value"),
     )  # fmt: skip
     return Decoded(event=event, event_by=read_text(body.get("by", "mqtt"), "by", 200))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return urlsplit(text).scheme in {"http", "https"}
+    except ValueError:
+        return False
 
 
 def read_given_time(text: str | None, default: datetime) -> datetime:

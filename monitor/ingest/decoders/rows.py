@@ -42,14 +42,17 @@ def read_row(row: Mapping[str, Any], site: Site, vocabulary: Vocabulary, receive
         raise PayloadError("bad_station", f"station: {station!r} is no station id")
     if not isinstance(quantity, str) or not quantity:
         raise PayloadError("unknown_quantity", "quantity is missing")
-    if solution is not None and solution not in SOLUTIONS:
+    if solution is not None and (not isinstance(solution, str) or solution not in SOLUTIONS):
         raise PayloadError("bad_solution", f"solution: expected one of {', '.join(sorted(SOLUTIONS))}")
     time = row.get("time")
     if isinstance(time, datetime):
         at = time.astimezone(UTC) if time.tzinfo else read_time(time.isoformat(), live=False)
     else:
         at = read_time(time or None, live=False)
-    field = vocabulary.field(site, station, quantity, row.get("unit") or None)
+    unit = row.get("unit") or None
+    if unit is not None and not isinstance(unit, str):
+        raise PayloadError("unit_mismatch", "unit: expected a text")
+    field = vocabulary.field(site, station, quantity, unit)
     sigma = None if row.get("sigma") in (None, "") else _number(row["sigma"], "sigma")
     if sigma is not None and sigma < 0:
         raise PayloadError("bad_sigma", "sigma is negative")
