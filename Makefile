@@ -34,7 +34,7 @@ demo: setup ## Show everything in three minutes (DEMO_FLAGS="--once --json" ends
 	@$(BIN)/slopeward demo $(DEMO_FLAGS)
 
 test: setup servers lint type ## Everything that must hold: lint, types, import law, all tests on SQLite and PostgreSQL
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS)
 
 soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 7
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m 'slow or server' tests/end_to_end $(PYTEST_FLAGS)

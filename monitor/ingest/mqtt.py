@@ -64,6 +64,7 @@ class Session:
     ) -> None:  # fmt: skip
         self.name = name
         self.connected = False
+        self.listening = False  # connected, and the broker has confirmed the subscriptions
         self.problem = "not connected yet"
         self.epoch = 0
         self.dropped_acknowledgements = 0
@@ -136,7 +137,7 @@ class Session:
     ) -> None:
         with self._lock:
             self.epoch += 1  # before paho empties its out queue: nothing stale is sent on the next connection
-            was_connected, self.connected = self.connected, False
+            was_connected, self.connected, self.listening = self.connected, False, False
         if was_connected or not self.problem:  # a refusal has said more already
             self.problem = f"the connection ended: {reason}"
         if reason.value == _TAKEN_OVER:
@@ -150,6 +151,7 @@ class Session:
             if reason.is_failure:
                 self.problem = f"the broker refused the subscription to {topic}: {reason}"
                 log.error("%s: %s", self.name, self.problem)
+        self.listening = self.connected and not any(reason.is_failure for reason in reasons)
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         try:

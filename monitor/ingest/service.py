@@ -109,7 +109,7 @@ class Ingest:
     def status(self) -> dict[str, Any]:
         """What ingest sees of itself, as plain values."""
         return {
-            "connected": {name: s.connected for name, s in self._sessions.items()},
+            "connected": {name: s.listening for name, s in self._sessions.items()},
             "problems": {name: s.problem for name, s in self._sessions.items() if s.problem},
             "queued": len(self._inbox),
             "drained": self.drained(),
@@ -122,7 +122,7 @@ class Ingest:
 
     def drained(self) -> bool:
         """Whether the queue of the broker is worked off: connected, and for a second no batch was full."""
-        return self._live.connected and self._busy_since is None and (
+        return self._live.listening and self._busy_since is None and (
             len(self._inbox) < BATCH_MESSAGES and time.monotonic() - self._full_at > _DRAINED_AFTER_S
         )  # fmt: skip
 

@@ -37,7 +37,7 @@ class Service:
         self._log = (folder / "service.log").open("ab")
 
     def start(self, timeout_s: float = 60.0) -> float:
-        """Start and wait until the page says that the core is well; returns the seconds it took."""
+        """Start, wait until the page says that the core is well (returns those seconds) and the broker is heard."""
         begun = time.monotonic()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "monitor.cli.main", "run", "--config", str(self.config)],
@@ -47,7 +47,12 @@ class Service:
             if time.monotonic() - begun > timeout_s or self._process.poll() is not None:
                 raise TimeoutError(f"the service did not come up:\n{self.log()[-3000:]}")
             time.sleep(0.05)
-        return time.monotonic() - begun
+        took = time.monotonic() - begun
+        while not self.listening():
+            if time.monotonic() - begun > timeout_s:
+                raise TimeoutError(f"the service does not listen:\n{self.log()[-3000:]}")
+            time.sleep(0.05)
+        return took
 
     def healthy(self) -> bool:
         """Whether /health answers 200."""
@@ -56,6 +61,12 @@ class Service:
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
+
+    def listening(self) -> bool:
+        """Whether the broker has confirmed the subscriptions: what is published from now on is not missed."""
+        with urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer:
+            seen = json.load(answer)["ingest"]
+        return bool(seen and all(seen["connected"].values()))
 
     def stop(self, timeout_s: float = 20.0) -> int:
         """SIGTERM and wait; returns the exit status."""
