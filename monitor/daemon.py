@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 STAMP_EVERY_S: Final = 3.0
 STOP_S: Final = 3.0
 PREDECESSOR_S: Final = 5.0
+BROKER_S: Final = 3.0
 EXIT_OVERDUE: Final = 70
 EXIT_TRY_AGAIN: Final = 75  # the database was away when we were told to end, or before we could begin
 STATUS_SITE: Final = "status"
@@ -92,6 +93,7 @@ class Core:
         self.publisher.start()
         self._insist(self.schedule.start)
         self.stamps.start()
+        self._await_broker()
 
     def watch(self) -> int:
         """Go round until told to stop; returns the exit status. An overdue safety thread ends the process at once."""
@@ -130,6 +132,14 @@ class Core:
                 health.beat()
                 if self.stopping.wait(2.0):
                     raise
+
+    def _await_broker(self) -> None:
+        """Give the broker a moment to confirm the subscriptions: what is published after "ready" is not missed."""
+        deadline = time.monotonic() + BROKER_S
+        while time.monotonic() < deadline and not self.stopping.wait(0.02):
+            if all(self.ingest.status()["connected"].values()):
+                return
+        log.warning("the broker has not confirmed the subscriptions yet; going on without it")
 
     def _open_database(self) -> None:
         copy = upgrade(self.db, self.clock())
