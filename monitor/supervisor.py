@@ -19,8 +19,8 @@ from typing import Any, Final, Protocol
 from monitor import health, logs
 from monitor.config import ServiceConfig, load_service, scan_sites
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
-from monitor.errors import SlopewardError
-from monitor.ingest.broker import find_mosquitto, open_broker
+from monitor.errors import BrokerError, SlopewardError
+from monitor.ingest.broker import find_mosquitto, hold_folder, open_broker
 from monitor.store.alerts import apply_changes
 from monitor.store.decisions import code_version
 from monitor.store.engine import Database
@@ -228,6 +228,7 @@ class Supervisor:
             children.append(self.web)
         self.keepers = [Keeper(child, self._on_dying) for child in children]
         self._lines: list[AlertChange] = []
+        self._refused = False  # the database did not take what we wrote last: the next try is at the next stamp
         self._ready = False
 
     def run(self) -> int:
@@ -249,7 +250,7 @@ class Supervisor:
                 if interval_s is not None and now >= next_word:
                     health.notify_systemd("WATCHDOG=1")
                     next_word = now + interval_s
-                if self._ready and (self._lines or now >= next_stamp):
+                if self._ready and (now >= next_stamp or (self._lines and not self._refused)):
                     next_stamp = now + STAMP_EVERY_S
                     threading.Thread(target=self._write, name="stamp", daemon=True).start()
                 if self.config.watchdog.ping_url and now >= next_ping:
@@ -317,7 +318,9 @@ class Supervisor:
                     stamp(c, "broker", self._describe_broker(), now)
             finally:
                 db.close()
+            self._refused = False
         except Exception as error:  # the supervisor must outlive any trouble of the database
+            self._refused = True
             self._lines = [*lines, *self._lines]
             log.warning("stamp not written: %s", error)
 
@@ -366,6 +369,19 @@ def main(config_path: str | None = None, *, with_web: bool = True) -> int:
     """Run the service until SIGTERM or SIGINT; SIGHUP reads configuration and site files again."""
     config = load_service(config_path)
     logs.configure("supervisor", config.log.level)
+    with contextlib.ExitStack() as stack:
+        if config.broker.mode != "external":
+            try:
+                stack.enter_context(hold_folder(Path(config.broker.data)))
+            except BrokerError as error:
+                log.critical("%s", error)
+                return EXIT_KNOWN
+            except OSError as error:
+                log.error("nobody can say whether another service runs here: %s", error)  # noqa: TRY400
+        return _run(config, config_path, with_web=with_web)
+
+
+def _run(config: ServiceConfig, config_path: str | None, *, with_web: bool) -> int:
     supervisor = Supervisor(config, config_path, with_web=with_web)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stopping.set())

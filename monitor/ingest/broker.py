@@ -1,6 +1,7 @@
 """The brokers that the service may start itself: a durable Mosquitto child, or one in Python for a demonstration."""
 
 import contextlib
+import fcntl
 import getpass
 import os
 import shutil
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,7 @@ from monitor.errors import BrokerError
 AUTOSAVE_S: Final = 5  # what a crash of the broker or the machine can cost at most
 _START_S: Final = 15.0
 _STOP_S: Final = 15.0
+_PREDECESSOR_S: Final = 5.0  # a service that is just ending gets this time
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -197,6 +200,35 @@ def open_broker(mode: str, folder: Path, host: str, port: int) -> ManagedBroker 
         case "demo":
             return DemoBroker(folder, port, host)
     raise BrokerError(f"broker.mode: expected managed, external or demo, got {mode!r}")
+
+
+@contextlib.contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Keep the broker's folder for one service: a second would take its broker for one left behind, and end it.
+
+    Raises:
+        BrokerError: another service holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "service.lock").open("a+", encoding="utf-8") as file:
+        deadline = time.monotonic() + _PREDECESSOR_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    file.seek(0)
+                    raise BrokerError(
+                        f"{folder}: another service runs with this broker (pid {file.read().strip() or 'unknown'}); "
+                        "stop it, or give this one a folder, a port and a database of its own"
+                    ) from None
+                time.sleep(0.2)
+        with contextlib.suppress(OSError):  # a full disk does not keep a service from starting
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+        yield
 
 
 def _accepts(host: str, port: int) -> bool:

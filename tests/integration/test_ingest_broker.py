@@ -13,7 +13,7 @@ from paho.mqtt.properties import Properties
 
 from monitor.domain.site import Level, Site
 from monitor.errors import BrokerError
-from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, open_broker
+from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, hold_folder, open_broker
 from monitor.ingest.service import Ingest
 from monitor.store.engine import Database
 
@@ -103,6 +103,18 @@ def test_a_broker_left_behind_by_a_killed_service_is_taken_over(managed, port):
         assert len(subscribe(port, 50)[1]) == 50
     finally:
         after.stop()
+
+
+def test_a_second_service_on_the_folder_is_refused_and_leaves_the_broker_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("monitor.ingest.broker._PREDECESSOR_S", 0.3)
+    with hold_folder(tmp_path / "broker"):
+        with (
+            pytest.raises(BrokerError, match=rf"another service runs with this broker \(pid {os.getpid()}\)"),
+            hold_folder(tmp_path / "broker"),
+        ):
+            pass
+    with hold_folder(tmp_path / "broker"):  # free again when the first has ended
+        pass
 
 
 def test_a_taken_port_and_a_foreign_address_are_refused_with_what_to_do(managed, port, tmp_path):
