@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import queue
 import re
 import signal
 import sys
@@ -13,15 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy.exc import OperationalError
 
 from monitor import compute, health, logs
 from monitor.config import ServiceConfig, load_service, parse_site, scan_sites
 from monitor.config_terms import read_text
-from monitor.domain.alert import SERVICE, AlertChange, Ledger
-from monitor.domain.site import Recipient, Site
+from monitor.domain.alert import SERVICE
+from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, StoreBusyError
 from monitor.evaluation_loop import EvaluationLoop
 from monitor.ingest.service import Ingest
@@ -29,29 +28,35 @@ from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import channel_settings
 from monitor.notify.state import StatePublisher
 from monitor.schedule import Schedule
-from monitor.store.alerts import apply_changes
+from monitor.service_alarms import ServiceAlarms
 from monitor.store.decisions import code_version
 from monitor.store.engine import Database
 from monitor.store.migrate import upgrade
 from monitor.store.service_state import stamp
 from monitor.store.sites import load_site_source, load_sites_summary, save_site
-from monitor.store.types import canonical_json
 
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 STAMP_EVERY_S: Final = 3.0
+AGAIN_S: Final = 1.0  # after a duty that failed
 STOP_S: Final = 3.0
 PREDECESSOR_S: Final = 5.0
 BROKER_S: Final = 3.0
 EXIT_OVERDUE: Final = 70
 EXIT_TRY_AGAIN: Final = 75  # the database was away when we were told to end, or before we could begin
-STATUS_SITE: Final = "status"
 CORE_LOCK: Final = 7_226_117_003  # PostgreSQL advisory lock of the one core
 
 
 def now_utc() -> datetime:
     """The present; only edges like this one read the clock."""
     return datetime.now(UTC)
+
+
+class Duty(NamedTuple):
+    """What the stamps thread does, and how often."""
+
+    act: Callable[[], object]
+    every_s: float
 
 
 class Core:
@@ -66,16 +71,18 @@ class Core:
         self.config, self.clock = config, clock
         self.started_at = clock()
         self.stopping = threading.Event()
-        self._alarms: queue.Queue[AlertChange] = queue.Queue()
         self.db = Database(config.database.url)
         self.sites: dict[str, Site] = {}
+        self.alarms = ServiceAlarms(self.db, self.sites, clock, lambda: self.dispatcher.wake())
+        self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
+        self._lost_file = ""
 
     def start(self) -> None:
         """Open the database, declare the sites, and start every part."""
         self._insist(self._open_database)
         self.sites.update({site.id: site for site in self._insist(self._load_sites)})
         self.dispatcher = Dispatcher(self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ))
-        self.ingest = Ingest(self.db, self.config, self.sites, self._on_stored, self._alarms.put, self.clock)
+        self.ingest = Ingest(self.db, self.config, self.sites, self._on_stored, self.alarms.write, self.clock)
         self.evaluation = EvaluationLoop(
             self.db, self.sites, self.config.schedule.evaluate_tick_s, is_drained=self._is_drained,
             on_changed=self.dispatcher.wake, on_poisoned=self._on_poisoned, clock=self.clock,
@@ -116,6 +123,7 @@ class Core:
         compute.stop_all()
         self.ingest.stop(STOP_S)
         self.evaluation.stop(STOP_S)
+        self._do(self.alarms.write_pending)
         self.dispatcher.stop(STOP_S)
         self.publisher.stop(1.0)
         self._write_stamp("stopped")
@@ -161,11 +169,11 @@ class Core:
             sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}
         for path, failure in failures.items():
             log.error("%s", failure)
-            self._raise(f"config:{path.name}", f"site file cannot be used: {failure}", level=2)
+            self.alarms.open(f"config:{path.name}", f"site file cannot be used: {failure}", level=2)
         named = {name for path in failures if path.is_file() for name in _find_names(path)}
         for site_id, source in sources.items():
             if site_id not in named and not (failures and folder in failures):
-                self._raise(f"config:{site_id}", f"the file of site {site_id} is gone; it runs on the last one loaded "
+                self.alarms.open(f"config:{site_id}", f"the file of site {site_id} is gone; it runs on the last one loaded "
                             f"(end it by `slopeward sites retire {site_id}`)", level=2)  # fmt: skip
             try:
                 sites.append(parse_site(source, f"last good file of {site_id}"))
@@ -173,10 +181,10 @@ class Core:
                 log.critical("site %s is not watched: %s", site_id, error)
         for name in {path.name for path in folder.glob("*.toml")} if folder.is_dir() else ():
             if name not in {path.name for path in failures}:
-                self._clear(f"config:{name}", "the site file can be used again")
+                self.alarms.clear(f"config:{name}", "the site file can be used again")
         for site in sites:
             if site.id in found:
-                self._clear(f"config:{site.id}", "the site file is back")
+                self.alarms.clear(f"config:{site.id}", "the site file is back")
         log.info("watching %d site(s): %s", len(sites), ", ".join(s.id for s in sites) or "none")
         return sites
 
@@ -189,64 +197,79 @@ class Core:
 
     def _on_poisoned(self, site_id: str, reason: str | None) -> None:
         if reason is None:
-            self._clear(f"poisoned:{site_id}", f"site {site_id} is evaluated again")
+            self.alarms.clear(f"poisoned:{site_id}", f"site {site_id} is evaluated again")
         else:
-            self._raise(
+            self.alarms.open(
                 f"poisoned:{site_id}", f"site {site_id} cannot be evaluated, its level stands still: {reason}", 2
             )
 
     def _on_failing_job(self, key: str, detail: str, failing: bool) -> None:
         if failing:
-            self._raise(f"job:{key}", f"job {key} failed three times running: {detail}", 1)
+            self.alarms.open(f"job:{key}", f"job {key} failed three times running: {detail}", 1)
         else:
-            self._clear(f"job:{key}", f"job {key} works again")
-
-    def _raise(self, key: str, reason: str, level: int) -> None:
-        self._alarms.put(_make_alarm(key, level, reason, is_open=True))
-
-    def _clear(self, key: str, reason: str) -> None:
-        self._alarms.put(_make_alarm(key, 0, reason, is_open=False))
+            self.alarms.clear(f"job:{key}", f"job {key} works again")
 
     # ---- what the others see -------------------------------------------------------------------------------------
     def _run_stamps(self) -> None:
         """Write alarms of the service and the stamp of this process; a locked database is waited for."""
-        held: list[AlertChange] = []
-        next_stamp = 0.0
-        while not self.stopping.is_set():
-            with contextlib.suppress(queue.Empty):
-                held.append(self._alarms.get(timeout=0.5))
-                while True:
-                    held.append(self._alarms.get_nowait())
-            try:
-                if held:
-                    self._write_alarms(held)
-                    held = []
-                if time.monotonic() >= next_stamp:
-                    self._write_stamp("running")
-                    next_stamp = time.monotonic() + STAMP_EVERY_S
-            except StoreBusyError as error:
-                log.warning("stamps wait: %s", error)
-            except Exception:  # loop edge: stamps that stop are seen from outside as a silent core
-                log.exception("stamps")
-                held = []
+        duties = (
+            Duty(self.alarms.write_pending, 0.5),
+            Duty(lambda: self._write_stamp("running"), STAMP_EVERY_S),
+        )  # fmt: skip
+        due = dict.fromkeys(duties, 0.0)
+        while not self.stopping.wait(0.25):
+            for duty in duties:
+                if time.monotonic() >= due[duty]:
+                    pause_s = duty.every_s if self._do(duty.act) else max(duty.every_s, AGAIN_S)
+                    due[duty] = time.monotonic() + pause_s
 
-    def _write_alarms(self, changes: list[AlertChange]) -> None:
-        with self.db.write() as c:
-            apply_changes(
-                c, STATUS_SITE, changes, site=None, recipients=gather_recipients(self.sites.values()), actor=SERVICE,
-                now=self.clock(), rule_version=code_version(),
-            )  # fmt: skip
-        self.dispatcher.wake()
+    def _do(self, act: Callable[[], object]) -> bool:
+        """Do it; whatever goes wrong, the other duties are done."""
+        try:
+            act()
+        except StoreBusyError as error:
+            log.warning("stamps wait: %s", error)
+        except Exception:  # loop edge: stamps that stop are seen from outside as a silent core
+            log.exception("stamps")
+        else:
+            return True
+        return False
 
     def _write_stamp(self, state: str) -> None:
         ingest = self.ingest.status()
+        self._watch_file()
+        degraded = [*_describe_trouble(ingest), *([self._lost_file] if self._lost_file else [])]
         detail: dict[str, Any] = {
             "state": state, "pid": os.getpid(), "started_at": self.started_at.isoformat(), "version": code_version(),
-            "sites": sorted(self.sites), "degraded": _describe_trouble(ingest),
+            "sites": sorted(self.sites), "degraded": degraded,
             "ingest": _plain(ingest), "dispatcher": _plain(self.dispatcher.status()),
         }  # fmt: skip
         with self.db.write() as c:
             stamp(c, "core", detail, self.clock())
+
+    def _watch_file(self) -> None:
+        """Tell once when the SQLite file was removed or replaced: we go on in the old one, which nobody else sees."""
+        file_id = _find_file_id(self.db)
+        if self._file_id is None:
+            self._file_id = file_id
+        elif file_id != self._file_id and not self._lost_file:
+            self._lost_file = (
+                f"the database file {self.db.url.database} was removed or replaced while the service runs; what is "
+                "stored since then is lost when it ends: stop the service, put the file or a backup in its place, start"
+            )
+            log.critical("%s", self._lost_file)
+            self.alarms.open("database:lost", self._lost_file, 2)
+
+
+def _find_file_id(db: Database) -> tuple[int, int] | None:
+    """Device and inode of the SQLite file, (0, 0) where it is gone; None where there is no file."""
+    if not db.is_sqlite or not db.url.database or db.url.database == ":memory:":
+        return None
+    try:
+        status = Path(db.url.database).stat()
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino
 
 
 def _describe_trouble(ingest: dict[str, Any]) -> list[str]:
@@ -254,15 +277,6 @@ def _describe_trouble(ingest: dict[str, Any]) -> list[str]:
     if ingest["database_busy_since"]:
         lines.append(f"the database does not take observations since {ingest['database_busy_since']}")
     return lines
-
-
-def _make_alarm(key: str, level: int, reason: str, *, is_open: bool) -> AlertChange:
-    return AlertChange(Ledger.HEALTH, f"health:{key}", level, is_open, reason, None, canonical_json({"reason": reason}))
-
-
-def gather_recipients(sites: Any) -> tuple[Recipient, ...]:
-    """Everybody that any site names, each name once: who is told when the service itself is sick."""
-    return tuple({r.name: r for site in sites for r in site.recipients}.values())
 
 
 def _find_names(path: Path) -> list[str]:

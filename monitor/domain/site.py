@@ -1,6 +1,7 @@
 """A slope as its site file declares it: stations, series, criteria, levels, recipients. Frozen records."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,3 +176,26 @@ class Site:
             if spec.quantity == quantity or (spec.quantity == "displacement" and quantity.startswith("displacement_")):
                 return spec
         return None
+
+
+def gather_recipients(sites: Iterable[Site]) -> tuple[Recipient, ...]:
+    """Everybody that any site names, each name once: who is told when the service itself is sick.
+
+    Somebody whom several sites name is told by all the channels that they name.
+    """
+    found: dict[str, Recipient] = {}
+    for recipient in (r for site in sites for r in site.recipients):
+        known = found.get(recipient.name)
+        found[recipient.name] = recipient if known is None else _join(known, recipient)
+    return tuple(found.values())
+
+
+def _join(one: Recipient, other: Recipient) -> Recipient:
+    waits = [s for s in (one.escalate_after_s, other.escalate_after_s) if s is not None]
+    return replace(
+        one,
+        channels=tuple(dict.fromkeys((*one.channels, *other.channels))),
+        levels=tuple(sorted({*one.levels, *other.levels})),
+        ledgers=tuple(dict.fromkeys((*one.ledgers, *other.ledgers))),
+        escalate_after_s=min(waits, default=None),
+    )

@@ -45,7 +45,8 @@ class Ingest:
         service_config: what `monitor.config.load_service` gave; only its `.broker` is read.
         sites: by id.
         on_stored: called after each commit with the sites that have news; must be quick.
-        on_alarm: called from the writer's thread, outside of any transaction, for alarms of ingest itself.
+        on_alarm: writes an alarm of ingest itself and returns when it is committed, or raises StoreBusyError; called
+            from the writer's thread, outside of any transaction.
         clock: the wall clock.
     """
 
@@ -58,7 +59,8 @@ class Ingest:
         self._pipeline = Pipeline(db, sites, clock)
         self._inbox = Inbox()
         self._stop = threading.Event()
-        self._connections: list[Connected] = []
+        self._connections: list[tuple[Connected, datetime | None]] = []  # with the newest reception before it
+        self._untold: list[AlertChange] = []
         address = read_address(service_config.broker)
         own_topics = [topic for site in sites.values() for topic, _ in site.decoders]
         self._live = Session("live", address, [LIVE_FILTER, *own_topics], self._inbox.put, self._connected, clock)
@@ -78,20 +80,10 @@ class Ingest:
         """Start the writer and both sessions; returns at once."""
         for site in self._pipeline.sites.values():
             if site.decoders:
-                self._tell_decoder(site.id, self._pipeline.unusable.get(site.id))
+                self._untold.append(_describe_decoder(site.id, self._pipeline.unusable.get(site.id)))
         self._thread.start()
         self._live.start()
         self._backfill.start()
-
-    def _tell_decoder(self, site: str, trouble: str | None) -> None:
-        """A decoder that cannot be used is an alarm until a start at which it can."""
-        reason = f"messages of {site} cannot be read and wait in the quarantine: {trouble}" if trouble else (
-            f"the decoders of {site} can be used"
-        )  # fmt: skip
-        level, evidence = 2 * bool(trouble), canonical_json({"site": site, "reason": reason})
-        self._on_alarm(
-            AlertChange(Ledger.HEALTH, f"health:decoder:{site}", level, bool(trouble), reason, None, evidence)
-        )
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Finish the batch in hand, acknowledge it and leave; what is queued stays with the broker."""
@@ -129,7 +121,7 @@ class Ingest:
     # ---- the writer --------------------------------------------------------------------------------------------
     def _connected(self, event: Connected) -> None:
         self._full_at = time.monotonic()
-        self._connections.append(event)
+        self._connections.append((event, self._newest))
         self._inbox.ring()
 
     def _run(self) -> None:
@@ -137,6 +129,9 @@ class Ingest:
             self._stamp = self._clock()
             try:
                 batch = self._inbox.take(0.5)
+                while self._untold and not self._stop.is_set():
+                    self._retry(self._on_alarm, self._untold[0])
+                    self._untold.pop(0)
                 while self._connections and not self._stop.is_set():
                     self._retry(self._note_connection, self._connections[0])
                     self._connections.pop(0)
@@ -192,18 +187,23 @@ class Ingest:
             return result
 
     # ---- what was lost -----------------------------------------------------------------------------------------
-    def _note_connection(self, event: Connected) -> None:
-        """A broker that forgot a session it once had lost what was sent meanwhile: say so, and ask for it."""
+    def _note_connection(self, noted: tuple[Connected, datetime | None]) -> None:
+        """A broker that forgot a session it once had lost what was sent meanwhile: say so, and ask for it.
+
+        The alarm is committed first, the stamp last: a crash between them raises the alarm again, which changes
+        nothing, rather than forgets it.
+        """
+        event, newest = noted
         name = f"mqtt.session:{event.client_id}"
         with self._db.read() as connection:
             known = find_stamp(connection, name)
             ends = load_sequence_ends(connection)
         if known is not None and not event.session_present:
-            self._raise_session_lost(event, self._newest or known[0], ends)
-        with self._db.write() as connection:  # last: a crash before it raises the alarm rather than forgets it
+            self._tell_session_lost(event, newest or known[0], ends)
+        with self._db.write() as connection:
             stamp(connection, name, {"session_present": event.session_present}, event.at)
 
-    def _raise_session_lost(self, event: Connected, since: datetime, ends: Sequence[SequenceMark]) -> None:
+    def _tell_session_lost(self, event: Connected, since: datetime, ends: Sequence[SequenceMark]) -> None:
         log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, spell(since))
         reason = (
             f"The broker forgot the {event.name} session: messages sent since {spell(since)} may be lost. "
@@ -232,6 +232,15 @@ class Ingest:
                 "to": None if gap.to_at is None else spell(gap.to_at),
             }  # fmt: skip
             self._live.publish(f"{ROOT}{gap.site}/{gap.station}/backfill", json.dumps(request))
+
+
+def _describe_decoder(site: str, trouble: str | None) -> AlertChange:
+    """A decoder that cannot be used is an alarm until a start at which it can."""
+    reason = f"messages of {site} cannot be read and wait in the quarantine: {trouble}" if trouble else (
+        f"the decoders of {site} can be used"
+    )  # fmt: skip
+    level, evidence = 2 * bool(trouble), canonical_json({"site": site, "reason": reason})
+    return AlertChange(Ledger.HEALTH, f"health:decoder:{site}", level, bool(trouble), reason, None, evidence)
 
 
 class _StoppedError(Exception):

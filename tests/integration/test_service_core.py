@@ -79,6 +79,21 @@ def test_a_database_that_is_locked_at_start_is_waited_for(tmp_path):
     blocker.close()
 
 
+def test_a_database_file_that_is_taken_away_is_told_once(tmp_path):
+    core = make_core(tmp_path)
+    core._open_database()
+    core._watch_file()
+    core._watch_file()
+    assert core.alarms.pending() == []
+    (tmp_path / "x.db").rename(tmp_path / "gone.db")
+    core._watch_file()
+    (tmp_path / "x.db").touch()  # an empty one in its place does not mend it
+    core._watch_file()
+    (alarm,) = core.alarms.pending()
+    assert (alarm.key, alarm.open) == ("health:database:lost", True)
+    core.db.close()
+
+
 def samples(count, step_s=1.0):
     return [Sent(NOW + timedelta(seconds=i * step_s), "t/x", b"%d" % i, str(i)) for i in range(count)]
 

@@ -1,0 +1,152 @@
+"""Alarms of the service about itself: none is lost on the way to the database, none hides for ever."""
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import select
+
+from monitor.domain.alert import Actor
+from monitor.domain.site import Level, Recipient, Site, gather_recipients
+from monitor.errors import StoreBusyError
+from monitor.ingest.mqtt import Connected
+from monitor.ingest.service import SESSION_LOST, Ingest
+from monitor.service_alarms import STATUS_SITE, ServiceAlarms, make_alarm
+from monitor.store.alerts import load_alerts, shelve
+from monitor.store.engine import Database
+from monitor.store.service_state import find_stamp, stamp
+from monitor.store.tables import metadata, notification
+
+NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
+SESSION = "mqtt.session:slopeward"
+
+
+class DeathError(BaseException):
+    """What `kill -9` is to the code: nothing after it runs."""
+
+
+def make_site(site_id="north", *recipients):
+    levels = tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red")))
+    return Site(site_id, site_id, 46.0, 9.0, "UTC", levels, (), (), recipients=recipients)
+
+
+SITES = {"north": make_site("north", Recipient("duty", ("log",), (1, 2, 3)))}
+
+
+@pytest.fixture
+def db(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/x.db")
+    metadata.create_all(database.engine)
+    yield database
+    database.close()
+
+
+def wait_for(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def make_alarms(db, clock=lambda: NOW):
+    return ServiceAlarms(db, SITES, clock, lambda: None)
+
+
+def make_ingest(db, on_alarm, sites=SITES):
+    broker = SimpleNamespace(host="127.0.0.1", port=1, client_id="slopeward", username="", password="")
+    return Ingest(db, SimpleNamespace(broker=broker), sites, lambda _: None, on_alarm, lambda: NOW)
+
+
+def open_keys(db):
+    with db.read() as c:
+        return [a.key for a in load_alerts(c, STATUS_SITE, open_only=True)]
+
+
+# ---- the lost session -------------------------------------------------------------------------------------------
+def test_a_process_killed_between_alarm_and_stamp_has_told_of_the_lost_session(db, monkeypatch):
+    with db.write() as c:
+        stamp(c, SESSION, {"session_present": True}, NOW - timedelta(hours=1))
+    alarms = make_alarms(db)
+    lost = (Connected("live", "slopeward", False, NOW), None)
+    with monkeypatch.context() as patch:
+
+        def die(*_):
+            raise DeathError
+
+        patch.setattr("monitor.ingest.service.stamp", die)
+        with pytest.raises(DeathError):
+            make_ingest(db, alarms.write)._note_connection(lost)
+    assert open_keys(db) == [SESSION_LOST]
+    with db.read() as c:
+        assert find_stamp(c, SESSION)[1] == {"session_present": True}
+        assert len(c.execute(select(notification)).all()) == 1
+    # after the restart the broker says it again: one alarm, told once
+    make_ingest(db, alarms.write)._note_connection(lost)
+    assert open_keys(db) == [SESSION_LOST]
+    with db.read() as c:
+        assert find_stamp(c, SESSION)[1] == {"session_present": False}
+        assert len(c.execute(select(notification)).all()) == 1
+
+
+def test_no_stamp_is_written_before_its_alarm_is_in_the_database(db):
+    with db.write() as c:
+        stamp(c, SESSION, {"session_present": True}, NOW - timedelta(hours=1))
+    busy = [True, True, False]
+
+    def write(change):
+        if busy.pop(0):
+            raise StoreBusyError("locked")
+        with db.read() as c:
+            assert find_stamp(c, SESSION)[1] == {"session_present": True}
+        make_alarms(db).write(change)
+
+    ingest = make_ingest(db, write)
+    ingest._retry(ingest._note_connection, (Connected("live", "slopeward", False, NOW), None))
+    assert open_keys(db) == [SESSION_LOST]
+    assert busy == []
+
+
+# ---- what waits to be written -----------------------------------------------------------------------------------
+def test_alarms_wait_for_a_database_that_is_away_and_come_in_order(db, monkeypatch):
+    alarms = make_alarms(db)
+    alarms.open("x", "x is sick", 2)
+    alarms.clear("x", "x is well")
+    alarms.open("y", "y is sick", 1)
+
+    def refuse(*_, **__):
+        raise StoreBusyError("locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("monitor.service_alarms.apply_changes", refuse)
+        with pytest.raises(StoreBusyError):
+            alarms.write_pending()
+    alarms.write_pending()
+    with db.read() as c:
+        states = {a.key: a.state for a in load_alerts(c, STATUS_SITE)}
+    assert states == {"health:x": "returned_unacknowledged", "health:y": "unacknowledged"}
+
+
+def test_one_alarm_that_is_refused_takes_no_other_with_it_and_is_kept(db, monkeypatch):
+    from monitor import service_alarms
+
+    alarms = make_alarms(db)
+    real, faulty = service_alarms.apply_changes, [True]
+
+    def apply(c, site_id, changes, **more):
+        if faulty[0] and any(change.key == "health:bad" for change in changes):
+            raise ZeroDivisionError
+        return real(c, site_id, changes, **more)
+
+    monkeypatch.setattr(service_alarms, "apply_changes", apply)
+    for key in ("good", "bad", "other"):
+        alarms.open(key, f"{key} is sick", 1)
+    alarms.clear("bad", "bad is well")
+    alarms.write_pending()
+    assert sorted(open_keys(db)) == ["health:good", "health:other"]
+    faulty[0] = False
+    alarms.write_pending()
+    with db.read() as c:
+        states = {a.key: a.state for a in load_alerts(c, STATUS_SITE)}
+    assert states["health:bad"] == "returned_unacknowledged"
