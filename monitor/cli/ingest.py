@@ -46,7 +46,8 @@ def ingest(
 ) -> None:
     """Store observations from files; reading a file twice stores nothing twice.
 
-    Exit 0 all stored, 3 some rows went to the quarantine, 4 nothing valid, 1 a known error.
+    Exit 0 all stored, 3 some rows went to the quarantine or some files could not be read,
+    4 nothing valid, 1 a known error.
 
     Example: slopeward ingest readings.csv --site north-bench --dry-run
     """
@@ -74,7 +75,8 @@ def _now() -> datetime:
 def _read(
     path: Path, site_id: str | None, mapping: TableMapping | None, config: Path | None, *, dry_run: bool, as_json: bool
 ) -> None:
-    results = []
+    results: list[FileResult] = []
+    unread = 0
     with ExitStack() as stack:
         files = list_files(path)
         sites = _find_sites(config, needed=not dry_run)
@@ -82,20 +84,26 @@ def _read(
         database = None if dry_run else stack.enter_context(open_database(config))
         pipeline = Pipeline(database, sites, _now)
         for file in files:
-            result = read_file(
-                file, pipeline, place, _now, mapping=mapping, dry_run=dry_run, on_progress=_show_progress
-            )
+            try:
+                result = read_file(
+                    file, pipeline, place, _now, mapping=mapping, dry_run=dry_run, on_progress=_show_progress
+                )
+            except ConfigError as error:
+                if len(files) == 1:
+                    raise
+                say(str(error))  # one broken file does not keep the others of the folder out
+                unread += 1
+                continue
             results.append(result)
             _show_result(result, dry_run=dry_run, as_json=as_json)
     valid, bad = sum(r.valid for r in results), sum(r.rejected for r in results)
     if not valid:
-        say("nothing valid was found" + (f"; the first reason: {results[0].first_reason}" if bad else ""))
+        reason = next((r.first_reason for r in results if r.first_reason), "")
+        say("nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
         raise typer.Exit(NOTHING)
-    if bad:
-        if not dry_run:
-            say(
-                "what could not be read waits in the view rejected_messages; read it again: slopeward ingest --rejected"
-            )
+    if bad and not dry_run:
+        say("what could not be read waits in the view rejected_messages; read it again: slopeward ingest --rejected")
+    if bad or unread:
         raise typer.Exit(PARTLY)
 
 
@@ -137,6 +145,8 @@ def _show_result(result: FileResult, *, dry_run: bool, as_json: bool) -> None:
     }  # fmt: skip
     done = "nothing stored (dry run)" if dry_run else f"{result.stored} stored, {result.duplicates} known before"
     line = f"{result.file}: {result.rows} rows, {result.valid} valid, {done}, {result.rejected} rejected"
+    if result.missing:
+        line += f", {result.missing} without a value"
     if result.first_reason:
         line += f" ({', '.join(f'{code} {n}' for code, n in result.reasons.items())}; first: {result.first_reason})"
     show(facts, line, as_json)

@@ -108,7 +108,7 @@ def _refuse_verb(verb: str) -> int:
     import difflib
 
     near = difflib.get_close_matches(verb, VERBS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     print(f"slopeward: unknown command {verb!r}{hint} See slopeward --help", file=sys.stderr)
     return 2
 

@@ -120,7 +120,7 @@ def test_a_dry_run_needs_neither_database_nor_site(tmp_path, monkeypatch, run):
     ("content", "said"),
     [
         ("", "empty"), ("a,b\n1,2\n", "column 'time' is missing"), (b"\xff\xfe\x00", "cannot be read"),
-        (None, "no such"),
+        (None, "no such"), (LONG + '2026-03-05T00:00:00Z,G1,"displacement_mm,1.0,,\n' + LONG, "line 6: unexpected end"),
     ],
 )  # fmt: skip
 def test_what_is_no_table_is_one_line_and_status_1(tmp_path, monkeypatch, run, content, said):
@@ -148,6 +148,23 @@ def test_parquet_a_folder_and_stdin(place, run, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(LONG.replace("2026-03-04", "2026-04-04")))
     status, (said,), _ = run("ingest", "-", "--json")
     assert (status, said["stored"]) == (0, 1)
+
+
+def test_a_decimal_comma_is_not_read_as_a_sigma(place, run):
+    text = LONG + "2026-03-05T00:00:00Z,G1,displacement_mm,12,4,0,5,,\n2026-03-06T00:00:00Z,G1,displacement_mm,3.0,,,\n"
+    Path("a.csv").write_text(text)
+    status, (said,), _ = run("ingest", "a.csv", "--json")
+    assert (status, said["stored"], said["rejected"], said["reasons"]) == (3, 4, 1, {"cell_count": 1})
+    assert ask(place, "select count(*) from observation where value_raw in (12, 4)") == [(0,)]
+    assert run("ingest", "--rejected")[0] == 4  # reading again does not make a value of it
+
+
+def test_one_broken_file_does_not_keep_the_others_out(place, run):
+    Path("in").mkdir()
+    Path("in/a.csv").write_bytes(b"\xff\xfe\x00")
+    Path("in/b.csv").write_text(LONG)
+    status, said, err = run("ingest", "in", "--json")
+    assert (status, [s["stored"] for s in said], "in/a.csv: cannot be read" in err) == (3, [3], True)
 
 
 WIDE = """

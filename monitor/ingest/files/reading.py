@@ -12,7 +12,7 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.ingest.decoders.rows import join_bad_rows, read_row
 from monitor.ingest.files.mapping import TableMapping, check_columns, is_missing, widen
-from monitor.ingest.files.tables import Row, open_rows
+from monitor.ingest.files.tables import SURPLUS, Row, open_rows
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import Clock, Pipeline
 from monitor.store.messages import Rejected
@@ -88,6 +88,9 @@ def _judge_long(names: list[str], rows: Iterator[Row], result: FileResult) -> It
         )
     for row in rows:
         result.rows += 1
+        if error := _find_surplus(row):
+            yield row, error
+            continue
         if is_missing(row.get("value")):
             result.missing += 1
             continue
@@ -98,9 +101,21 @@ def _judge_wide(names: list[str], rows: Iterator[Row], mapping: TableMapping, re
     check_columns(names, mapping, result.file)
     for row in rows:
         result.rows += 1
+        if error := _find_surplus(row):
+            yield row, error
+            continue
         found = widen(row, mapping)
         result.missing += len(mapping.columns) - len(found)
         yield from found
+
+
+def _find_surplus(row: Row) -> PayloadError | None:
+    """A row with more cells than the header: which of them is the value cannot be known."""
+    if SURPLUS not in row:
+        return None
+    return PayloadError(
+        "cell_count", f"{len(row[SURPLUS])} cells more than the header has columns; is there a decimal comma?"
+    )
 
 
 def _sort(

@@ -10,6 +10,9 @@ from typing import Any, Final, TextIO
 from monitor.errors import ConfigError
 
 SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq")
+SURPLUS: Final = (
+    ""  # key of the cells beyond the last column, where a row has any: a decimal comma makes two cells of one
+)
 Row = dict[str, Any]
 
 
@@ -54,11 +57,25 @@ def open_rows(
 def _read_csv(lines: TextIO, path: Path, delimiter: str, skip_rows: int) -> tuple[list[str], Iterator[Row]]:
     for _ in range(skip_rows):
         next(lines, None)
-    reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
+    reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     names = [n for n in reader.fieldnames or () if n]
     if not names:
         raise ConfigError(f"{path}: the file is empty")
-    return names, ({k: v for k, v in row.items() if k} for row in reader)  # a trailing comma makes a nameless column
+    return names, _walk_csv(reader, path, skip_rows)
+
+
+def _walk_csv(reader: "csv.DictReader[str]", path: Path, skipped: int) -> Iterator[Row]:
+    while True:
+        first = reader.line_num + skipped + 1
+        try:
+            row: Any = next(reader)  # under None: the cells beyond the header
+        except StopIteration:
+            return
+        except csv.Error as error:  # a quote that nobody closes would swallow all rows to the end
+            raise ConfigError(f"{path}: cannot be read as a table: line {first}: {error}") from None
+        surplus = [cell for cell in row.pop(None, None) or () if cell.strip()]  # a trailing comma is no surplus
+        found = {k: v for k, v in row.items() if k}
+        yield found | {SURPLUS: surplus} if surplus else found
 
 
 @contextmanager
