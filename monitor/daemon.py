@@ -38,6 +38,7 @@ from monitor.store.sites import load_site_source, load_sites_summary, save_site
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 STAMP_EVERY_S: Final = 3.0
+UNSHELVE_EVERY_S: Final = 15.0
 AGAIN_S: Final = 1.0  # after a duty that failed
 STOP_S: Final = 3.0
 PREDECESSOR_S: Final = 5.0
@@ -73,7 +74,7 @@ class Core:
         self.stopping = threading.Event()
         self.db = Database(config.database.url)
         self.sites: dict[str, Site] = {}
-        self.alarms = ServiceAlarms(self.db, self.sites, clock, lambda: self.dispatcher.wake())
+        self.alarms = ServiceAlarms(self.db, self.sites, clock, self._wake_dispatcher)
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
         self._lost_file = ""
 
@@ -173,8 +174,11 @@ class Core:
         named = {name for path in failures if path.is_file() for name in _find_names(path)}
         for site_id, source in sources.items():
             if site_id not in named and not (failures and folder in failures):
-                self.alarms.open(f"config:{site_id}", f"the file of site {site_id} is gone; it runs on the last one loaded "
-                            f"(end it by `slopeward sites retire {site_id}`)", level=2)  # fmt: skip
+                reason = (
+                    f"the file of site {site_id} is gone; it runs on the last one loaded "
+                    f"(end it by `slopeward sites retire {site_id}`)"
+                )
+                self.alarms.open(f"config:{site_id}", reason, level=2)
             try:
                 sites.append(parse_site(source, f"last good file of {site_id}"))
             except ConfigError as error:
@@ -191,6 +195,9 @@ class Core:
     # ---- what the parts tell each other ------------------------------------------------------------------------
     def _on_stored(self, sites: frozenset[str]) -> None:
         self.evaluation.mark(sites)
+
+    def _wake_dispatcher(self) -> None:
+        self.dispatcher.wake()
 
     def _is_drained(self) -> bool:
         return self.ingest.drained()
@@ -215,6 +222,7 @@ class Core:
         duties = (
             Duty(self.alarms.write_pending, 0.5),
             Duty(lambda: self._write_stamp("running"), STAMP_EVERY_S),
+            Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
         )  # fmt: skip
         due = dict.fromkeys(duties, 0.0)
         while not self.stopping.wait(0.25):

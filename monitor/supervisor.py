@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 from monitor import health, logs
 from monitor.config import ServiceConfig, load_service, scan_sites
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.site import gather_recipients
 from monitor.errors import BrokerError, SlopewardError
 from monitor.ingest.broker import find_mosquitto, hold_folder, open_broker
 from monitor.store.alerts import apply_changes
@@ -349,7 +350,7 @@ def _load_recipients(config: ServiceConfig) -> tuple[Any, ...]:
         sites, _ = scan_sites(config.paths.sites)
     except SlopewardError:
         return ()
-    return tuple({r.name: r for site in sites for r in site.recipients}.values())
+    return gather_recipients(sites)
 
 
 def _die_with_parent() -> None:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from monitor.config import ServiceConfig, scan_sites
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
-from monitor.domain.site import Recipient, Site
+from monitor.domain.site import Recipient, Site, gather_recipients
 from monitor.errors import ConfigError
 from monitor.store.alerts import apply_changes
 from monitor.store.audit import verify_chain
@@ -45,9 +45,8 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
 
 
 def _everybody(config: ServiceConfig) -> tuple[Recipient, ...]:
-    """All whom any site names, each once."""
     try:
         sites, _ = scan_sites(config.paths.sites)
     except ConfigError:
         return ()
-    return tuple({r.name: r for site in sites for r in site.recipients}.values())
+    return gather_recipients(sites)

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select
 
+from monitor.config import parse_service
+from monitor.daemon import Core
 from monitor.domain.alert import Actor
 from monitor.domain.site import Level, Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
@@ -150,3 +152,39 @@ def test_one_alarm_that_is_refused_takes_no_other_with_it_and_is_kept(db, monkey
     with db.read() as c:
         states = {a.key: a.state for a in load_alerts(c, STATUS_SITE)}
     assert states["health:bad"] == "returned_unacknowledged"
+
+
+# ---- what was put on the shelf ----------------------------------------------------------------------------------
+def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
+    monkeypatch.setattr("monitor.daemon.UNSHELVE_EVERY_S", 0.3)
+    core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"))
+    core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict)
+    core.ingest = SimpleNamespace(status=lambda: {"problems": {}, "database_busy_since": None})
+    core.alarms.write(make_alarm("x", 1, "x is sick", is_open=True))
+    now = datetime.now(UTC)
+    with db.write() as c:
+        (alert,) = load_alerts(c, STATUS_SITE)
+        shelve(c, alert.id, Actor("anna", "person"), "known", now + timedelta(seconds=1), now)
+    thread = threading.Thread(target=core._run_stamps)
+    thread.start()
+
+    def state():
+        with db.read() as c:
+            return load_alerts(c, STATUS_SITE)[0].state
+
+    try:
+        assert state() == "shelved"
+        wait_for(lambda: state() == "unacknowledged")
+        assert datetime.now(UTC) >= now + timedelta(seconds=1)
+    finally:
+        core.stopping.set()
+        thread.join()
+        core.db.close()
+
+
+# ---- who is told ------------------------------------------------------------------------------------------------
+def test_everybody_is_told_once_and_by_all_channels_that_any_site_names():
+    duty, anna = Recipient("duty", ("log",), (1, 2), ("hazard",)), Recipient("anna", ("email:a@x",), (3,))
+    again = Recipient("duty", ("webhook:X", "log"), (3,), ("health",), 60.0)
+    found = gather_recipients([make_site("a", duty), make_site("b", anna, again)])
+    assert found == (Recipient("duty", ("log", "webhook:X"), (1, 2, 3), ("hazard", "health"), 60.0), anna)
