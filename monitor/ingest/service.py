@@ -27,6 +27,8 @@ SESSION_LOST: Final = "health:mqtt:session_lost"
 _ASK_AFTER_S: Final = 2.0  # what is merely out of order has come by then
 _ASK_AGAIN: Final = timedelta(hours=1)
 _DRAINED_AFTER_S: Final = 1.0
+_STUMBLE_S: Final = 0.2  # doubled with each stumble in a row
+_NOTE_AGAIN_S: Final = 2.0
 
 
 def read_address(broker: Any) -> BrokerAddress:
@@ -61,6 +63,9 @@ class Ingest:
         self._stop = threading.Event()
         self._connections: list[tuple[Connected, datetime | None]] = []  # with the newest reception before it
         self._untold: list[AlertChange] = []
+        self._note_at = 0.0
+        self._in_hand: list[Message] = []  # taken and not acknowledged yet: kept over any stumble, so order is kept
+        self._stumbles = 0  # running
         address = read_address(service_config.broker)
         own_topics = [topic for site in sites.values() for topic, _ in site.decoders]
         self._live = Session("live", address, [LIVE_FILTER, *own_topics], self._inbox.put, self._connected, clock)
@@ -103,7 +108,8 @@ class Ingest:
         return {
             "connected": {name: s.listening for name, s in self._sessions.items()},
             "problems": {name: s.problem for name, s in self._sessions.items() if s.problem},
-            "queued": len(self._inbox),
+            "queued": len(self._inbox) + len(self._in_hand),
+            "stumbles": self._stumbles,
             "drained": self.drained(),
             "database_busy_since": None if self._busy_since is None else spell(self._busy_since),
             "newest_received_at": None if self._newest is None else spell(self._newest),
@@ -128,22 +134,36 @@ class Ingest:
         while not self._stop.is_set():
             self._stamp = self._clock()
             try:
-                batch = self._inbox.take(0.5)
-                while self._untold and not self._stop.is_set():
-                    self._retry(self._on_alarm, self._untold[0])
-                    self._untold.pop(0)
-                while self._connections and not self._stop.is_set():
-                    self._retry(self._note_connection, self._connections[0])
-                    self._connections.pop(0)
-                if batch:
-                    self._work(batch)
+                if not self._in_hand:
+                    self._in_hand = self._inbox.take(0.5)
+                self._note_news()
+                if self._in_hand:
+                    self._work(self._in_hand)
                 if time.monotonic() >= self._ask_at and self._live.connected:
                     self._ask_for_gaps()
+                self._stumbles = 0
             except _StoppedError:
                 return
-            except Exception:  # the writer is the heart: it goes on, the messages were not acknowledged
+            except Exception:  # the writer is the heart: it goes on, the batch in hand comes first again
+                self._stumbles += 1
                 log.exception("the ingest writer stumbled and goes on")
-                self._stop.wait(0.2)
+                self._stop.wait(min(_STUMBLE_S * 2 ** min(self._stumbles - 1, 5), 5.0))
+
+    def _note_news(self) -> None:
+        """Write the alarms and connections that wait; a fault in one of them holds up no message."""
+        if time.monotonic() < self._note_at:
+            return
+        for act, queue in ((self._on_alarm, self._untold), (self._note_connection, self._connections)):
+            while queue and not self._stop.is_set():
+                try:
+                    self._retry(act, queue[0])
+                except _StoppedError:
+                    raise
+                except Exception:
+                    log.exception("ingest cannot note %r yet; again in %g s", queue[0], _NOTE_AGAIN_S)
+                    self._note_at = time.monotonic() + _NOTE_AGAIN_S
+                    break
+                queue.pop(0)
 
     def _work(self, batch: list[Message]) -> None:
         if len(batch) >= BATCH_MESSAGES:
@@ -152,6 +172,7 @@ class Ingest:
         done = batch if not outcome.lost else [m for m in batch if all(m is not lost for lost in outcome.lost)]
         for name, session in self._sessions.items():
             session.acknowledge([m for m in done if m.client == name])
+        self._in_hand = []
         self._newest = batch[-1].received_at
         counts = self._counts
         counts["messages"] += len(batch)
@@ -200,6 +221,9 @@ class Ingest:
             ends = load_sequence_ends(connection)
         if known is not None and not event.session_present:
             self._tell_session_lost(event, newest or known[0], ends)
+        elif known is not None and event.name == "live":
+            # the next loss is told anew, even where nobody closed the alarm of the last one
+            self._on_alarm(_end_session_lost())
         with self._db.write() as connection:
             stamp(connection, name, {"session_present": event.session_present}, event.at)
 
@@ -241,6 +265,14 @@ def _describe_decoder(site: str, trouble: str | None) -> AlertChange:
     )  # fmt: skip
     level, evidence = 2 * bool(trouble), canonical_json({"site": site, "reason": reason})
     return AlertChange(Ledger.HEALTH, f"health:decoder:{site}", level, bool(trouble), reason, None, evidence)
+
+
+def _end_session_lost() -> AlertChange:
+    """The broker keeps the session again; nobody need be woken for that, a person closes what happened."""
+    reason = "The broker kept the session at the next connection; what was lost before it was asked for."
+    return AlertChange(
+        Ledger.HEALTH, SESSION_LOST, 0, False, reason, None, canonical_json({"reason": reason}), notify=False
+    )
 
 
 class _StoppedError(Exception):

@@ -13,6 +13,7 @@ from monitor.daemon import Core
 from monitor.domain.alert import Actor
 from monitor.domain.site import Level, Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
+from monitor.ingest.message import Message
 from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest
 from monitor.service_alarms import STATUS_SITE, ServiceAlarms, make_alarm
@@ -108,6 +109,80 @@ def test_no_stamp_is_written_before_its_alarm_is_in_the_database(db):
     ingest._retry(ingest._note_connection, (Connected("live", "slopeward", False, NOW), None))
     assert open_keys(db) == [SESSION_LOST]
     assert busy == []
+
+
+def test_a_second_loss_is_told_though_nobody_closed_the_alarm_of_the_first(db):
+    alarms, told = make_alarms(db), []
+    ingest = make_ingest(db, alarms.write)
+    for present in (True, False, True, False):
+        ingest._note_connection((Connected("live", "slopeward", present, NOW), None))
+        with db.read() as c:
+            told.append(len(c.execute(select(notification)).all()))
+    assert told == [0, 1, 1, 2]
+    assert open_keys(db) == [SESSION_LOST]
+
+
+# ---- the writer stumbles ----------------------------------------------------------------------------------------
+@pytest.fixture
+def writer(db):
+    """Ingest whose writer runs without a broker; `stored` are the topics and payloads in the order of storing."""
+    told, acknowledged = [], []
+    ingest = make_ingest(db, told.append)
+    for session in ingest._sessions.values():
+        session.acknowledge = lambda messages: acknowledged.extend(m.mid for m in messages)
+    ingest.told, ingest.acknowledged = told, acknowledged
+    yield ingest
+    ingest._stop.set()
+    ingest._inbox.ring()
+    ingest._thread.join(5.0)
+
+
+def message(mid):
+    payload = b'{"time":"2026-03-01T05:%02d:00Z","rain_mm":1}' % mid
+    return Message("slopeward/v1/north/G1/obs", payload, NOW, "live", mid, 1)
+
+
+@pytest.mark.parametrize("faulty", ["_ask_for_gaps", "_on_stored", "_work"])
+def test_a_transient_fault_of_the_writer_stalls_no_message_and_keeps_the_order(writer, monkeypatch, faulty):
+    real, faults = getattr(writer, faulty), [1, 2, 3]
+
+    def stumble(*words):
+        if faults:
+            faults.pop()
+            raise ZeroDivisionError
+        return real(*words)
+
+    monkeypatch.setattr(writer, faulty, stumble)
+    writer._live.connected = True
+    writer._thread.start()
+    for mid in range(1, 6):
+        writer._inbox.put(message(mid))
+        time.sleep(0.08)
+    wait_for(lambda: writer.acknowledged == [1, 2, 3, 4, 5])
+    wait_for(lambda: not faults and writer.status()["stumbles"] == 0)
+
+
+def test_a_fault_while_a_connection_is_noted_holds_up_no_message_and_is_tried_again(db, writer, monkeypatch):
+    monkeypatch.setattr("monitor.ingest.service._NOTE_AGAIN_S", 0.2)
+    from monitor.ingest import service
+
+    faults = [1, 2, 3]
+
+    def find(*words):
+        if faults:
+            faults.pop()
+            raise ZeroDivisionError
+        return find_stamp(*words)
+
+    monkeypatch.setattr(service, "find_stamp", find)
+    writer._connected(Connected("live", "slopeward", False, NOW))
+    writer._inbox.put(message(1))
+    writer._thread.start()
+    wait_for(lambda: writer.acknowledged == [1])
+    assert faults
+    wait_for(lambda: writer._connections == [])
+    with db.read() as c:
+        assert find_stamp(c, SESSION) is not None
 
 
 # ---- what waits to be written -----------------------------------------------------------------------------------
