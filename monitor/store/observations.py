@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, String, select, type_coerce
 
 from monitor.domain.instants import spell
 from monitor.domain.observation import Observation, Reading
@@ -240,40 +240,63 @@ def load_readings(
     `flags` are those set at arrival with later ones added and withdrawn as known then.
     """
     o = observation.c
-    wanted = select(o.observed_at, o.received_at, o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra).where(
-        o.series_id == series_id, o.observed_at <= to_at, o.received_at <= known_at
-    )
+    wanted = select(
+        # as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
+        type_coerce(o.observed_at, String), type_coerce(o.received_at, String),
+        o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra,
+    ).where(o.series_id == series_id, o.observed_at <= to_at, o.received_at <= known_at)  # fmt: skip
     if from_at is not None:
         wanted = wanted.where(o.observed_at > from_at)
-    speaking: dict[datetime, Any] = {}
-    for row in connection.execute(wanted.order_by(o.observed_at, o.revision)):
-        before = speaking.get(row.observed_at)
-        if before is None or rank(row.solution) >= rank(before.solution):
-            speaking[row.observed_at] = row
-    if not speaking:
+    rows = _choose_speaking(connection.execute(wanted.order_by(o.observed_at, o.revision)).all())
+    if not rows:
         return []
     offsets = _offsets(connection, series_id, known_at)
     later = _later_flags(connection, series_id, from_at, to_at, known_at)
+    read = datetime.fromisoformat
+    instants: dict[str, datetime] = {}
     readings = []
     total, upcoming = 0.0, 0
-    for at, row in speaking.items():
-        while upcoming < len(offsets) and offsets[upcoming][0] <= at:
+    for observed, received, revision, value, sigma, _, flags, extra in rows:
+        while upcoming < len(offsets) and offsets[upcoming][0] <= observed:
             total += offsets[upcoming][1]
             upcoming += 1
-        flags = [f for f in row.flags.split(",") if f]
-        for flag in later.get((at, row.revision), ()):
-            if not flag.startswith("-"):
-                flags += [flag] if flag not in flags else []
-            elif flag[1:] in flags:
-                flags.remove(flag[1:])
+        flagged = tuple(f for f in flags.split(",") if f) if flags else ()
+        if later and (observed, revision) in later:
+            flagged = _change_flags(flagged, later[observed, revision])
+        received_at = instants.get(received)  # a batch has one instant of reception
+        if received_at is None:
+            received_at = instants[received] = read(received)
+        # an instant is stored in one spelling only, that of UTC
         readings.append(
-            Reading(at, row.received_at, row.revision, row.value_raw, total, row.value_raw - total, row.sigma,
-                    tuple(flags), row.extra)
-        )  # fmt: skip
+            Reading(read(observed), received_at, revision, value, total, value - total, sigma, flagged, extra)
+        )
     return readings
 
 
-def _offsets(connection: Connection, series_id: int, known_at: datetime) -> list[tuple[datetime, float]]:
+def _choose_speaking(rows: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Of rows ordered by epoch and revision the one of each epoch that speaks."""
+    chosen: list[tuple[Any, ...]] = []
+    epoch = None
+    for row in rows:
+        if row[0] != epoch:
+            chosen.append(row)
+            epoch = row[0]
+        elif rank(row[5]) >= rank(chosen[-1][5]):
+            chosen[-1] = row
+    return chosen
+
+
+def _change_flags(flags: tuple[str, ...], changes: Iterable[str]) -> tuple[str, ...]:
+    """Flags set at arrival after later ones were added (`flag`) and withdrawn (`-flag`), in order."""
+    for change in changes:
+        if change.startswith("-"):
+            flags = tuple(f for f in flags if f != change[1:])
+        elif change not in flags:
+            flags = (*flags, change)
+    return flags
+
+
+def _offsets(connection: Connection, series_id: int, known_at: datetime) -> list[tuple[str, float]]:
     e = offset_entry.c
     found = connection.execute(
         select(e.at, e.size, e.unit, series.c.unit.label("stored"))
@@ -282,21 +305,21 @@ def _offsets(connection: Connection, series_id: int, known_at: datetime) -> list
         .order_by(e.at, e.id)
     )
     # a difference: the zero of a scale (degC, K) cancels out
-    return [(r.at, convert(r.size, r.unit, r.stored) - convert(0.0, r.unit, r.stored)) for r in found]
+    return [(spell(r.at), convert(r.size, r.unit, r.stored) - convert(0.0, r.unit, r.stored)) for r in found]
 
 
 def _later_flags(
     connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime
-) -> dict[tuple[datetime, int], list[str]]:
+) -> dict[tuple[str, int], list[str]]:
     f = observation_flag.c
     wanted = select(f.observed_at, f.revision, f.flag).where(
         f.series_id == series_id, f.observed_at <= to_at, f.known_from <= known_at
     )
     if from_at is not None:
         wanted = wanted.where(f.observed_at > from_at)
-    later: dict[tuple[datetime, int], list[str]] = defaultdict(list)
+    later: dict[tuple[str, int], list[str]] = defaultdict(list)
     for row in connection.execute(wanted.order_by(f.known_from, f.id)):
-        later[row.observed_at, row.revision].append(row.flag)
+        later[spell(row.observed_at), row.revision].append(row.flag)
     return later
 
 

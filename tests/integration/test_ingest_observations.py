@@ -137,3 +137,26 @@ def test_memory_of_ids_serves_many_batches(database):
         with database.write() as c:
             add_observations(c, [reading(at=T0 + i * DAY, station=f"G{i}"), reading(at=T0 + i * DAY)], T0, known)
     assert len(known) == 4 - 1
+
+
+def test_of_many_revisions_one_speaks_and_flags_change_as_known(database):
+    add(database, *(reading(float(i), at=T0 + i * DAY, flags=("undeclared", "late")) for i in range(3)))
+    add(database, reading(9.0, at=T0 + DAY, solution="corrected"), reading(8.0, at=T0 + DAY, solution="rapid"))
+    sid = series_id(database)
+    changes = (("-late", 0, 1), ("spike", 0, 1), ("spike", 0, 2), ("-undeclared", 0, 3), ("spike", 1, 1))
+    with database.write() as c:
+        for flag, day, known in changes:
+            c.execute(
+                observation_flag.insert().values(
+                    series_id=sid, observed_at=T0 + day * DAY, revision=0, flag=flag, known_from=T0 + known * DAY,
+                    by="x", reason="x",
+                )
+            )  # fmt: skip
+
+    def load(known):
+        with database.read() as c:
+            return load_readings(c, sid, None, T0 + 9 * DAY, T0 + known * DAY)
+
+    assert [(r.value, r.flags) for r in load(1.5)] == [(0.0, ("undeclared", "spike")), (9.0, ())]
+    assert [(r.value, r.flags) for r in load(9)] == [(0.0, ("spike",)), (9.0, ()), (2.0, ("undeclared", "late"))]
+    assert all(r.observed_at.tzinfo == UTC and r.received_at.tzinfo == UTC for r in load(9))
