@@ -37,6 +37,15 @@ class DatabaseSection(Section):
 
     url: str = "sqlite:///slopeward.db"
 
+    @field_validator("url")
+    @classmethod
+    def _is_database_url(cls, value: str) -> str:
+        scheme, mark, _ = value.partition("://")
+        if not mark or scheme.partition("+")[0] not in {"sqlite", "postgresql"}:
+            got = f"{scheme[:20]}://..." if mark else "something else"  # the rest may hold a password
+            raise ValueError(f"expected sqlite:///file or postgresql+psycopg://user@host/db, got {got}")
+        return value
+
 
 class BrokerSection(Section):
     """[broker]; managed starts a durable Mosquitto child, demo a broker that forgets."""

@@ -17,7 +17,7 @@ from monitor.store import alerts as store
 from monitor.store.alerts import Alert
 from monitor.store.decisions import load_decision
 from monitor.store.engine import Database
-from monitor.store.sites import load_site_source
+from monitor.store.sites import load_site_source, load_sites_summary
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 AlertId = Annotated[int, typer.Argument(help="Number of the alert, see `slopeward alerts list`")]
@@ -41,8 +41,10 @@ def list_(
     """
     with closing(open_database(config)) as db, db.read() as c:
         found = store.load_alerts(c, site, open_only=not everything, ledger=ledger, limit=limit)
+        names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}
     for alert in found:
-        line = f"{alert.id:>5} {spell(alert.raised_at)[:16]}Z {alert.site} {alert.ledger} {alert.level} {alert.state}"
+        word = store.name_level(names.get(alert.site, ()), alert.ledger, alert.level)
+        line = f"{alert.id:>5} {spell(alert.raised_at)[:16]}Z {alert.site} {alert.ledger} {word}, {alert.state}"
         show(_facts(alert), f"{line}: {alert.reason}", as_json)
     if not found:
         say("no alert")
@@ -236,8 +238,6 @@ def _site_of(config: Any, db: Database, alert: Alert) -> Site:
 
 
 def _top(c: Any, alert_id: int) -> int:
-    from monitor.store.sites import load_sites_summary
-
     alert = _find(store.find_alert(c, alert_id), alert_id)
     return next((len(s.levels) - 1 for s in load_sites_summary(c, active_only=False) if s.id == alert.site), 3)
 

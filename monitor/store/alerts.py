@@ -189,7 +189,7 @@ def _queue(
 ) -> None:  # fmt: skip
     alert_id = c.execute(select(t.alert_event.c.alert_id).where(t.alert_event.c.id == event_id)).scalar_one()
     level = change.level if change.open else 0
-    name = name_level(site, change.ledger, level)
+    name = name_level(tuple(known.name for known in site.levels) if site else (), change.ledger, level)
     subject, body = _write_message(site_id, site, change, level, name, alert_id, exercise=exercise)
     rows = []
     for recipient in recipients:
@@ -210,10 +210,10 @@ def _queue(
         c.execute(insert(t.notification), rows)
 
 
-def name_level(site: Site | None, ledger: str, level: int) -> str:
-    """The word for a level: the site's own for hazard, notice and urgent elsewhere."""
-    if ledger == Ledger.HAZARD and site is not None:
-        return next((known.name for known in site.levels if known.number == level), str(level))
+def name_level(names: Sequence[str], ledger: str, level: int) -> str:
+    """The word for a level: of the site's own names, lowest first, for hazard; notice and urgent elsewhere."""
+    if ledger == Ledger.HAZARD and names:
+        return names[level] if 0 <= level < len(names) else str(level)
     return _HEALTH_NAMES.get(level, str(level))
 
 

@@ -151,6 +151,13 @@ def test_secrets_come_from_environment_or_file_only(tmp_path):
     assert parse_service("", "s.toml", {"SLOPEWARD_BROKER__PASSWORD": "x"}).broker.password == "x"
 
 
+@pytest.mark.parametrize("url", ["mysql://u:geheim@h/x", "postgresql:/u:geheim@h/x", "nonsense"])
+def test_a_database_that_is_not_supported_is_told_without_its_password(url):
+    with pytest.raises(ConfigError, match=r"database\.url: expected sqlite:///file or postgresql") as caught:
+        parse_service(f'[database]\nurl = "{url}"\n', "s.toml")
+    assert "geheim" not in str(caught.value)
+
+
 def test_configuration_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         parse_service("", "s.toml").web.port = 1
