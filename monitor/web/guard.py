@@ -103,5 +103,7 @@ def is_safe_path(path: str) -> bool:
 
     >>> is_safe_path("/sites/a"), is_safe_path("//evil"), is_safe_path("https://evil"), is_safe_path("/\\evil")
     (True, False, False, False)
+    >>> is_safe_path("/\\t/evil")
+    False
     """
-    return path.startswith("/") and not path.startswith(("//", "/\\")) and "\n" not in path and "\r" not in path
+    return path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()  # browsers drop tabs
