@@ -1,14 +1,16 @@
 """Copies of the whole database that can be trusted, and the way back from one."""
 
+import fcntl
 import os
 import shutil
 import sqlite3
 import subprocess
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from monitor.errors import StoreError
+from monitor.errors import RefusedError, StoreError
 from monitor.store.engine import Database
 
 LIMIT_S: Final = 6 * 3600
@@ -50,6 +52,7 @@ def restore(db: Database, source: Path) -> None:
     """Put a copy in the place of everything the database holds; stop the service first.
 
     Raises:
+        RefusedError: a service runs on this SQLite database; what it holds in memory would not fit any more.
         StoreError: the copy is missing or damaged, or putting it back failed; then the database is as it was.
     """
     if not source.is_file():
@@ -62,10 +65,25 @@ def restore(db: Database, source: Path) -> None:
     check_sqlite(source)
     target = sqlite_file(db)
     try:
-        with closing(sqlite3.connect(source)) as reader, closing(sqlite3.connect(target, timeout=5)) as writer:
+        with (
+            _keep_service_out(target),
+            closing(sqlite3.connect(source)) as reader,
+            closing(sqlite3.connect(target, timeout=5)) as writer,
+        ):
             reader.backup(writer)
     except sqlite3.Error as error:
         raise StoreError(f"{target} could not be replaced (is the service still running?): {error}") from error
+
+
+@contextmanager
+def _keep_service_out(target: Path) -> Iterator[None]:
+    with Path(f"{target}.lock").open("a+") as file:  # the one that core holds while it runs
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise RefusedError(f"a service runs on {target} (pid {file.read().strip()}); stop it first") from None
+        yield
 
 
 def check_sqlite(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Backup and restore, verify, prune and the verbs: an evening with the database as its keeper spends it."""
 
+import fcntl
 import io
 import json
 import shutil
@@ -9,10 +10,11 @@ import pytest
 from sqlalchemy import func, insert, select, text, update
 
 from monitor.cli.main import run_verb
-from monitor.errors import StoreError
+from monitor.errors import RefusedError, StoreError
 from monitor.store import backup, prune, views
 from monitor.store import tables as t
 from monitor.store.engine import Database
+from monitor.store.migrate import upgrade
 from monitor.store.verify import verify
 from tests.data.filled import NOW, days
 
@@ -67,6 +69,21 @@ def test_a_copy_of_another_database_is_refused(sqlite_url, tmp_path):
     other.close()
     with pytest.raises(StoreError, match="no database of Slopeward"):
         backup.restore(Database(sqlite_url), tmp_path / "other.db")
+
+
+def test_no_copy_is_put_under_a_running_service(sqlite_url, tmp_path):
+    database = Database(sqlite_url)
+    upgrade(database, NOW)
+    backup.back_up(database, tmp_path / "copy")
+    lock = backup.sqlite_file(database).with_name(backup.sqlite_file(database).name + ".lock")
+    with lock.open("a+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.write("4711")
+        held.flush()
+        with pytest.raises(RefusedError, match=r"a service runs on .* \(pid 4711\); stop it first"):
+            backup.restore(database, tmp_path / "copy")
+    backup.restore(database, tmp_path / "copy")
+    database.close()
 
 
 # ---- proof -----------------------------------------------------------------------------------------------------
