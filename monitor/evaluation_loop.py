@@ -18,6 +18,11 @@ SHORTEST_GAP_S: Final = 0.25
 # after an outage, silence is judged and levels may fall when the queue is drained, at the latest after this
 DRAIN_LIMIT_S: Final = 300.0
 BUSY_PAUSE_S: Final = 1.0
+LOOK_EVERY_S: Final = 2.0  # for what people added
+SLOW_S: Final = 30.0  # an evaluation that takes longer is told
+# a thread that computes is slow, not stuck: no fresh process would be faster; beyond this it is given up
+LONGEST_S: Final = 900.0
+WORK_S: Final = 0.1  # processor time by which a thread is seen to compute
 AGAIN_WHEN_DRAINED_S: Final = 2.0  # nothing falls while draining: look soon after
 
 
@@ -34,7 +39,8 @@ class EvaluationLoop:
     1. `mark(sites)` makes sites dirty; many marks before the next round are one evaluation.
     2. Without data a site is due after the tick, or earlier where its last evaluation said so (a dwell, an expiry).
     3. While a backlog is being read, at most five minutes, evaluations are `draining`: levels rise, nothing falls.
-    4. A site whose evaluation raises is poisoned: told to `on_poisoned`, tried again on the tick; the others go on.
+    4. What people add by any process (a report, an event, an offset, a flag) makes its site dirty within seconds.
+    5. A site whose evaluation raises is poisoned: told to `on_poisoned`, tried again on the tick; the others go on.
 
     Args:
         db: the database.
@@ -45,6 +51,7 @@ class EvaluationLoop:
         on_poisoned: called with site id and reason when a site cannot be evaluated; reason None when it can again.
         clock: gives the present, aware UTC.
         evaluate: the decision.
+        find_news: sites to which something was added since the last call, by whichever process.
     """
 
     def __init__(
@@ -58,7 +65,9 @@ class EvaluationLoop:
         on_poisoned: Callable[[str, str | None], None],
         clock: Callable[[], datetime],
         evaluate: Evaluate = evaluate_site,
+        find_news: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
+        self._find_news, self._look_at = find_news, 0.0
         self._db, self._sites, self._tick_s, self._clock, self._evaluate = db, sites, tick_s, clock, evaluate
         self._is_drained, self._on_changed, self._on_poisoned = is_drained, on_changed, on_poisoned
         self._dirty: set[str] = set()
@@ -69,6 +78,9 @@ class EvaluationLoop:
         self._not_before: dict[str, float] = {}
         self._behind_since: float | None = None
         self._progress: dict[str, datetime] = {}
+        self._in_hand: tuple[str, float] | None = None  # site, since (monotonic)
+        self._slow: dict[str, float] = {}
+        self._computed_s = 0.0
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -92,16 +104,46 @@ class EvaluationLoop:
             self._condition.notify_all()
 
     def progress(self) -> dict[str, datetime]:
-        """When the thread last went round."""
+        """When the thread last went round, finished a site, or was seen computing on one."""
+        self._look_at_work()
         return dict(self._progress)
 
+    def find_slow(self) -> dict[str, float]:
+        """Site -> seconds of evaluations that take too long: the last one, or the one in hand."""
+        found = dict(self._slow)
+        if (in_hand := self._in_hand) is not None and (taken_s := time.monotonic() - in_hand[1]) > SLOW_S:
+            found[in_hand[0]] = taken_s
+        return found
+
+    def _look_at_work(self) -> None:
+        in_hand, thread = self._in_hand, self._thread
+        if in_hand is None or thread is None or thread.ident is None or not thread.is_alive():
+            return
+        computed_s = time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        if computed_s - self._computed_s > WORK_S and time.monotonic() - in_hand[1] < LONGEST_S:
+            self._computed_s = computed_s
+            self._progress["evaluate"] = self._clock()
+
     def _run(self) -> None:
+        self._look_for_news()  # what comes from here on is noticed
         for site_id in list(self._sites):
             self._evaluate_once(site_id, "start")
         while not self._stopping:
+            self._look_for_news()
             for site_id, why in self._take_due():
                 self._evaluate_once(site_id, why)
             self._progress["evaluate"] = self._clock()
+
+    def _look_for_news(self) -> None:
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK_EVERY_S
+        try:
+            self.mark(self._find_news())
+        except StoreBusyError as error:
+            log.warning("cannot look for reports and events yet: %s", error)
+        except Exception:  # loop edge: the tick looks at everything anyway
+            log.exception("cannot look for reports and events")
 
     def _is_draining(self) -> bool:
         if self._is_drained():
@@ -140,6 +182,7 @@ class EvaluationLoop:
         if self._stopping:
             return
         started = time.monotonic()
+        self._in_hand = (site_id, started)
         pause_s = self._tick_s
         try:
             now = self._clock()
@@ -162,6 +205,11 @@ class EvaluationLoop:
             self._poisoned.add(site_id)
             self._on_poisoned(site_id, f"{type(error).__name__}: {' '.join(str(error).split())}")
         ended = time.monotonic()
+        self._in_hand = None
+        self._slow.pop(site_id, None)
+        if ended - started > SLOW_S:
+            self._slow[site_id] = ended - started
+            log.warning("evaluation of %s took %.0f s", site_id, ended - started)
         # a slow evaluation leaves as much time as it took to ingest and the others
         self._not_before[site_id] = ended + max(SHORTEST_GAP_S, ended - started)
         self._due[site_id] = ended + pause_s

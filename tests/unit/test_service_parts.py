@@ -55,11 +55,11 @@ class Decisions:
 def make_loop():
     loops = []
 
-    def make(decide, tick_s=60.0, drained=lambda: True, sites=("a", "b")):
+    def make(decide, tick_s=60.0, drained=lambda: True, sites=("a", "b"), **more):
         told = []
         loop = EvaluationLoop(
             None, {s: s for s in sites}, tick_s, is_drained=drained, on_changed=lambda: None,
-            on_poisoned=lambda site, reason: told.append((site, reason)), clock=clock, evaluate=decide,
+            on_poisoned=lambda site, reason: told.append((site, reason)), clock=clock, evaluate=decide, **more,
         )  # fmt: skip
         loop.start()
         loops.append(loop)
@@ -141,6 +141,76 @@ def test_draining_ends_after_its_limit(make_loop, monkeypatch):
     make_loop(decide, tick_s=0.2, drained=lambda: False, sites=("a",))
     wait_for(lambda: decide.calls and decide.calls[-1][2] is False, 5.0)
     assert decide.calls[0][2] is True
+
+
+def test_what_people_add_is_evaluated_before_the_tick(make_loop, monkeypatch):
+    monkeypatch.setattr("monitor.evaluation_loop.LOOK_EVERY_S", 0.1)
+    decide, news = Decisions(), []
+    answers = [StoreBusyError("locked"), KeyError("x")]
+
+    def find_news():
+        if answers:
+            raise answers.pop()
+        return frozenset({news.pop()} if news else ())
+
+    make_loop(decide, find_news=find_news)
+    wait_for(lambda: decide.of("b", "start"))
+    time.sleep(0.4)
+    news.append("b")
+    started = time.monotonic()
+    wait_for(lambda: decide.of("b", "data"))
+    assert time.monotonic() - started < 2.0
+    assert not decide.of("a", "data")
+    assert answers == []
+
+
+class Slow:
+    """A decision on site `a` that computes, or hangs, until it is let go; the other site is quick."""
+
+    def __init__(self, *, computes):
+        self.computes, self.let_go, self.done = computes, threading.Event(), []
+
+    def __call__(self, db, site, now, trigger, *, draining):
+        while site == "a" and not self.let_go.is_set():
+            if self.computes:
+                sum(range(20_000))
+            else:
+                self.let_go.wait(10.0)
+        self.done.append(site)
+        return SimpleNamespace(changes=(), next_due_at=None)
+
+
+def test_a_slow_site_is_named_while_it_computes_and_is_no_stuck_thread(make_loop, monkeypatch):
+    monkeypatch.setattr("monitor.evaluation_loop.SLOW_S", 0.5)
+    decide = Slow(computes=True)
+    loop, _ = make_loop(decide, tick_s=0.5)
+    wait_for(loop.find_slow)
+    assert set(loop.find_slow()) == {"a"}
+    deadline = time.monotonic() + 2.0
+    while time.monotonic() < deadline:  # looked at as the watchdog does
+        assert find_overdue(loop.progress(), clock(), 1.0) == []
+        time.sleep(0.05)
+    assert decide.done == []
+    decide.let_go.set()
+    wait_for(lambda: "b" in decide.done)
+    assert loop.find_slow()["a"] > 2.0
+    wait_for(lambda: loop.find_slow() == {})  # its next evaluation is quick
+
+
+def test_a_stuck_evaluation_is_overdue(make_loop):
+    decide = Slow(computes=False)
+    loop, _ = make_loop(decide)
+    wait_for(lambda: find_overdue(loop.progress(), clock(), 0.7), 5.0)
+    decide.let_go.set()
+    wait_for(lambda: not find_overdue(loop.progress(), clock(), 0.7), 5.0)
+
+
+def test_an_evaluation_that_computes_for_ever_is_overdue(make_loop, monkeypatch):
+    monkeypatch.setattr("monitor.evaluation_loop.LONGEST_S", 0.5)
+    decide = Slow(computes=True)
+    loop, _ = make_loop(decide)
+    wait_for(lambda: find_overdue(loop.progress(), clock(), 0.7), 5.0)
+    decide.let_go.set()
 
 
 # ---- schedule --------------------------------------------------------------------------------------------------

@@ -1,0 +1,72 @@
+"""What people add is noticed at the next look, on both databases, and nothing else is."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from monitor.domain.alert import Actor
+from monitor.domain.observation import Observation, Report, SiteEvent
+from monitor.store.messages import add_event, add_report
+from monitor.store.news import News
+from monitor.store.observations import add_observations, find_series_id
+from monitor.store.offsets import KINDS, add_offset, confirm_offset, revoke_offset
+from monitor.store.tables import observation_flag
+
+T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
+ANNA = Actor("anna")
+
+
+@pytest.fixture
+def look(database):
+    with database.write() as c:
+        readings = [Observation(site, "G1", "displacement", "mm", T0, T0, 1.0) for site in ("north", "south")]
+        add_observations(c, readings, T0)
+    news = News()
+
+    def look():
+        with database.read() as c:
+            return news.look(c)
+
+    assert look() == frozenset()
+    return look
+
+
+def test_reports_and_events_of_any_process_are_news_once(database, look):
+    with database.write() as c:
+        add_report(c, Report("north", T0, "crack", "5 cm", "anna"), T0)
+    assert look() == {"north"}
+    assert look() == frozenset()
+    with database.write() as c:
+        add_event(c, SiteEvent("south", T0, T0, "blasting", "quarry"), T0, "anna")
+        add_report(c, Report("west", T0, "crack", "6 cm", "anna"), T0)
+    assert look() == {"south", "west"}
+
+
+def test_offsets_are_news_when_added_confirmed_and_revoked_and_flags_when_set(database, look):
+    with database.write() as c:
+        sid = find_series_id(c, "south", "G1", "displacement")
+        offset = add_offset(
+            c, sid, at=T0, known_from=T0, size=3.0, unit="mm", kind=KINDS[0], author=ANNA, reason="new antenna",
+            now=T0 + timedelta(hours=1),
+        )  # fmt: skip
+    assert look() == {"south"}
+    for change, hour in ((confirm_offset, 2), (revoke_offset, 3)):
+        with database.write() as c:
+            change(c, offset, ANNA, "seen", T0 + timedelta(hours=hour))
+        assert look() == {"south"}
+    with database.write() as c:
+        c.execute(
+            observation_flag.insert().values(
+                series_id=sid, observed_at=T0, revision=0, flag="spike", known_from=T0, by="x", reason="x"
+            )
+        )
+    assert look() == {"south"}
+    assert look() == frozenset()
+
+
+def test_readings_are_no_news_they_bring_their_own_evaluation(database, look):
+    with database.write() as c:
+        add_observations(c, [Observation("north", "G1", "displacement", "mm", T0 + timedelta(hours=1), T0, 2.0)], T0)
+        c.execute(text("UPDATE station SET declared = declared"))
+    assert look() == frozenset()
