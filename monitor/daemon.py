@@ -29,9 +29,11 @@ from monitor.notify.notifier import channel_settings
 from monitor.notify.state import StatePublisher
 from monitor.schedule import Schedule
 from monitor.service_alarms import ServiceAlarms
+from monitor.service_conditions import Conditions
 from monitor.store.decisions import code_version
 from monitor.store.engine import Database
 from monitor.store.migrate import upgrade
+from monitor.store.news import News
 from monitor.store.service_state import stamp
 from monitor.store.sites import load_site_source, load_sites_summary, save_site
 
@@ -75,6 +77,8 @@ class Core:
         self.db = Database(config.database.url)
         self.sites: dict[str, Site] = {}
         self.alarms = ServiceAlarms(self.db, self.sites, clock, self._wake_dispatcher)
+        self.conditions = Conditions(self.alarms)
+        self.news = News()
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
         self._lost_file = ""
 
@@ -86,7 +90,7 @@ class Core:
         self.ingest = Ingest(self.db, self.config, self.sites, self._on_stored, self.alarms.write, self.clock)
         self.evaluation = EvaluationLoop(
             self.db, self.sites, self.config.schedule.evaluate_tick_s, is_drained=self._is_drained,
-            on_changed=self.dispatcher.wake, on_poisoned=self._on_poisoned, clock=self.clock,
+            on_changed=self.dispatcher.wake, on_poisoned=self._on_poisoned, clock=self.clock, find_news=self._find_news,
         )  # fmt: skip
         broker = self.config.broker
         self.publisher = StatePublisher(
@@ -199,6 +203,10 @@ class Core:
     def _wake_dispatcher(self) -> None:
         self.dispatcher.wake()
 
+    def _find_news(self) -> frozenset[str]:
+        with self.db.read() as c:
+            return self.news.look(c)
+
     def _is_drained(self) -> bool:
         return self.ingest.drained()
 
@@ -222,6 +230,7 @@ class Core:
         duties = (
             Duty(self.alarms.write_pending, 0.5),
             Duty(lambda: self._write_stamp("running"), STAMP_EVERY_S),
+            Duty(self._follow_conditions, STAMP_EVERY_S),
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
         )  # fmt: skip
         due = dict.fromkeys(duties, 0.0)
@@ -242,6 +251,11 @@ class Core:
         else:
             return True
         return False
+
+    def _follow_conditions(self) -> None:
+        now_s = time.monotonic()
+        self.conditions.follow(self.conditions.of_ingest(self.ingest.status()), now_s)
+        self.conditions.follow(self.conditions.of_evaluation(self.sites, self.evaluation.find_slow()), now_s)
 
     def _write_stamp(self, state: str) -> None:
         ingest = self.ingest.status()

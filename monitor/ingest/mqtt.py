@@ -66,6 +66,7 @@ class Session:
         self.connected = False
         self.listening = False  # connected, and the broker has confirmed the subscriptions
         self.problem = "not connected yet"
+        self.refused = ""  # the subscription that the broker does not grant; stays until it does
         self.epoch = 0
         self.dropped_acknowledgements = 0
         self._address = address
@@ -147,10 +148,12 @@ class Session:
     def _on_subscribe(
         self, _client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None
     ) -> None:
+        refused = ""
         for topic, reason in zip(self._filters, reasons, strict=False):
             if reason.is_failure:
-                self.problem = f"the broker refused the subscription to {topic}: {reason}"
+                self.problem = refused = f"the broker refused the subscription to {topic}: {reason}"
                 log.error("%s: %s", self.name, self.problem)
+        self.refused = refused
         self.listening = self.connected and not any(reason.is_failure for reason in reasons)
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:

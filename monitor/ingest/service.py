@@ -108,6 +108,7 @@ class Ingest:
         return {
             "connected": {name: s.listening for name, s in self._sessions.items()},
             "problems": {name: s.problem for name, s in self._sessions.items() if s.problem},
+            "refused": {name: s.refused for name, s in self._sessions.items() if s.refused},
             "queued": len(self._inbox) + len(self._in_hand),
             "stumbles": self._stumbles,
             "drained": self.drained(),

@@ -17,6 +17,7 @@ from monitor.ingest.message import Message
 from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest
 from monitor.service_alarms import STATUS_SITE, ServiceAlarms, make_alarm
+from monitor.service_conditions import Conditions
 from monitor.store.alerts import load_alerts, shelve
 from monitor.store.engine import Database
 from monitor.store.service_state import find_stamp, stamp
@@ -24,6 +25,10 @@ from monitor.store.tables import metadata, notification
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 SESSION = "mqtt.session:slopeward"
+
+
+HEALTHY = {"connected": {"live": True, "backfill": True}, "problems": {}, "refused": {}, "lost": 0, "dropped_qos0": 0,
+           "database_busy_since": None, "stumbles": 0}  # fmt: skip
 
 
 class DeathError(BaseException):
@@ -234,7 +239,8 @@ def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
     monkeypatch.setattr("monitor.daemon.UNSHELVE_EVERY_S", 0.3)
     core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"))
     core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict)
-    core.ingest = SimpleNamespace(status=lambda: {"problems": {}, "database_busy_since": None})
+    core.ingest = SimpleNamespace(status=lambda: HEALTHY)
+    core.evaluation = SimpleNamespace(find_slow=dict)
     core.alarms.write(make_alarm("x", 1, "x is sick", is_open=True))
     now = datetime.now(UTC)
     with db.write() as c:
@@ -263,3 +269,89 @@ def test_everybody_is_told_once_and_by_all_channels_that_any_site_names():
     again = Recipient("duty", ("webhook:X", "log"), (3,), ("health",), 60.0)
     found = gather_recipients([make_site("a", duty), make_site("b", anna, again)])
     assert found == (Recipient("duty", ("log", "webhook:X"), (1, 2, 3), ("hazard", "health"), 60.0), anna)
+
+
+# ---- what is wrong at the moment ----------------------------------------------------------------------------------
+AWAY = {"connected": {"live": False, "backfill": True}, "problems": {"live": "does not answer"}}
+REFUSED = {**AWAY, "refused": {"live": "the broker refused the subscription to a/b: Not authorized"}}
+
+
+@pytest.mark.parametrize(
+    ("trouble", "key", "words", "after_s"),
+    [
+        (REFUSED, "health:mqtt:live:refused", "a/b", 0),
+        (AWAY, "health:mqtt:live:away", "does not answer", 60),
+        ({"database_busy_since": "2026-03-01"}, "health:ingest:database", "2026-03-01", 60),
+        ({"lost": 3}, "health:ingest:lost", "3 messages", 0),
+        ({"dropped_qos0": 7}, "health:ingest:dropped", "7 messages of QoS 0", 0),
+        ({"stumbles": 3}, "health:ingest:stumbles", "again and again", 0),
+    ],
+)
+def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, words, after_s):
+    alarms = make_alarms(db)
+    conditions = Conditions(alarms)
+
+    def follow(status, at_s):
+        conditions.follow(conditions.of_ingest(status), at_s)
+        alarms.write_pending()
+        with db.read() as c:
+            return {a.key: (a.state, a.reason) for a in load_alerts(c, STATUS_SITE)}
+
+    assert follow(HEALTHY, 0.0) == {}
+    if after_s:
+        assert follow({**HEALTHY, **trouble}, 1.0) == {}
+    found = follow({**HEALTHY, **trouble}, after_s + 1.0)
+    assert list(found) == [key]
+    assert found[key][0] == "unacknowledged"
+    assert words in found[key][1]
+    # a count stays where it is, the others become well: over after ten minutes at the latest
+    healed = {**HEALTHY, **{k: v for k, v in trouble.items() if k in ("lost", "dropped_qos0")}}
+    assert follow(healed, after_s + 700.0)[key][0] == "returned_unacknowledged"
+
+
+def test_a_count_that_grew_is_told_for_ten_minutes(db):
+    alarms = make_alarms(db)
+    conditions = Conditions(alarms)
+    for at_s, lost, expected in (
+        (0, 0, []),
+        (3, 2, [True]),
+        (300, 2, []),
+        (500, 5, []),
+        (900, 5, []),
+        (1101, 5, [False]),
+    ):
+        conditions.follow((c for c in conditions.of_ingest({**HEALTHY, "lost": lost}) if c.key == "ingest:lost"), at_s)
+        told = [a.open for a in alarms.pending()]
+        assert told == ([False] if at_s == 0 else expected), at_s
+        alarms.write_pending()
+
+
+def test_an_alarm_that_a_process_before_left_open_is_ended(db):
+    alarms = make_alarms(db)
+    alarms.write(make_alarm("slow:north", 2, "slow", is_open=True))
+    conditions = Conditions(alarms)
+    conditions.follow(conditions.of_evaluation(["north", "south"], {"south": 45.0}), 0.0)
+    alarms.write_pending()
+    with db.read() as c:
+        found = {a.key: (a.state, a.reason) for a in load_alerts(c, STATUS_SITE)}
+    assert found["health:slow:north"][0] == "returned_unacknowledged"
+    assert found["health:slow:south"][0] == "unacknowledged"
+    assert "evaluation of south takes 45 s" in found["health:slow:south"][1]
+
+
+def test_ingest_says_all_that_the_conditions_ask(db):
+    conditions = Conditions(make_alarms(db))
+    assert [c.key for c in conditions.of_ingest(make_ingest(db, None).status()) if c.is_true] == [
+        "mqtt:live:away", "mqtt:backfill:away",
+    ]  # fmt: skip
+
+
+def test_a_refused_subscription_stays_told_until_it_is_granted(db):
+    session = make_ingest(db, None)._live
+    session.connected = True
+    refusal, grant = SimpleNamespace(is_failure=True), SimpleNamespace(is_failure=False)
+    session._on_subscribe(None, None, 1, [refusal], None)
+    assert "slopeward/v1/+/+/obs" in session.refused
+    assert not session.listening
+    session._on_subscribe(None, None, 2, [grant], None)
+    assert (session.refused, session.listening) == ("", True)

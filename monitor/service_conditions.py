@@ -1,0 +1,93 @@
+"""What of the service itself is wrong at the moment, so that it becomes an alarm and not only a count."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from monitor.service_alarms import ServiceAlarms
+
+AWAY_S: Final = 60.0  # a broker or database that is away for less is weather
+GROWN_S: Final = 600.0  # a count that grew is told of until it stood still for that long
+STUMBLES: Final = 3  # in a row
+
+
+class Condition(NamedTuple):
+    """One thing that can be wrong; it is an alarm when it is true for `after_s`, until it was false for `hold_s`."""
+
+    key: str
+    is_true: bool
+    reason: str
+    level: int = 2  # 1 notice, 2 urgent
+    after_s: float = 0.0
+    hold_s: float = 0.0
+
+
+class Conditions:
+    """Follows conditions and puts an alarm where one begins or ends; what a process before us left open is ended."""
+
+    def __init__(self, alarms: ServiceAlarms) -> None:
+        self._alarms = alarms
+        self._since: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+        self._told: dict[str, bool] = {}
+        self._counts: dict[str, int] = {}
+
+    def follow(self, conditions: Iterable[Condition], monotonic_s: float) -> None:
+        """Compare with what was told."""
+        for one in conditions:
+            if one.is_true:
+                self._last[one.key] = monotonic_s
+                since = self._since.setdefault(one.key, monotonic_s)
+                if monotonic_s - since >= one.after_s and not self._told.get(one.key):
+                    self._told[one.key] = True
+                    self._alarms.open(one.key, one.reason, one.level)
+                continue
+            self._since.pop(one.key, None)
+            ended = monotonic_s - self._last.get(one.key, float("-inf")) >= one.hold_s
+            if ended and self._told.get(one.key) is not False:
+                self._told[one.key] = False
+                self._alarms.clear(one.key, f"over: {one.reason}")
+
+    def count(self, key: str, count: int) -> bool:
+        """Whether a count grew since the last look."""
+        before = self._counts.get(key, 0)
+        self._counts[key] = count
+        return count > before
+
+    def of_ingest(self, status: Mapping[str, Any]) -> Iterator[Condition]:
+        """What `Ingest.status` says of broker, database and messages."""
+        for name, is_listening in status["connected"].items():
+            problem = status["problems"].get(name, "")
+            refused = status["refused"].get(name, "")
+            yield Condition(
+                f"mqtt:{name}:refused", bool(refused), f"messages of the {name} session do not come: {refused}"
+            )
+            yield Condition(
+                f"mqtt:{name}:away", not (is_listening or refused),
+                f"no connection to the broker ({name} session), no messages come: {problem}", after_s=AWAY_S,
+            )  # fmt: skip
+        busy_since = status["database_busy_since"]
+        yield Condition(
+            "ingest:database", busy_since is not None,
+            f"the database takes no observations since {busy_since}; messages wait with the broker", after_s=AWAY_S,
+        )  # fmt: skip
+        lost, dropped = status["lost"], status["dropped_qos0"]
+        yield Condition(
+            "ingest:lost", self.count("lost", lost),
+            f"{lost} messages since start could be written nowhere and stay with the broker; see the log",
+            hold_s=GROWN_S,
+        )  # fmt: skip
+        yield Condition(
+            "ingest:dropped", self.count("dropped", dropped),
+            f"{dropped} messages of QoS 0 since start were dropped; publish with QoS 1", hold_s=GROWN_S,
+        )  # fmt: skip
+        yield Condition(
+            "ingest:stumbles", status["stumbles"] >= STUMBLES,
+            "the writer of observations fails again and again; messages wait with the broker; see the log",
+        )  # fmt: skip
+
+    @staticmethod
+    def of_evaluation(sites: Iterable[str], slow: Mapping[str, float]) -> Iterator[Condition]:
+        """Sites whose evaluation takes too long."""
+        for site in sites:
+            text = f"evaluation of {site} takes {slow.get(site, 0.0):.0f} s; shorten windows or thin its series"
+            yield Condition(f"slow:{site}", site in slow, text)
