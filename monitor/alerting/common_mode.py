@@ -32,8 +32,11 @@ def find_common(
         ]  # fmt: skip
         mine = {groups[s.id] for s in members}
         others = any(groups.get(s, s) not in mine or s == OBSERVERS for s in moving)
-        if move_as_one(rovers, controls, others_move=others):
-            found[reference] = tuple(sorted(r.station for r in rovers))
+        # while a backlog drains nothing is fresh: what was seen is neither over nor confirmed, unless others move now
+        lasting = windows.view.draining and reference in windows.memory.common and not others
+        if lasting or move_as_one(rovers, controls, others_move=others):
+            moved = [s.id for s in members if s.on_slope] if lasting else [r.station for r in rovers]
+            found[reference] = tuple(sorted(moved))
             sentences[reference] = (
                 f"{', '.join(found[reference])} move as one on reference {reference} and nothing else moves"
             )

@@ -10,7 +10,7 @@ from monitor.alerting.common_mode import find_common
 from monitor.alerting.conditions import explain_level, list_changes, list_conditions
 from monitor.alerting.criteria.registry import CRITERIA, MOTION
 from monitor.alerting.ladder import Ask, climb, fuse, station_behind
-from monitor.alerting.senses import WELL, examine
+from monitor.alerting.senses import SICK, Sense, Senses, examine
 from monitor.alerting.steps import (
     ACTIVE,
     STEP,
@@ -22,8 +22,8 @@ from monitor.alerting.steps import (
     update_steps,
 )
 from monitor.alerting.tracks import Track
-from monitor.alerting.witness import find_groups, find_voters, reach
-from monitor.domain.decision import Decision, Memory, StationHealth, Step, View, Vote, instant, seconds
+from monitor.alerting.witness import find_groups, find_voting_series, reach
+from monitor.domain.decision import Decision, Memory, Step, View, Vote, instant, seconds
 from monitor.domain.site import Criterion, Site
 
 ANSWER_KEPT_S = 366 * 86400.0
@@ -68,8 +68,7 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
     sightings = find_sightings(windows, asked_tracks)
     common, common_words = find_common(windows, words, sightings, groups)
     steps = update_steps(memory, sightings, tracks, windows, groups, [s for ids in common.values() for s in ids])
-    healths, sick = examine(windows, tracks, steps)
-    state = {h.station: h for h in healths}
+    healths, sick, senses = examine(windows, tracks, steps)
 
     witnesses = find_witness_criteria(site)
     votes = update_votes(memory, [w for w in words if w.criterion in witnesses], witnesses, steps, view)
@@ -82,7 +81,7 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
         )
         for s in ids
     }  # fmt: skip
-    pended = find_pended(votes, witnesses, state, suspects)
+    pended = find_pended(site, votes, witnesses, senses, suspects)
     counted = {k: v.level for k, v in votes.items() if v.level > 0 and v.valid_until_s >= now_s and k not in pended} | {
         f"{STEP}{k}": asked_level(s) for k, s in steps.items() if s.state in ACTIVE
     }
@@ -92,7 +91,7 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
         site, memory, ask, lambda key, level: is_clear(key, level, votes, steps, fresh, pended),
         may_fall=not view.draining,
     )  # fmt: skip
-    outlook = look_out(site, memory, windows, rung.supporters, rung.level, healths, groups)
+    outlook = look_out(memory, windows, rung.supporters, rung.level, senses, steps, groups)
     newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
     conditions = list_conditions(windows, sick, steps, common, since, ask, outlook, rung, words)
     changed = rung.level != memory.level
@@ -108,7 +107,8 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
     return Decision(
         after, rung.level, outlook.observability, outlook.reachable_level, outlook.witnesses, healths,
         list_changes(site, memory, after, evidence, newest_s), evidence,
-        None if newest_s is None else instant(newest_s), find_next_due(windows, votes, steps, healths),
+        None if newest_s is None else instant(newest_s),
+        find_next_due(windows, votes, steps, senses, outlook.unseen_since_s),
     )  # fmt: skip
 
 
@@ -151,18 +151,19 @@ def update_votes(
 
 
 def find_pended(
-    votes: Mapping[str, Vote], criteria: Mapping[str, Criterion], state: Mapping[str, StationHealth],
+    site: Site, votes: Mapping[str, Vote], criteria: Mapping[str, Criterion], senses: Senses,
     suspects: Mapping[str, str],
 ) -> dict[str, str]:  # fmt: skip
-    """Votes that do not count now, with the reason: the instrument is sick, or its reference is the suspect."""
+    """Votes that do not count now, with the reason: their series is sick, or its reference is the suspect."""
     found = {}
     for key, vote in votes.items():
         criterion, _, station = key.partition("|")
         if vote.level == 0:
             continue
-        health = state.get(station)
-        if health is not None and health.state in {"stuck", "flagged"}:
-            found[key] = f"{station} is {health.state}: {health.reason}"
+        places = [p for p in series_behind(site, key, {}) if p in senses]
+        bad = next((p for p in places if senses[p].state in SICK), None)
+        if bad is not None:
+            found[key] = f"{station} is {senses[bad].state}: {bad[1]}: {senses[bad].reason}"
         elif station in suspects and criteria[criterion].kind in MOTION:
             found[key] = suspects[station]
     return found
@@ -188,55 +189,73 @@ def group_of(key: str, groups: Mapping[str, str]) -> str:
 
 # ---- sight -----------------------------------------------------------------------------------------------------
 def look_out(
-    site: Site, memory: Memory, windows: Windows, supporters: Mapping[str, int], level: int,
-    healths: Sequence[StationHealth], groups: Mapping[str, str],
+    memory: Memory, windows: Windows, supporters: Mapping[str, int], level: int, senses: Senses,
+    steps: Mapping[str, Step], groups: Mapping[str, str],
 ) -> Outlook:  # fmt: skip
     """What can be seen now; while a backlog drains the answer of before stands."""
-    voters = find_voters(site)
-    seen = {h.station for h in healths if h.state in WELL} & voters
+    site = windows.site
+    voting = find_voting_series(site)
+    seen = {p for p in voting if senses[p].state == "ok"}
     # a station that has just been declared is expected, not missing
-    expected = {h.station for h in healths if h.state == "unknown"} & voters
+    expected = {p for p in voting if senses[p].state == "unknown"}
     reachable, witnesses = reach(site, seen | expected, groups)
     if windows.view.draining and memory.reachable_level is not None:
         return Outlook(memory.observability, memory.reachable_level, witnesses, None)
-    behind = {station_behind(k) for k, v in supporters.items() if v >= level > 0} & voters
+    behind = {p for k, v in supporters.items() if v >= level > 0 for p in series_behind(site, k, steps)} & voting
     unseen = behind - seen
-    blind = (bool(voters) and not seen) or bool(behind and not behind & seen)
-    observability = "blind" if blind else "full" if seen == voters else "degraded"
+    blind = (bool(voting) and not seen) or bool(behind and not behind & seen)
+    observability = "blind" if blind else "full" if seen == voting else "degraded"
     since_s = None
-    if blind or unseen:
-        missing = unseen or voters
-        since_s = max(
-            (_deadline(windows, h) for h in healths if h.station in missing), default=windows.now_s
-        )  # fmt: skip
+    if unseen:  # one of those the level rests on is enough, and a second one that goes does not start the clock anew
+        since_s = min(_unseen_since(windows, p, senses[p]) for p in unseen)
+    elif blind:
+        since_s = max(_unseen_since(windows, p, senses[p]) for p in voting)
     return Outlook(observability, reachable, witnesses, since_s)
 
 
-def _deadline(windows: Windows, health: StationHealth) -> float:
-    """When a station that is not seen ought to have spoken at the latest."""
-    station = windows.site.station(health.station)
-    allowed = max((s.max_silence_s for s in station.series), default=0.0) if station else 0.0
+def series_behind(site: Site, key: str, steps: Mapping[str, Step]) -> list[tuple[str, str]]:
+    """The series behind a vote or step: the one it was read from, if named; else those of its station that may vote."""
+    station = station_behind(key)
+    if key.startswith(STEP):
+        step = steps.get(key.removeprefix(STEP))
+        quantity = "" if step is None else step.quantity
+    else:
+        quantity = next((c.quantity for c in site.criteria if c.id == key.partition("|")[0]), "")
+    spec = site.series(station, quantity)
+    if spec is not None:
+        return [(station, spec.quantity)]
+    return sorted(p for p in find_voting_series(site) if p[0] == station)
+
+
+def _unseen_since(windows: Windows, place: tuple[str, str], sense: Sense) -> float:
+    """When a series that is not seen ought to have said something sound at the latest.
+
+    What arrives broken does not count as seen: the newest datum that a vote rests on does.
+    """
+    votes = windows.memory.votes
+    heard = [v.newest_s for k, v in votes.items() if place in series_behind(windows.site, k, {})]
+    newest_s = max(heard, default=sense.newest_s if sense.state == "silent" else None)
+    return min(windows.now_s, _deadline(windows, place, newest_s))
+
+
+def _deadline(windows: Windows, place: tuple[str, str], newest_s: float | None) -> float:
+    """When a series ought to have spoken at the latest."""
+    spec = windows.site.series(*place)
     started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
-    return min(windows.now_s, (health.newest_s if health.newest_s is not None else started_s) + allowed)
+    return (newest_s if newest_s is not None else started_s) + (spec.max_silence_s if spec else 0.0)
 
 
 def find_next_due(
-    windows: Windows, votes: Mapping[str, Vote], steps: Mapping[str, Step], healths: Sequence[StationHealth]
+    windows: Windows, votes: Mapping[str, Vote], steps: Mapping[str, Step], senses: Senses, unseen_since_s: float | None
 ) -> float | None:
     """The next instant at which the decision could change without any new datum."""
     site = windows.site
     due = [v.valid_until_s for v in votes.values() if v.level > 0]
     due += [s.known_s + clock_s(site, station_of(k)) for k, s in steps.items() if s.state == "pending"]
-    due += [_deadline_at(windows, h) for h in healths]
-    due += [_deadline_at(windows, h) + site.fusion.hold_when_missing_s for h in healths]
+    silent = [_deadline(windows, p, s.newest_s) for p, s in senses.items()]
+    unseen = silent if unseen_since_s is None else [*silent, unseen_since_s]
+    due += silent + [d + site.fusion.hold_when_missing_s for d in unseen]
     return min((d for d in due if d > windows.now_s), default=None)
-
-
-def _deadline_at(windows: Windows, health: StationHealth) -> float:
-    station = windows.site.station(health.station)
-    allowed = min((s.max_silence_s for s in station.series), default=0.0) if station else 0.0
-    started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
-    return (health.newest_s if health.newest_s is not None else started_s) + allowed
 
 
 # ---- evidence --------------------------------------------------------------------------------------------------

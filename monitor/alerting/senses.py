@@ -1,16 +1,18 @@
 """How each station does: silent, unusable, stuck, to be verified or well; it never touches a hazard level."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from monitor.alerting.assessment import Windows
 from monitor.alerting.steps import station_of
 from monitor.alerting.tracks import HARMLESS, Track
+from monitor.alerting.witness import find_voting_series
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.site import SeriesSpec, Station
 
 WELL = frozenset({"ok", "verify"})
+SICK = frozenset({"stuck", "flagged"})
 _RANK = {"ok": 0, "verify": 1, "unknown": 2, "stuck": 3, "flagged": 4, "silent": 5}
 
 
@@ -23,10 +25,28 @@ class Finding:
     since_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Sense:
+    """How one declared series does: ok, unknown, stuck, flagged or silent, and its newest epoch."""
+
+    state: str
+    reason: str
+    newest_s: float | None
+
+
+Senses = Mapping[tuple[str, str], Sense]  # by station and declared quantity
+
+
 def examine(
     windows: Windows, tracks: Mapping[str, Sequence[Track]], steps: Mapping[str, Step]
-) -> tuple[tuple[StationHealth, ...], dict[str, Condition]]:
-    """Health of every declared station, and the open conditions of its series by alert key."""
+) -> tuple[tuple[StationHealth, ...], dict[str, Condition], Senses]:
+    """Health of every declared station, the open conditions by alert key, and how each series does.
+
+    A station shows the worst of its series; what may vote is judged by the series that a criterion reads alone, so
+    that a broken thermometer beside a GNSS antenna silences nobody.
+    """
+    voting = find_voting_series(windows.site)
+    senses: dict[tuple[str, str], Sense] = {}
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
     unsure = {station_of(k) for k, s in steps.items() if s.state != "instrument"}
@@ -38,6 +58,9 @@ def examine(
             seen_s = _newest(windows, station.id, spec)
             newest += [] if seen_s is None else [seen_s]
             found = _examine_series(windows, spec, seen_s, used)
+            senses[station.id, spec.quantity] = (
+                Sense("ok", "", seen_s) if found is None else Sense(found.state, found.reason, seen_s)
+            )
             if found is None:
                 continue
             if found.state != "unknown":
@@ -57,10 +80,15 @@ def examine(
                 max(newest, default=None),
                 interval_s,
                 _missing_share(windows, station),
-                votes=station.on_slope and state in WELL,
+                votes=station.on_slope and _may_vote(station, state, senses, voting),
             )
         )
-    return tuple(healths), conditions
+    return tuple(healths), conditions, senses
+
+
+def _may_vote(station: Station, state: str, senses: Senses, voting: Collection[tuple[str, str]]) -> bool:
+    mine = [senses[station.id, s.quantity].state for s in station.series if (station.id, s.quantity) in voting]
+    return "ok" in mine if mine else state in WELL
 
 
 def _carries(track: Track, spec: SeriesSpec) -> bool:
@@ -82,7 +110,10 @@ def _examine_series(
 ) -> Finding | None:
     now_s = windows.now_s
     if windows.view.draining:
-        # a backlog drains: what looks silent may only be waiting in the queue
+        # what looks silent may only be waiting in the queue; what was sick stays so until it says something sound
+        known = _find_lasting(windows, spec, tracks)
+        if known is not None:
+            return known
         return None if seen_s is not None else Finding("unknown", "nothing received yet", now_s)
     if seen_s is None:
         started_s = windows.memory.started_s if windows.memory.started_s is not None else now_s
@@ -97,11 +128,28 @@ def _examine_series(
     if tracks and (not usable or now_s - max(usable) > spec.max_silence_s):
         why = next((w for t in tracks for _, w in reversed(t.set_aside)), "nothing usable")
         return Finding("flagged", f"nothing usable for {allowed}: {why}", max(usable, default=seen_s))
-    if not tracks and any(f not in HARMLESS for f in _newest_flags(windows, spec)):
+    if not tracks and not _is_unflagged(windows, spec):
         return Finding("flagged", "the newest value is flagged", seen_s)
     if tracks and all(t.stuck for t in tracks):
         return Finding("stuck", "the instrument repeats one value", seen_s)
     return None
+
+
+def _find_lasting(windows: Windows, spec: SeriesSpec, tracks: Sequence[Track]) -> Finding | None:
+    place = f"{spec.station}.{spec.quantity}"
+    sound = [t.usable_s for t in tracks if t.usable_s is not None and not t.stuck]
+    for name in sorted(SICK):
+        known = windows.memory.conditions.get(f"health:{place}:{name}")
+        if known is None:
+            continue
+        spoke = max(sound, default=known.since_s) > known.since_s if tracks else _is_unflagged(windows, spec)
+        if not spoke:
+            return Finding(name, known.reason.removeprefix(f"{place}: "), known.since_s)
+    return None
+
+
+def _is_unflagged(windows: Windows, spec: SeriesSpec) -> bool:
+    return all(f in HARMLESS for f in _newest_flags(windows, spec))
 
 
 def _newest_flags(windows: Windows, spec: SeriesSpec) -> tuple[str, ...]:

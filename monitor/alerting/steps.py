@@ -26,6 +26,7 @@ class Sighting:
     jump: Jump
     level: int
     max_silence_s: float
+    quantity: str
 
 
 def step_key(station: str, at_s: float) -> str:
@@ -65,7 +66,7 @@ def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) 
             level = max(_level_as_rate(criterion, jump), 1 if sudden else 0)
             known = found.get(key)
             if level > 0 and (known is None or level > known.level):
-                found[key] = Sighting(key, track.station, jump, level, spec.max_silence_s)
+                found[key] = Sighting(key, track.station, jump, level, spec.max_silence_s, spec.quantity)
     return found
 
 
@@ -109,7 +110,7 @@ def update_steps(
             state = memory.answers.get(key, "pending")
             reason = f"step of {seen.jump.length:.1f} at {seen.station}"
             # the clock starts when the question is asked
-            steps[key] = Step(seen.jump.at_s, windows.now_s, seen.jump.length, seen.level, state, reason)
+            steps[key] = Step(seen.jump.at_s, windows.now_s, seen.jump.length, seen.level, state, reason, seen.quantity)
     shared = set(common)
     alone = [k for k, s in steps.items() if s.state == "pending" and station_of(k) not in shared]
     for key, step in list(steps.items()):

@@ -1,6 +1,6 @@
 """Who is independent of whom, and when many instruments say the same thing because they share a reference."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Final
@@ -8,7 +8,7 @@ from typing import Final
 from monitor.alerting.criteria.advice import OBSERVERS, SCENE
 from monitor.alerting.criteria.registry import MEASURED
 from monitor.alerting.jumps import Vector
-from monitor.domain.site import Site
+from monitor.domain.site import Criterion, Site
 
 AGREEMENT: Final = 0.1  # a shifted reference moves all rovers alike; beyond this share and their errors they differ
 
@@ -53,22 +53,15 @@ def find_groups(site: Site) -> dict[str, str]:
     return groups | {OBSERVERS: OBSERVERS, SCENE: SCENE}
 
 
-def find_voters(site: Site, level: int | None = None) -> set[str]:
-    """Stations on the slope that a measuring criterion of witness role may make vote (for at least `level`)."""
-    return {
-        station
-        for criterion in site.criteria
-        if criterion.role == "witness" and criterion.kind in MEASURED
-        and (level is None or any(t.level >= level for t in criterion.thresholds))
-        for station in criterion.stations
-        if (known := site.station(station)) is not None and known.on_slope
-    }  # fmt: skip
+def find_voting_series(site: Site) -> set[tuple[str, str]]:
+    """(station on the slope, declared quantity) of every series that a measuring criterion of witness role reads."""
+    return {(station, quantity) for _, station, quantity in _voices(site)}
 
 
-def reach(site: Site, available: Iterable[str], groups: Mapping[str, str]) -> tuple[int, int]:
-    """(highest level that the available stations could raise, independent groups that could vote for the top)."""
-    able = set(available)
-    tops = {groups[s] for s in find_voters(site, site.top_level) & able}
+def reach(site: Site, able: Collection[tuple[str, str]], groups: Mapping[str, str]) -> tuple[int, int]:
+    """(highest level that the series which are able could raise, independent groups that could vote for the top)."""
+    voices = [(c, station) for c, station, quantity in _voices(site) if (station, quantity) in able]
+    tops = {groups[station] for c, station in voices if any(t.level >= site.top_level for t in c.thresholds)}
     # a person who may report the top level is a witness that is always there
     tops |= {
         OBSERVERS for c in site.criteria
@@ -76,13 +69,19 @@ def reach(site: Site, available: Iterable[str], groups: Mapping[str, str]) -> tu
     }  # fmt: skip
     if len(tops) >= site.fusion.top_needs:
         return site.top_level, len(tops)
-    levels = [
-        min(t.level, site.top_level - 1)
-        for c in site.criteria
-        if c.role == "witness" and c.kind in MEASURED and able & set(c.stations) & find_voters(site)
-        for t in c.thresholds
-    ]
+    levels = [min(t.level, site.top_level - 1) for c, _ in voices for t in c.thresholds]
     return max(levels, default=0), len(tops)
+
+
+def _voices(site: Site) -> list[tuple[Criterion, str, str]]:
+    return [
+        (criterion, station, spec.quantity)
+        for criterion in site.criteria
+        if criterion.role == "witness" and criterion.kind in MEASURED
+        for station in criterion.stations
+        if (known := site.station(station)) is not None and known.on_slope
+        and (spec := site.series(station, criterion.quantity)) is not None
+    ]  # fmt: skip
 
 
 def move_as_one(rovers: Sequence[Motion], controls: Sequence[Motion], *, others_move: bool) -> bool:

@@ -146,6 +146,7 @@ class Step:
     level: int  # what it counts for once it counts
     state: str  # pending, counted, instrument, movement
     reason: str
+    quantity: str = ""  # the declared series that jumped
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """Random histories of a small slope, and the decisions they lead to: what the rules of the domain are checked on.
 
 The slope: A and B stand alone, C and D share a reference with the control station K: three independent witnesses.
+A and C have a thermometer as well, which nobody asks, and B a piezometer, which never crosses its bound: they come,
+break, fall silent or never come, and no level may hang on it.
 """
 
 import json
@@ -31,9 +33,14 @@ THRESHOLDS = (
 )
 
 
+AUXILIARY = {"A": ("temperature", "degC"), "B": ("pore_pressure", "kPa"), "C": ("temperature", "degC")}
+
+
 def station(name: str, reference: str | None = None, *, on_slope: bool = True) -> Station:
-    spec = SeriesSpec(name, "displacement", "mm", STEP_S, MAX_SILENCE_S, 1.0, 30.0)
-    return Station(name, 46.0, 8.0, None, 90.0, 0.0, reference, None, None, on_slope, (spec,))
+    specs = [SeriesSpec(name, "displacement", "mm", STEP_S, MAX_SILENCE_S, 1.0, 30.0)]
+    if name in AUXILIARY:
+        specs.append(SeriesSpec(name, *AUXILIARY[name], STEP_S, MAX_SILENCE_S, 0.0, None))
+    return Station(name, 46.0, 8.0, None, 90.0, 0.0, reference, None, None, on_slope, tuple(specs))
 
 
 SITE = Site(
@@ -43,6 +50,7 @@ SITE = Site(
     (
         Criterion("v", "velocity", MOVERS, "displacement", THRESHOLDS, dwell=Dwell(2, 3, 2 * DAY_S), recover=0.6,
                   valid_for_s=VALID_S),
+        Criterion("p", "level", ("B",), "pore_pressure", (Threshold(1, over=1000.0),), valid_for_s=VALID_S),
     ),
     fusion=Fusion(top_needs=2, hold_when_missing_s=3 * DAY_S, verify_within_s=DAY_S),
     version="v1",
@@ -77,6 +85,8 @@ class History:
     spikes: dict[str, tuple[int, float]] = field(default_factory=dict)
     late: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # from, to, epochs of delay
     shift: tuple[int, float] | None = None  # of reference REF
+    auxiliary: dict[str, tuple[str, int]] = field(default_factory=dict)  # never, well, broken or silent from an epoch
+    drains: tuple[int, int] | None = None  # epochs at which a backlog is said to drain
     noise: float = 1.0
     epochs: int = EPOCHS
 
@@ -109,7 +119,11 @@ def draw_history(pick: Chooser) -> History:
         begin = pick(26, 34)
         gaps |= dict.fromkeys(MOVERS, (begin, EPOCHS))
     shift = (pick(12, EPOCHS - 8), float(pick(40, 120))) if pick(0, 9) == 0 else None
-    return History(pick(0, 10**6), motions, gaps, flagged, steps, spikes, late, shift)
+    seed = pick(0, 10**6)
+    auxiliary = {n: (("never", "well", "broken", "silent")[pick(0, 3)], pick(6, EPOCHS - 10)) for n in AUXILIARY}
+    begin = pick(16, EPOCHS - 6)
+    drains = (begin, begin + pick(1, 6)) if pick(0, 3) == 0 else None
+    return History(seed, motions, gaps, flagged, steps, spikes, late, shift, auxiliary, drains)
 
 
 def seeded(seed: int) -> History:
@@ -119,7 +133,7 @@ def seeded(seed: int) -> History:
 
 
 def messages(history: History) -> list[tuple[float, str, Reading]]:
-    """Every reading with its station, by instant of reception."""
+    """Every reading by instant of reception, with its station, or its series where it is no displacement."""
     rng = random.Random(history.seed)
     found = []
     for name in (*MOVERS, "K"):
@@ -146,6 +160,14 @@ def messages(history: History) -> list[tuple[float, str, Reading]]:
             at_s = seconds(START) + epoch * STEP_S
             flags = ("broken",) if wrong else ()
             found.append((received_s, name, reading(at_s, received_s, value, flags)))
+    for name, (how, since) in history.auxiliary.items():
+        place = f"{name}.{AUXILIARY[name][0]}"
+        for epoch in range(0 if how != "never" else history.epochs, history.epochs):
+            at_s, bad = seconds(START) + epoch * STEP_S, epoch >= since
+            if how == "broken" and bad:
+                found.append((at_s, place, reading(at_s, at_s, -9999.0, ("out_of_range",))))
+            elif how != "silent" or not bad:
+                found.append((at_s, place, reading(at_s, at_s, 20.0 + rng.gauss(0.0, 1.0))))
     return sorted(found, key=lambda m: (m[0], m[2].observed_at, m[1]))
 
 
@@ -186,14 +208,15 @@ def run(
             while index < len(feed) and feed[index][0] <= now_s:
                 _, name, item = feed[index]
                 index += 1
-                key = f"{name}.displacement"
+                key = name if "." in name else f"{name}.displacement"
                 held.setdefault(key, {})[item.observed_at] = item
                 at_s = seconds(item.observed_at)
                 if at_s <= now_s and (key not in newest or at_s >= newest[key].observed_s):
                     newest[key] = Newest(at_s, seconds(item.received_at), item.flags)
             edge = now - timedelta(seconds=SPAN_S)
             readings = {k: tuple(v[at] for at in sorted(v) if at > edge) for k, v in held.items()}
-            view = View(readings, dict(newest))
+            drains = history.drains is not None and history.drains[0] <= epoch < history.drains[1]
+            view = View(readings, dict(newest), draining=drains)
             view = alter(now_s, view) if alter else view
             decision = decide_module.decide(site, memory, view, now)
             looks.append(Look(now, memory, view, decision))

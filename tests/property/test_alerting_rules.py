@@ -20,6 +20,7 @@ from monitor.domain.decision import AnomalyFact, FootprintFact, Memory, View, in
 from monitor.domain.site import Criterion, Dwell, Threshold
 from monitor.store.types import canonical_json
 from tests.property.alerting_histories import (
+    AUXILIARY,
     DAY_S,
     EPOCHS,
     GROUP,
@@ -80,13 +81,18 @@ def check_votes_age_with_their_data(looks: Sequence[Look]) -> None:
 
 
 def check_sick_votes_are_pended(looks: Sequence[Look]) -> None:
-    """Rule 3: the vote of a sick instrument does not count; health alarms are of their own ledger."""
+    """Rule 3: the vote of a sick instrument does not count, that of a well one beside it does; ledgers stay apart."""
     for look in looks:
-        state = {h.station: h.state for h in look.decision.health}
+        open_now = look.decision.memory.conditions
         for key, vote in look.decision.evidence["votes"].items():
-            if vote["level"] > 0 and state[key.partition("|")[2]] in {"flagged", "stuck"}:
+            criterion, _, name = key.partition("|")
+            series = f"{name}.{'displacement' if criterion == 'v' else AUXILIARY[name][0]}"
+            sick = any(f"health:{series}:{state}" in open_now for state in ("flagged", "stuck"))
+            if vote["level"] > 0 and sick:
                 assert not vote["counted"], f"{key} counted though sick"
                 assert vote["pended"], "without a reason"
+            elif vote["level"] > 0 and name not in {"C", "D"}:
+                assert not vote["pended"], f"{key} is set aside though its series is well: {vote['pended']}"
         for change in look.decision.changes:
             assert (change.ledger == Ledger.HAZARD) == (change.key == "hazard")
 
@@ -112,9 +118,38 @@ def check_top_has_independent_witnesses(looks: Sequence[Look]) -> None:
             if not look.view.newest.get(f"{n}.displacement")
             or any(look.now_s - seconds(r.observed_at) <= MAX_SILENCE_S for r in usable(look, n))
         }  # fmt: skip
-        if len(able) < 2 and all(f"{n}.displacement" in look.view.newest for n in MOVERS):
+        if not look.view.draining and len(able) < 2 and all(f"{n}.displacement" in look.view.newest for n in MOVERS):
             assert look.decision.reachable_level < 3
             assert "health:site:reachable" in look.decision.memory.conditions
+
+
+def check_a_person_is_asked_when_nobody_sees(looks: Sequence[Look]) -> None:
+    """Rule 1: "cannot see: decide" opens when sound data of a supporter are missing for long, and only then."""
+    for look in looks:
+        level, hold_s = look.decision.level, SITE.fusion.hold_when_missing_s
+        age_s = {
+            n: look.now_s - max((seconds(r.observed_at) for r in usable(look, n)), default=seconds(START))
+            for n in MOVERS
+        }  # fmt: skip
+        behind = [k.partition("|")[2] for k, v in look.decision.memory.supporters.items() if v >= level > 0]
+        asked = "health:site:cannot_see" in look.decision.memory.conditions
+        if not look.view.draining and any(age_s.get(n, 0.0) > MAX_SILENCE_S + hold_s for n in behind):
+            assert asked, f"{behind} cannot be seen at {look.now}, and nobody is asked"
+        if all(age < MAX_SILENCE_S - 3 * STEP_S for age in age_s.values()) and not look.view.draining:
+            assert not asked, "all displacements are there, and the service says that it cannot see"
+
+
+def check_a_backlog_forgets_nothing(looks: Sequence[Look]) -> None:
+    """Rules 1 and 3: while a backlog drains no health alarm of a series closes without sound data of it."""
+    for look in looks:
+        gone = set(look.before.conditions) - set(look.decision.memory.conditions)
+        for key in gone if look.view.draining else ():
+            assert not key.endswith((":stale", ":cannot_see", ":reachable")), f"{key} closed while a backlog drains"
+            if key.endswith(":flagged"):
+                place = key.removeprefix("health:").removesuffix(":flagged")
+                rows = [r for r in look.view.readings[place] if not r.flags]
+                assert rows, key
+                assert seconds(rows[-1].observed_at) > look.before.conditions[key].since_s, f"{key} closed by nothing"
 
 
 def check_recomputes_bit_for_bit(looks: Sequence[Look]) -> None:
@@ -130,6 +165,8 @@ ALWAYS: tuple[Check, ...] = (
     check_votes_age_with_their_data,
     check_sick_votes_are_pended,
     check_top_has_independent_witnesses,
+    check_a_person_is_asked_when_nobody_sees,
+    check_a_backlog_forgets_nothing,
     check_recomputes_bit_for_bit,
 )
 
@@ -196,10 +233,59 @@ def check_a_sick_bystander_changes_nothing(_: object = None) -> None:
 
     wider = replace(
         SITE, stations=(*SITE.stations, station("Z")),
-        criteria=(replace(SITE.criteria[0], stations=(*MOVERS, "Z")),),
+        criteria=(replace(SITE.criteria[0], stations=(*MOVERS, "Z")), *SITE.criteria[1:]),
     )  # fmt: skip
     for seed in SEEDS:
         assert levels(run(seeded(seed))) == levels(run(seeded(seed), wider))
+
+
+def check_a_broken_thermometer_changes_nothing(_: object = None) -> None:
+    """Rules 1 and 3: an auxiliary series on a voting station that breaks or is missing silences and blinds nobody."""
+    for seed in SEEDS[:6]:
+        history = replace(seeded(seed), drains=None)
+        well = run(replace(history, auxiliary=dict.fromkeys(AUXILIARY, ("well", 0))))
+        for how in ("never", "broken", "silent"):
+            looks = run(replace(history, auxiliary=dict.fromkeys(AUXILIARY, (how, 10))))
+            assert levels(looks) == levels(well), f"seed {seed}: a thermometer that is {how} changed the level"
+            # the piezometer may vote and so may see; the thermometers may not
+            looks = run(replace(history, auxiliary={"A": (how, 10), "B": ("well", 0), "C": (how, 10)}))
+            for ours, other in zip(looks, well, strict=True):
+                assert (ours.decision.observability == "blind") == (other.decision.observability == "blind"), how
+                assert ours.decision.reachable_level == other.decision.reachable_level, how
+                told = "health:site:cannot_see"
+                assert (told in ours.decision.memory.conditions) == (told in other.decision.memory.conditions), how
+
+
+def check_a_backlog_changes_no_answer(_: object = None) -> None:
+    """Rules 3 and 5: while a backlog drains, what was asked about a reference and what was sick stay as they were."""
+    together = {n: Motion(30.0, 20) for n in ("C", "D", "K")}
+    for seed in range(3):
+        plain = quiet(seed, motions=together, noise=0.5)
+        looks, drained = run(plain), run(replace(plain, drains=(30, 33)))
+        since = [look.decision.memory.common.get("REF") for look in looks]
+        assert any(since), "nothing moved as one"
+        assert [look.decision.memory.common.get("REF") for look in drained] == since, "the clock began anew"
+        sick = replace(quiet(seed, motions={"A": Motion(30.0, 12, 22)}, flagged={"A": (22, EPOCHS)}), drains=(34, 36))
+        for look in run(sick)[32:]:
+            assert "health:A.displacement:flagged" in look.decision.memory.conditions, "the alarm closed for nothing"
+            assert not look.decision.evidence["votes"]["v|A"]["counted"]
+
+
+def check_broken_data_are_no_sight(_: object = None) -> None:
+    """Rule 1: flagged data that go on coming are not seen, and a second one that falls silent starts no new clock."""
+    moving = {n: Motion(120.0, 4, 20) for n in ("A", "B")}
+    first = {
+        "flagged": quiet(1, motions=moving, flagged=dict.fromkeys("AB", (20, EPOCHS))),
+        "silent": quiet(1, motions=moving, gaps=dict.fromkeys("AB", (20, EPOCHS))),
+        "flagged, then silent": quiet(1, motions=moving, flagged=dict.fromkeys("AB", (20, 30)),
+                                      gaps=dict.fromkeys("AB", (30, EPOCHS))),
+        "one after the other": quiet(1, motions=moving, gaps={"A": (20, EPOCHS), "B": (30, EPOCHS)}),
+    }  # fmt: skip
+    for how, history in first.items():
+        for name in ("never", "well"):
+            looks = run(replace(history, auxiliary=dict.fromkeys(AUXILIARY, (name, 0))))
+            asked = [i for i, look in enumerate(looks) if "health:site:cannot_see" in look.decision.memory.conditions]
+            assert asked == list(range(39, EPOCHS)), f"{how}, thermometer {name}: asked at {asked}"
 
 
 def check_one_spike_changes_nothing(_: object = None) -> None:
@@ -337,6 +423,9 @@ RELATIONS: dict[str, Callable[[object], None]] = {
     "silence": check_silence_changes_no_level,
     "flagged": check_flagged_data_change_no_level,
     "bystander": check_a_sick_bystander_changes_nothing,
+    "thermometer": check_a_broken_thermometer_changes_nothing,
+    "backlog": check_a_backlog_changes_no_answer,
+    "sight": check_broken_data_are_no_sight,
     "spike": check_one_spike_changes_nothing,
     "step": check_a_step_waits_for_its_clock,
     "common": check_common_shift_is_verified_not_red,
