@@ -12,10 +12,11 @@ from pydantic import Field, ValidationError, field_validator
 from monitor.config_terms import Duration, Retention, Section, describe_unknown, explain, read_text, read_toml
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
-from monitor.site_reader import find_weaknesses, parse_site
+from monitor.site_reader import find_cautions, find_weaknesses, parse_site
 
 __all__ = [
     "ServiceConfig",
+    "find_cautions",
     "find_weaknesses",
     "load_service",
     "load_site",

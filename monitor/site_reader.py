@@ -92,6 +92,24 @@ def find_weaknesses(site: Site) -> list[str]:
     return [text]
 
 
+def find_cautions(site: Site) -> list[str]:
+    """What works and yet may leave a hazard untold: who hears of the top level, and by how many ways."""
+    if not site.recipients:
+        return []  # nobody at all is said elsewhere
+    top = site.levels[-1]
+    told = [r for r in site.recipients if top.number in r.levels and "hazard" in r.ledgers]
+    if not told:
+        return [f"no recipient is told of the top level {top.name!r}: add it to the levels of a [[recipient]]"]
+    channels = sorted({channel for recipient in told for channel in recipient.channels})
+    if len(channels) > 1:
+        return []
+    text = (
+        f"level {top.name!r} is told by one channel only ({', '.join(channels) or 'none'}): "
+        "a message that it refuses for good reaches nobody; add a second channel or recipient"
+    )
+    return [text]
+
+
 def top_witnesses(site: Site) -> list[tuple[str, ...]]:
     """Groups of stations that are independent of each other and can vote for the top level; observers are one more."""
     voters: set[str] = set()

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.opening import ConfigOption, JsonOption
-from monitor.config import ServiceConfig, find_weaknesses, load_service, scan_sites
+from monitor.config import ServiceConfig, find_cautions, find_weaknesses, load_service, scan_sites
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError
 
 app = typer.Typer()
-# (what it concerns, is it well, one line)
-Finding = tuple[str, bool, str]
+OK, WARN, WRONG = "ok", "warn", "wrong"
+# (what it concerns, ok | warn | wrong, one line)
+Finding = tuple[str, str, str]
 
 
 @app.command(epilog="Example: slopeward check --connect")
@@ -26,17 +27,19 @@ def check(
     connect: Annotated[bool, typer.Option("--connect", help="Also try broker, database and channels.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read service file and site files; exit 1 for a mistake or a top level that can never be reached."""
+    """Read service file, site files and mappings; exit 1 for a mistake or a top level that can never be reached."""
     service = load_service(config)
     findings = list(_check_sites(service.paths.sites))
     if connect:
         findings += _check_connections(service)
-    for subject, good, line in findings:
+    for subject, state, line in findings:
         if as_json:
-            print(json.dumps({"subject": subject, "ok": good, "text": line}, ensure_ascii=False))
+            found = {"subject": subject, "ok": state != WRONG, "state": state, "text": line}
+            print(json.dumps(found, ensure_ascii=False))
         else:
-            print(f"{'ok   ' if good else 'WRONG'} {subject}: {line}", file=sys.stdout if good else sys.stderr)
-    if not all(good for _, good, _ in findings):
+            word = "WRONG" if state == WRONG else f"{state:5}"
+            print(f"{word} {subject}: {line}", file=sys.stdout if state == OK else sys.stderr)
+    if any(state == WRONG for _, state, _ in findings):
         raise typer.Exit(1)
 
 
@@ -44,25 +47,40 @@ def _check_sites(folder: Path) -> Iterator[Finding]:
     try:
         sites, failures = scan_sites(folder)
     except ConfigError as error:
-        yield str(folder), False, str(error)
+        yield str(folder), WRONG, str(error)
         return
     for path, failure in failures.items():
-        yield path.name, False, str(failure)
+        yield path.name, WRONG, str(failure)
     for site in sites:
         yield from _check_site(site)
     if not sites and not failures:
-        yield str(folder), False, "no site file; write one with `slopeward sites init NAME`"
+        yield str(folder), WRONG, "no site file; write one with `slopeward sites init NAME`"
 
 
 def _check_site(site: Site) -> Iterator[Finding]:
-    weaknesses = [*find_weaknesses(site), *_find_unknown_models(site)]
-    for weakness in weaknesses:
-        yield site.id, False, weakness
-    if not weaknesses:
+    from monitor.site_cost import find_dear
+
+    dear = find_dear(site)
+    wrong = [*find_weaknesses(site), *_find_unknown_models(site), *_find_unusable_decoders(site)]
+    wrong += [dear[0]] if dear is not None and dear[1] else []
+    wrong += [] if site.recipients else ["nobody is told: add a [[recipient]]"]
+    for line in wrong:
+        yield site.id, WRONG, line
+    if not wrong:
         text = f"{len(site.stations)} stations, {len(site.criteria)} criteria, {len(site.recipients)} recipients"
-        yield site.id, True, text
-    if not site.recipients:
-        yield site.id, False, "nobody is told: add a [[recipient]]"
+        yield site.id, OK, text
+    for line in [*find_cautions(site), *([dear[0]] if dear is not None and not dear[1] else [])]:
+        yield site.id, WARN, line
+
+
+def _find_unusable_decoders(site: Site) -> Iterator[str]:
+    from monitor.ingest.decoders.table import find_decoder
+
+    for topic, name in site.decoders:
+        try:
+            find_decoder(name)
+        except ConfigError as error:
+            yield f"decoder of topic {topic!r}: {error}; its messages would wait in the quarantine"
 
 
 def _find_unknown_models(site: Site) -> Iterator[str]:
@@ -94,9 +112,9 @@ def _check_connections(service: ServiceConfig) -> Iterator[Finding]:
 
 def _try(subject: str, act: Any) -> Iterator[Finding]:
     try:
-        yield subject, True, act()
+        yield subject, OK, act()
     except (SlopewardError, OSError) as error:
-        yield subject, False, " ".join(str(error).split())
+        yield subject, WRONG, " ".join(str(error).split())
 
 
 def _reach_database(service: ServiceConfig) -> str:
@@ -129,7 +147,7 @@ def _check_mail(service: ServiceConfig) -> Iterator[Finding]:
     sites, _ = scan_sites(service.paths.sites)
     wants_mail = any(c.startswith("email:") for s in sites for r in s.recipients for c in r.channels)
     if wants_mail and not service.smtp.host:
-        yield "channels", False, "a recipient has an email: channel, but smtp.host is not set"
+        yield "channels", WRONG, "a recipient has an email: channel, but smtp.host is not set"
     elif wants_mail:
         yield from _try("channels", lambda: _reach_mail(service))
 

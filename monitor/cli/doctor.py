@@ -11,7 +11,7 @@ from typing import Any, Final
 import typer
 
 from monitor.cli.opening import ConfigOption, JsonOption, print_json
-from monitor.config import ServiceConfig, find_weaknesses, load_service, scan_sites
+from monitor.config import ServiceConfig, find_cautions, find_weaknesses, load_service, scan_sites
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 
@@ -49,12 +49,22 @@ def _guard(look: Callable[[ServiceConfig], Iterator[Finding]], service: ServiceC
 
 
 def _look_at_sites(service: ServiceConfig) -> Iterator[Finding]:
+    from monitor.site_cost import find_dear
+
     sites, failures = scan_sites(service.paths.sites)
     for path, error in failures.items():
         yield "sites", BAD, str(error), f"mend {path}; until then the last good version is used"
     for site in sites:
         for weakness in find_weaknesses(site):
             yield "sites", WARN, f"{site.id}: {weakness}", "add an independent witness or lower fusion.top_needs"
+        dear = find_dear(site)
+        if dear is not None:
+            yield (
+                "sites",
+                BAD if dear[1] else WARN,
+                f"{site.id}: {dear[0]}",
+                "evaluations slower than data blind the site",
+            )
     if not sites:
         yield "sites", BAD, f"no usable site file in {service.paths.sites}", "slopeward sites init NAME"
     else:
@@ -202,6 +212,8 @@ def _look_at_channels(service: ServiceConfig) -> Iterator[Finding]:
         except SlopewardError as error:
             yield "channels", BAD, str(error), "set it in the environment of the service"
     for site in sites:
+        for caution in find_cautions(site):
+            yield "channels", WARN, f"{site.id}: {caution}", "mend the [[recipient]] tables of its file"
         if not site.recipients:
             yield "channels", BAD, f"{site.id}: nobody is told", "add a [[recipient]] to its file"
         elif all(c.split(":")[0] in {"log", "mqtt"} for c in _channels(site)):

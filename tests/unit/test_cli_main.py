@@ -93,6 +93,85 @@ def test_check_names_an_unknown_model_and_goes_on(capsys, tmp_path):
     assert any(one["ok"] and one["subject"] == "b" for one in lines)
 
 
+def check_a(capsys, tmp_path, text):
+    """State and lines of `slopeward check --json` for one site file."""
+    (tmp_path / "configs/sites/a.toml").write_text(text)
+    status, out, _ = run(capsys, "check", "--json")
+    return status, [(one["state"], one["text"]) for one in map(json.loads, out.splitlines())]
+
+
+def test_check_opens_the_mapping_of_a_decoder(capsys, tmp_path):
+    decoder = f'\n[[decoder]]\ntopic = "gateway/+/up"\nname = "mapping:{tmp_path}/gateway.toml"\n'
+    text = write_first_site("a") + decoder
+    status, found = check_a(capsys, tmp_path, text)
+    assert status == 1
+    (line,) = [line for state, line in found if state == "wrong"]
+    assert "gateway/+/up" in line
+    assert f"{tmp_path}/gateway.toml" in line
+    (tmp_path / "gateway.toml").write_text(
+        '[time]\npath = "t"\n[station]\nname = "G1"\n[[value]]\npath = "x"\nquantity = "tilt_x"\nunit = "deg"\n'
+    )
+    assert check_a(capsys, tmp_path, text)[0] == 0
+    assert check_a(capsys, tmp_path, text.replace("mapping:", "maping:"))[0] == 1
+
+
+def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path):
+    text = write_first_site("a")
+    status, found = check_a(capsys, tmp_path, text)
+    assert status == 0
+    assert any(state == "warn" and "one channel only (log)" in line for state, line in found)
+    two = text.replace('channels = ["log"]', 'channels = ["log", "webhook:DUTY_URL"]')
+    assert [state for state, _ in check_a(capsys, tmp_path, two)[1]] == ["ok"]
+    untold = two.replace('levels = ["yellow", "orange", "red"]', 'levels = ["yellow"]')
+    status, found = check_a(capsys, tmp_path, untold)
+    assert status == 0
+    assert any(state == "warn" and "no recipient is told of the top level 'red'" in line for state, line in found)
+
+
+def test_check_warns_of_a_dear_site_and_refuses_one_beyond_the_bound(capsys, tmp_path):
+    def text(interval):
+        return f"""
+[site]
+id = "a"
+name = "A"
+latitude = 46.0
+longitude = 9.0
+timezone = "UTC"
+[levels]
+names = ["green", "red"]
+[fusion]
+top_needs = 1
+[[station]]
+id = "G1"
+[[station.series]]
+quantity = "rain"
+unit = "mm"
+interval = "{interval}"
+[[criterion]]
+id = "storm"
+kind = "rain_sum"
+series = "G1.rain"
+author = "x"
+reason = "x"
+red = {{over = 50, window = "7d"}}
+[[recipient]]
+name = "duty"
+channels = ["log", "webhook:DUTY_URL"]
+"""
+
+    assert check_a(capsys, tmp_path, text("1m")) == (0, [("ok", "1 stations, 1 criteria, 1 recipients")])
+    status, found = check_a(capsys, tmp_path, text("10s"))
+    assert status == 0
+    (line,) = [line for state, line in found if state == "warn"]
+    assert "more than 50,000 is slow" in line
+    status, found = check_a(capsys, tmp_path, text("2s"))
+    assert status == 1
+    ((state, line),) = found
+    assert state == "wrong"
+    assert "criterion 'storm' at station 'G1'" in line
+    assert "at most 200,000" in line
+
+
 def test_check_connect_says_what_does_not_answer(capsys, tmp_path, monkeypatch):
     run(capsys, "sites", "init", "a")
     monkeypatch.setenv("SLOPEWARD_BROKER__MODE", "external")
