@@ -1,6 +1,6 @@
 """Who is independent of whom, and when many instruments say the same thing because they share a reference."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Final
@@ -87,15 +87,26 @@ def _voices(site: Site) -> list[tuple[Criterion, str, str]]:
 def move_as_one(rovers: Sequence[Motion], controls: Sequence[Motion], *, others_move: bool) -> bool:
     """True when all rovers of one reference move alike and nothing else does: the reference is the suspect.
 
-    A control station on the same reference that stands still clears the reference; so does motion elsewhere.
+    The first one over a bound is not alone when the others follow: each moves by more than its error, and more like
+    one that is over than like a station that stands. A control station on the same reference that stands still clears
+    the reference; so does motion elsewhere.
     """
-    if len(rovers) < 2 or others_move or not all(r.moving for r in rovers):
+    leaders = [r for r in rovers if r.moving]
+    if len(rovers) < 2 or others_move or not all(r.moving or follows(r, leaders) for r in rovers):
         return False
     if len({len(r.vector) for r in rovers}) != 1 or any(not c.moving for c in controls):
         return False
     middle = tuple(sorted(r.vector[k] for r in rovers)[len(rovers) // 2] for k in range(len(rovers[0].vector)))
     size = sqrt(sum(v * v for v in middle))
-    return all(
-        sqrt(sum((a - b) ** 2 for a, b in zip(r.vector, middle, strict=True))) <= AGREEMENT * size + 3.0 * r.error
-        for r in rovers
-    )
+    return all(_distance(r.vector, middle) <= AGREEMENT * size + 3.0 * r.error for r in rovers)
+
+
+def follows(rover: Motion, leaders: Iterable[Motion]) -> bool:
+    """True when a rover below its bound moves like one that is over it, rather than not at all."""
+    size = sqrt(sum(v * v for v in rover.vector))
+    alike = (len(m.vector) == len(rover.vector) and _distance(rover.vector, m.vector) <= size for m in leaders)
+    return size > rover.error and any(alike)
+
+
+def _distance(one: Vector, other: Vector) -> float:
+    return sqrt(sum((a - b) ** 2 for a, b in zip(one, other, strict=True)))

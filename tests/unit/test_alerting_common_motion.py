@@ -1,0 +1,87 @@
+"""A reference that drifts is asked about before it raises anything; a rover that moves alone waits for nobody."""
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from monitor.alerting import witness
+from monitor.alerting.decide import decide
+from monitor.domain.decision import Memory, Newest, View, seconds
+from monitor.domain.instants import parse
+from monitor.domain.observation import Reading
+from tests.integration.test_alerting_scenes import make_site
+
+T0 = parse("2026-03-01T00:00:00Z")
+HOUR = timedelta(hours=1)
+QUIET, HOURS = 30, 54
+ALL = ("G1", "G2", "G3")
+
+
+def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS):
+    """(hour, decision) of rovers on one reference: quiet for 30 h, then at `rates` (mm/day) to the east."""
+    site = make_site(**dict.fromkeys(ALL[: max(2, len(rates))], "BASE"))
+    rng, memory, held, newest = random.Random(seed), Memory(), {}, {}
+    position = dict.fromkeys((s.id for s in site.stations), 0.0)
+    for hour in range(hours):
+        at = T0 + hour * HOUR
+        for name in position:
+            position[name] += rates.get(name, 0.0) / 24.0 if hour >= QUIET else 0.0
+            for part in ("east", "north", "up"):
+                value = (position[name] if part == "east" else 0.0) + rng.gauss(0.0, noise)
+                key = f"{name}.displacement_{part}"
+                held.setdefault(key, []).append(Reading(at, at, 0, value, 0.0, value, None, ()))
+                newest[key] = Newest(seconds(at), seconds(at), ())
+        if hour >= QUIET - 2:
+            view = View({k: tuple(v[-28:]) for k, v in held.items()}, dict(newest))
+            decision = decide(site, memory, view, at)
+            yield hour, decision
+            memory = act(hour, decision.memory)
+
+
+def first_at(decisions, level):
+    """First hour at which a level stood."""
+    return next((hour for hour, d in decisions if d.level >= level), None)
+
+
+@pytest.mark.parametrize("rate", [10.0, 30.0, 60.0])
+@pytest.mark.parametrize("stations", [2, 3])
+def test_a_drifting_reference_is_asked_about_before_any_level_rises(stations, rate):
+    for seed in range(5):
+        for hour, decision in replay(dict.fromkeys(ALL[:stations], rate), seed):
+            if "health:reference:BASE:verify" in decision.memory.conditions:
+                break
+            assert decision.level == 0, f"seed {seed}: level {decision.level} at hour {hour}, and nobody was asked"
+        else:
+            pytest.fail(f"seed {seed}: a drift of {rate} mm/day was never asked about")
+
+
+@pytest.mark.parametrize(("rate", "noise"), [(8.0, 2.5), (15.0, 2.5), (30.0, 2.5), (60.0, 0.5)])
+@pytest.mark.parametrize("stations", [2, 3])
+def test_a_rover_that_moves_alone_is_delayed_by_one_epoch_at_most(stations, rate, noise, monkeypatch):
+    rates = dict.fromkeys(ALL[:stations], 0.0) | {"G1": rate}
+    ours = [list(replay(rates, seed, noise)) for seed in range(8)]
+    with monkeypatch.context() as patch:
+        patch.setattr(witness, "follows", lambda *_: False)
+        plain = [list(replay(rates, seed, noise)) for seed in range(8)]
+    raised = 0
+    for mine, other in zip(ours, plain, strict=True):
+        for level in (1, 2):
+            expected = first_at(other, level)
+            if expected is not None and expected < HOURS - 1:
+                raised += 1
+                found = first_at(mine, level)
+                assert found is not None, f"level {level} never came"
+                assert found - expected <= 1, f"level {level} came {found - expected} epochs later"
+    assert raised >= 5
+
+
+def test_one_that_stands_does_not_follow():
+    still = witness.Motion("G2", (1.1, 0.0, 0.0), 1.0, moving=False)
+    led = replace(still, vector=(6.0, 0.0, 0.0))
+    leader = witness.Motion("G1", (8.0, 0.0, 0.0), 1.0, moving=True)
+    assert not witness.follows(still, [leader])
+    assert witness.follows(led, [leader])
+    assert not witness.follows(led, [])
+    assert not witness.follows(replace(led, error=7.0), [leader])
