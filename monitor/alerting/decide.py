@@ -1,6 +1,6 @@
 """The decision: from what was known at an instant to level, observability and alert changes. Pure and replayable."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -95,7 +95,7 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
     newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
     conditions = list_conditions(windows, sick, steps, common, since, ask, outlook, rung, words)
     changed = rung.level != memory.level
-    answers = keep_answers(memory.answers, common, now_s)
+    answers = keep_answers(memory.answers, {*common, *find_lasting(site, words, votes, now_s)}, now_s)
     after = Memory(
         started_s=memory.started_s, level=rung.level,
         level_source="auto" if changed else memory.level_source, since_s=now_s if changed else memory.since_s,
@@ -112,13 +112,22 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
     )  # fmt: skip
 
 
-def keep_answers(answers: Mapping[str, str], common: Mapping[str, Sequence[str]], now_s: float) -> dict[str, str]:
-    """Answers that still matter: of a common motion while it lasts, of a step for a year."""
+def find_lasting(site: Site, words: Sequence[Assessment], votes: Mapping[str, Vote], now_s: float) -> set[str]:
+    """References of which a rover still moves, whatever level a person let stand: its vote lives and is not clear."""
+    moving = {
+        w.station for w in words
+        if (not w.heard or (w.motion is not None and w.hold_level > 0))
+        and w.key in votes and votes[w.key].valid_until_s >= now_s
+    }  # fmt: skip
+    return {s.reference for s in site.stations if s.id in moving and s.reference is not None}
+
+
+def keep_answers(answers: Mapping[str, str], lasting: Collection[str], now_s: float) -> dict[str, str]:
+    """Answers that still matter: of a common motion while its rovers move, of a step for a year."""
     kept = {}
     for key, answer in answers.items():
         reference = key.removeprefix("reference:")
-        lasting = reference in common if key != reference else instant_of(key) > now_s - ANSWER_KEPT_S
-        if lasting:
+        if reference in lasting if key != reference else instant_of(key) > now_s - ANSWER_KEPT_S:
             kept[key] = answer
     return kept
 

@@ -8,6 +8,7 @@ import pytest
 
 from monitor.alerting import witness
 from monitor.alerting.decide import decide
+from monitor.alerting.orders import order_level
 from monitor.domain.decision import Memory, Newest, View, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
@@ -19,7 +20,7 @@ QUIET, HOURS = 30, 54
 ALL = ("G1", "G2", "G3")
 
 
-def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS):
+def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS, until=10**6):
     """(hour, decision) of rovers on one reference: quiet for 30 h, then at `rates` (mm/day) to the east."""
     site = make_site(**dict.fromkeys(ALL[: max(2, len(rates))], "BASE"))
     rng, memory, held, newest = random.Random(seed), Memory(), {}, {}
@@ -27,7 +28,7 @@ def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS
     for hour in range(hours):
         at = T0 + hour * HOUR
         for name in position:
-            position[name] += rates.get(name, 0.0) / 24.0 if hour >= QUIET else 0.0
+            position[name] += rates.get(name, 0.0) / 24.0 if QUIET <= hour < until else 0.0
             for part in ("east", "north", "up"):
                 value = (position[name] if part == "east" else 0.0) + rng.gauss(0.0, noise)
                 key = f"{name}.displacement_{part}"
@@ -75,6 +76,24 @@ def test_a_rover_that_moves_alone_is_delayed_by_one_epoch_at_most(stations, rate
                 assert found is not None, f"level {level} never came"
                 assert found - expected <= 1, f"level {level} came {found - expected} epochs later"
     assert raised >= 5
+
+
+def test_the_answer_instrument_outlives_the_lowering_of_the_level_and_not_the_motion():
+    drift = dict.fromkeys(ALL, 30.0)
+
+    def answer(hour, memory):
+        if hour == 44:
+            assert memory.level == 2, "the clock is over, and it counts"
+            return order_level(replace(memory, answers={"reference:BASE": "instrument"}), 0, seconds(T0 + hour * HOUR))
+        return memory
+
+    for seed in range(3):
+        after = [(h, d) for h, d in replay(drift, seed, act=answer, hours=84) if h > 44]
+        assert {d.level for _, d in after} == {0}, f"seed {seed}: what the person answered was forgotten"
+        assert all(d.memory.answers for _, d in after)
+        # the reference stands again: the next motion is asked about anew
+        calm = [d for _, d in replay(drift, seed, act=answer, hours=110, until=60)]
+        assert calm[-1].memory.answers == {}, f"seed {seed}: an old answer would silence the next motion"
 
 
 def test_one_that_stands_does_not_follow():
