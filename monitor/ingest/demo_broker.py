@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from typing import Final
 
@@ -24,13 +25,16 @@ async def _serve(host: str, port: int) -> None:
         loop.add_signal_handler(sign, stop.set)
     await broker.start()
     log.warning("degraded: this broker is not durable")
-    await stop.wait()
+    parent = os.getppid()
+    while not stop.is_set() and os.getppid() == parent:  # it holds nothing worth outliving the one who started it
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 1.0)
     with contextlib.suppress(Exception):
         await broker.shutdown()
 
 
 def main() -> None:
-    """Serve until SIGTERM."""
+    """Serve until SIGTERM, or until the process that started it is gone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--host", default="127.0.0.1")
