@@ -1,16 +1,22 @@
 """What people add is noticed at the next look, on both databases, and nothing else is."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
+from monitor.config import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.observation import Observation, Report, SiteEvent
+from monitor.evaluation_loop import EvaluationLoop
+from monitor.store.decisions import find_state
+from monitor.store.engine import Database
 from monitor.store.messages import add_event, add_report
 from monitor.store.news import News
 from monitor.store.observations import add_observations, find_series_id
 from monitor.store.offsets import KINDS, add_offset, confirm_offset, revoke_offset
+from monitor.store.sites import save_site
 from monitor.store.tables import observation_flag
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -70,3 +76,70 @@ def test_readings_are_no_news_they_bring_their_own_evaluation(database, look):
         add_observations(c, [Observation("north", "G1", "displacement", "mm", T0 + timedelta(hours=1), T0, 2.0)], T0)
         c.execute(text("UPDATE station SET declared = declared"))
     assert look() == frozenset()
+
+
+SITE = """
+[site]
+id = "north"
+name = "North"
+latitude = 46.0
+longitude = 9.0
+timezone = "UTC"
+[levels]
+names = ["green", "yellow", "red"]
+[fusion]
+top_needs = 1
+[[station]]
+id = "G1"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+[[criterion]]
+kind = "report"
+level = "yellow"
+kinds = ["crack"]
+role = "witness"
+author = "x"
+reason = "x"
+"""
+
+
+def wait_for(condition, seconds=15.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_a_report_of_another_process_counts_within_five_seconds(database_url):
+    site = parse_site(SITE, "x")
+    with Database(database_url) as ours, Database(database_url) as theirs:
+        with ours.write() as c:
+            save_site(c, site, "x", "x", T0)
+        news = News()
+
+        def find_news():
+            with ours.read() as c:
+                return news.look(c)
+
+        def level():
+            with ours.read() as c:
+                state = find_state(c, "north")
+            return None if state is None else state.level
+
+        loop = EvaluationLoop(
+            ours, {"north": site}, 60.0, is_drained=lambda: True, on_changed=lambda: None,
+            on_poisoned=lambda *_: None, clock=lambda: datetime.now(UTC), find_news=find_news,
+        )  # fmt: skip
+        loop.start()
+        try:
+            wait_for(lambda: level() == 0)
+            now = datetime.now(UTC)
+            with theirs.write() as c:
+                add_report(c, Report("north", now, "crack", "5 cm", "anna"), now)
+            started = time.monotonic()
+            wait_for(lambda: level() == 1)
+            assert time.monotonic() - started < 5.0
+        finally:
+            loop.stop(5.0)
