@@ -22,6 +22,7 @@ from monitor.store.scenes import Footprint, SceneRow, find_scene_by_name, save_s
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 EARTH_RADIUS_M = 6_371_008.8
 SETTLED_S = 5.0  # a lone raster has no manifest: it is taken when nothing was written to it for this long
+STRAY_S = 600.0  # what is no scene after this long is told, not passed over in silence
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
@@ -33,6 +34,10 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         with db.read() as c:
             known = find_scene_by_name(c, site.id, entry.name)
         if known is not None and (known.run or {}).get("fingerprint") == print_:
+            continue
+        if not _is_scene(entry):
+            error = f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml"
+            parts.append(f"{entry.name}: {_store_failure(db, site, entry, print_, error, now)}")
             continue
         parts.append(f"{entry.name}: {detect_scene(db, config, site, entry, now)}")
     return "; ".join(parts) or "nothing new"
@@ -101,9 +106,13 @@ def _candidates(folder: Path, now: datetime) -> Iterator[Path]:
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith(".") or entry.is_symlink():
             continue
-        lone = entry.suffix.lower() in RASTERS and entry.is_file()
-        if (entry / "scene.toml").is_file() or (lone and now.timestamp() - entry.stat().st_mtime > SETTLED_S):
+        age_s = now.timestamp() - entry.stat().st_mtime
+        if (entry / "scene.toml").is_file() or age_s > (SETTLED_S if _is_scene(entry) else STRAY_S):
             yield entry
+
+
+def _is_scene(entry: Path) -> bool:
+    return (entry / "scene.toml").is_file() or (entry.suffix.lower() in RASTERS and entry.is_file())
 
 
 def _footprint(answer: dict[str, Any], polygon: dict[str, Any], stations: Sequence[Station]) -> Footprint:

@@ -191,6 +191,8 @@ def test_a_scene_becomes_footprints_once_and_a_bad_one_is_told(
     import os
 
     os.utime(inbox / "bad.tif", (1, 1))
+    (inbox / "readings.h5").write_bytes(b"no scene")
+    os.utime(inbox / "readings.h5", (1, 1))
     now = datetime.now(UTC)
     said = scenes.run(database, config, site, now)
     with database.read() as c:
@@ -199,6 +201,7 @@ def test_a_scene_becomes_footprints_once_and_a_bad_one_is_told(
     assert rows["scene-1"].state == "done", said
     assert rows["bad.tif"].state == "failed"
     assert "half" not in rows
+    assert "neither a raster" in rows["readings.h5"].error
     assert polygons
     assert all(p.change == "single" and p.area_m2 >= 900 and p.nearest_station in {"G0", "G1", "G2"} for p in polygons)
     assert scenes.run(database, config, site, now) == "nothing new"
