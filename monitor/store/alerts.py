@@ -195,8 +195,9 @@ def _queue(
     for recipient in recipients:
         if change.ledger not in recipient.ledgers:
             continue
-        # who was told of a level is also told that it is over
-        if change.ledger == Ledger.HAZARD and not {before, level} & set(recipient.levels):
+        # who asked to hear of a level is told when it is reached, passed or over
+        passed = range(min(before, level), max(before, level) + 1)
+        if change.ledger == Ledger.HAZARD and not any(n in passed for n in recipient.levels):
             continue
         for channel in dict.fromkeys(recipient.channels):
             key = hashlib.sha256(f"{event_id}\n{recipient.name}\n{channel}".encode()).hexdigest()
