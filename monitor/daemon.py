@@ -260,7 +260,11 @@ class Core:
     def _write_stamp(self, state: str) -> None:
         ingest = self.ingest.status()
         self._watch_file()
-        degraded = [*_describe_trouble(ingest), *([self._lost_file] if self._lost_file else [])]
+        degraded = [
+            *_describe_trouble(ingest),
+            *self.conditions.told("ingest:lost", "ingest:dropped", "ingest:stumbles"),
+        ]
+        degraded += [*self.conditions.told("slow:"), *([self._lost_file] if self._lost_file else [])]
         detail: dict[str, Any] = {
             "state": state, "pid": os.getpid(), "started_at": self.started_at.isoformat(), "version": code_version(),
             "sites": sorted(self.sites), "degraded": degraded,

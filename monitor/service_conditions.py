@@ -28,7 +28,7 @@ class Conditions:
         self._alarms = alarms
         self._since: dict[str, float] = {}
         self._last: dict[str, float] = {}
-        self._told: dict[str, bool] = {}
+        self._told: dict[str, str] = {}  # key -> what is wrong; "" = it is over
         self._counts: dict[str, int] = {}
 
     def follow(self, conditions: Iterable[Condition], monotonic_s: float) -> None:
@@ -38,14 +38,18 @@ class Conditions:
                 self._last[one.key] = monotonic_s
                 since = self._since.setdefault(one.key, monotonic_s)
                 if monotonic_s - since >= one.after_s and not self._told.get(one.key):
-                    self._told[one.key] = True
+                    self._told[one.key] = one.reason
                     self._alarms.open(one.key, one.reason, one.level)
                 continue
             self._since.pop(one.key, None)
             ended = monotonic_s - self._last.get(one.key, float("-inf")) >= one.hold_s
-            if ended and self._told.get(one.key) is not False:
-                self._told[one.key] = False
+            if ended and self._told.get(one.key) != "":
+                self._told[one.key] = ""
                 self._alarms.clear(one.key, f"over: {one.reason}")
+
+    def told(self, *prefixes: str) -> list[str]:
+        """What is wrong now among the keys that begin so, one line each."""
+        return [reason for key, reason in self._told.items() if reason and key.startswith(prefixes)]
 
     def count(self, key: str, count: int) -> bool:
         """Whether a count grew since the last look."""

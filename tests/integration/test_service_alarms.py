@@ -13,6 +13,7 @@ from monitor.daemon import Core
 from monitor.domain.alert import Actor
 from monitor.domain.site import Level, Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
+from monitor.health import judge_parts
 from monitor.ingest.message import Message
 from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest
@@ -20,7 +21,7 @@ from monitor.service_alarms import STATUS_SITE, ServiceAlarms, make_alarm
 from monitor.service_conditions import Conditions
 from monitor.store.alerts import load_alerts, shelve
 from monitor.store.engine import Database
-from monitor.store.service_state import find_stamp, stamp
+from monitor.store.service_state import find_stamp, load_stamps, stamp
 from monitor.store.tables import metadata, notification
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -324,6 +325,22 @@ def test_a_count_that_grew_is_told_for_ten_minutes(db):
         told = [a.open for a in alarms.pending()]
         assert told == ([False] if at_s == 0 else expected), at_s
         alarms.write_pending()
+
+
+def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
+    core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"), lambda: NOW)
+    core.sites.update(SITES)
+    core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict)
+    core.ingest = SimpleNamespace(status=lambda: {**HEALTHY, "lost": 2})
+    core.evaluation = SimpleNamespace(find_slow=lambda: {"north": 40.0})
+    core._follow_conditions()
+    core._write_stamp("running")
+    core.db.close()
+    with db.read() as c:
+        _, degraded = judge_parts(load_stamps(c), NOW)
+    assert len(degraded) == 2
+    assert "2 messages" in degraded[0]
+    assert "evaluation of north takes 40 s" in degraded[1]
 
 
 def test_an_alarm_that_a_process_before_left_open_is_ended(db):
