@@ -23,6 +23,7 @@ app = typer.Typer(no_args_is_help=True, help=__doc__)
 AlertId = Annotated[int, typer.Argument(help="Number of the alert, see `slopeward alerts list`")]
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account at the keyboard")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, or what was seen")]
+Second = Annotated[str | None, typer.Option("--second", help="Second person, for grave alerts")]
 DIFFERS = 1
 
 
@@ -146,12 +147,18 @@ def ack(alert_id: AlertId, reason: Reason, by: By = None, config: Config = None,
 
 
 @app.command("close")
-def close(alert_id: AlertId, reason: Reason, by: By = None, config: Config = None, as_json: Json = False) -> None:
+def close(
+    alert_id: AlertId, reason: Reason, second: Second = None, by: By = None, config: Config = None,
+    as_json: Json = False,
+) -> None:  # fmt: skip
     """Close an alert that is over; a hazard level that stands is ended by `slopeward level set`.
+
+    An urgent alarm whose condition stands needs a second person.
 
     Example: slopeward alerts close 12 --reason "gauge was replaced"
     """
-    _act(config, alert_id, lambda c, now: store.close_alert(c, alert_id, actor(by), reason, now), as_json)
+    other = Actor(second) if second else None
+    _act(config, alert_id, lambda c, now: store.close_alert(c, alert_id, actor(by), reason, now, second=other), as_json)
 
 
 @app.command("outcome")
@@ -172,7 +179,7 @@ def outcome(
 def shelve(
     alert_id: AlertId, reason: Reason,
     for_: Annotated[str, typer.Option("--for", help="How long, such as 4h")] = "4h",
-    second: Annotated[str | None, typer.Option("--second", help="Second person, for grave alerts")] = None,
+    second: Second = None,
     by: By = None, config: Config = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Quiet an alert for a time; the two highest levels need a second person.

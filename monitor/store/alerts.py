@@ -251,18 +251,31 @@ def acknowledge(c: Connection, alert_id: int, actor: Actor, reason: str, now: da
                 acknowledged_by=actor.name, closed_at=now if gone else None)  # fmt: skip
 
 
-def close_alert(c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime) -> int:
+def close_alert(
+    c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
+) -> int:
     """Close a health or advice alert, or a hazard alert whose level is gone; returns the event id.
 
+    Args:
+        c: a write transaction.
+        alert_id: the alert.
+        actor: who closes it.
+        reason: why.
+        now: wall time.
+        second: another person; needed for an urgent alarm whose condition stands, since it is not told again.
+
     Raises:
-        RefusedError: a hazard level stands; only `slopeward level set` ends it.
+        RefusedError: a hazard level stands (only `slopeward level set` ends it), or an urgent alarm stands and no
+            second person is named.
     """
     found = _require(c, alert_id, actor, reason)
     if found.closed_at is not None:
         raise RefusedError(f"alert {alert_id} is closed already")
     if found.ledger == Ledger.HAZARD and found.level > 0:
         raise RefusedError(f"alert {alert_id}: the hazard level stands; lower it with `slopeward level set` first")
-    return _act(c, found, AlertState.CLOSED, actor, reason, now, "alert.close", closed_at=now)
+    if is_grave(found.ledger, found.level, 0) and not _are_two(actor, second):
+        raise RefusedError(f"alert {alert_id}: the condition stands; one person may not close it, name a second one")
+    return _act(c, found, AlertState.CLOSED, actor, _signed(reason, second), now, "alert.close", closed_at=now)
 
 
 def set_outcome(c: Connection, alert_id: int, outcome: str, actor: Actor, note: str, now: datetime) -> None:
@@ -290,9 +303,7 @@ def shelve(
         RefusedError: no second person for what may not be hidden by one, or the time lies in the past.
     """
     found = _require(c, alert_id, actor, reason)
-    if is_grave(found.ledger, found.level, top_level) and (
-        second is None or second.name == actor.name or second.kind != "person"
-    ):
+    if is_grave(found.ledger, found.level, top_level) and not _are_two(actor, second):
         raise RefusedError(f"alert {alert_id} may not be hidden by one person; name a second one")
     if until <= now or found.closed_at is not None:
         raise RefusedError(f"alert {alert_id} cannot be shelved: it is closed, or the end lies in the past")
@@ -303,6 +314,16 @@ def shelve(
 def is_grave(ledger: str, level: int, top_level: int) -> bool:
     """True for what no single person may hide: the two highest hazard levels and urgent alarms."""
     return level >= (max(1, top_level - 1) if ledger == Ledger.HAZARD else 2)
+
+
+def _are_two(actor: Actor, second: Actor | None) -> bool:
+    if second is None or second.kind != "person" or not second.name.strip():
+        return False
+    return second.name.strip().casefold() != actor.name.strip().casefold()
+
+
+def _signed(reason: str, second: Actor | None) -> str:
+    return f"{reason} (with {second.name})" if second else reason
 
 
 def unshelve_due(c: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:

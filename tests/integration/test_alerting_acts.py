@@ -5,13 +5,15 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.errors import RefusedError
 from monitor.store import tables as t
-from monitor.store.alerts import apply_changes, load_alerts
+from monitor.store.alerts import apply_changes, close_alert, find_alert, load_alert_events, load_alerts
 from monitor.store.sites import save_site
 from tests.integration.test_alerting_scenes import T0, make_site
 
 SITE = make_site(G1="BASE-1", G2="BASE-2")
+ADA, BO = Actor("Ada"), Actor("Bo")
 CANNOT_SEE = "health:site:cannot_see"
 
 
@@ -42,3 +44,20 @@ def test_who_asked_for_a_level_hears_when_it_is_passed_and_when_it_is_over(desk,
             change(c, level, site=site)
         found = c.execute(select(t.notification.c.level).order_by(t.notification.c.id)).scalars().all()
     assert found == told
+
+
+def test_one_person_closes_no_urgent_alarm_whose_condition_stands(desk):
+    with desk.write() as c:
+        number = change(c, 2, key=CANNOT_SEE)
+        for second in (None, ADA, Actor(" ada "), Actor(" "), SERVICE):
+            with pytest.raises(RefusedError, match="second"):
+                close_alert(c, number, ADA, "it is too loud", T0, second=second)
+        assert find_alert(c, number).state == "unacknowledged"
+        close_alert(c, number, ADA, "seen on foot", T0, second=BO)
+        assert find_alert(c, number).state == "closed"
+        assert load_alert_events(c, number)[-1].reason == "seen on foot (with Bo)"
+        over = change(c, 2, key="health:G1:verify")
+        change(c, 0, key="health:G1:verify")
+        close_alert(c, over, ADA, "the condition is gone", T0)
+        notice = change(c, 1, key="health:G1.displacement:stale")
+        close_alert(c, notice, ADA, "a notice hides nothing", T0)
