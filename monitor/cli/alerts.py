@@ -138,12 +138,19 @@ def _explain_lines(alert: Alert, decision_id: int, frozen: Mapping[str, Any], di
 
 
 @app.command("ack")
-def ack(alert_id: AlertId, reason: Reason, by: By = None, config: Config = None, as_json: Json = False) -> None:
+def ack(
+    alert_id: AlertId, reason: Reason,
+    seen: Annotated[int | None, typer.Option("--seen", help="Number of the level you saw; refused if it stands higher "
+                                                            "by now. Without it: the level at the call")] = None,
+    by: By = None, config: Config = None, as_json: Json = False,
+) -> None:  # fmt: skip
     """Acknowledge: somebody has seen it and acts.
 
-    Example: slopeward alerts ack 12 --by "R. Mori" --reason "on the way to the toe"
+    Example: slopeward alerts ack 12 --seen 2 --by "R. Mori" --reason "on the way to the toe"
     """
-    _act(config, alert_id, lambda c, now: store.acknowledge(c, alert_id, actor(by), reason, now), as_json)
+    with closing(open_database(config)) as db, db.read() as c:
+        shown = _find(store.find_alert(c, alert_id), alert_id).level if seen is None else seen
+    _act(config, alert_id, lambda c, now: store.acknowledge(c, alert_id, actor(by), reason, now, seen=shown), as_json)
 
 
 @app.command("close")

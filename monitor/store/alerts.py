@@ -114,7 +114,9 @@ def apply_changes(
 def _find_open(c: Connection, site_id: str, change: AlertChange) -> Row[Any] | None:
     a = t.alert.c
     return c.execute(
-        select(t.alert).where(a.site == site_id, a.ledger == change.ledger, a.key == change.key, a.closed_at.is_(None))
+        select(t.alert)
+        .where(a.site == site_id, a.ledger == change.ledger, a.key == change.key, a.closed_at.is_(None))
+        .with_for_update()  # what a person does at this moment is waited for and then seen
     ).one_or_none()
 
 
@@ -235,14 +237,27 @@ def _write_message(
 
 
 # ---- what people do --------------------------------------------------------------------------------------------
-def acknowledge(c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime) -> int:
+def acknowledge(
+    c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime, *, seen: int | None = None
+) -> int:
     """A person has seen it; an alert whose condition is gone is closed by that. Returns the event id.
+
+    Args:
+        c: a write transaction.
+        alert_id: the alert.
+        actor: who signs.
+        reason: why, or what is done.
+        now: wall time.
+        seen: the level that the person saw; None = not known, whatever stands is signed.
 
     Raises:
         NotFoundError: no such alert.
-        RefusedError: it is acknowledged or closed already, or no name or reason was given.
+        RefusedError: it is acknowledged or closed already, it stands higher than what was seen, or no name or reason
+            was given.
     """
     found = _require(c, alert_id, actor, reason)
+    if seen is not None and found.level > seen:
+        raise RefusedError(f"alert {alert_id} has risen to level {found.level} since it was looked at; look again")
     if found.state not in {AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED}:
         raise RefusedError(f"alert {alert_id} is {found.state}: nothing to acknowledge")
     gone = found.state == AlertState.RETURNED_UNACKNOWLEDGED
@@ -339,7 +354,8 @@ def unshelve_due(c: Connection, site_id: str, actor: Actor, now: datetime) -> li
 
 
 def _require(c: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any]:
-    found = c.execute(select(t.alert).where(t.alert.c.id == alert_id)).one_or_none()
+    # locked: a change that commits at this moment is waited for and then seen (SQLite has one writer anyway)
+    found = c.execute(select(t.alert).where(t.alert.c.id == alert_id).with_for_update()).one_or_none()
     if found is None:
         raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
     if not actor.name.strip() or not reason.strip():

@@ -1,14 +1,18 @@
 """Who is told of a change, and what one person alone may do to an alert, also while it changes under the hand."""
 
+import threading
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
+from monitor.cli.main import run_verb
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.errors import RefusedError
+from monitor.store import alerts as store
 from monitor.store import tables as t
 from monitor.store.alerts import apply_changes, close_alert, find_alert, load_alert_events, load_alerts
+from monitor.store.engine import Database
 from monitor.store.sites import save_site
 from tests.integration.test_alerting_scenes import T0, make_site
 
@@ -61,3 +65,49 @@ def test_one_person_closes_no_urgent_alarm_whose_condition_stands(desk):
         close_alert(c, over, ADA, "the condition is gone", T0)
         notice = change(c, 1, key="health:G1.displacement:stale")
         close_alert(c, notice, ADA, "a notice hides nothing", T0)
+
+
+@pytest.fixture
+def console(desk, tmp_path, monkeypatch):
+    """`console("alerts", "ack", ...)`: the exit code of a command that opens the same database by itself."""
+    url = desk.url.render_as_string(hide_password=False)
+    (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n')
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+    return lambda *words: run_verb([str(w) for w in words])
+
+
+def test_a_signature_does_not_cover_a_raise_that_commits_at_the_same_moment(desk, console, monkeypatch, capsys):
+    with desk.write() as c:
+        number = change(c, 1)
+    looked, codes = threading.Event(), []
+    original = store.find_alert
+
+    def find(c, alert_id):
+        found = original(c, alert_id)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(store, "find_alert", find)
+    words = ("alerts", "ack", number, "--by", "Ada", "--reason", "a yellow one, seen")
+    signing = threading.Thread(target=lambda: codes.append(console(*words)))
+    with Database(desk.url.render_as_string(hide_password=False)) as other, other.write() as c:
+        change(c, 3)
+        signing.start()
+        looked.wait(2.0)
+        signing.join(0.5)  # it waits for this transaction
+    signing.join(15.0)
+    assert codes == [1]
+    assert "has risen to level 3" in capsys.readouterr().err
+    with desk.read() as c:
+        (alert,) = load_alerts(c, "bench")
+        assert (alert.level, alert.state, alert.acknowledged_by) == (3, "unacknowledged", None)
+
+
+def test_the_level_that_was_seen_can_be_said(desk, console):
+    with desk.write() as c:
+        number = change(c, 2)
+    words = ("alerts", "ack", number, "--by", "Ada", "--reason", "on my way")
+    assert console(*words, "--seen", 1) == 1
+    assert console(*words, "--seen", 2) == 0
+    with desk.read() as c:
+        assert load_alerts(c, "bench")[0].acknowledged_by == "Ada"
