@@ -119,7 +119,10 @@ class EvaluationLoop:
         in_hand, thread = self._in_hand, self._thread
         if in_hand is None or thread is None or thread.ident is None or not thread.is_alive():
             return
-        computed_s = time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        try:
+            computed_s = time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        except (AttributeError, OSError):  # not every system can tell; there the watchdog knows finished sites only
+            return
         if computed_s - self._computed_s > WORK_S and time.monotonic() - in_hand[1] < LONGEST_S:
             self._computed_s = computed_s
             self._progress["evaluate"] = self._clock()
