@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from monitor.domain.site import Recipient, Site
+from monitor.domain.site import Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
 from monitor.notify.stages import escalated
 from monitor.notify.verdict import Limits
@@ -156,9 +156,7 @@ class Dispatcher:
     def _recipients(self, site_id: str) -> tuple[Recipient, ...]:
         """Recipients of a site; for alerts of the service itself those of all sites, each name once."""
         site = self._sites.get(site_id)
-        if site is not None:
-            return site.recipients
-        return tuple({r.name: r for s in self._sites.values() for r in s.recipients}.values())
+        return gather_recipients(self._sites.values()) if site is None else site.recipients
 
     def _worker(self, channel: str, now: datetime) -> ChannelWorker:
         worker = self._workers.get(channel)
