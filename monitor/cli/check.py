@@ -58,7 +58,7 @@ def _check_sites(folder: Path) -> Iterator[Finding]:
 
 
 def _check_site(site: Site) -> Iterator[Finding]:
-    from monitor.site_cost import find_dear
+    from monitor.alerting.cost import find_dear
 
     dear = find_dear(site)
     wrong = [*find_weaknesses(site), *_find_unknown_models(site), *_find_unusable_decoders(site)]

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forecasting.kinematics import fit_velocity
-from monitor.alerting import conditions, decide, steps, tracks
+from monitor.alerting import conditions, decide, senses, steps, tracks
 from monitor.alerting.criteria import velocity
 from monitor.domain import decision as records
 from monitor.domain.alert import Ledger
@@ -481,6 +481,11 @@ def _vote_of_reception(memory, words, criteria, steps_, view):
     return {k: replace(v, valid_until_s=v.valid_until_s + 30 * DAY_S) for k, v in found.items()}
 
 
+def _whole_station(site, key, steps_):
+    station = site.station(decide.station_behind(key))
+    return [] if station is None else [(station.id, s.quantity) for s in station.series]
+
+
 def _same_epoch_again(criterion, times_s, answered_s):
     return (times_s[-1],) * criterion.dwell.of
 
@@ -519,6 +524,14 @@ MUTANTS = {
     "1 silence lowers": (decide, "is_clear", _clear_when_missing, check_silence_changes_no_level),
     "1 flagged data count": (tracks, "_fault", _tolerant, check_flagged_data_change_no_level),
     "1 nobody is told": (conditions, "_list_sight", lambda *_: {}, check_silence_changes_no_level),
+    "1 broken data are sight": (
+        decide, "_unseen_since", lambda w, place, sense: min(w.now_s, decide._deadline(w, place, sense.newest_s)),
+        check_broken_data_are_no_sight,
+    ),
+    "1 a backlog forgets": (senses, "_find_lasting", lambda *_: None, check_a_backlog_changes_no_answer),
+    "3 a thermometer silences its station": (
+        decide, "series_behind", _whole_station, check_a_broken_thermometer_changes_nothing,
+    ),
     "2 votes never age": (decide, "update_votes", _vote_of_reception, _always(check_votes_age_with_their_data, STALE)),
     "3 sick votes count": (decide, "find_pended", lambda *_: {}, _always(check_sick_votes_are_pended, SICK)),
     "4 everybody is independent": (
