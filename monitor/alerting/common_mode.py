@@ -33,14 +33,25 @@ def find_common(
         mine = {groups[s.id] for s in members}
         others = any(groups.get(s, s) not in mine or s == OBSERVERS for s in moving)
         # while a backlog drains nothing is fresh: what was seen is neither over nor confirmed, unless others move now
-        lasting = windows.view.draining and reference in windows.memory.common and not others
-        if lasting or move_as_one(rovers, controls, others_move=others):
-            moved = [s.id for s in members if s.on_slope] if lasting else [r.station for r in rovers]
+        known = reference in windows.memory.common and not others
+        moved = {r.station for r in rovers} if move_as_one(rovers, controls, others_move=others) else set()
+        if known:
+            moved |= {s.id for s in members if s.on_slope and _says_nothing(windows, s, rovers)}
+        if moved:
             found[reference] = tuple(sorted(moved))
             sentences[reference] = (
                 f"{', '.join(found[reference])} move as one on reference {reference} and nothing else moves"
             )
     return found, sentences
+
+
+def _says_nothing(windows: Windows, station: Station, rovers: Sequence[Motion]) -> bool:
+    """True for a rover whose vote lives and which is not heard now: its silence does not make the vote count."""
+    if windows.view.draining:
+        return True
+    votes = (windows.memory.votes.get(f"{c.id}|{station.id}") for c in windows.site.criteria if c.kind in MOTION)
+    lives = any(v is not None and v.level > 0 and v.valid_until_s >= windows.now_s for v in votes)
+    return lives and all(r.station != station.id for r in rovers)
 
 
 def _motions(words: Sequence[Assessment], open_steps: Mapping[str, Vector], station: Station) -> list[Motion]:

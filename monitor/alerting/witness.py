@@ -94,7 +94,7 @@ def move_as_one(rovers: Sequence[Motion], controls: Sequence[Motion], *, others_
     leaders = [r for r in rovers if r.moving]
     if len(rovers) < 2 or others_move or not all(r.moving or follows(r, leaders) for r in rovers):
         return False
-    if len({len(r.vector) for r in rovers}) != 1 or any(not c.moving for c in controls):
+    if len({len(r.vector) for r in rovers}) != 1 or not all(c.moving or follows(c, leaders) for c in controls):
         return False
     middle = tuple(sorted(r.vector[k] for r in rovers)[len(rovers) // 2] for k in range(len(rovers[0].vector)))
     size = sqrt(sum(v * v for v in middle))
@@ -102,7 +102,7 @@ def move_as_one(rovers: Sequence[Motion], controls: Sequence[Motion], *, others_
 
 
 def follows(rover: Motion, leaders: Iterable[Motion]) -> bool:
-    """True when a rover below its bound moves like one that is over it, rather than not at all."""
+    """True when a station below its bound moves like one that is over it, rather than not at all."""
     size = sqrt(sum(v * v for v in rover.vector))
     alike = (len(m.vector) == len(rover.vector) and _distance(rover.vector, m.vector) <= size for m in leaders)
     return size > rover.error and any(alike)

@@ -13,6 +13,7 @@ from monitor.domain.decision import Memory, Newest, View, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from tests.integration.test_alerting_scenes import make_site
+from tests.property import alerting_histories as histories
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
@@ -20,7 +21,7 @@ QUIET, HOURS = 30, 54
 ALL = ("G1", "G2", "G3")
 
 
-def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS, until=10**6):
+def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS, until=10**6, silent=10**6):
     """(hour, decision) of rovers on one reference: quiet for 30 h, then at `rates` (mm/day) to the east."""
     site = make_site(**dict.fromkeys(ALL[: max(2, len(rates))], "BASE"))
     rng, memory, held, newest = random.Random(seed), Memory(), {}, {}
@@ -29,7 +30,7 @@ def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS
         at = T0 + hour * HOUR
         for name in position:
             position[name] += rates.get(name, 0.0) / 24.0 if QUIET <= hour < until else 0.0
-            for part in ("east", "north", "up"):
+            for part in ("east", "north", "up") if hour < silent else ():
                 value = (position[name] if part == "east" else 0.0) + rng.gauss(0.0, noise)
                 key = f"{name}.displacement_{part}"
                 held.setdefault(key, []).append(Reading(at, at, 0, value, 0.0, value, None, ()))
@@ -94,6 +95,33 @@ def test_the_answer_instrument_outlives_the_lowering_of_the_level_and_not_the_mo
         # the reference stands again: the next motion is asked about anew
         calm = [d for _, d in replay(drift, seed, act=answer, hours=110, until=60)]
         assert calm[-1].memory.answers == {}, f"seed {seed}: an old answer would silence the next motion"
+
+
+def test_silence_after_the_answer_raises_nothing():
+    def answer(hour, memory):
+        return replace(memory, answers={"reference:BASE": "instrument"}) if "BASE" in memory.common else memory
+
+    for seed in range(3):
+        found = list(replay(dict.fromkeys(ALL, 30.0), seed, act=answer, hours=75, silent=55))
+        assert any(d.memory.common for _, d in found)
+        assert {d.level for _, d in found} == {0}, "missing data raised a level"
+        assert found[-1][1].memory.common == {}, "votes that are too old ask no more"
+
+
+@pytest.mark.parametrize("rate", [10.0, 30.0, 60.0])
+def test_a_control_that_drifts_along_does_not_clear_its_reference_and_one_that_stands_does(rate):
+    drift = {n: histories.Motion(rate, 20) for n in ("C", "D", "K")}
+    for seed in range(4):
+        for look in histories.run(histories.quiet(seed, motions=drift, noise=0.5)):
+            if "health:reference:REF:verify" in look.decision.memory.conditions:
+                break
+            assert look.decision.level == 0, f"seed {seed}: raised before anybody was asked"
+        else:
+            pytest.fail("it was never asked")
+        real = {n: m for n, m in drift.items() if n != "K"}
+        looks = histories.run(histories.quiet(seed, motions=real, noise=0.5))
+        assert not any(look.decision.memory.common for look in looks), "the control stands: it is the slope"
+        assert looks[-1].decision.level >= 1
 
 
 def test_one_that_stands_does_not_follow():
