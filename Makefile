@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# two cores for eight tests at once help nobody; override with WORKERS=8
-WORKERS ?= 2
+# many tests wait for a process or a clock: three workers keep two cores busy
+WORKERS ?= 3
 DEMO_FLAGS ?=
 RUN_FLAGS ?=
 PYTEST_FLAGS ?=

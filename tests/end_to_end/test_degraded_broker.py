@@ -26,7 +26,7 @@ def test_the_demo_broker_is_reported_as_degraded_also_after_a_kill(sqlite_url: s
             publish_311(broker_url, start)
             wait_for(lambda start=start: rows(sqlite_url) == start + 1, 30, "the message to be stored")
             said = service.call("status", "--json")
-            assert said.returncode == 5, said.stdout + said.stderr
+            assert said.returncode in {5, 6}, said.stdout + said.stderr  # 6 while a station has not been judged yet
             assert "broker not durable" in said.stdout
             with urlopen(f"http://127.0.0.1:{service.port}/health", timeout=5) as answer:
                 seen = json.load(answer)
