@@ -64,8 +64,11 @@ class Service:
 
     def listening(self) -> bool:
         """Whether the broker has confirmed the subscriptions: what is published from now on is not missed."""
-        with urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer:
-            seen = json.load(answer)["ingest"]
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer:
+                seen = json.load(answer)["ingest"]
+        except (URLError, OSError):
+            return False
         return bool(seen and all(seen["connected"].values()))
 
     def stop(self, timeout_s: float = 20.0) -> int:

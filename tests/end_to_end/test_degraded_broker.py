@@ -4,6 +4,7 @@ import json
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -25,15 +26,19 @@ def test_the_demo_broker_is_reported_as_degraded_also_after_a_kill(sqlite_url: s
             service.start(90)
             publish_311(broker_url, start)
             wait_for(lambda start=start: rows(sqlite_url) == start + 1, 30, "the message to be stored")
+            # the supervisor notes the broker within a second of its start
+            wait_for(lambda: "broker not durable" in " ".join(health(service)["reasons"]), 10, "/health to say so")
+            assert health(service)["status"] == "degraded"
             said = service.call("status", "--json")
             assert said.returncode in {5, 6}, said.stdout + said.stderr  # 6 while a station has not been judged yet
             assert "broker not durable" in said.stdout
-            with urlopen(f"http://127.0.0.1:{service.port}/health", timeout=5) as answer:
-                seen = json.load(answer)
-            assert seen["status"] == "degraded"
-            assert any("broker not durable" in reason for reason in seen["reasons"])
             service.kill()
             wait_for(lambda: not answers(broker_url), 15, "the orphan broker to end")
+
+
+def health(service: Service) -> Any:
+    with urlopen(f"http://127.0.0.1:{service.port}/health", timeout=5) as answer:
+        return json.load(answer)
 
 
 def answers(broker_url: str) -> bool:
