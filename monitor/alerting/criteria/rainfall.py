@@ -103,7 +103,7 @@ def _judge(criterion: Criterion, windows: Windows, station: str) -> Assessment:
     )
     worst = max(facts, key=lambda f: float(f["ratio"]))
     reason = (
-        f"rain {worst['sum_mm']:.1f} mm in {worst['duration_s'] / 3600:g} h is {worst['ratio']:.2f} of the bound, "
+        f"rain {worst['sum_mm']:.1f} mm in {worst['duration_s'] / 3600:.4g} h is {worst['ratio']:.2f} of the bound, "
         f"coverage {worst['coverage']:.2f}"
     )
     newest_s = gauge.times_s[-1]
