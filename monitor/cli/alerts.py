@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.db import NOTHING, Config, Json, actor, open_database, say, show
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, say, show
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse_duration_s, spell
 from monitor.domain.site import Site
@@ -33,8 +33,8 @@ def list_(
     ledger: Annotated[str | None, typer.Option("--ledger", help="hazard, health or advice")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Closed ones as well")] = False,
     limit: Annotated[int, typer.Option("--limit", help="At most so many, newest first")] = 100,
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List alerts, newest first; exit 4 when there are none.
 
@@ -53,7 +53,7 @@ def list_(
 
 
 @app.command("show")
-def show_(alert_id: AlertId, config: Config = None, as_json: Json = False) -> None:
+def show_(alert_id: AlertId, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show one alert with everything that happened to it.
 
     Example: slopeward alerts show 12 --json
@@ -76,8 +76,8 @@ def explain(
     alert_id: AlertId,
     again: Annotated[bool, typer.Option("--recompute", help="Decide again from the frozen inputs; exit 1 if it "
                                                             "differs in a single bit")] = False,
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Say why: inputs, margins, who voted, who was set aside, by which version of the rules.
 
@@ -142,7 +142,7 @@ def ack(
     alert_id: AlertId, reason: Reason,
     seen: Annotated[int | None, typer.Option("--seen", help="Number of the level you saw; refused if it stands higher "
                                                             "by now. Without it: the level at the call")] = None,
-    by: By = None, config: Config = None, as_json: Json = False,
+    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Acknowledge: somebody has seen it and acts.
 
@@ -155,8 +155,8 @@ def ack(
 
 @app.command("close")
 def close(
-    alert_id: AlertId, reason: Reason, second: Second = None, by: By = None, config: Config = None,
-    as_json: Json = False,
+    alert_id: AlertId, reason: Reason, second: Second = None, by: By = None, config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Close an alert that is over; a hazard level that stands is ended by `slopeward level set`.
 
@@ -173,7 +173,7 @@ def outcome(
     alert_id: AlertId,
     what: Annotated[str, typer.Argument(metavar="CLASS", help=f"One of {', '.join(store.OUTCOMES)}")],
     note: Annotated[str, typer.Option("--note", help="What was found")],
-    by: By = None, config: Config = None, as_json: Json = False,
+    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Record what an alert turned out to be.
 
@@ -187,7 +187,7 @@ def shelve(
     alert_id: AlertId, reason: Reason,
     for_: Annotated[str, typer.Option("--for", help="How long, such as 4h")] = "4h",
     second: Second = None,
-    by: By = None, config: Config = None, as_json: Json = False,
+    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Quiet an alert for a time; the two highest levels need a second person.
 
@@ -209,7 +209,7 @@ def shelve(
 def verify(
     alert_id: AlertId,
     answer: Annotated[str, typer.Argument(help="instrument: it was no movement; movement: it was")],
-    reason: Reason, by: By = None, config: Config = None, as_json: Json = False,
+    reason: Reason, by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Answer a "verify now": was it the instrument or the slope?
 

@@ -1,28 +1,23 @@
 """`slopeward db`: bring the database up to date, copy it, prove it, let old rows go, and let readers in."""
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, say, show
 from monitor.config import load_service
-from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.errors import RefusedError
 from monitor.store import audit, backup, migrate, prune, verify, views
 from monitor.store.engine import Database
-from monitor.store.types import canonical_json
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-Config = Annotated[Path | None, typer.Option("--config", help="Service file; else SLOPEWARD_CONFIG, else ./configs")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object per line on stdout")]
-NOTHING = 4
 
 
 @app.command("upgrade")
-def upgrade(config: Config = None, as_json: Json = False) -> None:
+def upgrade(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Bring schema and views to this version; a SQLite file is copied first.
 
     Example: slopeward db upgrade
@@ -37,7 +32,7 @@ def upgrade(config: Config = None, as_json: Json = False) -> None:
 
 
 @app.command("current")
-def current(config: Config = None, as_json: Json = False) -> None:
+def current(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Say at which revision the database is; exit 1 where this version needs another.
 
     Example: slopeward db current --json
@@ -51,8 +46,8 @@ def current(config: Config = None, as_json: Json = False) -> None:
 @app.command("backup")
 def make_backup(
     file: Annotated[Path | None, typer.Argument(help="Where to; a dated name when not given")] = None,
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Copy the whole database while the service runs: a SQLite file, or an archive of pg_dump.
 
@@ -72,8 +67,8 @@ def make_backup(
 def restore(
     file: Annotated[Path, typer.Argument(help="A copy made by `slopeward db backup`")],
     yes: Annotated[bool, typer.Option("--yes", help="Replace what the database holds now")] = False,
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Replace the whole database by a copy; stop the service first.
 
@@ -90,8 +85,8 @@ def restore(
 @app.command("verify")
 def verify_all(
     audit_head: Annotated[str | None, typer.Option(help="A head of the audit log noted earlier")] = None,
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Read everything and prove it: audit chain, hashes of evidence, references, finite numbers, spelled times.
 
@@ -111,8 +106,8 @@ def verify_all(
 @app.command("prune")
 def prune_old(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say from when on rows would go, and delete none")] = False,
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Delete what [retention] allows: unscored forecasts, evaluations, observations; never what evidence cites.
 
@@ -154,8 +149,8 @@ def _prune(db: Database, limits: prune.Limits, now: datetime) -> dict[str, int]:
 @app.command("grant-readonly")
 def grant_readonly(
     role: Annotated[str, typer.Argument(help="An existing PostgreSQL role")],
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Let a PostgreSQL role read every view and nothing else; upgrades renew it.
 
@@ -168,30 +163,3 @@ def grant_readonly(
 
 
 # ---- shared by the verbs of the store ------------------------------------------------------------------------------
-def open_database(config: Path | None, *, any_revision: bool = False) -> Database:
-    """The configured database, at the schema this version needs unless any will do; close it, best by `with`."""
-    db = Database(load_service(config).database.url)
-    try:
-        if not any_revision:
-            migrate.require_current(db)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def actor(by: str | None) -> Actor:
-    """Who acts: named, or the account at the keyboard."""
-    import getpass
-
-    return Actor(by or getpass.getuser(), "person")
-
-
-def show(facts: dict[str, Any], line: str, as_json: bool) -> None:
-    """One result on stdout."""
-    print(canonical_json(facts) if as_json else line)
-
-
-def say(line: str) -> None:
-    """One line for people, on stderr."""
-    print(line, file=sys.stderr)

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.db import NOTHING, Config, Json, actor, open_database, say, show
-from monitor.cli.opening import pick_site
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, pick_site, say, show
 from monitor.config import load_service
 from monitor.domain.instants import spell
 from monitor.domain.observation import SiteEvent
@@ -32,8 +31,8 @@ def add(
     to: Annotated[str | None, typer.Option("--to", help="End, with zone; the begin when not given")] = None,
     value: Annotated[float | None, typer.Option("--value", help="A size, such as a magnitude")] = None,
     by: Annotated[str | None, typer.Option("--by", help="Who says so; else the account at the keyboard")] = None,
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Add an event; it annotates, it never changes a level.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from monitor.cli.db import NOTHING, Config, Json, actor, open_database, say, show
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, say, show
 from monitor.config import load_service, load_sites
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
@@ -41,8 +41,8 @@ def ingest(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: needs no database and no site")] = False,
     by: Annotated[str | None, typer.Option("--by", help="Who does it; else the account at the keyboard")] = None,
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Store observations from files; reading a file twice stores nothing twice.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from monitor.alerting.orders import set_level
-from monitor.cli.db import Config, Json, actor, open_database, show
+from monitor.cli.opening import ConfigOption, JsonOption, actor, open_database, show
 from monitor.config import load_service
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
@@ -27,8 +27,8 @@ def set_(
     name: Annotated[str, typer.Argument(metavar="LEVEL", help="Name of the level, or its number")],
     reason: Annotated[str, typer.Option("--reason", help="Why; it is told with the level")],
     by: Annotated[str | None, typer.Option("--by", help="Who decides; else the account at the keyboard")] = None,
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Set the hazard level. Raised, it stands until a person lowers it; lowered, only newer data raise it again.
 

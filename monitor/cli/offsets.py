@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.db import NOTHING, Config, Json, actor, open_database, say, show
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, say, show
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store import offsets
@@ -30,8 +30,8 @@ def add(
     kind: Annotated[str, typer.Option(help=f"One of {', '.join(offsets.KINDS)}")] = "other",
     known_from: Annotated[str | None, typer.Option(help="Since when we know; now when not given")] = None,
     by: By = None,
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Declare an offset; it counts from the next evaluation on: corrected = raw - sum(offsets up to then).
 
@@ -54,7 +54,7 @@ def add(
 @app.command("confirm")
 def confirm(
     offset_id: OffsetId, reason: Annotated[str, typer.Option(help="What was checked")] = "", by: By = None,
-    config: Config = None, as_json: Json = False,
+    config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Note that a declared offset was checked.
 
@@ -68,7 +68,7 @@ def confirm(
 @app.command("revoke")
 def revoke(
     offset_id: OffsetId, reason: Annotated[str, typer.Option(help="Why")], by: By = None,
-    config: Config = None, as_json: Json = False,
+    config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Withdraw an offset from now on; past decisions keep what they knew.
 
@@ -80,7 +80,7 @@ def revoke(
 
 
 @app.command("list")
-def list_offsets(site: Site = None, config: Config = None, as_json: Json = False) -> None:
+def list_offsets(site: Site = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List declared offsets with both their dates, author and state; exit 4 when there are none.
 
     Example: slopeward offsets list --site north-bench

@@ -1,28 +1,44 @@
-"""What most verbs begin with: the configuration, the database at the right revision, one site by name."""
+"""What most verbs share: the configuration, the database at the right revision, one site by name, one way to answer."""
 
+import getpass
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from monitor.config import ServiceConfig, load_service, scan_sites
+from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
 from monitor.store.engine import Database
 from monitor.store.migrate import require_current
+from monitor.store.types import canonical_json
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="Service file; default configs/slopeward.toml.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Service file; else SLOPEWARD_CONFIG, else ./configs/slopeward.toml.")
+]
 SiteOption = Annotated[str, typer.Option("--site", help="Site id.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
+NOTHING = 4  # exit status: nothing to do, or nothing valid
 
 
 def open_service(path: Path | None) -> tuple[ServiceConfig, Database]:
     """Read the configuration and open the database, which must be at the revision of this program."""
-    config = load_service(path)
-    db = Database(config.database.url)
-    require_current(db)
-    return config, db
+    return load_service(path), open_database(path)
+
+
+def open_database(config: Path | None, *, any_revision: bool = False) -> Database:
+    """The configured database, at the schema this version needs unless any will do; close it, best by `with`."""
+    db = Database(load_service(config).database.url)
+    try:
+        if not any_revision:
+            require_current(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def pick_site(config: ServiceConfig, site_id: str) -> Site:
@@ -40,3 +56,18 @@ def pick_site(config: ServiceConfig, site_id: str) -> Site:
 def print_json(value: Any) -> None:
     """One JSON object on one line of stdout."""
     print(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def actor(by: str | None) -> Actor:
+    """Who acts: named, or the account at the keyboard."""
+    return Actor(by or getpass.getuser(), "person")
+
+
+def show(facts: dict[str, Any], line: str, as_json: bool) -> None:
+    """One result on stdout."""
+    print(canonical_json(facts) if as_json else line)
+
+
+def say(line: str) -> None:
+    """One line for people, on stderr."""
+    print(line, file=sys.stderr)

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.db import NOTHING, Config, Json, actor, open_database, say, show
-from monitor.cli.opening import pick_site
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, pick_site, say, show
 from monitor.config import load_service
 from monitor.domain.instants import spell
 from monitor.domain.observation import Report
@@ -33,8 +32,8 @@ def add(
     time: Annotated[str | None, typer.Option("--time", help="When, with zone; now when not given")] = None,
     station: Annotated[str | None, typer.Option("--station", help="The station it is near")] = None,
     photo_url: Annotated[str | None, typer.Option("--photo-url", help="Where a picture lies")] = None,
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Add an observer's report; a report criterion of the site may vote on it.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.db import NOTHING, Config, Json, actor, open_database, say, show
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, say, show
 from monitor.domain.instants import spell
 from monitor.errors import RefusedError
 from monitor.store import users
@@ -25,8 +25,8 @@ def add(
     name: Name,
     role: Annotated[str, typer.Option(help="viewer, operator or admin")] = "viewer",
     by: By = None,
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make an account; the password is asked for, read from a pipe, or taken from SLOPEWARD_USER_PASSWORD.
 
@@ -41,7 +41,7 @@ def add(
 
 
 @app.command("list")
-def list_users(config: Config = None, as_json: Json = False) -> None:
+def list_users(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the accounts with role and state; exit 4 when there are none.
 
     Example: slopeward users list --json
@@ -58,7 +58,7 @@ def list_users(config: Config = None, as_json: Json = False) -> None:
 
 
 @app.command("disable")
-def disable(name: Name, by: By = None, config: Config = None, as_json: Json = False) -> None:
+def disable(name: Name, by: By = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Lock an account and end its sessions; the name stays for the audit log.
 
     Example: slopeward users disable ada
@@ -71,7 +71,7 @@ def disable(name: Name, by: By = None, config: Config = None, as_json: Json = Fa
 
 
 @app.command("enable")
-def enable(name: Name, by: By = None, config: Config = None, as_json: Json = False) -> None:
+def enable(name: Name, by: By = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Unlock an account.
 
     Example: slopeward users enable ada
@@ -84,7 +84,7 @@ def enable(name: Name, by: By = None, config: Config = None, as_json: Json = Fal
 
 
 @app.command("passwd")
-def passwd(name: Name, by: By = None, config: Config = None, as_json: Json = False) -> None:
+def passwd(name: Name, by: By = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Give an account a new password and end its sessions.
 
     Example: slopeward users passwd ada

@@ -146,10 +146,7 @@ def acknowledge_alert(
     session = _require(request, csrf)
     context = context_of(request)
     with context.db.write(urgent=True) as c:
-        acknowledge(c, alert_id, Actor(session.name), _reason(reason), context.clock())
-        alert = find_alert(c, alert_id)  # after it: now nobody can change the row, and an error takes all of it back
-        if alert is not None and seen is not None and alert.level > seen:
-            raise RefusedError("the level has risen since this page was loaded; load it again, then sign")
+        acknowledge(c, alert_id, Actor(session.name), _reason(reason), context.clock(), seen=seen)
     return RedirectResponse(f"/alerts/{alert_id}?told=acknowledged", status_code=303)
 
 
