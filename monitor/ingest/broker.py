@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -51,7 +52,7 @@ def spell_config(folder: Path, port: int, host: str = "127.0.0.1") -> str:
     )
 
 
-class _Child:
+class _Child(ABC):
     """A broker as a child process."""
 
     durable = False
@@ -75,9 +76,9 @@ class _Child:
         """The process id while it runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
+    @abstractmethod
     def command(self) -> list[str]:
         """The words that start it."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Start it and wait until it accepts connections.
@@ -133,9 +134,9 @@ class _Child:
         while time.monotonic() < deadline and _is_ours(pid, self.mark()):
             time.sleep(0.05)
 
+    @abstractmethod
     def mark(self) -> str:
         """A word of the command that tells this broker from any other."""
-        raise NotImplementedError
 
     def alive(self) -> bool:
         """Whether the process runs and accepts connections."""
