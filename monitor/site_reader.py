@@ -179,6 +179,7 @@ def _read_station(table: schema.StationTable, own: Mapping[str, schema.QuantityT
     return Station(
         table.id, table.latitude, table.longitude, table.height_m, table.azimuth_deg, table.plunge_deg,
         table.reference, table.logger, table.antenna, table.on_slope, tuple(series),
+        table.area, table.footprint, table.v_eq_mm_per_day, table.v_eq_reviewed,
     )  # fmt: skip
 
 
@@ -272,6 +273,7 @@ def _read_criteria(
             dwell=Dwell(dwell.hits, dwell.of, dwell.within), recover=getattr(table, "recover", 0.8),
             valid_for_s=table.valid_for, role=table.role or role, author=table.author, reason=table.reason,
             params=_read_params(table), kinds=getattr(table, "kinds", ()),
+            valid_until=None if table.valid_until is None else table.valid_until.isoformat(),
         )  # fmt: skip
 
 

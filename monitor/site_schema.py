@@ -1,5 +1,6 @@
 """What a site file may contain, table by table; turning it into the domain's records is the reader's work."""
 
+import datetime as dt
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -94,8 +95,18 @@ class StationTable(Section):
     reference: str | None = None
     logger: str | None = None
     antenna: str | None = None
+    footprint: str | None = None
+    area: str | None = Field(default=None, pattern=STATION_ID)
     on_slope: bool = True
+    v_eq_mm_per_day: float | None = Field(default=None, gt=0.0)
+    v_eq_reviewed: str = ""
     series: tuple[SeriesTable, ...] = ()
+
+    @model_validator(mode="after")
+    def _reviewed(self) -> "StationTable":
+        if self.v_eq_mm_per_day is not None and not self.v_eq_reviewed.strip():
+            raise ValueError("v_eq_reviewed: expected who reviewed v_eq_mm_per_day, when and on which data")
+        return self
 
 
 class QuantityTable(Section):
@@ -166,10 +177,11 @@ class CriterionTable(Section):
 
     kind: str
     id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    role: Literal["witness", "advice"] | None = None
+    role: Literal["witness", "advice", "part"] | None = None
     valid_for: Duration = 86400.0
     author: str = ""
     reason: str = ""
+    valid_until: dt.date | None = None
 
 
 class MeasuredTable(CriterionTable):

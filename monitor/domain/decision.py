@@ -62,6 +62,9 @@ class FootprintFact:
     area_m2: float
     station: str | None
     distance_m: float | None
+    received_s: float | None = None  # when it was known: scenes come late
+    grown_m2: float | None = None
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,61 @@ class ReportFact:
 
 
 @dataclass(frozen=True, slots=True)
+class EventFact:
+    """Work, blasting, reservoir operation, an earthquake: what people or programs declared for the site."""
+
+    from_s: float
+    to_s: float
+    received_s: float
+    kind: str
+    value: float | None
+    text: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailureFact:
+    """The newest failure window of a series that is not withdrawn."""
+
+    station: str
+    quantity: str
+    method: str  # inverse_velocity or forecast
+    issued_s: float
+    data_until_s: float
+    from_s: float
+    mid_s: float
+    to_s: float
+    velocity_mm_per_day: float
+    trusted: bool
+    reasons: str
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceFact:
+    """A time in which people work on a station: its votes are pended up to a level."""
+
+    station: str
+    from_s: float
+    to_s: float
+    by: str
+    second_by: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PointFact:
+    """How fast a zone of InSAR points moves, with the true age of that knowledge."""
+
+    zone: str
+    station: str | None
+    rate_mm_per_day: float
+    error_mm_per_day: float
+    points: int
+    newest_s: float
+    received_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """Everything a decision may look at, as it was known at its instant; `readings` by `station.quantity`."""
 
@@ -87,6 +145,10 @@ class View:
     footprints: tuple[FootprintFact, ...] = ()
     reports: tuple[ReportFact, ...] = ()
     draining: bool = False
+    events: tuple[EventFact, ...] = ()
+    failures: tuple[FailureFact, ...] = ()
+    maintenance: tuple[MaintenanceFact, ...] = ()
+    points: tuple[PointFact, ...] = ()
 
     def spell(self) -> dict[str, Any]:
         """As JSON-ready values: keys, revisions, raw values, offsets, flags."""
@@ -98,11 +160,15 @@ class View:
             "footprints": [asdict(f) for f in self.footprints],
             "reports": [asdict(f) for f in self.reports],
             "draining": self.draining,
+            "events": [asdict(f) for f in self.events],
+            "failures": [asdict(f) for f in self.failures],
+            "maintenance": [asdict(f) for f in self.maintenance],
+            "points": [asdict(f) for f in self.points],
         }
 
     @staticmethod
     def read(value: Mapping[str, Any]) -> "View":
-        """The view back from its JSON."""
+        """The view back from its JSON, also from one that an older version froze."""
         return View(
             {k: tuple(_read_reading(r) for r in v) for k, v in value["readings"].items()},
             {k: Newest(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
@@ -111,6 +177,10 @@ class View:
             tuple(FootprintFact(**f) for f in value["footprints"]),
             tuple(ReportFact(**f) for f in value["reports"]),
             bool(value["draining"]),
+            tuple(EventFact(**f) for f in value.get("events", ())),
+            tuple(FailureFact(**f) for f in value.get("failures", ())),
+            tuple(MaintenanceFact(**f) for f in value.get("maintenance", ())),
+            tuple(PointFact(**f) for f in value.get("points", ())),
         )
 
 

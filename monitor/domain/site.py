@@ -35,6 +35,10 @@ class Station:
     antenna: str | None
     on_slope: bool  # False = stable control station
     series: tuple[SeriesSpec, ...]
+    area: str | None = None  # part of the slope, for votes counted by area
+    footprint: str | None = None  # shared image pixel or radar footprint: not independent
+    v_eq_mm_per_day: float | None = None  # reviewed velocity of uniform creep, for the tangential angle
+    v_eq_reviewed: str = ""  # who reviewed it, when and on what
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +74,13 @@ class Criterion:
     dwell: Dwell = Dwell()
     recover: float = 0.8  # share of the crossed threshold below which it may fall
     valid_for_s: float = 86400.0
-    role: str = "witness"  # witness or advice
+    role: str = "witness"  # witness, advice, or part (speaks only inside a fusion rule)
     author: str = ""
     reason: str = ""
     params: tuple[tuple[str, float], ...] = ()
+    texts: tuple[tuple[str, str], ...] = ()  # what only its kind knows in words: names of further series, of a method
     kinds: tuple[str, ...] = ()  # report: the kinds of report that vote
+    valid_until: str | None = None  # the bounds are to be reviewed by then; they go on counting, and it is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,29 @@ class Fusion:
     top_needs: int = 2  # independent witnesses for the top level
     hold_when_missing_s: float = 259200.0  # then: "cannot see: decide"
     verify_within_s: float = 3600.0  # clock of pending_verification; on expiry the step counts
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """What one stage of movement asks for: how often to look and to forecast, and what people do."""
+
+    stage: str  # creep, intermediate, progressive, step, unknown
+    evaluate_every_s: float
+    forecast_every_s: float
+    action: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MovementPlan:
+    """How movement is judged: windows, failure velocity, and what each stage asks for."""
+
+    stages: tuple[StagePlan, ...] = ()
+    failure_velocity_mm_per_day: float | None = None  # where forecasts cross it, failure is expected
+    history_s: float = 400.0 * 86400.0  # how far back velocities are compared
+
+    def stage(self, name: str | None) -> StagePlan | None:
+        """The plan of a stage; None where the site file says nothing of it."""
+        return next((s for s in self.stages if s.stage == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +181,7 @@ class Site:
     forecast: ForecastPlan = ForecastPlan()
     anomaly: AnomalyPlan = AnomalyPlan()
     scenes: ScenePlan = ScenePlan()
+    movement: MovementPlan = MovementPlan()
     recipients: tuple[Recipient, ...] = ()
     quantities: tuple[tuple[str, str], ...] = ()  # own quantities: name -> unit
     decoders: tuple[tuple[str, str], ...] = ()  # topic filter -> decoder name

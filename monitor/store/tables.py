@@ -225,7 +225,19 @@ failure_time = Table(
     Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("issued_at", Instant, nullable=False), Column("data_until", Instant, nullable=False),
     Column("window_from", Instant, nullable=False), Column("window_mid", Instant, nullable=False), Column("window_to", Instant, nullable=False), Column("n_filters", Integer), Column("n_agree", Integer),
     Column("r2", Number), Column("velocity_mm_per_day", Number), Column("trusted", Boolean, nullable=False), _text("reasons"), Column("withdrawn_at", Instant),
+    Column("method", String(32), nullable=False, server_default="inverse_velocity"),  # or forecast: its quantiles cross the failure velocity
+    Column("onset_at", Instant), _text("withdrawn_reason", null=True),
     Index("ix_failure_time_series", "series_id", "issued_at"),
+)  # fmt: skip
+
+movement = Table(
+    "movement", metadata,  # how a station moves, one row per update; append only
+    Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("at", Instant, nullable=False), Column("data_until", Instant),
+    Column("stage", String(16), nullable=False), Column("trend", String(16), nullable=False),  # the words of forecasting.kinematics.stages
+    Column("velocity_mm_per_day", Number), Column("velocity_error_mm_per_day", Number), Column("acceleration_mm_per_day2", Number), Column("acceleration_error_mm_per_day2", Number),
+    Column("tangential_angle_deg", Number), Column("v_eq_mm_per_day", Number), Column("inverse_velocity_day_per_mm", Number), Column("probability", Number), _text("reasons"),
+    Column("state", Json, nullable=False),  # what the next update needs: counters of the hysteresis
+    UniqueConstraint("series_id", "at", name="uq_movement"),
 )  # fmt: skip
 
 # ---- anomalies and scenes --------------------------------------------------------------------------------------
@@ -284,6 +296,27 @@ notification = Table(
     Column("queued_at", Instant, nullable=False), Column("sent_at", Instant), Column("confirmed_at", Instant), Column("next_attempt_at", Instant), Column("superseded_by", BigId), _text("last_error", null=True),
     _text("lease_owner", null=True), Column("lease_until", Instant), Column("idempotency_key", String(64), nullable=False, unique=True),
     Index("ix_notification_due", "state", "next_attempt_at"), Index("ix_notification_alert", "alert_id"),
+)  # fmt: skip
+
+# ---- change control and exercises ----------------------------------------------------------------------------------
+maintenance = Table(
+    "maintenance", metadata,  # work on a station: its votes are pended up to a level, for a time
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("station", String(64), nullable=False), Column("from_at", Instant, nullable=False), Column("to_at", Instant, nullable=False),
+    _text("by"), _text("second_by", null=True), _text("reason"), Column("added_at", Instant, nullable=False), Column("ended_at", Instant), _text("ended_by", null=True),
+    Index("ix_maintenance_site", "site", "to_at"),
+)  # fmt: skip
+site_proposal = Table(
+    "site_proposal", metadata,  # a site file that waits for somebody to approve it
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("sha256", String(64), nullable=False), Column("base_sha256", String(64)), _text("source"),
+    _text("author"), _text("reason"), Column("proposed_at", Instant, nullable=False), Column("state", String(16), nullable=False),  # proposed, approved, rejected, superseded
+    Column("effect", Json), Column("differences", Json), Column("loosens_high", Boolean, nullable=False),
+    _text("approved_by", null=True), _text("second_by", null=True), Column("decided_at", Instant), _text("decision_reason", null=True),
+    Index("ix_site_proposal_site", "site", "state"),
+)  # fmt: skip
+drill = Table(
+    "drill", metadata,  # an exercise: a recorded or simulated failure up to the channels, apart from the real state
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("started_at", Instant, nullable=False), Column("ended_at", Instant),
+    _text("by"), _text("scenario"), _text("state"), Column("outcome", Json),
 )  # fmt: skip
 
 # ---- people, audit, service ------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ BOOLEANS: Final[dict[str, frozenset[str]]] = {
     "forecast_history": frozenset({"shown"}),
     "forecast_vs_observed": frozenset({"shown", "inside_80", "inside_95"}),
     "failure_windows": frozenset({"trusted"}),
+    "site_proposals": frozenset({"loosens_high"}),
     "station_health": frozenset({"votes"}),
     "active_alerts": frozenset({"exercise"}),
     "alert_history": frozenset({"exercise"}),
@@ -143,8 +144,13 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
 FROM ({both}) g CROSS JOIN
   (SELECT CAST(0.8 AS double precision) AS nominal UNION ALL SELECT CAST(0.95 AS double precision)) k""",
         "failure_windows": f"""SELECT {_SERIES}, w.issued_at, w.data_until, w.window_from, w.window_mid, w.window_to, w.trusted,
-  w.reasons, w.velocity_mm_per_day, w.r2, w.n_filters, w.n_agree, w.withdrawn_at
+  w.reasons, w.velocity_mm_per_day, w.r2, w.n_filters, w.n_agree, w.withdrawn_at, w.withdrawn_reason,
+  w.method, w.onset_at
 FROM failure_time w JOIN series s ON s.id = w.series_id""",
+        "movement_history": f"""SELECT {_SERIES}, m.at, m.data_until, m.stage, m.trend, m.probability, m.velocity_mm_per_day,
+  m.velocity_error_mm_per_day, m.acceleration_mm_per_day2, m.acceleration_error_mm_per_day2, m.tangential_angle_deg, m.v_eq_mm_per_day,
+  m.inverse_velocity_day_per_mm, m.reasons
+FROM movement m JOIN series s ON s.id = m.series_id""",
     }
 
 
@@ -177,6 +183,11 @@ FROM alert a LEFT JOIN site p ON p.id = a.site LEFT JOIN decision n ON n.id = a.
         "alert_events": """SELECT e.alert_id, a.site, a.ledger, e.sequence, e.at, e.data_time, e.from_state, e.to_state,
   e.from_level, e.to_level, e.actor, e.actor_kind, e.reason
 FROM alert_event e JOIN alert a ON a.id = e.alert_id""",
+        "maintenance_windows": """SELECT id AS maintenance_id, site, station, from_at, to_at, "by", second_by, reason, added_at, ended_at, ended_by
+FROM maintenance""",
+        "site_proposals": """SELECT id AS proposal_id, site, sha256, base_sha256, author, reason, proposed_at, state, differences, effect,
+  loosens_high, approved_by, second_by, decided_at, decision_reason FROM site_proposal""",
+        "drills": """SELECT id AS drill_id, site, started_at, ended_at, "by", scenario, state, outcome FROM drill""",
         "alert_outcomes": 'SELECT o.alert_id, a.site, o."class", o."by", o.note, o.at FROM alert_outcome o JOIN alert a ON a.id = o.alert_id',
         "notification_status": """SELECT id AS notification_id, alert_id, site, ledger, level, level_name, recipient, channel, exercise,
   state, attempts, queued_at, sent_at, confirmed_at, next_attempt_at, superseded_by, last_error, subject, idempotency_key

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert, select, update
 
 from monitor.config import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
@@ -341,11 +341,11 @@ def _fill_scene(c: Connection) -> None:
 
 
 def _fill_states(c: Connection, north: Site, lake: Site) -> None:
-    for site, level, seen, stage in ((north, 2, "full", "accelerating"), (lake, 0, "degraded", None)):
+    for site, level, seen, stage in ((north, 2, "full", "progressive"), (lake, 0, "degraded", None)):
         c.execute(insert(t.site_state).values(
             site=site.id, level=level, level_source="auto", since=NOW - days(2), evaluated_at=NOW + timedelta(minutes=2),
             observability=seen, reachable_level=site.top_level if level else 1, witnesses_available=3 if level else 1,
-            health="ok" if level else "not ok: W1", movement_stage=stage, trend="rising" if level else None,
+            health="ok" if level else "not ok: W1", movement_stage=stage, trend="progressive" if level else None,
             newest_at=NOW, config_sha256=site.version, state={},
         ))  # fmt: skip
         c.execute(insert(t.evaluation).values(
@@ -387,3 +387,25 @@ def _fill_records(c: Connection) -> None:
     service_state.stamp(c, "core.evaluate", {"sites": 2}, NOW)
     run = job_runs.start_run(c, "forecast", "north-bench", NOW - STEP)
     job_runs.finish_run(c, run, "done", "180 rows", NOW - STEP + timedelta(seconds=40))
+    series_id = (
+        c.execute(select(t.series.c.id).where(t.series.c.station == "G1").order_by(t.series.c.id)).scalars().first()
+    )
+    for k, stage in enumerate(("intermediate", "progressive")):
+        c.execute(insert(t.movement).values(
+            series_id=series_id, at=NOW - days(1 - k), data_until=NOW - days(1 - k), stage=stage, trend="linear" if k == 0 else "progressive",
+            velocity_mm_per_day=4.0 + 3.0 * k, velocity_error_mm_per_day=0.4, acceleration_mm_per_day2=0.1 + k,
+            acceleration_error_mm_per_day2=0.2, tangential_angle_deg=82.0, v_eq_mm_per_day=0.6,
+            inverse_velocity_day_per_mm=0.25, probability=0.75, reasons="three windows rise", state={"up": k},
+        ))  # fmt: skip
+    c.execute(insert(t.maintenance).values(
+        site="north-bench", station="G1", from_at=NOW - days(3), to_at=NOW - days(3) + STEP, by="bo", second_by="cy",
+        reason="new battery", added_at=NOW - days(3), ended_at=None, ended_by=None,
+    ))  # fmt: skip
+    c.execute(insert(t.site_proposal).values(
+        site="north-bench", sha256="1" * 64, base_sha256="0" * 64, source="[site]", author="bo", reason="noise is lower",
+        proposed_at=NOW - days(2), state="proposed", differences=[["criterion.v.red.over", 100.0, 120.0]], effect=None, loosens_high=True,
+    ))  # fmt: skip
+    c.execute(insert(t.drill).values(
+        site="north-bench", started_at=NOW - days(9), ended_at=NOW - days(9) + STEP, by="bo", scenario="collapse", state="done",
+        outcome={"peak_level": 3},
+    ))  # fmt: skip

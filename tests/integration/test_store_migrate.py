@@ -18,7 +18,7 @@ from tests.data.filled import NOW, fill
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision, branch_labels, depends_on = "0002", "{head}", None, None
+revision, down_revision, branch_labels, depends_on = "next", "{head}", None, None
 def upgrade():
     with op.batch_alter_table("alert") as batch:
         batch.add_column(sa.Column("place", sa.Text(), nullable=True))
@@ -120,7 +120,7 @@ def newer_program(tmp_path, monkeypatch):
     folder = tmp_path / "alembic"
     shutil.copytree(migrate._folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
     head = migrate.head()
-    (folder / "versions" / "0002_next.py").write_text(NEXT.format(head=head))
+    (folder / "versions" / "next.py").write_text(NEXT.format(head=head))
     monkeypatch.setattr(migrate, "_folder", lambda: folder)
     yield
     monkeypatch.undo()
@@ -130,7 +130,7 @@ def test_upgrading_a_filled_database_keeps_its_rows_and_copies_the_sqlite_file(f
     database = filled_database
     with database.read() as c:
         before = {name: views.load_view(c, name) for name in views.NAMES}
-    with pytest.raises(StoreError, match=r"revision 0001, 0002 is needed; run `slopeward db upgrade`"):
+    with pytest.raises(StoreError, match=r"revision 0002, next is needed; run `slopeward db upgrade`"):
         migrate.require_current(database)
     copy = migrate.upgrade(database, NOW)
     migrate.require_current(database)
@@ -139,7 +139,7 @@ def test_upgrading_a_filled_database_keeps_its_rows_and_copies_the_sqlite_file(f
     if not database.is_sqlite:
         assert copy is None
         return
-    assert copy == Path(database.url.database + ".0001.20260301T060000Z.bak")
+    assert copy == Path(database.url.database + ".0002.20260301T060000Z.bak")
     assert copy.stat().st_mode & 0o077 == 0
     kept = sqlite3.connect(copy)
     assert kept.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
@@ -169,7 +169,7 @@ def test_a_failing_migration_leaves_everything_as_it_was(filled_database, tmp_pa
     broken = NEXT.format(head=migrate.head()).replace(
         "def downgrade", "    raise RuntimeError('half-way')\ndef downgrade"
     )
-    (folder / "versions" / "0002_next.py").write_text(broken)
+    (folder / "versions" / "next.py").write_text(broken)
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="half-way"):
         patch.setattr(migrate, "_folder", lambda: folder)
         migrate.upgrade(database, NOW)

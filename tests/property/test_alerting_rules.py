@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forecasting.kinematics import fit_velocity
+from forecasting.kinematics.velocity import fit_velocity
 from monitor.alerting import conditions, decide, senses, steps, tracks
 from monitor.alerting.criteria import velocity
 from monitor.domain import decision as records

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any, Final
 
-from forecasting.kinematics import Velocity, fit_velocity
+from forecasting.kinematics.velocity import Velocity, fit_velocity
 from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
 from monitor.alerting.jumps import Vector
 from monitor.alerting.tracks import Track

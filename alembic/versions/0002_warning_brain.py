@@ -1,0 +1,104 @@
+"""Movement of stations, methods of failure windows, maintenance, proposals of site files, drills.
+
+Revision ID: 0002
+Revises: 0001
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Instant = sa.String(27).with_variant(sa.String(27, collation="C"), "postgresql")
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("failure_time") as batch:
+        batch.add_column(sa.Column("method", sa.String(32), nullable=False, server_default="inverse_velocity"))
+        batch.add_column(sa.Column("onset_at", Instant, nullable=True))
+        batch.add_column(sa.Column("withdrawn_reason", sa.Text(), nullable=True))
+    op.create_table(
+        "movement",
+        sa.Column("id", BigId, nullable=False),
+        sa.Column("series_id", BigId, nullable=False),
+        sa.Column("at", Instant, nullable=False),
+        sa.Column("data_until", Instant, nullable=True),
+        sa.Column("stage", sa.String(16), nullable=False),
+        sa.Column("trend", sa.String(16), nullable=False),
+        sa.Column("velocity_mm_per_day", sa.Double(), nullable=True),
+        sa.Column("velocity_error_mm_per_day", sa.Double(), nullable=True),
+        sa.Column("acceleration_mm_per_day2", sa.Double(), nullable=True),
+        sa.Column("acceleration_error_mm_per_day2", sa.Double(), nullable=True),
+        sa.Column("tangential_angle_deg", sa.Double(), nullable=True),
+        sa.Column("v_eq_mm_per_day", sa.Double(), nullable=True),
+        sa.Column("inverse_velocity_day_per_mm", sa.Double(), nullable=True),
+        sa.Column("probability", sa.Double(), nullable=True),
+        sa.Column("reasons", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("series_id", "at", name="uq_movement"),
+    )
+    op.create_table(
+        "maintenance",
+        sa.Column("id", BigId, nullable=False),
+        sa.Column("site", sa.String(64), nullable=False),
+        sa.Column("station", sa.String(64), nullable=False),
+        sa.Column("from_at", Instant, nullable=False),
+        sa.Column("to_at", Instant, nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("second_by", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("added_at", Instant, nullable=False),
+        sa.Column("ended_at", Instant, nullable=True),
+        sa.Column("ended_by", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_maintenance_site", "maintenance", ["site", "to_at"], unique=False)
+    op.create_table(
+        "site_proposal",
+        sa.Column("id", BigId, nullable=False),
+        sa.Column("site", sa.String(64), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("base_sha256", sa.String(64), nullable=True),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("author", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("proposed_at", Instant, nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("effect", sa.Text(), nullable=True),
+        sa.Column("differences", sa.Text(), nullable=True),
+        sa.Column("loosens_high", sa.Boolean(), nullable=False),
+        sa.Column("approved_by", sa.Text(), nullable=True),
+        sa.Column("second_by", sa.Text(), nullable=True),
+        sa.Column("decided_at", Instant, nullable=True),
+        sa.Column("decision_reason", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_site_proposal_site", "site_proposal", ["site", "state"], unique=False)
+    op.create_table(
+        "drill",
+        sa.Column("id", BigId, nullable=False),
+        sa.Column("site", sa.String(64), nullable=False),
+        sa.Column("started_at", Instant, nullable=False),
+        sa.Column("ended_at", Instant, nullable=True),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("scenario", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("drill")
+    op.drop_table("site_proposal")
+    op.drop_table("maintenance")
+    op.drop_table("movement")
+    with op.batch_alter_table("failure_time") as batch:
+        batch.drop_column("withdrawn_reason")
+        batch.drop_column("onset_at")
+        batch.drop_column("method")
