@@ -142,7 +142,7 @@ def test_upgrading_a_filled_database_keeps_its_rows_and_copies_the_sqlite_file(f
     assert copy == Path(database.url.database + ".0002.20260301T060000Z.bak")
     assert copy.stat().st_mode & 0o077 == 0
     kept = sqlite3.connect(copy)
-    assert kept.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+    assert kept.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",)
     assert kept.execute("SELECT count(*) FROM observation").fetchone()[0] == len(before["observation_history"])
     kept.close()
     with database.write() as c:  # foreign keys are on again after the rebuild
