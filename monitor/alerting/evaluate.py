@@ -94,18 +94,21 @@ def load_view(c: Connection, site: Site, now: datetime, *, draining: bool) -> tu
             found = load_readings(c, row.id, now - timedelta(seconds=span_s), now, now)
             readings[f"{row.station}.{row.quantity}"] = tuple(found)
     newest = load_newest(c, site.id, now)
-    since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
-    kinds = {x.kind for x in site.criteria}
-    view = View(
-        readings, newest,
-        load_forecast_facts(c, site.id, now) if "forecast" in kinds else (),
-        load_anomaly_facts(c, site.id, since, now) if "anomaly" in kinds else (),
-        load_footprint_facts(c, site.id, since, now) if "scene" in kinds else (),
-        load_report_facts(c, site.id, since, now) if "report" in kinds else (),
-        draining,
-    )  # fmt: skip
+    view = View(readings, newest, draining=draining, **load_facts(c, site, now))
     known = max((n.received_s for n in newest.values()), default=None)
     return view, None if known is None else instant(known)
+
+
+def load_facts(c: Connection, site: Site, now: datetime) -> dict[str, Any]:
+    """What a view holds besides readings, by the name of its field, as known at `now`; a replay asks the same."""
+    since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
+    kinds = {x.kind for x in site.criteria}
+    return {
+        "forecasts": load_forecast_facts(c, site.id, now) if "forecast" in kinds else (),
+        "anomalies": load_anomaly_facts(c, site.id, since, now) if "anomaly" in kinds else (),
+        "footprints": load_footprint_facts(c, site.id, since, now) if "scene" in kinds else (),
+        "reports": load_report_facts(c, site.id, since, now) if "report" in kinds else (),
+    }
 
 
 def _declared(quantity: str) -> str:
