@@ -1,0 +1,112 @@
+"""Acceleration of a displacement series with its error, from a parabola over one window, stamped in its middle."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+from forecasting.kinematics.velocity import DAY_S
+
+FEWEST = 5  # a parabola has three numbers; two more must be left to judge it by
+
+
+@dataclass(frozen=True, slots=True)
+class Acceleration:
+    """A fitted parabola, in units of the values and days.
+
+    Attributes:
+        rate: Acceleration, per day and day.
+        error: One standard error of it.
+        velocity: Velocity in the middle of the window, per day.
+        velocity_error: One standard error of it.
+        n: Epochs used.
+        mid_s: Middle of the window, epoch seconds: the stamp of both.
+        newest_s: Newest epoch used, epoch seconds.
+    """
+
+    rate: float
+    error: float
+    velocity: float
+    velocity_error: float
+    n: int
+    mid_s: float
+    newest_s: float
+
+    @property
+    def z(self) -> float:
+        """Acceleration in standard errors; 0 where neither can be told."""
+        return self.rate / self.error if self.error > 0.0 else 0.0
+
+
+def fit_acceleration(
+    times_s: Sequence[float], values: Sequence[float], sigmas: Sequence[float], window_s: float
+) -> Acceleration | None:
+    """Fit a parabola to the newest `window_s` seconds by weighted least squares.
+
+    Orthogonal polynomials (Forsythe 1957, J. SIAM 5) keep the three numbers apart, so that a long time axis costs no
+    digits. The error comes from the residuals, widened by their lag-one autocorrelation as in `fit_velocity`, and is
+    never below what the stated sigmas imply.
+
+    Args:
+        times_s: Rising epoch seconds, shape (n,).
+        values: Displacement, any unit, shape (n,).
+        sigmas: One standard deviation each, shape (n,); all zero means that it is unknown.
+        window_s: Length of the window that ends with the newest epoch, seconds.
+
+    Returns:
+        The fit, or None for fewer than 5 epochs in the window or no extent in time.
+
+    >>> fit = fit_acceleration([i * 86400.0 for i in range(9)], [0.5 * i * i for i in range(9)], [0.0] * 9, 9 * 86400.0)
+    >>> round(fit.rate, 9), round(fit.velocity, 9), fit.mid_s / 86400.0
+    (1.0, 4.0, 4.0)
+    """
+    if not times_s:
+        return None
+    first = bisect_right(times_s, times_s[-1] - window_s)
+    times, heights, spreads = times_s[first:], values[first:], sigmas[first:]
+    n = len(times)
+    if n < FEWEST or times[-1] <= times[0]:
+        return None
+    mid_s = (times[0] + times[-1]) / 2.0
+    days = [(t - mid_s) / DAY_S for t in times]
+    known = max(spreads) > 0.0
+    weights = [1.0 / (s * s) if s > 1e-9 else 1e18 for s in spreads] if known else [1.0] * n
+    total = sum(weights)
+    mean_t = sum(w * t for w, t in zip(weights, days, strict=True)) / total
+    line = [t - mean_t for t in days]
+    line2 = sum(w * p * p for w, p in zip(weights, line, strict=True))
+    if line2 <= 0.0:
+        return None
+    cross = sum(w * t * p * p for w, t, p in zip(weights, days, line, strict=True)) / line2
+    bend = [(t - cross) * p - line2 / total for t, p in zip(days, line, strict=True)]
+    bend2 = sum(w * p * p for w, p in zip(weights, bend, strict=True))
+    if bend2 <= line2 * 1e-12:
+        return None
+    mean_y = sum(w * y for w, y in zip(weights, heights, strict=True)) / total
+    slope = sum(w * p * (y - mean_y) for w, p, y in zip(weights, line, heights, strict=True)) / line2
+    curve = sum(w * p * (y - mean_y) for w, p, y in zip(weights, bend, heights, strict=True)) / bend2
+    rest = [y - mean_y - slope * p - curve * q for y, p, q in zip(heights, line, bend, strict=True)]
+    unit = _unit_error(rest, weights, known=known)
+    lean = -cross - mean_t  # d(bend)/dt at the middle of the window, where the velocity is stamped
+    return Acceleration(
+        rate=2.0 * curve,
+        error=2.0 * unit / sqrt(bend2),
+        velocity=slope + curve * lean,
+        velocity_error=unit * sqrt(1.0 / line2 + lean * lean / bend2),
+        n=n,
+        mid_s=mid_s,
+        newest_s=times[-1],
+    )
+
+
+def _unit_error(rest: Sequence[float], weights: Sequence[float], *, known: bool) -> float:
+    """Error of an epoch of weight one: residuals that go together are fewer facts than they look."""
+    chi = square = shared = before = 0.0
+    for w, e in zip(weights, rest, strict=True):
+        chi += w * e * e
+        square += e * e
+        shared += e * before
+        before = e
+    alike = min(0.9, max(0.0, shared / square)) if square > 0.0 else 0.0
+    unit = sqrt(chi / (len(rest) - 3) * (1.0 + alike) / (1.0 - alike)) if len(rest) > 3 else 0.0
+    return max(unit, 1.0) if known else unit

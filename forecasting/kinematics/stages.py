@@ -1,0 +1,221 @@
+"""The stage a slope is in, and where it tends, as a state slow to change: three looks up, fourteen days down."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import erf, sqrt
+from typing import Any
+
+from forecasting.kinematics.velocity import DAY_S
+
+UP_ISSUES = 3
+DOWN_S = 14.0 * DAY_S
+QUIET_S = 14.0 * DAY_S  # |z| < 2 for so long is a constant rate
+BENT = 2.0  # standard errors from which an acceleration is believed
+SURE = 4.0  # standard errors from which a velocity is believed
+FASTER = 1.5  # times v_eq from which steady motion is no creep
+SLOWED = 0.7  # of the recent maximum: below it the acceleration is over
+WINDOWS = 3  # velocity windows that must agree on an acceleration
+
+RANK = {"creep": 0, "step": 1, "intermediate": 1, "progressive": 2}
+StageState = dict[str, Any]  # JSON-ready; {} starts
+
+
+@dataclass(frozen=True, slots=True)
+class MovementFacts:
+    """What one look at a series knows, along the movement (positive = forwards), in units of the values and days.
+
+    Attributes:
+        at_s: Newest datum used, epoch seconds: the clock of the hysteresis.
+        velocity: Velocity over 7 to 30 days; None where it could not be fitted.
+        velocity_error: One standard error of it.
+        accelerations_z: Acceleration in standard errors, one per velocity window.
+        rising: The newest velocity is above the one before it.
+        v_eq: Reviewed velocity of the steady stage; None where nobody set one.
+        usual_velocity: Median of the past year: stands in for v_eq, said so in the reasons.
+        recent_max: Largest velocity of the same window in the recent past.
+        stale: The series cannot be judged now.
+        failing: A trusted failure window stands.
+    """
+
+    at_s: float
+    velocity: float | None
+    velocity_error: float | None
+    accelerations_z: tuple[float, ...] = ()
+    rising: bool = False
+    v_eq: float | None = None
+    usual_velocity: float | None = None
+    recent_max: float | None = None
+    stale: bool = False
+    failing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """How a series moves.
+
+    Attributes:
+        stage: creep, intermediate, progressive, step, unknown.
+        trend: none, linear, regressive, progressive.
+        probability: Of the stage from this look alone, 0 to 1; None for unknown.
+        reasons: Why, in words, the deciding one first.
+    """
+
+    stage: str
+    trend: str
+    probability: float | None
+    reasons: tuple[str, ...]
+
+
+def judge_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[Movement, StageState]:
+    """Judge one look and carry the state on.
+
+    Three movement stages (creep, constant rate, progressive) with `step` for an acceleration that died away, as rain
+    and reservoirs make it. A stage is entered upwards after three looks with new data that ask for it, and left
+    downwards after fourteen days in which all do; a look that cannot see stands still and starts those days anew, so
+    missing data never lowers. The same look twice changes nothing.
+
+    Args:
+        state: What the last call returned; {} or None at the start. It may come from JSON.
+        facts: This look.
+
+    Returns:
+        The movement, and the state for the next look.
+    """
+    kept: StageState = dict(state or {})
+    if facts.stale or facts.velocity is None or facts.velocity_error is None:
+        kept["lower_since_s"], kept["up"], kept["up_to"] = None, 0, None
+        why = "stale: no fresh data to judge by" if facts.stale else "too few data for a velocity"
+        return Movement("unknown", kept.get("trend", "none"), None, (why,)), kept
+    if kept.get("at_s") is not None and facts.at_s <= kept["at_s"] and kept.get("stage"):
+        share = _shares(facts)[_share_of(kept["stage"])]
+        return Movement(kept["stage"], kept["trend"], share, ("no new datum since the last look",)), kept
+    asked, reasons = _look(facts, kept)
+    _keep_quiet(kept, facts)
+    _climb_or_fall(kept, asked, facts.at_s, reasons)
+    _turn(kept, _bend(facts))
+    kept["at_s"] = facts.at_s
+    stage = kept["stage"]
+    return Movement(stage, kept["trend"], _shares(facts)[_share_of(stage)], tuple(reasons)), kept
+
+
+# ---- one look ---------------------------------------------------------------------------------------------------
+def _look(facts: MovementFacts, kept: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The stage that this look alone asks for."""
+    velocity, error = float(facts.velocity or 0.0), float(facts.velocity_error or 0.0)
+    bent = _bent_windows(facts, 1.0)
+    if facts.failing:
+        return "progressive", ["a trusted failure window stands"]
+    if bent >= WINDOWS and velocity > SURE * error and facts.rising:
+        return "progressive", [f"accelerates in {bent} windows, velocity {velocity:.3g} > {SURE:g} standard errors"]
+    after_rise = kept.get("stage") in {"progressive", "step"}
+    slowed = facts.recent_max is not None and velocity < SLOWED * facts.recent_max
+    if velocity <= 2.0 * error:
+        return "creep", [f"velocity {velocity:.3g} +- {error:.2g} cannot be told from nothing"]
+    reference, name = _reference(facts)
+    if reference is None:
+        return _steady(after_rise=after_rise, slowed=slowed), [f"moves at {velocity:.3g}; no v_eq to call it creep"]
+    if velocity <= reference:
+        return "creep", [f"velocity {velocity:.3g} <= {name} {reference:.3g}"]
+    if velocity > FASTER * reference:
+        quiet = kept.get("quiet_since_s")
+        steady = "steady" if quiet is not None and facts.at_s - quiet >= QUIET_S else "not steady for 14 days yet"
+        reason = f"velocity {velocity:.3g} > {FASTER:g} x {name} {reference:.3g}, {steady}"
+        return _steady(after_rise=after_rise, slowed=slowed), [reason]
+    # between 1 and 1.5 v_eq neither is said: stay
+    stays = kept.get("stage") or "creep"
+    stays = "step" if stays == "progressive" else stays
+    return stays, [f"velocity {velocity:.3g} between {name} {reference:.3g} and {FASTER:g} x it"]
+
+
+def _steady(*, after_rise: bool, slowed: bool) -> str:
+    return "step" if after_rise and slowed else "intermediate"
+
+
+def _reference(facts: MovementFacts) -> tuple[float | None, str]:
+    if facts.v_eq is not None and facts.v_eq > 0.0:
+        return facts.v_eq, "v_eq"
+    if facts.usual_velocity is not None and facts.usual_velocity > 0.0:
+        return facts.usual_velocity, "the usual velocity (no reviewed v_eq)"
+    return None, ""
+
+
+def _bent_windows(facts: MovementFacts, sign: float) -> int:
+    return sum(sign * z >= BENT for z in facts.accelerations_z)
+
+
+def _bend(facts: MovementFacts) -> str:
+    velocity, error = float(facts.velocity or 0.0), float(facts.velocity_error or 0.0)
+    slowed = facts.recent_max is not None and velocity < SLOWED * facts.recent_max
+    if _bent_windows(facts, 1.0) >= min(WINDOWS, max(1, len(facts.accelerations_z))) and facts.rising:
+        return "progressive"
+    if velocity <= 2.0 * error:
+        return "none"
+    if _bent_windows(facts, -1.0) >= 2 or (slowed and not facts.rising):
+        return "regressive"
+    return "linear"
+
+
+def _shares(facts: MovementFacts) -> tuple[float, float, float]:
+    """Chances of creep, constant rate and progressive, were the errors Gaussian and this look the only one."""
+    velocity, error = float(facts.velocity or 0.0), max(float(facts.velocity_error or 0.0), 1e-12)
+    reference, _ = _reference(facts)
+    limit = FASTER * reference if reference is not None else 2.0 * error
+    moves = _normal((velocity - limit) / error)
+    ordered = sorted(facts.accelerations_z, reverse=True)
+    third = ordered[WINDOWS - 1] if len(ordered) >= WINDOWS else 0.0
+    bends = max(0.0, 2.0 * _normal(third) - 1.0)
+    return 1.0 - moves, moves * (1.0 - bends), moves * bends
+
+
+def _share_of(stage: str) -> int:
+    return {"creep": 0, "progressive": 2}.get(stage, 1)
+
+
+def _normal(z: float) -> float:
+    return 0.5 * (1.0 + erf(z / sqrt(2.0)))
+
+
+# ---- the state --------------------------------------------------------------------------------------------------
+def _keep_quiet(kept: StageState, facts: MovementFacts) -> None:
+    loud = any(abs(z) >= BENT for z in facts.accelerations_z)
+    kept["quiet_since_s"] = None if loud else (kept.get("quiet_since_s") or facts.at_s)
+
+
+def _climb_or_fall(kept: StageState, asked: str, at_s: float, reasons: list[str]) -> None:
+    """Three looks up, fourteen days down; what is asked for meanwhile is said."""
+    stage = kept.get("stage")
+    if stage is None:
+        # the first look decides alone, but progressive waits for its three
+        kept["stage"] = stage = "intermediate" if asked == "progressive" else asked
+        kept["trend"] = kept.get("trend", "none")
+    if RANK[asked] > RANK[stage]:
+        kept["lower_since_s"] = None
+        kept["up"] = kept.get("up", 0) + 1
+        kept["up_to"] = min(kept.get("up_to") or asked, asked, key=RANK.__getitem__)
+        if kept["up"] >= UP_ISSUES:
+            kept["stage"], kept["up"], kept["up_to"] = kept["up_to"], 0, None
+        else:
+            reasons.append(f"{asked} asked for in {kept['up']} of {UP_ISSUES} looks; stays {stage}")
+        return
+    kept["up"], kept["up_to"] = 0, None
+    if RANK[asked] == RANK[stage]:  # a step stays labelled so until creep is seen
+        kept["lower_since_s"] = None
+        return
+    since = kept.get("lower_since_s")
+    kept["lower_since_s"] = since = at_s if since is None else since
+    if at_s - since >= DOWN_S:
+        # progressive that ended without a failure is a step until creep is seen
+        kept["stage"] = "step" if stage == "progressive" else asked
+        kept["lower_since_s"] = at_s if kept["stage"] != asked else None
+    else:
+        reasons.append(f"{asked} asked for since {(at_s - since) / DAY_S:.1f} days; stays {stage}")
+
+
+def _turn(kept: StageState, bend: str) -> None:
+    if bend == kept.get("trend"):
+        kept["turn"], kept["turn_to"] = 0, None
+        return
+    kept["turn"] = kept.get("turn", 0) + 1 if kept.get("turn_to") == bend else 1
+    kept["turn_to"] = bend
+    if kept["turn"] >= UP_ISSUES:
+        kept["trend"], kept["turn"], kept["turn_to"] = bend, 0, None
