@@ -35,6 +35,7 @@ from monitor.store.decisions import (
     save_station_states,
 )
 from monitor.store.engine import Database
+from monitor.store.maintenance import load_maintenance_facts
 from monitor.store.observations import load_readings, load_series
 from monitor.store.types import canonical_json
 
@@ -108,6 +109,7 @@ def load_facts(c: Connection, site: Site, now: datetime) -> dict[str, Any]:
         "anomalies": load_anomaly_facts(c, site.id, since, now) if "anomaly" in kinds else (),
         "footprints": load_footprint_facts(c, site.id, since, now) if "scene" in kinds else (),
         "reports": load_report_facts(c, site.id, since, now) if "report" in kinds else (),
+        "maintenance": load_maintenance_facts(c, site.id, now),
     }
 
 

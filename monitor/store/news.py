@@ -4,12 +4,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select, union
 
-from monitor.store.tables import observation_flag, offset_entry, report, series, site_event
+from monitor.store.tables import maintenance, observation_flag, offset_entry, report, series, site_event
 
-_OF_SITE = (report, site_event)
+_OF_SITE = (report, site_event, maintenance)
 _OF_SERIES = (offset_entry, observation_flag)
 Marks = dict[tuple[str, str], Any]  # (table, column) -> newest
-_LATER = {offset_entry.name: ("confirmed_at", "revoked_at")}  # columns that are set after the row was added
+# columns that are set after the row was added
+_LATER = {offset_entry.name: ("confirmed_at", "revoked_at"), maintenance.name: ("ended_at",)}
 
 
 class News:

@@ -13,6 +13,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.tables import user_account, web_session
 
@@ -154,6 +155,28 @@ def may(role: str, needed: str) -> bool:
     (True, False)
     """
     return ROLES.index(role) >= ROLES.index(needed)
+
+
+def require_two(connection: Connection, one: Actor, other: Actor, needed: str = "operator") -> None:
+    """Make sure that two different people stand behind an act that one may not do alone.
+
+    Where accounts exist, both must have an open one whose role suffices; before the first account a name is enough.
+
+    Raises:
+        RefusedError: they are one, one of them is no person, or has no such account.
+    """
+    names = [one.name.strip(), other.name.strip()]
+    if any(a.kind != "person" for a in (one, other)) or not all(names):
+        raise RefusedError("two people with names are needed")
+    if names[0].casefold() == names[1].casefold():
+        raise RefusedError(f"a second person is needed, and {names[1]!r} is the first one")
+    accounts = {u.name: u for u in load_users(connection)}
+    if not accounts:
+        return
+    for name in names:
+        account = accounts.get(name)
+        if account is None or account.disabled_at is not None or not may(account.role, needed):
+            raise RefusedError(f"{name!r} has no open account as {needed}; both people need one for this")
 
 
 def _change(connection: Connection, name: str, **values: object) -> None:

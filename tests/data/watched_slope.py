@@ -1,0 +1,122 @@
+"""A small slope in a database: two rovers that can be made to run away, evaluated by the hour."""
+
+import random
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from monitor.alerting.evaluate import EvaluationResult, evaluate_site
+from monitor.config import parse_site
+from monitor.domain.instants import parse
+from monitor.domain.observation import Observation
+from monitor.domain.site import Site
+from monitor.store.engine import Database
+from monitor.store.observations import add_observations
+from monitor.store.sites import save_site
+
+START: Final = parse("2026-03-01T00:00:00Z")
+HOUR: Final = timedelta(hours=1)
+SITE_TEXT: Final = """\
+[site]
+id = "bench"
+name = "North bench"
+latitude = 46.2
+longitude = 8.9
+
+[levels]
+names = ["green", "yellow", "orange", "red"]
+[levels.red]
+action = "Clear the pit floor"
+
+[[station]]
+id = "G1"
+[[station.series]]
+quantity = "crack_opening"
+unit = "mm"
+interval = "1h"
+max_silence = "6h"
+noise_floor_mm = 1.0
+
+[[station]]
+id = "G2"
+[[station.series]]
+quantity = "crack_opening"
+unit = "mm"
+interval = "1h"
+max_silence = "6h"
+noise_floor_mm = 1.0
+
+[[criterion]]
+kind = "rate"
+stations = ["G*"]
+quantity = "crack_opening"
+yellow = {over = 6.0, window = "1d"}
+orange = {over = 24.0, window = "12h"}
+red = {over = 80.0, window = "8h"}
+dwell = {hits = 2, of = 3, within = "6h"}
+recover = 0.6
+valid_for = "12h"
+author = "A. Rossi"
+reason = "record of 2022 to 2025"
+
+[fusion]
+top_needs = 2
+hold_when_missing = "2d"
+
+[[recipient]]
+name = "duty engineer"
+channels = ["log", "log:second"]
+levels = ["orange", "red"]
+"""
+
+
+class WatchedSlope:
+    """Readings by the hour, each followed by an evaluation."""
+
+    def __init__(self, database: Database, text: str = SITE_TEXT, seed: int = 1) -> None:
+        self.database, self.site, self.now = database, parse_site(text, "bench.toml"), START
+        self.rng = random.Random(seed)
+        self.position = {s.id: 0.0 for s in self.site.stations}
+        with database.write() as c:
+            save_site(c, self.site, "test", "first version", START)
+
+    def take(self, site: Site) -> None:
+        """Go on with another version of the site file."""
+        self.site = site
+        with self.database.write() as c:
+            save_site(c, site, "test", "another version", self.now)
+
+    def publish(
+        self, station: str, value: float, at: datetime, *, solution: str | None = None, flags: tuple[str, ...] = ()
+    ) -> None:
+        """One reading, received now."""
+        row = Observation("bench", station, "crack_opening", "mm", at, self.now, value, None, solution, flags)
+        with self.database.write() as c:
+            add_observations(c, [row], self.now)
+
+    def live(self, hours: int, rates: dict[str, float] | None = None) -> EvaluationResult:
+        """Hours of readings, each with a look; rates in mm/day by station."""
+        for _ in range(hours):
+            self.now += HOUR
+            for name in self.position:
+                self.position[name] += (rates or {}).get(name, 0.0) / 24.0
+                self.publish(name, self.position[name] + self.rng.gauss(0.0, 0.3), self.now)
+            result = evaluate_site(self.database, self.site, self.now, "data")
+        return result
+
+    def fail(self) -> EvaluationResult:
+        """A quiet day, then both rovers run away until the top level stands."""
+        self.live(26)
+        return self.live(14, {"G1": 150.0, "G2": 140.0})
+
+
+def write_service(folder: Path, database: Database, text: str | None = SITE_TEXT) -> Path:
+    """A service file for the database, with the site file where a text is given; returns the service file."""
+    sites = folder / "sites"
+    sites.mkdir(exist_ok=True)
+    if text is not None:
+        (sites / "bench.toml").write_text(text, encoding="utf-8")
+    url = database.url.render_as_string(hide_password=False)
+    service = folder / "slopeward.toml"
+    service.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{sites}"\n', encoding="utf-8")
+    return service
