@@ -1,7 +1,7 @@
 """Gathers what a page shows in one read transaction; pages render it whole, live refreshes render its parts."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import cos, radians, sin
 from typing import Any, Final
 
@@ -13,11 +13,12 @@ from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
 from monitor.health import CORE_SILENT_S, judge_parts
-from monitor.store import pages
+from monitor.store import pages, timeline
 from monitor.store.observations import load_series
 from monitor.store.service_state import find_stamp
 from monitor.web.context import Context
 from monitor.web.evidence import find_sentence, read_evidence
+from monitor.web.ribbon import draw_ribbon
 from monitor.web.sketch import draw
 
 LEDGERS: Final = (
@@ -25,6 +26,7 @@ LEDGERS: Final = (
     (Ledger.HEALTH, "Health", "What the instruments and the service do"),
     (Ledger.ADVICE, "Advice", "What models suggest; nobody was warned by it"),
 )
+RIBBON: Final = timedelta(days=30)
 COMPUTED: Final = "displacement_downslope"
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 
@@ -58,7 +60,7 @@ def find_card(c: Connection, site_id: str) -> pages.SiteCard:
 
 def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any]:
     """All of a site page but the curves, which the browser asks for."""
-    live = collect_site_parts(c, site_id)
+    live = collect_site_parts(c, site_id, context.clock())
     card, stations = live["card"], live["stations"]
     declared = context.declaration(c, str(card.status["config_version"]))
     return {
@@ -68,7 +70,7 @@ def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any
     }  # fmt: skip
 
 
-def collect_site_parts(c: Connection, site_id: str) -> dict[str, Any]:
+def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, Any]:
     """What of a site page changes while one looks at it."""
     card = find_card(c, site_id)
     stations = pages.load_stations(c, site_id)
@@ -81,6 +83,7 @@ def collect_site_parts(c: Connection, site_id: str) -> dict[str, Any]:
     return {
         "card": card, "stations": stations, "scenes": scenes, "shown_scene": shown, "footprints": footprints,
         "map": draw(stations, footprints, preview_bounds(shown)), "ledgers": split_ledgers(alerts),
+        "ribbon": draw_ribbon(timeline.load_ribbon(c, site_id, now - RIBBON, now), card.levels, now - RIBBON, now),
         "tops": {card.id: card.top_level}, "names": {card.id: card.name}, "show_site": False,
     }  # fmt: skip
 

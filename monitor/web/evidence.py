@@ -33,6 +33,17 @@ def _minute(at_s: Any) -> str:
 
 
 def _arrange(told: Mapping[str, Any], view: Mapping[str, Any]) -> list[Table]:
+    tables = read_told(told)
+    for name, readings in view.get("readings", {}).items():
+        rows = [[_flat(v) for v in r[: len(READING_HEAD)]] for r in readings]
+        tables.append({**_table(f"Readings of {name}", READING_HEAD, rows), "folded": True})
+    for name in ("forecasts", "anomalies", "footprints", "reports", "events", "failures", "maintenance", "points"):
+        tables += [{**t, "folded": True} for t in _walk(name, view.get(name) or [])]
+    return [t for t in tables if t["rows"]]
+
+
+def read_told(told: Mapping[str, Any]) -> list[Table]:
+    """Votes, words, steps and holds of a decision's evidence as tables; empty ones are left out."""
     votes = []
     for key, v in told.get("votes", {}).items():
         counted, aside = "counted" if v["counted"] else "not counted", v["pended"] or ""
@@ -51,11 +62,6 @@ def _arrange(told: Mapping[str, Any], view: Mapping[str, Any]) -> list[Table]:
         _table("Common motion", ("reference", "in words"), [list(item) for item in told.get("common", {}).items()]),
         _table("Held by", ("witness",), [[key] for key in told.get("held_by", ())]),
     ]
-    for name, readings in view.get("readings", {}).items():
-        rows = [[_flat(v) for v in r[: len(READING_HEAD)]] for r in readings]
-        tables.append({**_table(f"Readings of {name}", READING_HEAD, rows), "folded": True})
-    for name in ("forecasts", "anomalies", "footprints", "reports"):
-        tables += [{**t, "folded": True} for t in _walk(name, view.get(name) or [])]
     return [t for t in tables if t["rows"]]
 
 

@@ -39,8 +39,8 @@ def refresh_site(request: Request, site: str) -> JSONResponse:
     """Parts of a site page."""
     context = context_of(request)
     with context.db.read() as c:
-        values = collect_site_parts(c, site)
-    return _answer(request, ("status", "ledgers", "map", "stations"), values)
+        values = collect_site_parts(c, site, context.clock())
+    return _answer(request, ("status", "ribbon", "ledgers", "map", "stations"), values)
 
 
 @router.get("/alerts/{alert_id}")

@@ -6,15 +6,8 @@
   const figures = [...document.querySelectorAll("figure.chart")];
   let span = "30d";
 
-  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const { css, level, show, key, load, axis, layout, options, follow, spans } = Slopeward;
   const words = (text) => text.replaceAll("_", " ");
-  const level = (rows, number) => {
-    const known = { green: "0", blue: "b", yellow: "1", amber: "1", orange: "2", red: "3", purple: "4" };
-    const row = rows.find((r) => r.number === number);
-    const top = rows.at(-1).number || 1;
-    return css(`--lv-${known[row?.name.toLowerCase()] ?? Math.round(3 * number / top)}`);
-  };
-  const show = (value) => value === null || value === undefined ? "–" : Number(value.toPrecision(4)).toString();
   const days = (s) => `${Number((s / 86400).toPrecision(3))} d`;
 
   // how far ahead the picture goes: never more than half of what lies behind
@@ -123,26 +116,6 @@
     }));
   }
 
-  // plotly's own legend would take half of a phone's picture
-  function key(traces) {
-    const list = document.createElement("ul");
-    list.className = "key";
-    const shape = (trace) => {
-      const line = trace.line ?? {}, colour = trace.type === "bar" ? trace.marker.color : trace.fill ? trace.fillcolor : trace.mode === "markers" ? trace.marker.color : line.color;
-      const thick = trace.fill || trace.type === "bar" ? 9 : trace.mode === "markers" ? 0 : 2.5;
-      const dashes = { dash: "6 3", dot: "2 3", longdashdot: "9 3 2 3" }[line.dash] ?? "none";
-      return thick ? `<path d="M1 6 H25" stroke="${colour}" stroke-width="${thick}" stroke-dasharray="${dashes}"/>` : `<path d="M8 1 L18 11 M18 1 L8 11" stroke="${colour}" stroke-width="2.5"/>`;
-    };
-    for (const trace of traces) {
-      if (trace.showlegend === false || !trace.name) continue;
-      const item = document.createElement("li");
-      item.innerHTML = `<svg viewBox="0 0 26 12" aria-hidden="true">${shape(trace)}</svg>`;
-      item.append(trace.name);
-      list.append(item);
-    }
-    return list;
-  }
-
   function says(chart) {
     const parts = [];
     if (chart.forecast) parts.push(`Forecast by ${chart.forecast.model}, issued ${chart.forecast.issued_at.slice(0, 16).replace("T", " ")}: ${chart.forecast.reason}.`);
@@ -158,32 +131,27 @@
     const turn = figure.turn = (figure.turn ?? 0) + 1;
     let chart;
     try {
-      const answer = await fetch(`/api/v1/sites/${site}/chart/${encodeURIComponent(station)}/${encodeURIComponent(quantity)}?span=${span}`, { signal: AbortSignal.timeout(15000) });
-      chart = await answer.json();
-      if (!answer.ok) throw new Error(chart.error);
+      chart = await load(`/api/v1/sites/${site}/chart/${encodeURIComponent(station)}/${encodeURIComponent(quantity)}?span=${span}`);
     } catch (error) {
       figure.querySelector(".says").textContent = `The curve could not be loaded: ${error.message}`;
       return;
     }
     if (turn !== figure.turn) return; // somebody chose anew meanwhile
-    const text = css("--text"), grid = css("--grid"), withScores = chart.scores.length > 0;
-    const axis = { gridcolor: grid, linecolor: grid, zeroline: false, tickfont: { size: 11 }, automargin: true };
+    const withScores = chart.scores.length > 0, lines = axis();
     const { shapes, traces } = marks(chart);
-    const layout = {
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: css("--font"), color: text, size: 12 },
-      margin: { l: 48, r: 10, t: 12, b: 26 }, height: plot.clientHeight, showlegend: false, hovermode: "closest", dragmode: "zoom",
+    const frame = layout(plot, {
       bargap: 0.05,
-      xaxis: { ...axis, type: "date", range: [chart.from, new Date(horizon(chart)).toISOString()], anchor: withScores ? "y2" : "y" },
-      yaxis: { ...axis, domain: [withScores ? 0.27 : 0, 1], title: { text: chart.unit, font: { size: 11 } }, range: extent(chart) },
+      xaxis: { ...lines, type: "date", range: [chart.from, new Date(horizon(chart)).toISOString()], anchor: withScores ? "y2" : "y" },
+      yaxis: { ...lines, domain: [withScores ? 0.27 : 0, 1], title: { text: chart.unit, font: { size: 11 } }, range: extent(chart) },
       yaxis3: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
       shapes,
-    };
+    });
     if (withScores) {
-      layout.yaxis2 = { ...axis, domain: [0, 0.2], rangemode: "tozero", nticks: 3, title: { text: "score", font: { size: 10 } } };
+      frame.yaxis2 = { ...lines, domain: [0, 0.2], rangemode: "tozero", nticks: 3, title: { text: "score", font: { size: 10 } } };
       shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, yref: "y2", y0: 1, y1: 1, line: { color: css("--flag"), width: 1, dash: "dash" } });
     }
     const data = [...fan(chart), ...bounds(chart), ...past(chart), ...observed(chart, css("--curve")), ...traces, ...scores(chart)];
-    await Plotly.react(plot, data, layout, { responsive: true, displayModeBar: false, scrollZoom: false });
+    await Plotly.react(plot, data, frame, options);
     figure.querySelector(".key").replaceWith(key([...observed(chart, css("--curve")), ...fan(chart).reverse(), ...bounds(chart), ...past(chart)]));
     const last = chart.points.value.at(-1);
     figure.querySelector(".latest").textContent = last === undefined ? "no reading in this range" : `${show(last)} ${chart.unit}`;
@@ -192,25 +160,9 @@
     figure.drawn = true;
   }
 
-  const watch = new IntersectionObserver((entries) => {
-    for (const { target, isIntersecting } of entries) {
-      target.near = isIntersecting;
-      if (isIntersecting && !target.drawn && !target.busy) { target.busy = true; draw(target).finally(() => { target.busy = false; }); }
-    }
-  }, { rootMargin: "300px" });
-  const again = () => { for (const f of figures) { f.drawn = false; if (f.near) draw(f); } };
-
-  for (const figure of figures) {
-    watch.observe(figure);
-    figure.querySelector("select")?.addEventListener("change", () => draw(figure));
-  }
-  for (const button of document.querySelectorAll("[data-span]")) button.addEventListener("click", () => {
-    span = button.dataset.span;
-    for (const other of document.querySelectorAll("[data-span]")) other.setAttribute("aria-pressed", String(other === button));
-    again();
-  });
-  document.addEventListener("themechange", again);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  const again = follow(figures, draw);
+  for (const figure of figures) figure.querySelector("select")?.addEventListener("change", () => draw(figure));
+  spans((chosen) => { span = chosen; again(); });
   // curves change slower than levels: every sixth refresh
   let count = 0;
   document.addEventListener("refreshed", () => { count += 1; if (count % 6 === 0) for (const f of figures) if (f.near && f.drawn) draw(f); else f.drawn = f.near && f.drawn; });

@@ -1,0 +1,52 @@
+"""The ribbon of a site as plain SVG facts: level over time, and below it where nobody could see."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from monitor.domain.instants import parse
+
+WIDTH: Final = 1000.0
+SIGHT_WORDS: Final = {"full": "all witnesses speak", "degraded": "some instruments missing", "blind": "no valid data"}
+
+
+def draw_ribbon(
+    segments: Sequence[Mapping[str, Any]], levels: Sequence[Mapping[str, Any]], low: datetime, high: datetime
+) -> dict[str, Any] | None:
+    """Blocks in drawing units; None when there was no evaluation in the range.
+
+    Args:
+        segments: rows of `timeline.load_ribbon`.
+        levels: the ladder of the site, `number` and `name`.
+        low: left end.
+        high: right end.
+    """
+    if not segments:
+        return None
+    names = {v["number"]: v["name"] for v in levels}
+    whole_s = (high - low).total_seconds()
+
+    def place(text: str) -> float:
+        return min(max((parse(text) - low).total_seconds() / whole_s, 0.0), 1.0) * WIDTH
+
+    blocks = []
+    for segment in segments:
+        x, end = place(segment["from_at"]), place(segment["to_at"])
+        name = names.get(segment["level"], str(segment["level"]))
+        seen = segment["observability"]
+        blocks.append({
+            "x": round(x, 1), "width": round(max(end - x, 1.0), 1), "level": segment["level"], "name": name,
+            "seen": seen,
+            "text": f"{name}, {SIGHT_WORDS.get(seen, seen)}: {segment['from_at'][:16]} to {segment['to_at'][:16]}",
+        })  # fmt: skip
+    return {"width": WIDTH, "blocks": blocks, "ticks": list(_ticks(low, high))}
+
+
+def _ticks(low: datetime, high: datetime) -> list[dict[str, Any]]:
+    """Six marks at even distances, so that labels in six equal cells stand where they belong."""
+    cells = 6
+    found = []
+    for k in range(cells):
+        at = low + (high - low) * k / cells
+        found.append({"x": round(WIDTH * k / cells, 1), "text": f"{at:%b} {at.day}"})
+    return found

@@ -1,0 +1,116 @@
+// Pictures of movement from /api/v1/.../ribbon, /movement and /rain: ribbon, velocity, inverse velocity, window, angle, rain.
+"use strict";
+(() => {
+  const { css, level, show, key, load, axis, layout, options, follow, spans } = Slopeward;
+  const site = document.getElementById("main").dataset.site;
+  const figures = [...document.querySelectorAll("figure[data-plot]")];
+  let span = "30d", cache = new Map();
+  const minute = (at) => at.slice(0, 16).replace("T", " ");
+  const ask = (path) => {
+    if (!cache.has(path)) cache.set(path, load(`/api/v1/sites/${site}/${path}`));
+    return cache.get(path);
+  };
+  const time = (found, more) => ({ ...axis(), type: "date", range: [found.from, found.to], ...more });
+  const stages = { creep: "--lv-0", intermediate: "--lv-1", progressive: "--lv-3", step: "--advice", unknown: "--lv-u" };
+
+  // one row for the level, one for each station's stage; blocks as wide lines, so that hovering tells from when to when
+  function ribbon(found) {
+    const rows = ["level", ...Object.keys(found.stages)], traces = [], named = new Set();
+    const block = (row, from, to, colour, name, text) => {
+      traces.push({ type: "scatter", mode: "lines", x: [from, to], y: [row, row], name, line: { color: colour, width: 14 }, showlegend: !named.has(name), hovertemplate: `${text}<br>${minute(from)} to ${minute(to)}<extra></extra>` });
+      named.add(name);
+    };
+    for (const s of found.ribbon) {
+      const name = found.levels.find((v) => v.number === s.level)?.name ?? String(s.level);
+      block("level", s.from_at, s.to_at, level(found.levels, s.level), name, `${name}, sight ${s.observability}`);
+    }
+    for (const [station, segments] of Object.entries(found.stages)) for (const s of segments) block(station, s.from_at, s.to_at, css(stages[s.stage] ?? "--lv-u"), s.stage, `${station}: ${s.stage}, trend ${s.trend}`);
+    return {
+      traces, says: found.ribbon.length ? "" : "Not evaluated in this range.", latest: "",
+      frame: { xaxis: time(found), yaxis: { ...axis(), type: "category", categoryorder: "array", categoryarray: [...rows].reverse() } },
+    };
+  }
+
+  const bound = (found, kind) => found.bounds.filter((b) => b.kind === kind).map((b) => ({
+    type: "scatter", mode: "lines", x: [found.from, found.to], y: [b.value, b.value], line: { color: level(found.levels, b.level), width: 2, dash: "dash" },
+    name: `${found.levels.find((v) => v.number === b.level)?.name ?? b.level} over ${show(b.value)}`, hoverinfo: "name",
+  }));
+  const line = (rows, column, name, unit, colour) => ({
+    type: "scatter", mode: rows.length < 200 ? "lines+markers" : "lines", x: rows.map((r) => r.data_until ?? r.at), y: rows.map((r) => r[column]), connectgaps: false, name,
+    line: { color: colour, width: 1.8 }, marker: { size: 4, color: colour }, hovertemplate: `%{y:.4~g} ${unit}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>`,
+  });
+  const told = (row) => row ? `${row.stage}, trend ${row.trend}: ${row.reasons}` : "Nothing was judged in this range.";
+
+  function velocity(found) {
+    const rows = found.movement.filter((r) => r.velocity_mm_per_day !== null), last = rows.at(-1);
+    const band = { type: "scatter", mode: "lines", fill: "toself", line: { width: 0 }, fillcolor: css("--fan").replace("A", "0.22"), name: "± 1 standard error", hoverinfo: "skip",
+      x: [...rows.map((r) => r.data_until ?? r.at), ...rows.map((r) => r.data_until ?? r.at).reverse()],
+      y: [...rows.map((r) => r.velocity_mm_per_day + (r.velocity_error_mm_per_day ?? 0)), ...rows.map((r) => r.velocity_mm_per_day - (r.velocity_error_mm_per_day ?? 0)).reverse()] };
+    return { traces: [band, ...bound(found, "velocity"), line(rows, "velocity_mm_per_day", "velocity", "mm/day", css("--curve"))], says: told(found.movement.at(-1)),
+      latest: last ? `${show(last.velocity_mm_per_day)} mm/day` : "", frame: { xaxis: time(found), yaxis: { ...axis(), title: { text: "mm/day", font: { size: 11 } } } } };
+  }
+
+  function inverse(found) {
+    const rows = found.movement.filter((r) => r.inverse_velocity_day_per_mm !== null), last = rows.at(-1), window = found.windows.at(-1);
+    const traces = [line(rows, "inverse_velocity_day_per_mm", "1 / velocity", "day/mm", css("--curve"))];
+    if (last && window && !window.withdrawn_at) traces.push({ type: "scatter", mode: "lines+markers", name: "to the middle of the window", x: [last.data_until ?? last.at, window.window_mid], y: [last.inverse_velocity_day_per_mm, 0],
+      line: { color: css("--forecast"), width: 2, dash: "dash" }, marker: { size: 6, color: css("--forecast") }, hovertemplate: "%{x|%Y-%m-%d %H:%M}<extra>if the acceleration goes on</extra>" });
+    const end = window && !window.withdrawn_at ? [found.to, window.window_to].sort().at(-1) : found.to;
+    return { traces, says: rows.length ? "Where the slope moves beyond its noise. A straight fall to zero is what the method asks for." : "The slope does not move beyond its noise.",
+      latest: last ? `${show(last.inverse_velocity_day_per_mm)} day/mm` : "", frame: { xaxis: time(found, { range: [found.from, end] }), yaxis: { ...axis(), rangemode: "tozero", title: { text: "day/mm", font: { size: 11 } } } } };
+  }
+
+  // each issue as a bar from the start to the end of its window; the line is "now": a window below it has passed
+  function drift(found) {
+    const rows = found.windows, by = (method, trusted) => rows.filter((r) => r.method === method && r.trusted === trusted);
+    const bars = (part, name, colour, opacity) => part.length ? [{
+      type: "scatter", mode: "markers", name, x: part.map((r) => r.issued_at), y: part.map((r) => r.window_mid), opacity, marker: { size: 5, color: colour, symbol: part.map((r) => r.withdrawn_at ? "x-thin" : "circle"), line: { width: part.map((r) => r.withdrawn_at ? 2 : 0), color: colour } },
+      text: part.map((r) => `${minute(r.window_from)} to ${minute(r.window_to)}${r.reasons ? "<br>" + r.reasons : ""}${r.withdrawn_at ? "<br>withdrawn: " + (r.withdrawn_reason ?? "") : ""}`), hovertemplate: "%{text}<extra></extra>",
+    }, {
+      type: "scatter", mode: "lines", showlegend: false, hoverinfo: "skip", opacity: 0.45 * opacity, line: { color: colour, width: 3 },
+      x: part.flatMap((r) => [r.issued_at, r.issued_at, null]), y: part.flatMap((r) => [r.window_from, r.window_to, null]),
+    }] : [];
+    const traces = [{ type: "scatter", mode: "lines", name: "the day of issue", x: [found.from, found.to], y: [found.from, found.to], line: { color: css("--muted"), width: 1.2, dash: "dot" }, hoverinfo: "skip" },
+      ...bars(by("inverse_velocity", true), "inverse velocity", css("--forecast"), 1), ...bars(by("inverse_velocity", false), "inverse velocity, not trusted", css("--muted"), 0.7),
+      ...bars(by("forecast", true), "forecast", css("--advice"), 1), ...bars(by("forecast", false), "forecast, not trusted", css("--advice"), 0.5)];
+    const last = rows.at(-1);
+    return { traces: rows.length ? traces : [], latest: last && !last.withdrawn_at ? `${minute(last.window_from)} to ${minute(last.window_to)}` : "none",
+      says: !rows.length ? "No window was ever issued in this range." : last.withdrawn_at ? `Withdrawn ${minute(last.withdrawn_at)}: ${last.withdrawn_reason ?? ""}.` : last.trusted ? "Trusted: every condition of the method holds." : `Not trusted: ${last.reasons}.`,
+      frame: { xaxis: time(found), yaxis: { ...axis(), type: "date" } } };
+  }
+
+  function angle(found) {
+    const rows = found.movement.filter((r) => r.tangential_angle_deg !== null), last = rows.at(-1);
+    return { traces: [...bound(found, "tangential_angle"), line(rows, "tangential_angle_deg", "tangential angle", "degrees", css("--curve"))], latest: last ? `${show(last.tangential_angle_deg)}°` : "",
+      says: last ? `Against v_eq = ${show(last.v_eq_mm_per_day)} mm/day, as reviewed for this station.` : "No angle: the station has no reviewed v_eq, or does not move beyond its noise.",
+      frame: { xaxis: time(found), yaxis: { ...axis(), range: [0, 92], title: { text: "degrees", font: { size: 11 } } } } };
+  }
+
+  const pictures = {
+    ribbon: [() => `ribbon?span=${span}`, ribbon], velocity: [(f) => `movement/${f.dataset.station}?span=${span}`, velocity], inverse: [(f) => `movement/${f.dataset.station}?span=${span}`, inverse],
+    window: [(f) => `movement/${f.dataset.station}?span=${span}`, drift], angle: [(f) => `movement/${f.dataset.station}?span=${span}`, angle],
+  };
+
+  async function draw(figure) {
+    const plot = figure.querySelector(".plot"), [path, picture] = pictures[figure.dataset.plot], turn = figure.turn = (figure.turn ?? 0) + 1;
+    let found;
+    try { found = await ask(path(figure)); } catch (error) {
+      cache.delete(path(figure));
+      figure.querySelector(".says").textContent = `The figures could not be loaded: ${error.message}`;
+      return;
+    }
+    if (turn !== figure.turn) return; // somebody chose anew meanwhile
+    const { traces, frame, says, latest } = picture(found);
+    await Plotly.react(plot, traces, layout(plot, frame), options);
+    figure.querySelector(".key").replaceWith(key(traces));
+    figure.querySelector(".says").textContent = says || "\u00a0";
+    const said = figure.querySelector(".latest");
+    if (said) said.textContent = latest;
+    plot.setAttribute("aria-label", `${figure.dataset.plot} of ${figure.dataset.station ?? site}: ${latest} ${says}`);
+    figure.drawn = true;
+  }
+
+  const again = follow(figures, draw);
+  spans((chosen) => { span = chosen; again(); });
+  setInterval(() => { cache = new Map(); again(); }, 60000);
+})();
