@@ -129,8 +129,35 @@ def test_site_page_draws_all_its_curves_in_silence(served, watch):
     assert w.hosts == {"127.0.0.1"}
 
 
+def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, watch):
+    base, *_ = served
+    w = watch()
+    w.page.goto(f"{base}/sites/north-bench")
+    assert w.page.locator("svg.ribbon rect").count() >= 1
+    w.page.get_by_role("link", name="Movement, failure window").click()
+    assert "yellow" in w.page.locator("section:has(#h-why)").inner_text()
+    vote = w.page.locator("section:has(#h-why) tr", has_text="rate-1 · E1")
+    assert vote.locator("td", has_text="counted").count() >= 1
+    for figure in w.page.locator("figure[data-plot]").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator("svg.main-svg .cartesianlayer").first.wait_for(state="attached", timeout=15000)
+    ribbon = w.page.locator('figure[data-plot="ribbon"] .key').inner_text()
+    assert "orange" in ribbon
+    assert "progressive" in ribbon
+    window = w.page.locator('figure[data-plot="window"][data-station="G1"]')
+    assert "Trusted" in window.locator(".says").inner_text()
+    assert "not trusted" in window.locator(".key").inner_text()
+    angle = w.page.locator('figure[data-plot="angle"][data-station="G1"]')
+    assert "82" in angle.locator(".latest").inner_text()
+    assert w.complaints == []
+    assert w.hosts == {"127.0.0.1"}
+
+
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-@pytest.mark.parametrize("path", ["/", "/sites/north-bench", "/alerts/2", "/alerts", "/notifications", "/login"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/sites/north-bench", "/sites/north-bench/movement", "/alerts/2", "/alerts", "/notifications", "/login"],
+)
 def test_nothing_spills_at_the_width_of_a_phone(served, watch, path, scheme):
     base, *_ = served
     w = watch(width=390, height=844, scheme=scheme)

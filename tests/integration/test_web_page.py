@@ -22,7 +22,7 @@ from monitor.domain.decision import Memory, Step
 from monitor.domain.instants import epoch_s, parse, spell
 from monitor.store.audit import verify_chain
 from monitor.store.service_state import stamp
-from monitor.store.tables import alert, alert_event, audit_entry, report, scene, site_state
+from monitor.store.tables import alert, alert_event, audit_entry, evaluation, report, scene, site_state
 from monitor.web.app import build
 
 
@@ -167,6 +167,31 @@ def test_downslope_movement_is_projected_with_offsets_applied(client):
         assert value == pytest.approx(
             share * story.move_mm("G2", parse(at)), abs=0.01
         )  # the antenna's 12.5 mm are gone
+
+
+def test_movement_and_ribbon_are_what_was_stored(client, database):
+    found = client.get("/api/v1/sites/north-bench/movement/G1").json()
+    assert [(r["stage"], r["velocity_mm_per_day"]) for r in found["movement"]] == [
+        ("intermediate", 4.0), ("progressive", 7.0),
+    ]  # fmt: skip
+    assert [w["trusted"] for w in found["windows"]] == [False, True]
+    assert {(b["kind"], b["value"]) for b in found["bounds"]} == {("velocity", v) for v in (2.0, 20.0, 100.0)}
+    with database.write() as c:
+        for hours, level, seen in ((30, 1, "full"), (20, 1, "full"), (10, 1, "blind"), (5, 3, "full")):
+            c.execute(
+                insert(evaluation).values(
+                    site="north-bench", at=story.NOW - timedelta(hours=hours), trigger="tick", level=level,
+                    observability=seen, reachable_level=3, config_sha256="x", digest="0" * 64,
+                )
+            )  # fmt: skip
+    ribbon = client.get("/api/v1/sites/north-bench/ribbon?span=25h").json()
+    low = ribbon["from"]
+    cuts = [low, *(spell(story.NOW - timedelta(hours=h)) for h in (10, 5)), spell(story.NOW + timedelta(minutes=2))]
+    assert [(r["from_at"], r["level"], r["observability"]) for r in ribbon["ribbon"]] == [
+        (cuts[0], 1, "full"), (cuts[1], 1, "blind"), (cuts[2], 3, "full"), (cuts[3], 2, "full"),
+    ]  # fmt: skip
+    assert [r["to_at"] for r in ribbon["ribbon"]] == [*cuts[1:], ribbon["to"]]
+    assert [s["stage"] for s in ribbon["stages"]["G1"]][-1] == "progressive"
 
 
 def test_api_lists(client, filled):
