@@ -34,11 +34,11 @@ class Ear:
         assert self._ready.wait(5)
 
     def wait(self, topic, count=1, last=None):
-        """What was heard under a topic: at least `count`, and `last` as the last of it where that is given."""
+        """What was heard under a topic: at least `count`, the last of it holding `last` where that is given."""
         until = time.monotonic() + 10
         while time.monotonic() < until:
             found = [p for t, _, p in self.got if t == topic]
-            if len(found) >= count and last in (None, found[-1]):
+            if len(found) >= count and (last or {}).items() <= found[-1].items():
                 return found
             time.sleep(0.02)
         pytest.fail(f"{topic}: heard {self.got}")
@@ -115,7 +115,7 @@ def test_state_is_retained_and_each_change_is_told_once_over_restarts(database, 
     second.publish_once()
     assert len(ear.wait("slopeward/v1/north/alert", 2)) == 2
     late = Ear(mosquitto.port)
-    assert late.wait("slopeward/v1/status")[0]["status"] == "online"
+    late.wait("slopeward/v1/status", last={"status": "online"})
     assert [t for t, retained, _ in late.got if retained and t.endswith("alert")] == []
     for one in (late, ear):
         one.close()
