@@ -1,0 +1,185 @@
+"""A backtest: one site, one or two configurations, years of its past through the decision itself, and the scorecard."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from multiprocessing import get_context
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.alerting.evaluate import rule_version
+from monitor.config import parse_site
+from monitor.domain.decision import seconds
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, RefusedError
+from monitor.replay.course import Pace, choose_tick_s, play
+from monitor.replay.history import History
+from monitor.replay.known import Known
+from monitor.replay.labels import Label, labels_of_outcomes
+from monitor.replay.scorecard import Run, Scorecard, score
+from monitor.replay.tally import Tally
+from monitor.store.engine import Database
+from monitor.store.past import (
+    PastAlert,
+    count_rows,
+    load_past_acts,
+    load_past_alerts,
+    load_past_configs,
+    load_past_evaluations,
+)
+
+LEAD_S: Final = 30.0 * 86400.0
+BY_RULE: Final = Known()
+SPAWN_ROWS: Final = 20_000  # below this a second process costs more than it saves
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a backtest is run.
+
+    Attributes:
+        known: since when a row of the past was known.
+        lead_s: an alarm up to this long before an event belongs to it.
+        as_then: the site files that were in force at each time, instead of one for all of it.
+        acts: what people did (levels set, steps answered) is done again.
+        stored_instants: look at the stored instants of evaluation and at no others.
+        coalesce_s: arrivals within this time are one look.
+        tick_s: longest time between two looks; None takes the shortest interval of the site's series.
+    """
+
+    known: Known = BY_RULE
+    lead_s: float = LEAD_S
+    as_then: bool = False
+    acts: bool = False
+    stored_instants: bool = False
+    coalesce_s: float = 60.0
+    tick_s: float | None = None
+
+
+def run_backtest(
+    db: Database, site: Site, from_at: datetime, to_at: datetime, *, other: Site | None = None,
+    on_progress: Progress | None = None, labels: Sequence[Label] = (), terms: Terms = Terms(),
+) -> Scorecard:  # fmt: skip
+    """Replay a site's past through the decision and score it; nothing is written.
+
+    Args:
+        db: the database that holds the past.
+        site: the configuration to judge.
+        from_at: first look; windows reach back before it.
+        to_at: end.
+        other: a second configuration, replayed over the same time and shown beside the first.
+        on_progress: called with the share that is done, 0 to 1.
+        labels: events of a file; those that people confirmed (outcome `true`) are added.
+        terms: how.
+
+    Raises:
+        RefusedError: the time is empty, or the other configuration is of another site.
+    """
+    if not from_at < to_at:
+        raise RefusedError("the backtest ends before it begins: --from must lie before --to")
+    if other is not None and other.id != site.id:
+        raise RefusedError(f"the other configuration is of site {other.id!r}, not {site.id!r}")
+    with db.read() as c:
+        alerts = load_past_alerts(c, site.id, from_at, to_at)
+        rows = count_rows(c, site.id, from_at, to_at)
+    events = tuple(sorted((*labels, *labels_of_outcomes(alerts, to_at, site)), key=lambda x: (x.from_at, x.to_at)))
+    task = _Task(from_at, to_at, events, tuple(alerts), terms)
+    if other is None:
+        results = [_run_here(db, "A", site, task, on_progress)]
+    elif rows < SPAWN_ROWS or (os.cpu_count() or 1) < 2:
+        half = _halves(on_progress)
+        results = [_run_here(db, "A", site, task, half[0]), _run_here(db, "B", other, task, half[1])]
+    else:
+        results = _run_both(db, site, other, task, on_progress)
+    if on_progress is not None:
+        on_progress(1.0)
+    known = {"mode": terms.known.mode, "latency_s": terms.known.latency_s, **results[0][1]}
+    return Scorecard(
+        site.id, site.name, from_at, to_at, known, terms.lead_s, rule_version(site), events,
+        tuple(run for run, _ in results),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    from_at: datetime
+    to_at: datetime
+    labels: tuple[Label, ...]
+    alerts: tuple[PastAlert, ...]
+    terms: Terms
+
+
+_Result = tuple[Run, dict[str, Any]]
+
+
+def _run_here(db: Database, name: str, site: Site, task: _Task, on_progress: Progress | None) -> _Result:
+    with db.read() as c:  # one snapshot from the first to the last look
+        plan = find_plan(c, site, task)
+        history = History(c, [s for _, s in plan], task.from_at, task.to_at, task.terms.known)
+        tally = Tally(seconds(task.from_at), seconds(task.to_at))
+        acts = load_past_acts(c, site.id, task.from_at, task.to_at) if task.terms.acts else []
+        from_s, to_s = seconds(task.from_at), seconds(task.to_at)
+        shown = 0.0
+        for look in play(history, plan, from_s, to_s, find_pace(c, site, task), acts=acts):
+            tally.add(look, history)
+            share = (seconds(look.at) - from_s) / (to_s - from_s)
+            if on_progress is not None and share - shown >= 0.01:
+                shown = share
+                on_progress(share)
+    tally.finish(to_s)
+    known = {
+        "rows": history.rows, "rows_by_reception": history.by_reception,
+        "rows_by_epoch": history.rows - history.by_reception,
+    }  # fmt: skip
+    return score(name, plan[-1][1], tally, task.labels, task.alerts, task.terms.lead_s), known
+
+
+def find_plan(c: Connection, site: Site, task: _Task) -> list[tuple[float, Site]]:
+    """The configurations that are in force, by rising instant."""
+    if not task.terms.as_then:
+        return [(seconds(task.from_at), site)]
+    plan = []
+    for loaded_at, source in load_past_configs(c, site.id):
+        try:
+            plan.append((seconds(loaded_at), parse_site(source, f"the site file of {loaded_at:%Y-%m-%d}")))
+        except ConfigError as error:
+            raise RefusedError(f"this version cannot read it: {error}") from None
+    return plan or [(seconds(task.from_at), site)]
+
+
+def find_pace(c: Connection, site: Site, task: _Task) -> Pace:
+    """When to look."""
+    terms = task.terms
+    instants = None
+    if terms.stored_instants:
+        stored = load_past_evaluations(c, site.id, task.from_at, task.to_at)
+        if not stored:
+            raise RefusedError(f"no evaluation of {site.id} is stored in that time")
+        instants = tuple(sorted({seconds(at) for at, _ in stored}))
+    return Pace(terms.coalesce_s, terms.tick_s or choose_tick_s(site), instants)
+
+
+def _halves(on_progress: Progress | None) -> tuple[Progress | None, Progress | None]:
+    if on_progress is None:
+        return None, None
+    tell = on_progress
+    return lambda share: tell(share / 2.0), lambda share: tell(0.5 + share / 2.0)
+
+
+# ---- two configurations at a time --------------------------------------------------------------------------------
+def _run_both(db: Database, site: Site, other: Site, task: _Task, on_progress: Progress | None) -> list[_Result]:
+    """The second configuration in a process of its own; a child that cannot start is replaced by this process."""
+    url = db.url.render_as_string(hide_password=False)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        second: Future[_Result] = pool.submit(_run_there, url, "B", other, task)
+        first = _run_here(db, "A", site, task, on_progress)
+        return [first, second.result()]
+
+
+def _run_there(url: str, name: str, site: Site, task: _Task) -> _Result:
+    with Database(url) as db:
+        return _run_here(db, name, site, task, None)

@@ -1,0 +1,310 @@
+"""A site's past on a simulated clock: what a decision could have seen at each instant, in bounded memory."""
+
+import heapq
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import chain, count
+from math import inf
+from typing import Final
+
+from sqlalchemy import Connection
+
+from monitor.alerting.evaluate import load_facts
+from monitor.alerting.scope import wanted_series
+from monitor.domain.decision import Newest, View, instant, seconds
+from monitor.domain.observation import Reading
+from monitor.domain.site import Site
+from monitor.replay.known import Known
+from monitor.store.observations import SeriesRow, load_series, rank
+from monitor.store.past import (
+    FlagSpan,
+    OffsetSpan,
+    PastRow,
+    find_newest_before,
+    load_news_instants,
+    load_past_flags,
+    load_past_offsets,
+    read_rows,
+)
+
+KEEP_S: Final = 3600.0  # windows are cut at most this late, so that not every look cuts every window
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One revision with the instants that count in the replay."""
+
+    observed_s: float
+    known_s: float
+    observed_at: datetime
+    known_at: datetime
+    revision: int
+    value: float
+    sigma: float | None
+    solution: str | None
+    flags: tuple[str, ...]
+    extra: str | None
+
+
+@dataclass(slots=True)
+class _Window:
+    """The epochs of one series that a decision may still look at, oldest first, with what speaks of each now."""
+
+    row: SeriesRow
+    offsets: Sequence[OffsetSpan]
+    flags: Sequence[FlagSpan]
+    times: list[float] = field(default_factory=list)
+    revisions: list[list[Stored]] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    shown: tuple[Reading, ...] = ()
+    shown_from: int = -1
+    turns: list[float] = field(default_factory=list)  # instants at which offsets or flags changed
+    active: list[tuple[float, float]] = field(default_factory=list)
+    later: dict[tuple[float, int], list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        turns = {seconds(o.known_from) for o in self.offsets}
+        turns |= {seconds(o.revoked_at) for o in self.offsets if o.revoked_at is not None}
+        turns |= {seconds(f.known_from) for f in self.flags}
+        self.turns = sorted(turns)
+
+    def turn(self, now_s: float) -> bool:
+        """Apply what is known of offsets and flags now; True when that changed."""
+        if not self.turns or self.turns[0] > now_s:
+            return False
+        while self.turns and self.turns[0] <= now_s:
+            self.turns.pop(0)
+        now = instant(now_s)
+        known = [o for o in self.offsets if o.known_from <= now and (o.revoked_at is None or o.revoked_at > now)]
+        self.active = [(seconds(o.at), o.size) for o in known]
+        self.later = {}
+        for f in self.flags:
+            if f.known_from <= now:
+                self.later.setdefault((seconds(f.observed_at), f.revision), []).append(f.flag)
+        self.readings = [self._read(r) for r in self.revisions]
+        self.shown_from = -1
+        return True
+
+    def add(self, stored: Stored) -> None:
+        """A revision that has just become known."""
+        place = bisect_left(self.times, stored.observed_s)
+        if place < len(self.times) and self.times[place] == stored.observed_s:
+            insort(self.revisions[place], stored, key=lambda s: s.revision)
+            self.readings[place] = self._read(self.revisions[place])
+        else:
+            self.times.insert(place, stored.observed_s)
+            self.revisions.insert(place, [stored])
+            self.readings.insert(place, self._read([stored]))
+        self.shown_from = -1
+
+    def cut(self, edge_s: float) -> None:
+        """Forget epochs at or before an instant."""
+        place = bisect_right(self.times, edge_s)
+        if place:
+            del self.times[:place], self.revisions[:place], self.readings[:place]
+            self.shown_from = -1
+
+    def show(self, edge_s: float) -> tuple[Reading, ...]:
+        """Readings after an instant; the same tuple while nothing of it changes."""
+        place = bisect_right(self.times, edge_s)
+        if place != self.shown_from:
+            self.shown, self.shown_from = tuple(self.readings[place:]), place
+        return self.shown
+
+    def _read(self, revisions: Sequence[Stored]) -> Reading:
+        stored = revisions[0]
+        for other in revisions[1:]:
+            if rank(other.solution) >= rank(stored.solution):
+                stored = other
+        total = 0.0
+        for at_s, size in self.active:
+            if at_s <= stored.observed_s:
+                total += size
+        flags = stored.flags
+        for change in self.later.get((stored.observed_s, stored.revision), ()):
+            if change.startswith("-"):
+                flags = tuple(f for f in flags if f != change[1:])
+            elif change not in flags:
+                flags = (*flags, change)
+        return Reading(
+            stored.observed_at, stored.known_at, stored.revision, stored.value, total, stored.value - total,
+            stored.sigma, flags, stored.extra,
+        )  # fmt: skip
+
+
+class History:
+    """What was known of a site at each instant, as the clock moves on.
+
+    Rows stream from the store in order of epoch and wait in a heap until the instant from which they were known; a row
+    that was known only after it had left every window counts for the newest epoch of its series and nothing else.
+
+    Args:
+        c: a read transaction, one snapshot for the whole replay.
+        sites: every declaration that the replay will use: the windows are wide enough for all of them.
+        from_at: the first look.
+        to_at: the last look.
+        known: since when a row was known.
+    """
+
+    def __init__(self, c: Connection, sites: Sequence[Site], from_at: datetime, to_at: datetime, known: Known) -> None:
+        self._c, self._known, self._to_s = c, known, seconds(to_at)
+        self._site = sites[0]
+        spans: dict[tuple[str, str], float] = {}
+        for site in sites:
+            for key, span_s in wanted_series(site).items():
+                spans[key] = max(spans.get(key, 0.0), span_s)
+        self._windows: list[_Window] = []
+        self._spans: list[float] = []  # seconds of history kept; 0 = only the newest epoch matters
+        self.rows = self.by_reception = 0
+        streams = []
+        for index, row in enumerate(load_series(c, self._site.id)):
+            span_s = _span_of(spans, row)
+            self._windows.append(_Window(row, load_past_offsets(c, row), load_past_flags(c, row.id)))
+            self._spans.append(span_s)
+            # before the first look: what the windows reach back, and the newest epoch however old
+            since = from_at - timedelta(seconds=span_s)
+            old = find_newest_before(c, row.id, since)
+            rows = read_rows(c, row.id, since, to_at)
+            streams.append(self._stream(index, row, rows if old is None else chain([old], rows)))
+        self._merged = heapq.merge(*streams)
+        self._head = next(self._merged, None)
+        self._waiting: list[tuple[float, int, int, Stored | None]] = []
+        self._aged: dict[tuple[int, float], Stored] = {}  # the newest of those that came when they were history
+        self._wanted: dict[str, Mapping[tuple[str, str], float]] = {}
+        self._order = count()
+        self._newest: dict[int, Stored] = {}
+        self._newest_view: dict[str, Newest] = {}
+        self._cut_s = -inf
+        self.news = [seconds(at) for at in load_news_instants(c, self._site.id, from_at, to_at)]
+        self.now_s = -inf
+
+    def _stream(
+        self, index: int, row: SeriesRow, rows: Iterator[PastRow]
+    ) -> Iterator[tuple[float, int, int, Stored]]:  # fmt: skip
+        """(epoch, series, revision, row) with the instant from which each was known."""
+        spec = self._site.series(row.station, row.quantity)
+        read = datetime.fromisoformat
+        first = (-inf, -inf, -inf)  # epoch, reception and known instant of its first revision
+        stored = False
+        for observed, received, revision, value, sigma, solution, flags, extra in rows:
+            observed_at, received_at = read(observed), read(received)
+            observed_s, received_s = seconds(observed_at), seconds(received_at)
+            if first[0] != observed_s:
+                known_s, stored = self._known.instant_s(observed_s, received_s, spec)
+                first = (observed_s, received_s, known_s)
+            elif self._known.mode == "observed" or not stored:
+                # a correction keeps its distance from the first word on its epoch
+                known_s, stored = first[2] + max(0.0, received_s - first[1]), False
+            else:
+                known_s = max(received_s, observed_s)
+            if known_s > self._to_s:
+                continue
+            self.rows += 1
+            self.by_reception += stored
+            known_at = received_at if stored and known_s == received_s else instant(known_s)
+            yield observed_s, index, revision, Stored(
+                observed_s, known_s, observed_at, known_at, revision, value, sigma, solution,
+                tuple(f for f in flags.split(",") if f) if flags else (), extra,
+            )  # fmt: skip
+
+    # ---- the clock -----------------------------------------------------------------------------------------------
+    def next_arrival_s(self) -> float:
+        """The next instant at which a row becomes known; infinity when there is none."""
+        # a row is never known before its epoch: once the stream has passed the first that waits, that one is next
+        while self._head is not None and (not self._waiting or self._head[0] <= self._waiting[0][0]):
+            self._take()
+        return self._waiting[0][0] if self._waiting else inf
+
+    def last_arrival_s(self, first_s: float, limit_s: float) -> float:
+        """The last of the arrivals from `first_s` up to a limit; `first_s` when nothing follows it."""
+        if limit_s <= first_s:
+            return first_s
+        while self._head is not None and self._head[0] <= limit_s:
+            self._take()
+        later = [known_s for known_s, *_ in self._waiting if first_s < known_s <= limit_s]
+        return max(later, default=first_s)
+
+    def next_news_s(self) -> float:
+        """The next instant at which something else became known."""
+        return self.news[0] if self.news else inf
+
+    def move(self, now_s: float) -> int:
+        """Let the clock stand at an instant; returns how many rows became known."""
+        arrived = 0
+        while self.next_arrival_s() <= now_s:
+            known_s, _, index, waiting = heapq.heappop(self._waiting)
+            stored = waiting or self._aged.pop((index, known_s))
+            arrived += 1
+            self._note_newest(index, stored)
+            if self._spans[index] > 0.0 and stored.observed_s > now_s - self._spans[index]:
+                self._windows[index].add(stored)
+        while self.news and self.news[0] <= now_s:
+            self.news.pop(0)
+        for window in self._windows:
+            window.turn(now_s)
+        if now_s - self._cut_s >= KEEP_S:
+            self._cut_s = now_s
+            for window, span_s in zip(self._windows, self._spans, strict=True):
+                window.cut(now_s - span_s)
+        self.now_s = now_s
+        return arrived
+
+    def _take(self) -> None:
+        assert self._head is not None
+        _, index, _, stored = self._head
+        self._head = next(self._merged, None)
+        aged = stored.known_s - stored.observed_s >= self._spans[index]
+        if aged:
+            key = (index, stored.known_s)
+            before = self._aged.get(key)
+            if before is None or ("future" not in stored.flags and _weight(stored) >= _weight(before)):
+                self._aged[key] = stored
+            if before is not None:
+                return
+        waiting = None if aged else stored
+        heapq.heappush(self._waiting, (stored.known_s, next(self._order), index, waiting))
+
+    def _note_newest(self, index: int, stored: Stored) -> None:
+        if "future" in stored.flags:
+            return
+        best = self._newest.get(index)
+        if best is None or _weight(stored) >= _weight(best):
+            self._newest[index] = stored
+            row = self._windows[index].row
+            self._newest_view[f"{row.station}.{row.quantity}"] = Newest(
+                stored.observed_s, seconds(stored.known_at), stored.flags
+            )
+
+    # ---- the view ------------------------------------------------------------------------------------------------
+    def view(self, site: Site) -> View:
+        """Everything a decision of this site file may look at now."""
+        wanted = self._wanted.get(site.version)
+        if wanted is None:
+            wanted = self._wanted[site.version] = wanted_series(site)
+        readings: dict[str, tuple[Reading, ...]] = {}
+        for window in self._windows:
+            span_s = _span_of(wanted, window.row)
+            if span_s > 0.0:
+                edge_s = self.now_s - span_s
+                readings[f"{window.row.station}.{window.row.quantity}"] = window.show(edge_s)
+        newest = dict(sorted(self._newest_view.items()))
+        return View(readings, newest, **load_facts(self._c, site, instant(self.now_s)))
+
+    def newest_values(self) -> dict[tuple[str, str], float]:
+        """The newest value of each series, offsets of now subtracted, for plots."""
+        found = {}
+        for window in self._windows:
+            if window.readings:
+                found[window.row.station, window.row.quantity] = window.readings[-1].value
+        return found
+
+
+def _weight(stored: Stored) -> tuple[float, int, int]:
+    return stored.observed_s, rank(stored.solution), stored.revision
+
+
+def _span_of(spans: Mapping[tuple[str, str], float], row: SeriesRow) -> float:
+    declared = "displacement" if row.quantity.startswith("displacement_") else row.quantity
+    return spans.get((row.station, row.quantity)) or spans.get((row.station, declared)) or 0.0

@@ -1,0 +1,302 @@
+"""What a replay is worth: lead before events, misses, false alarm days with causes, time in levels, per criterion."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from monitor.domain.decision import instant
+from monitor.domain.instants import epoch_s, spell
+from monitor.domain.site import Site
+from monitor.replay.labels import Label
+from monitor.replay.matrix import Matrix, build_matrix
+from monitor.replay.tally import AlertTrace, Span, Tally
+from monitor.store.past import PastAlert
+
+UNJUDGED = "unjudged"  # nobody labelled anything: nothing can be called false
+
+
+@dataclass(frozen=True, slots=True)
+class EventScore:
+    """How an event was met: first warning at all, first at the level that was needed, both with their lead."""
+
+    label: Label
+    first_at: datetime | None
+    right_at: datetime | None
+    peak_level: int
+
+    @property
+    def lead_s(self) -> float | None:
+        """Seconds from the warning at the needed level to the event; negative = after its beginning."""
+        return None if self.right_at is None else (self.label.from_at - self.right_at).total_seconds()
+
+    @property
+    def missed(self) -> bool:
+        """True when the level that was needed never stood."""
+        return self.right_at is None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        first_s = None if self.first_at is None else (self.label.from_at - self.first_at).total_seconds()
+        return {
+            **self.label.to_json(), "first_warning_at": _spell(self.first_at), "first_warning_lead_s": first_s,
+            "warned_at": _spell(self.right_at), "lead_s": self.lead_s, "peak_level": self.peak_level,
+            "missed": self.missed,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CriterionScore:
+    """What one criterion would have been worth alone: from its own words, before witnesses and ladder."""
+
+    criterion: str
+    kind: str
+    role: str
+    crossings: int  # times it rose from nothing
+    days: int  # with at least the lowest level
+    days_by_level: Mapping[str, int]
+    false_days: int | None  # None: nothing is labelled
+    events: tuple[EventScore, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "criterion": self.criterion, "kind": self.kind, "role": self.role, "crossings": self.crossings,
+            "days": self.days, "days_by_level": dict(self.days_by_level), "false_days": self.false_days,
+            "hits": sum(not e.missed for e in self.events), "misses": sum(e.missed for e in self.events),
+            "events": [e.to_json() for e in self.events],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SensorScore:
+    """What a station did to the alerts."""
+
+    station: str
+    raises: int  # of the hazard level that rested on it
+    voting_days: float  # time in which a vote of it counted
+    health: Mapping[str, int]  # kind of health alert -> times
+    pended_days: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "station": self.station, "raises": self.raises, "voting_days": round(self.voting_days, 3),
+            "health": dict(self.health), "pended_days": self.pended_days,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One configuration over the whole time."""
+
+    name: str
+    config_version: str
+    level_names: tuple[str, ...]
+    looks: int
+    levels: tuple[Span, ...]
+    alerts: tuple[AlertTrace, ...]
+    time_in_level_s: Mapping[str, float]
+    sight_s: Mapping[str, float]
+    events: tuple[EventScore, ...]
+    alarm_days: int  # days with a hazard level
+    false_days: Mapping[str, int]  # cause -> days
+    false_day_list: tuple[tuple[str, str, int], ...]  # (day, cause, level)
+    matrix: Matrix
+    criteria: tuple[CriterionScore, ...]
+    sensors: tuple[SensorScore, ...]
+    plot: Mapping[tuple[str, str], tuple[tuple[float, float], ...]]
+
+    @property
+    def misses(self) -> int:
+        """Events whose needed level never stood."""
+        return sum(e.missed for e in self.events)
+
+    @property
+    def hazards(self) -> tuple[AlertTrace, ...]:
+        """The hazard alerts."""
+        return tuple(a for a in self.alerts if a.ledger == "hazard")
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready; the points of plots stay out."""
+        return {
+            "name": self.name, "config_version": self.config_version, "looks": self.looks,
+            "level_history": [
+                {"from": spell(instant(s.from_s)), "to": spell(instant(s.to_s)), "level": s.level,
+                 "level_name": self.level_names[s.level]} for s in self.levels
+            ],
+            "alerts": [a.to_json() for a in self.alerts],
+            "time_in_level_h": {k: round(v / 3600.0, 4) for k, v in self.time_in_level_s.items()},
+            "observability_h": {k: round(v / 3600.0, 4) for k, v in sorted(self.sight_s.items())},
+            "events": [e.to_json() for e in self.events], "misses": self.misses,
+            "alarm_days": self.alarm_days, "false_alarm_days": dict(self.false_days),
+            "false_alarm_day_list": [{"day": d, "cause": c, "level": k} for d, c, k in self.false_day_list],
+            "duration_matrix": self.matrix.to_json(),
+            "criteria": [c.to_json() for c in self.criteria], "sensors": [s.to_json() for s in self.sensors],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Scorecard:
+    """The outcome of a backtest: one run, or two configurations side by side."""
+
+    site: str
+    site_name: str
+    from_at: datetime
+    to_at: datetime
+    known: Mapping[str, Any]  # which instants of knowledge were used, and for how many rows
+    lead_s: float
+    rule_version: str
+    labels: tuple[Label, ...]
+    runs: tuple[Run, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole scorecard as JSON-ready values (a dict)."""
+        return {
+            "site": self.site, "site_name": self.site_name, "from": spell(self.from_at), "to": spell(self.to_at),
+            "known": dict(self.known), "lead_window_h": self.lead_s / 3600.0, "rule_version": self.rule_version,
+            "labels": [x.to_json() for x in self.labels], "runs": [r.to_json() for r in self.runs],
+            "differences": list(self.differences()),
+        }  # fmt: skip
+
+    def differences(self) -> tuple[str, ...]:
+        """What the second configuration does otherwise than the first, one line each; empty for one run."""
+        if len(self.runs) < 2:
+            return ()
+        a, b = self.runs[:2]
+        lines = []
+        for name in a.level_names[1:]:
+            one, two = a.time_in_level_s.get(name, 0.0), b.time_in_level_s.get(name, 0.0)
+            if one != two:
+                lines.append(f"{name}: {one / 86400.0:.2f} d with {a.name}, {two / 86400.0:.2f} d with {b.name}")
+        firsts = [_first_times(r) for r in (a, b)]
+        for level in sorted({*firsts[0], *firsts[1]}):
+            one_at, two_at = firsts[0].get(level), firsts[1].get(level)
+            if one_at != two_at:
+                lines.append(
+                    f"{a.level_names[level] if level < len(a.level_names) else level} first at "
+                    f"{_spell(one_at) or 'never'} with {a.name}, at {_spell(two_at) or 'never'} with {b.name}"
+                )
+        for what, one_n, two_n in (
+            ("hazard alerts", len(a.hazards), len(b.hazards)), ("misses", a.misses, b.misses),
+            ("days with an alarm", a.alarm_days, b.alarm_days),
+            ("health alerts", *(sum(t.ledger == "health" for t in r.alerts) for r in (a, b))),
+        ):  # fmt: skip
+            if one_n != two_n:
+                lines.append(f"{what}: {one_n} with {a.name}, {two_n} with {b.name}")
+        return tuple(lines)
+
+
+def score(
+    name: str, site: Site, tally: Tally, labels: Sequence[Label], alerts: Sequence[PastAlert], lead_s: float
+) -> Run:
+    """Turn what a replay left behind into its run of the scorecard."""
+    names = tuple(k.name for k in site.levels)
+    spans = tuple(tally.levels.spans)
+    judged = bool(labels) or any(a.outcome for a in alerts)
+    false_list = find_false_days(spans, labels, alerts, lead_s, site.timezone, judged=judged)
+    causes: dict[str, int] = {}
+    for _, cause, _ in false_list:
+        causes[cause] = causes.get(cause, 0) + 1
+    time_in = dict.fromkeys(names, 0.0)
+    for span in spans:
+        time_in[names[min(span.level, len(names) - 1)]] += span.to_s - span.from_s
+    return Run(
+        name, site.version, names, tally.looks, spans, tuple(tally.alerts), time_in, dict(tally.sight),
+        tuple(score_event(x, spans, lead_s) for x in labels), len(_days(spans, site.timezone)), causes,
+        tuple(false_list), build_matrix(spans, labels, lead_s, names),
+        tuple(_score_criterion(site, c.id, c.kind, c.role, tally, labels, lead_s) for c in site.criteria),
+        tuple(_score_sensor(s.id, tally) for s in site.stations),
+        {k: tuple(v) for k, v in tally.plot.items()},
+    )  # fmt: skip
+
+
+def score_event(label: Label, spans: Sequence[Span], lead_s: float) -> EventScore:
+    """First warning of any level and of the needed one that stood in [event - lead, end of event], and the peak."""
+    begin_s, end_s = epoch_s(label.from_at) - lead_s, epoch_s(label.to_at)
+    # a level that stood at the beginning of that time is a warning since then: no older one is counted as lead
+    near = [s for s in spans if s.level > 0 and s.to_s > begin_s and s.from_s <= end_s]
+    first = next((max(s.from_s, begin_s) for s in near), None)
+    right = next((max(s.from_s, begin_s) for s in near if s.level >= label.level), None)
+    return EventScore(
+        label, None if first is None else instant(first), None if right is None else instant(right),
+        max((s.level for s in near), default=0),
+    )  # fmt: skip
+
+
+def find_false_days(
+    spans: Sequence[Span], labels: Sequence[Label], alerts: Sequence[PastAlert], lead_s: float, timezone: str, *,
+    judged: bool,
+) -> list[tuple[str, str, int]]:  # fmt: skip
+    """Days with a hazard level and no event within the lead: (day, cause as people recorded it, level)."""
+    zone = ZoneInfo(timezone)
+    found = []
+    for day, level in sorted(_days(spans, timezone).items()):
+        from_at = datetime.fromisoformat(day).replace(tzinfo=zone)
+        to_at = from_at + timedelta(days=1)
+        if any(x.from_at - timedelta(seconds=lead_s) < to_at and x.to_at >= from_at for x in labels):
+            continue
+        causes = [
+            a.outcome for a in alerts
+            if a.ledger == "hazard" and a.outcome is not None and a.raised_at < to_at
+            and (a.over_at is None or a.over_at >= from_at)
+        ]  # fmt: skip
+        if "true" in causes:
+            continue
+        found.append((day, causes[-1] if causes else "unexplained" if judged else UNJUDGED, level))
+    return found
+
+
+def _days(spans: Sequence[Span], timezone: str) -> dict[str, int]:
+    """Local days with a level above 0, with the highest of each."""
+    zone = ZoneInfo(timezone)
+    found: dict[str, int] = {}
+    for span in spans:
+        if span.level <= 0:
+            continue
+        day = instant(span.from_s).astimezone(zone).date()
+        last = (instant(span.to_s) - timedelta(microseconds=1)).astimezone(zone).date()
+        while day <= last:
+            key = day.isoformat()
+            found[key] = max(found.get(key, 0), span.level)
+            day += timedelta(days=1)
+    return found
+
+
+def _score_criterion(
+    site: Site, criterion: str, kind: str, role: str, tally: Tally, labels: Sequence[Label], lead_s: float
+) -> CriterionScore:
+    ribbon = tally.criteria.get(criterion)
+    spans = tuple(ribbon.spans) if ribbon else ()
+    days = _days(spans, site.timezone)
+    by_level = {
+        k.name: sum(level == k.number for level in days.values()) for k in site.levels if k.number > 0
+    }  # fmt: skip
+    judged = len(find_false_days(spans, labels, (), lead_s, site.timezone, judged=True)) if labels else None
+    rises = sum(
+        s.level > 0 and (i == 0 or spans[i - 1].level == 0 or spans[i - 1].to_s < s.from_s) for i, s in enumerate(spans)
+    )
+    return CriterionScore(
+        criterion, kind, role, rises, len(days), by_level, judged,
+        tuple(score_event(x, spans, lead_s) for x in labels),
+    )  # fmt: skip
+
+
+def _score_sensor(station: str, tally: Tally) -> SensorScore:
+    return SensorScore(
+        station, tally.raises[station], tally.voting_s.get(station, 0.0) / 86400.0,
+        dict(sorted(tally.health.get(station, {}).items())), len(tally.pended.get(station, ())),
+    )  # fmt: skip
+
+
+def _first_times(run: Run) -> dict[int, datetime]:
+    found: dict[int, datetime] = {}
+    for span in run.levels:
+        for level in range(1, span.level + 1):
+            found.setdefault(level, instant(span.from_s))
+    return found
+
+
+def _spell(at: datetime | None) -> str | None:
+    return None if at is None else spell(at)
