@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from forecasting.baselines import Auto, Baseline, fit_auto, fit_baseline, fit_lld
+from forecasting.baselines import Baseline, fit_baseline, fit_lld
+from forecasting.choice import Auto, fit_auto
 from forecasting.errors import UnknownModelError
 from forecasting.fan import bounds, conform, point_fan, widen
 from forecasting.judging import judge

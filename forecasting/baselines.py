@@ -1,6 +1,6 @@
 """The simple forecasts that a network must beat; always fitted, always there when a network is not."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol, Self
@@ -8,7 +8,6 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from forecasting.errors import UnknownModelError
-from forecasting.metrics import mae
 from forecasting.registry import BASELINES, load
 from forecasting.series import DAY_S, Floats, Ints, Panel
 from forecasting.splits import Block
@@ -20,9 +19,6 @@ DAMPING = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 DEFAULT = (7, 60, 0.75)
 """(m, k, b) where the record is too short to choose: the middle of what was chosen on measured series."""
 MINIMUM_PAIRS = 30
-DISPLACES = 0.95
-"""A candidate takes the place of lld only with an error at least 5 % lower: a calibration block holds a handful of
-independent months, and a seasonal forecast that won by 2 % there lost by 33 % afterwards (benchmark K, 30 d)."""
 YEAR_S = 365 * DAY_S
 
 
@@ -118,38 +114,43 @@ class Seasonal:
 
 
 @dataclass(frozen=True, slots=True)
-class Auto:
-    """Per horizon the simple forecast with the lowest error on calibration.
+class Climatology:
+    """The mean increment of that season over all past years: `y(t+h) = y(t) + mean_k (y(t+h-kP) - y(t-kP))`.
 
     Attributes:
         name: Model id.
         steps: Horizons in rows.
-        members: The fitted candidates.
-        chosen: Name of the member used, per horizon.
-        errors_mm: Calibration MAE per member and horizon.
+        period: Rows of one year P.
     """
 
     name: str
     steps: tuple[int, ...]
-    members: tuple[Baseline, ...]
-    chosen: tuple[str, ...]
-    errors_mm: dict[str, tuple[float, ...]]
+    period: int
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
-        """Forecasts in mm, shape (N, S, H); where the chosen member knows nothing, `lld` steps in."""
-        made = {m.name: m.predict(values, origins) for m in self.members if m.name in {*self.chosen, "lld"}}
-        out = np.stack([made[name][:, :, i] for i, name in enumerate(self.chosen)], axis=2)
-        return np.where(np.isfinite(out), out, made["lld"])
+        """Forecasts in mm, shape (N, S, H); NaN where no whole year is on record."""
+        now, _ = last_value(values, origins)
+        out = np.full((origins.size, values.shape[1], len(self.steps)), np.nan)
+        for i, h in enumerate(self.steps):
+            total, count = np.zeros(now.shape), np.zeros(now.shape)
+            first = -(-h // self.period)
+            for years in range(first, first + values.shape[0] // self.period + 1):
+                back = years * self.period
+                usable = origins - back >= 0
+                if not usable.any():
+                    break
+                rows = origins[usable] - back
+                # h <= back, so rows + h never lies after the origin
+                moved = values[rows + h] - values[rows]
+                seen = np.isfinite(moved)
+                total[usable] += np.where(seen, moved, 0.0)
+                count[usable] += seen
+            out[:, :, i] = np.where(count > 0, now + total / np.maximum(count, 1.0), np.nan)
+        return out
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers."""
-        return {
-            "name": self.name,
-            "steps": list(self.steps),
-            "chosen": list(self.chosen),
-            "errors_mm": {name: list(errors) for name, errors in self.errors_mm.items()},
-            "members": [member.to_json() for member in self.members],
-        }
+        return {"name": self.name, "steps": list(self.steps), "period": self.period}
 
 
 def fit_persistence(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
@@ -160,12 +161,12 @@ def fit_persistence(panel: Panel, calibration: Block, steps: Sequence[int]) -> B
 
 def fit_drift(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
     """The last value and an undamped slope whose length is chosen per horizon."""
-    return _choose("drift", panel, calibration, steps, levels=(1,), dampings=(1.0,), default=(1, 60, 1.0))
+    return choose_level_drift("drift", panel, calibration, steps, levels=(1,), dampings=(1.0,), default=(1, 60, 1.0))
 
 
 def fit_lld(panel: Panel, calibration: Block, steps: Sequence[int]) -> LevelDrift:
     """Damped level-drift, (m, k, b) chosen per horizon by MAE on the calibration block."""
-    return _choose("lld", panel, calibration, steps, levels=LEVEL_ROWS, dampings=DAMPING, default=DEFAULT)
+    return choose_level_drift("lld", panel, calibration, steps, levels=LEVEL_ROWS, dampings=DAMPING, default=DEFAULT)
 
 
 def fit_seasonal(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
@@ -174,42 +175,10 @@ def fit_seasonal(panel: Panel, calibration: Block, steps: Sequence[int]) -> Base
     return Seasonal("seasonal", tuple(steps), max(1, round(YEAR_S / panel.step_s)))
 
 
-def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int]) -> Auto:
-    """Fit every other baseline and choose per horizon by MAE on the pairs that the candidate and `lld` both know.
-
-    `lld` stands unless a candidate is better by 5 %. One that answers fewer than half of the pairs, or with too few
-    pairs to judge, is not chosen.
-    """
-    members = tuple(fit(panel, calibration, steps) for fit in _CANDIDATES)
-    origins = calibration.origins
-    made = {member.name: member.predict(panel.values, origins) for member in members}
-    chosen: list[str] = []
-    errors: dict[str, list[float]] = {member.name: [] for member in members}
-    for i, h in enumerate(steps):
-        observed = calibration.targets(panel.values, origins, h)
-        known = np.isfinite(observed) & np.isfinite(made["lld"][:, :, i])
-        reference = observed - made["lld"][:, :, i]
-        best, ratio = "lld", DISPLACES
-        for name, forecast in made.items():
-            error = np.where(known, observed - forecast[:, :, i], np.nan)
-            both = np.isfinite(error)
-            errors[name].append(mae(error))
-            if name == "lld" or known.sum() < MINIMUM_PAIRS or both.sum() < known.sum() / 2:
-                continue
-            against = mae(reference[both])
-            relative = mae(error) / against if against > 0 else 1.0
-            if relative < ratio:
-                best, ratio = name, relative
-        chosen.append(best)
-    return Auto("auto", tuple(steps), members, tuple(chosen), {name: tuple(e) for name, e in errors.items()})
-
-
-_CANDIDATES: tuple[Callable[[Panel, Block, Sequence[int]], Baseline], ...] = (
-    fit_persistence,
-    fit_drift,
-    fit_lld,
-    fit_seasonal,
-)
+def fit_climatology(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+    """The mean increment of the season over all years on record."""
+    del calibration
+    return Climatology("climatology", tuple(steps), max(1, round(YEAR_S / panel.step_s)))
 
 
 def fit_baseline(name: str, panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
@@ -230,7 +199,7 @@ def fit_baseline(name: str, panel: Panel, calibration: Block, steps: Sequence[in
     return fitted
 
 
-def _choose(
+def choose_level_drift(
     name: str,
     panel: Panel,
     calibration: Block,

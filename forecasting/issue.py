@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from forecasting import conformal, judging
-from forecasting.baselines import Auto, fit_auto, fit_baseline
+from forecasting.baselines import fit_baseline
+from forecasting.choice import Auto, fit_auto
 from forecasting.conformal import ConformalState, conformal_key, margin
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.fan import LEVELS, NAMES, blend_fan, conform, point_fan, widen

@@ -5,7 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
-from forecasting.baselines import Auto, Baseline
+from forecasting.baselines import Baseline
+from forecasting.choice import Auto
 from forecasting.fan import Conformed, blend_fan, bounds, conform, widen
 from forecasting.gate import Gate, blend_weight, decide
 from forecasting.series import DAY_S, Floats, Ints, Panel

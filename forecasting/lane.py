@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from forecasting import conformal, judging
-from forecasting.baselines import fit_auto
+from forecasting.choice import fit_auto
 from forecasting.conformal import ConformalState, conformal_key
 from forecasting.errors import HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.fan import LEVELS, NAMES

@@ -10,7 +10,13 @@ BASELINES = {
     "drift": "forecasting.baselines:fit_drift",
     "lld": "forecasting.baselines:fit_lld",
     "seasonal": "forecasting.baselines:fit_seasonal",
-    "auto": "forecasting.baselines:fit_auto",
+    "climatology": "forecasting.baselines:fit_climatology",
+    "ets": "forecasting.smoothing:fit_ets",
+    "arima": "forecasting.arima:fit_arima",
+    "ridge": "forecasting.regression:fit_ridge",
+    "mean3": "forecasting.averaging:fit_mean3",
+    "ewa": "forecasting.averaging:fit_ewa",
+    "auto": "forecasting.choice:fit_auto",
 }
 NETWORKS = {
     "gru": "forecasting.neural.gru:Gru",

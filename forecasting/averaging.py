@@ -1,0 +1,157 @@
+"""Averages of simple forecasts: the plain mean of three, and one whose weights follow each expert's recent errors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from forecasting.arima import fit_arima
+from forecasting.baselines import DAMPING, DEFAULT, Baseline, choose_level_drift, fit_lld, fit_persistence
+from forecasting.regression import fit_ridge
+from forecasting.series import Floats, Ints, Panel
+from forecasting.smoothing import fit_ets
+from forecasting.splits import Block
+from forecasting.windows import targets
+
+SHARPNESS = 30.0
+DISCOUNT = 0.98
+WARM_UP_ROWS = 150
+"""Rows before calibration over which the weights settle: by then an error counts for 5 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The plain mean of its members, over those that answer.
+
+    Attributes:
+        name: Model id.
+        steps: Horizons in rows.
+        members: The fitted members.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    members: tuple[Baseline, ...]
+
+    def predict(self, values: Floats, origins: Ints) -> Floats:
+        """Forecasts in mm, shape (N, S, H)."""
+        total = np.zeros((origins.size, values.shape[1], len(self.steps)))
+        count = np.zeros(total.shape)
+        for member in self.members:
+            made = member.predict(values, origins)
+            seen = np.isfinite(made)
+            total = total + np.where(seen, made, 0.0)
+            count = count + seen
+        return np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {"name": self.name, "steps": list(self.steps), "members": [m.to_json() for m in self.members]}
+
+
+@dataclass(frozen=True, slots=True)
+class Ewa:
+    """Exponentially weighted average of experts per station and horizon (Cesa-Bianchi and Lugosi 2006).
+
+    Weight `exp(-30 (L / Lmin - 1))` with L the mean |error| of an expert, an error k answers old counting 0.98^k. An
+    error is known only when its target is: feedback comes one horizon late. An expert that does not answer has no
+    weight; before any feedback all weigh alike.
+
+    Attributes:
+        name: Model id.
+        steps: Horizons in rows.
+        members: The experts.
+        first: Row from which the weights are learnt.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    members: tuple[Baseline, ...]
+    first: int
+
+    def predict(self, values: Floats, origins: Ints) -> Floats:
+        """Forecasts in mm, shape (N, S, H); runs from row `first`, or from the first origin asked for."""
+        out = np.full((origins.size, values.shape[1], len(self.steps)), np.nan)
+        if not origins.size:
+            return out
+        last = int(origins.max())
+        rows = np.arange(min(self.first, int(origins.min())), last + 1, dtype=np.int64)
+        seen = values[: last + 1]
+        made = np.stack([member.predict(seen, rows) for member in self.members])
+        for i, h in enumerate(self.steps):
+            errors = np.abs(targets(seen, rows, h) - made[..., i])
+            out[:, :, i] = _follow(made[..., i], errors, h)[origins - rows[0]]
+        return out
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers."""
+        members = [m.to_json() for m in self.members]
+        return {"name": self.name, "steps": list(self.steps), "first": self.first, "members": members}
+
+
+def _follow(made: Floats, errors: Floats, steps: int) -> Floats:
+    """The average at every row from forecasts and errors of shape (experts, rows, stations)."""
+    experts, rows, stations = made.shape
+    out = np.full((rows, stations), np.nan)
+    loss, count = np.zeros((experts, stations)), np.zeros((experts, stations))
+    for t in range(rows):
+        if t >= steps:
+            fresh = errors[:, t - steps]
+            known = np.isfinite(fresh)
+            # the discount counts answers that could be judged, so that a gap does not wipe out what was learnt
+            keep = np.where(known, DISCOUNT, 1.0)
+            loss = keep * loss + np.where(known, fresh, 0.0)
+            count = keep * count + known
+        answers = np.isfinite(made[:, t])
+        mean = np.where(count > 0, loss / np.maximum(count, 1e-12), np.nan)
+        judged = np.isfinite(mean) & answers
+        best = np.where(judged, mean, np.inf).min(axis=0)
+        ratio = np.where(judged, mean, best) / np.where(np.isfinite(best) & (best > 0), best, 1.0)
+        plain = ~np.isfinite(best) | (best <= 0)
+        weight = np.where(judged, np.exp(-SHARPNESS * np.maximum(np.where(plain, 1.0, ratio) - 1.0, 0.0)), 0.0)
+        weight = np.where(plain, answers.astype(np.float64), weight)
+        total = weight.sum(axis=0)
+        mixed = (weight * np.where(answers, made[:, t], 0.0)).sum(axis=0)
+        out[t] = np.where(total > 0, mixed / np.where(total > 0, total, 1.0), np.nan)
+    return out
+
+
+def fit_members(
+    panel: Panel, calibration: Block, steps: Sequence[int], *, learn_until: int | None = None
+) -> dict[str, Baseline]:
+    """lld, arima, ets and ridge, and the two averages over them, each fitted once.
+
+    Args:
+        panel: The record.
+        calibration: Where the few numbers of lld are chosen.
+        steps: Horizons in rows.
+        learn_until: arima, ets and ridge learn from the rows before this one; default is the end of calibration.
+    """
+    rows = Block(0, calibration.end if learn_until is None else learn_until)
+    lld, arima = fit_lld(panel, calibration, steps), fit_arima(panel, rows, steps)
+    ets, ridge = fit_ets(panel, rows, steps), fit_ridge(panel, rows, steps)
+    damped = choose_level_drift(
+        "damped-drift", panel, calibration, steps, levels=(1,), dampings=DAMPING, default=(1, *DEFAULT[1:])
+    )
+    zero = fit_persistence(panel, calibration, steps)
+    experts = (zero, lld, damped, arima, ets, ridge)
+    made = (
+        lld,
+        arima,
+        ets,
+        ridge,
+        Mean("mean3", tuple(steps), (lld, arima, ets)),
+        Ewa("ewa", tuple(steps), experts, max(0, calibration.first - WARM_UP_ROWS)),
+    )
+    return {one.name: one for one in made}
+
+
+def fit_mean3(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+    """The mean of lld, ARIMA and ETS."""
+    return fit_members(panel, calibration, steps)["mean3"]
+
+
+def fit_ewa(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+    """The online average of persistence, lld, damped drift, ARIMA, ETS and ridge."""
+    return fit_members(panel, calibration, steps)["ewa"]
