@@ -22,6 +22,8 @@ class Acceleration:
         n: Epochs used.
         mid_s: Middle of the window, epoch seconds: the stamp of both.
         newest_s: Newest epoch used, epoch seconds.
+        low: Smallest acceleration when any single epoch is left out: what no single reading can have made alone.
+        high: Largest such acceleration.
     """
 
     rate: float
@@ -31,6 +33,8 @@ class Acceleration:
     n: int
     mid_s: float
     newest_s: float
+    low: float
+    high: float
 
     @property
     def z(self) -> float:
@@ -87,6 +91,12 @@ def fit_acceleration(
     curve = sum(w * p * (y - mean_y) for w, p, y in zip(weights, bend, heights, strict=True)) / bend2
     rest = [y - mean_y - slope * p - curve * q for y, p, q in zip(heights, line, bend, strict=True)]
     unit = _unit_error(rest, weights, known=known)
+    low = high = curve
+    for w, e, p, q in zip(weights, rest, line, bend, strict=True):
+        # exact, as in `fit_velocity`: the columns are orthogonal, so the leverage is a plain sum
+        kept = 1.0 - w / total - w * p * p / line2 - w * q * q / bend2
+        without = curve - w * q * e / (bend2 * kept) if kept > 1e-9 else 0.0
+        low, high = min(low, without), max(high, without)
     lean = -cross - mean_t  # d(bend)/dt at the middle of the window, where the velocity is stamped
     return Acceleration(
         rate=2.0 * curve,
@@ -96,6 +106,8 @@ def fit_acceleration(
         n=n,
         mid_s=mid_s,
         newest_s=times[-1],
+        low=2.0 * low,
+        high=2.0 * high,
     )
 
 

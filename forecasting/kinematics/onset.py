@@ -1,0 +1,59 @@
+"""When the present acceleration began, and whether it is one: judged on the past alone."""
+
+from collections.abc import Sequence
+
+from forecasting.kinematics.cells import Speed
+from forecasting.kinematics.noise import median, quantile
+
+UNUSUAL = 0.9  # quantile of the past that the present must exceed
+TIMES_USUAL = 2.0  # times the median of the past
+FEWEST_PAST = 4
+
+
+def find_onset(speeds: Sequence[Speed]) -> int:
+    """Index of the last onset: the lowest velocity after which it only grew.
+
+    Going back from the newest, the velocity falls; where it stands two standard errors (of the difference) and a tenth
+    above the lowest met so far, an earlier motion begins, and that lowest is the onset. A velocity that cannot be told
+    from nothing is an onset too.
+
+    Args:
+        speeds: Velocities in order of time, at least one.
+
+    >>> from forecasting.kinematics.cells import Speed
+    >>> find_onset([Speed(v, 0.1, float(i)) for i, v in enumerate([5.0, 3.0, 1.0, 2.0, 4.0])])
+    2
+    """
+    lowest = len(speeds) - 1
+    for i in range(len(speeds) - 1, -1, -1):
+        here, floor = speeds[i], speeds[lowest]
+        if here.rate <= here.error:
+            return min(i + 1, len(speeds) - 1)
+        if here.rate < floor.rate:
+            lowest = i
+        elif here.rate > 1.1 * floor.rate + 2.0 * (here.error**2 + floor.error**2) ** 0.5:
+            return lowest
+    return lowest
+
+
+def is_unusual(rate: float, past: Sequence[float]) -> str | None:
+    """Why a velocity is not beyond what the past has shown; None where it is.
+
+    The past ends at the onset: a quantile that knows the acceleration, or what came after, would leak.
+
+    Args:
+        rate: Velocity now.
+        past: Velocities before the onset, any order.
+
+    >>> is_unusual(9.0, [1.0, 2.0, 1.5, 1.2]) is None, is_unusual(2.5, [1.0, 2.0, 1.5, 1.2])
+    (True, 'velocity 2.5 <= 2 x median 1.35 of the past')
+    """
+    if len(past) < FEWEST_PAST:
+        return None
+    middle = median(past)
+    if rate <= TIMES_USUAL * middle:
+        return f"velocity {rate:.3g} <= {TIMES_USUAL:g} x median {middle:.3g} of the past"
+    edge = quantile(sorted(past), UNUSUAL)
+    if rate <= edge:
+        return f"velocity {rate:.3g} is not beyond the {100 * UNUSUAL:g} % quantile {edge:.3g} of the past"
+    return None
