@@ -19,19 +19,30 @@ from monitor.domain.site import (
     ForecastPlan,
     Fusion,
     Level,
+    MovementPlan,
     Recipient,
     ScenePlan,
     SeriesSpec,
     Site,
+    StagePlan,
     Station,
     Threshold,
 )
 from monitor.errors import ConfigError
+from monitor.site_water import complete_criterion
 
 _T = TypeVar("_T", bound=Section)
 CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "mqtt", "cap")
 ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
-DEFAULT_QUANTITY: Final = {"velocity": "displacement", "forecast": "displacement", "rain_sum": "rain"}
+DEFAULT_QUANTITY: Final = {
+    "velocity": "displacement", "acceleration": "displacement", "tangential_angle": "displacement",
+    "inverse_velocity": "displacement", "forecast": "displacement", "rain_sum": "rain",
+    "rain_antecedent": "rain", "rain_return_period": "rain", "rain_learned": "rain", "drawdown": "reservoir_level",
+}  # fmt: skip
+# how often movement is judged at each stage when the site file is silent; unknown: as the most frequent
+STAGE_EVERY_S: Final = {"creep": 3600.0, "intermediate": 1800.0, "progressive": 300.0, "step": 600.0}
+PROGRESSIVE_FORECAST_S: Final = 3600.0
+TEXTS: Final = ("edge",)  # what a kind knows in words
 PARAMS: Final = {"min_coverage": "min_coverage", "near_m": "near_m", "a": "a", "b": "b", "c": "c"}
 
 
@@ -69,11 +80,32 @@ def parse_site(text: str, name: str) -> Site:
         ),
         anomaly=AnomalyPlan(file.anomaly.detectors, file.anomaly.budget_per_sensor_month, file.anomaly.every),
         scenes=ScenePlan(file.scenes.weights, file.scenes.minimum_area_m2, file.scenes.near_m),
+        movement=_read_movement(file.movement, file.forecast.every, name),
         recipients=tuple(_read_recipient(r, levels, f"{name}: recipient[{i}]") for i, r in enumerate(file.recipient)),
         quantities=tuple((q.name, q.unit) for q in file.quantity),
         decoders=tuple((d.topic, d.name) for d in file.decoder),
         version=hashlib.sha256(text.encode()).hexdigest(), source=text,
     )  # fmt: skip
+
+
+def _read_movement(table: schema.MovementTable, forecast_every_s: float, name: str) -> MovementPlan:
+    """Every stage with its cadence; `unknown` is looked at as often as the most frequent of the others."""
+    stages = []
+    for stage, every_s in STAGE_EVERY_S.items():
+        own: schema.StageTable = getattr(table, stage)
+        forecast_s = min(forecast_every_s, PROGRESSIVE_FORECAST_S) if stage == "progressive" else forecast_every_s
+        stages.append(StagePlan(stage, own.every or every_s, own.forecast_every or forecast_s, own.action))
+    most_s = min(s.evaluate_every_s for s in stages)
+    most_forecast_s = min(s.forecast_every_s for s in stages)
+    own = table.unknown
+    for key, given_s, limit_s in (("every", own.every, most_s), ("forecast_every", own.forecast_every, most_forecast_s)):
+        if given_s is not None and given_s > limit_s:
+            raise ConfigError(
+                f"{name}: movement.unknown.{key}: expected at most {spell_duration(limit_s)}, the most frequent of the "
+                "other stages: what nobody knows is looked at no less"
+            )
+    stages.append(StagePlan("unknown", own.every or most_s, own.forecast_every or most_forecast_s, own.action))
+    return MovementPlan(tuple(stages), table.failure_velocity_mm_per_day, table.history)
 
 
 def find_weaknesses(site: Site) -> list[str]:
@@ -265,16 +297,19 @@ def _read_criteria(
         table = _validate(model, {k: v for k, v in raw.items() if k not in names}, name, where)
         counts[kind] = counts.get(kind, 0) + 1
         chosen, quantity = _read_target(table, stations, f"{name}: {where}")
+        if kind == "tangential_angle":
+            _refuse_unreviewed(chosen, stations, f"{name}: {where}")
         dwell = getattr(table, "dwell", schema.DwellTable())
-        yield Criterion(
+        criterion = Criterion(
             id=table.id or f"{kind}-{counts[kind]}", kind=kind, stations=chosen, quantity=quantity,
             thresholds=_read_thresholds(table, raw, bound, levels, plan, name, where),
             direction=getattr(table, "direction", "downslope"), min_sigma=getattr(table, "min_sigma", 3.0),
             dwell=Dwell(dwell.hits, dwell.of, dwell.within), recover=getattr(table, "recover", 0.8),
             valid_for_s=table.valid_for, role=table.role or role, author=table.author, reason=table.reason,
-            params=_read_params(table), kinds=getattr(table, "kinds", ()),
+            params=_read_params(table), texts=_read_texts(table), kinds=getattr(table, "kinds", ()),
             valid_until=None if table.valid_until is None else table.valid_until.isoformat(),
         )  # fmt: skip
+        yield complete_criterion(criterion, table, raw, levels, stations, f"{name}: {where}")
 
 
 def _imply_advice(criteria: Sequence[Criterion], stations: Sequence[Station]) -> Iterable[Criterion]:
@@ -291,6 +326,10 @@ def _imply_advice(criteria: Sequence[Criterion], stations: Sequence[Station]) ->
                 thresholds=(Threshold(1),), valid_for_s=valid_for_s, role="advice", author="slopeward",
                 reason="advice is always raised",
             )  # fmt: skip
+
+
+def _read_texts(table: schema.CriterionTable) -> tuple[tuple[str, str], ...]:
+    return tuple((key, str(getattr(table, key))) for key in TEXTS if hasattr(table, key))
 
 
 def _read_params(table: schema.CriterionTable) -> tuple[tuple[str, float], ...]:
@@ -323,7 +362,7 @@ def _read_thresholds(
             raise ConfigError(f"{name}: {key}: the lowest level needs no bound; expected one of the others")
         values = _validate(bound, raw[level.name], name, key)
         over, under = getattr(values, "over", None), getattr(values, "under", None)
-        window = getattr(values, "window", None)
+        window = getattr(values, "window", None) or getattr(values, "within", None)
         if table.kind == "forecast" and window not in plan.horizons:
             horizons = ", ".join(spell_duration(h) for h in plan.horizons)
             raise ConfigError(f"{name}: {key}.window: expected one of forecast.horizons: {horizons}")
@@ -335,14 +374,27 @@ def _read_thresholds(
     return tuple(found)
 
 
+def _refuse_unreviewed(chosen: Sequence[str], stations: Sequence[Station], where: str) -> None:
+    """The tangential angle stands and falls with the velocity of uniform creep: no station without a reviewed one."""
+    missing = [s.id for s in stations if s.id in chosen and s.v_eq_mm_per_day is None]
+    if missing:
+        raise ConfigError(
+            f"{where}.stations: {', '.join(missing)}: expected v_eq_mm_per_day with v_eq_reviewed at the station; "
+            "without a reviewed velocity of uniform creep a tangential angle means nothing"
+        )
+
+
 def _refuse_falling(kind: str, found: Sequence[Threshold], levels: Sequence[Level], where: str) -> None:
-    for lower, higher in pairwise(found):
+    # shaking may be bounded by acceleration at one level and by displacement at another
+    for lower, higher in pairwise(found if kind != "earthquake" else [t for t in found if t.over is not None]):
         key = f"{where}.{levels[higher.level].name}"
         if (lower.over is None) != (higher.over is None):
             raise ConfigError(f"{key}: expected the same side (over or under) as the level below")
         # a smaller rain sum in a shorter window may well be the graver one
-        if kind == "rain_sum" and (higher.window_s or 0.0) < (lower.window_s or 0.0):
+        if kind in {"rain_sum", "rain_return_period"} and (higher.window_s or 0.0) < (lower.window_s or 0.0):
             continue
+        if kind == "inverse_velocity" and (higher.window_s or 0.0) > (lower.window_s or 0.0):
+            raise ConfigError(f"{key}.within: expected at most that of the level below: the graver level is nearer")
         if lower.over is not None and higher.over is not None and higher.over < lower.over:
             raise ConfigError(f"{key}.over: expected at least {lower.over:g}, the bound of the level below")
         if lower.under is not None and higher.under is not None and higher.under > lower.under:
@@ -351,7 +403,7 @@ def _refuse_falling(kind: str, found: Sequence[Threshold], levels: Sequence[Leve
 
 def _read_target(table: schema.CriterionTable, stations: Sequence[Station], where: str) -> tuple[tuple[str, ...], str]:
     """Resolve what a criterion looks at: station ids and the quantity."""
-    if isinstance(table, schema.ReportTable):
+    if isinstance(table, schema.ReportTable | schema.EarthquakeTable):
         return (), ""
     if isinstance(table, schema.AnomalyTable | schema.SceneTable):
         return _match(table.stations, stations, None, f"{where}.stations"), ""
@@ -359,6 +411,9 @@ def _read_target(table: schema.CriterionTable, stations: Sequence[Station], wher
         station, spec = _find_series(table.series, stations, f"{where}.series")
         _refuse_index(spec, f"{where}.series")
         return (station,), spec.quantity
+    if isinstance(table, schema.InverseVelocityTable):
+        quantity = table.quantity or DEFAULT_QUANTITY[table.kind]
+        return _match(table.stations, stations, quantity, f"{where}.stations"), quantity
     assert isinstance(table, schema.MeasuredTable)
     names = (table.series,) if isinstance(table.series, str) and table.series else tuple(table.series)
     if names:

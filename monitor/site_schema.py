@@ -165,6 +165,31 @@ class OverBound(Section):
     window: Duration
 
 
+class DepthBound(Section):
+    """The bound of one level on a depth of rain in mm."""
+
+    over: float = Field(gt=0.0)
+
+
+class UnderBound(Section):
+    """The bound of one level on a factor of safety."""
+
+    under: float = Field(gt=0.0)
+
+
+class ShakingBound(Section):
+    """The bound of one level on peak ground acceleration (g), on Newmark displacement (cm), or both: either crosses."""
+
+    over: float | None = Field(default=None, gt=0.0, le=5.0)
+    newmark_cm: float | None = Field(default=None, gt=0.0)
+
+    @model_validator(mode="after")
+    def _something(self) -> "ShakingBound":
+        if self.over is None and self.newmark_cm is None:
+            raise ValueError("expected over (g), newmark_cm, or both")
+        return self
+
+
 class ForecastBound(Section):
     """The bound of one level on the forecast mean velocity (mm/day) until a horizon."""
 
@@ -207,10 +232,104 @@ class RateTable(MeasuredTable):
     min_sigma: float = Field(default=3.0, ge=0.0)
 
 
-class RainSumTable(MeasuredTable):
-    """kind = "rain_sum"."""
+class RainTable(MeasuredTable):
+    """What criteria on a rain gauge share; `forecast` names the series of expected rain by how far it reaches."""
 
     min_coverage: Share = 0.8
+    forecast: dict[str, str] = Field(default_factory=dict)
+    forecast_valid: Duration = 43200.0
+
+
+class RainSumTable(RainTable):
+    """kind = "rain_sum"."""
+
+
+class RainAntecedentTable(RainTable):
+    """kind = "rain_antecedent": sum of rain * decay**age, or recent rain + weight * rain before it, in mm."""
+
+    decay: float | None = Field(default=None, gt=0.0, lt=1.0)
+    span: Duration | None = None
+    recent: Duration | None = None
+    antecedent: Duration | None = None
+    weight: float | None = Field(default=None, gt=0.0)
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "RainAntecedentTable":
+        index, split = (self.decay, self.span), (self.recent, self.antecedent, self.weight)
+        if not ((None not in index and split == (None,) * 3) or (None not in split and index == (None,) * 2)):
+            raise ValueError("expected either decay and span, or recent, antecedent and weight")
+        return self
+
+
+class RainReturnTable(RainTable):
+    """kind = "rain_return_period": bounds in years, from the site's annual maxima or given quantiles (mm) by window."""
+
+    method: Literal["gumbel", "gev"] = "gumbel"
+    annual_maxima: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    quantiles: dict[str, tuple[tuple[float, float], ...]] = Field(default_factory=dict)
+
+
+class RainLearnedTable(RainTable):
+    """kind = "rain_learned": what `slopeward thresholds learn` found on the site's own events."""
+
+    window: Duration
+    lag: Duration
+    over: float = Field(gt=0.0)
+    events: int = Field(ge=1)
+    level: str
+
+
+class SafetyTable(MeasuredTable):
+    """kind = "factor_of_safety": an infinite slope; pore pressure measured, or from rain by infiltration."""
+
+    method: Literal["measured", "infiltration"] = "measured"
+    slope_deg: float = Field(gt=0.0, lt=90.0)
+    depth_m: float = Field(gt=0.0)
+    cohesion_kpa: float = Field(ge=0.0)
+    friction_deg: float = Field(gt=0.0, lt=90.0)
+    unit_weight_kn_m3: float = Field(gt=0.0)
+    depth_sd_m: float = Field(default=0.0, ge=0.0)
+    cohesion_sd_kpa: float = Field(default=0.0, ge=0.0)
+    friction_sd_deg: float = Field(default=0.0, ge=0.0)
+    unit_weight_sd_kn_m3: float = Field(default=0.0, ge=0.0)
+    pressure_sd_kpa: float = Field(default=0.0, ge=0.0)
+    judge: Literal["best", "low"] = "best"
+    suction: bool = False
+    sensor_depth_m: float | None = Field(default=None, gt=0.0)
+    ground_level_m: float | None = None
+    conductivity_m_per_s: float | None = Field(default=None, gt=0.0)
+    diffusivity_m2_per_s: float | None = Field(default=None, gt=0.0)
+    water_table_m: float | None = Field(default=None, ge=0.0)
+    steady_flux_m_per_s: float = Field(default=0.0, ge=0.0)
+    span: Duration = 864000.0
+    min_coverage: Share = 0.8
+    recover: Share = 0.95
+
+
+class DrawdownTable(MeasuredTable):
+    """kind = "drawdown": how fast water falls, m/day."""
+
+    min_sigma: float = Field(default=3.0, ge=0.0)
+
+
+class EarthquakeTable(CriterionTable):
+    """kind = "earthquake": declared shaking; asks for an inspection and may make bounds stricter for a time."""
+
+    critical_acceleration_g: float | None = Field(default=None, gt=0.0)
+    factor_of_safety: float | None = Field(default=None, gt=1.0)
+    slope_deg: float | None = Field(default=None, gt=0.0, lt=90.0)
+    lower_to: Share = 1.0
+    lower_for: Duration | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "EarthquakeTable":
+        if (self.factor_of_safety is None) != (self.slope_deg is None):
+            raise ValueError("factor_of_safety: expected together with slope_deg")
+        if self.critical_acceleration_g is not None and self.factor_of_safety is not None:
+            raise ValueError("expected either critical_acceleration_g, or factor_of_safety with slope_deg")
+        if (self.lower_to < 1.0) != (self.lower_for is not None):
+            raise ValueError("lower_to: expected together with lower_for")
+        return self
 
 
 class RainCurveTable(CriterionTable):
@@ -221,9 +340,50 @@ class RainCurveTable(CriterionTable):
     b: float = Field(gt=0.0)
     c: float = 0.0
     duration: tuple[Duration, Duration]
+    dry_gap: Duration | None = None
+    dry_mm: float = Field(default=0.0, ge=0.0)
+    forecast: dict[str, str] = Field(default_factory=dict)
+    forecast_valid: Duration = 43200.0
     min_coverage: Share = 0.8
     level: str
     recover: Share = 0.8
+
+
+class AccelerationTable(MeasuredTable):
+    """kind = "acceleration": mm/day2 along the direction of movement."""
+
+    min_sigma: float = Field(default=3.0, ge=0.0)
+    dwell: DwellTable = DwellTable(hits=2, of=3)
+
+
+class TangentialTable(MeasuredTable):
+    """kind = "tangential_angle": degrees against the reviewed velocity of uniform creep."""
+
+    direction: Literal["downslope", "norm"] = "downslope"
+    min_sigma: float = Field(default=3.0, ge=0.0)
+    dwell: DwellTable = DwellTable(hits=2, of=3)
+
+
+class AngleBound(Section):
+    """The bound of one level on the tangential angle, in degrees."""
+
+    over: float = Field(gt=0.0, lt=90.0)
+    window: Duration
+
+
+class InverseVelocityTable(CriterionTable):
+    """kind = "inverse_velocity": how near the failure window is."""
+
+    stations: Strings = Field(min_length=1)
+    quantity: str | None = None
+    edge: Literal["mid", "from"] = "mid"
+    recover: Share = 0.8
+
+
+class WithinBound(Section):
+    """The bound of one level on the time that is left until the failure window."""
+
+    within: Horizon
 
 
 class AnomalyTable(CriterionTable):
@@ -255,6 +415,15 @@ KINDS: dict[str, tuple[type[CriterionTable], type[Section] | None, str]] = {
     "rate": (RateTable, RateBound, "witness"),
     "rain_sum": (RainSumTable, OverBound, "witness"),
     "rain_intensity_duration": (RainCurveTable, None, "witness"),
+    "rain_antecedent": (RainAntecedentTable, DepthBound, "witness"),
+    "rain_return_period": (RainReturnTable, OverBound, "witness"),
+    "rain_learned": (RainLearnedTable, None, "witness"),
+    "factor_of_safety": (SafetyTable, UnderBound, "witness"),
+    "drawdown": (DrawdownTable, OverBound, "witness"),
+    "earthquake": (EarthquakeTable, ShakingBound, "advice"),
+    "acceleration": (AccelerationTable, OverBound, "witness"),
+    "tangential_angle": (TangentialTable, AngleBound, "witness"),
+    "inverse_velocity": (InverseVelocityTable, WithinBound, "advice"),
     "forecast": (MeasuredTable, ForecastBound, "advice"),
     "anomaly": (AnomalyTable, None, "advice"),
     "scene": (SceneTable, None, "advice"),
@@ -284,6 +453,26 @@ class ForecastTable(Section):
         if list(value) != sorted(set(value)):
             raise ValueError("expected rising horizons")
         return value
+
+
+class StageTable(Section):
+    """[movement.<stage>]."""
+
+    every: Duration | None = None
+    forecast_every: Duration | None = None
+    action: str = ""
+
+
+class MovementTable(Section):
+    """[movement]."""
+
+    failure_velocity_mm_per_day: float | None = Field(default=None, gt=0.0)
+    history: Duration = 400.0 * 86400.0
+    creep: StageTable = StageTable()
+    intermediate: StageTable = StageTable()
+    progressive: StageTable = StageTable()
+    step: StageTable = StageTable()
+    unknown: StageTable = StageTable()
 
 
 class AnomalyPlanTable(Section):
@@ -322,6 +511,7 @@ class SiteFile(Section):
     criterion: tuple[dict[str, Any], ...] = ()
     fusion: FusionTable = FusionTable()
     forecast: ForecastTable = ForecastTable()
+    movement: MovementTable = MovementTable()
     anomaly: AnomalyPlanTable = AnomalyPlanTable()
     scenes: ScenesTable = ScenesTable()
     recipient: tuple[RecipientTable, ...] = ()

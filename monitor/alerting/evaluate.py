@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from monitor.alerting.criteria.earthquake import event_span_s
 from monitor.alerting.decide import decide
-from monitor.alerting.scope import wanted_series
+from monitor.alerting.looking import Looking
 from monitor.domain.alert import SERVICE, AlertChange
 from monitor.domain.decision import Decision, Memory, View, instant
 from monitor.domain.instants import spell
@@ -27,6 +28,7 @@ from monitor.store.decisions import (
     digest_of,
     find_state,
     load_anomaly_facts,
+    load_event_facts,
     load_footprint_facts,
     load_forecast_facts,
     load_newest,
@@ -36,7 +38,7 @@ from monitor.store.decisions import (
 )
 from monitor.store.engine import Database
 from monitor.store.maintenance import load_maintenance_facts
-from monitor.store.observations import load_readings, load_series
+from monitor.store.movement import load_failure_facts
 from monitor.store.types import canonical_json
 
 ATTEMPTS: Final = 5
@@ -55,8 +57,9 @@ class EvaluationResult:
 
 
 def evaluate_site(
-    db: Database, site: Site, now: datetime, trigger: str, *, draining: bool = False, dry_run: bool = False
-) -> EvaluationResult:
+    db: Database, site: Site, now: datetime, trigger: str, *, draining: bool = False, dry_run: bool = False,
+    looking: Looking | None = None,
+) -> EvaluationResult:  # fmt: skip
     """Decide once for a site and store level, health, alerts and outbox in one transaction.
 
     Args:
@@ -66,17 +69,23 @@ def evaluate_site(
         trigger: data, tick, person or start.
         draining: True while a backlog is being read: levels may rise, nothing falls, silence is not judged.
         dry_run: True writes nothing.
+        looking: what earlier evaluations of this very site left in memory; a change is decided again without it.
 
     Raises:
         StoreBusyError: the database is locked, or the memory was changed by others again and again.
     """
     now = now.astimezone(UTC)
+    looking = Looking(site) if looking is None else looking
     for _ in range(ATTEMPTS):
         with db.read() as c:
             row = find_state(c, site.id)
-            view, known_until = load_view(c, site, now, draining=draining)
-        memory = Memory.read(row.state) if row is not None else Memory()
-        decision = decide(site, memory, view, now)
+            memory = Memory.read(row.state) if row is not None else Memory()
+            view, known_until = load_view(c, site, now, draining=draining, looking=looking)
+            decision = decide(site, memory, view, now, looking.warm)
+            if decision.changes and looking.is_warm:
+                looking.forget()  # what is frozen rests on nothing but what the database says
+                view, known_until = load_view(c, site, now, draining=draining, looking=looking)
+                decision = decide(site, memory, view, now, looking.warm)
         if dry_run or _store(db, site, row, memory, view, decision, now, trigger, known_until):
             return EvaluationResult(
                 decision.level, decision.observability, decision.reachable_level, decision.changes,
@@ -85,15 +94,11 @@ def evaluate_site(
     raise StoreBusyError(f"site {site.id}: its state was changed by others {ATTEMPTS} times in a row; try again")
 
 
-def load_view(c: Connection, site: Site, now: datetime, *, draining: bool) -> tuple[View, datetime | None]:
+def load_view(
+    c: Connection, site: Site, now: datetime, *, draining: bool, looking: Looking | None = None
+) -> tuple[View, datetime | None]:
     """Everything a decision at `now` may see, and the newest instant of reception among it."""
-    wanted = wanted_series(site)
-    readings = {}
-    for row in load_series(c, site.id):
-        span_s = wanted.get((row.station, row.quantity)) or wanted.get((row.station, _declared(row.quantity)))
-        if span_s is not None:
-            found = load_readings(c, row.id, now - timedelta(seconds=span_s), now, now)
-            readings[f"{row.station}.{row.quantity}"] = tuple(found)
+    readings = (Looking(site) if looking is None else looking).read(c, now)
     newest = load_newest(c, site.id, now)
     view = View(readings, newest, draining=draining, **load_facts(c, site, now))
     known = max((n.received_s for n in newest.values()), default=None)
@@ -109,12 +114,10 @@ def load_facts(c: Connection, site: Site, now: datetime) -> dict[str, Any]:
         "anomalies": load_anomaly_facts(c, site.id, since, now) if "anomaly" in kinds else (),
         "footprints": load_footprint_facts(c, site.id, since, now) if "scene" in kinds else (),
         "reports": load_report_facts(c, site.id, since, now) if "report" in kinds else (),
+        "events": load_event_facts(c, site.id, min(since, now - timedelta(seconds=event_span_s(site))), now),
         "maintenance": load_maintenance_facts(c, site.id, now),
+        "failures": load_failure_facts(c, site.id, now) if "inverse_velocity" in kinds else (),
     }
-
-
-def _declared(quantity: str) -> str:
-    return "displacement" if quantity.startswith("displacement_") else quantity
 
 
 def _store(

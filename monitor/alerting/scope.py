@@ -1,11 +1,36 @@
 """Which series a site's criteria look at, and how far back: nothing more is read."""
 
 from collections.abc import Mapping
+from datetime import datetime
+from math import floor
+from typing import Final
 
 from monitor.alerting.criteria.registry import MEASURED
+from monitor.domain.decision import instant, seconds
 from monitor.domain.site import Criterion, SeriesSpec, Site
 
 CONTEXT_EPOCHS = 10  # before the window, so that a jump at its start is seen against what was there
+BLOCKS: Final = 4  # the beginning of what is read moves on by a quarter of its span at a time
+
+
+def anchor_at(now: datetime, span_s: float) -> datetime:
+    """The instant after which readings are read: it stands still for a while, so that a walk over them only grows.
+
+    It lies on the grid of a quarter of the span since 1970, at least the span and at most `reach_s` before now.
+
+    >>> from monitor.domain.instants import parse, spell
+    >>> [spell(anchor_at(parse(f"2026-01-{day}T06:00:00Z"), 345600.0))[:16] for day in ("09", "10")]
+    ['2026-01-05T00:00', '2026-01-06T00:00']
+    """
+    if span_s <= 0.0:
+        return now
+    block_s = span_s / BLOCKS
+    return instant(floor((seconds(now) - span_s) / block_s) * block_s)
+
+
+def reach_s(span_s: float) -> float:
+    """How far back an anchor lies at most, in seconds."""
+    return span_s * (1.0 + 1.0 / BLOCKS)
 
 
 def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
@@ -22,13 +47,25 @@ def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
             if spec is not None:
                 key = (station, criterion.quantity)
                 found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec))
+        for key in further_series(criterion):
+            spec = site.series(*key)
+            if spec is not None:
+                found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec))
     return found
+
+
+def further_series(criterion: Criterion) -> list[tuple[str, str]]:
+    """(station, quantity) of the series that a criterion names beside its own, such as those of expected rain."""
+    pairs = (series.partition(".") for name, series in criterion.texts if name.startswith("series:"))
+    return [(station, quantity) for station, _, quantity in pairs]
 
 
 def history_s(site: Site, criterion: Criterion, spec: SeriesSpec) -> float:
     """How far back a criterion must see: its widest window, its dwell, the clock of a step, and some context."""
     params = dict(criterion.params)
-    windows = [t.window_s for t in criterion.thresholds if t.window_s] + [params.get("duration_to_s", 0.0)]
+    windows = [t.window_s for t in criterion.thresholds if t.window_s] + [
+        params.get("duration_to_s", 0.0), params.get("history_s", 0.0)
+    ]  # fmt: skip
     dwell_s = criterion.dwell.within_s or (criterion.dwell.of + 1) * spec.interval_s
     clock_s = max(site.fusion.verify_within_s, 2.5 * spec.interval_s)
     return max(windows) + max(dwell_s, clock_s) + spec.max_silence_s + CONTEXT_EPOCHS * spec.interval_s

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, CursorResult, and_, func, insert, select, tex
 from monitor.domain.decision import (
     AnomalyFact,
     Decision,
+    EventFact,
     FootprintFact,
     ForecastFact,
     Memory,
@@ -288,3 +289,20 @@ def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) 
         .limit(ADVICE_LIMIT)
     ).all()
     return tuple(ReportFact(seconds(x.at), seconds(x.received_at), x.kind, x.text, x.by, x.station) for x in rows)
+
+
+def load_event_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[EventFact, ...]:
+    """Events that touch a time, as known at its end, newest first."""
+    e = t.site_event.c
+    rows: Sequence[Any] = c.execute(
+        select(t.site_event)
+        .where(e.site == site, e.to_at >= since, e.from_at <= now, e.received_at <= now)
+        .order_by(e.from_at.desc(), e.id)
+        .limit(ADVICE_LIMIT)
+    ).all()
+    return tuple(
+        EventFact(
+            seconds(x.from_at), seconds(x.to_at), seconds(x.received_at), x.kind, x.value, x.text, x.by
+        )
+        for x in rows
+    )  # fmt: skip

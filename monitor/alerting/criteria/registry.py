@@ -4,10 +4,19 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from monitor.alerting.assessment import Rule
+from monitor.alerting.criteria.acceleration import AccelerationRule
 from monitor.alerting.criteria.advice import AnomalyRule, ForecastRule, ReportRule, SceneRule
+from monitor.alerting.criteria.inverse_velocity import InverseVelocityRule
+from monitor.alerting.criteria.drawdown import DrawdownRule
+from monitor.alerting.criteria.earthquake import EarthquakeRule
 from monitor.alerting.criteria.level import LevelRule
+from monitor.alerting.criteria.rain_antecedent import RainAntecedentRule
+from monitor.alerting.criteria.rain_learned import RainLearnedRule
+from monitor.alerting.criteria.rain_return_period import RainReturnPeriodRule
 from monitor.alerting.criteria.rainfall import RainIntensityDurationRule, RainSumRule
 from monitor.alerting.criteria.rate import RateRule
+from monitor.alerting.criteria.slope_safety import FactorOfSafetyRule
+from monitor.alerting.criteria.tangential import TangentialRule
 from monitor.alerting.criteria.velocity import VelocityRule
 from monitor.domain.site import Criterion
 
@@ -17,11 +26,23 @@ CRITERIA: Final[Mapping[str, Callable[[Criterion], Rule]]] = {
     "rate": RateRule,
     "rain_sum": RainSumRule,
     "rain_intensity_duration": RainIntensityDurationRule,
+    "rain_antecedent": RainAntecedentRule,
+    "rain_return_period": RainReturnPeriodRule,
+    "rain_learned": RainLearnedRule,
+    "factor_of_safety": FactorOfSafetyRule,
+    "drawdown": DrawdownRule,
+    "earthquake": EarthquakeRule,
+    "acceleration": AccelerationRule,
+    "tangential_angle": TangentialRule,
+    "inverse_velocity": InverseVelocityRule,
     "forecast": ForecastRule,
     "anomaly": AnomalyRule,
     "scene": SceneRule,
     "report": ReportRule,
 }
 # what instruments on the slope say themselves; the others are advice until a site promotes them
-MEASURED: Final = frozenset({"velocity", "level", "rate", "rain_sum", "rain_intensity_duration"})
-MOTION: Final = frozenset({"velocity", "level", "rate"})
+MEASURED: Final = frozenset({
+    "velocity", "acceleration", "tangential_angle", "level", "rate", "rain_sum", "rain_intensity_duration",
+    "rain_antecedent", "rain_return_period", "rain_learned", "factor_of_safety", "drawdown",
+})  # fmt: skip
+MOTION: Final = frozenset({"velocity", "acceleration", "tangential_angle", "level", "rate"})

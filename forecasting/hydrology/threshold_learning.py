@@ -1,0 +1,259 @@
+"""The rain threshold of one slope, learned from its own rain and movement, with an honest account of its skill.
+
+The predictor at an instant is the largest rain sum over a window that ended within the last `lag`; an event is the
+beginning of a time of fast movement. Instants inside an event after its beginning are left out: they would count one
+event many times. Every instant without an event counts, rain without movement included (Leonarduzzi and Molnar 2020,
+Nat. Hazards Earth Syst. Sci. 20, 2905-2919).
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import accumulate, pairwise
+from typing import Final
+
+LEAST_EVENTS: Final = 5
+LEAST_YEARS: Final = 2
+_STEPS: Final = 60  # thresholds in the table at most
+
+
+class TooFewEventsError(ValueError):
+    """There are too few events, or too few years with events, to learn anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One threshold held against all instants: hits and misses of events, false alarms and quiet instants.
+
+    `skill` is the true skill statistic, hit rate minus false-alarm rate (Peirce 1884).
+    """
+
+    over_mm: float
+    hits: int
+    misses: int
+    false_alarms: int
+    quiet: int
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of events that were announced."""
+        return self.hits / (self.hits + self.misses) if self.hits + self.misses else 0.0
+
+    @property
+    def false_rate(self) -> float:
+        """Share of instants without an event that were announced."""
+        return self.false_alarms / (self.false_alarms + self.quiet) if self.false_alarms + self.quiet else 0.0
+
+    @property
+    def skill(self) -> float:
+        """Hit rate minus false-alarm rate, -1 to 1; 0 is what chance gives."""
+        return self.hit_rate - self.false_rate
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Instants with what rain said (mm; None where too little of the window was measured) and what the slope did."""
+
+    times_s: tuple[float, ...]
+    event: tuple[bool | None, ...]  # None inside an event after its beginning: left out
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What was learned.
+
+    Attributes:
+        window_s: Of the rain sum.
+        lag_s: How long a crossing stands for movement.
+        score: In sample at the threshold chosen.
+        cross: The same by cross-validation: each year judged by what the other years taught, all of it chosen anew.
+        area: Area under the ROC curve, in sample.
+        table: ROC, one row per threshold, falling.
+        events_s: Beginnings of the events that were used.
+        lead_s: Of the hits: from the first crossing within the lag to the event, median; None without hits.
+        years: Calendar years (UTC) with samples.
+    """
+
+    window_s: float
+    lag_s: float
+    score: Score
+    cross: Score
+    area: float
+    table: tuple[Score, ...]
+    events_s: tuple[float, ...]
+    lead_s: float | None
+    years: tuple[int, ...]
+
+
+def find_events(times_s: Sequence[float], rates: Sequence[float], over: float, apart_s: float) -> Samples:
+    """Label each instant: an event begins where the rate rises over a bound after it was below it for `apart_s`.
+
+    Args:
+        times_s: instants, rising; each rate is the movement that begins there.
+        rates: mm/day.
+        over: mm/day.
+        apart_s: fast times nearer to each other than this are one event.
+    """
+    labels: list[bool | None] = []
+    last_fast = float("-inf")
+    for at_s, rate in zip(times_s, rates, strict=True):
+        if rate > over:
+            labels.append(True if at_s - last_fast > apart_s else None)
+            last_fast = at_s
+        else:
+            labels.append(None if at_s - last_fast <= apart_s else False)
+    if labels and labels[0]:
+        labels[0] = None  # it was moving when the record began: when that began nobody knows
+    return Samples(tuple(times_s), tuple(labels))
+
+
+def predict_rain(
+    rain_s: Sequence[float], rain_mm: Sequence[float], interval_s: float, at_s: Sequence[float], window_s: float,
+    lag_s: float, least_share: float = 0.8,
+) -> list[float | None]:  # fmt: skip
+    """Largest rain sum over `window_s` that ended within (t - lag, t] at each instant t; None where unknown.
+
+    Known at t means interval ends up to t: nothing later is used.
+    """
+    total = [0.0, *accumulate(rain_mm)]
+    ends: list[float | None] = []
+    for i, end in enumerate(rain_s):
+        first = bisect_right(rain_s, end - window_s + 0.5 * interval_s)
+        share = (i + 1 - first) * interval_s / window_s
+        ends.append(total[i + 1] - total[first] if share >= least_share else None)
+    found: list[float | None] = []
+    best: deque[int] = deque()  # indices of falling sums inside the lag
+    upcoming = 0
+    for at in at_s:
+        while upcoming < len(rain_s) and rain_s[upcoming] <= at:
+            value = ends[upcoming]
+            if value is not None:
+                while best and (ends[best[-1]] or 0.0) <= value:
+                    best.pop()
+                best.append(upcoming)
+            upcoming += 1
+        while best and rain_s[best[0]] <= at - max(lag_s, interval_s):
+            best.popleft()
+        found.append(ends[best[0]] if best else None)
+    return found
+
+
+def learn_threshold(
+    rain_s: Sequence[float], rain_mm: Sequence[float], interval_s: float, samples: Samples,
+    windows_s: Sequence[float], lags_s: Sequence[float], least_events: int = LEAST_EVENTS,
+) -> Learned:  # fmt: skip
+    """Choose window, lag and threshold by the true skill statistic, and judge the choice by years left out.
+
+    Raises:
+        TooFewEventsError: fewer than `least_events` events with rain known, or events in fewer than two years.
+    """
+    years = [datetime.fromtimestamp(t, UTC).year for t in samples.times_s]
+    series = {
+        (w, lag): predict_rain(rain_s, rain_mm, interval_s, samples.times_s, w, lag)
+        for w in windows_s for lag in lags_s
+    }  # fmt: skip
+    # an instant counts when every window is known there: all choices are judged on the same instants
+    used = [
+        i for i, label in enumerate(samples.event)
+        if label is not None and all(s[i] is not None for s in series.values())
+    ]  # fmt: skip
+    beginnings = [i for i in used if samples.event[i]]
+    if len(beginnings) < least_events:
+        raise TooFewEventsError(f"{len(beginnings)} events with rain known before them; at least {least_events} needed")
+    with_events = sorted({years[i] for i in beginnings})
+    if len(with_events) < LEAST_YEARS:
+        raise TooFewEventsError(
+            f"all events lie in {with_events[0]}: cross-validation by year needs {LEAST_YEARS} years"
+        )
+    (window_s, lag_s), over = _choose(series, samples, used)
+    values = series[window_s, lag_s]
+    table = _table(values, samples, used)
+    cross = [0, 0, 0, 0]
+    for year in sorted({years[i] for i in used}):
+        train = [i for i in used if years[i] != year]
+        (key, limit) = _choose(series, samples, train)
+        fold = _score(series[key], samples, [i for i in used if years[i] == year], limit)
+        cross = [a + b for a, b in zip(cross, (fold.hits, fold.misses, fold.false_alarms, fold.quiet), strict=True)]
+    short = predict_rain(rain_s, rain_mm, interval_s, samples.times_s, window_s, interval_s)
+    return Learned(
+        window_s, lag_s, _score(values, samples, used, over), Score(over, *cross), _area(table), tuple(table),
+        tuple(samples.times_s[i] for i in beginnings), _lead(short, samples, beginnings, over, lag_s),
+        tuple(sorted({years[i] for i in used})),
+    )  # fmt: skip
+
+
+def _choose(
+    series: dict[tuple[float, float], list[float | None]], samples: Samples, used: Sequence[int]
+) -> tuple[tuple[float, float], float]:  # fmt: skip
+    """The window, lag and threshold of greatest skill; of equals the shorter lag, then window, the higher bound."""
+    best = None
+    for (window_s, lag_s), values in series.items():
+        for row in _table(values, samples, used):
+            rank = (round(row.skill, 12), -lag_s, -window_s, row.over_mm)
+            if best is None or rank > best[0]:
+                best = (rank, (window_s, lag_s), row.over_mm)
+    if best is None:
+        raise TooFewEventsError("no instant is left to learn from")
+    return best[1], best[2]
+
+
+def _table(values: Sequence[float | None], samples: Samples, used: Sequence[int]) -> list[Score]:
+    """Scores of falling thresholds, halfway between values that were seen, none at or below nothing."""
+    ranked = sorted(((values[i] or 0.0, bool(samples.event[i])) for i in used), reverse=True)
+    events = sum(e for _, e in ranked)
+    quiet = len(ranked) - events
+    rows: list[Score] = []
+    hits = false_alarms = 0
+    for (value, event), (below, _) in zip(ranked, [*ranked[1:], (0.0, False)], strict=True):
+        hits += event
+        false_alarms += not event
+        if value > below:
+            rows.append(Score(0.5 * (value + below), hits, events - hits, false_alarms, quiet - false_alarms))
+    if len(rows) <= _STEPS:
+        return rows
+    # thin the table; where an event is gained or skill is greatest always stays
+    best = max(rows, key=lambda r: r.skill)
+    step = len(rows) / _STEPS
+    kept = {int(i * step) for i in range(_STEPS)} | {len(rows) - 1}
+    return [
+        r for i, r in enumerate(rows) if i in kept or r is best or (i > 0 and r.hits > rows[i - 1].hits)
+    ]  # fmt: skip
+
+
+def _score(values: Sequence[float | None], samples: Samples, used: Sequence[int], over: float) -> Score:
+    hits = misses = false_alarms = quiet = 0
+    for i in used:
+        above = (values[i] or 0.0) > over
+        if samples.event[i]:
+            hits, misses = hits + above, misses + (not above)
+        else:
+            false_alarms, quiet = false_alarms + above, quiet + (not above)
+    return Score(over, hits, misses, false_alarms, quiet)
+
+
+def _area(table: Sequence[Score]) -> float:
+    """Area under the curve by trapezia from (0, 0) to (1, 1)."""
+    points = [(0.0, 0.0), *((r.false_rate, r.hit_rate) for r in table), (1.0, 1.0)]
+    return sum(
+        (x1 - x0) * (y0 + y1) / 2.0 for (x0, y0), (x1, y1) in pairwise(points)
+    )  # fmt: skip
+
+
+def _lead(
+    values: Sequence[float | None], samples: Samples, beginnings: Sequence[int], over: float, lag_s: float
+) -> float | None:
+    """Median time from the first crossing within the lag to the event."""
+    leads = []
+    for i in beginnings:
+        at = samples.times_s[i]
+        crossed = []
+        j = i
+        while j >= 0 and samples.times_s[j] > at - lag_s:
+            if (values[j] or 0.0) > over:
+                crossed.append(at - samples.times_s[j])
+            j -= 1
+        if crossed:
+            leads.append(max(crossed))
+    return sorted(leads)[len(leads) // 2] if leads else None
