@@ -98,7 +98,8 @@ def _read_movement(table: schema.MovementTable, forecast_every_s: float, name: s
     most_s = min(s.evaluate_every_s for s in stages)
     most_forecast_s = min(s.forecast_every_s for s in stages)
     own = table.unknown
-    for key, given_s, limit_s in (("every", own.every, most_s), ("forecast_every", own.forecast_every, most_forecast_s)):
+    asked = (("every", own.every, most_s), ("forecast_every", own.forecast_every, most_forecast_s))
+    for key, given_s, limit_s in asked:
         if given_s is not None and given_s > limit_s:
             raise ConfigError(
                 f"{name}: movement.unknown.{key}: expected at most {spell_duration(limit_s)}, the most frequent of the "

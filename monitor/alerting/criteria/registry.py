@@ -6,9 +6,9 @@ from typing import Final
 from monitor.alerting.assessment import Rule
 from monitor.alerting.criteria.acceleration import AccelerationRule
 from monitor.alerting.criteria.advice import AnomalyRule, ForecastRule, ReportRule, SceneRule
-from monitor.alerting.criteria.inverse_velocity import InverseVelocityRule
 from monitor.alerting.criteria.drawdown import DrawdownRule
 from monitor.alerting.criteria.earthquake import EarthquakeRule
+from monitor.alerting.criteria.inverse_velocity import InverseVelocityRule
 from monitor.alerting.criteria.level import LevelRule
 from monitor.alerting.criteria.rain_antecedent import RainAntecedentRule
 from monitor.alerting.criteria.rain_learned import RainLearnedRule

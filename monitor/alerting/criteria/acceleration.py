@@ -1,0 +1,125 @@
+"""Acceleration of displacement along the direction of movement against a bound per level, in mm/day2."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
+from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
+from monitor.alerting.criteria.velocity import dwell_epochs, measure_motion
+from monitor.alerting.tracks import Track
+from monitor.domain.instants import spell_duration
+from monitor.domain.site import Criterion, SeriesSpec, Threshold
+
+MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
+LEAST_EPOCHS: Final = 6  # a parabola through five bends to any one of them
+Fits = Mapping[float, Acceleration | None]
+
+
+@dataclass(frozen=True, slots=True)
+class AccelerationRule:
+    """Crossed when the parabola over the window bends more than the bound, whichever single epoch is left out.
+
+    Both the acceleration and the velocity must be real by `min_sigma` standard errors: a slope that stands still and
+    bends in its noise, or one that creeps back, accelerates towards nothing.
+    """
+
+    criterion: Criterion
+
+    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
+        """One answer per station on the slope."""
+        return tuple(self._assess(windows, s.id) for s in stations_of(windows, self.criterion))
+
+    def _assess(self, windows: Windows, station: str) -> Assessment:
+        criterion = self.criterion
+        track = windows.track(criterion, station)
+        spec = windows.site.series(station, criterion.quantity)
+        if track.usable_s is None or spec is None:
+            return Assessment(criterion.id, station)
+        if track.stuck:
+            reason = "the instrument repeats one value"
+            return Assessment(criterion.id, station, newest_s=track.usable_s, reason=reason)
+        return self._judge(track, spec, windows)
+
+    def _judge(self, track: Track, spec: SeriesSpec, windows: Windows) -> Assessment:
+        criterion = self.criterion
+        newest_s = track.times_s[-1]
+        epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(f"{criterion.id}|{track.station}"))
+        quiet = track.times_s[-criterion.dwell.hits :]
+        raise_level = hold_level = 0
+        heard = False
+        facts: list[dict[str, Any]] = []
+        for threshold in criterion.thresholds:
+            fits = {e: _fit(track, e, threshold) for e in {*epochs, *quiet, newest_s}}
+            hits = sum(_is_over(fits[e], threshold, criterion.min_sigma) for e in epochs)
+            clear = all(_is_clear(fits[e], threshold, criterion.recover) for e in quiet)
+            heard = heard or fits[newest_s] is not None
+            raise_level = max(raise_level, threshold.level) if hits >= criterion.dwell.hits else raise_level
+            hold_level = hold_level if clear else max(hold_level, threshold.level)
+            facts.append(_describe(threshold, fits[newest_s], hits, criterion, clear=clear))
+        motion, error = measure_motion(track, criterion) if heard else (None, 0.0)
+        return Assessment(
+            criterion.id, track.station, raise_level, max(hold_level, raise_level), heard,
+            heard and windows.is_fresh(newest_s, spec), newest_s, _sentence(criterion, spec, facts, raise_level),
+            {"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)}, motion, error,
+        )  # fmt: skip
+
+
+def _fit(track: Track, end_s: float, threshold: Threshold) -> Acceleration | None:
+    """The parabola over the window that ends with an epoch; None where too little of the window is seen."""
+    window_s = threshold.window_s or 86400.0
+    high = len(track.times_s)
+    while high > 0 and track.times_s[high - 1] > end_s:
+        high -= 1
+    low = high
+    while low > 0 and track.times_s[low - 1] > end_s - window_s:
+        low -= 1
+    times = track.times_s[low:high]
+    if len(times) < LEAST_EPOCHS or times[-1] - times[0] < MIN_EXTENT * window_s:
+        return None
+    return fit_acceleration(times, track.along[low:high], track.along_sigma[low:high], window_s)
+
+
+def _is_over(fit: Acceleration | None, threshold: Threshold, min_sigma: float) -> bool:
+    if fit is None:
+        return False
+    bound, _ = bound_of(threshold)
+    moving = fit.velocity > min_sigma * fit.velocity_error
+    return moving and fit.low > bound and fit.rate > min_sigma * fit.error
+
+
+def _is_clear(fit: Acceleration | None, threshold: Threshold, recover: float) -> bool:
+    if fit is None:
+        return False
+    bound, _ = bound_of(threshold)
+    return fit.high < recovery_of(threshold, recover) and fit.rate + fit.error < bound
+
+
+def _describe(
+    threshold: Threshold, fit: Acceleration | None, hits: int, criterion: Criterion, *, clear: bool
+) -> dict[str, Any]:
+    bound, _ = bound_of(threshold)
+    found: dict[str, Any] = {
+        "level": threshold.level, "bound": bound, "window_s": threshold.window_s, "hits": hits,
+        "needs": criterion.dwell.hits, "recovered": clear,
+    }  # fmt: skip
+    if fit is not None:
+        found |= {
+            "acceleration": fit.rate, "error": fit.error, "low": fit.low, "high": fit.high, "n": fit.n,
+            "mid_s": fit.mid_s, "velocity": fit.velocity, "velocity_error": fit.velocity_error,
+            "margin": fit.rate - bound,
+        }  # fmt: skip
+    return found
+
+
+def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> str:
+    known = [f for f in facts if "acceleration" in f]
+    if not known:
+        return "too few epochs in the window"
+    said = next((f for f in known if f["level"] == level), known[0])
+    window = spell_duration(said["window_s"] or 86400.0)
+    return (
+        f"acceleration {said['acceleration']:.3g} ± {said['error']:.2g} {spec.unit}/day² in {window} at "
+        f"{said['velocity']:.2f} {spec.unit}/day, over {said['bound']:g} in {said['hits']} data epochs, "
+        f"{criterion.dwell.hits} needed"
+    )

@@ -1,0 +1,20 @@
+"""How often a stage of movement asks to be looked at: one answer for the evaluation, the movement and the forecasts."""
+
+from typing import Final
+
+from monitor.domain.site import Site
+
+UNKNOWN: Final = "unknown"
+PLAIN_EVERY_S: Final = 300.0  # a declaration without stages is looked at as a progressive slope would be
+
+
+def stage_cadence(site: Site, stage: str | None) -> tuple[float, float]:
+    """Seconds between two evaluations and between two forecasts at a stage; no stage yet is `unknown`.
+
+    >>> stage_cadence(Site("s", "S", 46.0, 8.0, "UTC", (), (), ()), None)
+    (300.0, 21600.0)
+    """
+    plan = site.movement.stage(stage or UNKNOWN)
+    if plan is None:
+        return PLAIN_EVERY_S, site.forecast.every_s
+    return plan.evaluate_every_s, plan.forecast_every_s

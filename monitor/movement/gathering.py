@@ -1,0 +1,102 @@
+"""What a station's movement is judged by: one cleaned series along its direction, as known at an instant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from forecasting.kinematics.direction import norm
+from monitor.alerting.tracks import COMPONENTS, SCALARS, Track, build_track
+from monitor.domain.decision import View, seconds
+from monitor.domain.site import Criterion, SeriesSpec, Site, Station
+from monitor.store.observations import find_series_id, load_readings
+
+KINDS: Final = ("displacement", "crack_opening")  # what moves in mm
+MOST_EPOCHS: Final = 20_000  # of history: an update must cost the same whatever the rate of an instrument
+ORIGIN_EPOCHS: Final = 10  # from which the length of a movement without a declared direction is counted
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """A declared series that can be judged, and the stored series that its rows are filed under."""
+
+    station: Station
+    spec: SeriesSpec
+    series_id: int
+    quantities: tuple[str, ...]
+    ids: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        """How people and reports name it."""
+        return f"{self.station.id}.{self.spec.quantity}"
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Displacement along the movement in mm, cleaned, oldest first.
+
+    Attributes:
+        times_s: Usable epochs, epoch seconds, shape (n,).
+        values: Signed downslope (or the only component), or the length where no direction is declared, shape (n,).
+        sigmas: One standard deviation each, 0 = unknown, shape (n,).
+        steps: Unexplained jumps that were taken out.
+        stuck: The instrument repeats one value.
+    """
+
+    times_s: tuple[float, ...]
+    values: tuple[float, ...]
+    sigmas: tuple[float, ...]
+    steps: int
+    stuck: bool
+
+
+def find_moving(c: Connection, site: Site) -> list[Moving]:
+    """Every series of movement on the slope that has readings; controls are not judged."""
+    found = []
+    for station in site.stations:
+        for spec in station.series if station.on_slope else ():
+            if not spec.quantity.startswith(KINDS) or spec.unit != "mm":
+                continue
+            names = (*COMPONENTS, *SCALARS) if spec.quantity == "displacement" else (spec.quantity,)
+            ids = {q: i for q in names if (i := find_series_id(c, site.id, station.id, q)) is not None}
+            chosen = _choose(tuple(ids))
+            if chosen:
+                found.append(Moving(station, spec, ids[chosen[0]], chosen, tuple(ids[q] for q in chosen)))
+    return found
+
+
+def _choose(names: Sequence[str]) -> tuple[str, ...]:
+    """Components where east and north came, else the one scalar; as tracks choose."""
+    if set(COMPONENTS[:2]) <= set(names):
+        return tuple(q for q in COMPONENTS if q in names)
+    return tuple(q for q in names if q not in COMPONENTS)[:1]
+
+
+def load_path(c: Connection, site: Site, moving: Moving, now: datetime) -> Path:
+    """The path of a series over the site's history, from the newest revisions and offsets known at `now`."""
+    span_s = min(site.movement.history_s, MOST_EPOCHS * moving.spec.interval_s)
+    since = now - timedelta(seconds=span_s)
+    readings = {
+        f"{moving.station.id}.{q}": tuple(load_readings(c, i, since, now, now))
+        for q, i in zip(moving.quantities, moving.ids, strict=True)
+    }
+    asked = Criterion("movement", "movement", (moving.station.id,), moving.spec.quantity, ())
+    track = build_track(View(readings), site, moving.station, asked, seconds(now))
+    values, sigmas = track.along, track.along_sigma
+    if len(moving.quantities) > 1 and moving.station.azimuth_deg is None:
+        values, sigmas = _lengths(track)
+    return Path(track.times_s, tuple(values), tuple(sigmas), len(track.jumps), track.stuck)
+
+
+def _lengths(track: Track) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Distance from where the history begins, freed of what noise adds to it."""
+    first = track.values[:ORIGIN_EPOCHS]
+    origin = [sum(v[k] for v in first) / len(first) for k in range(len(first[0]))] if first else []
+    parts = [
+        norm([v - o for v, o in zip(value, origin, strict=True)], sigma)
+        for value, sigma in zip(track.values, track.sigmas, strict=True)
+    ]
+    return tuple(p[0] for p in parts), tuple(p[1] for p in parts)

@@ -1,0 +1,256 @@
+"""What one series says now: stage and trend with their hysteresis, velocity, acceleration, angle, failure windows.
+
+A look is taken at the first datum that is as old as the stage's cadence asks after the look before: a function of the
+data alone. So looks that were missed while nothing ran are made up for, and the outcome is that of a service that
+never stopped.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
+from forecasting.kinematics.crossing import cross_velocity
+from forecasting.kinematics.failure import FailureIssue, FailureSpec, watch_failure
+from forecasting.kinematics.looking import look_at_movement
+from forecasting.kinematics.stages import Movement, MovementFacts, judge_stage
+from forecasting.kinematics.tangential import tangential_angle_deg
+from forecasting.kinematics.velocity import Velocity
+from monitor.domain.decision import instant, seconds
+from monitor.domain.instants import spell, spell_duration
+from monitor.domain.site import Site
+from monitor.movement.cadence import stage_cadence
+from monitor.movement.gathering import Moving, Path
+from monitor.store.movement import FORECAST, INVERSE_VELOCITY, ShownForecast
+
+LOOKS_MOST: Final = 120  # in one update of one series: what is left is looked at next time, and others come in between
+WARM_S: Final = 30.0 * 86400.0  # a series that is judged for the first time is looked at over its last month
+WARM_LOOKS: Final = 40
+ACCELERATION_WINDOWS: Final = 2.0  # velocity windows that the shown acceleration is fitted over
+MOST_EPOCHS: Final = 240  # of that fit
+REAL: Final = 2.0  # standard errors from which the inverse of a velocity says anything
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A failure window of one method that an update believes in; instants in epoch seconds."""
+
+    method: str
+    data_until_s: float
+    from_s: float
+    mid_s: float
+    to_s: float
+    trusted: bool
+    reasons: str
+    velocity: float | None
+    onset_s: float | None = None
+    r2: float | None = None
+    n_filters: int | None = None
+    n_agree: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One update of one series.
+
+    Attributes:
+        movement: Stage, trend, chance and reasons.
+        data_until_s: Newest datum looked at; None when there was none.
+        velocity: At the newest look; None where none could be fitted.
+        acceleration: Over twice the window of that velocity.
+        angle_deg: Tangential angle; None without a reviewed v_eq.
+        issues: Failure windows, oldest datum first.
+        withdrawn: Method -> why what stood before no longer does.
+        state: What the next update starts from, JSON-ready.
+        behind: More looks are due than one update takes.
+    """
+
+    movement: Movement
+    data_until_s: float | None
+    velocity: Velocity | None
+    acceleration: Acceleration | None
+    angle_deg: float | None
+    issues: tuple[Issue, ...]
+    withdrawn: Mapping[str, str]
+    state: Mapping[str, Any]
+    behind: bool
+
+
+def judge_movement(
+    site: Site, moving: Moving, path: Path, before: Mapping[str, Any] | None, forecast: ShownForecast | None,
+    now_s: float,
+) -> Judgement | None:  # fmt: skip
+    """Take the looks that are due; None when there is nothing new to say.
+
+    Args:
+        site: the declaration, for cadences and the failure velocity.
+        moving: the series.
+        path: its cleaned history as known now.
+        before: `state` of the update before; None at the first.
+        forecast: the newest shown forecast of the series, if there is one.
+        now_s: instant of the update, epoch seconds.
+    """
+    state = dict(before or {})
+    newest_s = path.times_s[-1] if path.times_s else None
+    if newest_s is None or path.stuck or now_s - newest_s > moving.spec.max_silence_s:
+        return _stand_still(moving, path, state, newest_s)
+    seen_s = state.get("looked_s")
+    looks = issues = 0
+    found: list[Issue] = []
+    withdrawn: dict[str, str] = {}
+    movement, velocity = None, None
+    k = _first(path.times_s, seen_s)
+    while k < len(path.times_s) and looks < LOOKS_MOST:
+        issue = _watch(site, moving, path, k)
+        issues += _take(issue, found, withdrawn)
+        facts, velocity = _look(site, moving, path, k, failing=issue.trusted)
+        movement, state["stage"] = judge_stage(state.get("stage"), facts)
+        state["looked_s"] = path.times_s[k]
+        looks += 1
+        k = _next(site, moving, path.times_s, k, state, warm=seen_s is None)
+    if movement is None:
+        return None
+    state["silent"] = False
+    _cross(site, moving, forecast, state, velocity, found, withdrawn)
+    at_s = float(state["looked_s"])
+    v_eq = v_eq_of(moving)
+    angle = None if velocity is None or v_eq is None else tangential_angle_deg(velocity.rate, v_eq)
+    return Judgement(
+        _with_steps(movement, path), at_s, velocity, _bend(path, velocity), angle, tuple(found), withdrawn, state,
+        behind=k < len(path.times_s),
+    )  # fmt: skip
+
+
+def v_eq_of(moving: Moving) -> float | None:
+    """The reviewed velocity of uniform creep; it belongs to displacement, not to the crack beside it."""
+    return moving.station.v_eq_mm_per_day if moving.spec.quantity.startswith("displacement") else None
+
+
+def inverse_of(velocity: Velocity | None) -> float | None:
+    """Days per mm; None where the velocity cannot be told from nothing."""
+    if velocity is None or velocity.rate <= REAL * velocity.error or velocity.rate <= 0.0:
+        return None
+    return 1.0 / velocity.rate
+
+
+# ---- looks ------------------------------------------------------------------------------------------------------
+def _first(times_s: Sequence[float], seen_s: float | None) -> int:
+    """The first datum after the look before; at the very first, a month back."""
+    return bisect_right(times_s, seen_s) if seen_s is not None else bisect_left(times_s, times_s[-1] - WARM_S)
+
+
+def _next(site: Site, moving: Moving, times_s: Sequence[float], k: int, state: Mapping[str, Any], *, warm: bool) -> int:
+    """The datum of the next look: the first that is as old as the cadence asks, half an interval of grace given."""
+    every_s, _ = stage_cadence(site, (state.get("stage") or {}).get("stage"))
+    if warm:
+        every_s = max(every_s, WARM_S / WARM_LOOKS)
+    due = bisect_left(times_s, times_s[k] + every_s - 0.5 * moving.spec.interval_s)
+    if warm and due >= len(times_s) > k + 1:
+        due = len(times_s) - 1  # the first update ends with what is known now
+    return max(k + 1, due)
+
+
+def _look(
+    site: Site, moving: Moving, path: Path, k: int, *, failing: bool
+) -> tuple[MovementFacts, Velocity | None]:  # fmt: skip
+    return look_at_movement(
+        path.times_s, path.values, path.sigmas, now_s=path.times_s[k], interval_s=moving.spec.interval_s,
+        v_eq=v_eq_of(moving), failing=failing, history_s=site.movement.history_s,
+    )  # fmt: skip
+
+
+def _watch(site: Site, moving: Moving, path: Path, k: int) -> FailureIssue:
+    spec = FailureSpec(moving.spec.interval_s, moving.spec.noise_floor, site.movement.history_s)
+    last = slice(0, k + 1)
+    before_s = path.times_s[k - 1] if k > 0 else float("-inf")
+    (issue,) = watch_failure(path.times_s[last], path.values[last], path.sigmas[last], spec, from_s=before_s)
+    return issue
+
+
+def _take(issue: FailureIssue, found: list[Issue], withdrawn: dict[str, str]) -> int:
+    """Keep a window; where there is none any more, say what took it back. Windows of this update go with it."""
+    gone = issue.withdrawn or ("; ".join(issue.reasons) or "no window any more" if issue.from_s is None else None)
+    if gone is not None:
+        withdrawn[INVERSE_VELOCITY] = gone
+        found[:] = [i for i in found if i.method != INVERSE_VELOCITY]
+    if issue.from_s is None or issue.mid_s is None or issue.to_s is None:
+        return 0
+    found.append(Issue(
+        INVERSE_VELOCITY, issue.data_until_s, issue.from_s, issue.mid_s, issue.to_s, issue.trusted,
+        "; ".join(issue.reasons), issue.velocity, issue.onset_s, issue.r2, issue.n_filters, issue.n_agree,
+    ))  # fmt: skip
+    return 1
+
+
+def _bend(path: Path, velocity: Velocity | None) -> Acceleration | None:
+    """Acceleration over twice the window of the velocity, thinned evenly."""
+    if velocity is None:
+        return None
+    window_s = ACCELERATION_WINDOWS * 2.0 * (velocity.newest_s - velocity.mid_s)
+    last = bisect_right(path.times_s, velocity.newest_s)
+    first = bisect_right(path.times_s, velocity.newest_s - window_s, 0, last)
+    stride = max(1, -(-(last - first) // MOST_EPOCHS))
+    chosen = list(range(last - 1, first - 1, -stride))[::-1]
+    return fit_acceleration(
+        [path.times_s[i] for i in chosen], [path.values[i] for i in chosen], [path.sigmas[i] for i in chosen], window_s
+    )
+
+
+def _with_steps(movement: Movement, path: Path) -> Movement:
+    if not path.steps:
+        return movement
+    said = f"{path.steps} unexplained step{'s' if path.steps > 1 else ''} taken out"
+    return Movement(movement.stage, movement.trend, movement.probability, (*movement.reasons, said))
+
+
+def _stand_still(
+    moving: Moving, path: Path, state: dict[str, Any], newest_s: float | None
+) -> Judgement | None:  # fmt: skip
+    """Silence or a stuck instrument: the stage is unknown, said once; no window is withdrawn by it."""
+    if state.get("silent"):
+        return None
+    if newest_s is None:
+        why = "no usable datum"
+    elif path.stuck:
+        why = "the instrument repeats one value"
+    else:
+        why = (
+            f"no usable datum since {spell(instant(newest_s))}, allowed are {spell_duration(moving.spec.max_silence_s)}"
+        )
+    blind = MovementFacts(newest_s or 0.0, None, None, stale=True)
+    movement, state["stage"] = judge_stage(state.get("stage"), blind)
+    state["silent"] = True
+    return Judgement(
+        Movement(movement.stage, movement.trend, None, (why,)), newest_s, None, None, None, (), {}, state, behind=False
+    )
+
+
+# ---- the second estimator ----------------------------------------------------------------------------------------
+def _cross(
+    site: Site, moving: Moving, forecast: ShownForecast | None, state: dict[str, Any], velocity: Velocity | None,
+    found: list[Issue], withdrawn: dict[str, str],
+) -> None:  # fmt: skip
+    """Where the shown forecast crosses the failure velocity: asked once of every issue, of a single series only."""
+    limit = site.movement.failure_velocity_mm_per_day
+    if forecast is None or limit is None or len(moving.ids) > 1:
+        return
+    issued_s = seconds(forecast.issued_at)
+    if issued_s <= state.get("forecast_issued_s", float("-inf")):
+        return
+    state["forecast_issued_s"] = issued_s
+    crossed = cross_velocity(forecast.horizons_s, forecast.q10, forecast.q50, forecast.q90, forecast.data_value, limit)
+    withdrawn[FORECAST] = (
+        "a newer forecast was issued" if crossed else f"the shown forecast no longer reaches {limit:g} mm/day"
+    )
+    if crossed is None:
+        return
+    until_s = seconds(forecast.data_until)
+    reasons = [f"forecast by {forecast.model} reaches {limit:g} mm/day"]
+    open_end = crossed[2] >= forecast.horizons_s[-1]
+    if open_end:
+        reasons.append("its slow quantile does not within the horizon")
+    found.append(Issue(
+        FORECAST, until_s, until_s + crossed[0], until_s + crossed[1], until_s + crossed[2], not open_end,
+        "; ".join(reasons), None if velocity is None else velocity.rate,
+    ))  # fmt: skip

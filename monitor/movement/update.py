@@ -1,0 +1,173 @@
+"""The movement update of a site: every series is judged by what is new, and the site shows its worst station."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from monitor.config import ServiceConfig
+from monitor.domain.decision import instant, seconds
+from monitor.domain.site import Site
+from monitor.errors import JobError, StoreBusyError
+from monitor.movement.cadence import UNKNOWN
+from monitor.movement.gathering import Moving, find_moving, load_path
+from monitor.movement.judging import Issue, Judgement, inverse_of, judge_movement, v_eq_of
+from monitor.store.engine import Database
+from monitor.store.movement import (
+    FailureRow,
+    MovementRow,
+    add_update,
+    find_shown_forecast,
+    latest_movement,
+    save_stage,
+)
+
+log = logging.getLogger(__name__)
+BUDGET_S: Final = 20.0  # of one update; series that were not reached come first in the next
+RANK: Final[Mapping[str, int]] = {"creep": 0, "intermediate": 1, "step": 2, "progressive": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class MovementReport:
+    """What an update did.
+
+    Attributes:
+        stage: Of the site: that of its worst station; `unknown` when none is known.
+        trend: Of that station.
+        updated: Series with a new row.
+        windows: Failure windows issued.
+        withdrawn: Methods of series whose windows were withdrawn, by label.
+        failed: Series that could not be judged, with the reason.
+        waiting: Series left for the next update.
+    """
+
+    stage: str
+    trend: str
+    updated: tuple[str, ...] = ()
+    windows: int = 0
+    withdrawn: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    waiting: tuple[str, ...] = ()
+
+
+def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:  # noqa: ARG001 - the shape of a job
+    """Update the movement of a site; returns one line.
+
+    Raises:
+        JobError: a series could not be judged; all others were.
+    """
+    report = update_movement(db, site, now)
+    if report.failed:
+        raise JobError("; ".join(f"{label}: {why}" for label, why in report.failed.items()))
+    parts = [f"{report.stage}, {report.trend}", f"{len(report.updated)} series updated"]
+    parts += [f"{report.windows} failure windows"] if report.windows else []
+    parts += [f"window of {label} withdrawn: {why}" for label, why in report.withdrawn.items()]
+    parts += [f"{len(report.waiting)} wait"] if report.waiting else []
+    return "; ".join(parts)
+
+
+def update_movement(
+    db: Database, site: Site, now: datetime, *, clock_s: Callable[[], float] = time.monotonic
+) -> MovementReport:
+    """Judge every series of movement by what is new since its last row, and store what is believed at `now`.
+
+    Each series is a transaction of its own: a kill leaves whole rows, and the next update goes on from there. The same
+    `now` again writes nothing. A series that cannot be judged is reported and leaves the others alone.
+
+    Args:
+        db: the database.
+        site: the declaration.
+        now: instant of the update, aware UTC.
+        clock_s: measures what the update costs; no decision rests on it.
+
+    Raises:
+        StoreBusyError: the database is locked; what was written stays, the rest is done next time.
+    """
+    with db.read() as c:
+        known = latest_movement(c, site.id, now)
+        series = find_moving(c, site)
+    series.sort(key=lambda m: (seconds(known[m.series_id].at) if m.series_id in known else float("-inf"), m.label))
+    began_s = clock_s()
+    rows: dict[int, MovementRow] = dict(known)
+    updated: list[str] = []
+    withdrawn: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    waiting: list[str] = []
+    windows = 0
+    for moving in series:
+        if clock_s() - began_s > BUDGET_S:
+            waiting.append(moving.label)
+            continue
+        try:
+            found = _judge(db, site, moving, known.get(moving.series_id), now)
+            if found is None:
+                continue
+            row, issues = _row(moving, found, now), [_window(moving, i, now) for i in found.issues]
+            with db.write() as c:
+                added = add_update(c, row, issues, found.withdrawn)
+        except StoreBusyError:
+            raise
+        except Exception as error:  # one poisoned series must not silence the others
+            log.exception("movement of %s in %s", moving.label, site.id)
+            failed[moving.label] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            continue
+        if added:
+            rows[moving.series_id] = row
+            updated.append(moving.label)
+            windows += len(issues)
+            withdrawn |= {f"{moving.label} by {method}": why for method, why in found.withdrawn.items()}
+        if found.behind:
+            waiting.append(moving.label)
+    stage, trend = find_worst(rows[m.series_id] for m in series if m.series_id in rows)
+    with db.write() as c:
+        save_stage(c, site.id, stage, trend)
+    return MovementReport(stage, trend, tuple(sorted(updated)), windows, withdrawn, failed, tuple(waiting))
+
+
+def find_worst(rows: Iterable[MovementRow]) -> tuple[str, str]:
+    """Stage and trend of the worst station; one that fell silent counts with the stage it was last seen in.
+
+    Silence is no calm: a station that accelerated until it stopped speaking keeps the site's cadence where it was.
+    """
+    worst: tuple[int, str, str] = (-1, UNKNOWN, "none")
+    for row in rows:
+        stage = row.stage if row.stage != UNKNOWN else str((row.state.get("stage") or {}).get("stage") or UNKNOWN)
+        worst = max(worst, (RANK.get(stage, -1), stage, row.trend), key=lambda w: w[0])
+    return worst[1], worst[2]
+
+
+def _judge(
+    db: Database, site: Site, moving: Moving, before: MovementRow | None, now: datetime
+) -> Judgement | None:  # fmt: skip
+    with db.read() as c:
+        path = load_path(c, site, moving, now)
+        shown = find_shown_forecast(c, [moving.series_id], now).get(moving.series_id)
+    return judge_movement(site, moving, path, None if before is None else before.state, shown, seconds(now))
+
+
+def _row(moving: Moving, found: Judgement, now: datetime) -> MovementRow:
+    velocity, bend, until_s = found.velocity, found.acceleration, found.data_until_s
+    return MovementRow(
+        series_id=moving.series_id, at=now, data_until=None if until_s is None else instant(until_s),
+        stage=found.movement.stage, trend=found.movement.trend,
+        velocity_mm_per_day=None if velocity is None else velocity.rate,
+        velocity_error_mm_per_day=None if velocity is None else velocity.error,
+        acceleration_mm_per_day2=None if bend is None else bend.rate,
+        acceleration_error_mm_per_day2=None if bend is None else bend.error,
+        tangential_angle_deg=found.angle_deg, v_eq_mm_per_day=v_eq_of(moving),
+        inverse_velocity_day_per_mm=inverse_of(velocity), probability=found.movement.probability,
+        reasons="; ".join(found.movement.reasons), state=found.state,
+    )  # fmt: skip
+
+
+def _window(moving: Moving, issue: Issue, now: datetime) -> FailureRow:
+    def at(value: Any) -> datetime:
+        return instant(float(value))
+
+    return FailureRow(
+        moving.series_id, now, at(issue.data_until_s), at(issue.from_s), at(issue.mid_s), at(issue.to_s),
+        issue.n_filters, issue.n_agree, issue.r2, issue.velocity, issue.trusted, issue.reasons, issue.method,
+        None if issue.onset_s is None else at(issue.onset_s),
+    )  # fmt: skip
