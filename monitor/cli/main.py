@@ -16,6 +16,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "sites": ("monitor.cli.sites", "List, show and start site files"),
     "level": ("monitor.cli.level", "Set a level by hand"),
     "evaluate": ("monitor.cli.evaluate", "Say what the level of a site would be, and why"),
+    "backtest": ("monitor.cli.backtest", "Replay a site's past through the decision and score it"),
     "alerts": ("monitor.cli.alerts", "List, explain, acknowledge and close alerts"),
     "ingest": ("monitor.cli.ingest", "Read files of observations, or replay what was rejected"),
     "report": ("monitor.cli.report", "Add an observer's report"),

@@ -107,6 +107,7 @@ class Run:
     criteria: tuple[CriterionScore, ...]
     sensors: tuple[SensorScore, ...]
     plot: Mapping[tuple[str, str], tuple[tuple[float, float], ...]]
+    words: Mapping[str, tuple[Span, ...]]  # what each criterion asked for, over time
 
     @property
     def misses(self) -> int:
@@ -209,6 +210,7 @@ def score(
         tuple(_score_criterion(site, c.id, c.kind, c.role, tally, labels, lead_s) for c in site.criteria),
         tuple(_score_sensor(s.id, tally) for s in site.stations),
         {k: tuple(v) for k, v in tally.plot.items()},
+        {k: tuple(v.spans) for k, v in tally.criteria.items()},
     )  # fmt: skip
 
 

@@ -1,0 +1,61 @@
+"""A file of readings and a site file are enough for a backtest: a database that lives as long as the question."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from monitor.domain.site import Site
+from monitor.errors import RefusedError
+from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.reading import FileResult, read_file
+from monitor.ingest.files.tables import list_files
+from monitor.ingest.pipeline import Pipeline
+from monitor.store.engine import Database
+from monitor.store.migrate import upgrade
+from monitor.store.sites import save_site
+
+
+@dataclass(frozen=True, slots=True)
+class FilePast:
+    """Readings of files in a database of their own."""
+
+    db: Database
+    results: tuple[FileResult, ...]
+
+
+@contextmanager
+def open_files(path: Path, site: Site, mapping: Path | None = None) -> Iterator[FilePast]:
+    """Read files through the gate of ingest into a temporary SQLite database.
+
+    Args:
+        path: a CSV or Parquet file in the neutral long form (or as `mapping` says), or a folder of them.
+        site: the declaration.
+        mapping: what the columns of a wide table mean.
+
+    Raises:
+        RefusedError: nothing in the files could be read as observations of this site.
+    """
+    rules = None if mapping is None else load_mapping(mapping)
+    with TemporaryDirectory(prefix="slopeward-backtest-") as folder, Database(f"sqlite:///{folder}/past.db") as db:
+        level = logging.getLogger("alembic").level
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        try:
+            upgrade(db)
+        finally:
+            logging.getLogger("alembic").setLevel(level)
+        with db.write() as c:
+            save_site(c, site, "backtest", str(path), datetime.now(UTC))
+        pipeline = Pipeline(db, {site.id: site}, _now)
+        results = tuple(read_file(f, pipeline, site, _now, mapping=rules) for f in list_files(path))
+        if not any(r.stored for r in results):
+            reason = next((r.first_reason for r in results if r.first_reason), "no rows")
+            raise RefusedError(f"{path}: nothing could be read as observations of {site.id}: {reason}")
+        yield FilePast(db, results)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

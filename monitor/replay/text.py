@@ -1,0 +1,149 @@
+"""A scorecard for people at a terminal: tables, the first line saying what was replayed and how."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from monitor.domain.decision import instant
+from monitor.domain.instants import spell
+from monitor.replay.matrix import name_class
+from monitor.replay.scorecard import CriterionScore, EventScore, Run, Scorecard
+
+SHOWN: Final = 40  # alerts and false days that a terminal shows; --json has all of them
+
+
+def print_scorecard(card: Scorecard, console: Console) -> None:
+    """Print every table of a scorecard."""
+    console.print(
+        f"[bold]{card.site_name}[/bold] ({card.site}) {card.from_at:%Y-%m-%d} to {card.to_at:%Y-%m-%d}, "
+        f"rules {card.rule_version}"
+    )
+    console.print(describe_known(card))
+    for run in card.runs:
+        if len(card.runs) > 1:
+            console.rule(f"{run.name}: configuration {run.config_version[:12]}")
+        _print_run(run, console, judged=bool(card.labels) or "unjudged" not in run.false_days)
+    if len(card.runs) > 1:
+        console.rule("A and B")
+        for line in card.differences() or ("no difference",):
+            console.print(f"  {line}", highlight=False)
+
+
+def describe_known(card: Scorecard) -> str:
+    """Which instants of knowledge the replay used."""
+    known = card.known
+    return (
+        f"known {known['mode']}: {known['rows']:,} rows, {known['rows_by_reception']:,} by the instant of reception, "
+        f"{known['rows_by_epoch']:,} by their epoch and {known['latency_s']:g} s"
+    )
+
+
+def _print_run(run: Run, console: Console, *, judged: bool) -> None:
+    console.print(_levels(run))
+    console.print(
+        f"{run.looks:,} looks; {len(run.hazards)} hazard alerts, "
+        f"{sum(a.ledger == 'health' for a in run.alerts)} health alerts, "
+        f"{sum(a.ledger == 'advice' for a in run.alerts)} advices; {run.alarm_days} days with an alarm"
+    )
+    if run.false_days:
+        said = ", ".join(f"{cause} {n}" for cause, n in sorted(run.false_days.items()))
+        console.print(f"{'days of false alarm' if judged else 'days that nobody judged'}: {said}", highlight=False)
+    console.print(_history(run))
+    if run.events:
+        console.print(_events("events", run.events, run))
+        console.print(f"misses: {run.misses} of {len(run.events)}")
+        console.print(_matrix(run))
+    console.print(_criteria(run.criteria, run))
+    console.print(_sensors(run))
+
+
+def _levels(run: Run) -> Table:
+    table = Table(title="time in each level", title_justify="left")
+    for name in run.level_names:
+        table.add_column(name, justify="right")
+    table.add_row(*(f"{run.time_in_level_s.get(n, 0.0) / 86400.0:.2f} d" for n in run.level_names))
+    return table
+
+
+def _history(run: Run) -> Table:
+    table = Table("from", "to", "level", title="level history", title_justify="left")
+    for span in run.levels[-SHOWN:]:
+        table.add_row(_short(span.from_s), _short(span.to_s), run.level_names[span.level])
+    return table
+
+
+def _events(title: str, events: Sequence[EventScore], run: Run) -> Table:
+    table = Table(
+        "event", "class", "needed", "first warning", "lead", "at the needed level", "lead", "peak",
+        title=title, title_justify="left",
+    )  # fmt: skip
+    for e in events:
+        table.add_row(
+            e.label.name or f"{e.label.from_at:%Y-%m-%d %H:%M}", str(e.label.class_number),
+            run.level_names[e.label.level], "-" if e.first_at is None else f"{e.first_at:%Y-%m-%d %H:%M}",
+            "-" if e.first_at is None else spell_lead((e.label.from_at - e.first_at).total_seconds()),
+            "missed" if e.right_at is None else f"{e.right_at:%Y-%m-%d %H:%M}", spell_lead(e.lead_s),
+            run.level_names[e.peak_level],
+        )  # fmt: skip
+    return table
+
+
+def _matrix(run: Run) -> Table:
+    table = Table("hours", title="warning level by class of event (EDuMaP)", title_justify="left")
+    for number in run.matrix.classes:
+        table.add_column(name_class(number), justify="right")
+    for level, name in enumerate(run.matrix.levels):
+        table.add_row(name, *(f"{run.matrix.seconds.get((level, k), 0.0) / 3600.0:.1f}" for k in run.matrix.classes))
+    for key, value in run.matrix.indicators().items():
+        if not key.endswith("_h"):
+            table.caption = (f"{table.caption}, " if table.caption else "") + f"{key} {_number(value)}"
+    return table
+
+
+def _criteria(criteria: Sequence[CriterionScore], run: Run) -> Table:
+    table = Table(
+        "criterion", "kind", "role", "crossings", "days", *run.level_names[1:], "false days", "hits", "misses", "lead",
+        title="each criterion alone", title_justify="left",
+    )  # fmt: skip
+    for c in criteria:
+        leads = [e.lead_s for e in c.events if e.lead_s is not None]
+        table.add_row(
+            c.criterion, c.kind, c.role, str(c.crossings), str(c.days),
+            *(str(c.days_by_level.get(n, 0)) for n in run.level_names[1:]),
+            "-" if c.false_days is None else str(c.false_days),
+            str(sum(not e.missed for e in c.events)), str(sum(e.missed for e in c.events)),
+            spell_lead(min(leads, default=None)),
+        )  # fmt: skip
+    return table
+
+
+def _sensors(run: Run) -> Table:
+    table = Table(
+        "station", "raises", "days its vote counted", "health alerts", "days pended",
+        title="alerts per sensor", title_justify="left",
+    )  # fmt: skip
+    for s in run.sensors:
+        said = ", ".join(f"{k} {n}" for k, n in s.health.items()) or "-"
+        table.add_row(s.station, str(s.raises), f"{s.voting_days:.2f}", said, str(s.pended_days))
+    return table
+
+
+def spell_lead(seconds: float | None) -> str:
+    """A lead time for people: positive before the event.
+
+    >>> spell_lead(86400.0 * 9), spell_lead(5400.0), spell_lead(-7200.0), spell_lead(None)
+    ('9.0 d', '1.5 h', '-2.0 h', '-')
+    """
+    if seconds is None:
+        return "-"
+    return f"{seconds / 86400.0:.1f} d" if abs(seconds) >= 86400.0 else f"{seconds / 3600.0:.1f} h"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _short(at_s: float) -> str:
+    return spell(instant(at_s))[:16].replace("T", " ")
