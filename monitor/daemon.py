@@ -17,6 +17,7 @@ from typing import IO, Any, Final, NamedTuple, TypeVar
 from sqlalchemy.exc import OperationalError
 
 from monitor import compute, health, logs
+from monitor.alerting.change_control import Taken, explain_refusal, find_file, take_in
 from monitor.config import ServiceConfig, load_service, parse_site, scan_sites
 from monitor.config_terms import read_text
 from monitor.domain.alert import SERVICE
@@ -24,6 +25,7 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, StoreBusyError
 from monitor.evaluation_loop import EvaluationLoop
 from monitor.ingest.service import Ingest
+from monitor.movement.cadence import stage_cadence
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import channel_settings
 from monitor.notify.state import StatePublisher
@@ -34,8 +36,9 @@ from monitor.store.decisions import code_version
 from monitor.store.engine import Database
 from monitor.store.migrate import upgrade
 from monitor.store.news import News
+from monitor.store.proposals import approvals_mark
 from monitor.store.service_state import stamp
-from monitor.store.sites import load_site_source, load_sites_summary, save_site
+from monitor.store.sites import load_site_source, load_sites_summary
 
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
@@ -74,6 +77,8 @@ class Core:
         self.config, self.clock = config, clock
         self.started_at = clock()
         self.stopping = threading.Event()
+        self.renewing = threading.Event()  # a change was approved: a fresh core reads it, the ladder's memory stays
+        self._approvals: tuple[int, datetime | None] = (0, None)
         self.db = Database(config.database.url)
         self.sites: dict[str, Site] = {}
         self.alarms = ServiceAlarms(self.db, self.sites, clock, self._wake_dispatcher)
@@ -91,6 +96,7 @@ class Core:
         self.evaluation = EvaluationLoop(
             self.db, self.sites, self.config.schedule.evaluate_tick_s, is_drained=self._is_drained,
             on_changed=self.dispatcher.wake, on_poisoned=self._on_poisoned, clock=self.clock, find_news=self._find_news,
+            find_pace=self._find_pace,
         )  # fmt: skip
         broker = self.config.broker
         self.publisher = StatePublisher(
@@ -117,6 +123,8 @@ class Core:
                              health.OVERDUE_S, ", ".join(overdue))  # fmt: skip
                 compute.stop_all()
                 return EXIT_OVERDUE
+            if self.renewing.is_set():
+                return health.EXIT_RENEW
         if not self.stopping.is_set():
             log.warning("the supervisor is gone; stopping")
         return 0
@@ -168,10 +176,13 @@ class Core:
             sites, failures = [], {folder: error}
         found = {site.id for site in sites}
         with self.db.write() as c:
-            for site in sites:
-                save_site(c, site, SERVICE.name, "loaded at start", self.clock())
+            self._approvals = approvals_mark(c)
+            taken = {s.id: take_in(c, s, SERVICE.name, "loaded at start", self.clock()) for s in sites}
             known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
             sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}
+        for read in sites:
+            self._tell_refused(taken[read.id], read.version)
+        sites = [taken[site.id].site for site in sites]
         for path, failure in failures.items():
             log.error("%s", failure)
             self.alarms.open(f"config:{path.name}", f"site file cannot be used: {failure}", level=2)
@@ -196,6 +207,30 @@ class Core:
         log.info("watching %d site(s): %s", len(sites), ", ".join(s.id for s in sites) or "none")
         return sites
 
+    def _tell_refused(self, taken: Taken, version: str) -> None:
+        """Say that a file was not taken, because it could loosen a high level and nobody approved it."""
+        key = f"config:{taken.site.id}:unapproved"
+        if not taken.loosens:
+            self.alarms.clear(key, "the site file is the one in force")
+            return
+        folder = self.config.paths.sites
+        line = explain_refusal(taken, str(find_file(folder, version) or folder))
+        log.error("%s", line)
+        self.alarms.open(key, line, level=2)
+
+    def _look_for_approvals(self) -> None:
+        """Ask for a fresh core when a site file was approved that this one does not run on."""
+        with self.db.read() as c:
+            mark = approvals_mark(c)
+            if mark == self._approvals:
+                return
+            self._approvals = mark
+            known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
+        changed = sorted(s for s, sha in known.items() if s not in self.sites or self.sites[s].version != sha)
+        if changed:
+            log.info("approved: %s; core starts anew with it", ", ".join(changed))
+            self.renewing.set()
+
     # ---- what the parts tell each other ------------------------------------------------------------------------
     def _on_stored(self, sites: frozenset[str]) -> None:
         self.evaluation.mark(sites)
@@ -206,6 +241,9 @@ class Core:
     def _find_news(self) -> frozenset[str]:
         with self.db.read() as c:
             return self.news.look(c)
+
+    def _find_pace(self, site_id: str) -> float:
+        return stage_cadence(self.sites[site_id], self.schedule.stage_of(site_id))[0]
 
     def _is_drained(self) -> bool:
         return self.ingest.drained()
@@ -232,6 +270,7 @@ class Core:
             Duty(lambda: self._write_stamp("running"), STAMP_EVERY_S),
             Duty(self._follow_conditions, STAMP_EVERY_S),
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
+            Duty(self._look_for_approvals, STAMP_EVERY_S),
         )  # fmt: skip
         due = dict.fromkeys(duties, 0.0)
         while not self.stopping.wait(0.25):
@@ -400,7 +439,7 @@ def main(config_path: str | None = None) -> int:
     with hold_alone(config):
         core.start()
         status = core.watch()
-        if status:
+        if status == EXIT_OVERDUE:
             os._exit(status)  # a stuck thread would hold up any clean way out
         core.stop()
     return status

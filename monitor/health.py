@@ -12,6 +12,7 @@ OVERDUE_S: Final = 120.0
 # core writes its stamp every few seconds; older than this, nobody evaluates
 CORE_SILENT_S: Final = 60.0
 HEARTBEAT_FD: Final = "SLOPEWARD_HEARTBEAT_FD"
+EXIT_RENEW: Final = 76  # core ends so that a fresh one reads what was approved: no death, started again at once
 SEEN, DEGRADED, BLIND = "seen", "degraded", "blind"
 EXIT_OF: Final = {SEEN: 0, DEGRADED: 5, BLIND: 6}
 
@@ -75,9 +76,7 @@ def judge(
     return Verdict(state, (*blind, *degraded))
 
 
-def judge_parts(
-    stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime
-) -> tuple[list[str], list[str]]:
+def judge_parts(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime) -> tuple[list[str], list[str]]:
     """What is wrong with the service's own parts: reasons why nobody looks, and reasons why it is not whole."""
     blind: list[str] = []
     degraded: list[str] = []

@@ -176,6 +176,10 @@ class Keeper:
                 self._told, self.deaths = False, 0
                 self._on_dying(self.child.name, f"{self.child.name} runs again", False)
             return
+        if getattr(self.child, "status", None) == health.EXIT_RENEW:
+            log.info("%s ended to start anew with what was approved", self.child.name)
+            self.renew()
+            return
         self._note_death(now, f"{self.child.name} ended{_spell_status(self.child)}")
 
     def renew(self) -> None:

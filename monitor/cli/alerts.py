@@ -241,14 +241,10 @@ def verify(
 
 
 def _site_of(config: Any, db: Database, alert: Alert) -> Site:
-    from monitor.cli.opening import pick_site
+    from monitor.cli.opening import pick_site, take_site
     from monitor.config import load_service
-    from monitor.store.sites import save_site
 
-    site = pick_site(load_service(config), alert.site)
-    with db.write() as c:
-        save_site(c, site, "slopeward", "alerts verify", datetime.now(UTC))
-    return site
+    return take_site(db, pick_site(load_service(config), alert.site), "alerts verify", datetime.now(UTC))
 
 
 def _top(c: Any, alert_id: int) -> int:

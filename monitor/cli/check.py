@@ -69,8 +69,16 @@ def _check_site(site: Site) -> Iterator[Finding]:
     if not wrong:
         text = f"{len(site.stations)} stations, {len(site.criteria)} criteria, {len(site.recipients)} recipients"
         yield site.id, OK, text
-    for line in [*find_cautions(site), *([dear[0]] if dear is not None and not dear[1] else [])]:
+    for line in [*find_cautions(site), *_find_unsigned(site), *([dear[0]] if dear is not None and not dear[1] else [])]:
         yield site.id, WARN, line
+
+
+def _find_unsigned(site: Site) -> Iterator[str]:
+    """Criteria that count and do not say who set their bounds and on what grounds."""
+    for criterion in site.criteria:
+        missing = [key for key in ("author", "reason") if not getattr(criterion, key).strip()]
+        if missing and criterion.role != "advice":
+            yield f"criterion {criterion.id}: {' and '.join(missing)} missing: say who set its bounds, and on what grounds"
 
 
 def _find_unusable_decoders(site: Site) -> Iterator[str]:

@@ -8,14 +8,13 @@ import typer
 
 from monitor.alerting.decide import decide
 from monitor.alerting.evaluate import evaluate_site, load_view
-from monitor.cli.opening import ConfigOption, JsonOption, SiteOption, open_service, pick_site, print_json
+from monitor.cli.opening import ConfigOption, JsonOption, SiteOption, open_service, pick_site, print_json, take_site
 from monitor.domain.decision import Decision, Memory
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.store.decisions import find_state
 from monitor.store.engine import Database
-from monitor.store.sites import save_site
 
 app = typer.Typer()
 
@@ -39,8 +38,7 @@ def evaluate(
             decision = _look_from(db, site, _instant(at))
         else:
             if not dry_run:
-                with db.write() as c:
-                    save_site(c, site, "slopeward", "evaluate", now)
+                site = take_site(db, site, "evaluate", now)
             decision = evaluate_site(db, site, now, "person", dry_run=dry_run).decision
     facts: dict[str, Any] = {
         "site": site.id, "at": at or spell(now), "level": decision.level,

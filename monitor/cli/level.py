@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 
 from monitor.alerting.orders import set_level
-from monitor.cli.opening import ConfigOption, JsonOption, actor, open_database, show
+from monitor.cli.opening import ConfigOption, JsonOption, actor, open_database, show, take_site
 from monitor.config import load_service
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.store.sites import save_site
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -37,11 +36,10 @@ def set_(
     from monitor.cli.opening import pick_site
 
     site = pick_site(load_service(config), site_id)
-    number = _find_level(site, name)
     now = datetime.now(UTC)
     with closing(open_database(config)) as db:
-        with db.write() as c:
-            save_site(c, site, "slopeward", "level set", now)
+        site = take_site(db, site, "level set", now)
+        number = _find_level(site, name)
         before = set_level(db, site, number, actor(by), reason, now)
     line = f"{site.id}: {site.levels[before].name} -> {site.levels[number].name}"
     show({"site": site.id, "from": before, "to": number, "level_name": site.levels[number].name}, line, as_json)

@@ -3,6 +3,7 @@
 import getpass
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +52,17 @@ def pick_site(config: ServiceConfig, site_id: str) -> Site:
         if file.stem == site_id:
             raise error
     raise NotFoundError(f"no site {site_id!r} in {config.paths.sites}; there are: {', '.join(s.id for s in sites)}")
+
+
+def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
+    """The declaration in force once a file was read: it, unless it could loosen a high level unapproved."""
+    from monitor.alerting.change_control import explain_refusal, take_in
+
+    with db.write() as c:
+        taken = take_in(c, site, "slopeward", reason, now)
+    if taken.loosens:
+        say(explain_refusal(taken, f"the file of {site.id}"))
+    return taken.site
 
 
 def print_json(value: Any) -> None:

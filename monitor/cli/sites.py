@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from monitor.cli import proposing
 from monitor.cli.opening import ConfigOption, JsonOption, open_service, pick_site, print_json
 from monitor.config import find_weaknesses, load_service, parse_site, scan_sites
 from monitor.domain.alert import Actor
@@ -13,7 +14,8 @@ from monitor.domain.instants import spell_duration
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, RefusedError
 
-app = typer.Typer(help="List, show and start site files.", no_args_is_help=True)
+app = typer.Typer(help="List, show, start and change site files.", no_args_is_help=True)
+proposing.register(app)
 Name = Annotated[str, typer.Argument(help="Site id.")]
 
 

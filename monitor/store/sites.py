@@ -97,6 +97,12 @@ def load_site_source(c: Connection, config_sha256: str) -> str:
     return str(found)
 
 
+def find_version(c: Connection, site_id: str) -> str | None:
+    """Hash of the version of a site file that is in force; None before the first."""
+    found = c.execute(select(t.site.c.config_sha256).where(t.site.c.id == site_id)).scalar()
+    return None if found is None else str(found)
+
+
 def mark_inactive(c: Connection, site_id: str) -> None:
     """Take a site off the active list; its history stays."""
     c.execute(update(t.site).where(t.site.c.id == site_id).values(active=False))

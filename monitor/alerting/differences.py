@@ -1,0 +1,59 @@
+"""What differs between two site files, key by key, as a person reads them: tables of a list go by their names."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from monitor.domain.site import Site
+
+NAMES: Final = ("id", "name", "topic", "quantity")  # what a table of a list may be called by
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One key; None where the file does not say it."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_say(self.old)} -> {_say(self.new)}"
+
+
+def find_differences(old: str, new: str) -> tuple[Difference, ...]:
+    r"""Keys whose values differ, in the order of the new file, those that are gone last.
+
+    >>> [str(d) for d in find_differences("[fusion]\ntop_needs = 2", "[fusion]\ntop_needs = 3")]
+    ['fusion.top_needs: 2 -> 3']
+    """
+    before, after = dict(_flatten("", tomllib.loads(old))), dict(_flatten("", tomllib.loads(new)))
+    keys = [*after, *(k for k in before if k not in after)]
+    return tuple(Difference(k, before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k))
+
+
+def differ(old: Site | None, new: Site) -> tuple[Difference, ...]:
+    """The same for two declarations; everything is new where there was none."""
+    return find_differences("" if old is None else old.source, new.source)
+
+
+def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flatten(f"{prefix}.{key}" if prefix else key, inner)
+    elif isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
+        counts: dict[str, int] = {}
+        for item in value:
+            name = next((str(item[k]) for k in NAMES if k in item), "")
+            kind = str(item.get("kind", ""))
+            counts[kind] = counts.get(kind, 0) + 1
+            if not name or (kind and "id" not in item):  # a criterion is called by its kind and number
+                name = f"{kind}-{counts[kind]}"
+            yield from _flatten(f"{prefix}[{name}]", item)
+    else:
+        yield prefix, str(value) if not isinstance(value, str | int | float | bool | list) else value
+
+
+def _say(value: Any) -> str:
+    return "(not said)" if value is None else repr(value) if isinstance(value, str) else str(value)

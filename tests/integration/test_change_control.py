@@ -1,0 +1,345 @@
+"""Change control: what loosens a high level needs two people, and no file on disk loosens one unseen."""
+
+import json
+import re
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import select
+
+from monitor import health
+from monitor.alerting.change_control import approve, explain_refusal, find_in_force, propose, reject, take_in
+from monitor.alerting.evaluate import evaluate_site
+from monitor.alerting.loosening import find_loosening
+from monitor.cli.main import run_verb
+from monitor.config import load_service, parse_site
+from monitor.daemon import Core
+from monitor.domain.alert import Actor
+from monitor.errors import ConfigError, NotFoundError, RefusedError
+from monitor.store import tables as t
+from monitor.store.audit import verify_chain
+from monitor.store.decisions import find_state
+from monitor.store.proposals import load_proposal, load_proposals
+from monitor.store.users import add_user
+from monitor.supervisor import Keeper
+from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
+
+ADA, BO = Actor("Ada"), Actor("Bo")
+LOOSE = SITE_TEXT.replace("red = {over = 80.0", "red = {over = 90.0")
+TIGHT = SITE_TEXT.replace("red = {over = 80.0", "red = {over = 70.0")
+FIRST_G2 = SITE_TEXT.index('[[station]]\nid = "G2"')
+MORE = SITE_TEXT.replace(
+    "[fusion]", '[[criterion]]\nkind = "level"\nseries = "G1.crack_opening"\nyellow = {over = 50.0}\n\n[fusion]'
+)
+SHARED = SITE_TEXT.replace('id = "G1"', 'id = "G1"\nreference = "B"').replace('id = "G2"', 'id = "G2"\nreference = "B"')
+
+
+def change(old, new, text=SITE_TEXT):
+    assert old in text
+    return text.replace(old, new)
+
+
+LOOSENING = {
+    "a higher bound": change("red = {over = 80.0", "red = {over = 80.1"),
+    "a bound of the second highest": change("orange = {over = 24.0", "orange = {over = 24.5"),
+    "another window": change('window = "8h"', 'window = "7h"'),
+    "a bound that is gone": change('red = {over = 80.0, window = "8h"}\n', ""),
+    "more hits": change("hits = 2", "hits = 3"),
+    "of fewer": change("of = 3", "of = 2"),
+    "within a shorter time": change('within = "6h"', 'within = "5h"'),
+    "sooner recovered": change("recover = 0.6", "recover = 0.7"),
+    "votes that age sooner": change('valid_for = "12h"', 'valid_for = "11h"'),
+    "more sigmas": change("recover = 0.6", "recover = 0.6\nmin_sigma = 3.5"),
+    "fewer stations": change('stations = ["G*"]', 'stations = ["G1"]'),
+    "a criterion that is gone": change(SITE_TEXT[SITE_TEXT.index("[[criterion]]") : SITE_TEXT.index("[fusion]")], ""),
+    "advice only": change('kind = "rate"', 'kind = "rate"\nrole = "advice"'),
+    "another kind of id": change('kind = "rate"', 'kind = "rate"\nid = "renamed"'),
+    "a station that is gone": change(SITE_TEXT[FIRST_G2 : SITE_TEXT.index("[[criterion]]")], ""),
+    "a station that is a control": change('id = "G2"', 'id = "G2"\non_slope = false'),
+    "two that are one witness": SHARED,
+    "a noisier series": change("noise_floor_mm = 1.0", "noise_floor_mm = 2.0"),
+    "a narrower range": change("noise_floor_mm = 1.0", "noise_floor_mm = 1.0\nhigh = 50.0"),
+    "more witnesses needed": change("top_needs = 2", "top_needs = 3"),
+    "a longer hold": change('hold_when_missing = "2d"', 'hold_when_missing = "3d"'),
+    "a longer verification": change("top_needs = 2", 'top_needs = 2\nverify_within = "2h"'),
+    "red falls by itself": change('"red"]\n[levels', '"red"]\nauto_lower = ["yellow", "red"]\n[levels'),
+    "another action": change("Clear the pit floor", "Look at it"),
+    "another ladder": change('"orange", "red"]\n[levels', '"orange", "red", "black"]\n[levels'),
+    "a recipient that is gone": SITE_TEXT[: SITE_TEXT.index("[[recipient]]")],
+    "a recipient not told of red": change('levels = ["orange", "red"]', 'levels = ["orange"]'),
+    "a channel that is gone": change('channels = ["log", "log:second"]', 'channels = ["log"]'),
+    "no health alarms": change('levels = ["orange", "red"]\n', 'levels = ["orange", "red"]\nledgers = ["hazard"]\n'),
+    "a recipient before the first": change(
+        "[[recipient]]", '[[recipient]]\nname = "new"\nchannels = ["log"]\nescalate_after = "1h"\n[[recipient]]'
+    ),
+    "the site moves": change("latitude = 46.2", "latitude = 46.3"),
+}  # fmt: skip
+HARMLESS = {
+    "a lower bound": TIGHT,
+    "a yellow bound": change("yellow = {over = 6.0", "yellow = {over = 7.0"),
+    "who set it": change('author = "A. Rossi"', 'author = "B. Bianchi"'),
+    "a review": change('author = "A. Rossi"', 'author = "A. Rossi"\nvalid_until = 2027-01-01'),
+    "another name": change("North bench", "The north bench"),
+    "a comment": f"# a note\n{SITE_TEXT}",
+    "fewer hits": change("hits = 2", "hits = 1"),
+    "later recovered": change("recover = 0.6", "recover = 0.5"),
+    "one witness is enough": change("top_needs = 2", "top_needs = 1"),
+    "one more criterion": MORE,
+    "one more recipient": SITE_TEXT + '\n[[recipient]]\nname = "second"\nchannels = ["log"]\n',
+    "one more channel": change('["log", "log:second"]', '["log", "log:second", "log:third"]'),
+    "a station of its own": change(
+        "[[criterion]]", '[[station]]\nid = "G3"\n[[station.series]]\nquantity = "crack_opening"\nunit = "mm"\n'
+        'interval = "1h"\n\n[[criterion]]'
+    ),
+    "a wider range": change("noise_floor_mm = 1.0", "noise_floor_mm = 1.0\nhigh = 60.0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOOSENING)
+def test_what_could_loosen_a_high_level_is_found(name):
+    assert find_loosening(parse_site(SITE_TEXT, "a"), parse_site(LOOSENING[name], "b"))
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_cannot_is_not(name):
+    old = LOOSENING["a narrower range"] if name == "a wider range" else SITE_TEXT
+    assert find_loosening(parse_site(old, "a"), parse_site(HARMLESS[name], "b")) == ()
+
+
+def test_low_bounds_matter_where_rovers_share_a_reference():
+    old, new = parse_site(SHARED, "a"), parse_site(change("yellow = {over = 6.0", "yellow = {over = 7.0", SHARED), "b")
+    assert find_loosening(old, new) == ("criterion rate-1, level 1: over 6 -> 7",)
+
+
+@pytest.fixture
+def bench(database):
+    return WatchedSlope(database)
+
+
+def effect(old, new):
+    return {"old": old.version if old else None, "new": new.version}
+
+
+def suggest(bench, text, actor=ADA, preview=effect):
+    return propose(bench.database, text, "bench.toml", actor, "noise is lower", START, preview)
+
+
+def in_force(bench):
+    with bench.database.read() as c:
+        return find_in_force(c, "bench").source
+
+
+def test_a_loosening_needs_somebody_else(bench, tmp_path):
+    file = tmp_path / "bench.toml"
+    file.write_text(SITE_TEXT)
+    found = suggest(bench, LOOSE)
+    assert found.loosens_high
+    assert found.differences == [{"key": "criterion[rate-1].red.over", "old": 80.0, "new": 90.0}]
+    assert found.effect["new"] == parse_site(LOOSE, "x").version
+    for same in ("Ada", " ada "):
+        with pytest.raises(RefusedError, match="second person"):
+            approve(bench.database, tmp_path, found.id, Actor(same), "fine", START)
+    assert (file.read_text(), in_force(bench)) == (SITE_TEXT, SITE_TEXT)
+    assert approve(bench.database, tmp_path, found.id, BO, "fine", START + HOUR) == file
+    assert (file.read_text(), in_force(bench)) == (LOOSE, LOOSE)
+    assert list(tmp_path.glob(".*")) == []
+    with bench.database.read() as c:
+        done = load_proposal(c, found.id)
+        version = c.execute(select(t.config_version).where(t.config_version.c.sha256 == done.sha256)).one()
+        actions = c.execute(select(t.audit_entry.c.action, t.audit_entry.c.actor)).all()
+        assert verify_chain(c) == []
+    assert (done.state, done.approved_by, done.second_by) == ("approved", "Bo", "Bo")
+    assert (version.author, "approved by Bo: fine" in version.reason) == ("Ada", True)
+    assert actions == [("site.propose", "Ada"), ("site.approve", "Bo")]
+
+
+def test_a_tightening_needs_one_person(bench, tmp_path):
+    found = suggest(bench, TIGHT)
+    assert not found.loosens_high
+    assert approve(bench.database, tmp_path, found.id, ADA, "at once", START).read_text() == TIGHT
+    assert in_force(bench) == TIGHT
+
+
+def test_where_accounts_exist_author_and_approver_need_one(bench, tmp_path):
+    found = suggest(bench, LOOSE)
+    with bench.database.write() as c:
+        add_user(c, "Bo", "long enough", "operator", START)
+    with pytest.raises(RefusedError, match="'Ada' has no open account"):
+        approve(bench.database, tmp_path, found.id, BO, "fine", START)
+    with bench.database.write() as c:
+        add_user(c, "Ada", "long enough", "admin", START)
+    with pytest.raises(RefusedError, match="'Cy' has no open account"):
+        approve(bench.database, tmp_path, found.id, Actor("Cy"), "fine", START)
+    approve(bench.database, tmp_path, found.id, BO, "fine", START)
+
+
+def test_a_proposal_must_fit_what_is_in_force(bench, tmp_path):
+    first, second, third = suggest(bench, LOOSE), suggest(bench, TIGHT), suggest(bench, f"{TIGHT}# more\n")
+    (tmp_path / "bench.toml").write_text(f"{SITE_TEXT}# edited by hand\n")
+    with pytest.raises(RefusedError, match="was edited since"):
+        approve(bench.database, tmp_path, second.id, ADA, "x", START)
+    (tmp_path / "bench.toml").write_text(SITE_TEXT)
+    approve(bench.database, tmp_path, second.id, ADA, "x", START)
+    with pytest.raises(RefusedError, match="superseded already"):
+        reject(bench.database, first.id, BO, "no", START)
+    bench.take(parse_site(SITE_TEXT, "a"))
+    fourth = suggest(bench, MORE)
+    bench.take(parse_site(TIGHT, "a"))
+    with pytest.raises(RefusedError, match="propose it anew"):
+        approve(bench.database, tmp_path, fourth.id, BO, "x", START)
+    reject(bench.database, fourth.id, BO, "no evidence", START)
+    with bench.database.read() as c:
+        states = {p.id: p.state for p in load_proposals(c, everything=True)}
+    assert states == {first.id: "superseded", second.id: "approved", third.id: "superseded", fourth.id: "rejected"}
+
+
+def test_a_loosening_without_its_effect_is_not_approved(bench, tmp_path):
+    found = suggest(bench, LOOSE, preview=lambda old, new: {"skipped": "not asked for"})
+    with pytest.raises(RefusedError, match="shows no effect"):
+        approve(bench.database, tmp_path, found.id, BO, "fine", START)
+
+
+def test_what_cannot_be_proposed_is_refused(bench, tmp_path):
+    with pytest.raises(RefusedError, match="nothing to propose"):
+        suggest(bench, SITE_TEXT)
+    with pytest.raises(ConfigError, match=re.escape("criterion[0]: unknown key 'rde'")):
+        suggest(bench, change("red = {", "rde = {"))
+    with pytest.raises(RefusedError, match="person"):
+        suggest(bench, LOOSE, actor=Actor("slopeward", "service"))
+    with pytest.raises(NotFoundError):
+        approve(bench.database, tmp_path, 99, BO, "fine", START)
+
+
+def test_a_file_on_disk_loosens_nothing_unseen(bench):
+    loose, tight = parse_site(LOOSE, "bench.toml"), parse_site(TIGHT, "bench.toml")
+    with bench.database.write() as c:
+        taken = take_in(c, loose, "slopeward", "loaded at start", START)
+    assert taken.site.source == SITE_TEXT
+    line = explain_refusal(taken, "sites/bench.toml")
+    assert "criterion rate-1, level 3: over 80 -> 90" in line
+    assert "slopeward sites propose sites/bench.toml" in line
+    with bench.database.write() as c:
+        assert take_in(c, tight, "slopeward", "loaded at start", START).site == tight
+    assert in_force(bench) == TIGHT
+    with bench.database.write() as c:  # what was in force once is not approved for ever
+        assert take_in(c, parse_site(SITE_TEXT, "x"), "slopeward", "loaded at start", START).loosens
+    first = parse_site(change('id = "bench"', 'id = "other"', LOOSE), "other.toml")
+    with bench.database.write() as c:
+        assert take_in(c, first, "slopeward", "loaded at start", START).site == first
+
+
+def test_a_change_never_touches_the_ladder(bench, tmp_path):
+    assert bench.fail().level == 3
+    before = bench.now
+    with bench.database.read() as c:
+        memory = find_state(c, "bench").digest
+    gone = (
+        LOOSENING["a criterion that is gone"] + '\n[[criterion]]\nkind = "report"\nkinds = ["crack"]\nlevel = "red"\n'
+    )
+    for text in (LOOSE, gone):
+        found = suggest(bench, text)
+        approve(bench.database, tmp_path, found.id, BO, "x", before)
+        with bench.database.read() as c:
+            assert find_state(c, "bench").digest == memory
+    bench.site = parse_site(gone, "bench.toml")
+    for hours in (1, 30):
+        assert evaluate_site(bench.database, bench.site, before + hours * HOUR, "tick").level == 3
+
+
+def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
+    bench.now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - 70 * HOUR
+    bench.fail()
+    config = str(write_service(tmp_path, bench.database))
+    (tmp_path / "new.toml").write_text(change("red = {over = 80.0", "red = {over = 800.0"))
+
+    def call(*words):
+        code = run_verb([*words, "--config", config])
+        return code, capsys.readouterr()
+
+    assert call("sites", "proposals")[0] == 4
+    code, out = call(
+        "sites", "propose", str(tmp_path / "new.toml"), "--by", "Ada", "--reason", "noise", "--months", "1"
+    )
+    assert code == 0, out.err
+    assert "criterion[rate-1].red.over: 80.0 -> 800.0" in out.out
+    assert "loosens one of the two highest levels" in out.out
+    assert re.search(r"A, in force: 1 hazard alerts.* red [0-9.]*[1-9]", out.out)
+    assert re.search(r"B, proposed: .* red 0.00 d", out.out)
+    code, out = call("sites", "proposals", "--json")
+    number = str(json.loads(out.out)["id"])
+    code, out = call("sites", "proposals", number)
+    assert "red first at" in out.out
+    assert call("sites", "approve", number, "--by", "Ada", "--reason", "mine")[0] == 1
+    assert call("sites", "approve", number, "--by", "Bo", "--reason", "seen")[0] == 0
+    assert "over = 800.0" in (tmp_path / "sites" / "bench.toml").read_text()
+    (tmp_path / "new.toml").write_text(LOOSE)
+    code, out = call("sites", "propose", str(tmp_path / "new.toml"), "--by", "Ada", "--reason", "x", "--months", "0")
+    assert "not computed: not asked for" in out.out
+    assert call("sites", "reject", "2", "--by", "Bo", "--reason", "no")[0] == 0
+    assert call("sites", "proposals", "--all")[1].out.count("\n") == 2
+
+
+def test_no_command_takes_a_loosened_file_by_the_way(bench, tmp_path, capsys):
+    bench.live(2)
+    config = str(write_service(tmp_path, bench.database, LOOSE))
+    assert run_verb(["level", "set", "bench", "yellow", "--by", "Ada", "--reason", "x", "--config", config]) == 0
+    assert "changed without approval" in capsys.readouterr().err
+    assert run_verb(["evaluate", "--site", "bench", "--config", config]) == 0
+    assert in_force(bench) == SITE_TEXT
+
+
+# ---- the running service ---------------------------------------------------------------------------------------
+@pytest.fixture
+def core(bench, tmp_path):
+    made = Core(load_service(write_service(tmp_path, bench.database, LOOSE), {}), lambda: START)
+    made.evaluation = made.ingest = made.dispatcher = SimpleNamespace(progress=dict, wake=lambda: None)
+    yield made
+    made.db.close()
+
+
+def load(core):
+    core.sites.update({s.id: s for s in core._load_sites()})
+    return core.sites["bench"].source
+
+
+def test_the_service_goes_on_and_says_which_command_to_run(core, tmp_path):
+    assert load(core) == SITE_TEXT
+    core.alarms.write_pending()
+    with core.db.read() as c:
+        alarm = c.execute(select(t.alert).where(t.alert.c.key == "health:config:bench:unapproved")).one()
+    assert (alarm.site, alarm.level) == ("status", 2)
+    assert f"slopeward sites propose {tmp_path}/sites/bench.toml --by" in alarm.reason
+    (tmp_path / "sites" / "bench.toml").write_text(SITE_TEXT)
+    assert load(core) == SITE_TEXT
+    core.alarms.write_pending()
+    with core.db.read() as c:
+        assert c.execute(select(t.alert.c.level).where(t.alert.c.id == alarm.id)).scalar() == 0
+
+
+def test_an_approved_file_is_taken_by_a_fresh_core(core, bench, tmp_path):
+    load(core)
+    core._look_for_approvals()
+    found = suggest(bench, LOOSE)
+    core._look_for_approvals()
+    assert not core.renewing.is_set()
+    approve(bench.database, tmp_path / "sites", found.id, BO, "fine", START)
+    core._look_for_approvals()
+    assert core.watch() == health.EXIT_RENEW
+    assert load(core) == LOOSE
+    core.renewing.clear()
+    core._look_for_approvals()
+    assert not core.renewing.is_set()
+    assert [a.open for a in core.alarms.pending() if a.key.endswith("unapproved")] == [True, False]
+
+
+def test_a_core_that_ends_to_start_anew_is_no_death():
+    started, told = [], []
+    child = SimpleNamespace(name="core", status=None, alive=lambda: child.status is None, stop=lambda: None)
+    child.start = lambda: (started.append(1), setattr(child, "status", None))
+    keeper = Keeper(child, lambda *said: told.append(said))
+    for _ in range(5):
+        keeper.look()
+        child.status = health.EXIT_RENEW
+        keeper.look()
+    assert (len(started), keeper.deaths, told) == (5, 0, [])
