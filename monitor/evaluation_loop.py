@@ -37,7 +37,8 @@ class EvaluationLoop:
     """Evaluates each site when it is dirty or due, one after the other.
 
     1. `mark(sites)` makes sites dirty; many marks before the next round are one evaluation.
-    2. Without data a site is due after the tick, or earlier where its last evaluation said so (a dwell, an expiry).
+    2. Without data a site is due after the tick, or earlier where its stage of movement or its last evaluation said so
+       (a dwell, an expiry).
     3. While a backlog is being read, at most five minutes, evaluations are `draining`: levels rise, nothing falls.
     4. What people add by any process (a report, an event, an offset, a flag) makes its site dirty within seconds.
     5. A site whose evaluation raises is poisoned: told to `on_poisoned`, tried again on the tick; the others go on.
@@ -52,6 +53,7 @@ class EvaluationLoop:
         clock: gives the present, aware UTC.
         evaluate: the decision.
         find_news: sites to which something was added since the last call, by whichever process.
+        find_pace: longest time in seconds between two evaluations of a site that its stage of movement asks for.
     """
 
     def __init__(
@@ -66,8 +68,9 @@ class EvaluationLoop:
         clock: Callable[[], datetime],
         evaluate: Evaluate = evaluate_site,
         find_news: Callable[[], frozenset[str]] = frozenset,
+        find_pace: Callable[[str], float | None] = lambda _: None,
     ) -> None:
-        self._find_news, self._look_at = find_news, 0.0
+        self._find_news, self._look_at, self._find_pace = find_news, 0.0, find_pace
         self._db, self._sites, self._tick_s, self._clock, self._evaluate = db, sites, tick_s, clock, evaluate
         self._is_drained, self._on_changed, self._on_poisoned = is_drained, on_changed, on_poisoned
         self._dirty: set[str] = set()
@@ -188,6 +191,7 @@ class EvaluationLoop:
         self._in_hand = (site_id, started)
         pause_s = self._tick_s
         try:
+            pause_s = min(pause_s, self._find_pace(site_id) or pause_s)
             now = self._clock()
             draining = self._is_draining()
             result = self._evaluate(self._db, self._sites[site_id], now, trigger, draining=draining)

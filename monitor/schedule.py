@@ -15,8 +15,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from monitor.config import ServiceConfig
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError
+from monitor.movement.cadence import stage_cadence
 from monitor.store.engine import Database
 from monitor.store.job_runs import add_missed, finish_run, mark_abandoned, start_run
+from monitor.store.movement import find_stage
 
 log = logging.getLogger(__name__)
 HOUR_S: Final = 3600.0
@@ -30,23 +32,38 @@ OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One line of the table: `function` is run(db, config, site, now) -> one line that says what it did."""
+    """One line of the table: `function` is run(db, config, site, now) -> one line that says what it did.
+
+    `at_stage` gives the pause at a stage of movement instead of `every_s`; the entry follows the site's stage.
+    """
 
     name: str
     function: str
     every_s: Callable[[Site | None], float]
     first_s: float  # after start
     per_site: bool = True
+    at_stage: Callable[[Site, str | None], float] | None = None
+
+    def pause_s(self, site: Site | None, stage: str | None) -> float:
+        """Seconds between two runs."""
+        return self.every_s(site) if site is None or self.at_stage is None else self.at_stage(site, stage)
 
 
 JOBS: Final = (
-    Job("forecast", "monitor.jobs.forecast:run", lambda site: site.forecast.every_s if site else DAY_S, 20.0),
+    Job(
+        "movement", "monitor.movement.update:run", lambda _: HOUR_S, 15.0,
+        at_stage=lambda site, stage: stage_cadence(site, stage)[0],
+    ),
+    Job(
+        "forecast", "monitor.jobs.forecast:run", lambda site: site.forecast.every_s if site else DAY_S, 20.0,
+        at_stage=lambda site, stage: stage_cadence(site, stage)[1],
+    ),
     Job("score", "monitor.jobs.score:run", lambda _: HOUR_S, 60.0),
     Job("train", "monitor.jobs.train:run", lambda _: DAY_S, 300.0),
     Job("anomaly", "monitor.jobs.anomaly:run", lambda site: site.anomaly.every_s if site else DAY_S, 30.0),
     Job("scenes", "monitor.jobs.scenes:run", lambda _: 30.0, 10.0),
     Job("housekeeping", "monitor.jobs.housekeeping:run", lambda _: DAY_S, 600.0, per_site=False),
-)
+)  # fmt: skip
 
 
 class Schedule:
@@ -76,12 +93,13 @@ class Schedule:
         self._scheduler = BackgroundScheduler(executors={"default": ThreadPoolExecutor(WORKERS)}, timezone="UTC")
         self._scheduler.add_listener(self._note_missed, EVENT_JOB_MISSED)
         self._entries: dict[str, tuple[Job, Site | None]] = {}
+        self._stages: dict[str, str | None] = {}
         for job in jobs:
             for site in sites if job.per_site else (None,):
                 self._add(job, site)
 
     def _add(self, job: Job, site: Site | None) -> None:
-        every_s = job.every_s(site)
+        every_s = job.pause_s(site, None)
         key = f"{job.name}:{site.id}" if site else job.name
         self._entries[key] = (job, site)
         self._scheduler.add_job(
@@ -95,11 +113,17 @@ class Schedule:
         with self._db.write() as c:
             mark_abandoned(c, self._clock())
         self._scheduler.start()
+        for site in {s.id: s for _, s in self._entries.values() if s is not None}.values():
+            self._follow_stage(site)
 
     def stop(self) -> None:
         """Start no more; running jobs are ended by `compute.stop_all`."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
+
+    def stage_of(self, site_id: str) -> str | None:
+        """The stage of movement that the site's cadence follows; None before it is known."""
+        return self._stages.get(site_id)
 
     def run_now(self, key: str) -> str:
         """Run one entry in this thread; whatever happens ends as one row of the diary. Returns its end state."""
@@ -119,7 +143,30 @@ class Schedule:
         except SlopewardError as error:
             log.warning("the end of job %s was not noted: %s", key, error)
         self._count(key, state, detail)
+        if site is not None and job.name == "movement":
+            self._follow_stage(site)
         return state
+
+    def _follow_stage(self, site: Site) -> None:
+        """Give the entries of a site the pauses of its stage; one that is due sooner than that stays so."""
+        try:
+            with self._db.read() as c:
+                stage = find_stage(c, site.id)
+        except SlopewardError as error:
+            log.warning("the stage of %s is not known for now: %s", site.id, error)
+            return
+        before = self._stages.get(site.id)
+        self._stages[site.id] = stage
+        for key, (job, of) in self._entries.items():
+            if of is not site or job.at_stage is None or job.pause_s(site, stage) == job.pause_s(site, before):
+                continue
+            known = self._scheduler.get_job(key)
+            pause_s = job.pause_s(site, stage)
+            self._scheduler.reschedule_job(key, trigger="interval", seconds=pause_s)
+            if known is not None and known.next_run_time is not None:
+                soon = min(known.next_run_time, self._clock() + timedelta(seconds=pause_s))
+                self._scheduler.modify_job(key, next_run_time=soon)
+            log.info("%s is %s: %s every %g s", site.id, stage or "unknown", job.name, pause_s)
 
     def _call(self, job: Job, site: Site | None) -> tuple[str, str]:
         module, _, name = job.function.partition(":")

@@ -29,6 +29,11 @@ class Moving:
     ids: tuple[int, ...]
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """Its stored series, as `station.quantity`."""
+        return tuple(f"{self.station.id}.{q}" for q in self.quantities)
+
+    @property
     def label(self) -> str:
         """How people and reports name it."""
         return f"{self.station.id}.{self.spec.quantity}"
@@ -80,8 +85,7 @@ def load_path(c: Connection, site: Site, moving: Moving, now: datetime) -> Path:
     span_s = min(site.movement.history_s, MOST_EPOCHS * moving.spec.interval_s)
     since = now - timedelta(seconds=span_s)
     readings = {
-        f"{moving.station.id}.{q}": tuple(load_readings(c, i, since, now, now))
-        for q, i in zip(moving.quantities, moving.ids, strict=True)
+        key: tuple(load_readings(c, i, since, now, now)) for key, i in zip(moving.keys, moving.ids, strict=True)
     }
     asked = Criterion("movement", "movement", (moving.station.id,), moving.spec.quantity, ())
     track = build_track(View(readings), site, moving.station, asked, seconds(now))

@@ -96,14 +96,14 @@ def judge_movement(
     if newest_s is None or path.stuck or now_s - newest_s > moving.spec.max_silence_s:
         return _stand_still(moving, path, state, newest_s)
     seen_s = state.get("looked_s")
-    looks = issues = 0
+    looks = 0
     found: list[Issue] = []
     withdrawn: dict[str, str] = {}
     movement, velocity = None, None
-    k = _first(path.times_s, seen_s)
+    k = _first(site, moving, path.times_s, state)
     while k < len(path.times_s) and looks < LOOKS_MOST:
         issue = _watch(site, moving, path, k)
-        issues += _take(issue, found, withdrawn)
+        _take(issue, found, withdrawn)
         facts, velocity = _look(site, moving, path, k, failing=issue.trusted)
         movement, state["stage"] = judge_stage(state.get("stage"), facts)
         state["looked_s"] = path.times_s[k]
@@ -135,17 +135,42 @@ def inverse_of(velocity: Velocity | None) -> float | None:
 
 
 # ---- looks ------------------------------------------------------------------------------------------------------
-def _first(times_s: Sequence[float], seen_s: float | None) -> int:
-    """The first datum after the look before; at the very first, a month back."""
-    return bisect_right(times_s, seen_s) if seen_s is not None else bisect_left(times_s, times_s[-1] - WARM_S)
+def is_due(site: Site, moving: Moving, before: Mapping[str, Any] | None, newest_s: float | None, now_s: float) -> bool:
+    """True when an update could say something new: a look is due, or silence is to be told; costs nothing to ask.
+
+    Args:
+        site: the declaration.
+        moving: the series.
+        before: `state` of the update before.
+        newest_s: newest epoch received, whatever its quality.
+        now_s: instant of the update, epoch seconds.
+    """
+    state = before or {}
+    looked_s = state.get("looked_s")
+    if looked_s is None:
+        return newest_s is not None and not (state.get("silent") and now_s - newest_s > moving.spec.max_silence_s)
+    if newest_s is not None and newest_s >= _due_s(site, moving, state):
+        return True
+    return not state.get("silent") and now_s - looked_s > moving.spec.max_silence_s
+
+
+def _due_s(site: Site, moving: Moving, state: Mapping[str, Any], *, warm: bool = False) -> float:
+    """From when on a datum is the next to look at; half an interval of grace for an instrument that is not punctual."""
+    every_s, _ = stage_cadence(site, (state.get("stage") or {}).get("stage"))
+    every_s = max(every_s, WARM_S / WARM_LOOKS) if warm else every_s
+    return float(state["looked_s"]) + max(0.5 * moving.spec.interval_s, every_s - 0.5 * moving.spec.interval_s)
+
+
+def _first(site: Site, moving: Moving, times_s: Sequence[float], state: Mapping[str, Any]) -> int:
+    """The first datum to look at; at the very first update a month back."""
+    if state.get("looked_s") is None:
+        return bisect_left(times_s, times_s[-1] - WARM_S)
+    return bisect_left(times_s, _due_s(site, moving, state))
 
 
 def _next(site: Site, moving: Moving, times_s: Sequence[float], k: int, state: Mapping[str, Any], *, warm: bool) -> int:
-    """The datum of the next look: the first that is as old as the cadence asks, half an interval of grace given."""
-    every_s, _ = stage_cadence(site, (state.get("stage") or {}).get("stage"))
-    if warm:
-        every_s = max(every_s, WARM_S / WARM_LOOKS)
-    due = bisect_left(times_s, times_s[k] + every_s - 0.5 * moving.spec.interval_s)
+    """The datum of the next look."""
+    due = bisect_left(times_s, _due_s(site, moving, state, warm=warm))
     if warm and due >= len(times_s) > k + 1:
         due = len(times_s) - 1  # the first update ends with what is known now
     return max(k + 1, due)
@@ -168,19 +193,18 @@ def _watch(site: Site, moving: Moving, path: Path, k: int) -> FailureIssue:
     return issue
 
 
-def _take(issue: FailureIssue, found: list[Issue], withdrawn: dict[str, str]) -> int:
+def _take(issue: FailureIssue, found: list[Issue], withdrawn: dict[str, str]) -> None:
     """Keep a window; where there is none any more, say what took it back. Windows of this update go with it."""
     gone = issue.withdrawn or ("; ".join(issue.reasons) or "no window any more" if issue.from_s is None else None)
     if gone is not None:
         withdrawn[INVERSE_VELOCITY] = gone
         found[:] = [i for i in found if i.method != INVERSE_VELOCITY]
     if issue.from_s is None or issue.mid_s is None or issue.to_s is None:
-        return 0
+        return
     found.append(Issue(
         INVERSE_VELOCITY, issue.data_until_s, issue.from_s, issue.mid_s, issue.to_s, issue.trusted,
         "; ".join(issue.reasons), issue.velocity, issue.onset_s, issue.r2, issue.n_filters, issue.n_agree,
     ))  # fmt: skip
-    return 1
 
 
 def _bend(path: Path, velocity: Velocity | None) -> Acceleration | None:

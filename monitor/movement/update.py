@@ -11,9 +11,10 @@ from monitor.config import ServiceConfig
 from monitor.domain.decision import instant, seconds
 from monitor.domain.site import Site
 from monitor.errors import JobError, StoreBusyError
-from monitor.movement.cadence import UNKNOWN
+from monitor.movement.cadence import UNKNOWN, stage_cadence
 from monitor.movement.gathering import Moving, find_moving, load_path
-from monitor.movement.judging import Issue, Judgement, inverse_of, judge_movement, v_eq_of
+from monitor.movement.judging import Issue, Judgement, inverse_of, is_due, judge_movement, v_eq_of
+from monitor.store.decisions import load_newest
 from monitor.store.engine import Database
 from monitor.store.movement import (
     FailureRow,
@@ -26,6 +27,7 @@ from monitor.store.movement import (
 
 log = logging.getLogger(__name__)
 BUDGET_S: Final = 20.0  # of one update; series that were not reached come first in the next
+BUDGET_SHARE: Final = 0.25  # or of the pause between two, where that is more
 RANK: Final[Mapping[str, int]] = {"creep": 0, "intermediate": 1, "step": 2, "progressive": 3}
 
 
@@ -38,7 +40,7 @@ class MovementReport:
         trend: Of that station.
         updated: Series with a new row.
         windows: Failure windows issued.
-        withdrawn: Methods of series whose windows were withdrawn, by label.
+        withdrawn: Series and method whose window was withdrawn -> why.
         failed: Series that could not be judged, with the reason.
         waiting: Series left for the next update.
     """
@@ -88,6 +90,7 @@ def update_movement(
     with db.read() as c:
         known = latest_movement(c, site.id, now)
         series = find_moving(c, site)
+        newest = {k: n.observed_s for k, n in load_newest(c, site.id, now).items()}
     series.sort(key=lambda m: (seconds(known[m.series_id].at) if m.series_id in known else float("-inf"), m.label))
     began_s = clock_s()
     rows: dict[int, MovementRow] = dict(known)
@@ -96,28 +99,33 @@ def update_movement(
     failed: dict[str, str] = {}
     waiting: list[str] = []
     windows = 0
+    budget_s = max(BUDGET_S, BUDGET_SHARE * stage_cadence(site, find_worst(known.values())[0])[0])
     for moving in series:
-        if clock_s() - began_s > BUDGET_S:
+        before = known.get(moving.series_id)
+        newest_s = max((newest[k] for k in moving.keys if k in newest), default=None)
+        if not is_due(site, moving, None if before is None else before.state, newest_s, seconds(now)):
+            continue
+        if clock_s() - began_s > budget_s:
             waiting.append(moving.label)
             continue
         try:
-            found = _judge(db, site, moving, known.get(moving.series_id), now)
+            found = _judge(db, site, moving, before, now)
             if found is None:
                 continue
             row, issues = _row(moving, found, now), [_window(moving, i, now) for i in found.issues]
             with db.write() as c:
-                added = add_update(c, row, issues, found.withdrawn)
+                gone = add_update(c, row, issues, found.withdrawn)
         except StoreBusyError:
             raise
         except Exception as error:  # one poisoned series must not silence the others
             log.exception("movement of %s in %s", moving.label, site.id)
             failed[moving.label] = f"{type(error).__name__}: {' '.join(str(error).split())}"
             continue
-        if added:
+        if gone is not None:
             rows[moving.series_id] = row
             updated.append(moving.label)
             windows += len(issues)
-            withdrawn |= {f"{moving.label} by {method}": why for method, why in found.withdrawn.items()}
+            withdrawn |= {f"{moving.label} by {method}": found.withdrawn[method] for method in gone}
         if found.behind:
             waiting.append(moving.label)
     stage, trend = find_worst(rows[m.series_id] for m in series if m.series_id in rows)

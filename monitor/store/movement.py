@@ -72,8 +72,10 @@ class ShownForecast:
 
 def add_update(
     c: Connection, row: MovementRow, windows: Sequence[FailureRow], withdrawn: Mapping[str, str] | None = None
-) -> bool:
-    """Add an update with its windows; False when the update was there already: then nothing is written.
+) -> tuple[str, ...] | None:
+    """Add an update with its windows; returns the methods of which windows were withdrawn.
+
+    None when the update was there already: then nothing is written.
 
     Args:
         c: inside a write transaction: row, withdrawals and windows are there together or not at all.
@@ -82,12 +84,11 @@ def add_update(
         withdrawn: method -> why what stood before no longer does.
     """
     if not add_if_absent(c, t.movement, {**asdict(row), "state": dict(row.state)}):
-        return False
-    for method, reason in (withdrawn or {}).items():
-        mark_withdrawn(c, row.series_id, method, row.at, reason)
+        return None
+    gone = tuple(m for m, why in (withdrawn or {}).items() if mark_withdrawn(c, row.series_id, m, row.at, why))
     if windows:
         c.execute(insert(c, t.failure_time), [asdict(w) for w in windows])
-    return True
+    return gone
 
 
 def latest_movement(c: Connection, site: str, now: datetime) -> dict[int, MovementRow]:
@@ -143,20 +144,6 @@ def load_failure_facts(c: Connection, site: str, now: datetime) -> tuple[Failure
         )
         for r in rows
     )  # fmt: skip
-
-
-def has_standing(c: Connection, series_id: int, method: str, now: datetime) -> bool:
-    """True when a window of the series by that method stood at an instant."""
-    f = t.failure_time.c
-    found = c.execute(
-        select(f.id)
-        .where(
-            f.series_id == series_id, f.method == method, f.issued_at <= now,
-            or_(f.withdrawn_at.is_(None), f.withdrawn_at > now),
-        )
-        .limit(1)
-    )  # fmt: skip
-    return found.first() is not None
 
 
 def find_shown_forecast(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[int, ShownForecast]:
