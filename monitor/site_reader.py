@@ -17,7 +17,6 @@ from monitor.domain.site import (
     Criterion,
     Dwell,
     ForecastPlan,
-    Fusion,
     Level,
     MovementPlan,
     Recipient,
@@ -28,7 +27,9 @@ from monitor.domain.site import (
     Station,
     Threshold,
 )
+from monitor.domain.witnesses import list_top_witnesses
 from monitor.errors import ConfigError
+from monitor.fusion_reader import read_fusion
 from monitor.site_water import complete_criterion
 
 _T = TypeVar("_T", bound=Section)
@@ -74,7 +75,7 @@ def parse_site(text: str, name: str) -> Site:
     return Site(
         id=file.site.id, name=file.site.name, latitude=file.site.latitude, longitude=file.site.longitude,
         timezone=file.site.timezone, levels=levels, stations=stations, criteria=criteria,
-        fusion=Fusion(file.fusion.top_needs, file.fusion.hold_when_missing, file.fusion.verify_within),
+        fusion=read_fusion(file.fusion, criteria, stations, levels, name),
         forecast=ForecastPlan(
             file.forecast.models, file.forecast.horizons, file.forecast.covariates, file.forecast.every
         ),
@@ -112,15 +113,15 @@ def _read_movement(table: schema.MovementTable, forecast_every_s: float, name: s
 def find_weaknesses(site: Site) -> list[str]:
     """What the site file allows but a duty engineer must know: today, a top level that can never be reached."""
     top = site.levels[-1]
-    witnesses = top_witnesses(site)
+    witnesses = list_top_witnesses(site)
     if len(witnesses) >= site.fusion.top_needs:
         return []
     who = "; ".join(", ".join(group) for group in witnesses) or "none"
     text = (
         f"level {top.name!r} can never be reached by instruments: fusion.top_needs = {site.fusion.top_needs} "
         f"independent witnesses, but only {len(witnesses)} can vote for it ({who}); stations that share a reference, "
-        f"logger or antenna are one witness. Add an independent station or criterion with a bound for {top.name!r}, "
-        f"or lower fusion.top_needs"
+        f"logger, antenna or footprint are one witness. Add an independent station or criterion with a bound for "
+        f"{top.name!r}, or lower fusion.top_needs"
     )
     return [text]
 
@@ -141,33 +142,6 @@ def find_cautions(site: Site) -> list[str]:
         "a message that it refuses for good reaches nobody; add a second channel or recipient"
     )
     return [text]
-
-
-def top_witnesses(site: Site) -> list[tuple[str, ...]]:
-    """Groups of stations that are independent of each other and can vote for the top level; observers are one more."""
-    voters: set[str] = set()
-    observers = False
-    for criterion in site.criteria:
-        if criterion.role != "witness" or all(t.level != site.top_level for t in criterion.thresholds):
-            continue
-        observers |= criterion.kind == "report"
-        voters.update(criterion.stations)
-    groups: list[tuple[set[str], set[tuple[str, str]]]] = []
-    for station in site.stations:
-        if station.id not in voters:
-            continue
-        shared = {(k, v) for k in ("reference", "logger", "antenna") if (v := getattr(station, k)) is not None}
-        members = {station.id}
-        apart = []
-        for ids, marks in groups:
-            if marks & shared:
-                members |= ids
-                shared |= marks
-            else:
-                apart.append((ids, marks))
-        groups = [*apart, (members, shared)]
-    found = sorted(tuple(sorted(ids)) for ids, _ in groups)
-    return [*found, ("observers",)] if observers else found
 
 
 def _validate(model: type[_T], value: Any, name: str, prefix: str = "") -> _T:

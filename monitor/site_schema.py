@@ -431,12 +431,33 @@ KINDS: dict[str, tuple[type[CriterionTable], type[Section] | None, str]] = {
 }
 
 
+class FusionRuleTable(Section):
+    """[[fusion.rule]]; `when` is a tree: all, any, not, at_least with of, and leaves that name a criterion."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    level: str
+    when: dict[str, Any]
+    author: str = ""
+    reason: str = ""
+
+
+class NeighboursTable(Section):
+    """[fusion.neighbours]."""
+
+    above: str
+    step_m: float = Field(gt=0.0)
+    steps: int = Field(default=2, ge=1, le=10)
+    criteria: Strings = ()
+
+
 class FusionTable(Section):
     """[fusion]."""
 
     top_needs: int = Field(default=2, ge=1)
     hold_when_missing: Duration = 259200.0
     verify_within: Duration = 3600.0
+    rule: tuple[FusionRuleTable, ...] = ()
+    neighbours: NeighboursTable | None = None
 
 
 class ForecastTable(Section):

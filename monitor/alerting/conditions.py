@@ -5,12 +5,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from monitor.alerting.assessment import Assessment, Windows
-from monitor.alerting.ladder import Ask, Rung
-from monitor.alerting.steps import ACTIVE, clock_s, station_of, station_of_vote
+from monitor.alerting.criteria.earthquake import list_inspections
+from monitor.alerting.fusion_rules import RULE, split_key
+from monitor.alerting.ladder import Ask, Rung, station_behind
+from monitor.alerting.neighbours import Companions
+from monitor.alerting.steps import ACTIVE, MOVEMENT, clock_s, says_no, station_of
 from monitor.domain.alert import AlertChange, Ledger
-from monitor.domain.decision import Condition, Memory, Step, Vote, instant
-from monitor.domain.instants import spell, spell_duration
-from monitor.domain.site import Site
+from monitor.domain.decision import Condition, Memory, Step, Vote, instant, seconds
+from monitor.domain.instants import parse, spell, spell_duration
+from monitor.domain.site import Criterion, Site
 from monitor.store.types import canonical_json
 
 if TYPE_CHECKING:
@@ -21,7 +24,8 @@ HAZARD_KEY = "hazard"
 
 def list_conditions(
     windows: Windows, sick: Mapping[str, Condition], steps: Mapping[str, Step], common: Mapping[str, Sequence[str]],
-    since: Mapping[str, float], ask: Ask, outlook: "Outlook", rung: Rung, words: Sequence[Assessment],
+    since: Mapping[str, float], companions: Companions, ask: Ask, outlook: "Outlook", rung: Rung,
+    words: Sequence[Assessment],
 ) -> dict[str, Condition]:  # fmt: skip
     """All conditions that are open now, by alert key."""
     site, now_s, before = windows.site, windows.now_s, windows.memory.conditions
@@ -29,20 +33,16 @@ def list_conditions(
     if windows.view.draining:
         # silence is not judged while a backlog drains: what was known stays
         found |= {k: c for k, c in before.items() if k.endswith((":stale", ":cannot_see", ":reachable"))}
-    for key, step in steps.items():
-        name = f"health:{station_of(key)}:verify"
-        if step.state in {"pending", *ACTIVE} and (name not in found or step.state in ACTIVE):
-            clock = (
-                f"counts as movement at {spell(instant(step.known_s + clock_s(site, station_of(key))))}"
-                if step.state == "pending" else "counts as movement until a person says no"
-            )  # fmt: skip
-            text = f"verify now: {step.reason}; {clock}"
-            found[name] = Condition("health", 2, step.known_s, text)
+    found |= _list_steps(windows, steps)
     for reference, stations in common.items():
-        text = f"verify now: {', '.join(stations)} move as one on reference {reference} and nothing else moves"
-        found[f"health:reference:{reference}:verify"] = Condition("health", 2, since[reference], text)
+        text = f"{', '.join(stations)} move as one on reference {reference} and nothing else moves"
+        found |= _list_question(windows, f"reference:{reference}", since[reference], text)
+    for question, since_s in companions.asked.items():
+        found |= _list_question(windows, question, since_s, companions.reasons[question])
+    found |= list_inspections(site, windows.memory, windows.view, now_s)
+    found |= _list_reviews(site, now_s)
     if ask.lone_top:
-        top = sorted({station_of_vote(k) for k, level in ask.by_vote.items() if level >= site.top_level})
+        top = sorted({station_behind(k) for k, level in ask.by_vote.items() if level >= site.top_level})
         text = (
             f"verify now: only {', '.join(top)} (one group) asks for {site.levels[-1].name}, "
             f"which needs {site.fusion.top_needs} independent witnesses"
@@ -55,6 +55,51 @@ def list_conditions(
         k: replace(c, since_s=before[k].since_s) if k in before and before[k].level == c.level else c
         for k, c in sorted(found.items())
     }
+
+
+def _list_steps(windows: Windows, steps: Mapping[str, Step]) -> dict[str, Condition]:
+    """Steps that nobody has answered; one that a person called movement counts, and asks no more."""
+    found: dict[str, Condition] = {}
+    for key, step in steps.items():
+        name = f"health:{station_of(key)}:verify"
+        if windows.memory.answers.get(key) is not None or step.state not in {"pending", "event", *ACTIVE}:
+            continue
+        if name in found and step.state not in ACTIVE:
+            continue
+        clock = {
+            "pending": f"counts as movement at {spell(instant(step.known_s + clock_s(windows.site, station_of(key))))}",
+            "event": "waits for a person's word",
+        }.get(step.state, "counts as movement until a person says no")
+        found[name] = Condition("health", 2, step.known_s, f"verify now: {step.reason}; {clock}")
+    return found
+
+
+def _list_question(windows: Windows, question: str, since_s: float, text: str) -> dict[str, Condition]:
+    """A question as long as it is open; answered, a notice says what is set aside, and nobody is asked once more."""
+    answer = windows.memory.answers.get(question)
+    if answer == MOVEMENT:
+        return {}
+    if says_no(answer):
+        return {f"health:{question}:set_aside": Condition("health", 1, since_s, f"set aside as {answer}: {text}")}
+    return {f"health:{question}:verify": Condition("health", 2, since_s, f"verify now: {text}")}
+
+
+def review_due_s(criterion: Criterion) -> float | None:
+    """When the bounds of a criterion ought to have been reviewed: the end of the day, UTC; None = never."""
+    if criterion.valid_until is None:
+        return None
+    return seconds(parse(f"{criterion.valid_until}T00:00:00Z")) + 86400.0
+
+
+def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
+    found = {}
+    for criterion in site.criteria:
+        due_s = review_due_s(criterion)
+        if due_s is not None and now_s >= due_s:
+            by = f" (set by {criterion.author})" if criterion.author else ""
+            text = f"review due: the bounds of {criterion.id}{by} were valid until {criterion.valid_until}"
+            found[f"health:{criterion.id}:review_due"] = Condition("health", 1, due_s, text)
+    return found
 
 
 def _list_sight(site: Site, now_s: float, outlook: "Outlook", rung: Rung) -> dict[str, Condition]:
@@ -133,10 +178,11 @@ def explain_level(
         for key, asked in sorted(counted.items(), key=lambda item: (-item[1], item[0])):
             if min(asked, level) < level:
                 continue
-            vote = votes.get(key)
+            rule, cast = split_key(key) if key.startswith(RULE) else ("", key)
+            vote = votes.get(cast)
             step = steps.get(key.removeprefix("step|"))
             said = vote.reason if vote else step.reason if step else ""
-            who.append(f"{key.partition('|')[2] or key}: {said}")
+            who.append(f"{'' if not rule else f'rule {rule}, '}{cast.partition('|')[2] or key}: {said}")
         more = f" and {len(who) - 3} more" if len(who) > 3 else ""
         lone = f"; {site.levels[-1].name} is asked for by too few independent witnesses" if ask.lone_top else ""
         return f"{name}: {'; '.join(who[:3])}{more}{lone}"

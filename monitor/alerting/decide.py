@@ -1,32 +1,38 @@
 """The decision: from what was known at an instant to level, observability and alert changes. Pure and replayable."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
-from monitor.alerting.assessment import Assessment, Windows
+from monitor.alerting.assessment import Windows
+from monitor.alerting.bounds import lower_bounds
 from monitor.alerting.common_mode import find_common
-from monitor.alerting.conditions import explain_level, list_changes, list_conditions
+from monitor.alerting.conditions import list_changes, list_conditions, review_due_s
+from monitor.alerting.criteria.earthquake import lowered_factor
 from monitor.alerting.criteria.registry import CRITERIA, MOTION
-from monitor.alerting.ladder import Ask, climb, fuse, station_behind
+from monitor.alerting.evidence import describe
+from monitor.alerting.fusion_rules import RULE, Ruling, apply_rules, split_key
+from monitor.alerting.ladder import climb, fuse, station_behind
+from monitor.alerting.maintenance import Cover, find_covers
+from monitor.alerting.neighbours import ask_neighbours
 from monitor.alerting.senses import SICK, Sense, Senses, examine
+from monitor.alerting.standing import stand
 from monitor.alerting.steps import (
     ACTIVE,
+    MOVEMENT,
     STEP,
     asked_level,
     clock_s,
     find_sightings,
-    instant_of,
+    says_no,
     station_of,
     update_steps,
 )
-from monitor.alerting.tracks import Track
-from monitor.alerting.witness import find_groups, find_voting_series, reach
+from monitor.alerting.tracks import Track, Tracker
+from monitor.alerting.votes import REFERENCE, find_lasting, keep_answers, update_votes
 from monitor.domain.decision import Decision, Memory, Step, View, Vote, instant, seconds
 from monitor.domain.site import Criterion, Site
-
-ANSWER_KEPT_S = 366 * 86400.0
+from monitor.domain.witnesses import find_groups, find_voting_series, reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,9 @@ class Outlook:
     unseen_since_s: float | None
 
 
-def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
+def decide(
+    site: Site, memory: Memory, view: View, now: datetime, warm: dict[tuple[str, str], Tracker] | None = None
+) -> Decision:
     """Decide once.
 
     Args:
@@ -47,6 +55,7 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
         memory: what the decision before left.
         view: everything that was known at `now`.
         now: the instant of the decision; no clock is read here.
+        warm: what earlier decisions on this very site left for the next one; it saves work and changes nothing.
 
     Returns:
         The decision; the same arguments give the same canonical JSON, bit for bit.
@@ -56,7 +65,9 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
         memory = replace(memory, started_s=now_s, since_s=now_s)
     if memory.level > site.top_level:  # a site file with fewer levels came: the highest there is stands for it
         memory = replace(memory, level=site.top_level, floor=min(memory.floor, site.top_level))
-    windows = Windows(site, view, memory, now_s)
+    factor = lowered_factor(site, view, now_s)
+    site = lower_bounds(site, factor)  # once, so that criteria, steps and rules see the same bounds
+    windows = Windows(site, view, memory, now_s, {} if warm is None else warm)
     groups = find_groups(site)
     words = [a for c in site.criteria for a in CRITERIA[c.kind](c).assess(windows)]
     asked_tracks = [
@@ -71,65 +82,52 @@ def decide(site: Site, memory: Memory, view: View, now: datetime) -> Decision:
     healths, sick, senses = examine(windows, tracks, steps)
 
     witnesses = find_witness_criteria(site)
-    votes = update_votes(memory, [w for w in words if w.criterion in witnesses], witnesses, steps, view)
+    voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
+    votes = update_votes(memory, [w for w in words if w.criterion in voters], voters, steps, view)
     since = {r: memory.common.get(r, now_s) for r in common}
-    suspects = {
-        s: f"all on {r} move as one" for r, ids in common.items()
-        if memory.answers.get(f"reference:{r}") == "instrument"
-        or (
-            now_s < since[r] + site.fusion.verify_within_s and memory.answers.get(f"reference:{r}") != "movement"
-        )
-        for s in ids
-    }  # fmt: skip
-    pended = find_pended(site, votes, witnesses, senses, suspects)
-    counted = {k: v.level for k, v in votes.items() if v.level > 0 and v.valid_until_s >= now_s and k not in pended} | {
-        f"{STEP}{k}": asked_level(s) for k, s in steps.items() if s.state in ACTIVE
+    pended = find_pended(site, votes, voters, senses, find_suspects(windows, common, since))
+    companions = ask_neighbours(windows, words, votes, pended)
+    covers = find_covers(site, view, now_s)
+    fresh = {w.key for w in words if w.heard and w.fresh}
+    standings = stand(votes, pended, companions.caps, covers, fresh, now_s)
+    covered = find_covered(steps, covers)
+    rulings = apply_rules(site, standings, groups)
+    counted = {
+        **{k: s.counts for k, s in standings.items() if s.counts > 0 and k.partition("|")[0] in witnesses},
+        **{f"{STEP}{k}": asked_level(s) for k, s in steps.items() if s.state in ACTIVE and k not in covered},
+        **{key: r.rule.level for r in rulings for key in r.keys},
     }
     ask = fuse(site, counted, lambda key: group_of(key, groups))
-    fresh = {w.key for w in words if w.heard and w.fresh}
+    aside = {k: why for k, s in standings.items() if (why := s.pended or s.capped) is not None}
     rung = climb(
-        site, memory, ask, lambda key, level: is_clear(key, level, votes, steps, fresh, pended),
+        site, memory, ask,
+        lambda key, level: is_denied(key, rulings) if key.startswith(RULE)
+        else is_clear(key, level, votes, steps, fresh, aside),
         may_fall=not view.draining,
     )  # fmt: skip
     outlook = look_out(memory, windows, rung.supporters, rung.level, senses, steps, groups)
     newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
-    conditions = list_conditions(windows, sick, steps, common, since, ask, outlook, rung, words)
+    conditions = list_conditions(windows, sick, steps, common, since, companions, ask, outlook, rung, words)
     changed = rung.level != memory.level
-    answers = keep_answers(memory.answers, {*common, *find_lasting(site, words, votes, now_s)}, now_s)
+    lasting = {*(f"{REFERENCE}{r}" for r in common), *companions.asked, *find_lasting(site, words, votes, now_s)}
+    answers = keep_answers(memory.answers, lasting, now_s)
     after = Memory(
         started_s=memory.started_s, level=rung.level,
         level_source="auto" if changed else memory.level_source, since_s=now_s if changed else memory.since_s,
         floor=memory.floor, votes=dict(sorted(votes.items())), supporters=rung.supporters, answered=memory.answered,
         steps=steps, answers=answers, common=dict(sorted(since.items())), conditions=conditions,
         observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s, seen_s=now_s,
+        asked=dict(sorted(companions.asked.items())),
     )  # fmt: skip
-    evidence = describe(site, memory, now, words, votes, pended, counted, steps, common_words, ask, rung.held_by, after)
+    evidence = describe(
+        site, memory, now, words, standings, counted, covered, common_words, rulings, factor, ask, rung.held_by, after
+    )
     return Decision(
         after, rung.level, outlook.observability, outlook.reachable_level, outlook.witnesses, healths,
         list_changes(site, memory, after, evidence, newest_s), evidence,
         None if newest_s is None else instant(newest_s),
-        find_next_due(windows, votes, steps, senses, outlook.unseen_since_s),
+        find_next_due(windows, after, senses, outlook.unseen_since_s),
     )  # fmt: skip
-
-
-def find_lasting(site: Site, words: Sequence[Assessment], votes: Mapping[str, Vote], now_s: float) -> set[str]:
-    """References of which a rover still moves, whatever level a person let stand: its vote lives and is not clear."""
-    moving = {
-        w.station for w in words
-        if (not w.heard or (w.motion is not None and w.hold_level > 0))
-        and w.key in votes and votes[w.key].valid_until_s >= now_s
-    }  # fmt: skip
-    return {s.reference for s in site.stations if s.id in moving and s.reference is not None}
-
-
-def keep_answers(answers: Mapping[str, str], lasting: Collection[str], now_s: float) -> dict[str, str]:
-    """Answers that still matter: of a common motion while its rovers move, of a step for a year."""
-    kept = {}
-    for key, answer in answers.items():
-        reference = key.removeprefix("reference:")
-        if reference in lasting if key != reference else instant_of(key) > now_s - ANSWER_KEPT_S:
-            kept[key] = answer
-    return kept
 
 
 def find_witness_criteria(site: Site) -> dict[str, Criterion]:
@@ -138,27 +136,6 @@ def find_witness_criteria(site: Site) -> dict[str, Criterion]:
 
 
 # ---- votes -----------------------------------------------------------------------------------------------------
-def update_votes(
-    memory: Memory, words: Sequence[Assessment], criteria: Mapping[str, Criterion], steps: Mapping[str, Step],
-    view: View,
-) -> dict[str, Vote]:  # fmt: skip
-    """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
-    votes = {k: v for k, v in memory.votes.items() if k.partition("|")[0] in criteria}
-    unsure = {station_of(k) for k, s in steps.items() if s.state != "instrument"}
-    for word in words:
-        old = votes.get(word.key)
-        if not word.heard or word.newest_s is None:
-            continue
-        before = old.level if old else 0
-        may_fall = word.fresh and not view.draining and word.station not in unsure
-        level = max(word.raise_level, min(before, word.hold_level) if may_fall else before)
-        if old is not None and word.newest_s < old.newest_s and level <= before:
-            continue  # the newest datum was withdrawn: what is left says nothing new
-        valid_until_s = word.newest_s + criteria[word.criterion].valid_for_s
-        votes[word.key] = Vote(level, word.newest_s, valid_until_s, word.reason)
-    return votes
-
-
 def find_pended(
     site: Site, votes: Mapping[str, Vote], criteria: Mapping[str, Criterion], senses: Senses,
     suspects: Mapping[str, str],
@@ -176,6 +153,33 @@ def find_pended(
         elif station in suspects and criteria[criterion].kind in MOTION:
             found[key] = suspects[station]
     return found
+
+
+def find_suspects(
+    windows: Windows, common: Mapping[str, Sequence[str]], since: Mapping[str, float]
+) -> dict[str, str]:
+    """Stations whose reference is under suspicion, with the reason: until its clock is over, or a person has said."""
+    answers = windows.memory.answers
+    found: dict[str, str] = {}
+    for reference, stations in common.items():
+        answer = answers.get(f"{REFERENCE}{reference}")
+        waits = windows.now_s < since[reference] + windows.site.fusion.verify_within_s and answer != MOVEMENT
+        if waits or says_no(answer):
+            found |= dict.fromkeys(stations, f"all on {reference} move as one")
+    return found
+
+
+def find_covered(steps: Mapping[str, Step], covers: Mapping[str, Cover]) -> dict[str, str]:
+    """Steps that maintenance of their station sets aside, with the reason."""
+    return {
+        key: cover.reason for key, step in steps.items()
+        if (cover := covers.get(station_of(key))) is not None and step.level <= cover.limit
+    }  # fmt: skip
+
+
+def is_denied(key: str, rulings: Sequence[Ruling]) -> bool:
+    """True when the rule behind a vote is known not to hold, on fresh data; unknown or gone is no denial."""
+    return any(r.rule.id == split_key(key)[0] and r.holds is False for r in rulings)
 
 
 def is_clear(
@@ -207,7 +211,8 @@ def look_out(
     seen = {p for p in voting if senses[p].state == "ok"}
     # a station that has just been declared is expected, not missing
     expected = {p for p in voting if senses[p].state == "unknown"}
-    reachable, witnesses = reach(site, seen | expected, groups)
+    reached = reach(site, seen | expected, groups)
+    witnesses = len(reached.top_groups)
     if windows.view.draining and memory.reachable_level is not None:
         return Outlook(memory.observability, memory.reachable_level, witnesses, None)
     behind = {p for k, v in supporters.items() if v >= level > 0 for p in series_behind(site, k, steps)} & voting
@@ -219,11 +224,13 @@ def look_out(
         since_s = min(_unseen_since(windows, p, senses[p]) for p in unseen)
     elif blind:
         since_s = max(_unseen_since(windows, p, senses[p]) for p in voting)
-    return Outlook(observability, reachable, witnesses, since_s)
+    return Outlook(observability, reached.level, witnesses, since_s)
 
 
 def series_behind(site: Site, key: str, steps: Mapping[str, Step]) -> list[tuple[str, str]]:
     """The series behind a vote or step: the one it was read from, if named; else those of its station that may vote."""
+    if key.startswith(RULE):
+        key = split_key(key)[1]
     station = station_behind(key)
     if key.startswith(STEP):
         step = steps.get(key.removeprefix(STEP))
@@ -254,48 +261,15 @@ def _deadline(windows: Windows, place: tuple[str, str], newest_s: float | None) 
     return (newest_s if newest_s is not None else started_s) + (spec.max_silence_s if spec else 0.0)
 
 
-def find_next_due(
-    windows: Windows, votes: Mapping[str, Vote], steps: Mapping[str, Step], senses: Senses, unseen_since_s: float | None
-) -> float | None:
+def find_next_due(windows: Windows, after: Memory, senses: Senses, unseen_since_s: float | None) -> float | None:
     """The next instant at which the decision could change without any new datum."""
     site = windows.site
-    due = [v.valid_until_s for v in votes.values() if v.level > 0]
-    due += [s.known_s + clock_s(site, station_of(k)) for k, s in steps.items() if s.state == "pending"]
+    due = [v.valid_until_s for v in after.votes.values() if v.level > 0]
+    due += [s.known_s + clock_s(site, station_of(k)) for k, s in after.steps.items() if s.state == "pending"]
+    due += [since_s + site.fusion.verify_within_s for since_s in (*after.common.values(), *after.asked.values())]
+    due += [at_s for m in windows.view.maintenance for at_s in (m.from_s, m.to_s)]
+    due += [at_s for c in site.criteria if (at_s := review_due_s(c)) is not None]
     silent = [_deadline(windows, p, s.newest_s) for p, s in senses.items()]
     unseen = silent if unseen_since_s is None else [*silent, unseen_since_s]
     due += silent + [d + site.fusion.hold_when_missing_s for d in unseen]
     return min((d for d in due if d > windows.now_s), default=None)
-
-
-# ---- evidence --------------------------------------------------------------------------------------------------
-def describe(
-    site: Site, memory: Memory, now: datetime, words: Sequence[Assessment], votes: Mapping[str, Vote],
-    pended: Mapping[str, str], counted: Mapping[str, int], steps: Mapping[str, Step], common: Mapping[str, str],
-    ask: Ask, held_by: Sequence[str], after: Memory,
-) -> dict[str, Any]:  # fmt: skip
-    """Why: who said what, who counted, who was set aside, JSON-ready."""
-    return {
-        "site": site.id,
-        "at": seconds(now),
-        "level_before": memory.level,
-        "level": after.level,
-        "asked": ask.level,
-        "lone_top": list(ask.lone_top),
-        "words": [
-            {
-                "criterion": w.criterion, "station": w.station, "raise_level": w.raise_level,
-                "hold_level": w.hold_level, "heard": w.heard, "fresh": w.fresh, "newest_s": w.newest_s,
-                "reason": w.reason, "facts": dict(w.facts),
-            }
-            for w in words
-        ],
-        "votes": {
-            k: {"level": v.level, "newest_s": v.newest_s, "valid_until_s": v.valid_until_s, "counted": k in counted,
-                "pended": pended.get(k)}
-            for k, v in sorted(votes.items())
-        },
-        "steps": {k: {"level": asked_level(s), "state": s.state, "reason": s.reason} for k, s in steps.items()},
-        "common": dict(common),
-        "held_by": list(held_by),
-        "sentence": explain_level(site, memory.level, after.level, ask, votes, counted, steps, held_by),
-    }  # fmt: skip

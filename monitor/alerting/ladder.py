@@ -43,12 +43,16 @@ def fuse(site: Site, counted: Mapping[str, int], group_of: Callable[[str], str])
 
 
 def station_behind(key: str) -> str:
-    """The station behind a vote (`criterion|station`) or a step (`step|station@instant`).
+    """The station behind a vote (`criterion|station`), a rule's vote (`rule|id|criterion|station`) or a step.
 
     >>> station_behind("velocity-1|G1"), station_behind("step|G1@2026-03-01T06:00:00.000000Z")
     ('G1', 'G1')
+    >>> station_behind("rule|wet|velocity-1|G1")
+    'G1'
     """
     kind, _, name = key.partition("|")
+    if kind == "rule":
+        return name.rpartition("|")[2]
     return name.partition("@")[0] if kind == "step" else name
 
 

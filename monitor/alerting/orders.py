@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.conditions import HAZARD_KEY
 from monitor.alerting.evaluate import EvaluationResult, evaluate_site, rule_version
-from monitor.alerting.steps import asked_level, station_of
+from monitor.alerting.steps import CAUSES, MOVEMENT, asked_level, state_after, station_of
 from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.decision import Memory, Vote, instant, seconds
 from monitor.domain.instants import spell
@@ -21,7 +21,7 @@ from monitor.store.decisions import add_decision, code_version, find_state, save
 from monitor.store.engine import Database
 from monitor.store.types import canonical_json
 
-ANSWERS: Final = ("instrument", "movement")
+ANSWERS: Final = (MOVEMENT, *CAUSES)
 
 
 def set_level(db: Database, site: Site, level: int, actor: Actor, reason: str, now: datetime) -> int:
@@ -72,13 +72,15 @@ def order_level(memory: Memory, level: int, now_s: float) -> Memory:
 def verify(
     db: Database, site: Site, key: str, answer: str, actor: Actor, reason: str, now: datetime
 ) -> EvaluationResult:  # fmt: skip
-    """Say what the steps of a station (`G1`), one step (`G1@...`) or a common motion (`reference:BASE`) were.
+    """Answer a question: the steps of a station (`G1`), one step (`G1@...`), a common motion (`reference:BASE`).
 
+    Also a station that moves alone (`alone:G1`), or the slope after an earthquake (`inspect:...`).
+    `movement` confirms it; a cause (instrument, weather, work, earthquake, other) says that the slope did not move.
     The site is decided again at once.
 
     Raises:
         NotFoundError: nothing of that name waits.
-        RefusedError: no person, no reason, or an answer that is neither instrument nor movement.
+        RefusedError: no person, no reason, or an answer that is neither movement nor a cause.
     """
     _require_person(actor, reason)
     if answer not in ANSWERS:
@@ -86,18 +88,25 @@ def verify(
     with db.write() as c:
         memory = _load(c, site)
         mine = [k for k in memory.steps if key in {k, station_of(k)}]
-        if not mine and key.removeprefix("reference:") not in memory.common:
-            waiting = [*memory.steps, *(f"reference:{r}" for r in memory.common)]
+        waiting = _list_waiting(memory)
+        if not mine and key not in waiting:
             raise NotFoundError(f"{key!r} does not wait for verification; waiting: {', '.join(waiting) or 'nothing'}")
-        steps = {k: replace(s, state=answer) if k in mine else s for k, s in memory.steps.items()}
+        steps = {k: replace(s, state=state_after(answer)) if k in mine else s for k, s in memory.steps.items()}
         answers = dict.fromkeys(mine or [key], answer)
         after = replace(memory, answers={**memory.answers, **answers}, steps=steps)
-        sentence = f"{key} was {answer}, says {actor.name}: {reason}"
+        what = answer if answer in {MOVEMENT, CAUSES[0]} else f"no movement ({answer})"
+        sentence = f"{key} was {what}, says {actor.name}: {reason}"
         basis = _freeze_act(c, site, memory, after, actor, "step.verify", sentence, now)
         save_memory(c, site.id, after, site.version, now)
         add_audit(c, actor, "step.verify", f"site:{site.id}",
                   {"key": key, "answer": answer, "reason": reason, "decision": basis}, now)  # fmt: skip
     return evaluate_site(db, site, now, "person")
+
+
+def _list_waiting(memory: Memory) -> list[str]:
+    asked = [step_of_alert(key) for key in memory.conditions]
+    found = [*memory.steps, *(f"reference:{r}" for r in memory.common), *memory.asked, *(k for k in asked if k)]
+    return list(dict.fromkeys(found))
 
 
 def step_of_alert(alert_key: str) -> str | None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from monitor.alerting.assessment import Windows
 from monitor.alerting.steps import station_of
 from monitor.alerting.tracks import HARMLESS, Track
-from monitor.alerting.witness import find_voting_series
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.site import SeriesSpec, Station
+from monitor.domain.witnesses import find_voting_series
 
 WELL = frozenset({"ok", "verify"})
 SICK = frozenset({"stuck", "flagged"})

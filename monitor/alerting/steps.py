@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 from monitor.alerting.assessment import Windows, bound_of
 from monitor.alerting.jumps import Jump
 from monitor.alerting.tracks import Track
-from monitor.domain.decision import Memory, Step, instant, seconds
+from monitor.domain.decision import EventFact, Memory, Step, instant, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Criterion, Site
 
 STEP = "step|"  # how the key of a step that counts begins among the votes
 ACTIVE = frozenset({"counted", "movement"})
+MOVEMENT = "movement"
+CAUSES = ("instrument", "weather", "work", "earthquake", "other")  # of what was no movement of the slope
+EARTHQUAKE = "earthquake"
 UNANSWERED = "nobody said within the clock that it was an instrument"
 READINGS = 2.5  # intervals: long enough for two more readings to come
 COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
@@ -29,6 +32,20 @@ class Sighting:
     quantity: str
 
 
+def says_no(answer: str | None) -> bool:
+    """True when a person said that it was no movement of the slope, whatever else it was.
+
+    >>> says_no("weather"), says_no("movement"), says_no(None)
+    (True, False, False)
+    """
+    return answer is not None and answer != MOVEMENT
+
+
+def state_after(answer: str) -> str:
+    """The state of a step that a person answered."""
+    return "instrument" if says_no(answer) else MOVEMENT
+
+
 def step_key(station: str, at_s: float) -> str:
     """How memory and people name a step."""
     return f"{station}@{spell(instant(at_s))}"
@@ -37,11 +54,6 @@ def step_key(station: str, at_s: float) -> str:
 def station_of(key: str) -> str:
     """The station a step belongs to."""
     return key.rpartition("@")[0]
-
-
-def station_of_vote(key: str) -> str:
-    """The station behind the key of a vote or of a step that counts."""
-    return station_of(key.removeprefix(STEP)) if key.startswith(STEP) else key.partition("|")[2]
 
 
 def instant_of(key: str) -> float:
@@ -104,17 +116,21 @@ def update_steps(
         station = station_of(key)
         if key in sightings or not _is_explained(old, tracks.get(station, []), has_offset(windows, station, old.at_s)):
             answered = memory.answers.get(key)
-            steps[key] = replace(old, state=answered) if answered else old
+            steps[key] = replace(old, state=state_after(answered)) if answered else old
     for key, seen in sightings.items():
         if key not in steps:
-            state = memory.answers.get(key, "pending")
+            answered = memory.answers.get(key)
+            state = "pending" if answered is None else state_after(answered)
             reason = f"step of {seen.jump.length:.1f} at {seen.station}"
             # the clock starts when the question is asked
             steps[key] = Step(seen.jump.at_s, windows.now_s, seen.jump.length, seen.level, state, reason, seen.quantity)
+    for key, step in list(steps.items()):
+        seen_before_s = sightings[key].jump.before_s if key in sightings else None
+        steps[key] = _annotate(step, _events_at(windows, key, step, seen_before_s))
     shared = set(common)
     alone = [k for k, s in steps.items() if s.state == "pending" and station_of(k) not in shared]
     for key, step in list(steps.items()):
-        if step.state in {"pending", "counted"}:
+        if step.state in {"pending", "counted", "event"}:
             why = _why_it_counts(key, step, steps, alone, tracks.get(station_of(key), []), windows, groups)
             state = "counted" if why == UNANSWERED else "movement"
             if why is not None and state != step.state:
@@ -140,7 +156,36 @@ def _is_explained(step: Step, tracks: list[Track], offset: bool) -> bool:
     if step.state == "instrument" or offset:
         return True  # nothing more to remember than the answer, which is kept apart
     reaching = [t for t in tracks if t.times_s and t.times_s[0] < step.at_s <= t.times_s[-1]]
-    return step.state == "pending" and bool(reaching)
+    return step.state in {"pending", "event"} and bool(reaching)
+
+
+def _annotate(step: Step, events: list[EventFact]) -> Step:
+    """Say what happened at the time of a step; an earthquake explains one that waits, until a person has answered.
+
+    Nothing is hidden: the question stays open, silence after the step is movement all the same, and what counts
+    already goes on counting.
+    """
+    if not events or " at the time of " in step.reason:
+        return step
+    quake = next((e for e in events if e.kind == EARTHQUAKE), None)
+    event = quake or events[-1]
+    said = f"{event.kind} ({event.text[:80]})".replace(": ", " - ").replace(" ()", "")
+    head, colon, tail = step.reason.partition(": ")
+    state = "event" if quake is not None and step.state == "pending" else step.state
+    return replace(step, state=state, reason=f"{head} at the time of {said}{colon}{tail}")
+
+
+def _events_at(windows: Windows, key: str, step: Step, before_s: float | None) -> list[EventFact]:
+    """Declared events between the last reading before a step and its first one, one interval more before them.
+
+    A solution over a day or an hour shows what happened within it in two epochs.
+    """
+    interval_s = _interval_s(windows.site, station_of(key))
+    from_s = (step.at_s - interval_s if before_s is None else before_s) - interval_s
+    return [
+        e for e in windows.view.events
+        if e.from_s <= step.at_s and e.to_s >= from_s and e.received_s <= windows.now_s
+    ]  # fmt: skip
 
 
 def has_offset(windows: Windows, station: str, at_s: float) -> bool:
@@ -166,6 +211,8 @@ def _why_it_counts(
     silence_s = _silence_s(windows, station_of(key))
     if newest_s <= step.at_s and windows.now_s - step.at_s > silence_s and not windows.view.draining:
         return "silence followed it"
+    if step.state == "event":
+        return None
     if windows.now_s >= step.known_s + within_s:
         return UNANSWERED
     group = groups.get(station_of(key))

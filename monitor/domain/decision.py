@@ -214,7 +214,7 @@ class Step:
     known_s: float  # when we learned of it: the clock starts here
     size: float
     level: int  # what it counts for once it counts
-    state: str  # pending, counted, instrument, movement
+    state: str  # pending, counted, instrument (no movement, says a person), movement, event (explained, unanswered)
     reason: str
     quantity: str = ""  # the declared series that jumped
 
@@ -243,9 +243,10 @@ class Memory:
         supporters: Votes the standing level rests on, with the highest level each has asked for since it was raised.
         answered: By vote: data up to this instant were answered by a person and raise no more.
         steps: By `station@instant`.
-        answers: What a person said of a step or of a common motion: instrument or movement.
+        answers: What a person said of a step, a common motion or another question: movement, or what it was instead.
         common: By reference: since when its rovers move as one.
         conditions: Open conditions of health and advice by alert key.
+        asked: By question about a station that moves alone: since when it is asked.
         newest_s: Newest datum ever used.
         seen_s: Instant of the last evaluation.
     """
@@ -266,10 +267,14 @@ class Memory:
     reachable_level: int | None = None
     newest_s: float | None = None
     seen_s: float | None = None
+    asked: Mapping[str, float] = field(default_factory=dict)
 
     def spell(self) -> dict[str, Any]:
-        """As JSON-ready values."""
-        return asdict(self)
+        """As JSON-ready values; what came with later versions is left out where it is empty."""
+        found = asdict(self)
+        if not self.asked:
+            del found["asked"]
+        return found
 
     @staticmethod
     def read(value: Mapping[str, Any]) -> "Memory":

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from monitor.domain.fusion import Fusion
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesSpec:
@@ -81,6 +83,7 @@ class Criterion:
     texts: tuple[tuple[str, str], ...] = ()  # what only its kind knows in words: names of further series, of a method
     kinds: tuple[str, ...] = ()  # report: the kinds of report that vote
     valid_until: str | None = None  # the bounds are to be reviewed by then; they go on counting, and it is said
+    fast_track: float | None = None  # beyond so many times the bound, the dwell is waived
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +95,6 @@ class Level:
     auto_lower: bool
     action: str = ""
     review_every_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fusion:
-    """How votes become a level."""
-
-    top_needs: int = 2  # independent witnesses for the top level
-    hold_when_missing_s: float = 259200.0  # then: "cannot see: decide"
-    verify_within_s: float = 3600.0  # clock of pending_verification; on expiry the step counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +171,7 @@ class Site:
     levels: tuple[Level, ...]
     stations: tuple[Station, ...]
     criteria: tuple[Criterion, ...]
-    fusion: Fusion = Fusion()
+    fusion: Fusion = field(default_factory=Fusion)
     forecast: ForecastPlan = ForecastPlan()
     anomaly: AnomalyPlan = AnomalyPlan()
     scenes: ScenePlan = ScenePlan()

@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from monitor.alerting.assessment import Assessment, Windows
 from monitor.domain.decision import ForecastFact
 from monitor.domain.site import Criterion, Threshold
-
-OBSERVERS: Final = "observers"
-SCENE: Final = "scene"
+from monitor.domain.witnesses import OBSERVERS, SCENE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,38 @@
+"""Work on a station: its votes are set aside for a time, up to the level that those who signed may set aside."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from monitor.domain.decision import View, instant
+from monitor.domain.instants import spell
+from monitor.domain.site import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """What a maintenance window sets aside."""
+
+    limit: int  # votes above this level count all the same
+    to_s: float
+    reason: str
+
+
+def find_covers(site: Site, view: View, now_s: float) -> Mapping[str, Cover]:
+    """Stations under maintenance now, and how far their votes are set aside.
+
+    One person sets aside what lies below the two highest levels, two the second highest as well, nobody the highest.
+    A window that is over covers nothing: what was set aside counts again at once.
+    """
+    found: dict[str, Cover] = {}
+    for fact in view.maintenance:
+        if not fact.from_s <= now_s < fact.to_s:
+            continue
+        by, second = fact.by.strip(), (fact.second_by or "").strip()
+        two = bool(second) and second.casefold() != by.casefold()
+        limit = site.top_level - (1 if two else 2)
+        who = f"{by} and {second}" if two else by
+        reason = f"maintenance of {fact.station} until {spell(instant(fact.to_s))}, by {who}: {fact.reason}"
+        known = found.get(fact.station)
+        if limit > 0 and (known is None or (limit, fact.to_s) > (known.limit, known.to_s)):
+            found[fact.station] = Cover(limit, fact.to_s, reason)
+    return found

@@ -1,0 +1,70 @@
+"""How each vote stands now: what it asks for, what of that counts, and why it was set aside or held down."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from monitor.alerting.maintenance import Cover
+from monitor.alerting.neighbours import Cap
+from monitor.domain.decision import Vote
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One vote as it stands.
+
+    Attributes:
+        level: What it asks for.
+        counts: What of that counts by itself.
+        heard: What of that a rule hears: maintenance is judged by the level of the rule.
+        clear: True when fresh and sound data say that nothing above `level` is asked for.
+        lives: False when its newest datum is too old: it says nothing more.
+        pended: Why it is set aside, or None.
+        capped: Why less counts than it asks for, or None.
+        cover: Maintenance of its station, or None.
+    """
+
+    level: int
+    counts: int
+    heard: int
+    clear: bool
+    lives: bool
+    pended: str | None
+    capped: str | None = None
+    cover: Cover | None = None
+
+    def says(self, level: int, rule_level: int) -> bool | None:
+        """Whether it asks for a level, as a rule of another level hears it; None where that cannot be known."""
+        if self.lives and self.heard >= level and (self.cover is None or rule_level > self.cover.limit):
+            return True
+        sound = self.clear and self.pended is None and self.capped is None
+        return False if sound and self.level < level else None
+
+
+def stand(
+    votes: Mapping[str, Vote], pended: Mapping[str, str], caps: Mapping[str, Cap], covers: Mapping[str, Cover],
+    fresh: set[str], now_s: float,
+) -> dict[str, Standing]:  # fmt: skip
+    """How every vote stands.
+
+    Args:
+        votes: by `criterion|witness`.
+        pended: votes whose series is sick or whose reference is under suspicion, with the reason.
+        caps: votes that their neighbours do not share.
+        covers: stations under maintenance.
+        fresh: votes whose witness has spoken with fresh data.
+        now_s: the instant.
+    """
+    found = {}
+    for key, vote in votes.items():
+        lives = vote.valid_until_s >= now_s
+        cap, cover = caps.get(key), covers.get(key.partition("|")[2])
+        reason = pended.get(key)
+        heard = 0 if reason is not None or not lives else vote.level if cap is None else min(vote.level, cap.level)
+        counts = heard
+        # judged by what it asks for, so that a vote for the highest level is never set aside by work on the station
+        if reason is None and cover is not None and 0 < vote.level <= cover.limit:
+            counts, reason = 0, cover.reason
+        found[key] = Standing(
+            vote.level, counts, heard, key in fresh, lives, reason, None if cap is None else cap.reason, cover
+        )
+    return found

@@ -1,0 +1,124 @@
+"""How votes become a level: rules over criteria as trees in three-valued logic, and the check of neighbours."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+__all__ = ["Clause", "Fusion", "FusionRule", "Neighbours"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One node of a rule's tree; a leaf (`votes`) asks what the witnesses of one criterion say."""
+
+    op: str  # all, any, not, at_least, votes
+    parts: tuple["Clause", ...] = ()
+    k: int = 1  # at_least: parts that must hold; votes: independent witnesses that must ask
+    criterion: str = ""
+    level: int = 1  # votes: what they must ask for at least
+    witnesses: tuple[str, ...] = ()  # votes: whose word is heard, as votes name them
+    areas: int = 1  # votes: parts of the slope, each with k witnesses of its own
+
+
+@dataclass(frozen=True, slots=True)
+class FusionRule:
+    """A level that several criteria ask for together; its vote counts as the witnesses behind it."""
+
+    id: str
+    level: int
+    when: Clause
+    author: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """A vote above a level needs a neighbour that moves as well: v / 2^k at k steps, where one is seen."""
+
+    above: int  # levels above this one are checked
+    step_m: float  # horizontal distance that counts as one step
+    steps: int = 2
+    criteria: tuple[str, ...] = ()  # ids; empty = all that measure velocity
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """How votes become a level."""
+
+    top_needs: int = 2  # independent witnesses for the top level
+    hold_when_missing_s: float = 259200.0  # then: "cannot see: decide"
+    verify_within_s: float = 3600.0  # clock of pending_verification; on expiry the step counts
+    rules: tuple[FusionRule, ...] = ()
+    neighbours: Neighbours | None = None
+
+
+def judge(clause: Clause, look: Callable[[Clause], bool | None]) -> bool | None:
+    """Whether a clause holds, by Kleene's strong three-valued logic: True, False, or None where it cannot be known.
+
+    >>> say = {"v": True, "rain": None}
+    >>> leaves = tuple(Clause("votes", criterion=name) for name in say)
+    >>> [judge(Clause(op, leaves), lambda c: say[c.criterion]) for op in ("all", "any")]
+    [None, True]
+    >>> judge(Clause("not", leaves[1:]), lambda c: say[c.criterion]) is None
+    True
+    """
+    if clause.op == "votes":
+        return look(clause)
+    found = [judge(part, look) for part in clause.parts]
+    if clause.op == "not":
+        return None if found[0] is None else not found[0]
+    needed = {"all": len(found), "any": 1}.get(clause.op, clause.k)
+    sure, maybe = found.count(True), found.count(None)
+    return True if sure >= needed else None if sure + maybe >= needed else False
+
+
+def find_behind(clause: Clause, look: Callable[[Clause], bool | None]) -> Iterator[Clause]:
+    """Leaves that a clause which holds rests on; what is denied is no witness."""
+    if clause.op == "votes":
+        yield clause
+    elif clause.op != "not":
+        for part in clause.parts:
+            if judge(part, look) is True:
+                yield from find_behind(part, look)
+
+
+def list_leaves(clause: Clause) -> Iterator[Clause]:
+    """All leaves of a tree."""
+    if clause.op == "votes":
+        yield clause
+    for part in clause.parts:
+        yield from list_leaves(part)
+
+
+def may_become(clause: Clause, able: Callable[[Clause, bool], bool], *, wanted: bool = True) -> bool:
+    """Whether a clause could be found true (or false) when only some witnesses can speak.
+
+    Args:
+        clause: the tree.
+        able: (leaf, wanted) -> the witnesses that can speak could make the leaf so.
+        wanted: True = could it hold; False = could it be known not to hold.
+    """
+    if clause.op == "votes":
+        return able(clause, wanted)
+    if clause.op == "not":
+        return may_become(clause.parts[0], able, wanted=not wanted)
+    count = len(clause.parts)
+    needed = {"all": count, "any": 1}.get(clause.op, clause.k)
+    return sum(may_become(p, able, wanted=wanted) for p in clause.parts) >= (needed if wanted else count - needed + 1)
+
+
+def spell_clause(clause: Clause) -> str:
+    """A clause as people read it.
+
+    >>> rain = Clause("votes", criterion="rain")
+    >>> spell_clause(Clause("all", (Clause("votes", k=2, criterion="v"), Clause("not", (rain,)))))
+    '(2 of v and not rain)'
+    """
+    if clause.op == "votes":
+        named = f"{clause.k} of {clause.criterion}" if clause.k > 1 else clause.criterion
+        return named if clause.areas == 1 else f"{named} in {clause.areas} areas each"
+    words = [spell_clause(p) for p in clause.parts]
+    if clause.op == "not":
+        return f"not {words[0]}"
+    if clause.op == "at_least":
+        return f"at least {clause.k} of ({', '.join(words)})"
+    return f"({(' and ' if clause.op == 'all' else ' or ').join(words)})"
