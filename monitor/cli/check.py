@@ -78,7 +78,7 @@ def _find_unsigned(site: Site) -> Iterator[str]:
     for criterion in site.criteria:
         missing = [key for key in ("author", "reason") if not getattr(criterion, key).strip()]
         if missing and criterion.role != "advice":
-            yield f"criterion {criterion.id}: {' and '.join(missing)} missing: say who set its bounds, and on what grounds"
+            yield f"criterion {criterion.id}: no {' and no '.join(missing)}: say who set its bounds, on what grounds"
 
 
 def _find_unusable_decoders(site: Site) -> Iterator[str]:

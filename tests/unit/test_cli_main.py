@@ -120,6 +120,9 @@ def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path):
     status, found = check_a(capsys, tmp_path, text)
     assert status == 0
     assert any(state == "warn" and "one channel only (log)" in line for state, line in found)
+    assert any(state == "warn" and "criterion rate-1: no author and no reason" in line for state, line in found)
+    text = text.replace('author = ""', "").replace('reason = ""', "")
+    text = text.replace("[[criterion]]", '[[criterion]]\nauthor = "A. Rossi"\nreason = "record of four years"')
     two = text.replace('channels = ["log"]', 'channels = ["log", "webhook:DUTY_URL"]')
     assert [state for state, _ in check_a(capsys, tmp_path, two)[1]] == ["ok"]
     untold = two.replace('levels = ["yellow", "orange", "red"]', 'levels = ["yellow"]')
