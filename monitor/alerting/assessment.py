@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from monitor.alerting.jumps import Vector
-from monitor.alerting.tracks import Track, build_track
+from monitor.alerting.tracks import Track, Tracker
 from monitor.domain.decision import Memory, View
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
 
@@ -53,6 +53,7 @@ class Windows:
     view: View
     memory: Memory
     now_s: float
+    warm: dict[tuple[str, str], Tracker] = field(default_factory=dict)  # of this site, from evaluations before
     _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
 
     def track(self, criterion: Criterion, station_id: str) -> Track:
@@ -60,11 +61,13 @@ class Windows:
         key = (criterion.id, station_id)
         if key not in self._tracks:
             station = self.site.station(station_id)
-            self._tracks[key] = (
-                Track(station_id, criterion.quantity)
-                if station is None
-                else build_track(self.view, self.site, station, criterion, self.now_s)
-            )
+            if station is None:
+                self._tracks[key] = Track(station_id, criterion.quantity)
+            else:
+                tracker = self.warm.get(key)
+                if tracker is None or tracker.criterion != criterion:
+                    tracker = self.warm[key] = Tracker(self.site, station, criterion)
+                self._tracks[key] = tracker.track(self.view, self.now_s)
         return self._tracks[key]
 
     def is_fresh(self, at_s: float | None, spec: SeriesSpec | None) -> bool:

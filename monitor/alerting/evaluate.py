@@ -77,21 +77,28 @@ def evaluate_site(
     now = now.astimezone(UTC)
     looking = Looking(site) if looking is None else looking
     for _ in range(ATTEMPTS):
-        with db.read() as c:
-            row = find_state(c, site.id)
-            memory = Memory.read(row.state) if row is not None else Memory()
-            view, known_until = load_view(c, site, now, draining=draining, looking=looking)
+        row, memory, view, known_until = _look(db, site, now, looking, draining=draining)
+        decision = decide(site, memory, view, now, looking.warm)
+        if decision.changes and looking.is_warm:
+            looking.forget()  # what is frozen rests on nothing but what the database says
+            row, memory, view, known_until = _look(db, site, now, looking, draining=draining)
             decision = decide(site, memory, view, now, looking.warm)
-            if decision.changes and looking.is_warm:
-                looking.forget()  # what is frozen rests on nothing but what the database says
-                view, known_until = load_view(c, site, now, draining=draining, looking=looking)
-                decision = decide(site, memory, view, now, looking.warm)
         if dry_run or _store(db, site, row, memory, view, decision, now, trigger, known_until):
             return EvaluationResult(
                 decision.level, decision.observability, decision.reachable_level, decision.changes,
                 None if decision.next_due_s is None else instant(decision.next_due_s), decision,
             )  # fmt: skip
     raise StoreBusyError(f"site {site.id}: its state was changed by others {ATTEMPTS} times in a row; try again")
+
+
+def _look(
+    db: Database, site: Site, now: datetime, looking: Looking, *, draining: bool
+) -> tuple[StateRow | None, Memory, View, datetime | None]:
+    """Memory and view of one snapshot."""
+    with db.read() as c:
+        row = find_state(c, site.id)
+        view, known_until = load_view(c, site, now, draining=draining, looking=looking)
+    return row, Memory() if row is None else Memory.read(row.state), view, known_until
 
 
 def load_view(

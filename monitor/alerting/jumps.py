@@ -1,13 +1,15 @@
 """Jumps in a series: one causal walk that tells a step from a spike, from noise and from motion, and judges none."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from math import inf, sqrt
+from math import fsum, inf, sqrt
+from operator import mul, sub
 from typing import Final
 
 STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series
 SCATTER_EPOCHS: Final = 8  # fewer say nothing of a series' own scatter
+OPENING: Final = 24  # the first epochs are judged together: nothing lies before them
 TAIL: Final = 6  # epochs that say where a series was heading
 Vector = tuple[float, ...]
 
@@ -29,66 +31,102 @@ class Jump:
 
 @dataclass(slots=True)
 class Walk:
-    """One pass over a series, epoch by epoch, each judged by what came before it alone.
+    """One pass over a series, epoch by epoch, each judged by what came before it alone; it can be taken further.
 
-    A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series
-    itself, whichever is larger. The epoch after a jump settles it: back where it was = the jump was a spike; at the
+    A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series up
+    to there, whichever is larger. The epoch after a jump settles it: back where it was = the jump was a spike; at the
     new place = a step that lasts; further the same way = motion, no step; anything else = erratic, asked anew.
+    Whether a series comes in one piece or epoch by epoch, the walk ends in the same state, bit for bit.
 
     Attributes:
+        limit: The jump beyond which one asks; None asks nothing.
         times: Rising epoch seconds.
         received: When each was received.
         values: Components, n tuples of k.
         sigmas: One standard deviation each.
-        limit: The jump beyond which one asks; None asks nothing.
-        kept: Indexes that count as evidence.
+        kept: Indexes that count as evidence, rising.
         level: Value of each kept epoch with open jumps taken out.
         jumps: (index of first epoch after it, jump), oldest first.
         aside: Why an epoch does not count, by epoch.
+        rewrites: How often something that was kept was taken out again; while it stands, `kept` only grew.
     """
 
-    times: Sequence[float]
-    received: Sequence[float]
-    values: Sequence[Vector]
-    sigmas: Sequence[Vector]
     limit: float | None
+    times: list[float] = field(default_factory=list)
+    received: list[float] = field(default_factory=list)
+    values: list[Vector] = field(default_factory=list)
+    sigmas: list[Vector] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
     level: dict[int, Vector] = field(default_factory=dict)
     jumps: list[tuple[int, Jump]] = field(default_factory=list)
     aside: dict[float, str] = field(default_factory=dict)
+    rewrites: int = 0
     _shift: Vector = ()
-    _scatter: Vector = ()
+    _opening: Vector = ()  # scatter of the first epochs
+    _steps: list[list[float]] = field(default_factory=list)  # differences of neighbours by axis, in any order
+    _at: int = 0  # the epoch in hand
+    _measured: tuple[int, Vector] = (-1, ())
 
-    def run(self) -> None:
-        """Walk once."""
-        if not self.values:
+    def extend(
+        self, times: Sequence[float], received: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector]
+    ) -> None:
+        """Take the walk over further epochs, all newer than those before."""
+        if not times:
             return
-        self._shift = tuple(0.0 for _ in self.values[0])
-        self._scatter = scatter_of(self.values)
-        start = self._first_agreeing()
-        for i in range(start):
-            self.aside[self.times[i]] = "spike at the start of the window"
+        start = len(self.times)
+        self.times += times
+        self.received += received
+        self.values += values
+        self.sigmas += sigmas
+        if start < OPENING:
+            start = self._open()
         for i in range(start, len(self.times)):
             if self.limit is None or not self.kept:
                 self._keep(i, self.values[i])
-            elif not self._settle_jump(i, self.limit):
+                continue
+            self._at = i
+            if i >= OPENING:
+                self._note_steps(i)
+            if not self._settle_jump(i, self.limit):
                 self._judge(i, self.limit)
 
-    def _first_agreeing(self) -> int:
-        """The first epochs have nothing before them: begin where two neighbours agree."""
+    def _open(self) -> int:
+        """Begin anew while the first epochs are not complete; returns the first that counts."""
+        self.rewrites += 1
+        self.kept, self.level, self.jumps, self.aside = [], {}, [], {}
+        self._shift = tuple(0.0 for _ in self.values[0])
         if self.limit is None:
             return 0
+        self._steps = [[] for _ in self._shift]
+        for i in range(1, min(OPENING, len(self.values))):
+            self._note_steps(i)
+        self._opening = self._measure()
+        start = self._first_agreeing(self.limit)
+        for i in range(start):
+            self.aside[self.times[i]] = "spike at the start of the window"
+        return start
+
+    def _first_agreeing(self, limit: float) -> int:
+        """The first epochs have nothing before them: begin where two neighbours agree."""
         for i in range(min(len(self.values) - 1, 5)):
-            if norm(minus(self.values[i], self.values[i + 1])) <= self.limit:
+            if norm(minus(self.values[i], self.values[i + 1])) <= limit:
                 return i
         return 0
+
+    def _note_steps(self, i: int) -> None:
+        for steps, a, b in zip(self._steps, self.values[i - 1], self.values[i], strict=True):
+            steps.append(b - a)
+
+    def _measure(self) -> Vector:
+        """Scatter of the differences noted so far."""
+        return tuple(scatter_of(steps) for steps in self._steps)
 
     def _settle_jump(self, i: int, limit: float) -> bool:
         """True when this epoch shows that the newest jump was a spike."""
         if not self.jumps:
             return False
         index, jump = self.jumps[-1]
-        home = [k for k in self.kept if k < index]
+        home = self.kept[: bisect_left(self.kept, index)][-TAIL:]
         before = minus(self._shift, jump.size)
         plain = minus(self.values[i], before)
         off = minus(plain, self._expect(home, self.times[i]))
@@ -116,7 +154,7 @@ class Walk:
             self._keep(i, value)
             return
         if self._weight(excess, i, last) <= STEP_SIGMAS:
-            if max(self.sigmas[i]) > 3.0 * max(*self._noise(last), *self._scatter):
+            if max(self.sigmas[i]) > 3.0 * max(*self._noise(last), *self._scatter()):
                 self.aside[self.times[i]] = (
                     f"off by {norm(excess):.1f}, within its own error of {max(self.sigmas[i]):.1f}"
                 )
@@ -129,7 +167,7 @@ class Walk:
             index, jump = self.jumps[-1]
             before = minus(self._shift, jump.size)
             self._go_back(index, before)
-            if sum(a * b for a, b in zip(excess, jump.size, strict=True)) > 0 and index == i - 1:
+            if fsum(a * b for a, b in zip(excess, jump.size, strict=True)) > 0 and index == i - 1:
                 # a second jump right after the first and the same way: this is motion, not a step
                 del self.aside[jump.at_s]
                 self._keep(index, minus(self.values[index], before))
@@ -149,6 +187,7 @@ class Walk:
         if off > 0.5 * norm(excess) or off > limit:
             return False
         self.aside[self.times[self.kept.pop()]] = "spike: the values around it agree"
+        self.rewrites += 1
         self._keep(i, value)
         return True
 
@@ -158,12 +197,23 @@ class Walk:
 
     def _go_back(self, index: int, shift: Vector) -> None:
         """Take the newest jump and all after it out again."""
-        self.kept = [k for k in self.kept if k < index]
+        count = bisect_left(self.kept, index)
+        if count < len(self.kept):
+            del self.kept[count:]
+            self.rewrites += 1
         self.jumps.pop()
         self._shift = shift
 
+    def _scatter(self) -> Vector:
+        """Noise of the series itself, from all that came up to the epoch in hand."""
+        if self._at < OPENING:
+            return self._opening
+        if self._measured[0] != self._at:
+            self._measured = (self._at, self._measure())
+        return self._measured[1]
+
     def _noise(self, i: int) -> Vector:
-        return tuple(max(s, c) for s, c in zip(self.sigmas[i], self._scatter, strict=True))
+        return tuple(max(s, c) for s, c in zip(self.sigmas[i], self._scatter(), strict=True))
 
     def _weight(self, jump: Vector, i: int, before: int) -> float:
         """A difference in units of its own standard error."""
@@ -182,38 +232,50 @@ class Walk:
         if len(tail) < 3:
             return last
         days = [(self.times[k] - self.times[tail[-1]]) / 86400.0 for k in tail]
-        mean_t = sum(days) / len(days)
-        spread = sum((d - mean_t) ** 2 for d in days)
+        mean_t = fsum(days) / len(days)
+        spread = fsum((d - mean_t) ** 2 for d in days)
         lead = min((at_s - self.times[tail[-1]]) / 86400.0, -days[0])
         out = []
         for axis, base in enumerate(last):
             series = [self.level[k][axis] for k in tail]
-            mean_y = sum(series) / len(series)
-            rate = sum((d - mean_t) * (y - mean_y) for d, y in zip(days, series, strict=True)) / spread
-            rest = sum((y - mean_y - rate * (d - mean_t)) ** 2 for d, y in zip(days, series, strict=True))
+            mean_y = fsum(series) / len(series)
+            rate = fsum((d - mean_t) * (y - mean_y) for d, y in zip(days, series, strict=True)) / spread
+            rest = fsum((y - mean_y - rate * (d - mean_t)) ** 2 for d, y in zip(days, series, strict=True))
             stated = max(self.sigmas[k][axis] for k in tail)
             error = max(sqrt(rest / (len(days) - 2)), stated) / sqrt(spread)
             out.append(base + rate * lead if abs(rate) > 3.0 * error else base)
         return tuple(out)
 
 
-def scatter_of(values: Sequence[Vector]) -> Vector:
-    """Noise of each component from the series itself: median absolute deviation of its first differences."""
-    if len(values) < SCATTER_EPOCHS:
-        return tuple(0.0 for _ in values[0])
-    found = []
-    for axis in range(len(values[0])):
-        steps = sorted(b[axis] - a[axis] for a, b in pairwise(values))
-        middle = steps[len(steps) // 2]
-        found.append(1.4826 * sorted(abs(s - middle) for s in steps)[len(steps) // 2] / sqrt(2.0))
-    return tuple(found)
+def scatter_of(steps: list[float]) -> float:
+    """Noise of a series from the first differences of its values, which are sorted in place.
+
+    The median absolute deviation; the k-th smallest distance from the median lies at an end of some k + 1 neighbours.
+
+    >>> round(scatter_of([1.0, -1.0, 2.0, -2.0, 1.0, -1.0, 1.0, -1.0, 50.0]), 4)
+    2.0967
+    """
+    if len(steps) < SCATTER_EPOCHS - 1:
+        return 0.0
+    steps.sort()
+    k = len(steps) // 2
+    middle = steps[k]
+    low, high = 0, len(steps) - 1 - k
+    while low < high:  # the distance to the left end falls with its place, that to the right end rises
+        at = (low + high) // 2
+        if middle - steps[at] <= steps[at + k] - middle:
+            high = at
+        else:
+            low = at + 1
+    ends = [max(middle - steps[at], steps[at + k] - middle) for at in {max(low - 1, 0), low}]
+    return 1.4826 * min(ends) / sqrt(2.0)
 
 
 def minus(a: Vector, b: Vector) -> Vector:
     """Difference."""
-    return (a[0] - b[0],) if len(a) == 1 else tuple(x - y for x, y in zip(a, b, strict=True))
+    return (a[0] - b[0],) if len(a) == 1 else tuple(map(sub, a, b))
 
 
 def norm(a: Vector) -> float:
     """Euclidean length."""
-    return abs(a[0]) if len(a) == 1 else sqrt(sum(x * x for x in a))
+    return abs(a[0]) if len(a) == 1 else sqrt(fsum(map(mul, a, a)))

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import cos, isfinite, radians, sin, sqrt
-from typing import Final
+from dataclasses import dataclass, field
+from math import cos, fsum, isfinite, radians, sin, sqrt
+from operator import is_
+from typing import Any, Final
 
 from monitor.alerting.jumps import Jump, Vector, Walk
 from monitor.domain.decision import View, seconds
@@ -35,6 +36,7 @@ class Track:
         newest_s: Newest epoch received whatever its quality; None when there is none.
         from_s: First epoch looked at.
         stuck: True when the newest epochs repeat one value exactly.
+        fits: What was fitted to windows of this track, kept as long as their epochs stand; says nothing by itself.
     """
 
     station: str
@@ -50,6 +52,7 @@ class Track:
     newest_s: float | None = None
     from_s: float | None = None
     stuck: bool = False
+    fits: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def usable_s(self) -> float | None:
@@ -59,26 +62,121 @@ class Track:
 
 def build_track(view: View, site: Site, station: Station, criterion: Criterion, now_s: float) -> Track:
     """Gather, clean and scan what one criterion needs of one station."""
-    quantities = _choose(view, station, criterion)
-    spec = site.series(station.id, quantities[0]) if quantities else None
-    if spec is None or spec.unit == "index":
-        return Track(station.id, criterion.quantity)
-    times, received, rows, aside, newest_s = _join(view, spec, station.id, quantities, now_s)
-    sigmas = [tuple(_sigma(r, spec) for r in row) for row in rows]
-    values = [tuple(r.value for r in row) for row in rows]
-    limit = verify_step(spec, criterion)
-    walk = Walk(times, received, values, sigmas, limit)
-    walk.run()
-    unit = direction(station, len(quantities))
-    kept = walk.kept
-    along = [sum(u * v for u, v in zip(unit, walk.level[i], strict=True)) for i in kept]
-    return Track(
-        station.id, "+".join(quantities), tuple(times[i] for i in kept), tuple(received[i] for i in kept),
-        tuple(walk.level[i] for i in kept), tuple(sigmas[i] for i in kept), tuple(along),
-        tuple(_along_sigma(rows[i], sigmas[i], unit, spec) for i in kept),
-        tuple(j for _, j in walk.jumps), (*aside, *sorted(walk.aside.items())), newest_s, times[0] if times else None,
-        _is_stuck(values, spec),
-    )  # fmt: skip
+    return Tracker(site, station, criterion).track(view, now_s)
+
+
+class Tracker:
+    """Builds the track of one station for one criterion; asked again, it looks only at readings that are new.
+
+    What it gives is a function of the view and the instant alone: readings that are not the very ones it saw before,
+    or that come before them, make it begin anew.
+    """
+
+    def __init__(self, site: Site, station: Station, criterion: Criterion) -> None:
+        self.criterion = criterion
+        self._site, self._station = site, station
+        self._quantities: tuple[str, ...] = ()
+        self._begin()
+
+    def track(self, view: View, now_s: float) -> Track:
+        """The track as the view shows it."""
+        quantities = _choose(view, self._station, self.criterion)
+        spec = self._site.series(self._station.id, quantities[0]) if quantities else None
+        if spec is None or spec.unit == "index":
+            return Track(self._station.id, self.criterion.quantity)
+        readings = [view.readings[f"{self._station.id}.{q}"] for q in quantities]
+        if quantities != self._quantities or self._ahead or not _continue(self._seen, readings):
+            self._quantities = quantities
+            self._begin()
+        if self._track is not None and all(map(is_, self._seen, readings)):
+            return self._track
+        if not self._gather(readings, spec, now_s):  # a component of an earlier epoch came: everything in its order
+            self._begin()
+            self._gather(readings, spec, now_s)
+        self._track = self._describe(spec)
+        return self._track
+
+    def _begin(self) -> None:
+        count = len(self._quantities)
+        self._seen: list[tuple[Reading, ...]] = [()] * count
+        self._waiting: list[dict[float, Reading]] = [{} for _ in range(count)]
+        self._aside: list[dict[float, str]] = [{} for _ in range(count)]
+        self._newest_s: float | None = None
+        self._ahead = False
+        self._walk: Walk | None = None
+        self._errors: list[float] = []  # along the direction, of every epoch
+        self._columns: tuple[list[float], list[float], list[Vector], list[Vector], list[float], list[float]]
+        self._columns = ([], [], [], [], [], [])
+        self._rewrites = 0
+        self._fits: dict[Any, Any] = {}
+        self._track: Track | None = None
+
+    def _gather(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, now_s: float) -> bool:
+        """Walk over the epochs that are new and complete; False when one of them lies before the end of the walk."""
+        for k, quantity in enumerate(self._quantities):
+            for reading in readings[k][len(self._seen[k]) :]:
+                at_s = seconds(reading.observed_at)
+                reason = _fault(reading, spec, quantity, at_s, now_s)
+                if at_s > now_s:
+                    self._ahead = True  # it will count one day: what is said of it now holds for now
+                elif "future" not in reading.flags:
+                    self._newest_s = at_s if self._newest_s is None else max(self._newest_s, at_s)
+                if reason is None:
+                    self._waiting[k][at_s] = reading
+                else:
+                    self._aside[k][at_s] = reason
+        self._seen = list(readings)
+        shared = sorted(at for at in self._waiting[0] if all(at in other for other in self._waiting[1:]))
+        if self._walk is None:
+            self._walk = Walk(verify_step(spec, self.criterion))
+        if shared and self._walk.times and shared[0] <= self._walk.times[-1]:
+            return False
+        rows = [tuple(part.pop(at) for part in self._waiting) for at in shared]
+        sigmas = [tuple(_sigma(r, spec) for r in row) for row in rows]
+        unit = direction(self._station, len(self._quantities))
+        self._errors += [_along_sigma(row, sigma, unit, spec) for row, sigma in zip(rows, sigmas, strict=True)]
+        received = [max(seconds(r.received_at) for r in row) for row in rows]
+        self._walk.extend(shared, received, [_values(row) for row in rows], sigmas)
+        return True
+
+    def _describe(self, spec: SeriesSpec) -> Track:
+        walk = self._walk
+        assert walk is not None
+        times, received, values, sigmas, along, errors = self._columns
+        if walk.rewrites != self._rewrites:  # something that counted no longer does
+            for column in self._columns:
+                column.clear()
+            self._rewrites, self._fits = walk.rewrites, {}
+        kept = walk.kept[len(times) :]
+        level = [walk.level[i] for i in kept]
+        times += [walk.times[i] for i in kept]
+        received += [walk.received[i] for i in kept]
+        values += level
+        sigmas += [walk.sigmas[i] for i in kept]
+        along += _project(level, direction(self._station, len(self._quantities)))
+        errors += [self._errors[i] for i in kept]
+        aside: dict[float, str] = {}
+        for part in self._aside:
+            aside |= part
+        return Track(
+            self._station.id, "+".join(self._quantities), tuple(times), tuple(received), tuple(values), tuple(sigmas),
+            tuple(along), tuple(errors), tuple(j for _, j in walk.jumps),
+            (*sorted(aside.items()), *sorted(walk.aside.items())), self._newest_s,
+            walk.times[0] if walk.times else None, _is_stuck(walk.values, spec), self._fits,
+        )  # fmt: skip
+
+
+def _continue(seen: Sequence[tuple[Reading, ...]], readings: Sequence[tuple[Reading, ...]]) -> bool:
+    """True when each series begins with the very readings that were seen, whatever was added behind them."""
+    return all(a is b or (len(a) <= len(b) and all(map(is_, a, b))) for a, b in zip(seen, readings, strict=True))
+
+
+def _project(values: Sequence[Vector], unit: Vector) -> list[float]:
+    if len(unit) == 1:
+        return [v[0] for v in values]
+    if len(unit) == 2:
+        return [unit[0] * v[0] + unit[1] * v[1] for v in values]
+    return [unit[0] * v[0] + unit[1] * v[1] + unit[2] * v[2] for v in values]
 
 
 def _choose(view: View, station: Station, criterion: Criterion) -> tuple[str, ...]:
@@ -95,6 +193,8 @@ def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
     """The jump beyond which a step must be verified: declared, else half of what would cross a bound by itself."""
     if spec.verify_step is not None:
         return spec.verify_step
+    if criterion.kind in {"acceleration", "tangential_angle", "movement"}:  # their bounds are no lengths
+        return 6.0 * spec.noise_floor or None
     if criterion.kind not in {"velocity", "rate"}:
         return None
     bounds = [
@@ -118,31 +218,6 @@ def direction(station: Station, components: int) -> Vector:
 
 
 # ---- gathering -------------------------------------------------------------------------------------------------
-def _join(
-    view: View, spec: SeriesSpec, station: str, quantities: Sequence[str], now_s: float
-) -> tuple[list[float], list[float], list[tuple[Reading, ...]], list[tuple[float, str]], float | None]:
-    """Epochs at which every component is there and usable, with what was set aside."""
-    usable: list[dict[float, Reading]] = []
-    aside: dict[float, str] = {}
-    newest_s: float | None = None
-    for quantity in quantities:
-        good: dict[float, Reading] = {}
-        for reading in view.readings[f"{station}.{quantity}"]:
-            at_s = seconds(reading.observed_at)
-            reason = _fault(reading, spec, quantity, at_s, now_s)
-            if at_s <= now_s and "future" not in reading.flags:
-                newest_s = at_s if newest_s is None else max(newest_s, at_s)
-            if reason is None:
-                good[at_s] = reading
-            else:
-                aside[at_s] = reason
-        usable.append(good)
-    shared = sorted(at for at in usable[0] if all(at in other for other in usable[1:]))
-    rows = [tuple(part[at] for part in usable) for at in shared]
-    received = [max(seconds(r.received_at) for r in row) for row in rows]
-    return shared, received, rows, sorted(aside.items()), newest_s
-
-
 def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s: float) -> str | None:
     if at_s > now_s:
         return "stamped in the future"
@@ -160,6 +235,10 @@ def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s
     return None
 
 
+def _values(row: Sequence[Reading]) -> Vector:
+    return tuple(r.value for r in row)
+
+
 def _sigma(reading: Reading, spec: SeriesSpec) -> float:
     return max(reading.sigma or 0.0, spec.noise_floor)
 
@@ -168,7 +247,7 @@ def _along_sigma(row: Sequence[Reading], sigmas: Vector, unit: Vector, spec: Ser
     """Standard deviation along the direction, with the covariance of the solution where it came along."""
     covariance = _covariance(row[0].extra) if len(unit) == 3 else None
     if covariance is None:
-        return sqrt(sum((u * s) ** 2 for u, s in zip(unit, sigmas, strict=True)))
+        return sqrt(fsum((u * s) ** 2 for u, s in zip(unit, sigmas, strict=True)))
     ee, nn, uu, en, eu, nu = covariance
     e, n, u = unit
     variance = ee * e * e + nn * n * n + uu * u * u + 2.0 * (en * e * n + eu * e * u + nu * n * u)

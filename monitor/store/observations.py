@@ -160,7 +160,7 @@ def _existing(
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
     ids = sorted({k[0] for k in keyed})
     newest: dict[int, str] = {}
-    for chunk in _chunks(ids):
+    for chunk in in_chunks(ids):
         found = connection.exec_driver_sql(
             "SELECT s.id, (SELECT max(o.observed_at) FROM observation o WHERE o.series_id = s.id) "  # noqa: S608
             f"FROM series s WHERE s.id IN ({','.join([mark] * len(chunk))})",
@@ -170,7 +170,7 @@ def _existing(
     asked = sorted({(series_id, at) for series_id, at, _ in keyed if at <= newest[series_id]})
     there: defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]] = defaultdict(list)
     pair, collate = ("(?,?)", "") if mark == "?" else ("(%s::bigint,%s::text)", 'COLLATE "C"')
-    for chunk_of_pairs in _chunks(asked):
+    for chunk_of_pairs in in_chunks(asked):
         found = connection.exec_driver_sql(
             f"WITH k(series_id, observed_at) AS (VALUES {','.join([pair] * len(chunk_of_pairs))}) "  # noqa: S608
             "SELECT o.series_id, o.observed_at, o.value_raw, o.sigma, o.solution FROM k JOIN observation o "
@@ -183,7 +183,8 @@ def _existing(
     return there
 
 
-def _chunks(items: Sequence[_T]) -> Iterable[Sequence[_T]]:
+def in_chunks(items: Sequence[_T]) -> Iterable[Sequence[_T]]:
+    """Parts of a list that one statement can take."""
     return (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))
 
 
@@ -247,11 +248,17 @@ def load_readings(
     ).where(o.series_id == series_id, o.observed_at <= to_at, o.received_at <= known_at)  # fmt: skip
     if from_at is not None:
         wanted = wanted.where(o.observed_at > from_at)
-    rows = _choose_speaking(connection.execute(wanted.order_by(o.observed_at, o.revision)).all())
+    rows = choose_speaking(connection.execute(wanted.order_by(o.observed_at, o.revision)).all())
     if not rows:
         return []
-    offsets = _offsets(connection, series_id, known_at)
-    later = _later_flags(connection, series_id, from_at, to_at, known_at)
+    offsets = load_offsets(connection, series_id, known_at)
+    return make_readings(rows, offsets, load_later_flags(connection, series_id, from_at, to_at, known_at))
+
+
+def make_readings(
+    rows: Iterable[Sequence[Any]], offsets: Sequence[tuple[str, float]], later: Mapping[tuple[str, int], Iterable[str]]
+) -> list[Reading]:
+    """Readings of rows ordered by epoch, one of each, with what was known of offsets and later flags."""
     read = datetime.fromisoformat
     instants: dict[str, datetime] = {}
     readings = []
@@ -273,7 +280,7 @@ def load_readings(
     return readings
 
 
-def _choose_speaking(rows: Iterable[Any]) -> list[tuple[Any, ...]]:
+def choose_speaking(rows: Iterable[Any]) -> list[tuple[Any, ...]]:
     """Of rows ordered by epoch and revision the one of each epoch that speaks."""
     chosen: list[tuple[Any, ...]] = []
     epoch = None
@@ -296,7 +303,8 @@ def _change_flags(flags: tuple[str, ...], changes: Iterable[str]) -> tuple[str, 
     return flags
 
 
-def _offsets(connection: Connection, series_id: int, known_at: datetime) -> list[tuple[str, float]]:
+def load_offsets(connection: Connection, series_id: int, known_at: datetime) -> list[tuple[str, float]]:
+    """Offsets known and not revoked at an instant, in the unit of the series, by the spelled instant they begin at."""
     e = offset_entry.c
     found = connection.execute(
         select(e.at, e.size, e.unit, series.c.unit.label("stored"))
@@ -308,9 +316,10 @@ def _offsets(connection: Connection, series_id: int, known_at: datetime) -> list
     return [(spell(r.at), convert(r.size, r.unit, r.stored) - convert(0.0, r.unit, r.stored)) for r in found]
 
 
-def _later_flags(
+def load_later_flags(
     connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime
 ) -> dict[tuple[str, int], list[str]]:
+    """Flags added or withdrawn after arrival as known at an instant, in order, by (spelled epoch, revision)."""
     f = observation_flag.c
     wanted = select(f.observed_at, f.revision, f.flag).where(
         f.series_id == series_id, f.observed_at <= to_at, f.known_from <= known_at

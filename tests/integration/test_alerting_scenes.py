@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from monitor.alerting import evaluate as evaluate_module
+from monitor.alerting import looking as looking_module
 from monitor.alerting.evaluate import evaluate_site
 from monitor.alerting.orders import set_level, verify
 from monitor.alerting.recompute import recompute
@@ -305,7 +306,7 @@ def test_a_final_solution_replaces_the_rapid_one(slope):
 
 def test_a_variant_that_sees_later_revisions_is_caught(slope, monkeypatch):
     monkeypatch.setattr(
-        evaluate_module, "load_readings", lambda c, i, a, b, known: load_readings(c, i, a, b, known + timedelta(days=9))
+        looking_module, "load_readings", lambda c, i, a, b, known: load_readings(c, i, a, b, known + timedelta(days=9))
     )
     with pytest.raises(AssertionError):
         check_a_final_solution_replaces_the_rapid_one(slope)
@@ -379,11 +380,11 @@ def test_every_alert_recomputes_bit_for_bit_even_after_later_corrections(slope):
 def test_a_memory_changed_meanwhile_is_read_again(slope, monkeypatch):
     original, calls = evaluate_module.decide, []
 
-    def slow(site, memory, view, now):
+    def slow(site, memory, view, now, warm=None):
         calls.append(memory.level)
         if len(calls) == 1:
             set_level(slope.database, site, 1, ADA, "crack seen while the machine was thinking", now)
-        return original(site, memory, view, now)
+        return original(site, memory, view, now, warm)
 
     monkeypatch.setattr(evaluate_module, "decide", slow)
     assert slope.look().level == 1

@@ -495,9 +495,8 @@ def _rounded(r):
     return [*row[:5], round(row[5], 2), *row[6:]]
 
 
-def _raw(view, spec, station, quantities, now_s):
-    times, received, rows, aside, newest_s = ORIGINAL_JOIN(view, spec, station, quantities, now_s)
-    return times, received, [tuple(replace(r, value=r.value_raw) for r in row) for row in rows], aside, newest_s
+def _raw(row):
+    return ORIGINAL_COMPONENTS([replace(r, value=r.value_raw) for r in row])
 
 
 def _tolerant(item, spec, quantity, at_s, now_s):
@@ -508,7 +507,7 @@ def _timeless(item, spec, quantity, at_s, now_s):
     return f"flag {item.flags[0]}" if item.flags else None
 
 
-ORIGINAL_VOTES, ORIGINAL_SPELL, ORIGINAL_JOIN = decide.update_votes, records._spell_reading, tracks._join
+ORIGINAL_VOTES, ORIGINAL_SPELL, ORIGINAL_COMPONENTS = decide.update_votes, records._spell_reading, tracks._values
 FALLING = [
     quiet(s, motions={"A": Motion(9.0, 16, 30), "B": Motion(9.0, 16, EPOCHS)}, gaps={"B": (32, EPOCHS)})
     for s in range(4)
@@ -551,7 +550,7 @@ MUTANTS = {
     ),
     "8 the future counts": (tracks, "_fault", _timeless, check_future_data_are_kept_out),
     "9 inputs are rounded": (records, "_spell_reading", _rounded, _always(check_recomputes_bit_for_bit, DEPENDENT)),
-    "11 offsets are ignored": (tracks, "_join", _raw, check_offsets_explain_steps),
+    "11 offsets are ignored": (tracks, "_values", _raw, check_offsets_explain_steps),
 }  # fmt: skip
 
 

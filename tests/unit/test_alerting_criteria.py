@@ -198,9 +198,9 @@ def test_downslope_is_signed_by_azimuth_and_plunge():
 
 
 def walk(values, limit=20.0, sigma=1.0):
-    found = Walk([float(i) for i in range(len(values))], [0.0] * len(values), [(v,) for v in values],
-                 [(sigma,)] * len(values), limit)  # fmt: skip
-    found.run()
+    found = Walk(limit)
+    times = [float(i) for i in range(len(values))]
+    found.extend(times, [0.0] * len(values), [(v,) for v in values], [(sigma,)] * len(values))
     return found
 
 

@@ -1,8 +1,9 @@
 """Velocity of displacement against a bound per level: signed downslope, or its norm with the bias of noise removed."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import dataclass, replace
+from math import fsum, sqrt
 from typing import Any, Final
 
 from forecasting.kinematics.velocity import Velocity, fit_velocity
@@ -13,6 +14,7 @@ from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
+FITS_KEPT: Final = 512  # of a track
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,13 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
         hits = sum(_is_over(fits[e], threshold, criterion.min_sigma) for e in epochs)
         newest = fits[newest_s] if newest_s in fits else _fit(track, newest_s, threshold, norm=norm)
         heard = heard or newest is not None
-        crossed = hits >= criterion.dwell.hits
+        far = newest_s in epochs and _is_far(newest, threshold, criterion)
+        crossed = hits >= criterion.dwell.hits or far
         clear = all(_is_clear(fits[e], threshold, criterion.recover) for e in quiet)
         raise_level = max(raise_level, threshold.level) if crossed else raise_level
         hold_level = hold_level if clear else max(hold_level, threshold.level)
-        facts.append(_describe(threshold, newest, hits, criterion, clear=clear))
-    motion, error = _motion(track, criterion) if heard else (None, 0.0)
+        facts.append(_describe(threshold, newest, hits, criterion, clear=clear) | ({"fast_track": True} if far else {}))
+    motion, error = measure_motion(track, criterion) if heard else (None, 0.0)
     return Assessment(
         criterion.id, track.station, raise_level, max(hold_level, raise_level), heard,
         heard and windows.is_fresh(newest_s, spec), newest_s, _sentence(criterion, spec, facts, raise_level),
@@ -74,13 +77,26 @@ def dwell_epochs(criterion: Criterion, times_s: Sequence[float], answered_s: flo
 
 
 def _fit(track: Track, end_s: float, threshold: Threshold, *, norm: bool) -> Velocity | None:
-    window_s = threshold.window_s or 86400.0
-    low = high = len(track.times_s)
-    while high > 0 and track.times_s[high - 1] > end_s:
-        high -= 1
-    low = high
-    while low > 0 and track.times_s[low - 1] > end_s - window_s:
-        low -= 1
+    """The fit of the window that ends at an epoch; kept with the track, for it is asked again at the next epochs."""
+    key = (end_s, threshold.window_s or 86400.0, norm)
+    try:
+        found: Velocity | None = track.fits[key]
+    except KeyError:
+        found = track.fits[key] = _fit_window(track, *key)
+        _forget(track)
+    return found
+
+
+def _forget(track: Track) -> None:
+    """Drop the oldest fits where there are many; they are found again when they are asked for."""
+    if len(track.fits) > FITS_KEPT:
+        for key in list(track.fits)[: FITS_KEPT // 2]:
+            del track.fits[key]
+
+
+def _fit_window(track: Track, end_s: float, window_s: float, norm: bool) -> Velocity | None:
+    high = bisect_right(track.times_s, end_s)
+    low = bisect_right(track.times_s, end_s - window_s, 0, high)
     times = track.times_s[low:high]
     if len(times) < 4 or times[-1] - times[0] < MIN_EXTENT * window_s:
         return None
@@ -97,12 +113,12 @@ def _fit_norm(times: Sequence[float], values: Sequence[Vector], sigmas: Sequence
     found = [p for p in parts if p is not None]
     if len(found) != len(parts):
         return None
-    square = sum(p.rate * p.rate for p in found)
-    rate = sqrt(max(0.0, square - sum(p.error * p.error for p in found)))
+    square = fsum(p.rate * p.rate for p in found)
+    rate = sqrt(max(0.0, square - fsum(p.error * p.error for p in found)))
     raw = sqrt(square)
-    error = sqrt(sum((p.rate / raw * p.error) ** 2 for p in found)) if raw > 0 else max(p.error for p in found)
+    error = sqrt(fsum((p.rate / raw * p.error) ** 2 for p in found)) if raw > 0 else max(p.error for p in found)
     # the widest that leaving one epoch out can do to each component
-    down = sqrt(sum(max(abs(p.rate - p.low), abs(p.high - p.rate)) ** 2 for p in found))
+    down = sqrt(fsum(max(abs(p.rate - p.low), abs(p.high - p.rate)) ** 2 for p in found))
     first = found[0]
     return Velocity(rate, error, max(0.0, rate - down), rate + down, first.n, first.mid_s, first.newest_s)
 
@@ -115,6 +131,16 @@ def _is_over(fit: Velocity | None, threshold: Threshold, min_sigma: float) -> bo
     # change in the bound's direction must be real; a bound on the other side of zero asks for the value alone
     real = sign * fit.rate > min_sigma * fit.error if sign * bound >= 0 else True
     return sure > sign * bound and real
+
+
+def _is_far(fit: Velocity | None, threshold: Threshold, criterion: Criterion) -> bool:
+    """So far beyond the bound, whichever single epoch is left out, that the dwell need not be waited for."""
+    bound, sign = bound_of(threshold)
+    if criterion.fast_track is None or sign * bound <= 0:
+        return False
+    limit = bound * criterion.fast_track
+    far = replace(threshold, over=limit) if sign > 0 else replace(threshold, under=limit)
+    return _is_over(fit, far, criterion.min_sigma)
 
 
 def _is_clear(fit: Velocity | None, threshold: Threshold, recover: float) -> bool:
@@ -148,6 +174,7 @@ def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, 
     said = next((f for f in known if f["level"] == level), known[0])
     what = "velocity" if criterion.kind == "velocity" else f"rate of {criterion.quantity}"
     window = spell_duration(said["window_s"] or 86400.0)
+    fast = f"; beyond {criterion.fast_track:g} times the bound, dwell waived" if said.get("fast_track") else ""
     side = "over" if said["bound"] >= 0 or criterion.kind == "velocity" else "against"
     return (
         f"{what} {said['rate']:.2f} ± {said['error']:.2f} {spec.unit}/day in {window}, "
@@ -155,15 +182,22 @@ def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, 
     )
 
 
-def _motion(track: Track, criterion: Criterion) -> tuple[Vector | None, float]:
-    """Rate of every component in the window of the lowest bound."""
-    window_s = criterion.thresholds[0].window_s or 86400.0
-    first = next((i for i, t in enumerate(track.times_s) if t > track.times_s[-1] - window_s), 0)
+def measure_motion(track: Track, criterion: Criterion) -> tuple[Vector | None, float]:
+    """Rate of every component in the window of the lowest bound, and the error of all together."""
+    key = (track.times_s[-1], criterion.thresholds[0].window_s or 86400.0)
+    if key not in track.fits:
+        track.fits[key] = _fit_motion(track, *key)
+    found: tuple[Vector | None, float] = track.fits[key]
+    return found
+
+
+def _fit_motion(track: Track, end_s: float, window_s: float) -> tuple[Vector | None, float]:
+    low = bisect_right(track.times_s, end_s - window_s)
+    times, values, sigmas = track.times_s[low:], track.values[low:], track.sigmas[low:]
     fits = [
-        fit_velocity(track.times_s[first:], [v[k] for v in track.values[first:]], [s[k] for s in track.sigmas[first:]])
-        for k in range(len(track.values[0]))
-    ]
+        fit_velocity(times, [v[k] for v in values], [s[k] for s in sigmas]) for k in range(len(track.values[0]))
+    ]  # fmt: skip
     found = [f for f in fits if f is not None]
     if len(found) != len(fits):
         return None, 0.0
-    return tuple(f.rate for f in found), sqrt(sum(f.error * f.error for f in found))
+    return tuple(f.rate for f in found), sqrt(fsum(f.error * f.error for f in found))
