@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.alerting.evaluate import load_facts
-from monitor.alerting.scope import wanted_series
+from monitor.alerting.scope import anchor_at, reach_s, wanted_series
 from monitor.domain.decision import Newest, View, instant, seconds
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
@@ -164,7 +164,7 @@ class History:
             self._windows.append(_Window(row, load_past_offsets(c, row), load_past_flags(c, row.id)))
             self._spans.append(span_s)
             # before the first look: what the windows reach back, and the newest epoch however old
-            since = from_at - timedelta(seconds=span_s)
+            since = from_at - timedelta(seconds=reach_s(span_s))
             old = find_newest_before(c, row.id, since)
             rows = read_rows(c, row.id, since, to_at)
             streams.append(self._stream(index, row, rows if old is None else chain([old], rows)))
@@ -238,7 +238,7 @@ class History:
             stored = waiting or self._aged.pop((index, known_s))
             arrived += 1
             self._note_newest(index, stored)
-            if self._spans[index] > 0.0 and stored.observed_s > now_s - self._spans[index]:
+            if stored.observed_s > now_s - reach_s(self._spans[index]):
                 self._windows[index].add(stored)
         while self.news and self.news[0] <= now_s:
             self.news.pop(0)
@@ -247,7 +247,7 @@ class History:
         if now_s - self._cut_s >= KEEP_S:
             self._cut_s = now_s
             for window, span_s in zip(self._windows, self._spans, strict=True):
-                window.cut(now_s - span_s)
+                window.cut(now_s - reach_s(span_s))
         self.now_s = now_s
         return arrived
 
@@ -255,7 +255,7 @@ class History:
         assert self._head is not None
         _, index, _, stored = self._head
         self._head = next(self._merged, None)
-        aged = stored.known_s - stored.observed_s >= self._spans[index]
+        aged = stored.known_s - stored.observed_s >= reach_s(self._spans[index])
         if aged:
             key = (index, stored.known_s)
             before = self._aged.get(key)
@@ -283,14 +283,15 @@ class History:
         wanted = self._wanted.get(site.version)
         if wanted is None:
             wanted = self._wanted[site.version] = wanted_series(site)
+        now = instant(self.now_s)
         readings: dict[str, tuple[Reading, ...]] = {}
         for window in self._windows:
             span_s = _span_of(wanted, window.row)
             if span_s > 0.0:
-                edge_s = self.now_s - span_s
+                edge_s = seconds(anchor_at(now, span_s))
                 readings[f"{window.row.station}.{window.row.quantity}"] = window.show(edge_s)
         newest = dict(sorted(self._newest_view.items()))
-        return View(readings, newest, **load_facts(self._c, site, instant(self.now_s)))
+        return View(readings, newest, **load_facts(self._c, site, now))
 
     def newest_values(self) -> dict[tuple[str, str], float]:
         """The newest value of each series, offsets of now subtracted, for plots."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from monitor.domain.decision import instant
@@ -14,7 +14,10 @@ from monitor.replay.matrix import Matrix, build_matrix
 from monitor.replay.tally import AlertTrace, Span, Tally
 from monitor.store.past import PastAlert
 
-UNJUDGED = "unjudged"  # nobody labelled anything: nothing can be called false
+UNJUDGED: Final = "unjudged"  # nobody labelled anything: nothing can be called false
+UNEXPLAINED: Final = "unexplained"
+# no vote asked for a level any more, but this one falls by a person only, and a replay has none
+HELD: Final = "held for a person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +199,11 @@ def score(
     names = tuple(k.name for k in site.levels)
     spans = tuple(tally.levels.spans)
     judged = bool(labels) or any(a.outcome for a in alerts)
-    false_list = find_false_days(spans, labels, alerts, lead_s, site.timezone, judged=judged)
+    asked = _days(tally.asked.spans, site.timezone)
+    false_list = [
+        (day, cause if cause not in {UNEXPLAINED, UNJUDGED} or day in asked else HELD, level)
+        for day, cause, level in find_false_days(spans, labels, alerts, lead_s, site.timezone, judged=judged)
+    ]
     causes: dict[str, int] = {}
     for _, cause, _ in false_list:
         causes[cause] = causes.get(cause, 0) + 1
@@ -246,7 +253,7 @@ def find_false_days(
         ]  # fmt: skip
         if "true" in causes:
             continue
-        found.append((day, causes[-1] if causes else "unexplained" if judged else UNJUDGED, level))
+        found.append((day, causes[-1] if causes else UNEXPLAINED if judged else UNJUDGED, level))
     return found
 
 

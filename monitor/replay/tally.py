@@ -87,6 +87,7 @@ class Tally:
         self.from_s, self.to_s = from_s, to_s
         self.looks = 0
         self.levels = _Ribbon()
+        self.asked = _Ribbon()  # what the votes of each moment ask for
         self.sight: dict[str, float] = defaultdict(float)
         self.alerts: list[AlertTrace] = []
         self.criteria: dict[str, _Ribbon] = {}
@@ -113,6 +114,7 @@ class Tally:
                 behind = {station_behind(k) for k, v in look.decision.memory.supporters.items() if v >= change.level}
                 self.raises.update(behind)
         self.levels.note(now_s, look.decision.level)
+        self.asked.note(now_s, look.decision.evidence["asked"])
         self._hear(look, now_s)
         self._last = look
         bucket = int((now_s - self.from_s) / max(self.to_s - self.from_s, 1.0) * PLOT_POINTS)
@@ -125,6 +127,7 @@ class Tally:
         """Close what is open: everything stood until the end."""
         self._pass_time(to_s)
         self.levels.close(to_s)
+        self.asked.close(to_s)
         for ribbon in self.criteria.values():
             ribbon.close(to_s)
 
