@@ -16,7 +16,7 @@ from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerts import apply_changes
-from monitor.store.audit import add_audit
+from monitor.store.audit import add_audit, seal_decision
 from monitor.store.decisions import add_decision, code_version, find_state, save_memory
 from monitor.store.engine import Database
 from monitor.store.types import canonical_json
@@ -51,6 +51,7 @@ def set_level(db: Database, site: Site, level: int, actor: Actor, reason: str, n
             )  # fmt: skip
         detail = {"from": memory.level, "to": level, "reason": reason, "decision": basis}
         add_audit(c, actor, "level.set", f"site:{site.id}", detail, now)
+        seal_decision(c, basis, actor, now)
     return memory.level
 
 
@@ -100,6 +101,7 @@ def verify(
         save_memory(c, site.id, after, site.version, now)
         add_audit(c, actor, "step.verify", f"site:{site.id}",
                   {"key": key, "answer": answer, "reason": reason, "decision": basis}, now)  # fmt: skip
+        seal_decision(c, basis, actor, now)
     return evaluate_site(db, site, now, "person")
 
 

@@ -1,6 +1,7 @@
 """The audit log: who did what to which thing, each row chained by hash to the one before it."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -9,10 +10,11 @@ from sqlalchemy import Connection, String, insert, select, text, type_coerce
 
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
-from monitor.store.tables import audit_entry
+from monitor.store.tables import audit_entry, decision
 from monitor.store.types import canonical_json
 
 FIRST: Final = "0" * 64
+SEAL: Final = "decision.freeze"
 _LOCK: Final = 7_226_117_001  # PostgreSQL advisory lock: one appender at a time, or the chain would fork
 
 
@@ -42,6 +44,28 @@ def add_audit(
         )
     )  # fmt: skip
     return digest
+
+
+def seal_decision(connection: Connection, decision_id: int, actor: Actor, now: datetime) -> None:
+    """Chain the hash of frozen inputs: who alters them, and their own hash with them, breaks the log too.
+
+    Call it last in the transaction that froze them, as `add_audit`.
+    """
+    d = decision.c
+    row = connection.execute(
+        select(d.site, d.evidence_sha256, d.config_sha256, d.code_version).where(d.id == decision_id)
+    ).one()
+    detail = dict(row._mapping)  # noqa: SLF001 - the public name of a row's mapping
+    add_audit(connection, actor, SEAL, f"decision:{decision_id}", detail, now)
+
+
+def find_seal(connection: Connection, decision_id: int) -> str | None:
+    """The hash of frozen inputs as the audit log has it; None where a version before seals froze them."""
+    e = audit_entry.c
+    detail = connection.execute(
+        select(e.detail).where(e.action == SEAL, e.subject == f"decision:{decision_id}").order_by(e.id).limit(1)
+    ).scalar()
+    return None if detail is None else str(json.loads(detail).get("evidence_sha256", ""))
 
 
 def latest_hash(connection: Connection) -> str:
