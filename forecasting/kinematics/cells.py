@@ -8,7 +8,7 @@ from math import floor, sqrt
 from forecasting.kinematics.noise import measure_sigma, median
 from forecasting.kinematics.velocity import DAY_S
 
-SHORTEST = 4  # cells of the shortest window
+SHORTEST = 3  # cells of the shortest window
 USUAL = 8  # cells of a window wherever the sampling allows: a window then ages by an eighth at most
 FILLED = 0.6  # of a window's cells that must hold data, and of its length that they must span
 LOOK_BACK = 64  # cells from which the noise of a grain is measured
@@ -82,6 +82,11 @@ class Grains:
         """Newest cell of the window's grain that is over once datum `index` is known."""
         # half an interval of grace: a daily datum is the day's last word, not the first of a day to wait for
         return floor((self.times_s[index] + 0.5 * self.interval_s) / window.cell_s) - 1
+
+    def first_with(self, cell_s: float, index: int) -> int:
+        """The first datum that knew the same newest cell as datum `index`."""
+        begin_s = floor((self.times_s[index] + 0.5 * self.interval_s) / cell_s) * cell_s - 0.5 * self.interval_s
+        return min(index, bisect_left(self.times_s, begin_s, 0, index + 1))
 
     def cell(self, level: int, k: int) -> tuple[float, float, int] | None:
         """Mean time, mean value and count of a cell; None where it is empty."""

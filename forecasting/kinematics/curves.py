@@ -38,7 +38,7 @@ def draw_collapse(
 ) -> Collapse:
     """Draw one record: creep, then dv/dt = A v^alpha to its end.
 
-    Drawn: length 120-300 d, velocity one day before failure 30-300 mm/day (published red bounds lie at 5-923 mm/day:
+    Drawn: length 120-300 d, velocity one week before failure 4-40 mm/day (published orange bounds lie at 2-227 mm/day:
     Crosta and Agliardi 2003), steady creep of 0.02-0.2 mm/day beneath. Rain multiplies the velocity by up to 1.6,
     dying away in 1-4 days, about every 12 days. Gaps take away 5 % of the epochs singly and one block of 3-8 %.
 
@@ -52,7 +52,7 @@ def draw_collapse(
     """
     rng = random.Random(seed)
     length = rng.uniform(120.0, 300.0)
-    fast = 30.0 * 10.0 ** rng.uniform(0.0, 1.0)
+    fast = 4.0 * 10.0 ** rng.uniform(0.0, 1.0)
     creep = rng.uniform(0.02, 0.2)
     exponent = rng.uniform(*alpha) if isinstance(alpha, tuple) else alpha
     pulses = []
@@ -72,7 +72,7 @@ def draw_collapse(
             lead = length - day
             if lead <= 0.0:
                 break
-            speed = creep + fast * lead ** (-1.0 / (exponent - 1.0))
+            speed = creep + fast * (lead / 7.0) ** (-1.0 / (exponent - 1.0))
             wet = 1.0 + sum(a * exp(-(day - t) / d) for t, a, d in pulses if 0.0 <= day - t < 8.0 * d)
             total += speed * wet * step / inner
     if gaps:

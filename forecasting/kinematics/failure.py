@@ -2,12 +2,12 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import exp
+from dataclasses import dataclass, replace
+from math import exp, log
 
 from forecasting.kinematics.cells import Grains, Speed, Window
 from forecasting.kinematics.inverse_velocity import InverseFit, fit_inverse
-from forecasting.kinematics.onset import FEWEST_PAST, find_onset, is_unusual
+from forecasting.kinematics.onset import find_onset, is_unusual
 from forecasting.kinematics.velocity import DAY_S
 
 ALPHAS = ((1.5, 0.02), (1.75, 0.03), (2.0, 0.9), (2.25, 0.03), (2.5, 0.02))  # exponent and belief in it
@@ -22,6 +22,10 @@ HELD = 3  # issues that a standing window outlives a look which finds no fit
 SLOWED = 0.7
 PAST = 48  # velocities that the past year is judged by
 NEVER = float("inf")
+OCTAVES = 4  # windows of the ensemble, a factor of 1.4 apart
+FEWEST_FILTERS = 3
+STRAIGHT = 2  # place of alpha = 2 among the exponents
+FLOOR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,8 @@ class _Look:
     r2: float | None = None
     n_filters: int = 0
     n_agree: int = 0
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()  # each takes the trust away
+    notes: tuple[str, ...] = ()
     ended: str | None = None  # what withdraws a window that stands
 
 
@@ -134,39 +139,41 @@ class _Watch:
 
     # ---- issues ---------------------------------------------------------------------------------------------
     def issue(self, i: int) -> FailureIssue:
-        """Persistence over looks: stands after three in a row, and until something ends it."""
+        """A window stands after three looks in a row, and until something ends it."""
         look = self.look(i)
-        base, row = self.standing(i)
+        shown, row = self.standing(i)
         before = self.standing(i - 1)[0] if i > 0 else None
         withdrawn = None
-        if before is not None and base is None:
-            withdrawn = look.ended or look.why or "the fits no longer agree"
-        shown = base if base is not None else (look if look.why is None else None)
-        reasons = list(shown.doubts) if shown is not None else []
-        if base is None and shown is not None:
-            reasons.insert(0, f"{row} of {IN_A_ROW} looks in a row")
-        if look.why is not None:
-            reasons.insert(0, look.why)
-        now_s = self.times_s[i]
-        speed = look.speed
-        window: tuple[float, float, float] | tuple[None, None, None] = (None, None, None)
+        if before is not None and shown is None:
+            withdrawn = look.ended or look.why or "the predicted time has passed"
+        reasons = [] if look.why is None else [look.why]
         if shown is not None:
-            window = (max(now_s, shown.from_s), max(now_s, shown.mid_s), max(now_s, shown.to_s))
+            reasons += [*shown.doubts, *shown.notes]
+        elif look.why is None:
+            reasons.append(f"{row} of {IN_A_ROW} looks in a row")
+        now_s, speed = self.times_s[i], look.speed
+        edges = () if shown is None else (shown.from_s, shown.mid_s, shown.to_s)
+        early, mid, late = (max(now_s, edge) for edge in edges) if edges else (None, None, None)
         return FailureIssue(
-            now_s, look.onset_s, *window, base is not None and not base.doubts, tuple(reasons),
+            now_s, look.onset_s, early, mid, late, shown is not None and not shown.doubts, tuple(reasons),
             None if speed is None else speed.rate, None if speed is None else speed.error,
             look.r2, look.n_filters, look.n_agree, withdrawn,
         )  # fmt: skip
 
     def standing(self, i: int) -> tuple[_Look | None, int]:
-        """The look whose window stands at datum i, and how many looks in a row have one."""
+        """The look whose window stands at datum i, and how many looks in a row have one.
+
+        Looks count once per cell of the grain in use: between two cells nothing new was learnt.
+        """
         look = self.look(i)
         if look.ended is not None:
             return None, 0
-        chain = [look]
+        chain: list[_Look] = []
         at = i
-        while len(chain) < IN_A_ROW + HELD - 1 and (at := self.earlier(at, look.cell_s)) >= 0:
+        while len(chain) < IN_A_ROW + HELD - 1 and at >= 0:
+            at = self.grains.first_with(look.cell_s, at)
             chain.append(self.look(at))
+            at -= 1
         row = 0
         while row < len(chain) and chain[row].why is None:
             row += 1
@@ -177,10 +184,6 @@ class _Watch:
             if start < len(chain) and chain[start].ended is not None:
                 break
         return None, row
-
-    def earlier(self, i: int, cell_s: float) -> int:
-        """The datum that was newest one cell before datum i."""
-        return min(i - 1, bisect_right(self.times_s, self.times_s[i] - cell_s, 0, i + 1) - 1)
 
     # ---- one look -------------------------------------------------------------------------------------------
     def look(self, i: int) -> _Look:
@@ -209,7 +212,7 @@ class _Watch:
         usual = is_unusual(speed.rate, past)
         if usual is not None:
             return _Look(usual, window.cell_s, speed)
-        return self._judge(i, lead, speed, onset.stamp_s, len(past))
+        return self._judge(i, lead, speed, onset.stamp_s)
 
     def _lead(self, i: int) -> tuple[int, Speed | None]:
         """The shortest window whose velocity is clear of the noise; else the one that is clearest."""
@@ -235,51 +238,59 @@ class _Watch:
         first = low + (-low) % step
         return [s.rate for j in range(first, high + 1, step) if (s := self.grains.speed(window, j)) is not None]
 
-    def _judge(self, i: int, lead: int, speed: Speed, onset_s: float, n_past: int) -> _Look:
+    def _judge(self, i: int, lead: int, speed: Speed, onset_s: float) -> _Look:
         now_s, window = self.times_s[i], self.windows[lead]
-        fits = self._fits(i, lead, onset_s)
-        n_filters = len(fits)
-        good = [f for f in fits if f[2].r2 >= GOOD_R2 and f[2].slope < 0.0 and f[2].failure_s > now_s]
-        turned = sum(f[2].slope >= 0.0 for f in fits)
-        found = _Look(None, window.cell_s, speed, onset_s, n_filters=n_filters, n_agree=len(good))
-        if n_filters < 3:
-            return _with(found, why="too short since the onset for a fit")
-        if len(good) < AGREE * n_filters:
-            ended = None
-            if turned > (1.0 - AGREE) * n_filters:
-                ended = "the fit turned: 1/v no longer falls"
-            elif sum(f[2].failure_s <= now_s for f in fits) > (1.0 - AGREE) * n_filters:
-                ended = "the predicted time has passed"
-            return _with(found, why=ended or f"{len(good)} of {n_filters} filters agree", ended=ended)
-        estimates = _weigh(good, now_s)
+        filters = self._filters(i, lead)
+        found = _Look(None, window.cell_s, speed, onset_s, n_filters=len(filters))
+        if len(filters) < FEWEST_FILTERS:
+            return replace(found, why="too short since the onset for a fit")
+        weights = _weigh_exponents(filters)
+        likely = max(range(len(ALPHAS)), key=weights.__getitem__)
+        good = []
+        for fits in filters:
+            fit = fits[likely]
+            if fit is not None and fit.r2 >= GOOD_R2 and fit.slope < 0.0 and fit.failure_s > now_s:
+                good.append(fits)
+        found = replace(found, n_agree=len(good))
+        if len(good) < max(FEWEST_FILTERS, AGREE * len(filters)):
+            ended = _why_ended([f[likely] for f in filters], now_s)
+            return replace(found, why=ended or f"{len(good)} of {len(filters)} filters agree", ended=ended)
+        estimates = sorted(
+            (fit.failure_s, weight)
+            for fits in good
+            for fit, weight in zip(fits, weights, strict=True)
+            if fit is not None and now_s < fit.failure_s < NEVER
+        )
         low, mid, high = (_weighted_quantile(estimates, q) for q in (0.1, 0.5, 0.9))
         margin = (high - low) / 2.0 + self.spec.interval_s + 0.1 * (mid - now_s)
-        r2 = sorted(f[2].r2 for f in good)[len(good) // 2]
         doubts = []
-        if n_past < FEWEST_PAST:
-            doubts.append("the past is too short to compare with")
         if high - low > mid - now_s + 2.0 * self.spec.interval_s:
-            doubts.append("the filters scatter more than the lead time")
-        return _Look(
-            None, window.cell_s, speed, onset_s, low - margin, mid, high + margin, r2, n_filters, len(good),
-            tuple(doubts),
+            doubts.append("the estimates scatter more than the lead time")
+        exponent = ALPHAS[likely][0]
+        notes = () if likely == STRAIGHT else (f"1/v is curved: exponent {exponent:g} fits better than 2",)
+        r2 = sorted(f.r2 for fits in good if (f := fits[likely]) is not None)[len(good) // 2]
+        return replace(
+            found, from_s=low - margin, mid_s=mid, to_s=high + margin, r2=r2, doubts=tuple(doubts), notes=notes
         )  # fmt: skip
 
-    def _fits(
-        self, i: int, lead: int, onset_s: float
-    ) -> list[tuple[float, float, InverseFit, list[InverseFit | None]]]:
-        """All filters: velocity windows from the leading one to an octave above, each with three smoothings."""
-        fits = []
-        for window in self.windows[lead : lead + 3]:
+    def _filters(self, i: int, lead: int) -> list[list[InverseFit | None]]:
+        """Fits by exponent, for velocity windows from the leading one to some longer ones, plain and smoothed."""
+        filters = []
+        for window in self.windows[lead : lead + OCTAVES]:
             k = self.grains.last_cell(window, i)
-            for smooth in (1, max(2, window.cells // 4), max(3, window.cells // 2)):
-                points = self._points(window, k, smooth, onset_s)
+            onset_s = self._onset_s(window, k)
+            for smooth in (1, max(2, window.cells // 2)):
+                points = [] if onset_s is None else self._points(window, k, smooth, onset_s)
                 stamps, rates, errors = [p.stamp_s for p in points], [p.rate for p in points], [p.error for p in points]
-                fit = fit_inverse(stamps, rates, errors)
-                if fit is not None:
-                    every = [fit if a == 2.0 else fit_inverse(stamps, rates, errors, a) for a, _ in ALPHAS]
-                    fits.append((window.length_s, float(smooth), fit, every))
-        return fits
+                fits = [fit_inverse(stamps, rates, errors, alpha) for alpha, _ in ALPHAS]
+                if fits[STRAIGHT] is not None:
+                    filters.append(fits)
+        return filters
+
+    def _onset_s(self, window: Window, k: int) -> float | None:
+        reach = MOST_WINDOWS * window.cells
+        trail = [s for j in range(k - reach, k + 1) if (s := self.grains.speed(window, j)) is not None]
+        return trail[find_onset(trail)].stamp_s if trail else None
 
     def _points(self, window: Window, k: int, smooth: int, onset_s: float) -> list[Speed]:
         """Smoothed velocities since the onset, a quarter of a window apart, newest last."""
@@ -298,29 +309,29 @@ class _Watch:
         return points[::-1]
 
 
-def _with(look: _Look, *, why: str, ended: str | None = None) -> _Look:
-    return _Look(
-        why, look.cell_s, look.speed, look.onset_s, n_filters=look.n_filters, n_agree=look.n_agree, ended=ended
-    )  # fmt: skip
+def _weigh_exponents(filters: Sequence[Sequence[InverseFit | None]]) -> list[float]:
+    """Belief in each exponent after the data: profile likelihood of the scatter, alike for all filters.
+
+    Velocities of overlapping windows are fewer facts than points, so half of them count.
+    """
+    surprise = [0.0] * len(ALPHAS)
+    for fits in filters:
+        best = min(f.misfit for f in fits if f is not None)
+        for a, fit in enumerate(fits):
+            # with a hundredth of the stated scatter added, perfect data decide no more than they can
+            ratio = ((fit.misfit + FLOOR) / (best + FLOOR)) if fit is not None else NEVER
+            surprise[a] += log(ratio) * (fit.n if fit is not None else 0.0) / len(filters) if ratio < NEVER else 1e3
+    least = min(surprise)
+    return [belief * exp(-0.5 * (s - least)) for (_, belief), s in zip(ALPHAS, surprise, strict=True)]
 
 
-def _weigh(
-    good: Sequence[tuple[float, float, InverseFit, list[InverseFit | None]]], now_s: float
-) -> list[tuple[float, float]]:
-    """Failure times with weights: each exponent counts by belief times how well it fits, alike for all filters."""
-    misfits = []
-    for a in range(len(ALPHAS)):
-        several = [f[3][a] for f in good]
-        misfits.append(sum((x.misfit * (x.n - 2) / STRIDE if x is not None else 1e3) for x in several) / len(several))
-    unit = max(1.0, min(misfits))
-    estimates = []
-    for a, (_, belief) in enumerate(ALPHAS):
-        weight = belief * exp(-0.5 * (misfits[a] - min(misfits)) / unit)
-        for f in good:
-            fit = f[3][a]
-            if fit is not None and now_s < fit.failure_s < NEVER:
-                estimates.append((fit.failure_s, weight))
-    return sorted(estimates)
+def _why_ended(fits: Sequence[InverseFit | None], now_s: float) -> str | None:
+    known = [f for f in fits if f is not None]
+    if sum(f.slope >= 0.0 for f in known) > (1.0 - AGREE) * len(known):
+        return "the fit turned: 1/v no longer falls"
+    if sum(f.failure_s <= now_s for f in known) > (1.0 - AGREE) * len(known):
+        return "the predicted time has passed"
+    return None
 
 
 def _weighted_quantile(ordered: Sequence[tuple[float, float]], share: float) -> float:

@@ -49,7 +49,7 @@ def is_unusual(rate: float, past: Sequence[float]) -> str | None:
     (True, 'velocity 2.5 <= 2 x median 1.35 of the past')
     """
     if len(past) < FEWEST_PAST:
-        return None
+        return "the past is too short to compare with"
     middle = median(past)
     if rate <= TIMES_USUAL * middle:
         return f"velocity {rate:.3g} <= {TIMES_USUAL:g} x median {middle:.3g} of the past"
