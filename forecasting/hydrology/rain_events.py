@@ -6,35 +6,44 @@ DAY_S = 86_400.0
 
 
 def event_span_s(
-    times_s: Sequence[float], amounts_mm: Sequence[float], interval_s: float, dry_gap_s: float, dry_mm: float = 0.0
-) -> float:
+    times_s: Sequence[float], amounts_mm: Sequence[float], interval_s: float, stamp: str, dry_gap_s: float,
+    dry_mm: float = 0.0,
+) -> float:  # fmt: skip
     """How long the rain event that runs at the newest reading has lasted; 0 when it is over.
 
-    An event ends when no more than `dry_mm` fell in measured intervals that add up to `dry_gap_s`. An interval that is
-    missing is not dry: it counts for neither side, so a gap in the data never ends an event.
+    An event ends when no more than `dry_mm` fell in measured time that adds up to `dry_gap_s`. An interval that is
+    missing is not dry: it counts for neither side, so a gap in the data never ends an event. A counter measures all
+    the time since its reading before; between two tips of an event gauge it is dry.
 
     Args:
         times_s: interval ends, rising.
         amounts_mm: rain of each interval.
         interval_s: length of an interval.
+        stamp: interval_end, counter or event.
         dry_gap_s: how long it must be dry.
         dry_mm: drizzle that does not keep an event alive: the sum over the dry time.
 
-    >>> event_span_s([3600.0 * i for i in range(1, 7)], [0.0, 2.0, 0.0, 0.0, 1.0, 0.0], 3600.0, 3 * 3600.0)
+    >>> hours = [3600.0 * i for i in range(1, 7)]
+    >>> event_span_s(hours, [0.0, 2.0, 0.0, 0.0, 1.0, 0.0], 3600.0, "interval_end", 3 * 3600.0)
     18000.0
-    >>> event_span_s([3600.0 * i for i in range(1, 7)], [0.0, 2.0, 1.0, 0.0, 0.0, 0.0], 3600.0, 3 * 3600.0)
+    >>> event_span_s(hours, [0.0, 2.0, 1.0, 0.0, 0.0, 0.0], 3600.0, "interval_end", 3 * 3600.0)
     0.0
     """
     dry_s = drizzle = 0.0
     first_wet_s: float | None = None
-    for at_s, amount in zip(reversed(times_s), reversed(amounts_mm), strict=True):
-        if amount > 0.0 and drizzle + amount > dry_mm:
-            first_wet_s, dry_s, drizzle = at_s, 0.0, 0.0
+    for i in range(len(times_s) - 1, -1, -1):
+        if stamp == "event" and i + 1 < len(times_s):
+            dry_s += times_s[i + 1] - times_s[i]
+            if dry_s >= dry_gap_s:
+                break
+        if amounts_mm[i] > 0.0 and drizzle + amounts_mm[i] > dry_mm:
+            first_wet_s, dry_s, drizzle = times_s[i], 0.0, 0.0
             continue
-        drizzle += amount
-        dry_s += interval_s
-        if dry_s >= dry_gap_s:
-            break
+        drizzle += amounts_mm[i]
+        if stamp != "event":
+            dry_s += times_s[i] - times_s[i - 1] if stamp == "counter" and i > 0 else interval_s
+            if dry_s >= dry_gap_s:
+                break
     return 0.0 if first_wet_s is None else times_s[-1] - first_wet_s + interval_s
 
 

@@ -29,7 +29,7 @@ def add(
     text: Annotated[str, typer.Option("--text", help="What happens, in words")],
     from_: Annotated[str | None, typer.Option("--from", help="Begin, with zone; now when not given")] = None,
     to: Annotated[str | None, typer.Option("--to", help="End, with zone; the begin when not given")] = None,
-    value: Annotated[float | None, typer.Option("--value", help="A size, such as a magnitude")] = None,
+    value: Annotated[float | None, typer.Option("--value", help="A size; of an earthquake the peak ground acceleration at the site in g")] = None,
     by: Annotated[str | None, typer.Option("--by", help="Who says so; else the account at the keyboard")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,

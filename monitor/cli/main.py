@@ -18,6 +18,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "evaluate": ("monitor.cli.evaluate", "Say what the level of a site would be, and why"),
     "backtest": ("monitor.cli.backtest", "Replay a site's past through the decision and score it"),
     "alerts": ("monitor.cli.alerts", "List, explain, acknowledge and close alerts"),
+    "thresholds": ("monitor.cli.thresholds", "Learn bounds on rain from a slope's own records"),
     "ingest": ("monitor.cli.ingest", "Read files of observations, or replay what was rejected"),
     "report": ("monitor.cli.report", "Add an observer's report"),
     "events": ("monitor.cli.events", "Add work, blasting, reservoir operation or an earthquake"),
