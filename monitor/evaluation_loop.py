@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, Protocol
 
-from monitor.alerting.evaluate import EvaluationResult, evaluate_site
+from monitor.alerting.evaluate import EvaluationResult
+from monitor.alerting.evaluator import Evaluator
 from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
 from monitor.store.engine import Database
@@ -51,7 +52,7 @@ class EvaluationLoop:
         on_changed: called after an evaluation that changed something.
         on_poisoned: called with site id and reason when a site cannot be evaluated; reason None when it can again.
         clock: gives the present, aware UTC.
-        evaluate: the decision.
+        evaluate: the decision; None takes an `Evaluator`, which keeps in memory what saves work.
         find_news: sites to which something was added since the last call, by whichever process.
         find_pace: longest time in seconds between two evaluations of a site that its stage of movement asks for.
     """
@@ -66,12 +67,13 @@ class EvaluationLoop:
         on_changed: Callable[[], None],
         on_poisoned: Callable[[str, str | None], None],
         clock: Callable[[], datetime],
-        evaluate: Evaluate = evaluate_site,
+        evaluate: Evaluate | None = None,
         find_news: Callable[[], frozenset[str]] = frozenset,
         find_pace: Callable[[str], float | None] = lambda _: None,
     ) -> None:
         self._find_news, self._look_at, self._find_pace = find_news, 0.0, find_pace
-        self._db, self._sites, self._tick_s, self._clock, self._evaluate = db, sites, tick_s, clock, evaluate
+        self._db, self._sites, self._tick_s, self._clock = db, sites, tick_s, clock
+        self._evaluate: Evaluate = Evaluator() if evaluate is None else evaluate
         self._is_drained, self._on_changed, self._on_poisoned = is_drained, on_changed, on_poisoned
         self._dirty: set[str] = set()
         self._condition = threading.Condition()

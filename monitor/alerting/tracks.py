@@ -76,6 +76,7 @@ class Tracker:
         self.criterion = criterion
         self._site, self._station = site, station
         self._quantities: tuple[str, ...] = ()
+        self._track: Track | None = None
         self._begin()
 
     def track(self, view: View, now_s: float) -> Track:
@@ -109,7 +110,7 @@ class Tracker:
         self._columns = ([], [], [], [], [], [])
         self._rewrites = 0
         self._fits: dict[Any, Any] = {}
-        self._track: Track | None = None
+        self._track = None
 
     def _gather(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, now_s: float) -> bool:
         """Walk over the epochs that are new and complete; False when one of them lies before the end of the walk."""
