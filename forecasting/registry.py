@@ -22,7 +22,36 @@ NETWORKS = {
     "gru": "forecasting.neural.gru:Gru",
     "lstm": "forecasting.neural.lstm:Lstm",
     "graph-gru": "forecasting.neural.graph_gru:GraphGru",
+    "mlp": "forecasting.neural.mlp:Mlp",
+    "rnn": "forecasting.neural.rnn:Rnn",
+    "lstm2": "forecasting.neural.lstm2:Lstm2",
+    "bilstm": "forecasting.neural.bilstm:BiLstm",
+    "bigru-attention": "forecasting.neural.bigru_attention:BiGruAttention",
+    "cnn": "forecasting.neural.cnn:Cnn",
+    "tcn": "forecasting.neural.tcn:Tcn",
+    "cnn-lstm": "forecasting.neural.cnn_lstm:CnnLstm",
+    "cnn-bilstm": "forecasting.neural.cnn_bilstm:CnnBiLstm",
+    "conv-lstm": "forecasting.neural.conv_lstm:ConvLstm",
+    "cnn-lstm-attention": "forecasting.neural.cnn_lstm_attention:CnnLstmAttention",
+    "transformer": "forecasting.neural.transformer:Transformer",
+    "vae-gru": "forecasting.neural.vae_gru:VaeGru",
+    "graph-lstm": "forecasting.neural.graph_lstm:GraphLstm",
+    "graph-attention-gru": "forecasting.neural.graph_attention_gru:GraphAttentionGru",
+    "graph-transformer": "forecasting.neural.graph_transformer:GraphTransformer",
+    "diffusion-gru": "forecasting.neural.diffusion_gru:DiffusionGru",
 }
+
+COMPARISONS = {
+    "random-forest": "forecasting.comparison:make_forest",
+    "gradient-boosting": "forecasting.comparison:make_boosting",
+    "svr": "forecasting.comparison:make_svr",
+}
+"""Learners of the field's papers, for tables only: never served, never chosen by `auto` (extra `slopeward[compare]`)."""
+
+
+def model_ids() -> tuple[str, ...]:
+    """Every id that can be compared; `gated` stands for what the service would have shown."""
+    return (*BASELINES, *COMPARISONS, *NETWORKS, "gated")
 
 
 def load(name: str) -> Any:
@@ -31,8 +60,8 @@ def load(name: str) -> Any:
     Raises:
         UnknownModelError: No model of that name.
     """
-    path = BASELINES.get(name) or NETWORKS.get(name)
+    path = (BASELINES | COMPARISONS | NETWORKS).get(name)
     if path is None:
-        raise UnknownModelError(f"no model is called {name}; there are {', '.join([*BASELINES, *NETWORKS])}")
+        raise UnknownModelError(f"no model is called {name}; there are {', '.join(model_ids())}")
     module, _, attribute = path.partition(":")
     return getattr(import_module(module), attribute)

@@ -6,12 +6,13 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from forecasting.baselines import LevelDrift
 from forecasting.errors import HorizonError
 from forecasting.neural.features import FEATURES, scale_lag, windows
 from forecasting.neural.head import QUANTILES
+from forecasting.neural.network import Network, Shape
 from forecasting.registry import load
 from forecasting.series import Floats, Ints, Panel
 
@@ -100,7 +101,7 @@ class NeuralForecaster:
     """A network ready to forecast."""
 
     recipe: Recipe
-    network: nn.Module
+    network: Network
 
     def quantiles(self, values: Floats, origins: Ints, noise_mm: Floats | None = None) -> Floats:
         """Quantiles in mm, shape (N, S, H, 5); NaN where `lld` knows nothing. Reads no row after an origin.
@@ -152,10 +153,11 @@ class NeuralForecaster:
         return Panel(panel.start_s, panel.step_s, names, values), floors
 
 
-def build_network(recipe: Recipe) -> nn.Module:
+def build_network(recipe: Recipe) -> Network:
     """An untrained network for a recipe; draws its first weights from torch's present generator."""
     graph: Tensor | None = None if recipe.supports is None else torch.tensor(recipe.supports, dtype=torch.float32)
-    network: nn.Module = load(recipe.model)(len(FEATURES), recipe.hidden, len(recipe.steps), recipe.dropout, graph)
+    shape = Shape(len(FEATURES), recipe.window, len(recipe.steps), recipe.hidden, recipe.dropout, graph)
+    network: Network = load(recipe.model)(shape)
     return network
 
 

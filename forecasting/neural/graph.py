@@ -24,6 +24,50 @@ def supports(values: Floats, xy_m: Floats | None, *, lag: int) -> Floats:
     return np.stack([normalise(distance_graph(xy_m, values.shape[1])), normalise(correlation_graph(values, lag))])
 
 
+def directed_supports(values: Floats, xy_m: Floats | None, *, lag: int) -> Floats:
+    """Transition matrices of a random walk along and against directed edges, shape (2, S, S), no self loops.
+
+    An edge leads from a station to one that moves like it, but later: the correlation of its increments with those of
+    the other one row on exceeds the correlation the other way round. Where nobody leads, stations that are near each
+    other are tied both ways. Rows sum to 1, those of a station without edges to 0.
+
+    Args:
+        values: Training rows only, shape (T, S).
+        xy_m: Shape (S, 2) or None.
+        lag: Rows of the increments (7 days).
+    """
+    follows = lead_graph(values, lag)
+    near = distance_graph(xy_m, values.shape[1])
+    free = (follows + follows.T) == 0.0
+    graph = follows + np.where(free, near, 0.0)
+    return np.stack([_walk(graph), _walk(graph.T)])
+
+
+def lead_graph(values: Floats, lag: int) -> Floats:
+    """How much more station j moves after i than before it, shape (S, S), [i, j] > 0 = i leads; 0 below 0.3."""
+    moved = values[lag:] - values[:-lag]
+    count = values.shape[1]
+    after = np.zeros((count, count))
+    for i in range(count):
+        for j in range(count):
+            if i != j:
+                after[i, j] = _correlate(moved[:-1, i], moved[1:, j])
+    leads = np.where((after > CORRELATION) & (after > after.T), after, 0.0)
+    return np.asarray(leads, dtype=np.float64)
+
+
+def _correlate(left: Floats, right: Floats) -> float:
+    both = np.isfinite(left) & np.isfinite(right)
+    if both.sum() < _MINIMUM_PAIRS or left[both].std() == 0 or right[both].std() == 0:
+        return 0.0
+    return float(np.corrcoef(left[both], right[both])[0, 1])
+
+
+def _walk(graph: Floats) -> Floats:
+    degree = graph.sum(axis=1, keepdims=True)
+    return np.asarray(np.where(degree > 0, graph / np.where(degree > 0, degree, 1.0), 0.0))
+
+
 def distance_graph(xy_m: Floats | None, stations: int) -> Floats:
     """Gaussian kernel of the distances, shape (S, S)."""
     if xy_m is None or stations < 2:
@@ -43,11 +87,7 @@ def correlation_graph(values: Floats, lag: int) -> Floats:
     graph = np.zeros((count, count))
     for i in range(count):
         for j in range(i + 1, count):
-            both = np.isfinite(moved[:, i]) & np.isfinite(moved[:, j])
-            left, right = moved[both, i], moved[both, j]
-            if left.size < _MINIMUM_PAIRS or left.std() == 0 or right.std() == 0:
-                continue
-            value = float(np.corrcoef(left, right)[0, 1])
+            value = _correlate(moved[:, i], moved[:, j])
             if value > CORRELATION:
                 graph[i, j] = graph[j, i] = value
     return graph

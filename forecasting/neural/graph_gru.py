@@ -3,13 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from forecasting.neural.features import FEATURES
 from forecasting.neural.head import QuantileHead
+from forecasting.neural.network import Network, Shape, find_alive, mix, require_supports
 
-_OBSERVED = FEATURES.index("observed")
 
-
-class GraphGru(nn.Module):
+class GraphGru(Network):
     """(B, S, W, F) -> (B, S, H, 5). A gate is linear in [own, neighbours by graph 1, neighbours by graph 2].
 
     `supports` has shape (2, S, S). A station that is silent in a row sends zeros and its mask in that row, and one that
@@ -20,36 +18,33 @@ class GraphGru(nn.Module):
 
     supports: Tensor
 
-    def __init__(self, features: int, hidden: int, horizons: int, dropout: float, supports: Tensor | None) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        if supports is None:
-            raise ValueError("graph-gru needs supports")
-        self.hidden = hidden
-        self.register_buffer("supports", supports.float())
+        supports = require_supports(shape, "graph-gru")
+        self.hidden = shape.hidden
+        self.register_buffer("supports", supports)
         views = 1 + supports.shape[0]
-        self.from_input = nn.Linear(views * features, 3 * hidden)
-        self.from_state = nn.Linear(views * hidden, 3 * hidden)
-        self.dropout = nn.Dropout(dropout)
-        self.head = QuantileHead(hidden, horizons)
+        self.from_input = nn.Linear(views * shape.features, 3 * shape.hidden)
+        self.from_state = nn.Linear(views * shape.hidden, 3 * shape.hidden)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.head = QuantileHead(shape.hidden, shape.horizons)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Quantiles of the scaled residual to `lld`."""
         batch, stations = inputs.shape[:2]
-        alive = (inputs[..., _OBSERVED].amax(dim=2) > 0).to(inputs.dtype).transpose(0, 1).unsqueeze(-1)
+        alive = find_alive(inputs)
         # stations lead, so that a graph is one matrix product for the whole batch
-        pushed = self.from_input(self._views(inputs.permute(1, 0, 2, 3)))
+        pushed = self.from_input(self._mix(inputs.permute(1, 0, 2, 3)))
         state = inputs.new_zeros(stations, batch, self.hidden)
         for row in pushed.unbind(2):
             update_in, reset_in, candidate_in = row.chunk(3, dim=-1)
-            update_state, reset_state, candidate_state = self.from_state(self._views(state * alive)).chunk(3, dim=-1)
+            update_state, reset_state, candidate_state = self.from_state(self._mix(state * alive)).chunk(3, dim=-1)
             update = torch.sigmoid(update_in + update_state)
             candidate = torch.tanh(candidate_in + torch.sigmoid(reset_in + reset_state) * candidate_state)
             state = candidate + update * (state - candidate)
         out: Tensor = self.head(self.dropout(state))
         return out.transpose(0, 1)
 
-    def _views(self, nodes: Tensor) -> Tensor:
-        """Own values beside those of the neighbours in each graph, (S, ..., C) -> (S, ..., 3 C)."""
-        stations = nodes.shape[0]
-        mixed = self.supports.flatten(0, 1) @ nodes.reshape(stations, -1)
-        return torch.cat([nodes, *mixed.reshape(-1, *nodes.shape).unbind(0)], dim=-1)
+    def _mix(self, nodes: Tensor) -> Tensor:
+        """Own values beside those of the neighbours."""
+        return mix(nodes, self.supports)

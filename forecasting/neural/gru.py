@@ -2,24 +2,18 @@
 
 from torch import Tensor, nn
 
-from forecasting.neural.head import QuantileHead
+from forecasting.neural.network import Shape, StationNetwork
 
 
-class Gru(nn.Module):
-    """(B, S, W, F) -> (B, S, H, 5). Every station is a series of its own; stations share the weights."""
+class Gru(StationNetwork):
+    """(N, W, F) -> state of the last row (N, hidden)."""
 
-    needs_graph = False
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.encoder = nn.GRU(shape.features, shape.hidden, batch_first=True)
 
-    def __init__(self, features: int, hidden: int, horizons: int, dropout: float, supports: Tensor | None) -> None:
-        super().__init__()
-        del supports
-        self.encoder = nn.GRU(features, hidden, batch_first=True)
-        self.dropout = nn.Dropout(dropout)
-        self.head = QuantileHead(hidden, horizons)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Quantiles of the scaled residual to `lld`."""
-        batch, stations = inputs.shape[:2]
-        _, state = self.encoder(inputs.flatten(0, 1))
-        out: Tensor = self.head(self.dropout(state[-1]))
-        return out.reshape(batch, stations, *out.shape[1:])
+    def encode(self, rows: Tensor) -> Tensor:
+        """The state after the last row."""
+        _, state = self.encoder(rows)
+        last: Tensor = state[-1]
+        return last

@@ -1,25 +1,21 @@
-"""LSTM over one station's window, one set of weights for all stations (Hochreiter and Schmidhuber 1997)."""
+"""LSTM over one station's window (Hochreiter and Schmidhuber 1997, Neural Computation 9)."""
 
 from torch import Tensor, nn
 
-from forecasting.neural.head import QuantileHead
+from forecasting.neural.network import Shape, StationNetwork
 
 
-class Lstm(nn.Module):
-    """(B, S, W, F) -> (B, S, H, 5). Every station is a series of its own; stations share the weights."""
+class Lstm(StationNetwork):
+    """(N, W, F) -> state of the last row (N, hidden)."""
 
-    needs_graph = False
+    layers = 1
 
-    def __init__(self, features: int, hidden: int, horizons: int, dropout: float, supports: Tensor | None) -> None:
-        super().__init__()
-        del supports
-        self.encoder = nn.LSTM(features, hidden, batch_first=True)
-        self.dropout = nn.Dropout(dropout)
-        self.head = QuantileHead(hidden, horizons)
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.encoder = nn.LSTM(shape.features, shape.hidden, num_layers=self.layers, batch_first=True)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Quantiles of the scaled residual to `lld`."""
-        batch, stations = inputs.shape[:2]
-        _, (state, _) = self.encoder(inputs.flatten(0, 1))
-        out: Tensor = self.head(self.dropout(state[-1]))
-        return out.reshape(batch, stations, *out.shape[1:])
+    def encode(self, rows: Tensor) -> Tensor:
+        """The state of the uppermost layer after the last row."""
+        _, (state, _) = self.encoder(rows)
+        last: Tensor = state[-1]
+        return last

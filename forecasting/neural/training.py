@@ -13,8 +13,9 @@ from forecasting.baselines import LevelDrift, fit_lld
 from forecasting.errors import NotEnoughDataError
 from forecasting.neural.features import noise_floor, scale_lag, windows
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
-from forecasting.neural.graph import supports
+from forecasting.neural.graph import directed_supports, supports
 from forecasting.neural.head import QUANTILES
+from forecasting.neural.network import Network
 from forecasting.registry import load
 from forecasting.series import Floats, Ints, Panel
 from forecasting.splits import Block, Split
@@ -97,7 +98,8 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
     lag = scale_lag(panel.step_s, settings.window)
     lld = fit_lld(panel, parts.calibration, steps)
     floors = noise_floor(fit)
-    graphs = supports(fit, panel.xy_m, lag=lag).tolist() if load(model).needs_graph else None
+    kind = load(model)
+    graphs = (directed_supports if kind.directed else supports)(fit, panel.xy_m, lag=lag) if kind.needs_graph else None
     origins = _origins(parts.fit, settings)
     cut = windows(panel.values, origins, floors, window=settings.window, lag=lag)
     return Recipe(
@@ -113,7 +115,7 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
         noise_mm=tuple(float(v) for v in floors),
         spread=_spread(panel.values, parts.fit, origins, lld, cut.scale_mm),
         lld=lld,
-        supports=graphs,
+        supports=None if graphs is None else graphs.tolist(),
     )
 
 
@@ -153,7 +155,7 @@ def train_network(
 class _Learner:
     """The moving parts of one training."""
 
-    def __init__(self, recipe: Recipe, network: nn.Module, values: Floats, settings: Settings) -> None:
+    def __init__(self, recipe: Recipe, network: Network, values: Floats, settings: Settings) -> None:
         self.recipe, self.network, self.values, self.settings = recipe, network, values, settings
         self.floors = np.asarray(recipe.noise_mm)
         self.lag = scale_lag(recipe.step_s, recipe.window)
@@ -216,7 +218,9 @@ class _Learner:
         known = torch.isfinite(wanted)
         error = torch.where(known, wanted, torch.zeros(()))[..., None] - self.network(torch.from_numpy(cut.inputs))
         each = torch.maximum(self.levels * error, (self.levels - 1.0) * error).mean(dim=-1)
-        return (each * known).sum() / known.sum().clamp(min=1)
+        loss: Tensor = (each * known).sum() / known.sum().clamp(min=1)
+        extra = self.network.penalty() if self.network.training else None
+        return loss if extra is None else loss + extra
 
     def validate(self, block: Block, origins: Ints) -> float:
         """Loss on a block without learning."""

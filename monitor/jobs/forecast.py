@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from forecasting.registry import NETWORKS
 from monitor import compute
 from monitor.config import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s
@@ -14,7 +15,6 @@ from monitor.store.forecasts import ForecastRow, add_forecasts, add_withheld, lo
 from monitor.store.models import find_active
 
 ALWAYS = ("persistence", "lld")  # whatever a site asks for, these two run and are scored
-NETWORKS = frozenset({"gru", "lstm", "graph-gru"})
 HISTORY_STEPS = 1200
 Key = tuple[int, str, float, float]
 

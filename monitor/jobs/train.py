@@ -4,12 +4,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from forecasting.registry import NETWORKS
 from monitor import compute
 from monitor.config import ServiceConfig
 from monitor.domain.instants import epoch_s, spell
 from monitor.domain.site import Site
 from monitor.jobs.anomaly import NEEDS_CHECKPOINT, slowest_interval_s
-from monitor.jobs.forecast import NETWORKS
 from monitor.jobs.samples import history_since, load_displacements, panel_payload, step_s
 from monitor.store.engine import Database
 from monitor.store.models import add_model, find_active
