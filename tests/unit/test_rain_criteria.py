@@ -289,7 +289,15 @@ def test_expected_rain_is_advice_until_the_site_file_promotes_it():
 
 
 # ---- learned -------------------------------------------------------------------------------------------------------
-LEARNED = 'kind = "rain_learned"\nseries = "R1.rain"\nwindow = "24h"\nlag = "48h"\nover = 40.0\nevents = 7\nlevel = "yellow"\n'
+LEARNED = """
+kind = "rain_learned"
+series = "R1.rain"
+window = "24h"
+lag = "48h"
+over = 40.0
+events = 7
+level = "yellow"
+"""
 
 
 def test_a_learned_threshold_stands_for_its_lag():
@@ -466,13 +474,24 @@ def test_an_earthquake_criterion_that_contradicts_itself_is_refused():
 
 
 # ---- more rain never lowers -----------------------------------------------------------------------------------------
-@pytest.mark.parametrize("text", [
-    SUM, CURVE, CURVE + 'dry_gap = "6h"\ndry_mm = 0.5\n', LEARNED, RAINED,
-    RARE + 'quantiles = {"24h" = [[2, 20.0], [10, 40.0]]}\n',
-    'kind = "rain_antecedent"\nseries = "R1.rain"\ndecay = 0.9\nspan = "10d"\nyellow = {over = 28.0}\n',
-    'kind = "rain_antecedent"\nseries = "R1.rain"\nrecent = "1d"\nantecedent = "3d"\nweight = 0.5\n'
-    "yellow = {over = 20}\n",
-], ids=["sum", "curve", "events", "learned", "infiltration", "return", "index", "recent"])  # fmt: skip
+SPLIT = """
+kind = "rain_antecedent"
+series = "R1.rain"
+recent = "1d"
+antecedent = "3d"
+weight = 0.5
+yellow = {over = 20.0}
+"""
+INDEX = 'kind = "rain_antecedent"\nseries = "R1.rain"\ndecay = 0.9\nspan = "10d"\nyellow = {over = 28.0}\n'
+EVENTS = CURVE + 'dry_gap = "6h"\ndry_mm = 0.5\n'
+RETURN = RARE + 'quantiles = {"24h" = [[2, 20.0], [10, 40.0]]}\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [SUM, CURVE, EVENTS, LEARNED, RAINED, RETURN, INDEX, SPLIT],
+    ids=["sum", "curve", "events", "learned", "infiltration", "return", "index", "split"],
+)
 def test_more_rain_never_lowers(text):
     place = site(text)
     chance = random.Random(7)
