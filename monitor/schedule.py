@@ -160,12 +160,13 @@ class Schedule:
         for key, (job, of) in self._entries.items():
             if of is not site or job.at_stage is None or job.pause_s(site, stage) == job.pause_s(site, before):
                 continue
-            known = self._scheduler.get_job(key)
             pause_s = job.pause_s(site, stage)
-            self._scheduler.reschedule_job(key, trigger="interval", seconds=pause_s)
+            soon = self._clock() + timedelta(seconds=pause_s)
+            known = self._scheduler.get_job(key)
             if known is not None and known.next_run_time is not None:
-                soon = min(known.next_run_time, self._clock() + timedelta(seconds=pause_s))
-                self._scheduler.modify_job(key, next_run_time=soon)
+                soon = min(soon, known.next_run_time)  # read before: rescheduling moves it
+            self._scheduler.reschedule_job(key, trigger="interval", seconds=pause_s)
+            self._scheduler.modify_job(key, next_run_time=soon)
             log.info("%s is %s: %s every %g s", site.id, stage or "unknown", job.name, pause_s)
 
     def _call(self, job: Job, site: Site | None) -> tuple[str, str]:

@@ -146,6 +146,7 @@ def site_payload(row: Mapping[str, Any], alerts: list[dict[str, Any]], valid_s: 
     )  # fmt: skip
     return {
         **{key: row[key] for key in keys},
+        "stage": row["movement_stage"],
         "active_alerts": [{key: alert[key] for key in shown} for alert in alerts],
         "valid_until": valid_until,
     }

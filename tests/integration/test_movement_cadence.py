@@ -1,0 +1,94 @@
+"""The stage of a site sets how often it is judged, evaluated and forecast."""
+
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from monitor.config import parse_service
+from monitor.daemon import Core
+from monitor.domain.decision import Memory
+from monitor.domain.site import ForecastPlan, Level, MovementPlan, Site, StagePlan
+from monitor.evaluation_loop import EvaluationLoop
+from monitor.movement.cadence import stage_cadence
+from monitor.schedule import JOBS, Schedule
+from monitor.store.decisions import save_memory
+from monitor.store.movement import save_stage
+from tests.conftest import wait_for
+
+LEVELS = (Level(0, "green", auto_lower=True), Level(1, "red", auto_lower=False))
+STAGES = (
+    StagePlan("creep", 3600.0, 86400.0), StagePlan("progressive", 60.0, 900.0), StagePlan("unknown", 60.0, 900.0),
+)  # fmt: skip
+PLACE = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (), (), forecast=ForecastPlan(), movement=MovementPlan(STAGES))
+
+
+def clock():
+    return datetime.now(UTC)
+
+
+def show(db, stage):
+    with db.write() as c:
+        save_memory(c, "s", Memory(), "v", clock())
+        save_stage(c, "s", stage, "none")
+
+
+def nothing(db, config, site, now):
+    return "nothing"
+
+
+@pytest.fixture
+def schedule(database, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jobs_of_cadence", sys.modules[__name__])
+    jobs = [replace(j, function="jobs_of_cadence:nothing", first_s=3000.0) for j in JOBS if j.at_stage is not None]
+    made = Schedule(database, parse_service("", "x"), [PLACE], clock, lambda *_: None, jobs)
+    yield made
+    made.stop()
+
+
+def pause_s(schedule, name):
+    return schedule._scheduler.get_job(f"{name}:s").trigger.interval.total_seconds()
+
+
+def due_in_s(schedule, name):
+    return (schedule._scheduler.get_job(f"{name}:s").next_run_time - clock()).total_seconds()
+
+
+def test_jobs_follow_the_stage_and_what_was_due_sooner_stays_so(database, schedule):
+    assert [pause_s(schedule, n) for n in ("movement", "forecast")] == [60.0, 900.0]  # unknown: the most frequent
+    show(database, "creep")
+    schedule.start()
+    assert schedule.stage_of("s") == "creep"
+    assert [pause_s(schedule, n) for n in ("movement", "forecast")] == [3600.0, 86400.0]
+    assert due_in_s(schedule, "forecast") <= 900.0
+    show(database, "progressive")
+    assert schedule.run_now("movement:s") == "done"
+    assert [pause_s(schedule, n) for n in ("movement", "forecast")] == [60.0, 900.0]
+    assert due_in_s(schedule, "movement") <= 60.0
+
+
+def test_the_core_asks_the_schedule_for_the_pace_of_a_site():
+    core = SimpleNamespace(sites={"s": PLACE}, schedule=SimpleNamespace(stage_of=lambda _: "creep"))
+    assert Core._find_pace(core, "s") == 3600.0
+    core.schedule.stage_of = lambda _: None
+    assert Core._find_pace(core, "s") == 60.0
+    assert stage_cadence(PLACE, "step") == (300.0, 21600.0)  # a stage that the plan does not name
+
+
+def test_a_fast_stage_is_evaluated_before_the_tick_and_a_slow_one_not_later():
+    seen = []
+
+    def decide(_db, site, *_, **__):
+        seen.append(site)
+        return SimpleNamespace(changes=(), next_due_at=None)
+
+    loop = EvaluationLoop(
+        None, {"fast": "fast", "slow": "slow"}, 0.4, is_drained=lambda: True, on_changed=lambda: None,
+        on_poisoned=lambda *_: None, clock=clock, evaluate=decide, find_pace={"fast": 0.05, "slow": 600.0}.get,
+    )  # fmt: skip
+    loop.start()
+    wait_for(lambda: seen.count("slow") >= 3)
+    loop.stop(5.0)
+    assert seen.count("fast") > seen.count("slow")
