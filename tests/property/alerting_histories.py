@@ -6,13 +6,16 @@ break, fall silent or never come, and no level may hang on it.
 """
 
 import json
+import os
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from monitor.alerting import decide as decide_module
+from monitor.alerting.scope import anchor_at
+from monitor.alerting.tracks import Tracker
 from monitor.domain.decision import Decision, Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
@@ -22,6 +25,7 @@ START = parse("2026-01-01T00:00:00Z")
 STEP_S = 6 * 3600.0
 DAY_S = 86400.0
 EPOCHS = 48
+SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 MAX_SILENCE_S = 2 * DAY_S
 VALID_S = 3 * DAY_S
 SPAN_S = 6 * DAY_S
@@ -194,7 +198,7 @@ Change = Callable[[float, View], View]
 
 def run(
     history: History, site: Site = SITE, *, ticks: int = 0, more_epochs: int = 0, alter: Change | None = None,
-    extra: Iterable[tuple[float, str, Reading]] = (),
+    extra: Iterable[tuple[float, str, Reading]] = (), warm: dict[tuple[str, str], Tracker] | None = None,
 ) -> list[Look]:  # fmt: skip
     """Decide at every epoch (and at `ticks` instants between); memory goes through JSON each time, as in a restart."""
     feed = sorted([*messages(history), *extra], key=lambda m: (m[0], m[2].observed_at, m[1]))
@@ -213,12 +217,12 @@ def run(
                 at_s = seconds(item.observed_at)
                 if at_s <= now_s and (key not in newest or at_s >= newest[key].observed_s):
                     newest[key] = Newest(at_s, seconds(item.received_at), item.flags)
-            edge = now - timedelta(seconds=SPAN_S)
+            edge = anchor_at(now, SPAN_S)
             readings = {k: tuple(v[at] for at in sorted(v) if at > edge) for k, v in held.items()}
             drains = history.drains is not None and history.drains[0] <= epoch < history.drains[1]
             view = View(readings, dict(newest), draining=drains)
             view = alter(now_s, view) if alter else view
-            decision = decide_module.decide(site, memory, view, now)
+            decision = decide_module.decide(site, memory, view, now, warm)
             looks.append(Look(now, memory, view, decision))
             memory = Memory.read(json.loads(json.dumps(decision.memory.spell())))
     return looks

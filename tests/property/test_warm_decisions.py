@@ -1,0 +1,150 @@
+"""What is held between evaluations changes nothing: warm and cold give the same canonical JSON, whatever arrives."""
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import insert
+
+from monitor.alerting import looking as looking_module, tracks
+from monitor.alerting.decide import decide
+from monitor.alerting.evaluate import load_view
+from monitor.alerting.looking import Looking
+from monitor.domain.alert import Actor
+from monitor.domain.decision import Memory, instant, seconds
+from monitor.domain.observation import Observation
+from monitor.store.observations import add_observations, load_series
+from monitor.store.offsets import add_offset, revoke_offset
+from monitor.store.tables import observation, observation_flag
+from monitor.store.types import canonical_json
+from tests.property.alerting_histories import SITE, SOAK, START, STEP_S, run, seeded
+
+ADA = Actor("ada", "person")
+LENGTH = 60  # epochs
+
+
+# ---- decisions -------------------------------------------------------------------------------------------------
+def check_warm_is_cold(seeds):
+    """Decide over drawn histories with one memory of tracks, and each time again without it."""
+    for seed in seeds:
+        warm = run(seeded(seed), warm={})
+        for look in warm[seed % 3 :: 3]:
+            again = decide(SITE, look.before, look.view, look.now)
+            assert canonical_json(again.spell()) == canonical_json(look.decision.spell()), f"seed {seed}, {look.now}"
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_a_decision_with_tracks_held_is_the_decision_without(part):
+    check_warm_is_cold(range(part, 400 if SOAK else 24, 2))
+
+
+def test_tracks_that_are_held_too_long_are_caught(monkeypatch):
+    """Without looking whether the readings are still the same."""
+    monkeypatch.setattr(tracks, "_continue", lambda *_: True)
+    with pytest.raises((AssertionError, IndexError)):
+        check_warm_is_cold(range(12))
+
+
+# ---- readings --------------------------------------------------------------------------------------------------
+class Jumble:
+    """A database to which a seeded hand does whatever may happen to observations, epoch by epoch."""
+
+    def __init__(self, database, seed):
+        self.database, self.rng, self.said, self.offsets, self.waiting = database, random.Random(seed), [], [], []
+
+    def go_on(self, epoch):
+        """One epoch: new readings, and now and then late ones, revisions, flags, offsets, some taken back."""
+        rng, now = self.rng, instant(seconds(START) + epoch * STEP_S)
+        fresh = [(name, now) for name in "ABCDK" if rng.random() < 0.9]
+        if rng.random() < 0.1:  # a series that comes late
+            self.waiting, fresh = self.waiting + fresh[-1:], fresh[:-1]
+        late, self.waiting = (self.waiting, []) if rng.random() < 0.3 else ([], self.waiting)
+        again = [rng.choice(self.said)] if self.said and rng.random() < 0.25 else []
+        rows = [self._observe(name, at, now) for name, at in (*fresh, *late, *again)]
+        if rng.random() < 0.1:  # a clock that is ahead
+            rows.append(self._observe("A", now + timedelta(seconds=STEP_S * rng.randint(1, 4)), now))
+        self.said += [*fresh, *late]
+        with self.database.write() as c:
+            add_observations(c, rows, now)
+            ids = {s.station: s.id for s in load_series(c, SITE.id)}
+            name, at = rng.choice(self.said)
+            if rng.random() < 0.15:
+                flag = rng.choice(("bad_fix", "-bad_fix", "step_confirmed"))
+                c.execute(insert(observation_flag).values(
+                    series_id=ids[name], observed_at=at, revision=0, flag=flag, by="ada", reason="seen",
+                    known_from=now + timedelta(seconds=rng.choice((0.0, 2 * STEP_S))),
+                ))  # fmt: skip
+            if rng.random() < 0.08:
+                self.offsets.append(add_offset(
+                    c, ids[name], at=at, known_from=now, size=rng.uniform(5.0, 90.0), unit="mm", kind="rezero",
+                    author=ADA, reason="bolt", now=now,
+                ))  # fmt: skip
+            if self.offsets and rng.random() < 0.08:
+                revoke_offset(c, self.offsets.pop(), ADA, "wrong station", now)
+            if rng.random() < 0.03:  # retention that reaches into the window
+                edge = now - timedelta(seconds=rng.randint(4, 20) * STEP_S)
+                c.execute(observation.delete().where(observation.c.observed_at < edge))
+        return now
+
+    def _observe(self, name, at, now):
+        rng = self.rng
+        # the same value again is a duplicate, another one a revision
+        value, solution = round(rng.gauss(0.0, 3.0), 0), rng.choice((None, None, "rapid", "final", "corrected"))
+        return Observation(SITE.id, name, "displacement", "mm", at, now, value, 1.0, solution)
+
+
+def check_held_readings(database, seeds):
+    """Look after every epoch with one memory, and each time again with none."""
+    for seed in seeds:
+        with database.write() as c:
+            c.execute(observation.delete())
+        jumble, looking, memory = Jumble(database, seed), Looking(SITE), Memory()
+        for epoch in range(LENGTH):
+            now = jumble.go_on(epoch) + timedelta(seconds=jumble.rng.choice((0.0, 60.0)))
+            with database.read() as c:
+                view, known = load_view(c, SITE, now, draining=False, looking=looking)
+                cold, known_cold = load_view(c, SITE, now, draining=False)
+            assert canonical_json(view.spell()) == canonical_json(cold.spell()), f"seed {seed}, {now}"
+            assert known == known_cold
+            decision = decide(SITE, memory, view, now, looking.warm)
+            if epoch % 6 == 0:
+                assert canonical_json(decide(SITE, memory, cold, now).spell()) == canonical_json(decision.spell())
+            memory = decision.memory
+        assert looking.is_warm, "nothing was held, so nothing was tested"
+
+
+def test_readings_that_are_held_are_those_that_are_known(database):
+    check_held_readings(database, range(60 if SOAK else 2))
+
+
+def test_readings_that_are_held_too_long_are_caught(database, monkeypatch):
+    """Without asking the database whether anything else became known."""
+    known = looking_module.load_stamps
+    plain = {}
+
+    def trust(c, stretches, known_at):
+        return [
+            plain.setdefault(s[:2], stamp) for s, stamp in zip(stretches, known(c, stretches, known_at), strict=True)
+        ]
+
+    monkeypatch.setattr(looking_module, "load_stamps", trust)
+    monkeypatch.setattr(looking_module, "load_newer", lambda c, held, *rest: {
+        i: (readings, plain_stamp) for i, _, plain_stamp in held
+        if (readings := NEWER(c, held, *rest).get(i, ([], None))[0])
+    })  # fmt: skip
+    with pytest.raises(AssertionError):
+        check_held_readings(database, range(2))
+
+
+NEWER = looking_module.load_newer
+
+
+def test_going_back_in_time_begins_anew(database):
+    jumble, looking = Jumble(database, 5), Looking(SITE)
+    instants = [jumble.go_on(epoch) for epoch in range(30)]
+    for now in (instants[-1], instants[12], instants[20]):
+        with database.read() as c:
+            held, _ = load_view(c, SITE, now, draining=False, looking=looking)
+            cold, _ = load_view(c, replace(SITE), now, draining=False)
+        assert canonical_json(held.spell()) == canonical_json(cold.spell())
