@@ -16,6 +16,7 @@ from monitor.domain.site import Criterion, Site
 
 EARTHQUAKE: Final = "earthquake"
 INSPECT: Final = "inspect:"
+MOVED: Final = "movement"  # any other answer says that the slope did not move
 # beyond the strongest shaking ever recorded (4.36 g, Iwate-Miyagi 2008: Aoi et al. 2008, Science 322) a value is no
 # peak ground acceleration in g: most likely a magnitude or another unit was given
 LARGEST_PGA_G: Final = 5.0
@@ -44,7 +45,7 @@ class EarthquakeRule:
         found = [
             judge_shaking(criterion, e) for e in _earthquakes(windows.view, now_s)
             if now_s - e.from_s <= criterion.valid_for_s and e.from_s > after
-            and windows.memory.answers.get(inspection_key(criterion, e)) != "instrument"
+            and windows.memory.answers.get(inspection_key(criterion, e), MOVED) == MOVED
         ]  # fmt: skip
         known = [s for s in found if s.level is not None]
         if not known:
