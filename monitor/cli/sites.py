@@ -56,6 +56,10 @@ def show(name: Name, config: ConfigOption = None, as_json: JsonOption = False) -
     for criterion in site.criteria:
         bounds = _spell_bounds(site, criterion)
         print(f"  criterion {criterion.id} ({criterion.role}): {', '.join(criterion.stations)} {bounds}")
+    for plan in site.movement.stages:
+        every = f"judged every {spell_duration(plan.evaluate_every_s)}"
+        forecast = f"forecast every {spell_duration(plan.forecast_every_s)}"
+        print(f"  stage {plan.stage}: {every}, {forecast}: {plan.action or '(no action text)'}")
     for weakness in find_weaknesses(site):
         print(f"  ! {weakness}")
 

@@ -52,11 +52,12 @@ def _print(rows: Any, verdict: health.Verdict, now: datetime) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for title in ("site", "level", "since (UTC)", "sees", "newest datum", "open alerts"):
+    for title in ("site", "level", "since (UTC)", "sees", "movement", "newest datum", "open alerts"):
         table.add_column(title)
     for row in rows:
         since = row["since"][:16].replace("T", " ") if row["since"] else "-"
-        table.add_row(row["site"], row["level_name"] or "-", since, row["observability"] or "-",
+        moves = ", ".join(str(row[k]) for k in ("movement_stage", "trend") if row[k]) or "-"
+        table.add_row(row["site"], row["level_name"] or "-", since, row["observability"] or "-", moves,
                       _spell_age(_read(row["newest_at"]), now), str(row["active_alerts"]))  # fmt: skip
     console = Console()
     if rows:
