@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import fsum, sqrt
+from operator import mul
 
 DAY_S = 86_400.0
 
@@ -52,42 +53,52 @@ def fit_velocity(times_s: Sequence[float], values: Sequence[float], sigmas: Sequ
     n = len(times_s)
     if n < 4:
         return None
-    known = max(sigmas) > 0.0
-    weights = [1.0 / (s * s) if s > 1e-9 else 1e18 for s in sigmas] if known else [1.0] * n
+    worst = max(sigmas)
+    known = worst > 0.0
+    alike = not known or min(sigmas) == worst
+    weights = [1.0] * n if alike else [1.0 / (s * s) if s > 1e-9 else 1e18 for s in sigmas]
     origin = times_s[0]
     days = [(t - origin) / DAY_S for t in times_s]
-    total = sum_t = sum_y = 0.0
-    for w, t, y in zip(weights, days, values, strict=True):
-        total += w
-        sum_t += w * t
-        sum_y += w * y
-    mean_t, mean_y = sum_t / total, sum_y / total
-    spread = product = 0.0
-    for w, t, y in zip(weights, days, values, strict=True):
-        spread += w * (t - mean_t) * (t - mean_t)
-        product += w * (t - mean_t) * (y - mean_y)
+    # sums are exact before they are rounded once: the same on every Python, in whatever order they are made
+    total = float(n) if alike else fsum(weights)
+    mean_t = fsum(days if alike else map(mul, weights, days)) / total
+    mean_y = fsum(values if alike else map(mul, weights, values)) / total
+    x = [t - mean_t for t in days]
+    y = [v - mean_y for v in values]
+    wx = x if alike else list(map(mul, weights, x))
+    spread = fsum(map(mul, wx, x))
     if spread <= 0.0:
         return None
-    rate = product / spread
-    residual = [y - mean_y - rate * (t - mean_t) for t, y in zip(days, values, strict=True)]
-    error = _error(residual, weights, spread, known=known)
-    low = high = rate
-    for w, t, e in zip(weights, days, residual, strict=True):
-        x = t - mean_t
-        rest = 1.0 - w / total - w * x * x / spread
-        without = rate - w * x * e / (spread * rest) if rest > 1e-9 else 0.0
-        low, high = min(low, without), max(high, without)
-    return Velocity(rate, error, low, high, n, (times_s[0] + times_s[-1]) / 2.0, times_s[-1])
+    rate = fsum(map(mul, wx, y)) / spread
+    residual = [b - rate * a for a, b in zip(x, y, strict=True)]
+    square = fsum(map(mul, residual, residual))
+    weighed = square if alike else fsum(w * e * e for w, e in zip(weights, residual, strict=True))
+    error = _error(residual, square, weighed / (n - 2) / spread)
+    if known:
+        error = max(error, sqrt((worst * worst if alike else 1.0) / spread))
+    changes = _leave_out(weights, total, wx, x, residual, spread, rate)
+    low, high = rate - max(0.0, *changes), rate - min(0.0, *changes)
+    return Velocity(rate, error, low, high, n, (origin + times_s[-1]) / 2.0, times_s[-1])
 
 
-def _error(residual: Sequence[float], weights: Sequence[float], spread: float, *, known: bool) -> float:
+def _error(residual: Sequence[float], square: float, variance: float) -> float:
     """One standard error of the slope; neighbouring residuals that go together are fewer facts than they look."""
-    chi = square = shared = before = 0.0
-    for w, e in zip(weights, residual, strict=True):
-        chi += w * e * e
-        square += e * e
-        shared += e * before
-        before = e
+    shared = fsum(map(mul, residual, residual[1:]))
     alike = min(0.9, max(0.0, shared / square)) if square > 0.0 else 0.0
-    error = sqrt(chi / (len(residual) - 2) / spread * (1.0 + alike) / (1.0 - alike))
-    return max(error, sqrt(1.0 / spread)) if known else error
+    return sqrt(variance * (1.0 + alike) / (1.0 - alike))
+
+
+def _leave_out(
+    weights: Sequence[float], total: float, wx: Sequence[float], x: Sequence[float], residual: Sequence[float],
+    spread: float, rate: float,
+) -> list[float]:  # fmt: skip
+    """What each epoch adds to the slope; one that the slope hangs on alone adds all of it."""
+    if weights[0] == 1.0 and total == len(x):
+        room = spread - spread / total
+        rests = [room - a * a for a in x]
+    else:
+        rests = [spread - spread * w / total - b * a for w, b, a in zip(weights, wx, x, strict=True)]
+    least = 1e-9 * spread
+    if min(rests) > least:
+        return [a * e / r for a, e, r in zip(wx, residual, rests, strict=True)]
+    return [a * e / r if r > least else rate for a, e, r in zip(wx, residual, rests, strict=True)]

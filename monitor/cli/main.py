@@ -25,6 +25,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "maintenance": ("monitor.cli.maintenance", "Declare work on a station; its votes wait for a time"),
     "offsets": ("monitor.cli.offsets", "Declare, confirm and revoke offsets"),
     "forecast": ("monitor.cli.forecast", "Run, train and list forecasts"),
+    "failure-time": ("monitor.cli.failure_time", "Failure windows of a curve in a file, and how good such windows are"),
     "anomalies": ("monitor.cli.anomalies", "Train and score anomaly detectors"),
     "scenes": ("monitor.cli.scenes", "Add scenes and detect footprints"),
     "channels": ("monitor.cli.channels", "Test the channels of the recipients"),

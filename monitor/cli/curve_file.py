@@ -1,0 +1,195 @@
+"""One series out of a CSV of almost any form, for verbs that look at a curve without a database."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from io import StringIO
+from math import isfinite
+from pathlib import Path
+
+from monitor.domain.instants import epoch_s
+from monitor.errors import PayloadError
+
+TIMES = ("time", "date", "datetime", "timestamp", "observed_at", "day", "at")
+LENGTHS = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4, "ft": 304.8}
+COLUMNS = {
+    "displacement": ("displacement", "disp", "total", "value"),
+    "velocity": ("velocity", "speed", "rate", "value"),
+}
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Displacement of one series, mm, in order of time.
+
+    Attributes:
+        times_s: Epoch seconds.
+        values: Displacement in mm.
+        column: The column read.
+        notes: What was left out or assumed, for people.
+    """
+
+    times_s: list[float]
+    values: list[float]
+    column: str
+    notes: tuple[str, ...]
+
+
+def read_curve(path: Path, column: str, *, station: str | None = None, value: str | None = None) -> Curve:
+    """Read one curve.
+
+    Read are: a time column and a value column under any usual header (comma, semicolon or tab; units as `_mm`, `(cm)`,
+    `/m`), and the neutral long CSV `time,station,quantity,value`. A velocity is added up to a displacement by the
+    trapezoid rule.
+
+    Args:
+        path: The file.
+        column: `displacement` or `velocity`: what the values are.
+        station: In a long CSV: whose.
+        value: Name of the value column, or of the quantity of a long CSV, where several would fit.
+
+    Raises:
+        PayloadError: The file cannot be read as one curve; the text says what to do.
+    """
+    header, rows = _read_table(path)
+    lower = [h.strip().lower() for h in header]
+    at = next((lower.index(name) for name in TIMES if name in lower), None)
+    if at is None:
+        raise _refuse(path, f"no time column: name it one of {', '.join(TIMES)}; there are {', '.join(header)}")
+    if {"station", "quantity", "value"} <= set(lower):
+        rows, place, name = _choose_long(path, lower, rows, column, station, value)
+    else:
+        place = _choose_wide(path, header, at, column, value)
+        name = header[place].strip()
+    scale = _scale(name)
+    pairs, skipped, zoneless = _pairs(path, rows, at, place, scale)
+    notes = [f"{skipped} rows without a number left out"] if skipped else []
+    if zoneless:
+        notes.append("times without a zone read as UTC")
+    ordered = sorted(dict(pairs).items())
+    if len(ordered) < len(pairs):
+        notes.append(f"{len(pairs) - len(ordered)} rows repeat a time: the last of each is used")
+    if [p[0] for p in pairs] != sorted(p[0] for p in pairs):
+        notes.append("rows were not in order of time")
+    if len(ordered) < 8:
+        raise _refuse(path, f"{len(ordered)} usable rows in column {name!r}; 8 are the least")
+    times_s, values = [p[0] for p in ordered], [p[1] for p in ordered]
+    if column == "velocity":
+        values = _add_up(times_s, values)
+        notes.append("velocity in mm/day added up to a displacement")
+    return Curve(times_s, values, name, tuple(notes))
+
+
+def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise _refuse(path, error.strerror or "cannot be read") from error
+    except UnicodeDecodeError as error:
+        raise _refuse(path, "is no UTF-8 text") from error
+    first = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=first.count)
+    try:
+        rows = [r for r in csv.reader(StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in r)]
+    except csv.Error as error:
+        raise _refuse(path, f"is no CSV: {error}") from error
+    if len(rows) < 2 or len(rows[0]) < 2:
+        raise _refuse(path, "holds no table: a header with a time and a value column and rows beneath are needed")
+    return rows[0], rows[1:]
+
+
+def _choose_long(
+    path: Path, lower: list[str], rows: list[list[str]], column: str, station: str | None, value: str | None
+) -> tuple[list[list[str]], int, str]:
+    """Rows of one station and quantity of a long CSV."""
+    of, what = lower.index("station"), lower.index("quantity")
+    rows = [r for r in rows if len(r) > max(of, what)]
+    stations = sorted({r[of] for r in rows})
+    if station is None and len(stations) > 1:
+        raise _refuse(path, f"holds several stations, choose one by --station: {_list(stations)}")
+    if station is not None and station not in stations:
+        raise _refuse(path, f"holds no station {station!r}; there are: {_list(stations)}")
+    rows = [r for r in rows if station is None or r[of] == station]
+    quantities = sorted({r[what] for r in rows})
+    fitting = [q for q in quantities if q == value] if value else [q for q in quantities if q.startswith(column)]
+    if len(fitting) != 1:
+        raise _refuse(path, f"holds {len(fitting)} fitting quantities, choose one by --value: {_list(quantities)}")
+    return [r for r in rows if r[what] == fitting[0]], lower.index("value"), fitting[0]
+
+
+def _choose_wide(path: Path, header: list[str], at: int, column: str, value: str | None) -> int:
+    """The value column of a wide table."""
+    if value is not None:
+        names = [h.strip() for h in header]
+        if value not in names:
+            raise _refuse(path, f"has no column {value!r}; there are: {_list(names)}")
+        return names.index(value)
+    others = [i for i in range(len(header)) if i != at]
+    fitting = [i for i in others if header[i].strip().lower().startswith(COLUMNS[column])]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting and len(others) == 1:
+        return others[0]
+    names = [header[i].strip() for i in (fitting or others)]
+    raise _refuse(path, f"several columns could be the {column}, choose one by --value: {_list(names)}")
+
+
+def _pairs(
+    path: Path, rows: Sequence[list[str]], at: int, place: int, scale: float
+) -> tuple[list[tuple[float, float]], int, bool]:
+    """Times and values; how many rows hold no number; whether a time had no zone."""
+    pairs, skipped, zoneless = [], 0, False
+    for number, row in enumerate(rows, 2):
+        text = row[place].strip() if len(row) > max(at, place) else ""
+        try:
+            reading = float(text) * scale
+        except ValueError:
+            reading = float("nan")
+        if not isfinite(reading):
+            skipped += 1
+            continue
+        try:
+            moment = _moment(row[at].strip())
+        except ValueError:
+            raise _refuse(path, f"line {number}: time {row[at]!r} is not of the form 2026-03-01T06:00:00Z") from None
+        zoneless |= moment.tzinfo is None
+        pairs.append((epoch_s(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment), reading))
+    return pairs, skipped, zoneless
+
+
+def _moment(text: str) -> datetime:
+    text = text.replace("/", "-")
+    if text.count("-") == 2 and len(text) <= 10:
+        year, month, day = (int(part) for part in text.split("-"))
+        return datetime.combine(date(year, month, day), datetime.min.time())
+    return datetime.fromisoformat(text)
+
+
+def _scale(name: str) -> float:
+    """How many mm a unit of the column is, by its name; 1 where it names none."""
+    word = name.strip().lower().rstrip(")]")
+    for mark in ("/day", "_per_day", "/d"):
+        word = word.removesuffix(mark)
+    for mark in ("_", "(", "[", "/", " "):
+        unit = word.rsplit(mark, 1)[-1] if mark in word else ""
+        if unit in LENGTHS:
+            return LENGTHS[unit]
+    return 1.0
+
+
+def _add_up(times_s: list[float], velocities: list[float]) -> list[float]:
+    total, values = 0.0, [0.0]
+    for i in range(1, len(times_s)):
+        total += (velocities[i] + velocities[i - 1]) / 2.0 * (times_s[i] - times_s[i - 1]) / DAY_S
+        values.append(total)
+    return values
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def _refuse(path: Path, why: str) -> PayloadError:
+    return PayloadError("curve_file", f"{path}: {why}")
