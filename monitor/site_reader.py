@@ -44,7 +44,7 @@ DEFAULT_QUANTITY: Final = {
 STAGE_EVERY_S: Final = {"creep": 3600.0, "intermediate": 1800.0, "progressive": 300.0, "step": 600.0}
 PROGRESSIVE_FORECAST_S: Final = 3600.0
 TEXTS: Final = ("edge",)  # what a kind knows in words
-PARAMS: Final = {"min_coverage": "min_coverage", "near_m": "near_m", "a": "a", "b": "b", "c": "c"}
+PARAMS: Final = {"min_coverage": "min_coverage", "near_m": "near_m", "a": "a", "b": "b", "c": "c", "needs": "needs"}
 
 
 def parse_site(text: str, name: str) -> Site:
@@ -283,6 +283,7 @@ def _read_criteria(
             valid_for_s=table.valid_for, role=table.role or role, author=table.author, reason=table.reason,
             params=_read_params(table), texts=_read_texts(table), kinds=getattr(table, "kinds", ()),
             valid_until=None if table.valid_until is None else table.valid_until.isoformat(),
+            fast_track=getattr(table, "fast_track", None),
         )  # fmt: skip
         yield complete_criterion(criterion, table, raw, levels, stations, f"{name}: {where}")
 
@@ -311,6 +312,8 @@ def _read_params(table: schema.CriterionTable) -> tuple[tuple[str, float], ...]:
     params = [(name, float(getattr(table, key))) for key, name in PARAMS.items() if hasattr(table, key)]
     if isinstance(table, schema.RainCurveTable):
         params += [("duration_from_s", table.duration[0]), ("duration_to_s", table.duration[1])]
+    if isinstance(table, schema.InsarTable):
+        params.append(("window_s", table.window))
     return tuple(params)
 
 
@@ -380,15 +383,15 @@ def _read_target(table: schema.CriterionTable, stations: Sequence[Station], wher
     """Resolve what a criterion looks at: station ids and the quantity."""
     if isinstance(table, schema.ReportTable | schema.EarthquakeTable):
         return (), ""
-    if isinstance(table, schema.AnomalyTable | schema.SceneTable):
+    if isinstance(table, schema.AnomalyTable | schema.SceneTable | schema.InsarTable):
         return _match(table.stations, stations, None, f"{where}.stations"), ""
     if isinstance(table, schema.RainCurveTable):
         station, spec = _find_series(table.series, stations, f"{where}.series")
         _refuse_index(spec, f"{where}.series")
         return (station,), spec.quantity
     if isinstance(table, schema.InverseVelocityTable):
-        quantity = table.quantity or DEFAULT_QUANTITY[table.kind]
-        return _match(table.stations, stations, quantity, f"{where}.stations"), quantity
+        wanted = table.quantity or DEFAULT_QUANTITY[table.kind]
+        return _match(table.stations, stations, wanted, f"{where}.stations"), wanted
     assert isinstance(table, schema.MeasuredTable)
     names = (table.series,) if isinstance(table.series, str) and table.series else tuple(table.series)
     if names:

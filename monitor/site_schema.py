@@ -224,12 +224,14 @@ class VelocityTable(MeasuredTable):
 
     direction: Literal["downslope", "norm"] = "downslope"
     min_sigma: float = Field(default=3.0, ge=0.0)
+    fast_track: float | None = Field(default=None, gt=1.0)
 
 
 class RateTable(MeasuredTable):
     """kind = "rate"."""
 
     min_sigma: float = Field(default=3.0, ge=0.0)
+    fast_track: float | None = Field(default=None, gt=1.0)
 
 
 class RainTable(MeasuredTable):
@@ -401,10 +403,22 @@ class SceneTable(CriterionTable):
     near_m: float = Field(default=500.0, gt=0.0)
 
 
+class InsarTable(CriterionTable):
+    """kind = "insar_rate": radar points around stations."""
+
+    stations: Strings = ("*",)
+    window: Duration
+    near_m: float = Field(default=150.0, gt=0.0)
+    min_sigma: float = Field(default=3.0, ge=0.0)
+    recover: Share = 0.8
+    valid_for: Duration = 24.0 * 86400.0
+
+
 class ReportTable(CriterionTable):
     """kind = "report"."""
 
     kinds: tuple[str, ...] = Field(min_length=1)
+    needs: int = Field(default=1, ge=1)
     level: str
 
 
@@ -427,6 +441,7 @@ KINDS: dict[str, tuple[type[CriterionTable], type[Section] | None, str]] = {
     "forecast": (MeasuredTable, ForecastBound, "advice"),
     "anomaly": (AnomalyTable, None, "advice"),
     "scene": (SceneTable, None, "advice"),
+    "insar_rate": (InsarTable, DepthBound, "advice"),
     "report": (ReportTable, None, "witness"),
 }
 

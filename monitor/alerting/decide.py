@@ -98,7 +98,7 @@ def decide(
         **{key: r.rule.level for r in rulings for key in r.keys},
     }
     ask = fuse(site, counted, lambda key: group_of(key, groups))
-    aside = {k: why for k, s in standings.items() if (why := s.pended or s.capped) is not None}
+    aside = {k: s.aside for k, s in standings.items() if s.aside is not None}
     rung = climb(
         site, memory, ask,
         lambda key, level: is_denied(key, rulings) if key.startswith(RULE)
@@ -173,7 +173,7 @@ def find_covered(steps: Mapping[str, Step], covers: Mapping[str, Cover]) -> dict
     """Steps that maintenance of their station sets aside, with the reason."""
     return {
         key: cover.reason for key, step in steps.items()
-        if (cover := covers.get(station_of(key))) is not None and step.level <= cover.limit
+        if (cover := covers.get(station_of(key))) is not None and asked_level(step) <= cover.limit
     }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
 from monitor.store.alerts import apply_changes, unshelve_due
+from monitor.store.audit import seal_decision
 from monitor.store.decisions import (
     StateRow,
     add_decision,
@@ -39,6 +40,7 @@ from monitor.store.decisions import (
 from monitor.store.engine import Database
 from monitor.store.maintenance import load_maintenance_facts
 from monitor.store.movement import load_failure_facts
+from monitor.store.points import load_point_facts
 from monitor.store.types import canonical_json
 
 ATTEMPTS: Final = 5
@@ -123,6 +125,7 @@ def load_facts(c: Connection, site: Site, now: datetime) -> dict[str, Any]:
         "reports": load_report_facts(c, site.id, since, now) if "report" in kinds else (),
         "events": load_event_facts(c, site.id, min(since, now - timedelta(seconds=event_span_s(site))), now),
         "maintenance": load_maintenance_facts(c, site.id, now),
+        "points": load_point_facts(c, site, now) if "insar_rate" in kinds else (),
         "failures": load_failure_facts(c, site.id, now) if "inverse_velocity" in kinds else (),
     }
 
@@ -152,6 +155,8 @@ def _store(
                 decision_id=basis, rule_version=rule_version(site),
             )  # fmt: skip
         unshelve_due(c, site.id, SERVICE, now)
+        if decision.changes:
+            seal_decision(c, basis, SERVICE, now)  # last: it serialises all who write the audit log
     return True
 
 

@@ -36,8 +36,12 @@ class Standing:
         """Whether it asks for a level, as a rule of another level hears it; None where that cannot be known."""
         if self.lives and self.heard >= level and (self.cover is None or rule_level > self.cover.limit):
             return True
-        sound = self.clear and self.pended is None and self.capped is None
-        return False if sound and self.level < level else None
+        return False if self.clear and self.aside is None and self.level < level else None
+
+    @property
+    def aside(self) -> str | None:
+        """Why it lowers nothing: it is set aside or held down, or people work on its station."""
+        return self.pended or self.capped or (None if self.cover is None else self.cover.reason)
 
 
 def stand(

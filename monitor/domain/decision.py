@@ -132,6 +132,10 @@ class PointFact:
     points: int
     newest_s: float
     received_s: float
+    low_mm_per_day: float = 0.0  # smallest and largest rate when any single acquisition is left out
+    high_mm_per_day: float = 0.0
+    window_s: float = 0.0
+    epochs: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,10 @@ class ReportRule:
         if not rows:
             return (Assessment(criterion.id, OBSERVERS, reason="no report"),)
         newest = max(rows, key=lambda r: (r.at_s, r.text))
+        needs, observers = dict(criterion.params).get("needs", 1.0), {r.by.strip().casefold() for r in rows}
+        if len(observers) < needs:
+            reason = f"{newest.kind} reported by {len(observers)} of {needs:g} observers that are needed"
+            return (Assessment(criterion.id, OBSERVERS, reason=reason),)
         level = criterion.thresholds[0].level
         return (
             Assessment(criterion.id, OBSERVERS, level, level, heard=True, newest_s=newest.at_s,

@@ -71,6 +71,6 @@ def _values(windows: Windows, criterion: Criterion, station: str) -> dict[float,
         for at in [t for t in values if t >= jump.at_s]:
             if state is not None and state.state in {"counted", "movement"}:
                 values[at] = raw[at]
-            elif state is None or state.state == "pending":
+            elif state is None or state.state in {"pending", "event"}:
                 del values[at]
     return values

@@ -8,6 +8,7 @@ from monitor.alerting.criteria.acceleration import AccelerationRule
 from monitor.alerting.criteria.advice import AnomalyRule, ForecastRule, ReportRule, SceneRule
 from monitor.alerting.criteria.drawdown import DrawdownRule
 from monitor.alerting.criteria.earthquake import EarthquakeRule
+from monitor.alerting.criteria.insar import InsarRateRule
 from monitor.alerting.criteria.inverse_velocity import InverseVelocityRule
 from monitor.alerting.criteria.level import LevelRule
 from monitor.alerting.criteria.rain_antecedent import RainAntecedentRule
@@ -38,6 +39,7 @@ CRITERIA: Final[Mapping[str, Callable[[Criterion], Rule]]] = {
     "forecast": ForecastRule,
     "anomaly": AnomalyRule,
     "scene": SceneRule,
+    "insar_rate": InsarRateRule,
     "report": ReportRule,
 }
 # what instruments on the slope say themselves; the others are advice until a site promotes them

@@ -178,7 +178,7 @@ def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, 
     side = "over" if said["bound"] >= 0 or criterion.kind == "velocity" else "against"
     return (
         f"{what} {said['rate']:.2f} ± {said['error']:.2f} {spec.unit}/day in {window}, "
-        f"{side} {said['bound']:g} in {said['hits']} data epochs, {said['needs']} needed"
+        f"{side} {said['bound']:g} in {said['hits']} data epochs, {said['needs']} needed{fast}"
     )
 
 

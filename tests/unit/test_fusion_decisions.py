@@ -1,0 +1,377 @@
+"""Rules, neighbours, maintenance, events, answers and reviews in decisions: who counts, who waits, who is told."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from monitor.alerting import steps as steps_module
+from monitor.alerting.bounds import lower_bounds
+from monitor.alerting.orders import order_level
+from monitor.domain.decision import EventFact, MaintenanceFact, Memory, seconds
+from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
+from monitor.domain.site import Criterion, Dwell, Threshold
+from monitor.store.types import canonical_json
+from tests.property.alerting_histories import (
+    AUXILIARY,
+    DAY_S,
+    EPOCHS,
+    SITE,
+    START,
+    STEP_S,
+    THRESHOLDS,
+    VALID_S,
+    Motion,
+    levels,
+    quiet,
+    run,
+)
+
+T0 = seconds(START)
+PORE = Criterion("p", "level", ("B",), "pore_pressure", (Threshold(1, over=15.0),), valid_for_s=VALID_S, role="part")
+FALLING = tuple(replace(level, auto_lower=True) for level in SITE.levels)
+
+
+def at(epoch):
+    return T0 + epoch * STEP_S
+
+
+def votes(criterion="v", level=1, k=1, witnesses=("A", "B", "C", "D")):
+    return Clause("votes", k=k, criterion=criterion, level=level, witnesses=witnesses)
+
+
+WELL = {"B": ("well", 0)}
+WET = FusionRule("wet", 2, Clause("all", (votes(), votes("p", witnesses=("B",)))))
+
+
+def fused(*rules, site=SITE, near=None, **changes):
+    fusion = replace(site.fusion, rules=rules, neighbours=near)
+    return replace(site, fusion=fusion, criteria=(SITE.criteria[0], PORE), **changes)
+
+
+def first_at(looks, level):
+    return next((i for i, look in enumerate(looks) if look.decision.level >= level), None)
+
+
+# ---- rules -----------------------------------------------------------------------------------------------------
+def test_a_rule_raises_what_neither_part_asks_for_alone():
+    moving = quiet(1, motions={"A": Motion(9.0, 16)}, auxiliary=WELL)
+    plain = run(moving, replace(SITE, criteria=(SITE.criteria[0], PORE)))
+    assert max(levels(plain)) == 1, "a part moves no level by itself"
+    looks = run(moving, fused(WET))
+    assert first_at(looks, 2) == first_at(plain, 1)
+    evidence = looks[-1].decision.evidence
+    assert evidence["rules"]["wet"]["behind"] == ["p|B", "v|A"]
+    assert not evidence["votes"]["p|B"]["counted"]
+    assert evidence["votes"]["p|B"]["part"] == "speaks only inside rules"
+    raised = next(look for look in looks if look.decision.level == 2)
+    assert "rule wet, A: velocity" in raised.decision.evidence["sentence"]
+    assert max(levels(run(quiet(1, auxiliary=WELL), fused(WET)))) == 0
+
+
+def test_what_a_rule_does_not_know_neither_raises_nor_lowers():
+    moving = quiet(1, motions={"A": Motion(9.0, 16)})
+    for how in ("never", "broken"):
+        unheard = run(replace(moving, auxiliary={"B": (how, 0)}), fused(WET))
+        assert max(levels(unheard)) == 1, f"pore pressure {how}"
+        assert unheard[-1].decision.evidence["rules"]["wet"]["holds"] is None
+        assert unheard[-1].decision.reachable_level == 3, "the top needs no rule here"
+    place = fused(WET, levels=FALLING)
+    for how in ("silent", "broken"):
+        looks = run(replace(moving, auxiliary={"B": (how, 30)}), place, more_epochs=20)
+        seen = levels(looks)
+        assert seen[29:] == [2] * len(seen[29:]), f"pore pressure {how}: it fell without a word"
+
+    def dry(now_s, view):
+        rows = view.readings.get("B.pore_pressure", ())
+        changed = tuple(replace(r, value=5.0, value_raw=5.0) if seconds(r.observed_at) >= at(34) else r for r in rows)
+        return replace(view, readings={**view.readings, "B.pore_pressure": changed})
+
+    looks = run(replace(moving, auxiliary=WELL), place, alter=dry)
+    assert levels(looks)[33] == 2
+    assert levels(looks)[-1] == 1, "with fresh word that it is dry the rule holds no more, the velocity does"
+
+
+def test_a_rule_for_the_top_counts_as_the_witnesses_behind_it():
+    def rule(k, names):
+        return FusionRule("both", 3, votes(level=1, k=k, witnesses=names))
+
+    together = {n: Motion(9.0, 16) for n in ("A", "B")}
+    assert max(levels(run(quiet(2, motions=together), fused(rule(2, ("A", "B")))))) == 3
+    alone = run(quiet(2, motions={"A": Motion(9.0, 16)}), fused(rule(1, ("A", "B"))))
+    assert max(levels(alone)) == 2, "one witness never makes the top, whatever the rule says"
+    assert "health:site:lone_top" in alone[-1].decision.memory.conditions
+    shared = quiet(2, motions={n: Motion(9.0, 16) for n in ("C", "D")})
+    assert max(levels(run(shared, fused(rule(2, ("C", "D")))))) == 1, "two on one reference are one"
+
+
+def test_a_rule_that_leaves_the_site_file_lowers_nothing():
+    looks = run(quiet(1, motions={"A": Motion(9.0, 16, 30)}, auxiliary=WELL), fused(WET, levels=FALLING))
+    memory = next(look for look in looks if look.decision.level == 2).decision.memory
+    assert any(k.startswith("rule|wet|") for k in memory.supporters)
+    place = replace(fused(levels=FALLING), fusion=SITE.fusion)
+    from monitor.alerting.decide import decide
+
+    last = looks[-1]
+    assert decide(place, memory, last.view, last.now).level == 2
+
+
+def test_reachable_level_counts_the_parts_of_rules():
+    site = fused(FusionRule("top", 3, Clause("all", (votes(level=2, k=2), votes("p", witnesses=("B",))))))
+    site = replace(site, criteria=(replace(SITE.criteria[0], thresholds=THRESHOLDS[:2]), PORE))
+    looks = run(quiet(3, auxiliary={"B": ("silent", 20)}), site)
+    assert looks[10].decision.reachable_level == 3
+    assert looks[-1].decision.reachable_level == 2
+    assert "health:site:reachable" in looks[-1].decision.memory.conditions
+
+
+# ---- maintenance -----------------------------------------------------------------------------------------------
+def under_work(names, second=None, to_epoch=34, from_epoch=0):
+    facts = tuple(MaintenanceFact(n, at(from_epoch), at(to_epoch), "Ada", second, "new antenna") for n in names)
+    return lambda _now_s, view: replace(view, maintenance=facts)
+
+
+def test_maintenance_sets_low_votes_aside_says_so_and_ends_by_itself():
+    moving = quiet(4, motions={"A": Motion(9.0, 16)})
+    looks = run(moving, alter=under_work("A"))
+    assert first_at(run(moving), 1) < 30
+    assert first_at(looks, 1) == 34, "it counts from the instant the window is over"
+    pended = looks[33].decision.evidence["votes"]["v|A"]["pended"]
+    assert "maintenance of A until" in pended
+    assert "by Ada: new antenna" in pended
+    assert min(d for look in looks[30:34] if (d := look.decision.next_due_s)) <= at(34)
+
+
+@pytest.mark.parametrize("second", [None, "Ada", " ada ", "Bo"])
+def test_the_second_highest_level_is_set_aside_by_two_and_the_highest_by_nobody(second):
+    moving = quiet(5, motions={"A": Motion(30.0, 16)})
+    expected = 0 if second == "Bo" else 2
+    assert max(levels(run(moving, alter=under_work("A", second, EPOCHS + 9)))) == expected
+    top = quiet(5, motions={n: Motion(150.0, 16) for n in ("A", "B")})
+    assert max(levels(run(top, alter=under_work("AB", second, EPOCHS + 9)))) == 3
+
+
+def test_work_that_begins_lowers_nothing_and_covers_steps():
+    moving = quiet(4, motions={"A": Motion(9.0, 16, 30)})
+    looks = run(moving, alter=under_work("A", "Bo", EPOCHS + 9, 26))
+    assert levels(looks)[25:] == [1] * (EPOCHS - 25), "what stood when the work began stands until it is over"
+    stepped = quiet(4, steps={"A": (20, 40.0)})
+    assert max(levels(run(stepped))) == 1
+    covered = run(stepped, alter=under_work("A", None, 40))
+    assert first_at(covered, 1) == 40
+    assert "maintenance" in next(iter(covered[30].decision.evidence["steps"].values()))["pended"]
+
+
+# ---- neighbours ------------------------------------------------------------------------------------------------
+NEAR = Neighbours(above=1, step_m=150.0, steps=2)
+
+
+def placed(**east_m):
+    stations = tuple(
+        replace(s, longitude=8.0 + east_m[s.id] / 77_242.0) if s.id in east_m else replace(s, longitude=None)
+        for s in SITE.stations
+    )
+    return replace(SITE, stations=stations, fusion=replace(SITE.fusion, neighbours=NEAR))
+
+
+def test_a_vote_that_no_neighbour_shares_is_held_down_asked_about_and_counts_after_its_clock():
+    moving = quiet(6, motions={"A": Motion(30.0, 16)}, noise=0.3)
+    plain, looks = run(moving), run(moving, placed(A=0.0, B=100.0))
+    asked = first_at(plain, 2)
+    assert levels(looks)[asked] == 1
+    assert "health:alone:A:verify" in looks[asked].decision.memory.conditions
+    assert "no neighbour of A moves" in looks[asked].decision.evidence["votes"]["v|A"]["capped"]
+    assert first_at(looks, 2) == asked + round(DAY_S / STEP_S), "nobody answered: it counts"
+    both = quiet(6, motions={"A": Motion(30.0, 16), "B": Motion(17.0, 16)}, noise=0.3)
+    assert first_at(run(both, placed(A=0.0, B=100.0)), 2) <= asked, "half of it at one step is company"
+    quarter = quiet(6, motions={"A": Motion(30.0, 16), "B": Motion(9.0, 16)}, noise=0.3)
+    assert first_at(run(quarter, placed(A=0.0, B=100.0)), 2) > asked, "a quarter of it is none at one step"
+    assert first_at(run(quarter, placed(A=0.0, B=200.0)), 2) <= asked, "but at two"
+
+
+def test_missing_neighbours_hold_nothing_down_and_their_silence_frees_nothing():
+    moving = quiet(6, motions={"A": Motion(30.0, 16)}, noise=0.3)
+    asked = first_at(run(moving), 2)
+    for gone in ({"gaps": {"B": (8, EPOCHS)}}, {"flagged": {"B": (8, EPOCHS)}}):
+        assert first_at(run(replace(moving, **gone), placed(A=0.0, B=100.0)), 2) == asked
+    assert first_at(run(moving, placed(A=0.0, B=900.0)), 2) == asked, "too far to be a neighbour"
+    assert first_at(run(moving, placed(A=0.0)), 2) == asked, "no position, no judgement"
+    # seen to stand, then silent: its silence raises nothing before the clock is over
+    leaves = replace(moving, gaps={"B": (asked + 1, EPOCHS)})
+    slow = replace(placed(A=0.0, B=100.0), fusion=replace(SITE.fusion, neighbours=NEAR, verify_within_s=6 * DAY_S))
+    looks = run(leaves, slow)
+    assert max(levels(looks)[: asked + 24]) == 1
+    assert first_at(looks, 2) == asked + 24
+
+
+def answered(epoch, key, answer, site, history):
+    """The history with an answer given at an epoch."""
+    from monitor.alerting import decide as module
+
+    decide, seen = module.decide, []
+
+    def answering(place, memory, view, now, *more):
+        seen.append(now)
+        if len(seen) == epoch:
+            memory = replace(memory, answers={**memory.answers, key: answer})
+        return decide(place, memory, view, now, *more)
+
+    module.decide = answering
+    try:
+        return run(history, site)
+    finally:
+        module.decide = decide
+
+
+@pytest.mark.parametrize(("answer", "level"), [("movement", 2), ("weather", 1)])
+def test_a_person_frees_or_holds_a_vote_that_stands_alone(answer, level):
+    moving = quiet(6, motions={"A": Motion(30.0, 16)}, noise=0.3)
+    asked = first_at(run(moving), 2)
+    looks = answered(asked + 2, "alone:A", answer, placed(A=0.0, B=100.0), moving)
+    assert levels(looks)[asked + 1] == level
+    assert levels(looks)[-1] == level
+    open_now = looks[-1].decision.memory.conditions
+    assert "health:alone:A:verify" not in open_now, "it was answered"
+    assert ("health:alone:A:set_aside" in open_now) == (answer == "weather")
+
+
+# ---- events ----------------------------------------------------------------------------------------------------
+def declared(kind, epoch, text="north face"):
+    def alter(now_s, view):
+        event = EventFact(at(epoch) - 3600.0, at(epoch) - 3000.0, at(epoch), kind, None, text, "Ada")
+        return replace(view, events=(event,)) if now_s >= at(epoch) else view
+
+    return alter
+
+
+def test_an_earthquake_explains_a_step_asks_about_it_and_raises_no_level():
+    for steps in ({"A": (20, 90.0)}, {"A": (20, 90.0), "B": (20, 80.0)}):
+        looks = run(quiet(7, steps=steps), alter=declared("earthquake", 20))
+        assert set(levels(looks)) == {0}
+        asked = looks[-1].decision.memory.conditions["health:A:verify"]
+        assert "at the time of earthquake (north face)" in asked.reason
+        assert "waits for a person's word" in asked.reason
+    # without it, two independent ones are movement at once
+    assert levels(run(quiet(7, steps={"A": (20, 90.0), "B": (20, 80.0)})))[20] >= 1
+
+
+def test_silence_after_a_step_is_movement_also_in_an_earthquake():
+    toppled = quiet(7, steps={"A": (20, 90.0)}, gaps={"A": (21, EPOCHS)})
+    looks = run(toppled, alter=declared("earthquake", 20))
+    assert max(levels(looks)) == 2
+    assert "silence followed it" in looks[-1].decision.memory.conditions["health:A:verify"].reason
+
+
+@pytest.mark.parametrize("kind", ["blasting", "work"])
+def test_other_events_are_said_and_change_no_clock(kind):
+    stepped = quiet(7, steps={"A": (20, 90.0)})
+    looks = run(stepped, alter=declared(kind, 20, "bench 4: third round"))
+    assert levels(looks) == levels(run(stepped))
+    reason = looks[-1].decision.memory.conditions["health:A:verify"].reason
+    assert f"at the time of {kind} (bench 4 - third round)" in reason
+    assert "nobody said within the clock" in reason
+
+
+def test_an_event_that_is_declared_late_takes_back_nothing():
+    looks = run(quiet(7, steps={"A": (20, 90.0)}), alter=lambda now_s, view: (
+        declared("earthquake", 20)(now_s, view) if now_s >= at(30) else view))  # fmt: skip
+    assert levels(looks)[26:] == [1] * (EPOCHS - 26)
+
+
+# ---- answers ---------------------------------------------------------------------------------------------------
+def test_every_cause_means_no_movement():
+    for cause in steps_module.CAUSES:
+        looks = answered(22, "A@" + steps_module.spell(looks_at(20)), cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
+        assert set(levels(looks)) == {0}, cause
+        assert not any("verify" in k for k in looks[-1].decision.memory.conditions)
+
+
+def looks_at(epoch):
+    from monitor.domain.decision import instant
+
+    return instant(at(epoch))
+
+
+def test_lowering_after_the_answer_asks_nothing_once_more():
+    drift = {n: Motion(30.0, 18) for n in ("C", "D", "K")}
+    history = quiet(9, motions=drift, noise=0.5)
+    from monitor.alerting import decide as module
+
+    decide, count = module.decide, [0]
+
+    def acting(place, memory, view, now, *more):
+        count[0] += 1
+        if count[0] == 30:
+            memory = replace(memory, answers={"reference:REF": "instrument"})
+            memory = order_level(memory, 0, seconds(now))
+        return decide(place, memory, view, now, *more)
+
+    module.decide = acting
+    try:
+        looks = run(history)
+    finally:
+        module.decide = decide
+    assert any("health:reference:REF:verify" in look.decision.memory.conditions for look in looks[:29])
+    for look in looks[29:]:
+        assert "health:reference:REF:verify" not in look.decision.memory.conditions
+        assert look.decision.level == 0
+
+
+# ---- bounds ----------------------------------------------------------------------------------------------------
+def test_a_review_that_is_due_is_told_and_the_bounds_go_on_counting():
+    dated = replace(SITE.criteria[0], valid_until="2026-01-05", author="Ada")
+    place = replace(SITE, criteria=(dated, *SITE.criteria[1:]))
+    moving = quiet(1, motions={"A": Motion(9.0, 16)})
+    looks = run(moving, place)
+    assert levels(looks) == levels(run(moving))
+    told = ["health:v:review_due" in look.decision.memory.conditions for look in looks]
+    assert told == [look.now_s >= T0 + 5 * DAY_S for look in looks]
+    assert "Ada" in looks[-1].decision.memory.conditions["health:v:review_due"].reason
+
+
+def test_fast_track_waives_the_dwell_far_beyond_the_bound_and_only_there():
+    slow = replace(SITE.criteria[0], dwell=Dwell(6, 6))
+    place = replace(SITE, criteria=(slow, *SITE.criteria[1:]))
+    fast = replace(SITE, criteria=(replace(slow, fast_track=4.0), *SITE.criteria[1:]))
+    sudden, gentle = quiet(2, motions={"A": Motion(60.0, 16)}), quiet(2, motions={"A": Motion(9.0, 16)})
+    assert first_at(run(sudden, fast), 1) + 2 <= first_at(run(sudden, place), 1)
+    assert "dwell waived" in next(
+        look for look in run(sudden, fast) if look.decision.level
+    ).decision.evidence["sentence"]  # fmt: skip
+    assert levels(run(gentle, fast)) == levels(run(gentle, place))
+    assert set(levels(run(quiet(2, spikes={"A": (30, 900.0)}), fast))) == {0}, "one value is not a motion"
+
+
+def test_bounds_are_lowered_never_loosened_and_recover_along():
+    shaken = Criterion("e", "earthquake", (), "", (Threshold(1, over=0.1),), role="advice", valid_for_s=30 * DAY_S,
+                       params=(("lower_to", 0.5), ("lower_for_s", 6 * DAY_S)))  # fmt: skip
+    place = replace(SITE, criteria=(*SITE.criteria, shaken), levels=FALLING)
+    gentle = quiet(3, motions={"A": Motion(3.0, 10)}, noise=0.2)
+
+    def quake(now_s, view):
+        event = EventFact(at(16), at(16), at(16), "earthquake", 0.3, "M5", "feed")
+        return replace(view, events=(event,)) if now_s >= at(16) else view
+
+    assert max(levels(run(gentle, place))) == 0, "3 mm/day is below the bound of 4"
+    looks = run(gentle, place, alter=quake)
+    assert first_at(looks, 1) in {16, 17, 18, 19, 20}, "above the lowered bound of 2"
+    assert "lowered to 0.5" in looks[20].decision.evidence["bounds"]
+    # when the days are over the declared bound counts again; 3 is above its recovery limit of 2.4: it stands
+    assert levels(looks)[-1] == 1
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        lower_bounds(SITE, 1.5)
+
+
+def test_a_memory_of_an_older_version_is_read_and_spelled_as_it_was():
+    looks = run(quiet(1, motions={"A": Motion(9.0, 16)}))
+    spelled = json.loads(canonical_json(looks[-1].decision.memory.spell()))
+    assert "asked" not in spelled
+    assert Memory.read(spelled) == looks[-1].decision.memory
+    assert not {"rules", "bounds"} & set(looks[-1].decision.evidence)
+    asked = Memory(asked={"alone:A": 1.0})
+    assert Memory.read(json.loads(json.dumps(asked.spell()))) == asked
+
+
+def test_nothing_of_this_changes_a_site_that_asks_for_none_of_it():
+    assert SITE.fusion == Fusion(2, 3 * DAY_S, DAY_S)
+    assert set(AUXILIARY) == {"A", "B", "C"}
