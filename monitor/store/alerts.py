@@ -17,6 +17,7 @@ from monitor.store.audit import add_audit
 from monitor.store.decisions import add_decision, inserted_id
 
 OUTCOMES: Final = ("true", "false_instrument", "false_weather", "false_work", "drill", "unknown")
+EXERCISE: Final = "EXERCISE: "  # stands before every reason of a drill
 _HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
 
 
@@ -227,13 +228,14 @@ def _write_message(
     head = "EXERCISE " if exercise else ""
     what = name.upper() if change.ledger == Ledger.HAZARD else f"{change.ledger} {name}"
     action = next((known.action for known in site.levels if known.number == level), "") if site else ""
-    lines = [change.reason]
+    reason = change.reason.removeprefix(EXERCISE)
+    lines = [f"{EXERCISE}this is a drill, nothing has happened. {reason}" if exercise else reason]
     if change.ledger == Ledger.HAZARD and action:
         lines.append(f"Action: {action}")
     if change.data_time is not None:
         lines.append(f"Newest datum used: {spell(change.data_time)}")
     lines.append(f"Alert {alert_id}, site {site_id}. Why: slopeward alerts explain {alert_id}")
-    return f"{head}[{title}] {what}: {change.reason}"[:200], "\n".join(lines)
+    return f"{head}[{title}] {what}: {reason}"[:200], "\n".join(lines)
 
 
 # ---- what people do --------------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ class Waiting:
     attempts: int
     alert_state: str
     urgent: bool  # one of the two highest levels, or top route: no stage may hold it back
+    exercise: bool = False  # of a drill: never before a real one, never in its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def load_waiting(c: Connection, channel: str) -> list[Waiting]:
     query = (
         select(
             n.c.id, n.c.alert_id, n.c.site, n.c.ledger, n.c.level, n.c.recipient, n.c.channel, n.c.queued_at,
-            n.c.next_attempt_at, n.c.attempts, alert.c.state.label("alert_state"),
+            n.c.next_attempt_at, n.c.attempts, alert.c.state.label("alert_state"), n.c.exercise,
         )
         .join(alert, alert.c.id == n.c.alert_id)
         .where(n.c.state.in_(WAITING), n.c.channel == channel)
@@ -139,8 +140,8 @@ def claim_due(
 ) -> list[Notification]:
     """Lease up to `limit` due messages of one channel, the most important first.
 
-    Order: hazard before health before advice, higher level first, newer first. A message waits while a newer one of the
-    same alert and recipient is due, so that after an outage the present state is told before the past.
+    Order: real before exercise, hazard before health before advice, higher level first, newer first. A message waits
+    while a newer one of the same alert and recipient is due: after an outage the present state is told before the past.
 
     Args:
         c: a write transaction.
@@ -161,7 +162,9 @@ def claim_due(
     )  # fmt: skip
     rank = case((n.c.ledger == "hazard", 0), (n.c.ledger == "health", 1), else_=2)
     query = (
-        select(n).where(n.c.channel == channel, _due(n, now), ~blocked).order_by(rank, n.c.level.desc(), n.c.id.desc())
+        select(n)
+        .where(n.c.channel == channel, _due(n, now), ~blocked)
+        .order_by(n.c.exercise, rank, n.c.level.desc(), n.c.id.desc())
     )
     if only is not None:
         query = query.where(n.c.id.in_(only))
@@ -288,10 +291,12 @@ def has_expired(c: Connection, now: datetime) -> bool:
 
 
 def count_sent_since(c: Connection, channel: str, since: datetime) -> int:
-    """Messages a channel took since an instant; looks at the newest thousand rows only, which bounds its cost."""
+    """Messages that no drill caused and a channel took since an instant; looks at the newest thousand rows only."""
     n = notification
     floor = (c.execute(select(func.max(n.c.id))).scalar() or 0) - 1000
-    query = select(func.count()).where(n.c.id > floor, n.c.channel == channel, n.c.sent_at > since)
+    query = select(func.count()).where(
+        n.c.id > floor, n.c.channel == channel, n.c.sent_at > since, n.c.exercise.is_(False)
+    )  # fmt: skip
     return int(c.execute(query).scalar_one())
 
 

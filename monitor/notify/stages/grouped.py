@@ -11,13 +11,14 @@ def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
     """Join first attempts of health and advice of one site to one recipient into the highest and newest of them.
 
     Such messages wait a few seconds for company. Hazard messages and the top route of health are never grouped and
-    never wait.
+    never wait. A message of a drill joins its like only: it never stands for a real one.
     """
     verdicts: list[Verdict] = []
-    groups: dict[tuple[str, str, str, str], list[Waiting]] = {}
+    groups: dict[tuple[str, str, str, str, bool], list[Waiting]] = {}
     for message in waiting:
         if message.ledger != "hazard" and not message.urgent and message.attempts == 0:
-            groups.setdefault((message.site, message.ledger, message.recipient, message.channel), []).append(message)
+            key = (message.site, message.ledger, message.recipient, message.channel, message.exercise)
+            groups.setdefault(key, []).append(message)
     for group in groups.values():
         ready_at = min(w.queued_at for w in group) + timedelta(seconds=view.limits.group_wait_s)
         if ready_at > view.now:
