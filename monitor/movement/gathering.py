@@ -11,7 +11,7 @@ from forecasting.kinematics.direction import norm
 from monitor.alerting.tracks import COMPONENTS, SCALARS, Track, build_track
 from monitor.domain.decision import View, seconds
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
-from monitor.store.observations import find_series_id, load_readings
+from monitor.store.observations import load_readings, load_series
 
 KINDS: Final = ("displacement", "crack_opening")  # what moves in mm
 MOST_EPOCHS: Final = 20_000  # of history: an update must cost the same whatever the rate of an instrument
@@ -60,16 +60,19 @@ class Path:
 
 def find_moving(c: Connection, site: Site) -> list[Moving]:
     """Every series of movement on the slope that has readings; controls are not judged."""
+    known: dict[str, dict[str, int]] = {}
+    for row in load_series(c, site.id):
+        known.setdefault(row.station, {})[row.quantity] = row.id
     found = []
     for station in site.stations:
+        have = known.get(station.id, {})
         for spec in station.series if station.on_slope else ():
             if not spec.quantity.startswith(KINDS) or spec.unit != "mm":
                 continue
             names = (*COMPONENTS, *SCALARS) if spec.quantity == "displacement" else (spec.quantity,)
-            ids = {q: i for q in names if (i := find_series_id(c, site.id, station.id, q)) is not None}
-            chosen = _choose(tuple(ids))
+            chosen = _choose([q for q in names if q in have])
             if chosen:
-                found.append(Moving(station, spec, ids[chosen[0]], chosen, tuple(ids[q] for q in chosen)))
+                found.append(Moving(station, spec, have[chosen[0]], chosen, tuple(have[q] for q in chosen)))
     return found
 
 

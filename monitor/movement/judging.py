@@ -79,9 +79,12 @@ class Judgement:
 
 def judge_movement(
     site: Site, moving: Moving, path: Path, before: Mapping[str, Any] | None, forecast: ShownForecast | None,
-    now_s: float,
+    now_s: float, mark: str = "",
 ) -> Judgement | None:  # fmt: skip
     """Take the looks that are due; None when there is nothing new to say.
+
+    Where people said something new of the series (an offset, a flag) the newest datum is looked at once more: it
+    counts for no dwell, but a window that rested on a re-zeroed instrument goes at once.
 
     Args:
         site: the declaration, for cadences and the failure velocity.
@@ -90,6 +93,7 @@ def judge_movement(
         before: `state` of the update before; None at the first.
         forecast: the newest shown forecast of the series, if there is one.
         now_s: instant of the update, epoch seconds.
+        mark: what people said of the series, as one word; another than before asks for that look.
     """
     state = dict(before or {})
     newest_s = path.times_s[-1] if path.times_s else None
@@ -99,25 +103,28 @@ def judge_movement(
     looks = 0
     found: list[Issue] = []
     withdrawn: dict[str, str] = {}
-    movement, velocity = None, None
+    movement, velocity, until_s = None, None, newest_s
     k = _first(site, moving, path.times_s, state)
+    if k == len(path.times_s) and seen_s is not None and state.get("mark", "") != mark:
+        k = max(0, bisect_right(path.times_s, seen_s) - 1)
+    state["mark"] = mark
     while k < len(path.times_s) and looks < LOOKS_MOST:
         issue = _watch(site, moving, path, k)
         _take(issue, found, withdrawn)
         facts, velocity = _look(site, moving, path, k, failing=issue.trusted)
         movement, state["stage"] = judge_stage(state.get("stage"), facts)
-        state["looked_s"] = path.times_s[k]
+        until_s = path.times_s[k]
+        state["looked_s"] = until_s if seen_s is None else max(until_s, seen_s)
         looks += 1
         k = _next(site, moving, path.times_s, k, state, warm=seen_s is None)
     if movement is None:
         return None
     state["silent"] = False
     _cross(site, moving, forecast, state, velocity, found, withdrawn)
-    at_s = float(state["looked_s"])
     v_eq = v_eq_of(moving)
     angle = None if velocity is None or v_eq is None else tangential_angle_deg(velocity.rate, v_eq)
     return Judgement(
-        _with_steps(movement, path), at_s, velocity, _bend(path, velocity), angle, tuple(found), withdrawn, state,
+        _with_steps(movement, path), until_s, velocity, _bend(path, velocity), angle, tuple(found), withdrawn, state,
         behind=k < len(path.times_s),
     )  # fmt: skip
 
@@ -135,7 +142,9 @@ def inverse_of(velocity: Velocity | None) -> float | None:
 
 
 # ---- looks ------------------------------------------------------------------------------------------------------
-def is_due(site: Site, moving: Moving, before: Mapping[str, Any] | None, newest_s: float | None, now_s: float) -> bool:
+def is_due(
+    site: Site, moving: Moving, before: Mapping[str, Any] | None, newest_s: float | None, now_s: float, mark: str = ""
+) -> bool:
     """True when an update could say something new: a look is due, or silence is to be told; costs nothing to ask.
 
     Args:
@@ -144,12 +153,15 @@ def is_due(site: Site, moving: Moving, before: Mapping[str, Any] | None, newest_
         before: `state` of the update before.
         newest_s: newest epoch received, whatever its quality.
         now_s: instant of the update, epoch seconds.
+        mark: what people said of the series, as one word.
     """
     state = before or {}
     looked_s = state.get("looked_s")
     if looked_s is None:
         return newest_s is not None and not (state.get("silent") and now_s - newest_s > moving.spec.max_silence_s)
     if newest_s is not None and newest_s >= _due_s(site, moving, state):
+        return True
+    if state.get("mark", "") != mark and not state.get("silent"):
         return True
     return not state.get("silent") and now_s - looked_s > moving.spec.max_silence_s
 

@@ -22,6 +22,7 @@ from monitor.store.movement import (
     add_update,
     find_shown_forecast,
     latest_movement,
+    load_marks,
     save_stage,
 )
 
@@ -90,6 +91,7 @@ def update_movement(
     with db.read() as c:
         known = latest_movement(c, site.id, now)
         series = find_moving(c, site)
+        marks = load_marks(c, sorted({i for m in series for i in m.ids}), now)
         newest = {k: n.observed_s for k, n in load_newest(c, site.id, now).items()}
     series.sort(key=lambda m: (seconds(known[m.series_id].at) if m.series_id in known else float("-inf"), m.label))
     began_s = clock_s()
@@ -103,13 +105,14 @@ def update_movement(
     for moving in series:
         before = known.get(moving.series_id)
         newest_s = max((newest[k] for k in moving.keys if k in newest), default=None)
-        if not is_due(site, moving, None if before is None else before.state, newest_s, seconds(now)):
+        mark = "|".join(marks[i] for i in moving.ids).strip("|")
+        if not is_due(site, moving, None if before is None else before.state, newest_s, seconds(now), mark):
             continue
         if clock_s() - began_s > budget_s:
             waiting.append(moving.label)
             continue
         try:
-            found = _judge(db, site, moving, before, now)
+            found = _judge(db, site, moving, before, now, mark)
             if found is None:
                 continue
             row, issues = _row(moving, found, now), [_window(moving, i, now) for i in found.issues]
@@ -147,12 +150,12 @@ def find_worst(rows: Iterable[MovementRow]) -> tuple[str, str]:
 
 
 def _judge(
-    db: Database, site: Site, moving: Moving, before: MovementRow | None, now: datetime
+    db: Database, site: Site, moving: Moving, before: MovementRow | None, now: datetime, mark: str
 ) -> Judgement | None:  # fmt: skip
     with db.read() as c:
         path = load_path(c, site, moving, now)
         shown = find_shown_forecast(c, [moving.series_id], now).get(moving.series_id)
-    return judge_movement(site, moving, path, None if before is None else before.state, shown, seconds(now))
+    return judge_movement(site, moving, path, None if before is None else before.state, shown, seconds(now), mark)
 
 
 def _row(moving: Moving, found: Judgement, now: datetime) -> MovementRow:

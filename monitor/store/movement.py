@@ -172,6 +172,21 @@ def find_shown_forecast(c: Connection, series_ids: Sequence[int], now: datetime)
     return found
 
 
+def load_marks(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[int, str]:
+    """What people said of each series up to an instant, as one word that changes with every offset and flag."""
+    marks = dict.fromkeys(series_ids, "")
+    e, f = t.offset_entry.c, t.observation_flag.c
+    told = (
+        select(e.series_id, func.max(e.id), func.count()).where(e.known_from <= now).group_by(e.series_id),
+        select(e.series_id, func.max(e.id), func.count()).where(e.revoked_at <= now).group_by(e.series_id),
+        select(f.series_id, func.max(f.id), func.count()).where(f.known_from <= now).group_by(f.series_id),
+    )
+    for query in told:
+        for series_id, newest, count in c.execute(query.where(query.selected_columns[0].in_(series_ids))):
+            marks[series_id] += f"{newest}:{count};"
+    return marks
+
+
 def save_stage(c: Connection, site: str, stage: str, trend: str) -> None:
     """Show the site's stage and trend; the first evaluation makes the row, until then there is nothing to show."""
     c.execute(update(t.site_state).where(t.site_state.c.site == site).values(movement_stage=stage, trend=trend))

@@ -10,6 +10,7 @@ from sqlalchemy import insert, select
 from monitor.alerting.evaluate import evaluate_site
 from monitor.alerting.evaluate import load_view as look
 from monitor.config import parse_site
+from monitor.domain.alert import Actor
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.errors import JobError
@@ -20,7 +21,8 @@ from monitor.simulate.motion import voight_displacement
 from monitor.store import tables as t
 from monitor.store.engine import Database
 from monitor.store.movement import find_stage, load_failure_facts
-from monitor.store.observations import add_observations
+from monitor.store.observations import add_observations, find_series_id
+from monitor.store.offsets import add_offset
 from monitor.store.sites import save_site
 from monitor.store.views import load_view
 
@@ -260,6 +262,25 @@ def test_late_and_corrected_data_are_used_from_their_arrival_and_rewrite_nothing
     after = rows(database, "movement_history")
     assert after[:-1] == before
     assert after[-1]["velocity_mm_per_day"] > before[-1]["velocity_mm_per_day"] + 0.3
+
+
+def test_an_offset_entered_at_night_takes_the_window_back_before_the_next_datum(database):
+    begin(database, 114)
+    step(database, 114)
+    assert [w for w in rows(database, "failure_windows") if w["trusted"] and w["withdrawn_at"] is None]
+    told = {"unit": "mm", "kind": "other", "author": Actor("A. Rossi"), "reason": "the anchor had come loose"}
+    with database.write() as c:
+        series_id = find_series_id(c, "s", "A", "displacement_downslope")
+        for day in range(95, 115):  # what it gained since day 95 was the anchor, but for the creep
+            gain, when = PATH[day] - PATH[day - 1] - 0.4, at(114) + DAY / 8
+            add_offset(c, series_id, at=at(day) - DAY / 2, known_from=when, size=gain, now=when, **told)
+    report = update_movement(database, PLACE, at(114) + DAY / 6)
+    assert list(report.withdrawn) == ["A.displacement by inverse_velocity"]
+    assert update_movement(database, PLACE, at(114) + DAY / 5).updated == ()
+    moved = rows(database, "movement_history")
+    assert [r["data_until"] for r in moved[-2:]] == [spell_day(114)] * 2
+    assert moved[-1]["stage"] == moved[-2]["stage"]  # the same datum once more is no second look
+    assert moved[-1]["velocity_mm_per_day"] < 0.5 * moved[-2]["velocity_mm_per_day"]
 
 
 def test_the_shown_forecast_is_the_second_estimator_and_a_newer_one_replaces_it(database):
