@@ -1,13 +1,16 @@
 """How each station does: silent, unusable, stuck, to be verified or well; it never touches a hazard level."""
 
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from monitor.alerting.assessment import Windows
 from monitor.alerting.steps import station_of
 from monitor.alerting.tracks import HARMLESS, Track
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
 from monitor.domain.instants import spell, spell_duration
+from monitor.domain.observation import Reading
 from monitor.domain.site import SeriesSpec, Station
 from monitor.domain.witnesses import find_voting_series
 
@@ -169,9 +172,13 @@ def _missing_share(windows: Windows, station: Station) -> float | None:
             if not mine or not readings or spec.interval_s > 86400.0:
                 continue
             if seconds(readings[0].observed_at) <= from_s + spec.interval_s:
-                count = sum(from_at < r.observed_at <= to_at for r in readings)
+                count = bisect_right(readings, to_at, key=_observed) - bisect_right(readings, from_at, key=_observed)
                 shares.append(1.0 - min(1.0, count / max(1, round(86400.0 / spec.interval_s))))
     return round(max(shares), 6) if shares else None
+
+
+def _observed(reading: Reading) -> datetime:
+    return reading.observed_at
 
 
 def _spell(at_s: float) -> str:

@@ -1,5 +1,6 @@
 """Sudden steps: neither dropped nor believed, each with a clock and an answer that only a person or an offset gives."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -193,9 +194,8 @@ def has_offset(windows: Windows, station: str, at_s: float) -> bool:
     for key, readings in windows.view.readings.items():
         if key.partition(".")[0] != station:
             continue
-        before = [r.offset_applied for r in readings if seconds(r.observed_at) < at_s]
-        after = [r.offset_applied for r in readings if seconds(r.observed_at) >= at_s]
-        if before and after and before[-1] != after[0]:
+        place = bisect_left(readings, at_s, key=lambda r: seconds(r.observed_at))
+        if 0 < place < len(readings) and readings[place - 1].offset_applied != readings[place].offset_applied:
             return True
     return False
 

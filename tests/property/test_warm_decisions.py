@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert
 
-from monitor.alerting import looking as looking_module, tracks
+from monitor.alerting import looking as looking_module
+from monitor.alerting import tracks
 from monitor.alerting.decide import decide
 from monitor.alerting.evaluate import load_view
 from monitor.alerting.looking import Looking
