@@ -273,10 +273,11 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
     )
     return tuple(
         FootprintFact(
-            r.name, seconds(r.acquired_at), r.polygon_id, r.change, r.area_m2, r.nearest_station, r.distance_m
+            r.name, seconds(r.acquired_at), r.polygon_id, r.change, r.area_m2, r.nearest_station, r.distance_m,
+            seconds(r.detected_at), r.grown_m2, r.parent_id,
         )
         for r in rows
-    )
+    )  # fmt: skip
 
 
 def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[ReportFact, ...]:

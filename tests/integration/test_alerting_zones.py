@@ -1,0 +1,202 @@
+"""Radar zones, changes on images and reports by number: as old as their data, known as late as they came."""
+
+import random
+from datetime import timedelta
+
+import pytest
+
+from monitor.alerting.evaluate import evaluate_site, load_view
+from monitor.config import parse_site
+from monitor.domain.decision import View
+from monitor.domain.instants import parse
+from monitor.domain.observation import Report
+from monitor.store import tables as t
+from monitor.store.messages import add_report
+from monitor.store.points import Point, add_point_observations, add_points, load_point_facts
+from monitor.store.sites import save_site
+
+T0 = parse("2026-01-01T06:00:00Z")
+DAY = timedelta(days=1)
+TEXT = """
+[site]
+id = "bench"
+name = "Bench"
+latitude = 46.0
+longitude = 8.0
+[[station]]
+id = "G1"
+latitude = 46.0
+longitude = 8.0
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+[[station]]
+id = "G2"
+latitude = 46.01
+longitude = 8.0
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+[[criterion]]
+kind = "velocity"
+stations = ["G*"]
+yellow = {over = 5.0, window = "7d"}
+[[criterion]]
+kind = "insar_rate"
+id = "radar"
+role = "witness"
+window = "90d"
+yellow = {over = 0.2}
+orange = {over = 2.0}
+[[criterion]]
+kind = "report"
+id = "seen"
+kinds = ["crack"]
+needs = 2
+level = "yellow"
+valid_for = "2d"
+[[criterion]]
+kind = "scene"
+id = "image"
+role = "witness"
+stations = ["*"]
+level = "yellow"
+valid_for = "10d"
+"""
+SITE = parse_site(TEXT, "bench.toml")
+
+
+@pytest.fixture
+def slope(database):
+    with database.write() as c:
+        save_site(c, SITE, "test", "zones", T0)
+    return database
+
+
+def fly(database, rate, dates=8, count=12, noise=0.4, latency=2 * DAY, seed=1):
+    """Points around G1, each with its own offset; every acquisition has its own atmosphere and some points missing."""
+    rng = random.Random(seed)
+    points = [Point(f"p{i}", 46.0 + rng.uniform(-5e-4, 5e-4), 8.0 + rng.uniform(-5e-4, 5e-4)) for i in range(count)]
+    points.append(Point("far", 46.005, 8.0))
+    with database.write() as c:
+        ids = add_points(c, "bench", "descending", "los", "cm", points)
+        own = {i: rng.uniform(-5, 5) for i in ids.values()}
+        for k in range(dates):
+            air = rng.gauss(0.0, noise)
+            values = {i: own[i] + (rate * 12 * k + air + rng.gauss(0, noise)) / 10.0 for i in ids.values()
+                      if rng.random() > 0.1}  # fmt: skip
+            taken = T0 + 12 * k * DAY
+            add_point_observations(c, values, taken, taken + latency)
+    return T0 + 12 * (dates - 1) * DAY
+
+
+def fact(database, now):
+    with database.read() as c:
+        return {f.station: f for f in load_point_facts(c, SITE, now)}
+
+
+def test_a_zone_moves_at_its_rate_with_its_error_and_its_true_age(slope):
+    newest = fly(slope, 0.5)
+    found = fact(slope, newest + 3 * DAY)
+    assert set(found) == {"G1"}, "one point far away is no zone of G2"
+    zone = found["G1"]
+    assert abs(zone.rate_mm_per_day - 0.5) < 3 * zone.error_mm_per_day < 0.1
+    assert zone.low_mm_per_day < zone.rate_mm_per_day < zone.high_mm_per_day
+    assert (zone.newest_s, zone.received_s) == (newest.timestamp(), (newest + 2 * DAY).timestamp())
+    assert zone.epochs == 8
+    # as known a day after it was taken, the newest acquisition did not exist
+    before = fact(slope, newest + DAY)["G1"]
+    assert before.newest_s == (newest - 12 * DAY).timestamp()
+
+
+def test_a_later_processing_is_a_revision_that_counts_from_when_it_came(slope):
+    newest = fly(slope, 0.5)
+    then = fact(slope, newest + 3 * DAY)
+    with slope.write() as c:
+        ids = add_points(c, "bench", "descending", "los", "cm", [])
+        assert len(ids) == 13
+        again = dict.fromkeys(ids.values(), 99.0)
+        assert add_point_observations(c, again, newest, newest + 5 * DAY) == 13
+        assert add_point_observations(c, again, newest, newest + 6 * DAY) == 0, "the same again is no news"
+    assert fact(slope, newest + 3 * DAY) == then
+    assert fact(slope, newest + 6 * DAY) != then
+
+
+def test_a_zone_over_its_bound_votes_as_long_as_its_acquisition_is_valid_and_all_zones_are_one_witness(slope):
+    newest = fly(slope, 0.5)
+    now = newest + 3 * DAY
+    result = evaluate_site(slope, SITE, now, "tick")
+    assert result.level == 1
+    evidence = result.decision.evidence
+    assert evidence["votes"]["radar|insar:G1"]["counted"]
+    assert "known 2d later" in next(w["reason"] for w in evidence["words"] if w["station"] == "insar:G1")
+    assert evidence["votes"]["radar|insar:G1"]["valid_until_s"] == (newest + 24 * DAY).timestamp()
+    late = evaluate_site(slope, SITE, newest + 40 * DAY, "tick")
+    assert not late.decision.evidence["votes"]["radar|insar:G1"]["counted"], "too old to count"
+    assert late.level == 1, "and no reason to fall"
+    assert View.read(load(slope, now).spell()) == load(slope, now)
+
+
+def load(database, now):
+    with database.read() as c:
+        return load_view(c, SITE, now, draining=False)[0]
+
+
+def test_stable_ground_and_one_wild_acquisition_raise_nothing(slope):
+    newest = fly(slope, 0.0, seed=3)
+    assert evaluate_site(slope, SITE, newest + 3 * DAY, "tick").level == 0
+    with slope.write() as c:
+        ids = add_points(c, "bench", "descending", "los", "cm", [])
+        add_point_observations(c, dict.fromkeys(ids.values(), 30.0), newest + 12 * DAY, newest + 14 * DAY)
+    assert evaluate_site(slope, SITE, newest + 15 * DAY, "tick").level == 0
+
+
+def test_reports_count_when_enough_observers_saw_it_and_no_longer_than_they_are_valid(slope):
+    def say(by, at):
+        with slope.write() as c:
+            add_report(c, Report("bench", at, "crack", "across the road", by), at)
+
+    say("ranger", T0)
+    say("Ranger ", T0 + timedelta(hours=1))
+    assert evaluate_site(slope, SITE, T0 + timedelta(hours=2), "tick").level == 0, "the same person twice"
+    say("warden", T0 + 3 * DAY)
+    assert evaluate_site(slope, SITE, T0 + 3 * DAY, "tick").level == 0, "the first is too old by now"
+    say("ranger", T0 + 3.5 * DAY)
+    assert evaluate_site(slope, SITE, T0 + 3.5 * DAY, "tick").level == 1
+
+
+def test_a_single_image_is_no_part_of_a_rule_either():
+    from dataclasses import replace
+
+    from monitor.alerting.assessment import Windows
+    from monitor.alerting.criteria.advice import SceneRule
+    from monitor.domain.decision import FootprintFact, Memory
+
+    (image,) = (c for c in SITE.criteria if c.id == "image")
+    view = View(footprints=(FootprintFact("post", T0.timestamp(), "p1", "single", 4000.0, "G1", 40.0),))
+    for role, level in (("witness", 0), ("part", 0), ("advice", 1)):
+        (word,) = SceneRule(replace(image, role=role)).assess(Windows(SITE, view, Memory(), T0.timestamp() + 60.0))
+        assert word.raise_level == level, role
+
+
+@pytest.mark.parametrize(("change", "level"), [("new", 1), ("grown", 1), ("single", 0), ("gone", 0)])
+def test_only_change_on_an_image_is_a_witness_and_it_is_as_old_as_the_image(slope, change, level):
+    with slope.write() as c:
+        c.execute(t.scene.insert().values(
+            scene_hash="s", site="bench", name="post", acquired_at=T0, role="post", path="x", received_at=T0 + DAY,
+            state="done"))  # fmt: skip
+        c.execute(t.scene_footprint.insert().values(
+            scene_hash="s", model_hash="m", polygon_id="p1", model="unet", change=change, area_m2=4000.0,
+            grown_m2=900.0 if change == "grown" else None, mean_probability=0.9, geometry={}, min_lon=8.0, min_lat=46.0,
+            max_lon=8.0, max_lat=46.0, nearest_station="G1", distance_m=40.0, detected_at=T0 + 2 * DAY))  # fmt: skip
+    assert evaluate_site(slope, SITE, T0 + DAY, "tick").level == 0, "not known yet"
+    result = evaluate_site(slope, SITE, T0 + 2 * DAY, "tick")
+    assert result.level == level
+    if level:
+        word = next(w for w in result.decision.evidence["words"] if w["station"] == "scene")
+        assert "known 2d after the image" in word["reason"]
+        assert ("grown by 900 m2" in word["reason"]) == (change == "grown")
+        vote = result.decision.evidence["votes"]["image|scene"]
+        assert vote["valid_until_s"] == (T0 + 10 * DAY).timestamp()
