@@ -102,6 +102,7 @@ class Core:
         self.publisher = StatePublisher(
             self.db, broker.url, self.clock, version=code_version(), username=broker.username,
             password=broker.password, ca_file=broker.ca_file, page_url=self.config.web.url,
+            find_action=self._find_action,
         )  # fmt: skip
         self.schedule = Schedule(self.db, self.config, list(self.sites.values()), self.clock, self._on_failing_job)
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
@@ -244,6 +245,11 @@ class Core:
 
     def _find_pace(self, site_id: str) -> float:
         return stage_cadence(self.sites[site_id], self.schedule.stage_of(site_id))[0]
+
+    def _find_action(self, site_id: str, stage: str) -> str:
+        site = self.sites.get(site_id)
+        plan = None if site is None else site.movement.stage(stage)
+        return "" if plan is None else plan.action
 
     def _is_drained(self) -> bool:
         return self.ingest.drained()

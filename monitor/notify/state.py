@@ -44,11 +44,13 @@ class StatePublisher:
         ca_file: str = "",
         page_url: str = "http://127.0.0.1:8080",
         valid_s: float = VALID_S,
+        find_action: Callable[[str, str], str] = lambda _site, _stage: "",
     ) -> None:
         offline = canonical_json({"status": "offline", "version": version})
         will = (f"{ROOT}/status", offline)
         self._publisher = MqttPublisher(url, username, password, ca_file=ca_file, will=will, name="state")
         self._db, self._clock, self._version, self._page_url = db, clock, version, page_url.rstrip("/")
+        self._find_action = find_action
         self._valid_s, self._offline, self._started_at = valid_s, offline, clock()
         self._sent: dict[str, tuple[str, datetime]] = {}
         self._connection = 0
@@ -102,7 +104,8 @@ class StatePublisher:
             self._sent.clear()
         for row in sites:
             mine = [a for a in alerts if a["site"] == row["site"]]
-            self._publish_changed(f"{ROOT}/{row['site']}/state", site_payload(row, mine, self._valid_s), now)
+            action = self._find_action(row["site"], row["movement_stage"]) if row["movement_stage"] else ""
+            self._publish_changed(f"{ROOT}/{row['site']}/state", site_payload(row, mine, self._valid_s, action), now)
         newest = {row["site"]: row["newest_at"] for row in sites}
         ages = {
             site: None if at is None else round((now - parse(at)).total_seconds(), -1) for site, at in newest.items()
@@ -135,7 +138,9 @@ class StatePublisher:
             stamp(c, CURSOR, {"floor": floor, "done": sorted(i for i in done if i > floor)}, now)
 
 
-def site_payload(row: Mapping[str, Any], alerts: list[dict[str, Any]], valid_s: float) -> dict[str, Any]:
+def site_payload(
+    row: Mapping[str, Any], alerts: list[dict[str, Any]], valid_s: float, action: str = ""
+) -> dict[str, Any]:  # fmt: skip
     """The retained state of a site out of its rows in `site_status` and `active_alerts`; never evaluated = null."""
     at = row["evaluated_at"]
     valid_until = None if at is None else spell(parse(at) + timedelta(seconds=valid_s))
@@ -147,6 +152,7 @@ def site_payload(row: Mapping[str, Any], alerts: list[dict[str, Any]], valid_s: 
     return {
         **{key: row[key] for key in keys},
         "stage": row["movement_stage"],
+        "stage_action": action,
         "active_alerts": [{key: alert[key] for key in shown} for alert in alerts],
         "valid_until": valid_until,
     }

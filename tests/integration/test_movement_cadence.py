@@ -77,6 +77,13 @@ def test_the_core_asks_the_schedule_for_the_pace_of_a_site():
     assert stage_cadence(PLACE, "step") == (300.0, 21600.0)  # a stage that the plan does not name
 
 
+def test_the_core_knows_what_people_do_at_a_stage():
+    acting = replace(PLACE, movement=MovementPlan((StagePlan("progressive", 60.0, 900.0, "Clear the road"),)))
+    core = SimpleNamespace(sites={"s": acting})
+    assert Core._find_action(core, "s", "progressive") == "Clear the road"
+    assert Core._find_action(core, "s", "creep") == Core._find_action(core, "gone", "creep") == ""
+
+
 def test_a_fast_stage_is_evaluated_before_the_tick_and_a_slow_one_not_later():
     seen = []
 
