@@ -62,10 +62,13 @@ class Gauge:
 
 def read_gauge(view: View, spec: SeriesSpec, station: str, quantity: str, now_s: float) -> Gauge | None:
     """Turn readings into amounts: interval sums as they are, counters by difference with resets, events by tip."""
-    rows = [
-        (seconds(r.observed_at), r.value) for r in view.readings.get(f"{station}.{quantity}", ())
-        if seconds(r.observed_at) <= now_s and all(f in HARMLESS for f in r.flags) and 0.0 <= r.value < LARGEST
-    ]  # fmt: skip
+    rows = []
+    for r in view.readings.get(f"{station}.{quantity}", ()):
+        # a reading without flags is the rule: it is not asked about one by one
+        if 0.0 <= r.value < LARGEST and (not r.flags or all(f in HARMLESS for f in r.flags)):
+            at_s = seconds(r.observed_at)
+            if at_s <= now_s:
+                rows.append((at_s, r.value))
     if not rows:
         return None
     from_s = rows[0][0]
@@ -73,7 +76,8 @@ def read_gauge(view: View, spec: SeriesSpec, station: str, quantity: str, now_s:
     if spec.stamp == "counter":
         rows, gaps = _spread(count_up(rows, spec.interval_s), spec.interval_s)
     else:
-        rows = [(at_s, amount) for at_s, amount in rows if amount <= _most_mm(spec.interval_s)]
+        most_mm = _most_mm(spec.interval_s)
+        rows = [(at_s, amount) for at_s, amount in rows if amount <= most_mm]
     if not rows:
         return None
     times, amounts = zip(*rows, strict=True)
