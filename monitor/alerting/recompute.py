@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,10 @@ from monitor.alerting.orders import order_level
 from monitor.config import parse_site
 from monitor.domain.decision import Memory, View, seconds
 from monitor.domain.instants import parse
-from monitor.store.decisions import DecisionRow
+from monitor.domain.site import Site
+from monitor.errors import ConfigError
+from monitor.store.audit_pack import Cited
+from monitor.store.decisions import DecisionRow, code_version
 from monitor.store.types import canonical_json
 
 
@@ -23,26 +26,57 @@ class Recomputation:
     frozen: Mapping[str, Any]
 
 
-def recompute(row: DecisionRow, source: str) -> Recomputation:
+def recompute(row: DecisionRow, source: str, *, seal: str | None = None, cited: Sequence[Cited] = ()) -> Recomputation:
     """Decide again.
 
     Args:
         row: the frozen decision.
-        source: text of the site file whose hash the decision names.
+        source: text of the site file whose hash the decision names; "" where no reading was used.
+        seal: the hash of the frozen inputs as the audit log has it; None where it has none.
+        cited: what events of alerts say that this decision ordered.
     """
-    frozen = json.loads(row.evidence)
     found = []
-    if hashlib.sha256(row.evidence.encode()).hexdigest() != row.evidence_sha256:
+    digest = hashlib.sha256(row.evidence.encode()).hexdigest()
+    if digest != row.evidence_sha256:
         found.append("the frozen inputs were altered: their SHA-256 differs")
-    if "view" not in frozen:
-        return Recomputation((*found, *_recompute_act(frozen)), frozen)
-    if hashlib.sha256(source.encode()).hexdigest() != row.config_sha256:
-        found.append("the site file is not the one the decision names")
-    site = parse_site(source, f"site file {row.config_sha256[:12]}")
+    if seal is not None and digest != seal:
+        found.append("the frozen inputs were altered: the audit log names another SHA-256")
+    try:
+        frozen = json.loads(row.evidence)
+    except ValueError:
+        return Recomputation((*found, "the frozen inputs cannot be read"), {})
+    if frozen.get("config_sha256", row.config_sha256) != row.config_sha256:
+        found.append("the decision names another site file than its frozen inputs")
+    if "view" in frozen and hashlib.sha256(source.encode()).hexdigest() != row.config_sha256:
+        found.append("the site file was altered: its SHA-256 is not the one the decision names")
+    try:
+        found += _recompute_view(row, frozen, source) if "view" in frozen else _recompute_act(frozen)
+        found += [line for one in cited for line in _check_cited(frozen, one)]
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        if not found:  # bytes that are as they were written and yet unreadable are a fault of this program
+            raise
+        found.append(f"the frozen inputs cannot be decided on: {type(error).__name__}: {error}")
+    return Recomputation(tuple(found), frozen)
+
+
+def parse_frozen_site(row: DecisionRow, source: str) -> Site:
+    """The site file that a decision names."""
+    return parse_site(source, f"site file {row.config_sha256[:12]}")
+
+
+def _recompute_view(row: DecisionRow, frozen: Mapping[str, Any], source: str) -> list[str]:
+    site = parse_frozen_site(row, source)
     decision = decide(site, Memory.read(frozen["memory"]), View.read(frozen["view"]), parse(frozen["now"]))
     again = json.loads(canonical_json(decision.spell()))
-    found += _differences("outcome", frozen["outcome"], again)
-    return Recomputation(tuple(found), frozen)
+    return _differences("outcome", _fill(row, frozen["outcome"], again), again)
+
+
+def _fill(row: DecisionRow, old: Any, again: Any) -> Any:
+    """What an older version froze, with the keys that it did not know yet and that say nothing."""
+    if row.code_version == code_version() or not isinstance(old, dict) or not isinstance(again, dict):
+        return old
+    new = {k: v for k, v in again.items() if k not in old and v in (None, {}, [], 0, False, "")}
+    return {**new, **{k: _fill(row, v, again.get(k)) for k, v in old.items()}}
 
 
 def _recompute_act(frozen: Mapping[str, Any]) -> list[str]:
@@ -51,6 +85,22 @@ def _recompute_act(frozen: Mapping[str, Any]) -> list[str]:
         return []
     after = order_level(Memory.read(frozen["memory"]), frozen["after"]["level"], seconds(parse(frozen["now"])))
     return _differences("after", frozen["after"], json.loads(canonical_json(after.spell())))
+
+
+def _check_cited(frozen: Mapping[str, Any], cited: Cited) -> list[str]:
+    """An event of an alert must say what the decision ordered; what no change of it names is not its order."""
+    name = f"alert {cited.ledger} {cited.key}"
+    if "act" in frozen:
+        level, reason = int(frozen["after"]["level"]), str(frozen["sentence"])
+    elif "outcome" in frozen:
+        orders = [x for x in frozen["outcome"]["changes"] if (x["ledger"], x["key"]) == (cited.ledger, cited.key)]
+        if not orders:
+            return [f"{name}: the decision ordered nothing of it"]
+        level, reason = (orders[0]["level"] if orders[0]["open"] else 0), orders[0]["reason"]
+    else:
+        return []
+    found = [] if level == cited.level else [f"{name}: the event says level {cited.level}, the decision {level}"]
+    return found if reason == cited.reason else [*found, f"{name}: the event's reason is not the decision's"]
 
 
 def _differences(where: str, old: Any, new: Any) -> list[str]:

@@ -1,6 +1,6 @@
 """`slopeward alerts`: what was told and why, and what people answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from monitor.cli import explaining
 from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, say, show
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse_duration_s, spell
@@ -15,16 +16,15 @@ from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store import alerts as store
 from monitor.store.alerts import Alert
-from monitor.store.decisions import load_decision
 from monitor.store.engine import Database
-from monitor.store.sites import load_site_source, load_sites_summary
+from monitor.store.sites import load_sites_summary
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
+explaining.register(app)
 AlertId = Annotated[int, typer.Argument(help="Number of the alert, see `slopeward alerts list`")]
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account at the keyboard")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, or what was seen")]
 Second = Annotated[str | None, typer.Option("--second", help="Second person, for grave alerts")]
-DIFFERS = 1
 
 
 @app.command("list")
@@ -69,72 +69,6 @@ def show_(alert_id: AlertId, config: ConfigOption = None, as_json: JsonOption = 
         for e in events
     ]
     show(facts, "\n".join(lines), as_json)
-
-
-@app.command("explain")
-def explain(
-    alert_id: AlertId,
-    again: Annotated[bool, typer.Option("--recompute", help="Decide again from the frozen inputs; exit 1 if it "
-                                                            "differs in a single bit")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:  # fmt: skip
-    """Say why: inputs, margins, who voted, who was set aside, by which version of the rules.
-
-    Example: slopeward alerts explain 12 --recompute
-    """
-    import json
-
-    with closing(open_database(config)) as db, db.read() as c:
-        alert = _find(store.find_alert(c, alert_id), alert_id)
-        if alert.decision_id is None:
-            raise NotFoundError(f"alert {alert_id} has no frozen decision")
-        row = load_decision(c, alert.decision_id)
-        frozen = json.loads(row.evidence)
-        source = load_site_source(c, row.config_sha256) if again and "view" in frozen else ""
-    facts = {**_facts(alert), "decision": row.id, "at": spell(row.at), "evidence_sha256": row.evidence_sha256,
-             "code_version": row.code_version, "config_sha256": row.config_sha256, "evidence": frozen}  # fmt: skip
-    differences: Sequence[str] = ()
-    if again:
-        from monitor.alerting.recompute import recompute
-
-        differences = recompute(row, source).differences
-        facts["differences"] = list(differences)
-    show(facts, "\n".join(_explain_lines(alert, row.id, frozen, row.evidence_sha256)), as_json)
-    if again and not as_json:
-        print("recomputed: " + ("equal bit for bit" if not differences else "; ".join(differences[:10])))
-    if differences:
-        raise typer.Exit(DIFFERS)
-
-
-def _explain_lines(alert: Alert, decision_id: int, frozen: Mapping[str, Any], digest: str) -> list[str]:
-    lines = [
-        f"alert {alert.id}: {alert.reason}",
-        f"rule version {alert.rule_version}, decision {decision_id}, SHA-256 of the frozen inputs {digest}",
-        f"decided: {frozen.get('sentence', alert.reason)}",
-    ]
-    evidence = frozen.get("outcome", {}).get("evidence")
-    if evidence is None:
-        return lines
-    counts = {k: len(v) for k, v in frozen["view"]["readings"].items()}
-    lines.append("inputs: " + (", ".join(f"{k} {n}" for k, n in counts.items()) or "none"))
-    for word in evidence["words"]:
-        heard = f"asks for level {word['raise_level']}" if word["heard"] else "not heard"
-        lines.append(f"  {word['criterion']} {word['station']}: {heard}; {word['reason']}")
-        lines += [
-            f"    level {b['level']}: bound {b['bound']:g}, margin {b['margin']:+.3g}, {b['hits']} of {b['needs']} hits"
-            for b in word["facts"].get("bounds", ())
-            if "margin" in b
-        ]
-    for key, vote in evidence["votes"].items():
-        if vote["level"] > 0:
-            state = "counted" if vote["counted"] else f"pended: {vote['pended']}" if vote["pended"] else "expired"
-            lines.append(f"  vote {key}: level {vote['level']}, {state}")
-    lines += [f"  step {k}: {s['state']}; {s['reason']}" for k, s in evidence["steps"].items()]
-    lines += [f"  {sentence}" for sentence in evidence["common"].values()]
-    if evidence["held_by"]:
-        lines.append(f"  held by: {', '.join(evidence['held_by'])}")
-    return lines
 
 
 @app.command("ack")

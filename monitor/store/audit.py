@@ -74,6 +74,11 @@ def latest_hash(connection: Connection) -> str:
     return FIRST if last is None else str(last)
 
 
+def entry_hash(previous: str, at: str, actor: str, actor_kind: str, action: str, subject: str, detail: str) -> str:
+    """The hash that an entry must bear, from its own words as they are spelled in the log."""
+    return _hash(previous, (at, actor, actor_kind, action, subject, detail))
+
+
 def verify_chain(connection: Connection, expected: str | None = None) -> list[str]:
     """Walk the whole log and name every row that is altered, or whose predecessor is missing.
 

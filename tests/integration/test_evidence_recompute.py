@@ -1,0 +1,327 @@
+"""Evidence outlives what comes after it: the same hash, the same decision, and one altered byte is found."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from monitor.alerting.as_of import look_as_of
+from monitor.alerting.audit_pack import build_pack, check_pack, read_pack, write_pack
+from monitor.alerting.orders import set_level
+from monitor.cli.explaining import recompute_all
+from monitor.cli.main import run_verb
+from monitor.config import parse_site
+from monitor.domain.alert import Actor
+from monitor.errors import RefusedError
+from monitor.store import tables as t
+from monitor.store.alerts import acknowledge, load_alerts, set_outcome
+from monitor.store.audit import verify_chain
+from monitor.store.audit_pack import load_material
+from monitor.store.backup import back_up, restore
+from monitor.store.decisions import load_decision
+from monitor.store.observations import find_series_id
+from monitor.store.offsets import KINDS, add_offset
+from monitor.store.prune import Limits, load_cited, prune_step
+from monitor.store.sites import load_site_source
+from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
+
+ADA, BO = Actor("Ada"), Actor("Bo")
+
+
+@pytest.fixture
+def bench(database):
+    slope = WatchedSlope(database)
+    assert slope.fail().level == 3
+    return slope
+
+
+def hazard(bench):
+    with bench.database.read() as c:
+        (alert,) = load_alerts(c, "bench", ledger="hazard")
+        return alert, load_decision(c, alert.decision_id)
+
+
+def as_of(bench, row, known_at):
+    with bench.database.read() as c:
+        return look_as_of(c, row, load_site_source(c, row.config_sha256), known_at)
+
+
+def flag(bench, station, at, name):
+    with bench.database.write() as c:
+        key = find_series_id(c, "bench", station, "crack_opening")
+        c.execute(
+            t.observation_flag.insert().values(
+                series_id=key, observed_at=at, revision=0, flag=name, known_from=bench.now, by="Ada", reason="photo"
+            )
+        )
+
+
+def shift(bench, station, at):
+    with bench.database.write() as c:
+        key = find_series_id(c, "bench", station, "crack_opening")
+        add_offset(c, key, at=at, known_from=bench.now, size=25.0, unit="mm", kind=KINDS[0], author=ADA,
+                   reason="new anchor", now=bench.now)  # fmt: skip
+
+
+def test_what_comes_later_changes_nothing_and_is_listed(bench):
+    row = hazard(bench)[1]
+    decided = row.at
+    assert as_of(bench, row, None).departures == ()
+    bench.now += HOUR
+    bench.publish("G1", 11.0, decided - 4 * HOUR, solution="corrected")  # a final solution
+    bench.publish("G1", 9.0, decided - 4.5 * HOUR)  # late
+    flag(bench, "G2", decided - HOUR, "spike")
+    shift(bench, "G2", decided - 3 * HOUR)
+    with bench.database.write() as c:
+        c.execute(t.observation.delete().where(t.observation.c.observed_at == decided - 7 * HOUR))
+    bench.take(parse_site(SITE_TEXT.replace("over = 80.0", "over = 800.0"), "bench.toml"))
+    bench.live(3)
+
+    assert recompute_all(bench.database, hazard(bench)[0]) == []
+    assert as_of(bench, row, None).known_at == decided
+    found = as_of(bench, row, bench.now)
+    kinds = {d.kind for d in found.departures}
+    assert kinds == {"revised", "late", "flags", "offset", "gone"}
+    assert {d.series for d in found.departures if d.kind == "gone"} == {"G1.crack_opening", "G2.crack_opening"}
+    assert sum(d.kind == "offset" for d in found.departures) == 4
+    assert (found.level_then, found.decision.level) == (3, 2)
+    # known at the decision's instant only what was pruned differs
+    assert {d.kind for d in as_of(bench, row, None).departures} == {"gone"}
+    with bench.database.read() as c:
+        assert load_decision(c, row.id) == row
+
+
+def test_pruning_and_a_restore_leave_the_same_hash(bench, tmp_path):
+    before = hazard(bench)[1]
+    bench.live(24 * 4)
+    later = bench.now + timedelta(days=40)
+    with bench.database.read() as c:
+        cited = load_cited(c)
+    limits = Limits(later - timedelta(days=1), later - timedelta(days=1))
+    removed = 0
+    for _ in range(50):
+        with bench.database.write() as c:
+            step = prune_step(c, limits, cited, later)
+        removed += sum(step.values())
+        if not any(step.values()):
+            break
+    assert removed > 50
+    copy = tmp_path / ("copy.db" if bench.database.is_sqlite else "copy.dump")
+    back_up(bench.database, copy)
+    with bench.database.write() as c:
+        for table in (t.notification, t.alert_event, t.alert, t.decision):
+            c.execute(table.delete())
+    restore(bench.database, copy)
+    alert, _ = hazard(bench)
+    with bench.database.read() as c:
+        after = load_decision(c, before.id)
+        assert verify_chain(c) == []
+    assert after == before
+    assert recompute_all(bench.database, alert) == []
+    assert {d.kind for d in as_of(bench, after, None).departures} <= {"gone"}
+
+
+def add_one(match):
+    return f"{match[1]}{(int(match[2]) + 1) % 10}"
+
+
+ALTERED = {
+    "a value": lambda text: re.sub(r"(,0,\d+\.)(\d)", add_one, text, count=1),
+    "a vote": lambda text: text.replace('"counted":true', '"counted":false', 1),
+    "a margin": lambda text: re.sub(r'("margin":)(\d)', add_one, text, count=1),
+    "a blank": lambda text: text + " ",
+    "a key": lambda text: text.replace('"readings"', '"reedings"', 1),
+    "a brace": lambda text: text[:-1],
+}
+
+
+def alter(bench, table, **values):
+    with bench.database.write() as c:
+        c.execute(update(table).values(**values))
+
+
+def test_an_altered_byte_of_the_inputs_is_found(bench, capsys, tmp_path):
+    alert, row = hazard(bench)
+    words = [
+        "alerts",
+        "explain",
+        str(alert.id),
+        "--recompute",
+        "--config",
+        str(write_service(tmp_path, bench.database)),
+    ]
+    for name, change in ALTERED.items():
+        text = change(row.evidence)
+        assert text != row.evidence
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        for sha in (row.evidence_sha256, digest):  # who alters the hash as well still does not fit the audit log
+            alter(bench, t.decision, evidence=text, evidence_sha256=sha)
+            assert any("altered" in line for line in recompute_all(bench.database, alert)), name
+            assert run_verb(words) == 1
+            assert "recomputed: the frozen inputs were altered" in capsys.readouterr().out
+    alter(bench, t.decision, evidence=row.evidence, evidence_sha256=row.evidence_sha256)
+    assert run_verb(words) == 0
+
+
+def test_an_altered_threshold_or_event_is_found(bench, tmp_path, capsys):
+    alert, row = hazard(bench)
+    words = [
+        "alerts",
+        "explain",
+        str(alert.id),
+        "--recompute",
+        "--config",
+        str(write_service(tmp_path, bench.database)),
+    ]
+    for table, altered, sane, said in (
+        (
+            t.config_version,
+            {"source": SITE_TEXT.replace("80.0", "81.0")},
+            {"source": SITE_TEXT},
+            "site file was altered",
+        ),
+        (t.config_version, {"source": "no toml ["}, {"source": SITE_TEXT}, "site file was altered"),
+        (t.decision, {"config_sha256": "0" * 64}, {"config_sha256": row.config_sha256}, "no site file with hash 000"),
+        (t.alert_event, {"to_level": 1}, {"to_level": 3}, "the event says level 1, the decision 3"),
+        (t.alert_event, {"reason": "nothing"}, {"reason": alert.reason}, "the event's reason is not the decision's"),
+    ):
+        alter(bench, table, **altered)
+        assert run_verb(words) == 1
+        out = capsys.readouterr()
+        assert said in out.out + out.err
+        alter(bench, table, **sane)
+    assert run_verb(words) == 0
+
+
+def test_what_a_person_decided_is_recomputed_as_well(bench):
+    set_level(bench.database, bench.site, 1, ADA, "inspected on foot", bench.now)
+    alert, row = hazard(bench)
+    assert recompute_all(bench.database, alert) == []
+    with pytest.raises(RefusedError, match="no readings were used"):
+        as_of(bench, row, None)
+    frozen = json.loads(row.evidence)
+    frozen["after"]["floor"] = 2
+    with bench.database.write() as c:
+        c.execute(update(t.decision).where(t.decision.c.id == row.id).values(evidence=json.dumps(frozen)))
+    assert len(recompute_all(bench.database, alert)) >= 2
+
+
+def test_the_command_explains_in_a_fresh_process(bench, tmp_path):
+    alert, row = hazard(bench)
+    config = str(write_service(tmp_path, bench.database))
+    words = ["alerts", "explain", str(alert.id), "--recompute", "--as-of", "now", "--config", config]
+    call = "import sys; from monitor.cli.main import main; main(sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", call, *words], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    version = rf"rule version .*\+{row.config_sha256[:12]}, decision {row.id}, SHA-256 of the frozen inputs "
+    for line in (
+        r"alert 1: red: G1: rate of crack_opening",
+        version + row.evidence_sha256,
+        r"G1.crack_opening: \d+ readings of 2026-03-\d\dT\d\d:00Z to 2026-03-0\dT",
+        r"rate-1 G1: asks for level 3, holds 3",
+        r"level 3: bound 80, margin \+57.*, 2 of 2 hits",
+        r"vote rate-1\|G2: level 3, counted; datum of 2026-03-0.*, valid until 2026-03-0",
+        r"today's tables say the same",
+        r"from them would be decided: level 3, then it was 3",
+        r"recomputed: equal bit for bit",
+    ):
+        assert re.search(line, done.stdout), line
+
+
+# ---- the pack --------------------------------------------------------------------------------------------------
+@pytest.fixture
+def packed(bench, tmp_path):
+    alert, _ = hazard(bench)
+    with bench.database.write() as c:
+        acknowledge(c, alert.id, ADA, "on the way", bench.now)
+    with bench.database.write() as c:
+        set_outcome(c, alert.id, "true", BO, "it failed", bench.now)
+    set_level(bench.database, bench.site, 1, BO, "debris is at rest", bench.now + HOUR)
+    with bench.database.read() as c:
+        files = build_pack(load_material(c, alert.id))
+    return alert, files
+
+
+def test_a_pack_tells_all_and_proves_itself(bench, packed, tmp_path):
+    alert, files = packed
+    digest = write_pack(files, tmp_path / "a.zip")
+    with bench.database.read() as c:
+        assert write_pack(build_pack(load_material(c, alert.id)), tmp_path / "b.zip") == digest
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    again = read_pack(tmp_path / "a.zip")
+    assert again == files
+    assert check_pack(again) == []
+    listed = json.loads(files["manifest.json"])["files"]
+    assert set(listed) | {"manifest.json"} == set(files)
+    assert files[f"sites/{bench.site.version}.toml"].decode() == SITE_TEXT
+    assert [m["recipient"] for m in json.loads(files["messages.json"])][:2] == ["duty engineer"] * 2
+    assert [e["actor"] for e in json.loads(files["acknowledgements.json"])] == ["Ada", "Bo"]
+    assert json.loads(files["outcomes.json"])[0]["class"] == "true"
+    actions = [e["action"] for e in json.loads(files["audit.json"])["entries"]]
+    assert actions.count("decision.freeze") == len(json.loads(files["decisions.json"]))
+    assert {"alert.acknowledge", "alert.outcome", "level.set"} <= set(actions)
+    summary = files["summary.md"].decode()
+    for words in ("# Alert 1, bench, hazard", "duty engineer", "it failed", "margin", "debris is at rest"):
+        assert words in summary
+    with pytest.raises(RefusedError, match="exists already"):
+        write_pack(files, tmp_path / "a.zip")
+
+
+def test_every_altered_part_of_a_pack_is_found(packed):
+    _, files = packed
+    for name, data in files.items():
+        assert check_pack({**files, name: data[:-2] + b"?" + data[-1:]}), name
+        assert check_pack({k: v for k, v in files.items() if k != name}), name
+    assert check_pack({**files, "more.txt": b"x"}) == ["more.txt is not listed"]
+
+
+def remanifest(files, **changed):
+    """A pack forged with care: its manifest fits what was altered."""
+    files = {**files, **{k.replace("__", "/").replace("_dot_", "."): v for k, v in changed.items()}}
+    manifest = json.loads(files["manifest.json"])
+    for name in manifest["files"]:
+        manifest["files"][name]["sha256"] = hashlib.sha256(files[name]).hexdigest()
+    return {**files, "manifest.json": json.dumps(manifest).encode()}
+
+
+def test_a_pack_forged_with_its_manifest_is_found(packed):
+    _, files = packed
+    assert check_pack(remanifest(files)) == []
+    timeline = json.loads(files["timeline.json"])
+    timeline[0]["to_level"] = 1
+    forged = remanifest(files, timeline_dot_json=json.dumps(timeline).encode())
+    assert any("the timeline says something else" in line for line in check_pack(forged))
+    name = next(n for n in files if n.startswith("decisions/"))
+    forged = remanifest({**files, name: files[name].replace(b'"hits":2', b'"hits":1')})
+    assert any("altered" in line for line in check_pack(forged))
+    audit = json.loads(files["audit.json"])
+    audit["entries"][0]["actor"] = "Eve"
+    assert any(
+        "was altered" in line for line in check_pack(remanifest(files, audit_dot_json=json.dumps(audit).encode()))
+    )
+    audit = json.loads(files["audit.json"])
+    del audit["links"][1]
+    assert any("follow" in line for line in check_pack(remanifest(files, audit_dot_json=json.dumps(audit).encode())))
+
+
+def test_the_command_packs_and_checks(bench, tmp_path, capsys):
+    config = str(write_service(tmp_path, bench.database))
+    path = str(tmp_path / "x.zip")
+    assert run_verb(["alerts", "export", "1", "--to", path, "--config", config]) == 0
+    assert run_verb(["alerts", "export", "--check", path]) == 0
+    assert "every decision recomputes bit for bit" in capsys.readouterr().out
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("more.txt", "x")
+    assert run_verb(["alerts", "export", "--check", path]) == 1
+    (tmp_path / "no.zip").write_bytes(b"PK nothing")
+    assert run_verb(["alerts", "export", "--check", str(tmp_path / "no.zip")]) == 1
+    assert run_verb(["alerts", "export", "99", "--to", str(tmp_path / "y.zip"), "--config", config]) == 1
+    assert run_verb(["alerts", "export", "--config", config]) == 1
+    with bench.database.read() as c:
+        assert c.execute(select(t.alert.c.id)).scalar() == 1
