@@ -42,7 +42,8 @@ def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[
         ForecastingError: Unknown model, unusable panel, too little data.
     """
     from forecasting.neural.checkpoint import model_hash, to_bytes, write
-    from forecasting.neural.training import Settings, train_network
+    from forecasting.neural.learner import Settings
+    from forecasting.neural.training import train_network
 
     panel = panel_from_payload(payload["panel"])
     model = str(payload["model"])

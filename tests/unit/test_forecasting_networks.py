@@ -12,7 +12,8 @@ from forecasting.neural.features import noise_floor, scale_lag, windows
 from forecasting.neural.forecaster import NeuralForecaster, build_network
 from forecasting.neural.graph import directed_supports, supports
 from forecasting.neural.head import QuantileHead
-from forecasting.neural.training import Settings, deterministic, prepare, train_network
+from forecasting.neural.learner import Settings
+from forecasting.neural.training import deterministic, prepare, train_network
 from forecasting.registry import NETWORKS, load
 from forecasting.series import DAY_S, Panel
 from forecasting.splits import split

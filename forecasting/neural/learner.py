@@ -1,0 +1,192 @@
+"""Passes over the windows of one or many records, stopped early, with the best weights kept."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from forecasting.errors import NotEnoughDataError
+from forecasting.neural.features import scale_lag, windows
+from forecasting.neural.forecaster import Recipe
+from forecasting.neural.head import QUANTILES
+from forecasting.neural.network import Network
+from forecasting.series import Floats, Ints
+from forecasting.splits import Block, Split
+
+Progress = Callable[[int, int, float], None]
+"""Called after each epoch with (epoch, epochs, validation loss)."""
+
+MINIMUM_ORIGINS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a network is trained; the defaults are those measured.
+
+    Attributes:
+        seed: Seed of weights, order and dropout.
+        epochs: At most so many passes.
+        patience: Passes without a better early-stop loss before the end.
+        time_limit_s: Wall time after which the best weights so far are taken (then a repeat may differ).
+        window: Rows a network sees.
+        hidden: Width of its state.
+        dropout: Share dropped before the head.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW.
+        batch: Issue times per step.
+        stride: Every how many rows an issue time is taken for training.
+    """
+
+    seed: int = 7
+    epochs: int = 30
+    patience: int = 5
+    time_limit_s: float = 300.0
+    window: int = 60
+    hidden: int = 32
+    dropout: float = 0.1
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    batch: int = 64
+    stride: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One record that a network learns from.
+
+    Attributes:
+        recipe: Floors, spread and simple forecast of this record.
+        values: The record in mm, shape (T, S).
+        parts: Its blocks.
+        stride: Every how many rows an issue time is taken.
+    """
+
+    recipe: Recipe
+    values: Floats
+    parts: Split
+    stride: int = 1
+
+    def origins(self, block: Block) -> Ints:
+        """Issue times of a block that see a whole window."""
+        every = block.origins
+        return every[every >= self.recipe.window - 1][:: self.stride]
+
+    def require(self) -> None:
+        """Refuse a record that is too short, or without any target at some horizon.
+
+        Raises:
+            NotEnoughDataError: It is.
+        """
+        recipe, parts = self.recipe, self.parts
+        usable = parts.fit.end - max(parts.fit.first, recipe.window - 1)
+        if usable < MINIMUM_ORIGINS or not self.origins(parts.early_stop).size:
+            raise NotEnoughDataError(
+                f"{max(usable, 0)} issue times see a window of {recipe.window}, {MINIMUM_ORIGINS} are needed"
+            )
+        for block in (parts.fit, parts.early_stop):
+            origins = self.origins(block)
+            for h, seconds in zip(recipe.steps, recipe.horizons_s, strict=True):
+                if not np.isfinite(block.targets(self.values, origins, h)).any():
+                    raise NotEnoughDataError(f"no target {seconds:g} s ahead lies in rows {block.first} to {block.end}")
+
+
+class Learner:
+    """The moving parts of one training.
+
+    Args:
+        network: What learns.
+        members: Records it learns from; each step takes a batch of one of them.
+        settings: How.
+        judges: The record whose early-stop block decides; all members where None.
+    """
+
+    def __init__(
+        self, network: Network, members: Sequence[Member], settings: Settings, judges: Member | None = None
+    ) -> None:
+        self.network, self.members, self.settings = network, tuple(members), settings
+        self.judges = self.members if judges is None else (judges,)
+        self.levels = torch.tensor(QUANTILES, dtype=torch.float32)
+
+    def run(self, begun: float, progress: Progress | None) -> tuple[list[float], str]:
+        """Passes over the fit blocks; leaves the best weights in the network.
+
+        Returns:
+            Early-stop loss before training and after each pass, and why it ended.
+        """
+        settings = self.settings
+        learns = [p for p in self.network.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(learns, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        order = np.random.default_rng(settings.seed)
+        losses = [self.validate()]
+        best, kept = losses[0], self._copy()
+        bad, stopped = 0, "epochs"
+        for epoch in range(settings.epochs):
+            self.network.train()
+            for member, origins in self._batches(order):
+                if time.monotonic() - begun > settings.time_limit_s:
+                    stopped = "time limit"
+                    break
+                loss = self.loss(member, member.parts.fit, origins)
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(learns, 1.0)
+                optimiser.step()
+            losses.append(self.validate())
+            if progress is not None:
+                progress(epoch + 1, settings.epochs, losses[-1])
+            if losses[-1] < best:
+                best, kept, bad = losses[-1], self._copy(), 0
+            else:
+                bad += 1
+            if stopped == "time limit":
+                break
+            if bad >= settings.patience:
+                stopped = "patience"
+                break
+        self.network.load_state_dict(kept)
+        self.network.eval()
+        return losses, stopped
+
+    def loss(self, member: Member, block: Block, origins: Ints) -> Tensor:
+        """Pinball loss in units of window scale x spread, over the targets inside the block."""
+        recipe = member.recipe
+        lag = scale_lag(recipe.step_s, recipe.window)
+        cut = windows(member.values, origins, np.asarray(recipe.noise_mm), window=recipe.window, lag=lag)
+        base = recipe.lld.predict(member.values, origins)
+        observed = np.stack([block.targets(member.values, origins, h) for h in recipe.steps], axis=2)
+        unit = cut.scale_mm[..., None] * np.asarray(recipe.spread)
+        wanted = torch.from_numpy(((observed - base) / unit).astype(np.float32))
+        known = torch.isfinite(wanted)
+        error = torch.where(known, wanted, torch.zeros(()))[..., None] - self.network(torch.from_numpy(cut.inputs))
+        each = torch.maximum(self.levels * error, (self.levels - 1.0) * error).mean(dim=-1)
+        loss: Tensor = (each * known).sum() / known.sum().clamp(min=1)
+        extra = self.network.penalty() if self.network.training else None
+        return loss if extra is None else loss + extra
+
+    def validate(self) -> float:
+        """Mean loss on the early-stop blocks without learning."""
+        self.network.eval()
+        found = []
+        with torch.inference_mode():
+            for member in self.judges:
+                early = member.parts.early_stop
+                parts = np.array_split(member.origins(early), max(1, member.origins(early).size // 64))
+                found.append(float(np.mean([float(self.loss(member, early, part)) for part in parts])))
+        return float(np.mean(found))
+
+    def _batches(self, order: np.random.Generator) -> Iterator[tuple[Member, Ints]]:
+        """Batches of one pass, each of one record, in random order."""
+        size = self.settings.batch
+        found = []
+        for member in self.members:
+            shuffled = order.permutation(member.origins(member.parts.fit))
+            found += [(member, np.sort(shuffled[i : i + size])) for i in range(0, shuffled.size, size)]
+        turns = order.permutation(len(found)) if len(self.members) > 1 else range(len(found))
+        for turn in turns:
+            yield found[turn]
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}

@@ -1,0 +1,135 @@
+"""One network for many records: trained on all of them at once, taken to a new one as it is, or tuned to it.
+
+Inputs and targets are on the scale of each window, so a network that reads stations by themselves fits any record. What
+belongs to a record (floors, spread, the simple forecast) stays with it; only the weights are shared.
+"""
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from forecasting.errors import ForecastingError, NotEnoughDataError
+from forecasting.neural.forecaster import NeuralForecaster, build_network
+from forecasting.neural.learner import Learner, Member, Progress, Settings
+from forecasting.neural.network import Network
+from forecasting.neural.training import Training, deterministic, prepare
+from forecasting.registry import load
+from forecasting.series import Panel
+from forecasting.splits import Split
+
+TUNING = Settings(epochs=3, learning_rate=1e-4, patience=3)
+"""Nightly tuning: few and small steps, so that one night cannot spoil what a year has taught."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """A network trained on several records.
+
+    Attributes:
+        model: Id of the network.
+        network: The shared weights.
+        settings: How it was trained.
+        horizons_s: Horizons in seconds.
+        losses: Mean early-stop loss before training and after each pass.
+        seconds: Wall time.
+        stopped: Why it ended.
+    """
+
+    model: str
+    network: Network
+    settings: Settings
+    horizons_s: tuple[float, ...]
+    losses: tuple[float, ...]
+    seconds: float
+    stopped: str
+
+
+def train_pooled(
+    model: str,
+    records: Sequence[tuple[Panel, Split]],
+    horizons_s: tuple[float, ...],
+    settings: Settings | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Pooled:
+    """Train one network on the fit blocks of all records; their early-stop blocks decide together when it ends.
+
+    Args:
+        model: A network that reads stations by themselves.
+        records: Panels with their blocks; intervals may differ.
+        horizons_s: Horizons in seconds, the same for all.
+        settings: How.
+        progress: Called after each pass.
+
+    Raises:
+        ForecastingError: A network with a graph: its stations are those of one record.
+        NotEnoughDataError: A record is too short, or there is none.
+    """
+    if load(model).needs_graph:
+        raise ForecastingError(f"{model} reads the stations of one site together; take one without graph, e.g. lstm")
+    if not records:
+        raise NotEnoughDataError("no record to learn from")
+    settings = settings or Settings()
+    begun = time.monotonic()
+    members = [_member(model, panel, parts, horizons_s, settings) for panel, parts in records]
+    with deterministic(settings.seed):
+        network = build_network(members[0].recipe)
+        losses, stopped = Learner(network, members, settings).run(begun, progress)
+    return Pooled(model, network, settings, horizons_s, tuple(losses), time.monotonic() - begun, stopped)
+
+
+def adopt(pooled: Pooled, panel: Panel, parts: Split) -> NeuralForecaster:
+    """The shared weights on a record, with the record's own floors, spread and simple forecast; nothing is learnt."""
+    recipe = prepare(pooled.model, panel, parts, pooled.horizons_s, pooled.settings)
+    network = copy.deepcopy(pooled.network)
+    network.eval()
+    return NeuralForecaster(recipe, network)
+
+
+def fine_tune(
+    forecaster: NeuralForecaster,
+    panel: Panel,
+    parts: Split,
+    settings: Settings | None = None,
+    *,
+    head_only: bool = False,
+    replay: Sequence[tuple[Panel, Split]] = (),
+    progress: Progress | None = None,
+) -> Training:
+    """A new candidate from a trained network: the old one stays as it is.
+
+    Args:
+        forecaster: Where the weights come from.
+        panel: The record to tune to.
+        parts: Its blocks; its early-stop block alone decides.
+        settings: How; window, hidden width and seed are those of the forecaster. The default is nightly tuning.
+        head_only: True freezes all but the head.
+        replay: Older records to go on learning from, so that they are not forgotten: as many batches as the new one.
+        progress: Called after each pass.
+
+    Raises:
+        NotEnoughDataError: The record is too short.
+    """
+    old = forecaster.recipe
+    settings = replace(settings or TUNING, window=old.window, hidden=old.hidden, seed=old.seed)
+    begun = time.monotonic()
+    mine = _member(old.model, panel, parts, old.horizons_s, settings)
+    others = [_member(old.model, other, blocks, old.horizons_s, settings) for other, blocks in replay]
+    wanted = max(1, sum(m.origins(m.parts.fit).size for m in others) // max(1, mine.origins(parts.fit).size))
+    others = [replace(m, stride=m.stride * wanted) for m in others]
+    network = copy.deepcopy(forecaster.network)
+    for name, weights in network.named_parameters():
+        weights.requires_grad_(not head_only or name.startswith("head."))
+    with deterministic(settings.seed):
+        losses, stopped = Learner(network, [mine, *others], settings, mine).run(begun, progress)
+    for weights in network.parameters():
+        weights.requires_grad_(True)  # noqa: FBT003 - as torch spells it
+    tuned = NeuralForecaster(mine.recipe, network)
+    return Training(tuned, len(losses) - 1, tuple(losses), time.monotonic() - begun, stopped)
+
+
+def _member(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...], settings: Settings) -> Member:
+    member = Member(prepare(model, panel, parts, horizons_s, settings), panel.values, parts, settings.stride)
+    member.require()
+    return member
