@@ -1,7 +1,7 @@
 """Velocity of a displacement series with its error, in plain float64 Python: decisions rest on it bit for bit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum, sqrt
 from operator import mul
 
@@ -50,55 +50,104 @@ def fit_velocity(times_s: Sequence[float], values: Sequence[float], sigmas: Sequ
     >>> round(v.rate, 9), round(v.low, 9), v.n
     (2.0, 2.0, 4)
     """
-    n = len(times_s)
-    if n < 4:
+    layout = _lay_out(times_s, sigmas)
+    if layout is None:
         return None
-    worst = max(sigmas)
-    known = worst > 0.0
-    alike = not known or min(sigmas) == worst
-    weights = [1.0] * n if alike else [1.0 / (s * s) if s > 1e-9 else 1e18 for s in sigmas]
-    origin = times_s[0]
+    rate, error, residual = _fit_line(layout, values)
+    changes = _leave_out(layout, residual, rate)
+    low, high = rate - max(0.0, *changes), rate - min(0.0, *changes)
+    return Velocity(rate, error, low, high, len(times_s), (times_s[0] + times_s[-1]) / 2.0, times_s[-1])
+
+
+def fit_rates(
+    times_s: Sequence[float], values: Sequence[Sequence[float]], sigmas: Sequence[Sequence[float]]
+) -> list[tuple[float, float]] | None:
+    """Rate per day and its error for several components of one series, as `fit_velocity` gives them.
+
+    Args:
+        times_s: Rising epoch seconds, shape (n,).
+        values: By component, shape (k, n).
+        sigmas: By component, shape (k, n).
+
+    Returns:
+        (rate, error) of each component, or None for fewer than 4 epochs or no extent in time.
+    """
+    found = []
+    shared: _Layout | None = None
+    for column, deviations in zip(values, sigmas, strict=True):
+        even = min(deviations) == max(deviations)
+        if shared is not None and even:  # where each component has one error the instants weigh alike
+            layout: _Layout | None = replace(shared, sigma=deviations[0])
+        else:
+            layout = _lay_out(times_s, deviations)
+        if layout is None:
+            return None
+        shared = layout if even else shared
+        found.append(_fit_line(layout, column)[:2])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What the instants and errors of a fit say before any value: weights, centred days, their spread."""
+
+    weights: Sequence[float] | None  # None = all alike
+    total: float
+    x: list[float]
+    wx: list[float]
+    spread: float
+    sigma: float  # the one error where all are alike; 0 = unknown
+
+
+def _lay_out(times_s: Sequence[float], sigmas: Sequence[float]) -> _Layout | None:
+    if len(times_s) < 4:
+        return None
+    worst, origin = max(sigmas), times_s[0]
     days = [(t - origin) / DAY_S for t in times_s]
     # sums are exact before they are rounded once: the same on every Python, in whatever order they are made
-    total = float(n) if alike else fsum(weights)
-    mean_t = fsum(days if alike else map(mul, weights, days)) / total
-    mean_y = fsum(values if alike else map(mul, weights, values)) / total
-    x = [t - mean_t for t in days]
-    y = [v - mean_y for v in values]
-    wx = x if alike else list(map(mul, weights, x))
+    if min(sigmas) == worst:
+        weights, total = None, float(len(days))
+        mean = fsum(days) / total
+        wx = x = [t - mean for t in days]
+    else:
+        weights = [1.0 / (s * s) if s > 1e-9 else 1e18 for s in sigmas]
+        total = fsum(weights)
+        mean = fsum(map(mul, weights, days)) / total
+        x = [t - mean for t in days]
+        wx = list(map(mul, weights, x))
     spread = fsum(map(mul, wx, x))
-    if spread <= 0.0:
-        return None
-    rate = fsum(map(mul, wx, y)) / spread
-    residual = [b - rate * a for a, b in zip(x, y, strict=True)]
+    return _Layout(weights, total, x, wx, spread, worst) if spread > 0.0 else None
+
+
+def _fit_line(layout: _Layout, values: Sequence[float]) -> tuple[float, float, list[float]]:
+    """Rate, its error, and the residuals."""
+    weights, total, spread = layout.weights, layout.total, layout.spread
+    mean = fsum(values if weights is None else map(mul, weights, values)) / total
+    y = [v - mean for v in values]
+    rate = fsum(map(mul, layout.wx, y)) / spread
+    residual = [b - rate * a for a, b in zip(layout.x, y, strict=True)]
     square = fsum(map(mul, residual, residual))
-    weighed = square if alike else fsum(w * e * e for w, e in zip(weights, residual, strict=True))
-    error = _error(residual, square, weighed / (n - 2) / spread)
-    if known:
-        error = max(error, sqrt((worst * worst if alike else 1.0) / spread))
-    changes = _leave_out(weights, total, wx, x, residual, spread, rate)
-    low, high = rate - max(0.0, *changes), rate - min(0.0, *changes)
-    return Velocity(rate, error, low, high, n, (origin + times_s[-1]) / 2.0, times_s[-1])
-
-
-def _error(residual: Sequence[float], square: float, variance: float) -> float:
-    """One standard error of the slope; neighbouring residuals that go together are fewer facts than they look."""
+    weighed = square if weights is None else fsum(w * e * e for w, e in zip(weights, residual, strict=True))
+    # neighbouring residuals that go together are fewer facts than they look
     shared = fsum(map(mul, residual, residual[1:]))
     alike = min(0.9, max(0.0, shared / square)) if square > 0.0 else 0.0
-    return sqrt(variance * (1.0 + alike) / (1.0 - alike))
+    error = sqrt(weighed / (len(y) - 2) / spread * (1.0 + alike) / (1.0 - alike))
+    if layout.sigma > 0.0:
+        error = max(error, sqrt((layout.sigma * layout.sigma if weights is None else 1.0) / spread))
+    return rate, error, residual
 
 
-def _leave_out(
-    weights: Sequence[float], total: float, wx: Sequence[float], x: Sequence[float], residual: Sequence[float],
-    spread: float, rate: float,
-) -> list[float]:  # fmt: skip
+def _leave_out(layout: _Layout, residual: Sequence[float], rate: float) -> list[float]:
     """What each epoch adds to the slope; one that the slope hangs on alone adds all of it."""
-    if weights[0] == 1.0 and total == len(x):
+    spread, total = layout.spread, layout.total
+    if layout.weights is None:
         room = spread - spread / total
-        rests = [room - a * a for a in x]
+        rests = [room - a * a for a in layout.x]
     else:
-        rests = [spread - spread * w / total - b * a for w, b, a in zip(weights, wx, x, strict=True)]
+        rests = [
+            spread - spread * w / total - b * a for w, b, a in zip(layout.weights, layout.wx, layout.x, strict=True)
+        ]  # fmt: skip
     least = 1e-9 * spread
     if min(rests) > least:
-        return [a * e / r for a, e, r in zip(wx, residual, rests, strict=True)]
-    return [a * e / r if r > least else rate for a, e, r in zip(wx, residual, rests, strict=True)]
+        return [a * e / r for a, e, r in zip(layout.wx, residual, rests, strict=True)]
+    return [a * e / r if r > least else rate for a, e, r in zip(layout.wx, residual, rests, strict=True)]

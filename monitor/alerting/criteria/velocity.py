@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import fsum, sqrt
 from typing import Any, Final
 
-from forecasting.kinematics.velocity import Velocity, fit_velocity
+from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
 from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
 from monitor.alerting.jumps import Vector
 from monitor.alerting.tracks import Track
@@ -193,11 +193,9 @@ def measure_motion(track: Track, criterion: Criterion) -> tuple[Vector | None, f
 
 def _fit_motion(track: Track, end_s: float, window_s: float) -> tuple[Vector | None, float]:
     low = bisect_right(track.times_s, end_s - window_s)
-    times, values, sigmas = track.times_s[low:], track.values[low:], track.sigmas[low:]
-    fits = [
-        fit_velocity(times, [v[k] for v in values], [s[k] for s in sigmas]) for k in range(len(track.values[0]))
-    ]  # fmt: skip
-    found = [f for f in fits if f is not None]
-    if len(found) != len(fits):
+    fits = fit_rates(
+        track.times_s[low:], list(zip(*track.values[low:], strict=True)), list(zip(*track.sigmas[low:], strict=True))
+    )
+    if fits is None:
         return None, 0.0
-    return tuple(f.rate for f in found), sqrt(fsum(f.error * f.error for f in found))
+    return tuple(rate for rate, _ in fits), sqrt(fsum(error * error for _, error in fits))
