@@ -1,0 +1,157 @@
+"""Expected rain and declared shaking through the database: known then, asked, answered, explained."""
+
+from datetime import timedelta
+
+import pytest
+
+from monitor.alerting.evaluate import evaluate_site, load_view
+from monitor.alerting.orders import verify
+from monitor.alerting.recompute import recompute
+from monitor.config import parse_site
+from monitor.domain.alert import Actor
+from monitor.domain.instants import parse
+from monitor.domain.observation import Observation, SiteEvent
+from monitor.store.alerts import load_alerts
+from monitor.store.decisions import load_decision, load_event_facts
+from monitor.store.messages import add_event
+from monitor.store.observations import add_observations
+from monitor.store.sites import load_site_source, save_site
+
+T0 = parse("2026-03-01T00:00:00Z")
+HOUR = timedelta(hours=1)
+SITE = parse_site(
+    """
+[site]
+id = "slope"
+name = "Slope"
+latitude = 46.0
+longitude = 8.0
+[[station]]
+id = "R1"
+[[station.series]]
+quantity = "rain"
+unit = "mm"
+interval = "1h"
+max_silence = "6h"
+[[station.series]]
+quantity = "rain_next_12h"
+unit = "mm"
+interval = "6h"
+max_silence = "24h"
+[[quantity]]
+name = "rain_next_12h"
+unit = "mm"
+[[criterion]]
+id = "fell"
+kind = "rain_sum"
+series = "R1.rain"
+yellow = {over = 30.0, window = "24h"}
+[[criterion]]
+id = "expected"
+kind = "rain_sum"
+series = "R1.rain"
+yellow = {over = 30.0, window = "24h"}
+forecast = {"12h" = "R1.rain_next_12h"}
+[[criterion]]
+id = "quake"
+kind = "earthquake"
+yellow = {over = 0.05}
+lower_to = 0.5
+lower_for = "10d"
+[fusion]
+top_needs = 1
+""",
+    "slope.toml",
+)
+
+
+@pytest.fixture
+def slope(database):
+    with database.write() as c:
+        save_site(c, SITE, "test", "rain", T0)
+    return database
+
+
+def tell(db, at, mm, quantity="rain", received_at=None):
+    item = Observation("slope", "R1", quantity, "mm", at, received_at or at, mm)
+    with db.write() as c:
+        add_observations(c, [item], received_at or at)
+
+
+def shake(db, at, value, received_at):
+    with db.write() as c:
+        add_event(c, SiteEvent("slope", at, at, "earthquake", "M 5.4, 20 km", value), received_at, "seismic service")
+
+
+def keys(db):
+    with db.read() as c:
+        return {a.key: a for a in load_alerts(c, "slope", open_only=True)}
+
+
+def test_expected_rain_is_advice_and_only_what_was_issued_is_known(slope):
+    for hour in range(24):
+        tell(slope, T0 + hour * HOUR, 0.5)
+    now = T0 + 23 * HOUR
+    # issued at 20:00 but delivered at 23:30
+    tell(slope, T0 + 20 * HOUR, 28.0, "rain_next_12h", now + HOUR / 2)
+    evaluate_site(slope, SITE, now, "data")
+    assert "advice:expected:R1" not in keys(slope)
+    found = evaluate_site(slope, SITE, now + HOUR / 2, "data")
+    # 24 h that end at 08:00: 0.5 mm in each hour from 09:00 to 20:00, and 28 expected
+    alert = keys(slope)["advice:expected:R1"]
+    assert "rain 34.0 mm in 24 h of which 28.0 mm are expected" in alert.reason
+    assert found.level == 0, "what is expected moves no level until it is promoted"
+    with slope.read() as c:
+        view, _ = load_view(c, SITE, now, draining=False)
+    assert view.readings.get("R1.rain_next_12h", ()) == (), "asked about the past, it was not known"
+
+
+def test_shaking_asks_a_person_lowers_bounds_and_is_explained(slope):
+    for hour in range(24):
+        tell(slope, T0 + hour * HOUR, 0.75)  # 18 mm in a day
+    now = T0 + 23 * HOUR
+    assert evaluate_site(slope, SITE, now, "data").level == 0
+    shake(slope, now - HOUR, 0.12, now)
+    found = evaluate_site(slope, SITE, now, "person")
+    assert found.level == 1, "18 mm are over half of 30 mm"
+    question = next(a for k, a in keys(slope).items() if k.startswith("health:inspect:quake@"))
+    assert "inspect the slope and the instruments: earthquake" in question.reason
+    assert "0.12 g" in question.reason
+    assert "advice:quake:earthquake" in keys(slope)
+    hazard = keys(slope)["hazard"]
+    with slope.read() as c:
+        row = load_decision(c, hazard.decision_id)
+        assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+    # a day later nobody has answered: the question stands
+    later = now + timedelta(days=2)
+    tell(slope, later, 0.0)
+    evaluate_site(slope, SITE, later, "data")
+    assert question.key in keys(slope)
+    name = question.key.removeprefix("health:").removesuffix(":verify")
+    answered = verify(slope, SITE, name, "earthquake", Actor("Ada"), "walked the slope, no new cracks", later)
+    assert question.key not in answered.decision.memory.conditions
+    assert keys(slope)[question.key].state == "returned_unacknowledged"
+    again = evaluate_site(slope, SITE, later + HOUR, "tick")
+    assert question.key not in again.decision.memory.conditions
+    assert again.decision.evidence["words"][2]["heard"] is False, "what was answered as harmless says no more"
+
+
+def test_shaking_of_unknown_strength_asks_and_changes_no_bound(slope):
+    for hour in range(24):
+        tell(slope, T0 + hour * HOUR, 0.75)
+    now = T0 + 23 * HOUR
+    shake(slope, now - HOUR, 5.4, now)  # a magnitude where an acceleration was asked for
+    assert evaluate_site(slope, SITE, now, "person").level == 0
+    question = next(a for k, a in keys(slope).items() if k.startswith("health:inspect:quake@"))
+    assert "5.4 is no acceleration in g" in question.reason
+
+
+def test_events_are_loaded_as_they_were_known(slope):
+    shake(slope, T0, 0.1, T0 + 2 * HOUR)
+    shake(slope, T0 + 5 * HOUR, 0.2, T0 + 5 * HOUR)
+    with slope.read() as c:
+        known = [
+            [e.value for e in load_event_facts(c, "slope", T0 - HOUR, T0 + k * HOUR)] for k in (1, 3, 6)
+        ]  # fmt: skip
+        assert known == [[], [0.1], [0.2, 0.1]]
+        assert load_event_facts(c, "slope", T0 + HOUR, T0 + 3 * HOUR) == (), "it was over before"
