@@ -15,10 +15,10 @@ from tests.data.running import Service, publish
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 MINUTE = timedelta(minutes=1)
-RED = 3
+ORANGE, RED = 2, 3
 
 
-def site_file(stations: dict[str, str], max_silence: str = "20s") -> str:
+def site_file(stations: dict[str, str], max_silence: str = "20s", site: str = "s") -> str:
     """A site with one velocity criterion; stations: id -> reference."""
     head = """
 [site]
@@ -50,6 +50,7 @@ name = "duty"
 channels = ["log"]
 levels = ["yellow", "orange", "red"]
 """
+    head = head.replace('id = "s"', f'id = "{site}"', 1)
     return head + "".join(
         f"""
 [[station]]
@@ -67,11 +68,13 @@ verify_step_mm = 20.0
     )
 
 
-def samples(station: str, end: datetime, rate_mm_per_day: float, since: timedelta, jump: Any = None) -> tuple[str, Any]:
+def samples(
+    station: str, end: datetime, rate_mm_per_day: float, since: timedelta, jump: Any = None, minutes: int = 240
+) -> tuple[str, Any]:
     """Four hours of two-minute readings up to `end`, moving in the last part; `jump(at)` is added on top."""
     noise = random.Random(station)
     rows = []
-    for i in range(120, -1, -1):
+    for i in range(minutes // 2, -1, -1):
         at = end - i * 2 * MINUTE
         moving_days = max(0.0, (at - (end - since)) / timedelta(days=1))
         value = rate_mm_per_day * moving_days + noise.gauss(0, 0.1) + (jump(at) if jump else 0.0)
@@ -83,8 +86,9 @@ def samples(station: str, end: datetime, rate_mm_per_day: float, since: timedelt
 def service(database_url: str, mosquitto: Any, tmp_path: Path) -> Iterator[Any]:
     running: list[Service] = []
 
-    def start(stations: dict[str, str], max_silence: str = "20s") -> Service:
-        one = Service(tmp_path, database_url, mosquitto.url, {"s": site_file(stations, max_silence)})
+    def start(stations: dict[str, str], max_silence: str = "20s", *more: str) -> Service:
+        sites = {"s": site_file(stations, max_silence)} | {n: site_file(stations, max_silence, n) for n in more}
+        one = Service(tmp_path, database_url, mosquitto.url, sites)
         running.append(one)
         one.start()
         return one
@@ -104,15 +108,15 @@ def status(database_url: str) -> dict[str, Any]:
         db.close()
 
 
-def alerts(database_url: str, ledger: str) -> list[dict[str, Any]]:
+def alerts(database_url: str, ledger: str, site: str = "s") -> list[dict[str, Any]]:
     db = Database(database_url)
     try:
         with db.read() as c:
             query = text(
                 "SELECT h.*, (SELECT count(*) FROM notification_status n WHERE n.alert_id = h.alert_id) AS told"
-                " FROM alert_history h WHERE site = 's' AND ledger = :ledger"
+                " FROM alert_history h WHERE site = :site AND ledger = :ledger"
             )
-            return [dict(r) for r in c.execute(query, {"ledger": ledger}).mappings()]
+            return [dict(r) for r in c.execute(query, {"ledger": ledger, "site": site}).mappings()]
     finally:
         db.close()
 
@@ -190,3 +194,74 @@ def test_too_few_witnesses_lower_what_can_be_reached_and_page(service: Any, data
     paged = [a for a in alerts(database_url, "health") if "red" in a["reason"] and a["told"]]
     assert paged, [a["reason"] for a in alerts(database_url, "health")]
     assert status(database_url)["level"] == 0
+
+
+def test_a_drift_of_one_reference_is_answered_and_a_poisoned_site_silences_nobody(
+    service: Any, database_url: str, mosquitto: Any
+) -> None:
+    one = service({"G1": "BASE", "G2": "BASE", "G3": "OTHER"}, "1h", "sick")
+    now = datetime.now(UTC)
+    poison(database_url, "sick")
+    messages = [samples(g, now, 300.0, timedelta(hours=3)) for g in ("G1", "G2")]
+    publish(mosquitto.url, [*messages, samples("G3", now, 0.0, timedelta(0))])
+
+    def asked() -> list[dict[str, Any]]:
+        return [a for a in alerts(database_url, "health") if "move as one" in a["reason"] and a["told"]]
+
+    wait_for(asked, 30, "verify")
+    assert alerts(database_url, "hazard") == [], "a reference alone raises nothing within its clock"
+
+    def told() -> bool:
+        found = alerts(database_url, "health", "status")
+        return any("sick cannot be evaluated" in a["reason"] and a["told"] for a in found)
+
+    wait_for(told, 30, "the poisoned site to be told")
+    words = ("alerts", "verify", str(asked()[0]["alert_id"]), "weather", "--by", "ada", "--reason", "ice on the mast")
+    done = one.call(*words)
+    assert done.returncode == 0, done.stderr
+    wait_for(lambda: any("set aside as weather" in a["reason"] for a in alerts(database_url, "health")), 10, "notice")
+    assert status(database_url)["level"] == 0
+    # what moves elsewhere is no reference: the word of a person about one does not silence the slope
+    later = datetime.now(UTC)
+    publish(mosquitto.url, [samples("G3", later, 300.0, timedelta(hours=3))])
+    wait_for(lambda: status(database_url)["level"] == ORANGE, 30, "orange while another site is poisoned")
+    assert one.stop() == 0
+
+
+def poison(database_url: str, site: str) -> None:
+    """Leave a memory that no evaluation can read."""
+    db = Database(database_url)
+    try:
+        with db.write() as c:
+            found = c.execute(text("UPDATE site_state SET state = :state WHERE site = :site"),
+                              {"state": '{"votes": 7}', "site": site})  # fmt: skip
+            assert found.rowcount == 1
+    finally:
+        db.close()
+
+
+def test_an_acceleration_that_comes_late_after_a_gap_rises_and_a_label_changes_no_level(
+    service: Any, database_url: str, mosquitto: Any
+) -> None:
+    one = service({"G1": "BASE-A", "G2": "BASE-B"}, max_silence="1h")
+    now = datetime.now(UTC)
+    before = now - timedelta(hours=7.5)
+    publish(mosquitto.url, [samples(g, before, 0.0, timedelta(0)) for g in ("G1", "G2")])
+    wait_for(lambda: status(database_url).get("observability") == "blind", 30, "silence to be seen")
+    assert status(database_url)["level"] == 0, "silence raises nothing"
+
+    def part(station: str, early: timedelta) -> tuple[str, Any]:
+        """Ninety minutes of fast motion after six hours of nothing; the newest part comes first."""
+        topic, body = samples(station, now, 1500.0, timedelta(hours=7.5), minutes=90)
+        return topic, {"samples": [r for r in body["samples"] if (now - datetime.fromisoformat(r["time"]) > early)]}
+
+    for early in (timedelta(minutes=40), timedelta(minutes=-1)):
+        publish(mosquitto.url, [part(g, early) for g in ("G1", "G2")])
+    wait_for(lambda: status(database_url)["level"] == RED, 30, "red after the gap")
+    (alert,) = alerts(database_url, "hazard")
+    for label, code in (("false_weather", 0), ("nonsense", 1)):
+        done = one.call("alerts", "outcome", str(alert["alert_id"]), label, "--by", "ada", "--note", "what was found")
+        assert done.returncode == code, done.stderr
+    time_of_label = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    wait_for(lambda: status(database_url)["evaluated_at"] > time_of_label, 30, "an evaluation after the label")
+    assert status(database_url)["level"] == RED, "what people write about an alert lowers nothing"
