@@ -124,7 +124,7 @@ def fine_tune(
     with deterministic(settings.seed):
         losses, stopped = Learner(network, [mine, *others], settings, mine).run(begun, progress)
     for weights in network.parameters():
-        weights.requires_grad_(True)  # noqa: FBT003 - as torch spells it
+        weights.requires_grad_(True)
     tuned = NeuralForecaster(mine.recipe, network)
     return Training(tuned, len(losses) - 1, tuple(losses), time.monotonic() - begun, stopped)
 
