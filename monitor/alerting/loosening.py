@@ -5,13 +5,14 @@ does a field that a later version adds. Only what people are told to read (names
 and what cannot touch the two highest levels passes without a second person.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
 from monitor.alerting.criteria.registry import MOTION
 from monitor.alerting.witness import find_groups
 from monitor.domain.alert import Ledger
+from monitor.domain.fusion import Clause, Fusion, list_leaves
 from monitor.domain.site import Criterion, Recipient, Site, Station, Threshold
 
 Safe = Callable[[Any, Any], bool]  # (old, new) -> known to be tightening or neutral
@@ -56,11 +57,15 @@ CRITERION: Final[Mapping[str, Safe]] = {
     "author": _any, "reason": _any, "valid_until": _any, "min_sigma": _lower, "recover": _lower,
     "valid_for_s": _higher, "stations": _covers, "kinds": _covers,
     "role": lambda old, new: old == "advice" and new == "witness",
+    "fast_track": lambda old, new: new is not None and _sooner(old, new),
 }  # fmt: skip
 BOUND: Final[Mapping[str, Safe]] = {"over": _lower, "under": _higher}
 DWELL: Final[Mapping[str, Safe]] = {"hits": _lower, "of": _higher, "within_s": _longer_or_none}
-PARAMS: Final[Mapping[str, Safe]] = {"min_coverage": _higher, "near_m": _higher, "a": _lower, "c": _lower}
+PARAMS: Final[Mapping[str, Safe]] = {"min_coverage": _higher, "a": _lower, "c": _lower, "needs": _lower}
+SCENE_PARAMS: Final[Mapping[str, Safe]] = {**PARAMS, "near_m": _higher}
+SIGNED: Final = ("author", "reason", "valid_until")
 FUSION: Final[Mapping[str, Safe]] = {"top_needs": _lower, "hold_when_missing_s": _lower, "verify_within_s": _lower}
+RULE: Final[Mapping[str, Safe]] = {"author": _any, "reason": _any, "level": _higher}
 STAGE: Final[Mapping[str, Safe]] = {"evaluate_every_s": _lower, "forecast_every_s": _lower}
 RECIPIENT: Final[Mapping[str, Safe]] = {"channels": _covers, "ledgers": _covers, "escalate_after_s": _sooner}
 # plans that matter to levels only where a criterion of these kinds is more than advice
@@ -68,8 +73,13 @@ ADVISED: Final = {
     "forecast": ("forecast", "inverse_velocity"), "anomaly": ("anomaly",), "scenes": ("scene",),
 }  # fmt: skip
 # criteria that decide by their own bounds alone: without a bound for the highest two they cannot touch those
-PLAIN: Final = frozenset({"velocity", "level", "rate", "rain_sum", "rain_intensity_duration", "forecast", "anomaly",
-                          "scene", "report", "acceleration", "tangential_angle"})  # fmt: skip
+PLAIN: Final = frozenset({
+    "velocity", "level", "rate", "acceleration", "tangential_angle", "inverse_velocity", "rain_sum",
+    "rain_intensity_duration", "rain_antecedent", "rain_return_period", "rain_learned", "factor_of_safety", "drawdown",
+    "forecast", "anomaly", "scene", "insar_rate", "report",
+})  # fmt: skip
+# they change the bounds of others, whatever their role
+REACHING: Final = frozenset({"earthquake"})
 
 
 def find_loosening(old: Site, new: Site) -> tuple[str, ...]:
@@ -88,7 +98,7 @@ def find_loosening(old: Site, new: Site) -> tuple[str, ...]:
             c.kind in kinds and c.role != "advice" for c in (*old.criteria, *new.criteria)
         ):
             found.append(f"{plan} differs, and a criterion that counts rests on it")
-    found += _fields("fusion", old.fusion, new.fusion, FUSION)
+    found += _fusion(old.fusion, new.fusion, high)
     found += _movement(old, new)
     found += _stations(old, new)
     found += _criteria(old, new, high)
@@ -179,31 +189,69 @@ def _marks(station: Station) -> set[tuple[str, str]]:
     return {(n, v) for n in names if (v := getattr(station, n)) is not None}
 
 
-# ---- criteria --------------------------------------------------------------------------------------------------
+# ---- criteria and the rules over them --------------------------------------------------------------------------
+def _fusion(old: Fusion, new: Fusion, high: int) -> list[str]:
+    found = _fields("fusion", old, new, FUSION, skip={"rules", "neighbours"})
+    after = {r.id: r for r in new.rules}
+    for rule in old.rules:
+        if rule.level < high:
+            continue
+        now = after.get(rule.id)
+        found += (
+            [f"fusion rule {rule.id} is gone"] if now is None else _fields(f"fusion rule {rule.id}", rule, now, RULE)
+        )
+    if old.neighbours is None and new.neighbours is not None:
+        found.append("votes of high levels are set aside where no neighbour moves")
+    elif old.neighbours is not None and new.neighbours is not None:
+        found += _fields("fusion.neighbours", old.neighbours, new.neighbours, {"above": _higher})
+    return found
+
+
 def _criteria(old: Site, new: Site, top_two: int) -> list[str]:
     found = []
     after = {c.id: c for c in new.criteria}
     shared = _shares_reference(old)
+    named, denied = _named_by_rules(old.fusion, top_two)
     for criterion in old.criteria:
         now = after.get(criterion.id)
         # where motions are tested for a common one, low bounds too decide which vote is set aside
-        high = 1 if shared and criterion.kind in MOTION else top_two
+        low = (shared and criterion.kind in MOTION) or criterion.id in named
+        high = 1 if low else top_two
         if now is None:
             if _matters(criterion, high):
                 found.append(f"criterion {criterion.id} is gone")
+        elif criterion.id in denied:
+            found += _fields(f"criterion {criterion.id}, which a rule denies", criterion, now, {}, skip=SIGNED)
         elif _matters(criterion, high) or _matters(now, high):
             found += _criterion(criterion, now, high)
     known = {c.id for c in old.criteria}
-    # a new voice can only raise; a new rule over parts may be any rule
+    # a new voice can only raise; what a later version knows may do anything
     return found + [
         f"criterion {c.id} is new, of kind {c.kind}"
         for c in new.criteria
-        if c.id not in known and c.role != "advice" and c.kind not in PLAIN
+        if c.id not in known and c.role != "advice" and c.kind not in PLAIN | REACHING
     ]
+
+
+def _named_by_rules(fusion: Fusion, high: int) -> tuple[set[str], set[str]]:
+    """Criteria that a rule for a high level rests on, and those that one denies somewhere."""
+    clauses = [r.when for r in fusion.rules if r.level >= high]
+    named = {leaf.criterion for clause in clauses for leaf in list_leaves(clause)}
+    denied = {leaf.criterion for clause in clauses for no in _denials(clause) for leaf in list_leaves(no)}
+    return named, denied
+
+
+def _denials(clause: Clause) -> Iterator[Clause]:
+    if clause.op == "not":
+        yield clause
+    for part in clause.parts:
+        yield from _denials(part)
 
 
 def _matters(criterion: Criterion, high: int) -> bool:
     """True where the two highest levels may rest on a criterion."""
+    if criterion.kind in REACHING:
+        return True
     if criterion.role == "advice":
         return False
     plain = criterion.role == "witness" and criterion.kind in PLAIN
@@ -235,11 +283,12 @@ def _shares_reference(site: Site) -> bool:
 
 def _params(name: str, old: Criterion, new: Criterion) -> list[str]:
     before, after = dict(old.params), dict(new.params)
+    known = SCENE_PARAMS if old.kind == "scene" else PARAMS
     return [
         f"{name}: {key} {_say(before.get(key))} -> {_say(after.get(key))}"
         for key in sorted({*before, *after})
         if before.get(key) != after.get(key) and not (
-            key in PARAMS and key in before and key in after and PARAMS[key](before[key], after[key])
+            key in known and key in before and key in after and known[key](before[key], after[key])
         )
     ]  # fmt: skip
 

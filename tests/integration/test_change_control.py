@@ -33,6 +33,15 @@ MORE = SITE_TEXT.replace(
     "[fusion]", '[[criterion]]\nkind = "level"\nseries = "G1.crack_opening"\nyellow = {over = 50.0}\n\n[fusion]'
 )
 SHARED = SITE_TEXT.replace('id = "G1"', 'id = "G1"\nreference = "B"').replace('id = "G2"', 'id = "G2"\nreference = "B"')
+RULE = (
+    '[[fusion.rule]]\nid = "wide"\nlevel = "red"\n'
+    'when = {all = [{criterion = "rate-1"}, {not = {criterion = "level-1"}}]}\n\n'
+)
+RULED = MORE.replace("[[recipient]]", f"{RULE}[[recipient]]")
+SHAKEN = SITE_TEXT.replace(
+    "[fusion]",
+    '[[criterion]]\nkind = "earthquake"\nyellow = {over = 0.1}\nlower_to = 0.5\nlower_for = "7d"\n\n[fusion]',
+)
 
 
 def change(old, new, text=SITE_TEXT):
@@ -73,6 +82,7 @@ LOOSENING = {
     "a recipient before the first": change(
         "[[recipient]]", '[[recipient]]\nname = "new"\nchannels = ["log"]\nescalate_after = "1h"\n[[recipient]]'
     ),
+    "a check of neighbours": change("[fusion]", '[fusion]\nneighbours = {above = "yellow", step_m = 100.0}'),
     "the site moves": change("latitude = 46.2", "latitude = 46.3"),
 }  # fmt: skip
 HARMLESS = {
@@ -92,6 +102,9 @@ HARMLESS = {
         "[[criterion]]", '[[station]]\nid = "G3"\n[[station.series]]\nquantity = "crack_opening"\nunit = "mm"\n'
         'interval = "1h"\n\n[[criterion]]'
     ),
+    "a fast track": change("recover = 0.6", "recover = 0.6\nfast_track = 3.0"),
+    "one more rule": RULED,
+    "an earthquake": SHAKEN,
     "a wider range": change("noise_floor_mm = 1.0", "noise_floor_mm = 1.0\nhigh = 60.0"),
 }  # fmt: skip
 
@@ -105,6 +118,24 @@ def test_what_could_loosen_a_high_level_is_found(name):
 def test_what_cannot_is_not(name):
     old = LOOSENING["a narrower range"] if name == "a wider range" else SITE_TEXT
     assert find_loosening(parse_site(old, "a"), parse_site(HARMLESS[name], "b")) == ()
+
+
+def loosened(old, new):
+    return find_loosening(parse_site(old, "a"), parse_site(new, "b"))
+
+
+def test_rules_neighbours_and_earthquakes_loosen_when_they_go_or_are_denied():
+    assert loosened(RULED, MORE) == ("fusion rule wide is gone",)
+    assert loosened(RULED, change('id = "wide"\nlevel = "red"', 'id = "wide"\nlevel = "orange"', RULED))
+    # what a rule denies must not speak more easily: a lower bound loosens there
+    assert loosened(RULED, change("yellow = {over = 50.0}", "yellow = {over = 40.0}", RULED))
+    assert loosened(MORE, change("yellow = {over = 50.0}", "yellow = {over = 40.0}", MORE)) == ()
+    # a low bound that a rule for red rests on
+    assert loosened(RULED, change("yellow = {over = 6.0", "yellow = {over = 7.0", RULED))
+    assert loosened(LOOSENING["a check of neighbours"], SITE_TEXT) == ()
+    assert loosened(HARMLESS["a fast track"], SITE_TEXT)
+    assert loosened(SHAKEN, SITE_TEXT) == ("criterion earthquake-1 is gone",)
+    assert loosened(SHAKEN, change("lower_to = 0.5", "lower_to = 0.6", SHAKEN))
 
 
 def test_low_bounds_matter_where_rovers_share_a_reference():
