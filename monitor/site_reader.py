@@ -34,6 +34,7 @@ from monitor.site_water import complete_criterion
 
 _T = TypeVar("_T", bound=Section)
 CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "mqtt", "cap")
+LARGEST_COUNT: Final = 1e9
 ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
 DEFAULT_QUANTITY: Final = {
     "velocity": "displacement", "acceleration": "displacement", "tangential_angle": "displacement",
@@ -222,6 +223,8 @@ def _read_series(
     ranges = own.get(table.quantity)
     low, high = to_canonical(table.low, "low"), to_canonical(table.high, "high")
     low, high = (ranges.low if ranges and low is None else low), (ranges.high if ranges and high is None else high)
+    if table.stamp == "counter" and high is None:
+        high = LARGEST_COUNT  # the range of the quantity is that of one interval
     if low is not None and high is not None and low >= high:
         raise ConfigError(f"{where}.low: expected less than high = {high:g}, got {low:g}")
     if table.max_silence is not None and table.max_silence < table.interval:

@@ -131,6 +131,11 @@ def test_a_counter_is_differences_with_resets_and_a_gap_loses_nothing():
     assert word.raise_level == 2
 
 
+def test_a_counter_has_no_upper_range_of_one_interval():
+    assert site(SUM, "counter").series("R1", "rain").high > 1e6
+    assert site(SUM).series("R1", "rain").high is None, "an interval keeps the range of the quantity"
+
+
 def test_tips_of_an_event_gauge_count_in_their_window():
     tips = tuple(
         Reading(instant(T0 + i * 600.0), instant(T0 + i * 600.0), 0, 0.5, 0.0, 0.5, None, ()) for i in range(200)

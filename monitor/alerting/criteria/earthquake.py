@@ -79,9 +79,13 @@ def judge_shaking(criterion: Criterion, event: EventFact) -> Shaking:
         by_block = limit_cm is not None and moved is not None and moved.median_cm >= limit_cm
         bounds.append({
             "level": threshold.level, "bound": threshold.over, "newmark_cm": limit_cm, "crossed": by_pga or by_block,
+            "ratio": max(
+                pga / threshold.over if threshold.over else 0.0,
+                moved.median_cm / limit_cm if moved is not None and limit_cm else 0.0,
+            ),
         })  # fmt: skip
         level = threshold.level if by_pga or by_block else level
-    facts: dict[str, Any] = {"pga_g": pga, "at_s": event.from_s, "shaking_bounds": bounds, "text": event.text}
+    facts: dict[str, Any] = {"pga_g": pga, "at_s": event.from_s, "levels": bounds, "text": event.text}
     reason = f"earthquake at {at}, peak ground acceleration {pga:g} g"
     if moved is not None:
         facts |= {
