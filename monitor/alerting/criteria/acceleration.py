@@ -1,19 +1,19 @@
 """Acceleration of displacement along the direction of movement against a bound per level, in mm/day2."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
 from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
-from monitor.alerting.criteria.velocity import dwell_epochs, measure_motion
+from monitor.alerting.criteria.velocity import dwell_epochs, forget_fits, measure_motion
 from monitor.alerting.tracks import Track
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
 LEAST_EPOCHS: Final = 6  # a parabola through five bends to any one of them
-Fits = Mapping[float, Acceleration | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,21 @@ class AccelerationRule:
 
 
 def _fit(track: Track, end_s: float, threshold: Threshold) -> Acceleration | None:
-    """The parabola over the window that ends with an epoch; None where too little of the window is seen."""
+    """The parabola over the window that ends with an epoch; kept with the track, for it is asked again."""
     window_s = threshold.window_s or 86400.0
-    high = len(track.times_s)
-    while high > 0 and track.times_s[high - 1] > end_s:
-        high -= 1
-    low = high
-    while low > 0 and track.times_s[low - 1] > end_s - window_s:
-        low -= 1
+    key = (end_s, window_s, "acceleration")
+    try:
+        found: Acceleration | None = track.fits[key]
+    except KeyError:
+        found = track.fits[key] = _fit_window(track, end_s, window_s)
+        forget_fits(track)
+    return found
+
+
+def _fit_window(track: Track, end_s: float, window_s: float) -> Acceleration | None:
+    """None where too little of the window is seen."""
+    high = bisect_right(track.times_s, end_s)
+    low = bisect_right(track.times_s, end_s - window_s, 0, high)
     times = track.times_s[low:high]
     if len(times) < LEAST_EPOCHS or times[-1] - times[0] < MIN_EXTENT * window_s:
         return None

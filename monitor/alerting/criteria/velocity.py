@@ -83,11 +83,11 @@ def _fit(track: Track, end_s: float, threshold: Threshold, *, norm: bool) -> Vel
         found: Velocity | None = track.fits[key]
     except KeyError:
         found = track.fits[key] = _fit_window(track, *key)
-        _forget(track)
+        forget_fits(track)
     return found
 
 
-def _forget(track: Track) -> None:
+def forget_fits(track: Track) -> None:
     """Drop the oldest fits where there are many; they are found again when they are asked for."""
     if len(track.fits) > FITS_KEPT:
         for key in list(track.fits)[: FITS_KEPT // 2]:
