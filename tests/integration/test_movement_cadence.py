@@ -13,8 +13,10 @@ from monitor.domain.decision import Memory
 from monitor.domain.site import ForecastPlan, Level, MovementPlan, Site, StagePlan
 from monitor.evaluation_loop import EvaluationLoop
 from monitor.movement.cadence import stage_cadence
+from monitor.movement.update import MovementReport
 from monitor.schedule import JOBS, Schedule
 from monitor.store.decisions import save_memory
+from monitor.store.job_runs import load_runs
 from monitor.store.movement import save_stage
 from tests.conftest import wait_for
 
@@ -67,6 +69,20 @@ def test_jobs_follow_the_stage_and_what_was_due_sooner_stays_so(database, schedu
     assert schedule.run_now("movement:s") == "done"
     assert [pause_s(schedule, n) for n in ("movement", "forecast")] == [60.0, 900.0]
     assert due_in_s(schedule, "movement") <= 60.0
+
+
+def test_the_real_job_leaves_its_line_and_a_poisoned_series_is_told(database, monkeypatch):
+    jobs = [j for j in JOBS if j.name == "movement"]
+    told = []
+    schedule = Schedule(database, parse_service("", "x"), [PLACE], clock, lambda *a: told.append(a), jobs)
+    assert schedule.run_now("movement:s") == "done"
+    report = MovementReport("creep", "none", failed={"A.displacement": "ZeroDivisionError: x"})
+    monkeypatch.setattr("monitor.movement.update.update_movement", lambda *_: report)
+    for _ in range(3):
+        assert schedule.run_now("movement:s") == "failed"
+    assert told == [("movement:s", "A.displacement: ZeroDivisionError: x", True)]
+    with database.read() as c:
+        assert {r.detail for r in load_runs(c)} == {"unknown, none; 0 series updated", told[0][1]}
 
 
 def test_the_core_asks_the_schedule_for_the_pace_of_a_site():

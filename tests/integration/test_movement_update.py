@@ -234,6 +234,19 @@ def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(data
     assert update_movement(database, PLACE, at(100) + DAY / 24).updated == ("A.displacement",)
 
 
+def test_an_update_that_takes_too_long_goes_on_with_who_waited(database):
+    begin(database, 100)
+    down = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
+    store(database, *(reading(d, v * d, "B", q) for q, v in down.items() for d in range(100)))
+    ticks = iter([0.0, 1.0, 9e9])
+    first = update_movement(database, PLACE, at(99) + DAY / 24, clock_s=lambda: next(ticks))
+    assert (first.updated, first.waiting) == (("A.displacement",), ("B.displacement",))
+    store(database, reading(100, PATH[100]))
+    ticks = iter([0.0, 1.0, 9e9])
+    second = update_movement(database, PLACE, at(100) + DAY / 24, clock_s=lambda: next(ticks))
+    assert (second.updated, second.waiting) == (("B.displacement",), ("A.displacement",))
+
+
 def test_silence_makes_the_stage_unknown_once_and_lowers_nothing(database):
     begin(database, 110)
     evaluate_site(database, PLACE, at(109), "tick")
