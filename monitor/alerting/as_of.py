@@ -1,7 +1,7 @@
 """What the tables say today of the inputs a decision froze: late rows, revisions, flags, offsets, what is gone."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from monitor.alerting.decide import decide
 from monitor.alerting.evaluate import load_facts
 from monitor.alerting.recompute import parse_frozen_site
-from monitor.alerting.scope import wanted_series
+from monitor.alerting.scope import anchor_at, wanted_series
 from monitor.domain.decision import Decision, Memory, Newest, View, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Reading
@@ -19,6 +19,12 @@ from monitor.errors import RefusedError
 from monitor.store.decisions import DecisionRow, load_newest
 from monitor.store.observations import load_readings, load_series
 
+# what may be told late of the time before a decision, with the instant that it is of
+LATE: Final[Mapping[str, Callable[[Any], float]]] = {
+    "anomalies": lambda x: float(x.at_s), "footprints": lambda x: float(x.acquired_s),
+    "reports": lambda x: float(x.at_s), "events": lambda x: float(x.from_s),
+}  # fmt: skip
+MOMENT: Final = timedelta(microseconds=1)
 BESIDES: Final = ("forecasts", "anomalies", "footprints", "reports", "events", "failures", "maintenance", "points")
 
 
@@ -84,13 +90,13 @@ def look_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetime 
     now = parse(frozen["now"])
     then = View.read(frozen["view"])
     site = parse_frozen_site(row, source)
-    today = load_view_as_of(c, site, now, known_at or now, draining=then.draining)
+    today = load_view_as_of(c, site, then, now, known_at or now)
     decision = decide(site, Memory.read(frozen["memory"]), today, now)
     return AsOf(known_at or now, tuple(find_departures(then, today)), decision, int(frozen["outcome"]["level"]))
 
 
-def load_view_as_of(c: Connection, site: Site, now: datetime, known_at: datetime, *, draining: bool) -> View:
-    """The view of a decision at `now` with every row that was stored by `known_at`; epochs end at `now`."""
+def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_at: datetime) -> View:
+    """The view `then` of a decision at `now` with every row that was stored by `known_at`; epochs end at `now`."""
     wanted = wanted_series(site)
     readings: dict[str, tuple[Reading, ...]] = {}
     newest = load_newest(c, site.id, now)
@@ -100,13 +106,29 @@ def load_view_as_of(c: Connection, site: Site, now: datetime, known_at: datetime
         if span_s is None:
             continue
         name = f"{series.station}.{series.quantity}"
-        found = tuple(load_readings(c, series.id, now - timedelta(seconds=span_s), now, known_at))
+        from_at = anchor_at(now, span_s)
+        if then.readings.get(name):  # another version may have looked further back
+            from_at = min(from_at, then.readings[name][0].observed_at - MOMENT)
+        found = tuple(load_readings(c, series.id, from_at, now, known_at))
         readings[name] = found
         last = next((r for r in reversed(found) if "future" not in r.flags), None)
         if last is not None and known_at != now:
             newest[name] = Newest(seconds(last.observed_at), seconds(last.received_at), last.flags)
-    view = View(readings, newest, draining=draining, **load_facts(c, site, now))
-    return replace(view, newest=dict(sorted(newest.items())))
+    return View(readings, dict(sorted(newest.items())), draining=then.draining, **_load_besides(c, site, now, known_at))
+
+
+def _load_besides(c: Connection, site: Site, now: datetime, known_at: datetime) -> dict[str, Any]:
+    """What a view holds besides readings: as of the decision, with what came late about the time before it."""
+    facts = load_facts(c, site, min(now, known_at))
+    if known_at <= now:
+        return facts
+    now_s = seconds(now)
+    for name, later in load_facts(c, site, known_at).items():
+        at = LATE.get(name)
+        late = [x for x in later if at is not None and x not in facts[name] and at(x) <= now_s]
+        if at is not None and late:
+            facts[name] = tuple(sorted((*facts[name], *late), key=at, reverse=True))  # newest first, as loaded
+    return facts
 
 
 # ---- differences -----------------------------------------------------------------------------------------------

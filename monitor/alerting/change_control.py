@@ -238,8 +238,11 @@ def _digest(text: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Replace a file at once: a reader sees the old one or the new one, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise RefusedError(f"{path} cannot be written: {error.strerror or error}; nothing was approved") from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)

@@ -5,6 +5,7 @@ import json
 import socket
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,7 +70,12 @@ def _check_site(site: Site) -> Iterator[Finding]:
     if not wrong:
         text = f"{len(site.stations)} stations, {len(site.criteria)} criteria, {len(site.recipients)} recipients"
         yield site.id, OK, text
-    for line in [*find_cautions(site), *_find_unsigned(site), *([dear[0]] if dear is not None and not dear[1] else [])]:
+    for line in [
+        *find_cautions(site),
+        *_find_unsigned(site),
+        *_find_overdue(site),
+        *([dear[0]] if dear is not None and not dear[1] else []),
+    ]:
         yield site.id, WARN, line
 
 
@@ -79,6 +85,14 @@ def _find_unsigned(site: Site) -> Iterator[str]:
         missing = [key for key in ("author", "reason") if not getattr(criterion, key).strip()]
         if missing and criterion.role != "advice":
             yield f"criterion {criterion.id}: no {' and no '.join(missing)}: say who set its bounds, on what grounds"
+
+
+def _find_overdue(site: Site) -> Iterator[str]:
+    """Criteria whose bounds were to be reviewed by now; they go on counting."""
+    today = datetime.now(UTC).date().isoformat()
+    for criterion in site.criteria:
+        if criterion.valid_until is not None and criterion.valid_until < today:
+            yield f"criterion {criterion.id}: to be reviewed by {criterion.valid_until}, and it goes on counting"
 
 
 def _find_unusable_decoders(site: Site) -> Iterator[str]:

@@ -115,7 +115,8 @@ def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) 
     except ValueError as error:
         raise RefusedError(f"--as-of: {error}; for example 2026-03-01T06:00:00Z, `then` or `now`") from error
     with db.read() as c:
-        found = look_as_of(c, row, load_site_source(c, row.config_sha256), known_at)
+        source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
+        found = look_as_of(c, row, source, known_at)
     facts["as_of"] = found.to_json()
     said = f"level {found.decision.level}, then it was {found.level_then}"
     return [

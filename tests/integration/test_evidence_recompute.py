@@ -18,18 +18,21 @@ from monitor.cli.explaining import recompute_all
 from monitor.cli.main import run_verb
 from monitor.config import parse_site
 from monitor.domain.alert import Actor
+from monitor.domain.observation import Report
 from monitor.errors import RefusedError
+from monitor.service_alarms import ServiceAlarms, make_alarm
 from monitor.store import tables as t
 from monitor.store.alerts import acknowledge, load_alerts, set_outcome
 from monitor.store.audit import verify_chain
 from monitor.store.audit_pack import load_material
 from monitor.store.backup import back_up, restore
 from monitor.store.decisions import load_decision
+from monitor.store.messages import add_report
 from monitor.store.observations import find_series_id
 from monitor.store.offsets import KINDS, add_offset
 from monitor.store.prune import Limits, load_cited, prune_step
 from monitor.store.sites import load_site_source
-from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
+from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")
 
@@ -325,3 +328,37 @@ def test_the_command_packs_and_checks(bench, tmp_path, capsys):
     assert run_verb(["alerts", "export", "--config", config]) == 1
     with bench.database.read() as c:
         assert c.execute(select(t.alert.c.id)).scalar() == 1
+
+
+def test_what_came_late_besides_readings_is_listed_and_decided_on(database):
+    text = SITE_TEXT.replace(
+        "[fusion]", '[[criterion]]\nkind = "report"\nkinds = ["crack"]\nlevel = "orange"\nvalid_for = "3d"\n\n[fusion]'
+    )
+    bench = WatchedSlope(database, text)
+    bench.live(26, looks=1)
+    bench.live(20, {"G1": 16.0}, looks=1)
+    with database.read() as c:
+        alert = load_alerts(c, "bench", ledger="hazard")[0]
+        row = load_decision(c, alert.decision_id)
+    assert as_of(bench, row, None).decision.level == 1
+    bench.now += 5 * HOUR
+    with database.write() as c:
+        add_report(c, Report("bench", row.at - HOUR, "crack", "wide open", "Ada"), bench.now)
+    assert as_of(bench, row, None).departures == ()
+    found = as_of(bench, row, bench.now)
+    assert [(d.kind, d.series) for d in found.departures] == [("added", "reports")]
+    assert found.decision.level == 2
+    assert recompute_all(database, alert) == []
+
+
+def test_an_alarm_of_the_service_is_explained_as_well(database, tmp_path, capsys):
+    ServiceAlarms(database, {}, lambda: START, lambda: None).write(make_alarm("x", 2, "the disk is full", is_open=True))
+    config = str(write_service(tmp_path, database))
+    assert run_verb(["alerts", "explain", "1", "--recompute", "--config", config]) == 0
+    out = capsys.readouterr().out
+    assert "decided: the disk is full" in out
+    assert "equal bit for bit" in out
+    assert run_verb(["alerts", "explain", "1", "--as-of", "now", "--config", config]) == 1
+    assert "no readings were used" in capsys.readouterr().err
+    assert run_verb(["alerts", "export", "1", "--to", str(tmp_path / "x.zip"), "--config", config]) == 0
+    assert run_verb(["alerts", "export", "--check", str(tmp_path / "x.zip")]) == 0
