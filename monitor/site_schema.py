@@ -317,7 +317,7 @@ class DrawdownTable(MeasuredTable):
 class EarthquakeTable(CriterionTable):
     """kind = "earthquake": declared shaking; asks for an inspection and may make bounds stricter for a time."""
 
-    critical_acceleration_g: float | None = Field(default=None, gt=0.0)
+    critical_acceleration_g: float | None = Field(default=None, ge=0.001)
     factor_of_safety: float | None = Field(default=None, gt=1.0)
     slope_deg: float | None = Field(default=None, gt=0.0, lt=90.0)
     lower_to: Share = 1.0

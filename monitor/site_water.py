@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from forecasting.hydrology.newmark import critical_acceleration_g
 from forecasting.hydrology.return_period import (
     TooFewYearsError,
     fit_extremes,
@@ -24,6 +25,7 @@ _SLOPE: Final = (
     "friction_sd_deg", "unit_weight_sd_kn_m3", "pressure_sd_kpa", "sensor_depth_m", "ground_level_m",
     "conductivity_m_per_s", "diffusivity_m2_per_s", "water_table_m", "steady_flux_m_per_s",
 )  # fmt: skip
+LEAST_CRITICAL_G: Final = 0.001
 _SHAKING: Final = ("critical_acceleration_g", "factor_of_safety", "slope_deg", "lower_to")
 
 
@@ -38,6 +40,7 @@ def complete_criterion(
     """
     if isinstance(table, schema.RainTable | schema.RainCurveTable):
         criterion = _add_forecast(criterion, table, stations, where)
+        _refuse_short(criterion, table, stations, where)
     if isinstance(table, schema.RainCurveTable):
         return _add(criterion, dry_gap_s=table.dry_gap, dry_mm=table.dry_mm)
     if isinstance(table, schema.RainAntecedentTable):
@@ -90,6 +93,24 @@ def _add_forecast(
         criterion, texts=(*criterion.texts, *texts), role=table.role or "advice"
     )  # fmt: skip
     return _add(promoted, forecast_valid_s=table.forecast_valid, history_s=table.forecast_valid)
+
+
+def _refuse_short(
+    criterion: Criterion, table: schema.RainTable | schema.RainCurveTable, stations: Sequence[Station], where: str
+) -> None:
+    """A window shorter than an interval of the gauge holds no reading: its sum would be nothing for ever."""
+    names = ("recent", "antecedent", "span", "window")
+    windows = [getattr(table, k) for k in names if getattr(table, k, None) is not None]
+    windows += [t.window_s for t in criterion.thresholds if t.window_s is not None]
+    if isinstance(table, schema.RainCurveTable):
+        windows = [table.duration[1]]
+    for name in criterion.stations:
+        spec = _find(name, criterion.quantity, stations)
+        if spec is not None and spec.stamp != "event" and windows and min(windows) < spec.interval_s:
+            raise ConfigError(
+                f"{where}: a window of {spell_duration(min(windows))} is shorter than the interval of "
+                f"{name}.{criterion.quantity}, {spell_duration(spec.interval_s)}"
+            )
 
 
 def _find(station: str, quantity: str, stations: Sequence[Station]) -> SeriesSpec | None:
@@ -177,6 +198,13 @@ def _read_shaking(
 ) -> Criterion:
     params: dict[str, float | None] = {k: getattr(table, k) for k in _SHAKING}
     params["lower_for_s"] = table.lower_for
+    if table.factor_of_safety is not None and table.slope_deg is not None:
+        critical = critical_acceleration_g(table.factor_of_safety, table.slope_deg)
+        if critical < LEAST_CRITICAL_G:
+            raise ConfigError(
+                f"{where}.factor_of_safety: gives a critical acceleration of {critical:.2g} g; expected at least "
+                f"{LEAST_CRITICAL_G:g}"
+            )
     able = table.critical_acceleration_g is not None or table.factor_of_safety is not None
     for level in levels:
         limit = raw.get(level.name, {}).get("newmark_cm") if level.name in raw else None

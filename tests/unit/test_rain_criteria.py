@@ -111,6 +111,17 @@ def test_sums_of_any_window_with_a_shorter_window_for_the_graver_level():
     assert rain(SUM, [1.0] * 30).facts["levels"][0]["sum_mm"] == pytest.approx(24.0)
 
 
+def test_a_window_shorter_than_the_interval_is_refused():
+    for text in (
+        SUM.replace('"3h"', '"30m"'),
+        CURVE.replace('["1h", "96h"]', '["10m", "30m"]'),
+        LEARNED.replace("24h", "30m"),
+    ):
+        with pytest.raises(ConfigError, match=r"shorter than the interval of R1\.rain, 1h"):
+            site(text)
+    assert site(SUM.replace('"3h"', '"30m"'), "event")
+
+
 def test_missing_intervals_may_raise_and_never_lower():
     thin = [None if i % 2 else 0.0 for i in range(31)]
     word = rain(SUM, thin)
@@ -446,6 +457,21 @@ def test_a_person_is_asked_to_inspect_until_somebody_answers():
     assert list_inspections(place, Memory(), view([quake(0.01)]), T0 + H) == {}
 
 
+def test_aftershocks_are_one_question_and_what_is_stronger_or_later_is_another():
+    place = site(SHAKE)
+    swarm = [quake(0.06, T0), *(quake(0.05, T0 + k * 600.0) for k in range(1, 20))]
+    (question,) = list_inspections(place, Memory(), view(swarm), T0 + 4 * H).values()
+    assert "and 19 more" in question.reason
+    stronger = [*swarm, quake(0.4, T0 + 3 * H)]
+    assert len(list_inspections(place, Memory(), view(stronger), T0 + 4 * H)) == 2
+    later = [*swarm, quake(0.06, T0 + 7 * H)]
+    assert len(list_inspections(place, Memory(), view(later), T0 + 8 * H)) == 2
+    answered = Memory(answers={inspection_key(place.criteria[0], swarm[0]): "earthquake"})
+    assert list_inspections(place, answered, view(swarm), T0 + 4 * H) == {}
+    assert not ask(place, view(swarm), T0 + 4 * H, answered).heard
+    assert ask(place, view(stronger), T0 + 4 * H, answered).raise_level == 2
+
+
 @pytest.mark.parametrize("value", [None, 6.1, -0.1])
 def test_shaking_of_unknown_strength_asks_for_an_inspection_and_changes_nothing_else(value):
     place = site(SHAKE)
@@ -473,6 +499,7 @@ def test_an_earthquake_criterion_that_contradicts_itself_is_refused():
         (SHAKE + "critical_acceleration_g = 0.1\n", "either critical_acceleration_g"),
         (SHAKE.replace("factor_of_safety = 1.2\nslope_deg = 30.0\n", ""), "newmark_cm: expected critical"),
         (SHAKE.replace("over = 0.05", 'window = "1d"'), "window"),
+        (SHAKE.replace("factor_of_safety = 1.2", "factor_of_safety = 1.0001"), "critical acceleration of"),
     ):
         with pytest.raises(ConfigError, match=word):
             site(text)

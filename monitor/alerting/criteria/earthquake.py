@@ -20,6 +20,7 @@ MOVED: Final = "movement"  # any other answer says that the slope did not move
 # beyond the strongest shaking ever recorded (4.36 g, Iwate-Miyagi 2008: Aoi et al. 2008, Science 322) a value is no
 # peak ground acceleration in g: most likely a magnitude or another unit was given
 LARGEST_PGA_G: Final = 5.0
+AFTERSHOCKS_S: Final = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,14 @@ class EarthquakeRule:
         criterion, now_s = self.criterion, windows.now_s
         after = windows.answered_s(f"{criterion.id}|{EARTHQUAKE}")
         found = [
-            judge_shaking(criterion, e) for e in _earthquakes(windows.view, now_s)
-            if now_s - e.from_s <= criterion.valid_for_s and e.from_s > after
-            and windows.memory.answers.get(inspection_key(criterion, e), MOVED) == MOVED
+            s for group in group_shaking(criterion, windows.view, now_s)
+            if windows.memory.answers.get(inspection_key(criterion, group[0].event), MOVED) == MOVED
+            for s in group
+            if now_s - s.event.from_s <= criterion.valid_for_s and s.event.from_s > after
         ]  # fmt: skip
         known = [s for s in found if s.level is not None]
         if not known:
-            reason = found[-1].reason if found else "no earthquake"
+            reason = found[-1].reason if found else "no earthquake that matters"
             return (Assessment(criterion.id, EARTHQUAKE, reason=reason),)
         worst = max(known, key=lambda s: (s.level, s.event.from_s))
         level = worst.level or 0
@@ -57,6 +59,33 @@ class EarthquakeRule:
             Assessment(criterion.id, EARTHQUAKE, level, level, heard=True, newest_s=worst.event.from_s,
                        reason=worst.reason, facts=worst.facts),
         )  # fmt: skip
+
+
+def group_shaking(criterion: Criterion, view: View, now_s: float) -> list[list[Shaking]]:
+    """Earthquakes that matter, oldest first, with their aftershocks: one question is enough for all of a group.
+
+    An aftershock is no stronger (by level) than what came before in its group, and not later than AFTERSHOCKS_S after
+    its beginning; whatever is stronger or later is asked about anew.
+    """
+    groups: list[list[Shaking]] = []
+    for event in sorted(_earthquakes(view, now_s), key=lambda e: e.from_s):
+        shaking = judge_shaking(criterion, event)
+        if shaking.level == 0:
+            continue
+        last = groups[-1] if groups else None
+        if (
+            last is not None
+            and event.from_s - last[0].event.from_s <= AFTERSHOCKS_S
+            and _gravity(shaking) <= max(_gravity(s) for s in last)
+        ):
+            last.append(shaking)
+        else:
+            groups.append([shaking])
+    return groups
+
+
+def _gravity(shaking: Shaking) -> int:
+    return 1 if shaking.level is None else shaking.level  # what nobody measured is asked about, no more
 
 
 def judge_shaking(criterion: Criterion, event: EventFact) -> Shaking:
@@ -109,20 +138,20 @@ def list_inspections(site: Site, memory: Memory, view: View, now_s: float) -> di
         and k.removeprefix("health:").removesuffix(":verify") not in memory.answers
     }  # fmt: skip
     for criterion in _criteria(site):
-        for event in _earthquakes(view, now_s):
-            key = inspection_key(criterion, event)
-            shaking = judge_shaking(criterion, event)
-            if shaking.level == 0 or key in memory.answers:
+        for group in group_shaking(criterion, view, now_s):
+            key = inspection_key(criterion, group[0].event)
+            if key in memory.answers:
                 continue
             name = f"health:{key}:verify"
             since_s = found[name].since_s if name in found else now_s
-            text = f"verify now: inspect the slope and the instruments: {shaking.reason}"
+            more = f", and {len(group) - 1} more" if len(group) > 1 else ""
+            text = f"verify now: inspect the slope and the instruments: {group[0].reason}{more}"
             found[name] = Condition("health", 2, since_s, text)
     return found
 
 
 def inspection_key(criterion: Criterion, event: EventFact) -> str:
-    """How an answer names the question that an earthquake opened: `inspect:<criterion>@<instant>`."""
+    """How an answer names the question that the first earthquake of a group opened: `inspect:<criterion>@<instant>`."""
     return f"{INSPECT}{criterion.id}@{spell(instant(event.from_s))}"
 
 
