@@ -17,6 +17,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "level": ("monitor.cli.level", "Set a level by hand"),
     "evaluate": ("monitor.cli.evaluate", "Say what the level of a site would be, and why"),
     "backtest": ("monitor.cli.backtest", "Replay a site's past through the decision and score it"),
+    "drill": ("monitor.cli.drill", "Hold an exercise up to the channels, apart from the real state"),
     "alerts": ("monitor.cli.alerts", "List, explain, acknowledge and close alerts"),
     "thresholds": ("monitor.cli.thresholds", "Learn bounds on rain from a slope's own records"),
     "ingest": ("monitor.cli.ingest", "Read files of observations, or replay what was rejected"),

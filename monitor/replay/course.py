@@ -11,7 +11,7 @@ from monitor.alerting.decide import decide
 from monitor.alerting.orders import order_level
 from monitor.alerting.tracks import Tracker
 from monitor.domain.alert import AlertChange, Ledger
-from monitor.domain.decision import Decision, Memory, instant, seconds
+from monitor.domain.decision import Decision, Memory, View, instant, seconds
 from monitor.domain.site import Site
 from monitor.replay.history import History
 from monitor.store.past import PastAct
@@ -43,6 +43,7 @@ class Look:
     site: Site
     before: Memory
     decision: Decision
+    view: View
     acted: tuple[tuple[datetime, AlertChange], ...] = ()
 
 
@@ -79,8 +80,9 @@ def play(
         history.move(now_s)
         site = site_at(plan, now_s)
         memory, acted = acting.apply(memory, now_s, site)
-        decision = decide(site, memory, history.view(site), instant(now_s), warm.setdefault(site.version, {}))
-        yield Look(instant(now_s), site, memory, decision, acted)
+        view = history.view(site)
+        decision = decide(site, memory, view, instant(now_s), warm.setdefault(site.version, {}))
+        yield Look(instant(now_s), site, memory, decision, view, acted)
         memory = keep(decision.memory)
         if pace.instants is not None:
             now_s = next(instants, inf)

@@ -40,21 +40,29 @@ def open_files(path: Path, site: Site, mapping: Path | None = None) -> Iterator[
         RefusedError: nothing in the files could be read as observations of this site.
     """
     rules = None if mapping is None else load_mapping(mapping)
-    with TemporaryDirectory(prefix="slopeward-backtest-") as folder, Database(f"sqlite:///{folder}/past.db") as db:
-        level = logging.getLogger("alembic").level
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        try:
-            upgrade(db)
-        finally:
-            logging.getLogger("alembic").setLevel(level)
-        with db.write() as c:
-            save_site(c, site, "backtest", str(path), datetime.now(UTC))
+    with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, _now)
         results = tuple(read_file(f, pipeline, site, _now, mapping=rules) for f in list_files(path))
         if not any(r.stored for r in results):
             reason = next((r.first_reason for r in results if r.first_reason), "no rows")
             raise RefusedError(f"{path}: nothing could be read as observations of {site.id}: {reason}")
         yield FilePast(db, results)
+
+
+@contextmanager
+def open_empty(site: Site) -> Iterator[Database]:
+    """A temporary SQLite database that knows the site and nothing else."""
+    migrations = logging.getLogger("alembic")
+    level = migrations.level
+    with TemporaryDirectory(prefix="slopeward-past-") as folder, Database(f"sqlite:///{folder}/past.db") as db:
+        migrations.setLevel(logging.WARNING)
+        try:
+            upgrade(db)
+        finally:
+            migrations.setLevel(level)
+        with db.write() as c:
+            save_site(c, site, "replay", "a past of its own", _now())
+        yield db
 
 
 def _now() -> datetime:
