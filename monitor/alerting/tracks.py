@@ -1,9 +1,10 @@
 """From readings to the track of a station: usable epochs, jumps found, outliers set aside; nothing is judged here."""
 
 import json
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import cos, fsum, isfinite, radians, sin, sqrt
+from math import cos, fsum, inf, isfinite, radians, sin, sqrt
 from operator import is_
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ class Track:
         newest_s: Newest epoch received whatever its quality; None when there is none.
         from_s: First epoch looked at.
         stuck: True when the newest epochs repeat one value exactly.
-        fits: What was fitted to windows of this track, kept as long as their epochs stand; says nothing by itself.
+        fits: What was fitted to windows of this track, by (end, length, ...) of the window; says nothing by itself.
     """
 
     station: str
@@ -77,6 +78,7 @@ class Tracker:
         self._site, self._station = site, station
         self._quantities: tuple[str, ...] = ()
         self._track: Track | None = None
+        self._last = Track(station.id, criterion.quantity)
         self._begin()
 
     def track(self, view: View, now_s: float) -> Track:
@@ -87,6 +89,8 @@ class Tracker:
             return Track(self._station.id, self.criterion.quantity)
         readings = [view.readings[f"{self._station.id}.{q}"] for q in quantities]
         if quantities != self._quantities or self._ahead or not _continue(self._seen, readings):
+            if quantities != self._quantities:
+                self._last = Track(self._station.id, self.criterion.quantity)
             self._quantities = quantities
             self._begin()
         if self._track is not None and all(map(is_, self._seen, readings)):
@@ -108,8 +112,7 @@ class Tracker:
         self._errors: list[float] = []  # along the direction, of every epoch
         self._columns: tuple[list[float], list[float], list[Vector], list[Vector], list[float], list[float]]
         self._columns = ([], [], [], [], [], [])
-        self._rewrites = 0
-        self._fits: dict[Any, Any] = {}
+        self._rewrites = -1
         self._track = None
 
     def _gather(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, now_s: float) -> bool:
@@ -144,10 +147,11 @@ class Tracker:
         walk = self._walk
         assert walk is not None
         times, received, values, sigmas, along, errors = self._columns
-        if walk.rewrites != self._rewrites:  # something that counted no longer does
+        grew = walk.rewrites == self._rewrites
+        if not grew:  # something that counted no longer does
             for column in self._columns:
                 column.clear()
-            self._rewrites, self._fits = walk.rewrites, {}
+            self._rewrites = walk.rewrites
         kept = walk.kept[len(times) :]
         level = [walk.level[i] for i in kept]
         times += [walk.times[i] for i in kept]
@@ -159,17 +163,37 @@ class Tracker:
         aside: dict[float, str] = {}
         for part in self._aside:
             aside |= part
-        return Track(
+        track = Track(
             self._station.id, "+".join(self._quantities), tuple(times), tuple(received), tuple(values), tuple(sigmas),
             tuple(along), tuple(errors), tuple(j for _, j in walk.jumps),
             (*sorted(aside.items()), *sorted(walk.aside.items())), self._newest_s,
-            walk.times[0] if walk.times else None, _is_stuck(walk.values, spec), self._fits,
+            walk.times[0] if walk.times else None, _is_stuck(walk.values, spec),
+            self._last.fits if grew else _find_standing(self._last, tuple(times), values, sigmas, errors),
         )  # fmt: skip
+        self._last = track
+        return track
 
 
 def _continue(seen: Sequence[tuple[Reading, ...]], readings: Sequence[tuple[Reading, ...]]) -> bool:
     """True when each series begins with the very readings that were seen, whatever was added behind them."""
     return all(a is b or (len(a) <= len(b) and all(map(is_, a, b))) for a, b in zip(seen, readings, strict=True))
+
+
+def _find_standing(
+    old: Track, times_s: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector], errors: Sequence[float]
+) -> dict[Any, Any]:
+    """Fits of an older track whose windows hold the very same epochs in a newer one."""
+    if not old.fits:
+        return {}
+    i, k = len(old.times_s), bisect_right(times_s, old.times_s[-1])
+    while (
+        i and k and old.times_s[i - 1] == times_s[k - 1] and old.values[i - 1] == values[k - 1]
+        and old.sigmas[i - 1] == sigmas[k - 1] and old.along_sigma[i - 1] == errors[k - 1]
+    ):  # fmt: skip
+        i, k = i - 1, k - 1
+    # the newest epoch that only one of them has, or that differs
+    edge_s = max(old.times_s[i - 1] if i else -inf, times_s[k - 1] if k else -inf)
+    return {key: fit for key, fit in old.fits.items() if key[0] - key[1] >= edge_s}
 
 
 def _project(values: Sequence[Vector], unit: Vector) -> list[float]:
