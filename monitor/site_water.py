@@ -169,6 +169,11 @@ def _read_window(text: str, where: str) -> float:
 
 def _read_slope(criterion: Criterion, table: schema.SafetyTable, stations: Sequence[Station], where: str) -> Criterion:
     quantity = criterion.quantity
+    for key, unit in (("depth", "m"), ("unit_weight", "kn_m3")):
+        if getattr(table, f"{key}_sd_{unit}") >= 0.5 * getattr(table, f"{key}_{unit}"):
+            raise ConfigError(f"{where}.{key}_sd_{unit}: expected less than half of {key}_{unit}")
+    if table.friction_deg + table.friction_sd_deg >= 80.0 or table.friction_sd_deg >= 0.5 * table.friction_deg:
+        raise ConfigError(f"{where}.friction_sd_deg: expected less than half of friction_deg, and 80 in all")
     params: dict[str, float | None] = {k: getattr(table, k) for k in _SLOPE}
     if table.method == "infiltration":
         if quantity != "rain":

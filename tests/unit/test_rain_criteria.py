@@ -1,5 +1,6 @@
 """Criteria on rain, water and shaking as a site file declares them: figures by hand, gaps, resets, tips, forecasts."""
 
+import json
 import random
 from dataclasses import replace
 
@@ -391,6 +392,8 @@ def test_a_slope_that_lacks_what_it_needs_is_refused():
         (SAFE.replace("P1.pore_pressure", "P1.groundwater_level"), "ground_level_m"),
         (SAFE.replace("under = 1.1", "over = 1.1"), "over"),
         (SAFE.replace("under = 0.9", "under = 1.2"), "at most 1.1"),
+        (SAFE + "depth_sd_m = 1.0\n", "depth_sd_m"),
+        (SAFE + "friction_sd_deg = 20.0\n", "friction_sd_deg"),
     ):
         with pytest.raises(ConfigError, match=word):
             site(text)
@@ -545,3 +548,31 @@ def test_more_rain_never_lowers(text):
         assert two.hold_level >= one.hold_level
         raised += two.raise_level > 0
     assert raised > 0, "some histories must reach a level"
+
+
+# ---- whatever is stored --------------------------------------------------------------------------------------------
+STORABLE = (0.0, -0.0, 1e-300, -1e-300, 1.0, -1.0, 499.0, 1e6, -1e6, 1e12, 1e300, -1e300, 1.7e308, 5e-324)
+
+
+@pytest.mark.parametrize("stamp", ["interval_end", "counter", "event"])
+def test_no_value_that_can_be_stored_stops_a_criterion(stamp):
+    chance = random.Random(stamp)
+    rained = [SUM, EVENTS, LEARNED, RETURN, INDEX, SPLIT, LONG, *([] if stamp == "event" else [RAINED])]
+    watered = [SAFE, SAFE + "cohesion_sd_kpa = 1.0\ndepth_sd_m = 0.9\npressure_sd_kpa = 9.0\nsuction = true\n"]
+    for text in rained + watered:
+        place = site(text, stamp)
+        for _ in range(15):
+            size = chance.choice([1, 2, 40])
+            values = [chance.choice([None, *STORABLE, chance.random()]) for _ in range(size)]
+            step_s = chance.choice([1e-6, 1.0, H, 30 * DAY])
+            told = rows(values, step_s)
+            seen = view(
+                [quake(chance.choice(STORABLE), T0 - H)],
+                R1__rain=told, R1__rain_next_24h=told, P1__pore_pressure=told, RES__reservoir_level=told,
+            )  # fmt: skip
+            word = ask(place, seen, T0 + size * step_s)
+            json.dumps(dict(word.facts), allow_nan=False)
+            assert 0 <= word.raise_level <= word.hold_level <= 3
+    for value in STORABLE:
+        word = ask(site(SHAKE), view([quake(value)]), T0 + H)
+        json.dumps(dict(word.facts), allow_nan=False)
