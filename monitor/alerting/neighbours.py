@@ -6,7 +6,7 @@ subsurface column vote only when a node within two steps moves at least v / 2^di
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import asin, ceil, cos, radians, sin, sqrt
+from math import asin, ceil, cos, fsum, radians, sin, sqrt
 from typing import Final
 
 from monitor.alerting.assessment import Assessment, Windows
@@ -127,4 +127,4 @@ def measure_distance_m(one: Station, other: Station) -> float | None:
 
 
 def _size(vector: Sequence[float]) -> float:
-    return sqrt(sum(v * v for v in vector))
+    return sqrt(fsum(v * v for v in vector))

@@ -59,6 +59,20 @@ def test_a_drifting_reference_is_asked_about_before_any_level_rises(stations, ra
             pytest.fail(f"seed {seed}: a drift of {rate} mm/day was never asked about")
 
 
+def test_at_the_level_of_noise_a_reference_rarely_raises_before_it_is_asked_about():
+    early = 0
+    for stations, rate in ((2, 8.0), (3, 12.0)):
+        for seed in range(8):
+            for _, decision in replay(dict.fromkeys(ALL[:stations], rate), seed, 2.5):
+                asked = "health:reference:BASE:verify" in decision.memory.conditions
+                if asked or decision.level:
+                    early += not asked
+                    break
+            else:
+                pytest.fail(f"seed {seed}: a drift of {rate} mm/day was never asked about")
+    assert early <= 2, f"{early} of 16 drifts raised a level before anybody was asked"
+
+
 @pytest.mark.parametrize(("rate", "noise"), [(8.0, 2.5), (15.0, 2.5), (30.0, 2.5), (60.0, 0.5)])
 @pytest.mark.parametrize("stations", [2, 3])
 def test_a_rover_that_moves_alone_is_delayed_by_one_epoch_at_most(stations, rate, noise, monkeypatch):
@@ -131,4 +145,4 @@ def test_one_that_stands_does_not_follow():
     assert not witness.follows(still, [leader])
     assert witness.follows(led, [leader])
     assert not witness.follows(led, [])
-    assert not witness.follows(replace(led, error=7.0), [leader])
+    assert not witness.follows(replace(led, error=11.0), [leader])  # of all three components together
