@@ -20,7 +20,7 @@ from starlette.types import Scope
 from monitor.config import ServiceConfig
 from monitor.errors import ConfigError, NotFoundError, RefusedError, SlopewardError, StoreBusyError
 from monitor.store.engine import Database
-from monitor.web import acts, api, charts, live, movement, pages, probes
+from monitor.web import acts, api, charts, live, movement, pages, probes, rain
 from monitor.web.context import Context
 from monitor.web.guard import Guard
 from monitor.web.templating import render
@@ -65,7 +65,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.add_middleware(Guard)
     app.mount("/static", LastingFiles(directory=HERE / "static"), name="static")
     app.mount("/vendor", LastingFiles(directory=_plotly_folder()), name="vendor")
-    for module in (pages, movement, acts, live, api, charts, probes):
+    for module in (pages, movement, rain, acts, live, api, charts, probes):
         app.include_router(module.router)
     app.add_exception_handler(SlopewardError, _answer_known)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

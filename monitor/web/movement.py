@@ -23,6 +23,10 @@ router = APIRouter()
 Span = Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")]
 From = Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")]
 To = Annotated[str | None, Query(description="RFC 3339 with offset; included; default now")]
+RAINY: Final = frozenset({
+    "rain_sum", "rain_intensity_duration", "rain_antecedent", "rain_return_period", "rain_learned", "factor_of_safety",
+    "drawdown",
+})  # fmt: skip
 MOVING: Final = ("displacement", "crack", "tilt", "strain", "velocity")
 
 
@@ -35,10 +39,13 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
         declared = context.declaration(c, str(card.status["config_version"]))
         moving = [s["id"] for s in pages.load_stations(c, site) if s["on_slope"] and _moves(s)]
         judged = timeline.list_judged(c, site)
+    says = ask_now(context, declared)
+    curves = declared is not None and any(k.kind == "rain_intensity_duration" for k in declared.criteria)
+    actions = [] if declared is None else [(p.stage, p.action) for p in declared.movement.stages if p.action]
     return render(
         request, "movement.html", card=card, stations=[s for s in moving if s in judged],
-        others=[s for s in moving if s not in judged], now_says=ask_now(context, declared),
-        actions=[] if declared is None else [(p.stage, p.action) for p in declared.movement.stages if p.action],
+        others=[s for s in moving if s not in judged], now_says=says, actions=actions, has_curve=curves,
+        rain_words=says.get("rain", []),
     )  # fmt: skip
 
 
@@ -57,7 +64,11 @@ def ask_now(context: Context, site: Site | None) -> dict[str, Any]:
         note = f"Too much to compute for a page: run slopeward evaluate --site {site.id} --dry-run"
         return {"note": note, "tables": [], "sentence": ""}
     decision = evaluate_site(context.db, site, context.clock(), "page", dry_run=True).decision
-    return {"note": "", "tables": read_told(decision.evidence), "sentence": str(decision.evidence["sentence"])}
+    rainy = {k.id for k in site.criteria if k.kind in RAINY}
+    return {
+        "note": "", "tables": read_told(decision.evidence), "sentence": str(decision.evidence["sentence"]),
+        "rain": [w for w in decision.evidence["words"] if w["criterion"] in rainy],
+    }  # fmt: skip
 
 
 @router.get("/api/v1/sites/{site}/ribbon", tags=["sites"])
@@ -68,7 +79,7 @@ def get_ribbon(
     context = context_of(request)
     with context.db.read() as c:
         card = find_card(c, site)
-        low, high = _range(context.clock(), from_, to, span)
+        low, high = read_ends(context.clock(), from_, to, span)
         return {
             "site": site, "from": spell(low), "to": spell(high), "levels": card.levels,
             "ribbon": timeline.load_ribbon(c, site, low, high),
@@ -84,7 +95,7 @@ def get_movement(
     context = context_of(request)
     with context.db.read() as c:
         card = find_card(c, site)
-        low, high = _range(context.clock(), from_, to, span)
+        low, high = read_ends(context.clock(), from_, to, span)
         declared = context.declaration(c, str(card.status["config_version"]))
         return {
             "site": site, "station": station, "from": spell(low), "to": spell(high), "levels": card.levels,
@@ -106,7 +117,8 @@ def find_bounds(site: Site | None, station: str) -> list[dict[str, Any]]:
     ]
 
 
-def _range(now: datetime, from_: str | None, to: str | None, span: str) -> tuple[datetime, datetime]:
+def read_ends(now: datetime, from_: str | None, to: str | None, span: str) -> tuple[datetime, datetime]:
+    """The range asked for, ending now unless `to` says otherwise; RefusedError says what is wrong."""
     try:
         end = parse(to) if to else now
     except ValueError as error:

@@ -38,7 +38,7 @@ class RainIntensityDurationRule:
 
     def assess(self, windows: Windows) -> tuple[Assessment, ...]:
         """One answer per gauge."""
-        return tuple(judge_rain(self.criterion, windows, s, _curve_of) for s in self.criterion.stations)
+        return tuple(judge_rain(self.criterion, windows, s, measure_curve) for s in self.criterion.stations)
 
 
 def judge_rain(
@@ -112,7 +112,8 @@ def _sums(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
     return found
 
 
-def _curve_of(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
+def measure_curve(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
+    """Sum, bound and coverage of every duration that ends now: what a page draws as points beside the curve."""
     return _curve(criterion, gauge, dict(criterion.params))
 
 

@@ -86,7 +86,22 @@
       frame: { xaxis: time(found), yaxis: { ...axis(), range: [0, 92], title: { text: "degrees", font: { size: 11 } } } } };
   }
 
+  function rain(found) {
+    const traces = [];
+    for (const c of found.curves) {
+      const whose = found.curves.length > 1 ? ` (${c.station})` : "", at = (rows) => rows.filter((r) => r.intensity_mm_per_h > 0);
+      const drawn = (rows, more) => ({ type: "scatter", x: rows.map((r) => r.duration_h), y: rows.map((r) => r.intensity_mm_per_h), text: rows.map((r) => r.sum_mm === undefined ? "" : `${show(r.sum_mm)} mm`), hovertemplate: "%{y:.3~g} mm/h over %{x:.3~g} h %{text}<extra></extra>", ...more });
+      traces.push(drawn(c.curve, { mode: "lines", name: `${c.criterion}${whose}`, line: { color: level(found.levels, c.level), width: 2.5 } }));
+      traces.push(drawn(at(c.most), { mode: "lines", name: `most in this range${whose}`, line: { color: css("--rain"), width: 1.5, dash: "dot" } }));
+      traces.push(drawn(at(c.now), { mode: "markers", name: `now${whose}`, marker: { color: css("--rain"), size: 7 } }));
+    }
+    const says = found.curves.map((c) => c.ratio === null ? `${c.station}: no rain was measured.` : `${c.station}: ${show(c.ratio)} of the bound${c.newest_at ? " at " + minute(c.newest_at) : ""}, coverage ${show(c.coverage)}.`).join(" ");
+    const log = (title) => ({ ...axis(), type: "log", dtick: "D2", title: { text: title, font: { size: 11 } } });
+    return { traces, says, latest: "", frame: { xaxis: log("duration, h"), yaxis: log("mm/h"), margin: { l: 48, r: 10, t: 12, b: 40 } } };
+  }
+
   const pictures = {
+    rain: [() => `rain?span=${span}`, rain],
     ribbon: [() => `ribbon?span=${span}`, ribbon], velocity: [(f) => `movement/${f.dataset.station}?span=${span}`, velocity], inverse: [(f) => `movement/${f.dataset.station}?span=${span}`, inverse],
     window: [(f) => `movement/${f.dataset.station}?span=${span}`, drift], angle: [(f) => `movement/${f.dataset.station}?span=${span}`, angle],
   };
