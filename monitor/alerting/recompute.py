@@ -15,6 +15,7 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError
 from monitor.store.audit_pack import Cited
 from monitor.store.decisions import DecisionRow, code_version
+from monitor.store.drills import without_exercise
 from monitor.store.types import canonical_json
 
 
@@ -90,17 +91,18 @@ def _recompute_act(frozen: Mapping[str, Any]) -> list[str]:
 def _check_cited(frozen: Mapping[str, Any], cited: Cited) -> list[str]:
     """An event of an alert must say what the decision ordered; what no change of it names is not its order."""
     name = f"alert {cited.ledger} {cited.key}"
+    key, told = without_exercise(cited.key, cited.reason)
     if "act" in frozen:
         level, reason = int(frozen["after"]["level"]), str(frozen["sentence"])
     elif "outcome" in frozen:
-        orders = [x for x in frozen["outcome"]["changes"] if (x["ledger"], x["key"]) == (cited.ledger, cited.key)]
+        orders = [x for x in frozen["outcome"]["changes"] if (x["ledger"], x["key"]) == (cited.ledger, key)]
         if not orders:
             return [f"{name}: the decision ordered nothing of it"]
         level, reason = (orders[0]["level"] if orders[0]["open"] else 0), orders[0]["reason"]
     else:
         return []
     found = [] if level == cited.level else [f"{name}: the event says level {cited.level}, the decision {level}"]
-    return found if reason == cited.reason else [*found, f"{name}: the event's reason is not the decision's"]
+    return found if reason == told else [*found, f"{name}: the event's reason is not the decision's"]
 
 
 def _differences(where: str, old: Any, new: Any) -> list[str]:

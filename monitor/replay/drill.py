@@ -12,11 +12,11 @@ from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.decision import seconds
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.replay.course import Pace, choose_tick_s, play
+from monitor.replay.course import Pace, play
 from monitor.replay.history import History
 from monitor.replay.known import Known
 from monitor.replay.offline import open_empty, open_files
-from monitor.replay.scenario import make_collapse
+from monitor.replay.scenario import DAY_S, make_collapse
 from monitor.store.alerts import apply_changes
 from monitor.store.decisions import add_decision
 from monitor.store.drills import (
@@ -120,7 +120,8 @@ def rehearse(site: Site, terms: DrillTerms) -> tuple[DrillTurn, ...]:
         from_s, to_s = seconds(span[0]), seconds(span[1])
         history = History(c, [site], span[0], span[1], Known("observed"))
         turns = []
-        for look in play(history, [(from_s, site)], from_s, to_s, Pace(0.0, choose_tick_s(site))):
+        pace = Pace(0.0, max((s.interval_s for x in site.stations for s in x.series), default=DAY_S))
+        for look in play(history, [(from_s, site)], from_s, to_s, pace):
             changes = [x for x in look.decision.changes if x.ledger == Ledger.HAZARD or not terms.quiet]
             if changes:
                 frozen = canonical_json(freeze(site, look.before, look.view, look.decision, look.at))

@@ -101,6 +101,17 @@ def as_exercise(drill_id: int, changes: Sequence[AlertChange]) -> list[AlertChan
     ]  # fmt: skip
 
 
+def without_exercise(key: str, reason: str) -> tuple[str, str]:
+    """Key and reason of an alert as the decision ordered them; those of a real alert as they are.
+
+    >>> without_exercise("drill:7:hazard", "EXERCISE: red"), without_exercise("hazard", "red")
+    (('hazard', 'red'), ('hazard', 'red'))
+    """
+    if not key.startswith("drill:"):
+        return key, reason
+    return key.split(":", 2)[2], reason.removeprefix(EXERCISE)
+
+
 def end_drill(
     c: Connection, drill_id: int, actor: Actor, reason: str, now: datetime, *, site: Site | None, state: str = "ended"
 ) -> dict[str, Any]:
