@@ -111,7 +111,8 @@ class Grains:
             newest = bisect_right(self.times_s, (anchor + 1) * cell_s)
             stated = max(self.sigma, median(self.sigmas[max(0, newest - 32) : newest]) if newest else 0.0)
             per_cell = median([float(c[2]) for c in cells]) if cells else 1.0
-            self._noises[key] = max(shown, stated / sqrt(per_cell))
+            rounding = 1e-12 * max((abs(c[1]) for c in cells), default=1.0)
+            self._noises[key] = max(shown, stated / sqrt(per_cell), rounding)
         return self._noises[key]
 
     def speed(self, window: Window, k: int) -> Speed | None:

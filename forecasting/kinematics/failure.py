@@ -3,29 +3,37 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import exp, log
 
 from forecasting.kinematics.cells import Grains, Speed, Window
-from forecasting.kinematics.inverse_velocity import InverseFit, fit_inverse
+from forecasting.kinematics.ensemble import (
+    ALPHAS,
+    STRAIGHT,
+    Fits,
+    middle_lead_s,
+    weigh_exponents,
+    weighted_quantile,
+    why_ended,
+)
+from forecasting.kinematics.inverse_velocity import fit_inverse
+from forecasting.kinematics.noise import median
 from forecasting.kinematics.onset import find_onset, is_unusual
 from forecasting.kinematics.velocity import DAY_S
 
-ALPHAS = ((1.5, 0.02), (1.75, 0.03), (2.0, 0.9), (2.25, 0.03), (2.5, 0.02))  # exponent and belief in it
-SURE = 4.0  # standard errors above nothing
-CLEAR = 8.0  # standard errors that choose the window
+# gates, each of which must hold
+SURE = 4.0  # standard errors that the velocity stands above nothing
+SLOWED = 0.7  # of the recent maximum: below it the acceleration is over
+GOOD_R2 = 0.8
+AGREE = 0.5  # of the filters
+FEWEST_FILTERS = 3  # that can be judged, and that agree
+IN_A_ROW = 3  # looks
+HELD = 3  # looks with a window, the newest at most this many ago, for one to stand
+# how the motion is looked at
+CLEAR = 8.0  # standard errors that choose the leading window
 MOST_WINDOWS = 6  # velocity windows that a fit may reach back
 STRIDE = 4  # velocities per window: closer ones say nothing new
-GOOD_R2 = 0.8
-AGREE = 0.5
-IN_A_ROW = 3
-HELD = 3  # issues that a standing window outlives a look which finds no fit
-SLOWED = 0.7
 PAST = 48  # velocities that the past year is judged by
+LENGTHS, MOST_LENGTHS = 4, 10  # of windows in the ensemble, a factor of 1.4 apart; longer ones join up to the lead time
 NEVER = float("inf")
-OCTAVES = 4  # windows of the ensemble, a factor of 1.4 apart
-FEWEST_FILTERS = 3
-STRAIGHT = 2  # place of alpha = 2 among the exponents
-FLOOR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,14 +208,12 @@ class _Watch:
             why = f"velocity {speed.rate:.3g} <= {SURE:g} standard errors of {speed.error:.2g}"
             return _Look(why, window.cell_s, speed, ended=why if speed.rate <= 0.0 else None)
         k = self.grains.last_cell(window, i)
-        reach = MOST_WINDOWS * window.cells
-        trail = [s for j in range(k - reach, k + 1) if (s := self.grains.speed(window, j)) is not None]
+        trail = self._trail(window, k)
         top = max(s.rate for s in trail)
         if speed.rate < SLOWED * top:
             why = f"velocity {speed.rate:.3g} < {SLOWED:g} of the recent maximum {top:.3g}"
             return _Look(why, window.cell_s, speed, ended=why)
-        start = find_onset(trail)
-        onset = trail[start]
+        onset = trail[find_onset(trail)]
         past = self._past(window, i, onset.stamp_s - window.length_s / 2.0)
         usual = is_unusual(speed.rate, past)
         if usual is not None:
@@ -244,7 +250,7 @@ class _Watch:
         found = _Look(None, window.cell_s, speed, onset_s, n_filters=len(filters))
         if len(filters) < FEWEST_FILTERS:
             return replace(found, why="too short since the onset for a fit")
-        weights = _weigh_exponents(filters)
+        weights = weigh_exponents(filters)
         likely = max(range(len(ALPHAS)), key=weights.__getitem__)
         good = []
         for fits in filters:
@@ -253,7 +259,7 @@ class _Watch:
                 good.append(fits)
         found = replace(found, n_agree=len(good))
         if len(good) < max(FEWEST_FILTERS, AGREE * len(filters)):
-            ended = _why_ended([f[likely] for f in filters], now_s)
+            ended = why_ended([f[likely] for f in filters], now_s, 1.0 - AGREE)
             return replace(found, why=ended or f"{len(good)} of {len(filters)} filters agree", ended=ended)
         estimates = sorted(
             (fit.failure_s, weight)
@@ -261,22 +267,30 @@ class _Watch:
             for fit, weight in zip(fits, weights, strict=True)
             if fit is not None and now_s < fit.failure_s < NEVER
         )
-        low, mid, high = (_weighted_quantile(estimates, q) for q in (0.1, 0.5, 0.9))
-        margin = (high - low) / 2.0 + self.spec.interval_s + 0.1 * (mid - now_s)
+        low, mid, high = (weighted_quantile(estimates, q) for q in (0.1, 0.5, 0.9))
+        # half the span of the filters, or one standard error of a line where the points scatter more than that
+        scatter_s = median([f.error_s for fits in good if (f := fits[likely]) is not None])
+        margin = max((high - low) / 2.0, scatter_s) + self.spec.interval_s + 0.1 * (mid - now_s)
         doubts = []
         if high - low > mid - now_s + 2.0 * self.spec.interval_s:
             doubts.append("the estimates scatter more than the lead time")
         exponent = ALPHAS[likely][0]
         notes = () if likely == STRAIGHT else (f"1/v is curved: exponent {exponent:g} fits better than 2",)
-        r2 = sorted(f.r2 for fits in good if (f := fits[likely]) is not None)[len(good) // 2]
+        r2 = median([f.r2 for fits in good if (f := fits[likely]) is not None])
         return replace(
             found, from_s=low - margin, mid_s=mid, to_s=high + margin, r2=r2, doubts=tuple(doubts), notes=notes
         )  # fmt: skip
 
-    def _filters(self, i: int, lead: int) -> list[list[InverseFit | None]]:
-        """Fits by exponent, for velocity windows from the leading one to some longer ones, plain and smoothed."""
-        filters = []
-        for window in self.windows[lead : lead + OCTAVES]:
+    def _filters(self, i: int, lead: int) -> list[Fits]:
+        """Fits by exponent, for velocity windows from the leading one to longer ones, plain and smoothed.
+
+        The longer the lead, the longer the windows that have a say: hours of motion do not foretell weeks.
+        """
+        filters: list[Fits] = []
+        for j, window in enumerate(self.windows[lead:]):
+            reach_s = middle_lead_s(filters, self.times_s[i]) if j >= LENGTHS else NEVER
+            if j >= MOST_LENGTHS or window.length_s > reach_s:
+                break
             k = self.grains.last_cell(window, i)
             onset_s = self._onset_s(window, k)
             for smooth in (1, max(2, window.cells // 2)):
@@ -288,9 +302,14 @@ class _Watch:
         return filters
 
     def _onset_s(self, window: Window, k: int) -> float | None:
-        reach = MOST_WINDOWS * window.cells
-        trail = [s for j in range(k - reach, k + 1) if (s := self.grains.speed(window, j)) is not None]
+        trail = self._trail(window, k)
         return trail[find_onset(trail)].stamp_s if trail else None
+
+    def _trail(self, window: Window, k: int) -> list[Speed]:
+        """Velocities as far back as a fit may reach, a quarter of a window apart, newest last."""
+        step = max(1, window.cells // STRIDE)
+        steps = MOST_WINDOWS * window.cells // step
+        return [s for j in range(k - steps * step, k + 1, step) if (s := self.grains.speed(window, j)) is not None]
 
     def _points(self, window: Window, k: int, smooth: int, onset_s: float) -> list[Speed]:
         """Smoothed velocities since the onset, a quarter of a window apart, newest last."""
@@ -307,38 +326,3 @@ class _Watch:
                 break
             points.append(Speed(rate, error, stamp_s))
         return points[::-1]
-
-
-def _weigh_exponents(filters: Sequence[Sequence[InverseFit | None]]) -> list[float]:
-    """Belief in each exponent after the data: profile likelihood of the scatter, alike for all filters.
-
-    Velocities of overlapping windows are fewer facts than points, so half of them count.
-    """
-    surprise = [0.0] * len(ALPHAS)
-    for fits in filters:
-        best = min(f.misfit for f in fits if f is not None)
-        for a, fit in enumerate(fits):
-            # with a hundredth of the stated scatter added, perfect data decide no more than they can
-            ratio = ((fit.misfit + FLOOR) / (best + FLOOR)) if fit is not None else NEVER
-            surprise[a] += log(ratio) * (fit.n if fit is not None else 0.0) / len(filters) if ratio < NEVER else 1e3
-    least = min(surprise)
-    return [belief * exp(-0.5 * (s - least)) for (_, belief), s in zip(ALPHAS, surprise, strict=True)]
-
-
-def _why_ended(fits: Sequence[InverseFit | None], now_s: float) -> str | None:
-    known = [f for f in fits if f is not None]
-    if sum(f.slope >= 0.0 for f in known) > (1.0 - AGREE) * len(known):
-        return "the fit turned: 1/v no longer falls"
-    if sum(f.failure_s <= now_s for f in known) > (1.0 - AGREE) * len(known):
-        return "the predicted time has passed"
-    return None
-
-
-def _weighted_quantile(ordered: Sequence[tuple[float, float]], share: float) -> float:
-    total = sum(w for _, w in ordered)
-    reached = 0.0
-    for x, w in ordered:
-        reached += w
-        if reached >= share * total:
-            return x
-    return ordered[-1][0]

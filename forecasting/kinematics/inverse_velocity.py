@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 from forecasting.kinematics.velocity import DAY_S
 
@@ -14,6 +15,7 @@ class InverseFit:
 
     Attributes:
         failure_s: Where it reaches nothing, epoch seconds; infinite where it does not fall.
+        error_s: One standard error of that instant from the scatter about the line, seconds; infinite likewise.
         r2: Weighted coefficient of determination.
         slope: Per day; negative where the motion accelerates.
         misfit: Mean squared residual in standard errors.
@@ -21,6 +23,7 @@ class InverseFit:
     """
 
     failure_s: float
+    error_s: float
     r2: float
     slope: float
     misfit: float
@@ -74,6 +77,10 @@ def fit_inverse(
     if spread <= 0.0 or square <= 0.0:
         return None
     slope = product / spread
-    explained = product * slope
-    failure_s = origin + (mean_t - mean_y / slope) * DAY_S if slope < 0.0 else float("inf")
-    return InverseFit(failure_s, explained / square, slope, max(0.0, square - explained) / (n - 2), n)
+    misfit = max(0.0, square - product * slope) / (n - 2)
+    r2 = product * slope / square
+    if slope >= 0.0:
+        return InverseFit(float("inf"), float("inf"), r2, slope, misfit, n)
+    ahead = -mean_y / slope  # days from the middle of the data to failure
+    error = sqrt(misfit * (1.0 / total + ahead * ahead / spread)) / -slope
+    return InverseFit(origin + (mean_t + ahead) * DAY_S, error * DAY_S, r2, slope, misfit, n)

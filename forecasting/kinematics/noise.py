@@ -36,7 +36,10 @@ def measure_sigma(times_s: Sequence[float], values: Sequence[float], *, longest_
         after = 1.0 - before
         miss = values[i] - before * values[i - 1] - after * values[i + 1]
         off.append(abs(miss) / sqrt(1.0 + before * before + after * after))
-    return MAD_TO_SIGMA * median(off) if off else 0.0
+    if not off:
+        return 0.0
+    # a logger that rounds repeats itself: then half of the misses are 0 and their mean square is the noise
+    return MAD_TO_SIGMA * median(off) or sqrt(sum(x * x for x in off) / len(off))
 
 
 def median(values: Sequence[float]) -> float:
