@@ -75,7 +75,12 @@ def explain(frozen: Mapping[str, Any]) -> list[str]:
         lines.append("  a backlog was being read: nothing could fall, silence was not judged")
     lines += ["what each rule said:", *_words(evidence["words"])]
     lines += ["votes:", *(_votes(evidence["votes"]) or ["  none"])]
-    lines += [f"step {k}: level {s['level']}, {s['state']}; {s['reason']}" for k, s in evidence["steps"].items()]
+    rules = evidence.get("rules", {}).values()
+    lines += [f"{r['sentence']}; behind it: {', '.join(r['behind']) or 'nobody'}" for r in rules]
+    lines += [evidence["bounds"]] if "bounds" in evidence else []
+    for key, step in evidence["steps"].items():
+        pended = f"; pended: {step['pended']}" if "pended" in step else ""
+        lines.append(f"step {key}: level {step['level']}, {step['state']}; {step['reason']}{pended}")
     lines += list(evidence["common"].values())
     sick = [h for h in frozen["outcome"].get("health", ()) if h["state"] != "ok"]
     lines += [f"station {h['station']} is {h['state']}: {h['reason']}" for h in sick]
@@ -129,6 +134,8 @@ def _votes(votes: Mapping[str, Any]) -> list[str]:
         if vote["level"] == 0:
             continue
         state = "counted" if vote["counted"] else f"pended: {vote['pended']}" if vote["pended"] else "expired"
+        state = vote["part"] if "part" in vote and not vote["pended"] else state
+        state += f", {vote['capped']}" if "capped" in vote else ""
         lines.append(
             f"  vote {key}: level {vote['level']}, {state}; datum of {_at(vote['newest_s'])}, "
             f"valid until {_at(vote['valid_until_s'])}"

@@ -142,15 +142,17 @@ def shelve(
 @app.command("verify")
 def verify(
     alert_id: AlertId,
-    answer: Annotated[str, typer.Argument(help="instrument: it was no movement; movement: it was")],
+    answer: Annotated[str, typer.Argument(help="movement: it counts; instrument, weather, work, earthquake or "
+                                           "other: what it was instead")],
     reason: Reason, by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Answer a "verify now": was it the instrument or the slope?
+    """Answer a "verify now": was it the slope, or what else?
 
     Example: slopeward alerts verify 7 instrument --by "R. Mori" --reason "antenna was bumped, photo on file"
     """
-    from monitor.alerting.orders import set_level, step_of_alert
+    from monitor.alerting.orders import ANSWERS, set_level, step_of_alert
     from monitor.alerting.orders import verify as answer_step
+    from monitor.alerting.steps import says_no
 
     with closing(open_database(config)) as db:
         now = datetime.now(UTC)
@@ -163,13 +165,13 @@ def verify(
         elif alert.key == "health:site:lone_top" and answer == "movement":
             level = site.top_level
             set_level(db, site, level, actor(by), reason, now)
-        elif alert.key == "health:site:lone_top" and answer == "instrument":
+        elif alert.key == "health:site:lone_top" and answer in ANSWERS and says_no(answer):
             with db.write() as c:
-                store.acknowledge(c, alert_id, actor(by), f"the instrument: {reason}", now)
+                store.acknowledge(c, alert_id, actor(by), f"the {answer}: {reason}", now)
             level = alert.level
         else:
             raise RefusedError(
-                f"alert {alert_id} asks for no verification, or the answer is neither instrument nor movement"
+                f"alert {alert_id} asks for no verification, or the answer is none of: {', '.join(ANSWERS)}"
             )
     show({"alert_id": alert_id, "answer": answer, "level": level}, f"{answer}: level {level}", as_json)
 
