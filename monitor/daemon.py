@@ -33,6 +33,7 @@ from monitor.schedule import Schedule
 from monitor.service_alarms import ServiceAlarms
 from monitor.service_conditions import Conditions
 from monitor.store.decisions import code_version
+from monitor.store.drills import end_dead_drills, load_drills
 from monitor.store.engine import Database
 from monitor.store.migrate import upgrade
 from monitor.store.news import News
@@ -277,6 +278,7 @@ class Core:
             Duty(self._follow_conditions, STAMP_EVERY_S),
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
             Duty(self._look_for_approvals, STAMP_EVERY_S),
+            Duty(self._end_dead_drills, UNSHELVE_EVERY_S),
         )  # fmt: skip
         due = dict.fromkeys(duties, 0.0)
         while not self.stopping.wait(0.25):
@@ -296,6 +298,15 @@ class Core:
         else:
             return True
         return False
+
+    def _end_dead_drills(self) -> None:
+        """A drill whose process died is ended: its exercise alarms would otherwise be escalated for ever."""
+        with self.db.read() as c:
+            if not load_drills(c, running_only=True):
+                return
+        with self.db.write() as c:
+            for drill_id in end_dead_drills(c, self.sites, self.clock()):
+                log.warning("drill %d is ended: its process died", drill_id)
 
     def _follow_conditions(self) -> None:
         now_s = time.monotonic()
