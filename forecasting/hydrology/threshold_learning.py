@@ -6,7 +6,7 @@ event many times. Every instant without an event counts, rain without movement i
 Nat. Hazards Earth Syst. Sci. 20, 2905-2919).
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from typing import Final
 
 LEAST_EVENTS: Final = 5
 LEAST_YEARS: Final = 2
+ONSET_SHARE: Final = 0.2
 _STEPS: Final = 60  # thresholds in the table at most
 
 
@@ -107,6 +108,39 @@ def find_events(times_s: Sequence[float], rates: Sequence[float], over: float, a
     if labels and labels[0]:
         labels[0] = None  # it was moving when the record began: when that began nobody knows
     return Samples(tuple(times_s), tuple(labels))
+
+
+def date_onsets(samples: Samples, times_s: Sequence[float], values: Sequence[float], window_s: float) -> Samples:
+    """Move the beginning of each event to where its movement really begins within the window of its rate.
+
+    The rate of a window that reaches forward is fast up to a whole window before anything moves, and rain that fell
+    meanwhile would come too late for it. The beginning is the last reading at which no more than ONSET_SHARE of the
+    window's displacement had happened; instants between are left out.
+
+    Args:
+        samples: labels by the rate of the window that begins at each instant.
+        times_s: of the displacement, rising.
+        values: displacement, mm.
+        window_s: of the rate.
+    """
+    labels = list(samples.event)
+    index = {t: i for i, t in enumerate(samples.times_s)}
+    for i, label in enumerate(samples.event):
+        if not label:
+            continue
+        first = bisect_left(times_s, samples.times_s[i])
+        last = min(bisect_left(times_s, samples.times_s[i] + window_s), len(times_s) - 1)
+        moved = values[last] - values[first]
+        begun = first
+        for k in range(first, last):
+            if values[k] - values[first] <= ONSET_SHARE * moved and times_s[k] in index:
+                begun = k
+        labels[i] = None
+        labels[index[times_s[begun]]] = True
+        for k in range(first + 1, begun):
+            if times_s[k] in index:
+                labels[index[times_s[k]]] = None
+    return Samples(samples.times_s, tuple(labels))
 
 
 def predict_rain(

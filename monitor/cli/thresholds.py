@@ -13,6 +13,7 @@ from forecasting.hydrology.threshold_learning import (
     Learned,
     Score,
     TooFewEventsError,
+    date_onsets,
     find_events,
     learn_threshold,
 )
@@ -66,6 +67,7 @@ def learn(
     times, rates, noise = _rates(moved, window_s)
     limit, grounds = _fast(rates, noise, fast)
     samples = find_events(times, rates, limit, _durations(apart, "--apart")[0])
+    samples = date_onsets(samples, moved.times_s, moved.values, window_s)
     try:
         found = learn_threshold(
             fell.times_s, fell.values, interval_s, samples, spans, _durations(lags, "--lags"), least_events

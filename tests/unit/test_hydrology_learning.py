@@ -11,6 +11,7 @@ from forecasting.hydrology.threshold_learning import (
     Samples,
     Score,
     TooFewEventsError,
+    date_onsets,
     find_events,
     learn_threshold,
     predict_rain,
@@ -41,6 +42,18 @@ def test_the_predictor_is_the_largest_sum_of_the_lag_and_knows_no_future():
     assert two_days == [None, 10.0, 30.0, 30.0, 30.0, 20.0, 50.0, 50.0]
     changed = predict_rain(days, [*rain[:6], 0.0, 0.0], DAY, days, 2 * DAY, 3 * DAY)
     assert changed[:6] == two_days[:6]
+
+
+def test_an_event_is_dated_where_its_movement_begins():
+    days = [i * DAY for i in range(12)]
+    place = [0.0] * 6 + [0.5, 10.0, 20.0, 20.0, 20.0, 20.0]
+    rates = [(place[i + 4] - place[i]) / 4 for i in range(8)]
+    early = find_events(days[:8], rates, 2.0, 3 * DAY)
+    assert early.event[3] is True, "the window that begins on day 3 already ends in the movement of day 6 to 8"
+    dated = date_onsets(early, days, place, 4 * DAY)
+    assert [i for i, e in enumerate(dated.event) if e] == [6]
+    assert dated.event[3:6] == (None, None, None)
+    assert dated.event[:3] == (False, False, False)
 
 
 def test_scores_by_hand():

@@ -1,0 +1,117 @@
+"""Three ways to a rain threshold (published, physical, learned) and movement itself in one scorecard."""
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+
+from monitor.cli.main import run_verb
+
+START = datetime(2020, 1, 1, tzinfo=UTC)
+YEARS = 3
+
+HEAD = """
+[site]
+id = "made"
+name = "Made slope"
+latitude = 46.0
+longitude = 8.0
+[[station]]
+id = "R1"
+[[station.series]]
+quantity = "rain"
+unit = "mm"
+interval = "1d"
+[[station]]
+id = "G1"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+noise_floor_mm = 0.5
+"""
+RULES = """
+[[criterion]]
+id = "published"
+kind = "rain_intensity_duration"
+role = "advice"
+series = "R1.rain"
+a = 14.82
+b = 0.39
+duration = ["1d", "10d"]
+dry_gap = "2d"
+level = "yellow"
+
+[[criterion]]
+id = "physical"
+kind = "factor_of_safety"
+role = "advice"
+series = "R1.rain"
+method = "infiltration"
+slope_deg = 32.0
+depth_m = 1.5
+cohesion_kpa = 3.0
+cohesion_sd_kpa = 1.0
+friction_deg = 32.0
+friction_sd_deg = 1.5
+unit_weight_kn_m3 = 19.0
+conductivity_m_per_s = 1e-6
+diffusivity_m2_per_s = 1e-4
+water_table_m = 1.5
+yellow = {under = 1.1}
+
+[[criterion]]
+id = "movement"
+kind = "velocity"
+stations = ["G1"]
+yellow = {over = 2.0, window = "7d"}
+"""
+
+
+def make_slope(seed=4):
+    """Three years of daily rain; the slope moves for a week from the day on which two days brought over 70 mm."""
+    chance = random.Random(seed)
+    rain, moved, events = [], [], []
+    place, busy = 0.0, 0
+    for i in range(365 * YEARS):
+        storm = chance.random() < 0.02
+        rain.append(chance.uniform(30.0, 90.0) if storm else max(0.0, chance.gauss(-2.0, 5.0)))
+        if i and rain[i] + rain[i - 1] > 70.0:
+            if not busy:
+                events.append(START + timedelta(days=i))
+            busy = 7
+        moved.append(place + chance.gauss(0.0, 0.3))
+        place += 5.0 if busy else 0.02
+        busy = max(0, busy - 1)
+    return rain, moved, events
+
+
+def test_published_physical_and_learned_stand_beside_each_other(tmp_path, capsys):
+    rain, moved, events = make_slope()
+    lines = ["time,station,quantity,value"]
+    for i, (fell, where) in enumerate(zip(rain, moved, strict=True)):
+        at = (START + timedelta(days=i)).isoformat()
+        lines += [f"{at},R1,rain_mm,{fell:.2f}", f"{at},G1,displacement_mm,{where:.3f}"]
+    data, labels, site = tmp_path / "slope.csv", tmp_path / "labels.csv", tmp_path / "made.toml"
+    data.write_text("\n".join(lines))
+    labels.write_text(
+        "from,to,class\n" + "\n".join(f"{e.isoformat()},{(e + timedelta(days=7)).isoformat()},small" for e in events)
+    )
+    series = ["--data", str(data), "--rain", "R1.rain", "--movement", "G1.displacement"]
+    choice = ["--rate-window", "2d", "--fast", "2", "--windows", "1d,2d,4d,8d", "--lags", "1d,3d", "--apart", "9d"]
+    assert run_verb(["thresholds", "learn", *series, *choice, "--json"]) == 0
+    learned = json.loads(capsys.readouterr().out)
+    assert learned["cross_validated"]["skill"] > 0.6
+    site.write_text(HEAD + learned["criterion"] + RULES)
+    words = ["backtest", "--data", str(data), "--site-file", str(site), "--site", "made", "--labels", str(labels)]
+    assert run_verb([*words, "--lead", "3d", "--json"]) == 0
+    card = json.loads(capsys.readouterr().out.splitlines()[-1])
+    by = {c["criterion"]: c for c in card["runs"][0]["criteria"]}
+    rows = {k: (v["kind"], v["days"], v["false_days"], v["hits"], v["misses"]) for k, v in by.items()}
+    print(f"{len(events)} events;", rows)
+    assert {"rain_learned", "rain_intensity_duration", "factor_of_safety", "velocity"} <= {
+        c["kind"] for c in by.values()
+    }
+    known = next(c for c in by.values() if c["kind"] == "rain_learned")
+    assert known["hits"] >= 0.7 * len(events), "what was learned here announces most of what happened here"
+    assert all(c["false_days"] is not None for c in by.values())
+    assert by["physical"]["crossings"] > 0
