@@ -71,7 +71,8 @@ def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int]) -> Auto:
 
     A candidate is judged with what was fitted before the calibration block and served refitted on all rows up to its
     end. `lld` stands unless a candidate is better by more than chance allows (`CAUTION`). One that answers fewer than
-    half of the pairs, or with too few pairs to judge, is not chosen.
+    half of the pairs, or with too few pairs to judge, is not chosen, nor a yearly one that was judged over less than a
+    whole year: one summer with an event makes any memory of the year before look good, or bad.
     """
     key = _digest(panel, calibration, steps)
     if key not in _recent:
@@ -109,6 +110,8 @@ def _choose(panel: Panel, calibration: Block, steps: Sequence[int]) -> Auto:
             both = np.isfinite(error)
             errors[name].append(mae(error))
             if name == "lld" or known.sum() < MINIMUM_PAIRS or both.sum() < known.sum() / 2:
+                continue
+            if both.any(axis=1).sum() < getattr(members[name], "period", 0):
                 continue
             against = mae(reference[both])
             relative = mae(error) / against if against > 0 else 1.0

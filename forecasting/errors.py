@@ -23,3 +23,19 @@ class CheckpointError(ForecastingError):
 
 class UnknownModelError(ForecastingError):
     """No model of that name exists."""
+
+
+class MissingExtraError(ForecastingError):
+    """A model needs a library that is not installed; the message names the extra."""
+
+
+class RecipeError(ForecastingError):
+    """A recipe or the record it names cannot be read; names file, key and what was expected."""
+
+
+class RefusedInputError(ForecastingError):
+    """A record on which no score means anything, for instance an interpolated one."""
+
+
+class LeakError(ForecastingError):
+    """A forecast changed when only its future was changed."""

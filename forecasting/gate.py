@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from forecasting.metrics import coverage, mae, skill
+from forecasting.registry import BASELINES
 from forecasting.series import Floats, horizon_key
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -170,7 +171,13 @@ def choose_shown(
     return out
 
 
-_BASELINE_ORDER = ("seasonal", "drift", "persistence", "lld")
+_BASELINE_ORDER = (
+    *(name for name in BASELINES if name not in {"auto", "seasonal", "drift", "persistence", "lld"}),
+    "seasonal",
+    "drift",
+    "persistence",
+    "lld",
+)
 
 
 def _merit(row: Mapping[str, Any], gates: Mapping[str, Mapping[str, Mapping[str, Any]]] | None) -> tuple[int, float]:

@@ -63,3 +63,20 @@ def coverage(low: Floats, high: Floats, observed: Floats, *, minimum: int = 20) 
     enough = share[count >= minimum]
     overall = float(hit[seen].mean())
     return overall, float(enough.min()) if enough.size else overall
+
+
+def mape(error: Floats, moved: Floats, noise_mm: Floats) -> float:
+    """Mean |error| / |movement| over the horizon; NaN where a tenth of the movements is lost in the noise.
+
+    Displacement is counted from an arbitrary zero, so a percentage of its level means nothing; of the movement it does.
+
+    Args:
+        error: Errors, shape (N, S), NaN where not scored.
+        moved: Observed movements over the horizon, shape (N, S).
+        noise_mm: Noise of each station, shape (S,).
+    """
+    use = np.isfinite(error) & np.isfinite(moved)
+    large = use & (np.abs(moved) > 2.0 * noise_mm)
+    if not use.any() or large.sum() < 0.9 * use.sum():
+        return float("nan")
+    return float((np.abs(error[large]) / np.abs(moved[large])).mean())

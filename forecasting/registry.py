@@ -46,7 +46,7 @@ COMPARISONS = {
     "gradient-boosting": "forecasting.comparison:make_boosting",
     "svr": "forecasting.comparison:make_svr",
 }
-"""Learners of the field's papers, for tables only: never served, never chosen by `auto` (extra `slopeward[compare]`)."""
+"""Learners of the field's papers, for tables only: not served, not chosen by `auto` (extra `slopeward[compare]`)."""
 
 
 def model_ids() -> tuple[str, ...]:

@@ -9,6 +9,10 @@ from forecasting.series import Floats, Ints
 
 EARLY_STOP_SHARE = 0.15
 CALIBRATION_SHARE = 0.20
+CALIBRATION_ROWS = 36
+"""A short record (monthly readings) gives up to 60 % of its rows to calibration, until 36 are reached: of three years
+of months 20 % would be a handful, on which no choice can be made."""
+MOST_CALIBRATION = 0.60
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Split:
 
 
 def split(rows: int, test_first: int | None = None, test_end: int | None = None) -> Split:
-    """Cut the rows before `test_first` into 65 % fit, 15 % early stop, 20 % calibration.
+    """Cut the rows before `test_first` into 65 % fit, 15 % early stop, 20 % calibration (more of a short record).
 
     Raises:
         NotEnoughDataError: Fewer than 10 rows stand before the test.
@@ -50,8 +54,9 @@ def split(rows: int, test_first: int | None = None, test_end: int | None = None)
     known = rows if test_first is None else test_first
     if known < 10:
         raise NotEnoughDataError(f"{known} rows are too few to cut into fit, early stop and calibration")
-    calibration = known - max(1, round(known * CALIBRATION_SHARE))
-    early = calibration - max(1, round(known * EARLY_STOP_SHARE))
+    least = min(CALIBRATION_ROWS, round(known * MOST_CALIBRATION))
+    calibration = known - max(1, least, round(known * CALIBRATION_SHARE))
+    early = max(1, calibration - max(1, round(known * EARLY_STOP_SHARE)))
     return Split(
         Block(0, early),
         Block(early, calibration),
@@ -60,14 +65,21 @@ def split(rows: int, test_first: int | None = None, test_end: int | None = None)
     )
 
 
-def rolling_folds(rows: int, folds: int = 3, test_share: float = 0.196) -> list[Split]:
+def rolling_folds(rows: int, folds: int = 3, test_share: float = 0.196, *, last: int | None = None) -> list[Split]:
     """Expanding splits whose tests follow one another and end with the record.
+
+    Args:
+        rows: Rows of the record.
+        folds: Number of tests.
+        test_share: Length of one test as a share of the record.
+        last: Targets one row ahead that all tests together hold, in place of the share.
 
     Raises:
         NotEnoughDataError: The record is too short for that many folds.
     """
-    length = int(rows * test_share)
+    # a target belongs to a test only if its origin does, so a test needs one row more than it has targets
+    length = int(rows * test_share) if last is None else -(-last // folds) + 1
     first = rows - folds * length
-    if length < 5 or first < 40:
+    if length < 5 or first < 20:
         raise NotEnoughDataError(f"{rows} rows are too few for {folds} test folds")
     return [split(rows, first + i * length, first + (i + 1) * length) for i in range(folds)]

@@ -1,16 +1,14 @@
-"""`slopeward forecast`: run, train, compare on the past, list."""
+"""`slopeward forecast`: run, train, list; trials on files stand beside it."""
 
 from datetime import UTC, datetime
-from math import isfinite
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from monitor.cli import forecast_trials
 from monitor.cli.opening import ConfigOption, JsonOption, SiteOption, open_service, pick_site, print_json
-from monitor.domain.instants import parse_duration_s
 
-app = typer.Typer(help="Run, train and list forecasts.", no_args_is_help=True)
+app = typer.Typer(help="Run, train, test and list forecasts.", no_args_is_help=True)
 
 
 @app.command(epilog="Example: slopeward forecast run --site north-bench")
@@ -27,12 +25,12 @@ def run(site: SiteOption, config: ConfigOption = None) -> None:
 @app.command(epilog="Example: slopeward forecast train --site north-bench --model gru --seed 7")
 def train(
     site: SiteOption,
-    model: Annotated[str, typer.Option(help="gru, lstm or graph-gru.")] = "gru",
+    model: Annotated[str, typer.Option(help="A network of docs/reference/forecasting-models.md.")] = "gru",
     seed: Annotated[int, typer.Option(help="Same seed and data give the same checkpoint.")] = 7,
     config: ConfigOption = None,
 ) -> None:
     """Train one network of a site now and let it serve; its gate still says whether it is shown."""
-    from monitor.jobs.forecast import NETWORKS
+    from forecasting.registry import NETWORKS
     from monitor.jobs.train import train_one
 
     if model not in NETWORKS:
@@ -65,32 +63,10 @@ def models(
         raise typer.Exit(4)
 
 
-@app.command(epilog="Example: slopeward forecast backtest --data LONG.csv --horizons 1d,7d --models lld,gru --json")
-def backtest(
-    data: Annotated[Path, typer.Option(help="Long CSV: time,station,quantity,value.")],
-    horizons: Annotated[str, typer.Option(help="Durations; a bare number means days.")] = "1d,7d,30d",
-    models: Annotated[str, typer.Option(help="Comma list of model names.")] = "persistence,lld,auto",
-    folds: Annotated[int, typer.Option(min=1)] = 3,
-    seed: Annotated[int, typer.Option()] = 7,
-    as_json: JsonOption = False,
-) -> None:
-    """Score models on the past by rolling origin with embargo: one line per model, variant, horizon and fold."""
-    from dataclasses import asdict
-
-    from forecasting.backtest import backtest as run_backtest
-    from forecasting.series import read_long_csv
-
-    panel = read_long_csv(data)
-    horizons_s = [parse_duration_s(float(h) if _is_number(h) else h) for h in horizons.split(",")]
-    rows = [asdict(score) for score in run_backtest(panel, models.split(","), horizons_s, folds=folds, seed=seed)]
-    for row in rows:
-        if as_json:
-            print_json({k: v if not isinstance(v, float) or isfinite(v) else None for k, v in row.items()})
-        else:
-            print("  ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()))
-    if not rows:
-        raise typer.Exit(4)
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).isdigit()
+for verb, example in (
+    (forecast_trials.backtest, "slopeward forecast backtest --data SK --horizons 1d,7d,30d --models auto,gru --json"),
+    (forecast_trials.audit, "slopeward forecast audit --data LONG.csv --horizons 1d,7d"),
+    (forecast_trials.leak_test, "slopeward forecast leak-test --data SK --models baselines --count 1000"),
+    (forecast_trials.drivers, "slopeward forecast drivers --config configs/forecasting/lamosano.toml"),
+):
+    app.command(epilog=f"Example: {example}")(verb)
