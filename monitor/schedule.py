@@ -34,7 +34,8 @@ OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
 class Job:
     """One line of the table: `function` is run(db, config, site, now) -> one line that says what it did.
 
-    `at_stage` gives the pause at a stage of movement instead of `every_s`; the entry follows the site's stage.
+    `at_stage` gives the pause at a stage of movement instead of `every_s`; the entry follows the site's stage. A
+    `light` job computes here and briefly: it has a thread of its own and waits for no training.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Job:
     first_s: float  # after start
     per_site: bool = True
     at_stage: Callable[[Site, str | None], float] | None = None
+    light: bool = False
 
     def pause_s(self, site: Site | None, stage: str | None) -> float:
         """Seconds between two runs."""
@@ -52,7 +54,7 @@ class Job:
 JOBS: Final = (
     Job(
         "movement", "monitor.movement.update:run", lambda _: HOUR_S, 15.0,
-        at_stage=lambda site, stage: stage_cadence(site, stage)[0],
+        at_stage=lambda site, stage: stage_cadence(site, stage)[0], light=True,
     ),
     Job(
         "forecast", "monitor.jobs.forecast:run", lambda site: site.forecast.every_s if site else DAY_S, 20.0,
@@ -67,7 +69,7 @@ JOBS: Final = (
 
 
 class Schedule:
-    """Runs the table in two threads of the core process; the heavy part of a job runs behind `compute.run`.
+    """Runs the table in two threads of the core process, light jobs in a third; heavy parts run behind `compute.run`.
 
     Args:
         db: the database.
@@ -90,7 +92,8 @@ class Schedule:
         self._db, self._config, self._clock, self._on_failing = db, config, clock, on_failing
         self._failures: dict[str, int] = {}
         self._lock = threading.Lock()
-        self._scheduler = BackgroundScheduler(executors={"default": ThreadPoolExecutor(WORKERS)}, timezone="UTC")
+        executors = {"default": ThreadPoolExecutor(WORKERS), "light": ThreadPoolExecutor(1)}
+        self._scheduler = BackgroundScheduler(executors=executors, timezone="UTC")
         self._scheduler.add_listener(self._note_missed, EVENT_JOB_MISSED)
         self._entries: dict[str, tuple[Job, Site | None]] = {}
         self._stages: dict[str, str | None] = {}
@@ -104,6 +107,7 @@ class Schedule:
         self._entries[key] = (job, site)
         self._scheduler.add_job(
             self.run_now, "interval", (key,), id=key, seconds=every_s, max_instances=1, coalesce=True,
+            executor="light" if job.light else "default",
             misfire_grace_time=max(1, int(min(every_s, HOUR_S))),
             next_run_time=self._clock() + timedelta(seconds=min(job.first_s, every_s)),
         )  # fmt: skip

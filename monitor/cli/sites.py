@@ -224,6 +224,17 @@ series = "R1.rain"
 yellow = {over = 60.0, window = "24h"} # mm
 min_coverage = 0.8                     # a sum with less data may raise, never lower
 
+[[criterion]]
+kind = "inverse_velocity"              # when would it fail if the acceleration went on: advice, whatever it says
+stations = ["G*"]
+yellow = {within = "7d"}
+orange = {within = "2d"}
+
+[movement.progressive]                 # each stage of movement: how often to look, and what people do
+every = "5m"
+forecast_every = "1h"
+action = "Look at the page of movement, every shift"
+
 [fusion]
 top_needs = 2                          # independent witnesses for the top level
 hold_when_missing = "3d"               # then the duty person is told: cannot see, decide

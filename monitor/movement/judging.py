@@ -158,7 +158,8 @@ def is_due(
     state = before or {}
     looked_s = state.get("looked_s")
     if looked_s is None:
-        return newest_s is not None and not (state.get("silent") and now_s - newest_s > moving.spec.max_silence_s)
+        # one that was never judged and is silent has nothing to become unknown from
+        return newest_s is not None and now_s - newest_s <= moving.spec.max_silence_s
     if newest_s is not None and newest_s >= _due_s(site, moving, state):
         return True
     if state.get("mark", "") != mark and not state.get("silent"):

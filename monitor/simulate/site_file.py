@@ -59,6 +59,14 @@ author = "simulator"
 reason = "the same rates as the velocity, on another logger"
 
 [[criterion]]
+kind = "inverse_velocity"
+stations = ["G*"]
+yellow = {{within = "3d"}}
+orange = {{within = "1d"}}
+author = "simulator"
+reason = "advice only: when it would fail if the acceleration went on"
+
+[[criterion]]
 kind = "anomaly"
 level = "yellow"
 author = "simulator"
@@ -85,6 +93,14 @@ reason = "published global curve (Caine 1980), unverified for any site"
 [fusion]
 top_needs = 2
 hold_when_missing = "3d"
+
+[movement]
+failure_velocity_mm_per_day = 500.0
+[movement.progressive]
+every = "1m"
+action = "Somebody looks at the page of movement all the time"
+[movement.unknown]
+every = "20s"
 
 [anomaly]
 detectors = ["persistence-z", "ae"]

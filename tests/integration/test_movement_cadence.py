@@ -1,6 +1,7 @@
 """The stage of a site sets how often it is judged, evaluated and forecast."""
 
 import sys
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from monitor.domain.site import ForecastPlan, Level, MovementPlan, Site, StagePl
 from monitor.evaluation_loop import EvaluationLoop
 from monitor.movement.cadence import stage_cadence
 from monitor.movement.update import MovementReport
-from monitor.schedule import JOBS, Schedule
+from monitor.schedule import JOBS, Job, Schedule
 from monitor.store.decisions import save_memory
 from monitor.store.job_runs import load_runs
 from monitor.store.movement import save_stage
@@ -25,6 +26,9 @@ STAGES = (
     StagePlan("creep", 3600.0, 86400.0), StagePlan("progressive", 60.0, 900.0), StagePlan("unknown", 60.0, 900.0),
 )  # fmt: skip
 PLACE = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (), (), forecast=ForecastPlan(), movement=MovementPlan(STAGES))
+
+
+LET_GO = threading.Event()
 
 
 def clock():
@@ -69,6 +73,33 @@ def test_jobs_follow_the_stage_and_what_was_due_sooner_stays_so(database, schedu
     assert schedule.run_now("movement:s") == "done"
     assert [pause_s(schedule, n) for n in ("movement", "forecast")] == [60.0, 900.0]
     assert due_in_s(schedule, "movement") <= 60.0
+
+
+def test_movement_waits_for_no_training(database, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jobs_of_cadence", sys.modules[__name__])
+    long = [Job(f"long{i}", "jobs_of_cadence:wait", lambda _: 3600.0, 0.0) for i in range(3)]
+    (movement,) = [replace(j, first_s=0.2) for j in JOBS if j.name == "movement"]
+    made = Schedule(database, parse_service("", "x"), [PLACE], clock, lambda *_: None, [*long, movement])
+    LET_GO.clear()
+    made.start()
+    try:
+        wait_for(lambda: "movement" in done_jobs(database))
+        assert not any(name.startswith("long") for name in done_jobs(database))
+    finally:
+        LET_GO.set()
+        made.stop()
+    # all that was taken on ends before the database is closed
+    wait_for(lambda: sum(name.startswith("long") for name in done_jobs(database)) == 3)
+
+
+def done_jobs(db):
+    with db.read() as c:
+        return [r.job for r in load_runs(c) if r.state == "done"]
+
+
+def wait(db, config, site, now):
+    LET_GO.wait(30.0)
+    return "done"
 
 
 def test_the_real_job_leaves_its_line_and_a_poisoned_series_is_told(database, monkeypatch):
