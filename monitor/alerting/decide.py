@@ -9,7 +9,7 @@ from monitor.alerting.bounds import lower_bounds
 from monitor.alerting.common_mode import find_common
 from monitor.alerting.conditions import list_changes, list_conditions, review_due_s
 from monitor.alerting.criteria.earthquake import lowered_factor
-from monitor.alerting.criteria.registry import CRITERIA, MOTION
+from monitor.alerting.criteria.registry import CRITERIA, MOTION, TRACKED
 from monitor.alerting.evidence import describe
 from monitor.alerting.fusion_rules import RULE, Ruling, apply_rules, split_key
 from monitor.alerting.ladder import climb, fuse, station_behind
@@ -71,7 +71,8 @@ def decide(
     groups = find_groups(site)
     words = [a for c in site.criteria for a in CRITERIA[c.kind](c).assess(windows)]
     asked_tracks = [
-        (c, windows.track(c, s)) for c in site.criteria if c.kind in MOTION for s in c.stations
+        (c, windows.track(c, s)) for c in site.criteria for s in c.stations
+        if c.kind in TRACKED and c.quantity != "rain"
     ]  # fmt: skip
     tracks: dict[str, list[Track]] = {}
     for _, track in asked_tracks:

@@ -9,6 +9,7 @@ import pytest
 from monitor.alerting.assessment import Windows
 from monitor.alerting.criteria.earthquake import inspection_key, list_inspections, lowered_factor
 from monitor.alerting.criteria.registry import CRITERIA
+from monitor.alerting.decide import decide
 from monitor.alerting.scope import wanted_series
 from monitor.domain.decision import EventFact, Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
@@ -349,6 +350,21 @@ def test_factor_of_safety_from_measured_pressure():
     between = water(SAFE, [5.0] * 4)  # FS 1.122: above the bound, not beyond its recovery (1.155)
     assert (between.raise_level, between.hold_level) == (0, 1)
     assert water(SAFE, [-40.0] * 4).facts["factor_of_safety"] == dry.facts["factor_of_safety"], "suction does not help"
+
+
+def test_a_piezometer_that_repeats_one_value_says_nothing():
+    noisy = parse_site(
+        HEAD.replace("{stamp}", "interval_end").replace(
+            'quantity = "pore_pressure"\nunit = "kPa"', 'quantity = "pore_pressure"\nunit = "kPa"\nnoise_floor = 0.1'
+        )
+        + SAFE,
+        "s.toml",
+    )
+    seen = view(P1__pore_pressure=rows([14.7] * 8))
+    assert not ask(noisy, seen, T0 + 7 * H).heard
+    memory = decide(noisy, Memory(), seen, instant(T0 + 7 * H)).memory
+    assert "health:P1.pore_pressure:stuck" in memory.conditions
+    assert ask(noisy, view(P1__pore_pressure=rows([14.7 + 0.01 * i for i in range(8)])), T0 + 7 * H).raise_level == 2
 
 
 def test_water_level_and_depth_of_the_sensor_become_pressure_at_the_slip_surface():

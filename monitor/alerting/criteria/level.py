@@ -26,7 +26,7 @@ class LevelRule:
         criterion = self.criterion
         track = windows.track(criterion, station)
         spec = windows.site.series(station, criterion.quantity)
-        values = _values(windows, criterion, station)
+        values = read_values(windows, criterion, station)
         if not values or spec is None or track.stuck:
             return Assessment(criterion.id, station, newest_s=track.usable_s)
         hits_needed = max(criterion.dwell.hits, LEAST_EPOCHS)
@@ -57,7 +57,7 @@ class LevelRule:
         )  # fmt: skip
 
 
-def _values(windows: Windows, criterion: Criterion, station: str) -> dict[float, float]:
+def read_values(windows: Windows, criterion: Criterion, station: str) -> dict[float, float]:
     """Values by epoch as they are; those after a step that is still to be verified say nothing yet."""
     track = windows.track(criterion, station)
     values = dict(zip(track.times_s, track.along, strict=True))

@@ -48,3 +48,5 @@ MEASURED: Final = frozenset({
     "rain_antecedent", "rain_return_period", "rain_learned", "factor_of_safety", "drawdown",
 })  # fmt: skip
 MOTION: Final = frozenset({"velocity", "acceleration", "tangential_angle", "level", "rate"})
+# whose series are followed for steps and stuck instruments; of rain, zeros are no sign of a fault
+TRACKED: Final = MOTION | {"drawdown", "factor_of_safety"}

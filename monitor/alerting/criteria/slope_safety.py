@@ -14,11 +14,9 @@ from forecasting.hydrology.slope_stability import (
     pressure_below_table,
 )
 from monitor.alerting.assessment import Assessment, Windows, recovery_of
+from monitor.alerting.criteria.level import read_values
 from monitor.alerting.criteria.rain_gauge import Gauge, read_gauge
-from monitor.alerting.tracks import HARMLESS, LARGEST
-from monitor.domain.decision import seconds
-from monitor.domain.quantities import QUANTITIES
-from monitor.domain.site import Criterion, SeriesSpec
+from monitor.domain.site import Criterion
 
 LEAST_EPOCHS: Final = 2  # one reading of an instrument alone raises nothing
 
@@ -41,7 +39,9 @@ class FactorOfSafetyRule:
         spec = windows.site.series(station, criterion.quantity)
         if spec is None:
             return Assessment(criterion.id, station)
-        values = _read_values(windows, spec)
+        if windows.track(criterion, station).stuck:
+            return Assessment(criterion.id, station, reason="the instrument repeats one value")
+        values = read_values(windows, criterion, station)
         after = windows.answered_s(f"{criterion.id}|{station}")
         needed = max(criterion.dwell.hits, LEAST_EPOCHS)
         times = sorted(values)[-max(criterion.dwell.of, needed) :]
@@ -171,20 +171,6 @@ def _intervals(gauge: Gauge, from_s: float) -> list[tuple[float, float, float]]:
         if at_s > from_s and amount > 0.0:
             found.append((begin_s, at_s, amount))
     return found
-
-
-def _read_values(windows: Windows, spec: SeriesSpec) -> dict[float, float]:
-    """Usable readings by epoch."""
-    known = QUANTITIES.get(spec.quantity)
-    low = spec.low if spec.low is not None else known.low if known else -LARGEST
-    high = spec.high if spec.high is not None else known.high if known else LARGEST
-    return {
-        seconds(r.observed_at): r.value
-        for r in windows.view.readings.get(f"{spec.station}.{spec.quantity}", ())
-        if seconds(r.observed_at) <= windows.now_s
-        and all(f in HARMLESS for f in r.flags)
-        and low <= r.value_raw <= high
-    }
 
 
 def _judged(criterion: Criterion, safety: Safety) -> float:
