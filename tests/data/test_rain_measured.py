@@ -13,8 +13,9 @@ from monitor.alerting.criteria.registry import CRITERIA
 from monitor.cli.main import run_verb
 from monitor.domain.decision import Memory, Newest, View, instant, seconds
 from monitor.domain.observation import Reading
+from monitor.errors import ConfigError
 from monitor.site_reader import parse_site
-from tests.data.measured import measured_site, read_baijiabao
+from tests.data.measured import measured_site, read_baijiabao, read_outang
 from tests.data.read_workbook import read_sheet, serial_to_time
 
 pytestmark = pytest.mark.data
@@ -126,6 +127,22 @@ def test_drawdown_at_baijiabao_speaks_before_the_movement_of_june_2018(measured)
     ]
     assert rising
     assert all(w.raise_level == 0 for w in rising)
+
+
+def test_outang_has_a_reservoir_to_watch_and_an_index_that_no_bound_may_use(measured):
+    rows = [
+        (seconds(o.observed_at), o.value) for o in read_outang(measured("outang/monitoring_data.csv"))
+        if o.station == "RES"
+    ]  # fmt: skip
+    site = parse_site(RESERVOIR.replace("0.4", "0.6"), "reservoir.toml")
+    readings, times = as_readings(rows), [t for t, _ in rows]
+    found = [(t, look(site, site.criteria[0], "RES.reservoir_level", readings, times, t, 15 * DAY)) for t in times[10:]]
+    days = spells([(t, w.raise_level) for t, w in found])
+    print("Outang: drawdown over 0.6 m/day begins", days)
+    assert all(d[5:7] not in {"09", "10"} for d in days), "in autumn the reservoir is filled"
+    assert len({d[:4] for d in days}) >= 3, "it is drawn down every year"
+    with pytest.raises(ConfigError, match="index"):
+        parse_site(DAILY.replace('unit = "mm"', 'unit = "index"'), "index.toml")
 
 
 def test_a_record_of_rain_with_holes_never_says_that_it_was_dry(measured):

@@ -8,6 +8,7 @@ import pytest
 
 from monitor.alerting.assessment import Windows
 from monitor.alerting.criteria.earthquake import inspection_key, list_inspections, lowered_factor
+from monitor.alerting.criteria.rain_gauge import count_up
 from monitor.alerting.criteria.registry import CRITERIA
 from monitor.alerting.decide import decide
 from monitor.alerting.scope import wanted_series
@@ -142,6 +143,17 @@ def test_a_counter_is_differences_with_resets_and_a_gap_loses_nothing():
     word = rain(SUM, reset, "counter")
     assert word.facts["levels"][1]["sum_mm"] == pytest.approx(28.0)
     assert word.raise_level == 2
+
+
+def test_a_counter_that_falls_was_reset_and_one_that_comes_back_was_not():
+    minutes = [60.0 * i for i in range(6)]
+    for values, expected in (
+        ([5.0, 5.2, 0.0, 0.2, 0.2, 0.6], [0.0, 0.2, 0.0, 0.2, 0.0, 0.4]),  # a reset
+        ([70.0, 70.2, 0.0, 70.4, 70.4, 70.6], [0.0, 0.2, 0.0, 0.2, 0.0, 0.2]),  # a reading of nothing
+        ([70.0, 70.2, 9e6, 70.4, 70.4, 70.6], [0.0, 0.2, 0.2, 0.0, 0.2]),  # a reading of nonsense
+        ([70.0, 70.2, 9e6, 9e6 + 0.2, 9e6 + 0.4, 9e6 + 0.4], [0.0, 0.2, 0.2, 0.2, 0.0]),  # another counter
+    ):
+        assert [mm for _, mm in count_up(list(zip(minutes, values, strict=True)), 60.0)] == pytest.approx(expected)
 
 
 def test_a_counter_has_no_upper_range_of_one_interval():
@@ -457,6 +469,7 @@ def test_shaking_is_judged_by_acceleration_and_by_displacement():
     assert word.facts["newmark_cm"] == pytest.approx(6.14, abs=0.01)
     assert ask(place, view([quake(0.01)]), at).raise_level == 0
     assert not ask(place, view([quake(0.4, kind="blasting")]), at).heard
+    assert ask(place, view([quake(0.4, kind="Earthquake ")]), at).heard, "as people write it"
     assert not ask(place, view([quake(0.4)]), T0 + 4 * DAY).heard
     assert place.criteria[0].role == "advice", "shaking alone is no movement"
 

@@ -181,4 +181,7 @@ def _criteria(site: Site) -> list[Criterion]:
 
 
 def _earthquakes(view: View, now_s: float) -> Iterator[EventFact]:
-    return (e for e in view.events if e.kind == "earthquake" and e.from_s <= now_s and e.received_s <= now_s)
+    return (
+        e for e in view.events
+        if e.kind.strip().lower() == EARTHQUAKE and e.from_s <= now_s and e.received_s <= now_s
+    )  # fmt: skip
