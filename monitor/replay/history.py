@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, count
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -178,6 +178,7 @@ class History:
         self._newest_view: dict[str, Newest] = {}
         self._cut_s = -inf
         self.news = [seconds(at) for at in load_news_instants(c, self._site.id, from_at, to_at)]
+        self._bare: dict[str, bool] = {}  # site file -> nothing besides readings was known at the last look
         self.now_s = -inf
 
     def _stream(
@@ -242,6 +243,7 @@ class History:
                 self._windows[index].add(stored)
         while self.news and self.news[0] <= now_s:
             self.news.pop(0)
+            self._bare.clear()
         for window in self._windows:
             window.turn(now_s)
         if now_s - self._cut_s >= KEEP_S:
@@ -291,7 +293,15 @@ class History:
                 edge_s = seconds(anchor_at(now, span_s))
                 readings[f"{window.row.station}.{window.row.quantity}"] = window.show(edge_s)
         newest = dict(sorted(self._newest_view.items()))
-        return View(readings, newest, **load_facts(self._c, site, now))
+        return View(readings, newest, **self._facts(site, now))
+
+    def _facts(self, site: Site, now: datetime) -> dict[str, Any]:
+        """What a view holds besides readings: where there was nothing and nothing became known, there is nothing."""
+        if self._bare.get(site.version, False):
+            return {}
+        found = load_facts(self._c, site, now)
+        self._bare[site.version] = not any(found.values())
+        return found
 
     def newest_values(self) -> dict[tuple[str, str], float]:
         """The newest value of each series, offsets of now subtracted, for plots."""

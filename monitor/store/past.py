@@ -164,26 +164,31 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
 
 
 def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[datetime]:
-    """Instants in (from_at, to_at] at which something besides readings became known for a site."""
+    """Instants in (from_at, to_at] at which something besides readings became known for a site, or begins or ends."""
     of_site = [
-        (t.report, "received_at"), (t.site_event, "received_at"), (t.maintenance, "added_at"),
-        (t.maintenance, "from_at"), (t.maintenance, "to_at"), (t.maintenance, "ended_at"),
+        (t.report, ("received_at", "at")), (t.site_event, ("received_at", "from_at", "to_at")),
+        (t.maintenance, ("added_at", "from_at", "to_at", "ended_at")),
     ]  # fmt: skip
     of_series = [
-        (t.offset_entry, "known_from"), (t.offset_entry, "revoked_at"), (t.observation_flag, "known_from"),
-        (t.forecast, "issued_at"), (t.failure_time, "issued_at"), (t.failure_time, "withdrawn_at"),
-        (t.anomaly, "scored_at"), (t.movement, "at"),
+        (t.offset_entry, ("known_from", "revoked_at")), (t.observation_flag, ("known_from",)),
+        (t.forecast, ("issued_at",)), (t.failure_time, ("issued_at", "withdrawn_at")), (t.anomaly, ("scored_at", "at")),
     ]  # fmt: skip
-    wanted: list[Select[Any]] = [select(x.c[n]).where(x.c.site == site) for x, n in of_site]
+    wanted: list[Select[Any]] = [select(x.c[n]).where(x.c.site == site) for x, names in of_site for n in names]
     wanted += [
         select(x.c[n]).join(t.series, t.series.c.id == x.c.series_id).where(t.series.c.site == site)
-        for x, n in of_series
-    ]
-    footprints = t.scene_footprint.c.detected_at
+        for x, names in of_series for n in names
+    ]  # fmt: skip
+    footprint, point = t.scene_footprint, t.point_observation
     wanted.append(
-        select(footprints)
-        .join(t.scene, t.scene.c.scene_hash == t.scene_footprint.c.scene_hash)
+        select(footprint.c.detected_at)
+        .join(t.scene, t.scene.c.scene_hash == footprint.c.scene_hash)
         .where(t.scene.c.site == site)
+    )
+    wanted.append(
+        select(point.c.received_at)
+        .join(t.point, t.point.c.id == point.c.point_id)
+        .join(t.point_set, t.point_set.c.id == t.point.c.point_set_id)
+        .where(t.point_set.c.site == site)
     )
     found: set[datetime] = set()
     for query in wanted:
