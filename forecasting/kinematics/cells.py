@@ -62,7 +62,7 @@ class Grains:
         """Keep references; nothing is computed yet."""
         self.times_s, self.values, self.sigmas = times_s, values, sigmas
         self.interval_s, self.sigma = interval_s, sigma
-        self._cells: dict[tuple[int, int], tuple[float, float, int] | None] = {}
+        self.cells_filled: dict[tuple[int, int], tuple[float, float, int] | None] = {}
         self._speeds: dict[tuple[int, int, int], Speed | None] = {}
         self._noises: dict[tuple[int, int], float] = {}
 
@@ -91,14 +91,14 @@ class Grains:
     def cell(self, level: int, k: int) -> tuple[float, float, int] | None:
         """Mean time, mean value and count of a cell; None where it is empty."""
         key = (level, k)
-        if key not in self._cells:
+        if key not in self.cells_filled:
             cell_s = self.interval_s * 2**level
             half = 0.5 * self.interval_s
             low = bisect_left(self.times_s, k * cell_s - half)
             high = bisect_left(self.times_s, (k + 1) * cell_s - half)
             n = high - low
-            self._cells[key] = (sum(self.times_s[low:high]) / n, sum(self.values[low:high]) / n, n) if n else None
-        return self._cells[key]
+            self.cells_filled[key] = (sum(self.times_s[low:high]) / n, sum(self.values[low:high]) / n, n) if n else None
+        return self.cells_filled[key]
 
     def noise(self, level: int, k: int) -> float:
         """Noise of one cell of a grain, measured on cells up to k: coloured noise shows here as it acts here."""

@@ -127,13 +127,13 @@ def watch_failure(
         spec: How to watch.
         from_s: Only data after this are issued for.
     """
-    watch = _Watch(times_s, values, sigmas, spec)
+    watch = Watch(times_s, values, sigmas, spec)
     first = bisect_right(times_s, from_s)
     return [watch.issue(i) for i in range(first, len(times_s))]
 
 
-class _Watch:
-    """Looks of one call, each taken once."""
+class Watch:
+    """Looks at one series, each taken once and kept: `issue` costs by what is new to it."""
 
     def __init__(
         self, times_s: Sequence[float], values: Sequence[float], sigmas: Sequence[float], spec: FailureSpec
@@ -195,6 +195,7 @@ class _Watch:
 
     # ---- one look -------------------------------------------------------------------------------------------
     def look(self, i: int) -> _Look:
+        """What datum i shows, before persistence."""
         if i not in self.looks:
             self.looks[i] = self._look(i)
         return self.looks[i]

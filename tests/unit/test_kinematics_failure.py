@@ -2,13 +2,15 @@
 
 import os
 import random
+from math import log
 
 from forecasting.kinematics.curves import draw_collapse
-from forecasting.kinematics.failure import FailureIssue, FailureSpec, watch_failure
+from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch, watch_failure
+from forecasting.kinematics.judging import Mark, mark_issues, sum_up
 
 DAY = 86_400.0
 HOUR = 3_600.0
-SEEDS = 200 if os.environ.get("SLOPEWARD_SOAK") else 20
+SEEDS = 100 if os.environ.get("SLOPEWARD_SOAK") else 10  # each drawn twice
 
 
 def watch(
@@ -22,7 +24,7 @@ def test_an_issue_depends_on_nothing_after_its_datum() -> None:
     curve = draw_collapse(1001, sigma=1.0, rain=True, gaps=True)
     whole = watch(list(curve.times_s), list(curve.values), 1.0)
     rng = random.Random(4)
-    for _ in range(12):
+    for _ in range(5):
         cut = rng.randrange(60, len(whole))
         changed = [v if i <= cut else v + rng.uniform(-500.0, 500.0) for i, v in enumerate(curve.values)]
         assert watch(list(curve.times_s), changed, 1.0)[: cut + 1] == whole[: cut + 1]
@@ -53,3 +55,90 @@ def test_what_it_refuses_it_says() -> None:
     assert {x.reasons[0][:8] for x in still[10:]} == {"velocity"}
     backwards = watch([i * DAY for i in range(60)], [-5.0 * i for i in range(60)], 1.0)
     assert all(x.from_s is None and x.velocity != 0.0 for x in backwards)
+
+
+def test_a_rounding_logger_and_a_constant_series_show_no_window() -> None:
+    rounded = [float(round(0.05 * t)) for t in range(400)]
+    assert all(x.from_s is None for x in watch([i * DAY for i in range(400)], rounded, 0.0))
+    assert all(x.from_s is None for x in watch([i * DAY for i in range(200)], [0.1] * 200, 0.0))
+
+
+def test_an_acceleration_that_dies_withdraws_its_window_and_says_why() -> None:
+    rng = random.Random(9)
+    speeds = [0.1] * 150 + [60.0 / lead for lead in range(40, 6, -1)] + [0.5] * 40
+    total, values = 0.0, []
+    for v in speeds:
+        total += v
+        values.append(total + rng.gauss(0.0, 0.5))
+    issues = watch([i * DAY for i in range(len(values))], values, 0.5)
+    stood = [i for i, x in enumerate(issues) if x.trusted]
+    assert stood
+    ends = [(i, x.withdrawn) for i, x in enumerate(issues) if x.withdrawn]
+    assert ends
+    assert ends[-1][0] > 184
+    assert all(x.from_s is None for x in issues[ends[-1][0] :])
+    assert "recent maximum" in str(ends[-1][1]) or "passed" in str(ends[-1][1])
+
+
+# ---- cost --------------------------------------------------------------------------------------------------------
+def test_one_update_touches_few_cells_and_a_backlog_costs_by_its_length() -> None:
+    rng = random.Random(8)
+    times = [i * HOUR for i in range(24 * 400)]
+    values = [60.0 * -log(1.0 - t / (402 * DAY)) + rng.gauss(0.0, 1.0) for t in times]
+    sigmas = [1.0] * len(times)
+
+    def touched(first: int) -> int:
+        seen = Watch(times, values, sigmas, FailureSpec(HOUR, 1.0))
+        for i in range(first, len(times)):
+            seen.issue(i)
+        return len(seen.grains.cells_filled)
+
+    one, some, more = touched(len(times) - 1), touched(len(times) - 60), touched(len(times) - 120)
+    assert one < 4000  # of 9,600 epochs
+    assert more - some < 1.5 * (some - one) + 500
+
+
+# ---- collapses ---------------------------------------------------------------------------------------------------
+LEADS = (14.0, 7.0, 5.0, 3.0)
+
+
+def marks_of(seed: int, sigma: float, **more: object) -> list[Mark | None]:
+    curve = draw_collapse(seed, sigma=sigma, **more)  # type: ignore[arg-type]
+    interval_s = float(more.get("interval_s", DAY))  # type: ignore[arg-type]
+    # an issue depends on no earlier one
+    from_s = curve.failure_s - (15 if interval_s == DAY else 3.2) * DAY
+    issues = watch(list(curve.times_s), list(curve.values), sigma, interval_s, from_s)
+    for x in issues:
+        assert x.from_s is None or x.data_until_s <= x.from_s
+    return mark_issues(issues, curve.failure_s, LEADS)
+
+
+def test_collapses_of_the_classical_law_meet_the_bars() -> None:
+    table = sum_up([marks_of(s, n) for s in range(SEEDS) for n in (0.5, 2.0)], LEADS)
+    assert table["14d"]["issued"] >= 0.85
+    assert table["7d"]["issued"] >= 0.95
+    for lead in ("14d", "7d"):
+        assert table[lead]["median_abs_error_days"] <= 2.0
+    for lead in ("14d", "7d", "5d", "3d"):
+        assert table[lead]["inside"] >= 0.9
+
+
+def test_velocities_stamped_mid_window_leave_no_bias() -> None:
+    table = sum_up([marks_of(s, 1.0) for s in range(2 * SEEDS)], LEADS)
+    assert abs(table["5d"]["median_error_days"]) <= 1.0
+
+
+def test_collapses_of_other_exponents_with_rain_and_gaps_stay_near() -> None:
+    drawn = [marks_of(s, 1.0, alpha=(1.5, 2.5), rain=True, gaps=True) for s in range(2 * SEEDS)]
+    table = sum_up(drawn, LEADS)
+    assert table["7d"]["issued"] >= 0.6
+    assert table["7d"]["inside"] >= 0.5  # what is missed and why: docs/explanation/kinematics.md
+    assert table["3d"]["median_abs_error_days"] <= 3.0
+
+
+def test_hourly_data_narrow_the_window() -> None:
+    daily = sum_up([marks_of(s, 1.0) for s in range(2)], LEADS)["3d"]
+    hourly = sum_up([marks_of(s, 1.0, interval_s=HOUR) for s in range(2)], LEADS)["3d"]
+    assert hourly["issued"] == 1.0
+    assert hourly["median_width_days"] < daily["median_width_days"]
+    assert hourly["median_abs_error_days"] < 0.7
