@@ -300,6 +300,20 @@ def test_what_fell_since_the_issue_counts_once():
     assert expected(values, [(at - 10 * H, at - 10 * H, 2.0)], at).facts["worst"]["sum_mm"] == pytest.approx(13.0)
 
 
+@pytest.mark.parametrize("name", ["LONG", "LEARNED", "INDEX", "SPLIT", "RETURN", "EVENTS"])
+def test_every_kind_of_rain_joins_what_is_expected_and_falls_when_it_is_dry(name):
+    text = globals()[name]
+    text = text if "forecast" in text else text + 'forecast = {"24h" = "R1.rain_next_24h"}\n'
+    at = T0 + 299 * H
+    dry = expected([0.0] * 300, [(at, at, 0.0)], at, text)
+    assert (dry.raise_level, dry.hold_level, dry.fresh) == (0, 0, True)
+    told = expected([0.0] * 300, [(at, at, 150.0)], at, text)
+    assert told.raise_level >= 1
+    assert told.facts["worst"]["expected_mm"] == 150.0
+    more = expected([0.0] * 290 + [0.5] * 10, [(at, at, 150.0)], at, text)
+    assert more.raise_level >= told.raise_level
+
+
 def test_an_issue_counts_while_it_is_valid_and_its_absence_lowers_nothing():
     values = [0.0] * 49
     at = T0 + 48 * H

@@ -31,9 +31,10 @@ def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
     total, _, at_s = max(sums)
     # thin data anywhere within the lag may hide a crossing
     coverage = min(c for _, c, _ in sums)
-    held = (
-        min(1.0, len(sums) * gauge.interval_s / max(lag_s, gauge.interval_s)) if gauge.stamp == "interval_end" else 1.0
-    )
+    held = 1.0
+    if gauge.stamp == "interval_end":
+        known_s = len(sums) * gauge.interval_s + (gauge.block_s - gauge.interval_s if gauge.block_s > 0.0 else 0.0)
+        held = min(1.0, known_s / max(lag_s, gauge.interval_s))
     bound = threshold.over or 0.0
     return [{
         "level": threshold.level, "duration_s": window_s, "sum_mm": total, "coverage": min(coverage, held),
