@@ -38,6 +38,7 @@ test: setup servers lint type ## Everything that must hold: lint, types, import 
 
 soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 7
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m 'slow or server' tests/end_to_end $(PYTEST_FLAGS)
+	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/unit/test_kinematics_failure.py $(PYTEST_FLAGS)
 
 lint: setup ## ruff and the import law
 	$(BIN)/ruff check .
@@ -60,6 +61,7 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
 	$(BIN)/python -m tests.bench.bench_forecast $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench.bench_failure_time
 
 bench-imagery: setup ## Footprints on measured and drawn scenes (SLOPEWARD_DATA)
 	$(BIN)/python -m tests.bench.bench_imagery $(BENCH_FLAGS)

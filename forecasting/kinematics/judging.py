@@ -40,9 +40,11 @@ def mark_issues(issues: Sequence[FailureIssue], failure_s: float, leads_days: Se
     return marks
 
 
-def watch_curve(times_s: Sequence[float], values: Sequence[float], spec: FailureSpec) -> list[FailureIssue]:
-    """All issues of a curve whose epochs have no stated sigma."""
-    return watch_failure(times_s, values, [0.0] * len(times_s), spec)
+def watch_curve(
+    times_s: Sequence[float], values: Sequence[float], spec: FailureSpec, *, from_s: float = float("-inf")
+) -> list[FailureIssue]:
+    """The issues of a curve whose epochs have no stated sigma."""
+    return watch_failure(times_s, values, [0.0] * len(times_s), spec, from_s=from_s)
 
 
 def sum_up(marks: Iterable[Marks], leads_days: Sequence[float]) -> dict[str, dict[str, Any]]:

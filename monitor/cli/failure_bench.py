@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,9 @@ def score_voight(
         marks = []
         for seed in seeds:
             c = draw_collapse(seed, sigma=sigma, interval_s=interval_s, alpha=alpha, rain=rain, gaps=gaps)
-            issues = watch_curve(c.times_s, c.values, FailureSpec(interval_s, sigma))
+            # an issue depends on no earlier one, so only those that are marked are asked for
+            from_s = c.failure_s - (max(LEADS) + 1.0) * DAY_S
+            issues = watch_curve(c.times_s, c.values, FailureSpec(interval_s, sigma), from_s=from_s)
             marks.append(mark_issues(issues, c.failure_s, LEADS))
         every += marks
         yield {"curves": "voight", "noise_mm": sigma, "seeds": len(seeds), "leads": sum_up(marks, LEADS)}
@@ -73,13 +75,15 @@ def score_non_failing(data: Path) -> Iterator[dict[str, Any]]:
     yield {"curves": "non-failing", "set": "gnss"} | pool_false(stable) | {"stations": stable}
 
 
-def gnss(data: Path) -> Iterator[tuple[str, Curve, float]]:
-    """Both horizontal components of six stable stations over three years, with their stated noise in mm."""
-    for station in JAPAN:
+def gnss(
+    data: Path, japan: Sequence[str] = JAPAN, cascadia: Sequence[str] = CASCADIA
+) -> Iterator[tuple[str, Curve, float]]:
+    """Both horizontal components of stable stations over three years, with their stated noise in mm."""
+    for station in japan:
         for column in ("lon", "lat"):
             path = find(data, "gnss-japan-18", f"{station}neu9818.csv")
             yield f"{station}.{column}", _cut(read_curve(path, "displacement", value=column)), 2.0
-    for station in CASCADIA:
+    for station in cascadia:
         path = find(data, "gnss-cascadia-pbo-csv", f"{station}.pbo.nam08.csv")
         for place, column in ((2, "east"), (1, "north")):
             yield f"{station}.{column}", _cut(_read_pbo(path, place)), 1.0
