@@ -204,7 +204,7 @@ class History:
                 continue
             self.rows += 1
             self.by_reception += stored
-            known_at = received_at if stored and known_s == received_s else instant(known_s)
+            known_at = received_at if stored else instant(known_s)
             yield observed_s, index, revision, Stored(
                 observed_s, known_s, observed_at, known_at, revision, value, sigma, solution,
                 tuple(f for f in flags.split(",") if f) if flags else (), extra,

@@ -1,0 +1,207 @@
+"""What a replay shows at an instant is what the service would have read then: late, corrected, flagged, shifted."""
+
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+from sqlalchemy import insert
+
+from monitor.alerting.evaluate import load_view
+from monitor.config import parse_site
+from monitor.domain.alert import Actor
+from monitor.domain.decision import View, seconds
+from monitor.domain.observation import Observation
+from monitor.domain.site import Site
+from monitor.replay.backtest import Terms, run_backtest
+from monitor.replay.history import History
+from monitor.replay.known import Known
+from monitor.store.engine import Database
+from monitor.store.observations import add_observations, find_series_id
+from monitor.store.offsets import add_offset, revoke_offset
+from monitor.store.sites import save_site
+from monitor.store.tables import observation_flag, report, site_event
+
+START = datetime(2025, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DAYS = 12
+SITE = """
+[site]
+id = "slope"
+name = "Slope"
+latitude = 46.0
+longitude = 9.0
+timezone = "Europe/Zurich"
+[levels]
+names = ["green", "yellow", "orange", "red"]
+auto_lower = ["yellow"]
+[[station]]
+id = "G1"
+reference = "A"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+max_silence = "6h"
+noise_floor_mm = 1.0
+[[station]]
+id = "P1"
+[[station.series]]
+quantity = "pore_pressure"
+unit = "kPa"
+interval = "1h"
+max_silence = "6h"
+[[criterion]]
+kind = "velocity"
+stations = ["G1"]
+yellow = {over = 4.0, window = "1d"}
+orange = {over = 12.0, window = "12h"}
+[[criterion]]
+kind = "report"
+kinds = ["crack"]
+level = "yellow"
+"""
+
+
+@pytest.fixture
+def site() -> Site:
+    return parse_site(SITE, "slope.toml")
+
+
+def fill(db: Database, site: Site) -> None:
+    """Twelve days of a station and a pore pressure with everything that can happen to a row."""
+    luck = Random(3)
+    batches: dict[datetime, list[Observation]] = {}
+
+    def say(station: str, quantity: str, unit: str, at: datetime, came: datetime, value: float, **more: object) -> None:
+        item = Observation(site.id, station, quantity, unit, at, came, value, **more)  # type: ignore[arg-type]
+        batches.setdefault(came, []).append(item)
+
+    for i in range(DAYS * 24):
+        at = START + i * HOUR
+        late = timedelta(hours=luck.uniform(1, 90)) if luck.random() < 0.1 else timedelta(seconds=luck.uniform(1, 99))
+        if 100 <= i < 110:
+            late = START + 140 * HOUR - at  # a logger that was cut off says all at once
+        for part, value in (("east", i * 0.2), ("north", i * -0.1), ("up", 0.0)):
+            say("G1", f"displacement_{part}", "mm", at, at + late, value + luck.gauss(0, 1), solution="rapid")
+        if luck.random() < 0.3:
+            later = timedelta(hours=luck.choice((9, 72)))
+            for part in ("east", "north", "up"):
+                say("G1", f"displacement_{part}", "mm", at, at + later, i * 0.2, solution="final")
+        if luck.random() < 0.05:  # a clock that is ahead
+            say("G1", "displacement_east", "mm", at + timedelta(hours=30), at + HOUR, 0.0, flags=("future",))
+        if i < 60 or i > 200:
+            say("P1", "pore_pressure", "kPa", at, at + timedelta(seconds=9), 40.0 + luck.gauss(0, 1))
+    with db.write() as c:
+        save_site(c, site, "test", "test", START)
+        for came in sorted(batches):
+            add_observations(c, batches[came], came)
+        series_id = find_series_id(c, site.id, "G1", "displacement_east")
+        assert series_id is not None
+        ada = Actor("Ada")
+        offset = add_offset(c, series_id, at=START + 70 * HOUR, known_from=START + 90 * HOUR, size=5.0, unit="mm",
+                            kind="antenna", author=ada, reason="moved", now=START + 90 * HOUR)  # fmt: skip
+        revoke_offset(c, offset, ada, "was wrong", START + 200 * HOUR)
+        for hours, flag in ((60, "doubtful"), (150, "-doubtful")):
+            c.execute(insert(observation_flag).values(
+                series_id=series_id, observed_at=START + 50 * HOUR, revision=0, flag=flag,
+                known_from=START + hours * HOUR, by="Ada", reason="snow",
+            ))  # fmt: skip
+        c.execute(insert(report).values(
+            site=site.id, at=START + 30 * HOUR, received_at=START + 44 * HOUR, kind="crack", text="a crack", by="Ada",
+            digest="r1",
+        ))  # fmt: skip
+        c.execute(insert(site_event).values(
+            site=site.id, from_at=START + 80 * HOUR, to_at=START + 82 * HOUR, received_at=START + 70 * HOUR,
+            kind="blasting", text="blast", by="Ada", digest="e1",
+        ))  # fmt: skip
+
+
+def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(database: Database, site: Site) -> None:
+    fill(database, site)
+    luck = Random(5)
+    to_at = START + timedelta(days=DAYS)
+    looks = sorted(START + timedelta(hours=luck.uniform(20, DAYS * 24)) for _ in range(25))
+    looks += [to_at]
+    seen = set()
+    with database.read() as c:
+        history = History(c, [site], looks[0], to_at, Known("received"))
+        for now in looks:
+            history.move(seconds(now))
+            found = history.view(site)
+            wanted, _ = load_view(c, site, now, draining=False)
+            one, other = found.spell(), wanted.spell()
+            for key, rows in other["readings"].items():
+                assert one["readings"][key] == rows, (now, key)
+            assert one == other, now
+            rows = found.readings.get("G1.displacement_east", ())
+            seen |= {"offset" for r in rows if r.offset_applied} | {"flag" for r in rows if "doubtful" in r.flags}
+            seen |= {"revision" for r in rows if r.revision} | {"future" for r in rows if "future" in r.flags}
+            seen |= {"report"} if found.reports else set()
+            seen |= {"event"} if found.events else set()
+    assert seen == {"offset", "flag", "revision", "future", "report", "event"}, "the interesting cases occur"
+
+
+def test_what_nothing_changed_stays_the_same_object(database: Database, site: Site) -> None:
+    """Warm decisions compare by identity."""
+    fill(database, site)
+    with database.read() as c:
+        history = History(c, [site], START, START + timedelta(days=DAYS), Known("received"))
+        history.move(seconds(START + 100 * HOUR))
+        one = (
+            history.view(site).readings["P1.pore_pressure"] if "P1.pore_pressure" in history.view(site).readings else ()
+        )
+        first = history.view(site).readings["G1.displacement_up"]
+        history.move(seconds(START + 100 * HOUR + timedelta(seconds=1)))
+        again = history.view(site).readings["G1.displacement_up"]
+    assert again is first
+    assert one == (), "no criterion reads it: it is not held"
+
+
+def test_the_rule_of_knowledge_decides_what_is_seen(database: Database, site: Site) -> None:
+    """A history that was imported in one piece is invisible by reception, and all there by epoch."""
+    rows = [
+        Observation(site.id, "G1", "displacement", "mm", START + i * HOUR, START + timedelta(days=200), i * 0.6)
+        for i in range(DAYS * 24)
+    ]
+    with database.write() as c:
+        save_site(c, site, "test", "test", START)
+        add_observations(c, rows, START)
+    to_at = START + timedelta(days=DAYS)
+
+    def levels(known: Known) -> tuple[set[int], dict[str, object]]:
+        card = run_backtest(database, site, START, to_at, terms=Terms(known=known))
+        return {s.level for s in card.runs[0].levels}, dict(card.known)
+
+    nothing, said = levels(Known("received"))
+    assert nothing == {0}
+    assert said["rows"] == 0
+    moving, said = levels(Known("auto"))
+    assert max(moving) >= 2
+    assert (said["rows_by_reception"], said["rows_by_epoch"]) == (0, len(rows))
+    assert levels(Known("observed", latency_s=60.0))[0] == moving
+    with database.read() as c:
+        history = History(c, [site], START, to_at, Known("observed", latency_s=7200.0))
+        history.move(seconds(START + 10 * HOUR))
+        (newest,) = {v.observed_s for v in history.view(site).newest.values()}
+    assert newest == seconds(START + 8 * HOUR), "two hours of latency"
+
+
+def test_a_correction_keeps_its_distance_when_epochs_count(database: Database, site: Site) -> None:
+    """Imported history: what came as a correction is not known before its time."""
+    came = START + timedelta(days=300)
+    with database.write() as c:
+        save_site(c, site, "test", "test", START)
+        for delay, value, solution in ((timedelta(0), 1.0, "rapid"), (timedelta(hours=10), 9.0, "final")):
+            add_observations(
+                c, [Observation(site.id, "G1", "displacement", "mm", START, came + delay, value, None, solution)], came
+            )  # fmt: skip
+
+    def value_at(hours: float) -> float:
+        with database.read() as c:
+            history = History(c, [site], START, START + timedelta(days=4), Known("auto"))
+            history.move(seconds(START + hours * HOUR))
+            view: View = history.view(site)
+        return view.readings["G1.displacement"][-1].value
+
+    assert value_at(9.5) == 1.0
+    assert value_at(10.5) == 9.0
