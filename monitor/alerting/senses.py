@@ -100,12 +100,23 @@ def _carries(track: Track, spec: SeriesSpec) -> bool:
 
 def _newest(windows: Windows, station: str, spec: SeriesSpec) -> float | None:
     """Newest epoch of any component, whatever its quality, not from the future."""
-    prefix = f"{station}.{spec.quantity}"
     found = [
         n.observed_s for k, n in windows.view.newest.items()
-        if (k == prefix or k.startswith(f"{prefix}_")) and n.observed_s <= windows.now_s and "future" not in n.flags
+        if _is_of(windows, k, station, spec) and n.observed_s <= windows.now_s and "future" not in n.flags
     ]  # fmt: skip
     return max(found, default=None)
+
+
+def _is_of(windows: Windows, key: str, station: str, spec: SeriesSpec) -> bool:
+    """True for the series itself and its components, not for another one whose name begins alike.
+
+    Issues of expected rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
+    """
+    owner, _, quantity = key.partition(".")
+    if owner != station or not f"{quantity}_".startswith(f"{spec.quantity}_"):
+        return False
+    declared = windows.site.series(station, quantity)
+    return declared is None or declared.quantity == spec.quantity
 
 
 def _examine_series(
@@ -166,10 +177,8 @@ def _missing_share(windows: Windows, station: Station) -> float | None:
     from_s = windows.now_s - 86400.0
     from_at, to_at = instant(from_s), instant(windows.now_s)
     for spec in station.series:
-        prefix = f"{station.id}.{spec.quantity}"
         for key, readings in windows.view.readings.items():
-            mine = key == prefix or key.startswith(f"{prefix}_")
-            if not mine or not readings or spec.interval_s > 86400.0:
+            if not _is_of(windows, key, station.id, spec) or not readings or spec.interval_s > 86400.0:
                 continue
             if seconds(readings[0].observed_at) <= from_s + spec.interval_s:
                 count = bisect_right(readings, to_at, key=_observed) - bisect_right(readings, from_at, key=_observed)

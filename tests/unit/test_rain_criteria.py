@@ -323,6 +323,17 @@ def test_an_issue_counts_while_it_is_valid_and_its_absence_lowers_nothing():
     assert expected(values, [(at - H, at - H, 99.0), (at, at, 0.0)], at).raise_level == 0, "the newest issue speaks"
 
 
+def test_issues_of_expected_rain_do_not_hide_that_the_gauge_is_silent():
+    place = site(LONG)
+    at = T0 + 60 * H
+    told = tuple(Reading(instant(t), instant(t), 0, 1.0, 0.0, 1.0, None, ()) for t in (at - 12 * H, at))
+    seen = view(R1__rain=rows([0.0] * 40), R1__rain_next_24h=told)
+    memory = replace(Memory(), started_s=T0, since_s=T0)
+    outcome = decide(place, memory, seen, instant(at))
+    assert "health:R1.rain:stale" in outcome.memory.conditions
+    assert "health:R1.rain_next_24h:stale" not in outcome.memory.conditions
+
+
 def test_expected_rain_is_advice_until_the_site_file_promotes_it():
     assert site(LONG).criteria[0].role == "advice"
     assert site(LONG + 'role = "witness"\n').criteria[0].role == "witness"

@@ -16,6 +16,7 @@ from forecasting.hydrology.slope_stability import (
 from monitor.alerting.assessment import Assessment, Windows, recovery_of
 from monitor.alerting.criteria.level import read_values
 from monitor.alerting.criteria.rain_gauge import Gauge, read_gauge
+from monitor.alerting.criteria.velocity import dwell_epochs
 from monitor.domain.site import Criterion
 
 LEAST_EPOCHS: Final = 2  # one reading of an instrument alone raises nothing
@@ -44,12 +45,14 @@ class FactorOfSafetyRule:
         values = read_values(windows, criterion, station)
         after = windows.answered_s(f"{criterion.id}|{station}")
         needed = max(criterion.dwell.hits, LEAST_EPOCHS)
-        times = sorted(values)[-max(criterion.dwell.of, needed) :]
+        times = sorted(values)
         if not times:
             return Assessment(criterion.id, station)
-        found = {t: judge_water(criterion, values[t]) for t in times}
-        raising = [t for t in times if t > after]
+        raising = dwell_epochs(criterion, times, after)
+        if len(raising) < needed:
+            raising = tuple(t for t in times[-needed:] if t > after)
         quiet = times[-needed:]
+        found = {t: judge_water(criterion, values[t]) for t in {*raising, *quiet}}
         raise_level = hold_level = 0
         bounds = []
         for threshold in criterion.thresholds:
