@@ -87,12 +87,12 @@ def decide(
     votes = update_votes(memory, [w for w in words if w.criterion in voters], voters, steps, view)
     since = {r: memory.common.get(r, now_s) for r in common}
     pended = find_pended(site, votes, voters, senses, find_suspects(windows, common, since))
-    companions = ask_neighbours(windows, words, votes, pended)
+    companions = ask_neighbours(windows, words, votes, pended, groups)
     covers = find_covers(site, view, now_s)
     fresh = {w.key for w in words if w.heard and w.fresh}
     standings = stand(votes, pended, companions.caps, covers, fresh, now_s)
     covered = find_covered(steps, covers)
-    rulings = apply_rules(site, standings, groups)
+    rulings = apply_rules(site, standings, groups, memory.answered)
     counted = {
         **{k: s.counts for k, s in standings.items() if s.counts > 0 and k.partition("|")[0] in witnesses},
         **{f"{STEP}{k}": asked_level(s) for k, s in steps.items() if s.state in ACTIVE and k not in covered},

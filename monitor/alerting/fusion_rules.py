@@ -1,6 +1,6 @@
 """Rules over several criteria: what each asks for now, what it rests on, and whether that can be known at all."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ class Ruling:
     @property
     def keys(self) -> tuple[str, ...]:
         """How the ladder names its votes: one for each witness behind it."""
-        return tuple(f"{RULE}{self.rule.id}|{key}" for key in self.behind)
+        return tuple(name_key(self.rule, key) for key in self.behind)
 
     def describe(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -40,38 +40,49 @@ class Ruling:
         }  # fmt: skip
 
 
-def apply_rules(site: Site, standings: Mapping[str, Standing], groups: Mapping[str, str]) -> tuple[Ruling, ...]:
-    """Judge every rule of a site on how each vote stands."""
-    found = []
-    for rule in site.fusion.rules:
-        look = _looker(site, rule, standings, groups)
-        holds = judge(rule.when, look)
-        behind: dict[str, None] = {}
-        if holds:
-            for leaf in find_behind(rule.when, look):
-                keys = _keys(leaf)
-                behind |= dict.fromkeys(k for k in keys if k in standings and standings[k].says(leaf.level, rule.level))
-        found.append(Ruling(rule, holds, tuple(sorted(behind))))
-    return tuple(found)
+def apply_rules(
+    site: Site, standings: Mapping[str, Standing], groups: Mapping[str, str], answered: Mapping[str, float]
+) -> tuple[Ruling, ...]:
+    """Judge every rule of a site on how each vote stands.
+
+    Args:
+        site: the declaration.
+        standings: how every vote stands, by `criterion|witness`.
+        groups: independence group of each witness.
+        answered: by rule's vote: data up to this instant were answered by a person.
+    """
+    return tuple(_apply(site, rule, standings, groups, answered) for rule in site.fusion.rules)
 
 
-def _keys(leaf: Clause) -> Sequence[str]:
-    return [f"{leaf.criterion}|{name}" for name in leaf.witnesses]
+def _apply(
+    site: Site, rule: FusionRule, standings: Mapping[str, Standing], groups: Mapping[str, str],
+    answered: Mapping[str, float],
+) -> Ruling:  # fmt: skip
+    def says(leaf: Clause, witness: str) -> bool | None:
+        key = f"{leaf.criterion}|{witness}"
+        if key not in standings:
+            return None
+        return standings[key].says(leaf.level, rule.level, answered.get(name_key(rule, key), float("-inf")))
 
-
-def _looker(
-    site: Site, rule: FusionRule, standings: Mapping[str, Standing], groups: Mapping[str, str]
-) -> Callable[[Clause], bool | None]:
     def look(leaf: Clause) -> bool | None:
-        said = {
-            name: standings[key].says(leaf.level, rule.level) if key in standings else None
-            for name, key in zip(leaf.witnesses, _keys(leaf), strict=True)
-        }
+        said = {name: says(leaf, name) for name in leaf.witnesses}
         if is_met(site, leaf, [n for n, word in said.items() if word is True], groups):
             return True
         return None if is_met(site, leaf, [n for n, word in said.items() if word is not False], groups) else False
 
-    return look
+    holds = judge(rule.when, look)
+    behind = {
+        f"{leaf.criterion}|{name}"
+        for leaf in (find_behind(rule.when, look) if holds else ())
+        for name in leaf.witnesses
+        if says(leaf, name) is True
+    }
+    return Ruling(rule, holds, tuple(sorted(behind)))
+
+
+def name_key(rule: FusionRule, vote: str) -> str:
+    """How the ladder names the share of a vote in a rule."""
+    return f"{RULE}{rule.id}|{vote}"
 
 
 def split_key(key: str) -> tuple[str, str]:

@@ -37,22 +37,31 @@ class Companions:
 
 
 def ask_neighbours(
-    windows: Windows, words: Sequence[Assessment], votes: Mapping[str, Vote], sick: Mapping[str, str]
+    windows: Windows, words: Sequence[Assessment], votes: Mapping[str, Vote], sick: Mapping[str, str],
+    groups: Mapping[str, str],
 ) -> Companions:
     """Hold down votes above a level that no neighbour shares though one is seen, until the clock of the question ends.
 
     A neighbour that is missing, broken or silent never lowers a vote; and one that falls silent after it was seen to
     stand does not free the vote either: silence raises nothing. When the clock is over the vote counts in full.
+    Two independent witnesses that ask for as much, wherever they are, are company to each other.
 
     Args:
         windows: the view at its instant.
         words: what every criterion says.
         votes: votes after this look.
         sick: votes that are set aside already: their stations are no neighbours.
+        groups: independence group of each witness.
     """
     site, memory, now_s = windows.site, windows.memory, windows.now_s
     plan = site.fusion.neighbours
     if plan is None:
+        return Companions({}, {}, {})
+    high = {
+        key.partition("|")[2] for key, v in votes.items()
+        if v.level > plan.above and v.valid_until_s >= now_s and key not in sick
+    }  # fmt: skip
+    if len({groups.get(name, name) for name in high}) > 1:
         return Companions({}, {}, {})
     caps: dict[str, Cap] = {}
     asked: dict[str, float] = {}

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.conditions import HAZARD_KEY
 from monitor.alerting.evaluate import EvaluationResult, evaluate_site, rule_version
+from monitor.alerting.fusion_rules import RULE, split_key
 from monitor.alerting.steps import CAUSES, MOVEMENT, asked_level, state_after, station_of
 from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.decision import Memory, Vote, instant, seconds
@@ -58,6 +59,9 @@ def set_level(db: Database, site: Site, level: int, actor: Actor, reason: str, n
 def order_level(memory: Memory, level: int, now_s: float) -> Memory:
     """The memory after a person set the level."""
     answered = dict(memory.answered) | {k: v.newest_s for k, v in memory.votes.items() if v.level > level}
+    for key, asked in memory.supporters.items():  # a rule may ask for more than any vote behind it
+        vote = memory.votes.get(split_key(key)[1]) if key.startswith(RULE) and asked > level else None
+        answered |= {} if vote is None else {key: vote.newest_s}
     votes = {k: Vote(min(v.level, level), v.newest_s, v.valid_until_s, v.reason) for k, v in memory.votes.items()}
     # a step that asks for more than the person lets stand is answered by that
     answers = dict(memory.answers) | {k: "instrument" for k, s in memory.steps.items() if asked_level(s) > level}

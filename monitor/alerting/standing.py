@@ -31,9 +31,15 @@ class Standing:
     pended: str | None
     capped: str | None = None
     cover: Cover | None = None
+    newest_s: float = 0.0
 
-    def says(self, level: int, rule_level: int) -> bool | None:
-        """Whether it asks for a level, as a rule of another level hears it; None where that cannot be known."""
+    def says(self, level: int, rule_level: int, answered_s: float = float("-inf")) -> bool | None:
+        """Whether it asks for a level, as a rule of another level hears it; None where that cannot be known.
+
+        What a person answered by lowering the rule's level is heard again on newer data only.
+        """
+        if self.newest_s <= answered_s and self.heard >= level:
+            return None
         if self.lives and self.heard >= level and (self.cover is None or rule_level > self.cover.limit):
             return True
         return False if self.clear and self.aside is None and self.level < level else None
@@ -69,6 +75,7 @@ def stand(
         if reason is None and cover is not None and 0 < vote.level <= cover.limit:
             counts, reason = 0, cover.reason
         found[key] = Standing(
-            vote.level, counts, heard, key in fresh, lives, reason, None if cap is None else cap.reason, cover
+            vote.level, counts, heard, key in fresh, lives, reason, None if cap is None else cap.reason, cover,
+            vote.newest_s,
         )
     return found

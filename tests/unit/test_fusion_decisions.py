@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from monitor.alerting import conditions, neighbours, standing
+from monitor.alerting import decide as decide_module
 from monitor.alerting import steps as steps_module
 from monitor.alerting.bounds import lower_bounds
 from monitor.alerting.orders import order_level
-from monitor.domain.decision import EventFact, MaintenanceFact, Memory, seconds
+from monitor.domain.decision import EventFact, MaintenanceFact, Memory, instant, seconds
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
+from monitor.domain.instants import spell
 from monitor.domain.site import Criterion, Dwell, Threshold
 from monitor.store.types import canonical_json
 from tests.property.alerting_histories import (
@@ -103,6 +106,7 @@ def test_a_rule_for_the_top_counts_as_the_witnesses_behind_it():
     assert "health:site:lone_top" in alone[-1].decision.memory.conditions
     shared = quiet(2, motions={n: Motion(9.0, 16) for n in ("C", "D")})
     assert max(levels(run(shared, fused(rule(2, ("C", "D")))))) == 1, "two on one reference are one"
+    assert max(levels(run(shared, fused(rule(1, ("C", "D")))))) == 2, "and a lone top vote, though both are behind it"
 
 
 def test_a_rule_that_leaves_the_site_file_lowers_nothing():
@@ -110,10 +114,29 @@ def test_a_rule_that_leaves_the_site_file_lowers_nothing():
     memory = next(look for look in looks if look.decision.level == 2).decision.memory
     assert any(k.startswith("rule|wet|") for k in memory.supporters)
     place = replace(fused(levels=FALLING), fusion=SITE.fusion)
-    from monitor.alerting.decide import decide
-
     last = looks[-1]
-    assert decide(place, memory, last.view, last.now).level == 2
+    assert decide_module.decide(place, memory, last.view, last.now).level == 2
+
+
+def acting_at(number, act, history, site, **more):
+    """The history with an act of a person upon the memory before a decision."""
+    decide, count = decide_module.decide, [0]
+
+    def acting(place, memory, view, now, *rest):
+        count[0] += 1
+        return decide(place, act(memory, now) if count[0] == number else memory, view, now, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decide_module, "decide", acting)
+        return run(history, site, **more)
+
+
+def test_a_level_of_a_rule_that_a_person_lowered_rises_again_on_newer_data_only():
+    moving = quiet(1, motions={"A": Motion(9.0, 16)}, auxiliary=WELL)
+    looks = acting_at(  # decision 61 falls on an epoch, 62 between two of them
+        62, lambda memory, now: order_level(memory, 1, seconds(now)), moving, fused(WET), ticks=1
+    )
+    assert levels(looks)[60:64] == [2, 1, 2, 2]
 
 
 def test_reachable_level_counts_the_parts_of_rules():
@@ -204,23 +227,15 @@ def test_missing_neighbours_hold_nothing_down_and_their_silence_frees_nothing():
     assert first_at(looks, 2) == asked + 24
 
 
+def test_two_independent_witnesses_are_company_wherever_they_are():
+    apart = placed(A=0.0, C=100.0, B=9000.0, D=9100.0)
+    both = quiet(6, motions={n: Motion(30.0, 16) for n in ("A", "B")}, noise=0.3)
+    assert first_at(run(both, apart), 2) <= first_at(run(quiet(6, motions={"A": Motion(30.0, 16)}, noise=0.3)), 2)
+
+
 def answered(epoch, key, answer, site, history):
     """The history with an answer given at an epoch."""
-    from monitor.alerting import decide as module
-
-    decide, seen = module.decide, []
-
-    def answering(place, memory, view, now, *more):
-        seen.append(now)
-        if len(seen) == epoch:
-            memory = replace(memory, answers={**memory.answers, key: answer})
-        return decide(place, memory, view, now, *more)
-
-    module.decide = answering
-    try:
-        return run(history, site)
-    finally:
-        module.decide = decide
+    return acting_at(epoch, lambda m, _: replace(m, answers={**m.answers, key: answer}), history, site)
 
 
 @pytest.mark.parametrize(("answer", "level"), [("movement", 2), ("weather", 1)])
@@ -281,36 +296,19 @@ def test_an_event_that_is_declared_late_takes_back_nothing():
 # ---- answers ---------------------------------------------------------------------------------------------------
 def test_every_cause_means_no_movement():
     for cause in steps_module.CAUSES:
-        looks = answered(22, "A@" + steps_module.spell(looks_at(20)), cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
+        looks = answered(22, f"A@{spell(instant(at(20)))}", cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
         assert set(levels(looks)) == {0}, cause
         assert not any("verify" in k for k in looks[-1].decision.memory.conditions)
-
-
-def looks_at(epoch):
-    from monitor.domain.decision import instant
-
-    return instant(at(epoch))
 
 
 def test_lowering_after_the_answer_asks_nothing_once_more():
     drift = {n: Motion(30.0, 18) for n in ("C", "D", "K")}
     history = quiet(9, motions=drift, noise=0.5)
-    from monitor.alerting import decide as module
 
-    decide, count = module.decide, [0]
+    def answer_and_lower(memory, now):
+        return order_level(replace(memory, answers={"reference:REF": "instrument"}), 0, seconds(now))
 
-    def acting(place, memory, view, now, *more):
-        count[0] += 1
-        if count[0] == 30:
-            memory = replace(memory, answers={"reference:REF": "instrument"})
-            memory = order_level(memory, 0, seconds(now))
-        return decide(place, memory, view, now, *more)
-
-    module.decide = acting
-    try:
-        looks = run(history)
-    finally:
-        module.decide = decide
+    looks = acting_at(30, answer_and_lower, history, SITE)
     assert any("health:reference:REF:verify" in look.decision.memory.conditions for look in looks[:29])
     for look in looks[29:]:
         assert "health:reference:REF:verify" not in look.decision.memory.conditions
@@ -375,3 +373,61 @@ def test_a_memory_of_an_older_version_is_read_and_spelled_as_it_was():
 def test_nothing_of_this_changes_a_site_that_asks_for_none_of_it():
     assert SITE.fusion == Fusion(2, 3 * DAY_S, DAY_S)
     assert set(AUXILIARY) == {"A", "B", "C"}
+
+
+# ---- one broken variant per mechanism: the tests above must catch it -------------------------------------------
+ORIGINAL_COVERS, ORIGINAL_CLAIMS = decide_module.find_covers, standing.Standing.says
+
+
+def _cover_all(site, view, now_s):
+    return {k: replace(c, limit=site.top_level) for k, c in ORIGINAL_COVERS(site, view, now_s).items()}
+
+
+def _sure(self, level, rule_level, answered_s=float("-inf")):
+    return bool(ORIGINAL_CLAIMS(self, level, rule_level, answered_s))
+
+
+def _forget_asked(windows, *rest):
+    return neighbours.ask_neighbours(replace_memory(windows), *rest)
+
+
+def replace_memory(windows):
+    return replace(windows, memory=replace(windows.memory, asked={}), _tracks={})
+
+
+MUTANTS = {
+    "unknown is no": (standing.Standing, "says", _sure, test_what_a_rule_does_not_know_neither_raises_nor_lowers),
+    "a rule is a witness": (
+        decide_module, "group_of", lambda key, _: key, test_a_rule_for_the_top_counts_as_the_witnesses_behind_it,
+    ),
+    "work hides the top": (
+        decide_module, "find_covers", _cover_all,
+        lambda: test_the_second_highest_level_is_set_aside_by_two_and_the_highest_by_nobody("Bo"),
+    ),
+    "silence of a neighbour frees": (
+        decide_module, "ask_neighbours", _forget_asked,
+        test_missing_neighbours_hold_nothing_down_and_their_silence_frees_nothing,
+    ),
+    "an earthquake explains nothing": (
+        steps_module, "_events_at", lambda *_: [],
+        test_an_earthquake_explains_a_step_asks_about_it_and_raises_no_level,
+    ),
+    "an event hides what fell": (
+        steps_module, "_silence_s", lambda *_: 1e12, test_silence_after_a_step_is_movement_also_in_an_earthquake,
+    ),
+    "a review ends the bounds": (
+        conditions, "_list_reviews", lambda *_: {},
+        test_a_review_that_is_due_is_told_and_the_bounds_go_on_counting,
+    ),
+    "an answer is forgotten": (
+        decide_module, "keep_answers", lambda *_: {}, test_lowering_after_the_answer_asks_nothing_once_more,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(MUTANTS))
+def test_a_broken_variant_is_caught(name, monkeypatch):
+    module, attribute, broken, check = MUTANTS[name]
+    monkeypatch.setattr(module, attribute, broken)
+    with pytest.raises(AssertionError):
+        check()
