@@ -1,0 +1,120 @@
+"""`slopeward backtest` as an engineer uses it: a file and a site file, two configurations, labels, HTML, exit codes."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from monitor.cli.main import run_verb
+from tests.unit.test_replay_scorecard import SITE
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """A year of one station that moves fast for two weeks in September, and its site file."""
+    luck, rows, value = Random(1), ["time,station,quantity,value"], 0.0
+    for day in range(300):
+        value += 6.0 if 250 <= day < 264 else 0.2
+        at = START + timedelta(days=day)
+        rows.append(f"{at:%Y-%m-%dT%H:%M:%SZ},G1,displacement_mm,{value + luck.gauss(0, 0.3):.3f}")
+    rows.append("2025-11-30T00:00:00Z,G1,displacement_mm,nonsense")
+    data, site = tmp_path / "long.csv", tmp_path / "slope.toml"
+    data.write_text("\n".join(rows) + "\n")
+    site.write_text(SITE)
+    return data, site
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    status = run_verb(["backtest", *map(str, words)])
+    told = capsys.readouterr()
+    return status, told.out, told.err
+
+
+def test_a_file_and_a_site_file_are_enough(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, site = files
+    events, other, page = tmp_path / "events.csv", tmp_path / "b.toml", tmp_path / "card.html"
+    events.write_text("from,to,class,level,name\n2025-09-15,2025-09-20,1,yellow,<slide & co>\n")
+    other.write_text(SITE.replace("over = 2.0", "over = 50.0"))
+    status, out, err = call(
+        capsys, "--data", data, "--site-file", site, "--config", other, "--labels", events, "--html", page, "--json"
+    )
+    assert status == 0, err
+    assert "1 of 301 rows left out" in err
+    card = json.loads(out)
+    assert card["known"]["mode"] == "observed"
+    one, two = card["runs"]
+    (event,) = one["events"]
+    assert 0 < event["lead_s"] < 7 * 86400.0
+    assert (one["misses"], two["misses"]) == (0, 1)
+    assert two["alarm_days"] == 0
+    assert any(line.startswith("misses: 0 with A, 1 with B") for line in card["differences"])
+    assert one["duration_matrix"]["indicators"]["hit_rate"] == 1.0
+    assert {c["criterion"] for c in one["criteria"]} >= {"velocity-1"}
+    assert one["sensors"][0]["raises"] == 1
+    assert_self_contained(page.read_text())
+    status, out, _ = call(capsys, "--data", data, "--site-file", site, "--labels", events)
+    assert status == 0
+    assert "misses: 0 of 1" in out
+    assert "each criterion alone" in out
+
+
+def assert_self_contained(text: str) -> None:
+    """Nothing is loaded from elsewhere, tags close as they open, and what people wrote is text."""
+
+    class Look(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drawn, self.links = 0, list[str]()
+
+        def handle_starttag(self, tag: str, attrs: Any) -> None:
+            self.drawn += tag in {"rect", "polyline"}
+            self.links += [v for k, v in attrs if k in {"src", "href", "xlink:href"}]
+
+    look = Look()
+    look.feed(text)
+    assert look.drawn > 10
+    assert not look.links
+    assert "http" not in text
+    assert "@import" not in text
+    assert "url(" not in text
+    assert "&lt;slide &amp; co&gt;" in text
+    assert "<slide" not in text
+
+
+def test_what_cannot_be_replayed_is_said_in_one_line(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, site = files
+    base = ("--data", data, "--site-file", site)
+    assert call(capsys, "--data", data)[0] == 2
+    assert call(capsys)[0] == 2
+    for words, said in (
+        ((*base, "--from", "2026-01-01", "--to", "2025-01-01"), "--from must lie before --to"),
+        ((*base, "--from", "soon"), "--from"),
+        ((*base, "--known", "then"), "expected one of"),
+        ((*base, "--labels", tmp_path / "none.csv"), "none.csv: cannot be read"),
+        ((*base, "--latency", "long"), "--latency"),
+        (("--data", site, "--site-file", site), "time"),
+    ):
+        status, out, err = call(capsys, *words)
+        assert status == 1, words
+        left_out, *told = err.strip().splitlines() if "left out" in err else ("", *err.strip().splitlines())
+        assert len(told) == 1, (left_out, told)
+        assert said in told[0]
+        assert not out
+    status, _, err = call(capsys, *base, "--from", "2030-01-01", "--to", "2030-02-01")
+    assert status == 4
+    assert "no reading" in err
+    other = tmp_path / "other.toml"
+    other.write_text(SITE.replace('id = "slope"', 'id = "elsewhere"'))
+    status, _, err = call(capsys, *base, "--config", other)
+    assert status == 1
+    assert "of site 'elsewhere'" in err
