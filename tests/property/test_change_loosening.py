@@ -1,0 +1,78 @@
+"""What change control calls harmless lets no high level come later, fall sooner or stand lower, on random histories."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from monitor.alerting.loosening import find_loosening
+from monitor.domain.site import Criterion, Dwell, Threshold
+from tests.property.alerting_histories import DAY_S, MOVERS, SITE, SOAK, THRESHOLDS, VALID_S, levels, run, seeded
+
+REACHING = (6, 36)  # seeds whose histories reach the top level
+SEEDS = range(100) if SOAK else REACHING
+HIGH = SITE.top_level - 1
+
+
+def rule(**changed):
+    return replace(SITE, criteria=(replace(SITE.criteria[0], **changed), *SITE.criteria[1:]))
+
+
+def bounds(*over):
+    return rule(thresholds=tuple(replace(t, over=o) for t, o in zip(THRESHOLDS, over, strict=True)))
+
+
+def fusion(**changed):
+    return replace(SITE, fusion=replace(SITE.fusion, **changed))
+
+
+ADDED = Criterion(
+    "n", "level", MOVERS, "displacement", (Threshold(2, over=30.0), Threshold(3, over=60.0)),
+    dwell=Dwell(2, 3, 2 * DAY_S), valid_for_s=VALID_S,
+)  # fmt: skip
+HARMLESS = {
+    "lower bounds": bounds(2.5, 10.0, 40.0),
+    "a lower bound of red": bounds(4.0, 16.0, 40.0),
+    "fewer hits of more within longer": rule(dwell=Dwell(1, 4, 4 * DAY_S)),
+    "later recovered, fewer sigmas, longer valid": rule(recover=0.3, min_sigma=1.0, valid_for_s=5 * DAY_S),
+    "a fast track": rule(fast_track=1.5),
+    "one witness is enough": fusion(top_needs=1),
+    "sooner counted, sooner told": fusion(verify_within_s=DAY_S / 2, hold_when_missing_s=DAY_S),
+    "one more criterion": replace(SITE, criteria=(*SITE.criteria, ADDED)),
+}
+LOOSENING = {
+    "a higher bound": bounds(4.0, 16.0, 400.0),
+    "more hits": rule(dwell=Dwell(12, 12, 9 * DAY_S)),
+    "more sigmas": rule(min_sigma=90.0),
+    "more witnesses": fusion(top_needs=4),
+    "advice": rule(role="advice"),
+}
+
+
+@cache
+def play(seed):
+    return levels(run(seeded(seed)))
+
+
+def lower(site, seeds=SEEDS):
+    """Seeds at which a high level stands lower at some look than with the site as it was."""
+    for seed in seeds:
+        pairs = zip(play(seed), levels(run(seeded(seed), site)), strict=True)
+        if any(now < was for was, now in pairs if was >= HIGH):
+            yield seed
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_is_called_harmless_lowers_no_high_level(name):
+    assert find_loosening(SITE, HARMLESS[name]) == ()
+    assert list(lower(HARMLESS[name])) == []
+
+
+@pytest.mark.parametrize("name", LOOSENING)
+def test_what_lowers_a_high_level_is_called_loosening(name):
+    assert any(lower(LOOSENING[name], REACHING))
+    assert find_loosening(SITE, LOOSENING[name])
+
+
+def test_the_histories_reach_the_top():
+    assert [max(play(seed)) for seed in REACHING] == [SITE.top_level] * len(REACHING)
