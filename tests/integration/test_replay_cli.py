@@ -102,7 +102,7 @@ def test_what_cannot_be_replayed_is_said_in_one_line(
         ((*base, "--known", "then"), "expected one of"),
         ((*base, "--labels", tmp_path / "none.csv"), "none.csv: cannot be read"),
         ((*base, "--latency", "long"), "--latency"),
-        (("--data", site, "--site-file", site), "time"),
+        (("--data", site, "--site-file", site), "slope.toml"),
     ):
         status, out, err = call(capsys, *words)
         assert status == 1, words
