@@ -97,21 +97,33 @@ def retire(
     name: Name,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit log.")],
     by: Annotated[str, typer.Option("--by", help="Who decides.")],
+    second: Annotated[
+        str | None, typer.Option("--second", help="Second person, while one of the two highest levels stands.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """End the watch over a site whose file was taken away; its history stays, core must be restarted."""
     from monitor.store.audit import add_audit
+    from monitor.store.decisions import find_state
     from monitor.store.sites import load_sites_summary, mark_inactive
+    from monitor.store.users import require_two
 
     service, db = open_service(config)
     sites, _ = scan_sites(service.paths.sites)
     if name in {site.id for site in sites}:
         raise RefusedError(f"the file of {name} is still in {service.paths.sites}; take it away first")
     with db.write() as c:
-        if name not in {s.id for s in load_sites_summary(c)}:
+        known = {s.id: s for s in load_sites_summary(c)}
+        if name not in known:
             raise RefusedError(f"{name} is not watched")
+        state = find_state(c, name)
+        if state is not None and state.level >= max(1, len(known[name].levels) - 2):
+            level = known[name].levels[state.level]
+            if second is None:
+                raise RefusedError(f"{name} stands at {level}: one person may not end the watch; name a --second one")
+            require_two(c, Actor(by), Actor(second))
         mark_inactive(c, name)
-        add_audit(c, Actor(by), "retire_site", name, {"reason": reason}, datetime.now(UTC))
+        add_audit(c, Actor(by), "retire_site", name, {"reason": reason, "second_by": second}, datetime.now(UTC))
     print(f"{name} is no longer watched; restart the service (or send it SIGHUP)")
 
 

@@ -12,6 +12,7 @@ from monitor import health
 from monitor.alerting.change_control import approve, explain_refusal, find_in_force, propose, reject, take_in
 from monitor.alerting.evaluate import evaluate_site
 from monitor.alerting.loosening import find_loosening
+from monitor.alerting.orders import set_level
 from monitor.cli.main import run_verb
 from monitor.config import load_service, parse_site
 from monitor.daemon import Core
@@ -374,3 +375,14 @@ def test_a_core_that_ends_to_start_anew_is_no_death():
         child.status = health.EXIT_RENEW
         keeper.look()
     assert (len(started), keeper.deaths, told) == (5, 0, [])
+
+
+def test_a_site_that_stands_high_is_not_retired_by_one_person(bench, tmp_path, capsys):
+    config = str(write_service(tmp_path, bench.database, None))
+    bench.live(1)
+    set_level(bench.database, bench.site, 2, ADA, "crack", bench.now)
+    words = ["sites", "retire", "bench", "--by", "Ada", "--reason", "mine closed", "--config", config]
+    assert run_verb(words) == 1
+    assert "stands at orange" in capsys.readouterr().err
+    assert run_verb([*words, "--second", "ada"]) == 1
+    assert run_verb([*words, "--second", "Bo"]) == 0
