@@ -83,7 +83,8 @@ def examine(
                 max(newest, default=None),
                 interval_s,
                 _missing_share(windows, station),
-                votes=station.on_slope and _may_vote(station, state, senses, voting),
+                votes=(station.on_slope or any((station.id, s.quantity) in voting for s in station.series))
+                and _may_vote(station, state, senses, voting),
             )
         )
     return tuple(healths), conditions, senses

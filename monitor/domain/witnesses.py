@@ -14,6 +14,11 @@ INSAR: Final = "insar"
 SUGGESTED: Final = frozenset({
     "forecast", "inverse_velocity", "anomaly", "scene", "report", "earthquake", "insar_rate",
 })  # fmt: skip
+# what sets a slope in motion is measured beside it as well: a gauge in the valley is no control station of movement
+TRIGGERS: Final = frozenset({
+    "rain_sum", "rain_intensity_duration", "rain_antecedent", "rain_return_period", "rain_learned", "drawdown",
+})  # fmt: skip
+EARTHQUAKE: Final = "earthquake"
 SHARED: Final = ("reference", "logger", "antenna", "footprint")
 
 
@@ -55,7 +60,7 @@ def find_groups(site: Site) -> dict[str, str]:
         members.setdefault(root(station.id), []).append(station.id)
     groups = {s: min(found) for found in members.values() for s in found}
     zones = {name_zone(s.id): INSAR for s in site.stations}
-    return groups | zones | {OBSERVERS: OBSERVERS, SCENE: SCENE}
+    return groups | zones | {OBSERVERS: OBSERVERS, SCENE: SCENE, EARTHQUAKE: EARTHQUAKE}
 
 
 def name_zone(station: str) -> str:
@@ -73,10 +78,12 @@ def list_voices(site: Site, criterion: Criterion) -> list[Voice]:
         return [Voice(criterion, OBSERVERS, None)]
     if criterion.kind == "scene":
         return [Voice(criterion, SCENE, None)]
+    if criterion.kind == EARTHQUAKE:
+        return [Voice(criterion, EARTHQUAKE, None)]
     found = []
     for name in criterion.stations:
         station = site.station(name)
-        if station is None or not station.on_slope:
+        if station is None or not (station.on_slope or criterion.kind in TRIGGERS):
             continue
         if criterion.kind == "insar_rate":
             found.append(Voice(criterion, name_zone(name), None))

@@ -466,6 +466,20 @@ def test_falling_water_crosses_and_rising_water_does_not():
         assert ask(site(text), view(RES__reservoir_level=calm), T0 + 39 * H).raise_level == 0
 
 
+def test_a_level_on_a_gauge_beside_the_slope_is_not_forgotten_when_the_gauge_falls_silent():
+    text = 'kind = "drawdown"\nseries = "RES.reservoir_level"\nyellow = {over = 0.6, window = "24h"}\n'
+    place = site(text)
+    seen = view(RES__reservoir_level=rows([170.0 - 1.0 * i / 24 for i in range(40)]))
+    first = decide(place, Memory(), seen, instant(T0 + 39 * H))
+    assert (first.level, first.observability) == (1, "full")
+    assert {h.station: h.votes for h in first.health}["RES"]
+    later = decide(place, first.memory, seen, instant(T0 + 50 * H))
+    assert (later.level, later.observability) == (1, "blind")
+    much_later = decide(place, later.memory, seen, instant(T0 + 40 * H + 4 * DAY))
+    assert much_later.level == 1
+    assert "cannot see: decide" in much_later.memory.conditions["health:site:cannot_see"].reason
+
+
 # ---- earthquakes -----------------------------------------------------------------------------------------------------
 SHAKE = """
 kind = "earthquake"

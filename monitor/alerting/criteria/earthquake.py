@@ -13,8 +13,8 @@ from monitor.alerting.assessment import Assessment, Windows
 from monitor.domain.decision import Condition, EventFact, Memory, View, instant
 from monitor.domain.instants import spell
 from monitor.domain.site import Criterion, Site
+from monitor.domain.witnesses import EARTHQUAKE
 
-EARTHQUAKE: Final = "earthquake"
 INSPECT: Final = "inspect:"
 MOVED: Final = "movement"  # any other answer says that the slope did not move
 # beyond the strongest shaking ever recorded (4.36 g, Iwate-Miyagi 2008: Aoi et al. 2008, Science 322) a value is no
