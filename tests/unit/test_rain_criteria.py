@@ -644,3 +644,27 @@ def test_no_value_that_can_be_stored_stops_a_criterion(stamp):
     for value in STORABLE:
         word = ask(site(SHAKE), view([quake(value)]), T0 + H)
         json.dumps(dict(word.facts), allow_nan=False)
+
+
+def test_a_rule_may_ask_for_rain_after_shaking():
+    text = (
+        SUM.replace("orange", "# orange")
+        + SHAKE.replace("\nkind", '\n[[criterion]]\nid = "quake"\nrole = "part"\nkind', 1)
+        + """
+[fusion]
+top_needs = 1
+[[fusion.rule]]
+id = "wet-and-shaken"
+level = "orange"
+when = {all = [{criterion = "c"}, {criterion = "quake"}]}
+author = "test"
+reason = "test"
+"""
+    )
+    place = site(text)
+    wet = rows([2.0] * 30)
+    at = instant(T0 + 29 * H)
+    assert decide(place, Memory(), view(R1__rain=wet), at).level == 1
+    both = decide(place, Memory(), view([quake(0.06, T0 + 20 * H)], R1__rain=wet), at)
+    assert both.level == 2
+    assert decide(place, Memory(), view([quake(0.06, T0 + 20 * H)], R1__rain=rows([0.0] * 30)), at).level == 0
