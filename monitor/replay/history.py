@@ -149,7 +149,7 @@ class History:
     """
 
     def __init__(self, c: Connection, sites: Sequence[Site], from_at: datetime, to_at: datetime, known: Known) -> None:
-        self._c, self._known, self._to_s = c, known, seconds(to_at)
+        self._c, self._known, self._from_s, self._to_s = c, known, seconds(from_at), seconds(to_at)
         self._site = sites[0]
         spans: dict[tuple[str, str], float] = {}
         for site in sites:
@@ -202,8 +202,9 @@ class History:
                 known_s = max(received_s, observed_s)
             if known_s > self._to_s:
                 continue
-            self.rows += 1
-            self.by_reception += stored
+            if known_s >= self._from_s:  # what was known before is background, not what is replayed
+                self.rows += 1
+                self.by_reception += stored
             known_at = received_at if stored else instant(known_s)
             yield observed_s, index, revision, Stored(
                 observed_s, known_s, observed_at, known_at, revision, value, sigma, solution,
