@@ -15,12 +15,14 @@ from monitor.domain.instants import epoch_s
 from monitor.errors import NotFoundError
 
 DAY_S = 86_400.0
+MM_PER_DEGREE = 111.6e6  # of latitude at 78 degrees north
 LEADS = (30.0, 14.0, 7.0, 5.0, 3.0, 2.0, 1.0)
 PUBLISHED = {"daily": "-1 +- 4 d", "high_rate": "-1 +- 17 h", "of": "14 failures, Leinauer and others 2023"}
 FAILED_AT = datetime(2023, 8, 8, tzinfo=UTC)  # the published curves end with the failure
 INTERVALS = {"": DAY_S, "-6h": DAY_S / 4, "-1h": DAY_S / 24}
 OUTANG = ("MJ9", "MJ1", "MJ3", "ATU4", "ATU5", "ATU3", "ATU2", "ATU1")
 JAPAN = ("G001", "G008", "I001")  # the first by name that have all of 2012 to 2014
+BOWDOIN = ("B1501", "B1502", "B1503", "B1601", "B1602", "B1603", "B1604")  # stakes on ice: a metre a day, with tides
 CASCADIA = ("ALBH", "BLYN", "KTBW")
 FROM_AT, TO_AT = datetime(2012, 1, 1, tzinfo=UTC), datetime(2015, 1, 1, tzinfo=UTC)
 
@@ -73,6 +75,11 @@ def score_non_failing(data: Path) -> Iterator[dict[str, Any]]:
     yield {"curves": "non-failing", "set": "outang"} | pool_false(outang) | {"stations": outang}
     stable = {name: count_false(watch_curve(c.times_s, c.values, FailureSpec(DAY_S, s))) for name, c, s in gnss(data)}
     yield {"curves": "non-failing", "set": "gnss"} | pool_false(stable) | {"stations": stable}
+    ice = {}
+    for name in BOWDOIN:
+        curve = _read_rtklib(find(data, "bowdoin-gnss15min", f"{name}_15min.dat"))
+        ice[name] = count_false(watch_curve(curve.times_s, curve.values, FailureSpec(900.0, 3.0)))
+    yield {"curves": "non-failing", "set": "bowdoin, 15 min"} | pool_false(ice) | {"stations": ice}
 
 
 def gnss(
@@ -111,6 +118,18 @@ def _read_pbo(path: Path, place: int) -> Curve:
                 times_s.append(epoch_s(datetime.fromisoformat(row[0]).replace(tzinfo=UTC)))
                 values.append(float(row[place]))
     return Curve(times_s, values, path.stem, ())
+
+
+def _read_rtklib(path: Path) -> Curve:
+    """Southward motion of an RTKLIB solution in mm; a repeated epoch is left out."""
+    times_s, values = [0.0], [0.0]
+    for line in path.read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        at = datetime.strptime(f"{words[0]} {words[1][:8]}", "%Y/%m/%d %H:%M:%S").replace(tzinfo=UTC)
+        if epoch_s(at) > times_s[-1]:
+            times_s.append(epoch_s(at))
+            values.append(-float(words[2]) * MM_PER_DEGREE)
+    return Curve(times_s[1:], [v - values[1] for v in values[1:]], path.stem, ())
 
 
 def _cut(curve: Curve) -> Curve:

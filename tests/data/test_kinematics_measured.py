@@ -22,7 +22,9 @@ def folder_of(path: Path) -> Path:
 
 def test_no_window_on_stable_stations_and_few_on_a_landslide_that_did_not_fail(measured):
     data = folder_of(measured("outang/monitoring_data.csv"))
-    outang, stable = failure_bench.score_non_failing(data)
+    outang, stable, ice = failure_bench.score_non_failing(data)
+    assert ice["issues"] > 8_000
+    assert ice["trusted"] == 0
     assert stable["series"] == 12
     assert stable["issues"] > 12_000
     assert stable["windows"] == 0

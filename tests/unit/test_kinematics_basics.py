@@ -180,3 +180,38 @@ def test_looking_is_stale_without_fresh_data_and_blind_to_the_future() -> None:
     until, _ = look_at_movement(days(100), values, [0.1] * 100, now_s=60 * DAY, interval_s=DAY)
     changed = [v if i <= 60 else 1e6 for i, v in enumerate(values)]
     assert look_at_movement(days(100), changed, [0.1] * 100, now_s=60 * DAY, interval_s=DAY)[0] == until
+
+
+def test_a_trend_follows_after_three_looks_and_not_before() -> None:
+    state: dict[str, object] = {}
+    seen = []
+    looks = (
+        [look(d, 0.05) for d in range(3)]
+        + [look(d, 2.0) for d in range(3, 7)]
+        + [look(d, 4.0, 3.0) for d in range(7, 10)]
+        + [look(d, 2.0, -3.0, recent_max=4.0) for d in range(10, 13)]
+    )
+    for facts in looks:
+        movement, state = judge_stage(state, facts)
+        seen.append(movement.trend)
+    assert seen == ["none"] * 5 + ["linear"] * 4 + ["progressive"] * 3 + ["regressive"]
+
+
+def test_between_one_and_one_and_a_half_v_eq_the_stage_stays() -> None:
+    state: dict[str, object] = {}
+    for day in range(20):
+        movement, state = judge_stage(state, look(day, 1.2))
+    assert movement.stage == "creep"
+    for day in range(20, 23):
+        movement, state = judge_stage(state, look(day, 1.7))
+    assert movement.stage == "intermediate"
+    for day in range(23, 60):
+        movement, state = judge_stage(state, look(day, 1.2))
+    assert movement.stage == "intermediate"
+
+
+def test_without_a_reviewed_v_eq_the_reason_says_so() -> None:
+    movement, _ = judge_stage({}, look(0, 3.0, v_eq=None, usual_velocity=1.0))
+    assert "no reviewed v_eq" in movement.reasons[0]
+    movement, _ = judge_stage({}, look(0, 3.0, v_eq=None))
+    assert "no v_eq" in movement.reasons[0]
