@@ -1,0 +1,100 @@
+"""Rules, neighbours, maintenance and causes from the site file to the frozen evidence, on both databases."""
+
+import json
+
+import pytest
+
+from monitor.alerting.explain import explain
+from monitor.alerting.orders import verify
+from monitor.alerting.recompute import recompute
+from monitor.config import parse_site
+from monitor.domain.alert import Actor, Ledger
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.alerts import load_alerts
+from monitor.store.decisions import find_state, load_decision
+from monitor.store.maintenance import add_maintenance
+from monitor.store.sites import load_site_source
+from tests.integration.test_alerting_scenes import HOUR, Slope, site_text
+
+ADA = Actor("Ada")
+RULE = """
+[[fusion.rule]]
+id = "both"
+level = "orange"
+when = {criterion = "velocity-1", level = "yellow", k = 2}
+"""
+NEAR = """
+[fusion.neighbours]
+above = "yellow"
+step_m = 200.0
+"""
+
+
+def place(extra=""):
+    text = site_text({"G1": "BASE-1", "G2": "BASE-2"})
+    for name, east in (("G1", 8.9), ("G2", 8.901)):
+        text = text.replace(f'id = "{name}"\n', f'id = "{name}"\nlatitude = 46.2\nlongitude = {east}\n')
+    return parse_site(text + extra, "bench.toml")
+
+
+def frozen(slope):
+    """The decision behind the open hazard alert, and what the site file said."""
+    with slope.database.read() as c:
+        (alert,) = load_alerts(c, "bench", ledger=str(Ledger.HAZARD))
+        row = load_decision(c, alert.decision_id)
+        return row, load_site_source(c, row.config_sha256)
+
+
+def test_a_rule_of_the_site_file_raises_is_explained_and_recomputes(database):
+    slope = Slope(database, place(RULE))
+    slope.live(24, look=False)
+    assert slope.live(24, {"G1": 12.0}).level == 1, "one of them alone is yellow"
+    assert slope.live(24, {"G1": 12.0, "G2": 12.0}).level == 2
+    row, source = frozen(slope)
+    assert recompute(row, source).differences == ()
+    lines = "\n".join(explain(json.loads(row.evidence)))
+    assert "rule both holds: 2 of velocity-1; behind it: velocity-1|G1, velocity-1|G2" in lines
+    assert "orange: rule both, G1: velocity" in lines
+
+
+def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(database):
+    slope = Slope(database, place(NEAR))
+    slope.live(24, look=False)
+    held = next(r for _ in range(24) if "health:alone:G1:verify" in (r := slope.live(1, {"G1": 40.0})).decision.memory
+                .conditions)  # fmt: skip
+    assert held.level == 1
+    with pytest.raises(RefusedError, match="expected one of: movement, instrument, weather"):
+        verify(database, slope.site, "alone:G1", "perhaps", ADA, "?", slope.now)
+    with pytest.raises(NotFoundError, match="waiting: alone:G1"):
+        verify(database, slope.site, "alone:G2", "weather", ADA, "ice", slope.now)
+    after = verify(database, slope.site, "alone:G1", "weather", ADA, "ice on the mast", slope.now)
+    assert "health:alone:G1:verify" not in after.decision.memory.conditions
+    # the clock of the site is two hours: answered, it does not run out
+    assert slope.live(6, {"G1": 40.0}).level == 1
+    assert "set aside as weather" in slope.look().decision.memory.conditions["health:alone:G1:set_aside"].reason
+    # the neighbour begins to move: what a person said of a lone station no longer holds it
+    assert slope.live(24, {"G1": 40.0, "G2": 40.0}).level >= 2
+
+
+def test_an_unanswered_lone_vote_counts_when_its_clock_is_over_without_new_data(database):
+    slope = Slope(database, place(NEAR))
+    slope.live(24, look=False)
+    while "health:alone:G1:verify" not in slope.live(1, {"G1": 40.0}).decision.memory.conditions:
+        assert slope.now.day < 4
+    asked = slope.look()
+    assert asked.level == 1
+    assert asked.next_due_at <= slope.now + 2 * HOUR, "the service wakes when the clock is over"
+    assert slope.wait(2).level == 2
+
+
+def test_work_on_a_station_by_the_record_of_it(database):
+    slope = Slope(database, place())
+    slope.live(24, look=False)
+    with database.write() as c:
+        add_maintenance(c, "bench", "G1", slope.now, slope.now + 30 * HOUR, ADA, "new mast", slope.now)
+    assert slope.live(28, {"G1": 12.0}).level == 0
+    with database.read() as c:
+        assert "velocity-1|G1" in find_state(c, "bench").state["votes"]
+    assert slope.live(4, {"G1": 12.0}).level == 1, "it ended by itself"
+    row, source = frozen(slope)
+    assert recompute(row, source).differences == ()
