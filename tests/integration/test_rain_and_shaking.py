@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from monitor.alerting.evaluate import evaluate_site, load_view
+from monitor.alerting.looking import Looking
 from monitor.alerting.orders import verify
 from monitor.alerting.recompute import recompute
 from monitor.config import parse_site
@@ -16,6 +17,7 @@ from monitor.store.decisions import load_decision, load_event_facts
 from monitor.store.messages import add_event
 from monitor.store.observations import add_observations
 from monitor.store.sites import load_site_source, save_site
+from monitor.store.types import canonical_json
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
@@ -144,6 +146,25 @@ def test_shaking_of_unknown_strength_asks_and_changes_no_bound(slope):
     assert evaluate_site(slope, SITE, now, "person").level == 0
     question = next(a for k, a in keys(slope).items() if k.startswith("health:inspect:quake@"))
     assert "5.4 is no acceleration in g" in question.reason
+
+
+def test_the_service_that_holds_a_site_decides_as_a_fresh_look(slope):
+    looking = Looking(SITE)
+    for hour in range(0, 40, 2):
+        now = T0 + hour * HOUR
+        tell(slope, now, 1.0 + hour % 3)
+        if hour % 6 == 0:
+            tell(slope, now, 10.0 * (hour % 4), "rain_next_12h")
+        if hour == 20:
+            shake(slope, now, 0.2, now)
+        with slope.read() as c:
+            cold, _ = load_view(c, SITE, now, draining=False)
+            warm, _ = load_view(c, SITE, now, draining=False, looking=looking)
+        assert canonical_json(warm.spell()) == canonical_json(cold.spell())
+        before = evaluate_site(slope, SITE, now, "data", dry_run=True).decision
+        after = evaluate_site(slope, SITE, now, "data", looking=looking).decision
+        assert canonical_json(after.spell()) == canonical_json(before.spell())
+    assert after.level == 1
 
 
 def test_events_are_loaded_as_they_were_known(slope):
