@@ -57,6 +57,7 @@ docs: setup ## Documentation that can be run: examples in docstrings, and that t
 bench: setup servers ## Figures of the service, as ratios measured in the same run
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=1800 $(BENCH_FLAGS) tests/bench/bench_ingest.py tests/bench/bench_service.py
 	$(BIN)/python -m tests.bench.bench_views --rows 5000000
+	$(BIN)/python -m tests.bench.bench_backtest
 	$(BIN)/python -m tests.bench.bench_decisions
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)

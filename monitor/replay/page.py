@@ -111,7 +111,7 @@ def draw_lines(
             f'<polyline fill="none" stroke="{colour}" stroke-width="1.4" points="{path}">'
             f"<title>{escape(station)} {escape(quantity)}</title></polyline>"
         )
-    parts.append('<text x="0" y="12">mm since start</text>')
+    parts.append('<text x="0" y="28">mm since start</text>')
     legend = ", ".join(
         f'<span style="color:{LINES[i % len(LINES)]}">{escape(s)} {escape(q.removeprefix("displacement_"))}</span>'
         for i, (s, q) in enumerate(sorted(chosen))
