@@ -304,6 +304,7 @@ class SafetyTable(MeasuredTable):
     water_table_m: float | None = Field(default=None, ge=0.0)
     steady_flux_m_per_s: float = Field(default=0.0, ge=0.0)
     span: Duration = 864000.0
+    ahead: Duration | None = None
     min_coverage: Share = 0.8
     recover: Share = 0.95
 

@@ -188,6 +188,12 @@ def _read_slope(criterion: Criterion, table: schema.SafetyTable, stations: Seque
                     f"{where}.series: infiltration needs rain by interval or counter, {name} sends events"
                 )
         params["span_s"] = params["history_s"] = table.span
+        params["ahead_s"] = table.ahead
+        if table.ahead is not None:
+            # what the pressure will be is a forecast, although the rain has fallen
+            criterion = replace(criterion, role=table.role or "advice")
+    elif table.ahead is not None:
+        raise ConfigError(f"{where}.ahead: expected with method 'infiltration' only")
     elif quantity in _LEVELS:
         if table.ground_level_m is None:
             raise ConfigError(f"{where}.ground_level_m: this key is required with a {quantity}, in its datum")

@@ -437,6 +437,23 @@ def test_factor_of_safety_from_rain_falls_with_it_and_missing_rain_lowers_no_lev
     assert (thin.raise_level, thin.hold_level) == (0, 2)
 
 
+def test_pressure_that_is_still_rising_is_seen_ahead():
+    slow = RAINED.replace("diffusivity_m2_per_s = 1e-4", "diffusivity_m2_per_s = 1e-5")
+    storm = [0.0] * 200 + [7.0] * 30
+    now = rain(slow, storm)
+    ahead = rain(slow + 'ahead = "4d"\n', storm)
+    assert ahead.facts["factor_of_safety"] < now.facts["factor_of_safety"] - 0.02
+    assert ahead.facts["later_s"] > 0.0
+    assert "without more rain" in ahead.reason
+    # what was foretold is what is found when that time has come
+    then = rain(slow, storm + [0.0] * int(ahead.facts["later_s"] / H))
+    assert then.facts["factor_of_safety"] == pytest.approx(ahead.facts["factor_of_safety"], abs=1e-9)
+    assert site(slow + 'ahead = "4d"\n').criteria[0].role == "advice"
+    assert rain(slow + 'ahead = "4d"\n', [0.0] * 250).facts["later_s"] == 0.0
+    with pytest.raises(ConfigError, match="ahead"):
+        site(SAFE + 'ahead = "4d"\n')
+
+
 def test_a_slope_that_lacks_what_it_needs_is_refused():
     for text, word in (
         (RAINED.replace("conductivity_m_per_s = 2e-6\n", ""), "conductivity_m_per_s"),
@@ -592,8 +609,8 @@ RETURN = RARE + 'quantiles = {"24h" = [[2, 20.0], [10, 40.0]]}\n'
 
 @pytest.mark.parametrize(
     "text",
-    [SUM, CURVE, EVENTS, LEARNED, RAINED, RETURN, INDEX, SPLIT],
-    ids=["sum", "curve", "events", "learned", "infiltration", "return", "index", "split"],
+    [SUM, CURVE, EVENTS, LEARNED, RAINED, RAINED + 'ahead = "2d"\n', RETURN, INDEX, SPLIT],
+    ids=["sum", "curve", "events", "learned", "infiltration", "ahead", "return", "index", "split"],
 )
 def test_more_rain_never_lowers(text):
     place = site(text)

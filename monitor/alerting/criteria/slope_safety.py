@@ -17,8 +17,10 @@ from monitor.alerting.assessment import Assessment, Windows, recovery_of
 from monitor.alerting.criteria.level import read_values
 from monitor.alerting.criteria.rain_gauge import Gauge, read_gauge
 from monitor.alerting.criteria.velocity import dwell_epochs
+from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion
 
+STEPS_AHEAD: Final = 8
 LEAST_EPOCHS: Final = 2  # one reading of an instrument alone raises nothing
 
 
@@ -83,7 +85,7 @@ class FactorOfSafetyRule:
         params = dict(criterion.params)
         newest_s = gauge.times_s[-1]
         coverage = gauge.total(params["span_s"])[1]
-        safety, pressure = judge_rain_water(criterion, gauge)
+        safety, pressure, later_s = judge_rain_water(criterion, gauge)
         raise_level = hold_level = 0
         bounds = []
         for threshold in criterion.thresholds:
@@ -96,11 +98,18 @@ class FactorOfSafetyRule:
                 "level": threshold.level, "bound": bound, "hits": int(judged < bound), "needs": 1, "recovered": clear,
                 "margin": bound - judged,
             })  # fmt: skip
-        facts = {"bounds": bounds, **_describe(safety), "pressure_kpa": pressure, "coverage": coverage}
+        facts = {
+            "bounds": bounds,
+            **_describe(safety),
+            "pressure_kpa": pressure,
+            "coverage": coverage,
+            "later_s": later_s,
+        }
+        when = "" if later_s == 0.0 else f" in {spell_duration(later_s)} without more rain"
         return Assessment(
             criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
             fresh=windows.is_fresh(newest_s, spec), newest_s=newest_s,
-            reason=f"{_sentence(criterion, safety, 'from rain')}, coverage {coverage:.2f}", facts=facts,
+            reason=f"{_sentence(criterion, safety, 'from rain')}{when}, coverage {coverage:.2f}", facts=facts,
         )  # fmt: skip
 
 
@@ -135,8 +144,12 @@ def judge_water(criterion: Criterion, value: float) -> Safety:
     return judge_safety(slope_of(criterion), slip_pressure_kpa(criterion, value), at_depth)
 
 
-def judge_rain_water(criterion: Criterion, gauge: Gauge) -> tuple[Safety, float]:
-    """Factor of safety with its range, and pore pressure in kPa, from the rain of the span until the newest reading."""
+def judge_rain_water(criterion: Criterion, gauge: Gauge) -> tuple[Safety, float, float]:
+    """Factor of safety with its range, pore pressure in kPa, and the seconds after the newest reading it stands for.
+
+    From the rain of the span; with `ahead` the greatest pressure until then if no more rain falls: it goes on rising
+    at depth after the rain.
+    """
     params = dict(criterion.params)
     ground = Ground(
         params["slope_deg"], params["conductivity_m_per_s"], params["diffusivity_m2_per_s"], params["water_table_m"],
@@ -145,12 +158,15 @@ def judge_rain_water(criterion: Criterion, gauge: Gauge) -> tuple[Safety, float]
     end_s = gauge.times_s[-1]
     rain = _intervals(gauge, end_s - params["span_s"])
 
-    def at_depth(depth_m: float) -> float:
-        pressure = pore_pressure_kpa(pressure_head(ground, depth_m, rain, end_s))
+    def at_depth(depth_m: float, later_s: float = 0.0) -> float:
+        pressure = pore_pressure_kpa(pressure_head(ground, depth_m, rain, end_s + later_s))
         return pressure if params.get("suction", 0.0) > 0.0 else max(0.0, pressure)
 
-    pressure = at_depth(params["depth_m"])
-    return judge_safety(slope_of(criterion), pressure, _remember(at_depth)), pressure
+    steps = STEPS_AHEAD if "ahead_s" in params else 0
+    looks = [params.get("ahead_s", 0.0) * k / STEPS_AHEAD for k in range(steps + 1)]
+    pressure, sooner_s = max((at_depth(params["depth_m"], s), -s) for s in looks)
+    by_depth = _remember(lambda depth_m: at_depth(depth_m, -sooner_s))
+    return judge_safety(slope_of(criterion), pressure, by_depth), pressure, -sooner_s
 
 
 def _remember(function: Callable[[float], float]) -> Callable[[float], float]:
