@@ -7,7 +7,7 @@ never stopped.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
@@ -48,6 +48,7 @@ class Issue:
     r2: float | None = None
     n_filters: int | None = None
     n_agree: int | None = None
+    withdrawn: str | None = None  # by a later look of the same update
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +208,11 @@ def _watch(site: Site, moving: Moving, path: Path, k: int) -> FailureIssue:
 
 
 def _take(issue: FailureIssue, found: list[Issue], withdrawn: dict[str, str]) -> None:
-    """Keep a window; where there is none any more, say what took it back. Windows of this update go with it."""
+    """Keep a window; where there is none any more, say what took it back, those of this update with it."""
     gone = issue.withdrawn or ("; ".join(issue.reasons) or "no window any more" if issue.from_s is None else None)
     if gone is not None:
-        withdrawn[INVERSE_VELOCITY] = gone
-        found[:] = [i for i in found if i.method != INVERSE_VELOCITY]
+        withdrawn.setdefault(INVERSE_VELOCITY, gone)  # what stood before this update went at the first such look
+        found[:] = [i if i.withdrawn is not None else replace(i, withdrawn=gone) for i in found]
     if issue.from_s is None or issue.mid_s is None or issue.to_s is None:
         return
     found.append(Issue(

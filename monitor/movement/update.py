@@ -180,5 +180,5 @@ def _window(moving: Moving, issue: Issue, now: datetime) -> FailureRow:
     return FailureRow(
         moving.series_id, now, at(issue.data_until_s), at(issue.from_s), at(issue.mid_s), at(issue.to_s),
         issue.n_filters, issue.n_agree, issue.r2, issue.velocity, issue.trusted, issue.reasons, issue.method,
-        None if issue.onset_s is None else at(issue.onset_s),
+        None if issue.onset_s is None else at(issue.onset_s), None if issue.withdrawn is None else now, issue.withdrawn,
     )  # fmt: skip

@@ -55,6 +55,20 @@ kind = "scene"
 level = "yellow"
 near_m = 500.0
 
+[[criterion]]
+kind = "inverse_velocity"
+stations = ["G*"]
+yellow = {within = "3d"}
+orange = {within = "1d"}
+
+[movement]
+failure_velocity_mm_per_day = 500.0
+[movement.progressive]
+every = "1m"
+action = "Somebody looks at the page of movement all the time"
+[movement.unknown]
+every = "15s"
+
 [fusion]
 top_needs = 2
 hold_when_missing = "3d"

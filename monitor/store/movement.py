@@ -54,6 +54,8 @@ class FailureRow:
     reasons: str
     method: str
     onset_at: datetime | None
+    withdrawn_at: datetime | None = None
+    withdrawn_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
