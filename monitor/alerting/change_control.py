@@ -24,11 +24,11 @@ from monitor.config import parse_site
 from monitor.config_terms import read_text
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, RefusedError
+from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.store import proposals as store
 from monitor.store.audit import add_audit
 from monitor.store.engine import Database
-from monitor.store.sites import find_version, load_site_source, save_site
+from monitor.store.sites import find_version, load_site_source, load_sites_summary, save_site
 from monitor.store.users import require_two
 
 
@@ -78,8 +78,14 @@ def find_in_force(c: Connection, site_id: str) -> Site | None:
         return None
     try:
         return parse_site(load_site_source(c, version), f"version {version[:12]} of {site_id}")
-    except ConfigError:
+    except (ConfigError, NotFoundError):
         return None
+
+
+def load_in_force(c: Connection) -> list[Site]:
+    """The declarations in force of every site that is watched, as far as this program can read them."""
+    found = [find_in_force(c, s.id) for s in load_sites_summary(c)]
+    return [site for site in found if site is not None]
 
 
 def explain_refusal(taken: Taken, path: str) -> str:

@@ -18,12 +18,13 @@ from monitor.config import load_service, parse_site
 from monitor.daemon import Core
 from monitor.domain.alert import Actor
 from monitor.errors import ConfigError, NotFoundError, RefusedError
+from monitor.jobs.housekeeping import _everybody
 from monitor.store import tables as t
 from monitor.store.audit import verify_chain
 from monitor.store.decisions import find_state
 from monitor.store.proposals import load_proposal, load_proposals
 from monitor.store.users import add_user
-from monitor.supervisor import Keeper
+from monitor.supervisor import Keeper, _load_recipients
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -386,3 +387,10 @@ def test_a_site_that_stands_high_is_not_retired_by_one_person(bench, tmp_path, c
     assert "stands at orange" in capsys.readouterr().err
     assert run_verb([*words, "--second", "ada"]) == 1
     assert run_verb([*words, "--second", "Bo"]) == 0
+
+
+def test_who_is_told_of_the_service_is_not_cut_by_an_edit_on_disk(bench, tmp_path):
+    service = load_service(write_service(tmp_path, bench.database, LOOSENING["a recipient that is gone"]), {})
+    with bench.database.read() as c:
+        assert [r.name for r in _load_recipients(service, c)] == ["duty engineer"]
+        assert [r.name for r in _everybody(c, service)] == ["duty engineer"]
