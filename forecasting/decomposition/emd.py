@@ -51,8 +51,6 @@ def _middle(values: Floats) -> Floats | None:
 
 def _envelope(values: Floats) -> Floats | None:
     """Cubic spline through the maxima, mirrored at both ends (Rilling et al. 2003)."""
-    from scipy.interpolate import CubicSpline
-
     inner = values[1:-1]
     peaks = 1 + np.flatnonzero((inner > values[:-2]) & (inner >= values[2:]))
     if peaks.size < 2:
@@ -61,5 +59,21 @@ def _envelope(values: Floats) -> Floats | None:
     before, after = peaks[:MIRRORED], peaks[-MIRRORED:]
     places = np.concatenate([-before[::-1], peaks, 2 * last - after[::-1]])
     heights = np.concatenate([values[before][::-1], values[peaks], values[after][::-1]])
-    made: Floats = CubicSpline(places.astype(np.float64), heights)(np.arange(values.size, dtype=np.float64))
+    return _spline(places.astype(np.float64), heights, values.size)
+
+
+def _spline(x: Floats, y: Floats, rows: int) -> Floats:
+    """Natural cubic spline through (x, y) at 0, 1, ... rows - 1; x rises and reaches beyond both ends."""
+    from scipy.linalg.lapack import dptsv
+
+    gap = np.diff(x)
+    slope = np.diff(y) / gap
+    bend = np.zeros(x.size)
+    # the middle equations of the second derivatives; those of the ends are 0
+    bend[1:-1] = dptsv(2.0 * (gap[:-1] + gap[1:]), gap[1:-1].copy(), 6.0 * np.diff(slope))[2]
+    at = np.arange(rows, dtype=np.float64)
+    k = np.clip(np.searchsorted(x, at, side="right") - 1, 0, gap.size - 1)
+    t = at - x[k]
+    rise = slope[k] - gap[k] * (2.0 * bend[k] + bend[k + 1]) / 6.0
+    made: Floats = y[k] + t * (rise + t * (0.5 * bend[k] + t * (bend[k + 1] - bend[k]) / (6.0 * gap[k])))
     return made

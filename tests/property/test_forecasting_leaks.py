@@ -1,0 +1,158 @@
+"""No forecast knows the future, none is shown that does not beat the simple one, and no score rests on the level.
+
+`make soak` (SLOPEWARD_SOAK) compares 1,000 forecasts of every model and of every decomposition; here 1,000 of the cheap
+models and 5 per decomposition. The networks' own contract suite compares theirs.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import forecasting
+from forecasting.backtest import run_trials
+from forecasting.choice import fit_auto
+from forecasting.decomposition.components import METHODS
+from forecasting.gate import choose_shown, decide
+from forecasting.leak_test import run_decomposition_test, run_leak_test
+from forecasting.metrics import mae
+from forecasting.registry import BASELINES, NETWORKS
+from forecasting.scoring import score_all
+from forecasting.series import DAY_S, Panel
+from forecasting.splits import Block
+
+SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
+HORIZONS = (DAY_S, 7 * DAY_S, 30 * DAY_S)
+
+
+def slopes(rows=400, stations=20, seed=3):
+    rng = np.random.default_rng(seed)
+    values = np.cumsum(rng.gamma(0.5, 0.8, (rows, stations)), axis=0) + rng.normal(0, 0.8, (rows, stations))
+    values[rng.random(values.shape) < 0.05] = np.nan
+    return Panel(0.0, DAY_S, tuple(f"S{i:02}" for i in range(stations)), values)
+
+
+@pytest.mark.parametrize("name", sorted(set(BASELINES) - {"seasonal", "climatology"}))
+def test_a_thousand_forecasts_do_not_move_with_their_future(name):
+    (result,) = run_leak_test(slopes(), [name], HORIZONS, count=1000)
+    assert result.forecasts >= 1000
+    assert (result.changed, result.refits_changed) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["seasonal", "climatology"])
+def test_nor_do_those_that_remember_years(name):
+    (result,) = run_leak_test(slopes(rows=900), [name], HORIZONS, count=1000)
+    assert result.forecasts >= 1000
+    assert (result.changed, result.refits_changed) == (0, 0)
+
+
+@pytest.mark.skipif(not SOAK, reason="a thousand forecasts of every network belong to make soak")
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_thousand_forecasts_of_a_network_do_not_move(name):
+    (result,) = run_leak_test(slopes(stations=6), [name], HORIZONS[:2], count=1000)
+    assert result.forecasts >= 1000
+    assert (result.changed, result.refits_changed) == (0, 0)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_forecasts_from_components_do_not_move(method):
+    rows = 1500 if SOAK and method not in {"ceemdan", "emd"} else 200 if SOAK else 60
+    rng = np.random.default_rng(1)
+    months = np.arange(rows)
+    series = 8.0 * months + 30 * np.sin(2 * np.pi * months / 12) + rng.normal(0, 10, rows)
+    ((result, worth),) = run_decomposition_test(
+        series, (1,), period=12, count=1000 if SOAK else 5, methods=[method], seed=2
+    )
+    assert result.changed == 0
+    assert result.forecasts == worth["issues"]
+    if method != "trailing":  # a trailing mean is the same whenever it is taken
+        assert worth["differ"] > 0
+
+
+def test_a_whole_series_decomposition_cannot_be_reached_from_a_forecast():
+    """Only the leak test and pictures may ask for it."""
+    root = Path(forecasting.__file__).parent
+    users = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if "display_whole" in path.read_text() and path.name != "components.py"
+    }
+    assert users == {"leak_test.py"}
+
+
+def test_a_late_value_does_not_reach_back_through_the_choice():
+    panel = slopes(stations=3)
+    chosen = fit_auto(panel, Block(200, 300), (1, 7))
+    changed = panel.values.copy()
+    changed[300:] = -1e6
+    assert fit_auto(Panel(0.0, DAY_S, panel.stations, changed), Block(200, 300), (1, 7)) == chosen
+
+
+NUMBERS = st.integers(0, 10_000)
+
+
+@given(seed=NUMBERS, network=st.floats(0.2, 2.0), wide=st.floats(0.3, 3.0), rows=st.integers(5, 200))
+@settings(max_examples=200 if SOAK else 60, deadline=None)
+def test_what_is_shown_beats_the_best_simple_forecast_and_covers(seed, network, wide, rows):
+    """Rule 12: else the simple forecast is shown, and the record says why."""
+    rng = np.random.default_rng(seed)
+    observed = rng.normal(0, 5, (rows, 3))
+    base = observed + rng.normal(0, 1, (rows, 3))
+    made = observed + network * rng.normal(0, 1, (rows, 3))
+    best = observed + rng.normal(0, 1, (rows, 3))
+    half = {0.8: 1.28 * wide * network, 0.95: 1.96 * wide * network}
+    gate = decide(
+        observed, base, made, best, {n: (made - w, made + w) for n, w in half.items()}, baseline="lld", horizon="1 d"
+    )
+    assert gate.reason
+    if gate.shown:
+        blend = base + gate.weight * (made - base)
+        assert mae(observed - blend) < mae(observed - best)
+        assert rows >= 30
+        assert 0.74 <= gate.coverage_80 <= 0.86
+        assert gate.coverage_95 >= 0.9
+    else:
+        assert not gate.reason.startswith("shown")
+
+
+@given(
+    seed=NUMBERS,
+    shown=st.lists(st.booleans(), min_size=1, max_size=4),
+    simple=st.sets(st.sampled_from(sorted(BASELINES))),
+)
+@settings(max_examples=200 if SOAK else 60, deadline=None)
+def test_a_closed_network_is_never_the_forecast(seed, shown, simple):
+    """Rule 12, of what a site sees: one forecast at most, a closed network never, a simple one where there is one."""
+    rng = np.random.default_rng(seed)
+    common = {"station": "A", "horizon_s": DAY_S, "baseline": "ewa", "reason": "r"}
+    rows = [{**common, "model": f"n{i}", "shown": s, "skill": float(rng.normal())} for i, s in enumerate(shown)]
+    rows += [{**common, "model": name, "shown": True, "skill": None} for name in sorted(simple)]
+    out = [r for r in choose_shown(rows) if r["shown"]]
+    assert len(out) == (1 if any(shown) or simple else 0)
+    for row in out:
+        if row["model"].startswith("n"):
+            assert shown[int(row["model"][1:])]
+        elif "auto" in simple:
+            assert row["model"] == "auto"
+        elif "ewa" in simple:
+            assert row["model"] == "ewa"
+
+
+@given(seed=NUMBERS, shift=st.integers(-10_000, 10_000))
+@settings(max_examples=10 if SOAK else 3, deadline=None)
+def test_scores_rest_on_movement_not_on_the_level(seed, shift):
+    """Rule 13: where the zero of a series lies changes no score."""
+    panel = slopes(rows=160, stations=2, seed=seed)
+    moved = Panel(0.0, DAY_S, panel.stations, panel.values + float(shift))
+    one, two = (
+        [s.to_json() for t in run_trials(p, ["persistence"], [DAY_S], folds=1) for s in score_all(t)]
+        for p in (panel, moved)
+    )
+    for a, b in zip(one, two, strict=True):
+        assert a["n"] == b["n"] > 0
+        assert "r2" not in a
+        for key in ("mae", "rmse", "skill_persistence", "coverage_80", "winkler_80"):
+            assert a[key] == pytest.approx(b[key], rel=1e-3, abs=2e-3)
