@@ -27,6 +27,7 @@ from monitor.store.movement import FORECAST, INVERSE_VELOCITY, ShownForecast
 LOOKS_MOST: Final = 120  # in one update of one series: what is left is looked at next time, and others come in between
 WARM_S: Final = 30.0 * 86400.0  # a series that is judged for the first time is looked at over its last month
 WARM_LOOKS: Final = 40
+BATCH: Final = 30  # data of a backlog for which windows are found at once
 ACCELERATION_WINDOWS: Final = 2.0  # velocity windows that the shown acceleration is fitted over
 MOST_EPOCHS: Final = 240  # of that fit
 REAL: Final = 2.0  # standard errors from which the inverse of a velocity says anything
@@ -104,13 +105,14 @@ def judge_movement(
     looks = 0
     found: list[Issue] = []
     withdrawn: dict[str, str] = {}
+    known: dict[float, FailureIssue] = {}
     movement, velocity, until_s = None, None, newest_s
     k = _first(site, moving, path.times_s, state)
     if k == len(path.times_s) and seen_s is not None and state.get("mark", "") != mark:
         k = max(0, bisect_right(path.times_s, seen_s) - 1)
     state["mark"] = mark
     while k < len(path.times_s) and looks < LOOKS_MOST:
-        issue = _watch(site, moving, path, k)
+        issue = _watch(site, moving, path, k, known, warm=seen_s is None)
         _take(issue, found, withdrawn)
         facts, velocity = _look(site, moving, path, k, failing=issue.trusted)
         movement, state["stage"] = judge_stage(state.get("stage"), facts)
@@ -199,12 +201,18 @@ def _look(
     )  # fmt: skip
 
 
-def _watch(site: Site, moving: Moving, path: Path, k: int) -> FailureIssue:
-    spec = FailureSpec(moving.spec.interval_s, moving.spec.noise_floor, site.movement.history_s)
-    last = slice(0, k + 1)
-    before_s = path.times_s[k - 1] if k > 0 else float("-inf")
-    (issue,) = watch_failure(path.times_s[last], path.values[last], path.sigmas[last], spec, from_s=before_s)
-    return issue
+def _watch(
+    site: Site, moving: Moving, path: Path, k: int, known: dict[float, FailureIssue], *, warm: bool
+) -> FailureIssue:  # fmt: skip
+    """The issue at a datum, from data up to it alone; of a backlog several at once, which shares most of the work."""
+    if path.times_s[k] not in known:
+        spec = FailureSpec(moving.spec.interval_s, moving.spec.noise_floor, site.movement.history_s)
+        every_s, _ = stage_cadence(site, None)
+        last = slice(0, k + (BATCH if moving.spec.interval_s >= every_s and not warm else 1))
+        before_s = path.times_s[k - 1] if k > 0 else float("-inf")
+        found = watch_failure(path.times_s[last], path.values[last], path.sigmas[last], spec, from_s=before_s)
+        known.update((issue.data_until_s, issue) for issue in found)
+    return known[path.times_s[k]]
 
 
 def _take(issue: FailureIssue, found: list[Issue], withdrawn: dict[str, str]) -> None:
