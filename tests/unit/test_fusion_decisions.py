@@ -1,7 +1,9 @@
 """Rules, neighbours, maintenance, events, answers and reviews in decisions: who counts, who waits, who is told."""
 
 import json
+import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -10,7 +12,7 @@ from monitor.alerting import decide as decide_module
 from monitor.alerting import steps as steps_module
 from monitor.alerting.bounds import lower_bounds
 from monitor.alerting.orders import order_level
-from monitor.domain.decision import EventFact, MaintenanceFact, Memory, instant, seconds
+from monitor.domain.decision import EventFact, MaintenanceFact, Memory, View, instant, seconds
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
 from monitor.domain.instants import spell
 from monitor.domain.site import Criterion, Dwell, Threshold
@@ -19,6 +21,8 @@ from tests.property.alerting_histories import (
     AUXILIARY,
     DAY_S,
     EPOCHS,
+    GROUP,
+    MAX_SILENCE_S,
     SITE,
     START,
     STEP_S,
@@ -28,6 +32,8 @@ from tests.property.alerting_histories import (
     levels,
     quiet,
     run,
+    seeded,
+    usable,
 )
 
 T0 = seconds(START)
@@ -373,6 +379,56 @@ def test_a_memory_of_an_older_version_is_read_and_spelled_as_it_was():
 def test_nothing_of_this_changes_a_site_that_asks_for_none_of_it():
     assert SITE.fusion == Fusion(2, 3 * DAY_S, DAY_S)
     assert set(AUXILIARY) == {"A", "B", "C"}
+
+
+# ---- what must hold whatever happens, with all of it declared ----------------------------------------------------
+EVERYTHING = replace(
+    placed(A=0.0, B=100.0, C=200.0, D=5000.0),
+    criteria=(replace(SITE.criteria[0], fast_track=5.0), PORE), levels=FALLING,
+    fusion=replace(
+        SITE.fusion, neighbours=NEAR,
+        rules=(WET, FusionRule("two", 3, Clause("any", (votes(level=2, k=2), votes(level=3, k=2))))),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_top_needs_two_groups_work_hides_no_top_and_nothing_falls_without_a_word(seed):
+    rng = random.Random(seed)
+    begins = {n: rng.randrange(10, 30) for n in "ABCD" if rng.random() < 0.5}
+    facts = tuple(
+        MaintenanceFact(n, at(e), at(e + 12), "Ada", rng.choice((None, "Bo")), "x") for n, e in begins.items()
+    )
+    looks = run(seeded(seed), EVERYTHING, alter=lambda _, view: replace(view, maintenance=facts))
+    for look in looks:
+        evidence, before = look.decision.evidence, look.before.level
+        cast = evidence["votes"].items()
+        tops = {GROUP[k.partition("|")[2]] for k, v in cast if v["counted"] and v["level"] == 3 and "capped" not in v}
+        steps = {GROUP[k.partition("@")[0]] for k, s in evidence["steps"].items()
+                 if s["level"] == 3 and s["state"] in {"counted", "movement"}}  # fmt: skip
+        ruled = {GROUP[k.partition("|")[2]] for k in evidence["rules"]["two"]["behind"]}
+        if look.decision.level == 3 > before:
+            assert len(tops | steps | ruled) >= 2
+        if len(tops) >= 2:
+            assert look.decision.level == 3, "two independent witnesses ask for the top"
+        for vote in evidence["votes"].values():
+            if vote["level"] == 3 and vote["pended"]:
+                assert "maintenance" not in vote["pended"], "nobody sets the top aside"
+        if look.decision.level < before:
+            for key, asked in look.before.supporters.items():
+                if asked == before and key.startswith("v|"):
+                    sound = usable(look, key.partition("|")[2])
+                    assert sound, key
+                    assert look.now_s - seconds(sound[-1].observed_at) <= MAX_SILENCE_S, key
+        again = decide_module.decide(EVERYTHING, Memory.read(json.loads(canonical_json(look.before.spell()))),
+                                     View.read(json.loads(canonical_json(look.view.spell()))), look.now)  # fmt: skip
+        assert canonical_json(again.spell()) == canonical_json(look.decision.spell())
+
+
+def test_the_histories_above_are_not_empty():
+    seen = [levels(run(seeded(seed), EVERYTHING)) for seed in range(8)]
+    assert sum(max(found) == 3 for found in seen) >= 2
+    assert sum(any(b < a for a, b in pairwise(found)) for found in seen) >= 2
 
 
 # ---- one broken variant per mechanism: the tests above must catch it -------------------------------------------
