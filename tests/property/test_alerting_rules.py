@@ -1,15 +1,15 @@
-"""Rules 1 to 9, 11 of the domain on random histories; for each rule one broken variant that the same check catches."""
+"""Rules 1 to 9 and 11 of the domain in scenes chosen for each; for each one broken variant that the same check catches.
+
+The same rules on a thousand random stories: `test_alerting_laws`.
+"""
 
 import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from forecasting.kinematics.velocity import fit_velocity
 from monitor.alerting import conditions, decide, senses, steps, tracks
@@ -34,7 +34,6 @@ from tests.property.alerting_histories import (
     History,
     Look,
     Motion,
-    draw_history,
     levels,
     messages,
     quiet,
@@ -45,12 +44,7 @@ from tests.property.alerting_histories import (
 )
 
 Check = Callable[[Sequence[Look]], None]
-SEEDS = range(10)
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> History:
-    return draw_history(lambda low, high: draw(st.integers(low, high)))
+SEEDS = range(4)
 
 
 # ---- what must hold at every look of every history -------------------------------------------------------------
@@ -160,44 +154,6 @@ def check_recomputes_bit_for_bit(looks: Sequence[Look]) -> None:
         assert canonical_json(again.spell()) == canonical_json(look.decision.spell())
 
 
-ALWAYS: tuple[Check, ...] = (
-    check_lowering_needs_fresh_word,
-    check_votes_age_with_their_data,
-    check_sick_votes_are_pended,
-    check_top_has_independent_witnesses,
-    check_a_person_is_asked_when_nobody_sees,
-    check_a_backlog_forgets_nothing,
-    check_recomputes_bit_for_bit,
-)
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(history=histories())
-def test_rules_hold_at_every_look_of_random_histories(history):
-    looks = run(history)
-    for check in ALWAYS:
-        check(looks)
-
-
-def test_interesting_cases_occur_often_enough_in_the_histories():
-    top = gaps = down = held = verified = 0
-    for seed in range(60):
-        history = seeded(seed)
-        found = run(history)
-        seen = levels(found)
-        top += max(seen) == 3
-        gaps += bool(history.gaps)
-        down += any(b < a for a, b in pairwise(seen))
-        held += seen[-1] > 0 and found[-1].decision.observability == "blind"
-        verified += any("verify" in k for look in found for k in look.decision.memory.conditions)
-    print(f"60 histories: top {top}, gaps {gaps}, stepped down {down}, held blind {held}, verify asked {verified}")
-    assert top >= 12
-    assert gaps >= 12
-    assert down >= 6
-    assert held >= 3
-    assert verified >= 12
-
-
 # ---- rule by rule, against a changed history -------------------------------------------------------------------
 def check_silence_changes_no_level(_: object = None) -> None:
     """Rule 1: when everything falls silent the level stands for ever, and "cannot see: decide" is told."""
@@ -241,7 +197,7 @@ def check_a_sick_bystander_changes_nothing(_: object = None) -> None:
 
 def check_a_broken_thermometer_changes_nothing(_: object = None) -> None:
     """Rules 1 and 3: an auxiliary series on a voting station that breaks or is missing silences and blinds nobody."""
-    for seed in SEEDS[:6]:
+    for seed in SEEDS[:3]:
         history = replace(seeded(seed), drains=None)
         well = run(replace(history, auxiliary=dict.fromkeys(AUXILIARY, ("well", 0))))
         for how in ("never", "broken", "silent"):
@@ -290,7 +246,7 @@ def check_broken_data_are_no_sight(_: object = None) -> None:
 
 def check_one_spike_changes_nothing(_: object = None) -> None:
     """Rule 5: a single 500 mm value changes no hazard level, whatever else happens."""
-    for seed in SEEDS[:6]:
+    for seed in SEEDS[:3]:
         history = replace(seeded(seed), steps={}, spikes={}, shift=None, gaps={}, flagged={}, late={}, motions={})
         calm = levels(run(history))
         for size in (500.0, 28.0):
@@ -308,7 +264,7 @@ def check_one_spike_changes_nothing(_: object = None) -> None:
 
 def check_a_step_waits_for_its_clock(_: object = None) -> None:
     """Rule 5: a lasting step is no hazard within its clock, and movement after it, until a person says no."""
-    for seed in range(8):
+    for seed in range(4):
         at, size = 20 + seed, 45.0 + 30.0 * seed
         looks = run(quiet(seed, steps={"B": (at, size)}))
         seen = levels(looks)
@@ -325,7 +281,7 @@ def check_a_step_waits_for_its_clock(_: object = None) -> None:
 
 def check_common_shift_is_verified_not_red(_: object = None) -> None:
     """Rule 5: all rovers of one reference jump and nothing else moves: ask, do not raise; never red."""
-    for seed in range(8):
+    for seed in range(4):
         looks = run(quiet(seed, shift=(22, 50.0 + 10 * seed)))
         seen = levels(looks)
         assert set(seen[: 22 + round(DAY_S / STEP_S)]) == {0}
@@ -335,7 +291,7 @@ def check_common_shift_is_verified_not_red(_: object = None) -> None:
 
 def check_dwell_counts_epochs(_: object = None) -> None:
     """Rule 6: votes rise on distinct epochs over the bound, found here by a second, plain computation."""
-    for seed in range(6):
+    for seed in range(3):
         history = quiet(seed, motions={"A": Motion(120.0, 20), "B": Motion(40.0, 18)})
         for look in run(history, ticks=1):
             for word in look.decision.evidence["words"]:
@@ -344,7 +300,7 @@ def check_dwell_counts_epochs(_: object = None) -> None:
                 if rose:
                     assert _epochs_over(look, word["station"], rose) >= 2, "one epoch was counted twice"
     # ticks between the data change nothing
-    for seed in SEEDS[:4]:
+    for seed in SEEDS[:2]:
         history = replace(seeded(seed), steps={}, shift=None)
         assert levels(run(history, ticks=2))[::3] == levels(run(history))
 
@@ -381,7 +337,7 @@ def check_advice_moves_no_level(_: object = None) -> None:
             view, anomalies=scores, footprints=(FootprintFact("s", now_s - 60.0, "p1", "new", 9e4, "A", 5.0),)
         )
 
-    for seed in SEEDS[:5]:
+    for seed in SEEDS[:3]:
         looks = run(seeded(seed), advised, alter=suggest)
         assert levels(looks) == levels(run(seeded(seed)))
         assert any(k.startswith("advice:odd") for k in looks[-1].decision.memory.conditions)
@@ -389,7 +345,7 @@ def check_advice_moves_no_level(_: object = None) -> None:
 
 def check_future_data_are_kept_out(_: object = None) -> None:
     """Rule 8: what is stamped after now changes nothing, though it was received."""
-    for seed in SEEDS[:6]:
+    for seed in SEEDS[:3]:
         history = replace(seeded(seed), late={})
         ahead = [
             (seconds(START) + e * STEP_S, "A",
@@ -412,7 +368,7 @@ def check_offsets_explain_steps(_: object = None) -> None:
         )
         return replace(view, readings={**view.readings, "A.displacement": rows})
 
-    for seed in range(6):
+    for seed in range(3):
         looks = run(quiet(seed, steps={"A": (22, 70.0)}), alter=corrected)
         assert set(levels(looks)) == {0}
         assert "health:A:verify" in looks[23].decision.memory.conditions

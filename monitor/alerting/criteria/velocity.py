@@ -136,9 +136,11 @@ def _is_over(fit: Velocity | None, threshold: Threshold, min_sigma: float) -> bo
 def _is_far(fit: Velocity | None, threshold: Threshold, criterion: Criterion) -> bool:
     """So far beyond the bound, whichever single epoch is left out, that the dwell need not be waited for."""
     bound, sign = bound_of(threshold)
-    if criterion.fast_track is None or sign * bound <= 0:
+    if fit is None or criterion.fast_track is None or sign * bound <= 0:
         return False
     limit = bound * criterion.fast_track
+    if sign * fit.rate <= sign * limit:
+        return False
     far = replace(threshold, over=limit) if sign > 0 else replace(threshold, under=limit)
     return _is_over(fit, far, criterion.min_sigma)
 

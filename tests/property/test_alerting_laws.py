@@ -1,0 +1,95 @@
+"""Rules 1 to 9, 11, 14 and 15 on a thousand stories of a slope with everything on, and a broken variant of each."""
+
+import pytest
+
+from monitor.alerting import conditions, decide, maintenance, steps, tracks
+from monitor.alerting.criteria import rain_gauge, velocity
+from monitor.domain import decision as records
+from tests.property.alerting_histories import DAY_S, SOAK
+from tests.property.alerting_laws import Statistics, check_story
+
+PARTS = 8
+STORIES = (10_000 if SOAK else 1_000) // PARTS
+AT_LEAST = {
+    "top": 0.2, "gaps": 0.2, "down": 0.1, "verify": 0.2, "rain": 0.15, "rule": 0.1, "fast": 0.2, "lowered": 0.1,
+    "covered": 0.03, "alone": 0.1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_the_laws_hold_in_random_stories(part):
+    statistics = Statistics()
+    for seed in range(part * STORIES, (part + 1) * STORIES):
+        check_story(seed, statistics)
+    print(f"{statistics.count} stories: " + ", ".join(f"{k} {statistics.share(k):.0%}" for k in AT_LEAST))
+    for name, share in AT_LEAST.items():
+        assert statistics.share(name) >= share, f"{name} in {statistics.share(name):.0%} of {statistics.count} stories"
+
+
+# ---- one broken variant of each rule: the same check must catch it ---------------------------------------------
+def _clear_when_missing(key, level, votes, steps_, fresh, pended):
+    return key not in fresh or key not in votes or votes[key].level < level
+
+
+def _tolerant(item, spec, quantity, at_s, now_s):
+    return "stamped in the future" if at_s > now_s else None
+
+
+def _timeless(item, spec, quantity, at_s, now_s):
+    return f"flag {item.flags[0]}" if item.flags else None
+
+
+def _never_old(memory, words, criteria, steps_, view):
+    found = VOTES(memory, words, criteria, steps_, view)
+    return {k: records.Vote(v.level, v.newest_s, v.valid_until_s + 30 * DAY_S, v.reason) for k, v in found.items()}
+
+
+def _same_epoch_again(criterion, times_s, answered_s):
+    return (times_s[-1],) * criterion.dwell.of
+
+
+def _rounded(r):
+    row = SPELL(r)
+    return [*row[:5], round(row[5], 2), *row[6:]]
+
+
+def _raw(row):
+    return tuple(r.value_raw for r in row)
+
+
+def _anybody(site, view, now_s):
+    return {
+        m.station: maintenance.Cover(site.top_level, m.to_s, f"maintenance of {m.station}")
+        for m in view.maintenance if m.from_s <= now_s < m.to_s
+    }  # fmt: skip
+
+
+VOTES, SPELL = decide.update_votes, records._spell_reading
+MUTANTS = {
+    "1 missing data lower": (decide, "is_clear", _clear_when_missing),
+    "1 flagged data count": (tracks, "_fault", _tolerant),
+    "1 nobody is told": (conditions, "_list_sight", lambda *_: {}),
+    "2 votes never age": (decide, "update_votes", _never_old),
+    "3 sick votes count": (decide, "find_pended", lambda *_: {}),
+    "4 everybody is independent": (decide, "find_groups", lambda site: {s.id: s.id for s in site.stations}),
+    "5 steps are believed at once": (decide, "asked_level", lambda step: step.level),
+    "5 steps are dropped": (steps, "_why_it_counts", lambda *_: None),
+    "6 ticks count": (velocity, "dwell_epochs", _same_epoch_again),
+    "7 advice votes": (decide, "find_witness_criteria", lambda site: {c.id: c for c in site.criteria}),
+    "8 the future counts": (tracks, "_fault", _timeless),
+    "9 inputs are rounded": (records, "_spell_reading", _rounded),
+    "9 what is held is trusted": (tracks, "_continue", lambda *_: True),
+    "11 offsets are ignored": (tracks, "_values", _raw),
+    "14 thin rain is dry": (rain_gauge.Gauge, "coverage", lambda *_: 1.0),
+    "15 one person hides all": (decide, "find_covers", _anybody),
+}
+CAUGHT_WITHIN = 60  # stories
+
+
+@pytest.mark.parametrize("name", list(MUTANTS))
+def test_a_broken_variant_of_a_law_is_caught(name, monkeypatch):
+    module, attribute, broken = MUTANTS[name]
+    monkeypatch.setattr(module, attribute, broken)
+    with pytest.raises((AssertionError, KeyError, IndexError)):
+        for seed in range(CAUGHT_WITHIN):
+            check_story(seed)

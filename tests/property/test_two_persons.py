@@ -1,0 +1,130 @@
+"""Rule 15 on random sequences of acts: nobody alone hides the two highest levels, and every act is in the audit log."""
+
+import random
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from monitor.alerting import orders
+from monitor.domain.alert import Actor, AlertChange, AlertState, Ledger
+from monitor.errors import RefusedError
+from monitor.store import alerts
+from monitor.store.alerts import acknowledge, apply_changes, close_alert, find_alert, set_outcome, shelve
+from monitor.store.audit import verify_chain
+from monitor.store.tables import audit_entry
+from tests.property.alerting_histories import SITE, SOAK, START
+
+ADA, BOB, SAME = Actor("ada", "person"), Actor("bob", "person"), Actor(" Ada ", "person")
+ROBOT = Actor("job", "service")
+TOP = SITE.top_level
+HIDDEN = {AlertState.SHELVED, AlertState.CLOSED}
+
+
+class Desk:
+    """Somebody who does whatever comes to mind with one alert, and notes what should have been refused."""
+
+    def __init__(self, c, number):
+        self.c, self.rng, self.now = c, random.Random(number), START + timedelta(seconds=number)
+        self.ledger = self.rng.choice((Ledger.HAZARD, Ledger.HEALTH, Ledger.ADVICE))
+        self.site, self.key = f"slope{number}", "hazard" if self.ledger == Ledger.HAZARD else f"{self.ledger}:x"
+        self.level = self.rng.randint(1, TOP if self.ledger == Ledger.HAZARD else 2)
+        self.change(self.level)
+        newest = select(func.max(alerts.t.alert.c.id)).where(alerts.t.alert.c.site == self.site)
+        self.id = c.execute(newest).scalar()
+        self.acts = 0
+
+    def change(self, level):
+        """The service finds another level."""
+        said = AlertChange(self.ledger, self.key, level, level > 0, "seen", self.now, "{}")
+        apply_changes(self.c, self.site, [said], site=None, recipients=(), actor=ROBOT, now=self.now, rule_version="v")
+        self.level = level
+
+    def entries(self):
+        """Audit entries so far."""
+        return self.c.execute(select(func.count()).select_from(audit_entry)).scalar()
+
+    def act(self):
+        """One act, held against the rule."""
+        before, state = self.entries(), find_alert(self.c, self.id).state
+        second = self.rng.choice((None, BOB, SAME, ROBOT))
+        two = second is BOB
+        grave = self.level >= (TOP - 1 if self.ledger == Ledger.HAZARD else 2)
+        name = self.rng.choice(("shelve", "close", "acknowledge", "outcome", "worsen", "nameless"))
+        try:
+            if name == "shelve":
+                shelve(self.c, self.id, ADA, "quiet", self.now + timedelta(hours=1), self.now, second=second)
+            elif name == "close":
+                close_alert(self.c, self.id, ADA, "done", self.now, second=second)
+            elif name == "acknowledge":
+                acknowledge(self.c, self.id, ADA, "seen", self.now)
+            elif name == "outcome":
+                set_outcome(self.c, self.id, "true", ADA, "it fell", self.now)
+            elif name == "nameless":
+                shelve(self.c, self.id, Actor(" ", "person"), " ", self.now + timedelta(hours=1), self.now, second=BOB)
+            elif self.level < (TOP if self.ledger == Ledger.HAZARD else 2) and state != AlertState.CLOSED:
+                self.change(self.level + 1)
+                assert find_alert(self.c, self.id).state not in HIDDEN, "it grew worse and is still hidden"
+                return
+            else:
+                return
+        except RefusedError:
+            assert self.entries() == before, "what was refused is in the log"
+            assert find_alert(self.c, self.id).state == state, "what was refused was done"
+            return
+        self.acts += 1
+        assert name != "nameless", "nobody signed"
+        assert self.entries() == before + 1, f"{name} is not in the audit log"
+        hidden = find_alert(self.c, self.id).state in HIDDEN
+        if name in {"shelve", "close"} and hidden and grave:
+            assert two, f"{name} of level {self.level} in {self.ledger} by one person"
+        if name == "close" and self.ledger == Ledger.HAZARD:
+            assert self.level == 0, "closed while the level stands"
+
+
+def check_acts(database, numbers):
+    """A short sequence of acts on each of many alerts."""
+    acts = 0
+    with database.write() as c:
+        for number in numbers:
+            desk = Desk(c, number)
+            for _ in range(2):
+                desk.act()
+            acts += desk.acts
+    assert acts > len(numbers) // 2, "hardly anything was done"
+
+
+def test_nobody_alone_hides_a_high_level_and_every_act_is_in_the_log(database):
+    count = (10_000 if SOAK else 1_000) // (1 if database.engine.dialect.name == "sqlite" else 20)
+    check_acts(database, range(count))
+    with database.read() as c:
+        assert verify_chain(c) == []
+        entries = c.execute(select(func.count()).select_from(audit_entry)).scalar()
+    rng = random.Random(count)
+    for _ in range(5):  # one altered word anywhere is found
+        chosen = rng.randint(1, entries)
+        with database.write() as c:
+            told = c.execute(select(audit_entry.c.detail).where(audit_entry.c.id == chosen)).scalar()
+            c.execute(update(audit_entry).where(audit_entry.c.id == chosen).values(detail=told.replace("a", "e", 1)))
+            assert verify_chain(c), f"entry {chosen} was altered and nobody noticed"
+            c.execute(update(audit_entry).where(audit_entry.c.id == chosen).values(detail=told))
+
+
+@pytest.mark.parametrize(
+    ("module", "attribute", "broken"),
+    [
+        (alerts, "_are_two", lambda *_: True),
+        (alerts, "is_grave", lambda *_: False),
+        (alerts, "add_audit", lambda *_: ""),
+    ],
+)
+def test_a_broken_variant_of_the_rule_is_caught(module, attribute, broken, database, monkeypatch):
+    monkeypatch.setattr(module, attribute, broken)
+    with pytest.raises(AssertionError):
+        check_acts(database, range(120))
+
+
+def test_a_level_set_by_a_person_asks_for_a_person_and_a_reason(database):
+    for actor, reason in ((ROBOT, "because"), (ADA, " ")):
+        with pytest.raises(RefusedError):
+            orders.set_level(database, SITE, 1, actor, reason, START)
