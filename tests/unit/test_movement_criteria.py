@@ -108,6 +108,27 @@ def test_acceleration_recovers_by_its_share_and_never_by_silence_or_flags():
     assert (word.heard, word.raise_level) == (False, 0)
 
 
+@pytest.mark.parametrize("kind", ["acceleration", "tangential_angle"])
+def test_a_level_is_held_through_silence_and_broken_data_and_falls_on_sound_data_alone(kind):
+    steps = (*LEVELS[:2], Level(2, "orange", auto_lower=True), LEVELS[3])
+    asked = BENDS if kind == "acceleration" else ANGLE
+    where = replace(place(asked), levels=steps)
+    rows = readings(lambda day: 3.0 * day + 0.5 * 4.0 * day * day, 240)
+    raised = decide(where, Memory(), view(rows), instant(T0 + 240 * H))
+    assert raised.level == 2
+    end = rows[-1].value
+    calm = tuple(
+        Reading(instant(T0 + i * H), instant(T0 + i * H), 0, v, 0.0, v, NOISE, ())
+        for i in range(241, 241 + 15 * 24)
+        for v in (end + random.Random(i).gauss(0.0, NOISE),)
+    )
+    broken = tuple(replace(r, flags=("bad",)) for r in calm)
+    now = instant(T0 + (240 + 15 * 24) * H)
+    for seen in (view(rows), view(rows + broken), View({}, view(rows).newest)):
+        assert decide(where, raised.memory, seen, now).level == 2
+    assert decide(where, raised.memory, view(rows + calm), now).level == 0
+
+
 ANGLE = Criterion(
     "t", "tangential_angle", ("A",), "displacement",
     (Threshold(1, over=70.0, window_s=3 * D), Threshold(2, over=80.0, window_s=D), Threshold(3, over=85.0, window_s=D)),
