@@ -42,6 +42,13 @@ class Station:
     v_eq_mm_per_day: float | None = None  # reviewed velocity of uniform creep, for the tangential angle
     v_eq_reviewed: str = ""  # who reviewed it, when and on what
 
+    def find_series(self, quantity: str) -> SeriesSpec | None:
+        """The series it declares; components of displacement answer to `displacement`."""
+        for spec in self.series:
+            if spec.quantity == quantity or (spec.quantity == "displacement" and quantity.startswith("displacement_")):
+                return spec
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
@@ -194,12 +201,7 @@ class Site:
     def series(self, station_id: str, quantity: str) -> SeriesSpec | None:
         """The declared series; components of displacement answer to `displacement`."""
         station = self.station(station_id)
-        if station is None:
-            return None
-        for spec in station.series:
-            if spec.quantity == quantity or (spec.quantity == "displacement" and quantity.startswith("displacement_")):
-                return spec
-        return None
+        return None if station is None else station.find_series(quantity)
 
 
 def gather_recipients(sites: Iterable[Site]) -> tuple[Recipient, ...]:

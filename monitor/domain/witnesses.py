@@ -81,13 +81,14 @@ def list_voices(site: Site, criterion: Criterion) -> list[Voice]:
     if criterion.kind == EARTHQUAKE:
         return [Voice(criterion, EARTHQUAKE, None)]
     found = []
+    stations = {s.id: s for s in site.stations}
     for name in criterion.stations:
-        station = site.station(name)
+        station = stations.get(name)
         if station is None or not (station.on_slope or criterion.kind in TRIGGERS):
             continue
         if criterion.kind == "insar_rate":
             found.append(Voice(criterion, name_zone(name), None))
-        elif (spec := site.series(name, criterion.quantity)) is not None:
+        elif (spec := station.find_series(criterion.quantity)) is not None:
             found.append(Voice(criterion, name, (name, spec.quantity)))
         elif criterion.kind in SUGGESTED:
             found.append(Voice(criterion, name, None))
