@@ -5,10 +5,12 @@ from math import exp, log
 
 from forecasting.kinematics.inverse_velocity import InverseFit
 from forecasting.kinematics.noise import median
+from forecasting.kinematics.velocity import DAY_S
 
 ALPHAS = ((1.5, 0.02), (1.75, 0.03), (2.0, 0.9), (2.25, 0.03), (2.5, 0.02))  # exponent of Voight's law, belief in it
 STRAIGHT = 2  # place of exponent 2: 1/v is a straight line
 FLOOR = 0.01  # of the stated scatter, added to every misfit: perfect data decide no more than they can
+UNSETTLED = 0.15  # of the likelihood of the best exponent: above it another is left open
 Fits = Sequence[InverseFit | None]  # one per exponent
 
 
@@ -33,6 +35,23 @@ def weigh_exponents(filters: Sequence[Fits]) -> list[float]:
                 surprise[a] += fit.n / len(filters) * log((fit.misfit + FLOOR) / (best + FLOOR))
     least = min(surprise)
     return [belief * exp(-0.5 * (s - least)) for (_, belief), s in zip(ALPHAS, surprise, strict=True)]
+
+
+def tell_exponents(filters: Sequence[Fits], weights: Sequence[float], now_s: float) -> tuple[str, ...]:
+    """What to know of the exponent: another than 2 fits best, or the data leave it open and what that would mean."""
+    said = []
+    likely = max(range(len(ALPHAS)), key=weights.__getitem__)
+    if likely != STRAIGHT:
+        said.append(f"1/v is curved: exponent {ALPHAS[likely][0]:g} fits better than 2")
+    gain = [weight / belief for weight, (_, belief) in zip(weights, ALPHAS, strict=True)]
+    open_ends = []
+    for a in (0, len(ALPHAS) - 1):
+        leads = [f.failure_s - now_s for fits in filters if (f := fits[a]) is not None and f.slope < 0.0]
+        if leads and gain[a] > UNSETTLED * max(gain):
+            open_ends.append(f"{max(0.0, median(leads)) / DAY_S:.2g} days ahead with exponent {ALPHAS[a][0]:g}")
+    if open_ends:
+        said.append(f"the exponent is not settled: failure would be {', '.join(open_ends)}")
+    return tuple(said)
 
 
 def why_ended(fits: Fits, now_s: float, share: float) -> str | None:

@@ -10,6 +10,7 @@ from forecasting.kinematics.ensemble import (
     STRAIGHT,
     Fits,
     middle_lead_s,
+    tell_exponents,
     weigh_exponents,
     weighted_quantile,
     why_ended,
@@ -275,8 +276,7 @@ class Watch:
         doubts = []
         if high - low > mid - now_s + 2.0 * self.spec.interval_s:
             doubts.append("the estimates scatter more than the lead time")
-        exponent = ALPHAS[likely][0]
-        notes = () if likely == STRAIGHT else (f"1/v is curved: exponent {exponent:g} fits better than 2",)
+        notes = tell_exponents(good, weights, now_s)
         r2 = median([f.r2 for fits in good if (f := fits[likely]) is not None])
         return replace(
             found, from_s=low - margin, mid_s=mid, to_s=high + margin, r2=r2, doubts=tuple(doubts), notes=notes
