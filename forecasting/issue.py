@@ -59,9 +59,8 @@ def open_issue(panel: Panel, model: str, horizons_s: tuple[float, ...], payload:
         steps = tuple(panel.steps(h) for h in horizons_s)
         auto = fit_auto(panel, calibration, steps)
         best = auto.predict(panel.values, origins)
-        made = (
-            best if model == "auto" else fit_baseline(model, panel, calibration, steps).predict(panel.values, origins)
-        )
+        fitted = auto.member(model) or (auto if model == "auto" else fit_baseline(model, panel, calibration, steps))
+        made = best if model == "auto" else fitted.predict(panel.values, origins)
         fans = [point_fan(made[:, :, i]) for i in range(len(steps))]
         return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent)
     if model not in NETWORKS:

@@ -49,6 +49,10 @@ COMPARISONS = {
 """Learners of the field's papers, for tables only: not served, not chosen by `auto` (extra `slopeward[compare]`)."""
 
 
+SERVED = (*BASELINES, *NETWORKS)
+"""What a site may ask for."""
+
+
 def model_ids() -> tuple[str, ...]:
     """Every id that can be compared; `gated` stands for what the service would have shown."""
     return (*BASELINES, *COMPARISONS, *NETWORKS, "gated")

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from forecasting.registry import SERVED
 from monitor import site_schema as schema
 from monitor.config_terms import Section, describe_unknown, explain, read_toml
 from monitor.domain.instants import spell_duration
@@ -71,6 +72,9 @@ def parse_site(text: str, name: str) -> Site:
     criteria += tuple(_imply_advice(criteria, stations))
     _refuse_doubles((c.id for c in criteria), f"{name}: criterion: id")
     _refuse_doubles((r.name for r in file.recipient), f"{name}: recipient: name")
+    for model in file.forecast.models:
+        if model not in SERVED:
+            raise ConfigError(f"{name}: forecast.models: {model!r}: expected some of {', '.join(SERVED)}")
     for covariate in file.forecast.covariates:
         _find_series(covariate, stations, f"{name}: forecast.covariates")
     return Site(
