@@ -1,0 +1,90 @@
+"""Bars of the simple forecasts on measured records, by the command and the recipes that ship."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forecasting.series import DAY_S, MONTH_S
+from forecasting.sources import read_recipe, read_record
+from monitor.cli.main import run_verb
+
+pytestmark = pytest.mark.data
+
+RECIPES = Path(__file__).resolve().parents[2] / "configs" / "forecasting"
+
+
+def rows_of(capsys, *words):
+    """Rows over all stations of a backtest by the command."""
+    assert run_verb(["forecast", "backtest", *words, "--by", "all", "--json"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def mean(rows, field, model, horizon):
+    return float(np.mean([r[field] for r in rows if (r["model"], r["horizon"]) == (model, horizon)]))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "step_s", "drivers"),
+    [
+        ("lamosano", (161, 1), 11 * DAY_S, 1),
+        ("bazimen", (72, 1), MONTH_S, 2),
+        ("baijiabao", (300, 1), DAY_S, 2),
+        ("outang-days", (1461, 8), DAY_S, 3),
+        ("outang-months", (48, 8), MONTH_S, 3),
+        ("bowdoin", (1459, 4), 900.0, 0),
+        ("egms", (304, 290), 6 * DAY_S, 0),
+    ],
+)
+def test_every_recipe_reads_its_record(measured, name, shape, step_s, drivers):
+    measured("benchmarks/SK.csv")
+    record = read_record(None, read_recipe(RECIPES / f"{name}.toml"))
+    assert record.panel.values.shape == shape
+    assert record.panel.step_s == step_s
+    assert len(record.covariates) == drivers
+    assert np.isfinite(record.panel.values).mean() > (0.65 if name == "egms" else 0.9)
+    if name.endswith(("months", "bazimen")):
+        assert np.isfinite(record.panel.values).all()  # a month, a row: none slipped, none was averaged with another
+
+
+def test_interpolated_days_are_refused_with_their_knots(measured, capsys):
+    """Bar F7."""
+    measured("outang/monitoring_data.csv")
+    config = str(RECIPES / "outang-days.toml")
+    assert run_verb(["forecast", "audit", "--config", config, "--horizons", "1d,7d"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("interpolated_input: 8 of 8 stations, horizons 1d, 7d refused")
+    assert "28-31 d" in said
+    assert run_verb(["forecast", "audit", "--config", config, "--horizons", "30d"]) == 0
+
+
+def test_monthly_knots(measured, capsys):
+    """Bar F1: the chosen simple forecast is at most 2.6 mm off over the last 24 knots."""
+    measured("outang/monitoring_data.csv")
+    rows = rows_of(capsys, "--config", str(RECIPES / "outang-months.toml"))
+    assert {r["n"] for r in rows} == {192}
+    assert mean(rows, "mae", "auto", "30d") <= 2.6
+    assert mean(rows, "mae", "auto", "30d") < 0.7 * mean(rows, "mae", "persistence", "30d")
+
+
+def test_a_season_is_chosen_from_the_past(measured, capsys):
+    """Bar F5: at most 18 mm over the last 12 months where persistence has 26.4."""
+    measured("bazimen-baijiabao/target_sample.xlsx")
+    rows = rows_of(capsys, "--config", str(RECIPES / "bazimen.toml"), "--horizons", "30d")
+    assert {r["best_baseline"] for r in rows} <= {"seasonal", "climatology"}
+    assert mean(rows, "mae", "gated", "30d") <= 18.0
+    assert mean(rows, "mae", "persistence", "30d") == pytest.approx(26.35, abs=0.05)
+
+
+@pytest.mark.slow
+def test_the_expert_average_and_the_choice_on_a_year_of_stations(measured, capsys):
+    """Bars F3 and F3b."""
+    measured("benchmarks/SK.csv")
+    bars = {("SK", "ewa", "1d"): 0.07, ("SK", "ewa", "7d"): 0.20, ("K", "ewa", "1d"): 0.11, ("K", "ewa", "7d"): 0.12}
+    bars["K", "auto", "30d"] = 0.16
+    for name in ("SK", "K"):
+        rows = rows_of(capsys, "--data", name, "--models", "ewa,auto")
+        for (data, model, horizon), bar in bars.items():
+            if data == name:
+                assert mean(rows, "skill_persistence", model, horizon) >= bar
