@@ -228,6 +228,11 @@ class History:
         later = [known_s for known_s, *_ in self._waiting if first_s < known_s <= limit_s]
         return max(later, default=first_s)
 
+    @property
+    def waiting(self) -> int:
+        """Rows that have been read and are not known yet."""
+        return len(self._waiting)
+
     def next_news_s(self) -> float:
         """The next instant at which something else became known."""
         return self.news[0] if self.news else inf

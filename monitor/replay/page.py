@@ -186,9 +186,10 @@ def _tables(run: Run) -> list[str]:
     found.append(
         _table(
             "Each criterion alone",
-            ["criterion", "kind", "role", "crossings", "days", *names[1:], "false days", "hits", "misses"],
+            ["criterion", "kind", "role", "heard", "crossings", "days", *names[1:], "false days", "hits", "misses"],
             [
-                [c.criterion, c.kind, c.role, c.crossings, c.days, *(c.days_by_level.get(n, 0) for n in names[1:]),
+                [c.criterion, c.kind, c.role, f"{c.heard_share:.0%}", c.crossings, c.days,
+                 *(c.days_by_level.get(n, 0) for n in names[1:]),
                  "-" if c.false_days is None else c.false_days, sum(not e.missed for e in c.events),
                  sum(e.missed for e in c.events)]
                 for c in run.criteria

@@ -1,7 +1,7 @@
 """What a replay is worth: lead before events, misses, false alarm days with causes, time in levels, per criterion."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -56,6 +56,7 @@ class CriterionScore:
     criterion: str
     kind: str
     role: str
+    heard_share: float  # of looks at which it had anything to go by; 0 = no data, so neither hit nor miss means much
     crossings: int  # times it rose from nothing
     days: int  # with at least the lowest level
     days_by_level: Mapping[str, int]
@@ -65,7 +66,8 @@ class CriterionScore:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "criterion": self.criterion, "kind": self.kind, "role": self.role, "crossings": self.crossings,
+            "criterion": self.criterion, "kind": self.kind, "role": self.role,
+            "heard_share": round(self.heard_share, 4), "crossings": self.crossings,
             "days": self.days, "days_by_level": dict(self.days_by_level), "false_days": self.false_days,
             "hits": sum(not e.missed for e in self.events), "misses": sum(e.missed for e in self.events),
             "events": [e.to_json() for e in self.events],
@@ -74,7 +76,7 @@ class CriterionScore:
 
 @dataclass(frozen=True, slots=True)
 class SensorScore:
-    """What a station did to the alerts."""
+    """What a station did to the alerts; also what is asked of the site or of a reference as a whole."""
 
     station: str
     raises: int  # of the hazard level that rested on it
@@ -215,7 +217,7 @@ def score(
         tuple(score_event(x, spans, lead_s) for x in labels), len(_days(spans, site.timezone)), causes,
         tuple(false_list), build_matrix(spans, labels, lead_s, names),
         tuple(_score_criterion(site, c.id, c.kind, c.role, tally, labels, lead_s) for c in site.criteria),
-        tuple(_score_sensor(s.id, tally) for s in site.stations),
+        tuple(_score_sensor(name, tally) for name in dict.fromkeys((*(s.id for s in site.stations), *tally.health))),
         {k: tuple(v) for k, v in tally.plot.items()},
         {k: tuple(v.spans) for k, v in tally.criteria.items()},
     )  # fmt: skip
@@ -277,6 +279,9 @@ def _score_criterion(
     site: Site, criterion: str, kind: str, role: str, tally: Tally, labels: Sequence[Label], lead_s: float
 ) -> CriterionScore:
     ribbon = tally.criteria.get(criterion)
+    # a criterion is judged by what it can say: one with a bound for yellow only is not asked for orange
+    bounds = [t.level for c in site.criteria if c.id == criterion for t in c.thresholds]
+    highest = max(bounds, default=site.top_level)
     spans = tuple(ribbon.spans) if ribbon else ()
     days = _days(spans, site.timezone)
     by_level = {
@@ -287,8 +292,8 @@ def _score_criterion(
         s.level > 0 and (i == 0 or spans[i - 1].level == 0 or spans[i - 1].to_s < s.from_s) for i, s in enumerate(spans)
     )
     return CriterionScore(
-        criterion, kind, role, rises, len(days), by_level, judged,
-        tuple(score_event(x, spans, lead_s) for x in labels),
+        criterion, kind, role, tally.heard[criterion] / max(tally.looks, 1), rises, len(days), by_level, judged,
+        tuple(score_event(replace(x, level=min(x.level, highest)), spans, lead_s) for x in labels),
     )  # fmt: skip
 
 

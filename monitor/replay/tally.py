@@ -91,6 +91,7 @@ class Tally:
         self.sight: dict[str, float] = defaultdict(float)
         self.alerts: list[AlertTrace] = []
         self.criteria: dict[str, _Ribbon] = {}
+        self.heard: Counter[str] = Counter()  # looks at which a criterion had anything to go by
         self.raises: Counter[str] = Counter()  # hazard raises that a station supported
         self.health: dict[str, Counter[str]] = defaultdict(Counter)  # station -> kind of health alert
         self.voting_s: dict[str, float] = defaultdict(float)
@@ -142,9 +143,12 @@ class Tally:
     def _hear(self, look: Look, now_s: float) -> None:
         """What each criterion says now: the highest level that its bounds and dwell ask for."""
         said: dict[str, int] = {c.id: 0 for c in look.site.criteria}
+        heard: set[str] = set()
         for word in look.decision.evidence["words"]:
             if word["heard"]:
+                heard.add(word["criterion"])
                 said[word["criterion"]] = max(said.get(word["criterion"], 0), word["raise_level"])
+        self.heard.update(heard)
         for criterion, level in said.items():
             self.criteria.setdefault(criterion, _Ribbon()).note(now_s, level)
         for key, vote in look.decision.evidence["votes"].items():
@@ -161,8 +165,9 @@ class Tally:
             trace = self._open[key] = AlertTrace(*key)
             self.alerts.append(trace)
             if change.ledger == Ledger.HEALTH:
-                _, station, kind = (*change.key.split(":"), "", "")[:3]
-                self.health[station][kind] += 1
+                # health:G1.displacement:stale, health:site:reachable, health:reference:BASE:verify
+                _, *name, kind = change.key.split(":")
+                self.health[":".join(name).partition(".")[0]][kind] += 1
         trace.turns.append(Turn(at, level, change.reason, by))
         if level == 0:
             del self._open[key]

@@ -55,6 +55,7 @@ def _print_run(run: Run, console: Console, *, judged: bool) -> None:
         console.print(_events("events", run.events, run))
         console.print(f"misses: {run.misses} of {len(run.events)}")
         console.print(_matrix(run))
+        console.print(_indicators(run), highlight=False)
     console.print(_criteria(run.criteria, run))
     console.print(_sensors(run))
 
@@ -96,21 +97,23 @@ def _matrix(run: Run) -> Table:
         table.add_column(name_class(number), justify="right")
     for level, name in enumerate(run.matrix.levels):
         table.add_row(name, *(f"{run.matrix.seconds.get((level, k), 0.0) / 3600.0:.1f}" for k in run.matrix.classes))
-    for key, value in run.matrix.indicators().items():
-        if not key.endswith("_h"):
-            table.caption = (f"{table.caption}, " if table.caption else "") + f"{key} {_number(value)}"
     return table
+
+
+def _indicators(run: Run) -> str:
+    shown = {k: v for k, v in run.matrix.indicators().items() if not k.endswith("_h")}
+    return ", ".join(f"{k.replace('_', ' ')} {_number(v)}" for k, v in shown.items())
 
 
 def _criteria(criteria: Sequence[CriterionScore], run: Run) -> Table:
     table = Table(
-        "criterion", "kind", "role", "crossings", "days", *run.level_names[1:], "false days", "hits", "misses", "lead",
-        title="each criterion alone", title_justify="left",
+        "criterion", "kind", "role", "heard", "crossings", "days", *run.level_names[1:], "false days", "hits", "misses",
+        "lead", title="each criterion alone", title_justify="left",
     )  # fmt: skip
     for c in criteria:
         leads = [e.lead_s for e in c.events if e.lead_s is not None]
         table.add_row(
-            c.criterion, c.kind, c.role, str(c.crossings), str(c.days),
+            c.criterion, c.kind, c.role, f"{c.heard_share:.0%}", str(c.crossings), str(c.days),
             *(str(c.days_by_level.get(n, 0)) for n in run.level_names[1:]),
             "-" if c.false_days is None else str(c.false_days),
             str(sum(not e.missed for e in c.events)), str(sum(e.missed for e in c.events)),

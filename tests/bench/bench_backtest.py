@@ -97,12 +97,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=float, default=365.0)
     parser.add_argument("--no-record", action="store_true")
+    parser.add_argument("--case", choices=["mixed", "gnss"], help="one of the two only")
     options = parser.parse_args()
     mixed = {"G1", "G2", "G3", "C1", "R1", "P1", "E1", "T1", "W1", "C2"}
-    figures = [
-        measure("ten stations: 5 GNSS, rain, pressure, crack, tilt, level", 3, mixed, options.days),
-        measure("ten GNSS stations (east, north, up)", 8, {*(f"G{i}" for i in range(1, 9)), "C1", "C2"}, options.days),
-    ]
+    cases = {
+        "mixed": ("ten stations: 5 GNSS, rain, pressure, crack, tilt, level", 3, mixed),
+        "gnss": ("ten GNSS stations (east, north, up)", 8, {*(f"G{i}" for i in range(1, 9)), "C1", "C2"}),
+    }
+    chosen = [cases[options.case]] if options.case else list(cases.values())
+    figures = [measure(*case, options.days) for case in chosen]
     print(json.dumps(figures, indent=1))
     if not options.no_record:
         print(record("backtest", "python -m tests.bench.bench_backtest", figures), file=sys.stderr)

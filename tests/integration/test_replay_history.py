@@ -1,5 +1,6 @@
 """What a replay shows at an instant is what the service would have read then: late, corrected, flagged, shifted."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -12,6 +13,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.decision import View, seconds
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
+from monitor.replay import backtest
 from monitor.replay.backtest import Terms, run_backtest
 from monitor.replay.history import History
 from monitor.replay.known import Known
@@ -67,6 +69,13 @@ def site() -> Site:
     return parse_site(SITE, "slope.toml")
 
 
+@pytest.fixture
+def light(sqlite_url: str) -> Iterator[Database]:
+    """SQLite alone, for what is the same on both."""
+    with Database(sqlite_url) as db:
+        yield db
+
+
 def fill(db: Database, site: Site) -> None:
     """Twelve days of a station and a pore pressure with everything that can happen to a row."""
     luck = Random(3)
@@ -90,7 +99,7 @@ def fill(db: Database, site: Site) -> None:
         if luck.random() < 0.05:  # a clock that is ahead
             say("G1", "displacement_east", "mm", at + timedelta(hours=30), at + HOUR, 0.0, flags=("future",))
         if i < 60 or i > 200:
-            say("P1", "pore_pressure", "kPa", at, at + timedelta(seconds=9), 40.0 + luck.gauss(0, 1))
+            say("P1", "pore_pressure", "kPa", at, at + late, 40.0 + luck.gauss(0, 1))
     with db.write() as c:
         save_site(c, site, "test", "test", START)
         for came in sorted(batches):
@@ -141,10 +150,10 @@ def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(datab
     assert seen == {"offset", "flag", "revision", "future", "report", "event"}, "the interesting cases occur"
 
 
-def test_what_nothing_changed_stays_the_same_object(database: Database, site: Site) -> None:
+def test_what_nothing_changed_stays_the_same_object(light: Database, site: Site) -> None:
     """Warm decisions compare by identity."""
-    fill(database, site)
-    with database.read() as c:
+    fill(light, site)
+    with light.read() as c:
         history = History(c, [site], START, START + timedelta(days=DAYS), Known("received"))
         history.move(seconds(START + 100 * HOUR))
         one = (
@@ -186,10 +195,10 @@ def test_the_rule_of_knowledge_decides_what_is_seen(database: Database, site: Si
     assert newest == seconds(START + 8 * HOUR), "two hours of latency"
 
 
-def test_a_correction_keeps_its_distance_when_epochs_count(database: Database, site: Site) -> None:
+def test_a_correction_keeps_its_distance_when_epochs_count(light: Database, site: Site) -> None:
     """Imported history: what came as a correction is not known before its time."""
     came = START + timedelta(days=300)
-    with database.write() as c:
+    with light.write() as c:
         save_site(c, site, "test", "test", START)
         for delay, value, solution in ((timedelta(0), 1.0, "rapid"), (timedelta(hours=10), 9.0, "final")):
             add_observations(
@@ -197,7 +206,7 @@ def test_a_correction_keeps_its_distance_when_epochs_count(database: Database, s
             )  # fmt: skip
 
     def value_at(hours: float) -> float:
-        with database.read() as c:
+        with light.read() as c:
             history = History(c, [site], START, START + timedelta(days=4), Known("auto"))
             history.move(seconds(START + hours * HOUR))
             view: View = history.view(site)
@@ -205,3 +214,40 @@ def test_a_correction_keeps_its_distance_when_epochs_count(database: Database, s
 
     assert value_at(9.5) == 1.0
     assert value_at(10.5) == 9.0
+
+
+def test_two_configurations_in_two_processes_are_those_of_one(
+    light: Database, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(light, site)
+    other = parse_site(SITE.replace('level = "yellow"', 'level = "orange"'), "slope.toml")
+    to_at = START + timedelta(days=3)
+    shown: list[float] = []
+    alone = run_backtest(light, site, START, to_at, other=other, on_progress=shown.append)
+    assert [r.name for r in alone.runs] == ["A", "B"]
+    assert shown == sorted(shown)
+    assert shown[-1] == 1.0
+    assert alone.runs[0].levels != alone.runs[1].levels
+    assert alone.differences()
+    monkeypatch.setattr(backtest, "SPAWN_ROWS", 0)
+    assert run_backtest(light, site, START, to_at, other=other).to_json() == alone.to_json()
+
+
+def test_memory_holds_windows_and_not_the_history(light: Database, site: Site) -> None:
+    """Rows that came after they had left every window count for the newest epoch and are not kept."""
+    came = START + timedelta(days=40)
+    rows = [
+        Observation(site.id, "G1", "displacement", "mm", START + i * HOUR, came + timedelta(seconds=i // 100), i * 0.1)
+        for i in range(30 * 24)
+    ]
+    with light.write() as c:
+        save_site(c, site, "test", "test", START)
+        add_observations(c, rows, came)
+    with light.read() as c:
+        history = History(c, [site], START, came + timedelta(days=1), Known("received"))
+        assert history.next_arrival_s() == seconds(came)
+        assert history.waiting < 20, "one for each instant of arrival"
+        history.move(seconds(came + timedelta(hours=1)))
+        view = history.view(site)
+    assert view.readings["G1.displacement"] == ()
+    assert view.newest["G1.displacement"].observed_s == seconds(rows[-1].observed_at)
