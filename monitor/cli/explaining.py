@@ -56,6 +56,8 @@ def explain(
             f"rule version {alert.rule_version}, decision {row.id}, SHA-256 of the frozen inputs {row.evidence_sha256}",
             *told,
         ]
+        if seal is None and frozen and {"view", "act"} & set(frozen):
+            lines.append("not sealed: the audit log has no entry of it (an older version froze it, or it was cut off)")
         if as_of is not None:
             lines += _compare(db, row, as_of, facts)
         if again:

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, Double, String, Table, case, func, select, type_coerce
 
 from monitor.store import tables as t
-from monitor.store.audit import verify_chain
+from monitor.store.audit import SEAL, verify_chain
 from monitor.store.types import INSTANT_WIDTH, Instant
 
 # child column -> parent table: references that are no foreign keys, because their rows come by the million
@@ -44,9 +44,22 @@ def _verify_hashes(connection: Connection) -> Iterator[str]:
     for row in frozen:
         if hashlib.sha256(row.evidence.encode()).hexdigest() != row.evidence_sha256:
             yield f"decision {row.id}: the frozen evidence does not match its hash"
+    yield from _verify_seals(connection)
     for version in connection.execute(select(v.id, v.site, v.source, v.sha256)):
         if hashlib.sha256(version.source.encode()).hexdigest() != version.sha256:
             yield f"config version {version.id} of {version.site}: the stored file does not match its hash"
+
+
+def _verify_seals(connection: Connection) -> Iterator[str]:
+    """Frozen inputs against the hash that the audit log chains: who alters both must rewrite the log."""
+    d, e = t.decision.c, t.audit_entry.c
+    hashes = {f"decision:{row.id}": row.evidence_sha256 for row in connection.execute(select(d.id, d.evidence_sha256))}
+    sealed = connection.execute(select(e.subject, e.detail).where(e.action == SEAL).execution_options(yield_per=2000))
+    for subject, detail in sealed:
+        if subject not in hashes:
+            yield f"{subject}: its frozen inputs are gone"
+        elif f'"evidence_sha256":"{hashes[subject]}"' not in detail:
+            yield f"{subject}: the audit log names another hash of its frozen inputs"
 
 
 def _verify_references(connection: Connection) -> Iterator[str]:

@@ -33,6 +33,7 @@ from monitor.store.observations import find_series_id
 from monitor.store.offsets import KINDS, add_offset
 from monitor.store.prune import Limits, load_cited, prune_step
 from monitor.store.sites import load_site_source
+from monitor.store.verify import verify
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -169,8 +170,12 @@ def test_an_altered_byte_of_the_inputs_is_found(bench, capsys, tmp_path):
             assert any("altered" in line for line in recompute_all(bench.database, alert)), name
             assert run_verb(words) == 1
             assert "recomputed: the frozen inputs were altered" in capsys.readouterr().out
+            with bench.database.read() as c:
+                assert any(f"decision {row.id}" in x or f"decision:{row.id}" in x for x in verify(c))
     alter(bench, t.decision, evidence=row.evidence, evidence_sha256=row.evidence_sha256)
     assert run_verb(words) == 0
+    with bench.database.read() as c:
+        assert verify(c) == []
 
 
 def test_an_altered_threshold_or_event_is_found(bench, tmp_path, capsys):
