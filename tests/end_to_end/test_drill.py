@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import select, text
 
 from monitor.alerting.evaluate import evaluate_site
 from monitor.alerting.recompute import recompute
+from monitor.cli.main import run_verb
 from monitor.config import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, Ledger
 from monitor.domain.observation import Observation
@@ -18,6 +20,8 @@ from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifiers.webhook import payload
+from monitor.notify.stages import grouped, throttled
+from monitor.notify.verdict import Superseded, View
 from monitor.replay.drill import DrillTerms, hold_drill
 from monitor.store.alerts import acknowledge, apply_changes, load_alert_events, load_alerts
 from monitor.store.audit_pack import load_citations
@@ -25,7 +29,7 @@ from monitor.store.decisions import load_decision
 from monitor.store.drills import add_drill, as_exercise, end_dead_drills, end_drill, find_drill, load_drills
 from monitor.store.engine import Database
 from monitor.store.observations import add_observations
-from monitor.store.outbox import claim_due
+from monitor.store.outbox import Waiting, claim_due
 from monitor.store.sites import load_site_source, save_site
 from monitor.store.tables import metadata
 from tests.data.playing import Listener
@@ -287,3 +291,54 @@ def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Databas
         hold_drill(real, calm, ADA, DrillTerms(), clock=lambda: NOW, wait=lambda _: None)
     with real.read() as c:
         assert load_drills(c) == []
+
+
+def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
+    def waiting(number: int, level: int, *, exercise: bool, ledger: str = "health") -> Waiting:
+        return Waiting(
+            number, number, "ridge", ledger, level, "hook", "webhook:HOOK", NOW - timedelta(minutes=1), NOW, 0,
+            "unacknowledged", urgent=False, exercise=exercise,
+        )  # fmt: skip
+
+    # the drill's is the higher and newer one of the group: it still does not stand for the real one
+    assert grouped.apply([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], View(NOW, 0)) == []
+    two = grouped.apply([waiting(2, 1, exercise=False), waiting(1, 0, exercise=False)], View(NOW, 0))
+    assert [(v.id, v.by) for v in two if isinstance(v, Superseded)] == [(1, 2)]
+    # one place left in the hour: a real advice takes it before a hazard of a drill
+    full = View(NOW, 59)
+    held = throttled.apply(
+        [waiting(2, 1, exercise=True, ledger="hazard"), waiting(1, 1, exercise=False, ledger="advice")], full
+    )
+    assert [v.id for v in held] == [2]
+
+
+def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ridge.toml").write_text(SITE)
+    config = tmp_path / "service.toml"
+    url = real.url.render_as_string(hide_password=False)
+    config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path}/sites"\n')
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "ridge.toml").rename(tmp_path / "sites" / "ridge.toml")
+
+    def call(*words: str) -> tuple[int, str, str]:
+        status = run_verb(["drill", *words, "--config", str(config)])
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    assert call("list")[0] == 4
+    assert call("end")[0] == 4
+    assert call("ridge")[0] == 1, "a name is needed"
+    assert call("nowhere", "--by", "Ada")[0] == 1
+    assert call("ridge", "--by", "Ada", "--scenario", str(tmp_path / "none.csv"))[0] == 1
+    status, out, err = call("ridge", "--by", "Ada", "--speed", "1e9", "--hold", "0s", "--json")
+    assert status == 3, "nobody acknowledged"
+    assert json.loads(out)["peak_level"] == 3
+    assert err.count("EXERCISE") == 0
+    assert "red" in err
+    status, out, _ = call("list", "--json")
+    assert (status, json.loads(out)["state"]) == (0, "ended")
+    with real.write() as c:
+        drill_id = add_drill(c, site.id, ADA, "collapse", datetime.now(UTC))
+    status, out, _ = call("end", str(drill_id), "--by", "Bo", "--reason", "telephone")
+    assert status == 0
+    assert call("end", str(drill_id))[0] == 4
