@@ -110,9 +110,9 @@ def verify(
 
 
 def _list_waiting(memory: Memory) -> list[str]:
-    asked = [step_of_alert(key) for key in memory.conditions]
-    found = [*memory.steps, *(f"reference:{r}" for r in memory.common), *memory.asked, *(k for k in asked if k)]
-    return list(dict.fromkeys(found))
+    # a question about steps is answered by their own keys, which hold their instant
+    asked = [key for alert in memory.conditions if ":" in (key := step_of_alert(alert) or "")]
+    return list(dict.fromkeys([*memory.steps, *(f"reference:{r}" for r in memory.common), *memory.asked, *asked]))
 
 
 def step_of_alert(alert_key: str) -> str | None:

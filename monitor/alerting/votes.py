@@ -47,8 +47,11 @@ def find_lasting(site: Site, words: Sequence[Assessment], votes: Mapping[str, Vo
 
 
 def keep_answers(answers: Mapping[str, str], lasting: Collection[str], now_s: float) -> dict[str, str]:
-    """Answers that still matter: of a motion while it lasts, of a step or an inspection for a year."""
-    return {
-        key: answer for key, answer in answers.items()
-        if (key in lasting if key.startswith((REFERENCE, ALONE)) else instant_of(key) > now_s - ANSWER_KEPT_S)
-    }  # fmt: skip
+    """Answers that still matter: of a motion while it lasts, of a step or an inspection (`...@instant`) for a year."""
+
+    def matters(key: str) -> bool:
+        if key.startswith((REFERENCE, ALONE)):
+            return key in lasting
+        return "@" in key and instant_of(key) > now_s - ANSWER_KEPT_S
+
+    return {key: answer for key, answer in answers.items() if matters(key)}

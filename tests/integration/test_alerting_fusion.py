@@ -67,6 +67,8 @@ def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(dat
         verify(database, slope.site, "alone:G1", "perhaps", ADA, "?", slope.now)
     with pytest.raises(NotFoundError, match="waiting: alone:G1"):
         verify(database, slope.site, "alone:G2", "weather", ADA, "ice", slope.now)
+    with pytest.raises(NotFoundError, match="waiting: alone:G1"):
+        verify(database, slope.site, "G1", "weather", ADA, "no step of it waits", slope.now)
     after = verify(database, slope.site, "alone:G1", "weather", ADA, "ice on the mast", slope.now)
     assert "health:alone:G1:verify" not in after.decision.memory.conditions
     # the clock of the site is two hours: answered, it does not run out

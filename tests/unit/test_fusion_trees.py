@@ -6,7 +6,15 @@ import pytest
 
 from monitor.config import find_weaknesses, parse_site
 from monitor.domain.fusion import Clause, find_behind, judge, list_leaves, may_become, spell_clause
-from monitor.domain.witnesses import INSAR, find_groups, find_voting_series, list_top_witnesses, name_zone, reach
+from monitor.domain.witnesses import (
+    INSAR,
+    find_groups,
+    find_voting_series,
+    is_met,
+    list_top_witnesses,
+    name_zone,
+    reach,
+)
 from monitor.errors import ConfigError
 
 VALUES = (True, False, None)
@@ -159,3 +167,22 @@ def test_areas_are_asked_apart():
     groups, voting = find_groups(place), find_voting_series(place)
     assert reach(place, voting, groups).level == 3
     assert reach(place, voting - {("G2", "displacement")}, groups).level == 2
+
+
+def test_so_many_witnesses_in_each_of_so_many_areas():
+    stations = [station(f"G{i}", area=area) for i, area in enumerate(("toe", "toe", "head", "head"))]
+    place = site(VELOCITY, stations=[*stations, station("G9"), station("R1", "rain", "mm")])
+    groups = find_groups(place)
+    names = ("G0", "G1", "G2", "G3", "G9")
+
+    def met(said, **asked):
+        return is_met(place, Clause("votes", criterion="v", witnesses=names, **asked), said, groups)
+
+    assert met(["G0", "G2"], areas=2)
+    assert not met(["G0", "G1", "G9"], areas=2), "one area, and one station of none"
+    assert not met(["G0", "G1", "G2"], areas=2, k=2)
+    assert met(names, areas=2, k=2)
+    assert met(["G0", "G9"], k=2)
+    shared = {**groups, "G1": groups["G0"]}
+    clause = Clause("votes", criterion="v", witnesses=names, areas=2, k=2)
+    assert not is_met(place, clause, names, shared), "two that share an antenna are one"
