@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from forecasting.errors import HorizonError, PanelError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -169,7 +172,7 @@ def read_long_csv(path: str | Path, *, quantity: str | None = None, step_s: floa
     """
     import pandas as pd
 
-    frame = pd.read_csv(path, dtype={"station": str, "quantity": str, "time": str})
+    frame = read_table(path, dtype={"station": str, "quantity": str, "time": str})
     missing = {"time", "station", "quantity", "value"} - set(frame.columns)
     if missing:
         raise PanelError(f"{path}: column {min(missing)} is missing")
@@ -181,9 +184,12 @@ def read_long_csv(path: str | Path, *, quantity: str | None = None, step_s: floa
     frame = frame[frame["quantity"] == quantity]
     if frame.empty:
         raise PanelError(f"{path}: no row has quantity {quantity}")
-    if not frame["time"].str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True).all():
+    if not frame["time"].str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True, na=False).all():
         raise PanelError(f"{path}: every time needs a zone, such as Z")
-    instants = pd.to_datetime(frame["time"], utc=True, format="ISO8601")
+    try:
+        instants = pd.to_datetime(frame["time"], utc=True, format="ISO8601")
+    except ValueError as error:
+        raise PanelError(f"{path}: a time cannot be read: {str(error).splitlines()[0]}") from error
     seconds = (instants - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
     samples: dict[str, tuple[ArrayLike, ArrayLike]] = {}
     numbers = pd.to_numeric(frame["value"], errors="coerce")
@@ -195,6 +201,21 @@ def read_long_csv(path: str | Path, *, quantity: str | None = None, step_s: floa
             raise PanelError(f"{path}: one sample per station gives no interval")
         step_s = nominal_step(gaps)
     return panel_from_samples(samples, step_s)
+
+
+def read_table(path: Any, *, name: str | None = None, **options: Any) -> "pd.DataFrame":
+    """A CSV as a frame.
+
+    Raises:
+        PanelError: It cannot be opened, or is no table.
+    """
+    import pandas as pd
+
+    try:
+        frame: pd.DataFrame = pd.read_csv(path, **options)
+    except (OSError, ValueError) as error:
+        raise PanelError(f"{name or path}: no table that can be read: {str(error).splitlines()[0]}") from error
+    return frame
 
 
 def nominal_step(gaps_s: ArrayLike) -> float:

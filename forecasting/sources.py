@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from forecasting.covariates import Covariate, covariates_from_samples
 from forecasting.errors import RecipeError
-from forecasting.series import Floats, Panel, nominal_step, panel_from_samples
+from forecasting.series import Floats, Panel, nominal_step, panel_from_samples, read_table
 
 BENCHMARKS = ("S", "SK", "G", "K")
 FORMATS = ("long", "wide", "solution", "points")
@@ -52,6 +52,18 @@ DATA_KEYS = {
 RUN_KEYS = {"horizons", "models", "folds", "last", "seed"}
 
 
+_TEXT: tuple[tuple[type, ...], str] = ((str,), "text")
+_NUMBER: tuple[tuple[type, ...], str] = ((int, float), "a number")
+_COUNT: tuple[tuple[type, ...], str] = ((int,), "a whole number")
+_TABLE: tuple[tuple[type, ...], str] = ((dict,), "a table of station = column or file")
+_LIST: tuple[tuple[type, ...], str] = ((list, str), "a list")
+TYPES = {
+    "step_s": _NUMBER, "azimuth_deg": _NUMBER, "clock_ahead_s": _NUMBER, "every": _COUNT, "day_of_month": _COUNT,
+    "folds": _COUNT, "last": _COUNT, "seed": _COUNT, "displacement": _TABLE, "drivers": _TABLE, "files": _TABLE,
+    "horizons": ((list,), "a list of durations"), "models": _LIST,
+}  # fmt: skip
+
+
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe; unknown keys are refused with what was expected.
 
@@ -73,6 +85,9 @@ def read_recipe(path: Path) -> Recipe:
         for key in given:
             if key not in known:
                 raise RecipeError(f"{path}: {table}.{key}: expected one of {', '.join(sorted(known))}")
+            kinds, words = TYPES.get(key, _TEXT)
+            if not isinstance(given[key], kinds) or isinstance(given[key], bool):
+                raise RecipeError(f"{path}: {table}.{key}: expected {words}")
     return Recipe(data, run, str(path))
 
 
@@ -113,6 +128,8 @@ def read_record(data: str | Path | None, recipe: Recipe, *, quantity: str | None
         raise RecipeError(f"{recipe.name}: data.file: name a file here or by --data")
     path = find_file(name)
     kind = recipe.data.get("format", "long")
+    if path.is_dir() and kind != "solution":
+        raise RecipeError(f"{path}: is a folder, expected a file")
     if kind == "long":
         return _read_long(path, quantity or recipe.data.get("quantity"), recipe.data.get("step_s"))
     drivers: Samples = {}
@@ -140,7 +157,7 @@ def _long_drivers(path: Path) -> Samples:
     """Every quantity of a long CSV that is no displacement, as `station.quantity`."""
     import pandas as pd
 
-    frame = pd.read_csv(path, dtype={"station": str, "quantity": str, "time": str})
+    frame = read_table(path, dtype={"station": str, "quantity": str, "time": str})
     frame = frame[frame["quantity"].notna() & ~frame["quantity"].fillna("").str.startswith("displacement")]
     out: Samples = {}
     for (station, quantity), rows in frame.groupby(["station", "quantity"]):
@@ -164,7 +181,7 @@ def _read_wide(path: Path, recipe: Recipe) -> tuple[Samples, Samples]:
 
         frame = pd.DataFrame(read_sheet(path))
     else:
-        frame = pd.read_csv(path, encoding="utf-8-sig")
+        frame = read_table(path, encoding="utf-8-sig")
     for column in (time, *columns.values()):
         if column not in frame.columns:
             raise RecipeError(f"{path}: there is no column {column!r}; there are {', '.join(map(str, frame.columns))}")
@@ -172,7 +189,7 @@ def _read_wide(path: Path, recipe: Recipe) -> tuple[Samples, Samples]:
         # a workbook counts days from 1899-12-30
         instants = pd.Timestamp("1899-12-30", tz="UTC") + pd.to_timedelta(frame[time], unit="D")
     else:
-        instants = pd.to_datetime(frame[time], utc=True)
+        instants = pd.to_datetime(frame[time], utc=True, errors="coerce")
     seconds = ((instants - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
     every = {
         name: (seconds, pd.to_numeric(frame[column], errors="coerce").to_numpy(float))
@@ -227,7 +244,7 @@ def _read_points(path: Path, recipe: Recipe) -> Samples:
     """Satellite points as the European Ground Motion Service delivers them: a column per date, a row per point."""
     import pandas as pd
 
-    frame = pd.read_csv(_member(path), dtype={"pid": str})
+    frame = read_table(_member(path), name=str(path), dtype={"pid": str})
     dates = [c for c in frame.columns if re.fullmatch(r"\d{8}", str(c))]
     if not dates or "pid" not in frame.columns:
         raise RecipeError(f"{path}: expected a column pid and one column per date (YYYYMMDD)")
@@ -244,8 +261,11 @@ def _member(path: Path) -> Any:
     import io
     import zipfile
 
-    with zipfile.ZipFile(path) as archive:
-        tables = [name for name in archive.namelist() if name.endswith(".csv")]
-        if len(tables) != 1:
-            raise RecipeError(f"{path}: expected one .csv inside, found {len(tables)}")
-        return io.BytesIO(archive.read(tables[0]))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            tables = [name for name in archive.namelist() if name.endswith(".csv")]
+            if len(tables) != 1:
+                raise RecipeError(f"{path}: expected one .csv inside, found {len(tables)}")
+            return io.BytesIO(archive.read(tables[0]))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise RecipeError(f"{path}: no archive that can be read: {error}") from error

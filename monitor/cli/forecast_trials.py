@@ -23,6 +23,10 @@ RecipeOption = Annotated[
 QuantityOption = Annotated[str | None, typer.Option(help="Displacement quantity, where a long CSV holds several.")]
 HorizonsOption = Annotated[str | None, typer.Option(help="Durations; a bare number means days.")]
 WAYS = ("station", "month")
+COLUMNS = (
+    ("mae_mm", ".3f"), ("skill_persistence", "+.3f"), ("skill_best", "+.3f"), ("coverage_80", ".3f"),
+    ("coverage_95", ".3f"), ("seconds", ".2f"),
+)  # fmt: skip
 
 
 def backtest(
@@ -244,12 +248,8 @@ def summary(scores: "Sequence[Score]") -> list[str]:
         for label in dict.fromkeys(s.label for s in every):
             mine = [s for s in every if s.label == label and s.horizon_s == horizon_s]
             if mine:
-                n = sum(s.n for s in mine)
-                cells = [pooled(mine, f) for f in ("mae_mm", "skill_persistence", "skill_best", "coverage_80")]
-                lines.append(
-                    f"{label:22}{spell_horizon(horizon_s):>9}{n:9}{cells[0]:9.3f}{cells[1]:+9.3f}{cells[2]:+9.3f}"
-                    f"{cells[3]:9.3f}{pooled(mine, 'coverage_95'):9.3f}{pooled(mine, 'seconds'):9.2f}"
-                )
+                cells = "".join(f"{_number(pooled(mine, field), form):>9}" for field, form in COLUMNS)
+                lines.append(f"{label:22}{spell_horizon(horizon_s):>9}{sum(s.n for s in mine):9}{cells}")
     picked = {(s.fold, s.horizon_s): s.baseline for s in every}
     for horizon_s in dict.fromkeys(h for _, h in picked):
         names = [picked[k] for k in sorted(picked) if k[1] == horizon_s]
@@ -262,6 +262,10 @@ def _ways(text: str) -> set[str]:
     if wanted - set(WAYS):
         raise typer.BadParameter(f"--by: expected {', '.join(WAYS)} or all")
     return wanted
+
+
+def _number(value: float, form: str) -> str:
+    return format(value, form) if value == value else "-"  # noqa: PLR0124 - NaN is not equal to itself
 
 
 def _mm(value: float | None) -> str:

@@ -264,6 +264,9 @@ def test_recipes_read_wide_tables_and_refuse_what_they_do_not_know(tmp_path):
     config.write_text(config.read_text().replace('"p"', '"q"'))
     with pytest.raises(RecipeError, match="no column 'q'"):
         read_record(None, read_recipe(config))
+    config.write_text('[data]\nformat = "points"\nevery = "x"\n')
+    with pytest.raises(RecipeError, match=r"data\.every: expected a whole number"):
+        read_recipe(config)
     config.write_text('[data]\nformat = "wide"\nfiel = "x"\n')
     with pytest.raises(RecipeError, match=r"data\.fiel: expected one of"):
         read_recipe(config)
@@ -283,11 +286,17 @@ def test_the_command_prints_rows_and_known_errors(tmp_path, capsys):
     assert "fold 1: lld" in out.err
     assert run_verb(["forecast", "drivers", "--data", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[0])["feature"].startswith("R1.rain_mm")
+    noise, dateless = tmp_path / "n.csv", tmp_path / "d.csv"
+    noise.write_bytes(bytes(range(256)))
+    dateless.write_text("time,station,quantity,value\n2020-13-45T00:00:00Z,A,displacement_mm,1\n")
     for words, text in (
         (["backtest", "--data", "nowhere.csv"], "no such file"),
         (["backtest", "--data", str(path), "--models", "oracle"], "no model is called oracle"),
         (["backtest", "--data", str(path), "--horizons", "1m"], "shorter than the sampling interval"),
         (["backtest"], "name a record"),
+        (["backtest", "--data", str(tmp_path)], "is a folder"),
+        (["backtest", "--data", str(noise)], "no table that can be read"),
+        (["backtest", "--data", str(dateless)], "a time cannot be read"),
     ):
         assert run_verb(["forecast", *words]) == 1
         err = capsys.readouterr().err
