@@ -133,9 +133,15 @@ def _votes(votes: Mapping[str, Any]) -> list[str]:
     for key, vote in votes.items():
         if vote["level"] == 0:
             continue
-        state = "counted" if vote["counted"] else f"pended: {vote['pended']}" if vote["pended"] else "expired"
-        state = vote["part"] if "part" in vote and not vote["pended"] else state
-        state += f", {vote['capped']}" if "capped" in vote else ""
+        part = vote.get("part")
+        state = (
+            f"pended: {vote['pended']}" if vote["pended"]
+            else "counted" if vote["counted"]
+            else str(part) if part
+            else "expired"
+        )  # fmt: skip
+        if "capped" in vote:
+            state += f", for less than it asks: {vote['capped']}"
         lines.append(
             f"  vote {key}: level {vote['level']}, {state}; datum of {_at(vote['newest_s'])}, "
             f"valid until {_at(vote['valid_until_s'])}"

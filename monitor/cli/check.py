@@ -80,11 +80,12 @@ def _check_site(site: Site) -> Iterator[Finding]:
 
 
 def _find_unsigned(site: Site) -> Iterator[str]:
-    """Criteria that count and do not say who set their bounds and on what grounds."""
-    for criterion in site.criteria:
-        missing = [key for key in ("author", "reason") if not getattr(criterion, key).strip()]
-        if missing and criterion.role != "advice":
-            yield f"criterion {criterion.id}: no {' and no '.join(missing)}: say who set its bounds, on what grounds"
+    """Criteria and rules that count and do not say who set them and on what grounds."""
+    signed = [(f"criterion {c.id}", c.author, c.reason) for c in site.criteria if c.role != "advice"]
+    for name, author, reason in [*signed, *((f"fusion rule {r.id}", r.author, r.reason) for r in site.fusion.rules)]:
+        missing = [key for key, said in (("author", author), ("reason", reason)) if not said.strip()]
+        if missing:
+            yield f"{name}: no {' and no '.join(missing)}: say who set its bounds, on what grounds"
 
 
 def _find_overdue(site: Site) -> Iterator[str]:

@@ -1,0 +1,67 @@
+"""Frozen inputs as people read them: who counted, who was set aside, by which rule."""
+
+from monitor.alerting.explain import explain, list_inputs
+
+AT = "2026-03-01T06:00:00.000000Z"
+VOTE = {"level": 2, "newest_s": 1772344800.0, "valid_until_s": 1772388000.0, "counted": False, "pended": None}
+EVIDENCE = {
+    "level_before": 0, "asked": 2, "level": 1, "held_by": ["v|G9"], "common": {"B": "all move as one"},
+    "words": [
+        {"criterion": "v", "station": "G1", "heard": True, "raise_level": 2, "hold_level": 2, "reason": "fast",
+         "facts": {"bounds": [{"level": 2, "bound": 24.0, "margin": -1.5, "hits": 1, "needs": 2}]}},
+        {"criterion": "r", "station": "R1", "heard": True, "raise_level": 1, "hold_level": 1, "reason": "wet",
+         "facts": {"levels": [{"level": 1, "ratio": 1.25}]}},
+        {"criterion": "v", "station": "G2", "heard": False, "raise_level": 0, "hold_level": 0, "reason": "silent",
+         "facts": {}},
+    ],
+    "votes": {
+        "v|G1": {**VOTE, "counted": True}, "v|G3": {**VOTE, "pended": "maintenance of G3"}, "v|G4": VOTE,
+        "v|G5": {**VOTE, "part": "speaks only inside rules"}, "v|G6": {**VOTE, "counted": True, "capped": "alone"},
+        "v|G7": {**VOTE, "level": 0},
+    },
+    "steps": {"G1@1": {"level": 1, "state": "pending", "reason": "jump of 40 mm", "pended": "maintenance of G1"}},
+    "rules": {"wet": {"level": 2, "holds": True, "behind": ["v|G1"], "sentence": "rule wet holds: (v and r)"}},
+    "bounds": "bounds are lowered to 0.5",
+}  # fmt: skip
+FIRST = [AT, AT, 0, 5.0, 0.0, 5.0, None, [], None]
+LAST = [AT, AT, 2, 9.0, 1.0, 8.0, 0.1, ["late"], None]
+FROZEN = {
+    "now": AT, "sentence": "yellow: G1", "view": {
+        "readings": {"G1.crack": [FIRST, LAST]},
+        "reports": [{}], "draining": True,
+    },
+    "outcome": {"evidence": EVIDENCE, "health": [{"station": "G2", "state": "silent", "reason": "no word"}]},
+}  # fmt: skip
+
+
+def test_everything_that_mattered_is_said():
+    text = "\n".join(explain(FROZEN))
+    for line in (
+        "level before 0, asked 2, after 1",
+        "G1.crack: 2 readings of 2026-03-01T06:00Z to 2026-03-01T06:00Z, 5 to 8, the last received 2026-03-01T06:00Z",
+        "; 1 revised; offsets 0, 1; 1 flagged late",
+        "1 reports",
+        "nothing could fall",
+        "v G1: asks for level 2, holds 2; fast",
+        "level 2: bound 24, margin -1.5, 1 of 2 hits",
+        "level 1: 125% of its bound",
+        "v G2: excluded, not heard: silent",
+        "vote v|G1: level 2, counted;",
+        "vote v|G3: level 2, pended: maintenance of G3;",
+        "vote v|G4: level 2, expired;",
+        "vote v|G5: level 2, speaks only inside rules;",
+        "vote v|G6: level 2, counted, for less than it asks: alone;",
+        "rule wet holds: (v and r); behind it: v|G1",
+        "step G1@1: level 1, pending; jump of 40 mm; pended: maintenance of G1",
+        "bounds are lowered to 0.5",
+        "all move as one",
+        "station G2 is silent: no word",
+        "held by: v|G9",
+    ):
+        assert line in text, line
+    assert "v|G7" not in text
+
+
+def test_what_holds_no_readings_says_what_it_has():
+    assert explain({"reason": "the disk is full"}) == ["decided: the disk is full"]
+    assert list_inputs({"reason": "x"}) == ()
