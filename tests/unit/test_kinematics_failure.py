@@ -3,7 +3,7 @@
 import os
 import random
 from dataclasses import replace
-from math import log
+from math import exp, isfinite, log
 
 import pytest
 
@@ -158,3 +158,34 @@ def test_hourly_data_narrow_the_window() -> None:
     assert hourly["issued"] == 1.0
     assert hourly["median_width_days"] < daily["median_width_days"]
     assert hourly["median_abs_error_days"] < 0.7
+
+
+# ---- anything ----------------------------------------------------------------------------------------------------
+SHAPES = {
+    "walk": lambda rng, i, m: rng.gauss(0.0, 1.0) * i,
+    "grow": lambda rng, i, m: exp(6.0 * i / m),
+    "flat": lambda rng, i, m: 1e9,
+    "step": lambda rng, i, m: 0.0 if i < m / 2 else 1e3,
+    "spike": lambda rng, i, m: rng.gauss(0.0, 1.0) + (1e6 if rng.random() < 0.02 else 0.0),
+    "huge": lambda rng, i, m: rng.gauss(0.0, 1e14),
+    "break": lambda rng, i, m: 1.0 / (1.001 - i / m),
+}
+
+
+@pytest.mark.parametrize("shape", sorted(SHAPES))
+def test_no_series_however_odd_gives_nonsense(shape: str) -> None:
+    rng = random.Random(shape)
+    for m in (1, 3, 9, 60, 160):
+        interval_s = rng.choice((900.0, HOUR, DAY, 11 * DAY))
+        times, at = [], 1.7e9
+        for _ in range(m):
+            at += interval_s * rng.choice((1.0, 1.0, 1.0, rng.random() + 0.01, 10.0))
+            times.append(at)
+        values = [SHAPES[shape](rng, i, m) for i in range(m)]
+        issues = watch(times, values, rng.choice((0.0, 1.0)), interval_s)
+        assert len(issues) == m
+        for x in issues:
+            told = (x.from_s, x.mid_s, x.to_s, x.velocity, x.velocity_error, x.r2)
+            assert all(v is None or isfinite(v) for v in told)
+            assert x.from_s is None or x.data_until_s <= x.from_s <= (x.mid_s or 0.0) <= (x.to_s or 0.0)
+            assert x.trusted or x.reasons
