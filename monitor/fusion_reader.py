@@ -7,7 +7,7 @@ from typing import Any, Final
 from monitor.config_terms import describe_unknown
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours, list_leaves
 from monitor.domain.site import Criterion, Level, Station
-from monitor.domain.witnesses import INSAR, OBSERVERS, SCENE, name_zone
+from monitor.domain.witnesses import EARTHQUAKE, INSAR, OBSERVERS, SCENE, TRIGGERS, name_zone
 from monitor.errors import ConfigError
 from monitor.site_schema import FusionRuleTable, FusionTable, NeighboursTable
 
@@ -117,13 +117,12 @@ class _Place:
         return Clause("votes", (), k, criterion.id, level, chosen, areas)
 
     def _choose(self, criterion: Criterion, node: Mapping[str, Any], where: str) -> tuple[str, ...]:
-        if criterion.kind in {"report", "scene"}:
+        single = {"report": OBSERVERS, "scene": SCENE, EARTHQUAKE: EARTHQUAKE}
+        if criterion.kind in single:
             for key in ("stations", "area", "areas", "k"):
                 if key in node:
                     raise ConfigError(f"{where}.{key}: {criterion.id!r} is one witness; expected no {key}")
-            return (OBSERVERS if criterion.kind == "report" else SCENE,)
-        if criterion.kind == "earthquake":
-            return ("earthquake",)
+            return (single[criterion.kind],)
         patterns = node.get("stations", ["*"])
         if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
             raise ConfigError(f"{where}.stations: expected a list of names or globs, got {patterns!r}")
@@ -134,13 +133,14 @@ class _Place:
         if area is not None and area not in {s.area for s in self._stations}:
             known = sorted({s.area for s in self._stations if s.area})
             raise ConfigError(f"{where}.area: {area!r}: expected one of: {', '.join(known) or 'none is declared'}")
+        beside = criterion.kind in TRIGGERS
         found = [
             s.id for s in self._stations
-            if s.on_slope and s.id in criterion.stations and any(fnmatchcase(s.id, p) for p in patterns)
-            and (area is None or s.area == area)
+            if (s.on_slope or beside) and s.id in criterion.stations and (area is None or s.area == area)
+            and any(fnmatchcase(s.id, p) for p in patterns)
         ]  # fmt: skip
         if not found:
-            raise ConfigError(f"{where}: no station on the slope is left to vote")
+            raise ConfigError(f"{where}: no station that may vote is left")
         return tuple(name_zone(s) for s in found) if criterion.kind == f"{INSAR}_rate" else tuple(found)
 
 

@@ -186,3 +186,10 @@ def test_so_many_witnesses_in_each_of_so_many_areas():
     shared = {**groups, "G1": groups["G0"]}
     clause = Clause("votes", criterion="v", witnesses=names, areas=2, k=2)
     assert not is_met(place, clause, names, shared), "two that share an antenna are one"
+
+
+def test_a_gauge_beside_the_slope_may_be_part_of_a_rule():
+    gauge = station("R1", "rain", "mm").replace('id = "R1"\n', 'id = "R1"\non_slope = false\n')
+    place = site(stations=[station("G1"), station("G2"), gauge])
+    assert list(list_leaves(place.fusion.rules[0].when))[1].witnesses == ("R1",)
+    assert reach(place, find_voting_series(place), find_groups(place)).level == 3
