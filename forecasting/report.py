@@ -17,8 +17,9 @@ COLOURS = ("#0b6e99", "#b4451f", "#4c7d2c", "#7b4ba0", "#a07d00", "#555555", "#c
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2321;background:#fff}
 table{border-collapse:collapse;margin:.6rem 0 1.4rem;font-variant-numeric:tabular-nums}
-td,th{padding:.15rem .7rem;border-bottom:1px solid #dde3df;text-align:right}
+td,th{padding:.15rem .45rem;font-size:13px;white-space:nowrap;border-bottom:1px solid #dde3df;text-align:right}
 td:first-child,th:first-child{text-align:left}
+div{overflow-x:auto}
 svg{width:100%;height:auto}
 text{font:11px system-ui,sans-serif;fill:#33403b}
 .note{color:#56625d}
@@ -53,10 +54,12 @@ def write_report(path: Path, title: str, trials: Sequence[Trial], scores: Sequen
 
 
 def _preface(trials: Sequence[Trial]) -> str:
-    first, last = (datetime.fromtimestamp(t, tz=UTC).date() for t in (trials[0].target_s[0], trials[-1].target_s[-1]))
+    scored = np.concatenate([t.target_s[np.isfinite(t.observed).any(axis=1)] for t in trials])
+    first, last = (datetime.fromtimestamp(float(t), tz=UTC).date() for t in (scored.min(), scored.max()))
     folds = len({t.fold for t in trials})
     return (
-        f'<p class="note">{len(trials[0].stations)} stations, {folds} test folds, targets {first} to {last}. Every '
+        f'<p class="note">{len(trials[0].stations)} stations, {folds} test fold{"s" if folds > 1 else ""}, '
+        f"targets {first} to {last}. Every "
         "model was fitted on rows before its fold only. Skill is 1 - MAE / MAE of persistence; <i>best</i> is the "
         "simple forecast chosen on calibration; <i>gated</i> is what would have been shown. p: Diebold-Mariano "
         "against the best simple forecast, the smallest of the folds.</p>"
@@ -99,7 +102,8 @@ def _table(scores: Sequence[Score]) -> str:
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{h}</th>" for h in heads)
     chosen = ", ".join(s.baseline for s in sorted(scores, key=lambda s: s.fold) if s.label == "gated")
-    return f'<table><tr>{head}</tr>{"".join(rows)}</table><p class="note">Chosen on the past: {escape(chosen)}.</p>'
+    note = f'<p class="note">Chosen on the past: {escape(chosen)}.</p>'
+    return f"<div><table><tr>{head}</tr>{''.join(rows)}</table></div>{note}"
 
 
 def _bars(scores: Sequence[Score]) -> str:
@@ -144,7 +148,7 @@ def _coverage(scores: Sequence[Score]) -> str:
         y = 18 * i + 14
         marks.append(f'<text x="144" y="{y}" text-anchor="end">{escape(label)}</text>')
         for s in (s for s in scores if s.label == label and np.isfinite(s.coverage_80)):
-            for value, colour in ((s.coverage_80, COLOURS[0]), (s.coverage_95, COLOURS[1]), (s.worst_80, "#bbb")):
+            for value, colour in ((s.worst_80, "#bbb"), (s.coverage_80, COLOURS[0]), (s.coverage_95, COLOURS[1])):
                 marks.append(f'<circle cx="{at(value):.1f}" cy="{y - 3}" r="3" fill="{colour}"/>')
     words = "held by the 80 % (blue; grey: worst station) and 95 % interval (red), 50 to 100 %"
     caption = f'<text x="150" y="{height - 4}">{words}</text>'

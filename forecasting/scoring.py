@@ -9,7 +9,7 @@ import numpy as np
 
 from forecasting.fan import QUANTILES, bounds
 from forecasting.metrics import coverage, mae, mape, pinball, rmse, skill, winkler
-from forecasting.series import DAY_S, Floats, Ints
+from forecasting.series import DAY_S, MONTH_S, Floats, Ints
 from forecasting.significance import diebold_mariano
 
 REFERENCES = ("persistence", "drift", "lld")
@@ -305,5 +305,11 @@ def pooled(scores: Sequence[Score], field: str) -> float:
 
 
 def rows_of(origins: Ints, steps: int, start_s: float, step_s: float) -> Floats:
-    """Instants of the targets of some origins."""
-    return start_s + step_s * (origins + steps).astype(np.float64)
+    """Instants of the targets of some origins; rows of months count from the month they stand for."""
+    instants: Floats = start_s + step_s * (origins + steps).astype(np.float64)
+    if step_s != MONTH_S:
+        return instants
+    # a grid of mean months wanders by a day or two about the first of the month
+    near = (instants + 3.0 * DAY_S).astype("datetime64[s]").astype("datetime64[M]").astype("datetime64[s]")
+    firsts = near.astype(np.float64)
+    return np.where(np.abs(firsts - instants) <= 3.0 * DAY_S, firsts, instants)
