@@ -29,7 +29,7 @@ from monitor.store import proposals as store
 from monitor.store.audit import add_audit
 from monitor.store.engine import Database
 from monitor.store.sites import find_version, load_site_source, load_sites_summary, save_site
-from monitor.store.users import require_two
+from monitor.store.users import require_account, require_two
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +126,15 @@ def propose(
 
     Raises:
         ConfigError: the file cannot be used.
-        RefusedError: it changes nothing, or no person or reason is named.
+        RefusedError: it changes nothing, no person or reason is named, or it loosens a high level and its author has no
+            account where accounts exist.
     """
     _require_person(actor, reason)
     new = parse_site(text, name)
     with db.read() as c:
         change = compare(c, new)
+        if change.loosens:  # nobody could approve it otherwise
+            require_account(c, actor.name.strip())
     if change.old is not None and change.old.version == new.version:
         raise RefusedError(f"{name} is the version in force: nothing to propose")
     effect = preview(change.old, new)

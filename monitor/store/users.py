@@ -170,13 +170,20 @@ def require_two(connection: Connection, one: Actor, other: Actor, needed: str = 
         raise RefusedError("two people with names are needed")
     if names[0].casefold() == names[1].casefold():
         raise RefusedError(f"a second person is needed, and {names[1]!r} is the first one")
-    accounts = {u.name: u for u in load_users(connection)}
-    if not accounts:
-        return
     for name in names:
-        account = accounts.get(name)
-        if account is None or account.disabled_at is not None or not may(account.role, needed):
-            raise RefusedError(f"{name!r} has no open account as {needed}; both people need one for this")
+        require_account(connection, name, needed)
+
+
+def require_account(connection: Connection, name: str, needed: str = "operator") -> None:
+    """Make sure that a name is that of an open account whose role suffices; any will do before the first account.
+
+    Raises:
+        RefusedError: it is not.
+    """
+    accounts = {u.name: u for u in load_users(connection)}
+    account = accounts.get(name)
+    if accounts and (account is None or account.disabled_at is not None or not may(account.role, needed)):
+        raise RefusedError(f"{name!r} has no open account as {needed}; both people need one for this")
 
 
 def _change(connection: Connection, name: str, **values: object) -> None:

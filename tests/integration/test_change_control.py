@@ -200,6 +200,9 @@ def test_where_accounts_exist_author_and_approver_need_one(bench, tmp_path):
         add_user(c, "Bo", "long enough", "operator", START)
     with pytest.raises(RefusedError, match="'Ada' has no open account"):
         approve(bench.database, tmp_path, found.id, BO, "fine", START)
+    with pytest.raises(RefusedError, match="'Ada' has no open account"):
+        suggest(bench, LOOSE)
+    assert suggest(bench, TIGHT).state == "proposed"
     with bench.database.write() as c:
         add_user(c, "Ada", "long enough", "admin", START)
     with pytest.raises(RefusedError, match="'Cy' has no open account"):
