@@ -13,10 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from monitor.alerting.change_control import approve, propose
+from monitor.alerting.orders import set_level
 from monitor.cli.sites import write_first_site
+from monitor.config import parse_site
+from monitor.domain.alert import Actor
 from monitor.ingest.broker import find_mosquitto
 from monitor.simulate.demo import free_port
 from monitor.simulate.publish import Publisher
+from monitor.store.engine import Database
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -250,3 +255,20 @@ def test_a_broker_that_dies_is_started_again_and_a_lost_session_is_told(service)
     if "live: connected, session new" in service.text().split("broker ended")[1]:
         sql = "SELECT 1 FROM alert WHERE key = 'health:mqtt:session_lost'"
         wait_for(lambda: service.query(sql), what="the alarm")
+
+
+def test_an_approved_change_reaches_the_running_service_and_no_level_falls(service):
+    service.start()
+    wait_for(lambda: service.query("SELECT 1 FROM site_state"))
+    file, now = service.folder / "sites/north.toml", datetime.now(UTC)
+    loose = file.read_text().replace("red = {over = 100.0", "red = {over = 120.0")
+    with Database(service.database) as db:
+        set_level(db, parse_site(file.read_text(), "north"), 3, Actor("Ada"), "crack seen", now)
+        found = propose(db, loose, "north.toml", Actor("Ada"), "noise", now, lambda old, new: {"old": old.id})
+        approve(db, file.parent, found.id, Actor("Bo"), "seen", now)
+    assert file.read_text() == loose
+    seen = f"SELECT level FROM evaluation WHERE config_sha256 = '{found.sha256}'"
+    wait_for(lambda: len(service.query(seen)) > 1, what="evaluations by the approved file")
+    assert {level for (level,) in service.query(seen)} == {3}
+    assert service.query("SELECT key FROM alert WHERE site = 'status' AND level > 0") == []
+    assert "core ended to start anew with what was approved" in service.text()
