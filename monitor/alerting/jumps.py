@@ -2,14 +2,15 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import fsum, inf, sqrt
-from operator import mul, sub
+from operator import add, mul, sub
 from typing import Final
 
 STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series
 SCATTER_EPOCHS: Final = 8  # fewer say nothing of a series' own scatter
 OPENING: Final = 24  # the first epochs are judged together: nothing lies before them
+REST_OF_STEP: Final = 0.25  # of a jump: what follows it the same way and is less belongs to it
 TAIL: Final = 6  # epochs that say where a series was heading
 Vector = tuple[float, ...]
 
@@ -35,7 +36,7 @@ class Walk:
 
     A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series up
     to there, whichever is larger. The epoch after a jump settles it: back where it was = the jump was a spike; at the
-    new place = a step that lasts; further the same way = motion, no step; anything else = erratic, asked anew.
+    new place = a step that lasts; clearly further the same way = motion, no step; anything else = erratic, asked anew.
     Whether a series comes in one piece or epoch by epoch, the walk ends in the same state, bit for bit.
 
     Attributes:
@@ -166,8 +167,12 @@ class Walk:
         if self.jumps and last < self.jumps[-1][0]:
             index, jump = self.jumps[-1]
             before = minus(self._shift, jump.size)
+            onwards = index == i - 1 and fsum(map(mul, excess, jump.size)) > 0
+            if onwards and norm(excess) < REST_OF_STEP * jump.length:
+                self._complete_step(i, excess)
+                return
             self._go_back(index, before)
-            if fsum(a * b for a, b in zip(excess, jump.size, strict=True)) > 0 and index == i - 1:
+            if onwards:
                 # a second jump right after the first and the same way: this is motion, not a step
                 del self.aside[jump.at_s]
                 self._keep(index, minus(self.values[index], before))
@@ -178,6 +183,15 @@ class Walk:
         self.jumps.append((i, Jump(self.times[i], self.times[self.kept[-1]], self.received[i], excess)))
         self.aside[self.times[i]] = f"jump of {norm(excess):.1f}: to be verified"
         self._shift = tuple(a + b for a, b in zip(self._shift, excess, strict=True))
+
+    def _complete_step(self, i: int, rest: Vector) -> None:
+        """A solution over a day shows one step in two epochs, and slip follows an earthquake: still one step."""
+        index, jump = self.jumps[-1]
+        whole = tuple(map(add, jump.size, rest))
+        self.jumps[-1] = (index, replace(jump, size=whole))
+        self.aside[jump.at_s] = f"jump of {norm(whole):.1f}: to be verified"
+        self._shift = tuple(map(add, self._shift, rest))
+        self._keep(i, minus(self.values[i], self._shift))
 
     def _was_outlier(self, i: int, value: Vector, excess: Vector, limit: float) -> bool:
         """True when it is the epoch before that stands out: a spike just under the limit looks like a jump back."""

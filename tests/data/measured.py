@@ -2,14 +2,14 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from monitor.alerting.decide import decide
-from monitor.alerting.scope import wanted_series
+from monitor.alerting.scope import anchor_at, wanted_series
 from monitor.config import load_site
-from monitor.domain.decision import Decision, Memory, Newest, View, seconds
+from monitor.domain.decision import Decision, EventFact, Memory, Newest, View, seconds
 from monitor.domain.observation import Observation, Reading
 from monitor.domain.site import Site
 from tests.data.read_workbook import read_sheet, serial_to_time
@@ -73,7 +73,8 @@ def read_cascadia(
 
 
 def replay(
-    site: Site, observations: Sequence[Observation], *, extra_s: float = 0.0
+    site: Site, observations: Sequence[Observation], *, extra_s: float = 0.0, events: tuple[EventFact, ...] = (),
+    person: Callable[[Memory], Memory] = lambda memory: memory,
 ) -> Iterator[tuple[datetime, Decision]]:  # fmt: skip
     """Decide once at every instant at which something was received; memory goes through JSON each time.
 
@@ -81,12 +82,14 @@ def replay(
         site: the declaration.
         observations: in any order; each counts from its `received_at` on.
         extra_s: further looks this long after each, as a tick would take.
+        events: what was declared; each is seen from its `received_s` on.
+        person: what somebody does to the memory between two looks.
     """
     span_s = max(wanted_series(site).values())
     arrivals = sorted(observations, key=lambda o: (o.received_at, o.observed_at))
     held: dict[str, dict[datetime, Reading]] = {}
     newest: dict[str, Newest] = {}
-    memory = Memory()
+    memory, warm = Memory(), {}
     index = 0
     looks = sorted({o.received_at for o in arrivals})
     for look in looks:
@@ -102,11 +105,12 @@ def replay(
             if "future" not in o.flags and (key not in newest or at_s >= newest[key].observed_s):
                 newest[key] = Newest(at_s, seconds(o.received_at), o.flags)
         for now in (look, look + timedelta(seconds=extra_s)) if extra_s else (look,):
-            edge = now - timedelta(seconds=span_s)
+            edge = anchor_at(now, span_s)
             for series in held.values():
                 for old in [at for at in series if at <= edge]:
                     del series[old]
             readings = {k: tuple(v[at] for at in sorted(v) if at <= now) for k, v in held.items()}
-            decision = decide(site, memory, View(readings, dict(newest)), now)
-            memory = Memory.read(json.loads(json.dumps(decision.memory.spell())))
+            known = tuple(e for e in events if e.received_s <= seconds(now))
+            decision = decide(site, memory, View(readings, dict(newest), events=known), now, warm)
+            memory = person(Memory.read(json.loads(json.dumps(decision.memory.spell()))))
             yield now, decision

@@ -1,0 +1,189 @@
+"""Steps of real records: asked about at the right time, an event or a question but no level; what topples rises."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.domain.decision import Decision, EventFact, Memory, seconds
+from monitor.domain.fusion import Fusion
+from monitor.domain.observation import Observation
+from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from tests.data.measured import measured_site, read_cascadia, replay
+from tests.data.read_gnss import read_positions
+
+pytestmark = pytest.mark.data
+DAY_S = 86400.0
+CLOCK_S = 3 * DAY_S
+SILENCE_S = 4 * DAY_S
+
+
+def make_site(names: Sequence[str], reference: str | None = None) -> Site:
+    """Daily stations; bounds far above what plates do, far below what an earthquake does."""
+    return Site(
+        "gnss", "GNSS", 28.0, 85.0, "UTC",
+        tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red"))),
+        tuple(
+            Station(n, None, None, None, 90.0, 0.0, reference, None, None, on_slope=True,
+                    series=(SeriesSpec(n, "displacement", "mm", DAY_S, SILENCE_S, 1.5, 20.0),))
+            for n in names
+        ),
+        (Criterion(
+            "v", "velocity", tuple(names), "displacement",
+            (Threshold(1, over=3.0, window_s=14 * DAY_S), Threshold(2, over=10.0, window_s=10 * DAY_S),
+             Threshold(3, over=40.0, window_s=7 * DAY_S)),
+            dwell=Dwell(2, 3, 7 * DAY_S), min_sigma=5.0, recover=0.6, valid_for_s=7 * DAY_S,
+        ),),
+        fusion=Fusion(verify_within_s=CLOCK_S), version="steps",
+    )  # fmt: skip
+
+
+def day(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def quake(at: str, text: str) -> EventFact:
+    """Declared ten minutes later."""
+    at_s = seconds(day(at))
+    return EventFact(at_s, at_s, at_s + 600.0, "earthquake", 0.2, text, "seismic service")
+
+
+def play(
+    site: Site, rows: Iterable[Observation], *, events: tuple[EventFact, ...] = (), answer: str | None = None
+) -> list[tuple[datetime, Decision]]:  # fmt: skip
+    """Every look; with an answer a person gives it to each question by the next look."""
+
+    def person(memory: Memory) -> Memory:
+        if answer is None:
+            return memory
+        return memory_with(memory, {k: answer for k, s in memory.steps.items() if s.state == "pending"})
+
+    return list(replay(site, list(rows), extra_s=0.4 * DAY_S, events=events, person=person))
+
+
+def memory_with(memory: Memory, answers: dict[str, str]) -> Memory:
+    return Memory.read({**memory.spell(), "answers": {**memory.answers, **answers}})
+
+
+def asked(looks: Iterable[tuple[datetime, Decision]], station: str) -> list[str]:
+    """Days of the steps of a station that were found, in the order in which they were asked about."""
+    found: dict[str, None] = {}
+    for _, decision in looks:
+        found |= dict.fromkeys(k for k in decision.memory.steps if k.startswith(f"{station}@"))
+    return [key.partition("@")[2][:10] for key in found]
+
+
+def top(looks: Iterable[tuple[datetime, Decision]]) -> int:
+    return max(decision.level for _, decision in looks)
+
+
+NEPAL = ("CHLM", "KKN4", "SNDL", "JMSM", "LCK3")
+STEPPED = {"CHLM": "2015-04-26", "KKN4": "2015-04-26", "SNDL": "2015-04-25"}
+GORKHA = quake("2015-04-25T06:11", "Gorkha, Mw 7.8")
+TOHOKU = quake("2011-03-11T05:46", "Tohoku, Mw 9.0")
+
+
+@pytest.fixture
+def nepal(measured: Callable[[str], Path]) -> list[Observation]:
+    folder = measured("gnss-nepal2015-neu")
+    return [
+        o for name in NEPAL
+        for o in read_positions(
+            folder / f"{name}.icd.final_igs08.pos.neu", "gnss", day("2015-03-01"), day("2015-05-11")
+        )
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def formats(measured: Callable[[str], Path]) -> Path:
+    return measured("gnss-formats")
+
+
+@pytest.fixture
+def usuda(formats: Path) -> list[Observation]:
+    path = formats / "USUD.icd.final_igs08.pos.neu"
+    return read_positions(path, "gnss", day("2011-01-15"), day("2011-04-20"))
+
+
+# ---- earthquakes -----------------------------------------------------------------------------------------------
+def test_the_gorkha_earthquake_is_an_event_at_every_station_that_stepped(nepal):
+    looks = play(make_site(NEPAL), nepal, events=(GORKHA,))
+    assert top(looks) == 0, "an earthquake raised a level by itself"
+    for name in NEPAL:
+        assert asked(looks, name) == ([STEPPED[name]] if name in STEPPED else []), name
+    states = {s.state for _, d in looks for s in d.memory.steps.values()}
+    assert states == {"event"}
+    last = looks[-1][1].memory.conditions
+    assert all(f"health:{name}:verify" in last for name in STEPPED), "nobody is asked any more"
+
+
+def test_the_tohoku_earthquake_and_its_slip_are_one_event(usuda):
+    looks = play(make_site(["USUD"]), usuda, events=(TOHOKU,))
+    assert top(looks) == 0
+    assert asked(looks, "USUD") == ["2011-03-11"], "what slipped afterwards is another step"
+
+
+def test_an_earthquake_that_nobody_declared_is_asked_about_and_answered(usuda):
+    looks = play(make_site(["USUD"]), usuda, answer="earthquake")
+    assert asked(looks, "USUD") == ["2011-03-11"]
+    assert top(looks) == 0
+
+
+def test_what_nobody_answers_counts_for_the_lowest_level_when_its_clock_is_over(usuda):
+    looks = play(make_site(["USUD"]), usuda)
+    risen = next(now for now, d in looks if d.level > 0)
+    assert day("2011-03-11T12:00") + timedelta(seconds=CLOCK_S) <= risen <= day("2011-03-15")
+    assert top(looks) == 1, "a lone step that nobody answered is no more than the lowest level"
+
+
+# ---- equipment -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("file", "from_at", "to_at", "on"),
+    [
+        # an antenna that fails for five days and is replaced: away, about, and back
+        ("LHAS.tenv3", "2003-09-01", "2003-12-15", ("2003-10-30", "2003-11-04")),
+        # a receiver that scatters by decimetres from January on; where it stands from 10 April on lies within that
+        ("QUEM.pos", "2017-11-15", "2018-05-15", ("2018-01-10", "2018-01-12")),
+    ],
+)
+def test_equipment_is_asked_about_and_raises_no_level(formats, file, from_at, to_at, on):
+    rows = read_positions(formats / file, "gnss", day(from_at), day(to_at))
+    looks = play(make_site([file[:4]]), rows, answer="instrument")
+    assert set(on) <= set(asked(looks, file[:4]))
+    assert top(looks) == 0
+
+
+@pytest.mark.parametrize(
+    ("station", "from_at", "to_at", "on"),
+    [
+        ("BLYN", "2016-07-01", "2017-02-01", ["2016-10-08", "2016-11-28"]),  # off by decimetres for days
+        ("KTBW", "2012-11-01", "2013-02-15", []),  # 123 mm for a day, which says so itself by its error
+        ("P426", "2013-12-15", "2014-08-15", []),  # 281 mm, then silence: the same
+    ],
+)
+def test_steps_of_cascadia_are_asked_about_when_they_happen(measured, station, from_at, to_at, on):
+    rows = read_cascadia(measured("gnss-cascadia-pbo-csv"), day(from_at), day(to_at), (station,))
+    looks = play(measured_site("cascadia"), rows)
+    assert asked(looks, station) == on
+    assert top(looks) == 0
+
+
+# ---- a block that topples --------------------------------------------------------------------------------------
+def test_a_step_that_silence_follows_is_movement(nepal):
+    """KKN4 ends with its step, its neighbours go on."""
+    end = day("2015-04-27")
+    rows = [o for o in nepal if o.station in {"KKN4", "JMSM"} and (o.station != "KKN4" or o.observed_at < end)]
+    looks = play(make_site(["KKN4", "JMSM"]), rows)
+    assert max(d.level for now, d in looks if now <= day("2015-04-29")) == 0
+    assert looks[-1][1].level == 2, "one witness: the level below the highest, and verify now"
+    assert "silence followed it" in next(iter(looks[-1][1].memory.steps.values())).reason
+
+
+def test_steps_in_two_groups_are_movement_and_on_one_reference_a_question(nepal):
+    pair = [o for o in nepal if o.station in {"CHLM", "KKN4"}]
+    apart = play(make_site(["CHLM", "KKN4"]), pair)
+    assert next(now for now, d in apart if d.level == 3) == day("2015-04-26T12:00")
+    together = play(make_site(["CHLM", "KKN4"], reference="BASE"), pair)
+    assert max(d.level for now, d in together if now < day("2015-04-29")) == 0
+    assert top(together) == 1, "one witness, whatever its two stations say"
