@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -51,17 +50,9 @@ def test_jobs_are_found_without_loading_anything_heavy():
     assert not loaded_by(code).intersection(HEAVY)
 
 
-def test_help_loads_no_verb_and_answers_quickly():
+def test_help_loads_no_verb():
     code = "import monitor.cli.main as m; m.print_help()"
     assert not loaded_by(code).intersection({*HEAVY, "typer", "sqlalchemy", "pydantic", "numpy"})
-    best = min(_time_help() for _ in range(3))
-    assert best < 0.5
-
-
-def _time_help():
-    started = time.monotonic()
-    subprocess.run([sys.executable, "-m", "monitor.cli.main", "--help"], capture_output=True, check=True, cwd=ROOT)
-    return time.monotonic() - started
 
 
 @pytest.mark.parametrize("verb", VERBS)

