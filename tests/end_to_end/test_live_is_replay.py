@@ -28,6 +28,7 @@ from monitor.replay.known import Known
 from monitor.replay.scorecard import Run
 from monitor.simulate.site_file import write_site_toml
 from monitor.simulate.slope import SITE_ID, SlopeModel
+from monitor.store.decisions import find_state
 from monitor.store.engine import Database
 from monitor.store.observations import find_series_id
 from monitor.store.offsets import add_offset
@@ -181,7 +182,10 @@ class Live:
         self._evaluate("start")
 
     def _set_level(self) -> None:
-        set_level(self.db, self.site, 1, GEOLOGIST, "looked at the slope", self.now)
+        with self.db.read() as c:
+            row = find_state(c, SITE_ID)
+        assert row is not None
+        set_level(self.db, self.site, 2 if row.level == 1 else 1, GEOLOGIST, "looked at the slope", self.now)
         self._evaluate("person")
 
     def _answer(self) -> None:
