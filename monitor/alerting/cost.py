@@ -3,7 +3,7 @@
 from typing import Final
 
 from monitor.alerting.criteria.registry import MEASURED
-from monitor.alerting.scope import history_s, wanted_series
+from monitor.alerting.scope import history_s, reach_s, wanted_series
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, SeriesSpec, Site
 
@@ -50,4 +50,4 @@ def _specs(site: Site, criterion: Criterion) -> list[SeriesSpec]:
 
 
 def _rows(spec: SeriesSpec, quantity: str, span_s: float) -> float:
-    return span_s / spec.interval_s * (_COMPONENTS if quantity == spec.quantity == "displacement" else 1)
+    return reach_s(span_s) / spec.interval_s * (_COMPONENTS if quantity == spec.quantity == "displacement" else 1)
