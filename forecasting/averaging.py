@@ -117,34 +117,33 @@ def _follow(made: Floats, errors: Floats, steps: int) -> Floats:
     return out
 
 
-def fit_members(
-    panel: Panel, calibration: Block, steps: Sequence[int], *, learn_until: int | None = None
-) -> dict[str, Baseline]:
-    """lld, arima, ets and ridge, and the two averages over them, each fitted once.
+def fit_members(panel: Panel, calibration: Block, steps: Sequence[int]) -> dict[str, Baseline]:
+    """lld, arima, ets and ridge, and the two averages over them, each fitted once."""
+    rows = Block(0, calibration.end)
+    fits = (fit_persistence, fit_lld, fit_damped, fit_arima, fit_ets, fit_ridge)
+    return combine(
+        [fit(panel, calibration if fit in {fit_lld, fit_damped} else rows, steps) for fit in fits], calibration
+    )
+
+
+def combine(experts: Sequence[Baseline], calibration: Block) -> dict[str, Baseline]:
+    """The averages over fitted experts, beside those that are served by themselves.
 
     Args:
-        panel: The record.
-        calibration: Where the few numbers of lld are chosen.
-        steps: Horizons in rows.
-        learn_until: arima, ets and ridge learn from the rows before this one; default is the end of calibration.
+        experts: persistence, lld, damped drift, arima, ets, ridge.
+        calibration: The block before which the weights begin to be learnt.
     """
-    rows = Block(0, calibration.end if learn_until is None else learn_until)
-    lld, arima = fit_lld(panel, calibration, steps), fit_arima(panel, rows, steps)
-    ets, ridge = fit_ets(panel, rows, steps), fit_ridge(panel, rows, steps)
-    damped = choose_level_drift(
-        "damped-drift", panel, calibration, steps, levels=(1,), dampings=DAMPING, default=(1, *DEFAULT[1:])
-    )
-    zero = fit_persistence(panel, calibration, steps)
-    experts = (zero, lld, damped, arima, ets, ridge)
-    made = (
-        lld,
-        arima,
-        ets,
-        ridge,
-        Mean("mean3", tuple(steps), (lld, arima, ets)),
-        Ewa("ewa", tuple(steps), experts, max(0, calibration.first - WARM_UP_ROWS)),
-    )
-    return {one.name: one for one in made}
+    by = {one.name: one for one in experts}
+    steps = experts[0].steps
+    mean = Mean("mean3", steps, (by["lld"], by["arima"], by["ets"]))
+    ewa = Ewa("ewa", steps, tuple(experts), max(0, calibration.first - WARM_UP_ROWS))
+    return {name: by[name] for name in ("lld", "arima", "ets", "ridge")} | {"mean3": mean, "ewa": ewa}
+
+
+def fit_damped(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+    """The last value and a slope whose length and damping are chosen per horizon: an expert of `ewa`."""
+    default = (1, *DEFAULT[1:])
+    return choose_level_drift("damped-drift", panel, calibration, steps, levels=(1,), dampings=DAMPING, default=default)
 
 
 def fit_mean3(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:

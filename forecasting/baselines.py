@@ -29,6 +29,10 @@ class Baseline(Protocol):
     def name(self) -> str:
         """Model id."""
 
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Horizons in rows."""
+
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N origins, S stations, H horizons); reads no row after an origin."""
 

@@ -1,16 +1,19 @@
 """Chooses, on past data only, the simple forecast that a site and horizon ask for."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from forecasting.averaging import fit_members
+from forecasting.arima import fit_arima
+from forecasting.averaging import combine, fit_damped, fit_members
 from forecasting.baselines import Baseline, fit_climatology, fit_drift, fit_lld, fit_persistence, fit_seasonal
 from forecasting.metrics import mae
+from forecasting.regression import fit_ridge
 from forecasting.series import Floats, Ints, Panel
+from forecasting.smoothing import fit_ets
 from forecasting.splits import Block
 
 MINIMUM_PAIRS = 30
@@ -24,6 +27,7 @@ FITTED = ("arima", "ets", "ridge", "mean3", "ewa")
 """Learnt from every row they are given, so that their error on those rows would flatter them."""
 MINIMUM_BEFORE = 20
 _KEPT = 4
+Fit = Callable[[Panel, Block, Sequence[int]], Baseline]
 _recent: dict[str, "Auto"] = {}
 
 
@@ -66,13 +70,41 @@ class Auto:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """Two fits of one kind: the first answers before row `cut`, the second from there on. For judging alone."""
+
+    first: Baseline
+    second: Baseline
+    cut: int
+
+    @property
+    def name(self) -> str:
+        """Model id."""
+        return self.first.name
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Horizons in rows."""
+        return self.first.steps
+
+    def predict(self, values: Floats, origins: Ints) -> Floats:
+        """Forecasts in mm, shape (N, S, H)."""
+        before = (origins < self.cut)[:, None, None]
+        return np.where(before, self.first.predict(values, origins), self.second.predict(values, origins))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {"name": self.name, "first": self.first.to_json(), "second": self.second.to_json(), "cut": self.cut}
+
+
 def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int]) -> Auto:
     """Fit every other baseline and choose per horizon by MAE on the pairs that the candidate and `lld` both know.
 
-    A candidate is judged with what was fitted before the calibration block and served refitted on all rows up to its
-    end. `lld` stands unless a candidate is better by more than chance allows (`CAUTION`). One that answers fewer than
-    half of the pairs, or with too few pairs to judge, is not chosen, nor a yearly one that was judged over less than a
-    whole year: one summer with an event makes any memory of the year before look good, or bad.
+    No candidate is judged on rows it has seen (`_unflattered`); it is served as fitted on all rows up to their end.
+    `lld` stands unless another is better by more than chance allows (`CAUTION`). One that answers fewer than half of
+    the pairs, or with too few pairs to judge, is not chosen, nor a yearly one that was judged over less than a whole
+    year: one summer with an event makes any memory of the year before look good, or bad.
     """
     key = _digest(panel, calibration, steps)
     if key not in _recent:
@@ -92,11 +124,7 @@ def fit_candidates(panel: Panel, calibration: Block, steps: Sequence[int]) -> di
 def _choose(panel: Panel, calibration: Block, steps: Sequence[int]) -> Auto:
     members = fit_candidates(panel, calibration, steps)
     origins = calibration.origins
-    if calibration.first >= MINIMUM_BEFORE and any(name in members for name in FITTED):
-        before = fit_members(panel, calibration, steps, learn_until=calibration.first)
-        judged = members | {name: before[name] for name in FITTED}
-    else:
-        judged = {name: member for name, member in members.items() if name not in FITTED}
+    judged = _unflattered(members, panel, calibration, steps)
     made = {name: member.predict(panel.values, origins) for name, member in judged.items()}
     chosen: list[str] = []
     errors: dict[str, list[float]] = {name: [] for name in made}
@@ -120,6 +148,30 @@ def _choose(panel: Panel, calibration: Block, steps: Sequence[int]) -> Auto:
         chosen.append(best)
     fitted = {name: tuple(e) for name, e in errors.items()}
     return Auto("auto", tuple(steps), tuple(members.values()), tuple(chosen), fitted)
+
+
+def _unflattered(
+    members: Mapping[str, Baseline], panel: Panel, calibration: Block, steps: Sequence[int]
+) -> dict[str, Baseline]:
+    """Stand-ins of the candidates that have not seen the rows on which they are judged.
+
+    What learns from every row learns from those before calibration; what is chosen on calibration answers in each half
+    as chosen on the other.
+    """
+    cut = (calibration.first + calibration.end) // 2
+    early, late = Block(calibration.first, cut), Block(cut, calibration.end)
+
+    def halved(fit: Fit) -> Baseline:
+        return Halves(fit(panel, late, steps), fit(panel, early, steps), cut)
+
+    out = {name: member for name, member in members.items() if name not in FITTED}
+    out |= {"lld": halved(fit_lld), "drift": halved(fit_drift)}
+    if calibration.first >= MINIMUM_BEFORE and any(name in members for name in FITTED):
+        before = Block(0, calibration.first)
+        learnt = [fit(panel, before, steps) for fit in (fit_arima, fit_ets, fit_ridge)]
+        experts = [members["persistence"], out["lld"], halved(fit_damped), *learnt]
+        out |= combine(experts, calibration)
+    return out
 
 
 def _digest(panel: Panel, calibration: Block, steps: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from forecasting.arima import Arima, fit_arima
-from forecasting.averaging import DISCOUNT, SHARPNESS, Ewa, Mean, fit_members
+from forecasting.averaging import DISCOUNT, SHARPNESS, Ewa, Mean
 from forecasting.baselines import Climatology, LevelDrift
 from forecasting.choice import fit_auto
 from forecasting.regression import Ridge, fit_ridge
@@ -176,7 +176,7 @@ def test_climatology_is_the_mean_of_past_years():
 def test_choice_judges_what_was_fitted_before_and_caution_grows_with_the_horizon():
     panel = walk(rows=600)
     auto = fit_auto(panel, Block(400, 500), STEPS)
-    before = fit_members(panel, Block(400, 500), STEPS, learn_until=400)["arima"]
+    before = fit_arima(panel, Block(0, 400), STEPS)
     made = before.predict(panel.values, np.arange(400, 500))
     for i, h in enumerate(STEPS):
         observed = Block(400, 500).targets(panel.values, np.arange(400, 500), h)
