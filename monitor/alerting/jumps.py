@@ -1,6 +1,6 @@
 """Jumps in a series: one causal walk that tells a step from a spike, from noise and from motion, and judges none."""
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import fsum, inf, sqrt
@@ -10,6 +10,7 @@ from typing import Final
 STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series
 SCATTER_EPOCHS: Final = 8  # fewer say nothing of a series' own scatter
 OPENING: Final = 24  # the first epochs are judged together: nothing lies before them
+AGREEING: Final = 6  # of the first epochs, among which the walk looks where to begin
 REST_OF_STEP: Final = 0.25  # of a jump: what follows it the same way and is less belongs to it
 TAIL: Final = 6  # epochs that say where a series was heading
 Vector = tuple[float, ...]
@@ -64,7 +65,9 @@ class Walk:
     rewrites: int = 0
     _shift: Vector = ()
     _opening: Vector = ()  # scatter of the first epochs
-    _steps: list[list[float]] = field(default_factory=list)  # differences of neighbours by axis, in any order
+    _steps: list[list[float]] = field(default_factory=list)  # differences of neighbours by axis, in order of size
+    _news: list[list[float]] = field(default_factory=list)  # those that are not among them yet
+    _consulted: bool = False  # a scatter was asked for in the opening
     _at: int = 0  # the epoch in hand
     _measured: tuple[int, Vector] = (-1, ())
 
@@ -80,7 +83,7 @@ class Walk:
         self.values += values
         self.sigmas += sigmas
         if start < OPENING:
-            start = self._open()
+            start = self._open() if start < AGREEING or self._consulted else self._go_on(start)
         for i in range(start, len(self.times)):
             if self.limit is None or not self.kept:
                 self._keep(i, self.values[i])
@@ -91,14 +94,23 @@ class Walk:
             if not self._settle_jump(i, self.limit):
                 self._judge(i, self.limit)
 
+    def _go_on(self, start: int) -> int:
+        """Take the opening further where none of its epochs asked for a scatter: all of them stay as they are."""
+        if self.limit is not None:
+            for i in range(start, min(OPENING, len(self.values))):
+                self._note_steps(i)
+            self._opening = self._measure()
+        return start
+
     def _open(self) -> int:
         """Begin anew while the first epochs are not complete; returns the first that counts."""
         self.rewrites += 1
+        self._consulted = False
         self.kept, self.level, self.jumps, self.aside = [], {}, [], {}
         self._shift = tuple(0.0 for _ in self.values[0])
         if self.limit is None:
             return 0
-        self._steps = [[] for _ in self._shift]
+        self._steps, self._news = [[] for _ in self._shift], [[] for _ in self._shift]
         for i in range(1, min(OPENING, len(self.values))):
             self._note_steps(i)
         self._opening = self._measure()
@@ -109,17 +121,25 @@ class Walk:
 
     def _first_agreeing(self, limit: float) -> int:
         """The first epochs have nothing before them: begin where two neighbours agree."""
-        for i in range(min(len(self.values) - 1, 5)):
+        for i in range(min(len(self.values), AGREEING) - 1):
             if norm(minus(self.values[i], self.values[i + 1])) <= limit:
                 return i
         return 0
 
     def _note_steps(self, i: int) -> None:
-        for steps, a, b in zip(self._steps, self.values[i - 1], self.values[i], strict=True):
-            steps.append(b - a)
+        for news, a, b in zip(self._news, self.values[i - 1], self.values[i], strict=True):
+            news.append(b - a)
 
     def _measure(self) -> Vector:
         """Scatter of the differences noted so far."""
+        for steps, news in zip(self._steps, self._news, strict=True):
+            if len(news) > 16:
+                steps.extend(news)
+                steps.sort()
+            else:
+                for step in news:
+                    insort(steps, step)
+            news.clear()
         return tuple(scatter_of(steps) for steps in self._steps)
 
     def _settle_jump(self, i: int, limit: float) -> bool:
@@ -221,6 +241,7 @@ class Walk:
     def _scatter(self) -> Vector:
         """Noise of the series itself, from all that came up to the epoch in hand."""
         if self._at < OPENING:
+            self._consulted = True
             return self._opening
         if self._measured[0] != self._at:
             self._measured = (self._at, self._measure())
@@ -261,17 +282,16 @@ class Walk:
         return tuple(out)
 
 
-def scatter_of(steps: list[float]) -> float:
-    """Noise of a series from the first differences of its values, which are sorted in place.
+def scatter_of(steps: Sequence[float]) -> float:
+    """Noise of a series from the first differences of its values, in order of size.
 
     The median absolute deviation; the k-th smallest distance from the median lies at an end of some k + 1 neighbours.
 
-    >>> round(scatter_of([1.0, -1.0, 2.0, -2.0, 1.0, -1.0, 1.0, -1.0, 50.0]), 4)
+    >>> round(scatter_of([-2.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 2.0, 50.0]), 4)
     2.0967
     """
     if len(steps) < SCATTER_EPOCHS - 1:
         return 0.0
-    steps.sort()
     k = len(steps) // 2
     middle = steps[k]
     low, high = 0, len(steps) - 1 - k

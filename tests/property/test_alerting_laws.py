@@ -84,6 +84,9 @@ MUTANTS = {
     "15 one person hides all": (decide, "find_covers", _anybody),
 }
 CAUGHT_WITHIN = 60  # stories
+# where some were last caught: looked at first, to save time
+FIRST = {"1 missing data lower": 29, "14 thin rain is dry": 12, "15 one person hides all": 18,
+         "4 everybody is independent": 9, "5 steps are believed at once": 9}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", list(MUTANTS))
@@ -91,5 +94,5 @@ def test_a_broken_variant_of_a_law_is_caught(name, monkeypatch):
     module, attribute, broken = MUTANTS[name]
     monkeypatch.setattr(module, attribute, broken)
     with pytest.raises((AssertionError, KeyError, IndexError)):
-        for seed in range(CAUGHT_WITHIN):
+        for seed in (FIRST.get(name, 0), *range(CAUGHT_WITHIN)):
             check_story(seed)

@@ -11,6 +11,7 @@ from monitor.alerting import looking as looking_module
 from monitor.alerting import tracks
 from monitor.alerting.decide import decide
 from monitor.alerting.evaluate import load_view
+from monitor.alerting.jumps import Walk
 from monitor.alerting.looking import Looking
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, instant, seconds
@@ -23,6 +24,58 @@ from tests.property.alerting_histories import SITE, SOAK, START, STEP_S, run, se
 
 ADA = Actor("ada", "person")
 LENGTH = 60  # epochs
+
+
+# ---- walks -----------------------------------------------------------------------------------------------------
+def check_walk_in_pieces(seeds):
+    """A walk that is taken further ends where one in a single piece ends, and says when it took something back."""
+    for seed in seeds:
+        rng = random.Random(seed)
+        count, axes, limit = rng.randint(1, 70), rng.choice((1, 3)), rng.choice((20.0, 5.0, None))
+        base, values = [0.0] * axes, []
+        for _ in range(count):
+            if rng.random() < 0.05:
+                base = [b + rng.uniform(-90.0, 90.0) for b in base]
+            spike = rng.uniform(-200.0, 200.0) if rng.random() < 0.05 else 0.0
+            values.append(tuple(b + rng.gauss(0.0, rng.choice((1.0, 1.0, 8.0))) + spike for b in base))
+        times = [3600.0 * k for k in range(count)]
+        sigmas = [tuple(rng.choice((0.0, 1.0, 30.0)) for _ in range(axes)) for _ in range(count)]
+        whole, pieces, at = Walk(limit), Walk(limit), 0
+        whole.extend(times, times, values, sigmas)
+        while at < count:
+            end = min(count, at + rng.randint(1, 5))
+            kept, level, rewrites = list(pieces.kept), dict(pieces.level), pieces.rewrites
+            pieces.extend(times[at:end], times[at:end], values[at:end], sigmas[at:end])
+            if pieces.rewrites == rewrites:
+                assert pieces.kept[: len(kept)] == kept, f"seed {seed}: taken back in silence"
+                assert all(pieces.level[k] == level[k] for k in kept), f"seed {seed}: moved in silence"
+            at = end
+        assert outcome(pieces) == outcome(whole), f"seed {seed}"
+
+
+def outcome(walk):
+    return walk.kept, [walk.level[k] for k in walk.kept], walk.jumps, walk.aside
+
+
+def test_a_walk_in_pieces_ends_where_one_in_a_single_piece_ends():
+    check_walk_in_pieces(range(10_000 if SOAK else 1_000))
+
+
+@pytest.mark.parametrize("broken", ["_open", "_scatter"])
+def test_a_walk_that_keeps_what_it_should_not_is_caught(broken, monkeypatch):
+    plain = getattr(Walk, broken)
+
+    def first_time(walk):  # the opening is judged once, or the scatter measured once, and never again
+        if id(walk) not in kept:
+            kept[id(walk)] = (walk, plain(walk))
+        elif broken == "_open":
+            return len(walk.kept)
+        return kept[id(walk)][1]
+
+    kept = {}
+    monkeypatch.setattr(Walk, broken, first_time)
+    with pytest.raises((AssertionError, IndexError, KeyError)):
+        check_walk_in_pieces(range(200))
 
 
 # ---- decisions -------------------------------------------------------------------------------------------------
