@@ -91,9 +91,48 @@ def upgrade() -> None:
         sa.Column("outcome", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_table(
+        "model_gate",
+        sa.Column("model_hash", sa.String(64), nullable=False),
+        sa.Column("horizon_s", sa.Double(), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("since", Instant, nullable=False),
+        sa.Column("counts_from", Instant, nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("issues", sa.Integer(), nullable=False),
+        sa.Column("mae", sa.Double(), nullable=True),
+        sa.Column("baseline_mae", sa.Double(), nullable=True),
+        sa.Column("skill", sa.Double(), nullable=True),
+        sa.Column("coverage_80", sa.Double(), nullable=True),
+        sa.Column("worst_80", sa.Double(), nullable=True),
+        sa.Column("worst_station", sa.Text(), nullable=True),
+        sa.Column("coverage_95", sa.Double(), nullable=True),
+        sa.Column("judged_at", Instant, nullable=False),
+        sa.PrimaryKeyConstraint("model_hash", "horizon_s"),
+    )
+    op.create_table(
+        "model_transition",
+        sa.Column("id", BigId, nullable=False),
+        sa.Column("model_hash", sa.String(64), nullable=False),
+        sa.Column("kind", sa.String(64), nullable=False),
+        sa.Column("task", sa.String(32), nullable=False),
+        sa.Column("site", sa.String(64), nullable=True),
+        sa.Column("horizon_s", sa.Double(), nullable=True),
+        sa.Column("at", Instant, nullable=False),
+        sa.Column("from_state", sa.String(16), nullable=True),
+        sa.Column("to_state", sa.String(16), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("by_kind", sa.Text(), nullable=False),
+        sa.Column("second_by", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_model_transition_hash", "model_transition", ["model_hash", "id"], unique=False)
 
 
 def downgrade() -> None:
+    op.drop_table("model_transition")
+    op.drop_table("model_gate")
     op.drop_table("drill")
     op.drop_table("site_proposal")
     op.drop_table("maintenance")

@@ -7,7 +7,7 @@ import numpy as np
 
 from detection.imagery.errors import ImageryError, IncompleteSceneError
 from forecasting.errors import ForecastingError
-from forecasting.series import Panel, panel_from_samples
+from forecasting.series import Panel, horizon_key, panel_from_samples
 
 
 def forecast_site(payload: dict[str, Any]) -> dict[str, Any]:
@@ -15,11 +15,12 @@ def forecast_site(payload: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         payload: `samples` (label -> times_s, values), `step_s`, `issue_s`, `xy_m` (label -> [east, north] or None),
-            `horizons_s`, `models` (list of {model, checkpoint}), `conformal` (model -> key -> state).
+            `horizons_s`, `models` (list of {model, name, checkpoint, verdicts}; `verdicts` of a network say per horizon
+            in seconds whether it may be shown, why, and its skill), `conformal` (name -> key -> state).
 
     Returns:
         `rows` of all models with exactly one shown per label and horizon, each with `data_value` and `latency_ms`;
-        `withheld` (model, station, horizon_s, reason); `conformal` (model -> states used); `failed` (model -> reason).
+        `withheld` (model, station, horizon_s, reason); `conformal` (name -> states used); `failed` (name -> reason).
     """
     from forecasting.gate import choose_shown
     from forecasting.lane import forecast
@@ -32,19 +33,20 @@ def forecast_site(payload: dict[str, Any]) -> dict[str, Any]:
     states: dict[str, Any] = {}
     failed: dict[str, str] = {}
     for one in payload["models"]:
-        model = one["model"]
+        model, name = one["model"], one["name"]
         request = {
             "panel": plain, "model": model, "horizons_s": payload["horizons_s"], "checkpoint": one.get("checkpoint"),
-            "conformal": payload.get("conformal", {}).get(model),
+            "conformal": payload.get("conformal", {}).get(name),
         }  # fmt: skip
         try:
             answer = forecast(request)
         except ForecastingError as error:
-            failed[model] = str(error)
+            failed[name] = str(error)
             continue
-        rows += [r | {"latency_ms": answer["latency_ms"], "data_value": newest[r["station"]]} for r in answer["rows"]]
+        made = [r | {"latency_ms": answer["latency_ms"], "data_value": newest[r["station"]]} for r in answer["rows"]]
+        rows += [r | _standing(one["verdicts"], r["horizon_s"]) if one.get("verdicts") is not None else r for r in made]
         withheld += [w | {"model": model} for w in answer["withheld"]]
-        states[model] = answer["conformal"]
+        states[name] = answer["conformal"]
     return {"rows": choose_shown(rows), "withheld": withheld, "conformal": states, "failed": failed}
 
 
@@ -85,6 +87,12 @@ def detect_scene(payload: dict[str, Any]) -> dict[str, Any]:
         "weights_path": str(weights_path(str(payload["weights"]))),
         "card": load_model(str(payload["weights"])).card,
     }
+
+
+def _standing(verdicts: Mapping[str, Mapping[str, Any]], horizon_s: float) -> dict[str, Any]:
+    """What the record of a checkpoint says of a row, in place of what its training said."""
+    first = {"shown": False, "reason": "not shown: no forecast of it has been scored yet", "skill": None}
+    return dict(verdicts.get(horizon_key(horizon_s), first))
 
 
 def _panel(payload: Mapping[str, Any]) -> Panel:

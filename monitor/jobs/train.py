@@ -4,12 +4,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
+
 from forecasting.registry import NETWORKS
 from monitor import compute
 from monitor.config import ServiceConfig
+from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import epoch_s, spell
 from monitor.domain.site import Site
 from monitor.jobs.anomaly import NEEDS_CHECKPOINT, slowest_interval_s
+from monitor.jobs.lifecycle import load_standings, retire_older
 from monitor.jobs.samples import history_since, load_displacements, panel_payload, step_s
 from monitor.store.engine import Database
 from monitor.store.models import add_model, find_active
@@ -26,16 +30,43 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     parts = []
     for task, kind in wanted:
         with db.read() as c:
-            active = find_active(c, task=task, kind=kind, site=site.id)
-        if active is None or now - active.created_at > MAXIMUM_AGE:
-            parts.append(f"{kind}: {train_one(db, config, site, task, kind, now)}")
+            if task == "forecast":
+                reason = _why_train(c, site, kind, now)
+            else:
+                active = find_active(c, task=task, kind=kind, site=site.id)
+                reason = "due" if active is None or now - active.created_at > MAXIMUM_AGE else None
+        if reason is not None:
+            parts.append(f"{kind}: {train_one(db, config, site, task, kind, now, reason=reason)}")
     return "; ".join(parts) or "nothing to train"
 
 
+def _why_train(c: Connection, site: Site, kind: str, now: datetime) -> str | None:
+    """Why a network is to be trained now; None where the newest is young or a challenger has still to be given time."""
+    mine = [s for s in load_standings(c, site, now) if s.row.kind == kind]
+    if not mine:
+        return "first training"
+    newest = max(s.row.created_at for s in mine)
+    if now - newest <= MAXIMUM_AGE or any(s.is_waiting(now) for s in mine if not s.is_shown()):
+        return None
+    return f"the newest before it is {(now - newest).days} days old"
+
+
 def train_one(
-    db: Database, config: ServiceConfig, site: Site, task: str, kind: str, now: datetime, seed: int = SEED
+    db: Database,
+    config: ServiceConfig,
+    site: Site,
+    task: str,
+    kind: str,
+    now: datetime,
+    seed: int = SEED,
+    *,
+    reason: str = "asked for",
+    actor: Actor = SERVICE,
 ) -> str:
-    """Train one network or detector in a worker and register it; returns its hash or the reason why not."""
+    """Train one network or detector in a worker and register it; returns its hash or the reason why not.
+
+    A forecaster becomes a candidate beside those that are there; nothing is replaced in place.
+    """
     folder = Path(config.paths.models) / site.id
     folder.mkdir(parents=True, exist_ok=True)
     interval_s = slowest_interval_s(site)
@@ -68,6 +99,8 @@ def train_one(
     with db.write() as c:
         add_model(
             c, answer["model_hash"], kind=kind, task=task, site=site.id, path=path, card=answer["card"], now=now,
-            reason="first training" if task == "forecast" else f"trained on {len(samples)} series",
+            reason=reason if task == "forecast" else f"trained on {len(samples)} series", actor=actor,
         )  # fmt: skip
+        if task == "forecast":
+            retire_older(c, site, kind, answer["model_hash"], now)
     return str(answer["model_hash"])[:12]

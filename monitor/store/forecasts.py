@@ -47,6 +47,7 @@ class Unscored:
     id: int
     series_id: int
     model: str
+    model_hash: str
     horizon_s: float
     target_at: datetime
     quantiles: tuple[float, float, float, float, float]
@@ -102,7 +103,7 @@ def load_unscored(c: Connection, site: str, until: datetime, since: datetime, li
     )
     return [
         Unscored(
-            r.id, r.series_id, r.model, r.horizon_s, r.target_at,
+            r.id, r.series_id, r.model, r.model_hash, r.horizon_s, r.target_at,
             (r.q025, r.q10, r.q50, r.q90, r.q975), r.baseline_q50, r.data_value, r.margin_80, r.margin_95,
         )
         for r in c.execute(query)
@@ -127,14 +128,23 @@ def score_forecast(unscored: Unscored, observed_at: datetime, observed: float) -
     )  # fmt: skip
 
 
-def add_scores(c: Connection, scores: Sequence[Score], now: datetime) -> int:
-    """Add score rows; a forecast is scored once. Returns how many were new."""
+def add_scores(c: Connection, scores: Sequence[Score], now: datetime) -> set[int]:
+    """Add score rows; a forecast is scored once. Returns the ids of the forecasts that had no score before."""
     values = [{f: getattr(score, f) for f in Score.__slots__} | {"scored_at": now} for score in scores]
-    return sum(add_if_absent(c, forecast_score, one) for one in values)
+    return {one["forecast_id"] for one in values if add_if_absent(c, forecast_score, one)}
+
+
+def name_intervals(model: str, model_hash: str) -> str:
+    """Under which name the adaptive intervals of a model are kept: those of each checkpoint apart.
+
+    >>> name_intervals("lld", ""), name_intervals("gru", "3fa1b2c4d5e6f7")
+    ('lld', 'gru@3fa1b2c4d5e6')
+    """
+    return f"{model}@{model_hash[:12]}" if model_hash else model
 
 
 def load_conformal(c: Connection, series_ids: Sequence[int]) -> dict[tuple[int, str, float, float], dict[str, Any]]:
-    """States of adaptive intervals by (series_id, model, horizon_s, nominal)."""
+    """States of adaptive intervals by (series_id, name of `name_intervals`, horizon_s, nominal)."""
     query = select(conformal_state).where(conformal_state.c.series_id.in_(series_ids))
     return {(r.series_id, r.model, r.horizon_s, r.nominal): r.state for r in c.execute(query)}
 

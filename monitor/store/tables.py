@@ -215,6 +215,22 @@ model = Table(
     Column("site", String(64)), Column("state", String(16), nullable=False),  # candidate, shadow, active, retired
     _text("path"), Column("card", Json, nullable=False), Column("created_at", Instant, nullable=False), Column("promoted_at", Instant), Column("retired_at", Instant), _text("reason", null=True),
 )  # fmt: skip
+model_gate = Table(
+    "model_gate", metadata,  # how a checkpoint stands at each horizon; changes are rows of model_transition
+    Column("model_hash", String(64), primary_key=True), Column("horizon_s", Number, primary_key=True),
+    Column("state", String(16), nullable=False), Column("since", Instant, nullable=False),  # shadow, active
+    Column("counts_from", Instant, nullable=False),  # forecasts issued before its last coming into the shadow say nothing
+    _text("reason"), Column("issues", Integer, nullable=False), Column("mae", Number), Column("baseline_mae", Number), Column("skill", Number),
+    Column("coverage_80", Number), Column("worst_80", Number), _text("worst_station", null=True), Column("coverage_95", Number),
+    Column("judged_at", Instant, nullable=False),
+)  # fmt: skip
+model_transition = Table(
+    "model_transition", metadata,  # append only
+    Column("id", BigId, primary_key=True), Column("model_hash", String(64), nullable=False), Column("kind", String(64), nullable=False),
+    Column("task", String(32), nullable=False), Column("site", String(64)), Column("horizon_s", Number),  # null: the checkpoint as a whole
+    Column("at", Instant, nullable=False), Column("from_state", String(16)), Column("to_state", String(16), nullable=False), _text("reason"),
+    _text("by"), _text("by_kind"), _text("second_by", null=True), Index("ix_model_transition_hash", "model_hash", "id"),
+)  # fmt: skip
 conformal_state = Table(
     "conformal_state", metadata,
     Column("series_id", BigId, primary_key=True, autoincrement=False), Column("model", String(64), primary_key=True), Column("horizon_s", Number, primary_key=True),

@@ -143,6 +143,12 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
   {d.rounded("CASE WHEN k.nominal < 0.9 THEN g.width_80 ELSE g.width_95 END", 6)} AS width, g.n
 FROM ({both}) g CROSS JOIN
   (SELECT CAST(0.8 AS double precision) AS nominal UNION ALL SELECT CAST(0.95 AS double precision)) k""",
+        "model_gates": """SELECT m.site, m.kind AS model, m.model_hash, m.state AS model_state, g.horizon_s, g.state, g.since, g.reason,
+  g.issues, g.mae, g.baseline_mae AS mae_best_baseline, g.skill, g.coverage_80 AS covered_80, g.worst_80 AS worst_covered_80,
+  g.worst_station, g.coverage_95 AS covered_95, g.counts_from, g.judged_at
+FROM model m JOIN model_gate g ON g.model_hash = m.model_hash""",
+        "model_transitions": """SELECT id AS transition_id, at, task, site, kind AS model, model_hash, horizon_s, from_state, to_state,
+  reason, "by", by_kind, second_by FROM model_transition""",
         "failure_windows": f"""SELECT {_SERIES}, w.issued_at, w.data_until, w.window_from, w.window_mid, w.window_to, w.trusted,
   w.reasons, w.velocity_mm_per_day, w.r2, w.n_filters, w.n_agree, w.withdrawn_at, w.withdrawn_reason,
   w.method, w.onset_at

@@ -304,6 +304,16 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
             model_hash=HASHES[digest], kind=kind, task=task, site=None if task == "scene" else "north-bench", state=state,
             path=f"models/{kind}.safetensors", card={"kind": kind}, created_at=START, promoted_at=START,
         ))  # fmt: skip
+    c.execute(insert(t.model_gate).values(
+        model_hash=HASHES["gru"], horizon_s=86400.0, state="shadow", since=NOW - days(3), counts_from=NOW - days(3),
+        reason="in shadow: 3 scored issue times at 1 d in 3 d", issues=3, mae=1.25, baseline_mae=1.0, skill=-0.25,
+        coverage_80=0.75, coverage_95=1.0, judged_at=NOW,
+    ))  # fmt: skip
+    c.execute(insert(t.model_transition).values(
+        model_hash=HASHES["gru"], kind="gru", task="forecast", site="north-bench", horizon_s=86400.0, at=NOW - days(3),
+        from_state="active", to_state="shadow", reason="not shown: its error is not below that of lld", by="slopeward",
+        by_kind="service",
+    ))  # fmt: skip
 
 
 def _fill_scene(c: Connection) -> None:

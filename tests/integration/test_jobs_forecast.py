@@ -156,15 +156,18 @@ def test_networks_are_trained_registered_and_used(database: Database, config: Se
     with database.read() as c:
         kinds = {r.kind: r for r in c.execute(select(model)).all()}
     assert set(kinds) == {"gru", "ae"}, said
-    assert all(Path(r.path).is_file() and r.state == "active" for r in kinds.values())
+    assert all(Path(r.path).is_file() for r in kinds.values())
+    assert {k: r.state for k, r in kinds.items()} == {"gru": "candidate", "ae": "active"}
     assert train.run(database, config, site, now + timedelta(hours=1)) == "nothing to train"
     forecast.run(database, config, site, now)
     with database.read() as c:
         f = forecast_table.c
         hashes = c.execute(select(f.model_hash).where(f.model == "gru").distinct()).scalars().all()
-        reasons = c.execute(select(f.reason).where(f.model == "gru")).scalars().all()
+        reasons = c.execute(select(f.reason, f.shown).where(f.model == "gru")).all()
+        states = c.execute(select(model.c.state).where(model.c.kind == "gru")).scalars().all()
     assert hashes == [kinds["gru"].model_hash]
-    assert all(len(reason) > 10 for reason in reasons)
+    assert states == ["shadow"]
+    assert {tuple(r) for r in reasons} == {("not shown: no forecast of it has been scored yet", False)}
     anomaly.run(database, config, site, now)
     with database.read() as c:
         a = anomaly_table.c

@@ -1,0 +1,64 @@
+"""What stored forecasts were worth, as the life cycle of models counts it: one row per scored forecast."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from forecasting.lifecycle import Scored
+from monitor.domain.instants import epoch_s
+from monitor.store.tables import forecast, forecast_score, series
+
+NEWEST = 250  # issue times per series: as many scores as adaptive intervals remember
+
+
+def load_series_names(c: Connection, site: str) -> dict[int, str]:
+    """Id to `station.quantity` of every series of a site."""
+    rows = c.execute(select(series.c.id, series.c.station, series.c.quantity).where(series.c.site == site))
+    return {r.id: f"{r.station}.{r.quantity}" for r in rows}
+
+
+def load_scored(
+    c: Connection,
+    names: Mapping[int, str],
+    horizon_s: float,
+    now: datetime,
+    *,
+    model: str | None = None,
+    model_hash: str | None = None,
+    since: datetime | None = None,
+    newest: int = NEWEST,
+) -> list[Scored]:
+    """Scored forecasts of some series at one horizon as known at `now`, newest `newest` of each series.
+
+    Args:
+        c: a connection.
+        names: series id to the name that the rows bear as station.
+        horizon_s: horizon, s.
+        now: scores written later are left out.
+        model: only of this model; None: what was shown, whichever model it was.
+        model_hash: only of this checkpoint.
+        since: only forecasts issued at or after.
+        newest: rows per series.
+    """
+    f, k = forecast.c, forecast_score.c
+    query = (
+        select(f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80)
+        .join(forecast_score, k.forecast_id == f.id)
+        .where(f.horizon_s == horizon_s, k.scored_at <= now)
+        .order_by(f.issued_at.desc())
+        .limit(newest)
+    )
+    query = query.where(f.shown) if model is None else query.where(f.model == model)
+    if model_hash is not None:
+        query = query.where(f.model_hash == model_hash)
+    if since is not None:
+        query = query.where(f.issued_at >= since)
+    return [
+        Scored(
+            epoch_s(r.issued_at), name, r.error, r.baseline_error, bool(r.inside_80), bool(r.inside_95), r.latency_ms,
+            r.winkler_80,
+        )
+        for series_id, name in names.items()
+        for r in c.execute(query.where(f.series_id == series_id))
+    ]  # fmt: skip
