@@ -108,7 +108,8 @@ def main() -> None:
     figures = [measure(*case, options.days) for case in chosen]
     print(json.dumps(figures, indent=1))
     if not options.no_record:
-        print(record("backtest", "python -m tests.bench.bench_backtest", figures), file=sys.stderr)
+        command = " ".join(["python -m tests.bench.bench_backtest", *sys.argv[1:]])
+        print(record("backtest", command, figures), file=sys.stderr)
 
 
 if __name__ == "__main__":
