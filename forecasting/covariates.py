@@ -12,6 +12,7 @@ RAIN_DAYS = (1, 3, 7, 15, 30)
 CHANGE_DAYS = (1, 7, 30)
 RECESSION = 0.84
 """Share of the antecedent index that is left after a day (Crozier 1999; 0.8 to 0.95 in use)."""
+IMAGE_WORDS = ("ndvi", "coherence", "probability", "image")
 ONE_A_ROW = 0.9
 LEAST_SHARE = 0.8
 """A rain sum over fewer readings than this share of its window is unknown, not small."""
@@ -23,7 +24,7 @@ class Covariate:
 
     Attributes:
         name: `station.quantity`.
-        kind: `rain` (summed per row) or `level` (mean per row).
+        kind: `rain` (summed per row), `level` or `image` (mean per row; what was read from a picture of that date).
         values: Shape (T,), NaN where nothing was observed.
     """
 
@@ -46,7 +47,7 @@ def covariates_from_samples(samples: Mapping[str, tuple[ArrayLike, ArrayLike]], 
         inside = (cells >= 0) & (cells < rows)
         counts = np.bincount(cells[inside], minlength=rows)[:rows]
         sums = np.bincount(cells[inside], weights=values[finite][inside], minlength=rows)[:rows]
-        kind = "rain" if "rain" in name.partition(".")[2] or "precip" in name else "level"
+        kind = _kind_of(name)
         made = np.full(rows, np.nan)
         seen = counts > 0
         made[seen] = sums[seen] if kind == "rain" else sums[seen] / counts[seen]
@@ -58,10 +59,12 @@ def features(covariate: Covariate, step_s: float) -> dict[str, Floats]:
     """Known-past features of one driver, each (T,): row t reads no row after t.
 
     Rain: sums over 1, 3, 7, 15 and 30 d and the antecedent index `A(t) = k A(t-1) + r(t)`; levels: the level and its
-    change over 1, 7 and 30 d. Windows shorter than a row are left out.
+    change over 1, 7 and 30 d; a series from images as it is. Windows shorter than a row are left out.
     """
     out: dict[str, Floats] = {}
     values = covariate.values
+    if covariate.kind == "image":
+        return {covariate.name: values}
     days = RAIN_DAYS if covariate.kind == "rain" else CHANGE_DAYS
     spans = {d: round(d * DAY_S / step_s) for d in days}
     spans = {d: n for d, n in spans.items() if n >= 1}
@@ -76,6 +79,13 @@ def features(covariate: Covariate, step_s: float) -> dict[str, Floats]:
         change[n:] = values[n:] - values[:-n]
         out[f"{covariate.name}.change_{d}d"] = change
     return out
+
+
+def _kind_of(name: str) -> str:
+    quantity = name.partition(".")[2]
+    if "rain" in quantity or "precip" in name:
+        return "rain"
+    return "image" if any(word in quantity for word in IMAGE_WORDS) else "level"
 
 
 def trailing_sum(values: Floats, rows: int) -> Floats:

@@ -76,7 +76,7 @@ def open_issue(panel: Panel, model: str, horizons_s: tuple[float, ...], payload:
     known = tuple(h for h in horizons_s if h in recipe.horizons_s)
     refused = {h: f"{model} was not trained for {judging.words(h)}" for h in horizons_s if h not in known}
     seen, floors = forecaster.on_panel(panel)
-    made = forecaster.quantiles(seen.values, origins, floors)
+    made = forecaster.quantiles(seen.values, origins, floors, seen.drivers)
     base = recipe.lld.predict(seen.values, origins)
     if seen.stations != panel.stations:
         column = {name: i for i, name in enumerate(seen.stations)}

@@ -7,6 +7,7 @@ import numpy as np
 
 from forecasting.baselines import Baseline
 from forecasting.choice import Auto
+from forecasting.driver_rows import DriverRows
 from forecasting.fan import Conformed, blend_fan, bounds, conform, widen
 from forecasting.gate import Gate, blend_weight, decide
 from forecasting.series import DAY_S, Floats, Ints, Panel
@@ -16,7 +17,9 @@ from forecasting.splits import Split
 class QuantileForecaster(Protocol):
     """What a trained network looks like from outside; this room imports no torch."""
 
-    def quantiles(self, values: Floats, origins: Ints, noise_mm: Floats | None = None) -> Floats:
+    def quantiles(
+        self, values: Floats, origins: Ints, noise_mm: Floats | None = None, drivers: DriverRows | None = None
+    ) -> Floats:
         """Quantiles in mm, shape (N, S, H, 5)."""
 
 
@@ -64,7 +67,7 @@ def judge(
     end = parts.calibration.end if last is None else last
     origins = np.arange(parts.early_stop.first, end, dtype=np.int64)
     inside = (origins >= parts.calibration.first) & (origins < parts.calibration.end)
-    made = forecaster.quantiles(panel.values, origins)
+    made = forecaster.quantiles(panel.values, origins, drivers=panel.drivers)
     base, best = lld.predict(panel.values, origins), auto.predict(panel.values, origins)
     out = []
     for i, horizon_s in enumerate(horizons_s):

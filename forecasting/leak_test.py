@@ -1,7 +1,7 @@
 """Proves that no forecast knows the future: every value after the moment of issue is changed, and no bit may move."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from forecasting.baselines import Baseline, fit_baseline
 from forecasting.decomposition.components import METHODS, display_whole
 from forecasting.decomposition.forecast import forecast_parts, sum_of_parts
+from forecasting.driver_rows import DriverRows
 from forecasting.errors import NotEnoughDataError, UnknownModelError
 from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, model_ids
 from forecasting.series import Floats, Ints, Panel
@@ -189,12 +190,21 @@ def _test_network(
     rng = np.random.default_rng(seed)
     parts, settings = split(panel.values.shape[0], first), Settings(seed=seed, epochs=1, stride=4)
     forecaster = train_network(name, panel, parts, horizons_s, settings).forecaster
-    other = Panel(panel.start_s, panel.step_s, panel.stations, _disturb(panel.values, first - 1, rng), panel.xy_m)
+    other = replace(
+        panel, values=_disturb(panel.values, first - 1, rng), drivers=_disturb_drivers(panel, first - 1, rng)
+    )
     again = train_network(name, other, parts, horizons_s, settings).forecaster
     issues = max(1, -(-count // (len(panel.stations) * len(horizons_s))))
     rows = np.arange(first, panel.values.shape[0])
     origins = rng.choice(rows, min(max(issues, 2), rows.size), replace=False)
-    compared, changed = _compare(lambda values, at: forecaster.quantiles(values, at)[..., 2], panel, origins, rng)
+    compared = changed = 0
+    for t in origins:
+        at = np.array([t], dtype=np.int64)
+        before = forecaster.quantiles(panel.values, at, drivers=panel.drivers)[..., 2]
+        unknown = _disturb_drivers(panel, int(t), rng)
+        after = forecaster.quantiles(_disturb(panel.values, int(t), rng), at, drivers=unknown)[..., 2]
+        compared += int(np.isfinite(before).sum())
+        changed += _differ(before, after)
     return LeakResult(name, compared, changed, 1, int(to_bytes(forecaster, "") != to_bytes(again, "")))
 
 
@@ -207,8 +217,17 @@ def _compare(
         at = np.array([t], dtype=np.int64)
         before, after = predict(panel.values, at), predict(_disturb(panel.values, int(t), rng), at)
         compared += int(np.isfinite(before).sum())
-        changed += int((~((before == after) | (np.isnan(before) & np.isnan(after)))).sum())
+        changed += _differ(before, after)
     return compared, changed
+
+
+def _differ(before: Floats, after: Floats) -> int:
+    return int((~((before == after) | (np.isnan(before) & np.isnan(after)))).sum())
+
+
+def _disturb_drivers(panel: Panel, last: int, rng: np.random.Generator) -> DriverRows | None:
+    drivers = panel.drivers
+    return None if drivers is None else replace(drivers, values=_disturb(drivers.values, last, rng))
 
 
 def _disturb(values: Floats, last: int, rng: np.random.Generator) -> Floats:

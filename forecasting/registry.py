@@ -39,6 +39,7 @@ NETWORKS = {
     "graph-attention-gru": "forecasting.neural.graph_attention_gru:GraphAttentionGru",
     "graph-transformer": "forecasting.neural.graph_transformer:GraphTransformer",
     "diffusion-gru": "forecasting.neural.diffusion_gru:DiffusionGru",
+    "multi-source": "forecasting.neural.multi_source:MultiSource",
 }
 
 COMPARISONS = {

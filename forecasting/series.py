@@ -1,7 +1,7 @@
 """The regular panel that every model reads: stations on one UTC grid, gaps left as gaps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from forecasting.errors import HorizonError, PanelError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from forecasting.driver_rows import DriverRows
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,6 +32,8 @@ class Panel:
         stations: Names, sorted, one per column.
         values: Displacement in mm since a stated zero, shape (T, S), NaN where nothing was observed.
         xy_m: Plan coordinates in metres, shape (S, 2), or None where unknown.
+        heights_m: Heights in metres, shape (S,), or None where unknown.
+        drivers: What may drive the slope, on the same rows, or None.
     """
 
     start_s: float
@@ -37,6 +41,8 @@ class Panel:
     stations: tuple[str, ...]
     values: Floats
     xy_m: Floats | None = None
+    heights_m: Floats | None = None
+    drivers: "DriverRows | None" = None
 
     def __post_init__(self) -> None:
         """Refuse shapes and numbers that no model could read."""
@@ -50,6 +56,10 @@ class Panel:
             raise PanelError("panel: values must be finite or NaN")
         if self.xy_m is not None and self.xy_m.shape != (len(self.stations), 2):
             raise PanelError(f"panel: xy_m of shape {self.xy_m.shape} does not fit {len(self.stations)} stations")
+        if self.heights_m is not None and self.heights_m.shape != (len(self.stations),):
+            raise PanelError(f"panel: heights_m of shape {self.heights_m.shape} does not fit its stations")
+        if self.drivers is not None and self.drivers.rows != self.values.shape[0]:
+            raise PanelError(f"panel: {self.drivers.rows} rows of drivers, {self.values.shape[0]} of values")
 
     @property
     def times_s(self) -> Floats:
@@ -74,7 +84,8 @@ class Panel:
 
     def head(self, rows: int) -> "Panel":
         """The same panel as it was known after its first `rows` rows."""
-        return Panel(self.start_s, self.step_s, self.stations, self.values[:rows], self.xy_m)
+        known = None if self.drivers is None else self.drivers.head(rows)
+        return replace(self, values=self.values[:rows], drivers=known)
 
 
 def panel_from_payload(payload: Mapping[str, Any]) -> Panel:
@@ -83,6 +94,8 @@ def panel_from_payload(payload: Mapping[str, Any]) -> Panel:
     Raises:
         PanelError: A key is missing or a value has the wrong shape or type.
     """
+    from forecasting.driver_rows import rows_from_payload
+
     try:
         names = [str(name) for name in payload["stations"]]
         values = np.array(payload["values"], dtype=np.float64)
@@ -103,6 +116,7 @@ def panel_from_payload(payload: Mapping[str, Any]) -> Panel:
         tuple(names[i] for i in order),
         np.ascontiguousarray(values[:, order]),
         None if places is None else places[order],
+        drivers=rows_from_payload(payload.get("drivers")),
     )
 
 

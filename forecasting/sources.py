@@ -4,7 +4,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from forecasting.covariates import Covariate, covariates_from_samples
+from forecasting.driver_rows import rows_from_covariates
 from forecasting.errors import RecipeError
 from forecasting.series import Floats, Panel, nominal_step, panel_from_samples, read_table
 
@@ -143,14 +144,19 @@ def read_record(data: str | Path | None, recipe: Recipe, *, quantity: str | None
         np.concatenate([np.diff(np.unique(t)) for t, _ in samples.values()])
     )
     panel = panel_from_samples(samples, float(step))
-    return Record(panel, covariates_from_samples(drivers, panel))
+    return _with_drivers(panel, drivers)
+
+
+def _with_drivers(panel: Panel, samples: Samples) -> Record:
+    covariates = covariates_from_samples(samples, panel)
+    return Record(replace(panel, drivers=rows_from_covariates(covariates, panel.step_s)), covariates)
 
 
 def _read_long(path: Path, quantity: str | None, step_s: float | None) -> Record:
     from forecasting.series import read_long_csv
 
     panel = read_long_csv(path, quantity=quantity, step_s=step_s)
-    return Record(panel, covariates_from_samples(_long_drivers(path), panel))
+    return _with_drivers(panel, _long_drivers(path))
 
 
 def _long_drivers(path: Path) -> Samples:

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from forecasting.baselines import LevelDrift
+from forecasting.driver_rows import DriverRows
 from forecasting.errors import HorizonError
 from forecasting.neural.features import FEATURES, scale_lag, windows
 from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network, Shape
+from forecasting.neural.source_scale import SourceScale
 from forecasting.registry import load
 from forecasting.series import Floats, Ints, Panel
 
@@ -38,6 +40,7 @@ class Recipe:
         spread: Median |residual of lld| in units of the window's scale, per horizon.
         lld: The simple forecast the network corrects.
         supports: Graphs as nested lists (2, S, S), or None.
+        sources: Driver channels and their scale, or None for a network that reads none.
     """
 
     model: str
@@ -53,6 +56,7 @@ class Recipe:
     spread: tuple[float, ...]
     lld: LevelDrift
     supports: Any = None
+    sources: SourceScale | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -74,7 +78,7 @@ class Recipe:
             "quantiles": list(QUANTILES),
             "unit": "mm",
             "scale_rule": "mean |7-day change| of the window, not below the station's noise",
-        }
+        } | ({} if self.sources is None else {"sources": self.sources.to_json()})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -93,6 +97,7 @@ class Recipe:
             spread=tuple(float(v) for v in data["spread"]),
             lld=LevelDrift.from_json(data["lld"]),
             supports=data["supports"],
+            sources=SourceScale.from_json(data["sources"]) if "sources" in data else None,
         )
 
 
@@ -103,13 +108,16 @@ class NeuralForecaster:
     recipe: Recipe
     network: Network
 
-    def quantiles(self, values: Floats, origins: Ints, noise_mm: Floats | None = None) -> Floats:
+    def quantiles(
+        self, values: Floats, origins: Ints, noise_mm: Floats | None = None, drivers: DriverRows | None = None
+    ) -> Floats:
         """Quantiles in mm, shape (N, S, H, 5); NaN where `lld` knows nothing. Reads no row after an origin.
 
         Args:
             values: Shape (T, S), columns as in the recipe (any columns for a network without graph).
             origins: Row numbers, shape (N,).
             noise_mm: Scale floors, shape (S,); default is the recipe's.
+            drivers: What may drive the slope, on the rows of `values`; a channel that is absent counts as silent.
         """
         recipe = self.recipe
         floors = np.asarray(recipe.noise_mm) if noise_mm is None else noise_mm
@@ -122,10 +130,16 @@ class NeuralForecaster:
         for rows, columns in parts:
             cut = windows(values[:, columns], origins[rows], floors[columns], window=recipe.window, lag=lag)
             with torch.inference_mode():
-                scaled = self.network(torch.from_numpy(cut.inputs)).numpy().astype(np.float64)
+                more = self.read_drivers(drivers, origins[rows])
+                scaled = self.network(torch.from_numpy(cut.inputs), *more).numpy().astype(np.float64)
             change = scaled * cut.scale_mm[:, :, None, None] * spread
             out[rows, columns] = base[rows, columns][..., None] + change
         return out
+
+    def read_drivers(self, drivers: DriverRows | None, origins: Ints) -> tuple[Tensor, ...]:
+        """Further inputs of the network: windows of its driver channels, or nothing for one that reads none."""
+        sources = self.recipe.sources
+        return () if sources is None else (torch.from_numpy(sources.cut(drivers, origins, self.recipe.window)),)
 
     def on_panel(self, panel: Panel) -> tuple[Panel, Floats]:
         """The panel with the columns this network can read, and their scale floors.
@@ -150,13 +164,23 @@ class NeuralForecaster:
         for i, name in enumerate(names):
             if name in column:
                 values[:, i] = panel.values[:, column[name]]
-        return Panel(panel.start_s, panel.step_s, names, values), floors
+        return Panel(panel.start_s, panel.step_s, names, values, drivers=panel.drivers), floors
 
 
 def build_network(recipe: Recipe) -> Network:
     """An untrained network for a recipe; draws its first weights from torch's present generator."""
     graph: Tensor | None = None if recipe.supports is None else torch.tensor(recipe.supports, dtype=torch.float32)
-    shape = Shape(len(FEATURES), recipe.window, len(recipe.steps), recipe.hidden, recipe.dropout, graph)
+    sources = recipe.sources or SourceScale()
+    shape = Shape(
+        len(FEATURES),
+        recipe.window,
+        len(recipe.steps),
+        recipe.hidden,
+        recipe.dropout,
+        graph,
+        sources.kinds,
+        sources.off,
+    )
     network: Network = load(recipe.model)(shape)
     return network
 

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from forecasting.driver_rows import DriverRows
 from forecasting.errors import NotEnoughDataError
-from forecasting.neural.features import scale_lag, windows
+from forecasting.neural.features import Windows, scale_lag, windows
 from forecasting.neural.forecaster import Recipe
 from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network
+from forecasting.neural.physics import Physics, creep_term, rain_term, voight_term, wet
 from forecasting.series import Floats, Ints
 from forecasting.splits import Block, Split
 
@@ -38,6 +40,10 @@ class Settings:
         weight_decay: Of AdamW.
         batch: Issue times per step.
         stride: Every how many rows an issue time is taken for training.
+        off: Sources that a network of several sources is built without.
+        physics: Soft terms of the loss; None is plain pinball loss.
+        edges: What ties stations of a network with a graph: `measured` (distance, correlation or lead) or `slope`.
+        slope_azimuth_deg: Direction of the fall for `slope`; from the heights where None.
     """
 
     seed: int = 7
@@ -51,6 +57,10 @@ class Settings:
     weight_decay: float = 1e-3
     batch: int = 64
     stride: int = 1
+    off: tuple[str, ...] = ()
+    physics: Physics | None = None
+    edges: str = "measured"
+    slope_azimuth_deg: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +72,14 @@ class Member:
         values: The record in mm, shape (T, S).
         parts: Its blocks.
         stride: Every how many rows an issue time is taken.
+        drivers: What may drive it, or None.
     """
 
     recipe: Recipe
     values: Floats
     parts: Split
     stride: int = 1
+    drivers: DriverRows | None = None
 
     def origins(self, block: Block) -> Ints:
         """Issue times of a block that see a whole window."""
@@ -160,11 +172,50 @@ class Learner:
         unit = cut.scale_mm[..., None] * np.asarray(recipe.spread)
         wanted = torch.from_numpy(((observed - base) / unit).astype(np.float32))
         known = torch.isfinite(wanted)
-        error = torch.where(known, wanted, torch.zeros(()))[..., None] - self.network(torch.from_numpy(cut.inputs))
+        sources = recipe.sources
+        more = () if sources is None else (torch.from_numpy(sources.cut(member.drivers, origins, recipe.window)),)
+        made = self.network(torch.from_numpy(cut.inputs), *more)
+        error = torch.where(known, wanted, torch.zeros(()))[..., None] - made
         each = torch.maximum(self.levels * error, (self.levels - 1.0) * error).mean(dim=-1)
         loss: Tensor = (each * known).sum() / known.sum().clamp(min=1)
         extra = self.network.penalty() if self.network.training else None
-        return loss if extra is None else loss + extra
+        loss = loss if extra is None else loss + extra
+        physics = self.settings.physics
+        if physics is None or not self.network.training:
+            return loss
+        return loss + self._bend(member, physics, origins, cut, base, made[..., 2], more)
+
+    def _bend(
+        self, member: Member, physics: Physics, origins: Ints, cut: Windows, base: Floats, median: Tensor,
+        more: tuple[Tensor, ...],
+    ) -> Tensor:  # fmt: skip
+        """The soft terms, in units of each window's scale."""
+        recipe = member.recipe
+        spread = torch.tensor(recipe.spread, dtype=median.dtype)
+        lag = scale_lag(recipe.step_s, recipe.window)
+        past = member.values[np.maximum(origins[:, None] + np.arange(-2 * lag, 1), 0)].transpose(0, 2, 1)
+        level = past[..., -1]
+        seen = np.isfinite(level) & np.isfinite(base).all(axis=-1)
+        ahead = np.where(seen[..., None], (base - level[..., None]) / cut.scale_mm[..., None], 0.0)
+        total = median.sum() * 0.0
+        moved = torch.from_numpy(ahead.astype(np.float32)) + median * spread
+        if physics.creep > 0.0:
+            total = total + physics.creep * creep_term(moved * torch.from_numpy(seen)[..., None])
+        if physics.voight > 0.0:
+            scaled = ((past - level[..., None]) / cut.scale_mm[..., None]).astype(np.float32)
+            noise = 2.0 * np.asarray(recipe.noise_mm) * np.sqrt(2.0) / lag / cut.scale_mm
+            total = total + physics.voight * voight_term(
+                torch.from_numpy(scaled), moved, torch.from_numpy(noise.astype(np.float32)), lag=lag,
+                steps=recipe.steps, alpha=physics.alpha,
+            )  # fmt: skip
+        if physics.rain > 0.0 and more and recipe.sources is not None:
+            # without dropout, so that the two passes differ by the rain alone
+            self.network.eval()
+            rows = torch.from_numpy(cut.inputs)
+            drier, wetter = (self.network(rows, d)[..., 2] for d in (more[0], wet(more[0], recipe.sources.kinds)))
+            self.network.train()
+            total = total + physics.rain * rain_term(drier, wetter)
+        return total
 
     def validate(self) -> float:
         """Mean loss on the early-stop blocks without learning."""

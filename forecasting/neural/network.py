@@ -22,6 +22,8 @@ class Shape:
         hidden: Width of its state.
         dropout: Share dropped before the head in training.
         supports: Graphs between the stations, shape (G, S, S), or None for a network without graph.
+        kinds: Source of each driver channel, for a network that reads drivers.
+        off: Sources that are left out.
     """
 
     features: int
@@ -30,6 +32,8 @@ class Shape:
     hidden: int
     dropout: float
     supports: Tensor | None = None
+    kinds: tuple[str, ...] = ()
+    off: tuple[str, ...] = ()
 
 
 class Network(nn.Module):
@@ -38,10 +42,12 @@ class Network(nn.Module):
     Attributes:
         needs_graph: True when the stations are read together: they are then those of training, in their order.
         directed: True when the graphs say who leads whom, instead of who is alike.
+        reads_drivers: True when it takes windows of drivers (B, W, C, 2) as a second input.
     """
 
     needs_graph = False
     directed = False
+    reads_drivers = False
 
     def penalty(self) -> Tensor | None:
         """What the last pass adds to the loss besides the error; None for most networks."""

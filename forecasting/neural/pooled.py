@@ -109,12 +109,15 @@ def fine_tune(
         progress: Called after each pass.
 
     Raises:
+        ForecastingError: It reads drivers, and these are not the same.
         NotEnoughDataError: The record is too short.
     """
     old = forecaster.recipe
     settings = replace(settings or TUNING, window=old.window, hidden=old.hidden, seed=old.seed)
     begun = time.monotonic()
     mine = _member(old.model, panel, parts, old.horizons_s, settings)
+    if old.sources is not None and (mine.recipe.sources is None or mine.recipe.sources.names != old.sources.names):
+        raise ForecastingError(f"{old.model} was trained with other drivers: it can only be tuned with the same ones")
     others = [_member(old.model, other, blocks, old.horizons_s, settings) for other, blocks in replay]
     wanted = max(1, sum(m.origins(m.parts.fit).size for m in others) // max(1, mine.origins(parts.fit).size))
     others = [replace(m, stride=m.stride * wanted) for m in others]
@@ -130,6 +133,7 @@ def fine_tune(
 
 
 def _member(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...], settings: Settings) -> Member:
-    member = Member(prepare(model, panel, parts, horizons_s, settings), panel.values, parts, settings.stride)
+    recipe = prepare(model, panel, parts, horizons_s, settings)
+    member = Member(recipe, panel.values, parts, settings.stride, panel.drivers)
     member.require()
     return member

@@ -11,8 +11,9 @@ import torch
 from forecasting.baselines import LevelDrift, fit_lld
 from forecasting.neural.features import noise_floor, scale_lag, windows
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
-from forecasting.neural.graph import directed_supports, supports
+from forecasting.neural.graph import directed_supports, slope_supports, supports
 from forecasting.neural.learner import Learner, Member, Progress, Settings
+from forecasting.neural.source_scale import fit_scale
 from forecasting.registry import load
 from forecasting.series import Floats, Ints, Panel
 from forecasting.splits import Block, Split
@@ -60,7 +61,7 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
     lld = fit_lld(panel, parts.calibration, steps)
     floors = noise_floor(fit)
     kind = load(model)
-    graphs = (directed_supports if kind.directed else supports)(fit, panel.xy_m, lag=lag) if kind.needs_graph else None
+    graphs = _tie(panel, fit, settings, lag=lag, directed=kind.directed) if kind.needs_graph else None
     every = parts.fit.origins
     origins = every[every >= settings.window - 1][:: settings.stride]
     cut = windows(panel.values, origins, floors, window=settings.window, lag=lag)
@@ -78,6 +79,7 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
         spread=_spread(panel.values, parts.fit, origins, lld, cut.scale_mm),
         lld=lld,
         supports=None if graphs is None else graphs.tolist(),
+        sources=fit_scale(panel.drivers, parts.fit.end, settings.off) if kind.reads_drivers else None,
     )
 
 
@@ -97,13 +99,23 @@ def train_network(
     """
     settings = settings or Settings()
     begun = time.monotonic()
-    member = Member(prepare(model, panel, parts, horizons_s, settings), panel.values, parts, settings.stride)
+    recipe = prepare(model, panel, parts, horizons_s, settings)
+    member = Member(recipe, panel.values, parts, settings.stride, panel.drivers)
     member.require()
     with deterministic(settings.seed):
         network = build_network(member.recipe)
         losses, stopped = Learner(network, [member], settings).run(begun, progress)
     forecaster = NeuralForecaster(member.recipe, network)
     return Training(forecaster, len(losses) - 1, tuple(losses), time.monotonic() - begun, stopped)
+
+
+def _tie(panel: Panel, fit: Floats, settings: Settings, *, lag: int, directed: bool) -> Floats:
+    """The graphs between the stations, from the rows of the fit block."""
+    if settings.edges == "slope":
+        return slope_supports(
+            fit, panel.xy_m, panel.heights_m, settings.slope_azimuth_deg, lag=lag, directed=directed
+        )  # fmt: skip
+    return (directed_supports if directed else supports)(fit, panel.xy_m, lag=lag)
 
 
 def _spread(values: Floats, block: Block, origins: Ints, lld: LevelDrift, scale: Floats) -> tuple[float, ...]:
