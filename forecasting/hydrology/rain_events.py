@@ -1,6 +1,7 @@
 """What is one fall of rain, and how much of the rain before still counts."""
 
 from collections.abc import Sequence
+from math import fsum
 
 DAY_S = 86_400.0
 
@@ -57,7 +58,7 @@ def antecedent_index(
     >>> antecedent_index([0.0, 86400.0, 172800.0], [10.0, 0.0, 4.0], 172800.0, 0.5)
     6.5
     """
-    return sum(
+    return fsum(
         amount * float(decay_per_day ** ((at_s - t) / DAY_S))
         for t, amount in zip(times_s, amounts_mm, strict=True)
         if t <= at_s

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, expm1, gamma, inf, log, log1p
+from math import exp, expm1, fsum, gamma, inf, log, log1p
 from typing import Final
 
 LEAST_YEARS: Final = {"gumbel": 10, "gev": 20}
@@ -140,7 +140,7 @@ def _reduced(return_years: float) -> float:
 def _weighted_moments(ordered: Sequence[float]) -> tuple[float, float, float]:
     """Unbiased b0, b1, b2 of rising values."""
     n = len(ordered)
-    b0 = sum(ordered) / n
-    b1 = sum(i * x for i, x in enumerate(ordered)) / (n * (n - 1))
-    b2 = sum(i * (i - 1) * x for i, x in enumerate(ordered)) / (n * (n - 1) * (n - 2))
+    b0 = fsum(ordered) / n
+    b1 = fsum(i * x for i, x in enumerate(ordered)) / (n * (n - 1))
+    b2 = fsum(i * (i - 1) * x for i, x in enumerate(ordered)) / (n * (n - 1) * (n - 2))
     return b0, b1, b2

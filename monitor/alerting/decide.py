@@ -87,8 +87,8 @@ def decide(
     votes = update_votes(memory, [w for w in words if w.criterion in voters], voters, steps, view)
     since = {r: memory.common.get(r, now_s) for r in common}
     pended = find_pended(site, votes, voters, senses, find_suspects(windows, common, since))
-    companions = ask_neighbours(windows, words, votes, pended, groups)
     covers = find_covers(site, view, now_s)
+    companions = ask_neighbours(windows, words, votes, pended, groups, covers)
     fresh = {w.key for w in words if w.heard and w.fresh}
     standings = stand(votes, pended, companions.caps, covers, fresh, now_s)
     covered = find_covered(steps, covers)
@@ -156,9 +156,7 @@ def find_pended(
     return found
 
 
-def find_suspects(
-    windows: Windows, common: Mapping[str, Sequence[str]], since: Mapping[str, float]
-) -> dict[str, str]:
+def find_suspects(windows: Windows, common: Mapping[str, Sequence[str]], since: Mapping[str, float]) -> dict[str, str]:
     """Stations whose reference is under suspicion, with the reason: until its clock is over, or a person has said."""
     answers = windows.memory.answers
     found: dict[str, str] = {}

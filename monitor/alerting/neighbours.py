@@ -4,7 +4,7 @@ Motion of a slope decays with distance; an instrument that fails moves alone. Dy
 subsurface column vote only when a node within two steps moves at least v / 2^distance; here a step is a distance.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import asin, ceil, cos, fsum, radians, sin, sqrt
 from typing import Final
@@ -37,8 +37,12 @@ class Companions:
 
 
 def ask_neighbours(
-    windows: Windows, words: Sequence[Assessment], votes: Mapping[str, Vote], sick: Mapping[str, str],
+    windows: Windows,
+    words: Sequence[Assessment],
+    votes: Mapping[str, Vote],
+    sick: Mapping[str, str],
     groups: Mapping[str, str],
+    away: Collection[str] = (),
 ) -> Companions:
     """Hold down votes above a level that no neighbour shares though one is seen, until the clock of the question ends.
 
@@ -52,6 +56,7 @@ def ask_neighbours(
         votes: votes after this look.
         sick: votes that are set aside already: their stations are no neighbours.
         groups: independence group of each witness.
+        away: stations that people work on: that they stand still says nothing of the slope.
     """
     site, memory, now_s = windows.site, windows.memory, windows.now_s
     plan = site.fusion.neighbours
@@ -73,7 +78,9 @@ def ask_neighbours(
             vote, station = votes.get(key), site.station(name)
             if station is None or vote is None or vote.level <= plan.above or vote.valid_until_s < now_s:
                 continue
-            still = _find_still(windows, plan, station, criterion, mine, sick)
+            still = _find_still(
+                windows, plan, station, criterion, {k: w for k, w in mine.items() if k not in away or k == name}, sick
+            )
             known_s = memory.asked.get(question)
             if still == "" or (still is None and known_s is None):
                 continue

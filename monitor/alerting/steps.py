@@ -19,6 +19,7 @@ EARTHQUAKE = "earthquake"
 UNANSWERED = "nobody said within the clock that it was an instrument"
 READINGS = 2.5  # intervals: long enough for two more readings to come
 COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
+SHAKING_S = 6 * 3600.0  # an earthquake with its aftershocks; one that is said to last longer explains no more steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +180,19 @@ def _annotate(step: Step, events: list[EventFact]) -> Step:
 def _events_at(windows: Windows, key: str, step: Step, before_s: float | None) -> list[EventFact]:
     """Declared events between the last reading before a step and its first one, one interval more before them.
 
-    A solution over a day or an hour shows what happened within it in two epochs.
+    A solution over a day or an hour shows what happened within it in two epochs. An earthquake is over within
+    `SHAKING_S` whatever end was given: one word must not keep the steps of weeks to come from counting.
     """
     interval_s = _interval_s(windows.site, station_of(key))
     from_s = (step.at_s - interval_s if before_s is None else before_s) - interval_s
     return [
         e for e in windows.view.events
-        if e.from_s <= step.at_s and e.to_s >= from_s and e.received_s <= windows.now_s
+        if e.from_s <= step.at_s and _over_s(e) >= from_s and e.received_s <= windows.now_s
     ]  # fmt: skip
+
+
+def _over_s(event: EventFact) -> float:
+    return min(event.to_s, event.from_s + SHAKING_S) if event.kind == EARTHQUAKE else event.to_s
 
 
 def has_offset(windows: Windows, station: str, at_s: float) -> bool:

@@ -26,7 +26,9 @@ def update_votes(
             continue
         before = old.level if old else 0
         may_fall = word.fresh and not view.draining and word.station not in unsure
-        level = max(word.raise_level, min(before, word.hold_level) if may_fall else before)
+        # what a person lowered rises on newer data only: windows of failure, forecasts, scores and images as well
+        is_new = word.newest_s > memory.answered.get(word.key, float("-inf"))
+        level = max(word.raise_level if is_new else 0, min(before, word.hold_level) if may_fall else before)
         if old is not None and word.newest_s < old.newest_s and level <= before:
             continue  # the newest datum was withdrawn: what is left says nothing new
         valid_until_s = word.newest_s + criteria[word.criterion].valid_for_s

@@ -293,6 +293,27 @@ def test_other_events_are_said_and_change_no_clock(kind):
     assert "nobody said within the clock" in reason
 
 
+@pytest.mark.parametrize("which", ["A", "AB"])
+def test_an_earthquake_explains_the_steps_of_its_hours_whatever_end_was_given(which):
+    stepped = quiet(7, steps=dict.fromkeys(which, (20, 90.0)))
+
+    def for_a_year(now_s, view):
+        event = EventFact(at(2), at(2) + 366 * DAY_S, at(2), "earthquake", 0.2, "M5", "feed")
+        return replace(view, events=(event,)) if now_s >= at(2) else view
+
+    assert levels(run(stepped, alter=for_a_year)) == levels(run(stepped))
+
+
+def test_a_neighbour_that_people_work_on_holds_nothing_down():
+    moving = quiet(6, motions={"A": Motion(30.0, 16)}, noise=0.3)
+
+    def worked_on(now_s, view):
+        return replace(view, maintenance=(MaintenanceFact("B", at(10), at(40), "Ada", None, "new mast"),))
+
+    held, looks = run(moving, placed(A=0.0, B=100.0)), run(moving, placed(A=0.0, B=100.0), alter=worked_on)
+    assert first_at(looks, 2) == first_at(run(moving), 2) < first_at(held, 2)
+
+
 def test_an_event_that_is_declared_late_takes_back_nothing():
     looks = run(quiet(7, steps={"A": (20, 90.0)}), alter=lambda now_s, view: (
         declared("earthquake", 20)(now_s, view) if now_s >= at(30) else view))  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 from monitor.alerting.assessment import Windows
 from monitor.alerting.criteria.registry import CRITERIA
 from monitor.alerting.decide import decide
+from monitor.alerting.orders import order_level
 from monitor.config import parse_site
 from monitor.domain.decision import FailureFact, Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
@@ -234,6 +235,18 @@ def test_as_a_witness_it_needs_a_second_independent_sensor():
 
 def test_the_window_of_the_forecast_stands_beside_and_never_votes():
     assert word_of("A", [window("A", 1.5, method="forecast")]).raise_level == 0
+
+
+def test_a_level_that_a_person_lowered_rises_by_a_window_on_newer_data_only():
+    site = place(replace(NEAR, role="witness"), *BOTH)
+    keys = {f"{s}.displacement_downslope": Newest(NOW - H, NOW - H) for s in ("A", "B", "C")}
+    seen = View({}, keys, failures=(window("A", 1.5), window("C", 1.5)))
+    first = decide(site, Memory(), seen, instant(NOW))
+    assert first.level == 2
+    lowered = order_level(first.memory, 0, NOW + 60.0)
+    assert decide(site, lowered, seen, instant(NOW + 120.0)).level == 0
+    newer = replace(seen, failures=(window("A", 1.5, age_s=0.0), window("C", 1.5)))
+    assert decide(site, lowered, newer, instant(NOW + 120.0)).level == 2
 
 
 def test_a_window_is_advice_by_default_and_moves_no_level():

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import fsum
 from typing import Final
 
 from monitor.alerting.tracks import HARMLESS, LARGEST
@@ -43,7 +44,7 @@ class Gauge:
         """(sum, coverage 0..1) of the window that ends at an instant."""
         edge = end_s - window_s + (0.5 * self.interval_s if self.stamp == "interval_end" else 0.0)
         first, last = bisect_right(self.times_s, edge), bisect_right(self.times_s, end_s)
-        return sum(self.amounts_mm[first:last]), self.coverage(last - first, end_s, window_s)
+        return fsum(self.amounts_mm[first:last]), self.coverage(last - first, end_s, window_s)
 
     def coverage(self, count: int, end_s: float, window_s: float) -> float:
         """Share of a window that was measured, given how many readings lie in it; the time of a forecast is covered."""
@@ -56,7 +57,7 @@ class Gauge:
         edge_s = end_s - window_s
         known_s = 0.0 if self.from_s is None else min(window_s, max(0.0, end_s - self.from_s))
         # a gap that begins before the window: how much of what it counted fell within the window is not known
-        lost_s = sum(min(to_s, end_s) - edge_s for from_s, to_s in self.gaps if from_s < edge_s < to_s)
+        lost_s = fsum(min(to_s, end_s) - edge_s for from_s, to_s in self.gaps if from_s < edge_s < to_s)
         return max(0.0, known_s - lost_s) / window_s
 
 
@@ -161,7 +162,7 @@ def read_outlooks(criterion: Criterion, view: View, gauge: Gauge, now_s: float) 
             continue
         issued_s, expected_mm = max(issues)
         known = bisect_right(gauge.times_s, issued_s)
-        fallen = sum(gauge.amounts_mm[known:])
+        fallen = fsum(gauge.amounts_mm[known:])
         found.append(
             replace(
                 gauge, times_s=(*gauge.times_s[:known], issued_s + reach_s),
