@@ -29,12 +29,17 @@ def add(
     text: Annotated[str, typer.Option("--text", help="What happens, in words")],
     from_: Annotated[str | None, typer.Option("--from", help="Begin, with zone; now when not given")] = None,
     to: Annotated[str | None, typer.Option("--to", help="End, with zone; the begin when not given")] = None,
-    value: Annotated[float | None, typer.Option("--value", help="A size; of an earthquake the peak ground acceleration at the site in g")] = None,
+    value: Annotated[
+        float | None,
+        typer.Option("--value", help="A size; of an earthquake the peak ground acceleration at the site in g"),
+    ] = None,
     by: Annotated[str | None, typer.Option("--by", help="Who says so; else the account at the keyboard")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add an event; it annotates, it never changes a level.
+    """Add an event; it annotates, it raises and lowers no level.
+
+    An earthquake keeps steps of its hours as questions, and makes bounds stricter where the site file says so.
 
     Example: slopeward events add --site north-bench --kind blasting --from 2026-03-01T06:00:00Z --text "bench 4"
     """

@@ -13,6 +13,7 @@ from monitor.alerting.criteria.rainfall import measure_curve
 from monitor.domain.decision import View, seconds
 from monitor.domain.instants import spell
 from monitor.domain.site import Criterion, Site
+from monitor.errors import NotFoundError
 from monitor.store import pages
 from monitor.web.collect import find_card, find_series
 from monitor.web.context import context_of
@@ -49,8 +50,11 @@ def _describe(
         return None
     params = dict(criterion.params)
     longest = timedelta(seconds=params["duration_to_s"])
-    series = find_series(c, site.id, station, criterion.quantity)
-    readings = pages.load_range(c, series.id, span[0] - longest, span[1], now)
+    try:
+        series = find_series(c, site.id, station, criterion.quantity)
+        readings = pages.load_range(c, series.id, span[0] - longest, span[1], now)
+    except NotFoundError:  # a gauge that never reported hides no other one
+        readings = []
     view = View({f"{station}.{criterion.quantity}": tuple(readings)})
     gauge = read_gauge(view, spec, station, criterion.quantity, seconds(span[1]))
     facts = [] if gauge is None else list(measure_curve(criterion, gauge))

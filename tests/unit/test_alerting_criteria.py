@@ -14,7 +14,17 @@ from monitor.alerting.jumps import Walk
 from monitor.alerting.orders import order_level
 from monitor.alerting.tracks import direction
 from monitor.alerting.witness import find_groups
-from monitor.domain.decision import FootprintFact, ForecastFact, Memory, Newest, ReportFact, View, instant, seconds
+from monitor.domain.decision import (
+    EventFact,
+    FootprintFact,
+    ForecastFact,
+    Memory,
+    Newest,
+    ReportFact,
+    View,
+    instant,
+    seconds,
+)
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
@@ -54,6 +64,22 @@ def test_level_needs_two_epochs_and_recovers_by_its_share():
     assert ask(c, view([25, 25, 17]), T0 + 2 * H, place).hold_level == 2
     assert ask(c, view([25, 15, 15]), T0 + 2 * H, place).hold_level == 1
     assert ask(c, view([25, 7, 7]), T0 + 2 * H, place).hold_level == 0
+
+
+@pytest.mark.parametrize("shaken", [False, True])
+def test_water_that_rises_in_a_step_is_believed_after_the_clock_whatever_was_declared(shaken):
+    c = Criterion("w", "level", ("P1",), "water_level", (Threshold(1, over=10.0), Threshold(2, over=20.0)))
+    place, memory, found = site(c, verify_step=3.0), Memory(), []
+    values = [(5.0 if i < 20 else 25.0) + 0.01 * (7 * i % 5) for i in range(30)]
+    quake = EventFact(T0 + 19.8 * H, T0 + 19.8 * H, T0 + 20 * H, "earthquake", 0.2, "M5", "feed")
+    for i in range(10, len(values)):
+        seen = replace(view(values[: i + 1]), events=(quake,) if shaken and i >= 20 else ())
+        decision = decide(place, memory, seen, instant(T0 + i * H))
+        memory = decision.memory
+        found.append(decision.level)
+    assert found[:11] == [0] * 11
+    assert found[-1] == 2
+    assert "health:P1:verify" in memory.conditions
 
 
 def test_level_below_a_bound_and_the_clock_of_freshness():

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
 from monitor.alerting.criteria.velocity import dwell_epochs
-from monitor.alerting.steps import step_key
-from monitor.domain.decision import seconds
+from monitor.alerting.steps import ACTIVE, clock_s, step_key
+from monitor.domain.decision import Step, seconds
 from monitor.domain.site import Criterion
 
 LEAST_EPOCHS: Final = 2  # one reading alone raises nothing, whatever the dwell says
@@ -58,7 +58,11 @@ class LevelRule:
 
 
 def read_values(windows: Windows, criterion: Criterion, station: str) -> dict[float, float]:
-    """Values by epoch as they are; those after a step that is still to be verified say nothing yet."""
+    """Values by epoch as they are; those after a step that is still to be verified say nothing yet.
+
+    An earthquake explains a step of displacement, not that water stands where it stands: when the clock of the question
+    is over, values after such a step are believed as well.
+    """
     track = windows.track(criterion, station)
     values = dict(zip(track.times_s, track.along, strict=True))
     if not track.jumps or len(track.values[0]) != 1:
@@ -69,8 +73,12 @@ def read_values(windows: Windows, criterion: Criterion, station: str) -> dict[fl
     for jump in track.jumps:
         state = windows.memory.steps.get(step_key(station, jump.at_s))
         for at in [t for t in values if t >= jump.at_s]:
-            if state is not None and state.state in {"counted", "movement"}:
+            if state is not None and (state.state in ACTIVE or _is_over(windows, state, station)):
                 values[at] = raw[at]
             elif state is None or state.state in {"pending", "event"}:
                 del values[at]
     return values
+
+
+def _is_over(windows: Windows, step: Step, station: str) -> bool:
+    return step.state == "event" and windows.now_s >= step.known_s + clock_s(windows.site, station)

@@ -1,0 +1,28 @@
+"""The picture of rain beside its curve: a gauge that never reported shows its curve and hides no other one."""
+
+from datetime import UTC, datetime, timedelta
+
+from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
+from monitor.errors import NotFoundError
+from monitor.web import rain
+
+NOW = datetime(2026, 1, 10, tzinfo=UTC)
+CURVE = Criterion(
+    "c", "rain_intensity_duration", ("R1",), "rain", (Threshold(1),),
+    params=(("a", 14.82), ("b", 0.39), ("c", 0.0), ("duration_from_s", 3600.0), ("duration_to_s", 86400.0)),
+)  # fmt: skip
+
+
+def test_a_gauge_that_never_reported_shows_its_curve_alone(monkeypatch):
+    def unknown(*_):
+        raise NotFoundError("there is no series s/R1/rain")
+
+    monkeypatch.setattr(rain, "find_series", unknown)
+    gauge = SeriesSpec("R1", "rain", "mm", 3600.0, 21600.0)
+    place = Station("R1", None, None, None, None, None, None, None, None, on_slope=False, series=(gauge,))
+    levels = (Level(0, "green", auto_lower=True), Level(1, "yellow", auto_lower=True))
+    site = Site("s", "S", 46.0, 8.0, "UTC", levels, (place,), (CURVE,), version="v")
+    found = rain._describe(None, site, CURVE, "R1", (NOW - timedelta(days=1), NOW), NOW)
+    assert found is not None
+    assert len(found["curve"]) > 5
+    assert (found["now"], found["most"], found["newest_at"]) == ([], [], None)
