@@ -87,7 +87,7 @@ def summarise(rows: Sequence[Scored]) -> Record:
     for r in rows:
         held.setdefault(r.station, []).append(r.inside_80)
     shares = [(sum(inside) / len(inside), name) for name, inside in held.items() if len(inside) >= STATION_ISSUES]
-    worst = min(shares, default=(None, None))
+    worst_80, worst_station = min(shares) if shares else (None, None)
     return Record(
         len({r.issued_s for r in rows}),
         n,
@@ -95,7 +95,8 @@ def summarise(rows: Sequence[Scored]) -> Record:
         other,
         1.0 - own / other if other > 0 else None,
         sum(r.inside_80 for r in rows) / n,
-        *worst,
+        worst_80,
+        worst_station,
         sum(r.inside_95 for r in rows) / n,
     )
 
@@ -199,8 +200,8 @@ def _find_fault(
         return str(calibration.get("reason", f"training has no verdict at {at}"))
     if not _had_its_time(whole.issues, shadow_s):
         return (
-            f"{whole.issues} scored issue times at {at} in {shadow_s / DAY_S:.0f} d; {SHADOW_ISSUES} are needed, or "
-            f"{SHADOW_S / DAY_S:.0f} d with {MINIMUM_ISSUES}"
+            f"{whole.issues} scored issue times at {at} in {math.floor(shadow_s / DAY_S)} d; {SHADOW_ISSUES} are needed, "
+            f"or {SHADOW_S / DAY_S:.0f} d with {MINIMUM_ISSUES}"
         )
     for record, since in ((whole, "since it came here"), (recent, f"over the newest {recent.issues} issue times")):
         if record.skill is None or record.skill <= 0:

@@ -1,12 +1,12 @@
-"""`slopeward forecast`: run, train, list; trials on files stand beside it."""
+"""`slopeward forecast`: run and train; trials on files and the life of models stand beside it."""
 
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from monitor.cli import forecast_trials
-from monitor.cli.opening import ConfigOption, JsonOption, SiteOption, open_service, pick_site, print_json
+from monitor.cli import forecast_models, forecast_trials
+from monitor.cli.opening import ConfigOption, SiteOption, actor, open_service, pick_site
 
 app = typer.Typer(help="Run, train, test and list forecasts.", no_args_is_help=True)
 
@@ -29,41 +29,29 @@ def train(
     seed: Annotated[int, typer.Option(help="Same seed and data give the same checkpoint.")] = 7,
     config: ConfigOption = None,
 ) -> None:
-    """Train one network of a site now and let it serve; its gate still says whether it is shown."""
+    """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
     from forecasting.registry import NETWORKS
     from monitor.jobs.train import train_one
 
     if model not in NETWORKS:
         raise typer.BadParameter(f"no network {model!r}; there are {', '.join(sorted(NETWORKS))}")
     service, db = open_service(config)
-    print(train_one(db, service, pick_site(service, site), "forecast", model, datetime.now(UTC), seed))
-
-
-@app.command(epilog="Example: slopeward forecast models --json")
-def models(
-    site: Annotated[str | None, typer.Option("--site", help="Only this site.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List trained checkpoints with their state; exit 4 when there is none."""
-    from monitor.store.models import load_models
-
-    _, db = open_service(config)
-    with db.read() as c:
-        rows = load_models(c, site=site)
-    for row in rows:
-        if as_json:
-            print_json(
-                {"model_hash": row.model_hash, "kind": row.kind, "task": row.task, "site": row.site,
-                 "state": row.state, "path": row.path, "created_at": row.created_at.isoformat()},
-            )  # fmt: skip
-        else:
-            print(f"{row.model_hash[:12]}  {row.task:9} {row.kind:12} {row.site or '-':20} {row.state}")
-    if not rows:
-        raise typer.Exit(4)
+    print(
+        train_one(db, service, pick_site(service, site), "forecast", model, datetime.now(UTC), seed, actor=actor(None))
+    )
 
 
 for verb, example in (
+    (forecast_models.models, "slopeward forecast models --site north-bench --history"),
+    (forecast_models.compare, "slopeward forecast compare --site north-bench --horizon 7d"),
+    (
+        forecast_models.promote,
+        'slopeward forecast promote 3fa1b2 --site north-bench --horizon 1d --reason "90 days of it"',
+    ),
+    (
+        forecast_models.retire,
+        'slopeward forecast retire 3fa1b2 --site north-bench --reason "trained before the re-zero"',
+    ),
     (forecast_trials.backtest, "slopeward forecast backtest --data SK --horizons 1d,7d,30d --models auto,gru --json"),
     (forecast_trials.audit, "slopeward forecast audit --data LONG.csv --horizons 1d,7d"),
     (forecast_trials.leak_test, "slopeward forecast leak-test --data SK --models baselines --count 1000"),

@@ -1,7 +1,7 @@
 """Moves forecasters between candidate, shadow, active and retired by what their stored forecasts were worth."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 
 from forecasting.judging import words
 from forecasting.lifecycle import (
-    DEMOTION_COVERAGE_80,
     MINIMUM_ISSUES,
     ROLLING_ISSUES,
     Record,
@@ -18,16 +17,14 @@ from forecasting.lifecycle import (
     is_waiting,
     judge_shadow,
     judge_shown,
-    summarise,
     take_newest,
 )
 from forecasting.registry import NETWORKS
 from forecasting.series import horizon_key
 from monitor.config import ServiceConfig
-from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.site import Site
-from monitor.store.alerts import apply_changes
-from monitor.store.decisions import code_version
+from monitor.jobs.model_alarms import tell_coverage, tell_degraded
 from monitor.store.engine import Database
 from monitor.store.model_scores import load_scored, load_series_names
 from monitor.store.models import (
@@ -39,13 +36,10 @@ from monitor.store.models import (
     load_models,
     save_record,
 )
-from monitor.store.types import canonical_json
 
 ALIVE: Final = ("candidate", "shadow", "active")
 MOST_CHALLENGERS: Final = 3
 """Of one kind beside those that are shown; a person who trains more lets the oldest go."""
-RECOVERED_COVERAGE_80: Final = 0.74
-WORST_ALARM_80: Final = 0.50
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +62,7 @@ class Standing:
     def is_waiting(self, now: datetime) -> bool:
         """Whether its time in the shadow is not over at a horizon that training left open."""
         return self.row.state == "candidate" or any(
-            g.state == "shadow" and is_waiting(self.calibration(h), self.scored[h], shadow_s=_age_s(g, now))
+            g.state == "shadow" and is_waiting(self.calibration(h), self.scored[h], shadow_s=age_s(g, now))
             for h, g in self.gates.items()
         )
 
@@ -118,11 +112,11 @@ def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime)
                     down = before is not None and after.state == "shadow"
                     fallen = fallen or down
                     if before is not None:
-                        _tell(c, site, standing.row, after, now, degraded=down)
+                        tell_degraded(c, site, standing.row, after, now, degraded=down)
                 if after.state == "active" and (before is None or before.state != "active"):
                     said += displace(c, standing.row, horizon_s, standings, now)
         said += _settle(c, standings, now)
-        _tell_coverage(c, site, shown, now)
+        tell_coverage(c, site, shown, now)
     return said, fallen
 
 
@@ -130,8 +124,8 @@ def enter_shadow(c: Connection, row: ModelRow, reason: str, now: datetime, actor
     """A candidate whose first forecasts are stored: from now on it is scored, at every horizon it was trained for."""
     if not change_state(c, row, "shadow", reason, actor, now):
         return
-    for key in row.card.get("gates", {}):
-        gate = GateRow(row.model_hash, float(key), "shadow", now, now, reason, judged_at=now)
+    for horizon_s in sorted(float(key) for key in row.card.get("gates", {})):
+        gate = GateRow(row.model_hash, horizon_s, "shadow", now, now, reason, judged_at=now)
         change_gate(c, row, None, gate, actor, now)
 
 
@@ -141,7 +135,7 @@ def retire(c: Connection, site: Site | None, row: ModelRow, reason: str, actor: 
         return False
     if site is not None:
         for gate in load_gates(c, [row.model_hash]).get(row.model_hash, {}).values():
-            _tell(c, site, row, replace(gate, reason=f"retired: {reason}"), now, degraded=False)
+            tell_degraded(c, site, row, replace(gate, reason=f"retired: {reason}"), now, degraded=False)
     return True
 
 
@@ -195,7 +189,7 @@ def _judge(
         verdict = judge_shown(horizon_s, rows)
     else:
         verdict = judge_shadow(
-            horizon_s, standing.calibration(horizon_s), rows, shadow_s=_age_s(gate, now),
+            horizon_s, standing.calibration(horizon_s), rows, shadow_s=age_s(gate, now),
             latency_limit_ms=config.compute.job_limit_s * 500.0,
         )  # fmt: skip
     state, reason = verdict.state, verdict.reason
@@ -279,43 +273,6 @@ def _settle(c: Connection, standings: Sequence[Standing], now: datetime) -> list
     return said
 
 
-def _tell(c: Connection, site: Site, row: ModelRow, gate: GateRow, now: datetime, *, degraded: bool) -> None:
-    """Open or close the alarm `model_degraded` of one kind at one horizon."""
-    key = f"health:forecast.{row.kind}.{horizon_key(gate.horizon_s)}:model_degraded"
-    facts = {k: v for k, v in asdict(gate).items() if not isinstance(v, datetime)}
-    text = f"{row.name} is {'degraded, the simple forecast is shown' if degraded else 'not degraded any more'}"
-    _change(c, site, key, f"{text}: {gate.reason}", facts, now, is_open=degraded)
-
-
-def _tell_coverage(c: Connection, site: Site, shown: Mapping[float, Sequence[Scored]], now: datetime) -> None:
-    """Open or close the alarm of intervals that did not hold, whichever model was shown."""
-    for horizon_s, rows in shown.items():
-        record = summarise(rows)
-        if record.issues < ROLLING_ISSUES or record.coverage_80 is None:
-            continue
-        worst = record.worst_80 if record.worst_80 is not None else 1.0
-        low = record.coverage_80 < DEMOTION_COVERAGE_80 or worst < WORST_ALARM_80
-        if not low and record.coverage_80 < RECOVERED_COVERAGE_80:
-            continue  # between the bounds everything stays as it is
-        at = words(horizon_s)
-        text = f"80 % intervals shown at {at} held {record.coverage_80:.0%} over {record.issues} scored issue times"
-        if record.worst_station is not None:
-            text += f", {worst:.0%} at {record.worst_station}"
-        key = f"health:forecast.{horizon_key(horizon_s)}:coverage"
-        _change(c, site, key, text, asdict(record), now, is_open=low)
-
-
-def _change(
-    c: Connection, site: Site, key: str, reason: str, facts: Mapping[str, Any], now: datetime, *, is_open: bool
-) -> None:
-    change = AlertChange(
-        Ledger.HEALTH, key, 1 if is_open else 0, is_open, reason, None, canonical_json({"reason": reason, **facts})
-    )
-    apply_changes(
-        c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=now, rule_version=code_version()
-    )
-
-
 def _figures(record: Record) -> dict[str, Any]:
     return {
         "issues": record.issues, "mae": record.mae, "baseline_mae": record.baseline_mae, "skill": record.skill,
@@ -324,5 +281,6 @@ def _figures(record: Record) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _age_s(gate: GateRow, now: datetime) -> float:
+def age_s(gate: GateRow, now: datetime) -> float:
+    """How long a gate has been in its state."""
     return (now - gate.since).total_seconds()

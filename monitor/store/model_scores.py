@@ -62,3 +62,16 @@ def load_scored(
         for series_id, name in names.items()
         for r in c.execute(query.where(f.series_id == series_id))
     ]  # fmt: skip
+
+
+def load_forecasters(
+    c: Connection, names: Mapping[int, str], horizon_s: float, now: datetime, since: datetime
+) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
+    """Who forecast at a horizon in a span, as (model, hash), and who was shown last (the champion), or None."""
+    f = forecast.c
+    at = (f.series_id.in_(list(names)), f.horizon_s == horizon_s, f.issued_at >= since, f.issued_at <= now)
+    found = c.execute(select(f.model, f.model_hash).where(*at).distinct().order_by(f.model, f.model_hash)).all()
+    last = c.execute(
+        select(f.model, f.model_hash).where(*at, f.shown).order_by(f.issued_at.desc(), f.model).limit(1)
+    ).first()
+    return [(r.model, r.model_hash) for r in found], None if last is None else (last.model, last.model_hash)
