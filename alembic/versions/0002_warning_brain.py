@@ -21,6 +21,21 @@ def upgrade() -> None:
         batch.add_column(sa.Column("method", sa.String(32), nullable=False, server_default="inverse_velocity"))
         batch.add_column(sa.Column("onset_at", Instant, nullable=True))
         batch.add_column(sa.Column("withdrawn_reason", sa.Text(), nullable=True))
+    with op.batch_alter_table("point_observation") as batch:
+        batch.add_column(sa.Column("sigma", sa.Double(), nullable=True))
+    op.create_table(
+        "point_delivery",
+        sa.Column("id", BigId, nullable=False),
+        sa.Column("site", sa.String(64), nullable=False),
+        sa.Column("point_set_id", BigId, nullable=False),
+        sa.Column("file", sa.Text(), nullable=False),
+        sa.Column("received_at", Instant, nullable=False),
+        sa.Column("newest_at", Instant, nullable=False),
+        sa.Column("stored", sa.Integer(), nullable=False),
+        sa.Column("revisions", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["point_set_id"], ["point_set.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
     op.create_table(
         "movement",
         sa.Column("id", BigId, nullable=False),
@@ -137,6 +152,9 @@ def downgrade() -> None:
     op.drop_table("site_proposal")
     op.drop_table("maintenance")
     op.drop_table("movement")
+    op.drop_table("point_delivery")
+    with op.batch_alter_table("point_observation") as batch:
+        batch.drop_column("sigma")
     with op.batch_alter_table("failure_time") as batch:
         batch.drop_column("withdrawn_reason")
         batch.drop_column("onset_at")

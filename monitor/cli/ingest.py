@@ -9,12 +9,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from monitor.cli.ingest_points import EGMS, POINT_SUFFIXES, POINTS, PointsChoice, choose_points
 from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, say, show
 from monitor.config import load_service, load_sites
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError
 from monitor.ingest.files.mapping import TableMapping, load_mapping
+from monitor.ingest.files.point_rows import DIRECTIONS, UNITS
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
@@ -23,7 +25,7 @@ from monitor.ingest.replay import replay_rejected
 from monitor.store.audit import add_audit
 
 app = typer.Typer(help=__doc__)
-FORMATS: Final = ("long", "wide")
+FORMATS: Final = ("long", "wide", EGMS, POINTS)
 PARTLY: Final = 3
 
 
@@ -33,8 +35,18 @@ def ingest(
         Path | None, typer.Argument(help="CSV or Parquet file, a folder of them, or - for CSV from stdin")
     ] = None,
     site: Annotated[str | None, typer.Option("--site", help="Where rows without a site column belong")] = None,
-    form: Annotated[str | None, typer.Option("--format", help="long (time,station,quantity,value) or wide")] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="long (time,station,quantity,value), wide, egms, or insar-points"),
+    ] = None,
     mapping: Annotated[Path | None, typer.Option("--mapping", help="TOML that says what the columns mean")] = None,
+    point_set: Annotated[
+        str | None, typer.Option("--set", help="Name of the set of InSAR points; EGMS: else the name of the file")
+    ] = None,
+    direction: Annotated[
+        str | None, typer.Option("--direction", help=f"What a positive value means: {', '.join(DIRECTIONS)}")
+    ] = None,
+    unit: Annotated[str | None, typer.Option("--unit", help=f"Of insar-points: {', '.join(UNITS)}")] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Read the quarantine again")] = False,
     forget_epoch0: Annotated[
         str | None, typer.Option("--forget-epoch0", help="SITE/STATION whose GNSS reference changed")
@@ -50,6 +62,7 @@ def ingest(
     4 nothing valid, 1 a known error.
 
     Example: slopeward ingest readings.csv --site north-bench --dry-run
+    Example: slopeward ingest EGMS_L2b_022_0845_IW2_VV_2020_2024_1.zip --site north-bench --format egms
     """
     chosen = [path is not None, rejected, forget_epoch0 is not None]
     if sum(chosen) != 1:
@@ -64,8 +77,11 @@ def ingest(
         _replay(config, dry_run=dry_run, as_json=as_json)
     else:
         assert path is not None
+        points = choose_points(form, point_set, direction, unit)
+        if points is not None and mapping is not None:
+            raise typer.BadParameter(f"--format {form} takes no --mapping")
         rules = None if mapping is None else load_mapping(mapping)
-        _read(path, site, rules, config, dry_run=dry_run, as_json=as_json)
+        _read(path, site, rules, config, points, dry_run=dry_run, as_json=as_json)
 
 
 def _now() -> datetime:
@@ -73,21 +89,25 @@ def _now() -> datetime:
 
 
 def _read(
-    path: Path, site_id: str | None, mapping: TableMapping | None, config: Path | None, *, dry_run: bool, as_json: bool
-) -> None:
+    path: Path, site_id: str | None, mapping: TableMapping | None, config: Path | None, points: PointsChoice | None, *,
+    dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
     results: list[FileResult] = []
     unread = 0
     with ExitStack() as stack:
-        files = list_files(path)
+        files = list_files(path) if points is None else list_files(path, POINT_SUFFIXES)
         sites = _find_sites(config, needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
         database = None if dry_run else stack.enter_context(open_database(config))
         pipeline = Pipeline(database, sites, _now)
         for file in files:
             try:
-                result = read_file(
-                    file, pipeline, place, _now, mapping=mapping, dry_run=dry_run, on_progress=_show_progress
-                )
+                if points is not None:
+                    result = points.read(file, place, database, _now, _show_progress)
+                else:
+                    result = read_file(
+                        file, pipeline, place, _now, mapping=mapping, dry_run=dry_run, on_progress=_show_progress
+                    )
             except ConfigError as error:
                 if len(files) == 1:
                     raise
@@ -102,7 +122,8 @@ def _read(
         say("nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
         raise typer.Exit(NOTHING)
     if bad and not dry_run:
-        say("what could not be read waits in the view rejected_messages; read it again: slopeward ingest --rejected")
+        again = "read it again: slopeward ingest --rejected" if points is None else "mend the file and import it again"
+        say(f"what could not be read waits in the view rejected_messages; {again}")
     if bad or unread:
         raise typer.Exit(PARTLY)
 
@@ -143,8 +164,11 @@ def _show_result(result: FileResult, *, dry_run: bool, as_json: bool) -> None:
         "missing": result.missing, "reasons": result.reasons, "sites": sorted(result.sites),
         "from": None if span[0] is None else spell(span[0]), "to": None if span[1] is None else spell(span[1]),
     }  # fmt: skip
+    if result.points:
+        facts["points"] = result.points
     done = "nothing stored (dry run)" if dry_run else f"{result.stored} stored, {result.duplicates} known before"
-    line = f"{result.file}: {result.rows} rows, {result.valid} valid, {done}, {result.rejected} rejected"
+    counted = f"{result.rows} rows" + (f" of {result.points} points, " if result.points else ", ")
+    line = f"{result.file}: {counted}{result.valid} valid, {done}, {result.rejected} rejected"
     if result.missing:
         line += f", {result.missing} without a value"
     if result.first_reason:

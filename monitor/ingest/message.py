@@ -11,6 +11,7 @@ from monitor.store.messages import SequenceMark
 
 ROOT: Final = "slopeward/v1/"
 FILE_TOPIC: Final = "file/"  # no topic of the broker: rows of files, in the quarantine
+POINTS_TOPIC: Final = "points/"  # the same for files of InSAR points; those are mended and imported again
 LIVE_FILTER: Final = ROOT + "+/+/obs"
 BACKFILL_FILTERS: Final = (ROOT + "+/+/backfill/obs", ROOT + "+/report", ROOT + "+/event")
 _SITE: Final = re.compile(r"[a-z0-9-]{1,64}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from monitor.ingest.message import Message
+from monitor.ingest.message import POINTS_TOPIC, Message
 from monitor.ingest.pipeline import Clock, Pipeline
 from monitor.store.messages import Rejected, load_rejected, mark_replayed
 
@@ -43,6 +43,10 @@ def replay_rejected(pipeline: Pipeline, clock: Clock, *, dry_run: bool = False) 
 
 def _replay_one(rejected: Rejected, pipeline: Pipeline, clock: Clock, result: ReplayResult, *, dry_run: bool) -> None:
     result.read += 1
+    if rejected.topic.startswith(POINTS_TOPIC):
+        result.waiting += 1
+        result.reasons[rejected.code] = result.reasons.get(rejected.code, 0) + 1
+        return
     message = Message(rejected.topic, rejected.payload, clock(), rejected.client)
     decoded = pipeline.decode(message)
     if not (decoded.observations or decoded.report or decoded.event):

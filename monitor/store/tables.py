@@ -144,7 +144,13 @@ point_observation = Table(
     "point_observation", metadata,
     Column("point_id", BigId, primary_key=True, autoincrement=False), Column("observed_at", Instant, primary_key=True),
     Column("revision", Integer, primary_key=True, autoincrement=False), Column("received_at", Instant, nullable=False),
-    Column("value_raw", Number, nullable=False), *finite("point_observation", "value_raw"), sqlite_with_rowid=False,
+    Column("value_raw", Number, nullable=False), Column("sigma", Number), *finite("point_observation", "value_raw"), sqlite_with_rowid=False,
+)  # fmt: skip
+point_delivery = Table(
+    "point_delivery", metadata,  # a file of points that came in whole: when, and what was new in it
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("point_set_id", BigId, ForeignKey("point_set.id"), nullable=False),
+    _text("file"), Column("received_at", Instant, nullable=False), Column("newest_at", Instant, nullable=False),
+    Column("stored", Integer, nullable=False), Column("revisions", Integer, nullable=False),
 )  # fmt: skip
 
 rejected_message = Table(

@@ -209,6 +209,14 @@ FROM series s JOIN anomaly x ON x.series_id = s.id""",
   g.grown_m2, g.mean_probability, g.geometry, g.min_lon, g.min_lat, g.max_lon, g.max_lat, g.nearest_station, g.distance_m, g.model,
   g.model_hash, g.detected_at
 FROM scene_footprint g JOIN scene c ON c.scene_hash = g.scene_hash""",
+        "insar_points": """SELECT s.site, s.name AS point_set, p.pid, s.direction, p.latitude, p.longitude, p.height_m,
+  o.observed_at AS newest_at, o.received_at,
+  o.value_raw * CASE s.unit WHEN 'cm' THEN 10.0 WHEN 'm' THEN 1000.0 ELSE 1.0 END AS value_mm, o.revision,
+  (SELECT count(*) FROM point_observation k WHERE k.point_id = p.id AND k.revision = 0) AS n
+FROM point_set s JOIN point p ON p.point_set_id = s.id JOIN point_observation o ON o.point_id = p.id
+  AND o.observed_at = (SELECT max(l.observed_at) FROM point_observation l WHERE l.point_id = p.id)
+  AND o.revision = (SELECT max(l.revision) FROM point_observation l WHERE l.point_id = p.id AND l.observed_at = o.observed_at)
+WHERE s.unit IN ('mm', 'cm', 'm')""",
         "rejected_messages": f"""SELECT id AS rejected_id, received_at, topic, code, reason, client, payload_bytes,
   {d.hexadecimal("substr(payload, 1, 256)")} AS payload_start_hex, digest, times, replayed_at, replay_result
 FROM rejected_message""",

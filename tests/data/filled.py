@@ -17,7 +17,18 @@ from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.domain.instants import spell
 from monitor.domain.observation import Observation, Report, SiteEvent
 from monitor.domain.site import Recipient, Site
-from monitor.store import alerts, forecasts, job_runs, messages, observations, offsets, service_state, sites, users
+from monitor.store import (
+    alerts,
+    forecasts,
+    job_runs,
+    messages,
+    observations,
+    offsets,
+    points,
+    service_state,
+    sites,
+    users,
+)
 from monitor.store import tables as t
 from monitor.store.audit import add_audit
 from monitor.store.engine import Database
@@ -104,6 +115,7 @@ def fill_connection(c: Connection) -> dict[str, Any]:
     _fill_forecasts(c, ids, measured)
     _fill_findings(c, ids)
     _fill_scene(c)
+    _fill_points(c)
     _fill_states(c, north, lake)
     _fill_records(c)
     return story
@@ -314,6 +326,19 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
         from_state="active", to_state="shadow", reason="not shown: its error is not below that of lld", by="slopeward",
         by_kind="service",
     ))  # fmt: skip
+
+
+def _fill_points(c: Connection) -> None:
+    set_id = points.open_point_set(c, "north-bench", "descending-66", "los-towards", "cm", {"track": 66})
+    placed = points.place_points(c, set_id, [points.Point(f"p{i}", 46.2 + 1e-4 * i, 8.9, 900.5) for i in range(3)])
+    ids = {pid: found[0] for pid, found in placed.items()}
+    for k in range(4):
+        at = NOW - days(38 - 12 * k)
+        values = [points.PointValue(pid, at, round(-0.1 * k, 1), 0.2) for pid in ids if (pid, k) != ("p2", 3)]
+        points.add_point_values(c, ids, values, at + days(2), at + days(2))
+    late = [points.PointValue("p0", NOW - days(2), -0.55)]
+    added = points.add_point_values(c, ids, late, NOW, NOW)
+    points.add_delivery(c, "north-bench", set_id, "radar.csv", NOW, NOW - days(2), added)
 
 
 def _fill_scene(c: Connection) -> None:

@@ -1,6 +1,7 @@
 """How fast the zones around stations move as radar from space sees them, with the true age of that knowledge."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of
 from monitor.domain.decision import PointFact, instant
@@ -22,14 +23,17 @@ class InsarRateRule:
     def assess(self, windows: Windows) -> tuple[Assessment, ...]:
         """One answer for each zone; all zones are one witness."""
         window_s = dict(self.criterion.params)["window_s"]
-        facts = {f.station: f for f in windows.view.points if f.window_s == window_s and f.newest_s <= windows.now_s}
+        facts: dict[str | None, list[PointFact]] = {}
+        for fact in windows.view.points:
+            if fact.window_s == window_s and fact.newest_s <= windows.now_s:
+                facts.setdefault(fact.station, []).append(fact)
         found = []
         for voice in list_voices(windows.site, self.criterion):
-            fact = facts.get(voice.witness.partition(":")[2])
-            if fact is None:
-                found.append(Assessment(self.criterion.id, voice.witness, reason="too few acquisitions in the window"))
+            words = [self._judge(windows, voice.witness, f) for f in facts.get(voice.witness.partition(":")[2], ())]
+            if words:
+                found.append(_join(words))
             else:
-                found.append(self._judge(windows, voice.witness, fact))
+                found.append(Assessment(self.criterion.id, voice.witness, reason="too few acquisitions in the window"))
         return tuple(found)
 
     def _judge(self, windows: Windows, witness: str, fact: PointFact) -> Assessment:
@@ -46,14 +50,24 @@ class InsarRateRule:
             if max(most, rate + fact.error_mm_per_day) >= recovery_of(threshold, criterion.recover):
                 hold_level = max(hold_level, threshold.level)
         age_s = windows.now_s - fact.newest_s
+        latency_s = fact.received_s - fact.newest_s
         reason = (
             f"radar zone of {fact.station}: {fact.rate_mm_per_day:.3f} ± {fact.error_mm_per_day:.3f} mm/day along the "
-            f"line of sight, {fact.points} points, {fact.epochs} acquisitions until {spell(instant(fact.newest_s))}, "
-            f"known {spell_duration(round(max(0.0, fact.received_s - fact.newest_s)))} later"
+            f"direction of {fact.zone}, {fact.points} points, {fact.epochs} acquisitions "
+            f"until {spell(instant(fact.newest_s))}, known {spell_duration(round(max(0.0, latency_s)))} later"
         )
         return Assessment(
             criterion.id, witness, raise_level, max(hold_level, raise_level), heard=True,
             fresh=age_s <= criterion.valid_for_s and not windows.view.draining, newest_s=fact.newest_s, reason=reason,
             facts={"rate": fact.rate_mm_per_day, "error": fact.error_mm_per_day, "points": fact.points,
-                   "latency_s": fact.received_s - fact.newest_s},
+                   "latency_s": latency_s},
         )  # fmt: skip
+
+
+def _join(words: Sequence[Assessment]) -> Assessment:
+    """One word of a zone that several sets of points see, each along its own direction.
+
+    The strongest that is not too old speaks; none lets a level go that another still holds.
+    """
+    first = max(words, key=lambda w: (w.fresh, w.raise_level, w.hold_level, w.newest_s or 0.0))
+    return replace(first, hold_level=max(w.hold_level for w in words))

@@ -53,13 +53,14 @@ def read_row(row: Mapping[str, Any], site: Site, vocabulary: Vocabulary, receive
     if unit is not None and not isinstance(unit, str):
         raise PayloadError("unit_mismatch", "unit: expected a text")
     field = vocabulary.field(site, station, quantity, unit)
-    sigma = None if row.get("sigma") in (None, "") else _number(row["sigma"], "sigma")
+    sigma = None if row.get("sigma") in (None, "") else read_cell(row["sigma"], "sigma")
     if sigma is not None and sigma < 0:
         raise PayloadError("bad_sigma", "sigma is negative")
-    return observe(site.id, station, field, _number(row.get("value"), "value"), at, received_at, sigma, solution)
+    return observe(site.id, station, field, read_cell(row.get("value"), "value"), at, received_at, sigma, solution)
 
 
-def _number(value: object, name: str) -> float:
+def read_cell(value: object, name: str) -> float:
+    """A number written as a number or as text; raises PayloadError."""
     if not isinstance(value, str):
         return read_number(value, name)
     try:

@@ -40,6 +40,7 @@ class FileResult:
     from_at: datetime | None = None
     to_at: datetime | None = None
     sites: set[str] = field(default_factory=set)
+    points: int = 0  # of a file of InSAR points
 
 
 def read_file(

@@ -16,16 +16,16 @@ SURPLUS: Final = (
 Row = dict[str, Any]
 
 
-def list_files(path: Path) -> list[Path]:
+def list_files(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
     """The file itself, or the tables of a folder by name.
 
     Raises:
         ConfigError: there is no such file, or the folder holds no table.
     """
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
         if not found:
-            raise ConfigError(f"{path}: no file with {', '.join(SUFFIXES)} in this folder")
+            raise ConfigError(f"{path}: no file with {', '.join(suffixes)} in this folder")
         return found
     if not path.exists() and str(path) != "-":
         raise ConfigError(f"{path}: no such file")

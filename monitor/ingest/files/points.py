@@ -1,0 +1,222 @@
+"""A file of InSAR points into the database: in small pieces, the same again is nothing, another value a revision."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import cos, hypot, radians
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from monitor.domain.site import Site
+from monitor.errors import PayloadError, StoreBusyError
+from monitor.ingest.files.point_rows import BadRow, Declared, Piece
+from monitor.ingest.files.reading import FileResult
+from monitor.ingest.message import POINTS_TOPIC
+from monitor.ingest.pipeline import Clock
+from monitor.store.engine import Database
+from monitor.store.messages import Rejected, add_rejected
+from monitor.store.points import (
+    METRES_PER_DEGREE,
+    Point,
+    PointsAdded,
+    PointValue,
+    add_delivery,
+    add_point_values,
+    open_point_set,
+    place_points,
+)
+
+CHUNK: Final = 4000  # values of one transaction: others wait a fraction of a second
+MOVED_M: Final = 100.0  # the same name farther away is another point
+ATTEMPTS: Final = 12  # each waits as long as the database's own limit
+PAUSE_MOST_S: Final = 1.0
+Opened = AbstractContextManager[tuple[Declared, Iterator[Piece]]]
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """What is stored together."""
+
+    points: dict[str, Point] = field(default_factory=dict)
+    values: dict[tuple[str, datetime], PointValue] = field(default_factory=dict)
+    bad: list[BadRow] = field(default_factory=list)
+    size: int = 0  # also what is missing or bad: no file is read without an end of a chunk
+
+
+@dataclass(frozen=True, slots=True)
+class PointsFile:
+    """How a file of points is read into a site.
+
+    Args:
+        path: the file.
+        site: where it belongs.
+        clock: when the values came in: what is read now was not known before.
+        database: None only looks.
+        name: of the set; None takes what the file declares.
+        pause: gives the database to others between two chunks, called with the seconds that it was held.
+    """
+
+    path: Path
+    site: Site
+    clock: Clock
+    database: Database | None
+    name: str | None = None
+    pause: Callable[[float], None] = lambda held_s: time.sleep(min(held_s, PAUSE_MOST_S))
+
+
+def read_points(
+    file: PointsFile, opened: Opened, *, on_progress: Callable[[FileResult], None] = lambda _: None
+) -> FileResult:
+    """Read an opened file of points and store it, or only look at it.
+
+    Raises:
+        ConfigError: the file is no such table.
+        RefusedError: the set is there with another direction or unit.
+        StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
+    """
+    result = FileResult(str(file.path), sites={file.site.id})
+    began_at = file.clock()
+    with opened as (said, pieces):
+        declared = said if file.name is None else Declared(file.name, said.direction, said.unit)
+        names: set[str] = set()
+        for chunk in _gather(pieces, declared, result):
+            names |= chunk.points.keys()
+            result.points = len(names)
+            added = PointsAdded(len(chunk.values))
+            if file.database is not None:
+                added = _store(file, file.database, declared, chunk, began_at)
+                result.stored += added.stored
+                result.duplicates += added.duplicates
+                result.revisions += added.revisions
+            _count(result, chunk)
+            on_progress(result)
+    if file.database is not None and result.stored and result.to_at is not None:
+        _sign(file, file.database, declared, result, result.to_at)
+    return result
+
+
+def _gather(pieces: Iterator[Piece], declared: Declared, result: FileResult) -> Iterator[_Chunk]:
+    chunk = _Chunk()
+    for piece in pieces:
+        result.rows += 1
+        result.missing += piece.missing
+        chunk.size += len(piece.values) + piece.missing + len(piece.bad) + 1
+        chunk.bad += piece.bad
+        if piece.point is not None:
+            _take(chunk, piece.point, piece.values, declared, result)
+        if chunk.size >= CHUNK:
+            yield chunk
+            chunk = _Chunk()
+    yield chunk
+
+
+def _take(chunk: _Chunk, point: Point, values: tuple[PointValue, ...], declared: Declared, result: FileResult) -> None:
+    first = chunk.points.setdefault(point.pid, point)
+    if _apart_m(first.latitude, first.longitude, point) > MOVED_M:
+        chunk.bad += [_moved(v) for v in values]
+        return
+    for value in values:
+        if error := declared.judge(value):
+            chunk.bad.append(BadRow(_spell(value), error))
+            continue
+        before = chunk.values.setdefault((value.pid, value.observed_at), value)
+        if before.value != value.value:
+            chunk.bad.append(_contradict(value))
+        elif before is not value:
+            result.duplicates += 1
+            result.valid += 1
+
+
+def _store(
+    file: PointsFile, database: Database, declared: Declared, chunk: _Chunk, began_at: datetime
+) -> PointsAdded:  # fmt: skip
+    for attempt in range(ATTEMPTS):
+        try:
+            began_s = time.monotonic()
+            with database.write() as c:
+                added = _add(c, file, declared, chunk, began_at)
+            file.pause(time.monotonic() - began_s)
+        except (StoreBusyError, IntegrityError):  # the latter: another process stored the same keys meanwhile
+            if attempt == ATTEMPTS - 1:
+                raise
+        else:
+            return added
+    raise AssertionError
+
+
+def _add(c: Connection, file: PointsFile, declared: Declared, chunk: _Chunk, began_at: datetime) -> PointsAdded:
+    received_at = file.clock()
+    set_id = open_point_set(c, file.site.id, declared.name, declared.direction, declared.unit)
+    placed = place_points(c, set_id, list(chunk.points.values()))
+    moved = {
+        pid for pid, (_, latitude, longitude) in placed.items()
+        if _apart_m(latitude, longitude, chunk.points[pid]) > MOVED_M
+    }  # fmt: skip
+    values = [v for v in chunk.values.values() if v.pid not in moved]
+    added = add_point_values(c, {k: v[0] for k, v in placed.items()}, values, received_at, began_at)
+    refused = [_moved(v) for v in chunk.values.values() if v.pid in moved]
+    refused += [_contradict(v) for v in added.contradicted]
+    for bad in refused:  # so that they are counted once, however often the transaction is tried
+        chunk.values.pop((str(bad.row["point"]), bad.row["time"]))
+    chunk.bad += refused
+    add_rejected(c, _quarantine(file, received_at, chunk.bad))
+    return added
+
+
+def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> list[Rejected]:
+    """One message per cause with its rows as they came."""
+    by_code: dict[str, list[BadRow]] = {}
+    for item in bad:
+        by_code.setdefault(item.error.code, []).append(item)
+    return [
+        Rejected(
+            received_at, POINTS_TOPIC + file.site.id, json.dumps({"rows": [b.row for b in rows]}, default=str).encode(),
+            code, f"{len(rows)} rows, the first: {rows[0].error}" if len(rows) > 1 else str(rows[0].error),
+            f"file:{file.path.name}",
+        )
+        for code, rows in by_code.items()
+    ]  # fmt: skip
+
+
+def _count(result: FileResult, chunk: _Chunk) -> None:
+    result.valid += len(chunk.values)
+    for bad in chunk.bad:
+        code = bad.error.code
+        result.rejected += bad.count
+        result.reasons[code] = result.reasons.get(code, 0) + bad.count
+        result.first_reason = result.first_reason or str(bad.error)
+    for _, at in chunk.values:
+        result.from_at = at if result.from_at is None else min(result.from_at, at)
+        result.to_at = at if result.to_at is None else max(result.to_at, at)
+
+
+def _sign(file: PointsFile, database: Database, declared: Declared, result: FileResult, newest_at: datetime) -> None:
+    with database.write() as c:
+        set_id = open_point_set(c, file.site.id, declared.name, declared.direction, declared.unit)
+        added = PointsAdded(result.stored, result.duplicates, result.revisions)
+        add_delivery(c, file.site.id, set_id, file.path.name, file.clock(), newest_at, added)
+
+
+def _apart_m(latitude: float, longitude: float, point: Point) -> float:
+    north = (point.latitude - latitude) * METRES_PER_DEGREE
+    return hypot(north, (point.longitude - longitude) * METRES_PER_DEGREE * cos(radians(latitude)))
+
+
+def _spell(value: PointValue) -> dict[str, object]:
+    return {"time": value.observed_at, "point": value.pid, "value": value.value, "sigma": value.sigma}
+
+
+def _moved(value: PointValue) -> BadRow:
+    reason = f"point {value.pid} lies more than {MOVED_M:g} m from where it was: another point, or another --set"
+    return BadRow(_spell(value), PayloadError("point_moved", reason))
+
+
+def _contradict(value: PointValue) -> BadRow:
+    reason = f"point {value.pid} at {value.observed_at.isoformat()} comes twice in the file with different values"
+    return BadRow(_spell(value), PayloadError("contradiction", reason))

@@ -1,0 +1,331 @@
+"""Files of InSAR points: into the database in small pieces, as evidence with its true age, and nothing guessed."""
+
+import csv
+import io
+import json
+import zipfile
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select, text
+
+from monitor.alerting.evaluate import evaluate_site, load_view
+from monitor.cli.main import run_verb
+from monitor.config import parse_site
+from monitor.domain.decision import View
+from monitor.errors import ConfigError, RefusedError
+from monitor.ingest.files.egms import open_egms
+from monitor.ingest.files.point_rows import Declared, open_long
+from monitor.ingest.files.points import PointsFile, read_points
+from monitor.store import tables as t
+from monitor.store import views
+from monitor.store.engine import Database
+from monitor.store.news import News
+from monitor.store.points import load_point_facts
+from monitor.store.sites import save_site
+
+DAY = timedelta(days=1)
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+TEXT = """
+[site]
+id = "bench"
+name = "Bench"
+latitude = 46.0
+longitude = 8.0
+timezone = "UTC"
+[[station]]
+id = "G1"
+latitude = 46.0
+longitude = 8.0
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+[[criterion]]
+kind = "insar_rate"
+id = "radar"
+role = "witness"
+stations = ["G1"]
+window = "120d"
+near_m = 150
+valid_for = "24d"
+yellow = {over = 0.3}
+"""
+SITE = parse_site(TEXT, "bench.toml")
+DESC = Declared("desc", "los-towards", "mm")
+COLUMNS = "time,point,latitude,longitude,value,sigma"
+DATES = [T0 + 12 * k * DAY for k in range(8)]
+NEWEST = DATES[-1]
+
+
+def write_long(path, rate=0.5, dates=DATES, points=6, more=()):
+    """Points around G1 that move evenly; returns the file."""
+    lines = [COLUMNS]
+    for i in range(points):
+        for at in dates:
+            value = round(i + rate * (at - T0) / DAY + 0.1 * ((i * 7 + at.day) % 3 - 1), 3)
+            lines.append(f"{at.isoformat()},p{i},{46.0 + 1e-4 * i},{8.0 + 1e-4 * i},{value},0.5")
+    path.write_text("\n".join([*lines, *more]) + "\n")
+    return path
+
+
+@pytest.fixture
+def bench(database):
+    with database.write() as c:
+        save_site(c, SITE, "test", "points", T0)
+    return database
+
+
+def take(database, path, now, declared=DESC, site=SITE):
+    file = PointsFile(path, site, lambda: now, database, pause=lambda _: None)
+    return read_points(file, open_long(path, declared, now))
+
+
+def count(database):
+    with database.read() as c:
+        return c.execute(select(func.count()).select_from(t.point_observation)).scalar_one()
+
+
+def rejected(database):
+    with database.read() as c:
+        return {r["code"]: r["reason"] for r in views.load_view(c, "rejected_messages")}
+
+
+def test_the_same_file_again_is_nothing_and_another_value_is_a_revision_from_then_on(bench, tmp_path):
+    news = News()
+    with bench.read() as c:
+        news.look(c)
+    path = write_long(tmp_path / "a.csv")
+    arrived = NEWEST + 3 * DAY
+    result = take(bench, path, arrived)
+    assert (result.points, result.rows, result.stored, result.rejected) == (6, 48, 48, 0)
+    with bench.read() as c:
+        assert news.look(c) == {"bench"}, "the service looks at the site soon after"
+    again = take(bench, path, arrived + DAY)
+    assert (again.stored, again.duplicates, again.revisions) == (0, 48, 0)
+    with bench.read() as c:
+        assert news.look(c) == frozenset()
+        then = load_point_facts(c, SITE, arrived)
+    take(bench, write_long(tmp_path / "b.csv", rate=0.0), arrived + 2 * DAY)
+    with bench.read() as c:
+        assert load_point_facts(c, SITE, arrived) == then, "the past is not rewritten"
+        (now,) = load_point_facts(c, SITE, arrived + 2 * DAY)
+        rows = views.load_view(c, "insar_points", order_by=("pid",))
+    assert abs(then[0].rate_mm_per_day - 0.5) < 0.01
+    assert abs(now.rate_mm_per_day) < 0.01
+    assert (now.zone, now.newest_s, now.received_s) == ("desc", NEWEST.timestamp(), (arrived + 2 * DAY).timestamp())
+    assert [r["n"] for r in rows] == [8] * 6
+    assert {r["revision"] for r in rows} == {1}
+
+
+def test_a_rate_from_a_file_votes_with_its_true_age_and_expires(bench, tmp_path):
+    arrived = NEWEST + 10 * DAY
+    take(bench, write_long(tmp_path / "a.csv"), arrived)
+    assert evaluate_site(bench, SITE, arrived - DAY, "tick").level == 0, "not known yet"
+    result = evaluate_site(bench, SITE, arrived, "tick")
+    assert result.level == 1
+    vote = result.decision.evidence["votes"]["radar|insar:G1"]
+    assert vote["counted"]
+    assert vote["valid_until_s"] == (NEWEST + 24 * DAY).timestamp(), "from when it was taken, not from when it came"
+    word = next(w for w in result.decision.evidence["words"] if w["station"] == "insar:G1")
+    assert "known 10d later" in word["reason"]
+    assert "direction of desc" in word["reason"]
+    late = evaluate_site(bench, SITE, NEWEST + 25 * DAY, "tick")
+    assert not late.decision.evidence["votes"]["radar|insar:G1"]["counted"]
+    with bench.read() as c:
+        view = load_view(c, SITE, arrived, draining=False)[0]
+    assert View.read(view.spell()) == view
+
+
+def test_sets_are_never_mixed_and_the_faster_one_speaks(bench, tmp_path):
+    arrived = NEWEST + 3 * DAY
+    take(bench, write_long(tmp_path / "a.csv", rate=0.0), arrived, Declared("asc", "los-towards", "mm"))
+    assert evaluate_site(bench, SITE, arrived, "tick").level == 0
+    take(bench, write_long(tmp_path / "b.csv", rate=-0.5), arrived + DAY, Declared("desc", "los-away", "mm"))
+    with bench.read() as c:
+        found = {f.zone: round(f.rate_mm_per_day, 1) for f in load_point_facts(c, SITE, arrived + DAY)}
+    assert found == {"asc": 0.0, "desc": -0.5}
+    assert evaluate_site(bench, SITE, arrived + DAY, "tick").level == 1
+
+
+def test_bad_rows_wait_with_their_reason_and_good_ones_are_stored(bench, tmp_path):
+    at = NEWEST.isoformat()
+    more = [
+        f"{at},q,46.0,8.0,1.0,", f"{at},q,46.0,8.0,1.0,", f"{at},q,46.0,8.0,2.0,",  # the same, and a contradiction
+        f"{at},q1,96.0,8.0,1.0,", f"{at},q2,46.0,8.0,inf,", f"{at},q3,46,8,1,5,0.1", "2099-01-01T00:00:00Z,q4,46,8,1,",
+        "2026-01-01T00:00:00,q5,46,8,1,", ",q6,46,8,1,", f"{at},,46,8,1,", f"{at},q7,46,8,1,-1", f"{at},q8,46,8,NaN,",
+        f"{at},q9,46,8,9e9,", f"{at},p0,46.1,8.0,7.0,",
+    ]  # fmt: skip
+    path = write_long(tmp_path / "a.csv", points=1, more=more)
+    result = take(bench, path, NEWEST + DAY)
+    assert (result.stored, result.duplicates, result.missing) == (9, 1, 1)
+    assert result.reasons == {
+        "contradiction": 1, "bad_place": 1, "not_finite": 1, "cell_count": 1, "future": 1, "no_zone": 1, "no_time": 1,
+        "bad_point": 1, "bad_sigma": 1, "out_of_range": 1, "point_moved": 1,
+    }  # fmt: skip
+    assert set(rejected(bench)) == set(result.reasons)
+    assert count(bench) == 9
+
+
+def test_a_point_that_jumped_away_or_contradicts_an_earlier_part_of_its_file_is_refused(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr("monitor.ingest.files.points.CHUNK", 5)
+    at = NEWEST.isoformat()
+    path = write_long(tmp_path / "a.csv", points=1, more=[f"{at},p0,46.0,8.0,77.0,", f"{at},p0,46.5,8.0,78.0,"])
+    result = take(bench, path, NEWEST + DAY)
+    assert (result.stored, result.reasons) == (8, {"contradiction": 1, "point_moved": 1})
+
+
+def test_another_unit_or_direction_is_another_set(bench, tmp_path):
+    path = write_long(tmp_path / "a.csv")
+    take(bench, path, NEWEST + DAY)
+    for declared in (Declared("desc", "los-away", "mm"), Declared("desc", "los-towards", "cm")):
+        with pytest.raises(RefusedError, match="give another --set"):
+            take(bench, path, NEWEST + 2 * DAY, declared)
+
+
+# ---- EGMS --------------------------------------------------------------------------------------------------------
+def slice_egms(source, target, most=60, keep=lambda row: True):
+    """The header and some points of a product, zipped as it comes."""
+    with zipfile.ZipFile(source) as archive:
+        name = next(n for n in archive.namelist() if n.endswith(".csv"))
+        with archive.open(name) as octets:
+            rows = csv.reader(io.TextIOWrapper(octets))
+            header = next(rows)
+            chosen = [row for row in rows if keep(dict(zip(header, row, strict=True)))][:most]
+    out = io.StringIO()
+    csv.writer(out).writerows([header, *chosen])
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr(name, out.getvalue())
+        archive.writestr("about.xml", "<BURST/>")
+    return header, chosen
+
+
+def take_egms(database, path, now, site=SITE, direction=None):
+    file = PointsFile(path, site, lambda: now, database, pause=lambda _: None)
+    return read_points(file, open_egms(path, direction, now))
+
+
+def test_a_measured_product_becomes_a_rate_whose_age_is_true(database, measured, tmp_path):
+    source = measured("egms/EGMS_L2b_022_0845_IW2_VV_2020_2024_1.zip")
+    path = tmp_path / source.name
+    header, rows = slice_egms(source, path, 40)
+    first = dict(zip(header, rows[0], strict=True))
+    moved = TEXT.replace("= 46.0", f"= {first['latitude']}").replace("= 8.0", f"= {first['longitude']}")
+    site = parse_site(moved.replace("120d", "1825d").replace("0.3", "0.001"), "island.toml")
+    with database.write() as c:
+        save_site(c, site, "test", "island", T0)
+    arrived = datetime(2025, 11, 11, tzinfo=UTC)
+    result = take_egms(database, path, arrived, site)
+    dates = [n for n in header if len(n) == 8 and n.isdigit()]
+    assert (result.points, result.stored, result.rejected) == (40, 40 * len(dates), 0)
+    assert take_egms(database, path, arrived + DAY, site).stored == 0
+    with database.read() as c:
+        (fact,) = load_point_facts(c, site, arrived)
+        assert load_point_facts(c, site, arrived - DAY) == ()
+        (kept,) = views.load_view(c, "insar_points", pid=first["pid"])
+    newest = datetime.strptime(dates[-1], "%Y%m%d").replace(tzinfo=UTC)
+    assert (fact.zone, fact.newest_s, fact.received_s) == (path.stem, newest.timestamp(), arrived.timestamp())
+    # the product's own mean velocity of the points around, mm per year, over the same years
+    own = [float(dict(zip(header, r, strict=True))["mean_velocity"]) for r in rows]
+    assert min(own) - 0.5 < fact.rate_mm_per_day * 365.25 < max(own) + 0.5
+    assert (kept["direction"], kept["value_mm"], kept["n"]) == ("los-towards", float(rows[0][-1]), len(dates))
+    word = evaluate_site(database, site, arrived, "tick").decision.evidence["words"][0]
+    assert f"known {(arrived - newest).days}d later" in word["reason"]
+
+
+def test_level_3_knows_its_direction_by_its_name_and_its_place_by_the_grid(bench, measured, tmp_path):
+    source = measured("egms/EGMS_L3_E45N17_100km_U_2020_2024_1.zip")
+    path = tmp_path / source.name
+    slice_egms(source, path, 5)
+    assert take_egms(bench, path, datetime(2026, 1, 1, tzinfo=UTC)).rejected == 0
+    with bench.read() as c:
+        rows = views.load_view(c, "insar_points")
+    assert {r["direction"] for r in rows} == {"up"}
+    assert all(38.6 < r["latitude"] < 38.8 and 13.1 < r["longitude"] < 13.3 for r in rows)
+    nameless = path.rename(tmp_path / "points.zip")
+    with pytest.raises(ConfigError, match="east or up"):
+        take_egms(bench, nameless, T0)
+    with pytest.raises(ConfigError, match="not los-away"):
+        take_egms(bench, nameless, T0, direction="los-away")
+
+
+HEAD = "pid,latitude,longitude,height_ortho"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.csv", "", "no EGMS product"),
+        ("a.csv", "time,value\n1,2\n", "no EGMS product"),
+        ("a.csv", f"{HEAD}\np,46,8,1\n", "without its time series"),
+        ("a.csv", f"{HEAD},20261399\np,46,8,1,2\n", "is no date"),
+        ("a.csv", f"{HEAD},20990101\np,46,8,1,2\n", "in the future"),
+        ("a.csv", f"{HEAD},20200101,20200101\np,46,8,1,2,3\n", "there twice"),
+        ("a.csv", f"{HEAD},20200101\n" + "x" * (1 << 20), "a line is longer"),
+        ("a.zip", "no zip", "cannot be read"),
+    ],
+)
+def test_what_is_no_product_is_told_in_one_line(tmp_path, name, content, told):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=told) as caught:
+        take_egms(None, path, T0)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_product_with_holes_keeps_what_is_good(bench, tmp_path):
+    path = tmp_path / "EGMS_L2b_1.csv"
+    path.write_text(
+        f"{HEAD},20250101,20250107\na,46,8,1,1.0,2.0\nb,46,8,1,,NaN\nc,46,8,1,x,inf\nd,46,8,1,1\ne,north,8,1,1,2\n"
+        "a,46,8,1,1.0,9.0\n"
+    )
+    result = take_egms(bench, path, T0)
+    assert (result.rows, result.stored, result.duplicates, result.missing) == (6, 2, 1, 2)
+    assert result.reasons == {"not_number": 3, "not_finite": 1, "cell_count": 2, "contradiction": 1}
+    assert result.rejected == 7
+
+
+# ---- the command -------------------------------------------------------------------------------------------------
+@pytest.fixture
+def run(tmp_path, monkeypatch, database_url, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs" / "sites").mkdir(parents=True)
+    (tmp_path / "configs" / "sites" / "bench.toml").write_text(TEXT)
+    (tmp_path / "configs" / "slopeward.toml").write_text("")
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
+
+    def call(*words):
+        status = run_verb([str(w) for w in words])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return call
+
+
+def test_the_command_stores_points_and_guesses_neither_unit_nor_sign(run, tmp_path, database_url):
+    path = write_long(tmp_path / "a.csv", more=[f"{NEWEST.isoformat()},q,46,8,x,"])
+    words = ("ingest", path, "--site", "bench", "--format", "insar-points")
+    declared = ("--set", "desc", "--direction", "los-towards", "--unit", "mm")
+    for left_out in range(0, 6, 2):
+        status, _, err = run(*words, *declared[:left_out], *declared[left_out + 2 :])
+        assert status == 2
+        assert declared[left_out] in err
+    assert run(*words, "--dry-run", "--json", *declared)[0] == 3
+    status, out, err = run(*words, "--json", *declared)
+    assert status == 3, err
+    told = json.loads(out)
+    assert (told["points"], told["stored"], told["rejected"], told["revisions"]) == (6, 48, 1, 0)
+    assert "mend the file" in err
+    status, out, _ = run("ingest", "--rejected", "--json")
+    assert status == 4, "a row of points waits for a mended file"
+    assert json.loads(out)["reasons"] == {"not_number": 1}
+    assert run("ingest", path, "--site", "bench", "--unit", "mm")[0] == 2
+    egms = tmp_path / "EGMS_L2b_1.csv"
+    egms.write_text(f"{HEAD},20250101\na,46,8,1,1.0\n")
+    assert run("ingest", egms, "--site", "bench", "--format", "egms", "--unit", "cm")[0] == 2
+    assert run("ingest", egms, "--site", "bench", "--format", "egms")[0] == 0
+    database = Database(database_url)
+    with database.read() as c:
+        assert c.execute(text("SELECT count(*) FROM insar_points")).scalar_one() == 7
+    database.close()
