@@ -1,5 +1,6 @@
 """`slopeward failure-time`: the failure window of a curve in a file at every instant, and how good such windows are."""
 
+import math
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -140,9 +141,12 @@ def _interval_s(given: str | None, times_s: list[float]) -> float:
 
     if given is not None:
         try:
-            return parse_duration_s(given)
+            interval_s = parse_duration_s(given)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--interval") from None
+        if interval_s <= 0.0:
+            raise typer.BadParameter(f"{given!r}: expected more than 0", param_hint="--interval")
+        return interval_s
     # from the start alone: what comes later must not change what was said before
     steps = sorted(b - a for a, b in pairwise(times_s[:100]))
     return steps[len(steps) // 2]
@@ -150,15 +154,18 @@ def _interval_s(given: str | None, times_s: list[float]) -> float:
 
 def _number(text: str, option: str) -> float:
     try:
-        return abs(float(text))
+        number = float(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number", param_hint=option) from None
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0.0):
+        raise typer.BadParameter(f"{text!r} is no number of at least 0", param_hint=option)
+    return number
 
 
 def _bounds(text: str) -> tuple[float, float]:
     low, _, high = text.partition("-")
     first = _number(low, "--alpha")
     last = _number(high, "--alpha") if high else first
-    if not 1.0 < first <= last:
-        raise typer.BadParameter(f"{text!r}: above 1, low before high", param_hint="--alpha")
+    if not 1.01 <= first <= last:
+        raise typer.BadParameter(f"{text!r}: at least 1.01, low before high", param_hint="--alpha")
     return first, last

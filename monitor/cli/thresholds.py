@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from math import inf
 from statistics import median
 from typing import Annotated, Any, Final
 
@@ -227,7 +228,7 @@ def _rates(moved: Selected, window_s: float) -> tuple[list[float], list[float], 
 
 def _fast(rates: list[float], noise: float, given: float | None) -> tuple[float, str]:
     if given is not None:
-        if given <= 0.0:
+        if not 0.0 < given < inf:  # nan is no number of this kind either
             raise RefusedError("--fast: expected more than 0 mm/day")
         return given, "given"
     share = sorted(rates)[min(len(rates) - 1, int(FAST_SHARE * len(rates)))]

@@ -174,6 +174,7 @@ def test_the_command_refuses_what_it_cannot_answer_in_one_line(tmp_path, capsys)
         (["soon" if w == "5d" else w for w in words], "--apart"),
         (["400" if w == "5" else w for w in words], "0 events"),
         (["0" if w == "5" else w for w in words], "--fast"),
+        (["nan" if w == "5" else w for w in words], "--fast"),
     ):
         assert run_verb(changed) == 1
         answer = capsys.readouterr()

@@ -99,3 +99,22 @@ def test_wrong_usage_is_two(tmp_path: Path) -> None:
     assert run_verb(["failure-time", "bench", "--curves", "none"]) == 2
     assert run_verb(["failure-time", "bench", "--alpha", "1"]) == 2
     assert run_verb(["failure-time", "bench", "--noise", "loud"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [("--interval", "0s"), ("--noise", "nan"), ("--noise", "-1"), ("--noise", "x"), ("--alpha", "1.0000001")],
+)
+def test_a_benchmark_that_cannot_be_drawn_is_wrong_usage(
+    option: str, wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_verb(["failure-time", "bench", "--seeds", "1", f"{option}={wrong}"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert option in told.err
+
+
+def test_an_interval_of_nothing_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, "time,mm", [f"{t},{i}" for i, t in enumerate(DAYS)])
+    assert run_verb(["failure-time", str(path), "--interval", "0s"]) == 2
+    assert "--interval" in capsys.readouterr().err
