@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from math import inf
+from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, Final
 
