@@ -41,6 +41,7 @@ def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[
     Raises:
         ForecastingError: Unknown model, unusable panel, too little data.
     """
+    from forecasting.explanation.record import explain
     from forecasting.neural.checkpoint import model_hash, to_bytes, write
     from forecasting.neural.learner import Settings
     from forecasting.neural.training import train_network
@@ -90,6 +91,7 @@ def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[
             "auto": {horizon_key(h): name for h, name in zip(horizons_s, auto.chosen, strict=True)},
         },
         "gates": {horizon_key(h): one.gate.to_json() for h, one in zip(horizons_s, judged, strict=True)},
+        "explanation": explain(training.forecaster, panel, parts),
     }
     path = write(payload["folder"], content, card)
     return {"model_hash": card["model_hash"], "model": model, "path": str(path), "card": card}
@@ -169,6 +171,9 @@ def data_hash(panel: Panel) -> str:
     digest.update(np.ascontiguousarray(panel.values).tobytes())
     if panel.xy_m is not None:
         digest.update(np.ascontiguousarray(panel.xy_m).tobytes())
+    if panel.drivers is not None:
+        digest.update(repr((panel.drivers.names, panel.drivers.kinds)).encode())
+        digest.update(np.ascontiguousarray(panel.drivers.values).tobytes())
     return digest.hexdigest()
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli import forecast_models, forecast_trials
+from monitor.cli import forecast_explain, forecast_models, forecast_trials
 from monitor.cli.opening import ConfigOption, SiteOption, actor, open_service, pick_site
 
 app = typer.Typer(help="Run, train, test and list forecasts.", no_args_is_help=True)
@@ -42,6 +42,7 @@ def train(
 
 
 for verb, example in (
+    (forecast_explain.explain, "slopeward forecast explain --site north-bench --station G1 --json"),
     (forecast_models.models, "slopeward forecast models --site north-bench --history"),
     (forecast_models.compare, "slopeward forecast compare --site north-bench --horizon 7d"),
     (

@@ -58,6 +58,8 @@ def test_training_writes_a_checkpoint_that_describes_itself(model):
     assert card["config"]["stations"] == ["A", "B", "C"]
     assert set(card["baselines"]["calibration_mae_mm"]) == set(BASELINES) - {"auto"}
     assert len(told) == card["training"]["epochs"] == 2
+    assert set(card["explanation"]["forecast"]["stations"]) == {"A", "B", "C"}
+    assert "not a cause" in card["explanation"]["note"]
 
 
 def test_training_again_gives_the_same_hash(model, tmp_path):

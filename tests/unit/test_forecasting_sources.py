@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from forecasting.covariates import Covariate, covariates_from_samples, features
+from forecasting.covariates import covariates_from_samples, features
 from forecasting.driver_rows import DriverRows, rows_from_covariates
 from forecasting.errors import ForecastingError, PanelError
 from forecasting.leak_test import run_leak_test
@@ -19,24 +19,10 @@ from forecasting.neural.source_scale import fit_scale
 from forecasting.neural.training import prepare, train_network
 from forecasting.series import DAY_S, Panel, panel_from_payload
 from forecasting.splits import split
+from tests.data.slopes import rain_driven
 
 HORIZON = (3 * DAY_S,)
 LIVELY = Settings(epochs=8, learning_rate=1e-2, batch=16, dropout=0.05, patience=14, window=14, hidden=16)
-
-
-def rain_driven(rows=460, seed=3):
-    """A slope that moves by the rain of three and four days before: nothing in its own past says how far it will go."""
-    rng = np.random.default_rng(seed)
-    rain = np.where(rng.random(rows) < 0.08, rng.gamma(2.0, 10.0, rows), 0.0)
-    late = 0.1 * (np.roll(rain, 3) + np.roll(rain, 4))
-    late[:4] = 0.0
-    values = np.cumsum(late[:, None] * [1.0, 0.7, 1.2], axis=0) + rng.normal(0, 0.15, (rows, 3))
-    level = np.cumsum(rng.normal(0, 0.3, rows))
-    drivers = rows_from_covariates(
-        (Covariate("R.rain_mm", "rain", rain), Covariate("W.level_m", "level", level)), DAY_S
-    )  # fmt: skip
-    places = np.column_stack([np.arange(3) * 50.0, np.zeros(3)])
-    return Panel(0.0, DAY_S, ("A", "B", "C"), values, places, drivers=drivers)
 
 
 PANEL = rain_driven()

@@ -1,0 +1,126 @@
+"""Feature groups of a network and its answer when some of them are absent: what every explanation asks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from forecasting.neural.features import scale_lag, windows
+from forecasting.neural.forecaster import NeuralForecaster
+from forecasting.series import Floats, Ints, Panel
+
+RECENT, EARLIER, NEIGHBOURS = "recent motion", "earlier motion", "neighbours"
+MOST_GROUPS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Windows to explain.
+
+    Attributes:
+        inputs: Motion of the stations, shape (N, S, W, F).
+        drivers: Channels (N, W, C, 2), or None where the network reads none.
+        unit_mm: What one unit of the network's answer means, shape (N, S, H).
+        usual: Mean window of each station on calibration, shape (S, W, F): what stands in for absent motion.
+        recent: Rows that count as recent (7 days).
+    """
+
+    inputs: NDArray[np.float32]
+    drivers: NDArray[np.float32] | None
+    unit_mm: Floats
+    usual: NDArray[np.float32]
+    recent: int
+
+
+def list_groups(forecaster: NeuralForecaster) -> tuple[str, ...]:
+    """The groups a network can look at, six at most: own motion of the last week and before, and its other sources."""
+    recipe = forecaster.recipe
+    off = recipe.sources.off if recipe.sources else ()
+    alone = recipe.supports is None or len(recipe.stations) < 2 or NEIGHBOURS in off
+    kinds = recipe.sources.kinds if recipe.sources else ()
+    own = () if "motion" in off else (RECENT, EARLIER)
+    return (*own, *(() if alone else (NEIGHBOURS,)), *sorted(set(kinds)))
+
+
+def make_batch(
+    forecaster: NeuralForecaster, panel: Panel, origins: Ints, usual: NDArray[np.float32] | None = None
+) -> Batch:
+    """Cut the windows that end at the origins.
+
+    Args:
+        forecaster: The network.
+        panel: With its own stations, in its order.
+        origins: Rows, shape (N,).
+        usual: Mean windows of calibration, shape (S, W, F); default is the mean of this batch.
+    """
+    recipe = forecaster.recipe
+    lag = scale_lag(recipe.step_s, recipe.window)
+    _, floors = forecaster.on_panel(panel)
+    cut = windows(panel.values, origins, floors, window=recipe.window, lag=lag)
+    drivers = recipe.sources.cut(panel.drivers, origins, recipe.window) if recipe.sources else None
+    mean = cut.inputs.mean(axis=0) if usual is None else usual
+    return Batch(cut.inputs, drivers, cut.scale_mm[..., None] * np.asarray(recipe.spread), mean, lag)
+
+
+def remove(batch: Batch, kinds: tuple[str, ...], absent: Iterable[str], station: int | None) -> Batch:
+    """The batch without some groups.
+
+    Own motion becomes the usual window, a source of drivers falls silent (mask 0), neighbours fall silent.
+
+    Args:
+        batch: The batch.
+        kinds: Source of each driver channel.
+        absent: Groups.
+        station: Whose own motion is meant; None means every station's, for networks that read each by itself.
+    """
+    gone = set(absent)
+    inputs = batch.inputs.copy()
+    mine = slice(None) if station is None else slice(station, station + 1)
+    if RECENT in gone:
+        inputs[:, mine, -batch.recent :] = batch.usual[mine, -batch.recent :]
+    if EARLIER in gone:
+        inputs[:, mine, : -batch.recent] = batch.usual[mine, : -batch.recent]
+    if NEIGHBOURS in gone and station is not None:
+        others = np.arange(inputs.shape[1]) != station
+        inputs[:, others] = 0.0
+    return Batch(inputs, _silence(batch.drivers, kinds, gone), batch.unit_mm, batch.usual, batch.recent)
+
+
+def exchange(batch: Batch, kinds: tuple[str, ...], group: str, order: Ints, station: int | None) -> Batch:
+    """The batch with one group taken from other issue times, in the order given; all else stays."""
+    inputs = batch.inputs.copy()
+    mine = slice(None) if station is None else slice(station, station + 1)
+    drivers = batch.drivers
+    if group == RECENT:
+        inputs[:, mine, -batch.recent :] = batch.inputs[order][:, mine, -batch.recent :]
+    elif group == EARLIER:
+        inputs[:, mine, : -batch.recent] = batch.inputs[order][:, mine, : -batch.recent]
+    elif group == NEIGHBOURS and station is not None:
+        others = np.arange(inputs.shape[1]) != station
+        inputs[:, others] = batch.inputs[order][:, others]
+    elif drivers is not None:
+        channels = np.array([kind == group for kind in kinds])
+        drivers = drivers.copy()
+        drivers[:, :, channels] = drivers[order][:, :, channels]
+    return Batch(inputs, drivers, batch.unit_mm, batch.usual, batch.recent)
+
+
+def correct(forecaster: NeuralForecaster, batch: Batch) -> Floats:
+    """What the network adds to `lld` in mm (median, before the gate's weight), shape (N, S, H)."""
+    more = () if batch.drivers is None else (torch.from_numpy(batch.drivers),)
+    forecaster.network.eval()
+    with torch.inference_mode():
+        made = forecaster.network(torch.from_numpy(batch.inputs), *more)[..., 2].numpy().astype(np.float64)
+    return np.asarray(made * batch.unit_mm, dtype=np.float64)
+
+
+def _silence(
+    drivers: NDArray[np.float32] | None, kinds: tuple[str, ...], gone: set[str]
+) -> NDArray[np.float32] | None:  # fmt: skip
+    if drivers is None or not gone.intersection(kinds):
+        return drivers
+    out = drivers.copy()
+    out[:, :, np.array([kind in gone for kind in kinds])] = 0.0
+    return out

@@ -1,0 +1,212 @@
+"""One JSON-ready record per trained network: what it uses, and why it says what it says at the last row."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from forecasting.explanation.gradients import integrate
+from forecasting.explanation.groups import (
+    EARLIER,
+    NEIGHBOURS,
+    RECENT,
+    Batch,
+    correct,
+    exchange,
+    list_groups,
+    make_batch,
+    remove,
+)
+from forecasting.explanation.maps import NOT_A_CAUSE, read_maps
+from forecasting.explanation.permutation import permutation_importance
+from forecasting.explanation.response import rain_response
+from forecasting.explanation.shapley import shapley
+from forecasting.metrics import mae
+from forecasting.neural.forecaster import NeuralForecaster
+from forecasting.series import Floats, Ints, Panel, horizon_key
+from forecasting.splits import Split
+
+OF = "what the network adds to lld in mm (median, before the gate's weight)"
+BUDGET = 12_000
+"""Windows that one explanation may pass through the network: a second or two for a small one."""
+MOST_TARGETS = 4
+MOST_ORIGINS = 48
+REPEATS = 3
+_VALUES = 2
+"""The first two features are value and increment; the others say what was observed."""
+
+
+class Asking:
+    """One network with the windows it is asked about.
+
+    Args:
+        forecaster: The network.
+        panel: Its stations, in its order.
+        batch: The windows.
+        targets: Columns of the stations that are explained.
+    """
+
+    def __init__(self, forecaster: NeuralForecaster, panel: Panel, batch: Batch, targets: list[int]) -> None:
+        self.forecaster, self.panel, self.batch, self.targets = forecaster, panel, batch, targets
+        self.kinds = forecaster.recipe.sources.kinds if forecaster.recipe.sources else ()
+        self.tied = forecaster.recipe.supports is not None
+        self.groups = list_groups(forecaster)
+
+    def with_only(self, known: frozenset[str]) -> Floats:
+        """The correction when only these groups are present, shape (N, targets, H)."""
+        absent = [group for group in self.groups if group not in known]
+        return self._each(lambda station: remove(self.batch, self.kinds, absent, station))
+
+    def exchanged(self, group: str | None, order: Ints) -> Floats:
+        """The correction with one group from other issue times, shape (N, targets, H)."""
+        if group is None:
+            return correct(self.forecaster, self.batch)[:, self.targets]
+        return self._each(lambda station: exchange(self.batch, self.kinds, group, order, station))
+
+    def _each(self, change: Any) -> Floats:
+        """A network that reads each station by itself is asked once, one with a graph once per target."""
+        if not self.tied:
+            return correct(self.forecaster, change(None))[:, self.targets]
+        return np.stack([correct(self.forecaster, change(s))[:, s] for s in self.targets], axis=1)
+
+    def gradients(self, station: int, horizon: int) -> dict[str, Any]:
+        """Integrated gradients of the newest window, by group and by row.
+
+        The way leads from the usual values, with the masks as they are: what is observed is not moved.
+        """
+        network = copy.deepcopy(self.forecaster.network).double().eval()
+        batch = self.batch
+        ends = [torch.from_numpy(batch.inputs[-1].astype(np.float64))]
+        usual = ends[0].clone()
+        usual[..., :_VALUES] = torch.from_numpy(batch.usual[..., :_VALUES].astype(np.float64))
+        usual[..., :_VALUES] *= (ends[0][..., 2:3] > 0).double()
+        starts = [usual]
+        if batch.drivers is not None:
+            ends.append(torch.from_numpy(batch.drivers[-1].astype(np.float64)))
+            starts.append(ends[1].clone())
+            starts[1][..., 0] = 0.0
+        unit = float(batch.unit_mm[-1, station, horizon])
+
+        def answer(*inputs: Tensor) -> Tensor:
+            made: Tensor = network(*inputs)[:, station, horizon, 2]
+            return made * unit
+
+        found = integrate(answer, ends, starts)
+        motion = found.parts[0].sum(axis=-1)
+        others = np.delete(motion, station, axis=0)
+        share = {RECENT: motion[station, -batch.recent :].sum(), EARLIER: motion[station, : -batch.recent].sum()}
+        if NEIGHBOURS in self.groups:
+            share[NEIGHBOURS] = others.sum()
+        rows = motion.sum(axis=0)
+        if len(found.parts) > 1:
+            channels = found.parts[1].sum(axis=-1)
+            rows = rows + channels.sum(axis=1)
+            share |= {kind: channels[:, [k == kind for k in self.kinds]].sum() for kind in sorted(set(self.kinds))}
+        return {
+            "difference_mm": _round(found.difference),
+            "by_group_mm": {name: _round(value) for name, value in share.items()},
+            "by_row_mm": [_round(value) for value in rows],
+            "completeness_error": float(f"{found.completeness_error:.2g}"),
+            "complete": found.complete,
+        }
+
+
+def explain(forecaster: NeuralForecaster, panel: Panel, parts: Split, *, seed: int = 7) -> dict[str, Any]:
+    """The record that is stored with a model card.
+
+    Args:
+        forecaster: The trained network.
+        panel: The record it was trained on.
+        parts: Its blocks; importance is taken on calibration, which it has not learnt from.
+        seed: Draws the orders of the permutation.
+    """
+    recipe = forecaster.recipe
+    tied = recipe.supports is not None
+    wide = tied and len(panel.stations) > 4 * MOST_TARGETS
+    targets = _spread_out(np.arange(len(panel.stations)), 1 if wide else MOST_TARGETS)
+    if not tied:
+        # a network that reads each station by itself needs no other one
+        names = tuple(panel.stations[s] for s in targets)
+        panel = Panel(panel.start_s, panel.step_s, names, panel.values[:, targets], drivers=panel.drivers)
+        targets = np.arange(len(names))
+    groups = list_groups(forecaster)
+    cost = len(targets) * (len(panel.stations) if tied else 1)
+    block = parts.calibration
+    usable = block.origins[block.origins >= recipe.window - 1]
+    few = _spread_out(usable, max(2, min(MOST_ORIGINS, BUDGET // (cost * 2 ** len(groups)))))
+    many = _spread_out(usable, max(8, min(4 * MOST_ORIGINS, BUDGET // (cost * REPEATS * max(1, len(groups))))))
+    columns = [int(s) for s in targets]
+    asking = Asking(forecaster, panel, make_batch(forecaster, panel, np.asarray(few)), columns)
+    shares = shapley(asking.with_only, groups)
+    more = Asking(forecaster, panel, make_batch(forecaster, panel, np.asarray(many)), columns)
+    base = recipe.lld.predict(panel.values, np.asarray(many))[:, columns]
+    came = [block.targets(panel.values, np.asarray(many), h)[:, columns] for h in recipe.steps]
+
+    def error(group: str | None, order: Ints) -> Floats:
+        made = base + more.exchanged(group, order)
+        return np.array([mae(came[i] - made[:, :, i]) for i in range(len(recipe.steps))])
+
+    rises = permutation_importance(error, groups, len(many), repeats=REPEATS, seed=seed)
+    keys = [horizon_key(h) for h in recipe.horizons_s]
+    return {
+        "of": OF,
+        "note": f"importance is {NOT_A_CAUSE}",
+        "groups": list(groups),
+        "stations": [panel.stations[s] for s in columns],
+        "calibration": {
+            "issue_times": len(many),
+            "permutation_mm": {k: {g: _round(rises[g][i]) for g in groups} for i, k in enumerate(keys)},
+            "shapley_mm": {
+                k: {g: _round(float(np.nanmean(np.abs(shares[g][:, :, i])))) for g in groups}
+                for i, k in enumerate(keys)
+            },
+        },
+        "forecast": explain_forecast(forecaster, panel, panel.values.shape[0] - 1, asking.batch.usual, columns),
+        "maps": read_maps(forecaster, asking.batch),
+        "rain_response": rain_response(forecaster, panel, np.asarray(few), asking.batch, until=parts.fit.end),
+    }
+
+
+def explain_forecast(
+    forecaster: NeuralForecaster, panel: Panel, origin: int, usual: NDArray[np.float32], columns: list[int]
+) -> dict[str, Any]:  # fmt: skip
+    """Shapley values and integrated gradients of the forecast from one row.
+
+    Args:
+        forecaster: The network.
+        panel: Its stations, in its order.
+        origin: Row of issue.
+        usual: Mean windows of calibration, shape (S, W, F).
+        columns: Stations to explain.
+    """
+    recipe = forecaster.recipe
+    batch = make_batch(forecaster, panel, np.array([origin], dtype=np.int64), usual)
+    asking = Asking(forecaster, panel, batch, columns)
+    none, every = asking.with_only(frozenset()), asking.with_only(frozenset(asking.groups))
+    shares = shapley(asking.with_only, asking.groups)
+    out: dict[str, Any] = {"issued_s": panel.start_s + panel.step_s * origin, "stations": {}}
+    for place, column in enumerate(columns):
+        out["stations"][panel.stations[column]] = {
+            horizon_key(horizon_s): {
+                "correction_mm": _round(every[0, place, i]),
+                "without_any_mm": _round(none[0, place, i]),
+                "shapley_mm": {g: _round(shares[g][0, place, i]) for g in asking.groups},
+                "gradients": asking.gradients(column, i),
+            }
+            for i, horizon_s in enumerate(recipe.horizons_s)
+        }
+    return out
+
+
+def _spread_out(rows: Ints, most: int) -> Ints:
+    """At most so many of the rows, evenly spread, the last among them."""
+    if rows.size <= most:
+        return rows
+    return np.asarray(rows[np.unique(np.linspace(0, rows.size - 1, most).round().astype(np.int64))])
+
+
+def _round(value: float) -> float | None:
+    return round(float(value), 5) if np.isfinite(value) else None

@@ -1,0 +1,22 @@
+"""Slopes drawn for tests of forecasts."""
+
+import numpy as np
+
+from forecasting.covariates import Covariate
+from forecasting.driver_rows import rows_from_covariates
+from forecasting.series import DAY_S, Panel
+
+
+def rain_driven(rows=460, seed=3):
+    """A slope that moves by the rain of three and four days before: its own past does not say how far it will go."""
+    rng = np.random.default_rng(seed)
+    rain = np.where(rng.random(rows) < 0.08, rng.gamma(2.0, 10.0, rows), 0.0)
+    late = 0.1 * (np.roll(rain, 3) + np.roll(rain, 4))
+    late[:4] = 0.0
+    values = np.cumsum(late[:, None] * [1.0, 0.7, 1.2], axis=0) + rng.normal(0, 0.15, (rows, 3))
+    level = np.cumsum(rng.normal(0, 0.3, rows))
+    drivers = rows_from_covariates(
+        (Covariate("R.rain_mm", "rain", rain), Covariate("W.level_m", "level", level)), DAY_S
+    )  # fmt: skip
+    places = np.column_stack([np.arange(3) * 50.0, np.zeros(3)])
+    return Panel(0.0, DAY_S, ("A", "B", "C"), values, places, drivers=drivers)
