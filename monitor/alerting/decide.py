@@ -29,7 +29,7 @@ from monitor.alerting.steps import (
     update_steps,
 )
 from monitor.alerting.tracks import Track, Tracker
-from monitor.alerting.votes import REFERENCE, find_lasting, keep_answers, update_votes
+from monitor.alerting.votes import REFERENCE, find_lasting, keep_answers, outgrow, update_votes
 from monitor.domain.decision import Decision, Memory, Step, View, Vote, instant, seconds
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import find_groups, find_voting_series, reach
@@ -85,6 +85,7 @@ def decide(
     witnesses = find_witness_criteria(site)
     voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
     votes = update_votes(memory, [w for w in words if w.criterion in voters], voters, steps, view)
+    memory = windows.memory = outgrow(site, memory, votes, now_s)
     since = {r: memory.common.get(r, now_s) for r in common}
     pended = find_pended(site, votes, voters, senses, find_suspects(windows, common, since))
     covers = find_covers(site, view, now_s)
@@ -119,6 +120,7 @@ def decide(
         steps=steps, answers=answers, common=dict(sorted(since.items())), conditions=conditions,
         observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s, seen_s=now_s,
         asked=dict(sorted(companions.asked.items())),
+        heights={q: h for q, h in sorted(memory.heights.items()) if q in answers or q in lasting},
     )  # fmt: skip
     evidence = describe(
         site, memory, now, words, standings, counted, covered, common_words, rulings, factor, ask, rung.held_by, after

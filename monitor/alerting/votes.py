@@ -1,11 +1,13 @@
 """What votes become at each look: they rise on evidence, age with their data, and fall only on fresh word."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from monitor.alerting.assessment import Assessment
+from monitor.alerting.criteria.registry import MOTION
 from monitor.alerting.neighbours import ALONE
-from monitor.alerting.steps import instant_of, station_of
+from monitor.alerting.steps import instant_of, says_no, station_of
 from monitor.domain.decision import Memory, Step, View, Vote
 from monitor.domain.site import Criterion, Site
 
@@ -34,6 +36,41 @@ def update_votes(
         valid_until_s = word.newest_s + criteria[word.criterion].valid_for_s
         votes[word.key] = Vote(level, word.newest_s, valid_until_s, word.reason)
     return votes
+
+
+def outgrow(site: Site, memory: Memory, votes: Mapping[str, Vote], now_s: float) -> Memory:
+    """The memory without answers that the motion has outgrown: their questions are asked anew, with a new clock.
+
+    Who says that a motion is none of the slope says it of what was asked for then. When its votes ask for more, one
+    person's word of before must not hide it.
+    """
+    heights: dict[str, int] = {}
+    outgrown: set[str] = set()
+    motions = [q for q in memory.answers if q.startswith((REFERENCE, ALONE))]
+    for question in (*(f"{REFERENCE}{r}" for r in memory.common), *memory.asked, *motions):
+        height = _find_height(site, question, votes, now_s)
+        if not says_no(memory.answers.get(question)):
+            heights[question] = height  # as it stands when the answer comes
+        elif height > memory.heights.get(question, height):
+            outgrown.add(question)
+        else:
+            heights[question] = memory.heights.get(question, height)
+    return replace(
+        memory, heights=heights, answers={k: a for k, a in memory.answers.items() if k not in outgrown},
+        common={r: since_s for r, since_s in memory.common.items() if f"{REFERENCE}{r}" not in outgrown},
+        asked={q: since_s for q, since_s in memory.asked.items() if q not in outgrown},
+    )  # fmt: skip
+
+
+def _find_height(site: Site, question: str, votes: Mapping[str, Vote], now_s: float) -> int:
+    """The highest level that the motion behind a question asks for."""
+    motions = {c.id for c in site.criteria if c.kind in MOTION}
+    behind = {s.id for s in site.stations if question in {f"{REFERENCE}{s.reference}", f"{ALONE}{s.id}"}}
+    found = (
+        v.level for k, v in votes.items()
+        if v.valid_until_s >= now_s and k.partition("|")[0] in motions and k.partition("|")[2] in behind
+    )  # fmt: skip
+    return max(found, default=0)
 
 
 def find_lasting(site: Site, words: Sequence[Assessment], votes: Mapping[str, Vote], now_s: float) -> set[str]:

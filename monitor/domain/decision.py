@@ -251,6 +251,7 @@ class Memory:
         common: By reference: since when its rovers move as one.
         conditions: Open conditions of health and advice by alert key.
         asked: By question about a station that moves alone: since when it is asked.
+        heights: By question about a motion: the level its votes ask for, or asked for when it was answered.
         newest_s: Newest datum ever used.
         seen_s: Instant of the last evaluation.
     """
@@ -272,12 +273,14 @@ class Memory:
     newest_s: float | None = None
     seen_s: float | None = None
     asked: Mapping[str, float] = field(default_factory=dict)
+    heights: Mapping[str, int] = field(default_factory=dict)
 
     def spell(self) -> dict[str, Any]:
         """As JSON-ready values; what came with later versions is left out where it is empty."""
         found = asdict(self)
-        if not self.asked:
-            del found["asked"]
+        for name in ("asked", "heights"):
+            if not found[name]:
+                del found[name]
         return found
 
     @staticmethod

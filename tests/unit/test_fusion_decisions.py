@@ -256,6 +256,43 @@ def test_a_person_frees_or_holds_a_vote_that_stands_alone(answer, level):
     assert ("health:alone:A:set_aside" in open_now) == (answer == "weather")
 
 
+def faster(names, epoch, rate):
+    """What moves faster from an epoch on, mm/day more."""
+
+    def alter(_, view):
+        def pushed(row):
+            more = rate * max(0.0, seconds(row.observed_at) - at(epoch)) / DAY_S
+            return replace(row, value=row.value + more, value_raw=row.value_raw + more)
+
+        return replace(view, readings={
+            key: tuple(map(pushed, rows)) if key.partition(".")[0] in names and "displacement" in key else rows
+            for key, rows in view.readings.items()
+        })  # fmt: skip
+
+    return alter
+
+
+@pytest.mark.parametrize(("question", "names", "rate"), [("reference:REF", "CDK", 8.0), ("alone:A", "A", 18.0)])
+def test_an_answer_covers_what_was_asked_for_then_and_more_is_asked_about_anew(question, names, rate):
+    moving = quiet(6, motions={n: Motion(rate, 14) for n in names}, noise=0.3)
+    place = placed(A=0.0, B=100.0) if names == "A" else SITE
+
+    def act(memory, _):
+        return replace(memory, answers={question: "instrument"})
+
+    calm = acting_at(24, act, moving, place)
+    looks = acting_at(24, act, moving, place, alter=faster(names, 34, 200.0))
+    assert levels(looks)[:35] == levels(calm)[:35]
+    assert levels(calm)[-1] < levels(looks)[-1] == 2, "the second highest is not hidden on one word of before"
+    asked = [f"health:{question}:verify" in look.decision.memory.conditions for look in looks]
+    told = [f"health:{question}:set_aside" in look.decision.memory.conditions for look in looks]
+    assert told[30]
+    assert not asked[30]
+    assert asked[-1]
+    first = asked.index(True, 30)
+    assert levels(looks)[first] < 2, "it is asked first, with a clock of its own"
+
+
 # ---- events ----------------------------------------------------------------------------------------------------
 def declared(kind, epoch, text="north face"):
     def alter(now_s, view):
@@ -390,10 +427,10 @@ def test_bounds_are_lowered_never_loosened_and_recover_along():
 def test_a_memory_of_an_older_version_is_read_and_spelled_as_it_was():
     looks = run(quiet(1, motions={"A": Motion(9.0, 16)}))
     spelled = json.loads(canonical_json(looks[-1].decision.memory.spell()))
-    assert "asked" not in spelled
+    assert not {"asked", "heights"} & set(spelled)
     assert Memory.read(spelled) == looks[-1].decision.memory
     assert not {"rules", "bounds"} & set(looks[-1].decision.evidence)
-    asked = Memory(asked={"alone:A": 1.0})
+    asked = Memory(asked={"alone:A": 1.0}, heights={"alone:B": 2})
     assert Memory.read(json.loads(json.dumps(asked.spell()))) == asked
 
 
@@ -500,6 +537,10 @@ MUTANTS = {
     "a review ends the bounds": (
         conditions, "_list_reviews", lambda *_: {},
         test_a_review_that_is_due_is_told_and_the_bounds_go_on_counting,
+    ),
+    "an answer covers whatever comes": (
+        decide_module, "outgrow", lambda _site, memory, *_: memory,
+        lambda: test_an_answer_covers_what_was_asked_for_then_and_more_is_asked_about_anew("alone:A", "A", 18.0),
     ),
     "an answer is forgotten": (
         decide_module, "keep_answers", lambda *_: {}, test_lowering_after_the_answer_asks_nothing_once_more,
