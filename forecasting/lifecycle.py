@@ -14,6 +14,8 @@ SHADOW_ISSUES: Final = 30
 MINIMUM_ISSUES: Final = 10
 """Below this many scored issue times nothing is said of a horizon: 14 days at a month ahead hold none at all."""
 ROLLING_ISSUES: Final = 30
+JUDGED_ISSUES: Final = 60
+"""The way out of the shadow looks at so many: more would hold a bad month against it for a year."""
 DEMOTION_COVERAGE_80: Final = 0.70
 STATION_ISSUES: Final = 20
 """A station with fewer scores is no worst station: of ten values a sound interval misses four every eighth time."""
@@ -195,19 +197,20 @@ def _find_fault(
     latency_limit_ms: float,
 ) -> str | None:
     """The first reason not to show it, or None."""
-    at, whole = words(horizon_s), summarise(rows)
+    at, whole = words(horizon_s), summarise(take_newest(rows, JUDGED_ISSUES))
     if not calibration.get("shown"):
         return str(calibration.get("reason", f"training has no verdict at {at}"))
     if not _had_its_time(whole.issues, shadow_s):
+        days = math.floor(shadow_s / DAY_S)
         return (
-            f"{whole.issues} scored issue times at {at} in {math.floor(shadow_s / DAY_S)} d; {SHADOW_ISSUES} are needed, "
-            f"or {SHADOW_S / DAY_S:.0f} d with {MINIMUM_ISSUES}"
+            f"{whole.issues} scored issue times at {at} in {days} d; {SHADOW_ISSUES} are needed, or "
+            f"{SHADOW_S / DAY_S:.0f} d with {MINIMUM_ISSUES}"
         )
-    for record, since in ((whole, "since it came here"), (recent, f"over the newest {recent.issues} issue times")):
+    for record in (whole, recent):
         if record.skill is None or record.skill <= 0:
             return (
-                f"its error {record.mae:.3g} at {at} {since} is not below {record.baseline_mae:.3g} of the best simple "
-                f"forecast"
+                f"its error {record.mae:.3g} over the newest {record.issues} issue times at {at} is not below "
+                f"{record.baseline_mae:.3g} of the best simple forecast"
             )
     return _find_coverage_fault(at, whole, recent) or _find_slowness(rows, latency_limit_ms)
 

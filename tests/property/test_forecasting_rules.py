@@ -1,0 +1,218 @@
+"""Rules 12 and 13 over whole lives: what is shown has earned it lately and covers, and worth is counted in movement.
+
+The laws of a single verdict stand in test_forecasting_leaks.py; here histories of scored forecasts run through the life
+cycle cycle by cycle, and each law has a broken twin that it must catch.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecasting import lifecycle
+from forecasting.backtest import run_trials
+from forecasting.gate import choose_shown
+from forecasting.lifecycle import Scored, judge_shadow, judge_shown
+from forecasting.scoring import score_all
+from forecasting.series import DAY_S, Panel
+
+SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
+OPEN = {"shown": True, "reason": "shown"}
+CLOSED = {"shown": False, "reason": "beats lld on 1 of 3 calibration blocks only"}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some cycles during which a network is as good as this."""
+
+    cycles: int
+    error: float  # of the network, where the simple forecast makes 1
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """What one cycle showed, and how many of the life's scores were known then."""
+
+    at_s: float
+    shown: str
+    state: str
+    known: int
+
+
+PHASES = st.lists(
+    st.builds(
+        Phase,
+        st.integers(5, 30),
+        st.sampled_from([0.3, 0.7, 0.95, 1.05, 1.5]),
+        st.sampled_from([0.5, 0.75, 0.8, 0.85, 1.0]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def live(phases, seed, *, calibration=OPEN, cadence_s=DAY_S, stations=2, late=1, rules=(judge_shown, judge_shadow)):
+    """The life of one network: scores come `late` cycles after the issue, the life cycle judges, one row is shown.
+
+    Returns the cycles, and all scores in order of issue.
+    """
+    rng = np.random.default_rng(seed)
+    shown_rule, shadow_rule = rules
+    state, since_s, counts_from_s = "shadow", 0.0, 0.0
+    scored, cycles = [], []
+    for phase in phases:
+        for _ in range(phase.cycles):
+            at_s = len(cycles) * cadence_s
+            known = max(0, len(cycles) + 1 - late) * stations
+            rows = [r for r in scored[:known] if r.issued_s >= counts_from_s]
+            if state == "active":
+                verdict = shown_rule(DAY_S, rows)
+            else:
+                verdict = shadow_rule(DAY_S, calibration, rows, shadow_s=at_s - since_s, latency_limit_ms=1e4)
+            if verdict.state != state:
+                state, since_s = verdict.state, at_s
+                counts_from_s = at_s if state == "shadow" else counts_from_s
+            common = {"station": "A", "horizon_s": DAY_S, "baseline": "lld", "reason": verdict.reason}
+            offered = [
+                common | {"model": "gru", "shown": state == "active", "skill": verdict.record.skill},
+                common | {"model": "auto", "shown": True, "skill": None},
+            ]
+            (winner,) = [r["model"] for r in choose_shown(offered) if r["shown"]]
+            cycles.append(Cycle(at_s, winner, state, len(scored[:known])))
+            for s in range(stations):
+                inside = bool(rng.random() < phase.coverage)
+                own, simple = phase.error * abs(rng.normal()), abs(rng.normal())
+                scored.append(Scored(at_s, f"S{s}", own, simple, inside, bool(rng.random() < 0.97), 5.0))
+    return cycles, scored
+
+
+def find_breach(life, calibration=OPEN):
+    """The first cycle that shows what rule 12 forbids, counted here anew from the scores, or None."""
+    cycles, scored = life
+    fallen_s = 0.0
+    for k, cycle in enumerate(cycles):
+        if k and cycle.state == "shadow" and cycles[k - 1].state == "active":
+            fallen_s = cycle.at_s
+        if cycle.shown != "gru":
+            continue
+        if not calibration["shown"]:
+            return cycle
+        rows = [r for r in scored[: cycle.known] if r.issued_s >= fallen_s]
+        newest = sorted({r.issued_s for r in rows})[-30:]
+        rows = [r for r in rows if newest and r.issued_s >= newest[0]]
+        if len(newest) < 10:
+            return cycle
+        if np.mean([abs(r.error) for r in rows]) >= np.mean([abs(r.baseline_error) for r in rows]):
+            return cycle
+        if np.mean([r.inside_80 for r in rows]) < 0.70:
+            return cycle
+    return None
+
+
+@given(phases=PHASES, seed=st.integers(0, 10_000), calibrated=st.sampled_from([True, True, True, False]),
+       cadence_s=st.sampled_from([DAY_S, DAY_S / 24]), late=st.integers(1, 8))  # fmt: skip
+@settings(max_examples=2000 if SOAK else 150, deadline=None)
+def test_what_is_shown_beat_the_simple_forecast_lately_and_covered(phases, seed, calibrated, cadence_s, late):
+    calibration = OPEN if calibrated else CLOSED
+    cycles, scored = live(phases, seed, calibration=calibration, cadence_s=cadence_s, late=late)
+    assert find_breach((cycles, scored), calibration) is None
+    assert all(c.shown in {"gru", "auto"} for c in cycles), "there is always a forecast"
+    # the way into the light leads through the shadow: never less than its time, nor less than ten scores
+    since_s = 0.0
+    for before, after in pairwise(cycles):
+        if before.state == "active" and after.state == "shadow":
+            since_s = after.at_s
+        if before.state == "shadow" and after.state == "active":
+            fresh = {r.issued_s for r in scored[: after.known] if r.issued_s >= since_s}
+            assert len(fresh) >= 30 or (after.at_s - since_s >= 14 * DAY_S and len(fresh) >= 10)
+
+
+GOOD, BAD, NARROW = Phase(60, 0.4, 0.82), Phase(40, 1.6, 0.8), Phase(40, 0.4, 0.4)
+
+
+def test_the_interesting_lives_occur():
+    """Shown, fallen by error, fallen by coverage, shown again: else the law above would hold of nothing.
+
+    Not every good network gets there: of 60 values a sound 80 % interval holds less than the 74 % asked for every
+    ninth time, and then it waits.
+    """
+    for fall in (BAD, NARROW):
+        told = []
+        for seed in range(20):
+            cycles, scored = live([GOOD, fall, GOOD], seed)
+            told.append([c.shown for k, c in enumerate(cycles) if k == 0 or cycles[k - 1].shown != c.shown][:4])
+            assert find_breach((cycles, scored)) is None
+        assert told.count(["auto", "gru", "auto", "gru"]) >= 10, told
+
+
+def never_fall(horizon_s, rows):
+    return replace(judge_shown(horizon_s, rows), state="active")
+
+
+def look_at_errors_only(horizon_s, rows):
+    return judge_shown(horizon_s, [replace(r, inside_80=True) for r in rows])
+
+
+def look_at_coverage_only(horizon_s, rows):
+    return judge_shown(horizon_s, [replace(r, error=0.0, baseline_error=1.0) for r in rows])
+
+
+def trust_training(horizon_s, calibration, rows, *, shadow_s, latency_limit_ms):
+    return replace(judge_shadow(horizon_s, calibration, rows, shadow_s=shadow_s, latency_limit_ms=latency_limit_ms),
+                   state="active" if calibration["shown"] else "shadow")  # fmt: skip
+
+
+def forget_training(horizon_s, calibration, rows, *, shadow_s, latency_limit_ms):
+    return judge_shadow(horizon_s, OPEN, rows, shadow_s=shadow_s, latency_limit_ms=latency_limit_ms)
+
+
+@pytest.mark.parametrize(
+    ("rules", "phases", "calibration"),
+    [
+        ((never_fall, judge_shadow), [GOOD, BAD], OPEN),
+        ((look_at_errors_only, judge_shadow), [GOOD, NARROW], OPEN),
+        ((look_at_coverage_only, judge_shadow), [GOOD, BAD], OPEN),
+        ((judge_shown, trust_training), [BAD], OPEN),
+        ((judge_shown, forget_training), [GOOD], CLOSED),
+    ],
+    ids=["never falls", "errors only", "coverage only", "no shadow", "no calibration"],
+)
+def test_a_broken_life_cycle_is_caught(rules, phases, calibration):
+    assert any(find_breach(live(phases, seed, rules=rules, calibration=calibration), calibration) for seed in range(5))
+    assert all(find_breach(live(phases, seed, calibration=calibration), calibration) is None for seed in range(5))
+
+
+def test_a_score_that_counts_the_past_of_before_its_fall_would_never_let_it_back(monkeypatch):
+    """Why scores count from the fall on: with the bad ones among the newest 30, the good ones are not enough."""
+    assert lifecycle.ROLLING_ISSUES > 14
+    monkeypatch.setattr(lifecycle, "SHADOW_S", 0.0)
+    rows = [Scored(k * DAY_S, "A", 3.0 if k < 20 else 0.1, 1.0, True, True) for k in range(30)]
+    assert judge_shadow(DAY_S, OPEN, rows, shadow_s=DAY_S, latency_limit_ms=1e4).state == "shadow"
+    assert judge_shadow(DAY_S, OPEN, rows[20:], shadow_s=DAY_S, latency_limit_ms=1e4).state == "active"
+
+
+# ---- rule 13 ----------------------------------------------------------------------------------------------------
+def cumulative_r2(forecast, observed):
+    """What papers report: near 1 for anything that stays near the last value of a series that drifts."""
+    return 1.0 - float(((forecast - observed) ** 2).sum() / ((observed - observed.mean()) ** 2).sum())
+
+
+@pytest.mark.parametrize("creep", [0.5, 3.0])
+def test_a_forecast_without_skill_gets_no_credit_for_the_level(creep):
+    """R² on the cumulative curve praises persistence, which missed all movement; the score by origin does not."""
+    rng = np.random.default_rng(3)
+    values = np.cumsum(creep * (1 + 0.3 * rng.normal(size=(220, 2))), axis=0)
+    panel = Panel(0.0, DAY_S, ("A", "B"), values)
+    trials = run_trials(panel, ["persistence", "drift"], [7 * DAY_S], folds=1)
+    scores = {s.model: s.to_json() for t in trials for s in score_all(t) if s.station is None}
+    assert cumulative_r2(values[:-7], values[7:]) > 0.95  # the broken twin gives it full marks
+    lost = scores["persistence"]
+    assert lost["mae"] == pytest.approx(7 * creep, rel=0.1), "counted in movement: all of it was missed"
+    assert lost["skill_persistence"] == 0.0
+    assert lost["skill_best_baseline"] < -1.0
+    assert scores["drift"]["skill_persistence"] > 0.7
