@@ -127,8 +127,8 @@ def judge_movement(
     v_eq = v_eq_of(moving)
     angle = None if velocity is None or v_eq is None else tangential_angle_deg(velocity.rate, v_eq)
     return Judgement(
-        _with_steps(movement, path), until_s, velocity, _bend(path, velocity), angle, tuple(found), withdrawn, state,
-        behind=k < len(path.times_s),
+        _remark(movement, site, moving, path), until_s, velocity, _bend(path, velocity), angle, tuple(found), withdrawn,
+        state, behind=k < len(path.times_s),
     )  # fmt: skip
 
 
@@ -243,11 +243,14 @@ def _bend(path: Path, velocity: Velocity | None) -> Acceleration | None:
     )
 
 
-def _with_steps(movement: Movement, path: Path) -> Movement:
-    if not path.steps:
-        return movement
-    said = f"{path.steps} unexplained step{'s' if path.steps > 1 else ''} taken out"
-    return Movement(movement.stage, movement.trend, movement.probability, (*movement.reasons, said))
+def _remark(movement: Movement, site: Site, moving: Moving, path: Path) -> Movement:
+    """Add what was taken out, and what could not be asked."""
+    said = []
+    if path.steps:
+        said.append(f"{path.steps} unexplained step{'s' if path.steps > 1 else ''} taken out")
+    if len(moving.ids) > 1 and site.movement.failure_velocity_mm_per_day is not None:
+        said.append("no failure window by forecast: quantiles of single components cannot be joined")
+    return replace(movement, reasons=(*movement.reasons, *said)) if said else movement
 
 
 def _stand_still(

@@ -323,3 +323,17 @@ def issue(db, day, gains_mm):
                 q975=PATH[day] + 1.2 * gain, model="lld", model_hash="", baseline="lld",
                 baseline_q50=PATH[day] + gain, data_value=PATH[day], shown=True, reason="",
             ))  # fmt: skip
+
+
+def test_a_station_of_components_says_why_it_has_no_window_by_forecast(database):
+    declared = '[[station.series]]\nquantity = "displacement"\nunit = "mm"\ninterval = "1d"\nmax_silence = "3d"\n'
+    site = parse_site(SITE.replace("[[criterion]]", f'[[station]]\nid = "D"\n{declared}[[criterion]]', 1), "s.toml")
+    with database.write() as c:
+        save_site(c, site, "test", "test", T0)
+    for part in ("east", "north", "up"):
+        store(database, *(reading(d, 0.3 * d, "D", f"displacement_{part}") for d in range(40)))
+    store(database, *(reading(d, PATH[d]) for d in range(40)))
+    assert update_movement(database, site, at(40)).failed == {}
+    said = {r["station"]: r["reasons"] for r in rows(database, "movement_history")}
+    assert "quantiles of single components cannot be joined" in said["D"]
+    assert "joined" not in said["A"]
