@@ -233,6 +233,19 @@ def test_as_a_witness_it_needs_a_second_independent_sensor():
     assert word_of("A", [*alone, window("C", 5.0)], witness).raise_level == 2
 
 
+def test_two_that_share_something_with_a_third_are_one_witness():
+    witness = replace(NEAR, role="witness")
+    chained = (
+        station("A", "BASE"),
+        replace(station("B", "BASE"), logger="L"),
+        replace(station("C", "OTHER"), logger="L"),
+    )
+    keys = {f"{s}.displacement_downslope": Newest(NOW - H, NOW - H) for s in ("A", "B", "C")}
+    seen = View({}, keys, failures=(window("A", 1.5), window("C", 1.5)))
+    assert {w.raise_level for w in ask(place(witness, *BOTH), seen, NOW)} == {0, 2}
+    assert {w.raise_level for w in ask(place(witness, *chained), seen, NOW)} == {0}
+
+
 def test_the_window_of_the_forecast_stands_beside_and_never_votes():
     assert word_of("A", [window("A", 1.5, method="forecast")]).raise_level == 0
 

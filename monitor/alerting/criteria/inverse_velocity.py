@@ -1,6 +1,5 @@
 """How near the failure window is that inverse velocity (or the shown forecast) gives: days left, per level."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +8,7 @@ from monitor.alerting.tracks import HARMLESS
 from monitor.domain.decision import FailureFact, Newest, instant
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.site import Criterion, SeriesSpec, Station
+from monitor.domain.witnesses import find_groups
 
 METHOD: Final = "inverse_velocity"
 ALONE: Final = "one sensor alone: a second, independent one must agree"
@@ -68,8 +68,9 @@ class InverseVelocityRule:
     def _has_second(self, windows: Windows, station: Station) -> bool:
         """True when an independent station has a trusted window within the widest time of the criterion as well."""
         widest_s = max((t.window_s or 0.0 for t in self.criterion.thresholds), default=0.0)
+        groups = find_groups(windows.site)
         for other in stations_of(windows, self.criterion):
-            fact = None if shares(station, other) else _find(windows, self.criterion, other.id)
+            fact = None if groups[other.id] == groups[station.id] else _find(windows, self.criterion, other.id)
             spec = windows.site.series(other.id, self.criterion.quantity)
             if (
                 fact is not None and fact.trusted and windows.is_fresh(fact.data_until_s, spec)
@@ -77,17 +78,6 @@ class InverseVelocityRule:
             ):  # fmt: skip
                 return True
         return False
-
-
-def shares(one: Station, other: Station) -> bool:
-    """True when two stations are not independent: the same, or on one reference, logger, antenna or footprint."""
-    if other.id in {one.id, one.reference} or other.reference == one.id:
-        return True
-    pairs: Sequence[tuple[str | None, str | None]] = (
-        (one.reference, other.reference), (one.logger, other.logger), (one.antenna, other.antenna),
-        (one.footprint, other.footprint),
-    )  # fmt: skip
-    return any(a is not None and a == b for a, b in pairs)
 
 
 def _find(windows: Windows, criterion: Criterion, station: str) -> FailureFact | None:
