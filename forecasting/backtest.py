@@ -61,6 +61,7 @@ def run_trials(
     last: int | None = None,
     training: Mapping[str, Any] | None = None,
     on_progress: Progress | None = None,
+    learn: Panel | None = None,
 ) -> Iterator[Trial]:
     """What every model answers, fold by fold and horizon by horizon; arguments as in `backtest`.
 
@@ -74,6 +75,7 @@ def run_trials(
         last: Score this many last rows in place of a share (divided among the folds).
         training: Other settings of the networks.
         on_progress: Told one line per fold and model.
+        learn: Other points on the same rows: networks learn from these alone and are taken to `panel` as they are.
     """
     for name in models:
         if name not in model_ids():
@@ -82,7 +84,7 @@ def run_trials(
     settings = {**(training or {}), "seed": seed}
     for fold, parts in enumerate(rolling_folds(panel.values.shape[0], folds, test_share, last=last)):
         told = on_progress or (lambda _: None)
-        yield from _run_fold(panel, parts, fold, wanted, tuple(horizons_s), training=settings, told=told)
+        yield from _run_fold(panel, parts, fold, wanted, tuple(horizons_s), training=settings, told=told, learn=learn)
 
 
 def _run_fold(
@@ -94,6 +96,7 @@ def _run_fold(
     *,
     training: Mapping[str, Any],
     told: Progress,
+    learn: Panel | None,
 ) -> Iterator[Trial]:
     # no model sees a row after the test, and none is fitted on a row inside it
     known = panel.head(parts.test.end)
@@ -106,7 +109,9 @@ def _run_fold(
     for name in models:
         told(f"fold {fold + 1}: {name}")
         if name in NETWORKS:
-            made = _network_answers(name, known, parts, auto, horizons_s, simple=simple, training=training)
+            made = _network_answers(
+                name, known, parts, auto, horizons_s, simple=simple, training=training, learn=learn
+            )  # fmt: skip
         else:
             made = _simple_answers(name, known, parts, auto, horizons_s, training=training, cost=cost, simple=simple)
         for i, one in enumerate(made):
@@ -197,13 +202,18 @@ def _network_answers(
     *,
     simple: Sequence[Floats],
     training: Mapping[str, Any],
+    learn: Panel | None = None,
 ) -> list[list[Answer]]:
     """Ungated, blended and gated answers of one network per horizon."""
+    from forecasting.holdout import train_elsewhere
     from forecasting.neural.learner import Settings
     from forecasting.neural.training import train_network
 
     begun = time.monotonic()
-    trained = train_network(name, panel, parts, horizons_s, Settings(**training))
+    if learn is None:
+        trained = train_network(name, panel, parts, horizons_s, Settings(**training))
+    else:
+        trained = train_elsewhere(name, learn, panel, parts, horizons_s, training)
     seconds = time.monotonic() - begun
     lld = fit_lld(panel, parts.calibration, trained.forecaster.recipe.steps)
     origins, judged = judge(trained.forecaster, lld, auto, panel, parts, horizons_s=horizons_s, last=parts.test.end)

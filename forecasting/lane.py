@@ -31,7 +31,8 @@ def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[
 
     Args:
         payload: `panel` (start_s, step_s, stations, values, xy_m), `model`, `horizons_s`, `folder`, and optionally
-            `seed` (7), `epochs` (30), `time_limit_s` (300), `stride` (1), `created_at` (text kept in the card).
+            `seed` (7), `epochs` (30), `time_limit_s` (300), `stride` (1), `created_at` (text kept in the card),
+            `work` (folder in which a training that is killed leaves its place; the next like it goes on from there).
         progress: Called after each epoch with (epoch, epochs, validation loss).
 
     Returns:
@@ -59,7 +60,9 @@ def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[
         stride=int(payload.get("stride", 1)),
         window=WINDOW,
     )
-    training = train_network(model, panel, parts, horizons_s, settings, progress=progress)
+    training = train_network(
+        model, panel, parts, horizons_s, settings, progress=progress, work=payload.get("work")
+    )  # fmt: skip
     recipe = training.forecaster.recipe
     auto = fit_auto(panel, parts.calibration, recipe.steps)
     _, judged = judging.judge(training.forecaster, recipe.lld, auto, panel, parts, horizons_s=horizons_s)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from forecasting.covariates import Covariate, covariates_from_samples
 from forecasting.driver_rows import rows_from_covariates
 from forecasting.errors import RecipeError
-from forecasting.series import Floats, Panel, nominal_step, panel_from_samples, read_table
+from forecasting.series import DAY_S, Floats, Panel, nominal_step, panel_from_samples, read_table
 
 BENCHMARKS = ("S", "SK", "G", "K")
 FORMATS = ("long", "wide", "solution", "points")
@@ -27,7 +27,7 @@ class Recipe:
 
     Attributes:
         data: The table `[data]`.
-        run: The table `[backtest]`: `horizons`, `models`, `folds`, `last`, `seed`.
+        run: The table `[backtest]`: `horizons`, `models`, `folds`, `last`, `seed`, `holdout`, `window`.
         name: The file, for messages.
     """
 
@@ -48,9 +48,9 @@ DATA_KEYS = {
     "long": {"file", "format", "quantity", "step_s"},
     "wide": {"file", "format", "time", "displacement", "drivers", "step_s", "day_of_month"},
     "solution": {"file", "format", "files", "azimuth_deg", "clock_ahead_s", "step_s"},
-    "points": {"file", "format", "every", "step_s"},
+    "points": {"file", "format", "every", "rows", "step_s"},
 }
-RUN_KEYS = {"horizons", "models", "folds", "last", "seed"}
+RUN_KEYS = {"horizons", "models", "folds", "last", "seed", "holdout", "window"}
 
 
 _TEXT: tuple[tuple[type, ...], str] = ((str,), "text")
@@ -60,7 +60,8 @@ _TABLE: tuple[tuple[type, ...], str] = ((dict,), "a table of station = column or
 _LIST: tuple[tuple[type, ...], str] = ((list, str), "a list")
 TYPES = {
     "step_s": _NUMBER, "azimuth_deg": _NUMBER, "clock_ahead_s": _NUMBER, "every": _COUNT, "day_of_month": _COUNT,
-    "folds": _COUNT, "last": _COUNT, "seed": _COUNT, "displacement": _TABLE, "drivers": _TABLE, "files": _TABLE,
+    "folds": _COUNT, "last": _COUNT, "seed": _COUNT, "window": _COUNT, "displacement": _TABLE, "drivers": _TABLE,
+    "files": _TABLE,
     "horizons": ((list,), "a list of durations"), "models": _LIST,
 }  # fmt: skip
 
@@ -254,10 +255,13 @@ def _read_points(path: Path, recipe: Recipe) -> Samples:
     dates = [c for c in frame.columns if re.fullmatch(r"\d{8}", str(c))]
     if not dates or "pid" not in frame.columns:
         raise RecipeError(f"{path}: expected a column pid and one column per date (YYYYMMDD)")
-    seconds = (pd.to_datetime(dates, format="%Y%m%d", utc=True) - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+    instants = pd.to_datetime(dates, format="%Y%m%d", utc=True)
+    seconds = ((instants - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
+    if recipe.data.get("rows", "grid") == "acquisitions":
+        seconds = seconds[0] + float(recipe.data.get("step_s", 6 * DAY_S)) * np.arange(len(dates))
     chosen = frame.iloc[:: max(1, int(recipe.data.get("every", 1)))]
     values = chosen[dates].to_numpy(float)
-    return {name: (np.asarray(seconds, dtype=float), row) for name, row in zip(chosen["pid"], values, strict=True)}
+    return {name: (seconds, row) for name, row in zip(chosen["pid"], values, strict=True)}
 
 
 def _member(path: Path) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor
 from forecasting.baselines import LevelDrift
 from forecasting.driver_rows import DriverRows
 from forecasting.errors import HorizonError
+from forecasting.neural.device import ask
 from forecasting.neural.features import FEATURES, scale_lag, windows
 from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network, Shape
@@ -121,19 +122,21 @@ class NeuralForecaster:
         """
         recipe = self.recipe
         floors = np.asarray(recipe.noise_mm) if noise_mm is None else noise_mm
-        base = recipe.lld.predict(values, origins)
-        out = np.empty((*base.shape, len(QUANTILES)))
+        # the simple forecast is made piece by piece too: its moments over every station at once would fill the memory
+        out = np.empty((origins.size, values.shape[1], len(recipe.steps), len(QUANTILES)))
         spread = np.asarray(recipe.spread)[:, None]
         lag = scale_lag(recipe.step_s, recipe.window)
         parts = _parts(origins.size, values.shape[1], graph=recipe.supports is not None)
         self.network.eval()
         for rows, columns in parts:
-            cut = windows(values[:, columns], origins[rows], floors[columns], window=recipe.window, lag=lag)
+            piece = values[:, columns]
+            cut = windows(piece, origins[rows], floors[columns], window=recipe.window, lag=lag)
+            base = recipe.lld.predict(piece, origins[rows])
             with torch.inference_mode():
                 more = self.read_drivers(drivers, origins[rows])
-                scaled = self.network(torch.from_numpy(cut.inputs), *more).numpy().astype(np.float64)
+                scaled = ask(self.network, torch.from_numpy(cut.inputs), *more).numpy().astype(np.float64)
             change = scaled * cut.scale_mm[:, :, None, None] * spread
-            out[rows, columns] = base[rows, columns][..., None] + change
+            out[rows, columns] = base[..., None] + change
         return out
 
     def read_drivers(self, drivers: DriverRows | None, origins: Ints) -> tuple[Tensor, ...]:

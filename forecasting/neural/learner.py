@@ -1,8 +1,10 @@
 """Passes over the windows of one or many records, stopped early, with the best weights kept."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,11 +12,13 @@ from torch import Tensor, nn
 
 from forecasting.driver_rows import DriverRows
 from forecasting.errors import NotEnoughDataError
+from forecasting.neural.device import ask, pick_device
 from forecasting.neural.features import Windows, scale_lag, windows
 from forecasting.neural.forecaster import Recipe
 from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network
 from forecasting.neural.physics import Physics, creep_term, rain_term, voight_term, wet
+from forecasting.neural.unfinished import Place, Unfinished, random_states, restore_random
 from forecasting.series import Floats, Ints
 from forecasting.splits import Block, Split
 
@@ -122,45 +126,70 @@ class Learner:
         self.judges = self.members if judges is None else (judges,)
         self.levels = torch.tensor(QUANTILES, dtype=torch.float32)
 
-    def run(self, begun: float, progress: Progress | None) -> tuple[list[float], str]:
-        """Passes over the fit blocks; leaves the best weights in the network.
+    def run(self, begun: float, progress: Progress | None, work: str | Path | None = None) -> tuple[list[float], str]:
+        """Passes over the fit blocks; leaves the best weights in the network, on the processor.
+
+        Args:
+            begun: When the work began, monotonic seconds.
+            progress: Called after each pass.
+            work: Folder in which the place between passes is kept, so that a killed training goes on from there.
 
         Returns:
             Early-stop loss before training and after each pass, and why it ended.
         """
-        settings = self.settings
-        learns = [p for p in self.network.parameters() if p.requires_grad]
+        settings, network = self.settings, self.network
+        kept = None if work is None else Unfinished.of(work, self)
+        network.to(pick_device())
+        learns = [p for p in network.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(learns, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         order = np.random.default_rng(settings.seed)
-        losses = [self.validate()]
-        best, kept = losses[0], self._copy()
-        bad, stopped = 0, "epochs"
-        for epoch in range(settings.epochs):
-            self.network.train()
-            for member, origins in self._batches(order):
-                if time.monotonic() - begun > settings.time_limit_s:
-                    stopped = "time limit"
-                    break
-                loss = self.loss(member, member.parts.fit, origins)
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(learns, 1.0)
-                optimiser.step()
+        place = None if kept is None else kept.load()
+        if place is None:
+            losses, best, bad = [self.validate()], self._copy(), 0
+        else:
+            losses, best, bad = list(place.losses), place.best, place.bad
+            self._return_to(place, optimiser, order)
+            begun -= place.spent_s
+        late = False
+        while len(losses) <= settings.epochs and bad < settings.patience and not late:
+            late = self._pass(optimiser, learns, order, begun)
             losses.append(self.validate())
-            if progress is not None:
-                progress(epoch + 1, settings.epochs, losses[-1])
-            if losses[-1] < best:
-                best, kept, bad = losses[-1], self._copy(), 0
+            if losses[-1] < min(losses[:-1]):
+                best, bad = self._copy(), 0
             else:
                 bad += 1
-            if stopped == "time limit":
-                break
-            if bad >= settings.patience:
-                stopped = "patience"
-                break
-        self.network.load_state_dict(kept)
-        self.network.eval()
-        return losses, stopped
+            if kept is not None and not late:
+                spent_s = time.monotonic() - begun
+                state = json.dumps(order.bit_generator.state)
+                found = (self._copy(), best, optimiser.state_dict(), state, random_states(), tuple(losses), bad)
+                kept.save(Place(*found, spent_s))
+            if progress is not None:
+                progress(len(losses) - 1, settings.epochs, losses[-1])
+        network.load_state_dict(best)
+        network.to("cpu").eval()
+        return losses, "time limit" if late else "patience" if bad >= settings.patience else "epochs"
+
+    def _pass(
+        self, optimiser: torch.optim.Optimizer, learns: list[nn.Parameter], order: np.random.Generator, begun: float
+    ) -> bool:
+        """One pass; True where the time is up before its end."""
+        self.network.train()
+        for member, origins in self._batches(order):
+            if time.monotonic() - begun > self.settings.time_limit_s:
+                return True
+            loss = self.loss(member, member.parts.fit, origins)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(learns, 1.0)
+            optimiser.step()
+        return False
+
+    def _return_to(self, place: Place, optimiser: torch.optim.Optimizer, order: np.random.Generator) -> None:
+        """Weights, optimiser and generators as they were."""
+        self.network.load_state_dict(place.weights)
+        optimiser.load_state_dict(place.optimiser)
+        order.bit_generator.state = json.loads(place.order)
+        restore_random(place.random)
 
     def loss(self, member: Member, block: Block, origins: Ints) -> Tensor:
         """Pinball loss in units of window scale x spread, over the targets inside the block."""
@@ -174,12 +203,12 @@ class Learner:
         known = torch.isfinite(wanted)
         sources = recipe.sources
         more = () if sources is None else (torch.from_numpy(sources.cut(member.drivers, origins, recipe.window)),)
-        made = self.network(torch.from_numpy(cut.inputs), *more)
+        made = ask(self.network, torch.from_numpy(cut.inputs), *more)
         error = torch.where(known, wanted, torch.zeros(()))[..., None] - made
         each = torch.maximum(self.levels * error, (self.levels - 1.0) * error).mean(dim=-1)
         loss: Tensor = (each * known).sum() / known.sum().clamp(min=1)
         extra = self.network.penalty() if self.network.training else None
-        loss = loss if extra is None else loss + extra
+        loss = loss if extra is None else loss + extra.cpu()
         physics = self.settings.physics
         if physics is None or not self.network.training:
             return loss
@@ -212,7 +241,7 @@ class Learner:
             # without dropout, so that the two passes differ by the rain alone
             self.network.eval()
             rows = torch.from_numpy(cut.inputs)
-            drier, wetter = (self.network(rows, d)[..., 2] for d in (more[0], wet(more[0], recipe.sources.kinds)))
+            drier, wetter = (ask(self.network, rows, d)[..., 2] for d in (more[0], wet(more[0], recipe.sources.kinds)))
             self.network.train()
             total = total + physics.rain * rain_term(drier, wetter)
         return total

@@ -8,6 +8,7 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from forecasting.errors import ForecastingError, NotEnoughDataError
 from forecasting.neural.forecaster import NeuralForecaster, build_network
@@ -52,6 +53,7 @@ def train_pooled(
     settings: Settings | None = None,
     *,
     progress: Progress | None = None,
+    work: str | Path | None = None,
 ) -> Pooled:
     """Train one network on the fit blocks of all records; their early-stop blocks decide together when it ends.
 
@@ -61,6 +63,7 @@ def train_pooled(
         horizons_s: Horizons in seconds, the same for all.
         settings: How.
         progress: Called after each pass.
+        work: Folder in which a training that is cut off leaves its place.
 
     Raises:
         ForecastingError: A network with a graph: its stations are those of one record.
@@ -75,7 +78,7 @@ def train_pooled(
     members = [_member(model, panel, parts, horizons_s, settings) for panel, parts in records]
     with deterministic(settings.seed):
         network = build_network(members[0].recipe)
-        losses, stopped = Learner(network, members, settings).run(begun, progress)
+        losses, stopped = Learner(network, members, settings).run(begun, progress, work)
     return Pooled(model, network, settings, horizons_s, tuple(losses), time.monotonic() - begun, stopped)
 
 

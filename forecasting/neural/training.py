@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -91,8 +92,18 @@ def train_network(
     settings: Settings | None = None,
     *,
     progress: Progress | None = None,
+    work: str | Path | None = None,
 ) -> Training:
     """Train one network on the fit block, stopped by the early-stop block; calibration and test are not learnt from.
+
+    Args:
+        model: Id of the network.
+        panel: The record.
+        parts: Its blocks.
+        horizons_s: Horizons in seconds.
+        settings: How.
+        progress: Called after each pass.
+        work: Folder in which a training that is cut off leaves its place; the next one like it goes on from there.
 
     Raises:
         NotEnoughDataError: Fewer than 30 issue times or no target in one of the two blocks.
@@ -104,7 +115,7 @@ def train_network(
     member.require()
     with deterministic(settings.seed):
         network = build_network(member.recipe)
-        losses, stopped = Learner(network, [member], settings).run(begun, progress)
+        losses, stopped = Learner(network, [member], settings).run(begun, progress, work)
     forecaster = NeuralForecaster(member.recipe, network)
     return Training(forecaster, len(losses) - 1, tuple(losses), time.monotonic() - begun, stopped)
 

@@ -23,6 +23,7 @@ RecipeOption = Annotated[
 QuantityOption = Annotated[str | None, typer.Option(help="Displacement quantity, where a long CSV holds several.")]
 HorizonsOption = Annotated[str | None, typer.Option(help="Durations; a bare number means days.")]
 WAYS = ("station", "month")
+HOLDOUTS = ("time", "points+time")
 COLUMNS = (
     ("mae_mm", ".3f"), ("skill_persistence", "+.3f"), ("skill_best", "+.3f"), ("coverage_80", ".3f"),
     ("coverage_95", ".3f"), ("seconds", ".2f"),
@@ -40,6 +41,9 @@ def backtest(
         int | None, typer.Option(min=4, help="Score this many last rows, not a share of the record.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every network.")] = None,
+    holdout: Annotated[
+        str | None, typer.Option(help="points+time: networks learn from half of the points, the others are forecast.")
+    ] = None,
     by: Annotated[str, typer.Option(help="Also one line per: station, month, or both as station,month.")] = "station",
     html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
     allow_interpolated: Annotated[
@@ -59,13 +63,15 @@ def backtest(
     spans = horizons_of(horizons, recipe)
     if not allow_interpolated:
         refuse_interpolated(record.panel, spans)
+    chosen_seed = int(recipe.run.get("seed", 7)) if seed is None else seed
+    panel, learn = _hold_out(record.panel, holdout or recipe.run.get("holdout", "time"), chosen_seed)
     trials, scores = [], []
     names = model_list(models or recipe.run.get("models", "auto"))
     chosen_folds = folds or int(recipe.run.get("folds", 3))
     for trial in run_trials(
-        record.panel, names, spans, folds=chosen_folds,
-        seed=int(recipe.run.get("seed", 7)) if seed is None else seed,
-        last=last or recipe.run.get("last"), on_progress=say,
+        panel, names, spans, folds=chosen_folds, seed=chosen_seed, last=last or recipe.run.get("last"),
+        training={"window": int(recipe.run["window"])} if "window" in recipe.run else None, on_progress=say,
+        learn=learn,
     ):  # fmt: skip
         made = score_all(trial)
         made += score_stations(trial) if "station" in wanted else []
@@ -255,6 +261,19 @@ def summary(scores: "Sequence[Score]") -> list[str]:
         names = [picked[k] for k in sorted(picked) if k[1] == horizon_s]
         lines.append(f"chosen on the past, {spell_horizon(horizon_s)}: {', '.join(names)} (fold by fold)")
     return lines
+
+
+def _hold_out(panel: "Panel", way: str, seed: int) -> "tuple[Panel, Panel | None]":
+    """What is forecast, and what networks learn from where that is something else."""
+    from forecasting.holdout import hold_out
+
+    if way not in HOLDOUTS:
+        raise typer.BadParameter(f"--holdout: expected one of {', '.join(HOLDOUTS)}")
+    if way == "time":
+        return panel, None
+    learn, held = hold_out(panel, seed)
+    say(f"{len(learn.stations)} points to learn from, {len(held.stations)} others are forecast")
+    return held, learn
 
 
 def _ways(text: str) -> set[str]:

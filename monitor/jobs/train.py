@@ -12,6 +12,7 @@ from monitor.config import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import epoch_s, spell
 from monitor.domain.site import Site
+from monitor.jobs import unfinished
 from monitor.jobs.anomaly import NEEDS_CHECKPOINT, slowest_interval_s
 from monitor.jobs.lifecycle import load_standings, retire_older
 from monitor.jobs.samples import history_since, load_displacements, panel_payload, step_s
@@ -72,20 +73,23 @@ def train_one(
     interval_s = slowest_interval_s(site)
     if interval_s is None:
         return "no displacement series declared"
+    work = folder / f"unfinished-{task}-{kind}-{seed}"
+    as_of = unfinished.take_up(work, now) if task == "forecast" else now
     with db.read() as c:
-        probe = load_displacements(c, site, history_since(now, interval_s, HISTORY_STEPS), now)
+        probe = load_displacements(c, site, history_since(as_of, interval_s, HISTORY_STEPS), as_of)
         step = step_s(probe, min(site.forecast.horizons_s)) if probe else interval_s
         if task == "anomaly":
             step = interval_s
-        samples = load_displacements(c, site, history_since(now, step, HISTORY_STEPS), now)
+        samples = load_displacements(c, site, history_since(as_of, step, HISTORY_STEPS), as_of)
     if not samples:
+        unfinished.finish(work)
         return "no readings"
-    common: dict[str, Any] = {"folder": str(folder), "seed": seed, "created_at": spell(now)}
+    common: dict[str, Any] = {"folder": str(folder), "seed": seed, "created_at": spell(as_of)}
     if task == "forecast":
         job = "monitor.jobs.in_worker:train_forecaster"
         payload = panel_payload(site, samples, step) | common
-        payload |= {"model": kind, "horizons_s": list(site.forecast.horizons_s), "issue_s": epoch_s(now)}
-        payload["time_limit_s"] = config.compute.job_limit_s * 0.8
+        payload |= {"model": kind, "horizons_s": list(site.forecast.horizons_s), "issue_s": epoch_s(as_of)}
+        payload |= {"time_limit_s": config.compute.job_limit_s * 0.8, "work": str(work)}
     else:
         job = "monitor.jobs.in_worker:train_detector"
         payload = common | {
@@ -93,6 +97,7 @@ def train_one(
             "budget_per_sensor_month": site.anomaly.budget_per_sensor_month / len(site.anomaly.detectors),
         }  # fmt: skip
     answer = compute.run(job, payload, config.compute.job_limit_s, dask=config.compute.dask)
+    unfinished.finish(work)
     if "refused" in answer:
         return str(answer["refused"])
     path = answer.get("path") or str(folder / f"{answer['model_hash']}.safetensors")

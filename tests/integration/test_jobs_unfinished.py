@@ -1,0 +1,96 @@
+"""A training that was cut off is taken up on the readings it began with; one that answered leaves nothing behind."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from monitor import compute
+from monitor.config import ServiceConfig, parse_site
+from monitor.domain.observation import Observation
+from monitor.errors import JobError
+from monitor.jobs import unfinished
+from monitor.jobs.train import train_one
+from monitor.store.observations import add_observations
+from monitor.store.sites import save_site
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+NOW = START + timedelta(days=300, hours=1)
+SITE = """
+[site]
+id = "cut"
+name = "Cut"
+latitude = 46.2
+longitude = 8.9
+timezone = "UTC"
+[levels]
+names = ["green", "red"]
+[forecast]
+models = ["gru"]
+horizons = ["1d"]
+[[station]]
+id = "G1"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+"""
+
+
+def add_days(database, first, last):
+    with database.write() as c:
+        rows = [
+            Observation("cut", "G1", "displacement", "mm", at, at + timedelta(minutes=1), 0.1 * day)
+            for day in range(first, last)
+            for at in (START + timedelta(days=day),)
+        ]
+        add_observations(c, rows, START + timedelta(days=last - 1, hours=1))
+
+
+@pytest.fixture
+def asked(database, monkeypatch):
+    """What the worker is asked, and a word that says whether it is killed."""
+    payloads, killed = [], [True]
+
+    def run(_job, payload, *_args, **_kwargs):
+        payloads.append(payload)
+        if killed[0]:
+            raise JobError("killed at its limit")
+        return {"refused": "too little"}
+
+    monkeypatch.setattr(compute, "run", run)
+    with database.write() as c:
+        save_site(c, parse_site(SITE, "cut.toml"), "test", "test", START)
+    add_days(database, 0, 301)
+    return payloads, killed
+
+
+def test_it_is_taken_up_within_a_day(database, tmp_path, asked):
+    payloads, killed = asked
+    site = parse_site(SITE, "cut.toml")
+    config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path)}})
+    with pytest.raises(JobError):
+        train_one(database, config, site, "forecast", "gru", NOW)
+    add_days(database, 301, 303)
+    with pytest.raises(JobError):
+        train_one(database, config, site, "forecast", "gru", NOW + timedelta(hours=20))
+    assert payloads[1] == payloads[0]
+    with pytest.raises(JobError):
+        train_one(database, config, site, "forecast", "gru", NOW + timedelta(hours=20), seed=8)
+    assert payloads[2]["created_at"] != payloads[0]["created_at"]
+    killed[0] = False
+    assert train_one(database, config, site, "forecast", "gru", NOW + timedelta(hours=49)) == "too little"
+    assert len(payloads[3]["samples"]["G1.displacement"]["values"]) == 303
+    assert [p.name for p in (tmp_path / "cut").iterdir()] == ["unfinished-forecast-gru-8"]
+
+
+def test_a_moment_that_cannot_be_read_is_now(tmp_path):
+    work = tmp_path / "work"
+    assert unfinished.take_up(work, NOW) == NOW
+    (work / "moment").write_text("nonsense")
+    (work / "x.training").write_text("old")
+    assert unfinished.take_up(work, NOW + timedelta(hours=1)) == NOW + timedelta(hours=1)
+    assert [p.name for p in work.iterdir()] == ["moment"]
+    unfinished.finish(work)
+    unfinished.finish(work)
+    assert not work.exists()
