@@ -167,7 +167,7 @@ def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datet
     """Instants in (from_at, to_at] at which something besides readings became known for a site, or begins or ends."""
     of_site = [
         (t.report, ("received_at", "at")), (t.site_event, ("received_at", "from_at", "to_at")),
-        (t.maintenance, ("added_at", "from_at", "to_at", "ended_at")),
+        (t.maintenance, ("added_at", "from_at", "to_at", "ended_at")), (t.point_delivery, ("received_at",)),
     ]  # fmt: skip
     of_series = [
         (t.offset_entry, ("known_from", "revoked_at")), (t.observation_flag, ("known_from",)),
@@ -178,17 +178,11 @@ def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datet
         select(x.c[n]).join(t.series, t.series.c.id == x.c.series_id).where(t.series.c.site == site)
         for x, names in of_series for n in names
     ]  # fmt: skip
-    footprint, point = t.scene_footprint, t.point_observation
+    footprint = t.scene_footprint
     wanted.append(
         select(footprint.c.detected_at)
         .join(t.scene, t.scene.c.scene_hash == footprint.c.scene_hash)
         .where(t.scene.c.site == site)
-    )
-    wanted.append(
-        select(point.c.received_at)
-        .join(t.point, t.point.c.id == point.c.point_id)
-        .join(t.point_set, t.point_set.c.id == t.point.c.point_set_id)
-        .where(t.point_set.c.site == site)
     )
     found: set[datetime] = set()
     for query in wanted:

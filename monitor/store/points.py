@@ -152,7 +152,7 @@ def add_point_values(
 def add_delivery(
     c: Connection, site: str, set_id: int, file: str, received_at: datetime, newest_at: datetime, added: PointsAdded
 ) -> None:
-    """Write down that a file of points has come in whole; the site is evaluated soon after."""
+    """Write down that a file of points has come in; the site is evaluated soon after."""
     c.execute(
         insert(t.point_delivery).values(
             site=site, point_set_id=set_id, file=file, received_at=received_at, newest_at=newest_at,

@@ -147,7 +147,7 @@ point_observation = Table(
     Column("value_raw", Number, nullable=False), Column("sigma", Number), *finite("point_observation", "value_raw"), sqlite_with_rowid=False,
 )  # fmt: skip
 point_delivery = Table(
-    "point_delivery", metadata,  # a file of points that came in whole: when, and what was new in it
+    "point_delivery", metadata,  # a file of points that came in: when it was through, and what was new in it
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("point_set_id", BigId, ForeignKey("point_set.id"), nullable=False),
     _text("file"), Column("received_at", Instant, nullable=False), Column("newest_at", Instant, nullable=False),
     Column("stored", Integer, nullable=False), Column("revisions", Integer, nullable=False),

@@ -21,6 +21,7 @@ from monitor.store import tables as t
 from monitor.store import views
 from monitor.store.engine import Database
 from monitor.store.news import News
+from monitor.store.past import load_news_instants
 from monitor.store.points import load_point_facts
 from monitor.store.sites import save_site
 
@@ -174,6 +175,17 @@ def test_a_point_that_jumped_away_or_contradicts_an_earlier_part_of_its_file_is_
     path = write_long(tmp_path / "a.csv", points=1, more=[f"{at},p0,46.0,8.0,77.0,", f"{at},p0,46.5,8.0,78.0,"])
     result = take(bench, path, NEWEST + DAY)
     assert (result.stored, result.reasons) == (8, {"contradiction": 1, "point_moved": 1})
+
+
+def test_a_file_that_breaks_off_is_told_and_what_came_before_counts(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr("monitor.ingest.files.points.CHUNK", 5)
+    path = write_long(tmp_path / "a.csv", more=['"no end', "a,b"])
+    with pytest.raises(ConfigError, match="line 50"):
+        take(bench, path, NEWEST + DAY)
+    assert count(bench) >= 40
+    with bench.read() as c:
+        assert load_news_instants(c, "bench", NEWEST, NEWEST + 2 * DAY) == [NEWEST + DAY], "the past is replayed there"
+    assert evaluate_site(bench, SITE, NEWEST + DAY, "tick").level == 1
 
 
 def test_another_unit_or_direction_is_another_set(bench, tmp_path):

@@ -85,19 +85,20 @@ def read_points(
     with opened as (said, pieces):
         declared = said if file.name is None else Declared(file.name, said.direction, said.unit)
         names: set[str] = set()
-        for chunk in _gather(pieces, declared, result):
-            names |= chunk.points.keys()
-            result.points = len(names)
-            added = PointsAdded(len(chunk.values))
-            if file.database is not None:
-                added = _store(file, file.database, declared, chunk, began_at)
-                result.stored += added.stored
-                result.duplicates += added.duplicates
-                result.revisions += added.revisions
-            _count(result, chunk)
-            on_progress(result)
-    if file.database is not None and result.stored and result.to_at is not None:
-        _sign(file, file.database, declared, result, result.to_at)
+        try:
+            for chunk in _gather(pieces, declared, result):
+                names |= chunk.points.keys()
+                result.points = len(names)
+                if file.database is not None:
+                    added = _store(file, file.database, declared, chunk, began_at)
+                    result.stored += added.stored
+                    result.duplicates += added.duplicates
+                    result.revisions += added.revisions
+                _count(result, chunk)
+                on_progress(result)
+        finally:  # of a file that breaks off, what came before is stored, and counts
+            if file.database is not None and result.stored and result.to_at is not None:
+                _sign(file, file.database, declared, result, result.to_at)
     return result
 
 
