@@ -286,6 +286,20 @@ def test_what_is_no_product_is_told_in_one_line(tmp_path, name, content, told):
     assert "\n" not in str(caught.value)
 
 
+def test_a_damaged_zip_is_told_in_one_line(bench, tmp_path):
+    path = tmp_path / "EGMS_L2b_1.zip"
+    rows = "".join(f"p{i},46,8,1,{i % 7}.5\n" for i in range(5000))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", f"{HEAD},20250101\n{rows}")
+    octets = bytearray(path.read_bytes())
+    for k in range(len(octets) // 2, len(octets) // 2 + 40):
+        octets[k] ^= 0x5A
+    path.write_bytes(octets)
+    with pytest.raises(ConfigError, match="cannot be read as an EGMS product") as caught:
+        take_egms(bench, path, T0)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_product_with_holes_keeps_what_is_good(bench, tmp_path):
     path = tmp_path / "EGMS_L2b_1.csv"
     path.write_text(

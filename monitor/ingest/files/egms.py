@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -42,7 +43,15 @@ def open_egms(path: Path, direction: str | None, now: datetime) -> Iterator[tupl
             dates = _find_dates(header, path, now)
             declared = Declared(path.stem, _find_direction(path, header, direction), "mm")
             yield declared, _walk(lines, header, dates)
-    except (OSError, UnicodeDecodeError, csv.Error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (
+        OSError,
+        UnicodeDecodeError,
+        csv.Error,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+    ) as error:
         raise ConfigError(f"{path}: cannot be read as an EGMS product: {error}") from None
 
 
@@ -56,6 +65,8 @@ def _open_text(path: Path) -> Iterator[io.TextIOBase]:
         tables = [m for m in archive.infolist() if m.filename.lower().endswith(".csv") and not m.is_dir()]
         if len(tables) != 1:
             raise ConfigError(f"{path}: expected one .csv in the zip, found {len(tables)}")
+        if tables[0].flag_bits & 1:
+            raise ConfigError(f"{path}: the zip is encrypted")
         if tables[0].file_size > ZIP_LIMIT:
             raise ConfigError(f"{path}: the table in the zip has {tables[0].file_size} octets; at most {ZIP_LIMIT}")
         with archive.open(tables[0]) as octets, io.TextIOWrapper(octets, "utf-8-sig", newline="") as text:

@@ -201,7 +201,8 @@ def _sign(file: PointsFile, database: Database, declared: Declared, result: File
     with database.write() as c:
         set_id = open_point_set(c, file.site.id, declared.name, declared.direction, declared.unit)
         added = PointsAdded(result.stored, result.duplicates, result.revisions)
-        add_delivery(c, file.site.id, set_id, file.path.name, file.clock(), newest_at, added)
+        name = file.path.name.encode("utf-8", "replace").decode()
+        add_delivery(c, file.site.id, set_id, name, file.clock(), newest_at, added)
 
 
 def _apart_m(latitude: float, longitude: float, point: Point) -> float:
