@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -11,6 +11,7 @@ from forecasting.judging import words
 from forecasting.lifecycle import (
     MINIMUM_ISSUES,
     ROLLING_ISSUES,
+    SHADOW_S,
     Record,
     Scored,
     compare_same,
@@ -38,6 +39,7 @@ from monitor.store.models import (
 )
 
 ALIVE: Final = ("candidate", "shadow", "active")
+CANDIDATE: Final = timedelta(days=2)
 MOST_CHALLENGERS: Final = 3
 """Of one kind beside those that are shown; a person who trains more lets the oldest go."""
 
@@ -60,9 +62,16 @@ class Standing:
         return any(g.state == "active" for g in self.gates.values())
 
     def is_waiting(self, now: datetime) -> bool:
-        """Whether its time in the shadow is not over at a horizon that training left open."""
-        return self.row.state == "candidate" or any(
-            g.state == "shadow" and is_waiting(self.calibration(h), self.scored[h], shadow_s=age_s(g, now))
+        """Whether its time in the shadow is not over at a horizon that training left open.
+
+        A candidate that issues nothing for two days waits no more, nor does a horizon not scored long after its time.
+        """
+        if self.row.state == "candidate":
+            return now - self.row.created_at <= CANDIDATE
+        return any(
+            g.state == "shadow"
+            and age_s(g, now) <= h + 2 * SHADOW_S
+            and is_waiting(self.calibration(h), self.scored[h], shadow_s=age_s(g, now))
             for h, g in self.gates.items()
         )
 
@@ -103,8 +112,8 @@ def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime)
     with db.write() as c:
         for standing in standings:
             for horizon_s, gate in _gates_to_judge(standing, now).items():
-                after = _judge(standing, horizon_s, gate, standings, config, now)
                 before = standing.gates.get(horizon_s)
+                after = gate if before is None else _judge(standing, horizon_s, gate, standings, config, now)
                 if before is not None and after.state == before.state:
                     save_record(c, after)
                 elif change_gate(c, standing.row, before, after, SERVICE, now):
@@ -148,7 +157,11 @@ def retire_older(c: Connection, site: Site, kind: str, newest: str, now: datetim
     room = MOST_CHALLENGERS - 1
     for i, standing in enumerate(challengers):
         if not standing.is_waiting(now):
-            reason = "had its time in the shadow and is shown nowhere; a newer candidate is there"
+            reason = (
+                "it never issued a forecast"
+                if standing.row.state == "candidate"
+                else "it had its time in the shadow and is shown nowhere"
+            ) + "; a newer candidate is there"
         elif len(challengers) - i > room:
             reason = f"a newer candidate is there, and {MOST_CHALLENGERS} challengers of a kind are enough"
         else:
@@ -171,8 +184,8 @@ def _gates_to_judge(standing: Standing, now: datetime) -> dict[float, GateRow]:
     row = standing.row
     reason = "in shadow: it was registered by a version that knew no shadow"
     return {
-        float(key): GateRow(row.model_hash, float(key), "shadow", now, now, reason, judged_at=now)
-        for key in row.card.get("gates", {})
+        h: GateRow(row.model_hash, h, "shadow", now, now, reason, judged_at=now)
+        for h in sorted(float(key) for key in row.card.get("gates", {}))
     }
 
 

@@ -13,6 +13,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.jobs.lifecycle import Standing, age_s, displace, enter_shadow, load_standings, retire
+from monitor.jobs.model_alarms import tell_degraded
 from monitor.store.models import GateRow, ModelRow, change_gate, change_state, find_model, load_gates
 from monitor.store.users import require_account, require_two
 
@@ -70,7 +71,11 @@ def promote(
         raise RefusedError(f"{row.name} is not promoted: {'; '.join(refused)}")
     if not verdicts:
         raise RefusedError(f"{row.name} was trained for no horizon")
-    said = _show(c, mine, [h for h, (may, _) in verdicts.items() if may], standings, reason, actor, second, now, force)
+    may_be = [h for h, (may, _) in verdicts.items() if may]
+    said = _show(c, mine, may_be, standings, reason, actor, second, now, force)
+    for horizon_s, gate in load_gates(c, [row.model_hash])[row.model_hash].items():
+        if horizon_s in may_be:
+            tell_degraded(c, site, row, gate, now, degraded=False)
     return [*said, *(f"not at {line}" for line in refused)]
 
 

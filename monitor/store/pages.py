@@ -188,6 +188,12 @@ def load_coverage(c: Connection, site: str, limit: int = 300) -> list[dict[str, 
     return load_view(c, "forecast_coverage", order_by=(*_BY_MONTH, "nominal"), limit=limit, site=site)
 
 
+def load_forecaster_gates(c: Connection, site: str) -> list[dict[str, Any]]:
+    """How every living forecaster stands at each horizon."""
+    rows = load_view(c, "model_gates", order_by=("horizon_s", "model", "model_hash"), site=site)
+    return [row for row in rows if row["model_state"] != "retired"]
+
+
 def load_scores(c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
     """Anomaly scores of some series in a range, by time."""
     a, s = t.anomaly.c, t.series.c

@@ -37,7 +37,8 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
     with context_of(request).db.read() as c:
         card = find_card(c, site)
         skill, coverage = queries.load_skill(c, site), queries.load_coverage(c, site)
-    return render(request, "forecasts.html", card=card, skill=skill, coverage=coverage)
+        gates = queries.load_forecaster_gates(c, site)
+    return render(request, "forecasts.html", card=card, skill=skill, coverage=coverage, gates=gates)
 
 
 @router.get("/alerts", response_class=HTMLResponse)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from forecasting import lane
 from monitor import compute
@@ -23,6 +23,7 @@ from monitor.jobs import forecast, in_worker, lifecycle, score, train
 from monitor.jobs.model_acts import promote, retire_model
 from monitor.store import tables as t
 from monitor.store.audit import verify_chain
+from monitor.store.decisions import load_forecast_facts
 from monitor.store.engine import Database
 from monitor.store.forecasts import ForecastRow, Score, add_forecasts, add_scores, load_conformal
 from monitor.store.models import add_model, find_model, load_gates, load_models, load_transitions
@@ -220,7 +221,7 @@ def test_a_challenger_takes_the_place_only_when_it_is_better_on_the_same_targets
 
 def test_a_new_candidate_replaces_nothing_and_makes_room_when_others_had_their_time(slope: Slope) -> None:
     make_active(slope)
-    for number, day in enumerate((30, 31, 32, 33)):
+    for number, day in enumerate((30, 30.5, 31, 31.5)):
         slope.register(f"{number}" * 64, START + day * DAY)
         with slope.database.write() as c:
             lifecycle.retire_older(c, slope.site, "gru", f"{number}" * 64, START + day * DAY)
@@ -251,6 +252,18 @@ def test_training_waits_for_a_challenger_that_has_not_had_its_time(slope: Slope,
         slope.forecast(B, day, **good(day) | {"error": 2.0}, horizon_s=604800.0)
     slope.judge(70)
     assert why(70) == ["the newest before it is 48 days old"]
+    slope.register("c" * 64, START + 70 * DAY)
+    assert why(71) == []
+    assert why(78) == ["the newest before it is 8 days old"], "a candidate that never issued holds nothing up"
+
+
+def test_a_forecaster_of_an_older_version_begins_in_the_shadow(slope: Slope) -> None:
+    slope.register(A)
+    with slope.database.write() as c:
+        c.execute(update(t.model).values(state="active"))
+    slope.judge(1)
+    assert slope.state(A)[:2] == ("shadow", "shadow")
+    assert slope.history(A)[1:] == [(86400.0, None, "shadow"), (604800.0, None, "shadow"), (None, "active", "shadow")]
 
 
 def test_people_promote_where_the_gate_is_open_two_where_it_is_not_and_nobody_against_the_record(slope: Slope) -> None:
@@ -352,9 +365,9 @@ def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slop
         assert find_model(c, A).state == "shadow"
         f = t.forecast.c
         kept = c.execute(select(func.count()).where(f.model_hash == A, ~f.shown)).scalar()
-        facts = c.execute(select(t.forecast.c.model).where(t.forecast.c.shown).distinct()).scalars().all()
+        facts = load_forecast_facts(c, "jobs", now)
     assert kept == 6, "stored at every horizon and station, shown nowhere"
-    assert facts == ["auto"]
+    assert {x.model for x in facts} == {"auto"}, "criteria see what is shown"
     with slope.database.write() as c:
         promote(c, slope.config, slope.site, A, 86400.0, ADA, "test", now, second=BO, force=True)
     forecast.run(slope.database, slope.config, slope.site, now + HOUR)

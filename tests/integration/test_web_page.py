@@ -242,6 +242,7 @@ def test_forecasts_are_held_to_account(client):
     text = client.get("/sites/north-bench/forecasts").text
     assert "2026-02" in text
     assert "95 %" in text
+    assert "in shadow: 3 scored issue times at 1 d in 3 d" in text
     assert client.get("/sites/nowhere/forecasts").status_code == 404
 
 
