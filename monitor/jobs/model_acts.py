@@ -73,8 +73,8 @@ def promote(
         raise RefusedError(f"{row.name} was trained for no horizon")
     may_be = [h for h, (may, _) in verdicts.items() if may]
     said = _show(c, mine, may_be, standings, reason, actor, second, now, force)
-    for horizon_s, gate in load_gates(c, [row.model_hash])[row.model_hash].items():
-        if horizon_s in may_be:
+    for shown_s, gate in load_gates(c, [row.model_hash])[row.model_hash].items():
+        if shown_s in may_be:
             tell_degraded(c, site, row, gate, now, degraded=False)
     return [*said, *(f"not at {line}" for line in refused)]
 
