@@ -42,6 +42,9 @@ NETWORKS = {
     "multi-source": "forecasting.neural.multi_source:MultiSource",
 }
 
+READS_DRIVERS = frozenset({"multi-source"})
+"""Networks that take rain, water and image series besides the movement."""
+
 COMPARISONS = {
     "random-forest": "forecasting.comparison:make_forest",
     "gradient-boosting": "forecasting.comparison:make_boosting",

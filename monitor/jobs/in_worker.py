@@ -1,11 +1,14 @@
 """What runs inside a spawned worker: plain samples in, plain rows out. Nothing here opens the database."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from detection.imagery.errors import ImageryError, IncompleteSceneError
+from forecasting.covariates import covariates_from_samples
+from forecasting.driver_rows import rows_from_covariates
 from forecasting.errors import ForecastingError
 from forecasting.series import Panel, horizon_key, panel_from_samples
 
@@ -54,7 +57,7 @@ def train_forecaster(payload: dict[str, Any]) -> dict[str, Any]:
     """Train one network on the panel of a site; `refused` says why nothing was trained."""
     from forecasting.lane import train
 
-    request = {k: v for k, v in payload.items() if k not in {"samples", "step_s", "xy_m", "issue_s"}}
+    request = {k: v for k, v in payload.items() if k not in {"samples", "step_s", "xy_m", "issue_s", "drivers"}}
     try:
         return train(request | {"panel": _plain(_panel(payload))})
     except ForecastingError as error:
@@ -97,13 +100,16 @@ def _standing(verdicts: Mapping[str, Mapping[str, Any]], horizon_s: float) -> di
 
 def _panel(payload: Mapping[str, Any]) -> Panel:
     samples = {label: (s["times_s"], s["values"]) for label, s in payload["samples"].items()}
-    return panel_from_samples(samples, payload["step_s"], end_s=payload.get("issue_s"), xy_m=payload.get("xy_m"))
+    panel = panel_from_samples(samples, payload["step_s"], end_s=payload.get("issue_s"), xy_m=payload.get("xy_m"))
+    given = {label: (s["times_s"], s["values"]) for label, s in (payload.get("drivers") or {}).items()}
+    return replace(panel, drivers=rows_from_covariates(covariates_from_samples(given, panel), panel.step_s))
 
 
 def _plain(panel: Panel) -> dict[str, Any]:
     return {
         "start_s": panel.start_s, "step_s": panel.step_s, "stations": list(panel.stations), "values": panel.values,
         "xy_m": None if panel.xy_m is None else panel.xy_m,
+        "drivers": None if panel.drivers is None else asdict(panel.drivers),
     }  # fmt: skip
 
 

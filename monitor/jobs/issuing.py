@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from forecasting.registry import NETWORKS
+from forecasting.registry import NETWORKS, READS_DRIVERS
 from monitor import compute
 from monitor.config import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
+from monitor.jobs.drivers import load_drivers
 from monitor.jobs.lifecycle import Standing, enter_shadow, load_standings, show_verdicts
 from monitor.jobs.samples import Samples, history_since, load_displacements, panel_payload, step_s
 from monitor.store.engine import Database
@@ -39,6 +40,8 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         step = step_s(probe, min(plan.horizons_s)) if probe else 0.0
         samples = load_displacements(c, site, history_since(now, step, HISTORY_STEPS), now) if probe else []
         standings = load_standings(c, site, now) if probe else []
+        reads = any(s.row.kind in READS_DRIVERS for s in standings)
+        drivers = load_drivers(c, site, history_since(now, step, HISTORY_STEPS), now) if reads else {}
         states = load_conformal(c, [s.series_id for s in samples])
     if not samples:
         return "no recent displacement readings"
@@ -50,6 +53,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         "horizons_s": list(plan.horizons_s),
         "models": asked,
         "conformal": _grouped(states, samples),
+        "drivers": drivers,
     }
     answer = compute.run(
         "monitor.jobs.in_worker:forecast_site", payload, config.compute.job_limit_s, dask=config.compute.dask

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from forecasting.registry import NETWORKS
+from forecasting.registry import NETWORKS, READS_DRIVERS
 from monitor import compute
 from monitor.config import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
@@ -14,6 +14,7 @@ from monitor.domain.instants import epoch_s, spell
 from monitor.domain.site import Site
 from monitor.jobs import unfinished
 from monitor.jobs.anomaly import NEEDS_CHECKPOINT, slowest_interval_s
+from monitor.jobs.drivers import load_drivers
 from monitor.jobs.lifecycle import load_standings, retire_older
 from monitor.jobs.samples import history_since, load_displacements, panel_payload, step_s
 from monitor.store.engine import Database
@@ -80,7 +81,9 @@ def train_one(
         step = step_s(probe, min(site.forecast.horizons_s)) if probe else interval_s
         if task == "anomaly":
             step = interval_s
-        samples = load_displacements(c, site, history_since(as_of, step, HISTORY_STEPS), as_of)
+        since = history_since(as_of, step, HISTORY_STEPS)
+        samples = load_displacements(c, site, since, as_of)
+        drivers = load_drivers(c, site, since, as_of) if kind in READS_DRIVERS else {}
     if not samples:
         unfinished.finish(work)
         return "no readings"
@@ -89,7 +92,7 @@ def train_one(
         job = "monitor.jobs.in_worker:train_forecaster"
         payload = panel_payload(site, samples, step) | common
         payload |= {"model": kind, "horizons_s": list(site.forecast.horizons_s), "issue_s": epoch_s(as_of)}
-        payload |= {"time_limit_s": config.compute.job_limit_s * 0.8, "work": str(work)}
+        payload |= {"time_limit_s": config.compute.job_limit_s * 0.8, "work": str(work), "drivers": drivers}
     else:
         job = "monitor.jobs.in_worker:train_detector"
         payload = common | {

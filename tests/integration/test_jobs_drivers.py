@@ -1,0 +1,104 @@
+"""Rain and water reach the network that reads them, as they were known when it was trained."""
+
+import random
+from datetime import UTC, datetime, timedelta
+
+from forecasting.neural.checkpoint import read
+from monitor.config import parse_site
+from monitor.domain.instants import epoch_s
+from monitor.domain.observation import Observation
+from monitor.jobs.drivers import load_drivers
+from monitor.jobs.in_worker import forecast_site, train_forecaster
+from monitor.store.observations import add_observations
+from monitor.store.sites import save_site
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+DAYS = 330
+
+
+def _series(quantity, unit, more=""):
+    return f'[[station.series]]\nquantity = "{quantity}"\nunit = "{unit}"\ninterval = "1d"\n{more}'
+
+
+SITE = (
+    """
+[site]
+id = "wet"
+name = "Wet"
+latitude = 46.2
+longitude = 8.9
+timezone = "Europe/Zurich"
+[levels]
+names = ["green", "yellow"]
+[forecast]
+models = ["auto", "multi-source"]
+horizons = ["1d"]
+"""
+    + "".join(
+        f'[[station]]\nid = "G{i}"\nlatitude = {46.2 + i * 0.0005}\nlongitude = 8.9\nazimuth_deg = 200.0\n'
+        f"plunge_deg = 20.0\n{_series('displacement', 'mm')}"
+        for i in range(2)
+    )
+    + "[[station]]\nid = 'R1'\n"
+    + _series("rain", "mm")
+    + _series("groundwater_level", "m")
+    + "[[station]]\nid = 'R2'\n"
+    + _series("rain", "mm", "stamp = 'counter'\nhigh = 1e6\n")
+    + "[[station]]\nid = 'R3'\n"
+    + _series("rain", "mm", "stamp = 'event'\n")
+)
+
+
+def _rows():
+    rng = random.Random(3)
+    rows, counter = [], 0.0
+    for day in range(DAYS + 5):
+        at = START + timedelta(days=day)
+        rain = rng.choice((0.0, 0.0, 12.0))
+        counter = 0.0 if day == 100 else counter + rain
+        for station, quantity, unit, value in (
+            ("R1", "rain", "mm", rain), ("R2", "rain", "mm", counter), ("R3", "rain", "mm", 0.2),
+            ("R1", "groundwater_level", "m", 400.0 + rng.random()),
+            ("G0", "displacement", "mm", day * 0.5 + rng.random()),
+            ("G1", "displacement", "mm", day * 0.4 + rng.random()),
+        ):  # fmt: skip
+            rows.append(Observation("wet", station, quantity, unit, at, at, value))
+    return rows
+
+
+def test_drivers_are_read_as_they_were_known(database):
+    site, now = parse_site(SITE, "wet.toml"), START + timedelta(days=DAYS)
+    with database.write() as c:
+        save_site(c, site, "test", "test", START)
+        add_observations(c, _rows(), START + timedelta(days=DAYS + 5))
+    with database.read() as c:
+        found = load_drivers(c, site, START - timedelta(days=1), now)
+    assert set(found) == {"R1.rain", "R1.groundwater_level", "R2.rain"}
+    assert max(found["R1.rain"]["times_s"]) == epoch_s(now)
+    counted = dict(zip(found["R2.rain"]["times_s"], found["R2.rain"]["values"], strict=True))
+    measured = dict(zip(found["R1.rain"]["times_s"], found["R1.rain"]["values"], strict=True))
+    assert len(counted) == len(measured) - 2
+    assert all(abs(measured[t] - value) < 1e-9 for t, value in counted.items())
+    assert epoch_s(START + timedelta(days=100)) not in counted, "the day of the reset is not known"
+
+
+def test_drivers_reach_the_network(tmp_path):
+    samples: dict = {}
+    for row in _rows():
+        one = samples.setdefault(f"{row.station}.{row.quantity}", {"times_s": [], "values": []})
+        one["times_s"].append(epoch_s(row.observed_at))
+        one["values"].append(row.value)
+    drivers = {name: one for name, one in samples.items() if name in {"R1.rain", "R1.groundwater_level"}}
+    moved = {name: one for name, one in samples.items() if name.startswith("G")}
+    payload = {
+        "samples": moved, "drivers": drivers, "step_s": 86400.0, "xy_m": None, "horizons_s": [86400.0],
+        "issue_s": epoch_s(START + timedelta(days=DAYS + 4)),
+    }  # fmt: skip
+    answer = train_forecaster(payload | {"model": "multi-source", "folder": str(tmp_path), "epochs": 1, "stride": 4})
+    sources = read(answer["path"])[0].recipe.sources
+    assert {"R1.rain.sum_3d", "R1.groundwater_level"} <= set(sources.names)
+    assert {"rain", "water"} <= set(answer["card"]["explanation"]["groups"])
+    models = [{"model": "multi-source", "name": "multi-source", "checkpoint": answer["path"], "verdicts": None}]
+    made = forecast_site(payload | {"models": models, "conformal": {}})
+    assert not made["failed"]
+    assert {row["station"] for row in made["rows"]} == {"G0.displacement", "G1.displacement"}
