@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from forecasting.baselines import LevelDrift, fit_lld
+from forecasting.errors import ForecastingError
 from forecasting.neural.features import noise_floor, scale_lag, windows
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
 from forecasting.neural.graph import directed_supports, slope_supports, supports
@@ -18,6 +19,9 @@ from forecasting.neural.source_scale import fit_scale
 from forecasting.registry import load
 from forecasting.series import Floats, Ints, Panel
 from forecasting.splits import Block, Split
+
+MOST_NODES = 2000
+"""Stations of a dense graph: every row of a window costs their square, and beyond neighbours tell little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,16 @@ def train_network(
 
 
 def _tie(panel: Panel, fit: Floats, settings: Settings, *, lag: int, directed: bool) -> Floats:
-    """The graphs between the stations, from the rows of the fit block."""
+    """The graphs between the stations, from the rows of the fit block.
+
+    Raises:
+        ForecastingError: There are more stations than a dense graph is made for.
+    """
+    if len(panel.stations) > MOST_NODES:
+        raise ForecastingError(
+            f"a graph ties at most {MOST_NODES} stations, here are {len(panel.stations)}: take a network without one, "
+            "such as lstm, which reads any number in pieces"
+        )
     if settings.edges == "slope":
         return slope_supports(
             fit, panel.xy_m, panel.heights_m, settings.slope_azimuth_deg, lag=lag, directed=directed

@@ -1,0 +1,101 @@
+"""A night of the service over drawn sites: every job through the real worker processes, one after another."""
+
+import random
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from monitor.config import ServiceConfig, parse_site
+from monitor.domain.observation import Observation
+from monitor.domain.site import Site
+from monitor.jobs import forecast, train
+from monitor.store.engine import Database
+from monitor.store.migrate import upgrade
+from monitor.store.observations import add_observations
+from monitor.store.sites import save_site
+from monitor.store.tables import forecast as forecasts
+
+START = datetime(2023, 1, 1, tzinfo=UTC)
+HEAD = """
+[site]
+id = "{name}"
+name = "{name}"
+latitude = 46.2
+longitude = 8.9
+timezone = "UTC"
+[levels]
+names = ["green", "yellow", "red"]
+[forecast]
+models = ["auto", "gru"]
+horizons = ["1d", "7d", "30d"]
+"""
+STATION = """
+[[station]]
+id = "G{i}"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+"""
+
+
+def draw_site(name: str, stations: int) -> Site:
+    """A site of daily stations that asks for `auto` and `gru`."""
+    return parse_site(HEAD.format(name=name) + "".join(STATION.format(i=i) for i in range(stations)), f"{name}.toml")
+
+
+def fill(db: Database, site: Site, days: int, seed: int) -> None:
+    """Creep that quickens and slackens, with the noise of a GNSS day."""
+    noise = random.Random(seed)
+    rows = []
+    for i, station in enumerate(site.stations):
+        level, rate = 0.0, 0.2 + 0.05 * i
+        for day in range(days):
+            rate = max(0.0, rate + noise.gauss(0.0, 0.01))
+            level += rate
+            at = START + timedelta(days=day)
+            value = level + noise.gauss(0.0, 0.8)
+            rows.append(Observation(site.id, station.id, "displacement", "mm", at, at + timedelta(minutes=5), value))
+    with db.write() as c:
+        add_observations(c, rows, START + timedelta(days=days))
+
+
+def run_night(*, sites: int, stations: int, days: int) -> dict[str, Any]:
+    """Train, issue and score for every site; wall seconds by kind of work.
+
+    The first issue works out past intervals; `again` is the day after, when states are at hand.
+    """
+    took: dict[str, list[float]] = defaultdict(list)
+    with tempfile.TemporaryDirectory(prefix="slopeward-night-") as name:
+        folder = Path(name)
+        db = Database(f"sqlite:///{folder / 'night.db'}")
+        try:
+            upgrade(db)
+            config = ServiceConfig.model_validate({"paths": {"models": str(folder / "models")}})
+            drawn = [draw_site(f"night{k:02d}", stations) for k in range(sites)]
+            for seed, site in enumerate(drawn):
+                with db.write() as c:
+                    save_site(c, site, "bench", "bench", START)
+                fill(db, site, days + 1, seed)
+            first = START + timedelta(days=days - 1, hours=1)
+            for site in drawn:
+                for key, job, now in (
+                    ("train", train, first), ("issue", forecast, first), ("again", forecast, first + timedelta(days=1)),
+                ):  # fmt: skip
+                    begun = time.perf_counter()
+                    job.run(db, config, site, now)
+                    took[key].append(time.perf_counter() - begun)
+            with db.read() as c:
+                rows = c.execute(select(func.count()).select_from(forecasts)).scalar_one()
+        finally:
+            db.close()
+    out: dict[str, Any] = {f"{key}_s": round(sum(each), 1) for key, each in took.items()}
+    out |= {f"{key}_s_per_site": round(statistics.median(each), 1) for key, each in took.items()}
+    return out | {"night_s": round(sum(took["train"]) + sum(took["again"]), 1), "forecast_rows": rows}
