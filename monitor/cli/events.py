@@ -1,6 +1,7 @@
 """`slopeward events`: work, blasting, reservoir operation or an earthquake that explains what instruments see."""
 
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Annotated
 
 import typer
@@ -50,6 +51,12 @@ def add(
         raise RefusedError("--to lies before --from")
     if not text.strip() or not kind.strip():
         raise RefusedError("an event needs a kind and a text")
+    if value is not None and not isfinite(value):
+        raise RefusedError("--value: expected a finite number")
+    if kind == "earthquake" and value is not None and value <= 0.0:
+        raise RefusedError("--value: a peak ground acceleration is more than 0 g")
+    if kind == "earthquake" and begin > now:
+        raise RefusedError("--from: an earthquake cannot lie in the future")
     place = pick_site(load_service(config), site)
     who = actor(by)
     item = SiteEvent(place.id, begin, end, kind, text, value)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from monitor.domain.instants import parse
 
 WIDTH: Final = 1000.0
+LEAST_WIDTH: Final = 4.0
 SIGHT_WORDS: Final = {"full": "all witnesses speak", "degraded": "some instruments missing", "blind": "no valid data"}
 
 
@@ -32,10 +33,13 @@ def draw_ribbon(
     blocks = []
     for segment in segments:
         x, end = place(segment["from_at"]), place(segment["to_at"])
+        # what began minutes ago is to be seen at the right end too, not to lie on its edge
+        width = max(end - x, LEAST_WIDTH)
+        x = min(x, WIDTH - width)
         name = names.get(segment["level"], str(segment["level"]))
         seen = segment["observability"]
         blocks.append({
-            "x": round(x, 1), "width": round(max(end - x, 1.0), 1), "level": segment["level"], "name": name,
+            "x": round(x, 1), "width": round(width, 1), "level": segment["level"], "name": name,
             "seen": seen,
             "text": f"{name}, {SIGHT_WORDS.get(seen, seen)}: {segment['from_at'][:16]} to {segment['to_at'][:16]}",
         })  # fmt: skip

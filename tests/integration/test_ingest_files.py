@@ -213,6 +213,9 @@ def test_reports_and_events_by_hand(place, run):
     assert run("report", "add", *words, "--time", "2026-03-01T06:00:00")[0] == 1
     assert run("events", "add", *words, "--from", when, "--to", "2026-03-01T08:00:00Z", "--value", "2.5")[0] == 0
     assert run("events", "add", *words, "--from", when, "--to", "2026-02-01T08:00:00Z")[0] == 1
+    quake = ["--site", "north", "--kind", "earthquake", "--text", "felt"]
+    for more in (["--value", "nan"], ["--value=-1"], ["--value", "inf"], ["--from", "2090-01-01T00:00:00Z"]):
+        assert run("events", "add", *quake, *more)[0] == 1, more
     assert run("report", "add", "--site", "south", "--kind", "x", "--text", "y")[0] == 1
     assert ask(place, "select kind, station, by from report") == [("crack", "G1", "Ada")]
     assert ask(place, "select kind, value, by from site_event") == [("crack", 2.5, "Ada")]

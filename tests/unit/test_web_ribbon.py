@@ -1,0 +1,28 @@
+"""The ribbon shows what is the case now, however short it has been so."""
+
+from datetime import UTC, datetime, timedelta
+
+from monitor.domain.instants import spell
+from monitor.web.ribbon import WIDTH, draw_ribbon
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+LEVELS = [{"number": 0, "name": "green"}, {"number": 3, "name": "red"}]
+
+
+def segment(level: int, minutes_from: float, minutes_to: float) -> dict[str, object]:
+    ends = (spell(NOW - timedelta(minutes=m)) for m in (minutes_from, minutes_to))
+    return {"level": level, "observability": "full", **dict(zip(("from_at", "to_at"), ends, strict=True))}
+
+
+def test_a_level_of_five_minutes_is_inside_the_picture_and_on_top() -> None:
+    ribbon = draw_ribbon([segment(0, 40_000, 5), segment(3, 5, 0)], LEVELS, NOW - timedelta(days=30), NOW)
+    assert ribbon is not None
+    newest = ribbon["blocks"][-1]
+    assert newest["level"] == 3
+    assert newest["width"] >= 3.0
+    assert newest["x"] + newest["width"] <= WIDTH
+    assert ribbon["blocks"][0]["width"] > 900.0
+
+
+def test_no_evaluation_is_no_ribbon() -> None:
+    assert draw_ribbon([], LEVELS, NOW - timedelta(days=30), NOW) is None
