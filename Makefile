@@ -62,7 +62,10 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
 	$(BIN)/python -m tests.bench.bench_forecast $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench.bench_forecast_sources
+	$(BIN)/python -m tests.bench.bench_forecast_knowledge
 	$(BIN)/python -m tests.bench.bench_failure_time
+	$(BIN)/python -m tests.bench.bench_forecast_life
 
 bench-imagery: setup ## Footprints on measured and drawn scenes (SLOPEWARD_DATA)
 	$(BIN)/python -m tests.bench.bench_imagery $(BENCH_FLAGS)
