@@ -16,6 +16,7 @@ from monitor.alerting.ladder import climb, fuse, station_behind
 from monitor.alerting.maintenance import Cover, find_covers
 from monitor.alerting.neighbours import ask_neighbours
 from monitor.alerting.senses import SICK, Sense, Senses, examine
+from monitor.alerting.signatures import keep_signatures
 from monitor.alerting.standing import stand
 from monitor.alerting.steps import (
     ACTIVE,
@@ -85,7 +86,7 @@ def decide(
     witnesses = find_witness_criteria(site)
     voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
     votes = update_votes(memory, [w for w in words if w.criterion in voters], voters, steps, view)
-    memory = windows.memory = outgrow(site, memory, votes, now_s)
+    memory = windows.memory = outgrow(site, memory, votes, now_s, steps)
     since = {r: memory.common.get(r, now_s) for r in common}
     pended = find_pended(site, votes, voters, senses, find_suspects(windows, common, since))
     covers = find_covers(site, view, now_s)
@@ -121,6 +122,7 @@ def decide(
         observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s, seen_s=now_s,
         asked=dict(sorted(companions.asked.items())),
         heights={q: h for q, h in sorted(memory.heights.items()) if q in answers or q in lasting},
+        signed=keep_signatures(memory, {*steps, *lasting}),
     )  # fmt: skip
     evidence = describe(
         site, memory, now, words, standings, counted, covered, common_words, rulings, factor, ask, rung.held_by, after

@@ -1,6 +1,6 @@
 """What a person decides: to set a level, or to say what a step was. Each act is frozen, told and audited."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -10,19 +10,22 @@ from sqlalchemy import Connection
 from monitor.alerting.conditions import HAZARD_KEY
 from monitor.alerting.evaluate import EvaluationResult, evaluate_site, rule_version
 from monitor.alerting.fusion_rules import RULE, split_key
-from monitor.alerting.steps import CAUSES, MOVEMENT, asked_level, state_after, station_of
+from monitor.alerting.signatures import counts_with, measure_height, needs_two
+from monitor.alerting.steps import CAUSES, MOVEMENT, asked_level, says_no, state_after, station_of
 from monitor.domain.alert import Actor, AlertChange, Ledger
-from monitor.domain.decision import Memory, Vote, instant, seconds
+from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerts import apply_changes
+from monitor.store.alerts import add_note, apply_changes, load_alerts
 from monitor.store.audit import add_audit, seal_decision
 from monitor.store.decisions import add_decision, code_version, find_state, save_memory
 from monitor.store.engine import Database
 from monitor.store.types import canonical_json
 
 ANSWERS: Final = (MOVEMENT, *CAUSES)
+VERIFIED: Final = "step.verify"
+SIGNED: Final = "step.sign"  # the first of two words
 
 
 def set_level(db: Database, site: Site, level: int, actor: Actor, reason: str, now: datetime) -> int:
@@ -81,11 +84,14 @@ def verify(
 
     Also a station that moves alone (`alone:G1`), or the slope after an earthquake (`inspect:...`).
     `movement` confirms it; a cause (instrument, weather, work, earthquake, other) says that the slope did not move.
+    Where one of the two highest levels is asked for, a cause counts only once a second person signs the same one:
+    until then the first word is kept and told, the question stays open, its clock runs and its votes count.
     The site is decided again at once.
 
     Raises:
         NotFoundError: nothing of that name waits.
-        RefusedError: no person, no reason, or an answer that is neither movement nor a cause.
+        RefusedError: no person, no reason, an answer that is neither movement nor a cause, or a second signature of
+            the person who gave the first, or of one without an account where accounts exist.
     """
     _require_person(actor, reason)
     if answer not in ANSWERS:
@@ -96,17 +102,51 @@ def verify(
         waiting = _list_waiting(memory)
         if not mine and key not in waiting:
             raise NotFoundError(f"{key!r} does not wait for verification; waiting: {', '.join(waiting) or 'nothing'}")
-        steps = {k: replace(s, state=state_after(answer)) if k in mine else s for k, s in memory.steps.items()}
-        answers = dict.fromkeys(mine or [key], answer)
-        after = replace(memory, answers={**memory.answers, **answers}, steps=steps)
+        height = measure_height(site, memory, key, mine, seconds(now))
         what = answer if answer in {MOVEMENT, CAUSES[0]} else f"no movement ({answer})"
-        sentence = f"{key} was {what}, says {actor.name}: {reason}"
-        basis = _freeze_act(c, site, memory, after, actor, "step.verify", sentence, now)
+        names = mine or [key]
+        given = {memory.signed.get(k) for k in names}
+        first = given.pop() if len(given) == 1 else None
+        alone = says_no(answer) and needs_two(site, height)
+        if alone and not counts_with(c, first, answer, height, actor):
+            act, after = SIGNED, _sign(memory, names, Signature(answer, actor.name, height))
+            sentence = f"{key} was {what}, says {actor.name}: {reason}; a second person must sign that"
+        else:
+            act, after = VERIFIED, _answer(memory, key, mine, answer, None if alone else height)
+            who = f"{first.by} and {actor.name}" if alone and first is not None else actor.name
+            sentence = f"{key} was {what}, says {who}: {reason}"
+        basis = _freeze_act(c, site, memory, after, actor, act, sentence, now)
         save_memory(c, site.id, after, site.version, now)
-        add_audit(c, actor, "step.verify", f"site:{site.id}",
-                  {"key": key, "answer": answer, "reason": reason, "decision": basis}, now)  # fmt: skip
+        detail = {"key": key, "answer": answer, "reason": reason, "decision": basis}
+        add_audit(c, actor, act, f"site:{site.id}", detail, now)
+        for alert in load_alerts(c, site.id, open_only=True, ledger=str(Ledger.HEALTH)) if act == SIGNED else ():
+            if step_of_alert(alert.key) in {key, *map(station_of, mine)}:
+                add_note(c, alert.id, actor, sentence, now)
         seal_decision(c, basis, actor, now)
     return evaluate_site(db, site, now, "person")
+
+
+def find_signature(db: Database, site_id: str, key: str) -> Signature | None:
+    """The first word on a question that waits for the second person; None where none does."""
+    with db.read() as c:
+        row = find_state(c, site_id)
+    signed = {} if row is None else Memory.read(row.state).signed
+    return next((s for k, s in signed.items() if key in {k, station_of(k)}), None)
+
+
+def _sign(memory: Memory, names: Sequence[str], signature: Signature) -> Memory:
+    return replace(memory, signed={**memory.signed, **dict.fromkeys(names, signature)})
+
+
+def _answer(memory: Memory, key: str, mine: Sequence[str], answer: str, height: int | None) -> Memory:
+    """The memory with an answer that counts; `height` is what one person alone could set aside."""
+    steps = {k: replace(s, state=state_after(answer)) if k in mine else s for k, s in memory.steps.items()}
+    heights = {} if height is None or not says_no(answer) else dict.fromkeys(mine, height)
+    return replace(
+        memory, answers={**memory.answers, **dict.fromkeys(mine or [key], answer)}, steps=steps,
+        heights={k: h for k, h in memory.heights.items() if k not in mine} | heights,
+        signed={k: s for k, s in memory.signed.items() if k not in {key, *mine}},
+    )  # fmt: skip
 
 
 def _list_waiting(memory: Memory) -> list[str]:

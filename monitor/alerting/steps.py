@@ -130,15 +130,26 @@ def update_steps(
         seen_before_s = sightings[key].jump.before_s if key in sightings else None
         steps[key] = _annotate(step, _events_at(windows, key, step, seen_before_s))
     shared = set(common)
-    alone = [k for k, s in steps.items() if s.state == "pending" and station_of(k) not in shared]
+    single = {k for k, s in steps.items() if _is_one_word(windows, k, s)}
+    alone = [k for k, s in steps.items() if (s.state == "pending" or k in single) and station_of(k) not in shared]
     for key, step in list(steps.items()):
-        if step.state in {"pending", "counted", "event"}:
+        if step.state in {"pending", "counted", "event"} or key in single:
             why = _why_it_counts(key, step, steps, alone, tracks.get(station_of(key), []), windows, groups)
             state = "counted" if why == UNANSWERED else "movement"
-            if why is not None and state != step.state:
+            if why is not None and state != step.state and not (key in single and why == UNANSWERED):
                 said = step.reason.partition(": ")[0]
                 steps[key] = replace(step, state=state, reason=f"{said}: {why}")
     return dict(sorted(steps.items()))
+
+
+def _is_one_word(windows: Windows, key: str, step: Step) -> bool:
+    """True for a step that one person alone called none when it asked for less than it might: it asks anew with more.
+
+    What silence follows, or an independent station shares, is not hidden by one word where it asks for a high level.
+    """
+    height = windows.memory.heights.get(key)
+    high = max(1, windows.site.top_level - 1)
+    return step.state == "instrument" and height is not None and height < high <= step.level
 
 
 def asked_level(step: Step) -> int:

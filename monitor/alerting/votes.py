@@ -7,7 +7,7 @@ from typing import Final
 from monitor.alerting.assessment import Assessment
 from monitor.alerting.criteria.registry import MOTION
 from monitor.alerting.neighbours import ALONE
-from monitor.alerting.steps import instant_of, says_no, station_of
+from monitor.alerting.steps import MOVEMENT, instant_of, says_no, station_of
 from monitor.domain.decision import Memory, Step, View, Vote
 from monitor.domain.site import Criterion, Site
 
@@ -38,17 +38,19 @@ def update_votes(
     return votes
 
 
-def outgrow(site: Site, memory: Memory, votes: Mapping[str, Vote], now_s: float) -> Memory:
+def outgrow(
+    site: Site, memory: Memory, votes: Mapping[str, Vote], now_s: float, steps: Mapping[str, Step]
+) -> Memory:  # fmt: skip
     """The memory without answers that the motion has outgrown: their questions are asked anew, with a new clock.
 
     Who says that a motion is none of the slope says it of what was asked for then. When its votes ask for more, one
     person's word of before must not hide it.
     """
-    heights: dict[str, int] = {}
-    outgrown: set[str] = set()
+    heights = {k: h for k, h in memory.heights.items() if "@" in k}  # of steps: `update_steps` looks after them
+    outgrown = {k for k, s in steps.items() if s.state == MOVEMENT and says_no(memory.answers.get(k))}
     motions = [q for q in memory.answers if q.startswith((REFERENCE, ALONE))]
     for question in (*(f"{REFERENCE}{r}" for r in memory.common), *memory.asked, *motions):
-        height = _find_height(site, question, votes, now_s)
+        height = find_height(site, question, votes, now_s)
         if not says_no(memory.answers.get(question)):
             heights[question] = height  # as it stands when the answer comes
         elif height > memory.heights.get(question, height):
@@ -62,7 +64,7 @@ def outgrow(site: Site, memory: Memory, votes: Mapping[str, Vote], now_s: float)
     )  # fmt: skip
 
 
-def _find_height(site: Site, question: str, votes: Mapping[str, Vote], now_s: float) -> int:
+def find_height(site: Site, question: str, votes: Mapping[str, Vote], now_s: float) -> int:
     """The highest level that the motion behind a question asks for."""
     motions = {c.id for c in site.criteria if c.kind in MOTION}
     behind = {s.id for s in site.stations if question in {f"{REFERENCE}{s.reference}", f"{ALONE}{s.id}"}}
@@ -77,8 +79,8 @@ def find_lasting(site: Site, words: Sequence[Assessment], votes: Mapping[str, Vo
     """Questions whose motion lasts, whatever level a person let stand: the vote lives and is not clear."""
     moving = {
         w.station for w in words
-        if (not w.heard or (w.motion is not None and w.hold_level > 0))
-        and w.key in votes and votes[w.key].valid_until_s >= now_s
+        if w.key in votes and votes[w.key].valid_until_s >= now_s
+        and (not w.heard or (w.hold_level > 0 and w.motion is not None))
     }  # fmt: skip
     return {f"{REFERENCE}{s.reference}" for s in site.stations if s.id in moving and s.reference is not None} | {
         f"{ALONE}{name}" for name in moving

@@ -148,12 +148,15 @@ def verify(
 ) -> None:  # fmt: skip
     """Answer a "verify now": was it the slope, or what else?
 
+    Where one of the two highest levels is asked for, a cause counts once a second person gives the same command.
+
     Example: slopeward alerts verify 7 instrument --by "R. Mori" --reason "antenna was bumped, photo on file"
     """
-    from monitor.alerting.orders import ANSWERS, set_level, step_of_alert
+    from monitor.alerting.orders import ANSWERS, find_signature, set_level, step_of_alert
     from monitor.alerting.orders import verify as answer_step
     from monitor.alerting.steps import says_no
 
+    first = None
     with closing(open_database(config)) as db:
         now = datetime.now(UTC)
         with db.read() as c:
@@ -162,6 +165,7 @@ def verify(
         key = step_of_alert(alert.key)
         if key is not None:
             level = answer_step(db, site, key, answer, actor(by), reason, now).level
+            first = find_signature(db, site.id, key)
         elif alert.key == "health:site:lone_top" and answer == "movement":
             level = site.top_level
             set_level(db, site, level, actor(by), reason, now)
@@ -173,7 +177,9 @@ def verify(
             raise RefusedError(
                 f"alert {alert_id} asks for no verification, or the answer is none of: {', '.join(ANSWERS)}"
             )
-    show({"alert_id": alert_id, "answer": answer, "level": level}, f"{answer}: level {level}", as_json)
+    facts = {"alert_id": alert_id, "answer": answer, "level": level, "counts": first is None}
+    waits = "" if first is None else f"; signed by {first.by} alone: it counts once a second person signs it as well"
+    show(facts, f"{answer}: level {level}{waits}", as_json)
 
 
 def _site_of(config: Any, db: Database, alert: Alert) -> Site:

@@ -1,8 +1,10 @@
 """What a decision sees and what it leaves behind: frozen records that can be spelled as JSON and read back exactly."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from monitor.domain.alert import AlertChange
@@ -159,15 +161,15 @@ class View:
         return {
             "readings": {k: [_spell_reading(r) for r in v] for k, v in sorted(self.readings.items())},
             "newest": {k: [v.observed_s, v.received_s, list(v.flags)] for k, v in sorted(self.newest.items())},
-            "forecasts": [asdict(f) for f in self.forecasts],
-            "anomalies": [asdict(f) for f in self.anomalies],
-            "footprints": [asdict(f) for f in self.footprints],
-            "reports": [asdict(f) for f in self.reports],
+            "forecasts": [_spell_record(f) for f in self.forecasts],
+            "anomalies": [_spell_record(f) for f in self.anomalies],
+            "footprints": [_spell_record(f) for f in self.footprints],
+            "reports": [_spell_record(f) for f in self.reports],
             "draining": self.draining,
-            "events": [asdict(f) for f in self.events],
-            "failures": [asdict(f) for f in self.failures],
-            "maintenance": [asdict(f) for f in self.maintenance],
-            "points": [asdict(f) for f in self.points],
+            "events": [_spell_record(f) for f in self.events],
+            "failures": [_spell_record(f) for f in self.failures],
+            "maintenance": [_spell_record(f) for f in self.maintenance],
+            "points": [_spell_record(f) for f in self.points],
         }
 
     @staticmethod
@@ -224,6 +226,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """The first of two words that a question is about no movement; alone it changes nothing."""
+
+    answer: str
+    by: str
+    height: int  # the level that was asked for when it was given
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """An open condition of the health or advice ledger."""
 
@@ -251,7 +262,9 @@ class Memory:
         common: By reference: since when its rovers move as one.
         conditions: Open conditions of health and advice by alert key.
         asked: By question about a station that moves alone: since when it is asked.
-        heights: By question about a motion: the level its votes ask for, or asked for when it was answered.
+        heights: By question about a motion: the level its votes ask for, or asked for when it was answered; by step:
+            what it asked for when one person alone said that it was none.
+        signed: By question or step: the first word of two.
         newest_s: Newest datum ever used.
         seen_s: Instant of the last evaluation.
     """
@@ -274,11 +287,17 @@ class Memory:
     seen_s: float | None = None
     asked: Mapping[str, float] = field(default_factory=dict)
     heights: Mapping[str, int] = field(default_factory=dict)
+    signed: Mapping[str, Signature] = field(default_factory=dict)
 
     def spell(self) -> dict[str, Any]:
         """As JSON-ready values; what came with later versions is left out where it is empty."""
-        found = asdict(self)
-        for name in ("asked", "heights"):
+        found = _spell_record(self)
+        for name, value in found.items():
+            if isinstance(value, Mapping):
+                found[name] = dict(value)
+        for name in ("votes", "steps", "conditions", "signed"):
+            found[name] = {k: _spell_record(v) for k, v in found[name].items()}
+        for name in ("asked", "heights", "signed"):
             if not found[name]:
                 del found[name]
         return found
@@ -287,7 +306,7 @@ class Memory:
     def read(value: Mapping[str, Any]) -> "Memory":
         """The memory back from its JSON; an empty one starts a site."""
         known = dict(value)
-        for name, kind in (("votes", Vote), ("steps", Step), ("conditions", Condition)):
+        for name, kind in (("votes", Vote), ("steps", Step), ("conditions", Condition), ("signed", Signature)):
             known[name] = {k: kind(**v) for k, v in known.get(name, {}).items()}
         return Memory(**known)
 
@@ -328,7 +347,7 @@ class Decision:
             "observability": self.observability,
             "reachable_level": self.reachable_level,
             "witnesses_available": self.witnesses_available,
-            "health": [asdict(h) for h in self.health],
+            "health": [_spell_record(h) for h in self.health],
             "changes": [
                 {
                     "ledger": str(x.ledger), "key": x.key, "level": x.level, "open": x.open, "reason": x.reason,
@@ -339,6 +358,19 @@ class Decision:
             ],
             "evidence": dict(self.evidence),
         }  # fmt: skip
+
+
+def _spell_record(record: Any) -> dict[str, Any]:
+    """Names and values of a flat record; `asdict` would copy every one of them, and this is done at every look."""
+    kind: Hashable = type(record)
+    names, read = _fields_of(kind)
+    return dict(zip(names, read(record), strict=True))
+
+
+@lru_cache(maxsize=32)
+def _fields_of(kind: Any) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    names = tuple(f.name for f in fields(kind))
+    return names, attrgetter(*names)
 
 
 def seconds(at: datetime) -> float:

@@ -158,4 +158,7 @@ def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
         k: replace(s, state=states[k]) if k in states and states[k] != old_states.get(k) else s
         for k, s in memory.steps.items()
     }
-    return keep(replace(memory, answers={**memory.answers, **given}, steps=steps))
+    heights = {k: h for k, h in act.after.get("heights", {}).items() if k in given and "@" in k}
+    return keep(
+        replace(memory, answers={**memory.answers, **given}, steps=steps, heights={**memory.heights, **heights})
+    )

@@ -268,6 +268,12 @@ def acknowledge(
                 acknowledged_by=actor.name, closed_at=now if gone else None)  # fmt: skip
 
 
+def add_note(c: Connection, alert_id: int, actor: Actor, note: str, now: datetime) -> int:
+    """Write into the chain of an alert what a person said of it; it stays as it is. Returns the event id."""
+    found = _require(c, alert_id, actor, note)
+    return _act(c, found, AlertState(found.state), actor, note, now, "alert.note")
+
+
 def close_alert(
     c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
 ) -> int:

@@ -98,7 +98,7 @@ def _load_audit(c: Connection, alert: Alert, decisions: Sequence[int], shas: Seq
     wanted = select(t.audit_entry).where(
         or_(
             e.subject.in_(subjects),
-            and_(e.subject == f"site:{alert.site}", e.action.in_(["level.set", "step.verify"])),
+            and_(e.subject == f"site:{alert.site}", e.action.in_(["level.set", "step.sign", "step.verify"])),
             e.action.in_(["site.propose", "site.approve"]),
         )
     )

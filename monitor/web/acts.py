@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from monitor.alerting.orders import step_of_alert, verify
+from monitor.alerting.orders import find_signature, step_of_alert, verify
 from monitor.domain.alert import Actor
 from monitor.domain.observation import Report
 from monitor.errors import NotFoundError, RefusedError
@@ -170,7 +170,9 @@ def verify_step(
     if site is None:
         raise RefusedError(f"the file of site {alert.site} cannot be read by this program")
     verify(context.db, site, key, answer, Actor(session.name), _reason(reason), context.clock())
-    return RedirectResponse(f"/alerts/{alert_id}?told=answered", status_code=303)
+    waits = find_signature(context.db, site.id, key) is not None
+    told = quote("signed; a second person must sign the same answer") if waits else "answered"
+    return RedirectResponse(f"/alerts/{alert_id}?told={told}", status_code=303)
 
 
 @router.post("/sites/{site}/report")

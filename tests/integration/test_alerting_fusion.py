@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from sqlalchemy import select
 
 from monitor.alerting.explain import explain
 from monitor.alerting.orders import verify
@@ -10,13 +11,14 @@ from monitor.alerting.recompute import recompute
 from monitor.config import parse_site
 from monitor.domain.alert import Actor, Ledger
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerts import load_alerts
+from monitor.store.alerts import load_alert_events, load_alerts
 from monitor.store.decisions import find_state, load_decision
 from monitor.store.maintenance import add_maintenance
 from monitor.store.sites import load_site_source
+from monitor.store.tables import audit_entry
 from tests.integration.test_alerting_scenes import HOUR, Slope, site_text
 
-ADA = Actor("Ada")
+ADA, BO = Actor("Ada"), Actor("Bo")
 RULE = """
 [[fusion.rule]]
 id = "both"
@@ -69,7 +71,23 @@ def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(dat
         verify(database, slope.site, "alone:G2", "weather", ADA, "ice", slope.now)
     with pytest.raises(NotFoundError, match="waiting: alone:G1"):
         verify(database, slope.site, "G1", "weather", ADA, "no step of it waits", slope.now)
-    after = verify(database, slope.site, "alone:G1", "weather", ADA, "ice on the mast", slope.now)
+    first = verify(database, slope.site, "alone:G1", "weather", ADA, "ice on the mast", slope.now)
+    assert "health:alone:G1:verify" in first.decision.memory.conditions, "one word hides no high level"
+    with pytest.raises(RefusedError, match="a second person must sign"):
+        verify(database, slope.site, "alone:G1", "weather", Actor("ada "), "ice on the mast", slope.now)
+    assert (
+        "alone:G1"
+        not in verify(database, slope.site, "alone:G1", "work", BO, "digging", slope.now).decision.memory.answers
+    )
+    verify(database, slope.site, "alone:G1", "weather", ADA, "ice on the mast", slope.now)
+    after = verify(database, slope.site, "alone:G1", "weather", BO, "seen by camera", slope.now)
+    assert after.decision.memory.signed == {}
+    with database.read() as c:
+        told = [e.reason for a in load_alerts(c, "bench") for e in load_alert_events(c, a.id) if e.actor == "Ada"]
+        acts = c.execute(select(audit_entry.c.action)).scalars().all()
+    assert len(told) == 2
+    assert "says Ada: ice on the mast; a second person must sign that" in told[0]
+    assert (acts.count("step.sign"), acts.count("step.verify")) == (3, 1)
     assert "health:alone:G1:verify" not in after.decision.memory.conditions
     # the clock of the site is two hours: answered, it does not run out
     assert slope.live(6, {"G1": 40.0}).level == 1
@@ -100,3 +118,15 @@ def test_work_on_a_station_by_the_record_of_it(database):
     assert slope.live(4, {"G1": 12.0}).level == 1, "it ended by itself"
     row, source = frozen(slope)
     assert recompute(row, source).differences == ()
+
+
+def test_one_word_on_a_motion_leaves_the_clock_running_and_the_vote_counts(database):
+    slope = Slope(database, place(NEAR))
+    slope.live(24, look=False)
+    while "health:alone:G1:verify" not in slope.live(1, {"G1": 40.0}).decision.memory.conditions:
+        assert slope.now.day < 4
+    first = verify(database, slope.site, "alone:G1", "weather", ADA, "ice on the mast", slope.now)
+    assert first.level == 1
+    assert slope.wait(2).level == 2, "nobody signed with her"
+    after = verify(database, slope.site, "alone:G1", "movement", BO, "cracks on foot", slope.now)
+    assert (after.level, after.decision.memory.answers["alone:G1"]) == (2, "movement"), "movement needs no second word"

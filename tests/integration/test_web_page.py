@@ -348,6 +348,29 @@ def test_a_person_says_what_a_step_was(client, database, filled):
     assert (acted.actor, acted.actor_kind) == ("bo", "person")
 
 
+def test_what_hides_a_high_level_needs_the_signature_of_a_second_person_on_the_page(client, database):
+    at = NOW - timedelta(minutes=20)
+    key = f"G1@{spell(at)}"
+    step = Step(epoch_s(at), epoch_s(at), 310.0, 3, "movement", "jump of 310 mm: silence followed it")
+    with database.write() as c:
+        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).spell()
+        c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
+        row = {"site": "north-bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2}
+        row |= {"state": "unacknowledged", "exercise": False, "raised_at": at, "reason": "verify", "rule_version": "1"}
+        asked = c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
+    for name, told, answered in (("bo", "second", False), ("bo", "", False), ("ada", "answered", True)):
+        log_in(client, name)
+        form = {"answer": "instrument", "reason": "seen by camera", "csrf": token(client, f"/alerts/{asked}")}
+        reply = client.post(f"/alerts/{asked}/verify", data=form)
+        assert reply.status_code == (303 if told else 409), "one person signs once"
+        assert told in reply.headers.get("location", "")
+        with database.read() as c:
+            stored = c.execute(select(site_state.c.state).where(site_state.c.site == "north-bench")).scalar_one()
+            assert c.execute(select(alert.c.acknowledged_at).where(alert.c.id == asked)).scalar_one() is None
+        assert (key in Memory.read(stored).answers) is answered
+    assert "says bo: seen by camera; a second person must sign that" in client.get(f"/alerts/{asked}").text
+
+
 def test_login_is_slow_to_guess_and_its_cookie_is_closed(client):
     assert client.post("/login", data={"name": "dee", "password": story.PASSWORD}).status_code == 401  # disabled
     cookie = log_in(client).headers["set-cookie"].lower()

@@ -12,7 +12,7 @@ from monitor.alerting import decide as decide_module
 from monitor.alerting import steps as steps_module
 from monitor.alerting.bounds import lower_bounds
 from monitor.alerting.orders import order_level
-from monitor.domain.decision import EventFact, MaintenanceFact, Memory, View, instant, seconds
+from monitor.domain.decision import EventFact, MaintenanceFact, Memory, Signature, View, instant, seconds
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
 from monitor.domain.instants import spell
 from monitor.domain.site import Criterion, Dwell, Threshold
@@ -427,10 +427,10 @@ def test_bounds_are_lowered_never_loosened_and_recover_along():
 def test_a_memory_of_an_older_version_is_read_and_spelled_as_it_was():
     looks = run(quiet(1, motions={"A": Motion(9.0, 16)}))
     spelled = json.loads(canonical_json(looks[-1].decision.memory.spell()))
-    assert not {"asked", "heights"} & set(spelled)
+    assert not {"asked", "heights", "signed"} & set(spelled)
     assert Memory.read(spelled) == looks[-1].decision.memory
     assert not {"rules", "bounds"} & set(looks[-1].decision.evidence)
-    asked = Memory(asked={"alone:A": 1.0}, heights={"alone:B": 2})
+    asked = Memory(asked={"alone:A": 1.0}, heights={"alone:B": 2}, signed={"alone:A": Signature("weather", "Ada", 2)})
     assert Memory.read(json.loads(json.dumps(asked.spell()))) == asked
 
 
@@ -554,3 +554,23 @@ def test_a_broken_variant_is_caught(name, monkeypatch):
     monkeypatch.setattr(module, attribute, broken)
     with pytest.raises(AssertionError):
         check()
+
+
+def alone_said_no(height):
+    def act(memory, _):
+        (key,) = memory.steps
+        step = replace(memory.steps[key], state="instrument")
+        return replace(memory, answers={key: "instrument"}, steps={key: step}, heights={key: height})
+
+    return act
+
+
+@pytest.mark.parametrize(("height", "level"), [(0, 2), (3, 0)])
+def test_one_word_on_a_step_hides_neither_the_silence_after_it_nor_a_second_group(height, level):
+    fallen = quiet(6, steps={"A": (20, 400.0)}, gaps={"A": (21, EPOCHS)}, noise=0.3)
+    looks = acting_at(22, alone_said_no(height), fallen, SITE)
+    assert levels(looks)[-1] == level, "two people may, one may not"
+    assert ("health:A:verify" in looks[-1].decision.memory.conditions) == (level > 0)
+    both = quiet(6, steps={"A": (20, 400.0), "B": (21, 400.0)}, noise=0.3)
+    reopened = acting_at(22, alone_said_no(height), both, SITE)
+    assert (levels(reopened)[-1] == 3) == (level > 0)
