@@ -181,8 +181,8 @@ class Scorecard:
             one_at, two_at = firsts[0].get(level), firsts[1].get(level)
             if one_at != two_at:
                 lines.append(
-                    f"{a.level_names[level] if level < len(a.level_names) else level} first at "
-                    f"{_spell(one_at) or 'never'} with {a.name}, at {_spell(two_at) or 'never'} with {b.name}"
+                    f"{a.level_names[level] if level < len(a.level_names) else level} first: "
+                    f"{_spell(one_at) or 'never'} with {a.name}, {_spell(two_at) or 'never'} with {b.name}"
                 )
         for what, one_n, two_n in (
             ("hazard alerts", len(a.hazards), len(b.hazards)), ("misses", a.misses, b.misses),
