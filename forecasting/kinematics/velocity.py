@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import fsum, sqrt
 from operator import mul
+from typing import Final
 
 DAY_S = 86_400.0
+LEAST_ROOM: Final = 1e-9  # of the spread: less is left of it without an epoch that the slope hangs on alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ def fit_velocity(times_s: Sequence[float], values: Sequence[float], sigmas: Sequ
         return None
     rate, error, residual = _fit_line(layout, values)
     changes = _leave_out(layout, residual, rate)
-    low, high = rate - max(0.0, *changes), rate - min(0.0, *changes)
+    most, least = max(changes), min(changes)
+    low, high = rate - (max(0.0, most)), rate - (min(0.0, least))
     return Velocity(rate, error, low, high, len(times_s), (times_s[0] + times_s[-1]) / 2.0, times_s[-1])
 
 
@@ -75,7 +79,7 @@ def fit_rates(
     found = []
     shared: _Layout | None = None
     for column, deviations in zip(values, sigmas, strict=True):
-        even = min(deviations) == max(deviations)
+        even = _are_alike(deviations)
         if shared is not None and even:  # where each component has one error the instants weigh alike
             layout: _Layout | None = replace(shared, sigma=deviations[0])
         else:
@@ -97,26 +101,51 @@ class _Layout:
     wx: list[float]
     spread: float
     sigma: float  # the one error where all are alike; 0 = unknown
+    rests: list[float]  # what is left of the spread without each epoch
+    hangs: bool = False  # on one epoch alone
 
 
 def _lay_out(times_s: Sequence[float], sigmas: Sequence[float]) -> _Layout | None:
     if len(times_s) < 4:
         return None
-    worst, origin = max(sigmas), times_s[0]
-    days = [(t - origin) / DAY_S for t in times_s]
+    origin = times_s[0]
+    offsets = tuple([t - origin for t in times_s])
     # sums are exact before they are rounded once: the same on every Python, in whatever order they are made
-    if min(sigmas) == worst:
-        weights, total = None, float(len(days))
-        mean = fsum(days) / total
-        wx = x = [t - mean for t in days]
-    else:
-        weights = [1.0 / (s * s) if s > 1e-9 else 1e18 for s in sigmas]
-        total = fsum(weights)
-        mean = fsum(map(mul, weights, days)) / total
-        x = [t - mean for t in days]
-        wx = list(map(mul, weights, x))
+    if _are_alike(sigmas):
+        even = _lay_out_evenly(offsets)
+        if even is None:
+            return None
+        x, spread, rests, hangs = even
+        return _Layout(None, float(len(x)), x, x, spread, sigmas[0], rests, hangs)
+    days = [t / DAY_S for t in offsets]
+    weights = [1.0 / (s * s) if s > 1e-9 else 1e18 for s in sigmas]
+    total = fsum(weights)
+    mean = fsum(map(mul, weights, days)) / total
+    x = [t - mean for t in days]
+    wx = list(map(mul, weights, x))
     spread = fsum(map(mul, wx, x))
-    return _Layout(weights, total, x, wx, spread, worst) if spread > 0.0 else None
+    if not spread > 0.0:
+        return None
+    rests = [spread - spread * w / total - b * a for w, b, a in zip(weights, wx, x, strict=True)]
+    return _Layout(weights, total, x, wx, spread, max(sigmas), rests, min(rests) <= LEAST_ROOM * spread)
+
+
+@lru_cache(maxsize=128)
+def _lay_out_evenly(offsets_s: tuple[float, ...]) -> tuple[list[float], float, list[float], bool] | None:
+    """Centred days, their spread, and its rests, where all errors are alike: the same for every regular window."""
+    days = [t / DAY_S for t in offsets_s]
+    mean = fsum(days) / float(len(days))
+    x = [t - mean for t in days]
+    spread = fsum(map(mul, x, x))
+    if not spread > 0.0:
+        return None
+    room = spread - spread / float(len(days))
+    rests = [room - a * a for a in x]
+    return x, spread, rests, min(rests) <= LEAST_ROOM * spread
+
+
+def _are_alike(sigmas: Sequence[float]) -> bool:
+    return sigmas.count(sigmas[0]) == len(sigmas)
 
 
 def _fit_line(layout: _Layout, values: Sequence[float]) -> tuple[float, float, list[float]]:
@@ -139,15 +168,9 @@ def _fit_line(layout: _Layout, values: Sequence[float]) -> tuple[float, float, l
 
 def _leave_out(layout: _Layout, residual: Sequence[float], rate: float) -> list[float]:
     """What each epoch adds to the slope; one that the slope hangs on alone adds all of it."""
-    spread, total = layout.spread, layout.total
-    if layout.weights is None:
-        room = spread - spread / total
-        rests = [room - a * a for a in layout.x]
-    else:
-        rests = [
-            spread - spread * w / total - b * a for w, b, a in zip(layout.weights, layout.wx, layout.x, strict=True)
-        ]  # fmt: skip
-    least = 1e-9 * spread
-    if min(rests) > least:
-        return [a * e / r for a, e, r in zip(layout.wx, residual, rests, strict=True)]
-    return [a * e / r if r > least else rate for a, e, r in zip(layout.wx, residual, rests, strict=True)]
+    if not layout.hangs:
+        return [a * e / r for a, e, r in zip(layout.wx, residual, layout.rests, strict=True)]
+    least = LEAST_ROOM * layout.spread
+    return [
+        a * e / r if r > least else rate for a, e, r in zip(layout.wx, residual, layout.rests, strict=True)
+    ]  # fmt: skip

@@ -1,6 +1,6 @@
 """What a criterion says of one witness: the one shape that every criterion answers in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -8,6 +8,13 @@ from monitor.alerting.jumps import Vector
 from monitor.alerting.tracks import Track, Tracker
 from monitor.domain.decision import Memory, View
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
+
+Measured = tuple[Vector | None, float]  # a rate per day by component, and its error
+
+
+def measure_nothing() -> Measured:
+    """What a criterion that measures no motion says of it."""
+    return None, 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +31,7 @@ class Assessment:
         newest_s: Newest datum it rests on; the age of the vote.
         reason: One clause for people.
         facts: Figures behind it, JSON-ready.
-        motion: Rate per day by component, with `motion_error`, where the criterion measures motion.
+        measure: The motion and its error, where the criterion measures motion; found when somebody asks for it.
     """
 
     criterion: str
@@ -36,8 +43,17 @@ class Assessment:
     newest_s: float | None = None
     reason: str = "no usable data"
     facts: Mapping[str, Any] = field(default_factory=dict)
-    motion: Vector | None = None
-    motion_error: float = 0.0
+    measure: Callable[[], Measured] = field(default=measure_nothing, compare=False, repr=False)
+
+    @property
+    def motion(self) -> Vector | None:
+        """Rate per day by component; None where nothing is measured."""
+        return self.measure()[0]
+
+    @property
+    def motion_error(self) -> float:
+        """One standard error of the motion, all components together."""
+        return self.measure()[1]
 
     @property
     def key(self) -> str:

@@ -22,18 +22,22 @@ def find_common(
     moving = {w.station for w in words if w.raise_level > 0 and kinds[w.criterion].kind in MOTION | {"report"}}
     open_steps = {s.station: s.jump.size for k, s in sightings.items() if windows.memory.answers.get(k) is None}
     moving |= set(open_steps)
+    leaders = {*open_steps, *(w.station for w in words if w.fresh and w.raise_level > 0)}
     found: dict[str, tuple[str, ...]] = {}
     sentences: dict[str, str] = {}
     for reference in sorted({s.reference for s in site.stations if s.reference is not None}):
         members = [s for s in site.stations if s.reference == reference]
-        rovers = [m for s in members if s.on_slope for m in _motions(words, open_steps, s)]
-        controls = [
-            m for s in members if not s.on_slope for m in _control(windows, s, open_steps)
-        ]  # fmt: skip
         mine = {groups[s.id] for s in members}
         others = any(groups.get(s, s) not in mine or s == OBSERVERS for s in moving)
         # while a backlog drains nothing is fresh: what was seen is neither over nor confirmed, unless others move now
         known = reference in windows.memory.common and not others
+        leads = not others and any(s.on_slope and s.id in leaders for s in members)
+        if not known and not leads:
+            continue  # nobody to follow: no motion need be measured
+        rovers = [m for s in members if s.on_slope for m in _motions(words, open_steps, s)]
+        controls = [
+            m for s in members if not s.on_slope for m in _control(windows, s, open_steps)
+        ]  # fmt: skip
         moved = {r.station for r in rovers} if move_as_one(rovers, controls, others_move=others) else set()
         if known:
             moved |= {s.id for s in members if s.on_slope and _says_nothing(windows, s, rovers)}

@@ -4,11 +4,12 @@ from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from monitor.alerting.assessment import Windows
 from monitor.alerting.steps import station_of
 from monitor.alerting.tracks import HARMLESS, Track
-from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
+from monitor.domain.decision import Condition, Newest, StationHealth, Step, instant, seconds
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.observation import Reading
 from monitor.domain.site import SeriesSpec, Station
@@ -53,12 +54,13 @@ def examine(
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
     unsure = {station_of(k) for k, s in steps.items() if s.state != "instrument"}
+    heard, shown = _by_station(windows.view.newest), _by_station(windows.view.readings)
     for station in windows.site.stations:
         state, reason = "ok", ""
         newest: list[float] = []
         for spec in station.series:
             used = [t for t in tracks.get(station.id, ()) if _carries(t, spec)]
-            seen_s = _newest(windows, station.id, spec)
+            seen_s = _newest(windows, heard.get(station.id, []), spec)
             newest += [] if seen_s is None else [seen_s]
             found = _examine_series(windows, spec, seen_s, used)
             senses[station.id, spec.quantity] = (
@@ -82,7 +84,7 @@ def examine(
                 reason,
                 max(newest, default=None),
                 interval_s,
-                _missing_share(windows, station),
+                _missing_share(windows, shown.get(station.id, []), station),
                 votes=(station.on_slope or any((station.id, s.quantity) in voting for s in station.series))
                 and _may_vote(station, state, senses, voting),
             )
@@ -99,24 +101,32 @@ def _carries(track: Track, spec: SeriesSpec) -> bool:
     return any(q == spec.quantity or q.startswith(f"{spec.quantity}_") for q in track.quantity.split("+"))
 
 
-def _newest(windows: Windows, station: str, spec: SeriesSpec) -> float | None:
+def _by_station(found: Mapping[str, Any]) -> dict[str, list[tuple[str, Any]]]:
+    """(quantity, what is there) of every `station.quantity`, by station, in the same order."""
+    parts: dict[str, list[tuple[str, Any]]] = {}
+    for key, value in found.items():
+        station, _, quantity = key.partition(".")
+        parts.setdefault(station, []).append((quantity, value))
+    return parts
+
+
+def _newest(windows: Windows, heard: Sequence[tuple[str, Newest]], spec: SeriesSpec) -> float | None:
     """Newest epoch of any component, whatever its quality, not from the future."""
     found = [
-        n.observed_s for k, n in windows.view.newest.items()
-        if _is_of(windows, k, station, spec) and n.observed_s <= windows.now_s and "future" not in n.flags
+        n.observed_s for quantity, n in heard
+        if _is_of(windows, quantity, spec) and n.observed_s <= windows.now_s and "future" not in n.flags
     ]  # fmt: skip
     return max(found, default=None)
 
 
-def _is_of(windows: Windows, key: str, station: str, spec: SeriesSpec) -> bool:
+def _is_of(windows: Windows, quantity: str, spec: SeriesSpec) -> bool:
     """True for the series itself and its components, not for another one whose name begins alike.
 
     Issues of expected rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
     """
-    owner, _, quantity = key.partition(".")
-    if owner != station or not f"{quantity}_".startswith(f"{spec.quantity}_"):
+    if not f"{quantity}_".startswith(f"{spec.quantity}_"):
         return False
-    declared = windows.site.series(station, quantity)
+    declared = windows.site.series(spec.station, quantity)
     return declared is None or declared.quantity == spec.quantity
 
 
@@ -172,17 +182,21 @@ def _newest_flags(windows: Windows, spec: SeriesSpec) -> tuple[str, ...]:
     return known.flags if known else ()
 
 
-def _missing_share(windows: Windows, station: Station) -> float | None:
+def _missing_share(
+    windows: Windows, shown: Sequence[tuple[str, Sequence[Reading]]], station: Station
+) -> float | None:  # fmt: skip
     """Share of the last 24 h's epochs that never came, where the loaded window reaches that far."""
     shares = []
     from_s = windows.now_s - 86400.0
     from_at, to_at = instant(from_s), instant(windows.now_s)
     for spec in station.series:
-        for key, readings in windows.view.readings.items():
-            if not _is_of(windows, key, station.id, spec) or not readings or spec.interval_s > 86400.0:
+        for quantity, readings in shown:
+            if not readings or spec.interval_s > 86400.0 or not _is_of(windows, quantity, spec):
                 continue
             if seconds(readings[0].observed_at) <= from_s + spec.interval_s:
-                count = bisect_right(readings, to_at, key=_observed) - bisect_right(readings, from_at, key=_observed)
+                past = readings[-1].observed_at <= to_at  # nothing is from the future: there is nothing to look for
+                end = len(readings) if past else bisect_right(readings, to_at, key=_observed)
+                count = end - bisect_right(readings, from_at, key=_observed)
                 shares.append(1.0 - min(1.0, count / max(1, round(86400.0 / spec.interval_s))))
     return round(max(shares), 6) if shares else None
 

@@ -79,6 +79,9 @@ class Tracker:
         self._quantities: tuple[str, ...] = ()
         self._track: Track | None = None
         self._last = Track(station.id, criterion.quantity)
+        self._unit = direction(station, 0)
+        self._looked: list[dict[int, _Looked]] = []
+        self._rows: dict[float, _Row] = {}
         self._begin()
 
     def track(self, view: View, now_s: float) -> Track:
@@ -91,6 +94,8 @@ class Tracker:
         if quantities != self._quantities or self._ahead or not _continue(self._seen, readings):
             if quantities != self._quantities:
                 self._last = Track(self._station.id, self.criterion.quantity)
+                self._looked, self._rows = [{} for _ in quantities], {}
+                self._unit = direction(self._station, len(quantities))
             self._quantities = quantities
             self._begin()
         if self._track is not None and all(map(is_, self._seen, readings)):
@@ -118,9 +123,15 @@ class Tracker:
     def _gather(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, now_s: float) -> bool:
         """Walk over the epochs that are new and complete; False when one of them lies before the end of the walk."""
         for k, quantity in enumerate(self._quantities):
+            looked = self._looked[k]
             for reading in readings[k][len(self._seen[k]) :]:
-                at_s = seconds(reading.observed_at)
-                reason = _fault(reading, spec, quantity, at_s, now_s)
+                known = looked.get(id(reading))
+                if known is None or known.reading is not reading:
+                    at_s = seconds(reading.observed_at)
+                    known = looked[id(reading)] = _Looked(reading, at_s, _fault(reading, spec, quantity, at_s, now_s))
+                    if at_s > now_s:
+                        del looked[id(reading)]  # said of now alone
+                at_s, reason = known.at_s, known.reason
                 if at_s > now_s:
                     self._ahead = True  # it will count one day: what is said of it now holds for now
                 elif "future" not in reading.flags:
@@ -129,19 +140,35 @@ class Tracker:
                     self._waiting[k][at_s] = reading
                 else:
                     self._aside[k][at_s] = reason
+            if len(looked) > 2 * len(readings[k]) + 64:  # what the window has left is asked no more
+                shown = {id(r) for r in readings[k]}
+                self._looked[k] = {i: x for i, x in looked.items() if i in shown}
         self._seen = list(readings)
         shared = sorted(at for at in self._waiting[0] if all(at in other for other in self._waiting[1:]))
         if self._walk is None:
             self._walk = Walk(verify_step(spec, self.criterion))
         if shared and self._walk.times and shared[0] <= self._walk.times[-1]:
             return False
-        rows = [tuple(part.pop(at) for part in self._waiting) for at in shared]
-        sigmas = [tuple(_sigma(r, spec) for r in row) for row in rows]
-        unit = direction(self._station, len(self._quantities))
-        self._errors += [_along_sigma(row, sigma, unit, spec) for row, sigma in zip(rows, sigmas, strict=True)]
-        received = [max(seconds(r.received_at) for r in row) for row in rows]
-        self._walk.extend(shared, received, [_values(row) for row in rows], sigmas)
+        rows = [self._join(at, spec) for at in shared]
+        self._errors += [row.error for row in rows]
+        self._walk.extend(
+            shared, [row.received_s for row in rows], [row.values for row in rows], [row.sigmas for row in rows]
+        )
         return True
+
+    def _join(self, at_s: float, spec: SeriesSpec) -> "_Row":
+        """The components of an epoch together; the same readings are joined once, however often a walk begins."""
+        parts = tuple([part.pop(at_s) for part in self._waiting])
+        known = self._rows.get(at_s)
+        if known is not None and all(map(is_, known.parts, parts)):
+            return known
+        if len(self._rows) > 2 * len(self._seen[0]) + 64:
+            first = self._walk.times[0] if self._walk is not None and self._walk.times else at_s
+            self._rows = {at: row for at, row in self._rows.items() if at >= first}
+        sigmas = tuple([_sigma(r, spec) for r in parts])
+        error = _along_sigma(parts, sigmas, self._unit, spec)
+        row = self._rows[at_s] = _Row(parts, max(seconds(r.received_at) for r in parts), _values(parts), sigmas, error)
+        return row
 
     def _describe(self, spec: SeriesSpec) -> Track:
         walk = self._walk
@@ -158,7 +185,7 @@ class Tracker:
         received += [walk.received[i] for i in kept]
         values += level
         sigmas += [walk.sigmas[i] for i in kept]
-        along += _project(level, direction(self._station, len(self._quantities)))
+        along += _project(level, self._unit)
         errors += [self._errors[i] for i in kept]
         aside: dict[float, str] = {}
         for part in self._aside:
@@ -174,9 +201,32 @@ class Tracker:
         return track
 
 
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a reading is by itself: its epoch, and why it does not count."""
+
+    reading: Reading  # held, so that its identity stays its own
+    at_s: float
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The components of one epoch."""
+
+    parts: tuple[Reading, ...]
+    received_s: float
+    values: Vector
+    sigmas: Vector
+    error: float  # along the direction
+
+
 def _continue(seen: Sequence[tuple[Reading, ...]], readings: Sequence[tuple[Reading, ...]]) -> bool:
-    """True when each series begins with the very readings that were seen, whatever was added behind them."""
-    return all(a is b or (len(a) <= len(b) and all(map(is_, a, b))) for a, b in zip(seen, readings, strict=True))
+    """True when each series begins with the readings that were seen, whatever was added behind them.
+
+    Readings that stayed the same objects are compared by identity, which costs next to nothing; others by all they say.
+    """
+    return all(a is b or a == b[: len(a)] for a, b in zip(seen, readings, strict=True))
 
 
 def _find_standing(
@@ -206,12 +256,14 @@ def _project(values: Sequence[Vector], unit: Vector) -> list[float]:
 
 def _choose(view: View, station: Station, criterion: Criterion) -> tuple[str, ...]:
     """Quantities that carry what the criterion asks for: components if they are there, else the scalar."""
-    have = [q for q in (*COMPONENTS, *SCALARS, criterion.quantity) if view.readings.get(f"{station.id}.{q}")]
+
+    def have(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple([q for q in names if view.readings.get(f"{station.id}.{q}")])
+
     if criterion.quantity != "displacement":
-        return (criterion.quantity,) if criterion.quantity in have else ()
-    if {COMPONENTS[0], COMPONENTS[1]} <= set(have):
-        return tuple(q for q in COMPONENTS if q in have)
-    return tuple(q for q in SCALARS if q in have)[:1]
+        return have((criterion.quantity,))
+    components = have(COMPONENTS)
+    return components if components[:2] == COMPONENTS[:2] else have(SCALARS)[:1]
 
 
 def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:

@@ -196,7 +196,10 @@ class Site:
 
     def station(self, station_id: str) -> Station | None:
         """The declared station, or None."""
-        return next((s for s in self.stations if s.id == station_id), None)
+        for station in self.stations:  # asked many times in every decision: the plain loop costs least
+            if station.id == station_id:
+                return station
+        return None
 
     def series(self, station_id: str, quantity: str) -> SeriesSpec | None:
         """The declared series; components of displacement answer to `displacement`."""

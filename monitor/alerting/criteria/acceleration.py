@@ -3,10 +3,11 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
-from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
+from monitor.alerting.assessment import Assessment, Windows, bound_of, measure_nothing, recovery_of, stations_of
 from monitor.alerting.criteria.velocity import dwell_epochs, forget_fits, measure_motion
 from monitor.alerting.tracks import Track
 from monitor.domain.instants import spell_duration
@@ -57,11 +58,11 @@ class AccelerationRule:
             raise_level = max(raise_level, threshold.level) if hits >= criterion.dwell.hits else raise_level
             hold_level = hold_level if clear else max(hold_level, threshold.level)
             facts.append(_describe(threshold, fits[newest_s], hits, criterion, clear=clear))
-        motion, error = measure_motion(track, criterion) if heard else (None, 0.0)
         return Assessment(
             criterion.id, track.station, raise_level, max(hold_level, raise_level), heard,
             heard and windows.is_fresh(newest_s, spec), newest_s, _sentence(criterion, spec, facts, raise_level),
-            {"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)}, motion, error,
+            {"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
+            partial(measure_motion, track, criterion) if heard else measure_nothing,
         )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from monitor.alerting.assessment import Assessment, Windows
+from monitor.alerting.assessment import Assessment, Windows, measure_nothing
 from monitor.alerting.criteria.velocity import judge_rates
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion
@@ -34,7 +34,7 @@ class DrawdownRule:
         word = judge_rates(falling, track, spec, windows, norm=False)
         known = [b for b in word.facts["bounds"] if "rate" in b]
         if not known:
-            return replace(word, motion=None, motion_error=0.0)
+            return replace(word, measure=measure_nothing)
         said = next((b for b in known if b["level"] == word.raise_level), known[0])
         reason = (
             f"water falls {-said['rate']:.3g} ± {said['error']:.2g} {spec.unit}/day in "
@@ -42,4 +42,4 @@ class DrawdownRule:
         )
         facts = {**word.facts, "drawdown_per_day": -said["rate"], "level_now": track.along[-1]}
         # water that falls is no motion of the slope: it neither accuses nor clears a reference
-        return replace(word, reason=reason, facts=facts, motion=None, motion_error=0.0)
+        return replace(word, reason=reason, facts=facts, measure=measure_nothing)

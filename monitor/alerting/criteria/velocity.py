@@ -2,12 +2,21 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from math import fsum, sqrt
 from typing import Any, Final
 
 from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
-from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
+from monitor.alerting.assessment import (
+    Assessment,
+    Measured,
+    Windows,
+    bound_of,
+    measure_nothing,
+    recovery_of,
+    stations_of,
+)
 from monitor.alerting.jumps import Vector
 from monitor.alerting.tracks import Track
 from monitor.domain.instants import spell_duration
@@ -50,22 +59,28 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
     raise_level = hold_level = 0
     heard = False
     facts: list[dict[str, Any]] = []
+    asked = {*epochs, *quiet}
     for threshold in criterion.thresholds:
-        fits = {e: _fit(track, e, threshold, norm=norm) for e in {*epochs, *quiet}}
-        hits = sum(_is_over(fits[e], threshold, criterion.min_sigma) for e in epochs)
+        bound, sign = bound_of(threshold)
+        limit = sign * recovery_of(threshold, criterion.recover)
+        fits = {e: _fit(track, e, threshold, norm=norm) for e in asked}
+        hits = sum([_is_over(fits[e], bound, sign, criterion.min_sigma) for e in epochs])
         newest = fits[newest_s] if newest_s in fits else _fit(track, newest_s, threshold, norm=norm)
         heard = heard or newest is not None
-        far = newest_s in epochs and _is_far(newest, threshold, criterion)
+        far = newest_s in epochs and _is_far(newest, bound, sign, criterion)
         crossed = hits >= criterion.dwell.hits or far
-        clear = all(_is_clear(fits[e], threshold, criterion.recover) for e in quiet)
+        clear = all(_is_clear(fits[e], bound, sign, limit) for e in quiet)
         raise_level = max(raise_level, threshold.level) if crossed else raise_level
         hold_level = hold_level if clear else max(hold_level, threshold.level)
-        facts.append(_describe(threshold, newest, hits, criterion, clear=clear) | ({"fast_track": True} if far else {}))
-    motion, error = measure_motion(track, criterion) if heard else (None, 0.0)
+        said = _describe(threshold, newest, hits, criterion, clear=clear)
+        if far:
+            said["fast_track"] = True
+        facts.append(said)
     return Assessment(
         criterion.id, track.station, raise_level, max(hold_level, raise_level), heard,
         heard and windows.is_fresh(newest_s, spec), newest_s, _sentence(criterion, spec, facts, raise_level),
-        {"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)}, motion, error,
+        {"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
+        partial(measure_motion, track, criterion) if heard else measure_nothing,
     )  # fmt: skip
 
 
@@ -100,7 +115,7 @@ def _fit_window(track: Track, end_s: float, window_s: float, norm: bool) -> Velo
     times = track.times_s[low:high]
     if len(times) < 4 or times[-1] - times[0] < MIN_EXTENT * window_s:
         return None
-    if not norm or len(track.values[0]) == 1:
+    if not norm or len(track.values[low]) == 1:
         return fit_velocity(times, track.along[low:high], track.along_sigma[low:high])
     return _fit_norm(times, track.values[low:high], track.sigmas[low:high])
 
@@ -123,34 +138,27 @@ def _fit_norm(times: Sequence[float], values: Sequence[Vector], sigmas: Sequence
     return Velocity(rate, error, max(0.0, rate - down), rate + down, first.n, first.mid_s, first.newest_s)
 
 
-def _is_over(fit: Velocity | None, threshold: Threshold, min_sigma: float) -> bool:
+def _is_over(fit: Velocity | None, bound: float, sign: float, min_sigma: float) -> bool:
     if fit is None:
         return False
-    bound, sign = bound_of(threshold)
-    sure = min(sign * fit.low, sign * fit.high)
+    sure = fit.low if sign > 0 else -fit.high
     # change in the bound's direction must be real; a bound on the other side of zero asks for the value alone
-    real = sign * fit.rate > min_sigma * fit.error if sign * bound >= 0 else True
-    return sure > sign * bound and real
+    return sure > sign * bound and (sign * bound < 0 or sign * fit.rate > min_sigma * fit.error)
 
 
-def _is_far(fit: Velocity | None, threshold: Threshold, criterion: Criterion) -> bool:
+def _is_far(fit: Velocity | None, bound: float, sign: float, criterion: Criterion) -> bool:
     """So far beyond the bound, whichever single epoch is left out, that the dwell need not be waited for."""
-    bound, sign = bound_of(threshold)
     if fit is None or criterion.fast_track is None or sign * bound <= 0:
         return False
     limit = bound * criterion.fast_track
-    if sign * fit.rate <= sign * limit:
-        return False
-    far = replace(threshold, over=limit) if sign > 0 else replace(threshold, under=limit)
-    return _is_over(fit, far, criterion.min_sigma)
+    return sign * fit.rate > sign * limit and _is_over(fit, limit, sign, criterion.min_sigma)
 
 
-def _is_clear(fit: Velocity | None, threshold: Threshold, recover: float) -> bool:
+def _is_clear(fit: Velocity | None, bound: float, sign: float, limit: float) -> bool:
     if fit is None:
         return False
-    bound, sign = bound_of(threshold)
-    worst = max(sign * fit.low, sign * fit.high)
-    return worst < sign * recovery_of(threshold, recover) and sign * fit.rate + fit.error < sign * bound
+    worst = fit.high if sign > 0 else -fit.low
+    return worst < limit and sign * fit.rate + fit.error < sign * bound
 
 
 def _describe(
@@ -184,16 +192,16 @@ def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, 
     )
 
 
-def measure_motion(track: Track, criterion: Criterion) -> tuple[Vector | None, float]:
+def measure_motion(track: Track, criterion: Criterion) -> Measured:
     """Rate of every component in the window of the lowest bound, and the error of all together."""
     key = (track.times_s[-1], criterion.thresholds[0].window_s or 86400.0)
     if key not in track.fits:
         track.fits[key] = _fit_motion(track, *key)
-    found: tuple[Vector | None, float] = track.fits[key]
+    found: Measured = track.fits[key]
     return found
 
 
-def _fit_motion(track: Track, end_s: float, window_s: float) -> tuple[Vector | None, float]:
+def _fit_motion(track: Track, end_s: float, window_s: float) -> Measured:
     low = bisect_right(track.times_s, end_s - window_s)
     fits = fit_rates(
         track.times_s[low:], list(zip(*track.values[low:], strict=True)), list(zip(*track.sigmas[low:], strict=True))
