@@ -9,6 +9,7 @@ from monitor.alerting.criteria.earthquake import list_inspections
 from monitor.alerting.fusion_rules import RULE, split_key
 from monitor.alerting.ladder import Ask, Rung, station_behind
 from monitor.alerting.neighbours import Companions
+from monitor.alerting.shaken import list_reminders
 from monitor.alerting.steps import ACTIVE, MOVEMENT, clock_s, says_no, station_of
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.decision import Condition, Memory, Step, Vote, instant, seconds
@@ -34,6 +35,7 @@ def list_conditions(
         # silence is not judged while a backlog drains: what was known stays
         found |= {k: c for k, c in before.items() if k.endswith((":stale", ":cannot_see", ":reachable"))}
     found |= _list_steps(windows, steps)
+    found |= list_reminders(windows, steps)
     for reference, stations in common.items():
         text = f"{', '.join(stations)} move as one on reference {reference} and nothing else moves"
         found |= _list_question(windows, f"reference:{reference}", since[reference], text)

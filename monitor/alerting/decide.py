@@ -16,6 +16,7 @@ from monitor.alerting.ladder import climb, fuse, station_behind
 from monitor.alerting.maintenance import Cover, find_covers
 from monitor.alerting.neighbours import ask_neighbours
 from monitor.alerting.senses import SICK, Sense, Senses, examine
+from monitor.alerting.shaken import find_shaken, next_page_s
 from monitor.alerting.signatures import keep_signatures
 from monitor.alerting.standing import stand
 from monitor.alerting.steps import (
@@ -269,6 +270,7 @@ def find_next_due(windows: Windows, after: Memory, senses: Senses, unseen_since_
     site = windows.site
     due = [v.valid_until_s for v in after.votes.values() if v.level > 0]
     due += [s.known_s + clock_s(site, station_of(k)) for k, s in after.steps.items() if s.state == "pending"]
+    due += [next_page_s(site, k, after.steps[k], windows.now_s) for k in find_shaken(site, after.steps)]
     due += [since_s + site.fusion.verify_within_s for since_s in (*after.common.values(), *after.asked.values())]
     due += [at_s for m in windows.view.maintenance for at_s in (m.from_s, m.to_s)]
     due += [at_s for c in site.criteria if (at_s := review_due_s(c)) is not None]

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection
 
+from monitor.alerting.shaken import find_shaken
 from monitor.alerting.steps import asked_level
 from monitor.alerting.votes import find_height
 from monitor.domain.alert import Actor
@@ -15,7 +16,8 @@ from monitor.store.users import require_account, require_two
 
 def measure_height(site: Site, memory: Memory, key: str, steps: Collection[str], now_s: float) -> int:
     """The level that a question's votes, or the steps it asks about, ask for at this moment."""
-    asked = max((asked_level(memory.steps[k]) for k in steps), default=0)
+    shaken = find_shaken(site, memory.steps)
+    asked = max((memory.steps[k].level if k in shaken else asked_level(memory.steps[k]) for k in steps), default=0)
     return max(asked, find_height(site, key, memory.votes, now_s))
 
 

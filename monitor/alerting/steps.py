@@ -16,6 +16,7 @@ ACTIVE = frozenset({"counted", "movement"})
 MOVEMENT = "movement"
 CAUSES = ("instrument", "weather", "work", "earthquake", "other")  # of what was no movement of the slope
 EARTHQUAKE = "earthquake"
+EVENT = "event"  # explained by a declared earthquake, unanswered
 UNANSWERED = "nobody said within the clock that it was an instrument"
 READINGS = 2.5  # intervals: long enough for two more readings to come
 COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
@@ -180,7 +181,7 @@ def _annotate(step: Step, events: list[EventFact]) -> Step:
     """
     if not events or " at the time of " in step.reason:
         return step
-    quake = next((e for e in events if e.kind == EARTHQUAKE), None)
+    quake = next((e for e in events if is_earthquake(e.kind)), None)
     event = quake or events[-1]
     said = f"{event.kind} ({event.text[:80]})".replace(": ", " - ").replace(" ()", "")
     head, colon, tail = step.reason.partition(": ")
@@ -202,8 +203,17 @@ def _events_at(windows: Windows, key: str, step: Step, before_s: float | None) -
     ]  # fmt: skip
 
 
+def is_earthquake(kind: str) -> bool:
+    """True however people or programs spell the kind.
+
+    >>> is_earthquake(" Earthquake"), is_earthquake("blasting")
+    (True, False)
+    """
+    return kind.strip().lower() == EARTHQUAKE
+
+
 def _over_s(event: EventFact) -> float:
-    return min(event.to_s, event.from_s + SHAKING_S) if event.kind == EARTHQUAKE else event.to_s
+    return min(event.to_s, event.from_s + SHAKING_S) if is_earthquake(event.kind) else event.to_s
 
 
 def has_offset(windows: Windows, station: str, at_s: float) -> bool:

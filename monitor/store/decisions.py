@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
-from sqlalchemy import Connection, CursorResult, and_, func, insert, select, text
+from sqlalchemy import Connection, CursorResult, and_, case, func, insert, select, text
 
 from monitor.domain.decision import (
     AnomalyFact,
@@ -293,14 +293,16 @@ def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) 
 
 
 def load_event_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[EventFact, ...]:
-    """Events that touch a time, as known at its end, newest first."""
+    """Events that touch a time, as known at its end, newest first; of too many, earthquakes are read before others."""
     e = t.site_event.c
-    rows: Sequence[Any] = c.execute(
+    rank = case((func.lower(func.trim(e.kind)) == "earthquake", 0), else_=1)
+    found: Sequence[Any] = c.execute(
         select(t.site_event)
         .where(e.site == site, e.to_at >= since, e.from_at <= now, e.received_at <= now)
-        .order_by(e.from_at.desc(), e.id)
+        .order_by(rank, e.from_at.desc(), e.id)
         .limit(ADVICE_LIMIT)
     ).all()
+    rows = sorted(found, key=lambda x: (-seconds(x.from_at), x.id))
     return tuple(
         EventFact(
             seconds(x.from_at), seconds(x.to_at), seconds(x.received_at), x.kind, x.value, x.text, x.by

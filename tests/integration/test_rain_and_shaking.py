@@ -176,3 +176,14 @@ def test_events_are_loaded_as_they_were_known(slope):
         ]  # fmt: skip
         assert known == [[], [0.1], [0.2, 0.1]]
         assert load_event_facts(c, "slope", T0 + HOUR, T0 + 3 * HOUR) == (), "it was over before"
+
+
+def test_a_flood_of_other_events_pushes_no_earthquake_out(slope, monkeypatch):
+    monkeypatch.setattr("monitor.store.decisions.ADVICE_LIMIT", 3)
+    shake(slope, T0, 0.1, T0)
+    with slope.write() as c:
+        for k in range(1, 5):
+            add_event(c, SiteEvent("slope", T0 + k * HOUR, T0 + k * HOUR, "work", f"{k}", None), T0 + k * HOUR, "x")
+    with slope.read() as c:
+        facts = load_event_facts(c, "slope", T0 - HOUR, T0 + 9 * HOUR)
+    assert [f.kind for f in facts] == ["work", "work", "earthquake"]

@@ -12,6 +12,7 @@ from monitor.alerting import decide as decide_module
 from monitor.alerting import steps as steps_module
 from monitor.alerting.bounds import lower_bounds
 from monitor.alerting.orders import order_level
+from monitor.alerting.signatures import measure_height, needs_two
 from monitor.domain.decision import EventFact, MaintenanceFact, Memory, Signature, View, instant, seconds
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
 from monitor.domain.instants import spell
@@ -311,6 +312,28 @@ def test_an_earthquake_explains_a_step_asks_about_it_and_raises_no_level():
         assert "waits for a person's word" in asked.reason
     # without it, two independent ones are movement at once
     assert levels(run(quiet(7, steps={"A": (20, 90.0), "B": (20, 80.0)})))[20] >= 1
+
+
+def test_several_groups_at_an_earthquake_raise_nothing_and_are_paged_anew_at_every_clock():
+    both = {"A": (20, 90.0), "B": (20, 80.0)}
+    looks = run(quiet(7, steps=both), alter=declared(" Earthquake", 20))
+    turns = [sorted(k for k in x.decision.memory.conditions if k.startswith("health:site:shaken")) for x in looks]
+    clock = round(DAY_S / STEP_S)
+    assert set(levels(looks)) == {0}
+    assert not any(turns[: 20 + clock])
+    assert [turns[20 + clock], turns[20 + 2 * clock]] == [["health:site:shaken_1"], ["health:site:shaken_2"]]
+    assert looks[21].decision.next_due_s <= at(20 + clock), "the service wakes for it"
+    told = looks[20 + clock].decision.memory.conditions["health:site:shaken_1"]
+    assert (told.level, "A, B are independent" in told.reason) == (2, True)
+    memory = looks[21].decision.memory
+    assert [needs_two(SITE, measure_height(SITE, memory, k, [k], at(21))) for k in memory.steps] == [True, True]
+    lone = run(quiet(7, steps={"A": (20, 90.0)}), alter=declared("earthquake", 20))
+    assert not any("shaken" in k for look in lone for k in look.decision.memory.conditions)
+
+
+def test_motion_that_goes_on_after_the_step_of_an_earthquake_counts():
+    stepped = quiet(7, steps={"A": (20, 90.0)}, motions={"A": Motion(30.0, 22)}, noise=0.3)
+    assert max(levels(run(stepped, alter=declared("earthquake", 20)))) == 2
 
 
 def test_silence_after_a_step_is_movement_also_in_an_earthquake():
