@@ -11,7 +11,7 @@ DEMO_FLAGS ?=
 RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 
-.PHONY: help setup servers run demo test soak lint type audit docs bench bench-forecast bench-imagery train-demo
+.PHONY: help setup servers run demo test soak lint type audit docs bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery train-demo
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -62,10 +62,17 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
 	$(BIN)/python -m tests.bench.bench_forecast $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench.bench_forecast_scale
 	$(BIN)/python -m tests.bench.bench_forecast_sources
 	$(BIN)/python -m tests.bench.bench_forecast_knowledge
 	$(BIN)/python -m tests.bench.bench_failure_time
 	$(BIN)/python -m tests.bench.bench_forecast_life
+
+bench-forecast-global: setup ## One network over all measured records, tuned to each, averaged with the simple forecasts
+	$(BIN)/python -m tests.bench.bench_forecast_global $(BENCH_FLAGS)
+
+bench-forecast-peer: setup ## Beside neuralforecast (BENCH_FLAGS="--peer PYTHON" of an environment of its own)
+	$(BIN)/python -m tests.bench.bench_forecast_peer $(BENCH_FLAGS)
 
 bench-imagery: setup ## Footprints on measured and drawn scenes (SLOPEWARD_DATA)
 	$(BIN)/python -m tests.bench.bench_imagery $(BENCH_FLAGS)

@@ -8,7 +8,7 @@ import numpy as np
 
 from forecasting.errors import NotEnoughDataError
 from forecasting.series import Panel
-from forecasting.splits import Split
+from forecasting.splits import Block, Split
 
 if TYPE_CHECKING:
     from forecasting.neural.training import Training
@@ -19,6 +19,8 @@ BATCH_WINDOWS = 1024
 MOST_WINDOWS = 90_000
 """Windows of one pass; where there are more, every second, third... issue time is taken."""
 MINIMUM_POINTS = 20
+LEARNING = {"epochs": 8, "patience": 3, "learning_rate": 5e-3}
+"""Thousands of series teach in few passes."""
 
 
 def hold_out(panel: Panel, seed: int, share: float = 0.5) -> tuple[Panel, Panel]:
@@ -46,26 +48,28 @@ def train_elsewhere(
     """Train on the points of `learn` before the test, then take the weights to the points of `panel` as they are.
 
     What belongs to the forecast points alone (noise floors, spread, the simple forecast) comes from their own rows
-    before the test; no weight has seen any of them.
+    before the test; no weight has seen any of them. The points learnt from need no calibration of their own: they fit
+    on all rows before it and stop early by it. Each piece takes other issue times, so that all dates are seen.
     """
     from forecasting.neural.learner import Settings
     from forecasting.neural.pooled import adopt, train_pooled
     from forecasting.neural.training import Training
 
-    known = learn.head(parts.calibration.end)
-    pieces = [_take(known, rows) for rows in np.array_split(np.arange(len(known.stations)), _pieces(known))]
-    asked = Settings(**settings)
-    issues = max(1, parts.fit.end - asked.window + 1)
-    stride = max(asked.stride, -(-issues * len(known.stations) // MOST_WINDOWS))
+    known, end = learn.head(parts.calibration.end), parts.calibration.first
+    count = len(known.stations)
+    pieces = [_take(known, rows) for rows in np.array_split(np.arange(count), -(-count // COLUMNS))]
+    asked = Settings(**{**LEARNING, **settings})
+    stride = max(asked.stride, -(-(end - asked.window + 1) * count // MOST_WINDOWS))
     batch = max(1, BATCH_WINDOWS // max(len(piece.stations) for piece in pieces))
     asked = replace(asked, stride=stride, batch=batch)
-    pooled = train_pooled(model, [(piece, parts) for piece in pieces], horizons_s, asked)
+    calm = parts.calibration
+    records = [
+        (piece, Split(Block(max(0, asked.window - 1) + k % stride, end), calm, calm, parts.test))
+        for k, piece in enumerate(pieces)
+    ]
+    pooled = train_pooled(model, records, horizons_s, asked)
     forecaster = adopt(pooled, panel, parts)
     return Training(forecaster, len(pooled.losses) - 1, pooled.losses, pooled.seconds, pooled.stopped)
-
-
-def _pieces(panel: Panel) -> int:
-    return -(-len(panel.stations) // COLUMNS)
 
 
 def _take(panel: Panel, columns: Any) -> Panel:
