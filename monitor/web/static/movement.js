@@ -31,9 +31,10 @@
     };
   }
 
+  const hours = (s) => s < 172800 ? `${Number((s / 3600).toPrecision(3))} h` : `${Number((s / 86400).toPrecision(3))} d`;
   const bound = (found, kind) => found.bounds.filter((b) => b.kind === kind).map((b) => ({
     type: "scatter", mode: "lines", x: [found.from, found.to], y: [b.value, b.value], line: { color: level(found.levels, b.level), width: 2, dash: "dash" },
-    name: `${found.levels.find((v) => v.number === b.level)?.name ?? b.level} over ${show(b.value)}`, hoverinfo: "name",
+    name: `${found.levels.find((v) => v.number === b.level)?.name ?? b.level} over ${show(b.value)}${b.window_s ? ` in ${hours(b.window_s)}` : ""}`, hoverinfo: "name",
   }));
   const line = (rows, column, name, unit, colour) => ({
     type: "scatter", mode: rows.length < 200 ? "lines+markers" : "lines", x: rows.map((r) => r.data_until ?? r.at), y: rows.map((r) => r[column]), connectgaps: false, name,
@@ -46,7 +47,7 @@
     const band = { type: "scatter", mode: "lines", fill: "toself", line: { width: 0 }, fillcolor: css("--fan").replace("A", "0.22"), name: "± 1 standard error", hoverinfo: "skip",
       x: [...rows.map((r) => r.data_until ?? r.at), ...rows.map((r) => r.data_until ?? r.at).reverse()],
       y: [...rows.map((r) => r.velocity_mm_per_day + (r.velocity_error_mm_per_day ?? 0)), ...rows.map((r) => r.velocity_mm_per_day - (r.velocity_error_mm_per_day ?? 0)).reverse()] };
-    return { traces: [band, ...bound(found, "velocity"), line(rows, "velocity_mm_per_day", "velocity", "mm/day", css("--curve"))], says: told(found.movement.at(-1)),
+    return { traces: [band, ...bound(found, "velocity"), line(rows, "velocity_mm_per_day", "velocity", "mm/day", css("--curve"))], says: told(found.movement.at(-1)) + (bound(found, "velocity").length ? ". Bounds are judged over their own windows, which may be faster than this curve." : ""),
       latest: last ? `${show(last.velocity_mm_per_day)} mm/day` : "", frame: { xaxis: time(found), yaxis: { ...axis(), title: { text: "mm/day", font: { size: 11 } } } } };
   }
 
