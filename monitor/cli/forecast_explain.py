@@ -18,22 +18,17 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Say what the networks of a site look at; figures for people, none of them a cause. Exit 4: nothing is stored."""
-    from monitor.store.models import load_models
+    from monitor.store.models import load_explanations
 
     with open_database(config) as db, db.read() as c:
-        rows = [row for row in load_models(c, task="forecast", site=site) if row.state != "retired"]
-    found = 0
+        rows = [row for row in load_explanations(c, site) if model is None or row.kind == model]
     for row in rows:
-        told = row.card.get("explanation")
-        if not isinstance(told, Mapping) or (model is not None and row.kind != model):
-            continue
-        kept = _only(told, station)
-        found += 1
+        kept = _only(row.card["explanation"], station)
         if as_json:
             print_json({"model_hash": row.model_hash, "model": row.kind, "site": site, "state": row.state, **kept})
         else:
             print("\n".join(tell(row.kind, row.model_hash, kept)))
-    if not found:
+    if not rows:
         raise typer.Exit(NOTHING)
 
 

@@ -210,6 +210,13 @@ def load_models(
     return [_model(row) for row in c.execute(query)]
 
 
+def load_explanations(c: Connection, site: str) -> list[ModelRow]:
+    """Forecasters of a site that may still be shown and whose card says what they look at, newest first."""
+    query = select(model).where(model.c.task == "forecast", model.c.site == site, model.c.state != "retired")
+    rows = [_model(row) for row in c.execute(query.order_by(model.c.created_at.desc(), model.c.model_hash))]
+    return [row for row in rows if isinstance(row.card.get("explanation"), Mapping)]
+
+
 def load_gates(c: Connection, hashes: Iterable[str]) -> dict[str, dict[float, GateRow]]:
     """How checkpoints stand: hash to horizon to row, horizons rising."""
     query = select(model_gate).where(model_gate.c.model_hash.in_(list(hashes)))

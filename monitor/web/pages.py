@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from monitor.store import pages as queries
+from monitor.store.models import load_explanations
 from monitor.web.collect import collect_alert, collect_overview, collect_site, find_card
 from monitor.web.context import AlertId, context_of
 from monitor.web.guard import is_safe_path
@@ -37,8 +38,9 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
     with context_of(request).db.read() as c:
         card = find_card(c, site)
         skill, coverage = queries.load_skill(c, site), queries.load_coverage(c, site)
-        gates = queries.load_forecaster_gates(c, site)
-    return render(request, "forecasts.html", card=card, skill=skill, coverage=coverage, gates=gates)
+        gates, explained = queries.load_forecaster_gates(c, site), load_explanations(c, site)
+    values = {"skill": skill, "coverage": coverage, "gates": gates, "explained": explained}
+    return render(request, "forecasts.html", card=card, **values)
 
 
 @router.get("/alerts", response_class=HTMLResponse)

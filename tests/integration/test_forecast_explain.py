@@ -1,8 +1,11 @@
 """What is stored of an explanation is what the keyboard shows, for the station asked for."""
 
+import asyncio
 import json
+import re
 from datetime import UTC, datetime
 
+import httpx
 from typer.testing import CliRunner
 
 from forecasting.explanation.maps import NOT_A_CAUSE
@@ -12,10 +15,34 @@ from forecasting.neural.training import train_network
 from forecasting.series import DAY_S
 from forecasting.splits import split
 from monitor.cli.forecast import app
+from monitor.config import load_service, parse_site
 from monitor.store.models import add_model
+from monitor.store.sites import save_site
+from monitor.web.app import build
 from tests.data.slopes import rain_driven
 
+SITE = """
+[site]
+id = "slope"
+name = "Slope"
+latitude = 46.2
+longitude = 8.9
+timezone = "Europe/Zurich"
+[levels]
+names = ["green", "yellow"]
+[[station]]
+id = "A"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+"""
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
+
+
+async def fetch(app, path):
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+        return await client.get(path)
 
 
 def test_a_stored_explanation_is_shown(database, database_url, tmp_path):
@@ -32,6 +59,13 @@ def test_a_stored_explanation_is_shown(database, database_url, tmp_path):
             add_model(
                 c, digest, kind="multi-source", task="forecast", site="slope", path="x", card=card, now=NOW, reason="t"
             )
+        save_site(c, parse_site(SITE, "slope.toml"), "test", "test", NOW)
+    page = asyncio.run(fetch(build(load_service(None, {}), database, lambda: NOW), "/sites/slope/forecasts"))
+    assert page.status_code == 200
+    number = r"[-.\de]+"
+    assert re.search(rf"<small>aaaaaaaa</small>.*earlier motion {number} \({number}\), neighbours", page.text)
+    assert "Not a cause." in page.text
+    assert "bbbbbbbb" not in page.text
     shown = CliRunner().invoke(app, ["explain", "--json", *config])
     assert shown.exit_code == 0, shown.output
     (row,) = [json.loads(line) for line in shown.stdout.splitlines()]
