@@ -1,9 +1,8 @@
 """What a decision sees and what it leaves behind: frozen records that can be spelled as JSON and read back exactly."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -265,6 +264,7 @@ class Memory:
         heights: By question about a motion: the level its votes ask for, or asked for when it was answered; by step:
             what it asked for when one person alone said that it was none.
         signed: By question or step: the first word of two.
+        unheard: By supporter of the level that the site file hears no more: since when.
         newest_s: Newest datum ever used.
         seen_s: Instant of the last evaluation.
     """
@@ -288,6 +288,7 @@ class Memory:
     asked: Mapping[str, float] = field(default_factory=dict)
     heights: Mapping[str, int] = field(default_factory=dict)
     signed: Mapping[str, Signature] = field(default_factory=dict)
+    unheard: Mapping[str, float] = field(default_factory=dict)
 
     def spell(self) -> dict[str, Any]:
         """As JSON-ready values; what came with later versions is left out where it is empty."""
@@ -297,7 +298,7 @@ class Memory:
                 found[name] = dict(value)
         for name in ("votes", "steps", "conditions", "signed"):
             found[name] = {k: _spell_record(v) for k, v in found[name].items()}
-        for name in ("asked", "heights", "signed"):
+        for name in ("asked", "heights", "signed", "unheard"):
             if not found[name]:
                 del found[name]
         return found
@@ -362,15 +363,19 @@ class Decision:
 
 def _spell_record(record: Any) -> dict[str, Any]:
     """Names and values of a flat record; `asdict` would copy every one of them, and this is done at every look."""
-    kind: Hashable = type(record)
-    names, read = _fields_of(kind)
+    names, read = _fields_of(type(record))
     return dict(zip(names, read(record), strict=True))
 
 
-@lru_cache(maxsize=32)
+_READERS: dict[type, tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]] = {}
+
+
 def _fields_of(kind: Any) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
-    names = tuple(f.name for f in fields(kind))
-    return names, attrgetter(*names)
+    found = _READERS.get(kind)
+    if found is None:
+        names = tuple(f.name for f in fields(kind))
+        found = _READERS[kind] = (names, attrgetter(*names))
+    return found
 
 
 def seconds(at: datetime) -> float:
