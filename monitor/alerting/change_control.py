@@ -2,7 +2,8 @@
 
 The version in force is the one the database names. A file on disk takes its place when it is loaded, unless it could
 loosen one of the two highest levels (`monitor.alerting.loosening`); then the site goes on with the version in force
-until somebody else than its author approves the file. The ladder's memory is never touched by a change.
+until somebody else than its author approves the file. A change never moves the ladder: what a criterion said whose
+name means something else now is set apart (`monitor.alerting.unheard`), so that it holds and nobody inherits it.
 """
 
 import contextlib
@@ -20,13 +21,16 @@ from sqlalchemy import Connection
 
 from monitor.alerting.differences import Difference, differ
 from monitor.alerting.loosening import find_loosening
+from monitor.alerting.unheard import list_changed, set_apart
 from monitor.config import parse_site
 from monitor.config_terms import read_text
 from monitor.domain.alert import Actor
+from monitor.domain.decision import Memory
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.store import proposals as store
 from monitor.store.audit import add_audit
+from monitor.store.decisions import find_state, save_memory
 from monitor.store.engine import Database
 from monitor.store.sites import find_version, load_site_source, load_sites_summary, save_site
 from monitor.store.users import require_account, require_two
@@ -67,8 +71,22 @@ def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) 
     if old is not None and loosens:
         save_site(c, old, author, reason, now)  # it may have been retired
         return Taken(old, loosens)
-    save_site(c, site, author, reason, now)
+    _put_in_force(c, old, site, author, reason, now)
     return Taken(site)
+
+
+def _put_in_force(c: Connection, old: Site | None, new: Site, author: str, reason: str, now: datetime) -> None:
+    """Save a declaration; the memory keeps no word under a name that means something else now."""
+    row = find_state(c, new.id)
+    if row is not None and find_version(c, new.id) != new.version:
+        memory = Memory.read(row.state)
+        after = set_apart(memory, list_changed(old, new, memory))
+        if after != memory:
+            save_memory(c, new.id, after, new.version, now)
+            gone = sorted({*memory.supporters, *memory.votes} - {*after.supporters, *after.votes})
+            detail = {"sha256": new.version, "set_apart": gone, "reason": "criteria mean something else now"}
+            add_audit(c, Actor(author), "site.set_apart", f"site:{new.id}", detail, now)
+    save_site(c, new, author, reason, now)
 
 
 def find_in_force(c: Connection, site_id: str) -> Site | None:
@@ -152,7 +170,7 @@ def propose(
 def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, now: datetime) -> Path:
     """Put a proposal in force: file, version and audit entry, all or none; returns the file.
 
-    The running service notices within seconds. Nothing of the ladder's memory changes.
+    The running service notices within seconds. The level stands as it stood.
 
     Raises:
         NotFoundError: no such proposal.
@@ -177,7 +195,7 @@ def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, 
         path = _find_file(folder, new.id)
         _refuse_edited(path, {proposal.base_sha256, new.version}, number)
         why = f"{proposal.reason} (proposal {number}, approved by {actor.name}: {reason})"
-        save_site(c, new, proposal.author, why, now)
+        _put_in_force(c, find_in_force(c, new.id), new, proposal.author, why, now)
         store.mark_decided(
             c, number, store.APPROVED, actor.name, reason, now, second_by=actor.name if loosens else None
         )

@@ -118,6 +118,8 @@ def _list_sight(site: Site, now_s: float, outlook: "Outlook", rung: Rung) -> dic
             f"cannot see: decide. {site.levels[rung.level].name} is held without data since "
             f"{spell(instant(unseen_s))}, longer than {spell_duration(site.fusion.hold_when_missing_s)}"
         )
+        if outlook.unheard:
+            text += f"; the site file hears no more: {', '.join(outlook.unheard)}"
         found["health:site:cannot_see"] = Condition("health", 2, unseen_s, text)
     return found
 

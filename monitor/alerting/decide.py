@@ -31,6 +31,7 @@ from monitor.alerting.steps import (
     update_steps,
 )
 from monitor.alerting.tracks import Track, Tracker
+from monitor.alerting.unheard import find_unheard
 from monitor.alerting.votes import REFERENCE, find_lasting, keep_answers, outgrow, update_votes
 from monitor.domain.decision import Decision, Memory, Step, View, Vote, instant, seconds
 from monitor.domain.site import Criterion, Site
@@ -45,6 +46,7 @@ class Outlook:
     reachable_level: int
     witnesses: int
     unseen_since_s: float | None
+    unheard: Mapping[str, float]  # supporters of the level that are declared no more, since when
 
 
 def decide(
@@ -123,7 +125,7 @@ def decide(
         observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s, seen_s=now_s,
         asked=dict(sorted(companions.asked.items())),
         heights={q: h for q, h in sorted(memory.heights.items()) if q in answers or q in lasting},
-        signed=keep_signatures(memory, {*steps, *lasting}),
+        signed=keep_signatures(memory, {*steps, *lasting}), unheard=outlook.unheard,
     )  # fmt: skip
     evidence = describe(
         site, memory, now, words, standings, counted, covered, common_words, rulings, factor, ask, rung.held_by, after
@@ -217,18 +219,20 @@ def look_out(
     expected = {p for p in voting if senses[p].state == "unknown"}
     reached = reach(site, seen | expected, groups)
     witnesses = len(reached.top_groups)
+    gone = find_unheard(site, supporters, level, memory.unheard, windows.now_s)
     if windows.view.draining and memory.reachable_level is not None:
-        return Outlook(memory.observability, memory.reachable_level, witnesses, None)
+        return Outlook(memory.observability, memory.reachable_level, witnesses, None, gone)
     behind = {p for k, v in supporters.items() if v >= level > 0 for p in series_behind(site, k, steps)} & voting
     unseen = behind - seen
-    blind = (bool(voting) and not seen) or bool(behind and not behind & seen)
+    blind = (bool(voting) and not seen) or bool((behind or gone) and not behind & seen)
     observability = "blind" if blind else "full" if seen == voting else "degraded"
     since_s = None
-    if unseen:  # one of those the level rests on is enough, and a second one that goes does not start the clock anew
-        since_s = min(_unseen_since(windows, p, senses[p]) for p in unseen)
+    # one of those the level rests on is enough, and a second one that goes does not start the clock anew
+    if unseen or gone:
+        since_s = min([*gone.values(), *(_unseen_since(windows, p, senses[p]) for p in unseen)])
     elif blind:
         since_s = max(_unseen_since(windows, p, senses[p]) for p in voting)
-    return Outlook(observability, reached.level, witnesses, since_s)
+    return Outlook(observability, reached.level, witnesses, since_s, gone)
 
 
 def series_behind(site: Site, key: str, steps: Mapping[str, Step]) -> list[tuple[str, str]]:

@@ -187,6 +187,62 @@ def test_a_loosening_needs_somebody_else(bench, tmp_path):
     assert actions == [("site.propose", "Ada"), ("site.approve", "Bo")]
 
 
+TWO_LEVELS = change(
+    "[fusion]",
+    """[[criterion]]
+kind = "level"
+series = "G1.crack_opening"
+yellow = {over = 4.0}
+valid_for = "2d"
+[[criterion]]
+kind = "level"
+series = "G1.crack_opening"
+yellow = {over = 900.0}
+valid_for = "2d"
+
+[fusion]""",
+)
+ONE_LEVEL = TWO_LEVELS.replace(TWO_LEVELS[TWO_LEVELS.index('[[criterion]]\nkind = "level"') :
+                                          TWO_LEVELS.rindex('[[criterion]]\nkind = "level"')], "")  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["file", "proposal"])
+def test_a_criterion_that_takes_over_a_name_inherits_neither_vote_nor_level(database, tmp_path, by):
+    bench = WatchedSlope(database, TWO_LEVELS)
+    bench.live(26, looks=1)
+    assert bench.live(30, {"G1": 5.5}, looks=6).level == 1
+    site = parse_site(ONE_LEVEL, "bench.toml")
+    if by == "file":
+        with database.write() as c:
+            assert take_in(c, site, "core", "loaded", bench.now).loosens == ()
+    else:
+        (tmp_path / "bench.toml").write_text(TWO_LEVELS)
+        approve(database, tmp_path, suggest(bench, ONE_LEVEL).id, BO, "fine", bench.now)
+    bench.site = site
+    held = bench.live(40, looks=40)
+    assert held.level == 1, "what ended it never raised it"
+    assert held.decision.memory.votes["level-1|G1"].level == 0
+    assert held.decision.memory.supporters["level-1~|G1"] == 1
+    assert "health:site:cannot_see" not in held.decision.memory.conditions
+    asked = bench.live(12, looks=1).decision.memory.conditions["health:site:cannot_see"]
+    assert "hears no more: level-1~|G1" in asked.reason, "the level has no witness any more: a person must decide"
+    set_level(database, site, 0, BO, "nothing moves", bench.now)
+    assert bench.live(2).decision.memory.unheard == {}
+    with database.read() as c:
+        assert "site.set_apart" in c.execute(select(t.audit_entry.c.action)).scalars().all()
+
+
+def test_an_edited_bound_goes_on_with_the_votes_of_before(database):
+    bench = WatchedSlope(database, TWO_LEVELS)
+    bench.live(26, looks=1)
+    assert bench.live(30, {"G1": 5.5}, looks=6).level == 1
+    with database.write() as c:
+        bench.site = take_in(
+            c, parse_site(TWO_LEVELS.replace("over = 4.0", "over = 90.0"), "b"), "core", "x", bench.now
+        ).site
+    assert bench.live(3).level == 0
+
+
 def test_a_tightening_needs_one_person(bench, tmp_path):
     found = suggest(bench, TIGHT)
     assert not found.loosens_high

@@ -13,7 +13,7 @@ from monitor.alerting import steps as steps_module
 from monitor.alerting.bounds import lower_bounds
 from monitor.alerting.orders import order_level
 from monitor.alerting.signatures import measure_height, needs_two
-from monitor.domain.decision import EventFact, MaintenanceFact, Memory, Signature, View, instant, seconds
+from monitor.domain.decision import EventFact, MaintenanceFact, Memory, Signature, Step, View, instant, seconds
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
 from monitor.domain.instants import spell
 from monitor.domain.site import Criterion, Dwell, Threshold
@@ -450,7 +450,7 @@ def test_bounds_are_lowered_never_loosened_and_recover_along():
 def test_a_memory_of_an_older_version_is_read_and_spelled_as_it_was():
     looks = run(quiet(1, motions={"A": Motion(9.0, 16)}))
     spelled = json.loads(canonical_json(looks[-1].decision.memory.spell()))
-    assert not {"asked", "heights", "signed"} & set(spelled)
+    assert not {"asked", "heights", "signed", "unheard"} & set(spelled)
     assert Memory.read(spelled) == looks[-1].decision.memory
     assert not {"rules", "bounds"} & set(looks[-1].decision.evidence)
     asked = Memory(asked={"alone:A": 1.0}, heights={"alone:B": 2}, signed={"alone:A": Signature("weather", "Ada", 2)})
@@ -597,3 +597,16 @@ def test_one_word_on_a_step_hides_neither_the_silence_after_it_nor_a_second_grou
     both = quiet(6, steps={"A": (20, 400.0), "B": (21, 400.0)}, noise=0.3)
     reopened = acting_at(22, alone_said_no(height), both, SITE)
     assert (levels(reopened)[-1] == 3) == (level > 0)
+
+
+@pytest.mark.parametrize("key", ["v|Z", "gone|A", "rule|wet|v|A", "step|Z@2026-03-01T06:00:00.000000Z"])
+def test_a_level_that_rests_on_what_is_declared_no_more_asks_a_person(key):
+    name = key.removeprefix("step|")
+    steps = {name: Step(T0, T0, 90.0, 1, "counted", "step at Z")} if name != key else {}
+    looks = acting_at(5, lambda m, _: replace(m, level=1, supporters={key: 1}, steps=steps), quiet(6), SITE)
+    told = ["health:site:cannot_see" in look.decision.memory.conditions for look in looks]
+    assert levels(looks)[4:] == [1] * (len(looks) - 4)
+    hold = round(SITE.fusion.hold_when_missing_s / STEP_S)
+    assert told.index(True) == 4 + hold
+    assert all(told[4 + hold :])
+    assert looks[5].decision.next_due_s <= at(4 + hold)
