@@ -17,7 +17,7 @@ from typing import IO, Any, Final, NamedTuple, TypeVar
 from sqlalchemy.exc import OperationalError
 
 from monitor import compute, health, logs
-from monitor.alerting.change_control import Taken, explain_refusal, find_file, take_in
+from monitor.alerting.change_control import Taken, explain_refusal, explain_unread, find_file, take_in
 from monitor.config import ServiceConfig, load_service, parse_site, scan_sites
 from monitor.config_terms import read_text
 from monitor.domain.alert import SERVICE
@@ -200,10 +200,13 @@ class Core:
                 sites.append(parse_site(source, f"last good file of {site_id}"))
             except ConfigError as error:
                 log.critical("site %s is not watched: %s", site_id, error)
+                told = f"site {site_id} is NOT watched: neither its file nor the last good one can be used: {error}"
+                self.alarms.open(f"config:{site_id}:unwatched", told[:500], level=2)
         for name in {path.name for path in folder.glob("*.toml")} if folder.is_dir() else ():
             if name not in {path.name for path in failures}:
                 self.alarms.clear(f"config:{name}", "the site file can be used again")
         for site in sites:
+            self.alarms.clear(f"config:{site.id}:unwatched", "the site is watched again")
             if site.id in found:
                 self.alarms.clear(f"config:{site.id}", "the site file is back")
         log.info("watching %d site(s): %s", len(sites), ", ".join(s.id for s in sites) or "none")
@@ -211,6 +214,12 @@ class Core:
 
     def _tell_refused(self, taken: Taken, version: str) -> None:
         """Say that a file was not taken, because it could loosen a high level and nobody approved it."""
+        unread = f"config:{taken.site.id}:unread"
+        if taken.unread:
+            log.error("%s", explain_unread(taken))
+            self.alarms.open(unread, explain_unread(taken), level=2)
+        else:
+            self.alarms.clear(unread, "the version in force can be read")
         key = f"config:{taken.site.id}:unapproved"
         if not taken.loosens:
             self.alarms.clear(key, "the site file is the one in force")

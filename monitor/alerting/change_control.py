@@ -38,10 +38,14 @@ from monitor.store.users import require_account, require_two
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The declaration in force; `loosens` says why the file that was read is not."""
+    """The declaration in force; `loosens` says why the file that was read is not.
+
+    `unread` is the hash of the version before where this program cannot read it any more: the file was not compared.
+    """
 
     site: Site
     loosens: tuple[str, ...] = ()
+    unread: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,9 @@ def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) 
     if old is not None and loosens:
         save_site(c, old, author, reason, now)  # it may have been retired
         return Taken(old, loosens)
+    before = find_version(c, site.id)
     _put_in_force(c, old, site, author, reason, now)
-    return Taken(site)
+    return Taken(site, unread=before if old is None and before is not None else "")
 
 
 def _put_in_force(c: Connection, old: Site | None, new: Site, author: str, reason: str, now: datetime) -> None:
@@ -113,6 +118,15 @@ def explain_refusal(taken: Taken, path: str) -> str:
         f"{path} was changed without approval in a way that can loosen one of the two highest levels "
         f"({'; '.join(taken.loosens[:3])}{more}); {taken.site.id} goes on with version {taken.site.version[:12]}. Run: "
         f"slopeward sites propose {path} --by NAME --reason TEXT, and let somebody else approve it"
+    )
+
+
+def explain_unread(taken: Taken) -> str:
+    """One line for people: the file runs, and nobody could say whether it loosens anything."""
+    return (
+        f"version {taken.unread[:12]} of {taken.site.id} was in force and cannot be read any more by this program: its "
+        f"file on disk ({taken.site.version[:12]}) runs instead, uncompared. Compare the two yourself (view "
+        "config_versions); what stood goes on standing until a person lowers it"
     )
 
 

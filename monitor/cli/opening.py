@@ -56,12 +56,14 @@ def pick_site(config: ServiceConfig, site_id: str) -> Site:
 
 def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
     """The declaration in force once a file was read: it, unless it could loosen a high level unapproved."""
-    from monitor.alerting.change_control import explain_refusal, take_in
+    from monitor.alerting.change_control import explain_refusal, explain_unread, take_in
 
     with db.write() as c:
         taken = take_in(c, site, "slopeward", reason, now)
     if taken.loosens:
         say(explain_refusal(taken, f"the file of {site.id}"))
+    if taken.unread:
+        say(explain_unread(taken))
     return taken.site
 
 

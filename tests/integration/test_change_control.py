@@ -453,3 +453,39 @@ def test_who_is_told_of_the_service_is_not_cut_by_an_edit_on_disk(bench, tmp_pat
     with bench.database.read() as c:
         assert [r.name for r in _load_recipients(service, c)] == ["duty engineer"]
         assert [r.name for r in _everybody(c, service)] == ["duty engineer"]
+
+
+def spoil(bench):
+    """The version in force as an upgraded program may find it."""
+    with bench.database.write() as c:
+        c.execute(t.config_version.update().values(source="levels = 'of an older program'"))
+
+
+def told(core):
+    core.alarms.write_pending()
+    with core.db.read() as c:
+        return {a.key: a for a in c.execute(select(t.alert).where(t.alert.c.level > 0))}
+
+
+def test_a_version_that_cannot_be_read_any_more_is_told_and_its_level_stands(core, bench):
+    assert bench.fail().level == 3
+    spoil(bench)
+    assert load(core) == LOOSE, "nobody could compare them"
+    alarm = told(core)["health:config:bench:unread"]
+    assert (alarm.level, "cannot be read any more" in alarm.reason) == (2, True)
+    bench.site = core.sites["bench"]
+    after = bench.live(40, looks=3)
+    assert (after.level, {k.partition("|")[0] for k in after.decision.memory.supporters}) == (3, {"rate-1~"})
+    assert load(core) == LOOSE
+    assert "health:config:bench:unread" not in told(core)
+
+
+def test_a_site_that_nothing_can_be_read_of_is_told_urgently(core, bench, tmp_path):
+    spoil(bench)
+    (tmp_path / "sites" / "bench.toml").write_text("nothing = ")
+    assert core._load_sites() == []
+    alarm = told(core)["health:config:bench:unwatched"]
+    assert (alarm.level, "is NOT watched" in alarm.reason) == (2, True)
+    (tmp_path / "sites" / "bench.toml").write_text(SITE_TEXT)
+    assert load(core) == SITE_TEXT
+    assert "health:config:bench:unwatched" not in told(core)
