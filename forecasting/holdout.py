@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from forecasting.neural.training import Training
 
 COLUMNS = 256
-"""Points of one piece: a batch is a few issue times of it, so that no step holds more than about a thousand windows."""
-BATCH_WINDOWS = 1024
+"""Points of one piece: a batch is a few issue times of it, so that no step holds more than a few hundred windows."""
+BATCH_WINDOWS = 256
 MOST_WINDOWS = 90_000
 """Windows of one pass; where there are more, every second, third... issue time is taken."""
 MINIMUM_POINTS = 20
-LEARNING = {"epochs": 8, "patience": 3, "learning_rate": 5e-3}
+LEARNING = {"epochs": 10, "patience": 4, "learning_rate": 3e-3, "dropout": 0.0}
 """Thousands of series teach in few passes."""
 
 

@@ -237,10 +237,12 @@ def main() -> None:
         print(json.dumps(PARTS[given.child]()))
         return
     path = FOLDER / "forecast-scale.json"
-    figures = json.loads(path.read_text())["figures"] if path.exists() else {}
     for part in given.only.split(","):
         load = os.getloadavg()[0]
-        figures[TITLES[part]] = child(part) | {"load": round(load, 1)}
+        found = child(part) | {"load": round(load, 1)}
+        # read again: another part may have been written meanwhile
+        figures = json.loads(path.read_text())["figures"] if path.exists() else {}
+        figures[TITLES[part]] = found
         print(f"{TITLES[part]}: {json.dumps(figures[TITLES[part]])}", flush=True)
         record("forecast-scale", "make bench-forecast (python -m tests.bench.bench_forecast_scale)", figures)
 

@@ -1,6 +1,7 @@
 """A night of the service over drawn sites: every job through the real worker processes, one after another."""
 
 import random
+import resource
 import statistics
 import tempfile
 import time
@@ -68,7 +69,7 @@ def fill(db: Database, site: Site, days: int, seed: int) -> None:
 
 
 def run_night(*, sites: int, stations: int, days: int) -> dict[str, Any]:
-    """Train, issue and score for every site; wall seconds by kind of work.
+    """Train, issue and score for every site; wall seconds by kind of work, and processor seconds of all with workers.
 
     The first issue works out past intervals; `again` is the day after, when states are at hand.
     """
@@ -85,6 +86,7 @@ def run_night(*, sites: int, stations: int, days: int) -> dict[str, Any]:
                     save_site(c, site, "bench", "bench", START)
                 fill(db, site, days + 1, seed)
             first = START + timedelta(days=days - 1, hours=1)
+            used = _processor_s()
             for site in drawn:
                 for key, job, now in (
                     ("train", train, first), ("issue", forecast, first), ("again", forecast, first + timedelta(days=1)),
@@ -92,10 +94,18 @@ def run_night(*, sites: int, stations: int, days: int) -> dict[str, Any]:
                     begun = time.perf_counter()
                     job.run(db, config, site, now)
                     took[key].append(time.perf_counter() - begun)
+            used = _processor_s() - used
             with db.read() as c:
                 rows = c.execute(select(func.count()).select_from(forecasts)).scalar_one()
         finally:
             db.close()
     out: dict[str, Any] = {f"{key}_s": round(sum(each), 1) for key, each in took.items()}
     out |= {f"{key}_s_per_site": round(statistics.median(each), 1) for key, each in took.items()}
-    return out | {"night_s": round(sum(took["train"]) + sum(took["again"]), 1), "forecast_rows": rows}
+    night = round(sum(took["train"]) + sum(took["again"]), 1)
+    return out | {"sites": sites, "night_s": night, "all_cpu_s": round(used, 1), "forecast_rows": rows}
+
+
+def _processor_s() -> float:
+    """Of this process and the workers that ended."""
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in both)

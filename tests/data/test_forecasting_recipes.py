@@ -35,6 +35,7 @@ def mean(rows, field, model, horizon):
         ("outang-months", (48, 8), MONTH_S, 3),
         ("bowdoin", (1459, 4), 900.0, 0),
         ("egms", (304, 290), 6 * DAY_S, 0),
+        ("egms-points", (210, 11590), 6 * DAY_S, 0),
     ],
 )
 def test_every_recipe_reads_its_record(measured, name, shape, step_s, drivers):
