@@ -13,6 +13,7 @@ from monitor.domain.instants import parse, parse_duration_s, spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store import maintenance as store
 from monitor.store.sites import load_sites_summary
+from monitor.store.users import require_account
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account at the keyboard")]
@@ -44,6 +45,7 @@ def add(
         known = [s.id for s in load_sites_summary(c)]
         if site not in known:
             raise NotFoundError(f"no site {site!r} is watched; there are: {', '.join(known) or 'none'}")
+        require_account(c, actor(by).name)
         number = store.add_maintenance(
             c, site, station, from_at, from_at + span, actor(by), reason, now, second=other
         )  # fmt: skip
@@ -62,6 +64,7 @@ def end(
     Example: slopeward maintenance end 3 --reason "mast stands, readings are sound"
     """
     with closing(open_database(config)) as db, db.write() as c:
+        require_account(c, actor(by).name)
         store.end_maintenance(c, number, actor(by), reason, datetime.now(UTC))
     show({"id": number, "ended": True}, f"maintenance {number} is over", as_json)
 

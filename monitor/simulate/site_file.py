@@ -137,7 +137,7 @@ def write_site_toml(model: SlopeModel) -> str:
         TOML text; the caller writes it where its configuration looks for sites.
     """
     step = model.step
-    body = "".join(_write_station(station, step) for station in model.stations)
+    body = "".join(_write_station(station, step, model.creep_mm_per_day) for station in model.stations)
     return (
         HEAD.format(site=SITE_ID, latitude=model.latitude, longitude=model.longitude)
         + body
@@ -151,7 +151,7 @@ def write_site_toml(model: SlopeModel) -> str:
     )
 
 
-def _write_station(station: StationPlan, step: timedelta) -> str:
+def _write_station(station: StationPlan, step: timedelta, creep_mm_per_day: float) -> str:
     lines = [
         "\n[[station]]",
         f'id = "{station.id}"',
@@ -161,6 +161,9 @@ def _write_station(station: StationPlan, step: timedelta) -> str:
     ]
     if station.azimuth_deg is not None and station.plunge_deg is not None:
         lines += [f"azimuth_deg = {station.azimuth_deg}", f"plunge_deg = {station.plunge_deg}"]
+        if station.on_slope and station.factor > 0:
+            lines.append(f"v_eq_mm_per_day = {round(creep_mm_per_day * station.factor, 4)}")
+            lines.append('v_eq_reviewed = "the simulated creep of this station, known by construction"')
     if station.reference is not None:
         lines.append(f'reference = "{station.reference}"')
     lines += [f'logger = "{station.logger}"', f"on_slope = {str(station.on_slope).lower()}"]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, String, func, select, tuple_, type_coerce
@@ -13,6 +13,7 @@ from monitor.store import tables as t
 from monitor.store.observations import SeriesRow
 
 PAGE: Final = 2000
+LIVE: Final = timedelta(days=2)  # a newest reading that came within this time was live; later ones were read in
 # observed_at, received_at, revision, value, sigma, solution, flags, extra; instants as text
 PastRow = tuple[str, str, int, float, float | None, str | None, str, str | None]
 
@@ -204,11 +205,22 @@ def count_rows(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
 
 
 def find_span(c: Connection, site: str) -> tuple[datetime, datetime] | None:
-    """First and newest epoch of a site; None where nothing was ever stored."""
+    """First epoch of a site, and the instant from which its newest one was known; None where nothing was ever stored.
+
+    Where the newest reading came much later than it was made (an old record read in), the end is its epoch: the silence
+    since then is nobody's.
+    """
     o, s = t.observation.c, t.series.c
     ids = c.execute(select(s.id).where(s.site == site)).scalars().all()
     spans = [
         c.execute(select(func.min(o.observed_at), func.max(o.observed_at)).where(o.series_id == i)).one() for i in ids
     ]
     known = [(a, b) for a, b in spans if a is not None]
-    return None if not known else (min(a for a, _ in known), max(b for _, b in known))
+    if not known:
+        return None
+    k = t.series_latest.c
+    received_at = c.execute(select(func.max(k.received_at)).where(k.series_id.in_(ids))).scalar()
+    newest_at = max(b for _, b in known)
+    if received_at is not None and newest_at < received_at <= newest_at + LIVE:
+        newest_at = received_at
+    return min(a for a, _ in known), newest_at

@@ -120,8 +120,8 @@ def load_windows(
     rows = c.execute(
         select(s.quantity, *(w[n] for n in names))
         .join(t.series, s.id == w.series_id)
-        .where(s.site == site, s.station == station, w.issued_at > from_at, w.issued_at <= to_at)
-        .order_by(w.issued_at.desc(), w.id.desc())
+        .where(s.site == site, s.station == station, w.data_until > from_at, w.data_until <= to_at)
+        .order_by(w.data_until.desc(), w.id.desc())
         .limit(ROWS_MOST)
     ).all()
     return [_spell(row) for row in reversed(rows)]

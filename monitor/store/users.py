@@ -183,7 +183,8 @@ def require_account(connection: Connection, name: str, needed: str = "operator")
     accounts = {u.name: u for u in load_users(connection)}
     account = accounts.get(name)
     if accounts and (account is None or account.disabled_at is not None or not may(account.role, needed)):
-        raise RefusedError(f"{name!r} has no open account as {needed}; both people need one for this")
+        text = f"{name!r} has no open account as {needed}, which is needed for this; see `slopeward users list`"
+        raise RefusedError(text)
 
 
 def _change(connection: Connection, name: str, **values: object) -> None:

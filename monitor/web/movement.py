@@ -17,6 +17,7 @@ from monitor.web.charts import read_range
 from monitor.web.collect import find_card
 from monitor.web.context import Context, context_of
 from monitor.web.evidence import read_told
+from monitor.web.rates import find_rates
 from monitor.web.templating import render
 
 router = APIRouter()
@@ -102,6 +103,7 @@ def get_movement(
             "movement": timeline.load_movement(c, site, station, low, high),
             "windows": timeline.load_windows(c, site, station, low, high),
             "bounds": find_bounds(declared, station),
+            "rates": find_rates(context, c, declared, station, low, high),
         }  # fmt: skip
 
 

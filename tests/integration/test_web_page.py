@@ -484,3 +484,17 @@ def test_guesses_at_the_same_moment_are_counted(client):
         codes = list(pool.map(guess, range(16)))
     assert codes.count(401) <= 6  # five, and one that stood beside the fifth
     assert codes.count(429) >= 10
+
+
+def test_velocity_over_the_window_of_each_bound(client):
+    found = client.get("/api/v1/sites/north-bench/movement/G1?span=20d").json()["rates"]
+    assert [r["window_s"] for r in found] == [21600.0, 172800.0, 604800.0]
+    week = found[-1]
+    assert week["at"] == sorted(week["at"])
+    assert 50 < len(week["at"]) <= 152
+    curve = client.get("/api/v1/sites/north-bench/series/G1/displacement_downslope?span=7d").json()["points"]
+    days = [(parse(at) - parse(curve["at"][0])).total_seconds() / 86400 for at in curve["at"]]
+    mean_t, mean_y = sum(days) / len(days), sum(curve["value"]) / len(days)
+    slope = sum((t - mean_t) * (y - mean_y) for t, y in zip(days, curve["value"], strict=True))
+    slope /= sum((t - mean_t) ** 2 for t in days)
+    assert week["rate"][-1] == pytest.approx(slope, rel=0.1)

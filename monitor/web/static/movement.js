@@ -47,8 +47,16 @@
     const band = { type: "scatter", mode: "lines", fill: "toself", line: { width: 0 }, fillcolor: css("--fan").replace("A", "0.22"), name: "± 1 standard error", hoverinfo: "skip",
       x: [...rows.map((r) => r.data_until ?? r.at), ...rows.map((r) => r.data_until ?? r.at).reverse()],
       y: [...rows.map((r) => r.velocity_mm_per_day + (r.velocity_error_mm_per_day ?? 0)), ...rows.map((r) => r.velocity_mm_per_day - (r.velocity_error_mm_per_day ?? 0)).reverse()] };
-    return { traces: [band, ...bound(found, "velocity"), line(rows, "velocity_mm_per_day", "velocity", "mm/day", css("--curve"))], says: told(found.movement.at(-1)) + (bound(found, "velocity").length ? ". Bounds are judged over their own windows, which may be faster than this curve." : ""),
-      latest: last ? `${show(last.velocity_mm_per_day)} mm/day` : "", frame: { xaxis: time(found), yaxis: { ...axis(), title: { text: "mm/day", font: { size: 11 } } } } };
+    // each bound in the colour of its level, and the velocity over its own window in the same colour
+    const own = found.rates.map((r) => {
+      const b = found.bounds.find((x) => x.kind === "velocity" && x.window_s === r.window_s);
+      return { type: "scatter", mode: r.at.length < 40 ? "lines+markers" : "lines", x: r.at, y: r.rate, name: `velocity in ${hours(r.window_s)}`, line: { color: level(found.levels, b?.level ?? 0), width: 1.6 }, marker: { size: 4 },
+        hovertemplate: `%{y:.4~g} mm/day in ${hours(r.window_s)}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>` };
+    });
+    const fastest = found.rates.map((r) => r.rate.at(-1)).filter((v) => v !== undefined);
+    const newest = fastest.length ? `${fastest.map(show).join(" / ")} mm/day` : last ? `${show(last.velocity_mm_per_day)} mm/day` : "";
+    return { traces: [band, ...bound(found, "velocity"), ...own, line(rows, "velocity_mm_per_day", "velocity of the stage", "mm/day", css("--curve"))], says: told(found.movement.at(-1)),
+      latest: newest, frame: { xaxis: time(found), yaxis: { ...axis(), title: { text: "mm/day", font: { size: 11 } } } } };
   }
 
   function inverse(found) {
@@ -65,13 +73,13 @@
   function drift(found) {
     const rows = found.windows, by = (method, trusted) => rows.filter((r) => r.method === method && r.trusted === trusted);
     const bars = (part, name, colour, opacity) => part.length ? [{
-      type: "scatter", mode: "markers", name, x: part.map((r) => r.issued_at), y: part.map((r) => r.window_mid), opacity, marker: { size: 5, color: colour, symbol: part.map((r) => r.withdrawn_at ? "x-thin" : "circle"), line: { width: part.map((r) => r.withdrawn_at ? 2 : 0), color: colour } },
+      type: "scatter", mode: "markers", name, x: part.map((r) => r.data_until), y: part.map((r) => r.window_mid), opacity, marker: { size: 5, color: colour, symbol: part.map((r) => r.withdrawn_at ? "x-thin" : "circle"), line: { width: part.map((r) => r.withdrawn_at ? 2 : 0), color: colour } },
       text: part.map((r) => `${minute(r.window_from)} to ${minute(r.window_to)}${r.reasons ? "<br>" + r.reasons : ""}${r.withdrawn_at ? "<br>withdrawn: " + (r.withdrawn_reason ?? "") : ""}`), hovertemplate: "%{text}<extra></extra>",
     }, {
       type: "scatter", mode: "lines", showlegend: false, hoverinfo: "skip", opacity: 0.45 * opacity, line: { color: colour, width: 3 },
-      x: part.flatMap((r) => [r.issued_at, r.issued_at, null]), y: part.flatMap((r) => [r.window_from, r.window_to, null]),
+      x: part.flatMap((r) => [r.data_until, r.data_until, null]), y: part.flatMap((r) => [r.window_from, r.window_to, null]),
     }] : [];
-    const traces = [{ type: "scatter", mode: "lines", name: "the day of issue", x: [found.from, found.to], y: [found.from, found.to], line: { color: css("--muted"), width: 1.2, dash: "dot" }, hoverinfo: "skip" },
+    const traces = [{ type: "scatter", mode: "lines", name: "the newest datum of each issue", x: [found.from, found.to], y: [found.from, found.to], line: { color: css("--muted"), width: 1.2, dash: "dot" }, hoverinfo: "skip" },
       ...bars(by("inverse_velocity", true), "inverse velocity", css("--forecast"), 1), ...bars(by("inverse_velocity", false), "inverse velocity, not trusted", css("--muted"), 0.7),
       ...bars(by("forecast", true), "forecast", css("--advice"), 1), ...bars(by("forecast", false), "forecast, not trusted", css("--advice"), 0.5)];
     const last = rows.at(-1);
