@@ -9,8 +9,9 @@ from monitor.alerting.criteria.earthquake import list_inspections
 from monitor.alerting.fusion_rules import RULE, split_key
 from monitor.alerting.ladder import Ask, Rung, station_behind
 from monitor.alerting.neighbours import Companions
+from monitor.alerting.offset_answers import SUFFIX, find_offsets
 from monitor.alerting.shaken import list_reminders
-from monitor.alerting.steps import ACTIVE, MOVEMENT, clock_s, says_no, station_of
+from monitor.alerting.steps import ACTIVE, MOVEMENT, asked_level, clock_s, instant_of, says_no, station_of
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.decision import Condition, Memory, Step, Vote, instant, seconds
 from monitor.domain.instants import parse, spell, spell_duration
@@ -36,6 +37,7 @@ def list_conditions(
         found |= {k: c for k, c in before.items() if k.endswith((":stale", ":cannot_see", ":reachable"))}
     found |= _list_steps(windows, steps)
     found |= list_reminders(windows, steps)
+    found |= _list_offsets(windows, windows.memory, steps)
     for reference, stations in common.items():
         text = f"{', '.join(stations)} move as one on reference {reference} and nothing else moves"
         found |= _list_question(windows, f"reference:{reference}", since[reference], text)
@@ -73,6 +75,27 @@ def _list_steps(windows: Windows, steps: Mapping[str, Step]) -> dict[str, Condit
             "event": "waits for a person's word",
         }.get(step.state, "counts as movement until a person says no")
         found[name] = Condition("health", 2, step.known_s, f"verify now: {step.reason}; {clock}")
+    return found
+
+
+def _list_offsets(windows: Windows, before: Memory, steps: Mapping[str, Step]) -> dict[str, Condition]:
+    """A notice for each step that counted and that an offset answers, until somebody else has confirmed the offset."""
+    asked = {k for k, s in before.steps.items() if s.state in ACTIVE}
+    asked |= {k.removeprefix("health:").removesuffix(SUFFIX) for k in before.conditions if k.endswith(SUFFIX)}
+    found = {}
+    for key in sorted(asked):
+        open_offsets = [o for o in find_offsets(windows, station_of(key), instant_of(key)) if o.second_by is None]
+        if not open_offsets:
+            continue
+        by = ", ".join(dict.fromkeys(o.by for o in open_offsets))
+        numbers = ", ".join(str(o.id) for o in open_offsets)
+        step = steps.get(key)
+        effect = (
+            f"it goes on counting for {windows.site.levels[asked_level(step)].name} until a second person confirms"
+            if step is not None and step.state in ACTIVE else "it counts no more; somebody else ought to confirm"
+        )  # fmt: skip
+        text = f"the step of {station_of(key)} that counted is answered by offset of {by}: {effect} offset {numbers}"
+        found[f"health:{key}{SUFFIX}"] = Condition("health", 1, windows.now_s, text)
     return found
 
 

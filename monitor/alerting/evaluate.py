@@ -40,6 +40,7 @@ from monitor.store.decisions import (
 from monitor.store.engine import Database
 from monitor.store.maintenance import load_maintenance_facts
 from monitor.store.movement import load_failure_facts
+from monitor.store.offsets import load_offset_facts
 from monitor.store.points import load_point_facts
 from monitor.store.types import canonical_json
 
@@ -124,6 +125,7 @@ def load_facts(c: Connection, site: Site, now: datetime) -> dict[str, Any]:
         "footprints": load_footprint_facts(c, site.id, since, now) if "scene" in kinds else (),
         "reports": load_report_facts(c, site.id, since, now) if "report" in kinds else (),
         "events": load_event_facts(c, site.id, min(since, now - timedelta(seconds=event_span_s(site))), now),
+        "offsets": load_offset_facts(c, site.id, now),
         "maintenance": load_maintenance_facts(c, site.id, now),
         "points": load_point_facts(c, site, now) if "insar_rate" in kinds else (),
         "failures": load_failure_facts(c, site.id, now) if "inverse_velocity" in kinds else (),

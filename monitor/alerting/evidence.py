@@ -8,6 +8,7 @@ from monitor.alerting.assessment import Assessment
 from monitor.alerting.conditions import explain_level
 from monitor.alerting.fusion_rules import Ruling
 from monitor.alerting.ladder import Ask
+from monitor.alerting.offset_answers import SUFFIX
 from monitor.alerting.standing import Standing
 from monitor.alerting.steps import asked_level
 from monitor.domain.decision import Memory, Step, Vote, seconds
@@ -46,6 +47,8 @@ def describe(
     }  # fmt: skip
     if rulings:
         found["rules"] = {r.rule.id: r.describe() for r in rulings}
+    if offsets := {k: c.reason for k, c in after.conditions.items() if k.endswith(SUFFIX)}:
+        found["offsets"] = offsets
     if factor < 1.0:
         found["bounds"] = f"bounds are lowered to {factor:g} of what the site file says: an earthquake was declared"
     return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from monitor.alerting.assessment import Windows, bound_of
 from monitor.alerting.jumps import Jump
+from monitor.alerting.offset_answers import find_offsets, is_told
 from monitor.alerting.tracks import Track
 from monitor.domain.decision import EventFact, Memory, Step, instant, seconds
 from monitor.domain.instants import parse, spell
@@ -75,7 +76,8 @@ def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) 
             continue
         for jump in track.jumps:
             key = step_key(track.station, jump.at_s)
-            if key not in windows.memory.steps and jump.known_s <= known_before_s:
+            is_open = key in windows.memory.steps or is_told(windows.memory, key)
+            if not is_open and jump.known_s <= known_before_s:
                 continue  # seen before and not found a step: the window has slid, nothing has happened
             sudden = jump.at_s - jump.before_s <= max(spec.max_silence_s, 2.0 * spec.interval_s)
             level = max(_level_as_rate(criterion, jump), 1 if sudden else 0)
@@ -117,7 +119,9 @@ def update_steps(
     steps: dict[str, Step] = {}
     for key, old in memory.steps.items():
         station = station_of(key)
-        if key in sightings or not _is_explained(old, tracks.get(station, []), has_offset(windows, station, old.at_s)):
+        # what asks for a high level goes on counting on the offset of one person
+        offset = has_offset(windows, station, old.at_s) and not _needs_second(windows, key, old)
+        if key in sightings or not _is_explained(old, tracks.get(station, []), offset):
             answered = memory.answers.get(key)
             steps[key] = replace(old, state=state_after(answered)) if answered else old
     for key, seen in sightings.items():
@@ -214,6 +218,13 @@ def is_earthquake(kind: str) -> bool:
 
 def _over_s(event: EventFact) -> float:
     return min(event.to_s, event.from_s + SHAKING_S) if is_earthquake(event.kind) else event.to_s
+
+
+def _needs_second(windows: Windows, key: str, step: Step) -> bool:
+    """True while an offset of one person answers a step that asks for one of the two highest levels."""
+    if asked_level(step) < max(1, windows.site.top_level - 1):
+        return False
+    return any(o.second_by is None for o in find_offsets(windows, station_of(key), step.at_s))
 
 
 def has_offset(windows: Windows, station: str, at_s: float) -> bool:

@@ -123,6 +123,17 @@ class MaintenanceFact:
 
 
 @dataclass(frozen=True, slots=True)
+class OffsetFact:
+    """A declared offset of a station, with who declared it and who else confirmed it."""
+
+    id: int
+    station: str
+    at_s: float
+    by: str
+    second_by: str | None  # None as long as nobody but its author has confirmed it
+
+
+@dataclass(frozen=True, slots=True)
 class PointFact:
     """How fast a zone of InSAR points moves, with the true age of that knowledge."""
 
@@ -154,6 +165,7 @@ class View:
     failures: tuple[FailureFact, ...] = ()
     maintenance: tuple[MaintenanceFact, ...] = ()
     points: tuple[PointFact, ...] = ()
+    offsets: tuple[OffsetFact, ...] = ()
 
     def spell(self) -> dict[str, Any]:
         """As JSON-ready values: keys, revisions, raw values, offsets, flags."""
@@ -169,6 +181,7 @@ class View:
             "failures": [_spell_record(f) for f in self.failures],
             "maintenance": [_spell_record(f) for f in self.maintenance],
             "points": [_spell_record(f) for f in self.points],
+            **({"offsets": [_spell_record(f) for f in self.offsets]} if self.offsets else {}),
         }
 
     @staticmethod
@@ -186,6 +199,7 @@ class View:
             tuple(FailureFact(**f) for f in value.get("failures", ())),
             tuple(MaintenanceFact(**f) for f in value.get("maintenance", ())),
             tuple(PointFact(**f) for f in value.get("points", ())),
+            tuple(OffsetFact(**f) for f in value.get("offsets", ())),
         )
 
 

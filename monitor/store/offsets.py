@@ -1,18 +1,21 @@
 """Declared offsets (antenna change, re-zero): dated when they happened and since when we know; raw never changes."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from monitor.domain.alert import Actor
+from monitor.domain.decision import OffsetFact, seconds
 from monitor.domain.instants import spell
 from monitor.domain.quantities import convert
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.audit import add_audit
 from monitor.store.tables import offset_entry, series
+from monitor.store.users import require_account
 
+FACTS_KEPT: Final = timedelta(days=366)
 KINDS: Final = ("antenna", "rezero", "maintenance", "frame", "other")
 
 
@@ -104,12 +107,20 @@ def add_offset(
 def confirm_offset(connection: Connection, offset_id: int, actor: Actor, reason: str, now: datetime) -> None:
     """Note that somebody checked a declared offset; it counts before and after alike.
 
+    An offset that answers a step for one of the two highest levels takes it back once another person than its author
+    has confirmed it; what its author confirmed, another person may confirm again.
+
     Raises:
         NotFoundError: no such offset.
-        RefusedError: it is confirmed or revoked already.
+        RefusedError: it is confirmed or revoked already, or who confirms another's has no account where accounts exist.
     """
     found = find_offset(connection, offset_id)
-    if found.revoked_at is not None or found.confirmed_at is not None:
+    is_second = _is_second(found.author, actor.name)
+    if is_second:
+        require_account(connection, actor.name.strip())
+    if found.revoked_at is not None or (
+        found.confirmed_at is not None and not (is_second and not _is_second(found.author, found.confirmed_by))
+    ):
         raise RefusedError(f"offset {offset_id} is {'revoked' if found.revoked_at else 'confirmed'} already")
     _mark(connection, offset_id, "confirmed", actor, now)
     add_audit(connection, actor, "offset.confirm", f"offset:{offset_id}", {"reason": reason}, now)
@@ -139,6 +150,31 @@ def load_offsets(connection: Connection, series_id: int, known_at: datetime) -> 
         .order_by(e.at, e.id)
     )
     return [_offset(row) for row in rows]
+
+
+def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple[OffsetFact, ...]:
+    """Offsets of the last year as they were known at an instant, oldest first; confirmed by another person or not."""
+    e, s = offset_entry.c, series.c
+    rows = connection.execute(
+        select(e.id, s.station, e.at, e.author, e.confirmed_at, e.confirmed_by)
+        .join(series, s.id == e.series_id)
+        .where(
+            s.site == site, e.at >= now - FACTS_KEPT, e.known_from <= now,
+            e.revoked_at.is_(None) | (e.revoked_at > now),
+        )
+        .order_by(e.at, e.id)
+    )  # fmt: skip
+    return tuple(
+        OffsetFact(
+            r.id, r.station, seconds(r.at), r.author,
+            r.confirmed_by if _is_second(r.author, r.confirmed_by) and r.confirmed_at <= now else None,
+        )
+        for r in rows
+    )  # fmt: skip
+
+
+def _is_second(author: str, confirmed_by: str | None) -> bool:
+    return confirmed_by is not None and confirmed_by.strip().casefold() != author.strip().casefold()
 
 
 def find_offset(connection: Connection, offset_id: int) -> Offset:

@@ -14,6 +14,8 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerts import load_alert_events, load_alerts
 from monitor.store.decisions import find_state, load_decision
 from monitor.store.maintenance import add_maintenance
+from monitor.store.observations import find_series_id
+from monitor.store.offsets import add_offset, confirm_offset, revoke_offset
 from monitor.store.sites import load_site_source
 from monitor.store.tables import audit_entry
 from tests.integration.test_alerting_scenes import HOUR, Slope, site_text
@@ -130,3 +132,55 @@ def test_one_word_on_a_motion_leaves_the_clock_running_and_the_vote_counts(datab
     assert slope.wait(2).level == 2, "nobody signed with her"
     after = verify(database, slope.site, "alone:G1", "movement", BO, "cracks on foot", slope.now)
     assert (after.level, after.decision.memory.answers["alone:G1"]) == (2, "movement"), "movement needs no second word"
+
+
+def enter_offset(slope, size=80.0):
+    with slope.database.write() as c:
+        series_id = find_series_id(c, "bench", "G1", "displacement_east")
+        return add_offset(c, series_id, at=slope.stepped, known_from=slope.now, size=size, unit="mm", kind="antenna",
+                          author=ADA, reason="antenna changed", now=slope.now)  # fmt: skip
+
+
+@pytest.fixture
+def stepped(database):
+    slope = Slope(database, place())
+    slope.live(30, look=False)
+    slope.look("start")
+    slope.live(1, jump={"G1": 80.0})
+    slope.stepped = slope.now
+    slope.live(1)
+    return slope
+
+
+def offset_notice(result):
+    found = [c for k, c in result.decision.memory.conditions.items() if k.endswith(":offset")]
+    return found[0].reason if found else ""
+
+
+def test_an_offset_of_one_person_does_not_take_back_a_step_that_asks_for_a_high_level(stepped):
+    assert verify(stepped.database, stepped.site, "G1", "movement", BO, "cracks on foot", stepped.now).level == 2
+    number = enter_offset(stepped)
+    held = stepped.look("person")
+    (step,) = held.decision.evidence["steps"].values()
+    assert (step["state"], step["level"]) == ("movement", 3)
+    assert "by offset of Ada: it goes on counting for red until a second person confirms" in offset_notice(held)
+    for actor, gone in ((ADA, False), (BO, True)):
+        with stepped.database.write() as c:
+            confirm_offset(c, number, actor, "field book", stepped.now)
+        look = stepped.look("person")
+        assert (look.decision.memory.steps == {}, offset_notice(look) == "") == (gone, gone)
+
+
+def test_an_offset_that_answers_a_low_step_is_told_and_its_end_asks_anew(stepped):
+    assert stepped.live(4).level == 1
+    number = enter_offset(stepped)
+    done = stepped.look("person")
+    assert done.decision.memory.steps == {}
+    assert "it counts no more; somebody else ought to confirm" in offset_notice(done)
+    assert list(done.decision.evidence["offsets"]) == [k for k in done.decision.memory.conditions if ":offset" in k]
+    assert done.level <= 1
+    with stepped.database.write() as c:
+        revoke_offset(c, number, BO, "wrong station", stepped.now)
+    again = stepped.live(1)
+    assert [s.state for s in again.decision.memory.steps.values()] == ["pending"]
+    assert "health:G1:verify" in again.decision.memory.conditions
