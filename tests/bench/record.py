@@ -23,3 +23,9 @@ def record(name: str, command: str, figures: Any) -> Path:
     }
     path.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+def read_figures(name: str) -> Any:
+    """The figures that were recorded last; None where there are none."""
+    path = FOLDER / f"{name}.json"
+    return json.loads(path.read_text())["figures"] if path.is_file() else None

@@ -203,13 +203,17 @@ Change = Callable[[float, View], View]
 def run(
     history: History, site: Site = SITE, *, ticks: int = 0, more_epochs: int = 0, alter: Change | None = None,
     extra: Iterable[tuple[float, str, Reading]] = (), warm: dict[tuple[str, str], Tracker] | None = None,
+    start: tuple[int, Memory] = (0, Memory()),
 ) -> list[Look]:  # fmt: skip
-    """Decide at every epoch (and at `ticks` instants between); memory goes through JSON at times, as in a restart."""
+    """Decide at every epoch (and at `ticks` instants between); memory goes through JSON at times, as in a restart.
+
+    With `start` the first look is at that epoch, with that memory; what came before is known then.
+    """
     feed = sorted([*messages(history), *extra], key=lambda m: (m[0], m[2].observed_at, m[1]))
     held: dict[str, dict[datetime, Reading]] = {}
     newest: dict[str, Newest] = {}
-    memory, looks, index = Memory(), [], 0
-    for epoch in range(history.epochs + more_epochs):
+    memory, looks, index = start[1], [], 0
+    for epoch in range(start[0], history.epochs + more_epochs):
         for tick in range(ticks + 1):
             now_s = seconds(START) + (epoch + tick / (ticks + 1)) * STEP_S
             now = instant(now_s)
