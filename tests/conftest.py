@@ -34,13 +34,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], object], timeout_s: float = 20.0, what: str = "condition") -> object:
+def wait_for(
+    condition: Callable[[], object], timeout_s: float = 20.0, what: str = "condition", pause_s: float = 0.02
+) -> object:  # fmt: skip
     """Poll until the condition is true and return its value; fail the test when it never is."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if value := condition():
             return value
-        time.sleep(0.02)
+        time.sleep(pause_s)
     return pytest.fail(f"waited {timeout_s:g} s in vain for {what}")
 
 

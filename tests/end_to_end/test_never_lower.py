@@ -1,7 +1,7 @@
 """Never lower, never one witness: the whole service, scripted from outside, on both databases."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ import pytest
 from sqlalchemy import text
 
 from monitor.store.engine import Database
-from tests.conftest import wait_for
+from tests import conftest
 from tests.data.running import Service, publish
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 MINUTE = timedelta(minutes=1)
 ORANGE, RED = 2, 3
+PAUSE_S = 0.2  # between two looks: the service judges once a second
+OPEN: dict[str, Database] = {}  # what a test looks through, closed behind it
 
 
 def site_file(stations: dict[str, str], max_silence: str = "20s", site: str = "s") -> str:
@@ -94,31 +96,37 @@ def service(database_url: str, mosquitto: Any, tmp_path: Path) -> Iterator[Any]:
         return one
 
     yield start
+    for db in OPEN.values():
+        db.close()
+    OPEN.clear()
     for one in running:
         one.__exit__()
 
 
+def wait_for(condition: Callable[[], object], timeout_s: float, what: str) -> object:
+    return conftest.wait_for(condition, timeout_s, what, pause_s=PAUSE_S)
+
+
+def look_at(database_url: str) -> Database:
+    """One pool for all the looks of a test: a new engine at each of them costs more than the service itself."""
+    if database_url not in OPEN:
+        OPEN[database_url] = Database(database_url)
+    return OPEN[database_url]
+
+
 def status(database_url: str) -> dict[str, Any]:
-    db = Database(database_url)
-    try:
-        with db.read() as c:
-            row = c.execute(text("SELECT * FROM site_status WHERE site = 's'")).mappings().first()
-            return dict(row) if row else {"level": -1}
-    finally:
-        db.close()
+    with look_at(database_url).read() as c:
+        row = c.execute(text("SELECT * FROM site_status WHERE site = 's'")).mappings().first()
+        return dict(row) if row else {"level": -1}
 
 
 def alerts(database_url: str, ledger: str, site: str = "s") -> list[dict[str, Any]]:
-    db = Database(database_url)
-    try:
-        with db.read() as c:
-            query = text(
-                "SELECT h.*, (SELECT count(*) FROM notification_status n WHERE n.alert_id = h.alert_id) AS told"
-                " FROM alert_history h WHERE site = :site AND ledger = :ledger"
-            )
-            return [dict(r) for r in c.execute(query, {"ledger": ledger, "site": site}).mappings()]
-    finally:
-        db.close()
+    with look_at(database_url).read() as c:
+        query = text(
+            "SELECT h.*, (SELECT count(*) FROM notification_status n WHERE n.alert_id = h.alert_id) AS told"
+            " FROM alert_history h WHERE site = :site AND ledger = :ledger"
+        )
+        return [dict(r) for r in c.execute(query, {"ledger": ledger, "site": site}).mappings()]
 
 
 def test_two_witnesses_reach_the_top_and_silence_never_lowers_it(
@@ -216,9 +224,10 @@ def test_a_drift_of_one_reference_is_answered_and_a_poisoned_site_silences_nobod
         return any("sick cannot be evaluated" in a["reason"] and a["told"] for a in found)
 
     wait_for(told, 30, "the poisoned site to be told")
-    words = ("alerts", "verify", str(asked()[0]["alert_id"]), "weather", "--by", "ada", "--reason", "ice on the mast")
-    done = one.call(*words)
-    assert done.returncode == 0, done.stderr
+    for person in ("ada", "bob"):  # it asks for orange: one word alone hides no high level
+        words = ("weather", "--by", person, "--reason", "ice on the mast")
+        done = one.call("alerts", "verify", str(asked()[0]["alert_id"]), *words)
+        assert done.returncode == 0, done.stderr
     wait_for(lambda: any("set aside as weather" in a["reason"] for a in alerts(database_url, "health")), 10, "notice")
     assert status(database_url)["level"] == 0
     # what moves elsewhere is no reference: the word of a person about one does not silence the slope
@@ -230,14 +239,10 @@ def test_a_drift_of_one_reference_is_answered_and_a_poisoned_site_silences_nobod
 
 def poison(database_url: str, site: str) -> None:
     """Leave a memory that no evaluation can read."""
-    db = Database(database_url)
-    try:
-        with db.write() as c:
-            found = c.execute(text("UPDATE site_state SET state = :state WHERE site = :site"),
-                              {"state": '{"votes": 7}', "site": site})  # fmt: skip
-            assert found.rowcount == 1
-    finally:
-        db.close()
+    with look_at(database_url).write() as c:
+        found = c.execute(text("UPDATE site_state SET state = :state WHERE site = :site"),
+                          {"state": '{"votes": 7}', "site": site})  # fmt: skip
+        assert found.rowcount == 1
 
 
 def test_an_acceleration_that_comes_late_after_a_gap_rises_and_a_label_changes_no_level(
