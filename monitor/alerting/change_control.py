@@ -33,7 +33,7 @@ from monitor.store.audit import add_audit
 from monitor.store.decisions import find_state, save_memory
 from monitor.store.engine import Database
 from monitor.store.sites import find_version, load_site_source, load_sites_summary, save_site
-from monitor.store.users import require_account, require_two
+from monitor.store.users import require_account, require_person, require_two
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def propose(
         RefusedError: it changes nothing, no person or reason is named, or it loosens a high level and its author has no
             account where accounts exist.
     """
-    _require_person(actor, reason)
+    require_person(actor, reason)
     new = parse_site(text, name)
     with db.read() as c:
         change = compare(c, new)
@@ -191,7 +191,7 @@ def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, 
         RefusedError: it is decided already, was made against another version, the file was edited meanwhile, or it
             loosens a high level and the approver is its author or has no account where accounts exist.
     """
-    _require_person(actor, reason)
+    require_person(actor, reason)
     with db.write() as c:
         proposal = store.load_proposal(c, number, lock=True)
         _require_open(proposal)
@@ -228,17 +228,12 @@ def reject(db: Database, number: int, actor: Actor, reason: str, now: datetime) 
         NotFoundError: no such proposal.
         RefusedError: it is decided already, or no person or reason is named.
     """
-    _require_person(actor, reason)
+    require_person(actor, reason)
     with db.write() as c:
         proposal = store.load_proposal(c, number, lock=True)
         _require_open(proposal)
         store.mark_decided(c, number, store.REJECTED, actor.name, reason, now)
         add_audit(c, actor, "site.reject", f"proposal:{number}", {"site": proposal.site, "reason": reason}, now)
-
-
-def _require_person(actor: Actor, reason: str) -> None:
-    if actor.kind != "person" or not actor.name.strip() or not reason.strip():
-        raise RefusedError("a person with a name and a reason is needed: --by NAME --reason TEXT")
 
 
 def _require_open(proposal: store.Proposal) -> None:

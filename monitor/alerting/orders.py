@@ -22,6 +22,7 @@ from monitor.store.audit import add_audit, seal_decision
 from monitor.store.decisions import add_decision, code_version, find_state, save_memory
 from monitor.store.engine import Database
 from monitor.store.types import canonical_json
+from monitor.store.users import require_person
 
 ANSWERS: Final = (MOVEMENT, *CAUSES)
 VERIFIED: Final = "step.verify"
@@ -36,7 +37,7 @@ def set_level(db: Database, site: Site, level: int, actor: Actor, reason: str, n
     Raises:
         RefusedError: no person, no reason, or no such level.
     """
-    _require_person(actor, reason)
+    require_person(actor, reason)
     if not 0 <= level < len(site.levels):
         raise RefusedError(f"level {level} does not exist; expected one of: {', '.join(k.name for k in site.levels)}")
     with db.write() as c:
@@ -93,7 +94,7 @@ def verify(
         RefusedError: no person, no reason, an answer that is neither movement nor a cause, or a second signature of
             the person who gave the first, or of one without an account where accounts exist.
     """
-    _require_person(actor, reason)
+    require_person(actor, reason)
     if answer not in ANSWERS:
         raise RefusedError(f"answer {answer!r}: expected one of: {', '.join(ANSWERS)}")
     with db.write() as c:
@@ -164,11 +165,6 @@ def step_of_alert(alert_key: str) -> str | None:
     if not alert_key.startswith("health:") or not alert_key.endswith(":verify"):
         return None
     return alert_key.removeprefix("health:").removesuffix(":verify")
-
-
-def _require_person(actor: Actor, reason: str) -> None:
-    if actor.kind != "person" or not actor.name.strip() or not reason.strip():
-        raise RefusedError("a person with a name and a reason is needed: --by NAME --reason TEXT")
 
 
 def _load(c: Connection, site: Site) -> Memory:

@@ -29,7 +29,7 @@ from monitor.store.movement import (
 log = logging.getLogger(__name__)
 BUDGET_S: Final = 20.0  # of one update; series that were not reached come first in the next
 BUDGET_SHARE: Final = 0.25  # or of the pause between two, where that is more
-RANK: Final[Mapping[str, int]] = {"creep": 0, "intermediate": 1, "step": 2, "progressive": 3}
+RANK: Final[Mapping[str, int]] = {"creep": 0, "intermediate": 1, UNKNOWN: 2, "step": 3, "progressive": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,8 @@ def update_movement(
 def find_worst(rows: Iterable[MovementRow]) -> tuple[str, str]:
     """Stage and trend of the worst station; one that fell silent counts with the stage it was last seen in.
 
-    Silence is no calm: a station that accelerated until it stopped speaking keeps the site's cadence where it was.
+    Silence is no calm: a station that accelerated until it stopped speaking keeps the site's cadence where it was, and
+    one of which nothing is known yet is looked at as often as `unknown` asks for, whatever calm ones stand beside it.
     """
     worst: tuple[int, str, str] = (-1, UNKNOWN, "none")
     for row in rows:

@@ -13,7 +13,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.store import tables as t
 from monitor.store.audit import add_audit
 from monitor.store.decisions import inserted_id
-from monitor.store.users import require_two
+from monitor.store.users import require_person, require_two
 
 LONGEST_S: Final = 7 * 86400.0  # who works longer says so again: a forgotten window must not stay
 
@@ -60,8 +60,7 @@ def add_maintenance(
         RefusedError: no person or reason, the second person is the same or has no account where accounts exist, the
             time lies in the past, is empty or too long.
     """
-    if actor.kind != "person" or not actor.name.strip() or not reason.strip():
-        raise RefusedError("a person with a name and a reason is needed: --by NAME --reason TEXT")
+    require_person(actor, reason)
     s = t.station.c
     known = c.execute(select(s.id).where(s.site == site_id, s.declared).order_by(s.id)).scalars().all()
     if station not in known:

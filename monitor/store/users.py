@@ -157,6 +157,16 @@ def may(role: str, needed: str) -> bool:
     return ROLES.index(role) >= ROLES.index(needed)
 
 
+def require_person(actor: Actor, reason: str) -> None:
+    """Make sure that an act has a person with a name and a reason.
+
+    Raises:
+        RefusedError: it has not.
+    """
+    if actor.kind != "person" or not actor.name.strip() or not reason.strip():
+        raise RefusedError("a person with a name and a reason is needed: --by NAME --reason TEXT")
+
+
 def require_two(connection: Connection, one: Actor, other: Actor, needed: str = "operator") -> None:
     """Make sure that two different people stand behind an act that one may not do alone.
 

@@ -1,8 +1,9 @@
 """Rain of a gauge beside the curves of its site: what fell in each duration now, and the most of it in a range."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from math import fsum
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -10,7 +11,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.criteria.rain_gauge import Gauge, read_gauge
 from monitor.alerting.criteria.rainfall import measure_curve
-from monitor.domain.decision import View, seconds
+from monitor.domain.decision import View, instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
@@ -21,6 +22,7 @@ from monitor.web.movement import From, Span, To, read_ends
 
 router = APIRouter()
 CURVE: Final = "rain_intensity_duration"
+MOST_READINGS: Final = 50_000  # of one gauge, newest: more is no work for a page
 POINTS: Final = 24  # durations of one picture, evenly spaced on its logarithmic axis
 
 
@@ -57,6 +59,9 @@ def _describe(
         readings = []
     view = View({f"{station}.{criterion.quantity}": tuple(readings)})
     gauge = read_gauge(view, spec, station, criterion.quantity, seconds(span[1]))
+    recent = None if gauge is None else replace(
+        gauge, times_s=gauge.times_s[-MOST_READINGS:], amounts_mm=gauge.amounts_mm[-MOST_READINGS:]
+    )  # fmt: skip
     facts = [] if gauge is None else list(measure_curve(criterion, gauge))
     durations = spread(params["duration_from_s"], params["duration_to_s"], spec.interval_s)
     return {
@@ -68,7 +73,8 @@ def _describe(
         ],
         "now": [_point(f["duration_s"], f["sum_mm"]) for f in thin(facts)],
         "newest_at": None if gauge is None else spell(readings[-1].observed_at),
-        "most": [] if gauge is None else [_point(s, most_rain(gauge, s)) for s in durations],
+        "most": [] if recent is None else [_point(s, most_rain(recent, s)) for s in durations],
+        "most_from": None if recent is None else spell(instant(recent.times_s[0])),
         "ratio": max((f["ratio"] for f in facts), default=None),
         "coverage": min((f["coverage"] for f in facts), default=None),
     }  # fmt: skip
@@ -100,18 +106,18 @@ def thin(facts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def most_rain(gauge: Gauge, duration_s: float) -> float:
-    """The largest sum of any window of that length, mm.
+    """The largest sum of any window of that length, mm; its edge is where the criterion puts it (`Gauge.total_at`).
 
     Args:
-        gauge: amounts by interval end.
+        gauge: amounts by interval end, counter step or tip.
         duration_s: length of the window.
     """
-    sums, total = [0.0], 0.0
-    for amount in gauge.amounts_mm:
-        total += amount
-        sums.append(total)
-    late_s = 0.5 * gauge.interval_s
-    return max(
-        sums[k + 1] - sums[bisect_left(gauge.times_s, at_s - duration_s + late_s)]
-        for k, at_s in enumerate(gauge.times_s)
-    )
+    late_s = 0.5 * gauge.interval_s if gauge.stamp == "interval_end" else 0.0
+    first, total, found = 0, 0.0, (0.0, 0, 0)
+    for last, at_s in enumerate(gauge.times_s):  # two hands: each reading comes in once and goes out once
+        total += gauge.amounts_mm[last]
+        while gauge.times_s[first] <= at_s - duration_s + late_s:
+            total -= gauge.amounts_mm[first]
+            first += 1
+        found = max(found, (total, first, last + 1))
+    return fsum(gauge.amounts_mm[found[1] : found[2]])

@@ -125,4 +125,5 @@ def test_the_site_is_its_worst_station_and_silence_is_no_calm():
     assert find_worst([row("creep", "none"), row("unknown", "progressive", "progressive")]) == (
         "progressive", "progressive",
     )  # fmt: skip
-    assert find_worst([row("unknown", "none"), row("creep", "none")]) == ("creep", "none")
+    assert find_worst([row("unknown", "none"), row("creep", "none")]) == ("unknown", "none")
+    assert find_worst([row("unknown", "none"), row("step", "linear")]) == ("step", "linear")

@@ -1,7 +1,11 @@
 """The picture of rain beside its curve: a gauge that never reported shows its curve and hides no other one."""
 
+import random
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from monitor.alerting.criteria.rain_gauge import Gauge
 from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.errors import NotFoundError
 from monitor.web import rain
@@ -26,3 +30,12 @@ def test_a_gauge_that_never_reported_shows_its_curve_alone(monkeypatch):
     assert found is not None
     assert len(found["curve"]) > 5
     assert (found["now"], found["most"], found["newest_at"]) == ([], [], None)
+
+
+@pytest.mark.parametrize("stamp", ["interval_end", "counter", "event"])
+def test_the_most_of_a_range_is_measured_with_the_edge_of_the_criterion(stamp):
+    dice = random.Random(3)
+    times = tuple(k * 3600.0 for k in range(200) if dice.random() < 0.8)
+    gauge = Gauge(times, tuple(dice.choice((0.0, 0.2, 7.4)) for _ in times), 3600.0, stamp, 0.0)
+    for hours in (1, 3, 24, 500):
+        assert rain.most_rain(gauge, hours * 3600.0) == max(gauge.total_at(at_s, hours * 3600.0)[0] for at_s in times)
