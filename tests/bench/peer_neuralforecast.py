@@ -36,28 +36,33 @@ def main() -> None:
 
     torch.set_num_threads(1)
     frame = pd.read_csv(given.data)
+    frame = frame[frame["quantity"].str.startswith("displacement")]
     frame["ds"] = pd.to_datetime(frame["time"], utc=True).dt.tz_localize(None).dt.floor("D")
     wide = frame.pivot_table(index="ds", columns="station", values="value").asfreq("D")
     truth = wide.to_numpy()
     # it takes no gaps: the last value is carried over them
     long = wide.ffill().bfill().reset_index().melt(id_vars="ds", var_name="unique_id", value_name="y")
     long = long[["unique_id", "ds", "y"]]
-    first = truth.shape[0] - max(HORIZONS) - given.origins
-    model = GRU(
-        h=max(HORIZONS), input_size=60, encoder_hidden_size=32, encoder_n_layers=1, decoder_hidden_size=32,
-        decoder_layers=1, loss=MQLoss(level=[80, 95]), max_steps=given.steps, learning_rate=2e-3,
-        batch_size=truth.shape[1], windows_batch_size=64 * truth.shape[1], scaler_type="robust",
-        random_seed=given.seed, accelerator="cpu", enable_progress_bar=False, logger=False,
-        enable_checkpointing=False, enable_model_summary=False,
-    )  # fmt: skip
-    peer = NeuralForecast(models=[model], freq="D")
-    begun, used = time.perf_counter(), time.process_time()
-    peer.fit(long[long["ds"] <= wide.index[first]])
-    trained, trained_cpu = time.perf_counter() - begun, time.process_time() - used
-    begun, used = time.perf_counter(), time.process_time()
-    # trains once more on the same rows, then only forecasts
-    made = peer.cross_validation(long, n_windows=given.origins, step_size=1, refit=False)
-    asked, asked_cpu = time.perf_counter() - begun, time.process_time() - used
+    settings = {
+        "h": max(HORIZONS), "input_size": 60, "encoder_hidden_size": 32, "encoder_n_layers": 1,
+        "decoder_hidden_size": 32, "decoder_layers": 1, "loss": MQLoss(level=[80, 95]), "learning_rate": 2e-3,
+        "batch_size": truth.shape[1], "windows_batch_size": 64 * truth.shape[1], "scaler_type": "robust",
+        "random_seed": given.seed, "accelerator": "cpu", "enable_progress_bar": False, "logger": False,
+        "enable_checkpointing": False, "enable_model_summary": False,
+    }  # fmt: skip
+
+    def run(steps: int) -> tuple[pd.DataFrame, float, int]:
+        """Train so many steps before the first origin, forecast from all; with the processor time."""
+        model = GRU(max_steps=steps, **settings)
+        begun = time.process_time()
+        made = NeuralForecast(models=[model], freq="D").cross_validation(
+            long, n_windows=given.origins, step_size=1, refit=False
+        )  # fmt: skip
+        return made, time.process_time() - begun, sum(p.numel() for p in model.parameters())
+
+    # one step costs next to nothing: what is left is reading, cutting and forecasting
+    _, asked, _ = run(1)
+    made, both, parameters = run(given.steps)
     column = "GRU-median"
     days = {day: row for row, day in enumerate(wide.index)}
     names = {name: i for i, name in enumerate(wide.columns)}
@@ -68,10 +73,7 @@ def main() -> None:
         "version": neuralforecast.__version__,
         "mae": {f"{h}d": round(float(np.nanmean(error[ahead == h])), 4) for h in HORIZONS},
         "n": int(np.isfinite(error[ahead == 1]).sum()),
-        "parameters": int(sum(p.numel() for p in model.parameters())),
-        "train_cpu_s": round(trained_cpu, 2), "train_wall_s": round(trained, 2),
-        "forecast_cpu_s": round(max(asked_cpu - trained_cpu, 0.0), 2),
-        "forecast_wall_s": round(max(asked - trained, 0.0), 2),
+        "parameters": int(parameters), "train_cpu_s": round(both - asked, 2), "forecast_cpu_s": round(asked, 2),
     }  # fmt: skip
     print(json.dumps(out))
 
