@@ -27,6 +27,7 @@ class Context:
     clock: Callable[[], datetime]
     version: str
     _sites: dict[str, Site | None] = field(default_factory=dict)
+    said: dict[str, tuple[datetime, dict[str, Any]]] = field(default_factory=dict)  # by site file: the newest dry run
 
     def declaration(self, c: Any, config_sha256: str) -> Site | None:
         """The site as its file of that hash declares it; None when this program cannot read that file any more."""

@@ -1,7 +1,7 @@
 """How a slope moves and why its level is what it is: one page, and the figures behind its pictures for programs."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
@@ -24,6 +24,7 @@ router = APIRouter()
 Span = Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")]
 From = Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")]
 To = Annotated[str | None, Query(description="RFC 3339 with offset; included; default now")]
+KEPT: Final = timedelta(seconds=5)  # a dry run serves whoever looks meanwhile
 RAINY: Final = frozenset({
     "rain_sum", "rain_intensity_duration", "rain_antecedent", "rain_return_period", "rain_learned", "factor_of_safety",
     "drawdown",
@@ -57,19 +58,26 @@ def _moves(station: Mapping[str, Any]) -> bool:
 def ask_now(context: Context, site: Site | None) -> dict[str, Any]:
     """What a decision at this moment would rest on; nothing is written.
 
-    A site whose evaluation reads very much is not asked: the page must not compete with the evaluation itself.
+    It is computed once in some seconds, however many look. A site whose evaluation reads very much is not asked: the
+    page must not compete with the evaluation itself.
     """
     if site is None:
         return {"note": "The site file of this version cannot be read by this program.", "tables": [], "sentence": ""}
     if count_rows(site) > ROWS_WARN:
         note = f"Too much to compute for a page: run slopeward evaluate --site {site.id} --dry-run"
         return {"note": note, "tables": [], "sentence": ""}
-    decision = evaluate_site(context.db, site, context.clock(), "page", dry_run=True).decision
+    now = context.clock()
+    before = context.said.get(site.version)
+    if before is not None and timedelta(0) <= now - before[0] < KEPT:
+        return before[1]
+    decision = evaluate_site(context.db, site, now, "page", dry_run=True).decision
     rainy = {k.id for k in site.criteria if k.kind in RAINY}
-    return {
+    says = {
         "note": "", "tables": read_told(decision.evidence), "sentence": str(decision.evidence["sentence"]),
         "rain": [w for w in decision.evidence["words"] if w["criterion"] in rainy],
     }  # fmt: skip
+    context.said[site.version] = (now, says)
+    return says
 
 
 @router.get("/api/v1/sites/{site}/ribbon", tags=["sites"])

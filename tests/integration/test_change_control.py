@@ -361,7 +361,7 @@ def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
     code, out = call("sites", "proposals", "--json")
     number = str(json.loads(out.out)["id"])
     code, out = call("sites", "proposals", number)
-    assert "red first at" in out.out
+    assert "red first:" in out.out
     assert call("sites", "approve", number, "--by", "Ada", "--reason", "mine")[0] == 1
     assert call("sites", "approve", number, "--by", "Bo", "--reason", "seen")[0] == 0
     assert "over = 800.0" in (tmp_path / "sites" / "bench.toml").read_text()
