@@ -327,7 +327,8 @@ def check_two_people_are_needed_to_hide_a_grave_alert(slope):
     with slope.database.read() as c:
         assert find_alert(c, alert.id).state == "unacknowledged", "it stayed on the shelf"
         assert verify_chain(c) == []
-        assert c.execute(select(func.count()).select_from(t.audit_entry)).scalar() == 2
+        acts = select(func.count()).select_from(t.audit_entry).where(t.audit_entry.c.action != "decision.freeze")
+        assert c.execute(acts).scalar() == 2
 
 
 def test_two_people_are_needed_to_hide_a_grave_alert(slope):
