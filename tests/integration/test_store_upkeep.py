@@ -241,7 +241,9 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
         code, _, said = run(*declare, "--at", "2026-03-01 06:00")
         assert (code, len(said.strip().splitlines())) == (1, 1)
         assert run(*declare, "--at", "2026-03-01T06:00:00Z", "--by", "bo")[0] == 0
-        assert run("offsets", "confirm", "1")[0] == 0
+        code, _, said = run("offsets", "confirm", "1")
+        assert (code, "has no open account" in said) == (1, True)
+        assert run("offsets", "confirm", "1", "--by", "ada")[0] == 0
         assert run("offsets", "revoke", "1", "--reason", "wrong")[0] == 0
         code, out, _ = run("offsets", "list", "--site", "s", "--json")
         assert (code, json.loads(out)["author"]) == (0, "bo")
