@@ -1,6 +1,6 @@
 """Nonlinear least squares for many small problems at once, so that hundreds of stations are fitted in one loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -54,3 +54,14 @@ def minimise(residuals: Callable[[Floats], Floats], start: Floats, *, rounds: in
         )
         candidate = best - np.clip(np.linalg.solve(normal + ridge + 1e-300, slope[..., None])[..., 0], -1.0, 1.0)
     return best
+
+
+def spell_params(params: Iterable[Sequence[float]]) -> list[list[float | None]]:
+    """Fitted parameters as plain numbers; None where a station could not be fitted."""
+    return [[float(v) if np.isfinite(v) else None for v in row] for row in params]
+
+
+def read_params(rows: Iterable[Sequence[float | None]]) -> tuple[tuple[float, float, float, float], ...]:
+    """Inverse of `spell_params` for models of four parameters."""
+    found = [[float("nan") if v is None else float(v) for v in row] for row in rows]
+    return tuple((a, b, c, d) for a, b, c, d in found)

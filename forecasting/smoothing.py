@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from forecasting.least_squares import minimise
+from forecasting.least_squares import minimise, read_params, spell_params
 from forecasting.series import Floats, Ints, Panel
 from forecasting.splits import Block
 from forecasting.windows import last_value
@@ -53,15 +53,12 @@ class Smoothing:
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers; None where a station could not be fitted."""
-        rows = [[float(v) if np.isfinite(v) else None for v in row] for row in self.params]
-        return {"name": self.name, "steps": list(self.steps), "params": rows}
+        return {"name": self.name, "steps": list(self.steps), "params": spell_params(self.params)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`."""
-        rows = [[float("nan") if v is None else float(v) for v in row] for row in data["params"]]
-        params = tuple((a, g, p, b) for a, g, p, b in rows)
-        return cls(str(data["name"]), tuple(int(h) for h in data["steps"]), params)
+        return cls(str(data["name"]), tuple(int(h) for h in data["steps"]), read_params(data["params"]))
 
 
 def smooth(values: Floats, a: Floats, g: Floats, p: Floats, first: Floats) -> tuple[Floats, Floats, Floats]:

@@ -105,6 +105,17 @@ class Rule(Protocol):
         ...
 
 
+def open_track(windows: Windows, criterion: Criterion, station: str) -> tuple[Track, SeriesSpec] | Assessment:
+    """The track that a criterion on motion judges, with its declaration; else the word that nothing can be said."""
+    track = windows.track(criterion, station)
+    spec = windows.site.series(station, criterion.quantity)
+    if track.usable_s is None or spec is None:
+        return Assessment(criterion.id, station)
+    if track.stuck:
+        return Assessment(criterion.id, station, newest_s=track.usable_s, reason="the instrument repeats one value")
+    return track, spec
+
+
 def bound_of(threshold: Threshold) -> tuple[float, float]:
     """(bound, sign): sign * value > sign * bound means crossed."""
     if threshold.over is not None:

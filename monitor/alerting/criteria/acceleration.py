@@ -7,7 +7,15 @@ from functools import partial
 from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
-from monitor.alerting.assessment import Assessment, Windows, bound_of, measure_nothing, recovery_of, stations_of
+from monitor.alerting.assessment import (
+    Assessment,
+    Windows,
+    bound_of,
+    measure_nothing,
+    open_track,
+    recovery_of,
+    stations_of,
+)
 from monitor.alerting.criteria.velocity import dwell_epochs, forget_fits, measure_motion
 from monitor.alerting.tracks import Track
 from monitor.domain.instants import spell_duration
@@ -32,15 +40,10 @@ class AccelerationRule:
         return tuple(self._assess(windows, s.id) for s in stations_of(windows, self.criterion))
 
     def _assess(self, windows: Windows, station: str) -> Assessment:
-        criterion = self.criterion
-        track = windows.track(criterion, station)
-        spec = windows.site.series(station, criterion.quantity)
-        if track.usable_s is None or spec is None:
-            return Assessment(criterion.id, station)
-        if track.stuck:
-            reason = "the instrument repeats one value"
-            return Assessment(criterion.id, station, newest_s=track.usable_s, reason=reason)
-        return self._judge(track, spec, windows)
+        found = open_track(windows, self.criterion, station)
+        if isinstance(found, Assessment):
+            return found
+        return self._judge(*found, windows)
 
     def _judge(self, track: Track, spec: SeriesSpec, windows: Windows) -> Assessment:
         criterion = self.criterion

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from math import radians, tan
 
 from forecasting.kinematics.tangential import tangential_angle_deg
-from monitor.alerting.assessment import Assessment, Windows, stations_of
+from monitor.alerting.assessment import Assessment, Windows, open_track, stations_of
 from monitor.alerting.criteria.velocity import judge_rates
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 
@@ -26,15 +26,12 @@ class TangentialRule:
 
     def _assess(self, windows: Windows, station: Station) -> Assessment:
         criterion = self.criterion
-        track = windows.track(criterion, station.id)
-        spec = windows.site.series(station.id, criterion.quantity)
         if station.v_eq_mm_per_day is None:
             return Assessment(criterion.id, station.id, reason="no reviewed velocity of uniform creep")
-        if track.usable_s is None or spec is None:
-            return Assessment(criterion.id, station.id)
-        if track.stuck:
-            reason = "the instrument repeats one value"
-            return Assessment(criterion.id, station.id, newest_s=track.usable_s, reason=reason)
+        found = open_track(windows, criterion, station.id)
+        if isinstance(found, Assessment):
+            return found
+        track, spec = found
         as_rates = replace(criterion, thresholds=to_velocities(criterion.thresholds, station.v_eq_mm_per_day))
         word = judge_rates(as_rates, track, spec, windows, norm=criterion.direction == "norm")
         return _spell_angles(word, criterion, spec, station)

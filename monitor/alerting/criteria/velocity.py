@@ -14,6 +14,7 @@ from monitor.alerting.assessment import (
     Windows,
     bound_of,
     measure_nothing,
+    open_track,
     recovery_of,
     stations_of,
 )
@@ -41,14 +42,10 @@ class VelocityRule:
 
     def _assess(self, windows: Windows, station: str) -> Assessment:
         criterion = self.criterion
-        track = windows.track(criterion, station)
-        spec = windows.site.series(station, criterion.quantity)
-        if track.usable_s is None or spec is None:
-            return Assessment(criterion.id, station)
-        if track.stuck:
-            reason = "the instrument repeats one value"
-            return Assessment(criterion.id, station, newest_s=track.usable_s, reason=reason)
-        return judge_rates(criterion, track, spec, windows, norm=criterion.direction == "norm")
+        found = open_track(windows, criterion, station)
+        if isinstance(found, Assessment):
+            return found
+        return judge_rates(criterion, *found, windows, norm=criterion.direction == "norm")
 
 
 def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Windows, *, norm: bool) -> Assessment:
