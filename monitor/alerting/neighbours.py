@@ -6,10 +6,11 @@ subsurface column vote only when a node within two steps moves at least v / 2^di
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import asin, ceil, cos, fsum, radians, sin, sqrt
+from math import asin, ceil, cos, radians, sin, sqrt
 from typing import Final
 
 from monitor.alerting.assessment import Assessment, Windows
+from monitor.alerting.witness import size_of
 from monitor.domain.decision import Vote, instant
 from monitor.domain.fusion import Neighbours
 from monitor.domain.instants import spell
@@ -113,7 +114,7 @@ def _find_still(
     own = words.get(station.id)
     if own is None or own.motion is None:
         return None
-    speed = _size(own.motion)
+    speed = size_of(own.motion)
     found = []
     for name, word in sorted(words.items()):
         other = windows.site.station(name)
@@ -127,9 +128,9 @@ def _find_still(
             continue
         needed = speed / 2.0**steps
         # what its error allows counts for the slope: only a neighbour that clearly stands holds a vote down
-        if _size(word.motion) + word.motion_error >= needed:
+        if size_of(word.motion) + word.motion_error >= needed:
             return ""
-        found.append(f"{name} ({steps} steps) {_size(word.motion):.2f} of {needed:.2f} per day")
+        found.append(f"{name} ({steps} steps) {size_of(word.motion):.2f} of {needed:.2f} per day")
     return "; ".join(found[:3]) or None
 
 
@@ -140,7 +141,3 @@ def measure_distance_m(one: Station, other: Station) -> float | None:
     north, east = radians(other.latitude - one.latitude), radians(other.longitude - one.longitude)
     a = sin(north / 2) ** 2 + cos(radians(one.latitude)) * cos(radians(other.latitude)) * sin(east / 2) ** 2
     return 2.0 * EARTH_M * asin(min(1.0, sqrt(a)))
-
-
-def _size(vector: Sequence[float]) -> float:
-    return sqrt(fsum(v * v for v in vector))

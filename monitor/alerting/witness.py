@@ -37,7 +37,7 @@ def move_as_one(rovers: Sequence[Motion], controls: Sequence[Motion], *, others_
     if len({len(r.vector) for r in rovers}) != 1 or not all(c.moving or follows(c, leaders) for c in controls):
         return False
     middle = tuple(sorted(r.vector[k] for r in rovers)[len(rovers) // 2] for k in range(len(rovers[0].vector)))
-    size = _size(middle)
+    size = size_of(middle)
     return all(_distance(r.vector, middle) <= AGREEMENT * size + 3.0 * r.error for r in rovers)
 
 
@@ -50,7 +50,7 @@ def follows(rover: Motion, leaders: Iterable[Motion]) -> bool:
     return any(
         along >= COMPANY * size and along > rover.error / sqrt(len(rover.vector))
         for m in leaders
-        if len(m.vector) == len(rover.vector) and (size := _size(m.vector)) > 0.0
+        if len(m.vector) == len(rover.vector) and (size := size_of(m.vector)) > 0.0
         for along in (fsum(a * b for a, b in zip(rover.vector, m.vector, strict=True)) / size,)
     )
 
@@ -59,5 +59,6 @@ def _distance(one: Vector, other: Vector) -> float:
     return sqrt(fsum((a - b) ** 2 for a, b in zip(one, other, strict=True)))
 
 
-def _size(vector: Vector) -> float:
+def size_of(vector: Sequence[float]) -> float:
+    """Length of a vector, summed exactly so that every version of Python reckons alike."""
     return sqrt(fsum(v * v for v in vector))
