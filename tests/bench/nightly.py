@@ -69,7 +69,7 @@ def fill(db: Database, site: Site, days: int, seed: int) -> None:
 
 
 def run_night(*, sites: int, stations: int, days: int) -> dict[str, Any]:
-    """Train, issue and score for every site; wall seconds by kind of work, and processor seconds of all with workers.
+    """Train, issue and score for every site; wall seconds by kind of work, and what all of it took with its workers.
 
     The first issue works out past intervals; `again` is the day after, when states are at hand.
     """
@@ -102,7 +102,15 @@ def run_night(*, sites: int, stations: int, days: int) -> dict[str, Any]:
     out: dict[str, Any] = {f"{key}_s": round(sum(each), 1) for key, each in took.items()}
     out |= {f"{key}_s_per_site": round(statistics.median(each), 1) for key, each in took.items()}
     night = round(sum(took["train"]) + sum(took["again"]), 1)
-    return out | {"sites": sites, "night_s": night, "all_cpu_s": round(used, 1), "forecast_rows": rows}
+    return out | {
+        "sites": sites, "night_s": night, "all_cpu_s": round(used, 1), "forecast_rows": rows,
+        "peak_mib": _peak_mib(resource.RUSAGE_SELF), "worker_peak_mib": _peak_mib(resource.RUSAGE_CHILDREN),
+    }  # fmt: skip
+
+
+def _peak_mib(who: int) -> int:
+    """Most memory that this process, or the largest worker, ever held."""
+    return round(resource.getrusage(who).ru_maxrss / 1024)
 
 
 def _processor_s() -> float:
