@@ -36,6 +36,26 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["point_set_id"], ["point_set.id"]),
         sa.PrimaryKeyConstraint("id"),
     )
+    with op.batch_alter_table("scene_footprint") as batch:
+        batch.add_column(sa.Column("since_at", Instant, nullable=True))
+        batch.add_column(sa.Column("first_seen_at", Instant, nullable=True))
+        batch.add_column(sa.Column("root_id", sa.String(64), nullable=True))
+        batch.add_column(sa.Column("anchor_scene", sa.String(64), nullable=True))
+        batch.add_column(sa.Column("caution", sa.Text(), nullable=True))
+    op.create_table(
+        "scene_change",
+        sa.Column("scene_hash", sa.String(64), nullable=False),
+        sa.Column("model_hash", sa.String(64), nullable=False),
+        sa.Column("polygon_id", sa.String(64), nullable=False),
+        sa.Column("judged_at", Instant, nullable=False),
+        sa.Column("change", sa.String(16), nullable=False),
+        sa.Column("parent_id", sa.Text(), nullable=True),
+        sa.Column("grown_m2", sa.Double(), nullable=True),
+        sa.Column("since_at", Instant, nullable=True),
+        sa.Column("first_seen_at", Instant, nullable=True),
+        sa.Column("caution", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("scene_hash", "model_hash", "polygon_id", "judged_at"),
+    )
     op.create_table(
         "movement",
         sa.Column("id", BigId, nullable=False),
@@ -152,6 +172,10 @@ def downgrade() -> None:
     op.drop_table("site_proposal")
     op.drop_table("maintenance")
     op.drop_table("movement")
+    op.drop_table("scene_change")
+    with op.batch_alter_table("scene_footprint") as batch:
+        for name in ("caution", "anchor_scene", "root_id", "first_seen_at", "since_at"):
+            batch.drop_column(name)
     op.drop_table("point_delivery")
     with op.batch_alter_table("point_observation") as batch:
         batch.drop_column("sigma")

@@ -282,6 +282,14 @@ scene_footprint = Table(
     _text("model"), _text("parent_id", null=True), Column("change", String(16), nullable=False), Column("area_m2", Number, nullable=False), Column("grown_m2", Number),
     Column("mean_probability", Number, nullable=False), Column("geometry", Json, nullable=False), Column("min_lon", Number, nullable=False), Column("min_lat", Number, nullable=False),
     Column("max_lon", Number, nullable=False), Column("max_lat", Number, nullable=False), _text("nearest_station", null=True), Column("distance_m", Number), Column("detected_at", Instant, nullable=False),
+    # what is known today of its change: the newest row of scene_change
+    Column("since_at", Instant), Column("first_seen_at", Instant), Column("root_id", String(64)), Column("anchor_scene", String(64)), _text("caution", null=True),
+)  # fmt: skip
+scene_change = Table(
+    "scene_change", metadata,  # every judgement on a footprint, so that what was known at an instant can be told; append only
+    Column("scene_hash", String(64), primary_key=True), Column("model_hash", String(64), primary_key=True), Column("polygon_id", String(64), primary_key=True),
+    Column("judged_at", Instant, primary_key=True), Column("change", String(16), nullable=False), _text("parent_id", null=True), Column("grown_m2", Number),
+    Column("since_at", Instant), Column("first_seen_at", Instant), _text("caution", null=True),
 )  # fmt: skip
 
 # ---- alerts ----------------------------------------------------------------------------------------------------

@@ -207,8 +207,12 @@ def _finding_views(d: Dialect) -> dict[str, str]:
 FROM series s JOIN anomaly x ON x.series_id = s.id""",
         "scene_polygons": """SELECT c.site, c.name AS scene, c.scene_hash, c.acquired_at, g.polygon_id, g.parent_id, g.change, g.area_m2,
   g.grown_m2, g.mean_probability, g.geometry, g.min_lon, g.min_lat, g.max_lon, g.max_lat, g.nearest_station, g.distance_m, g.model,
-  g.model_hash, g.detected_at
-FROM scene_footprint g JOIN scene c ON c.scene_hash = g.scene_hash""",
+  g.model_hash, g.detected_at, g.since_at, g.first_seen_at, g.caution
+FROM scene_footprint g JOIN scene c ON c.scene_hash = g.scene_hash
+WHERE g.change <> 'withdrawn'""",
+        "scene_changes": """SELECT c.site, c.name AS scene, c.acquired_at, h.polygon_id, h.judged_at, h.change, h.parent_id, h.grown_m2,
+  h.since_at, h.first_seen_at, h.caution
+FROM scene_change h JOIN scene c ON c.scene_hash = h.scene_hash""",
         "insar_points": """SELECT s.site, s.name AS point_set, p.pid, s.direction, p.latitude, p.longitude, p.height_m,
   o.observed_at AS newest_at, o.received_at,
   o.value_raw * CASE s.unit WHEN 'cm' THEN 10.0 WHEN 'm' THEN 1000.0 ELSE 1.0 END AS value_mm, o.revision,
