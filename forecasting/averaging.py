@@ -1,4 +1,4 @@
-"""Averages of simple forecasts: the plain mean of three, and one whose weights follow each expert's recent errors."""
+"""Averages of simple forecasts: a mean, medians, and one whose weights follow each expert's recent errors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 
 from forecasting.arima import fit_arima
 from forecasting.baselines import DAMPING, DEFAULT, Baseline, choose_level_drift, fit_lld, fit_persistence
+from forecasting.least_absolute import fit_lad
 from forecasting.regression import fit_ridge
 from forecasting.series import Floats, Ints, Panel
 from forecasting.smoothing import fit_ets
@@ -44,6 +45,34 @@ class Mean:
             total = total + np.where(seen, made, 0.0)
             count = count + seen
         return np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {"name": self.name, "steps": list(self.steps), "members": [m.to_json() for m in self.members]}
+
+
+@dataclass(frozen=True, slots=True)
+class Median:
+    """The median of its members, over those that answer: one that runs away moves it by a rank, not by its size.
+
+    Attributes:
+        name: Model id.
+        steps: Horizons in rows.
+        members: The fitted members.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    members: tuple[Baseline, ...]
+
+    def predict(self, values: Floats, origins: Ints) -> Floats:
+        """Forecasts in mm, shape (N, S, H)."""
+        ranked = np.sort(np.stack([member.predict(values, origins) for member in self.members]), axis=0)
+        # a member without an answer is sorted to the end
+        count = np.isfinite(ranked).sum(axis=0, keepdims=True)
+        low, high = (np.take_along_axis(ranked, np.maximum(rank, 0), axis=0) for rank in ((count - 1) // 2, count // 2))
+        out: Floats = np.where(count % 2 == 1, low, (low + high) / 2.0)[0]
+        return out
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -118,9 +147,9 @@ def _follow(made: Floats, errors: Floats, steps: int) -> Floats:
 
 
 def fit_members(panel: Panel, calibration: Block, steps: Sequence[int]) -> dict[str, Baseline]:
-    """lld, arima, ets and ridge, and the two averages over them, each fitted once."""
+    """lld, lad, arima, ets and ridge, and the averages over them, each fitted once."""
     rows = Block(0, calibration.end)
-    fits = (fit_persistence, fit_lld, fit_damped, fit_arima, fit_ets, fit_ridge)
+    fits = (fit_persistence, fit_lld, fit_damped, fit_lad, fit_arima, fit_ets, fit_ridge)
     return combine(
         [fit(panel, calibration if fit in {fit_lld, fit_damped} else rows, steps) for fit in fits], calibration
     )
@@ -130,14 +159,18 @@ def combine(experts: Sequence[Baseline], calibration: Block) -> dict[str, Baseli
     """The averages over fitted experts, beside those that are served by themselves.
 
     Args:
-        experts: persistence, lld, damped drift, arima, ets, ridge.
+        experts: persistence, lld, damped drift, lad, arima, ets, ridge.
         calibration: The block before which the weights begin to be learnt.
     """
     by = {one.name: one for one in experts}
     steps = experts[0].steps
-    mean = Mean("mean3", steps, (by["lld"], by["arima"], by["ets"]))
-    ewa = Ewa("ewa", steps, tuple(experts), max(0, calibration.first - WARM_UP_ROWS))
-    return {name: by[name] for name in ("lld", "arima", "ets", "ridge")} | {"mean3": mean, "ewa": ewa}
+    averages: tuple[Baseline, ...] = (
+        Mean("mean3", steps, tuple(by[name] for name in ("lld", "arima", "ets"))),
+        Median("median3", steps, tuple(by[name] for name in ("lld", "lad", "arima"))),
+        Median("median5", steps, tuple(by[name] for name in ("persistence", "lld", "lad", "arima", "ets"))),
+        Ewa("ewa", steps, tuple(experts), max(0, calibration.first - WARM_UP_ROWS)),
+    )
+    return {name: by[name] for name in ("lld", "lad", "arima", "ets", "ridge")} | {one.name: one for one in averages}
 
 
 def fit_damped(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
@@ -151,6 +184,16 @@ def fit_mean3(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baselin
     return fit_members(panel, calibration, steps)["mean3"]
 
 
+def fit_median3(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+    """The median of lld, the least absolute regression and ARIMA."""
+    return fit_members(panel, calibration, steps)["median3"]
+
+
+def fit_median5(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+    """The median of persistence, lld, the least absolute regression, ARIMA and ETS."""
+    return fit_members(panel, calibration, steps)["median5"]
+
+
 def fit_ewa(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
-    """The online average of persistence, lld, damped drift, ARIMA, ETS and ridge."""
+    """The online average of persistence, lld, damped drift, the least absolute regression, ARIMA, ETS and ridge."""
     return fit_members(panel, calibration, steps)["ewa"]

@@ -10,6 +10,7 @@ import numpy as np
 from forecasting.arima import fit_arima
 from forecasting.averaging import combine, fit_damped, fit_members
 from forecasting.baselines import Baseline, fit_climatology, fit_drift, fit_lld, fit_persistence, fit_seasonal
+from forecasting.least_absolute import fit_lad
 from forecasting.metrics import mae
 from forecasting.regression import fit_ridge
 from forecasting.series import Floats, Ints, Panel
@@ -17,13 +18,15 @@ from forecasting.smoothing import fit_ets
 from forecasting.splits import Block
 
 MINIMUM_PAIRS = 30
-CAUTION = 0.1
-"""A candidate takes the place of lld only when its error is lower by `0.1 sqrt(h / rows of calibration)`: 0.7 % a day
-ahead, 4 % a month ahead. A calibration block holds a handful of independent months, and a seasonal forecast that won
-by 2 % there lost by 33 % afterwards (benchmark K, 30 d)."""
+STANDARD = "median5"
+"""Stands unless another is better by more than chance allows; with very many stations, where it is not made, `lld`."""
+CAUTION = 0.5
+"""A candidate takes the place of the standard only when its error is lower by half a standard error of the difference.
+A calibration block holds a handful of independent months: a seasonal forecast that won there by 2 % lost by 33 %
+afterwards (benchmark K, 30 d)."""
 MANY_STATIONS = 500
 """Above this many stations (satellite points) only the forecasts without a fit per station are candidates."""
-FITTED = ("arima", "ets", "ridge", "mean3", "ewa")
+FITTED = ("lad", "arima", "ets", "ridge", "mean3", "median3", "median5", "ewa")
 """Learnt from every row they are given, so that their error on those rows would flatter them."""
 MINIMUM_BEFORE = 20
 _KEPT = 4
@@ -102,8 +105,8 @@ def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int]) -> Auto:
     """Fit every other baseline and choose per horizon by MAE on the pairs that the candidate and `lld` both know.
 
     No candidate is judged on rows it has seen (`_unflattered`); it is served as fitted on all rows up to their end.
-    `lld` stands unless another is better by more than chance allows (`CAUTION`). One that answers fewer than half of
-    the pairs, or with too few pairs to judge, is not chosen, nor a yearly one that was judged over less than a whole
+    `median5` stands unless another is better by more than chance allows (`CAUTION`). One that answers fewer than half
+    of the pairs, or with too few pairs to judge, is not chosen, nor a yearly one that was judged over less than a whole
     year: one summer with an event makes any memory of the year before look good, or bad.
     """
     key = _digest(panel, calibration, steps)
@@ -126,28 +129,53 @@ def _choose(panel: Panel, calibration: Block, steps: Sequence[int]) -> Auto:
     origins = calibration.origins
     judged = _unflattered(members, panel, calibration, steps)
     made = {name: member.predict(panel.values, origins) for name, member in judged.items()}
+    standard = STANDARD if STANDARD in made else "lld"
     chosen: list[str] = []
     errors: dict[str, list[float]] = {name: [] for name in made}
     for i, h in enumerate(steps):
         observed = calibration.targets(panel.values, origins, h)
         known = np.isfinite(observed) & np.isfinite(made["lld"][:, :, i])
-        reference = observed - made["lld"][:, :, i]
-        best, ratio = "lld", 1.0 - CAUTION * float(np.sqrt(min(1.0, h / max(1, origins.size))))
-        for name in made:
-            error = np.where(known, observed - made[name][:, :, i], np.nan)
-            both = np.isfinite(error)
+        missed = {name: np.where(known, np.abs(observed - one[:, :, i]), np.nan) for name, one in made.items()}
+        best, lowest = standard, 0.0
+        for name, error in missed.items():
             errors[name].append(mae(error))
-            if name == "lld" or known.sum() < MINIMUM_PAIRS or both.sum() < known.sum() / 2:
+            both = np.isfinite(error)
+            if name == standard or known.sum() < MINIMUM_PAIRS or both.sum() < known.sum() / 2:
                 continue
             if both.any(axis=1).sum() < getattr(members[name], "period", 0):
                 continue
-            against = mae(reference[both])
-            relative = mae(error) / against if against > 0 else 1.0
-            if relative < ratio:
-                best, ratio = name, relative
+            gap = cautious_gap(error, missed[standard], h)
+            if gap < lowest:
+                best, lowest = name, gap
         chosen.append(best)
     fitted = {name: tuple(e) for name, e in errors.items()}
     return Auto("auto", tuple(steps), tuple(members.values()), tuple(chosen), fitted)
+
+
+def cautious_gap(error: Floats, other: Floats, steps: int) -> float:
+    """Mean excess of one |error| over another plus half a standard error of that mean, as a share of the other.
+
+    Errors `steps` rows ahead overlap, so the spread of the mean is summed over so many rows (Bartlett weights; Newey
+    and West 1987), stations averaged first.
+
+    Args:
+        error: |error| of the candidate, shape (N, S), NaN where unknown.
+        other: The same of the one that it must beat.
+        steps: Horizon in rows.
+    """
+    both = np.isfinite(error) & np.isfinite(other)
+    count = both.sum(axis=1)
+    rows = count > 0
+    against = float(other[both].mean()) if rows.any() else 0.0
+    if against <= 0.0:
+        return 0.0
+    gaps = (np.where(both, error - other, 0.0).sum(axis=1)[rows]) / count[rows]
+    middle = gaps - gaps.mean()
+    reach = min(steps - 1, gaps.size - 1)
+    spread = float(middle @ middle)
+    for lag in range(1, reach + 1):
+        spread += 2.0 * (1.0 - lag / (reach + 1)) * float(middle[lag:] @ middle[:-lag])
+    return (float(gaps.mean()) + CAUTION * float(np.sqrt(max(spread, 0.0))) / gaps.size) / against
 
 
 def _unflattered(
@@ -168,7 +196,7 @@ def _unflattered(
     out |= {"lld": halved(fit_lld), "drift": halved(fit_drift)}
     if calibration.first >= MINIMUM_BEFORE and any(name in members for name in FITTED):
         before = Block(0, calibration.first)
-        learnt = [fit(panel, before, steps) for fit in (fit_arima, fit_ets, fit_ridge)]
+        learnt = [fit(panel, before, steps) for fit in (fit_lad, fit_arima, fit_ets, fit_ridge)]
         experts = [members["persistence"], out["lld"], halved(fit_damped), *learnt]
         out |= combine(experts, calibration)
     return out

@@ -14,7 +14,10 @@ BASELINES = {
     "ets": "forecasting.smoothing:fit_ets",
     "arima": "forecasting.arima:fit_arima",
     "ridge": "forecasting.regression:fit_ridge",
+    "lad": "forecasting.least_absolute:fit_lad",
     "mean3": "forecasting.averaging:fit_mean3",
+    "median3": "forecasting.averaging:fit_median3",
+    "median5": "forecasting.averaging:fit_median5",
     "ewa": "forecasting.averaging:fit_ewa",
     "auto": "forecasting.choice:fit_auto",
 }

@@ -117,7 +117,10 @@ def test_auto_takes_what_the_series_asks_for():
     day = np.arange(1500)
     steady = np.stack([3.0 * day + rng.normal(0, 0.1, 1500)] * 2, axis=1)
     season = np.stack([40 * np.sin(2 * np.pi * day / 365) + rng.normal(0, 0.01, 1500)] * 2, axis=1)
-    for values, wanted in ((steady, {"lld", "drift", "arima"}), (season, {"seasonal", "climatology"})):
+    for values, wanted in (
+        (steady, {"lld", "drift", "arima", "lad", "mean3", "median3", "median5"}),
+        (season, {"seasonal", "climatology"}),
+    ):
         auto = fit_auto(Panel(0.0, DAY_S, ("A", "B"), values), Block(1000, 1500), (30,))
         assert set(auto.chosen) <= wanted
         assert np.isfinite(auto.predict(values, np.array([1499]))).all()

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from forecasting.arima import Arima, fit_arima
-from forecasting.averaging import DISCOUNT, SHARPNESS, Ewa, Mean
+from forecasting.averaging import DISCOUNT, SHARPNESS, Ewa, Mean, Median
 from forecasting.baselines import Climatology, LevelDrift
-from forecasting.choice import fit_auto
+from forecasting.choice import CAUTION, cautious_gap, fit_auto
+from forecasting.least_absolute import LeastAbsolute, fit_lad, solve, sway
 from forecasting.regression import Ridge, fit_ridge
 from forecasting.series import DAY_S, Panel
 from forecasting.smoothing import Smoothing, fit_ets
@@ -79,7 +80,7 @@ def test_a_station_beside_others_gets_what_it_would_get_alone(fit):
     )
 
 
-@pytest.mark.parametrize("fit", [fit_arima, fit_ets, fit_ridge])
+@pytest.mark.parametrize("fit", [fit_arima, fit_ets, fit_ridge, fit_lad])
 def test_gaps_are_bridged_for_three_rows_and_no_further(fit):
     panel = walk(gaps=0.0)
     values = panel.values.copy()
@@ -89,7 +90,7 @@ def test_gaps_are_bridged_for_three_rows_and_no_further(fit):
     made = fitted.predict(values, np.arange(450, 456))
     assert np.isfinite(made[:4]).all()
     assert np.isnan(made[4:]).all()
-    if fit is not fit_ridge:  # a model of time moves on through the gap, a table of lags stands still
+    if fit in {fit_arima, fit_ets}:  # a model of time moves on through the gap, a table of lags stands still
         assert (np.diff(made[:4], axis=0) != 0).all()
 
 
@@ -109,7 +110,9 @@ def test_empty_constant_and_short_stations_harm_no_other(fit):
     np.testing.assert_allclose(made[:3], alone, atol=1e-5)
 
 
-@pytest.mark.parametrize(("fit", "kind"), [(fit_arima, Arima), (fit_ets, Smoothing), (fit_ridge, Ridge)])
+@pytest.mark.parametrize(
+    ("fit", "kind"), [(fit_arima, Arima), (fit_ets, Smoothing), (fit_ridge, Ridge), (fit_lad, LeastAbsolute)]
+)
 def test_what_was_fitted_survives_text(fit, kind):
     panel = walk()
     fitted = fit(panel, Block(300, 450), STEPS)
@@ -128,6 +131,73 @@ def test_ridge_finds_the_lag_that_drives():
     origins = np.arange(700, 799)
     made = fit_ridge(panel, Block(500, 700), (1,)).predict(values, origins)[:, 0, 0]
     assert np.abs(made - values[701:800, 0]).mean() < 0.5 * np.abs(np.diff(values[700:, 0])).mean()
+
+
+def test_the_shared_regression_is_its_formula_and_scales_with_the_series():
+    panel = walk()
+    fitted = fit_lad(panel, Block(300, 450), STEPS)
+    t, s = 470, 1
+    past = panel.values[: t + 1, s]
+    changes = np.abs(past[-53:] - past[-60:-7])
+    scale = max(np.nanmean(changes), fitted.noise_mm[s])
+    assert sway(panel.values, np.array([t]), fitted.reach, np.array(fitted.noise_mm))[0, s] == pytest.approx(scale)
+    want = past[-1] + fitted.weights[1][0] * scale
+    for lag, weight in zip(fitted.lags, fitted.weights[1][1:], strict=True):
+        older = past[: -lag or None]
+        want += weight * (past[-1] - older[np.isfinite(older)][-1])
+    assert fitted.predict(panel.values, np.array([t]))[0, s, 1] == pytest.approx(want)
+    many = Panel(0.0, DAY_S, panel.stations, panel.values * 1000.0)
+    larger = fit_lad(many, Block(300, 450), STEPS).predict(many.values, np.array([t]))
+    np.testing.assert_allclose(larger, 1000.0 * fitted.predict(panel.values, np.array([t])), rtol=1e-6)
+
+
+def test_the_shared_regression_minds_no_single_event_and_no_empty_station():
+    rng = np.random.default_rng(3)
+    x = np.column_stack([np.ones(400), rng.normal(0, 1, (400, 2))])
+    y = x @ [0.5, 2.0, -1.0] + rng.normal(0, 0.05, 400)
+    y[::40] += 1e4
+    np.testing.assert_allclose(solve(x, y), [0.5, 2.0, -1.0], atol=0.06)
+    panel = walk(gaps=0.0)
+    values = np.column_stack([panel.values, np.full(500, np.nan), np.full(500, 7.0)])
+    with np.errstate(all="raise", under="ignore"):
+        made = fit_lad(Panel(0.0, DAY_S, tuple("ABCDE"), values), Block(300, 500), STEPS).predict(
+            values, np.array([499])
+        )
+    assert np.isfinite(made[0, :3]).all()
+    assert np.isnan(made[0, 3]).all()
+    np.testing.assert_allclose(made[0, 4], 7.0, atol=0.01)
+
+
+def test_a_member_that_runs_away_or_is_silent_moves_the_median_by_a_rank():
+    values = np.arange(100.0)[:, None]
+    zero, line = LevelDrift("zero", (5,), ((1, 1, 0.0),)), LevelDrift("line", (5,), ((1, 1, 1.0),))
+    wild = LevelDrift("wild", (5,), ((1, 1, 1e6),))
+    silent = Climatology("silent", (5,), 10_000)
+    at = np.array([50])
+
+    def median(*members):
+        return Median("median3", (5,), members).predict(values, at)[0, 0, 0]
+
+    assert median(zero, line, wild) == 55.0
+    assert median(wild, silent, zero, line) == 55.0
+    assert median(zero, silent, line) == 52.5
+    assert median(silent, zero) == 50.0
+    assert np.isnan(median(silent, silent))
+
+
+def test_half_a_standard_error_is_asked_of_a_rival():
+    rng = np.random.default_rng(8)
+    other = np.abs(rng.normal(0, 1, (400, 3)))
+    gaps = rng.normal(-0.02, 0.5, (400, 3))
+    got = cautious_gap(other + gaps, other, 1)
+    spread = gaps.mean(axis=1).std() / np.sqrt(400)
+    assert got == pytest.approx((gaps.mean() + CAUTION * spread) / other.mean())
+    # a month ahead neighbouring errors are nearly one: the same gaps, held for thirty rows, are worth a thirtieth
+    held = np.repeat(gaps[:14], 30, axis=0)[:400]
+    assert cautious_gap(other + held, other, 30) > cautious_gap(other + held, other, 1)
+    other[::2], gaps[1::4] = np.nan, np.nan
+    assert np.isfinite(cautious_gap(other + gaps, other, 7))
+    assert cautious_gap(other * np.nan, other, 7) == 0.0
 
 
 def test_the_expert_average_is_its_formula():
@@ -173,7 +243,7 @@ def test_climatology_is_the_mean_of_past_years():
     assert made[1] == pytest.approx(values[12, 0] + np.mean([values[9, 0] - values[4, 0], values[5, 0] - values[0, 0]]))
 
 
-def test_choice_judges_what_was_fitted_before_and_caution_grows_with_the_horizon():
+def test_choice_judges_what_was_fitted_before_and_asks_for_more_than_chance():
     panel = walk(rows=600)
     auto = fit_auto(panel, Block(400, 500), STEPS)
     before = fit_arima(panel, Block(0, 400), STEPS)
@@ -184,9 +254,7 @@ def test_choice_judges_what_was_fitted_before_and_caution_grows_with_the_horizon
         error = np.abs(observed - made[:, :, i])[np.isfinite(lld)]
         assert auto.errors_mm["arima"][i] == pytest.approx(np.nanmean(error))
         rivals = {n: e[i] for n, e in auto.errors_mm.items() if n not in {"seasonal", "climatology"}}
-        best = min(rivals, key=rivals.get)
-        assert auto.chosen[i] in {best, "lld"}
-        assert rivals[auto.chosen[i]] <= rivals["lld"]
+        assert rivals[auto.chosen[i]] <= rivals["median5"]
     json.dumps(auto.to_json(), allow_nan=True)
     changed = panel.values.copy()
     changed[500:] = 1e6
