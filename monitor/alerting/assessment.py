@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from monitor.alerting.jumps import Vector
 from monitor.alerting.tracks import Track, Tracker
+from monitor.alerting.vectors import Vector
 from monitor.domain.decision import Memory, View
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
 

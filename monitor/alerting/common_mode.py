@@ -6,8 +6,8 @@ from dataclasses import replace
 from monitor.alerting.assessment import Assessment, Windows
 from monitor.alerting.criteria.registry import MOTION
 from monitor.alerting.criteria.velocity import judge_rates
-from monitor.alerting.jumps import Vector
 from monitor.alerting.steps import Sighting
+from monitor.alerting.vectors import Vector
 from monitor.alerting.witness import Motion, move_as_one
 from monitor.domain.site import Criterion, Station
 from monitor.domain.witnesses import OBSERVERS

@@ -1,19 +1,21 @@
 """Jumps in a series: one causal walk that tells a step from a spike, from noise and from motion, and judges none."""
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import fsum, inf, sqrt
-from operator import add, mul, sub
+from operator import add, mul
 from typing import Final
 
+from monitor.alerting.scatter import LATELY, Scatter, measure_plain
+from monitor.alerting.settling import QUIET, ROUGH, find_settling
+from monitor.alerting.vectors import Vector, minus, norm
+
 STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series
-SCATTER_EPOCHS: Final = 8  # fewer say nothing of a series' own scatter
 OPENING: Final = 24  # the first epochs are judged together: nothing lies before them
 AGREEING: Final = 6  # of the first epochs, among which the walk looks where to begin
 REST_OF_STEP: Final = 0.25  # of a jump: what follows it the same way and is less belongs to it
 TAIL: Final = 6  # epochs that say where a series was heading
-Vector = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,10 @@ class Walk:
     """One pass over a series, epoch by epoch, each judged by what came before it alone; it can be taken further.
 
     A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series up
-    to there, whichever is larger. The epoch after a jump settles it: back where it was = the jump was a spike; at the
-    new place = a step that lasts; clearly further the same way = motion, no step; anything else = erratic, asked anew.
+    to there, over its length or lately, whichever is larger. The epoch after a jump settles it: back where it was = the
+    jump was a spike; at the new place = a step that lasts; clearly further the same way = motion, no step; anything
+    else = erratic, asked anew. Where a scatter ends at another place, six epochs together show the step that none of
+    them can (`find_settling`).
     Whether a series comes in one piece or epoch by epoch, the walk ends in the same state, bit for bit.
 
     Attributes:
@@ -65,11 +69,11 @@ class Walk:
     rewrites: int = 0
     _shift: Vector = ()
     _opening: Vector = ()  # scatter of the first epochs
-    _steps: list[list[float]] = field(default_factory=list)  # differences of neighbours by axis, in order of size
-    _news: list[list[float]] = field(default_factory=list)  # those that are not among them yet
+    _scattered: Scatter = field(default_factory=Scatter)
     _consulted: bool = False  # a scatter was asked for in the opening
     _at: int = 0  # the epoch in hand
     _measured: tuple[int, Vector] = (-1, ())
+    _settled: int = -1  # first epoch after the newest scatter that ended
 
     def extend(
         self, times: Sequence[float], received: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector]
@@ -90,16 +94,18 @@ class Walk:
                 continue
             self._at = i
             if i >= OPENING:
-                self._note_steps(i)
+                self._scattered.note(self.values[i - 1], self.values[i])
             if not self._settle_jump(i, self.limit):
                 self._judge(i, self.limit)
+            if i >= OPENING and self.kept[-1] == i:
+                self._end_scatter(i, self.limit)
 
     def _go_on(self, start: int) -> int:
         """Take the opening further where none of its epochs asked for a scatter: all of them stay as they are."""
         if self.limit is not None:
             for i in range(start, min(OPENING, len(self.values))):
-                self._note_steps(i)
-            self._opening = self._measure()
+                self._scattered.note(self.values[i - 1], self.values[i])
+            self._opening = self._scattered.measure()
         return start
 
     def _open(self) -> int:
@@ -110,10 +116,10 @@ class Walk:
         self._shift = tuple(0.0 for _ in self.values[0])
         if self.limit is None:
             return 0
-        self._steps, self._news = [[] for _ in self._shift], [[] for _ in self._shift]
+        self._scattered = Scatter(len(self._shift))
         for i in range(1, min(OPENING, len(self.values))):
-            self._note_steps(i)
-        self._opening = self._measure()
+            self._scattered.note(self.values[i - 1], self.values[i])
+        self._opening = self._scattered.measure()
         start = self._first_agreeing(self.limit)
         for i in range(start):
             self.aside[self.times[i]] = "spike at the start of the window"
@@ -126,27 +132,13 @@ class Walk:
                 return i
         return 0
 
-    def _note_steps(self, i: int) -> None:
-        for news, a, b in zip(self._news, self.values[i - 1], self.values[i], strict=True):
-            news.append(b - a)
-
-    def _measure(self) -> Vector:
-        """Scatter of the differences noted so far."""
-        for steps, news in zip(self._steps, self._news, strict=True):
-            if len(news) > 16:
-                steps.extend(news)
-                steps.sort()
-            else:
-                for step in news:
-                    insort(steps, step)
-            news.clear()
-        return tuple(scatter_of(steps) for steps in self._steps)
-
     def _settle_jump(self, i: int, limit: float) -> bool:
         """True when this epoch shows that the newest jump was a spike."""
         if not self.jumps:
             return False
         index, jump = self.jumps[-1]
+        if index == self._settled:
+            return False
         home = self.kept[: bisect_left(self.kept, index)][-TAIL:]
         before = minus(self._shift, jump.size)
         plain = minus(self.values[i], before)
@@ -213,6 +205,30 @@ class Walk:
         self._shift = tuple(map(add, self._shift, rest))
         self._keep(i, minus(self.values[i], self._shift))
 
+    def _end_scatter(self, i: int, limit: float) -> None:
+        """Where a series that scattered stands quiet again, at another place: a step at the first quiet epoch.
+
+        Six epochs have shown it, so no later one makes a spike of it; and what scattered no longer says how much this
+        series scatters.
+        """
+        tail = self.kept[-(ROUGH + QUIET) :]
+        if len(tail) < ROUGH + QUIET or (self.jumps and self.jumps[-1][0] >= tail[ROUGH]):
+            return
+        size = find_settling([self.level[k] for k in tail], [self.sigmas[k] for k in tail], limit)
+        if size is None:
+            return
+        index, last = tail[ROUGH], tail[ROUGH - 1]
+        for k in tail[ROUGH:]:
+            self.level[k] = minus(self.level[k], size)
+        self.jumps.append((index, Jump(self.times[index], self.times[last], self.received[i], size)))
+        self._shift = tuple(map(add, self._shift, size))
+        self.rewrites += 1
+        self._settled = index
+        self._scattered = Scatter(len(size))
+        for k in range(index + 1, i + 1):
+            self._scattered.note(self.values[k - 1], self.values[k])
+        self._measured = (-1, ())
+
     def _was_outlier(self, i: int, value: Vector, excess: Vector, limit: float) -> bool:
         """True when it is the epoch before that stands out: a spike just under the limit looks like a jump back."""
         if len(self.kept) < 3:
@@ -244,7 +260,8 @@ class Walk:
             self._consulted = True
             return self._opening
         if self._measured[0] != self._at:
-            self._measured = (self._at, self._measure())
+            lately = self.values[max(self._at - LATELY, self._settled) : self._at + 1]
+            self._measured = (self._at, tuple(map(max, self._scattered.measure(), measure_plain(lately))))
         return self._measured[1]
 
     def _noise(self, i: int) -> Vector:
@@ -280,36 +297,3 @@ class Walk:
             error = max(sqrt(rest / (len(days) - 2)), stated) / sqrt(spread)
             out.append(base + rate * lead if abs(rate) > 3.0 * error else base)
         return tuple(out)
-
-
-def scatter_of(steps: Sequence[float]) -> float:
-    """Noise of a series from the first differences of its values, in order of size.
-
-    The median absolute deviation; the k-th smallest distance from the median lies at an end of some k + 1 neighbours.
-
-    >>> round(scatter_of([-2.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 2.0, 50.0]), 4)
-    2.0967
-    """
-    if len(steps) < SCATTER_EPOCHS - 1:
-        return 0.0
-    k = len(steps) // 2
-    middle = steps[k]
-    low, high = 0, len(steps) - 1 - k
-    while low < high:  # the distance to the left end falls with its place, that to the right end rises
-        at = (low + high) // 2
-        if middle - steps[at] <= steps[at + k] - middle:
-            high = at
-        else:
-            low = at + 1
-    ends = [max(middle - steps[at], steps[at + k] - middle) for at in {max(low - 1, 0), low}]
-    return 1.4826 * min(ends) / sqrt(2.0)
-
-
-def minus(a: Vector, b: Vector) -> Vector:
-    """Difference."""
-    return (a[0] - b[0],) if len(a) == 1 else tuple(map(sub, a, b))
-
-
-def norm(a: Vector) -> float:
-    """Euclidean length."""
-    return abs(a[0]) if len(a) == 1 else sqrt(fsum(map(mul, a, a)))

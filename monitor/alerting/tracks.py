@@ -8,7 +8,8 @@ from math import cos, fsum, inf, isfinite, radians, sin, sqrt
 from operator import is_
 from typing import Any, Final
 
-from monitor.alerting.jumps import Jump, Vector, Walk
+from monitor.alerting.jumps import Jump, Walk
+from monitor.alerting.vectors import Vector
 from monitor.domain.decision import View, seconds
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import QUANTITIES

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import fsum, sqrt
 from typing import Final
 
-from monitor.alerting.jumps import Vector
+from monitor.alerting.vectors import Vector
 from monitor.domain.witnesses import find_groups
 
 __all__ = ["Motion", "find_groups", "follows", "move_as_one"]

@@ -143,8 +143,8 @@ def test_what_nobody_answers_counts_for_the_lowest_level_when_its_clock_is_over(
     [
         # an antenna that fails for five days and is replaced: away, about, and back
         ("LHAS.tenv3", "2003-09-01", "2003-12-15", ("2003-10-30", "2003-11-04")),
-        # a receiver that scatters by decimetres from January on; where it stands from 10 April on lies within that
-        ("QUEM.pos", "2017-11-15", "2018-05-15", ("2018-01-10", "2018-01-12")),
+        # a receiver that scatters by decimetres from January on and is mended on 10 April
+        ("QUEM.pos", "2017-11-15", "2018-05-15", ("2018-01-10", "2018-04-10")),
     ],
 )
 def test_equipment_is_asked_about_and_raises_no_level(formats, file, from_at, to_at, on):
@@ -152,6 +152,19 @@ def test_equipment_is_asked_about_and_raises_no_level(formats, file, from_at, to
     looks = play(make_site([file[:4]]), rows, answer="instrument")
     assert set(on) <= set(asked(looks, file[:4]))
     assert top(looks) == 0
+
+
+@pytest.mark.parametrize("answer", ["instrument", None])
+def test_a_scatter_of_months_is_asked_about_for_days_and_its_end_anew(formats, answer):
+    """With daily positions the first quiet one is that of the day; six of them show that it is quiet."""
+    rows = read_positions(formats / "QUEM.pos", "gnss", day("2017-11-15"), day("2018-05-15"))
+    looks = play(make_site(["QUEM"]), rows, answer=answer)
+    days = asked(looks, "QUEM")
+    assert [d for d in days if d > "2018-01-20"] == ["2018-04-10"]
+    assert len(days) <= 7
+    first = next(now for now, d in looks if any("@2018-04-10" in key for key in d.memory.steps))
+    assert first == day("2018-04-15T12:00"), "the sixth quiet position"
+    assert top(looks) == (0 if answer else 1), "unanswered, a lone question counts for the lowest level"
 
 
 @pytest.mark.parametrize(

@@ -247,6 +247,36 @@ def test_walk_tells_spike_step_motion_and_noise():
     assert not unsure.jumps
 
 
+def scattered(rng, count, around=0.0):
+    return [around + rng.choice((-1.0, 1.0)) * rng.uniform(20.0, 60.0) for _ in range(count)]
+
+
+def test_a_scatter_is_asked_about_for_days_and_where_it_ends_elsewhere_once_more():
+    rng = random.Random(3)
+    calm = [rng.gauss(0.0, 1.0) for _ in range(30)]
+    rough, quiet = scattered(rng, 30, -70.0), [rng.gauss(0.0, 1.0) for _ in range(12)]
+    waiting = walk([*calm, *rough, *quiet[:5]])
+    assert all(index < 45 for index, _ in waiting.jumps), "asked within the scatter"
+    found = walk([*calm, *rough, *quiet])
+    index, jump = found.jumps[-1]
+    assert (index, jump.at_s, jump.before_s) == (60, 60.0, 59.0)
+    assert 40.0 < jump.size[0] < 100.0
+    assert abs(found.level[70][0] + jump.size[0]) < 5.0
+    again = walk([*calm, *rough, *quiet, *(v + 60.0 for v in quiet)])
+    assert again.jumps[-1][0] == 72, "what scattered hides no step after it"
+
+
+def test_motion_that_comes_to_a_stand_is_no_step_and_no_more_is_a_scatter_about_one_place():
+    rng = random.Random(4)
+    calm = [rng.gauss(0.0, 1.0) for _ in range(30)]
+    ways = ([1.5**k for k in range(14)], [25.0 * k + rng.gauss(0.0, 8.0) for k in range(1, 15)])
+    for way in ways:
+        found = walk([*calm, *way, *(way[-1] + rng.gauss(0.0, 1.0) for _ in range(10))])
+        assert all(index < 40 for index, _ in found.jumps)
+    home = walk([*calm, *scattered(rng, 30), *(rng.gauss(0.0, 1.0) for _ in range(12))])
+    assert all(index < 45 for index, _ in home.jumps)
+
+
 def test_a_level_set_by_a_person_stands_and_old_data_do_not_raise_it_again():
     c = Criterion(
         "w", "level", ("P1",), "water_level", (Threshold(2, over=10.0),), dwell=Dwell(2, 2), valid_for_s=48 * H

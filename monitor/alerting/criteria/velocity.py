@@ -18,8 +18,8 @@ from monitor.alerting.assessment import (
     recovery_of,
     stations_of,
 )
-from monitor.alerting.jumps import Vector
 from monitor.alerting.tracks import Track
+from monitor.alerting.vectors import Vector
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 
