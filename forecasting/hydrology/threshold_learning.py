@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate, pairwise
+from math import fsum
 from typing import Final
 
 LEAST_EVENTS: Final = 5
@@ -236,7 +237,7 @@ def _choose(
 def _table(values: Sequence[float | None], samples: Samples, used: Sequence[int]) -> list[Score]:
     """Scores of falling thresholds, halfway between values that were seen, none at or below nothing."""
     ranked = sorted(((values[i] or 0.0, bool(samples.event[i])) for i in used), reverse=True)
-    events = sum(e for _, e in ranked)
+    events = sum(1 for _, event in ranked if event)
     quiet = len(ranked) - events
     rows: list[Score] = []
     hits = false_alarms = 0
@@ -270,7 +271,7 @@ def _score(values: Sequence[float | None], samples: Samples, used: Sequence[int]
 def _area(table: Sequence[Score]) -> float:
     """Area under the curve by trapezia from (0, 0) to (1, 1)."""
     points = [(0.0, 0.0), *((r.false_rate, r.hit_rate) for r in table), (1.0, 1.0)]
-    return sum(
+    return fsum(
         (x1 - x0) * (y0 + y1) / 2.0 for (x0, y0), (x1, y1) in pairwise(points)
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import floor, sqrt
+from math import floor, fsum, sqrt
 
 from forecasting.kinematics.noise import measure_sigma, median
 from forecasting.kinematics.velocity import DAY_S
@@ -97,7 +97,8 @@ class Grains:
             low = bisect_left(self.times_s, k * cell_s - half)
             high = bisect_left(self.times_s, (k + 1) * cell_s - half)
             n = high - low
-            self.cells_filled[key] = (sum(self.times_s[low:high]) / n, sum(self.values[low:high]) / n, n) if n else None
+            means = fsum(self.times_s[low:high]) / (n or 1), fsum(self.values[low:high]) / (n or 1)
+            self.cells_filled[key] = (*means, n) if n else None
         return self.cells_filled[key]
 
     def noise(self, level: int, k: int) -> float:
@@ -127,8 +128,8 @@ class Grains:
         n = len(cells)
         if n < max(3, FILLED * window.cells) or cells[-1][0] - cells[0][0] < FILLED * (window.length_s - window.cell_s):
             return None
-        mean_t = sum(c[0] for c in cells) / n
-        mean_y = sum(c[1] for c in cells) / n
+        mean_t = fsum(c[0] for c in cells) / n
+        mean_y = fsum(c[1] for c in cells) / n
         spread = product = 0.0
         for t, y, _ in cells:
             x = (t - mean_t) / DAY_S

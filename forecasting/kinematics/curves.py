@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp
+from math import exp, fsum
 
 from forecasting.kinematics.velocity import DAY_S
 
@@ -73,7 +73,7 @@ def draw_collapse(
             if lead <= 0.0:
                 break
             speed = creep + fast * (lead / 7.0) ** (-1.0 / (exponent - 1.0))
-            wet = 1.0 + sum(a * exp(-(day - t) / d) for t, a, d in pulses if 0.0 <= day - t < 8.0 * d)
+            wet = 1.0 + fsum(a * exp(-(day - t) / d) for t, a, d in pulses if 0.0 <= day - t < 8.0 * d)
             total += speed * wet * step / inner
     if gaps:
         block, width = rng.uniform(0.3, 0.9) * n, rng.uniform(0.03, 0.08) * n

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import asin, atan2, cos, degrees, radians, sin, sqrt
+from math import asin, atan2, cos, degrees, fsum, radians, sin, sqrt
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ def project(components: Sequence[float], sigmas: Sequence[float], unit: Sequence
     >>> project([3.0, 4.0], [1.0, 1.0], [0.0, 1.0])
     (4.0, 1.0)
     """
-    length = sum(c * u for c, u in zip(components, unit, strict=True))
-    return length, sqrt(sum((s * u) ** 2 for s, u in zip(sigmas, unit, strict=True)))
+    length = fsum(c * u for c, u in zip(components, unit, strict=True))
+    return length, sqrt(fsum((s * u) ** 2 for s, u in zip(sigmas, unit, strict=True)))
 
 
 def norm(components: Sequence[float], sigmas: Sequence[float]) -> tuple[float, float]:
@@ -61,11 +61,11 @@ def norm(components: Sequence[float], sigmas: Sequence[float]) -> tuple[float, f
     >>> norm([0.5, 0.5], [1.0, 1.0])[0]
     0.0
     """
-    square = sum(c * c for c in components)
-    variance = sum(s * s for s in sigmas)
+    square = fsum(c * c for c in components)
+    variance = fsum(s * s for s in sigmas)
     if square <= 0.0:
         return 0.0, sqrt(variance)
-    error = sqrt(sum((c * s) ** 2 for c, s in zip(components, sigmas, strict=True)) / square)
+    error = sqrt(fsum((c * s) ** 2 for c, s in zip(components, sigmas, strict=True)) / square)
     return sqrt(max(0.0, square - variance)), error
 
 

@@ -1,7 +1,7 @@
 """Many filters, many exponents, one window: how far the fits agree and what they leave open."""
 
 from collections.abc import Sequence
-from math import exp, log
+from math import exp, fsum, log
 
 from forecasting.kinematics.inverse_velocity import InverseFit
 from forecasting.kinematics.noise import median
@@ -66,7 +66,7 @@ def why_ended(fits: Fits, now_s: float, share: float) -> str | None:
 
 def weighted_quantile(ordered: Sequence[tuple[float, float]], share: float) -> float:
     """Quantile of ascending (value, weight)."""
-    total = sum(w for _, w in ordered)
+    total = fsum(w for _, w in ordered)
     reached = 0.0
     for x, w in ordered:
         reached += w

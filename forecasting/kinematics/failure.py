@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import fsum
 
 from forecasting.kinematics.cells import Grains, Speed, Window
 from forecasting.kinematics.ensemble import (
@@ -320,9 +321,9 @@ class Watch:
             some = [s for m in range(j - smooth + 1, j + 1) if (s := self.grains.speed(window, m)) is not None]
             if not some:
                 continue
-            rate = sum(s.rate for s in some) / len(some)
-            error = sum(s.error for s in some) / len(some)
-            stamp_s = sum(s.stamp_s for s in some) / len(some)
+            rate = fsum(s.rate for s in some) / len(some)
+            error = fsum(s.error for s in some) / len(some)
+            stamp_s = fsum(s.stamp_s for s in some) / len(some)
             if stamp_s < onset_s or rate <= error:
                 break
             points.append(Speed(rate, error, stamp_s))

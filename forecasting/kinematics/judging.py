@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import Any
 
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, watch_failure
@@ -56,14 +57,14 @@ def sum_up(marks: Iterable[Marks], leads_days: Sequence[float]) -> dict[str, dic
         row: dict[str, Any] = {"curves": len(column), "issued": round(len(found) / len(column), 3)}
         if found:
             errors = [m.error for m in found]
-            mean = sum(errors) / len(errors)
+            mean = fsum(errors) / len(errors)
             row |= {
                 "median_error_days": round(median(errors), 3),
                 "mean_error_days": round(mean, 3),
-                "sd_error_days": round((sum((e - mean) ** 2 for e in errors) / len(errors)) ** 0.5, 3),
+                "sd_error_days": round((fsum((e - mean) ** 2 for e in errors) / len(errors)) ** 0.5, 3),
                 "median_abs_error_days": round(median([abs(e) for e in errors]), 3),
                 "p90_abs_error_days": round(quantile(sorted(abs(e) for e in errors), 0.9), 3),
-                "inside": round(sum(m.inside for m in found) / len(found), 3),
+                "inside": round(sum(1 for m in found if m.inside) / len(found), 3),
                 "median_width_days": round(median([m.width for m in found]), 3),
             }
         table[f"{lead:g}d"] = row
@@ -76,14 +77,14 @@ def count_false(issues: Sequence[FailureIssue]) -> dict[str, Any]:
     return {
         "issues": len(issues),
         "windows": sum(x.from_s is not None for x in issues),
-        "trusted": sum(trusted),
-        "trusted_share": round(sum(trusted) / max(1, len(trusted)), 4),
-        "runs": sum(now and not before for before, now in zip([False, *trusted], trusted, strict=False)),
+        "trusted": trusted.count(True),
+        "trusted_share": round(trusted.count(True) / max(1, len(trusted)), 4),
+        "runs": sum(1 for before, now in zip([False, *trusted], trusted, strict=False) if now and not before),
         "withdrawn": sum(x.withdrawn is not None for x in issues),
     }
 
 
 def pool_false(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The counts of several series as one."""
-    total = {k: sum(c[k] for c in counts.values()) for k in ("issues", "windows", "trusted", "runs", "withdrawn")}
+    total = {k: sum(int(c[k]) for c in counts.values()) for k in ("issues", "windows", "trusted", "runs", "withdrawn")}
     return {"series": len(counts)} | total | {"trusted_share": round(total["trusted"] / max(1, total["issues"]), 4)}

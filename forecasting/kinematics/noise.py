@@ -1,7 +1,7 @@
 """How noisy a series is, and how long a window must therefore be before a velocity can be told from nothing."""
 
 from collections.abc import Sequence
-from math import isfinite, sqrt
+from math import fsum, isfinite, sqrt
 
 from forecasting.kinematics.velocity import DAY_S
 
@@ -39,7 +39,7 @@ def measure_sigma(times_s: Sequence[float], values: Sequence[float], *, longest_
     if not off:
         return 0.0
     # a logger that rounds repeats itself: then half of the misses are 0 and their mean square is the noise
-    return MAD_TO_SIGMA * median(off) or sqrt(sum(x * x for x in off) / len(off))
+    return MAD_TO_SIGMA * median(off) or sqrt(fsum(x * x for x in off) / len(off))
 
 
 def median(values: Sequence[float]) -> float:

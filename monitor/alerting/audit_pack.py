@@ -79,7 +79,7 @@ def read_pack(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
-            if len({p.filename for p in parts}) < len(parts) or sum(p.file_size for p in parts) > _LONGEST:
+            if len({p.filename for p in parts}) < len(parts) or sum(int(p.file_size) for p in parts) > _LONGEST:
                 raise RefusedError(f"{path} is no audit pack: a part stands in it twice, or it is too large")
             return {p.filename: archive.read(p) for p in parts}
     except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:

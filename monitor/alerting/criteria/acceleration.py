@@ -55,7 +55,7 @@ class AccelerationRule:
         facts: list[dict[str, Any]] = []
         for threshold in criterion.thresholds:
             fits = {e: _fit(track, e, threshold) for e in {*epochs, *quiet, newest_s}}
-            hits = sum(_is_over(fits[e], threshold, criterion.min_sigma) for e in epochs)
+            hits = sum(1 for e in epochs if _is_over(fits[e], threshold, criterion.min_sigma))
             clear = all(_is_clear(fits[e], threshold, criterion.recover) for e in quiet)
             heard = heard or fits[newest_s] is not None
             raise_level = max(raise_level, threshold.level) if hits >= criterion.dwell.hits else raise_level

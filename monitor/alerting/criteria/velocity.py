@@ -61,7 +61,7 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
         bound, sign = bound_of(threshold)
         limit = sign * recovery_of(threshold, criterion.recover)
         fits = {e: _fit(track, e, threshold, norm=norm) for e in asked}
-        hits = sum([_is_over(fits[e], bound, sign, criterion.min_sigma) for e in epochs])
+        hits = [_is_over(fits[e], bound, sign, criterion.min_sigma) for e in epochs].count(True)
         newest = fits[newest_s] if newest_s in fits else _fit(track, newest_s, threshold, norm=norm)
         heard = heard or newest is not None
         far = newest_s in epochs and _is_far(newest, bound, sign, criterion)
