@@ -16,6 +16,7 @@ from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, model_ids
 from forecasting.scoring import Answer, Score, Trial, Verdict, rows_of, scale_of, score_all
 from forecasting.series import Floats, Panel
 from forecasting.splits import Split, rolling_folds
+from forecasting.staged_averaging import find_stages, spans_of
 from forecasting.windows import last_value
 
 ALWAYS = ("persistence", "drift", "lld")
@@ -119,6 +120,7 @@ def _run_fold(
     values = known.values
     level, _ = last_value(values, parts.test.origins)
     before = values[: parts.test.first]
+    stages = find_stages(values, parts.test.origins, noise_floor(before), spans_of(known.step_s))
     for i, horizon_s in enumerate(horizons_s):
         yield Trial(
             fold=fold,
@@ -133,6 +135,7 @@ def _run_fold(
             scale_mm=scale_of(before),
             noise_mm=noise_floor(before),
             answers=(*answers[i], _served(answers[i], simple[i], auto.chosen[i], cost)),
+            stages=stages,
         )
 
 

@@ -24,7 +24,8 @@ class Covariate:
 
     Attributes:
         name: `station.quantity`.
-        kind: `rain` (summed per row), `level` or `image` (mean per row; what was read from a picture of that date).
+        kind: `rain` (summed per row), `level` or `image` (mean per row; what was read from a picture of that date), or
+            `outlook` (expected rain as it was known at the row).
         values: Shape (T,), NaN where nothing was observed.
     """
 
@@ -59,11 +60,11 @@ def features(covariate: Covariate, step_s: float) -> dict[str, Floats]:
     """Known-past features of one driver, each (T,): row t reads no row after t.
 
     Rain: sums over 1, 3, 7, 15 and 30 d and the antecedent index `A(t) = k A(t-1) + r(t)`; levels: the level and its
-    change over 1, 7 and 30 d; a series from images as it is. Windows shorter than a row are left out.
+    change over 1, 7 and 30 d; series from images and outlooks as they are. Windows shorter than a row are left out.
     """
     out: dict[str, Floats] = {}
     values = covariate.values
-    if covariate.kind == "image":
+    if covariate.kind in {"image", "outlook"}:
         return {covariate.name: values}
     days = RAIN_DAYS if covariate.kind == "rain" else CHANGE_DAYS
     spans = {d: round(d * DAY_S / step_s) for d in days}

@@ -10,9 +10,9 @@ from forecasting.covariates import Covariate, features
 from forecasting.errors import PanelError
 from forecasting.series import Floats
 
-KINDS = ("rain", "water", "image")
-"""Sources besides the movement itself: rain and snow melt, water levels, series read from images."""
-_KIND_OF = {"rain": "rain", "level": "water", "image": "image"}
+KINDS = ("rain", "water", "image", "outlook")
+"""Sources besides the movement itself: rain and snow melt, water levels, series read from images, expected rain."""
+_KIND_OF = {"rain": "rain", "level": "water", "image": "image", "outlook": "outlook"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class DriverRows:
 
     Attributes:
         names: One per channel, such as `R1.rain_mm.sum_3d`.
-        kinds: `rain`, `water` or `image`, one per channel.
-        values: Shape (T, C), NaN where nothing is known; row t rests on no reading after t.
+        kinds: `rain`, `water`, `image` or `outlook`, one per channel.
+        values: Shape (T, C), NaN where nothing is known; row t rests on no reading, and on no word, after t.
     """
 
     names: tuple[str, ...]

@@ -30,8 +30,9 @@ def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[
     """Train one network, judge it on its calibration block, write its checkpoint.
 
     Args:
-        payload: `panel` (start_s, step_s, stations, values, xy_m), `model`, `horizons_s`, `folder`, and optionally
-            `seed` (7), `epochs` (30), `time_limit_s` (300), `stride` (1), `created_at` (text kept in the card),
+        payload: `panel` (start_s, step_s, stations, values, xy_m, heights_m, drivers), `model`, `horizons_s`, `folder`,
+            and optionally `seed` (7), `epochs` (30), `time_limit_s` (300), `stride` (1), `created_at` (text kept in the
+            card), `edges` (`measured` or `slope`), `slope_azimuth_deg` (of the fall; from the heights where None),
             `work` (folder in which a training that is killed leaves its place; the next like it goes on from there).
         progress: Called after each epoch with (epoch, epochs, validation loss).
 
@@ -59,6 +60,8 @@ def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[
         time_limit_s=float(payload.get("time_limit_s", 300.0)),
         stride=int(payload.get("stride", 1)),
         window=WINDOW,
+        edges=str(payload.get("edges", "measured")),
+        slope_azimuth_deg=payload.get("slope_azimuth_deg"),
     )
     training = train_network(
         model, panel, parts, horizons_s, settings, progress=progress, work=payload.get("work")
@@ -174,6 +177,8 @@ def data_hash(panel: Panel) -> str:
     digest.update(np.ascontiguousarray(panel.values).tobytes())
     if panel.xy_m is not None:
         digest.update(np.ascontiguousarray(panel.xy_m).tobytes())
+    if panel.heights_m is not None:
+        digest.update(np.ascontiguousarray(panel.heights_m).tobytes())
     if panel.drivers is not None:
         digest.update(repr((panel.drivers.names, panel.drivers.kinds)).encode())
         digest.update(np.ascontiguousarray(panel.drivers.values).tobytes())

@@ -35,6 +35,7 @@ class Scored:
     inside_95: bool
     latency_ms: float | None = None
     winkler_80: float | None = None
+    stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Turns what models answered on one test fold into scores: over all stations, by station, by month of the target."""
+"""Turns what models answered on one test fold into scores: over all stations, station, month and stage."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from forecasting.fan import QUANTILES, bounds
 from forecasting.metrics import coverage, mae, mape, pinball, rmse, skill, winkler
 from forecasting.series import DAY_S, MONTH_S, Floats, Ints
 from forecasting.significance import diebold_mariano
+from forecasting.staged_averaging import STAGES
 
 REFERENCES = ("persistence", "drift", "lld")
 
@@ -72,6 +73,7 @@ class Trial:
         scale_mm: Mean |step| of each station before the test, the unit of MASE, shape (S,).
         noise_mm: Noise of each station, shape (S,).
         answers: The models.
+        stages: How each station moved at the issue, a word of `STAGES` by its number, shape (N, S), or None.
     """
 
     fold: int
@@ -86,6 +88,7 @@ class Trial:
     scale_mm: Floats
     noise_mm: Floats
     answers: tuple[Answer, ...]
+    stages: Ints | None = None
 
     def common(self) -> Floats:
         """Pairs that every model answers; one that answers under half of them stands aside. Shape (N, S), 0 or 1."""
@@ -105,6 +108,7 @@ class Score:
     Attributes:
         station: Name, or None over all stations.
         month: Month of the targets as `2018-07`, or None over all.
+        stage: How the station moved at the issue, `quiet`, `steady` or `rushing`, or None over all.
         n: Pairs scored: the same for every model of a fold and horizon.
         mae_mm: Mean absolute error.
         rmse_mm: Root mean square error.
@@ -155,6 +159,7 @@ class Score:
     shown: bool
     reason: str
     seconds: float
+    stage: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One line of the report; numbers that do not exist are None."""
@@ -165,7 +170,7 @@ class Score:
             "horizon_s": self.horizon_s,
             "fold": self.fold,
             "month": self.month,
-            "stage": None,
+            "stage": self.stage,
             "n": self.n,
             "mae": self.mae_mm,
             "rmse": self.rmse_mm,
@@ -227,9 +232,24 @@ def score_months(trial: Trial) -> list[Score]:
     return [s for name in np.unique(months) for s in _score(trial, slice(None), months == name, None, str(name))]
 
 
-def _score(trial: Trial, columns: slice, rows: np.ndarray, station: str | None, month: str | None) -> Iterator[Score]:
-    """Scores of every model on some stations and rows; silent where no pair is known."""
+def score_stages(trial: Trial) -> list[Score]:
+    """One score per model and way of moving at the issue, over all stations; none where nobody told the stages."""
+    every, stages = np.ones(trial.target_s.size, dtype=bool), trial.stages
+    if stages is None:
+        return []
+    return [
+        s for k, name in enumerate(STAGES) for s in _score(trial, slice(None), every, None, None, name, stages == k)
+    ]
+
+
+def _score(
+    trial: Trial, columns: slice, rows: np.ndarray, station: str | None, month: str | None, stage: str | None = None,
+    cells: np.ndarray | None = None,
+) -> Iterator[Score]:  # fmt: skip
+    """Scores of every model on some stations, rows and cells; silent where no pair is known."""
     common = trial.common()[:, columns][rows] > 0
+    if cells is not None:
+        common &= cells[:, columns][rows]
     if not common.any():
         return
     observed, best = trial.observed[:, columns][rows], trial.best[:, columns][rows]
@@ -251,6 +271,7 @@ def _score(trial: Trial, columns: slice, rows: np.ndarray, station: str | None, 
             label=answer.label,
             station=station,
             month=month,
+            stage=stage,
             fold=trial.fold,
             horizon_s=trial.horizon_s,
             n=int(use.sum()),

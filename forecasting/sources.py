@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from forecasting.covariates import Covariate, covariates_from_samples
 from forecasting.driver_rows import rows_from_covariates
 from forecasting.errors import RecipeError
+from forecasting.outlooks import lay_outlooks, outlooks_from_samples
 from forecasting.series import DAY_S, Floats, Panel, nominal_step, panel_from_samples, read_table
 
 BENCHMARKS = ("S", "SK", "G", "K")
@@ -149,7 +150,8 @@ def read_record(data: str | Path | None, recipe: Recipe, *, quantity: str | None
 
 
 def _with_drivers(panel: Panel, samples: Samples) -> Record:
-    covariates = covariates_from_samples(samples, panel)
+    measured, outlooks = outlooks_from_samples(samples)
+    covariates = (*covariates_from_samples(measured, panel), *lay_outlooks(outlooks, panel))
     return Record(replace(panel, drivers=rows_from_covariates(covariates, panel.step_s)), covariates)
 
 

@@ -12,6 +12,7 @@ from forecasting.series import DAY_S, Floats, Ints, Panel
 from forecasting.windows import targets, trailing
 
 QUIET, STEADY, RUSHING = 0, 1, 2
+STAGES = ("quiet", "steady", "rushing")
 SHORT_DAYS, LONG_DAYS = 14, 60
 RUSH = 1.5
 """Ratio of the short to the long velocity from which a station counts as rushing."""
@@ -70,9 +71,13 @@ def by_stage(ewa: Ewa, panel: Panel, noise_mm: Floats) -> StagedEwa:
         panel: Its record.
         noise_mm: Noise of each station, from rows before calibration, shape (S,).
     """
-    short, long = (max(2, round(days * DAY_S / panel.step_s)) for days in (SHORT_DAYS, LONG_DAYS))
     noise = tuple(float(v) for v in noise_mm)
-    return StagedEwa("ewa-by-stage", ewa.steps, ewa.members, ewa.first, noise, (short, long))
+    return StagedEwa("ewa-by-stage", ewa.steps, ewa.members, ewa.first, noise, spans_of(panel.step_s))
+
+
+def spans_of(step_s: float) -> tuple[int, int]:
+    """Rows of the short and the long velocity."""
+    return max(2, round(SHORT_DAYS * DAY_S / step_s)), max(2, round(LONG_DAYS * DAY_S / step_s))
 
 
 def find_stages(values: Floats, rows: Ints, noise_mm: Floats, spans: Sequence[int]) -> Ints:

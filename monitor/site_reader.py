@@ -31,7 +31,7 @@ from monitor.domain.site import (
 from monitor.domain.witnesses import list_top_witnesses
 from monitor.errors import ConfigError
 from monitor.fusion_reader import read_fusion
-from monitor.site_water import complete_criterion
+from monitor.site_water import complete_criterion, read_expected_rain
 
 _T = TypeVar("_T", bound=Section)
 CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "mqtt", "cap")
@@ -77,12 +77,15 @@ def parse_site(text: str, name: str) -> Site:
             raise ConfigError(f"{name}: forecast.models: {model!r}: expected some of {', '.join(SERVED)}")
     for covariate in file.forecast.covariates:
         _find_series(covariate, stations, f"{name}: forecast.covariates")
+    _refuse_doubles(file.forecast.expected_rain.values(), f"{name}: forecast.expected_rain")
     return Site(
         id=file.site.id, name=file.site.name, latitude=file.site.latitude, longitude=file.site.longitude,
         timezone=file.site.timezone, levels=levels, stations=stations, criteria=criteria,
         fusion=read_fusion(file.fusion, criteria, stations, levels, name),
         forecast=ForecastPlan(
-            file.forecast.models, file.forecast.horizons, file.forecast.covariates, file.forecast.every
+            file.forecast.models, file.forecast.horizons, file.forecast.covariates, file.forecast.every,
+            read_expected_rain(file.forecast.expected_rain, stations, f"{name}: forecast.expected_rain"),
+            file.forecast.edges,
         ),
         anomaly=AnomalyPlan(file.anomaly.detectors, file.anomaly.budget_per_sensor_month, file.anomaly.every),
         scenes=ScenePlan(file.scenes.weights, file.scenes.minimum_area_m2, file.scenes.near_m),

@@ -483,6 +483,8 @@ class ForecastTable(Section):
     horizons: tuple[Horizon, ...] = Field(default=(86400.0, 604800.0, 2592000.0), min_length=1)
     covariates: Strings = ()
     every: Duration = 21600.0
+    expected_rain: dict[str, str] = Field(default_factory=dict)
+    edges: Literal["measured", "slope"] = "measured"
 
     @field_validator("horizons")
     @classmethod

@@ -67,13 +67,17 @@ def _add(criterion: Criterion, **params: float | None) -> Criterion:
     return replace(criterion, params=(*criterion.params, *found))
 
 
-def _add_forecast(
-    criterion: Criterion, table: schema.RainTable | schema.RainCurveTable, stations: Sequence[Station], where: str
-) -> Criterion:
-    """Name the series of expected rain; with them a criterion is advice unless the site file promotes it."""
-    texts = []
-    for span, name in table.forecast.items():
-        key = f"{where}.forecast.{span}"
+def read_expected_rain(
+    table: Mapping[str, str], stations: Sequence[Station], where: str
+) -> tuple[tuple[str, float], ...]:
+    """(series of issues, how far each looks ahead in seconds) of a table `{"24h" = "R1.rain_next_24h"}`.
+
+    Raises:
+        ConfigError: No duration, no declared series, or one that is not mm of rain.
+    """
+    found = []
+    for span, name in table.items():
+        key = f"{where}.{span}"
         try:
             span_s = parse_duration_s(span)
         except ValueError as error:
@@ -86,7 +90,16 @@ def _add_forecast(
             raise ConfigError(f"{key}: expected 'STATION.quantity' of a declared series, got {name!r}")
         if spec.unit != "mm":
             raise ConfigError(f"{key}: {name} is in {spec.unit}; expected mm of rain")
-        texts.append((f"{FORECAST}{span_s:g}", name))
+        found.append((name, span_s))
+    return tuple(found)
+
+
+def _add_forecast(
+    criterion: Criterion, table: schema.RainTable | schema.RainCurveTable, stations: Sequence[Station], where: str
+) -> Criterion:
+    """Name the series of expected rain; with them a criterion is advice unless the site file promotes it."""
+    expected = read_expected_rain(table.forecast, stations, f"{where}.forecast")
+    texts = [(f"{FORECAST}{reach_s:g}", name) for name, reach_s in expected]
     if not texts:
         return criterion
     promoted = replace(

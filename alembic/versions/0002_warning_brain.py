@@ -16,7 +16,12 @@ BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Instant = sa.String(27).with_variant(sa.String(27, collation="C"), "postgresql")
 
 
+MONTH = ["series_id", "model", "horizon_s", "target_month", "q025", "q10", "q90", "q975"]
+
+
 def upgrade() -> None:
+    op.drop_index("ix_forecast_month", table_name="forecast")
+    op.create_index("ix_forecast_month", "forecast", [*MONTH, "stage", "id"], unique=False)
     with op.batch_alter_table("failure_time") as batch:
         batch.add_column(sa.Column("method", sa.String(32), nullable=False, server_default="inverse_velocity"))
         batch.add_column(sa.Column("onset_at", Instant, nullable=True))
@@ -166,6 +171,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_forecast_month", table_name="forecast")
+    op.create_index("ix_forecast_month", "forecast", [*MONTH, "id"], unique=False)
     op.drop_table("model_transition")
     op.drop_table("model_gate")
     op.drop_table("drill")

@@ -39,9 +39,17 @@ def list_groups(forecaster: NeuralForecaster) -> tuple[str, ...]:
     recipe = forecaster.recipe
     off = recipe.sources.off if recipe.sources else ()
     alone = recipe.supports is None or len(recipe.stations) < 2 or NEIGHBOURS in off
-    kinds = recipe.sources.kinds if recipe.sources else ()
     own = () if "motion" in off else (RECENT, EARLIER)
-    return (*own, *(() if alone else (NEIGHBOURS,)), *sorted(set(kinds)))
+    return (*own, *(() if alone else (NEIGHBOURS,)), *sorted(set(name_kinds(forecaster))))
+
+
+def name_kinds(forecaster: NeuralForecaster) -> tuple[str, ...]:
+    """The group of each driver channel: its source; with every source there is, expected rain counts as rain."""
+    sources = forecaster.recipe.sources
+    kinds = sources.kinds if sources else ()
+    if len(set(kinds)) + 3 <= MOST_GROUPS:
+        return kinds
+    return tuple("rain" if kind == "outlook" else kind for kind in kinds)
 
 
 def make_batch(

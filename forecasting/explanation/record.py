@@ -18,6 +18,7 @@ from forecasting.explanation.groups import (
     exchange,
     list_groups,
     make_batch,
+    name_kinds,
     remove,
 )
 from forecasting.explanation.maps import NOT_A_CAUSE, read_maps
@@ -51,7 +52,7 @@ class Asking:
 
     def __init__(self, forecaster: NeuralForecaster, panel: Panel, batch: Batch, targets: list[int]) -> None:
         self.forecaster, self.panel, self.batch, self.targets = forecaster, panel, batch, targets
-        self.kinds = forecaster.recipe.sources.kinds if forecaster.recipe.sources else ()
+        self.kinds = name_kinds(forecaster)
         self.tied = forecaster.recipe.supports is not None
         self.groups = list_groups(forecaster)
 

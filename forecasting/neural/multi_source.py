@@ -11,7 +11,8 @@ from forecasting.neural.network import Network, Shape, find_alive, require_suppo
 class MultiSource(Network):
     """(B, S, W, F) and drivers (B, W, C, 2) -> (B, S, H, 5).
 
-    A GRU reads each source: the station's own motion, its neighbours' by the graphs, rain, water, image series. What a
+    A GRU reads each source: the station's own motion, its neighbours' by the graphs, rain, water, image series, and the
+    rain that was expected at each row for the time after it (the archived forecast, never what fell). What a
     source says is added to the state of the motion through a gate that sees both. A source without any reading in the
     window has mask 0 and says nothing; in training whole sources are silenced at random, so that each can be missed.
     `gates` keeps the mean opening of the last pass, for display; it is no cause.

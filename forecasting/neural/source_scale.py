@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from forecasting.driver_rows import DriverRows
 from forecasting.series import Floats, Ints
 
-SOURCES = ("motion", "rain", "water", "neighbours", "image")
+SOURCES = ("motion", "rain", "water", "neighbours", "image", "outlook")
 _CLIP = 10.0
 
 

@@ -128,7 +128,7 @@ def _tie(panel: Panel, fit: Floats, settings: Settings, *, lag: int, directed: b
     """The graphs between the stations, from the rows of the fit block.
 
     Raises:
-        ForecastingError: There are more stations than a dense graph is made for.
+        ForecastingError: There are more stations than a dense graph is made for, or the fall of the slope is not known.
     """
     if len(panel.stations) > MOST_NODES:
         raise ForecastingError(
@@ -136,9 +136,15 @@ def _tie(panel: Panel, fit: Floats, settings: Settings, *, lag: int, directed: b
             "such as lstm, which reads any number in pieces"
         )
     if settings.edges == "slope":
-        return slope_supports(
+        made = slope_supports(
             fit, panel.xy_m, panel.heights_m, settings.slope_azimuth_deg, lag=lag, directed=directed
         )  # fmt: skip
+        if not made[0].any():
+            raise ForecastingError(
+                "no station lies above another: edges by the slope need the place of every station, and its heights or "
+                "the azimuth of the fall"
+            )
+        return made
     return (directed_supports if directed else supports)(fit, panel.xy_m, lag=lag)
 
 

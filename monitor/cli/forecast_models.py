@@ -74,6 +74,9 @@ def compare(
     site: SiteOption,
     horizon: HorizonOption = None,
     days: Annotated[int, typer.Option("--days", min=1, help="Forecasts issued in the newest days.")] = 90,
+    by_stage: Annotated[
+        bool, typer.Option("--by-stage", help="Also one line per stage of movement as known at the issue.")
+    ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -101,12 +104,15 @@ def compare(
                 if not scored[who]:
                     continue
                 found += 1
-                facts = {
-                    "site": site, "horizon_s": horizon_s, "model": who[0], "model_hash": who[1],
-                    "state": states.get(who[1], "simple"), "shown": who == champion, "champion": champion[0],
-                    **_flat(challenge(scored[who], scored[champion], horizon_s)),
-                }  # fmt: skip
-                show(facts, _compare_line(facts), as_json)
+                for stage in [None, *(sorted({r.stage or "" for r in scored[who]}) if by_stage else [])]:
+                    rows = [r for r in scored[who] if stage is None or (r.stage or "") == stage]
+                    facts = {
+                        "site": site, "horizon_s": horizon_s, "model": who[0], "model_hash": who[1],
+                        "state": states.get(who[1], "simple"), "shown": who == champion, "champion": champion[0],
+                        "stage": stage if stage is None else stage or "not told",
+                        **_flat(challenge(rows, scored[champion], horizon_s)),
+                    }  # fmt: skip
+                    show(facts, _compare_line(facts), as_json)
     if not found:
         say("nothing is scored yet")
         raise typer.Exit(NOTHING)
@@ -206,7 +212,8 @@ def _compare_line(facts: dict[str, Any]) -> str:
     errors = f"mae {_figure(facts['mae'])} ({facts['champion']} {_figure(facts['reference_mae'])})"
     held = f"80 % held {_share(facts['coverage_80'])}{worst}, 95 % {_share(facts['coverage_95'])}"
     skill = _share(facts["skill"])
-    return f"{_words(facts['horizon_s']):>6} {mark} {who} n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
+    stage = "" if facts["stage"] is None else f"{facts['stage']}: "
+    return f"{_words(facts['horizon_s']):>6} {mark} {who} {stage}n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
 
 
 def _share(value: float | None) -> str:

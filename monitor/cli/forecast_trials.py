@@ -22,7 +22,7 @@ RecipeOption = Annotated[
 ]
 QuantityOption = Annotated[str | None, typer.Option(help="Displacement quantity, where a long CSV holds several.")]
 HorizonsOption = Annotated[str | None, typer.Option(help="Durations; a bare number means days.")]
-WAYS = ("station", "month")
+WAYS = ("station", "month", "stage")
 HOLDOUTS = ("time", "points+time")
 COLUMNS = (
     ("mae_mm", ".3f"), ("skill_persistence", "+.3f"), ("skill_best", "+.3f"), ("coverage_80", ".3f"),
@@ -44,7 +44,9 @@ def backtest(
     holdout: Annotated[
         str | None, typer.Option(help="points+time: networks learn from half of the points, the others are forecast.")
     ] = None,
-    by: Annotated[str, typer.Option(help="Also one line per: station, month, or both as station,month.")] = "station",
+    by: Annotated[
+        str, typer.Option(help="Also one line per: station, month, stage, or several as station,month.")
+    ] = "station",
     html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
     allow_interpolated: Annotated[
         bool, typer.Option("--allow-interpolated", help="Score an interpolated curve all the same.")
@@ -56,7 +58,7 @@ def backtest(
     With --json one line per model, station, horizon and fold; station `all` is over all stations.
     """
     from forecasting.backtest import run_trials
-    from forecasting.scoring import score_all, score_months, score_stations
+    from forecasting.scoring import score_all, score_months, score_stages, score_stations
 
     recipe, record = open_record(data, config, quantity)
     wanted = _ways(by)
@@ -76,6 +78,7 @@ def backtest(
         made = score_all(trial)
         made += score_stations(trial) if "station" in wanted else []
         made += score_months(trial) if "month" in wanted else []
+        made += score_stages(trial) if "stage" in wanted else []
         if as_json:
             for score in made:
                 print_json(score.to_json())

@@ -135,6 +135,8 @@ class ForecastPlan:
     horizons_s: tuple[float, ...] = (86400.0, 604800.0, 2592000.0)
     covariates: tuple[str, ...] = ()
     every_s: float = 21600.0
+    expected_rain: tuple[tuple[str, float], ...] = ()  # (station.quantity of its issues, how far each looks ahead, s)
+    edges: str = "measured"  # what ties stations of a network with a graph: measured, or slope
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,10 @@ from detection.imagery.errors import ImageryError, IncompleteSceneError
 from forecasting.covariates import covariates_from_samples
 from forecasting.driver_rows import rows_from_covariates
 from forecasting.errors import ForecastingError
+from forecasting.outlooks import lay_outlooks, outlooks_from_payload
 from forecasting.series import Panel, horizon_key, panel_from_samples
+
+_OF_THE_PANEL = frozenset({"samples", "step_s", "xy_m", "heights_m", "issue_s", "drivers", "expected"})
 
 
 def forecast_site(payload: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +60,7 @@ def train_forecaster(payload: dict[str, Any]) -> dict[str, Any]:
     """Train one network on the panel of a site; `refused` says why nothing was trained."""
     from forecasting.lane import train
 
-    request = {k: v for k, v in payload.items() if k not in {"samples", "step_s", "xy_m", "issue_s", "drivers"}}
+    request = {k: v for k, v in payload.items() if k not in _OF_THE_PANEL}
     try:
         return train(request | {"panel": _plain(_panel(payload))})
     except ForecastingError as error:
@@ -102,13 +105,19 @@ def _panel(payload: Mapping[str, Any]) -> Panel:
     samples = {label: (s["times_s"], s["values"]) for label, s in payload["samples"].items()}
     panel = panel_from_samples(samples, payload["step_s"], end_s=payload.get("issue_s"), xy_m=payload.get("xy_m"))
     given = {label: (s["times_s"], s["values"]) for label, s in (payload.get("drivers") or {}).items()}
-    return replace(panel, drivers=rows_from_covariates(covariates_from_samples(given, panel), panel.step_s))
+    expected = lay_outlooks(outlooks_from_payload(payload.get("expected")), panel)
+    heights = payload.get("heights_m")
+    return replace(
+        panel,
+        drivers=rows_from_covariates((*covariates_from_samples(given, panel), *expected), panel.step_s),
+        heights_m=None if heights is None else np.array([heights[name] for name in panel.stations], dtype=np.float64),
+    )
 
 
 def _plain(panel: Panel) -> dict[str, Any]:
     return {
         "start_s": panel.start_s, "step_s": panel.step_s, "stations": list(panel.stations), "values": panel.values,
-        "xy_m": None if panel.xy_m is None else panel.xy_m,
+        "xy_m": panel.xy_m, "heights_m": panel.heights_m,
         "drivers": None if panel.drivers is None else asdict(panel.drivers),
     }  # fmt: skip
 

@@ -9,7 +9,7 @@ from monitor import compute
 from monitor.config import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
-from monitor.jobs.drivers import load_drivers
+from monitor.jobs.drivers import load_drivers, load_expected
 from monitor.jobs.lifecycle import Standing, enter_shadow, load_standings, show_verdicts
 from monitor.jobs.samples import Samples, history_since, load_displacements, panel_payload, step_s
 from monitor.store.engine import Database
@@ -18,6 +18,7 @@ from monitor.store.forecasts import (
     add_forecasts,
     add_withheld,
     load_conformal,
+    load_stages,
     name_intervals,
     save_conformal,
 )
@@ -41,8 +42,11 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         samples = load_displacements(c, site, history_since(now, step, HISTORY_STEPS), now) if probe else []
         standings = load_standings(c, site, now) if probe else []
         reads = any(s.row.kind in READS_DRIVERS for s in standings)
-        drivers = load_drivers(c, site, history_since(now, step, HISTORY_STEPS), now) if reads else {}
+        since = history_since(now, step, HISTORY_STEPS)
+        drivers = load_drivers(c, site, since, now) if reads else {}
+        expected = load_expected(c, site, since, now) if reads else {}
         states = load_conformal(c, [s.series_id for s in samples])
+        stages = load_stages(c, site.id, now)
     if not samples:
         return "no recent displacement readings"
     trained = {s.row.kind for s in standings}
@@ -54,13 +58,14 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         "models": asked,
         "conformal": _grouped(states, samples),
         "drivers": drivers,
+        "expected": expected,
     }
     answer = compute.run(
         "monitor.jobs.in_worker:forecast_site", payload, config.compute.job_limit_s, dask=config.compute.dask
     )
     by_label = {s.label: s for s in samples}
     as_of = max(s.newest_received_at for s in samples)
-    rows = [_row(one, by_label[one["station"]], now, as_of) for one in answer["rows"]]
+    rows = [_row(one, by_label[one["station"]], now, as_of, stages) for one in answer["rows"]]
     untrained = [m for m in models if m in NETWORKS and m not in trained]
     waiting = [(s.series_id, m, "not trained yet") for m in untrained for s in samples]
     withheld = [(by_label[w["station"]].series_id, w["model"], w["reason"]) for w in answer["withheld"]]
@@ -94,13 +99,16 @@ def _intervals(site: Site) -> list[float]:
     return [p.interval_s for s in site.stations for p in s.series if p.quantity.startswith(("displacement", "crack"))]
 
 
-def _row(one: Mapping[str, Any], sample: Samples, now: datetime, as_of: datetime) -> ForecastRow:
+def _row(
+    one: Mapping[str, Any], sample: Samples, now: datetime, as_of: datetime, stages: Mapping[str, str]
+) -> ForecastRow:
     margins = one["margins"]
     return ForecastRow(
         sample.series_id, now, from_epoch_s(one["data_until_s"]), as_of, from_epoch_s(one["target_s"]),
         one["horizon_s"], one["q025"], one["q10"], one["q50"], one["q90"], one["q975"], one["model"],
         one["model_hash"] or "", one["baseline"], one["baseline_q50"], one["data_value"], one["shown"], one["reason"],
         one["latency_ms"], margins.get("0.8"), margins.get("0.95"),
+        stages.get(sample.station.id),
     )  # fmt: skip
 
 

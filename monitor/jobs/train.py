@@ -14,9 +14,9 @@ from monitor.domain.instants import epoch_s, spell
 from monitor.domain.site import Site
 from monitor.jobs import unfinished
 from monitor.jobs.anomaly import NEEDS_CHECKPOINT, slowest_interval_s
-from monitor.jobs.drivers import load_drivers
+from monitor.jobs.drivers import load_drivers, load_expected
 from monitor.jobs.lifecycle import load_standings, retire_older
-from monitor.jobs.samples import history_since, load_displacements, panel_payload, step_s
+from monitor.jobs.samples import history_since, load_displacements, panel_payload, slope_azimuth_deg, step_s
 from monitor.store.engine import Database
 from monitor.store.models import add_model, find_active
 
@@ -84,6 +84,7 @@ def train_one(
         since = history_since(as_of, step, HISTORY_STEPS)
         samples = load_displacements(c, site, since, as_of)
         drivers = load_drivers(c, site, since, as_of) if kind in READS_DRIVERS else {}
+        expected = load_expected(c, site, since, as_of) if kind in READS_DRIVERS else {}
     if not samples:
         unfinished.finish(work)
         return "no readings"
@@ -93,6 +94,7 @@ def train_one(
         payload = panel_payload(site, samples, step) | common
         payload |= {"model": kind, "horizons_s": list(site.forecast.horizons_s), "issue_s": epoch_s(as_of)}
         payload |= {"time_limit_s": config.compute.job_limit_s * 0.8, "work": str(work), "drivers": drivers}
+        payload |= {"expected": expected, "edges": site.forecast.edges, "slope_azimuth_deg": slope_azimuth_deg(samples)}
     else:
         job = "monitor.jobs.in_worker:train_detector"
         payload = common | {

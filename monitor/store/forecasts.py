@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, select
 
+from forecasting.kinematics.stages import RANK
 from monitor.store.engine import add_if_absent, insert
+from monitor.store.movement import latest_movement
 from monitor.store.tables import conformal_state, forecast, forecast_score, forecast_withheld, series
 
 QUANTILES = (("q025", 0.025), ("q10", 0.1), ("q50", 0.5), ("q90", 0.9), ("q975", 0.975))
@@ -38,6 +40,7 @@ class ForecastRow:
     latency_ms: float | None = None
     margin_80: float | None = None  # what adaptive intervals added to both ends
     margin_95: float | None = None
+    stage: str | None = None  # how the station moved as known at the issue; None before its first update
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,18 @@ class Score:
 def add_forecasts(c: Connection, rows: Sequence[ForecastRow]) -> int:
     """Add forecast rows; a row that is there already is left as it is. Returns how many were new."""
     return sum(add_if_absent(c, forecast, {f: getattr(row, f) for f in ForecastRow.__slots__}) for row in rows)
+
+
+def load_stages(c: Connection, site: str, now: datetime) -> dict[str, str]:
+    """How each station of a site moved as known at `now`; of several series of a station the most urgent stage."""
+    found: dict[str, str] = {}
+    named = c.execute(select(series.c.id, series.c.station).where(series.c.site == site))
+    stations = {r.id: r.station for r in named}
+    for series_id, row in latest_movement(c, site, now).items():
+        before = found.get(stations[series_id])
+        if before is None or RANK.get(row.stage, -1) > RANK.get(before, -1):
+            found[stations[series_id]] = row.stage
+    return found
 
 
 def add_withheld(c: Connection, entries: Sequence[tuple[int, str, str]], issued_at: datetime) -> None:

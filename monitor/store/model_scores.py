@@ -43,7 +43,7 @@ def load_scored(
     """
     f, k = forecast.c, forecast_score.c
     query = (
-        select(f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80)
+        select(f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80, f.stage)
         .join(forecast_score, k.forecast_id == f.id)
         .where(f.horizon_s == horizon_s, k.scored_at <= now)
         .order_by(f.issued_at.desc())
@@ -57,7 +57,7 @@ def load_scored(
     return [
         Scored(
             epoch_s(r.issued_at), name, r.error, r.baseline_error, bool(r.inside_80), bool(r.inside_95), r.latency_ms,
-            r.winkler_80,
+            r.winkler_80, r.stage,
         )
         for series_id, name in names.items()
         for r in c.execute(query.where(f.series_id == series_id))

@@ -201,7 +201,7 @@ forecast = Table(
     Index("ix_forecast_series_model", "series_id", "model", "issued_at"),  # the last issue of each model by seeks
     Column("target_month", String(7), Computed("substr(target_at, 1, 7)", persisted=True)),
     # all that the monthly views read of a forecast, in the order they group it: neither wide rows nor a sort
-    Index("ix_forecast_month", "series_id", "model", "horizon_s", "target_month", "q025", "q10", "q90", "q975", "id"),
+    Index("ix_forecast_month", "series_id", "model", "horizon_s", "target_month", "q025", "q10", "q90", "q975", "stage", "id"),
 )  # fmt: skip
 forecast_withheld = Table(
     "forecast_withheld", metadata,

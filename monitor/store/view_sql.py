@@ -78,7 +78,8 @@ class Dialect:
 
 _SERIES: Final = "s.site AS site, s.station AS station, s.quantity AS quantity"
 _FORECAST: Final = f"""{_SERIES}, s.unit AS unit, f.issued_at, f.data_until, f.as_of_received_at, f.target_at, f.horizon_s,
-  f.q025, f.q10, f.q50, f.q90, f.q975, f.model, f.model_hash, f.baseline, f.baseline_q50, f.data_value, f.shown, f.reason"""
+  f.q025, f.q10, f.q50, f.q90, f.q975, f.model, f.model_hash, f.baseline, f.baseline_q50, f.data_value, f.shown, f.reason,
+  f.stage"""
 
 
 def view_sql(*, sqlite: bool) -> dict[str, str]:
@@ -138,6 +139,11 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
   {d.rounded("avg(abs(c.baseline_error))", 6)} AS mae_best_baseline,
   CASE WHEN avg(abs(c.baseline_error)) > 0 THEN {d.rounded("1 - avg(abs(c.error)) / avg(abs(c.baseline_error))", 6)} END AS skill
 {scored} {by}""",
+        "forecast_skill_by_stage": f"""SELECT {group}, f.stage AS stage, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
+  {d.rounded("avg(abs(c.baseline_error))", 6)} AS mae_best_baseline,
+  CASE WHEN avg(abs(c.baseline_error)) > 0 THEN {d.rounded("1 - avg(abs(c.error)) / avg(abs(c.baseline_error))", 6)} END AS skill,
+  {d.rounded(share("inside_80"), 6)} AS covered_80, {d.rounded(share("inside_95"), 6)} AS covered_95
+{scored} {by}, f.stage""",
         "forecast_coverage": f"""SELECT g.site, g.station, g.quantity, g.model, g.horizon_s, g.month, k.nominal,
   {d.rounded("CASE WHEN k.nominal < 0.9 THEN g.covered_80 ELSE g.covered_95 END", 6)} AS covered,
   {d.rounded("CASE WHEN k.nominal < 0.9 THEN g.width_80 ELSE g.width_95 END", 6)} AS width, g.n

@@ -282,6 +282,7 @@ def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str
                         q50=q50, q90=q50 + width, q975=q50 + 1.5 * width, model=model, model_hash=HASHES[model], baseline="lld",
                         baseline_q50=last + drift, data_value=last, shown=shown,
                         reason={"gru": "does not beat lld on the last 30 days", "lld": "best baseline"}.get(model, "kept for comparison"),
+                        stage=None if k > 27 else "creep" if k > 10 else "progressive",
                     ))  # fmt: skip
     forecasts.add_forecasts(c, rows)
     back = {ids[f"north-bench/{k}/displacement_north"]: k for k in ("G1", "G2")}

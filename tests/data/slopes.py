@@ -4,6 +4,7 @@ import numpy as np
 
 from forecasting.covariates import Covariate
 from forecasting.driver_rows import rows_from_covariates
+from forecasting.outlooks import Outlook
 from forecasting.series import DAY_S, Panel
 
 
@@ -20,3 +21,20 @@ def rain_driven(rows=460, seed=3):
     )  # fmt: skip
     places = np.column_stack([np.arange(3) * 50.0, np.zeros(3)])
     return Panel(0.0, DAY_S, ("A", "B", "C"), values, places, drivers=drivers)
+
+
+def rain_to_come(rows=330, seed=5):
+    """A slope that moves with the rain of the day, measured rain, and what was expected of the two days ahead.
+
+    Returns:
+        Panel without drivers, (times, mm per day ending at each), outlook whose issues err by a third.
+    """
+    rng = np.random.default_rng(seed)
+    rain = np.where(rng.random(rows + 2) < 0.15, rng.gamma(2.0, 10.0, rows + 2), 0.0)
+    fallen = rain[:rows]
+    values = np.cumsum(0.1 * fallen[:, None] * [1.0, 0.8], axis=0) + rng.normal(0, 0.15, (rows, 2))
+    times = DAY_S * np.arange(rows, dtype=np.float64)
+    expected = (rain[1 : rows + 1] + rain[2 : rows + 2]) * rng.lognormal(0.0, 0.3, rows)
+    issued = times - 3600.0
+    panel = Panel(0.0, DAY_S, ("A", "B"), values, np.array([[0.0, 0.0], [40.0, 0.0]]))
+    return panel, (times, fallen), Outlook("R.rain_next_2d_mm", 2 * DAY_S + 3600.0, issued, issued + 600.0, expected)

@@ -13,7 +13,8 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs import anomaly, forecast, scenes, score, train
 from monitor.store.engine import Database
-from monitor.store.observations import add_observations
+from monitor.store.movement import MovementRow, add_update
+from monitor.store.observations import add_observations, find_series_id
 from monitor.store.sites import save_site
 from monitor.store.tables import anomaly as anomaly_table
 from monitor.store.tables import (
@@ -26,6 +27,7 @@ from monitor.store.tables import (
     scene_footprint,
 )
 from monitor.store.tables import forecast as forecast_table
+from monitor.store.views import load_view
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
@@ -82,6 +84,15 @@ def fill(database: Database, site: Site, days: int, first_day: int = 0) -> datet
     return end
 
 
+def move(database: Database, station: str, at: datetime, stage: str) -> None:
+    """An update of the movement of a station."""
+    figures = dict.fromkeys(list(MovementRow.__slots__)[5:-2])
+    with database.write() as c:
+        series_id = find_series_id(c, "jobs", station, "displacement")
+        assert series_id is not None
+        add_update(c, MovementRow(series_id, at, at, stage, "none", **figures, reasons="drawn", state={}), [])
+
+
 @pytest.fixture
 def site(database: Database) -> Site:
     parsed = parse_site(SITE, "jobs.toml")
@@ -99,6 +110,9 @@ def config(tmp_path: Path) -> ServiceConfig:
 
 def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: ServiceConfig, site: Site) -> None:
     now = fill(database, site, 500)
+    move(database, "G1", now - timedelta(hours=2), "creep")
+    move(database, "G1", now, "progressive")
+    move(database, "G2", now + timedelta(minutes=1), "progressive")
     said = forecast.run(database, config, site, now)
     assert "gru not trained yet" in said
     f = forecast_table.c
@@ -111,6 +125,9 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
         before = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
     assert {r.model for r in rows} == {"persistence", "lld", "auto"}
     assert len(rows) == 3 * 3 * 2
+    with database.read() as c:
+        stages = {(r["station"], r["stage"]) for r in load_view(c, "forecast_history")}
+    assert stages == {("G0", None), ("G1", "progressive"), ("G2", None)}, "the stage that was known at the issue"
     assert sorted(n for *_, n in shown) == [1] * 6
     assert withheld == ["not trained yet"]
     for r in rows:
@@ -126,6 +143,9 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
             forecast_table, forecast_table.c.id == forecast_score.c.forecast_id)).all()  # fmt: skip
         after = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
     assert len(scores) == 9
+    with database.read() as c:
+        told = {(r["station"], r["stage"]): r["n"] for r in load_view(c, "forecast_skill_by_stage", horizon_s=86400.0)}
+    assert told == {("G0", None): 1, ("G1", "progressive"): 1, ("G2", None): 1}
     for s in scores:
         assert s.error == pytest.approx(s.observed - s.q50)
         assert s.persistence_error == pytest.approx(s.observed - s.data_value)

@@ -70,7 +70,8 @@ class Slope:
         target = issued + timedelta(seconds=horizon_s)
         rows = [
             ForecastRow(series_id, issued, issued, issued, target, horizon_s, -2.0, -1.0, 0.0, 1.0, 2.0, kind,
-                        model_hash, "lld", 0.1, 0.0, shown, "test", 5.0, 0.1, 0.2)
+                        model_hash, "lld", 0.1, 0.0, shown, "test", 5.0, 0.1, 0.2,
+                        stage="creep" if day % 2 else None)
             for series_id in self.series
         ]  # fmt: skip
         with self.database.write() as c:
@@ -482,6 +483,11 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
     assert rows[A]["p"] < 0.001
     assert rows[A]["statistic"] < 0
     assert rows[A]["worst_80"] == pytest.approx(0.8)
+    code, out, _ = call("compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--by-stage", "--json")
+    parts = {(r["model_hash"], r["stage"]): r["n"] for r in map(json.loads, out.splitlines())}
+    assert parts[A, None] == 60
+    assert parts[A, "creep"] + parts[A, "not told"] == 60
+    assert parts[A, "creep"] > 0
     code, out, _ = call("compare", "--site", "jobs", "--days", days)
     assert "mae 0.5 (auto 0.97)" in out
     assert call("compare", "--site", "jobs", "--horizon", "3d")[0] == 1

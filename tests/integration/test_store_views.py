@@ -23,7 +23,7 @@ ALERTS = (
 )
 FORECAST = (
     "site station quantity unit issued_at data_until as_of_received_at target_at horizon_s q025 q10 q50 q90 q975 model "
-    "model_hash baseline baseline_q50 shown reason"
+    "model_hash baseline baseline_q50 shown reason stage"
 )
 PROMISED = {
     "latest_observation": "site station quantity unit observed_at received_at value value_raw offset_applied sigma flags revision solution",  # noqa: E501
@@ -31,6 +31,7 @@ PROMISED = {
     "forecast_history": FORECAST,
     "forecast_vs_observed": f"{FORECAST} observed error baseline_error inside_80 inside_95 pinball winkler_80",
     "forecast_skill": "site station quantity model horizon_s month n mae mae_persistence mae_best_baseline skill",
+    "forecast_skill_by_stage": "site station quantity model horizon_s month stage n mae mae_best_baseline skill",
     "forecast_coverage": "site station quantity model horizon_s month nominal covered width n",
     "failure_windows": "site station issued_at data_until window_from window_mid window_to trusted reasons velocity_mm_per_day withdrawn_at",  # noqa: E501
     "site_status": "site level level_name level_source since evaluated_at observability reachable_level witnesses_available health "  # noqa: E501
@@ -216,6 +217,16 @@ def test_skill_and_coverage_by_hand(filled_database):
                     nominal=nominal,
                 )[0]
                 assert cover["covered"] == pytest.approx(sum(r[inside] for r in mine) / len(mine), abs=1e-6)
+    with database.read() as c:
+        parts = views.load_view(c, "forecast_skill_by_stage", station="G1", model="gru", horizon_s=86400.0)
+        whole = views.load_view(c, "forecast_vs_observed", station="G1", model="gru", horizon_s=86400.0)
+    assert {r["stage"] for r in parts} == {None, "creep", "progressive"}
+    for row in parts:
+        mine = [r for r in whole if r["stage"] == row["stage"] and r["target_at"][:7] == row["month"]]
+        assert row["n"] == len(mine)
+        assert row["mae"] == pytest.approx(sum(abs(r["error"]) for r in mine) / len(mine), abs=1e-6)
+        assert row["covered_80"] == pytest.approx(sum(r["inside_80"] for r in mine) / len(mine), abs=1e-6)
+    assert sum(r["n"] for r in parts) == len(whole)
     with database.write() as c:  # a baseline that made no error gives no skill, never an invented one
         c.execute(t.forecast_score.update().values(baseline_error=0.0))
     with database.read() as c:

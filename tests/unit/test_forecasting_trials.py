@@ -1,6 +1,7 @@
 """Backtest rows, significance, leak tests, audits, decompositions, drivers, recipes: on records made here."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +18,7 @@ from forecasting.leak_test import run_decomposition_test, run_leak_test
 from forecasting.metrics import mape
 from forecasting.registry import BASELINES, COMPARISONS
 from forecasting.report import write_report
-from forecasting.scoring import score_all, score_months, score_stations
+from forecasting.scoring import score_all, score_months, score_stages, score_stations
 from forecasting.screening import audit_panel, jumps
 from forecasting.series import DAY_S, MONTH_S, Panel, nominal_step
 from forecasting.significance import diebold_mariano
@@ -71,12 +72,16 @@ def test_every_trial_holds_the_models_that_are_always_there(trials):
 def test_scores_by_station_and_month_add_up_to_those_over_all(trials):
     for trial in trials[:2]:
         every = {s.label: s for s in score_all(trial)}
-        for parts in (score_stations(trial), score_months(trial)):
+        for parts in (score_stations(trial), score_months(trial), score_stages(trial)):
             for label, whole in every.items():
                 mine = [s for s in parts if s.label == label]
                 assert sum(s.n for s in mine) == whole.n
                 assert sum(s.n * s.mae_mm for s in mine) == pytest.approx(whole.n * whole.mae_mm)
                 assert sum(s.n * s.bias_mm for s in mine) == pytest.approx(whole.n * whole.bias_mm, abs=1e-9)
+        moving = {s.stage for s in score_stages(trial)}
+        assert moving <= {"quiet", "steady", "rushing"}
+        assert len(moving) > 1
+        assert score_stages(replace(trial, stages=None)) == []
         error = trial.observed - trial.answers[0].point
         use = trial.common() > 0
         assert every["persistence"].mae_mm == pytest.approx(np.abs(error[use]).mean())

@@ -1,0 +1,201 @@
+"""What jobs hand to the networks besides the movement: places, heights, the fall of the slope, and expected rain."""
+
+import math
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forecasting.neural.checkpoint import read
+from monitor.config import ServiceConfig, parse_site
+from monitor.domain.instants import epoch_s
+from monitor.domain.observation import Observation
+from monitor.domain.site import Site
+from monitor.errors import ConfigError
+from monitor.jobs import in_worker, issuing, train
+from monitor.jobs.drivers import load_drivers, load_expected
+from monitor.jobs.samples import heights_m, load_displacements, plan_xy_m, slope_azimuth_deg
+from monitor.store.engine import Database
+from monitor.store.observations import add_observations
+from monitor.store.sites import save_site
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+DAYS = 300
+HEAD = """
+[site]
+id = "hill"
+name = "Hill"
+latitude = 46.0
+longitude = 9.0
+timezone = "UTC"
+[levels]
+names = ["green", "yellow", "red"]
+[[quantity]]
+name = "rain_next_24h"
+unit = "mm"
+[forecast]
+models = ["multi-source", "graph-gru"]
+horizons = ["1d"]
+edges = "slope"
+expected_rain = {"24h" = "R1.rain_next_24h"}
+"""
+STATION = """
+[[station]]
+id = "G{i}"
+latitude = {latitude}
+longitude = 9.0
+height_m = {height}
+azimuth_deg = {azimuth}
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+"""
+GAUGE = """
+[[station]]
+id = "R1"
+[[station.series]]
+quantity = "rain"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+[[station.series]]
+quantity = "rain_next_24h"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+"""
+TEXT = HEAD + GAUGE + "".join(
+    STATION.format(i=i, latitude=46.0 - 0.0004 * i, height=500.0 - 20.0 * i, azimuth=(175.0, 180.0, 185.0)[i])
+    for i in range(3)
+)  # fmt: skip
+
+
+@pytest.fixture
+def database(sqlite_url: str) -> Iterator[Database]:
+    """What is handed over does not depend on the database."""
+    opened = Database(sqlite_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def site(database: Database) -> Site:
+    parsed = parse_site(TEXT, "hill.toml")
+    with database.write() as c:
+        save_site(c, parsed, "test", "test", START)
+    return parsed
+
+
+def add(database: Database, rows: list[tuple[str, str, datetime, float, datetime]]) -> None:
+    with database.write() as c:
+        for station, quantity, at, value, received in rows:
+            add_observations(c, [Observation("hill", station, quantity, "mm", at, received, value)], received)
+
+
+def fill(database: Database) -> datetime:
+    draw = random.Random(4)
+    readings = []
+    level = 0.0
+    for day in range(DAYS):
+        at, rain = START + day * DAY, draw.choice((0.0, 0.0, 0.0, 30.0))
+        level += 0.1 * rain
+        for name, quantity, value in (
+            *((f"G{i}", "displacement", level + draw.gauss(0, 0.2)) for i in range(3)),
+            ("R1", "rain", rain), ("R1", "rain_next_24h", rain + 1.0),
+        ):  # fmt: skip
+            readings.append(Observation("hill", name, quantity, "mm", at, at + timedelta(minutes=5), value))
+    now = START + (DAYS - 1) * DAY + timedelta(hours=1)
+    with database.write() as c:
+        add_observations(c, readings, now)
+    return now
+
+
+def test_when_an_issue_could_be_read(database: Database, site: Site) -> None:
+    hours = timedelta(hours=1)
+    add(database, [
+        ("R1", "rain_next_24h", START, 5.0, START + 2 * hours),
+        ("R1", "rain_next_24h", START + DAY, 6.0, START + DAY + 4 * hours),
+        ("R1", "rain_next_24h", START + 2 * DAY, 7.0, START + 40 * DAY),  # an archive, imported later
+        ("R1", "rain_next_24h", START + 3 * DAY, 8.0, START + 3 * DAY + hours),
+        ("R1", "rain_next_24h", START + 3 * DAY, 80.0, START + 9 * DAY),  # put right by what fell
+        ("R1", "rain", START + DAY, 3.0, START + DAY + hours),
+    ])  # fmt: skip
+    with database.read() as c:
+        found = load_expected(c, site, START - DAY, START + 50 * DAY)["R1.rain_next_24h"]
+        early = load_expected(c, site, START - DAY, START + DAY)["R1.rain_next_24h"]
+        drivers = load_drivers(c, site, START - DAY, START + 50 * DAY)
+    assert found["reach_s"] == 86400.0
+    assert found["values"] == [5.0, 6.0, 7.0]
+    late_s = [k - i for k, i in zip(found["known_s"], found["issued_s"], strict=True)]
+    assert late_s == [7200.0, 14400.0, 10800.0], "the archive counts as read as late as the others usually were"
+    assert early["values"] == [5.0]
+    assert set(drivers) == {"R1.rain"}, "what is expected is no measurement"
+
+
+def test_places_heights_and_the_fall_reach_the_networks(
+    database: Database, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = fill(database)
+    with database.read() as c:
+        samples = load_displacements(c, site, START - DAY, now)
+    assert slope_azimuth_deg(samples) == pytest.approx(180.0)
+    assert heights_m(samples) == {"G0.displacement": 500.0, "G1.displacement": 480.0, "G2.displacement": 460.0}
+    assert heights_m(samples[:1]) is not None
+    places = plan_xy_m(site, samples)
+    assert places is not None
+    assert places["G2.displacement"] == pytest.approx([0.0, -0.0008 * 111_320.0])
+
+    def run(job: str, payload: dict, *_args: object, **_more: object) -> dict:
+        asked.append(payload)
+        return getattr(in_worker, job.rpartition(":")[2])(payload | {"epochs": 1, "stride": 4})
+
+    asked: list[dict] = []
+    monkeypatch.setattr("monitor.compute.run", run)
+    config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path / "models")}})
+    said = train.run(database, config, site, now)
+    assert "multi-source" in said
+    assert "graph-gru" in said
+    made = [read(path)[0].recipe for path in (tmp_path / "models").rglob("*.safetensors")]
+    recipes = {recipe.model: recipe for recipe in made}
+    multi = recipes["multi-source"]
+    assert multi.sources is not None
+    assert "R1.rain_next_24h" in multi.sources.names
+    assert dict(zip(multi.sources.names, multi.sources.kinds, strict=True))["R1.rain_next_24h"] == "outlook"
+    for recipe in recipes.values():
+        tie = np.array(recipe.supports[0])
+        assert tie[0, 1] > 0, "G0 stands above G1"
+        assert tie[0, 0] == 0
+    assert asked[0]["slope_azimuth_deg"] == pytest.approx(180.0)
+    said = issuing.issue_forecasts(database, config, site, now)
+    assert "failed" not in said
+    issues = asked[-1]["expected"]["R1.rain_next_24h"]
+    assert max(issues["known_s"]) <= epoch_s(now)
+    assert math.isclose(issues["values"][-1] % 30.0, 1.0)
+
+
+def test_edges_of_a_slope_that_nobody_described_are_refused_in_words(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    times = [86400.0 * k for k in range(300)]
+    payload = {
+        "samples": {n: {"times_s": times, "values": np.cumsum(draw.normal(0, 1, 300)).tolist()} for n in "AB"},
+        "step_s": 86400.0, "xy_m": {"A": [0.0, 0.0], "B": [0.0, 50.0]}, "model": "graph-gru", "horizons_s": [86400.0],
+        "folder": str(tmp_path), "edges": "slope", "epochs": 1,
+    }  # fmt: skip
+    assert "no station lies above another" in in_worker.train_forecaster(payload)["refused"]
+
+
+def test_the_site_file_is_refused_where_expected_rain_is_not_that() -> None:
+    for wrong, said in (
+        ('{"24h" = "R1.snow"}', "declared series"), ('{"soon" = "R1.rain_next_24h"}', "soon"),
+        ('{"24h" = "R1.rain_next_24h", "48h" = "R1.rain_next_24h"}', "R1.rain_next_24h"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=said):
+            parse_site(TEXT.replace('{"24h" = "R1.rain_next_24h"}', wrong), "hill.toml")
+    with pytest.raises(ConfigError, match="edges"):
+        parse_site(TEXT.replace('edges = "slope"', 'edges = "steep"'), "hill.toml")
