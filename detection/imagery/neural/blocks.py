@@ -1,0 +1,257 @@
+"""The parts that several segmentation networks share, written once."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+LEAST_CELLS = 2
+
+
+def scale_width(channels: int, width: float, multiple: int = 1) -> int:
+    """Scale a channel count to a multiple of `multiple`, never below that.
+
+    >>> [scale_width(c, 0.125) for c in (64, 128, 256, 512)]
+    [8, 16, 32, 64]
+    >>> [scale_width(c, 0.2, 8) for c in (64, 128, 32)]
+    [16, 24, 8]
+    """
+    return max(multiple, multiple * round(channels * width / multiple))
+
+
+def norm_groups(channels: int) -> int:
+    """Groups of a group normalisation: 16, halved until it divides the channels.
+
+    >>> [norm_groups(c) for c in (64, 24, 12, 7)]
+    [16, 8, 4, 1]
+    """
+    groups = 16
+    while channels % groups:
+        groups //= 2
+    return groups
+
+
+def pad_to_stride(images: torch.Tensor, stride: int, least_px: int = 0) -> torch.Tensor:
+    """Pad N x C x H x W on the right and at the bottom to multiples of `stride`, and to `least_px` at least.
+
+    Reflection continues the texture; where an axis is too short to be reflected its edge is repeated.
+    """
+    height, width = images.shape[-2:]
+    down, right = (max(-size % stride, least_px - size) for size in (height, width))
+    if right:
+        images = functional.pad(images, (0, right, 0, 0), mode="reflect" if right < width else "replicate")
+    if down:
+        images = functional.pad(images, (0, 0, 0, down), mode="reflect" if down < height else "replicate")
+    return images
+
+
+def enlarge(features: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Bring a map to the height and width of another, bilinear."""
+    return functional.interpolate(features, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def initialise(module: nn.Module) -> None:
+    """Draw the weights of a convolution after He et al. 2015, with a bias of zero; for `Module.apply`."""
+    if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        return
+    if isinstance(module, nn.ConvTranspose2d):
+        # each output of a transposed convolution hears but kernel / stride cells per axis of its input
+        heard = (
+            module.in_channels * module.kernel_size[0] * module.kernel_size[1] / (module.stride[0] * module.stride[1])
+        )
+        nn.init.normal_(module.weight, std=(2 / heard) ** 0.5)
+    else:
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def initialise_bilinear(layer: nn.ConvTranspose2d) -> None:
+    """Let a transposed convolution begin as bilinear enlargement of each channel by itself."""
+    size, (rows, columns) = layer.stride[0], layer.kernel_size[:2]
+    axes = [1 - (torch.arange(k) - (k - 1) / 2).abs() / size for k in (rows, columns)]
+    kernel = axes[0].clamp(min=0)[:, None] * axes[1].clamp(min=0)[None, :]
+    with torch.no_grad():
+        layer.weight.zero_()
+        for channel in range(min(layer.in_channels, layer.out_channels)):
+            layer.weight[channel, channel] = kernel
+        if layer.bias is not None:
+            layer.bias.zero_()
+
+
+class SegmentationNetwork(nn.Module):
+    """Any segmentation network: pads its input to `stride`, cuts its logits back to the size of the input.
+
+    The padded image has at least two cells on the coarsest map, so that batch normalisation can be trained on one
+    image.
+    """
+
+    stride = 16
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map N x bands x H x W to logits N x classes x H x W."""
+        height, width = images.shape[-2:]
+        return self.logits(pad_to_stride(images, self.stride, LEAST_CELLS * self.stride))[..., :height, :width]
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images whose sides are multiples of the stride to logits of the same size."""
+        raise NotImplementedError
+
+
+class ConvUnit(nn.Sequential):
+    """Convolution without bias, an optional unit behind it, batch normalisation, ReLU unless `active` is false."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 3,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        behind: nn.Module | None = None,
+        active: bool = True,
+    ) -> None:
+        padding = dilation * (kernel // 2)
+        convolution = nn.Conv2d(
+            in_channels, out_channels, kernel, stride, padding, dilation=dilation, groups=groups, bias=False
+        )
+        parts: list[nn.Module] = [convolution] if behind is None else [convolution, behind]
+        parts.append(nn.BatchNorm2d(out_channels))
+        if active:
+            parts.append(nn.ReLU(inplace=True))
+        super().__init__(*parts)
+
+
+class Sru(nn.Module):
+    """Spatial reconstruction unit: N x C x H x W to the same (Li et al. 2023, eq. 1 to 5), C even.
+
+    A group normalisation weighs how much each value says; the image is parted into a strong and a weak half image,
+    and the halves of both are crossed.
+
+    Args:
+        channels: C.
+        gate: `hard` takes a value whole or not at all: the gate is a sign, so the normalisation is never trained;
+            `soft` leaves weak values their weight and trains it.
+        threshold: what weight is strong.
+    """
+
+    def __init__(self, channels: int, gate: str = "hard", threshold: float = 0.5) -> None:
+        super().__init__()
+        if channels % 2:
+            raise ValueError(f"an SRU needs an even number of channels, not {channels}")
+        if gate not in {"hard", "soft"}:
+            raise ValueError(f"gate must be 'hard' or 'soft', not {gate!r}")
+        self.norm = nn.GroupNorm(norm_groups(channels), channels)
+        self.gate = gate
+        self.threshold = threshold
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Part the map by the gate and cross the halves."""
+        if self.gate == "hard":
+            with torch.no_grad():
+                strong = self._weight(features) > self.threshold
+            high, low = features * strong, features * ~strong
+        else:
+            weight = self._weight(features)
+            strong = weight > self.threshold
+            high = features * torch.where(strong, 1.0, weight)
+            low = features * torch.where(strong, 0.0, weight)
+        (high_1, high_2), (low_1, low_2) = high.chunk(2, dim=1), low.chunk(2, dim=1)
+        return torch.cat([high_1 + low_2, high_2 + low_1], dim=1)
+
+    def _weight(self, features: torch.Tensor) -> torch.Tensor:
+        gamma = self.norm.weight
+        # the sum of the absolute values cannot reach zero while a weight is left, the paper's plain sum can
+        share = gamma / gamma.abs().sum().clamp_min(1e-12)
+        return torch.sigmoid(share[:, None, None] * self.norm(features))
+
+
+class Bru(nn.Module):
+    """Bottleneck reconstruction unit: N x C x H x W to the same, alpha 1/2, squeeze 2, 2 groups; C a multiple of 8.
+
+    One part of the channels is squeezed and seen by a grouped 3 x 3 and a 1 x 1 convolution, the other is squeezed,
+    repeated and completed by a 1 x 1 convolution; the two maps are mixed by weights that add to one per channel, from
+    their means over the whole window.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        upper, squeeze, groups = channels // 2, 2, 2
+        lower = channels - upper
+        if channels % 8:
+            raise ValueError(f"a BRU needs channels in multiples of 8, not {channels}")
+        self.split = (upper, lower)
+        self.squeeze_upper = nn.Conv2d(upper, upper // squeeze, 1, bias=False)
+        self.squeeze_lower = nn.Conv2d(lower, lower // squeeze, 1, bias=False)
+        self.grouped = nn.Conv2d(upper // squeeze, channels, 3, padding=1, groups=groups)
+        self.point_upper = nn.Conv2d(upper // squeeze, channels, 1, bias=False)
+        self.point_lower = nn.Conv2d(lower // squeeze, channels - lower // squeeze, 1, bias=False)
+
+    def parts(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the two maps before they are mixed, each N x C x H x W."""
+        upper, lower = torch.split(features, list(self.split), dim=1)
+        upper, lower = self.squeeze_upper(upper), self.squeeze_lower(lower)
+        return self.grouped(upper) + self.point_upper(upper), torch.cat([self.point_lower(lower), lower], dim=1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Mix the two maps by the pairwise softmax of their means."""
+        first, second = self.parts(features)
+        share = self.share(first, second)
+        return second + share * (first - second)
+
+    @staticmethod
+    def share(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """Weight of the first map, N x C x 1 x 1; the second has the rest.
+
+        A softmax over two numbers is the sigmoid of their difference.
+        """
+        return torch.sigmoid(first.mean((2, 3), keepdim=True) - second.mean((2, 3), keepdim=True))
+
+
+class SBConv(nn.Sequential):
+    """An SRU followed by a BRU."""
+
+    def __init__(self, channels: int, gate: str = "hard") -> None:
+        super().__init__(Sru(channels, gate), Bru(channels))
+
+
+class ImagePooling(nn.Module):
+    """Means over a grid of `cells` x `cells` of the whole image, mixed by a 1 x 1 convolution and enlarged again.
+
+    Normalised over the channels of each image (one group) in place of the batch: a batch of one has but one value
+    per channel here.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, cells: int = 1) -> None:
+        super().__init__()
+        self.cells = cells
+        self.mix = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.GroupNorm(1, out_channels), nn.ReLU(inplace=True)
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map N x C x H x W to N x out_channels x H x W."""
+        return enlarge(self.mix(functional.adaptive_avg_pool2d(features, self.cells)), features)
+
+
+class AtrousPyramid(nn.Module):
+    """A 1 x 1 and 3 x 3 convolutions of several rates side by side, optionally the image's mean, mixed to one map.
+
+    The same as ASPP (Chen et al. 2018), and without the mean as the ASPC of SCDnn.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, rates: Sequence[int], *, pooling: bool) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList([ConvUnit(in_channels, out_channels, 1)])
+        self.branches.extend(ConvUnit(in_channels, out_channels, dilation=rate) for rate in rates)
+        if pooling:
+            self.branches.append(ImagePooling(in_channels, out_channels))
+        self.mix = ConvUnit(len(self.branches) * out_channels, out_channels, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map N x C x H x W to N x out_channels x H x W."""
+        mixed: torch.Tensor = self.mix(torch.cat([branch(features) for branch in self.branches], dim=1))
+        return mixed
