@@ -5,7 +5,18 @@ from importlib import import_module
 
 import pytest
 
-MODULES = ["generate", "indices", "metrics", "neural.training", "neural.unet", "polygons", "registry", "tiling"]
+MODULES = [
+    "generate",
+    "indices",
+    "metrics",
+    "neural.blocks",
+    "neural.segnet",
+    "neural.training",
+    "neural.unet",
+    "polygons",
+    "registry",
+    "tiling",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
