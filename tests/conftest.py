@@ -1,5 +1,6 @@
 """Real servers for every test: PostgreSQL, Mosquitto and the measured data, each started or found once per worker."""
 
+import gc
 import os
 import shutil
 import socket
@@ -9,12 +10,17 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from monitor.store.engine import Database
 from monitor.store.tables import metadata
+
+# What the imports made stays; looking through it again and again is a fifth of the time of many small objects.
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
 
 POSTGRESQL_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name), reverse=True)
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -202,25 +208,27 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def filled_template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """`filled_template("sqlite")`: a file, or a database's name, with the story of tests/data/filled.py."""
-    made: dict[str, str] = {}
+def filled_template(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[str, dict[str, Any]]]:  # fmt: skip
+    """`filled_template("sqlite")`: a file, or a database's name, with the story of tests/data/filled.py, and its ids."""
+    made: dict[str, tuple[str, dict[str, Any]]] = {}
 
-    def find(kind: str) -> str:
+    def find(kind: str) -> tuple[str, dict[str, Any]]:
         if kind not in made:
             from tests.data.filled import fill
 
             if kind == "sqlite":
-                made[kind] = str(tmp_path_factory.mktemp("filled") / "filled.db")
-                url = f"sqlite:///{made[kind]}"
+                name = str(tmp_path_factory.mktemp("filled") / "filled.db")
+                url = f"sqlite:///{name}"
             else:
                 server: PostgresServer = request.getfixturevalue("postgresql")
-                made[kind] = "template_filled"
+                name = "template_filled"
                 server.execute("CREATE DATABASE template_filled")
-                url = server.url("template_filled")
+                url = server.url(name)
             create_schema(url)
             database = Database(url)
-            fill(database)
+            made[kind] = (name, fill(database))
             database.close()
         return made[kind]
 
@@ -228,18 +236,20 @@ def filled_template(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture
-def filled_sqlite_url(filled_template: Callable[[str], str], tmp_path: Path) -> str:
+def filled_sqlite_url(filled_template: Callable[[str], tuple[str, dict[str, Any]]], tmp_path: Path) -> str:
     """A SQLite database with the story of tests/data/filled.py, of this test alone."""
     path = tmp_path / "filled.db"
-    shutil.copy(filled_template("sqlite"), path)
+    shutil.copy(filled_template("sqlite")[0], path)
     return f"sqlite:///{path}"
 
 
 @pytest.fixture
-def filled_postgresql_url(filled_template: Callable[[str], str], postgresql: PostgresServer) -> Iterator[str]:
+def filled_postgresql_url(
+    filled_template: Callable[[str], tuple[str, dict[str, Any]]], postgresql: PostgresServer
+) -> Iterator[str]:  # fmt: skip
     """A PostgreSQL database with the story of tests/data/filled.py, of this test alone."""
     name = f"f_{uuid.uuid4().hex[:12]}"
-    postgresql.execute(f"CREATE DATABASE {name} TEMPLATE {filled_template('postgresql')}")
+    postgresql.execute(f"CREATE DATABASE {name} TEMPLATE {filled_template('postgresql')[0]}")
     yield postgresql.url(name)
     postgresql.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
@@ -250,6 +260,12 @@ def filled_database(request: pytest.FixtureRequest) -> Iterator[Database]:
     opened = Database(str(request.getfixturevalue(f"filled_{request.param}_url")))
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def filled_ids(filled_database: Database, filled_template: Callable[[str], tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """The ids of the story in `filled_database`, by the names that tests like."""
+    return filled_template(filled_database.engine.dialect.name)[1]
 
 
 # ---- Mosquitto -------------------------------------------------------------------------------------------------

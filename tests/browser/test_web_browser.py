@@ -52,9 +52,9 @@ def chromium():
 
 
 @pytest.fixture
-def served(sqlite_url):
-    db = Database(sqlite_url)
-    ids = story.fill(db)
+def served(filled_sqlite_url, filled_template):
+    db = Database(filled_sqlite_url)
+    ids = filled_template("sqlite")[1]
     began = time.monotonic()
     now = lambda: story.NOW + timedelta(minutes=5, seconds=time.monotonic() - began)  # noqa: E731
     with db.write() as c:

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -22,6 +22,7 @@ from monitor.config import load_service
 from monitor.domain.decision import Memory, Step
 from monitor.domain.instants import epoch_s, parse, spell
 from monitor.store.audit import verify_chain
+from monitor.store.engine import Database
 from monitor.store.service_state import stamp
 from monitor.store.tables import alert, alert_event, audit_entry, evaluation, report, scene, site_state
 from monitor.web.app import build
@@ -40,11 +41,15 @@ NOW = story.NOW + timedelta(minutes=5)
 
 
 @pytest.fixture
-def filled(database):
-    ids = story.fill(database)
+def database(filled_database):
+    return filled_database
+
+
+@pytest.fixture
+def filled(database, filled_ids):
     with database.write() as c:
         stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, NOW)
-    return ids
+    return filled_ids
 
 
 @contextmanager
@@ -440,8 +445,8 @@ def test_a_body_without_length_is_cut(client):
     assert answer.status_code >= 400
 
 
-def test_empty_database_is_no_error(database):
-    with serving(database, datetime(2026, 3, 1, tzinfo=UTC)) as c:
+def test_empty_database_is_no_error(database_url):
+    with closing(Database(database_url)) as database, serving(database, datetime(2026, 3, 1, tzinfo=UTC)) as c:
         assert "No site yet" in c.get("/").text
         assert "never run on this database" in c.get("/").text
         assert c.get("/health").status_code == 503
