@@ -211,7 +211,7 @@ def database(database_url: str) -> Iterator[Database]:
 def filled_template(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], tuple[str, dict[str, Any]]]:  # fmt: skip
-    """`filled_template("sqlite")`: a file, or a database's name, with the story of tests/data/filled.py, and its ids."""
+    """`filled_template("sqlite")`: a file or database with the story of tests/data/filled.py, and the story's ids."""
     made: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def find(kind: str) -> tuple[str, dict[str, Any]]:
@@ -263,7 +263,9 @@ def filled_database(request: pytest.FixtureRequest) -> Iterator[Database]:
 
 
 @pytest.fixture
-def filled_ids(filled_database: Database, filled_template: Callable[[str], tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+def filled_ids(
+    filled_database: Database, filled_template: Callable[[str], tuple[str, dict[str, Any]]]
+) -> dict[str, Any]:  # fmt: skip
     """The ids of the story in `filled_database`, by the names that tests like."""
     return filled_template(filled_database.engine.dialect.name)[1]
 
