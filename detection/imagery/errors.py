@@ -49,12 +49,40 @@ class RadiometryError(SceneError):
     """The values are far outside of what the model was trained on (a wrong scale, most often)."""
 
 
+class ForbiddenSourceError(SceneError):
+    """A file that would make the reader open something else: the network, another folder, a driver not allowed."""
+
+
+class TooLargeError(SceneError):
+    """More pixels or bands than the limits allow."""
+
+
+class CoverageError(SceneError):
+    """The elevation model covers less than half of the scene."""
+
+
+class BandOrderError(SceneError):
+    """The band descriptions of a file contradict the names that the manifest gives its bands."""
+
+
+class AoiError(SceneError):
+    """The area of interest is no polygon and no raster."""
+
+
 class ModelError(ImageryError):
     """Weights or their card are missing, damaged, or do not fit together."""
 
 
 class RecipeError(ImageryError):
     """A training recipe has an unknown key, a missing one, or names data that are absent."""
+
+
+class DataError(ImageryError):
+    """Labelled patches that are not laid out as their reader expects: bands, shape or mask values."""
+
+
+class TrainingPausedError(ImageryError):
+    """A training run was asked to stop; what it reached is kept and can be resumed."""
 
 
 class OutputError(ImageryError):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+import shapely.affinity
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -45,7 +46,13 @@ class GeneratedScene:
 
 
 def draw_scene(
-    seed: int, size_px: int = 256, *, scars: int = 3, clouds: bool = False, scar_at: tuple[float, float] | None = None
+    seed: int,
+    size_px: int = 256,
+    *,
+    scars: int = 3,
+    clouds: bool = False,
+    scar_at: tuple[float, float] | None = None,
+    scar_growth: float = 1.0,
 ) -> GeneratedScene:
     """Draw hills, forest, bare fields, roads and scars that run downhill.
 
@@ -55,6 +62,7 @@ def draw_scene(
         scars: how many scars to draw.
         clouds: draw a few clouds, none of them over a scar.
         scar_at: (column, row) through which the middle of the first scar passes; a random steep place otherwise.
+        scar_growth: factor on the length and width of all scars, so that one seed is one ground at several dates.
 
     >>> scene = draw_scene(1, 64, scars=1)
     >>> scene.bands["B4"].shape, scene.truth.max()
@@ -75,6 +83,8 @@ def draw_scene(
     for number in range(scars):
         place = scar_at if number == 0 and scar_at is not None else _steep_place(scar_rng, slope)
         outlines.append(_scar_outline(scar_rng, place, *_downhill(dem, 4)))
+    if scar_growth != 1.0:
+        outlines = [shapely.affinity.scale(outline, scar_growth, scar_growth) for outline in outlines]
     truth = np.zeros(shape, bool)
     for outline in outlines:
         truth |= _inside(outline, shape)
@@ -124,6 +134,7 @@ def write_scene(
     *,
     role: str = "single",
     geographic: bool = False,
+    scar_growth: float = 1.0,
 ) -> dict[str, Any]:
     """Write one drawn scene as a folder that a watcher can pick up: bands, DEM, and last of all `scene.toml`.
 
@@ -138,12 +149,13 @@ def write_scene(
         scar_lonlat: place of the scar; a random steep place when None.
         role: `single`, `pre` or `post`.
         geographic: EPSG:4326 instead of the UTM zone of the centre.
+        scar_growth: factor on the scar's length and width, for a slope that fails further from date to date.
 
     Returns:
         The truth: scar outlines as GeoJSON (lon/lat), their true area, the share of pixels, file names.
     """
     from detection.imagery.grid import grid_around
-    from detection.imagery.polygons import map_outline, true_area_m2
+    from detection.imagery.areas import map_outline, true_area_m2
     from detection.imagery.raster import write_geotiff
 
     acquired_at = acquired_at or datetime(2000, 1, 1, tzinfo=UTC)
@@ -152,7 +164,7 @@ def write_scene(
     folder.mkdir(parents=True, exist_ok=True)
     grid = grid_around(center_lon, center_lat, size_px, PIXEL_M, geographic=geographic)
     scar_at = grid.pixel_of(*scar_lonlat) if scar_lonlat else None
-    scene = draw_scene(seed, size_px, scars=int(with_scar), scar_at=scar_at)
+    scene = draw_scene(seed, size_px, scars=int(with_scar), scar_at=scar_at, scar_growth=scar_growth)
     files = {f"{name}.tif": band for name, band in scene.bands.items()} | {"dem.tif": scene.dem_m}
     for name, array in files.items():
         nodata = None if name == "dem.tif" else 0

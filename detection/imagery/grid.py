@@ -1,6 +1,7 @@
 """Pixel grids on the ground: their place, whether it is possible, and whether two of them are one."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Grid:
 
     Attributes:
         transform: affine from (column, row) to the CRS, (0, 0) = outer corner of the first pixel.
-        crs_wkt: the CRS as WKT.
+        crs_wkt: the CRS as WKT; empty where the raster has no place on the ground (then coordinates are pixels).
         width: columns.
         height: rows.
     """
@@ -41,11 +42,18 @@ class Grid:
     @property
     def crs(self) -> pyproj.CRS:
         """The CRS as pyproj knows it."""
-        return pyproj.CRS.from_wkt(self.crs_wkt)
+        return _read_crs(self.crs_wkt)
+
+    @property
+    def placed(self) -> bool:
+        """Whether the grid has a place on the ground."""
+        return bool(self.crs_wkt)
 
     @property
     def crs_name(self) -> str:
-        """`EPSG:code` where there is one, else the CRS's name."""
+        """`EPSG:code` where there is one, else the CRS's name; `pixels` for a grid without a place."""
+        if not self.placed:
+            return "pixels"
         code = self.crs.to_epsg()
         return f"EPSG:{code}" if code else str(self.crs.name)
 
@@ -55,14 +63,45 @@ class Grid:
 
     def to_lonlat(self, x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Map CRS coordinates to longitude and latitude in degrees (WGS 84)."""
-        lon, lat = pyproj.Transformer.from_crs(self.crs, LONLAT, always_xy=True).transform(x, y)
+        if not self.placed:
+            return np.asarray(x, np.float64), np.asarray(y, np.float64)
+        lon, lat = into_lonlat(self.crs_wkt).transform(x, y)
         return np.asarray(lon), np.asarray(lat)
+
+    def moved(self, column: int, row: int) -> Affine:
+        """The transform of the part of the grid that begins at a pixel."""
+        a, b, _, d, e = self.transform[:5]
+        x, y = apply_affine(self.transform, column, row)
+        return Affine(a, b, x, d, e, y)
 
     def pixel_of(self, lon: float, lat: float) -> tuple[float, float]:
         """Return the (column, row) of a place, fractional, outside of the grid too."""
-        x, y = pyproj.Transformer.from_crs(LONLAT, self.crs, always_xy=True).transform(lon, lat)
+        x, y = from_lonlat(self, lon, lat)
         column, row = apply_affine(~self.transform, x, y)
         return float(column), float(row)
+
+
+@lru_cache(maxsize=32)
+def _read_crs(wkt: str) -> pyproj.CRS:
+    return pyproj.CRS.from_wkt(wkt)
+
+
+@lru_cache(maxsize=32)
+def into_lonlat(wkt: str) -> pyproj.Transformer:
+    """Return the transformer from a CRS to longitude and latitude; making one costs more than using it."""
+    return pyproj.Transformer.from_crs(_read_crs(wkt), LONLAT, always_xy=True)
+
+
+def from_lonlat(grid: Grid, lon: Any, lat: Any) -> tuple[Any, Any]:
+    """Map longitude and latitude to the CRS of a grid."""
+    return pyproj.Transformer.from_crs(LONLAT, grid.crs, always_xy=True).transform(lon, lat)  # type: ignore[no-any-return]
+
+
+def local_utm(grid: Grid) -> pyproj.CRS:
+    """Return the UTM zone (metres) in which the centre of a grid lies."""
+    lon, lat = grid.to_lonlat(*grid.to_crs(np.array([grid.width / 2]), np.array([grid.height / 2])))
+    zone = int((float(lon[0]) + 180) // 6) % 60 + 1
+    return pyproj.CRS.from_epsg((32600 if lat[0] >= 0 else 32700) + zone)
 
 
 def check_place(grid: Grid, path: Path) -> None:
@@ -74,6 +113,8 @@ def check_place(grid: Grid, path: Path) -> None:
     columns, rows = np.array([0, grid.width, grid.width, 0]), np.array([0, 0, grid.height, grid.height])
     x, y = grid.to_crs(columns, rows)
     lon, lat = grid.to_lonlat(x, y)
+    if abs(grid.transform.determinant) < 1e-18:
+        raise ImpossibleCrsError(f"{path}: the geotransform has no area")
     origin = f"{path}: corner {x[0]:.1f}, {y[0]:.1f} is impossible in {grid.crs_name}"
     if not (np.isfinite(lon).all() and np.isfinite(lat).all() and (abs(lat) <= 90).all() and (abs(lon) <= 360).all()):
         raise ImpossibleCrsError(f"{origin}: not on the globe")
@@ -88,13 +129,17 @@ def check_place(grid: Grid, path: Path) -> None:
 
 def same_grid(first: Grid, second: Grid) -> bool:
     """Whether two grids have one CRS, one shape and transforms that agree within a millionth of a pixel."""
-    if (first.width, first.height) != (second.width, second.height):
+    if (first.width, first.height, first.placed) != (second.width, second.height, second.placed):
         return False
+    if not first.placed:
+        return True
     return corner_shift_px(first, second) < SAME_GRID_PX and first.crs == second.crs
 
 
 def corner_shift_px(first: Grid, second: Grid) -> float:
     """Greatest distance between the grids' corners, in pixels of the coarser one (infinite: not comparable)."""
+    if not (first.placed and second.placed):
+        return float("inf")
     into_first = pyproj.Transformer.from_crs(second.crs, first.crs, always_xy=True)
     shift = 0.0
     for across, down in ((0, 0), (1, 0), (1, 1), (0, 1)):

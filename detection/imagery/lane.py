@@ -1,143 +1,168 @@
 """The lane of a scene: files in, footprints out; plain dictionaries, so that any process can call it."""
 
-import json
 import logging
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detection.imagery.errors import NoValidPixelsError, OutputError
-from detection.imagery.polygons import NODATA, STEPS, find_footprints, pixel_area_m2, threshold_steps
-from detection.imagery.preview import write_preview
-from detection.imagery.radiometry import Stretch, measure_stretch
-from detection.imagery.raster import BandReader, ByteRaster, write_cog
+from detection.imagery.aoi import make_mask
+from detection.imagery.areas import pixel_area_m2
+from detection.imagery.band_names import find_contradictions
+from detection.imagery.components import NODATA
+from detection.imagery.errors import BandOrderError, NoValidPixelsError, SceneError
+from detection.imagery.masks import list_masks
+from detection.imagery.options import Options, read_options
+from detection.imagery.outputs import open_workplace, own_class, read_run, with_paths, write_outputs
+from detection.imagery.polygons import find_footprints, threshold_steps
+from detection.imagery.probabilities import Plan, Progress, make_plan, map_scene, measure_flips, name_classes
+from detection.imagery.radiometry import measure_stretch
+from detection.imagery.raster import ByteRaster
+from detection.imagery.reader import BandReader, open_scene
 from detection.imagery.registry import find_entry
+from detection.imagery.sampling import Sampler
 from detection.imagery.scene import Scene, read_scene, scene_hash
-from detection.imagery.tiling import cut
+from detection.imagery.terrain import TerrainReader, open_terrain
+
+if TYPE_CHECKING:
+    from detection.imagery.neural.checkpoint import Model
 
 log = logging.getLogger(__name__)
 
-DEFAULTS: dict[str, Any] = {
-    "weights": "generated",
-    "out_dir": None,
-    "threshold": None,
-    "minimum_area_m2": 900.0,
-    "tile": 512,
-    "halo": None,
-    "scale": None,
-    "acquired_at": None,
-    "force": False,
-}
-FILES = {"prob": "prob.tif", "mask": "mask.tif", "geojson": "landslides.geojson", "preview": "preview.png"}
-RUN = "run.json"
-WORK = ".detect.part"
+DEFAULT_TILE = 512
 # A pixel size this many times the training pixel, or its inverse, is worth a warning.
 PIXEL_RATIO = 1.5
 
 
-def detect(payload: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A scene with everything that belongs to it, open for reading."""
+
+    scene: Scene
+    reader: BandReader
+    terrain: TerrainReader | None
+    sampler: Sampler
+    warnings: tuple[str, ...]
+
+
+def detect(payload: dict[str, Any], progress: Progress = lambda _: None) -> dict[str, Any]:
     """Find landslides in one scene.
 
     The same scene, model and options give the same bytes; a second call into the same `out_dir` reads back what the
-    first one found, unless `force` is set. Every output is written by temporary name and
-    renamed; a failure leaves nothing. One `out_dir` serves one run at a time.
+    first one found, unless `force` is set. Every output is written by temporary name and renamed; a failure leaves
+    nothing. One `out_dir` serves one run at a time.
 
     Args:
-        payload: `scene_path` (raster, or folder with `scene.toml`), and optionally `weights` (name of shipped weights,
-            or path of a .safetensors file with its card beside it), `out_dir` (None: nothing is kept), `threshold`
-            (None: the card's), `minimum_area_m2` (true area, also the limit below which holes are filled), `tile`,
-            `halo` (None: as far as the network sees, so that tiles leave no trace), `scale` (factor from counts to
-            the model's values, replaces the card's), `acquired_at` (ISO time, for a raster that does not tell),
-            `force`.
+        payload: see `options.Options`; only `scene_path` is needed.
+        progress: told the share of the map that is done.
 
     Returns:
-        scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share, threshold,
-        polygons (see `polygons.find_footprints`), outputs (name -> path, and `bounds` of the preview), warnings.
+        scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
+        unreadable_share, classes, threshold, blend, tile, halo, flip_rate, flip_pixels, terrain, polygons (see
+        `polygons.find_footprints`), outputs (name -> path, and `bounds` of the preview), warnings.
 
     Raises:
         ImageryError: a subclass for each cause, with one clear line.
+        TypeError, ValueError: a key or value of the payload that cannot be meant.
     """
     from detection.imagery.neural.checkpoint import load_model
     from detection.imagery.neural.inference import Segmenter
 
-    options = {**DEFAULTS, **payload}
-    if unknown := sorted(set(payload) - set(DEFAULTS) - {"scene_path"}):
-        raise TypeError(f"unknown key {unknown[0]!r} in the payload")
-    given_at = datetime.fromisoformat(options["acquired_at"]) if options["acquired_at"] else None
-    scene = read_scene(Path(options["scene_path"]), given_at)
-    model = load_model(str(options["weights"]))
-    card = model.card
-    network = find_entry(card["network"]["name"])
-    threshold = float(card["threshold"] if options["threshold"] is None else options["threshold"])
-    facts = {
-        "scene_hash": scene_hash(scene),
-        "model": str(card["name"]),
-        "model_hash": model.model_hash,
-        "acquired_at": scene.acquired_at.isoformat(),
-        "role": scene.role,
-        "threshold": threshold,
-        "minimum_area_m2": float(options["minimum_area_m2"]),
-        "tile": int(options["tile"]),
-        "halo": int(network.halo_px if options["halo"] is None else options["halo"]),
-        "scale": options["scale"],
-    }
-    out_dir = Path(options["out_dir"]) if options["out_dir"] else None
-    if out_dir and not options["force"] and (known := _read_run(out_dir, facts)):
+    options = read_options(payload)
+    scene = _find_scene(options)
+    model = load_model(options.weights)
+    plan = _plan(model, options)
+    facts = _facts(scene, model, plan, options)
+    if options.out_dir and not options.force and (known := read_run(options.out_dir, facts)):
         return known
-
-    with (
-        BandReader(scene.choose(model.bands), scene.mask, _reference_band(model.bands)) as reader,
-        _workplace(out_dir) as work,
-    ):
+    with open_workplace(options.out_dir) as work, _open(scene, model.bands, options, work) as opened:
+        grid = opened.reader.grid
+        steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
         try:
-            stretch = measure_stretch(reader, card, options["scale"])
+            stretch = measure_stretch(opened.reader, model.card, options.scale)
         except NoValidPixelsError as error:
             raise NoValidPixelsError(f"{scene.path}: {error}") from None
-        steps = ByteRaster(work / "steps.tif", reader.grid)
+        segmenter = Segmenter(model)
         with steps.writing() as write:
-            segmenter = Segmenter(model)
-            for tile in cut(reader.grid.width, reader.grid.height, facts["tile"], facts["halo"], network.stride):
-                values, valid = reader.read(tile.read_column, tile.read_row, tile.read_width, tile.read_height)
-                owned = valid[tile.crop]
-                out = np.full(owned.shape, NODATA, np.uint8)
-                if owned.any():
-                    values = stretch.apply(values, tile.read_column, tile.read_row)
-                    probabilities = segmenter.probabilities(values, valid)[tile.crop]
-                    out[owned] = np.rint(probabilities[owned] * STEPS).astype(np.uint8)
-                write(out, tile.own_column, tile.own_row)
-        with steps.reading() as read:
-            found = list(
-                find_footprints(
-                    read,
-                    reader.grid,
-                    threshold=threshold,
-                    minimum_area_m2=facts["minimum_area_m2"],
-                    minimum_hole_m2=facts["minimum_area_m2"],
-                    identity=f"{facts['scene_hash']}:{facts['model_hash']}",
-                )
-            )
-        footprints = [footprint for footprint in found if not footprint["hugs_nodata"]]
+            valid = map_scene(opened.reader, segmenter, stretch, plan, steps.count, write, progress)
+        if not valid:
+            raise NoValidPixelsError(f"{scene.path}: all pixels of the scene are nodata, masked, or outside of the aoi")
+        flips: dict[str, Any] = {"flip_rate": None, "flip_pixels": 0}
+        if plan.blend == "hann":
+            least = threshold_steps(facts["threshold"])
+            with steps.reading() as read:
+                flips = measure_flips(opened.reader, segmenter, stretch, plan, steps.count, read, least)
+        footprints, left_out = _find_all(steps, opened, facts, model.card.get("linear_classes", ["crack"]))
         result = {
             **facts,
-            "crs": reader.grid.crs_name,
-            "width": reader.grid.width,
-            "height": reader.grid.height,
-            "pixel_area_m2": round(pixel_area_m2(reader.grid), 4),
-            "valid_share": round(stretch.valid_share, 6),
-            "warnings": _warnings(scene, reader, card, stretch, len(found) - len(footprints)),
+            "crs": grid.crs_name,
+            "width": grid.width,
+            "height": grid.height,
+            "pixel_area_m2": round(pixel_area_m2(grid), 4) if grid.placed else None,
+            "valid_share": round(valid / (grid.width * grid.height), 6),
+            "unreadable_share": round(opened.reader.unreadable_share, 6),
+            **flips,
+            "terrain": {"covered_share": round(opened.terrain.covered_share, 4)} if opened.terrain else None,
+            "warnings": [],
             "polygons": footprints,
             "outputs": {},
         }
-        if out_dir:
-            _write_outputs(result, scene, steps, work, out_dir)
+        result["warnings"] = [*opened.warnings, *_warn(opened, model.card, result, left_out)]
+        if options.out_dir:
+            write_outputs(result, scene, steps, work, options.out_dir, options.formats)
     log.info("%s: %d footprints", scene.path, len(footprints))
-    return _with_paths(result, out_dir)
+    return with_paths(result, options.out_dir)
+
+
+def survey(payload: dict[str, Any]) -> dict[str, Any]:
+    """Say what a detection would do: grid, tiles, estimated processor seconds and memory; nothing is written.
+
+    The seconds come from one tile of zeros through the network, here and now.
+    """
+    import time
+
+    from detection.imagery.neural.checkpoint import load_model
+    from detection.imagery.neural.inference import Segmenter
+
+    options = read_options(payload)
+    scene = _find_scene(options)
+    model = load_model(options.weights)
+    plan = _plan(model, options)
+    with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
+        grid = opened.reader.grid
+        side = min(256, plan.tile)
+        sample, valid = np.zeros((len(model.bands), side, side), np.float32), np.ones((side, side), bool)
+        segmenter = Segmenter(model)
+        segmenter.class_probabilities(sample, valid)
+        begun = time.process_time()
+        segmenter.class_probabilities(sample, valid)
+        per_pixel = (time.process_time() - begun) / side**2
+        tiles = plan.count(grid.width, grid.height)
+        read_px = min(tiles * (plan.tile + 2 * plan.halo) ** 2, grid.width * grid.height * 4)
+        one = (min(plan.tile, grid.width) + 2 * plan.halo) * (min(plan.tile, grid.height) + 2 * plan.halo)
+        widest = 64 * float(model.card["network"]["width"])
+        return {
+            "scene": str(scene.path),
+            "scene_hash": scene_hash(scene),
+            "acquired_at": scene.acquired_at.isoformat(),
+            "crs": grid.crs_name,
+            "width": grid.width,
+            "height": grid.height,
+            "pixel_area_m2": round(pixel_area_m2(grid), 4) if grid.placed else None,
+            "bands": list(model.bands),
+            "warped": opened.reader.warped,
+            "blend": plan.blend,
+            "tile": plan.tile,
+            "halo": plan.halo,
+            "tiles": tiles,
+            "estimated_cpu_s": round(per_pixel * read_px * 1.2 + 1, 1),
+            # About six maps of the first level are alive at once, beside the libraries themselves.
+            "estimated_memory_mib": round(450 + 6 * widest * 4 * one / 2**20),
+            "warnings": list(opened.warnings),
+        }
 
 
 def train(payload: dict[str, Any]) -> dict[str, Any]:
@@ -157,104 +182,134 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     return {**run_recipe(read_recipe(Path(payload["recipe"])), out, data), "weights": str(out)}
 
 
-def _reference_band(bands: tuple[str, ...]) -> str:
-    return "B4" if "B4" in bands else bands[0]
+def _find_scene(options: Options) -> Scene:
+    scene = read_scene(options.scene_path, options.acquired_at)
+    given = {name: path for name in ("dem", "prior", "aoi") if (path := getattr(options, name))}
+    for name, path in given.items():
+        if not path.is_file():
+            raise SceneError(f"{path}: no such file ({name})")
+    return replace(scene, **given)
 
 
-@contextmanager
-def _workplace(out_dir: Path | None) -> Iterator[Path]:
-    """A temporary folder, inside of `out_dir` so that renames stay on one disk; removed whatever happens.
-
-    Its name is fixed, so that what a killed run left behind goes with the next one.
-    """
-    work = None
-    try:
-        if out_dir:
-            work = out_dir / WORK
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir(parents=True)
-        else:
-            work = Path(tempfile.mkdtemp(prefix="detect-"))
-        yield work
-    except OSError as error:
-        raise OutputError(f"{out_dir or work}: cannot write the results ({error.strerror or error})") from None
-    finally:
-        if work:
-            shutil.rmtree(work, ignore_errors=True)
+def _plan(model: "Model", options: Options) -> Plan:
+    entry = find_entry(model.card["network"]["name"])
+    return make_plan(model.card, entry, options.tile, options.halo, DEFAULT_TILE)
 
 
-def _warnings(scene: Scene, reader: BandReader, card: dict[str, Any], stretch: Stretch, hugging: int) -> list[str]:
-    grid = reader.grid
-    found = []
-    if scene.role == "single":
-        found.append("one date only: a footprint may be old, or bare ground; it is advice")
-    if reader.warped:
-        found.append(f"warped onto the grid of {_reference_band(reader.names)}: {', '.join(reader.warped)}")
-    if abs(grid.transform.b) + abs(grid.transform.d) > 0:
-        found.append("the grid is rotated or sheared; areas go through the full affine")
-    pixel_m = pixel_area_m2(grid) ** 0.5
-    if not 1 / PIXEL_RATIO <= pixel_m / card["pixel_size_m"] <= PIXEL_RATIO:
-        found.append(f"pixels of {pixel_m:.3g} m, the model was trained at {card['pixel_size_m']:g} m")
-    if stretch.valid_share < 1:
-        found.append(f"{1 - stretch.valid_share:.1%} of the pixels are nodata; nothing is said about them")
-    if hugging:
-        found.append(f"{hugging} outlines left out that only follow the edge of nodata")
-    return found
-
-
-def _write_outputs(result: dict[str, Any], scene: Scene, steps: ByteRaster, work: Path, out_dir: Path) -> None:
-    tags = {key.upper(): str(result[key]) for key in ("model", "model_hash", "scene_hash", "threshold", "acquired_at")}
-    least = threshold_steps(result["threshold"])
-    mask = ByteRaster(work / "mask-steps.tif", steps.grid)
-    with steps.reading() as read, mask.writing() as write:
-        for row in range(0, steps.grid.height, 512):
-            values = read(0, row, steps.grid.width, min(512, steps.grid.height - row))
-            write(np.where(values == NODATA, NODATA, values >= least).astype(np.uint8), 0, row)
-    write_cog(steps.path, work / FILES["prob"], overviews="average", tags={**tags, "STEPS_PER_UNIT": str(STEPS)})
-    write_cog(mask.path, work / FILES["mask"], overviews="mode", tags=tags)
-    (work / FILES["geojson"]).write_text(json.dumps(to_feature_collection(result)) + "\n", encoding="utf-8")
-    bounds = write_preview(scene, result["polygons"], work / FILES["preview"])
-    result["outputs"] = {**FILES, "bounds": bounds}
-    (work / RUN).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    # The record goes first and comes last: where it is, everything it speaks of is.
-    (out_dir / RUN).unlink(missing_ok=True)
-    for name in (*FILES.values(), RUN):
-        (work / name).replace(out_dir / name)
-
-
-def to_feature_collection(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the footprints of a result as a GeoJSON FeatureCollection (RFC 7946)."""
-    shared = {key: result[key] for key in ("acquired_at", "model", "model_hash", "scene_hash", "threshold")}
+def _facts(scene: Scene, model: "Model", plan: Plan, options: Options) -> dict[str, Any]:
+    """Everything that the result depends on: a stored result with the same facts is this one."""
     return {
-        "type": "FeatureCollection",
-        "features": [
-            {
-                "type": "Feature",
-                "id": footprint["polygon_id"],
-                "bbox": footprint["bbox"],
-                "geometry": footprint["geometry"],
-                "properties": {
-                    **{key: value for key, value in footprint.items() if key not in {"geometry", "bbox"}},
-                    **shared,
-                },
-            }
-            for footprint in result["polygons"]
-        ],
+        "scene_hash": scene_hash(scene),
+        "model": str(model.card["name"]),
+        "model_hash": model.model_hash,
+        "acquired_at": scene.acquired_at.isoformat(),
+        "role": scene.role,
+        "classes": list(name_classes(model.card)),
+        "threshold": float(model.card["threshold"] if options.threshold is None else options.threshold),
+        "minimum_area_m2": options.minimum_area_m2,
+        "blend": plan.blend,
+        "tile": plan.tile,
+        "halo": plan.halo,
+        "scale": options.scale,
+        "slope_gate_deg": options.slope_gate_deg,
+        "partial": options.partial,
+        "formats": list(options.formats),
     }
 
 
-def _read_run(out_dir: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the stored result of the same scene, model and options, if all of its files are there."""
-    try:
-        stored: dict[str, Any] = json.loads((out_dir / RUN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    same = all(stored.get(key) == value for key, value in facts.items())
-    return _with_paths(stored, out_dir) if same and all((out_dir / name).is_file() for name in FILES.values()) else None
+@contextmanager
+def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) -> Iterator[Opened]:
+    """Open the scene, its masks, its terrain and its susceptibility on one grid."""
+    contradictions = find_contradictions(scene, names)
+    if contradictions and options.strict:
+        raise BandOrderError(f"{scene.path}: {'; '.join(contradictions)}")
+    with ExitStack() as stack:
+        grid, terrain, masks = None, None, list_masks(scene)
+        taken: dict[str, Any] = {"ungeoreferenced": options.allow_ungeoreferenced, "limits": options.limits}
+        if scene.dem or scene.aoi:
+            files = tuple(name for name in names if name in scene.bands) or tuple(scene.bands)[:1]
+            with open_scene(replace(scene, **dict.fromkeys(("mask", "clouds", "classification", "shadow", "udm2"))),
+                            files, **taken) as first:  # fmt: skip
+                grid = first.grid
+        if scene.aoi and grid:
+            masks = (*masks, make_mask(scene.aoi, grid, work))
+        if scene.dem and grid and grid.placed:
+            terrain = stack.enter_context(open_terrain(scene.dem, grid, work))
+        reader = stack.enter_context(
+            open_scene(scene, names, masks=masks, terrain=terrain, partial=options.partial, **taken)
+        )
+        prior = None
+        if scene.prior and reader.grid.placed:
+            prior = stack.enter_context(BandReader({"prior": (scene.prior, 1)}, grid=reader.grid, covering=False))
+        yield Opened(scene, reader, terrain, Sampler(terrain, prior, reader), tuple(contradictions))
 
 
-def _with_paths(result: dict[str, Any], out_dir: Path | None) -> dict[str, Any]:
-    if out_dir is None:
-        return result
-    outputs = {key: str(out_dir / value) if key in FILES else value for key, value in result["outputs"].items()}
-    return {**result, "outputs": {**outputs, "run": str(out_dir / RUN)}}
+def _find_all(
+    steps: ByteRaster, opened: Opened, facts: Mapping[str, Any], linear: list[str]
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """The footprints of all classes, and how many were left out for which reason."""
+    least, gate = threshold_steps(facts["threshold"]), facts["slope_gate_deg"]
+    kept, left_out = [], {"hugging": 0, "flat": 0}
+    with steps.reading() as read:
+        for number, kind in enumerate(facts["classes"], start=1):
+
+            def read_class(*window: int, number: int = number) -> Any:
+                own = read(*window, number)
+                if steps.count > 1:
+                    every = np.stack([read(*window, band) for band in range(1, steps.count + 1)])
+                    own = np.where((own_class(every, least) == number) | (own == NODATA), own, 0).astype(np.uint8)
+                return own
+
+            for footprint in find_footprints(
+                read_class,
+                steps.grid,
+                threshold=facts["threshold"],
+                minimum_area_m2=facts["minimum_area_m2"],
+                minimum_hole_m2=facts["minimum_area_m2"],
+                identity=f"{facts['scene_hash']}:{facts['model_hash']}",
+                sampler=opened.sampler,
+                kind=kind,
+                linear=kind in linear,
+            ):
+                slope = footprint["mean_slope_deg"]
+                if footprint["hugs_nodata"]:
+                    left_out["hugging"] += 1
+                elif gate is not None and slope is not None and slope < gate:
+                    left_out["flat"] += 1
+                else:
+                    kept.append(footprint)
+    return kept, left_out
+
+
+def _warn(opened: Opened, card: Mapping[str, Any], result: Mapping[str, Any], left_out: Mapping[str, int]) -> list[str]:
+    reader, grid, found = opened.reader, opened.reader.grid, []
+    if opened.scene.role == "single":
+        found.append("one date only: a footprint may be old, or bare ground; it is advice")
+    if not grid.placed:
+        found.append("no place on the ground: coordinates are pixels, areas are not given, smallest footprint 9 pixels")
+    if reader.warped:
+        found.append(f"warped onto the grid of the reference band: {', '.join(reader.warped)}")
+    if abs(grid.transform.b) + abs(grid.transform.d) > 0:
+        found.append("the grid is rotated or sheared; areas go through the full affine")
+    if grid.placed:
+        pixel_m = result["pixel_area_m2"] ** 0.5
+        if not 1 / PIXEL_RATIO <= pixel_m / card["pixel_size_m"] <= PIXEL_RATIO:
+            found.append(f"pixels of {pixel_m:.3g} m, the model was trained at {card['pixel_size_m']:g} m")
+    if result["valid_share"] < 1:
+        found.append(f"{1 - result['valid_share']:.1%} of the pixels are nodata; nothing is said about them")
+    if result["unreadable_share"]:
+        found.append(f"{result['unreadable_share']:.1%} of the scene cannot be read (damaged file) and is nodata")
+    if opened.terrain and opened.terrain.covered_share < 1:
+        found.append(f"the elevation model covers {opened.terrain.covered_share:.1%} of the scene")
+    if result["flip_rate"] is not None:
+        found.append(
+            f"tiles of this network are blended, not exact: {result['flip_rate']:.2%} of {result['flip_pixels']:,} pixels "
+            "change sides when the tiles are moved"
+        )
+    if left_out["hugging"]:
+        found.append(f"{left_out['hugging']} outlines left out that only follow the edge of nodata")
+    if left_out["flat"]:
+        found.append(
+            f"{left_out['flat']} outlines left out on ground of less than {result['slope_gate_deg']:g} degrees"
+        )
+    return found

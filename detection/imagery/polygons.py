@@ -1,12 +1,11 @@
 """From a probability raster to footprints: components joined across strips, true areas, lon/lat outlines."""
 
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyproj
 import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -14,39 +13,33 @@ from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
+from detection.imagery.areas import map_outline, measure_ground, measure_rectangle, pixel_area_m2
+from detection.imagery.components import EIGHT, NODATA, Component, Labelling, Read
 from detection.imagery.grid import Grid
 from detection.imagery.raster import outline_pixels
+from detection.imagery.sampling import NO_SAMPLER, Sampler
 
-EIGHT = np.ones((3, 3), bool)
-NODATA = 255
 # What never leaves this distance from nodata is most likely an edge effect, not a landslide.
 NODATA_MARGIN_PX = 3
 # Probabilities are stored as whole steps of 1/200; 255 is nodata.
 STEPS = 200
-# Up to here a projected CRS may be taken as true to area; beyond (Web Mercator, feet) the geodesic area is used.
-AREA_TOLERANCE = 0.005
-
-Read = Callable[[int, int, int, int], NDArray[np.uint8]]
-MapXy = Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Component:
-    """Pixels that hang together by sides or corners; rows and columns of the scene, right and bottom exclusive."""
-
-    first_row: int
-    first_column: int
-    pixels: int
-    left: int
-    top: int
-    right: int
-    bottom: int
+# Without a place on the ground the smallest footprint is nine pixels: 900 m² at 10 m.
+UNPLACED_MINIMUM_PX = 9.0
+# A component whose box is larger than this is outlined strip by strip.
+LARGE_PX = 1 << 22
 
 
-def map_outline(outline: BaseGeometry, function: MapXy) -> BaseGeometry:
-    """Return the outline with `function` applied to its x and y."""
-    moved: BaseGeometry = shapely.transform(outline, function, interleaved=False)  # type: ignore[arg-type]
-    return moved
+@dataclass(slots=True)
+class Body:
+    """What is known of a component's pixels once all of them were seen."""
+
+    outline: BaseGeometry
+    pixels: int = 0
+    steps_sum: int = 0
+    steps_max: int = 0
+    touches_nodata: bool = False
+    hugs_nodata: bool = True
+    samples: dict[str, Any] = field(default_factory=dict)
 
 
 def threshold_steps(threshold: float) -> int:
@@ -58,122 +51,6 @@ def threshold_steps(threshold: float) -> int:
     return max(1, int(np.ceil(threshold * STEPS - 1e-9)))
 
 
-def find_components(read: Read, width: int, height: int, least: int, strip: int = 512) -> list[Component]:
-    """Find the connected components of `step >= least`, reading strip by strip and joining them by union-find.
-
-    Args:
-        read: `read(column, row, width, height)` of the stored probability steps.
-        width: columns of the scene.
-        height: rows of the scene.
-        least: smallest step that counts.
-        strip: rows held in memory at a time.
-
-    Returns:
-        Components in the order of their first pixel (row by row).
-    """
-    parents: list[int] = [0]
-    facts: list[NDArray[np.int64]] = []
-    offset = 0
-    above: NDArray[np.int64] | None = None
-    for top in range(0, height, strip):
-        rows = min(strip, height - top)
-        values = read(0, top, width, rows)
-        labels, number = ndimage.label((values >= least) & (values != NODATA), structure=EIGHT)
-        parents.extend(range(offset + 1, offset + number + 1))
-        facts.append(_component_facts(labels, number, top))
-        labels = np.where(labels > 0, labels.astype(np.int64) + offset, 0)
-        if above is not None:
-            for shift in (-1, 0, 1):
-                upper, lower = (
-                    above[max(0, -shift) : width - max(0, shift)],
-                    labels[0, max(0, shift) : width + min(0, shift)],
-                )
-                for one, other in np.unique(np.stack([upper, lower])[:, (upper > 0) & (lower > 0)], axis=1).T:
-                    _join(parents, int(one), int(other))
-        above = labels[-1]
-        offset += number
-    return _merge(parents, np.concatenate(facts) if facts else np.empty((0, 7), np.int64))
-
-
-def _component_facts(labels: NDArray[Any], number: int, top: int) -> NDArray[np.int64]:
-    """Per label: first row, first column, pixels, left, top, right, bottom."""
-    out = np.zeros((number, 7), np.int64)
-    if not number:
-        return out
-    out[:, 2] = np.bincount(labels.ravel(), minlength=number + 1)[1:]
-    for index, box in enumerate(ndimage.find_objects(labels)):
-        rows, columns = box
-        first = columns.start + int(np.argmax(labels[rows.start, columns] == index + 1))
-        out[index, [0, 1]] = rows.start + top, first
-        out[index, 3:] = columns.start, rows.start + top, columns.stop, rows.stop + top
-    return out
-
-
-def _root(parents: list[int], label: int) -> int:
-    while parents[label] != label:
-        parents[label] = parents[parents[label]]
-        label = parents[label]
-    return label
-
-
-def _join(parents: list[int], one: int, other: int) -> None:
-    first, second = sorted((_root(parents, one), _root(parents, other)))
-    parents[second] = first
-
-
-def _merge(parents: list[int], facts: NDArray[np.int64]) -> list[Component]:
-    merged: dict[int, Component] = {}
-    for label, row in enumerate(facts, start=1):
-        part = Component(*(int(value) for value in row))
-        root = _root(parents, label)
-        known = merged.get(root)
-        if known is None:
-            merged[root] = part
-            continue
-        first = min((known.first_row, known.first_column), (part.first_row, part.first_column))
-        merged[root] = Component(
-            first[0],
-            first[1],
-            known.pixels + part.pixels,
-            min(known.left, part.left),
-            min(known.top, part.top),
-            max(known.right, part.right),
-            max(known.bottom, part.bottom),
-        )
-    return sorted(merged.values(), key=lambda item: (item.first_row, item.first_column))
-
-
-def pixel_area_m2(grid: Grid) -> float:
-    """Return the true area of the pixel at the grid's centre, m²."""
-    column, row = grid.width / 2, grid.height / 2
-    square = shapely.box(column - 0.5, row - 0.5, column + 0.5, row + 0.5)
-    return true_area_m2(map_outline(square, grid.to_crs), grid)
-
-
-def true_area_m2(outline: BaseGeometry, grid: Grid) -> float:
-    """Return the area on the ground of an outline in the grid's CRS, m².
-
-    In a projected CRS in metres that is true to area within 0.5 % here, the planar area (which is the determinant of
-    the affine times the pixels, whatever the rotation); else the geodesic area on WGS 84 (Karney 2013) of the outline
-    densified to steps of at most a pixel.
-    """
-    geodesic = _geodesic_area_m2(outline, grid)
-    if not grid.crs.is_projected:
-        return geodesic
-    planar = float(outline.area)
-    return planar if abs(planar - geodesic) <= AREA_TOLERANCE * geodesic else geodesic
-
-
-def _geodesic_area_m2(outline: BaseGeometry, grid: Grid) -> float:
-    step = float(np.sqrt(abs(grid.transform.determinant)))
-    dense = map_outline(shapely.segmentize(outline, step), grid.to_lonlat)
-    geod = pyproj.Geod(ellps="WGS84")
-    area = 0.0
-    for part in shapely.get_parts(dense):
-        area += float(geod.geometry_area_perimeter(orient(part))[0])
-    return area
-
-
 def find_footprints(
     read: Read,
     grid: Grid,
@@ -182,72 +59,141 @@ def find_footprints(
     minimum_area_m2: float,
     minimum_hole_m2: float,
     identity: str,
+    sampler: Sampler = NO_SAMPLER,
+    kind: str = "landslide",
+    linear: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Yield the footprints of a stored probability raster, in the order of their first pixel.
 
-    Memory is bounded by a strip of the scene and by the largest component's window.
+    Memory is bounded by a strip of the scene, and by the outline of the largest component.
 
     Args:
         read: `read(column, row, width, height)` of the stored probability steps (0 to 200, 255 = nodata).
         grid: the raster's grid.
         threshold: probability from which a pixel counts.
-        minimum_area_m2: footprints smaller than this on the ground, holes filled, are left out.
+        minimum_area_m2: footprints smaller than this on the ground, holes filled, are left out; nine pixels on a grid
+            without a place.
         minimum_hole_m2: holes smaller than this are filled, unless there is nodata in them.
         identity: what the ids shall depend on (scene and model); an id is a hash of it and the first pixel.
+        sampler: looks up terrain, susceptibility and shadow under the footprint's pixels.
+        kind: the class of what is found.
+        linear: the class is of lines (cracks): the width is the area over the length.
 
     Yields:
-        Dictionaries with polygon_id, area_m2, mean_probability, max_probability, geometry (GeoJSON, RFC 7946: lon/lat,
-        exterior rings counter-clockwise, 7 decimals), bbox, centroid, touches_edge, touches_nodata,
-        hugs_nodata (no pixel lies farther than 3 pixels from nodata).
+        Dictionaries with polygon_id, class, area_m2, perimeter_m, mean_probability, max_probability, geometry (GeoJSON,
+        RFC 7946: lon/lat, exterior rings counter-clockwise, 7 decimals), bbox, centroid, length_m, width_m and
+        azimuth_deg (0 to 180, clockwise from north) of the smallest rectangle around it, touches_edge, touches_nodata,
+        hugs_nodata (no pixel lies farther than 3 pixels from nodata), and what the sampler found. Without a place on
+        the ground geometry, bbox and centroid are in pixels (column, row) and all lengths and areas are None.
     """
     least = threshold_steps(threshold)
     # A hole can at most double what the minimum leaves: a rough bound spares the outlines of mere specks.
-    pixel_m2 = pixel_area_m2(grid)
-    for component in find_components(read, grid.width, grid.height, least):
-        box_m2 = (component.right - component.left) * (component.bottom - component.top) * pixel_m2
-        if box_m2 < 0.5 * minimum_area_m2:
+    pixel_m2 = pixel_area_m2(grid) if grid.placed else 1.0
+    smallest = minimum_area_m2 if grid.placed else UNPLACED_MINIMUM_PX
+    hole_px = (minimum_hole_m2 if grid.placed else UNPLACED_MINIMUM_PX) / pixel_m2
+    labelling = Labelling(read, grid.width, grid.height, least)
+    for component in labelling.components:
+        if component.box_px * pixel_m2 < 0.5 * smallest:
             continue
-        footprint = _footprint(read, grid, component, least, (minimum_hole_m2, pixel_m2))
-        if footprint["area_m2"] < minimum_area_m2:
+        if component.box_px > LARGE_PX:
+            body = _gather_large(read, grid, component, labelling, hole_px, sampler)
+        else:
+            body = _gather(read, grid, component, least, hole_px, sampler)
+        on_ground = map_outline(body.outline, grid.to_crs)
+        area, perimeter = measure_ground(on_ground, grid)
+        if (area if grid.placed else body.outline.area) < smallest:
             continue
         name = f"{identity}:{component.first_row}:{component.first_column}"
-        yield {"polygon_id": hashlib.sha256(name.encode()).hexdigest()[:16], **footprint}
+        if kind != "landslide":
+            name = f"{name}:{kind}"
+        yield {
+            "polygon_id": hashlib.sha256(name.encode()).hexdigest()[:16],
+            "class": kind,
+            "area_m2": round(area, 2) if grid.placed else None,
+            "perimeter_m": round(perimeter, 2) if grid.placed else None,
+            "mean_probability": round(body.steps_sum / body.pixels / STEPS, 4),
+            "max_probability": body.steps_max / STEPS,
+            **_describe_place(on_ground, grid, area if linear else None),
+            "touches_edge": bool(
+                component.left == 0
+                or component.top == 0
+                or component.right == grid.width
+                or component.bottom == grid.height
+            ),
+            "touches_nodata": body.touches_nodata,
+            "hugs_nodata": body.hugs_nodata,
+            **sampler.describe(body.samples, body.pixels),
+        }
 
 
-def _footprint(read: Read, grid: Grid, component: Component, least: int, hole: tuple[float, float]) -> dict[str, Any]:
+def _describe_place(on_ground: BaseGeometry, grid: Grid, line_area_m2: float | None) -> dict[str, Any]:
+    lonlat = _to_geojson(on_ground, grid)
+    centroid = lonlat.centroid
+    length, width, azimuth = measure_rectangle(lonlat) if grid.placed else (None, None, None)
+    if line_area_m2 is not None and length:
+        width = round(line_area_m2 / length, 2)
+    return {
+        "geometry": mapping(lonlat),
+        "bbox": [float(value) for value in lonlat.bounds],
+        "centroid": [round(centroid.x, 7), round(centroid.y, 7)],
+        "length_m": length,
+        "width_m": width,
+        "azimuth_deg": azimuth,
+    }
+
+
+def _gather(read: Read, grid: Grid, component: Component, least: int, hole_px: float, sampler: Sampler) -> Body:
+    """Look at a component in one window."""
     left, top = max(0, component.left - NODATA_MARGIN_PX), max(0, component.top - NODATA_MARGIN_PX)
     right = min(grid.width, component.right + NODATA_MARGIN_PX)
     bottom = min(grid.height, component.bottom + NODATA_MARGIN_PX)
     values = read(left, top, right - left, bottom - top)
     labels, _ = ndimage.label((values >= least) & (values != NODATA), structure=EIGHT)
-    body = labels == labels[component.first_row - top, component.first_column - left]
-    steps = values[body]
+    pixels = labels == labels[component.first_row - top, component.first_column - left]
     nodata = values == NODATA
-    near_nodata = ndimage.binary_dilation(nodata, EIGHT, iterations=NODATA_MARGIN_PX) if nodata.any() else nodata
-    filled = _fill_holes(body, nodata, hole[0] / hole[1])
+    filled = _fill_holes(pixels, nodata, hole_px)
     parts = [shapely.geometry.shape(geometry) for geometry in outline_pixels(filled)]
-    outline = map_outline(_collect(parts), lambda x, y: (x + left, y + top))
-    if not outline.is_valid:
-        outline = shapely.make_valid(outline, method="structure")
-    on_ground = map_outline(outline, grid.to_crs)
-    lonlat = _to_geojson(on_ground, grid)
-    centroid = lonlat.centroid
-    return {
-        "area_m2": round(true_area_m2(on_ground, grid), 2),
-        "mean_probability": round(float(steps.mean(dtype=np.float64)) / STEPS, 4),
-        "max_probability": int(steps.max()) / STEPS,
-        "geometry": mapping(lonlat),
-        "bbox": [float(value) for value in lonlat.bounds],
-        "centroid": [round(centroid.x, 7), round(centroid.y, 7)],
-        "touches_edge": bool(
-            component.left == 0
-            or component.top == 0
-            or component.right == grid.width
-            or component.bottom == grid.height
-        ),
-        "touches_nodata": bool((ndimage.binary_dilation(body, EIGHT) & nodata).any()),
-        "hugs_nodata": bool(near_nodata[body].all()),
-    }
+    body = Body(_mend(map_outline(_collect(parts), lambda x, y: (x + left, y + top))))
+    _count(body, values, pixels, nodata)
+    sampler.sample(body.samples, left, top, pixels)
+    return body
+
+
+def _gather_large(
+    read: Read, grid: Grid, component: Component, labelling: Labelling, hole_px: float, sampler: Sampler
+) -> Body:
+    """Look at a component strip by strip; the outlines of the strips are united."""
+    parts: list[BaseGeometry] = []
+    body = Body(shapely.Polygon())
+    for row, pixels, _ in labelling.bodies(component):
+        if not pixels.any():
+            continue
+        left, top = max(0, component.left - NODATA_MARGIN_PX), max(0, row - NODATA_MARGIN_PX)
+        right = min(grid.width, component.right + NODATA_MARGIN_PX)
+        bottom = min(grid.height, row + pixels.shape[0] + NODATA_MARGIN_PX)
+        values = read(left, top, right - left, bottom - top)
+        framed = np.zeros(values.shape, bool)
+        at_row, at_column = row - top, component.left - left
+        framed[at_row : at_row + pixels.shape[0], at_column : at_column + pixels.shape[1]] = pixels
+        _count(body, values, framed, values == NODATA)
+        sampler.sample(body.samples, component.left, row, pixels)
+        shapes = [shapely.geometry.shape(geometry) for geometry in outline_pixels(pixels)]
+        parts += [map_outline(part, lambda x, y, at=(component.left, row): (x + at[0], y + at[1])) for part in shapes]
+    body.outline = _mend(_fill_faces(shapely.union_all(parts), read, hole_px))
+    return body
+
+
+def _count(body: Body, values: NDArray[np.uint8], pixels: NDArray[np.bool_], nodata: NDArray[np.bool_]) -> None:
+    steps = values[pixels]
+    body.pixels += int(steps.size)
+    body.steps_sum += int(steps.sum(dtype=np.int64))
+    body.steps_max = max(body.steps_max, int(steps.max()))
+    if not nodata.any():
+        body.hugs_nodata = False
+        return
+    body.touches_nodata |= bool((ndimage.binary_dilation(pixels, EIGHT) & nodata).any())
+    near = ndimage.binary_dilation(nodata, EIGHT, iterations=NODATA_MARGIN_PX)
+    body.hugs_nodata &= bool(near[pixels].all())
 
 
 def _fill_holes(body: NDArray[np.bool_], nodata: NDArray[np.bool_], limit_px: float) -> NDArray[np.bool_]:
@@ -262,12 +208,45 @@ def _fill_holes(body: NDArray[np.bool_], nodata: NDArray[np.bool_], limit_px: fl
     return np.asarray(body | fill[holes])
 
 
+def _fill_faces(outline: BaseGeometry, read: Read, limit_px: float) -> BaseGeometry:
+    """The same on outlines: faces between the rings, also those enclosed by pixels that touch at corners only."""
+    fill = []
+    for face in shapely.get_parts(shapely.polygonize(shapely.get_parts(shapely.node(outline.boundary)))):
+        solid = shapely.Polygon(face.exterior)
+        if solid.area >= limit_px or outline.contains(face.representative_point()):
+            continue
+        left, top, right, bottom = (int(value) for value in solid.bounds)
+        rows, columns = np.nonzero(read(left, top, right - left, bottom - top) == NODATA)
+        if not shapely.contains_xy(solid, columns + left + 0.5, rows + top + 0.5).any():
+            fill.append(solid)
+    return shapely.union_all([outline, *fill]) if fill else outline
+
+
+def _mend(outline: BaseGeometry) -> BaseGeometry:
+    return outline if outline.is_valid else shapely.make_valid(outline, method="structure")
+
+
 def _to_geojson(on_ground: BaseGeometry, grid: Grid) -> BaseGeometry:
-    """Lon/lat by RFC 7946: 7 decimals, exterior rings counter-clockwise; longitudes within -180..180."""
+    """Lon/lat by RFC 7946: 7 decimals, exterior rings counter-clockwise, cut where it crosses 180 degrees."""
     lonlat = map_outline(on_ground, grid.to_lonlat)
-    rounded = map_outline(lonlat, lambda x, y: (np.round((x + 180) % 360 - 180, 7), np.round(y, 7)))
-    parts = [orient(part) for part in shapely.get_parts(rounded) if part.geom_type == "Polygon"]
+    if grid.placed:
+        start = float(shapely.get_coordinates(lonlat)[0, 0])
+        lonlat = map_outline(lonlat, lambda x, y: (start + (x - start + 180) % 360 - 180, y))
+        lonlat = _wrap(lonlat)
+    rounded = map_outline(lonlat, lambda x, y: (np.round(x, 7), np.round(y, 7)))
+    parts = [orient(part) for part in shapely.get_parts(rounded) if part.geom_type == "Polygon" and part.area > 0]
     return _collect(parts)
+
+
+def _wrap(lonlat: BaseGeometry) -> BaseGeometry:
+    """Cut at 180 degrees and bring all parts to -180..180 (RFC 7946, section 3.1.9)."""
+    left, _, right, _ = lonlat.bounds
+    if left >= -180 and right <= 180:
+        return lonlat
+    worlds = (-540, -180, 180)
+    cut = [(lonlat.intersection(shapely.box(west, -90, west + 360, 90)), west + 180) for west in worlds]
+    moved = [map_outline(part, lambda x, y, by=shift: (x - by, y)) for part, shift in cut if not part.is_empty]
+    return shapely.union_all(moved)
 
 
 def _collect(parts: list[Any]) -> BaseGeometry:

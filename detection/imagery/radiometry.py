@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.errors import ModelError, NoValidPixelsError, RadiometryError
-from detection.imagery.raster import BandReader
+from detection.imagery.reader import BandReader
+from detection.imagery.terrain import TERRAIN
 
-STRIP = 512
-# Medians are taken over about this many pixels per band.
-SAMPLE = 1_000_000
+# Pixels of a strip held at a time.
+STRIP_PX = 1 << 21
+# Medians are taken over windows of this side, about this many pixels of them.
+WINDOW_PX = 256
+SAMPLE_PX = 4_000_000
 # How far the scene's median may lie outside of the training range.
 SLACK = 4.0
 
@@ -23,31 +26,34 @@ class Stretch:
     """How the values of one scene become model values; depends on the scene, never on the tiles.
 
     Attributes:
-        scale: factor on all values (`reflectance`); 1 for `local-max`.
-        maxima: for `local-max`, the greatest value of any band per block of `block_px`, else None.
+        factors: per band, what its counts are multiplied by; 1 for terrain, which is in its own unit.
+        maxima: for `local-max`, the greatest value of any spectral band per block of `block_px`, else None.
         block_px: side of those blocks.
-        valid_share: share of the scene's pixels that are valid.
     """
 
-    scale: float
-    maxima: NDArray[np.float32] | None
-    block_px: int
-    valid_share: float
+    factors: NDArray[np.float32]
+    maxima: NDArray[np.float32] | None = None
+    block_px: int = 1
 
     def apply(self, values: NDArray[np.float32], column: int, row: int) -> NDArray[np.float32]:
         """Stretch bands x H x W whose first pixel is (column, row) of the scene."""
         if self.maxima is None:
-            return values * np.float32(self.scale)
+            return values * self.factors[:, None, None]
         height, width = values.shape[1:]
         brightest = _interpolate(self.maxima, (row, height), (column, width), self.block_px)
-        return np.asarray(np.clip(values / brightest, 0, 1), np.float32)
+        spectral = self.factors > 0
+        stretched = np.array(values, np.float32)
+        stretched[spectral] = np.clip(values[spectral] / brightest, 0, 1)
+        return stretched
 
 
 def measure_stretch(reader: BandReader, card: Mapping[str, Any], scale: float | None = None) -> Stretch:
-    """Read the scene once, strip by strip, and fix its stretch.
+    """Fix the stretch of a scene.
 
-    `reflectance` multiplies by a constant. `local-max` divides by the brightest value nearby, interpolated between
-    blocks of the size of the training patches: what the patches' own stretch did, without joins.
+    `reflectance` multiplies by a constant, or by one per band; a sample of the scene shows whether it is the right
+    one. `local-max` divides by the brightest value nearby, interpolated between blocks of the size of the training
+    patches: what the patches' own stretch did, without joins; the scene is read once for it. Bands of terrain are left
+    as they are.
 
     Args:
         reader: the bands of the model, in its order.
@@ -62,37 +68,55 @@ def measure_stretch(reader: BandReader, card: Mapping[str, Any], scale: float | 
     kind = card["radiometry"]["stretch"]
     if kind not in {"reflectance", "local-max"}:
         raise ModelError(f"the card of {card['name']} names the unknown stretch {kind!r}")
+    spectral = np.array([name not in TERRAIN for name in reader.names])
+    if kind == "reflectance":
+        given = np.asarray(card["radiometry"]["scale"] if scale is None else scale, np.float32)
+        factors = np.where(spectral, given, np.float32(1)).astype(np.float32)
+        if scale is None:
+            _check_range(_sample_medians(reader) * factors, card)
+        return Stretch(factors)
     block_px = int(card["radiometry"].get("block_px", 128))
+    maxima = _find_maxima(reader, spectral, block_px)
+    if not (maxima > 0).any():
+        raise NoValidPixelsError("all pixels of the scene are nodata")
+    return Stretch(spectral.astype(np.float32), _fill_gaps(maxima), block_px)
+
+
+def _find_maxima(reader: BandReader, spectral: NDArray[np.bool_], block_px: int) -> NDArray[np.float32]:
     width, height = reader.grid.width, reader.grid.height
     maxima = np.zeros((-(-height // block_px), -(-width // block_px)), np.float32)
-    step = max(1, int(np.sqrt(width * height / SAMPLE)))
-    strip = max(1, STRIP // block_px) * block_px
-    valid_pixels, samples = 0, []
+    # Low strips of a wide scene: memory follows neither its width nor its height.
+    strip = max(1, STRIP_PX // width // block_px) * block_px
     for row in range(0, height, strip):
-        values, valid = reader.read(0, row, width, min(strip, height - row))
-        valid_pixels += int(np.count_nonzero(valid))
-        samples.append(values[:, ::step, ::step][:, valid[::step, ::step]])
-        brightest = values.max(axis=0)
+        values, _ = reader.read(0, row, width, min(strip, height - row))
+        brightest = values[spectral].max(axis=0)
         rows, columns = np.arange(0, brightest.shape[0], block_px), np.arange(0, width, block_px)
         blocks = np.maximum.reduceat(np.maximum.reduceat(brightest, rows, axis=0), columns, axis=1)
         maxima[row // block_px : row // block_px + len(rows)] = blocks
-    if not valid_pixels:
-        raise NoValidPixelsError("all pixels of the scene are nodata")
-    stretch = Stretch(
-        scale=(card["radiometry"]["scale"] if scale is None else scale) if kind == "reflectance" else 1.0,
-        maxima=_fill_gaps(maxima) if kind == "local-max" else None,
-        block_px=block_px,
-        valid_share=valid_pixels / (width * height),
-    )
-    sample = np.concatenate(samples, axis=1)
-    if stretch.maxima is None and scale is None and sample.size:
-        _check_range(np.median(sample, axis=1) * stretch.scale, card)
-    return stretch
+    return maxima
+
+
+def _sample_medians(reader: BandReader) -> NDArray[np.floating]:
+    """Medians per band over windows spread evenly over the scene; over all of it when those hold nothing valid."""
+    width, height = reader.grid.width, reader.grid.height
+    every = max(1, int(np.sqrt(width * height / SAMPLE_PX)))
+    for step, thin in dict.fromkeys(((every, 1 + (every > 1)), (1, every))):
+        samples = []
+        for row in range(0, height, WINDOW_PX * step):
+            for column in range(0, width, WINDOW_PX * step):
+                values, valid = reader.read(column, row, min(WINDOW_PX, width - column), min(WINDOW_PX, height - row))
+                samples.append(values[:, ::thin, ::thin][:, valid[::thin, ::thin]])
+        sample = np.concatenate(samples, axis=1)
+        if sample.size:
+            return np.asarray(np.median(sample, axis=1))
+    raise NoValidPixelsError("all pixels of the scene are nodata")
 
 
 def _check_range(medians: NDArray[np.floating], card: Mapping[str, Any]) -> None:
+    if len(card["normalisation"]["value_range"]) != len(medians):
+        raise ModelError(f"the card of {card['name']} has ranges of other bands")
     for name, median, (low, high) in zip(card["bands"], medians, card["normalisation"]["value_range"], strict=True):
-        if not low / SLACK <= median <= high * SLACK:
+        if name not in TERRAIN and not low / SLACK <= median <= high * SLACK:
             raise RadiometryError(
                 f"band {name}: median {median:.4g} after the scale of {card['name']}, which was trained on "
                 f"{low:.4g} to {high:.4g}; give `scale` if the values have another unit"

@@ -1,34 +1,26 @@
-"""Rasters in and out: the only room that knows rasterio; windows are read as they are asked for."""
+"""Rasters in and out: what a header says, and files written whole or window by window."""
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import rasterio
 import rasterio.features
 import rasterio.shutil
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from pyproj.exceptions import CRSError as ProjectionError
+from rasterio.enums import ColorInterp
+from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.io import MemoryFile
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from detection.imagery.errors import (
-    BandMissingError,
-    MismatchedBandsError,
-    NoCrsError,
-    NotARasterError,
-    TruncatedRasterError,
-)
-from detection.imagery.grid import Grid, check_place, corner_shift_px, lonlat_frame, same_grid
-
-# Bands whose corners lie farther apart than this, in pixels of the coarser band, are not of one scene.
-MISMATCH_PX = 3.0
+from detection.imagery.errors import ImpossibleCrsError, NoCrsError
+from detection.imagery.grid import Grid, check_place
+from detection.imagery.sources import SETTINGS, open_raster
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +33,6 @@ class RasterFacts:
     descriptions: tuple[str | None, ...]
     colours: tuple[str, ...]
     tags: Mapping[str, str]
-
-
-@contextmanager
-def open_raster(path: Path) -> Iterator[Any]:
-    """Open a raster for reading.
-
-    Raises:
-        NotARasterError: absent, empty, an HTML page, or nothing that GDAL reads.
-    """
-    if not path.is_file():
-        raise NotARasterError(f"{path}: no such file")
-    with path.open("rb") as file:
-        head = file.read(256).lstrip().lower()
-    if not head:
-        raise NotARasterError(f"{path}: the file is empty (0 bytes)")
-    if head.startswith((b"<!doctype html", b"<html")):
-        raise NotARasterError(f"{path}: an HTML page, not a raster (a failed download?)")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            source = rasterio.open(path)
-    except RasterioIOError:
-        raise NotARasterError(f"{path}: not a raster that GDAL can read") from None
-    with source:
-        yield source
 
 
 def inspect(path: Path) -> RasterFacts:
@@ -89,108 +56,19 @@ def read_grid(path: Path) -> Grid:
         ImpossibleCrsError: coordinates that the CRS cannot have.
     """
     with open_raster(path) as source:
-        return _grid_of(source, path)
+        return grid_of(source, path)
 
 
-def _grid_of(source: Any, path: Path) -> Grid:
+def grid_of(source: Any, path: Path) -> Grid:
+    """Return the grid of an open raster, checked as `read_grid` does."""
     if source.crs is None or source.transform.is_identity:
         raise NoCrsError(f"{path}: no coordinate reference system, so neither place nor area can be given")
-    grid = Grid(source.transform, source.crs.to_wkt(), source.width, source.height)
-    check_place(grid, path)
-    return grid
-
-
-class BandReader:
-    """Windowed reads of several bands on one grid, with the pixels where all of them are valid.
-
-    Bands on another grid are warped onto the first band's (bilinear); a mask band, if given, is warped by nearest
-    neighbour and is valid where it is not 0. Use as a context manager.
-
-    Args:
-        bands: name -> (path, index from 1); the first one gives the grid unless `reference` names another.
-        mask: optional raster that is 0 where the scene must not be used.
-        reference: name of the band that gives the grid.
-    """
-
-    def __init__(
-        self, bands: Mapping[str, tuple[Path, int]], mask: Path | None = None, reference: str | None = None
-    ) -> None:
-        self.names = tuple(bands)
-        self._bands, self._mask_path = dict(bands), mask
-        self._stack = ExitStack()
-        self.warped: list[str] = []
-        try:
-            reference_path = self._bands[reference or self.names[0]][0]
-            self.grid = read_grid(reference_path)
-            self._sources = {name: self._open(path, index, name) for name, (path, index) in self._bands.items()}
-            self._mask = self._open(mask, 1, "mask") if mask else None
-        except BaseException:
-            self._stack.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def _open(self, path: Path, index: int, name: str) -> tuple[Any, int, Path]:
-        source = self._stack.enter_context(open_raster(path))
-        if not 1 <= index <= source.count:
-            raise BandMissingError(f"{path}: band {name} is said to be number {index}, the file has {source.count}")
-        grid = _grid_of(source, path)
-        if same_grid(self.grid, grid):
-            return source, index, path
-        if name != "mask" and (shift := corner_shift_px(self.grid, grid)) > MISMATCH_PX:
-            raise MismatchedBandsError(
-                f"{path}: band {name} ({grid.width} x {grid.height}, {grid.crs_name}) does not cover the ground of the "
-                f"reference ({self.grid.width} x {self.grid.height}, {self.grid.crs_name}): "
-                f"corners up to {shift:.1f} px apart"
-            )
-        self.warped.append(name)
-        warped = WarpedVRT(
-            source,
-            crs=self.grid.crs_wkt,
-            transform=self.grid.transform,
-            width=self.grid.width,
-            height=self.grid.height,
-            resampling=Resampling.nearest if name == "mask" else Resampling.bilinear,
-            src_nodata=source.nodata,
-            # An alpha band marks what the source does not cover when there is no nodata value to say so.
-            add_alpha=source.nodata is None,
-        )
-        return self._stack.enter_context(warped), index, path
-
-    def read(self, column: int, row: int, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Read a window: values bands x height x width float32, and height x width where all bands are valid.
-
-        Raises:
-            TruncatedRasterError: a block cannot be read.
-        """
-        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
-        values = np.empty((len(self.names), height, width), np.float32)
-        valid = np.ones((height, width), bool)
-        for position, name in enumerate(self.names):
-            source, index, path = self._sources[name]
-            values[position] = _read_block(source.read, index, window, path)
-            valid &= np.isfinite(values[position])
-            if MaskFlags.all_valid not in source.mask_flag_enums[index - 1]:
-                valid &= _read_block(source.read_masks, index, window, path) > 0
-        if self._mask is not None:
-            source, index, path = self._mask
-            valid &= _read_block(source.read, index, window, path) != 0
-        values[:, ~valid] = 0
-        return values, valid
-
-
-def _read_block(method: Any, index: int, window: Window, path: Path) -> NDArray[Any]:
     try:
-        return np.asarray(method(index, window=window))
-    except RasterioError:
-        row = int(window.row_off)
-        raise TruncatedRasterError(
-            f"{path}: a block from row {row} on cannot be read (truncated or damaged file)"
-        ) from None
+        grid = Grid(source.transform, source.crs.to_wkt(), source.width, source.height)
+        check_place(grid, path)
+    except (CRSError, ProjectionError):
+        raise ImpossibleCrsError(f"{path}: the coordinate reference system cannot be understood") from None
+    return grid
 
 
 def write_geotiff(
@@ -215,7 +93,7 @@ def _writer(path: Path, grid: Grid, count: int, dtype: str, nodata: float | None
         height=grid.height,
         count=count,
         dtype=dtype,
-        crs=grid.crs_wkt,
+        crs=grid.crs_wkt or None,
         transform=grid.transform,
         nodata=nodata,
         tiled=True,
@@ -229,48 +107,64 @@ def _writer(path: Path, grid: Grid, count: int, dtype: str, nodata: float | None
 
 
 class ByteRaster:
-    """A one-band uint8 GeoTIFF on disk, written in any order by windows and read back by windows; 255 = nodata."""
+    """A uint8 GeoTIFF on disk, written in any order by windows and read back by windows; 255 = nodata."""
 
-    def __init__(self, path: Path, grid: Grid) -> None:
-        self.path, self.grid = path, grid
+    def __init__(self, path: Path, grid: Grid, count: int = 1) -> None:
+        self.path, self.grid, self.count = path, grid, count
 
     @contextmanager
     def writing(self) -> Iterator[Any]:
-        """Open for writing; gives `write(array, column, row)`."""
-        with _writer(self.path, self.grid, 1, "uint8", 255) as target:
+        """Open for writing; gives `write(array h x w or bands x h x w, column, row)`."""
+        with _quiet(), _writer(self.path, self.grid, self.count, "uint8", 255) as target:
 
             def write(array: NDArray[np.uint8], column: int, row: int) -> None:
-                window = Window(column, row, array.shape[1], array.shape[0])  # type: ignore[call-arg,unused-ignore]
-                target.write(array, 1, window=window)
+                bands = array if array.ndim == 3 else array[None]
+                target.write(bands, window=_window(column, row, bands.shape[2], bands.shape[1]))
 
             yield write
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
-        """Open for reading; gives `read(column, row, width, height) -> uint8 array`."""
-        with rasterio.open(self.path) as source:
+        """Open for reading; gives `read(column, row, width, height, band=1) -> uint8 array`."""
+        with rasterio.Env(**SETTINGS), _quiet(), rasterio.open(self.path) as source:
 
-            def read(column: int, row: int, width: int, height: int) -> NDArray[np.uint8]:
-                window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
-                return np.asarray(source.read(1, window=window))
+            def read(column: int, row: int, width: int, height: int, band: int = 1) -> NDArray[np.uint8]:
+                return np.asarray(source.read(band, window=_window(column, row, width, height)))
 
             yield read
 
 
-def write_cog(source: Path, target: Path, *, overviews: str, tags: Mapping[str, str]) -> None:
+def _window(column: int, row: int, width: int, height: int) -> Window:
+    return Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A raster in pixel space has no geotransform, and is meant so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def write_cog(
+    source: Path, target: Path, *, overviews: str, tags: Mapping[str, str], descriptions: tuple[str, ...] = ()
+) -> None:
     """Copy a GeoTIFF to a cloud-optimised one, without time stamp; `overviews` is `average` or `mode`."""
-    with rasterio.open(source, "r+") as edited:
-        edited.update_tags(**tags)
-    rasterio.shutil.copy(
-        source,
-        target,
-        driver="COG",
-        COMPRESS="DEFLATE",
-        PREDICTOR="YES",
-        BLOCKSIZE=512,
-        OVERVIEW_RESAMPLING=overviews.upper(),
-        NUM_THREADS="1",
-    )
+    with rasterio.Env(**SETTINGS), _quiet():
+        with rasterio.open(source, "r+") as edited:
+            edited.update_tags(**tags)
+            for index, name in enumerate(descriptions, start=1):
+                edited.set_band_description(index, name)
+        rasterio.shutil.copy(
+            source,
+            target,
+            driver="COG",
+            COMPRESS="DEFLATE",
+            PREDICTOR="YES",
+            BLOCKSIZE=512,
+            OVERVIEW_RESAMPLING=overviews.upper(),
+            NUM_THREADS="1",
+        )
 
 
 def outline_pixels(mask: NDArray[np.bool_]) -> list[dict[str, Any]]:
@@ -298,31 +192,3 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
                 target.write(image)
             partial.write_bytes(memory.read())
     partial.replace(path)
-
-
-def read_overview(
-    bands: list[tuple[Path, int]], longest_px: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], Grid]:
-    """Read bands onto a lon/lat grid of at most `longest_px`, for looking at: values, valid pixels, grid."""
-    source_grid = read_grid(bands[0][0])
-    grid = lonlat_frame(source_grid, longest_px)
-    shape = grid.height, grid.width
-    factor = max(source_grid.width, source_grid.height) / longest_px
-    values, valid = np.empty((len(bands), *shape), np.float32), np.ones(shape, bool)
-    for position, (path, index) in enumerate(bands):
-        with (
-            open_raster(path) as source,
-            WarpedVRT(
-                source,
-                crs=grid.crs_wkt,
-                transform=grid.transform,
-                width=shape[1],
-                height=shape[0],
-                resampling=Resampling.average if factor > 1.5 else Resampling.nearest,
-                add_alpha=source.nodata is None,
-            ) as warped,
-        ):
-            window = Window(0, 0, shape[1], shape[0])  # type: ignore[call-arg,unused-ignore]
-            values[position] = _read_block(warped.read, index, window, path)
-            valid &= _read_block(warped.read_masks, index, window, path) > 0
-    return values, valid, grid

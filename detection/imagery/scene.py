@@ -1,5 +1,6 @@
 """A scene: which bands lie in which files, when they were taken, and whether all of it has arrived."""
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -9,19 +10,21 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from detection.imagery.band_names import BAND_NAMES, name_band
 from detection.imagery.errors import (
     BandMissingError,
     IncompleteSceneError,
     ManifestError,
     NotARasterError,
 )
+from detection.imagery.sources import list_files
 
 MANIFEST = "scene.toml"
 ROLES = ("single", "pre", "post")
-MANIFEST_KEYS = ("acquired_at", "role", "bands", "mask", "dem", "complete", "files")
+# Rasters beside the bands; each is a file name in the manifest.
+COMPANIONS = ("mask", "dem", "clouds", "classification", "shadow", "udm2", "prior")
+MANIFEST_KEYS = ("acquired_at", "role", "bands", "complete", "files", "offset", *COMPANIONS)
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
-# Names by which files and descriptions call the same band, in lower case.
-BAND_NAMES = {"blue": "B2", "b02": "B2", "green": "B3", "b03": "B3", "red": "B4", "b04": "B4", "nir": "B8", "b08": "B8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,14 @@ class Scene:
         role: `single`, `pre` or `post`.
         mask: raster that is 0 where the scene must not be used (clouds, outside of the area of interest), or None.
         dem: elevation in metres on any grid, or None.
+        clouds: raster that is not 0 where clouds are, or None.
+        classification: scene classification of Sentinel-2 level 2A (SCL, 0 to 11), or None.
+        shadow: raster that is not 0 in shadow, which is only flagged, or None.
+        udm2: usable data mask of PlanetScope (band 1 = clear, band 3 = shadow), or None.
+        prior: susceptibility, 0 to 1, sampled into the footprints, or None.
+        offset: added to the counts of every spectral band (-1000 for Sentinel-2 from processing baseline 04.00 on).
+        aoi: area of interest, a raster (not 0) or GeoJSON polygons in longitude and latitude; the caller's, not the
+            manifest's.
     """
 
     path: Path
@@ -51,11 +62,21 @@ class Scene:
     role: str = "single"
     mask: Path | None = None
     dem: Path | None = None
+    clouds: Path | None = None
+    classification: Path | None = None
+    shadow: Path | None = None
+    udm2: Path | None = None
+    prior: Path | None = None
+    offset: float = 0.0
+    aoi: Path | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files of the scene, sorted, the manifest among them."""
-        named = {band.path for band in self.bands.values()} | {path for path in (self.mask, self.dem) if path}
+        """All files of the scene, sorted, the manifest and those that a VRT names among them."""
+        beside = (*(getattr(self, name) for name in COMPANIONS), self.aoi)
+        named = {band.path for band in self.bands.values()} | {path for path in beside if path}
+        for path in [path for path in named if path.suffix.lower() == ".vrt"]:
+            named |= set(list_files(path))
         manifest = self.path / MANIFEST
         return tuple(sorted(named | ({manifest} if manifest.is_file() else set())))
 
@@ -107,7 +128,7 @@ def find_missing(path: Path) -> str | None:
     if not listed and content.get("complete") is not True:
         return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
     named = [str(_entry(path, name, value).path.relative_to(path)) for name, value in content.get("bands", {}).items()]
-    for name in (*named, *(content[key] for key in ("mask", "dem") if key in content)):
+    for name in (*named, *(str(_entry(path, key, content[key]).path) for key in COMPANIONS if key in content)):
         if not (path / name).is_file():
             return f"{path / name}: has not arrived"
     for name, stated in listed.items():
@@ -186,16 +207,28 @@ def _read_folder(folder: Path) -> Scene:
         raise IncompleteSceneError(reason)
     return Scene(
         path=folder,
-        bands={_canonical(name): _entry(folder, name, value) for name, value in content["bands"].items()},
+        bands=_name_bands(manifest, content["bands"]),
         acquired_at=acquired_at.astimezone(UTC),
         role=role,
-        mask=_entry(folder, "mask", content["mask"]).path if "mask" in content else None,
-        dem=_entry(folder, "dem", content["dem"]).path if "dem" in content else None,
+        offset=_number(manifest, content.get("offset", 0.0)),
+        **{name: _entry(folder, name, content[name]).path for name in COMPANIONS if name in content},
     )
 
 
-def _canonical(name: str) -> str:
-    return BAND_NAMES.get(name.lower(), name)
+def _name_bands(manifest: Path, table: dict[str, Any]) -> dict[str, Band]:
+    bands: dict[str, Band] = {}
+    for name, value in table.items():
+        known = name_band(name)
+        if known in bands:
+            raise ManifestError(f"{manifest}: {name} is another name of {known}, which is there already")
+        bands[known] = _entry(manifest.parent, name, value)
+    return bands
+
+
+def _number(manifest: Path, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ManifestError(f"{manifest}: offset must be a number of counts, such as -1000")
+    return float(value)
 
 
 def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
@@ -204,7 +237,7 @@ def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
     facts = inspect(path)
     bands: dict[str, Band] = {}
     for index, (description, colour) in enumerate(zip(facts.descriptions, facts.colours, strict=True), start=1):
-        name = _canonical((description or "").strip()) or BAND_NAMES.get(colour, "")
+        name = name_band((description or "").strip()) or BAND_NAMES.get(colour, "")
         if name:
             bands.setdefault(name, Band(path, index))
     tag = next((value for key, value in facts.tags.items() if key.upper() == "ACQUIRED_AT"), None)

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 STRIDE = 16
 
 
@@ -53,3 +56,13 @@ def cut(width: int, height: int, tile: int = 512, halo: int = 144, stride: int =
             left, top = max(0, column - halo), max(0, row - halo)
             right, bottom = min(width, column + own_width + halo), min(height, row + own_height + halo)
             yield Tile(column, row, own_width, own_height, left, top, right - left, bottom - top)
+
+
+def weigh(tile: int) -> NDArray[np.float32]:
+    """Return the weights tile x tile of a blend: of tiles half over each other they add up to one everywhere.
+
+    >>> float((weigh(8)[:4, :4] + weigh(8)[4:, :4] + weigh(8)[:4, 4:] + weigh(8)[4:, 4:]).round(5).min())
+    1.0
+    """
+    fade = np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2
+    return np.asarray(np.outer(fade, fade), np.float32)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from detection.imagery.polygons import EIGHT, find_components
+from detection.imagery.components import EIGHT, Labelling
 from detection.imagery.tiling import STRIDE, cut
 
 sides = st.integers(1, 700)
@@ -63,7 +63,7 @@ def test_components_do_not_depend_on_the_strips(seed, width, height, share, stri
     def read(column, row, wide, high):
         return steps[row : row + high, column : column + wide]
 
-    found = find_components(read, width, height, 100, strip)
+    found = Labelling(read, width, height, 100, strip).components
     labels, number = ndimage.label(steps >= 100, structure=EIGHT)
     assert len(found) == number
     assert sum(component.pixels for component in found) == np.count_nonzero(labels)

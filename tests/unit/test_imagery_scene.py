@@ -15,7 +15,9 @@ from detection.imagery import errors
 from detection.imagery.generate import write_scene
 from detection.imagery.grid import Grid, grid_around
 from detection.imagery.lane import detect
-from detection.imagery.raster import BandReader, write_geotiff
+from detection.imagery.masks import Mask
+from detection.imagery.raster import write_geotiff
+from detection.imagery.reader import BandReader
 from detection.imagery.scene import find_missing, read_scene, scene_hash
 
 TAKEN_AT = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -286,7 +288,7 @@ def test_a_pixel_is_valid_only_where_every_band_and_the_mask_are(folder):
     mask[0, 50:] = 0
     write_geotiff(folder / "mask.tif", mask, grid_around(141.95, 42.73, 96, 10.0))
     bands = {name: (folder / f"{name}.tif", 1) for name in ("B4", "B3", "B2")}
-    with BandReader(bands, folder / "mask.tif") as reader:
+    with BandReader(bands, (Mask(folder / "mask.tif", "mask"),)) as reader:
         values, valid = reader.read(0, 0, 96, 96)
     assert not valid[3, 4]
     assert not valid[50:].any()

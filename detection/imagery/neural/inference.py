@@ -8,7 +8,7 @@ from detection.imagery.neural.checkpoint import Model
 
 
 class Segmenter:
-    """Landslide probabilities of tiles, by a loaded model.
+    """Class probabilities of tiles, by a loaded model.
 
     Args:
         model: network and card.
@@ -21,11 +21,28 @@ class Segmenter:
         self._network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = np.array(normalisation["mean"], np.float32)[:, None, None]
         self._std = np.array(normalisation["std"], np.float32)[:, None, None]
+        # Fitted on held data, so that a probability means what it says (Guo et al. 2017).
+        self._temperature = float(model.card.get("temperature", 1.0))
+
+    def prepare(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
+        """Normalise bands x H x W in model values to 1 x C x H x W; pixels that are not valid enter as the mean."""
+        normal = tile - self._mean
+        normal /= self._std
+        normal[:, ~valid] = 0
+        return torch.from_numpy(normal[None]).contiguous(memory_format=torch.channels_last)
+
+    def classify(self, tensor: torch.Tensor) -> NDArray[np.float32]:
+        """Map a prepared tensor to K x H x W probabilities of the classes 1 to K."""
+        with torch.inference_mode():
+            logits = self._network(tensor)
+            if self._temperature != 1.0:
+                logits = logits / self._temperature
+            return np.asarray(logits.softmax(dim=1)[0, 1:].numpy())
+
+    def class_probabilities(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Map bands x H x W in model values to K x H x W probabilities of the classes 1 to K."""
+        return self.classify(self.prepare(tile, valid))
 
     def probabilities(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Map bands x H x W in model values to H x W probabilities; pixels that are not valid enter as the mean."""
-        normal = (tile - self._mean) / self._std
-        normal[:, ~valid] = 0
-        with torch.inference_mode():
-            tensor = torch.from_numpy(normal[None]).contiguous(memory_format=torch.channels_last)
-            return np.asarray(self._network(tensor).softmax(dim=1)[0, 1].numpy())
+        """Map bands x H x W in model values to H x W probabilities of class 1, landslide."""
+        return np.asarray(self.class_probabilities(tile, valid)[0])

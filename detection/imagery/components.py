@@ -1,0 +1,141 @@
+"""Pixels that hang together, found in a raster read strip by strip: labels joined over the seams by union-find."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+EIGHT = np.ones((3, 3), bool)
+NODATA = 255
+# Pixels held at a time; the strips of a wide scene are lower.
+STRIP_PX = 1 << 21
+
+Read = Callable[[int, int, int, int], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """Pixels that hang together by sides or corners; rows and columns of the scene, right and bottom exclusive."""
+
+    first_row: int
+    first_column: int
+    pixels: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def box_px(self) -> int:
+        """Pixels of the box around it."""
+        return (self.right - self.left) * (self.bottom - self.top)
+
+
+class Labelling:
+    """The components of `step >= least`, and their pixels again, strip by strip.
+
+    Args:
+        read: `read(column, row, width, height)` of the stored probability steps.
+        width: columns of the scene.
+        height: rows of the scene.
+        least: smallest step that counts.
+        strip: rows held in memory at a time; by the width of the scene when None.
+    """
+
+    def __init__(self, read: Read, width: int, height: int, least: int, strip: int | None = None) -> None:
+        self._read, self._width, self._height, self._least = read, width, height, least
+        self._strip = strip or max(64, STRIP_PX // max(width, 1) // 64 * 64)
+        self._parents: list[int] = [0]
+        self._offsets: list[int] = []
+        facts: list[NDArray[np.int64]] = []
+        above: tuple[NDArray[np.int32], int] | None = None
+        for top in range(0, height, self._strip):
+            offset = len(self._parents) - 1
+            labels, number, _ = self._label(top)
+            self._offsets.append(offset)
+            self._parents.extend(range(offset + 1, offset + number + 1))
+            facts.append(_measure(labels, number, top))
+            if above is not None:
+                self._join_rows(above, (labels[0], offset))
+            above = labels[-1].copy(), offset
+        self.components = self._merge(np.concatenate(facts) if facts else np.empty((0, 7), np.int64))
+
+    def bodies(self, component: Component) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[np.uint8]]]:
+        """Yield a component by strips: first row, its pixels within left..right, the steps of that window."""
+        root = self._root_at(component)
+        for number, top in enumerate(range(0, self._height, self._strip)):
+            if top >= component.bottom or top + self._strip <= component.top:
+                continue
+            labels, count, values = self._label(top)
+            offset = self._offsets[number]
+            own = np.array([False, *(self._root(offset + label) == root for label in range(1, count + 1))])
+            rows = slice(max(0, component.top - top), component.bottom - top)
+            columns = slice(component.left, component.right)
+            yield max(top, component.top), own[labels[rows, columns]], values[rows, columns]
+
+    def _label(self, top: int) -> tuple[NDArray[np.int32], int, NDArray[np.uint8]]:
+        values = self._read(0, top, self._width, min(self._strip, self._height - top))
+        labels, number = ndimage.label((values >= self._least) & (values != NODATA), structure=EIGHT)
+        return labels, number, values
+
+    def _root_at(self, component: Component) -> int:
+        number, row = divmod(component.first_row, self._strip)
+        labels, _, _ = self._label(number * self._strip)
+        return self._root(self._offsets[number] + int(labels[row, component.first_column]))
+
+    def _join_rows(self, above: tuple[NDArray[np.int32], int], below: tuple[NDArray[np.int32], int]) -> None:
+        """Join what touches over the seam between two strips, by sides or corners."""
+        width = self._width
+        for shift in (-1, 0, 1):
+            upper = above[0][max(0, -shift) : width - max(0, shift)]
+            lower = below[0][max(0, shift) : width + min(0, shift)]
+            touching = np.unique(np.stack([upper, lower])[:, (upper > 0) & (lower > 0)], axis=1)
+            for one, other in touching.T:
+                first, second = sorted((self._root(above[1] + int(one)), self._root(below[1] + int(other))))
+                self._parents[second] = first
+
+    def _root(self, label: int) -> int:
+        parents = self._parents
+        while parents[label] != label:
+            parents[label] = parents[parents[label]]
+            label = parents[label]
+        return label
+
+    def _merge(self, facts: NDArray[np.int64]) -> list[Component]:
+        merged: dict[int, Component] = {}
+        for label, row in enumerate(facts, start=1):
+            part = Component(*(int(value) for value in row))
+            root = self._root(label)
+            known = merged.get(root)
+            merged[root] = part if known is None else _unite(known, part)
+        return sorted(merged.values(), key=lambda item: (item.first_row, item.first_column))
+
+
+def _unite(one: Component, other: Component) -> Component:
+    first_row, first_column = min((one.first_row, one.first_column), (other.first_row, other.first_column))
+    return Component(
+        first_row,
+        first_column,
+        one.pixels + other.pixels,
+        min(one.left, other.left),
+        min(one.top, other.top),
+        max(one.right, other.right),
+        max(one.bottom, other.bottom),
+    )
+
+
+def _measure(labels: NDArray[Any], number: int, top: int) -> NDArray[np.int64]:
+    """Per label: first row, first column, pixels, left, top, right, bottom."""
+    out = np.zeros((number, 7), np.int64)
+    if not number:
+        return out
+    out[:, 2] = np.bincount(labels.ravel(), minlength=number + 1)[1:]
+    for index, box in enumerate(ndimage.find_objects(labels)):
+        rows, columns = box
+        first = columns.start + int(np.argmax(labels[rows.start, columns] == index + 1))
+        out[index, [0, 1]] = rows.start + top, first
+        out[index, 3:] = columns.start, rows.start + top, columns.stop, rows.stop + top
+    return out

@@ -1,0 +1,109 @@
+"""Footprints as a GeoPackage (OGC 12-128r18, version 1.3): an SQLite file that every GIS reads, the same bytes each time."""
+
+import sqlite3
+import struct
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyproj
+import shapely
+from shapely.geometry import shape
+
+APPLICATION_ID = 0x47504B47  # "GPKG"
+VERSION = 10300
+LONLAT, CARTESIAN = 4326, -1
+# Little-endian header with the envelope min x, max x, min y, max y (clause 2.1.3).
+FLAGS = 0b0000_0011
+TABLES = """
+CREATE TABLE gpkg_spatial_ref_sys (
+  srs_name TEXT NOT NULL, srs_id INTEGER NOT NULL PRIMARY KEY, organization TEXT NOT NULL,
+  organization_coordsys_id INTEGER NOT NULL, definition TEXT NOT NULL, description TEXT);
+CREATE TABLE gpkg_contents (
+  table_name TEXT NOT NULL PRIMARY KEY, data_type TEXT NOT NULL, identifier TEXT UNIQUE, description TEXT DEFAULT '',
+  last_change DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')),
+  min_x DOUBLE, min_y DOUBLE, max_x DOUBLE, max_y DOUBLE, srs_id INTEGER,
+  CONSTRAINT fk_gc_r_srs_id FOREIGN KEY (srs_id) REFERENCES gpkg_spatial_ref_sys(srs_id));
+CREATE TABLE gpkg_geometry_columns (
+  table_name TEXT NOT NULL, column_name TEXT NOT NULL, geometry_type_name TEXT NOT NULL, srs_id INTEGER NOT NULL,
+  z TINYINT NOT NULL, m TINYINT NOT NULL,
+  CONSTRAINT pk_geom_cols PRIMARY KEY (table_name, column_name), CONSTRAINT uk_gc_table_name UNIQUE (table_name),
+  CONSTRAINT fk_gc_tn FOREIGN KEY (table_name) REFERENCES gpkg_contents(table_name),
+  CONSTRAINT fk_gc_srs FOREIGN KEY (srs_id) REFERENCES gpkg_spatial_ref_sys (srs_id));
+"""
+
+
+def write_geopackage(
+    path: Path,
+    features: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, str],
+    *,
+    table: str,
+    changed_at: datetime,
+    placed: bool = True,
+) -> None:
+    """Write features with a GeoJSON `geometry` as one layer of multipolygons.
+
+    Args:
+        path: the file; it must not be there.
+        features: dictionaries with `geometry` and the columns.
+        columns: name -> SQL type (TEXT, REAL, INTEGER, BOOLEAN), in order.
+        table: name of the layer.
+        changed_at: aware instant kept as the last change, so that the same input gives the same bytes.
+        placed: coordinates are longitude and latitude; else plain numbers.
+    """
+    srs = LONLAT if placed else CARTESIAN
+    outlines = [_as_multipolygon(feature["geometry"]) for feature in features]
+    bounds = shapely.total_bounds(outlines).tolist() if outlines else [None] * 4
+    with sqlite3.connect(path, isolation_level=None) as db:
+        db.execute("PRAGMA page_size = 4096")
+        db.execute("PRAGMA journal_mode = OFF")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("BEGIN")
+        for statement in filter(str.strip, TABLES.split(";")):
+            db.execute(statement)
+        db.executemany("INSERT INTO gpkg_spatial_ref_sys VALUES (?, ?, ?, ?, ?, ?)", _reference_systems())
+        instant = changed_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        db.execute(
+            "INSERT INTO gpkg_contents VALUES (?, 'features', ?, ?, ?, ?, ?, ?, ?, ?)",
+            (table, table, "Probable landslides found on one scene", instant, *bounds, srs),
+        )
+        db.execute("INSERT INTO gpkg_geometry_columns VALUES (?, 'geom', 'MULTIPOLYGON', ?, 0, 0)", (table, srs))
+        named = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+        db.execute(
+            f'CREATE TABLE "{table}" (fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, geom MULTIPOLYGON, {named})'
+        )
+        holes = ", ".join("?" * (1 + len(columns)))
+        quoted = ", ".join(["geom", *(f'"{name}"' for name in columns)])
+        db.executemany(
+            f'INSERT INTO "{table}" ({quoted}) VALUES ({holes})',  # noqa: S608: names are the program's own
+            [
+                (_encode(outline, srs), *(feature.get(name) for name in columns))
+                for outline, feature in zip(outlines, features, strict=True)
+            ],
+        )
+        db.execute("COMMIT")
+    db.close()
+
+
+def _as_multipolygon(geometry: Mapping[str, Any]) -> shapely.MultiPolygon:
+    outline = shape(geometry)
+    return outline if outline.geom_type == "MultiPolygon" else shapely.MultiPolygon([outline])
+
+
+def _encode(outline: shapely.MultiPolygon, srs: int) -> bytes:
+    left, bottom, right, top = outline.bounds
+    header = b"GP" + struct.pack("<BBi4d", 0, FLAGS, srs, left, right, bottom, top)
+    return header + shapely.to_wkb(outline, byte_order=1, output_dimension=2)
+
+
+def _reference_systems() -> list[tuple[str, int, str, int, str, str]]:
+    """The three that the standard asks for; clause 1.1.2.1.2."""
+    wgs84 = pyproj.CRS.from_epsg(LONLAT).to_wkt("WKT1_GDAL")
+    return [
+        ("Undefined cartesian SRS", -1, "NONE", -1, "undefined", "undefined cartesian coordinate reference system"),
+        ("Undefined geographic SRS", 0, "NONE", 0, "undefined", "undefined geographic coordinate reference system"),
+        ("WGS 84 geodetic", LONLAT, "EPSG", LONLAT, wgs84, "longitude/latitude coordinates in decimal degrees"),
+    ]

@@ -1,0 +1,165 @@
+"""The files that a detection leaves: rasters, vectors, a picture and the record, each renamed into place."""
+
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rasterio.errors import RasterioError
+
+from detection.imagery.errors import OutputError
+from detection.imagery.geopackage import write_geopackage
+from detection.imagery.polygons import NODATA, STEPS, threshold_steps
+from detection.imagery.preview import write_preview
+from detection.imagery.raster import ByteRaster, write_cog
+from detection.imagery.scene import Scene
+
+FILES = {"prob": "prob.tif", "mask": "mask.tif", "gpkg": "landslides.gpkg", "geojson": "landslides.geojson",
+         "preview": "preview.png"}  # fmt: skip
+RUN = "run.json"
+WORK = ".detect.part"
+STRIP = 512
+SHARED = ("acquired_at", "model", "model_hash", "scene_hash", "threshold")
+COLUMNS = {
+    "polygon_id": "TEXT", "class": "TEXT", "area_m2": "REAL", "perimeter_m": "REAL", "length_m": "REAL",
+    "width_m": "REAL", "azimuth_deg": "REAL", "mean_probability": "REAL", "max_probability": "REAL",
+    "mean_slope_deg": "REAL", "min_elevation_m": "REAL", "max_elevation_m": "REAL", "prior": "REAL",
+    "shadow_share": "REAL", "centroid_lon": "REAL", "centroid_lat": "REAL", "touches_edge": "BOOLEAN",
+    "touches_nodata": "BOOLEAN", "acquired_at": "TEXT", "model": "TEXT", "model_hash": "TEXT", "scene_hash": "TEXT",
+    "threshold": "REAL",
+}  # fmt: skip
+
+
+@contextmanager
+def open_workplace(out_dir: Path | None) -> Iterator[Path]:
+    """A temporary folder, inside of `out_dir` so that renames stay on one disk; removed whatever happens.
+
+    Its name is fixed, so that what a killed run left behind goes with the next one. A folder that was not there before
+    is not there after a failure.
+    """
+    work, made = None, out_dir is not None and not out_dir.exists()
+    try:
+        if out_dir:
+            work = out_dir / WORK
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir(parents=True)
+        else:
+            work = Path(tempfile.mkdtemp(prefix="detect-"))
+        yield work
+    except (OSError, RasterioError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise OutputError(f"{out_dir or work}: cannot write the results ({reason})") from None
+    finally:
+        if work:
+            shutil.rmtree(work, ignore_errors=True)
+        if out_dir and made and out_dir.is_dir() and not any(out_dir.iterdir()):
+            out_dir.rmdir()
+
+
+def write_outputs(
+    result: dict[str, Any], scene: Scene, steps: ByteRaster, work: Path, out_dir: Path, formats: tuple[str, ...]
+) -> None:
+    """Write all files of a result into `work` and rename them into `out_dir`, the record last."""
+    tags = {key.upper(): str(result[key]) for key in ("model", "model_hash", "scene_hash", "threshold", "acquired_at")}
+    classes = tuple(result["classes"])
+    mask = _write_mask(steps, threshold_steps(result["threshold"]), work)
+    tags_of_prob = {**tags, "STEPS_PER_UNIT": str(STEPS)}
+    write_cog(steps.path, work / FILES["prob"], overviews="average", tags=tags_of_prob, descriptions=classes)
+    write_cog(mask.path, work / FILES["mask"], overviews="mode", tags=tags)
+    if "geojson" in formats:
+        text = json.dumps(to_feature_collection(result), allow_nan=False)
+        (work / FILES["geojson"]).write_text(text + "\n", encoding="utf-8")
+    if "gpkg" in formats:
+        changed_at = datetime.fromisoformat(result["acquired_at"])
+        rows = [_to_row(footprint, result) for footprint in result["polygons"]]
+        placed = result["crs"] != "pixels"
+        write_geopackage(work / FILES["gpkg"], rows, COLUMNS, table="landslides", changed_at=changed_at, placed=placed)
+    bounds = write_preview(scene, result["polygons"], work / FILES["preview"], steps.grid)
+    written = {key: name for key, name in FILES.items() if (work / name).is_file()}
+    result["outputs"] = {**written, "bounds": bounds}
+    text = json.dumps(result, indent=1, allow_nan=False)
+    (work / RUN).write_text(text + "\n", encoding="utf-8")
+    # The record goes first and comes last: where it is, everything it speaks of is.
+    (out_dir / RUN).unlink(missing_ok=True)
+    for name in (*written.values(), RUN):
+        (work / name).replace(out_dir / name)
+    for key, name in FILES.items():
+        if key not in written:  # of an older run that wrote more
+            (out_dir / name).unlink(missing_ok=True)
+
+
+def own_class(steps: Any, least: int) -> Any:
+    """Number of the class that each pixel belongs to: 0 none, else the likeliest of those at the threshold.
+
+    Args:
+        steps: classes x H x W of stored probability steps.
+        least: smallest step that counts.
+    """
+    best = steps.argmax(axis=0)
+    return np.where(steps.max(axis=0) >= least, best + 1, 0).astype(np.uint8)
+
+
+def _write_mask(steps: ByteRaster, least: int, work: Path) -> ByteRaster:
+    mask = ByteRaster(work / "mask-steps.tif", steps.grid)
+    with steps.reading() as read, mask.writing() as write:
+        for row in range(0, steps.grid.height, STRIP):
+            window = 0, row, steps.grid.width, min(STRIP, steps.grid.height - row)
+            values = np.stack([read(*window, band) for band in range(1, steps.count + 1)])
+            write(np.where(values[0] == NODATA, NODATA, own_class(values, least)).astype(np.uint8), 0, row)
+    return mask
+
+
+def _to_row(footprint: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    lon, lat = footprint["centroid"]
+    flags = {key: int(footprint[key]) for key in ("touches_edge", "touches_nodata")}
+    return {
+        **footprint, **flags, **{key: result[key] for key in SHARED}, "centroid_lon": lon, "centroid_lat": lat,
+    }  # fmt: skip
+
+
+def to_feature_collection(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the footprints of a result as a GeoJSON FeatureCollection (RFC 7946)."""
+    shared = {key: result[key] for key in SHARED}
+    return {
+        "type": "FeatureCollection",
+        "features": [
+            {
+                "type": "Feature",
+                "id": footprint["polygon_id"],
+                "bbox": footprint["bbox"],
+                "geometry": footprint["geometry"],
+                "properties": {
+                    **{key: value for key, value in footprint.items() if key not in {"geometry", "bbox"}},
+                    **shared,
+                },
+            }
+            for footprint in result["polygons"]
+        ],
+    }
+
+
+def read_run(out_dir: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the stored result of the same scene, model and options, if all of its files are there."""
+    try:
+        stored: dict[str, Any] = json.loads((out_dir / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(stored, dict) or any(stored.get(key) != value for key, value in facts.items()):
+        return None
+    files = [name for key, name in stored.get("outputs", {}).items() if key in FILES]
+    whole = bool(files) and all((out_dir / str(name)).is_file() for name in files)
+    return with_paths(stored, out_dir) if whole else None
+
+
+def with_paths(result: dict[str, Any], out_dir: Path | None) -> dict[str, Any]:
+    """Return the result with the paths of its files in place of their names."""
+    if out_dir is None:
+        return result
+    outputs = {key: str(out_dir / value) if key in FILES else value for key, value in result["outputs"].items()}
+    return {**result, "outputs": {**outputs, "run": str(out_dir / RUN)}}
