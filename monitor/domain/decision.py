@@ -66,6 +66,8 @@ class FootprintFact:
     received_s: float | None = None  # when it was known: scenes come late
     grown_m2: float | None = None
     parent: str | None = None
+    since_s: float | None = None  # when the image was taken that it was compared with
+    caution: str | None = None  # why its change is advice only
 
 
 @dataclass(frozen=True, slots=True)

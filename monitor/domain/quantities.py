@@ -39,6 +39,8 @@ QUANTITIES: Final[dict[str, Quantity]] = {
         Quantity("air_pressure", "hPa", 300.0, 1100.0),
         Quantity("acceleration", "mm/s2", -1e6, 1e6),
         Quantity("coherence", "1", 0.0, 1.0),
+        Quantity("ndvi", "1", -1.0, 1.0),
+        Quantity("scene_probability", "1", 0.0, 1.0),
         Quantity("battery_voltage", "V", 0.0, 1000.0),
     )
 }

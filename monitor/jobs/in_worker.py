@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from detection.imagery.errors import ImageryError, IncompleteSceneError
 from forecasting.covariates import covariates_from_samples
 from forecasting.driver_rows import rows_from_covariates
 from forecasting.errors import ForecastingError
@@ -76,23 +75,6 @@ def train_detector(payload: dict[str, Any]) -> dict[str, Any]:
         return train(payload)
     except AnomalyError as error:
         return {"refused": str(error)}
-
-
-def detect_scene(payload: dict[str, Any]) -> dict[str, Any]:
-    """Segment one scene; `incomplete` when files are still to come, `error` when it cannot be used."""
-    from detection.imagery.lane import detect
-    from detection.imagery.neural.checkpoint import load_model, weights_path
-
-    try:
-        answer = detect(payload)
-    except IncompleteSceneError as error:
-        return {"incomplete": str(error)}
-    except ImageryError as error:
-        return {"error": str(error)}
-    return answer | {
-        "weights_path": str(weights_path(str(payload["weights"]))),
-        "card": load_model(str(payload["weights"])).card,
-    }
 
 
 def _standing(verdicts: Mapping[str, Mapping[str, Any]], horizon_s: float) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from monitor.store import tables as t
 from monitor.store.engine import insert as upsert
 from monitor.store.types import canonical_json
 
+SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
 ADVICE_LIMIT: Final = 500  # rows of one kind that a decision looks at, newest first
 _LOCK: Final = 7_226_117  # PostgreSQL advisory lock, with the site: one at a time between look and write
 
@@ -262,22 +263,46 @@ def load_anomaly_facts(c: Connection, site: str, since: datetime, now: datetime)
 
 
 def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[FootprintFact, ...]:
-    """Polygons of scenes taken in a time."""
-    g, s = t.scene_footprint.c, t.scene.c
+    """Footprints of scenes taken in a time whose change was, as known at its end, new, grown or not judged."""
+    g, s, h = t.scene_footprint.c, t.scene.c, t.scene_change.c
+    taken = (s.site == site, s.acquired_at > since, s.acquired_at <= now)
+    judged: dict[tuple[str, str, str], Any] = {}
+    for r in c.execute(
+        select(t.scene_change).join(t.scene, s.scene_hash == h.scene_hash).where(*taken).order_by(h.judged_at)
+    ):
+        key = (r.scene_hash, r.model_hash, r.polygon_id)
+        if r.judged_at <= now:
+            judged[key] = r
+        else:
+            judged.setdefault(key, None)  # nothing was judged yet: then it was a footprint of one date
     rows = c.execute(
-        select(t.scene_footprint, s.name, s.acquired_at)
-        .join(t.scene, s.scene_hash == g.scene_hash)
-        .where(s.site == site, s.acquired_at > since, s.acquired_at <= now, g.detected_at <= now)
-        .order_by(s.acquired_at.desc(), g.area_m2.desc(), g.polygon_id)
-        .limit(ADVICE_LIMIT)
-    )
-    return tuple(
-        FootprintFact(
-            r.name, seconds(r.acquired_at), r.polygon_id, r.change, r.area_m2, r.nearest_station, r.distance_m,
-            seconds(r.detected_at), r.grown_m2, r.parent_id,
+        select(
+            g.scene_hash, g.model_hash, g.polygon_id, g.change, g.area_m2, g.nearest_station, g.distance_m,
+            g.detected_at, g.grown_m2, g.parent_id, g.since_at, g.caution, s.name, s.acquired_at,
         )
-        for r in rows
+        .join(t.scene, s.scene_hash == g.scene_hash)
+        .where(*taken, g.detected_at <= now)
+        .order_by(s.acquired_at.desc(), g.area_m2.desc(), g.polygon_id)
     )  # fmt: skip
+    found = []
+    for r in rows:
+        word = judged.get((r.scene_hash, r.model_hash, r.polygon_id), r)
+        change = "single" if word is None else word.change
+        if change not in SCENE_CHANGES:
+            continue
+        grown_m2, parent, since_at, caution = (
+            (None, None, None, None) if word is None else (word.grown_m2, word.parent_id, word.since_at, word.caution)
+        )
+        known_at = r.detected_at if word is None or word is r else word.judged_at
+        found.append(
+            FootprintFact(
+                r.name, seconds(r.acquired_at), r.polygon_id, change, r.area_m2, r.nearest_station, r.distance_m,
+                seconds(known_at), grown_m2, parent, None if since_at is None else seconds(since_at), caution,
+            )
+        )  # fmt: skip
+        if len(found) == ADVICE_LIMIT:
+            break
+    return tuple(found)
 
 
 def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[ReportFact, ...]:

@@ -92,7 +92,11 @@ def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[dict[str, 
     area = func.coalesce(func.sum(g.area_m2), 0.0).label("area_m2")
     rows = c.execute(
         select(*own, func.count(g.polygon_id).label("footprints"), area)
-        .join(t.scene_footprint, g.scene_hash == s.scene_hash, isouter=True)
+        .join(
+            t.scene_footprint,
+            and_(g.scene_hash == s.scene_hash, g.change.not_in(("vanished", "withdrawn"))),
+            isouter=True,
+        )
         .where(s.site == site)
         .group_by(*own)
         .order_by(s.received_at.desc(), s.scene_hash)

@@ -179,12 +179,10 @@ def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datet
         select(x.c[n]).join(t.series, t.series.c.id == x.c.series_id).where(t.series.c.site == site)
         for x, names in of_series for n in names
     ]  # fmt: skip
-    footprint = t.scene_footprint
-    wanted.append(
-        select(footprint.c.detected_at)
-        .join(t.scene, t.scene.c.scene_hash == footprint.c.scene_hash)
-        .where(t.scene.c.site == site)
-    )
+    wanted += [
+        select(x.c[name]).join(t.scene, t.scene.c.scene_hash == x.c.scene_hash).where(t.scene.c.site == site)
+        for x, name in ((t.scene_footprint, "detected_at"), (t.scene_change, "judged_at"))
+    ]
     found: set[datetime] = set()
     for query in wanted:
         column = query.selected_columns[0]

@@ -1,14 +1,14 @@
-"""Scenes that arrived, what became of them, and the footprints found on them."""
+"""Scenes that arrived, what became of them, the footprints found on them and what was judged of their change."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, select, update
 
 from monitor.store.engine import add_if_absent, insert
-from monitor.store.tables import scene, scene_footprint
+from monitor.store.tables import scene, scene_change, scene_footprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,37 @@ class Footprint:
     grown_m2: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was judged of one footprint; `caution` says why its change is advice only.
+
+    Attributes:
+        polygon_id: the footprint.
+        change: new, grown, known, vanished, single, or withdrawn (not called vanished any more).
+        parent_id: the footprint of an earlier scene that it continues.
+        grown_m2: growth since `since_at`.
+        since_at: when the scene was taken that it was compared with.
+        first_seen_at: when the scene was taken that showed it first.
+        root_id: its first footprint.
+        anchor_scene: the scene on which its outline was last declared new, grown or single.
+        caution: one line, or None.
+    """
+
+    polygon_id: str
+    change: str
+    parent_id: str | None = None
+    grown_m2: float | None = None
+    since_at: datetime | None = None
+    first_seen_at: datetime | None = None
+    root_id: str | None = None
+    anchor_scene: str | None = None
+    caution: str | None = None
+
+
+# what a row of scene_change holds of it
+_JUDGED: Final = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "caution")
+
+
 def find_scene_by_name(c: Connection, site: str, name: str) -> SceneRow | None:
     """The newest row of a scene folder or file name, or None."""
     row = c.execute(
@@ -69,6 +100,17 @@ def load_scenes(c: Connection, site: str | None = None) -> list[SceneRow]:
     return [SceneRow(**{f: getattr(row, f) for f in SceneRow.__slots__}) for row in c.execute(query)]
 
 
+def load_footprints(c: Connection, scene_hash: str, model_hash: str) -> list[dict[str, Any]]:
+    """Footprints of a scene by a model with what is known of their change today; columns as they are stored."""
+    g = scene_footprint.c
+    rows = c.execute(
+        select(scene_footprint)
+        .where(g.scene_hash == scene_hash, g.model_hash == model_hash)
+        .order_by(g.area_m2.desc(), g.polygon_id)
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
 def save_scene(c: Connection, row: SceneRow, footprints: Sequence[Footprint], now: datetime) -> int:
     """Write a scene with all its footprints in one transaction; the same scene and model again adds nothing.
 
@@ -79,9 +121,54 @@ def save_scene(c: Connection, row: SceneRow, footprints: Sequence[Footprint], no
     statement = insert(c, scene).values(values)
     changed = {k: v for k, v in values.items() if k not in {"scene_hash", "received_at"}}
     c.execute(statement.on_conflict_do_update(index_elements=["scene_hash"], set_=changed))
+    return add_footprints(c, footprints, now)
+
+
+def add_footprints(c: Connection, footprints: Sequence[Footprint], now: datetime) -> int:
+    """Add footprints that are not there yet; returns how many were added."""
     added = 0
     for footprint in footprints:
         one = {f: getattr(footprint, f) for f in Footprint.__slots__} | {"detected_at": now}
         one["geometry"] = dict(footprint.geometry)
         added += add_if_absent(c, scene_footprint, one)
     return added
+
+
+def save_changes(c: Connection, scene_hash: str, model_hash: str, changes: Sequence[Change], now: datetime) -> int:
+    """Write what was judged of the footprints of a scene; the same again adds nothing.
+
+    What was called vanished before and is not among `changes` is withdrawn: a scene that came late showed why.
+
+    Returns the number of judgements that are news.
+    """
+    h = scene_change.c
+    of_scene = and_(h.scene_hash == scene_hash, h.model_hash == model_hash)
+    known: dict[str, Any] = {
+        r.polygon_id: r for r in c.execute(select(scene_change).where(of_scene).order_by(h.judged_at))
+    }
+    named = {one.polygon_id for one in changes}
+    gone = [Change(k, "withdrawn") for k, r in known.items() if r.change == "vanished" and k not in named]
+    news = 0
+    for one in (*changes, *gone):
+        before = known.get(one.polygon_id)
+        if before is None or any(getattr(before, name) != getattr(one, name) for name in _JUDGED):
+            # two judgements at one instant: the later one is what is known
+            key = {"scene_hash": scene_hash, "model_hash": model_hash, "polygon_id": one.polygon_id, "judged_at": now}
+            values = {name: getattr(one, name) for name in _JUDGED}
+            statement = insert(c, scene_change).values(key | values)
+            c.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
+            news += 1
+        g = scene_footprint.c
+        today = {name: getattr(one, name) for name in (*_JUDGED, "root_id", "anchor_scene")}
+        c.execute(
+            update(scene_footprint)
+            .where(g.scene_hash == scene_hash, g.model_hash == model_hash, g.polygon_id == one.polygon_id)
+            .values(today)
+        )
+    return news
+
+
+def save_comparison(c: Connection, scene_hash: str, told: Mapping[str, Any]) -> None:
+    """Write into a scene's run what was measured between it and the dates before it."""
+    run = c.execute(select(scene.c.run).where(scene.c.scene_hash == scene_hash)).scalar()
+    c.execute(update(scene).where(scene.c.scene_hash == scene_hash).values(run={**(run or {}), "change": dict(told)}))

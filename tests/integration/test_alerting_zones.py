@@ -171,7 +171,7 @@ def test_a_single_image_is_no_part_of_a_rule_either():
     from dataclasses import replace
 
     from monitor.alerting.assessment import Windows
-    from monitor.alerting.criteria.advice import SceneRule
+    from monitor.alerting.criteria.scene import SceneRule
     from monitor.domain.decision import FootprintFact, Memory
 
     (image,) = (c for c in SITE.criteria if c.id == "image")
@@ -197,6 +197,6 @@ def test_only_change_on_an_image_is_a_witness_and_it_is_as_old_as_the_image(slop
     if level:
         word = next(w for w in result.decision.evidence["words"] if w["station"] == "scene")
         assert "known 2d after the image" in word["reason"]
-        assert ("grown by 900 m2" in word["reason"]) == (change == "grown")
+        assert ("grew by 900 m²" in word["reason"]) == (change == "grown")
         vote = result.decision.evidence["votes"]["image|scene"]
         assert vote["valid_until_s"] == (T0 + 10 * DAY).timestamp()

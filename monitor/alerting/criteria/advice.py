@@ -1,13 +1,12 @@
-"""What models, images and people suggest: forecasts, anomaly scores, footprints and observers' reports."""
+"""What models and people suggest: forecasts, anomaly scores and observers' reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from monitor.alerting.assessment import Assessment, Windows
-from monitor.domain.decision import FootprintFact, ForecastFact
-from monitor.domain.instants import spell_duration
+from monitor.domain.decision import ForecastFact
 from monitor.domain.site import Criterion, Threshold
-from monitor.domain.witnesses import OBSERVERS, SCENE
+from monitor.domain.witnesses import OBSERVERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,46 +88,6 @@ class AnomalyRule:
                 )
             )
         return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class SceneRule:
-    """A footprint near a station; only change between two dates can be more than advice."""
-
-    criterion: Criterion
-
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer for all footprints: images are one witness."""
-        criterion = self.criterion
-        near_m = dict(criterion.params).get("near_m", windows.site.scenes.near_m)
-        witness = criterion.role != "advice"
-        rows = [
-            f for f in windows.view.footprints
-            if f.station in criterion.stations and f.distance_m is not None and f.distance_m <= near_m
-            and f.area_m2 >= windows.site.scenes.minimum_area_m2
-            and f.change in ({"new", "grown"} if witness else {"new", "grown", "single"})
-            and 0.0 <= windows.now_s - f.acquired_s <= criterion.valid_for_s
-        ]  # fmt: skip
-        if not rows:
-            return (Assessment(criterion.id, SCENE, reason="no footprint"),)
-        largest = max(rows, key=lambda f: (f.acquired_s, f.area_m2, f.polygon))
-        level = criterion.thresholds[0].level
-        grown = "" if largest.grown_m2 is None else f" by {largest.grown_m2:.0f} m2"
-        reason = (
-            f"footprint {largest.change}{grown}, {largest.area_m2:.0f} m2, {largest.distance_m:.0f} m from "
-            f"{largest.station}{_spell_latency(largest)}"
-        )
-        return (
-            Assessment(criterion.id, SCENE, level, level, heard=True, newest_s=largest.acquired_s, reason=reason,
-                       facts={"polygon": largest.polygon, "scene": largest.scene, "count": len(rows)}),
-        )  # fmt: skip
-
-
-def _spell_latency(fact: FootprintFact) -> str:
-    """How long after the image was taken it was known; a vote is as old as the image."""
-    if fact.received_s is None or fact.received_s <= fact.acquired_s:
-        return ""
-    return f", known {spell_duration(round(fact.received_s - fact.acquired_s))} after the image"
 
 
 @dataclass(frozen=True, slots=True)

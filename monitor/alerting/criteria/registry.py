@@ -5,7 +5,7 @@ from typing import Final
 
 from monitor.alerting.assessment import Rule
 from monitor.alerting.criteria.acceleration import AccelerationRule
-from monitor.alerting.criteria.advice import AnomalyRule, ForecastRule, ReportRule, SceneRule
+from monitor.alerting.criteria.advice import AnomalyRule, ForecastRule, ReportRule
 from monitor.alerting.criteria.drawdown import DrawdownRule
 from monitor.alerting.criteria.earthquake import EarthquakeRule
 from monitor.alerting.criteria.insar import InsarRateRule
@@ -16,6 +16,7 @@ from monitor.alerting.criteria.rain_learned import RainLearnedRule
 from monitor.alerting.criteria.rain_return_period import RainReturnPeriodRule
 from monitor.alerting.criteria.rainfall import RainIntensityDurationRule, RainSumRule
 from monitor.alerting.criteria.rate import RateRule
+from monitor.alerting.criteria.scene import SceneRule
 from monitor.alerting.criteria.slope_safety import FactorOfSafetyRule
 from monitor.alerting.criteria.tangential import TangentialRule
 from monitor.alerting.criteria.velocity import VelocityRule

@@ -1,0 +1,139 @@
+"""Do two images show the same place and the same season? Guards that stand before every word on change."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+BLOCK_PX = 256
+BLOCKS_MOST = 12
+# Share of a block that both images must show.
+SHOWN = 0.7
+# A peak this many standard deviations above the correlation's own scatter is no accident: on blocks of one ground two
+# seasons apart it stood at 9 to 17, on blocks that do not match at 4 to 5.
+PEAK_Z = 7.5
+# Blocks that lie farther than this from their median shift do not count, pixels.
+AGREE_PX = 2.0
+SAMPLE = 400_000
+
+ReadPair = Callable[[int, int, int, int], tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """How the older image must be moved to lie on the newer one, pixels of the newer grid.
+
+    Attributes:
+        columns: to the right.
+        rows: down.
+        blocks: how many blocks agree on it.
+    """
+
+    columns: float
+    rows: float
+    blocks: int
+
+    @property
+    def px(self) -> float:
+        """Length of the shift."""
+        return float(np.hypot(self.columns, self.rows))
+
+
+def measure_shift(read: ReadPair, width: int, height: int) -> Shift | None:
+    """Measure the shift between two images by the cross-correlation of their edges, block by block.
+
+    Edges (the gradient's length, cut at its 95th percentile) survive a change of light and season that brightness does
+    not. The peak is refined by a parabola.
+
+    Args:
+        read: `read(column, row, width, height)` of newer values, older values, and where both are valid.
+        width: columns of the grid.
+        height: rows of the grid.
+
+    Returns:
+        The median shift of the blocks with a clear peak; None where there is no such block: it could not be measured.
+    """
+    side = min(BLOCK_PX, width, height)
+    if side < 32:
+        return None
+    found = []
+    for column, row in _choose_blocks(read, width, height, side):
+        newer, older, valid = read(column, row, side, side)
+        inner = ndimage.binary_erosion(valid, iterations=3, border_value=1)
+        peak = _find_peak(_edges(newer, inner), _edges(older, inner), inner)
+        if peak is not None:
+            found.append(peak)
+    if not found:
+        return None
+    shifts = np.array(found)
+    middle = np.median(shifts, axis=0)
+    near = shifts[np.hypot(*(shifts - middle).T) <= AGREE_PX]
+    if len(near) * 2 <= len(shifts):
+        return None
+    columns, rows = np.median(near, axis=0)
+    return Shift(round(float(columns), 2), round(float(rows), 2), len(near))
+
+
+def _choose_blocks(read: ReadPair, width: int, height: int, side: int) -> list[tuple[int, int]]:
+    """The places of blocks that both images show, spread over the scene."""
+    columns = np.unique(np.linspace(0, width - side, max(1, round(width / side))).astype(int))
+    rows = np.unique(np.linspace(0, height - side, max(1, round(height / side))).astype(int))
+    places = [(int(c), int(r)) for r in rows for c in columns]
+    stride = max(1, len(places) // (4 * BLOCKS_MOST))
+    shown = []
+    for column, row in places[::stride]:
+        share = float(read(column, row, side, side)[2].mean())
+        if share >= SHOWN:
+            shown.append((share, column, row))
+    step = max(1, len(shown) // BLOCKS_MOST)
+    return [(c, r) for _, c, r in shown[::step]][:BLOCKS_MOST]
+
+
+def _edges(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    smooth = ndimage.gaussian_filter(np.asarray(values, np.float64), 1.0)
+    down, across = np.gradient(smooth)
+    strength = np.hypot(down, across)
+    if not valid.any():
+        return strength
+    return np.asarray(np.minimum(strength, np.percentile(strength[valid], 95)))
+
+
+def _find_peak(
+    newer: NDArray[np.float64], older: NDArray[np.float64], valid: NDArray[np.bool_]
+) -> tuple[float, float] | None:
+    side = newer.shape[0]
+    weights = np.outer(np.hanning(side), np.hanning(side)) * valid
+    if weights.sum() <= 0:
+        return None
+    one, other = ((x - np.average(x, weights=weights)) * weights for x in (newer, older))
+    product = np.fft.rfft2(one) * np.conj(np.fft.rfft2(other))
+    surface = np.fft.irfft2(product, s=one.shape)
+    scatter = float(surface.std())
+    row, column = (int(i) for i in np.unravel_index(int(np.argmax(surface)), surface.shape))
+    if scatter <= 0 or (surface[row, column] - surface.mean()) / scatter < PEAK_Z:
+        return None
+    down = _refine(surface[(row - 1) % side, column], surface[row, column], surface[(row + 1) % side, column])
+    across = _refine(surface[row, (column - 1) % side], surface[row, column], surface[row, (column + 1) % side])
+    signed = [i - side if i >= side / 2 else i for i in (column, row)]
+    return signed[0] + across, signed[1] + down
+
+
+def _refine(before: float, peak: float, after: float) -> float:
+    """The top of the parabola through three neighbouring values, relative to the middle one."""
+    bend = before - 2 * peak + after
+    return 0.0 if bend >= 0 else float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5))
+
+
+def median_ratios(
+    newer: NDArray[np.floating], older: NDArray[np.floating], valid: NDArray[np.bool_]
+) -> tuple[float, ...] | None:
+    """Return per band the median of the newer over that of the older, over pixels valid in both (bands x ...)."""
+    if not valid.any():
+        return None
+    tops = np.median(newer[..., valid], axis=-1)
+    bottoms = np.median(older[..., valid], axis=-1)
+    if (bottoms <= 0).any() or (tops <= 0).any():
+        return None
+    return tuple(round(float(a / b), 3) for a, b in zip(tops, bottoms, strict=True))

@@ -1,0 +1,140 @@
+"""From what a worker answered of a scene to rows: footprints, judgements, series; and back to what a worker asks."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.domain.instants import parse
+from monitor.domain.observation import Observation
+from monitor.domain.quantities import QUANTITIES
+from monitor.domain.site import Site
+from monitor.jobs.nearness import Place, nearest
+from monitor.store.observations import add_observations
+from monitor.store.scenes import (
+    Change,
+    Footprint,
+    SceneRow,
+    add_footprints,
+    load_footprints,
+    load_scenes,
+    save_changes,
+    save_comparison,
+)
+
+# Scenes of a site that a worker is given, the newest by acquisition.
+DATES_MOST: Final = 24
+
+
+def list_places(site: Site) -> dict[str, Place]:
+    """Stations that have a place: id -> longitude, latitude."""
+    return {
+        s.id: (s.longitude, s.latitude) for s in site.stations if s.longitude is not None and s.latitude is not None
+    }
+
+
+def load_dates(c: Connection, site: str) -> list[dict[str, Any]]:
+    """The newest scenes of a site that are done, by acquisition, as a worker compares them."""
+    found = []
+    for row in _list_done(c, site):
+        run = row.run or {}
+        found.append(
+            {
+                "scene_hash": row.scene_hash, "name": row.name, "acquired_at": row.acquired_at.isoformat(),
+                "model_hash": run["model_hash"], "out_dir": row.out_dir, "prob": run["outputs"]["prob"],
+                "scene_path": row.path, "threshold": run["threshold"], "minimum_area_m2": run["minimum_area_m2"],
+                "polygons": [_plain(p) for p in load_footprints(c, row.scene_hash, run["model_hash"])],
+            }
+        )  # fmt: skip
+    return found
+
+
+def mark_dates(c: Connection, site: str) -> frozenset[str]:
+    """Which scenes are done: when that has changed while a worker ran, its judgement is out of date."""
+    return frozenset(row.scene_hash for row in _list_done(c, site))
+
+
+def _list_done(c: Connection, site: str) -> list[Any]:
+    rows = [
+        r for r in load_scenes(c, site)
+        if r.state == "done" and r.acquired_at is not None and r.out_dir is not None and "model_hash" in (r.run or {})
+    ]  # fmt: skip
+    return sorted(rows, key=lambda r: (r.acquired_at, r.scene_hash), reverse=True)[:DATES_MOST]
+
+
+def list_footprints(answer: Mapping[str, Any], places: Mapping[str, Place]) -> list[Footprint]:
+    """The footprints of a scene as rows, each with its nearest station."""
+    return [_footprint(answer, answer["scene_hash"], polygon, places) for polygon in answer["polygons"]]
+
+
+def save_judgements(
+    c: Connection, answer: Mapping[str, Any], places: Mapping[str, Place], now: datetime
+) -> tuple[int, int]:
+    """Write what was judged of this scene and of later ones; returns (news, of them new or grown)."""
+    news = changed = 0
+    for judgement in answer["judgements"]:
+        scene_hash = judgement["scene_hash"]
+        gone = [_footprint(answer, scene_hash, v, places) for v in judgement["vanished"]]
+        add_footprints(c, gone, now)
+        words = {**judgement["changes"], **{v["polygon_id"]: v for v in judgement["vanished"]}}
+        changes = [_change(polygon_id, word) for polygon_id, word in sorted(words.items())]
+        news += save_changes(c, scene_hash, answer["model_hash"], changes, now)
+        if scene_hash == answer["scene_hash"]:
+            changed = sum(1 for one in changes if one.change in {"new", "grown"})
+        save_comparison(c, scene_hash, {k: judgement[k] for k in ("compared", "pixels", "warnings", "outputs")})
+    return news, changed
+
+
+def save_series(c: Connection, site: Site, answer: Mapping[str, Any], now: datetime) -> int:
+    """Store what the scene says of places as ordinary observations, taken with the image, known from now on."""
+    rows = [
+        Observation(
+            site.id, row["station"], row["quantity"], QUANTITIES[row["quantity"]].unit, parse(row["at"]), now,
+            row["value"], source="scenes",
+        )
+        for row in answer["series"]
+    ]  # fmt: skip
+    return add_observations(c, rows, now).stored
+
+
+def run_of(answer: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
+    """What is kept of the run of a scene beside its columns."""
+    keys = ("warnings", "outputs", "model_hash", "threshold", "minimum_area_m2")
+    return {"fingerprint": fingerprint, **{k: answer[k] for k in keys}}
+
+
+def row_of(answer: Mapping[str, Any], site: Site, name: str, path: str, out_dir: str, now: datetime) -> SceneRow:
+    """The row of a scene that was read."""
+    return SceneRow(
+        answer["scene_hash"], site.id, name, parse(answer["acquired_at"]), answer.get("role") or "single", path, now,
+        "done", None, answer["valid_share"], answer["crs"], answer["pixel_area_m2"], out_dir,
+    )  # fmt: skip
+
+
+def _footprint(
+    answer: Mapping[str, Any], scene_hash: str, polygon: Mapping[str, Any], places: Mapping[str, Place]
+) -> Footprint:
+    distance, station = nearest(polygon["geometry"], places) or (None, None)
+    min_lon, min_lat, max_lon, max_lat = polygon["bbox"]
+    return Footprint(
+        scene_hash, answer["model_hash"], polygon["polygon_id"], answer["model"], polygon.get("change", "single"),
+        polygon["area_m2"], polygon["mean_probability"], polygon["geometry"], min_lon, min_lat, max_lon, max_lat,
+        station, distance,
+    )  # fmt: skip
+
+
+def _change(polygon_id: str, word: Mapping[str, Any]) -> Change:
+    instants = {k: None if word[k] is None else parse(word[k]) for k in ("since_at", "first_seen_at")}
+    same = ("change", "parent_id", "grown_m2", "root_id", "anchor_scene", "caution")
+    return Change(polygon_id, **{k: word[k] for k in same}, **instants)
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A footprint row as a worker wants it."""
+    keys = ("polygon_id", "geometry", "area_m2", "mean_probability", "change", "parent_id", "root_id", "anchor_scene")
+    first = row["first_seen_at"]
+    return {
+        **{k: row[k] for k in keys}, "bbox": [row[k] for k in ("min_lon", "min_lat", "max_lon", "max_lat")],
+        "first_seen_at": None if first is None else first.isoformat(),
+    }  # fmt: skip

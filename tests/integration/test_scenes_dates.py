@@ -1,0 +1,267 @@
+"""Drawn scenes at several dates through the watched folder: what changed, since when, and what is said of it."""
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, text
+
+from detection.imagery.generate import write_scene
+from monitor.alerting.evaluate import evaluate_site
+from monitor.alerting.recompute import recompute
+from monitor.config import load_service, parse_site
+from monitor.jobs import scene_worker, scenes
+from monitor.store import tables as t
+from monitor.store.decisions import load_decision, load_footprint_facts
+from monitor.store.sites import load_site_source, save_site
+
+MAY_7, MAY_12, MAY_17, MAY_22 = (datetime(2026, 5, day, 10, tzinfo=UTC) for day in (7, 12, 17, 22))
+PLACE = (141.951, 42.7305)
+SITE = """
+[site]
+id = "bench"
+name = "North bench"
+latitude = 42.73
+longitude = 141.95
+timezone = "Asia/Tokyo"
+[levels]
+names = ["green", "yellow", "red"]
+[[station]]
+id = "G1"
+latitude = 42.7285
+longitude = 141.9525
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+[[criterion]]
+id = "image"
+kind = "scene"
+level = "yellow"
+role = "witness"
+valid_for = "30d"
+author = "test"
+reason = "test"
+[[recipient]]
+name = "duty engineer"
+channels = ["log"]
+levels = ["yellow", "red"]
+"""
+
+
+def draw(folder: Path, at: datetime, growth: float | None, **kwargs):
+    """One date of one ground: without a scar, or with one that has grown by a factor."""
+    return write_scene(
+        folder, 5, with_scar=growth is not None, size_px=128, acquired_at=at, scar_growth=growth or 1.0,
+        scar_lonlat=PLACE, **kwargs,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The same four dates for every test, drawn once."""
+    folder = tmp_path_factory.mktemp("drawn")
+    truth = [
+        draw(folder / name, at, growth)
+        for name, at, growth in (
+            ("a", MAY_7, None), ("b", MAY_12, 1.0), ("c", MAY_17, 1.6), ("d", MAY_22, None),
+        )
+    ]  # fmt: skip
+    return folder, truth
+
+
+@pytest.fixture
+def config(tmp_path, database_url):
+    file = tmp_path / "slopeward.toml"
+    file.write_text(
+        f'[database]\nurl = "{database_url}"\n[paths]\nsites = "{tmp_path}/sites"\ninbox = "{tmp_path}/inbox"\n'
+    )
+    return load_service(str(file))
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """The worker's own function, without the cost of a process of its own."""
+
+    def run(job, payload, *_args, **_kwargs):
+        assert job == "monitor.jobs.scene_worker:read_one"
+        return scene_worker.read_one(json.loads(json.dumps(payload)))
+
+    monkeypatch.setattr(scenes.compute, "run", run)
+
+
+@pytest.fixture
+def site(database):
+    one = parse_site(SITE, "bench.toml")
+    with database.write() as c:
+        save_site(c, one, "test", "test", MAY_7)
+    return one
+
+
+def arrive(config, drawn, name):
+    target = Path(config.paths.inbox) / "bench" / name
+    shutil.copytree(drawn[0] / name, target)
+    return target
+
+
+def polygons(database, **which):
+    where = "".join(f" AND {k} = :{k}" for k in which)
+    with database.read() as c:
+        rows = c.execute(text(f"SELECT * FROM scene_polygons WHERE site = 'bench'{where} ORDER BY acquired_at"), which)
+        return [dict(r) for r in rows.mappings()]
+
+
+def counts(database):
+    tables = (t.scene, t.scene_footprint, t.scene_change, t.observation, t.model)
+    with database.read() as c:
+        return {x.name: c.execute(select(func.count()).select_from(x)).scalar() for x in tables}
+
+
+def test_a_slope_that_fails_further_from_date_to_date(database, config, site, drawn, in_this_process):
+    truth = drawn[1]
+    for name, at in (("a", MAY_7), ("b", MAY_12), ("c", MAY_17)):
+        arrive(config, drawn, name)
+        said = scenes.run(database, config, site, at + timedelta(hours=3))
+        assert "failed" not in said, said
+    before = counts(database)
+    again = scenes.run(database, config, site, MAY_17 + timedelta(hours=4))
+    assert (again, counts(database)) == ("nothing new", before)
+
+    first, second = polygons(database)
+    assert [p["change"] for p in (first, second)] == ["new", "grown"]
+    assert second["parent_id"] == first["polygon_id"]
+    assert first["parent_id"] is None
+    grown = truth[2]["scars"][0]["area_m2"] - truth[1]["scars"][0]["area_m2"]
+    assert second["grown_m2"] == pytest.approx(grown, rel=0.25)
+    assert second["nearest_station"] == "G1"
+    assert second["since_at"].startswith("2026-05-12T10:00")
+    assert second["first_seen_at"].startswith("2026-05-12T10:00")
+
+    result = evaluate_site(database, site, MAY_17 + timedelta(hours=4), "tick")
+    assert result.level == 1
+    with database.read() as c:
+        reason = c.execute(select(t.alert.c.reason).where(t.alert.c.ledger == "hazard")).scalar_one()
+        evidence = c.execute(text("SELECT evidence FROM alert_history WHERE ledger = 'hazard'")).scalar()
+    sentence = f"grew by {second['grown_m2']:,.0f} m² since 12 May, nearest station {second['distance_m']:,.0f} m"
+    assert sentence in reason
+    assert second["polygon_id"] in evidence
+    assert_recomputes(database)
+
+
+def assert_recomputes(database):
+    with database.read() as c:
+        ids = c.execute(select(t.decision.c.id)).scalars().all()
+        assert ids
+        for one in ids:
+            row = load_decision(c, one)
+            assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+
+
+def test_order_of_acquisition_counts_not_of_arrival(database, config, site, drawn, in_this_process):
+    """The date before comes last: what stands is judged again, and what was known before can still be told."""
+    arrive(config, drawn, "c")
+    known_at = MAY_17 + timedelta(hours=3)
+    scenes.run(database, config, site, known_at)
+    assert [p["change"] for p in polygons(database)] == ["single"]
+    assert evaluate_site(database, site, known_at, "tick").level == 0, "one date is no witness"
+    arrive(config, drawn, "a")
+    later = known_at + timedelta(days=1)
+    scenes.run(database, config, site, later)
+    (only,) = polygons(database)
+    assert (only["change"], only["since_at"][:10]) == ("new", "2026-05-07")
+    with database.read() as c:
+        then, now = (load_footprint_facts(c, "bench", MAY_7, at) for at in (later - timedelta(hours=1), later))
+    assert [f.change for f in then] == ["single"], "as it was known then"
+    assert [(f.change, f.received_s) for f in now] == [("new", later.timestamp())]
+    assert evaluate_site(database, site, later, "tick").level == 1
+    assert_recomputes(database)
+
+    # a date between them turns new into grown, and gives it a parent
+    arrive(config, drawn, "b")
+    scenes.run(database, config, site, later + timedelta(days=1))
+    changes = {p["scene"]: p for p in polygons(database)}
+    assert {k: p["change"] for k, p in changes.items()} == {"b": "new", "c": "grown"}
+    assert changes["c"]["parent_id"] == changes["b"]["polygon_id"]
+
+
+def test_what_is_gone_is_vanished_and_withdrawn_when_a_later_truth_says_so(
+    database, config, site, drawn, in_this_process
+):
+    for name, at in (("b", MAY_12), ("d", MAY_22)):
+        arrive(config, drawn, name)
+        scenes.run(database, config, site, at + timedelta(hours=3))
+    first, gone = polygons(database)
+    assert [p["change"] for p in (first, gone)] == ["single", "vanished"]
+    assert gone["parent_id"] == first["polygon_id"]
+    assert gone["mean_probability"] < 0.1
+    # the larger outline between the two dates is what has vanished, not the first one
+    arrive(config, drawn, "c")
+    scenes.run(database, config, site, MAY_22 + timedelta(hours=4))
+    shown = polygons(database)
+    assert sorted(p["change"] for p in shown) == ["grown", "single", "vanished"]
+    vanished = next(p for p in shown if p["change"] == "vanished")
+    assert vanished["parent_id"] == next(p["polygon_id"] for p in shown if p["change"] == "grown")
+
+
+def test_places_become_ordinary_series(database, config, site, drawn, in_this_process):
+    for name, at in (("a", MAY_7), ("b", MAY_12)):
+        arrive(config, drawn, name)
+        scenes.run(database, config, site, at + timedelta(hours=3))
+    with database.read() as c:
+        rows = c.execute(
+            text("SELECT station, quantity, unit, observed_at, received_at, value FROM observation_history")
+        ).all()
+    found = {(r.station, r.quantity, r.observed_at[:10]): r for r in rows}
+    (landslide,) = {r.station for r in rows} - {"G1"}
+    root = polygons(database)[0]["polygon_id"]
+    assert landslide == f"F-{root[:12]}"
+    assert {r.unit for r in rows} == {"1"}
+    days = ("2026-05-07", "2026-05-12")
+    ndvi = [found[landslide, "ndvi", day].value for day in days]
+    assert ndvi[0] > 0.5 > 0.3 > ndvi[1], "green before, bare soil after"
+    assert [found[landslide, "scene_probability", day].value > 0.5 for day in days] == [False, True]
+    assert found["G1", "ndvi", days[0]].value > found["G1", "ndvi", days[1]].value
+    assert {found["G1", "ndvi", day].received_at[:16] for day in days} == {f"{day}T13:00" for day in days}
+
+
+def test_a_death_between_files_and_rows_loses_nothing(database, config, site, drawn, in_this_process, monkeypatch):
+    arrive(config, drawn, "a")
+    scenes.run(database, config, site, MAY_7 + timedelta(hours=3))
+    arrive(config, drawn, "b")
+    before = counts(database)
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(scenes, "save_series", die)  # the last rows of the transaction
+        scenes.run(database, config, site, MAY_12 + timedelta(hours=3))
+    assert counts(database) == before, "all of a scene or nothing"
+    out = Path(config.paths.inbox).parent / "scenes" / "bench" / "b"
+    kept = {f.name: f.read_bytes() for f in out.iterdir()}
+    assert {"prob.tif", "change.tif", "run.json"} <= set(kept)
+    scenes.run(database, config, site, MAY_12 + timedelta(hours=4))
+    assert {f.name: f.read_bytes() for f in out.iterdir()} == kept, "the same bytes"
+    assert [p["change"] for p in polygons(database)] == ["new"]
+    after = counts(database)
+    assert (after["scene"], after["scene_footprint"], after["scene_change"]) == (2, 1, 1)
+
+
+def test_a_scene_stored_meanwhile_is_judged_with(database, config, site, drawn, monkeypatch):
+    """Two processes at once: the second finds that the scenes have changed under its worker and asks anew."""
+    arrive(config, drawn, "b")
+    calls = []
+
+    def run(_job, payload, *_args, **_kwargs):
+        calls.append([d["name"] for d in payload["dates"]])
+        if len(calls) == 1:
+            entry = arrive(config, drawn, "a")
+            scenes.detect_scene(database, config, site, entry, MAY_12 + timedelta(hours=3))
+        return scene_worker.read_one(payload)
+
+    monkeypatch.setattr(scenes.compute, "run", run)
+    scenes.detect_scene(database, config, site, Path(config.paths.inbox) / "bench" / "b", MAY_12 + timedelta(hours=3))
+    assert calls == [[], [], ["a"]]
+    assert [p["change"] for p in polygons(database)] == ["new"]
