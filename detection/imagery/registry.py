@@ -65,7 +65,7 @@ SEGMENTERS: dict[str, Entry] = {
     "sssn": Entry(f"{ROOM}.sssn:Sssn", tile_exact=True, stride=4, halo_px=8),
     "fcn8s": Entry(f"{ROOM}.fcn8s:Fcn8s", tile_exact=True, stride=32, halo_px=224),
     "pspnet": Entry(f"{ROOM}.pspnet:Pspnet", tile_exact=False, stride=8, halo_px=128),
-    "deeplabv2": Entry(f"{ROOM}.deeplabv2:DeepLabV2", tile_exact=True, stride=8, halo_px=376, least_px=208),
+    "deeplabv2": Entry(f"{ROOM}.deeplabv2:DeepLabV2", tile_exact=True, stride=8, halo_px=376, least_px=200),
     "contextnet": Entry(f"{ROOM}.contextnet:Contextnet", tile_exact=True, stride=32, halo_px=352),
     "sqnet": Entry(f"{ROOM}.sqnet:Sqnet", tile_exact=True, stride=16, halo_px=176),
     "frrn-a": Entry(f"{ROOM}.frrn:Frrn", tile_exact=True, stride=16, halo_px=240, fixed={"variant": "A"}),
