@@ -61,6 +61,8 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
     if {"station", "quantity", "value"} <= set(lower):
         rows, place, name = _choose_long(path, lower, rows, column, station, value)
     else:
+        if station is not None:
+            raise _refuse(path, "holds one curve without a station column: leave --station away")
         place = _choose_wide(path, header, at, column, value)
         name = header[place].strip()
     scale = _scale(name)

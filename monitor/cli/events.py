@@ -1,6 +1,7 @@
 """`slopeward events`: work, blasting, reservoir operation or an earthquake that explains what instruments see."""
 
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from math import isfinite
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from monitor.ingest.decoders.observer import read_given_time
 from monitor.store.audit import add_audit
 from monitor.store.messages import add_event
 
+KINDS = ("work", "blasting", "reservoir", "earthquake")  # usual words; others are kept as they are
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
 
@@ -51,6 +53,9 @@ def add(
         raise RefusedError("--to lies before --from")
     if not text.strip() or not kind.strip():
         raise RefusedError("an event needs a kind and a text")
+    meant = get_close_matches(kind, KINDS, 1, 0.75)
+    if meant and kind not in KINDS:  # a misspelt earthquake would explain no step
+        raise RefusedError(f"--kind {kind}: did you mean {meant[0]}?")
     if value is not None and not isfinite(value):
         raise RefusedError("--value: expected a finite number")
     if kind == "earthquake" and value is not None and value <= 0.0:

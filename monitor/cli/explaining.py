@@ -142,7 +142,7 @@ def export(
     from monitor.alerting.audit_pack import build_pack, check_pack, read_pack, write_pack
 
     if (alert_id is None) == (check is None):
-        raise RefusedError("name the alert to pack, or a pack by --check")
+        raise typer.BadParameter("name the alert to pack, or a pack by --check")
     if check is not None:
         files = read_pack(check)
         findings = check_pack(files)

@@ -1,5 +1,6 @@
 """`slopeward status`: what the service sees, from the database alone, so that it answers when the service does not."""
 
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,7 +60,7 @@ def _print(rows: Any, verdict: health.Verdict, now: datetime) -> None:
         moves = ", ".join(str(row[k]) for k in ("movement_stage", "trend") if row[k]) or "-"
         table.add_row(row["site"], row["level_name"] or "-", since, row["observability"] or "-", moves,
                       _spell_age(_read(row["newest_at"]), now), str(row["active_alerts"]))  # fmt: skip
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=200)  # into a pipe a row stays one line
     if rows:
         console.print(table)
     console.print(f"\n{verdict.state}", highlight=False)

@@ -84,6 +84,12 @@ def test_what_cannot_be_read_is_one_line(
     assert len(err.splitlines()) == 1
 
 
+def test_a_station_of_a_file_of_one_curve_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "time,disp", [f"{t},1" for t in DAYS])
+    with pytest.raises(PayloadError, match="leave --station away"):
+        read_curve(path, "displacement", station="G1")
+
+
 def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PayloadError, match="No such file"):
         read_curve(tmp_path / "none.csv", "displacement")
