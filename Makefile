@@ -77,5 +77,6 @@ bench-forecast-peer: setup ## Beside neuralforecast (BENCH_FLAGS="--peer PYTHON"
 bench-imagery: setup ## Footprints on measured and drawn scenes (SLOPEWARD_DATA)
 	$(BIN)/python -m tests.bench.bench_imagery $(BENCH_FLAGS)
 
-train-demo: setup ## Train the shipped scene weights again from the recipe on drawn scenes
-	$(BIN)/python -m detection.imagery.recipe configs/detection/generated.toml
+train-demo: setup ## Train one U-Net on Landslide4Sense pictures (SLOPEWARD_DATA) beside the simple maps; on drawn scenes where they are absent
+	@mkdir -p build/train-demo
+	$(BIN)/python -m detection.imagery.recipe landslide4sense generated --out build/train-demo/weights.safetensors --with-simple

@@ -1,5 +1,6 @@
 """Scores of a landslide map, all from one pooled confusion matrix, undefined ones said to be so."""
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -50,8 +51,8 @@ def score(confusion: Confusion) -> dict[str, float | int | None]:
 
     `f1` is the landslide class, `mean_f1` the mean with the background, `miou` and `mpa` leave out a class
     that is absent from truth and prediction (`classes_used` says how many were averaged), `fwiou` weights IoU
-    by the class's share of the truth. `accuracy` and `fwiou` are high for a map that finds nothing: never
-    gate on them.
+    by the class's share of the truth, `kappa` is that of Cohen (1960), `mcc` the correlation of Matthews (1975).
+    `accuracy` and `fwiou` are high for a map that finds nothing: never gate on them.
 
     >>> scores = score(Confusion(tp=6, fp=2, fn=2, tn=90))
     >>> scores["f1"], scores["iou"], scores["accuracy"]
@@ -63,6 +64,8 @@ def score(confusion: Confusion) -> dict[str, float | int | None]:
     iou, iou_background = _ratio(tp, tp + fp + fn), _ratio(tn, tn + fp + fn)
     recall, recall_background = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
     weighted = [(tp + fn, iou), (tn + fp, iou_background)]
+    by_chance = _ratio((tp + fp) * (tp + fn) + (tn + fp) * (tn + fn), total * total)
+    spread = math.sqrt((tp + fp) * (tp + fn)) * math.sqrt((tn + fp) * (tn + fn))
     return {
         "precision": _ratio(tp, tp + fp),
         "recall": recall,
@@ -75,9 +78,34 @@ def score(confusion: Confusion) -> dict[str, float | int | None]:
         "iou_background": iou_background,
         "miou": _mean([iou, iou_background]),
         "fwiou": _ratio(sum(share * (value or 0.0) for share, value in weighted), total),
+        "kappa": None if by_chance is None else _ratio((tp + tn) / total - by_chance, 1 - by_chance),
+        "mcc": _ratio(tp * tn - fp * fn, spread),
         "classes_used": sum(value is not None for value in (iou, iou_background)),
         **asdict(confusion),
     }
+
+
+def why_undefined(confusion: Confusion) -> dict[str, str]:
+    """Say for each score that is 0/0 why it is.
+
+    >>> why_undefined(Confusion(fn=3, tn=5))["precision"]
+    'no pixel was called landslide'
+    """
+    tp, fp, fn, tn = confusion.tp, confusion.fp, confusion.fn, confusion.tn
+    reasons = {
+        "precision": "no pixel was called landslide",
+        "recall": "no pixel is landslide",
+        "f1": "landslide is neither in the truth nor in the map",
+        "iou": "landslide is neither in the truth nor in the map",
+        "f1_background": "background is neither in the truth nor in the map",
+        "iou_background": "background is neither in the truth nor in the map",
+        "mean_f1": "a class is neither in the truth nor in the map",
+        "kappa": "truth and map are of one class only",
+        "mcc": "truth or map is of one class only",
+    }
+    if tp + fp + fn + tn == 0:
+        return {name: "no pixel is known" for name, value in score(confusion).items() if value is None}
+    return {name: reasons[name] for name, value in score(confusion).items() if value is None}
 
 
 def best_threshold(

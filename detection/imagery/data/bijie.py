@@ -1,0 +1,48 @@
+"""Bijie landslides (Ji et al. 2020): crops of every size, with and without a landslide."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.data.files import open_files
+from detection.imagery.data.patches import Patches
+from detection.imagery.errors import RecipeError
+
+BANDS = ("red", "green", "blue")
+
+
+def read(folder: Path, part: str) -> Patches:
+    """Read the layout of the origin or that of its copies, at native sizes.
+
+    Origin: `landslide/image|mask/*.png` and `non-landslide/image/*.png` (no mask: nothing there), which has no parts,
+    so that `part` is not looked at. Copies: `train|val/images|masks/{ls,nls}_NNNN.png`.
+
+    Args:
+        folder: a folder or zip, or a folder that holds the one zip.
+        part: `train` or `validation` (`val`).
+    """
+    archives = sorted(folder.glob("*.zip")) if folder.is_dir() else []
+    files = open_files(archives[0] if len(archives) == 1 else folder)
+    short = {"validation": "val"}.get(part, part)
+    images = files.below(f"{short}/images", "landslide/image", "non-landslide/image", suffix=".png")
+    masks = set(files.below(f"{short}/masks", "landslide/mask", suffix=".png").values())
+    if not images:
+        raise RecipeError(f"{folder}: no images of the Bijie layout for {part!r}")
+    pairs = []
+    for image in images.values():
+        path = PurePosixPath(image)
+        mask = str(path.parent.parent / path.parent.name.replace("image", "mask") / path.name)
+        if mask not in masks and "non-landslide" not in path.parts:
+            raise RecipeError(f"{folder}: {image} has no mask {mask}")
+        pairs.append((path.stem, image, mask if mask in masks else None))
+
+    def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        _, image_name, mask_name = pairs[position]
+        image = files.picture(image_name)[:3]
+        if mask_name is None:
+            return image, np.zeros(image.shape[1:], np.uint8)
+        return image, (files.picture(mask_name)[0] > 0).astype(np.uint8)
+
+    return Patches(tuple(pair[0] for pair in pairs), BANDS, load)

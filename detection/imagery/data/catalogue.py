@@ -1,0 +1,158 @@
+"""The data sets a recipe may name: who reads them, where they come from and what they are no evidence of."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from detection.imagery.data.patches import Patches, hold_arrays
+from detection.imagery.errors import RecipeError
+
+COMMON = ("source", "folder", "size_px", "test_part")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One data set.
+
+    Attributes:
+        reader: dotted path `module:function`, called as `f(folder, part, **options)`.
+        source: where it comes from.
+        licence: what is known of it.
+        note: what its scores are no evidence of.
+        tried: whether the reader was tried on the originals; else on files made after the published layout.
+        options: further keys of `[data]` that the reader takes.
+        pixel_size_m: ground size of a pixel.
+    """
+
+    reader: str
+    source: str
+    licence: str
+    note: str
+    tried: bool
+    pixel_size_m: float
+    options: tuple[str, ...] = ()
+
+    def read(self, folder: Path, part: str, data: dict[str, Any]) -> Patches:
+        """Read one part by the table `[data]` of a recipe."""
+        module, name = self.reader.split(":")
+        options = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in data.items()
+            if key in self.options
+        }
+        patches: Patches = getattr(import_module(module), name)(folder, part, **options)
+        return patches
+
+
+_UNKNOWN = "the origin's own licence was not seen; the data themselves are not shipped"
+SOURCES: dict[str, Source] = {
+    "generated": Source(
+        "detection.imagery.generate:draw_patches",
+        "scenes drawn by detection.imagery.generate",
+        "Apache-2.0, as the project",
+        "drawn hills, forest, fields, roads and scars; nothing was measured",
+        tried=True,
+        pixel_size_m=10.0,
+        options=("train", "test"),
+    ),
+    "landslide4sense-rgb": Source(
+        "detection.imagery.data.landslide4sense:read_png",
+        "true-colour PNG renderings of Landslide4Sense-2022 training patches (Sentinel-2, about 10 m); "
+        "original data: IARAI, iarai/Landslide4Sense-2022, Zenodo record 10463239",
+        "the origin's own licence was not seen; third parties list MIT for a copy of the data set; "
+        "the data themselves are not shipped",
+        "train and validation are random draws from the same four regions: every score is an in-region score; "
+        "the subset holds 4.1 % landslide pixels and hardly an empty patch, so F1 is not comparable with published F1",
+        tried=True,
+        pixel_size_m=10.0,
+    ),
+    "landslide4sense": Source(
+        "detection.imagery.data.landslide4sense:read_hdf5",
+        "Landslide4Sense-2022 patches, 14 bands (Sentinel-2, slope, elevation, about 10 m); IARAI, Zenodo 10463239",
+        "the origin's own licence was not seen; third parties list MIT for a copy of the data set; "
+        "the data themselves are not shipped",
+        "values are divided by a constant per band and are no reflectance: raw Sentinel-2 counts cannot be fed in; "
+        "all parts are of the same four regions",
+        tried=True,
+        pixel_size_m=10.0,
+    ),
+    "bijie": Source(
+        "detection.imagery.data.bijie:read",
+        "Bijie landslides, Guizhou (TripleSat, about 0.8 m crops): Ji et al. 2020, Wuhan University",
+        _UNKNOWN,
+        "one county; each crop is resized to one size, so that the ground size of a pixel varies",
+        tried=True,
+        pixel_size_m=1.2,
+    ),
+    "hr-gldd": Source(
+        "detection.imagery.data.hr_gldd:read",
+        "HR-GLDD: PlanetScope patches of ten events, about 3 m (Meena et al. 2023, Earth Syst. Sci. Data 15:3283; "
+        "Zenodo record 7189381)",
+        _UNKNOWN,
+        "whether red or blue is the first band is not said with the arrays",
+        tried=False,
+        pixel_size_m=3.0,
+    ),
+    "cas": Source(
+        "detection.imagery.data.cas:read",
+        "CAS Landslide Dataset: nine regions, satellites and drones, 0.2 to 5 m (Xu et al. 2024, Sci. Data 11:12; "
+        "Zenodo record 10294997)",
+        _UNKNOWN,
+        "ground size of a pixel differs between regions by a factor of 25",
+        tried=False,
+        pixel_size_m=2.0,
+        options=("test_regions",),
+    ),
+    "folder": Source(
+        "detection.imagery.data.folder:read",
+        "files of the user's own",
+        "as the user knows",
+        "what the files show is known to the user alone",
+        tried=True,
+        pixel_size_m=10.0,
+        options=("bands",),
+    ),
+}
+
+
+def check_data(data: dict[str, Any], where: str) -> Source:
+    """Return the source a recipe's `[data]` names.
+
+    Raises:
+        RecipeError: unknown source, or a key it does not take.
+    """
+    name = data.get("source")
+    if name not in SOURCES:
+        raise RecipeError(f"{where}: data.source {name!r} is unknown; known: {', '.join(SOURCES)}")
+    known = {*COMMON, *SOURCES[name].options}
+    if unknown := sorted(set(data) - known):
+        raise RecipeError(f"{where}: unknown key data.{unknown[0]}; expected: {', '.join(sorted(known))}")
+    return SOURCES[name]
+
+
+def open_data(data: dict[str, Any], bands: tuple[str, ...], seed: int, below: Path | None) -> tuple[Patches, Patches]:
+    """Return the train and test part of a recipe's `[data]`, at native sizes.
+
+    Args:
+        data: the table; `folder` is relative to `below`, `test_part` names the part scored (`validation`).
+        bands: which bands, in which order.
+        seed: draws generated scenes.
+        below: the data folder.
+
+    Raises:
+        RecipeError: absent data or unknown source.
+        DataError: data laid out otherwise.
+    """
+    source = check_data(data, "recipe")
+    if data["source"] == "generated":
+        from detection.imagery.generate import draw_patches
+
+        size_px = int(data["size_px"])
+        draws = (seed, int(data["train"])), (seed + 1_000_003, int(data["test"]))
+        train, test = (hold_arrays(*draw_patches(start, count, size_px, bands), bands) for start, count in draws)
+        return train, test
+    folder = (below or Path()) / data.get("folder", "")
+    parts = "train", str(data.get("test_part", "validation"))
+    train, test = (source.read(folder, part, data).choose(bands) for part in parts)
+    return train, test

@@ -1,0 +1,62 @@
+"""Files of a data set, whether they lie in a folder or in the zip it was handed over in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.errors import DataError, RecipeError
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Names relative to the root, sorted, and a way to read one."""
+
+    root: Path
+    names: tuple[str, ...]
+    read: Callable[[str], bytes]
+
+    def picture(self, name: str) -> NDArray[np.uint8]:
+        """Decode a PNG to bands x H x W.
+
+        Raises:
+            DataError: it is none.
+        """
+        from detection.imagery.raster import decode_png
+
+        try:
+            return decode_png(self.read(name))
+        except OSError:
+            raise DataError(f"{self.root}: {name} is no picture that can be read") from None
+
+    def below(self, *folders: str, suffix: str) -> dict[str, str]:
+        """Stem -> name of the files that lie directly in one of the folders (names of the last folders, any case)."""
+        wanted = tuple(tuple(folder.lower().split("/")) for folder in folders)
+        found = {}
+        for name in self.names:
+            path = PurePosixPath(name)
+            parts = tuple(part.lower() for part in path.parent.parts)
+            if path.suffix.lower() == suffix and any(parts[-len(end) :] == end for end in wanted):
+                found[name.removesuffix(path.suffix)] = name
+        return found
+
+
+def open_files(path: Path) -> Files:
+    """Open a folder or a zip.
+
+    Raises:
+        RecipeError: nothing is there, or it is no zip.
+    """
+    if path.is_dir():
+        names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+        return Files(path, tuple(names), lambda name: (path / name).read_bytes())
+    if not path.is_file():
+        raise RecipeError(f"{path}: the recipe's data are absent; name their folder with --data")
+    try:
+        archive = ZipFile(path)
+    except BadZipFile:
+        raise RecipeError(f"{path}: neither a folder nor a zip") from None
+    return Files(path, tuple(sorted(n for n in archive.namelist() if not n.endswith("/"))), archive.read)

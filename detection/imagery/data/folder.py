@@ -1,0 +1,86 @@
+"""A folder of GeoTIFFs with masks beside them: the layout for one's own data."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.data.patches import IGNORED, Patches
+from detection.imagery.errors import DataError, RecipeError
+
+SUFFIXES = (".tif", ".tiff", ".png")
+
+
+def read(folder: Path, part: str, *, bands: tuple[str, ...] = ()) -> Patches:
+    """Read `<part>/images/*.tif` and `<part>/masks/*.tif|png`, or without the part's folder where there is none.
+
+    Masks: 0 background, 1 landslide, 255 not known. Pixels that an image declares as nodata are not known either.
+
+    Args:
+        folder: the root.
+        part: `train`, `validation`, ...
+        bands: names of the bands, in the order of the files; else their descriptions, else `band1`, `band2`, ...
+    """
+    root = folder / part if (folder / part).is_dir() else folder
+    pairs = pair_files(root, "images", "masks")
+    if not pairs:
+        raise RecipeError(f"{root}: no pair of images/NAME.tif and masks/NAME.tif")
+    return read_pairs(root, pairs, bands or _describe(pairs[0][0]))
+
+
+def pair_files(root: Path, images: str, masks: str) -> list[tuple[Path, Path]]:
+    """(image, mask) of the same name in sister folders anywhere below `root`, sorted."""
+    if not root.is_dir():
+        raise RecipeError(f"{root}: the recipe's data are absent; name their folder with --data")
+    pairs = []
+    for image in sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES):
+        if image.parent.name.lower() != images:
+            continue
+        beside = [image.parent.parent / masks / f"{image.stem}{suffix}" for suffix in SUFFIXES]
+        if mask := next((file for file in beside if file.is_file()), None):
+            pairs.append((image, mask))
+    return pairs
+
+
+def read_pairs(
+    root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...], *, any_value_is_landslide: bool = False
+) -> Patches:
+    """Patches of image and mask files; read when asked for."""
+
+    def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        image, valid = read_whole(pairs[position][0])
+        labels = read_whole(pairs[position][1])[0][0]
+        if any_value_is_landslide:
+            labels = labels > 0
+        elif np.any((labels < 0) | (labels > IGNORED)):
+            raise DataError(f"{pairs[position][1]}: mask values below 0 or over {IGNORED}")
+        mask = labels.astype(np.uint8)
+        if valid.shape == mask.shape:
+            mask[~valid] = IGNORED
+        if image.dtype != np.uint8:
+            image = image.astype(np.float32)
+            image[:, ~valid] = 0
+        return image, mask
+
+    names = tuple(image.relative_to(root).with_suffix("").as_posix() for image, _ in pairs)
+    return Patches(names, bands, load)
+
+
+def read_whole(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read a raster at once, whether it has a place on earth or not: bands x H x W, and H x W where all are valid."""
+    from detection.imagery.raster import decode_png
+    from detection.imagery.sources import open_raster
+
+    if path.suffix.lower() == ".png":
+        image = decode_png(path.read_bytes())
+        return image, np.ones(image.shape[1:], bool)
+    with open_raster(path) as source:
+        return source.read(), np.asarray(source.read_masks().min(axis=0) > 0)
+
+
+def _describe(path: Path) -> tuple[str, ...]:
+    from detection.imagery.raster import inspect
+
+    names = inspect(path).descriptions if path.suffix.lower() != ".png" else [None] * len(read_whole(path)[0])
+    return tuple(name or f"band{number}" for number, name in enumerate(names, start=1))

@@ -1,0 +1,186 @@
+"""Labelled patches as the trainer sees them: names, bands and a way to read one, so that big sets stream."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from detection.imagery.errors import DataError
+
+IGNORED = 255
+"""Mask value of pixels of which nothing is known; they count in no loss and no score."""
+HELD_BYTES = 1 << 30
+
+
+class Patch(NamedTuple):
+    """One labelled patch: image bands x H x W (float32, or uint8 meaning value / 255), mask H x W of 0, 1, 255."""
+
+    name: str
+    image: NDArray[Any]
+    mask: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """A set of patches, read one by one.
+
+    Attributes:
+        names: one per patch, unique.
+        bands: names of the image's bands, in order.
+        load: reads the patch of a position: image and mask.
+    """
+
+    names: tuple[str, ...]
+    bands: tuple[str, ...]
+    load: Callable[[int], tuple[NDArray[Any], NDArray[np.uint8]]]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, position: int) -> Patch:
+        """Read one patch.
+
+        Raises:
+            DataError: bands or shape are not what the layout says.
+        """
+        image, mask = self.load(position)
+        if image.ndim != 3 or image.shape[0] != len(self.bands):
+            raise DataError(
+                f"{self.names[position]}: image of shape {image.shape}, expected {len(self.bands)} bands "
+                f"({', '.join(self.bands)}) x rows x columns"
+            )
+        if mask.shape != image.shape[1:]:
+            raise DataError(f"{self.names[position]}: mask of shape {mask.shape} on an image of {image.shape[1:]}")
+        if found := sorted(set(np.unique(mask).tolist()) - {0, 1, IGNORED}):
+            raise DataError(f"{self.names[position]}: mask value {found[0]}; expected 0, 1 and {IGNORED} = not known")
+        return Patch(self.names[position], image, mask)
+
+    def __iter__(self) -> Iterator[Patch]:
+        return (self.read(position) for position in range(len(self)))
+
+    def take(self, positions: Sequence[int] | NDArray[np.int64]) -> "Patches":
+        """Return the patches at some positions, in that order."""
+        chosen = [int(position) for position in positions]
+        load = self.load
+        return replace(self, names=tuple(self.names[p] for p in chosen), load=lambda i: load(chosen[i]))
+
+    def choose(self, bands: tuple[str, ...]) -> "Patches":
+        """Return the patches with some of their bands only, in the order asked for.
+
+        Raises:
+            DataError: a band is not among those of the set.
+        """
+        if bands == self.bands:
+            return self
+        if missing := [band for band in bands if band not in self.bands]:
+            raise DataError(f"bands {', '.join(missing)} are not in the data, which have {', '.join(self.bands)}")
+        order, load = [self.bands.index(band) for band in bands], self.load
+
+        def pick(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+            image, mask = load(position)
+            return image[order], mask
+
+        return replace(self, bands=bands, load=pick)
+
+    def resize(self, size_px: int) -> "Patches":
+        """Return square patches of `size_px`: bands bilinear, masks by the nearest pixel."""
+        load = self.load
+
+        def fit(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+            image, mask = load(position)
+            return resize_bands(image, (size_px, size_px)), resize_mask(mask, (size_px, size_px))
+
+        return replace(self, load=fit)
+
+    def remember(self) -> "Patches":
+        """Return the same patches, held in memory once read; a set of more than 1 GiB goes on streaming."""
+        kept: dict[int, tuple[NDArray[Any], NDArray[np.uint8]]] = {}
+        load, spent = self.load, [0]
+
+        def recall(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+            if position in kept:
+                return kept[position]
+            image, mask = load(position)
+            if spent[0] + image.nbytes + mask.nbytes <= HELD_BYTES:
+                kept[position] = image, mask
+                spent[0] += image.nbytes + mask.nbytes
+            return image, mask
+
+        return replace(self, load=recall)
+
+    def fingerprint(self) -> str:
+        """Sha256 over names, bands, images and masks."""
+        digest = hashlib.sha256(",".join(self.bands).encode())
+        for patch in self:
+            digest.update(patch.name.encode())
+            digest.update(np.ascontiguousarray(patch.image).tobytes())
+            digest.update(np.ascontiguousarray(patch.mask).tobytes())
+        return digest.hexdigest()
+
+
+def hold_arrays(
+    images: NDArray[Any], masks: NDArray[np.uint8], bands: tuple[str, ...] = (), names: tuple[str, ...] = ()
+) -> Patches:
+    """Take N x C x H x W images and N x H x W masks as patches.
+
+    >>> patches = hold_arrays(np.zeros((2, 3, 4, 4), np.float32), np.zeros((2, 4, 4), np.uint8))
+    >>> patches.bands, patches.names
+    (('0', '1', '2'), ('0', '1'))
+    """
+    return Patches(
+        names or tuple(str(number) for number in range(len(images))),
+        bands or tuple(str(number) for number in range(images.shape[1])),
+        lambda position: (images[position], masks[position]),
+    )
+
+
+def join(*sets: Patches) -> Patches:
+    """Put sets of equal bands behind each other; names get the number of their set."""
+    if len({patches.bands for patches in sets}) != 1:
+        raise DataError(f"sets of different bands: {'; '.join(', '.join(s.bands) for s in sets)}")
+    places = [(number, position) for number, patches in enumerate(sets) for position in range(len(patches))]
+    return Patches(
+        tuple(f"{number}/{sets[number].names[position]}" for number, position in places),
+        sets[0].bands,
+        lambda index: sets[places[index][0]].load(places[index][1]),
+    )
+
+
+def as_values(image: NDArray[Any]) -> NDArray[np.float32]:
+    """Bring an image to float32; uint8 means value / 255."""
+    values = image.astype(np.float32)
+    return values / np.float32(255) if image.dtype == np.uint8 else values
+
+
+def resize_bands(image: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """Resize bands x H x W by bilinear interpolation between pixel centres, averaged first where it shrinks.
+
+    >>> resize_bands(np.array([[[0.0, 1.0]]]), (1, 4)).tolist()
+    [[[0.0, 0.25, 0.75, 1.0]]]
+    """
+    values = image.astype(np.float32)
+    for axis, target in enumerate(shape, start=1):
+        source = values.shape[axis]
+        if source == target:
+            continue
+        if source > target:
+            values = ndimage.uniform_filter1d(values, max(1, round(source / target)), axis=axis, mode="nearest")
+        place = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+        lower = np.minimum(place.astype(int), max(source - 2, 0))
+        share = (place - lower).reshape([-1 if number == axis else 1 for number in range(values.ndim)])
+        upper = np.minimum(lower + 1, source - 1)
+        values = values.take(lower, axis) * (1 - share) + values.take(upper, axis) * share
+    return np.rint(values).astype(np.uint8) if image.dtype == np.uint8 else values.astype(image.dtype)
+
+
+def resize_mask(mask: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize H x W by the nearest pixel."""
+    rows, columns = (
+        ((np.arange(target) + 0.5) * source / target).astype(int)
+        for target, source in zip(shape, mask.shape, strict=True)
+    )
+    return np.asarray(mask[np.ix_(rows, columns)])

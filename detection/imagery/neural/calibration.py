@@ -1,0 +1,105 @@
+"""Probabilities that mean what they say: one temperature, fitted on the held part (Guo et al. 2017)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.metrics import Confusion, score
+
+THRESHOLDS = np.round(np.arange(2, 19) * 0.05, 4)
+BOUNDS = (0.2, 5.0)
+BINS = 15
+SAMPLE = 2_000_000
+Held = Iterable[tuple[NDArray[np.floating], NDArray[np.bool_]]]
+"""Pairs of log odds of landslide and truth, known pixels only, both flat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A temperature; negative log-likelihood and expected calibration error of the held part without and with it."""
+
+    temperature: float
+    nll_before: float
+    nll_after: float
+    ece_before: float
+    ece_after: float
+
+
+def fit_temperature(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) -> Calibration:
+    """Find the temperature with the least negative log-likelihood, by golden section on its logarithm.
+
+    >>> odds = np.array([8.0, -8.0, 8.0, -8.0] * 25)
+    >>> truth = np.array([True, False, True, True] * 25)
+    >>> fit_temperature(odds, truth).temperature > 1.5
+    True
+    """
+    low, high = np.log(BOUNDS[0]), np.log(BOUNDS[1])
+    ratio = (np.sqrt(5) - 1) / 2
+    for _ in range(40):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if _nll(log_odds / np.exp(left), truth) <= _nll(log_odds / np.exp(right), truth):
+            high = right
+        else:
+            low = left
+    temperature = round(float(np.exp((low + high) / 2)), 4)
+    return Calibration(
+        temperature=temperature,
+        nll_before=round(_nll(log_odds, truth), 5),
+        nll_after=round(_nll(log_odds / temperature, truth), 5),
+        ece_before=round(expected_error(_sigmoid(log_odds), truth), 5),
+        ece_after=round(expected_error(_sigmoid(log_odds / temperature), truth), 5),
+    )
+
+
+def expected_error(probabilities: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
+    """Mean distance of probability and frequency over 15 equal bins, weighted by their pixels.
+
+    >>> expected_error(np.array([0.25, 0.25, 0.25, 0.25]), np.array([True, False, False, False]))
+    0.0
+    """
+    places = np.minimum((probabilities * BINS).astype(int), BINS - 1)
+    said = np.bincount(places, probabilities, BINS)
+    was = np.bincount(places, truth.astype(float), BINS)
+    return float(np.abs(said - was).sum() / max(len(truth), 1))
+
+
+def choose_threshold(held: Held, temperature: float = 1.0) -> tuple[float, float]:
+    """Return the threshold of .10(.05).90 with the best pooled F1, the lowest of equals, and that F1."""
+    confusions = count_thresholds(held, temperature)
+    f1 = [score(confusion)["f1"] or 0.0 for confusion in confusions]
+    place = int(np.argmax(f1))
+    return float(THRESHOLDS[place]), float(f1[place])
+
+
+def count_thresholds(held: Held, temperature: float = 1.0) -> list[Confusion]:
+    """Pooled counts at every threshold, image by image, so that the held part need not fit into memory."""
+    edges = THRESHOLDS.astype(np.float32)
+    sums = np.zeros((2, len(edges) + 1), np.int64)
+    for log_odds, truth in held:
+        places = np.searchsorted(edges, _sigmoid(log_odds / temperature).astype(np.float32), side="right")
+        for label in (0, 1):
+            sums[label] += np.bincount(places[truth == bool(label)], minlength=len(edges) + 1)
+    over = sums[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+    totals = sums.sum(axis=1)
+    return [
+        Confusion(tp=int(tp), fp=int(fp), fn=int(totals[1] - tp), tn=int(totals[0] - fp))
+        for fp, tp in zip(over[0], over[1], strict=True)
+    ]
+
+
+def gather(held: Held, pixels: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Join the held part for the temperature, thinned to about `SAMPLE` of its `pixels`."""
+    step = max(1, pixels // SAMPLE)
+    odds, truths = zip(*((log_odds[::step], truth[::step]) for log_odds, truth in held), strict=True)
+    return np.concatenate(odds).astype(np.float32), np.concatenate(truths)
+
+
+def _sigmoid(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.asarray(1 / (1 + np.exp(-np.clip(values.astype(np.float64), -60, 60))))
+
+
+def _nll(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
+    signed = np.where(truth, log_odds, -log_odds).astype(np.float64)
+    return float(np.logaddexp(0, -signed).mean())

@@ -1,0 +1,303 @@
+"""One training run as a thing that can be put down and taken up again: its place is a file, its curve the same."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from detection.imagery.augment import Augmentation, vary
+from detection.imagery.data.patches import Patches
+from detection.imagery.errors import RecipeError, TrainingPausedError
+from detection.imagery.neural.losses import make_loss
+from detection.imagery.registry import build
+
+Normalisation = tuple[NDArray[np.float32], NDArray[np.float32]]
+Judge = Callable[[torch.nn.Module], tuple[float, float]]
+"""From the network to (score on the held part, threshold)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to train; the defaults are those measured on Landslide4Sense patches.
+
+    Attributes:
+        options: options of the network's family.
+        epochs: passes over the fit part.
+        steps: if not 0, this many steps instead of `epochs`, in whole passes.
+        time_limit_cpu_s: stop after the epoch in which this much CPU time is spent; 0 = none. A run that is cut
+            short is not reproducible on another machine.
+        optimiser: `adamw` or `adam`.
+        schedule: `cosine` (down to 2 % after the warm-up) or `constant`.
+        loss: terms of `losses.make_loss`, joined by `+`.
+        split: how the held part is chosen, see `splits`.
+        held_share: part of train that chooses epoch, temperature and threshold.
+        threshold: if not 0, this threshold instead of the best on the held part.
+        brightness, shift, blank_share, turns: see `Augmentation`.
+    """
+
+    seed: int = 0
+    network: str = "unet"
+    width: float = 0.125
+    options: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 13
+    steps: int = 0
+    time_limit_cpu_s: float = 0.0
+    batch: int = 16
+    optimiser: str = "adamw"
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    schedule: str = "cosine"
+    warmup_steps: int = 100
+    loss: str = "ce+dice"
+    split: str = "seeded"
+    held_share: float = 0.15
+    threshold: float = 0.0
+    brightness: tuple[float, float] = (0.85, 1.15)
+    shift: float = 0.04
+    blank_share: float = 0.0
+    turns: bool = True
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """How patches vary."""
+        return Augmentation(self.brightness, self.shift, self.blank_share, self.turns)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands: after a step, or with `held_score` after an epoch."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    held_score: float | None
+    cpu_s: float
+    left_s: float
+
+
+@dataclass(slots=True)
+class Hooks:
+    """What a run tells, asks and keeps while it goes on.
+
+    Attributes:
+        on_progress: called after every step and every epoch.
+        should_stop: asked after every step; true saves the place and raises TrainingPausedError.
+        place: file of the place; None keeps nothing.
+        resume: go on from that file where it exists.
+    """
+
+    on_progress: Callable[[Progress], None] = lambda _: None
+    should_stop: Callable[[], bool] = lambda: False
+    place: Path | None = None
+    resume: bool = False
+
+
+class Learner:
+    """A network in training.
+
+    Batches, their order and their variation follow from (seed, epoch, step) alone, so that a place needs no state of
+    them; the generator of torch (drop-out) is kept with the place.
+    """
+
+    def __init__(
+        self,
+        patches: Patches,
+        fit: NDArray[np.int64],
+        settings: Settings,
+        normalisation: Normalisation,
+        landslide_share: float,
+        judge: Judge,
+        network: torch.nn.Module | None = None,
+    ) -> None:
+        torch.manual_seed(settings.seed)
+        torch.use_deterministic_algorithms(mode=True)
+        self.patches, self.fit, self.settings, self.normalisation = patches, fit, settings, normalisation
+        self.judge = judge
+        self.epoch, self.step = 1, 0
+        self.network = network or build(settings.network, len(patches.bands), 2, settings.width, **settings.options)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.loss = make_loss(settings.loss, landslide_share)
+        self.optimiser = _make_optimiser(self.network, settings)
+        self.steps_per_epoch = len(self._cuts())
+        if not self.steps_per_epoch:
+            raise RecipeError(f"{len(fit)} patches to fit are too few")
+        self.epochs = -(-settings.steps // self.steps_per_epoch) if settings.steps else settings.epochs
+        if self.epochs < 1:
+            raise RecipeError("epochs must be at least 1")
+        self.losses: list[float] = []
+        self.history: list[dict[str, float]] = []
+        self.best: tuple[float, int, float, dict[str, torch.Tensor]] | None = None
+        self.cpu_s = 0.0
+
+    def run(self, hooks: Hooks) -> None:
+        """Train to the end, from wherever the run stands.
+
+        Raises:
+            TrainingPausedError: it was asked to stop; the place is kept.
+            RecipeError: the kept place is of another run.
+        """
+        if hooks.resume and hooks.place and hooks.place.exists():
+            self.take_up(hooks.place)
+        begun = time.process_time() - self.cpu_s
+        while self.epoch <= self.epochs:
+            self.network.train()
+            cuts = self._cuts()
+            while self.step < len(cuts):
+                self.losses.append(self._learn(cuts[self.step]))
+                self.step += 1
+                self.cpu_s = time.process_time() - begun
+                hooks.on_progress(self._tell(None))
+                if hooks.should_stop():
+                    if hooks.place:
+                        self.put_down(hooks.place)
+                    raise TrainingPausedError(f"stopped in epoch {self.epoch} of {self.epochs}; go on with --resume")
+            held_score, threshold = self.judge(self.network)
+            rate = self.settings.learning_rate * self._rate(self.epoch * self.steps_per_epoch - 1)
+            self.history.append(
+                {
+                    "epoch": self.epoch, "loss": round(float(np.mean(self.losses)), 5),
+                    "held_f1": round(held_score, 5), "learning_rate": round(float(rate), 8),
+                }
+            )  # fmt: skip
+            if self.best is None or held_score > self.best[0]:
+                state = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
+                self.best = held_score, self.epoch, threshold, state
+            self.cpu_s = time.process_time() - begun
+            hooks.on_progress(self._tell(held_score))
+            self.epoch, self.step, self.losses = self.epoch + 1, 0, []
+            if hooks.place:
+                self.put_down(hooks.place)
+            if self.settings.time_limit_cpu_s and self.cpu_s > self.settings.time_limit_cpu_s:
+                break
+
+    def put_down(self, path: Path) -> None:
+        """Write the place: weights, best weights, optimiser, generator, curve; by temporary name, synced, renamed."""
+        tensors = {f"network/{key}": value for key, value in self.network.state_dict().items()}
+        if self.best:
+            tensors |= {f"best/{key}": value for key, value in self.best[3].items()}
+        for number, values in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{number}/{key}": torch.as_tensor(value) for key, value in values.items()}
+        tensors["torch_rng"] = torch.get_rng_state()
+        place = {
+            "key": self.key(), "epoch": self.epoch, "step": self.step, "losses": self.losses, "history": self.history,
+            "best": self.best[:3] if self.best else None, "cpu_s": self.cpu_s,
+        }  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.part")
+        # cloned: safetensors refuses tensors that share memory, and wants them in rows
+        whole = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
+        save_file(whole, partial, metadata={"place": json.dumps(place)})
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    def take_up(self, path: Path) -> None:
+        """Go back to a place that was put down.
+
+        Raises:
+            RecipeError: it is damaged, or of other data or settings.
+        """
+        try:
+            with safe_open(path, "pt") as source:
+                place = json.loads(source.metadata()["place"])
+                tensors = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118 (not a mapping)
+        except (SafetensorError, KeyError, TypeError, ValueError):
+            raise RecipeError(f"{path}: not the place of a training run; remove it to begin anew") from None
+        if place["key"] != self.key():
+            raise RecipeError(f"{path}: is of other data or settings; remove it, or train without --resume")
+        self.network.load_state_dict(_below(tensors, "network/"))
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in _below(tensors, "optimiser/").items():
+            number, key = name.split("/")
+            state.setdefault(int(number), {})[key] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+        torch.set_rng_state(tensors["torch_rng"])
+        self.epoch, self.step, self.losses = place["epoch"], place["step"], place["losses"]
+        self.history, self.cpu_s = place["history"], place["cpu_s"]
+        self.best = (*place["best"], _below(tensors, "best/")) if place["best"] else None
+
+    def key(self) -> str:
+        """What a place must agree with: settings, names of the patches, which are fitted, normalisation."""
+        facts = [
+            asdict(self.settings), list(self.patches.names), list(self.patches.bands), self.fit.tolist(),
+            [values.tolist() for values in self.normalisation], self.network.__class__.__name__,
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _cuts(self) -> list[NDArray[np.int64]]:
+        """The batches of the epoch; a last batch of one is dropped, batch normalisation has no use for it."""
+        order = np.random.default_rng([self.settings.seed, self.epoch]).permutation(self.fit)
+        cuts = [order[start : start + self.settings.batch] for start in range(0, len(order), self.settings.batch)]
+        return [cut for cut in cuts if len(cut) > 1]
+
+    def _learn(self, chosen: NDArray[np.int64]) -> float:
+        done = (self.epoch - 1) * self.steps_per_epoch + self.step
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.learning_rate * self._rate(done)
+        images, truth = self._batch(chosen)
+        self.optimiser.zero_grad(set_to_none=True)
+        logits = self.network(images)
+        if logits.ndim == 2:  # a network that judges whole patches
+            truth = (truth == 1).flatten(1).any(dim=1).long()
+        loss = self.loss(logits, truth)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        return float(loss.item())
+
+    def _batch(self, chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = np.random.default_rng([self.settings.seed, self.epoch, self.step])
+        pairs = []
+        for position in chosen:
+            patch = self.patches.read(int(position))
+            pairs.append(vary(patch.image, patch.mask, self.normalisation, self.settings.augmentation, rng))
+        try:
+            images, truth = (np.stack(values) for values in zip(*pairs, strict=True))
+        except ValueError:
+            raise RecipeError("the patches have different sizes; give data.size_px to resize them") from None
+        return torch.from_numpy(images).contiguous(memory_format=torch.channels_last), torch.from_numpy(truth)
+
+    def _rate(self, step: int) -> float:
+        """Linear warm-up, then constant or a cosine down to 2 %."""
+        warmup = self.settings.warmup_steps
+        if step < warmup:
+            return (step + 1) / warmup
+        if self.settings.schedule == "constant":
+            return 1.0
+        share = (step - warmup) / max(1, self.epochs * self.steps_per_epoch - warmup)
+        return 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, share))))
+
+    def _tell(self, held_score: float | None) -> Progress:
+        done = (self.epoch - 1) * self.steps_per_epoch + self.step
+        left = self.epochs * self.steps_per_epoch - done
+        return Progress(
+            self.epoch, self.epochs, self.step, self.steps_per_epoch, float(np.mean(self.losses)), held_score,
+            self.cpu_s, self.cpu_s / max(done, 1) * left,
+        )  # fmt: skip
+
+
+def _below(tensors: dict[str, torch.Tensor], head: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(head): value for name, value in tensors.items() if name.startswith(head)}
+
+
+def _make_optimiser(network: torch.nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    kinds: dict[str, type[torch.optim.Adam]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    if settings.optimiser not in kinds:
+        raise RecipeError(f"unknown optimiser {settings.optimiser!r}; known: {', '.join(kinds)}")
+    if settings.schedule not in {"cosine", "constant"}:
+        raise RecipeError(f"unknown schedule {settings.schedule!r}; known: cosine, constant")
+    return kinds[settings.optimiser](
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )

@@ -1,0 +1,64 @@
+"""Losses for a class that fills four pixels of a hundred; a recipe adds them up by name, as in `ce+dice`."""
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+
+from detection.imagery.data.patches import IGNORED
+from detection.imagery.errors import RecipeError
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+SMOOTH = 1.0
+FOCUS = 2.0
+FALSE_ALARM, MISS = 0.3, 0.7
+TERMS = ("ce", "weighted-ce", "focal", "dice", "tversky")
+
+
+def make_loss(spelling: str, landslide_share: float = 0.5) -> Loss:
+    """Return the sum of the named terms.
+
+    Args:
+        spelling: terms joined by `+`: `ce`; `weighted-ce` (classes weigh by the inverse of the root of their share);
+            `focal` (Lin et al. 2017, exponent 2); `dice` (Milletari et al. 2016, over the batch, smooth 1);
+            `tversky` (Salehi et al. 2017: a miss weighs .7, a false alarm .3).
+        landslide_share: share of landslide pixels in the fit part, for `weighted-ce`.
+
+    Raises:
+        RecipeError: an unknown term.
+    """
+    names = spelling.split("+")
+    if unknown := [name for name in names if name not in TERMS]:
+        raise RecipeError(f"unknown loss {unknown[0]!r}; known: {', '.join(TERMS)}, added up with +")
+    share = min(max(landslide_share, 1e-4), 1 - 1e-4)
+    weights = torch.tensor([(1 - share) ** -0.5, share**-0.5])
+    weights = weights / weights.mean()
+
+    def loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        return torch.stack([_term(name, logits, truth, weights) for name in names]).sum()
+
+    return loss
+
+
+def _term(name: str, logits: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    if name == "ce":
+        return functional.cross_entropy(logits, truth, ignore_index=IGNORED)
+    if name == "weighted-ce":
+        return functional.cross_entropy(logits, truth, weight=weights.to(logits), ignore_index=IGNORED)
+    if name == "focal":
+        each = functional.cross_entropy(logits, truth, ignore_index=IGNORED, reduction="none")
+        known = (truth != IGNORED).sum().clamp_min(1)
+        return ((1 - torch.exp(-each)) ** FOCUS * each).sum() / known
+    known_pixels = (truth != IGNORED).to(logits.dtype)
+    probability = logits.softmax(dim=1)[:, 1] * known_pixels
+    target = (truth == 1).to(logits.dtype)
+    hit = (probability * target).sum()
+    if name == "dice":
+        return 1 - (2 * hit + SMOOTH) / (probability.sum() + target.sum() + SMOOTH)
+    alarm, miss = probability.sum() - hit, target.sum() - hit
+    return 1 - (hit + SMOOTH) / (hit + FALSE_ALARM * alarm + MISS * miss + SMOOTH)
+
+
+def segmentation_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy plus soft Dice of the landslide class over the batch, the default."""
+    return make_loss("ce+dice")(logits, truth)

@@ -1,0 +1,107 @@
+"""Training of the tile judge: threshold on held tiles such that hardly a landslide tile is passed over."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detection.imagery.data.patches import Patches, as_values
+from detection.imagery.neural.calibration import Calibration
+from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Settings
+from detection.imagery.neural.training import Trained, measure_statistics
+from detection.imagery.splits import split
+
+RECALL = 0.99
+"""Share of the held landslide tiles that must pass; the bar on tiles never seen is .95."""
+MARGIN = 0.5
+"""The threshold is put at this share of the least probability that must pass."""
+
+
+def train_triage(patches: Patches, settings: Settings, hooks: Hooks | None = None) -> Trained:
+    """Train a classifier of whole patches: does any pixel belong to a landslide?
+
+    The epoch is the one that passes over most empty held tiles when the threshold keeps `RECALL` of the others.
+    """
+    fit, held = split(patches, settings.split, settings.held_share, settings.seed)
+    mean, std, value_range, _ = measure_statistics(patches, fit)
+    truth = labels(patches, held)
+
+    def judge(network: torch.nn.Module) -> tuple[float, float]:
+        probabilities = predict_tiles(network, patches, held, (mean, std))
+        threshold = choose_pass(probabilities, truth)
+        passed = probabilities >= threshold
+        # how well the two kinds are told apart breaks ties between epochs
+        gap = probabilities[truth].mean() - probabilities[~truth].mean() if truth.any() and (~truth).any() else 0.0
+        return float(np.mean(~passed[~truth]) if (~truth).any() else 0.0) + 1e-3 * float(gap), threshold
+
+    learner = Learner(patches, fit, replace(settings, loss="weighted-ce"), (mean, std), _share(patches, fit), judge)
+    learner.run(hooks or Hooks())
+    assert learner.best is not None
+    learner.network.load_state_dict(learner.best[3])
+    network = learner.network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    return Trained(
+        network=network,
+        mean=mean.tolist(),
+        std=std.tolist(),
+        value_range=value_range,
+        threshold=learner.best[2],
+        calibration=Calibration(1.0, 0.0, 0.0, 0.0, 0.0),
+        history=learner.history,
+        best_epoch=learner.best[1],
+        held=tuple(patches.names[int(position)] for position in held),
+        held_f1=learner.best[0],
+        cpu_s=learner.cpu_s,
+    )
+
+
+def evaluate_triage(trained: Trained, patches: Patches, size_px: int) -> dict[str, float | int | None]:
+    """Tiles that pass and tiles passed over, on data the network has not seen."""
+    positions = np.arange(len(patches))
+    normalisation = np.array(trained.mean, np.float32), np.array(trained.std, np.float32)
+    seen = patches.resize(size_px)
+    passed = predict_tiles(trained.network, seen, positions, normalisation) >= trained.threshold
+    truth = labels(patches, positions)
+    return {
+        "recall": float(passed[truth].mean()) if truth.any() else None,
+        "specificity": float((~passed[~truth]).mean()) if (~truth).any() else None,
+        "accuracy": float((passed == truth).mean()),
+        "landslide_tiles": int(truth.sum()),
+        "empty_tiles": int((~truth).sum()),
+        "passed_over": int((~passed).sum()),
+    }
+
+
+def labels(patches: Patches, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each tile holds a landslide."""
+    return np.array([bool((patches.read(int(position)).mask == 1).any()) for position in positions])
+
+
+def predict_tiles(
+    network: torch.nn.Module, patches: Patches, positions: NDArray[np.int64], normalisation: Normalisation
+) -> NDArray[np.float64]:
+    """Probability of each tile that it holds a landslide."""
+    mean, std = normalisation
+    network.eval()
+    out = []
+    for position in positions:
+        image = (as_values(patches.read(int(position)).image) - mean[:, None, None]) / std[:, None, None]
+        with torch.inference_mode():
+            out.append(float(network(torch.from_numpy(image[None])).softmax(dim=1)[0, 1]))
+    return np.array(out)
+
+
+def choose_pass(probabilities: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
+    """Choose the probability from which a tile is looked at, below that of `RECALL` of the landslide tiles.
+
+    >>> choose_pass(np.array([0.8, 0.9, 0.2]), np.array([True, True, False]))
+    0.4
+    """
+    if not truth.any():
+        return 0.0
+    least = float(np.quantile(probabilities[truth], 1 - RECALL, method="lower"))
+    return round(MARGIN * least, 6)
+
+
+def _share(patches: Patches, positions: NDArray[np.int64]) -> float:
+    return float(labels(patches, positions).mean())

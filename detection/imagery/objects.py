@@ -1,0 +1,163 @@
+"""Landslides as things, not pixels: how many were found by size, how sharp their edges are, average precision."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+BINS_PX = (10, 50, 200)
+"""Areas at which the size classes part: below 10, 10 to 50, 50 to 200, and more pixels."""
+LABELS = ("<10", "10-50", "50-200", ">=200")
+LEAST_IOU = (0.1, 0.5)
+EDGE_PX = (1, 2)
+_NEIGHBOURS = np.ones((3, 3), int)
+"""Objects are 8-connected."""
+
+
+@dataclass(slots=True)
+class ObjectCount:
+    """Counts over images; add them up with `add`, read them with `report`.
+
+    Attributes:
+        truths: landslides in the truth, by size class.
+        found: (criterion, size class) -> how many of them; criteria: `iou_0.1`, `iou_0.5`, `covered_half`.
+        predicted: objects of the map, by size class.
+        right: (criterion, size class) -> how many of them overlap a landslide that much.
+        ranked: (mean probability, is right at IoU .5) of each object of the map.
+        edges: tolerance in px -> [edge pixels of the map near the truth's, all, of the truth near the map's, all].
+    """
+
+    truths: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
+    predicted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
+    found: dict[tuple[str, str], int] = field(default_factory=dict)
+    right: dict[tuple[str, str], int] = field(default_factory=dict)
+    ranked: list[tuple[float, bool]] = field(default_factory=list)
+    edges: dict[int, list[int]] = field(default_factory=lambda: {px: [0, 0, 0, 0] for px in EDGE_PX})
+
+    def add(
+        self,
+        probabilities: NDArray[np.floating],
+        predicted: NDArray[np.bool_],
+        truth: NDArray[np.bool_],
+        valid: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Count one image; pixels that are not valid are neither landslide nor found."""
+        if valid is not None:
+            predicted, truth = predicted & valid, truth & valid
+        true_labels, true_number = ndimage.label(truth, _NEIGHBOURS)
+        map_labels, map_number = ndimage.label(predicted, _NEIGHBOURS)
+        true_area = np.bincount(true_labels.ravel(), minlength=true_number + 1)[1:]
+        map_area = np.bincount(map_labels.ravel(), minlength=map_number + 1)[1:]
+        pairs = np.zeros((true_number, map_number), np.int64)
+        both = predicted & truth
+        np.add.at(pairs, (true_labels[both] - 1, map_labels[both] - 1), 1)
+        iou = pairs / np.maximum(true_area[:, None] + map_area[None, :] - pairs, 1)
+        best_true = iou.max(axis=1, initial=0.0)
+        best_map = iou.max(axis=0, initial=0.0)
+        covered = pairs.sum(axis=1) / np.maximum(true_area, 1)
+        for number, area in enumerate(true_area):
+            self.truths[size_class(area)] += 1
+            hits = [f"iou_{least}" for least in LEAST_IOU if best_true[number] >= least]
+            for name in (*hits, *(["covered_half"] if covered[number] >= 0.5 else [])):
+                self.found[name, size_class(area)] = self.found.get((name, size_class(area)), 0) + 1
+        for number, area in enumerate(map_area):
+            self.predicted[size_class(area)] += 1
+            for least in LEAST_IOU:
+                if best_map[number] >= least:
+                    key = f"iou_{least}", size_class(area)
+                    self.right[key] = self.right.get(key, 0) + 1
+        if map_number:
+            means = ndimage.mean(probabilities, map_labels, np.arange(1, map_number + 1))
+            self.ranked += self._rank(np.asarray(means), iou)
+        self._add_edges(predicted, truth)
+
+    @staticmethod
+    def _rank(means: NDArray[np.floating], iou: NDArray[np.floating]) -> list[tuple[float, bool]]:
+        """Match each object, the surest first, to a landslide not matched yet, at IoU .5."""
+        taken = np.zeros(iou.shape[0], bool)
+        ranked = []
+        for number in np.argsort(-means, kind="stable"):
+            free = np.where(taken, 0.0, iou[:, number])
+            hit = bool(free.size and free.max() >= 0.5)
+            if hit:
+                taken[int(free.argmax())] = True
+            ranked.append((float(means[number]), hit))
+        return ranked
+
+    def _add_edges(self, predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> None:
+        edge_map, edge_true = _edge(predicted), _edge(truth)
+        for px, counts in self.edges.items():
+            near_true, near_map = _widen(edge_true, px), _widen(edge_map, px)
+            values = (edge_map & near_true, edge_map, edge_true & near_map, edge_true)
+            for place, value in enumerate(values):
+                counts[place] += int(np.count_nonzero(value))
+
+    def report(self) -> dict[str, object]:
+        """Return object_recall and object_precision by criterion and size, boundary_f1 by tolerance, ap50."""
+        recall = {
+            name: {"all": _share(name, self.found, self.truths)}
+            | {label: _share(name, self.found, self.truths, label) for label in LABELS}
+            for name in ("iou_0.1", "iou_0.5", "covered_half")
+        }
+        precision = {
+            name: {"all": _share(name, self.right, self.predicted)}
+            | {label: _share(name, self.right, self.predicted, label) for label in LABELS}
+            for name in ("iou_0.1", "iou_0.5")
+        }
+        return {
+            "object_recall": recall,
+            "object_precision": precision,
+            "objects": {"truth": dict(self.truths), "map": dict(self.predicted)},
+            "boundary_f1": {f"{px}px": _edge_f1(counts) for px, counts in self.edges.items()},
+            "ap50": average_precision(self.ranked, sum(self.truths.values())),
+        }
+
+
+def size_class(area_px: int) -> str:
+    """Name the size class of an area in pixels.
+
+    >>> [size_class(area) for area in (9, 10, 200)]
+    ['<10', '10-50', '>=200']
+    """
+    return LABELS[int(np.searchsorted(BINS_PX, area_px, side="right"))]
+
+
+def average_precision(ranked: list[tuple[float, bool]], truths: int) -> float | None:
+    """Area under precision over recall, precision made non-increasing (Everingham et al. 2015); None without truths.
+
+    >>> average_precision([(0.9, True), (0.8, False), (0.7, True)], 2)
+    0.8333333333333333
+    """
+    if truths == 0:
+        return None
+    right = np.array([hit for _, hit in sorted(ranked, key=lambda item: -item[0])], float)
+    if not right.size:
+        return 0.0
+    precision = np.cumsum(right) / np.arange(1, right.size + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(envelope * right) / truths)
+
+
+def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(mask & ~ndimage.binary_erosion(mask, border_value=1))
+
+
+def _widen(edge: NDArray[np.bool_], px: int) -> NDArray[np.bool_]:
+    return np.asarray(ndimage.maximum_filter(edge, size=2 * px + 1))
+
+
+def _edge_f1(counts: list[int]) -> float | None:
+    near_map, all_map, near_true, all_true = counts
+    if all_map + all_true == 0:
+        return None
+    precision, recall = near_map / max(all_map, 1), near_true / max(all_true, 1)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _share(
+    name: str, hits: dict[tuple[str, str], int], totals: dict[str, int], label: str | None = None
+) -> float | None:
+    labels = LABELS if label is None else (label,)
+    total = sum(totals[one] for one in labels)
+    return sum(hits.get((name, one), 0) for one in labels) / total if total else None
