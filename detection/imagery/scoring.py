@@ -18,6 +18,7 @@ WORST = 5
 DRAWS = 1000
 NAMES = {"mean_f1": "mf1", "accuracy": "oa"}
 """Names of the report where they differ from those of `metrics.score`; `pa` is another word for `oa`."""
+COUNTS = ("tp", "fp", "fn", "tn", "nodata")
 INTERVALS = ("precision", "recall", "f1", "iou", "miou")
 
 
@@ -66,9 +67,8 @@ def score_maps(
             things.add(probabilities, predicted, truth, valid)
     confusions = np.array(counts, np.int64).reshape(-1, 4)
     pooled = score(total)
-    report: dict[str, Any] = {NAMES.get(name, name): value for name, value in pooled.items() if name not in ("tp", "fp", "fn", "tn")}
-    report |= {"pa": pooled["accuracy"], "confusion": {key: pooled[key] for key in ("tp", "fp", "fn", "tn", "nodata")}}
-    report.pop("nodata")
+    report: dict[str, Any] = {NAMES.get(name, name): value for name, value in pooled.items() if name not in COUNTS}
+    report |= {"pa": pooled["accuracy"], "confusion": {name: pooled[name] for name in COUNTS}}
     report["undefined"] = {NAMES.get(name, name): reason for name, reason in why_undefined(total).items()}
     report["image_miou"] = summarise_images(names, per_image)
     if objects:
