@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from detection.imagery.polygons import EIGHT, NODATA
+from detection.imagery.components import EIGHT, NODATA
 
 # Values of the change raster.
 NOTHING, NEW, KNOWN, GONE = 0, 1, 2, 3

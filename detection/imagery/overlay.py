@@ -17,7 +17,8 @@ from rasterio.windows import Window
 
 from detection.imagery.errors import BandMissingError, TruncatedRasterError
 from detection.imagery.grid import LONLAT, Grid, apply_affine, same_grid
-from detection.imagery.raster import open_raster, read_grid
+from detection.imagery.raster import read_grid
+from detection.imagery.sources import open_raster
 
 STRIP = 512
 Box = tuple[int, int, int, int]  # column, row, width, height
@@ -121,7 +122,7 @@ def to_pixels(geometry: Any, grid: Grid) -> Any:
         x, y = transformer.transform(lon, lat)
         return apply_affine(~grid.transform, np.asarray(x), np.asarray(y))
 
-    return shapely.transform(geometry, move, interleaved=False)  # type: ignore[call-overload,unused-ignore]
+    return shapely.transform(geometry, move, interleaved=False)  # type: ignore[arg-type]
 
 
 def window_around(outline: Any, grid: Grid, margin: int) -> Box | None:

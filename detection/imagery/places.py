@@ -9,11 +9,12 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry import shape as shape_of
 
+from detection.imagery.components import NODATA
 from detection.imagery.errors import ImageryError
 from detection.imagery.grid import Grid
 from detection.imagery.indices import ndvi
 from detection.imagery.overlay import Layer, burn, spacing_m, to_pixels, window_around
-from detection.imagery.polygons import NODATA, STEPS
+from detection.imagery.polygons import STEPS
 from detection.imagery.raster import read_grid
 from detection.imagery.scene import Scene
 

@@ -43,6 +43,16 @@ def write_preview(
     Returns:
         Bounds of the picture [min_lon, min_lat, max_lon, max_lat] (pixels where the scene has no place).
     """
+    image, grid = paint_scene(scene, scene_grid, longest_px)
+    if outlines:
+        for footprint in footprints:
+            draw_outline(image, shape_of(footprint["geometry"]), grid)
+    write_png(path, image)
+    return bounds_of(grid)
+
+
+def paint_scene(scene: Scene, scene_grid: Grid, longest_px: int) -> tuple[NDArray[np.uint8], Grid]:
+    """Return the scene as RGBA (4 x H x W) and the grid of the picture."""
     names = ("B4", "B3", "B2") if {"B4", "B3", "B2"} <= set(scene.bands) else (next(iter(scene.bands)),) * 3
     places = [(scene.bands[name].path, scene.bands[name].index) for name in names]
     grid = _small_grid(scene_grid, longest_px)
@@ -53,10 +63,11 @@ def write_preview(
         shown = np.where(valid, band, low)
         image[position] = np.clip((shown - low) / max(high - low, 1e-9) * 255, 0, 255) * valid
     image[3] = valid * np.uint8(255)
-    if outlines:
-        for footprint in footprints:
-            _draw(image, shape_of(footprint["geometry"]), grid)
-    write_png(path, image)
+    return image, grid
+
+
+def bounds_of(grid: Grid) -> list[float]:
+    """Return [min_lon, min_lat, max_lon, max_lat] of a picture's grid."""
     a, _, left, _, e, top = grid.transform[:6]
     bottom, top = sorted((top, top + e * grid.height))
     return [round(float(value), 7) for value in (left, bottom, left + a * grid.width, top)]
@@ -92,7 +103,7 @@ def _small_grid(grid: Grid, longest_px: int) -> Grid:
     return Grid(Affine.scale(step), "", max(1, int(grid.width / step)), max(1, int(grid.height / step)))
 
 
-def _draw(image: NDArray[np.uint8], outline: Any, grid: Grid) -> None:
+def draw_outline(image: NDArray[np.uint8], outline: Any, grid: Grid, colour: NDArray[np.uint8] = OUTLINE) -> None:
     """Colour the pixels that the rings pass through."""
     step = min(abs(grid.transform.a), abs(grid.transform.e)) / 2
     points = shapely.get_coordinates(shapely.segmentize(outline.boundary, step))
@@ -100,5 +111,5 @@ def _draw(image: NDArray[np.uint8], outline: Any, grid: Grid) -> None:
     columns = ((points[:, 0] - left) / a).astype(int)
     rows = ((points[:, 1] - top) / e).astype(int)
     inside = (columns >= 0) & (rows >= 0) & (columns < grid.width) & (rows < grid.height)
-    image[:3, rows[inside], columns[inside]] = OUTLINE[:, None]
+    image[:3, rows[inside], columns[inside]] = colour[:, None]
     image[3, rows[inside], columns[inside]] = 255

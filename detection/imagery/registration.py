@@ -96,7 +96,7 @@ def _edges(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np
     down, across = np.gradient(smooth)
     strength = np.hypot(down, across)
     if not valid.any():
-        return strength
+        return np.asarray(strength)
     return np.asarray(np.minimum(strength, np.percentile(strength[valid], 95)))
 
 
