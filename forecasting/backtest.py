@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from forecasting.averaging import WARM_UP_ROWS
 from forecasting.baselines import Baseline, fit_baseline, fit_lld
 from forecasting.choice import Auto, fit_auto
 from forecasting.errors import UnknownModelError
@@ -184,10 +185,11 @@ def _simple_answers(
 
 
 def _fans(panel: Panel, parts: Split, fitted: Baseline, horizons_s: tuple[float, ...]) -> list[Floats]:
-    """Fans of a simple forecast on the test origins, adapted from calibration on."""
-    origins = np.arange(parts.calibration.first, parts.test.end, dtype=np.int64)
+    """Fans of a simple forecast on the test origins, adapted from 150 rows before calibration on."""
+    begin = max(0, parts.calibration.first - WARM_UP_ROWS)
+    origins = np.arange(begin, parts.test.end, dtype=np.int64)
     points = fitted.predict(panel.values, origins)
-    first = parts.test.first - parts.calibration.first
+    first = parts.test.first - begin
     out = []
     for i, horizon_s in enumerate(horizons_s):
         fan = point_fan(points[:, :, i])

@@ -3,7 +3,8 @@
 Gibbs and Candès 2021 (adaptive conformal inference) on conformalised quantile scores (Romano et al. 2019). The score of
 a forecast is how far the value fell outside its base interval (negative inside); the margin is added to both ends. The
 interval is widened additively by the spread of the scores when the level runs below zero, never by multiplying a score:
-a too wide model has only negative scores, and a factor would then shrink it.
+a too wide model has only negative scores, and a factor would then shrink it. At most one such spread is added: a month
+ahead feedback is a month late, and without that bound a level still falls long after an event has passed.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ import numpy as np
 
 from forecasting.series import DAY_S, Floats, horizon_key
 
-WINDOW = 250
+WINDOW = 400
+"""Scores a month ahead overlap: 250 of them are eight independent months, and 80 % of those is a guess."""
 MINIMUM_SCORES = 20
 
 
@@ -30,8 +32,8 @@ class ConformalState:
     Attributes:
         nominal: Wanted coverage, for instance 0.8.
         gamma: Learning rate.
-        alpha: Present miss rate aimed at; may run outside 0..1.
-        scores: The newest scores, oldest first, at most 250.
+        alpha: Present miss rate aimed at; runs below 0 by at most the wanted miss rate.
+        scores: The newest scores, oldest first, at most 400.
         n: Scores ever seen.
     """
 
@@ -100,7 +102,8 @@ def update(state: ConformalState, value: float, *, covered: bool | None = None) 
     if covered is None and state.n >= MINIMUM_SCORES:
         covered = value <= margin(state)
     if covered is not None:
-        alpha += state.gamma * ((1.0 - state.nominal) - (0.0 if covered else 1.0))
+        target = 1.0 - state.nominal
+        alpha = max(alpha + state.gamma * (target - (0.0 if covered else 1.0)), -target)
     return ConformalState(state.nominal, state.gamma, alpha, (*state.scores, float(value))[-WINDOW:], state.n + 1)
 
 
@@ -141,7 +144,7 @@ def replay(
             fresh = np.isfinite(scores[past])
             judged = fresh & np.isfinite(margins[past])
             missed = scores[past] > margins[past]
-            alpha[judged] += gamma * (target - missed[judged])
+            alpha[judged] = np.maximum(alpha[judged] + gamma * (target - missed[judged]), -target)
             where = np.flatnonzero(fresh)
             newest[where, seen[where] % WINDOW] = scores[past, where]
             seen[where] += 1

@@ -87,8 +87,27 @@ def test_a_too_wide_model_is_not_shrunk_when_it_misses():
         state = update(state, -1.0, covered=False)
         margins.append(margin(state))
     assert state.alpha < 0
-    assert margins[-1] > margins[0]
-    assert np.all(np.diff(margins) >= -1e-9)
+    assert np.all(np.diff(margins[:6]) > 0)
+    # widened by one spread of the scores, and kept there
+    assert min(margins[5:]) > 5.0
+
+
+def test_what_an_event_leaves_behind_is_bounded():
+    """Feedback that comes a month late goes on missing after the event; the level must not fall without end."""
+    quiet, event = np.ones((200, 1)), np.full((60, 1), 50.0)
+    observed = np.concatenate([quiet, event, quiet]) * np.where(np.arange(460) % 2, 1.0, -1.0)[:, None]
+    margins, (state,) = replay(
+        np.zeros_like(observed), np.zeros_like(observed), observed, steps=30, nominal=0.8, horizon_s=30 * DAY_S
+    )
+    assert np.nanmax(margins) <= 50.0 + 49.0
+    assert state.alpha >= -0.2
+    down = ConformalState.fresh(0.8, 30 * DAY_S)
+    for _ in range(500):
+        down = update(down, 1.0, covered=False)
+    assert down.alpha == pytest.approx(-0.2)
+    for _ in range(101):
+        down = update(down, 1.0, covered=True)
+    assert down.alpha >= 0.0
 
 
 def test_state_survives_text():
