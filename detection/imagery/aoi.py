@@ -8,6 +8,7 @@ import rasterio.features
 import shapely
 from rasterio.errors import RasterioError
 from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
 
 from detection.imagery.areas import map_outline
 from detection.imagery.errors import AoiError
@@ -44,7 +45,7 @@ def make_mask(aoi: Path, grid: Grid, work: Path) -> Mask:
     return Mask(raster.path, "mask")
 
 
-def _read_outline(aoi: Path) -> shapely.Geometry:
+def _read_outline(aoi: Path) -> BaseGeometry:
     try:
         if aoi.stat().st_size > MOST_BYTES:
             raise AoiError(f"{aoi}: more than {MOST_BYTES >> 20} MiB of GeoJSON")

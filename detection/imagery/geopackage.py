@@ -1,4 +1,4 @@
-"""Footprints as a GeoPackage (OGC 12-128r18, version 1.3): an SQLite file that every GIS reads, the same bytes each time."""
+"""Footprints as a GeoPackage (OGC 12-128r18, version 1.3): an SQLite file that every GIS reads, reproducible."""
 
 import sqlite3
 import struct
@@ -75,10 +75,11 @@ def write_geopackage(
         db.execute(
             f'CREATE TABLE "{table}" (fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, geom MULTIPOLYGON, {named})'
         )
+        # the names are the program's own
         holes = ", ".join("?" * (1 + len(columns)))
         quoted = ", ".join(["geom", *(f'"{name}"' for name in columns)])
         db.executemany(
-            f'INSERT INTO "{table}" ({quoted}) VALUES ({holes})',  # noqa: S608: names are the program's own
+            f'INSERT INTO "{table}" ({quoted}) VALUES ({holes})',  # noqa: S608
             [
                 (_encode(outline, srs), *(feature.get(name) for name in columns))
                 for outline, feature in zip(outlines, features, strict=True)
@@ -89,8 +90,8 @@ def write_geopackage(
 
 
 def _as_multipolygon(geometry: Mapping[str, Any]) -> shapely.MultiPolygon:
-    outline = shape(geometry)
-    return outline if outline.geom_type == "MultiPolygon" else shapely.MultiPolygon([outline])
+    outline = shape(dict(geometry))
+    return outline if isinstance(outline, shapely.MultiPolygon) else shapely.MultiPolygon(shapely.get_parts(outline))
 
 
 def _encode(outline: shapely.MultiPolygon, srs: int) -> bytes:

@@ -94,7 +94,7 @@ def into_lonlat(wkt: str) -> pyproj.Transformer:
 
 def from_lonlat(grid: Grid, lon: Any, lat: Any) -> tuple[Any, Any]:
     """Map longitude and latitude to the CRS of a grid."""
-    return pyproj.Transformer.from_crs(LONLAT, grid.crs, always_xy=True).transform(lon, lat)  # type: ignore[no-any-return]
+    return pyproj.Transformer.from_crs(LONLAT, grid.crs, always_xy=True).transform(lon, lat)
 
 
 def local_utm(grid: Grid) -> pyproj.CRS:

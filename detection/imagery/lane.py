@@ -228,8 +228,7 @@ def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) ->
         taken: dict[str, Any] = {"ungeoreferenced": options.allow_ungeoreferenced, "limits": options.limits}
         if scene.dem or scene.aoi:
             files = tuple(name for name in names if name in scene.bands) or tuple(scene.bands)[:1]
-            with open_scene(replace(scene, **dict.fromkeys(("mask", "clouds", "classification", "shadow", "udm2"))),
-                            files, **taken) as first:  # fmt: skip
+            with open_scene(scene, files, masks=(), **taken) as first:
                 grid = first.grid
         if scene.aoi and grid:
             masks = (*masks, make_mask(scene.aoi, grid, work))
@@ -303,8 +302,8 @@ def _warn(opened: Opened, card: Mapping[str, Any], result: Mapping[str, Any], le
         found.append(f"the elevation model covers {opened.terrain.covered_share:.1%} of the scene")
     if result["flip_rate"] is not None:
         found.append(
-            f"tiles of this network are blended, not exact: {result['flip_rate']:.2%} of {result['flip_pixels']:,} pixels "
-            "change sides when the tiles are moved"
+            f"tiles of this network are blended, not exact: {result['flip_rate']:.2%} of {result['flip_pixels']:,} "
+            "pixels change sides when the tiles are moved"
         )
     if left_out["hugging"]:
         found.append(f"{left_out['hugging']} outlines left out that only follow the edge of nodata")

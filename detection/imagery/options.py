@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from detection.imagery.sources import Limits
+from detection.imagery.sources import LIMITS, Limits
 
 FORMATS = ("gpkg", "geojson")
 
@@ -56,8 +56,8 @@ class Options:
     strict: bool = False
     allow_ungeoreferenced: bool = False
     formats: tuple[str, ...] = FORMATS
-    max_pixels: int = Limits().pixels
-    max_bands: int = Limits().bands
+    max_pixels: int = LIMITS.pixels
+    max_bands: int = LIMITS.bands
 
     @property
     def limits(self) -> Limits:

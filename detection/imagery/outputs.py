@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from rasterio.errors import RasterioError
 
+from detection.imagery.components import NODATA
 from detection.imagery.errors import OutputError
 from detection.imagery.geopackage import write_geopackage
-from detection.imagery.polygons import NODATA, STEPS, threshold_steps
+from detection.imagery.polygons import STEPS, threshold_steps
 from detection.imagery.preview import write_preview
 from detection.imagery.raster import ByteRaster, write_cog
 from detection.imagery.scene import Scene

@@ -153,7 +153,7 @@ def _gather(read: Read, grid: Grid, component: Component, least: int, hole_px: f
     nodata = values == NODATA
     filled = _fill_holes(pixels, nodata, hole_px)
     parts = [shapely.geometry.shape(geometry) for geometry in outline_pixels(filled)]
-    body = Body(_mend(map_outline(_collect(parts), lambda x, y: (x + left, y + top))))
+    body = Body(_mend(_move(_collect(parts), left, top)))
     _count(body, values, pixels, nodata)
     sampler.sample(body.samples, left, top, pixels)
     return body
@@ -222,6 +222,10 @@ def _fill_faces(outline: BaseGeometry, read: Read, limit_px: float) -> BaseGeome
     return shapely.union_all([outline, *fill]) if fill else outline
 
 
+def _move(outline: BaseGeometry, right: float, down: float) -> BaseGeometry:
+    return map_outline(outline, lambda x, y: (x + right, y + down))
+
+
 def _mend(outline: BaseGeometry) -> BaseGeometry:
     return outline if outline.is_valid else shapely.make_valid(outline, method="structure")
 
@@ -245,7 +249,7 @@ def _wrap(lonlat: BaseGeometry) -> BaseGeometry:
         return lonlat
     worlds = (-540, -180, 180)
     cut = [(lonlat.intersection(shapely.box(west, -90, west + 360, 90)), west + 180) for west in worlds]
-    moved = [map_outline(part, lambda x, y, by=shift: (x - by, y)) for part, shift in cut if not part.is_empty]
+    moved = [_move(part, -shift, 0) for part, shift in cut if not part.is_empty]
     return shapely.union_all(moved)
 
 

@@ -9,15 +9,18 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from shapely.geometry import shape as shape_of
 
+from detection.imagery.errors import TruncatedRasterError
 from detection.imagery.grid import Grid, lonlat_frame
 from detection.imagery.raster import write_png
 from detection.imagery.reader import read_block, warp
 from detection.imagery.scene import Scene
-from detection.imagery.sources import open_raster
+from detection.imagery.sources import NO_LIMITS, open_raster
 
+STRIP = 64
 OUTLINE = np.array([255, 40, 40], np.uint8)
 
 
@@ -81,16 +84,25 @@ def _read_overview(
     values, valid = np.empty((len(bands), *shape), np.float32), np.ones(shape, bool)
     for position, (path, index) in enumerate(bands):
         with ExitStack() as stack:
-            source = stack.enter_context(open_raster(path))
+            source = stack.enter_context(open_raster(path, NO_LIMITS))
             if grid.placed:
                 resampling = Resampling.average if factor > 1.5 else Resampling.nearest
                 warped = stack.enter_context(warp(source, grid, resampling))
-                window = Window(0, 0, shape[1], shape[0])  # type: ignore[call-arg,unused-ignore]
-                values[position] = read_block(warped.read, index, window, path)
-                valid &= read_block(warped.read_masks, index, window, path) > 0
+                for row in range(0, shape[0], STRIP):
+                    rows = slice(row, min(row + STRIP, shape[0]))
+                    window = Window(0, row, shape[1], rows.stop - row)  # type: ignore[call-arg,unused-ignore]
+                    try:
+                        values[position, rows] = read_block(warped.read, index, window, path)
+                        valid[rows] &= read_block(warped.read_masks, index, window, path) > 0
+                    except TruncatedRasterError:
+                        # Only reached where unreadable blocks were allowed: they are not shown.
+                        values[position, rows], valid[rows] = 0, False
             else:
-                values[position] = source.read(index, out_shape=shape)
-                valid &= source.read_masks(index, out_shape=shape) > 0
+                try:
+                    values[position] = source.read(index, out_shape=shape)
+                    valid &= source.read_masks(index, out_shape=shape) > 0
+                except RasterioError:
+                    values[position], valid[:] = 0, False
             valid &= np.isfinite(values[position])
     return values, valid
 

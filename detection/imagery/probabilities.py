@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.imagery.components import NODATA
 from detection.imagery.errors import ModelError
-from detection.imagery.polygons import NODATA, STEPS
+from detection.imagery.polygons import STEPS
 from detection.imagery.radiometry import Stretch
 from detection.imagery.reader import BandReader
 from detection.imagery.tiling import cut, weigh
@@ -100,7 +101,8 @@ def map_scene(
         owned = valid[tile.crop]
         steps = np.full((classes, *owned.shape), NODATA, np.uint8)
         if owned.any():
-            values = stretch.apply(values, tile.read_column, tile.read_row)
+            values, valid = _stretch(stretch, values, valid, tile.read_column, tile.read_row)
+            owned = valid[tile.crop]
             found = segmenter.class_probabilities(values, valid)
             steps = _to_steps(found[(slice(None), *tile.crop)], owned)
             pixels += int(np.count_nonzero(owned))
@@ -143,7 +145,8 @@ def blend(
             values, valid = reader.read(column, row, wide, high)
             if not valid.any():
                 continue
-            found = segmenter.class_probabilities(stretch.apply(values, column, row), valid)
+            values, valid = _stretch(stretch, values, valid, column, row)
+            found = segmenter.class_probabilities(values, valid)
             first, last = max(column, left), min(column + wide, left + width)
             inner = slice(first - column, last - column)
             rows, columns = slice(row - origin, row - origin + high), slice(first - left, last - left)
@@ -204,7 +207,16 @@ def _origins(start: int, length: int, tile: int, shift: int) -> list[int]:
     return [first + number * half for number in range(count)]
 
 
-def _to_steps(probabilities: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    steps = np.rint(probabilities * STEPS).astype(np.uint8)
+def _stretch(
+    stretch: Stretch, values: NDArray[np.float32], valid: NDArray[np.bool_], column: int, row: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Counts to model values; what cannot be real is not valid."""
+    values = stretch.apply(values, column, row)
+    plausible = stretch.find_plausible(values)
+    return values, valid if plausible is None else valid & plausible
+
+
+def _to_steps(probabilities: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    steps = np.rint(probabilities * np.float32(STEPS)).astype(np.uint8)
     steps[:, ~valid] = NODATA
     return steps

@@ -29,11 +29,25 @@ class Stretch:
         factors: per band, what its counts are multiplied by; 1 for terrain, which is in its own unit.
         maxima: for `local-max`, the greatest value of any spectral band per block of `block_px`, else None.
         block_px: side of those blocks.
+        ceilings: per band, the greatest value that can be real, or None.
     """
 
     factors: NDArray[np.float32]
     maxima: NDArray[np.float32] | None = None
     block_px: int = 1
+    ceilings: NDArray[np.float32] | None = None
+
+    def find_plausible(self, values: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+        """Where stretched values bands x H x W can be real; None when the stretch knows no bounds.
+
+        A flipped bit or a broken block shows as a reflectance that no ground has.
+        """
+        if self.ceilings is None:
+            return None
+        highest = values.max(axis=(1, 2))
+        if (highest <= self.ceilings).all():
+            return None
+        return np.asarray((values <= self.ceilings[:, None, None]).all(axis=0))
 
     def apply(self, values: NDArray[np.float32], column: int, row: int) -> NDArray[np.float32]:
         """Stretch bands x H x W whose first pixel is (column, row) of the scene."""
@@ -74,7 +88,8 @@ def measure_stretch(reader: BandReader, card: Mapping[str, Any], scale: float | 
         factors = np.where(spectral, given, np.float32(1)).astype(np.float32)
         if scale is None:
             _check_range(_sample_medians(reader) * factors, card)
-        return Stretch(factors)
+        highs = np.array([high for _, high in card["normalisation"]["value_range"]], np.float32)
+        return Stretch(factors, ceilings=np.where(spectral, SLACK * highs, np.inf).astype(np.float32))
     block_px = int(card["radiometry"].get("block_px", 128))
     maxima = _find_maxima(reader, spectral, block_px)
     if not (maxima > 0).any():

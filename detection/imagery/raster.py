@@ -20,7 +20,7 @@ from rasterio.windows import Window
 
 from detection.imagery.errors import ImpossibleCrsError, NoCrsError
 from detection.imagery.grid import Grid, check_place
-from detection.imagery.sources import SETTINGS, open_raster
+from detection.imagery.sources import NO_LIMITS, SETTINGS, open_raster
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class RasterFacts:
 
 def inspect(path: Path) -> RasterFacts:
     """Read the header of a raster."""
-    with open_raster(path) as source:
+    with open_raster(path, NO_LIMITS) as source:
         return RasterFacts(
             width=source.width,
             height=source.height,

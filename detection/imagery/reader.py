@@ -21,10 +21,11 @@ from detection.imagery.errors import (
     TruncatedRasterError,
 )
 from detection.imagery.grid import Grid, corner_shift_px, same_grid
+from detection.imagery.integrity import BlockChecker
 from detection.imagery.masks import Mask, apply_mask, find_shadow, list_masks
 from detection.imagery.raster import grid_of
 from detection.imagery.scene import Scene
-from detection.imagery.sources import Limits, open_raster
+from detection.imagery.sources import LIMITS, Limits, open_raster
 from detection.imagery.terrain import TERRAIN, TerrainReader
 
 # Bands whose corners lie farther apart than this, in pixels of the coarser band, are not of one scene.
@@ -66,13 +67,14 @@ class BandReader:
         ungeoreferenced: bool = False,
         offset: float = 0.0,
         covering: bool = True,
-        limits: Limits = Limits(),
+        limits: Limits = LIMITS,
     ) -> None:
         self.names = (*bands, *terrain_names)
         self._bands, self._limits, self._offset = dict(bands), limits, np.float32(offset)
         self._terrain, self._terrain_names = terrain, terrain_names
         self._partial, self._ungeoreferenced, self._covering = partial, ungeoreferenced, covering
         self._stack = ExitStack()
+        self._files: dict[Path, tuple[Any, BlockChecker]] = {}
         self.warped: list[str] = []
         self.unreadable: set[tuple[int, int]] = set()
         try:
@@ -103,7 +105,11 @@ class BandReader:
             return Grid(Affine.identity(), "", source.width, source.height)
 
     def _open(self, path: Path, index: int, name: str, *, mask: bool = False) -> tuple[Any, int, Path]:
-        source = self._stack.enter_context(open_raster(path, self._limits))
+        # One handle for all bands of a file: blocks that hold several bands are decoded once.
+        if path not in self._files:
+            opened = self._stack.enter_context(open_raster(path, self._limits))
+            self._files[path] = opened, BlockChecker(opened, path)
+        source, checker = self._files[path]
         if not 1 <= index <= source.count:
             raise BandMissingError(f"{path}: band {name} is said to be number {index}, the file has {source.count}")
         grid = self._place(source, path)
@@ -117,6 +123,7 @@ class BandReader:
                 f"{path}: band {name} ({grid.width} x {grid.height}, {grid.crs_name}) does not cover the ground of the "
                 f"reference ({self.grid.width} x {self.grid.height}, {self.grid.crs_name}): {apart}"
             )
+        checker.check_all(index)
         self.warped.append(name)
         warped = warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear)
         return self._stack.enter_context(warped), index, path
@@ -166,6 +173,8 @@ class BandReader:
         valid = np.ones((height, width), bool)
         for position, name in enumerate(self._bands):
             source, index, path = self._sources[name]
+            if name not in self.warped:
+                self._files[path][1].check(index, column, row, width, height)
             values[position] = read_block(source.read, index, window, path)
             valid &= np.isfinite(values[position])
             if MaskFlags.all_valid not in source.mask_flag_enums[index - 1]:
@@ -206,7 +215,7 @@ def open_scene(
     terrain: TerrainReader | None = None,
     partial: bool = False,
     ungeoreferenced: bool = False,
-    limits: Limits = Limits(),
+    limits: Limits = LIMITS,
 ) -> BandReader:
     """Open the named bands of a scene; names of terrain that no file has come from `terrain`.
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -61,8 +61,13 @@ class Limits:
     block_bytes: int = 1 << 29
 
 
+LIMITS = Limits()
+# For a look at a header, and for what was let in before.
+NO_LIMITS = Limits(pixels=1 << 62, bands=1 << 16, block_bytes=1 << 62)
+
+
 @contextmanager
-def open_raster(path: Path, limits: Limits = Limits()) -> Iterator[Any]:
+def open_raster(path: Path, limits: Limits = LIMITS) -> Iterator[Any]:
     """Open a raster for reading, with no more rights than reading needs.
 
     GeoTIFF, VRT (mosaics and stacks of files below its own folder) and JPEG 2000 are read, each by its own driver
@@ -143,8 +148,9 @@ def check_vrt(path: Path, root: Path, depth: int = 0) -> tuple[Path, ...]:
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise ForbiddenSourceError(f"{path}: a VRT must not declare a document type or entities")
     try:
-        tree = ElementTree.fromstring(content)  # noqa: S314: entities are refused above, the size is bounded
-    except ElementTree.ParseError:
+        # entities are refused above, and the size is bounded
+        tree = ET.fromstring(content)  # noqa: S314
+    except ET.ParseError:
         raise NotARasterError(f"{path}: neither a raster nor the XML of a VRT") from None
     if tree.tag != "VRTDataset":
         raise NotARasterError(f"{path}: XML, but no VRT")

@@ -1,0 +1,186 @@
+"""`slopeward scenes detect`: footprints of scenes offline, without database and site."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.opening import NOTHING, JsonOption, print_json, say
+
+PARTLY = 3  # exit status: done, but a part of a scene could not be read
+EPILOG = "Example: slopeward scenes detect post.tif --model landslide4sense --dem dem.tif --out ./found --json"
+INPUT, OUTPUT, CARE = "What goes in", "What comes out", "How strict to be"
+
+
+def detect(
+    scenes: Annotated[list[Path], typer.Argument(metavar="SCENE...", help="Rasters, or folders with scene.toml.")],
+    model: Annotated[str, typer.Option(help="Shipped weights, or a .safetensors file.")] = "generated",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; a folder of its own in it for each of several scenes.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Probability from which a pixel counts; else the model's.")
+    ] = None,
+    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, help="Smallest footprint, true m².")] = 900.0,
+    slope_gate_deg: Annotated[
+        float | None, typer.Option("--slope-gate", min=0.0, max=90.0, help="Leave out flatter ground; needs --dem.")
+    ] = None,
+    tile: Annotated[int | None, typer.Option(min=1, help="Side of the tiles, pixels.")] = None,
+    halo: Annotated[int | None, typer.Option(min=0, help="Pixels read around a tile; else as far as needed.")] = None,
+    pre: Annotated[
+        Path | None, typer.Option(help="The scene before: says what is new and what grew.", rich_help_panel=INPUT)
+    ] = None,
+    dem: Annotated[Path | None, typer.Option(help="Elevation model, metres, any grid.", rich_help_panel=INPUT)] = None,
+    prior: Annotated[Path | None, typer.Option(help="Susceptibility raster, 0 to 1.", rich_help_panel=INPUT)] = None,
+    aoi: Annotated[
+        Path | None, typer.Option(help="Area of interest: raster or GeoJSON polygons.", rich_help_panel=INPUT)
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Factor from counts to the model's values.", rich_help_panel=INPUT)
+    ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Vector files to write: gpkg, geojson.", rich_help_panel=OUTPUT)
+    ] = "gpkg,geojson",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say grid, tiles, seconds and memory; write nothing.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Do it again although the same result is there.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Go on where a block cannot be read; exit 3.", rich_help_panel=CARE)
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse contradicting band descriptions.", rich_help_panel=CARE)
+    ] = False,
+    allow_ungeoreferenced: Annotated[
+        bool, typer.Option("--allow-ungeoreferenced", help="Work in pixels, without areas.", rich_help_panel=CARE)
+    ] = False,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Largest raster taken; 4e9.", rich_help_panel=CARE)
+    ] = None,
+    max_bands: Annotated[int | None, typer.Option(min=1, help="Most bands; 256.", rich_help_panel=CARE)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find footprints on scenes; needs no database and no site.
+
+    Exit 0 done, 1 bad input, 2 wrong usage, 3 part of a scene could not be read (--partial), 4 no pixel is valid.
+    """
+    if pre is not None and (len(scenes) > 1 or out is None):
+        raise typer.BadParameter("--pre goes with one scene and --out")
+    payload: dict[str, Any] = {
+        "weights": model, "threshold": threshold, "minimum_area_m2": minimum_area_m2, "slope_gate_deg": slope_gate_deg,
+        "tile": tile, "halo": halo, "dem": _text(dem), "prior": _text(prior), "aoi": _text(aoi), "scale": scale,
+        "formats": [name.strip() for name in formats.split(",")], "force": force, "partial": partial, "strict": strict,
+        "allow_ungeoreferenced": allow_ungeoreferenced, "max_pixels": max_pixels, "max_bands": max_bands,
+    }  # fmt: skip
+    codes = []
+    for scene in scenes:
+        folder = None if out is None else out / scene.name if len(scenes) > 1 else out
+        one = {**payload, "scene_path": str(scene), "out_dir": _text(folder)}
+        codes.append(_guard(lambda one=one: _run(one, pre, dry_run=dry_run, as_json=as_json)))  # type: ignore[misc]
+    code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
+    if code:
+        raise typer.Exit(code)
+
+
+def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: bool) -> int:
+    """One scene; the exit status."""
+    from detection.imagery.lane import detect as run_detect
+    from detection.imagery.lane import survey
+
+    if dry_run:
+        plan = survey(payload)
+        _warn(plan)
+        if as_json:
+            print_json(plan)
+        else:
+            print(_tell_plan(plan))
+        return 0
+    answer = run_detect(payload, _progress(Path(payload["scene_path"]).name))
+    _warn(answer)
+    if pre is not None:
+        answer["change"] = _compare(answer, payload, pre)
+    if as_json:
+        print_json(answer)
+    else:
+        print(_tell(answer))
+    return PARTLY if answer["unreadable_share"] else 0
+
+
+def _compare(answer: dict[str, Any], payload: dict[str, Any], pre: Path) -> dict[str, Any]:
+    """The same on the scene before, and what changed between them."""
+    from detection.imagery.comparison import as_date, compare
+    from detection.imagery.lane import detect as run_detect
+
+    out = Path(payload["out_dir"])
+    earlier = run_detect(
+        {**payload, "scene_path": str(pre), "out_dir": str(out / "pre"), "aoi": None}, _progress(pre.name)
+    )
+    _warn(earlier)
+    change = compare(as_date(answer, Path(payload["scene_path"])), [as_date(earlier, pre)], out)
+    _warn(change)
+    return change
+
+
+def _guard(work: Callable[[], int]) -> int:
+    """A known error is one line and a status, so that the scenes after this one are still read."""
+    from detection.imagery.errors import ImageryError, NoValidPixelsError
+
+    try:
+        return work()
+    except NoValidPixelsError as error:
+        say(str(error))
+        return NOTHING
+    except ImageryError as error:
+        say(str(error))
+        return 1
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _warn(answer: dict[str, Any]) -> None:
+    for warning in answer["warnings"]:
+        say(f"warning: {warning}")
+
+
+def _progress(name: str) -> Callable[[float], None]:
+    """A line on stderr for each tenth that is done."""
+    told = 0
+
+    def tell(share: float) -> None:
+        nonlocal told
+        if int(share * 10) > told:
+            told = int(share * 10)
+            say(f"{name}: {told * 10} %")
+
+    return tell
+
+
+def _tell(answer: dict[str, Any]) -> str:
+    lines = [f"{answer['width']} x {answer['height']} px, {answer['crs']}, {answer['valid_share']:.1%} valid"]
+    found = answer["polygons"]
+    for kind in answer["classes"]:
+        own = [footprint for footprint in found if footprint["class"] == kind]
+        if answer["pixel_area_m2"] is None:
+            lines.append(f"{len(own)} footprints ({kind}); no area without a place on the ground")
+        else:
+            total = sum(footprint["area_m2"] for footprint in own)
+            lines.append(f"{len(own)} footprints ({kind}), {total:,.0f} m², pixel {answer['pixel_area_m2']} m²")
+    if "change" in answer:
+        kinds = [change["change"] for change in answer["change"]["changes"].values()]
+        lines.append(", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds))) or "no change")
+    return "\n".join(lines)
+
+
+def _tell_plan(plan: dict[str, Any]) -> str:
+    area = "no area" if plan["pixel_area_m2"] is None else f"pixel {plan['pixel_area_m2']} m²"
+    return (
+        f"{plan['scene']}: {plan['width']} x {plan['height']} px, {plan['crs']}, {area}\n"
+        f"bands {', '.join(plan['bands'])}; {plan['tiles']} tiles of {plan['tile']} px, "
+        f"{'halo ' + str(plan['halo']) + ' px' if plan['blend'] == 'crop' else 'blended half over each other'}\n"
+        f"about {plan['estimated_cpu_s']:.0f} s of one processor and {plan['estimated_memory_mib']} MiB"
+    )

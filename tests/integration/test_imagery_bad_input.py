@@ -1,0 +1,430 @@
+"""Every kind of bad input ends in its exit status and one clear line, and the output folder stays as it was."""
+
+import errno
+import json
+import math
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
+
+from detection.imagery import lane, raster
+from detection.imagery.generate import draw_scene
+from detection.imagery.grid import Grid, grid_around
+from detection.imagery.raster import write_geotiff, write_png
+from monitor.cli.main import run_verb
+
+SIZE = 96
+PLACE = grid_around(141.95, 42.73, SIZE, 10.0)
+NAMES = ("B4", "B3", "B2")
+
+
+@pytest.fixture(autouse=True)
+def torch_as_it_was():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return draw_scene(5, SIZE, scars=1)
+
+
+@pytest.fixture
+def folder(tmp_path, drawn):
+    return write_folder(tmp_path / "scene", drawn, PLACE)
+
+
+def write_folder(folder: Path, drawn, grid: Grid, extra: str = "", **changes) -> Path:
+    """A scene folder; `changes` may give another array of a band."""
+    folder.mkdir()
+    for name in NAMES:
+        write_geotiff(folder / f"{name}.tif", changes.get(name, drawn.bands[name])[None], grid, nodata=0)
+    bands = "".join(f'{name} = "{name}.tif"\n' for name in NAMES)
+    (folder / "scene.toml").write_text(
+        f'acquired_at = 2024-05-06T00:00:00Z\nrole = "post"\ncomplete = true\n{extra}[bands]\n{bands}'
+    )
+    return folder
+
+
+def rewrite(path: Path, **changes) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        _rewrite(path, changes)
+
+
+def _rewrite(path: Path, changes: dict) -> None:
+    with rasterio.open(path) as source:
+        data, profile, descriptions = source.read(), source.profile, source.descriptions
+    profile.update(changes)
+    path.unlink()
+    with rasterio.open(path, "w", **{key: value for key, value in profile.items() if value is not None}) as target:
+        target.write(changes.get("data", data))
+        for index, text in enumerate(descriptions, start=1):
+            target.set_band_description(index, text or "")
+
+
+def run_detect(scene: Path, out: Path, capsys, *more: str) -> tuple[int, str, dict | None]:
+    """Exit status, lines of the error, and the answer where there is one."""
+    capsys.readouterr()
+    code = run_verb(["scenes", "detect", str(scene), "--out", str(out), "--json", *more])
+    said = capsys.readouterr()
+    lines = [line for line in said.err.splitlines() if not line.startswith("warning:") and not line.endswith(" %")]
+    assert "Traceback" not in said.err
+    return code, "\n".join(lines), json.loads(said.out) if said.out else None
+
+
+def refused(scene: Path, out: Path, capsys, status: int, words: str, *more: str) -> None:
+    out.mkdir(exist_ok=True)
+    (out / "old.txt").write_text("kept")
+    code, line, answer = run_detect(scene, out, capsys, *more)
+    assert (code, answer) == (status, None)
+    assert words in line
+    assert "\n" not in line
+    assert [(file.name, file.read_text()) for file in out.iterdir()] == [("old.txt", "kept")]
+    fresh = out.with_name("fresh")
+    assert run_detect(scene, fresh, capsys, *more)[0] == status
+    assert not fresh.exists()
+
+
+def test_a_missing_band(folder, tmp_path, capsys):
+    manifest = folder / "scene.toml"
+    manifest.write_text(manifest.read_text().replace('B3 = "B3.tif"\n', ""))
+    refused(folder, tmp_path / "out", capsys, 1, "band B3 missing; found: B4, B2")
+
+
+def test_descriptions_that_contradict_the_order(folder, tmp_path, capsys):
+    with rasterio.open(folder / "B3.tif", "r+") as target:
+        target.set_band_description(1, "blue")
+    refused(folder, tmp_path / "out", capsys, 1, "used as B3, its description says B2", "--strict")
+    code, _, answer = run_detect(folder, tmp_path / "loose", capsys)
+    assert code == 0
+    assert any("used as B3, its description says B2" in warning for warning in answer["warnings"])
+
+
+@pytest.mark.parametrize("kind", ["none", "impossible"])
+def test_no_place_on_the_ground(folder, tmp_path, capsys, kind):
+    for name in NAMES:
+        if kind == "none":
+            rewrite(folder / f"{name}.tif", crs=None, transform=Affine.identity())
+        else:
+            rewrite(folder / f"{name}.tif", transform=Affine(1, 0, 5398.5, 0, -1, -4658.5))
+    words = "no coordinate reference system" if kind == "none" else "impossible in EPSG:32654"
+    refused(folder, tmp_path / "out", capsys, 1, words)
+    code, _, answer = run_detect(folder, tmp_path / "pixels", capsys, "--allow-ungeoreferenced")
+    assert (code, answer["crs"], answer["pixel_area_m2"]) == (0, "pixels", None)
+    found = json.loads((tmp_path / "pixels" / "landslides.geojson").read_text())["features"]
+    assert found
+    for feature in found:
+        assert feature["properties"]["area_m2"] is None
+        assert 0 <= feature["bbox"][0] <= feature["bbox"][2] <= SIZE
+
+
+@pytest.mark.parametrize(("east", "north"), [(5398.5, -4658.5), (99_000, 4.7e6), (901_000, 4.7e6), (5e5, -10.0)])
+def test_coordinates_that_the_zone_cannot_have(folder, tmp_path, capsys, east, north):
+    for name in NAMES:
+        rewrite(folder / f"{name}.tif", transform=Affine(10, 0, east, 0, -10, north))
+    refused(folder, tmp_path / "out", capsys, 1, "impossible in EPSG:32654")
+
+
+def test_another_crs_of_one_band_is_warped_and_said(folder, tmp_path, capsys, drawn):
+    lon, lat = PLACE.to_lonlat(*PLACE.to_crs(np.array([0.0, SIZE]), np.array([0.0, SIZE])))
+    step = (lon[1] - lon[0]) / SIZE, (lat[1] - lat[0]) / SIZE
+    degrees = Grid(Affine(step[0], 0, lon[0], 0, step[1], lat[0]), grid_around(0, 0, 2, 1, geographic=True).crs_wkt,
+                   SIZE, SIZE)  # fmt: skip
+    write_geotiff(folder / "B2.tif", drawn.bands["B2"][None], degrees, nodata=0)
+    code, _, answer = run_detect(folder, tmp_path / "out", capsys)
+    assert code == 0
+    assert "warped onto the grid of the reference band: B2" in answer["warnings"]
+    write_geotiff(folder / "B2.tif", drawn.bands["B2"][None], grid_around(141.96, 42.73, SIZE, 10.0), nodata=0)
+    refused(folder, tmp_path / "far", capsys, 1, "px apart")
+
+
+def test_an_elevation_model_that_does_not_cover_the_scene(folder, tmp_path, capsys, drawn):
+    half = Grid(PLACE.transform, PLACE.crs_wkt, SIZE, SIZE * 3 // 4)
+    write_geotiff(tmp_path / "most.tif", drawn.dem_m[None, : SIZE * 3 // 4], half)
+    code, _, answer = run_detect(folder, tmp_path / "out", capsys, "--dem", str(tmp_path / "most.tif"))
+    assert code == 0
+    assert answer["terrain"]["covered_share"] == pytest.approx(0.75, abs=0.02)
+    assert any("the elevation model covers 7" in warning for warning in answer["warnings"])
+    few = Grid(PLACE.transform, PLACE.crs_wkt, SIZE, SIZE // 3)
+    write_geotiff(tmp_path / "few.tif", drawn.dem_m[None, : SIZE // 3], few)
+    refused(folder, tmp_path / "few", capsys, 1, "at least 50% are needed", "--dem", str(tmp_path / "few.tif"))
+    away = grid_around(143.0, 42.73, SIZE, 10.0)
+    write_geotiff(tmp_path / "away.tif", drawn.dem_m[None], away)
+    refused(folder, tmp_path / "away", capsys, 1, "covers 0.0% of the scene", "--dem", str(tmp_path / "away.tif"))
+
+
+def test_nothing_but_nodata(tmp_path, capsys, drawn):
+    empty = write_folder(tmp_path / "empty", drawn, PLACE, B4=np.zeros((SIZE, SIZE), np.uint16))
+    refused(empty, tmp_path / "out", capsys, 4, "all pixels of the scene are nodata")
+
+
+@pytest.mark.parametrize("suffix", [".geojson", ".tif"])
+def test_an_area_of_interest_elsewhere(folder, tmp_path, capsys, suffix):
+    aoi = tmp_path / f"aoi{suffix}"
+    if suffix == ".tif":
+        write_geotiff(aoi, np.ones((1, 20, 20), np.uint8), grid_around(142.5, 42.73, 20, 10.0))
+    else:
+        ring = [[142.5, 42.7], [142.6, 42.7], [142.6, 42.8], [142.5, 42.7]]
+        aoi.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    refused(folder, tmp_path / "out", capsys, 4, "nodata", "--aoi", str(aoi))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"type": "Point", "coordinates": [1, 2]}'])
+def test_an_area_of_interest_that_is_none(folder, tmp_path, capsys, content):
+    aoi = tmp_path / "aoi.json"
+    aoi.write_text(content)
+    refused(folder, tmp_path / "out", capsys, 1, "aoi.json: no", "--aoi", str(aoi))
+
+
+def test_a_rotated_grid_is_taken_with_its_areas(tmp_path, capsys, drawn):
+    cos, sin = math.cos(math.radians(15)), math.sin(math.radians(15))
+    a = PLACE.transform
+    turned = Grid(Affine(10 * cos, 10 * sin, a.c, 10 * sin, -10 * cos, a.f), PLACE.crs_wkt, SIZE, SIZE)
+    scene = write_folder(tmp_path / "scene", drawn, turned)
+    code, _, answer = run_detect(scene, tmp_path / "out", capsys)
+    assert code == 0
+    assert answer["pixel_area_m2"] == pytest.approx(100.0, abs=1e-3)
+    assert any("rotated or sheared" in warning for warning in answer["warnings"])
+    with rasterio.open(tmp_path / "out" / "prob.tif") as source:
+        assert source.transform.almost_equals(turned.transform)
+    straight = write_folder(tmp_path / "straight", drawn, PLACE)
+    _, _, same = run_detect(straight, tmp_path / "other", capsys)
+    assert answer["polygons"]
+    assert [p["area_m2"] for p in answer["polygons"]] == pytest.approx([p["area_m2"] for p in same["polygons"]])
+
+
+def test_a_south_up_grid_gives_the_same_as_the_flipped_file(tmp_path, capsys, drawn):
+    """The same ground and the same areas; the network itself is not blind to up and down, so the map is flipped too."""
+    a = PLACE.transform
+    up = Grid(Affine(10, 0, a.c, 0, 10, a.f - 10 * SIZE), PLACE.crs_wkt, SIZE, SIZE)
+    flipped = {name: np.ascontiguousarray(drawn.bands[name][::-1]) for name in NAMES}
+    scene = write_folder(tmp_path / "up", drawn, up, **flipped)
+    code, _, answer = run_detect(scene, tmp_path / "out", capsys)
+    assert code == 0
+    _, _, same = run_detect(write_folder(tmp_path / "down", drawn, PLACE), tmp_path / "other", capsys)
+    assert len(answer["polygons"]) == len(same["polygons"]) > 0
+    first, second = (sorted(p["centroid"] for p in result["polygons"]) for result in (answer, same))
+    assert np.abs(np.array(first) - np.array(second)).max() < 0.0005
+
+
+@pytest.mark.parametrize("share", [0.999, 0.9, 0.5])
+def test_a_truncated_file(tmp_path, capsys, drawn, share):
+    """The header opens without complaint; only a later block is missing."""
+    size, rng = 256, np.random.default_rng(0)
+    grid = grid_around(141.95, 42.73, size, 10.0)
+    noise = {name: rng.integers(300, 900, (size, size)).astype(np.uint16) for name in NAMES}
+    scene = write_folder(tmp_path / "scene", drawn, grid, **noise)
+    for name in NAMES:
+        rewrite(scene / f"{name}.tif", blockxsize=128, blockysize=128, tiled=True)
+    content = (scene / "B3.tif").read_bytes()
+    (scene / "B3.tif").write_bytes(content[: int(len(content) * share)])
+    refused(scene, tmp_path / "out", capsys, 1, "B3.tif: a block from row", "--threshold", "0.99")
+    if share == 0.5:
+        return
+    code, _, answer = run_detect(scene, tmp_path / "part", capsys, "--partial", "--threshold", "0.99")
+    assert code == 3
+    assert answer["unreadable_share"] == pytest.approx(0.25)
+    assert any("25.0% of the scene cannot be read" in warning for warning in answer["warnings"])
+    with rasterio.open(tmp_path / "part" / "mask.tif") as source:
+        mask = source.read(1)
+    assert (mask[128:, 128:] == 255).all()
+    assert (mask[:128] != 255).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "0 bytes"), (b"<!DOCTYPE html><p>404", "an HTML page"), (b"\x89PNG\r\n\x1a\n", "a PNG"),
+     (b"PK\3\4", "a ZIP archive"), (b"II*\0junk", "not a raster"), (b"hello", "something else")],
+)  # fmt: skip
+def test_what_is_no_raster(folder, tmp_path, capsys, content, words):
+    (folder / "B4.tif").write_bytes(content)
+    refused(folder, tmp_path / "out", capsys, 1, words)
+    refused(tmp_path / "nowhere.tif", tmp_path / "none", capsys, 1, "nowhere.tif: no such file")
+
+
+def test_a_png_by_the_name_of_a_tiff(folder, tmp_path, capsys):
+    write_png(folder / "B4.tif", np.zeros((3, SIZE, SIZE), np.uint8))
+    refused(folder, tmp_path / "out", capsys, 1, "B4.tif: not a raster in GeoTIFF, VRT or JPEG 2000 (a PNG)")
+
+
+def test_not_a_number_and_infinite_are_nodata(tmp_path, capsys, drawn):
+    spoiled = drawn.bands["B4"].astype(np.float32)
+    spoiled[10:20, 10:20] = np.nan
+    spoiled[30, 30], spoiled[31, 31] = np.inf, -np.inf
+    scene = write_folder(tmp_path / "scene", drawn, PLACE, B4=spoiled)
+    code, _, answer = run_detect(scene, tmp_path / "out", capsys)
+    assert code == 0
+    with rasterio.open(tmp_path / "out" / "prob.tif") as source:
+        assert np.count_nonzero(source.read(1) == 255) == 102
+    assert answer["valid_share"] == pytest.approx(1 - 102 / SIZE**2, abs=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e-4, 255 / 1e4, -1.0])
+def test_values_of_another_unit(tmp_path, capsys, drawn, factor):
+    """Reflectance as 0 to 1, bytes, and negative values where the model wants counts of 1/10 000."""
+    spoiled = {name: (drawn.bands[name] * factor).astype(np.float32) for name in NAMES}
+    scene = write_folder(tmp_path / "scene", drawn, PLACE, **spoiled)
+    refused(scene, tmp_path / "out", capsys, 1, "give `scale` if the values have another unit")
+    if factor > 0:
+        code, _, answer = run_detect(scene, tmp_path / "scaled", capsys, "--scale", str(1e-4 / factor))
+        assert (code, len(answer["polygons"]) > 0) == (0, True)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 90), (90, 1), (1, 1), (33, 17)])
+def test_a_scene_smaller_than_a_tile(tmp_path, capsys, drawn, width, height):
+    small = Grid(PLACE.transform, PLACE.crs_wkt, width, height)
+    cut = {name: drawn.bands[name][:height, :width] for name in NAMES}
+    code, _, answer = run_detect(write_folder(tmp_path / "scene", drawn, small, **cut), tmp_path / "out", capsys)
+    assert (code, answer["width"], answer["height"]) == (0, width, height)
+
+
+def test_a_full_disk(folder, tmp_path, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(raster, "_writer", fail)
+    refused(folder, tmp_path / "out", capsys, 1, "cannot write the results (No space left on device)")
+
+
+def test_a_place_that_is_no_folder(folder, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    code, line, _ = run_detect(folder, tmp_path / "file" / "out", capsys)
+    assert (code, "\n" in line) == (1, False)
+    assert "cannot write the results (Not a directory)" in line
+
+
+def test_pixels_of_another_size_than_the_trained_ones(tmp_path, capsys, drawn):
+    fine = grid_around(141.95, 42.73, SIZE, 3.0)
+    code, _, answer = run_detect(write_folder(tmp_path / "scene", drawn, fine), tmp_path / "out", capsys)
+    assert code == 0
+    assert "pixels of 3 m, the model was trained at 10 m" in answer["warnings"]
+
+
+def test_more_than_the_limits(folder, tmp_path, capsys):
+    refused(folder, tmp_path / "out", capsys, 1, "= 9,216 pixels, the limit is 9,000", "--max-pixels", "9000")
+    stack = tmp_path / "20240506.tif"
+    names = ("red", "green", "blue")
+    data = np.full((3, 48, 48), 500, np.uint16)
+    write_geotiff(stack, data, grid_around(141.95, 42.73, 48, 10.0), nodata=0, descriptions=names)
+    refused(stack, tmp_path / "bands", capsys, 1, "3 bands, the limit is 2", "--max-bands", "2")
+
+
+def test_a_header_that_claims_what_nobody_can_hold(folder, tmp_path, capsys):
+    """A file of a few hundred bytes that says it is one block of 10,000 x 10,000 pixels."""
+    profile = {"driver": "GTiff", "width": 10_000, "height": 10_000, "count": 1, "dtype": "float64"}
+    with rasterio.open(folder / "B4.tif", "w", **profile, crs="EPSG:32654", transform=PLACE.transform,
+                       tiled=True, blockxsize=10_000, blockysize=10_000, SPARSE_OK=True):  # fmt: skip
+        pass
+    refused(folder, tmp_path / "out", capsys, 1, "B4.tif: blocks of 10000 x 10000 pixels take 762 MiB")
+
+
+def test_wrong_usage(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    for more in (["--tile", "100"], ["--format", "shp"], ["--threshold", "2"], ["--scale", "-1"], ["--pre", "x"] * 1):
+        words = ["scenes", "detect", str(folder), *more]
+        assert run_verb(words if "--pre" in more else [*words, "--out", str(out)]) == 2
+    assert not out.exists()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_dry_run_says_the_plan_and_writes_nothing(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(lane, "map_scene", lambda *_: pytest.fail("the work was done"))
+    code, _, plan = run_detect(folder, tmp_path / "out", capsys, "--dry-run")
+    assert (code, plan["tiles"], plan["width"], plan["crs"]) == (0, 1, SIZE, "EPSG:32654")
+    assert plan["estimated_cpu_s"] > 0
+    assert plan["estimated_memory_mib"] > 100
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_scenes_go_on_after_a_bad_one(folder, tmp_path, capsys):
+    bad = tmp_path / "bad"
+    shutil.copytree(folder, bad)
+    (bad / "B4.tif").write_bytes(b"")
+    code = run_verb(["scenes", "detect", str(bad), str(folder), "--out", str(tmp_path / "out"), "--json"])
+    said = capsys.readouterr()
+    assert code == 1
+    assert "0 bytes" in said.err
+    assert json.loads(said.out)["width"] == SIZE
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scene"]
+
+
+VRT = """<VRTDataset rasterXSize="96" rasterYSize="96"><SRS>EPSG:32654</SRS>
+<GeoTransform>{place}</GeoTransform>
+<VRTRasterBand dataType="UInt16" band="1"{more}><NoDataValue>0</NoDataValue><ColorInterp>Gray</ColorInterp>{inside}
+</VRTRasterBand></VRTDataset>"""
+SOURCE = '<SimpleSource><SourceFilename relativeToVRT="{relative}">{name}</SourceFilename><SourceBand>1</SourceBand></SimpleSource>'  # noqa: E501
+
+
+def write_vrt(path: Path, inside: str, more: str = "") -> None:
+    a = PLACE.transform
+    place = f"{a.c}, {a.a}, 0, {a.f}, 0, {a.e}"
+    path.write_text(VRT.format(place=place, inside=inside, more=more))
+
+
+def test_a_vrt_of_files_in_its_folder_is_read(folder, tmp_path, capsys):
+    manifest = folder / "scene.toml"
+    _, _, plain = run_detect(folder, tmp_path / "plain", capsys)
+    write_vrt(folder / "B4.vrt", SOURCE.format(relative=1, name="B4.tif"))
+    manifest.write_text(manifest.read_text().replace('"B4.tif"', '"B4.vrt"'))
+    code, _, answer = run_detect(folder, tmp_path / "out", capsys)
+    assert code == 0
+    assert [p["area_m2"] for p in answer["polygons"]] == [p["area_m2"] for p in plain["polygons"]]
+    before = answer["scene_hash"]
+    with rasterio.open(folder / "B4.tif", "r+") as target:
+        target.write(target.read() + np.uint16(1))
+    assert run_detect(folder, tmp_path / "out", capsys)[2]["scene_hash"] != before
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/vsicurl/http://127.0.0.1:9/a.tif", "http://127.0.0.1:9/a.tif", "/etc/hostname", "../outside.tif",
+     "/vsizip/a.zip/b.tif", "GTIFF_DIR:1:B4.tif", "WMS:http://127.0.0.1:9", "<VRTDataset/>", "|cat"],
+)  # fmt: skip
+@pytest.mark.parametrize("relative", [0, 1])
+def test_a_vrt_opens_nothing_outside_of_its_folder(folder, tmp_path, capsys, name, relative):
+    shutil.copy(folder / "B4.tif", tmp_path / "outside.tif")
+    escaped = name.replace("<", "&lt;")
+    write_vrt(folder / "B4.tif", SOURCE.format(relative=relative, name=escaped))
+    refused(folder, tmp_path / "out", capsys, 1, "B4.tif: ")
+
+
+@pytest.mark.parametrize(
+    ("inside", "more", "words"),
+    [
+        ("<PixelFunctionType>f</PixelFunctionType>", ' subClass="VRTDerivedRasterBand"', "VRTDerivedRasterBand"),
+        ('<SourceFilename relativeToVRT="1">B3.tif</SourceFilename>', ' subClass="VRTRawRasterBand"', "VRTRawRaster"),
+        ("<Overview><SourceFilename>/etc/passwd</SourceFilename></Overview>", "", "Overview is not allowed"),
+        (SOURCE.format(relative=1, name="B4.vrt").replace("Simple", "Kernel"), "", "KernelSource"),
+        ('<SimpleSource><OpenOptions><OOI key="X">1</OOI></OpenOptions></SimpleSource>', "", "OpenOptions"),
+    ],
+)
+def test_a_vrt_only_puts_files_together(folder, tmp_path, capsys, inside, more, words):
+    write_vrt(folder / "B4.tif", inside, more)
+    refused(folder, tmp_path / "out", capsys, 1, words)
+
+
+def test_a_vrt_is_not_followed_for_ever(folder, tmp_path, capsys):
+    write_vrt(folder / "B4.tif", SOURCE.format(relative=1, name="B4.tif"))
+    refused(folder, tmp_path / "out", capsys, 1, "nested more than 3 deep")
+    (folder / "B4.tif").write_text('<!DOCTYPE a [<!ENTITY b "c">]><VRTDataset/>')
+    refused(folder, tmp_path / "entity", capsys, 1, "B4.tif: ")
+
+
+def test_overviews_and_masks_in_other_files_are_refused(folder, tmp_path, capsys):
+    with rasterio.open(folder / "B4.tif", "r+") as target:
+        target.update_tags(ns="OVERVIEWS", OVERVIEW_FILE="/vsicurl/http://127.0.0.1:9/a.tif")
+    refused(folder, tmp_path / "out", capsys, 1, "OVERVIEW_FILE")
+
+
+def test_a_mask_beside_a_raster_is_not_passed_over(folder, tmp_path, capsys):
+    (folder / "B3.tif.msk").write_bytes(b"")
+    refused(folder, tmp_path / "mask", capsys, 1, ".msk")

@@ -1,0 +1,127 @@
+"""Damaged GeoTIFFs: no crash, no false footprint, the output folder unchanged; 500 of them under SLOPEWARD_SOAK=1."""
+
+import hashlib
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from detection.imagery.errors import ImageryError, IncompleteSceneError
+from detection.imagery.generate import draw_scene
+from detection.imagery.grid import grid_around
+from detection.imagery.lane import detect
+
+SIZE = 128
+COUNT = 500 if os.environ.get("SLOPEWARD_SOAK") else 60
+# A sector lost or written in another's place needs a checksum to be seen: plain bytes have none.
+SINGLE = ("truncated", "header", "directory", "blocks")
+KINDS = {"deflate": (*SINGLE, "zeroed", "swapped"), "strips": (*SINGLE, "zeroed", "swapped"), "plain": SINGLE}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> dict[str, bytes]:
+    """The same quiet ground, without a landslide: tiles and strips that carry a checksum, and plain bytes."""
+    scene = draw_scene(900_702, SIZE, scars=0)
+    data = np.stack([scene.bands[name] for name in ("B4", "B3", "B2")])
+    grid = grid_around(141.95, 42.73, SIZE, 10.0)
+    profile = {
+        "driver": "GTiff", "width": SIZE, "height": SIZE, "count": 3, "dtype": "uint16", "crs": grid.crs_wkt,
+        "transform": grid.transform, "nodata": 0,
+    }  # fmt: skip
+    layouts = {
+        "deflate": {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate", "predictor": 2},
+        "strips": {"compress": "deflate", "blockysize": 16},
+        "plain": {"interleave": "band"},
+    }
+    found = {}
+    for name, layout in layouts.items():
+        path = tmp_path_factory.mktemp("whole") / "20240506.tif"
+        with rasterio.open(path, "w", **profile, **layout) as target:
+            target.write(data)
+            for index, band in enumerate(("red", "green", "blue"), start=1):
+                target.set_band_description(index, band)
+        found[name] = path.read_bytes()
+    return found
+
+
+def damage(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
+    spoiled = bytearray(content)
+    if kind == "truncated":
+        return bytes(spoiled[: int(rng.integers(0, len(spoiled)))])
+    if kind == "zeroed":  # a hole of a disk that lost a sector
+        start = int(rng.integers(0, len(spoiled)))
+        spoiled[start : start + 512] = bytes(len(spoiled[start : start + 512]))
+        return bytes(spoiled)
+    if kind == "swapped":  # two blocks of a disk that were written in the other's place
+        one, other = (int(value) * 512 for value in rng.choice(len(spoiled) // 512, 2, replace=False))
+        spoiled[one : one + 512], spoiled[other : other + 512] = content[other : other + 512], content[one : one + 512]
+        return bytes(spoiled)
+    first = struct.unpack_from("<I", content, 4)[0]
+    entries = struct.unpack_from("<H", content, first)[0]
+    places = {"header": (0, 16), "directory": (first, first + 2 + 12 * entries), "blocks": (16, len(content))}
+    for place in rng.integers(*places[kind], size=int(rng.integers(1, 5))):
+        spoiled[place] ^= 1 << int(rng.integers(8))
+    return bytes(spoiled)
+
+
+def test_damaged_files_are_refused_or_say_nothing_false(tmp_path, whole):
+    """What is read in spite of its damage shows no footprint, for on the whole ground there is none."""
+    threads = torch.get_num_threads()
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old.txt").write_text("kept")
+    path = tmp_path / "20240506.tif"
+    refused = read = 0
+    for seed in range(COUNT):
+        rng = np.random.default_rng([2_024, seed])
+        layout = sorted(whole)[seed % len(whole)]
+        kind = KINDS[layout][seed // len(whole) % len(KINDS[layout])]
+        content = damage(whole[layout], kind, rng)
+        path.write_bytes(content)
+        answer, line = None, ""
+        try:
+            answer = detect({"scene_path": str(path), "out_dir": str(out)})
+        except ImageryError as error:
+            line = str(error)
+        if answer is None:
+            refused += 1
+            assert "\n" not in line
+            assert [file.name for file in out.iterdir()] == ["old.txt"], (seed, layout, kind)
+            continue
+        assert answer["polygons"] == [], (seed, layout, kind)
+        read += 1
+        for name in answer["outputs"].values():
+            if isinstance(name, str):
+                Path(name).unlink()
+    torch.set_num_threads(threads)
+    assert refused > COUNT / 3
+    assert read > 0
+
+
+def test_a_manifest_with_checksums_catches_what_a_format_without_one_cannot(tmp_path, whole):
+    """ZSTD, LZW and plain blocks carry no checksum: garbage in them decodes to values that may well be real."""
+    folder = tmp_path / "scene"
+    folder.mkdir()
+    bands = "".join(f'B{4 - index} = {{ file = "a.tif", index = {index + 1} }}\n' for index in range(3))
+    digest = hashlib.sha256(whole["plain"]).hexdigest()
+    listed = f'"a.tif" = {{ size = {len(whole["plain"])}, sha256 = "{digest}" }}\n'
+    (folder / "scene.toml").write_text(f"acquired_at = 2024-05-06T00:00:00Z\n[bands]\n{bands}[files]\n{listed}")
+    for seed in range(COUNT):
+        content = damage(whole["plain"], KINDS["strips"][seed % 6], np.random.default_rng([7, seed]))
+        (folder / "a.tif").write_bytes(content)
+        if content != whole["plain"]:
+            with pytest.raises(IncompleteSceneError, match=r"a\.tif"):
+                detect({"scene_path": str(folder)})
+
+
+def test_the_whole_file_is_read_and_shows_nothing(tmp_path, whole):
+    for layout, content in whole.items():
+        path = tmp_path / layout / "20240506.tif"
+        path.parent.mkdir()
+        path.write_bytes(content)
+        answer = detect({"scene_path": str(path)})
+        assert (answer["polygons"], answer["valid_share"]) == ([], 1.0)
