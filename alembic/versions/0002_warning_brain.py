@@ -62,6 +62,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("scene_hash", "model_hash", "polygon_id", "judged_at"),
     )
     op.create_table(
+        "footprint_review",
+        sa.Column("id", BigId, nullable=False),
+        sa.Column("scene_hash", sa.String(64), nullable=False),
+        sa.Column("model_hash", sa.String(64), nullable=False),
+        sa.Column("polygon_id", sa.String(64), nullable=False),
+        sa.Column("at", Instant, nullable=False),
+        sa.Column("verdict", sa.String(16), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.Column("geometry", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "ix_footprint_review", "footprint_review", ["scene_hash", "model_hash", "polygon_id"], unique=False
+    )
+    op.create_table(
         "movement",
         sa.Column("id", BigId, nullable=False),
         sa.Column("series_id", BigId, nullable=False),
@@ -179,6 +195,7 @@ def downgrade() -> None:
     op.drop_table("site_proposal")
     op.drop_table("maintenance")
     op.drop_table("movement")
+    op.drop_table("footprint_review")
     op.drop_table("scene_change")
     with op.batch_alter_table("scene_footprint") as batch:
         for name in ("caution", "anchor_scene", "root_id", "first_seen_at", "since_at"):

@@ -291,6 +291,12 @@ scene_change = Table(
     Column("judged_at", Instant, primary_key=True), Column("change", String(16), nullable=False), _text("parent_id", null=True), Column("grown_m2", Number),
     Column("since_at", Instant), Column("first_seen_at", Instant), _text("caution", null=True),
 )  # fmt: skip
+footprint_review = Table(
+    "footprint_review", metadata,  # what a person said of a footprint; append only, the newest counts
+    Column("id", BigId, primary_key=True), Column("scene_hash", String(64), nullable=False), Column("model_hash", String(64), nullable=False), Column("polygon_id", String(64), nullable=False),
+    Column("at", Instant, nullable=False), Column("verdict", String(16), nullable=False), _text("by"), _text("note", null=True),  # accept, reject, redraw
+    Column("geometry", Json), Index("ix_footprint_review", "scene_hash", "model_hash", "polygon_id"),
+)  # fmt: skip
 
 # ---- alerts ----------------------------------------------------------------------------------------------------
 decision = Table(

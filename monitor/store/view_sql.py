@@ -219,6 +219,10 @@ WHERE g.change <> 'withdrawn'""",
         "scene_changes": """SELECT c.site, c.name AS scene, c.acquired_at, h.polygon_id, h.judged_at, h.change, h.parent_id, h.grown_m2,
   h.since_at, h.first_seen_at, h.caution
 FROM scene_change h JOIN scene c ON c.scene_hash = h.scene_hash""",
+        "footprint_reviews": """SELECT c.site, c.name AS scene, c.acquired_at, r.polygon_id, r.at, r.verdict, r."by", r.note, r.geometry,
+  g.mean_probability, g.area_m2, g.model, g.model_hash
+FROM footprint_review r JOIN scene c ON c.scene_hash = r.scene_hash
+  JOIN scene_footprint g ON g.scene_hash = r.scene_hash AND g.model_hash = r.model_hash AND g.polygon_id = r.polygon_id""",
         "insar_points": """SELECT s.site, s.name AS point_set, p.pid, s.direction, p.latitude, p.longitude, p.height_m,
   o.observed_at AS newest_at, o.received_at,
   o.value_raw * CASE s.unit WHEN 'cm' THEN 10.0 WHEN 'm' THEN 1000.0 ELSE 1.0 END AS value_mm, o.revision,

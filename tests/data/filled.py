@@ -381,6 +381,10 @@ def _fill_scene(c: Connection) -> None:
             judged_at=taken + timedelta(hours=3), change=change, parent_id=parent, grown_m2=grown, since_at=NOW - days(40),
             first_seen_at=taken, caution=None,
         ))  # fmt: skip
+    c.execute(insert(t.footprint_review).values(
+        scene_hash=HASHES["before"], model_hash=HASHES["unet"], polygon_id="p4", at=NOW - days(1), verdict="reject",
+        by="R. Mori", note="a quarry road", geometry=None,
+    ))  # fmt: skip
 
 
 def _fill_states(c: Connection, north: Site, lake: Site) -> None:
