@@ -15,12 +15,17 @@ from urllib.parse import quote
 
 import pytest
 
+from monitor.compute import LIBRARIES
 from monitor.store.engine import Database
 from monitor.store.tables import metadata
 
 # What the imports made stays; looking through it again and again is a fifth of the time of many small objects.
 gc.freeze()
 gc.set_threshold(50_000, 20, 20)
+
+# one thread a process, as the workers have it: more only wait for each other where the machine is shared
+for library in LIBRARIES:
+    os.environ.setdefault(library, "1")
 
 POSTGRESQL_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name), reverse=True)
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -29,8 +29,16 @@ def pick_device() -> torch.device:
 
 
 def ask(network: nn.Module, *inputs: Tensor) -> Tensor:
-    """What a network answers, on the processor, wherever the network itself lies."""
+    """What a network answers, on the processor, wherever the network itself lies; by one thread.
+
+    These networks are small: a second thread is slower, and on a machine that others use they wait for each other.
+    """
     first = next(network.parameters(), None)
     place = torch.device("cpu") if first is None else first.device
-    out: Tensor = network(*(one.to(place) for one in inputs))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        out: Tensor = network(*(one.to(place) for one in inputs))
+    finally:
+        torch.set_num_threads(threads)
     return out.cpu()

@@ -13,6 +13,7 @@ from monitor.cli.main import run_verb
 pytestmark = pytest.mark.data
 
 RECIPES = Path(__file__).resolve().parents[2] / "configs" / "forecasting"
+SHORT = ("--folds", "1", "--last", "40")
 
 
 def rows_of(capsys, *words):
@@ -47,6 +48,24 @@ def test_every_recipe_reads_its_record(measured, name, shape, step_s, drivers):
     assert np.isfinite(record.panel.values).mean() > (0.65 if name == "egms" else 0.9)
     if name.endswith(("months", "bazimen")):
         assert np.isfinite(record.panel.values).all()  # a month, a row: none slipped, none was averaged with another
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "horizon", "gain", "words"),
+    [
+        ("bowdoin", "bowdoin-gnss15min/B1601_15min.dat", "3h", 0.8, SHORT),
+        ("lamosano", "lamosano/df.csv", "11d", 0.1, SHORT),
+        ("egms", "egms", "6d", 0.0, SHORT),
+        ("baijiabao", "bazimen-baijiabao/target_sample.xlsx", "1d", -0.3, ()),
+    ],
+)
+def test_a_record_is_scored_with_its_recipe_alone(measured, capsys, name, file, horizon, gain, words):
+    """What is shown beats no movement where there is something to know; the step of Baijiabao is not foreseen."""
+    measured(file)
+    rows = rows_of(capsys, "--config", str(RECIPES / f"{name}.toml"), "--horizons", horizon, *words)
+    assert {"persistence", "drift", "lld", "auto", "gated"} <= {r["model"] for r in rows}
+    assert all(r["n"] > 0 and r["mae"] is not None for r in rows)
+    assert mean(rows, "skill_persistence", "gated", horizon) > gain
 
 
 def test_interpolated_days_are_refused_with_their_knots(measured, capsys):

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 
 import httpx
+import pytest
 from typer.testing import CliRunner
 
 from forecasting.explanation.maps import NOT_A_CAUSE
@@ -45,12 +46,16 @@ async def fetch(app, path):
         return await client.get(path)
 
 
-def test_a_stored_explanation_is_shown(database, database_url, tmp_path):
+@pytest.fixture(scope="module")
+def told():
+    """Once for both databases."""
     panel = rain_driven(300)
     parts = split(300)
     settings = Settings(epochs=1, stride=4, window=14, hidden=8)
-    forecaster = train_network("multi-source", panel, parts, (DAY_S,), settings).forecaster
-    told = explain(forecaster, panel, parts)
+    return explain(train_network("multi-source", panel, parts, (DAY_S,), settings).forecaster, panel, parts)
+
+
+def test_a_stored_explanation_is_shown(database, database_url, tmp_path, told):
     (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{database_url}"\n')
     config = ["--site", "slope", "--config", str(tmp_path / "slopeward.toml")]
     assert CliRunner().invoke(app, ["explain", *config]).exit_code == 4
