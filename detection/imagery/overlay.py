@@ -64,6 +64,8 @@ class Layer:
                         add_alpha=empty is None,
                     )
                 )
+            # of an added alpha band the driver says nothing in its mask flags: it is read by itself
+            self._alpha = source.count if self.warped and empty is None else 0
             self._source = source
         except BaseException:
             self._stack.close()
@@ -85,7 +87,9 @@ class Layer:
         try:
             values = np.asarray(self._source.read(self.index, window=window), np.float32)
             valid = np.isfinite(values)
-            if MaskFlags.all_valid not in self._source.mask_flag_enums[self.index - 1]:
+            if self._alpha:
+                valid &= self._source.read(self._alpha, window=window) > 0
+            elif MaskFlags.all_valid not in self._source.mask_flag_enums[self.index - 1]:
                 valid &= self._source.read_masks(self.index, window=window) > 0
         except RasterioError:
             raise TruncatedRasterError(f"{self.path}: a block from row {row} on cannot be read") from None

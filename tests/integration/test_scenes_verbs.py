@@ -1,0 +1,84 @@
+"""The verbs that look at several dates or surfaces, as a person calls them."""
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from detection.imagery.generate import write_scene
+from detection.imagery.grid import grid_around
+from detection.imagery.raster import write_geotiff
+from monitor.cli.main import run_verb
+
+
+@pytest.fixture(scope="module")
+def dates(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dates")
+    for name, day, growth in (("a", 7, None), ("b", 12, 1.0), ("c", 17, 1.6)):
+        write_scene(
+            folder / name, 5, with_scar=growth is not None, size_px=96, acquired_at=datetime(2026, 5, day, tzinfo=UTC),
+            scar_growth=growth or 1.0,
+        )  # fmt: skip
+    return folder
+
+
+def test_compare_puts_dates_in_order_and_tells_each(dates, tmp_path, capsys):
+    paths = [str(dates / name) for name in ("c", "a", "b")]
+    assert run_verb(["scenes", "compare", *paths, "--out", str(tmp_path), "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [t["acquired_at"][:10] for t in told] == ["2026-05-07", "2026-05-12", "2026-05-17"]
+    assert [[p["change"] for p in t["footprints"]] for t in told] == [[], ["new"], ["grown"]]
+    assert (tmp_path / "2-20260517T000000" / "change.png").is_file()
+
+
+def test_match_lays_a_dimmed_image_on_the_newer_one(dates, tmp_path, capsys):
+    import shutil
+
+    import rasterio
+
+    from detection.imagery.match import match_scene
+    from detection.imagery.scene import read_scene
+
+    dim = tmp_path / "dim"
+    shutil.copytree(dates / "a", dim)
+    text = (dim / "scene.toml").read_text().split("[files]")[0]
+    (dim / "scene.toml").write_text("complete = true\n" + text)
+    for file in dim.glob("B*.tif"):
+        with rasterio.open(file, "r+") as raster:
+            raster.write((raster.read(1) * 0.5 + 40).astype(np.uint16), 1)
+    matched, factors = match_scene(read_scene(dim), read_scene(dates / "b"), tmp_path / "matched")
+    assert factors["B4"]["gain"] == pytest.approx(2.0, rel=0.1)  # the scar itself lies in the upper percentile
+    with rasterio.open(matched / "B4.tif") as one, rasterio.open(dates / "a" / "B4.tif") as other:
+        assert float(np.abs(one.read(1).astype(float) - other.read(1)).mean()) < 0.05 * float(other.read(1).mean())
+    assert run_verb(["scenes", "compare", str(dim), str(dates / "b"), "--match", "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [p["change"] for p in told[1]["footprints"]] == ["new"]
+    assert told[1]["footprints"][0]["caution"] is None
+    assert told[0]["matched"]["B4"]["gain"] == factors["B4"]["gain"]
+
+
+def test_wrong_input_is_one_line(dates, tmp_path, capsys):
+    assert run_verb(["scenes", "compare", str(dates / "a")]) == 1
+    assert capsys.readouterr().err.strip() == "compare needs two scenes at least"
+    assert run_verb(["scenes", "dod", str(tmp_path / "none.tif"), str(tmp_path / "none.tif")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_dod_tells_volumes(tmp_path, capsys):
+    grid = grid_around(8.9, 46.2, 100, 2.0)
+    rng = np.random.default_rng(1)
+    ground = 300 + rng.normal(0, 0.05, (100, 100))
+    dug = ground.copy()
+    dug[40:60, 40:60] -= 4.0
+    for name, heights in (("old", ground), ("new", dug + 0.2)):
+        write_geotiff(tmp_path / f"{name}.tif", heights[None].astype(np.float32), grid)
+    files = [str(tmp_path / f"{name}.tif") for name in ("old", "new")]
+    assert run_verb(["scenes", "dod", *files, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["loss"]["volume_m3"] == pytest.approx(4 * 40 * 40, rel=0.01)
+    assert found["gain"]["bodies"] == 0
+    assert run_verb(["scenes", "dod", *files]) == 0
+    assert "loss: 6,4" in capsys.readouterr().out
+    write_geotiff(tmp_path / "far.tif", ground[None].astype(np.float32), grid_around(10.9, 46.2, 100, 2.0))
+    assert run_verb(["scenes", "dod", str(tmp_path / "far.tif"), files[1]]) == 4
