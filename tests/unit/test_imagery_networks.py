@@ -50,8 +50,8 @@ COUNTS = {
     "drs-unet": (18_662_210, 18_669_250),
     "triage-resnet": (11_177_538, 11_212_034),
 }
-# networks without normalisation want small steps, those of four channels at this width large ones
-RATES = {"fcn8s": 1e-3, "deeplabv2": 1e-3, "linknet": 3e-2, "sssn": 3e-2}
+# networks without normalisation want small steps, those of four channels at this width and attention large ones
+RATES = {"fcn8s": 1e-3, "deeplabv2": 1e-3, "linknet": 3e-2, "sssn": 3e-2, "transformer-unet": 3e-2}
 
 
 @pytest.fixture(autouse=True)

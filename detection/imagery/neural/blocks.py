@@ -135,10 +135,9 @@ class Sru(nn.Module):
         channels: C.
         gate: `hard` takes a value whole or not at all: the gate is a sign, so the normalisation is never trained;
             `soft` leaves weak values their weight and trains it.
-        threshold: what weight is strong.
     """
 
-    def __init__(self, channels: int, gate: str = "hard", threshold: float = 0.5) -> None:
+    def __init__(self, channels: int, gate: str = "hard") -> None:
         super().__init__()
         if channels % 2:
             raise ValueError(f"an SRU needs an even number of channels, not {channels}")
@@ -146,17 +145,18 @@ class Sru(nn.Module):
             raise ValueError(f"gate must be 'hard' or 'soft', not {gate!r}")
         self.norm = nn.GroupNorm(norm_groups(channels), channels)
         self.gate = gate
-        self.threshold = threshold
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Part the map by the gate and cross the halves."""
+        """Part the map by the gate, a sigmoid above one half, and cross the halves."""
         if self.gate == "hard":
             with torch.no_grad():
-                strong = self._weight(features) > self.threshold
-            high, low = features * strong, features * ~strong
+                # a sigmoid is above one half where its argument is above zero; numbers, for a mask multiplies slower
+                strong = (self._weight(features) > 0).to(features.dtype)
+            high = features * strong
+            low = features - high
         else:
-            weight = self._weight(features)
-            strong = weight > self.threshold
+            weight = torch.sigmoid(self._weight(features))
+            strong = weight > 0.5
             high = features * torch.where(strong, 1.0, weight)
             low = features * torch.where(strong, 0.0, weight)
         (high_1, high_2), (low_1, low_2) = high.chunk(2, dim=1), low.chunk(2, dim=1)
@@ -166,7 +166,8 @@ class Sru(nn.Module):
         gamma = self.norm.weight
         # the sum of the absolute values cannot reach zero while a weight is left, the paper's plain sum can
         share = gamma / gamma.abs().sum().clamp_min(1e-12)
-        return torch.sigmoid(share[:, None, None] * self.norm(features))
+        weight: torch.Tensor = share[:, None, None] * self.norm(features)
+        return weight
 
 
 class Bru(nn.Module):
