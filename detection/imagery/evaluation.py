@@ -49,7 +49,7 @@ def score_weights(
     from detection.imagery.neural.checkpoint import load_model
     from detection.imagery.registry import find_entry
 
-    model = load_model(weights)
+    model = load_model(weights, ungated=True)
     card = model.card
     find_entry(card["network"]["name"])
     table = data or card["data"]["recipe"]

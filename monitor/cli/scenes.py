@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli import scene_change, scene_detection, scene_surface, scenes_train
+from monitor.cli import scene_change, scene_detection, scene_surface, scenes_review, scenes_train
 from monitor.cli.opening import ConfigOption, SiteOption, open_service, pick_site
 from monitor.errors import SlopewardError
 
@@ -66,3 +66,4 @@ for verb, example in (
     (scenes_train.explain, "slopeward scenes explain --weights my.safetensors --data DIR --patch image_15 --out x.png"),
 ):
     app.command(epilog=f"Example: {example}")(verb)
+app.add_typer(scenes_review.app, name="review")

@@ -63,11 +63,15 @@ def save_model(path: Path, network: torch.nn.Module, card: dict[str, Any]) -> No
         partial.replace(target)
 
 
-def load_model(weights: str) -> Model:
+def load_model(weights: str, *, ungated: bool = False) -> Model:
     """Load weights by shipped name or path.
 
+    Args:
+        weights: which.
+        ungated: also a retraining candidate that did not pass its gate: to be scored, never to find footprints.
+
     Raises:
-        ModelError: file or card missing, card incomplete, or weights that are not the card's.
+        ModelError: file or card missing, card incomplete, weights that are not the card's, or a gate not passed.
     """
     path = weights_path(weights)
     card_path = path.with_suffix(".json")
@@ -81,6 +85,8 @@ def load_model(weights: str) -> Model:
     missing = [key for key in CARD_KEYS if key not in card]
     if missing or card["format"] != FORMAT:
         raise ModelError(f"{card_path}: not a card of format {FORMAT} (missing: {', '.join(missing) or 'nothing'})")
+    if not ungated and not card.get("gate", {"passed": True})["passed"]:
+        raise ModelError(f"{path}: this candidate did not pass its gate: {'; '.join(card['gate']['reasons'])}")
     content = path.read_bytes()
     if sha256(content).hexdigest() != card["weights_sha256"]:
         raise ModelError(f"{path}: the weights are not those of the card (sha256 differs)")

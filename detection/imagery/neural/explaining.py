@@ -123,7 +123,7 @@ def explain_patch(weights: str, data_folder: Path | None, name: str, out: Path) 
     Raises:
         RecipeError: no patch of that name.
     """
-    model = load_model(weights)
+    model = load_model(weights, ungated=True)
     card = model.card
     parts = open_data(card["data"]["recipe"], model.bands, int(card["training"]["seed"]), data_folder)
     patch = _find(parts, name)
