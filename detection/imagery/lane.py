@@ -233,7 +233,7 @@ def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) ->
         if scene.aoi and grid:
             masks = (*masks, make_mask(scene.aoi, grid, work))
         if scene.dem and grid and grid.placed:
-            terrain = stack.enter_context(open_terrain(scene.dem, grid, work))
+            terrain = stack.enter_context(open_terrain(scene.dem, grid, work, names))
         reader = stack.enter_context(
             open_scene(scene, names, masks=masks, terrain=terrain, partial=options.partial, **taken)
         )

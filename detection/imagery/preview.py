@@ -15,8 +15,8 @@ from shapely.geometry import shape as shape_of
 
 from detection.imagery.errors import TruncatedRasterError
 from detection.imagery.grid import Grid, lonlat_frame
-from detection.imagery.raster import write_png
-from detection.imagery.reader import read_block, warp
+from detection.imagery.raster import warp, write_png
+from detection.imagery.reader import read_block
 from detection.imagery.scene import Scene
 from detection.imagery.sources import NO_LIMITS, open_raster
 

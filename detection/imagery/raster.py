@@ -13,9 +13,10 @@ import rasterio.features
 import rasterio.shutil
 from numpy.typing import NDArray
 from pyproj.exceptions import CRSError as ProjectionError
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.io import MemoryFile
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from detection.imagery.errors import ImpossibleCrsError, NoCrsError
@@ -69,6 +70,21 @@ def grid_of(source: Any, path: Path) -> Grid:
     except (CRSError, ProjectionError):
         raise ImpossibleCrsError(f"{path}: the coordinate reference system cannot be understood") from None
     return grid
+
+
+def warp(source: Any, grid: Grid, resampling: Resampling) -> WarpedVRT:
+    """Warp a source onto a grid; what it does not cover is not valid."""
+    return WarpedVRT(
+        source,
+        crs=grid.crs_wkt,
+        transform=grid.transform,
+        width=grid.width,
+        height=grid.height,
+        resampling=resampling,
+        src_nodata=source.nodata,
+        # An alpha band marks what the source does not cover when there is no nodata value to say so.
+        add_alpha=source.nodata is None,
+    )
 
 
 def write_geotiff(

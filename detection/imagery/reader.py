@@ -10,7 +10,6 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from detection.imagery.errors import (
@@ -23,7 +22,7 @@ from detection.imagery.errors import (
 from detection.imagery.grid import Grid, corner_shift_px, same_grid
 from detection.imagery.integrity import BlockChecker
 from detection.imagery.masks import Mask, apply_mask, find_shadow, list_masks
-from detection.imagery.raster import grid_of
+from detection.imagery.raster import grid_of, warp
 from detection.imagery.scene import Scene
 from detection.imagery.sources import LIMITS, Limits, open_raster
 from detection.imagery.terrain import TERRAIN, TerrainReader
@@ -245,21 +244,6 @@ def open_scene(
         ungeoreferenced=ungeoreferenced,
         offset=scene.offset,
         limits=limits,
-    )
-
-
-def warp(source: Any, grid: Grid, resampling: Resampling) -> WarpedVRT:
-    """Warp a source onto a grid; what it does not cover is not valid."""
-    return WarpedVRT(
-        source,
-        crs=grid.crs_wkt,
-        transform=grid.transform,
-        width=grid.width,
-        height=grid.height,
-        resampling=resampling,
-        src_nodata=source.nodata,
-        # An alpha band marks what the source does not cover when there is no nodata value to say so.
-        add_alpha=source.nodata is None,
     )
 
 

@@ -1,6 +1,6 @@
 """Elevation, slope, aspect, curvature and roughness on a scene's grid, computed in metres and warped, never indexed."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,8 @@ from rasterio.windows import Window
 from detection.imagery.areas import geodesic_pixel_m2
 from detection.imagery.errors import CoverageError, NoCrsError, TruncatedRasterError
 from detection.imagery.grid import Grid, apply_affine, local_utm
-from detection.imagery.raster import grid_of
+from detection.imagery.integrity import BlockChecker
+from detection.imagery.raster import grid_of, warp
 from detection.imagery.sources import SETTINGS, open_raster
 
 # Names by which models ask for terrain, and the bands that are stored to answer them.
@@ -76,10 +77,14 @@ class TerrainReader:
     """Windows of terrain on a scene's grid.
 
     Attributes:
+        source: the stored fields on that grid.
+        stored: their names, of `STORED`.
+        path: the elevation model, for messages.
         covered_share: share of the scene's pixels for which there is terrain.
     """
 
     source: Any
+    stored: tuple[str, ...]
     path: Path
     covered_share: float
 
@@ -87,42 +92,42 @@ class TerrainReader:
         self, column: int, row: int, width: int, height: int
     ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
         """Read a window: fields by the names of `TERRAIN`, and where they are known; 0 elsewhere."""
-        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
-        try:
-            bands = np.asarray(self.source.read(window=window), np.float32)
-        except RasterioError:
-            raise TruncatedRasterError(f"{self.path}: a block cannot be read (truncated or damaged file)") from None
-        fields = dict(zip(STORED, bands, strict=False))
-        known = (bands[: len(STORED)] != NODATA).all(axis=0)
-        known &= np.isfinite(bands[: len(STORED)]).all(axis=0)
-        aspect = np.degrees(np.arctan2(fields.pop("eastness"), fields.pop("northness"))) % 360
-        fields["aspect"] = aspect.astype(np.float32)
+        bands = np.asarray(self.source.read(window=_window(column, row, width, height)), np.float32)
+        fields = dict(zip(self.stored, bands, strict=True))
+        known = np.asarray((bands != NODATA).all(axis=0))
+        if "northness" in fields:
+            aspect = np.degrees(np.arctan2(fields.pop("eastness"), fields.pop("northness"))) % 360
+            fields["aspect"] = aspect.astype(np.float32)
         return {name: np.where(known, field, 0).astype(np.float32) for name, field in fields.items()}, known
 
 
 @contextmanager
-def open_terrain(dem: Path, grid: Grid, work: Path) -> Iterator[TerrainReader]:
+def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TERRAIN) -> Iterator[TerrainReader]:
     """Compute terrain from an elevation model and open it on a scene's grid.
 
     An elevation model in degrees, or in a CRS whose metres are not true here, is warped to the local UTM zone first
     (bilinear); the derivatives are taken there and warped to the scene's grid (bilinear). Only the ground of the
-    scene is computed, in strips, into a temporary file.
+    scene is computed, in strips, into temporary files.
 
     Args:
         dem: raster of elevations in metres, band 1.
         grid: the scene's grid, with a place.
-        work: folder for the temporary file.
+        work: folder for the temporary files.
+        names: what is wanted of `TERRAIN`; elevation and slope always are.
 
     Raises:
         CoverageError: less than half of the scene is covered.
         NoCrsError: the elevation model has no place.
+        TruncatedRasterError: a block of it cannot be read.
     """
-    stored = work / "terrain.tif"
+    wanted = {"dem", "slope", *names} | ({"northness", "eastness"} if "aspect" in names else set())
+    stored = tuple(name for name in STORED if name in wanted)
+    metres, here = work / "terrain-metres.tif", work / "terrain.tif"
     with open_raster(dem) as source, ExitStack() as stack:
         dem_grid = grid_of(source, dem)
-        if _is_metric(dem_grid):
-            metric: Any = source
-        else:
+        BlockChecker(source, dem).check_all(1)
+        metric: Any = source
+        if not _is_metric(dem_grid):
             metric = stack.enter_context(
                 WarpedVRT(
                     source,
@@ -133,26 +138,44 @@ def open_terrain(dem: Path, grid: Grid, work: Path) -> Iterator[TerrainReader]:
                     dtype="float32",
                 )
             )
-        _store(metric, dem, grid, stored)
-    with (
-        rasterio.Env(**SETTINGS),
-        rasterio.open(stored) as source,
-        WarpedVRT(
-            source,
-            crs=grid.crs_wkt,
-            transform=grid.transform,
-            width=grid.width,
-            height=grid.height,
-            resampling=Resampling.bilinear,
-            src_nodata=NODATA,
-            nodata=NODATA,
-        ) as warped,
-    ):
-        reader = TerrainReader(warped, dem, 1.0)
-        share = _covered(reader, grid)
+        _derive(metric, dem, grid, metres, stored)
+    with rasterio.Env(**SETTINGS):
+        share = _bring(metres, grid, here)
+        metres.unlink()
         if share < LEAST_COVERED:
             raise CoverageError(f"{dem}: covers {share:.1%} of the scene, at least {LEAST_COVERED:.0%} are needed")
-        yield TerrainReader(warped, dem, share)
+        with rasterio.open(here) as source:
+            yield TerrainReader(source, stored, dem, share)
+
+
+def _bring(metres: Path, grid: Grid, here: Path) -> float:
+    """Warp the stored terrain onto the scene's grid, strip by strip; the share of the scene that it covers."""
+    known = 0
+    with (
+        rasterio.open(metres) as source,
+        warp(source, grid, Resampling.bilinear) as warped,
+        _create(here, source.count, (grid.width, grid.height), grid.crs_wkt, grid.transform) as target,
+    ):
+        for row in range(0, grid.height, STRIP):
+            window = _window(0, row, grid.width, min(STRIP, grid.height - row))
+            bands = np.asarray(warped.read(window=window), np.float32)
+            broken = ((bands == NODATA) | ~np.isfinite(bands)).any(axis=0)
+            bands[:, broken] = NODATA
+            known += int(np.count_nonzero(~broken))
+            target.write(bands, window=window)
+    return known / (grid.width * grid.height)
+
+
+def _create(path: Path, count: int, size: tuple[int, int], crs: Any, transform: Any) -> Any:
+    return rasterio.open(
+        path, "w", driver="GTiff", width=size[0], height=size[1], count=count, dtype="float32", crs=crs,
+        transform=transform, nodata=NODATA, tiled=True, blockxsize=256, blockysize=256, interleave="band",
+        compress="deflate", zlevel=1, predictor=3, bigtiff="if_safer",
+    )  # fmt: skip
+
+
+def _window(column: int, row: int, width: int, height: int) -> Window:
+    return Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
 
 
 def _is_metric(grid: Grid) -> bool:
@@ -163,20 +186,17 @@ def _is_metric(grid: Grid) -> bool:
     return abs(geodesic_pixel_m2(grid) - area) <= TRUE_SCALE * area
 
 
-def _store(source: Any, path: Path, grid: Grid, stored: Path) -> None:
+def _derive(source: Any, path: Path, grid: Grid, metres: Path, stored: tuple[str, ...]) -> None:
     """Write terrain of the part of `source` that the scene's grid covers, with a rim."""
     left, top, width, height = _part_of(source, path, grid)
     transform = Grid(source.transform, "", source.width, source.height).moved(left, top)
-    with rasterio.open(
-        stored, "w", driver="GTiff", width=width, height=height, count=len(STORED), dtype="float32",
-        crs=source.crs, transform=transform, nodata=NODATA, tiled=True, interleave="band", bigtiff="if_safer",
-    ) as target:  # fmt: skip
+    with _create(metres, len(stored), (width, height), source.crs, transform) as target:
         for row in range(0, height, STRIP):
             rows = min(STRIP, height - row)
             dem = np.full((rows + 2, width + 2), np.nan)
             first_row, first_column = max(0, top + row - 1), max(0, left - 1)
             last_row, last_column = min(source.height, top + row + rows + 1), min(source.width, left + width + 1)
-            window = Window(first_column, first_row, last_column - first_column, last_row - first_row)  # type: ignore[call-arg,unused-ignore]
+            window = _window(first_column, first_row, last_column - first_column, last_row - first_row)
             try:
                 values = source.read(1, window=window, masked=True).astype(np.float64).filled(np.nan)
             except RasterioError:
@@ -190,10 +210,10 @@ def _store(source: Any, path: Path, grid: Grid, stored: Path) -> None:
                 columns=(left == 0, left + width == source.width),
             )
             fields = derive_terrain(dem, abs(transform.a), abs(transform.e))
-            bands = np.stack([fields[name] for name in STORED])
+            bands = np.stack([fields[name] for name in stored])
             target.write(
-                np.where(np.isnan(bands), NODATA, bands).astype(np.float32), window=Window(0, row, width, rows)
-            )  # type: ignore[call-arg,unused-ignore]
+                np.where(np.isnan(bands), NODATA, bands).astype(np.float32), window=_window(0, row, width, rows)
+            )
 
 
 def _continue(dem: NDArray[np.float64], rows: tuple[bool, bool], columns: tuple[bool, bool]) -> None:
@@ -220,10 +240,3 @@ def _part_of(source: Any, path: Path, grid: Grid) -> tuple[int, int, int, int]:
     if right <= left or bottom <= top:
         raise CoverageError(f"{path}: covers 0.0% of the scene, at least {LEAST_COVERED:.0%} are needed")
     return left, top, right - left, bottom - top
-
-
-def _covered(reader: TerrainReader, grid: Grid) -> float:
-    known = 0
-    for row in range(0, grid.height, STRIP):
-        known += int(reader.read(0, row, grid.width, min(STRIP, grid.height - row))[1].sum())
-    return known / (grid.width * grid.height)
