@@ -1,9 +1,9 @@
 """Many filters, many exponents, one window: how far the fits agree and what they leave open."""
 
 from collections.abc import Sequence
-from math import exp, fsum, log
+from math import exp, fsum, inf, log
 
-from forecasting.kinematics.inverse_velocity import InverseFit
+from forecasting.kinematics.inverse_velocity import InverseFit, measure_scatter
 from forecasting.kinematics.noise import median
 from forecasting.kinematics.velocity import DAY_S
 
@@ -11,6 +11,8 @@ ALPHAS = ((1.5, 0.02), (1.75, 0.03), (2.0, 0.9), (2.25, 0.03), (2.5, 0.02))  # e
 STRAIGHT = 2  # place of exponent 2: 1/v is a straight line
 FLOOR = 0.01  # of the stated scatter, added to every misfit: perfect data decide no more than they can
 UNSETTLED = 0.15  # of the likelihood of the best exponent: above it another is left open
+DISTURBED = (0.67, 0.82)  # scatter times late over early estimate: from where the law is not what moves the slope
+STRETCH = 2.0  # then: how much sooner and later it may be
 Fits = Sequence[InverseFit | None]  # one per exponent
 
 
@@ -35,6 +37,35 @@ def weigh_exponents(filters: Sequence[Fits]) -> list[float]:
                 surprise[a] += fit.n / len(filters) * log((fit.misfit + FLOOR) / (best + FLOOR))
     least = min(surprise)
     return [belief * exp(-0.5 * (s - least)) for (_, belief), s in zip(ALPHAS, surprise, strict=True)]
+
+
+def scatter_of_best(fits: Fits, stamps_s: Sequence[float], rates: Sequence[float], errors: Sequence[float]) -> float:
+    """Scatter about the law of a filter's best exponent; none is told where that does not fall towards failure."""
+    best = min((a for a, f in enumerate(fits) if f is not None), key=lambda a: fits[a].misfit)  # type: ignore[union-attr]
+    fit = fits[best]
+    if fit is None or fit.slope >= 0.0:
+        return inf
+    return measure_scatter(fit, stamps_s, rates, errors, ALPHAS[best][0])
+
+
+def stretch_window(scatter: float, early_s: float, late_s: float) -> float:
+    """By how much to divide the lead of the early edge and to multiply that of the late one.
+
+    Where the velocities scatter beyond their noise, and the filters disagree, something else than the law moves the
+    slope (rain, snow, stairs of an interpolated record), and neither its exponent nor its end can be told as if it did.
+
+    Args:
+        scatter: Of the velocities about the law, in their own errors squared.
+        early_s: Lead of the early estimates, seconds.
+        late_s: Lead of the late ones.
+
+    >>> stretch_window(0.4, 10.0, 12.0), stretch_window(1.5, 10.0, 20.0)
+    (1.0, 2.0)
+    """
+    if early_s <= 0.0 or scatter * late_s / early_s >= DISTURBED[1]:
+        return STRETCH
+    share = scatter * late_s / early_s / DISTURBED[0]
+    return STRETCH ** (log(share) / log(DISTURBED[1] / DISTURBED[0])) if share > 1.0 else 1.0
 
 
 def tell_exponents(filters: Sequence[Fits], weights: Sequence[float], now_s: float) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from forecasting.kinematics.ensemble import (
     STRAIGHT,
     Fits,
     middle_lead_s,
+    scatter_of_best,
+    stretch_window,
     tell_exponents,
     weigh_exponents,
     weighted_quantile,
@@ -36,6 +38,7 @@ STRIDE = 4  # velocities per window: closer ones say nothing new
 PAST = 48  # velocities that the past year is judged by
 LENGTHS, MOST_LENGTHS = 4, 10  # of windows in the ensemble, a factor of 1.4 apart; longer ones join up to the lead time
 NEVER = float("inf")
+TOO_YOUNG = "no window was seen a day ago: what speeds up within a day may be the day's own cycle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,18 +160,27 @@ class Watch:
         if before is not None and shown is None:
             withdrawn = look.ended or look.why or "the predicted time has passed"
         reasons = [] if look.why is None else [look.why]
+        doubts: tuple[str, ...] = ()
         if shown is not None:
-            reasons += [*shown.doubts, *shown.notes]
+            doubts = shown.doubts + (() if self._seen_a_day_ago(i) else (TOO_YOUNG,))
+            reasons += [*doubts, *shown.notes]
         elif look.why is None:
             reasons.append(f"{row} of {IN_A_ROW} looks in a row")
         now_s, speed = self.times_s[i], look.speed
         edges = () if shown is None else (shown.from_s, shown.mid_s, shown.to_s)
         early, mid, late = (max(now_s, edge) for edge in edges) if edges else (None, None, None)
         return FailureIssue(
-            now_s, look.onset_s, early, mid, late, shown is not None and not shown.doubts, tuple(reasons),
+            now_s, look.onset_s, early, mid, late, shown is not None and not doubts, tuple(reasons),
             None if speed is None else speed.rate, None if speed is None else speed.error,
             look.r2, look.n_filters, look.n_agree, withdrawn,
         )  # fmt: skip
+
+    def _seen_a_day_ago(self, i: int) -> bool:
+        """Within a day temperature, tide and melt speed up motion too, and three looks are soon over."""
+        if self.spec.interval_s > DAY_S / 2.0:
+            return True
+        before = bisect_right(self.times_s, self.times_s[i] - DAY_S) - 1
+        return before >= 0 and self.look(before).why is None
 
     def standing(self, i: int) -> tuple[_Look | None, int]:
         """The look whose window stands at datum i, and how many looks in a row have one.
@@ -249,7 +261,7 @@ class Watch:
 
     def _judge(self, i: int, lead: int, speed: Speed, onset_s: float) -> _Look:
         now_s, window = self.times_s[i], self.windows[lead]
-        filters = self._filters(i, lead)
+        filters, scatters = self._filters(i, lead)
         found = _Look(None, window.cell_s, speed, onset_s, n_filters=len(filters))
         if len(filters) < FEWEST_FILTERS:
             return replace(found, why="too short since the onset for a fit")
@@ -273,22 +285,29 @@ class Watch:
         low, mid, high = (weighted_quantile(estimates, q) for q in (0.1, 0.5, 0.9))
         # half the span of the filters, or one standard error of a line where the points scatter more than that
         scatter_s = median([f.error_s for fits in good if (f := fits[likely]) is not None])
-        margin = max((high - low) / 2.0, scatter_s) + self.spec.interval_s + 0.1 * (mid - now_s)
+        margin = max((high - low) / 2.0, scatter_s) + self.spec.interval_s + 0.05 * (mid - now_s)
         doubts = []
         if high - low > mid - now_s + 2.0 * self.spec.interval_s:
             doubts.append("the estimates scatter more than the lead time")
         notes = tell_exponents(good, weights, now_s)
+        stretch = stretch_window(median(scatters), low - now_s, high - now_s)
+        if stretch > 1.0:
+            notes += (
+                f"velocities scatter about the law beyond their noise: edges {stretch:.2g} times sooner and later",
+            )
         r2 = median([f.r2 for fits in good if (f := fits[likely]) is not None])
         return replace(
-            found, from_s=low - margin, mid_s=mid, to_s=high + margin, r2=r2, doubts=tuple(doubts), notes=notes
+            found, from_s=now_s + max(0.0, low - margin - now_s) / stretch, mid_s=mid,
+            to_s=now_s + (high + margin - now_s) * stretch, r2=r2, doubts=tuple(doubts), notes=notes,
         )  # fmt: skip
 
-    def _filters(self, i: int, lead: int) -> list[Fits]:
+    def _filters(self, i: int, lead: int) -> tuple[list[Fits], list[float]]:
         """Fits by exponent, for velocity windows from the leading one to longer ones, plain and smoothed.
 
         The longer the lead, the longer the windows that have a say: hours of motion do not foretell weeks.
         """
         filters: list[Fits] = []
+        scatters: list[float] = []
         for j, window in enumerate(self.windows[lead:]):
             reach_s = middle_lead_s(filters, self.times_s[i]) if j >= LENGTHS else NEVER
             if j >= MOST_LENGTHS or window.length_s > reach_s:
@@ -301,7 +320,8 @@ class Watch:
                 fits = [fit_inverse(stamps, rates, errors, alpha) for alpha, _ in ALPHAS]
                 if fits[STRAIGHT] is not None:
                     filters.append(fits)
-        return filters
+                    scatters.append(scatter_of_best(fits, stamps, rates, errors))
+        return filters, scatters
 
     def _onset_s(self, window: Window, k: int) -> float | None:
         trail = self._trail(window, k)
