@@ -75,8 +75,9 @@ bench-forecast-global: setup ## One network over all measured records, tuned to 
 bench-forecast-peer: setup ## Beside neuralforecast (BENCH_FLAGS="--peer PYTHON" of an environment of its own)
 	$(BIN)/python -m tests.bench.bench_forecast_peer $(BENCH_FLAGS)
 
-bench-imagery: setup ## Footprints on measured and drawn scenes (SLOPEWARD_DATA)
+bench-imagery: setup ## Scene networks beside each other and beside simple maps (SLOPEWARD_DATA; hours, goes on where it was), then footprints
 	$(BIN)/python -m tests.bench.bench_imagery $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench.bench_footprints
 
 train-demo: setup ## Train one U-Net on Landslide4Sense pictures (SLOPEWARD_DATA) beside the simple maps; on drawn scenes where they are absent
 	@mkdir -p build/train-demo
