@@ -37,7 +37,14 @@ names = ["green", "yellow", "red"]
 [[quantity]]
 name = "rain_next_24h"
 unit = "mm"
+[[quantity]]
+name = "greenness"
+unit = "index"
+[[quantity]]
+name = "other"
+unit = "index"
 [forecast]
+covariates = ["R1.rain", "R1.greenness"]
 models = ["multi-source", "graph-gru"]
 horizons = ["1d"]
 edges = "slope"
@@ -69,6 +76,14 @@ quantity = "rain_next_24h"
 unit = "mm"
 interval = "1d"
 max_silence = "3d"
+[[station.series]]
+quantity = "greenness"
+unit = "index"
+interval = "1d"
+[[station.series]]
+quantity = "other"
+unit = "index"
+interval = "1d"
 """
 TEXT = HEAD + GAUGE + "".join(
     STATION.format(i=i, latitude=46.0 - 0.0004 * i, height=500.0 - 20.0 * i, azimuth=(175.0, 180.0, 185.0)[i])
@@ -95,7 +110,8 @@ def site(database: Database) -> Site:
 def add(database: Database, rows: list[tuple[str, str, datetime, float, datetime]]) -> None:
     with database.write() as c:
         for station, quantity, at, value, received in rows:
-            add_observations(c, [Observation("hill", station, quantity, "mm", at, received, value)], received)
+            unit = "mm" if quantity.startswith("rain") else "index"
+            add_observations(c, [Observation("hill", station, quantity, unit, at, received, value)], received)
 
 
 def fill(database: Database) -> datetime:
@@ -125,6 +141,8 @@ def test_when_an_issue_could_be_read(database: Database, site: Site) -> None:
         ("R1", "rain_next_24h", START + 3 * DAY, 8.0, START + 3 * DAY + hours),
         ("R1", "rain_next_24h", START + 3 * DAY, 80.0, START + 9 * DAY),  # put right by what fell
         ("R1", "rain", START + DAY, 3.0, START + DAY + hours),
+        ("R1", "greenness", START + DAY, 0.4, START + DAY + hours),
+        ("R1", "other", START + DAY, 0.4, START + DAY + hours),
     ])  # fmt: skip
     with database.read() as c:
         found = load_expected(c, site, START - DAY, START + 50 * DAY)["R1.rain_next_24h"]
@@ -135,7 +153,7 @@ def test_when_an_issue_could_be_read(database: Database, site: Site) -> None:
     late_s = [k - i for k, i in zip(found["known_s"], found["issued_s"], strict=True)]
     assert late_s == [7200.0, 14400.0, 10800.0], "the archive counts as read as late as the others usually were"
     assert early["values"] == [5.0]
-    assert set(drivers) == {"R1.rain"}, "what is expected is no measurement"
+    assert set(drivers) == {"R1.rain", "R1.greenness"}, "what is expected is no measurement; nobody named the other"
 
 
 def test_places_heights_and_the_fall_reach_the_networks(
