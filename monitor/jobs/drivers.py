@@ -14,7 +14,7 @@ from monitor.store.observations import find_series_id, load_readings
 
 QUANTITIES = (
     "rain", "snow_depth", "soil_moisture", "reservoir_level", "groundwater_level", "water_level", "pore_pressure",
-    "coherence",
+    "coherence", "ndvi", "scene_probability",
 )  # fmt: skip
 Payload = dict[str, dict[str, list[float]]]
 
