@@ -149,6 +149,19 @@ def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
     assert "epoch 3/3" in answer.err
 
 
+def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
+    from monitor.cli.scenes_train import _asked_to_stop
+
+    before = signal.getsignal(signal.SIGTERM)
+    with _asked_to_stop() as asked:
+        assert asked == []
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked == [signal.SIGTERM]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_recipe_makes_weights_that_work(tmp_path, capsys):
     (tmp_path / "tiny.toml").write_text(RECIPE)
     out = tmp_path / "c.safetensors"
