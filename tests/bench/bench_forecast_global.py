@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from forecasting.averaging import WARM_UP_ROWS, Ewa, Mean
+from forecasting.averaging import WARM_UP_ROWS, Ewa, Mean, Median
 from forecasting.baselines import Baseline
 from forecasting.choice import fit_auto
 from forecasting.metrics import mae
@@ -84,14 +84,16 @@ def score(told: dict[str, Floats], panel: Panel, cut: Split, name: str) -> dict[
     steps = tuple(panel.steps(h) for h in HORIZONS_S)
     first = first_row(cut)
     auto = fit_auto(panel, cut.calibration, steps)
-    followed = auto.member("ewa")
+    followed, third = auto.member("ewa"), auto.member("median3")
     assert isinstance(followed, Ewa)
+    assert isinstance(third, Median)
     shared, tuned = (Told(way, steps, first, told[f"{name} {way}"]) for way in ("shared", "tuned"))
     ways: dict[str, Baseline] = {
-        "auto": auto, **{one: found for one in ("lld", "ewa") if (found := auto.member(one)) is not None},
+        "auto": auto, **{one: found for one in ("lld", "lad", "ewa") if (found := auto.member(one)) is not None},
         "shared": shared, "tuned": tuned,
         "experts": Ewa("experts", steps, (*followed.members, shared, tuned), first),
-        "mean auto tuned": Mean("mean", steps, (auto, tuned)),
+        "median with networks": Median("median", steps, (*third.members, shared, tuned)),
+        "mean of auto and tuned": Mean("mean", steps, (auto, tuned)),
     }  # fmt: skip
     origins = cut.test.origins
     out = {}
