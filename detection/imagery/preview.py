@@ -1,6 +1,5 @@
 """A small picture of a scene with its footprints, on a lon/lat grid, for a page or a report."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
+from rasterio.warp import reproject
 from rasterio.windows import Window
 from shapely.geometry import shape as shape_of
 
-from detection.imagery.errors import TruncatedRasterError
 from detection.imagery.grid import Grid, lonlat_frame
-from detection.imagery.raster import warp, write_png
-from detection.imagery.reader import read_block
+from detection.imagery.raster import write_png
 from detection.imagery.scene import Scene
 from detection.imagery.sources import NO_LIMITS, open_raster
 
@@ -80,31 +78,49 @@ def _read_overview(
     bands: list[tuple[Path, int]], grid: Grid, factor: float
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Read bands onto a small grid: values, and where all of them are valid."""
-    shape = grid.height, grid.width
-    values, valid = np.empty((len(bands), *shape), np.float32), np.ones(shape, bool)
+    values = np.empty((len(bands), grid.height, grid.width), np.float32)
     for position, (path, index) in enumerate(bands):
-        with ExitStack() as stack:
-            source = stack.enter_context(open_raster(path, NO_LIMITS))
-            if grid.placed:
-                resampling = Resampling.average if factor > 1.5 else Resampling.nearest
-                warped = stack.enter_context(warp(source, grid, resampling))
-                for row in range(0, shape[0], STRIP):
-                    rows = slice(row, min(row + STRIP, shape[0]))
-                    window = Window(0, row, shape[1], rows.stop - row)  # type: ignore[call-arg,unused-ignore]
-                    try:
-                        values[position, rows] = read_block(warped.read, index, window, path)
-                        valid[rows] &= read_block(warped.read_masks, index, window, path) > 0
-                    except TruncatedRasterError:
-                        # Only reached where unreadable blocks were allowed: they are not shown.
-                        values[position, rows], valid[rows] = 0, False
-            else:
-                try:
-                    values[position] = source.read(index, out_shape=shape)
-                    valid &= source.read_masks(index, out_shape=shape) > 0
-                except RasterioError:
-                    values[position], valid[:] = 0, False
-            valid &= np.isfinite(values[position])
+        with open_raster(path, NO_LIMITS) as source:
+            every = max(1, int(factor))
+            small = _thin(source, index, every)
+            if not grid.placed:
+                rows, columns = (np.linspace(0, side - 1, wanted).astype(int)
+                                 for side, wanted in zip(small.shape, values.shape[1:], strict=True))  # fmt: skip
+                values[position] = small[np.ix_(rows, columns)]
+                continue
+            a, b, x, d, e, y = source.transform[:6]
+            wide = source.width / small.shape[1]
+            reproject(
+                small,
+                values[position],
+                src_transform=Affine(a * wide, b * every, x, d * wide, e * every, y),
+                src_crs=source.crs,
+                src_nodata=np.nan,
+                dst_transform=grid.transform,
+                dst_crs=grid.crs_wkt,
+                dst_nodata=np.nan,
+                resampling=Resampling.average if factor > 1.5 else Resampling.nearest,
+            )
+    valid = np.asarray(np.isfinite(values).all(axis=0))
     return values, valid
+
+
+def _thin(source: Any, index: int, every: int) -> NDArray[np.float32]:
+    """Means over `every` x `every` pixels of a band, NaN for nodata and for what cannot be read."""
+    height, width = -(-source.height // every), -(-source.width // every)
+    small = np.full((height, width), np.nan, np.float32)
+    for row in range(0, height, STRIP):
+        rows = min(STRIP, height - row)
+        high = min(rows * every, source.height - row * every)
+        window = Window(0, row * every, source.width, high)  # type: ignore[call-arg,unused-ignore]
+        try:
+            part = source.read(
+                index, window=window, out_shape=(rows, width), masked=True, resampling=Resampling.average
+            )
+        except RasterioError:
+            continue  # only reached where unreadable blocks were allowed: they are not shown
+        small[row : row + rows] = part.astype(np.float32).filled(np.nan)
+    return small
 
 
 def _small_grid(grid: Grid, longest_px: int) -> Grid:

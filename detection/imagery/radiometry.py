@@ -16,7 +16,7 @@ from detection.imagery.terrain import TERRAIN
 STRIP_PX = 1 << 21
 # Medians are taken over windows of this side, about this many pixels of them.
 WINDOW_PX = 256
-SAMPLE_PX = 4_000_000
+SAMPLE_PX = 1_000_000
 # How far the scene's median may lie outside of the training range.
 SLACK = 4.0
 

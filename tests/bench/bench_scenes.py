@@ -102,7 +102,13 @@ def measure(folder: Path, dem: str) -> dict[str, Any]:
     clock.watch(lane, "scene_hash", "hash")
     begun, wall = time.process_time(), time.monotonic()
     answer = lane.detect(
-        {"scene_path": str(folder), "out_dir": str(folder / "out"), "weights": WEIGHTS, "dem": dem or None}
+        {
+            "scene_path": str(folder),
+            "out_dir": str(folder / "out"),
+            "weights": WEIGHTS,
+            "dem": dem or None,
+            "force": True,
+        }
     )
     total = time.process_time() - begun
     pixels = answer["width"] * answer["height"]
