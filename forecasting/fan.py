@@ -38,6 +38,11 @@ def blend_fan(base: Floats, quantiles: Floats, weight: float) -> Floats:
     return quantiles + ((base + weight * (middle - base)) - middle)[..., None]
 
 
+def rebase(quantiles: Floats, base: Floats, best: Floats) -> Floats:
+    """What a network corrects on `base` as a correction of another simple forecast; (N, S, 5), (N, S), (N, S)."""
+    return quantiles + (best - base)[..., None]
+
+
 def conform(fan: Floats, values: Floats, origins: Ints, steps: int, horizon_s: float) -> Conformed:
     """Run adaptive conformal intervals over consecutive past origins, feedback delayed by the horizon.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from forecasting.choice import cautious_gap
 from forecasting.metrics import coverage, mae, skill
 from forecasting.registry import BASELINES
 from forecasting.series import Floats, horizon_key
@@ -28,7 +29,7 @@ class Gate:
     Attributes:
         shown: Whether the blend may be shown as the forecast.
         reason: One plain sentence.
-        weight: Share of the network in `lld + weight * (network - lld)`.
+        weight: Share of the network's correction in `best + weight * (network - best)`.
         baseline: The best simple forecast on calibration.
         skill: Median of `block_skills`.
         block_skills: 1 - MAE / MAE of the best baseline on each third of the block.
@@ -63,8 +64,8 @@ def blend_weight(observed: Floats, base: Floats, network: Floats) -> float:
 
     Args:
         observed: Values at the targets, NaN where unknown, any shape.
-        base: The same shape, `lld`.
-        network: The same shape.
+        base: The same shape, the best simple forecast.
+        network: The same shape, the network's correction on top of it.
     """
     errors = [mae(observed - (base + weight * (network - base))) for weight in WEIGHTS]
     return WEIGHTS[int(np.argmin(errors))] if np.isfinite(errors).all() else 0.0
@@ -88,29 +89,29 @@ def block_skills(observed: Floats, blend: Floats, best: Floats) -> tuple[float, 
 
 def decide(
     observed: Floats,
-    base: Floats,
     network: Floats,
     best: Floats,
     intervals: Mapping[float, tuple[Floats, Floats]],
     *,
     baseline: str,
     horizon: str,
+    steps: int = 1,
     weight: float | None = None,
 ) -> Gate:
     """Judge one network at one horizon on its calibration block.
 
     Args:
         observed: Values at the targets, shape (N, S), NaN where unknown.
-        base: `lld`, shape (N, S).
-        network: The network's median, shape (N, S).
+        network: The best baseline with the network's correction, shape (N, S).
         best: The best baseline, shape (N, S).
         intervals: 0.8 and 0.95 to (low, high) of the blend after conformal correction, each (N, S).
         baseline: Name of the best baseline.
         horizon: Words for the horizon, used in the reason.
+        steps: The horizon in rows: errors of overlapping forecasts are not that many independent ones.
         weight: The blend weight where it is known already; None chooses it here.
     """
-    chosen = blend_weight(observed, base, network) if weight is None else weight
-    blend = base + chosen * (network - base)
+    chosen = blend_weight(observed, best, network) if weight is None else weight
+    blend = best + chosen * (network - best)
     pairs = np.isfinite(observed) & np.isfinite(blend) & np.isfinite(best)
     origins = int(pairs.any(axis=1).sum())
     skills = block_skills(observed, blend, best) if origins >= MINIMUM_ORIGINS else ()
@@ -123,6 +124,7 @@ def decide(
         origins=origins,
         weight=chosen,
         errors=(own, other),
+        gap=cautious_gap(np.abs(observed - blend), np.abs(observed - best), steps),
         covers=(cover, worst, cover_95),
         baseline=baseline,
         horizon=horizon,
@@ -206,19 +208,28 @@ def _fault(
     origins: int,
     weight: float,
     errors: tuple[float, float],
+    gap: float,
     covers: tuple[float, ...],
     baseline: str,
     horizon: str,
 ) -> str | None:
-    """The first reason not to show the network, or None; errors are (blend, baseline), covers (80, worst 80, 95)."""
+    """The first reason not to show the network, or None.
+
+    Errors are (blend, baseline), `gap` is `choice.cautious_gap` of the two, covers are (80, worst 80, 95).
+    """
     own, other = errors
     cover, worst, cover_95 = covers
     if origins < MINIMUM_ORIGINS:
         return f"not enough data: {origins} scored issue times at {horizon}, {MINIMUM_ORIGINS} are needed"
     if weight == 0.0:
-        return f"the network adds nothing to lld at {horizon} on calibration"
+        return f"the network adds nothing to {baseline} at {horizon} on calibration"
     if not own < other:
         return f"calibration error {own:.3f} mm at {horizon} is not below {other:.3f} mm of {baseline}"
+    if not gap < 0.0:
+        return (
+            f"calibration error {own:.3f} mm at {horizon} is below {other:.3f} mm of {baseline} "
+            "by less than half its standard error"
+        )
     if sum(value > 0 for value in skills) < 2 or len(skills) < BLOCKS:
         won = sum(value > 0 for value in skills)
         return f"beats {baseline} at {horizon} on {won} of {BLOCKS} calibration blocks only"

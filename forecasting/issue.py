@@ -11,7 +11,7 @@ from forecasting.baselines import fit_baseline
 from forecasting.choice import Auto, fit_auto
 from forecasting.conformal import ConformalState, conformal_key, margin
 from forecasting.errors import CheckpointError, UnknownModelError
-from forecasting.fan import LEVELS, NAMES, blend_fan, conform, point_fan, widen
+from forecasting.fan import LEVELS, NAMES, blend_fan, conform, point_fan, rebase, widen
 from forecasting.registry import BASELINES, NETWORKS
 from forecasting.series import Floats, Ints, Panel, horizon_key
 from forecasting.splits import Block
@@ -86,13 +86,16 @@ def open_issue(panel: Panel, model: str, horizons_s: tuple[float, ...], payload:
         gap = np.array([i < 0 for i in order])
         made, base = made[:, order], base[:, order]
         made[:, gap], base[:, gap] = np.nan, np.nan
-    fans = []
-    for horizon_s in known:
-        i = recipe.horizons_s.index(horizon_s)
-        weight = 1.0 if payload.get("ungated") else float(card["gates"][horizon_key(horizon_s)]["weight"])
-        fans.append(blend_fan(base[:, :, i], made[:, :, i], weight))
     auto = fit_auto(panel, calibration, tuple(panel.steps(h) for h in known)) if known else Auto("auto", (), (), (), {})
     best = auto.predict(panel.values, origins) if known else np.empty((0, 0, 0))
+    fans = []
+    for k, horizon_s in enumerate(known):
+        i = recipe.horizons_s.index(horizon_s)
+        if payload.get("ungated"):
+            fans.append(made[:, :, i])
+        else:
+            weight = float(card["gates"][horizon_key(horizon_s)]["weight"])
+            fans.append(blend_fan(best[:, :, k], rebase(made[:, :, i], base[:, :, i], best[:, :, k]), weight))
     digest = str(card["model_hash"])
     return Issue(panel, model, digest, known, refused, origins, fans, auto, best, card["gates"], silent)
 

@@ -8,7 +8,7 @@ import numpy as np
 from forecasting.baselines import Baseline
 from forecasting.choice import Auto
 from forecasting.driver_rows import DriverRows
-from forecasting.fan import Conformed, blend_fan, bounds, conform, widen
+from forecasting.fan import Conformed, blend_fan, bounds, conform, rebase, widen
 from forecasting.gate import Gate, blend_weight, decide
 from forecasting.series import DAY_S, Floats, Ints, Panel
 from forecasting.splits import Split
@@ -54,8 +54,9 @@ def judge(
 
     Args:
         forecaster: The trained network.
-        lld: The simple forecast it corrects.
-        auto: The best simple forecast per horizon, fitted on the same calibration block.
+        lld: The simple forecast that it learnt to correct.
+        auto: The best simple forecast per horizon, fitted on the same calibration block: the correction is judged, and
+            served, on top of it.
         panel: The record.
         parts: The split it was trained with.
         horizons_s: Horizons in seconds.
@@ -73,22 +74,24 @@ def judge(
     for i, horizon_s in enumerate(horizons_s):
         steps = panel.steps(horizon_s)
         observed = parts.calibration.targets(panel.values, origins[inside], steps)
-        network = made[:, :, i, 2]
-        weight = blend_weight(observed, base[inside, :, i], network[inside])
-        fan = blend_fan(base[:, :, i], made[:, :, i], weight)
+        simple = best[:, :, i]
+        fan = rebase(made[:, :, i], base[:, :, i], simple)
+        network = fan[inside, :, 2]
+        weight = blend_weight(observed, simple[inside], network)
+        fan = blend_fan(simple, fan, weight)
         conformed = conform(fan, panel.values, origins, steps, horizon_s)
         fan = widen(fan, conformed.margins)
         gate = decide(
             observed,
-            base[inside, :, i],
-            network[inside],
-            best[inside, :, i],
+            network,
+            simple[inside],
             {level: bounds(fan[inside], level) for level in (0.8, 0.95)},
             baseline=auto.chosen[i],
             horizon=words(horizon_s),
+            steps=steps,
             weight=weight,
         )
-        out.append(Judged(gate, fan, network, conformed))
+        out.append(Judged(gate, fan, made[:, :, i, 2], conformed))
     return origins, out
 
 

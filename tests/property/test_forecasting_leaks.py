@@ -59,15 +59,17 @@ def test_a_thousand_forecasts_of_a_network_do_not_move(name):
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_forecasts_from_components_do_not_move(method):
-    rows = 1500 if SOAK and method not in {"ceemdan", "emd"} else 200 if SOAK else 60
+    dear = method in {"ceemdan", "emd"}
+    rows = (450 if dear else 1500) if SOAK else 60
+    steps = tuple(range(1, 9 if dear else 4)) if SOAK else (1,)
     rng = np.random.default_rng(1)
     months = np.arange(rows)
     series = 8.0 * months + 30 * np.sin(2 * np.pi * months / 12) + rng.normal(0, 10, rows)
     ((result, worth),) = run_decomposition_test(
-        series, (1,), period=12, count=1000 if SOAK else 5, methods=[method], seed=2
+        series, steps, period=12, count=1000 if SOAK else 5, methods=[method], seed=2
     )
     assert result.changed == 0
-    assert result.forecasts == worth["issues"]
+    assert result.forecasts == worth["issues"] * len(steps) >= (1000 if SOAK else 5)
     if method != "trailing":  # a trailing mean is the same whenever it is taken
         assert worth["differ"] > 0
 
@@ -100,16 +102,15 @@ def test_what_is_shown_beats_the_best_simple_forecast_and_covers(seed, network, 
     """Rule 12: else the simple forecast is shown, and the record says why."""
     rng = np.random.default_rng(seed)
     observed = rng.normal(0, 5, (rows, 3))
-    base = observed + rng.normal(0, 1, (rows, 3))
     made = observed + network * rng.normal(0, 1, (rows, 3))
     best = observed + rng.normal(0, 1, (rows, 3))
     half = {0.8: 1.28 * wide * network, 0.95: 1.96 * wide * network}
     gate = decide(
-        observed, base, made, best, {n: (made - w, made + w) for n, w in half.items()}, baseline="lld", horizon="1 d"
+        observed, made, best, {n: (made - w, made + w) for n, w in half.items()}, baseline="lld", horizon="1 d"
     )
     assert gate.reason
     if gate.shown:
-        blend = base + gate.weight * (made - base)
+        blend = best + gate.weight * (made - best)
         assert mae(observed - blend) < mae(observed - best)
         assert rows >= 30
         assert 0.74 <= gate.coverage_80 <= 0.86

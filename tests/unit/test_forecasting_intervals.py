@@ -146,7 +146,7 @@ def gate_of(network_noise, base_noise=1.0, rows=300, widen_by=1.2816, seed=1):
     blend = base + weight * (network - base)
     sigma = np.nanstd(observed - blend)
     fan = {0.8: (blend - widen_by * sigma, blend + widen_by * sigma), 0.95: (blend - 2 * sigma, blend + 2 * sigma)}
-    return decide(observed, base, network, base, fan, baseline="lld", horizon="7 d")
+    return decide(observed, network, base, fan, baseline="lld", horizon="7 d")
 
 
 def test_the_gate_opens_for_a_better_network_only():
@@ -179,7 +179,7 @@ def test_a_gain_in_one_third_only_is_refused():
     network[600:] = observed[600:]
     network[:600] += 0.3 * (base - observed)[:600]
     fan = {0.8: (base - 9, base + 9), 0.95: (base - 9, base + 9)}
-    gate = decide(observed, base, network, base, fan, baseline="lld", horizon="1 d")
+    gate = decide(observed, network, base, fan, baseline="lld", horizon="1 d")
     assert not gate.shown
     assert "1 of 3" in gate.reason
 
