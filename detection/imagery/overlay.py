@@ -97,6 +97,11 @@ class Layer:
             valid &= values != self._said_nodata
         return np.where(valid, values, np.float32(0)), valid
 
+    def read_values(self, column: int, row: int, width: int, height: int) -> NDArray[np.float32]:
+        """Read a window as it is stored, whatever is valid."""
+        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+        return np.asarray(self._source.read(self.index, window=window), np.float32)
+
 
 def strips(grid: Grid, rows: int = STRIP) -> Iterator[Box]:
     """Yield windows of full width from top to bottom.

@@ -128,7 +128,7 @@ def _find_stable(
         ground = valid & known & (values != 0)
         if not ground.any():
             raise NoValidPixelsError(f"{stable}: no stable pixel that both surfaces show")
-        return ground
+        return np.asarray(ground)
     ground = valid
     for _ in range(ROUNDS):
         middle = np.median(difference[ground])
@@ -140,7 +140,7 @@ def _find_stable(
     warnings.append("stable ground was found by clipping; a mask of stable ground is better")
     if ground.sum() < STABLE_LEAST * valid.sum():
         warnings.append("hardly any ground is stable: offset and limit of detection rest on little")
-    return ground
+    return np.asarray(ground)
 
 
 def _pixel_areas(grid: Grid) -> NDArray[np.float64]:
@@ -237,7 +237,7 @@ def _shift(
 
     The linear form of Nuth and Kääb (2011). None where the ground is too flat, or too little of it, to tell.
     """
-    down, across = np.gradient(new.astype(np.float64))
+    down, across = (np.gradient(new.astype(np.float64), axis=axis) for axis in (0, 1))
     fit = ground & np.isfinite(down) & np.isfinite(across)
     fit &= ndimage.binary_erosion(np.isfinite(difference), iterations=1)
     slopes = np.stack([across[fit], down[fit]])

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli import scene_change, scene_detection, scene_surface, scenes_review, scenes_train
+from monitor.cli import scene_change, scene_detection, scene_stack, scene_surface, scenes_review, scenes_train
 from monitor.cli.opening import ConfigOption, SiteOption, open_service, pick_site
 from monitor.errors import SlopewardError
 
@@ -38,6 +38,7 @@ def add(scene: Annotated[Path, typer.Argument(exists=True)], site: SiteOption, c
 app.command(epilog=scene_detection.EPILOG)(scene_detection.detect)
 app.command(epilog=scene_change.EXAMPLE)(scene_change.compare)
 app.command(epilog=scene_surface.EXAMPLE)(scene_surface.dod)
+app.command(epilog=scene_stack.EXAMPLE)(scene_stack.rates)
 
 
 @app.command(epilog="Example: slopeward scenes export --site north-bench > footprints.geojson")

@@ -125,9 +125,14 @@ def _footprint(
 
 
 def _change(polygon_id: str, word: Mapping[str, Any]) -> Change:
-    instants = {k: None if word[k] is None else parse(word[k]) for k in ("since_at", "first_seen_at")}
-    same = ("change", "parent_id", "grown_m2", "root_id", "anchor_scene", "caution")
-    return Change(polygon_id, **{k: word[k] for k in same}, **instants)
+    return Change(
+        polygon_id, word["change"], word["parent_id"], word["grown_m2"], _instant(word["since_at"]),
+        _instant(word["first_seen_at"]), word["root_id"], word["anchor_scene"], word["caution"],
+    )  # fmt: skip
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else parse(text)
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

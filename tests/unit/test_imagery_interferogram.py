@@ -1,0 +1,170 @@
+"""Stacks of interferograms: drawn movement comes back within its stated error; measured ones are looked at honestly."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from shapely.geometry import shape
+
+from detection.imagery.errors import ManifestError, NoValidPixelsError
+from detection.imagery.generate_phase import draw_phase_patches, wrap, write_stack
+from detection.imagery.interferogram import find_coherence_loss, find_zones, invert, list_points
+from detection.imagery.raster import read_grid
+from detection.imagery.stack import read_stack
+from detection.imagery.stack_outputs import measure_stack
+
+DATES = [datetime(2025, 1, 3, tzinfo=UTC) + timedelta(days=24 * k) for k in range(9)]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stack")
+    return folder, write_stack(folder, 11, DATES)
+
+
+def still(rate):
+    """A circle on ground that does not move, as the manifest names one."""
+    return np.unravel_index(np.argmin(np.abs(rate)), rate.shape)
+
+
+def alter(path, change):
+    with rasterio.open(path, "r+") as file:
+        file.write(change(file.read(1)), 1)
+
+
+def test_a_drawn_bowl_comes_back_within_its_error(drawn):
+    folder, truth = drawn
+    stack = read_stack(folder)
+    assert len(stack.pairs) == 21
+    assert stack.dates == tuple(DATES)
+    movement = invert(stack)
+    away = movement.rate_mm_per_year - truth
+    away -= np.median(away[np.abs(truth) < 5])
+    # the atmosphere of nine dates is in the rate too: errors are a few mm per year
+    assert np.sqrt(np.mean(away**2)) < 15
+    sigma = np.hypot(movement.error_mm_per_year, movement.noise_mm_per_year)
+    assert np.mean(np.abs(away) < 3 * sigma) > 0.97
+    zones = find_zones(movement)
+    assert zones[0]["kind"] == "away"
+    assert zones[0]["fastest_mm_per_year"] == pytest.approx(truth.min(), rel=0.2)
+    centre = np.unravel_index(np.argmin(truth), truth.shape)
+    lon, lat = movement.grid.to_lonlat(*movement.grid.to_crs(np.array([centre[1] + 0.5]), np.array([centre[0] + 0.5])))
+    assert shape(zones[0]["geometry"]).contains(shapely.Point(lon[0], lat[0]))
+    points = list_points(movement, every=4)
+    assert len(points) == 12 * 12
+    assert len(points[0]["values_mm"]) == len(DATES)
+    assert points[0]["values_mm"][0] == 0.0
+
+
+def test_still_ground_under_an_atmosphere_is_no_zone(tmp_path):
+    write_stack(tmp_path, 12, DATES, rate_mm_per_year=0.0, atmosphere_rad=0.8)
+    assert find_zones(invert(read_stack(tmp_path))) == []
+
+
+def test_a_phase_of_exactly_zero_is_a_phase(tmp_path):
+    write_stack(tmp_path, 13, DATES[:5])
+    file = min(tmp_path.glob("*_unw.tif"))
+
+    def zero(values):
+        values[5, 5] = 0.0
+        return values
+
+    alter(file, zero)
+    stack = read_stack(tmp_path)
+    before = invert(stack)
+    assert np.isfinite(before.rate_mm_per_year[5, 5])
+    # where the coherence is nodata too there was no measurement
+    for path in sorted(tmp_path.glob("*.tif")):
+        alter(path, lambda values: np.where(np.indices(values.shape)[0] < 6, 0, values).astype(np.float32))
+    after = invert(stack)
+    assert np.isnan(after.rate_mm_per_year[:6]).all()
+    assert np.isfinite(after.rate_mm_per_year[6:]).all()
+
+
+def test_an_unwrapping_error_is_left_out_and_told(tmp_path):
+    write_stack(tmp_path, 14, DATES)
+
+    def jump(values):
+        values[20:26, 20:26] += 6 * np.pi
+        return values
+
+    for file in sorted(tmp_path.glob("*_unw.tif"))[::4]:
+        alter(file, jump)
+    movement = invert(read_stack(tmp_path))
+    assert np.isnan(movement.rate_mm_per_year[20:26, 20:26]).all()
+    assert any("contradict" in w for w in movement.warnings)
+
+
+def test_dates_that_no_pair_ties_are_no_network(tmp_path):
+    write_stack(tmp_path, 15, DATES[:3], links=1)
+    write_stack(tmp_path / "late", 15, DATES[5:7], links=1)
+    text = (tmp_path / "late" / "stack.toml").read_text().split("[[pair]]", 1)[1]
+    for file in (tmp_path / "late").glob("*.tif"):
+        file.rename(tmp_path / file.name)
+    with (tmp_path / "stack.toml").open("a") as manifest:
+        manifest.write("[[pair]]" + text)
+    with pytest.raises(NoValidPixelsError, match="enough coherent"):
+        invert(read_stack(tmp_path))
+
+
+def test_coherence_that_falls_on_the_newest_pair(tmp_path):
+    write_stack(tmp_path, 16, DATES, links=1)
+
+    def lose(values):
+        values[10:30, 10:30] = 0.36
+        return values
+
+    stack = read_stack(tmp_path)
+    grid = read_grid(stack.pairs[0].unwrapped)
+    assert find_coherence_loss(stack, grid) == []
+    alter(stack.pairs[-1].coherence, lose)
+    (zone,) = find_coherence_loss(stack, grid)
+    assert zone["area_m2"] == pytest.approx(20 * 20 * 1600, rel=0.02)
+    assert (zone["was"] > 0.7, zone["is"] < 0.4) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.replace("wavelength_m = 0.0555", ""), "wavelength_m"),
+        (lambda t: t + "colour = 3\n", "unknown key 'colour'"),
+        (lambda t: t.replace('unwrapped = "', 'unwrapped = "../../', 1), "outside of the folder"),
+        (lambda _: "not toml [", "TOML"),
+        (lambda t: t.replace('from = "2025-01-03T00:00:00+00:00"', 'from = "2027-01-03"', 1), "not after its first"),
+    ],
+)
+def test_a_manifest_that_cannot_be_meant(tmp_path, change, said):
+    write_stack(tmp_path, 17, DATES[:3])
+    manifest = tmp_path / "stack.toml"
+    manifest.write_text(change(manifest.read_text()))
+    with pytest.raises(ManifestError, match=said):
+        read_stack(tmp_path)
+
+
+def test_drawn_patches_hold_wrapped_phase_and_their_zone():
+    images, masks = draw_phase_patches(3, 6, 64)
+    assert images.shape == (6, 3, 64, 64)
+    assert np.allclose(images[:, 0] ** 2 + images[:, 1] ** 2, 1, atol=1e-5)
+    assert set(np.unique(masks)) <= {0, 1}
+    assert 0 < masks.mean() < 0.5
+    assert np.abs(wrap(np.linspace(-50, 50, 999))).max() <= np.pi
+
+
+def test_the_measured_stack_sinks_in_the_east_and_stands_in_the_west(measured, tmp_path):
+    """30 interferograms of 13 dates over Mexico City: the lake bed sinks, the western hills do not, nor does a hill."""
+    folder = measured("insar-pyrate-cropA")
+    found = measure_stack({"folder": str(folder), "reference": [-99.175, 19.40, 1500.0], "out_dir": str(tmp_path)})
+    assert (found["pairs"], len(found["dates"])) == (30, 13)
+    assert found["told_share"] > 0.85
+    assert found["misfit_rad"] < 0.5
+    assert found["noise_mm_per_year"] < 20
+    assert -300 < found["rate_mm_per_year"]["p1"] < -200
+    (zone,) = found["zones"]
+    assert zone["kind"] == "away"
+    sinking = shape(zone["geometry"])
+    assert sinking.contains(shapely.Point(-99.08, 19.41))
+    assert not sinking.contains(shapely.Point(-99.17, 19.41))
+    assert not sinking.contains(shapely.Point(-99.0845, 19.4400)), "the hill in the lake bed stands still"
+    assert (tmp_path / "rate.png").stat().st_size > 1000
