@@ -212,13 +212,12 @@ def _fill_faces(outline: BaseGeometry, read: Read, limit_px: float) -> BaseGeome
     """The same on outlines: faces between the rings, also those enclosed by pixels that touch at corners only."""
     fill = []
     for face in shapely.get_parts(shapely.polygonize(shapely.get_parts(shapely.node(outline.boundary)))):
-        solid = shapely.Polygon(face.exterior)
-        if solid.area >= limit_px or outline.contains(face.representative_point()):
+        if face.area >= limit_px or outline.contains(face.representative_point()):
             continue
-        left, top, right, bottom = (int(value) for value in solid.bounds)
+        left, top, right, bottom = (int(value) for value in face.bounds)
         rows, columns = np.nonzero(read(left, top, right - left, bottom - top) == NODATA)
-        if not shapely.contains_xy(solid, columns + left + 0.5, rows + top + 0.5).any():
-            fill.append(solid)
+        if not shapely.contains_xy(face, columns + left + 0.5, rows + top + 0.5).any():
+            fill.append(face)
     return shapely.union_all([outline, *fill]) if fill else outline
 
 

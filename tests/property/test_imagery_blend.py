@@ -1,0 +1,152 @@
+"""Blended tiles cover each pixel once and sum to one; large components have the outline of small windows; bounded."""
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detection.imagery import polygons
+from detection.imagery.components import NODATA
+from detection.imagery.grid import Grid, grid_around
+from detection.imagery.polygons import STEPS, find_footprints
+from detection.imagery.probabilities import Plan, blend, map_scene, measure_flips
+from detection.imagery.radiometry import Stretch
+
+PLACE = grid_around(141.95, 42.73, 8, 10.0)
+PLAIN = Stretch(np.ones(1, np.float32))
+
+
+class Field:
+    """A scene held in memory, with holes."""
+
+    def __init__(self, values: np.ndarray, valid: np.ndarray) -> None:
+        self.values, self.valid = values.astype(np.float32), valid
+        self.grid = Grid(PLACE.transform, PLACE.crs_wkt, values.shape[1], values.shape[0])
+
+    def read(self, column, row, width, height):
+        assert width > 0 < height
+        assert 0 <= column <= column + width <= self.grid.width
+        assert 0 <= row <= row + height <= self.grid.height
+        window = slice(row, row + height), slice(column, column + width)
+        return self.values[window][None], self.valid[window]
+
+
+class Identity:
+    """A network that answers with its input, and leans on where it stands in its tile by `lean`."""
+
+    def __init__(self, lean: float = 0.0, classes: int = 1) -> None:
+        self.lean, self.classes = lean, classes
+
+    def class_probabilities(self, tile, valid):
+        height, width = valid.shape
+        slope = np.add.outer(np.linspace(-1, 1, height), np.linspace(-1, 1, width)).astype(np.float32)
+        return np.stack([np.clip(tile[0] + self.lean * slope, 0, 1) / (1 + number) for number in range(self.classes)])
+
+
+def collect(field, network, plan, classes=1):
+    out = np.full((classes, field.grid.height, field.grid.width), 7, np.uint8)
+    owners = np.zeros(out.shape[1:], int)
+
+    def write(steps, column, row):
+        out[:, row : row + steps.shape[1], column : column + steps.shape[2]] = steps
+        owners[row : row + steps.shape[1], column : column + steps.shape[2]] += 1
+
+    shares = []
+    pixels = map_scene(field, network, PLAIN, plan, classes, write, shares.append)
+    assert (owners == 1).all()
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert pixels == np.count_nonzero(field.valid)
+    return out
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    width=st.integers(1, 700),
+    height=st.integers(1, 700),
+    tile=st.sampled_from([64, 128, 192]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_blend_writes_every_pixel_once_and_its_weights_sum_to_one(width, height, tile, seed):
+    """A network that answers with its input gives the input back, whatever the sizes."""
+    rng = np.random.default_rng(seed)
+    field = Field(rng.random((height, width)), rng.random((height, width)) < 0.9)
+    out = collect(field, Identity(), Plan("hann", tile, 0, 16))[0]
+    wanted = np.where(field.valid, np.rint(field.values * np.float32(STEPS)), NODATA)
+    assert np.abs(out.astype(int) - wanted).max() <= 1  # a value half-way between two steps may fall to either
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    width=st.integers(1, 700), height=st.integers(1, 700), tile=st.integers(1, 12).map(lambda n: n * 16),
+    halo=st.integers(0, 4).map(lambda n: n * 16), classes=st.integers(1, 3),
+)  # fmt: skip
+def test_a_crop_writes_every_pixel_once(width, height, tile, halo, classes):
+    values = np.linspace(0, 1, width * height).reshape(height, width)
+    field = Field(values, np.ones((height, width), bool))
+    out = collect(field, Identity(classes=classes), Plan("crop", tile, halo, 16), classes)
+    for number in range(classes):
+        wanted = np.rint(field.values / (1 + number) * np.float32(STEPS))
+        assert np.abs(out[number].astype(int) - wanted).max() <= 1
+
+
+def test_the_flip_rate_sees_a_network_that_leans_on_its_tile():
+    rng = np.random.default_rng(3)
+    field = Field(np.clip(0.5 + 0.05 * rng.standard_normal((300, 260)), 0, 1), np.ones((300, 260), bool))
+    plan = Plan("hann", 128, 0, 16)
+    rates = []
+    for lean in (0.0, 0.1):
+        first = collect(field, Identity(lean), plan)[0]
+
+        def read(column, row, width, height, first=first):
+            return first[row : row + height, column : column + width]
+
+        found = measure_flips(field, Identity(lean), PLAIN, plan, 1, read, 100)
+        assert found["flip_pixels"] == 300 * 260
+        rates.append(found["flip_rate"])
+    assert rates[0] < 0.002
+    assert rates[1] > 0.01
+
+
+def test_a_region_is_blended_as_in_the_whole():
+    rng = np.random.default_rng(4)
+    field = Field(rng.random((400, 400)), np.ones((400, 400), bool))
+    whole = np.concatenate([steps[0] for _, steps in blend(field, Identity(0.3), PLAIN, 64, 1, (0, 0, 400, 400))])
+    part = np.concatenate([steps[0] for _, steps in blend(field, Identity(0.3), PLAIN, 64, 1, (96, 130, 100, 120))])
+    inner = part[:-32, :-32].astype(int)  # beyond lies what only tiles outside of the region could still add
+    assert np.abs(inner - whole[130:250, 96:196][:-32, :-32]).max() <= 1
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.3, 0.7), hole_px=st.sampled_from([0.0, 3.0, 40.0]))
+def test_strips_and_windows_outline_the_same(seed, share, hole_px):
+    """The way for large components against the way for small ones, with holes, nodata and corners."""
+    rng = np.random.default_rng(seed)
+    steps = np.where(rng.random((130, 24)) < share, rng.integers(100, 201, (130, 24)), 20).astype(np.uint8)
+    steps[rng.random((130, 24)) < 0.02] = NODATA
+    grid = Grid(PLACE.transform, PLACE.crs_wkt, 24, 130)
+
+    def read(column, row, width, height):
+        return steps[row : row + height, column : column + width]
+
+    def outline():
+        options = {"threshold": 0.5, "minimum_area_m2": 0.0, "minimum_hole_m2": hole_px * 100, "identity": "a"}
+        return list(find_footprints(read, grid, **options))
+
+    known = outline()
+    limits = polygons.LARGE_PX, polygons.Labelling
+    try:
+        polygons.LARGE_PX = 0
+        polygons.Labelling = lambda *given: limits[1](*given, 64)
+        large = outline()
+    finally:
+        polygons.LARGE_PX, polygons.Labelling = limits
+    assert len(large) == len(known)
+    for one, other in zip(known, large, strict=True):
+        first, second = shapely.geometry.shape(one["geometry"]), shapely.geometry.shape(other["geometry"])
+        assert second.is_valid
+        assert first.symmetric_difference(second).area <= 1e-3 * first.area
+        keys = ("polygon_id", "mean_probability", "max_probability", "touches_edge", "touches_nodata", "hugs_nodata")
+        assert [one[key] for key in keys] == [other[key] for key in keys]
+        assert one["area_m2"] == pytest.approx(other["area_m2"])
