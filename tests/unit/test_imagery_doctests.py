@@ -11,10 +11,10 @@ MODULES = [
     "metrics",
     "neural.blocks",
     "neural.segnet",
-    "neural.training",
     "neural.unet",
     "polygons",
     "registry",
+    "splits",
     "tiling",
 ]
 
