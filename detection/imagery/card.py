@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from detection.imagery.data.catalogue import SOURCES
+from detection.imagery.registry import CLASSIFIERS
 
 if TYPE_CHECKING:
     from detection.imagery.neural.training import Settings, Trained
@@ -27,11 +28,12 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
             tuning.
     """
     source = SOURCES[recipe.data["source"]]
+    judged = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
     metrics = {
         "test_patches": facts["test_patches"],
         "test": _round(facts["test"]),
-        "held_f1": round(trained.held_f1, 4),
-        "chosen_on": "epoch, temperature and threshold: held part of train; test part: scored once",
+        judged: round(trained.held_f1, 4),
+        "chosen_on": _CHOSEN[judged],
     }
     return {
         "name": recipe.name,
@@ -92,7 +94,7 @@ def render_card(card: dict[str, Any]) -> str:
         how,
         f"- {card['metrics']['test_patches']} test patches: {', '.join(shown)} {_CAUTION}.",
     ]
-    if calibration:
+    if calibration and calibration["ece_before"]:
         lines.append(
             f"- Probabilities: temperature {calibration['temperature']}; expected calibration error of the held part "
             f"{calibration['ece_before']} without it, {calibration['ece_after']} with it."
@@ -104,6 +106,11 @@ def render_card(card: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"Made again by `{made}`.", ""])
 
 
+_CHOSEN = {
+    "held_f1": "epoch, temperature and threshold: held part of train; test part: scored once",
+    "held_specificity": "epoch: most empty held tiles passed over; threshold: hardly a held landslide tile "
+    "passed over; test part: scored once",
+}
 _CAUTION = "(accuracy is high even for a map that finds nothing)"
 _SHOWN = (
     ("f1", "F1"), ("precision", "precision"), ("recall", "recall"), ("iou", "IoU"), ("miou", "mean IoU"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detection.imagery.band_names import name_band
 from detection.imagery.card import make_card, render_card
 from detection.imagery.data.catalogue import check_data, open_data
 from detection.imagery.data.patches import Patches
@@ -85,7 +86,7 @@ def read_recipe(path: Path) -> Recipe:
     if missing := [key for key in wanted if key not in content]:
         raise RecipeError(f"{path}: key {missing[0]!r} is missing")
     check_data(content["data"], str(path))
-    return Recipe(**{**content, "bands": tuple(content["bands"])})
+    return Recipe(**{**content, "bands": tuple(name_band(band) for band in content["bands"])})
 
 
 def run_recipe(

@@ -146,7 +146,7 @@ def test_own_geotiffs_with_masks_and_unknown_pixels(tmp_path):
     mask[0, 15] = IGNORED
     write_tif(tmp_path / "train/images/a.tif", image, nodata=0)
     write_tif(tmp_path / "train/masks/a.tif", mask)
-    patches = folder.read(tmp_path, "train", bands=("B2", "B3", "B4", "B8"))
+    patches = folder.read(tmp_path, "train", bands=("blue", "B3", "B04", "nir"))
     found = patches.read(0)
     assert (found.mask[:3] == IGNORED).all()
     assert (found.mask[15] == IGNORED).all()

@@ -10,7 +10,8 @@ from detection.imagery.data.files import open_files
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import RecipeError
 
-BANDS = ("red", "green", "blue")
+BANDS = ("B4", "B3", "B2")
+"""Red, green, blue."""
 
 
 def read(folder: Path, part: str) -> Patches:

@@ -6,7 +6,8 @@ from detection.imagery.data.folder import pair_files, read_pairs
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import RecipeError
 
-BANDS = ("red", "green", "blue")
+BANDS = ("B4", "B3", "B2")
+"""Red, green, blue."""
 
 
 def read(folder: Path, part: str, *, test_regions: tuple[str, ...] = ()) -> Patches:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.imagery.band_names import name_band
 from detection.imagery.data.patches import IGNORED, Patches
 from detection.imagery.errors import DataError, RecipeError
 
@@ -26,7 +27,7 @@ def read(folder: Path, part: str, *, bands: tuple[str, ...] = ()) -> Patches:
     pairs = pair_files(root, "images", "masks")
     if not pairs:
         raise RecipeError(f"{root}: no pair of images/NAME.tif and masks/NAME.tif")
-    return read_pairs(root, pairs, bands or _describe(pairs[0][0]))
+    return read_pairs(root, pairs, tuple(name_band(band) for band in bands or _describe(pairs[0][0])))
 
 
 def pair_files(root: Path, images: str, masks: str) -> list[tuple[Path, Path]]:

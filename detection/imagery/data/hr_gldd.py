@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import DataError, RecipeError
 
-BANDS = ("red", "green", "blue", "near_infrared")
-"""Green and near infrared are sure; whether red or blue comes first is not said with the arrays."""
+BANDS = ("B4", "B3", "B2", "B8")
+"""Red, green, blue, near infrared; the second and fourth are sure, whether red or blue comes first is not said."""
 
 
 def read(folder: Path, part: str) -> Patches:
