@@ -163,7 +163,19 @@ def get_preview(request: Request, site: str, scene_hash: str) -> FileResponse:
     """The picture of a scene, on a lon/lat grid."""
     with context_of(request).db.read() as c:
         scene = _find_scene(c, site, scene_hash)
-    name = ((scene["run"] or {}).get("outputs") or {}).get("preview")
+    return _send_picture(scene, ((scene["run"] or {}).get("outputs") or {}).get("preview"))
+
+
+@router.get("/sites/{site}/scenes/{scene_hash}/change.png", tags=["scenes"], response_class=FileResponse)
+def get_change_picture(request: Request, site: str, scene_hash: str) -> FileResponse:
+    """What changed against the dates before: outlines by their change, grey where nothing can be said."""
+    with context_of(request).db.read() as c:
+        scene = _find_scene(c, site, scene_hash)
+    return _send_picture(scene, (((scene["run"] or {}).get("change") or {}).get("outputs") or {}).get("picture"))
+
+
+def _send_picture(scene: dict[str, Any], name: Any) -> FileResponse:
+    """A PNG of the scene's own folder, and nothing else."""
     folder = Path(scene["out_dir"] or "").resolve()
     path = (folder / str(name)).resolve()
     if not name or not scene["out_dir"] or path.parent != folder or path.suffix != ".png" or not path.is_file():

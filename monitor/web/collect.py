@@ -75,7 +75,10 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     card = find_card(c, site_id)
     stations = pages.load_stations(c, site_id)
     scenes = pages.load_scenes_of(c, site_id)
-    shown = next((s for s in scenes if s["state"] == "done"), None)
+    # the newest image, not the newest arrival: a scene of before may come late
+    shown = max(
+        (s for s in scenes if s["state"] == "done"), key=lambda s: (s["acquired_at"], s["scene_hash"]), default=None
+    )
     footprints = [] if shown is None else pages.load_footprints(c, site_id, shown["scene_hash"])
     for footprint in footprints:
         footprint["geometry"] = json.loads(footprint["geometry"])

@@ -6,12 +6,15 @@ The clock is moved by the test, so that each day of the record is judged as it w
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import rasterio
+from rasterio.features import rasterize
 from sqlalchemy import func, select, text
 
 from monitor.config import ServiceConfig, parse_site
@@ -139,7 +142,8 @@ def test_both_dates_of_the_hokkaido_scene_become_footprints(
     database: Database, measured: Callable[[str], Path], tmp_path: Path
 ) -> None:
     folder = measured("hokkaido-2018-s2-scene")
-    site = parse_site((SITES / "baijiabao.toml").read_text().replace('"baijiabao"', '"iburi"', 1), "iburi.toml")
+    declared = (SITES / "baijiabao.toml").read_text().replace('"baijiabao"', '"iburi"', 1)
+    site = parse_site(declared + '\n[scenes]\nweights = "landslide4sense"\n', "iburi.toml")
     config = ServiceConfig.model_validate({"paths": {"inbox": str(tmp_path / "inbox")}})
     now = datetime.now(UTC)
     with database.write() as c:
@@ -158,10 +162,29 @@ def test_both_dates_of_the_hokkaido_scene_become_footprints(
         rows = {r.name: r for r in c.execute(select(scene)).all()}
         counts = dict(c.execute(select(scene_footprint.c.scene_hash, func.count()).group_by(
             scene_footprint.c.scene_hash)).all())  # fmt: skip
-        shown = c.execute(text("SELECT count(*) FROM scene_polygons WHERE change = 'single'")).scalar()
+        shown = [dict(r) for r in c.execute(text("SELECT * FROM scene_polygons")).mappings()]
     print(said)
     assert {r.state for r in rows.values()} == {"done"}, said
     assert rows["pre"].pixel_area_m2 == pytest.approx(73.36, rel=0.002)  # geodesic against UTM
     assert rows["pre"].valid_share == pytest.approx(1 - 0.404, abs=0.005)
     assert rows["post"].valid_share > 0.99
-    assert shown == sum(counts.values()) > 0
+    assert len(shown) == sum(counts.values()) > 100
+    # the date before came in last, and is first all the same
+    assert {p["change"] for p in shown if p["scene"] == "pre"} == {"single"}
+    found = Counter(p["change"] for p in shown if p["scene"] == "post")
+    print(found)
+    assert found["new"] > 50 < found["single"]
+    assert not any(p["change"] == "new" and not p["caution"] for p in shown), "another season: advice only"
+    told = rows["post"].run["change"]
+    assert told["pixels"]["joint_share"] == pytest.approx(1 - 0.404, abs=0.005)
+    assert told["compared"][0]["shift_px"]["columns"] == pytest.approx(-0.7, abs=0.3)
+    assert any("season or radiometry differs" in w for w in told["warnings"])
+    # nothing is said where the date before has nothing
+    with rasterio.open(told["outputs"]["change"]) as change, rasterio.open(folder / "pre_event_B4.tif") as before:
+        unseen = before.read(1) == 0
+        assert (change.read(1)[unseen] == 255).all()
+        outlines = [json.loads(p["geometry"]) for p in shown if p["scene"] == "post" and p["change"] == "new"]
+        burnt = rasterize(outlines, out_shape=unseen.shape, transform=before.transform).astype(bool)
+    assert (burnt & unseen).sum() < 0.2 * burnt.sum(), "at most an edge of a new outline lies where nothing was seen"
+    areas = sum(p["area_m2"] for p in shown if p["change"] == "new")
+    assert areas == pytest.approx(burnt.sum() * 73.36, rel=0.05)

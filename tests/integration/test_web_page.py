@@ -290,6 +290,24 @@ def test_preview_serves_only_the_picture_of_the_scene(client, database, tmp_path
     assert f'<image href="{address}"' in client.get("/sites/north-bench").text
 
 
+def test_change_is_shown_with_what_it_was_compared_with(client, database, tmp_path):
+    digest = story.HASHES["scene"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "change.png").write_bytes(b"\x89PNG change")
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    address = f"/api/v1/sites/north-bench/scenes/{digest}/change.png"
+    assert client.get(address).status_code == 404
+    for name, status in (("../secret.png", 404), (str(tmp_path / "out" / "change.png"), 200)):
+        run = {"outputs": {}, "change": {"outputs": {"picture": name}, "warnings": ["season or radiometry differs"]}}
+        with database.write() as c:
+            c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=str(tmp_path / "out"), run=run))
+        assert client.get(address).status_code == status, name
+    page = client.get("/sites/north-bench").text
+    assert f'href="{address}"' in page
+    assert "season or radiometry differs" in page
+    assert "flat ground (3 degrees)" in page
+
+
 def test_acknowledging_needs_a_login_a_role_a_token_and_a_reason(client, database, filled):
     path = f"/alerts/{filled['stale_alert']}"
 
