@@ -175,7 +175,7 @@ def cautious_gap(error: Floats, other: Floats, steps: int) -> float:
     spread = float(middle @ middle)
     for lag in range(1, reach + 1):
         spread += 2.0 * (1.0 - lag / (reach + 1)) * float(middle[lag:] @ middle[:-lag])
-    return (float(gaps.mean()) + CAUTION * float(np.sqrt(max(spread, 0.0))) / gaps.size) / against
+    return float((gaps.mean() + CAUTION * np.sqrt(max(spread, 0.0)) / gaps.size) / against)
 
 
 def _unflattered(
