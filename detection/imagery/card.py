@@ -47,7 +47,9 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
         "tile_px": facts["tile_px"],
         "resize_px": facts["resize_px"],
         "radiometry": recipe.radiometry,
-        "normalisation": {"mean": trained.mean, "std": trained.std, "value_range": trained.value_range},
+        "normalisation": {
+            "mean": trained.mean, "std": trained.std, "value_range": trained.value_range, "clip": trained.clipped,
+        },
         "threshold": trained.threshold,
         "temperature": trained.calibration.temperature,
         "calibration": asdict(trained.calibration),

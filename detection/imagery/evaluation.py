@@ -80,6 +80,8 @@ def map_patches(model: Any, patches: Patches, resize_px: int | None = None) -> M
 
     mean, std = (np.array(model.card["normalisation"][key], np.float32) for key in ("mean", "std"))
     temperature = float(model.card.get("temperature", 1.0))
+    if model.card["normalisation"].get("clip"):
+        patches = patches.clip(model.card["normalisation"]["value_range"])
     return predict_maps(model.network, patches, (mean, std), temperature, resize_px)
 
 

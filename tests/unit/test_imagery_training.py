@@ -22,6 +22,7 @@ from detection.imagery.generate import draw_patches
 from detection.imagery.neural.calibration import THRESHOLDS, choose_threshold, fit_temperature
 from detection.imagery.neural.checkpoint import WEIGHTS_FOLDER, load_model
 from detection.imagery.neural.explaining import entropy, grad_cam, measure_doubt, occlude
+from detection.imagery.neural.inference import Segmenter
 from detection.imagery.neural.learner import Hooks, Settings
 from detection.imagery.neural.losses import TERMS, make_loss
 from detection.imagery.neural.training import evaluate, train_patches
@@ -311,6 +312,28 @@ def test_folds_and_search_look_at_train_alone(patches, tmp_path):
     log.write_text(log.read_text() + '{"trial": 9, "cut off')
     assert search(patches, quick, 2, log) == (chosen, facts)
     assert len(log.read_text().splitlines()) == 4  # nothing was tried again
+
+
+def test_values_out_of_range_are_held_within_it_in_training_and_use(patches, tmp_path):
+    """One pixel of 1e6 in a fitted patch neither moves the normalisation nor what is found elsewhere."""
+    wild = replace(
+        patches, load=lambda i: (np.where(patches.load(i)[0] > 0.3, 1e6, patches.load(i)[0]), patches.load(i)[1])
+    )
+    trained = train_patches(wild, replace(QUICK, epochs=1, clip=True))
+    assert max(trained.mean) < 1e6
+    assert trained.clipped
+    ranges = [[0.0, 0.2], [0.1, 0.3], [0.0, 1.0]]
+    held = patches.clip(ranges).read(0).image
+    assert held.max(axis=(1, 2)) == pytest.approx([0.2, 0.3, held[2].max()])
+    model = load_model("generated")
+    normalisation = {**model.card["normalisation"], "clip": True}
+    images, _ = draw_patches(77, 1, 32, model.bands)
+    valid = np.ones((32, 32), bool)
+    low, high = (np.array(normalisation["value_range"])[:, side, None, None] for side in (0, 1))
+    clipping = Segmenter(replace(model, card={**model.card, "normalisation": normalisation}))
+    plain = Segmenter(model)
+    expected = plain.probabilities(np.clip(images[0] * 9, low, high).astype(np.float32), valid)
+    assert clipping.probabilities(images[0] * 9, valid) == pytest.approx(expected, abs=1e-6)
 
 
 def test_patches_of_several_sizes_need_a_size(patches):

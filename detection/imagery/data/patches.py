@@ -96,6 +96,17 @@ class Patches:
 
         return replace(self, load=fit)
 
+    def clip(self, ranges: Sequence[Sequence[float]]) -> "Patches":
+        """Return the patches as float32 with every band held within its (low, high)."""
+        low, high = (np.array([pair[side] for pair in ranges], np.float32)[:, None, None] for side in (0, 1))
+        load = self.load
+
+        def hold(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+            image, mask = load(position)
+            return np.clip(as_values(image), low, high), mask
+
+        return replace(self, load=hold)
+
     def remember(self) -> "Patches":
         """Return the same patches, held in memory once read; a set of more than 1 GiB goes on streaming."""
         kept: dict[int, tuple[NDArray[Any], NDArray[np.uint8]]] = {}

@@ -21,12 +21,15 @@ class Segmenter:
         self._network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = np.array(normalisation["mean"], np.float32)[:, None, None]
         self._std = np.array(normalisation["std"], np.float32)[:, None, None]
+        # Values that are no reflectance are held within the range of the training.
+        ranges = normalisation["value_range"] if normalisation.get("clip") else None
+        self._range = None if ranges is None else np.array(ranges, np.float32).T[:, :, None, None]
         # Fitted on held data, so that a probability means what it says (Guo et al. 2017).
         self._temperature = float(model.card.get("temperature", 1.0))
 
     def prepare(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
         """Normalise bands x H x W in model values to 1 x C x H x W; pixels that are not valid enter as the mean."""
-        normal = tile - self._mean
+        normal = (tile if self._range is None else np.clip(tile, *self._range)) - self._mean
         normal /= self._std
         normal[:, ~valid] = 0
         return torch.from_numpy(normal[None]).contiguous(memory_format=torch.channels_last)

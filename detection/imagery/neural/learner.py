@@ -41,6 +41,7 @@ class Settings:
         loss: terms of `losses.make_loss`, joined by `+`.
         split: how the held part is chosen, see `splits`.
         held_share: part of train that chooses epoch, temperature and threshold.
+        clip: hold every band within the .1 to 99.9 percentile of the fit part: for values that are no reflectance.
         threshold: if not 0, this threshold instead of the best on the held part.
         brightness, shift, blank_share, turns: see `Augmentation`.
     """
@@ -62,6 +63,7 @@ class Settings:
     split: str = "seeded"
     held_share: float = 0.15
     threshold: float = 0.0
+    clip: bool = False
     brightness: tuple[float, float] = (0.85, 1.15)
     shift: float = 0.04
     blank_share: float = 0.0

@@ -31,6 +31,7 @@ class Trained:
         calibration: temperature and what it did on the held part.
         held: names of the patches that chose epoch, temperature and threshold.
         held_f1: pooled F1 of the held part at that threshold.
+        clipped: whether values are held within `value_range`.
     """
 
     network: torch.nn.Module
@@ -44,6 +45,7 @@ class Trained:
     held: tuple[str, ...]
     held_f1: float
     cpu_s: float
+    clipped: bool = False
 
 
 def train_network(images: NDArray[Any], masks: NDArray[np.uint8], settings: Settings) -> Trained:
@@ -74,6 +76,9 @@ def train_patches(
     """
     fit, held = parts or split(patches, settings.split, settings.held_share, settings.seed)
     mean, std, value_range, share = measure_statistics(patches, fit)
+    if settings.clip:
+        patches = patches.clip(value_range)
+        mean, std, _, _ = measure_statistics(patches, fit)
     mean, std = normalisation or (mean, std)
 
     def judge(network: torch.nn.Module) -> tuple[float, float]:
@@ -100,6 +105,7 @@ def train_patches(
         held=tuple(patches.names[int(position)] for position in held),
         held_f1=held_f1,
         cpu_s=learner.cpu_s,
+        clipped=settings.clip,
     )
 
 
@@ -179,6 +185,7 @@ def evaluate(trained: Trained, patches: Patches, resize_px: int | None = None) -
     """Pooled pixel scores of a trained network at its own threshold, on data it has not seen, at native sizes."""
     normalisation = np.array(trained.mean, np.float32), np.array(trained.std, np.float32)
     temperature, total = trained.calibration.temperature, Confusion()
+    patches = patches.clip(trained.value_range) if trained.clipped else patches
     for _, probabilities, mask in predict_maps(trained.network, patches, normalisation, temperature, resize_px):
         total += count(probabilities >= trained.threshold, mask == 1, mask != IGNORED)
     return score(total)
