@@ -14,6 +14,10 @@ LIMITS = (
     "A footprint is advice, not evidence of a new landslide.",
     "Transfer to another region, season or sensor was not shown.",
 )
+OTHER_TILES = (
+    "Tiles of another sensor, pixel size or region were not tried: there it may pass over what it must not; "
+    "never let it decide about ground that held a footprint before."
+)
 ONE_DATE = "One date, true colour only: bare soil, fields, roads, river beds and clouds can look like a landslide."
 
 
@@ -65,7 +69,11 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
         "metrics": metrics | {key: facts[key] for key in ("folds", "tuning") if key in facts},
         "training": {**asdict(settings), "best_epoch": trained.best_epoch, "cpu_s": round(trained.cpu_s, 1)},
         "history": trained.history,
-        "limits": [*([ONE_DATE] if len(recipe.bands) <= 3 else []), *LIMITS],
+        "limits": [
+            *([ONE_DATE] if len(recipe.bands) <= 3 else []),
+            *([OTHER_TILES] if settings.network in CLASSIFIERS else []),
+            *LIMITS,
+        ],
     }  # fmt: skip
 
 

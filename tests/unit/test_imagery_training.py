@@ -28,6 +28,7 @@ from detection.imagery.neural.losses import TERMS, make_loss
 from detection.imagery.neural.training import evaluate, train_patches
 from detection.imagery.recipe import find_recipe, main, read_recipe
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build
+from detection.imagery.triage import Triage
 from detection.imagery.trials import search, train_folds
 from monitor.cli.main import run_verb
 
@@ -417,6 +418,36 @@ def test_shipped_weights_are_small_and_say_what_they_are(weights):
     assert {key: card["training"][key] for key in ("epochs", "width")} == {
         key: recipe.training[key] for key in ("epochs", "width")
     }
+
+
+def test_triage_looks_at_what_it_cannot_judge_and_counts_what_it_passes_over():
+    with pytest.raises(ModelError, match="unet is no network for triage"):
+        Triage("generated")
+    triage = Triage("triage")
+    triage.card = {**triage.card, "threshold": 1.0}
+    tile, valid = np.full((3, 70, 90), 0.4, np.float32), np.ones((70, 90), bool)
+    assert not triage.wants(tile, valid)
+    assert triage.skipped == 1
+    valid[:, :30] = False
+    assert triage.wants(tile, valid)
+    triage.card = {**triage.card, "threshold": 0.0}
+    assert triage.wants(tile, np.ones((70, 90), bool))
+    assert triage.skipped == 1
+
+
+@pytest.mark.data
+def test_triage_passes_over_empty_tiles_and_hardly_a_landslide(measured):
+    from detection.imagery.data.bijie import read
+    from detection.imagery.data.patches import as_values
+
+    triage, passed, landslides = Triage("triage"), 0, 0
+    for patch in read(measured("bijie"), "val"):
+        wanted = triage.wants(as_values(patch.image), np.ones(patch.mask.shape, bool))
+        landslides += bool(patch.mask.any())
+        passed += wanted and bool(patch.mask.any())
+    assert landslides == 40
+    assert passed >= 0.95 * landslides
+    assert triage.skipped >= 3
 
 
 def test_weights_that_are_not_their_cards_are_refused(tmp_path):
