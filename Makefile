@@ -38,7 +38,7 @@ test: setup servers lint type ## Everything that must hold: lint, types, import 
 
 soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 7
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m 'slow or server' tests/end_to_end $(PYTEST_FLAGS)
-	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/unit/test_kinematics_failure.py tests/property/test_forecasting_leaks.py tests/property/test_rain_rules.py tests/property/test_alerting_laws.py tests/property/test_warm_decisions.py tests/property/test_reading_laws.py tests/property/test_two_persons.py tests/unit/test_imagery_networks.py $(PYTEST_FLAGS)
+	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/unit/test_kinematics_failure.py tests/property/test_forecasting_leaks.py tests/property/test_rain_rules.py tests/property/test_alerting_laws.py tests/property/test_warm_decisions.py tests/property/test_reading_laws.py tests/property/test_two_persons.py tests/unit/test_imagery_networks.py tests/property/test_imagery_damage.py $(PYTEST_FLAGS)
 
 lint: setup ## ruff and the import law
 	$(BIN)/ruff check .
@@ -59,6 +59,7 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 	$(BIN)/python -m tests.bench.bench_views --rows 5000000
 	$(BIN)/python -m tests.bench.bench_backtest
 	$(BIN)/python -m tests.bench.bench_decisions
+	$(BIN)/python -m tests.bench.bench_scenes
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
 	$(BIN)/python -m tests.bench.bench_forecast $(BENCH_FLAGS)
