@@ -6,14 +6,21 @@ from importlib import import_module
 import pytest
 
 MODULES = [
+    "data.patches",
     "generate",
     "indices",
     "metrics",
     "neural.blocks",
+    "neural.calibration",
+    "neural.explaining",
     "neural.segnet",
+    "neural.triage_training",
     "neural.unet",
+    "objects",
     "polygons",
     "registry",
+    "scoring",
+    "simple",
     "splits",
     "tiling",
 ]
