@@ -16,6 +16,7 @@ from detection.imagery.picture import Canvas
 from detection.imagery.sheet import show_image
 
 SIDE_PX = 200
+COARSE = 4
 OCCLUSIONS = 8
 """An occlusion picture has so many cells a side."""
 
@@ -26,7 +27,10 @@ def odds_of(logits: torch.Tensor) -> torch.Tensor:
 
 
 def grad_cam(network: torch.nn.Module, image: torch.Tensor) -> NDArray[np.float32]:
-    """Where the deepest features speak for landslide (Selvaraju et al. 2017), for a map: sum over the found pixels.
+    """Where coarse features speak for landslide (Selvaraju et al. 2017), for a map: sum over the found pixels.
+
+    Looked at is the last map at a quarter of the image's side or less, or the last one of all where there is none: the
+    deepest one of a U-Net knows no places, the finest one is the answer itself.
 
     Args:
         network: a segmenter in evaluation mode.
@@ -35,21 +39,20 @@ def grad_cam(network: torch.nn.Module, image: torch.Tensor) -> NDArray[np.float3
     Returns:
         H x W between 0 and 1.
     """
-    smallest: list[torch.Tensor] = []
+    maps: dict[bool, torch.Tensor] = {}
 
     def watch(_: torch.nn.Module, __: Any, output: Any) -> None:
-        # the last map among those of the least size is the deepest
-        if isinstance(output, torch.Tensor) and output.ndim == 4 and output.shape[1] > 2 and output.requires_grad:
-            size = output.shape[2] * output.shape[3]
-            if size > 1 and (not smallest or size <= smallest[0].shape[2] * smallest[0].shape[3]):
-                smallest[:] = [output]
+        if not isinstance(output, torch.Tensor) or output.ndim != 4 or not output.requires_grad:
+            return
+        if output.shape[1] > 2 and output.shape[2] * output.shape[3] > 1:
+            maps[output.shape[2] * COARSE <= image.shape[2]] = output
 
     handles = [module.register_forward_hook(watch) for module in network.modules() if not list(module.children())]
     try:
         with torch.enable_grad():
             odds = odds_of(network(image.clone().requires_grad_()))
             target = odds[odds > 0].sum() if bool((odds > 0).any()) else odds.max()
-            features = smallest[0]
+            features = maps[True] if True in maps else maps[False]
             (slope,) = torch.autograd.grad(target, features)
     finally:
         for handle in handles:
