@@ -14,12 +14,13 @@ from detection.imagery.grid import Grid
 from detection.imagery.interferogram import Movement, find_coherence_loss, find_zones, invert, list_points
 from detection.imagery.overlay import to_pixels
 from detection.imagery.raster import write_geotiff, write_png
-from detection.imagery.stack import read_stack
+from detection.imagery.stack import Stack, read_stack
 
 FILES = {
     "rate": "rate.tif", "error": "rate_error.tif", "coherence": "coherence.tif", "zones": "zones.geojson",
     "picture": "rate.png", "run": "movement.json",
 }  # fmt: skip
+MOVING = "moving.tif"
 NODATA = -9999.0
 PICTURE_PX = 900
 TOWARD, AWAY, STILL = np.array([40, 90, 200.0]), np.array([200, 40, 40.0]), np.array([245, 245, 245.0])
@@ -31,7 +32,7 @@ def measure_stack(payload: dict[str, Any]) -> dict[str, Any]:
     Args:
         payload: `folder` (see `stack.read_stack`), and optionally `out_dir`, `coherence_least`, `k_sigma`,
             `minimum_area_m2`, `reference` ([lon, lat, radius_m], in place of the manifest's), `every` (points of every
-            n-th row and column).
+            n-th row and column), `network` (weights of `moving`, an unvalidated hint beside the rates).
 
     Returns:
         dates (ISO), pairs, direction, rate percentiles and errors in mm per year toward the satellite, zones,
@@ -59,7 +60,25 @@ def measure_stack(payload: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     if payload.get("out_dir"):
         _write(answer, movement, Path(payload["out_dir"]))
+    if payload.get("network"):
+        answer["network"] = _ask_network(stack, str(payload["network"]), answer)
     return answer
+
+
+def _ask_network(stack: Stack, weights: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """What a network marks on the wrapped phases, as a share and, where a folder is given, as a raster."""
+    from detection.imagery.moving import find_moving
+
+    probability, grid, threshold = find_moving(stack, weights)
+    told = np.isfinite(probability)
+    if answer["outputs"]:
+        path = Path(answer["outputs"]["rate"]).with_name(MOVING)
+        filled = np.where(told, probability, NODATA).astype(np.float32)
+        write_geotiff(path, filled[None], grid, nodata=NODATA)
+        answer["outputs"]["moving"] = str(path)
+    answer["warnings"].append("the network was trained on drawn interferograms only: unvalidated, a hint where to look")
+    marked = float((probability[told] >= threshold).mean()) if told.any() else 0.0
+    return {"weights": weights, "threshold": threshold, "marked_share": round(marked, 4), "validated": False}
 
 
 def _write(answer: dict[str, Any], movement: Movement, out_dir: Path) -> None:

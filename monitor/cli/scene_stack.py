@@ -24,6 +24,7 @@ def rates(
     coherence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lower coherence is not used.")] = 0.3,
     minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, help="Smallest zone, true m².")] = 40_000.0,
     every: Annotated[int, typer.Option(min=1, help="Points of every n-th row and column.")] = 1,
+    network: Annotated[str | None, typer.Option(help="Unvalidated hint by a network: phase/generated-phase.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, zones, picture and record.")] = None,
     site: Annotated[str | None, typer.Option("--site", help="Store the points in a set of this site.")] = None,
     name: Annotated[str | None, typer.Option("--set", help="Name of the set; the folder's by default.")] = None,
@@ -37,6 +38,7 @@ def rates(
     payload: dict[str, Any] = {
         "folder": str(stack), "reference": _place(reference), "k_sigma": k_sigma, "coherence_least": coherence,
         "minimum_area_m2": minimum_area_m2, "every": every, "out_dir": None if out is None else str(out),
+        "network": network,
     }  # fmt: skip
     # before the work: a site that is not there is said at once
     target = None if site is None else _open(config, site)
@@ -64,6 +66,8 @@ def rates(
         )
     for zone in found["coherence_loss"]:
         print(f"coherence lost: {zone['was']:.2f} to {zone['is']:.2f} on {zone['area_m2'] / 1e6:.2f} km² (advice)")
+    if "network" in found:
+        print(f"network marks {found['network']['marked_share']:.1%} of the pixels (unvalidated)")
     if stored is not None:
         print(f"{stored} values stored")
 

@@ -168,3 +168,39 @@ def test_the_measured_stack_sinks_in_the_east_and_stands_in_the_west(measured, t
     assert not sinking.contains(shapely.Point(-99.17, 19.41))
     assert not sinking.contains(shapely.Point(-99.0845, 19.4400)), "the hill in the lake bed stands still"
     assert (tmp_path / "rate.png").stat().st_size > 1000
+
+
+# ---- the network on wrapped phases -----------------------------------------------------------------------------
+def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
+    import torch
+
+    from detection.imagery.metrics import count, score
+    from detection.imagery.moving import WEIGHTS, _ask
+    from detection.imagery.neural.checkpoint import load_model, weights_path
+
+    model = load_model(WEIGHTS)
+    assert weights_path(WEIGHTS).stat().st_size < 10e6
+    assert "unvalidated" in model.card["limits"][0]
+    images, masks = draw_phase_patches(424_242, 24, 64)
+    threads = torch.get_num_threads()
+    found = _ask(model.network, images, model.card["normalisation"], model.card["temperature"])
+    assert torch.get_num_threads() == threads
+    assert score(count(found >= model.card["threshold"], masks > 0))["f1"] > 0.75
+
+
+def test_training_on_drawn_phases_is_seeded(tmp_path):
+    import torch
+
+    from detection.imagery.moving import train_moving
+
+    cards = [train_moving(tmp_path / f"{k}.safetensors", patches=20, epochs=1) for k in range(2)]
+    torch.use_deterministic_algorithms(mode=False)
+    assert cards[0]["normalisation"] == cards[1]["normalisation"]
+    assert (tmp_path / "0.safetensors").read_bytes() == (tmp_path / "1.safetensors").read_bytes()
+
+
+def test_rates_with_the_network_say_that_it_is_unvalidated(drawn, tmp_path):
+    found = measure_stack({"folder": str(drawn[0]), "out_dir": str(tmp_path), "network": "phase/generated-phase"})
+    assert found["network"]["validated"] is False
+    assert any("unvalidated" in w for w in found["warnings"])
+    assert (tmp_path / "moving.tif").is_file()
