@@ -154,8 +154,8 @@ def write_scene(
     Returns:
         The truth: scar outlines as GeoJSON (lon/lat), their true area, the share of pixels, file names.
     """
-    from detection.imagery.grid import grid_around
     from detection.imagery.areas import map_outline, true_area_m2
+    from detection.imagery.grid import grid_around
     from detection.imagery.raster import write_geotiff
 
     acquired_at = acquired_at or datetime(2000, 1, 1, tzinfo=UTC)

@@ -12,6 +12,7 @@ import numpy as np
 from detection.imagery.aoi import make_mask
 from detection.imagery.areas import pixel_area_m2
 from detection.imagery.band_names import find_contradictions
+from detection.imagery.cautions import list_cautions
 from detection.imagery.components import NODATA
 from detection.imagery.errors import BandOrderError, NoValidPixelsError, SceneError
 from detection.imagery.masks import list_masks
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_TILE = 512
-# A pixel size this many times the training pixel, or its inverse, is worth a warning.
-PIXEL_RATIO = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda _: None) -> dict
             "polygons": footprints,
             "outputs": {},
         }
-        result["warnings"] = [*opened.warnings, *_warn(opened, model.card, result, left_out)]
+        result["warnings"] = [*opened.warnings, *list_cautions(scene, opened.reader, model.card, result, left_out)]
         if options.out_dir:
             write_outputs(result, scene, steps, work, options.out_dir, options.formats)
     log.info("%s: %d footprints", scene.path, len(footprints))
@@ -278,37 +277,3 @@ def _find_all(
                 else:
                     kept.append(footprint)
     return kept, left_out
-
-
-def _warn(opened: Opened, card: Mapping[str, Any], result: Mapping[str, Any], left_out: Mapping[str, int]) -> list[str]:
-    reader, grid, found = opened.reader, opened.reader.grid, []
-    if opened.scene.role == "single":
-        found.append("one date only: a footprint may be old, or bare ground; it is advice")
-    if not grid.placed:
-        found.append("no place on the ground: coordinates are pixels, areas are not given, smallest footprint 9 pixels")
-    if reader.warped:
-        found.append(f"warped onto the grid of the reference band: {', '.join(reader.warped)}")
-    if abs(grid.transform.b) + abs(grid.transform.d) > 0:
-        found.append("the grid is rotated or sheared; areas go through the full affine")
-    if grid.placed:
-        pixel_m = result["pixel_area_m2"] ** 0.5
-        if not 1 / PIXEL_RATIO <= pixel_m / card["pixel_size_m"] <= PIXEL_RATIO:
-            found.append(f"pixels of {pixel_m:.3g} m, the model was trained at {card['pixel_size_m']:g} m")
-    if result["valid_share"] < 1:
-        found.append(f"{1 - result['valid_share']:.1%} of the pixels are nodata; nothing is said about them")
-    if result["unreadable_share"]:
-        found.append(f"{result['unreadable_share']:.1%} of the scene cannot be read (damaged file) and is nodata")
-    if opened.terrain and opened.terrain.covered_share < 1:
-        found.append(f"the elevation model covers {opened.terrain.covered_share:.1%} of the scene")
-    if result["flip_rate"] is not None:
-        found.append(
-            f"tiles of this network are blended, not exact: {result['flip_rate']:.2%} of {result['flip_pixels']:,} "
-            "pixels change sides when the tiles are moved"
-        )
-    if left_out["hugging"]:
-        found.append(f"{left_out['hugging']} outlines left out that only follow the edge of nodata")
-    if left_out["flat"]:
-        found.append(
-            f"{left_out['flat']} outlines left out on ground of less than {result['slope_gate_deg']:g} degrees"
-        )
-    return found

@@ -178,7 +178,7 @@ def _gather_large(
         _count(body, values, framed, values == NODATA)
         sampler.sample(body.samples, component.left, row, pixels)
         shapes = [shapely.geometry.shape(geometry) for geometry in outline_pixels(pixels)]
-        parts += [map_outline(part, lambda x, y, at=(component.left, row): (x + at[0], y + at[1])) for part in shapes]
+        parts += [_move(part, component.left, row) for part in shapes]
     body.outline = _mend(_fill_faces(shapely.union_all(parts), read, hole_px))
     return body
 

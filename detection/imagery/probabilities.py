@@ -217,6 +217,6 @@ def _stretch(
 
 
 def _to_steps(probabilities: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    steps = np.rint(probabilities * np.float32(STEPS)).astype(np.uint8)
+    steps: NDArray[np.uint8] = np.rint(probabilities * np.float32(STEPS)).astype(np.uint8)
     steps[:, ~valid] = NODATA
     return steps

@@ -6,9 +6,12 @@ from importlib import import_module
 import pytest
 
 MODULES = [
+    "areas",
+    "band_names",
     "data.patches",
     "generate",
     "indices",
+    "masks",
     "metrics",
     "neural.blocks",
     "neural.calibration",

@@ -9,9 +9,9 @@ import shapely
 from affine import Affine
 from shapely.geometry import shape
 
-from detection.imagery.grid import Grid, grid_around
 from detection.imagery.areas import pixel_area_m2
 from detection.imagery.components import NODATA
+from detection.imagery.grid import Grid, grid_around
 from detection.imagery.polygons import find_footprints
 
 HOKKAIDO_STEP = 8.983152841195215e-05

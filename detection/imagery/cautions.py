@@ -1,0 +1,55 @@
+"""What one must know of a result before one trusts it: the warnings that stand beside the footprints."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from detection.imagery.reader import BandReader
+from detection.imagery.scene import Scene
+
+# A pixel size this many times the training pixel, or its inverse, is worth a warning.
+PIXEL_RATIO = 1.5
+
+
+def list_cautions(
+    scene: Scene, reader: BandReader, card: Mapping[str, Any], result: Mapping[str, Any], left_out: Mapping[str, int]
+) -> list[str]:
+    """Return the cautions of a result, one sentence each.
+
+    Args:
+        scene: what was looked at.
+        reader: its bands, all read.
+        card: the model's card.
+        result: the result of the lane, but for its warnings.
+        left_out: how many outlines were left out, by reason: `hugging` nodata, too `flat`.
+    """
+    grid, found = reader.grid, []
+    if scene.role == "single":
+        found.append("one date only: a footprint may be old, or bare ground; it is advice")
+    if not grid.placed:
+        found.append("no place on the ground: coordinates are pixels, areas are not given, smallest footprint 9 pixels")
+    if reader.warped:
+        found.append(f"warped onto the grid of the reference band: {', '.join(reader.warped)}")
+    if abs(grid.transform.b) + abs(grid.transform.d) > 0:
+        found.append("the grid is rotated or sheared; areas go through the full affine")
+    if grid.placed:
+        pixel_m = result["pixel_area_m2"] ** 0.5
+        if not 1 / PIXEL_RATIO <= pixel_m / card["pixel_size_m"] <= PIXEL_RATIO:
+            found.append(f"pixels of {pixel_m:.3g} m, the model was trained at {card['pixel_size_m']:g} m")
+    if result["valid_share"] < 1:
+        found.append(f"{1 - result['valid_share']:.1%} of the pixels are nodata; nothing is said about them")
+    if result["unreadable_share"]:
+        found.append(f"{result['unreadable_share']:.1%} of the scene cannot be read (damaged file) and is nodata")
+    if result["terrain"] and result["terrain"]["covered_share"] < 1:
+        found.append(f"the elevation model covers {result['terrain']['covered_share']:.1%} of the scene")
+    if result["flip_rate"] is not None:
+        found.append(
+            f"tiles of this network are blended, not exact: {result['flip_rate']:.2%} of {result['flip_pixels']:,} "
+            "pixels change sides when the tiles are moved"
+        )
+    if left_out["hugging"]:
+        found.append(f"{left_out['hugging']} outlines left out that only follow the edge of nodata")
+    if left_out["flat"]:
+        found.append(
+            f"{left_out['flat']} outlines left out on ground of less than {result['slope_gate_deg']:g} degrees"
+        )
+    return found
