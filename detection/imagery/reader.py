@@ -10,6 +10,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from detection.imagery.errors import (
@@ -176,8 +177,7 @@ class BandReader:
                 self._files[path][1].check(index, column, row, width, height)
             values[position] = read_block(source.read, index, window, path)
             valid &= np.isfinite(values[position])
-            if MaskFlags.all_valid not in source.mask_flag_enums[index - 1]:
-                valid &= read_block(source.read_masks, index, window, path) > 0
+            valid &= _read_valid(source, index, window, path)
         if self._offset:
             values[: len(self._bands)] += self._offset
         if self._terrain_names and self._terrain is not None:
@@ -189,7 +189,7 @@ class BandReader:
             flags = read_block(source.read, index, window, path)
             valid &= apply_mask(kind, flags)
             if kind == "mask":  # what a mask does not cover is not usable
-                valid &= read_block(source.read_masks, index, window, path) > 0
+                valid &= _read_valid(source, index, window, path)
         values[:, ~valid] = 0
         return values, valid
 
@@ -245,6 +245,16 @@ def open_scene(
         offset=scene.offset,
         limits=limits,
     )
+
+
+def _read_valid(source: Any, index: int, window: Window, path: Path) -> NDArray[np.bool_] | np.bool_:
+    """Where a band of a source says something."""
+    if isinstance(source, WarpedVRT) and source.src_nodata is None:
+        # The alpha that the warp adds says where the file reaches; the mask flags claim that all is valid.
+        return np.asarray(read_block(source.read, source.count, window, path) > 0)
+    if MaskFlags.all_valid in source.mask_flag_enums[index - 1]:
+        return np.True_
+    return np.asarray(read_block(source.read_masks, index, window, path) > 0)
 
 
 def read_block(method: Any, index: int, window: Window, path: Path) -> NDArray[Any]:

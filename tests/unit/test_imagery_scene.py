@@ -279,6 +279,19 @@ def test_coarser_and_shifted_bands_are_warped_not_index_scaled(tmp_path):
     assert np.abs(values[0] - values[1]).max() < 0.5
 
 
+def test_what_a_warped_band_without_nodata_does_not_reach_is_nodata(tmp_path):
+    """It ends two pixels before the scene does: there it says nothing, which is not the value 0."""
+    scene = grid_around(141.95, 42.73, 60, 10.0)
+    short = Grid(scene.transform, scene.crs_wkt, 58, 60)
+    write_geotiff(tmp_path / "a.tif", np.full((1, 60, 60), 500, np.uint16), scene)
+    write_geotiff(tmp_path / "b.tif", np.full((1, 60, 58), 500, np.uint16), short)
+    with BandReader({"B4": (tmp_path / "a.tif", 1), "B3": (tmp_path / "b.tif", 1)}) as reader:
+        values, valid = reader.read(0, 0, 60, 60)
+    assert valid[:, :57].all()
+    assert not valid[:, 58:].any()
+    assert (values[:, valid] == 500).all()
+
+
 def test_a_pixel_is_valid_only_where_every_band_and_the_mask_are(folder):
     with rasterio.open(folder / "B2.tif", "r+") as target:
         data = target.read()
