@@ -118,10 +118,12 @@ def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int]) -> Auto:
 
 
 def fit_candidates(panel: Panel, calibration: Block, steps: Sequence[int]) -> dict[str, Baseline]:
-    """Every baseline but `auto`, those with a fit per station only where there are at most 500 stations."""
+    """Every baseline but `auto`; above 500 stations only those without a fit per station."""
     simple = (fit_persistence, fit_drift, fit_lld, fit_seasonal, fit_climatology)
     out = {one.name: one for one in (fit(panel, calibration, steps) for fit in simple)}
-    return out | (fit_members(panel, calibration, steps) if len(panel.stations) <= MANY_STATIONS else {})
+    if len(panel.stations) > MANY_STATIONS:
+        return out | {"lad": fit_lad(panel, calibration, steps)}
+    return out | fit_members(panel, calibration, steps)
 
 
 def _choose(panel: Panel, calibration: Block, steps: Sequence[int]) -> Auto:
@@ -194,8 +196,12 @@ def _unflattered(
 
     out = {name: member for name, member in members.items() if name not in FITTED}
     out |= {"lld": halved(fit_lld), "drift": halved(fit_drift)}
-    if calibration.first >= MINIMUM_BEFORE and any(name in members for name in FITTED):
-        before = Block(0, calibration.first)
+    if calibration.first < MINIMUM_BEFORE:
+        return out
+    before = Block(0, calibration.first)
+    if len(panel.stations) > MANY_STATIONS:
+        out["lad"] = fit_lad(panel, before, steps)
+    else:
         learnt = [fit(panel, before, steps) for fit in (fit_lad, fit_arima, fit_ets, fit_ridge)]
         experts = [members["persistence"], out["lld"], halved(fit_damped), *learnt]
         out |= combine(experts, calibration)
