@@ -26,7 +26,10 @@ log = logging.getLogger(__name__)
 def as_date(result: dict[str, Any], scene_path: str | Path) -> dict[str, Any]:
     """Return what `compare` needs of a result of `lane.detect` that was made with an `out_dir`."""
     keys = ("scene_hash", "acquired_at", "threshold", "minimum_area_m2", "polygons")
-    return {**{key: result[key] for key in keys}, "prob": result["outputs"]["prob"], "scene_path": str(scene_path)}
+    # the first band of the probabilities is the first class: only its outlines can be compared
+    main = next(iter(result.get("classes") or ["landslide"]))
+    facts = {key: result[key] for key in keys}
+    return {**facts, "prob": result["outputs"]["prob"], "scene_path": str(scene_path), "main_class": main}
 
 
 def compare(
@@ -36,7 +39,8 @@ def compare(
 
     Args:
         newer: scene_hash, acquired_at (ISO), prob (path of the kept probabilities), threshold, minimum_area_m2,
-            polygons (as `lane.detect` gives them), and scene_path (raster or folder, for the guards and the slope).
+            polygons (as `lane.detect` gives them), and scene_path (raster or folder, for the guards and the slope);
+            `main_class` where the model knows several: outlines of the others stay single.
         earlier: dates before it, of the same model, in any order, with the same keys. Their polygons may carry what is
             known of them: root_id, first_seen_at, anchor_scene (scene_hash of the date on which the outline was last
             declared new, grown or single).

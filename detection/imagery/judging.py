@@ -76,6 +76,7 @@ class Pair:
         self.own, self.dates, self.grid = own, dates, grid
         self.least = threshold_steps(float(own.facts["threshold"]))
         self.minimum_m2 = float(own.facts["minimum_area_m2"])
+        self.main_class = str(own.facts.get("main_class", "landslide"))
         self._slope = _open_dem(own.facts, grid, stack)
 
     def before(self, box: Box) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -134,7 +135,8 @@ class Pair:
         outline = to_pixels(shape_of(polygon["geometry"]), self.grid)
         single = self._word("single", polygon, None, None)
         box = window_around(outline, self.grid, MARGIN_PX)
-        if box is None or not self.dates:
+        other = polygon.get("class", self.main_class) != self.main_class
+        if box is None or not self.dates or other:
             return single, set()
         body = burn(outline, box)
         steps, source = self.before(box)

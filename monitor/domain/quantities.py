@@ -45,6 +45,9 @@ QUANTITIES: Final[dict[str, Quantity]] = {
     )
 }
 
+# how stations begin under whose names landslides are followed on scenes; they are no instruments
+LANDSLIDE: Final = "F-"
+
 # unit -> (canonical unit, factor, offset): canonical = value * factor + offset
 UNITS: Final[dict[str, tuple[str, float, float]]] = {
     "mm": ("mm", 1.0, 0.0), "cm": ("mm", 10.0, 0.0), "m": ("m", 1.0, 0.0), "um": ("mm", 1e-3, 0.0), "in": ("mm", 25.4, 0.0), "ft": ("m", 0.3048, 0.0),

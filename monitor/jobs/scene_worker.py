@@ -10,6 +10,7 @@ from detection.imagery.lane import detect
 from detection.imagery.neural.checkpoint import load_model, weights_path
 from detection.imagery.places import measure_places
 from detection.imagery.scene import Scene, read_scene
+from monitor.domain.quantities import LANDSLIDE
 from monitor.jobs.nearness import nearest
 
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.
@@ -105,7 +106,7 @@ def _series_name(word: dict[str, Any]) -> str:
     >>> _series_name({"root_id": "0123456789abcdef"})
     'F-0123456789ab'
     """
-    return f"F-{word['root_id'][:12]}"
+    return f"{LANDSLIDE}{word['root_id'][:12]}"
 
 
 def _measure(date: dict[str, Any], places: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, func, select
 
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
+from monitor.domain.quantities import LANDSLIDE
 from monitor.errors import RefusedError
 from monitor.store import tables as t
 from monitor.store.observations import SeriesRow, load_readings
@@ -46,6 +47,8 @@ def load_cards(c: Connection, site: str | None = None) -> list[SiteCard]:
     status = {row["site"]: row for row in load_view(c, "site_status", **which)}
     counts: dict[str, dict[str, int]] = {}
     for row in load_view(c, "station_health", **which):
+        if row["state"] is None and row["station"].startswith(LANDSLIDE):
+            continue
         state = row["state"] or "unknown"
         counts.setdefault(row["site"], {}).setdefault(state, 0)
         counts[row["site"]][state] += 1

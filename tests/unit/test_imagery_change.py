@@ -226,6 +226,16 @@ def test_dates_on_other_grids_are_laid_on_the_newer_one(tmp_path):
     assert word["change"] == "known"
 
 
+def test_only_outlines_of_the_first_class_are_compared(tmp_path):
+    """The kept band holds landslides: what it says beneath a crack is nothing."""
+    before = make_date(tmp_path, "a", 1, [])
+    after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30), (40, 40, 50, 50)])
+    after["main_class"] = "landslide"
+    after["polygons"][0]["class"], after["polygons"][1]["class"] = "landslide", "crack"
+    found = compare(after, [before], guards=False)["changes"]
+    assert [found[p["polygon_id"]]["change"] for p in after["polygons"]] == ["new", "single"]
+
+
 def test_a_kept_file_of_another_scene_is_not_compared_with(tmp_path):
     before = make_date(tmp_path, "a", 1, [])
     import rasterio
