@@ -62,7 +62,10 @@ def _judge(own: dict[str, Any], others: list[dict[str, Any]], out_dir: Path) -> 
         # what was called vanished is judged anew: only outlines found on the date itself go in
         bare = {**date, "polygons": [p for p in date["polygons"] if p.get("change") not in {"vanished", "withdrawn"}]}
         others_now = [d for d in dates if d["scene_hash"] != date["scene_hash"]]
-        word = {"scene_hash": date["scene_hash"], **compare(bare, others_now, Path(date["out_dir"]))}
+        try:
+            word = {"scene_hash": date["scene_hash"], **compare(bare, others_now, Path(date["out_dir"]))}
+        except ImageryError:
+            continue  # its kept files are gone: what was judged of it stands
         found.append(word)
         dates = [*others_now, _with_changes(bare, word)]
     return found

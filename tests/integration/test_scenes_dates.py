@@ -186,6 +186,16 @@ def test_order_of_acquisition_counts_not_of_arrival(database, config, site, draw
     assert changes["c"]["parent_id"] == changes["b"]["polygon_id"]
 
 
+def test_a_later_scene_whose_kept_files_are_gone_stays_as_it_was_judged(database, config, site, drawn, in_this_process):
+    arrive(config, drawn, "c")
+    scenes.run(database, config, site, MAY_17 + timedelta(hours=3))
+    shutil.rmtree(Path(config.paths.inbox).parent / "scenes" / "bench" / "c")
+    arrive(config, drawn, "b")
+    said = scenes.run(database, config, site, MAY_17 + timedelta(hours=5))
+    assert said.startswith("b: 1 footprints")
+    assert [(p["scene"], p["change"]) for p in polygons(database)] == [("b", "single"), ("c", "single")]
+
+
 def test_what_is_gone_is_vanished_and_withdrawn_when_a_later_truth_says_so(
     database, config, site, drawn, in_this_process
 ):
