@@ -8,7 +8,7 @@ from operator import add, mul
 from typing import Final
 
 from monitor.alerting.scatter import LATELY, Scatter, measure_plain
-from monitor.alerting.settling import QUIET, ROUGH, find_settling
+from monitor.alerting.settling import QUIET, ROUGH, find_agreement, find_settling
 from monitor.alerting.vectors import Vector, minus, norm
 
 STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series
@@ -40,8 +40,8 @@ class Walk:
     A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series up
     to there, over its length or lately, whichever is larger. The epoch after a jump settles it: back where it was = the
     jump was a spike; at the new place = a step that lasts; clearly further the same way = motion, no step; anything
-    else = erratic, asked anew. Where a scatter ends at another place, six epochs together show the step that none of
-    them can (`find_settling`).
+    else = erratic, asked anew. Where a scatter ends at another place, or epochs agree that state large errors, six
+    together show the step that none of them can (`settling`).
     Whether a series comes in one piece or epoch by epoch, the walk ends in the same state, bit for bit.
 
     Attributes:
@@ -74,6 +74,7 @@ class Walk:
     _at: int = 0  # the epoch in hand
     _measured: tuple[int, Vector] = (-1, ())
     _settled: int = -1  # first epoch after the newest scatter that ended
+    _doubted: list[tuple[int, Vector]] = field(default_factory=list)  # newest set aside within their own errors
 
     def extend(
         self, times: Sequence[float], received: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector]
@@ -112,7 +113,7 @@ class Walk:
         """Begin anew while the first epochs are not complete; returns the first that counts."""
         self.rewrites += 1
         self._consulted = False
-        self.kept, self.level, self.jumps, self.aside = [], {}, [], {}
+        self.kept, self.level, self.jumps, self.aside, self._doubted = [], {}, [], {}, []
         self._shift = tuple(0.0 for _ in self.values[0])
         if self.limit is None:
             return 0
@@ -171,6 +172,7 @@ class Walk:
                 self.aside[self.times[i]] = (
                     f"off by {norm(excess):.1f}, within its own error of {max(self.sigmas[i]):.1f}"
                 )
+                self._doubt(i, excess, limit)
             else:
                 self._keep(i, value)
             return
@@ -194,7 +196,26 @@ class Walk:
             excess = minus(minus(self.values[i], before), self._expect(self.kept, self.times[i]))
         self.jumps.append((i, Jump(self.times[i], self.times[self.kept[-1]], self.received[i], excess)))
         self.aside[self.times[i]] = f"jump of {norm(excess):.1f}: to be verified"
-        self._shift = tuple(a + b for a, b in zip(self._shift, excess, strict=True))
+        self._shift = tuple(map(add, self._shift, excess))
+        self._doubted.clear()
+
+    def _doubt(self, i: int, excess: Vector, limit: float) -> None:
+        """Set aside one by one, but six that agree at another place are a step at the first of them."""
+        self._doubted = [*self._doubted[1 - LATELY :], (i, excess)]
+        indexes = [k for k, _ in self._doubted]
+        last = self.kept[-1]
+        size = find_agreement(
+            [e for _, e in self._doubted], [self.sigmas[k] for k in indexes], self._noise(last), limit
+        )
+        if size is None:
+            return
+        index, at_s = indexes[0], self.times[indexes[0]]
+        self.jumps.append((index, Jump(at_s, self.times[last], self.received[i], size)))
+        self.aside[at_s] = f"jump of {norm(size):.1f}: to be verified"
+        self._shift = tuple(map(add, self._shift, size))
+        for k in indexes[1:]:
+            del self.aside[self.times[k]]
+            self._keep(k, minus(self.values[k], self._shift))
 
     def _complete_step(self, i: int, rest: Vector) -> None:
         """A solution over a day shows one step in two epochs, and slip follows an earthquake: still one step."""
@@ -244,6 +265,7 @@ class Walk:
     def _keep(self, i: int, value: Vector) -> None:
         self.kept.append(i)
         self.level[i] = value
+        self._doubted.clear()
 
     def _go_back(self, index: int, shift: Vector) -> None:
         """Take the newest jump and all after it out again."""

@@ -1,4 +1,4 @@
-"""A series that scattered and is quiet again: where it stands now, against where it was, is a step of its own."""
+"""What no single epoch can show: a scatter that ended at another place, and epochs within their errors that agree."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -48,6 +48,39 @@ def find_settling(levels: Sequence[Vector], sigmas: Sequence[Vector], limit: flo
         return None
     surprise = fsum((a / e) ** 2 if e > 0.0 else 0.0 for a, e in zip(size, errors, strict=True))
     return size if surprise >= REAL * REAL else None
+
+
+def find_agreement(
+    excess: Sequence[Vector], sigmas: Sequence[Vector], error: Vector, limit: float
+) -> Vector | None:  # fmt: skip
+    """Where epochs that state large errors stand together; None unless six agree beyond chance.
+
+    One of them may be as far off as it says; six at one place are not, and what moved must not hide behind its sigma.
+
+    Args:
+        excess: How far each lies off what was expected, tuples of k.
+        sigmas: Stated standard deviations, tuples of k.
+        error: Of what was expected.
+        limit: The step beyond which one asks.
+
+    >>> find_agreement([(300.0,)] * 6, [(100.0,)] * 6, (1.0,), 20.0)
+    (300.0,)
+    >>> find_agreement([(300.0,)] * 5, [(100.0,)] * 5, (1.0,), 20.0) is None
+    True
+    >>> find_agreement([(90.0,)] * 6, [(100.0,)] * 6, (1.0,), 20.0) is None
+    True
+    """
+    count = len(excess)
+    size = _mean(excess)
+    if count < QUIET or norm(size) <= limit:
+        return None
+    square = 0.0
+    for axis, middle in enumerate(size):
+        stated = fsum(s[axis] ** 2 for s in sigmas) / count**2
+        own = _spread([e[axis] for e in excess], 0.0) ** 2 / count
+        variance = max(stated, own) + error[axis] ** 2
+        square += middle * middle / variance if variance > 0.0 else 0.0
+    return size if square >= REAL * REAL else None
 
 
 def _mean(vectors: Sequence[Vector]) -> Vector:

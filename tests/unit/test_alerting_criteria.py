@@ -266,6 +266,36 @@ def test_a_scatter_is_asked_about_for_days_and_where_it_ends_elsewhere_once_more
     assert again.jumps[-1][0] == 72, "what scattered hides no step after it"
 
 
+def test_what_moved_does_not_hide_behind_the_errors_that_it_states():
+    """One epoch 300 off that states 100 is set aside; six that agree are a step at the first; a return undoes it."""
+    rng = random.Random(5)
+    calm = [rng.gauss(0.0, 1.0) for _ in range(30)]
+
+    def vague(values, sigma=100.0):
+        found = Walk(10.0)
+        times = [float(i) for i in range(30 + len(values))]
+        stated = [(1.0,)] * 30 + [(sigma,)] * len(values)
+        found.extend(times, times, [(v,) for v in (*calm, *values)], stated)
+        return found
+
+    away = [300.0 + rng.gauss(0.0, 1.0) for _ in range(9)]
+    assert not vague(away[:5]).jumps
+    assert len(vague(away[:5]).aside) == 5
+    found = vague(away)
+    ((index, jump),) = found.jumps
+    assert (index, jump.at_s, jump.before_s, jump.known_s) == (30, 30.0, 29.0, 35.0)
+    assert abs(jump.size[0] - 300.0) < 3.0
+    assert set(found.aside) == {30.0}
+    assert found.kept[-9:] == [29, *range(31, 39)]
+    assert abs(found.level[38][0]) < 5.0
+    back = vague([*away, 0.0, 1.0])
+    assert not back.jumps
+    assert set(back.aside) == {30.0 + k for k in range(9)}, "a spike of nine epochs"
+    scattered_far = [sign * (200.0 + 10.0 * k) for k in range(6) for sign in (-1.0, 1.0)]
+    assert not vague(scattered_far).jumps, "they agree on nothing"
+    assert not vague([150.0] * 6).jumps, "six at one and a half of their own errors may be chance"
+
+
 def test_motion_that_comes_to_a_stand_is_no_step_and_no_more_is_a_scatter_about_one_place():
     rng = random.Random(4)
     calm = [rng.gauss(0.0, 1.0) for _ in range(30)]
