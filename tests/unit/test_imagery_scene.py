@@ -150,7 +150,8 @@ def test_values_of_another_unit(folder, tmp_path, factor):
 
 
 def test_weights_that_are_not_there(folder, tmp_path):
-    refused(folder, tmp_path / "out", errors.ModelError, "shipped: bijie, generated, landslide4sense, triage", weights="nosuch")
+    known = "shipped: bijie, generated, landslide4sense, triage"
+    refused(folder, tmp_path / "out", errors.ModelError, known, weights="nosuch")
 
 
 @pytest.mark.parametrize(
