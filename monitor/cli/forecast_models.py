@@ -97,7 +97,7 @@ def compare(
             if champion is None:
                 continue
             scored = {
-                who: load_scored(c, names, horizon_s, now, model=who[0], model_hash=who[1], since=since)
+                who: load_scored(c, names, horizon_s, now, model=who[0], model_hash=who[1], since=since, newest=None)
                 for who in forecasters
             }
             for who in sorted(forecasters, key=lambda w: (w != champion, w)):

@@ -9,7 +9,7 @@ from forecasting.lifecycle import Scored
 from monitor.domain.instants import epoch_s
 from monitor.store.tables import forecast, forecast_score, series
 
-NEWEST = 250  # issue times per series: as many scores as adaptive intervals remember
+NEWEST = 250  # issue times per series: more than any verdict looks back, and a bound on what is read
 
 
 def load_series_names(c: Connection, site: str) -> dict[int, str]:
@@ -27,7 +27,7 @@ def load_scored(
     model: str | None = None,
     model_hash: str | None = None,
     since: datetime | None = None,
-    newest: int = NEWEST,
+    newest: int | None = NEWEST,
 ) -> list[Scored]:
     """Scored forecasts of some series at one horizon as known at `now`, newest `newest` of each series.
 
@@ -39,7 +39,7 @@ def load_scored(
         model: only of this model; None: what was shown, whichever model it was.
         model_hash: only of this checkpoint.
         since: only forecasts issued at or after.
-        newest: rows per series.
+        newest: rows per series; None reads all.
     """
     f, k = forecast.c, forecast_score.c
     query = (

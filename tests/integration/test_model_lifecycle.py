@@ -443,6 +443,29 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
 
 
 # ---- at the keyboard --------------------------------------------------------------------------------------------
+def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: Path, capsys) -> None:
+    """Issued every six hours, ninety days hold more than the 250 that a verdict looks back on."""
+    sites = tmp_path / "sites"
+    sites.mkdir()
+    (sites / "jobs.toml").write_text(SITE)
+    config = tmp_path / "slopeward.toml"
+    url = slope.database.url.render_as_string(hide_password=False)
+    config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{sites}"\n')
+    rows = [
+        ForecastRow(series_id, at, at, at, at + DAY, 86400.0, -2.0, -1.0, 0.0, 1.0, 2.0, "auto", "", "lld", 0.1, 0.0,
+                    True, "test", 5.0, 0.1, 0.2)
+        for at in (START + k * DAY / 4 for k in range(260)) for series_id in slope.series[:1]
+    ]  # fmt: skip
+    with slope.database.write() as c:
+        add_forecasts(c, rows)
+        numbers = c.execute(select(t.forecast.c.id)).scalars().all()
+        add_scores(c, [Score(n, START, 0.0, 1.0, 1.0, 1.0, True, True, 0.1, 2.0) for n in numbers], START + 70 * DAY)
+    days = str((datetime.now(UTC) - START).days + 2)
+    words = ["compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--json", "--config", str(config)]
+    assert run_verb(["forecast", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 260
+
+
 def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path, monkeypatch, capsys) -> None:
     sites = tmp_path / "sites"
     sites.mkdir()
