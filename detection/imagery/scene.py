@@ -127,10 +127,11 @@ def find_missing(path: Path) -> str | None:
     listed: dict[str, Any] = content.get("files", {})
     if not listed and content.get("complete") is not True:
         return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
-    named = [str(_entry(path, name, value).path.relative_to(path)) for name, value in content.get("bands", {}).items()]
-    for name in (*named, *(str(_entry(path, key, content[key]).path) for key in COMPANIONS if key in content)):
-        if not (path / name).is_file():
-            return f"{path / name}: has not arrived"
+    beside = {key: content[key] for key in COMPANIONS if key in content}
+    for name, value in (*content.get("bands", {}).items(), *beside.items()):
+        file = _entry(path, name, value).path
+        if not file.is_file():
+            return f"{file}: has not arrived"
     for name, stated in listed.items():
         facts = stated if isinstance(stated, dict) else {"size": stated}
         file = path / name
@@ -143,12 +144,12 @@ def find_missing(path: Path) -> str | None:
     return None
 
 
-def scene_hash(scene: Scene) -> str:
+def scene_hash(scene: Scene, owner: str = "") -> str:
     """Return sha256 over the names and contents of all files of a scene, manifest included.
 
-    The folder's own place does not matter: the same files elsewhere are the same scene.
+    The folder's own place does not matter: the same files elsewhere are the same scene, unless of another owner.
     """
-    digest = sha256()
+    digest = sha256(f"{owner}\n".encode() if owner else b"")
     root = scene.path if scene.path.is_dir() else scene.path.parent
     for file in scene.files:
         if not file.is_file():

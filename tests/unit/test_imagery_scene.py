@@ -177,6 +177,15 @@ def test_a_folder_without_manifest(folder, tmp_path):
     refused(folder, tmp_path / "out", errors.ManifestError, "no scene.toml")
 
 
+def test_a_folder_named_from_where_one_stands_has_its_elevation_model(folder, monkeypatch):
+    write_manifest(folder, 'dem = "B2.tif"\n' + COMPLETE)
+    monkeypatch.chdir(folder.parent)
+    here = Path(folder.name)
+    assert find_missing(here) is None
+    assert read_scene(here).dem == here / "B2.tif"
+    assert scene_hash(read_scene(here)) == scene_hash(read_scene(folder))
+
+
 def test_complete_by_manifest(folder):
     assert find_missing(folder) is None
     band, manifest = folder / "B3.tif", (folder / "scene.toml").read_text()
