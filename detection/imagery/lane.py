@@ -145,7 +145,7 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
         widest = 64 * float(model.card["network"]["width"])
         return {
             "scene": str(scene.path),
-            "scene_hash": scene_hash(scene),
+            "scene_hash": scene_hash(scene, options.owner),
             "acquired_at": scene.acquired_at.isoformat(),
             "crs": grid.crs_name,
             "width": grid.width,
@@ -198,7 +198,7 @@ def _plan(model: "Model", options: Options) -> Plan:
 def _facts(scene: Scene, model: "Model", plan: Plan, options: Options) -> dict[str, Any]:
     """Everything that the result depends on: a stored result with the same facts is this one."""
     return {
-        "scene_hash": scene_hash(scene),
+        "scene_hash": scene_hash(scene, options.owner),
         "model": str(model.card["name"]),
         "model_hash": model.model_hash,
         "acquired_at": scene.acquired_at.isoformat(),

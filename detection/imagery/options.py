@@ -25,6 +25,7 @@ class Options:
         halo: pixels read around a tile; None: as far as the network sees, so that tiles leave no trace.
         scale: factor from counts to the model's values, replaces the card's.
         acquired_at: for a raster that does not tell.
+        owner: whose scene it is: the same files of another owner are another scene, with hashes of its own.
         force: do it again although the same result is there.
         dem: elevation model, instead of the scene's own.
         prior: susceptibility raster, instead of the scene's own.
@@ -47,6 +48,7 @@ class Options:
     halo: int | None = None
     scale: float | None = None
     acquired_at: datetime | None = None
+    owner: str = ""
     force: bool = False
     dem: Path | None = None
     prior: Path | None = None

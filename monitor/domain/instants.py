@@ -7,6 +7,7 @@ from typing import Final
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|h|d|w)\s*$")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+FUTURE_TOLERANCE: Final = timedelta(minutes=5)  # a clock that far ahead of reception is wrong
 _SECOND = timedelta(seconds=1)
 
 

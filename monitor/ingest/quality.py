@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
+from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES, convert, split_suffix
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
 
-FUTURE_TOLERANCE: Final = timedelta(minutes=5)  # a clock that far ahead of reception is wrong
 _MEMORY_LIMIT: Final = 50_000
 _LARGEST: Final = 1e300
 

@@ -98,10 +98,16 @@ def save_series(c: Connection, site: Site, answer: Mapping[str, Any], now: datet
     return add_observations(c, rows, now).stored
 
 
-def run_of(answer: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
-    """What is kept of the run of a scene beside its columns."""
+def run_of(answer: Mapping[str, Any], fingerprint: str, copies: Mapping[str, str]) -> dict[str, Any]:
+    """What is kept of the run of a scene beside its columns; `copies`: names it came by -> marks of their files."""
     keys = ("warnings", "outputs", "model_hash", "threshold", "minimum_area_m2")
-    return {"fingerprint": fingerprint, **{k: answer[k] for k in keys}}
+    return {"fingerprint": fingerprint, "copies": dict(copies), **{k: answer[k] for k in keys}}
+
+
+def list_names(row: SceneRow) -> list[tuple[str, str]]:
+    """The names under which a scene came, the present one last, each with the mark of its files."""
+    run = row.run or {}
+    return [*run.get("copies", {}).items(), (row.name, run.get("fingerprint", ""))]
 
 
 def row_of(answer: Mapping[str, Any], site: Site, name: str, path: str, out_dir: str, now: datetime) -> SceneRow:

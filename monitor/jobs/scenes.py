@@ -10,10 +10,12 @@ from typing import Any
 from monitor import compute
 from monitor.config import ServiceConfig
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.instants import FUTURE_TOLERANCE, parse
 from monitor.domain.site import Site
 from monitor.errors import JobError
 from monitor.jobs.scene_rows import (
     list_footprints,
+    list_names,
     list_places,
     load_dates,
     mark_dates,
@@ -25,7 +27,7 @@ from monitor.jobs.scene_rows import (
 from monitor.store.alerts import apply_changes
 from monitor.store.engine import Database
 from monitor.store.models import add_model
-from monitor.store.scenes import SceneRow, find_scene_by_name, save_scene
+from monitor.store.scenes import SceneRow, load_scenes, save_scene
 
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 ATTEMPTS = 3  # another scene of the site may be stored while a worker runs
@@ -37,11 +39,11 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Take every scene of `inbox/<site>/` that is complete and not yet known; returns one line."""
     folder = Path(config.paths.inbox) / site.id
     parts = []
+    with db.read() as c:
+        known = {pair for row in load_scenes(c, site.id) for pair in list_names(row)}
     for entry in _candidates(folder, now):
         print_ = fingerprint(entry)
-        with db.read() as c:
-            known = find_scene_by_name(c, site.id, entry.name)
-        if known is not None and (known.run or {}).get("fingerprint") == print_:
+        if (entry.name, print_) in known:
             continue
         if not _is_scene(entry):
             error = f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml"
@@ -63,7 +65,9 @@ def detect_scene(db: Database, config: ServiceConfig, site: Site, entry: Path, n
             return f"waiting: {answer['incomplete']}"
         if "error" in answer:
             return _store_failure(db, site, entry, print_, str(answer["error"]), now)
-        row = replace(row_of(answer, site, entry.name, str(entry), str(out_dir), now), run=run_of(answer, print_))
+        if parse(answer["acquired_at"]) - now > FUTURE_TOLERANCE:
+            error = f"said to be taken at {answer['acquired_at']}, in the future"
+            return _store_failure(db, site, entry, print_, error, now)
         with db.write() as c:
             if mark_dates(c, site.id) != mark:
                 continue  # another scene was stored meanwhile: what changed must be judged with it
@@ -71,6 +75,11 @@ def detect_scene(db: Database, config: ServiceConfig, site: Site, entry: Path, n
                 c, answer["model_hash"], kind=answer["model"], task="scene", site=None, path=answer["weights_path"],
                 card=answer["card"], now=now, reason="weights named by the site file",
             )  # fmt: skip
+            copies = dict(pair for old in load_scenes(c, site.id) if old.scene_hash == answer["scene_hash"]
+                          for pair in list_names(old))  # fmt: skip
+            row = replace(
+                row_of(answer, site, entry.name, str(entry), str(out_dir), now), run=run_of(answer, print_, copies)
+            )
             added = save_scene(c, row, list_footprints(answer, places), now)
             _, changed = save_judgements(c, answer, places, now)
             values = save_series(c, site, answer, now)
@@ -83,7 +92,7 @@ def _ask(config: ServiceConfig, site: Site, entry: Path, out_dir: Path, dates: l
     """What the worker answers; a worker that fails is the scene's failure, unless the service is stopping."""
     detect = {
         "scene_path": str(entry), "weights": site.scenes.weights, "out_dir": str(out_dir), "threshold": None,
-        "minimum_area_m2": site.scenes.minimum_area_m2,
+        "minimum_area_m2": site.scenes.minimum_area_m2, "owner": site.id,
     }  # fmt: skip
     payload = {"detect": detect, "dates": dates, "stations": list_places(site), "near_m": site.scenes.near_m}
     limit_s = config.compute.job_limit_s

@@ -84,14 +84,6 @@ class Change:
 _JUDGED: Final = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "caution")
 
 
-def find_scene_by_name(c: Connection, site: str, name: str) -> SceneRow | None:
-    """The newest row of a scene folder or file name, or None."""
-    row = c.execute(
-        select(scene).where(scene.c.site == site, scene.c.name == name).order_by(scene.c.received_at.desc()),
-    ).first()
-    return None if row is None else SceneRow(**{f: getattr(row, f) for f in SceneRow.__slots__})
-
-
 def load_scenes(c: Connection, site: str | None = None) -> list[SceneRow]:
     """Scenes by time of arrival, newest first."""
     query = select(scene).order_by(scene.c.received_at.desc(), scene.c.scene_hash)

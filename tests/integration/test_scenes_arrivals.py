@@ -1,0 +1,105 @@
+"""Drawn scenes that arrive twice, for two sites, in another version, or from the future."""
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from detection.imagery.generate import write_scene
+from monitor.config import load_service, parse_site
+from monitor.jobs import scene_worker, scenes
+from monitor.store.decisions import load_footprint_facts
+from monitor.store.sites import save_site
+
+MAY_7, MAY_12 = (datetime(2026, 5, day, 10, tzinfo=UTC) for day in (7, 12))
+SITE = """
+[site]
+id = "{id}"
+name = "Bench"
+latitude = 42.73
+longitude = 141.95
+timezone = "Asia/Tokyo"
+[[station]]
+id = "{station}"
+latitude = 42.7285
+longitude = 141.9525
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+"""
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """One ground without and with a scar, drawn once."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for name, at, scar in (("a", MAY_7, False), ("b", MAY_12, True)):
+        write_scene(folder / name, 5, with_scar=scar, size_px=128, acquired_at=at, scar_lonlat=(141.951, 42.7305))
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path, database_url, monkeypatch):
+    """The service's configuration; the worker's function runs in this process."""
+    monkeypatch.setattr(
+        scenes.compute, "run", lambda _job, payload, *_, **__: scene_worker.read_one(json.loads(json.dumps(payload)))
+    )
+    file = tmp_path / "slopeward.toml"
+    file.write_text(
+        f'[database]\nurl = "{database_url}"\n[paths]\nsites = "{tmp_path}/sites"\ninbox = "{tmp_path}/inbox"\n'
+    )
+    return load_service(str(file))
+
+
+def make_site(database, name, station="G1"):
+    one = parse_site(SITE.format(id=name, station=station), f"{name}.toml")
+    with database.write() as c:
+        save_site(c, one, "test", "test", MAY_7)
+    return one
+
+
+def arrive(config, source, site, name):
+    target = Path(config.paths.inbox) / site.id / name
+    shutil.copytree(source, target)
+    return target
+
+
+def facts(database, site, now):
+    with database.read() as c:
+        return load_footprint_facts(c, site.id, MAY_7 - timedelta(days=1), now)
+
+
+def test_one_image_serves_two_sites(database, config, drawn):
+    now = MAY_12 + timedelta(hours=3)
+    north, south = make_site(database, "north"), make_site(database, "south", "S1")
+    seen = {}
+    for site in (north, south):
+        for name in ("a", "b"):
+            arrive(config, drawn / name, site, name)
+        scenes.run(database, config, site, now)
+        seen[site.id] = facts(database, site, now)
+    assert [f.change for f in seen["north"]] == ["new"]
+    assert facts(database, north, now) == seen["north"]
+    assert [(f.change, f.station) for f in seen["south"]] == [("new", "S1")]
+    assert scenes.run(database, config, north, now) == "nothing new"
+    assert facts(database, north, now) == seen["north"]
+
+
+def test_one_image_by_two_names_is_read_once(database, config, drawn):
+    site = make_site(database, "bench")
+    for name in ("first", "second"):
+        arrive(config, drawn / "b", site, name)
+    scenes.run(database, config, site, MAY_12 + timedelta(hours=3))
+    assert scenes.run(database, config, site, MAY_12 + timedelta(hours=4)) == "nothing new"
+    assert scenes.run(database, config, site, MAY_12 + timedelta(hours=5)) == "nothing new"
+
+
+def test_an_image_from_the_future_is_not_taken(database, config, drawn):
+    site = make_site(database, "bench")
+    arrive(config, drawn / "b", site, "b")
+    said = scenes.run(database, config, site, MAY_7)
+    assert "future" in said, said
+    assert facts(database, site, MAY_12 + timedelta(hours=1)) == ()
