@@ -34,7 +34,8 @@ class Evidence:
 
     Attributes:
         body: pixels of the outline.
-        seen: of those, valid at the older date.
+        seen: of those, valid at the older date, and farther than the tolerance from where more than specks were not:
+            beside a landslide that nodata may have hidden, the outline wobbles as beside one that was seen.
         fresh: seen, and farther than the tolerance from all that was nearly a landslide.
         grown: not a landslide at the older date, and near what is fresh: the best estimate of the growth.
     """
@@ -73,7 +74,9 @@ def weigh(body: NDArray[np.bool_], older: NDArray[np.uint8], least: int, toleran
     """
     seen = older != NODATA
     nearly = seen & (older >= max(1, least - HYSTERESIS_STEPS))
-    shown = body & seen
+    # specks of nodata are too narrow to have hidden a landslide
+    hidden = ndimage.binary_opening(body & ~seen, EIGHT)
+    shown = body & seen & ~_widen(hidden, tolerance_px)
     fresh = shown & ~_widen(nearly, tolerance_px)
     grown = shown & (older < least) & _widen(fresh, tolerance_px)
     return Evidence(*(int(np.count_nonzero(part)) for part in (body, shown, fresh, grown)))

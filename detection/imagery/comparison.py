@@ -12,7 +12,7 @@ from shapely.geometry import shape as shape_of
 from detection.imagery.change_picture import FILE as PICTURE
 from detection.imagery.change_picture import write_change_picture
 from detection.imagery.components import NODATA
-from detection.imagery.errors import ImageryError
+from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.grid import Grid
 from detection.imagery.guards import SHIFT_MOST_PX, find_season, landslide_shares, lay_together, scene_of
 from detection.imagery.judging import DATES_MOST, FILE, Date, Pair
@@ -51,11 +51,16 @@ def compare(
         `changes` (polygon_id -> change, parent_id, grown_m2, since_at, root_id, first_seen_at, anchor_scene, caution),
         `vanished` (footprints of before that are gone, same keys and a polygon_id of their own), `compared` (what was
         measured with each date), `pixels` (new_m2, known_m2, gone_m2, joint_share), `warnings`, `outputs`.
+
+    Raises:
+        ImageryError: the kept probabilities of the newer date are gone, or of another scene now.
     """
     grid = read_grid(Path(newer["prob"]))
     warnings: list[str] = []
     with ExitStack() as stack:
         own = Date(newer, stack.enter_context(Layer(Path(newer["prob"]), grid, nodata=NODATA)))
+        if own.layer.tags.get("SCENE_HASH", newer["scene_hash"]) != newer["scene_hash"]:
+            raise OutputError(f"{newer['prob']} is of another scene now")
         dates = [
             date for facts in _order(newer, earlier) if (date := _open(stack, facts, own, warnings, guards)) is not None
         ]

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from detection.imagery.areas import map_outline, true_area_m2
 from detection.imagery.change import (
     AGAIN_SHARE,
     NOTHING,
+    Evidence,
     change_of,
     choose_parent,
     has_grown,
@@ -148,17 +149,24 @@ class Pair:
         touched = self._touched(outline)
         parent = self._parent(outline, date)
         if parent is None:
-            return self._judge_orphan(polygon, (body, steps, box, outline), date), touched
+            return self._judge_orphan(polygon, body, box, date), touched
         known_at, known = parent
         again = known_at is not date
-        evidence = weigh(body, known_at.steps(box) if again else steps, self.least, self._tolerance(known_at))
         pixel_m2 = self._pixel_m2(box)
-        since, grown = known_at, has_grown(evidence, pixel_m2, self.minimum_m2)
+
+        def claim(before: NDArray[np.uint8]) -> tuple[Evidence, bool]:
+            found = weigh(body, before, self.least, self._tolerance(known_at))
+            return found, has_grown(found, pixel_m2, self.minimum_m2)
+
+        evidence, grown = claim(known_at.steps(box) if again else steps)
+        since, cautions = known_at, list(known_at.cautions)
+        if grown and not again:
+            cautions += self._doubts(body, steps, source, lambda before: claim(before)[1])
         if not grown and (anchor := self._anchor(known, known_at)) is not None:
             older = weigh(body, anchor.steps(box), self.least, self._tolerance(anchor))
             if has_grown(older, pixel_m2, self.minimum_m2):
-                since, grown, evidence = anchor, True, older
-        word = self._word("grown" if grown else "known", polygon, known, since, since.cautions)
+                since, grown, evidence, cautions = anchor, True, older, anchor.cautions
+        word = self._word("grown" if grown else "known", polygon, known, since, cautions)
         if again and not grown:
             word["caution"] = _join(word["caution"], f"seen on {known_at.day}, not on {date.day}")
         if grown:
@@ -166,19 +174,33 @@ class Pair:
             self._gate(word, body, box)
         return word, touched
 
-    def _judge_orphan(
-        self, polygon: dict[str, Any], place: tuple[NDArray[np.bool_], NDArray[np.uint8], Box, Any], date: Date
-    ) -> dict[str, Any]:
-        body, steps, box, _ = place
-        new = is_new(weigh(body, steps, self.least, self._tolerance(date)), self._pixel_m2(box), self.minimum_m2)
+    def _judge_orphan(self, polygon: dict[str, Any], body: NDArray[np.bool_], box: Box, date: Date) -> dict[str, Any]:
+        steps, source = self.before(box)
+
+        def claim(before: NDArray[np.uint8]) -> bool | None:
+            found = weigh(body, before, self.least, self._tolerance(date))
+            return is_new(found, self._pixel_m2(box), self.minimum_m2)
+
+        new = claim(steps)
         if new is None:
             return self._word("single", polygon, None, None)
-        word = self._word("new" if new else "known", polygon, None, date, date.cautions)
+        doubts = self._doubts(body, steps, source, claim) if new else []
+        word = self._word("new" if new else "known", polygon, None, date, [*date.cautions, *doubts])
         if new:
             self._gate(word, body, box)
         else:
             word["caution"] = _join(word["caution"], f"just below the threshold on {date.day}")
         return word
+
+    def _doubts(
+        self, body: NDArray[np.bool_], steps: NDArray[np.uint8], source: NDArray[np.uint8],
+        claim: Callable[[NDArray[np.uint8]], bool | None],
+    ) -> list[str]:  # fmt: skip
+        """The cautions of dates without whose pixels a claim would not stand."""
+        numbers = [k for k, d in enumerate(self.dates[:DATES_MOST]) if d.cautions and (source[body] == k).any()]
+        if not numbers or claim(np.where(np.isin(source, numbers), np.uint8(NODATA), steps)):
+            return []
+        return [caution for k in numbers for caution in self.dates[k].cautions]
 
     def _word(
         self, change: str, polygon: dict[str, Any], parent: dict[str, Any] | None, since: Date | None,

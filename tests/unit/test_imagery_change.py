@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import mapping
 
+from detection.imagery import comparison
 from detection.imagery.change import change_of, choose_parent, has_grown, has_vanished, is_new, weigh
 from detection.imagery.comparison import as_date, compare
+from detection.imagery.errors import ImageryError
 from detection.imagery.generate import write_scene
 from detection.imagery.grid import grid_around
 from detection.imagery.lane import detect
@@ -248,6 +250,45 @@ def test_a_kept_file_of_another_scene_is_not_compared_with(tmp_path):
     assert "another scene now" in found["warnings"][0]
     (tmp_path / "a.tif").unlink()
     assert "no such file" in compare(after, [before], guards=False)["warnings"][0]
+
+
+def test_beside_what_the_earlier_date_hid_a_fringe_is_not_new(tmp_path):
+    """An old landslide beneath nodata whose outline now reaches one pixel farther."""
+    after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30)])
+    for name, hidden in (("columns", (11, 0, SIZE, SIZE)), ("rows", (0, 11, SIZE, SIZE))):
+        (word,) = compare(after, [make_date(tmp_path, name, 1, [], nodata=[hidden])], guards=False)["changes"].values()
+        assert word["change"] == "single"
+    specks = [(k, j, k + 1, j + 1) for k in range(11, 30, 4) for j in range(11, 30, 4)]
+    (word,) = compare(after, [make_date(tmp_path, "specks", 1, [], nodata=specks)], guards=False)["changes"].values()
+    assert word["change"] == "new"
+
+
+@pytest.mark.parametrize(
+    ("hidden_from", "doubtful", "expected"), [(20, True, "another season"), (20, False, None), (28, True, None)]
+)
+def test_growth_that_only_a_doubtful_date_shows_is_advice_only(tmp_path, monkeypatch, hidden_from, doubtful, expected):
+    """The later of two dates shows the body down to a row, of which all from row 20 on is fresh; the older one all."""
+
+    def guard(date, _own, _warnings):
+        if date.facts["scene_hash"] == "a" and doubtful:
+            date.cautions.append("another season")
+
+    monkeypatch.setattr(comparison, "_guard", guard)
+    first = make_date(tmp_path, "a", 1, [])
+    second = make_date(tmp_path, "b", 2, [(10, 10, 30, 20)], nodata=[(0, hidden_from, SIZE, SIZE)])
+    last = make_date(tmp_path, "c", 3, [(10, 10, 30, 30)])
+    (word,) = compare(last, [second, first])["changes"].values()
+    assert (word["change"], word["caution"]) == ("grown", expected)
+
+
+def test_a_date_whose_kept_file_is_another_scenes_is_not_judged(tmp_path):
+    date = make_date(tmp_path, "a", 2, [(10, 10, 30, 30)])
+    import rasterio
+
+    with rasterio.open(date["prob"], "r+") as file:
+        file.update_tags(SCENE_HASH="another")
+    with pytest.raises(ImageryError, match="another scene now"):
+        compare(date, [make_date(tmp_path, "b", 1, [])], guards=False)
 
 
 # ---- guards, on drawn images -----------------------------------------------------------------------------------
