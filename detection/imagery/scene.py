@@ -24,6 +24,8 @@ ROLES = ("single", "pre", "post")
 # Rasters beside the bands; each is a file name in the manifest.
 COMPANIONS = ("mask", "dem", "clouds", "classification", "shadow", "udm2", "prior")
 MANIFEST_KEYS = ("acquired_at", "role", "bands", "complete", "files", "offset", *COMPANIONS)
+MANIFEST_BYTES = 1 << 20
+NAME_BYTES = 255
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
 
 
@@ -134,7 +136,7 @@ def find_missing(path: Path) -> str | None:
             return f"{file}: has not arrived"
     for name, stated in listed.items():
         facts = stated if isinstance(stated, dict) else {"size": stated}
-        file = path / name
+        file = _entry(path, name, name).path
         if not file.is_file():
             return f"{file}: has not arrived"
         if "size" in facts and file.stat().st_size != facts["size"]:
@@ -169,9 +171,15 @@ def _hash_file(path: Path) -> str:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(MANIFEST_BYTES + 1)
+        if len(text) > MANIFEST_BYTES:
+            raise ManifestError(f"{path}: larger than {MANIFEST_BYTES >> 10} KiB")
+        content = tomllib.loads(text.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: not TOML ({error})") from None
+    except RecursionError:
+        raise ManifestError(f"{path}: not TOML that anybody wrote (nested without end)") from None
     if unknown := sorted(set(content) - set(MANIFEST_KEYS)):
         raise ManifestError(f"{path}: unknown key {unknown[0]!r}; expected: {', '.join(MANIFEST_KEYS)}")
     for key in ("bands", "files"):
@@ -184,6 +192,8 @@ def _entry(folder: Path, name: str, value: Any) -> Band:
     file, index = (value.get("file"), value.get("index", 1)) if isinstance(value, dict) else (value, 1)
     if not isinstance(file, str) or not isinstance(index, int):
         raise ManifestError(f'{folder / MANIFEST}: band {name} must be "file" or {{ file = "...", index = 1 }}')
+    if "\0" in file or len(file.encode()) > NAME_BYTES:
+        raise ManifestError(f"{folder / MANIFEST}: {file[:40]!r} is no name of a file")
     path = folder / file
     # A manifest may come from outside: it names files of its own folder only.
     if not path.resolve().is_relative_to(folder.resolve()):
@@ -209,7 +219,7 @@ def _read_folder(folder: Path) -> Scene:
     return Scene(
         path=folder,
         bands=_name_bands(manifest, content["bands"]),
-        acquired_at=acquired_at.astimezone(UTC),
+        acquired_at=acquired_at,
         role=role,
         offset=_number(manifest, content.get("offset", 0.0)),
         **{name: _entry(folder, name, content[name]).path for name in COMPANIONS if name in content},
@@ -257,7 +267,12 @@ def _instant(value: Any) -> datetime | None:
             value = datetime.fromisoformat(value)
         except ValueError:
             return None
-    return value if isinstance(value, datetime) and value.tzinfo is not None else None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        return None
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # in its own zone within the calendar, here not
+        return None
 
 
 def _date_in(name: str) -> datetime | None:

@@ -84,7 +84,10 @@ def open_raster(path: Path, limits: Limits = LIMITS) -> Iterator[Any]:
     """
     driver = find_driver(path)
     if driver == "VRT":
-        check_vrt(path, path.parent.resolve())
+        for file in check_vrt(path, path.parent.resolve()):
+            if find_driver(file) != "VRT":
+                with open_raster(file, limits):  # what it is made of keeps the same rules
+                    pass
     if path.with_name(f"{path.name}.msk").exists():
         raise ForbiddenSourceError(f"{path}: a mask file .msk beside a raster is not read; name it in scene.toml")
     with rasterio.Env(**SETTINGS):

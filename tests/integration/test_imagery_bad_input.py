@@ -15,9 +15,11 @@ from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
 from detection.imagery import lane, raster
+from detection.imagery.errors import TooLargeError
 from detection.imagery.generate import draw_scene
 from detection.imagery.grid import Grid, grid_around
 from detection.imagery.raster import write_geotiff, write_png
+from detection.imagery.sources import Limits, open_raster
 from monitor.cli.main import run_verb
 
 SIZE = 96
@@ -423,6 +425,22 @@ def test_overviews_and_masks_in_other_files_are_refused(folder, tmp_path, capsys
     with rasterio.open(folder / "B4.tif", "r+") as target:
         target.update_tags(ns="OVERVIEWS", OVERVIEW_FILE="/vsicurl/http://127.0.0.1:9/a.tif")
     refused(folder, tmp_path / "out", capsys, 1, "OVERVIEW_FILE")
+    write_vrt(folder / "B4.vrt", SOURCE.format(relative=1, name="B4.tif"))
+    manifest = folder / "scene.toml"
+    manifest.write_text(manifest.read_text().replace('"B4.tif"', '"B4.vrt"'))
+    refused(folder, tmp_path / "mosaic", capsys, 1, "B4.tif: the tag OVERVIEW_FILE")
+
+
+def test_what_a_vrt_is_made_of_keeps_the_limits_too(folder):
+    write_vrt(folder / "B4.vrt", SOURCE.format(relative=1, name="B4.tif"))
+    block = 512 * 512 * 2
+    with open_raster(folder / "B4.vrt", Limits(block_bytes=block)) as source:
+        assert source.count == 1
+    with (
+        pytest.raises(TooLargeError, match=r"B4\.tif: blocks of"),
+        open_raster(folder / "B4.vrt", Limits(block_bytes=block - 1)),
+    ):
+        pass
 
 
 def test_a_mask_beside_a_raster_is_not_passed_over(folder, tmp_path, capsys):

@@ -165,7 +165,14 @@ def test_weights_that_are_not_there(folder, tmp_path):
         ('role = "after"\n' + COMPLETE, ("role 'after'", "single, pre, post")),
         (COMPLETE.replace('"B2.tif"', '"../other/B2.tif"'), ("outside of the scene's folder",)),
         (COMPLETE.replace('"B2.tif"', "3"), ("band B2 must be",)),
+        (COMPLETE.replace('"B2.tif"', '"B2\\u0000.tif"'), ("no name of a file",)),
+        (COMPLETE.replace("B2.tif", "B" * 300), ("no name of a file",)),
+        (COMPLETE + '[files]\n"../secret" = 1\n', ("outside of the scene's folder",)),
+        ("acquired_at = 0001-01-01T00:00:00+14:00\ncomplete = true\n" + BANDS, ("acquired_at",)),
+        ("a = " + "[" * 20_000, ("nested without end",)),
+        ("#" * (1 << 20) + "\n" + COMPLETE, ("larger than 1024 KiB",)),
     ],
+    ids=range(14),
 )
 def test_a_manifest_that_cannot_be_meant(folder, tmp_path, text, words):
     write_manifest(folder, text)
