@@ -94,7 +94,7 @@ class _Images:
 
     def _open(self, scene: Scene, name: str) -> Layer:
         band = scene.bands[name]
-        return self._stack.enter_context(Layer(band.path, self._grid, band.index, nodata=0.0))
+        return self._stack.enter_context(Layer(band.path, self._grid, band.index, nodata=0.0, offset=scene.offset))
 
     def __enter__(self) -> Self:
         return self

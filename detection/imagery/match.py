@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.errors import NoValidPixelsError
+from detection.imagery.errors import ForbiddenSourceError, NoValidPixelsError
 from detection.imagery.overlay import Layer, strips
 from detection.imagery.raster import read_grid, write_geotiff
-from detection.imagery.scene import MANIFEST, Scene
+from detection.imagery.scene import COMPANIONS, MANIFEST, Scene
+from detection.imagery.sources import find_driver
 
 # Percentiles that are laid on each other: the extremes of clouds and shadows are left out.
 LOW, HIGH = 2.0, 98.0
@@ -38,7 +39,9 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     factors: dict[str, dict[str, float]] = {}
-    lines = [f"acquired_at = {older.acquired_at.isoformat()}", f'role = "{older.role}"', "complete = true", "[bands]"]
+    # the copy is in the newer scene's counts; what hid the ground still hides it
+    lines = [f"acquired_at = {older.acquired_at.isoformat()}", f'role = "{older.role}"', "complete = true",
+             f"offset = {newer.offset}", *_copy_companions(older, folder), "[bands]"]  # fmt: skip
     for name, band in older.bands.items():
         grid = read_grid(band.path)
         with ExitStack() as stack:
@@ -66,6 +69,20 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
         lines.append(f'{name} = "{name}.tif"')
     (folder / MANIFEST).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder, factors
+
+
+def _copy_companions(scene: Scene, folder: Path) -> list[str]:
+    """Copy the rasters beside the bands (masks, clouds, heights); returns their lines of the manifest."""
+    lines = []
+    for name in COMPANIONS:
+        path: Path | None = getattr(scene, name)
+        if path is None:
+            continue
+        if find_driver(path) == "VRT":
+            raise ForbiddenSourceError(f"{path}: a VRT beside the bands is not copied; write it as one file")
+        shutil.copy(path, folder / f"{name}{path.suffix}")
+        lines.append(f'{name} = "{name}{path.suffix}"')
+    return lines
 
 
 def _fit(pairs: NDArray[np.floating], older: Scene, name: str) -> tuple[float, float]:

@@ -35,12 +35,15 @@ class Layer:
         index: number of the band, from 1.
         nearest: warp by nearest neighbour (classes, masks) and not bilinear.
         nodata: the value that means nothing, where the file does not say so itself.
+        offset: added to what is valid.
     """
 
     def __init__(
-        self, path: Path, grid: Grid, index: int = 1, *, nearest: bool = False, nodata: float | None = None
-    ) -> None:
+        self, path: Path, grid: Grid, index: int = 1, *, nearest: bool = False, nodata: float | None = None,
+        offset: float = 0.0,
+    ) -> None:  # fmt: skip
         self.path, self.grid, self.index, self._said_nodata = path, grid, index, nodata
+        self._offset = np.float32(offset)
         self._stack = ExitStack()
         try:
             own = read_grid(path)
@@ -95,7 +98,7 @@ class Layer:
             raise TruncatedRasterError(f"{self.path}: a block from row {row} on cannot be read") from None
         if self._said_nodata is not None:
             valid &= values != self._said_nodata
-        return np.where(valid, values, np.float32(0)), valid
+        return np.where(valid, values + self._offset, np.float32(0)), valid
 
     def read_values(self, column: int, row: int, width: int, height: int) -> NDArray[np.float32]:
         """Read a window as it is stored, whatever is valid."""

@@ -74,7 +74,8 @@ def _open_bands(scene: Scene | None, grid: Grid, stack: ExitStack) -> dict[str, 
         if band is None:
             continue
         try:
-            layers[role] = stack.enter_context(Layer(band.path, grid, band.index))
+            offset = 0.0 if role == "coherence" else scene.offset
+            layers[role] = stack.enter_context(Layer(band.path, grid, band.index, offset=offset))
         except ImageryError:
             continue  # a date whose files are gone still has its probabilities
     return layers
