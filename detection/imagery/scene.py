@@ -17,7 +17,7 @@ from detection.imagery.errors import (
     ManifestError,
     NotARasterError,
 )
-from detection.imagery.sources import list_files
+from detection.imagery.sources import is_vrt, list_files
 
 MANIFEST = "scene.toml"
 ROLES = ("single", "pre", "post")
@@ -77,7 +77,7 @@ class Scene:
         """All files of the scene, sorted, the manifest and those that a VRT names among them."""
         beside = (*(getattr(self, name) for name in COMPANIONS), self.aoi)
         named = {band.path for band in self.bands.values()} | {path for path in beside if path}
-        for path in [path for path in named if path.suffix.lower() == ".vrt"]:
+        for path in [path for path in named if is_vrt(path)]:
             named |= set(list_files(path))
         manifest = self.path / MANIFEST
         return tuple(sorted(named | ({manifest} if manifest.is_file() else set())))

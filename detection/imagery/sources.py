@@ -32,6 +32,7 @@ VRT_ELEMENTS = VRT_SOURCES | {
     "SourceProperties", "SrcRect", "DstRect", "NODATA", "UseMaskBand", "ScaleOffset", "ScaleRatio",
     "BlockXSize", "BlockYSize", "OverviewList",
 }  # fmt: skip
+VRT_BEGINS = (b"<vrtdataset", b"<?xml")
 VRT_DEPTH = 3
 VRT_BYTES = 16 << 20
 # The block cache is bounded, whatever the machine has; nothing beside the named file is looked for.
@@ -122,10 +123,19 @@ def find_driver(path: Path) -> str:
     for signature, driver in SIGNATURES.items():
         if head.startswith(signature):
             return driver
-    if text.startswith((b"<vrtdataset", b"<?xml")):
+    if text.startswith(VRT_BEGINS):
         return "VRT"
     kind = next((name for signature, name in OTHERS.items() if head.startswith(signature)), "something else")
     raise NotARasterError(f"{path}: not a raster in GeoTIFF, VRT or JPEG 2000 ({kind})")
+
+
+def is_vrt(path: Path) -> bool:
+    """Whether a file would be read as a VRT, whatever its name says."""
+    try:
+        with path.open("rb") as file:
+            return file.read(256).lstrip().lower().startswith(VRT_BEGINS)
+    except OSError:
+        return False
 
 
 def list_files(path: Path) -> tuple[Path, ...]:

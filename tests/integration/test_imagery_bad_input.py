@@ -372,11 +372,13 @@ def write_vrt(path: Path, inside: str, more: str = "") -> None:
     path.write_text(VRT.format(place=place, inside=inside, more=more))
 
 
-def test_a_vrt_of_files_in_its_folder_is_read(folder, tmp_path, capsys):
+@pytest.mark.parametrize("name", ["B4.vrt", "red.tif"])
+def test_a_vrt_of_files_in_its_folder_is_read(folder, tmp_path, capsys, name):
+    """It is one by its content; what it is made of counts in the hash, whatever its name."""
     manifest = folder / "scene.toml"
     _, _, plain = run_detect(folder, tmp_path / "plain", capsys)
-    write_vrt(folder / "B4.vrt", SOURCE.format(relative=1, name="B4.tif"))
-    manifest.write_text(manifest.read_text().replace('"B4.tif"', '"B4.vrt"'))
+    write_vrt(folder / name, SOURCE.format(relative=1, name="B4.tif"))
+    manifest.write_text(manifest.read_text().replace('"B4.tif"', f'"{name}"'))
     code, _, answer = run_detect(folder, tmp_path / "out", capsys)
     assert code == 0
     assert [p["area_m2"] for p in answer["polygons"]] == [p["area_m2"] for p in plain["polygons"]]
