@@ -131,6 +131,8 @@ def _guard(date: Date, own: Date, warnings: list[str]) -> None:
     except (ImageryError, KeyError) as error:
         date.cautions.append(f"the images cannot be laid on each other ({error})")
     else:
+        if date.ratios is None:
+            date.cautions.append("the season of the images could not be compared")
         if date.shift is None:
             date.cautions.append("the shift between the images could not be measured")
         elif date.shift.px > SHIFT_MOST_PX:

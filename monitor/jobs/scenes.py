@@ -42,12 +42,18 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     with db.read() as c:
         known = {pair for row in load_scenes(c, site.id) for pair in list_names(row)}
     for entry in _candidates(folder, now):
-        print_ = fingerprint(entry)
+        try:
+            print_, usable, reason = fingerprint(entry), _is_scene(entry), None
+        except FileNotFoundError:
+            continue  # still being written: it is looked at again
+        except OSError as error:
+            print_, usable, reason = "", False, f"cannot be read ({error.strerror})"
         if (entry.name, print_) in known:
             continue
-        if not _is_scene(entry):
-            error = f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml"
-            parts.append(f"{entry.name}: {_store_failure(db, site, entry, print_, error, now)}")
+        if reason is None and not usable:
+            reason = f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml"
+        if reason is not None:
+            parts.append(f"{entry.name}: {_store_failure(db, site, entry, print_, reason, now)}")
             continue
         parts.append(f"{entry.name}: {detect_scene(db, config, site, entry, now)}")
     return "; ".join(parts) or "nothing new"
@@ -117,8 +123,12 @@ def _candidates(folder: Path, now: datetime) -> Iterator[Path]:
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith(".") or entry.is_symlink():
             continue
-        age_s = now.timestamp() - entry.stat().st_mtime
-        if (entry / "scene.toml").is_file() or age_s > (SETTLED_S if _is_scene(entry) else STRAY_S):
+        try:
+            age_s = now.timestamp() - entry.stat().st_mtime
+            due = (entry / "scene.toml").is_file() or age_s > (SETTLED_S if _is_scene(entry) else STRAY_S)
+        except OSError:
+            due = entry.exists()
+        if due:
             yield entry
 
 

@@ -103,3 +103,20 @@ def test_an_image_from_the_future_is_not_taken(database, config, drawn):
     said = scenes.run(database, config, site, MAY_7)
     assert "future" in said, said
     assert facts(database, site, MAY_12 + timedelta(hours=1)) == ()
+
+
+@pytest.mark.parametrize("door", ["fingerprint", "_is_scene"])
+def test_a_folder_that_may_not_be_read_stops_no_other(database, config, drawn, monkeypatch, door):
+    site = make_site(database, "bench")
+    for name in ("a", "b"):
+        arrive(config, drawn / name, site, name)
+
+    def look(entry, real=getattr(scenes, door)):
+        if entry.name == "a":
+            raise PermissionError(13, "Permission denied")
+        return real(entry)
+
+    monkeypatch.setattr(scenes, door, look)
+    said = scenes.run(database, config, site, MAY_12 + timedelta(hours=3))
+    assert "a: failed: cannot be read (Permission denied); b: 1 footprints" in said
+    assert scenes.run(database, config, site, MAY_12 + timedelta(hours=4)) == "nothing new"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from detection.imagery.comparison import compare
 from detection.imagery.generate import write_scene
 from detection.imagery.guards import lay_together
 from detection.imagery.match import match_scene
@@ -64,3 +65,25 @@ def test_a_matched_copy_means_the_same_and_hides_the_same(pair, tmp_path):
     assert valid[:, 16:].all()
     assert (still == valid).all()
     assert np.abs(values - matched).max() <= 1
+
+
+def test_a_season_that_cannot_be_compared_is_a_caution(tmp_path):
+    """Bands in decibels have negative medians: no ratio says whether two dates are of one season."""
+    dates = []
+    for name, day in (("a", 1), ("b", 2)):
+        folder = tmp_path / name
+        write_scene(folder, 5, with_scar=False, size_px=64, acquired_at=datetime(2026, 5, day, tzinfo=UTC))
+        manifest = folder / MANIFEST
+        manifest.write_text("complete = true\n" + manifest.read_text().split("[files]")[0])
+        for file in sorted(folder.glob("B*.tif")):
+            with rasterio.open(file) as source:
+                values = source.read().astype(np.float32)
+            write_geotiff(file, -values, read_grid(file), nodata=0)
+        steps = np.zeros((1, 64, 64), np.uint8)
+        write_geotiff(tmp_path / f"{name}.tif", steps, read_grid(folder / "B4.tif"), nodata=255)
+        dates.append(
+            {"scene_hash": name, "acquired_at": f"2026-05-0{day}T00:00:00+00:00", "prob": str(tmp_path / f"{name}.tif"),
+             "threshold": 0.5, "minimum_area_m2": 900.0, "polygons": [], "scene_path": str(folder)}
+        )  # fmt: skip
+    (told,) = compare(dates[1], dates[:1])["compared"]
+    assert "the season of the images could not be compared" in told["cautions"]
