@@ -35,7 +35,7 @@ def write_report(path: Path, title: str, trials: Sequence[Trial], scores: Sequen
         trials: All folds and horizons.
         scores: Their scores; those over all stations fill the tables.
     """
-    every = [s for s in scores if s.station is None and s.month is None]
+    every = [s for s in scores if (s.station, s.month, s.stage) == (None, None, None)]
     parts = [f"<h1>Backtest of {escape(title)}</h1>", _preface(trials)]
     for horizon_s in dict.fromkeys(s.horizon_s for s in every):
         mine = [s for s in every if s.horizon_s == horizon_s]

@@ -45,7 +45,7 @@ def backtest(
         str | None, typer.Option(help="points+time: networks learn from half of the points, the others are forecast.")
     ] = None,
     by: Annotated[
-        str, typer.Option(help="Also one line per: station, month, stage, or several as station,month.")
+        str, typer.Option(help="With --json also a line per station, month, stage or several, as station,month.")
     ] = "station",
     html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
     allow_interpolated: Annotated[
@@ -250,7 +250,7 @@ def summary(scores: "Sequence[Score]") -> list[str]:
     """A table for people: mean over folds of the scores over all stations."""
     from forecasting.scoring import pooled, spell_horizon
 
-    every = [s for s in scores if s.station is None and s.month is None]
+    every = [s for s in scores if (s.station, s.month, s.stage) == (None, None, None)]
     heads = ("horizon", "n", "MAE mm", "skill", "best", "cover80", "cover95", "fit s")
     lines = [f"{'model':22}" + "".join(f"{head:>9}" for head in heads)]
     for horizon_s in dict.fromkeys(s.horizon_s for s in every):

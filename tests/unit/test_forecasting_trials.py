@@ -24,6 +24,7 @@ from forecasting.series import DAY_S, MONTH_S, Panel, nominal_step
 from forecasting.significance import diebold_mariano
 from forecasting.sources import Recipe, read_recipe, read_record
 from forecasting.splits import rolling_folds, split
+from monitor.cli.forecast_trials import summary
 from monitor.cli.main import run_verb
 
 WANTED = (
@@ -87,6 +88,12 @@ def test_scores_by_station_and_month_add_up_to_those_over_all(trials):
         assert every["persistence"].mae_mm == pytest.approx(np.abs(error[use]).mean())
         assert every["ridge"].skill_drift == pytest.approx(1 - every["ridge"].mae_mm / every["drift"].mae_mm)
         assert every["persistence"].mase == pytest.approx((np.abs(error) / trial.scale_mm)[use].mean())
+
+
+def test_the_table_counts_every_pair_once_whatever_else_is_scored(trials):
+    whole = [score for trial in trials for score in score_all(trial)]
+    parts = [s for t in trials for s in (*score_stations(t), *score_months(t), *score_stages(t))]
+    assert summary(whole + parts) == summary(whole)
 
 
 def test_a_percentage_of_nothing_is_no_percentage():
