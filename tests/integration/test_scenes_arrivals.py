@@ -111,7 +111,9 @@ def test_a_folder_that_may_not_be_read_stops_no_other(database, config, drawn, m
     for name in ("a", "b"):
         arrive(config, drawn / name, site, name)
 
-    def look(entry, real=getattr(scenes, door)):
+    real = getattr(scenes, door)
+
+    def look(entry):
         if entry.name == "a":
             raise PermissionError(13, "Permission denied")
         return real(entry)
