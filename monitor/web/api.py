@@ -177,7 +177,8 @@ def get_change_picture(request: Request, site: str, scene_hash: str) -> FileResp
 def _send_picture(scene: dict[str, Any], name: Any) -> FileResponse:
     """A PNG of the scene's own folder, and nothing else."""
     folder = Path(scene["out_dir"] or "").resolve()
-    path = (folder / str(name)).resolve()
+    # The record names files as the job saw them, with the folder or without: only the last part counts.
+    path = (folder / Path(str(name)).name).resolve()
     if not name or not scene["out_dir"] or path.parent != folder or path.suffix != ".png" or not path.is_file():
         raise NotFoundError("this scene has no picture")
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})

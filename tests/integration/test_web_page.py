@@ -290,6 +290,23 @@ def test_preview_serves_only_the_picture_of_the_scene(client, database, tmp_path
     assert f'<image href="{address}"' in client.get("/sites/north-bench").text
 
 
+def test_pictures_of_a_relative_inbox_are_served(client, database, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = Path("scenes", "north-bench", "one")
+    out.mkdir(parents=True)
+    run = {
+        "outputs": {"preview": str(out / "preview.png")},
+        "change": {"outputs": {"picture": str(out / "change.png")}},
+    }
+    digest = story.HASHES["scene"]
+    with database.write() as c:
+        c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=str(out), run=run))
+    for name in ("preview.png", "change.png"):
+        (out / name).write_bytes(name.encode())
+        answer = client.get(f"/api/v1/sites/north-bench/scenes/{digest}/{name}")
+        assert (answer.status_code, answer.content) == (200, name.encode())
+
+
 def test_change_is_shown_with_what_it_was_compared_with(client, database, tmp_path):
     digest = story.HASHES["scene"]
     (tmp_path / "out").mkdir()
