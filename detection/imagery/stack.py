@@ -1,5 +1,6 @@
 """A stack of interferograms: which file shows which two dates, at what wavelength; nothing is guessed."""
 
+import math
 import re
 import tomllib
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ MANIFEST = "stack.toml"
 KEYS = ("wavelength_m", "toward_positive", "direction", "reference", "pair", "time")
 PAIR_KEYS = ("from", "to", "unwrapped", "coherence")
 SUFFIXES = (".tif", ".tiff")
+WAVELENGTHS_M = (0.001, 2.0)
 DATES = re.compile(r"(?<!\d)(\d{8})[-_](\d{8})(?!\d)")
 
 
@@ -86,10 +88,11 @@ def _read_manifest(folder: Path, manifest: Path) -> Stack:
         raise ManifestError(f"{manifest}: not TOML ({error})") from None
     if unknown := sorted(set(content) - set(KEYS)):
         raise ManifestError(f"{manifest}: unknown key {unknown[0]!r}; expected: {', '.join(KEYS)}")
-    if not isinstance(content.get("wavelength_m"), float) or not content.get("pair"):
+    listed = content.get("pair")
+    if "wavelength_m" not in content or not listed or not _are_tables(listed):
         raise ManifestError(f"{manifest}: wavelength_m (metres) and at least one [[pair]] are needed")
     pairs = []
-    for one in content["pair"]:
+    for one in listed:
         if unknown := sorted(set(one) - set(PAIR_KEYS)):
             raise ManifestError(f"{manifest}: unknown key {unknown[0]!r} in a pair; expected: {', '.join(PAIR_KEYS)}")
         if missing := [k for k in PAIR_KEYS[:3] if k not in one]:
@@ -98,13 +101,36 @@ def _read_manifest(folder: Path, manifest: Path) -> Stack:
         assert files[0] is not None
         pairs.append(Pair(_instant(one["from"], manifest), _instant(one["to"], manifest), files[0], files[1]))
     reference = content.get("reference")
-    if reference is not None and set(reference) != {"longitude", "latitude", "radius_m"}:
-        raise ManifestError(f"{manifest}: reference needs longitude, latitude and radius_m")
-    place = None if reference is None else tuple(float(reference[k]) for k in ("longitude", "latitude", "radius_m"))
+    place = None if reference is None else tuple(_numbers(reference, ("longitude", "latitude", "radius_m")))
+    if place == ():
+        raise ManifestError(f"{manifest}: reference needs the numbers longitude, latitude and radius_m")
     return Stack(
-        folder, _sort(pairs, folder), content["wavelength_m"], bool(content.get("toward_positive", False)),
-        str(content.get("direction", "los")), place,  # type: ignore[arg-type]
+        folder, _sort(pairs, folder), _wavelength(content["wavelength_m"], manifest),
+        bool(content.get("toward_positive", False)), str(content.get("direction", "los")), place,  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+
+
+def _numbers(table: Any, names: tuple[str, ...]) -> list[float]:
+    """The finite numbers of a table that has these names and no other; none where it is not so."""
+    if not isinstance(table, dict) or set(table) != set(names):
+        return []
+    found = [float(table[name]) for name in names if isinstance(table[name], int | float)]
+    return found if len(found) == len(names) and all(map(math.isfinite, found)) else []
+
+
+def _wavelength(value: Any, where: Path) -> float:
+    """A wavelength of a radar: X band has 0.031 m, P band 0.7 m."""
+    try:
+        metres = float(value)
+    except (TypeError, ValueError):
+        metres = math.nan
+    if not WAVELENGTHS_M[0] <= metres <= WAVELENGTHS_M[1]:
+        raise ManifestError(f"{where}: {value!r} is no wavelength of a radar in metres")
+    return metres
 
 
 def _inside(folder: Path, name: Any, manifest: Path) -> Path | None:
@@ -123,7 +149,10 @@ def _instant(value: Any, manifest: Path) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise ManifestError(f"{manifest}: {text!r} is no date or time") from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:
+        raise ManifestError(f"{manifest}: {text!r} is no date or time") from None
 
 
 def _read_tags(folder: Path) -> Stack:
@@ -140,7 +169,7 @@ def _read_tags(folder: Path) -> Stack:
         is_coherence = "COH" in kind if kind else bool(re.search(r"(^|[_-])(cc|coh\w*)([_.-]|$)", file.stem))
         (coherences if is_coherence else phases)[dates] = file
         if not is_coherence and "WAVELENGTH_METRES" in tags:
-            wavelengths.add(round(float(tags["WAVELENGTH_METRES"]), 8))
+            wavelengths.add(round(_wavelength(tags["WAVELENGTH_METRES"], file), 8))
     if not phases:
         raise ManifestError(f"{folder}: no {MANIFEST}, and no raster that names two dates")
     if len(wavelengths) != 1:
@@ -151,15 +180,12 @@ def _read_tags(folder: Path) -> Stack:
 
 def _dates_of(file: Path, tags: dict[str, str]) -> tuple[datetime, datetime] | None:
     if {"FIRST_DATE", "SECOND_DATE"} <= set(tags):
-        found = [
-            datetime.fromisoformat(f"{tags[f'{which}_DATE']}T{tags.get(f'{which}_TIME', '00:00:00')}")
-            for which in ("FIRST", "SECOND")
-        ]
+        told = [f"{tags[f'{which}_DATE']}T{tags.get(f'{which}_TIME', '00:00:00')}" for which in ("FIRST", "SECOND")]
     elif match := DATES.search(file.name):
-        found = [datetime.strptime(part, "%Y%m%d").replace(tzinfo=UTC) for part in match.groups()]
+        told = list(match.groups())
     else:
         return None
-    first, second = (at.replace(tzinfo=UTC) for at in found)
+    first, second = (_instant(text, file) for text in told)
     return first, second
 
 

@@ -10,8 +10,9 @@ from shapely.geometry import shape
 
 from detection.imagery.errors import ManifestError, NoValidPixelsError
 from detection.imagery.generate_phase import draw_phase_patches, wrap, write_stack
+from detection.imagery.grid import grid_around
 from detection.imagery.interferogram import find_coherence_loss, find_zones, invert, list_points
-from detection.imagery.raster import read_grid
+from detection.imagery.raster import read_grid, write_geotiff
 from detection.imagery.stack import read_stack
 from detection.imagery.stack_outputs import measure_stack
 
@@ -133,12 +134,35 @@ def test_coherence_that_falls_on_the_newest_pair(tmp_path):
         (lambda t: t.replace('unwrapped = "', 'unwrapped = "../../', 1), "outside of the folder"),
         (lambda _: "not toml [", "TOML"),
         (lambda t: t.replace('from = "2025-01-03T00:00:00+00:00"', 'from = "2027-01-03"', 1), "not after its first"),
+        (lambda t: t.replace("0.0555", "nan"), "nan is no wavelength"),
+        (lambda t: t.replace("0.0555", "-0.0555"), "-0.0555 is no wavelength"),
+        (lambda _: "wavelength_m = 0.05\npair = [1]\n", "at least one"),
+        (lambda t: "reference = 3\n" + t, "reference needs"),
+        (lambda t: 'reference = { longitude = "a", latitude = 1, radius_m = 2 }\n' + t, "reference needs"),
+        (lambda t: t.replace("2025-01-03T00:00:00+00:00", "0001-01-01T00:00:00+14:00"), "no date or time"),
     ],
 )
 def test_a_manifest_that_cannot_be_meant(tmp_path, change, said):
     write_stack(tmp_path, 17, DATES[:3])
     manifest = tmp_path / "stack.toml"
     manifest.write_text(change(manifest.read_text()))
+    with pytest.raises(ManifestError, match=said):
+        read_stack(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "said"),
+    [
+        ("20189999-20190101_unw.tif", {}, "no date or time"),
+        ("a.tif", {"FIRST_DATE": "x", "SECOND_DATE": "y"}, "no date or time"),
+        ("20180101-20180113_unw.tif", {"WAVELENGTH_METRES": "abc"}, "'abc' is no wavelength"),
+        ("20180101-20180113_unw.tif", {}, "wavelength is not told"),
+    ],
+)
+def test_tags_that_cannot_be_meant(tmp_path, name, tags, said):
+    write_geotiff(tmp_path / name, np.zeros((1, 8, 8), np.float32), grid_around(141.95, 42.73, 8, 10.0))
+    with rasterio.open(tmp_path / name, "r+") as file:
+        file.update_tags(**tags)
     with pytest.raises(ManifestError, match=said):
         read_stack(tmp_path)
 
