@@ -281,8 +281,9 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
             g.detected_at, g.grown_m2, g.parent_id, g.since_at, g.caution, s.name, s.acquired_at,
         )
         .join(t.scene, s.scene_hash == g.scene_hash)
-        .where(*taken, g.detected_at <= now)
-        .order_by(s.acquired_at.desc(), g.area_m2.desc(), g.polygon_id)
+        .where(*taken, g.detected_at <= now, g.distance_m.is_not(None))
+        # the nearest first: an image with hundreds of outlines must not crowd out the one beside a station
+        .order_by(g.distance_m, s.acquired_at.desc(), g.polygon_id)
     )  # fmt: skip
     found = []
     for r in rows:

@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from detection.imagery.generate import write_scene
 from monitor.config import load_service, parse_site
 from monitor.jobs import scene_worker, scenes
+from monitor.store import decisions
+from monitor.store import tables as t
 from monitor.store.decisions import load_footprint_facts
 from monitor.store.sites import save_site
 
@@ -86,6 +89,22 @@ def test_one_image_serves_two_sites(database, config, drawn):
     assert [(f.change, f.station) for f in seen["south"]] == [("new", "S1")]
     assert scenes.run(database, config, north, now) == "nothing new"
     assert facts(database, north, now) == seen["north"]
+
+
+def test_many_large_outlines_do_not_crowd_out_the_one_beside_a_station(database, config, drawn, monkeypatch):
+    site, now = make_site(database, "bench"), MAY_12 + timedelta(hours=3)
+    for name in ("a", "b"):
+        arrive(config, drawn / name, site, name)
+    scenes.run(database, config, site, now)
+    (near,) = facts(database, site, now)
+    with database.write() as c:
+        row = dict(c.execute(select(t.scene_footprint)).mappings().one())
+        far = {"distance_m": 5000.0, "area_m2": 9e6, "change": "single"}
+        c.execute(t.scene_footprint.insert(), [row | far | {"polygon_id": f"far{k}"} for k in range(3)])
+    monkeypatch.setattr(decisions, "ADVICE_LIMIT", 2)
+    found = facts(database, site, now)
+    assert len(found) == 2
+    assert near in found
 
 
 def test_one_image_by_two_names_is_read_once(database, config, drawn):
