@@ -54,7 +54,7 @@ def explain(
         lines = [
             f"alert {alert.id}: {alert.reason}",
             f"rule version {alert.rule_version}, decision {row.id}, SHA-256 of the frozen inputs {row.evidence_sha256}",
-            *told,
+            *(["no inputs were frozen: a notice of the service, decided on no reading"] if frozen == {} else told),
         ]
         if seal is None and frozen and {"view", "act"} & set(frozen):
             lines.append("not sealed: the audit log has no entry of it (an older version froze it, or it was cut off)")
@@ -62,7 +62,8 @@ def explain(
             lines += _compare(db, row, as_of, facts)
         if again:
             facts["differences"] = differences = recompute_all(db, alert)
-            lines.append("recomputed: " + ("; ".join(differences[:10]) or "equal bit for bit"))
+            same = "equal bit for bit" if frozen else "there is nothing to recompute"
+            lines.append("recomputed: " + ("; ".join(differences[:10]) or same))
             if differences and row.code_version != code_version():
                 lines.append(f"decided by version {row.code_version}, recomputed by {code_version()}")
     show(facts, "\n".join(lines), as_json)

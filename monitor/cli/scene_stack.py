@@ -57,7 +57,8 @@ def rates(
     spread = found["rate_mm_per_year"]
     print(
         f"{points} points on {len(found['dates'])} dates, {spread['p1']:.0f} to {spread['p99']:.0f} mm/year toward the "
-        f"satellite (error {found['error_mm_per_year']:.1f}, still ground scatters by {found['noise_mm_per_year']:.1f})"
+        f"satellite (1st to 99th percentile; error {found['error_mm_per_year']:.1f}, "
+        f"still ground scatters by {found['noise_mm_per_year']:.1f})"
     )
     for zone in found["zones"]:
         print(

@@ -17,12 +17,12 @@ from monitor.alerting.orders import set_level
 from monitor.cli.explaining import recompute_all
 from monitor.cli.main import run_verb
 from monitor.config import parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.domain.observation import Report
 from monitor.errors import RefusedError
 from monitor.service_alarms import ServiceAlarms, make_alarm
 from monitor.store import tables as t
-from monitor.store.alerts import acknowledge, load_alerts, set_outcome
+from monitor.store.alerts import acknowledge, apply_changes, load_alerts, set_outcome
 from monitor.store.audit import verify_chain
 from monitor.store.audit_pack import load_material
 from monitor.store.backup import back_up, restore
@@ -352,6 +352,18 @@ def test_what_came_late_besides_readings_is_listed_and_decided_on(database):
     assert [(d.kind, d.series) for d in found.departures] == [("added", "reports")]
     assert found.decision.level == 2
     assert recompute_all(database, alert) == []
+
+
+def test_a_notice_that_froze_nothing_claims_no_proof(database, tmp_path, capsys):
+    change = AlertChange(Ledger.HEALTH, "scene:x", 1, open=True, reason="scene x", data_time=None, evidence="{}")
+    with database.write() as c:
+        apply_changes(c, "bench", [change], site=None, recipients=(), actor=SERVICE, now=START, rule_version="x")
+    config = str(write_service(tmp_path, database))
+    assert run_verb(["alerts", "explain", "1", "--recompute", "--config", config]) == 0
+    out = capsys.readouterr().out
+    assert "no inputs were frozen" in out
+    assert "nothing to recompute" in out
+    assert "equal bit for bit" not in out
 
 
 def test_an_alarm_of_the_service_is_explained_as_well(database, tmp_path, capsys):
