@@ -21,6 +21,8 @@ from detection.imagery.raster import read_grid
 from detection.imagery.sources import open_raster
 
 STRIP = 512
+# no strip holds more pixels, however wide the grid is
+STRIP_PX = 1 << 23
 Box = tuple[int, int, int, int]  # column, row, width, height
 
 
@@ -113,6 +115,7 @@ def strips(grid: Grid, rows: int = STRIP) -> Iterator[Box]:
     >>> [box for box in strips(Grid(Affine.identity(), "", 7, 5), 3)]
     [(0, 0, 7, 3), (0, 3, 7, 2)]
     """
+    rows = max(1, min(rows, STRIP_PX // grid.width))
     for row in range(0, grid.height, rows):
         yield 0, row, grid.width, min(rows, grid.height - row)
 

@@ -53,18 +53,20 @@ class Limits:
 
     Attributes:
         pixels: of one file (an orthophoto of 3 cm over 3.6 km² has 4e9).
+        side: columns or rows of one file: work goes by strips of full width.
         bands: of one file.
         block_bytes: of one block over all bands, which is what the reader must hold at once.
     """
 
     pixels: int = 4_000_000_000
+    side: int = 500_000
     bands: int = 256
     block_bytes: int = 1 << 29
 
 
 LIMITS = Limits()
 # For a look at a header, and for what was let in before.
-NO_LIMITS = Limits(pixels=1 << 62, bands=1 << 16, block_bytes=1 << 62)
+NO_LIMITS = Limits(pixels=1 << 62, side=1 << 62, bands=1 << 16, block_bytes=1 << 62)
 
 
 @contextmanager
@@ -195,6 +197,10 @@ def _check_size(source: Any, path: Path, limits: Limits) -> None:
     if pixels > limits.pixels:
         raise TooLargeError(
             f"{path}: {source.width} x {source.height} = {pixels:,} pixels, the limit is {limits.pixels:,}"
+        )
+    if max(source.width, source.height) > limits.side:
+        raise TooLargeError(
+            f"{path}: {source.width} x {source.height} pixels, the longest side is {limits.side:,}; cut the file"
         )
     if source.count > limits.bands:
         raise TooLargeError(f"{path}: {source.count} bands, the limit is {limits.bands}")

@@ -18,6 +18,7 @@ from detection.imagery import lane, raster
 from detection.imagery.errors import TooLargeError
 from detection.imagery.generate import draw_scene
 from detection.imagery.grid import Grid, grid_around
+from detection.imagery.overlay import strips
 from detection.imagery.raster import write_geotiff, write_png
 from detection.imagery.sources import Limits, open_raster
 from monitor.cli.main import run_verb
@@ -448,3 +449,20 @@ def test_what_a_vrt_is_made_of_keeps_the_limits_too(folder):
 def test_a_mask_beside_a_raster_is_not_passed_over(folder, tmp_path, capsys):
     (folder / "B3.tif.msk").write_bytes(b"")
     refused(folder, tmp_path / "mask", capsys, 1, ".msk")
+
+
+def test_a_strip_of_land_round_the_earth(tmp_path):
+    """Few pixels in all, but no strip of full width could be held."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        options = {"driver": "GTiff", "width": 500_001, "height": 2, "count": 1, "dtype": "uint8"}
+        with rasterio.open(tmp_path / "wide.tif", "w", sparse_ok=True, **options):
+            pass
+    with (
+        pytest.raises(TooLargeError, match="500001 x 2 pixels, the longest side is 500,000"),
+        open_raster(tmp_path / "wide.tif"),
+    ):
+        pass
+    wide = Grid(PLACE.transform, PLACE.crs_wkt, 400_000, 1000)
+    assert max(width * height for _, _, width, height in strips(wide)) <= 1 << 23
+    assert sum(height for *_, height in strips(wide)) == 1000
