@@ -53,6 +53,7 @@ EPOCHS = 34
 TAIL = 5  # epochs of silence behind each history
 FIRST_LOOK = 5  # epochs: before that no window holds enough for a fit
 ADVICE = 2  # epochs of advice alone before anything else is changed
+STRICTER_S = 3 * DAY_S  # after an earthquake
 RAIN_WINDOW_S, RAIN_BOUND_MM, RAIN_RECOVER = 2 * DAY_S, 60.0, 0.7
 GAUGE = Station(
     "R", None, None, None, None, None, None, None, None, on_slope=True,
@@ -65,7 +66,7 @@ RAIN = Criterion(
 )  # fmt: skip
 QUAKE = Criterion(
     "q", "earthquake", (), "", (Threshold(1, over=0.1),), role="advice", valid_for_s=2 * DAY_S,
-    params=(("lower_for_s", 3 * DAY_S), ("lower_to", 0.5)),
+    params=(("lower_for_s", STRICTER_S), ("lower_to", 0.5)),
 )  # fmt: skip
 WET = FusionRule("wet", 2, Clause("all", (
     Clause("votes", criterion="v", level=1, witnesses=MOVERS),
@@ -199,8 +200,9 @@ def law_1_silence_lowers_nothing(looks: Sequence[Look]) -> None:
     tail = looks[-TAIL:]
     seen, start = levels(tail), tail[0].before
     ends_s = [m.to_s for look in tail for m in look.view.maintenance]
+    ends_s += [at_s + STRICTER_S for look in tail for e in look.view.events for at_s in (e.from_s, e.to_s)]
     late_s = [seconds(r.received_at) for rows in tail[-1].view.readings.values() for r in rows[-12:]]
-    # what waited for work to end, or what comes late, may be the word on which a level falls
+    # what waited for work, or for stricter bounds, to end, or what comes late, may be the word on which a level falls
     comes = any(at_s >= tail[0].now_s for at_s in late_s)
     if all(at_s < tail[0].now_s - STEP_S for at_s in ends_s) and not comes:
         assert seen == sorted(seen), f"silence lowered {seen}"
