@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from monitor.alerting.orders import step_of_alert
 from monitor.domain.alert import Ledger
 from monitor.domain.instants import spell_duration
+from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
 from monitor.health import CORE_SILENT_S, judge_parts
@@ -61,11 +62,12 @@ def find_card(c: Connection, site_id: str) -> pages.SiteCard:
 def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any]:
     """All of a site page but the curves, which the browser asks for."""
     live = collect_site_parts(c, site_id, context.clock())
-    card, stations = live["card"], live["stations"]
+    card, forecast = live["card"], pages.load_forecast_keys(c, site_id)
     declared = context.declaration(c, str(card.status["config_version"]))
     return {
         **live, "rules": describe_rules(declared),
-        "charts": plan_charts(stations, pages.load_forecast_keys(c, site_id)),
+        "charts": plan_charts(live["stations"], forecast),
+        "landslide_charts": plan_charts(live["landslides"], forecast),
         "recent": pages.load_history(c, site_id, None, 15),
     }  # fmt: skip
 
@@ -73,7 +75,10 @@ def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any
 def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, Any]:
     """What of a site page changes while one looks at it."""
     card = find_card(c, site_id)
-    stations = pages.load_stations(c, site_id)
+    every = pages.load_stations(c, site_id)
+    # one scene may follow dozens of landslides: they do not bury the instruments
+    landslides = [s for s in every if s["id"].startswith(LANDSLIDE)]
+    stations = [s for s in every if s not in landslides]
     scenes = pages.load_scenes_of(c, site_id)
     # the newest image, not the newest arrival: a scene of before may come late
     shown = max(
@@ -84,7 +89,8 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
         footprint["geometry"] = json.loads(footprint["geometry"])
     alerts = pages.load_open_alerts(c, site_id) + pages.load_open_alerts(c, "status")
     return {
-        "card": card, "stations": stations, "scenes": scenes, "shown_scene": shown, "footprints": footprints,
+        "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,
+        "footprints": footprints,
         "map": draw(stations, footprints, preview_bounds(shown)), "ledgers": split_ledgers(alerts),
         "ribbon": draw_ribbon(timeline.load_ribbon(c, site_id, now - RIBBON, now), card.levels, now - RIBBON, now),
         "tops": {card.id: card.top_level}, "names": {card.id: card.name}, "show_site": False,

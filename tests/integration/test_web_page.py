@@ -21,8 +21,10 @@ from sqlalchemy import insert, select, update
 from monitor.config import load_service
 from monitor.domain.decision import Memory, Step
 from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.observation import Observation
 from monitor.store.audit import verify_chain
 from monitor.store.engine import Database
+from monitor.store.observations import add_observations
 from monitor.store.service_state import stamp
 from monitor.store.tables import alert, alert_event, audit_entry, evaluation, report, scene, site_state
 from monitor.web.app import build
@@ -538,3 +540,19 @@ def test_velocity_over_the_window_of_each_bound(client):
     slope = sum((t - mean_t) * (y - mean_y) for t, y in zip(days, curve["value"], strict=True))
     slope /= sum((t - mean_t) ** 2 for t in days)
     assert week["rate"][-1] == pytest.approx(slope, rel=0.1)
+
+
+def test_landslides_of_scenes_do_not_bury_the_instruments(client, database):
+    at = story.NOW
+    rows = [
+        Observation("north-bench", f"F-{k:012d}", "ndvi", "1", at, at, 0.3 + 0.01 * k) for k in range(12)
+    ]  # fmt: skip
+    with database.write() as c:
+        add_observations(c, rows, at)
+    text = client.get("/sites/north-bench").text
+    assert text.count("<summary>12 landslides followed from scene to scene</summary>") == 2
+    curves, folded = text.split("<summary>12 landslides", 1)
+    assert 'data-station="G1"' in curves
+    assert 'data-station="F-' not in curves
+    assert folded.count('data-station="F-') == 12
+    assert ", F-0" not in text  # nor the list of stations without a place
