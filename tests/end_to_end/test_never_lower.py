@@ -211,7 +211,8 @@ def test_a_drift_of_one_reference_is_answered_and_a_poisoned_site_silences_nobod
     now = datetime.now(UTC)
     poison(database_url, "sick")
     messages = [samples(g, now, 300.0, timedelta(hours=3)) for g in ("G1", "G2")]
-    publish(mosquitto.url, [*messages, samples("G3", now, 0.0, timedelta(0))])
+    # what G3 says later must not contradict what it said before: it has been silent for the time of the motion
+    publish(mosquitto.url, [*messages, samples("G3", now - timedelta(hours=4), 0.0, timedelta(0))])
 
     def asked() -> list[dict[str, Any]]:
         return [a for a in alerts(database_url, "health") if "move as one" in a["reason"] and a["told"]]
