@@ -491,7 +491,8 @@ def test_sqlite_locked_elsewhere_delays_but_loses_nothing(sqlite_url, hooks):
         add_site(c)
         add_message(c, add_alert(c), "webhook:OK")
     other = Database(sqlite_url)
-    with running(db, {"OK": f"{hooks.base}/ok"}) as dispatcher, other.write():
+    # the lock comes first: else the message may be on its way before it
+    with other.write(), running(db, {"OK": f"{hooks.base}/ok"}) as dispatcher:
         time.sleep(0.7)
         assert hooks.got == []
         assert clock() - dispatcher.progress()["dispatcher"] < timedelta(seconds=6)
