@@ -22,8 +22,8 @@ WARM_UP_ROWS = 150
 
 
 @dataclass(frozen=True, slots=True)
-class Mean:
-    """The plain mean of its members, over those that answer.
+class Joint:
+    """A forecast made of others.
 
     Attributes:
         name: Model id.
@@ -34,6 +34,15 @@ class Mean:
     name: str
     steps: tuple[int, ...]
     members: tuple[Baseline, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {"name": self.name, "steps": list(self.steps), "members": [m.to_json() for m in self.members]}
+
+
+@dataclass(frozen=True, slots=True)
+class Mean(Joint):
+    """The plain mean of its members, over those that answer."""
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""
@@ -46,24 +55,10 @@ class Mean:
             count = count + seen
         return np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return {"name": self.name, "steps": list(self.steps), "members": [m.to_json() for m in self.members]}
-
 
 @dataclass(frozen=True, slots=True)
-class Median:
-    """The median of its members, over those that answer: one that runs away moves it by a rank, not by its size.
-
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        members: The fitted members.
-    """
-
-    name: str
-    steps: tuple[int, ...]
-    members: tuple[Baseline, ...]
+class Median(Joint):
+    """The median of its members, over those that answer: one that runs away moves it by a rank, not by its size."""
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""
@@ -73,10 +68,6 @@ class Median:
         low, high = (np.take_along_axis(ranked, np.maximum(rank, 0), axis=0) for rank in ((count - 1) // 2, count // 2))
         out: Floats = np.where(count % 2 == 1, low, (low + high) / 2.0)[0]
         return out
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return {"name": self.name, "steps": list(self.steps), "members": [m.to_json() for m in self.members]}
 
 
 @dataclass(frozen=True, slots=True)

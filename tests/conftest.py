@@ -57,6 +57,18 @@ def wait_for(
     return pytest.fail(f"waited {timeout_s:g} s in vain for {what}")
 
 
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """Torch on one thread; neither that nor a demand for determinism is left to the tests behind."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=False)
+
+
 # ---- measured data ---------------------------------------------------------------------------------------------
 @pytest.fixture(scope="session")
 def measured() -> Callable[[str], Path]:

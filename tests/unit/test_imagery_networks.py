@@ -55,13 +55,8 @@ RATES = {"fcn8s": 1e-3, "deeplabv2": 1e-3, "linknet": 3e-2, "sssn": 3e-2, "trans
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def deterministic(one_torch_thread):
     torch.use_deterministic_algorithms(mode=True)
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(mode=False)
 
 
 def sketch(name, channels, classes=2, width=1.0, **options):

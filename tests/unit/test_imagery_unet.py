@@ -9,14 +9,7 @@ from detection.imagery.generate import draw_patches
 from detection.imagery.neural.training import Settings, segmentation_loss, split_held, train_network
 from detection.imagery.registry import build
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(mode=False)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def parameters(network):
