@@ -78,7 +78,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     every = pages.load_stations(c, site_id)
     # one scene may follow dozens of landslides: they do not bury the instruments
     landslides = [s for s in every if s["id"].startswith(LANDSLIDE)]
-    stations = [s for s in every if s not in landslides]
+    stations = [s for s in every if not s["id"].startswith(LANDSLIDE)]
     scenes = pages.load_scenes_of(c, site_id)
     # the newest image, not the newest arrival: a scene of before may come late
     shown = max(
