@@ -42,6 +42,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("scene_footprint") as batch:
+        batch.add_column(sa.Column("class", sa.Text(), nullable=False, server_default="landslide"))
         batch.add_column(sa.Column("since_at", Instant, nullable=True))
         batch.add_column(sa.Column("first_seen_at", Instant, nullable=True))
         batch.add_column(sa.Column("root_id", sa.String(64), nullable=True))
@@ -198,7 +199,7 @@ def downgrade() -> None:
     op.drop_table("footprint_review")
     op.drop_table("scene_change")
     with op.batch_alter_table("scene_footprint") as batch:
-        for name in ("caution", "anchor_scene", "root_id", "first_seen_at", "since_at"):
+        for name in ("caution", "anchor_scene", "root_id", "first_seen_at", "since_at", "class"):
             batch.drop_column(name)
     op.drop_table("point_delivery")
     with op.batch_alter_table("point_observation") as batch:

@@ -100,7 +100,7 @@ def save_series(c: Connection, site: Site, answer: Mapping[str, Any], now: datet
 
 def run_of(answer: Mapping[str, Any], fingerprint: str, copies: Mapping[str, str]) -> dict[str, Any]:
     """What is kept of the run of a scene beside its columns; `copies`: names it came by -> marks of their files."""
-    keys = ("warnings", "outputs", "model_hash", "threshold", "minimum_area_m2")
+    keys = ("warnings", "outputs", "model_hash", "classes", "threshold", "minimum_area_m2")
     return {"fingerprint": fingerprint, "copies": dict(copies), **{k: answer[k] for k in keys}}
 
 
@@ -126,7 +126,7 @@ def _footprint(
     return Footprint(
         scene_hash, answer["model_hash"], polygon["polygon_id"], answer["model"], polygon.get("change", "single"),
         polygon["area_m2"], polygon["mean_probability"], polygon["geometry"], min_lon, min_lat, max_lon, max_lat,
-        station, distance,
+        station, distance, kind=polygon.get("class", "landslide"),
     )  # fmt: skip
 
 
@@ -143,7 +143,10 @@ def _instant(text: str | None) -> datetime | None:
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     """A footprint row as a worker wants it."""
-    keys = ("polygon_id", "geometry", "area_m2", "mean_probability", "change", "parent_id", "root_id", "anchor_scene")
+    keys = (
+        "polygon_id", "class", "geometry", "area_m2", "mean_probability", "change", "parent_id", "root_id",
+        "anchor_scene",
+    )  # fmt: skip
     first = row["first_seen_at"]
     return {
         **{k: row[k] for k in keys}, "bbox": [row[k] for k in ("min_lon", "min_lat", "max_lon", "max_lat")],

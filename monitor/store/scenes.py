@@ -33,7 +33,10 @@ class SceneRow:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """One polygon in lon/lat (GeoJSON) with its true area; `change = single` is advice only."""
+    """One polygon in lon/lat (GeoJSON) with its true area; `change = single` is advice only.
+
+    `kind` is the model's class, column `class`.
+    """
 
     scene_hash: str
     model_hash: str
@@ -51,6 +54,7 @@ class Footprint:
     distance_m: float | None
     parent_id: str | None = None
     grown_m2: float | None = None
+    kind: str = "landslide"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ def add_footprints(c: Connection, footprints: Sequence[Footprint], now: datetime
     added = 0
     for footprint in footprints:
         one = {f: getattr(footprint, f) for f in Footprint.__slots__} | {"detected_at": now}
-        one["geometry"] = dict(footprint.geometry)
+        one |= {"geometry": dict(footprint.geometry), "class": one.pop("kind")}
         added += add_if_absent(c, scene_footprint, one)
     return added
 

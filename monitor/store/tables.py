@@ -279,7 +279,7 @@ scene = Table(
 scene_footprint = Table(
     "scene_footprint", metadata,
     Column("scene_hash", String(64), primary_key=True), Column("model_hash", String(64), primary_key=True), Column("polygon_id", String(64), primary_key=True),
-    _text("model"), _text("parent_id", null=True), Column("change", String(16), nullable=False), Column("area_m2", Number, nullable=False), Column("grown_m2", Number),
+    _text("model"), _text("class", server_default="landslide"), _text("parent_id", null=True), Column("change", String(16), nullable=False), Column("area_m2", Number, nullable=False), Column("grown_m2", Number),
     Column("mean_probability", Number, nullable=False), Column("geometry", Json, nullable=False), Column("min_lon", Number, nullable=False), Column("min_lat", Number, nullable=False),
     Column("max_lon", Number, nullable=False), Column("max_lat", Number, nullable=False), _text("nearest_station", null=True), Column("distance_m", Number), Column("detected_at", Instant, nullable=False),
     # what is known today of its change: the newest row of scene_change

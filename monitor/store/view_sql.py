@@ -211,14 +211,15 @@ def _finding_views(d: Dialect) -> dict[str, str]:
     return {
         "anomalies": f"""SELECT {_SERIES}, x.at, x.detector, x.score, x.threshold, x.budget, x.kind, x.alerted, x.model_hash
 FROM series s JOIN anomaly x ON x.series_id = s.id""",
-        "scene_polygons": """SELECT c.site, c.name AS scene, c.scene_hash, c.acquired_at, g.polygon_id, g.parent_id, g.change, g.area_m2,
+        "scene_polygons": """SELECT c.site, c.name AS scene, c.scene_hash, c.acquired_at, g.polygon_id, g."class", g.parent_id, g.change, g.area_m2,
   g.grown_m2, g.mean_probability, g.geometry, g.min_lon, g.min_lat, g.max_lon, g.max_lat, g.nearest_station, g.distance_m, g.model,
   g.model_hash, g.detected_at, g.since_at, g.first_seen_at, g.caution
 FROM scene_footprint g JOIN scene c ON c.scene_hash = g.scene_hash
 WHERE g.change <> 'withdrawn'""",
-        "scene_changes": """SELECT c.site, c.name AS scene, c.acquired_at, h.polygon_id, h.judged_at, h.change, h.parent_id, h.grown_m2,
+        "scene_changes": """SELECT c.site, c.name AS scene, c.acquired_at, h.polygon_id, g."class", h.judged_at, h.change, h.parent_id, h.grown_m2,
   h.since_at, h.first_seen_at, h.caution
-FROM scene_change h JOIN scene c ON c.scene_hash = h.scene_hash""",
+FROM scene_change h JOIN scene c ON c.scene_hash = h.scene_hash
+  JOIN scene_footprint g ON g.scene_hash = h.scene_hash AND g.model_hash = h.model_hash AND g.polygon_id = h.polygon_id""",
         "footprint_reviews": """SELECT c.site, c.name AS scene, c.acquired_at, r.polygon_id, r.at, r.verdict, r."by", r.note, r.geometry,
   g.mean_probability, g.area_m2, g.model, g.model_hash
 FROM footprint_review r JOIN scene c ON c.scene_hash = r.scene_hash

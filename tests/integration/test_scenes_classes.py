@@ -1,0 +1,78 @@
+"""Footprints keep the class that the model gave them: in their rows, in the views, and on the way back to a worker."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import text
+
+from monitor.config import parse_site
+from monitor.jobs.scene_rows import list_footprints, load_dates, row_of, run_of, save_judgements
+from monitor.store.scenes import save_scene
+from monitor.store.sites import save_site
+
+TAKEN = datetime(2026, 5, 12, 10, tzinfo=UTC)
+SITE = """
+[site]
+id = "bench"
+name = "North bench"
+latitude = 42.73
+longitude = 141.95
+timezone = "Asia/Tokyo"
+[levels]
+names = ["green", "yellow", "red"]
+[[station]]
+id = "G1"
+latitude = 42.7285
+longitude = 141.9525
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+"""
+
+
+def outline(number, **more):
+    west = 141.95 + 0.002 * number
+    ring = [[west, 42.73], [west + 0.001, 42.73], [west + 0.001, 42.731], [west, 42.73]]
+    return {
+        "polygon_id": f"p{number}", "area_m2": 900.0 + number, "mean_probability": 0.8,
+        "geometry": {"type": "Polygon", "coordinates": [ring]}, "bbox": [west, 42.73, west + 0.001, 42.731], **more,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def answer():
+    word = {
+        "change": "single", "parent_id": None, "grown_m2": None, "since_at": None, "root_id": "p",
+        "first_seen_at": TAKEN.isoformat(), "anchor_scene": "s" * 64, "caution": None,
+    }  # fmt: skip
+    polygons = [outline(0, **{"class": "crack"}), outline(1, **{"class": "landslide"}), outline(2)]
+    judgement = {
+        "scene_hash": "s" * 64, "changes": {one["polygon_id"]: word for one in polygons}, "vanished": [],
+        "compared": [], "pixels": {}, "warnings": [], "outputs": {},
+    }  # fmt: skip
+    return {
+        "scene_hash": "s" * 64, "model_hash": "m" * 64, "model": "two-classes", "acquired_at": TAKEN.isoformat(),
+        "role": "post", "valid_share": 1.0, "crs": "EPSG:32654", "pixel_area_m2": 100.0, "polygons": polygons,
+        "classes": ["landslide", "crack"], "threshold": 0.5, "minimum_area_m2": 900.0, "warnings": [],
+        "outputs": {"prob": "prob.tif"}, "judgements": [judgement],
+    }  # fmt: skip
+
+
+def test_rows_hold_the_class_of_the_model(database, answer):
+    site, places = parse_site(SITE, "bench.toml"), {"G1": (141.9525, 42.7285)}
+    with database.write() as c:
+        save_site(c, site, "test", "test", TAKEN)
+        run = run_of(answer, "print", {})
+        row = replace(row_of(answer, site, "scene", "inbox/scene", "scenes/scene", TAKEN), run=run)
+        save_scene(c, row, list_footprints(answer, places), TAKEN)
+        save_judgements(c, answer, places, TAKEN)
+    expected = {"p0": "crack", "p1": "landslide", "p2": "landslide"}
+    with database.read() as c:
+        for view in ("scene_polygons", "scene_changes"):
+            rows = c.execute(text(f"SELECT polygon_id, class FROM {view} WHERE site = 'bench'")).all()
+            assert dict(tuple(r) for r in rows) == expected
+        (date,) = load_dates(c, "bench")
+    assert {p["polygon_id"]: p["class"] for p in date["polygons"]} == expected
+    assert run["classes"] == ["landslide", "crack"]
