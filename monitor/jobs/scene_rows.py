@@ -12,6 +12,7 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
 from monitor.jobs.nearness import Place, nearest
 from monitor.store.observations import add_observations
+from monitor.store.scene_versions import name_origin
 from monitor.store.scenes import (
     Change,
     Footprint,
@@ -44,7 +45,7 @@ def load_dates(c: Connection, site: str) -> list[dict[str, Any]]:
                 "scene_hash": row.scene_hash, "name": row.name, "acquired_at": row.acquired_at.isoformat(),
                 "model_hash": run["model_hash"], "out_dir": row.out_dir, "prob": run["outputs"]["prob"],
                 "scene_path": row.path, "threshold": run["threshold"], "minimum_area_m2": run["minimum_area_m2"],
-                "polygons": [_plain(p) for p in load_footprints(c, row.scene_hash, run["model_hash"])],
+                "polygons": [plain_footprint(p) for p in load_footprints(c, row.scene_hash, run["model_hash"])],
             }
         )  # fmt: skip
     return found
@@ -86,22 +87,27 @@ def save_judgements(
     return news, changed
 
 
-def save_series(c: Connection, site: Site, answer: Mapping[str, Any], now: datetime) -> int:
-    """Store what the scene says of places as ordinary observations, taken with the image, known from now on."""
+def save_series(c: Connection, site: Site, answer: Mapping[str, Any], now: datetime, version: int = 1) -> int:
+    """Store what the scene says of places as ordinary observations, taken with the image, known from now on.
+
+    A later version of a scene replaces the values of an earlier one as a late final solution does: it came last.
+    """
+    origin, solution = name_origin(answer["scene_hash"]), None if version == 1 else f"version {version}"
     rows = [
         Observation(
             site.id, row["station"], row["quantity"], QUANTITIES[row["quantity"]].unit, parse(row["at"]), now,
-            row["value"], source="scenes",
+            row["value"], solution=solution, source="scenes", extra=origin,
         )
         for row in answer["series"]
     ]  # fmt: skip
     return add_observations(c, rows, now).stored
 
 
-def run_of(answer: Mapping[str, Any], fingerprint: str, copies: Mapping[str, str]) -> dict[str, Any]:
+def run_of(answer: Mapping[str, Any], fingerprint: str, copies: Mapping[str, str], version: int = 1) -> dict[str, Any]:
     """What is kept of the run of a scene beside its columns; `copies`: names it came by -> marks of their files."""
     keys = ("warnings", "outputs", "model_hash", "classes", "threshold", "minimum_area_m2")
-    return {"fingerprint": fingerprint, "copies": dict(copies), **{k: answer[k] for k in keys}}
+    own = {"fingerprint": fingerprint, "copies": dict(copies), "version": version}
+    return {**own, **{k: answer[k] for k in keys}}
 
 
 def list_names(row: SceneRow) -> list[tuple[str, str]]:
@@ -141,7 +147,7 @@ def _instant(text: str | None) -> datetime | None:
     return None if text is None else parse(text)
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+def plain_footprint(row: Mapping[str, Any]) -> dict[str, Any]:
     """A footprint row as a worker wants it."""
     keys = (
         "polygon_id", "class", "geometry", "area_m2", "mean_probability", "change", "parent_id", "root_id",

@@ -7,6 +7,7 @@ from typing import Any, Final
 from detection.imagery.comparison import as_date, compare
 from detection.imagery.errors import ImageryError, IncompleteSceneError
 from detection.imagery.lane import detect
+from detection.imagery.lines import keep_lines
 from detection.imagery.neural.checkpoint import load_model, weights_path
 from detection.imagery.places import measure_places
 from detection.imagery.scene import Scene, read_scene
@@ -25,22 +26,25 @@ def read_one(payload: dict[str, Any]) -> dict[str, Any]:
     Args:
         payload: what `detection.imagery.lane.detect` takes under `detect`; `dates`, the scenes of the site that are
             done (keys of `detection.imagery.comparison.compare`, and name, model_hash, out_dir); `stations` (id ->
-            longitude, latitude) and `near_m`.
+            longitude, latitude) and `near_m`; optionally `versions`, scenes that came by the same name (scene_hash,
+            acquired_at, polygons): those of the same time are replaced by this one.
 
     Returns:
         The answer of `detect` with `weights_path` and `card`; `judgements`, one per scene that was judged (this one
         first, then later ones): scene_hash and the answer of `compare`; `series`: rows of station, quantity, at
-        (ISO), value. Or `incomplete` when files are still to come, `error` when the scene cannot be used.
+        (ISO), value; `replaced`: hashes of the versions that this one replaces. Or `incomplete` when files are still to come, `error` when the scene cannot be used.
     """
     wanted = payload["detect"]
     try:
         answer = detect(wanted)
         own = as_date(answer, wanted["scene_path"])
-        same = [
-            d for d in payload["dates"]
-            if d["model_hash"] == answer["model_hash"] and d["scene_hash"] != answer["scene_hash"]
+        replaced = [
+            v for v in payload.get("versions", ())
+            if _at(v) == _at(own) and v["scene_hash"] != answer["scene_hash"]
         ]  # fmt: skip
-        judgements = _judge(own, same, Path(wanted["out_dir"]))
+        gone = {answer["scene_hash"], *(v["scene_hash"] for v in replaced)}
+        same = [d for d in payload["dates"] if d["model_hash"] == answer["model_hash"] and d["scene_hash"] not in gone]
+        judgements = _judge(own, same, Path(wanted["out_dir"]), [p for v in replaced for p in v["polygons"]])
     except IncompleteSceneError as error:
         return {"incomplete": str(error)}
     except ImageryError as error:
@@ -50,12 +54,16 @@ def read_one(payload: dict[str, Any]) -> dict[str, Any]:
         "card": load_model(str(wanted["weights"])).card,
         "judgements": judgements,
         "series": _list_series(own, judgements[0], same, payload),
+        "replaced": sorted(v["scene_hash"] for v in replaced),
     }
 
 
-def _judge(own: dict[str, Any], others: list[dict[str, Any]], out_dir: Path) -> list[dict[str, Any]]:
+def _judge(
+    own: dict[str, Any], others: list[dict[str, Any]], out_dir: Path, replaced: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Judge this date, then again those after it, oldest first, each with what is now known of those before."""
     found = [{"scene_hash": own["scene_hash"], **compare(own, others, out_dir)}]
+    keep_lines(own["polygons"], found[0]["changes"], replaced)
     dates = [*others, _with_changes(own, found[0])]
     later = sorted((d for d in others if _at(d) > _at(own)), key=lambda d: (_at(d), d["scene_hash"]))
     for date in later[:AGAIN_MOST]:

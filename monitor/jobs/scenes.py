@@ -24,9 +24,11 @@ from monitor.jobs.scene_rows import (
     save_judgements,
     save_series,
 )
+from monitor.jobs.scene_versions import give_way, list_versions, number_version
 from monitor.store.alerts import apply_changes
 from monitor.store.engine import Database
 from monitor.store.models import add_model
+from monitor.store.scene_versions import SUPERSEDED, WAITING
 from monitor.store.scenes import SceneRow, load_scenes, save_scene
 
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
@@ -40,7 +42,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     folder = Path(config.paths.inbox) / site.id
     parts = []
     with db.read() as c:
-        known = {pair for row in load_scenes(c, site.id) for pair in list_names(row)}
+        rows = load_scenes(c, site.id)
+    known = {pair for row in rows if row.state not in {SUPERSEDED, WAITING} for pair in list_names(row)}
     for entry in _candidates(folder, now):
         try:
             print_, usable, reason = fingerprint(entry), _is_scene(entry), None
@@ -66,7 +69,8 @@ def detect_scene(db: Database, config: ServiceConfig, site: Site, entry: Path, n
     for _ in range(ATTEMPTS):
         with db.read() as c:
             dates, mark = load_dates(c, site.id), mark_dates(c, site.id)
-        answer = _ask(config, site, entry, out_dir, dates)
+            versions = list_versions(c, site.id, entry)
+        answer = _ask(config, site, entry, out_dir, dates, versions)
         if "incomplete" in answer:
             return f"waiting: {answer['incomplete']}"
         if "error" in answer:
@@ -83,24 +87,32 @@ def detect_scene(db: Database, config: ServiceConfig, site: Site, entry: Path, n
             )  # fmt: skip
             copies = dict(pair for old in load_scenes(c, site.id) if old.scene_hash == answer["scene_hash"]
                           for pair in list_names(old))  # fmt: skip
-            row = replace(
-                row_of(answer, site, entry.name, str(entry), str(out_dir), now), run=run_of(answer, print_, copies)
-            )
+            version = number_version(c, site.id, entry.name, answer)
+            row = row_of(answer, site, entry.name, str(entry), str(out_dir), now)
+            row = replace(row, run=run_of(answer, print_, copies, version))
+            withdrawn = give_way(c, site, entry.name, answer, answer["series"], now)
             added = save_scene(c, row, list_footprints(answer, places), now)
             _, changed = save_judgements(c, answer, places, now)
-            values = save_series(c, site, answer, now)
+            values = save_series(c, site, answer, now, version)
             _clear_failure(c, site, entry, now)
-        return f"{added} footprints, {changed} new or grown, {values} values of places"
+        told = f"; {withdrawn} outlines of the version before withdrawn" if withdrawn else ""
+        return f"{added} footprints, {changed} new or grown, {values} values of places{told}"
     return "waiting: other scenes of the site came in all the time"
 
 
-def _ask(config: ServiceConfig, site: Site, entry: Path, out_dir: Path, dates: list[dict[str, Any]]) -> dict[str, Any]:
+def _ask(
+    config: ServiceConfig, site: Site, entry: Path, out_dir: Path, dates: list[dict[str, Any]],
+    versions: list[dict[str, Any]],
+) -> dict[str, Any]:  # fmt: skip
     """What the worker answers; a worker that fails is the scene's failure, unless the service is stopping."""
     detect = {
         "scene_path": str(entry), "weights": site.scenes.weights, "out_dir": str(out_dir), "threshold": None,
         "minimum_area_m2": site.scenes.minimum_area_m2, "owner": site.id,
     }  # fmt: skip
-    payload = {"detect": detect, "dates": dates, "stations": list_places(site), "near_m": site.scenes.near_m}
+    payload = {
+        "detect": detect, "dates": dates, "stations": list_places(site), "near_m": site.scenes.near_m,
+        "versions": versions,
+    }  # fmt: skip
     limit_s = config.compute.job_limit_s
     try:
         return compute.run("monitor.jobs.scene_worker:read_one", payload, limit_s, dask=config.compute.dask)

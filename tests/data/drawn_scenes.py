@@ -1,0 +1,101 @@
+"""Drawn scenes of one ground in a watched folder, with the worker's function in this process: shared by scene tests."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import text
+
+from detection.imagery.generate import write_scene
+from monitor.config import load_service, parse_site
+from monitor.jobs import scene_worker, scenes
+from monitor.store.sites import save_site
+
+PLACE = (141.951, 42.7305)
+SITE = """
+[site]
+id = "bench"
+name = "North bench"
+latitude = 42.73
+longitude = 141.95
+timezone = "Asia/Tokyo"
+[levels]
+names = ["green", "yellow", "red"]
+[[station]]
+id = "G1"
+latitude = 42.7285
+longitude = 141.9525
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+[[criterion]]
+id = "image"
+kind = "scene"
+level = "yellow"
+role = "witness"
+valid_for = "30d"
+author = "test"
+reason = "test"
+[[recipient]]
+name = "duty engineer"
+channels = ["log"]
+levels = ["yellow", "red"]
+"""
+
+
+def may(day: int) -> datetime:
+    """Ten o'clock of a day in May."""
+    return datetime(2026, 5, day, 10, tzinfo=UTC)
+
+
+def draw(folder: Path, at: datetime, growth: float | None, **kwargs):
+    """One date of one ground: without a scar, or with one that has grown by a factor."""
+    where = {"scar_lonlat": PLACE, "size_px": 128} | kwargs
+    return write_scene(folder, 5, with_scar=growth is not None, acquired_at=at, scar_growth=growth or 1.0, **where)
+
+
+def make_config(tmp_path: Path, database_url: str):
+    """A service that watches `tmp_path/inbox`."""
+    file = tmp_path / "slopeward.toml"
+    file.write_text(
+        f'[database]\nurl = "{database_url}"\n[paths]\nsites = "{tmp_path}/sites"\ninbox = "{tmp_path}/inbox"\n'
+    )
+    return load_service(str(file))
+
+
+def work_here(monkeypatch) -> None:
+    """Let scenes be read in this process, without the cost of one of their own."""
+
+    def run(job, payload, *_args, **_kwargs):
+        assert job == "monitor.jobs.scene_worker:read_one"
+        return scene_worker.read_one(json.loads(json.dumps(payload)))
+
+    monkeypatch.setattr(scenes.compute, "run", run)
+
+
+def add_site(database, source: str = SITE):
+    """Store the site that the scenes are of."""
+    one = parse_site(source, "bench.toml")
+    with database.write() as c:
+        save_site(c, one, "test", "test", may(1))
+    return one
+
+
+def arrive(config, source: Path, name: str, site: str = "bench") -> Path:
+    """Put a drawn scene into the inbox by a name, in place of what lay there by that name."""
+    target = Path(config.paths.inbox) / site / name
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
+    return target
+
+
+def polygons(database, **which):
+    """Rows of the view scene_polygons by time of acquisition."""
+    where = "".join(f" AND {k} = :{k}" for k in which)
+    with database.read() as c:
+        rows = c.execute(
+            text(f"SELECT * FROM scene_polygons WHERE site = 'bench'{where} ORDER BY acquired_at, polygon_id"), which
+        )
+        return [dict(r) for r in rows.mappings()]

@@ -1,0 +1,198 @@
+"""A scene delivered again under its name and time: what its first version said is withdrawn, kept, and may come back."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text
+
+from monitor.alerting.evaluate import evaluate_site
+from monitor.alerting.recompute import recompute
+from monitor.jobs import scenes
+from monitor.store import tables as t
+from monitor.store.decisions import load_decision, load_footprint_facts
+from monitor.store.observations import find_series_id, load_readings
+from monitor.store.sites import load_site_source
+from tests.data.drawn_scenes import add_site, arrive, draw, make_config, may, polygons, work_here
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Three dates, the middle one in three versions: a scar, a larger scar, none."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for name, at, growth in (
+        ("a", may(7), None), ("b", may(12), 1.0), ("b-larger", may(12), 1.4), ("b-none", may(12), None),
+        ("c", may(17), 1.8),
+    ):  # fmt: skip
+        draw(folder / name, at, growth)
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path, database_url, monkeypatch):
+    work_here(monkeypatch)
+    return make_config(tmp_path, database_url)
+
+
+@pytest.fixture
+def site(database):
+    return add_site(database)
+
+
+def deliver(database, config, site, source, name, at):
+    arrive(config, source, name)
+    said = scenes.run(database, config, site, at)
+    assert "failed" not in said, said
+    return said
+
+
+def states(database):
+    with database.read() as c:
+        rows = c.execute(select(t.scene.c.name, t.scene.c.state).order_by(t.scene.c.acquired_at, t.scene.c.received_at))
+        return [tuple(r) for r in rows]
+
+
+def facts(database, now):
+    with database.read() as c:
+        return [(f.scene, f.change) for f in load_footprint_facts(c, "bench", may(1), now)]
+
+
+def values(database, station, quantity, at, known_at):
+    with database.read() as c:
+        series_id = find_series_id(c, "bench", station, quantity)
+        found = [] if series_id is None else load_readings(c, series_id, at - HOUR, at, known_at)
+        return [(r.value, r.revision, r.flags) for r in found]
+
+
+def test_what_the_first_version_said_is_withdrawn_and_stays_as_known_then(database, config, site, drawn):
+    deliver(database, config, site, drawn / "a", "a", may(7) + HOUR)
+    deliver(database, config, site, drawn / "b", "b", may(12) + HOUR)
+    (first,) = polygons(database)
+    then = may(12) + 2 * HOUR
+    assert evaluate_site(database, site, then, "tick").level == 1
+    series = f"F-{first['polygon_id'][:12]}"
+    before = values(database, series, "ndvi", may(12), then)
+
+    later = may(13)
+    said = deliver(database, config, site, drawn / "b-larger", "b", later)
+    assert "1 outlines of the version before withdrawn" in said
+    assert states(database) == [("a", "done"), ("b", "superseded"), ("b", "done")]
+    (second,) = polygons(database)
+    assert (second["change"], second["scene_hash"] != first["scene_hash"]) == ("new", True)
+    assert second["area_m2"] > 1.2 * first["area_m2"]
+    assert facts(database, then) == [("b", "new")] == facts(database, later)
+    with database.read() as c:
+        (old,), (new,) = (load_footprint_facts(c, "bench", may(1), at) for at in (then, later))
+    assert (old.polygon, old.area_m2) == (first["polygon_id"], first["area_m2"]), "as it was known then"
+    assert (new.polygon, new.received_s) == (second["polygon_id"], later.timestamp())
+
+    # the landslide keeps its line, and its values are replaced as by a late final solution
+    assert values(database, series, "ndvi", may(12), then) == before, "as it was known then"
+    ((value, revision, flags),) = values(database, series, "ndvi", may(12), later)
+    assert (revision, flags) == (1, ())
+    assert value != before[0][0]
+    assert scenes.run(database, config, site, later + HOUR) == "nothing new"
+    with database.read() as c:
+        for one in c.execute(select(t.decision.c.id).where(t.decision.c.config_sha256 != "")).scalars():
+            row = load_decision(c, one)
+            if "view" in row.evidence:
+                assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+
+
+def test_a_version_without_the_outline_withdraws_it_and_tells_a_person(database, config, site, drawn):
+    deliver(database, config, site, drawn / "a", "a", may(7) + HOUR)
+    deliver(database, config, site, drawn / "b", "b", may(12) + HOUR)
+    (first,) = polygons(database)
+    assert evaluate_site(database, site, may(12) + 2 * HOUR, "tick").level == 1
+    deliver(database, config, site, drawn / "b-none", "b", may(13))
+    assert polygons(database) == []
+    assert facts(database, may(13)) == []
+    assert evaluate_site(database, site, may(13) + HOUR, "tick").level == 1, "a person lowers it, or its age"
+    with database.read() as c:
+        told = c.execute(select(t.alert.c.reason, t.alert.c.state).where(t.alert.c.key == "scene-version:b")).one()
+        queued = c.execute(select(t.notification.c.body).where(t.notification.c.ledger == "health")).scalars().all()
+        kept = c.execute(
+            text("SELECT change, caution FROM scene_changes WHERE polygon_id = :p ORDER BY judged_at"),
+            {"p": first["polygon_id"]},
+        ).all()
+    assert "1 outlines that were called new or grown are withdrawn, the nearest" in told.reason
+    assert told.state == "returned_unacknowledged"
+    assert any("delivered again" in body for body in queued)
+    assert [tuple(r) for r in kept] == [
+        ("new", None), ("withdrawn", "another version of the scene was delivered"),
+    ]  # fmt: skip
+    # what only the withdrawn version said is flagged from now on; what the new one says too is replaced
+    series = f"F-{first['polygon_id'][:12]}"
+    assert [v[2] for v in values(database, series, "ndvi", may(12), may(13))] == [("bad",)]
+    assert [v[2] for v in values(database, series, "ndvi", may(12), may(12) + 2 * HOUR)] == [()]
+    ((green, revision, flags),) = values(database, "G1", "ndvi", may(12), may(13))
+    assert (revision, flags) == (1, ())
+    assert green > values(database, "G1", "ndvi", may(12), may(12) + 2 * HOUR)[0][0]
+
+
+def test_the_older_version_comes_back_and_goes_again(database, config, site, drawn):
+    """Back and forth: each delivery counts from its arrival on, and every instant keeps what it knew."""
+    deliver(database, config, site, drawn / "a", "a", may(7) + HOUR)
+    known = []
+    for day, version in ((12, "b"), (13, "b-none"), (14, "b"), (15, "b-none"), (16, "b")):
+        at = may(day) + HOUR
+        deliver(database, config, site, drawn / version, "b", at)
+        known.append((at, version))
+        for instant, one in known:
+            assert facts(database, instant) == ([("b", "new")] if one == "b" else []), (at, instant)
+    (only,) = polygons(database)
+    assert only["change"] == "new"
+    g1 = {one: values(database, "G1", "ndvi", may(12), at)[0][0] for at, one in known[:2]}
+    assert g1["b"] < g1["b-none"]
+    assert [values(database, "G1", "ndvi", may(12), at)[0][0] for at, _ in known] == [g1[one] for _, one in known]
+    series = f"F-{only['polygon_id'][:12]}"
+    flags = [values(database, series, "ndvi", may(12), at)[0][2] for at, _ in known]
+    assert flags == [(), ("bad",), (), ("bad",), ()]
+    assert states(database) == [("a", "done"), ("b", "done"), ("b", "superseded")]
+
+
+def test_later_dates_are_judged_against_the_version_that_counts(database, config, site, drawn):
+    deliver(database, config, site, drawn / "a", "a", may(7) + HOUR)
+    deliver(database, config, site, drawn / "b", "b", may(12) + HOUR)
+    deliver(database, config, site, drawn / "c", "c", may(17) + HOUR)
+    first, grown = polygons(database)
+    assert (grown["change"], grown["parent_id"]) == ("grown", first["polygon_id"])
+    deliver(database, config, site, drawn / "b-larger", "b", may(18))
+    second, still = polygons(database)
+    assert (still["polygon_id"], still["parent_id"]) == (grown["polygon_id"], second["polygon_id"])
+    assert (still["change"], still["grown_m2"] < grown["grown_m2"]) == ("grown", True)
+    roots = rows_of(database, "root_id")
+    assert roots == {first["polygon_id"]}, "the line keeps the name of its first footprint"
+    deliver(database, config, site, drawn / "b-none", "b", may(19))
+    (last,) = polygons(database)
+    assert (last["polygon_id"], last["change"], last["since_at"][:10]) == (grown["polygon_id"], "new", "2026-05-12")
+
+
+def rows_of(database, column):
+    g = t.scene_footprint.c
+    with database.read() as c:
+        return set(c.execute(select(g[column]).where(g.change != "withdrawn")).scalars())
+
+
+def test_a_version_that_cannot_be_used_withdraws_nothing(database, config, site, drawn):
+    deliver(database, config, site, drawn / "a", "a", may(7) + HOUR)
+    deliver(database, config, site, drawn / "b", "b", may(12) + HOUR)
+    broken = arrive(config, drawn / "b-none", "b")
+    manifest = (broken / "scene.toml").read_text().split("[files]")[0]
+    (broken / "scene.toml").write_text(f"complete = true\n{manifest}")
+    (broken / "B4.tif").write_bytes(b"<html>not here</html>")
+    assert "failed" in scenes.run(database, config, site, may(13))
+    assert facts(database, may(13)) == [("b", "new")]
+    assert [p["change"] for p in polygons(database)] == ["new"]
+
+
+def test_other_scenes_of_the_same_time_stand_beside_it(database, config, site, drawn):
+    """Two parts of one overpass have one time; a copy that still lies there by its own name is not replaced."""
+    deliver(database, config, site, drawn / "b", "west", may(12) + HOUR)
+    deliver(database, config, site, drawn / "b-larger", "east", may(12) + 2 * HOUR)
+    assert [state for _, state in states(database)] == ["done", "done"]
+    deliver(database, config, site, drawn / "b", "west-again", may(12) + 3 * HOUR)
+    deliver(database, config, site, drawn / "b-none", "west-again", may(12) + 4 * HOUR)
+    assert [state for _, state in states(database)] == ["done", "done", "done"]
+    assert len(polygons(database)) == 2
