@@ -16,6 +16,32 @@ STRIP_PX = 1 << 21
 Read = Callable[[int, int, int, int], NDArray[np.uint8]]
 
 
+class Rows:
+    """Windows of a raster out of rows that are kept: those who ask from top to bottom read each row about once.
+
+    Args:
+        read: `read(column, row, width, height)`, an array whose last two axes are rows and columns.
+        width: columns of the raster.
+        height: rows of the raster.
+    """
+
+    def __init__(self, read: Callable[[int, int, int, int], NDArray[Any]], width: int, height: int) -> None:
+        self._read, self._width, self._height = read, width, height
+        self._most = max(1, STRIP_PX // max(width, 1))
+        self._top = 0
+        self._kept: NDArray[Any] | None = None
+
+    def __call__(self, column: int, row: int, width: int, height: int) -> NDArray[Any]:
+        """Return a window; it must not be changed."""
+        if height > self._most:
+            return self._read(column, row, width, height)
+        kept = self._kept
+        if kept is None or row < self._top or row + height > self._top + kept.shape[-2]:
+            kept = self._read(0, row, self._width, min(self._most, self._height - row))
+            self._top, self._kept = row, kept
+        return kept[..., row - self._top : row - self._top + height, column : column + width]
+
+
 @dataclass(frozen=True, slots=True)
 class Component:
     """Pixels that hang together by sides or corners; rows and columns of the scene, right and bottom exclusive."""

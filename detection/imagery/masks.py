@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Scene classification of Sentinel-2 level 2A (Sen2Cor): what is no clear ground, and what is dark ground.
 SCL_UNUSABLE = (0, 1, 3, 8, 9, 10, 11)  # no data, saturated, cloud shadow, clouds of two kinds, cirrus, snow
 SCL_SHADOW = (2,)  # dark area, mostly the shadow of the relief
+SHADOW_KINDS = ("shadow", "classification")
 # Bands of PlanetScope's usable data mask (UDM2).
 UDM2_CLEAR, UDM2_SHADOW = 1, 3
 

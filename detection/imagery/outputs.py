@@ -71,7 +71,7 @@ def write_outputs(
     classes = tuple(result["classes"])
     mask = _write_mask(steps, threshold_steps(result["threshold"]), work)
     tags_of_prob = {**tags, "STEPS_PER_UNIT": str(STEPS)}
-    write_cog(steps.path, work / FILES["prob"], overviews="average", tags=tags_of_prob, descriptions=classes)
+    write_cog(steps.path, work / FILES["prob"], overviews="average", tags=tags_of_prob, descriptions=classes, level=1)
     write_cog(mask.path, work / FILES["mask"], overviews="mode", tags=tags)
     if "geojson" in formats:
         text = json.dumps(to_feature_collection(result), allow_nan=False)

@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
 from detection.imagery.areas import map_outline, measure_ground, measure_rectangle, pixel_area_m2
-from detection.imagery.components import EIGHT, NODATA, Component, Labelling, Read
+from detection.imagery.components import EIGHT, NODATA, Component, Labelling, Read, Rows
 from detection.imagery.grid import Grid
 from detection.imagery.raster import outline_pixels
 from detection.imagery.sampling import NO_SAMPLER, Sampler
@@ -92,13 +92,14 @@ def find_footprints(
     smallest = minimum_area_m2 if grid.placed else UNPLACED_MINIMUM_PX
     hole_px = (minimum_hole_m2 if grid.placed else UNPLACED_MINIMUM_PX) / pixel_m2
     labelling = Labelling(read, grid.width, grid.height, least)
+    rows = Rows(read, grid.width, grid.height)
     for component in labelling.components:
         if component.box_px * pixel_m2 < 0.5 * smallest:
             continue
         if component.box_px > LARGE_PX:
             body = _gather_large(read, grid, component, labelling, hole_px, sampler)
         else:
-            body = _gather(read, grid, component, least, hole_px, sampler)
+            body = _gather(rows, grid, component, least, hole_px, sampler)
         on_ground = map_outline(body.outline, grid.to_crs)
         area, perimeter = measure_ground(on_ground, grid)
         if (area if grid.placed else body.outline.area) < smallest:

@@ -19,6 +19,8 @@ from detection.imagery.scene import Scene
 from detection.imagery.sources import NO_LIMITS, open_raster
 
 STRIP = 64
+# Percentiles come from every third row and column.
+SAMPLED = 3
 OUTLINE = np.array([255, 40, 40], np.uint8)
 
 
@@ -57,12 +59,14 @@ def paint_scene(scene: Scene, scene_grid: Grid, longest_px: int) -> tuple[NDArra
     names = ("B4", "B3", "B2") if {"B4", "B3", "B2"} <= set(scene.bands) else (next(iter(scene.bands)),) * 3
     places = [(scene.bands[name].path, scene.bands[name].index) for name in names]
     grid = _small_grid(scene_grid, longest_px)
-    values, valid = _read_overview(places, grid, max(scene_grid.width, scene_grid.height) / longest_px)
+    values, valid = _read_overview(places, grid)
     image = np.zeros((4, *valid.shape), np.uint8)
+    step = SAMPLED if valid[::SAMPLED, ::SAMPLED].any() else 1
+    sample = valid[::step, ::step]
     for position, band in enumerate(values):
-        low, high = np.percentile(band[valid], [2, 98]) if valid.any() else (0.0, 1.0)
-        shown = np.where(valid, band, low)
-        image[position] = np.clip((shown - low) / max(high - low, 1e-9) * 255, 0, 255) * valid
+        low, high = np.percentile(band[::step, ::step][sample], [2, 98]) if sample.any() else (0.0, 1.0)
+        shown = (band - np.float32(low)) * np.float32(255 / max(high - low, 1e-9))
+        image[position] = np.where(valid, np.clip(shown, 0, 255, out=shown), 0)
     image[3] = valid * np.uint8(255)
     return image, grid
 
@@ -74,14 +78,12 @@ def bounds_of(grid: Grid) -> list[float]:
     return [round(float(value), 7) for value in (left, bottom, left + a * grid.width, top)]
 
 
-def _read_overview(
-    bands: list[tuple[Path, int]], grid: Grid, factor: float
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _read_overview(bands: list[tuple[Path, int]], grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Read bands onto a small grid: values, and where all of them are valid."""
     values = np.empty((len(bands), grid.height, grid.width), np.float32)
     for position, (path, index) in enumerate(bands):
         with open_raster(path, NO_LIMITS) as source:
-            every = max(1, int(factor))
+            every = max(1, round(max(source.shape) / max(grid.width, grid.height)))
             small = _thin(source, index, every)
             if not grid.placed:
                 rows, columns = (np.linspace(0, side - 1, wanted).astype(int)
@@ -99,7 +101,7 @@ def _read_overview(
                 dst_transform=grid.transform,
                 dst_crs=grid.crs_wkt,
                 dst_nodata=np.nan,
-                resampling=Resampling.average if factor > 1.5 else Resampling.nearest,
+                resampling=Resampling.nearest,  # the means were taken above
             )
     valid = np.asarray(np.isfinite(values).all(axis=0))
     return values, valid

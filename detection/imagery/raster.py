@@ -100,7 +100,7 @@ def write_geotiff(
 
 
 @contextmanager
-def _writer(path: Path, grid: Grid, count: int, dtype: str, nodata: float | None) -> Iterator[Any]:
+def _writer(path: Path, grid: Grid, count: int, dtype: str, nodata: float | None, level: int = 6) -> Iterator[Any]:
     with rasterio.open(
         path,
         "w",
@@ -116,6 +116,7 @@ def _writer(path: Path, grid: Grid, count: int, dtype: str, nodata: float | None
         blockxsize=512,
         blockysize=512,
         compress="deflate",
+        zlevel=level,
         predictor=3 if dtype.startswith("float") else 2,
         bigtiff="if_safer",
     ) as target:
@@ -123,7 +124,10 @@ def _writer(path: Path, grid: Grid, count: int, dtype: str, nodata: float | None
 
 
 class ByteRaster:
-    """A uint8 GeoTIFF on disk, written in any order by windows and read back by windows; 255 = nodata."""
+    """A uint8 GeoTIFF on disk, written in any order by windows and read back by windows; 255 = nodata.
+
+    It lives for one run: it is packed as fast as can be, not as small.
+    """
 
     def __init__(self, path: Path, grid: Grid, count: int = 1) -> None:
         self.path, self.grid, self.count = path, grid, count
@@ -131,7 +135,7 @@ class ByteRaster:
     @contextmanager
     def writing(self) -> Iterator[Any]:
         """Open for writing; gives `write(array h x w or bands x h x w, column, row)`."""
-        with _quiet(), _writer(self.path, self.grid, self.count, "uint8", 255) as target:
+        with _quiet(), _writer(self.path, self.grid, self.count, "uint8", 255, level=1) as target:
 
             def write(array: NDArray[np.uint8], column: int, row: int) -> None:
                 bands = array if array.ndim == 3 else array[None]
@@ -163,9 +167,24 @@ def _quiet() -> Iterator[None]:
 
 
 def write_cog(
-    source: Path, target: Path, *, overviews: str, tags: Mapping[str, str], descriptions: tuple[str, ...] = ()
+    source: Path,
+    target: Path,
+    *,
+    overviews: str,
+    tags: Mapping[str, str],
+    descriptions: tuple[str, ...] = (),
+    level: int = 6,
 ) -> None:
-    """Copy a GeoTIFF to a cloud-optimised one, without time stamp; `overviews` is `average` or `mode`."""
+    """Copy a GeoTIFF to a cloud-optimised one, without time stamp.
+
+    Args:
+        source: the GeoTIFF; it gets the tags and descriptions too.
+        target: the file to write.
+        overviews: how they are made: `average` or `mode`.
+        tags: what the file says of itself.
+        descriptions: names of the bands.
+        level: of compression, 1 (fast) to 9.
+    """
     with rasterio.Env(**SETTINGS), _quiet():
         with rasterio.open(source, "r+") as edited:
             edited.update_tags(**tags)
@@ -176,6 +195,7 @@ def write_cog(
             target,
             driver="COG",
             COMPRESS="DEFLATE",
+            LEVEL=level,
             PREDICTOR="YES",
             BLOCKSIZE=512,
             OVERVIEW_RESAMPLING=overviews.upper(),
@@ -204,7 +224,9 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with MemoryFile() as memory:
             bands, height, width = image.shape
-            with memory.open(driver="PNG", width=width, height=height, count=bands, dtype="uint8") as target:
+            size = {"width": width, "height": height, "count": bands, "dtype": "uint8"}
+            # A picture shrinks hardly any further at the higher levels, which cost three times as much.
+            with memory.open(driver="PNG", ZLEVEL=1, **size) as target:
                 target.write(image)
             partial.write_bytes(memory.read())
     partial.replace(path)

@@ -22,7 +22,7 @@ from detection.imagery.errors import (
 )
 from detection.imagery.grid import Grid, corner_shift_px, same_grid
 from detection.imagery.integrity import BlockChecker
-from detection.imagery.masks import Mask, apply_mask, find_shadow, list_masks
+from detection.imagery.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow, list_masks
 from detection.imagery.raster import grid_of, warp
 from detection.imagery.scene import Scene
 from detection.imagery.sources import LIMITS, Limits, open_raster
@@ -176,7 +176,8 @@ class BandReader:
             if name not in self.warped:
                 self._files[path][1].check(index, column, row, width, height)
             values[position] = read_block(source.read, index, window, path)
-            valid &= np.isfinite(values[position])
+            if not np.issubdtype(source.dtypes[index - 1], np.integer):
+                valid &= np.isfinite(values[position])
             valid &= _read_valid(source, index, window, path)
         if self._offset:
             values[: len(self._bands)] += self._offset
@@ -190,17 +191,20 @@ class BandReader:
             valid &= apply_mask(kind, flags)
             if kind == "mask":  # what a mask does not cover is not usable
                 valid &= _read_valid(source, index, window, path)
-        values[:, ~valid] = 0
+        if not valid.all():
+            values[:, ~valid] = 0
         return values, valid
 
-    def read_shadow(self, column: int, row: int, width: int, height: int) -> NDArray[np.bool_] | None:
-        """Where the masks say shadow; None when no mask speaks of it."""
-        speaking = [(kind, source) for kind, source in self._masks if kind in {"shadow", "classification"}]
-        if not speaking:
-            return None
+    @property
+    def tells_shadow(self) -> bool:
+        """Whether a mask speaks of shadow."""
+        return any(kind in SHADOW_KINDS for kind, _ in self._masks)
+
+    def read_shadow(self, column: int, row: int, width: int, height: int) -> NDArray[np.bool_]:
+        """Where the masks say shadow."""
         window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
         shadow = np.zeros((height, width), bool)
-        for kind, (source, index, path) in speaking:
+        for kind, (source, index, path) in (mask for mask in self._masks if mask[0] in SHADOW_KINDS):
             shadow |= find_shadow(kind, read_block(source.read, index, window, path))
         return shadow
 

@@ -1,10 +1,12 @@
 """What lies under a footprint's pixels: slope and elevation, a susceptibility map, shadow."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.imagery.components import Rows
 from detection.imagery.reader import BandReader
 from detection.imagery.terrain import TerrainReader
 
@@ -21,25 +23,28 @@ class Sampler:
     def __init__(
         self, terrain: TerrainReader | None = None, prior: BandReader | None = None, scene: BandReader | None = None
     ) -> None:
-        self._terrain, self._prior, self._scene = terrain, prior, scene
+        self._terrain = self._prior = self._shadow = None
+        if terrain is not None:
+            self._terrain = Rows(partial(_read_terrain, terrain), *_size(terrain.source))
+        if prior is not None:
+            self._prior = Rows(partial(_read_prior, prior), *_size(prior.grid))
+        if scene is not None and scene.tells_shadow:
+            self._shadow = Rows(scene.read_shadow, *_size(scene.grid))
 
     def sample(self, sums: dict[str, Any], column: int, row: int, pixels: NDArray[np.bool_]) -> None:
         """Add the pixels of a window, whose first one is (column, row), to the sums."""
         height, width = pixels.shape
         window = column, row, width, height
         if self._terrain is not None:
-            fields, known = self._terrain.read(*window)
-            under = pixels & known
-            if under.any():
-                _add(sums, "slope", fields["slope"][under])
-                heights = fields["dem"][under]
+            slopes, heights = (_known(field[pixels]) for field in self._terrain(*window))
+            if heights.size:
+                _add(sums, "slope", slopes)
                 sums["low"] = min(sums.get("low", np.inf), float(heights.min()))
                 sums["high"] = max(sums.get("high", -np.inf), float(heights.max()))
         if self._prior is not None:
-            values, valid = self._prior.read(*window)
-            _add(sums, "prior", values[0][pixels & valid])
-        if self._scene is not None and (shadow := self._scene.read_shadow(*window)) is not None:
-            sums["shadow"] = sums.get("shadow", 0) + int(np.count_nonzero(shadow & pixels))
+            _add(sums, "prior", _known(self._prior(*window)[pixels]))
+        if self._shadow is not None:
+            sums["shadow"] = sums.get("shadow", 0) + int(np.count_nonzero(self._shadow(*window) & pixels))
 
     def describe(self, sums: dict[str, Any], pixels: int) -> dict[str, Any]:
         """Return mean_slope_deg, min_elevation_m, max_elevation_m, prior and shadow_share; None where unknown."""
@@ -53,6 +58,25 @@ class Sampler:
 
 
 NO_SAMPLER = Sampler()
+
+
+def _size(raster: Any) -> tuple[int, int]:
+    return raster.width, raster.height
+
+
+def _read_terrain(terrain: TerrainReader, *window: int) -> NDArray[np.float32]:
+    """Slope and elevation, NaN where they are not known."""
+    fields, known = terrain.read(*window)
+    return np.where(known, np.stack([fields["slope"], fields["dem"]]), np.float32(np.nan))
+
+
+def _read_prior(prior: BandReader, *window: int) -> NDArray[np.float32]:
+    values, valid = prior.read(*window)
+    return np.where(valid, values[0], np.float32(np.nan))
+
+
+def _known(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values[~np.isnan(values)]
 
 
 def _add(sums: dict[str, Any], name: str, values: NDArray[np.floating]) -> None:

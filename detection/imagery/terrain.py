@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from detection.imagery.areas import geodesic_pixel_m2
 from detection.imagery.errors import CoverageError, NoCrsError, TruncatedRasterError
-from detection.imagery.grid import Grid, apply_affine, local_utm
+from detection.imagery.grid import Grid, apply_affine, local_utm, same_grid
 from detection.imagery.integrity import BlockChecker
 from detection.imagery.raster import grid_of, warp
 from detection.imagery.sources import SETTINGS, open_raster
@@ -34,7 +34,9 @@ TRUE_SCALE = 0.005
 FLAT = 1e-6
 
 
-def derive_terrain(dem: NDArray[np.float64], pixel_x_m: float, pixel_y_m: float) -> dict[str, NDArray[np.float32]]:
+def derive_terrain(
+    dem: NDArray[np.float64], pixel_x_m: float, pixel_y_m: float, names: Collection[str] = STORED
+) -> dict[str, NDArray[np.float32]]:
     """Derive terrain from elevations with a rim of one pixel, first row north, first column west.
 
     Slope in degrees and aspect (degrees clockwise from grid north, the way down; here as its cosine and sine, both 0
@@ -45,9 +47,10 @@ def derive_terrain(dem: NDArray[np.float64], pixel_x_m: float, pixel_y_m: float)
         dem: (rows + 2) x (columns + 2), metres.
         pixel_x_m: width of a pixel, metres.
         pixel_y_m: height of a pixel, metres.
+        names: what is wanted of `STORED`.
 
     Returns:
-        dem, slope, northness, eastness, curvature, roughness; rows x columns each.
+        The fields by their names; rows x columns each.
     """
     rows, columns = dem.shape[0] - 2, dem.shape[1] - 2
     near = [[dem[i : i + rows, j : j + columns] for j in range(3)] for i in range(3)]
@@ -55,21 +58,18 @@ def derive_terrain(dem: NDArray[np.float64], pixel_x_m: float, pixel_y_m: float)
     to_east = ((ne + 2 * e + se) - (nw + 2 * w + sw)) / (8 * pixel_x_m)
     to_north = ((nw + 2 * n + ne) - (sw + 2 * s + se)) / (8 * pixel_y_m)
     steepness = np.hypot(to_east, to_north)
-    flat = np.maximum(steepness, FLAT)
-    laplacian = (w + e - 2 * middle) / pixel_x_m**2 + (n + s - 2 * middle) / pixel_y_m**2
-    window = np.stack([cell for row in near for cell in row])
-    broken = np.isnan(window).any(axis=0)
-    fields = {
-        "dem": middle,
-        "slope": np.degrees(np.arctan(steepness)),
-        "northness": -to_north / flat,
-        "eastness": -to_east / flat,
-        "curvature": -laplacian,
-        "roughness": window.max(axis=0) - window.min(axis=0),
-    }
-    return {
-        name: np.where(broken & (name != "dem"), np.nan, field).astype(np.float32) for name, field in fields.items()
-    }
+    fields = {"dem": middle, "slope": np.degrees(np.arctan(steepness))}
+    if {"northness", "eastness"} & set(names):
+        flat = np.maximum(steepness, FLAT)
+        fields |= {"northness": -to_north / flat, "eastness": -to_east / flat}
+    if "curvature" in names:
+        fields["curvature"] = (2 * middle - w - e) / pixel_x_m**2 + (2 * middle - n - s) / pixel_y_m**2
+    if "roughness" in names:
+        window = np.stack([cell for row in near for cell in row])
+        fields["roughness"] = window.max(axis=0) - window.min(axis=0)
+    # The steepness is of the eight around, the others also of the middle.
+    broken = np.isnan(steepness) | np.isnan(middle)
+    return {name: np.where(broken & (name != "dem"), np.nan, fields[name]).astype(np.float32) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +139,14 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
                     dtype="float32",
                 )
             )
-        _derive(metric, dem, grid, metres, stored)
+        share = _derive(metric, dem, grid, metres, stored)
+        on_grid = metric is source and same_grid(dem_grid, grid)
     with rasterio.Env(**SETTINGS):
-        share = _bring(metres, grid, here)
-        metres.unlink()
+        if on_grid:
+            metres.replace(here)
+        else:
+            share = _bring(metres, grid, here)
+            metres.unlink()
         if share < LEAST_COVERED:
             raise CoverageError(f"{dem}: covers {share:.1%} of the scene, at least {LEAST_COVERED:.0%} are needed")
         with rasterio.open(here) as source:
@@ -187,8 +191,9 @@ def _is_metric(grid: Grid) -> bool:
     return abs(geodesic_pixel_m2(grid) - area) <= TRUE_SCALE * area
 
 
-def _derive(source: Any, path: Path, grid: Grid, metres: Path, stored: tuple[str, ...]) -> None:
-    """Write terrain of the part of `source` that the scene's grid covers, with a rim."""
+def _derive(source: Any, path: Path, grid: Grid, metres: Path, stored: tuple[str, ...]) -> float:
+    """Write terrain of the part of `source` that the scene's grid covers, with a rim; the share that is known."""
+    known = 0
     left, top, width, height = _part_of(source, path, grid)
     transform = Grid(source.transform, "", source.width, source.height).moved(left, top)
     with _create(metres, len(stored), (width, height), source.crs, transform) as target:
@@ -210,11 +215,14 @@ def _derive(source: Any, path: Path, grid: Grid, metres: Path, stored: tuple[str
                 rows=(top + row == 0, top + row + rows == source.height),
                 columns=(left == 0, left + width == source.width),
             )
-            fields = derive_terrain(dem, abs(transform.a), abs(transform.e))
+            fields = derive_terrain(dem, abs(transform.a), abs(transform.e), stored)
             bands = np.stack([fields[name] for name in stored])
             # All of a pixel or nothing: else the warp would blend the nodata value of one field with its neighbours.
-            bands[:, np.isnan(bands).any(axis=0)] = NODATA
+            broken = np.isnan(bands).any(axis=0)
+            bands[:, broken] = NODATA
+            known += int(np.count_nonzero(~broken))
             target.write(bands, window=_window(0, row, width, rows))
+    return known / (width * height)
 
 
 def _continue(dem: NDArray[np.float64], rows: tuple[bool, bool], columns: tuple[bool, bool]) -> None:

@@ -31,7 +31,8 @@ class Segmenter:
         """Normalise bands x H x W in model values to 1 x C x H x W; pixels that are not valid enter as the mean."""
         normal = (tile if self._range is None else np.clip(tile, *self._range)) - self._mean
         normal /= self._std
-        normal[:, ~valid] = 0
+        if not valid.all():
+            normal[:, ~valid] = 0
         return torch.from_numpy(normal[None]).contiguous(memory_format=torch.channels_last)
 
     def classify(self, tensor: torch.Tensor) -> NDArray[np.float32]:
