@@ -32,6 +32,7 @@ class Assessment:
         reason: One clause for people.
         facts: Figures behind it, JSON-ready.
         measure: The motion and its error, where the criterion measures motion; found when somebody asks for it.
+        undecided: By level, what lies over its bound and is held back by its own error alone: for people to decide.
     """
 
     criterion: str
@@ -44,6 +45,7 @@ class Assessment:
     reason: str = "no usable data"
     facts: Mapping[str, Any] = field(default_factory=dict)
     measure: Callable[[], Measured] = field(default=measure_nothing, compare=False, repr=False)
+    undecided: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def motion(self) -> Vector | None:

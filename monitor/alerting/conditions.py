@@ -54,6 +54,7 @@ def list_conditions(
         found["health:site:lone_top"] = Condition("health", 2, now_s, text)
     if not windows.view.draining:
         found |= _list_sight(site, now_s, outlook, rung)
+    found |= _list_undecided(windows, words)
     found |= _list_advice(windows, words)
     return {
         k: replace(c, since_s=before[k].since_s) if k in before and before[k].level == c.level else c
@@ -144,6 +145,24 @@ def _list_sight(site: Site, now_s: float, outlook: "Outlook", rung: Rung) -> dic
         if outlook.unheard:
             text += f"; the site file hears no more: {', '.join(outlook.unheard)}"
         found["health:site:cannot_see"] = Condition("health", 2, unseen_s, text)
+    return found
+
+
+def _list_undecided(windows: Windows, words: Sequence[Assessment]) -> dict[str, Condition]:
+    """What only its own error keeps from counting, bound by bound; silence does not end the question."""
+    voters = {c.id for c in windows.site.criteria if c.role in {"witness", "part"}}
+    found = {}
+    for word in words:
+        if word.criterion not in voters:
+            continue
+        for level in range(1, len(windows.site.levels)):
+            key = f"health:{word.key}:undecided_{windows.site.levels[level].name}"
+            known = windows.memory.conditions.get(key)
+            if level in word.undecided:
+                text = f"decide: {word.station}: {word.undecided[level]}; look at the slope and at the instrument"
+                found[key] = Condition("health", 2, windows.now_s, text)
+            elif known is not None and not word.fresh:
+                found[key] = known
     return found
 
 

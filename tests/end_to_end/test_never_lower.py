@@ -207,12 +207,12 @@ def test_too_few_witnesses_lower_what_can_be_reached_and_page(service: Any, data
 def test_a_drift_of_one_reference_is_answered_and_a_poisoned_site_silences_nobody(
     service: Any, database_url: str, mosquitto: Any
 ) -> None:
-    one = service({"G1": "BASE", "G2": "BASE", "G3": "OTHER"}, "1h", "sick")
+    one = service({"G1": "BASE", "G2": "BASE", "G3": "OTHER", "G4": "THIRD"}, "1h", "sick")
     now = datetime.now(UTC)
     poison(database_url, "sick")
     messages = [samples(g, now, 300.0, timedelta(hours=3)) for g in ("G1", "G2")]
-    # what G3 says later must not contradict what it said before: it has been silent for the time of the motion
-    publish(mosquitto.url, [*messages, samples("G3", now - timedelta(hours=4), 0.0, timedelta(0))])
+    messages += [samples("G3", now, 0.0, timedelta(0)), samples("G4", now - timedelta(hours=4), 0.0, timedelta(0))]
+    publish(mosquitto.url, messages)
 
     def asked() -> list[dict[str, Any]]:
         return [a for a in alerts(database_url, "health") if "move as one" in a["reason"] and a["told"]]
@@ -233,7 +233,14 @@ def test_a_drift_of_one_reference_is_answered_and_a_poisoned_site_silences_nobod
     assert status(database_url)["level"] == 0
     # what moves elsewhere is no reference: the word of a person about one does not silence the slope
     later = datetime.now(UTC)
+    # G3 contradicts now what it said before, of the same hours: a scatter, and what moves in it is not swallowed
     publish(mosquitto.url, [samples("G3", later, 300.0, timedelta(hours=3))])
+
+    def undecided() -> list[dict[str, Any]]:
+        return [a for a in alerts(database_url, "health") if a["reason"].startswith("decide: G3") and a["told"]]
+
+    wait_for(lambda: undecided() or status(database_url)["level"] == ORANGE, 30, "G3 to be asked about")
+    publish(mosquitto.url, [samples("G4", later, 300.0, timedelta(hours=3))])
     wait_for(lambda: status(database_url)["level"] == ORANGE, 30, "orange while another site is poisoned")
     assert one.stop() == 0
 

@@ -1,7 +1,7 @@
 """Velocity of displacement against a bound per level: signed downslope, or its norm with the bias of noise removed."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import fsum, sqrt
@@ -55,6 +55,7 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
     quiet = track.times_s[-criterion.dwell.hits :]
     raise_level = hold_level = 0
     heard = False
+    undecided: dict[int, str] = {}
     facts: list[dict[str, Any]] = []
     asked = {*epochs, *quiet}
     for threshold in criterion.thresholds:
@@ -72,12 +73,15 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
         said = _describe(threshold, newest, hits, criterion, clear=clear)
         if far:
             said["fast_track"] = True
+        if not crossed and _is_undecided(track, fits, epochs, threshold, criterion, norm=norm):
+            said["undecided"] = True
+            undecided[threshold.level] = _say_undecided(said, criterion, spec)
         facts.append(said)
     return Assessment(
         criterion.id, track.station, raise_level, max(hold_level, raise_level), heard,
         heard and windows.is_fresh(newest_s, spec), newest_s, _sentence(criterion, spec, facts, raise_level),
         {"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
-        partial(measure_motion, track, criterion) if heard else measure_nothing,
+        partial(measure_motion, track, criterion) if heard else measure_nothing, undecided,
     )  # fmt: skip
 
 
@@ -143,6 +147,31 @@ def _is_over(fit: Velocity | None, bound: float, sign: float, min_sigma: float) 
     return sure > sign * bound and (sign * bound < 0 or sign * fit.rate > min_sigma * fit.error)
 
 
+def _is_held_back(fit: Velocity | None, bound: float, sign: float, min_sigma: float) -> bool:
+    """Over the bound, whichever single epoch is left out, and kept from counting by its own error alone."""
+    return sign * bound > 0 and _is_over(fit, bound, sign, 0.0) and not _is_over(fit, bound, sign, min_sigma)
+
+
+def _is_undecided(
+    track: Track, fits: Mapping[float, Velocity | None], epochs: Sequence[float], threshold: Threshold,
+    criterion: Criterion, *, norm: bool,
+) -> bool:  # fmt: skip
+    """Held back in every epoch that the dwell needs, and in one half a window before them: no passing noise.
+
+    An instrument that states a large error, or whose scatter has grown, must not hide a motion in silence.
+    """
+    bound, sign = bound_of(threshold)
+    latest = epochs[-criterion.dwell.hits :]
+    if len(latest) < criterion.dwell.hits:
+        return False
+    if not all(_is_held_back(fits[e], bound, sign, criterion.min_sigma) for e in latest):
+        return False
+    half_s = (threshold.window_s or 86400.0) / 2.0
+    before = bisect_right(track.times_s, latest[0] - half_s)
+    earlier = _fit(track, track.times_s[before - 1], threshold, norm=norm) if before else None
+    return _is_over(earlier, bound, sign, 0.0)
+
+
 def _is_far(fit: Velocity | None, bound: float, sign: float, criterion: Criterion) -> bool:
     """So far beyond the bound, whichever single epoch is left out, that the dwell need not be waited for."""
     if fit is None or criterion.fast_track is None or sign * bound <= 0:
@@ -172,6 +201,15 @@ def _describe(
             "margin": sign * (fit.rate - bound),
         }  # fmt: skip
     return found
+
+
+def _say_undecided(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> str:
+    what = "velocity" if criterion.kind == "velocity" else f"rate of {criterion.quantity}"
+    return (
+        f"{what} {said['rate']:.2f} ± {said['error']:.2f} {spec.unit}/day in "
+        f"{spell_duration(said['window_s'] or 86400.0)} lies over {said['bound']:g}, and its own error alone keeps it "
+        f"from counting (it must exceed {criterion.min_sigma:g} errors)"
+    )
 
 
 def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> str:
