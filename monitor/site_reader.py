@@ -88,7 +88,9 @@ def parse_site(text: str, name: str) -> Site:
             file.forecast.edges,
         ),
         anomaly=AnomalyPlan(file.anomaly.detectors, file.anomaly.budget_per_sensor_month, file.anomaly.every),
-        scenes=ScenePlan(file.scenes.weights, file.scenes.minimum_area_m2, file.scenes.near_m),
+        scenes=ScenePlan(
+            file.scenes.weights, file.scenes.minimum_area_m2, file.scenes.near_m, file.scenes.triage
+        ),
         movement=_read_movement(file.movement, file.forecast.every, name),
         recipients=tuple(_read_recipient(r, levels, f"{name}: recipient[{i}]") for i, r in enumerate(file.recipient)),
         quantities=tuple((q.name, q.unit) for q in file.quantity),
@@ -319,7 +321,8 @@ def _read_texts(table: schema.CriterionTable) -> tuple[tuple[str, str], ...]:
 
 
 def _read_params(table: schema.CriterionTable) -> tuple[tuple[str, float], ...]:
-    params = [(name, float(getattr(table, key))) for key, name in PARAMS.items() if hasattr(table, key)]
+    stated = {name: getattr(table, key, None) for key, name in PARAMS.items()}
+    params = [(name, float(value)) for name, value in stated.items() if value is not None]
     if isinstance(table, schema.RainCurveTable):
         params += [("duration_from_s", table.duration[0]), ("duration_to_s", table.duration[1])]
     if isinstance(table, schema.InsarTable):

@@ -397,11 +397,11 @@ class AnomalyTable(CriterionTable):
 
 
 class SceneTable(CriterionTable):
-    """kind = "scene"."""
+    """kind = "scene"; where it says nothing of `near_m`, that of [scenes] holds."""
 
     stations: Strings = ("*",)
     level: str
-    near_m: float = Field(default=500.0, gt=0.0)
+    near_m: float | None = Field(default=None, gt=0.0)
 
 
 class InsarTable(CriterionTable):
@@ -528,6 +528,7 @@ class ScenesTable(Section):
     weights: str = "generated"
     minimum_area_m2: float = Field(default=900.0, ge=0.0)
     near_m: float = Field(default=500.0, gt=0.0)
+    triage: bool = False
 
 
 class RecipientTable(Section):

@@ -48,6 +48,7 @@ def upgrade() -> None:
         batch.add_column(sa.Column("root_id", sa.String(64), nullable=True))
         batch.add_column(sa.Column("anchor_scene", sa.String(64), nullable=True))
         batch.add_column(sa.Column("caution", sa.Text(), nullable=True))
+        batch.add_column(sa.Column("near_stations", sa.Text(), nullable=True))
     op.create_table(
         "scene_change",
         sa.Column("scene_hash", sa.String(64), nullable=False),
@@ -199,7 +200,7 @@ def downgrade() -> None:
     op.drop_table("footprint_review")
     op.drop_table("scene_change")
     with op.batch_alter_table("scene_footprint") as batch:
-        for name in ("caution", "anchor_scene", "root_id", "first_seen_at", "since_at", "class"):
+        for name in ("near_stations", "caution", "anchor_scene", "root_id", "first_seen_at", "since_at", "class"):
             batch.drop_column(name)
     op.drop_table("point_delivery")
     with op.batch_alter_table("point_observation") as batch:

@@ -68,6 +68,8 @@ class FootprintFact:
     parent: str | None = None
     since_s: float | None = None  # when the image was taken that it was compared with
     caution: str | None = None  # why its change is advice only
+    near: tuple[tuple[str, float], ...] = ()  # all stations within reach and how far they are, nearest first
+    kind: str = "landslide"  # the model's class
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,7 @@ class View:
             {k: Newest(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
             tuple(ForecastFact(**f) for f in value["forecasts"]),
             tuple(AnomalyFact(**f) for f in value["anomalies"]),
-            tuple(FootprintFact(**f) for f in value["footprints"]),
+            tuple(_read_footprint(f) for f in value["footprints"]),
             tuple(ReportFact(**f) for f in value["reports"]),
             bool(value["draining"]),
             tuple(EventFact(**f) for f in value.get("events", ())),
@@ -203,6 +205,11 @@ class View:
             tuple(PointFact(**f) for f in value.get("points", ())),
             tuple(OffsetFact(**f) for f in value.get("offsets", ())),
         )
+
+
+def _read_footprint(value: Mapping[str, Any]) -> FootprintFact:
+    near = tuple((station, away_m) for station, away_m in value.get("near", ()))
+    return FootprintFact(**{**value, "near": near})
 
 
 def _spell_reading(r: Reading) -> list[Any]:

@@ -155,6 +155,7 @@ class ScenePlan:
     weights: str = "generated"
     minimum_area_m2: float = 900.0
     near_m: float = 500.0  # a footprint within this distance of a station is named in the advice
+    triage: bool = False  # pass over tiles in which a coarse network is sure to see nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,14 @@ def distance_m(geometry: Mapping[str, Any], place: Place) -> float:
     return min(_to_segment_m(place, one, other) for rings in polygons for one, other in pairwise(rings[0]))
 
 
+def list_near(
+    geometry: Mapping[str, Any], places: Mapping[str, Place], reach_m: float
+) -> tuple[tuple[str, float], ...]:
+    """Named places within reach of an outline and how far they are, metres to the decimetre, nearest first."""
+    found = sorted((distance_m(geometry, place), name) for name, place in places.items())
+    return tuple((name, round(away, 1)) for away, name in found if away <= reach_m)
+
+
 def nearest(geometry: Mapping[str, Any], places: Mapping[str, Place]) -> tuple[float, str] | None:
     """The nearest of named places and how far it is; None where no place is known."""
     return min(((distance_m(geometry, place), name) for name, place in places.items()), default=None)

@@ -1,6 +1,6 @@
 """From what a worker answered of a scene to rows: footprints, judgements, series; and back to what a worker asks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
-from monitor.jobs.nearness import Place, nearest
+from monitor.jobs.nearness import Place, list_near, nearest
 from monitor.store.observations import add_observations
 from monitor.store.scene_versions import name_origin
 from monitor.store.scenes import (
@@ -64,20 +64,17 @@ def _list_done(c: Connection, site: str) -> list[Any]:
     return sorted(rows, key=lambda r: (r.acquired_at, r.scene_hash), reverse=True)[:DATES_MOST]
 
 
-def list_footprints(answer: Mapping[str, Any], places: Mapping[str, Place]) -> list[Footprint]:
-    """The footprints of a scene as rows, each with its nearest station."""
-    return [_footprint(answer, answer["scene_hash"], polygon, places) for polygon in answer["polygons"]]
+def list_footprints(answer: Mapping[str, Any], site: Site) -> list[Footprint]:
+    """The footprints of a scene as rows, each with its nearest station and all that are within reach."""
+    return _footprints(answer, answer["scene_hash"], answer["polygons"], site)
 
 
-def save_judgements(
-    c: Connection, answer: Mapping[str, Any], places: Mapping[str, Place], now: datetime
-) -> tuple[int, int]:
+def save_judgements(c: Connection, answer: Mapping[str, Any], site: Site, now: datetime) -> tuple[int, int]:
     """Write what was judged of this scene and of later ones; returns (news, of them new or grown)."""
     news = changed = 0
     for judgement in answer["judgements"]:
         scene_hash = judgement["scene_hash"]
-        gone = [_footprint(answer, scene_hash, v, places) for v in judgement["vanished"]]
-        add_footprints(c, gone, now)
+        add_footprints(c, _footprints(answer, scene_hash, judgement["vanished"], site), now)
         words = {**judgement["changes"], **{v["polygon_id"]: v for v in judgement["vanished"]}}
         changes = [_change(polygon_id, word) for polygon_id, word in sorted(words.items())]
         news += save_changes(c, scene_hash, answer["model_hash"], changes, now)
@@ -124,8 +121,21 @@ def row_of(answer: Mapping[str, Any], site: Site, name: str, path: str, out_dir:
     )  # fmt: skip
 
 
+def _footprints(
+    answer: Mapping[str, Any], scene_hash: str, polygons: Iterable[Mapping[str, Any]], site: Site
+) -> list[Footprint]:
+    places, reach_m = list_places(site), find_reach_m(site)
+    return [_footprint(answer, scene_hash, polygon, places, reach_m) for polygon in polygons]
+
+
+def find_reach_m(site: Site) -> float:
+    """How far a footprint may lie from the stations that are stored with it: as far as any criterion looks."""
+    asked = [dict(c.params).get("near_m", 0.0) for c in site.criteria if c.kind == "scene"]
+    return max(site.scenes.near_m, *asked)
+
+
 def _footprint(
-    answer: Mapping[str, Any], scene_hash: str, polygon: Mapping[str, Any], places: Mapping[str, Place]
+    answer: Mapping[str, Any], scene_hash: str, polygon: Mapping[str, Any], places: Mapping[str, Place], reach_m: float
 ) -> Footprint:
     distance, station = nearest(polygon["geometry"], places) or (None, None)
     min_lon, min_lat, max_lon, max_lat = polygon["bbox"]
@@ -133,6 +143,7 @@ def _footprint(
         scene_hash, answer["model_hash"], polygon["polygon_id"], answer["model"], polygon.get("change", "single"),
         polygon["area_m2"], polygon["mean_probability"], polygon["geometry"], min_lon, min_lat, max_lon, max_lat,
         station, distance, kind=polygon.get("class", "landslide"),
+        near_stations=list_near(polygon["geometry"], places, reach_m),
     )  # fmt: skip
 
 

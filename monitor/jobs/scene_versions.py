@@ -90,8 +90,8 @@ def _tell(c: Connection, site: Site, name: str, claimed: Sequence[Withdrawn], no
     near = min((one for one in claimed if one.distance_m is not None), key=_nearness, default=None)
     place = "" if near is None else f", the nearest {near.distance_m:,.0f} m from {near.station}"
     reason = (
-        f"scene {name} was delivered again: {len(claimed)} outlines that were called new or grown are withdrawn{place}; "
-        "what they raised stays until it ages out or a person lowers it"
+        f"scene {name} was delivered again: {len(claimed)} outlines that were called new or grown are withdrawn"
+        f"{place}; what they raised stays until it ages out or a person lowers it"
     )
     key = f"scene-version:{name}"
     told = AlertChange(Ledger.HEALTH, key, 1, open=True, reason=reason, data_time=None, evidence="{}")

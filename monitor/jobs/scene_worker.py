@@ -32,7 +32,8 @@ def read_one(payload: dict[str, Any]) -> dict[str, Any]:
     Returns:
         The answer of `detect` with `weights_path` and `card`; `judgements`, one per scene that was judged (this one
         first, then later ones): scene_hash and the answer of `compare`; `series`: rows of station, quantity, at
-        (ISO), value; `replaced`: hashes of the versions that this one replaces. Or `incomplete` when files are still to come, `error` when the scene cannot be used.
+        (ISO), value; `replaced`: hashes of the versions that this one replaces. Or `incomplete` when files are still
+        to come, `error` when the scene cannot be used.
     """
     wanted = payload["detect"]
     try:

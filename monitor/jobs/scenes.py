@@ -65,7 +65,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
 def detect_scene(db: Database, config: ServiceConfig, site: Site, entry: Path, now: datetime) -> str:
     """Read one scene in a worker and store what it found, what changed and what it says of places; also a failure."""
     out_dir = Path(config.paths.inbox).parent / "scenes" / site.id / entry.name
-    print_, places = fingerprint(entry), list_places(site)
+    print_ = fingerprint(entry)
     for _ in range(ATTEMPTS):
         with db.read() as c:
             dates, mark = load_dates(c, site.id), mark_dates(c, site.id)
@@ -91,8 +91,8 @@ def detect_scene(db: Database, config: ServiceConfig, site: Site, entry: Path, n
             row = row_of(answer, site, entry.name, str(entry), str(out_dir), now)
             row = replace(row, run=run_of(answer, print_, copies, version))
             withdrawn = give_way(c, site, entry.name, answer, answer["series"], now)
-            added = save_scene(c, row, list_footprints(answer, places), now)
-            _, changed = save_judgements(c, answer, places, now)
+            added = save_scene(c, row, list_footprints(answer, site), now)
+            _, changed = save_judgements(c, answer, site, now)
             values = save_series(c, site, answer, now, version)
             _clear_failure(c, site, entry, now)
         told = f"; {withdrawn} outlines of the version before withdrawn" if withdrawn else ""

@@ -278,7 +278,8 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
     rows = c.execute(
         select(
             g.scene_hash, g.model_hash, g.polygon_id, g.change, g.area_m2, g.nearest_station, g.distance_m,
-            g.detected_at, g.grown_m2, g.parent_id, g.since_at, g.caution, s.name, s.acquired_at,
+            g.detected_at, g.grown_m2, g.parent_id, g.since_at, g.caution, g.near_stations, s.name,
+            s.acquired_at, g["class"].label("kind"),
         )
         .join(t.scene, s.scene_hash == g.scene_hash)
         .where(*taken, g.detected_at <= now, g.distance_m.is_not(None))
@@ -299,6 +300,7 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
             FootprintFact(
                 r.name, seconds(r.acquired_at), r.polygon_id, change, r.area_m2, r.nearest_station, r.distance_m,
                 seconds(known_at), grown_m2, parent, None if since_at is None else seconds(since_at), caution,
+                tuple((station, away_m) for station, away_m in r.near_stations or ()), r.kind,
             )
         )  # fmt: skip
         if len(found) == ADVICE_LIMIT:

@@ -1,4 +1,4 @@
-"""A scene delivered again: the outlines of the version before are withdrawn, as known from then on, and may come back."""
+"""A scene delivered again: the outlines of the version before are withdrawn from then on, and may come back."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass

@@ -35,7 +35,7 @@ class SceneRow:
 class Footprint:
     """One polygon in lon/lat (GeoJSON) with its true area; `change = single` is advice only.
 
-    `kind` is the model's class, column `class`.
+    `kind` is the model's class, column `class`; `near_stations` are those within reach, nearest first, with metres.
     """
 
     scene_hash: str
@@ -55,6 +55,7 @@ class Footprint:
     parent_id: str | None = None
     grown_m2: float | None = None
     kind: str = "landslide"
+    near_stations: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,8 @@ def add_footprints(c: Connection, footprints: Sequence[Footprint], now: datetime
     added = 0
     for footprint in footprints:
         one = {f: getattr(footprint, f) for f in Footprint.__slots__} | {"detected_at": now}
-        one |= {"geometry": dict(footprint.geometry), "class": one.pop("kind")}
+        near = [list(pair) for pair in footprint.near_stations]
+        one |= {"geometry": dict(footprint.geometry), "class": one.pop("kind"), "near_stations": near}
         added += add_if_absent(c, scene_footprint, one)
     return added
 

@@ -284,6 +284,7 @@ scene_footprint = Table(
     Column("max_lon", Number, nullable=False), Column("max_lat", Number, nullable=False), _text("nearest_station", null=True), Column("distance_m", Number), Column("detected_at", Instant, nullable=False),
     # what is known today of its change: the newest row of scene_change
     Column("since_at", Instant), Column("first_seen_at", Instant), Column("root_id", String(64)), Column("anchor_scene", String(64)), _text("caution", null=True),
+    Column("near_stations", Json),  # [[station, metres], ...] within reach, nearest first
 )  # fmt: skip
 scene_change = Table(
     "scene_change", metadata,  # every judgement on a footprint, so that what was known at an instant can be told; append only

@@ -372,7 +372,8 @@ def _fill_scene(c: Connection) -> None:
             scene_hash=HASHES["before" if change == "single" else "scene"], model_hash=HASHES["unet"], polygon_id=f"p{k + 1}", model="unet",
             parent_id=parent, **{"class": "crack" if change == "single" else "landslide"}, change=change, area_m2=area, grown_m2=grown, mean_probability=0.8 - 0.1 * k,
             geometry={"type": "Polygon", "coordinates": [ring]}, min_lon=west, min_lat=south, max_lon=west + 0.001,
-            max_lat=south + 0.001, nearest_station="G1", distance_m=120.0 + 90.0 * k, detected_at=taken + timedelta(hours=3),
+            max_lat=south + 0.001, nearest_station="G1", distance_m=120.0 + 90.0 * k,
+            near_stations=[["G1", 120.0 + 90.0 * k], ["G2", 310.5]], detected_at=taken + timedelta(hours=3),
             since_at=NOW - days(40), first_seen_at=NOW - days(40) if parent else taken, root_id=parent or f"p{k + 1}",
             anchor_scene=HASHES["scene"], caution="flat ground (3 degrees)" if change == "known" else None,
         ))  # fmt: skip

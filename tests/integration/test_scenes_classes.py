@@ -61,13 +61,13 @@ def answer():
 
 
 def test_rows_hold_the_class_of_the_model(database, answer):
-    site, places = parse_site(SITE, "bench.toml"), {"G1": (141.9525, 42.7285)}
+    site = parse_site(SITE, "bench.toml")
     with database.write() as c:
         save_site(c, site, "test", "test", TAKEN)
         run = run_of(answer, "print", {})
         row = replace(row_of(answer, site, "scene", "inbox/scene", "scenes/scene", TAKEN), run=run)
-        save_scene(c, row, list_footprints(answer, places), TAKEN)
-        save_judgements(c, answer, places, TAKEN)
+        save_scene(c, row, list_footprints(answer, site), TAKEN)
+        save_judgements(c, answer, site, TAKEN)
     expected = {"p0": "crack", "p1": "landslide", "p2": "landslide"}
     with database.read() as c:
         for view in ("scene_polygons", "scene_changes"):

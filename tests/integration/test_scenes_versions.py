@@ -1,4 +1,4 @@
-"""A scene delivered again under its name and time: what its first version said is withdrawn, kept, and may come back."""
+"""A scene delivered again by its name and time: what its first version said is withdrawn, kept, and may come back."""
 
 from datetime import timedelta
 

@@ -9,11 +9,13 @@ import pytest
 from monitor.alerting.assessment import Windows
 from monitor.alerting.criteria import rainfall
 from monitor.alerting.criteria.registry import CRITERIA
+from monitor.alerting.criteria.scene import SceneRule
 from monitor.alerting.decide import decide
 from monitor.alerting.jumps import Walk
 from monitor.alerting.orders import order_level
 from monitor.alerting.tracks import direction
 from monitor.alerting.witness import find_groups
+from monitor.config import parse_site
 from monitor.domain.decision import (
     EventFact,
     FootprintFact,
@@ -362,3 +364,81 @@ def test_a_site_file_with_fewer_levels_does_not_lose_the_level():
     c = Criterion("w", "level", ("P1",), "water_level", (Threshold(1, over=10.0),))
     place = replace(site(c), levels=LEVELS[:2])
     assert decide(place, Memory(started_s=T0, level=3), view([5, 5]), instant(T0 + H)).level == 1
+
+
+def near_two(change="new", **more):
+    """A footprint that lies near P1 and P2, nearer to P1."""
+    return FootprintFact("post", T0, "p1", change, 5000.0, "P1", 85.0, near=(("P1", 85.0), ("P2", 240.5)), **more)
+
+
+@pytest.mark.parametrize(
+    ("stations", "near_m", "level", "said"),
+    [
+        (("P1",), 500.0, 1, "nearest station 85 m (P1)"),
+        (("P2",), 500.0, 1, "nearest station 240 m (P2)"),
+        (("P1", "P2"), 500.0, 1, "nearest station 85 m (P1) and 1 other station within 240 m"),
+        (("P1", "P2"), 100.0, 1, "nearest station 85 m (P1)"),
+        (("P2",), 100.0, 0, "no change"),
+        (("P3",), 500.0, 0, "no change"),
+    ],
+)
+def test_a_footprint_speaks_for_every_station_within_reach(stations, near_m, level, said):
+    c = Criterion("img", "scene", stations, "", (Threshold(1),), role="witness", params=(("near_m", near_m),))
+    place = site(c)
+    seen = replace(view([1.0] * 3), footprints=(near_two(),))
+    (word,) = SceneRule(c).assess(Windows(place, seen, Memory(), T0 + H))
+    assert (word.raise_level, word.station) == (level, "scene")
+    assert said in word.reason
+    assert ("other" in said) == ("other" in word.reason)
+    assert decide(place, Memory(), seen, instant(T0 + H)).level == level
+
+
+def test_one_image_is_one_witness_however_many_footprints_and_stations_it_shows():
+    rows = tuple(
+        FootprintFact("post", T0, f"p{k}", "new", 5000.0, f"P{k}", 85.0, near=((f"P{k}", 85.0),)) for k in (1, 2, 3)
+    )
+    criteria = [
+        Criterion(f"img{k}", "scene", (f"P{k}",), "", (Threshold(3),), role="witness") for k in (1, 2, 3)
+    ]  # fmt: skip
+    place = replace(site(criteria[0]), criteria=tuple(criteria))
+    seen = replace(view([1.0] * 3), footprints=rows)
+    found = decide(place, Memory(), seen, instant(T0 + H))
+    assert len(found.memory.votes) == 3
+    assert {find_groups(place)[key.partition("|")[2]] for key in found.memory.votes} == {"scene"}
+    assert (found.level, place.top_level) == (2, 3), "the top level needs a second, independent witness"
+
+
+def test_near_m_of_the_scenes_table_reaches_the_criterion():
+    text = '[[criterion]]\nkind = "scene"\nlevel = "yellow"\nauthor = "t"\nreason = "t"\n{}[scenes]\nnear_m = {}\n'
+    for own, near_m, found in (("", 300.0, False), ("", 400.0, True), ("near_m = 500.0\n", 300.0, True)):
+        place = parse_site(PLAIN_SITE + text.format(own, near_m), "near.toml")
+        fact = FootprintFact("post", T0, "p1", "single", 5000.0, "P1", 350.0, near=(("P1", 350.0),))
+        seen = replace(view([1.0] * 3), footprints=(fact,))
+        outcome = decide(place, Memory(), seen, instant(T0 + H))
+        assert any(key.startswith("advice:scene") for key in outcome.memory.conditions) == found, (own, near_m)
+
+
+PLAIN_SITE = """
+[site]
+id = "near"
+name = "Near"
+latitude = 46.2
+longitude = 8.9
+timezone = "UTC"
+[[station]]
+id = "P1"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+"""
+
+
+def test_evidence_of_a_footprint_reads_back_as_it_was_and_from_older_versions():
+    seen = View(footprints=(near_two("grown", grown_m2=1200.0, kind="crack"),))
+    spelled = json.loads(json.dumps(seen.spell()))
+    assert View.read(spelled) == seen
+    assert hash(View.read(spelled).footprints[0]) == hash(seen.footprints[0])
+    for name in ("near", "kind"):
+        del spelled["footprints"][0][name]
+    assert View.read(spelled).footprints[0].near == ()

@@ -1,5 +1,6 @@
 """What images show: change between two dates near a station; an outline seen on one date is advice, never a witness."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -23,27 +24,34 @@ class SceneRule:
     def assess(self, windows: Windows) -> tuple[Assessment, ...]:
         """One answer for all footprints: images are one witness."""
         criterion = self.criterion
-        near_m = dict(criterion.params).get("near_m", windows.site.scenes.near_m)
         witness = criterion.role != "advice"
         rows = [
-            f for f in windows.view.footprints
-            if f.station in criterion.stations and f.distance_m is not None and f.distance_m <= near_m
-            and f.area_m2 >= windows.site.scenes.minimum_area_m2
+            (f, near) for f in windows.view.footprints
+            if f.area_m2 >= windows.site.scenes.minimum_area_m2
             and (f.change in CHANGED or (f.change == "single" and not witness))
             and not (witness and f.caution)
             and 0.0 <= windows.now_s - f.acquired_s <= criterion.valid_for_s
+            and (near := self._list_near(f, windows))
         ]  # fmt: skip
         if not rows:
             return (Assessment(criterion.id, SCENE, reason="no change" if witness else "no footprint"),)
-        first = max(rows, key=_rank)
+        first, near = max(rows, key=lambda row: _rank(row[0]))
         level = criterion.thresholds[0].level
-        more = sum(1 for f in rows if f.change in CHANGED and f is not first)
-        reason = f"{_spell_change(first)}{f', and {more} more' if more else ''}{_spell_latency(first)}"
+        more = sum(1 for f, _ in rows if f.change in CHANGED and f is not first)
+        reason = f"{_spell_change(first, near)}{f', and {more} more' if more else ''}{_spell_latency(first)}"
         return (
             Assessment(criterion.id, SCENE, level, level, heard=True, newest_s=first.acquired_s, reason=reason,
                        facts={"polygon": first.polygon, "scene": first.scene, "change": first.change,
                               "count": len(rows)}),
         )  # fmt: skip
+
+    def _list_near(self, fact: FootprintFact, windows: Windows) -> list[tuple[str, float]]:
+        """The criterion's stations that a footprint speaks for, nearest first."""
+        near_m = dict(self.criterion.params).get("near_m", windows.site.scenes.near_m)
+        known = fact.near
+        if not known and fact.station is not None and fact.distance_m is not None:
+            known = ((fact.station, fact.distance_m),)  # as older versions froze it: the nearest alone
+        return [(name, away_m) for name, away_m in known if name in self.criterion.stations and away_m <= near_m]
 
 
 def _rank(fact: FootprintFact) -> tuple[float, bool, float, str]:
@@ -52,17 +60,19 @@ def _rank(fact: FootprintFact) -> tuple[float, bool, float, str]:
     return fact.acquired_s, fact.change in CHANGED, size, fact.polygon
 
 
-def _spell_change(fact: FootprintFact) -> str:
+def _spell_change(fact: FootprintFact, stations: Sequence[tuple[str, float]]) -> str:
     """One clause: what changed since when, and how near."""
-    assert fact.distance_m is not None
-    near = f"nearest station {fact.distance_m:,.0f} m ({fact.station})"
+    (name, away_m), *others = stations
+    near = f"nearest station {away_m:,.0f} m ({name})"
+    if others:
+        near += f" and {len(others)} other station{'s' if len(others) > 1 else ''} within {others[-1][1]:,.0f} m"
     since = _spell_since(fact)
     if fact.change == "grown" and fact.grown_m2 is not None:
-        what = f"landslide outline grew by {fact.grown_m2:,.0f} m²{since}, {near}, now {fact.area_m2:,.0f} m²"
+        what = f"{fact.kind} outline grew by {fact.grown_m2:,.0f} m²{since}, {near}, now {fact.area_m2:,.0f} m²"
     elif fact.change in CHANGED:
-        what = f"{fact.change} landslide outline of {fact.area_m2:,.0f} m²{since}, {near}"
+        what = f"{fact.change} {fact.kind} outline of {fact.area_m2:,.0f} m²{since}, {near}"
     else:
-        what = f"landslide outline of {fact.area_m2:,.0f} m² seen on one date, {near}"
+        what = f"{fact.kind} outline of {fact.area_m2:,.0f} m² seen on one date, {near}"
     return f"{what} (advice only: {fact.caution})" if fact.caution else what
 
 
