@@ -1,5 +1,6 @@
 """Radiometric match on request: an older image stretched band by band to the newer one, kept apart and told."""
 
+import json
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.errors import ForbiddenSourceError, NoValidPixelsError
+from detection.imagery.outputs import RUN
 from detection.imagery.overlay import Layer, strips
-from detection.imagery.raster import read_grid, write_geotiff
+from detection.imagery.raster import read_grid, writing_geotiff
 from detection.imagery.scene import COMPANIONS, MANIFEST, Scene
 from detection.imagery.sources import find_driver
 
@@ -25,13 +27,17 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
     a difference of light or processing; it cannot mend another season, and it hides a change that covers most of the
     scene.
 
+    Each band is read twice by strips: for the percentiles every n-th row and column, so that about a million pixels are
+    kept whatever the size, and for the copy. Whole counts stay whole counts; reflectances stay fractions.
+
     Args:
         older: the scene to be matched.
         newer: the scene it is matched to.
         folder: the copy (emptied before).
 
     Returns:
-        The copy's folder, and per band `gain` and `offset` of new = gain * old + offset.
+        The copy's folder, and per band `gain` and `offset` of new = gain * old + offset, with `sampled_px`, the number
+        of pixels that the percentiles rest on, and `every_px`, the stride at which they were read.
 
     Raises:
         NoValidPixelsError: the scenes share no valid pixel, or a band is flat.
@@ -46,29 +52,59 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
         grid = read_grid(band.path)
         with ExitStack() as stack:
             own = stack.enter_context(Layer(band.path, grid, band.index, nodata=0.0))
-            pairs = []
             other = None
             if name in newer.bands:
                 far = newer.bands[name]
                 other = stack.enter_context(Layer(far.path, grid, far.index, nodata=0.0))
             step = max(1, int(np.sqrt(grid.width * grid.height / SAMPLE)))
-            parts = []
-            for box in strips(grid):
-                values, valid = own.read(*box)
-                parts.append((values, valid))
-                if other is not None:
-                    wanted, also = other.read(*box)
-                    both = (valid & also)[::step, ::step]
-                    pairs.append(np.stack([values[::step, ::step][both], wanted[::step, ::step][both]]))
-        image = np.concatenate([values for values, _ in parts])
-        shown = np.concatenate([valid for _, valid in parts])
-        gain, offset = _fit(np.concatenate(pairs, axis=1), older, name) if pairs else (1.0, 0.0)
-        factors[name] = {"gain": round(gain, 5), "offset": round(offset, 3)}
-        matched = np.where(shown, np.clip(np.rint(image * gain + offset), 1, 65_535), 0).astype(np.uint16)
-        write_geotiff(folder / f"{name}.tif", matched[None], grid, nodata=0)
+            gain, offset, sampled = 1.0, 0.0, 0
+            if other is not None:
+                pairs = _sample(own, other, step)
+                sampled = pairs.shape[1]
+                gain, offset = _fit(pairs, older, name)
+            whole = all(np.issubdtype(x.dtype, np.integer) for x in (own, other or own))
+            _write(folder / f"{name}.tif", own, gain, offset, whole=whole)
+        digits = 3 if whole else 7
+        factors[name] = {"gain": round(gain, 5), "offset": round(offset, digits), "sampled_px": sampled,
+                         "every_px": step}  # fmt: skip
         lines.append(f'{name} = "{name}.tif"')
     (folder / MANIFEST).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder, factors
+
+
+def write_match(out_dir: Path, factors: dict[str, dict[str, float]]) -> None:
+    """Write into the record of a result (`run.json`) how its image was matched before anything was found on it."""
+    path = out_dir / RUN
+    record = json.loads(path.read_text(encoding="utf-8")) | {"matched": factors}
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _sample(own: Layer, other: Layer, step: int) -> NDArray[np.floating]:
+    """Values of both layers at every n-th row and column of the grid that both show (2 x n)."""
+    pairs = []
+    for column, row, width, height in strips(own.grid):
+        box = column, row, width, height
+        (values, valid), (wanted, also) = own.read(*box), other.read(*box)
+        # the lattice of the whole grid, not of the strip: strips need not be a multiple of the stride
+        rows = slice(-row % step, None, step)
+        both = (valid & also)[rows, ::step]
+        pairs.append(np.stack([values[rows, ::step][both], wanted[rows, ::step][both]]))
+    return np.concatenate(pairs, axis=1)
+
+
+def _write(path: Path, own: Layer, gain: float, offset: float, *, whole: bool) -> None:
+    """Write a band stretched, strip by strip; 0 is nodata, so what is shown is never 0."""
+    with writing_geotiff(path, own.grid, "uint16" if whole else "float32", nodata=0) as write:
+        for box in strips(own.grid):
+            values, shown = own.read(*box)
+            stretched = values * np.float32(gain) + np.float32(offset)
+            if whole:
+                stretched = np.clip(np.rint(stretched), 1, 65_535).astype(np.uint16)
+            else:
+                stretched = np.where(stretched == 0, np.finfo(np.float32).tiny, stretched)
+            write(np.where(shown, stretched, stretched.dtype.type(0)), box[0], box[1])
 
 
 def _copy_companions(scene: Scene, folder: Path) -> list[str]:

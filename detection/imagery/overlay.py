@@ -53,6 +53,7 @@ class Layer:
             if not 1 <= index <= source.count:
                 raise BandMissingError(f"{path}: band {index} was asked for, the file has {source.count}")
             self.tags: dict[str, str] = dict(source.tags())
+            self.dtype = np.dtype(source.dtypes[index - 1])
             empty = source.nodata if source.nodata is not None else nodata
             self.warped = not same_grid(grid, own)
             if self.warped:

@@ -100,6 +100,19 @@ def write_geotiff(
 
 
 @contextmanager
+def writing_geotiff(path: Path, grid: Grid, dtype: str, *, nodata: float | None = None) -> Iterator[Any]:
+    """Write a GeoTIFF of one band by windows, by temporary name and rename; gives `write(h x w, column, row)`."""
+    partial = path.with_name(f".{path.name}.part")
+    with rasterio.Env(**SETTINGS), _writer(partial, grid, 1, dtype, nodata) as target:
+
+        def write(array: NDArray[Any], column: int, row: int) -> None:
+            target.write(array, 1, window=_window(column, row, array.shape[1], array.shape[0]))
+
+        yield write
+    partial.replace(path)
+
+
+@contextmanager
 def _writer(path: Path, grid: Grid, count: int, dtype: str, nodata: float | None, level: int = 6) -> Iterator[Any]:
     with rasterio.open(
         path,

@@ -52,7 +52,7 @@ def _judge(
     from detection.imagery.comparison import as_date
     from detection.imagery.comparison import compare as lay
     from detection.imagery.lane import detect
-    from detection.imagery.match import match_scene
+    from detection.imagery.match import match_scene, write_match
     from detection.imagery.scene import read_scene
 
     read = sorted((read_scene(path) for path in scenes), key=lambda s: (s.acquired_at, str(s.path)))
@@ -68,6 +68,8 @@ def _judge(
             "minimum_area_m2": limits[1],
         }  # fmt: skip
         result = detect(payload)
+        if factors is not None:
+            write_match(target, factors)
         date = as_date(result, path)
         found = lay(date, dates, target)
         for polygon in date["polygons"]:
