@@ -27,6 +27,7 @@ from detection.imagery.registry import find_entry
 from detection.imagery.sampling import Sampler
 from detection.imagery.scene import Scene, read_scene, scene_hash
 from detection.imagery.terrain import TerrainReader, open_terrain
+from detection.imagery.triage import Asked, Passing, ask_for, list_triage_cautions
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import Model
@@ -60,8 +61,8 @@ def detect(payload: dict[str, Any], progress: Progress = lambda _: None) -> dict
 
     Returns:
         scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
-        unreadable_share, classes, threshold, blend, tile, halo, flip_rate, flip_pixels, terrain, polygons (see
-        `polygons.find_footprints`), outputs (name -> path, and `bounds` of the preview), warnings.
+        unreadable_share, classes, threshold, blend, tile, halo, flip_rate, flip_pixels, triage, passed_over, terrain,
+        polygons (see `polygons.find_footprints`), outputs (name -> path, and `bounds` of the preview), warnings.
 
     Raises:
         ImageryError: a subclass for each cause, with one clear line.
@@ -74,7 +75,8 @@ def detect(payload: dict[str, Any], progress: Progress = lambda _: None) -> dict
     scene = _find_scene(options)
     model = load_model(options.weights)
     plan = _plan(model, options)
-    facts = _facts(scene, model, plan, options)
+    asked = ask_for(options.triage, options.known)
+    facts = _facts(scene, model, plan, options, asked)
     if options.out_dir and not options.force and (known := read_run(options.out_dir, facts)):
         return known
     with open_workplace(options.out_dir) as work, _open(scene, model.bands, options, work) as opened:
@@ -85,15 +87,18 @@ def detect(payload: dict[str, Any], progress: Progress = lambda _: None) -> dict
         except NoValidPixelsError as error:
             raise NoValidPixelsError(f"{scene.path}: {error}") from None
         segmenter = Segmenter(model)
+        passing = Passing(asked, opened.reader, model.card, options.scale) if asked else None
+        wants = passing.wants if passing else None
         with steps.writing() as write:
-            valid = map_scene(opened.reader, segmenter, stretch, plan, steps.count, write, progress)
+            valid = map_scene(opened.reader, segmenter, stretch, plan, steps.count, write, progress, wants)
+        chosen = passing.tell() if passing else None
         if not valid:
             raise NoValidPixelsError(f"{scene.path}: all pixels of the scene are nodata, masked, or outside of the aoi")
         flips: dict[str, Any] = {"flip_rate": None, "flip_pixels": 0}
         if plan.blend == "hann":
             least = threshold_steps(facts["threshold"])
             with steps.reading() as read:
-                flips = measure_flips(opened.reader, segmenter, stretch, plan, steps.count, read, least)
+                flips = measure_flips(opened.reader, segmenter, stretch, plan, steps.count, read, least, wants)
         footprints, left_out = _find_all(steps, opened, facts, model.card.get("linear_classes", ["crack"]))
         result = {
             **facts,
@@ -104,12 +109,14 @@ def detect(payload: dict[str, Any], progress: Progress = lambda _: None) -> dict
             "valid_share": round(valid / (grid.width * grid.height), 6),
             "unreadable_share": round(opened.reader.unreadable_share, 6),
             **flips,
+            "passed_over": chosen,
             "terrain": {"covered_share": round(opened.terrain.covered_share, 4)} if opened.terrain else None,
             "warnings": [],
             "polygons": footprints,
             "outputs": {},
         }
-        result["warnings"] = [*opened.warnings, *list_cautions(scene, opened.reader, model.card, result, left_out)]
+        cautions = list_cautions(scene, opened.reader, model.card, result, left_out)
+        result["warnings"] = [*opened.warnings, *cautions, *list_triage_cautions(chosen)]
         if options.out_dir:
             write_outputs(result, scene, steps, work, options.out_dir, options.formats)
     log.info("%s: %d footprints", scene.path, len(footprints))
@@ -195,7 +202,7 @@ def _plan(model: "Model", options: Options) -> Plan:
     return make_plan(model.card, entry, options.tile, options.halo, DEFAULT_TILE)
 
 
-def _facts(scene: Scene, model: "Model", plan: Plan, options: Options) -> dict[str, Any]:
+def _facts(scene: Scene, model: "Model", plan: Plan, options: Options, asked: Asked | None) -> dict[str, Any]:
     """Everything that the result depends on: a stored result with the same facts is this one."""
     return {
         "scene_hash": scene_hash(scene, options.owner),
@@ -210,6 +217,7 @@ def _facts(scene: Scene, model: "Model", plan: Plan, options: Options) -> dict[s
         "tile": plan.tile,
         "halo": plan.halo,
         "scale": options.scale,
+        "triage": asked.facts() if asked else None,
         "slope_gate_deg": options.slope_gate_deg,
         "partial": options.partial,
         "formats": list(options.formats),

@@ -30,6 +30,9 @@ class Options:
         dem: elevation model, instead of the scene's own.
         prior: susceptibility raster, instead of the scene's own.
         aoi: area of interest: raster (not 0), or GeoJSON polygons in longitude and latitude.
+        triage: weights that tell which tiles are worth a look; None: all are looked at.
+        known: boxes (longitude and latitude, least and greatest) of all that was found on this ground before: there
+            the triage is not asked.
         slope_gate_deg: footprints on ground less steep than this, on average, are left out; None: none are.
         partial: blocks that cannot be read become nodata.
         strict: band descriptions that contradict the names are refused, not warned of.
@@ -53,6 +56,8 @@ class Options:
     dem: Path | None = None
     prior: Path | None = None
     aoi: Path | None = None
+    triage: str | None = None
+    known: tuple[tuple[float, ...], ...] = ()
     slope_gate_deg: float | None = None
     partial: bool = False
     strict: bool = False
@@ -81,6 +86,8 @@ def read_options(payload: Mapping[str, Any]) -> Options:
     for key in ("scene_path", "out_dir", "dem", "prior", "aoi"):
         if key in given:
             given[key] = Path(given[key])
+    if "known" in given:
+        given["known"] = tuple(tuple(box) for box in given["known"])
     if "acquired_at" in given:
         given["acquired_at"] = datetime.fromisoformat(given["acquired_at"])
     for key in ("threshold", "minimum_area_m2", "scale", "slope_gate_deg"):

@@ -71,6 +71,8 @@ def write_outputs(
     classes = tuple(result["classes"])
     mask = _write_mask(steps, threshold_steps(result["threshold"]), work)
     tags_of_prob = {**tags, "STEPS_PER_UNIT": str(STEPS)}
+    if told := result["passed_over"]:
+        tags_of_prob["PASSED_OVER"] = str(told["passed_over"])
     write_cog(steps.path, work / FILES["prob"], overviews="average", tags=tags_of_prob, descriptions=classes, level=1)
     write_cog(mask.path, work / FILES["mask"], overviews="mode", tags=tags)
     if "geojson" in formats:

@@ -21,6 +21,8 @@ FLIP_SIDE_PX = 2048
 
 Write = Callable[[NDArray[np.uint8], int, int], None]
 Progress = Callable[[float], None]
+Wants = Callable[[NDArray[np.float32], NDArray[np.bool_], int, int], bool]
+"""Whether a tile must be looked at, by its counts, valid pixels, column and row; see `triage.Passing`."""
 
 
 class Classifier(Protocol):
@@ -84,13 +86,17 @@ def name_classes(card: Mapping[str, Any]) -> tuple[str, ...]:
 
 def map_scene(
     reader: BandReader, segmenter: Classifier, stretch: Stretch, plan: Plan, classes: int, write: Write,
-    progress: Progress,
+    progress: Progress, wants: Wants | None = None,
 ) -> int:  # fmt: skip
-    """Write the probabilities of a scene as steps of 1/200 and return how many pixels are valid."""
+    """Write the probabilities of a scene as steps of 1/200 and return how many pixels are valid.
+
+    Valid pixels of a tile that nobody wants are 0: no landslide.
+    """
     pixels = 0
     grid = reader.grid
     if plan.blend == "hann":
-        for row, steps in blend(reader, segmenter, stretch, plan.tile, classes, (0, 0, grid.width, grid.height)):
+        region = 0, 0, grid.width, grid.height
+        for row, steps in blend(reader, segmenter, stretch, plan.tile, classes, region, wants=wants):
             write(steps, 0, row)
             pixels += int(np.count_nonzero(steps[0] != NODATA))
             progress(min(1.0, (row + steps.shape[1]) / grid.height))
@@ -101,10 +107,14 @@ def map_scene(
         owned = valid[tile.crop]
         steps = np.full((classes, *owned.shape), NODATA, np.uint8)
         if owned.any():
-            values, valid = _stretch(stretch, values, valid, tile.read_column, tile.read_row)
+            counts, origin = values, (tile.read_column, tile.read_row)
+            values, valid = _stretch(stretch, values, valid, *origin)
             owned = valid[tile.crop]
-            found = segmenter.class_probabilities(values, valid)
-            steps = _to_steps(found[(slice(None), *tile.crop)], owned)
+            if wants is None or wants(counts, valid, *origin):
+                found = segmenter.class_probabilities(values, valid)[(slice(None), *tile.crop)]
+            else:
+                found = np.zeros((classes, *owned.shape), np.float32)
+            steps = _to_steps(found, owned)
             pixels += int(np.count_nonzero(owned))
         write(steps, tile.own_column, tile.own_row)
         progress(number / total)
@@ -119,6 +129,7 @@ def blend(
     classes: int,
     region: tuple[int, int, int, int],
     shift: int = 0,
+    wants: Wants | None = None,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield (row, steps classes x rows x width) of a region, from tiles that lie half over each other.
 
@@ -132,6 +143,7 @@ def blend(
         classes: how many maps the network gives.
         region: column, row, width, height.
         shift: how far all origins are moved up and to the left.
+        wants: tiles it does not want say nothing; a pixel that no other tile reaches is 0.
     """
     left, top, width, height = region
     grid, half, fade = reader.grid, tile // 2, weigh(tile)
@@ -145,15 +157,17 @@ def blend(
             values, valid = reader.read(column, row, wide, high)
             if not valid.any():
                 continue
+            counts = values
             values, valid = _stretch(stretch, values, valid, column, row)
-            found = segmenter.class_probabilities(values, valid)
             first, last = max(column, left), min(column + wide, left + width)
             inner = slice(first - column, last - column)
             rows, columns = slice(row - origin, row - origin + high), slice(first - left, last - left)
-            weight = fade[rows, first - start : last - start]
-            sums[:, rows, columns] += found[:, :, inner] * weight
-            weights[rows, columns] += weight
             valid_here[rows, columns] |= valid[:, inner]
+            if wants is not None and not wants(counts, valid, column, row):
+                continue
+            weight = fade[rows, first - start : last - start]
+            sums[:, rows, columns] += segmenter.class_probabilities(values, valid)[:, :, inner] * weight
+            weights[rows, columns] += weight
         first_row, last_row = max(origin, top), min(origin + half, top + height)
         if origin == origins[-1]:
             last_row = top + height
@@ -167,7 +181,14 @@ def blend(
 
 
 def measure_flips(
-    reader: BandReader, segmenter: Classifier, stretch: Stretch, plan: Plan, classes: int, read: Any, least: int
+    reader: BandReader,
+    segmenter: Classifier,
+    stretch: Stretch,
+    plan: Plan,
+    classes: int,
+    read: Any,
+    least: int,
+    wants: Wants | None = None,
 ) -> dict[str, float | int]:
     """Compare a blended map with a second one of shifted tiles: which share of pixels changes sides.
 
@@ -179,6 +200,7 @@ def measure_flips(
         classes: how many maps the network gives; the first one is compared.
         read: `read(column, row, width, height)` of the first map's steps.
         least: smallest step that counts.
+        wants: as for the first map.
 
     Returns:
         flip_rate and the pixels that were compared, in the middle of the scene.
@@ -188,7 +210,7 @@ def measure_flips(
     left, top = (grid.width - width) // 2, (grid.height - height) // 2
     region = left, top, width, height
     flips = pixels = 0
-    for row, steps in blend(reader, segmenter, stretch, plan.tile, classes, region, plan.tile // 4):
+    for row, steps in blend(reader, segmenter, stretch, plan.tile, classes, region, plan.tile // 4, wants):
         known = read(left, row, width, steps.shape[1])
         both = (known != NODATA) & (steps[0] != NODATA)
         flips += int(np.count_nonzero(((known >= least) != (steps[0] >= least)) & both))

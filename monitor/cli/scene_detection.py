@@ -28,6 +28,10 @@ def detect(
     ] = None,
     tile: Annotated[int | None, typer.Option(min=1, help="Side of the tiles, pixels.")] = None,
     halo: Annotated[int | None, typer.Option(min=0, help="Pixels read around a tile; else as far as needed.")] = None,
+    triage: Annotated[
+        bool, typer.Option("--triage", help="Pass over tiles in which a coarse network is sure to see nothing.")
+    ] = False,
+    triage_weights: Annotated[str, typer.Option(help="That network, or a .safetensors file of your own.")] = "triage",
     pre: Annotated[
         Path | None, typer.Option(help="The scene before: says what is new and what grew.", rich_help_panel=INPUT)
     ] = None,
@@ -71,6 +75,7 @@ def detect(
         "weights": model, "threshold": threshold, "minimum_area_m2": minimum_area_m2, "slope_gate_deg": slope_gate_deg,
         "tile": tile, "halo": halo, "dem": _text(dem), "prior": _text(prior), "aoi": _text(aoi), "scale": scale,
         "formats": [name.strip() for name in formats.split(",")], "force": force, "partial": partial, "strict": strict,
+        "triage": triage_weights if triage else None,
         "allow_ungeoreferenced": allow_ungeoreferenced, "max_pixels": max_pixels, "max_bands": max_bands,
     }  # fmt: skip
     codes = []
@@ -96,10 +101,14 @@ def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: b
         else:
             print(_tell_plan(plan))
         return 0
+    earlier = None
+    if pre is not None and payload["triage"]:  # what was found there before must be known first
+        earlier = _detect_before(payload, pre)
+        payload = {**payload, "known": [footprint["bbox"] for footprint in earlier["polygons"]]}
     answer = run_detect(payload, _progress(Path(payload["scene_path"]).name))
     _warn(answer)
     if pre is not None:
-        answer["change"] = _compare(answer, payload, pre)
+        answer["change"] = _compare(answer, earlier or _detect_before(payload, pre), payload, pre)
     if as_json:
         print_json(answer)
     else:
@@ -107,17 +116,21 @@ def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: b
     return PARTLY if answer["unreadable_share"] else 0
 
 
-def _compare(answer: dict[str, Any], payload: dict[str, Any], pre: Path) -> dict[str, Any]:
-    """The same on the scene before, and what changed between them."""
-    from detection.imagery.comparison import as_date, compare
+def _detect_before(payload: dict[str, Any], pre: Path) -> dict[str, Any]:
+    """The same on the scene before."""
     from detection.imagery.lane import detect as run_detect
 
-    out = Path(payload["out_dir"])
-    earlier = run_detect(
-        {**payload, "scene_path": str(pre), "out_dir": str(out / "pre"), "aoi": None}, _progress(pre.name)
-    )
+    folder = str(Path(payload["out_dir"]) / "pre")
+    earlier = run_detect({**payload, "scene_path": str(pre), "out_dir": folder, "aoi": None}, _progress(pre.name))
     _warn(earlier)
-    change = compare(as_date(answer, Path(payload["scene_path"])), [as_date(earlier, pre)], out)
+    return earlier
+
+
+def _compare(answer: dict[str, Any], earlier: dict[str, Any], payload: dict[str, Any], pre: Path) -> dict[str, Any]:
+    """What changed since the scene before."""
+    from detection.imagery.comparison import as_date, compare
+
+    change = compare(as_date(answer, Path(payload["scene_path"])), [as_date(earlier, pre)], Path(payload["out_dir"]))
     _warn(change)
     return change
 
@@ -170,6 +183,8 @@ def _tell(answer: dict[str, Any]) -> str:
         else:
             total = sum(footprint["area_m2"] for footprint in own)
             lines.append(f"{len(own)} footprints ({kind}), {total:,.0f} m², pixel {answer['pixel_area_m2']} m²")
+    if told := answer["passed_over"]:
+        lines.append(f"{told['passed_over']} of {told['tiles']} tiles passed over by triage")
     if "change" in answer:
         kinds = [change["change"] for change in answer["change"]["changes"].values()]
         lines.append(", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds))) or "no change")

@@ -29,7 +29,7 @@ from monitor.store.alerts import apply_changes
 from monitor.store.engine import Database
 from monitor.store.models import add_model
 from monitor.store.scene_versions import SUPERSEDED, WAITING
-from monitor.store.scenes import SceneRow, load_scenes, save_scene
+from monitor.store.scenes import SceneRow, load_boxes, load_scenes, save_scene
 
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 ATTEMPTS = 3  # another scene of the site may be stored while a worker runs
@@ -70,7 +70,8 @@ def detect_scene(db: Database, config: ServiceConfig, site: Site, entry: Path, n
         with db.read() as c:
             dates, mark = load_dates(c, site.id), mark_dates(c, site.id)
             versions = list_versions(c, site.id, entry)
-        answer = _ask(config, site, entry, out_dir, dates, versions)
+            known = load_boxes(c, site.id) if site.scenes.triage else []
+        answer = _ask(config, site, entry, out_dir, dates, versions, known)
         if "incomplete" in answer:
             return f"waiting: {answer['incomplete']}"
         if "error" in answer:
@@ -102,12 +103,13 @@ def detect_scene(db: Database, config: ServiceConfig, site: Site, entry: Path, n
 
 def _ask(
     config: ServiceConfig, site: Site, entry: Path, out_dir: Path, dates: list[dict[str, Any]],
-    versions: list[dict[str, Any]],
+    versions: list[dict[str, Any]], known: list[tuple[float, float, float, float]],
 ) -> dict[str, Any]:  # fmt: skip
     """What the worker answers; a worker that fails is the scene's failure, unless the service is stopping."""
     detect = {
         "scene_path": str(entry), "weights": site.scenes.weights, "out_dir": str(out_dir), "threshold": None,
         "minimum_area_m2": site.scenes.minimum_area_m2, "owner": site.id,
+        "triage": "triage" if site.scenes.triage else None, "known": known,
     }  # fmt: skip
     payload = {
         "detect": detect, "dates": dates, "stations": list_places(site), "near_m": site.scenes.near_m,

@@ -108,6 +108,18 @@ def load_footprints(c: Connection, scene_hash: str, model_hash: str) -> list[dic
     return [dict(row) for row in rows.mappings()]
 
 
+def load_boxes(c: Connection, site: str) -> list[tuple[float, float, float, float]]:
+    """Boxes (least longitude and latitude, greatest) of everything ever found on the ground of a site, by any model."""
+    g = scene_footprint.c
+    rows = c.execute(
+        select(g.min_lon, g.min_lat, g.max_lon, g.max_lat)
+        .join(scene, scene.c.scene_hash == g.scene_hash)
+        .where(scene.c.site == site)
+        .distinct()
+    )
+    return [(row.min_lon, row.min_lat, row.max_lon, row.max_lat) for row in rows]
+
+
 def save_scene(c: Connection, row: SceneRow, footprints: Sequence[Footprint], now: datetime) -> int:
     """Write a scene with all its footprints in one transaction; the same scene and model again adds nothing.
 

@@ -1,4 +1,4 @@
-"""Footprints keep the class that the model gave them: in their rows, in the views, and on the way back to a worker."""
+"""Footprints keep the class of the model, in rows and views, and go back to a worker: as dates, and as known ground."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
-from monitor.config import parse_site
+from monitor.config import load_service, parse_site
+from monitor.jobs import scenes
 from monitor.jobs.scene_rows import list_footprints, load_dates, row_of, run_of, save_judgements
 from monitor.store.scenes import save_scene
 from monitor.store.sites import save_site
@@ -76,3 +77,31 @@ def test_rows_hold_the_class_of_the_model(database, answer):
         (date,) = load_dates(c, "bench")
     assert {p["polygon_id"]: p["class"] for p in date["polygons"]} == expected
     assert run["classes"] == ["landslide", "crack"]
+
+
+@pytest.mark.parametrize("triage", [False, True])
+def test_triage_is_told_of_all_ground_that_ever_held_a_footprint(
+    database, database_url, answer, tmp_path, monkeypatch, triage
+):
+    (tmp_path / "slopeward.toml").write_text(
+        f'[database]\nurl = "{database_url}"\n[paths]\nsites = "{tmp_path}/sites"\ninbox = "{tmp_path}/inbox"\n'
+    )
+    scene = tmp_path / "inbox" / "bench" / "next"
+    scene.mkdir(parents=True)
+    (scene / "scene.toml").write_text("")
+    site = parse_site(SITE + ("[scenes]\ntriage = true\n" if triage else ""), "bench.toml")
+    with database.write() as c:
+        save_site(c, site, "test", "test", TAKEN)
+        row = row_of(answer, site, "scene", "inbox/scene", "scenes/scene", TAKEN)
+        save_scene(c, row, list_footprints(answer, site), TAKEN)
+    asked = []
+
+    def note(_job, payload, *_args, **_kwargs):
+        asked.append(payload["detect"])
+        return {"error": "not read here"}
+
+    monkeypatch.setattr(scenes.compute, "run", note)
+    said = scenes.run(database, load_service(str(tmp_path / "slopeward.toml")), site, TAKEN)
+    assert said == "next: failed: not read here"
+    boxes = {tuple(one["bbox"]) for one in answer["polygons"]}
+    assert (asked[0]["triage"], set(asked[0]["known"])) == (("triage", boxes) if triage else (None, set()))
