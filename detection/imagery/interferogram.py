@@ -14,8 +14,9 @@ from detection.imagery.areas import map_outline, true_area_m2
 from detection.imagery.components import EIGHT
 from detection.imagery.errors import MismatchedBandsError, NoValidPixelsError
 from detection.imagery.grid import Grid, same_grid
+from detection.imagery.outlines import outline_pixels
 from detection.imagery.overlay import Layer, burn, spacing_m
-from detection.imagery.raster import outline_pixels, read_grid
+from detection.imagery.raster import read_grid
 from detection.imagery.stack import Stack
 
 PIXELS_MOST = 4_000_000
@@ -272,7 +273,7 @@ def _outline_zones(beyond: NDArray[np.bool_], grid: Grid, minimum_area_m2: float
     zones = []
     for index in range(1, number + 1):
         body = labels == index
-        outline = shapely.union_all([shapely.geometry.shape(g) for g in outline_pixels(body)])
+        outline = shapely.union_all(outline_pixels(body))
         ground = map_outline(outline, grid.to_crs)
         area = true_area_m2(ground, grid)
         if area >= minimum_area_m2:

@@ -16,7 +16,7 @@ from shapely.geometry.polygon import orient
 from detection.imagery.areas import map_outline, measure_ground, measure_rectangle, pixel_area_m2
 from detection.imagery.components import EIGHT, NODATA, Component, Labelling, Read, Rows
 from detection.imagery.grid import Grid
-from detection.imagery.raster import outline_pixels
+from detection.imagery.outlines import outline_pixels
 from detection.imagery.sampling import NO_SAMPLER, Sampler
 
 # What never leaves this distance from nodata is most likely an edge effect, not a landslide.
@@ -153,8 +153,7 @@ def _gather(read: Read, grid: Grid, component: Component, least: int, hole_px: f
     pixels = labels == labels[component.first_row - top, component.first_column - left]
     nodata = values == NODATA
     filled = _fill_holes(pixels, nodata, hole_px)
-    parts = [shapely.geometry.shape(geometry) for geometry in outline_pixels(filled)]
-    body = Body(_mend(_move(_collect(parts), left, top)))
+    body = Body(_mend(_move(_collect(outline_pixels(filled)), left, top)))
     _count(body, values, pixels, nodata)
     sampler.sample(body.samples, left, top, pixels)
     return body
@@ -178,8 +177,7 @@ def _gather_large(
         framed[at_row : at_row + pixels.shape[0], at_column : at_column + pixels.shape[1]] = pixels
         _count(body, values, framed, values == NODATA)
         sampler.sample(body.samples, component.left, row, pixels)
-        shapes = [shapely.geometry.shape(geometry) for geometry in outline_pixels(pixels)]
-        parts += [_move(part, component.left, row) for part in shapes]
+        parts += [_move(part, component.left, row) for part in outline_pixels(pixels)]
     body.outline = _mend(_fill_faces(shapely.union_all(parts), read, hole_px))
     return body
 
@@ -199,12 +197,12 @@ def _count(body: Body, values: NDArray[np.uint8], pixels: NDArray[np.bool_], nod
 
 def _fill_holes(body: NDArray[np.bool_], nodata: NDArray[np.bool_], limit_px: float) -> NDArray[np.bool_]:
     """Fill the holes of fewer than `limit_px` pixels that hold no nodata."""
-    holes, number = ndimage.label(ndimage.binary_fill_holes(body) & ~body)
-    if not number:
+    around, number = ndimage.label(np.pad(~body, 1, constant_values=True))
+    if number == 1:
         return body
-    sizes = np.bincount(holes.ravel(), minlength=number + 1)
-    fill = sizes < limit_px
-    fill[0] = False
+    fill = np.bincount(around.ravel()) < limit_px
+    fill[:2] = False  # the body itself, and what lies outside of it
+    holes = around[1:-1, 1:-1]
     fill[np.unique(holes[nodata])] = False
     return np.asarray(body | fill[holes])
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import rasterio
-import rasterio.features
 import rasterio.shutil
 from numpy.typing import NDArray
 from pyproj.exceptions import CRSError as ProjectionError
@@ -214,12 +213,6 @@ def write_cog(
             OVERVIEW_RESAMPLING=overviews.upper(),
             NUM_THREADS="1",
         )
-
-
-def outline_pixels(mask: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Outline the true pixels as GeoJSON polygons in (column, row), 4-connected so that each one is valid."""
-    shapes = rasterio.features.shapes(mask.astype(np.uint8), mask=mask, connectivity=4)
-    return [geometry for geometry, _ in shapes]
 
 
 def decode_png(content: bytes) -> NDArray[np.uint8]:

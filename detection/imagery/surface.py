@@ -14,8 +14,9 @@ from detection.imagery.areas import map_outline, true_area_m2
 from detection.imagery.components import EIGHT
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.grid import Grid
+from detection.imagery.outlines import outline_pixels
 from detection.imagery.overlay import Layer, spacing_m
-from detection.imagery.raster import outline_pixels, read_grid, write_geotiff
+from detection.imagery.raster import read_grid, write_geotiff
 
 # The two surfaces and their difference lie in memory: about 2 GB at this many pixels.
 PIXELS_MOST = 60_000_000
@@ -204,7 +205,7 @@ def _list_bodies(
                 continue
             heights = np.where(body, np.abs(difference[place]), 0.0)
             volume = float((heights * pixel_m2[place[0]]).sum())
-            parts = [shapely.geometry.shape(g) for g in outline_pixels(body)]
+            parts = outline_pixels(body)
             outline = shapely.union_all(parts)
             left, top = place[1].start, place[0].start
             ground = map_outline(outline, lambda x, y, c=left, r=top: grid.to_crs(x + c, y + r))  # type: ignore[misc]

@@ -1,0 +1,70 @@
+"""Outlines of pixels: polygons along the sides of the true ones, each one valid, by arrays and not one by one."""
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy import ndimage
+
+
+def outline_pixels(mask: NDArray[np.bool_]) -> list[shapely.Polygon]:
+    """Outline the true pixels: a polygon in (column, row) for all that hang together by their sides.
+
+    The corners of all outlines lie on the lattice between the pixels; sorted along a row of it they are joined two by
+    two by sides of the outlines, and so they are along a column. Where two pixels touch at a corner only, two outlines
+    pass, or one twice: pixels of one polygon are taken as joined there (a hole may touch the exterior in a point, an
+    exterior not itself), those of two polygons as parted.
+
+    Args:
+        mask: H x W.
+
+    Returns:
+        Valid polygons, in the order of their first pixel.
+    """
+    labels, number = ndimage.label(mask)
+    cells = np.pad(labels, 1)
+    nw, ne, sw, se = cells[:-1, :-1], cells[:-1, 1:], cells[1:, :-1], cells[1:, 1:]
+    filled = cells > 0
+    once = filled[:-1, :-1] ^ filled[:-1, 1:] ^ filled[1:, :-1] ^ filled[1:, 1:]
+    touching = (filled[:-1, :-1] == filled[1:, 1:]) & (filled[:-1, 1:] == filled[1:, :-1]) & (
+        filled[:-1, :-1] != filled[:-1, 1:]
+    )  # fmt: skip
+    rows, columns = np.nonzero(once | touching)
+    twice = touching[rows, columns]
+    # the second passage at such a corner, counted from the left, is the lower one too, or else the upper one
+    falling = nw[rows, columns] > 0
+    same = np.where(falling, nw[rows, columns] == se[rows, columns], ne[rows, columns] == sw[rows, columns])
+    crossed = twice & (falling == same)
+    rows, columns, crossed = (np.repeat(values, 1 + twice) for values in (rows, columns, crossed))
+    second = np.zeros(len(rows), bool)
+    second[1:] = (rows[1:] == rows[:-1]) & (columns[1:] == columns[:-1])
+    order = np.lexsort((second ^ crossed, rows, columns))
+    above_below = np.empty(len(rows), np.intp)
+    above_below[order[0::2]], above_below[order[1::2]] = order[1::2], order[0::2]
+    exteriors: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)] * number
+    holes: list[list[NDArray[np.int64]]] = [[] for _ in range(number)]
+    places = np.stack([columns, rows], axis=1)
+    for ring in _list_rings(above_below.tolist()):
+        # the ring's first corner is its highest, and there its leftmost: it begins to the right, along its upper side
+        column, row = places[ring[0]]
+        below, above = int(se[row, column]), int(ne[row, column])
+        if below:
+            exteriors[below - 1] = places[ring]
+        else:
+            holes[above - 1].append(places[ring])
+    return [shapely.Polygon(*rings) for rings in zip(exteriors, holes, strict=True)]
+
+
+def _list_rings(above_below: list[int]) -> list[list[int]]:
+    """Follow corners sideways (to the neighbour in the order of rows: 0 and 1, 2 and 3, ...) and up or down in turn."""
+    seen, rings = bytearray(len(above_below)), []
+    for first in range(0, len(above_below), 2):
+        if seen[first]:
+            continue
+        ring, corner = [], first
+        while not seen[corner]:
+            across = corner ^ 1
+            seen[corner] = seen[across] = 1
+            ring += (corner, across)
+            corner = above_below[across]
+        rings.append(ring)
+    return rings
