@@ -28,8 +28,8 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
         recipe: what was asked for.
         settings: as used, which `--tune` may have changed.
         trained: the outcome.
-        facts: train_patches, train_sha256, test_patches, test (scores), tile_px, resize_px, and optionally folds and
-            tuning.
+        facts: train_patches, train_sha256, test_patches, test (scores), tile_px, resize_px, and optionally folds,
+            tuning, and doubts about the run.
     """
     source = SOURCES[recipe.data["source"]]
     judged = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
@@ -72,6 +72,7 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
         "limits": [
             *([ONE_DATE] if len(recipe.bands) <= 3 else []),
             *([OTHER_TILES] if settings.network in CLASSIFIERS else []),
+            *(f"{doubt[0].upper()}{doubt[1:]}." for doubt in facts.get("doubts", ())),
             *LIMITS,
         ],
     }  # fmt: skip

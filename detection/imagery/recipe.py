@@ -114,7 +114,7 @@ def run_recipe(
     from detection.imagery.curve import write_curve
     from detection.imagery.neural.checkpoint import save_model
     from detection.imagery.neural.learner import Hooks
-    from detection.imagery.registry import CLASSIFIERS
+    from detection.imagery.registry import CLASSIFIERS, find_doubts
 
     settings = recipe.settings()
     native, test = open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
@@ -126,6 +126,9 @@ def run_recipe(
         "train_patches": len(train), "train_sha256": native.fingerprint(), "test_patches": len(test),
         "tile_px": train.read(0).mask.shape[0], "resize_px": resize_px,
     }  # fmt: skip
+    facts["doubts"] = find_doubts(settings.network, min(train.read(0).mask.shape))
+    for doubt in facts["doubts"]:
+        hooks.on_warning(doubt)
     if settings.network in CLASSIFIERS:
         from detection.imagery.neural.triage_training import evaluate_triage, train_triage
 

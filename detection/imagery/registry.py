@@ -96,6 +96,19 @@ def find_entry(name: str) -> Entry:
     return SEGMENTERS[name]
 
 
+def find_doubts(name: str, side_px: int) -> tuple[str, ...]:
+    """Return what is doubtful about a network on images of a side, one sentence each.
+
+    >>> find_doubts("scdnn", 128)
+    ('patches of 128 px are small for scdnn: below 304 px its widest convolutions see little but padding',)
+    """
+    least_px = (CLASSIFIERS.get(name) or find_entry(name)).least_px
+    if side_px >= least_px:
+        return ()
+    small = f"patches of {side_px} px are small for {name}"
+    return (f"{small}: below {least_px} px its widest convolutions see little but padding",)
+
+
 def build(name: str, in_channels: int, classes: int = 2, width: float = 1.0, **options: Any) -> "torch.nn.Module":
     """Build a network with fresh weights.
 

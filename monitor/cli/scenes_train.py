@@ -44,7 +44,7 @@ def train(
         asked = asked if seed is None else replace(asked, seed=seed)
         target = out or Path(f"{asked.name}.safetensors")
         with _asked_to_stop() as stopped:
-            hooks = Hooks(_show_progress, lambda: bool(stopped), resume=resume)
+            hooks = Hooks(_show_progress, lambda: bool(stopped), resume=resume, on_warning=_warn)
             card = run_recipe(asked, target, data, hooks=hooks, folds=folds, tune=tune)
     except TrainingPausedError as pause:
         typer.echo(f"\n{pause}", err=True)
@@ -128,6 +128,10 @@ def explain(
 
 def _say(value: float | None, reason: str | None = None) -> str:
     return f"{value:.4f}" if value is not None else f"undefined ({reason or 'no such thing in the truth'})"
+
+
+def _warn(doubt: str) -> None:
+    typer.echo(f"warning: {doubt}", err=True)
 
 
 def _show_progress(progress: Any) -> None:

@@ -26,6 +26,7 @@ MODULES = [
     "simple",
     "splits",
     "tiling",
+    "triage",
 ]
 
 

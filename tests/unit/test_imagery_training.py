@@ -444,6 +444,16 @@ def test_triage_passes_over_empty_tiles_and_hardly_a_landslide(measured):
     assert triage.skipped >= 3
 
 
+def test_patches_too_small_for_the_network_are_warned_of(tmp_path, capsys):
+    small = RECIPE.replace("epochs = 3", 'epochs = 1\nnetwork = "scdnn"').replace("train = 24", "train = 5")
+    (tmp_path / "small.toml").write_text(small.replace("width = 0.0625", "width = 0.03125"))
+    out = tmp_path / "small.safetensors"
+    assert run_verb(["scenes", "train", "--recipe", str(tmp_path / "small.toml"), "--out", str(out)]) == 0
+    doubt = "patches of 48 px are small for scdnn: below 304 px its widest convolutions see little but padding"
+    assert f"warning: {doubt}\n" in capsys.readouterr().err
+    assert f"- Limit: P{doubt[1:]}." in out.with_suffix(".md").read_text()
+
+
 def test_weights_that_are_not_their_cards_are_refused(tmp_path):
     for suffix in (".safetensors", ".json"):
         shutil.copy(WEIGHTS_FOLDER / f"generated{suffix}", tmp_path / f"own{suffix}")

@@ -98,12 +98,14 @@ class Hooks:
         should_stop: asked after every step; true saves the place and raises TrainingPausedError.
         place: file of the place; None keeps nothing.
         resume: go on from that file where it exists.
+        on_warning: told before the run what is doubtful about it.
     """
 
     on_progress: Callable[[Progress], None] = lambda _: None
     should_stop: Callable[[], bool] = lambda: False
     place: Path | None = None
     resume: bool = False
+    on_warning: Callable[[str], None] = lambda _: None
 
 
 class Learner:
