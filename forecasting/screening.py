@@ -1,4 +1,4 @@
-"""Looks for input on which no forecast score means anything: interpolated curves."""
+"""Looks for input on which no forecast score means anything: interpolated curves; and for what spoils a score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from forecasting.series import DAY_S, Floats, Ints, Panel
 
 _MINIMUM = 40
 JUMP_SIGMA = 6.0
+SPIKE_SIGMA = 20.0
+SPIKE_ROWS = 3
 GAP_ROWS = 3
 SHORT_RECORD = 200
 
@@ -72,7 +74,8 @@ class Finding:
 
     Attributes:
         station: Name.
-        code: `interpolated_input`, `unexplained_jump`, `gaps` or `short_record`.
+        code: `interpolated_input`, `unexplained_jump`, `spike`, `gaps` or `short_record`; of single rows
+            `no_number`, `doubled_row`, `implausible_value` (`forecasting.row_audit`).
         text: One plain sentence.
         refused_horizons: Horizons at which no score may be given, as the command line writes them.
         knot_spacing_s: Distance of the knots of an interpolated curve.
@@ -143,7 +146,40 @@ def _look_at(station: str, series: Floats, panel: Panel) -> list[Finding]:
         size = f"{sizes[largest]:+.1f} mm at {at:%Y-%m-%d}"
         text = f"{rows.size} lasting jumps above {JUMP_SIGMA:g} sigma, the largest {size}"
         out.append(Finding(station, "unexplained_jump", text))
+    lone = spikes(series)
+    if lone.size:
+        instants = [datetime.fromtimestamp(panel.start_s + panel.step_s * float(row), tz=UTC) for row in lone[:5]]
+        told = [f"{series[row]:g} mm at {at:%Y-%m-%dT%H:%MZ}" for row, at in zip(lone, instants, strict=False)]
+        more = f" and {lone.size - 5} more" if lone.size > 5 else ""
+        text = f"{lone.size} beyond all {SPIKE_ROWS} values before and after: {', '.join(told)}{more}"
+        out.append(Finding(station, "spike", text))
     return out
+
+
+def spikes(series: Floats) -> Ints:
+    """Rows whose value lies outside the range of the `SPIKE_ROWS` values on either side by more than 20 sigma.
+
+    Sigma is that of the differences of neighbours (their median absolute deviation), at least the last place the
+    values are written with. Steps and curves, however steep, are within the range of their neighbours.
+    """
+    if series.size < _MINIMUM:
+        return np.empty(0, dtype=np.int64)
+    steps = np.diff(series[np.isfinite(series)])
+    if steps.size < _MINIMUM:
+        return np.empty(0, dtype=np.int64)
+    sigma = max(1.4826 * float(np.median(np.abs(steps - np.median(steps)))), _resolution(series))
+    around = np.full((2 * SPIKE_ROWS, series.size), np.nan)
+    for k in range(1, SPIKE_ROWS + 1):
+        around[k - 1, k:] = series[:-k]
+        around[SPIKE_ROWS + k - 1, :-k] = series[k:]
+    both = np.isfinite(around[:SPIKE_ROWS]).any(axis=0) & np.isfinite(around[SPIKE_ROWS:]).any(axis=0)
+    seen = np.flatnonzero(both & np.isfinite(series))
+    if sigma == 0 or not seen.size:
+        return np.empty(0, dtype=np.int64)
+    low, high = np.nanmin(around[:, seen], axis=0), np.nanmax(around[:, seen], axis=0)
+    beyond = np.maximum(series[seen] - high, low - series[seen])
+    rows: Ints = seen[beyond > SPIKE_SIGMA * sigma]
+    return rows
 
 
 def jumps(series: Floats, *, rows: int = 7) -> tuple[Ints, Floats]:

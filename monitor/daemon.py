@@ -92,6 +92,7 @@ class Core:
         """Open the database, declare the sites, and start every part."""
         self._insist(self._open_database)
         self.sites.update({site.id: site for site in self._insist(self._load_sites)})
+        self._make_inboxes()
         self.dispatcher = Dispatcher(self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ))
         self.ingest = Ingest(self.db, self.config, self.sites, self._on_stored, self.alarms.write, self.clock)
         self.evaluation = EvaluationLoop(
@@ -211,6 +212,15 @@ class Core:
                 self.alarms.clear(f"config:{site.id}", "the site file is back")
         log.info("watching %d site(s): %s", len(sites), ", ".join(s.id for s in sites) or "none")
         return sites
+
+    def _make_inboxes(self) -> None:
+        """The folders that are watched for scenes are there from the start, so that a person finds where to put one."""
+        for site_id in self.sites:
+            folder = Path(self.config.paths.inbox) / site_id
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                log.warning("%s: cannot be made, scenes cannot be put there: %s", folder, error)
 
     def _tell_refused(self, taken: Taken, version: str) -> None:
         """Say that a file was not taken, because it could loosen a high level and nobody approved it."""

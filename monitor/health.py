@@ -50,15 +50,25 @@ def judge(
     sites: Iterable[SiteSight],
     now: datetime,
     evaluate_tick_s: float,
+    declared: Iterable[str] = (),
 ) -> Verdict:
     """Judge from what is stored, so that any process (and a person with SQL) comes to the same answer.
 
     Blind: core is silent, no site is watched, or a site is blind or was not evaluated for ten ticks.
     Degraded: a site sees only in part or cannot reach its top level, the broker is not durable, a child restarts.
+
+    Args:
+        stamps: what the processes wrote last.
+        sites: what is known of each site that is watched.
+        now: the present.
+        evaluate_tick_s: longest time between two evaluations.
+        declared: sites that have a file; named where none is watched yet.
     """
     blind, degraded = judge_parts(stamps, now)
     watched = list(sites)
-    if not watched:
+    if not watched and (waiting := sorted(declared)):
+        blind.append(f"no site is watched yet; `slopeward run` takes: {', '.join(waiting)}")
+    elif not watched:
         blind.append("no site is watched; write one with `slopeward sites init NAME`")
     for site in watched:
         if site.evaluated_at is None:

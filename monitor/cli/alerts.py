@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli import explaining
-from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, say, show
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, check_site, open_database, say, show
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse_duration_s, spell
 from monitor.domain.site import Site
@@ -41,6 +41,7 @@ def list_(
     Example: slopeward alerts list --site north-bench --ledger hazard --all
     """
     with closing(open_database(config)) as db, db.read() as c:
+        check_site(c, config, site)
         found = store.load_alerts(c, site, open_only=not everything, ledger=ledger, limit=limit)
         names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}
     for alert in found:

@@ -75,6 +75,9 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
         notes.append(f"{len(pairs) - len(ordered)} rows repeat a time: the last of each is used")
     if [p[0] for p in pairs] != sorted(p[0] for p in pairs):
         notes.append("rows were not in order of time")
+    if not ordered:
+        others = [h.strip() for i, h in enumerate(header) if i not in {at, place}]
+        raise _refuse(path, f"no row of column {name!r} holds a number; choose another by --value: {_list(others)}")
     if len(ordered) < 8:
         raise _refuse(path, f"{len(ordered)} usable rows in column {name!r}; 8 are the least")
     times_s, values = [p[0] for p in ordered], [p[1] for p in ordered]
@@ -116,6 +119,8 @@ def _choose_long(
     rows = [r for r in rows if station is None or r[of] == station]
     quantities = sorted({r[what] for r in rows})
     fitting = [q for q in quantities if q == value] if value else [q for q in quantities if q.startswith(column)]
+    if value is not None and not fitting:
+        raise _refuse(path, f"holds no quantity {value!r}, choose one by --value: {_list(quantities)}")
     if len(fitting) != 1:
         raise _refuse(path, f"holds {len(fitting)} fitting quantities, choose one by --value: {_list(quantities)}")
     return [r for r in rows if r[what] == fitting[0]], lower.index("value"), fitting[0]

@@ -17,6 +17,8 @@ from monitor.store.audit import add_audit
 from monitor.store.messages import add_event
 
 KINDS = ("work", "blasting", "reservoir", "earthquake")  # usual words; others are kept as they are
+# the strongest record is of nearly 4 g (Aoi et al., Science 322, 2008): more was given in another unit
+MOST_G = 5.0
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
 
@@ -53,13 +55,16 @@ def add(
         raise RefusedError("--to lies before --from")
     if not text.strip() or not kind.strip():
         raise RefusedError("an event needs a kind and a text")
-    meant = get_close_matches(kind, KINDS, 1, 0.75)
-    if meant and kind not in KINDS:  # a misspelt earthquake would explain no step
-        raise RefusedError(f"--kind {kind}: did you mean {meant[0]}?")
+    meant = find_meant(kind)
+    if meant is not None:  # a misspelt earthquake would explain no step
+        raise RefusedError(f"--kind {kind}: did you mean {meant}?")
     if value is not None and not isfinite(value):
         raise RefusedError("--value: expected a finite number")
     if kind == "earthquake" and value is not None and value <= 0.0:
         raise RefusedError("--value: a peak ground acceleration is more than 0 g")
+    if kind == "earthquake" and value is not None and value > MOST_G:
+        gal = f"{value:g} gal (cm/s²) are {value / 980.665:.3g} g"
+        raise RefusedError(f"--value {value:g}: no ground has shaken with more than {MOST_G:g} g; {gal}")
     if kind == "earthquake" and begin > now:
         raise RefusedError("--from: an earthquake cannot lie in the future")
     place = pick_site(load_service(config), site)
@@ -76,3 +81,14 @@ def add(
         {"site": place.id, "kind": kind, "from": spell(begin), "to": spell(end), "by": who.name},
         f"{place.id}: {kind} noted", as_json,
     )  # fmt: skip
+
+
+def find_meant(kind: str) -> str | None:
+    """The usual word that another one was probably meant for; None where it is one, or something else."""
+    if kind in KINDS:
+        return None
+    word = kind.strip().lower()
+    near = get_close_matches(word, KINDS, 1, 0.75)
+    near += [known for known in KINDS if len(word) >= len("work") and word in known]
+    near += ["earthquake"] if "quake" in word else []
+    return near[0] if near else None

@@ -6,7 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, SiteOption, open_database, print_json
+from monitor.cli.opening import (
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    SiteOption,
+    check_site,
+    open_database,
+    print_json,
+    say,
+)
 from monitor.errors import NotFoundError
 
 
@@ -21,6 +30,7 @@ def explain(
     from monitor.store.models import load_explanations
 
     with open_database(config) as db, db.read() as c:
+        check_site(c, config, site)
         rows = [row for row in load_explanations(c, site) if model is None or row.kind == model]
     for row in rows:
         kept = _only(row.card["explanation"], station)
@@ -29,6 +39,7 @@ def explain(
         else:
             print("\n".join(tell(row.kind, row.model_hash, kept)))
     if not rows:
+        say(f"no network of {site} has an explanation yet: it is made when one is trained")
         raise typer.Exit(NOTHING)
 
 

@@ -13,6 +13,7 @@ from monitor.cli.opening import (
     JsonOption,
     SiteOption,
     actor,
+    check_site,
     open_service,
     pick_site,
     print_json,
@@ -44,6 +45,7 @@ def models(
 
     _, db = open_service(config)
     with closing(db), db.read() as c:
+        check_site(c, config, site)
         rows = [r for r in load_models(c, site=site) if everything or r.state != "retired"]
         gates = load_gates(c, [r.model_hash for r in rows])
         changes = {r.model_hash: load_transitions(c, r.model_hash) if history else [] for r in rows}
@@ -67,6 +69,11 @@ def models(
             who = t.by + (f" with {t.second_by}" if t.second_by else "")
             print(f"    {spell(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}")
     if not rows:
+        say(
+            "no model is kept yet"
+            + (f" of {site}" if site else "")
+            + ("" if everything else "; --all lists retired ones")
+        )
         raise typer.Exit(NOTHING)
 
 

@@ -101,12 +101,20 @@ def audit(
     horizons: HorizonsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether a record can be scored at these horizons; exit 1 where it is interpolated."""
+    """Say whether a record can be scored at these horizons; exit 1 where it is interpolated or beyond all measure.
+
+    Named with line or time and value, exit 0: rows without a number, doubled rows, lone spikes, jumps, gaps.
+    """
     from forecasting.errors import RefusedInputError
+    from forecasting.row_audit import audit_rows
     from forecasting.screening import audit_panel
+    from forecasting.sources import find_file
 
     recipe, record = open_record(data, config, quantity)
-    findings = audit_panel(record.panel, horizons_of(horizons, recipe))
+    spans_s = horizons_of(horizons, recipe)
+    findings = audit_panel(record.panel, spans_s)
+    if recipe.data.get("format", "long") == "long":
+        findings = [*audit_rows(find_file(data or recipe.data["file"]), spans_s), *findings]
     for one in findings:
         if as_json:
             print_json(one.to_json())
@@ -116,7 +124,7 @@ def audit(
     if refused:
         spans = sorted({h for one in refused for h in one.refused_horizons})
         raise RefusedInputError(
-            f"interpolated_input: {len({one.station for one in refused})} of {len(record.panel.stations)} stations, "
+            f"{refused[0].code}: {len({one.station for one in refused})} of {len(record.panel.stations)} stations, "
             f"horizons {', '.join(spans)} refused: {refused[0].text}"
         )
     if not findings and not as_json:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, say, show
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, check_site, open_database, say, show
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse, parse_duration_s, spell
 from monitor.errors import NotFoundError, RefusedError
@@ -81,6 +81,7 @@ def list_(
     Example: slopeward maintenance list --site north-bench --all
     """
     with closing(open_database(config)) as db, db.read() as c:
+        check_site(c, config, site)
         found = store.load_maintenance(c, site, datetime.now(UTC), everything=everything)
     for one in found:
         facts = _facts(one)

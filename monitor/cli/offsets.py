@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, say, show
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, check_site, open_database, say, show
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store import offsets
@@ -43,6 +43,7 @@ def add(
     with open_database(config) as db, db.write() as c:
         series_id = find_series_id(c, site, station, quantity)
         if series_id is None:
+            check_site(c, config, site)
             raise NotFoundError(f"there is no series {site} {station} {quantity} yet; see the view latest_observation")
         offset_id = offsets.add_offset(
             c, series_id, at=happened, known_from=known, size=size, unit=unit, kind=kind, author=actor(by),
@@ -87,6 +88,7 @@ def list_offsets(site: Site = None, config: ConfigOption = None, as_json: JsonOp
     """
     only: dict[str, Any] = {} if site is None else {"site": site}
     with open_database(config) as db, db.read() as c:
+        check_site(c, config, site)
         rows = load_view(c, "offsets", order_by=("offset_id",), **only)
     for row in rows:
         state = "revoked" if row["revoked_at"] else "confirmed" if row["confirmed_at"] else "declared"

@@ -4,10 +4,12 @@ import getpass
 import json
 import sys
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Connection
 
 from monitor.config import ServiceConfig, load_service, scan_sites
 from monitor.domain.alert import Actor
@@ -51,7 +53,24 @@ def pick_site(config: ServiceConfig, site_id: str) -> Site:
     for file, error in failures.items():
         if file.stem == site_id:
             raise error
-    raise NotFoundError(f"no site {site_id!r} in {config.paths.sites}; there are: {', '.join(s.id for s in sites)}")
+    known = [s.id for s in sites]
+    near = get_close_matches(site_id, known, 1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    there = f"there are: {', '.join(known)}" if known else "there is none: `slopeward sites init NAME` writes one"
+    raise NotFoundError(f"no site {site_id!r} in {config.paths.sites}; {there}{meant}")
+
+
+def check_site(c: Connection, config: Path | None, site_id: str | None) -> None:
+    """Refuse a site that has no file and never was watched: an empty answer would say that nothing is there.
+
+    Raises:
+        NotFoundError: It is unknown; the sites there are are named. One that is retired is known by its history.
+    """
+    from monitor.store.sites import load_sites_summary
+
+    if site_id is None or any(s.id == site_id for s in load_sites_summary(c, active_only=False)):
+        return
+    pick_site(load_service(config), site_id)
 
 
 def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:

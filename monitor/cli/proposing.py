@@ -10,7 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, open_service, say, show
+from monitor.cli.opening import (
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    actor,
+    check_site,
+    open_database,
+    open_service,
+    say,
+    show,
+)
 from monitor.config_terms import read_text
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
@@ -69,6 +79,7 @@ def proposals(
         if number is not None:
             _print(load_proposal(c, number), as_json)
             return
+        check_site(c, config, site)
         found = load_proposals(c, site, everything=everything)
     for one in found:
         mark = ", loosens a high level" if one.loosens_high else ""

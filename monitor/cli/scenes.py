@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import scene_change, scene_detection, scene_stack, scene_surface, scenes_review, scenes_train
-from monitor.cli.opening import ConfigOption, SiteOption, open_service, pick_site
+from monitor.cli.opening import NOTHING, ConfigOption, SiteOption, check_site, open_service, pick_site, say
 from monitor.errors import SlopewardError
 
 app = typer.Typer(help="Add scenes and detect footprints.", no_args_is_help=True)
@@ -48,9 +48,11 @@ def export(site: SiteOption, config: ConfigOption = None) -> None:
 
     _, db = open_service(config)
     with db.read() as c:
+        check_site(c, config, site)
         rows = c.execute(text("SELECT * FROM scene_polygons WHERE site = :site"), {"site": site}).mappings().all()
     if not rows:
-        raise typer.Exit(4)
+        say(f"no footprint of {site} is kept")
+        raise typer.Exit(NOTHING)
     features = []
     for row in rows:
         facts = {k: v for k, v in row.items() if k != "geometry"}

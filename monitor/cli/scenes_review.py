@@ -15,10 +15,12 @@ from monitor.cli.opening import (
     JsonOption,
     SiteOption,
     actor,
+    check_site,
     open_database,
     open_service,
     pick_site,
     print_json,
+    say,
 )
 from monitor.domain.instants import spell
 from monitor.errors import SlopewardError
@@ -39,6 +41,7 @@ def list_(
 ) -> None:
     """Show the footprints that wait for a look, the least sure first; exit 4 when there is none."""
     with closing(open_database(config)) as db, db.read() as c:
+        check_site(c, config, site)
         found = store.load_reviewed(c, site)
     shown = [one for one in found if everything or (one.unsure and one.verdict is None)]
     for one in shown:
@@ -51,6 +54,7 @@ def list_(
                 f"{one.area_m2:,.0f} m²  {one.change}  {said}"
             )
     if not shown:
+        say("no footprint" + ("" if everything else " waits for a look; --all lists the others"))
         raise typer.Exit(NOTHING)
 
 
@@ -125,9 +129,8 @@ def _keep(
     geometry: dict[str, Any] | None = None, *, as_json: bool,
 ) -> None:  # fmt: skip
     with closing(open_database(config)) as db, db.write() as c:
-        one = store.add_review(
-            c, site, polygon, verdict, actor(by), datetime.now(UTC), note=note, geometry=geometry
-        )
+        check_site(c, config, site)
+        one = store.add_review(c, site, polygon, verdict, actor(by), datetime.now(UTC), note=note, geometry=geometry)
     if as_json:
         print_json(_facts(one))
     else:

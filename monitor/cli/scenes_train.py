@@ -43,6 +43,8 @@ def train(
         asked = read_recipe(find_recipe(recipe, (SHIPPED, INSTALLED)))
         asked = asked if seed is None else replace(asked, seed=seed)
         target = out or Path(f"{asked.name}.safetensors")
+        if resume and not target.with_suffix(".place").exists():
+            typer.echo(f"nothing to resume: no stopped run into {target}; it begins anew", err=True)
         with _asked_to_stop() as stopped:
             hooks = Hooks(_show_progress, lambda: bool(stopped), resume=resume, on_warning=_warn)
             card = run_recipe(asked, target, data, hooks=hooks, folds=folds, tune=tune)

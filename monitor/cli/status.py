@@ -8,7 +8,9 @@ import typer
 
 from monitor import health
 from monitor.cli.opening import ConfigOption, JsonOption, open_service, print_json
+from monitor.config import ServiceConfig, scan_sites
 from monitor.domain.instants import parse
+from monitor.errors import ConfigError
 from monitor.store.service_state import load_stamps
 from monitor.store.sites import load_sites_summary
 from monitor.store.views import load_view
@@ -26,7 +28,8 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         tops = {s.id: len(s.levels) - 1 for s in load_sites_summary(c)}
         rows = load_view(c, "site_status", order_by=["site"])
     sights = [_see(row, tops) for row in rows]
-    verdict = health.judge(stamps, sights, now, service.schedule.evaluate_tick_s)
+    declared = [] if sights else _find_declared(service)
+    verdict = health.judge(stamps, sights, now, service.schedule.evaluate_tick_s, declared)
     if as_json:
         print_json({
             "state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": [dict(row) for row in rows],
@@ -35,6 +38,14 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     else:
         _print(rows, verdict, now)
     raise typer.Exit(health.EXIT_OF[verdict.state])
+
+
+def _find_declared(service: ServiceConfig) -> list[str]:
+    """Sites that have a file which can be used; a folder that is not there holds none."""
+    try:
+        return [site.id for site in scan_sites(service.paths.sites)[0]]
+    except ConfigError:
+        return []
 
 
 SHOWN = ("core", "supervisor", "broker")

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from monitor.domain.instants import parse, spell
-from monitor.errors import PayloadError
+from monitor.errors import NotFoundError, PayloadError
 from monitor.store.service_state import load_stamps, remove_stamp, stamp
 
 _PREFIX = "epoch0:"
@@ -62,5 +62,13 @@ class References:
 
 
 def forget_reference(connection: Connection, site: str, station: str) -> None:
-    """Let the next message of a station say anew since when it counts (new antenna, new processing)."""
+    """Let the next message of a station say anew since when it counts (new antenna, new processing).
+
+    Raises:
+        NotFoundError: Nothing is kept of such a station; those that have a reference are named.
+    """
+    kept = {name.removeprefix(_PREFIX) for name in load_stamps(connection) if name.startswith(_PREFIX)}
+    if f"{site}/{station}" not in kept:
+        there = ", ".join(sorted(kept)) or "none"
+        raise NotFoundError(f"no GNSS reference of {site}/{station} is kept; there are: {there}")
     remove_stamp(connection, f"{_PREFIX}{site}/{station}")

@@ -216,8 +216,10 @@ def test_reports_and_events_by_hand(place, run):
     quake = ["--site", "north", "--kind", "earthquake", "--text", "felt"]
     for more in (["--value", "nan"], ["--value=-1"], ["--value", "inf"], ["--from", "2090-01-01T00:00:00Z"]):
         assert run("events", "add", *quake, *more)[0] == 1, more
-    code, _, err = run("events", "add", "--site", "north", "--kind", "earthqake", "--text", "felt")
-    assert (code, "did you mean earthquake?" in err) == (1, True)
+    assert "999 gal (cm/s²) are 1.02 g" in run("events", "add", *quake, "--value", "999")[2]
+    for typed, meant in (("earthqake", "earthquake"), ("quake", "earthquake"), ("Blast", "blasting")):
+        code, _, err = run("events", "add", "--site", "north", "--kind", typed, "--text", "felt")
+        assert (code, f"did you mean {meant}?" in err) == (1, True)
     assert run("report", "add", "--site", "south", "--kind", "x", "--text", "y")[0] == 1
     assert ask(place, "select kind, station, by from report") == [("crack", "G1", "Ada")]
     assert ask(place, "select kind, value, by from site_event") == [("crack", 2.5, "Ada")]

@@ -19,7 +19,7 @@ from forecasting.metrics import mape
 from forecasting.registry import BASELINES, COMPARISONS
 from forecasting.report import write_report
 from forecasting.scoring import score_all, score_months, score_stages, score_stations
-from forecasting.screening import audit_panel, jumps
+from forecasting.screening import audit_panel, jumps, spikes
 from forecasting.series import DAY_S, MONTH_S, Panel, nominal_step
 from forecasting.significance import diebold_mariano
 from forecasting.sources import Recipe, read_recipe, read_record
@@ -210,6 +210,46 @@ def test_the_audit_refuses_below_the_knots_and_names_jumps_and_gaps():
     assert "the longest 30" in found["holed"].text
     assert "steady" not in found
     assert [f.station for f in found.values() if f.refuses] == ["smooth"]
+
+
+def test_a_lone_value_is_a_spike_a_step_and_a_collapse_are_none():
+    rng = np.random.default_rng(4)
+    series = 2000.0 / (310.0 - np.arange(300.0)) + rng.normal(0, 0.5, 300)
+    series[100:] += 30.0
+    assert spikes(series).size == 0
+    series[[40, 220]] += [60.0, -500.0]
+    series[219] = np.nan
+    assert spikes(series).tolist() == [40, 220]
+    assert spikes(series[:30]).size == 0
+
+
+def test_the_audit_names_rows_by_line_and_value(tmp_path, capsys):
+    path = long_csv(tmp_path / "a.csv", slope(), [("R1", "rain_mm", np.arange(300.0) % 7)])
+    lines = path.read_text().splitlines()
+    own = [i for i, text in enumerate(lines) if ",displacement" in text]
+
+    def put(row, value):
+        return lines[own[row]].rpartition(",")[0] + f",{value}"
+
+    def audit():
+        status = run_verb(["forecast", "audit", "--data", str(path), "--horizons", "1d", "--json"])
+        out = capsys.readouterr()
+        return status, {f["code"]: f["text"] for f in map(json.loads, out.out.splitlines())}, out.err
+
+    assert audit() == (0, {}, "")
+    twice = [put(70, 1.5), lines[own[80]]]
+    lines[own[50]], lines[own[60]] = put(50, "n/a"), put(60, "")
+    path.write_text("\n".join([*lines, "", *twice, ""]))
+    status, told, _ = audit()
+    assert status == 0
+    assert told["no_number"] == f"1 values are no number and left out: line {own[50] + 1}: 'n/a'"
+    assert f"line {len(lines) + 2}: 1.5 (as line {own[70] + 1}, there " in told["doubled_row"]
+    assert told["doubled_row"].endswith(f"(as line {own[80] + 1})")
+    path.write_text("\n".join([*lines[: own[90]], put(90, "1e9"), *lines[own[90] + 1 :]]))
+    status, told, err = audit()
+    assert status == 1
+    assert told["implausible_value"].endswith(f"line {own[90] + 1}: 1e9")
+    assert err.startswith("implausible_value: 1 of 2 stations, horizons 1d refused")
 
 
 def test_drivers_come_first_and_the_future_is_not_used():

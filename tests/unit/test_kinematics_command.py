@@ -90,6 +90,15 @@ def test_a_station_of_a_file_of_one_curve_is_refused(tmp_path: Path) -> None:
         read_curve(path, "displacement", station="G1")
 
 
+def test_a_column_without_numbers_names_the_others(tmp_path: Path) -> None:
+    path = write(tmp_path, "time,disp,note", [f"{t},1,calm" for t in DAYS])
+    with pytest.raises(PayloadError, match=r"no row of column 'note' holds a number; choose another by --value: disp$"):
+        read_curve(path, "displacement", value="note")
+    long = write(tmp_path, "time,station,quantity,value", [f"{t},G1,displacement_mm,1" for t in DAYS], "long.csv")
+    with pytest.raises(PayloadError, match="holds no quantity 'value', choose one by --value: displacement_mm"):
+        read_curve(long, "displacement", value="value")
+
+
 def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PayloadError, match="No such file"):
         read_curve(tmp_path / "none.csv", "displacement")

@@ -315,6 +315,12 @@ def test_the_verdict_names_its_reason(stamps, sites, state, words):
     assert (state == SEEN) == (verdict.reasons == ())
 
 
+def test_before_the_first_run_the_verdict_names_the_sites_that_wait():
+    reasons = judge({}, [], NOW, 60.0, ["b", "a"]).reasons
+    assert reasons[1] == "no site is watched yet; `slopeward run` takes: a, b"
+    assert "never run" in reasons[0]
+
+
 def test_overdue_threads_are_named_oldest_first():
     progress = {"a": NOW - timedelta(seconds=200), "b": NOW - timedelta(seconds=300), "c": NOW}
     assert find_overdue(progress, NOW) == ["b", "a"]
