@@ -11,11 +11,13 @@ from shapely.geometry import shape as shape_of
 
 from detection.imagery.change_picture import FILE as PICTURE
 from detection.imagery.change_picture import write_change_picture
+from detection.imagery.change_raster import FILE, write_change
 from detection.imagery.components import NODATA
+from detection.imagery.dates import DATES_MOST, Date, classes_of
 from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.grid import Grid
 from detection.imagery.guards import SHIFT_MOST_PX, find_season, landslide_shares, lay_together, scene_of
-from detection.imagery.judging import DATES_MOST, FILE, Date, Pair
+from detection.imagery.judging import judge_dates
 from detection.imagery.overlay import Layer, strips, to_pixels
 from detection.imagery.polygons import threshold_steps
 from detection.imagery.raster import read_grid
@@ -25,11 +27,9 @@ log = logging.getLogger(__name__)
 
 def as_date(result: dict[str, Any], scene_path: str | Path) -> dict[str, Any]:
     """Return what `compare` needs of a result of `lane.detect` that was made with an `out_dir`."""
-    keys = ("scene_hash", "acquired_at", "threshold", "minimum_area_m2", "polygons")
-    # the first band of the probabilities is the first class: only its outlines can be compared
-    main = next(iter(result.get("classes") or ["landslide"]))
+    keys = ("scene_hash", "acquired_at", "threshold", "minimum_area_m2", "polygons", "classes")
     facts = {key: result[key] for key in keys}
-    return {**facts, "prob": result["outputs"]["prob"], "scene_path": str(scene_path), "main_class": main}
+    return {**facts, "prob": result["outputs"]["prob"], "scene_path": str(scene_path)}
 
 
 def compare(
@@ -40,7 +40,8 @@ def compare(
     Args:
         newer: scene_hash, acquired_at (ISO), prob (path of the kept probabilities), threshold, minimum_area_m2,
             polygons (as `lane.detect` gives them), and scene_path (raster or folder, for the guards and the slope);
-            `main_class` where the model knows several: outlines of the others stay single.
+            `classes`, names of the bands of `prob` (one band, landslide, where absent): footprints are judged within
+            their own class (key `class`; the first where absent).
         earlier: dates before it, of the same model, in any order, with the same keys. Their polygons may carry what is
             known of them: root_id, first_seen_at, anchor_scene (scene_hash of the date on which the outline was last
             declared new, grown or single).
@@ -58,17 +59,18 @@ def compare(
     grid = read_grid(Path(newer["prob"]))
     warnings: list[str] = []
     with ExitStack() as stack:
-        own = Date(newer, stack.enter_context(Layer(Path(newer["prob"]), grid, nodata=NODATA)))
-        if own.layer.tags.get("SCENE_HASH", newer["scene_hash"]) != newer["scene_hash"]:
+        own = Date(newer, _open_layers(stack, newer, grid))
+        if not _is_kept(own):
             raise OutputError(f"{newer['prob']} is of another scene now")
         dates = [
-            date for facts in _order(newer, earlier) if (date := _open(stack, facts, own, warnings, guards)) is not None
+            date for facts in _order(newer, earlier) if (date := _open(stack, facts, own, grid, warnings)) is not None
         ]
+        for date in dates if guards else ():
+            _guard(date, own, warnings)
         compared = [_tell(date) for date in dates]
         usable = [d for d in dates if d.shift is None or d.shift.px <= SHIFT_MOST_PX]
-        pair = Pair(own, usable, grid, stack.enter_context(ExitStack()))
-        answer = pair.judge()
-        answer["pixels"] = pair.write(out_dir)
+        answer = judge_dates(own, usable, grid)
+        answer["pixels"] = write_change(own, usable, grid, out_dir)
     warnings += [f"compared with {d.day}: {text}" for d in usable for text in d.cautions]
     if usable and answer["pixels"]["joint_share"] < 1:
         warnings.append(
@@ -101,33 +103,45 @@ def _order(newer: dict[str, Any], earlier: Iterable[dict[str, Any]]) -> list[dic
     return near + [e for e in before[DATES_MOST:] if e["scene_hash"] in anchors]
 
 
-def _open(stack: ExitStack, facts: dict[str, Any], own: Date, warnings: list[str], guards: bool) -> Date | None:
+def _open_layers(stack: ExitStack, facts: dict[str, Any], grid: Grid) -> dict[str, Layer]:
+    """The kept probabilities of a date by class."""
+    return {
+        kind: stack.enter_context(Layer(Path(facts["prob"]), grid, number, nodata=NODATA))
+        for number, kind in enumerate(classes_of(facts), start=1)
+    }
+
+
+def _is_kept(date: Date) -> bool:
+    """Whether the kept file is still of this date's scene."""
+    wanted = date.facts["scene_hash"]
+    return all(layer.tags.get("SCENE_HASH", wanted) == wanted for layer in date.layers.values())
+
+
+def _open(stack: ExitStack, facts: dict[str, Any], own: Date, grid: Grid, warnings: list[str]) -> Date | None:
     """One earlier date, or None with a warning where its kept files do not serve."""
-    path, day = Path(facts["prob"]), str(facts["acquired_at"])[:10]
+    day = str(facts["acquired_at"])[:10]
     try:
-        layer = stack.enter_context(Layer(path, own.layer.grid, nodata=NODATA))
+        date = Date(facts, _open_layers(stack, facts, grid))
     except ImageryError as error:
         warnings.append(f"not compared with {day}: {error}")
         return None
-    kept = layer.tags.get("SCENE_HASH", facts["scene_hash"])
-    if kept != facts["scene_hash"]:
-        warnings.append(f"not compared with {day}: {path} is of another scene now")
+    if not _is_kept(date):
+        warnings.append(f"not compared with {day}: {facts['prob']} is of another scene now")
         return None
-    date = Date(facts, layer)
     date.polygons = [p for p in facts["polygons"] if p.get("change") not in {"vanished", "withdrawn"}]
-    date.outlines = [to_pixels(shape_of(p["geometry"]), own.layer.grid) for p in date.polygons]
-    if not any((date.steps(box) != NODATA).any() for box in strips(own.layer.grid)):
+    date.outlines = [to_pixels(shape_of(p["geometry"]), grid) for p in date.polygons]
+    kind = classes_of(own.facts)[0]
+    if not any((date.steps(box, kind) != NODATA).any() for box in strips(grid)):
         return None  # other ground
-    if guards:
-        _guard(date, own, warnings)
     return date
 
 
 def _guard(date: Date, own: Date, warnings: list[str]) -> None:
     """Measure shift and season of an earlier date; what is doubtful is written into its cautions."""
-    least = threshold_steps(float(own.facts["threshold"]))
+    least, kind = threshold_steps(float(own.facts["threshold"])), classes_of(own.facts)[0]
+    grid = own.layers[kind].grid
     try:
-        date.shift, date.ratios = lay_together(own.facts, date.facts, own.layer.grid)
+        date.shift, date.ratios = lay_together(own.facts, date.facts, grid)
     except (ImageryError, KeyError) as error:
         date.cautions.append(f"the images cannot be laid on each other ({error})")
     else:
@@ -140,7 +154,7 @@ def _guard(date: Date, own: Date, warnings: list[str]) -> None:
                 f"no change is claimed against {date.day}: its image lies {date.shift.px:.1f} px off "
                 f"({date.shift.columns:+.1f} columns, {date.shift.rows:+.1f} rows)"
             )
-    pairs = ((own.steps(box), date.steps(box)) for box in strips(own.layer.grid))
+    pairs = ((own.steps(box, kind), date.steps(box, kind)) for box in strips(grid))
     date.cautions += find_season(date.ratios, *landslide_shares(pairs, least))
 
 

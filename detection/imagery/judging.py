@@ -1,143 +1,80 @@
-"""One date against the earlier ones of its ground: footprint by footprint, and pixel by pixel."""
+"""What became of each footprint of a date, class by class: its word, its parent, and which of before are gone."""
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from shapely.geometry import shape as shape_of
 
-from detection.imagery.areas import map_outline, true_area_m2
-from detection.imagery.change import (
-    AGAIN_SHARE,
-    NOTHING,
-    Evidence,
-    change_of,
-    choose_parent,
-    has_grown,
-    has_vanished,
-    is_new,
-    weigh,
-)
+from detection.imagery.change import AGAIN_SHARE, Evidence, choose_parent, has_grown, has_vanished, is_new, weigh
 from detection.imagery.components import NODATA
+from detection.imagery.dates import DATES_MOST, Date, class_of, classes_of, ground_m2, lay_before
 from detection.imagery.errors import ImageryError
 from detection.imagery.grid import Grid
 from detection.imagery.guards import scene_of
-from detection.imagery.overlay import Box, Layer, burn, slope_deg, spacing_m, strips, to_pixels, window_around
+from detection.imagery.overlay import Box, Layer, burn, slope_deg, spacing_m, to_pixels, window_around
 from detection.imagery.polygons import threshold_steps
-from detection.imagery.raster import ByteRaster, write_cog
-from detection.imagery.registration import Shift
 
-FILE = "change.tif"
 # Below this slope a new footprint is doubtful: hardly any landslide starts or stops there.
 FLAT_DEG = 5.0
-# So many earlier dates are looked at, the newest first.
-DATES_MOST = 5
 MARGIN_PX = 6
+# A new outline of which more than this share was of another class before is doubtful.
+OTHER_SHARE = 0.5
 
 
-@dataclass(slots=True)
-class Date:
-    """One earlier date beside the newer one: its layer, its guards, its footprints in pixels of the newer grid."""
+def judge_dates(own: Date, dates: list[Date], grid: Grid) -> dict[str, Any]:
+    """Say what became of each footprint of a date against earlier ones, and which of before are gone.
 
-    facts: dict[str, Any]
-    layer: Layer
-    shift: Shift | None = None
-    ratios: tuple[float, ...] | None = None
-    cautions: list[str] = field(default_factory=list)
-    polygons: list[dict[str, Any]] = field(default_factory=list)
-    outlines: list[Any] = field(default_factory=list)
+    Args:
+        own: the date that is judged.
+        dates: earlier ones that serve, the newest first.
+        grid: the grid of all of them.
 
-    @property
-    def at(self) -> str:
-        """When it was taken, ISO."""
-        return str(self.facts["acquired_at"])
-
-    @property
-    def day(self) -> str:
-        """The day it was taken."""
-        return self.at[:10]
-
-    def steps(self, box: Box) -> NDArray[np.uint8]:
-        """Probability steps of a window, 255 = nodata."""
-        values, valid = self.layer.read(*box)
-        return np.where(valid, np.rint(values), NODATA).astype(np.uint8)
+    Returns:
+        `changes` (polygon_id -> word) and `vanished` (footprints of before with their word), see `comparison.compare`.
+    """
+    changes: dict[str, Any] = {}
+    vanished: list[dict[str, Any]] = []
+    kinds = classes_of(own.facts)
+    with ExitStack() as stack:
+        slope = _open_dem(own.facts, grid, stack)
+        for kind in dict.fromkeys((*kinds, *(class_of(p, kinds) for p in own.facts["polygons"]))):
+            words, gone = Judgement(own, dates, grid, kind, slope).judge()
+            changes |= words
+            vanished += gone
+    return {"changes": changes, "vanished": vanished}
 
 
-class Pair:
-    """The newer date against the earlier ones that serve."""
+class Judgement:
+    """The footprints of one class on one date against the earlier dates."""
 
-    def __init__(self, own: Date, dates: list[Date], grid: Grid, stack: ExitStack) -> None:
-        self.own, self.dates, self.grid = own, dates, grid
+    def __init__(self, own: Date, dates: list[Date], grid: Grid, kind: str, slope: Layer | None) -> None:
+        self.own, self.dates, self.grid, self.kind, self._slope = own, dates, grid, kind, slope
         self.least = threshold_steps(float(own.facts["threshold"]))
         self.minimum_m2 = float(own.facts["minimum_area_m2"])
-        self.main_class = str(own.facts.get("main_class", "landslide"))
-        self._slope = _open_dem(own.facts, grid, stack)
 
     def before(self, box: Box) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Steps of the newest earlier date that shows a pixel, and which date that is (255: none)."""
-        steps = np.full((box[3], box[2]), NODATA, np.uint8)
-        source = np.full_like(steps, NODATA)
-        for position, date in enumerate(self.dates[:DATES_MOST]):
-            missing = steps == NODATA
-            if not missing.any():
-                break
-            values = date.steps(box)
-            fill = missing & (values != NODATA)
-            steps[fill], source[fill] = values[fill], position
-        return steps, source
+        return lay_before(self.dates, box, self.kind)
 
-    def write(self, out_dir: Path | None) -> dict[str, Any]:
-        """Count the pixels of change, and write them as a cloud-optimised GeoTIFF where a folder is given."""
-        counts = np.zeros(256, np.int64)
-        part = None if out_dir is None or not self.dates else out_dir / f".{FILE}.part"
-        with ExitStack() as stack:
-            write = None
-            if part is not None:
-                shutil.rmtree(part, ignore_errors=True)
-                part.mkdir(parents=True)
-                raster = ByteRaster(part / "pixels.tif", self.grid)
-                write = stack.enter_context(raster.writing())
-            for box in strips(self.grid):
-                values = change_of(self.own.steps(box), self.before(box)[0], self.least)
-                counts += np.bincount(values.ravel(), minlength=256)
-                if write is not None:
-                    write(values, box[0], box[1])
-        if part is not None and out_dir is not None:
-            tags = {"SCENE_HASH": str(self.own.facts["scene_hash"]), "BEFORE": ",".join(d.day for d in self.dates),
-                    "CLASSES": "0 none, 1 new, 2 on both dates, 3 gone"}  # fmt: skip
-            write_cog(part / "pixels.tif", part / FILE, overviews="mode", tags=tags)
-            (part / FILE).replace(out_dir / FILE)
-            shutil.rmtree(part, ignore_errors=True)
-        pixel_m2 = _ground_m2(self.grid, self.grid.width / 2, self.grid.height / 2)
-        total = self.grid.width * self.grid.height
-        return {
-            "new_m2": round(int(counts[1]) * pixel_m2, 1), "known_m2": round(int(counts[2]) * pixel_m2, 1),
-            "gone_m2": round(int(counts[3]) * pixel_m2, 1),
-            "joint_share": round(float(counts[NOTHING : NODATA].sum()) / total, 6),
-        }  # fmt: skip
-
-    def judge(self) -> dict[str, Any]:
-        """Say what became of each footprint, and which of before are gone."""
-        changes, children = {}, set()
+    def judge(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The word on each footprint of the class, and those of before that are gone."""
+        classes = classes_of(self.own.facts)
+        words, children = {}, set()
         for polygon in self.own.facts["polygons"]:
-            word, parents = self._judge_one(polygon)
-            changes[polygon["polygon_id"]] = word
-            children |= parents
-        return {"changes": changes, "vanished": list(self._find_vanished(children))}
+            if class_of(polygon, classes) == self.kind:
+                words[polygon["polygon_id"]], parents = self._judge_one(polygon)
+                children |= parents
+        return words, list(self._find_vanished(children))
 
     def _judge_one(self, polygon: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
         outline = to_pixels(shape_of(polygon["geometry"]), self.grid)
         single = self._word("single", polygon, None, None)
         box = window_around(outline, self.grid, MARGIN_PX)
-        other = polygon.get("class", self.main_class) != self.main_class
-        if box is None or not self.dates or other:
+        if box is None or not self.dates:
             return single, set()
         body = burn(outline, box)
         steps, source = self.before(box)
@@ -155,15 +92,15 @@ class Pair:
         pixel_m2 = self._pixel_m2(box)
 
         def claim(before: NDArray[np.uint8]) -> tuple[Evidence, bool]:
-            found = weigh(body, before, self.least, self._tolerance(known_at))
+            found = weigh(body, before, self.least, known_at.tolerance_px)
             return found, has_grown(found, pixel_m2, self.minimum_m2)
 
-        evidence, grown = claim(known_at.steps(box) if again else steps)
+        evidence, grown = claim(known_at.steps(box, self.kind) if again else steps)
         since, cautions = known_at, list(known_at.cautions)
         if grown and not again:
             cautions += self._doubts(body, steps, source, lambda before: claim(before)[1])
         if not grown and (anchor := self._anchor(known, known_at)) is not None:
-            older = weigh(body, anchor.steps(box), self.least, self._tolerance(anchor))
+            older = weigh(body, anchor.steps(box, self.kind), self.least, anchor.tolerance_px)
             if has_grown(older, pixel_m2, self.minimum_m2):
                 since, grown, evidence, cautions = anchor, True, older, anchor.cautions
         word = self._word("grown" if grown else "known", polygon, known, since, cautions)
@@ -178,13 +115,13 @@ class Pair:
         steps, source = self.before(box)
 
         def claim(before: NDArray[np.uint8]) -> bool | None:
-            found = weigh(body, before, self.least, self._tolerance(date))
+            found = weigh(body, before, self.least, date.tolerance_px)
             return is_new(found, self._pixel_m2(box), self.minimum_m2)
 
         new = claim(steps)
         if new is None:
             return self._word("single", polygon, None, None)
-        doubts = self._doubts(body, steps, source, claim) if new else []
+        doubts = [*self._doubts(body, steps, source, claim), *self._other_classes(body, box)] if new else []
         word = self._word("new" if new else "known", polygon, None, date, [*date.cautions, *doubts])
         if new:
             self._gate(word, body, box)
@@ -201,6 +138,16 @@ class Pair:
         if not numbers or claim(np.where(np.isin(source, numbers), np.uint8(NODATA), steps)):
             return []
         return [caution for k in numbers for caution in self.dates[k].cautions]
+
+    def _other_classes(self, body: NDArray[np.bool_], box: Box) -> list[str]:
+        """Cautions where another class lay before: a word that flips between classes is no change of the ground."""
+        return [
+            f"lies where {other} was seen before"
+            for other in classes_of(self.own.facts)
+            if other != self.kind
+            and OTHER_SHARE * np.count_nonzero(body)
+            < _count_at_least(lay_before(self.dates, box, other)[0], body, self.least)
+        ]
 
     def _word(
         self, change: str, polygon: dict[str, Any], parent: dict[str, Any] | None, since: Date | None,
@@ -224,12 +171,12 @@ class Pair:
         """The earlier footprint that this one continues: on the date that shows the place, else on an older one."""
         ordered = [newest, *(d for d in self.dates if d is not newest and d.at < newest.at)]
         for date in ordered:
-            chosen = choose_parent(outline, date.outlines, self._tolerance(date))
+            known = date.footprints(self.kind)
+            chosen = choose_parent(outline, [other for _, other in known], date.tolerance_px)
             if chosen is None:
                 continue
-            shared = outline.intersection(date.outlines[chosen]).area
-            if date is newest or shared >= AGAIN_SHARE * outline.area:
-                polygon = date.polygons[chosen]
+            polygon, other = known[chosen]
+            if date is newest or outline.intersection(other).area >= AGAIN_SHARE * outline.area:
                 inherited = {"first_seen_at": date.at, "root_id": polygon["polygon_id"],
                              "anchor_scene": date.facts["scene_hash"]}  # fmt: skip
                 return date, {**inherited, **{k: v for k, v in polygon.items() if v is not None}}
@@ -240,8 +187,8 @@ class Pair:
         return {
             polygon["polygon_id"]
             for date in self.dates
-            for polygon, other in zip(date.polygons, date.outlines, strict=True)
-            if outline.distance(other) <= self._tolerance(date)
+            for polygon, other in date.footprints(self.kind)
+            if outline.distance(other) <= date.tolerance_px
         }
 
     def _anchor(self, known: dict[str, Any], known_at: Date) -> Date | None:
@@ -253,7 +200,7 @@ class Pair:
 
     def _find_vanished(self, children: set[str]) -> Iterable[dict[str, Any]]:
         for position, date in enumerate(self.dates[:DATES_MOST]):
-            for polygon, outline in zip(date.polygons, date.outlines, strict=True):
+            for polygon, outline in date.footprints(self.kind):
                 box = window_around(outline, self.grid, MARGIN_PX)
                 if polygon["polygon_id"] in children or box is None:
                     continue
@@ -261,14 +208,15 @@ class Pair:
                 source = self.before(box)[1]
                 if not body.any() or np.median(source[body]) != position:
                     continue
-                newer = self.own.steps(box)
-                if not has_vanished(body, newer, self.least, self._tolerance(date)):
+                newer = self.own.steps(box, self.kind)
+                if not has_vanished(body, newer, self.least, date.tolerance_px):
                     continue
                 shown = newer[body & (newer != NODATA)]
                 word = self._word("vanished", polygon, {"first_seen_at": date.at, **polygon}, date, date.cautions)
                 name = f"{self.own.facts['scene_hash']}:vanished:{polygon['polygon_id']}"
                 yield {
-                    **{k: polygon[k] for k in ("geometry", "bbox", "area_m2") if k in polygon}, **word,
+                    **{k: polygon[k] for k in ("geometry", "bbox", "area_m2") if k in polygon}, "class": self.kind,
+                    **word,
                     "polygon_id": hashlib.sha256(name.encode()).hexdigest()[:16],
                     "mean_probability": round(float(shown.mean(dtype=np.float64)) / 200, 4),
                 }  # fmt: skip
@@ -284,12 +232,7 @@ class Pair:
             word["caution"] = _join(word["caution"], f"flat ground ({steepest:.0f} degrees)")
 
     def _pixel_m2(self, box: Box) -> float:
-        return _ground_m2(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2)
-
-    @staticmethod
-    def _tolerance(date: Date) -> int:
-        """Pixels by which an outline may wobble: one, and by how much the images are displaced."""
-        return 2 if date.shift is None else 1 + int(np.ceil(date.shift.px - 0.25))
+        return ground_m2(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2)
 
 
 def _open_dem(facts: dict[str, Any], grid: Grid, stack: ExitStack) -> Layer | None:
@@ -300,10 +243,8 @@ def _open_dem(facts: dict[str, Any], grid: Grid, stack: ExitStack) -> Layer | No
         return None
 
 
-def _ground_m2(grid: Grid, column: float, row: float) -> float:
-    """True area of the pixel around a place of the grid, m²."""
-    square = shapely.box(column - 0.5, row - 0.5, column + 0.5, row + 0.5)
-    return true_area_m2(map_outline(square, grid.to_crs), grid)
+def _count_at_least(steps: NDArray[np.uint8], body: NDArray[np.bool_], least: int) -> int:
+    return int(np.count_nonzero(body & (steps >= least) & (steps != NODATA)))
 
 
 def _join(*cautions: str | None) -> str | None:

@@ -141,6 +141,11 @@ def to_pixels(geometry: Any, grid: Grid) -> Any:
     return shapely.transform(geometry, move, interleaved=False)  # type: ignore[arg-type]
 
 
+def square_at(column: float, row: float) -> Any:
+    """Return the outline of a pixel-sized square around a place, in (column, row)."""
+    return shapely.box(column - 0.5, row - 0.5, column + 0.5, row + 0.5)
+
+
 def window_around(outline: Any, grid: Grid, margin: int) -> Box | None:
     """Return the window of whole pixels around an outline in (column, row); None outside of the grid."""
     left, top, right, bottom = outline.bounds

@@ -45,6 +45,7 @@ def load_dates(c: Connection, site: str) -> list[dict[str, Any]]:
                 "scene_hash": row.scene_hash, "name": row.name, "acquired_at": row.acquired_at.isoformat(),
                 "model_hash": run["model_hash"], "out_dir": row.out_dir, "prob": run["outputs"]["prob"],
                 "scene_path": row.path, "threshold": run["threshold"], "minimum_area_m2": run["minimum_area_m2"],
+                "classes": run.get("classes") or ["landslide"],
                 "polygons": [plain_footprint(p) for p in load_footprints(c, row.scene_hash, run["model_hash"])],
             }
         )  # fmt: skip

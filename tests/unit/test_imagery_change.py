@@ -228,12 +228,54 @@ def test_dates_on_other_grids_are_laid_on_the_newer_one(tmp_path):
     assert word["change"] == "known"
 
 
-def test_only_outlines_of_the_first_class_are_compared(tmp_path):
-    """The kept band holds landslides: what it says beneath a crack is nothing."""
+def make_classes(folder, name, day, landslides, cracks, nodata=()):
+    """A date of a model of two classes: a band each."""
+    parts = [
+        make_date(folder, f"{name}-{kind}", day, boxes, nodata) for kind, boxes in (("l", landslides), ("c", cracks))
+    ]
+    values = np.stack([steps(*boxes, nodata=nodata) for boxes in (landslides, cracks)])
+    write_geotiff(folder / f"{name}.tif", values, read_grid(folder / f"{name}-l.tif"), nodata=255)
+    polygons = [
+        {**p, "class": kind} for part, kind in zip(parts, ("landslide", "crack"), strict=True) for p in part["polygons"]
+    ]
+    return {
+        **parts[0], "scene_hash": name, "prob": str(folder / f"{name}.tif"), "polygons": polygons,
+        "classes": ["landslide", "crack"],
+    }  # fmt: skip
+
+
+def test_each_class_is_judged_against_its_own_band(tmp_path):
+    """A crack is not the parent of a landslide, and a landslide does not hide that a crack is new."""
+    old, fresh = (10, 10, 30, 30), (40, 40, 50, 50)
+    before = make_classes(tmp_path, "a", 1, [old], [(10, 44, 16, 52)])
+    judged(before, [])
+    after = make_classes(tmp_path, "b", 2, [fresh], [old, (10, 44, 16, 52)])
+    found = compare(after, [before], tmp_path, guards=False)
+    words = {(p["class"], p["centroid"][0] > 141.95): found["changes"][p["polygon_id"]] for p in after["polygons"]}
+    crack, landslide = before["polygons"][1], before["polygons"][0]
+    assert words["landslide", True]["change"] == "new"
+    by_change = {found["changes"][p["polygon_id"]]["change"]: p for p in after["polygons"] if p["class"] == "crack"}
+    assert set(by_change) == {"new", "known"}, "one lies where a landslide was, one where it was itself"
+    assert found["changes"][by_change["known"]["polygon_id"]]["parent_id"] == crack["polygon_id"]
+    flipped = found["changes"][by_change["new"]["polygon_id"]]
+    assert (flipped["parent_id"], flipped["caution"]) == (None, "lies where landslide was seen before")
+    assert words["landslide", True]["caution"] is None
+    assert [(v["class"], v["parent_id"]) for v in found["vanished"]] == [("landslide", landslide["polygon_id"])]
+    told = found["pixels"]["classes"]
+    assert (told["landslide"]["gone_m2"], told["crack"]["new_m2"]) == (
+        pytest.approx(40_000, rel=0.002), pytest.approx(40_000, rel=0.002),
+    )  # fmt: skip
+    assert found["pixels"]["new_m2"] == told["landslide"]["new_m2"] == pytest.approx(10_000, rel=0.002)
+    import rasterio
+
+    with rasterio.open(tmp_path / "change.tif") as file:
+        assert file.descriptions == ("landslide", "crack")
+        assert [int((file.read(band) == 1).sum()) for band in (1, 2)] == [100, 400]
+
+
+def test_a_class_that_the_earlier_date_does_not_know_stays_single(tmp_path):
     before = make_date(tmp_path, "a", 1, [])
-    after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30), (40, 40, 50, 50)])
-    after["main_class"] = "landslide"
-    after["polygons"][0]["class"], after["polygons"][1]["class"] = "landslide", "crack"
+    after = make_classes(tmp_path, "b", 2, [(10, 10, 30, 30)], [(40, 40, 50, 50)])
     found = compare(after, [before], guards=False)["changes"]
     assert [found[p["polygon_id"]]["change"] for p in after["polygons"]] == ["new", "single"]
 

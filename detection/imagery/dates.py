@@ -1,0 +1,88 @@
+"""Dates of one ground beside each other: which earlier one shows a pixel last, class by class of the model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.areas import map_outline, true_area_m2
+from detection.imagery.components import NODATA
+from detection.imagery.grid import Grid
+from detection.imagery.overlay import Box, Layer, square_at
+from detection.imagery.registration import Shift
+
+# So many earlier dates are looked at, the newest first.
+DATES_MOST = 5
+LANDSLIDE = "landslide"
+
+
+@dataclass(slots=True)
+class Date:
+    """One date on the newer grid: its kept probabilities by class, its guards, its footprints in pixels."""
+
+    facts: dict[str, Any]
+    layers: dict[str, Layer]
+    shift: Shift | None = None
+    ratios: tuple[float, ...] | None = None
+    cautions: list[str] = field(default_factory=list)
+    polygons: list[dict[str, Any]] = field(default_factory=list)
+    outlines: list[Any] = field(default_factory=list)
+
+    @property
+    def at(self) -> str:
+        """When it was taken, ISO."""
+        return str(self.facts["acquired_at"])
+
+    @property
+    def day(self) -> str:
+        """The day it was taken."""
+        return self.at[:10]
+
+    @property
+    def tolerance_px(self) -> int:
+        """Pixels by which an outline may wobble: one, and by how much the images are displaced."""
+        return 2 if self.shift is None else 1 + int(np.ceil(self.shift.px - 0.25))
+
+    def steps(self, box: Box, kind: str) -> NDArray[np.uint8]:
+        """Probability steps of a class in a window, 255 = nodata; all nodata where the date does not know the class."""
+        if kind not in self.layers:
+            return np.full((box[3], box[2]), NODATA, np.uint8)
+        values, valid = self.layers[kind].read(*box)
+        return np.where(valid, np.rint(values), NODATA).astype(np.uint8)
+
+    def footprints(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
+        """Its footprints of a class with their outlines: a crack is not the parent of a landslide."""
+        classes = classes_of(self.facts)
+        pairs = zip(self.polygons, self.outlines, strict=True)
+        return [(polygon, outline) for polygon, outline in pairs if class_of(polygon, classes) == kind]
+
+
+def classes_of(facts: dict[str, Any]) -> tuple[str, ...]:
+    """The classes whose probabilities a date keeps, in the order of the bands."""
+    return tuple(facts.get("classes") or (LANDSLIDE,))
+
+
+def class_of(polygon: dict[str, Any], classes: Sequence[str]) -> str:
+    """The class of a footprint; one that says nothing is of the first."""
+    return str(polygon.get("class") or classes[0])
+
+
+def lay_before(dates: Sequence[Date], box: Box, kind: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Steps of the newest earlier date that shows a pixel, and the number of that date (255: none)."""
+    steps = np.full((box[3], box[2]), NODATA, np.uint8)
+    source = np.full_like(steps, NODATA)
+    for position, date in enumerate(dates[:DATES_MOST]):
+        missing = steps == NODATA
+        if not missing.any():
+            break
+        values = date.steps(box, kind)
+        fill = missing & (values != NODATA)
+        steps[fill], source[fill] = values[fill], position
+    return steps, source
+
+
+def ground_m2(grid: Grid, column: float, row: float) -> float:
+    """True area of the pixel around a place of the grid, m²."""
+    return true_area_m2(map_outline(square_at(column, row), grid.to_crs), grid)
