@@ -21,7 +21,7 @@ from detection.imagery.errors import (
     TruncatedRasterError,
 )
 from detection.imagery.grid import Grid, corner_shift_px, same_grid
-from detection.imagery.integrity import BlockChecker
+from detection.imagery.integrity import Checker, make_checker
 from detection.imagery.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow, list_masks
 from detection.imagery.raster import grid_of, warp
 from detection.imagery.scene import Scene
@@ -74,7 +74,7 @@ class BandReader:
         self._terrain, self._terrain_names = terrain, terrain_names
         self._partial, self._ungeoreferenced, self._covering = partial, ungeoreferenced, covering
         self._stack = ExitStack()
-        self._files: dict[Path, tuple[Any, BlockChecker]] = {}
+        self._files: dict[Path, tuple[Any, Checker]] = {}
         self.warped: list[str] = []
         self.unreadable: set[tuple[int, int]] = set()
         try:
@@ -108,7 +108,7 @@ class BandReader:
         # One handle for all bands of a file: blocks that hold several bands are decoded once.
         if path not in self._files:
             opened = self._stack.enter_context(open_raster(path, self._limits))
-            self._files[path] = opened, BlockChecker(opened, path)
+            self._files[path] = opened, make_checker(opened, path)
         source, checker = self._files[path]
         if not 1 <= index <= source.count:
             raise BandMissingError(f"{path}: band {name} is said to be number {index}, the file has {source.count}")

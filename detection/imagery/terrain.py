@@ -18,7 +18,7 @@ from rasterio.windows import Window
 from detection.imagery.areas import geodesic_pixel_m2
 from detection.imagery.errors import CoverageError, NoCrsError, TruncatedRasterError
 from detection.imagery.grid import Grid, apply_affine, local_utm, same_grid
-from detection.imagery.integrity import BlockChecker
+from detection.imagery.integrity import make_checker
 from detection.imagery.raster import grid_of, warp
 from detection.imagery.sources import SETTINGS, open_raster
 
@@ -125,7 +125,7 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
     metres, here = work / "terrain-metres.tif", work / "terrain.tif"
     with open_raster(dem) as source, ExitStack() as stack:
         dem_grid = grid_of(source, dem)
-        BlockChecker(source, dem).check_all(1)
+        make_checker(source, dem).check_all(1)
         metric: Any = source
         if not _is_metric(dem_grid):
             metric = stack.enter_context(
