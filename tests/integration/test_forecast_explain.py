@@ -58,13 +58,14 @@ def told():
 def test_a_stored_explanation_is_shown(database, database_url, tmp_path, told):
     (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{database_url}"\n')
     config = ["--site", "slope", "--config", str(tmp_path / "slopeward.toml")]
+    with database.write() as c:
+        save_site(c, parse_site(SITE, "slope.toml"), "test", "test", NOW)
     assert CliRunner().invoke(app, ["explain", *config]).exit_code == 4
     with database.write() as c:
         for digest, card in (("a" * 64, {"explanation": told}), ("b" * 64, {})):
             add_model(
                 c, digest, kind="multi-source", task="forecast", site="slope", path="x", card=card, now=NOW, reason="t"
             )
-        save_site(c, parse_site(SITE, "slope.toml"), "test", "test", NOW)
     page = asyncio.run(fetch(build(load_service(None, {}), database, lambda: NOW), "/sites/slope/forecasts"))
     assert page.status_code == 200
     number = r"[-.\de]+"
