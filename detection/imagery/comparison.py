@@ -9,6 +9,8 @@ from typing import Any
 
 from shapely.geometry import shape as shape_of
 
+from detection.imagery.change_outlines import FILE as OUTLINES
+from detection.imagery.change_outlines import write_outlines
 from detection.imagery.change_picture import FILE as PICTURE
 from detection.imagery.change_picture import write_change_picture
 from detection.imagery.change_raster import FILE, write_change
@@ -41,11 +43,11 @@ def compare(
         newer: scene_hash, acquired_at (ISO), prob (path of the kept probabilities), threshold, minimum_area_m2,
             polygons (as `lane.detect` gives them), and scene_path (raster or folder, for the guards and the slope);
             `classes`, names of the bands of `prob` (one band, landslide, where absent): footprints are judged within
-            their own class (key `class`; the first where absent).
+            their own class (key `class`; the first where absent). `dem`: heights in place of the scene's own.
         earlier: dates before it, of the same model, in any order, with the same keys. Their polygons may carry what is
             known of them: root_id, first_seen_at, anchor_scene (scene_hash of the date on which the outline was last
             declared new, grown or single).
-        out_dir: where `change.tif` is written; None: nowhere.
+        out_dir: where `change.tif`, `change.geojson` and a picture are written; None: nowhere.
         guards: measure shift and season; off only where both dates are known to be one image's.
 
     Returns:
@@ -77,6 +79,9 @@ def compare(
             f"{1 - answer['pixels']['joint_share']:.1%} of the pixels are shown on one date only: no change"
         )
     outputs = {"change": str(out_dir / FILE)} if out_dir and usable else {}
+    if out_dir and usable:
+        write_outlines(newer, answer, out_dir / OUTLINES)
+        outputs["outlines"] = str(out_dir / OUTLINES)
     if out_dir and usable and _draw(newer, grid, answer, out_dir):
         outputs["picture"] = str(out_dir / PICTURE)
     return {**answer, "compared": compared, "warnings": warnings, "outputs": outputs}

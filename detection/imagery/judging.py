@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -237,8 +238,9 @@ class Judgement:
 
 def _open_dem(facts: dict[str, Any], grid: Grid, stack: ExitStack) -> Layer | None:
     try:
-        scene = scene_of(facts)
-        return None if scene.dem is None else stack.enter_context(Layer(scene.dem, grid))
+        given = facts.get("dem")
+        dem = Path(given) if given else scene_of(facts).dem
+        return None if dem is None else stack.enter_context(Layer(dem, grid))
     except (ImageryError, KeyError):
         return None
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.opening import JsonOption, print_json
+from monitor.cli.scene_before import not_alone, spell_change
 from monitor.errors import SlopewardError
 
-ALONE = "one date only"  # said of each scene by itself: here there are others
 EXAMPLE = "Example: slopeward scenes compare ./scene-2026-05-12 ./scene-2026-05-22 --out ./change --json"
 
 
@@ -80,7 +80,7 @@ def _judge(
                 "scene": str(one.path), "acquired_at": date["acquired_at"], "footprints": date["polygons"],
                 "vanished": found["vanished"], "pixels": found["pixels"], "compared": found["compared"],
                 "matched": factors,
-                "warnings": [w for w in (*result["warnings"], *found["warnings"]) if not w.startswith(ALONE)],
+                "warnings": not_alone((*result["warnings"], *found["warnings"])),
                 "outputs": {**result["outputs"], **found["outputs"]},
             }
         )  # fmt: skip
@@ -90,11 +90,4 @@ def _judge(
 def _spell(answer: dict[str, Any]) -> str:
     """One line per date."""
     day = datetime.fromisoformat(answer["acquired_at"]).date().isoformat()
-    words = []
-    for change in ("new", "grown", "known", "single"):
-        rows = [p for p in answer["footprints"] if p["change"] == change]
-        if rows:
-            key = "grown_m2" if change == "grown" else "area_m2"
-            words.append(f"{len(rows)} {change} ({sum(p[key] for p in rows):,.0f} m²)")
-    words += [f"{len(answer['vanished'])} vanished"] if answer["vanished"] else []
-    return f"{day}: {', '.join(words) or 'no footprint'}; {answer['pixels']['joint_share']:.1%} compared"
+    return f"{day}: {spell_change(answer['footprints'], answer['vanished'], answer['pixels']['joint_share'])}"

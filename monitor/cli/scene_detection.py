@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.opening import NOTHING, JsonOption, print_json, say
+from monitor.cli.scene_before import check_order, compare_with, detect_before, not_alone, spell_change
 
 PARTLY = 3  # exit status: done, but a part of a scene could not be read
 EPILOG = "Example: slopeward scenes detect post.tif --model landslide4sense --dem dem.tif --out ./found --json"
@@ -33,7 +34,7 @@ def detect(
     ] = False,
     triage_weights: Annotated[str, typer.Option(help="That network, or a .safetensors file of your own.")] = "triage",
     pre: Annotated[
-        Path | None, typer.Option(help="The scene before: says what is new and what grew.", rich_help_panel=INPUT)
+        Path | None, typer.Option(help="The scene before: says what is new, grown, known, gone.", rich_help_panel=INPUT)
     ] = None,
     dem: Annotated[Path | None, typer.Option(help="Elevation model, metres, any grid.", rich_help_panel=INPUT)] = None,
     prior: Annotated[Path | None, typer.Option(help="Susceptibility raster, 0 to 1.", rich_help_panel=INPUT)] = None,
@@ -67,7 +68,8 @@ def detect(
 ) -> None:
     """Find footprints on scenes; needs no database and no site.
 
-    Exit 0 done, 1 bad input, 2 wrong usage, 3 part of a scene could not be read (--partial), 4 no pixel is valid.
+    Exit 0 done, 1 bad input, 2 wrong usage, 3 part of a scene could not be read (--partial), 4 no pixel is valid
+    (with --pre also: none of the scene before, so that nothing could be compared).
     """
     if pre is not None and (len(scenes) > 1 or out is None):
         raise typer.BadParameter("--pre goes with one scene and --out")
@@ -101,38 +103,24 @@ def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: b
         else:
             print(_tell_plan(plan))
         return 0
-    earlier = None
-    if pre is not None and payload["triage"]:  # what was found there before must be known first
-        earlier = _detect_before(payload, pre)
-        payload = {**payload, "known": [footprint["bbox"] for footprint in earlier["polygons"]]}
-    answer = run_detect(payload, _progress(Path(payload["scene_path"]).name))
-    _warn(answer)
-    if pre is not None:
-        answer["change"] = _compare(answer, earlier or _detect_before(payload, pre), payload, pre)
+    scene = Path(payload["scene_path"])
+    if pre is None:
+        answer, codes = run_detect(payload, _progress(scene.name)), []
+        _warn(answer)
+    else:
+        check_order(scene, pre)
+        # what was found there before must be known before triage passes over a tile
+        earlier = detect_before(payload, pre, _progress(pre.name))
+        known = [footprint["bbox"] for footprint in earlier["polygons"]] if earlier and payload["triage"] else None
+        answer = run_detect({**payload, "known": known}, _progress(scene.name))
+        _warn({"warnings": not_alone(answer["warnings"])})
+        answer["change"] = None if earlier is None else compare_with(answer, earlier, payload, pre)
+        codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
     if as_json:
         print_json(answer)
     else:
         print(_tell(answer))
-    return PARTLY if answer["unreadable_share"] else 0
-
-
-def _detect_before(payload: dict[str, Any], pre: Path) -> dict[str, Any]:
-    """The same on the scene before."""
-    from detection.imagery.lane import detect as run_detect
-
-    folder = str(Path(payload["out_dir"]) / "pre")
-    earlier = run_detect({**payload, "scene_path": str(pre), "out_dir": folder, "aoi": None}, _progress(pre.name))
-    _warn(earlier)
-    return earlier
-
-
-def _compare(answer: dict[str, Any], earlier: dict[str, Any], payload: dict[str, Any], pre: Path) -> dict[str, Any]:
-    """What changed since the scene before."""
-    from detection.imagery.comparison import as_date, compare
-
-    change = compare(as_date(answer, Path(payload["scene_path"])), [as_date(earlier, pre)], Path(payload["out_dir"]))
-    _warn(change)
-    return change
+    return max([*codes, PARTLY if answer["unreadable_share"] else 0])
 
 
 def _guard(work: Callable[[], int]) -> int:
@@ -185,9 +173,11 @@ def _tell(answer: dict[str, Any]) -> str:
             lines.append(f"{len(own)} footprints ({kind}), {total:,.0f} m², pixel {answer['pixel_area_m2']} m²")
     if told := answer["passed_over"]:
         lines.append(f"{told['passed_over']} of {told['tiles']} tiles passed over by triage")
-    if "change" in answer:
-        kinds = [change["change"] for change in answer["change"]["changes"].values()]
-        lines.append(", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds))) or "no change")
+    if (change := answer.get("change")) is not None:
+        words = [{**footprint, **change["changes"][footprint["polygon_id"]]} for footprint in found]
+        lines.append(
+            f"since the scene before: {spell_change(words, change['vanished'], change['pixels']['joint_share'])}"
+        )
     return "\n".join(lines)
 
 

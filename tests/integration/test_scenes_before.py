@@ -1,0 +1,122 @@
+"""`scenes detect --pre`: one scene and the one before it, as a person calls it: words, files, exit statuses."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import rasterio
+
+from detection.imagery.generate import write_scene
+from monitor.cli.main import run_verb
+
+
+@pytest.fixture(scope="module")
+def dates(tmp_path_factory):
+    """One ground without a scar, with one, with a larger one; and one of no valid pixel."""
+    folder = tmp_path_factory.mktemp("dates")
+    for name, day, growth in (("bare", 7, None), ("scar", 12, 1.0), ("larger", 17, 1.6), ("healed", 22, None)):
+        write_scene(
+            folder / name, 5, with_scar=growth is not None, size_px=96, acquired_at=datetime(2026, 5, day, tzinfo=UTC),
+            scar_growth=growth or 1.0,
+        )  # fmt: skip
+    empty = folder / "empty"
+    shutil.copytree(folder / "bare", empty)
+    manifest = (empty / "scene.toml").read_text().split("[files]")[0]
+    (empty / "scene.toml").write_text(f"complete = true\n{manifest.replace('2026-05-07', '2026-05-08')}")
+    for file in empty.glob("B*.tif"):
+        with rasterio.open(file, "r+") as raster:
+            raster.write(np.zeros_like(raster.read(1)), 1)
+    return folder
+
+
+def detect(dates, out, scene, pre, *more):
+    return run_verb(["scenes", "detect", str(dates / scene), "--pre", str(dates / pre), "--out", str(out), *more])
+
+
+@pytest.mark.parametrize(
+    ("scene", "pre", "words"),
+    [
+        ("scar", "bare", ["new"]),
+        ("larger", "scar", ["grown"]),
+        ("healed", "larger", ["vanished"]),
+        ("scar", "scar-again", ["known"]),
+    ],
+)
+def test_each_word_is_told_and_written(dates, tmp_path, capsys, scene, pre, words):
+    if pre == "scar-again":  # the same image, said to be of the day before
+        shutil.copytree(dates / "scar", dates / pre, dirs_exist_ok=True)
+        text = (dates / pre / "scene.toml").read_text().split("[files]")[0].replace("2026-05-12", "2026-05-11")
+        (dates / pre / "scene.toml").write_text(f"complete = true\n{text}")
+    assert detect(dates, tmp_path, scene, pre) == 0
+    out = capsys.readouterr()
+    assert f"since the scene before: 1 {words[0]} (" in out.out
+    assert "100.0% compared" in out.out
+    assert "one date only" not in out.err
+    assert detect(dates, tmp_path, scene, pre, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    change = told["change"]
+    found = [w["change"] for w in change["changes"].values()] + [v["change"] for v in change["vanished"]]
+    assert found == words
+    for name in ("change.tif", "change.geojson", "change.png"):
+        assert (tmp_path / name).is_file()
+    assert set(change["outputs"]) == {"change", "outlines", "picture"}
+    (feature,) = json.loads((tmp_path / "change.geojson").read_text())["features"]
+    assert [feature["properties"]["change"]] == words
+    assert feature["geometry"]["type"] in {"Polygon", "MultiPolygon"}
+    if words == ["grown"]:
+        (word,) = change["changes"].values()
+        assert 0 < word["grown_m2"] < told["polygons"][0]["area_m2"]
+        assert feature["properties"]["grown_m2"] == word["grown_m2"]
+        before = json.loads((tmp_path / "pre" / "run.json").read_text())["polygons"]
+        assert word["parent_id"] == before[0]["polygon_id"]
+
+
+def test_the_given_elevation_gates_change_on_flat_ground(dates, tmp_path, capsys):
+    bare = tmp_path / "scar"  # without heights of its own
+    shutil.copytree(dates / "scar", bare)
+    text = (bare / "scene.toml").read_text().split("[files]")[0].replace('dem = "dem.tif"\n', "")
+    (bare / "scene.toml").write_text(f"complete = true\n{text}")
+    with rasterio.open(bare / "dem.tif", "r+") as raster:
+        raster.write(np.full_like(raster.read(1), 250.0), 1)
+    words = ["scenes", "detect", str(bare), "--pre", str(dates / "bare"), "--out", str(tmp_path / "out"), "--json"]
+    assert run_verb(words) == 0
+    (word,) = json.loads(capsys.readouterr().out)["change"]["changes"].values()
+    assert (word["change"], word["caution"]) == ("new", None)
+    assert run_verb([*words, "--dem", str(bare / "dem.tif")]) == 0
+    (word,) = json.loads(capsys.readouterr().out)["change"]["changes"].values()
+    assert (word["change"], word["caution"]) == ("new", "flat ground (0 degrees)")
+
+
+def test_statuses_when_the_scene_before_does_not_serve(dates, tmp_path, capsys):
+    assert detect(dates, tmp_path / "order", "scar", "larger") == 1
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    assert "taken 2026-05-17 00:00, not before" in said
+    assert not (tmp_path / "order").exists(), "nothing is written"
+    assert detect(dates, tmp_path / "none", "scar", "nowhere") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert detect(dates, tmp_path / "empty", "scar", "empty", "--json") == 4
+    out = capsys.readouterr()
+    assert "nothing to compare with" in out.err
+    told = json.loads(out.out)
+    assert (len(told["polygons"]), told["change"]) == (1, None), "what the scene itself shows is told all the same"
+    assert detect(dates, tmp_path / "other", "empty", "bare") == 4
+    assert "no pixel" not in capsys.readouterr().out
+
+
+def test_a_block_of_the_scene_before_that_cannot_be_read_is_status_3(tmp_path, capsys):
+    for name, day, scar in (("before", 7, False), ("after", 12, True)):
+        write_scene(tmp_path / name, 5, with_scar=scar, size_px=640, acquired_at=datetime(2026, 5, day, tzinfo=UTC))
+    manifest = (tmp_path / "before" / "scene.toml").read_text().split("[files]")[0]
+    (tmp_path / "before" / "scene.toml").write_text(f"complete = true\n{manifest}")
+    file = tmp_path / "before" / "B4.tif"
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * 0.9)])
+    words = ["scenes", "detect", str(tmp_path / "after"), "--pre", str(tmp_path / "before"), "--out",
+             str(tmp_path / "out")]  # fmt: skip
+    assert run_verb(words) == 1
+    capsys.readouterr()
+    assert run_verb([*words, "--partial", "--tile", "320", "--halo", "16", "--json"]) == 3
+    change = json.loads(capsys.readouterr().out)["change"]
+    assert 0.1 < change["pixels"]["joint_share"] < 0.95
