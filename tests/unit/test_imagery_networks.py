@@ -8,13 +8,14 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from detection.imagery.errors import ModelError
 from detection.imagery.generate import draw_patches
 from detection.imagery.metrics import count, score
 from detection.imagery.neural import segnet
-from detection.imagery.neural.blocks import Bru, SBConv, Sru
+from detection.imagery.neural.blocks import Bru, SBConv, Sru, ThinnedConv
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.training import segmentation_loss
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build, find_entry
@@ -311,6 +312,18 @@ def test_an_sbconv_is_a_bru_behind_an_sru_and_knows_no_order():
 def test_a_block_refuses_channels_it_cannot_part(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_1x1_convolution_has_the_stride_whose_gradient_corrupts_memory(name):
+    found = [m for m in build(name, 3, 2, 0.0625).modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
+    assert all(m.stride == (1, 1) or isinstance(m, ThinnedConv) for m in found)
+
+
+def test_a_thinned_convolution_is_the_strided_one_at_odd_sizes_too():
+    torch.manual_seed(0)
+    thinned, image = ThinnedConv(3, 4, 1, 2, bias=False), torch.randn(2, 3, 9, 12)
+    assert torch.allclose(thinned(image), functional.conv2d(image, thinned.weight, stride=2), atol=1e-6)
 
 
 def test_unpooling_is_that_of_torch():
