@@ -17,22 +17,41 @@ app = typer.Typer(help="Add scenes and detect footprints.", no_args_is_help=True
 
 @app.command(epilog="Example: slopeward scenes add ./scene-2026-05-12 --site north-bench")
 def add(scene: Annotated[Path, typer.Argument(exists=True)], site: SiteOption, config: ConfigOption = None) -> None:
-    """Copy a raster or scene folder into the inbox of a site and process it now."""
+    """Copy a raster or scene folder into the inbox of a site and process it now.
+
+    What lay there by its name is replaced: of the same time, it is another version of the scene.
+    """
     from monitor.jobs.scenes import detect_scene
 
     service, db = open_service(config)
     one = pick_site(service, site)
     target = Path(service.paths.inbox) / one.id / scene.name
-    if not target.exists():
-        # copied under a hidden name, so that the watched folder never sees half a scene
-        hidden = target.with_name(f".{target.name}.part")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if scene.is_dir() else shutil.copy2)(scene, hidden)
-        hidden.rename(target)
+    if not (target.exists() and scene.samefile(target)):
+        _put(scene, target)
     said = detect_scene(db, service, one, target, datetime.now(UTC))
     print(f"{scene.name}: {said}")
     if said.startswith("failed"):
         raise typer.Exit(1)
+
+
+def _put(scene: Path, target: Path) -> None:
+    """Copy under a hidden name and swap, so that the watched folder never sees half a scene."""
+    hidden, old = (target.with_name(f".{target.name}.{part}") for part in ("part", "old"))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in (hidden, old):
+        _remove(left)
+    (shutil.copytree if scene.is_dir() else shutil.copy2)(scene, hidden)
+    if target.exists():
+        target.rename(old)
+    hidden.rename(target)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 app.command(epilog=scene_detection.EPILOG)(scene_detection.detect)

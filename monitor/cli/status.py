@@ -11,6 +11,7 @@ from monitor.cli.opening import ConfigOption, JsonOption, open_service, print_js
 from monitor.config import ServiceConfig, scan_sites
 from monitor.domain.instants import parse
 from monitor.errors import ConfigError
+from monitor.store.scenes import load_waiting
 from monitor.store.service_state import load_stamps
 from monitor.store.sites import load_sites_summary
 from monitor.store.views import load_view
@@ -27,6 +28,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         stamps = load_stamps(c)
         tops = {s.id: len(s.levels) - 1 for s in load_sites_summary(c)}
         rows = load_view(c, "site_status", order_by=["site"])
+        waiting = load_waiting(c)
     sights = [_see(row, tops) for row in rows]
     declared = [] if sights else _find_declared(service)
     verdict = health.judge(stamps, sights, now, service.schedule.evaluate_tick_s, declared)
@@ -34,9 +36,16 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         print_json({
             "state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": [dict(row) for row in rows],
             "processes": {name: {"at": at, **detail} for name, (at, detail) in stamps.items() if name in SHOWN},
+            "waiting_scenes": [
+                {"site": s.site, "scene": s.name, "since": s.received_at, "for": s.error} for s in waiting
+            ],
         })  # fmt: skip
     else:
         _print(rows, verdict, now)
+        for scene in waiting:
+            print(
+                f"  {scene.site}: scene {scene.name} waits since {scene.received_at:%Y-%m-%d %H:%M} UTC: {scene.error}"
+            )
     raise typer.Exit(health.EXIT_OF[verdict.state])
 
 

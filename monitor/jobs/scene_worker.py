@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from detection.imagery.comparison import as_date, compare
-from detection.imagery.errors import ImageryError, IncompleteSceneError
+from detection.imagery.errors import ImageryError, IncompleteSceneError, ModelError
 from detection.imagery.lane import detect
 from detection.imagery.lines import keep_lines
 from detection.imagery.neural.checkpoint import load_model, weights_path
@@ -32,8 +32,9 @@ def read_one(payload: dict[str, Any]) -> dict[str, Any]:
     Returns:
         The answer of `detect` with `weights_path` and `card`; `judgements`, one per scene that was judged (this one
         first, then later ones): scene_hash and the answer of `compare`; `series`: rows of station, quantity, at
-        (ISO), value; `replaced`: hashes of the versions that this one replaces. Or `incomplete` when files are still
-        to come, `error` when the scene cannot be used.
+        (ISO), value; `replaced`: hashes of the versions that this one replaces. Or `waiting`, for
+        what, when files or weights are not there yet (`comes`: whether that may end by itself); `error` when the scene
+        cannot be used.
     """
     wanted = payload["detect"]
     try:
@@ -47,7 +48,9 @@ def read_one(payload: dict[str, Any]) -> dict[str, Any]:
         same = [d for d in payload["dates"] if d["model_hash"] == answer["model_hash"] and d["scene_hash"] not in gone]
         judgements = _judge(own, same, Path(wanted["out_dir"]), [p for v in replaced for p in v["polygons"]])
     except IncompleteSceneError as error:
-        return {"incomplete": str(error)}
+        return {"waiting": str(error), "comes": True}
+    except ModelError as error:
+        return {"waiting": str(error), "comes": False}
     except ImageryError as error:
         return {"error": str(error)}
     return answer | {

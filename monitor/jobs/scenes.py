@@ -9,7 +9,6 @@ from typing import Any
 
 from monitor import compute
 from monitor.config import ServiceConfig
-from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.instants import FUTURE_TOLERANCE, parse
 from monitor.domain.site import Site
 from monitor.errors import JobError
@@ -24,12 +23,19 @@ from monitor.jobs.scene_rows import (
     save_judgements,
     save_series,
 )
+from monitor.jobs.scene_troubles import (
+    clear,
+    end_troubles,
+    is_due,
+    store_failure,
+    store_waiting,
+    tell_waiting,
+)
 from monitor.jobs.scene_versions import give_way, list_versions, number_version
-from monitor.store.alerts import apply_changes
 from monitor.store.engine import Database
 from monitor.store.models import add_model
 from monitor.store.scene_versions import SUPERSEDED, WAITING
-from monitor.store.scenes import SceneRow, load_boxes, load_scenes, save_scene
+from monitor.store.scenes import load_boxes, load_scenes, save_scene
 
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 ATTEMPTS = 3  # another scene of the site may be stored while a worker runs
@@ -43,22 +49,35 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     parts = []
     with db.read() as c:
         rows = load_scenes(c, site.id)
-    known = {pair for row in rows if row.state not in {SUPERSEDED, WAITING} for pair in list_names(row)}
-    for entry in _candidates(folder, now):
+    states = {pair: row.state for row in rows if row.state not in {SUPERSEDED, WAITING} for pair in list_names(row)}
+    waiting = {row.name: row for row in rows if row.state == WAITING}
+    present, read = set(), set()
+    for entry, lacking in _candidates(folder, now):
+        present.add(entry.name)
         try:
             print_, usable, reason = fingerprint(entry), _is_scene(entry), None
         except FileNotFoundError:
             continue  # still being written: it is looked at again
         except OSError as error:
             print_, usable, reason = "", False, f"cannot be read ({error.strerror})"
-        if (entry.name, print_) in known:
+        if (state := states.get((entry.name, print_))) is not None:
+            read |= {entry.name} if state == "done" else set()
             continue
-        if reason is None and not usable:
+        if reason is None and lacking is None and not usable:
             reason = f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml"
         if reason is not None:
-            parts.append(f"{entry.name}: {_store_failure(db, site, entry, print_, reason, now)}")
-            continue
-        parts.append(f"{entry.name}: {detect_scene(db, config, site, entry, now)}")
+            said = store_failure(db, site, entry, print_, reason, now)
+        elif lacking is not None:
+            said = store_waiting(db, site, entry, print_, lacking, now)
+        elif is_due(known := waiting.get(entry.name), print_, now):
+            said = detect_scene(db, config, site, entry, now)
+        else:
+            said = f"waiting: {known.error}" if known else "waiting"
+        parts.append(f"{entry.name}: {said}")
+    with db.read() as c:
+        rows = load_scenes(c, site.id)
+    tell_waiting(db, site, rows, now)
+    end_troubles(db, site, rows, present, read, now)
     return "; ".join(parts) or "nothing new"
 
 
@@ -72,13 +91,14 @@ def detect_scene(db: Database, config: ServiceConfig, site: Site, entry: Path, n
             versions = list_versions(c, site.id, entry)
             known = load_boxes(c, site.id) if site.scenes.triage else []
         answer = _ask(config, site, entry, out_dir, dates, versions, known)
-        if "incomplete" in answer:
-            return f"waiting: {answer['incomplete']}"
+        if "waiting" in answer:
+            at_once = not answer["comes"]
+            return store_waiting(db, site, entry, print_, answer["waiting"], now, at_once=at_once)
         if "error" in answer:
-            return _store_failure(db, site, entry, print_, str(answer["error"]), now)
+            return store_failure(db, site, entry, print_, str(answer["error"]), now)
         if parse(answer["acquired_at"]) - now > FUTURE_TOLERANCE:
             error = f"said to be taken at {answer['acquired_at']}, in the future"
-            return _store_failure(db, site, entry, print_, error, now)
+            return store_failure(db, site, entry, print_, error, now)
         with db.write() as c:
             if mark_dates(c, site.id) != mark:
                 continue  # another scene was stored meanwhile: what changed must be judged with it
@@ -95,7 +115,7 @@ def detect_scene(db: Database, config: ServiceConfig, site: Site, entry: Path, n
             added = save_scene(c, row, list_footprints(answer, site), now)
             _, changed = save_judgements(c, answer, site, now)
             values = save_series(c, site, answer, now, version)
-            _clear_failure(c, site, entry, now)
+            clear(c, site, entry.name, now)
         told = f"; {withdrawn} outlines of the version before withdrawn" if withdrawn else ""
         return f"{added} footprints, {changed} new or grown, {values} values of places{told}"
     return "waiting: other scenes of the site came in all the time"
@@ -131,7 +151,8 @@ def fingerprint(entry: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _candidates(folder: Path, now: datetime) -> Iterator[Path]:
+def _candidates(folder: Path, now: datetime) -> Iterator[tuple[Path, str | None]]:
+    """What lies in the inbox, each with what it lacks to be looked at; None: nothing."""
     if not folder.is_dir():
         return
     for entry in sorted(folder.iterdir()):
@@ -140,39 +161,14 @@ def _candidates(folder: Path, now: datetime) -> Iterator[Path]:
         try:
             age_s = now.timestamp() - entry.stat().st_mtime
             due = (entry / "scene.toml").is_file() or age_s > (SETTLED_S if _is_scene(entry) else STRAY_S)
+            lacking = "scene.toml has not arrived" if entry.is_dir() else "is still being written"
         except OSError:
             due = entry.exists()
         if due:
-            yield entry
+            yield entry, None
+        elif entry.exists():
+            yield entry, lacking
 
 
 def _is_scene(entry: Path) -> bool:
     return (entry / "scene.toml").is_file() or (entry.suffix.lower() in RASTERS and entry.is_file())
-
-
-def _store_failure(db: Database, site: Site, entry: Path, print_: str, error: str, now: datetime) -> str:
-    row = SceneRow(
-        hashlib.sha256(f"{site.id}|{entry.name}|{print_}".encode()).hexdigest(), site.id, entry.name, None,
-        "single", str(entry), now, "failed", error, run={"fingerprint": print_},
-    )  # fmt: skip
-    change = AlertChange(
-        Ledger.HEALTH, f"scene:{entry.name}", 1, open=True, reason=f"scene {entry.name} cannot be used: {error}",
-        data_time=None, evidence="{}",
-    )  # fmt: skip
-    with db.write() as c:
-        save_scene(c, row, [], now)
-        apply_changes(
-            c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=now,
-            rule_version=site.version,
-        )  # fmt: skip
-    return f"failed: {error}"
-
-
-def _clear_failure(c: Any, site: Site, entry: Path, now: datetime) -> None:
-    change = AlertChange(
-        Ledger.HEALTH, f"scene:{entry.name}", 1, open=False, reason=f"scene {entry.name} was read", data_time=None,
-        evidence="{}", notify=False,
-    )  # fmt: skip
-    apply_changes(
-        c, site.id, [change], site=site, recipients=(), actor=SERVICE, now=now, rule_version=site.version,
-    )  # fmt: skip

@@ -13,7 +13,7 @@ from monitor.store.tables import scene, scene_change, scene_footprint
 
 @dataclass(frozen=True, slots=True)
 class SceneRow:
-    """One scene; `state` is done, empty (no valid pixel) or failed with `error` as one line."""
+    """One scene; `state` is done, superseded, failed or waiting; `error` says in one line on what or for what."""
 
     scene_hash: str
     site: str
@@ -94,6 +94,12 @@ def load_scenes(c: Connection, site: str | None = None) -> list[SceneRow]:
     query = select(scene).order_by(scene.c.received_at.desc(), scene.c.scene_hash)
     if site is not None:
         query = query.where(scene.c.site == site)
+    return [SceneRow(**{f: getattr(row, f) for f in SceneRow.__slots__}) for row in c.execute(query)]
+
+
+def load_waiting(c: Connection) -> list[SceneRow]:
+    """Scenes of all sites that wait for files or weights, the longest first."""
+    query = select(scene).where(scene.c.state == "waiting").order_by(scene.c.received_at, scene.c.scene_hash)
     return [SceneRow(**{f: getattr(row, f) for f in SceneRow.__slots__}) for row in c.execute(query)]
 
 

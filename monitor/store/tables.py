@@ -272,7 +272,7 @@ anomaly = Table(
 scene = Table(
     "scene", metadata,
     Column("scene_hash", String(64), primary_key=True), Column("site", String(64), nullable=False), Column("name", String(256), nullable=False), Column("acquired_at", Instant),
-    _text("role"), _text("path"), Column("received_at", Instant, nullable=False), _text("state"),  # waiting, done, failed
+    _text("role"), _text("path"), Column("received_at", Instant, nullable=False), _text("state"),  # waiting, done, failed, superseded
     _text("error", null=True), Column("valid_share", Number), _text("crs", null=True), Column("pixel_area_m2", Number), _text("out_dir", null=True), Column("run", Json),
     Index("ix_scene_site", "site", "acquired_at"),
 )  # fmt: skip

@@ -1,0 +1,177 @@
+"""A scene that waits is seen: in the status, on the page, and after a while by a person; and for what it waits."""
+
+import json
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from monitor.cli.main import run_verb
+from monitor.jobs import scenes
+from monitor.store import pages
+from monitor.store import tables as t
+from monitor.store.scenes import load_waiting
+from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, work_here
+
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """One ground before and after a scar."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for name, at, growth in (("a", may(7), None), ("b", may(12), 1.0)):
+        draw(folder / name, at, growth, size_px=96)
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path, database_url, monkeypatch):
+    work_here(monkeypatch)
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+    return make_config(tmp_path, database_url)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often a worker was asked, beside what it does."""
+    found = []
+    run = scenes.compute.run
+    monkeypatch.setattr(scenes.compute, "run", lambda *a, **k: (found.append(1), run(*a, **k))[1])
+    return found
+
+
+def alerts(database):
+    a = t.alert.c
+    with database.read() as c:
+        return [tuple(r) for r in c.execute(select(a.key, a.state, a.reason).where(a.closed_at.is_(None)))]
+
+
+def test_files_that_are_to_come_are_named_until_they_are_there(database, config, drawn, calls, capsys):
+    site, at = add_site(database), may(12) + HOUR
+    entry = arrive(config, drawn / "b", "b")
+    held = (entry / "B4.tif").rename(entry.parent.parent / "B4.tif")
+    assert scenes.run(database, config, site, at) == "b: waiting: b/B4.tif: has not arrived"
+    with database.read() as c:
+        (row,) = load_waiting(c)
+        (shown,) = pages.load_scenes_of(c, "bench")
+    assert (row.name, row.error, row.received_at) == ("b", "b/B4.tif: has not arrived", at)
+    assert (shown["state"], shown["error"]) == ("waiting", "b/B4.tif: has not arrived")
+    run_verb(["status", "--json"])
+    (told,) = json.loads(capsys.readouterr().out)["waiting_scenes"]
+    assert (told["site"], told["scene"], told["for"]) == ("bench", "b", "b/B4.tif: has not arrived")
+    run_verb(["status"])
+    assert "bench: scene b waits since 2026-05-12 11:00 UTC: b/B4.tif: has not arrived" in capsys.readouterr().out
+
+    # unchanged, it is not asked again at every look; what has changed is
+    assert scenes.run(database, config, site, at + MINUTE) == "b: waiting: b/B4.tif: has not arrived"
+    assert len(calls) == 1
+    (entry / "B4.tif").write_bytes(held.read_bytes()[:100])
+    assert "100 bytes, the manifest says" in scenes.run(database, config, site, at + 2 * MINUTE)
+    assert len(calls) == 2
+    assert alerts(database) == []
+    with database.read() as c:
+        assert [r.received_at for r in load_waiting(c)] == [at], "it has waited from the first look on"
+
+    # after an hour a person is told, once
+    for minute in (61, 62, 75):
+        scenes.run(database, config, site, at + minute * MINUTE)
+    ((key, state, reason),) = alerts(database)
+    assert (key, state) == ("scene:b", "unacknowledged")
+    assert reason.startswith("scene b waits since 2026-05-12 11:00 UTC: b/B4.tif: 100 bytes")
+    with database.read() as c:
+        assert len(c.execute(select(t.notification.c.id)).all()) == 1
+
+    shutil.move(held, entry / "B4.tif")
+    assert "footprints" in scenes.run(database, config, site, at + 80 * MINUTE)
+    with database.read() as c:
+        assert load_waiting(c) == []
+        assert [r["state"] for r in pages.load_scenes_of(c, "bench")] == ["done"]
+    ((_, state, reason),) = alerts(database)
+    assert (state, reason) == ("returned_unacknowledged", "scene b was read")
+    run_verb(["status", "--json"])
+    assert json.loads(capsys.readouterr().out)["waiting_scenes"] == []
+
+
+def test_without_weights_a_scene_waits_and_a_person_is_told_at_once(database, config, drawn, calls):
+    weights = Path(config.paths.inbox).parent / "own.safetensors"
+    site = add_site(database, SITE + f'[scenes]\nweights = "{weights}"\n')
+    at = may(12) + HOUR
+    arrive(config, drawn / "b", "b")
+    assert f"waiting: no weights at {weights}" in scenes.run(database, config, site, at)
+    ((key, state, reason),) = alerts(database)
+    assert (key, state) == ("scene:b", "unacknowledged")
+    assert "no weights at" in reason
+    scenes.run(database, config, site, at + MINUTE)
+    assert len(calls) == 1
+    scenes.run(database, config, site, at + 11 * MINUTE)
+    assert len(calls) == 2
+    shipped = Path(scenes.__file__).parents[2] / "detection" / "imagery" / "weights" / "generated.safetensors"
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(shipped.with_suffix(suffix), weights.with_suffix(suffix))
+    assert "1 footprints" in scenes.run(database, config, site, at + 22 * MINUTE), "the weights came, nothing else did"
+    assert [s for _, s, _ in alerts(database)] == ["returned_unacknowledged"]
+    assert len(polygons(database)) == 1
+
+
+def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
+    site, at = add_site(database), may(12) + HOUR
+    for name in ("b", "broken"):
+        entry = arrive(config, drawn / "b", name)
+        (entry / "B4.tif").unlink()
+    manifest = (entry / "scene.toml").read_text()
+    (entry / "scene.toml").write_text(manifest.replace("acquired_at", "taken_on"))
+    scenes.run(database, config, site, at)
+    scenes.run(database, config, site, at + 2 * HOUR)
+    assert [s for _, s, _ in alerts(database)] == ["unacknowledged", "unacknowledged"]
+    shutil.rmtree(entry.parent)
+    assert scenes.run(database, config, site, at + 3 * HOUR) == "nothing new"
+    found = alerts(database)
+    assert {s for _, s, _ in found} == {"returned_unacknowledged"}
+    assert sorted(r for _, _, r in found) == [
+        "scene b is not in the inbox any more", "scene broken is not in the inbox any more",
+    ]  # fmt: skip
+    with database.read() as c:
+        assert load_waiting(c) == []
+
+
+def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
+    import os
+
+    site = add_site(database)
+    entry = arrive(config, drawn / "b", "b")
+    held = (entry / "scene.toml").rename(entry.parent.parent / "scene.toml")
+    now = may(12) + HOUR
+    os.utime(entry, (now.timestamp(), now.timestamp()))
+    assert scenes.run(database, config, site, now + MINUTE) == "b: waiting: scene.toml has not arrived"
+    with database.read() as c:
+        assert [r.error for r in load_waiting(c)] == ["scene.toml has not arrived"]
+    assert "neither a raster" in scenes.run(database, config, site, now + 20 * MINUTE)
+    with database.read() as c:
+        assert load_waiting(c) == [], "it is told as one that cannot be used"
+    held.rename(entry / "scene.toml")
+    assert "footprints" in scenes.run(database, config, site, now + 30 * MINUTE)
+    assert [s for _, s, _ in alerts(database)] == ["returned_unacknowledged"]
+
+
+def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, config, drawn, tmp_path, capsys):
+    add_site(database)
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "bench.toml").write_text(SITE)
+    one, other = tmp_path / "first" / "b", tmp_path / "second" / "b"
+    for source, target in (("b", one), ("a", other)):
+        shutil.copytree(drawn / source, target)
+    text = (other / "scene.toml").read_text().split("[files]")[0].replace("2026-05-07", "2026-05-12")
+    (other / "scene.toml").write_text(f"complete = true\n{text}")
+    assert run_verb(["scenes", "add", str(one), "--site", "bench"]) == 0
+    assert "1 footprints" in capsys.readouterr().out
+    assert run_verb(["scenes", "add", str(other), "--site", "bench"]) == 0
+    assert "0 footprints" in capsys.readouterr().out
+    assert polygons(database) == [], "the first version is withdrawn"
+    inbox = Path(config.paths.inbox) / "bench"
+    assert sorted(p.name for p in inbox.iterdir()) == ["b"]
+    assert run_verb(["scenes", "add", str(inbox / "b"), "--site", "bench"]) == 0, (
+        "what lies there is read where it lies"
+    )
