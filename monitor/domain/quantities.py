@@ -45,6 +45,9 @@ QUANTITIES: Final[dict[str, Quantity]] = {
     )
 }
 
+# what scenes say of the place of a station: not what the instrument there is for
+OF_SCENES: Final = frozenset({"coherence", "ndvi", "scene_probability"})
+
 # how stations begin under whose names landslides are followed on scenes; they are no instruments
 LANDSLIDE: Final = "F-"
 

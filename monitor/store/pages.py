@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, case, func, select
 
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
-from monitor.domain.quantities import LANDSLIDE
+from monitor.domain.quantities import LANDSLIDE, OF_SCENES
 from monitor.errors import RefusedError
 from monitor.store import tables as t
 from monitor.store.observations import SeriesRow, load_readings
@@ -63,11 +63,13 @@ def load_cards(c: Connection, site: str | None = None) -> list[SiteCard]:
 
 
 def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:
-    """Declaration and health of each station, with the quantities it has delivered."""
+    """Declaration and health of each station, with the quantities it has delivered, what scenes say of it last."""
     health = {row["station"]: row for row in load_view(c, "station_health", site=site)}
     series: dict[str, list[dict[str, Any]]] = {}
     for row in load_view(c, "latest_observation", order_by=["station", "quantity"], site=site):
         series.setdefault(row["station"], []).append(row)
+    for rows in series.values():
+        rows.sort(key=lambda row: row["quantity"] in OF_SCENES)
     s = t.station.c
     names = (
         "id", "latitude", "longitude", "height_m", "azimuth_deg", "plunge_deg", "reference", "logger", "on_slope",
@@ -87,7 +89,7 @@ def load_open_alerts(c: Connection, site: str | None = None) -> list[dict[str, A
 
 
 def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[dict[str, Any]]:
-    """Newest scenes of a site with the number and area of their footprints."""
+    """Scenes of a site, those that wait first, then the newest, with the number and area of their footprints."""
     s, g = t.scene.c, t.scene_footprint.c
     own = (
         s.scene_hash, s.name, s.acquired_at, s.received_at, s.role, s.state, s.error, s.valid_share, s.out_dir, s.run,
@@ -102,7 +104,7 @@ def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[dict[str, 
         )
         .where(s.site == site)
         .group_by(*own)
-        .order_by(s.received_at.desc(), s.scene_hash)
+        .order_by(case((s.state == "waiting", 0), else_=1), s.received_at.desc(), s.scene_hash)
         .limit(limit)
     )
     return [dict(row._mapping) for row in rows]  # noqa: SLF001 - the public name of a row's mapping

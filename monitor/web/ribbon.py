@@ -43,7 +43,11 @@ def draw_ribbon(
             "seen": seen,
             "text": f"{name}, {SIGHT_WORDS.get(seen, seen)}: {segment['from_at'][:16]} to {segment['to_at'][:16]}",
         })  # fmt: skip
-    return {"width": WIDTH, "blocks": blocks, "ticks": list(_ticks(low, high))}
+    keys = {b["level"]: {"level": b["level"], "name": b["name"]} for b in blocks}
+    return {
+        "width": WIDTH, "blocks": blocks, "ticks": list(_ticks(low, high)),
+        "keys": [keys[level] for level in sorted(keys)], "since": blocks[0]["x"],
+    }  # fmt: skip
 
 
 def _ticks(low: datetime, high: datetime) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ def draw(
         "stations": _spread([_draw_station(frame, s) for s in placed]),
         "unplaced": [s["id"] for s in stations if s not in placed],
         "footprints": [{"path": _path(frame, f["geometry"]), **_describe(f)} for f in footprints],
-        "scale": _scale_bar(frame),
+        "changes": sorted({f["change"] for f in footprints}), "scale": _scale_bar(frame),
     }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ KNOWN_COLOURS: Final = {
     "red": "3",
     "purple": "4",
 }
+INSTANT: Final = re.compile(r"\b(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?Z")
 MODEBAR_STYLE: Final = "plotly.css"
 
 
@@ -57,6 +58,15 @@ def spell_age(age: timedelta) -> str:
     if seconds < 172800:
         return f"{seconds // 3600} h {seconds % 3600 // 60} min"
     return f"{seconds // 86400} d {seconds % 86400 // 3600} h"
+
+
+def shorten_instants(text: str) -> str:
+    """A sentence with its instants as people write them, to the minute; stored text keeps them in full.
+
+    >>> shorten_instants("nothing newer than 2026-10-07T19:16:51.919000Z, allowed are 1d")
+    'nothing newer than 2026-10-07 19:16 UTC, allowed are 1d'
+    """
+    return INSTANT.sub(r"\1 \2 UTC", text)
 
 
 def spell_number(value: float | None, digits: int = 3) -> str:
@@ -103,7 +113,9 @@ ENVIRONMENT: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters.update(minute=spell_minute, number=spell_number, instant=as_instant, pretty=pretty_json)
+ENVIRONMENT.filters.update(
+    told=shorten_instants, minute=spell_minute, number=spell_number, instant=as_instant, pretty=pretty_json
+)
 ENVIRONMENT.globals.update(
     level_class=level_class, spell=spell, plotly_version=plotly.__version__, plotly_style_ids=find_style_ids()
 )

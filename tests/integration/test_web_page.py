@@ -97,7 +97,7 @@ def test_overview_says_level_sight_reach_and_action(client):
     assert text.index("North bench") < text.index("Lake slope")  # the more dangerous one first
     for word in ("Orange", "Full", "Degraded"):
         assert word.lower() in text.lower()
-    assert "<dt>Stage</dt><dd>progressive, progressive</dd>" in text
+    assert "<dt>Stage</dt><dd>progressive</dd>" in text
     assert "Nothing is being evaluated" not in text
     assert "of open alerts could not be delivered" in text
 

@@ -1,5 +1,6 @@
 """The pure parts of the page: sampling, sketch, evidence tables, spelling."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from monitor.web.evidence import find_sentence, read_evidence
 from monitor.web.guard import is_safe_path
 from monitor.web.sampling import project_downslope, sample
 from monitor.web.sketch import HEIGHT, WIDTH, draw
-from monitor.web.templating import find_style_ids, level_class, spell_number
+from monitor.web.templating import find_style_ids, level_class, render_part, shorten_instants, spell_number
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -145,3 +146,21 @@ def test_no_text_leads_off_the_page(text):
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_are_spelled_near_their_value(value):
     assert float(spell_number(value, 6)) == pytest.approx(value, rel=1e-3, abs=1e-300)
+
+
+def test_instants_of_sentences_are_written_to_the_minute_and_the_rest_stays():
+    told = "silent since 2026-10-07T19:16:51.919000Z, fails about 2026-11-20T17:14Z; file 2026-10-07T1916.csv"
+    short = "silent since 2026-10-07 19:16 UTC, fails about 2026-11-20 17:14 UTC; file 2026-10-07T1916.csv"
+    assert shorten_instants(told) == short
+
+
+def test_footprints_are_drawn_on_a_halo_and_the_key_names_what_occurs():
+    square = {"type": "Polygon", "coordinates": [[[8.9, 46.2], [8.901, 46.2], [8.901, 46.201], [8.9, 46.2]]]}
+    facts = {"min_lon": 8.9, "max_lon": 8.901, "min_lat": 46.2, "max_lat": 46.201, "area_m2": 1.0}
+    facts |= {"geometry": square, "mean_probability": 0.9, "nearest_station": None, "distance_m": None}
+    footprints = [{**facts, "polygon_id": str(k), "change": change} for k, change in enumerate(("new", "known", "new"))]
+    sketch = draw([], footprints, None)
+    text = render_part("parts/map.html", T0, {"map": sketch, "card": None, "shown_scene": None})
+    assert text.count('class="foot-halo"') == 3
+    legend = text.rpartition("<ul")[2]
+    assert re.findall(r'class="foot (\w+)"', legend) == ["known", "new"]

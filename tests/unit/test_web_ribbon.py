@@ -24,5 +24,13 @@ def test_a_level_of_five_minutes_is_inside_the_picture_and_on_top() -> None:
     assert ribbon["blocks"][0]["width"] > 900.0
 
 
+def test_the_key_names_the_levels_that_occur_in_order_and_what_was_not_evaluated() -> None:
+    rows = [segment(3, 2000, 1500), segment(0, 1500, 500), segment(3, 500, 0)]
+    ribbon = draw_ribbon(rows, LEVELS, NOW - timedelta(minutes=10_000), NOW)
+    assert ribbon is not None
+    assert [k["name"] for k in ribbon["keys"]] == ["green", "red"]
+    assert ribbon["since"] == 0.8 * WIDTH
+
+
 def test_no_evaluation_is_no_ribbon() -> None:
     assert draw_ribbon([], LEVELS, NOW - timedelta(days=30), NOW) is None

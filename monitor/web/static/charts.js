@@ -154,7 +154,7 @@
     await Plotly.react(plot, data, frame, options);
     figure.querySelector(".key").replaceWith(key([...observed(chart, css("--curve")), ...fan(chart).reverse(), ...bounds(chart), ...past(chart)]));
     const last = chart.points.value.at(-1);
-    figure.querySelector(".latest").textContent = last === undefined ? "no reading in this range" : `${show(last)} ${chart.unit}`;
+    figure.querySelector(".latest").textContent = last === undefined ? "no reading in this range" : `${show(last)} ${chart.unit === "1" ? "" : chart.unit}`;
     figure.querySelector(".says").textContent = says(chart) || "\u00a0";
     plot.setAttribute("aria-label", `${words(quantity)} of ${station}: ${chart.total} readings, newest ${show(last)} ${chart.unit}. ${says(chart)}`);
     figure.drawn = true;
