@@ -13,6 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import rasterio
+
+from detection.imagery.components import NODATA
 from detection.imagery.generate import write_scene
 from detection.imagery.lane import detect
 from tests.bench.record import record
@@ -57,8 +60,11 @@ def on_measured(weights: str, folder: Path) -> dict[str, Any] | None:
             f'acquired_at = "2018-09-10T01:30:00Z"\nrole = "{role}"\ncomplete = true\n[bands]\n{bands}\n'
         )
         begun = time.process_time()
-        answer = detect({"scene_path": str(place), "weights": weights})
+        answer = detect({"scene_path": str(place), "weights": weights, "out_dir": str(place / "out")})
+        with rasterio.open(place / "out" / "mask.tif") as mask:
+            steps = mask.read(1)
         figures[role] = {
+            "marked_share": round(float((steps == 1).sum() / (steps != NODATA).sum()), 5),
             "footprints": len(answer["polygons"]),
             "area_km2": round(sum(p["area_m2"] for p in answer["polygons"]) / 1e6, 3),
             "cpu_s": round(time.process_time() - begun, 1),
