@@ -1,4 +1,4 @@
-"""From unwrapped interferograms to movement: displacement per date, rate with its error, zones, loss of coherence."""
+"""From unwrapped interferograms to movement: displacement per date, rate with its error, zones."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,10 +29,6 @@ PAIRS_SHARE = 0.8
 MISFIT_MOST_RAD = np.pi
 NMAD = 1.4826
 DAYS_PER_YEAR = 365.25
-# A pair as long as the shortest ones, times this, tells coherence that can be compared.
-SHORT_FACTOR = 1.6
-COHERENCE_DROP = 0.25
-COHERENCE_WAS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +217,7 @@ def find_zones(movement: Movement, *, k_sigma: float = 3.0, minimum_area_m2: flo
     found = []
     for kind, sign in (("toward", 1.0), ("away", -1.0)):
         beyond = np.nan_to_num(sign * movement.rate_mm_per_year - k_sigma * sigma, nan=-1.0) > 0
-        for zone in _outline_zones(beyond, movement.grid, minimum_area_m2):
+        for zone in outline_zones(beyond, movement.grid, minimum_area_m2):
             rates = movement.rate_mm_per_year[zone["body"]]
             found.append(
                 {
@@ -235,40 +231,8 @@ def find_zones(movement: Movement, *, k_sigma: float = 3.0, minimum_area_m2: flo
     return sorted(found, key=lambda z: -abs(z["fastest_mm_per_year"]))
 
 
-def find_coherence_loss(stack: Stack, grid: Grid, minimum_area_m2: float = 40_000.0) -> list[dict[str, Any]]:
-    """Zones whose coherence fell on the newest short pair against the earlier ones of like length; advice only.
-
-    Returns:
-        Dictionaries with area_m2, was, is (medians), from and to of the newest pair (ISO), geometry. Empty where there
-        are fewer than three short pairs with coherence.
-    """
-    pairs = [p for p in stack.pairs if p.coherence is not None]
-    if not pairs:
-        return []
-    shortest = min(p.days for p in pairs)
-    short = sorted((p for p in pairs if p.days <= SHORT_FACTOR * shortest), key=lambda p: (p.second_at, p.first_at))
-    if len(short) < 3:
-        return []
-    layers = []
-    for pair in short:
-        assert pair.coherence is not None
-        with Layer(pair.coherence, grid) as layer:
-            values, valid = layer.read(0, 0, grid.width, grid.height)
-        layers.append(np.where(valid, values, np.nan))
-    seen = np.isfinite(layers[-1]) & np.isfinite(layers[:-1]).all(axis=0)
-    was = np.where(seen, np.median(np.nan_to_num(layers[:-1]), axis=0), np.nan)
-    lost = seen & (was >= COHERENCE_WAS) & (was - np.nan_to_num(layers[-1]) >= COHERENCE_DROP)
-    return [
-        {
-            "area_m2": zone["area_m2"], "was": round(float(np.median(was[zone["body"]])), 3),
-            "is": round(float(np.median(layers[-1][zone["body"]])), 3), "from": short[-1].first_at.isoformat(),
-            "to": short[-1].second_at.isoformat(), "geometry": zone["geometry"],
-        }
-        for zone in _outline_zones(lost, grid, minimum_area_m2)
-    ]  # fmt: skip
-
-
-def _outline_zones(beyond: NDArray[np.bool_], grid: Grid, minimum_area_m2: float) -> list[dict[str, Any]]:
+def outline_zones(beyond: NDArray[np.bool_], grid: Grid, minimum_area_m2: float) -> list[dict[str, Any]]:
+    """Outline the connected parts of a mask: body (H x W), area_m2 (true), geometry (GeoJSON); small ones left out."""
     labels, number = ndimage.label(beyond, structure=EIGHT)
     zones = []
     for index in range(1, number + 1):

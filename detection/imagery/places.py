@@ -43,7 +43,7 @@ def measure_places(prob: Path, scene: Scene | None, places: list[dict[str, Any]]
         steps = stack.enter_context(Layer(prob, grid, nodata=NODATA))
         layers = _open_bands(scene, grid, stack)
         for place in places:
-            outline = _outline(place, grid)
+            outline = outline_of(place, grid)
             box = window_around(outline, grid, 1)
             if box is None:
                 continue
@@ -81,7 +81,8 @@ def _open_bands(scene: Scene | None, grid: Grid, stack: ExitStack) -> dict[str, 
     return layers
 
 
-def _outline(place: dict[str, Any], grid: Grid) -> Any:
+def outline_of(place: dict[str, Any], grid: Grid) -> Any:
+    """The outline of a place in (column, row): a GeoJSON `geometry`, or a circle of `radius_m` around `lon`, `lat`."""
     if "geometry" in place:
         return to_pixels(shape_of(place["geometry"]), grid)
     column, row = grid.pixel_of(place["lon"], place["lat"])

@@ -10,8 +10,9 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry import shape as shape_of
 
+from detection.imagery.coherence import find_coherence_loss, measure_coherence
 from detection.imagery.grid import Grid
-from detection.imagery.interferogram import Movement, find_coherence_loss, find_zones, invert, list_points
+from detection.imagery.interferogram import Movement, find_zones, invert, list_points
 from detection.imagery.overlay import to_pixels
 from detection.imagery.raster import write_geotiff, write_png
 from detection.imagery.stack import Stack, read_stack
@@ -32,11 +33,13 @@ def measure_stack(payload: dict[str, Any]) -> dict[str, Any]:
     Args:
         payload: `folder` (see `stack.read_stack`), and optionally `out_dir`, `coherence_least`, `k_sigma`,
             `minimum_area_m2`, `reference` ([lon, lat, radius_m], in place of the manifest's), `every` (points of every
-            n-th row and column), `network` (weights of `moving`, an unvalidated hint beside the rates).
+            n-th row and column), `network` (weights of `moving`, an unvalidated hint beside the rates), `places` (see
+            `coherence.measure_coherence`).
 
     Returns:
-        dates (ISO), pairs, direction, rate percentiles and errors in mm per year toward the satellite, zones,
-        coherence_loss, points (see `interferogram.list_points`), told_share, warnings, outputs.
+        dates (ISO), pairs, direction, rate percentiles and errors in mm per year toward the satellite, zones (each
+        with its `coherence` from date to date), coherence_loss, coherence_series (name of a place -> rows), points
+        (see `interferogram.list_points`), told_share, warnings, outputs.
     """
     stack = read_stack(Path(payload["folder"]))
     if payload.get("reference"):
@@ -58,6 +61,11 @@ def measure_stack(payload: dict[str, Any]) -> dict[str, Any]:
         "points": list_points(movement, int(payload.get("every", 1))), "warnings": list(movement.warnings),
         "outputs": {},
     }  # fmt: skip
+    own = [{"name": str(number), "geometry": zone["geometry"]} for number, zone in enumerate(answer["zones"])]
+    of_zones = measure_coherence(stack, movement.grid, own)
+    for number, zone in enumerate(answer["zones"]):
+        zone["coherence"] = of_zones.get(str(number), [])
+    answer["coherence_series"] = measure_coherence(stack, movement.grid, list(payload.get("places") or ()))
     if payload.get("out_dir"):
         _write(answer, movement, Path(payload["out_dir"]))
     if payload.get("network"):

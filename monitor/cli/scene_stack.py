@@ -7,9 +7,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from monitor.cli.opening import ConfigOption, JsonOption, open_service, pick_site, print_json
-from monitor.config import ServiceConfig
 from monitor.domain.instants import parse
+from monitor.domain.site import Site
 from monitor.errors import SlopewardError
+from monitor.jobs.stack_series import list_stack_places, store_coherence
 from monitor.store.engine import Database
 
 EXAMPLE = "Example: slopeward scenes rates ./stack --reference -99.17,19.40,1500 --out ./rates --json"
@@ -42,6 +43,9 @@ def rates(
     }  # fmt: skip
     # before the work: a site that is not there is said at once
     target = None if site is None else _open(config, site)
+    if target is not None:
+        with target[0].read() as c:
+            payload["places"] = list_stack_places(c, target[1])
     try:
         found = measure_stack(payload)
     except NoValidPixelsError as error:
@@ -49,10 +53,15 @@ def rates(
         raise typer.Exit(4) from None
     for warning in found["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
-    stored = None if target is None else _store(target, name or stack.resolve().name, found, stack)
+    label = name or stack.resolve().name
+    stored = coherences = None
+    if target is not None:
+        stored = _store(target, label, found, stack)
+        with target[0].write() as c:
+            coherences = store_coherence(c, target[1], label, found, datetime.now(UTC))
     points = len(found.pop("points"))
     if as_json:
-        print_json({**found, "points": points, "stored": stored})
+        print_json({**found, "points": points, "stored": stored, "stored_coherence": coherences})
         return
     spread = found["rate_mm_per_year"]
     print(
@@ -70,7 +79,7 @@ def rates(
     if "network" in found:
         print(f"network marks {found['network']['marked_share']:.1%} of the pixels (unvalidated)")
     if stored is not None:
-        print(f"{stored} values stored")
+        print(f"{stored} values of points and {coherences} of coherence stored")
 
 
 def _place(text: str | None) -> list[float] | None:
@@ -85,12 +94,12 @@ def _place(text: str | None) -> list[float] | None:
     return [lon, lat, radius_m]
 
 
-def _open(config: Path | None, site: str) -> tuple[ServiceConfig, Database, str]:
+def _open(config: Path | None, site: str) -> tuple[Database, Site]:
     service, db = open_service(config)
-    return service, db, pick_site(service, site).id
+    return db, pick_site(service, site)
 
 
-def _store(target: tuple[ServiceConfig, Database, str], name: str, found: dict[str, Any], stack: Path) -> int:
+def _store(target: tuple[Database, Site], name: str, found: dict[str, Any], stack: Path) -> int:
     """Put the points and their displacements into a set of the site; the same stack again adds nothing."""
     from monitor.store.points import (
         Point,
@@ -102,7 +111,7 @@ def _store(target: tuple[ServiceConfig, Database, str], name: str, found: dict[s
         place_points,
     )
 
-    _, db, site = target
+    db, site = target[0], target[1].id
     began_at = datetime.now(UTC)
     dates = [parse(d) for d in found["dates"]]
     step = max(1, CHUNK // len(dates))

@@ -5,12 +5,19 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+import rasterio
+from sqlalchemy import text
 
 from detection.imagery.generate_phase import write_stack
 from detection.imagery.raster import read_grid
+from detection.imagery.stack_outputs import measure_stack
+from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config import load_site
+from monitor.jobs.stack_series import store_coherence
+from monitor.store.alerts import load_alerts
 from monitor.store.points import load_point_facts
+from monitor.store.sites import save_site
 
 # rates are judged as known now: the stack ends a few days ago
 LAST = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0) - timedelta(days=3)
@@ -75,6 +82,113 @@ def test_the_criterion_sees_the_zone_around_its_station(valley, database, capsys
     assert tuple(rows) == (32 * 32, "los-towards")
     assert run_verb(["scenes", "rates", str(stack), "--site", "valley", "--set", "track-5", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stored"] == 0, "the same stack again adds nothing"
+
+
+COHERENT = """
+[[station.series]]
+quantity = "coherence"
+unit = "1"
+interval = "12d"
+[[criterion]]
+id = "ground-cover"
+kind = "level"
+quantity = "coherence"
+stations = ["B1"]
+yellow = {under = 0.45}
+role = "advice"
+valid_for = "30d"
+author = "test"
+reason = "test"
+"""
+
+
+def change_coherence(stack, number, level):
+    """Set the coherence of the short pair that ends on a date around the middle of the stack."""
+    file = next(stack.glob(f"{DATES[number - 1]:%Y%m%d}-{DATES[number]:%Y%m%d}*cc*"), None)
+    assert file is not None, sorted(p.name for p in stack.iterdir())
+    with rasterio.open(file, "r+") as raster:
+        values = raster.read(1)
+        values[:] = level
+        raster.write(values, 1)
+
+
+def coherence_of(database, station):
+    with database.read() as c:
+        rows = c.execute(
+            text(
+                "SELECT observed_at, value, revision FROM observation_history WHERE station = :s "
+                "AND quantity = 'coherence' ORDER BY observed_at, revision"
+            ),
+            {"s": station},
+        )
+        return [tuple(r) for r in rows]
+
+
+def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
+    stack, site, _ = valley
+    file = stack.parent / "sites" / "valley.toml"
+    station, _, criterion = file.read_text().partition("[[criterion]]")
+    head, _, tail = COHERENT.partition("[[criterion]]")
+    file.write_text(f"{station}{head}[[criterion]]{tail}[[criterion]]{criterion}")
+    words = ["scenes", "rates", str(stack), "--site", "valley", "--json"]
+    assert run_verb(words) == 0
+    first = json.loads(capsys.readouterr().out)
+    series = coherence_of(database, "B1")
+    assert [at[:10] for at, _, _ in series] == [f"{d:%Y-%m-%d}" for d in DATES[1:]], "one value per date"
+    assert all(0.5 < value < 1 for _, value, _ in series)
+    zone = coherence_of(database, "F-zone-B1")
+    assert len(zone) == len(series), "the sinking bowl lies around the station"
+    assert first["stored_coherence"] == len(series) + len(zone)
+    assert first["coherence_loss"] == []
+    with database.read() as c:
+        assert load_alerts(c, "valley") == []
+    assert run_verb(words) == 0
+    assert json.loads(capsys.readouterr().out)["stored_coherence"] == 0, "the same stack again adds nothing"
+
+    # the newest pairs lose it: advice of its own, and a criterion on the series may say so too (two epochs at least)
+    for number in (len(DATES) - 2, len(DATES) - 1):
+        change_coherence(stack, number, 0.34)
+    assert run_verb(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    (loss,) = told["coherence_loss"]
+    assert loss["to"][:10] == f"{LAST:%Y-%m-%d}"
+    newest = coherence_of(database, "B1")[-2:]
+    assert newest[0][0] == newest[1][0], "a corrected value is a revision"
+    assert newest[1][1:] == (pytest.approx(0.34, abs=0.01), 1)
+    with database.read() as c:
+        (alert,) = load_alerts(c, "valley")
+    assert (alert.ledger, alert.key, alert.state) == ("advice", "advice:coherence:stack", "unacknowledged")
+    assert f"to 0.34 on {loss['area_m2']:,.0f} m²" in alert.reason
+    assert "nearest station 0 m (B1)" in alert.reason
+    site = load_site(file)
+    with database.write() as c:
+        save_site(c, site, "test", "test", datetime.now(UTC))
+    evaluate_site(database, site, datetime.now(UTC), "tick")
+    with database.read() as c:
+        found = {a.key: (a.ledger, a.level) for a in load_alerts(c, "valley", open_only=True)}
+        level = c.execute(text("SELECT level FROM site_status WHERE site = 'valley'")).scalar()
+    assert found.get("advice:ground-cover:B1", ("",))[0] == "advice", found
+    assert level == 0, "coherence is advice"
+
+    # a stack whose newest pair is whole again ends it
+    change_coherence(stack, len(DATES) - 1, 0.8)
+    assert run_verb(words) == 0
+    capsys.readouterr()
+    with database.read() as c:
+        (alert,) = [a for a in load_alerts(c, "valley") if a.key == "advice:coherence:stack"]
+    assert alert.state == "returned_unacknowledged"
+
+
+def test_an_old_loss_is_printed_and_nobody_is_told(valley, database, capsys):
+    stack, site, _ = valley
+    change_coherence(stack, len(DATES) - 1, 0.34)
+    with database.write() as c:
+        save_site(c, site, "test", "test", datetime.now(UTC))
+    found = measure_stack({"folder": str(stack), "places": []})
+    with database.write() as c:
+        store_coherence(c, site, "stack", found, datetime.now(UTC) + timedelta(days=60))
+        assert load_alerts(c, "valley") == []
+    assert len(found["coherence_loss"]) == 1
 
 
 def test_a_place_that_is_none_is_one_line(valley, capsys):

@@ -8,10 +8,11 @@ import rasterio
 import shapely
 from shapely.geometry import shape
 
+from detection.imagery.coherence import find_coherence_loss, measure_coherence
 from detection.imagery.errors import ManifestError, NoValidPixelsError
 from detection.imagery.generate_phase import draw_phase_patches, wrap, write_stack
 from detection.imagery.grid import grid_around
-from detection.imagery.interferogram import find_coherence_loss, find_zones, invert, list_points
+from detection.imagery.interferogram import find_zones, invert, list_points
 from detection.imagery.raster import read_grid, write_geotiff
 from detection.imagery.stack import read_stack
 from detection.imagery.stack_outputs import measure_stack
@@ -126,6 +127,34 @@ def test_coherence_that_falls_on_the_newest_pair(tmp_path):
     assert (zone["was"] > 0.7, zone["is"] < 0.4) == (True, True)
 
 
+def test_coherence_of_places_from_date_to_date(tmp_path):
+    """Only pairs of like length compare; a place outside, or half hidden on a date, has no value there."""
+    write_stack(tmp_path, 16, DATES, links=2)
+    stack = read_stack(tmp_path)
+    grid = read_grid(stack.pairs[0].unwrapped)
+    short = [p for p in stack.pairs if p.days < 25]
+    for number, pair in enumerate(short):
+        alter(pair.coherence, lambda values, level=0.5 + 0.05 * number: np.full_like(values, level))
+
+    def hide(values):
+        values[:, :] = 0.0  # nodata
+        return values
+
+    alter(short[2].coherence, hide)
+    lon, lat = grid.to_lonlat(*grid.to_crs(np.array([20.5]), np.array([20.5])))
+    places = [
+        {"name": "circle", "lon": float(lon[0]), "lat": float(lat[0]), "radius_m": 200.0},
+        {"name": "far", "lon": float(lon[0]) + 5, "lat": float(lat[0]), "radius_m": 200.0},
+    ]
+    found = measure_coherence(stack, grid, places)
+    assert set(found) == {"circle"}
+    expected = [
+        (p.second_at.isoformat(), pytest.approx(0.5 + 0.05 * k, abs=1e-3)) for k, p in enumerate(short) if k != 2
+    ]
+    assert [(row["at"], row["value"]) for row in found["circle"]] == expected
+    assert [row["from"] for row in found["circle"]] == [p.first_at.isoformat() for k, p in enumerate(short) if k != 2]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -192,6 +221,11 @@ def test_the_measured_stack_sinks_in_the_east_and_stands_in_the_west(measured, t
     assert not sinking.contains(shapely.Point(-99.17, 19.41))
     assert not sinking.contains(shapely.Point(-99.0845, 19.4400)), "the hill in the lake bed stands still"
     assert (tmp_path / "rate.png").stat().st_size > 1000
+    # four pairs of 12 days; a city stays coherent, and nothing is lost on the newest of them
+    dates = ["2018-03-19", "2018-03-31", "2018-04-12", "2018-05-18"]
+    assert [row["at"][:10] for row in zone["coherence"]] == dates
+    assert all(0.6 < row["value"] < 0.7 for row in zone["coherence"])
+    assert found["coherence_loss"] == []
 
 
 # ---- the network on wrapped phases -----------------------------------------------------------------------------
