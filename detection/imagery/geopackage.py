@@ -2,7 +2,7 @@
 
 import sqlite3
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ CREATE TABLE gpkg_geometry_columns (
 
 def write_geopackage(
     path: Path,
-    features: Sequence[Mapping[str, Any]],
+    features: Iterable[Mapping[str, Any]],
     columns: Mapping[str, str],
     *,
     table: str,
@@ -54,8 +54,7 @@ def write_geopackage(
         placed: coordinates are longitude and latitude; else plain numbers.
     """
     srs = LONLAT if placed else CARTESIAN
-    outlines = [_as_multipolygon(feature["geometry"]) for feature in features]
-    bounds = shapely.total_bounds(outlines).tolist() if outlines else [None] * 4
+    bounds: list[tuple[float, ...]] = []
     with sqlite3.connect(path, isolation_level=None) as db:
         db.execute("PRAGMA page_size = 4096")
         db.execute("PRAGMA journal_mode = OFF")
@@ -67,8 +66,8 @@ def write_geopackage(
         db.executemany("INSERT INTO gpkg_spatial_ref_sys VALUES (?, ?, ?, ?, ?, ?)", _reference_systems())
         instant = changed_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         db.execute(
-            "INSERT INTO gpkg_contents VALUES (?, 'features', ?, ?, ?, ?, ?, ?, ?, ?)",
-            (table, table, "Probable landslides found on one scene", instant, *bounds, srs),
+            "INSERT INTO gpkg_contents VALUES (?, 'features', ?, ?, ?, NULL, NULL, NULL, NULL, ?)",
+            (table, table, "Probable landslides found on one scene", instant, srs),
         )
         db.execute("INSERT INTO gpkg_geometry_columns VALUES (?, 'geom', 'MULTIPOLYGON', ?, 0, 0)", (table, srs))
         named = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
@@ -80,24 +79,30 @@ def write_geopackage(
         quoted = ", ".join(["geom", *(f'"{name}"' for name in columns)])
         db.executemany(
             f'INSERT INTO "{table}" ({quoted}) VALUES ({holes})',  # noqa: S608
-            [
-                (_encode(outline, srs), *(feature.get(name) for name in columns))
-                for outline, feature in zip(outlines, features, strict=True)
-            ],
+            (_encode(feature, columns, srs, bounds) for feature in features),
         )
+        if bounds:
+            left, bottom, right, top = zip(*bounds, strict=True)
+            db.execute(
+                "UPDATE gpkg_contents SET min_x = ?, min_y = ?, max_x = ?, max_y = ?",
+                (min(left), min(bottom), max(right), max(top)),
+            )
         db.execute("COMMIT")
     db.close()
 
 
-def _as_multipolygon(geometry: Mapping[str, Any]) -> shapely.MultiPolygon:
-    outline = shape(dict(geometry))
-    return outline if isinstance(outline, shapely.MultiPolygon) else shapely.MultiPolygon(shapely.get_parts(outline))
-
-
-def _encode(outline: shapely.MultiPolygon, srs: int) -> bytes:
+def _encode(
+    feature: Mapping[str, Any], columns: Iterable[str], srs: int, bounds: list[tuple[float, ...]]
+) -> tuple[Any, ...]:
+    """A row of the layer; its bounds are added to the others."""
+    outline = shape(dict(feature["geometry"]))
+    if not isinstance(outline, shapely.MultiPolygon):
+        outline = shapely.MultiPolygon(shapely.get_parts(outline))
+    bounds.append(outline.bounds)
     left, bottom, right, top = outline.bounds
     header = b"GP" + struct.pack("<BBi4d", 0, FLAGS, srs, left, right, bottom, top)
-    return header + shapely.to_wkb(outline, byte_order=1, output_dimension=2)
+    wkb = shapely.to_wkb(outline, byte_order=1, output_dimension=2)
+    return header + wkb, *(feature.get(name) for name in columns)
 
 
 def _reference_systems() -> list[tuple[str, int, str, int, str, str]]:

@@ -25,7 +25,7 @@ FILES = {"prob": "prob.tif", "mask": "mask.tif", "gpkg": "landslides.gpkg", "geo
          "preview": "preview.png"}  # fmt: skip
 RUN = "run.json"
 WORK = ".detect.part"
-STRIP = 512
+STRIP = 256
 SHARED = ("acquired_at", "model", "model_hash", "scene_hash", "threshold")
 COLUMNS = {
     "polygon_id": "TEXT", "class": "TEXT", "area_m2": "REAL", "perimeter_m": "REAL", "length_m": "REAL",
@@ -76,18 +76,16 @@ def write_outputs(
     write_cog(steps.path, work / FILES["prob"], overviews="average", tags=tags_of_prob, descriptions=classes, level=1)
     write_cog(mask.path, work / FILES["mask"], overviews="mode", tags=tags)
     if "geojson" in formats:
-        text = json.dumps(to_feature_collection(result), allow_nan=False)
-        (work / FILES["geojson"]).write_text(text + "\n", encoding="utf-8")
+        _write_json(work / FILES["geojson"], {"type": "FeatureCollection", "features": _list_features(result)})
     if "gpkg" in formats:
         changed_at = datetime.fromisoformat(result["acquired_at"])
-        rows = [_to_row(footprint, result) for footprint in result["polygons"]]
+        rows = (_to_row(footprint, result) for footprint in result["polygons"])
         placed = result["crs"] != "pixels"
         write_geopackage(work / FILES["gpkg"], rows, COLUMNS, table="landslides", changed_at=changed_at, placed=placed)
     bounds = write_preview(scene, result["polygons"], work / FILES["preview"], steps.grid)
     written = {key: name for key, name in FILES.items() if (work / name).is_file()}
     result["outputs"] = {**written, "bounds": bounds}
-    text = json.dumps(result, indent=1, allow_nan=False)
-    (work / RUN).write_text(text + "\n", encoding="utf-8")
+    _write_json(work / RUN, {**result, "polygons": iter(result["polygons"])})
     # The record goes first and comes last: where it is, everything it speaks of is.
     (out_dir / RUN).unlink(missing_ok=True)
     for name in (*written.values(), RUN):
@@ -104,6 +102,8 @@ def own_class(steps: Any, least: int) -> Any:
         steps: classes x H x W of stored probability steps.
         least: smallest step that counts.
     """
+    if len(steps) == 1:
+        return np.asarray(steps[0] >= least, np.uint8)
     best = steps.argmax(axis=0)
     return np.where(steps.max(axis=0) >= least, best + 1, 0).astype(np.uint8)
 
@@ -126,25 +126,38 @@ def _to_row(footprint: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str
     }  # fmt: skip
 
 
-def to_feature_collection(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the footprints of a result as a GeoJSON FeatureCollection (RFC 7946)."""
+def _list_features(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The footprints of a result as features of GeoJSON (RFC 7946)."""
     shared = {key: result[key] for key in SHARED}
-    return {
-        "type": "FeatureCollection",
-        "features": [
-            {
-                "type": "Feature",
-                "id": footprint["polygon_id"],
-                "bbox": footprint["bbox"],
-                "geometry": footprint["geometry"],
-                "properties": {
-                    **{key: value for key, value in footprint.items() if key not in {"geometry", "bbox"}},
-                    **shared,
-                },
-            }
-            for footprint in result["polygons"]
-        ],
-    }
+    for footprint in result["polygons"]:
+        yield {
+            "type": "Feature",
+            "id": footprint["polygon_id"],
+            "bbox": footprint["bbox"],
+            "geometry": footprint["geometry"],
+            "properties": {
+                **{key: value for key, value in footprint.items() if key not in {"geometry", "bbox"}},
+                **shared,
+            },
+        }
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write an object, a line per key; iterators become lists, a line per item, of which one is held at a time."""
+    with path.open("w", encoding="utf-8") as file:
+        before = "{"
+        for key, value in content.items():
+            file.write(f"{before}\n {json.dumps(key)}: ")
+            before = ","
+            if not isinstance(value, Iterator):
+                file.write(json.dumps(value, allow_nan=False))
+                continue
+            separator = "["
+            for item in value:
+                file.write(f"{separator}\n  {json.dumps(item, allow_nan=False)}")
+                separator = ","
+            file.write("\n ]" if separator == "," else "[]")
+        file.write("\n}\n")
 
 
 def read_run(out_dir: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
