@@ -17,6 +17,7 @@ STRIP_PX = 1 << 21
 # Medians are taken over windows of this side, about this many pixels of them.
 WINDOW_PX = 256
 SAMPLE_PX = 1_000_000
+KINDS = ("reflectance", "local-max", "band-mean")
 # How far the scene's median may lie outside of the training range.
 SLACK = 4.0
 
@@ -67,7 +68,8 @@ def measure_stretch(reader: BandReader, card: Mapping[str, Any], scale: float | 
     `reflectance` multiplies by a constant, or by one per band; a sample of the scene shows whether it is the right
     one. `local-max` divides by the brightest value nearby, interpolated between blocks of the size of the training
     patches: what the patches' own stretch did, without joins; the scene is read once for it. Bands of terrain are left
-    as they are.
+    as they are. `band-mean` brings the mean of every band, terrain too, to that of the training: for patches whose
+    values were divided by constants that nobody knows; with `scale` it is `reflectance`.
 
     Args:
         reader: the bands of the model, in its order.
@@ -80,14 +82,17 @@ def measure_stretch(reader: BandReader, card: Mapping[str, Any], scale: float | 
         ModelError: the card names an unknown stretch.
     """
     kind = card["radiometry"]["stretch"]
-    if kind not in {"reflectance", "local-max"}:
+    if kind not in KINDS:
         raise ModelError(f"the card of {card['name']} names the unknown stretch {kind!r}")
     spectral = np.array([name not in TERRAIN for name in reader.names])
-    if kind == "reflectance":
-        given = np.asarray(card["radiometry"]["scale"] if scale is None else scale, np.float32)
-        factors = np.where(spectral, given, np.float32(1)).astype(np.float32)
-        if scale is None:
-            _check_range(_sample_medians(reader) * factors, card)
+    if kind != "local-max":
+        if kind == "band-mean" and scale is None:
+            factors = _match_means(_sample(reader), card)
+        else:
+            given = np.asarray(card["radiometry"]["scale"] if scale is None else scale, np.float32)
+            factors = np.where(spectral, given, np.float32(1)).astype(np.float32)
+            if scale is None:
+                _check_range(np.median(_sample(reader), axis=1) * factors, card)
         highs = np.array([high for _, high in card["normalisation"]["value_range"]], np.float32)
         return Stretch(factors, ceilings=np.where(spectral, SLACK * highs, np.inf).astype(np.float32))
     block_px = int(card["radiometry"].get("block_px", 128))
@@ -111,8 +116,17 @@ def _find_maxima(reader: BandReader, spectral: NDArray[np.bool_], block_px: int)
     return maxima
 
 
-def _sample_medians(reader: BandReader) -> NDArray[np.floating]:
-    """Medians per band over windows spread evenly over the scene; over all of it when those hold nothing valid."""
+def _match_means(sample: NDArray[np.float32], card: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Factors that bring the mean of every band to that of the training."""
+    means = sample.mean(axis=1, dtype=np.float64)
+    for name, mean in zip(card["bands"], means, strict=True):
+        if not mean > 0:
+            raise RadiometryError(f"band {name}: mean {mean:.4g} cannot be brought to that of the training")
+    return np.asarray(np.array(card["normalisation"]["mean"]) / means, np.float32)
+
+
+def _sample(reader: BandReader) -> NDArray[np.float32]:
+    """Valid pixels, bands x n, of windows spread evenly over the scene; of all of it when those hold nothing valid."""
     width, height = reader.grid.width, reader.grid.height
     every = max(1, int(np.sqrt(width * height / SAMPLE_PX)))
     for step, thin in dict.fromkeys(((every, 1 + (every > 1)), (1, every))):
@@ -123,7 +137,7 @@ def _sample_medians(reader: BandReader) -> NDArray[np.floating]:
                 samples.append(values[:, ::thin, ::thin][:, valid[::thin, ::thin]])
         sample = np.concatenate(samples, axis=1)
         if sample.size:
-            return np.asarray(np.median(sample, axis=1))
+            return np.asarray(sample)
     raise NoValidPixelsError("all pixels of the scene are nodata")
 
 
