@@ -68,8 +68,8 @@ def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:
     series: dict[str, list[dict[str, Any]]] = {}
     for row in load_view(c, "latest_observation", order_by=["station", "quantity"], site=site):
         series.setdefault(row["station"], []).append(row)
-    for rows in series.values():
-        rows.sort(key=lambda row: row["quantity"] in OF_SCENES)
+    for delivered in series.values():
+        delivered.sort(key=lambda row: row["quantity"] in OF_SCENES)
     s = t.station.c
     names = (
         "id", "latitude", "longitude", "height_m", "azimuth_deg", "plunge_deg", "reference", "logger", "on_slope",
