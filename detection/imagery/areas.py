@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyproj
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
@@ -67,6 +68,24 @@ def _is_true_to_area(grid: Grid) -> bool:
     outlines = (map_outline(_pixel_at(*place), grid.to_crs) for place in places)
     found = [_measure_geodesic(outline, grid)[0] for outline in outlines]
     return all(abs(planar - area) <= AREA_TOLERANCE * area for area in found)
+
+
+def resample_grid(grid: Grid, pixel_m: float) -> Grid:
+    """Return a grid over the same ground, from the same corner, with pixels of `pixel_m` metres on each side.
+
+    On the ground: degrees, and projections that are not true here, are measured geodesically at the grid's centre.
+    """
+    a, b, c, d, e, f = grid.transform[:6]
+    if _is_true_to_area(grid):
+        wide, high = float(np.hypot(a, d)), float(np.hypot(b, e))
+    else:
+        columns, rows = np.array([0.0, 1.0, 0.0]) + grid.width / 2, np.array([0.0, 0.0, 1.0]) + grid.height / 2
+        lon, lat = grid.to_lonlat(*grid.to_crs(columns, rows))
+        wide, high = (float(side) for side in GEOD.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])[2])
+    right, down = pixel_m / wide, pixel_m / high
+    # a hair less than a pixel is none: 96 pixels of 5 m are 48 of 10 m
+    width, height = (max(1, int(np.ceil(side - 1e-6))) for side in (grid.width / right, grid.height / down))
+    return Grid(Affine(a * right, b * down, c, d * right, e * down, f), grid.crs_wkt, width, height)
 
 
 def _pixel_at(column: float, row: float) -> BaseGeometry:

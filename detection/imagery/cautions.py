@@ -27,14 +27,20 @@ def list_cautions(
         found.append("one date only: a footprint may be old, or bare ground; it is advice")
     if not grid.placed:
         found.append("no place on the ground: coordinates are pixels, areas are not given, smallest footprint 9 pixels")
-    if reader.warped:
+    if result["resample_to_m"]:
+        found.append(f"resampled to pixels of {result['resample_to_m']:g} m")
+    elif reader.warped:
         found.append(f"warped onto the grid of the reference band: {', '.join(reader.warped)}")
     if abs(grid.transform.b) + abs(grid.transform.d) > 0:
         found.append("the grid is rotated or sheared; areas go through the full affine")
     if grid.placed:
         pixel_m = result["pixel_area_m2"] ** 0.5
         if not 1 / PIXEL_RATIO <= pixel_m / card["pixel_size_m"] <= PIXEL_RATIO:
-            found.append(f"pixels of {pixel_m:.3g} m, the model was trained at {card['pixel_size_m']:g} m")
+            trained_m = f"{card['pixel_size_m']:g}"
+            found.append(
+                f"pixels of {pixel_m:.3g} m, the model was trained at {trained_m} m; --resample-to {trained_m} brings "
+                "the scene to them"
+            )
     if result["valid_share"] < 1:
         found.append(f"{1 - result['valid_share']:.1%} of the pixels are nodata; nothing is said about them")
     if result["unreadable_share"]:

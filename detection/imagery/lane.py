@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detection.imagery.aoi import make_mask
-from detection.imagery.areas import pixel_area_m2
+from detection.imagery.areas import pixel_area_m2, resample_grid
 from detection.imagery.band_names import find_contradictions
 from detection.imagery.cautions import list_cautions
 from detection.imagery.components import NODATA
-from detection.imagery.errors import BandOrderError, NoValidPixelsError, SceneError
+from detection.imagery.errors import BandOrderError, NoCrsError, NoValidPixelsError, SceneError, TooLargeError
+from detection.imagery.grid import Grid
 from detection.imagery.masks import list_masks
 from detection.imagery.options import Options, read_options
 from detection.imagery.outputs import open_workplace, own_class, read_run, with_paths, write_outputs
@@ -61,8 +62,9 @@ def detect(payload: dict[str, Any], progress: Progress = lambda _: None) -> dict
 
     Returns:
         scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
-        unreadable_share, classes, threshold, blend, tile, halo, flip_rate, flip_pixels, triage, passed_over, terrain,
-        polygons (see `polygons.find_footprints`), outputs (name -> path, and `bounds` of the preview), warnings.
+        unreadable_share, classes, threshold, blend, tile, halo, resample_to_m, flip_rate, flip_pixels, triage,
+        passed_over, terrain, qa (see `quality.Tally`; None without `out_dir`), polygons (see
+        `polygons.find_footprints`), outputs (name -> path, and `bounds` of the preview), warnings.
 
     Raises:
         ImageryError: a subclass for each cause, with one clear line.
@@ -111,6 +113,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda _: None) -> dict
             **flips,
             "passed_over": chosen,
             "terrain": {"covered_share": round(opened.terrain.covered_share, 4)} if opened.terrain else None,
+            "qa": None,
             "warnings": [],
             "polygons": footprints,
             "outputs": {},
@@ -118,7 +121,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda _: None) -> dict
         cautions = list_cautions(scene, opened.reader, model.card, result, left_out)
         result["warnings"] = [*opened.warnings, *cautions, *list_triage_cautions(chosen)]
         if options.out_dir:
-            write_outputs(result, scene, steps, work, options.out_dir, options.formats)
+            write_outputs(result, scene, steps, work, options.out_dir, options.formats, opened.reader.unreadable)
     log.info("%s: %d footprints", scene.path, len(footprints))
     return with_paths(result, options.out_dir)
 
@@ -217,6 +220,7 @@ def _facts(scene: Scene, model: "Model", plan: Plan, options: Options, asked: As
         "tile": plan.tile,
         "halo": plan.halo,
         "scale": options.scale,
+        "resample_to_m": options.resample_to_m,
         "triage": asked.facts() if asked else None,
         "slope_gate_deg": options.slope_gate_deg,
         "partial": options.partial,
@@ -233,10 +237,12 @@ def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) ->
     with ExitStack() as stack:
         grid, terrain, masks = None, None, list_masks(scene)
         taken: dict[str, Any] = {"ungeoreferenced": options.allow_ungeoreferenced, "limits": options.limits}
-        if scene.dem or scene.aoi:
+        if scene.dem or scene.aoi or options.resample_to_m:
             files = tuple(name for name in names if name in scene.bands) or tuple(scene.bands)[:1]
             with open_scene(scene, files, masks=(), **taken) as first:
                 grid = first.grid
+        if grid and options.resample_to_m:
+            grid = taken["grid"] = _resample(grid, scene, options)
         if scene.aoi and grid:
             masks = (*masks, make_mask(scene.aoi, grid, work))
         if scene.dem and grid and grid.placed:
@@ -248,6 +254,18 @@ def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) ->
         if scene.prior and reader.grid.placed:
             prior = stack.enter_context(BandReader({"prior": (scene.prior, 1)}, grid=reader.grid, covering=False))
         yield Opened(scene, reader, terrain, Sampler(terrain, prior, reader), tuple(contradictions))
+
+
+def _resample(grid: Grid, scene: Scene, options: Options) -> Grid:
+    pixel_m, limit = float(options.resample_to_m or 0), options.limits.pixels
+    if not grid.placed:
+        raise NoCrsError(f"{scene.path}: has no place on the ground and cannot be resampled to {pixel_m:g} m")
+    wanted = resample_grid(grid, pixel_m)
+    if wanted.width * wanted.height > limit:
+        raise TooLargeError(
+            f"{scene.path}: {wanted.width} x {wanted.height} pixels of {pixel_m:g} m, the limit is {limit:,}"
+        )
+    return wanted
 
 
 def _find_all(

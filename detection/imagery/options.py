@@ -33,6 +33,7 @@ class Options:
         triage: weights that tell which tiles are worth a look; None: all are looked at.
         known: boxes (longitude and latitude, least and greatest) of all that was found on this ground before: there
             the triage is not asked.
+        resample_to_m: side of the pixels that the scene is brought to before it is looked at; None: its own.
         slope_gate_deg: footprints on ground less steep than this, on average, are left out; None: none are.
         partial: blocks that cannot be read become nodata.
         strict: band descriptions that contradict the names are refused, not warned of.
@@ -58,6 +59,7 @@ class Options:
     aoi: Path | None = None
     triage: str | None = None
     known: tuple[tuple[float, ...], ...] = ()
+    resample_to_m: float | None = None
     slope_gate_deg: float | None = None
     partial: bool = False
     strict: bool = False
@@ -90,7 +92,7 @@ def read_options(payload: Mapping[str, Any]) -> Options:
         given["known"] = tuple(tuple(box) for box in given["known"])
     if "acquired_at" in given:
         given["acquired_at"] = datetime.fromisoformat(given["acquired_at"])
-    for key in ("threshold", "minimum_area_m2", "scale", "slope_gate_deg"):
+    for key in ("threshold", "minimum_area_m2", "scale", "slope_gate_deg", "resample_to_m"):
         if key in given:
             given[key] = float(given[key])
     if "formats" in given:
@@ -103,6 +105,7 @@ def read_options(payload: Mapping[str, Any]) -> Options:
         raise ValueError("the threshold must lie between 0 and 1")
     if options.minimum_area_m2 < 0 or options.max_pixels < 1 or options.max_bands < 1:
         raise ValueError("areas and limits must not be negative")
-    if options.scale is not None and not 0 < options.scale < float("inf"):
-        raise ValueError("the scale must be a positive number")
+    for name in ("scale", "resample_to_m"):
+        if (value := getattr(options, name)) is not None and not 0 < value < float("inf"):
+            raise ValueError(f"{name} must be a positive number")
     return options

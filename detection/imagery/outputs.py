@@ -4,7 +4,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -18,12 +18,14 @@ from detection.imagery.errors import OutputError
 from detection.imagery.geopackage import write_geopackage
 from detection.imagery.polygons import STEPS, threshold_steps
 from detection.imagery.preview import write_preview
+from detection.imagery.quality import EDGE, EMPTY, UNREADABLE, Tally, flag_pixels
 from detection.imagery.raster import ByteRaster, write_cog
 from detection.imagery.scene import Scene
 
-FILES = {"prob": "prob.tif", "mask": "mask.tif", "gpkg": "landslides.gpkg", "geojson": "landslides.geojson",
-         "preview": "preview.png"}  # fmt: skip
+FILES = {"prob": "prob.tif", "mask": "mask.tif", "qa": "qa.tif", "gpkg": "landslides.gpkg",
+         "geojson": "landslides.geojson", "preview": "preview.png"}  # fmt: skip
 RUN = "run.json"
+FLAGS = {"FLAG_EDGE": str(EDGE), "FLAG_NODATA": str(EMPTY), "FLAG_UNREADABLE": str(UNREADABLE)}
 WORK = ".detect.part"
 STRIP = 256
 SHARED = ("acquired_at", "model", "model_hash", "scene_hash", "threshold")
@@ -64,7 +66,13 @@ def open_workplace(out_dir: Path | None) -> Iterator[Path]:
 
 
 def write_outputs(
-    result: dict[str, Any], scene: Scene, steps: ByteRaster, work: Path, out_dir: Path, formats: tuple[str, ...]
+    result: dict[str, Any],
+    scene: Scene,
+    steps: ByteRaster,
+    work: Path,
+    out_dir: Path,
+    formats: tuple[str, ...],
+    unreadable: Collection[tuple[int, int]] = (),
 ) -> None:
     """Write all files of a result into `work` and rename them into `out_dir`, the record last."""
     tags = {key.upper(): str(result[key]) for key in ("model", "model_hash", "scene_hash", "threshold", "acquired_at")}
@@ -75,6 +83,8 @@ def write_outputs(
         tags_of_prob["PASSED_OVER"] = str(told["passed_over"])
     write_cog(steps.path, work / FILES["prob"], overviews="average", tags=tags_of_prob, descriptions=classes, level=1)
     write_cog(mask.path, work / FILES["mask"], overviews="mode", tags=tags)
+    flags, result["qa"] = _write_flags(steps, unreadable, work)
+    write_cog(flags.path, work / FILES["qa"], overviews="mode", tags={**tags, **FLAGS}, descriptions=("flags",))
     if "geojson" in formats:
         _write_json(work / FILES["geojson"], {"type": "FeatureCollection", "features": _list_features(result)})
     if "gpkg" in formats:
@@ -116,6 +126,16 @@ def _write_mask(steps: ByteRaster, least: int, work: Path) -> ByteRaster:
             values = np.stack([read(*window, band) for band in range(1, steps.count + 1)])
             write(np.where(values[0] == NODATA, NODATA, own_class(values, least)).astype(np.uint8), 0, row)
     return mask
+
+
+def _write_flags(
+    steps: ByteRaster, unreadable: Collection[tuple[int, int]], work: Path
+) -> tuple[ByteRaster, dict[str, Any]]:
+    flags, tally = ByteRaster(work / "flags.tif", steps.grid, nodata=None), Tally()
+    with steps.reading() as read, flags.writing() as write:
+        for row, values in flag_pixels(read, steps.grid, unreadable, tally):
+            write(values, 0, row)
+    return flags, tally.tell()
 
 
 def _to_row(footprint: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:

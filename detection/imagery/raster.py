@@ -141,13 +141,13 @@ class ByteRaster:
     It lives for one run: it is packed as fast as can be, not as small.
     """
 
-    def __init__(self, path: Path, grid: Grid, count: int = 1) -> None:
-        self.path, self.grid, self.count = path, grid, count
+    def __init__(self, path: Path, grid: Grid, count: int = 1, nodata: int | None = 255) -> None:
+        self.path, self.grid, self.count, self._nodata = path, grid, count, nodata
 
     @contextmanager
     def writing(self) -> Iterator[Any]:
         """Open for writing; gives `write(array h x w or bands x h x w, column, row)`."""
-        with _quiet(), _writer(self.path, self.grid, self.count, "uint8", 255, level=1) as target:
+        with _quiet(), _writer(self.path, self.grid, self.count, "uint8", self._nodata, level=1) as target:
 
             def write(array: NDArray[np.uint8], column: int, row: int) -> None:
                 bands = array if array.ndim == 3 else array[None]

@@ -44,6 +44,10 @@ def detect(
     scale: Annotated[
         float | None, typer.Option(help="Factor from counts to the model's values.", rich_help_panel=INPUT)
     ] = None,
+    resample_to_m: Annotated[
+        float | None,
+        typer.Option("--resample-to", min=0.01, help="Bring the scene to pixels of so many m.", rich_help_panel=INPUT),
+    ] = None,
     formats: Annotated[
         str, typer.Option("--format", help="Vector files to write: gpkg, geojson.", rich_help_panel=OUTPUT)
     ] = "gpkg,geojson",
@@ -77,7 +81,7 @@ def detect(
         "weights": model, "threshold": threshold, "minimum_area_m2": minimum_area_m2, "slope_gate_deg": slope_gate_deg,
         "tile": tile, "halo": halo, "dem": _text(dem), "prior": _text(prior), "aoi": _text(aoi), "scale": scale,
         "formats": [name.strip() for name in formats.split(",")], "force": force, "partial": partial, "strict": strict,
-        "triage": triage_weights if triage else None,
+        "triage": triage_weights if triage else None, "resample_to_m": resample_to_m,
         "allow_ungeoreferenced": allow_ungeoreferenced, "max_pixels": max_pixels, "max_bands": max_bands,
     }  # fmt: skip
     codes = []
@@ -97,7 +101,7 @@ def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: b
 
     if dry_run:
         plan = survey(payload)
-        _warn(plan)
+        _warn(plan, payload["scene_path"])
         if as_json:
             print_json(plan)
         else:
@@ -106,14 +110,14 @@ def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: b
     scene = Path(payload["scene_path"])
     if pre is None:
         answer, codes = run_detect(payload, _progress(scene.name)), []
-        _warn(answer)
+        _warn(answer, scene)
     else:
         check_order(scene, pre)
         # what was found there before must be known before triage passes over a tile
         earlier = detect_before(payload, pre, _progress(pre.name))
         known = [footprint["bbox"] for footprint in earlier["polygons"]] if earlier and payload["triage"] else None
         answer = run_detect({**payload, "known": known}, _progress(scene.name))
-        _warn({"warnings": not_alone(answer["warnings"])})
+        _warn({"warnings": not_alone(answer["warnings"])}, scene)
         answer["change"] = None if earlier is None else compare_with(answer, earlier, payload, pre)
         codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
     if as_json:
@@ -143,9 +147,11 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _warn(answer: dict[str, Any]) -> None:
+def _warn(answer: dict[str, Any], scene: Path | str) -> None:
+    """A line for each warning, with the file it speaks of."""
     for warning in answer["warnings"]:
-        say(f"warning: {warning}")
+        named = warning if str(scene) in warning else f"{scene}: {warning}"
+        say(f"warning: {named}")
 
 
 def _progress(name: str) -> Callable[[float], None]:

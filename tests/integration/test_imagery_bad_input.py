@@ -309,7 +309,8 @@ def test_pixels_of_another_size_than_the_trained_ones(tmp_path, capsys, drawn):
     fine = grid_around(141.95, 42.73, SIZE, 3.0)
     code, _, answer = run_detect(write_folder(tmp_path / "scene", drawn, fine), tmp_path / "out", capsys)
     assert code == 0
-    assert "pixels of 3 m, the model was trained at 10 m" in answer["warnings"]
+    told = "pixels of 3 m, the model was trained at 10 m; --resample-to 10 brings the scene to them"
+    assert told in answer["warnings"]
 
 
 def test_more_than_the_limits(folder, tmp_path, capsys):

@@ -27,7 +27,7 @@ from detection.imagery.registry import build, find_entry
 from detection.imagery.terrain import derive_terrain, open_terrain
 from detection.imagery.tiling import cut
 
-OUTPUTS = ["landslides.geojson", "landslides.gpkg", "mask.tif", "preview.png", "prob.tif", "run.json"]
+OUTPUTS = ["landslides.geojson", "landslides.gpkg", "mask.tif", "preview.png", "prob.tif", "qa.tif", "run.json"]
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,181 @@
+"""Pixels of a scene: brought to another size, and flagged where a result must not be trusted as elsewhere."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from scipy import ndimage
+
+from detection.imagery.areas import pixel_area_m2, resample_grid
+from detection.imagery.generate import draw_scene
+from detection.imagery.grid import Grid, grid_around
+from detection.imagery.quality import EDGE, EMPTY, UNREADABLE, Tally, flag_pixels
+from detection.imagery.raster import write_geotiff
+from monitor.cli.main import run_verb
+
+SIZE = 144
+PLACE = grid_around(141.95, 42.73, SIZE, 10.0)
+NAMES = ("B4", "B3", "B2")
+
+
+@pytest.fixture(autouse=True)
+def torch_as_it_was():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return draw_scene(5, SIZE, scars=2)
+
+
+def write_folder(folder, drawn, grid, times=1, blank=()):
+    """The drawn scene on a grid of `times` as many rows and columns; `blank` is nodata."""
+    folder.mkdir()
+    for name in NAMES:
+        band = drawn.bands[name].copy()
+        band[blank] = 0 if blank else band[blank]
+        write_geotiff(folder / f"{name}.tif", np.kron(band, np.ones((times, times), band.dtype))[None], grid, nodata=0)
+    bands = "".join(f'{name} = "{name}.tif"\n' for name in NAMES)
+    (folder / "scene.toml").write_text(
+        f'acquired_at = 2024-05-06T00:00:00Z\nrole = "post"\ncomplete = true\n[bands]\n{bands}'
+    )
+    return folder
+
+
+def run(capsys, *words):
+    capsys.readouterr()
+    code = run_verb(["scenes", "detect", *map(str, words), "--json"])
+    said = capsys.readouterr()
+    return code, said.err, [json.loads(line) for line in said.out.splitlines()]
+
+
+def total_m2(answer):
+    return sum(polygon["area_m2"] for polygon in answer["polygons"])
+
+
+@pytest.mark.parametrize("geographic", [False, True])
+def test_finer_pixels_are_brought_to_those_of_the_model(drawn, tmp_path, capsys, geographic):
+    """A scene of 5 m says that it should be, and by how much; resampled it shows the areas of the scene of 10 m."""
+    place = grid_around(141.95, 42.73, SIZE, 10.0, geographic=geographic)
+    a, b, c, d, e, f = place.transform[:6]
+    fine = Grid(Affine(a / 2, b / 2, c, d / 2, e / 2, f), place.crs_wkt, 2 * SIZE, 2 * SIZE)
+    plain = write_folder(tmp_path / "plain", drawn, place)
+    double = write_folder(tmp_path / "double", drawn, fine, times=2)
+    _, _, (wanted,) = run(capsys, plain, "--resample-to", 10)
+    _, told, (as_it_is,) = run(capsys, double, "--threshold", 0.5)
+    assert (
+        f"warning: {double}: pixels of {as_it_is['pixel_area_m2'] ** 0.5:.3g} m, the model was trained at 10 m; "
+        in told
+    )
+    assert "--resample-to 10 brings the scene to them" in told
+    code, told, (answer,) = run(capsys, double, "--resample-to", 10, "--out", tmp_path / "out")
+    assert code == 0
+    assert "the model was trained at" not in told
+    assert "resampled to pixels of 10 m" in told
+    assert answer["pixel_area_m2"] == pytest.approx(100, rel=0.001)
+    assert (answer["width"], answer["height"]) == (wanted["width"], wanted["height"])
+    assert total_m2(wanted) > 10_000
+    assert total_m2(answer) == pytest.approx(total_m2(wanted), rel=0.1)
+    with rasterio.open(tmp_path / "out" / "prob.tif") as source:
+        assert (source.width, source.height) == (answer["width"], answer["height"])
+        ground = source.bounds
+    with rasterio.open(double / "B4.tif") as source:
+        step = max(
+            abs(ground.right - ground.left) / answer["width"], abs(ground.top - ground.bottom) / answer["height"]
+        )
+        assert np.allclose(ground, source.bounds, atol=step)
+
+
+def test_a_grid_of_other_pixels_covers_the_same_ground():
+    finer = resample_grid(PLACE, 4.0)
+    assert (finer.width, finer.height) == (360, 360)
+    assert pixel_area_m2(finer) == pytest.approx(16.0)
+    coarser = resample_grid(PLACE, 100.0)
+    assert (coarser.width, coarser.height) == (15, 15)  # the last row and column reach over the scene
+    degrees = grid_around(141.95, 42.73, SIZE, 10.0, geographic=True)
+    square = resample_grid(degrees, 10.0)
+    assert pixel_area_m2(square) == pytest.approx(100.0, rel=1e-3)
+    assert square.width == pytest.approx(SIZE * 0.735, abs=2)
+
+
+def test_what_cannot_be_resampled_is_one_line(drawn, tmp_path, capsys):
+    scene = write_folder(tmp_path / "scene", drawn, PLACE)
+    code, told, _ = run(capsys, scene, "--resample-to", 0.01, "--out", tmp_path / "out")
+    assert code == 1
+    assert "144000 x 144000 pixels of 0.01 m, the limit is 4,000,000,000" in told
+    assert not (tmp_path / "out").exists()
+    assert run(capsys, scene, "--resample-to", 0)[0] == 2
+
+
+def test_warnings_of_several_scenes_name_their_file(drawn, tmp_path, capsys):
+    one, other = (write_folder(tmp_path / name, drawn, PLACE, blank=np.s_[:20]) for name in ("one", "other"))
+    _, told, answers = run(capsys, one, other)
+    assert len(answers) == 2
+    warnings = [line for line in told.splitlines() if line.startswith("warning: ")]
+    for scene in (one, other):
+        assert sum(line.startswith(f"warning: {scene}: ") and "nodata" in line for line in warnings) == 1
+    assert all(str(one) in line or str(other) in line for line in warnings)
+
+
+def test_pixels_beside_nodata_and_at_the_rim_are_flagged(drawn, tmp_path, capsys):
+    scene = write_folder(tmp_path / "scene", drawn, PLACE, blank=np.s_[60:80, 30:50])
+    out = tmp_path / "out"
+    _, _, (answer,) = run(capsys, scene, "--out", out)
+    with rasterio.open(out / "qa.tif") as source:
+        flags = source.read(1)
+        assert source.tags()["FLAG_EDGE"] == str(EDGE)
+        assert source.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    with rasterio.open(out / "mask.tif") as source:
+        empty = source.read(1) == 255
+    far = ndimage.binary_erosion(~empty, np.ones((17, 17)), border_value=0)
+    assert np.array_equal(flags & EMPTY > 0, empty)
+    assert np.array_equal(flags & EDGE > 0, ~empty & ~far)
+    assert not (flags & UNREADABLE).any()
+    share = np.count_nonzero(flags & EDGE) / np.count_nonzero(~empty)
+    assert answer["qa"] == {"edge_px": 8, "edge_share": pytest.approx(share, abs=1e-6)}
+    assert json.loads((out / "run.json").read_text())["qa"] == answer["qa"]
+
+
+def test_flags_do_not_depend_on_the_strips(monkeypatch):
+    rng = np.random.default_rng(5)
+    steps = np.where(rng.random((70, 41)) < 0.01, 255, 7).astype(np.uint8)
+    place, found = Grid(PLACE.transform, PLACE.crs_wkt, 41, 70), []
+
+    def read(column, row, width, height):
+        return steps[row : row + height, column : column + width]
+
+    for strip in (256, 9, 1):
+        monkeypatch.setattr("detection.imagery.quality.STRIP", strip)
+        tally = Tally()
+        found.append((np.concatenate([rows for _, rows in flag_pixels(read, place, {(0, 64)}, tally)]), tally.tell()))
+    for flags, told in found[1:]:
+        assert np.array_equal(flags, found[0][0])
+        assert told == found[0][1]
+    assert (found[0][0][64:] & UNREADABLE).all()
+    assert not (found[0][0][:64] & UNREADABLE).any()
+
+
+def test_what_could_not_be_read_is_flagged(drawn, tmp_path, capsys):
+    scene = write_folder(tmp_path / "scene", drawn, PLACE)
+    shutil.copy(scene / "B3.tif", tmp_path / "whole.tif")
+    with rasterio.open(tmp_path / "whole.tif") as source:
+        data, profile = source.read(), {**source.profile, "blockxsize": 64, "blockysize": 64}
+    with rasterio.open(scene / "B3.tif", "w", **profile) as target:
+        target.write(data)
+    content = (scene / "B3.tif").read_bytes()
+    (scene / "B3.tif").write_bytes(content[: len(content) * 3 // 4])
+    code, _, (answer,) = run(capsys, scene, "--partial", "--out", tmp_path / "out")
+    assert code == 3
+    with rasterio.open(tmp_path / "out" / "qa.tif") as source:
+        flags = source.read(1)
+    torn = flags & UNREADABLE > 0
+    assert torn.mean() == pytest.approx(answer["unreadable_share"], abs=1e-6)
+    assert torn.any()
+    assert (flags[torn] & EMPTY > 0).all()
+    assert (flags[ndimage.binary_dilation(torn, np.ones((3, 3))) & ~torn] & EDGE > 0).all()
