@@ -1,47 +1,46 @@
 """A scene delivered again by its name and time: what its first version said is withdrawn, kept, and may come back."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
 
+from detection.imagery.errors import NotARasterError
 from monitor.alerting.evaluate import evaluate_site
 from monitor.alerting.recompute import recompute
-from monitor.jobs import scenes
+from monitor.jobs import scene_worker, scenes
 from monitor.store import tables as t
+from monitor.store.alerts import load_alerts
 from monitor.store.decisions import load_decision, load_footprint_facts
 from monitor.store.observations import find_series_id, load_readings
 from monitor.store.sites import load_site_source
-from tests.data.drawn_scenes import add_site, arrive, draw, make_config, may, polygons, work_here
+from tests.data.drawn_dates import detect_by_hand, write_date
+from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, work_here
 
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """Three dates, the middle one in three versions: a scar, a larger scar, none."""
-    folder = tmp_path_factory.mktemp("drawn")
-    for name, at, growth in (
-        ("a", may(7), None), ("b", may(12), 1.0), ("b-larger", may(12), 1.4), ("b-none", may(12), None),
-        ("c", may(17), 1.8),
-    ):  # fmt: skip
-        draw(folder / name, at, growth)
-    return folder
+# boxes beside the station; what lies at `at` holds them, and the images of the three dates
+SCAR, LARGER, LARGEST = (36, 40, 48, 52), (34, 36, 50, 52), (30, 32, 52, 52)
+DRAWN = {"a": (7, []), "b": (12, [SCAR]), "b-larger": (12, [LARGER]), "b-none": (12, []), "c": (17, [LARGEST])}
 
 
 @pytest.fixture
 def config(tmp_path, database_url, monkeypatch):
     work_here(monkeypatch)
+    detect_by_hand(monkeypatch)
     return make_config(tmp_path, database_url)
 
 
 @pytest.fixture
 def site(database):
-    return add_site(database)
+    return add_site(database, SITE + "[scenes]\nnear_m = 100.0\n")
 
 
-def deliver(database, config, site, source, name, at):
-    arrive(config, source, name)
+def deliver(database, config, site, version, name, at):
+    day, boxes = DRAWN[version]
+    write_date(Path(config.paths.inbox) / "bench" / name, may(day), boxes)
     said = scenes.run(database, config, site, at)
     assert "failed" not in said, said
     return said
@@ -65,9 +64,23 @@ def values(database, station, quantity, at, known_at):
         return [(r.value, r.revision, r.flags) for r in found]
 
 
-def test_what_the_first_version_said_is_withdrawn_and_stays_as_known_then(database, config, site, drawn):
-    deliver(database, config, site, drawn / "a", "a", may(7) + HOUR)
-    deliver(database, config, site, drawn / "b", "b", may(12) + HOUR)
+def test_what_the_first_version_said_is_withdrawn_and_stays_as_known_then(
+    database, tmp_path, database_url, monkeypatch
+):
+    """Drawn images, the shipped network, the guards: the whole way from files to what an alert rests on."""
+    for name, at, growth in (("a", may(7), None), ("b", may(12), 1.0), ("b-larger", may(12), 1.4)):
+        draw(tmp_path / name, at, growth, size_px=96)
+    work_here(monkeypatch)
+    config, site = make_config(tmp_path, database_url), add_site(database)
+
+    def deliver(version, name, at):
+        arrive(config, tmp_path / version, name)
+        said = scenes.run(database, config, site, at)
+        assert "failed" not in said, said
+        return said
+
+    deliver("a", "a", may(7) + HOUR)
+    deliver("b", "b", may(12) + HOUR)
     (first,) = polygons(database)
     then = may(12) + 2 * HOUR
     assert evaluate_site(database, site, then, "tick").level == 1
@@ -75,7 +88,7 @@ def test_what_the_first_version_said_is_withdrawn_and_stays_as_known_then(databa
     before = values(database, series, "ndvi", may(12), then)
 
     later = may(13)
-    said = deliver(database, config, site, drawn / "b-larger", "b", later)
+    said = deliver("b-larger", "b", later)
     assert "1 outlines of the version before withdrawn" in said
     assert states(database) == [("a", "done"), ("b", "superseded"), ("b", "done")]
     (second,) = polygons(database)
@@ -100,12 +113,12 @@ def test_what_the_first_version_said_is_withdrawn_and_stays_as_known_then(databa
                 assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
 
 
-def test_a_version_without_the_outline_withdraws_it_and_tells_a_person(database, config, site, drawn):
-    deliver(database, config, site, drawn / "a", "a", may(7) + HOUR)
-    deliver(database, config, site, drawn / "b", "b", may(12) + HOUR)
+def test_a_version_without_the_outline_withdraws_it_and_tells_a_person(database, config, site):
+    deliver(database, config, site, "a", "a", may(7) + HOUR)
+    deliver(database, config, site, "b", "b", may(12) + HOUR)
     (first,) = polygons(database)
     assert evaluate_site(database, site, may(12) + 2 * HOUR, "tick").level == 1
-    deliver(database, config, site, drawn / "b-none", "b", may(13))
+    deliver(database, config, site, "b-none", "b", may(13))
     assert polygons(database) == []
     assert facts(database, may(13)) == []
     assert evaluate_site(database, site, may(13) + HOUR, "tick").level == 1, "a person lowers it, or its age"
@@ -124,47 +137,49 @@ def test_a_version_without_the_outline_withdraws_it_and_tells_a_person(database,
     ]  # fmt: skip
     # what only the withdrawn version said is flagged from now on; what the new one says too is replaced
     series = f"F-{first['polygon_id'][:12]}"
-    assert [v[2] for v in values(database, series, "ndvi", may(12), may(13))] == [("bad",)]
-    assert [v[2] for v in values(database, series, "ndvi", may(12), may(12) + 2 * HOUR)] == [()]
-    ((green, revision, flags),) = values(database, "G1", "ndvi", may(12), may(13))
-    assert (revision, flags) == (1, ())
-    assert green > values(database, "G1", "ndvi", may(12), may(12) + 2 * HOUR)[0][0]
+    assert [v[2] for v in values(database, series, "scene_probability", may(12), may(13))] == [("bad",)]
+    assert [v[2] for v in values(database, series, "scene_probability", may(12), may(12) + 2 * HOUR)] == [()]
+    ((bare, revision, flags),) = values(database, "G1", "scene_probability", may(12), may(13))
+    assert (bare, revision, flags) == (0.0, 1, ())
+    assert values(database, "G1", "scene_probability", may(12), may(12) + 2 * HOUR)[0][0] > 0.2
 
 
-def test_the_older_version_comes_back_and_goes_again(database, config, site, drawn):
+def test_the_older_version_comes_back_and_goes_again(database, config, site):
     """Back and forth: each delivery counts from its arrival on, and every instant keeps what it knew."""
-    deliver(database, config, site, drawn / "a", "a", may(7) + HOUR)
+    deliver(database, config, site, "a", "a", may(7) + HOUR)
     known = []
     for day, version in ((12, "b"), (13, "b-none"), (14, "b"), (15, "b-none"), (16, "b")):
         at = may(day) + HOUR
-        deliver(database, config, site, drawn / version, "b", at)
+        deliver(database, config, site, version, "b", at)
         known.append((at, version))
         for instant, one in known:
             assert facts(database, instant) == ([("b", "new")] if one == "b" else []), (at, instant)
     (only,) = polygons(database)
     assert only["change"] == "new"
-    g1 = {one: values(database, "G1", "ndvi", may(12), at)[0][0] for at, one in known[:2]}
-    assert g1["b"] < g1["b-none"]
-    assert [values(database, "G1", "ndvi", may(12), at)[0][0] for at, _ in known] == [g1[one] for _, one in known]
+    g1 = {one: values(database, "G1", "scene_probability", may(12), at)[0][0] for at, one in known[:2]}
+    assert g1["b"] > g1["b-none"]
+    assert [values(database, "G1", "scene_probability", may(12), at)[0][0] for at, _ in known] == [
+        g1[one] for _, one in known
+    ]
     series = f"F-{only['polygon_id'][:12]}"
-    flags = [values(database, series, "ndvi", may(12), at)[0][2] for at, _ in known]
+    flags = [values(database, series, "scene_probability", may(12), at)[0][2] for at, _ in known]
     assert flags == [(), ("bad",), (), ("bad",), ()]
     assert states(database) == [("a", "done"), ("b", "done"), ("b", "superseded")]
 
 
-def test_later_dates_are_judged_against_the_version_that_counts(database, config, site, drawn):
-    deliver(database, config, site, drawn / "a", "a", may(7) + HOUR)
-    deliver(database, config, site, drawn / "b", "b", may(12) + HOUR)
-    deliver(database, config, site, drawn / "c", "c", may(17) + HOUR)
+def test_later_dates_are_judged_against_the_version_that_counts(database, config, site):
+    deliver(database, config, site, "a", "a", may(7) + HOUR)
+    deliver(database, config, site, "b", "b", may(12) + HOUR)
+    deliver(database, config, site, "c", "c", may(17) + HOUR)
     first, grown = polygons(database)
     assert (grown["change"], grown["parent_id"]) == ("grown", first["polygon_id"])
-    deliver(database, config, site, drawn / "b-larger", "b", may(18))
+    deliver(database, config, site, "b-larger", "b", may(18))
     second, still = polygons(database)
     assert (still["polygon_id"], still["parent_id"]) == (grown["polygon_id"], second["polygon_id"])
     assert (still["change"], still["grown_m2"] < grown["grown_m2"]) == ("grown", True)
     roots = rows_of(database, "root_id")
     assert roots == {first["polygon_id"]}, "the line keeps the name of its first footprint"
-    deliver(database, config, site, drawn / "b-none", "b", may(19))
+    deliver(database, config, site, "b-none", "b", may(19))
     (last,) = polygons(database)
     assert (last["polygon_id"], last["change"], last["since_at"][:10]) == (grown["polygon_id"], "new", "2026-05-12")
 
@@ -175,24 +190,28 @@ def rows_of(database, column):
         return set(c.execute(select(g[column]).where(g.change != "withdrawn")).scalars())
 
 
-def test_a_version_that_cannot_be_used_withdraws_nothing(database, config, site, drawn):
-    deliver(database, config, site, drawn / "a", "a", may(7) + HOUR)
-    deliver(database, config, site, drawn / "b", "b", may(12) + HOUR)
-    broken = arrive(config, drawn / "b-none", "b")
-    manifest = (broken / "scene.toml").read_text().split("[files]")[0]
-    (broken / "scene.toml").write_text(f"complete = true\n{manifest}")
-    (broken / "B4.tif").write_bytes(b"<html>not here</html>")
+def test_a_version_that_cannot_be_used_withdraws_nothing(database, config, site, monkeypatch):
+    deliver(database, config, site, "a", "a", may(7) + HOUR)
+    deliver(database, config, site, "b", "b", may(12) + HOUR)
+    write_date(Path(config.paths.inbox) / "bench" / "b", may(12), [LARGER])
+
+    def refuse(_payload):
+        raise NotARasterError("B4.tif: an HTML page, not a raster")
+
+    monkeypatch.setattr(scene_worker, "detect", refuse)
     assert "failed" in scenes.run(database, config, site, may(13))
     assert facts(database, may(13)) == [("b", "new")]
     assert [p["change"] for p in polygons(database)] == ["new"]
+    with database.read() as c:
+        assert [a.state for a in load_alerts(c, "bench", ledger="health")] == ["unacknowledged"]
 
 
-def test_other_scenes_of_the_same_time_stand_beside_it(database, config, site, drawn):
+def test_other_scenes_of_the_same_time_stand_beside_it(database, config, site):
     """Two parts of one overpass have one time; a copy that still lies there by its own name is not replaced."""
-    deliver(database, config, site, drawn / "b", "west", may(12) + HOUR)
-    deliver(database, config, site, drawn / "b-larger", "east", may(12) + 2 * HOUR)
+    deliver(database, config, site, "b", "west", may(12) + HOUR)
+    deliver(database, config, site, "b-larger", "east", may(12) + 2 * HOUR)
     assert [state for _, state in states(database)] == ["done", "done"]
-    deliver(database, config, site, drawn / "b", "west-again", may(12) + 3 * HOUR)
-    deliver(database, config, site, drawn / "b-none", "west-again", may(12) + 4 * HOUR)
+    deliver(database, config, site, "b", "west-again", may(12) + 3 * HOUR)
+    deliver(database, config, site, "b-none", "west-again", may(12) + 4 * HOUR)
     assert [state for _, state in states(database)] == ["done", "done", "done"]
     assert len(polygons(database)) == 2

@@ -1,0 +1,159 @@
+"""A landslide over many dates: it comes, grows, rests, goes, comes back; and dates that arrive late between others."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+
+from monitor.alerting.evaluate import evaluate_site
+from monitor.alerting.recompute import recompute
+from monitor.jobs import scenes
+from monitor.store import tables as t
+from monitor.store.decisions import load_decision, load_footprint_facts
+from monitor.store.observations import find_series_id, load_readings
+from monitor.store.sites import load_site_source
+from tests.data.drawn_dates import detect_by_hand, write_date
+from tests.data.drawn_scenes import add_site, make_config, may, work_here
+
+HOUR = timedelta(hours=1)
+SMALL, LARGE, LARGEST, OTHER = (10, 10, 30, 30), (10, 10, 40, 30), (10, 10, 50, 30), (44, 44, 60, 60)
+
+
+@pytest.fixture
+def config(tmp_path, database_url, monkeypatch):
+    work_here(monkeypatch)
+    detect_by_hand(monkeypatch)
+    return make_config(tmp_path, database_url)
+
+
+@pytest.fixture
+def site(database):
+    return add_site(database)
+
+
+def deliver(database, config, site, day, *boxes, at=None):
+    """The scene of a day arrives, an hour after it was taken unless said otherwise."""
+    write_date(Path(config.paths.inbox) / "bench" / f"d{day:02d}", may(day), boxes)
+    said = scenes.run(database, config, site, at or may(day) + HOUR)
+    assert "footprints" in said, said
+
+
+def judged(database):
+    """What is known today: (day, change, parent, root, first seen, polygon) by day."""
+    g = t.scene_footprint.c
+    with database.read() as c:
+        rows = c.execute(
+            select(t.scene.c.name, g.change, g.parent_id, g.root_id, g.first_seen_at, g.polygon_id, g.since_at,
+                   g.caution, g.area_m2)
+            .join(t.scene, t.scene.c.scene_hash == g.scene_hash)
+            .order_by(t.scene.c.acquired_at, g.min_lon)
+        )  # fmt: skip
+        return [r for r in rows if r.change != "withdrawn"]
+
+
+def test_one_line_from_its_first_footprint_on(database, config, site):
+    for day, boxes in (
+        (1, []), (3, [SMALL]), (5, [LARGE]), (7, [LARGE]), (9, []), (11, [LARGE, OTHER]), (13, [LARGEST, OTHER]),
+    ):  # fmt: skip
+        deliver(database, config, site, day, *boxes)
+    rows = judged(database)
+    line, beside = (
+        [r for r in rows if r.root_id == rows[0].polygon_id],
+        [r for r in rows if r.root_id != rows[0].polygon_id],
+    )
+    assert [(r.name, r.change) for r in line] == [
+        ("d03", "new"), ("d05", "grown"), ("d07", "known"), ("d09", "vanished"), ("d11", "known"), ("d13", "grown"),
+    ]  # fmt: skip
+    assert {r.first_seen_at for r in line} == {may(3)}
+    new, grown, quiet, gone, back, last = line
+    assert (grown.parent_id, quiet.parent_id, gone.parent_id) == (new.polygon_id, grown.polygon_id, quiet.polygon_id)
+    assert (back.parent_id, last.parent_id) == (quiet.polygon_id, back.polygon_id), "it continues what was seen last"
+    assert "not on 2026-05-09" in back.caution
+    assert (last.since_at, last.caution) == (may(11), None)
+    assert [(r.name, r.change) for r in beside] == [("d11", "new"), ("d13", "known")]
+    assert {r.root_id for r in beside} == {beside[0].polygon_id}
+
+    # one series over all dates, also over those on which it was not there
+    with database.read() as c:
+        series_id = find_series_id(c, "bench", f"F-{new.polygon_id[:12]}", "scene_probability")
+        values = load_readings(c, series_id, None, may(30), may(30))
+    assert [r.observed_at.day for r in values] == [1, 3, 5, 7, 9, 11, 13]
+    assert [r.value > 0.5 for r in values] == [False, True, True, True, False, True, True]
+
+
+def facts(database, now):
+    with database.read() as c:
+        return [
+            (f.scene, f.change, f.since_s and int(f.since_s)) for f in load_footprint_facts(c, "bench", may(1), now)
+        ]
+
+
+def test_a_date_between_two_others_changes_what_is_known_and_not_what_was_known(database, config, site):
+    deliver(database, config, site, 3)
+    deliver(database, config, site, 5, SMALL)
+    deliver(database, config, site, 9, LARGE)
+    before = may(9) + 2 * HOUR
+    known = facts(database, before)
+    assert sorted(known) == [("d05", "new", int(may(3).timestamp())), ("d09", "grown", int(may(5).timestamp()))]
+    assert evaluate_site(database, site, before, "tick").level == 1
+    # the growth was there two days before: it is told of that date, and the later one says nothing new
+    late = may(10)
+    deliver(database, config, site, 7, LARGE, at=late)
+    assert sorted(facts(database, late)) == [
+        ("d05", "new", int(may(3).timestamp())), ("d07", "grown", int(may(5).timestamp())),
+    ]  # fmt: skip
+    assert facts(database, before) == known, "as it was known then"
+    rows = {r.name: r for r in judged(database)}
+    assert (rows["d09"].change, rows["d09"].parent_id) == ("known", rows["d07"].polygon_id)
+    assert {r.root_id for r in rows.values()} == {rows["d05"].polygon_id}
+    with database.read() as c:
+        history = c.execute(
+            text("SELECT change, judged_at FROM scene_changes WHERE scene = 'd09' ORDER BY judged_at")
+        ).all()
+    assert [(r.change, r.judged_at[:10]) for r in history] == [("grown", "2026-05-09"), ("known", "2026-05-10")]
+    assert evaluate_site(database, site, late + HOUR, "tick").level == 1
+    with database.read() as c:
+        decisions = [load_decision(c, one) for one in c.execute(select(t.decision.c.id)).scalars()]
+        assert decisions
+        for row in decisions:
+            assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+
+    # and one still earlier, between: the largest growth moves again
+    deliver(database, config, site, 4, SMALL, at=may(11))
+    words = [(r.name, r.change, r.since_at and r.since_at.day) for r in judged(database)]
+    assert words == [("d04", "new", 3), ("d05", "known", 4), ("d07", "grown", 5), ("d09", "known", 7)]
+    assert {r.root_id for r in judged(database)} == {judged(database)[0].polygon_id}
+
+
+@pytest.mark.parametrize("order", [(9, 7, 5, 3, 1), (5, 1, 9, 3, 7)])
+def test_whatever_the_order_of_arrival_the_same_is_known_at_the_end(database, config, site, order):
+    boxes = {1: [], 3: [SMALL], 5: [LARGE, OTHER], 7: [LARGE], 9: [LARGEST, OTHER]}
+    for number, day in enumerate(order):
+        deliver(database, config, site, day, *boxes[day], at=may(10) + number * HOUR)
+    rows = judged(database)
+    assert [(r.name, r.change) for r in rows] == [
+        ("d03", "new"), ("d05", "grown"), ("d05", "new"), ("d07", "known"), ("d07", "vanished"),
+        ("d09", "grown"), ("d09", "known"),
+    ]  # fmt: skip
+    lines = {}
+    for row in rows:
+        lines.setdefault(row.root_id, []).append(row.name)
+    assert sorted(lines.values()) == [["d03", "d05", "d07", "d09"], ["d05", "d07", "d09"]]
+
+
+def test_parts_that_grow_together_and_fall_apart_keep_one_line(database, config, site):
+    left, right, both = (10, 10, 24, 30), (30, 10, 50, 30), (10, 10, 50, 30)
+    deliver(database, config, site, 1)
+    deliver(database, config, site, 3, left, right)
+    deliver(database, config, site, 5, both)
+    deliver(database, config, site, 7, left, right)
+    rows = judged(database)
+    assert [(r.name, r.change) for r in rows] == [
+        ("d03", "new"), ("d03", "new"), ("d05", "grown"), ("d07", "known"), ("d07", "known"),
+    ]  # fmt: skip
+    west, east, one, *parts = rows
+    assert one.parent_id == east.polygon_id, "the one with the larger common area"
+    assert {p.parent_id for p in parts} == {one.polygon_id}
+    assert {p.root_id for p in (one, *parts)} == {east.polygon_id}
+    assert west.root_id == west.polygon_id
