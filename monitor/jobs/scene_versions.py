@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -15,7 +15,9 @@ from monitor.store.alerts import apply_changes
 from monitor.store.scene_versions import SUPERSEDED, Withdrawn, flag_values, supersede_scene, withdraw_footprints
 from monitor.store.scenes import SceneRow, load_footprints, load_scenes
 
-REREAD = "the scene was read again by other weights"
+# Scenes of one name whose outlines are given to a worker, the newest by acquisition.
+LINES_MOST: Final = 24
+REREAD: Final = "the scene was read again by other weights"
 
 
 def list_versions(c: Connection, site: str, entry: Path) -> list[dict[str, Any]]:
@@ -23,20 +25,20 @@ def list_versions(c: Connection, site: str, entry: Path) -> list[dict[str, Any]]
 
     Which of them the entry replaces is known when its time is read: those of the same time.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for row in load_scenes(c, site):
         names = {name for name, _ in list_names(row)}
         if row.state != "done" or entry.name not in names or row.acquired_at is None:
             continue
         if any((entry.parent / other).exists() for other in names - {entry.name}):
             continue
-        model_hash = (row.run or {}).get("model_hash", "")
-        found.append(
-            {
-                "scene_hash": row.scene_hash, "acquired_at": row.acquired_at.isoformat(),
-                "polygons": [plain_footprint(p) for p in load_footprints(c, row.scene_hash, model_hash)],
-            }
-        )  # fmt: skip
+        found.append({"scene_hash": row.scene_hash, "acquired_at": row.acquired_at.isoformat(), "run": row.run or {}})
+    # one name may be used for every scene (latest.tif): lines are kept from the newest of them
+    found.sort(key=lambda one: one["acquired_at"], reverse=True)
+    for number, one in enumerate(found):
+        model_hash = one.pop("run").get("model_hash", "")
+        rows = load_footprints(c, one["scene_hash"], model_hash) if number < LINES_MOST else []
+        one["polygons"] = [plain_footprint(p) for p in rows]
     return found
 
 
