@@ -56,11 +56,13 @@ def outline_pixels(mask: NDArray[np.bool_]) -> list[shapely.Polygon]:
 
 def _list_rings(above_below: list[int]) -> list[list[int]]:
     """Follow corners sideways (to the neighbour in the order of rows: 0 and 1, 2 and 3, ...) and up or down in turn."""
-    seen, rings = bytearray(len(above_below)), []
+    seen = bytearray(len(above_below))
+    rings: list[list[int]] = []
     for first in range(0, len(above_below), 2):
         if seen[first]:
             continue
-        ring, corner = [], first
+        ring: list[int] = []
+        corner = first
         while not seen[corner]:
             across = corner ^ 1
             seen[corner] = seen[across] = 1
