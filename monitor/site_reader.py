@@ -31,7 +31,7 @@ from monitor.domain.site import (
 from monitor.domain.witnesses import list_top_witnesses
 from monitor.errors import ConfigError
 from monitor.fusion_reader import read_fusion
-from monitor.site_water import complete_criterion, read_expected_rain
+from monitor.site_water import complete_criterion, read_expected_rain, refuse_expected
 
 _T = TypeVar("_T", bound=Section)
 CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "mqtt", "cap")
@@ -77,6 +77,7 @@ def parse_site(text: str, name: str) -> Site:
             raise ConfigError(f"{name}: forecast.models: {model!r}: expected some of {', '.join(SERVED)}")
     for covariate in file.forecast.covariates:
         _find_series(covariate, stations, f"{name}: forecast.covariates")
+        refuse_expected(covariate, f"{name}: forecast.covariates")
     _refuse_doubles(file.forecast.expected_rain.values(), f"{name}: forecast.expected_rain")
     return Site(
         id=file.site.id, name=file.site.name, latitude=file.site.latitude, longitude=file.site.longitude,

@@ -1,6 +1,7 @@
 """From the tables of rain, water and shaking to what their criteria calculate with; what cannot be is refused here."""
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -17,6 +18,7 @@ from monitor.domain.instants import parse_duration_s, spell_duration
 from monitor.domain.site import Criterion, Level, SeriesSpec, Station, Threshold
 from monitor.errors import ConfigError
 
+EXPECTED: Final = re.compile(r"_next_(\d+[mhd])(?:_|$)")  # how a series of weather forecasts is named
 FORECAST: Final = "series:forecast:"  # + seconds that the forecast reaches; the text is STATION.quantity
 _PRESSURES: Final = frozenset({"pore_pressure"})
 _LEVELS: Final = frozenset({"groundwater_level", "water_level"})
@@ -65,6 +67,19 @@ def complete_criterion(
 def _add(criterion: Criterion, **params: float | None) -> Criterion:
     found = tuple((k, float(v)) for k, v in params.items() if v is not None)
     return replace(criterion, params=(*criterion.params, *found))
+
+
+def refuse_expected(name: str, where: str) -> None:
+    """Refuse a weather forecast where a measured driver is named: it would be read as rain that fell.
+
+    Raises:
+        ConfigError: The name of its quantity says that it looks ahead, as `rain_next_24h` does.
+    """
+    found = EXPECTED.search(name)
+    if found is not None:
+        raise ConfigError(
+            f'{where}: {name} looks ahead; name it in forecast.expected_rain = {{"{found[1]}" = "{name}"}}'
+        )
 
 
 def read_expected_rain(

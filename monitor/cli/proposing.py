@@ -129,8 +129,16 @@ def preview_effect(db: Database, old: Site | None, new: Site, now: datetime, mon
     from_at = now - months * MONTH
     facts: dict[str, Any] = {"from": spell(from_at), "to": spell(now), "months": months}
     other = None if old is None else new
+    say(f"replaying what it would have done in {months} month{'' if months == 1 else 's'} of 30 days")
     try:
-        card = run_backtest(db, new if old is None else old, from_at, now, other=other, on_progress=_tell_progress())
+        card = run_backtest(
+            db,
+            new if old is None else old,
+            from_at,
+            now,
+            other=other,
+            on_progress=_tell_progress(written_over=sys.stderr.isatty()),
+        )
     except SlopewardError as error:
         return {**facts, "skipped": f"the replay failed: {error}"}
     return {
@@ -140,12 +148,17 @@ def preview_effect(db: Database, old: Site | None, new: Site, now: datetime, mon
     }
 
 
-def _tell_progress() -> Callable[[float], None] | None:
-    if not sys.stderr.isatty():
-        return None
+def _tell_progress(*, written_over: bool) -> Callable[[float], None]:
+    """The share that is replayed, on stderr: a line written over itself on a terminal, else one line per tenth."""
+    told = -1
 
     def tell(share: float) -> None:
-        print(f"\rreplaying {share:4.0%}", end="\n" if share >= 1.0 else "", file=sys.stderr, flush=True)
+        nonlocal told
+        if written_over:
+            print(f"\rreplaying {share:4.0%}", end="\n" if share >= 1.0 else "", file=sys.stderr, flush=True)
+        elif int(share * 10) > told:
+            told = int(share * 10)
+            print(f"replaying {told * 10} %", file=sys.stderr, flush=True)
 
     return tell
 

@@ -1,6 +1,7 @@
 """`slopeward scenes review`: people judge footprints that the network was not sure of; twenty make a candidate."""
 
 import json
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from monitor.store import reviews as store
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account at the keyboard.")]
 Note = Annotated[str | None, typer.Option("--note", help="Why.")]
+Outline = Annotated[Path, typer.Option(help="GeoJSON in lon/lat: a polygon, or a feature of one.")]
 Polygon = Annotated[str, typer.Argument(metavar="POLYGON", help="Id of the footprint, or its beginning.")]
 
 
@@ -58,32 +60,31 @@ def list_(
         raise typer.Exit(NOTHING)
 
 
-@app.command("accept", epilog="Example: slopeward scenes review accept 3fa1b2 --site north-bench")
-def accept(
-    polygon: Polygon, site: SiteOption, by: By = None, note: Note = None, config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:  # fmt: skip
-    """Say that a footprint is a landslide, outlined as it is."""
-    _keep(config, site, polygon, "accept", by, note, as_json=as_json)
+def _verdict(word: str, *, outlined: bool) -> Callable[..., None]:
+    """The verb that keeps this verdict; one that gives another outline asks for it."""
+
+    def keep(
+        polygon: Polygon, site: SiteOption, by: By = None, note: Note = None, config: ConfigOption = None,
+        as_json: JsonOption = False,
+    ) -> None:  # fmt: skip
+        _keep(config, site, polygon, word, by, note, as_json=as_json)
+
+    def redraw(
+        polygon: Polygon, site: SiteOption, outline: Outline, by: By = None, note: Note = None,
+        config: ConfigOption = None, as_json: JsonOption = False,
+    ) -> None:  # fmt: skip
+        _keep(config, site, polygon, word, by, note, _read_outline(outline), as_json=as_json)
+
+    return redraw if outlined else keep
 
 
-@app.command("reject", epilog='Example: slopeward scenes review reject 3fa1b2 --site north-bench --note "a road"')
-def reject(
-    polygon: Polygon, site: SiteOption, by: By = None, note: Note = None, config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:  # fmt: skip
-    """Say that a footprint is no landslide; what an alert saw stays in its evidence."""
-    _keep(config, site, polygon, "reject", by, note, as_json=as_json)
-
-
-@app.command("redraw", epilog="Example: slopeward scenes review redraw 3fa1b2 --site north-bench --outline a.geojson")
-def redraw(
-    polygon: Polygon, site: SiteOption,
-    outline: Annotated[Path, typer.Option(help="GeoJSON in lon/lat: a polygon, or a feature of one.")],
-    by: By = None, note: Note = None, config: ConfigOption = None, as_json: JsonOption = False,
-) -> None:  # fmt: skip
-    """Say that a footprint is a landslide, and give the outline it has."""
-    _keep(config, site, polygon, "redraw", by, note, _read_outline(outline), as_json=as_json)
+for verdict, says, more in (
+    ("accept", "Say that a footprint is a landslide, outlined as it is.", ""),
+    ("reject", "Say that a footprint is no landslide; what an alert saw stays in its evidence.", ' --note "a road"'),
+    ("redraw", "Say that a footprint is a landslide, and give the outline it has.", " --outline a.geojson"),
+):
+    example = f"Example: slopeward scenes review {verdict} 3fa1b2 --site north-bench{more}"
+    app.command(verdict, help=says, epilog=example)(_verdict(verdict, outlined=verdict == "redraw"))
 
 
 @app.command(epilog="Example: slopeward scenes review retrain --site north-bench --data DIR --out new.safetensors")

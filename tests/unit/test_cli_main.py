@@ -6,6 +6,7 @@ import os
 import pytest
 
 from monitor.cli import main as cli
+from monitor.cli.proposing import _tell_progress
 from monitor.cli.sites import write_first_site
 from monitor.config import find_weaknesses, parse_site
 
@@ -216,3 +217,23 @@ def test_status_is_blind_where_nothing_runs(capsys):
 
 def test_version(capsys):
     assert run(capsys, "--version")[1].startswith("slopeward 0.")
+
+
+def test_progress_into_a_pipe_is_a_line_per_tenth(capsys):
+    tell = _tell_progress(written_over=False)
+    for percent in (0, 4, 11, 19, 20, 55, 100):
+        tell(percent / 100.0)
+    assert capsys.readouterr().err.splitlines() == [f"replaying {n} %" for n in (0, 10, 20, 50, 100)]
+
+
+def test_train_with_nothing_to_resume_says_that_it_begins_anew(capsys, monkeypatch):
+    from detection.imagery.errors import TrainingPausedError
+
+    def pause(*_, **__):
+        raise TrainingPausedError("stopped")
+
+    monkeypatch.setattr("detection.imagery.recipe.run_recipe", pause)
+    words = ["scenes", "train", "--recipe", "generated", "--out", "new.safetensors"]
+    assert "resume" not in run(capsys, *words)[2]
+    status, _, err = run(capsys, *words, "--resume")
+    assert (status, "no stopped run into new.safetensors; it begins anew" in err) == (0, True)

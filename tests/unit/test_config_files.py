@@ -78,6 +78,15 @@ def test_a_mistake_is_one_line_with_file_key_and_expectation(old, new, words):
         assert word in line
 
 
+def test_a_weather_forecast_is_no_measured_driver():
+    rain = '[[station.series]]\nquantity = "rain"'
+    assert EXAMPLE.count(rain) == 1
+    expected = '[[station.series]]\nquantity = "rain_next_24h"\nunit = "mm"\ninterval = "6h"\n' + rain
+    text = EXAMPLE.replace(rain, expected).replace('["R1.rain"]', '["R1.rain", "R1.rain_next_24h"]')
+    text += '\n[[quantity]]\nname = "rain_next_24h"\nunit = "mm"\nlow = 0.0\nhigh = 900.0\n'
+    assert refused(text).endswith('name it in forecast.expected_rain = {"24h" = "R1.rain_next_24h"}')
+
+
 def test_units_become_canonical():
     text = EXAMPLE.replace('unit = "kPa"', 'unit = "bar"\nverify_step = 0.5\nlow = -1.0', 1)
     spec = parse_site(text, "x.toml").series("P1", "pore_pressure")

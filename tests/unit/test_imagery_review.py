@@ -230,10 +230,12 @@ def test_a_word_needs_a_person_a_verdict_and_one_footprint(database, found):
 
 def test_the_command_lists_what_waits_and_keeps_what_is_said(tmp_path, found, capsys, monkeypatch):
     from monitor.cli.main import run_verb
+    from monitor.cli.sites import write_first_site
     from monitor.store.engine import Database
     from monitor.store.migrate import upgrade
 
     (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "bench.toml").write_text(write_first_site("bench"))
     url = f"sqlite:///{tmp_path / 'slopeward.db'}"
     config = tmp_path / "slopeward.toml"
     config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path / "sites"}"\n')
