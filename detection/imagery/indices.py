@@ -1,10 +1,23 @@
 """Band indices: the simplest maps, against which a network must prove itself."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 # Best threshold of red minus green, values 0 to 1, on Landslide4Sense training patches (F1 .507 on validation).
 RED_MINUS_GREEN_THRESHOLD = 0.145
+
+
+DERIVED: dict[str, tuple[str, ...]] = {"ndvi": ("B8", "B4")}
+"""Channels that a model may name among its bands, and what they are made of; of reflectance or counts, not of values
+that were divided by a constant of each band's own."""
+
+
+def derive(name: str, sources: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
+    """Return a channel of `DERIVED` from its sources, in their order; NaN where it says nothing."""
+    near_infrared, red = sources
+    return {"ndvi": ndvi}[name](red, near_infrared)
 
 
 def red_minus_green(red: NDArray[np.floating], green: NDArray[np.floating]) -> NDArray[np.bool_]:

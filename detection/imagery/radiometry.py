@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.errors import ModelError, NoValidPixelsError, RadiometryError
+from detection.imagery.indices import DERIVED
 from detection.imagery.reader import BandReader
 from detection.imagery.terrain import TERRAIN
 
@@ -17,6 +18,8 @@ STRIP_PX = 1 << 21
 # Medians are taken over windows of this side, about this many pixels of them.
 WINDOW_PX = 256
 SAMPLE_PX = 1_000_000
+# Bands in a unit of their own, which no stretch of counts touches.
+UNITS = {*TERRAIN, *DERIVED}
 KINDS = ("reflectance", "local-max", "band-mean")
 # How far the scene's median may lie outside of the training range.
 SLACK = 4.0
@@ -84,7 +87,7 @@ def measure_stretch(reader: BandReader, card: Mapping[str, Any], scale: float | 
     kind = card["radiometry"]["stretch"]
     if kind not in KINDS:
         raise ModelError(f"the card of {card['name']} names the unknown stretch {kind!r}")
-    spectral = np.array([name not in TERRAIN for name in reader.names])
+    spectral = np.array([name not in UNITS for name in reader.names])
     if kind != "local-max":
         if kind == "band-mean" and scale is None:
             factors = _match_means(_sample(reader), card)
@@ -145,7 +148,7 @@ def _check_range(medians: NDArray[np.floating], card: Mapping[str, Any]) -> None
     if len(card["normalisation"]["value_range"]) != len(medians):
         raise ModelError(f"the card of {card['name']} has ranges of other bands")
     for name, median, (low, high) in zip(card["bands"], medians, card["normalisation"]["value_range"], strict=True):
-        if name not in TERRAIN and not low / SLACK <= median <= high * SLACK:
+        if name not in UNITS and not low / SLACK <= median <= high * SLACK:
             raise RadiometryError(
                 f"band {name}: median {median:.4g} after the scale of {card['name']}, which was trained on "
                 f"{low:.4g} to {high:.4g}; give `scale` if the values have another unit"

@@ -21,6 +21,7 @@ from detection.imagery.errors import (
     TruncatedRasterError,
 )
 from detection.imagery.grid import Grid, corner_shift_px, same_grid
+from detection.imagery.indices import DERIVED, derive
 from detection.imagery.integrity import Checker, make_checker
 from detection.imagery.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow, list_masks
 from detection.imagery.raster import grid_of, warp
@@ -46,7 +47,9 @@ class BandReader:
         reference: name of the band that gives the grid; the first one when None.
         grid: gives the grid instead.
         terrain: answers for the names in `terrain_names`.
-        terrain_names: bands to be computed from the elevation model, after the others.
+        terrain_names: bands to be computed from the elevation model.
+        derived: channels of `indices.DERIVED` to be made of the bands.
+        names: which of all these `read` gives, in which order; files, then terrain, then derived when None.
         partial: a block that cannot be read is nodata instead of an error; such cells are kept in `unreadable`.
         ungeoreferenced: rasters without a place are taken in pixel space.
         offset: added to the values of every band of `bands`.
@@ -63,13 +66,18 @@ class BandReader:
         grid: Grid | None = None,
         terrain: TerrainReader | None = None,
         terrain_names: tuple[str, ...] = (),
+        derived: tuple[str, ...] = (),
+        names: tuple[str, ...] | None = None,
         partial: bool = False,
         ungeoreferenced: bool = False,
         offset: float = 0.0,
         covering: bool = True,
         limits: Limits = LIMITS,
     ) -> None:
-        self.names = (*bands, *terrain_names)
+        self._made = (*bands, *terrain_names, *derived)
+        self.names = self._made if names is None else names
+        self._order = [self._made.index(name) for name in self.names]
+        self._derived = derived
         self._bands, self._limits, self._offset = dict(bands), limits, np.float32(offset)
         self._terrain, self._terrain_names = terrain, terrain_names
         self._partial, self._ungeoreferenced, self._covering = partial, ungeoreferenced, covering
@@ -169,7 +177,7 @@ class BandReader:
 
     def _read(self, column: int, row: int, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
-        values = np.empty((len(self.names), height, width), np.float32)
+        values = np.empty((len(self._made), height, width), np.float32)
         valid = np.ones((height, width), bool)
         for position, name in enumerate(self._bands):
             source, index, path = self._sources[name]
@@ -180,12 +188,15 @@ class BandReader:
                 valid &= np.isfinite(values[position])
             valid &= _read_valid(source, index, window, path)
         if self._offset:
-            values[: len(self._bands)] += self._offset
+            values[[position for position, name in enumerate(self._bands) if name not in TERRAIN]] += self._offset
         if self._terrain_names and self._terrain is not None:
             heights, known = self._terrain.read(column, row, width, height)
             for position, name in enumerate(self._terrain_names, start=len(self._bands)):
                 values[position] = heights[name]
             valid &= known
+        for position, name in enumerate(self._derived, start=len(self._made) - len(self._derived)):
+            values[position] = derive(name, [values[self._made.index(source)] for source in DERIVED[name]])
+            valid &= np.isfinite(values[position])
         for kind, (source, index, path) in self._masks:
             flags = read_block(source.read, index, window, path)
             valid &= apply_mask(kind, flags)
@@ -193,7 +204,7 @@ class BandReader:
                 valid &= _read_valid(source, index, window, path)
         if not valid.all():
             values[:, ~valid] = 0
-        return values, valid
+        return (values if self.names == self._made else values[self._order]), valid
 
     @property
     def tells_shadow(self) -> bool:
@@ -220,7 +231,7 @@ def open_scene(
     ungeoreferenced: bool = False,
     limits: Limits = LIMITS,
 ) -> BandReader:
-    """Open the named bands of a scene; names of terrain that no file has come from `terrain`.
+    """Open the named bands of a scene; names that no file has come from `terrain`, or are made of other bands.
 
     Args:
         scene: the scene.
@@ -236,7 +247,9 @@ def open_scene(
         BandMissingError: some are not there.
     """
     computed = tuple(name for name in names if terrain is not None and name in TERRAIN and name not in scene.bands)
-    from_files = tuple(name for name in names if name not in computed)
+    derived = tuple(name for name in names if name in DERIVED and name not in scene.bands)
+    sources = (source for name in derived for source in DERIVED[name])
+    from_files = tuple(dict.fromkeys((*(n for n in names if n not in {*computed, *derived}), *sources)))
     return BandReader(
         scene.choose(from_files),
         list_masks(scene) if masks is None else masks,
@@ -244,6 +257,8 @@ def open_scene(
         grid=grid,
         terrain=terrain,
         terrain_names=computed,
+        derived=derived,
+        names=names,
         partial=partial,
         ungeoreferenced=ungeoreferenced,
         offset=scene.offset,

@@ -15,6 +15,7 @@ from detection.imagery.card import make_card, render_card
 from detection.imagery.data.catalogue import check_data, open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import ImageryError, RecipeError
+from detection.imagery.indices import DERIVED
 
 if TYPE_CHECKING:
     from detection.imagery.neural.learner import Hooks, Settings
@@ -86,6 +87,9 @@ def read_recipe(path: Path) -> Recipe:
     if missing := [key for key in wanted if key not in content]:
         raise RecipeError(f"{path}: key {missing[0]!r} is missing")
     check_data(content["data"], str(path))
+    made = [band for band in content["bands"] if band in DERIVED]
+    if made and content["radiometry"].get("stretch") == "band-mean":
+        raise RecipeError(f"{path}: {made[0]} of values of an unknown unit says nothing (stretch band-mean)")
     return Recipe(**{**content, "bands": tuple(name_band(band) for band in content["bands"])})
 
 

@@ -8,12 +8,15 @@ import pytest
 import rasterio
 
 from detection.imagery.data.landslide4sense import BANDS
-from detection.imagery.errors import BandMissingError, RadiometryError
+from detection.imagery.data.patches import hold_arrays
+from detection.imagery.errors import BandMissingError, DataError, RadiometryError, RecipeError
 from detection.imagery.grid import grid_around
 from detection.imagery.lane import detect
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.raster import write_geotiff
+from detection.imagery.reader import open_scene
 from detection.imagery.recipe import find_recipe, read_recipe, run_recipe
+from detection.imagery.scene import read_scene
 from monitor.cli.main import run_verb
 
 SIDE = 48
@@ -115,6 +118,43 @@ def test_a_mean_that_cannot_be_matched_is_one_line(weights, scene, tmp_path):
     write_geotiff(tmp_path / "below.tif", below, grid)
     with pytest.raises(RadiometryError, match=r"band dem: mean -1\d{3} cannot be brought"):
         detect({"scene_path": str(folder), "weights": str(weights), "dem": str(tmp_path / "below.tif")})
+
+
+def test_channels_come_by_name_and_in_the_order_of_the_model(tmp_path):
+    """An index is made of bands alike in patches and scenes; terrain named first stays first, and takes no offset."""
+    counts = np.random.default_rng(5).integers(1200, 4000, (3, 20, 24)).astype(np.int16)
+    counts[:2, 3, 4] = 1000  # nothing in red and near infrared: no index
+    grid = grid_around(141.95, 42.73, 24, 10.0)
+    grid = replace(grid, height=20)
+    for name, band in zip(("B4", "B8", "heights"), counts, strict=True):
+        write_geotiff(tmp_path / f"{name}.tif", band[None], grid)
+    lines = "acquired_at = 2026-05-01T00:00:00Z\ncomplete = true\noffset = -1000\n[bands]\n"
+    files = 'B4 = "B4.tif"\nB8 = "B8.tif"\ndem = "heights.tif"\n'
+    (tmp_path / "scene.toml").write_text(lines + files)
+    names = ("dem", "ndvi", "B4")
+    with open_scene(read_scene(tmp_path), names) as reader:
+        values, valid = reader.read(0, 0, 24, 20)
+    assert reader.names == names
+    assert valid.sum() == valid.size - 1
+    assert not valid[3, 4]
+    red, near_infrared = counts[0] - 1000.0, counts[1] - 1000.0
+    expected = np.stack([counts[2], (near_infrared - red) / np.maximum(near_infrared + red, 1), red])
+    assert np.allclose(values[:, valid], expected[:, valid], atol=1e-6)
+
+    patches = hold_arrays(np.stack([red, near_infrared, counts[2]])[None] / 1e4, np.zeros((1, 20, 24), np.uint8),
+                          ("B4", "B8", "dem"))  # fmt: skip
+    image = patches.choose(names).read(0).image
+    assert np.allclose(image[1][valid], expected[1][valid], atol=1e-6)
+    assert image[1][3, 4] == 0
+    with pytest.raises(DataError, match="bands B8 are not in the data, which have B4"):
+        patches.choose(("B4",)).choose(("ndvi",))
+
+
+def test_an_index_of_values_without_a_unit_is_refused(tmp_path):
+    text = find_recipe("hr-gldd").read_text().replace('"B2", "B8"]', '"B2", "B8", "ndvi"]')
+    (tmp_path / "own.toml").write_text(text)
+    with pytest.raises(RecipeError, match="ndvi of values of an unknown unit says nothing"):
+        read_recipe(tmp_path / "own.toml")
 
 
 def write_hr_gldd(folder, rng):

@@ -26,6 +26,7 @@ from detection.imagery.neural.inference import Segmenter
 from detection.imagery.neural.learner import Hooks, Settings
 from detection.imagery.neural.losses import TERMS, make_loss
 from detection.imagery.neural.training import evaluate, train_patches
+from detection.imagery.neural.triage_training import MOST, train_triage
 from detection.imagery.recipe import find_recipe, main, read_recipe
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build
 from detection.imagery.triage import Triage
@@ -412,6 +413,19 @@ def test_shipped_weights_are_small_and_say_what_they_are(weights):
     assert {key: card["training"][key] for key in ("epochs", "width")} == {
         key: recipe.training[key] for key in ("epochs", "width")
     }
+
+
+def test_triage_is_the_last_epoch_with_a_threshold_that_is_never_bold():
+    images, masks = draw_patches(8, 12, 32, ("B4", "B3", "B2"))
+    masks[::2] = 0
+    settings = replace(QUICK, network="triage-resnet", width=0.125, epochs=2, held_share=0.5)
+    last = {}
+    hooks = Hooks(on_progress=lambda told: last.update(epoch=told.epoch, held=told.held_score))
+    trained = train_triage(hold_arrays(images, masks), settings, hooks)
+    assert trained.best_epoch == last["epoch"] == 2
+    assert trained.held_f1 == last["held"]
+    assert 0 <= trained.threshold <= MOST
+    assert len(trained.held) == 6
 
 
 def test_triage_looks_at_what_it_cannot_judge_and_counts_what_it_passes_over():

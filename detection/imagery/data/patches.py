@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.errors import DataError
+from detection.imagery.indices import DERIVED, derive
 
 IGNORED = 255
 """Mask value of pixels of which nothing is known; they count in no loss and no score."""
@@ -69,20 +70,30 @@ class Patches:
         return replace(self, names=tuple(self.names[p] for p in chosen), load=lambda i: load(chosen[i]))
 
     def choose(self, bands: tuple[str, ...]) -> "Patches":
-        """Return the patches with some of their bands only, in the order asked for.
+        """Return the patches with some of their bands only, in the order asked for; channels of `DERIVED` are made.
 
         Raises:
             DataError: a band is not among those of the set.
         """
         if bands == self.bands:
             return self
-        if missing := [band for band in bands if band not in self.bands]:
+        wanted = [band if band in self.bands else DERIVED.get(band, (band,)) for band in bands]
+        needed = [name for one in wanted for name in ((one,) if isinstance(one, str) else one)]
+        if missing := [name for name in dict.fromkeys(needed) if name not in self.bands]:
             raise DataError(f"bands {', '.join(missing)} are not in the data, which have {', '.join(self.bands)}")
-        order, load = [self.bands.index(band) for band in bands], self.load
+        load, index = self.load, self.bands.index
 
         def pick(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
             image, mask = load(position)
-            return image[order], mask
+            if all(isinstance(one, str) for one in wanted):
+                return image[[index(str(one)) for one in wanted]], mask
+            values = as_values(image)
+            made = [
+                values[index(one)] if isinstance(one, str)
+                else np.nan_to_num(derive(name, [values[index(source)] for source in one]))
+                for name, one in zip(bands, wanted, strict=True)
+            ]  # fmt: skip
+            return np.stack(made).astype(np.float32), mask
 
         return replace(self, bands=bands, load=pick)
 
