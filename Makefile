@@ -11,7 +11,7 @@ DEMO_FLAGS ?=
 RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 
-.PHONY: help setup servers run demo test soak lint type audit docs bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery train-demo
+.PHONY: help setup servers run demo test soak lint type audit docs bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery bench-recipes train-demo
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -79,6 +79,11 @@ bench-forecast-peer: setup ## Beside neuralforecast (BENCH_FLAGS="--peer PYTHON"
 bench-imagery: setup ## Scene networks beside each other and beside simple maps (SLOPEWARD_DATA; hours, goes on where it was), then footprints
 	$(BIN)/python -m tests.bench.bench_imagery $(BENCH_FLAGS)
 	$(BIN)/python -m tests.bench.bench_footprints
+
+bench-recipes: setup ## Shipped recipes against their bars, triage, small landslides (SLOPEWARD_DATA; trains what is not in build/)
+	$(BIN)/python -m tests.bench.bench_recipes $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench.bench_triage
+	$(BIN)/python -m tests.bench.bench_small
 
 train-demo: setup ## Train one U-Net on Landslide4Sense pictures (SLOPEWARD_DATA) beside the simple maps; on drawn scenes where they are absent
 	@mkdir -p build/train-demo
