@@ -5,8 +5,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from forecasting.kinematics.velocity import Velocity
+from monitor.alerting.assessment import bound_of
 from monitor.alerting.criteria import velocity
 from monitor.alerting.decide import decide
+from monitor.alerting.tracks import Track
 from monitor.domain.decision import Decision, Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
@@ -78,6 +81,34 @@ def test_a_rule_that_asks_nobody_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_stands_still_asks_nobody_whatever_error_it_states(sigma: float) -> None:
     noise = [d for seed in range(2) for d in play(DAILY, daily(lambda _: 0.0, sigma, 90, seed))]
     assert not any(k.startswith("health:v|") for d in noise for k in d.memory.conditions)
+
+
+def check_wild_noise_asks_nobody() -> None:
+    """Scatter as large as what is stated: its rate lies over the bound for some days, though nothing moves."""
+    noise = random.Random(3)
+    rows = [(T0 + i * DAY, noise.gauss(0.0, 60.0), 60.0) for i in range(150)]
+    assert not any("undecided" in k for d in play(DAILY, rows) for k in d.memory.conditions)
+
+
+def test_wild_noise_asks_nobody() -> None:
+    check_wild_noise_asks_nobody()
+
+
+def test_a_rule_that_forgets_what_was_before_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the look at half a window before, some days of noise are enough to ask."""
+
+    def forget(
+        _track: Track, fits: dict[float, Velocity | None], epochs: Sequence[float], threshold: Threshold,
+        criterion: Criterion, **_: bool,
+    ) -> bool:  # fmt: skip
+        latest = epochs[-criterion.dwell.hits :]
+        bound, sign = bound_of(threshold)
+        held_back = [velocity._is_held_back(fits[e], bound, sign, criterion.min_sigma) for e in latest]
+        return held_back == [True] * criterion.dwell.hits
+
+    monkeypatch.setattr(velocity, "_is_undecided", forget)
+    with pytest.raises(AssertionError):
+        check_wild_noise_asks_nobody()
 
 
 def test_what_is_shown_to_be_real_counts_and_is_no_question() -> None:
