@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -12,13 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from detection.imagery.augment import Augmentation, vary
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import RecipeError, TrainingPausedError
 from detection.imagery.neural.losses import make_loss
+from detection.imagery.neural.place import below, read_place, write_place
 from detection.imagery.registry import build
 
 Normalisation = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -198,14 +196,7 @@ class Learner:
             "key": self.key(), "epoch": self.epoch, "step": self.step, "losses": self.losses, "history": self.history,
             "best": self.best[:3] if self.best else None, "cpu_s": self.cpu_s,
         }  # fmt: skip
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.part")
-        # cloned: safetensors refuses tensors that share memory, and wants them in rows
-        whole = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
-        save_file(whole, partial, metadata={"place": json.dumps(place)})
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_place(path, place, tensors)
 
     def take_up(self, path: Path) -> None:
         """Go back to a place that was put down.
@@ -213,24 +204,19 @@ class Learner:
         Raises:
             RecipeError: it is damaged, or of other data or settings.
         """
-        try:
-            with safe_open(path, "pt") as source:
-                place = json.loads(source.metadata()["place"])
-                tensors = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118 (not a mapping)
-        except (SafetensorError, KeyError, TypeError, ValueError):
-            raise RecipeError(f"{path}: not the place of a training run; remove it to begin anew") from None
+        place, tensors = read_place(path)
         if place["key"] != self.key():
             raise RecipeError(f"{path}: is of other data or settings; remove it, or train without --resume")
-        self.network.load_state_dict(_below(tensors, "network/"))
+        self.network.load_state_dict(below(tensors, "network/"))
         state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in _below(tensors, "optimiser/").items():
+        for name, value in below(tensors, "optimiser/").items():
             number, key = name.split("/")
             state.setdefault(int(number), {})[key] = value
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         torch.set_rng_state(tensors["torch_rng"])
         self.epoch, self.step, self.losses = place["epoch"], place["step"], place["losses"]
         self.history, self.cpu_s = place["history"], place["cpu_s"]
-        self.best = (*place["best"], _below(tensors, "best/")) if place["best"] else None
+        self.best = (*place["best"], below(tensors, "best/")) if place["best"] else None
 
     def key(self) -> str:
         """What a place must agree with: settings, names of the patches, which are fitted, normalisation."""
@@ -290,10 +276,6 @@ class Learner:
             self.epoch, self.epochs, self.step, self.steps_per_epoch, float(np.mean(self.losses)), held_score,
             self.cpu_s, self.cpu_s / max(done, 1) * left,
         )  # fmt: skip
-
-
-def _below(tensors: dict[str, torch.Tensor], head: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(head): value for name, value in tensors.items() if name.startswith(head)}
 
 
 def _make_optimiser(network: torch.nn.Module, settings: Settings) -> torch.optim.Optimizer:
