@@ -95,12 +95,25 @@ def _pixel_at(column: float, row: float) -> BaseGeometry:
 
 def _measure_geodesic(outline: BaseGeometry, grid: Grid) -> tuple[float, float]:
     step = float(np.sqrt(abs(grid.transform.determinant)))
-    dense = map_outline(shapely.segmentize(outline, step), grid.to_lonlat)
+    dense = join_sides(map_outline(shapely.segmentize(outline, step), grid.to_lonlat))
     area = perimeter = 0.0
     for part in shapely.get_parts(dense):
         part_area, part_perimeter = GEOD.geometry_area_perimeter(orient(part))
         area, perimeter = area + float(part_area), perimeter + float(part_perimeter)
     return area, perimeter
+
+
+def join_sides(lonlat: BaseGeometry) -> BaseGeometry:
+    """Return an outline in lon/lat in one piece where it crosses 180 degrees: longitudes run on beyond it.
+
+    >>> join_sides(shapely.LineString([(179.5, 0), (-179.5, 0)])).bounds
+    (179.5, 0.0, 180.5, 0.0)
+    """
+    left, _, right, _ = lonlat.bounds
+    if right - left <= 180:
+        return lonlat
+    start = float(shapely.get_coordinates(lonlat)[0, 0])
+    return map_outline(lonlat, lambda x, y: (start + (x - start + 180) % 360 - 180, y))
 
 
 def into_metres(outline: BaseGeometry) -> BaseGeometry:

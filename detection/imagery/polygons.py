@@ -13,7 +13,7 @@ from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
-from detection.imagery.areas import map_outline, measure_ground, measure_rectangle, pixel_area_m2
+from detection.imagery.areas import join_sides, map_outline, measure_ground, measure_rectangle, pixel_area_m2
 from detection.imagery.components import EIGHT, NODATA, Component, Labelling, Read, Rows
 from detection.imagery.grid import Grid
 from detection.imagery.outlines import outline_pixels
@@ -129,14 +129,15 @@ def find_footprints(
 
 def _describe_place(on_ground: BaseGeometry, grid: Grid, line_area_m2: float | None) -> dict[str, Any]:
     lonlat = _to_geojson(on_ground, grid)
-    centroid = lonlat.centroid
-    length, width, azimuth = measure_rectangle(lonlat) if grid.placed else (None, None, None)
+    whole = join_sides(lonlat) if grid.placed else lonlat
+    centroid = whole.centroid
+    length, width, azimuth = measure_rectangle(whole) if grid.placed else (None, None, None)
     if line_area_m2 is not None and length:
         width = round(line_area_m2 / length, 2)
     return {
         "geometry": mapping(lonlat),
         "bbox": [float(value) for value in lonlat.bounds],
-        "centroid": [round(centroid.x, 7), round(centroid.y, 7)],
+        "centroid": [round(_turn_back(centroid.x) if grid.placed else centroid.x, 7), round(centroid.y, 7)],
         "length_m": length,
         "width_m": width,
         "azimuth_deg": azimuth,
@@ -232,12 +233,14 @@ def _to_geojson(on_ground: BaseGeometry, grid: Grid) -> BaseGeometry:
     """Lon/lat by RFC 7946: 7 decimals, exterior rings counter-clockwise, cut where it crosses 180 degrees."""
     lonlat = map_outline(on_ground, grid.to_lonlat)
     if grid.placed:
-        start = float(shapely.get_coordinates(lonlat)[0, 0])
-        lonlat = map_outline(lonlat, lambda x, y: (start + (x - start + 180) % 360 - 180, y))
-        lonlat = _wrap(lonlat)
+        lonlat = _wrap(join_sides(lonlat))
     rounded = map_outline(lonlat, lambda x, y: (np.round(x, 7), np.round(y, 7)))
     parts = [orient(part) for part in shapely.get_parts(rounded) if part.geom_type == "Polygon" and part.area > 0]
     return _collect(parts)
+
+
+def _turn_back(longitude: float) -> float:
+    return longitude - 360 * round(longitude / 360)
 
 
 def _wrap(lonlat: BaseGeometry) -> BaseGeometry:

@@ -19,9 +19,10 @@ def distance_m(geometry: Mapping[str, Any], place: Place) -> float:
     (0.0, 1112)
     """
     polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
-    if any(_inside(place, rings[0]) for rings in polygons):
+    outer = [_turn(rings[0], place[0]) for rings in polygons]
+    if any(_inside(place, ring) for ring in outer):
         return 0.0
-    return min(_to_segment_m(place, one, other) for rings in polygons for one, other in pairwise(rings[0]))
+    return min(_to_segment_m(place, one, other) for ring in outer for one, other in pairwise(ring))
 
 
 def list_near(
@@ -35,6 +36,12 @@ def list_near(
 def nearest(geometry: Mapping[str, Any], places: Mapping[str, Place]) -> tuple[float, str] | None:
     """The nearest of named places and how far it is; None where no place is known."""
     return min(((distance_m(geometry, place), name) for name, place in places.items()), default=None)
+
+
+def _turn(ring: Sequence[Sequence[float]], longitude: float) -> Sequence[Sequence[float]]:
+    """The ring on the side of 180 degrees on which a place lies: one across the line is near, not round the earth."""
+    turn = 360.0 * round((longitude - ring[0][0]) / 360.0)
+    return [(x + turn, y) for x, y, *_ in ring] if turn else ring
 
 
 def _inside(place: Place, ring: Sequence[Sequence[float]]) -> bool:
