@@ -15,7 +15,7 @@ from detection.imagery.change_picture import FILE as PICTURE
 from detection.imagery.change_picture import write_change_picture
 from detection.imagery.change_raster import FILE, write_change
 from detection.imagery.components import NODATA
-from detection.imagery.dates import DATES_MOST, Date, classes_of
+from detection.imagery.dates import DATES_MOST, Date, classes_of, find_unseen
 from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.grid import Grid
 from detection.imagery.guards import SHIFT_MOST_PX, find_season, landslide_shares, lay_together, scene_of
@@ -31,7 +31,8 @@ def as_date(result: dict[str, Any], scene_path: str | Path) -> dict[str, Any]:
     """Return what `compare` needs of a result of `lane.detect` that was made with an `out_dir`."""
     keys = ("scene_hash", "acquired_at", "threshold", "minimum_area_m2", "polygons", "classes")
     facts = {key: result[key] for key in keys}
-    return {**facts, "prob": result["outputs"]["prob"], "scene_path": str(scene_path)}
+    unseen = (result.get("passed_over") or {}).get("windows", [])
+    return {**facts, "prob": result["outputs"]["prob"], "scene_path": str(scene_path), "unseen": unseen}
 
 
 def compare(
@@ -44,6 +45,7 @@ def compare(
             polygons (as `lane.detect` gives them), and scene_path (raster or folder, for the guards and the slope);
             `classes`, names of the bands of `prob` (one band, landslide, where absent): footprints are judged within
             their own class (key `class`; the first where absent). `dem`: heights in place of the scene's own.
+            `unseen`: windows (column, row, width, height) that nobody looked at: as nodata, they prove nothing.
         earlier: dates before it, of the same model, in any order, with the same keys. Their polygons may carry what is
             known of them: root_id, first_seen_at, anchor_scene (scene_hash of the date on which the outline was last
             declared new, grown or single).
@@ -61,7 +63,7 @@ def compare(
     grid = read_grid(Path(newer["prob"]))
     warnings: list[str] = []
     with ExitStack() as stack:
-        own = Date(newer, _open_layers(stack, newer, grid))
+        own = Date(newer, _open_layers(stack, newer, grid), unseen=find_unseen(newer, grid, grid))
         if not _is_kept(own):
             raise OutputError(f"{newer['prob']} is of another scene now")
         dates = [
@@ -126,7 +128,8 @@ def _open(stack: ExitStack, facts: dict[str, Any], own: Date, grid: Grid, warnin
     """One earlier date, or None with a warning where its kept files do not serve."""
     day = str(facts["acquired_at"])[:10]
     try:
-        date = Date(facts, _open_layers(stack, facts, grid))
+        unseen = find_unseen(facts, read_grid(Path(facts["prob"])), grid)
+        date = Date(facts, _open_layers(stack, facts, grid), unseen=unseen)
     except ImageryError as error:
         warnings.append(f"not compared with {day}: {error}")
         return None

@@ -5,17 +5,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from detection.imagery.areas import map_outline, true_area_m2
 from detection.imagery.components import NODATA
-from detection.imagery.grid import Grid
-from detection.imagery.overlay import Box, Layer, square_at
+from detection.imagery.grid import Grid, same_grid
+from detection.imagery.overlay import Box, Layer, burn, square_at, to_pixels
 from detection.imagery.registration import Shift
 
 # So many earlier dates are looked at, the newest first.
 DATES_MOST = 5
 LANDSLIDE = "landslide"
+UNSEEN_STEP_PX = 64.0
 
 
 @dataclass(slots=True)
@@ -29,6 +31,7 @@ class Date:
     cautions: list[str] = field(default_factory=list)
     polygons: list[dict[str, Any]] = field(default_factory=list)
     outlines: list[Any] = field(default_factory=list)
+    unseen: Any = None  # ground that nobody looked at (tiles that triage passed over), in pixels
 
     @property
     def at(self) -> str:
@@ -50,7 +53,12 @@ class Date:
         if kind not in self.layers:
             return np.full((box[3], box[2]), NODATA, np.uint8)
         values, valid = self.layers[kind].read(*box)
-        return np.where(valid, np.rint(values), NODATA).astype(np.uint8)
+        steps = np.where(valid, np.rint(values), NODATA).astype(np.uint8)
+        if self.unseen is not None:
+            part = shapely.clip_by_rect(self.unseen, box[0], box[1], box[0] + box[2], box[1] + box[3])
+            if not part.is_empty:
+                steps[burn(part, box)] = NODATA
+        return steps
 
     def footprints(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
         """Its footprints of a class with their outlines: a crack is not the parent of a landslide."""
@@ -67,6 +75,18 @@ def classes_of(facts: dict[str, Any]) -> tuple[str, ...]:
 def class_of(polygon: dict[str, Any], classes: Sequence[str]) -> str:
     """The class of a footprint; one that says nothing is of the first."""
     return str(polygon.get("class") or classes[0])
+
+
+def find_unseen(facts: dict[str, Any], own: Grid, grid: Grid) -> Any:
+    """Windows of a date's own grid that nobody looked at, as one outline in pixels of another; None: none."""
+    boxes = [shapely.box(c, r, c + w, r + h) for c, r, w, h in facts.get("unseen") or ()]
+    if not boxes:
+        return None
+    unseen = shapely.union_all(boxes)
+    if same_grid(own, grid):
+        return unseen
+    ground = map_outline(shapely.segmentize(unseen, UNSEEN_STEP_PX), own.to_crs)
+    return to_pixels(map_outline(ground, own.to_lonlat), grid)
 
 
 def lay_before(dates: Sequence[Date], box: Box, kind: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -1,5 +1,6 @@
 """What one scene says of places: mean probability, vegetation and coherence around a station or under an outline."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ COHERENCE = ("coherence", "cc", "coh")
 SEEN_SHARE = 0.5
 
 
-def measure_places(prob: Path, scene: Scene | None, places: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+def measure_places(
+    prob: Path, scene: Scene | None, places: list[dict[str, Any]], unseen: Sequence[Sequence[int]] = ()
+) -> dict[str, dict[str, float]]:
     """Measure the means over places of one scene.
 
     Args:
@@ -32,6 +35,7 @@ def measure_places(prob: Path, scene: Scene | None, places: list[dict[str, Any]]
         scene: gives red (B4) and near infrared (B8) for the vegetation index, and a band `coherence`, where it has
             them; None: probabilities only.
         places: each with `name` and either `lon`, `lat`, `radius_m` or a GeoJSON `geometry`.
+        unseen: windows (column, row, width, height) that nobody looked at: they have no probability.
 
     Returns:
         name -> quantity (`scene_probability`, `ndvi`, `coherence`; 0..1, -1..1, 0..1) -> mean. A place of which less
@@ -39,6 +43,7 @@ def measure_places(prob: Path, scene: Scene | None, places: list[dict[str, Any]]
     """
     grid = read_grid(prob)
     found: dict[str, dict[str, float]] = {}
+    hidden = shapely.union_all([shapely.box(*_corners(window)) for window in unseen])
     with ExitStack() as stack:
         steps = stack.enter_context(Layer(prob, grid, nodata=NODATA))
         layers = _open_bands(scene, grid, stack)
@@ -51,7 +56,8 @@ def measure_places(prob: Path, scene: Scene | None, places: list[dict[str, Any]]
             wanted = max(1.0, float(outline.area))
             means: dict[str, float] = {}
             values, valid = steps.read(*box)
-            _add(means, "scene_probability", values / STEPS, valid & body, wanted)
+            looked = ~burn(hidden, box) if hidden.intersects(shapely.box(*_corners(box))) else True
+            _add(means, "scene_probability", values / STEPS, valid & body & looked, wanted)
             if "red" in layers and "nir" in layers:
                 (red, one), (nir, other) = layers["red"].read(*box), layers["nir"].read(*box)
                 index = ndvi(red.astype(np.float64), nir.astype(np.float64))
@@ -62,6 +68,11 @@ def measure_places(prob: Path, scene: Scene | None, places: list[dict[str, Any]]
             if means:
                 found[str(place["name"])] = means
     return found
+
+
+def _corners(window: Sequence[int]) -> tuple[int, int, int, int]:
+    column, row, width, height = window
+    return column, row, column + width, row + height
 
 
 def _open_bands(scene: Scene | None, grid: Grid, stack: ExitStack) -> dict[str, Layer]:

@@ -28,7 +28,7 @@ def add(scene: Annotated[Path, typer.Argument(exists=True)], site: SiteOption, c
     target = Path(service.paths.inbox) / one.id / scene.name
     if not (target.exists() and scene.samefile(target)):
         _put(scene, target)
-    said = detect_scene(db, service, one, target, datetime.now(UTC))
+    said = detect_scene(db, service, one, target, datetime.now(UTC), wait=True)
     print(f"{scene.name}: {said}")
     if said.startswith("failed"):
         raise typer.Exit(1)

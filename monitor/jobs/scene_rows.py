@@ -1,7 +1,9 @@
 """From what a worker answered of a scene to rows: footprints, judgements, series; and back to what a worker asks."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -26,6 +28,7 @@ from monitor.store.scenes import (
 
 # Scenes of a site that a worker is given, the newest by acquisition.
 DATES_MOST: Final = 24
+NAME_MOST: Final = 200
 
 
 def list_places(site: Site) -> dict[str, Place]:
@@ -45,7 +48,8 @@ def load_dates(c: Connection, site: str) -> list[dict[str, Any]]:
                 "scene_hash": row.scene_hash, "name": row.name, "acquired_at": row.acquired_at.isoformat(),
                 "model_hash": run["model_hash"], "out_dir": row.out_dir, "prob": run["outputs"]["prob"],
                 "scene_path": row.path, "threshold": run["threshold"], "minimum_area_m2": run["minimum_area_m2"],
-                "classes": run.get("classes") or ["landslide"],
+                "classes": run.get("classes") or ["landslide"], "unseen": run.get("unseen") or [],
+                "prints": [print_ for _, print_ in list_names(row)],
                 "polygons": [plain_footprint(p) for p in load_footprints(c, row.scene_hash, run["model_hash"])],
             }
         )  # fmt: skip
@@ -105,7 +109,21 @@ def run_of(answer: Mapping[str, Any], fingerprint: str, copies: Mapping[str, str
     """What is kept of the run of a scene beside its columns; `copies`: names it came by -> marks of their files."""
     keys = ("warnings", "outputs", "model_hash", "classes", "threshold", "minimum_area_m2")
     own = {"fingerprint": fingerprint, "copies": dict(copies), "version": version}
-    return {**own, **{k: answer[k] for k in keys}}
+    # what triage passed over was not looked at: it proves nothing for other dates
+    unseen = (answer.get("passed_over") or {}).get("windows", [])
+    return {**own, **{k: answer[k] for k in keys}, "unseen": unseen}
+
+
+def name_of(entry: Path) -> str:
+    """The name of an entry of the inbox as it is stored: text of at most 200 characters, whatever it is on disk.
+
+    >>> name_of(Path("/inbox/bench/2026-05-12"))
+    '2026-05-12'
+    """
+    name = entry.name.encode("utf-8", "backslashreplace").decode()
+    return (
+        name if len(name) <= NAME_MOST else f"{name[: NAME_MOST - 9]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    )
 
 
 def list_names(row: SceneRow) -> list[tuple[str, str]]:

@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
+from monitor.jobs.scene_rows import name_of
 from monitor.store.alerts import apply_changes, load_alerts
 from monitor.store.engine import Database
-from monitor.store.scene_versions import WAITING, drop_waiting
+from monitor.store.scene_versions import WAITING, drop_waiting, forget_failure
 from monitor.store.scenes import SceneRow, save_scene
 
 # A scene that waits is told after this long; one without weights at once, for nothing will come by itself.
@@ -33,8 +34,9 @@ def store_waiting(
     db: Database, site: Site, entry: Path, print_: str, reason: str, now: datetime, *, at_once: bool = False
 ) -> str:
     """Keep that a scene waits and for what; a person is told when it has waited for long. Returns one line."""
+    name = name_of(entry)
     row = SceneRow(
-        _name_row(site, entry.name, WAITING), site.id, entry.name, None, "single", str(entry), now, WAITING,
+        _name_row(site, name, WAITING), site.id, name, None, "single", _spell_path(entry), now, WAITING,
         shorten(reason, entry), run={"fingerprint": print_, "looked_at": spell(now)},
     )  # fmt: skip
     with db.write() as c:
@@ -60,14 +62,15 @@ def _tell(db: Database, site: Site, row: SceneRow, since_at: datetime, now: date
 def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str, now: datetime) -> str:
     """Keep that a scene cannot be used, and tell a person; returns one line."""
     said = shorten(error, entry)
+    name = name_of(entry)
     row = SceneRow(
-        _name_row(site, entry.name, print_), site.id, entry.name, None, "single", str(entry), now, "failed", said,
+        _name_row(site, name, print_), site.id, name, None, "single", _spell_path(entry), now, "failed", said,
         run={"fingerprint": print_},
     )  # fmt: skip
     with db.write() as c:
         save_scene(c, row, [], now)
-        drop_waiting(c, [_name_row(site, entry.name, WAITING)])
-        _apply(c, site, entry.name, f"scene {entry.name} cannot be used: {said}", now, is_open=True)
+        drop_waiting(c, [_name_row(site, name, WAITING)])
+        _apply(c, site, name, f"scene {name} cannot be used: {said}", now, is_open=True)
     return f"failed: {said}"
 
 
@@ -100,6 +103,8 @@ def end_troubles(
     with db.write() as c:
         drop_waiting(c, [r.scene_hash for r in gone])
         for name, why in over.items():
+            if name not in present:
+                forget_failure(c, site.id, name)  # put back, it is looked at and told anew
             _apply(c, site, name, f"scene {name} {why}", now, is_open=False)
 
 
@@ -109,7 +114,16 @@ def shorten(reason: str, entry: Path) -> str:
     >>> shorten("/var/in/bench/s1/B4.tif: has not arrived", Path("/var/in/bench/s1"))
     's1/B4.tif: has not arrived'
     """
-    return reason.replace(f"{entry.parent}/", "")
+    return _spell(reason.replace(f"{entry.parent}/", ""))
+
+
+def _spell_path(entry: Path) -> str:
+    return _spell(str(entry))
+
+
+def _spell(text: str) -> str:
+    """Text that a database takes: a name on disk may hold bytes that are none."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _open_alerts(c: Connection, site: Site) -> list[Any]:

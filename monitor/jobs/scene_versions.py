@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
-from monitor.jobs.scene_rows import list_names, plain_footprint
+from monitor.jobs.scene_rows import list_names, name_of, plain_footprint
 from monitor.store.alerts import apply_changes
 from monitor.store.scene_versions import SUPERSEDED, Withdrawn, flag_values, supersede_scene, withdraw_footprints
 from monitor.store.scenes import SceneRow, load_footprints, load_scenes
@@ -28,9 +28,9 @@ def list_versions(c: Connection, site: str, entry: Path) -> list[dict[str, Any]]
     found: list[dict[str, Any]] = []
     for row in load_scenes(c, site):
         names = {name for name, _ in list_names(row)}
-        if row.state != "done" or entry.name not in names or row.acquired_at is None:
+        if row.state != "done" or name_of(entry) not in names or row.acquired_at is None:
             continue
-        if any((entry.parent / other).exists() for other in names - {entry.name}):
+        if any((entry.parent / other).exists() for other in names - {name_of(entry)}):
             continue
         found.append({"scene_hash": row.scene_hash, "acquired_at": row.acquired_at.isoformat(), "run": row.run or {}})
     # one name may be used for every scene (latest.tif): lines are kept from the newest of them

@@ -130,7 +130,7 @@ def _measure(date: dict[str, Any], places: list[dict[str, Any]]) -> list[dict[st
     except ImageryError:
         scene = None  # its files are gone: its probabilities are kept
     try:
-        means = measure_places(Path(date["prob"]), scene, places)
+        means = measure_places(Path(date["prob"]), scene, places, date.get("unseen") or ())
     except ImageryError:
         return []
     return [

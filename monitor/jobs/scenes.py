@@ -1,7 +1,8 @@
 """The watched folder: a scene that is complete becomes footprints, change and series, in one transaction, once."""
 
 import hashlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -12,12 +13,14 @@ from monitor.config import ServiceConfig
 from monitor.domain.instants import FUTURE_TOLERANCE, parse
 from monitor.domain.site import Site
 from monitor.errors import JobError
+from monitor.jobs.scene_lock import hold
 from monitor.jobs.scene_rows import (
     list_footprints,
     list_names,
     list_places,
     load_dates,
     mark_dates,
+    name_of,
     row_of,
     run_of,
     save_judgements,
@@ -35,8 +38,11 @@ from monitor.jobs.scene_versions import give_way, list_versions, number_version
 from monitor.store.engine import Database
 from monitor.store.models import add_model
 from monitor.store.scene_versions import SUPERSEDED, WAITING
-from monitor.store.scenes import load_boxes, load_scenes, save_scene
+from monitor.store.scenes import SceneRow, load_boxes, load_scenes, save_scene
 
+log = logging.getLogger(__name__)
+
+READ = "read"  # of an entry that was read before and lies there unchanged
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 ATTEMPTS = 3  # another scene of the site may be stored while a worker runs
 SETTLED_S = 5.0  # a lone raster has no manifest: it is taken when nothing was written to it for this long
@@ -51,43 +57,105 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         rows = load_scenes(c, site.id)
     states = {pair: row.state for row in rows if row.state not in {SUPERSEDED, WAITING} for pair in list_names(row)}
     waiting = {row.name: row for row in rows if row.state == WAITING}
-    present, read = set(), set()
+    present, read, failed = set(), set(), None
     for entry, lacking in _candidates(folder, now):
-        present.add(entry.name)
+        name = name_of(entry)
+        present.add(name)
         try:
-            print_, usable, reason = fingerprint(entry), _is_scene(entry), None
-        except FileNotFoundError:
-            continue  # still being written: it is looked at again
-        except OSError as error:
-            print_, usable, reason = "", False, f"cannot be read ({error.strerror})"
-        if (state := states.get((entry.name, print_))) is not None:
-            read |= {entry.name} if state == "done" else set()
-            continue
-        if reason is None and lacking is None and not usable:
-            reason = f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml"
-        if reason is not None:
-            said = store_failure(db, site, entry, print_, reason, now)
-        elif lacking is not None:
-            said = store_waiting(db, site, entry, print_, lacking, now)
-        elif is_due(known := waiting.get(entry.name), print_, now):
-            said = detect_scene(db, config, site, entry, now)
-        else:
-            said = f"waiting: {known.error}" if known else "waiting"
-        parts.append(f"{entry.name}: {said}")
+            said = _look_at(db, config, site, entry, lacking, states, waiting, now)
+        except JobError:
+            raise  # the service is stopping
+        except Exception as error:
+            log.exception("%s: %s", site.id, name)
+            said, failed = f"failed: {error}", failed or error
+        if said == READ:
+            read.add(name)
+        elif said is not None:
+            parts.append(f"{name}: {said}")
     with db.read() as c:
         rows = load_scenes(c, site.id)
     tell_waiting(db, site, rows, now)
-    end_troubles(db, site, rows, present, read, now)
+    if folder.is_dir():  # an inbox that is away for a moment has lost nothing
+        end_troubles(db, site, rows, present, read, now)
+    if failed is not None:
+        raise failed  # the others were read; the schedule counts and tells it
     return "; ".join(parts) or "nothing new"
 
 
-def detect_scene(db: Database, config: ServiceConfig, site: Site, entry: Path, now: datetime) -> str:
-    """Read one scene in a worker and store what it found, what changed and what it says of places; also a failure."""
-    out_dir = Path(config.paths.inbox).parent / "scenes" / site.id / entry.name
-    print_ = fingerprint(entry)
+def _look_at(
+    db: Database, config: ServiceConfig, site: Site, entry: Path, lacking: str | None,
+    states: Mapping[tuple[str, str], str], waiting: Mapping[str, SceneRow], now: datetime,
+) -> str | None:  # fmt: skip
+    """Take one entry of the inbox if it is news; what became of it, `READ`, or None where nothing is to be said."""
+    name = name_of(entry)
+    try:
+        print_, usable, reason = fingerprint(entry), _is_scene(entry), None
+    except FileNotFoundError:
+        return None  # still being written: it is looked at again
+    except OSError as error:
+        print_, usable, reason = "", False, f"cannot be read ({error.strerror})"
+    if (state := states.get((name, print_))) is not None:
+        return READ if state == "done" else None
+    if not _is_text(entry.name):
+        reason = "its name is no text that can be stored; rename it"
+    if reason is None and lacking is None and not usable:
+        reason = f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml"
+    if reason is not None:
+        return store_failure(db, site, entry, print_, reason, now)
+    if lacking is not None:
+        return store_waiting(db, site, entry, print_, lacking, now)
+    if is_due(known := waiting.get(name), print_, now):
+        return detect_scene(db, config, site, entry, now)
+    return f"waiting: {known.error}" if known else "waiting"
+
+
+def detect_scene(
+    db: Database, config: ServiceConfig, site: Site, entry: Path, now: datetime, *, wait: bool = False
+) -> str:
+    """Read one scene in a worker and store what it found, what changed and what it says of places; also a failure.
+
+    Args:
+        db: the database.
+        config: the service's.
+        site: the site.
+        entry: the scene in the inbox.
+        now: wall time.
+        wait: wait for another process that reads scenes of the site, else leave it for the next look.
+    """
+    results = Path(config.paths.inbox).parent / "scenes" / site.id
+    with hold(results, wait=wait) as held:
+        if not held:
+            return "waiting: scenes of the site are being read by another process"
+        if wait and _is_read(db, site, entry):
+            return "was read by the service"
+        return _detect(db, config, site, entry, results, now)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name on disk is UTF-8; other bytes cannot be stored, nor given to a worker."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_read(db: Database, site: Site, entry: Path) -> bool:
+    with db.read() as c:
+        rows = load_scenes(c, site.id)
+    return any((name_of(entry), fingerprint(entry)) in list_names(row) for row in rows if row.state == "done")
+
+
+def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, results: Path, now: datetime) -> str:
+    print_, name = fingerprint(entry), name_of(entry)
+    # a folder for each delivery: scenes that come by one name do not write over each other
+    out_dir = results / name / print_[:12]
     for _ in range(ATTEMPTS):
         with db.read() as c:
             dates, mark = load_dates(c, site.id), mark_dates(c, site.id)
+            for date in dates:
+                if not _is_kept(date):
+                    date["scene_path"] += " (replaced)"  # its image is no more: guards cannot look at it
             versions = list_versions(c, site.id, entry)
             known = load_boxes(c, site.id) if site.scenes.triage else []
         answer = _ask(config, site, entry, out_dir, dates, versions, known)
@@ -108,14 +176,14 @@ def detect_scene(db: Database, config: ServiceConfig, site: Site, entry: Path, n
             )  # fmt: skip
             copies = dict(pair for old in load_scenes(c, site.id) if old.scene_hash == answer["scene_hash"]
                           for pair in list_names(old))  # fmt: skip
-            version = number_version(c, site.id, entry.name, answer)
-            row = row_of(answer, site, entry.name, str(entry), str(out_dir), now)
+            version = number_version(c, site.id, name, answer)
+            row = row_of(answer, site, name, str(entry), str(out_dir), now)
             row = replace(row, run=run_of(answer, print_, copies, version))
-            withdrawn = give_way(c, site, entry.name, answer, answer["series"], now)
+            withdrawn = give_way(c, site, name, answer, answer["series"], now)
             added = save_scene(c, row, list_footprints(answer, site), now)
             _, changed = save_judgements(c, answer, site, now)
             values = save_series(c, site, answer, now, version)
-            clear(c, site, entry.name, now)
+            clear(c, site, name, now)
         told = f"; {withdrawn} outlines of the version before withdrawn" if withdrawn else ""
         return f"{added} footprints, {changed} new or grown, {values} values of places{told}"
     return "waiting: other scenes of the site came in all the time"
@@ -144,11 +212,19 @@ def _ask(
         return {"error": str(error)}
 
 
+def _is_kept(date: Mapping[str, Any]) -> bool:
+    """Whether the files that an earlier date was read from still lie where they lay."""
+    try:
+        return fingerprint(Path(date["scene_path"])) in date["prints"]
+    except OSError:
+        return False
+
+
 def fingerprint(entry: Path) -> str:
     """A cheap mark of a scene's files (names, sizes, times), so that an unchanged folder is not read again."""
     files = sorted(p for p in (entry.rglob("*") if entry.is_dir() else [entry]) if p.is_file())
     text = "\n".join(f"{p.name}|{p.stat().st_size}|{p.stat().st_mtime_ns}" for p in files)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def _candidates(folder: Path, now: datetime) -> Iterator[tuple[Path, str | None]]:

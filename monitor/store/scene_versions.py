@@ -34,6 +34,9 @@ def supersede_scene(c: Connection, scene_hash: str, by_hash: str, now: datetime)
     run = c.execute(select(scene.c.run).where(scene.c.scene_hash == scene_hash)).scalar() or {}
     told = {**run, "superseded_by": by_hash, "superseded_at": spell(now)}
     c.execute(update(scene).where(scene.c.scene_hash == scene_hash).values(state=SUPERSEDED, run=told))
+    # outlines that rest on it, also on dates too late to be judged again, rest on the version that counts
+    anchored = scene_footprint.c.anchor_scene == scene_hash
+    c.execute(update(scene_footprint).where(anchored).values(anchor_scene=by_hash))
     return withdraw_footprints(c, scene_hash, now, "another version of the scene was delivered")
 
 
@@ -100,6 +103,12 @@ def flag_values(c: Connection, site: str, scene_hash: str, kept: Collection[Seri
         )  # fmt: skip
         flagged += 1
     return flagged
+
+
+def forget_failure(c: Connection, site: str, name: str) -> None:
+    """Let a scene that could not be used be looked at again when files of its name come back; its row stays."""
+    which = and_(scene.c.site == site, scene.c.name == name, scene.c.state == "failed")
+    c.execute(update(scene).where(which).values(run={"fingerprint": None}))
 
 
 def drop_waiting(c: Connection, hashes: Iterable[str]) -> None:

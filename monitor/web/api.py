@@ -179,9 +179,7 @@ def _send_picture(scene: dict[str, Any], name: Any) -> FileResponse:
     folder = Path(scene["out_dir"] or "").resolve()
     # The record names files as the job saw them, with the folder or without: only the last part counts.
     path = (folder / Path(str(name)).name).resolve()
-    # the folder of a superseded version holds the pictures of the version that counts
-    stands = scene["state"] == "done" and scene["out_dir"]
-    if not name or not stands or path.parent != folder or path.suffix != ".png" or not path.is_file():
+    if not name or not scene["out_dir"] or path.parent != folder or path.suffix != ".png" or not path.is_file():
         raise NotFoundError("this scene has no picture")
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 

@@ -102,7 +102,7 @@ def list_rows(url: str) -> dict[str, list]:
 
 
 def read_files(inbox: Path) -> dict[str, bytes]:
-    folder = inbox.parents[2] / "scenes" / "bench" / "a"
+    (folder,) = (inbox.parents[2] / "scenes" / "bench" / "a").iterdir()
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
