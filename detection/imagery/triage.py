@@ -129,7 +129,7 @@ class Passing:
         self.because = {"footprint": 0, "nodata": 0, "network": 0, "aside": 0}
         self.passed_over: list[tuple[int, int, int, int]] = []
         self.aside: str | None = None
-        self._known = [_to_pixels(box, reader.grid) for box in asked.known]
+        self._known = np.array([_to_pixels(box, reader.grid) for box in asked.known]).reshape(-1, 4).T
         self._stretch: Stretch | None = None
         self._window_px = _window_px(self._triage.card, reader.grid)
         # what was said of the counts of one network holds for another of the same values
@@ -157,7 +157,8 @@ class Passing:
         height, width = valid.shape
         if self._stretch is None:
             return "aside"
-        if any(_overlap(known, (column, row, column + width, row + height)) for known in self._known):
+        left, top, right, bottom = self._known
+        if ((left < column + width) & (column < right) & (top < row + height) & (row < bottom)).any():
             return "footprint"
         if not valid.all() or min(height, width) * 2 < self._window_px:
             return "nodata"
@@ -255,7 +256,3 @@ def _to_pixels(box: Box, grid: Grid) -> Box:
         return -np.inf, -np.inf, np.inf, np.inf  # a place the grid's CRS cannot tell: it may be anywhere
     margin = MARGIN_PX
     return float(x.min() - margin), float(y.min() - margin), float(x.max() + margin), float(y.max() + margin)
-
-
-def _overlap(first: Box, second: Sequence[float]) -> bool:
-    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]

@@ -1,6 +1,6 @@
 """How sure triage is: landslide tiles passed over by the shipped network, and by its recipe on tiles it never saw.
 
-    python -m tests.bench.bench_triage [--folds 5]
+    python -m tests.bench.bench_triage [--folds 3]
 
 The shipped network on the Bijie validation crops, whole and window by window as on a scene; forty landslides say little
 of a recall of 95 %, so the recipe is also trained on folds of the train part, each judged on the tiles left out. Those
@@ -102,7 +102,7 @@ def main() -> None:
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--folds", type=int, default=3)
     given = parser.parse_args()
     torch.set_num_threads(1)
     recipe = read_recipe(find_recipe("triage"))
