@@ -59,6 +59,7 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 	$(BIN)/python -m tests.bench.bench_views --rows 5000000
 	$(BIN)/python -m tests.bench.bench_backtest
 	$(BIN)/python -m tests.bench.bench_decisions
+	$(BIN)/python -m tests.bench.bench_questions
 	$(BIN)/python -m tests.bench.bench_scenes
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
