@@ -23,6 +23,7 @@ from detection.imagery.judging import judge_dates
 from detection.imagery.overlay import Layer, strips, to_pixels
 from detection.imagery.polygons import threshold_steps
 from detection.imagery.raster import read_grid
+from detection.imagery.unseen import list_unseen
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,8 @@ def as_date(result: dict[str, Any], scene_path: str | Path) -> dict[str, Any]:
     """Return what `compare` needs of a result of `lane.detect` that was made with an `out_dir`."""
     keys = ("scene_hash", "acquired_at", "threshold", "minimum_area_m2", "polygons", "classes")
     facts = {key: result[key] for key in keys}
-    unseen = (result.get("passed_over") or {}).get("windows", [])
-    return {**facts, "prob": result["outputs"]["prob"], "scene_path": str(scene_path), "unseen": unseen}
+    kept = {"prob": result["outputs"]["prob"], "scene_path": str(scene_path), "unseen": list_unseen(result)}
+    return {**facts, **kept}
 
 
 def compare(

@@ -53,7 +53,7 @@ class Plan:
         """How many tiles a scene has."""
         if self.blend == "crop":
             return -(-width // self.tile) * -(-height // self.tile)
-        return len(_origins(0, width, self.tile, 0)) * len(_origins(0, height, self.tile, 0))
+        return len(tile_origins(0, width, self.tile, 0)) * len(tile_origins(0, height, self.tile, 0))
 
 
 def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int | None, default_tile: int) -> Plan:
@@ -149,9 +149,9 @@ def blend(
     grid, half, fade = reader.grid, tile // 2, weigh(tile)
     sums = np.zeros((classes, tile, width), np.float32)
     weights, valid_here = np.zeros((tile, width), np.float32), np.zeros((tile, width), bool)
-    origins = _origins(top, height, tile, shift)
+    origins = tile_origins(top, height, tile, shift)
     for origin in origins:
-        for start in _origins(left, width, tile, shift):
+        for start in tile_origins(left, width, tile, shift):
             column, row = max(0, start), max(0, origin)
             wide, high = min(grid.width, start + tile) - column, min(grid.height, origin + tile) - row
             values, valid = reader.read(column, row, wide, high)
@@ -218,7 +218,7 @@ def measure_flips(
     return {"flip_rate": round(flips / pixels, 6) if pixels else 0.0, "flip_pixels": pixels}
 
 
-def _origins(start: int, length: int, tile: int, shift: int) -> list[int]:
+def tile_origins(start: int, length: int, tile: int, shift: int) -> list[int]:
     """Origins of the tiles over start..start+length, half a tile apart, moved by `shift`; the first covers `start`."""
     half = tile // 2
     first = (start + shift) // half * half - shift

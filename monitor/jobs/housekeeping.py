@@ -9,6 +9,7 @@ from monitor.config import ServiceConfig, parse_site, scan_sites
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.site import Recipient, Site, gather_recipients
 from monitor.errors import ConfigError, NotFoundError
+from monitor.jobs.scene_results import sweep
 from monitor.store.alerts import apply_changes
 from monitor.store.audit import verify_chain
 from monitor.store.decisions import code_version
@@ -35,6 +36,8 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         total = {name: total.get(name, 0) + count for name, count in step.items()}
         if not any(step.values()):
             break
+    if folders := sweep(db, config, now):
+        total["folders of scenes"] = folders
     change = AlertChange(
         Ledger.HEALTH, "health:audit:chain", 2, open=bool(broken), data_time=None, evidence="{}",
         reason=f"the audit chain is broken: {broken[0]}" if broken else "the audit chain holds",

@@ -110,8 +110,7 @@ def run_of(answer: Mapping[str, Any], fingerprint: str, copies: Mapping[str, str
     keys = ("warnings", "outputs", "model_hash", "classes", "threshold", "minimum_area_m2")
     own = {"fingerprint": fingerprint, "copies": dict(copies), "version": version}
     # what triage passed over was not looked at: it proves nothing for other dates
-    unseen = (answer.get("passed_over") or {}).get("windows", [])
-    return {**own, **{k: answer[k] for k in keys}, "unseen": unseen}
+    return {**own, **{k: answer[k] for k in keys}, "unseen": answer.get("unseen") or []}
 
 
 def name_of(entry: Path) -> str:

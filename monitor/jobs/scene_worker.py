@@ -58,6 +58,7 @@ def read_one(payload: dict[str, Any]) -> dict[str, Any]:
         "card": load_model(str(wanted["weights"])).card,
         "judgements": judgements,
         "series": _list_series(own, judgements[0], same, payload),
+        "unseen": own["unseen"],
         "replaced": sorted(v["scene_hash"] for v in replaced),
     }
 

@@ -2,13 +2,14 @@
 
 import fcntl
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from monitor.jobs import scenes
+from monitor.jobs.scene_results import sweep
 from monitor.store import tables as t
 from monitor.store.decisions import load_footprint_facts
 from tests.data.drawn_dates import detect_by_hand, write_date
@@ -145,12 +146,14 @@ def test_what_triage_passed_over_proves_nothing(database, config, site, inbox, m
 
     def detect(payload):
         answer = by_hand(payload)
-        windows = [[32, 32, 32, 32]] if payload["scene_path"].endswith("a") else []
-        return answer | {"passed_over": {"windows": windows} if windows else None}
+        # tiles of 32 px that read 16 more: one was passed over, and the three beside it were looked at
+        windows = [[16, 16, 48, 48]] if payload["scene_path"].endswith("a") else []
+        told = {"passed_over": {"windows": windows} if windows else None}
+        return answer | {"blend": "crop", "tile": 32, "halo": 16} | told
 
     monkeypatch.setattr(scene_worker, "detect", detect)
     write_date(inbox / "a", may(7), [])
-    write_date(inbox / "b", may(12), [SCAR, (4, 4, 20, 20)])
+    write_date(inbox / "b", may(12), [SCAR, (14, 14, 30, 30)])
     scenes.run(database, config, site, may(13))
     assert sorted(p["change"] for p in polygons(database)) == ["new", "single"]
     with database.read() as c:
@@ -162,3 +165,17 @@ def test_what_triage_passed_over_proves_nothing(database, config, site, inbox, m
         ).all()
     assert {(r.station, r.observed_at.day) for r in rows} >= {("G1", 12)}
     assert ("G1", 7) not in {(r.station, r.observed_at.day) for r in rows}
+
+
+def test_results_that_no_scene_names_are_swept(database, config, site, inbox):
+    write_date(inbox / "b", may(12), [SCAR])
+    scenes.run(database, config, site, may(13))
+    (kept,) = (inbox.parents[1] / "scenes" / "bench" / "b").iterdir()
+    os.utime(inbox / "b" / "scene.toml", (1e9, 1e9))  # touched: it is read again
+    scenes.run(database, config, site, may(14))
+    folders = set(kept.parent.iterdir())
+    (new,) = folders - {kept}
+    now = datetime.now(UTC)
+    assert sweep(database, config, now) == 0, "a fresh one is left alone"
+    assert sweep(database, config, now + timedelta(days=2)) == 1
+    assert set(kept.parent.iterdir()) == {new}
