@@ -41,8 +41,9 @@ def list_(
     Example: slopeward alerts list --site north-bench --ledger hazard --all
     """
     with closing(open_database(config)) as db, db.read() as c:
-        check_site(c, config, site)
         found = store.load_alerts(c, site, open_only=not everything, ledger=ledger, limit=limit)
+        if not found:
+            check_site(c, config, site)
         names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}
     for alert in found:
         word = store.name_level(names.get(alert.site, ()), alert.ledger, alert.level)

@@ -30,8 +30,9 @@ def explain(
     from monitor.store.models import load_explanations
 
     with open_database(config) as db, db.read() as c:
-        check_site(c, config, site)
         rows = [row for row in load_explanations(c, site) if model is None or row.kind == model]
+        if not rows:
+            check_site(c, config, site)
     for row in rows:
         kept = _only(row.card["explanation"], station)
         if as_json:

@@ -45,8 +45,9 @@ def models(
 
     _, db = open_service(config)
     with closing(db), db.read() as c:
-        check_site(c, config, site)
         rows = [r for r in load_models(c, site=site) if everything or r.state != "retired"]
+        if not rows:
+            check_site(c, config, site)
         gates = load_gates(c, [r.model_hash for r in rows])
         changes = {r.model_hash: load_transitions(c, r.model_hash) if history else [] for r in rows}
     for row in rows:

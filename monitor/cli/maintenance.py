@@ -81,8 +81,9 @@ def list_(
     Example: slopeward maintenance list --site north-bench --all
     """
     with closing(open_database(config)) as db, db.read() as c:
-        check_site(c, config, site)
         found = store.load_maintenance(c, site, datetime.now(UTC), everything=everything)
+        if not found:
+            check_site(c, config, site)
     for one in found:
         facts = _facts(one)
         people = one.by + (f" with {one.second_by}" if one.second_by else "")

@@ -88,8 +88,9 @@ def list_offsets(site: Site = None, config: ConfigOption = None, as_json: JsonOp
     """
     only: dict[str, Any] = {} if site is None else {"site": site}
     with open_database(config) as db, db.read() as c:
-        check_site(c, config, site)
         rows = load_view(c, "offsets", order_by=("offset_id",), **only)
+        if not rows:
+            check_site(c, config, site)
     for row in rows:
         state = "revoked" if row["revoked_at"] else "confirmed" if row["confirmed_at"] else "declared"
         series = f"{row['site']} {row['station']} {row['quantity']}"

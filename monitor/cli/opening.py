@@ -61,7 +61,7 @@ def pick_site(config: ServiceConfig, site_id: str) -> Site:
 
 
 def check_site(c: Connection, config: Path | None, site_id: str | None) -> None:
-    """Refuse a site that has no file and never was watched: an empty answer would say that nothing is there.
+    """Refuse a site that has no file and never was watched; for verbs that found nothing of it.
 
     Raises:
         NotFoundError: It is unknown; the sites there are are named. One that is retired is known by its history.

@@ -79,8 +79,9 @@ def proposals(
         if number is not None:
             _print(load_proposal(c, number), as_json)
             return
-        check_site(c, config, site)
         found = load_proposals(c, site, everything=everything)
+        if not found:
+            check_site(c, config, site)
     for one in found:
         mark = ", loosens a high level" if one.loosens_high else ""
         line = f"{one.id:>4} {spell(one.proposed_at)[:16]}Z {one.site}, {one.state}{mark}, {one.author}: {one.reason}"

@@ -109,7 +109,10 @@ def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: b
         return 0
     scene = Path(payload["scene_path"])
     if pre is None:
+        written = _written_ns(payload)
         answer, codes = run_detect(payload, _progress(scene.name)), []
+        if written is not None and written == _written_ns(payload):
+            say(f"{scene.name}: known from before: the same result lies in {payload['out_dir']}; --force does it again")
         _warn(answer, scene)
     else:
         check_order(scene, pre)
@@ -125,6 +128,12 @@ def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: b
     else:
         print(_tell(answer))
     return max([*codes, PARTLY if answer["unreadable_share"] else 0])
+
+
+def _written_ns(payload: dict[str, Any]) -> int | None:
+    """When the record of a run was written there; None where there is none."""
+    record = None if payload["out_dir"] is None else Path(payload["out_dir"]) / "run.json"
+    return record.stat().st_mtime_ns if record is not None and record.exists() else None
 
 
 def _guard(work: Callable[[], int]) -> int:

@@ -67,8 +67,9 @@ def export(site: SiteOption, config: ConfigOption = None) -> None:
 
     _, db = open_service(config)
     with db.read() as c:
-        check_site(c, config, site)
         rows = c.execute(text("SELECT * FROM scene_polygons WHERE site = :site"), {"site": site}).mappings().all()
+        if not rows:
+            check_site(c, config, site)
     if not rows:
         say(f"no footprint of {site} is kept")
         raise typer.Exit(NOTHING)

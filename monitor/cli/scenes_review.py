@@ -43,8 +43,9 @@ def list_(
 ) -> None:
     """Show the footprints that wait for a look, the least sure first; exit 4 when there is none."""
     with closing(open_database(config)) as db, db.read() as c:
-        check_site(c, config, site)
         found = store.load_reviewed(c, site)
+        if not found:
+            check_site(c, config, site)
     shown = [one for one in found if everything or (one.unsure and one.verdict is None)]
     for one in shown:
         if as_json:
