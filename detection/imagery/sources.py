@@ -101,6 +101,7 @@ def open_raster(path: Path, limits: Limits = LIMITS) -> Iterator[Any]:
         except (RasterioError, ValueError, OverflowError, MemoryError, UnicodeDecodeError):
             raise NotARasterError(f"{path}: not a raster that GDAL can read (damaged header?)") from None
         with source:
+            _check_kind(source, path)
             _check_size(source, path, limits)
             # Overviews named by a tag may be any file of the disk or the net; they would be read when warping.
             if source.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
@@ -190,6 +191,12 @@ def _vrt_file(path: Path, name: str, *, relative: bool, root: Path) -> Path:
     if not file.is_relative_to(root):
         raise ForbiddenSourceError(f"{path}: {name!r} lies outside of the scene's folder")
     return file
+
+
+def _check_kind(source: Any, path: Path) -> None:
+    for band, kind in enumerate(source.dtypes, start=1):
+        if kind.startswith("complex"):
+            raise NotARasterError(f"{path}: band {band} holds complex values; give its amplitude or its phase")
 
 
 def _check_size(source: Any, path: Path, limits: Limits) -> None:

@@ -254,6 +254,15 @@ def test_what_is_no_raster(folder, tmp_path, capsys, content, words):
     refused(tmp_path / "nowhere.tif", tmp_path / "none", capsys, 1, "nowhere.tif: no such file")
 
 
+@pytest.mark.parametrize("kind", ["complex_int16", "complex64"])
+def test_complex_values_are_no_brightness(folder, tmp_path, capsys, kind):
+    with rasterio.open(folder / "B4.tif") as source:
+        profile = source.profile | {"dtype": kind, "nodata": None}
+    with rasterio.open(folder / "B4.tif", "w", **profile):
+        pass
+    refused(folder, tmp_path / "out", capsys, 1, "B4.tif: band 1 holds complex values")
+
+
 def test_a_png_by_the_name_of_a_tiff(folder, tmp_path, capsys):
     write_png(folder / "B4.tif", np.zeros((3, SIZE, SIZE), np.uint8))
     refused(folder, tmp_path / "out", capsys, 1, "B4.tif: not a raster in GeoTIFF, VRT or JPEG 2000 (a PNG)")
