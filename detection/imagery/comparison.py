@@ -152,7 +152,11 @@ def _guard(date: Date, own: Date, warnings: list[str]) -> None:
     try:
         date.shift, date.ratios = lay_together(own.facts, date.facts, grid)
     except (ImageryError, KeyError) as error:
-        date.cautions.append(f"the images cannot be laid on each other ({error})")
+        said = str(error)
+        for facts in (own.facts, date.facts):  # people read it: no path of the server
+            if path := facts.get("scene_path"):
+                said = said.replace(f"{Path(path).parent}/", "")
+        date.cautions.append(f"the images cannot be laid on each other ({said})")
     else:
         if date.ratios is None:
             date.cautions.append("the season of the images could not be compared")
