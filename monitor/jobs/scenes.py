@@ -174,8 +174,8 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
                 c, answer["model_hash"], kind=answer["model"], task="scene", site=None, path=answer["weights_path"],
                 card=answer["card"], now=now, reason="weights named by the site file",
             )  # fmt: skip
-            copies = dict(pair for old in load_scenes(c, site.id) if old.scene_hash == answer["scene_hash"]
-                          for pair in list_names(old))  # fmt: skip
+            same = [old for old in load_scenes(c, site.id) if old.scene_hash == answer["scene_hash"]]
+            copies = dict(pair for old in same for pair in list_names(old))
             version = number_version(c, site.id, name, answer)
             row = row_of(answer, site, name, str(entry), str(out_dir), now)
             row = replace(row, run=run_of(answer, print_, copies, version))
@@ -184,6 +184,9 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
             _, changed = save_judgements(c, answer, site, now)
             values = save_series(c, site, answer, now, version)
             clear(c, site, name, now)
+        read = next((old for old in same if old.state == "done"), None)
+        if read is not None and not (added or changed or values or withdrawn):
+            return f"known since {read.received_at:%Y-%m-%d %H:%M} UTC as {read.name}, nothing new is stored"
         told = f"; {withdrawn} outlines of the version before withdrawn" if withdrawn else ""
         return f"{added} footprints, {changed} new or grown, {values} values of places{told}"
     return "waiting: other scenes of the site came in all the time"

@@ -111,7 +111,8 @@ def test_one_image_by_two_names_is_read_once(database, config, drawn):
     site = make_site(database, "bench")
     for name in ("first", "second"):
         arrive(config, drawn / "b", site, name)
-    scenes.run(database, config, site, MAY_12 + timedelta(hours=3))
+    said = scenes.run(database, config, site, MAY_12 + timedelta(hours=3))
+    assert said.endswith("; second: known since 2026-05-12 13:00 UTC as first, nothing new is stored")
     assert scenes.run(database, config, site, MAY_12 + timedelta(hours=4)) == "nothing new"
     assert scenes.run(database, config, site, MAY_12 + timedelta(hours=5)) == "nothing new"
 
