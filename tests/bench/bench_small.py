@@ -69,7 +69,7 @@ def look(model: Model, patches: Patches, how: Look) -> Iterator[tuple[NDArray[np
 
 
 def tally(found: list[tuple[NDArray[np.float32], NDArray[np.bool_]]], threshold: float) -> NDArray[np.int64]:
-    """Per image: tp, fp, fn of pixels; small landslides, those covered by half; small outlines, those that are right."""
+    """Per image: tp, fp, fn of pixels; small landslides, those covered by half; small outlines, those right."""
     rows = []
     for odds, truth in found:
         probability = 1 / (1 + np.exp(-np.clip(odds, -60, 60)))
