@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
@@ -89,7 +89,26 @@ def load_open_alerts(c: Connection, site: str | None = None) -> list[dict[str, A
 
 
 def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[dict[str, Any]]:
-    """Scenes of a site, those that wait first, then the newest, with the number and area of their footprints."""
+    """Scenes of a site, those that wait first, then the newest arrivals; with the number and area of footprints.
+
+    At most `limit` of each: many that wait do not bury what was read.
+    """
+    s = t.scene.c
+    newest = (s.received_at.desc(), s.scene_hash)
+    waiting = _load_scenes(c, (s.site == site, s.state == "waiting"), newest, limit)
+    return waiting + _load_scenes(c, (s.site == site, s.state != "waiting"), newest, limit)
+
+
+def find_shown_scene(c: Connection, site: str) -> dict[str, Any] | None:
+    """The newest image that was read, whenever it arrived; None where none was."""
+    s = t.scene.c
+    found = _load_scenes(c, (s.site == site, s.state == "done"), (s.acquired_at.desc(), s.scene_hash.desc()), 1)
+    return found[0] if found else None
+
+
+def _load_scenes(
+    c: Connection, which: Sequence[ColumnElement[bool]], order: Sequence[Any], limit: int
+) -> list[dict[str, Any]]:
     s, g = t.scene.c, t.scene_footprint.c
     own = (
         s.scene_hash, s.name, s.acquired_at, s.received_at, s.role, s.state, s.error, s.valid_share, s.out_dir, s.run,
@@ -102,9 +121,9 @@ def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[dict[str, 
             and_(g.scene_hash == s.scene_hash, g.change.not_in(("vanished", "withdrawn"))),
             isouter=True,
         )
-        .where(s.site == site)
+        .where(*which)
         .group_by(*own)
-        .order_by(case((s.state == "waiting", 0), else_=1), s.received_at.desc(), s.scene_hash)
+        .order_by(*order)
         .limit(limit)
     )
     return [dict(row._mapping) for row in rows]  # noqa: SLF001 - the public name of a row's mapping

@@ -80,10 +80,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     landslides = [s for s in every if s["id"].startswith(LANDSLIDE)]
     stations = [s for s in every if not s["id"].startswith(LANDSLIDE)]
     scenes = pages.load_scenes_of(c, site_id)
-    # the newest image, not the newest arrival: a scene of before may come late
-    shown = max(
-        (s for s in scenes if s["state"] == "done"), key=lambda s: (s["acquired_at"], s["scene_hash"]), default=None
-    )
+    shown = pages.find_shown_scene(c, site_id)
     footprints = [] if shown is None else pages.load_footprints(c, site_id, shown["scene_hash"])
     for footprint in footprints:
         footprint["geometry"] = json.loads(footprint["geometry"])

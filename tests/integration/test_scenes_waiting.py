@@ -2,17 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from monitor.cli.main import run_verb
 from monitor.jobs import scenes
 from monitor.store import pages
 from monitor.store import tables as t
-from monitor.store.scenes import load_waiting
+from monitor.store.scenes import load_scenes, load_waiting, save_scene
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, work_here
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -88,7 +89,18 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     assert "footprints" in scenes.run(database, config, site, at + 80 * MINUTE)
     with database.read() as c:
         assert load_waiting(c) == []
-        assert [r["state"] for r in pages.load_scenes_of(c, "bench")] == ["done"]
+        (done,) = pages.load_scenes_of(c, "bench")
+        assert done["state"] == "done"
+        assert pages.find_shown_scene(c, "bench") == done
+    with database.write() as c:  # many that wait do not bury what was read
+        row = load_scenes(c, "bench")[0]
+        for number in range(25):
+            save_scene(c, replace(row, scene_hash=f"w{number}", name=f"w{number}", state="waiting"), [], at)
+    with database.read() as c:
+        assert [r["state"] for r in pages.load_scenes_of(c, "bench")] == ["waiting"] * 20 + ["done"]
+        assert pages.find_shown_scene(c, "bench") == done
+    with database.write() as c:
+        c.execute(delete(t.scene).where(t.scene.c.state == "waiting"))
     ((_, state, reason),) = alerts(database)
     assert (state, reason) == ("returned_unacknowledged", "scene b was read")
     run_verb(["status", "--json"])
