@@ -215,7 +215,7 @@ class Bru(nn.Module):
         """Mix the two maps by the pairwise softmax of their means."""
         first, second = self.parts(features)
         share = self.share(first, second)
-        return second + share * (first - second)
+        return torch.lerp(second, first, share)
 
     @staticmethod
     def share(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
