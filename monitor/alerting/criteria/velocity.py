@@ -203,11 +203,15 @@ def _describe(
     return found
 
 
-def _say_undecided(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> str:
+def _spell_rate(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> str:
     what = "velocity" if criterion.kind == "velocity" else f"rate of {criterion.quantity}"
+    window = spell_duration(said["window_s"] or 86400.0)
+    return f"{what} {said['rate']:.2f} ± {said['error']:.2f} {spec.unit}/day in {window}"
+
+
+def _say_undecided(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> str:
     return (
-        f"{what} {said['rate']:.2f} ± {said['error']:.2f} {spec.unit}/day in "
-        f"{spell_duration(said['window_s'] or 86400.0)} lies over {said['bound']:g}, and its own error alone keeps it "
+        f"{_spell_rate(said, criterion, spec)} lies over {said['bound']:g}, and its own error alone keeps it "
         f"from counting (it must exceed {criterion.min_sigma:g} errors)"
     )
 
@@ -217,13 +221,11 @@ def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, 
     if not known:
         return "too few epochs in the window"
     said = next((f for f in known if f["level"] == level), known[0])
-    what = "velocity" if criterion.kind == "velocity" else f"rate of {criterion.quantity}"
-    window = spell_duration(said["window_s"] or 86400.0)
     fast = f"; beyond {criterion.fast_track:g} times the bound, dwell waived" if said.get("fast_track") else ""
     side = "over" if said["bound"] >= 0 or criterion.kind == "velocity" else "against"
     return (
-        f"{what} {said['rate']:.2f} ± {said['error']:.2f} {spec.unit}/day in {window}, "
-        f"{side} {said['bound']:g} in {said['hits']} data epochs, {said['needs']} needed{fast}"
+        f"{_spell_rate(said, criterion, spec)}, {side} {said['bound']:g} in {said['hits']} data epochs, "
+        f"{said['needs']} needed{fast}"
     )
 
 
