@@ -14,6 +14,7 @@ from detection.imagery.grid import grid_around
 from detection.imagery.polygons import find_footprints
 from detection.imagery.raster import write_geotiff
 from monitor.jobs import scene_worker
+from tests.data.drawn_scenes import make_config, work_here
 
 SIZE, PLACE = 64, (141.951, 42.7305)
 MODEL_HASH = "d" * 64
@@ -67,3 +68,10 @@ def detect_by_hand(monkeypatch) -> None:
     monkeypatch.setattr(scene_worker, "detect", detect)
     monkeypatch.setattr(scene_worker, "load_model", lambda _: SimpleNamespace(card={"name": "drawn"}))
     monkeypatch.setattr(comparison, "_guard", lambda *_: None)
+
+
+def watch_by_hand(monkeypatch, tmp_path: Path, database_url: str):
+    """A service that watches `tmp_path/inbox` and reads drawn dates in this process."""
+    work_here(monkeypatch)
+    detect_by_hand(monkeypatch)
+    return make_config(tmp_path, database_url)

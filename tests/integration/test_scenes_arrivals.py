@@ -1,6 +1,5 @@
 """Drawn scenes that arrive twice, for two sites, in another version, or from the future."""
 
-import json
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,12 +8,13 @@ import pytest
 from sqlalchemy import select
 
 from detection.imagery.generate import write_scene
-from monitor.config import load_service, parse_site
-from monitor.jobs import scene_worker, scenes
+from monitor.config import parse_site
+from monitor.jobs import scenes
 from monitor.store import decisions
 from monitor.store import tables as t
 from monitor.store.decisions import load_footprint_facts
 from monitor.store.sites import save_site
+from tests.data.drawn_scenes import make_config, work_here
 
 MAY_7, MAY_12 = (datetime(2026, 5, day, 10, tzinfo=UTC) for day in (7, 12))
 SITE = """
@@ -47,14 +47,8 @@ def drawn(tmp_path_factory):
 @pytest.fixture
 def config(tmp_path, database_url, monkeypatch):
     """The service's configuration; the worker's function runs in this process."""
-    monkeypatch.setattr(
-        scenes.compute, "run", lambda _job, payload, *_, **__: scene_worker.read_one(json.loads(json.dumps(payload)))
-    )
-    file = tmp_path / "slopeward.toml"
-    file.write_text(
-        f'[database]\nurl = "{database_url}"\n[paths]\nsites = "{tmp_path}/sites"\ninbox = "{tmp_path}/inbox"\n'
-    )
-    return load_service(str(file))
+    work_here(monkeypatch)
+    return make_config(tmp_path, database_url)
 
 
 def make_site(database, name, station="G1"):

@@ -11,26 +11,9 @@ from monitor.jobs import scenes
 from monitor.jobs.scene_rows import list_footprints, load_dates, row_of, run_of, save_judgements
 from monitor.store.scenes import save_scene
 from monitor.store.sites import save_site
+from tests.data.drawn_scenes import SITE
 
 TAKEN = datetime(2026, 5, 12, 10, tzinfo=UTC)
-SITE = """
-[site]
-id = "bench"
-name = "North bench"
-latitude = 42.73
-longitude = 141.95
-timezone = "Asia/Tokyo"
-[levels]
-names = ["green", "yellow", "red"]
-[[station]]
-id = "G1"
-latitude = 42.7285
-longitude = 141.9525
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-"""
 
 
 def outline(number, **more):

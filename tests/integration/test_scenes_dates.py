@@ -1,63 +1,22 @@
 """Drawn scenes at several dates through the watched folder: what changed, since when, and what is said of it."""
 
-import json
 import shutil
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, text
 
-from detection.imagery.generate import write_scene
 from monitor.alerting.evaluate import evaluate_site
 from monitor.alerting.recompute import recompute
-from monitor.config import load_service, parse_site
 from monitor.jobs import scene_worker, scenes
 from monitor.store import tables as t
 from monitor.store.decisions import load_decision, load_footprint_facts
-from monitor.store.sites import load_site_source, save_site
+from monitor.store.sites import load_site_source
+from tests.data.drawn_scenes import add_site, draw, make_config, may, polygons, work_here
 
-MAY_7, MAY_12, MAY_17, MAY_22 = (datetime(2026, 5, day, 10, tzinfo=UTC) for day in (7, 12, 17, 22))
-PLACE = (141.951, 42.7305)
-SITE = """
-[site]
-id = "bench"
-name = "North bench"
-latitude = 42.73
-longitude = 141.95
-timezone = "Asia/Tokyo"
-[levels]
-names = ["green", "yellow", "red"]
-[[station]]
-id = "G1"
-latitude = 42.7285
-longitude = 141.9525
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-[[criterion]]
-id = "image"
-kind = "scene"
-level = "yellow"
-role = "witness"
-valid_for = "30d"
-author = "test"
-reason = "test"
-[[recipient]]
-name = "duty engineer"
-channels = ["log"]
-levels = ["yellow", "red"]
-"""
-
-
-def draw(folder: Path, at: datetime, growth: float | None, **kwargs):
-    """One date of one ground: without a scar, or with one that has grown by a factor."""
-    return write_scene(
-        folder, 5, with_scar=growth is not None, size_px=128, acquired_at=at, scar_growth=growth or 1.0,
-        scar_lonlat=PLACE, **kwargs,
-    )  # fmt: skip
+MAY_7, MAY_12, MAY_17, MAY_22 = (may(day) for day in (7, 12, 17, 22))
 
 
 @pytest.fixture(scope="module")
@@ -75,43 +34,23 @@ def drawn(tmp_path_factory):
 
 @pytest.fixture
 def config(tmp_path, database_url):
-    file = tmp_path / "slopeward.toml"
-    file.write_text(
-        f'[database]\nurl = "{database_url}"\n[paths]\nsites = "{tmp_path}/sites"\ninbox = "{tmp_path}/inbox"\n'
-    )
-    return load_service(str(file))
+    return make_config(tmp_path, database_url)
 
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """The worker's own function, without the cost of a process of its own."""
-
-    def run(job, payload, *_args, **_kwargs):
-        assert job == "monitor.jobs.scene_worker:read_one"
-        return scene_worker.read_one(json.loads(json.dumps(payload)))
-
-    monkeypatch.setattr(scenes.compute, "run", run)
+    work_here(monkeypatch)
 
 
 @pytest.fixture
 def site(database):
-    one = parse_site(SITE, "bench.toml")
-    with database.write() as c:
-        save_site(c, one, "test", "test", MAY_7)
-    return one
+    return add_site(database)
 
 
 def arrive(config, drawn, name):
     target = Path(config.paths.inbox) / "bench" / name
     shutil.copytree(drawn[0] / name, target)
     return target
-
-
-def polygons(database, **which):
-    where = "".join(f" AND {k} = :{k}" for k in which)
-    with database.read() as c:
-        rows = c.execute(text(f"SELECT * FROM scene_polygons WHERE site = 'bench'{where} ORDER BY acquired_at"), which)
-        return [dict(r) for r in rows.mappings()]
 
 
 def counts(database):

@@ -12,8 +12,8 @@ from monitor.jobs import scenes
 from monitor.jobs.scene_results import sweep
 from monitor.store import tables as t
 from monitor.store.decisions import load_footprint_facts
-from tests.data.drawn_dates import detect_by_hand, write_date
-from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here
+from tests.data.drawn_dates import watch_by_hand, write_date
+from tests.data.drawn_scenes import SITE, add_site, may, polygons, work_here
 
 HOUR = timedelta(hours=1)
 SCAR, LARGER = (36, 40, 48, 52), (30, 32, 52, 52)
@@ -21,9 +21,7 @@ SCAR, LARGER = (36, 40, 48, 52), (30, 32, 52, 52)
 
 @pytest.fixture
 def config(tmp_path, database_url, monkeypatch):
-    work_here(monkeypatch)
-    detect_by_hand(monkeypatch)
-    return make_config(tmp_path, database_url)
+    return watch_by_hand(monkeypatch, tmp_path, database_url)
 
 
 @pytest.fixture

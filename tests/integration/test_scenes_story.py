@@ -13,8 +13,8 @@ from monitor.store import tables as t
 from monitor.store.decisions import load_decision, load_footprint_facts
 from monitor.store.observations import find_series_id, load_readings
 from monitor.store.sites import load_site_source
-from tests.data.drawn_dates import detect_by_hand, write_date
-from tests.data.drawn_scenes import add_site, make_config, may, work_here
+from tests.data.drawn_dates import watch_by_hand, write_date
+from tests.data.drawn_scenes import add_site, may
 
 HOUR = timedelta(hours=1)
 SMALL, LARGE, LARGEST, OTHER = (10, 10, 30, 30), (10, 10, 40, 30), (10, 10, 50, 30), (44, 44, 60, 60)
@@ -22,9 +22,7 @@ SMALL, LARGE, LARGEST, OTHER = (10, 10, 30, 30), (10, 10, 40, 30), (10, 10, 50, 
 
 @pytest.fixture
 def config(tmp_path, database_url, monkeypatch):
-    work_here(monkeypatch)
-    detect_by_hand(monkeypatch)
-    return make_config(tmp_path, database_url)
+    return watch_by_hand(monkeypatch, tmp_path, database_url)
 
 
 @pytest.fixture

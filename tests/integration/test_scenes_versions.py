@@ -15,7 +15,7 @@ from monitor.store.alerts import load_alerts
 from monitor.store.decisions import load_decision, load_footprint_facts
 from monitor.store.observations import find_series_id, load_readings
 from monitor.store.sites import load_site_source
-from tests.data.drawn_dates import detect_by_hand, write_date
+from tests.data.drawn_dates import watch_by_hand, write_date
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, work_here
 
 HOUR = timedelta(hours=1)
@@ -28,9 +28,7 @@ DRAWN = {"a": (7, []), "b": (12, [SCAR]), "b-larger": (12, [LARGER]), "b-none": 
 
 @pytest.fixture
 def config(tmp_path, database_url, monkeypatch):
-    work_here(monkeypatch)
-    detect_by_hand(monkeypatch)
-    return make_config(tmp_path, database_url)
+    return watch_by_hand(monkeypatch, tmp_path, database_url)
 
 
 @pytest.fixture
