@@ -25,6 +25,7 @@ from monitor.errors import JobError
 
 RESULT_LIMIT_BYTES: Final = 256 * 1024 * 1024
 GRACE_S: Final = 3.0
+CONNECT_S: Final = 10.0  # to reach a Dask scheduler
 LIBRARIES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ONE_THREAD: Final = dict.fromkeys(LIBRARIES, "1")
 Progress = Callable[[dict[str, Any]], None]
@@ -154,7 +155,7 @@ def _read_answer(job: str, folder: Path, status: int) -> dict[str, Any]:
 
 
 def call(job: str, payload: dict[str, Any], progress: Progress) -> Any:
-    """Import the job's function and call it; used by the child and by Dask workers."""
+    """Import the job's function and call it."""
     module, _, name = job.partition(":")
     function = getattr(importlib.import_module(module), name)
     if len(inspect.signature(function).parameters) > 1:
@@ -163,29 +164,24 @@ def call(job: str, payload: dict[str, Any], progress: Progress) -> Any:
 
 
 def _run_on_dask(address: str, job: str, payload: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
+    """The same on a Dask worker, which starts the process of the job on its own machine and ends it at its limit."""
     try:
         distributed = importlib.import_module("distributed")
     except ModuleNotFoundError:
-        raise JobError("compute.dask is set but the package distributed is not installed") from None
+        raise JobError("compute.dask needs the package distributed: pip install 'slopeward[dask]'") from None
     try:
-        with distributed.Client(address, timeout=10) as client:
-            future = client.submit(call, job, dict(payload), _ignore, pure=False)
+        with distributed.Client(address, timeout=CONNECT_S) as client:
+            future = client.submit(run, job, dict(payload), limit_s, pure=False, retries=0)
             try:
-                result = future.result(timeout=limit_s)
+                result: dict[str, Any] = future.result(timeout=limit_s + GRACE_S + CONNECT_S)
             except TimeoutError:
-                future.cancel(force=True)
-                raise JobError(f"{job}: cancelled on {address} at its limit of {limit_s:g} s") from None
-    except JobError:
-        raise
+                future.cancel()
+                raise JobError(f"{job}: no worker of {address} answered within {limit_s:g} s") from None
+    except JobError as error:
+        raise JobError(f"{error} (on {address})") from None
     except Exception as error:  # what a remote job raises can be anything
         raise JobError(f"{job} on {address}: {_one_line(error)}") from error
-    if not isinstance(result, dict):
-        raise JobError(f"{job}: answered {type(result).__name__}, expected a dict")
     return result
-
-
-def _ignore(_: dict[str, Any]) -> None:
-    """Progress is not carried over the network."""
 
 
 def _one_line(error: BaseException) -> str:

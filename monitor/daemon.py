@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from monitor import compute, health, logs
 from monitor.alerting.change_control import Taken, explain_refusal, explain_unread, find_file, take_in
+from monitor.alerting.proof import find_unproven
 from monitor.config import ServiceConfig, load_service, parse_site, scan_sites
 from monitor.config_terms import read_text
 from monitor.domain.alert import SERVICE
@@ -207,6 +208,7 @@ class Core:
             if name not in {path.name for path in failures}:
                 self.alarms.clear(f"config:{name}", "the site file can be used again")
         for site in sites:
+            self._tell_unproven(site)
             self.alarms.clear(f"config:{site.id}:unwatched", "the site is watched again")
             if site.id in found:
                 self.alarms.clear(f"config:{site.id}", "the site file is back")
@@ -221,6 +223,16 @@ class Core:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 log.warning("%s: cannot be made, scenes cannot be put there: %s", folder, error)
+
+    def _tell_unproven(self, site: Site) -> None:
+        """Report criteria that count for the level although nothing stored shows that their model may."""
+        key = f"config:{site.id}:unproven"
+        with self.db.read() as c:
+            lines = find_unproven(c, site, self.clock())
+        if lines:
+            self.alarms.open(key, f"site {site.id}: {lines[0]}{f' (and {len(lines) - 1} more)' * (len(lines) > 1)}", 1)
+        else:
+            self.alarms.clear(key, "every criterion that counts is proven")
 
     def _tell_refused(self, taken: Taken, version: str) -> None:
         """Say that a file was not taken, because it could loosen a high level and nobody approved it."""

@@ -15,13 +15,10 @@ from detection.anomaly.detector import TRAIN_UNTIL, VALIDATE_UNTIL, Detector, tr
 from detection.anomaly.errors import InputError
 from detection.anomaly.evaluation import judge_alarms
 from detection.anomaly.kinds import name_kinds
-from detection.anomaly.registry import NETWORKS
-from detection.anomaly.threshold import Threshold, count_runs
+from detection.anomaly.registry import CARRIED_OVER, CHECKS, NETWORKS
+from detection.anomaly.threshold import COUNTABLE, Threshold, count_runs
 from detection.anomaly.windows import Series, build_series, fewest_readings, scaled_residuals
 
-# Counted on 18 daily GNSS stations in Japan (benchmark G, 2014-07 to 2015-05) for 0.1 / 4 false alarms per
-# sensor-month. It may start a site without history; a threshold counted on the site's own record replaces it.
-CARRIED_OVER: Final[Mapping[str, float]] = {"persistence-z": 6.26}
 CARRIED_SOURCE: Final = "benchmark G: 18 daily GNSS stations, 2014-07 to 2015-05, 0.025 false alarms per sensor-month"
 # An autoencoder may vote only where it finds this much more than persistence-z at equal false alarms.
 VOTE_GAIN: Final = 0.02
@@ -58,6 +55,8 @@ def train(payload: Mapping[str, Any]) -> dict[str, Any]:
 def score(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Score the readings newer than ``since_s`` with a trained detector, or with `persistence-z` as it comes.
 
+    A check (`flatline`, `replay`) gives its findings and no score.
+
     Args:
         payload: ``samples``, ``step_s``, ``detector``, ``checkpoint`` (path or None), ``since_s`` (exclusive; None for
             all). Samples should reach back two years where they can, ninety days at least for a steady scale.
@@ -74,17 +73,15 @@ def score(payload: Mapping[str, Any]) -> dict[str, Any]:
     samples, times = _read_samples(payload, withhold=True)
     since = payload.get("since_s")
     since_s = -np.inf if since is None else float(since)
+    if payload.get("detector") in CHECKS:
+        return _check_only(str(payload["detector"]), samples, times, since_s, _unusable(payload, samples))
     detector, model_hash, source = _load_detector(payload)
     rows: list[dict[str, Any]] = []
     findings: list[dict[str, Any]] = []
     withheld = [{"station": name, "reason": reason} for name, reason in _unusable(payload, samples)]
     for name in sorted(samples):
         series = samples[name]
-        findings += [
-            {"station": name, "at_s": f.at_s, "kind": f.kind, "detail": f.detail}
-            for f in check_series(series, times[name])
-            if f.at_s > since_s
-        ]
+        findings += _find_certain(name, series, times[name], since_s)
         scores = detector.score(series)
         fresh = series.observed & (series.times_s > since_s)
         chosen = np.flatnonzero(fresh & np.isfinite(scores))
@@ -133,6 +130,33 @@ def bench(payload: Mapping[str, Any]) -> dict[str, Any]:
         samples, names, float(payload.get("budget_per_sensor_month", 0.1)), range(int(payload.get("seeds", 3)))
     )
     return {"rows": rows, "table": format_table(rows)}
+
+
+def _check_only(
+    check: str,
+    samples: Mapping[str, Series],
+    times: Mapping[str, list[float]],
+    since_s: float,
+    unusable: list[tuple[str, str]],
+) -> dict[str, Any]:
+    """The answer of a check: what it found, and nothing scored."""
+    found = [one for name in sorted(samples) for one in _find_certain(name, samples[name], times[name], since_s)]
+    return {
+        "scores": [],
+        "findings": [one for one in found if one["kind"] == CHECKS[check]],
+        "withheld": [{"station": name, "reason": reason} for name, reason in sorted(unusable)],
+        "detector": check,
+        "model_hash": None,
+        "threshold_source": "a check is certain and has no threshold",
+    }
+
+
+def _find_certain(name: str, series: Series, times_s: list[float], since_s: float) -> list[dict[str, Any]]:
+    return [
+        {"station": name, "at_s": f.at_s, "kind": f.kind, "detail": f.detail}
+        for f in check_series(series, times_s)
+        if f.at_s > since_s
+    ]
 
 
 def _need(payload: Mapping[str, Any], key: str) -> Any:
@@ -231,13 +255,39 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
         "training": dict(detector.notes),
         "role": "advice",
     }
+    gain: float | None = None
     if detector.name in NETWORKS:
         rows = run_bench(samples, (detector.name, "persistence-z"), budget, (seed,), {detector.name: detector})
         own, simple = (row["recall_at_equal_false_alarms"] for row in rows)
         gain = own - simple if own is not None and simple is not None else None
         card["recall_gain_over_persistence_z"] = gain
-        card["may_vote"] = gain is not None and gain >= VOTE_GAIN
+    against = _find_against_vote(detector.name, heldout.false_alarms_per_sensor_month, heldout.months, budget, gain)
+    card["may_vote"], card["may_not_vote_because"] = not against, against
     return card
+
+
+def _find_against_vote(name: str, rate: float, months: float, budget: float, gain: float | None) -> list[str]:
+    """Why the record does not show that this detector may count as a witness; empty where it does.
+
+    Args:
+        name: of the detector.
+        rate: alarms per sensor-month on the part of the record that nothing was fitted on.
+        months: sensor-months of that part.
+        budget: false alarms per sensor-month that were allowed.
+        gain: of a network, in recall over `persistence-z` at equal false alarms.
+    """
+    found = []
+    if not np.isfinite(rate) or months * budget < COUNTABLE:
+        found.append(
+            f"{months:.1f} sensor-months were held out: {COUNTABLE / budget:.0f} are needed to count {budget:g} false "
+            "alarms per sensor-month"
+        )
+    elif rate > budget:
+        found.append(f"{rate:.3g} alarms per sensor-month on held-out time, more than the budget of {budget:g}")
+    if name in NETWORKS and (gain is None or gain < VOTE_GAIN):
+        by = "cannot be compared with" if gain is None else f"finds {gain:+.3f} in recall against"
+        found.append(f"it {by} persistence-z at equal false alarms; +{VOTE_GAIN:g} is needed")
+    return found
 
 
 def _count_validation(alarms: Mapping[str, NDArray[np.bool_]], samples: Mapping[str, Series]) -> int:

@@ -1,6 +1,5 @@
 """`slopeward check`: everything that can be known to be wrong before the service runs."""
 
-import importlib
 import json
 import socket
 import sys
@@ -30,7 +29,7 @@ def check(
 ) -> None:
     """Read service file, site files and mappings; exit 1 for a mistake or a top level that can never be reached."""
     service = load_service(config)
-    findings = list(_check_sites(service.paths.sites))
+    findings = [*_check_sites(service.paths.sites), *_check_proofs(service)]
     if connect:
         findings += _check_connections(service)
     for subject, state, line in findings:
@@ -106,22 +105,52 @@ def _find_unusable_decoders(site: Site) -> Iterator[str]:
             yield f"decoder of topic {topic!r}: {error}; its messages would wait in the quarantine"
 
 
+def _check_proofs(service: ServiceConfig) -> Iterator[Finding]:
+    """What models say counts only where this site's own record shows that it may; the record lies in the database."""
+    from monitor.alerting.proof import find_unproven, needs_proof
+    from monitor.store.engine import Database
+    from monitor.store.migrate import require_current
+
+    try:
+        sites, _ = scan_sites(service.paths.sites)
+    except ConfigError:
+        return  # said above
+    asked = [site for site in sites if needs_proof(site)]
+    if not asked:
+        return
+    db = Database(service.database.url)
+    try:
+        require_current(db)
+        with db.read() as c:
+            found = [(site.id, line) for site in asked for line in find_unproven(c, site, datetime.now(UTC))]
+    except SlopewardError as error:
+        names = ", ".join(f"{site.id}: {criterion.id}" for site in asked for criterion in needs_proof(site))
+        yield "database", WRONG, f"nothing shows that models may be witnesses ({names}): {error}"
+        return
+    finally:
+        db.close()
+    for subject, line in found:
+        yield subject, WRONG, line
+
+
 def _find_unknown_models(site: Site) -> Iterator[str]:
     # registries name models by dotted path, so that looking loads none of them
-    for library, key, names in (
-        ("forecasting.registry", "forecast.models", site.forecast.models),
-        ("detection.anomaly.registry", "anomaly.detectors", site.anomaly.detectors),
+    from detection.anomaly.registry import list_served
+    from forecasting.registry import READS_DRIVERS, SERVED
+
+    for key, names, known in (
+        ("forecast.models", site.forecast.models, SERVED),
+        ("anomaly.detectors", site.anomaly.detectors, list_served()),
     ):
-        known = _load_names(library)
         for name in names:
             if name not in known:
                 yield f"{key}: unknown model {name!r}; expected one of: {', '.join(sorted(known))}"
-
-
-def _load_names(library: str) -> set[str]:
-    module: Any = importlib.import_module(library)
-    tables = [getattr(module, name, {}) for name in ("BASELINES", "NETWORKS", "RULES", "CHECKS", "COMPOSITES")]
-    return {"auto", *(str(name) for table in tables for name in table)}
+    given = [*site.forecast.covariates, *(name for name, _ in site.forecast.expected_rain)]
+    if given and not READS_DRIVERS & set(site.forecast.models):
+        yield (
+            f"forecast.covariates: none of the chosen models reads {', '.join(given)}; add one that does "
+            f"({', '.join(sorted(READS_DRIVERS))}) to forecast.models, or take them out"
+        )
 
 
 def _check_connections(service: ServiceConfig) -> Iterator[Finding]:

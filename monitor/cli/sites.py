@@ -254,7 +254,6 @@ hold_when_missing = "3d"               # then the duty person is told: cannot se
 [forecast]
 models = ["auto"]                      # baselines now; add "gru", "lstm", "graph-gru" when a year of data is there
 horizons = ["1d", "7d", "30d"]
-covariates = ["R1.rain"]
 every = "6h"
 
 [[recipient]]

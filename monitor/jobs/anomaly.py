@@ -1,21 +1,25 @@
 """Score the newest epochs of a site with every detector of its plan; scores are stored, advice is the ladder's work."""
 
+import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from detection.anomaly.registry import CARRIED_OVER
+from detection.anomaly.registry import CHECKS as CERTAIN
 from monitor import compute
 from monitor.config import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s
-from monitor.domain.site import Site
+from monitor.domain.site import AnomalyPlan, Site
+from monitor.errors import JobError
 from monitor.jobs.samples import Samples, load_displacements
 from monitor.store.anomalies import AnomalyRow, add_anomalies, latest_scored_at
 from monitor.store.engine import Database
-from monitor.store.models import find_active
+from monitor.store.models import ModelRow, find_active
 
-NEEDS_CHECKPOINT = frozenset({"ae", "lstm-ae"})
 HISTORY_STEPS = 2500  # a week for the median and ninety days for its scale, hourly
 # faults that are certain, not scored: they are kept under the name of their check
-CHECKS = {"stuck": "flatline", "replay": "replay"}
+CHECK_OF = {kind: check for check, kind in CERTAIN.items()}
 FIRST_RUN_STEPS = 60  # epochs scored when a detector has never run on the site
 
 
@@ -31,12 +35,13 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         active = {d: find_active(c, task="anomaly", kind=d, site=site.id) for d in plan.detectors}
     if not samples:
         return "no readings"
-    by_label = {s.label: s for s in samples}
-    parts = []
+    parts, failed = [], False
     for detector in plan.detectors:
         checkpoint = active[detector]
-        if detector in NEEDS_CHECKPOINT and checkpoint is None:
-            parts.append(f"{detector}: not trained yet")
+        if checkpoint is not None and why_stale(checkpoint, plan, step) is not None:
+            checkpoint = None
+        if checkpoint is None and needs_training(detector):
+            parts.append(f"{detector}: not trained yet; `slopeward anomalies train --site {site.id}` says why")
             continue
         since = last[detector] or now - timedelta(seconds=FIRST_RUN_STEPS * step)
         payload = {
@@ -45,19 +50,42 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             "detector": detector,
             "checkpoint": None if checkpoint is None else checkpoint.path,
             "since_s": epoch_s(since),
-            "budget_per_sensor_month": plan.budget_per_sensor_month / len(plan.detectors),
         }
-        answer = compute.run(
-            "detection.anomaly.lane:score", payload, config.compute.job_limit_s, dask=config.compute.dask
-        )
-        model_hash = None if checkpoint is None else checkpoint.model_hash
-        budget = plan.budget_per_sensor_month / len(plan.detectors)
-        rows = [_row(one, by_label, detector, budget, model_hash) for one in answer["scores"]]
-        rows += [_certain(one, by_label, budget) for one in answer["findings"] if one["kind"] in CHECKS]
+        try:
+            answer = compute.run(
+                "detection.anomaly.lane:score", payload, config.compute.job_limit_s, dask=config.compute.dask
+            )
+        except JobError as error:  # the detectors after it still have their turn
+            failed = True
+            parts.append(f"{detector}: {error}")
+            continue
+        rows = _read_rows(answer, samples, detector, budget_of_each(plan), checkpoint)
         with db.write() as c:
             added = add_anomalies(c, rows, now)
         parts.append(f"{detector}: {added} scores, {sum(r.alerted for r in rows)} over the threshold")
+    if failed:
+        raise JobError("; ".join(parts))
     return "; ".join(parts)
+
+
+def needs_training(detector: str) -> bool:
+    """True for a detector that cannot score before its threshold was counted on the site's own record."""
+    return detector not in CARRIED_OVER and detector not in CERTAIN
+
+
+def budget_of_each(plan: AnomalyPlan) -> float:
+    """False alarms per sensor-month that each detector of a plan may spend; checks spend none."""
+    return plan.budget_per_sensor_month / max(1, sum(d not in CERTAIN for d in plan.detectors))
+
+
+def why_stale(checkpoint: ModelRow, plan: AnomalyPlan, step_s: float) -> str | None:
+    """Why a checkpoint does not fit what the site file asks for now; None where it does."""
+    trained_s, budget = float(checkpoint.card["step_s"]), float(checkpoint.card["budget_per_sensor_month"])
+    if trained_s != step_s:
+        return f"it was trained at {trained_s:g} s, the series come every {step_s:g} s"
+    if not math.isclose(budget, budget_of_each(plan), rel_tol=1e-9):
+        return f"its budget was {budget:g} false alarms per sensor-month, now it is {budget_of_each(plan):g}"
+    return None
 
 
 def slowest_interval_s(site: Site) -> float | None:
@@ -69,6 +97,16 @@ def slowest_interval_s(site: Site) -> float | None:
         if spec.quantity.startswith(("displacement", "crack"))
     ]
     return max(intervals, default=None)
+
+
+def _read_rows(
+    answer: dict[str, Any], samples: Sequence[Samples], detector: str, budget: float, checkpoint: ModelRow | None
+) -> list[AnomalyRow]:
+    """What a worker answered as rows; certain faults are kept under the name of their check."""
+    by_label = {s.label: s for s in samples}
+    model_hash = None if checkpoint is None else checkpoint.model_hash
+    rows = [_row(one, by_label, detector, budget, model_hash) for one in answer["scores"]]
+    return rows + [_certain(one, by_label, budget) for one in answer["findings"] if one["kind"] in CHECK_OF]
 
 
 def _row(
@@ -83,6 +121,6 @@ def _row(
 def _certain(one: dict[str, Any], by_label: dict[str, Samples], budget: float) -> AnomalyRow:
     """A check either finds a fault or does not: score 1 at threshold 1."""
     return AnomalyRow(
-        by_label[one["station"]].series_id, from_epoch_s(one["at_s"]), CHECKS[one["kind"]], 1.0, 1.0, budget,
+        by_label[one["station"]].series_id, from_epoch_s(one["at_s"]), CHECK_OF[one["kind"]], 1.0, 1.0, budget,
         one["kind"], alerted=True,
     )  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from detection.anomaly.registry import list_detectors
 from forecasting.registry import NETWORKS, READS_DRIVERS
 from monitor import compute
 from monitor.config import ServiceConfig
@@ -13,7 +14,7 @@ from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import epoch_s, spell
 from monitor.domain.site import Site
 from monitor.jobs import unfinished
-from monitor.jobs.anomaly import NEEDS_CHECKPOINT, slowest_interval_s
+from monitor.jobs.anomaly import budget_of_each, slowest_interval_s, why_stale
 from monitor.jobs.drivers import load_drivers, load_expected
 from monitor.jobs.lifecycle import load_standings, retire_older
 from monitor.jobs.samples import history_since, load_displacements, panel_payload, slope_azimuth_deg, step_s
@@ -28,15 +29,11 @@ SEED = 7
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Train what is missing or old; returns one line with what was trained or why not."""
     wanted = [("forecast", m) for m in site.forecast.models if m in NETWORKS]
-    wanted += [("anomaly", d) for d in site.anomaly.detectors if d in NEEDS_CHECKPOINT]
+    wanted += [("anomaly", d) for d in site.anomaly.detectors if d in list_detectors()]
     parts = []
     for task, kind in wanted:
         with db.read() as c:
-            if task == "forecast":
-                reason = _why_train(c, site, kind, now)
-            else:
-                active = find_active(c, task=task, kind=kind, site=site.id)
-                reason = "due" if active is None or now - active.created_at > MAXIMUM_AGE else None
+            reason = _why_train(c, site, kind, now) if task == "forecast" else _why_count(c, site, kind, now)
         if reason is not None:
             parts.append(f"{kind}: {train_one(db, config, site, task, kind, now, reason=reason)}")
     return "; ".join(parts) or "nothing to train"
@@ -51,6 +48,16 @@ def _why_train(c: Connection, site: Site, kind: str, now: datetime) -> str | Non
     if now - newest <= MAXIMUM_AGE or any(s.is_waiting(now) for s in mine if not s.is_shown()):
         return None
     return f"the newest before it is {(now - newest).days} days old"
+
+
+def _why_count(c: Connection, site: Site, detector: str, now: datetime) -> str | None:
+    """Why the thresholds of a detector are to be counted now; None where those that serve fit and are young."""
+    active = find_active(c, task="anomaly", kind=detector, site=site.id)
+    if active is None:
+        return "first training"
+    if now - active.created_at > MAXIMUM_AGE:
+        return f"the one before it is {(now - active.created_at).days} days old"
+    return why_stale(active, site.anomaly, slowest_interval_s(site) or 0.0)
 
 
 def train_one(
@@ -99,7 +106,7 @@ def train_one(
         job = "monitor.jobs.in_worker:train_detector"
         payload = common | {
             "samples": {s.label: s.payload() for s in samples}, "step_s": step, "detector": kind,
-            "budget_per_sensor_month": site.anomaly.budget_per_sensor_month / len(site.anomaly.detectors),
+            "budget_per_sensor_month": budget_of_each(site.anomaly),
         }  # fmt: skip
     answer = compute.run(job, payload, config.compute.job_limit_s, dask=config.compute.dask)
     unfinished.finish(work)

@@ -110,7 +110,6 @@ every = "1h"
 [forecast]
 models = ["auto", "gru"]
 horizons = ["1d", "7d", "30d"]
-covariates = ["R1.rain"]
 every = "6h"
 
 [[recipient]]

@@ -76,7 +76,6 @@ hold_when_missing = "3d"
 [forecast]
 models = ["auto", "gru"]
 horizons = ["6h", "1d", "7d"]
-covariates = ["R1.rain"]
 every = "1m"
 
 [anomaly]

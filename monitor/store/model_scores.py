@@ -1,9 +1,10 @@
 """What stored forecasts were worth, as the life cycle of models counts it: one row per scored forecast."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, case, distinct, func, select
 
 from forecasting.lifecycle import Scored
 from monitor.domain.instants import epoch_s
@@ -75,3 +76,31 @@ def load_forecasters(
         select(f.model, f.model_hash).where(*at, f.shown).order_by(f.issued_at.desc(), f.model).limit(1)
     ).first()
     return [(r.model, r.model_hash) for r in found], None if last is None else (last.model, last.model_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRecord:
+    """What the shown forecasts of a site were worth at one horizon; None where none was scored."""
+
+    issues: int  # distinct issue times
+    mae_mm: float | None
+    mae_persistence_mm: float | None
+    coverage_80: float | None  # share of the observations inside the 80 % interval
+
+
+def load_shown_record(c: Connection, site: str, horizon_s: float, now: datetime) -> ShownRecord:
+    """Mean absolute error and coverage of all shown displacement forecasts at a horizon, as known at `now`."""
+    f, k = forecast.c, forecast_score.c
+    row = c.execute(
+        select(
+            func.count(distinct(f.issued_at)), func.avg(func.abs(k.error)), func.avg(func.abs(k.persistence_error)),
+            func.avg(case((k.inside_80, 1.0), else_=0.0)),
+        )
+        .join(forecast_score, k.forecast_id == f.id)
+        .join(series, series.c.id == f.series_id)
+        .where(
+            series.c.site == site, series.c.quantity.like("displacement%"), f.horizon_s == horizon_s, f.shown,
+            k.scored_at <= now,
+        )
+    ).one()  # fmt: skip
+    return ShownRecord(int(row[0]), *(None if value is None else float(value) for value in row[1:]))

@@ -175,9 +175,9 @@ def test_networks_are_trained_registered_and_used(database: Database, config: Se
     said = train.run(database, config, site, now)
     with database.read() as c:
         kinds = {r.kind: r for r in c.execute(select(model)).all()}
-    assert set(kinds) == {"gru", "ae"}, said
+    assert set(kinds) == {"gru", "ae", "persistence-z"}, said
     assert all(Path(r.path).is_file() for r in kinds.values())
-    assert {k: r.state for k, r in kinds.items()} == {"gru": "candidate", "ae": "active"}
+    assert {k: r.state for k, r in kinds.items()} == {"gru": "candidate", "ae": "active", "persistence-z": "active"}
     assert train.run(database, config, site, now + timedelta(hours=1)) == "nothing to train"
     forecast.run(database, config, site, now)
     with database.read() as c:
