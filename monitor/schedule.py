@@ -63,7 +63,7 @@ JOBS: Final = (
     Job("score", "monitor.jobs.score:run", lambda _: HOUR_S, 60.0),
     Job("train", "monitor.jobs.train:run", lambda _: DAY_S, 300.0),
     Job("anomaly", "monitor.jobs.anomaly:run", lambda site: site.anomaly.every_s if site else DAY_S, 30.0),
-    Job("scenes", "monitor.jobs.scenes:run", lambda _: 30.0, 10.0),
+    Job("scenes", "monitor.jobs.scenes:run", lambda _: 10.0, 10.0),
     Job("housekeeping", "monitor.jobs.housekeeping:run", lambda _: DAY_S, 600.0, per_site=False),
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -42,10 +43,13 @@ from monitor.store.scenes import SceneRow, load_boxes, load_scenes, save_scene
 
 log = logging.getLogger(__name__)
 
+STILL_WRITTEN = "is still being written"
 READ = "read"  # of an entry that was read before and lies there unchanged
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 ATTEMPTS = 3  # another scene of the site may be stored while a worker runs
-SETTLED_S = 5.0  # a lone raster has no manifest: it is taken when nothing was written to it for this long
+SETTLED_S = 5.0  # a lone raster has no manifest: it is taken when its size and time stayed for so long
+LOOK_S = 1.0  # between two looks at a raster that somebody may be writing
+LONGEST_S = 20.0  # a raster that is still being written then waits for the next run
 STRAY_S = 600.0  # what is no scene after this long is told, not passed over in silence
 
 
@@ -58,8 +62,11 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     states = {pair: row.state for row in rows if row.state not in {SUPERSEDED, WAITING} for pair in list_names(row)}
     waiting = {row.name: row for row in rows if row.state == WAITING}
     present, read, failed = set(), set(), None
+    growing = _watch_rasters(folder, states, now)
     for entry, lacking in _candidates(folder, now):
         name = name_of(entry)
+        if entry in growing:
+            lacking = STILL_WRITTEN
         present.add(name)
         try:
             said = _look_at(db, config, site, entry, lacking, states, waiting, now)
@@ -102,6 +109,8 @@ def _look_at(
         reason = f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml"
     if reason is not None:
         return store_failure(db, site, entry, print_, reason, now)
+    if lacking == STILL_WRITTEN:
+        print_ = ""  # no look was taken: the next run takes it
     if lacking is not None:
         return store_waiting(db, site, entry, print_, lacking, now)
     if is_due(known := waiting.get(name), print_, now):
@@ -230,17 +239,18 @@ def fingerprint(entry: Path) -> str:
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
+def _list_entries(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [one for one in sorted(folder.iterdir()) if not (one.name.startswith(".") or one.is_symlink())]
+
+
 def _candidates(folder: Path, now: datetime) -> Iterator[tuple[Path, str | None]]:
     """What lies in the inbox, each with what it lacks to be looked at; None: nothing."""
-    if not folder.is_dir():
-        return
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(".") or entry.is_symlink():
-            continue
+    for entry in _list_entries(folder):
         try:
-            age_s = now.timestamp() - entry.stat().st_mtime
-            due = (entry / "scene.toml").is_file() or age_s > (SETTLED_S if _is_scene(entry) else STRAY_S)
-            lacking = "scene.toml has not arrived" if entry.is_dir() else "is still being written"
+            due = _is_scene(entry) or now.timestamp() - entry.stat().st_mtime > STRAY_S
+            lacking = "scene.toml has not arrived" if entry.is_dir() else STILL_WRITTEN
         except OSError:
             due = entry.exists()
         if due:
@@ -249,5 +259,42 @@ def _candidates(folder: Path, now: datetime) -> Iterator[tuple[Path, str | None]
             yield entry, lacking
 
 
+def _watch_rasters(folder: Path, states: Mapping[tuple[str, str], str], now: datetime) -> set[Path]:
+    """Look at new lone rasters until their size and time have stayed; those that still grow are returned.
+
+    One that was last written to more than `SETTLED_S` ago needs two equal looks only. A time in the future (the clock
+    of another machine) says nothing about that.
+    """
+    watched: dict[Path, tuple[str, float, float]] = {}  # print, since when it stays, for how long it must stay
+    settled: set[Path] = set()
+    began = time.monotonic()
+    while not compute.is_stopping():
+        for entry in _list_entries(folder):
+            if entry in settled or not _is_lone_raster(entry) or not _is_text(entry.name):
+                continue
+            try:
+                print_, age_s = fingerprint(entry), now.timestamp() - entry.stat().st_mtime
+            except OSError:
+                continue
+            seen_at = time.monotonic()
+            before = watched.get(entry)
+            if before is None and states.get((name_of(entry), print_)) is not None:
+                settled.add(entry)  # it was read as it lies there
+            elif before is None or before[0] != print_:
+                needed_s = LOOK_S if before is None and age_s > SETTLED_S else SETTLED_S
+                watched[entry] = print_, seen_at, needed_s
+            elif seen_at - before[1] >= before[2]:
+                settled.add(entry)
+        growing = {entry for entry in watched if entry not in settled and entry.exists()}
+        if not growing or time.monotonic() - began > LONGEST_S:
+            return growing
+        time.sleep(LOOK_S / 4)
+    return set(watched) - settled
+
+
+def _is_lone_raster(entry: Path) -> bool:
+    return entry.suffix.lower() in RASTERS and entry.is_file()
+
+
 def _is_scene(entry: Path) -> bool:
-    return (entry / "scene.toml").is_file() or (entry.suffix.lower() in RASTERS and entry.is_file())
+    return (entry / "scene.toml").is_file() or _is_lone_raster(entry)

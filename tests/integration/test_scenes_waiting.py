@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import threading
+import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from monitor.jobs import scenes
 from monitor.store import pages
 from monitor.store import tables as t
 from monitor.store.scenes import load_scenes, load_waiting, save_scene
+from tests.conftest import wait_for
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, work_here
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -188,3 +191,58 @@ def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, conf
     assert run_verb(["scenes", "add", str(inbox / "b"), "--site", "bench"]) == 0, (
         "what lies there is read where it lies"
     )
+
+
+@pytest.fixture
+def raster(drawn, tmp_path):
+    """The bytes of one lone raster of three bands, and a name that says when it was taken."""
+    import rasterio
+
+    bands = []
+    for name in ("B4", "B3", "B2"):
+        with rasterio.open(drawn / "b" / f"{name}.tif") as source:
+            bands.append(source.read(1))
+            profile = source.profile | {"count": 3}
+    with rasterio.open(tmp_path / "whole.tif", "w", **profile) as target:
+        for index, (name, band) in enumerate(zip(("B4", "B3", "B2"), bands, strict=True), start=1):
+            target.write(band, index)
+            target.set_band_description(index, name)
+    return (tmp_path / "whole.tif").read_bytes()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it is about files
+@pytest.mark.parametrize("clock", ["right", "an hour behind", "an hour ahead"])
+def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
+    database, config, raster, monkeypatch, calls, clock
+):
+    monkeypatch.setattr(scenes, "SETTLED_S", 0.4)
+    monkeypatch.setattr(scenes, "LOOK_S", 0.1)
+    monkeypatch.setattr(scenes, "LONGEST_S", 0.8)
+    site, inbox = add_site(database), Path(config.paths.inbox) / "bench"
+    inbox.mkdir(parents=True)
+    now = datetime.now(UTC) + {"right": 0, "an hour behind": -1, "an hour ahead": 1}[clock] * HOUR
+
+    def write_slowly(name, seconds):
+        with (inbox / name).open("wb") as file:
+            for k in range(20):
+                file.write(raster[len(raster) * k // 20 : len(raster) * (k + 1) // 20])
+                file.flush()
+                time.sleep(seconds / 20)
+
+    # it grows longer than one look lasts: it waits, and the next look takes it at once
+    writer = threading.Thread(target=write_slowly, args=("20260512T100000.tif", 2.0))
+    writer.start()
+    wait_for(lambda: any(inbox.iterdir()), what="the first byte")
+    assert scenes.run(database, config, site, now) == "20260512T100000.tif: waiting: is still being written"
+    assert calls == []
+    writer.join()
+    assert "footprints" in scenes.run(database, config, site, now)
+    # it is finished during a look
+    writer = threading.Thread(target=write_slowly, args=("20260513T100000.tif", 0.3))
+    writer.start()
+    wait_for(lambda: len(list(inbox.iterdir())) == 2, what="the first byte")
+    assert "20260513T100000.tif: " in (said := scenes.run(database, config, site, now))
+    assert "waiting" not in said
+    writer.join()
+    assert len(calls) == 2
+    assert scenes.run(database, config, site, now) == "nothing new"
