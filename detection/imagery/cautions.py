@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from detection.imagery.areas import AREA_TOLERANCE, area_error
 from detection.imagery.reader import BandReader
 from detection.imagery.scene import Scene
 
@@ -33,6 +34,11 @@ def list_cautions(
         found.append(f"warped onto the grid of the reference band: {', '.join(reader.warped)}")
     if abs(grid.transform.b) + abs(grid.transform.d) > 0:
         found.append("the grid is rotated or sheared; areas go through the full affine")
+    if abs(error := area_error(grid)) > AREA_TOLERANCE:
+        found.append(
+            f"{grid.crs_name} is not true to scale here: its lengths are off by {error / 2:+.2%}, its areas by "
+            f"{error:+.2%}; areas of footprints are measured on the ellipsoid"
+        )
     if grid.placed:
         pixel_m = result["pixel_area_m2"] ** 0.5
         if not 1 / PIXEL_RATIO <= pixel_m / card["pixel_size_m"] <= PIXEL_RATIO:

@@ -9,12 +9,19 @@ import numpy as np
 import pyproj
 from affine import Affine
 from numpy.typing import NDArray
+from pyproj.exceptions import ProjError
 
 from detection.imagery.errors import ImpossibleCrsError
 
 LONLAT = pyproj.CRS.from_epsg(4326)
 # Two grids are one when they differ by less than this, in pixels.
 SAME_GRID_PX = 1e-6
+# A projected system so far beside its zone is a mistake: scale errors are several per cent there.
+OFF_ZONE_DEG = 20.0
+# No UTM coordinate of a place that anybody maps lies this near to the origin of its zone.
+PIXELS_M = 20_000.0
+# From the equator to a pole, m; southern zones count from there.
+POLE_M = 10_010_000.0
 
 
 def apply_affine(transform: Affine, x: Any, y: Any) -> tuple[Any, Any]:
@@ -107,24 +114,43 @@ def local_utm(grid: Grid) -> pyproj.CRS:
 def check_place(grid: Grid, path: Path) -> None:
     """Refuse coordinates that the CRS cannot have.
 
-    A mere lon/lat check is not enough: easting 5398 and northing -4658 in UTM 54N lie inside of the globe, but
-    not in the zone. UTM rule: easting 100 000 to 900 000 m, northing from 0, within the zone and one degree more.
+    Countries, and mosaics near a pole, use one UTM zone well beyond its six degrees, and scenes south of the equator
+    come with negative northings: what is refused is what nobody means. A mere lon/lat check is not enough: easting
+    5398 and northing -4658 in UTM 54N lie inside of the globe, but they are pixels and not metres.
     """
     columns, rows = np.array([0, grid.width, grid.width, 0]), np.array([0, 0, grid.height, grid.height])
     x, y = grid.to_crs(columns, rows)
-    lon, lat = grid.to_lonlat(x, y)
     if abs(grid.transform.determinant) < 1e-18:
         raise ImpossibleCrsError(f"{path}: the geotransform has no area")
-    origin = f"{path}: corner {x[0]:.1f}, {y[0]:.1f} is impossible in {grid.crs_name}"
-    if not (np.isfinite(lon).all() and np.isfinite(lat).all() and (abs(lat) <= 90).all() and (abs(lon) <= 360).all()):
-        raise ImpossibleCrsError(f"{origin}: not on the globe")
+    try:
+        lon, lat = grid.to_lonlat(x, y)
+    except ProjError:
+        raise ImpossibleCrsError(
+            f"{path}: {grid.crs_name} is a local system that is tied to no place on the earth; write the raster in a "
+            "projected system (gdalwarp -t_srs, with control points or the parameters of your grid), or use "
+            "--allow-ungeoreferenced for footprints in pixels"
+        ) from None
+    good = np.isfinite(lon) & np.isfinite(lat) & (abs(lat) <= 90) & (abs(lon) <= 360)
+    if grid.crs.utm_zone is not None:
+        good &= abs(y) <= POLE_M  # beyond the pole the projection comes back on the other side
+    _refuse(grid, path, x, y, ~good, "not on the globe")
     zone = grid.crs.utm_zone
     if zone is None:
         return
+    if (np.hypot(x, y) < PIXELS_M).all():
+        _refuse(grid, path, x, y, np.full(4, fill_value=True), f"these look like pixels, not like metres of UTM {zone}")
     central = int(zone[:-1]) * 6 - 183
-    off_zone = abs((lon - central + 180) % 360 - 180)
-    if (x < 100_000).any() or (x > 900_000).any() or (y < 0).any() or (y > 10_000_000).any() or (off_zone > 4).any():
-        raise ImpossibleCrsError(f"{origin}: outside of UTM zone {zone}")
+    off_deg = abs((lon - central + 180) % 360 - 180)
+    _refuse(grid, path, x, y, off_deg > OFF_ZONE_DEG, f"{off_deg.max():.0f} degrees beside UTM zone {zone}")
+
+
+def _refuse(grid: Grid, path: Path, x: NDArray[Any], y: NDArray[Any], wrong: NDArray[np.bool_], why: str) -> None:
+    """Raise for the first corner that cannot be."""
+    for name, one in zip(("upper left", "upper right", "lower right", "lower left"), range(4), strict=True):
+        if wrong[one]:
+            raise ImpossibleCrsError(
+                f"{path}: {name} corner {x[one]:.1f}, {y[one]:.1f} is impossible in {grid.crs_name}: {why}"
+            )
 
 
 def same_grid(first: Grid, second: Grid) -> bool:

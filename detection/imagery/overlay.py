@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from detection.imagery.errors import BandMissingError, TruncatedRasterError
 from detection.imagery.grid import LONLAT, Grid, apply_affine, same_grid
-from detection.imagery.raster import read_grid
+from detection.imagery.raster import has_alpha, read_grid
 from detection.imagery.sources import open_raster
 
 STRIP = 512
@@ -67,7 +67,7 @@ class Layer:
                         resampling=Resampling.nearest if nearest else Resampling.bilinear,
                         src_nodata=empty,
                         nodata=empty,
-                        add_alpha=empty is None,
+                        add_alpha=empty is None and not has_alpha(source),
                     )
                 )
             # of an added alpha band the driver says nothing in its mask flags: it is read by itself

@@ -82,8 +82,13 @@ def warp(source: Any, grid: Grid, resampling: Resampling) -> WarpedVRT:
         resampling=resampling,
         src_nodata=source.nodata,
         # An alpha band marks what the source does not cover when there is no nodata value to say so.
-        add_alpha=source.nodata is None,
+        add_alpha=source.nodata is None and not has_alpha(source),
     )
+
+
+def has_alpha(source: Any) -> bool:
+    """Whether the last band of an open raster says where the others are valid; warping keeps it."""
+    return bool(source.colorinterp[-1] is ColorInterp.alpha)
 
 
 def write_geotiff(

@@ -88,7 +88,7 @@ def detect(
     for scene in scenes:
         folder = None if out is None else out / scene.name if len(scenes) > 1 else out
         one = {**payload, "scene_path": str(scene), "out_dir": _text(folder)}
-        codes.append(_guard(lambda one=one: _run(one, pre, dry_run=dry_run, as_json=as_json)))  # type: ignore[misc]
+        codes.append(_guard(scene, lambda one=one: _run(one, pre, dry_run=dry_run, as_json=as_json)))  # type: ignore[misc]
     code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
     if code:
         raise typer.Exit(code)
@@ -136,7 +136,7 @@ def _written_ns(payload: dict[str, Any]) -> int | None:
     return record.stat().st_mtime_ns if record is not None and record.exists() else None
 
 
-def _guard(work: Callable[[], int]) -> int:
+def _guard(scene: Path, work: Callable[[], int]) -> int:
     """A known error is one line and a status, so that the scenes after this one are still read."""
     from detection.imagery.errors import ImageryError, NoValidPixelsError
 
@@ -147,6 +147,10 @@ def _guard(work: Callable[[], int]) -> int:
         return NOTHING
     except ImageryError as error:
         say(str(error))
+        return 1
+    except (OSError, ArithmeticError, LookupError, RuntimeError, MemoryError) as error:
+        # a fault of ours, or of the machine, with one file: the scenes after it are still read
+        say(f"{scene}: internal error: {type(error).__name__}: {' '.join(str(error).split())}")
         return 1
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

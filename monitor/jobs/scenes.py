@@ -63,10 +63,9 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     waiting = {row.name: row for row in rows if row.state == WAITING}
     present, read, failed = set(), set(), None
     growing = _watch_rasters(folder, states, now)
-    for entry, lacking in _candidates(folder, now):
+    for entry, absent in _candidates(folder, now):
         name = name_of(entry)
-        if entry in growing:
-            lacking = STILL_WRITTEN
+        lacking = STILL_WRITTEN if entry in growing else absent
         present.add(name)
         try:
             said = _look_at(db, config, site, entry, lacking, states, waiting, now)
