@@ -28,8 +28,8 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
         recipe: what was asked for.
         settings: as used, which `--tune` may have changed.
         trained: the outcome.
-        facts: train_patches, train_sha256, test_patches, test (scores), tile_px, resize_px, and optionally folds,
-            tuning, and doubts about the run.
+        facts: domain, train_patches, train_sha256, test_patches, test (scores), tile_px, resize_px, and optionally
+            folds, tuning, and doubts about the run.
     """
     source = SOURCES[recipe.data["source"]]
     judged = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
@@ -68,6 +68,7 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
         },
         "metrics": metrics | {key: facts[key] for key in ("folds", "tuning") if key in facts},
         "training": {**asdict(settings), "best_epoch": trained.best_epoch, "cpu_s": round(trained.cpu_s, 1)},
+        "domain": facts["domain"],
         "history": trained.history,
         "limits": [
             *([ONE_DATE] if len(recipe.bands) <= 3 else []),

@@ -23,7 +23,13 @@ def list_cautions(
         result: the result of the lane, but for its warnings.
         left_out: how many outlines were left out, by reason: `hugging` nodata, too `flat`.
     """
-    grid, found = reader.grid, []
+    grid, found = reader.grid, [f"outside of the training of {card['name']}: {why}" for why in result["doubts"]]
+    if card.get("domain") is None:
+        found.append(f"nobody knows whether {card['name']} was trained on scenes like this: its card does not say")
+    filled = "in every band fills the edge of the scene and is declared nowhere: taken as nodata"
+    found += [f"{fill:g} {filled}" for fill in result["fills"]]
+    if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
+        found.append(f"counts are {scene.gain:g} x value {scene.offset:+g} ({scene.calibration})")
     if scene.role == "single":
         found.append("one date only: a footprint may be old, or bare ground; it is advice")
     if not grid.placed:

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def as_date(result: dict[str, Any], scene_path: str | Path) -> dict[str, Any]:
     """Return what `compare` needs of a result of `lane.detect` that was made with an `out_dir`."""
     keys = ("scene_hash", "acquired_at", "threshold", "minimum_area_m2", "polygons", "classes")
-    facts = {key: result[key] for key in keys}
+    facts = {key: result[key] for key in keys} | {"doubts": result.get("doubts") or []}
     kept = {"prob": result["outputs"]["prob"], "scene_path": str(scene_path), "unseen": list_unseen(result)}
     return {**facts, **kept}
 
@@ -75,6 +75,7 @@ def compare(
         compared = [_tell(date) for date in dates]
         usable = [d for d in dates if d.shift is None or d.shift.px <= SHIFT_MOST_PX]
         answer = judge_dates(own, usable, grid)
+        _doubt(answer, newer.get("doubts") or [])
         answer["pixels"] = write_change(own, usable, grid, out_dir)
     warnings += [f"compared with {d.day}: {text}" for d in usable for text in d.cautions]
     if usable and answer["pixels"]["joint_share"] < 1:
@@ -88,6 +89,14 @@ def compare(
     if out_dir and usable and _draw(newer, grid, answer, out_dir):
         outputs["picture"] = str(out_dir / PICTURE)
     return {**answer, "compared": compared, "warnings": warnings, "outputs": outputs}
+
+
+def _doubt(answer: dict[str, Any], doubts: list[str]) -> None:
+    """What a network says of a scene unlike its training is advice: every judgement carries the reason."""
+    if doubts:
+        why = f"unlike the training: {'; '.join(doubts)}"
+        for word in (*answer["changes"].values(), *answer["vanished"]):
+            word["caution"] = "; ".join(filter(None, (word.get("caution"), why)))
 
 
 def _draw(newer: dict[str, Any], grid: Grid, answer: dict[str, Any], out_dir: Path) -> bool:
@@ -130,7 +139,7 @@ def _open(stack: ExitStack, facts: dict[str, Any], own: Date, grid: Grid, warnin
     day = str(facts["acquired_at"])[:10]
     try:
         unseen = find_unseen(facts, read_grid(Path(facts["prob"])), grid)
-        date = Date(facts, _open_layers(stack, facts, grid), unseen=unseen)
+        date = Date(facts, _open_layers(stack, facts, grid), unseen=unseen, cautions=list(facts.get("doubts") or ()))
     except ImageryError as error:
         warnings.append(f"not compared with {day}: {error}")
         return None

@@ -45,6 +45,10 @@ class MismatchedBandsError(SceneError):
     """The bands do not cover the same ground."""
 
 
+class DomainError(SceneError):
+    """The scene cannot mean anything to this network: noise, no contrast, another unit, far other pixels."""
+
+
 class RadiometryError(SceneError):
     """The values are far outside of what the model was trained on (a wrong scale, most often)."""
 

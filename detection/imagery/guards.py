@@ -94,7 +94,8 @@ class _Images:
 
     def _open(self, scene: Scene, name: str) -> Layer:
         band = scene.bands[name]
-        return self._stack.enter_context(Layer(band.path, self._grid, band.index, nodata=0.0, offset=scene.offset))
+        offset = scene.offset / scene.gain  # medians and shifts are compared by ratio: the gain does not matter
+        return self._stack.enter_context(Layer(band.path, self._grid, band.index, nodata=0.0, offset=offset))
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,17 @@ from detection.imagery.areas import pixel_area_m2, resample_grid
 from detection.imagery.band_names import find_contradictions
 from detection.imagery.cautions import list_cautions
 from detection.imagery.components import NODATA
-from detection.imagery.errors import BandOrderError, NoCrsError, NoValidPixelsError, SceneError, TooLargeError
+from detection.imagery.domain import find_doubts
+from detection.imagery.errors import (
+    BandOrderError,
+    DomainError,
+    NoCrsError,
+    NoValidPixelsError,
+    RadiometryError,
+    SceneError,
+    TooLargeError,
+)
+from detection.imagery.fill import find_fill
 from detection.imagery.grid import Grid
 from detection.imagery.masks import list_masks
 from detection.imagery.options import Options, read_options
@@ -62,9 +72,10 @@ def detect(payload: dict[str, Any], progress: Progress = lambda _: None) -> dict
 
     Returns:
         scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
-        unreadable_share, classes, threshold, blend, tile, halo, resample_to_m, flip_rate, flip_pixels, triage,
-        passed_over, terrain, qa (see `quality.Tally`; None without `out_dir`), polygons (see
-        `polygons.find_footprints`), outputs (name -> path, and `bounds` of the preview), warnings.
+        unreadable_share, doubts (why the scene lies outside of what the network was trained on), fills (nodata that
+        is declared nowhere), calibration (gain, offset, source), classes, threshold, blend, tile, halo, resample_to_m,
+        flip_rate, flip_pixels, triage, passed_over, terrain, qa (see `quality.Tally`; None without `out_dir`),
+        polygons (see `polygons.find_footprints`), outputs (name -> path, and `bounds` of the preview), warnings.
 
     Raises:
         ImageryError: a subclass for each cause, with one clear line.
@@ -84,10 +95,14 @@ def detect(payload: dict[str, Any], progress: Progress = lambda _: None) -> dict
     with open_workplace(options.out_dir) as work, _open(scene, model.bands, options, work) as opened:
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
+        opened.reader.fills = find_fill(opened.reader)
         try:
             stretch = measure_stretch(opened.reader, model.card, options.scale)
+            doubts = find_doubts(opened.reader, stretch, model.card)
         except NoValidPixelsError as error:
             raise NoValidPixelsError(f"{scene.path}: {error}") from None
+        except (DomainError, RadiometryError) as error:
+            raise type(error)(f"{scene.path}: refused by {model.card['name']}: {error}") from None
         segmenter = Segmenter(model)
         passing = Passing(asked, opened.reader, model.card, options.scale) if asked else None
         wants = passing.wants if passing else None
@@ -114,6 +129,9 @@ def detect(payload: dict[str, Any], progress: Progress = lambda _: None) -> dict
             "passed_over": chosen,
             "terrain": {"covered_share": round(opened.terrain.covered_share, 4)} if opened.terrain else None,
             "qa": None,
+            "doubts": doubts,
+            "fills": list(opened.reader.fills),
+            "calibration": {"gain": scene.gain, "offset": scene.offset, "source": scene.calibration},
             "warnings": [],
             "polygons": footprints,
             "outputs": {},
@@ -193,6 +211,8 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
 
 def _find_scene(options: Options) -> Scene:
     scene = read_scene(options.scene_path, options.acquired_at)
+    if options.offset is not None:
+        scene = replace(scene, gain=1.0, offset=options.offset, calibration="--offset")
     given = {name: path for name in ("dem", "prior", "aoi") if (path := getattr(options, name))}
     for name, path in given.items():
         if not path.is_file():
@@ -220,6 +240,7 @@ def _facts(scene: Scene, model: "Model", plan: Plan, options: Options, asked: As
         "tile": plan.tile,
         "halo": plan.halo,
         "scale": options.scale,
+        "offset": scene.offset,
         "resample_to_m": options.resample_to_m,
         "triage": asked.facts() if asked else None,
         "slope_gate_deg": options.slope_gate_deg,

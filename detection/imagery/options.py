@@ -24,6 +24,7 @@ class Options:
         tile: side of the owned tiles; None: 512, or the training patch's where tiles are blended.
         halo: pixels read around a tile; None: as far as the network sees, so that tiles leave no trace.
         scale: factor from counts to the model's values, replaces the card's.
+        offset: added to the counts of the spectral bands; None: as the scene's files or manifest say.
         acquired_at: for a raster that does not tell.
         owner: whose scene it is: the same files of another owner are another scene, with hashes of its own.
         force: do it again although the same result is there.
@@ -51,6 +52,7 @@ class Options:
     tile: int | None = None
     halo: int | None = None
     scale: float | None = None
+    offset: float | None = None
     acquired_at: datetime | None = None
     owner: str = ""
     force: bool = False
@@ -92,7 +94,7 @@ def read_options(payload: Mapping[str, Any]) -> Options:
         given["known"] = tuple(tuple(box) for box in given["known"])
     if "acquired_at" in given:
         given["acquired_at"] = datetime.fromisoformat(given["acquired_at"])
-    for key in ("threshold", "minimum_area_m2", "scale", "slope_gate_deg", "resample_to_m"):
+    for key in ("threshold", "minimum_area_m2", "scale", "offset", "slope_gate_deg", "resample_to_m"):
         if key in given:
             given[key] = float(given[key])
     if "formats" in given:

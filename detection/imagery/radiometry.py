@@ -23,6 +23,10 @@ UNITS = {*TERRAIN, *DERIVED}
 KINDS = ("reflectance", "local-max", "band-mean")
 # How far the scene's median may lie outside of the training range.
 SLACK = 4.0
+# Brighter than this times the brightest training pixel in every band: cloud or snow.
+CLOUD_SLACK = 1.3
+# Reflectance below this is a fill value; an offset takes dark water a little below 0.
+FLOOR = -0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +38,30 @@ class Stretch:
         maxima: for `local-max`, the greatest value of any spectral band per block of `block_px`, else None.
         block_px: side of those blocks.
         ceilings: per band, the greatest value that can be real, or None.
+        clouds: per band, what a pixel must not exceed in all bands at once: brighter ground was never learnt, and what
+            is as bright is cloud or snow; None where there are no ceilings.
     """
 
     factors: NDArray[np.float32]
     maxima: NDArray[np.float32] | None = None
     block_px: int = 1
     ceilings: NDArray[np.float32] | None = None
+    clouds: NDArray[np.float32] | None = None
 
     def find_plausible(self, values: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         """Where stretched values bands x H x W can be real; None when the stretch knows no bounds.
 
-        A flipped bit or a broken block shows as a reflectance that no ground has.
+        A flipped bit or a broken block shows as a reflectance that no ground has, and a fill value as one below 0.
         """
-        if self.ceilings is None:
+        if self.ceilings is None or self.clouds is None:
             return None
-        highest = values.max(axis=(1, 2))
-        if (highest <= self.ceilings).all():
+        highest, lowest = values.max(axis=(1, 2)), values.min(axis=(1, 2))
+        if (highest <= np.minimum(self.ceilings, self.clouds)).all() and (lowest >= FLOOR).all():
             return None
-        return np.asarray((values <= self.ceilings[:, None, None]).all(axis=0))
+        spectral = np.isfinite(self.ceilings)
+        shown = values[spectral]
+        good = (shown <= self.ceilings[spectral, None, None]).all(axis=0) & (shown >= FLOOR).all(axis=0)
+        return np.asarray(good & (shown <= self.clouds[spectral, None, None]).any(axis=0))
 
     def apply(self, values: NDArray[np.float32], column: int, row: int) -> NDArray[np.float32]:
         """Stretch bands x H x W whose first pixel is (column, row) of the scene."""
@@ -97,26 +107,32 @@ def measure_stretch(reader: BandReader, card: Mapping[str, Any], scale: float | 
             if scale is None:
                 _check_range(np.median(_sample(reader), axis=1) * factors, card)
         highs = np.array([high for _, high in card["normalisation"]["value_range"]], np.float32)
-        return Stretch(factors, ceilings=np.where(spectral, SLACK * highs, np.inf).astype(np.float32))
+        bounds = (np.where(spectral, slack * highs, np.inf).astype(np.float32) for slack in (SLACK, CLOUD_SLACK))
+        return Stretch(factors, None, 1, *bounds)
     block_px = int(card["radiometry"].get("block_px", 128))
-    maxima = _find_maxima(reader, spectral, block_px)
-    if not (maxima > 0).any():
+    maxima, seen = _find_maxima(reader, spectral, block_px)
+    if not seen:
         raise NoValidPixelsError("all pixels of the scene are nodata")
+    if not (maxima > 0).any():
+        raise RadiometryError("no value lies above 0: decibels or an index, not the brightness of an image")
     return Stretch(spectral.astype(np.float32), _fill_gaps(maxima), block_px)
 
 
-def _find_maxima(reader: BandReader, spectral: NDArray[np.bool_], block_px: int) -> NDArray[np.float32]:
+def _find_maxima(reader: BandReader, spectral: NDArray[np.bool_], block_px: int) -> tuple[NDArray[np.float32], int]:
+    """The brightest value of each block (0 where there is none above 0), and how many pixels are valid."""
     width, height = reader.grid.width, reader.grid.height
     maxima = np.zeros((-(-height // block_px), -(-width // block_px)), np.float32)
     # Low strips of a wide scene: memory follows neither its width nor its height.
     strip = max(1, STRIP_PX // width // block_px) * block_px
+    seen = 0
     for row in range(0, height, strip):
-        values, _ = reader.read(0, row, width, min(strip, height - row))
+        values, valid = reader.read(0, row, width, min(strip, height - row))
+        seen += int(np.count_nonzero(valid))
         brightest = values[spectral].max(axis=0)
         rows, columns = np.arange(0, brightest.shape[0], block_px), np.arange(0, width, block_px)
         blocks = np.maximum.reduceat(np.maximum.reduceat(brightest, rows, axis=0), columns, axis=1)
-        maxima[row // block_px : row // block_px + len(rows)] = blocks
-    return maxima
+        maxima[row // block_px : row // block_px + len(rows)] = np.maximum(blocks, 0)
+    return maxima, seen
 
 
 def _match_means(sample: NDArray[np.float32], card: Mapping[str, Any]) -> NDArray[np.float32]:

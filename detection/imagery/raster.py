@@ -33,6 +33,8 @@ class RasterFacts:
     descriptions: tuple[str | None, ...]
     colours: tuple[str, ...]
     tags: Mapping[str, str]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
 
 
 def inspect(path: Path) -> RasterFacts:
@@ -45,6 +47,8 @@ def inspect(path: Path) -> RasterFacts:
             descriptions=tuple(source.descriptions),
             colours=tuple(ColorInterp(colour).name for colour in source.colorinterp),
             tags=dict(source.tags()),
+            scales=tuple(source.scales),
+            offsets=tuple(source.offsets),
         )
 
 

@@ -52,7 +52,8 @@ class BandReader:
         names: which of all these `read` gives, in which order; files, then terrain, then derived when None.
         partial: a block that cannot be read is nodata instead of an error; such cells are kept in `unreadable`.
         ungeoreferenced: rasters without a place are taken in pixel space.
-        offset: added to the values of every band of `bands`.
+        gain: by which the values of every band of `bands` are multiplied, terrain excepted.
+        offset: added to them then.
         covering: bands must cover the ground of the grid; else they are nodata where they do not.
         limits: what is too large.
     """
@@ -70,6 +71,7 @@ class BandReader:
         names: tuple[str, ...] | None = None,
         partial: bool = False,
         ungeoreferenced: bool = False,
+        gain: float = 1.0,
         offset: float = 0.0,
         covering: bool = True,
         limits: Limits = LIMITS,
@@ -78,7 +80,10 @@ class BandReader:
         self.names = self._made if names is None else names
         self._order = [self._made.index(name) for name in self.names]
         self._derived = derived
-        self._bands, self._limits, self._offset = dict(bands), limits, np.float32(offset)
+        self._bands, self._limits = dict(bands), limits
+        self._gain, self._offset = np.float32(gain), np.float32(offset)
+        self._spectral = [position for position, name in enumerate(self._bands) if name not in TERRAIN]
+        self.fills: tuple[float, ...] = ()  # values that are nodata where all spectral bands of a pixel have them
         self._terrain, self._terrain_names = terrain, terrain_names
         self._partial, self._ungeoreferenced, self._covering = partial, ungeoreferenced, covering
         self._stack = ExitStack()
@@ -177,18 +182,13 @@ class BandReader:
 
     def _read(self, column: int, row: int, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
-        values = np.empty((len(self._made), height, width), np.float32)
-        valid = np.ones((height, width), bool)
-        for position, name in enumerate(self._bands):
-            source, index, path = self._sources[name]
-            if name not in self.warped:
-                self._files[path][1].check(index, column, row, width, height)
-            values[position] = read_block(source.read, index, window, path)
-            if not np.issubdtype(source.dtypes[index - 1], np.integer):
-                valid &= np.isfinite(values[position])
-            valid &= _read_valid(source, index, window, path)
+        values, valid = self._read_bands(column, row, width, height)
+        for fill in self.fills:
+            valid &= (values[self._spectral] != fill).any(axis=0)
+        if self._gain != 1:
+            values[self._spectral] *= self._gain
         if self._offset:
-            values[[position for position, name in enumerate(self._bands) if name not in TERRAIN]] += self._offset
+            values[self._spectral] += self._offset
         if self._terrain_names and self._terrain is not None:
             heights, known = self._terrain.read(column, row, width, height)
             for position, name in enumerate(self._terrain_names, start=len(self._bands)):
@@ -205,6 +205,34 @@ class BandReader:
         if not valid.all():
             values[:, ~valid] = 0
         return (values if self.names == self._made else values[self._order]), valid
+
+    def _read_bands(
+        self, column: int, row: int, width: int, height: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """The bands of files as they are, in an array that has room for the others, and where all of them are valid."""
+        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+        values = np.empty((len(self._made), height, width), np.float32)
+        valid = np.ones((height, width), bool)
+        for position, name in enumerate(self._bands):
+            source, index, path = self._sources[name]
+            if name not in self.warped:
+                self._files[path][1].check(index, column, row, width, height)
+            values[position] = read_block(source.read, index, window, path)
+            if not np.issubdtype(source.dtypes[index - 1], np.integer):
+                valid &= np.isfinite(values[position])
+            valid &= _read_valid(source, index, window, path)
+        return values, valid
+
+    def read_spectral(
+        self, column: int, row: int, width: int, height: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Read the spectral bands of a window as their files have them, and where all bands are declared valid.
+
+        Raises:
+            TruncatedRasterError: a block cannot be read.
+        """
+        values, valid = self._read_bands(column, row, width, height)
+        return values[self._spectral], valid
 
     @property
     def tells_shadow(self) -> bool:
@@ -261,6 +289,7 @@ def open_scene(
         names=names,
         partial=partial,
         ungeoreferenced=ungeoreferenced,
+        gain=scene.gain,
         offset=scene.offset,
         limits=limits,
     )

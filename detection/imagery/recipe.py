@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from detection.imagery.band_names import name_band
 from detection.imagery.card import make_card, render_card
-from detection.imagery.data.catalogue import check_data, open_data
+from detection.imagery.data.catalogue import SOURCES, check_data, open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import ImageryError, RecipeError
 from detection.imagery.indices import DERIVED
@@ -116,6 +116,7 @@ def run_recipe(
         The JSON card.
     """
     from detection.imagery.curve import write_curve
+    from detection.imagery.domain import describe
     from detection.imagery.neural.checkpoint import save_model
     from detection.imagery.neural.learner import Hooks
     from detection.imagery.registry import CLASSIFIERS, find_doubts
@@ -125,11 +126,13 @@ def run_recipe(
     resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
     train = (native.resize(int(resize_px)) if resize_px else native).remember()
     place = out.with_suffix(".place")
+    pixel_size_m = SOURCES[recipe.data["source"]].pixel_size_m
     hooks = replace(hooks or Hooks(), place=place)
     facts: dict[str, Any] = {
         "train_patches": len(train), "train_sha256": native.fingerprint(), "test_patches": len(test),
         "tile_px": train.read(0).mask.shape[0], "resize_px": resize_px,
     }  # fmt: skip
+    facts["domain"] = describe(train, pixel_size_m)
     facts["doubts"] = find_doubts(settings.network, min(train.read(0).mask.shape))
     for doubt in facts["doubts"]:
         hooks.on_warning(doubt)

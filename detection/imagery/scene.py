@@ -16,7 +16,9 @@ from detection.imagery.errors import (
     IncompleteSceneError,
     ManifestError,
     NotARasterError,
+    SceneError,
 )
+from detection.imagery.offsets import Calibration, read_calibration
 from detection.imagery.sources import is_vrt, list_files
 
 MANIFEST = "scene.toml"
@@ -26,6 +28,8 @@ COMPANIONS = ("mask", "dem", "clouds", "classification", "shadow", "udm2", "prio
 MANIFEST_KEYS = ("acquired_at", "role", "bands", "complete", "files", "offset", *COMPANIONS)
 MANIFEST_BYTES = 1 << 20
 NAME_BYTES = 255
+# Companions that a manifest may list among its bands; they are no counts.
+TERRAIN_NAMES = ("dem", "slope", "aspect", "northness", "eastness")
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
 
 
@@ -53,7 +57,9 @@ class Scene:
         shadow: raster that is not 0 in shadow, which is only flagged, or None.
         udm2: usable data mask of PlanetScope (band 1 = clear, band 3 = shadow), or None.
         prior: susceptibility, 0 to 1, sampled into the footprints, or None.
-        offset: added to the counts of every spectral band (-1000 for Sentinel-2 from processing baseline 04.00 on).
+        gain: by which the values of every spectral band become counts.
+        offset: added to these counts (-1000 for Sentinel-2 from processing baseline 04.00 on).
+        calibration: where gain and offset were read; empty where nothing says them.
         aoi: area of interest, a raster (not 0) or GeoJSON polygons in longitude and latitude; the caller's, not the
             manifest's.
     """
@@ -69,7 +75,9 @@ class Scene:
     shadow: Path | None = None
     udm2: Path | None = None
     prior: Path | None = None
+    gain: float = 1.0
     offset: float = 0.0
+    calibration: str = ""
     aoi: Path | None = None
 
     @property
@@ -216,14 +224,33 @@ def _read_folder(folder: Path) -> Scene:
         raise ManifestError(f"{manifest}: role {role!r} is unknown; known: {', '.join(ROLES)}")
     if reason := find_missing(folder):
         raise IncompleteSceneError(reason)
+    bands = _name_bands(manifest, content["bands"])
+    stated = content.get("offset")
+    said = _calibrate(bands) if stated is None else Calibration(1.0, _number(manifest, stated), MANIFEST)
     return Scene(
         path=folder,
-        bands=_name_bands(manifest, content["bands"]),
+        bands=bands,
         acquired_at=acquired_at,
         role=role,
-        offset=_number(manifest, content.get("offset", 0.0)),
+        gain=said.gain,
+        offset=said.offset,
+        calibration=said.source,
         **{name: _entry(folder, name, content[name]).path for name in COMPANIONS if name in content},
     )
+
+
+def _calibrate(bands: Mapping[str, Band]) -> Calibration:
+    """How the values of spectral bands become counts, as their files say; those that cannot be opened say nothing."""
+    from detection.imagery.raster import inspect
+
+    files = sorted({band.path for name, band in bands.items() if name not in TERRAIN_NAMES})
+    facts = []
+    for file in files:
+        try:
+            facts.append(inspect(file))
+        except SceneError:  # whoever reads it says what is wrong with it
+            continue
+    return read_calibration(files, facts)
 
 
 def _name_bands(manifest: Path, table: dict[str, Any]) -> dict[str, Band]:
@@ -257,7 +284,11 @@ def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
         raise ManifestError(
             f"{path}: acquisition time unknown; write a folder with {MANIFEST}, or set the tag ACQUIRED_AT"
         )
-    return Scene(path=path, bands=bands, acquired_at=taken_at.astimezone(UTC))
+    said = read_calibration([path], [facts])
+    return Scene(
+        path=path, bands=bands, acquired_at=taken_at.astimezone(UTC), gain=said.gain, offset=said.offset,
+        calibration=said.source,
+    )  # fmt: skip
 
 
 def _instant(value: Any) -> datetime | None:

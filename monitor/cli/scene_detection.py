@@ -44,6 +44,9 @@ def detect(
     scale: Annotated[
         float | None, typer.Option(help="Factor from counts to the model's values.", rich_help_panel=INPUT)
     ] = None,
+    offset: Annotated[
+        float | None, typer.Option(help="Added to the counts, -1000 for Sentinel-2.", rich_help_panel=INPUT)
+    ] = None,
     resample_to_m: Annotated[
         float | None,
         typer.Option("--resample-to", min=0.01, help="Bring the scene to pixels of so many m.", rich_help_panel=INPUT),
@@ -81,7 +84,7 @@ def detect(
         "weights": model, "threshold": threshold, "minimum_area_m2": minimum_area_m2, "slope_gate_deg": slope_gate_deg,
         "tile": tile, "halo": halo, "dem": _text(dem), "prior": _text(prior), "aoi": _text(aoi), "scale": scale,
         "formats": [name.strip() for name in formats.split(",")], "force": force, "partial": partial, "strict": strict,
-        "triage": triage_weights if triage else None, "resample_to_m": resample_to_m,
+        "triage": triage_weights if triage else None, "resample_to_m": resample_to_m, "offset": offset,
         "allow_ungeoreferenced": allow_ungeoreferenced, "max_pixels": max_pixels, "max_bands": max_bands,
     }  # fmt: skip
     codes = []

@@ -49,6 +49,7 @@ def load_dates(c: Connection, site: str) -> list[dict[str, Any]]:
                 "model_hash": run["model_hash"], "out_dir": row.out_dir, "prob": run["outputs"]["prob"],
                 "scene_path": row.path, "threshold": run["threshold"], "minimum_area_m2": run["minimum_area_m2"],
                 "classes": run.get("classes") or ["landslide"], "unseen": run.get("unseen") or [],
+                "doubts": run.get("doubts") or [],
                 "prints": [print_ for _, print_ in list_names(row)],
                 "polygons": [plain_footprint(p) for p in load_footprints(c, row.scene_hash, run["model_hash"])],
             }
@@ -110,7 +111,7 @@ def run_of(answer: Mapping[str, Any], fingerprint: str, copies: Mapping[str, str
     keys = ("warnings", "outputs", "model_hash", "classes", "threshold", "minimum_area_m2")
     own = {"fingerprint": fingerprint, "copies": dict(copies), "version": version}
     # what triage passed over was not looked at: it proves nothing for other dates
-    return {**own, **{k: answer[k] for k in keys}, "unseen": answer.get("unseen") or []}
+    return {**own, **{k: answer[k] for k in keys}, **{k: answer.get(k) or [] for k in ("unseen", "doubts")}}
 
 
 def name_of(entry: Path) -> str:

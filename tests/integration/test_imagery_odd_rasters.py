@@ -1,6 +1,7 @@
 """Rasters as they really come: each is mapped right, or refused or doubted with one line; none is wrong in silence."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +123,151 @@ def test_an_alpha_band_says_where_the_scene_is(tmp_path, capsys, drawn, monkeypa
     code, (answer,), err = detect(path, capsys, *more)
     assert code == 0, err
     assert answer["valid_share"] == pytest.approx(0.5, abs=0.02)
+
+
+# ---- what the values are ---------------------------------------------------------------------------------------
+RNG = np.random.default_rng(0)
+
+
+def pictured(bands: np.ndarray) -> np.ndarray:
+    """Counts as a picture of eight bits, as viewers export them."""
+    low, high = np.percentile(bands, [2, 98])
+    return np.clip((bands - low) / (high - low) * 254 + 1, 1, 255).astype(np.uint8)
+
+
+def index_triple(bands: np.ndarray) -> np.ndarray:
+    """Three normalised differences, named as if they were colours."""
+    red, green, blue = bands.astype(np.float64)
+    return np.tanh(np.stack([red - green, green - blue, blue - red]) / 400).astype(np.float32)
+
+
+REFUSED = {
+    "noise of counts": (lambda d: RNG.integers(0, 4000, d.shape).astype(np.uint16), "correlate by -?0.0.: noise"),
+    "noise of a picture": (lambda d: RNG.integers(0, 255, d.shape).astype(np.uint8), "noise"),
+    "a constant": (lambda d: np.full(d.shape, 900, np.uint16), "no contrast"),
+    "a thick cloud": (lambda d: np.full(d.shape, 4000, np.uint16) + d // 20, "no contrast|another unit"),
+    "a white sheet": (lambda d: np.full(d.shape, 255, np.uint8), "nodata"),
+    "decibels": (lambda d: (-12 + d / 500).astype(np.float32), "below 0|median -|no value lies above 0"),
+    "indices": (index_triple, "below 0|median|no value lies above 0"),
+    "one grey band three times": (lambda d: np.repeat(d[:1], 3, axis=0), "all bands hold the same"),
+    "thousandths": (lambda d: (d * 0.1).astype(np.int16), "another unit"),
+}
+
+
+@pytest.mark.parametrize("weights", ["generated", "landslide4sense"])
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_mean_anything_is_refused_in_one_line(tmp_path, capsys, drawn, case, weights):
+    make, words = REFUSED[case]
+    if (case, weights) == ("thousandths", "landslide4sense"):
+        pytest.skip("these weights look at ratios: the unit does not matter to them")
+    path = write(tmp_path / "a.tif", make(drawn), nodata=None)
+    code, answers, err = detect(path, capsys, "--model", weights)
+    assert (code in {1, 4}, answers) == (True, []), err
+    assert len(err.splitlines()) == 1
+    assert re.search(words, err), err
+
+
+@pytest.mark.parametrize(("pixel_m", "mend"), [(900.0, "use a finer image"), (0.5, "--resample-to 10 brings")])
+def test_pixels_far_from_those_of_the_training_are_refused(tmp_path, capsys, drawn, pixel_m, mend):
+    path = write(tmp_path / "a.tif", drawn, transform=Affine(pixel_m, 0, 500_000, 0, -pixel_m, 4_730_000))
+    code, answers, err = detect(path, capsys)
+    assert (code, answers) == (1, [])
+    assert "what it marks would mean nothing" in err
+    assert mend in err
+
+
+def test_a_scene_unlike_the_training_is_doubted_in_one_line(tmp_path, capsys, drawn):
+    code, (answer,), err = detect(write(tmp_path / "a.tif", pictured(drawn), nodata=None), capsys)
+    assert code == 0
+    assert any("trained on" in doubt for doubt in answer["doubts"])
+    assert "warning: " in err
+    assert "outside of the training of generated: brightness" in err
+    code, (answer,), err = detect(write(tmp_path / "b.tif", drawn), capsys)
+    assert (code, answer["doubts"]) == (0, [])
+
+
+# ---- offsets and scales ----------------------------------------------------------------------------------------
+def total_m2(answer: dict) -> float:
+    """Area of all footprints."""
+    return sum(footprint["area_m2"] for footprint in answer["polygons"])
+
+
+@pytest.mark.parametrize("said", ["tags", "product name", "tag of the product", "option", "manifest"])
+def test_an_offset_is_subtracted_wherever_it_is_said(tmp_path, capsys, drawn, said):
+    _, (plain,), _ = detect(write(tmp_path / "plain.tif", drawn), capsys)
+    assert total_m2(plain) > 0
+    name = "S2B_MSIL2A_20240506T013649_N0510_R117_T54TWN.tif" if said == "product name" else "a.tif"
+    path = write(tmp_path / name, drawn + np.uint16(1000))
+    more: tuple[str, ...] = ("--offset", "-1000") if said == "option" else ()
+    with rasterio.open(path, "r+") as target:
+        if said == "tags":
+            target.scales, target.offsets = (1e-4,) * 3, (-0.1,) * 3
+        if said == "tag of the product":
+            target.update_tags(BOA_ADD_OFFSET_B4="-1000")
+    if said == "manifest":
+        folder = tmp_path / "scene"
+        folder.mkdir()
+        path = path.rename(folder / "a.tif").parent
+        bands = "".join(f'B{4 - k} = {{file = "a.tif", index = {k + 1}}}\n' for k in range(3))
+        (folder / "scene.toml").write_text(
+            f"acquired_at = 2024-05-06T00:00:00Z\ncomplete = true\noffset = -1000\n[bands]\n{bands}"
+        )
+    code, (answer,), err = detect(path, capsys, *more)
+    assert code == 0
+    assert total_m2(answer) == pytest.approx(total_m2(plain))
+    assert answer["calibration"]["offset"] == pytest.approx(-1000)
+    assert f"counts are 1 x value -1000 ({answer['calibration']['source']})" in err
+
+
+def test_an_offset_that_nobody_says_is_noticed(tmp_path, capsys, drawn):
+    code, (answer,), err = detect(write(tmp_path / "a.tif", drawn * 3 // 4 + np.uint16(1000)), capsys)
+    assert code == 0
+    assert "offset of Sentinel-2 products since 2022 seems to be missing; give --offset -1000" in err
+    assert len(answer["doubts"]) >= 1
+
+
+def test_an_older_baseline_has_no_offset(tmp_path, capsys, drawn):
+    path = write(tmp_path / "S2A_MSIL1C_20200506T013649_N0209_R117_T54TWN.tif", drawn)
+    _, (answer,), _ = detect(path, capsys)
+    assert answer["calibration"]["offset"] == 0.0
+    assert "02.09" in answer["calibration"]["source"]
+
+
+# ---- nodata that nobody declares -------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("fill", "dtype", "where"),
+    [
+        (0, "uint16", np.s_[:, :, :40]),
+        (-9999, "int16", np.s_[:, :30]),
+        (65535, "uint16", np.s_[:, -20:, -60:]),
+        (-9999, "float32", np.s_[:, :, 70:]),
+    ],
+)
+def test_undeclared_nodata_is_found_said_and_set_aside(tmp_path, capsys, drawn, fill, dtype, where):
+    bands = drawn.astype(dtype)
+    bands[where] = fill
+    code, (answer,), err = detect(write(tmp_path / "a.tif", bands, nodata=None), capsys)
+    hidden = np.zeros(drawn.shape, bool)
+    hidden[where] = True
+    assert code == 0
+    assert answer["fills"] == [fill]
+    assert answer["valid_share"] == pytest.approx(1 - hidden[0].mean(), abs=0.01)
+    assert f"{fill} in every band fills the edge of the scene and is declared nowhere" in err
+
+
+def test_black_and_white_borders_of_a_picture_are_no_landslide(tmp_path, capsys, drawn):
+    for fill in (0, 255):
+        bands = pictured(drawn)
+        bands[:, :, :30] = fill
+        path = write(tmp_path / f"{fill}.tif", bands, nodata=None)
+        _, (answer,), _ = detect(path, capsys, "--model", "landslide4sense")
+        assert answer["fills"] == [fill]
+        assert answer["valid_share"] == pytest.approx(1 - 30 / SIZE, abs=0.02)
+
+
+def test_clouds_within_a_scene_are_set_aside(tmp_path, capsys, drawn):
+    bands = drawn.copy()
+    bands[:, 10:50, 10:50] = 7500 + RNG.integers(0, 400, (3, 40, 40))
+    code, (answer,), _ = detect(write(tmp_path / "a.tif", bands), capsys)
+    assert code == 0
+    assert answer["valid_share"] == pytest.approx(1 - 1600 / SIZE**2, abs=0.01)

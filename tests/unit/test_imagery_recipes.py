@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
+from scipy import ndimage
 
 from detection.imagery.data.landslide4sense import BANDS
 from detection.imagery.data.patches import hold_arrays
@@ -29,7 +30,8 @@ def draw(rng, side=SIDE):
     rows, columns = np.mgrid[:side, :side]
     centre = rng.uniform(0.25 * side, 0.75 * side, 2)
     mask = np.hypot(rows - centre[0], columns - centre[1]) < rng.uniform(0.12, 0.2) * side
-    image = np.clip(rng.normal(1.0, 0.06, (14, side, side)), 0.05, None)
+    ground = ndimage.gaussian_filter(rng.normal(0, 1, (side, side)), 2)  # neighbours are alike, and so are the bands
+    image = np.clip(1.0 + 0.1 * ground / ground.std() + rng.normal(0, 0.02, (14, side, side)), 0.05, None)
     for name, gain in (("B4", 1.8), ("B12", 1.6), ("B8", 0.6), ("slope", 2.2)):
         image[BANDS.index(name)] *= np.where(mask, gain, 1.0)
     return image, mask

@@ -1,0 +1,81 @@
+"""What was added to the counts of a product, as its name and tags say; and how it is noticed where they do not."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Sentinel-2 products name their processing baseline; from 04.00 on (25 January 2022) 1000 is added to all counts
+# (Sentinel-2 Products Specification Document, issue 14.9).
+PRODUCT: Final = re.compile(r"S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d{4})_")
+BASELINE: Final = 400
+SENTINEL_OFFSET: Final = -1000.0
+TAGS: Final = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
+# Counts of reflectance: 10000 is 1.
+COUNT: Final = 1e-4
+SCALES: Final = (1e-6, 1e-3)  # of tags that turn counts into reflectance; any other scale means something else
+# The darkest ground of a scene that nobody subtracted the offset from: in its darkest band, water and shadow reflect
+# 0 to 4 %; in blue the haze adds to it.
+DARKEST: Final = (950.0, 1450.0)
+BRIGHTEST_MEDIAN: Final = 6000.0
+
+
+class Calibration(NamedTuple):
+    """Counts are `gain` x value + `offset`; `source` says where that was read, empty where nothing says it."""
+
+    gain: float = 1.0
+    offset: float = 0.0
+    source: str = ""
+
+
+def read_calibration(files: Iterable[Path], facts: Iterable[Any]) -> Calibration:
+    """Return how values become counts of reflectance, by product names in the paths or by tags.
+
+    Args:
+        files: of the bands.
+        facts: what the headers of the files say (`raster.RasterFacts`), in the same order.
+
+    >>> read_calibration([Path("S2B_MSIL2A_20230511T101559_N0509_R065/B04.jp2")], []).offset
+    -1000.0
+    """
+    for path in files:
+        named = PRODUCT.search(path.name) or PRODUCT.search(path.parent.name)
+        if named:
+            offset = SENTINEL_OFFSET if int(named[1]) >= BASELINE else 0.0
+            return Calibration(1.0, offset, f"processing baseline {named[1][:2]}.{named[1][2:]} in the product's name")
+    for fact in facts:
+        if (said := _offset_in(fact.tags)) is not None:
+            return Calibration(1.0, said[1], f"tag {said[0]}")
+        scale, offset = fact.scales[0], fact.offsets[0]
+        if (scale, offset) != (1.0, 0.0) and SCALES[0] <= scale <= SCALES[1]:
+            text = f"scale {scale:g} and offset {offset:g} in the header"
+            return Calibration(scale / COUNT, round(offset / COUNT, 6), text)
+    return Calibration()
+
+
+def _offset_in(tags: Mapping[str, str]) -> tuple[str, float] | None:
+    for key, value in tags.items():
+        if key.upper().startswith(TAGS):
+            try:
+                return key, float(value)
+            except ValueError:
+                continue
+    return None
+
+
+def find_missing_offset(counts: NDArray[np.floating]) -> str | None:
+    """Say that the offset of Sentinel-2 seems to be missing, from counts bands x n; None where nothing says so.
+
+    >>> find_missing_offset(np.linspace(1020, 2600, 9999)[None].repeat(3, axis=0))[:44]
+    'the darkest pixels of every band have 1,028 '
+    """
+    darkest, middle = np.quantile(counts, [0.005, 0.5], axis=1)
+    if not DARKEST[0] <= darkest.min() <= DARKEST[1] or (middle > BRIGHTEST_MEDIAN).any():
+        return None
+    return (
+        f"the darkest pixels of every band have {darkest.min():,.0f} counts or more: the offset of Sentinel-2 products "
+        "since 2022 seems to be missing; give --offset -1000, or `offset = -1000` in scene.toml"
+    )
