@@ -19,7 +19,8 @@ help: ## Show this list
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check -q -e '.[dev]'
+	@echo "installing Slopeward and what it stands on: about 250 MB to download (PyTorch for the CPU), 1.9 GB on disk" >&2
+	$(BIN)/pip install --disable-pip-version-check --progress-bar on -e '.[dev]'
 	@touch $@
 
 setup: $(STAMP) ## Make .venv with everything for running and developing (done by the other targets)
@@ -31,6 +32,7 @@ run: setup ## Run the service with configs/slopeward.toml (RUN_FLAGS="--config F
 	$(BIN)/slopeward run $(RUN_FLAGS)
 
 demo: setup ## Show everything in three minutes (DEMO_FLAGS="--once --json" ends by itself)
+	@tests/setup-servers.sh mosquitto || echo "Mosquitto could not be installed; the demonstration goes on with a broker that forgets" >&2
 	@$(BIN)/slopeward demo $(DEMO_FLAGS)
 
 test: setup servers lint type ## Everything that must hold: lint, types, import law, all tests on SQLite and PostgreSQL

@@ -1,5 +1,6 @@
 """One moment of issue: past and present forecasts of one model on one panel, turned into rows or reasons."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -185,16 +186,30 @@ def _silent(panel: Panel) -> dict[str, str]:
     """Stations that must not be forecast now, with the reason."""
     out = {}
     recent = np.isfinite(panel.values[-WINDOW:])
+    least = math.ceil(OBSERVED_SHARE * WINDOW)
     for s, name in enumerate(panel.stations):
         newest = _newest_s(panel, s)
         if newest is None:
             out[name] = "stale: no observation at all"
         elif panel.end_s - newest > STALE_STEPS * panel.step_s * (1 + 1e-9):
             out[name] = f"stale: newest observation is older than {STALE_STEPS} intervals"
-        elif recent[:, s].sum() < OBSERVED_SHARE * WINDOW:
-            share = recent[:, s].sum() / WINDOW
-            out[name] = f"stale: {share:.0%} of the last {WINDOW} intervals observed, {OBSERVED_SHARE:.0%} are needed"
+        elif (seen := int(recent[:, s].sum())) < least and not np.isfinite(panel.values[:-WINDOW, s]).any():
+            out[name] = f"record too short: {seen} of {least} rows of {_spell_step(panel.step_s)}"
+        elif seen < least:
+            out[name] = f"gaps: {seen} of the last {WINDOW} rows of {_spell_step(panel.step_s)} observed, not {least}"
     return out
+
+
+def _spell_step(step_s: float) -> str:
+    """A step as people say it.
+
+    >>> _spell_step(21600.0), _spell_step(86400.0), _spell_step(1200.0)
+    ('6 h', '1 d', '20 min')
+    """
+    for unit_s, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if step_s % unit_s == 0:
+            return f"{step_s / unit_s:g} {unit}"
+    return f"{step_s:g} s"
 
 
 def _newest_s(panel: Panel, column: int) -> float | None:

@@ -11,6 +11,9 @@ from typing import Any, Final
 OVERDUE_S: Final = 120.0
 # core writes its stamp every few seconds; older than this, nobody evaluates
 CORE_SILENT_S: Final = 60.0
+HOW_TO_INSTALL: Final = (
+    "install Mosquitto: sudo apt-get install mosquitto (or use a broker of yours: broker.mode = external)"
+)
 HEARTBEAT_FD: Final = "SLOPEWARD_HEARTBEAT_FD"
 EXIT_RENEW: Final = 76  # core ends so that a fresh one reads what was approved: no death, started again at once
 SEEN, DEGRADED, BLIND = "seen", "degraded", "blind"
@@ -99,7 +102,7 @@ def judge_parts(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: d
         degraded += [str(line) for line in core[1].get("degraded", ())]
     broker = stamps.get("broker")
     if broker is not None and not broker[1].get("durable", True):
-        degraded.append("broker not durable: what it holds is lost when it restarts; install Mosquitto")
+        degraded.append("broker not durable: what it holds is lost when it restarts; " + HOW_TO_INSTALL)
     return blind, degraded
 
 

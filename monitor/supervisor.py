@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -63,9 +63,19 @@ class Child(Protocol):
 class PythonChild:
     """A module of this distribution in a process of its own, which ends when the supervisor does."""
 
-    def __init__(self, name: str, module: str, arguments: tuple[str, ...], *, stop_s: float, beats: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        arguments: tuple[str, ...],
+        *,
+        stop_s: float,
+        beats: bool,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self._module, self._arguments, self._stop_s, self._beats = module, arguments, stop_s, beats
+        self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
         self.beat_at = 0.0  # monotonic; of the last heartbeat
@@ -73,7 +83,7 @@ class PythonChild:
 
     def start(self) -> None:
         """Start the process; its log goes where ours goes."""
-        environment = dict(os.environ)
+        environment = {**os.environ, **self._environment}
         keep: tuple[int, ...] = ()
         if self._beats:
             self._pipe, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -132,11 +142,12 @@ class BrokerChild:
     name = "broker"
 
     def __init__(self, config: ServiceConfig) -> None:
-        mode = config.broker.mode
-        if mode == "managed" and find_mosquitto() is None:
-            log.error("degraded: mosquitto is not installed; a broker that forgets at restart takes its place")
-            mode = "demo"
-        broker = open_broker(mode, Path(config.broker.data), config.broker.host, config.broker.port)
+        self.mode = config.broker.mode
+        if self.mode == "managed" and find_mosquitto() is None:
+            log.error("degraded: Mosquitto is not installed; a broker that forgets at restart takes its place; %s",
+                      health.HOW_TO_INSTALL)  # fmt: skip
+            self.mode = "demo"
+        broker = open_broker(self.mode, Path(config.broker.data), config.broker.host, config.broker.port)
         assert broker is not None, "an external broker is nobody's child"
         self._broker, self.durable, self._asked_at = broker, broker.durable, 0.0
 
@@ -226,12 +237,18 @@ class Supervisor:
         self._renew_core = threading.Event()
         self._began = time.monotonic()
         arguments = (config_path,) if config_path else ()
-        self.core = PythonChild("core", "monitor.daemon", arguments, stop_s=STOP_CORE_S, beats=True)
         self.broker = BrokerChild(config) if config.broker.mode != "external" else None
+        # the children go by the broker that runs, which need not be the one that was asked for
+        running = {} if self.broker is None else {"SLOPEWARD_BROKER__MODE": self.broker.mode}
+        self.core = PythonChild(
+            "core", "monitor.daemon", arguments, stop_s=STOP_CORE_S, beats=True, environment=running
+        )
         children: list[Child] = [self.core]
         if self.broker is not None:
             children.insert(0, self.broker)
-        self.web = PythonChild("web", "monitor.web.server", arguments, stop_s=3.0, beats=False)
+        self.web = PythonChild(
+            "web", "monitor.web.server", arguments, stop_s=3.0, beats=False, environment=running
+        )
         if with_web:
             children.append(self.web)
         self.keepers = [Keeper(child, self._on_dying) for child in children]
@@ -337,7 +354,7 @@ class Supervisor:
     def _describe_broker(self) -> dict[str, Any]:
         if self.broker is None:
             return {"mode": "external", "url": self.config.broker.url}
-        return {"mode": self.config.broker.mode, "durable": self.broker.durable, "alive": self.broker.alive()}
+        return {"mode": self.broker.mode, "durable": self.broker.durable, "alive": self.broker.alive()}
 
     def _ping(self) -> None:
         """Tell the outside watcher that core goes round; its silence is the alarm."""

@@ -1,16 +1,22 @@
 #!/usr/bin/env bash
-# Installs the servers that tests start (Mosquitto, PostgreSQL, Chromium), only what is missing, from Debian packages.
-# Without root or sudo it says what to install and goes on: on a laptop those tests are skipped, with CI set they fail.
+# Installs the servers that tests start (Mosquitto, PostgreSQL, Chromium), only what is missing, from Debian packages;
+# with names as arguments only those. Without root or sudo it says what to install and goes on: on a laptop those tests
+# are skipped, with CI set they fail; a demonstration takes a broker that forgets.
 set -euo pipefail
 
+wanted=("$@")
+[ ${#wanted[@]} -gt 0 ] || wanted=(mosquitto postgresql chromium)
+has_mosquitto() { command -v mosquitto || [ -x /usr/sbin/mosquitto ]; }
+has_postgresql() { compgen -G '/usr/lib/postgresql/*/bin/initdb'; }
+has_chromium() { command -v chromium || command -v google-chrome; }
 packages=()
-{ command -v mosquitto || [ -x /usr/sbin/mosquitto ]; } >/dev/null 2>&1 || packages+=(mosquitto)
-compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
-command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || packages+=(chromium)
+for name in "${wanted[@]}"; do
+    "has_$name" >/dev/null 2>&1 || packages+=("$name")
+done
 [ ${#packages[@]} -eq 0 ] && exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
-    echo "tests need: ${packages[*]} (install them with your package manager; without them their tests are skipped)" >&2
+    echo "not installed: ${packages[*]} (install them with your package manager; tests that need them are skipped)" >&2
     exit 0
 fi
 if [ "$(id -u)" -eq 0 ]; then
@@ -18,7 +24,7 @@ if [ "$(id -u)" -eq 0 ]; then
 elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
     as_root=(sudo -n)
 else
-    echo "tests need: ${packages[*]} (run: sudo apt-get install ${packages[*]}; without them their tests are skipped)" >&2
+    echo "not installed: ${packages[*]} (run: sudo apt-get install ${packages[*]}; tests that need them are skipped)" >&2
     exit 0
 fi
 echo "installing ${packages[*]}" >&2

@@ -136,11 +136,13 @@ def _look_at_outbox(db: Any) -> Iterator[Finding]:
 
 def _look_at_broker(service: ServiceConfig) -> Iterator[Finding]:
     from monitor.cli.broker_probe import KEEPS, probe_broker
+    from monitor.health import HOW_TO_INSTALL
+    from monitor.ingest.broker import find_mosquitto
 
     mode = service.broker.mode
-    if mode == "managed" and not (shutil.which("mosquitto") or Path("/usr/sbin/mosquitto").exists()):
-        remedy = "apt-get install mosquitto, or broker.mode = external with a broker of yours"
-        yield "broker", BAD, "mosquitto is not installed: the broker forgets at restart", remedy
+    if mode == "managed" and find_mosquitto() is None:
+        yield "broker", BAD, "Mosquitto is not installed: the broker forgets at restart", HOW_TO_INSTALL
+        return
     if mode == "demo":
         yield (
             "broker",
@@ -148,6 +150,7 @@ def _look_at_broker(service: ServiceConfig) -> Iterator[Finding]:
             "broker.mode = demo: what it holds is lost at restart",
             "broker.mode = managed or external",
         )
+        return
     try:
         facts = probe_broker(service.broker)
     except OSError as error:

@@ -31,17 +31,26 @@ def simulate(
     live: Annotated[str, typer.Option("--live", help="Last part of the record, played at --speed.")] = "18h",
     truth: Annotated[Path | None, typer.Option("--truth", help="Write what really happens here.")] = None,
     site_file: Annotated[Path | None, typer.Option("--site-file", help="Write the site file here, then end.")] = None,
+    readings: Annotated[
+        Path | None, typer.Option("--readings", help="Write the tutorial's readings (CSV) here, then end.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on in real time when the present is reached.")] = False,
     username: Annotated[str, typer.Option("--username", help="Password: SLOPEWARD_BROKER__PASSWORD.")] = "",
 ) -> None:
     """Publish history as fast as the broker takes it, then the acceleration up to the present; nothing in the future.
 
-    With --site-file it only writes the site file that fits (load it first, then simulate with the same options).
+    With --site-file it only writes the site file that fits (load it first, then simulate with the same options); with
+    --readings only the readings that the tutorial ingests.
     """
     from monitor.simulate.publish import Publisher, play, spell_sample
     from monitor.simulate.story import plan_story, write_story_site
 
     now = datetime.now(UTC)
+    if readings is not None:
+        from monitor.simulate.first_readings import write_readings
+
+        print(f"{readings}: {write_readings(readings, now)} readings of the slope that `slopeward sites init` declares")
+        return
     try:
         interval, part = timedelta(seconds=parse_duration_s(step)), timedelta(seconds=parse_duration_s(live))
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import secrets
 import shutil
 import socket
@@ -16,12 +17,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, case, func, select
 
 from monitor import compute
 from monitor.config import parse_site
 from monitor.domain.instants import spell
 from monitor.errors import JobError, SlopewardError, StoreBusyError
+from monitor.health import HOW_TO_INSTALL
 from monitor.simulate.measured import move_to, read_rows, spell_rows, write_site
 from monitor.simulate.publish import ROOT, Publisher, play, spell_sample
 from monitor.simulate.slope import SITE_ID, SlopeModel
@@ -35,7 +37,8 @@ DAYS: Final = 45.0
 STEP: Final = timedelta(minutes=20)
 STATIONS: Final = 6
 PLAY_S: Final = 60.0  # the last 18 hours take so long
-ONCE_LIMIT_S: Final = 240.0
+ONCE_LIMIT_S: Final = 300.0
+NETWORKS: Final = ("gru", "lstm", "graph-gru")
 START_LIMIT_S: Final = 60.0
 CONFIG: Final = """\
 # written by `slopeward demo`
@@ -91,12 +94,13 @@ def run_demo(*, once: bool, folder: Path | None, seed: int, say: Say, clock: Cal
         (stage.folder / "truth.json").write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")
         _begin(stage, "scene", lambda: _drop_scene(stage, model, now))
         _play(stage, model, now, say, follow=not once)
-        if once:
-            _wait_for_everything(stage, began)
-        else:
-            _stay(stage, say)
+        complete = _wait_for_everything(stage, ONCE_LIMIT_S - (time.monotonic() - began) if once else math.inf)
         counted = count(stage)
         counted["seconds"] = round(time.monotonic() - began, 1)
+        if complete:
+            _tell_done(stage, counted, say, keeps=folder is not None or not once)
+        if not once:
+            _stay(stage, say)
     return counted
 
 
@@ -244,7 +248,16 @@ def count(stage: Stage) -> dict[str, Any]:
                 "forecasts": {str(row[0]): int(row[1]) for row in forecasts},
                 "footprints": rows(t.scene_footprint),
                 "scenes": rows(t.scene),
+                "forecasters": _judge_forecasters(c),
                 "anomaly_scores": rows(t.anomaly),
+                "anomalies": {
+                    str(name): {"scores": int(scores), "over_threshold": int(over or 0)}
+                    for name, scores, over in c.execute(
+                        select(t.anomaly.c.detector, func.count(), func.sum(case((t.anomaly.c.alerted, 1), else_=0)))
+                        .group_by(t.anomaly.c.detector)
+                        .order_by(t.anomaly.c.detector)
+                    )
+                },
                 "alerts": rows(t.alert),
                 "top_level": int(
                     c.execute(select(func.max(t.alert.c.peak_level)).where(t.alert.c.ledger == "hazard")).scalar() or 0
@@ -262,10 +275,32 @@ def count(stage: Stage) -> dict[str, Any]:
         db.close()
 
 
+def _judge_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
+    """Of each model's newest issue: how many forecasts were given, how many are shown, and why the others are not."""
+    f = t.forecast.c
+    newest = select(f.model.label("model"), func.max(f.issued_at).label("at")).group_by(f.model).subquery()
+    rows = c.execute(
+        select(f.model, f.shown, f.reason, func.count())
+        .join(newest, (newest.c.model == f.model) & (newest.c.at == f.issued_at))
+        .group_by(f.model, f.shown, f.reason)
+        .order_by(f.model, func.count().desc())
+    )
+    found: dict[str, dict[str, Any]] = {}
+    for model, shown, reason, number in rows:
+        one = found.setdefault(str(model), {"forecasts": 0, "shown": 0, "not_shown_because": None})
+        one["forecasts"] += int(number)
+        if shown:
+            one["shown"] += int(number)
+        elif one["not_shown_because"] is None:
+            one["not_shown_because"] = str(reason)
+    return found
+
+
 def is_complete(counted: dict[str, Any]) -> bool:
-    """True when a newcomer has seen everything there is to see."""
-    seen = (counted["observations"], counted["forecasts"], counted["footprints"], counted["anomaly_scores"])
-    return all(seen) and counted["notifications"]["delivered"] > 0 and counted["top_level"] > 0
+    """True when a newcomer has seen everything there is to see: every kind of network among it."""
+    seen = (counted["observations"], counted["footprints"], "ae" in counted["anomalies"])
+    networks = all(name in counted["forecasters"] for name in NETWORKS)
+    return all(seen) and networks and counted["notifications"]["delivered"] > 0 and counted["top_level"] > 0
 
 
 def wait_until(condition: Callable[[], Any], limit_s: float, stage: Stage, pause_s: float = 0.5) -> bool:
@@ -332,10 +367,12 @@ def _drop_scene(stage: Stage, model: SlopeModel, now: datetime) -> None:
 
 
 def _forecast(stage: Stage) -> None:
-    """The baselines at once, then the network and what it says; the schedule would do the same within the day."""
+    """The baselines at once, then the networks and what they say; the schedule would do the same within the day."""
     _order(stage, "forecast", "run")
-    _order(stage, "forecast", "train", "--model", "gru")
+    for name in NETWORKS:
+        _order(stage, "forecast", "train", "--model", name)
     _order(stage, "forecast", "run")
+    _order(stage, "anomalies", "score")
 
 
 def _order(stage: Stage, *words: str, site: str = SITE_ID) -> None:
@@ -379,11 +416,24 @@ def _wait_for_service(stage: Stage) -> None:
         raise SlopewardError(f"the service did not start: {lines[-1] if lines else 'it said nothing'}")
 
 
-def _wait_for_everything(stage: Stage, began: float) -> None:
-    """Until all is seen and nothing waits to be delivered, at the latest at the limit."""
+def _wait_for_everything(stage: Stage, limit_s: float) -> bool:
+    """Until all is seen and no act goes on, at the latest at the limit; whether all was seen."""
+    return wait_until(lambda: not _is_busy(stage) and is_complete(count(stage)), limit_s, stage, 1.0)
 
-    def is_done() -> bool:
-        counted = count(stage)
-        return is_complete(counted) and "gru" in counted["forecasts"] and not _is_busy(stage)
 
-    wait_until(is_done, ONCE_LIMIT_S - (time.monotonic() - began), stage, 1.0)
+def _tell_done(stage: Stage, counted: dict[str, Any], say: Say, *, keeps: bool) -> None:
+    """Say what ran beside each other, and where to look."""
+    say(f"done in {counted['seconds']:.0f} s: level {counted['top_level']} was reached, "
+        f"{counted['notifications']['delivered']} messages were delivered")  # fmt: skip
+    for name, one in counted["forecasters"].items():
+        because = "" if one["shown"] else f": {one['not_shown_because']}"
+        say(f"  {name}: {one['shown']} of {one['forecasts']} forecasts shown{because}")
+    for name, one in counted["anomalies"].items():
+        say(f"  {name}: {one['scores']} anomaly scores, {one['over_threshold']} over the threshold")
+    if counted["degraded"]:
+        say(f"  degraded: the broker is not durable; {HOW_TO_INSTALL}")
+    if not keeps:
+        say("look: run it without --once for the page, or with --folder DIR to keep the database")
+        return
+    say(f"look: page {stage.page_url} while it runs; forecasts {stage.page_url}/sites/{SITE_ID}/forecasts")
+    say(f"      database {stage.folder / 'slopeward.db'}, by sqlite3 or any SQL client; the view latest_forecast")

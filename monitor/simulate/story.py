@@ -74,7 +74,7 @@ top_needs = 2
 hold_when_missing = "3d"
 
 [forecast]
-models = ["auto", "gru"]
+models = ["auto", "gru", "lstm", "graph-gru"]
 horizons = ["6h", "1d", "7d"]
 every = "1m"
 

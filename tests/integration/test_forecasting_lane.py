@@ -151,7 +151,7 @@ def test_a_stale_station_is_withheld_with_its_reason():
     assert out["rows"][0]["data_until_s"] == 1.6e9 + 416 * DAY_S
     reasons = {w["station"]: w["reason"] for w in out["withheld"]}
     assert reasons["A"] == "stale: newest observation is older than 3 intervals"
-    assert reasons["C"].startswith("stale: 5")
+    assert reasons["C"].startswith("gaps: ")
     assert reasons["D"] == "stale: no observation at all"
     assert len(out["withheld"]) == 6
 
@@ -162,7 +162,7 @@ def test_too_short_a_record_gets_no_invented_interval():
     assert not out["rows"]
     assert {w["reason"] for w in out["withheld"]} == {"fewer than 20 past errors at 60 d: no interval"}
     short = lane.forecast({"panel": payload(rows=20), "model": "lld", "horizons_s": [DAY_S]})
-    assert all("of the last 60 intervals observed" in w["reason"] for w in short["withheld"])
+    assert all(w["reason"] == "record too short: 20 of 42 rows of 1 d" for w in short["withheld"])
     assert len(short["withheld"]) == 3
 
 
