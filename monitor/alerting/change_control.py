@@ -32,6 +32,7 @@ from monitor.store import proposals as store
 from monitor.store.audit import add_audit
 from monitor.store.decisions import find_state, save_memory
 from monitor.store.engine import Database
+from monitor.store.flags import renew_flags
 from monitor.store.sites import find_version, load_site_source, load_sites_summary, save_site
 from monitor.store.users import require_account, require_person, require_two
 
@@ -73,7 +74,7 @@ def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) 
     old = find_in_force(c, site.id)
     loosens = () if old is None or old.version == site.version else find_loosening(old, site)
     if old is not None and loosens:
-        save_site(c, old, author, reason, now)  # it may have been retired
+        renew_flags(c, old, now, changed=save_site(c, old, author, reason, now))  # it may have been retired
         return Taken(old, loosens)
     before = find_version(c, site.id)
     _put_in_force(c, old, site, author, reason, now)
@@ -81,7 +82,7 @@ def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) 
 
 
 def _put_in_force(c: Connection, old: Site | None, new: Site, author: str, reason: str, now: datetime) -> None:
-    """Save a declaration; the memory keeps no word under a name that means something else now."""
+    """Save a declaration: the memory keeps no word under a name that means something else now, flags follow it."""
     row = find_state(c, new.id)
     if row is not None and find_version(c, new.id) != new.version:
         memory = Memory.read(row.state)
@@ -91,7 +92,7 @@ def _put_in_force(c: Connection, old: Site | None, new: Site, author: str, reaso
             gone = sorted({*memory.supporters, *memory.votes} - {*after.supporters, *after.votes})
             detail = {"sha256": new.version, "set_apart": gone, "reason": "criteria mean something else now"}
             add_audit(c, Actor(author), "site.set_apart", f"site:{new.id}", detail, now)
-    save_site(c, new, author, reason, now)
+    renew_flags(c, new, now, changed=save_site(c, new, author, reason, now))
 
 
 def find_in_force(c: Connection, site_id: str) -> Site | None:

@@ -1,7 +1,7 @@
 """`slopeward ingest`: files of observations through the same gate as messages; and the quarantine once more."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,9 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.references import forget_reference
 from monitor.ingest.replay import replay_rejected
 from monitor.store.audit import add_audit
+from monitor.store.engine import Database
+from monitor.store.flags import renew_flags
+from monitor.store.sites import find_version
 
 app = typer.Typer(help=__doc__)
 FORMATS: Final = ("long", "wide", EGMS, POINTS)
@@ -115,7 +118,11 @@ def _read(
                 unread += 1
                 continue
             results.append(result)
+            if database is not None:
+                _renew_flags(database, sites, result.sites)
             _show_result(result, dry_run=dry_run, as_json=as_json)
+        if len(results) > 1 and not as_json:
+            print(_total(results))
     valid, bad = sum(r.valid for r in results), sum(r.rejected for r in results)
     if not valid:
         reason = next((r.first_reason for r in results if r.first_reason), "")
@@ -162,6 +169,7 @@ def _show_result(result: FileResult, *, dry_run: bool, as_json: bool) -> None:
         "file": result.file, "dry_run": dry_run, "rows": result.rows, "valid": result.valid, "stored": result.stored,
         "duplicates": result.duplicates, "revisions": result.revisions, "rejected": result.rejected,
         "missing": result.missing, "reasons": result.reasons, "sites": sorted(result.sites),
+        "flags": result.flags, "undeclared": sorted(result.undeclared), "unknown_stations": sorted(result.unknown),
         "from": None if span[0] is None else spell(span[0]), "to": None if span[1] is None else spell(span[1]),
     }  # fmt: skip
     if result.points:
@@ -173,7 +181,46 @@ def _show_result(result: FileResult, *, dry_run: bool, as_json: bool) -> None:
         line += f", {result.missing} without a value"
     if result.first_reason:
         line += f" ({', '.join(f'{code} {n}' for code, n in result.reasons.items())}; first: {result.first_reason})"
-    show(facts, line, as_json)
+    show(facts, line + _doubts([result]), as_json)
+
+
+def _total(results: Sequence[FileResult]) -> str:
+    """The last line for several files."""
+    counts = {k: sum(getattr(r, k) for r in results) for k in ("rows", "valid", "stored", "rejected")}
+    line = f"{len(results)} files: " + ", ".join(f"{n} {name}" for name, n in counts.items())
+    return line + _doubts(results)
+
+
+def _doubts(results: Sequence[FileResult]) -> str:
+    """What of the files no decision will use as it is: flags, and what the site file does not name."""
+    flags: dict[str, int] = {}
+    for result in results:
+        for flag, n in result.flags.items():
+            flags[flag] = flags.get(flag, 0) + n
+    stations = sorted({name for r in results for name in r.unknown})
+    series = sorted({name for r in results for name in r.undeclared if name.partition(".")[0] not in stations})
+    parts = [f"flagged: {', '.join(f'{f} {n}' for f, n in sorted(flags.items()))}"] if flags else []
+    parts += [f"stations that the site file does not name: {_list(stations)}"] if stations else []
+    parts += [f"series that the site file does not name: {_list(series)}"] if series else []
+    return "".join(f"; {part}" for part in parts)
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def _renew_flags(database: Database, sites: Mapping[str, Site], touched: Iterable[str]) -> None:
+    """Judge again what is stored already: a station may have been declared since it was read."""
+    for site in (sites[name] for name in sorted(touched) if name in sites):
+        with database.write() as connection:
+            version = find_version(connection, site.id)
+            if version in {None, site.version}:
+                renew_flags(connection, site, _now(), changed=False)
+                continue
+        say(
+            f"{site.id}: the site file is not in force yet, flags of readings stored before follow it from then on: "
+            f"restart the service, or run slopeward evaluate --site {site.id}"
+        )
 
 
 def _replay(config: Path | None, *, dry_run: bool, as_json: bool) -> None:

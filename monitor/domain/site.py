@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from monitor.domain.fusion import Fusion
+from monitor.domain.quantities import QUANTITIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,16 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """What a site file lets expect of a series: its unit, the range outside which a value is flagged, whether named."""
+
+    unit: str
+    low: float
+    high: float
+    declared: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """One slope; `version` is the SHA-256 of the file it came from."""
 
@@ -208,6 +219,17 @@ class Site:
         """The declared series; components of displacement answer to `displacement`."""
         station = self.station(station_id)
         return None if station is None else station.find_series(quantity)
+
+    def expect(self, station_id: str, quantity: str) -> Expected | None:
+        """What a value of a series should be like; None where nobody knows the quantity."""
+        spec, standard = self.series(station_id, quantity), QUANTITIES.get(quantity)
+        unit = spec.unit if spec else standard.unit if standard else dict(self.quantities).get(quantity)
+        if unit is None:
+            return None
+        usual = standard if standard is not None and standard.unit == unit else None
+        low = spec.low if spec is not None and spec.low is not None else usual.low if usual else -float("inf")
+        high = spec.high if spec is not None and spec.high is not None else usual.high if usual else float("inf")
+        return Expected(unit, low, high, spec is not None)
 
 
 def gather_recipients(sites: Iterable[Site]) -> tuple[Recipient, ...]:

@@ -70,21 +70,16 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> Field:
         quantity, unit = parts
     else:
         quantity = name
-    spec = site.series(station, quantity)
-    standard = QUANTITIES.get(quantity)
-    if spec is None and standard is None and quantity not in own:
+    expected = site.expect(station, quantity)
+    if expected is None:
         raise PayloadError(
             "unknown_quantity", f"quantity {quantity!r} is unknown; declare it in the site file under [[quantity]]"
         )
-    canonical = spec.unit if spec is not None else standard.unit if standard is not None else own[quantity]
     try:
-        convert(1.0, unit, canonical)
+        convert(1.0, unit, expected.unit)
     except ValueError as error:
         raise PayloadError("unit_mismatch", f"{name}: {error}") from None
-    usual = standard if standard is not None and standard.unit == canonical else None
-    low = spec.low if spec is not None and spec.low is not None else usual.low if usual else -float("inf")
-    high = spec.high if spec is not None and spec.high is not None else usual.high if usual else float("inf")
-    return Field(quantity, unit, canonical, low, high, spec is not None)
+    return Field(quantity, unit, expected.unit, expected.low, expected.high, expected.declared)
 
 
 def flag(field: Field, value: float, observed_at: datetime, received_at: datetime) -> tuple[str, ...]:

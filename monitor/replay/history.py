@@ -14,10 +14,11 @@ from sqlalchemy import Connection
 from monitor.alerting.evaluate import load_facts
 from monitor.alerting.scope import anchor_at, reach_s, wanted_series
 from monitor.domain.decision import Newest, View, instant, seconds
+from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.replay.known import Known
-from monitor.store.observations import SeriesRow, load_series, rank
+from monitor.store.observations import SeriesRow, change_flags, load_series, rank
 from monitor.store.past import (
     FlagSpan,
     OffsetSpan,
@@ -122,12 +123,7 @@ class _Window:
         for at_s, size in self.active:
             if at_s <= stored.observed_s:
                 total += size
-        flags = stored.flags
-        for change in self.later.get((stored.observed_s, stored.revision), ()):
-            if change.startswith("-"):
-                flags = tuple(f for f in flags if f != change[1:])
-            elif change not in flags:
-                flags = (*flags, change)
+        flags = change_flags(stored.flags, self.later.get((stored.observed_s, stored.revision), ()))
         return Reading(
             stored.observed_at, stored.known_at, stored.revision, stored.value, total, stored.value - total,
             stored.sigma, flags, stored.extra,
@@ -187,6 +183,10 @@ class History:
         """(epoch, series, revision, row) with the instant from which each was known."""
         spec = self._site.series(row.station, row.quantity)
         read = datetime.fromisoformat
+        of_file: dict[tuple[str, int], list[str]] = {}
+        for span in self._windows[index].flags:
+            if span.of_file:
+                of_file.setdefault((spell(span.observed_at), span.revision), []).append(span.flag)
         first = (-inf, -inf, -inf)  # epoch, reception and known instant of its first revision
         stored = False
         for observed, received, revision, value, sigma, solution, flags, extra in rows:
@@ -206,9 +206,12 @@ class History:
                 self.rows += 1
                 self.by_reception += stored
             known_at = received_at if stored else instant(known_s)
+            flagged = tuple(f for f in flags.split(",") if f) if flags else ()
+            if not stored:  # read in as history: the file judges it as if it had been there from the start
+                flagged = change_flags(flagged, of_file.get((observed, revision), ()))
             yield observed_s, index, revision, Stored(
                 observed_s, known_s, observed_at, known_at, revision, value, sigma, solution,
-                tuple(f for f in flags.split(",") if f) if flags else (), extra,
+                flagged, extra,
             )  # fmt: skip
 
     # ---- the clock -----------------------------------------------------------------------------------------------

@@ -269,7 +269,7 @@ def make_readings(
             upcoming += 1
         flagged = tuple(f for f in flags.split(",") if f) if flags else ()
         if later and (observed, revision) in later:
-            flagged = _change_flags(flagged, later[observed, revision])
+            flagged = change_flags(flagged, later[observed, revision])
         received_at = instants.get(received)  # a batch has one instant of reception
         if received_at is None:
             received_at = instants[received] = read(received)
@@ -293,8 +293,8 @@ def choose_speaking(rows: Iterable[Any]) -> list[tuple[Any, ...]]:
     return chosen
 
 
-def _change_flags(flags: tuple[str, ...], changes: Iterable[str]) -> tuple[str, ...]:
-    """Flags set at arrival after later ones were added (`flag`) and withdrawn (`-flag`), in order."""
+def change_flags(flags: tuple[str, ...], changes: Iterable[str]) -> tuple[str, ...]:
+    """The flags set at arrival after later ones were added (`flag`) and withdrawn (`-flag`), in order."""
     for change in changes:
         if change.startswith("-"):
             flags = tuple(f for f in flags if f != change[1:])

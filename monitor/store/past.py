@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Select, String, func, select, tuple_, type_co
 
 from monitor.domain.quantities import convert
 from monitor.store import tables as t
+from monitor.store.flags import BY, OF_FILE
 from monitor.store.observations import SeriesRow
 
 PAGE: Final = 2000
@@ -36,6 +37,7 @@ class FlagSpan:
     revision: int
     flag: str
     known_from: datetime
+    of_file: bool = False  # the site file says it, as it would have said from the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,9 @@ def load_past_flags(c: Connection, series_id: int) -> list[FlagSpan]:
     """Every later flag of a series, in the order they became known."""
     f = t.observation_flag.c
     found = c.execute(select(t.observation_flag).where(f.series_id == series_id).order_by(f.known_from, f.id))
-    return [FlagSpan(r.observed_at, r.revision, r.flag, r.known_from) for r in found]
+    return [
+        FlagSpan(r.observed_at, r.revision, r.flag, r.known_from, r.by == BY and r.reason == OF_FILE) for r in found
+    ]
 
 
 def load_past_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PastAct]:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from monitor.store.types import BigId, Instant, Json, Number, finite
@@ -101,6 +102,7 @@ observation = Table(
     _text("extra", null=True),  # canonical JSON of the epoch: covariance, fix, satellites
     *finite("observation", "value_raw"),
     CheckConstraint("sigma IS NULL OR (sigma >= 0 AND sigma < 1e300)", name="ck_observation_sigma"),
+    Index("ix_observation_flagged", "series_id", sqlite_where=text("flags <> ''"), postgresql_where=text("flags <> ''")),
     sqlite_with_rowid=False,
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -203,6 +204,87 @@ def test_a_wide_table_by_mapping(place, run):
     status, _, err = run("ingest", "w.csv", "--mapping", "m.toml")
     assert status == 1
     assert "column 'absent' of the mapping is not there" in err
+
+
+RUSHING = (
+    SITE
+    + """
+[[criterion]]
+kind = "rate"
+quantity = "displacement"
+stations = ["G*"]
+red = {over = 20.0, window = "1d"}
+"""
+)
+STATION = """
+[[station]]
+id = "G9"
+latitude = 46.2
+longitude = 8.9
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+max_silence = "3d"
+high = 5000.0
+"""
+
+
+def test_a_station_that_is_declared_later_counts_from_then_on_and_not_before(place, run):
+    """Undeclared readings are stored; once the file names the station they are seen, by now, not by the past."""
+    site_file = Path("configs/sites/north.toml")
+    site_file.write_text(RUSHING)
+    end = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
+    rows = [f"{(end - timedelta(hours=h)).isoformat()},G9,displacement_mm,{1000.0 - 4.0 * h}" for h in range(120)]
+    Path("late.csv").write_text("time,station,quantity,value\n" + "\n".join(rows) + "\n")
+    for dry in ((), ("--dry-run",)):
+        status, lines, err = run("ingest", "late.csv", *dry)
+        assert status == 0, err
+        said = lines[-1]
+        assert said.endswith("flagged: undeclared 120; stations that the site file does not name: G9")
+    _, (facts,), _ = run("ingest", "late.csv", "--json")
+    assert (facts["flags"], facts["unknown_stations"]) == ({"undeclared": 120}, ["G9"])
+    assert run("evaluate", "--site", "north", "--json")[1][0]["level_name"] == "green"
+    before = datetime.now(UTC).isoformat()
+    site_file.write_text(RUSHING + STATION)
+
+    _, (said,), err = run("ingest", "late.csv")  # the file on disk is not the version in force yet
+    assert ("0 stored, 120 known before" in said, "flagged" in said, "not in force yet" in err) == (True, False, True)
+    assert set(ask(place, "select flags from latest_observation")) == {("undeclared",)}
+    seen = run("evaluate", "--site", "north", "--json")[1][0]
+    assert [w["raise_level"] for w in seen["evidence"]["words"] if w["station"] == "G9" and w["heard"]] == [1]
+    assert ask(place, "select flags from latest_observation") == [("",)]
+    was = run("evaluate", "--site", "north", "--at", before, "--json")[1][0]
+    assert [w["raise_level"] for w in was["evidence"]["words"] if w["station"] == "G9" and w["heard"]] in ([], [0])
+    again = ask(place, "select flag, count(*) from observation_flag group by flag")
+    assert again == [("-undeclared", 120)]
+    run("evaluate", "--site", "north")
+    assert ask(place, "select flag, count(*) from observation_flag group by flag") == again
+    # the past that was read in as history is replayed as the file of today judges it
+    day = end.date().isoformat()
+    status, lines, err = run(
+        "backtest", "--site", "north", "--from", before[:10] + "T00:00:00Z", "--known", "observed", "--json"
+    )
+    assert (status, "red" in json.dumps(lines), day != "") == (0, True, True), err
+
+
+def test_a_range_that_changes_is_judged_anew_but_never_over_a_person(place, run):
+    """Values beyond a new range are flagged, those within a wider one no longer; a person's word on one stands."""
+    site_file = Path("configs/sites/north.toml")
+    days = "\n".join(f"2026-03-{d:02d}T00:00:00Z,G1,displacement_mm,{d * 100.0}" for d in range(1, 10))
+    Path("a.csv").write_text(f"time,station,quantity,value\n{days}\n")
+    run("ingest", "a.csv")
+    with place.write() as c:
+        c.execute(text(
+            'insert into observation_flag (series_id, observed_at, revision, flag, known_from, "by", reason) '
+            "select series_id, observed_at, 0, '-out_of_range', received_at, 'Ada', 'looked at' from observation "
+            "where value_raw = 900.0"
+        ))  # fmt: skip
+    flagged = "select value_raw from observation_history where flags = 'out_of_range' order by value_raw"
+    for most, values in ((650.0, [700.0, 800.0]), (750.0, [800.0]), (850.0, [])):
+        site_file.write_text(SITE + f"high = {most}\n")
+        run("evaluate", "--site", "north")
+        assert [v for (v,) in ask(place, flagged)] == values
 
 
 def test_reports_and_events_by_hand(place, run):

@@ -126,11 +126,17 @@ def newer_program(tmp_path, monkeypatch):
     monkeypatch.undo()
 
 
+def before_next() -> str:
+    """The revision before the one further: the newest of this program."""
+    return str(max(p.stem[:4] for p in migrate._folder().glob("versions/[0-9]*.py")))
+
+
 def test_upgrading_a_filled_database_keeps_its_rows_and_copies_the_sqlite_file(filled_database, newer_program):
     database = filled_database
     with database.read() as c:
         before = {name: views.load_view(c, name) for name in views.NAMES}
-    with pytest.raises(StoreError, match=r"revision 0002, next is needed; run `slopeward db upgrade`"):
+    stored = before_next()
+    with pytest.raises(StoreError, match=rf"revision {stored}, next is needed; run `slopeward db upgrade`"):
         migrate.require_current(database)
     copy = migrate.upgrade(database, NOW)
     migrate.require_current(database)
@@ -139,10 +145,10 @@ def test_upgrading_a_filled_database_keeps_its_rows_and_copies_the_sqlite_file(f
     if not database.is_sqlite:
         assert copy is None
         return
-    assert copy == Path(database.url.database + ".0002.20260301T060000Z.bak")
+    assert copy == Path(database.url.database + f".{stored}.20260301T060000Z.bak")
     assert copy.stat().st_mode & 0o077 == 0
     kept = sqlite3.connect(copy)
-    assert kept.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",)
+    assert kept.execute("SELECT version_num FROM alembic_version").fetchone() == (stored,)
     assert kept.execute("SELECT count(*) FROM observation").fetchone()[0] == len(before["observation_history"])
     kept.close()
     with database.write() as c:  # foreign keys are on again after the rebuild

@@ -15,6 +15,7 @@ from monitor.ingest.files.mapping import TableMapping, check_columns, is_missing
 from monitor.ingest.files.tables import SURPLUS, Row, open_rows
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import Clock, Pipeline
+from monitor.store.flags import UNDECLARED
 from monitor.store.messages import Rejected
 
 CHUNK: Final = 5000
@@ -41,6 +42,9 @@ class FileResult:
     to_at: datetime | None = None
     sites: set[str] = field(default_factory=set)
     points: int = 0  # of a file of InSAR points
+    flags: dict[str, int] = field(default_factory=dict)  # values that bear each flag
+    undeclared: set[str] = field(default_factory=set)  # series that the site file does not name, STATION.quantity
+    unknown: set[str] = field(default_factory=set)  # stations among them that the site file does not name at all
 
 
 def read_file(
@@ -71,7 +75,7 @@ def read_file(
         while chunk := list(islice(judged, CHUNK)):
             received_at = clock()
             observations, rejected = _sort(chunk, pipeline, site, received_at, path.name)
-            _count(result, observations, rejected)
+            _count(result, observations, rejected, pipeline.sites)
             if not dry_run:
                 added = _store(pipeline, observations, [r for r, _ in rejected])
                 result.stored += added[0]
@@ -170,7 +174,10 @@ def _store(pipeline: Pipeline, observations: list[Observation], rejected: list[R
     raise last
 
 
-def _count(result: FileResult, observations: list[Observation], rejected: list[tuple[Rejected, int]]) -> None:
+def _count(
+    result: FileResult, observations: list[Observation], rejected: list[tuple[Rejected, int]],
+    sites: Mapping[str, Site],
+) -> None:  # fmt: skip
     result.valid += len(observations)
     for row, count in rejected:
         result.rejected += count
@@ -178,6 +185,12 @@ def _count(result: FileResult, observations: list[Observation], rejected: list[t
         result.first_reason = result.first_reason or row.reason
     for item in observations:
         result.sites.add(item.site)
+        for flag in item.flags:
+            result.flags[flag] = result.flags.get(flag, 0) + 1
+        if UNDECLARED in item.flags:
+            result.undeclared.add(f"{item.station}.{item.quantity}")
+            if item.site in sites and sites[item.site].station(item.station) is None:
+                result.unknown.add(item.station)
         if result.from_at is None or item.observed_at < result.from_at:
             result.from_at = item.observed_at
         if result.to_at is None or item.observed_at > result.to_at:
