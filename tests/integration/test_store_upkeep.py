@@ -263,3 +263,35 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
         assert (code, len(said.strip().splitlines())) == (1, 1)
     finally:
         database.close()
+
+
+def test_verify_names_each_edit_of_an_alerts_story(filled_database):
+    signed = "(SELECT min(id) FROM alert WHERE acknowledged_by IS NOT NULL)"
+    edits = {
+        f"UPDATE alert SET acknowledged_by = 'eve' WHERE id = {signed}": "acknowledged_by: 'eve'",
+        f"UPDATE alert SET raised_at = '2020-01-01T00:00:00.000000Z' WHERE id = {signed}": "raised_at: ",
+        f"UPDATE alert SET level = 9 WHERE id = {signed}": "level: 9",
+        f"UPDATE alert SET peak_level = 0 WHERE id = {signed}": "peak_level: 0",
+        f"UPDATE alert SET reason = 'nothing' WHERE id = {signed}": "reason: 'nothing'",
+        f"UPDATE alert SET decision_id = NULL WHERE id = {signed}": "decision_id: None",
+        f"UPDATE alert SET closed_at = raised_at WHERE id = {signed}": "closed_at: ",
+        f"UPDATE alert_event SET decision_id = NULL WHERE alert_id = {signed}": "no decision and no audit entry",
+        f"UPDATE alert_event SET actor = 'eve' WHERE actor_kind = 'person' AND alert_id = {signed}": "actor: audit",
+        f"UPDATE alert_event SET from_level = 7 WHERE sequence = 2 AND alert_id = {signed}": "from_level: 7",
+        f"UPDATE alert_event SET sequence = 9 WHERE sequence = 2 AND alert_id = {signed}": "sequence: 9",
+    }
+    with filled_database.write() as c:
+        assert verify(c) == []
+        for edit, finding in edits.items():
+            with c.begin_nested() as attempt:
+                c.execute(text(edit))
+                assert finding in "\n".join(verify(c)), edit
+                attempt.rollback()
+        doomed = c.execute(text(f"SELECT {signed}")).scalar_one()
+        with c.begin_nested() as attempt:
+            for table in ("notification", "alert_outcome", "alert_event"):
+                c.execute(text(f"DELETE FROM {table} WHERE alert_id = {doomed}"))
+            c.execute(text(f"DELETE FROM alert WHERE id = {doomed}"))
+            assert f"has alert.acknowledge of alert:{doomed}" in "\n".join(verify(c))
+            attempt.rollback()
+        assert verify(c) == []
