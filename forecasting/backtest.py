@@ -12,9 +12,10 @@ from forecasting.choice import Auto, fit_auto
 from forecasting.errors import UnknownModelError
 from forecasting.fan import conform, point_fan, widen
 from forecasting.judging import judge
+from forecasting.lane import drop_horizons
 from forecasting.neural.features import noise_floor
 from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, model_ids
-from forecasting.scoring import Answer, Score, Trial, Verdict, rows_of, scale_of, score_all
+from forecasting.scoring import Answer, Score, Trial, Verdict, rows_of, scale_of, score_all, spell_horizon
 from forecasting.series import Floats, Panel
 from forecasting.splits import Split, rolling_folds
 from forecasting.staged_averaging import find_stages, spans_of
@@ -111,9 +112,17 @@ def _run_fold(
     for name in models:
         told(f"fold {fold + 1}: {name}")
         if name in NETWORKS:
-            made = _network_answers(
-                name, known, parts, auto, horizons_s, simple=simple, training=training, learn=learn
+            dropped = drop_horizons(known, parts, horizons_s, least=1)
+            for horizon_s, reason in dropped.items():
+                told(f"fold {fold + 1}: {name}: {spell_horizon(horizon_s)} dropped: {reason}")
+            kept = tuple(h for h in horizons_s if h not in dropped)
+            best = auto if not dropped else fit_auto(known, parts.calibration, tuple(known.steps(h) for h in kept))
+            fans = [simple[horizons_s.index(h)] for h in kept]
+            learnt = [] if not kept else _network_answers(
+                name, known, parts, best, kept, simple=fans, training=training, learn=learn
             )  # fmt: skip
+            by_horizon = dict(zip(kept, learnt, strict=True))
+            made = [by_horizon.get(h, []) for h in horizons_s]
         else:
             made = _simple_answers(name, known, parts, auto, horizons_s, training=training, cost=cost, simple=simple)
         for i, one in enumerate(made):

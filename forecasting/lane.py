@@ -196,6 +196,17 @@ def _trainable(panel: Panel, parts: Split, horizons_s: tuple[float, ...]) -> tup
         raise NotEnoughDataError(
             f"{observed} observations at most, {MINIMUM_OBSERVATIONS} are needed: simple forecasts only"
         )
+    dropped = drop_horizons(panel, parts, horizons_s)
+    kept = tuple(h for h in horizons_s if h not in dropped)
+    if not kept:
+        raise NotEnoughDataError(f"no horizon can be learnt: {next(iter(dropped.values()))}")
+    return kept, dropped
+
+
+def drop_horizons(
+    panel: Panel, parts: Split, horizons_s: Sequence[float], least: int = MINIMUM_TARGETS
+) -> dict[float, str]:  # fmt: skip
+    """Horizons that leave fewer than `least` targets in a block of a training, each with the reason."""
     dropped = {}
     for horizon_s in horizons_s:
         if round(horizon_s / panel.step_s) < 1:
@@ -204,13 +215,10 @@ def _trainable(panel: Panel, parts: Split, horizons_s: tuple[float, ...]) -> tup
         steps = panel.steps(horizon_s)
         for block in (parts.fit, parts.early_stop, parts.calibration):
             pairs = np.isfinite(block.targets(panel.values, block.origins, steps)).any(axis=1).sum()
-            if pairs < MINIMUM_TARGETS:
+            if pairs < least:
                 span = judging.words((block.end - block.first) * panel.step_s)
                 dropped[horizon_s] = f"a block of {span} holds {pairs} targets {judging.words(horizon_s)} ahead"
-    kept = tuple(h for h in horizons_s if h not in dropped)
-    if not kept:
-        raise NotEnoughDataError(f"no horizon can be learnt: {next(iter(dropped.values()))}")
-    return kept, dropped
+    return dropped
 
 
 def _horizons(given: Sequence[float]) -> tuple[float, ...]:

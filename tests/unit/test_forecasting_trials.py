@@ -382,3 +382,15 @@ def test_learners_of_the_field_beat_persistence_on_a_steady_slope(name):
     assert np.abs(made - values[origins + 7]).mean() < 0.3 * np.abs(values[origins] - values[origins + 7]).mean()
     again = fit_comparison(name, panel, Block(150, 200), (7,)).predict(values, origins)[:, :, 0]
     np.testing.assert_array_equal(made, again)
+
+
+def test_a_horizon_too_long_for_a_network_is_dropped_and_the_others_are_scored():
+    """The network is left out at the horizon that no block can hold; simple forecasts answer all of them."""
+    said = []
+    trials = list(
+        run_trials(slope(), ["gru"], [DAY_S, 40 * DAY_S], folds=1, training={"epochs": 1}, on_progress=said.append)
+    )
+    labels = [{answer.label for answer in trial.answers} for trial in trials]
+    assert ["gru" in of for of in labels] == [True, False]
+    assert {"persistence", "drift", "lld", "gated"} <= labels[1]
+    assert any("gru: 40d dropped: a block of" in line for line in said)
