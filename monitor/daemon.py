@@ -41,6 +41,7 @@ from monitor.store.news import News
 from monitor.store.proposals import approvals_mark
 from monitor.store.service_state import stamp
 from monitor.store.sites import load_site_source, load_sites_summary
+from monitor.vigil import Vigil
 
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
@@ -85,12 +86,26 @@ class Core:
         self.sites: dict[str, Site] = {}
         self.alarms = ServiceAlarms(self.db, self.sites, clock, self._wake_dispatcher)
         self.conditions = Conditions(self.alarms)
+        self.vigil = Vigil(clock, config.schedule.evaluate_tick_s)
         self.news = News()
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
         self._lost_file = ""
 
     def start(self) -> None:
         """Open the database, declare the sites, and start every part."""
+        begun = threading.Event()
+        threading.Thread(target=self._beat_until, args=(begun,), name="beat", daemon=True).start()
+        try:
+            self._start()
+        finally:
+            begun.set()
+
+    def _beat_until(self, begun: threading.Event) -> None:
+        """Say that this process lives while it starts: an upgrade of a large database takes its time."""
+        while not begun.wait(1.0):
+            health.beat(self.vigil.trouble(), starting=True)
+
+    def _start(self) -> None:
         self._insist(self._open_database)
         self.sites.update({site.id: site for site in self._insist(self._load_sites)})
         self._make_inboxes()
@@ -99,13 +114,13 @@ class Core:
         self.evaluation = EvaluationLoop(
             self.db, self.sites, self.config.schedule.evaluate_tick_s, is_drained=self._is_drained,
             on_changed=self.dispatcher.wake, on_poisoned=self._on_poisoned, clock=self.clock, find_news=self._find_news,
-            find_pace=self._find_pace,
+            find_pace=self._find_pace, on_evaluated=self.vigil.note_evaluation,
         )  # fmt: skip
         broker = self.config.broker
         self.publisher = StatePublisher(
             self.db, broker.url, self.clock, version=code_version(), username=broker.username,
             password=broker.password, ca_file=broker.ca_file, page_url=self.config.web.url,
-            find_action=self._find_action,
+            find_action=self._find_action, find_trouble=self.find_trouble,
         )  # fmt: skip
         self.schedule = Schedule(self.db, self.config, list(self.sites.values()), self.clock, self._on_failing_job)
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
@@ -119,7 +134,7 @@ class Core:
 
     def watch(self) -> int:
         """Go round until told to stop; returns the exit status. An overdue safety thread ends the process at once."""
-        while health.beat() and not self.stopping.wait(1.0):
+        while health.beat(self.find_trouble()) and not self.stopping.wait(1.0):
             progress = {**self.ingest.progress(), **self.evaluation.progress(), **self.dispatcher.progress()}
             overdue = health.find_overdue(progress, self.clock())
             if overdue:
@@ -154,9 +169,13 @@ class Core:
                 return act()
             except StoreBusyError as error:
                 log.warning("waiting for the database: %s", error)
-                health.beat()
+                self.vigil.note_error(error)
                 if self.stopping.wait(2.0):
                     raise
+
+    def find_trouble(self) -> str:
+        """Why nothing can be decided at this moment; empty when all is well."""
+        return self.vigil.trouble(busy=self.evaluation.is_busy())
 
     def _await_broker(self) -> None:
         """Give the broker a moment to confirm the subscriptions: what is published after "ready" is not missed."""
@@ -324,8 +343,10 @@ class Core:
             act()
         except StoreBusyError as error:
             log.warning("stamps wait: %s", error)
-        except Exception:  # loop edge: stamps that stop are seen from outside as a silent core
+            self.vigil.note_error(error)
+        except Exception as error:  # loop edge: stamps that stop are seen from outside as a silent core
             log.exception("stamps")
+            self.vigil.note_error(f"{type(error).__name__}: {error}")
         else:
             return True
         return False
@@ -359,6 +380,7 @@ class Core:
         }  # fmt: skip
         with self.db.write() as c:
             stamp(c, "core", detail, self.clock())
+        self.vigil.note_write()
 
     def _watch_file(self) -> None:
         """Tell once when the SQLite file was removed or replaced: we go on in the old one, which nobody else sees."""

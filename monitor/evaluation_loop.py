@@ -54,6 +54,7 @@ class EvaluationLoop:
         clock: gives the present, aware UTC.
         evaluate: the decision; None takes an `Evaluator`, which keeps in memory what saves work.
         find_news: sites to which something was added since the last call, by whichever process.
+        on_evaluated: called after each evaluation that was committed.
         find_pace: longest time in seconds between two evaluations of a site that its stage of movement asks for.
     """
 
@@ -70,8 +71,10 @@ class EvaluationLoop:
         evaluate: Evaluate | None = None,
         find_news: Callable[[], frozenset[str]] = frozenset,
         find_pace: Callable[[str], float | None] = lambda _: None,
+        on_evaluated: Callable[[], None] = lambda: None,
     ) -> None:
         self._find_news, self._look_at, self._find_pace = find_news, 0.0, find_pace
+        self._on_evaluated = on_evaluated
         self._db, self._sites, self._tick_s, self._clock = db, sites, tick_s, clock
         self._evaluate: Evaluate = Evaluator() if evaluate is None else evaluate
         self._is_drained, self._on_changed, self._on_poisoned = is_drained, on_changed, on_poisoned
@@ -112,6 +115,10 @@ class EvaluationLoop:
         """When the thread last went round, finished a site, or was seen computing on one."""
         self._look_at_work()
         return dict(self._progress)
+
+    def is_busy(self) -> bool:
+        """Whether a site is being evaluated at this moment."""
+        return self._in_hand is not None
 
     def find_slow(self) -> dict[str, float]:
         """Site -> seconds of evaluations that take too long: the last one, or the one in hand."""
@@ -197,6 +204,7 @@ class EvaluationLoop:
             now = self._clock()
             draining = self._is_draining()
             result = self._evaluate(self._db, self._sites[site_id], now, trigger, draining=draining)
+            self._on_evaluated()
             if draining:
                 pause_s = min(pause_s, AGAIN_WHEN_DRAINED_S)
             if result.next_due_at is not None:

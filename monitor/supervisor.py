@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -22,20 +22,28 @@ from monitor import health, logs
 from monitor.alerting.change_control import load_in_force
 from monitor.config import ServiceConfig, load_service, scan_sites
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
-from monitor.domain.site import gather_recipients
+from monitor.domain.instants import parse
+from monitor.domain.site import Site, gather_recipients
 from monitor.errors import BrokerError, SlopewardError
+from monitor.herald import Address, Herald, list_addresses
 from monitor.ingest.broker import find_mosquitto, hold_folder, open_broker
+from monitor.notify.notifier import channel_settings
 from monitor.store.alerts import apply_changes
 from monitor.store.decisions import code_version
 from monitor.store.engine import Database
 from monitor.store.service_state import stamp
 from monitor.store.types import canonical_json
+from monitor.store.views import load_view
 
 log = logging.getLogger(__name__)
 BACKOFF_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 STEADY_S: Final = 60.0  # a child that lived this long starts again from the shortest pause
 DEATHS_BEFORE_ALARM: Final = 3
-SILENT_CORE_S: Final = 180.0  # without a heartbeat: stuck where it cannot end itself
+SILENT_CORE_S: Final = 45.0  # without a heartbeat: stuck where it cannot end itself
+SLOW_BEAT_S: Final = 10.0  # a core that beats less often than this decides nothing now
+UNWATCHED_S: Final = 30.0  # a gap in which nobody watched that is worth a message
+LOOK_EVERY_S: Final = 1.0
+TELL_WEB_EVERY_S: Final = 3.0
 STOP_CORE_S: Final = 8.0
 PING_EVERY_S: Final = 60.0
 STAMP_EVERY_S: Final = 10.0
@@ -70,16 +78,21 @@ class PythonChild:
         arguments: tuple[str, ...],
         *,
         stop_s: float,
-        beats: bool,
+        beats: bool = False,
+        hears: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        self._module, self._arguments, self._stop_s, self._beats = module, arguments, stop_s, beats
+        self._module, self._arguments, self._stop_s = module, arguments, stop_s
+        self._beats, self._hears = beats, hears
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
         self.beat_at = 0.0  # monotonic; of the last heartbeat
         self.has_beaten = False
+        self.trouble = ""  # what the last heartbeat said
+        self._rest = b""
+        self._teller: int | None = None
 
     def start(self) -> None:
         """Start the process; its log goes where ours goes."""
@@ -89,6 +102,11 @@ class PythonChild:
             self._pipe, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
             environment[health.HEARTBEAT_FD] = str(writer)
             keep = (writer,)
+        if self._hears:
+            reader, self._teller = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            os.set_blocking(reader, True)
+            environment[health.TROUBLE_FD] = str(reader)
+            keep = (*keep, reader)
         self._process = subprocess.Popen(
             [sys.executable, "-m", self._module, *self._arguments],
             stdin=subprocess.DEVNULL, env=environment, pass_fds=keep, preexec_fn=_die_with_parent,  # noqa: PLW1509
@@ -103,13 +121,26 @@ class PythonChild:
             return False
         if self._pipe is not None:
             with contextlib.suppress(BlockingIOError):
-                if os.read(self._pipe, 65536):
-                    self.beat_at, self.has_beaten = time.monotonic(), True
+                if content := os.read(self._pipe, 65536):
+                    self._read_beats(content)
             if time.monotonic() - self.beat_at > SILENT_CORE_S:
                 log.critical("%s has not gone round for %g s; killed", self.name, SILENT_CORE_S)
                 self._process.kill()
                 return False
         return True
+
+    def _read_beats(self, content: bytes) -> None:
+        *lines, self._rest = (self._rest + content).split(b"\n")
+        if lines:
+            last = lines[-1].decode("utf-8", "replace")
+            self.beat_at, self.trouble = time.monotonic(), last.removeprefix(health.STARTING)
+            self.has_beaten = self.has_beaten or not last.startswith(health.STARTING)
+
+    def tell(self, line: str) -> None:
+        """Let it hear a line; one that does not read loses it and hears the next."""
+        if self._teller is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._teller, f"{' '.join(line.split())[:1000]}\n".encode())
 
     def ask(self) -> None:
         """Ask it to end."""
@@ -126,9 +157,11 @@ class PythonChild:
                 log.error("%s did not end in %g s; killed", self.name, self._stop_s)  # noqa: TRY400
                 self._process.kill()
                 self._process.wait()
-        if self._pipe is not None:
-            os.close(self._pipe)
-            self._pipe = None
+        for fd in (self._pipe, self._teller):
+            if fd is not None:
+                os.close(fd)
+        self._pipe = self._teller = None
+        self._rest, self.trouble = b"", ""
 
     @property
     def status(self) -> int | None:
@@ -247,12 +280,22 @@ class Supervisor:
         if self.broker is not None:
             children.insert(0, self.broker)
         self.web = PythonChild(
-            "web", "monitor.web.server", arguments, stop_s=3.0, beats=False, environment=running
+            "web", "monitor.web.server", arguments, stop_s=3.0, hears=True, environment=running
         )
         if with_web:
             children.append(self.web)
         self.keepers = [Keeper(child, self._on_dying) for child in children]
         self._lines: list[AlertChange] = []
+        self.herald = Herald(
+            self._list_addresses, self._describe_levels, channel_settings(config, os.environ), _now_utc,
+            self._note_told,
+        )  # fmt: skip
+        self._known: list[Site] = []  # the versions in force and the last stored levels, as last read
+        self._levels: list[str] = []
+        self._silent_since: tuple[float, datetime] | None = None  # nobody watches since then
+        self._gap: tuple[datetime, datetime] | None = None  # nobody watched; told after the next evaluation
+        self._next_look = self._next_tell = 0.0
+        self._writer: threading.Thread | None = None
         self._refused = False  # the database did not take what we wrote last: the next try is at the next stamp
         self._ready = False
 
@@ -268,6 +311,7 @@ class Supervisor:
                         continue  # the page needs the schema that core brings up to date
                     keeper.look()
                 self._note_ready()
+                self._look_at_core(time.monotonic())
                 if self.core.status == EXIT_KNOWN and not self._ready:
                     log.critical("core cannot start; its line above says why")
                     return EXIT_KNOWN
@@ -277,7 +321,9 @@ class Supervisor:
                     next_word = now + interval_s
                 if self._ready and (now >= next_stamp or (self._lines and not self._refused)):
                     next_stamp = now + STAMP_EVERY_S
-                    threading.Thread(target=self._write, name="stamp", daemon=True).start()
+                    if self._writer is None or not self._writer.is_alive():
+                        self._writer = threading.Thread(target=self._write, name="stamp", daemon=True)
+                        self._writer.start()
                 if self.config.watchdog.ping_url and now >= next_ping:
                     next_ping = now + PING_EVERY_S
                     threading.Thread(target=self._ping, name="ping", daemon=True).start()
@@ -287,6 +333,74 @@ class Supervisor:
         finally:
             self._stop()
         return 0
+
+    def _look_at_core(self, now: float) -> None:
+        """Follow whether anybody decides: tell it past the outbox where nobody does, and the gap when it is over."""
+        if not self.core.beat_at or now < self._next_look:
+            return
+        self._next_look = now + LOOK_EVERY_S
+        trouble = self.find_trouble(now)
+        self.herald.look(trouble, now)
+        if now >= self._next_tell:
+            self._next_tell = now + TELL_WEB_EVERY_S
+            self.web.tell(trouble)
+        beats = now - self.core.beat_at <= SLOW_BEAT_S and self.core.alive()
+        if not beats and self._silent_since is None:
+            self._silent_since = self.core.beat_at, _now_utc() - timedelta(seconds=now - self.core.beat_at)
+        elif beats and self._silent_since is not None:
+            since_s, since_at = self._silent_since
+            self._silent_since = None
+            if now - since_s > UNWATCHED_S:
+                self._gap = since_at, _now_utc()
+
+    def find_trouble(self, now: float) -> str:
+        """Why nothing can be decided at this moment; empty when all is well."""
+        if now - self.core.beat_at > SLOW_BEAT_S:
+            silent_at = _now_utc() - timedelta(seconds=now - self.core.beat_at)
+            return f"core does not go round since {silent_at:%Y-%m-%d %H:%M:%S} UTC"
+        return self.core.trouble
+
+    def _list_addresses(self) -> list[Address]:
+        """Whom the files name and whom the versions in force name: the database need not answer."""
+        try:
+            sites, _ = scan_sites(self.config.paths.sites)
+        except SlopewardError:
+            sites = []
+        return list_addresses([*sites, *self._known])
+
+    def _describe_levels(self) -> list[str]:
+        return self._levels or ["No level is known."]
+
+    def _note_told(self, told: str, taken: int, asked: int) -> None:
+        """Put what was told past the outbox into the ledger; it is not sent again."""
+        line = f"cannot decide: {told}; told past the outbox by {taken} of {asked} channels"
+        evidence = canonical_json({"told": told, "channels_taken": taken, "channels_asked": asked})
+        for is_open, reason in ((True, line), (False, f"over: {line}")):
+            self._lines.append(
+                AlertChange(
+                    Ledger.HEALTH, "health:decide", 2 * is_open, is_open, reason, None, evidence, notify=False
+                )
+            )
+
+    def _read_known(self, c: Connection) -> None:
+        """Keep what is needed when the database is away: the sites in force and their last levels."""
+        self._known = list(load_in_force(c))
+        rows = load_view(c, "site_status", order_by=["site"])
+        self._levels = [
+            f"{row['site']}: level {row['level_name']} was stored last at {str(row['evaluated_at'])[:19]} UTC"
+            for row in rows if row["evaluated_at"] is not None
+        ]  # fmt: skip
+        newest = [str(row["evaluated_at"]) for row in rows if row["evaluated_at"] is not None]
+        if self._gap is not None and newest and parse(min(newest)) >= self._gap[1]:
+            (begin, end), self._gap = self._gap, None
+            levels = "; ".join(f"{row['site']} now {row['level_name']}" for row in rows)
+            line = f"nobody watched from {begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC: {levels}"
+            log.critical("%s", line)
+            self.herald.say(
+                line[:150],
+                [f"{line}.", "What was measured meanwhile was read from the broker and is part of these levels."],
+                f"gap:{begin}",
+            )
 
     def reload(self) -> None:
         """Start core anew, which reads configuration and site files again; nothing is lost, the broker keeps it."""
@@ -340,6 +454,8 @@ class Supervisor:
                         )  # fmt: skip
                     stamp(c, "supervisor", {"pid": os.getpid(), "deaths": self._count_deaths()}, now)
                     stamp(c, "broker", self._describe_broker(), now)
+                with db.read() as c:
+                    self._read_known(c)
             finally:
                 db.close()
             self._refused = False
@@ -358,14 +474,19 @@ class Supervisor:
 
     def _ping(self) -> None:
         """Tell the outside watcher that core goes round; its silence is the alarm."""
-        if time.monotonic() - self.core.beat_at > health.CORE_SILENT_S or not self.core.has_beaten:
-            log.warning("the outside watcher is not called: core does not go round")
+        trouble = "core has not begun" if not self.core.has_beaten else self.find_trouble(time.monotonic())
+        if trouble:
+            log.warning("the outside watcher is not called: %s", trouble)
             return
         try:
             with urllib.request.urlopen(self.config.watchdog.ping_url, timeout=10):  # noqa: S310  checked as http(s)
                 pass
         except OSError as error:
             log.warning("the outside watcher does not answer: %s", error)
+
+
+def _now_utc() -> datetime:
+    return datetime.now(UTC)
 
 
 def _load_recipients(config: ServiceConfig, c: Connection) -> tuple[Any, ...]:

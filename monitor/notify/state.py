@@ -45,12 +45,13 @@ class StatePublisher:
         page_url: str = "http://127.0.0.1:8080",
         valid_s: float = VALID_S,
         find_action: Callable[[str, str], str] = lambda _site, _stage: "",
+        find_trouble: Callable[[], str] = lambda: "",
     ) -> None:
         offline = canonical_json({"status": "offline", "version": version})
         will = (f"{ROOT}/status", offline)
         self._publisher = MqttPublisher(url, username, password, ca_file=ca_file, will=will, name="state")
         self._db, self._clock, self._version, self._page_url = db, clock, version, page_url.rstrip("/")
-        self._find_action = find_action
+        self._find_action, self._find_trouble = find_action, find_trouble
         self._valid_s, self._offline, self._started_at = valid_s, offline, clock()
         self._sent: dict[str, tuple[str, datetime]] = {}
         self._connection = 0
@@ -95,6 +96,9 @@ class StatePublisher:
     def publish_once(self) -> None:
         """Publish new alert events, then the states that changed or are about to expire, then `status`."""
         now = self._clock()
+        if trouble := self._find_trouble():  # said without the database; the states run out by themselves
+            blind = {"status": "offline", "version": self._version, "reason": f"cannot decide: {trouble}"}
+            self._publish_changed(f"{ROOT}/status", blind, now)
         self._publish_events(now)
         with self._db.read() as c:
             sites = load_view(c, "site_status", order_by=["site"])
@@ -110,8 +114,9 @@ class StatePublisher:
         ages = {
             site: None if at is None else round((now - parse(at)).total_seconds(), -1) for site, at in newest.items()
         }
-        status = {"status": "online", "version": self._version, "newest_age_s": ages}
-        self._publish_changed(f"{ROOT}/status", status, now)
+        if not trouble:
+            status = {"status": "online", "version": self._version, "newest_age_s": ages}
+            self._publish_changed(f"{ROOT}/status", status, now)
 
     def _publish_changed(self, topic: str, payload: Mapping[str, Any], now: datetime) -> None:
         content = canonical_json(payload)

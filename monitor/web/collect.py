@@ -189,9 +189,10 @@ def collect_health(context: Context, c: Connection, now: datetime) -> dict[str, 
     _, degraded = judge_parts(stamps, now)
     cards = pages.load_cards(c)
     detail = {} if core is None else core[1]
+    reasons = [f"cannot decide: {context.trouble}", *degraded] if context.trouble else degraded
     return {
-        "status": "down" if not alive else "degraded" if degraded else "ok",
-        "reasons": degraded,
+        "status": "down" if context.trouble or not alive else "degraded" if degraded else "ok",
+        "reasons": reasons,
         "core": {"alive": alive, "age_s": age, **{k: detail.get(k) for k in ("state", "version", "degraded")}},
         "ingest": detail.get("ingest"), "dispatcher": detail.get("dispatcher"),
         "broker": None if broker is None else broker[1],

@@ -27,6 +27,7 @@ class Context:
     clock: Callable[[], datetime]
     version: str
     _sites: dict[str, Site | None] = field(default_factory=dict)
+    trouble: str = ""  # what keeps core from deciding, as the supervisor says it
     said: dict[str, tuple[datetime, dict[str, Any]]] = field(default_factory=dict)  # by site file: the newest dry run
 
     def declaration(self, c: Any, config_sha256: str) -> Site | None:

@@ -19,7 +19,8 @@ def _answer(request: Request, names: tuple[str, ...], values: dict[str, Any]) ->
     now = context.clock()
     session = session_of(request)
     shared = {
-        "banner": service_banner(context.db, now), "session": session, "path": request.url.path,
+        "banner": service_banner(context, now), "session": session, "path": request.url.path,
+        "blind_because": context.trouble,
         "csrf": csrf_token(request.cookies.get(COOKIE, "")) if session else "",
     }  # fmt: skip
     parts = {name: render_part(f"parts/{name}.html", now, shared | values) for name in ("banner", *names)}

@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from monitor.domain.instants import parse
+from monitor.errors import StoreBusyError
 from monitor.store.outbox import count_states
 from monitor.store.pages import count_open, load_cards
 from monitor.store.service_state import load_stamps
@@ -24,8 +25,12 @@ router = APIRouter(include_in_schema=False)
 def tell_health(request: Request) -> JSONResponse:
     """State of core, ingest, dispatcher and broker; 503 when core's stamp is old or says stopped."""
     context = context_of(request)
-    with context.db.read() as c:
-        found = collect_health(context, c, context.clock())
+    try:
+        with context.db.read() as c:
+            found = collect_health(context, c, context.clock())
+    except StoreBusyError as error:
+        reason = f"cannot decide: {context.trouble}" if context.trouble else str(error)
+        return JSONResponse({"status": "down", "reasons": [reason], "version": context.version}, status_code=503)
     return JSONResponse(found, status_code=503 if found["status"] == "down" else 200)
 
 

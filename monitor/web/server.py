@@ -1,16 +1,20 @@
 """The web process: `python -m monitor.web.server [CONFIG]`; ends in order on SIGTERM."""
 
 import logging
+import os
 import sys
+import threading
 
 import uvicorn
 
 from monitor import logs
 from monitor.config import load_service
 from monitor.errors import SlopewardError
+from monitor.health import TROUBLE_FD
 from monitor.store.engine import Database
 from monitor.store.migrate import require_current
 from monitor.web.app import build
+from monitor.web.context import Context
 
 _LOG = logging.getLogger("slopeward.web")
 
@@ -26,6 +30,7 @@ def main(config_path: str | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     app = build(config, db)
+    listen(app.state.context)
     settings = uvicorn.Config(
         app, host=config.web.host, port=config.web.port, log_config=None, access_log=False, server_header=False,
         limit_concurrency=200, timeout_keep_alive=15, timeout_graceful_shutdown=2, h11_max_incomplete_event_size=32768,
@@ -40,6 +45,20 @@ def main(config_path: str | None = None) -> int:
     finally:
         db.close()
     return 0
+
+
+def listen(context: Context) -> None:
+    """Hear from the supervisor what keeps core from deciding; the database need not answer for that."""
+    number = os.environ.get(TROUBLE_FD)
+    if not number:
+        return
+
+    def hear() -> None:
+        with os.fdopen(int(number), encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                context.trouble = line.strip()
+
+    threading.Thread(target=hear, name="trouble", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -14,9 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from monitor.domain.instants import parse, spell
 from monitor.health import CORE_SILENT_S
-from monitor.store.engine import Database
 from monitor.store.service_state import find_stamp
-from monitor.web.context import COOKIE, context_of, session_of
+from monitor.web.context import COOKIE, Context, context_of, session_of
 from monitor.web.guard import csrf_token
 
 # names people use for levels -> place on the colour ramp; other names are spread by rank
@@ -121,9 +120,12 @@ ENVIRONMENT.globals.update(
 )
 
 
-def service_banner(db: Database, now: datetime) -> dict[str, Any] | None:
-    """What must stand on top of every page: core that is silent or was never there; None when it runs."""
-    with db.read() as c:
+def service_banner(context: Context, now: datetime) -> dict[str, Any] | None:
+    """What must stand on top of every page: why nobody decides, or core that was never there; None when it runs."""
+    if context.trouble:
+        text = f"Nothing is decided at this moment: {context.trouble}. Levels below are old; watch by other means."
+        return {"text": text, "since": None}
+    with context.db.read() as c:
         core = find_stamp(c, "core")
     if core is None:
         return {
@@ -153,14 +155,13 @@ def render(request: Request, name: str, **values: Any) -> HTMLResponse:
     now = context.clock()
     token = request.cookies.get(COOKIE, "")
     try:
-        session, banner = session_of(request), service_banner(context.db, now)
+        session, banner = session_of(request), service_banner(context, now)
     except Exception:  # an error page must come even when the database is away
-        session, banner = (
-            None,
-            {"text": "The database does not answer. Nothing on this page is current.", "since": None},
-        )
+        why = f": {context.trouble}" if context.trouble else ""
+        text = f"The database does not answer{why}. Nothing on this page is current."
+        session, banner = None, {"text": text, "since": None}
     shared = {
         "banner": banner, "session": session, "csrf": csrf_token(token) if session else "", "version": context.version,
-        "path": request.url.path, "exercise_note": False,
+        "path": request.url.path, "exercise_note": False, "blind_because": context.trouble,
     }  # fmt: skip
     return HTMLResponse(render_part(name, now, shared | values))

@@ -22,7 +22,7 @@ NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 def make_core(tmp_path):
     core = Core(parse_service(f'[database]\nurl = "sqlite:///{tmp_path}/x.db"\n', "x"), lambda: NOW)
     for name in ("ingest", "evaluation", "dispatcher"):
-        setattr(core, name, SimpleNamespace(progress=dict))
+        setattr(core, name, SimpleNamespace(progress=dict, is_busy=bool))
     return core
 
 
@@ -30,7 +30,7 @@ def make_core(tmp_path):
 def test_one_overdue_safety_thread_ends_the_process(tmp_path, part):
     core = make_core(tmp_path)
     late = {part: NOW - timedelta(seconds=health.OVERDUE_S + 1)}
-    setattr(core, part, SimpleNamespace(progress=lambda: late))
+    setattr(core, part, SimpleNamespace(progress=lambda: late, is_busy=bool))
     jobs_stopped = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("monitor.daemon.compute.stop_all", lambda: jobs_stopped.append(1))

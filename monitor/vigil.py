@@ -1,0 +1,66 @@
+"""Whether the service can decide at this moment, known without asking the database."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+SILENT_WRITE_S: Final = 15.0  # a database that takes no write for so long is more than busy
+LATE_EVALUATION_S: Final = 60.0  # beyond the tick
+TEXT_MOST: Final = 400
+
+
+class Vigil:
+    """The last writes that were committed, and what kept the next one from being so.
+
+    Thread-safe. Durations run on the monotonic clock; the wall clock only spells when it began.
+
+    Args:
+        clock: gives the present, aware UTC.
+        tick_s: longest time between two evaluations of a site.
+        monotonic_s: the clock that durations run on.
+    """
+
+    def __init__(
+        self, clock: Callable[[], datetime], tick_s: float, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock, self._monotonic_s, self._tick_s = clock, monotonic_s, tick_s
+        self._lock = threading.Lock()
+        now_s = monotonic_s()
+        self._written_s, self._written_at = now_s, clock()
+        self._evaluated_s, self._evaluated_at = now_s, clock()
+        self._error = ""
+        self._watching = False
+
+    def note_write(self) -> None:
+        """A transaction was committed."""
+        with self._lock:
+            self._written_s, self._written_at, self._error = self._monotonic_s(), self._clock(), ""
+
+    def note_evaluation(self) -> None:
+        """An evaluation was committed."""
+        self.note_write()
+        with self._lock:
+            self._evaluated_s, self._evaluated_at, self._watching = self._monotonic_s(), self._clock(), True
+
+    def note_error(self, error: object) -> None:
+        """A transaction was not committed, and why."""
+        with self._lock:
+            self._error = " ".join(str(error).split())[:TEXT_MOST]
+
+    def trouble(self, *, busy: bool = False) -> str:
+        """Why nothing can be decided now, in one line; empty when all is well.
+
+        Args:
+            busy: an evaluation is computing at this moment: it is slow and not stuck.
+        """
+        with self._lock:
+            now_s = self._monotonic_s()
+            if now_s - self._written_s > SILENT_WRITE_S:
+                why = f" ({self._error})" if self._error else ""
+                return f"database takes no writes since {self._written_at:%Y-%m-%d %H:%M:%S} UTC{why}"
+            late_s = now_s - self._evaluated_s - self._tick_s
+            if self._watching and not busy and late_s > LATE_EVALUATION_S:
+                return f"no evaluation was stored since {self._evaluated_at:%Y-%m-%d %H:%M:%S} UTC"
+            return ""

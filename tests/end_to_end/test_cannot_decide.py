@@ -1,0 +1,239 @@
+"""The database is gone, or core hangs, while the slope fails: people hear it within a minute, and that it is over."""
+
+import json
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import paho.mqtt.client as mqtt
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from monitor.store.engine import Database
+from monitor.store.service_state import load_stamps
+from tests.conftest import MosquittoServer, wait_for
+from tests.data.running import Service, publish
+from tests.end_to_end.test_never_lower import site_file
+
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
+FIRST_MESSAGE_S = 60.0
+
+
+class Receiver:
+    """A webhook and an outside watcher: what came, and when."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[float, dict[str, Any]]] = []
+        self.pings: list[float] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.messages.append((time.monotonic(), json.loads(body)))
+                self.send_response(204)
+                self.end_headers()
+
+            def do_GET(self) -> None:
+                outer.pings.append(time.monotonic())
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def find(self, words: str) -> list[tuple[float, dict[str, Any]]]:
+        """Messages whose subject or text holds the words."""
+        return [one for one in self.messages if words in f"{one[1]['subject']} {one[1]['body']}"]
+
+    def find_red(self) -> list[dict[str, Any]]:
+        """Messages that the site has reached its top level."""
+        return [body for _, body in self.messages if body["ledger"] == "hazard" and body["level_name"] == "red"]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    one = Receiver()
+    yield one
+    one.close()
+
+
+@contextmanager
+def gone(database_url: str) -> Iterator[None]:
+    """A database that takes no write: held by somebody else for as long as it lasts."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        holder = sqlite3.connect(str(url.database), isolation_level=None)
+        holder.execute("PRAGMA busy_timeout = 20000")
+        holder.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            holder.execute("ROLLBACK")
+            holder.close()
+        return
+    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain) as holder:
+        holder.execute("LOCK TABLE service_state, evaluation, observation, alert, site_state IN SHARE MODE")
+        yield
+        holder.rollback()
+
+
+@contextmanager
+def running(folder: Path, database_url: str, broker: str, receiver: Receiver) -> Iterator[Service]:
+    """The service with two people who hear red, and an outside watcher that is called every few seconds."""
+    text = site_file({"G1": "A", "G2": "B"}, "1h").replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')
+    os.environ["HOOK"] = f"{receiver.url}/duty"
+    try:
+        with Service(folder, database_url, broker, {"s": text}) as service:
+            service.config.write_text(service.config.read_text() + f'[watchdog]\nping_url = "{receiver.url}/ping"\n')
+            service.start(90)
+            yield service
+    finally:
+        del os.environ["HOOK"]
+
+
+def health(service: Service) -> tuple[int, dict[str, Any]]:
+    """Status and content of /health."""
+    try:
+        with urlopen(f"http://127.0.0.1:{service.port}/health", timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except HTTPError as error:
+        return error.code, json.load(error)
+
+
+def page(service: Service) -> str:
+    with urlopen(f"http://127.0.0.1:{service.port}/sites/s", timeout=20) as answer:
+        return str(answer.read().decode())
+
+
+def hear_status(broker: str) -> tuple[list[dict[str, Any]], Callable[[], None]]:
+    """What the retained topic `status` says, oldest first; and how to stop listening."""
+    heard: list[dict[str, Any]] = []
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client.on_message = lambda _c, _u, message: heard.append(json.loads(message.payload))
+    host, port = broker.removeprefix("mqtt://").split(":")
+    client.connect(host, int(port))
+    client.subscribe("slopeward/v1/status", qos=1)
+    client.loop_start()
+
+    def stop() -> None:
+        client.disconnect()
+        client.loop_stop()
+
+    return heard, stop
+
+
+def move(broker: str, rate_mm_per_h: float, hours: float, end: datetime) -> None:
+    """Readings of both rovers up to an instant, every five minutes."""
+    steps = int(hours * 12)
+    messages = []
+    for k in range(steps + 1):
+        at = end - timedelta(minutes=5 * (steps - k))
+        value = rate_mm_per_h * k / 12
+        body = {"time": at.isoformat(), "displacement_mm": value}
+        messages += [(f"slopeward/v1/s/{name}/obs", body) for name in ("G1", "G2")]
+    publish(broker, messages)
+
+
+def evaluated_at(service: Service) -> str | None:
+    found = health(service)[1].get("sites", {}).get("s", {})
+    return found.get("evaluated_at")
+
+
+def test_people_hear_that_the_database_is_gone_while_the_slope_fails(
+    database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
+) -> None:
+    with running(tmp_path, database_url, mosquitto.url, receiver) as service:
+        move(mosquitto.url, 0.0, 3.0, datetime.now(UTC) - timedelta(hours=2, minutes=5))
+        wait_for(lambda: evaluated_at(service), 30, "the first evaluation")
+        heard, stop = hear_status(mosquitto.url)
+        wait_for(lambda: heard and heard[-1]["status"] == "online", 20, "status online")
+        assert "all witnesses" in page(service) or "what we see" in page(service).lower()
+        with gone(database_url):
+            began = time.monotonic()
+            move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))  # red is due from here on
+            wait_for(lambda: receiver.find("cannot decide"), FIRST_MESSAGE_S + 10, "a human to hear of it")
+            at, first = receiver.find("cannot decide")[0]
+            print(f"{make_url(database_url).get_backend_name()}: first human message after {at - began:.0f} s")
+            assert at - began <= FIRST_MESSAGE_S
+            assert "database takes no writes since" in first["body"]
+            assert "s: level green was stored last at" in first["body"]
+            status, content = health(service)
+            assert status == 503
+            assert "cannot decide: database takes no writes since" in content["reasons"][0]
+            wait_for(lambda: heard[-1]["status"] == "offline", 20, "status to be no longer online")
+            assert "cannot decide: database" in heard[-1]["reason"]
+            seen = page(service)
+            assert "Nothing is decided at this moment: database takes no writes" in seen
+            assert "all witnesses" not in seen
+            said = len(receiver.find("cannot decide"))
+            quiet_from = time.monotonic()
+            time.sleep(8)
+            assert len(receiver.find("cannot decide")) == said, "it is said once"
+        wait_for(lambda: receiver.find("over: decides again"), 60, "the end to be told")
+        wait_for(receiver.find_red, 60, "the level to be told")
+        over_at = receiver.find("over: decides again")[0][0]
+        assert not [at for at in receiver.pings if quiet_from - 20 < at < over_at - 10], "the watcher heard nothing"
+        wait_for(lambda: heard[-1]["status"] == "online", 30, "status online again")
+        stop()
+        wait_for(lambda: ledger_says(database_url, "told past the outbox by 1 of 1 channels"), 40, "the ledger's row")
+
+
+def ledger_says(database_url: str, words: str) -> bool:
+    db = Database(database_url)
+    try:
+        with db.read() as c:
+            return any(words in r for r in c.exec_driver_sql("SELECT reason FROM alert_history").scalars())
+    finally:
+        db.close()
+
+
+def test_a_core_that_hangs_is_replaced_and_the_gap_is_told(
+    sqlite_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
+) -> None:
+    with running(tmp_path, sqlite_url, mosquitto.url, receiver) as service:
+        move(mosquitto.url, 0.0, 3.0, datetime.now(UTC) - timedelta(hours=2, minutes=5))
+        wait_for(lambda: evaluated_at(service), 30, "the first evaluation")
+        wait_for(lambda: core_pid(sqlite_url), 20, "the stamp of core")
+        first = core_pid(sqlite_url)
+        assert first
+        os.kill(first, signal.SIGSTOP)
+        began = time.monotonic()
+        move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
+        wait_for(lambda: core_pid(sqlite_url) != first, 80, "a fresh core")
+        replaced_s = time.monotonic() - began
+        wait_for(receiver.find_red, 40, "the level to be told")
+        wait_for(lambda: receiver.find("nobody watched from"), 40, "the gap to be told")
+        at, gap = receiver.find("nobody watched from")[0]
+        print(f"core hung: replaced after {replaced_s:.0f} s, the gap told after {at - began:.0f} s")
+        assert replaced_s <= 60
+        assert "s now red" in gap["body"]
+
+
+def core_pid(database_url: str) -> int | None:
+    db = Database(database_url)
+    try:
+        with db.read() as c:
+            found = load_stamps(c).get("core")
+    finally:
+        db.close()
+    return None if found is None or found[1]["state"] != "running" else int(found[1]["pid"])
