@@ -122,8 +122,13 @@ def read_scene(path: Path, acquired_at: datetime | None = None) -> Scene:
     return _read_raster(path, acquired_at)
 
 
-def find_missing(path: Path) -> str | None:
+def find_missing(path: Path, *, watched: bool = True) -> str | None:
     """Say why a scene is not complete yet, or None when it is.
+
+    Args:
+        path: raster or folder.
+        watched: files may still arrive, so the manifest must say that it is the last; a folder that a person names
+            is complete as it lies, and only files that the manifest names must be there.
 
     A folder is complete when its manifest is there and says `complete = true`, or lists `[files]` that are all there
     with their stated size (and sha256, where stated). A single file is complete when it is there and not empty; a
@@ -135,7 +140,7 @@ def find_missing(path: Path) -> str | None:
         return f"{path}: {MANIFEST} has not arrived"
     content = _read_manifest(path / MANIFEST)
     listed: dict[str, Any] = content.get("files", {})
-    if not listed and content.get("complete") is not True:
+    if watched and not listed and content.get("complete") is not True:
         return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
     beside = {key: content[key] for key in COMPANIONS if key in content}
     for name, value in (*content.get("bands", {}).items(), *beside.items()):
@@ -222,7 +227,7 @@ def _read_folder(folder: Path) -> Scene:
     role = content.get("role", "single")
     if role not in ROLES:
         raise ManifestError(f"{manifest}: role {role!r} is unknown; known: {', '.join(ROLES)}")
-    if reason := find_missing(folder):
+    if reason := find_missing(folder, watched=False):
         raise IncompleteSceneError(reason)
     bands = _name_bands(manifest, content["bands"])
     stated = content.get("offset")

@@ -10,7 +10,7 @@ from detection.imagery.lane import detect
 from detection.imagery.lines import keep_lines
 from detection.imagery.neural.checkpoint import load_model, weights_path
 from detection.imagery.places import measure_places
-from detection.imagery.scene import Scene, read_scene
+from detection.imagery.scene import Scene, find_missing, read_scene
 from monitor.domain.quantities import LANDSLIDE
 from monitor.jobs.nearness import nearest
 
@@ -38,6 +38,8 @@ def read_one(payload: dict[str, Any]) -> dict[str, Any]:
     """
     wanted = payload["detect"]
     try:
+        if reason := find_missing(Path(wanted["scene_path"])):
+            return {"waiting": reason, "comes": True}
         answer = detect(wanted)
         own = as_date(answer, wanted["scene_path"])
         replaced = [

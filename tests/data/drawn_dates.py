@@ -35,7 +35,7 @@ def write_date(folder: Path, at: datetime, boxes, nodata=()) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "drawn.json").write_text(json.dumps({"boxes": boxes, "nodata": nodata}))
-    (folder / "scene.toml").write_text(f"acquired_at = {at.isoformat()}\n")
+    (folder / "scene.toml").write_text(f"complete = true\nacquired_at = {at.isoformat()}\n")
     return folder
 
 
@@ -57,7 +57,7 @@ def detect(payload):
     )
     return {
         "scene_hash": scene_hash, "model": "drawn", "model_hash": MODEL_HASH, "role": "single", "crs": grid.crs_name,
-        "acquired_at": taken.partition(" = ")[2].strip(), "width": SIZE, "height": SIZE, "pixel_area_m2": 100.0,
+        "acquired_at": taken.rpartition(" = ")[2].strip(), "width": SIZE, "height": SIZE, "pixel_area_m2": 100.0,
         "valid_share": float((values != 255).mean()), "classes": ["landslide"], "threshold": 0.5,
         "minimum_area_m2": 900.0, "polygons": polygons, "outputs": {"prob": str(out / "prob.tif")}, "warnings": [],
     }  # fmt: skip

@@ -90,9 +90,7 @@ def test_no_crs(folder, tmp_path):
     refused(folder, tmp_path / "out", errors.NoCrsError, "B4.tif", "no coordinate reference system")
 
 
-@pytest.mark.parametrize(
-    ("east", "north"), [(5398.5, -4658.5), (2_600_000, 4_700_000), (-1_600_000, 4_700_000)]
-)
+@pytest.mark.parametrize(("east", "north"), [(5398.5, -4658.5), (2_600_000, 4_700_000), (-1_600_000, 4_700_000)])
 def test_coordinates_that_the_utm_zone_cannot_have(folder, tmp_path, east, north):
     """Easting 5398 and northing -4658 in UTM 54N lie inside of the globe: a lon/lat check would pass them."""
     write_manifest(folder, COMPLETE)
@@ -208,6 +206,7 @@ def test_complete_by_manifest(folder):
     band.write_bytes(content)
     write_manifest(folder, COMPLETE.replace("complete = true\n", ""))
     assert "neither" in find_missing(folder)
+    assert read_scene(folder).acquired_at == TAKEN_AT  # named by a person: complete as it lies
     write_manifest(folder, COMPLETE)
     assert find_missing(folder) is None
     (folder / "scene.toml").unlink()
