@@ -221,10 +221,12 @@ class Ingest:
             known = find_stamp(connection, name)
             ends = load_sequence_ends(connection)
         if known is not None and not event.session_present:
+            if not known[1].get("session_present", True):  # the loss before was told, and nobody closed its alarm
+                self._on_alarm(_end_session_lost(event.name))
             self._tell_session_lost(event, newest or known[0], ends)
-        elif known is not None and event.name == "live":
+        elif known is not None:
             # the next loss is told anew, even where nobody closed the alarm of the last one
-            self._on_alarm(_end_session_lost())
+            self._on_alarm(_end_session_lost(event.name))
         with self._db.write() as connection:
             stamp(connection, name, {"session_present": event.session_present}, event.at)
 
@@ -235,7 +237,7 @@ class Ingest:
             f"{len(ends)} sources were asked to send them again."
         )
         evidence = canonical_json({"session": event.client_id, "at": spell(event.at), "since": spell(since)})
-        self._on_alarm(AlertChange(Ledger.HEALTH, SESSION_LOST, 2, True, reason, None, evidence))
+        self._on_alarm(AlertChange(Ledger.HEALTH, _session_key(event.name), 2, True, reason, None, evidence))
         self._ask([SequenceGap(e.site, e.station, e.source, e.boot_id, e.seq + 1, None, e.at, event.at) for e in ends])
 
     def _ask_for_gaps(self) -> None:
@@ -268,11 +270,16 @@ def _describe_decoder(site: str, trouble: str | None) -> AlertChange:
     return AlertChange(Ledger.HEALTH, f"health:decoder:{site}", level, bool(trouble), reason, None, evidence)
 
 
-def _end_session_lost() -> AlertChange:
+def _session_key(name: str) -> str:
+    """The alarm of a session: that of live data keeps the plain name."""
+    return SESSION_LOST if name == "live" else f"{SESSION_LOST}:{name}"
+
+
+def _end_session_lost(name: str) -> AlertChange:
     """The broker keeps the session again; nobody need be woken for that, a person closes what happened."""
     reason = "The broker kept the session at the next connection; what was lost before it was asked for."
     return AlertChange(
-        Ledger.HEALTH, SESSION_LOST, 0, False, reason, None, canonical_json({"reason": reason}), notify=False
+        Ledger.HEALTH, _session_key(name), 0, False, reason, None, canonical_json({"reason": reason}), notify=False
     )
 
 

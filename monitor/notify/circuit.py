@@ -8,20 +8,23 @@ FIRST_S = 2.0
 LONGEST_S = 300.0
 
 
-def backoff_s(attempts: int, jitter: Callable[[], float], retry_after_s: float | None = None) -> float:
+def backoff_s(
+    attempts: int, jitter: Callable[[], float], retry_after_s: float | None = None, longest_s: float = LONGEST_S
+) -> float:
     """Seconds until the next attempt: doubling from 2 s to 5 min, spread over half to the full value.
 
     Args:
         attempts: how many were made, from 1.
         jitter: a source of numbers in [0, 1).
         retry_after_s: what the channel itself asked for; never undercut, but cut at one hour.
+        longest_s: where the doubling ends.
 
     >>> backoff_s(1, lambda: 0.0), backoff_s(3, lambda: 0.5), backoff_s(50, lambda: 0.999999) < 300
     (1.0, 6.0, True)
     >>> backoff_s(1, lambda: 0.0, 30.0)
     30.0
     """
-    longest = min(FIRST_S * 2.0 ** min(attempts - 1, 16), LONGEST_S)
+    longest = min(FIRST_S * 2.0 ** min(attempts - 1, 16), longest_s)
     return max(longest * (0.5 + 0.5 * jitter()), min(retry_after_s or 0.0, 3600.0))
 
 

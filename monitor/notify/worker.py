@@ -11,17 +11,25 @@ from typing import Final
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
 from monitor.logs import redact
-from monitor.notify.circuit import Circuit, backoff_s
+from monitor.notify.circuit import LONGEST_S, Circuit, backoff_s
 from monitor.notify.notifier import Notifier, open_notifier
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import Limits, View
 from monitor.store.engine import Database
-from monitor.store.outbox import claim_due, count_sent_since, load_waiting, mark_delivered, mark_failed
+from monitor.store.outbox import (
+    claim_due,
+    count_sent_since,
+    load_waiting,
+    mark_delivered,
+    mark_failed,
+    release_backoff,
+)
 
 _LOG = logging.getLogger(__name__)
 LEASE_S: Final = 30.0
 GIVE_UP_AFTER: Final = timedelta(hours=48)  # of a message that is not urgent
 IDLE_S: Final = 30.0
+URGENT_AGAIN_S: Final = 6.0  # a channel that is back is found within ten seconds while an urgent message waits
 
 
 class ChannelWorker:
@@ -119,14 +127,19 @@ class ChannelWorker:
             _LOG.exception("channel %s", self.channel.partition(":")[0])
             self._settle_failure(notification, DeliveryError(f"{type(error).__name__}: {error}"), urgent=urgent)
         else:
+            proven = self.circuit.failures > 0
             self.circuit.succeed()
             self.last_error = None
             self._settle(lambda c, now: mark_delivered(c, notification.id, self.owner, now))
+            if proven:  # the channel is good again: nothing waits for its own next try
+                self._settle(lambda c, now: release_backoff(c, self.channel, now))
+                self.wake()
         finally:
             self.sending_since = None
 
     def _settle_failure(self, notification: Notification, error: DeliveryError, *, urgent: bool) -> None:
-        wait_s = backoff_s(notification.attempts, self._jitter, error.retry_after_s)
+        longest_s = URGENT_AGAIN_S if urgent else LONGEST_S
+        wait_s = backoff_s(notification.attempts, self._jitter, error.retry_after_s, longest_s)
         now = self._clock()
         permanent = error.permanent or (not urgent and now - notification.queued_at > GIVE_UP_AFTER)
         if not error.permanent:

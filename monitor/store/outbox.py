@@ -140,7 +140,8 @@ def claim_due(
 ) -> list[Notification]:
     """Lease up to `limit` due messages of one channel, the most important first.
 
-    Order: real before exercise, hazard before health before advice, higher level first, newer first. A message waits
+    Order over all sites: real before exercise, what is open before notices that it is over, hazard before health before
+    advice, higher level first, newer first. A message waits
     while a newer one of the same alert and recipient is due: after an outage the present state is told before the past.
 
     Args:
@@ -164,7 +165,7 @@ def claim_due(
     query = (
         select(n)
         .where(n.c.channel == channel, _due(n, now), ~blocked)
-        .order_by(n.c.exercise, rank, n.c.level.desc(), n.c.id.desc())
+        .order_by(n.c.exercise, case((n.c.level == 0, 1), else_=0), rank, n.c.level.desc(), n.c.id.desc())
     )
     if only is not None:
         query = query.where(n.c.id.in_(only))
@@ -269,6 +270,16 @@ def postpone(c: Connection, notification_id: int, until: datetime, why: str) -> 
     """Keep a waiting message until an instant; says why where people look for reasons."""
     query = update(notification).where(notification.c.id == notification_id, notification.c.state.in_(WAITING))
     return c.execute(query.values(next_attempt_at=until, last_error=why[:ERROR_LIMIT])).rowcount == 1
+
+
+def release_backoff(c: Connection, channel: str, now: datetime) -> bool:
+    """Make everything due that a channel failed to take before: it was just proven good. Always True."""
+    n = notification
+    query = update(n).where(
+        n.c.channel == channel, n.c.state == DeliveryState.FAILED_RETRY, n.c.next_attempt_at > now
+    )  # fmt: skip
+    c.execute(query.values(next_attempt_at=now))
+    return True
 
 
 def release_expired(c: Connection, now: datetime) -> int:

@@ -120,6 +120,8 @@ def hooks():
                 release.wait(30)
                 return
             status = {"/500": 500, "/429": 429, "/400": 400, "/302": 302}.get(self.path, 204)
+            if self.path == "/outage" and not self.server.back.is_set():
+                status = 503
             if self.path == "/flaky" and sum(p == "/flaky" for p, _, _ in got) < 3:
                 status = 503
             self.send_response(status)
@@ -137,6 +139,7 @@ def hooks():
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     server.got, server.base = got, f"http://127.0.0.1:{server.server_port}"
+    server.back = threading.Event()
     yield server
     release.set()
     server.shutdown()
@@ -288,6 +291,28 @@ def test_after_an_outage_the_newest_is_told_first_and_nothing_hides_the_raise(da
     assert [b["level"] for b in bodies] == [1, 3]  # the present first, then the raise that must not be lost
     assert "Delayed" in bodies[1]["body"]
     assert "north: orange" in bodies[1]["body"]
+
+
+def test_when_a_channel_is_back_all_that_waits_goes_at_once_and_hazard_before_what_is_over(database, hooks):
+    """Backoff had put the next tries minutes away; the newest red is tried often, and its success releases the rest."""
+    channel, later = "webhook:OUT", clock() + timedelta(minutes=4)
+    tried = {"state": "failed_retry", "attempts": 9, "next_attempt_at": later}
+    with database.write() as c:
+        add_site(c)
+        add_site(c, "south")
+        over = add_message(c, add_alert(c, "old", level=0), channel, 0, site="south", **tried)
+        sick = add_message(c, add_alert(c, "health:x", "health", 1), channel, 1, ledger="health", **tried)
+        yellow = add_message(c, add_alert(c, "south", level=1), channel, 1, site="south", **tried)
+        red = add_message(c, add_alert(c, level=3), channel, 3)
+    with running(database, {"OUT": f"{hooks.base}/outage"}):
+        wait_for(lambda: len(hooks.got) >= 3, 30)
+        hooks.back.set()
+        returned = time.monotonic()
+        wait_for(lambda: {r.state for r in rows(database).values()} == {"delivered"}, 12)
+        print(f"all delivered {time.monotonic() - returned:.1f} s after the return")
+        assert time.monotonic() - returned <= 10.0
+    told = [json.loads(body)["notification_id"] for _, _, body in hooks.got]
+    assert list(dict.fromkeys(told)) == [red, yellow, sick, over]
 
 
 def test_health_messages_of_one_site_become_one(database, hooks):

@@ -120,12 +120,18 @@ def test_no_stamp_is_written_before_its_alarm_is_in_the_database(db):
 def test_a_second_loss_is_told_though_nobody_closed_the_alarm_of_the_first(db):
     alarms, told = make_alarms(db), []
     ingest = make_ingest(db, alarms.write)
-    for present in (True, False, True, False):
+    for present in (True, False, True, False, False):
         ingest._note_connection((Connected("live", "slopeward", present, NOW), None))
         with db.read() as c:
             told.append(len(c.execute(select(notification)).all()))
-    assert told == [0, 1, 1, 2]
+    assert told == [0, 1, 1, 2, 3]
     assert open_keys(db) == [SESSION_LOST]
+    # the session of what was missed has an alarm of its own
+    for present in (True, False, False):
+        ingest._note_connection((Connected("backfill", "slopeward-backfill", present, NOW), None))
+    assert sorted(open_keys(db)) == [SESSION_LOST, f"{SESSION_LOST}:backfill"]
+    with db.read() as c:
+        assert len(c.execute(select(notification)).all()) == 5
 
 
 # ---- the writer stumbles ----------------------------------------------------------------------------------------
