@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, TypeVar
@@ -31,8 +32,10 @@ from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import channel_settings
 from monitor.notify.state import StatePublisher
 from monitor.schedule import Schedule
-from monitor.service_alarms import ServiceAlarms
-from monitor.service_conditions import Conditions
+from monitor.service_alarms import ServiceAlarms, make_alarm
+from monitor.service_clock import HEARD_WITHIN, STEP_S, ClockWord, ServiceClock, Step, is_synchronised, judge_clock
+from monitor.service_conditions import Condition, Conditions
+from monitor.store.clock_steps import set_back, withdraw_future
 from monitor.store.decisions import code_version
 from monitor.store.drills import end_dead_drills, load_drills
 from monitor.store.engine import Database
@@ -48,6 +51,8 @@ log = logging.getLogger(__name__)
 STAMP_EVERY_S: Final = 3.0
 UNSHELVE_EVERY_S: Final = 15.0
 AGAIN_S: Final = 1.0  # after a duty that failed
+CLOCK_EVERY_S: Final = 5.0
+UNSYNCHRONISED_S: Final = 1800.0  # a machine that has just started is given the time to find its reference
 STOP_S: Final = 3.0
 PREDECESSOR_S: Final = 5.0
 BROKER_S: Final = 3.0
@@ -88,6 +93,7 @@ class Core:
         self.conditions = Conditions(self.alarms)
         self.vigil = Vigil(clock, config.schedule.evaluate_tick_s)
         self.news = News()
+        self._clock_seen, self._clock_moved_s = (clock(), time.monotonic()), float("-inf")
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
         self._lost_file = ""
 
@@ -136,7 +142,10 @@ class Core:
         """Go round until told to stop; returns the exit status. An overdue safety thread ends the process at once."""
         while health.beat(self.find_trouble()) and not self.stopping.wait(1.0):
             progress = {**self.ingest.progress(), **self.evaluation.progress(), **self.dispatcher.progress()}
-            overdue = health.find_overdue(progress, self.clock())
+            now = self.clock()
+            if self._clock_moved(now):
+                continue  # the stamps of progress were made by another time
+            overdue = health.find_overdue(progress, now)
             if overdue:
                 log.critical("no progress for %g s: %s; ending so that a fresh process starts",
                              health.OVERDUE_S, ", ".join(overdue))  # fmt: skip
@@ -328,6 +337,7 @@ class Core:
             Duty(self._follow_conditions, STAMP_EVERY_S),
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
             Duty(self._look_for_approvals, STAMP_EVERY_S),
+            Duty(self._follow_clock, CLOCK_EVERY_S),
             Duty(self._end_dead_drills, UNSHELVE_EVERY_S),
         )  # fmt: skip
         due = dict.fromkeys(duties, 0.0)
@@ -363,7 +373,66 @@ class Core:
     def _follow_conditions(self) -> None:
         now_s = time.monotonic()
         self.conditions.follow(self.conditions.of_ingest(self.ingest.status()), now_s)
+        unsynchronised = Condition(
+            "clock:unsynchronised", is_synchronised() is False,
+            "the clock of this machine follows no reference; run a time service (systemd-timesyncd, chrony)",
+            level=1, after_s=UNSYNCHRONISED_S,
+        )  # fmt: skip
+        self.conditions.follow((unsynchronised,), now_s)
         self.conditions.follow(self.conditions.of_evaluation(self.sites, self.evaluation.find_slow()), now_s)
+
+    def _clock_moved(self, now: datetime) -> bool:
+        """Whether the present jumped since the last look, or did so within the time after which a thread is overdue."""
+        now_s = time.monotonic()
+        before, before_s = self._clock_seen
+        self._clock_seen = now, now_s
+        if abs((now - before).total_seconds() - (now_s - before_s)) > STEP_S:
+            self._clock_moved_s = now_s
+        return now_s - self._clock_moved_s < health.OVERDUE_S
+
+    def _follow_clock(self) -> None:
+        """Set waiting times anew after a step of the clock; ask whether many stations say that ours is wrong."""
+        if isinstance(self.clock, ServiceClock):
+            for step in self.clock.take_steps():
+                self._take_step(step)
+        self._take_word(judge_clock(self.ingest.heard(self.clock() - HEARD_WITHIN), is_synchronised()))
+
+    def _take_step(self, step: Step) -> None:
+        way = "forward" if step.seconds > 0 else "back"
+        at = f"{step.at:%Y-%m-%d %H:%M:%S} UTC"
+        reason = f"the clock of this machine was set {way} by {abs(step.seconds):,.0f} s; it is {at} now"
+        log.critical("%s; waiting times go on from there", reason)
+        if step.seconds < 0:
+            with self.db.write() as c:
+                log.warning("moved back: %s", set_back(c, -step.seconds, self.clock()))
+        self.dispatcher.forget_times()
+        self.schedule.set_anew()
+        self.alarms.open("clock:step", f"{reason}: look at its time service; all waiting times go on", level=2)
+        # it has happened and is over: the next one is a message of its own
+        self.alarms.put(replace(make_alarm("clock:step", 0, reason, is_open=False), notify=False))
+
+    def _is_corrected(self) -> bool:
+        return isinstance(self.clock, ServiceClock) and self.clock.correction_s != 0.0
+
+    def _take_word(self, word: ClockWord | None) -> None:
+        """Act on what the stations' time stamps say of our clock."""
+        if word is None:
+            if self._is_corrected():
+                return  # until somebody sets the clock
+            for key in ("clock:stations", "clock:behind"):
+                self.alarms.clear(key, "the time stamps of the stations fit the clock of this machine")
+            return
+        if word.is_ours and isinstance(self.clock, ServiceClock):
+            self.clock.correct(word.behind_s)
+            self.clock.take_steps()
+            with self.db.write() as c:
+                withdrawn = withdraw_future(c, self.clock())
+            log.critical("%s; decisions go by the time of the stations, %d readings count again", word.text, withdrawn)
+            self.schedule.set_anew()
+            self.ingest.forget_heard()
+            self.alarms.open("clock:behind", f"cannot see: decide. {word.text}; decisions go by the stations' time", 2)
+        else:
+            self.alarms.open("clock:stations", f"cannot see: decide. {word.text}", level=2)
 
     def _write_stamp(self, state: str) -> None:
         ingest = self.ingest.status()
@@ -372,6 +441,8 @@ class Core:
             *_describe_trouble(ingest),
             *self.conditions.told("ingest:lost", "ingest:dropped", "ingest:stumbles"),
         ]
+        if not ingest.get("drained", True) and all(ingest["connected"].values()):
+            degraded.append("catching_up: readings that waited are being read; silence is judged when they are in")
         degraded += [*self.conditions.told("slow:"), *([self._lost_file] if self._lost_file else [])]
         detail: dict[str, Any] = {
             "state": state, "pid": os.getpid(), "started_at": self.started_at.isoformat(), "version": code_version(),
@@ -503,7 +574,7 @@ def main(config_path: str | None = None) -> int:
     logs.configure("core", config.log.level)
     for chatty in ("alembic", "apscheduler"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    core = Core(config)
+    core = Core(config, ServiceClock())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: core.stopping.set())
     with hold_alone(config):

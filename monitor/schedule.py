@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from apscheduler.events import EVENT_JOB_MISSED, JobExecutionEvent
@@ -124,6 +124,13 @@ class Schedule:
         """Start no more; running jobs are ended by `compute.stop_all`."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
+
+    def set_anew(self) -> None:
+        """The clock was set: every entry is due one pause from now, not by the old time."""
+        for key, (job, site) in self._entries.items():
+            if self._scheduler.get_job(key) is not None:
+                pause_s = job.pause_s(site, self._stages.get(site.id) if site else None)
+                self._scheduler.modify_job(key, next_run_time=datetime.now(UTC) + timedelta(seconds=pause_s))
 
     def stage_of(self, site_id: str) -> str | None:
         """The stage of movement that the site's cadence follows; None before it is known."""

@@ -111,10 +111,14 @@ def _by_station(found: Mapping[str, Any]) -> dict[str, list[tuple[str, Any]]]:
 
 
 def _newest(windows: Windows, heard: Sequence[tuple[str, Newest]], spec: SeriesSpec) -> float | None:
-    """Newest epoch of any component, whatever its quality, not from the future."""
+    """Newest epoch of any component, whatever its quality, not from the future.
+
+    Where the clock of a station runs a little ahead, its silence counts from the last reception.
+    """
     found = [
-        n.observed_s for quantity, n in heard
-        if _is_of(windows, quantity, spec) and n.observed_s <= windows.now_s and "future" not in n.flags
+        min(n.observed_s, n.received_s) for quantity, n in heard
+        if _is_of(windows, quantity, spec) and "future" not in n.flags
+        and min(n.observed_s, n.received_s) <= windows.now_s
     ]  # fmt: skip
     return max(found, default=None)
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy.exc import IntegrityError
 
@@ -35,6 +35,13 @@ class Outcome:
     lost: tuple[Message, ...] = ()  # could be written nowhere: must not be acknowledged
 
 
+class Heard(NamedTuple):
+    """How far the newest reading of a station lies before its reception (above 0: in the future), and when it came."""
+
+    ahead_s: float
+    received_at: datetime
+
+
 class Pipeline:
     """The one way in, for messages and for files. Used by one thread at a time."""
 
@@ -43,6 +50,7 @@ class Pipeline:
         self.sites = sites
         self.vocabulary = Vocabulary(sites)
         self.references = References()
+        self.heard: dict[tuple[str, str], Heard] = {}  # by site and station
         self._clock = clock
         self._ids: dict[SeriesKey, tuple[int, str]] = {}
         self.unusable: dict[str, str] = {}  # site -> why one of its decoders cannot be used; its messages wait
@@ -148,7 +156,18 @@ class Pipeline:
                     told.add(decoded.event.site)
             self.references.save(connection, now)
         self.references.settle()
+        for item in observations:
+            self._note_heard(item)
         return Outcome(added, len(rejected), len(gaps), added.sites | told)
+
+    def _note_heard(self, item: Observation) -> None:
+        """Keep by station how far the newest reading of its newest message lies before its reception."""
+        ahead_s = (item.observed_at - item.received_at).total_seconds()
+        known = self.heard.get((item.site, item.station))
+        if known is None or item.received_at > known.received_at or (
+            item.received_at == known.received_at and ahead_s > known.ahead_s
+        ):  # fmt: skip
+            self.heard[item.site, item.station] = Heard(ahead_s, item.received_at)
 
     def _one_by_one(self, messages: Sequence[Message]) -> Outcome:
         stored = duplicates = revisions = rejected = gaps = 0

@@ -16,7 +16,7 @@ from monitor.errors import StoreBusyError
 from monitor.ingest.inbox import BATCH_MESSAGES, Inbox
 from monitor.ingest.message import BACKFILL_FILTERS, LIVE_FILTER, ROOT, Message
 from monitor.ingest.mqtt import BrokerAddress, Connected, Session
-from monitor.ingest.pipeline import Clock, Outcome, Pipeline
+from monitor.ingest.pipeline import Clock, Heard, Outcome, Pipeline
 from monitor.store.engine import Database
 from monitor.store.messages import SequenceGap, SequenceMark, load_open_gaps, load_sequence_ends, mark_requested
 from monitor.store.service_state import find_stamp, stamp
@@ -27,6 +27,7 @@ SESSION_LOST: Final = "health:mqtt:session_lost"
 _ASK_AFTER_S: Final = 2.0  # what is merely out of order has come by then
 _ASK_AGAIN: Final = timedelta(hours=1)
 _DRAINED_AFTER_S: Final = 1.0
+_WAITED_S: Final = 2.0  # a message that lay so long before it was stored was part of a backlog
 _STUMBLE_S: Final = 0.2  # doubled with each stumble in a row
 _NOTE_AGAIN_S: Final = 2.0
 
@@ -119,8 +120,16 @@ class Ingest:
             **self._counts,
         }
 
+    def heard(self, since: datetime) -> list[Heard]:
+        """The stations heard since an instant, each with how far its newest reading lies before its reception."""
+        return [one for one in list(self._pipeline.heard.values()) if one.received_at >= since]
+
+    def forget_heard(self) -> None:
+        """Our clock was set: what was heard by the old one says nothing."""
+        self._pipeline.heard.clear()
+
     def drained(self) -> bool:
-        """Whether the queue of the broker is worked off: connected, and for a second no batch was full."""
+        """Whether the queue of the broker is worked off: connected, and for a second no batch was full or late."""
         return self._live.listening and self._busy_since is None and (
             len(self._inbox) < BATCH_MESSAGES and time.monotonic() - self._full_at > _DRAINED_AFTER_S
         )  # fmt: skip
@@ -167,7 +176,8 @@ class Ingest:
                 queue.pop(0)
 
     def _work(self, batch: list[Message]) -> None:
-        if len(batch) >= BATCH_MESSAGES:
+        waited_s = (self._clock() - batch[0].received_at).total_seconds()
+        if len(batch) >= BATCH_MESSAGES or waited_s > _WAITED_S:
             self._full_at = time.monotonic()
         outcome: Outcome = self._retry(self._pipeline.store, batch)
         done = batch if not outcome.lost else [m for m in batch if all(m is not lost for lost in outcome.lost)]
@@ -206,6 +216,7 @@ class Ingest:
             if self._busy_since is not None:
                 log.warning("the database answers again")
                 self._busy_since = None
+                self._full_at = time.monotonic()  # what waited meanwhile comes first
             return result
 
     # ---- what was lost -----------------------------------------------------------------------------------------

@@ -94,6 +94,13 @@ class Dispatcher:
         """Look at once: something was queued."""
         self._wake.set()
 
+    def forget_times(self) -> None:
+        """The clock was set: no channel rests by the old time, and escalation is looked at anew."""
+        self._escalated_at = None
+        for worker in self._workers.values():
+            worker.circuit.succeed()
+        self.wake()
+
     def progress(self) -> dict[str, datetime]:
         """When the planner last went round; without the workers: a hanging channel is no reason to restart."""
         return dict(self._progress)

@@ -57,6 +57,7 @@ class StatePublisher:
         self._connection = 0
         self._progress: dict[str, datetime] = {}
         self._stopping = threading.Event()
+        self._lock = threading.Lock()  # of the topic `status`, which two threads publish
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -64,6 +65,7 @@ class StatePublisher:
         self._progress["state_publisher"] = self._clock()
         self._thread = threading.Thread(target=self._run, name="state-publisher", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._run_trouble, name="status-publisher", daemon=True).start()
 
     def stop(self, timeout_s: float) -> None:
         """Say `offline` and disconnect."""
@@ -93,12 +95,24 @@ class StatePublisher:
             self._progress["state_publisher"] = self._clock()
             self._stopping.wait(EVERY_S)
 
+    def _run_trouble(self) -> None:
+        """Say what keeps core from deciding; in a thread of its own, for the other may be waiting for the database."""
+        while not self._stopping.wait(EVERY_S):
+            try:
+                with self._lock:
+                    if trouble := self._find_trouble():
+                        blind = {"status": "offline", "version": self._version, "reason": f"cannot decide: {trouble}"}
+                        self._publish_changed(f"{ROOT}/status", blind, self._clock())
+            except DeliveryError as error:
+                _LOG.warning("status is not published: %s", error)
+            except Exception:  # loop edge
+                _LOG.exception("status")
+
     def publish_once(self) -> None:
         """Publish new alert events, then the states that changed or are about to expire, then `status`."""
         now = self._clock()
-        if trouble := self._find_trouble():  # said without the database; the states run out by themselves
-            blind = {"status": "offline", "version": self._version, "reason": f"cannot decide: {trouble}"}
-            self._publish_changed(f"{ROOT}/status", blind, now)
+        if self._find_trouble():
+            return  # the states run out by themselves; `status` is told by the other thread
         self._publish_events(now)
         with self._db.read() as c:
             sites = load_view(c, "site_status", order_by=["site"])
@@ -114,9 +128,10 @@ class StatePublisher:
         ages = {
             site: None if at is None else round((now - parse(at)).total_seconds(), -1) for site, at in newest.items()
         }
-        if not trouble:
-            status = {"status": "online", "version": self._version, "newest_age_s": ages}
-            self._publish_changed(f"{ROOT}/status", status, now)
+        status = {"status": "online", "version": self._version, "newest_age_s": ages}
+        with self._lock:
+            if not self._find_trouble():
+                self._publish_changed(f"{ROOT}/status", status, now)
 
     def _publish_changed(self, topic: str, payload: Mapping[str, Any], now: datetime) -> None:
         content = canonical_json(payload)

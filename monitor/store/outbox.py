@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, and_, case, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, case, exists, func, not_, or_, select, update
 
 from monitor.domain.alert import AlertState, DeliveryState, Notification
 from monitor.logs import redact
@@ -312,9 +312,13 @@ def count_sent_since(c: Connection, channel: str, since: datetime) -> int:
 
 
 def load_unacknowledged(c: Connection) -> list[OpenAlert]:
-    """Open alerts without an acknowledgement that were notified, each with its newest notified event."""
+    """Open alerts without an acknowledgement that were notified, each with its newest notified event.
+
+    A health or advice alarm whose cause is gone waits on its list for a person; it is sent to nobody again.
+    """
     n = notification
-    nobody = and_(alert.c.closed_at.is_(None), alert.c.state.in_(_UNACKNOWLEDGED))
+    over = and_(alert.c.ledger != "hazard", alert.c.state == AlertState.RETURNED_UNACKNOWLEDGED)
+    nobody = and_(alert.c.closed_at.is_(None), alert.c.state.in_(_UNACKNOWLEDGED), not_(over))
     open_ids = select(alert.c.id).where(nobody)  # few, which keeps the grouping below off the history
     newest = (
         select(n.c.alert_id, func.max(n.c.event_id).label("event_id"))

@@ -98,9 +98,11 @@ def gone(database_url: str) -> Iterator[None]:
 
 
 @contextmanager
-def running(folder: Path, database_url: str, broker: str, receiver: Receiver) -> Iterator[Service]:
+def running(
+    folder: Path, database_url: str, broker: str, receiver: Receiver, max_silence: str = "1h"
+) -> Iterator[Service]:
     """The service with two people who hear red, and an outside watcher that is called every few seconds."""
-    text = site_file({"G1": "A", "G2": "B"}, "1h").replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')
+    text = site_file({"G1": "A", "G2": "B"}, max_silence).replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')
     os.environ["HOOK"] = f"{receiver.url}/duty"
     try:
         with Service(folder, database_url, broker, {"s": text}) as service:
@@ -227,6 +229,37 @@ def test_a_core_that_hangs_is_replaced_and_the_gap_is_told(
         print(f"core hung: replaced after {replaced_s:.0f} s, the gap told after {at - began:.0f} s")
         assert replaced_s <= 60
         assert "s now red" in gap["body"]
+
+
+def test_a_lock_that_ends_pages_nothing_that_waiting_readings_cure(
+    database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
+) -> None:
+    with running(tmp_path, database_url, mosquitto.url, receiver, max_silence="20s") as service:
+        stop = threading.Event()
+
+        def report() -> None:
+            value = 0.0
+            while not stop.wait(2.0):
+                body = {"time": datetime.now(UTC).isoformat(), "displacement_mm": value}
+                publish(mosquitto.url, [(f"slopeward/v1/s/{name}/obs", body) for name in ("G1", "G2")])
+                value += 0.001
+
+        reporter = threading.Thread(target=report)
+        reporter.start()
+        try:
+            wait_for(lambda: evaluated_at(service), 30, "the first evaluation")
+            wait_for(lambda: health(service)[0] == 200, 20, "health")
+            time.sleep(4)
+            before = len(receiver.messages)
+            with gone(database_url):
+                time.sleep(30)
+            time.sleep(12)
+            paged = [m["subject"] for _, m in receiver.messages[before:] if "cannot decide" not in m["subject"]]
+            cured = ("reached", "nothing newer", "cannot see")
+            assert not [one for one in paged if any(words in one for words in cured)], paged
+        finally:
+            stop.set()
+            reporter.join()
 
 
 def core_pid(database_url: str) -> int | None:

@@ -181,8 +181,8 @@ def test_a_broker_that_forgot_us_raises_an_alarm_and_asks_again(database, mosqui
     thief.loop_stop()
     publisher.client.subscribe("slopeward/v1/+/+/backfill", 1)
     second = start_ingest()
-    wait(lambda: second.seen.alarms)
-    assert [(a.ledger, a.key, a.open) for a in second.seen.alarms] == [("health", SESSION_LOST, True)]
+    wait(lambda: any(a.open for a in second.seen.alarms))
+    assert ("health", SESSION_LOST) in [(a.ledger, a.key) for a in second.seen.alarms if a.open]
     topic, request = wait(lambda: publisher.heard)[0]
     assert topic == "slopeward/v1/north/G1/backfill"
     assert (request["source"], request["boot_id"], request["from_seq"], request["to_seq"]) == ("logger", 3, 42, None)

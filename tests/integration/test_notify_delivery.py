@@ -559,3 +559,19 @@ def test_the_address_of_a_webhook_never_reaches_the_log(hooks, caplog):
     )
     assert len(hooks.got) == 1
     assert "hunter2" not in caplog.text
+
+
+def test_a_health_alarm_that_is_over_is_sent_to_nobody_again(database, hooks):
+    """Its cause is gone, nobody acknowledged it: it waits on the list, an alarm that stands is told again."""
+    person = Recipient("duty", ("webhook:OK",), (3,), escalate_after_s=60.0)
+    levels = tuple(Level(v["number"], v["name"], False) for v in LEVELS)
+    sites = {"north": Site("north", "North", 46.0, 8.0, "UTC", levels, (), (), recipients=(person,))}
+    with database.write() as c:
+        add_site(c)
+        over = add_alert(c, "health:x", "health", 2, state="returned_unacknowledged")
+        stands = add_alert(c, "health:y", "health", 2)
+        for one in (over, stands):
+            add_message(c, one, "webhook:OK", 2, ledger="health", state="delivered", sent_at=T0)
+    dispatcher = Dispatcher(database, sites, clock, environ={"OK": f"{hooks.base}/ok"})
+    assert dispatcher.escalate_once(T0 + timedelta(minutes=10)) == 1
+    assert [r.alert_id for r in rows(database).values() if r.state == "queued"] == [stands]

@@ -1,0 +1,152 @@
+"""The clock of the service: wall time that a step of a few seconds does not move, and that stations can set right."""
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import Final, NamedTuple, Protocol
+
+STEP_S: Final = 2.0  # wall and monotonic time that part by more: somebody set the clock
+PROBATION_S: Final = 60.0  # a step must last so long before anything follows it
+AHEAD_S: Final = 300.0  # as readings are flagged to be of the future
+AGREE_S: Final = 120.0
+FEWEST_STATIONS: Final = 2
+MOST_OF: Final = 0.6
+HEARD_WITHIN: Final = timedelta(minutes=15)
+TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
+
+
+class Step(NamedTuple):
+    """A step of the wall clock that was followed, or the service's own correction, in seconds."""
+
+    seconds: float
+    at: datetime
+
+
+class ClockWord(NamedTuple):
+    """What many stations say of our clock: by how much it seems to be behind, and whether it is it that is wrong."""
+
+    behind_s: float
+    is_ours: bool
+    text: str
+
+
+class Heard(Protocol):
+    """How far the newest reading of a station lies before its reception."""
+
+    @property
+    def ahead_s(self) -> float:
+        """Seconds; above 0: the reading is of the future."""
+
+
+def judge_clock(heard: Sequence[Heard], synchronised: bool | None) -> ClockWord | None:
+    """Whether the stations heard of late say together that our clock is behind; None where they do not.
+
+    One station in the future has a wrong clock of its own. Two or more, and most of those that are heard, by about the
+    same time, have it only if ours is wrong, or if all have the same mistake (a time zone): a clock that follows a
+    reference is believed, any other is not.
+
+    >>> one = lambda s: type("Heard", (), {"ahead_s": s})()
+    >>> judge_clock([one(3601.0), one(3599.0), one(-4.0)], False).behind_s
+    3600.0
+    >>> judge_clock([one(3601.0), one(-2.0), one(-4.0)], False) is None
+    True
+    """
+    ahead = [one.ahead_s for one in heard if one.ahead_s > AHEAD_S]
+    if len(ahead) < FEWEST_STATIONS or len(ahead) < MOST_OF * len(heard):
+        return None
+    behind_s = median(ahead)
+    agree = [one for one in ahead if abs(one - behind_s) <= max(AGREE_S, 0.05 * behind_s)]
+    if len(agree) < MOST_OF * len(ahead):
+        return None
+    who = f"{len(agree)} of {len(heard)} stations report times about {behind_s / 60:,.0f} min ahead of ours"
+    if synchronised:
+        return ClockWord(
+            behind_s, is_ours=False,
+            text=f"{who}, and our clock follows its reference: check clocks and time zones of the loggers",
+        )  # fmt: skip
+    return ClockWord(behind_s, is_ours=True, text=f"our clock is behind: {who}; set the clock of this machine")
+
+
+def is_synchronised() -> bool | None:
+    """Whether the system says that its clock follows a reference (adjtimex(2)); None where it cannot say."""
+    try:
+        # struct timex is about 208 bytes on 64 bit Linux; mode 0 only reads
+        return bool(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)) != TIME_ERROR)
+    except AttributeError:
+        return None
+
+
+class ServiceClock:
+    """Gives the present, aware UTC; thread-safe.
+
+    1. While wall and monotonic time go alike, it is wall time: slow corrections by NTP are followed.
+    2. A step of more than two seconds is not followed for a minute: time goes on as before. A step that is taken back
+       within the minute has never happened.
+    3. A step that lasts is followed; `take_steps` tells of it, so that waiting times can be set anew.
+    4. `correct` shifts the present by what the stations' time stamps say; a wall clock that is then set right by about
+       as much ends the correction without a step.
+
+    Args:
+        wall: the system's clock, aware UTC.
+        monotonic_s: a clock that no one sets.
+    """
+
+    def __init__(
+        self,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._wall, self._monotonic_s = wall, monotonic_s
+        self._lock = threading.Lock()
+        self._correction = timedelta(0)
+        self._at, self._at_s = wall(), monotonic_s()
+        self._odd: tuple[float, float] | None = None  # seconds that wall time is off, since when
+        self._steps: list[Step] = []
+
+    @property
+    def correction_s(self) -> float:
+        """By how much the present lies before the wall clock."""
+        return self._correction.total_seconds()
+
+    def __call__(self) -> datetime:
+        """The present."""
+        with self._lock:
+            wall, now_s = self._wall(), self._monotonic_s()
+            expected = self._at + timedelta(seconds=now_s - self._at_s)
+            off_s = (wall + self._correction - expected).total_seconds()
+            own_s = self._correction.total_seconds()
+            if own_s and abs(off_s - own_s) <= max(60.0, 0.05 * abs(own_s)):
+                self._correction, off_s = timedelta(0), off_s - own_s  # somebody set the clock right
+                if abs(off_s) > STEP_S:
+                    self._follow(wall, now_s, off_s)
+                    return wall
+            if abs(off_s) <= STEP_S:
+                self._at, self._at_s, self._odd = wall + self._correction, now_s, None
+                return self._at
+            if self._odd is None or abs(self._odd[0] - off_s) > STEP_S:
+                self._odd = off_s, now_s
+            if now_s - self._odd[1] < PROBATION_S:
+                return expected
+            self._follow(wall + self._correction, now_s, off_s)
+            return self._at
+
+    def correct(self, seconds: float) -> None:
+        """Shift the present: what is measured says that the wall clock is wrong by so much."""
+        with self._lock:
+            self._correction += timedelta(seconds=seconds)
+            self._at += timedelta(seconds=seconds)
+            self._odd = None
+            self._steps.append(Step(seconds, self._at))
+
+    def take_steps(self) -> list[Step]:
+        """Steps that were followed since the last call."""
+        with self._lock:
+            taken, self._steps = self._steps, []
+            return taken
+
+    def _follow(self, now: datetime, now_s: float, off_s: float) -> None:
+        self._at, self._at_s, self._odd = now, now_s, None
+        self._steps.append(Step(off_s, now))

@@ -1,0 +1,153 @@
+"""The clock of the machine is wrong while the slope fails: people hear of it, red is reached, nothing waits on."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.engine import make_url
+
+from monitor import daemon
+from monitor.config import load_service
+from monitor.daemon import Core
+from monitor.service_clock import ServiceClock
+from monitor.store.clock_steps import set_back
+from monitor.store.engine import Database
+from monitor.store.tables import notification, observation
+from tests.conftest import MosquittoServer, free_port, wait_for
+from tests.end_to_end.test_cannot_decide import Receiver, move, receiver
+from tests.end_to_end.test_never_lower import site_file
+
+__all__ = ["receiver"]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+class Wall:
+    """The wall clock of a machine that can be set."""
+
+    def __init__(self) -> None:
+        self.off = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.off
+
+
+@contextmanager
+def core_running(
+    folder: Path, database_url: str, broker: str, wall: Wall, receiver: Receiver, escalate: str = ""
+) -> Iterator[Core]:
+    """The core in this process, on a clock that can be set; its people are a webhook."""
+    text_ = site_file({"G1": "A", "G2": "B", "G3": "C"}, "1h")
+    text_ = text_.replace('channels = ["log"]', f'channels = ["webhook:HOOK"]\n{escalate}')
+    (folder / "sites").mkdir()
+    (folder / "sites/s.toml").write_text(text_)
+    (folder / "slopeward.toml").write_text(
+        f'[database]\nurl = "{database_url}"\n[broker]\nmode = "external"\nurl = "{broker}"\n'
+        f'[paths]\nsites = "{folder}/sites"\ninbox = "{folder}/inbox"\nmodels = "{folder}/models"\n'
+        f'[web]\nport = {free_port()}\n[schedule]\nevaluate_tick = "1s"\n'
+    )
+    os.environ["HOOK"] = f"{receiver.url}/duty"
+    core = Core(load_service(str(folder / "slopeward.toml")), ServiceClock(wall))
+    core.start()
+    watching = threading.Thread(target=core.watch, daemon=True)
+    watching.start()
+    try:
+        wait_for(lambda: all(core.ingest.status()["connected"].values()), 20, "the broker")
+        yield core
+    finally:
+        core.stopping.set()
+        watching.join(10)
+        core.stop()
+        del os.environ["HOOK"]
+
+
+def level(database_url: str) -> int:
+    db = Database(database_url)
+    try:
+        with db.read() as c:
+            return int(c.execute(text("SELECT level FROM site_status WHERE site = 's'")).scalar() or 0)
+    finally:
+        db.close()
+
+
+def test_an_hour_behind_while_the_slope_runs_to_red(
+    database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "is_synchronised", lambda: False)
+    wall = Wall()
+    wall.off = -timedelta(hours=1)
+    with core_running(tmp_path, database_url, mosquitto.url, wall, receiver):
+        began = time.monotonic()
+        move(mosquitto.url, 60.0, 3.0, datetime.now(UTC))
+        wait_for(lambda: receiver.find("our clock is behind"), 60, "a human to hear of it")
+        at, first = receiver.find("our clock is behind")[0]
+        name = make_url(database_url).get_backend_name()
+        print(f"{name}: clock an hour behind: first message after {at - began:.0f} s")
+        assert "cannot see: decide" in f"{first['subject']} {first['body']}"
+        assert "about 60 min ahead" in f"{first['subject']} {first['body']}"
+        move(mosquitto.url, 60.0, 3.0, datetime.now(UTC))
+        wait_for(receiver.find_red, 60, "red")
+        assert level(database_url) == 3
+        # silence begins as it should: nothing that came lies in the future any more
+        wall.off = timedelta(0)  # somebody sets the clock
+        time.sleep(3)
+        assert level(database_url) == 3
+
+
+def test_stations_that_all_lie_are_told_where_our_clock_follows_its_reference(
+    sqlite_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "is_synchronised", lambda: True)
+    with core_running(tmp_path, sqlite_url, mosquitto.url, Wall(), receiver) as core:
+        move(mosquitto.url, 60.0, 1.0, datetime.now(UTC) + timedelta(hours=2))
+        wait_for(lambda: receiver.find("check clocks and time zones of the loggers"), 60, "a human to hear of it")
+        assert core.clock.correction_s == 0.0
+        assert level(sqlite_url) == 0
+
+
+@pytest.mark.parametrize("hours", [1, -1, 24, -24])
+def test_a_clock_that_jumps_for_a_while_stops_no_escalation(
+    sqlite_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch,
+    hours: int,
+) -> None:
+    monkeypatch.setattr(daemon, "is_synchronised", lambda: False)
+    wall = Wall()
+    with core_running(tmp_path, sqlite_url, mosquitto.url, wall, receiver, 'escalate_after = "8s"'):
+        move(mosquitto.url, 60.0, 3.0, datetime.now(UTC))
+        wall.off = timedelta(hours=hours)
+        wait_for(receiver.find_red, 30, "red")
+        began = time.monotonic()
+        time.sleep(4)
+        wall.off = timedelta(0)
+        wait_for(lambda: [m for m in receiver.find_red() if "not acknowledged" in m["subject"]], 25, "the escalation")
+        print(f"{hours:+d} h for some seconds: told again after {time.monotonic() - began:.0f} s")
+
+
+def test_what_a_wrong_clock_wrote_into_the_future_is_moved_back(
+    database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock was an hour ahead for long; set right, waiting times and readings are where they belong."""
+    monkeypatch.setattr(daemon, "is_synchronised", lambda: True)
+    wall = Wall()
+    wall.off = timedelta(hours=1)
+    with core_running(tmp_path, database_url, mosquitto.url, wall, receiver, 'escalate_after = "1h"'):
+        move(mosquitto.url, 60.0, 3.0, datetime.now(UTC) + timedelta(hours=1))
+        wait_for(receiver.find_red, 30, "red")
+    db = Database(database_url)
+    try:
+        now = datetime.now(UTC)
+        with db.write() as c:
+            moved = set_back(c, 3600.0, now)
+        assert {"observation", "notification", "series_latest", "site_state"} <= set(moved)
+        with db.read() as c:
+            assert all(at <= now for at in c.execute(select(notification.c.queued_at)).scalars())
+            assert all(at <= now for at in c.execute(select(observation.c.received_at)).scalars())
+        with db.write() as c:
+            assert set_back(c, 3600.0, now) == {}, "twice moves nothing"
+    finally:
+        db.close()
