@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from monitor.alerting.criteria.earthquake import event_span_s
 from monitor.alerting.decide import decide
 from monitor.alerting.looking import Looking
+from monitor.alerting.scope import reach_s, wanted_series
 from monitor.domain.alert import SERVICE, AlertChange
 from monitor.domain.decision import Decision, Memory, View, instant
 from monitor.domain.instants import spell
@@ -45,6 +46,7 @@ from monitor.store.points import load_point_facts
 from monitor.store.types import canonical_json
 
 ATTEMPTS: Final = 5
+BEFORE_READINGS_S: Final = 86400.0  # an earthquake explains the steps of the hours after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +126,21 @@ def load_facts(c: Connection, site: Site, now: datetime) -> dict[str, Any]:
         "anomalies": load_anomaly_facts(c, site.id, since, now) if "anomaly" in kinds else (),
         "footprints": load_footprint_facts(c, site.id, since, now) if "scene" in kinds else (),
         "reports": load_report_facts(c, site.id, since, now) if "report" in kinds else (),
-        "events": load_event_facts(c, site.id, min(since, now - timedelta(seconds=event_span_s(site))), now),
+        "events": load_event_facts(c, site.id, min(since, now - timedelta(seconds=events_reach_s(site))), now),
         "offsets": load_offset_facts(c, site.id, now),
         "maintenance": load_maintenance_facts(c, site.id, now),
         "points": load_point_facts(c, site, now) if "insar_rate" in kinds else (),
         "failures": load_failure_facts(c, site.id, now) if "inverse_velocity" in kinds else (),
     }
+
+
+def events_reach_s(site: Site) -> float:
+    """How far back events are read, s: as long as they matter by themselves, and as far as readings are walked.
+
+    A step that an earthquake explained is found again at every walk: without the earthquake it would be movement.
+    """
+    walked_s = max((reach_s(span_s) for span_s in wanted_series(site).values()), default=0.0)
+    return max(event_span_s(site), walked_s + BEFORE_READINGS_S)
 
 
 def _store(

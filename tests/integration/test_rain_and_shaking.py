@@ -187,3 +187,64 @@ def test_a_flood_of_other_events_pushes_no_earthquake_out(slope, monkeypatch):
     with slope.read() as c:
         facts = load_event_facts(c, "slope", T0 - HOUR, T0 + 9 * HOUR)
     assert [f.kind for f in facts] == ["work", "work", "earthquake"]
+
+
+LONG = """
+[site]
+id = "slope"
+name = "Slope"
+latitude = 46.0
+longitude = 8.0
+[levels]
+names = ["green", "yellow", "orange", "red"]
+[[station]]
+id = "E1"
+reference = "A"
+[[station.series]]
+quantity = "crack_opening"
+unit = "mm"
+interval = "1d"
+max_silence = "4d"
+noise_floor_mm = 1.0
+verify_step_mm = 20.0
+[[station]]
+id = "E2"
+reference = "B"
+[[station.series]]
+quantity = "crack_opening"
+unit = "mm"
+interval = "1d"
+max_silence = "4d"
+noise_floor_mm = 1.0
+verify_step_mm = 20.0
+[[criterion]]
+kind = "rate"
+stations = ["E*"]
+quantity = "crack_opening"
+yellow = {over = 0.5, window = "60d"}
+orange = {over = 2.0, window = "30d"}
+red = {over = 10.0, window = "10d"}
+valid_for = "12d"
+"""
+
+
+def test_an_earthquake_explains_its_steps_as_long_as_they_are_walked(slope):
+    """Events reach as far back as readings: a step of 789 mm that was explained does not become movement later."""
+    site, day = parse_site(LONG, "slope.toml"), 24 * HOUR
+    with slope.write() as c:
+        save_site(c, site, "test", "long windows", T0)
+    quake = T0 + 80 * day - 6 * HOUR
+    levels = []
+    for n in range(80 + 70):
+        now = T0 + n * day
+        if n == 80:
+            shake(slope, quake, None, now)
+        rows = [
+            Observation("slope", name, "crack_opening", "mm", now, now, (789.0 if n >= 80 else 0.0) + 0.1 * (n % 3))
+            for name in ("E1", "E2")
+        ]
+        with slope.write() as c:
+            add_observations(c, rows, now)
+        if n >= 120 and n % 3 == 0:  # the first look comes when the earthquake is forty days old
+            levels.append(evaluate_site(slope, site, now, "data").level)
+    assert set(levels) == {0}, levels
