@@ -248,3 +248,56 @@ def test_an_earthquake_explains_its_steps_as_long_as_they_are_walked(slope):
         if n >= 120 and n % 3 == 0:  # the first look comes when the earthquake is forty days old
             levels.append(evaluate_site(slope, site, now, "data").level)
     assert set(levels) == {0}, levels
+
+
+def play(db, site, values, first):
+    """Daily readings of both stations, each followed by a look from a day on; levels by day."""
+    levels = {}
+    for n in range(max(len(v) for v in values.values())):
+        now = T0 + n * 24 * HOUR
+        rows = [
+            Observation("slope", name, "crack_opening", "mm", now, now, v[n])
+            for name, v in values.items() if n < len(v)
+        ]
+        with db.write() as c:
+            add_observations(c, rows, now)
+        if n >= first:
+            levels[n] = evaluate_site(db, site, now, "data").level
+    return levels
+
+
+def two_stations(jump, back):
+    """Ninety quiet days, then both stand elsewhere by a jump, for one epoch or for good."""
+    quiet = [0.1 * (n % 3) for n in range(90)]
+    after = [0.1, 0.2, 0.0, 0.1] if back else [jump + 0.1, jump, jump + 0.2, jump]
+    return {name: [*quiet, jump, *after] for name in ("E1", "E2")}
+
+
+def test_one_bad_epoch_in_two_stations_raises_nothing_and_a_collapse_loses_one_interval(slope):
+    site = parse_site(LONG, "slope.toml")
+    with slope.write() as c:
+        save_site(c, site, "test", "two stations", T0)
+    levels = play(slope, site, two_stations(789.0, back=True), 85)
+    assert set(levels.values()) == {0}, levels  # lightning: both are back at the next epoch
+    with slope.read() as c:
+        told = [a.reason for a in load_alerts(c, "slope", open_only=False) if "verify" in a.key]
+    assert len(told) >= 2, "somebody was asked at once"
+
+
+@pytest.mark.parametrize(("more", "red_at"), [("", 91), ("fast_track = 3.0\n", 90)])
+def test_a_collapse_of_two_stations_is_red_at_the_next_epoch_or_at_once_where_the_site_says_so(slope, more, red_at):
+    site = parse_site(LONG + more, "slope.toml")
+    with slope.write() as c:
+        save_site(c, site, "test", "two stations", T0)
+    levels = play(slope, site, two_stations(789.0, back=False), 85)
+    assert min(day for day, level in levels.items() if level == 3) == red_at, levels
+
+
+def test_two_stations_that_fall_silent_with_their_jump_are_movement(slope):
+    site = parse_site(LONG, "slope.toml")
+    with slope.write() as c:
+        save_site(c, site, "test", "two stations", T0)
+    gone = {name: values[:91] for name, values in two_stations(789.0, back=False).items()}
+    assert play(slope, site, gone, 85)[90] == 0
+    levels = [evaluate_site(slope, site, T0 + n * 24 * HOUR, "tick").level for n in range(91, 97)]
+    assert levels[-1] == 3, levels
