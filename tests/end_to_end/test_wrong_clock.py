@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
-from monitor import daemon
+from monitor import compute, daemon
 from monitor.config import load_service
 from monitor.daemon import Core
 from monitor.service_clock import ServiceClock
@@ -63,6 +63,7 @@ def core_running(
         core.stopping.set()
         watching.join(10)
         core.stop()
+        compute._stopped.clear()  # it is this process that goes on, with jobs of other tests
         del os.environ["HOOK"]
 
 

@@ -385,7 +385,7 @@ def test_no_command_takes_a_loosened_file_by_the_way(bench, tmp_path, capsys):
 @pytest.fixture
 def core(bench, tmp_path):
     made = Core(load_service(write_service(tmp_path, bench.database, LOOSE), {}), lambda: START)
-    made.evaluation = made.ingest = made.dispatcher = SimpleNamespace(progress=dict, wake=lambda: None)
+    made.evaluation = made.ingest = made.dispatcher = SimpleNamespace(progress=dict, is_busy=bool, wake=lambda: None)
     yield made
     made.db.close()
 

@@ -162,7 +162,8 @@ def test_too_short_a_record_gets_no_invented_interval():
     assert not out["rows"]
     assert {w["reason"] for w in out["withheld"]} == {"fewer than 20 past errors at 60 d: no interval"}
     short = lane.forecast({"panel": payload(rows=20), "model": "lld", "horizons_s": [DAY_S]})
-    assert all(w["reason"] == "record too short: 20 of 42 rows of 1 d" for w in short["withheld"])
+    assert all(w["reason"].startswith("record too short: ") for w in short["withheld"])
+    assert any(w["reason"] == "record too short: 20 of 42 rows of 1 d" for w in short["withheld"])
     assert len(short["withheld"]) == 3
 
 
