@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from forecasting.scoring import spell_horizon
 from forecasting.screening import Finding
 from forecasting.series import read_table
+from forecasting.units import read_scale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,8 @@ def audit_rows(path: Path, horizons_s: Sequence[float]) -> list[Finding]:
         found += _find_words(name, rows)
         found += _find_doubles(name, rows)
         if moves:
-            found += _find_impossible(name, rows, horizons_s)
+            in_mm = rows.assign(number=rows["number"] * read_scale(str(quantity)))
+            found += _find_impossible(name, in_mm, horizons_s)
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from forecasting.errors import HorizonError, PanelError
+from forecasting.units import read_scale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,6 +182,8 @@ def panel_from_samples(
 def read_long_csv(path: str | Path, *, quantity: str | None = None, step_s: float | None = None) -> Panel:
     """Read displacement from a long CSV `time,station,quantity,value` (header required, extra columns ignored).
 
+    The suffix of the quantity states the unit of its values (`displacement_downslope_m`); the panel is in mm.
+
     Args:
         path: The file.
         quantity: Which quantity to take; default is the only one whose name starts with `displacement`.
@@ -211,7 +214,7 @@ def read_long_csv(path: str | Path, *, quantity: str | None = None, step_s: floa
         raise PanelError(f"{path}: a time cannot be read: {str(error).splitlines()[0]}") from error
     seconds = (instants - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
     samples: dict[str, tuple[ArrayLike, ArrayLike]] = {}
-    numbers = pd.to_numeric(frame["value"], errors="coerce")
+    numbers = pd.to_numeric(frame["value"], errors="coerce") * read_scale(quantity)
     for name, rows in frame.groupby("station").groups.items():
         samples[str(name)] = (seconds.loc[rows].to_numpy(float), numbers.loc[rows].to_numpy(float))
     if step_s is None:

@@ -8,11 +8,11 @@ from io import StringIO
 from math import isfinite
 from pathlib import Path
 
+from forecasting.units import LENGTHS
 from monitor.domain.instants import epoch_s
 from monitor.errors import PayloadError
 
 TIMES = ("time", "date", "datetime", "timestamp", "observed_at", "day", "at")
-LENGTHS = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4, "ft": 304.8}
 COLUMNS = {
     "displacement": ("displacement", "disp", "total", "value"),
     "velocity": ("velocity", "speed", "rate", "value"),

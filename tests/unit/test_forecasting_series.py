@@ -6,6 +6,8 @@ import pytest
 from forecasting.errors import HorizonError, PanelError
 from forecasting.screening import interpolated_input
 from forecasting.series import DAY_S, Panel, panel_from_payload, panel_from_samples, read_long_csv
+from forecasting.units import LENGTHS
+from monitor.domain.quantities import UNITS
 
 
 def test_gaps_stay_gaps_and_stations_are_sorted():
@@ -126,3 +128,18 @@ def test_a_spline_is_seen_and_noise_is_not():
     assert [item.station for item in found] == ["spline"]
     assert found[0].reason.startswith("interpolated_input")
     assert 28 <= found[0].knot_spacing_s / DAY_S <= 31
+
+
+def test_the_name_of_a_quantity_states_its_unit(tmp_path):
+    """Metres in a file are a thousand millimetres in the panel."""
+    path = tmp_path / "metres.csv"
+    rows = [f"2026-01-0{day}T00:00:00Z,G1,displacement_downslope_m,{0.25 * day}" for day in (1, 2, 3)]
+    path.write_text("\n".join(["time,station,quantity,value", *rows]) + "\n")
+    assert read_long_csv(path).values[:, 0].tolist() == [250.0, 500.0, 750.0]
+
+
+def test_lengths_agree_with_the_quantities_of_the_service():
+    """One table of lengths, written twice because the library may not import the service."""
+    in_mm = {"mm": 1.0, "m": 1000.0}
+    theirs = {name: factor * in_mm[base] for name, (base, factor, _) in UNITS.items() if base in in_mm}
+    assert pytest.approx(theirs) == LENGTHS
