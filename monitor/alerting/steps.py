@@ -139,7 +139,7 @@ def update_steps(
     alone = [k for k, s in steps.items() if (s.state == "pending" or k in single) and station_of(k) not in shared]
     for key, step in list(steps.items()):
         if step.state in {"pending", "counted", "event"} or key in single:
-            why = _why_it_counts(key, step, steps, alone, tracks, windows, groups)
+            why = _why_it_counts(key, step, steps, alone, tracks.get(station_of(key), []), windows, groups)
             state = "counted" if why == UNANSWERED else "movement"
             if why is not None and state != step.state and not (key in single and why == UNANSWERED):
                 said = step.reason.partition(": ")[0]
@@ -239,13 +239,13 @@ def has_offset(windows: Windows, station: str, at_s: float) -> bool:
 
 
 def _why_it_counts(
-    key: str, step: Step, steps: Mapping[str, Step], alone: list[str], tracks: Mapping[str, list[Track]],
-    windows: Windows, groups: Mapping[str, str],
+    key: str, step: Step, steps: Mapping[str, Step], alone: list[str], tracks: list[Track], windows: Windows,
+    groups: Mapping[str, str],
 ) -> str | None:  # fmt: skip
     within_s = clock_s(windows.site, station_of(key))
     # two steps are one event when no more than two readings lie between them, however long the clock of the site
     together_s = min(within_s, max(READINGS * _interval_s(windows.site, station_of(key)), 3600.0))
-    newest_s = _newest_s(tracks, key, step)
+    newest_s = max((t.newest_s for t in tracks if t.newest_s is not None), default=step.at_s)
     silence_s = _silence_s(windows, station_of(key))
     if newest_s <= step.at_s and windows.now_s - step.at_s > silence_s and not windows.view.draining:
         return "silence followed it"
@@ -253,30 +253,11 @@ def _why_it_counts(
         return None
     if windows.now_s >= step.known_s + within_s:
         return UNANSWERED
-    if key not in alone or not _is_confirmed(windows.site, newest_s, step):
-        return None
     group = groups.get(station_of(key))
     for other in alone:
-        if groups.get(station_of(other)) == group or abs(steps[other].at_s - step.at_s) > together_s:
-            continue
-        if _is_confirmed(windows.site, _newest_s(tracks, other, steps[other]), steps[other]):
+        if key in alone and groups.get(station_of(other)) != group and abs(steps[other].at_s - step.at_s) <= together_s:
             return f"{station_of(other)}, which is independent, stepped as well"
     return None
-
-
-def _newest_s(tracks: Mapping[str, list[Track]], key: str, step: Step) -> float:
-    """The newest epoch of a station that stepped; that of the step itself where nothing is known of it."""
-    mine = tracks.get(station_of(key), [])
-    return max((t.newest_s for t in mine if t.newest_s is not None), default=step.at_s)
-
-
-def _is_confirmed(site: Site, newest_s: float, step: Step) -> bool:
-    """Whether the station has spoken once more since it jumped, and is still not where it was.
-
-    One bad epoch in several stations at one instant is lightning, power or radio: each is heard once more before they
-    count together. A site that may not lose that one interval says so by `fast_track`.
-    """
-    return newest_s > step.at_s or any(c.fast_track is not None for c in site.criteria)
 
 
 def clock_s(site: Site, station: str) -> float:
