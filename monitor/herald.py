@@ -160,5 +160,3 @@ class Herald:
             else:
                 self._taken.add(address)
                 return
-
-

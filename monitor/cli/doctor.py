@@ -1,6 +1,5 @@
 """`slopeward doctor`: look at everything the service stands on; each finding comes with what to do."""
 
-import ctypes
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,7 +20,6 @@ OK, WARN, BAD = "ok", "warn", "bad"
 Finding = tuple[str, str, str, str]
 DISK_BAD: Final = 500 * 1024**2
 DISK_WARN: Final = 5 * 1024**3
-TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
 
 
 @app.command(epilog="Example: slopeward doctor --json")
@@ -173,16 +171,15 @@ def _look_at_broker(service: ServiceConfig) -> Iterator[Finding]:
 
 
 def _look_at_clock(_: ServiceConfig) -> Iterator[Finding]:
-    # struct timex is about 208 bytes on 64 bit Linux; mode 0 only reads
-    try:
-        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
-    except AttributeError:
+    from monitor.service_clock import is_synchronised
+
+    synchronised = is_synchronised()
+    if synchronised is None:
         yield "clock", WARN, "this system does not say whether its clock is synchronized", "run an NTP client"
-        return
-    if state == TIME_ERROR:
-        yield "clock", WARN, "the clock is not synchronized", "run an NTP client (systemd-timesyncd, chrony)"
-    else:
+    elif synchronised:
         yield "clock", OK, "synchronized", ""
+    else:
+        yield "clock", WARN, "the clock is not synchronized", "run an NTP client (systemd-timesyncd, chrony)"
 
 
 def _look_at_disk(service: ServiceConfig) -> Iterator[Finding]:

@@ -143,7 +143,7 @@ def list_inspections(site: Site, memory: Memory, view: View, now_s: float) -> di
             if key in memory.answers:
                 continue
             name = f"health:{key}:verify"
-            if name not in found and now_s - group[-1].event.from_s > max(criterion.valid_for_s, event_span_s(site)):
+            if name not in found and now_s - group[-1].event.from_s > event_span_s(site):
                 continue  # it is read for the steps that it explains; nobody inspects for it now
             since_s = found[name].since_s if name in found else now_s
             more = f", and {len(group) - 1} more" if len(group) > 1 else ""
