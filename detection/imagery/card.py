@@ -18,6 +18,9 @@ OTHER_TILES = (
     "Tiles of another sensor, pixel size or region were not tried: there it may pass over what it must not; "
     "never let it decide about ground that held a footprint before."
 )
+# The smallest footprint of weights: so many of their own pixels, and never more than nine pixels of 10 m.
+LEAST_PIXELS = 9
+LARGEST_MINIMUM_M2 = 900.0
 ONE_DATE = "One date, true colour only: bare soil, fields, roads, river beds and clouds can look like a landslide."
 
 
@@ -28,8 +31,8 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
         recipe: what was asked for.
         settings: as used, which `--tune` may have changed.
         trained: the outcome.
-        facts: domain, train_patches, train_sha256, test_patches, test (scores), tile_px, resize_px, and optionally
-            folds, tuning, and doubts about the run.
+        facts: domain, pixel_size_m, recipe_file, train_patches, train_sha256, test_patches, test (scores), tile_px,
+            resize_px, and optionally folds, tuning, and doubts about the run.
     """
     source = SOURCES[recipe.data["source"]]
     judged = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
@@ -47,7 +50,8 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
         "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
         "bands": list(recipe.bands),
         "classes": ["landslide"],
-        "pixel_size_m": source.pixel_size_m,
+        "pixel_size_m": facts["pixel_size_m"],
+        "minimum_area_m2": round(min(LARGEST_MINIMUM_M2, LEAST_PIXELS * facts["pixel_size_m"] ** 2), 4),
         "tile_px": facts["tile_px"],
         "resize_px": facts["resize_px"],
         "radiometry": recipe.radiometry,
@@ -69,6 +73,7 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
         "metrics": metrics | {key: facts[key] for key in ("folds", "tuning") if key in facts},
         "training": {**asdict(settings), "best_epoch": trained.best_epoch, "cpu_s": round(trained.cpu_s, 1)},
         "domain": facts["domain"],
+        "recipe_file": facts["recipe_file"],
         "history": trained.history,
         "limits": [
             *([ONE_DATE] if len(recipe.bands) <= 3 else []),
@@ -114,8 +119,11 @@ def render_card(card: dict[str, Any]) -> str:
     if folds := card["metrics"].get("folds"):
         lines.append(f"- {len(folds['held_f1'])} folds: held F1 {folds['mean']} +- {folds['sd']}.")
     lines += [f"- Limit: {limit}" for limit in card["limits"]]
-    made = f"slopeward scenes train --recipe {card['name']} --data DIR --out {card['name']}.safetensors"
-    return "\n".join([*lines, "", f"Made again by `{made}`.", ""])
+    if recipe := card.get("recipe_file"):
+        weights = f"{recipe.removesuffix('.recipe.toml')}.safetensors"
+        made = f"slopeward scenes train --recipe {recipe} --seed {training['seed']} --data DIR --out {weights}"
+        lines += ["", f"Made again by `{made}`."]
+    return "\n".join([*lines, ""])
 
 
 _CHOSEN = {

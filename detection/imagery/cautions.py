@@ -64,6 +64,10 @@ def list_cautions(
             f"tiles of this network are blended, not exact: {result['flip_rate']:.2%} of {result['flip_pixels']:,} "
             "pixels change sides when the tiles are moved"
         )
+    if left_out["small"]:
+        limit = f"{result['minimum_area_m2']:,.4g} m²" if grid.placed else "9 pixels"
+        every = "" if result["polygons"] else ", which is all that was found; lower it with --mmu"
+        found.append(f"{left_out['small']:,} outlines left out that are smaller than {limit}{every}")
     if left_out["hugging"]:
         found.append(f"{left_out['hugging']} outlines left out that only follow the edge of nodata")
     if left_out["flat"]:

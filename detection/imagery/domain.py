@@ -227,7 +227,7 @@ def add_to_card(path: Path, patches: Patches, pixel_size_m: float) -> None:
 
 def main(names: Iterable[str], data: Path) -> None:
     """Describe the training tiles of shipped weights again."""
-    from detection.imagery.data.catalogue import SOURCES
+    from detection.imagery.data.catalogue import find_pixel_size
     from detection.imagery.neural.checkpoint import weights_path
     from detection.imagery.recipe import find_recipe, read_parts, read_recipe
 
@@ -236,7 +236,7 @@ def main(names: Iterable[str], data: Path) -> None:
         native, _ = read_parts(recipe, data)
         size_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
         patches = native.resize(int(size_px)) if size_px else native
-        add_to_card(weights_path(name).with_suffix(".json"), patches, SOURCES[recipe.data["source"]].pixel_size_m)
+        add_to_card(weights_path(name).with_suffix(".json"), patches, find_pixel_size(recipe.data, native))
 
 
 if __name__ == "__main__":

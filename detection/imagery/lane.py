@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_TILE = 512
+# Of weights whose card does not say.
+MINIMUM_AREA_M2 = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +237,7 @@ def _facts(scene: Scene, model: "Model", plan: Plan, options: Options, asked: As
         "role": scene.role,
         "classes": list(name_classes(model.card)),
         "threshold": float(model.card["threshold"] if options.threshold is None else options.threshold),
-        "minimum_area_m2": options.minimum_area_m2,
+        "minimum_area_m2": _least_area_m2(model.card, options),
         "blend": plan.blend,
         "tile": plan.tile,
         "halo": plan.halo,
@@ -247,6 +249,12 @@ def _facts(scene: Scene, model: "Model", plan: Plan, options: Options, asked: As
         "partial": options.partial,
         "formats": list(options.formats),
     }
+
+
+def _least_area_m2(card: Mapping[str, Any], options: Options) -> float:
+    if options.minimum_area_m2 is not None:
+        return options.minimum_area_m2
+    return float(card.get("minimum_area_m2", MINIMUM_AREA_M2))
 
 
 @contextmanager
@@ -294,7 +302,11 @@ def _find_all(
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """The footprints of all classes, and how many were left out for which reason."""
     least, gate = threshold_steps(facts["threshold"]), facts["slope_gate_deg"]
-    kept, left_out = [], {"hugging": 0, "flat": 0}
+    kept, left_out = [], {"hugging": 0, "flat": 0, "small": 0}
+
+    def count_small() -> None:
+        left_out["small"] += 1
+
     with steps.reading() as read:
         for number, kind in enumerate(facts["classes"], start=1):
 
@@ -315,6 +327,7 @@ def _find_all(
                 sampler=opened.sampler,
                 kind=kind,
                 linear=kind in linear,
+                on_small=count_small,
             ):
                 slope = footprint["mean_slope_deg"]
                 if footprint["hugs_nodata"]:

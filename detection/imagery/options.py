@@ -20,7 +20,8 @@ class Options:
         weights: name of shipped weights, or path of a .safetensors file with its card beside it.
         out_dir: where to write; None: nothing is kept.
         threshold: probability from which a pixel counts; None: the card's.
-        minimum_area_m2: smallest footprint on the ground, and the limit below which holes are filled.
+        minimum_area_m2: smallest footprint on the ground, and the limit below which holes are filled; None: the
+            card's, else 900.
         tile: side of the owned tiles; None: 512, or the training patch's where tiles are blended.
         halo: pixels read around a tile; None: as far as the network sees, so that tiles leave no trace.
         scale: factor from counts to the model's values, replaces the card's.
@@ -48,7 +49,7 @@ class Options:
     weights: str = "generated"
     out_dir: Path | None = None
     threshold: float | None = None
-    minimum_area_m2: float = 900.0
+    minimum_area_m2: float | None = None
     tile: int | None = None
     halo: int | None = None
     scale: float | None = None
@@ -105,7 +106,7 @@ def read_options(payload: Mapping[str, Any]) -> Options:
     options = Options(**given)
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise ValueError("the threshold must lie between 0 and 1")
-    if options.minimum_area_m2 < 0 or options.max_pixels < 1 or options.max_bands < 1:
+    if (options.minimum_area_m2 or 0) < 0 or options.max_pixels < 1 or options.max_bands < 1:
         raise ValueError("areas and limits must not be negative")
     for name in ("scale", "resample_to_m"):
         if (value := getattr(options, name)) is not None and not 0 < value < float("inf"):

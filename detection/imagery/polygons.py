@@ -1,7 +1,7 @@
 """From a probability raster to footprints: components joined across strips, true areas, lon/lat outlines."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,7 @@ def find_footprints(
     sampler: Sampler = NO_SAMPLER,
     kind: str = "landslide",
     linear: bool = False,
+    on_small: Callable[[], None] = lambda: None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the footprints of a stored probability raster, in the order of their first pixel.
 
@@ -78,6 +79,7 @@ def find_footprints(
         sampler: looks up terrain, susceptibility and shadow under the footprint's pixels.
         kind: the class of what is found.
         linear: the class is of lines (cracks): the width is the area over the length.
+        on_small: called for each that is left out as too small.
 
     Yields:
         Dictionaries with polygon_id, class, area_m2, perimeter_m, mean_probability, max_probability, geometry (GeoJSON,
@@ -95,6 +97,7 @@ def find_footprints(
     rows = Rows(read, grid.width, grid.height)
     for component in labelling.components:
         if component.box_px * pixel_m2 < 0.5 * smallest:
+            on_small()
             continue
         if component.box_px > LARGE_PX:
             body = _gather_large(read, grid, component, labelling, hole_px, sampler)
@@ -103,6 +106,7 @@ def find_footprints(
         on_ground = map_outline(body.outline, grid.to_crs)
         area, perimeter = measure_ground(on_ground, grid)
         if (area if grid.placed else body.outline.area) < smallest:
+            on_small()
             continue
         name = f"{identity}:{component.first_row}:{component.first_column}"
         if kind != "landslide":

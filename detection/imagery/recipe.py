@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from detection.imagery.band_names import name_band
 from detection.imagery.card import make_card, render_card
-from detection.imagery.data.catalogue import SOURCES, check_data, open_data
+from detection.imagery.data.catalogue import check_data, find_pixel_size, open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import ImageryError, RecipeError
 from detection.imagery.indices import DERIVED
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A checked recipe; `training` holds the keys of `neural.learner.Settings`."""
+    """A checked recipe; `training` holds the keys of `neural.learner.Settings`, `text` is the file it was read from."""
 
     name: str
     bands: tuple[str, ...]
@@ -34,6 +34,7 @@ class Recipe:
     data: dict[str, Any]
     radiometry: dict[str, Any]
     training: dict[str, Any]
+    text: str = ""
 
     def settings(self) -> "Settings":
         """Return the settings of the training.
@@ -76,12 +77,13 @@ def read_recipe(path: Path) -> Recipe:
         RecipeError: no such file, not TOML, unknown or missing key.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such recipe") from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not TOML ({error})") from None
-    wanted = [field.name for field in fields(Recipe)]
+    wanted = [field.name for field in fields(Recipe) if field.name != "text"]
     if unknown := sorted(set(content) - set(wanted)):
         raise RecipeError(f"{path}: unknown key {unknown[0]!r}; expected: {', '.join(wanted)}")
     if missing := [key for key in wanted if key not in content]:
@@ -90,7 +92,7 @@ def read_recipe(path: Path) -> Recipe:
     made = [band for band in content["bands"] if band in DERIVED]
     if made and content["radiometry"].get("stretch") == "band-mean":
         raise RecipeError(f"{path}: {made[0]} of values of an unknown unit says nothing (stretch band-mean)")
-    return Recipe(**{**content, "bands": tuple(name_band(band) for band in content["bands"])})
+    return Recipe(**{**content, "bands": tuple(name_band(band) for band in content["bands"])}, text=text)
 
 
 def run_recipe(
@@ -102,7 +104,7 @@ def run_recipe(
     folds: int = 0,
     tune: int = 0,
 ) -> dict[str, Any]:
-    """Train by a recipe and write `out` (.safetensors), its JSON card, a markdown card and the curve.
+    """Train by a recipe and write `out` (.safetensors), its JSON card, a markdown card, the recipe and the curve.
 
     Args:
         recipe: what to do.
@@ -126,13 +128,16 @@ def run_recipe(
     resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
     train = (native.resize(int(resize_px)) if resize_px else native).remember()
     place = out.with_suffix(".place")
-    pixel_size_m = SOURCES[recipe.data["source"]].pixel_size_m
+    settings = settings.fitted(round(len(train) * (1 - settings.held_share)))
     hooks = replace(hooks or Hooks(), place=place)
     facts: dict[str, Any] = {
         "train_patches": len(train), "train_sha256": native.fingerprint(), "test_patches": len(test),
         "tile_px": train.read(0).mask.shape[0], "resize_px": resize_px,
+        "pixel_size_m": find_pixel_size(recipe.data, native),
     }  # fmt: skip
-    facts["domain"] = describe(train, pixel_size_m)
+    facts["domain"] = describe(train, facts["pixel_size_m"])
+    kept = out.with_suffix(".recipe.toml")
+    facts["recipe_file"] = kept.name if recipe.text else None
     facts["doubts"] = find_doubts(settings.network, min(train.read(0).mask.shape))
     for doubt in facts["doubts"]:
         hooks.on_warning(doubt)
@@ -153,6 +158,8 @@ def run_recipe(
         facts["test"] = evaluate(trained, test, resize_px)
     card = make_card(recipe, settings, trained, facts)
     save_model(out, trained.network, card)
+    if recipe.text:  # what the card names must be there, wherever the weights go
+        kept.write_text(recipe.text, encoding="utf-8")
     out.with_suffix(".md").write_text(render_card(card), encoding="utf-8")
     write_curve(trained.history, out)
     place.unlink(missing_ok=True)

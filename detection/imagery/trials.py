@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from detection.imagery.data.patches import Patches
-from detection.imagery.neural.learner import Settings
+from detection.imagery.neural.learner import EPOCHS_LEAST, Settings
 from detection.imagery.neural.training import train_patches
 from detection.imagery.splits import split_folds
 
@@ -45,7 +45,7 @@ def search(patches: Patches, settings: Settings, trials: int, log_path: Path) ->
         The settings to train with, and what the card says of the search.
     """
     known = _read_log(log_path)
-    short = max(2, settings.epochs // TRIAL_SHARE)
+    short = max(2, (settings.epochs or EPOCHS_LEAST) // TRIAL_SHARE)
     best: tuple[float, int, Settings] | None = None
     log_path.parent.mkdir(parents=True, exist_ok=True)
     for number in range(trials + 1):

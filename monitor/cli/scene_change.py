@@ -19,7 +19,9 @@ def compare(
     model: Annotated[str, typer.Option(help="Shipped weights, or a .safetensors file.")] = "generated",
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines and pictures of each date.")] = None,
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0)] = None,
-    minimum_area_m2: Annotated[float, typer.Option("--mmu", help="Smallest footprint, true m².")] = 900.0,
+    minimum_area_m2: Annotated[
+        float | None, typer.Option("--mmu", min=0.0, help="Smallest footprint, true m²; else the model's, else 900.")
+    ] = None,
     match: Annotated[
         bool, typer.Option("--match", help="Stretch the older images to the newest, band by band.")
     ] = False,
@@ -46,7 +48,7 @@ def compare(
 
 
 def _judge(
-    scenes: list[Path], out: Path, model: str, limits: tuple[float | None, float], *, match: bool
+    scenes: list[Path], out: Path, model: str, limits: tuple[float | None, float | None], *, match: bool
 ) -> list[dict[str, Any]]:
     """One answer per date, oldest first."""
     from detection.imagery.comparison import as_date

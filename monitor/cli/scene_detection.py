@@ -23,7 +23,9 @@ def detect(
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Probability from which a pixel counts; else the model's.")
     ] = None,
-    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, help="Smallest footprint, true m².")] = 900.0,
+    minimum_area_m2: Annotated[
+        float | None, typer.Option("--mmu", min=0.0, help="Smallest footprint, true m²; else the model's, else 900.")
+    ] = None,
     slope_gate_deg: Annotated[
         float | None, typer.Option("--slope-gate", min=0.0, max=90.0, help="Leave out flatter ground; needs --dem.")
     ] = None,

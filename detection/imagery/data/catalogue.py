@@ -22,7 +22,7 @@ class Source:
         note: what its scores are no evidence of.
         tried: whether the reader was tried on the originals; else on files made after the published layout.
         options: further keys of `[data]` that the reader takes.
-        pixel_size_m: ground size of a pixel.
+        pixel_size_m: ground size of a pixel, after `size_px`; None: as the files say.
     """
 
     reader: str
@@ -30,7 +30,7 @@ class Source:
     licence: str
     note: str
     tried: bool
-    pixel_size_m: float
+    pixel_size_m: float | None
     options: tuple[str, ...] = ()
 
     def read(self, folder: Path, part: str, data: dict[str, Any]) -> Patches:
@@ -115,10 +115,30 @@ SOURCES: dict[str, Source] = {
         "as the user knows",
         "what the files show is known to the user alone",
         tried=True,
-        pixel_size_m=10.0,
-        options=("bands",),
+        pixel_size_m=None,
+        options=("bands", "pixel_size_m"),
     ),
 }
+
+
+def find_pixel_size(data: dict[str, Any], native: Patches) -> float:
+    """Return the side of the training pixels on the ground, m: of the published set, or as the user's own files say.
+
+    Args:
+        data: the table `[data]` of a recipe.
+        native: the train part, before `size_px`.
+
+    Raises:
+        RecipeError: neither the files nor the recipe say it.
+    """
+    if (published := SOURCES[data["source"]].pixel_size_m) is not None:
+        return published
+    if native.pixel_size_m is None:
+        raise RecipeError(
+            "the pixel size of the tiles is unknown, for they have no place on the ground: give data.pixel_size_m"
+        )
+    shrunk = native.read(0).mask.shape[0] / int(data["size_px"]) if data.get("size_px") else 1.0
+    return float(f"{native.pixel_size_m * shrunk:.4g}")
 
 
 def check_data(data: dict[str, Any], where: str) -> Source:

@@ -1,6 +1,9 @@
 """A folder of GeoTIFFs with masks beside them: the layout for one's own data."""
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -8,12 +11,17 @@ from numpy.typing import NDArray
 
 from detection.imagery.band_names import name_band
 from detection.imagery.data.patches import IGNORED, Patches
-from detection.imagery.errors import DataError, RecipeError
+from detection.imagery.errors import DataError, ImpossibleCrsError, NoCrsError, NotARasterError, RecipeError
 
 SUFFIXES = (".tif", ".tiff", ".png")
 
 
-def read(folder: Path, part: str, *, bands: tuple[str, ...] = ()) -> Patches:
+# Tiles whose place is looked at, evenly spread; beyond this ratio they are not of one pixel size.
+PLACES_MOST = 100
+ONE_SIZE_RATIO = 1.5
+
+
+def read(folder: Path, part: str, *, bands: tuple[str, ...] = (), pixel_size_m: float | None = None) -> Patches:
     """Read `<part>/images/*.tif` and `<part>/masks/*.tif|png`, or without the part's folder where there is none.
 
     Masks: 0 background, 1 landslide, 255 not known. Pixels that an image declares as nodata are not known either.
@@ -22,12 +30,36 @@ def read(folder: Path, part: str, *, bands: tuple[str, ...] = ()) -> Patches:
         folder: the root.
         part: `train`, `validation`, ...
         bands: names of the bands, in the order of the files; else their descriptions, else `band1`, `band2`, ...
+        pixel_size_m: side of a pixel on the ground; else as the tiles' own places say.
+
+    Raises:
+        RecipeError: no pairs, tiles of several pixel sizes, or a size that the tiles contradict.
     """
     root = folder / part if (folder / part).is_dir() else folder
     pairs = pair_files(root, "images", "masks")
     if not pairs:
         raise RecipeError(f"{root}: no pair of images/NAME.tif and masks/NAME.tif")
-    return read_pairs(root, pairs, tuple(name_band(band) for band in bands or _describe(pairs[0][0])))
+    patches = read_pairs(root, pairs, tuple(name_band(band) for band in bands or _describe(pairs[0][0])))
+    return replace(patches, pixel_size_m=_measure_pixels(root, [image for image, _ in pairs], pixel_size_m))
+
+
+def _measure_pixels(root: Path, images: list[Path], given_m: float | None) -> float | None:
+    """The median side of a pixel on the ground; None where no tile has a place and none is given."""
+    from detection.imagery.areas import geodesic_pixel_m2
+    from detection.imagery.raster import read_grid
+
+    sides_m = []
+    for image in images[:: max(1, len(images) // PLACES_MOST)]:
+        with suppress(NoCrsError, ImpossibleCrsError, NotARasterError):
+            sides_m.append(geodesic_pixel_m2(read_grid(image)) ** 0.5)
+    if not sides_m:
+        return given_m
+    low, middle, high = min(sides_m), median(sides_m), max(sides_m)
+    if given_m is not None and not 1 / ONE_SIZE_RATIO <= given_m / middle <= ONE_SIZE_RATIO:
+        raise RecipeError(f"data.pixel_size_m is {given_m:g}, the tiles in {root} have pixels of {middle:.3g} m")
+    if high > ONE_SIZE_RATIO * low:
+        raise RecipeError(f"{root}: tiles with pixels of {low:.3g} to {high:.3g} m; bring them to one size first")
+    return given_m or middle
 
 
 def pair_files(root: Path, images: str, masks: str) -> list[tuple[Path, Path]]:

@@ -33,11 +33,13 @@ class Patches:
         names: one per patch, unique.
         bands: names of the image's bands, in order.
         load: reads the patch of a position: image and mask.
+        pixel_size_m: side of their pixels on the ground, as the files say; None where they do not.
     """
 
     names: tuple[str, ...]
     bands: tuple[str, ...]
     load: Callable[[int], tuple[NDArray[Any], NDArray[np.uint8]]]
+    pixel_size_m: float | None = None
 
     def __len__(self) -> int:
         return len(self.names)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ from detection.imagery.registry import build
 Normalisation = tuple[NDArray[np.float32], NDArray[np.float32]]
 Judge = Callable[[torch.nn.Module], tuple[float, float]]
 """From the network to (score on the held part, threshold)."""
+# A run of default length: so many steps, within so many passes.
+STEPS_LEAST = 400
+EPOCHS_LEAST, EPOCHS_MOST = 13, 60
+# The warm-up takes this part of a run, and no more steps than on Landslide4Sense.
+WARMUP_SHARE, WARMUP_MOST = 0.14, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +35,13 @@ class Settings:
 
     Attributes:
         options: options of the network's family.
-        epochs: passes over the fit part.
+        epochs: passes over the fit part; None: as many as make `STEPS_LEAST` steps, see `fitted`.
         steps: if not 0, this many steps instead of `epochs`, in whole passes.
         time_limit_cpu_s: stop after the epoch in which this much CPU time is spent; 0 = none. A run that is cut
             short is not reproducible on another machine.
         optimiser: `adamw` or `adam`.
         schedule: `cosine` (down to 2 % after the warm-up) or `constant`.
+        warmup_steps: steps over which the rate rises; None: a share of the run, see `fitted`.
         loss: terms of `losses.make_loss`, joined by `+`.
         split: how the held part is chosen, see `splits`.
         held_share: part of train that chooses epoch, temperature and threshold.
@@ -48,7 +54,7 @@ class Settings:
     network: str = "unet"
     width: float = 0.125
     options: dict[str, Any] = field(default_factory=dict)
-    epochs: int = 13
+    epochs: int | None = None
     steps: int = 0
     time_limit_cpu_s: float = 0.0
     batch: int = 16
@@ -56,7 +62,7 @@ class Settings:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     schedule: str = "cosine"
-    warmup_steps: int = 100
+    warmup_steps: int | None = None
     loss: str = "ce+dice"
     split: str = "seeded"
     held_share: float = 0.15
@@ -71,6 +77,27 @@ class Settings:
     def augmentation(self) -> Augmentation:
         """How patches vary."""
         return Augmentation(self.brightness, self.shift, self.blank_share, self.turns)
+
+    def fitted(self, patches: int) -> "Settings":
+        """Return the settings with what depends on the size of the set filled in, where it was not given.
+
+        Few patches need many passes: with the 13 passes that 900 patches need, 200 patches are left half learnt.
+
+        Args:
+            patches: of the fit part.
+
+        >>> [Settings().fitted(n).epochs for n in (20, 184, 935, 40_000)]
+        [60, 34, 13, 13]
+        >>> Settings().fitted(184).warmup_steps, Settings(epochs=10).fitted(184).warmup_steps
+        (57, 16)
+        """
+        per_epoch = max(1, -(-patches // self.batch))
+        epochs = self.epochs
+        if epochs is None:
+            epochs = min(EPOCHS_MOST, max(EPOCHS_LEAST, -(-STEPS_LEAST // per_epoch)))
+        steps = self.steps or epochs * per_epoch
+        warmup = min(WARMUP_MOST, round(WARMUP_SHARE * steps)) if self.warmup_steps is None else self.warmup_steps
+        return replace(self, epochs=epochs, warmup_steps=warmup)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +152,8 @@ class Learner:
     ) -> None:
         torch.manual_seed(settings.seed)
         torch.use_deterministic_algorithms(mode=True)
-        self.patches, self.fit, self.settings, self.normalisation = patches, fit, settings, normalisation
+        self.patches, self.fit, self.normalisation = patches, fit, normalisation
+        self.settings = settings = settings.fitted(len(fit))
         self.judge = judge
         self.epoch, self.step = 1, 0
         self.network = network or build(settings.network, len(patches.bands), 2, settings.width, **settings.options)
@@ -135,7 +163,7 @@ class Learner:
         self.steps_per_epoch = len(self._cuts())
         if not self.steps_per_epoch:
             raise RecipeError(f"{len(fit)} patches to fit are too few")
-        self.epochs = -(-settings.steps // self.steps_per_epoch) if settings.steps else settings.epochs
+        self.epochs = -(-settings.steps // self.steps_per_epoch) if settings.steps else settings.epochs or 0
         if self.epochs < 1:
             raise RecipeError("epochs must be at least 1")
         self.losses: list[float] = []
@@ -261,7 +289,7 @@ class Learner:
 
     def _rate(self, step: int) -> float:
         """Linear warm-up, then constant or a cosine down to 2 %."""
-        warmup = self.settings.warmup_steps
+        warmup = self.settings.warmup_steps or 0
         if step < warmup:
             return (step + 1) / warmup
         if self.settings.schedule == "constant":

@@ -1,0 +1,127 @@
+"""Weights of a user's own tiles: their card says what the tiles say, and small outlines do not vanish unnoticed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from detection.imagery.data import folder
+from detection.imagery.errors import RecipeError
+from detection.imagery.generate import draw_patches, draw_scene
+from detection.imagery.neural.learner import Settings
+from monitor.cli.main import run_verb
+
+BANDS = ("B4", "B3", "B2")
+SIZE = 48
+RECIPE = """
+name = "mine"
+bands = ["B4", "B3", "B2"]
+seed = 3
+[data]
+source = "folder"
+folder = "own"
+bands = ["B4", "B3", "B2"]
+[radiometry]
+stretch = "reflectance"
+scale = 1.0
+[training]
+width = 0.0625
+batch = 4
+epochs = 12
+"""
+
+
+def write_tiles(root: Path, count: int, pixel_m: float | None) -> None:
+    """Tiles and masks in the layout for one's own data, of reflectances, on UTM ground."""
+    for part, seed in (("train", 5), ("validation", 6)):
+        images, masks = draw_patches(seed, count, SIZE, BANDS)
+        for number in range(count):
+            for kind, values in (("images", images[number]), ("masks", masks[number][None])):
+                write(root / part / kind / f"tile-{number:02}.tif", values, pixel_m, number)
+
+
+def write(path: Path, values: np.ndarray, pixel_m: float | None, number: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = {}
+    if pixel_m is not None:
+        left = 600_000 + number * SIZE * pixel_m
+        place = {"crs": "EPSG:32632", "transform": Affine(pixel_m, 0, left, 0, -pixel_m, 5_100_000)}
+    bands, height, width = values.shape
+    profile = {"width": width, "height": height, "count": bands, "dtype": values.dtype, **place}
+    with rasterio.open(path, "w", driver="GTiff", **profile) as target:
+        target.write(values)
+        target.update_tags(ACQUIRED_AT="2024-05-06T00:00:00Z")
+        for index, name in enumerate(BANDS[:bands], start=1):
+            target.set_band_description(index, name)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Weights trained through the command line on tiles with pixels of half a metre."""
+    below = tmp_path_factory.mktemp("own-weights")
+    write_tiles(below / "own", 20, 0.5)
+    (below / "mine.toml").write_text(RECIPE)
+    weights = below / "w.safetensors"
+    arguments = ["scenes", "train", "--recipe", str(below / "mine.toml"), "--data", str(below), "--out", str(weights)]
+    assert run_verb(arguments) == 0
+    return weights
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_the_card_says_the_pixel_size_of_the_tiles_and_names_a_recipe_that_exists(trained):
+    card = json.loads(trained.with_suffix(".json").read_text())
+    assert card["pixel_size_m"] == pytest.approx(0.5, rel=0.01)
+    assert card["domain"]["pixel_size_m"] == card["pixel_size_m"]
+    assert card["minimum_area_m2"] == pytest.approx(9 * 0.25, rel=0.02)
+    assert (trained.parent / card["recipe_file"]).read_text() == RECIPE
+    assert f"--recipe {card['recipe_file']} --seed 3 " in trained.with_suffix(".md").read_text()
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_outlines_below_the_smallest_area_are_counted_and_never_all_dropped_in_silence(trained, tmp_path, capsys):
+    drawn = draw_scene(5, 2 * SIZE, scars=1)
+    scene = tmp_path / "scene.tif"
+    write(scene, np.stack([drawn.bands[name] for name in BANDS]).astype(np.float32) * 1e-4, 0.5)
+
+    def detect(*more: str) -> tuple[list[dict], str]:
+        assert run_verb(["scenes", "detect", str(scene), "--model", str(trained), "--json", *more]) == 0
+        out, err = capsys.readouterr()
+        return json.loads(out)["polygons"], err
+
+    found, _ = detect()  # the card's own limit: a scar of some hundred m² is found
+    assert found
+    assert max(polygon["area_m2"] for polygon in found) < 900
+    none, said = detect("--mmu", "900")
+    assert none == []
+    assert "smaller than 900 m², which is all that was found; lower it with --mmu" in said
+
+
+def test_tiles_of_several_pixel_sizes_and_contradicted_sizes_are_refused(tmp_path):
+    write_tiles(tmp_path, 4, 0.5)
+    assert folder.read(tmp_path, "train").pixel_size_m == pytest.approx(0.5, rel=0.01)
+    assert folder.read(tmp_path, "train", pixel_size_m=0.55).pixel_size_m == 0.55
+    with pytest.raises(RecipeError, match=r"data\.pixel_size_m is 10, the tiles in .* have pixels of 0\.5 m"):
+        folder.read(tmp_path, "train", pixel_size_m=10.0)
+    write(tmp_path / "train" / "images" / "tile-01.tif", np.ones((3, SIZE, SIZE), np.float32), 10.0)
+    with pytest.raises(RecipeError, match=r"tiles with pixels of 0\.5 to 10 m"):
+        folder.read(tmp_path, "train")
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_tiles_without_a_place_need_their_pixel_size_in_the_recipe(tmp_path, capsys):
+    write_tiles(tmp_path / "own", 6, None)
+    (tmp_path / "mine.toml").write_text(RECIPE)
+    train = ["scenes", "train", "--recipe", str(tmp_path / "mine.toml"), "--data", str(tmp_path), "--out"]
+    assert run_verb([*train, str(tmp_path / "w.safetensors")]) == 1
+    assert "give data.pixel_size_m" in capsys.readouterr().err
+
+
+def test_few_patches_get_more_passes_and_a_warm_up_that_fits_the_run():
+    few, many = Settings().fitted(184), Settings().fitted(935)
+    assert (few.epochs, many.epochs) == (34, 13)
+    assert (few.warmup_steps, many.warmup_steps) == (57, 100)
+    given = Settings(epochs=3, warmup_steps=2)
+    assert given.fitted(184) == given
