@@ -153,6 +153,25 @@ def _refuse(grid: Grid, path: Path, x: NDArray[Any], y: NDArray[Any], wrong: NDA
             )
 
 
+def turn_north_up(grid: Grid) -> Grid:
+    """Return the grid of the same pixels with rows from north to south and columns from west to east.
+
+    A grid that is rotated or sheared stays as it is.
+
+    >>> up = Grid(Affine(10, 0, 500, 0, 10, 200), "", 4, 3)
+    >>> [round(value) for value in turn_north_up(up).transform[:6]]
+    [10, 0, 500, 0, -10, 230]
+    """
+    a, b, c, d, e, f = grid.transform[:6]
+    if b or d or (a > 0 > e):
+        return grid
+    if a < 0:
+        a, c = -a, c + a * grid.width
+    if e > 0:
+        e, f = -e, f + e * grid.height
+    return Grid(Affine(a, b, c, d, e, f), grid.crs_wkt, grid.width, grid.height)
+
+
 def same_grid(first: Grid, second: Grid) -> bool:
     """Whether two grids have one CRS, one shape and transforms that agree within a millionth of a pixel."""
     if (first.width, first.height, first.placed) != (second.width, second.height, second.placed):

@@ -20,7 +20,7 @@ from detection.imagery.errors import (
     NoCrsError,
     TruncatedRasterError,
 )
-from detection.imagery.grid import Grid, corner_shift_px, same_grid
+from detection.imagery.grid import Grid, corner_shift_px, same_grid, turn_north_up
 from detection.imagery.indices import DERIVED, derive
 from detection.imagery.integrity import Checker, make_checker
 from detection.imagery.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow, list_masks
@@ -28,6 +28,7 @@ from detection.imagery.raster import grid_of, warp
 from detection.imagery.scene import Scene
 from detection.imagery.sources import LIMITS, Limits, open_raster
 from detection.imagery.terrain import TERRAIN, TerrainReader
+from detection.imagery.turned import TurnedSource, turn_file
 
 # Bands whose corners lie farther apart than this, in pixels of the coarser band, are not of one scene.
 MISMATCH_PX = 3.0
@@ -109,9 +110,9 @@ class BandReader:
             return self._place(source, path)
 
     def _place(self, source: Any, path: Path) -> Grid:
-        """The grid of a source; in pixel space where it has no place and that is allowed."""
+        """The grid of a source, north up; in pixel space where it has no place and that is allowed."""
         try:
-            return grid_of(source, path)
+            return turn_north_up(grid_of(source, path))
         except (NoCrsError, ImpossibleCrsError):
             if not self._ungeoreferenced:
                 raise
@@ -121,7 +122,7 @@ class BandReader:
         # One handle for all bands of a file: blocks that hold several bands are decoded once.
         if path not in self._files:
             opened = self._stack.enter_context(open_raster(path, self._limits))
-            self._files[path] = opened, make_checker(opened, path)
+            self._files[path] = turn_file(opened, make_checker(opened, path))
         source, checker = self._files[path]
         if not 1 <= index <= source.count:
             raise BandMissingError(f"{path}: band {name} is said to be number {index}, the file has {source.count}")
@@ -138,6 +139,7 @@ class BandReader:
             )
         checker.check_all(index)
         self.warped.append(name)
+        source = source.original if isinstance(source, TurnedSource) else source
         warped = warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear)
         return self._stack.enter_context(warped), index, path
 

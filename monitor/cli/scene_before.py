@@ -1,13 +1,34 @@
 """`slopeward scenes detect --pre`: the scene before, what changed since, and one line that says it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from monitor.cli.opening import say
+from monitor.domain.instants import FUTURE_TOLERANCE
 
 ALONE = "one date only"  # said of each scene by itself
 WORDS = ("new", "grown", "known", "single")
+
+
+def check_past(scenes: Iterable[Path], now: datetime) -> None:
+    """Refuse a scene that says it was taken in the future, as the watched folder does: its date is wrong.
+
+    Raises:
+        SceneError: one is.
+        ImageryError: one of them cannot be read.
+    """
+    from detection.imagery.errors import SceneError
+    from detection.imagery.scene import read_scene
+
+    for scene in scenes:
+        taken = read_scene(scene).acquired_at
+        if taken - now > FUTURE_TOLERANCE:
+            raise SceneError(
+                f"{scene}: said to be taken at {taken:%Y-%m-%d %H:%M} UTC, in the future; "
+                "correct its tag ACQUIRED_AT, its manifest or its name"
+            )
 
 
 def check_order(scene: Path, pre: Path) -> None:

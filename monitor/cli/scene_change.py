@@ -1,14 +1,14 @@
 """`slopeward scenes compare`: what changed between two or more dates, offline, without database and site."""
 
 import tempfile
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from monitor.cli.opening import JsonOption, print_json
-from monitor.cli.scene_before import not_alone, spell_change
+from monitor.cli.scene_before import check_past, not_alone, spell_change
 from monitor.errors import SlopewardError
 
 EXAMPLE = "Example: slopeward scenes compare ./scene-2026-05-12 ./scene-2026-05-22 --out ./change --json"
@@ -32,6 +32,7 @@ def compare(
 
     if len(scene) < 2:
         raise SlopewardError("compare needs two scenes at least")
+    check_past(scene, datetime.now(UTC))
     with tempfile.TemporaryDirectory(prefix="slopeward-compare-") as folder:
         try:
             answers = _judge(scene, out or Path(folder), model, (threshold, minimum_area_m2), match=match)

@@ -1,15 +1,18 @@
 """`slopeward scenes detect`: footprints of scenes offline, without database and site."""
 
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from monitor.cli.opening import NOTHING, JsonOption, print_json, say
-from monitor.cli.scene_before import check_order, compare_with, detect_before, not_alone, spell_change
+from monitor.cli.scene_before import check_order, check_past, compare_with, detect_before, not_alone, spell_change
 
 PARTLY = 3  # exit status: done, but a part of a scene could not be read
+TOLD_EVERY_S = 20.0  # a person who waits wants a word at least so often
 EPILOG = "Example: slopeward scenes detect post.tif --model landslide4sense --dem dem.tif --out ./found --json"
 INPUT, OUTPUT, CARE = "What goes in", "What comes out", "How strict to be"
 
@@ -104,15 +107,16 @@ def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: b
     from detection.imagery.lane import detect as run_detect
     from detection.imagery.lane import survey
 
+    scene = Path(payload["scene_path"])
+    check_past([scene] if pre is None else [scene, pre], datetime.now(UTC))
     if dry_run:
         plan = survey(payload)
         _warn(plan, payload["scene_path"])
         if as_json:
-            print_json(plan)
+            print_json({"scene": payload["scene_path"], **plan})
         else:
             print(_tell_plan(plan))
         return 0
-    scene = Path(payload["scene_path"])
     if pre is None:
         written = _written_ns(payload)
         answer, codes = run_detect(payload, _progress(scene.name)), []
@@ -129,7 +133,7 @@ def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: b
         answer["change"] = None if earlier is None else compare_with(answer, earlier, payload, pre)
         codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
     if as_json:
-        print_json(answer)
+        print_json({"scene": str(scene), **answer})
     else:
         print(_tell(answer))
     return max([*codes, PARTLY if answer["unreadable_share"] else 0])
@@ -142,23 +146,27 @@ def _written_ns(payload: dict[str, Any]) -> int | None:
 
 
 def _guard(scene: Path, work: Callable[[], int]) -> int:
-    """A known error is one line and a status, so that the scenes after this one are still read."""
+    """A known error is one line that names the scene and a status, so that the scenes after this one are still read."""
     from detection.imagery.errors import ImageryError, NoValidPixelsError
 
     try:
         return work()
     except NoValidPixelsError as error:
-        say(str(error))
-        return NOTHING
+        return _refuse(scene, str(error), NOTHING)
     except ImageryError as error:
-        say(str(error))
-        return 1
+        return _refuse(scene, str(error), 1)
     except (OSError, ArithmeticError, LookupError, RuntimeError, MemoryError) as error:
         # a fault of ours, or of the machine, with one file: the scenes after it are still read
-        say(f"{scene}: internal error: {type(error).__name__}: {' '.join(str(error).split())}")
-        return 1
+        why = f"{scene}: internal error: {type(error).__name__}: {' '.join(str(error).split())}"
+        return _refuse(scene, why, 1)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _refuse(scene: Path, why: str, code: int) -> int:
+    """Say why a scene has no answer, and of which scene that is said."""
+    say(why if str(scene) in why else f"{scene}: {why}")
+    return code
 
 
 def _text(path: Path | None) -> str | None:
@@ -173,14 +181,20 @@ def _warn(answer: dict[str, Any], scene: Path | str) -> None:
 
 
 def _progress(name: str) -> Callable[[float], None]:
-    """A line on stderr for each tenth that is done."""
+    """A line on stderr for each tenth that is done, and on large scenes every `TOLD_EVERY_S` with the time left."""
+    begun_s = last_s = time.monotonic()
     told = 0
 
     def tell(share: float) -> None:
-        nonlocal told
-        if int(share * 10) > told:
-            told = int(share * 10)
-            say(f"{name}: {told * 10} %")
+        nonlocal told, last_s
+        now_s = time.monotonic()
+        tenth = int(share * 10)
+        if tenth <= told and now_s - last_s < TOLD_EVERY_S:
+            return
+        left_s = (now_s - begun_s) * (1 - share) / share if share else 0.0
+        more = f", about {left_s:.0f} s left" if left_s >= TOLD_EVERY_S else ""
+        say(f"{name}: {share * 100:.0f} %{more}")
+        told, last_s = tenth, now_s
 
     return tell
 

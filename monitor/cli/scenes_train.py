@@ -69,6 +69,9 @@ def score(
     layout: Annotated[str | None, typer.Option(help="Another set than the weights' own: its source name.")] = None,
     folder: Annotated[str | None, typer.Option(help="Folder of that set below --data.")] = None,
     part: Annotated[str, typer.Option(help="Part of that set.")] = "validation",
+    bands: Annotated[
+        str | None, typer.Option(help="Bands of --layout folder in the order of its files, as B4,B3,B2.")
+    ] = None,
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Replaces the card's.")] = None,
     beside: Annotated[str | None, typer.Option("--with", help="`simple`: beside an index and 25 features.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG of the worst cases to write.")] = None,
@@ -83,7 +86,10 @@ def score(
     if beside not in {None, "simple"}:
         raise typer.BadParameter("only `simple` can stand beside the weights", param_hint="--with")
     torch.set_num_threads(1)
-    table = None if layout is None else {"source": layout, "folder": folder or "", "test_part": part}
+    if bands is not None and layout != "folder":
+        raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
+    named = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
+    table = None if layout is None else {"source": layout, "folder": folder or "", "test_part": part, **named}
     try:
         answer = score_weights(weights, data, data=table, threshold=threshold, simple=beside is not None, sheet=sheet)
     except ImageryError as error:

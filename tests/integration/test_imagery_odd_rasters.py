@@ -271,3 +271,68 @@ def test_clouds_within_a_scene_are_set_aside(tmp_path, capsys, drawn):
     code, (answer,), _ = detect(write(tmp_path / "a.tif", bands), capsys)
     assert code == 0
     assert answer["valid_share"] == pytest.approx(1 - 1600 / SIZE**2, abs=0.01)
+
+
+@pytest.mark.parametrize("turned", ["rows", "columns", "both"])
+def test_a_raster_that_runs_the_other_way_gives_the_same_map_bit_for_bit(tmp_path, capsys, drawn, turned):
+    rows, columns = turned in {"rows", "both"}, turned in {"columns", "both"}
+    mask = np.zeros(drawn.shape[1:], bool)
+    mask[:9, :30] = True  # nodata in one corner only, so that a turn that is forgotten shows
+    counts = np.where(mask, 0, drawn)
+    left, top = 500_000, 4_730_000
+    from_right, from_below = (10 * SIZE if back else 0 for back in (columns, rows))
+    place = Affine(-10 if columns else 10, 0, left + from_right, 0, 10 if rows else -10, top - from_below)
+    flipped = counts[:, :: -1 if rows else 1, :: -1 if columns else 1]
+    probabilities, found = [], []
+    for name, values, transform in (("up", counts, Affine(10, 0, left, 0, -10, top)), ("turned", flipped, place)):
+        scene = write(tmp_path / f"{name}.tif", np.ascontiguousarray(values), transform=transform)
+        code, (answer,), _ = detect(scene, capsys, "--model", "landslide4sense", "--out", str(tmp_path / name))
+        assert code == 0
+        found.append([(polygon["geometry"], polygon["area_m2"]) for polygon in answer["polygons"]])
+        with rasterio.open(tmp_path / name / "prob.tif") as source:
+            probabilities.append((source.transform, source.read(1).tobytes()))
+    assert found[0] == found[1]
+    assert found[0]
+    assert probabilities[0] == probabilities[1]
+
+
+def test_every_line_of_a_batch_names_its_scene(tmp_path, capsys, drawn):
+    good, grey, future = (tmp_path / name for name in ("good.tif", "grey.tif", "future.tif"))
+    write(good, drawn)
+    write(grey, drawn[:1])
+    write(future, drawn)
+    with rasterio.open(future, "r+") as target:
+        target.update_tags(ACQUIRED_AT="2999-01-01T00:00:00Z")
+    code = run_verb(["scenes", "detect", str(grey), str(future), str(good), "--json"])
+    out, err = capsys.readouterr()
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert code == 1
+    assert [answer["scene"] for answer in answers] == [str(good)]
+    refused = [line for line in err.splitlines() if not line.startswith("warning") and " %" not in line]
+    assert str(grey) in refused[0]
+    assert "band" in refused[0]
+    assert str(future) in refused[1]
+    assert "in the future; correct its tag" in refused[1]
+    assert len(refused) == 2
+
+
+def bright_cloud(base: float, amplitude: float) -> np.ndarray:
+    """Counts of a cloud that fills the scene: bright, white, softly shaded, each band with noise of its own."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(1)
+    soft = ndimage.gaussian_filter(rng.normal(size=(SIZE, SIZE)), 6)
+    shade = base + amplitude * soft / soft.std()
+    bands = [np.clip(shade * tint + rng.normal(0, 40, shade.shape), 1, 65_000) for tint in (1.0, 1.01, 1.03)]
+    return np.stack(bands).astype(np.uint16)
+
+
+@pytest.mark.parametrize("weights", ["generated", "landslide4sense"])
+@pytest.mark.parametrize(("base", "amplitude"), [(6000, 2500), (9000, 1500), (12_000, 800), (9_800, 60)])
+def test_a_sheet_of_bright_cloud_gives_no_footprint_that_counts(tmp_path, capsys, base, amplitude, weights):
+    cloud = write(tmp_path / "cloud.tif", bright_cloud(base, amplitude))
+    code, answers, said = detect(cloud, capsys, "--model", weights)
+    if code == 0:
+        assert answers[0]["polygons"] == [] or answers[0]["doubts"]
+    else:
+        assert (code, bool(said.strip())) in {(1, True), (4, True)}

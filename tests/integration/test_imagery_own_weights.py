@@ -125,3 +125,21 @@ def test_few_patches_get_more_passes_and_a_warm_up_that_fits_the_run():
     assert (few.warmup_steps, many.warmup_steps) == (57, 100)
     given = Settings(epochs=3, warmup_steps=2)
     assert given.fitted(184) == given
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_pictures_of_one_s_own_are_scored_by_the_colours_that_they_hold(tmp_path, capsys):
+    from detection.imagery.raster import write_png
+
+    images, masks = draw_patches(8, 4, SIZE, BANDS)
+    for number in range(4):
+        for kind, picture in (("images", np.clip(images[number] * 3, 0, 1) * 255), ("masks", masks[number][None])):
+            path = tmp_path / "train" / kind / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_png(path, picture.astype(np.uint8))
+    ask = ["scenes", "score", "--weights", "landslide4sense", "--layout", "folder", "--folder", str(tmp_path), "--json"]
+    assert run_verb([*ask, "--part", "train"]) == 0
+    by_colour = json.loads(capsys.readouterr().out)
+    assert by_colour["images"] == 4
+    assert run_verb([*ask, "--part", "train", "--bands", "blue,green,red"]) == 0
+    assert json.loads(capsys.readouterr().out)["f1"] != by_colour["f1"]  # the names given go before the format's

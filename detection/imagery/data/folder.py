@@ -19,6 +19,9 @@ SUFFIXES = (".tif", ".tiff", ".png")
 # Tiles whose place is looked at, evenly spread; beyond this ratio they are not of one pixel size.
 PLACES_MOST = 100
 ONE_SIZE_RATIO = 1.5
+COLOURS = ("red", "green", "blue")
+# By its format a PNG holds grey, grey and alpha, or colours in this order.
+PNG_CHANNELS = {2: ("grey", "alpha"), 3: COLOURS, 4: (*COLOURS, "alpha")}
 
 
 def read(folder: Path, part: str, *, bands: tuple[str, ...] = (), pixel_size_m: float | None = None) -> Patches:
@@ -29,7 +32,7 @@ def read(folder: Path, part: str, *, bands: tuple[str, ...] = (), pixel_size_m: 
     Args:
         folder: the root.
         part: `train`, `validation`, ...
-        bands: names of the bands, in the order of the files; else their descriptions, else `band1`, `band2`, ...
+        bands: names of the bands, in the order of the files; else their descriptions or colours, else `band1`, ...
         pixel_size_m: side of a pixel on the ground; else as the tiles' own places say.
 
     Raises:
@@ -106,7 +109,10 @@ def read_whole(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     from detection.imagery.sources import open_raster
 
     if path.suffix.lower() == ".png":
-        image = decode_png(path.read_bytes())
+        try:
+            image = decode_png(path.read_bytes())
+        except OSError:
+            raise DataError(f"{path}: no picture that can be read") from None
         return image, np.ones(image.shape[1:], bool)
     with open_raster(path) as source:
         return source.read(), np.asarray(source.read_masks().min(axis=0) > 0)
@@ -115,5 +121,13 @@ def read_whole(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_]]:
 def _describe(path: Path) -> tuple[str, ...]:
     from detection.imagery.raster import inspect
 
-    names = inspect(path).descriptions if path.suffix.lower() != ".png" else [None] * len(read_whole(path)[0])
+    if path.suffix.lower() == ".png":
+        colours = PNG_CHANNELS.get(len(read_whole(path)[0]), ())
+        return colours or ("grey",)
+    facts = inspect(path)
+    # what an image program says of its channels is worth as much as a description
+    names = [
+        name or (colour if colour in COLOURS else None)
+        for name, colour in zip(facts.descriptions, facts.colours, strict=True)
+    ]
     return tuple(name or f"band{number}" for number, name in enumerate(names, start=1))
