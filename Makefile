@@ -63,6 +63,7 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 	$(BIN)/python -m tests.bench.bench_decisions
 	$(BIN)/python -m tests.bench.bench_questions
 	$(BIN)/python -m tests.bench.bench_scenes
+	$(BIN)/python -m tests.bench.bench_drops
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
 	$(BIN)/python -m tests.bench.bench_forecast $(BENCH_FLAGS)

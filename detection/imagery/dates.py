@@ -32,6 +32,7 @@ class Date:
     polygons: list[dict[str, Any]] = field(default_factory=list)
     outlines: list[Any] = field(default_factory=list)
     unseen: Any = None  # ground that nobody looked at (tiles that triage passed over), in pixels
+    _found: dict[str, tuple[list[tuple[dict[str, Any], Any]], shapely.STRtree]] = field(default_factory=dict)
 
     @property
     def at(self) -> str:
@@ -62,9 +63,21 @@ class Date:
 
     def footprints(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
         """Its footprints of a class with their outlines: a crack is not the parent of a landslide."""
-        classes = classes_of(self.facts)
-        pairs = zip(self.polygons, self.outlines, strict=True)
-        return [(polygon, outline) for polygon, outline in pairs if class_of(polygon, classes) == kind]
+        return self._of_class(kind)[0]
+
+    def near(self, outline: Any, kind: str) -> list[tuple[dict[str, Any], Any]]:
+        """Those that lie within the tolerance of an outline, in the same order."""
+        pairs, tree = self._of_class(kind)
+        return [pairs[k] for k in sorted(tree.query(outline, "dwithin", self.tolerance_px))]
+
+    def _of_class(self, kind: str) -> tuple[list[tuple[dict[str, Any], Any]], shapely.STRtree]:
+        """Found once: thousands of footprints are asked for the neighbours of thousands."""
+        if kind not in self._found:
+            classes = classes_of(self.facts)
+            pairs = zip(self.polygons, self.outlines, strict=True)
+            own = [(polygon, outline) for polygon, outline in pairs if class_of(polygon, classes) == kind]
+            self._found[kind] = own, shapely.STRtree([outline for _, outline in own])
+        return self._found[kind]
 
 
 def classes_of(facts: dict[str, Any]) -> tuple[str, ...]:

@@ -172,7 +172,7 @@ class Judgement:
         """The earlier footprint that this one continues: on the date that shows the place, else on an older one."""
         ordered = [newest, *(d for d in self.dates if d is not newest and d.at < newest.at)]
         for date in ordered:
-            known = date.footprints(self.kind)
+            known = date.near(outline, self.kind)
             chosen = choose_parent(outline, [other for _, other in known], date.tolerance_px)
             if chosen is None:
                 continue
@@ -185,12 +185,7 @@ class Judgement:
 
     def _touched(self, outline: Any) -> set[str]:
         """All earlier footprints that live on in this one: none of them has vanished."""
-        return {
-            polygon["polygon_id"]
-            for date in self.dates
-            for polygon, other in date.footprints(self.kind)
-            if outline.distance(other) <= date.tolerance_px
-        }
+        return {polygon["polygon_id"] for date in self.dates for polygon, _ in date.near(outline, self.kind)}
 
     def _anchor(self, known: dict[str, Any], known_at: Date) -> Date | None:
         """The date on which the outline was last declared, if it is another one and at hand."""
