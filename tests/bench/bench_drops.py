@@ -1,10 +1,10 @@
-"""How long a scene waits: from its last byte in the inbox of a running service to its row, over drops at random moments.
+"""How long a scene waits: from its last byte in the inbox of a running service to its row; drops at random moments.
 
     python -m tests.bench.bench_drops [--drops 100]
 
-The service runs as a user starts it (SQLite, managed Mosquitto, one site). Each scene is a lone GeoTIFF of 2,000 x 2,000
-px and three bands of another date, copied into the watched folder; the next one comes up to 15 s after the row of the
-last. Bar: 95 of 100 are rows within 30 s.
+The service runs as a user starts it (SQLite, managed Mosquitto, one site). Each scene is a lone GeoTIFF of 2,000 x
+2,000 px and three bands of another date, copied into the watched folder; the next one comes up to 15 s after the row of
+the last. Bar: 95 of 100 are rows within 30 s.
 """
 
 import argparse
