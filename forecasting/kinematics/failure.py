@@ -76,6 +76,7 @@ class FailureIssue:
         n_filters: Filters that could be judged.
         n_agree: Those that see a failure to come.
         withdrawn: Why the window that stood at the issue before no longer does.
+        slowed: The motion itself has slowed down or turned, so that what was foretold of it is out of date.
     """
 
     data_until_s: float
@@ -91,6 +92,7 @@ class FailureIssue:
     n_filters: int
     n_agree: int
     withdrawn: str | None
+    slowed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class _Look:
     doubts: tuple[str, ...] = ()  # each takes the trust away
     notes: tuple[str, ...] = ()
     ended: str | None = None  # what withdraws a window that stands
+    slowed: bool = False
 
 
 def watch_failure(
@@ -172,7 +175,7 @@ class Watch:
         return FailureIssue(
             now_s, look.onset_s, early, mid, late, shown is not None and not doubts, tuple(reasons),
             None if speed is None else speed.rate, None if speed is None else speed.error,
-            look.r2, look.n_filters, look.n_agree, withdrawn,
+            look.r2, look.n_filters, look.n_agree, withdrawn, look.slowed,
         )  # fmt: skip
 
     def _seen_a_day_ago(self, i: int) -> bool:
@@ -221,13 +224,13 @@ class Watch:
             return _Look("too few data for a velocity", window.cell_s)
         if speed.rate <= SURE * speed.error:
             why = f"velocity {speed.rate:.3g} <= {SURE:g} standard errors of {speed.error:.2g}"
-            return _Look(why, window.cell_s, speed, ended=why if speed.rate <= 0.0 else None)
+            return _Look(why, window.cell_s, speed, ended=why if speed.rate <= 0.0 else None, slowed=speed.rate <= 0.0)
         k = self.grains.last_cell(window, i)
         trail = self._trail(window, k)
         top = max(s.rate for s in trail)
         if speed.rate < SLOWED * top:
             why = f"velocity {speed.rate:.3g} < {SLOWED:g} of the recent maximum {top:.3g}"
-            return _Look(why, window.cell_s, speed, ended=why)
+            return _Look(why, window.cell_s, speed, ended=why, slowed=True)
         onset = trail[find_onset(trail)]
         past = self._past(window, i, onset.stamp_s - window.length_s / 2.0)
         usual = is_unusual(speed.rate, past)

@@ -7,7 +7,7 @@ never stopped.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
@@ -30,6 +30,7 @@ WARM_LOOKS: Final = 40
 BATCH: Final = 30  # data of a backlog for which windows are found at once
 ACCELERATION_WINDOWS: Final = 2.0  # velocity windows that the shown acceleration is fitted over
 MOST_EPOCHS: Final = 240  # of that fit
+PASSED: Final = "its late edge has passed"
 REAL: Final = 2.0  # standard errors from which the inverse of a velocity says anything
 
 
@@ -110,10 +111,12 @@ def judge_movement(
     k = _first(site, moving, path.times_s, state)
     if k == len(path.times_s) and seen_s is not None and state.get("mark", "") != mark:
         k = max(0, bisect_right(path.times_s, seen_s) - 1)
+    if state.get("mark", "") != mark:
+        state["window"] = None  # people took back what it may rest on
     state["mark"] = mark
     while k < len(path.times_s) and looks < LOOKS_MOST:
         issue = _watch(site, moving, path, k, known, warm=seen_s is None)
-        _take(issue, found, withdrawn)
+        _take(issue, state, found, withdrawn)
         facts, velocity = _look(site, moving, path, k, failing=issue.trusted)
         movement, state["stage"] = judge_stage(state.get("stage"), facts)
         until_s = path.times_s[k]
@@ -215,8 +218,22 @@ def _watch(
     return known[path.times_s[k]]
 
 
-def _take(issue: FailureIssue, found: list[Issue], withdrawn: dict[str, str]) -> None:
-    """Keep a window; where there is none any more, say what took it back, those of this update with it."""
+def _take(issue: FailureIssue, state: dict[str, Any], found: list[Issue], withdrawn: dict[str, str]) -> None:
+    """Keep a window; where there is none any more, say what took it back, those of this update with it.
+
+    One that contains the present is not taken back by a look that sees none: the slope may fail at any moment. It is
+    issued again until a newer one takes its place or its late edge has passed. One that was not trusted goes as soon
+    as the motion has slowed down.
+    """
+    now_s = issue.data_until_s
+    held = None if state.get("window") is None else Issue(**state["window"])
+    if issue.from_s is None and held is not None:
+        if held.from_s <= now_s < held.to_s and (held.trusted or not issue.slowed):
+            found.append(_hold(held, now_s, issue))
+            return
+        if held.to_s <= now_s:
+            issue = replace(issue, withdrawn=PASSED)
+    state["window"] = None
     gone = issue.withdrawn or ("; ".join(issue.reasons) or "no window any more" if issue.from_s is None else None)
     if gone is not None:
         withdrawn.setdefault(INVERSE_VELOCITY, gone)  # what stood before this update went at the first such look
@@ -227,6 +244,21 @@ def _take(issue: FailureIssue, found: list[Issue], withdrawn: dict[str, str]) ->
         INVERSE_VELOCITY, issue.data_until_s, issue.from_s, issue.mid_s, issue.to_s, issue.trusted,
         "; ".join(issue.reasons), issue.velocity, issue.onset_s, issue.r2, issue.n_filters, issue.n_agree,
     ))  # fmt: skip
+    state["window"] = asdict(found[-1])
+
+
+def _hold(held: Issue, now_s: float, issue: FailureIssue) -> Issue:
+    """The window that stands, as of a later datum; what this look says against it stands among the reasons.
+
+    It is not trusted any more: it holds a warning level that was reached, and raises none.
+    """
+    against = issue.withdrawn or "; ".join(issue.reasons) or "no window at this look"
+    stands = f"it contains the present and stands, although {against}"
+    reasons = f"{held.reasons}; {stands}" if held.reasons else stands
+    return replace(
+        held, data_until_s=now_s, from_s=max(now_s, held.from_s), mid_s=max(now_s, held.mid_s), trusted=False,
+        reasons=reasons, velocity=issue.velocity,
+    )  # fmt: skip
 
 
 def _bend(path: Path, velocity: Velocity | None) -> Acceleration | None:

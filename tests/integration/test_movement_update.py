@@ -278,6 +278,28 @@ def test_late_and_corrected_data_are_used_from_their_arrival_and_rewrite_nothing
     assert after[-1]["velocity_mm_per_day"] > before[-1]["velocity_mm_per_day"] + 0.3
 
 
+def test_a_window_that_contains_the_present_stands_until_its_late_edge(database, monkeypatch):
+    # towards a failure on day 120, but from day 117 on the slope keeps its velocity: no look sees a failure any more
+    days = np.arange(0.0, 200.0)
+    moved, dice = voight_displacement(days, 0.4, 60.0, float(FAILS)), random.Random(3)
+    moved = np.where(days > 117, moved[117] + (moved[117] - moved[116]) * (days - 117), moved)
+    monkeypatch.setattr("tests.integration.test_movement_update.PATH", [float(y) + dice.gauss(0, SIGMA) for y in moved])
+    begin(database, 95)
+    told = {}
+    for day in range(95, 195):
+        report = step(database, day)
+        if why := report.withdrawn.get("A.displacement by inverse_velocity"):
+            told[day] = why
+        windows = rows(database, "failure_windows", method="inverse_velocity")
+        taken = [w for w in windows if w["withdrawn_at"] == windows[-1]["withdrawn_at"] is not None]
+        if taken:  # the newest of those that stood had passed, or began in the future
+            assert not taken[-1]["window_from"] <= spell_day(day) < taken[-1]["window_to"], day
+    held = [w for w in windows if "it contains the present and stands, although" in w["reasons"]]
+    assert len(held) > 20
+    assert not any(w["trusted"] for w in held)  # it holds a level, and raises none
+    assert list(told.values())[-1] == "its late edge has passed"
+
+
 def test_an_offset_entered_at_night_takes_the_window_back_before_the_next_datum(database):
     begin(database, 114)
     step(database, 114)
