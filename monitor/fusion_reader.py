@@ -38,7 +38,7 @@ def read_fusion(
                 "fusion.rule names it; expected a [[fusion.rule]] that does, or another role"
             )
     near = None if table.neighbours is None else place.read_neighbours(table.neighbours)
-    return Fusion(table.top_needs, table.hold_when_missing, table.verify_within, rules, near)
+    return Fusion(table.top_needs, table.hold_when_missing, table.verify_within, rules, near, table.fast_track)
 
 
 class _Place:

@@ -138,7 +138,18 @@ def find_weaknesses(site: Site) -> list[str]:
 
 
 def find_cautions(site: Site) -> list[str]:
-    """What works and yet may leave a hazard untold: who hears of the top level, and by how many ways."""
+    """What works and yet may leave a hazard untold, or tell one that is none."""
+    found = _find_unheard_top(site)
+    if site.fusion.fast_track:
+        found.append(
+            f"fusion.fast_track = true: two independent stations that jump at one epoch raise {site.levels[-1].name!r} "
+            "at once; one bad epoch of both (lightning, supply, radio) does so as well"
+        )
+    return found
+
+
+def _find_unheard_top(site: Site) -> list[str]:
+    """Who hears of the top level, and by how many ways."""
     if not site.recipients:
         return []  # nobody at all is said elsewhere
     top = site.levels[-1]

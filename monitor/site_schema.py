@@ -472,6 +472,7 @@ class FusionTable(Section):
     top_needs: int = Field(default=2, ge=1)
     hold_when_missing: Duration = 259200.0
     verify_within: Duration = 3600.0
+    fast_track: bool = False
     rule: tuple[FusionRuleTable, ...] = ()
     neighbours: NeighboursTable | None = None
 

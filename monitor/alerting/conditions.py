@@ -5,13 +5,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from monitor.alerting.assessment import Assessment, Windows
+from monitor.alerting.clocks import clock_s, instant_of, station_of
 from monitor.alerting.criteria.earthquake import list_inspections
 from monitor.alerting.fusion_rules import RULE, split_key
 from monitor.alerting.ladder import Ask, Rung, station_behind
 from monitor.alerting.neighbours import Companions
 from monitor.alerting.offset_answers import SUFFIX, find_offsets
+from monitor.alerting.pairs import Disturbed
 from monitor.alerting.shaken import list_reminders
-from monitor.alerting.steps import ACTIVE, MOVEMENT, asked_level, clock_s, instant_of, says_no, station_of
+from monitor.alerting.steps import ACTIVE, MOVEMENT, asked_level, says_no
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.decision import Condition, Memory, Step, Vote, instant, seconds
 from monitor.domain.instants import parse, spell, spell_duration
@@ -27,7 +29,7 @@ HAZARD_KEY = "hazard"
 def list_conditions(
     windows: Windows, sick: Mapping[str, Condition], steps: Mapping[str, Step], common: Mapping[str, Sequence[str]],
     since: Mapping[str, float], companions: Companions, ask: Ask, outlook: "Outlook", rung: Rung,
-    words: Sequence[Assessment],
+    words: Sequence[Assessment], disturbed: Disturbed,
 ) -> dict[str, Condition]:  # fmt: skip
     """All conditions that are open now, by alert key."""
     site, now_s, before = windows.site, windows.now_s, windows.memory.conditions
@@ -35,7 +37,8 @@ def list_conditions(
     if windows.view.draining:
         # silence is not judged while a backlog drains: what was known stays
         found |= {k: c for k, c in before.items() if k.endswith((":stale", ":cannot_see", ":reachable"))}
-    found |= _list_steps(windows, steps)
+    found |= _list_steps(windows, steps, disturbed.partners)
+    found |= disturbed.told
     found |= list_reminders(windows, steps)
     found |= _list_offsets(windows, windows.memory, steps)
     for reference, stations in common.items():
@@ -62,7 +65,9 @@ def list_conditions(
     }
 
 
-def _list_steps(windows: Windows, steps: Mapping[str, Step]) -> dict[str, Condition]:
+def _list_steps(
+    windows: Windows, steps: Mapping[str, Step], partners: Mapping[str, Sequence[str]]
+) -> dict[str, Condition]:  # fmt: skip
     """Steps that nobody has answered; one that a person called movement counts, and asks no more."""
     found: dict[str, Condition] = {}
     for key, step in steps.items():
@@ -71,8 +76,13 @@ def _list_steps(windows: Windows, steps: Mapping[str, Step]) -> dict[str, Condit
             continue
         if name in found and step.state not in ACTIVE:
             continue
+        until = spell(instant(step.known_s + clock_s(windows.site, station_of(key))))
+        others = ", ".join(dict.fromkeys(map(station_of, partners.get(key, ()))))
         clock = {
-            "pending": f"counts as movement at {spell(instant(step.known_s + clock_s(windows.site, station_of(key))))}",
+            "pending": f"counts as movement at {until}" if not others else (
+                f"{others}, which is independent, jumped as well: both count as movement unless the next epoch of each "
+                f"shows that they came back, at the latest at {until}"
+            ),
             "event": "waits for a person's word",
         }.get(step.state, "counts as movement until a person says no")
         found[name] = Condition("health", 2, step.known_s, f"verify now: {step.reason}; {clock}")

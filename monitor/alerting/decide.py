@@ -6,6 +6,7 @@ from datetime import datetime
 
 from monitor.alerting.assessment import Windows
 from monitor.alerting.bounds import lower_bounds
+from monitor.alerting.clocks import clock_s, station_of
 from monitor.alerting.common_mode import find_common
 from monitor.alerting.conditions import list_changes, list_conditions, review_due_s
 from monitor.alerting.criteria.earthquake import lowered_factor
@@ -15,6 +16,7 @@ from monitor.alerting.fusion_rules import RULE, Ruling, apply_rules, split_key
 from monitor.alerting.ladder import climb, fuse, station_behind
 from monitor.alerting.maintenance import Cover, find_covers
 from monitor.alerting.neighbours import ask_neighbours
+from monitor.alerting.pairs import find_disturbed
 from monitor.alerting.senses import SICK, Sense, Senses, examine
 from monitor.alerting.shaken import find_shaken, next_page_s
 from monitor.alerting.signatures import keep_signatures
@@ -24,10 +26,8 @@ from monitor.alerting.steps import (
     MOVEMENT,
     STEP,
     asked_level,
-    clock_s,
     find_sightings,
     says_no,
-    station_of,
     update_steps,
 )
 from monitor.alerting.tracks import Track, Tracker
@@ -83,7 +83,9 @@ def decide(
         tracks.setdefault(track.station, []).append(track)
     sightings = find_sightings(windows, asked_tracks)
     common, common_words = find_common(windows, words, sightings, groups)
-    steps = update_steps(memory, sightings, tracks, windows, groups, [s for ids in common.values() for s in ids])
+    alike = [s for ids in common.values() for s in ids]
+    steps = update_steps(memory, sightings, tracks, windows, groups, alike)
+    disturbed = find_disturbed(windows, steps, tracks, groups, alike)
     healths, sick, senses = examine(windows, tracks, steps)
 
     witnesses = find_witness_criteria(site)
@@ -113,7 +115,7 @@ def decide(
     )  # fmt: skip
     outlook = look_out(memory, windows, rung.supporters, rung.level, senses, steps, groups)
     newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
-    conditions = list_conditions(windows, sick, steps, common, since, companions, ask, outlook, rung, words)
+    conditions = list_conditions(windows, sick, steps, common, since, companions, ask, outlook, rung, words, disturbed)
     changed = rung.level != memory.level
     lasting = {*(f"{REFERENCE}{r}" for r in common), *companions.asked, *find_lasting(site, words, votes, now_s)}
     answers = keep_answers(memory.answers, lasting, now_s)

@@ -16,6 +16,8 @@ OPENING: Final = 24  # the first epochs are judged together: nothing lies before
 AGREEING: Final = 6  # of the first epochs, among which the walk looks where to begin
 REST_OF_STEP: Final = 0.25  # of a jump: what follows it the same way and is less belongs to it
 TAIL: Final = 6  # epochs that say where a series was heading
+ERRATIC: Final = "erratic: the next value did not confirm it"
+RETURNED: Final = "spike: the value returned"  # why epochs behind a jump that came back are set aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +153,8 @@ class Walk:
             return False
         for k in self.kept:
             if k > index:
-                self.aside[self.times[k]] = "spike: the value returned"
-        self.aside[jump.at_s] = "spike: the value returned"
+                self.aside[self.times[k]] = RETURNED
+        self.aside[jump.at_s] = RETURNED
         self._go_back(index, before)
         self._keep(i, plain)
         return True
@@ -192,7 +194,7 @@ class Walk:
                 self._keep(index, minus(self.values[index], before))
                 self._keep(i, minus(self.values[i], before))
                 return
-            self.aside[jump.at_s] = "erratic: the next value did not confirm it"
+            self.aside[jump.at_s] = ERRATIC
             excess = minus(minus(self.values[i], before), self._expect(self.kept, self.times[i]))
         self.jumps.append((i, Jump(self.times[i], self.times[self.kept[-1]], self.received[i], excess)))
         self.aside[self.times[i]] = f"jump of {norm(excess):.1f}: to be verified"

@@ -64,7 +64,9 @@ DWELL: Final[Mapping[str, Safe]] = {"hits": _lower, "of": _higher, "within_s": _
 PARAMS: Final[Mapping[str, Safe]] = {"min_coverage": _higher, "a": _lower, "c": _lower, "needs": _lower}
 SCENE_PARAMS: Final[Mapping[str, Safe]] = {**PARAMS, "near_m": _higher}
 SIGNED: Final = ("author", "reason", "valid_until")
-FUSION: Final[Mapping[str, Safe]] = {"top_needs": _lower, "hold_when_missing_s": _lower, "verify_within_s": _lower}
+FUSION: Final[Mapping[str, Safe]] = {
+    "top_needs": _lower, "hold_when_missing_s": _lower, "verify_within_s": _lower, "fast_track": _higher,
+}  # fmt: skip
 RULE: Final[Mapping[str, Safe]] = {"author": _any, "reason": _any, "level": _higher}
 STAGE: Final[Mapping[str, Safe]] = {"evaluate_every_s": _lower, "forecast_every_s": _lower}
 RECIPIENT: Final[Mapping[str, Safe]] = {"channels": _covers, "ledgers": _covers, "escalate_after_s": _sooner}

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from monitor.alerting.clocks import station_of
 from monitor.alerting.conditions import HAZARD_KEY
 from monitor.alerting.evaluate import EvaluationResult, evaluate_site, rule_version
 from monitor.alerting.fusion_rules import RULE, split_key
 from monitor.alerting.signatures import counts_with, measure_height, needs_two
-from monitor.alerting.steps import CAUSES, MOVEMENT, asked_level, says_no, state_after, station_of
+from monitor.alerting.steps import CAUSES, MOVEMENT, asked_level, says_no, state_after
 from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
 from monitor.domain.instants import spell

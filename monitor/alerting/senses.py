@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from monitor.alerting.assessment import Windows
-from monitor.alerting.steps import station_of
+from monitor.alerting.clocks import station_of
 from monitor.alerting.tracks import HARMLESS, Track
 from monitor.domain.decision import Condition, Newest, StationHealth, Step, instant, seconds
 from monitor.domain.instants import spell, spell_duration

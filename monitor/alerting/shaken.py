@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from math import floor
 
 from monitor.alerting.assessment import Windows
-from monitor.alerting.steps import EVENT, SHAKING_S, clock_s, station_of
+from monitor.alerting.clocks import clock_s, station_of
+from monitor.alerting.steps import EVENT, SHAKING_S
 from monitor.domain.decision import Condition, Step, instant
 from monitor.domain.instants import spell
 from monitor.domain.site import Site

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from monitor.alerting.assessment import Windows, bound_of
+from monitor.alerting.clocks import clock_s, interval_s, station_of, step_key
+from monitor.alerting.fates import BACK, find_fate
 from monitor.alerting.jumps import Jump
 from monitor.alerting.offset_answers import find_offsets, is_told
+from monitor.alerting.pairs import COMPANY, find_partners, is_confirmed, list_unresolved
 from monitor.alerting.tracks import Track
-from monitor.domain.decision import EventFact, Memory, Step, instant, seconds
-from monitor.domain.instants import parse, spell
-from monitor.domain.site import Criterion, Site
+from monitor.domain.decision import EventFact, Memory, Step, seconds
+from monitor.domain.site import Criterion
 
 STEP = "step|"  # how the key of a step that counts begins among the votes
 ACTIVE = frozenset({"counted", "movement"})
@@ -19,7 +21,6 @@ CAUSES = ("instrument", "weather", "work", "earthquake", "other")  # of what was
 EARTHQUAKE = "earthquake"
 EVENT = "event"  # explained by a declared earthquake, unanswered
 UNANSWERED = "nobody said within the clock that it was an instrument"
-READINGS = 2.5  # intervals: long enough for two more readings to come
 COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
 SHAKING_S = 6 * 3600.0  # an earthquake with its aftershocks; one that is said to last longer explains no more steps
 
@@ -48,21 +49,6 @@ def says_no(answer: str | None) -> bool:
 def state_after(answer: str) -> str:
     """The state of a step that a person answered."""
     return "instrument" if says_no(answer) else MOVEMENT
-
-
-def step_key(station: str, at_s: float) -> str:
-    """How memory and people name a step."""
-    return f"{station}@{spell(instant(at_s))}"
-
-
-def station_of(key: str) -> str:
-    """The station a step belongs to."""
-    return key.rpartition("@")[0]
-
-
-def instant_of(key: str) -> float:
-    """When the step of a key happened, epoch seconds."""
-    return seconds(parse(key.rpartition("@")[2]))
 
 
 def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) -> dict[str, Sighting]:
@@ -117,11 +103,16 @@ def update_steps(
         common: stations whose steps are those of their reference.
     """
     steps: dict[str, Step] = {}
+    shared = set(common)
+    unresolved = list_unresolved(
+        windows.site, memory.steps, tracks,
+        [k for k, s in memory.steps.items() if s.state in COMPANY and station_of(k) not in shared], groups,
+    )  # fmt: skip
     for key, old in memory.steps.items():
         station = station_of(key)
         # what asks for a high level goes on counting on the offset of one person
         offset = has_offset(windows, station, old.at_s) and not _needs_second(windows, key, old)
-        if key in sightings or not _is_explained(old, tracks.get(station, []), offset):
+        if key in sightings or key in unresolved or not _is_explained(old, tracks.get(station, []), offset):
             answered = memory.answers.get(key)
             steps[key] = replace(old, state=state_after(answered)) if answered else old
     for key, seen in sightings.items():
@@ -134,12 +125,15 @@ def update_steps(
     for key, step in list(steps.items()):
         seen_before_s = sightings[key].jump.before_s if key in sightings else None
         steps[key] = _annotate(step, _events_at(windows, key, step, seen_before_s))
-    shared = set(common)
     single = {k for k, s in steps.items() if _is_one_word(windows, k, s)}
-    alone = [k for k, s in steps.items() if (s.state == "pending" or k in single) and station_of(k) not in shared]
+    company = [
+        k for k, s in steps.items()
+        if (s.state in COMPANY or k in single) and station_of(k) not in shared
+        and find_fate(s, tracks.get(station_of(k), ())) != BACK
+    ]  # fmt: skip
     for key, step in list(steps.items()):
-        if step.state in {"pending", "counted", "event"} or key in single:
-            why = _why_it_counts(key, step, steps, alone, tracks.get(station_of(key), []), windows, groups)
+        if step.state in {"pending", "counted", EVENT} or key in single:
+            why = _why_it_counts(key, step, steps, company, tracks, windows, groups)
             state = "counted" if why == UNANSWERED else "movement"
             if why is not None and state != step.state and not (key in single and why == UNANSWERED):
                 said = step.reason.partition(": ")[0]
@@ -199,8 +193,8 @@ def _events_at(windows: Windows, key: str, step: Step, before_s: float | None) -
     A solution over a day or an hour shows what happened within it in two epochs. An earthquake is over within
     `SHAKING_S` whatever end was given: one word must not keep the steps of weeks to come from counting.
     """
-    interval_s = _interval_s(windows.site, station_of(key))
-    from_s = (step.at_s - interval_s if before_s is None else before_s) - interval_s
+    one_s = interval_s(windows.site, station_of(key))
+    from_s = (step.at_s - one_s if before_s is None else before_s) - one_s
     return [
         e for e in windows.view.events
         if e.from_s <= step.at_s and _over_s(e) >= from_s and e.received_s <= windows.now_s
@@ -239,37 +233,22 @@ def has_offset(windows: Windows, station: str, at_s: float) -> bool:
 
 
 def _why_it_counts(
-    key: str, step: Step, steps: Mapping[str, Step], alone: list[str], tracks: list[Track], windows: Windows,
-    groups: Mapping[str, str],
+    key: str, step: Step, steps: Mapping[str, Step], company: list[str], tracks: Mapping[str, list[Track]],
+    windows: Windows, groups: Mapping[str, str],
 ) -> str | None:  # fmt: skip
-    within_s = clock_s(windows.site, station_of(key))
-    # two steps are one event when no more than two readings lie between them, however long the clock of the site
-    together_s = min(within_s, max(READINGS * _interval_s(windows.site, station_of(key)), 3600.0))
-    newest_s = max((t.newest_s for t in tracks if t.newest_s is not None), default=step.at_s)
-    silence_s = _silence_s(windows, station_of(key))
-    if newest_s <= step.at_s and windows.now_s - step.at_s > silence_s and not windows.view.draining:
+    site, station = windows.site, station_of(key)
+    mine = tracks.get(station, [])
+    newest_s = max((t.newest_s for t in mine if t.newest_s is not None), default=step.at_s)
+    if newest_s <= step.at_s and windows.now_s - step.at_s > _silence_s(windows, station) and not windows.view.draining:
         return "silence followed it"
-    if step.state == "event":
+    if step.state == EVENT:
         return None
-    if windows.now_s >= step.known_s + within_s:
-        return UNANSWERED
-    group = groups.get(station_of(key))
-    for other in alone:
-        if key in alone and groups.get(station_of(other)) != group and abs(steps[other].at_s - step.at_s) <= together_s:
+    is_over = windows.now_s >= step.known_s + clock_s(site, station)
+    for other in find_partners(site, key, steps, company, groups):
+        theirs = tracks.get(station_of(other), [])
+        if is_over or (is_confirmed(site, step, mine) and is_confirmed(site, steps[other], theirs)):
             return f"{station_of(other)}, which is independent, stepped as well"
-    return None
-
-
-def clock_s(site: Site, station: str) -> float:
-    """How long a step may wait for an answer: the site's clock, but long enough for two more readings to come."""
-    return max(site.fusion.verify_within_s, READINGS * _interval_s(site, station))
-
-
-def _interval_s(site: Site, station: str) -> float:
-    known = site.station(station)
-    series = known.series if known else ()
-    asked = [s.interval_s for s in series if s.verify_step is not None] or [s.interval_s for s in series]
-    return max(asked, default=0.0)
+    return UNANSWERED if is_over else None
 
 
 def _silence_s(windows: Windows, station: str) -> float:

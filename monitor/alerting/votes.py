@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Final
 
 from monitor.alerting.assessment import Assessment
+from monitor.alerting.clocks import instant_of, station_of
 from monitor.alerting.criteria.registry import MOTION
 from monitor.alerting.neighbours import ALONE
-from monitor.alerting.steps import MOVEMENT, instant_of, says_no, station_of
+from monitor.alerting.steps import MOVEMENT, says_no
 from monitor.domain.decision import Memory, Step, View, Vote
 from monitor.domain.site import Criterion, Site
 

@@ -49,6 +49,7 @@ class Fusion:
     verify_within_s: float = 3600.0  # clock of pending_verification; on expiry the step counts
     rules: tuple[FusionRule, ...] = ()
     neighbours: Neighbours | None = None
+    fast_track: bool = False  # two independent steps at one instant are believed at once, without one more epoch
 
 
 def judge(clause: Clause, look: Callable[[Clause], bool | None]) -> bool | None:

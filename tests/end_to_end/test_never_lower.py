@@ -185,6 +185,53 @@ def test_one_spike_changes_no_hazard_level(service: Any, database_url: str, mosq
     assert alerts(database_url, "hazard") == []
 
 
+def test_one_bad_epoch_of_two_stations_is_paged_and_raises_nothing_and_a_collapse_loses_one_epoch(
+    service: Any, database_url: str, mosquitto: Any
+) -> None:
+    service({"G1": "BASE-A", "G2": "BASE-B"}, max_silence="1h")
+    publish(mosquitto.url, [samples(g, datetime.now(UTC), 0.0, timedelta(0)) for g in ("G1", "G2")])
+    wait_for(lambda: status(database_url).get("observability") == "full", 30, "an evaluation of both stations")
+
+    def say(value: float) -> datetime:
+        """One more epoch of both."""
+        at = datetime.now(UTC)
+        body = {"time": at.isoformat(), "displacement_mm": value}
+        publish(mosquitto.url, [(f"slopeward/v1/s/{g}/obs", body) for g in ("G1", "G2")])
+        return at
+
+    def seconds_to_first(ledger: str, words: str, since: datetime) -> float:
+        """From the epoch to the first message about it that has left."""
+
+        def find_sent() -> list[str]:
+            query = text(
+                "SELECT n.sent_at FROM notification_status n JOIN alert_history h ON h.alert_id = n.alert_id"
+                " WHERE h.site = 's' AND n.ledger = :ledger AND h.reason LIKE :words AND n.sent_at > :since"
+            )
+            which = {"ledger": ledger, "words": f"%{words}%", "since": since.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+            with look_at(database_url).read() as c:
+                return [str(r.sent_at) for r in c.execute(query, which)]
+
+        wait_for(find_sent, 30, f"a message on {words!r}")
+        return (min(map(datetime.fromisoformat, find_sent())) - since).total_seconds()
+
+    struck = say(500.0)
+    asked_s = seconds_to_first("health", "verify now: step", struck)
+    back = say(0.0)
+    back_s = seconds_to_first("health", "common disturbance: G1, G2", back)
+    assert alerts(database_url, "hazard") == [], "one bad epoch of two stations raised a level"
+    assert status(database_url)["level"] == 0
+    fell = say(500.0)
+    again_s = seconds_to_first("health", "verify now: step", fell)
+    assert alerts(database_url, "hazard") == [], "believed before another epoch of each has come"
+    stays = say(501.0)
+    red_s = seconds_to_first("hazard", "which is independent, stepped as well", stays)
+    assert status(database_url)["level"] == RED
+    print(
+        f"seconds to the first human message: verify now {asked_s:.1f} and {again_s:.1f}, common disturbance "
+        f"{back_s:.1f}, red {red_s:.1f} after the second epoch of each"
+    )
+
+
 def test_too_few_witnesses_lower_what_can_be_reached_and_page(service: Any, database_url: str, mosquitto: Any) -> None:
     service({"G1": "BASE-A", "G2": "BASE-B"}, max_silence="25s")
     now = datetime.now(UTC)

@@ -150,7 +150,12 @@ def draw_story(seed: int) -> Story:
         quake = EventFact(
             at_of(begin), at_of(begin), at_of(begin + pick(0, 2)), "earthquake", pick(5, 40) / 100.0, "M", "usgs"
         )
-    return Story(draw_history(pick, EPOCHS), tuple(rain), dry_gauge, broken_gauge, maintenance, quake)
+    history = draw_history(pick, EPOCHS)
+    if pick(0, 5) == 0:  # one bad epoch of two independent stations, in half of the stories a lasting step
+        at, field_name = pick(12, EPOCHS - 4), ("spikes", "steps")[pick(0, 1)]
+        sizes = {name: (at, float(pick(40, 300))) for name in rng.choice((("A", "B"), ("A", "C"), ("B", "D")))}
+        history = replace(history, **{field_name: {**getattr(history, field_name), **sizes}})
+    return Story(history, tuple(rain), dry_gauge, broken_gauge, maintenance, quake)
 
 
 def play(
@@ -305,6 +310,18 @@ def law_5_steps_wait_for_their_clock(looks: Sequence[Look]) -> None:
                 assert key in after, f"{key} was dropped"
 
 
+def law_5_a_pair_has_spoken_twice(looks: Sequence[Look]) -> None:
+    """What two independent stations show at one epoch counts once each has spoken again, or when the clock is over."""
+    for look in looks:
+        for key, step in look.decision.memory.steps.items():
+            was = look.before.steps.get(key)
+            if "which is independent" not in step.reason or (was is not None and was.state == "movement"):
+                continue
+            later = [r for r in usable(look, key.partition("@")[0]) if seconds(r.observed_at) > step.at_s]
+            is_over = look.now_s >= step.known_s + SITE.fusion.verify_within_s
+            assert later or is_over, f"{key} was believed on one epoch"
+
+
 def law_6_dwell_counts_epochs(looks: Sequence[Look]) -> None:
     """A vote rises on two distinct epochs over its bound, or one far beyond it, by a second, plain computation."""
     for look in looks:
@@ -384,6 +401,7 @@ LAWS: tuple[Law, ...] = (
     law_3_sick_votes_are_pended,
     law_4_the_top_has_independent_witnesses,
     law_5_steps_wait_for_their_clock,
+    law_5_a_pair_has_spoken_twice,
     law_6_dwell_counts_epochs,
     law_9_recomputes_bit_for_bit,
     law_14_thin_rain_lowers_nothing,
@@ -486,6 +504,8 @@ class Statistics:
                 for look in looks for v in look.decision.evidence["votes"].values()
             ),
             "alone": any(look.decision.memory.asked for look in looks),
+            "pair": any("which is independent" in s.reason for x in looks for s in x.decision.memory.steps.values()),
+            "disturbed": any("health:site:disturbance" in look.decision.memory.conditions for look in looks),
         }  # fmt: skip
         self.count += 1
         for name, fact in facts.items():

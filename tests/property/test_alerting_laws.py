@@ -12,7 +12,7 @@ PARTS = 8
 STORIES = (10_000 if SOAK else 1_000) // PARTS
 AT_LEAST = {
     "top": 0.2, "gaps": 0.2, "down": 0.1, "verify": 0.2, "rain": 0.15, "rule": 0.1, "fast": 0.2, "lowered": 0.1,
-    "covered": 0.03, "alone": 0.1,
+    "covered": 0.03, "alone": 0.1, "pair": 0.03, "disturbed": 0.005,
 }  # fmt: skip
 
 
@@ -74,6 +74,7 @@ MUTANTS = {
     "4 everybody is independent": (decide, "find_groups", lambda site: {s.id: s.id for s in site.stations}),
     "5 steps are believed at once": (decide, "asked_level", lambda step: step.level),
     "5 steps are dropped": (steps, "_why_it_counts", lambda *_: None),
+    "5 one epoch of two is believed": (steps, "is_confirmed", lambda *_: True),
     "6 ticks count": (velocity, "dwell_epochs", _same_epoch_again),
     "7 advice votes": (decide, "find_witness_criteria", lambda site: {c.id: c for c in site.criteria}),
     "8 the future counts": (tracks, "_fault", _timeless),

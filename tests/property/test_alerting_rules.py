@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from forecasting.kinematics.velocity import fit_velocity
-from monitor.alerting import conditions, decide, senses, steps, tracks
+from monitor.alerting import conditions, decide, pairs, senses, steps, tracks
 from monitor.alerting.criteria import velocity
 from monitor.domain import decision as records
 from monitor.domain.alert import Ledger
@@ -272,11 +272,34 @@ def check_a_step_waits_for_its_clock(_: object = None) -> None:
         assert set(seen[: at + clock]) == {0}, "believed before its clock was over"
         assert all(level == 1 for level in seen[at + clock :]), "dropped, or believed more than it says"
         assert "health:B:verify" in looks[at].decision.memory.conditions
-    # silence after it, or a second witness, is movement at once
+    # silence after it is movement
     alone = run(quiet(1, steps={"B": (20, 90.0)}, gaps={"B": (21, EPOCHS)}))
     assert max(levels(alone)) == 2, "silence after a step is more than a step"
-    both = run(quiet(1, steps={"A": (20, 90.0), "B": (20, 80.0)}))
-    assert levels(both)[20] >= 1
+
+
+def check_two_that_jump_wait_for_one_more_epoch(_: object = None) -> None:
+    """Rule 5: one bad epoch in two independent stations raises nothing; what stays, goes on or falls silent does."""
+    clock, told = round(DAY_S / STEP_S), "health:site:disturbance"
+    for seed in range(3):
+        size = {"A": (20, 150.0), "B": (20, 120.0 + 40.0 * seed)}
+        struck = run(quiet(seed, spikes=size))
+        assert set(levels(struck)) == {0}, "a common disturbance raised a level"
+        asked = [{"health:A:verify", "health:B:verify"} & set(x.decision.memory.conditions) for x in struck]
+        assert [i for i, open_now in enumerate(asked) if open_now] == [20], "asked about at once, and no longer"
+        assert [told in x.decision.memory.conditions for x in struck] == [20 < i < 25 for i in range(EPOCHS)], "told"
+        stays = run(quiet(seed, steps=size))
+        assert [levels(stays)[i] for i in (20, 21)] == [0, 3], "a collapse loses one epoch"
+        page = stays[20].decision.memory.conditions["health:A:verify"].reason
+        assert "B, which is independent, jumped as well" in page
+        onwards = run(quiet(seed, motions={n: Motion(480.0, 20) for n in "AB"}))
+        assert [levels(onwards)[i] for i in (20, 21)] == [0, 3], "what goes on at once is no disturbance"
+        silent = run(quiet(seed, steps=size, gaps=dict.fromkeys("AB", (21, EPOCHS))))
+        assert levels(silent)[20 + clock - 1 : 21 + clock] == [0, 3], "silence is no way back"
+        half = run(quiet(seed, steps={"A": size["A"]}, spikes={"B": size["B"]}))
+        assert set(levels(half)[: 20 + clock]) == {0}, "the one that stays is alone"
+        assert set(levels(half)[20 + clock :]) == {1}
+        bold = replace(SITE, fusion=replace(SITE.fusion, fast_track=True))
+        assert levels(run(quiet(seed, steps=size), bold))[20] == 3, "the site file chose otherwise"
 
 
 def check_common_shift_is_verified_not_red(_: object = None) -> None:
@@ -384,6 +407,7 @@ RELATIONS: dict[str, Callable[[object], None]] = {
     "sight": check_broken_data_are_no_sight,
     "spike": check_one_spike_changes_nothing,
     "step": check_a_step_waits_for_its_clock,
+    "pair": check_two_that_jump_wait_for_one_more_epoch,
     "common": check_common_shift_is_verified_not_red,
     "dwell": check_dwell_counts_epochs,
     "advice": check_advice_moves_no_level,
@@ -495,6 +519,15 @@ MUTANTS = {
     ),
     "5 steps are believed": (tracks, "verify_step", lambda *_: None, check_a_step_waits_for_its_clock),
     "5 steps are dropped": (steps, "_why_it_counts", lambda *_: None, check_a_step_waits_for_its_clock),
+    "5 a pair is believed at once": (
+        steps, "is_confirmed", lambda *_: True, check_two_that_jump_wait_for_one_more_epoch,
+    ),
+    "5 what goes on came back": (
+        steps, "list_unresolved", lambda *_: set(), check_two_that_jump_wait_for_one_more_epoch,
+    ),
+    "5 a disturbance is told to nobody": (
+        pairs, "_list_disturbances", lambda *_: {}, check_two_that_jump_wait_for_one_more_epoch,
+    ),
     "5 references are trusted": (decide, "find_common", lambda *_: ({}, {}), check_common_shift_is_verified_not_red),
     "5 one value decides": (
         velocity, "_is_over", lambda fit, bound, *_: fit is not None and fit.rate > bound,

@@ -126,6 +126,9 @@ def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path):
     text = text.replace("[[criterion]]", '[[criterion]]\nauthor = "A. Rossi"\nreason = "record of four years"')
     two = text.replace('channels = ["log"]', 'channels = ["log", "webhook:DUTY_URL"]')
     assert [state for state, _ in check_a(capsys, tmp_path, two)[1]] == ["ok"]
+    status, found = check_a(capsys, tmp_path, two.replace("[fusion]", "[fusion]\nfast_track = true"))
+    assert status == 0
+    assert any(state == "warn" and "fusion.fast_track" in line and "lightning" in line for state, line in found)
     untold = two.replace('levels = ["yellow", "orange", "red"]', 'levels = ["yellow"]')
     status, found = check_a(capsys, tmp_path, untold)
     assert status == 0

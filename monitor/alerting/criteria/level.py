@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
+from monitor.alerting.clocks import clock_s, step_key
 from monitor.alerting.criteria.velocity import dwell_epochs
-from monitor.alerting.steps import ACTIVE, clock_s, step_key
+from monitor.alerting.steps import ACTIVE
 from monitor.domain.decision import Step, seconds
 from monitor.domain.site import Criterion
 
