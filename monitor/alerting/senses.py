@@ -8,6 +8,7 @@ from typing import Any
 
 from monitor.alerting.assessment import Windows
 from monitor.alerting.clocks import station_of
+from monitor.alerting.steps import QUIET
 from monitor.alerting.tracks import HARMLESS, Track
 from monitor.domain.decision import Condition, Newest, StationHealth, Step, instant, seconds
 from monitor.domain.instants import spell, spell_duration
@@ -53,7 +54,7 @@ def examine(
     senses: dict[tuple[str, str], Sense] = {}
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
-    unsure = {station_of(k) for k, s in steps.items() if s.state != "instrument"}
+    unsure = {station_of(k) for k, s in steps.items() if s.state not in QUIET}
     heard, shown = _by_station(windows.view.newest), _by_station(windows.view.readings)
     for station in windows.site.stations:
         state, reason = "ok", ""

@@ -20,6 +20,8 @@ MOVEMENT = "movement"
 CAUSES = ("instrument", "weather", "work", "earthquake", "other")  # of what was no movement of the slope
 EARTHQUAKE = "earthquake"
 EVENT = "event"  # explained by a declared earthquake, unanswered
+BEFORE = "before"  # older than the watch on its station: a notice for a person, and no question with a clock
+QUIET = frozenset({"instrument", BEFORE})  # what leaves nothing unsure
 UNANSWERED = "nobody said within the clock that it was an instrument"
 COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
 SHAKING_S = 6 * 3600.0  # an earthquake with its aftershocks; one that is said to last longer explains no more steps
@@ -35,6 +37,7 @@ class Sighting:
     level: int
     max_silence_s: float
     quantity: str
+    before: bool = False
 
 
 def says_no(answer: str | None) -> bool:
@@ -69,8 +72,18 @@ def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) 
             level = max(_level_as_rate(criterion, jump), 1 if sudden else 0)
             known = found.get(key)
             if level > 0 and (known is None or level > known.level):
-                found[key] = Sighting(key, track.station, jump, level, spec.max_silence_s, spec.quantity)
+                old = jump.at_s < _watched_since_s(windows, track) - spec.max_silence_s
+                found[key] = Sighting(key, track.station, jump, level, spec.max_silence_s, spec.quantity, old)
     return found
+
+
+def _watched_since_s(windows: Windows, track: Track) -> float:
+    """Since when anybody could be warned of this series: the first decision, and the first datum that was received.
+
+    What an imported history shows of the time before is no news, however sudden it was.
+    """
+    started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
+    return max(started_s, min(track.received_s, default=started_s))
 
 
 def _level_as_rate(criterion: Criterion, jump: Jump) -> int:
@@ -118,7 +131,7 @@ def update_steps(
     for key, seen in sightings.items():
         if key not in steps:
             answered = memory.answers.get(key)
-            state = "pending" if answered is None else state_after(answered)
+            state = (BEFORE if seen.before else "pending") if answered is None else state_after(answered)
             reason = f"step of {seen.jump.length:.1f} at {seen.station}"
             # the clock starts when the question is asked
             steps[key] = Step(seen.jump.at_s, windows.now_s, seen.jump.length, seen.level, state, reason, seen.quantity)
@@ -167,6 +180,8 @@ def _is_explained(step: Step, tracks: list[Track], offset: bool) -> bool:
     """
     if step.state == "instrument" or offset:
         return True  # nothing more to remember than the answer, which is kept apart
+    if step.state == BEFORE:
+        return bool(tracks)
     reaching = [t for t in tracks if t.times_s and t.times_s[0] < step.at_s <= t.times_s[-1]]
     return step.state in {"pending", "event"} and bool(reaching)
 

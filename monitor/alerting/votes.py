@@ -8,7 +8,7 @@ from monitor.alerting.assessment import Assessment
 from monitor.alerting.clocks import instant_of, station_of
 from monitor.alerting.criteria.registry import MOTION
 from monitor.alerting.neighbours import ALONE
-from monitor.alerting.steps import MOVEMENT, says_no
+from monitor.alerting.steps import MOVEMENT, QUIET, says_no
 from monitor.domain.decision import Memory, Step, View, Vote
 from monitor.domain.site import Criterion, Site
 
@@ -22,7 +22,7 @@ def update_votes(
 ) -> dict[str, Vote]:  # fmt: skip
     """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
     votes = {k: v for k, v in memory.votes.items() if k.partition("|")[0] in criteria}
-    unsure = {station_of(k) for k, s in steps.items() if s.state != "instrument"}
+    unsure = {station_of(k) for k, s in steps.items() if s.state not in QUIET}
     for word in words:
         old = votes.get(word.key)
         if not word.heard or word.newest_s is None:

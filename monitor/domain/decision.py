@@ -242,7 +242,9 @@ class Step:
     known_s: float  # when we learned of it: the clock starts here
     size: float
     level: int  # what it counts for once it counts
-    state: str  # pending, counted, instrument (no movement, says a person), movement, event (explained, unanswered)
+    # pending, counted, instrument (no movement, says a person), movement, event (explained, unanswered), before (older
+    # than the watch)
+    state: str
     reason: str
     quantity: str = ""  # the declared series that jumped
 

@@ -1,6 +1,6 @@
 """Expected rain and declared shaking through the database: known then, asked, answered, explained."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -245,6 +245,36 @@ def test_an_earthquake_explains_its_steps_as_long_as_they_are_walked(slope):
         ]
         with slope.write() as c:
             add_observations(c, rows, now)
-        if n >= 120 and n % 3 == 0:  # the first look comes when the earthquake is forty days old
+        if n == 70 or (n >= 120 and n % 3 == 0):  # between the first look and the next the earthquake grows old
             levels.append(evaluate_site(slope, site, now, "data").level)
     assert set(levels) == {0}, levels
+
+
+def test_steps_of_an_imported_history_are_notices_and_those_of_the_watch_count(slope):
+    """A new site is not red at its first look for what happened 51 days before anybody watched."""
+    site, day = parse_site(LONG, "slope.toml"), 24 * HOUR
+    begun = T0 + 130 * day
+
+    def say(n: int, value: float, received: datetime) -> list[Observation]:
+        at, seen = T0 + n * day, value + 0.1 * (n % 3)
+        return [Observation("slope", name, "crack_opening", "mm", at, received, seen) for name in ("E1", "E2")]
+
+    history = [o for n in range(130) for o in say(n, 300.0 if n >= 79 else 0.0, begun)]
+    with slope.write() as c:
+        save_site(c, site, "test", "new, with its history", begun)
+        add_observations(c, history, begun)
+    first = evaluate_site(slope, site, begun + HOUR, "data")
+    with slope.read() as c:
+        told = [a for a in load_alerts(c, "slope", open_only=True, ledger="health") if "before the watch" in a.reason]
+    assert first.level == 0
+    assert [a.level for a in told] == [1, 1]
+    assert all("step of 300." in a.reason and "it counts for nothing" in a.reason for a in told)
+
+    levels = {}
+    for n in range(131, 140):  # both jump again, now that somebody watches
+        now = T0 + n * day
+        with slope.write() as c:
+            add_observations(c, say(n, 300.0 if n < 135 else 500.0, now), now)
+        levels[n] = evaluate_site(slope, site, now + HOUR / 60, "data").level
+    assert {levels[n] for n in range(131, 136)} == {0}
+    assert levels[136] == 3, levels
