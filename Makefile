@@ -10,20 +10,23 @@ WORKERS ?= 3
 DEMO_FLAGS ?=
 RUN_FLAGS ?=
 PYTEST_FLAGS ?=
+LOCK_FLAGS ?=
 
-.PHONY: help setup servers run demo test soak lint type audit docs bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery bench-recipes train-demo
+.PHONY: help setup lock servers run demo test soak lint type audit docs bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery bench-recipes train-demo
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(wildcard locks/*.txt)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing Slopeward and what it stands on: about 250 MB to download (PyTorch for the CPU), 1.9 GB on disk" >&2
-	$(BIN)/pip install --disable-pip-version-check --progress-bar on -e '.[dev]'
+	locks/install.sh $(BIN)/python dev
 	@touch $@
 
 setup: $(STAMP) ## Make .venv with everything for running and developing (done by the other targets)
+
+lock: ## Write the lock files anew from pyproject.toml (needs uv; LOCK_FLAGS=--upgrade takes newer versions)
+	locks/write.sh $(LOCK_FLAGS)
 
 servers: ## Install what tests need beside Python, where it is missing: Mosquitto, PostgreSQL, Chromium (Debian packages)
 	@tests/setup-servers.sh

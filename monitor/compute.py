@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from monitor.errors import JobError
+from monitor.extras import explain_missing
 
 RESULT_LIMIT_BYTES: Final = 256 * 1024 * 1024
 GRACE_S: Final = 3.0
@@ -167,8 +168,8 @@ def _run_on_dask(address: str, job: str, payload: Mapping[str, Any], limit_s: fl
     """The same on a Dask worker, which starts the process of the job on its own machine and ends it at its limit."""
     try:
         distributed = importlib.import_module("distributed")
-    except ModuleNotFoundError:
-        raise JobError("compute.dask needs the package distributed: pip install 'slopeward[dask]'") from None
+    except ModuleNotFoundError as error:
+        raise JobError(explain_missing(error) or _one_line(error)) from None
     try:
         with distributed.Client(address, timeout=CONNECT_S) as client:
             future = client.submit(run, job, dict(payload), limit_s, pure=False, retries=0)
@@ -212,7 +213,7 @@ def main(folder: Path) -> int:
                 pickle.dump(result, part, protocol=5)
             (folder / "answer.part").rename(folder / "answer")
         except Exception as error:  # whatever it was, the service gets one line
-            (folder / "error").write_text(_one_line(error), encoding="utf-8")
+            (folder / "error").write_text(explain_missing(error) or _one_line(error), encoding="utf-8")
             return 1
     return 0
 

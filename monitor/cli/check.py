@@ -73,6 +73,7 @@ def _check_site(site: Site) -> Iterator[Finding]:
         *find_cautions(site),
         *_find_unsigned(site),
         *_find_overdue(site),
+        *_find_uninstalled(site),
         *([dear[0]] if dear is not None and not dear[1] else []),
     ]:
         yield site.id, WARN, line
@@ -93,6 +94,16 @@ def _find_overdue(site: Site) -> Iterator[str]:
     for criterion in site.criteria:
         if criterion.valid_until is not None and criterion.valid_until < today:
             yield f"criterion {criterion.id}: to be reviewed by {criterion.valid_until}, and it goes on counting"
+
+
+def _find_uninstalled(site: Site) -> Iterator[str]:
+    """What the file asks for and this machine cannot do yet; everything else goes on."""
+    from monitor.extras import describe_missing, is_installed
+    from monitor.jobs.train import needs_torch
+
+    asked = [name for name in (*site.forecast.models, *site.anomaly.detectors) if needs_torch(name)]
+    if asked and not is_installed("torch"):
+        yield f"{', '.join(asked)}: {describe_missing('torch')}"
 
 
 def _find_unusable_decoders(site: Site) -> Iterator[str]:
@@ -187,11 +198,12 @@ def _reach_broker(service: ServiceConfig) -> str:
 
 
 def _find_broker() -> str:
-    import shutil
+    from monitor.health import HOW_TO_INSTALL
+    from monitor.ingest.broker import find_mosquitto
 
-    path = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    path = find_mosquitto()
     if path is None:
-        raise ConfigError("mosquitto is not installed, the broker would forget at restart; apt-get install mosquitto")
+        raise ConfigError(f"Mosquitto is not installed, the broker would forget at restart; {HOW_TO_INSTALL}")
     return f"managed, {path}"
 
 

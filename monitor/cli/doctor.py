@@ -170,6 +170,16 @@ def _look_at_broker(service: ServiceConfig) -> Iterator[Finding]:
         yield "queue", OK, f"keeps at least {KEEPS} messages for an absent client", ""
 
 
+def _look_at_packages(_: ServiceConfig) -> Iterator[Finding]:
+    from monitor.extras import describe_missing, is_installed
+
+    if is_installed("torch"):
+        yield "packages", OK, "PyTorch is installed", ""
+    else:
+        line, remedy = describe_missing("torch").split(": ", 1)
+        yield "packages", WARN, f"{line}; simple forecasts and all rules run without it", remedy
+
+
 def _look_at_clock(_: ServiceConfig) -> Iterator[Finding]:
     from monitor.service_clock import is_synchronised
 
@@ -229,4 +239,7 @@ def _channels(site: Site) -> list[str]:
     return sorted({c for r in site.recipients for c in r.channels})
 
 
-LOOKS: Final = (_look_at_sites, _look_at_database, _look_at_broker, _look_at_clock, _look_at_disk, _look_at_channels)
+LOOKS: Final = (
+    _look_at_sites, _look_at_database, _look_at_broker, _look_at_packages, _look_at_clock, _look_at_disk,
+    _look_at_channels,
+)  # fmt: skip

@@ -98,10 +98,13 @@ def _invoke(verb: str, words: list[str]) -> int:
 
 def _describe(error: Exception) -> str:
     from monitor.errors import SlopewardError
+    from monitor.extras import explain_missing
 
     text = " ".join(str(error).split())
     if isinstance(error, SlopewardError):
         return text
+    if (missing := explain_missing(error)) is not None:
+        return missing
     for module, name in LIBRARY_ERRORS:
         root = getattr(sys.modules.get(module), name, None)
         if root is not None and isinstance(error, root):

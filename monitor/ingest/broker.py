@@ -18,6 +18,7 @@ from typing import Final
 from monitor.errors import BrokerError
 
 AUTOSAVE_S: Final = 5  # what a crash of the broker or the machine can cost at most
+MOSQUITTO: Final = "SLOPEWARD_MOSQUITTO"
 _START_S: Final = 15.0
 _STOP_S: Final = 15.0
 _PREDECESSOR_S: Final = 5.0  # a service that is just ending gets this time
@@ -25,7 +26,12 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def find_mosquitto() -> str | None:
-    """The path of the Mosquitto binary, or None; distributions put it into sbin."""
+    """The path of the Mosquitto binary, or None; distributions put it into sbin.
+
+    `SLOPEWARD_MOSQUITTO` names it where it lies elsewhere; `none` goes without.
+    """
+    if named := os.environ.get(MOSQUITTO):
+        return None if named == "none" else shutil.which(named)
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 
 

@@ -11,6 +11,7 @@ from forecasting.driver_rows import rows_from_covariates
 from forecasting.errors import ForecastingError
 from forecasting.outlooks import lay_outlooks, outlooks_from_payload
 from forecasting.series import Panel, horizon_key, panel_from_samples
+from monitor.extras import explain_missing
 
 _OF_THE_PANEL = frozenset({"samples", "step_s", "xy_m", "heights_m", "issue_s", "drivers", "expected"})
 
@@ -47,6 +48,9 @@ def forecast_site(payload: dict[str, Any]) -> dict[str, Any]:
             answer = forecast(request)
         except ForecastingError as error:
             failed[name] = str(error)
+            continue
+        except ModuleNotFoundError as error:  # a network without its extra: baselines forecast all the same
+            failed[name] = explain_missing(error) or str(error)
             continue
         made = [r | {"latency_ms": answer["latency_ms"], "data_value": newest[r["station"]]} for r in answer["rows"]]
         rows += [r | _standing(one["verdicts"], r["horizon_s"]) if one.get("verdicts") is not None else r for r in made]

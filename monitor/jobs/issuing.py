@@ -9,6 +9,7 @@ from monitor import compute
 from monitor.config import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
+from monitor.extras import describe_missing, is_installed
 from monitor.jobs.drivers import load_drivers, load_expected
 from monitor.jobs.lifecycle import Standing, enter_shadow, load_standings, show_verdicts
 from monitor.jobs.samples import Samples, history_since, load_displacements, panel_payload, step_s
@@ -67,7 +68,10 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     as_of = max(s.newest_received_at for s in samples)
     rows = [_row(one, by_label[one["station"]], now, as_of, stages) for one in answer["rows"]]
     untrained = [m for m in models if m in NETWORKS and m not in trained]
-    waiting = [(s.series_id, m, "not trained yet") for m in untrained for s in samples]
+    # a Dask worker may have what this machine lacks
+    able = bool(config.compute.dask) or is_installed("torch")
+    why_untrained = "not trained yet" if able else f"not trained: {describe_missing('torch')}"
+    waiting = [(s.series_id, m, why_untrained) for m in untrained for s in samples]
     withheld = [(by_label[w["station"]].series_id, w["model"], w["reason"]) for w in answer["withheld"]]
     with db.write() as c:
         added = add_forecasts(c, rows)
@@ -82,7 +86,8 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
                 enter_shadow(c, standing.row, reason, now)
     parts = [f"{added} rows by {len(asked)} models", f"{len(withheld)} withheld"]
     parts += [f"{name} failed: {reason}" for name, reason in answer["failed"].items()]
-    parts += [f"{model} not trained yet" for model in untrained]
+    parts += [f"{model} {why_untrained}" for model in untrained] if able else []
+    parts += [f"{', '.join(untrained)} {why_untrained}"] if untrained and not able else []
     return "; ".join(parts)
 
 

@@ -6,12 +6,11 @@ from typing import Any, Final
 
 from detection.imagery.comparison import as_date, compare
 from detection.imagery.errors import ImageryError, IncompleteSceneError, ModelError
-from detection.imagery.lane import detect
 from detection.imagery.lines import keep_lines
-from detection.imagery.neural.checkpoint import load_model, weights_path
 from detection.imagery.places import measure_places
 from detection.imagery.scene import Scene, find_missing, read_scene
 from monitor.domain.quantities import LANDSLIDE
+from monitor.extras import explain_missing
 from monitor.jobs.nearness import nearest
 
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.
@@ -33,9 +32,16 @@ def read_one(payload: dict[str, Any]) -> dict[str, Any]:
         The answer of `detect` with `weights_path` and `card`; `judgements`, one per scene that was judged (this one
         first, then later ones): scene_hash and the answer of `compare`; `series`: rows of station, quantity, at
         (ISO), value; `replaced`: hashes of the versions that this one replaces. Or `waiting`, for
-        what, when files or weights are not there yet (`comes`: whether that may end by itself); `error` when the scene
-        cannot be used.
+        what, when files, weights or PyTorch are not there yet (`comes`: whether that may end by itself); `error` when
+        the scene cannot be used.
     """
+    try:
+        from detection.imagery.lane import detect
+        from detection.imagery.neural.checkpoint import load_model, weights_path
+    except ModuleNotFoundError as error:
+        if (missing := explain_missing(error)) is None:
+            raise
+        return {"waiting": missing, "comes": False}
     wanted = payload["detect"]
     try:
         if reason := find_missing(Path(wanted["scene_path"])):

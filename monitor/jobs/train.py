@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from detection.anomaly.registry import NETWORKS as AUTOENCODERS
 from detection.anomaly.registry import list_detectors
 from forecasting.registry import NETWORKS, READS_DRIVERS
 from monitor import compute
@@ -13,6 +14,7 @@ from monitor.config import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import epoch_s, spell
 from monitor.domain.site import Site
+from monitor.extras import describe_missing, is_installed
 from monitor.jobs import unfinished
 from monitor.jobs.anomaly import budget_of_each, slowest_interval_s, why_stale
 from monitor.jobs.drivers import load_drivers, load_expected
@@ -31,12 +33,21 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     wanted = [("forecast", m) for m in site.forecast.models if m in NETWORKS]
     wanted += [("anomaly", d) for d in site.anomaly.detectors if d in list_detectors()]
     parts = []
+    if not (config.compute.dask or is_installed("torch")):
+        left = [kind for _, kind in wanted if needs_torch(kind)]
+        parts += [f"{', '.join(left)}: {describe_missing('torch')}"] if left else []
+        wanted = [(task, kind) for task, kind in wanted if not needs_torch(kind)]
     for task, kind in wanted:
         with db.read() as c:
             reason = _why_train(c, site, kind, now) if task == "forecast" else _why_count(c, site, kind, now)
         if reason is not None:
             parts.append(f"{kind}: {train_one(db, config, site, task, kind, now, reason=reason)}")
     return "; ".join(parts) or "nothing to train"
+
+
+def needs_torch(kind: str) -> bool:
+    """Whether a forecaster or a detector is a network."""
+    return kind in NETWORKS or kind in AUTOENCODERS
 
 
 def _why_train(c: Connection, site: Site, kind: str, now: datetime) -> str | None:

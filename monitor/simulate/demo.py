@@ -23,6 +23,7 @@ from monitor import compute
 from monitor.config import parse_site
 from monitor.domain.instants import spell
 from monitor.errors import JobError, SlopewardError, StoreBusyError
+from monitor.extras import describe_missing, is_installed
 from monitor.health import HOW_TO_INSTALL
 from monitor.simulate.measured import move_to, read_rows, spell_rows, write_site
 from monitor.simulate.publish import ROOT, Publisher, play, spell_sample
@@ -72,6 +73,7 @@ class Stage:
     threads: list[threading.Thread] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     trouble: list[str] = field(default_factory=list)
+    missing: str = ""  # what is not installed: its acts are left out, and that is said
 
     @property
     def config(self) -> str:
@@ -92,7 +94,11 @@ def run_demo(*, once: bool, folder: Path | None, seed: int, say: Say, clock: Cal
         password = _add_person(stage, now)
         say(f"page: {stage.page_url}   (to acknowledge: user demo, password {password})")
         (stage.folder / "truth.json").write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")
-        _begin(stage, "scene", lambda: _drop_scene(stage, model, now))
+        if not is_installed("torch"):
+            stage.missing = describe_missing("torch")
+            say(f"left out: {stage.missing}")
+        else:
+            _begin(stage, "scene", lambda: _drop_scene(stage, model, now))
         _play(stage, model, now, say, follow=not once)
         complete = _wait_for_everything(stage, ONCE_LIMIT_S - (time.monotonic() - began) if once else math.inf)
         counted = count(stage)
@@ -269,6 +275,7 @@ def count(stage: Stage) -> dict[str, Any]:
                 "rejected": rows(t.rejected_message),
                 "degraded": bool(stamp and not stamp[1].get("durable", True)),
                 "trouble": stage.trouble,
+                "missing": stage.missing,
                 "page_url": stage.page_url,
             }
     finally:
@@ -298,9 +305,16 @@ def _judge_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
 
 def is_complete(counted: dict[str, Any]) -> bool:
     """True when a newcomer has seen everything there is to see: every kind of network among it."""
-    seen = (counted["observations"], counted["footprints"], "ae" in counted["anomalies"])
-    networks = all(name in counted["forecasters"] for name in NETWORKS)
-    return all(seen) and networks and counted["notifications"]["delivered"] > 0 and counted["top_level"] > 0
+    return has_played(counted) and not counted["missing"]
+
+
+def has_played(counted: dict[str, Any]) -> bool:
+    """True when all acts have been seen that can be played with what is installed."""
+    seen = counted["observations"] and counted["forecasters"]
+    if not counted["missing"]:
+        networks = all(name in counted["forecasters"] for name in NETWORKS)
+        seen = seen and networks and counted["footprints"] and "ae" in counted["anomalies"]
+    return bool(seen and counted["notifications"]["delivered"] > 0 and counted["top_level"] > 0)
 
 
 def wait_until(condition: Callable[[], Any], limit_s: float, stage: Stage, pause_s: float = 0.5) -> bool:
@@ -323,7 +337,8 @@ def _play(stage: Stage, model: SlopeModel, now: datetime, say: Say, *, follow: b
         say(f"{messages} messages of {DAYS:g} days are in the database; now the last 18 hours in {PLAY_S:g} s")
         if follow:
             say("Ctrl-C ends the demonstration")
-        _begin(stage, "detector", lambda: _order(stage, "anomalies", "train", "--detector", "ae"))
+        if not stage.missing:
+            _begin(stage, "detector", lambda: _order(stage, "anomalies", "train", "--detector", "ae"))
 
     def at_present() -> None:
         say("the slope has reached the present; forecasts with all models follow")
@@ -369,6 +384,8 @@ def _drop_scene(stage: Stage, model: SlopeModel, now: datetime) -> None:
 def _forecast(stage: Stage) -> None:
     """The baselines at once, then the networks and what they say; the schedule would do the same within the day."""
     _order(stage, "forecast", "run")
+    if stage.missing:
+        return
     for name in NETWORKS:
         _order(stage, "forecast", "train", "--model", name)
     _order(stage, "forecast", "run")
@@ -418,7 +435,7 @@ def _wait_for_service(stage: Stage) -> None:
 
 def _wait_for_everything(stage: Stage, limit_s: float) -> bool:
     """Until all is seen and no act goes on, at the latest at the limit; whether all was seen."""
-    return wait_until(lambda: not _is_busy(stage) and is_complete(count(stage)), limit_s, stage, 1.0)
+    return wait_until(lambda: not _is_busy(stage) and has_played(count(stage)), limit_s, stage, 1.0)
 
 
 def _tell_done(stage: Stage, counted: dict[str, Any], say: Say, *, keeps: bool) -> None:

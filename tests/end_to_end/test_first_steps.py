@@ -13,7 +13,7 @@ from monitor.store.engine import Database
 from tests.conftest import REPOSITORY
 
 # What needs a person at the keyboard, a service that stays, a network, or a client that may not be there.
-ELSEWHERE = ("slopeward users add", "slopeward run", "mosquitto_pub", "sqlite3", "pip install", "python3 -m venv")
+ELSEWHERE = ("slopeward users add", "slopeward run", "mosquitto_pub", "sqlite3", "locks/install.sh", "python3 -m venv")
 
 
 def commands(document: str, heading: str, until: str = "\n## ") -> Iterator[str]:
@@ -64,7 +64,7 @@ def test_the_tutorial_leads_to_a_forecast(tmp_path: Path) -> None:
 def test_the_commands_of_the_readme_work_as_printed(tmp_path: Path) -> None:
     printed = list(commands("README.md", "## Watch your own slope"))
     assert printed.index("source .venv/bin/activate               # so that the shell finds slopeward") < next(
-        k for k, line in enumerate(printed) if line.startswith(("slopeward", "pip"))
+        k for k, line in enumerate(printed) if line.startswith(("slopeward", "locks"))
     )
     lines = [line for line in printed if line.startswith("slopeward") and not line.startswith(ELSEWHERE)]
     assert len(lines) >= 3

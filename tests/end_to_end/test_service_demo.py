@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import absent
+from tests.data.running import hide_mosquitto
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 SHORT = """
@@ -18,26 +18,6 @@ demo.PLAY_S = 20.0
 from monitor.cli.main import main
 main(sys.argv[1:])
 """
-
-
-# What a fresh machine lacks: the broker that the tests themselves install, wherever it lies.
-HIDE = """
-for place in $(echo "$PATH" | tr : ' ') /usr/sbin /usr/local/sbin /opt/homebrew/sbin; do
-    if [ -e "$place/mosquitto" ]; then mount --bind /dev/null "$place/mosquitto" || exit 99; fi
-done
-exec "$@"
-"""
-
-
-def hide_mosquitto():
-    """Words before a command, so that it finds no Mosquitto; a mount namespace of its own, which ends with it."""
-    for unshare in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
-        words = [*unshare, "sh", "-c", HIDE, "sh"]
-        look = [sys.executable, "-c", "from monitor.ingest.broker import find_mosquitto; print(find_mosquitto())"]
-        tried = subprocess.run([*words, *look], capture_output=True, text=True, check=False)
-        if tried.stdout.strip() == "None":
-            return words
-    return absent("a mount namespace (unshare) that could hide Mosquitto")
 
 
 def run_demo(folder, *words, before=()):

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Installs into the environment of a Python what one of the lock files here lists, each file proven by its hash, and
+# Slopeward on top: locks/install.sh .venv/bin/python service|models|dev
+#   service  core, page and command line; simple forecasts          models  networks as well
+#   dev      everything, for running the tests; Slopeward stays editable
+# PyTorch: its build for the CPU where pip's package indexes have it, else the one of the public index, which on Linux
+# brings CUDA (with TORCH=cpu in the environment: an error instead). One of the locked version that is there is kept.
+set -euo pipefail
+python=${1:?"which Python? locks/install.sh .venv/bin/python service|models|dev"}
+what=${2:-service}
+# a path is taken from where the caller stands
+[ "$python" = "${python#*/}" ] || python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
+cd "$(dirname "$0")/.."
+case "$what" in service | models | dev) ;; *) echo "service, models or dev, not $what" >&2; exit 2 ;; esac
+pip=("$python" -m pip --disable-pip-version-check install)
+
+echo "1 of 3: packages of locks/$what.txt" >&2
+"${pip[@]}" --require-hashes -r "locks/$what.txt"
+
+find_torch() {
+    "$python" -c 'import importlib.metadata as m; print(m.version("torch").split("+")[0])' 2>/dev/null || true
+}
+if [ "$what" != service ]; then
+    version=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' locks/torch-pypi.txt)
+    if [ "$(find_torch)" = "$version" ]; then
+        echo "2 of 3: PyTorch $version is there already" >&2
+    else
+        echo "2 of 3: PyTorch $version for the CPU, 0.2 GB to download, 0.8 GB on disk" >&2
+        "${pip[@]}" --no-deps --require-hashes -r locks/torch-cpu.txt || true
+    fi
+    if [ "$(find_torch)" != "$version" ]; then
+        echo "The CPU build is not on pip's package indexes, or its hash is not known for this Python:" \
+            "docs/how-to/install.md says how to get it." >&2
+        [ "${TORCH:-any}" != cpu ] || exit 1
+        echo "The build of the public index follows. On Linux it brings CUDA: 2.7 GB to download, 4.8 GB on disk;" \
+            "^C stops it." >&2
+        "${pip[@]}" --no-deps --require-hashes -r locks/torch-pypi.txt
+    fi
+fi
+
+echo "3 of 3: Slopeward" >&2
+if [ "$what" = dev ]; then
+    "${pip[@]}" --no-deps --no-build-isolation -e .
+else
+    "${pip[@]}" --no-deps --no-build-isolation .
+fi

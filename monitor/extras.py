@@ -1,0 +1,32 @@
+"""What is installed only on wish: which extra brings a module, and the line that says how to get it."""
+
+from importlib.util import find_spec
+from typing import Final
+
+# module -> (its name and what needs it, the extra of pyproject.toml that brings it)
+EXTRAS: Final[dict[str, tuple[str, str]]] = {
+    "torch": ("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),
+    "statsmodels": ("statsmodels is not installed; the decomposition stl needs it", "models"),
+    "sklearn": ("scikit-learn is not installed; the learners beside the networks need it", "compare"),
+    "h5py": ("h5py is not installed; images in HDF5 files need it", "imagery"),
+    "distributed": ("Dask is not installed; compute.dask needs it", "dask"),
+}
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported; nothing is loaded."""
+    return find_spec(module) is not None
+
+
+def describe_missing(module: str) -> str:
+    """One line: what is not installed, what needs it, and the command that installs it."""
+    line, extra = EXTRAS[module]
+    return f"{line}: pip install 'slopeward[{extra}]' (docs/how-to/install.md)"
+
+
+def explain_missing(error: BaseException) -> str | None:
+    """The same line for an import that failed; None where the error is another one."""
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return None
+    module = error.name.partition(".")[0]
+    return describe_missing(module) if module in EXTRAS else None
