@@ -9,12 +9,11 @@ import numpy as np
 from forecasting.averaging import WARM_UP_ROWS
 from forecasting.baselines import Baseline, fit_baseline, fit_lld
 from forecasting.choice import Auto, fit_auto
-from forecasting.errors import UnknownModelError
 from forecasting.fan import conform, point_fan, widen
 from forecasting.judging import judge
 from forecasting.lane import drop_horizons
 from forecasting.neural.features import noise_floor
-from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, model_ids
+from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, load
 from forecasting.scoring import Answer, Score, Trial, Verdict, rows_of, scale_of, score_all, spell_horizon
 from forecasting.series import Floats, Panel
 from forecasting.splits import Split, rolling_folds
@@ -80,10 +79,9 @@ def run_trials(
         on_progress: Told one line per fold and model.
         learn: Other points on the same rows: networks learn from these alone and are taken to `panel` as they are.
     """
-    for name in models:
-        if name not in model_ids():
-            raise UnknownModelError(f"no model is called {name}; there are {', '.join(model_ids())}")
     wanted = [name for name in dict.fromkeys([*ALWAYS, *models]) if name != "gated"]
+    for name in wanted:
+        load(name)  # a name that is unknown, or needs a package that is not there, ends it before the work
     settings = {**(training or {}), "seed": seed}
     for fold, parts in enumerate(rolling_folds(panel.values.shape[0], folds, test_share, last=last)):
         told = on_progress or (lambda _: None)

@@ -3,8 +3,9 @@
 # Slopeward on top: locks/install.sh .venv/bin/python service|models|dev
 #   service  core, page and command line; simple forecasts          models  networks as well
 #   dev      everything, for running the tests; Slopeward stays editable
-# PyTorch: its build for the CPU where pip's package indexes have it, else the one of the public index, which on Linux
-# brings CUDA (with TORCH=cpu in the environment: an error instead). One of the locked version that is there is kept.
+# PyTorch: on Linux its build for the CPU, from pip's package indexes or PyTorch's own. Where neither can be reached, the
+# one of the public index, which brings CUDA (with TORCH=cpu in the environment: an error instead). One of the locked
+# version that is there is kept.
 set -euo pipefail
 python=${1:?"which Python? locks/install.sh .venv/bin/python service|models|dev"}
 what=${2:-service}
@@ -12,6 +13,7 @@ what=${2:-service}
 [ "$python" = "${python#*/}" ] || python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
 cd "$(dirname "$0")/.."
 case "$what" in service | models | dev) ;; *) echo "service, models or dev, not $what" >&2; exit 2 ;; esac
+torch_index=https://download.pytorch.org/whl/cpu
 pip=("$python" -m pip --disable-pip-version-check install)
 
 echo "1 of 3: packages of locks/$what.txt" >&2
@@ -24,16 +26,18 @@ if [ "$what" != service ]; then
     version=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' locks/torch-pypi.txt)
     if [ "$(find_torch)" = "$version" ]; then
         echo "2 of 3: PyTorch $version is there already" >&2
-    else
+    elif [ "$(uname -s)" = Linux ]; then
         echo "2 of 3: PyTorch $version for the CPU, 0.2 GB to download, 0.8 GB on disk" >&2
-        "${pip[@]}" --no-deps --require-hashes -r locks/torch-cpu.txt || true
+        "${pip[@]}" --no-deps --require-hashes --retries 1 --extra-index-url "$torch_index" -r locks/torch-cpu.txt || true
     fi
     if [ "$(find_torch)" != "$version" ]; then
-        echo "The CPU build is not on pip's package indexes, or its hash is not known for this Python:" \
-            "docs/how-to/install.md says how to get it." >&2
-        [ "${TORCH:-any}" != cpu ] || exit 1
-        echo "The build of the public index follows. On Linux it brings CUDA: 2.7 GB to download, 4.8 GB on disk;" \
-            "^C stops it." >&2
+        if [ "$(uname -s)" = Linux ]; then
+            echo "PyTorch for the CPU was not installed: $torch_index was not reached, or it has no file with a locked" \
+                "hash for this Python. Without PyTorch: locks/install.sh .venv/bin/python service" >&2
+            [ "${TORCH:-any}" != cpu ] || exit 1
+            echo "The build of the public package index follows. It brings CUDA: 2.7 GB to download, 4.8 GB on disk;" \
+                "Ctrl-C stops it." >&2
+        fi
         "${pip[@]}" --no-deps --require-hashes -r locks/torch-pypi.txt
     fi
 fi

@@ -1,6 +1,9 @@
-"""The lock files hold what pyproject.toml asks for, each file by its hash, and PyTorch only apart."""
+"""The lock files hold what pyproject.toml asks for, by hash, PyTorch only apart; and they are installed so."""
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -52,5 +55,41 @@ def test_the_service_asks_for_no_networks():
 
 
 def test_no_lock_names_a_host_of_packages():
-    for path in (ROOT / "locks").iterdir():
+    for path in (ROOT / "locks").glob("*.txt"):
         assert not re.search(r"https?://|-index-url|--find-links", path.read_text()), path
+
+
+# A Python that installs nothing, writes down what it should, and knows PyTorch after one of the files named in HAS.
+PYTHON = """#!/bin/sh
+case "$*" in
+*metadata*) [ ! -e "$0.torch" ] || echo 2.13.0 ;;
+*" -r "*)
+    for last; do :; done
+    echo "$last" >> "$0.log"
+    case "$last" in *torch*) [ "$last" = "$HAS" ] && touch "$0.torch" ;; esac ;;
+esac
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the public index has no CUDA build")
+@pytest.mark.parametrize(
+    ("what", "has", "torch", "files", "said"),
+    [
+        ("service", "", "", ["service"], ""),
+        ("models", "locks/torch-cpu.txt", "", ["models", "torch-cpu"], ""),
+        ("models", "locks/torch-pypi.txt", "", ["models", "torch-cpu", "torch-pypi"], "It brings CUDA: 2.7 GB"),
+        ("models", "locks/torch-pypi.txt", "cpu", ["models", "torch-cpu"], "locks/install.sh .venv/bin/python service"),
+    ],
+)
+def test_pytorch_for_the_cpu_comes_first_and_what_else_is_said(tmp_path, what, has, torch, files, said):
+    python = tmp_path / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    done = subprocess.run(
+        [ROOT / "locks/install.sh", python, what], env=os.environ | {"HAS": has, "TORCH": torch},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert [Path(line).stem for line in (tmp_path / "python.log").read_text().split()] == files
+    assert done.returncode == (1 if torch == "cpu" else 0), done.stderr
+    assert said in done.stderr
+    assert ("was not installed" in done.stderr) == bool(said)

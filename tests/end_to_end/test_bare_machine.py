@@ -4,9 +4,9 @@ import json
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import distribution
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -15,11 +15,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from detection.imagery.generate import write_scene
 from tests.conftest import REPOSITORY, free_port, wait_for
 from tests.data.running import Service, hide_mosquitto, publish
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
-UNREACHABLE = ("NewConnectionError", "Name or service not known", "Network is unreachable", "timed out", "ProxyError")
 SITE = """
 [site]
 id = "s"
@@ -65,59 +65,67 @@ levels = ["yellow", "orange", "red"]
 """
 
 
+# Every module of the service is imported, then verbs run one after the other in the same process.
+WALK = """
+import contextlib, importlib, io, json, pkgutil, sys
+import monitor
+names = [one.name for one in pkgutil.walk_packages(monitor.__path__, "monitor.") if not one.name.endswith("__main__")]
+for name in names:
+    importlib.import_module(name)
+from monitor.cli.main import run_verb
+told = {"modules": len(names), "place": monitor.__file__, "verbs": []}
+for words in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = run_verb(words)
+    told["verbs"].append([status, out.getvalue(), err.getvalue()])
+print(json.dumps(told))
+"""
+
+
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The `slopeward` of an environment with the locked packages of the service, and nothing else."""
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `slopeward` of an environment with what `pip install .` brings, and nothing else.
+
+    Slopeward is built and installed. The packages that its wheel asks for, and those that they ask for, are links to
+    those of this environment: the same files, without a minute of downloading and unpacking in each run. What the
+    wheel does not ask for is not there: an import of PyTorch fails as on a machine that never had it.
+    """
     folder = tmp_path_factory.mktemp("bare")
     venv.create(folder, with_pip=False)
-    python = folder / "bin/python"
-    done = install(python, "--require-hashes", "-r", "locks/service.txt")
-    if done.returncode and any(word in done.stderr for word in UNREACHABLE):
-        link_packages(folder)  # no package index can be reached: the same packages, from where the tests run
-        (folder / "bin/slopeward").write_text(f"#!{python}\nfrom monitor.cli.main import main\nmain()\n")
-        (folder / "bin/slopeward").chmod(0o755)
-    else:
-        assert done.returncode == 0, done.stderr
-        done = install(python, "--no-deps", "--no-build-isolation", ".")
-        assert done.returncode == 0, done.stderr
-    yield folder / "bin/slopeward"
-    # two thirds of a gigabyte in many files: nobody need wait until they are gone
-    subprocess.run(["sh", "-c", 'rm -rf "$1" >/dev/null 2>&1 &', "sh", str(folder)], stdin=subprocess.DEVNULL)
+    run_pip("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder), ".")
+    (wheel,) = folder.glob("*.whl")
+    run_pip("--python", str(folder / "bin/python"), "install", "--no-deps", "--no-index", "--no-compile", str(wheel))
+    packages = next(folder.glob("lib/python*/site-packages"))
+    (installed,) = Distribution.discover(name="slopeward", path=[str(packages)])
+    link_packages(packages, installed.requires or [])
+    return folder / "bin/slopeward"
 
 
-def install(python: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """`pip install` into another environment; byte code is left out, for it costs more than it saves here."""
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check", "--retries", "1"]
-    return subprocess.run(
-        [*pip, "install", "--quiet", "--no-compile", *words], cwd=REPOSITORY, capture_output=True, text=True
-    )
+def run_pip(*words: str) -> None:
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run([*pip, *words], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
-def link_packages(folder: Path) -> None:
-    """Link what `pip install .` would bring, read from the declared dependencies, into the environment's packages."""
-    target = next(folder.glob("lib/python*/site-packages"))
-    (target / "slopeward.pth").write_text(f"{REPOSITORY}\n")
-    wanted, done = [Requirement(text) for text in distribution("slopeward").requires or ()], set()
-    while wanted:
-        one = wanted.pop()
-        extras = one.extras or {""}
-        name = canonicalize_name(one.name)
-        if one.marker is not None and not one.marker.evaluate({"extra": ""}):
+def link_packages(target: Path, asked: Sequence[str]) -> None:
+    """Link packages that are asked for, and what they ask for in turn, into the packages of another environment."""
+    waiting, done = [(Requirement(text), "") for text in asked], set()
+    while waiting:
+        one, extra = waiting.pop()
+        if one.marker is not None and not one.marker.evaluate({"extra": extra}):
             continue
-        for extra in extras - {e for n, e in done if n == name}:
-            done.add((name, extra))
-            found = distribution(name)
-            inner = [Requirement(text) for text in found.requires or ()]
-            wanted += [r for r in inner if r.marker is None or r.marker.evaluate({"extra": extra})]
-            for part in {Path(str(file)).parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
-                if not (target / part).exists():
-                    (target / part).symlink_to(Path(str(found.locate_file(part))))
+        name = canonicalize_name(one.name)
+        found = distribution(name)
+        for wanted in {"", *one.extras} - {e for n, e in done if n == name}:
+            done.add((name, wanted))
+            waiting += [(Requirement(text), wanted) for text in found.requires or ()]
+        for part in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+            if not (target / part).exists():
+                (target / part).symlink_to(Path(str(found.locate_file(part))))
 
 
 def test_one_reading_becomes_one_alert_without_extras_and_without_mosquitto(bare: Path, tmp_path: Path) -> None:
-    look = [bare.with_name("python"), "-c", "import monitor, sys; print(monitor.__file__); import torch"]
-    looked = subprocess.run(look, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert "No module named 'torch'" in looked.stderr
     broker_url = f"mqtt://127.0.0.1:{free_port()}"
     with Service(tmp_path, f"sqlite:///{tmp_path}/slopeward.db", broker_url, {"s": SITE}) as service:
         service.config.write_text(
@@ -140,36 +148,63 @@ def test_one_reading_becomes_one_alert_without_extras_and_without_mosquitto(bare
         said = service.call("status")
         assert said.returncode == 5, said.stdout + said.stderr
         assert "broker not durable" in said.stdout
-        without_models(service, tmp_path)
+        without_models(service, bare, tmp_path)
 
 
-def without_models(service: Service, folder: Path) -> None:
+def without_models(service: Service, bare: Path, folder: Path) -> None:
     """Simple forecasts run; what needs a network says in one line what is missing and what installs it."""
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     hours = [(now - timedelta(hours=h), 10 + h % 5 / 10) for h in range(300, -1, -1)]
     lines = [f"{at.isoformat()},E1,crack_opening_mm,{value}" for at, value in hours]
     (folder / "long.csv").write_text("\n".join(["time,station,quantity,value", *lines]))
-    assert service.call("ingest", str(folder / "long.csv"), "--site", "s").returncode == 0
-    issued = service.call("forecast", "run", "--site", "s")
-    assert issued.returncode == 0, issued.stderr
-    assert int(issued.stdout.split()[0]) >= 3, issued.stdout
-    assert "gru not trained: PyTorch is not installed" in issued.stdout
-    for words in (
-        ("forecast", "train", "--site", "s", "--model", "gru"),
-        ("anomalies", "train", "--site", "s", "--detector", "ae"),
-    ):
-        said = service.call(*words)
-        assert said.returncode == 1, (words, said.stdout)
-        assert said.stderr.count("\n") == 1, said.stderr
-        assert "PyTorch is not installed" in said.stderr
-        assert "pip install 'slopeward[models]'" in said.stderr
-    checked = service.call("check")
-    assert checked.returncode == 0, checked.stderr
-    assert "gru: PyTorch is not installed" in checked.stderr
-    looked = [json.loads(line) for line in service.call("doctor", "--json").stdout.splitlines()]
-    said_of = {one["subject"]: one for one in looked if one["state"] != "ok"}
-    assert "PyTorch is not installed" in said_of["packages"]["found"]
-    assert "apt-get install mosquitto" in said_of["broker"]["remedy"]
+    record = folder / "record.csv"
+    record.write_text((folder / "long.csv").read_text().replace("crack_opening_mm", "displacement_mm"))
+    scene, data = str(folder / "scene"), ("--data", str(folder))
+    write_scene(Path(scene), 1, size_px=64)
+    mine = ("--site", "s", "--config", str(service.config))
+    said = walk(bare, folder, [
+        ("ingest", str(folder / "long.csv"), *mine),
+        ("forecast", "run", *mine),
+        ("scenes", "add", scene, *mine),
+        ("check", "--config", str(service.config)),
+        ("doctor", "--json", "--config", str(service.config)),
+        ("forecast", "train", "--model", "gru", *mine),
+        ("forecast", "backtest", "--data", str(record), "--models", "gru", "--horizons", "6h"),
+        ("anomalies", "train", "--detector", "ae", *mine),
+        ("scenes", "detect", scene),
+        ("scenes", "compare", scene, scene),
+        ("scenes", "train", "--recipe", "generated"),
+        ("scenes", "score", "--weights", "generated", *data),
+        ("scenes", "explain", "--weights", "generated", "--patch", "p", "--out", str(folder / "x.png"), *data),
+        ("scenes", "review", "retrain", "--out", str(folder / "x.safetensors"), *mine),
+    ])  # fmt: skip
+    read, issued, added, checked, looked, *refused = said
+    assert read[0] == 0, read
+    assert issued[0] == 0, issued
+    assert int(issued[1].split()[0]) >= 3, issued
+    assert "gru not trained: PyTorch is not installed" in issued[1]
+    assert "scene: waiting: PyTorch is not installed" in added[1], added
+    assert checked[0] == 0, checked
+    assert "gru: PyTorch is not installed" in checked[2]
+    findings = [json.loads(line) for line in looked[1].splitlines()]
+    wrong = {one["subject"]: one for one in findings if one["state"] != "ok"}
+    assert "PyTorch is not installed" in wrong["packages"]["found"]
+    for status, out, err in refused:
+        assert status == 1, (out, err)
+        assert err.count("\n") == 1, (out, err)
+        assert "PyTorch is not installed" in err, (out, err)
+        assert "pip install 'slopeward[models]'" in err
+
+
+def walk(bare: Path, folder: Path, verbs: list[tuple[str, ...]]) -> list[tuple[int, str, str]]:
+    """Status, output and errors of each verb, as it is run in the bare environment."""
+    python = [*hide_mosquitto(), bare.with_name("python"), "-c", WALK, json.dumps(verbs)]
+    done = subprocess.run(python, capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["modules"] > 100
+    assert Path(told["place"]).is_relative_to(bare.parents[1])
+    return [tuple(one) for one in told["verbs"]]
 
 
 def ask(service: Service) -> Any:
