@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from detection.imagery.comparison import as_date, compare
 from detection.imagery.errors import ImageryError, IncompleteSceneError, ModelError
+from detection.imagery.lane import detect
 from detection.imagery.lines import keep_lines
 from detection.imagery.places import measure_places
 from detection.imagery.scene import Scene, find_missing, read_scene
@@ -35,13 +36,6 @@ def read_one(payload: dict[str, Any]) -> dict[str, Any]:
         what, when files, weights or PyTorch are not there yet (`comes`: whether that may end by itself); `error` when
         the scene cannot be used.
     """
-    try:
-        from detection.imagery.lane import detect
-        from detection.imagery.neural.checkpoint import load_model, weights_path
-    except ModuleNotFoundError as error:
-        if (missing := explain_missing(error)) is None:
-            raise
-        return {"waiting": missing, "comes": False}
     wanted = payload["detect"]
     try:
         if reason := find_missing(Path(wanted["scene_path"])):
@@ -59,8 +53,14 @@ def read_one(payload: dict[str, Any]) -> dict[str, Any]:
         return {"waiting": str(error), "comes": True}
     except ModelError as error:
         return {"waiting": str(error), "comes": False}
+    except ModuleNotFoundError as error:
+        if (missing := explain_missing(error)) is None:
+            raise
+        return {"waiting": missing, "comes": False}
     except ImageryError as error:
         return {"error": str(error)}
+    from detection.imagery.neural.checkpoint import load_model, weights_path
+
     return answer | {
         "weights_path": str(weights_path(str(wanted["weights"]))),
         "card": load_model(str(wanted["weights"])).card,

@@ -11,6 +11,7 @@ import numpy as np
 
 from detection.imagery import comparison
 from detection.imagery.grid import grid_around
+from detection.imagery.neural import checkpoint
 from detection.imagery.polygons import find_footprints
 from detection.imagery.raster import write_geotiff
 from monitor.jobs import scene_worker
@@ -66,7 +67,7 @@ def detect(payload):
 def detect_by_hand(monkeypatch) -> None:
     """Let the worker read drawings; there are no images, so the guards on them are off."""
     monkeypatch.setattr(scene_worker, "detect", detect)
-    monkeypatch.setattr(scene_worker, "load_model", lambda _: SimpleNamespace(card={"name": "drawn"}))
+    monkeypatch.setattr(checkpoint, "load_model", lambda _: SimpleNamespace(card={"name": "drawn"}))
     monkeypatch.setattr(comparison, "_guard", lambda *_: None)
 
 
