@@ -38,9 +38,10 @@ DAYS: Final = 45.0
 STEP: Final = timedelta(minutes=20)
 STATIONS: Final = 6
 PLAY_S: Final = 60.0  # the last 18 hours take so long
-ONCE_LIMIT_S: Final = 300.0
 NETWORKS: Final = ("gru", "lstm", "graph-gru")
-START_LIMIT_S: Final = 60.0
+# A busy machine is slow and still moves: nothing is given up that moves, and nothing is waited for that does not.
+PATIENCE_S: Final = 60.0  # nothing new for so long: it does not come
+ACT_LIMIT_S: Final = 900.0  # a command or a job that takes so long hangs
 CONFIG: Final = """\
 # written by `slopeward demo`
 [database]
@@ -100,7 +101,7 @@ def run_demo(*, once: bool, folder: Path | None, seed: int, say: Say, clock: Cal
         else:
             _begin(stage, "scene", lambda: _drop_scene(stage, model, now))
         _play(stage, model, now, say, follow=not once)
-        complete = _wait_for_everything(stage, ONCE_LIMIT_S - (time.monotonic() - began) if once else math.inf)
+        complete = _wait_for_everything(stage, PATIENCE_S if once else math.inf)
         counted = count(stage)
         counted["seconds"] = round(time.monotonic() - began, 1)
         if complete:
@@ -143,13 +144,10 @@ def run_measured(
                 stop=stage.stop,
                 on_history=lambda n: say(f"{n} messages of history; now the last tenth in {PLAY_S:g} s"),
             )  # fmt: skip
-        wait_until(lambda: count(stage)["observations"] >= len(rows), 60.0, stage)
+        _wait_for_rows(stage, len(rows))
         _begin(stage, "forecasts", lambda: _order(stage, "forecast", "run", site=site_id))
         if once:
-            wait_until(
-                lambda: (c := count(stage))["forecasts"] and c["scenes"] >= scenes and not _is_busy(stage),
-                ONCE_LIMIT_S - (time.monotonic() - began), stage, 1.0,
-            )  # fmt: skip
+            _wait_for_acts(stage, lambda counted: counted["forecasts"] and counted["scenes"] >= scenes, PATIENCE_S)
         else:
             _stay(stage, say)
         counted = count(stage)
@@ -317,13 +315,23 @@ def has_played(counted: dict[str, Any]) -> bool:
     return bool(seen and counted["notifications"]["delivered"] > 0 and counted["top_level"] > 0)
 
 
-def wait_until(condition: Callable[[], Any], limit_s: float, stage: Stage, pause_s: float = 0.5) -> bool:
-    """Poll until true; False after the limit, or when the service or the demonstration has ended."""
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline and not stage.stop.is_set() and stage.service.poll() is None:
+def wait_until(look: Callable[[], tuple[Any, Any]], patience_s: float, stage: Stage, pause_s: float = 0.5) -> bool:
+    """Poll until something is there; False when nothing has moved for long, or the service or the person has ended it.
+
+    Args:
+        look: gives whether it is there, and anything that changes while the work goes on.
+        patience_s: seconds without a change after which it is given up.
+        stage: where it happens.
+        pause_s: seconds between two looks.
+    """
+    moved_at, before = time.monotonic(), None
+    while time.monotonic() - moved_at < patience_s and not stage.stop.is_set() and stage.service.poll() is None:
         with contextlib.suppress(StoreBusyError):
-            if condition():
+            there, now = look()
+            if there:
                 return True
+            if now != before:
+                moved_at, before = time.monotonic(), now
         stage.stop.wait(pause_s)
     return False
 
@@ -333,7 +341,7 @@ def _play(stage: Stage, model: SlopeModel, now: datetime, say: Say, *, follow: b
     speed = LIVE.total_seconds() / PLAY_S
 
     def after_history(messages: int) -> None:
-        wait_until(lambda: count(stage)["observations"] >= messages, 60.0, stage)
+        _wait_for_rows(stage, messages)
         say(f"{messages} messages of {DAYS:g} days are in the database; now the last 18 hours in {PLAY_S:g} s")
         if follow:
             say("Ctrl-C ends the demonstration")
@@ -360,7 +368,7 @@ def _begin(stage: Stage, name: str, act: Callable[[], None]) -> None:
     def run() -> None:
         try:
             act()
-        except (SlopewardError, OSError) as error:
+        except (SlopewardError, OSError, subprocess.SubprocessError) as error:
             if not stage.stop.is_set():
                 stage.trouble.append(f"{name}: {error}")
 
@@ -375,7 +383,7 @@ def _drop_scene(stage: Stage, model: SlopeModel, now: datetime) -> None:
         "folder": str(stage.folder / "drawn" / name), "seed": model.seed, "longitude": model.longitude,
         "latitude": model.latitude, "acquired_at": spell(now - timedelta(hours=2)),
     }  # fmt: skip
-    compute.run("monitor.simulate.scene:write", payload, 60.0)
+    compute.run("monitor.simulate.scene:write", payload, ACT_LIMIT_S)
     inbox = stage.folder / "inbox" / SITE_ID
     inbox.mkdir(parents=True, exist_ok=True)
     (stage.folder / "drawn" / name).rename(inbox / name)
@@ -396,7 +404,7 @@ def _order(stage: Stage, *words: str, site: str = SITE_ID) -> None:
     """Run a verb of the command line as a person would."""
     done = subprocess.run(
         [sys.executable, "-m", "monitor.cli.main", *words, "--site", site, "--config", stage.config],
-        capture_output=True, text=True, check=False, timeout=180,
+        capture_output=True, text=True, check=False, timeout=ACT_LIMIT_S,
     )  # fmt: skip
     if done.returncode and not stage.stop.is_set():
         raise JobError(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
@@ -428,14 +436,38 @@ def _wait_for_service(stage: Stage) -> None:
         finally:
             db.close()
 
-    if not wait_until(is_running, START_LIMIT_S, stage, 0.2):
+    def look() -> tuple[bool, Any]:
+        # while it starts it writes its log and lays out its database
+        written = (stage.folder / "service.log", stage.folder / "slopeward.db")
+        return is_running(), [path.stat().st_size for path in written if path.exists()]
+
+    if not wait_until(look, PATIENCE_S, stage, 0.2):
         lines = (stage.folder / "service.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise SlopewardError(f"the service did not start: {lines[-1] if lines else 'it said nothing'}")
 
 
-def _wait_for_everything(stage: Stage, limit_s: float) -> bool:
-    """Until all is seen and no act goes on, at the latest at the limit; whether all was seen."""
-    return wait_until(lambda: not _is_busy(stage) and has_played(count(stage)), limit_s, stage, 1.0)
+def _wait_for_rows(stage: Stage, rows: int) -> None:
+    """Until so many readings are in the database, or no more come."""
+
+    def look() -> tuple[bool, int]:
+        found = count(stage)["observations"]
+        return found >= rows, found
+
+    wait_until(look, PATIENCE_S, stage)
+
+
+def _wait_for_everything(stage: Stage, patience_s: float) -> bool:
+    """Until all is seen and no act goes on, or nothing moves any more; whether all was seen."""
+    return _wait_for_acts(stage, has_played, patience_s)
+
+
+def _wait_for_acts(stage: Stage, is_seen: Callable[[dict[str, Any]], Any], patience_s: float) -> bool:
+    def look() -> tuple[bool, Any]:
+        counted = count(stage)
+        # an act that goes on is a movement: it ends by its own limit
+        return bool(is_seen(counted)) and not _is_busy(stage), time.monotonic() if _is_busy(stage) else counted
+
+    return wait_until(look, patience_s, stage, 1.0)
 
 
 def _tell_done(stage: Stage, counted: dict[str, Any], say: Say, *, keeps: bool) -> None:

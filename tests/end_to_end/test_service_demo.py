@@ -5,9 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 
 import pytest
 
+from monitor.simulate import demo
 from tests.data.running import hide_mosquitto
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -24,7 +27,7 @@ def run_demo(folder, *words, before=()):
     environment = {k: v for k, v in os.environ.items() if not (k.startswith("SLOPEWARD_") and "__" in k)}
     done = subprocess.run(
         [*before, sys.executable, "-c", SHORT, "demo", "--once", "--json", "--folder", str(folder / "demo"), *words],
-        capture_output=True, text=True, cwd=folder, env=environment, timeout=330,
+        capture_output=True, text=True, cwd=folder, env=environment, timeout=1200,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr
@@ -41,7 +44,7 @@ def _read(path):
         return b""
 
 
-@pytest.mark.timeout(360)
+@pytest.mark.timeout(1260)
 def test_a_newcomer_sees_everything_on_a_machine_without_mosquitto(tmp_path):
     status, counted, words = run_demo(tmp_path, before=hide_mosquitto())
     assert status == 0, (counted, words)
@@ -77,6 +80,16 @@ def test_measured_series_are_played(tmp_path):
     assert counted["observations"] == 400
     assert counted["rejected"] == 0
     assert counted["forecasts"]
+
+
+def test_what_moves_is_waited_for_and_what_stands_is_given_up(monkeypatch):
+    clock, looks = iter(range(0, 10_000, 20)), iter(range(30))
+    monkeypatch.setattr(demo, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    stage = SimpleNamespace(stop=Event(), service=SimpleNamespace(poll=lambda: None))
+    assert demo.wait_until(lambda: ((now := next(looks)) == 29, now), 60.0, stage, 0.0)  # a slow machine: 1,200 s
+    begun = next(clock)
+    assert not demo.wait_until(lambda: (False, "the same"), 60.0, stage, 0.0)
+    assert next(clock) - begun <= 160
 
 
 def test_a_folder_that_holds_nothing_is_one_line(tmp_path):
