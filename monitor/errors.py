@@ -9,6 +9,10 @@ class ConfigError(SlopewardError):
     """A configuration file cannot be used; names file, key and what was expected."""
 
 
+class UnitDoubtError(ConfigError):
+    """The units that a file declares cannot be right as it stands; a person must say so, or correct them."""
+
+
 class PayloadError(SlopewardError):
     """A message or file row cannot be read as observations; `code` is stable, the text is for people."""
 

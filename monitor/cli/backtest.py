@@ -54,6 +54,9 @@ def backtest(
         Path | None, typer.Option("--mapping", help="TOML that says what the columns of --data mean")
     ] = None,
     site_file: Annotated[Path | None, typer.Option("--site-file", help="The site of --data")] = None,
+    accept_units: Annotated[
+        bool, typer.Option("--accept-units", help="The units of --data are right, however doubtful they look")
+    ] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write the scorecard as one HTML file")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,7 +75,7 @@ def backtest(
         known=Known(mode, _seconds("--latency", latency), bound_s), lead_s=_seconds("--lead", lead), as_then=as_then,
         acts=as_then,
     )  # fmt: skip
-    with open_past(data, mapping, site_file, site_id, service_file) as (db, site):
+    with open_past(data, mapping, site_file, site_id, service_file, accept_units=accept_units) as (db, site):
         other = None if other_file is None else load_site(other_file)
         with db.read() as c:
             span = find_span(c, site.id)
@@ -126,7 +129,8 @@ def sort_configs(files: list[Path]) -> tuple[Path | None, Path | None]:
 
 @contextmanager
 def open_past(
-    data: Path | None, mapping: Path | None, site_file: Path | None, site_id: str | None, service_file: Path | None
+    data: Path | None, mapping: Path | None, site_file: Path | None, site_id: str | None, service_file: Path | None, *,
+    accept_units: bool,
 ) -> Iterator[tuple[Database, Site]]:
     """The database that holds the past, and the site: of the service, or of a file of readings alone."""
     if data is None or site_file is None:
@@ -135,7 +139,7 @@ def open_past(
             yield db, pick_site(service, site_id or "")
         return
     site = parse_site(read_text(site_file), str(site_file))
-    with open_files(data, site, mapping) as past:
+    with open_files(data, site, mapping, accept_units=accept_units) as past:
         for result in past.results:
             if result.rejected:
                 say(f"{result.file}: {result.rejected} of {result.rows} rows left out; first: {result.first_reason}")

@@ -12,9 +12,10 @@ import typer
 from monitor.cli.ingest_points import EGMS, POINT_SUFFIXES, POINTS, PointsChoice, choose_points
 from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, say, show
 from monitor.config import load_service, load_sites
+from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, NotFoundError
+from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.point_rows import DIRECTIONS, UNITS
 from monitor.ingest.files.reading import FileResult, read_file
@@ -55,6 +56,9 @@ def ingest(
         str | None, typer.Option("--forget-epoch0", help="SITE/STATION whose GNSS reference changed")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: needs no database and no site")] = False,
+    accept_units: Annotated[
+        bool, typer.Option("--accept-units", help="The units are right, however doubtful they look; it is recorded")
+    ] = False,
     by: Annotated[str | None, typer.Option("--by", help="Who does it; else the account at the keyboard")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -84,7 +88,8 @@ def ingest(
         if points is not None and mapping is not None:
             raise typer.BadParameter(f"--format {form} takes no --mapping")
         rules = None if mapping is None else load_mapping(mapping)
-        _read(path, site, rules, config, points, dry_run=dry_run, as_json=as_json)
+        who = (by,) if accept_units else ()
+        _read(path, site, rules, config, points, accepted=who, dry_run=dry_run, as_json=as_json)
 
 
 def _now() -> datetime:
@@ -93,7 +98,7 @@ def _now() -> datetime:
 
 def _read(
     path: Path, site_id: str | None, mapping: TableMapping | None, config: Path | None, points: PointsChoice | None, *,
-    dry_run: bool, as_json: bool,
+    accepted: tuple[str | None, ...], dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     results: list[FileResult] = []
     unread = 0
@@ -108,9 +113,7 @@ def _read(
                 if points is not None:
                     result = points.read(file, place, database, _now, _show_progress)
                 else:
-                    result = read_file(
-                        file, pipeline, place, _now, mapping=mapping, dry_run=dry_run, on_progress=_show_progress
-                    )
+                    result = _read_table(file, pipeline, place, mapping, database, accepted)
             except ConfigError as error:
                 if len(files) == 1:
                     raise
@@ -133,6 +136,49 @@ def _read(
         say(f"what could not be read waits in the view rejected_messages; {again}")
     if bad or unread:
         raise typer.Exit(PARTLY)
+
+
+def _read_table(
+    file: Path, pipeline: Pipeline, place: Site | None, mapping: TableMapping | None, database: Database | None,
+    accepted: tuple[str | None, ...],
+) -> FileResult:  # fmt: skip
+    """One table; where its units are doubtful a person at the keyboard is asked, and a program is refused.
+
+    Args:
+        file: the table.
+        pipeline: the gate.
+        place: where rows without a site column belong.
+        mapping: of a wide table.
+        database: None: a dry run.
+        accepted: who said beforehand that the units are right (`--by`, which may be None); empty: nobody.
+
+    Raises:
+        UnitDoubtError: nobody says that they are right.
+    """
+
+    def read(*, accept: bool) -> FileResult:
+        return read_file(
+            file, pipeline, place, _now, mapping=mapping, dry_run=database is None, accept_units=accept,
+            on_progress=_show_progress,
+        )  # fmt: skip
+
+    try:
+        result = read(accept=bool(accepted))
+    except UnitDoubtError as doubt:
+        at_keyboard = database is not None and sys.stdin.isatty() and str(file) != "-"
+        if not at_keyboard or not typer.confirm(f"{doubt}\nStore it as it is?", err=True):
+            raise
+        accepted, result = (None,), read(accept=True)
+    if accepted and database is not None:
+        _record_units(database, file, result, actor(accepted[0]))
+    return result
+
+
+def _record_units(database: Database, file: Path, result: FileResult, who: Actor) -> None:
+    """Who said that the units of a file are right; what follows from it can be asked back."""
+    detail = {"file": str(file), "rows": result.rows, "stored": result.stored}
+    with database.write() as connection:
+        add_audit(connection, who, "ingest.accept_units", ",".join(sorted(result.sites)), detail, _now())
 
 
 def _find_sites(config: Path | None, *, needed: bool) -> dict[str, Site]:

@@ -28,21 +28,27 @@ class FilePast:
 
 
 @contextmanager
-def open_files(path: Path, site: Site, mapping: Path | None = None) -> Iterator[FilePast]:
+def open_files(
+    path: Path, site: Site, mapping: Path | None = None, *, accept_units: bool = False
+) -> Iterator[FilePast]:  # fmt: skip
     """Read files through the gate of ingest into a temporary SQLite database.
 
     Args:
         path: a CSV or Parquet file in the neutral long form (or as `mapping` says), or a folder of them.
         site: the declaration.
         mapping: what the columns of a wide table mean.
+        accept_units: a person has said that the declared units are right.
 
     Raises:
+        UnitDoubtError: the units of a file are doubtful.
         RefusedError: nothing in the files could be read as observations of this site.
     """
     rules = None if mapping is None else load_mapping(mapping)
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, _now)
-        results = tuple(read_file(f, pipeline, site, _now, mapping=rules) for f in list_files(path))
+        results = tuple(
+            read_file(f, pipeline, site, _now, mapping=rules, accept_units=accept_units) for f in list_files(path)
+        )
         if not any(r.stored for r in results):
             reason = next((r.first_reason for r in results if r.first_reason), "no rows")
             raise RefusedError(f"{path}: nothing could be read as observations of {site.id}: {reason}")

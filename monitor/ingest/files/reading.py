@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, PayloadError, StoreBusyError
+from monitor.errors import ConfigError, PayloadError, StoreBusyError, UnitDoubtError
 from monitor.ingest.decoders.rows import join_bad_rows, read_row
 from monitor.ingest.files.mapping import TableMapping, check_columns, is_missing, widen
 from monitor.ingest.files.tables import SURPLUS, Row, open_rows
+from monitor.ingest.files.units import Scales, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import Clock, Pipeline
 from monitor.store.flags import UNDECLARED
@@ -49,7 +50,7 @@ class FileResult:
 
 def read_file(
     path: Path, pipeline: Pipeline, site: Site | None, clock: Clock, *, mapping: TableMapping | None = None,
-    dry_run: bool = False, on_progress: Callable[[FileResult], None] = lambda _: None,
+    dry_run: bool = False, accept_units: bool = False, on_progress: Callable[[FileResult], None] = lambda _: None,
 ) -> FileResult:  # fmt: skip
     """Read a table in chunks and store it, or only look at it.
 
@@ -60,16 +61,20 @@ def read_file(
         clock: when the rows came in: a file read now was not known before.
         mapping: what the columns of a wide table mean; None = the neutral long form.
         dry_run: store nothing.
+        accept_units: a person has said that the declared units are right, however doubtful they look.
         on_progress: called after each chunk.
 
     Raises:
         ConfigError: the file is no such table.
+        UnitDoubtError: its units are doubtful; nothing of it was stored.
         StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
     """
     result = FileResult(str(path))
     form: dict[str, Any] = {}
     if mapping is not None:
         form = {"delimiter": mapping.delimiter, "skip_rows": mapping.skip_rows, "encoding": mapping.encoding}
+    if not accept_units:
+        _check_units(path, pipeline, site, clock, mapping, form, dry_run=dry_run)
     with open_rows(path, **form) as (names, rows):
         judged = _judge_long(names, rows, result) if mapping is None else _judge_wide(names, rows, mapping, result)
         while chunk := list(islice(judged, CHUNK)):
@@ -83,6 +88,29 @@ def read_file(
                 result.revisions += added[2]
             on_progress(result)
     return result
+
+
+def _check_units(
+    path: Path, pipeline: Pipeline, site: Site | None, clock: Clock, mapping: TableMapping | None,
+    form: Mapping[str, Any], *, dry_run: bool,
+) -> None:  # fmt: skip
+    """Look at the whole file before anything of it is stored.
+
+    Raises:
+        UnitDoubtError: what is doubtful, all of it.
+    """
+    database = None if dry_run else pipeline.database
+    scales, looked = Scales(), FileResult(str(path))
+    with open_rows(path, **form) as (names, rows):
+        judged = _judge_long(names, rows, looked) if mapping is None else _judge_wide(names, rows, mapping, looked)
+        while chunk := list(islice(judged, CHUNK)):
+            scales.add(_sort(chunk, pipeline, site, clock(), path.name)[0])
+    doubts = [*(find_header_doubts(mapping.columns) if mapping else ()), *scales.find_doubts(pipeline.sites, database)]
+    if doubts:
+        raise UnitDoubtError(
+            f"{path}: is the unit right? {'; '.join(doubts)}. Nothing of the file was stored: correct the unit, or "
+            "say --accept-units when it is right"
+        )
 
 
 def _judge_long(names: list[str], rows: Iterator[Row], result: FileResult) -> Iterator[Judged]:

@@ -1,11 +1,14 @@
 """Rows of CSV and Parquet files one after the other, without holding the whole file."""
 
+import atexit
 import csv
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TextIO
+from tempfile import SpooledTemporaryFile
+from typing import Any, Final, TextIO, cast
 
 from monitor.errors import ConfigError
 
@@ -13,6 +16,7 @@ SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq")
 SURPLUS: Final = (
     ""  # key of the cells beyond the last column, where a row has any: a decimal comma makes two cells of one
 )
+SPOOL_BYTES: Final = 64 << 20
 Row = dict[str, Any]
 
 
@@ -46,12 +50,23 @@ def open_rows(
             with _open_parquet(path) as found:
                 yield found
         elif str(path) == "-":
-            yield _read_csv(sys.stdin, path, delimiter, skip_rows)
+            yield _read_csv(_rewind_stdin(), path, delimiter, skip_rows)
         else:
             with path.open(encoding=encoding, newline="") as lines:
                 yield _read_csv(lines, path, delimiter, skip_rows)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path}: cannot be read as a table: {error}") from None
+
+
+def _rewind_stdin() -> TextIO:
+    """Standard input from its beginning; a pipe is kept, because a file is looked at before it is stored."""
+    if not sys.stdin.seekable():
+        kept = SpooledTemporaryFile(SPOOL_BYTES, "w+", encoding="utf-8", newline="")  # noqa: SIM115 - as long as stdin
+        atexit.register(kept.close)
+        shutil.copyfileobj(sys.stdin, kept)
+        sys.stdin = cast("TextIO", kept)
+    sys.stdin.seek(0)
+    return sys.stdin
 
 
 def _read_csv(lines: TextIO, path: Path, delimiter: str, skip_rows: int) -> tuple[list[str], Iterator[Row]]:

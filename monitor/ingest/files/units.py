@@ -1,0 +1,239 @@
+"""Whether the units that a file declares can be right: its headers, its scale, its stations and the stored record.
+
+A table in millimetres that is declared in metres makes a slope of a thousand times its motion, and every value looks
+like a value. So a file is looked at as a whole before anything of it is stored. What is doubted is a question for a
+person, never a silent correction.
+"""
+
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import pairwise
+from math import log
+from statistics import median
+from typing import Final
+
+from monitor.domain.instants import from_epoch_s
+from monitor.domain.observation import Observation
+from monitor.domain.quantities import UNITS
+from monitor.domain.site import Site
+from monitor.ingest.files.mapping import ColumnRule
+from monitor.store.engine import Database
+from monitor.store.observations import find_series_id, load_readings
+
+DAY_S: Final = 86400.0
+# Median rate, scatter and spread that a record in true units does not pass. Of 200 measured series (GNSS, InSAR, crack
+# markers, a reservoir landslide, a glacier) the largest are 1,215 mm/day (glacier), 99 mm (InSAR) and 4.4 m (glacier).
+RATE_MOST_MM_PER_DAY: Final = 2_000.0
+SCATTER_MOST_MM: Final = 500.0
+SPREAD_MOST_MM: Final = 20_000.0
+NOISE_RATIO: Final = 100.0  # measured scatter over the noise that the site file declares
+OTHERS_RATIO: Final = 300.0  # beside the other stations of the file; receivers differ by ten
+OTHERS_LEAST: Final = 2
+EPOCHS_LEAST: Final = 12  # fewer say nothing of a scale
+# Factors between units in use: mm-cm, mm-in, cm-m, mm-ft, mm-m.
+FACTORS: Final = (10.0, 25.4, 100.0, 304.8, 1000.0)
+FACTOR_ERROR: Final = 0.05
+CLEAR: Final = 20.0  # a jump by a factor is many times the usual difference of neighbours
+AROUND: Final = 5  # epochs on each side of a change of unit
+OVERLAP: Final = timedelta(days=90)
+_FAR_S: Final = 4e9  # later than anything that is stored
+MOTION: Final = ("displacement", "crack_opening")
+LEVELS: Final = ("water_level", "groundwater_level", "reservoir_level", "pore_pressure", "tilt")
+
+_BRACKETED: Final = re.compile(r"[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")
+_TAIL: Final = re.compile(r"[\s_]([A-Za-zµ°%]+)$")
+_SPELLED: Final = {
+    **{name.lower(): name for name in UNITS}, "mm/d": "mm/day", "mm/a": "mm/yr", "mm/year": "mm/yr", "µm": "um",
+    "inch": "in", "inches": "in", "feet": "ft", "°": "deg", "°c": "degC", "c": "degC", "µε": "microstrain",
+}  # fmt: skip
+_TAILS: Final = frozenset({"mm", "cm", "um", "kpa", "mpa", "hpa", "mbar", "mrad", "urad", "degc"})
+
+
+@dataclass(slots=True)
+class Scale:
+    """What a file says of one series, in the canonical unit, and how large it is."""
+
+    times_s: "array[float]" = field(default_factory=lambda: array("d"))
+    values: "array[float]" = field(default_factory=lambda: array("d"))
+    unit: str = ""
+    rate: float = 0.0  # median of |difference| per day
+    scatter: float = 0.0  # median of |second difference|
+    step: float = 0.0  # median of |difference|
+    spread: float = 0.0  # median distance from the median
+
+    def measure(self) -> None:
+        """Bring the epochs into order and measure them."""
+        order = sorted(range(len(self.times_s)), key=self.times_s.__getitem__)
+        self.times_s = array("d", (self.times_s[k] for k in order))
+        self.values = array("d", (self.values[k] for k in order))
+        if len(self.values) < EPOCHS_LEAST:
+            return
+        pairs = list(zip(self.times_s, self.times_s[1:], self.values, self.values[1:], strict=False))
+        steps = [b - a for _, _, a, b in pairs]
+        self.step = median(abs(s) for s in steps)
+        self.rate = median(abs(b - a) * DAY_S / (t - s) for s, t, a, b in pairs if t > s) if pairs else 0.0
+        self.scatter = median(abs(b - a) for a, b in pairwise(steps))
+        middle = median(self.values)
+        self.spread = median(abs(v - middle) for v in self.values)
+
+
+Series = tuple[str, str, str]
+"""Site, station, quantity."""
+
+
+def find_header_doubts(columns: Iterable[ColumnRule]) -> Iterator[str]:
+    """Columns whose own header names another unit than the mapping."""
+    for column in columns:
+        said = unit_of_header(column.name)
+        if said is not None and said != column.unit and _factor(said) != _factor(column.unit):
+            yield f"the header {column.name!r} says {said}, the mapping says {column.unit}"
+
+
+def unit_of_header(name: str) -> str | None:
+    """The unit that a column's own name states; None where it states none, or none that is known.
+
+    >>> unit_of_header("ATU1/mm"), unit_of_header("Level [m]"), unit_of_header("disp_cm"), unit_of_header("G1_in")
+    ('mm', 'm', 'cm', None)
+    >>> unit_of_header("v [mm/day]"), unit_of_header("Rain"), unit_of_header("T (°C)")
+    ('mm/day', None, 'degC')
+    """
+    text = name.strip()
+    inside = re.search(r"[\[(]\s*([^\[\]()]+?)\s*[\])]\s*$", text)
+    if inside is not None:
+        return _SPELLED.get(inside.group(1).lower())
+    if (slash := _BRACKETED.search(text)) is not None:
+        return _SPELLED.get(slash.group(1).lower())
+    tail = _TAIL.search(text)
+    return _SPELLED.get(tail.group(1).lower()) if tail is not None and tail.group(1).lower() in _TAILS else None
+
+
+def _factor(unit: str) -> tuple[str, float] | str:
+    known = UNITS.get(unit)
+    return unit if known is None else known[:2]
+
+
+class Scales:
+    """Gathers a file and says what is doubtful about the scale of its series."""
+
+    def __init__(self) -> None:
+        self.series: dict[Series, Scale] = {}
+
+    def add(self, observations: Iterable[Observation]) -> None:
+        """Take readings, of motion and levels only: rain and states have no scale that neighbours share."""
+        for o in observations:
+            if o.quantity.startswith((*MOTION, *LEVELS)):
+                scale = self.series.setdefault((o.site, o.station, o.quantity), Scale(unit=o.unit))
+                scale.times_s.append(o.observed_at.timestamp())
+                scale.values.append(o.value)
+
+    def find_doubts(self, sites: Mapping[str, Site], database: Database | None) -> Iterator[str]:
+        """What is doubtful, a sentence each, with the figure.
+
+        Args:
+            sites: the declarations, for the noise that they state.
+            database: what is stored already; None: nothing is.
+        """
+        for scale in self.series.values():
+            scale.measure()
+        for key, scale in sorted(self.series.items()):
+            name = f"{key[1]}.{key[2]}"
+            yield from (f"{name}: {why}" for why in self._judge(key, scale, sites, database))
+
+    def _judge(
+        self, key: Series, scale: Scale, sites: Mapping[str, Site], database: Database | None
+    ) -> Iterator[str]:  # fmt: skip
+        if (change := _find_change(scale)) is not None:
+            at_s, factor = change
+            yield f"values are {factor:g} times as large from {from_epoch_s(at_s):%Y-%m-%d %H:%M} on: another unit?"
+        if (stored := _compare_stored(key, scale, database)) is not None:
+            yield stored
+        if not key[2].startswith(MOTION) or scale.unit != "mm" or len(scale.values) < EPOCHS_LEAST:
+            return
+        if scale.rate > RATE_MOST_MM_PER_DAY:
+            yield f"the median rate is {scale.rate:,.0f} mm/day"
+        elif scale.scatter > SCATTER_MOST_MM:
+            yield f"values scatter by {scale.scatter:,.0f} mm from epoch to epoch"
+        elif scale.spread > SPREAD_MOST_MM:
+            yield f"values spread over {scale.spread / 1000:,.0f} m"
+        elif (floor := _noise_floor(key, sites)) and scale.scatter > NOISE_RATIO * floor:
+            yield f"values scatter by {scale.scatter:,.1f} mm, the site file declares a noise of {floor:g} mm"
+        elif (others := self._others(key)) and scale.scatter > OTHERS_RATIO * others:
+            yield f"values scatter by {scale.scatter:,.1f} mm, those of the other stations by {others:,.2g} mm"
+
+    def _others(self, key: Series) -> float:
+        """Scatter of the other stations of the same quantity, where there are enough."""
+        found = [s.scatter for k, s in self.series.items() if k[2] == key[2] and k[1] != key[1] and s.scatter > 0]
+        return median(found) if len(found) >= OTHERS_LEAST else 0.0
+
+
+def _noise_floor(key: Series, sites: Mapping[str, Site]) -> float:
+    site = sites.get(key[0])
+    spec = None if site is None else site.series(key[1], key[2])
+    return 0.0 if spec is None else spec.noise_floor
+
+
+def _find_change(scale: Scale) -> tuple[float, float] | None:
+    """When the values of a series begin to be a unit's factor larger or smaller, and by which factor."""
+    values = scale.values
+    for k in range(AROUND, len(values) - AROUND + 1):
+        factor = _ratio(values[k - 1], values[k])
+        if factor is None or abs(values[k] - values[k - 1]) <= CLEAR * max(scale.step, 1e-12):
+            continue
+        before, after = values[k - AROUND : k], values[k : k + AROUND]
+        if _ratio(median(before), median(after)) != factor:
+            continue
+        # one bad epoch, or a jump that happens to have the ratio, does not scale the scatter too
+        mine, theirs = (_usual_step(values[a:b]) for a, b in ((max(0, k - 40), k), (k, k + 40)))
+        if mine > 0 and theirs > 0 and not 1 / 3 <= theirs / (mine * factor) <= 3:
+            continue
+        return scale.times_s[k], factor
+    return None
+
+
+def _usual_step(values: Sequence[float]) -> float:
+    return median(abs(b - a) for a, b in pairwise(values)) if len(values) > AROUND else 0.0
+
+
+def _ratio(before: float, after: float) -> float | None:
+    """The factor between units that leads from one value to another."""
+    if not before or not after or (before > 0) != (after > 0):
+        return None
+    ratio = after / before
+    for factor in FACTORS:
+        for signed in (factor, 1 / factor):
+            if abs(log(ratio / signed)) < FACTOR_ERROR:
+                return signed
+    return None
+
+
+def _compare_stored(key: Series, scale: Scale, database: Database | None) -> str | None:
+    """A unit's factor between the file and what is stored of the same epochs, or of those just before."""
+    if database is None or not scale.times_s:
+        return None
+    first_at = from_epoch_s(scale.times_s[0])
+    with database.read() as c:
+        series_id = find_series_id(c, *key)
+        if series_id is None:
+            return None
+        stored = load_readings(c, series_id, first_at - OVERLAP, first_at + OVERLAP, from_epoch_s(_FAR_S))
+    mine = dict(zip(scale.times_s, scale.values, strict=True))
+    pairs = [(r.value_raw, mine[at]) for r in stored if (at := r.observed_at.timestamp()) in mine]
+    factors = [_ratio(old, new) for old, new in pairs]
+    known = [f for f in factors if f is not None]
+    if len(known) >= AROUND and len(known) > 0.8 * len(pairs):
+        return f"values are {median(known):g} times those that are stored of the same epochs: another unit?"
+    before = [r.value_raw for r in stored if r.observed_at < first_at][-AROUND:]
+    after = list(scale.values[:AROUND])
+    if pairs or len(before) < AROUND or len(after) < AROUND:
+        return None
+    factor = _ratio(median(before), median(after))
+    usual = max(_usual_step([r.value_raw for r in stored]), 1e-12)
+    if factor is None or abs(median(after) - median(before)) <= CLEAR * usual:
+        return None
+    theirs = _usual_step(scale.values[:40])
+    if theirs > 0 and not 1 / 3 <= theirs / (usual * factor) <= 3:
+        return None
+    return f"values are {factor:g} times those that are stored of the epochs before: another unit?"
