@@ -1,7 +1,7 @@
 """From a site file's text to the frozen domain records: names resolved, units canonical, contradictions refused."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, Final, TypeVar
@@ -12,6 +12,7 @@ from forecasting.registry import SERVED
 from monitor import site_schema as schema
 from monitor.config_terms import Section, describe_unknown, explain, read_toml
 from monitor.domain.instants import spell_duration
+from monitor.domain.names import fold_name
 from monitor.domain.quantities import QUANTITIES, UNITS, convert
 from monitor.domain.site import (
     AnomalyPlan,
@@ -34,7 +35,7 @@ from monitor.fusion_reader import read_fusion
 from monitor.site_water import complete_criterion, read_expected_rain, refuse_expected
 
 _T = TypeVar("_T", bound=Section)
-CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "mqtt", "cap")
+CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "mqtt")  # those of the notifiers
 LARGEST_COUNT: Final = 1e9
 ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
 DEFAULT_QUANTITY: Final = {
@@ -71,7 +72,7 @@ def parse_site(text: str, name: str) -> Site:
     criteria = tuple(_read_criteria(file.criterion, levels, stations, file.forecast, name))
     criteria += tuple(_imply_advice(criteria, stations))
     _refuse_doubles((c.id for c in criteria), f"{name}: criterion: id")
-    _refuse_doubles((r.name for r in file.recipient), f"{name}: recipient: name")
+    _refuse_doubles((r.name for r in file.recipient), f"{name}: recipient: name", fold_name)
     for model in file.forecast.models:
         if model not in SERVED:
             raise ConfigError(f"{name}: forecast.models: {model!r}: expected some of {', '.join(SERVED)}")
@@ -173,12 +174,12 @@ def _validate(model: type[_T], value: Any, name: str, prefix: str = "") -> _T:
         raise explain(error, name, prefix) from None
 
 
-def _refuse_doubles(names: Iterable[str], where: str) -> None:
+def _refuse_doubles(names: Iterable[str], where: str, key: Callable[[str], str] = str) -> None:
     seen = set()
     for name in names:
-        if name in seen:
+        if key(name) in seen:
             raise ConfigError(f"{where}: {name!r} appears twice; expected different ones")
-        seen.add(name)
+        seen.add(key(name))
 
 
 def _read_levels(table: Mapping[str, Any], name: str) -> tuple[Level, ...]:
@@ -265,7 +266,7 @@ def _read_recipient(table: schema.RecipientTable, levels: Sequence[Level], where
             )
     names = table.levels if table.levels is not None else tuple(level.name for level in levels[1:])
     numbers = tuple(_find_level(level, levels, f"{where}.levels") for level in names)
-    return Recipient(table.name, table.channels, numbers, table.ledgers, table.escalate_after)
+    return Recipient(table.name, table.channels, numbers, table.ledgers, table.escalate_after, table.people)
 
 
 def _find_level(level: str, levels: Sequence[Level], where: str) -> int:

@@ -536,6 +536,7 @@ class RecipientTable(Section):
     """[[recipient]]."""
 
     name: str = Field(min_length=1)
+    people: Strings = ()
     channels: Strings = Field(min_length=1)
     levels: Strings | None = None
     ledgers: tuple[Literal["hazard", "health", "advice"], ...] = ("hazard", "health")

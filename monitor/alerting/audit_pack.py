@@ -177,9 +177,9 @@ def summarise(material: Material) -> str:
         "",
         "## Who was told",
         "",
-        *_table(("queued", "recipient", "channel", "state", "attempts", "sent", "confirmed", "last error"), [
+        *_table(("queued", "recipient", "channel", "state", "attempts", "sent", "confirmed", "by", "last error"), [
             (m["queued_at"], m["recipient"], m["channel"], m["state"], m["attempts"], m["sent_at"] or "",
-             m["confirmed_at"] or "", m["last_error"] or "") for m in material.messages
+             m["confirmed_at"] or "", m["confirmed_by"] or "", m["last_error"] or "") for m in material.messages
         ]),
         "",
         "## What it turned out to be",

@@ -9,6 +9,7 @@ from monitor.alerting.steps import asked_level
 from monitor.alerting.votes import find_height
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Signature
+from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.store.users import require_account, require_two
@@ -35,7 +36,7 @@ def counts_with(c: Connection, first: Signature | None, answer: str, height: int
     if first is None or first.answer != answer or first.height < height:
         require_account(c, actor.name.strip())  # nobody could sign it with them otherwise
         return False
-    if first.by.strip().casefold() == actor.name.strip().casefold():
+    if is_same_person(first.by, actor.name):
         raise RefusedError(f"{first.by} has signed {answer!r} already; a second person must sign the same answer")
     require_two(c, Actor(first.by), actor)
     return True

@@ -9,8 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli import explaining
-from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, check_site, open_database, say, show
-from monitor.domain.alert import Actor
+from monitor.cli.opening import (
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    actor,
+    check_site,
+    open_database,
+    say,
+    second_actor,
+    show,
+)
 from monitor.domain.instants import parse_duration_s, spell
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -100,7 +109,7 @@ def close(
 
     Example: slopeward alerts close 12 --reason "gauge was replaced"
     """
-    other = Actor(second) if second else None
+    other = second_actor(second)
     _act(config, alert_id, lambda c, now: store.close_alert(c, alert_id, actor(by), reason, now, second=other), as_json)
 
 
@@ -133,7 +142,7 @@ def shelve(
         span = timedelta(seconds=parse_duration_s(for_))
     except ValueError as error:
         raise RefusedError(f"--for: {error}") from error
-    other = Actor(second) if second else None
+    other = second_actor(second)
 
     def do(c: Any, now: datetime) -> int:
         return store.shelve(c, alert_id, actor(by), reason, now + span, now, second=other, top_level=_top(c, alert_id))

@@ -18,9 +18,9 @@ from monitor.cli.opening import (
     pick_site,
     print_json,
     say,
+    second_actor,
     show,
 )
-from monitor.domain.alert import Actor
 from monitor.domain.instants import parse_duration_s, spell
 from monitor.errors import RefusedError
 
@@ -146,7 +146,7 @@ def promote(
     with closing(db), db.write() as c:
         said = act(
             c, service, one, model_hash, horizon_s, actor(by), reason, now,
-            second=Actor(second) if second else None, force=force,
+            second=second_actor(second), force=force,
         )  # fmt: skip
     for line in said:
         show({"site": site, "said": line}, line, as_json)

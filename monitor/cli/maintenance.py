@@ -7,8 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, check_site, open_database, say, show
-from monitor.domain.alert import Actor
+from monitor.cli.opening import (
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    actor,
+    check_site,
+    open_database,
+    say,
+    second_actor,
+    show,
+)
 from monitor.domain.instants import parse, parse_duration_s, spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store import maintenance as store
@@ -40,7 +49,7 @@ def add(
         from_at = now if from_ is None else parse(from_)
     except ValueError as error:
         raise RefusedError(f"--for, --from: {error}") from error
-    other = Actor(second) if second else None
+    other = second_actor(second)
     with closing(open_database(config)) as db, db.write() as c:
         known = [s.id for s in load_sites_summary(c)]
         if site not in known:

@@ -12,9 +12,10 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.config import ServiceConfig, load_service, scan_sites
-from monitor.domain.alert import Actor
+from monitor.domain.alert import COMMAND, Actor
+from monitor.domain.names import fold_name
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError
+from monitor.errors import NotFoundError, RefusedError
 from monitor.store.engine import Database
 from monitor.store.migrate import require_current
 from monitor.store.types import canonical_json
@@ -92,8 +93,27 @@ def print_json(value: Any) -> None:
 
 
 def actor(by: str | None) -> Actor:
-    """Who acts: named, or the account at the keyboard."""
-    return Actor(by or getpass.getuser(), "person")
+    """Who acts: named, or the account at the keyboard.
+
+    Raises:
+        RefusedError: `--by` was given and names nobody.
+    """
+    return Actor(getpass.getuser() if by is None else _read_name(by, "--by"), "person", COMMAND)
+
+
+def second_actor(second: str | None) -> Actor | None:
+    """The second person, None where none was named.
+
+    Raises:
+        RefusedError: `--second` was given and names nobody.
+    """
+    return None if second is None else Actor(_read_name(second, "--second"), "person", COMMAND)
+
+
+def _read_name(name: str, option: str) -> str:
+    if not fold_name(name):
+        raise RefusedError(f"{option}: a name is needed, and {name!r} is none")
+    return name
 
 
 def show(facts: dict[str, Any], line: str, as_json: bool) -> None:

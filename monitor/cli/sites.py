@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from monitor.cli import proposing
-from monitor.cli.opening import ConfigOption, JsonOption, open_service, pick_site, print_json
+from monitor.cli.opening import ConfigOption, JsonOption, actor, open_service, pick_site, print_json, second_actor
 from monitor.config import find_weaknesses, load_service, parse_site, scan_sites
-from monitor.domain.alert import Actor
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, RefusedError
@@ -108,6 +107,7 @@ def retire(
     from monitor.store.sites import load_sites_summary, mark_inactive
     from monitor.store.users import require_two
 
+    other = second_actor(second)
     service, db = open_service(config)
     sites, _ = scan_sites(service.paths.sites)
     if name in {site.id for site in sites}:
@@ -119,11 +119,12 @@ def retire(
         state = find_state(c, name)
         if state is not None and state.level >= max(1, len(known[name].levels) - 2):
             level = known[name].levels[state.level]
-            if second is None:
+            if other is None:
                 raise RefusedError(f"{name} stands at {level}: one person may not end the watch; name a --second one")
-            require_two(c, Actor(by), Actor(second))
+            require_two(c, actor(by), other)
         mark_inactive(c, name)
-        add_audit(c, Actor(by), "retire_site", name, {"reason": reason, "second_by": second}, datetime.now(UTC))
+        detail = {"reason": reason, "second_by": None if other is None else other.name}
+        add_audit(c, actor(by), "retire_site", name, detail, datetime.now(UTC))
     print(f"{name} is no longer watched; restart the service (or send it SIGHUP)")
 
 

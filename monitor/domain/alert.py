@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
+
+from monitor.domain.names import tidy_name
 
 
 class Ledger(StrEnum):
@@ -35,12 +38,22 @@ class DeliveryState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+# by which way a person acted
+COMMAND: Final = "command"
+PAGE: Final = "page"
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did it: `kind` is person, service, or program."""
+    """Who did it: `kind` is person, service, or program; the name is kept in tidy form."""
 
     name: str
     kind: str = "person"
+    via: str | None = None  # by which way a person acted: `command` or `page`; None = by neither
+
+    def __post_init__(self) -> None:
+        """Write the name down as names are written down."""
+        object.__setattr__(self, "name", tidy_name(self.name))
 
 
 SERVICE = Actor("slopeward", "service")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from monitor.domain.fusion import Fusion
+from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.quantities import QUANTITIES
 
 
@@ -168,6 +169,11 @@ class Recipient:
     levels: tuple[int, ...]  # hazard levels
     ledgers: tuple[str, ...] = ("hazard", "health")
     escalate_after_s: float | None = None
+    people: tuple[str, ...] = ()  # who acts for this recipient, beside the one who signs with its own name
+
+    def is_person(self, name: str) -> bool:
+        """Whether a name is this recipient, or one of the people behind it."""
+        return bool(fold_name(name)) and any(is_same_person(known, name) for known in (self.name, *self.people))
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,8 +245,9 @@ def gather_recipients(sites: Iterable[Site]) -> tuple[Recipient, ...]:
     """
     found: dict[str, Recipient] = {}
     for recipient in (r for site in sites for r in site.recipients):
-        known = found.get(recipient.name)
-        found[recipient.name] = recipient if known is None else _join(known, recipient)
+        key = fold_name(recipient.name)
+        known = found.get(key)
+        found[key] = recipient if known is None else _join(known, recipient)
     return tuple(found.values())
 
 
@@ -252,4 +259,5 @@ def _join(one: Recipient, other: Recipient) -> Recipient:
         levels=tuple(sorted({*one.levels, *other.levels})),
         ledgers=tuple(dict.fromkeys((*one.ledgers, *other.ledgers))),
         escalate_after_s=min(waits, default=None),
+        people=tuple(dict.fromkeys((*one.people, *other.people))),
     )

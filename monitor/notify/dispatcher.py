@@ -15,11 +15,12 @@ from monitor.notify.verdict import Limits
 from monitor.notify.worker import LEASE_S, ChannelWorker
 from monitor.store.engine import Database
 from monitor.store.outbox import (
+    Answered,
     add_escalation,
     count_states,
     due_channels,
     has_expired,
-    load_confirmable,
+    load_answered,
     load_unacknowledged,
     mark_confirmed,
     release_expired,
@@ -37,7 +38,7 @@ class Dispatcher:
     1. `start()` runs one planner thread; it looks for due messages every half second and when `wake()` is called.
     2. Each channel with due messages gets a worker thread of its own, which stays.
     3. Leases that ran out are given back; a worker that hangs beyond two leases is replaced.
-    4. Alerts that nobody acknowledged are escalated; acknowledged ones mark their messages as confirmed.
+    4. Alerts that nobody acknowledged are escalated; a message whose own recipient has answered is confirmed.
 
     Args:
         db: the database.
@@ -148,17 +149,24 @@ class Dispatcher:
         return due
 
     def escalate_once(self, now: datetime) -> int:
-        """Queue what the escalation orders and confirm what was acknowledged; returns how many were queued."""
+        """Queue what the escalation orders, confirm what its recipient answered; returns how many were queued."""
         with self._db.read() as c:
             alerts = load_unacknowledged(c)
-            confirmations = load_confirmable(c, now - timedelta(days=1))
+            answered = load_answered(c, now - timedelta(days=1))
         orders = [(a, e) for a in alerts for e in escalated.apply(a, self._recipients(a.site), now, self._limits)]
-        if not orders and not confirmations:
+        confirmed = [a for a in answered if self._is_recipient(a)]
+        if not orders and not confirmed:
             return 0
         with self._db.write() as c:
-            for notification_id, at in confirmations:
-                mark_confirmed(c, notification_id, at)
+            for a in confirmed:
+                mark_confirmed(c, a.notification_id, a.at, a.by, a.via)
             return sum(add_escalation(c, a, e.recipient, e.channel, e.subject, now) for a, e in orders)
+
+    def _is_recipient(self, answered: Answered) -> bool:
+        """Whether who acted is who the message was sent to; the site file says who acts for a recipient."""
+        told = Recipient(answered.recipient, (), ())
+        named = [r for r in self._recipients(answered.site) if r.is_person(answered.recipient)]
+        return any(r.is_person(answered.by) for r in (told, *named))
 
     def _recipients(self, site_id: str) -> tuple[Recipient, ...]:
         """Recipients of a site; for alerts of the service itself those of all sites, each name once."""

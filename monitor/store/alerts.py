@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
 from monitor.domain.alert import Actor, AlertChange, AlertState, Ledger
 from monitor.domain.instants import spell
+from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store import tables as t
@@ -60,6 +61,7 @@ class AlertEvent:
     actor_kind: str
     reason: str
     decision_id: int | None
+    via: str | None = None  # by which way a person acted
 
 
 # ---- changes ordered by decisions ------------------------------------------------------------------------------
@@ -180,7 +182,7 @@ def _add_event(
         insert(t.alert_event).values(
             alert_id=alert_id, sequence=(last or 0) + 1, at=now, data_time=data_time, from_state=from_state,
             to_state=str(to_state), from_level=from_level, to_level=to_level, actor=actor.name, actor_kind=actor.kind,
-            reason=reason, decision_id=decision_id,
+            via=actor.via, reason=reason, decision_id=decision_id,
         )
     )  # fmt: skip
     return inserted_id(done)
@@ -244,6 +246,8 @@ def acknowledge(
 ) -> int:
     """A person has seen it; an alert whose condition is gone is closed by that. Returns the event id.
 
+    Of an alert that is acknowledged already, another person's word is noted: the first one stays who acknowledged it.
+
     Args:
         c: a write transaction.
         alert_id: the alert.
@@ -254,12 +258,15 @@ def acknowledge(
 
     Raises:
         NotFoundError: no such alert.
-        RefusedError: it is acknowledged or closed already, it stands higher than what was seen, or no name or reason
-            was given.
+        RefusedError: this person has acknowledged it, or it is closed already, it stands higher than what was seen,
+            or no name or reason was given.
     """
     found = _require(c, alert_id, actor, reason)
     if seen is not None and found.level > seen:
         raise RefusedError(f"alert {alert_id} has risen to level {found.level} since it was looked at; look again")
+    if found.state == AlertState.ACKNOWLEDGED and not is_same_person(found.acknowledged_by or "", actor.name):
+        # another one has seen it too
+        return _act(c, found, AlertState.ACKNOWLEDGED, actor, reason, now, "alert.note")
     if found.state not in {AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED}:
         raise RefusedError(f"alert {alert_id} is {found.state}: nothing to acknowledge")
     gone = found.state == AlertState.RETURNED_UNACKNOWLEDGED
@@ -340,9 +347,7 @@ def is_grave(ledger: str, level: int, top_level: int) -> bool:
 
 
 def _are_two(actor: Actor, second: Actor | None) -> bool:
-    if second is None or second.kind != "person" or not second.name.strip():
-        return False
-    return second.name.strip().casefold() != actor.name.strip().casefold()
+    return second is not None and second.kind == "person" and not is_same_person(second.name, actor.name)
 
 
 def _signed(reason: str, second: Actor | None) -> str:
@@ -366,7 +371,7 @@ def _require(c: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any
     found = c.execute(select(t.alert).where(t.alert.c.id == alert_id).with_for_update()).one_or_none()
     if found is None:
         raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
-    if not actor.name.strip() or not reason.strip():
+    if not fold_name(actor.name) or not reason.strip():
         raise RefusedError("who and why are needed: give a name and a reason")
     return found
 

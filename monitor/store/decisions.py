@@ -23,6 +23,7 @@ from monitor.domain.decision import (
     seconds,
 )
 from monitor.domain.instants import from_epoch_s
+from monitor.domain.names import unify_names
 from monitor.errors import NotFoundError
 from monitor.store import tables as t
 from monitor.store.engine import insert as upsert
@@ -317,7 +318,8 @@ def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) 
         .order_by(r.at.desc(), r.id)
         .limit(ADVICE_LIMIT)
     ).all()
-    return tuple(ReportFact(seconds(x.at), seconds(x.received_at), x.kind, x.text, x.by, x.station) for x in rows)
+    who = unify_names(x.by for x in reversed(rows))  # rules that ask for several observers count people
+    return tuple(ReportFact(seconds(x.at), seconds(x.received_at), x.kind, x.text, who[x.by], x.station) for x in rows)
 
 
 def load_event_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[EventFact, ...]:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
 from monitor.domain.alert import Actor
 from monitor.domain.decision import MaintenanceFact, seconds
 from monitor.domain.instants import spell, spell_duration
+from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store import tables as t
 from monitor.store.audit import add_audit
@@ -94,7 +95,7 @@ def end_maintenance(c: Connection, number: int, actor: Actor, reason: str, now: 
         NotFoundError: no such window.
         RefusedError: it is over already, or nobody or no reason is named.
     """
-    if not actor.name.strip() or not reason.strip():
+    if not fold_name(actor.name) or not reason.strip():
         raise RefusedError("who and why are needed: give a name and a reason")
     m = t.maintenance.c
     found = c.execute(select(m.to_at, m.ended_at).where(m.id == number).with_for_update()).one_or_none()
@@ -126,8 +127,16 @@ def load_maintenance_facts(c: Connection, site_id: str, now: datetime) -> tuple[
         select(t.maintenance).where(m.site == site_id, m.from_at <= now, *_standing(now)).order_by(m.from_at, m.id)
     )
     return tuple(
-        MaintenanceFact(r.station, seconds(r.from_at), seconds(r.to_at), r.by, r.second_by, r.reason) for r in rows
+        MaintenanceFact(
+            r.station, seconds(r.from_at), seconds(r.to_at), r.by, _find_second(r.by, r.second_by), r.reason
+        )
+        for r in rows
     )
+
+
+def _find_second(by: str, second_by: str | None) -> str | None:
+    """The second person of a window; one written in another spelling of the first is nobody more."""
+    return None if second_by is None or is_same_person(by, second_by) else second_by
 
 
 def _standing(now: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from monitor.domain.alert import Actor
 from monitor.domain.decision import OffsetFact, seconds
 from monitor.domain.instants import spell
+from monitor.domain.names import is_same_person
 from monitor.domain.quantities import convert
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.audit import add_audit
@@ -174,7 +175,7 @@ def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple
 
 
 def _is_second(author: str, confirmed_by: str | None) -> bool:
-    return confirmed_by is not None and confirmed_by.strip().casefold() != author.strip().casefold()
+    return confirmed_by is not None and not is_same_person(confirmed_by, author)
 
 
 def find_offset(connection: Connection, offset_id: int) -> Offset:

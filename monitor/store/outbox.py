@@ -30,6 +30,7 @@ TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
 WAITING: Final = (DeliveryState.QUEUED, DeliveryState.FAILED_RETRY)
 ERROR_LIMIT: Final = 500
 BACKLOG_LIMIT: Final = 5000
+EVENTS_LOOKED_AT: Final = 2000
 _UNACKNOWLEDGED: Final = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
 
 
@@ -363,24 +364,39 @@ def add_escalation(c: Connection, source: OpenAlert, recipient: str, channel: st
     return c.execute(statement.returning(notification.c.id)).first() is not None
 
 
-def load_confirmable(c: Connection, since: datetime) -> list[tuple[int, datetime]]:
-    """Delivered messages whose alert a person acknowledged afterwards (since an instant): id, acknowledged at."""
-    n = notification
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A delivered message, and what a person did with its alert afterwards."""
+
+    notification_id: int
+    site: str
+    recipient: str
+    at: datetime
+    by: str
+    via: str | None  # the way: `command` or `page`
+
+
+def load_answered(c: Connection, since: datetime) -> list[Answered]:
+    """Delivered messages on whose alert a person acted afterwards (since an instant), the first act first.
+
+    Whether the person is the recipient of the message, only the site file knows.
+    """
+    n, e = notification.c, alert_event.c
+    floor = (c.execute(select(func.max(e.id))).scalar() or 0) - EVENTS_LOOKED_AT
     query = (
-        select(n.c.id, alert.c.acknowledged_at)
-        .join(alert, alert.c.id == n.c.alert_id)
+        select(n.id, n.site, n.recipient, e.at, e.actor, e.via)
+        .join(alert_event, e.alert_id == n.alert_id)
         .where(
-            alert.c.acknowledged_at > since,
-            n.c.state == DeliveryState.DELIVERED,
-            n.c.sent_at <= alert.c.acknowledged_at,
+            e.id > floor, e.at > since, e.actor_kind == "person", n.state == DeliveryState.DELIVERED, n.sent_at <= e.at
         )
+        .order_by(e.id, n.id)
     )
-    return [(row.id, row.acknowledged_at) for row in c.execute(query)]
+    return [Answered(*row) for row in c.execute(query)]
 
 
-def mark_confirmed(c: Connection, notification_id: int, at: datetime) -> bool:
-    """A person acknowledged what this delivered message told."""
-    return _move(c, notification_id, DeliveryState.CONFIRMED, None, confirmed_at=at)
+def mark_confirmed(c: Connection, notification_id: int, at: datetime, by: str, via: str | None) -> bool:
+    """The recipient of this delivered message answered its alert, by a way."""
+    return _move(c, notification_id, DeliveryState.CONFIRMED, None, confirmed_at=at, confirmed_by=by, confirmed_via=via)
 
 
 def count_states(c: Connection) -> dict[str, int]:

@@ -321,7 +321,7 @@ alert_event = Table(
     "alert_event", metadata,
     Column("id", BigId, primary_key=True), Column("alert_id", BigId, ForeignKey("alert.id"), nullable=False), Column("sequence", Integer, nullable=False), Column("at", Instant, nullable=False),
     Column("data_time", Instant), _text("from_state", null=True), _text("to_state"), Column("from_level", Integer), Column("to_level", Integer, nullable=False), _text("actor"), _text("actor_kind"), _text("reason"),
-    Column("decision_id", BigId), UniqueConstraint("alert_id", "sequence", name="uq_alert_event"),
+    Column("decision_id", BigId), _text("via", null=True), UniqueConstraint("alert_id", "sequence", name="uq_alert_event"),
 )  # fmt: skip
 alert_outcome = Table(
     "alert_outcome", metadata,
@@ -333,7 +333,7 @@ notification = Table(
     Column("site", String(64), nullable=False), Column("ledger", String(16), nullable=False), Column("level", Integer, nullable=False), _text("level_name"), _text("recipient"), _text("channel"),
     Column("exercise", Boolean, nullable=False), _text("subject"), _text("body"), Column("state", String(16), nullable=False), Column("attempts", Integer, nullable=False, server_default="0"),
     Column("queued_at", Instant, nullable=False), Column("sent_at", Instant), Column("confirmed_at", Instant), Column("next_attempt_at", Instant), Column("superseded_by", BigId), _text("last_error", null=True),
-    _text("lease_owner", null=True), Column("lease_until", Instant), Column("idempotency_key", String(64), nullable=False, unique=True),
+    _text("lease_owner", null=True), Column("lease_until", Instant), _text("confirmed_by", null=True), _text("confirmed_via", null=True), Column("idempotency_key", String(64), nullable=False, unique=True),
     Index("ix_notification_due", "state", "next_attempt_at"), Index("ix_notification_alert", "alert_id"),
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from monitor.domain.alert import Actor
+from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.tables import user_account, web_session
 
@@ -52,6 +53,10 @@ def add_user(connection: Connection, name: str, password: str, role: str, now: d
     if not _NAME.fullmatch(name):
         raise RefusedError(f"user name {name!r}: letters, digits and . _ @ - only, 64 at most")
     _check_role(role)
+    same = next((u.name for u in load_users(connection) if is_same_person(u.name, name)), None)
+    if same is not None:
+        other = "" if same == name else f" as {same!r}: spellings that differ in case only are one person"
+        raise RefusedError(f"user {name!r} exists already{other}")
     row = insert(user_account).values(name=name, password_hash=_hash(password), role=role, created_at=now)
     try:
         with connection.begin_nested():
@@ -163,7 +168,7 @@ def require_person(actor: Actor, reason: str) -> None:
     Raises:
         RefusedError: it has not.
     """
-    if actor.kind != "person" or not actor.name.strip() or not reason.strip():
+    if actor.kind != "person" or not fold_name(actor.name) or not reason.strip():
         raise RefusedError("a person with a name and a reason is needed: --by NAME --reason TEXT")
 
 
@@ -176,9 +181,9 @@ def require_two(connection: Connection, one: Actor, other: Actor, needed: str = 
         RefusedError: they are one, one of them is no person, or has no such account.
     """
     names = [one.name.strip(), other.name.strip()]
-    if any(a.kind != "person" for a in (one, other)) or not all(names):
+    if any(a.kind != "person" for a in (one, other)) or not all(map(fold_name, names)):
         raise RefusedError("two people with names are needed")
-    if names[0].casefold() == names[1].casefold():
+    if is_same_person(*names):
         raise RefusedError(f"a second person is needed, and {names[1]!r} is the first one")
     for name in names:
         require_account(connection, name, needed)
@@ -190,8 +195,9 @@ def require_account(connection: Connection, name: str, needed: str = "operator")
     Raises:
         RefusedError: it is not.
     """
-    accounts = {u.name: u for u in load_users(connection)}
-    account = accounts.get(name)
+    accounts = load_users(connection)
+    account = next((u for u in accounts if u.name == name), None)
+    account = account or next((u for u in accounts if fold_name(u.name) == fold_name(name)), None)
     if accounts and (account is None or account.disabled_at is not None or not may(account.role, needed)):
         text = f"{name!r} has no open account as {needed}, which is needed for this; see `slopeward users list`"
         raise RefusedError(text)

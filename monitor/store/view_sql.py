@@ -193,7 +193,7 @@ FROM alert a LEFT JOIN site p ON p.id = a.site LEFT JOIN decision n ON n.id = a.
         "active_alerts": f"{alerts} WHERE a.closed_at IS NULL",
         "alert_history": alerts,
         "alert_events": """SELECT e.alert_id, a.site, a.ledger, e.sequence, e.at, e.data_time, e.from_state, e.to_state,
-  e.from_level, e.to_level, e.actor, e.actor_kind, e.reason
+  e.from_level, e.to_level, e.actor, e.actor_kind, e.via, e.reason
 FROM alert_event e JOIN alert a ON a.id = e.alert_id""",
         "maintenance_windows": """SELECT id AS maintenance_id, site, station, from_at, to_at, "by", second_by, reason, added_at, ended_at, ended_by
 FROM maintenance""",
@@ -202,7 +202,7 @@ FROM maintenance""",
         "drills": """SELECT id AS drill_id, site, started_at, ended_at, "by", scenario, state, outcome FROM drill""",
         "alert_outcomes": 'SELECT o.alert_id, a.site, o."class", o."by", o.note, o.at FROM alert_outcome o JOIN alert a ON a.id = o.alert_id',
         "notification_status": """SELECT id AS notification_id, alert_id, site, ledger, level, level_name, recipient, channel, exercise,
-  state, attempts, queued_at, sent_at, confirmed_at, next_attempt_at, superseded_by, last_error, subject, idempotency_key
+  state, attempts, queued_at, sent_at, confirmed_at, confirmed_by, confirmed_via, next_attempt_at, superseded_by, last_error, subject, idempotency_key
 FROM notification""",
     }
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from monitor.alerting.orders import find_signature, step_of_alert, verify
-from monitor.domain.alert import Actor
+from monitor.domain.alert import PAGE, Actor
 from monitor.domain.observation import Report
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerts import acknowledge, find_alert
@@ -146,7 +146,7 @@ def acknowledge_alert(
     session = _require(request, csrf)
     context = context_of(request)
     with context.db.write(urgent=True) as c:
-        acknowledge(c, alert_id, Actor(session.name), _reason(reason), context.clock(), seen=seen)
+        acknowledge(c, alert_id, Actor(session.name, via=PAGE), _reason(reason), context.clock(), seen=seen)
     return RedirectResponse(f"/alerts/{alert_id}?told=acknowledged", status_code=303)
 
 
@@ -169,7 +169,7 @@ def verify_step(
         site = context.declaration(c, str(find_card(c, alert.site).status["config_version"]))
     if site is None:
         raise RefusedError(f"the file of site {alert.site} cannot be read by this program")
-    verify(context.db, site, key, answer, Actor(session.name), _reason(reason), context.clock())
+    verify(context.db, site, key, answer, Actor(session.name, via=PAGE), _reason(reason), context.clock())
     waits = find_signature(context.db, site.id, key) is not None
     told = quote("signed; a second person must sign the same answer") if waits else "answered"
     return RedirectResponse(f"/alerts/{alert_id}?told={told}", status_code=303)
@@ -195,5 +195,5 @@ def report_seen(
             raise NotFoundError(f"there is no site {site!r}")
         add_report(c, Report(site, now, kind, _reason(text), session.name, station or None), now)
         detail = {"kind": kind, "text": _reason(text), "station": station}
-        add_audit(c, Actor(session.name), "report.add", f"site:{site}", detail, now)
+        add_audit(c, Actor(session.name, via=PAGE), "report.add", f"site:{site}", detail, now)
     return RedirectResponse(f"/sites/{site}?told={quote('report stored')}#reports", status_code=303)

@@ -226,7 +226,8 @@ def _deliver(c: Connection) -> None:
         if row.channel.startswith("webhook"):
             values = {"state": "failed_final", "attempts": 8, "last_error": "410 Gone", "next_attempt_at": None}
         elif row.channel.startswith("email") and row.level == 2 and not row.exercise:
-            values["state"], values["confirmed_at"] = "confirmed", sent + timedelta(minutes=6)
+            values |= {"state": "confirmed", "confirmed_at": sent + timedelta(minutes=6), "confirmed_by": row.recipient,
+                       "confirmed_via": "page"}  # fmt: skip
         elif row.ledger == "advice" and row.channel.startswith("email"):
             values = {
                 "state": "failed_retry",

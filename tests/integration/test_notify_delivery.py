@@ -22,11 +22,13 @@ from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import insert, select, update
 
 from monitor.config import load_service
-from monitor.domain.alert import DeliveryState, Notification
+from monitor.domain.alert import Actor, DeliveryState, Notification
 from monitor.domain.site import Level, Recipient, Site
+from monitor.errors import RefusedError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.notify.verdict import Limits
+from monitor.store.alerts import acknowledge, find_alert
 from monitor.store.engine import Database
 from monitor.store.outbox import claim_due, mark_delivered, mark_failed, release_expired
 from monitor.store.tables import alert, alert_event, notification, site
@@ -383,13 +385,43 @@ def test_what_nobody_acknowledges_goes_to_the_next_and_acknowledgement_ends_it(d
     assert told[1][2] == "not acknowledged for 11m: north: orange"
     with database.write() as c:
         c.execute(update(notification).values(state="delivered", sent_at=T0))
-        c.execute(
-            update(alert).values(
-                state="acknowledged", acknowledged_at=T0 + timedelta(minutes=30), acknowledged_by="ada"
-            )
-        )
+        acknowledge(c, alert_id, Actor("ada", via="page"), "on the way", T0 + timedelta(minutes=30))
     assert dispatcher.escalate_once(T0 + timedelta(hours=2)) == 0
-    assert {r.state for r in rows(database).values()} == {"confirmed"}
+
+
+def test_a_message_is_confirmed_by_its_own_recipient_alone(database):
+    sites = {
+        "north": site_with(
+            Recipient("Duty post", ("log",), (3,), people=("R. Mori",)),
+            Recipient("head", ("log",), (3,)),
+            Recipient("mayor", ("log",), (3,)),
+        )
+    }
+    with database.write() as c:
+        add_site(c)
+        alert_id = add_alert(c)
+        for who in ("Duty post", "head", "mayor"):
+            add_message(c, alert_id, "log", recipient=who, state="delivered", sent_at=T0)
+    dispatcher = Dispatcher(database, sites, lambda: T0, environ={})
+
+    def found():
+        dispatcher.escalate_once(T0 + timedelta(hours=2))
+        return {r.recipient: (r.state, r.confirmed_by, r.confirmed_via) for r in rows(database).values()}
+
+    untold = ("delivered", None, None)
+    with database.write() as c:
+        acknowledge(c, alert_id, Actor("r.  MORI\u200b", via="page"), "on the way", T0 + timedelta(minutes=3))
+    post = ("confirmed", "r. MORI", "page")
+    assert found() == {"Duty post": post, "head": untold, "mayor": untold}
+    with database.write() as c:
+        acknowledge(c, alert_id, Actor("Head", via="command"), "road is closed", T0 + timedelta(minutes=9))
+        assert find_alert(c, alert_id).acknowledged_by == "r. MORI"  # the first one stays
+        with pytest.raises(RefusedError, match="nothing to acknowledge"):
+            acknowledge(c, alert_id, Actor("R.Mori"), "again", T0 + timedelta(minutes=10))
+    assert found() == {"Duty post": post, "head": ("confirmed", "Head", "command"), "mayor": untold}
+    confirmed = {r.recipient: r.confirmed_at for r in rows(database).values()}
+    minutes = timedelta(minutes=1)
+    assert confirmed == {"Duty post": T0 + 3 * minutes, "head": T0 + 9 * minutes, "mayor": None}
 
 
 def test_when_nobody_can_be_reached_the_next_is_told_at_once(database, hooks):
@@ -437,6 +469,7 @@ def test_secrets_never_reach_the_row(database):
 CLAIM_AND_HANG = """
 import sys, time
 from datetime import UTC, datetime
+from monitor.store.alerts import acknowledge, find_alert
 from monitor.store.engine import Database
 from monitor.store.outbox import claim_due
 db = Database(sys.argv[1])

@@ -41,7 +41,7 @@ PROMISED = {
     "alert_history": ALERTS,
     "alert_events": "alert_id at data_time from_state to_state actor actor_kind reason",
     "alert_outcomes": "alert_id class by note",
-    "notification_status": "notification_id alert_id level recipient channel exercise state attempts queued_at sent_at confirmed_at "  # noqa: E501
+    "notification_status": "notification_id alert_id level recipient channel exercise state attempts queued_at sent_at confirmed_at confirmed_by confirmed_via "  # noqa: E501
     "next_attempt_at superseded_by last_error",
     "anomalies": "site station quantity at detector score threshold kind alerted",
     "scene_polygons": "site scene acquired_at polygon_id parent_id change area_m2 grown_m2 mean_probability geometry min_lon min_lat "  # noqa: E501

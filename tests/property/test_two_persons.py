@@ -15,7 +15,7 @@ from monitor.store.audit import verify_chain
 from monitor.store.tables import audit_entry
 from tests.property.alerting_histories import SITE, SOAK, START
 
-ADA, BOB, SAME = Actor("ada", "person"), Actor("bob", "person"), Actor(" Ada ", "person")
+ADA, BOB, SAME = Actor("ada", "person"), Actor("bob", "person"), Actor(" \uff21d\u200ba\u00a0 ", "person")
 ROBOT = Actor("job", "service")
 TOP = SITE.top_level
 HIDDEN = {AlertState.SHELVED, AlertState.CLOSED}

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from monitor.domain.observation import Report, SiteEvent
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.strict_json import check_keys, read_number, read_object, read_text, read_time
+from monitor.ingest.decoders.strict_json import check_keys, read_number, read_object, read_person, read_text, read_time
 from monitor.ingest.message import Decoded, Message, Place, is_station
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
@@ -27,7 +27,7 @@ def decode_report(message: Message, place: Place, _site: Site, _v: Vocabulary, _
         raise PayloadError("bad_url", "photo_url: expected an http or https address")
     report = Report(
         place.site, read_time(body.get("time"), body.get("time_unit")), read_text(body.get("kind"), "kind", 64),
-        read_text(body.get("text"), "text"), read_text(body.get("by"), "by", 200), station, photo,
+        read_text(body.get("text"), "text"), read_person(body.get("by"), "by"), station, photo,
     )  # fmt: skip
     return Decoded(report=report)
 
@@ -45,7 +45,7 @@ def decode_event(message: Message, place: Place, _site: Site, _v: Vocabulary, _r
         place.site, from_at, to_at, read_text(body.get("kind"), "kind", 64), read_text(body.get("text"), "text"),
         None if value is None else read_number(value, "value"),
     )  # fmt: skip
-    return Decoded(event=event, event_by=read_text(body.get("by", "mqtt"), "by", 200))
+    return Decoded(event=event, event_by=read_person(body.get("by", "mqtt"), "by"))
 
 
 def _is_address(text: str) -> bool:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from monitor.domain.instants import from_epoch_s, parse
+from monitor.domain.names import fold_name, tidy_name
 from monitor.errors import PayloadError
 
 PAYLOAD_LIMIT: Final = 1 << 20
@@ -74,6 +75,14 @@ def read_text(value: object, name: str, limit: int = 4000) -> str:
         raise PayloadError("too_long", f"{name}: at most {limit} characters")
     check_text(value, name)
     return value
+
+
+def read_person(value: object, name: str) -> str:
+    """The name of a person, in tidy form; one that shows no character is refused."""
+    person = tidy_name(read_text(value, name, 200))
+    if not fold_name(person):
+        raise PayloadError("no_name", f"{name}: expected the name of a person")
+    return person
 
 
 def check_text(value: str, name: str) -> None:

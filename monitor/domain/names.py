@@ -1,0 +1,65 @@
+"""Names of people: how one is written down, and when two spellings are one person; the only place that decides it."""
+
+import unicodedata
+from collections.abc import Iterable
+from typing import Final
+
+# characters that show nothing, or a blank, and that Unicode does not class as such
+_UNSEEN: Final = frozenset(map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0)))
+_SELECTORS: Final = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0000, 0xE0FFF))  # of variants and tags: they show nothing
+
+
+def fold_name(name: str) -> str:
+    r"""The key of a person: the same for spellings that differ in blanks, case, Unicode form or unseen signs only.
+
+    Compatible forms (full width, ligatures) are one, and blanks do not count, wherever they stand: a name that is
+    taken for another one costs a question, a person who signs twice costs the second pair of eyes.
+
+    >>> fold_name("R.  Mori") == fold_name("r. mori\u200b") == fold_name("\uff32.\u00a0MORI")
+    True
+    >>> fold_name("A. Rossi") == fold_name("A. Russo")
+    False
+    """
+    before, key = None, name
+    while key != before:  # one pass of folding may open another: until nothing changes
+        before = key
+        key = "".join(sign for sign in unicodedata.normalize("NFKC", key).casefold() if not _is_unseen(sign))
+    return key
+
+
+def tidy_name(name: str) -> str:
+    r"""A name as it is written down: one blank between its parts, none around it, no unseen characters, composed form.
+
+    >>> tidy_name("  R.\u00a0 Mori\u200b ")
+    'R. Mori'
+    """
+    text = unicodedata.normalize("NFC", name)
+    seen = "".join(" " if sign.isspace() else "" if _is_unseen(sign) else sign for sign in text)
+    return unicodedata.normalize("NFC", " ".join(seen.split()))
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Whether two names are one person; a name without a letter to see is nobody, and so the same as any.
+
+    >>> is_same_person("R. Mori", "r.mori "), is_same_person("R. Mori", "A. Rossi"), is_same_person("R. Mori", " ")
+    (True, False, True)
+    """
+    first, second = fold_name(one), fold_name(other)
+    return not first or not second or first == second
+
+
+def unify_names(names: Iterable[str]) -> dict[str, str]:
+    """Each spelling with the first spelling of the same person, so that who counts names counts people.
+
+    >>> unify_names(["R. Mori", "r.  mori", "A. Rossi"])
+    {'R. Mori': 'R. Mori', 'r.  mori': 'R. Mori', 'A. Rossi': 'A. Rossi'}
+    """
+    first: dict[str, str] = {}
+    return {name: first.setdefault(fold_name(name), name) for name in names}
+
+
+def _is_unseen(sign: str) -> bool:
+    """Whether a character is a blank, controls the line, or shows nothing."""
+    if sign.isspace() or sign in _UNSEEN or unicodedata.category(sign) in {"Cc", "Cf", "Zs", "Zl", "Zp"}:
+        return True
+    return any(low <= ord(sign) <= high for low, high in _SELECTORS)

@@ -1,0 +1,96 @@
+"""Two spellings of one name that differ in blanks, case, Unicode form or unseen signs are one person, at every act."""
+
+import unicodedata
+from datetime import timedelta
+
+import pytest
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from monitor.alerting.signatures import counts_with
+from monitor.domain.alert import Actor
+from monitor.domain.decision import Signature
+from monitor.domain.names import fold_name, is_same_person, tidy_name, unify_names
+from monitor.domain.observation import Report
+from monitor.domain.site import Recipient
+from monitor.errors import PayloadError, RefusedError
+from monitor.ingest.decoders.strict_json import read_person
+from monitor.store import alerts, maintenance, offsets, users
+from monitor.store.decisions import load_report_facts
+from monitor.store.messages import add_report
+from tests.data.filled import NOW
+
+LETTERS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=8)
+UNSEEN = st.sampled_from(
+    ["", " ", "  ", "\t", "\u00a0", "\u2003", "\u200b", "\u200d", "\ufeff", "\u00ad", "\u3164", "\ufe0f"]
+)
+FORMS = ("NFC", "NFD", "NFKC", "NFKD")
+
+
+@st.composite
+def spellings(draw):
+    """A name, and another spelling of the same person."""
+    parts = draw(st.lists(LETTERS.filter(fold_name), min_size=1, max_size=3))
+    one = " ".join(parts)
+    other = "".join(draw(UNSEEN) + part for part in parts) + draw(UNSEEN)
+    other = unicodedata.normalize(draw(st.sampled_from(FORMS)), other)
+    return one, draw(st.sampled_from([str, str.upper, str.casefold]))(other) if one.isascii() else other
+
+
+@given(spellings())
+def test_spellings_of_one_name_are_one_person(pair):
+    one, other = pair
+    event("another spelling" if one != other else "the same spelling")
+    assert is_same_person(one, other)
+    assert fold_name(fold_name(one)) == fold_name(one)
+    assert tidy_name(tidy_name(other)) == tidy_name(other)
+    assert is_same_person(tidy_name(other), other)
+    assert set(unify_names([one, other]).values()) == {one}
+    assert Recipient("post", (), (), people=(one,)).is_person(other)
+
+
+@given(st.lists(UNSEEN, max_size=5).map("".join))
+def test_what_shows_nothing_is_nobody(nothing):
+    assert fold_name(nothing) == tidy_name(nothing) == ""
+    assert not Recipient("post", (), ()).is_person(nothing)
+    with pytest.raises(PayloadError):
+        read_person(nothing, "by")
+
+
+def test_a_folded_name_that_another_pass_would_change_is_folded_on():
+    assert fold_name("\u0345\u0399") == fold_name(fold_name("\u0345\u0399"))
+    assert not is_same_person("R. Mori", "R. Moro")
+
+
+SECONDS = ["R.  Mori", "r. mori", "\uff32. Mori", "R.\u00a0Mori", "R. Mori\u200b", "\u200b"]
+
+
+@pytest.mark.parametrize("other", SECONDS)
+def test_no_act_takes_a_second_spelling_for_a_second_person(database, other):
+    first, second = Actor("R. Mori"), Actor(other)
+    with database.write() as c:
+        with pytest.raises(RefusedError):
+            users.require_two(c, first, second)
+        if other.strip("\u200b"):
+            with pytest.raises(RefusedError, match="second person"):
+                counts_with(c, Signature("instrument", first.name, 3), "instrument", 3, second)
+    assert not alerts._are_two(first, second)
+    assert not offsets._is_second(first.name, other)
+    assert maintenance._find_second(first.name, other) is None
+
+
+def test_an_account_is_not_opened_twice_under_another_spelling(database):
+    with database.write() as c:
+        users.add_user(c, "ada", "long enough 1", "operator", NOW)
+        with pytest.raises(RefusedError, match="one person"):
+            users.add_user(c, "Ada", "long enough 1", "operator", NOW)
+        users.require_account(c, "ADA")
+
+
+def test_observers_are_counted_as_people(database):
+    with database.write() as c:
+        for n, by in enumerate(["R. Mori", "r.  mori", "A. Rossi"]):
+            add_report(c, Report("north", NOW + timedelta(minutes=n), "crack", "seen", by, None), NOW)
+    with database.read() as c:
+        facts = load_report_facts(c, "north", NOW - timedelta(hours=1), NOW + timedelta(hours=1))
+    assert [f.by for f in facts] == ["A. Rossi", "R. Mori", "R. Mori"]
