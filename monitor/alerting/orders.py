@@ -30,19 +30,37 @@ VERIFIED: Final = "step.verify"
 SIGNED: Final = "step.sign"  # the first of two words
 
 
-def set_level(db: Database, site: Site, level: int, actor: Actor, reason: str, now: datetime) -> int:
+def set_level(
+    db: Database, site: Site, level: int, actor: Actor, reason: str, now: datetime, *, sure: bool = True
+) -> int:
     """Set the hazard level by hand and tell everybody who is told of it; returns the level before.
 
     Raised, it stands until a person lowers it. Lowered, it rises again only on data newer than what was known now.
 
+    Args:
+        db: the database.
+        site: declaration of the site.
+        level: number of the level.
+        actor: a person.
+        reason: why; it is told with the level.
+        now: wall time.
+        sure: False refuses to lower while something asks for more than `level`.
+
     Raises:
-        RefusedError: no person, no reason, or no such level.
+        RefusedError: no person, no reason, no such level, or something asks for more and nobody is sure.
     """
     require_person(actor, reason)
     if not 0 <= level < len(site.levels):
         raise RefusedError(f"level {level} does not exist; expected one of: {', '.join(k.name for k in site.levels)}")
     with db.write() as c:
         memory = _load(c, site)
+        asking = _list_asking(site, memory, level, seconds(now)) if level < memory.level else []
+        if asking and not sure:
+            name = site.levels[level].name
+            raise RefusedError(
+                f"{site.id} is not lowered to {name}: {len(asking)} still ask for more ({'; '.join(asking)}); "
+                "--yes lowers it all the same, and only newer data raise it again"
+            )
         after = order_level(memory, level, seconds(now))
         name = site.levels[level].name
         sentence = f"{name}: set by {actor.name} (was {site.levels[memory.level].name}): {reason}"
@@ -59,6 +77,31 @@ def set_level(db: Database, site: Site, level: int, actor: Actor, reason: str, n
         add_audit(c, actor, "level.set", f"site:{site.id}", detail, now)
         seal_decision(c, basis, actor, now)
     return memory.level
+
+
+def find_asking(db: Database, site: Site, level: int, now: datetime) -> list[str]:
+    """What asks for more than a level at an instant, one line each, the highest first; what fell silent included."""
+    with db.read() as c:
+        return _list_asking(site, _load(c, site), level, seconds(now))
+
+
+def _list_asking(site: Site, memory: Memory, level: int, now_s: float) -> list[str]:
+    found = []
+    for key, vote in memory.votes.items():
+        name = site.levels[min(vote.level, site.top_level)].name
+        criterion, _, station = key.partition("|")
+        who = f"{criterion} at {station}" if station else criterion
+        if vote.valid_until_s >= now_s:
+            found.append((vote.level, f"{who} asks for {name}: {vote.reason}"))
+        else:
+            since = spell(instant(vote.newest_s))[:16]
+            found.append((vote.level, f"{who} asked for {name} and has given no data since {since}Z: {vote.reason}"))
+    for key, step in memory.steps.items():
+        asked = step.level if step.state == "pending" else asked_level(step)
+        name = site.levels[min(asked, site.top_level)].name
+        waits = "waits for verification and may ask for" if step.state == "pending" else "asks for"
+        found.append((asked, f"step of {key} {waits} {name}"))
+    return [line for asked, line in sorted(found, key=lambda f: (-f[0], f[1])) if asked > level]
 
 
 def order_level(memory: Memory, level: int, now_s: float) -> Memory:

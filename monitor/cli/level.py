@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from monitor.alerting.orders import set_level
-from monitor.cli.opening import ConfigOption, JsonOption, actor, open_database, show, take_site
+from monitor.alerting.orders import find_asking, set_level
+from monitor.cli.opening import ConfigOption, JsonOption, actor, open_database, say, show, take_site
 from monitor.config import load_service
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
@@ -26,10 +26,13 @@ def set_(
     name: Annotated[str, typer.Argument(metavar="LEVEL", help="Name of the level, or its number")],
     reason: Annotated[str, typer.Option("--reason", help="Why; it is told with the level")],
     by: Annotated[str | None, typer.Option("--by", help="Who decides; else the account at the keyboard")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Lower the level although something asks for more.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Set the hazard level. Raised, it stands until a person lowers it; lowered, only newer data raise it again.
+
+    A lower level is refused while something asks for more; what asks is shown, and `--yes` lowers it all the same.
 
     Example: slopeward level set north-bench yellow --by "R. Mori" --reason "inspected on foot, crack is dry"
     """
@@ -40,7 +43,10 @@ def set_(
     with closing(open_database(config)) as db:
         site = take_site(db, site, "level set", now)
         number = _find_level(site, name)
-        before = set_level(db, site, number, actor(by), reason, now)
+        asking = find_asking(db, site, number, now) if yes else []  # without --yes they stand in the refusal
+        before = set_level(db, site, number, actor(by), reason, now, sure=yes)
+    for line in asking if number < before else ():
+        say(line)
     line = f"{site.id}: {site.levels[before].name} -> {site.levels[number].name}"
     show({"site": site.id, "from": before, "to": number, "level_name": site.levels[number].name}, line, as_json)
 

@@ -148,7 +148,12 @@ def test_two_witnesses_reach_the_top_and_silence_never_lowers_it(
     after = status(database_url)
     assert (after["level"], after["observability"]) == (RED, "blind")
     # only a person lowers it
-    done = one.call("level", "set", "s", "green", "--by", "ada", "--reason", "inspected on site")
+    lower = ("level", "set", "s", "green", "--by", "ada", "--reason", "inspected on site")
+    refused = one.call(*lower)
+    assert refused.returncode == 1, refused.stdout
+    assert "still ask for more" in refused.stderr
+    assert status(database_url)["level"] == RED
+    done = one.call(*lower, "--yes")
     assert done.returncode == 0, done.stderr
     assert status(database_url)["level"] == 0
     assert one.stop() == 0

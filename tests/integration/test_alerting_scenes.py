@@ -437,7 +437,14 @@ def test_commands_list_explain_acknowledge_and_recompute(slope, tmp_path, monkey
     code, out = call("evaluate", "--site", "bench", "--at", "2026-03-02T05:00:00Z", "--json")
     assert code == 0
     assert json.loads(out.out)["level"] == 0
-    assert call("level", "set", "bench", "orange", "--by", "Ada", "--reason", "slope was cleared")[0] == 0
+    lower = ("level", "set", "bench", "orange", "--by", "Ada", "--reason", "slope was cleared")
+    code, out = call(*lower)
+    assert code == 1
+    assert out.err.count("\n") == 1
+    assert "velocity-1 at G1 asked for red and has given no data since 2026-03-" in out.err
+    assert "--yes" in out.err
+    assert call(*lower, "--by", "")[0] == 1  # nobody
+    assert call(*lower, "--yes")[0] == 0
     assert call("level", "set", "bench", "purple", "--by", "Ada", "--reason", "x")[0] == 1
     assert call("alerts", "list", "--site", "nowhere")[0] == 1
     with slope.database.write() as c:
