@@ -2,11 +2,13 @@
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Self, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails
 
 from monitor.domain.instants import parse_duration_s
 from monitor.errors import ConfigError
@@ -44,19 +46,58 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _refuse_unknown_keys(cls, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            for key in value:
-                if key not in cls.written_keys():
-                    raise ValueError(describe_unknown(str(key), cls.written_keys()))
-        return value
+    def _refuse_unknown_keys(cls, value: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
+        known = cls.written_keys()
+        unknown = [str(key) for key in value if key not in known] if isinstance(value, Mapping) else []
+        if not unknown:
+            return read(value)
+        faults = [_as_fault(ValueError(describe_unknown(key, known)), key) for key in unknown]
+        try:  # what else is wrong with the table is said at once
+            read({key: item for key, item in value.items() if key in known})
+        except ValidationError as error:
+            faults += [_keep_fault(item) for item in error.errors(include_url=False)]
+        raise ValidationError.from_exception_data(cls.__name__, faults)
 
     @classmethod
     def written_keys(cls) -> list[str]:
         """Names of the keys as they are written in the file."""
         return [field.alias or name for name, field in cls.model_fields.items()]
+
+
+def _as_fault(error: ValueError, value: Any) -> InitErrorDetails:
+    return InitErrorDetails(type="value_error", loc=(), input=value, ctx={"error": error})
+
+
+def _keep_fault(item: ErrorDetails) -> InitErrorDetails:
+    return InitErrorDetails(type=item["type"], loc=item["loc"], input=item["input"], ctx=item.get("ctx", {}))
+
+
+class Faults:
+    """Gathers what is wrong with one file, so that a person mends it in one go."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Run a part of the reading; what it raises is kept, and the reading goes on behind it."""
+        try:
+            yield
+        except ConfigError as error:
+            self.lines += error.faults
+
+    def raise_any(self) -> None:
+        """Raise all that was gathered as one ConfigError."""
+        if self.lines:
+            raise join_faults(self.lines)
+
+
+def join_faults(lines: Sequence[str]) -> ConfigError:
+    """One error for many faults: its text names the first three."""
+    more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
+    return ConfigError("; ".join(lines[:3]) + more, tuple(lines))
 
 
 def describe_unknown(key: str, known: Iterable[str]) -> str:
@@ -108,8 +149,7 @@ def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[
             message += f", got {item['input']!r}"
         where = (names or {}).get(key, name)
         lines.append(f"{where}: {key}: {message}" if key else f"{where}: {message}")
-    more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
-    return ConfigError("; ".join(lines[:3]) + more)
+    return join_faults(lines)
 
 
 def spell_key(loc: Iterable[int | str], prefix: str = "") -> str:

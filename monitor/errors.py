@@ -6,7 +6,19 @@ class SlopewardError(Exception):
 
 
 class ConfigError(SlopewardError):
-    """A configuration file cannot be used; names file, key and what was expected."""
+    """A configuration file cannot be used; names file, key and what was expected.
+
+    Attributes:
+        faults: everything that is wrong with the file, one line each.
+    """
+
+    def __init__(self, message: str, faults: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults or (message,)
+
+
+class UnsetError(ConfigError):
+    """A setting that only the environment of the service can give is missing here."""
 
 
 class UnitDoubtError(ConfigError):

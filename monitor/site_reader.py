@@ -1,7 +1,8 @@
 """From a site file's text to the frozen domain records: names resolved, units canonical, contradictions refused."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, Final, TypeVar
@@ -10,9 +11,9 @@ from pydantic import ValidationError
 
 from forecasting.registry import SERVED
 from monitor import site_schema as schema
-from monitor.config_terms import Section, describe_unknown, explain, read_toml
+from monitor.config_terms import Faults, Section, describe_unknown, explain, read_toml
 from monitor.domain.instants import spell_duration
-from monitor.domain.names import fold_name
+from monitor.domain.names import unify_names
 from monitor.domain.quantities import QUANTITIES, UNITS, convert
 from monitor.domain.site import (
     AnomalyPlan,
@@ -36,6 +37,7 @@ from monitor.site_water import complete_criterion, read_expected_rain, refuse_ex
 
 _T = TypeVar("_T", bound=Section)
 CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "mqtt")  # those of the notifiers
+GONE_KINDS: Final = ("cap",)  # stored files name them: they are read, and never pass `check`
 LARGEST_COUNT: Final = 1e9
 ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
 DEFAULT_QUANTITY: Final = {
@@ -58,28 +60,52 @@ def parse_site(text: str, name: str) -> Site:
         name: what errors call the file.
 
     Raises:
-        ConfigError: one line with the file, the key and what was expected.
+        ConfigError: one line with the file, the key and what was expected; `faults` has all that is wrong.
     """
     document = read_toml(text, name)
-    file = _validate(schema.SiteFile, document, name)
-    levels = _read_levels(file.levels, name)
-    own = {q.name: q for q in file.quantity}
+    file, levels = _read_outline(document, name)
+    faults, own = Faults(), {q.name: q for q in file.quantity}
     for index, quantity in enumerate(file.quantity):
-        if quantity.name in QUANTITIES:
-            raise ConfigError(f"{name}: quantity[{index}].name: {quantity.name!r} exists already; expected a new name")
-    stations = tuple(_read_station(s, own, f"{name}: station[{i}]") for i, s in enumerate(file.station))
-    _refuse_doubles((s.id for s in stations), f"{name}: station: id")
-    criteria = tuple(_read_criteria(file.criterion, levels, stations, file.forecast, name))
+        with faults.gathered():
+            if quantity.name in QUANTITIES:
+                where = f"{name}: quantity[{index}].name"
+                raise ConfigError(f"{where}: {quantity.name!r} exists already; expected a new name")
+    stations: tuple[Station, ...] = ()
+    for index, table in enumerate(file.station):
+        with faults.gathered():
+            stations += (_read_station(table, own, f"{name}: station[{index}]"),)
+    whole = len(stations) == len(file.station)  # else what refers to stations would be refused for nothing
+    criteria: tuple[Criterion, ...] = ()
+    counts: dict[str, int] = {}
+    for index, raw in enumerate(file.criterion):
+        with faults.gathered():
+            shape = _read_shape(raw, index, levels, name)
+            criteria += (_read_criterion(shape, raw, counts, levels, stations, file.forecast),) if whole else ()
+    for names, what in (
+        ((s.id for s in file.station), "station: id"),
+        ((c.id for c in criteria), "criterion: id"),
+        ((r.name for r in file.recipient), "recipient: name"),
+        (file.forecast.expected_rain.values(), "forecast.expected_rain"),
+    ):
+        with faults.gathered():
+            _refuse_doubles(names, f"{name}: {what}")
+    for model in file.forecast.models:
+        with faults.gathered():
+            if model not in SERVED:
+                raise ConfigError(f"{name}: forecast.models: {model!r}: expected some of {', '.join(SERVED)}")
+    for covariate in file.forecast.covariates if whole else ():
+        with faults.gathered():
+            _find_series(covariate, stations, f"{name}: forecast.covariates")
+            refuse_expected(covariate, f"{name}: forecast.covariates")
+    recipients: tuple[Recipient, ...] = ()
+    for index, told in enumerate(file.recipient):
+        with faults.gathered():
+            recipients += (_read_recipient(told, levels, f"{name}: recipient[{index}]"),)
+    with faults.gathered():
+        _read_movement(file.movement, file.forecast.every, name)
+    faults.raise_any()
     criteria += tuple(_imply_advice(criteria, stations))
     _refuse_doubles((c.id for c in criteria), f"{name}: criterion: id")
-    _refuse_doubles((r.name for r in file.recipient), f"{name}: recipient: name", fold_name)
-    for model in file.forecast.models:
-        if model not in SERVED:
-            raise ConfigError(f"{name}: forecast.models: {model!r}: expected some of {', '.join(SERVED)}")
-    for covariate in file.forecast.covariates:
-        _find_series(covariate, stations, f"{name}: forecast.covariates")
-        refuse_expected(covariate, f"{name}: forecast.covariates")
-    _refuse_doubles(file.forecast.expected_rain.values(), f"{name}: forecast.expected_rain")
     return Site(
         id=file.site.id, name=file.site.name, latitude=file.site.latitude, longitude=file.site.longitude,
         timezone=file.site.timezone, levels=levels, stations=stations, criteria=criteria,
@@ -94,11 +120,32 @@ def parse_site(text: str, name: str) -> Site:
             file.scenes.weights, file.scenes.minimum_area_m2, file.scenes.near_m, file.scenes.triage
         ),
         movement=_read_movement(file.movement, file.forecast.every, name),
-        recipients=tuple(_read_recipient(r, levels, f"{name}: recipient[{i}]") for i, r in enumerate(file.recipient)),
+        recipients=recipients,
         quantities=tuple((q.name, q.unit) for q in file.quantity),
         decoders=tuple((d.topic, d.name) for d in file.decoder),
         version=hashlib.sha256(text.encode()).hexdigest(), source=text,
     )  # fmt: skip
+
+
+def _read_outline(document: Mapping[str, Any], name: str) -> tuple[schema.SiteFile, tuple[Level, ...]]:
+    """The tables of the file and its levels; what is wrong with them or with criteria comes at once."""
+    faults = Faults()
+    file: schema.SiteFile | None = None
+    levels: tuple[Level, ...] = ()
+    with faults.gathered():
+        file = _validate(schema.SiteFile, document, name)
+    table, tables = document.get("levels", {}), document.get("criterion", ())
+    if isinstance(table, Mapping):
+        with faults.gathered():
+            levels = _read_levels(table, name)
+    if faults.lines and levels and isinstance(tables, Sequence):
+        for index, raw in enumerate(tables):
+            with faults.gathered():
+                _read_shape(raw if isinstance(raw, Mapping) else {}, index, levels, name)
+    faults.raise_any()
+    if file is None:
+        raise ConfigError(f"{name}: cannot be read")
+    return file, levels
 
 
 def _read_movement(table: schema.MovementTable, forecast_every_s: float, name: str) -> MovementPlan:
@@ -123,11 +170,12 @@ def _read_movement(table: schema.MovementTable, forecast_every_s: float, name: s
 
 
 def find_weaknesses(site: Site) -> list[str]:
-    """What the site file allows but a duty engineer must know: today, a top level that can never be reached."""
+    """What the site file allows and `check` refuses: a channel that sends nothing, a top level out of reach."""
+    found = list(_find_deaf_recipients(site))
     top = site.levels[-1]
     witnesses = list_top_witnesses(site)
     if len(witnesses) >= site.fusion.top_needs:
-        return []
+        return found
     who = "; ".join(", ".join(group) for group in witnesses) or "none"
     text = (
         f"level {top.name!r} can never be reached by instruments: fusion.top_needs = {site.fusion.top_needs} "
@@ -135,7 +183,20 @@ def find_weaknesses(site: Site) -> list[str]:
         f"logger, antenna or footprint are one witness. Add an independent station or criterion with a bound for "
         f"{top.name!r}, or lower fusion.top_needs"
     )
-    return [text]
+    return [*found, text]
+
+
+def _find_deaf_recipients(site: Site) -> Iterator[str]:
+    """Channels that no program serves, and two recipients that are one."""
+    for recipient in site.recipients:
+        for channel in recipient.channels:
+            if channel.partition(":")[0] in GONE_KINDS:
+                kinds = ", ".join(CHANNEL_KINDS)
+                yield f"recipient {recipient.name!r}: nothing can be sent by channel {channel!r}; expected {kinds}"
+    names = [r.name for r in site.recipients]
+    for name, first in unify_names(names).items():
+        if name != first:
+            yield f"recipients {first!r} and {name!r} are two spellings of one name; expected different names"
 
 
 def find_cautions(site: Site) -> list[str]:
@@ -174,12 +235,12 @@ def _validate(model: type[_T], value: Any, name: str, prefix: str = "") -> _T:
         raise explain(error, name, prefix) from None
 
 
-def _refuse_doubles(names: Iterable[str], where: str, key: Callable[[str], str] = str) -> None:
+def _refuse_doubles(names: Iterable[str], where: str) -> None:
     seen = set()
     for name in names:
-        if key(name) in seen:
+        if name in seen:
             raise ConfigError(f"{where}: {name!r} appears twice; expected different ones")
-        seen.add(key(name))
+        seen.add(name)
 
 
 def _read_levels(table: Mapping[str, Any], name: str) -> tuple[Level, ...]:
@@ -259,7 +320,7 @@ def _read_series(
 
 def _read_recipient(table: schema.RecipientTable, levels: Sequence[Level], where: str) -> Recipient:
     for index, channel in enumerate(table.channels):
-        if channel.split(":", 1)[0] not in CHANNEL_KINDS:
+        if channel.split(":", 1)[0] not in {*CHANNEL_KINDS, *GONE_KINDS}:
             kinds = ", ".join(CHANNEL_KINDS)
             raise ConfigError(
                 f"{where}.channels[{index}]: expected kind:address with a kind of {kinds}, got {channel!r}"
@@ -276,41 +337,59 @@ def _find_level(level: str, levels: Sequence[Level], where: str) -> int:
     raise ConfigError(f"{where}: {level!r} is no level; expected one of: {', '.join(k.name for k in levels)}")
 
 
-def _read_criteria(
-    tables: Sequence[Mapping[str, Any]],
-    levels: Sequence[Level],
-    stations: Sequence[Station],
-    plan: schema.ForecastTable,
-    name: str,
-) -> Iterable[Criterion]:
-    counts: dict[str, int] = {}
-    for index, raw in enumerate(tables):
-        where = f"criterion[{index}]"
-        kind = raw.get("kind")
-        if kind not in schema.KINDS:
-            raise ConfigError(f"{name}: {where}.kind: expected one of: {', '.join(schema.KINDS)}, got {kind!r}")
-        model, bound, role = schema.KINDS[kind]
-        names = [level.name for level in levels] if bound else []
-        for key in raw:
-            if key not in model.written_keys() and key not in names:
-                raise ConfigError(f"{name}: {where}: {describe_unknown(key, [*model.written_keys(), *names[1:]])}")
-        table = _validate(model, {k: v for k, v in raw.items() if k not in names}, name, where)
-        counts[kind] = counts.get(kind, 0) + 1
-        chosen, quantity = _read_target(table, stations, f"{name}: {where}")
-        if kind == "tangential_angle":
-            _refuse_unreviewed(chosen, stations, f"{name}: {where}")
-        dwell = getattr(table, "dwell", schema.DwellTable())
-        criterion = Criterion(
-            id=table.id or f"{kind}-{counts[kind]}", kind=kind, stations=chosen, quantity=quantity,
-            thresholds=_read_thresholds(table, raw, bound, levels, plan, name, where),
-            direction=getattr(table, "direction", "downslope"), min_sigma=getattr(table, "min_sigma", 3.0),
-            dwell=Dwell(dwell.hits, dwell.of, dwell.within), recover=getattr(table, "recover", 0.8),
-            valid_for_s=table.valid_for, role=table.role or role, author=table.author, reason=table.reason,
-            params=_read_params(table), texts=_read_texts(table), kinds=getattr(table, "kinds", ()),
-            valid_until=None if table.valid_until is None else table.valid_until.isoformat(),
-            fast_track=getattr(table, "fast_track", None),
-        )  # fmt: skip
-        yield complete_criterion(criterion, table, raw, levels, stations, f"{name}: {where}")
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """One criterion's table as its kind reads it, before names are resolved."""
+
+    name: str  # of the file
+    where: str
+    table: schema.CriterionTable
+    bound: type[Section] | None
+    role: str
+
+
+def _read_shape(raw: Mapping[str, Any], index: int, levels: Sequence[Level], name: str) -> _Shape:
+    where, faults = f"criterion[{index}]", Faults()
+    kind = raw.get("kind")
+    if kind not in schema.KINDS:
+        raise ConfigError(f"{name}: {where}.kind: expected one of: {', '.join(schema.KINDS)}, got {kind!r}")
+    model, bound, role = schema.KINDS[kind]
+    names = [level.name for level in levels] if bound else []
+    own = {k: v for k, v in raw.items() if k in model.written_keys()}
+    for key in raw:
+        if key not in own and key not in names:
+            text = describe_unknown(key, [*model.written_keys(), *names[1:]])
+            faults.lines.append(f"{name}: {where}: {text}")
+    table: schema.CriterionTable | None = None
+    with faults.gathered():
+        table = _validate(model, own, name, where)
+    faults.raise_any()
+    assert table is not None
+    return _Shape(name, where, table, bound, role)
+
+
+def _read_criterion(
+    shape: _Shape, raw: Mapping[str, Any], counts: dict[str, int], levels: Sequence[Level],
+    stations: Sequence[Station], plan: schema.ForecastTable,
+) -> Criterion:  # fmt: skip
+    table, where = shape.table, f"{shape.name}: {shape.where}"
+    kind = table.kind
+    counts[kind] = counts.get(kind, 0) + 1
+    chosen, quantity = _read_target(table, stations, where)
+    if kind == "tangential_angle":
+        _refuse_unreviewed(chosen, stations, where)
+    dwell = getattr(table, "dwell", schema.DwellTable())
+    criterion = Criterion(
+        id=table.id or f"{kind}-{counts[kind]}", kind=kind, stations=chosen, quantity=quantity,
+        thresholds=_read_thresholds(table, raw, shape.bound, levels, plan, shape.name, shape.where),
+        direction=getattr(table, "direction", "downslope"), min_sigma=getattr(table, "min_sigma", 3.0),
+        dwell=Dwell(dwell.hits, dwell.of, dwell.within), recover=getattr(table, "recover", 0.8),
+        valid_for_s=table.valid_for, role=table.role or shape.role, author=table.author, reason=table.reason,
+        params=_read_params(table), texts=_read_texts(table), kinds=getattr(table, "kinds", ()),
+        valid_until=None if table.valid_until is None else table.valid_until.isoformat(),
+        fast_track=getattr(table, "fast_track", None),
+    )  # fmt: skip
+    return complete_criterion(criterion, table, raw, levels, stations, where)
 
 
 def _imply_advice(criteria: Sequence[Criterion], stations: Sequence[Station]) -> Iterable[Criterion]:

@@ -1,6 +1,7 @@
 """`slopeward check`: everything that can be known to be wrong before the service runs."""
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import typer
 from monitor.cli.opening import ConfigOption, JsonOption
 from monitor.config import ServiceConfig, find_cautions, find_weaknesses, load_service, scan_sites
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, SlopewardError
+from monitor.errors import ConfigError, SlopewardError, UnsetError
 
 app = typer.Typer()
 OK, WARN, WRONG = "ok", "warn", "wrong"
@@ -29,7 +30,7 @@ def check(
 ) -> None:
     """Read service file, site files and mappings; exit 1 for a mistake or a top level that can never be reached."""
     service = load_service(config)
-    findings = [*_check_sites(service.paths.sites), *_check_proofs(service)]
+    findings = [*_check_sites(service.paths.sites), *_check_channels(service, connect=connect), *_check_proofs(service)]
     if connect:
         findings += _check_connections(service)
     for subject, state, line in findings:
@@ -50,7 +51,8 @@ def _check_sites(folder: Path) -> Iterator[Finding]:
         yield str(folder), WRONG, str(error)
         return
     for path, failure in failures.items():
-        yield path.name, WRONG, str(failure)
+        for fault in failure.faults:
+            yield path.name, WRONG, fault
     for site in sites:
         yield from _check_site(site)
     if not sites and not failures:
@@ -77,6 +79,28 @@ def _check_site(site: Site) -> Iterator[Finding]:
         *([dear[0]] if dear is not None and not dear[1] else []),
     ]:
         yield site.id, WARN, line
+
+
+def _check_channels(service: ServiceConfig, *, connect: bool) -> Iterator[Finding]:
+    """Channels that can never send, and those that lack a setting here; the service may have another environment."""
+    from monitor.notify.notifier import NOTIFIERS, channel_settings, open_notifier, split_channel
+
+    try:
+        sites, _ = scan_sites(service.paths.sites)
+    except ConfigError:
+        return  # said above
+    settings = channel_settings(service, os.environ)
+    for site in sites:
+        for channel in sorted({c for r in site.recipients for c in r.channels}):
+            if split_channel(channel)[0] not in NOTIFIERS:
+                continue  # said above
+            try:
+                open_notifier(channel, settings)
+            except UnsetError as error:
+                if connect:
+                    yield site.id, WARN, f"{error}; set it where the service runs"
+            except ConfigError as error:
+                yield site.id, WRONG, str(error)
 
 
 def _find_unsigned(site: Site) -> Iterator[str]:

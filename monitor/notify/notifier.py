@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 from monitor.config import ServiceConfig
 from monitor.domain.alert import Notification
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, UnsetError
 
 # kind -> "module:class"; loaded when the first channel of the kind appears
 NOTIFIERS: Final[dict[str, str]] = {
@@ -79,5 +79,5 @@ def read_secret(environ: Mapping[str, str], name: str, channel_kind: str) -> str
             with open(path, encoding="utf-8") as file:  # noqa: PTH123
                 return file.read().strip()
         except OSError as error:
-            raise ConfigError(f"{name}_FILE: cannot read {path}: {error.strerror}") from error
-    raise ConfigError(f"channel {channel_kind}:{name}: the environment variable {name} is not set")
+            raise UnsetError(f"{name}_FILE: cannot read {path}: {error.strerror}") from error
+    raise UnsetError(f"channel {channel_kind}:{name}: the environment variable {name} is not set")

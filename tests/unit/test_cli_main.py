@@ -9,6 +9,8 @@ from monitor.cli import main as cli
 from monitor.cli.proposing import _tell_progress
 from monitor.cli.sites import write_first_site
 from monitor.config import find_weaknesses, parse_site
+from monitor.notify.notifier import NOTIFIERS
+from monitor.site_reader import CHANNEL_KINDS
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +101,58 @@ def check_a(capsys, tmp_path, text):
     (tmp_path / "configs/sites/a.toml").write_text(text)
     status, out, _ = run(capsys, "check", "--json")
     return status, [(one["state"], one["text"]) for one in map(json.loads, out.splitlines())]
+
+
+@pytest.mark.parametrize(
+    ("channel", "state", "words"),
+    [
+        ("cap:feed", "wrong", "nothing can be sent by channel 'cap:feed'"),
+        ("pager:7", "wrong", "kind of log, webhook, email, apprise, mqtt"),
+        ("email:duty", "wrong", "not a mail address"),
+        ("mqtt:alarms/#", "wrong", "without + and #"),
+        ("webhook:duty-url", "wrong", "in capitals"),
+        ("webhook:DUTY_URL", "ok", "recipients"),
+    ],
+)
+def test_only_a_channel_that_can_send_passes_check(capsys, tmp_path, channel, state, words):
+    text = write_first_site("a").replace('channels = ["log"', f'channels = ["log", "{channel}"')
+    assert channel in text
+    status, found = check_a(capsys, tmp_path, text)
+    assert status == (state == "wrong")
+    assert any(s == state and words in line for s, line in found), found
+
+
+def test_every_kind_of_channel_that_check_names_is_a_notifier():
+    assert set(CHANNEL_KINDS) == set(NOTIFIERS)
+
+
+def test_a_stored_file_with_a_channel_that_is_gone_is_still_read():
+    text = write_first_site("a").replace('channels = ["log"', 'channels = ["log", "cap:feed"')
+    site = parse_site(text, "a")
+    assert len(find_weaknesses(site)) == 1
+
+
+def test_check_lists_every_mistake_of_a_file(capsys, tmp_path):
+    good = write_first_site("a")
+    schema = good.replace("[site]", "[site]\nnick = 1\nlatitud = 2", 1).replace("min_sigma", "min_sigmas", 1)
+    schema = schema.replace('timezone = "', "timezone = 7 # ", 1)
+    status, found = check_a(capsys, tmp_path, schema)
+    lines = [line for state, line in found if state == "wrong"]
+    assert status == 1
+    for words in ("'nick'", "'latitud'", "site.timezone", "'min_sigmas'"):
+        assert sum(words in line for line in lines) == 1, (words, lines)
+    names = good.replace('stations = ["', 'stations = ["X', 1).replace('channels = ["log"', 'channels = ["pager:7"')
+    status, found = check_a(capsys, tmp_path, names.replace('["auto"]', '["autogru", "grus"]'))
+    lines = [line for state, line in found if state == "wrong"]
+    for words in ("'autogru'", "'grus'", "pager:7", "criterion[0].stations"):
+        assert sum(words in line for line in lines) == 1, (words, lines)
+
+
+def test_two_recipients_of_one_name_are_refused_by_check(capsys, tmp_path):
+    text = write_first_site("a") + '\n[[recipient]]\nname = "Duty  Engineer"\nchannels = ["log"]\n'
+    status, found = check_a(capsys, tmp_path, text)
+    assert status == 1
+    assert any(state == "wrong" and "two spellings of one name" in line for state, line in found), found
 
 
 def test_check_opens_the_mapping_of_a_decoder(capsys, tmp_path):

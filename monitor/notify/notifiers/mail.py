@@ -8,7 +8,7 @@ from email.utils import format_datetime, parseaddr
 from typing import Final
 
 from monitor.domain.alert import Notification
-from monitor.errors import ConfigError, DeliveryError
+from monitor.errors import ConfigError, DeliveryError, UnsetError
 from monitor.notify.notifier import read_secret
 
 PREFIX: Final = "SLOPEWARD_SMTP__"
@@ -31,7 +31,7 @@ class MailNotifier:
         self._to = address
         self._host = environ.get(f"{PREFIX}HOST", "")
         if not self._host:
-            raise ConfigError(f"channel email:{address}: the environment variable {PREFIX}HOST is not set")
+            raise UnsetError(f"channel email:{address}: the environment variable {PREFIX}HOST is not set")
         self._tls = environ.get(f"{PREFIX}SECURITY", "starttls")
         if self._tls not in TLS_MODES:
             raise ConfigError(f"{PREFIX}SECURITY: {self._tls!r} is not one of {', '.join(TLS_MODES)}")
