@@ -13,7 +13,7 @@ from monitor.alerting.neighbours import Companions
 from monitor.alerting.offset_answers import SUFFIX, find_offsets
 from monitor.alerting.pairs import Disturbed
 from monitor.alerting.shaken import list_reminders
-from monitor.alerting.steps import ACTIVE, BEFORE, MOVEMENT, asked_level, says_no
+from monitor.alerting.steps import ACTIVE, BEFORE, DOUBTFUL, MOVEMENT, RETURNED, asked_level, says_no
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.decision import Condition, Memory, Step, Vote, instant, seconds
 from monitor.domain.instants import parse, spell, spell_duration
@@ -72,14 +72,17 @@ def _list_steps(
     found: dict[str, Condition] = {}
     for key, step in steps.items():
         name = f"health:{station_of(key)}:verify"
-        if step.state == BEFORE and windows.memory.answers.get(key) is None:
+        if step.state in {BEFORE, RETURNED} and windows.memory.answers.get(key) is None:
             # under a name of its own: it must not stand in the way of a question about today
-            text = f"{step.reason} at {spell(instant(step.at_s))}, before the watch on it began"
-            found[f"health:{key}:verify"] = Condition(
-                "health", 1, step.known_s, f"{text}: it counts for nothing; say what it was if you know"
+            when = f"at {spell(instant(step.at_s))}"
+            text = (
+                f"{step.reason} {when}, before the watch on it began: it counts for nothing" if step.state == BEFORE
+                else f"{step.reason}; the step {when} counts no more, and a level that it raised stands until a person "
+                "lowers it"
             )
+            found[f"health:{key}:verify"] = Condition("health", 1, step.known_s, f"{text}; say what it was if you know")
             continue
-        if windows.memory.answers.get(key) is not None or step.state not in {"pending", "event", *ACTIVE}:
+        if windows.memory.answers.get(key) is not None or step.state not in {"pending", DOUBTFUL, "event", *ACTIVE}:
             continue
         if name in found and step.state not in ACTIVE:
             continue
@@ -91,6 +94,7 @@ def _list_steps(
                 f"shows that they came back, at the latest at {until}"
             ),
             "event": "waits for a person's word",
+            DOUBTFUL: "counts for nothing until a person says movement, or later epochs show it",
         }.get(step.state, "counts as movement until a person says no")
         found[name] = Condition("health", 2, step.known_s, f"verify now: {step.reason}; {clock}")
     return found

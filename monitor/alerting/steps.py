@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from monitor.alerting.assessment import Windows, bound_of
 from monitor.alerting.clocks import clock_s, interval_s, station_of, step_key
+from monitor.alerting.doubts import find_doubt
 from monitor.alerting.fates import BACK, find_fate
 from monitor.alerting.jumps import Jump
 from monitor.alerting.offset_answers import find_offsets, is_told
@@ -21,7 +22,9 @@ CAUSES = ("instrument", "weather", "work", "earthquake", "other")  # of what was
 EARTHQUAKE = "earthquake"
 EVENT = "event"  # explained by a declared earthquake, unanswered
 BEFORE = "before"  # older than the watch on its station: a notice for a person, and no question with a clock
-QUIET = frozenset({"instrument", BEFORE})  # what leaves nothing unsure
+DOUBTFUL = "doubtful"  # the instrument itself does not vouch for it: a question without a clock
+RETURNED = "returned"  # it counted, and the station stands where it stood before: it counts no more
+QUIET = frozenset({"instrument", BEFORE, RETURNED})  # what leaves nothing unsure
 UNANSWERED = "nobody said within the clock that it was an instrument"
 COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
 SHAKING_S = 6 * 3600.0  # an earthquake with its aftershocks; one that is said to last longer explains no more steps
@@ -38,6 +41,7 @@ class Sighting:
     max_silence_s: float
     quantity: str
     before: bool = False
+    doubt: str | None = None
 
 
 def says_no(answer: str | None) -> bool:
@@ -73,7 +77,9 @@ def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) 
             known = found.get(key)
             if level > 0 and (known is None or level > known.level):
                 old = jump.at_s < _watched_since_s(windows, track) - spec.max_silence_s
-                found[key] = Sighting(key, track.station, jump, level, spec.max_silence_s, spec.quantity, old)
+                station = windows.site.station(track.station)
+                doubt = None if station is None else find_doubt(windows.view, station, track, jump)
+                found[key] = Sighting(key, track.station, jump, level, spec.max_silence_s, spec.quantity, old, doubt)
     return found
 
 
@@ -127,14 +133,12 @@ def update_steps(
         offset = has_offset(windows, station, old.at_s) and not _needs_second(windows, key, old)
         if key in sightings or key in unresolved or not _is_explained(old, tracks.get(station, []), offset):
             answered = memory.answers.get(key)
-            steps[key] = replace(old, state=state_after(answered)) if answered else old
+            steps[key] = replace(old, state=state_after(answered)) if answered else _look_again(
+                old, sightings.get(key), tracks.get(station, ()), windows.now_s
+            )
     for key, seen in sightings.items():
         if key not in steps:
-            answered = memory.answers.get(key)
-            state = (BEFORE if seen.before else "pending") if answered is None else state_after(answered)
-            reason = f"step of {seen.jump.length:.1f} at {seen.station}"
-            # the clock starts when the question is asked
-            steps[key] = Step(seen.jump.at_s, windows.now_s, seen.jump.length, seen.level, state, reason, seen.quantity)
+            steps[key] = _ask(seen, memory.answers.get(key), windows)
     for key, step in list(steps.items()):
         seen_before_s = sightings[key].jump.before_s if key in sightings else None
         steps[key] = _annotate(step, _events_at(windows, key, step, seen_before_s))
@@ -152,6 +156,29 @@ def update_steps(
                 said = step.reason.partition(": ")[0]
                 steps[key] = replace(step, state=state, reason=f"{said}: {why}")
     return dict(sorted(steps.items()))
+
+
+def _ask(seen: Sighting, answered: str | None, windows: Windows) -> Step:
+    """A jump that is seen for the first time; its clock starts when the question is asked."""
+    state = BEFORE if seen.before else DOUBTFUL if seen.doubt else "pending"
+    spec = windows.site.series(seen.station, seen.quantity)
+    size = f"{seen.jump.length:.1f} {spec.unit}" if spec else f"{seen.jump.length:.1f}"
+    reason = f"step of {size} at {seen.station}" + (f": {seen.doubt}" if state == DOUBTFUL else "")
+    state = state_after(answered) if answered else state
+    return Step(seen.jump.at_s, windows.now_s, seen.jump.length, seen.level, state, reason, seen.quantity)
+
+
+def _look_again(step: Step, seen: Sighting | None, tracks: Iterable[Track], now_s: float) -> Step:
+    """What later epochs make of a step that no person answered: doubt that is gone, a value that came back.
+
+    Only the value itself takes a step back that counts; silence never does.
+    """
+    said = step.reason.partition(": ")[0]
+    if (step.state == DOUBTFUL and seen is not None and seen.doubt is None) or (step.state == RETURNED and seen):
+        return replace(step, state="pending", known_s=now_s, reason=said)
+    if step.state in ACTIVE and find_fate(step, tracks) == BACK:
+        return replace(step, state=RETURNED, reason=f"{said}: the station stands again where it stood before")
+    return step
 
 
 def _is_one_word(windows: Windows, key: str, step: Step) -> bool:
@@ -176,14 +203,16 @@ def asked_level(step: Step) -> int:
 def _is_explained(step: Step, tracks: list[Track], offset: bool) -> bool:
     """True when the data no longer ask: an offset was entered, or it was pending and is no longer seen.
 
-    A step that counts is movement until a person says no: its return alone does not take it back.
+    A step that counts is movement until a person says no, or until the value comes back (`_look_again`).
     """
     if step.state == "instrument" or offset:
         return True  # nothing more to remember than the answer, which is kept apart
     if step.state == BEFORE:
         return bool(tracks)
+    if step.state == RETURNED:  # shown as long as the epochs are
+        return bool(tracks) and not any(t.times_s and t.times_s[0] < step.at_s for t in tracks)
     reaching = [t for t in tracks if t.times_s and t.times_s[0] < step.at_s <= t.times_s[-1]]
-    return step.state in {"pending", "event"} and bool(reaching)
+    return step.state in {"pending", DOUBTFUL, EVENT} and bool(reaching)
 
 
 def _annotate(step: Step, events: list[EventFact]) -> Step:

@@ -243,7 +243,7 @@ class Step:
     size: float
     level: int  # what it counts for once it counts
     # pending, counted, instrument (no movement, says a person), movement, event (explained, unanswered), before (older
-    # than the watch)
+    # than the watch), doubtful (the instrument does not vouch for it), returned (it counted and came back)
     state: str
     reason: str
     quantity: str = ""  # the declared series that jumped

@@ -440,7 +440,8 @@ def play_changed(story: Story, looks: Sequence[Look]) -> list[Look]:
 
 def _choose_offset(story: Story, rng: random.Random) -> "Offset | None":
     """A station that jumps by nothing else, when it is re-zeroed, and by how much."""
-    free = [n for n in MOVERS if n not in story.history.steps and (story.history.shift is None or n in "AB")]
+    jumping = {*story.history.steps, *story.history.spikes}  # an offset declared at a bad epoch answers it
+    free = [n for n in MOVERS if n not in jumping and (story.history.shift is None or n in "AB")]
     if not free:
         return None
     first = (

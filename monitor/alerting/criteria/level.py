@@ -6,7 +6,7 @@ from typing import Any, Final
 from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
 from monitor.alerting.clocks import clock_s, step_key
 from monitor.alerting.criteria.velocity import dwell_epochs
-from monitor.alerting.steps import ACTIVE, BEFORE
+from monitor.alerting.steps import ACTIVE, BEFORE, DOUBTFUL
 from monitor.domain.decision import Step, seconds
 from monitor.domain.site import Criterion
 
@@ -76,7 +76,7 @@ def read_values(windows: Windows, criterion: Criterion, station: str) -> dict[fl
         for at in [t for t in values if t >= jump.at_s]:
             if state is not None and (state.state in {BEFORE, *ACTIVE} or _is_over(windows, state, station)):
                 values[at] = raw[at]
-            elif state is None or state.state in {"pending", "event"}:
+            elif state is None or state.state in {"pending", DOUBTFUL, "event"}:
                 del values[at]
     return values
 

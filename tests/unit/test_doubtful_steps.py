@@ -1,0 +1,103 @@
+"""Steps that come back, and steps that their own instrument does not vouch for: what asks, what counts, what stops."""
+
+import random
+from datetime import datetime, timedelta
+
+import pytest
+
+from monitor.domain.observation import Observation
+from tests.data.test_steps_measured import day, make_site, play
+
+BEGIN, DAY = day("2024-01-01"), timedelta(days=1)
+
+
+def say(station: str, n: int, along_mm: float, sigma: float = 2.0) -> list[Observation]:
+    """A daily fix: downslope is east, the errors are of one size on all axes."""
+    at = BEGIN + n * DAY
+    dice = random.Random(f"{station}{n}")
+    values = (along_mm, 0.0, 0.0)
+    return [
+        Observation("gnss", station, f"displacement_{axis}", "mm", at, at, value + dice.gauss(0, 1.0), sigma)
+        for axis, value in zip(("east", "north", "up"), values, strict=True)
+    ]
+
+
+def story(station: str, moved: dict[int, float], last: int, *, sigmas: dict[int, float] | None = None,
+          silent: range = range(0)) -> list[Observation]:  # fmt: skip
+    """Zero until a day that says otherwise, and so on from there."""
+    rows, at_mm = [], 0.0
+    for n in range(last):
+        at_mm = moved.get(n, at_mm)
+        if n not in silent:
+            rows += say(station, n, at_mm, (sigmas or {}).get(n, 2.0))
+    return rows
+
+
+def states(looks, station: str) -> list[str]:
+    """The states that the station's step went through, first to last."""
+    seen: list[str] = []
+    for _, decision in looks:
+        for key, step in decision.memory.steps.items():
+            if key.startswith(f"{station}@") and (not seen or seen[-1] != step.state):
+                seen.append(step.state)
+    return seen
+
+
+def since(looks, when: datetime):
+    return [(now, d) for now, d in looks if now >= when]
+
+
+def test_an_excursion_that_comes_back_after_silence_stops_counting_and_says_so():
+    # one fix off, fifteen days of silence, then the old place
+    rows = story("A", {40: 101.0, 41: 0.0}, 100, silent=range(41, 56))
+    looks = play(make_site(["A"]), rows + story("B", {}, 100))
+    assert states(looks, "A") == ["pending", "counted", "movement", "returned"]
+    assert max(d.level for _, d in looks) == 2
+    _, back = since(looks, BEGIN + 56 * DAY)[1]
+    notice = next(c for k, c in back.memory.conditions.items() if k.startswith("health:A@"))
+    assert notice.level == 1
+    assert "stands again where it stood before" in notice.reason
+    assert "a level that it raised stands until a person lowers it" in notice.reason
+    assert looks[-1][1].level == 2, "the data stop asking; a person lowers"
+
+
+def test_a_step_that_lasts_through_silence_goes_on_counting():
+    rows = story("A", {40: 101.0}, 100, silent=range(41, 56))
+    looks = play(make_site(["A"]), rows + story("B", {}, 100))
+    assert states(looks, "A") == ["pending", "counted", "movement"]
+
+
+@pytest.mark.parametrize("silent", [range(0), range(41, 56)], ids=["heard", "then silent"])
+def test_a_fix_whose_stated_error_is_eight_times_the_usual_is_a_question_and_no_level(silent):
+    rows = story("A", {40: 101.0, 41: 0.0}, 80, sigmas={40: 16.0}, silent=silent)
+    looks = play(make_site(["A"]), rows + story("B", {}, 80))
+    assert states(looks, "A") == ["doubtful"]
+    assert {d.level for _, d in looks} == {0}
+    asked = since(looks, BEGIN + 40 * DAY)[0][1].memory.conditions["health:A:verify"]
+    assert asked.level == 2
+    assert "its stated error is 8.0 times the usual" in asked.reason
+    assert "counts for nothing until a person says movement, or later epochs show it" in asked.reason
+
+
+def test_a_doubted_step_that_a_sure_epoch_confirms_asks_like_any_other():
+    rows = story("A", {40: 101.0}, 80, sigmas={40: 16.0})
+    looks = play(make_site(["A"]), rows + story("B", {}, 80))
+    assert states(looks, "A") == ["doubtful", "pending", "counted"]
+    assert max(d.level for _, d in looks) == 1
+
+
+def test_errors_that_stay_large_hide_no_step_for_long():
+    rows = story("A", {40: 101.0}, 80, sigmas=dict.fromkeys(range(40, 80), 16.0))
+    looks = play(make_site(["A"]), rows + story("B", {}, 80))
+    assert states(looks, "A") == ["doubtful", "pending", "counted"]
+
+
+def test_two_stations_that_jump_a_metre_upslope_are_two_questions_and_no_level():
+    rows = [o for s in "AB" for o in story(s, {40: -800.0}, 80)]
+    looks = play(make_site(["A", "B"]), rows)
+    assert states(looks, "A") == states(looks, "B") == ["doubtful"]
+    assert {d.level for _, d in looks} == {0}
+    assert "mm upslope" in looks[-1][1].memory.conditions["health:A:verify"].reason
+    # the same downslope is what it is
+    down = play(make_site(["A", "B"]), [o for s in "AB" for o in story(s, {40: 800.0}, 80)])
+    assert max(d.level for _, d in down) == 3
