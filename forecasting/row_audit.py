@@ -58,7 +58,7 @@ def _find_words(name: str, rows: "pd.DataFrame") -> list[Finding]:
     bad = rows[(rows["value"] != "") & ~rows["number"].between(float("-inf"), float("inf"), inclusive="neither")]
     if bad.empty:
         return []
-    words = _list([f"line {line}: {value!r}" for line, value in zip(bad["line"], bad["value"], strict=True)])
+    words = _list([f"{place}: {value!r}" for place, value in zip(_places(bad), bad["value"], strict=True)])
     return [Finding(name, "no_number", f"{len(bad)} values are no number and left out: {words}")]
 
 
@@ -66,11 +66,12 @@ def _find_doubles(name: str, rows: "pd.DataFrame") -> list[Finding]:
     first: dict[Any, tuple[int, str, float]] = {}
     again = []
     told = rows[rows["at"].notna() & rows["number"].notna()]
-    for at, line, value, number in zip(told["at"], told["line"], told["value"], told["number"], strict=True):
+    columns = (told[name] for name in ("at", "time", "line", "value", "number"))
+    for at, time, line, value, number in zip(*columns, strict=True):
         if at in first:
             before = first[at]
             differs = "" if before[2] == number else f", there {before[1]}"
-            again.append(f"line {line}: {value} (as line {before[0]}{differs})")
+            again.append(f"line {line} ({time}): {value} (as line {before[0]}{differs})")
         else:
             first[at] = (line, value, number)
     if not again:
@@ -83,9 +84,14 @@ def _find_impossible(name: str, rows: "pd.DataFrame", horizons_s: Sequence[float
     bad = rows[rows["number"].abs().between(MOST_MM, float("inf"), inclusive="neither")]
     if bad.empty:
         return []
-    words = _list([f"line {line}: {value}" for line, value in zip(bad["line"], bad["value"], strict=True)])
+    words = _list([f"{place}: {value}" for place, value in zip(_places(bad), bad["value"], strict=True)])
     text = f"{len(bad)} displacements beyond {MOST_MM:g} mm cannot be meant: {words}"
     return [Finding(name, "implausible_value", text, tuple(spell_horizon(h) for h in horizons_s))]
+
+
+def _places(rows: "pd.DataFrame") -> list[str]:
+    """Line and time of rows as the file writes them: who mends the file finds them by either."""
+    return [f"line {line} ({time})" for line, time in zip(rows["line"], rows["time"], strict=True)]
 
 
 def _list(words: Sequence[str]) -> str:

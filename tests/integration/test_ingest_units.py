@@ -143,3 +143,20 @@ def test_readings_through_a_pipe_are_looked_at_as_well(monkeypatch, capsys, tmp_
     monkeypatch.setattr("sys.stdin", Pipe(text.replace("_mm", "_m")))
     assert run_verb(["ingest", "-", "--dry-run"]) == 1
     assert "is the unit right?" in capsys.readouterr().err
+
+
+def test_decimal_years_and_tables_without_a_header_can_be_mapped(run, tmp_path):  # noqa: F811
+    rows = ["2011.0 3.1 9", "2011.5 4.2 9", "2012.5 5.0 9", "2012.9999 6.0 9"]
+    table = tmp_path / "monthly.txt"
+    table.write_text("\n".join(rows) + "\n")
+    mapping = tmp_path / "m.toml"
+    text = '[table]\ndelimiter = " "\nheader = false\n' + MAPPING.format(name="2", unit="mm")
+    mapping.write_text(text.replace('column = "Date"', 'column = "1"\nformat = "year"'))
+    status, out, err = run("ingest", table, "--mapping", mapping, "--dry-run", "--json")
+    assert (status, err) == (0, "")
+    assert (out[0]["valid"], out[0]["from"]) == (4, "2011-01-01T00:00:00.000000Z")
+    assert out[0]["to"] == "2012-12-31T23:07:18.000000Z"
+    mapping.write_text(text.replace('column = "Date"', 'column = "1"\nformat = "s"'))
+    status, out, err = run("ingest", table, "--mapping", mapping, "--dry-run")
+    assert status == 4
+    assert "looks like a decimal year, not s since 1970" in err

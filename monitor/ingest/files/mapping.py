@@ -4,7 +4,7 @@ import codecs
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -14,6 +14,8 @@ from monitor.ingest.decoders.strict_json import read_time
 from monitor.ingest.message import is_station
 
 _NUMERIC: Final = frozenset({"s", "ms", "us", "ns"})
+YEAR: Final = "year"  # 2011.4548: the year and the share of it that has passed, in UTC
+_YEARS: Final = (1800.0, 2300.0)
 _MISSING: Final = ("", "NaN", "nan", "NA", "null", "None")
 
 
@@ -22,7 +24,7 @@ class TimeRule:
     """Where the time stands and how it is written; text without an offset needs `zone`."""
 
     column: str
-    format: str = "iso"  # iso, a strptime pattern, or s, ms, us, ns since 1970
+    format: str = "iso"  # iso, a strptime pattern, s, ms, us, ns since 1970, or year (decimal)
     zone: ZoneInfo | None = None
 
     def read(self, value: object) -> datetime:
@@ -35,7 +37,15 @@ class TimeRule:
             raise PayloadError("no_time", f"column {self.column!r} is empty")
         if isinstance(value, datetime):
             return self._place(value)
+        if self.format == YEAR:
+            return self._read_year(_number(value))
         if self.format in _NUMERIC:
+            number = _number(value)
+            if isinstance(number, float) and _YEARS[0] <= number <= _YEARS[1]:
+                raise PayloadError(
+                    "bad_time", f"{self.column}: {value} looks like a decimal year, not {self.format} since 1970; "
+                    f'give time.format = "{YEAR}"'
+                )  # fmt: skip
             return read_time(_number(value), self.format, self.column, live=False)
         text = str(value).strip()
         try:
@@ -43,6 +53,14 @@ class TimeRule:
         except ValueError:
             raise PayloadError("bad_time", f"{self.column}: {text[:60]!r} is not of the form {self.format}") from None
         return self._place(at)
+
+    def _read_year(self, value: object) -> datetime:
+        """A decimal year, to the second: 365 or 366 days of one length each (as geodesists count)."""
+        if not isinstance(value, int | float) or not _YEARS[0] <= value <= _YEARS[1]:
+            raise PayloadError("bad_time", f"{self.column}: {str(value)[:60]!r} is no decimal year such as 2011.4548")
+        year = int(value)
+        begin, end = (datetime(y, 1, 1, tzinfo=UTC) for y in (year, year + 1))
+        return begin + timedelta(seconds=round((end - begin).total_seconds() * (value - year)))
 
     def _place(self, at: datetime) -> datetime:
         if at.tzinfo is not None:
@@ -78,6 +96,7 @@ class TableMapping:
     skip_rows: int = 0  # lines before the header
     encoding: str = "utf-8-sig"
     missing: tuple[str, ...] = _MISSING
+    header: bool = True  # False: the columns are called "1", "2", ... in their order
 
 
 def load_mapping(path: Path) -> TableMapping:
@@ -92,7 +111,9 @@ def load_mapping(path: Path) -> TableMapping:
         raise ConfigError(f"{path}: {error}") from None
     _keys(document, {"table", "time", "column"}, f"{path}")
     table = document.get("table", {})
-    _keys(table, {"delimiter", "skip_rows", "encoding", "missing"}, f"{path}: table")
+    _keys(table, {"delimiter", "skip_rows", "encoding", "missing", "header"}, f"{path}: table")
+    if not isinstance(table.get("header", True), bool):
+        raise ConfigError(f"{path}: table.header: expected true or false, got {table['header']!r}")
     encoding = _text(table, "encoding", f"{path}: table", "utf-8-sig")
     try:
         codecs.lookup(encoding)
@@ -109,7 +130,7 @@ def load_mapping(path: Path) -> TableMapping:
     rules = tuple(_read_column(c, f"{path}: column[{i}]") for i, c in enumerate(columns))
     return TableMapping(
         _read_time_rule(document.get("time"), f"{path}: time"), rules, delimiter, skip_rows, encoding,
-        tuple(table.get("missing", _MISSING)),
+        tuple(table.get("missing", _MISSING)), table.get("header", True),
     )  # fmt: skip
 
 

@@ -72,7 +72,10 @@ def read_file(
     result = FileResult(str(path))
     form: dict[str, Any] = {}
     if mapping is not None:
-        form = {"delimiter": mapping.delimiter, "skip_rows": mapping.skip_rows, "encoding": mapping.encoding}
+        form = {
+            "delimiter": mapping.delimiter, "skip_rows": mapping.skip_rows, "encoding": mapping.encoding,
+            "header": mapping.header,
+        }  # fmt: skip
     if not accept_units:
         _check_units(path, pipeline, site, clock, mapping, form, dry_run=dry_run)
     with open_rows(path, **form) as (names, rows):

@@ -4,8 +4,9 @@ import atexit
 import csv
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final, TextIO, cast
@@ -38,7 +39,7 @@ def list_files(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
 
 @contextmanager
 def open_rows(
-    path: Path, *, delimiter: str = ",", skip_rows: int = 0, encoding: str = "utf-8-sig"
+    path: Path, *, delimiter: str = ",", skip_rows: int = 0, encoding: str = "utf-8-sig", header: bool = True
 ) -> Iterator[tuple[list[str], Iterator[Row]]]:
     """Column names and an iterator over rows; CSV cells are text, Parquet cells have types.
 
@@ -50,10 +51,10 @@ def open_rows(
             with _open_parquet(path) as found:
                 yield found
         elif str(path) == "-":
-            yield _read_csv(_rewind_stdin(), path, delimiter, skip_rows)
+            yield _read_csv(_rewind_stdin(), path, delimiter, skip_rows, header=header)
         else:
             with path.open(encoding=encoding, newline="") as lines:
-                yield _read_csv(lines, path, delimiter, skip_rows)
+                yield _read_csv(lines, path, delimiter, skip_rows, header=header)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path}: cannot be read as a table: {error}") from None
 
@@ -69,10 +70,18 @@ def _rewind_stdin() -> TextIO:
     return sys.stdin
 
 
-def _read_csv(lines: TextIO, path: Path, delimiter: str, skip_rows: int) -> tuple[list[str], Iterator[Row]]:
+def _read_csv(
+    lines: TextIO, path: Path, delimiter: str, skip_rows: int, *, header: bool
+) -> tuple[list[str], Iterator[Row]]:  # fmt: skip
     for _ in range(skip_rows):
         next(lines, None)
-    reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    numbered: list[str] | None = None
+    rows: Iterable[str] = lines
+    if not header:  # columns are called by their place, as many as the first row has
+        first = next(lines, "")
+        numbered = [str(k) for k, _ in enumerate(next(csv.reader([first], delimiter=delimiter), []), start=1)]
+        rows = chain([first], lines)
+    reader = csv.DictReader(rows, fieldnames=numbered, delimiter=delimiter, skipinitialspace=True, strict=True)
     names = [n for n in reader.fieldnames or () if n]
     if not names:
         raise ConfigError(f"{path}: the file is empty")
