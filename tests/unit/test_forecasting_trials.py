@@ -231,6 +231,10 @@ def test_the_audit_names_rows_by_line_and_value(tmp_path, capsys):
     def put(row, value):
         return lines[own[row]].rpartition(",")[0] + f",{value}"
 
+    def place(row):
+        """Line and time as the file has them."""
+        return f"line {own[row] + 1} ({lines[own[row]].partition(',')[0]})"
+
     def audit():
         status = run_verb(["forecast", "audit", "--data", str(path), "--horizons", "1d", "--json"])
         out = capsys.readouterr()
@@ -242,13 +246,14 @@ def test_the_audit_names_rows_by_line_and_value(tmp_path, capsys):
     path.write_text("\n".join([*lines, "", *twice, ""]))
     status, told, _ = audit()
     assert status == 0
-    assert told["no_number"] == f"1 values are no number and left out: line {own[50] + 1}: 'n/a'"
-    assert f"line {len(lines) + 2}: 1.5 (as line {own[70] + 1}, there " in told["doubled_row"]
+    assert told["no_number"] == f"1 values are no number and left out: {place(50)}: 'n/a'"
+    time = lines[own[70]].partition(",")[0]
+    assert f"line {len(lines) + 2} ({time}): 1.5 (as line {own[70] + 1}, there " in told["doubled_row"]
     assert told["doubled_row"].endswith(f"(as line {own[80] + 1})")
     path.write_text("\n".join([*lines[: own[90]], put(90, "1e9"), *lines[own[90] + 1 :]]))
     status, told, err = audit()
     assert status == 1
-    assert told["implausible_value"].endswith(f"line {own[90] + 1}: 1e9")
+    assert told["implausible_value"].endswith(f"{place(90)}: 1e9")
     assert err.startswith("implausible_value: 1 of 2 stations, horizons 1d refused")
 
 
