@@ -494,10 +494,7 @@ def _read_target(table: schema.CriterionTable, stations: Sequence[Station], wher
         station, spec = _find_series(table.series, stations, f"{where}.series")
         _refuse_index(spec, f"{where}.series")
         return (station,), spec.quantity
-    if isinstance(table, schema.InverseVelocityTable):
-        wanted = table.quantity or DEFAULT_QUANTITY[table.kind]
-        return _match(table.stations, stations, wanted, f"{where}.stations"), wanted
-    assert isinstance(table, schema.MeasuredTable)
+    assert isinstance(table, schema.MeasuredTable | schema.InverseVelocityTable)
     names = (table.series,) if isinstance(table.series, str) and table.series else tuple(table.series)
     if names:
         if table.stations or table.quantity:

@@ -377,7 +377,8 @@ class AngleBound(Section):
 class InverseVelocityTable(CriterionTable):
     """kind = "inverse_velocity": how near the failure window is."""
 
-    stations: Strings = Field(min_length=1)
+    stations: Strings = ()
+    series: str | Strings = ()
     quantity: str | None = None
     edge: Literal["mid", "from"] = "mid"
     recover: Share = 0.8

@@ -22,7 +22,7 @@ from monitor.errors import ConfigError, NotFoundError, RefusedError, SlopewardEr
 from monitor.store.engine import Database
 from monitor.web import acts, api, charts, live, movement, pages, probes, rain
 from monitor.web.context import Context
-from monitor.web.guard import Guard
+from monitor.web.guard import Guard, HeadOnly
 from monitor.web.templating import render
 
 _LOG = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.add_middleware(GZipMiddleware, minimum_size=2000)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(config), www_redirect=False)
     app.add_middleware(Guard)
+    app.add_middleware(HeadOnly)
     app.mount("/static", LastingFiles(directory=HERE / "static"), name="static")
     app.mount("/vendor", LastingFiles(directory=_plotly_folder()), name="vendor")
     for module in (pages, movement, rain, acts, live, api, charts, probes):

@@ -67,6 +67,32 @@ class Guard:
         await self.app(scope, bounded, closed)
 
 
+class HeadOnly:
+    """ASGI middleware: HEAD is answered as GET is, without the body (RFC 9110, section 9.3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request through; a stream ends with its headers."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+        is_over = False
+
+        async def told() -> Message:
+            return {"type": "http.disconnect"} if is_over else await receive()
+
+        async def only_head(message: Message) -> None:
+            nonlocal is_over
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body", "body": b""})
+                is_over = True
+
+        await self.app({**scope, "method": "GET"}, told, only_head)
+
+
 async def _refuse(send: Send, status: int, text: str) -> None:
     body = b'{"error":"' + text.encode() + b'"}'
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *HEADERS]

@@ -261,6 +261,18 @@ def test_openapi_names_every_api_route(client):
 
 
 @pytest.mark.parametrize(
+    "path",
+    ["/", "/sites/north-bench", "/health", "/api/v1/sites", "/static/slopeward.css", "/live/overview", "/nothing", "/api/v1/alerts/x"],
+)
+def test_head_answers_as_get_does_without_the_body(client, path):
+    told = client.head(path)
+    assert told.content == b""
+    asked = client.get(path)
+    assert told.status_code == asked.status_code
+    assert told.headers.get("content-type") == asked.headers.get("content-type")
+
+
+@pytest.mark.parametrize(
     ("path", "status"),
     [
         ("/api/v1/sites/nowhere", 404),

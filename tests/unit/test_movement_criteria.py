@@ -327,3 +327,14 @@ def test_every_stage_has_its_cadence_and_unknown_is_looked_at_most():
         read('[movement.unknown]\nevery = "1h"')
     with pytest.raises(ConfigError, match=r"movement"):
         read('[movement.gallop]\nevery = "1h"')
+
+
+def test_an_inverse_velocity_criterion_names_its_series_as_a_rate_does():
+    by_series = '[[criterion]]\nkind = "inverse_velocity"\nseries = "A.displacement"\nyellow = {within = "7d"}'
+    by_stations = by_series.replace('series = "A.displacement"', 'stations = ["A"]')
+    one, other = (read(table).criteria[0] for table in (by_series, by_stations))
+    assert (one.stations, one.quantity) == (other.stations, other.quantity) == (("A",), "displacement")
+    with pytest.raises(ConfigError, match="expected either series, or stations"):
+        read(by_series.replace("yellow", 'stations = ["A"]\nyellow'))
+    with pytest.raises(ConfigError, match=r"expected series = 'STATION.quantity', or stations with quantity"):
+        read(by_series.replace('series = "A.displacement"\n', ""))
