@@ -4,10 +4,10 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Final
 
-from monitor.alerting.jumps import ERRATIC, RETURNED
+from monitor.alerting.jumps import ERRATIC, REST_OF_STEP, RETURNED
 from monitor.alerting.tracks import Track
 from monitor.alerting.vectors import minus, norm
-from monitor.domain.decision import Step
+from monitor.domain.decision import Step, View, seconds
 
 WAITS: Final = "waits"  # no usable epoch has followed
 LASTS: Final = "lasts"  # a later epoch stands at the new place
@@ -51,6 +51,20 @@ def _went_off(track: Track, step: Step) -> bool:
     if place + 1 == len(track.times_s):
         return False
     return norm(minus(track.values[place], track.values[place - 1])) > STILL_OFF * step.size
+
+
+def stands_again(view: View, tracks: Iterable[Track], step: Step) -> bool:
+    """True when the newest values of a station lie where those before a step lay, within a quarter of the step.
+
+    A walk may call an epoch a spike after late data, and the station stands elsewhere all the same.
+    """
+    away = []
+    for key in {f"{t.station}.{q}" for t in tracks if carries(t, step.quantity) for q in t.quantity.split("+")}:
+        readings = view.readings.get(key, ())
+        place = bisect_left(readings, step.at_s, key=lambda r: seconds(r.observed_at))
+        if 0 < place < len(readings) - 1:
+            away.append(readings[-1].value - readings[place - 1].value)
+    return bool(away) and norm(tuple(away)) <= REST_OF_STEP * step.size
 
 
 def carries(track: Track, quantity: str) -> bool:

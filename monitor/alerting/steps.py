@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from monitor.alerting.assessment import Windows, bound_of
 from monitor.alerting.clocks import clock_s, interval_s, station_of, step_key
 from monitor.alerting.doubts import find_doubt
-from monitor.alerting.fates import BACK, find_fate
+from monitor.alerting.fates import BACK, find_fate, stands_again
 from monitor.alerting.jumps import Jump
 from monitor.alerting.offset_answers import find_offsets, is_told
 from monitor.alerting.pairs import COMPANY, find_partners, is_confirmed, list_unresolved
@@ -131,10 +131,13 @@ def update_steps(
         station = station_of(key)
         # what asks for a high level goes on counting on the offset of one person
         offset = has_offset(windows, station, old.at_s) and not _needs_second(windows, key, old)
-        if key in sightings or key in unresolved or not _is_explained(old, tracks.get(station, []), offset):
+        # the level may still rest on a step that came back: what it was read from must stay known
+        rested_on = old.state == RETURNED and f"{STEP}{key}" in memory.supporters
+        explained = _is_explained(old, tracks.get(station, []), offset)
+        if key in sightings or key in unresolved or rested_on or not explained:
             answered = memory.answers.get(key)
             steps[key] = replace(old, state=state_after(answered)) if answered else _look_again(
-                old, sightings.get(key), tracks.get(station, ()), windows.now_s
+                old, sightings.get(key), tracks.get(station, ()), windows
             )
     for key, seen in sightings.items():
         if key not in steps:
@@ -168,15 +171,15 @@ def _ask(seen: Sighting, answered: str | None, windows: Windows) -> Step:
     return Step(seen.jump.at_s, windows.now_s, seen.jump.length, seen.level, state, reason, seen.quantity)
 
 
-def _look_again(step: Step, seen: Sighting | None, tracks: Iterable[Track], now_s: float) -> Step:
+def _look_again(step: Step, seen: Sighting | None, tracks: Iterable[Track], windows: Windows) -> Step:
     """What later epochs make of a step that no person answered: doubt that is gone, a value that came back.
 
     Only the value itself takes a step back that counts; silence never does.
     """
     said = step.reason.partition(": ")[0]
     if (step.state == DOUBTFUL and seen is not None and seen.doubt is None) or (step.state == RETURNED and seen):
-        return replace(step, state="pending", known_s=now_s, reason=said)
-    if step.state in ACTIVE and find_fate(step, tracks) == BACK:
+        return replace(step, state="pending", known_s=windows.now_s, reason=said)
+    if step.state in ACTIVE and find_fate(step, tracks) == BACK and stands_again(windows.view, tracks, step):
         return replace(step, state=RETURNED, reason=f"{said}: the station stands again where it stood before")
     return step
 
