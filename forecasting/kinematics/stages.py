@@ -89,10 +89,14 @@ def judge_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[
     if kept.get("at_s") is not None and facts.at_s <= kept["at_s"] and kept.get("stage"):
         share = _shares(facts)[_share_of(kept["stage"])]
         return Movement(kept["stage"], kept["trend"], share, ("no new datum since the last look",)), kept
+    first = kept.get("stage") is None
     asked, reasons = _look(facts, kept)
     _keep_quiet(kept, facts)
     _climb_or_fall(kept, asked, facts.at_s, reasons)
-    _turn(kept, _bend(facts))
+    bend = _bend(facts)
+    if first:  # as with the stage: the first look decides alone, but progressive waits for its three
+        kept["trend"] = "linear" if bend == "progressive" else bend
+    _turn(kept, bend)
     kept["at_s"] = facts.at_s
     stage = kept["stage"]
     return Movement(stage, kept["trend"], _shares(facts)[_share_of(stage)], tuple(reasons)), kept
@@ -187,7 +191,6 @@ def _climb_or_fall(kept: StageState, asked: str, at_s: float, reasons: list[str]
     if stage is None:
         # the first look decides alone, but progressive waits for its three
         kept["stage"] = stage = "intermediate" if asked == "progressive" else asked
-        kept["trend"] = kept.get("trend", "none")
     if RANK[asked] > RANK[stage]:
         kept["lower_since_s"] = None
         kept["up"] = kept.get("up", 0) + 1

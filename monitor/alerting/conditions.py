@@ -236,25 +236,35 @@ def _change(key: str, condition: Condition, level: int, data_time: Any, *, is_op
 
 def explain_level(
     site: Site, before: int, level: int, ask: Ask, votes: Mapping[str, Vote], counted: Mapping[str, int],
-    steps: Mapping[str, Step], held_by: Sequence[str],
+    steps: Mapping[str, Step], held_by: Sequence[str], floor: int = 0,
 ) -> str:  # fmt: skip
-    """One sentence: the level, what moved it or what holds it."""
+    """One sentence: the level, what moved it, what asks for it still, or what holds it."""
     name = site.levels[level].name
     if level > before:
-        who = []
-        for key, asked in sorted(counted.items(), key=lambda item: (-item[1], item[0])):
-            if min(asked, level) < level:
-                continue
-            rule, cast = split_key(key) if key.startswith(RULE) else ("", key)
-            vote = votes.get(cast)
-            step = steps.get(key.removeprefix("step|"))
-            said = vote.reason if vote else step.reason if step else ""
-            who.append(f"{'' if not rule else f'rule {rule}, '}{cast.partition('|')[2] or key}: {said}")
-        more = f" and {len(who) - 3} more" if len(who) > 3 else ""
         lone = f"; {site.levels[-1].name} is asked for by too few independent witnesses" if ask.lone_top else ""
-        return f"{name}: {'; '.join(who[:3])}{more}{lone}"
+        return f"{name}: {_name_asking(level, votes, counted, steps)}{lone}"
     if level < before:
         return f"{name}: every witness of {site.levels[before].name} is beyond its recovery limit with fresh data"
+    if 0 < level <= ask.level:
+        return f"{name} stands: {_name_asking(level, votes, counted, steps)}"
     if held_by:
         return f"{name} holds: {', '.join(held_by[:5])}"
+    if level > 0:
+        return f"{name} stands{', set by a person' if floor >= level else ''}: no witness asks for it now"
     return f"{name}: nothing asks for more"
+
+
+def _name_asking(
+    level: int, votes: Mapping[str, Vote], counted: Mapping[str, int], steps: Mapping[str, Step]
+) -> str:  # fmt: skip
+    """The witnesses that ask for a level, with what they say; three at most, then how many more."""
+    who = []
+    for key, asked in sorted(counted.items(), key=lambda item: (-item[1], item[0])):
+        if asked < level:
+            continue
+        rule, cast = split_key(key) if key.startswith(RULE) else ("", key)
+        vote = votes.get(cast)
+        step = steps.get(key.removeprefix("step|"))
+        said = vote.reason if vote else step.reason if step else ""
+        who.append(f"{'' if not rule else f'rule {rule}, '}{cast.partition('|')[2] or key}: {said}")
+    return f"{'; '.join(who[:3])}{f' and {len(who) - 3} more' if len(who) > 3 else ''}"

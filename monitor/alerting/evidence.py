@@ -43,7 +43,9 @@ def describe(
         "steps": {k: _describe_step(s, covered.get(k)) for k, s in after.steps.items()},
         "common": dict(common),
         "held_by": list(held_by),
-        "sentence": explain_level(site, memory.level, after.level, ask, after.votes, counted, after.steps, held_by),
+        "sentence": explain_level(
+            site, memory.level, after.level, ask, after.votes, counted, after.steps, held_by, after.floor
+        ),
     }  # fmt: skip
     if rulings:
         found["rules"] = {r.rule.id: r.describe() for r in rulings}

@@ -31,6 +31,11 @@ class SiteCard:
     stations: dict[str, int]  # state -> how many
 
     @property
+    def station_words(self) -> str:
+        """How many of its stations are ok; pages and sentences take the figure from here."""
+        return f"{self.stations.get('ok', 0)} of {sum(self.stations.values())} stations ok"
+
+    @property
     def top_level(self) -> int:
         """Number of the highest level."""
         return int(self.levels[-1]["number"])

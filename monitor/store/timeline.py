@@ -10,6 +10,11 @@ from monitor.store import tables as t
 
 LONGEST: Final = timedelta(days=400)
 ROWS_MOST: Final = 5000  # of one table in one answer, the newest
+MOVEMENT_NAMES: Final = (
+    "at", "data_until", "stage", "trend", "probability", "velocity_mm_per_day", "velocity_error_mm_per_day",
+    "acceleration_mm_per_day2", "acceleration_error_mm_per_day2", "tangential_angle_deg", "v_eq_mm_per_day",
+    "inverse_velocity_day_per_mm", "reasons",
+)  # fmt: skip
 
 
 def load_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
@@ -93,19 +98,48 @@ def load_movement(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """How a station moved, update by update, oldest first."""
     m, s = t.movement.c, t.series.c
-    names = (
-        "at", "data_until", "stage", "trend", "probability", "velocity_mm_per_day", "velocity_error_mm_per_day",
-        "acceleration_mm_per_day2", "acceleration_error_mm_per_day2", "tangential_angle_deg", "v_eq_mm_per_day",
-        "inverse_velocity_day_per_mm", "reasons",
-    )  # fmt: skip
     rows = c.execute(
-        select(s.quantity, *(m[n] for n in names))
+        select(s.quantity, *(m[n] for n in MOVEMENT_NAMES))
         .join(t.series, s.id == m.series_id)
         .where(s.site == site, s.station == station, m.at > from_at, m.at <= to_at)
         .order_by(m.at.desc())
         .limit(ROWS_MOST)
     ).all()
     return [_spell(row) for row in reversed(rows)]
+
+
+def load_newest_movement(c: Connection, site: str, now: datetime) -> list[dict[str, Any]]:
+    """The newest update of each series up to an instant with the failure window that stands: what every page shows.
+
+    Returns:
+        Rows of `load_movement` with `station` and `window` (a row of `failure_windows`, or None), by station.
+    """
+    m, s, w = t.movement.c, t.series.c, t.failure_time.c
+    newest = (
+        select(m.series_id, func.max(m.at).label("at"))
+        .join(t.series, s.id == m.series_id)
+        .where(s.site == site, m.at <= now)
+        .group_by(m.series_id)
+        .subquery()
+    )
+    rows = c.execute(
+        select(s.id, s.station, s.quantity, *(m[n] for n in MOVEMENT_NAMES))
+        .join(newest, (newest.c.series_id == m.series_id) & (newest.c.at == m.at))
+        .join(t.series, s.id == m.series_id)
+        .order_by(s.station, s.quantity.not_like("displacement%"), s.quantity)
+    ).all()
+    standing = (
+        select(func.max(w.id))
+        .where(w.series_id.in_([r.id for r in rows]), w.issued_at <= now, w.withdrawn_at.is_(None))
+        .group_by(w.series_id, w.method)
+    )
+    names = ("window_from", "window_mid", "window_to", "trusted", "reasons", "method", "data_until")
+    windows: dict[int, dict[str, Any]] = {}
+    for row in c.execute(
+        select(w.series_id, *(w[n] for n in names)).where(w.id.in_(standing)).order_by(w.method.desc())
+    ):  # the one by inverse velocity first: it is the one that may vote
+        windows.setdefault(row.series_id, {n: v for n, v in _spell(row).items() if n != "series_id"})
+    return [{**{k: v for k, v in _spell(r).items() if k != "id"}, "window": windows.get(r.id)} for r in rows]
 
 
 def load_windows(

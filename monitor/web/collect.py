@@ -89,6 +89,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
         "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,
         "footprints": footprints,
         "map": draw(stations, footprints, preview_bounds(shown)), "ledgers": split_ledgers(alerts),
+        "movement": timeline.load_newest_movement(c, site_id, now),
         "ribbon": draw_ribbon(timeline.load_ribbon(c, site_id, now - RIBBON, now), card.levels, now - RIBBON, now),
         "tops": {card.id: card.top_level}, "names": {card.id: card.name}, "show_site": False,
     }  # fmt: skip

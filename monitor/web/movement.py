@@ -108,6 +108,7 @@ def get_movement(
         declared = context.declaration(c, str(card.status["config_version"]))
         return {
             "site": site, "station": station, "from": spell(low), "to": spell(high), "levels": card.levels,
+            "newest": [r for r in timeline.load_newest_movement(c, site, high) if r["station"] == station],
             "movement": timeline.load_movement(c, site, station, low, high),
             "windows": timeline.load_windows(c, site, station, low, high),
             "bounds": find_bounds(declared, station),

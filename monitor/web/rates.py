@@ -14,6 +14,7 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
+from monitor.movement.judging import inverse_of
 from monitor.web.charts import load_curve
 from monitor.web.collect import COMPUTED
 from monitor.web.context import Context
@@ -59,7 +60,9 @@ def _load(
 
 
 def measure_rates(readings: Sequence[Reading], window_s: float, from_s: float) -> dict[str, list[Any]]:
-    """Columns `at`, `rate` and `error` at about `POINTS` epochs from an instant on.
+    """Columns `at`, `rate`, `error` and `inverse` (days per mm) at about `POINTS` epochs from an instant on.
+
+    The inverse is None where the velocity cannot be told from nothing, as in the rows of movement.
 
     Args:
         readings: usable ones by rising epoch.
@@ -69,7 +72,7 @@ def measure_rates(readings: Sequence[Reading], window_s: float, from_s: float) -
     times = [seconds(r.observed_at) for r in readings]
     ends = range(bisect_right(times, from_s), len(times))
     every = max(1, len(ends) // POINTS)
-    columns: dict[str, list[Any]] = {"at": [], "rate": [], "error": []}
+    columns: dict[str, list[Any]] = {"at": [], "rate": [], "error": [], "inverse": []}
     for last in sorted({*ends[::every], *ends[-1:]}):
         first = bisect_right(times, times[last] - window_s)
         thin = max(1, (last + 1 - first) // EPOCHS)
@@ -82,4 +85,5 @@ def measure_rates(readings: Sequence[Reading], window_s: float, from_s: float) -
             columns["at"].append(spell(readings[last].observed_at))
             columns["rate"].append(fit.rate)
             columns["error"].append(fit.error)
+            columns["inverse"].append(inverse_of(fit))
     return columns

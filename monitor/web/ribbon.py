@@ -5,10 +5,15 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.instants import parse
+from monitor.store.pages import SiteCard
 
 WIDTH: Final = 1000.0
 LEAST_WIDTH: Final = 4.0
-SIGHT_WORDS: Final = {"full": "all witnesses speak", "degraded": "some instruments missing", "blind": "no valid data"}
+SIGHT_WORDS: Final = {
+    "full": "every series that votes reports",
+    "degraded": "some series that vote are missing",
+    "blind": "no valid data",
+}
 
 
 def draw_ribbon(
@@ -48,6 +53,15 @@ def draw_ribbon(
         "width": WIDTH, "blocks": blocks, "ticks": list(_ticks(low, high)),
         "keys": [keys[level] for level in sorted(keys)], "since": blocks[0]["x"],
     }  # fmt: skip
+
+
+def spell_sight(card: SiteCard, seen: str) -> str:
+    """What the sight of a site means, with the figure of its stations where both must be read together."""
+    words = SIGHT_WORDS.get(seen, seen)
+    if seen == "blind":
+        return f"{words}: decide by other means"
+    # a station may be sick in a series that has no vote: both are true, and only together they are understood
+    return words if set(card.stations) <= {"ok"} else f"{words}; {card.station_words}"
 
 
 def _ticks(low: datetime, high: datetime) -> list[dict[str, Any]]:

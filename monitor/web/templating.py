@@ -17,6 +17,7 @@ from monitor.health import CORE_SILENT_S
 from monitor.store.service_state import find_stamp
 from monitor.web.context import COOKIE, Context, context_of, session_of
 from monitor.web.guard import csrf_token
+from monitor.web.ribbon import spell_sight
 
 # names people use for levels -> place on the colour ramp; other names are spread by rank
 KNOWN_COLOURS: Final = {
@@ -116,7 +117,8 @@ ENVIRONMENT.filters.update(
     told=shorten_instants, minute=spell_minute, number=spell_number, instant=as_instant, pretty=pretty_json
 )
 ENVIRONMENT.globals.update(
-    level_class=level_class, spell=spell, plotly_version=plotly.__version__, plotly_style_ids=find_style_ids()
+    level_class=level_class, spell=spell, spell_sight=spell_sight, plotly_version=plotly.__version__,
+    plotly_style_ids=find_style_ids(),
 )
 
 

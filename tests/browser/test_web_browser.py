@@ -18,6 +18,7 @@ from monitor.store.alerts import find_alert
 from monitor.store.engine import Database
 from monitor.store.service_state import stamp
 from monitor.store.tables import site_state
+from monitor.store.views import load_view
 from monitor.web.app import build
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -130,7 +131,7 @@ def test_site_page_draws_all_its_curves_in_silence(served, watch):
 
 
 def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, watch):
-    base, *_ = served
+    base, db, *_ = served
     w = watch()
     w.page.goto(f"{base}/sites/north-bench")
     assert w.page.locator("svg.ribbon rect").count() >= 1
@@ -147,6 +148,18 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     window = w.page.locator('figure[data-plot="window"][data-station="G1"]')
     assert "Trusted" in window.locator(".says").inner_text()
     assert "not trusted" in window.locator(".key").inner_text()
+    with db.read() as c:  # beside each picture stands the newest row of SQL, and nothing of another moment
+        newest = load_view(c, "movement_history", order_by=["-at"], site="north-bench", station="G1")[0]
+    velocity = w.page.locator('figure[data-plot="velocity"][data-station="G1"] .latest').inner_text()
+    inverse = w.page.locator('figure[data-plot="inverse"][data-station="G1"] .latest').inner_text()
+    assert f"{newest['velocity_mm_per_day']:.3g} mm/day (stage)" in velocity
+    assert f"{newest['inverse_velocity_day_per_mm']:.3g} day/mm (stage)" in inverse
+    # what the bounds look at stands beside it in both: each inverse is that of its velocity
+    rates = [(m[0], float(m[1])) for m in re.findall(r"(\S+) mm/day in (\d+)", velocity)]
+    inverses = {b: float(a) for a, b in re.findall(r"(\S+) day/mm in (\d+)", inverse)}
+    for rate, hours in rates:
+        if str(int(hours)) in inverses:
+            assert inverses[str(int(hours))] * float(rate) == pytest.approx(1.0, rel=0.02)
     angle = w.page.locator('figure[data-plot="angle"][data-station="G1"]')
     assert "82" in angle.locator(".latest").inner_text()
     assert w.complaints == []

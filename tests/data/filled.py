@@ -444,7 +444,7 @@ def _fill_records(c: Connection) -> None:
             series_id=series_id, at=NOW - days(1 - k), data_until=NOW - days(1 - k), stage=stage, trend="linear" if k == 0 else "progressive",
             velocity_mm_per_day=4.0 + 3.0 * k, velocity_error_mm_per_day=0.4, acceleration_mm_per_day2=0.1 + k,
             acceleration_error_mm_per_day2=0.2, tangential_angle_deg=82.0, v_eq_mm_per_day=0.6,
-            inverse_velocity_day_per_mm=0.25, probability=0.75, reasons="three windows rise", state={"up": k},
+            inverse_velocity_day_per_mm=1.0 / (4.0 + 3.0 * k), probability=0.75, reasons="three windows rise", state={"up": k},
         ))  # fmt: skip
     c.execute(insert(t.maintenance).values(
         site="north-bench", station="G1", from_at=NOW - days(3), to_at=NOW - days(3) + STEP, by="bo", second_by="cy",

@@ -26,7 +26,19 @@ from monitor.store.audit import verify_chain
 from monitor.store.engine import Database
 from monitor.store.observations import add_observations
 from monitor.store.service_state import stamp
-from monitor.store.tables import alert, alert_event, audit_entry, evaluation, report, scene, site_state
+from monitor.store.tables import (
+    alert,
+    alert_event,
+    audit_entry,
+    evaluation,
+    failure_time,
+    movement,
+    report,
+    scene,
+    site_state,
+    station_state,
+)
+from monitor.store.views import load_view
 from monitor.web.app import build
 
 
@@ -201,6 +213,50 @@ def test_movement_and_ribbon_are_what_was_stored(client, database):
     ]  # fmt: skip
     assert [r["to_at"] for r in ribbon["ribbon"]] == [*cuts[1:], ribbon["to"]]
     assert [s["stage"] for s in ribbon["stages"]["G1"]][-1] == "progressive"
+
+
+def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
+    """Two stations are sick in what has no vote, one is fast: sight, stage, velocity and window do not contradict."""
+    with database.write() as c:
+        series_id = c.execute(select(movement.c.series_id).limit(1)).scalar_one()
+        c.execute(insert(movement).values(
+            series_id=series_id, at=story.NOW + timedelta(minutes=1), data_until=story.NOW, stage="progressive",
+            trend="progressive", velocity_mm_per_day=None, velocity_error_mm_per_day=None, reasons="too few data",
+            state={},
+        ))  # fmt: skip
+        for station in ("G2", "P1"):
+            c.execute(
+                update(station_state).where(station_state.c.station == station).values(state="stale", reason="battery")
+            )
+        edges = {"window_from": -timedelta(days=1), "window_mid": -timedelta(hours=1), "window_to": timedelta(days=1)}
+        c.execute(update(failure_time).values({k: NOW + v for k, v in edges.items()}))
+    text = client.get("/sites/north-bench").text
+    with database.read() as c:
+        [status] = load_view(c, "site_status", site="north-bench")
+        states = [row["state"] for row in load_view(c, "station_health", site="north-bench")]
+        rows = load_view(c, "movement_history", order_by=["-at"], site="north-bench", station="G1")
+        [window] = [w for w in load_view(c, "failure_windows", site="north-bench") if w["withdrawn_at"] is None]
+    assert status["observability"] == "full"
+    assert f"every series that votes reports; {states.count('ok')} of {len(states)} stations ok" in text
+    assert f"<dt>Stage</dt><dd>{status['movement_stage']}<" in text
+    [row] = re.findall(r'<tr data-station="G1".*?</tr>', text, re.DOTALL)
+    # the newest row says nothing of velocity: an older figure beside it would be of another moment
+    assert rows[0]["velocity_mm_per_day"] is None
+    assert re.findall(r'<td class="num">(.*?)</td>', row) == ["–", "–"]
+    assert f"{rows[0]['stage']}, trend {rows[0]['trend']}" in row
+    for edge in ("window_from", "window_to"):
+        assert window[edge][:16].replace("T", " ") in row
+    assert "open now: failure is possible at any time" in row
+    newest = client.get("/api/v1/sites/north-bench/movement/G1").json()["newest"][0]
+    assert {k: newest[k] for k in rows[0] if k in newest} == {k: v for k, v in rows[0].items() if k in newest}
+    assert newest["window"]["window_mid"] == window["window_mid"]
+    with database.write() as c:
+        values = {"velocity_mm_per_day": 372.0, "inverse_velocity_day_per_mm": 1 / 372}
+        c.execute(update(movement).where(movement.c.velocity_mm_per_day.is_(None)).values(values))
+    [row] = re.findall(r'<tr data-station="G1".*?</tr>', client.get("/sites/north-bench").text, re.DOTALL)
+    assert re.findall(r'<td class="num">(\S+?)[ <]', row) == ["372", "0.00269"]
+    said = re.search(r'id="h-why".*?<p>(.*?)</p>', client.get("/sites/north-bench/movement").text, re.DOTALL)[1]
+    assert "nothing asks for more" not in said or said.startswith("green")
 
 
 def test_rain_stands_beside_its_curve(client):

@@ -46,7 +46,7 @@ class InverseVelocityRule:
         return Assessment(
             criterion.id, station.id, level, max(level, max(held, default=0)), heard=True,
             fresh=windows.is_fresh(fact.data_until_s, spec), newest_s=fact.data_until_s,
-            reason=_sentence(fact, left_s, alone=not second),
+            reason=_sentence(fact, windows.now_s, alone=not second),
             facts={
                 "method": fact.method, "from_s": fact.from_s, "mid_s": fact.mid_s, "to_s": fact.to_s, "left_s": left_s,
                 "trusted": fact.trusted, "reasons": fact.reasons, "issued_s": fact.issued_s,
@@ -103,10 +103,20 @@ def _newest(windows: Windows, station: str, quantity: str) -> Newest | None:
     return max(found, key=lambda n: (n.observed_s, n.flags), default=None)
 
 
-def _sentence(fact: FailureFact, left_s: float, *, alone: bool) -> str:
-    day = spell(instant(fact.mid_s))[:16]
+def _sentence(fact: FailureFact, now_s: float, *, alone: bool) -> str:
     trust = "" if fact.trusted else f"; not trusted: {fact.reasons}"
     lone = f"; {ALONE}" if alone else ""
-    left = f"in {spell_duration(round(left_s / 3600.0) * 3600.0)}" if left_s > 0 else "passed"
-    speed = f"{fact.velocity_mm_per_day:.1f} mm/day"
-    return f"if the acceleration goes on: failure about {day}Z ({left}) at {speed}{trust}{lone}"
+    middle, end = _minute(fact.mid_s), _minute(fact.to_s)
+    if now_s < fact.mid_s:
+        hours = round((fact.mid_s - now_s) / 3600.0)
+        left = f"in {spell_duration(hours * 3600.0)}" if hours else "within the hour"
+        when = f"failure about {middle} ({left})"
+    elif now_s < fact.to_s:
+        when = f"failure at any time until {end} (middle of the window {middle})"
+    else:
+        when = f"the failure window ended {end}"
+    return f"if the acceleration goes on: {when} at {fact.velocity_mm_per_day:.1f} mm/day{trust}{lone}"
+
+
+def _minute(at_s: float) -> str:
+    return f"{spell(instant(at_s))[:16]}Z"

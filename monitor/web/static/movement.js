@@ -40,33 +40,39 @@
     type: "scatter", mode: rows.length < 200 ? "lines+markers" : "lines", x: rows.map((r) => r.data_until ?? r.at), y: rows.map((r) => r[column]), connectgaps: false, name,
     line: { color: colour, width: 1.8 }, marker: { size: 4, color: colour }, hovertemplate: `%{y:.4~g} ${unit}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>`,
   });
-  const told = (row) => row ? `${row.stage}, trend ${row.trend}: ${row.reasons}` : "Nothing was judged in this range.";
+  const told = (row) => row ? `${row.stage}, trend ${row.trend}: ${row.reasons}` : "Nothing was judged so far.";
+  // every figure beside a picture is of this one row: the newest update, also where the range holds none
+  const newest = (found) => found.newest[0];
+  const own = (found) => newest(found) ? found.movement.filter((r) => r.quantity === newest(found).quantity) : [];
+  const ofStage = (value, unit) => typeof value === "number" ? `${show(value)} ${unit} (stage)` : "";
+  const ofBounds = (found, column, unit) => found.rates.filter((r) => typeof r[column].at(-1) === "number").map((r) => `${show(r[column].at(-1))} ${unit} in ${hours(r.window_s)}`);
 
   function velocity(found) {
-    const rows = found.movement.filter((r) => r.velocity_mm_per_day !== null), last = rows.at(-1);
+    const rows = own(found).filter((r) => r.velocity_mm_per_day !== null), last = newest(found);
     const band = { type: "scatter", mode: "lines", fill: "toself", line: { width: 0 }, fillcolor: css("--fan").replace("A", "0.22"), name: "± 1 standard error", hoverinfo: "skip",
       x: [...rows.map((r) => r.data_until ?? r.at), ...rows.map((r) => r.data_until ?? r.at).reverse()],
       y: [...rows.map((r) => r.velocity_mm_per_day + (r.velocity_error_mm_per_day ?? 0)), ...rows.map((r) => r.velocity_mm_per_day - (r.velocity_error_mm_per_day ?? 0)).reverse()] };
     // each bound in the colour of its level, and the velocity over its own window in the same colour
-    const own = found.rates.map((r) => {
+    const bounded = found.rates.map((r) => {
       const b = found.bounds.find((x) => x.kind === "velocity" && x.window_s === r.window_s);
       return { type: "scatter", mode: r.at.length < 40 ? "lines+markers" : "lines", x: r.at, y: r.rate, name: `velocity in ${hours(r.window_s)}`, line: { color: level(found.levels, b?.level ?? 0), width: 1.6 }, marker: { size: 4 },
         hovertemplate: `%{y:.4~g} mm/day in ${hours(r.window_s)}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>` };
     });
-    const fastest = found.rates.map((r) => r.rate.at(-1)).filter((v) => v !== undefined);
-    const newest = fastest.length ? `${fastest.map(show).join(" / ")} mm/day` : last ? `${show(last.velocity_mm_per_day)} mm/day` : "";
-    return { traces: [band, ...bound(found, "velocity"), ...own, line(rows, "velocity_mm_per_day", "velocity of the stage", "mm/day", css("--curve"))], says: told(found.movement.at(-1)),
-      latest: newest, frame: { xaxis: time(found), yaxis: { ...axis(), title: { text: "mm/day", font: { size: 11 } } } } };
+    const latest = [...ofBounds(found, "rate", "mm/day"), ofStage(last?.velocity_mm_per_day, "mm/day")].filter(Boolean).join(" · ");
+    return { traces: [band, ...bound(found, "velocity"), ...bounded, line(rows, "velocity_mm_per_day", "velocity of the stage", "mm/day", css("--curve"))], says: told(last),
+      latest, frame: { xaxis: time(found), yaxis: { ...axis(), title: { text: "mm/day", font: { size: 11 } } } } };
   }
 
   function inverse(found) {
-    const rows = found.movement.filter((r) => r.inverse_velocity_day_per_mm !== null), last = rows.at(-1), window = found.windows.at(-1);
-    const traces = [line(rows, "inverse_velocity_day_per_mm", "1 / velocity", "day/mm", css("--curve"))];
-    if (last && window && !window.withdrawn_at) traces.push({ type: "scatter", mode: "lines+markers", name: "to the middle of the window", x: [last.data_until ?? last.at, window.window_mid], y: [last.inverse_velocity_day_per_mm, 0],
+    const rows = own(found).filter((r) => r.inverse_velocity_day_per_mm !== null), last = newest(found), window = last?.window;
+    const bounded = found.rates.map((r) => ({ type: "scatter", mode: r.at.length < 40 ? "lines+markers" : "lines", x: r.at, y: r.inverse, connectgaps: false, name: `1 / velocity in ${hours(r.window_s)}`,
+      line: { color: level(found.levels, found.bounds.find((x) => x.kind === "velocity" && x.window_s === r.window_s)?.level ?? 0), width: 1.2 }, marker: { size: 4 }, hovertemplate: `%{y:.4~g} day/mm in ${hours(r.window_s)}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>` }));
+    const traces = [...bounded, line(rows, "inverse_velocity_day_per_mm", "1 / velocity of the stage", "day/mm", css("--curve"))];
+    if (window && typeof last.inverse_velocity_day_per_mm === "number") traces.push({ type: "scatter", mode: "lines+markers", name: "to the middle of the window", x: [last.data_until ?? last.at, window.window_mid], y: [last.inverse_velocity_day_per_mm, 0],
       line: { color: css("--forecast"), width: 2, dash: "dash" }, marker: { size: 6, color: css("--forecast") }, hovertemplate: "%{x|%Y-%m-%d %H:%M}<extra>if the acceleration goes on</extra>" });
-    const end = window && !window.withdrawn_at ? [found.to, window.window_to].sort().at(-1) : found.to;
-    return { traces, says: rows.length ? "Where the slope moves beyond its noise. A straight fall to zero is what the method asks for." : "The slope does not move beyond its noise.",
-      latest: last ? `${show(last.inverse_velocity_day_per_mm)} day/mm` : "", frame: { xaxis: time(found, { range: [found.from, end] }), yaxis: { ...axis(), rangemode: "tozero", title: { text: "day/mm", font: { size: 11 } } } } };
+    const end = window ? [found.to, window.window_to].sort().at(-1) : found.to;
+    return { traces, says: typeof last?.inverse_velocity_day_per_mm === "number" ? "Where the slope moves beyond its noise. A straight fall to zero is what the method asks for." : "At the newest update the slope does not move beyond its noise.",
+      latest: [...ofBounds(found, "inverse", "day/mm"), ofStage(last?.inverse_velocity_day_per_mm, "day/mm")].filter(Boolean).join(" · "), frame: { xaxis: time(found, { range: [found.from, end] }), yaxis: { ...axis(), rangemode: "tozero", title: { text: "day/mm", font: { size: 11 } } } } };
   }
 
   // each issue as a bar from the start to the end of its window; the line is "now": a window below it has passed
@@ -82,16 +88,16 @@
     const traces = [{ type: "scatter", mode: "lines", name: "the newest datum of each issue", x: [found.from, found.to], y: [found.from, found.to], line: { color: css("--muted"), width: 1.2, dash: "dot" }, hoverinfo: "skip" },
       ...bars(by("inverse_velocity", true), "inverse velocity", css("--forecast"), 1), ...bars(by("inverse_velocity", false), "inverse velocity, not trusted", css("--muted"), 0.7),
       ...bars(by("forecast", true), "forecast", css("--advice"), 1), ...bars(by("forecast", false), "forecast, not trusted", css("--advice"), 0.5)];
-    const last = rows.at(-1);
-    return { traces: rows.length ? traces : [], latest: last && !last.withdrawn_at ? `${minute(last.window_from)} to ${minute(last.window_to)}` : "none",
-      says: !rows.length ? "No window was ever issued in this range." : last.withdrawn_at ? `Withdrawn ${minute(last.withdrawn_at)}: ${last.withdrawn_reason ?? ""}.` : last.trusted ? "Trusted: every condition of the method holds." : `Not trusted: ${last.reasons}.`,
+    const last = rows.at(-1), window = newest(found)?.window, over = window && window.window_to <= found.to;
+    return { traces: rows.length ? traces : [], latest: window ? `${minute(window.window_from)} to ${minute(window.window_to)}` : "none",
+      says: window ? over ? `The window ended ${minute(window.window_to)}.` : window.trusted ? "Trusted: every condition of the method holds." : `Not trusted: ${window.reasons}.` : !rows.length ? "No window was ever issued in this range." : last.withdrawn_at ? `Withdrawn ${minute(last.withdrawn_at)}: ${last.withdrawn_reason ?? ""}.` : "No window stands.",
       frame: { xaxis: time(found), yaxis: { ...axis(), type: "date" } } };
   }
 
   function angle(found) {
-    const rows = found.movement.filter((r) => r.tangential_angle_deg !== null), last = rows.at(-1);
-    return { traces: [...bound(found, "tangential_angle"), line(rows, "tangential_angle_deg", "tangential angle", "degrees", css("--curve"))], latest: last ? `${show(last.tangential_angle_deg)}°` : "",
-      says: last ? `Against v_eq = ${show(last.v_eq_mm_per_day)} mm/day, as reviewed for this station.` : "No angle: the station has no reviewed v_eq, or does not move beyond its noise.",
+    const rows = own(found).filter((r) => r.tangential_angle_deg !== null), last = newest(found), known = typeof last?.tangential_angle_deg === "number";
+    return { traces: [...bound(found, "tangential_angle"), line(rows, "tangential_angle_deg", "tangential angle", "degrees", css("--curve"))], latest: known ? `${show(last.tangential_angle_deg)}°` : "",
+      says: known ? `Against v_eq = ${show(last.v_eq_mm_per_day)} mm/day, as reviewed for this station.` : "No angle: the station has no reviewed v_eq, or does not move beyond its noise.",
       frame: { xaxis: time(found), yaxis: { ...axis(), range: [0, 92], title: { text: "degrees", font: { size: 11 } } } } };
   }
 
