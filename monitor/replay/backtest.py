@@ -15,7 +15,7 @@ from monitor.config import parse_site
 from monitor.domain.decision import seconds
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, RefusedError
-from monitor.replay.course import Pace, choose_tick_s, play
+from monitor.replay.course import Pace, choose_coalesce_s, choose_tick_s, play
 from monitor.replay.history import History
 from monitor.replay.known import Known
 from monitor.replay.labels import Label, labels_of_outcomes
@@ -47,7 +47,7 @@ class Terms:
         as_then: the site files that were in force at each time, instead of one for all of it.
         acts: what people did (levels set, steps answered) is done again.
         stored_instants: look at the stored instants of evaluation and at no others.
-        coalesce_s: arrivals within this time are one look.
+        coalesce_s: arrivals within this time are one look; None takes what fits the site's series.
         tick_s: longest time between two looks; None takes the shortest interval of the site's series.
     """
 
@@ -56,7 +56,7 @@ class Terms:
     as_then: bool = False
     acts: bool = False
     stored_instants: bool = False
-    coalesce_s: float = 60.0
+    coalesce_s: float | None = None
     tick_s: float | None = None
 
 
@@ -97,7 +97,12 @@ def run_backtest(
         results = _run_both(db, site, other, task, on_progress)
     if on_progress is not None:
         on_progress(1.0)
-    known = {"mode": terms.known.mode, "latency_s": terms.known.latency_s, **results[0][1]}
+    # a level stands in the replay at most so much later than in a service that looks at every arrival
+    exact_s = choose_coalesce_s(site) if terms.coalesce_s is None else terms.coalesce_s
+    known = {
+        "mode": terms.known.mode, "latency_s": terms.known.latency_s,
+        "granularity_s": 0.0 if terms.stored_instants else exact_s, **results[0][1],
+    }  # fmt: skip
     return Scorecard(
         site.id, site.name, from_at, to_at, known, terms.lead_s, rule_version(site), events,
         tuple(run for run, _ in results),
@@ -160,7 +165,8 @@ def find_pace(c: Connection, site: Site, task: _Task) -> Pace:
         if not stored:
             raise RefusedError(f"no evaluation of {site.id} is stored in that time")
         instants = tuple(sorted({seconds(at) for at, _ in stored}))
-    return Pace(terms.coalesce_s, terms.tick_s or choose_tick_s(site), instants)
+    coalesce_s = choose_coalesce_s(site) if terms.coalesce_s is None else terms.coalesce_s
+    return Pace(coalesce_s, terms.tick_s or choose_tick_s(site), instants)
 
 
 def _halves(on_progress: Progress | None) -> tuple[Progress | None, Progress | None]:

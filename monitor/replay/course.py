@@ -53,6 +53,16 @@ def choose_tick_s(site: Site) -> float:
     return min(max(shortest, 900.0), 86400.0)
 
 
+def choose_coalesce_s(site: Site) -> float:
+    """How long arrivals are one look: a minute, and never longer than a quarter of the shortest interval of a series.
+
+    The stations of one epoch come within seconds of each other; on instruments that speak every two seconds a minute
+    would show a level up to a minute late.
+    """
+    shortest = min((spec.interval_s for s in site.stations for spec in s.series), default=240.0)
+    return min(60.0, max(SHORTEST_S, shortest / 4.0))
+
+
 def play(
     history: History, plan: Sequence[tuple[float, Site]], from_s: float, to_s: float, pace: Pace, *,
     acts: Sequence[PastAct] = (), memory: Memory | None = None,

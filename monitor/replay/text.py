@@ -34,9 +34,11 @@ def print_scorecard(card: Scorecard, console: Console) -> None:
 def describe_known(card: Scorecard) -> str:
     """Which instants of knowledge the replay used."""
     known = card.known
+    exact_s = known["granularity_s"]
+    exact = f"levels are exact to {exact_s:g} s" if exact_s else "looks are those of the service"
     return (
         f"known {known['mode']}: {known['rows']:,} rows, {known['rows_by_reception']:,} by the instant of reception, "
-        f"{known['rows_by_epoch']:,} by their epoch and {known['latency_s']:g} s"
+        f"{known['rows_by_epoch']:,} by their epoch and {known['latency_s']:g} s; {exact}"
     )
 
 

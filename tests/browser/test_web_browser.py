@@ -153,7 +153,7 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     velocity = w.page.locator('figure[data-plot="velocity"][data-station="G1"] .latest').inner_text()
     inverse = w.page.locator('figure[data-plot="inverse"][data-station="G1"] .latest').inner_text()
     assert f"{newest['velocity_mm_per_day']:.3g} mm/day (stage)" in velocity
-    assert f"{newest['inverse_velocity_day_per_mm']:.3g} day/mm (stage)" in inverse
+    assert f"{newest['inverse_velocity_day_per_mm']:.4g} day/mm (stage)" in inverse
     # what the bounds look at stands beside it in both: each inverse is that of its velocity
     rates = [(m[0], float(m[1])) for m in re.findall(r"(\S+) mm/day in (\d+)", velocity)]
     inverses = {b: float(a) for a, b in re.findall(r"(\S+) day/mm in (\d+)", inverse)}

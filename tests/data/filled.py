@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, update
 
 from monitor.config import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
@@ -436,9 +436,8 @@ def _fill_records(c: Connection) -> None:
     service_state.stamp(c, "core.evaluate", {"sites": 2}, NOW)
     run = job_runs.start_run(c, "forecast", "north-bench", NOW - STEP)
     job_runs.finish_run(c, run, "done", "180 rows", NOW - STEP + timedelta(seconds=40))
-    series_id = (
-        c.execute(select(t.series.c.id).where(t.series.c.station == "G1").order_by(t.series.c.id)).scalars().first()
-    )
+    # the series that bears the failure windows, as in the service
+    series_id = observations.find_series_id(c, "north-bench", "G1", "displacement_north")
     for k, stage in enumerate(("intermediate", "progressive")):
         c.execute(insert(t.movement).values(
             series_id=series_id, at=NOW - days(1 - k), data_until=NOW - days(1 - k), stage=stage, trend="linear" if k == 0 else "progressive",

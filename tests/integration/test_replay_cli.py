@@ -50,6 +50,7 @@ def test_a_file_and_a_site_file_are_enough(
     assert "1 of 301 rows left out" in err
     card = json.loads(out)
     assert card["known"]["mode"] == "observed"
+    assert card["known"]["granularity_s"] == 60.0  # hourly and slower: a minute at most
     one, two = card["runs"]
     (event,) = one["events"]
     assert 0 < event["lead_s"] < 7 * 86400.0

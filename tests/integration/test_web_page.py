@@ -318,7 +318,10 @@ def test_openapi_names_every_api_route(client):
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/sites/north-bench", "/health", "/api/v1/sites", "/static/slopeward.css", "/live/overview", "/nothing", "/api/v1/alerts/x"],
+    [
+        "/", "/sites/north-bench", "/health", "/api/v1/sites", "/static/slopeward.css", "/live/overview", "/nothing",
+        "/api/v1/alerts/x",
+    ],
 )
 def test_head_answers_as_get_does_without_the_body(client, path):
     told = client.head(path)
