@@ -160,7 +160,7 @@ class Walk:
         return True
 
     def _judge(self, i: int, limit: float) -> None:
-        value = minus(self.values[i], self._shift)
+        value = minus(self.values[i], self._shift) if any(self._shift) else self.values[i]
         last = self.kept[-1]
         if norm(minus(value, self.level[last])) <= limit:
             self._keep(i, value)

@@ -57,8 +57,8 @@ class Looking:
         return self._warm
 
     def count(self) -> int:
-        """Readings held."""
-        return sum(len(h.readings) for h in self._held.values())
+        """Readings held, and with them the epochs of tracks, of which each criterion has its own."""
+        return sum(len(h.readings) for h in self._held.values()) + sum(t.count() for t in self.warm.values())
 
     def read(self, c: Connection, now: datetime) -> dict[str, tuple[Reading, ...]]:
         """Readings that a decision at `now` may see, by `station.quantity`, as they are known at `now`."""

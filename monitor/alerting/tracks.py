@@ -81,8 +81,8 @@ class Tracker:
         self._track: Track | None = None
         self._last = Track(station.id, criterion.quantity)
         self._unit = direction(station, 0)
-        self._looked: list[dict[int, _Looked]] = []
         self._rows: dict[float, _Row] = {}
+        self._joined: _Row | None = None  # the newest of them
         self._begin()
 
     def track(self, view: View, now_s: float) -> Track:
@@ -95,7 +95,7 @@ class Tracker:
         if quantities != self._quantities or self._ahead or not _continue(self._seen, readings):
             if quantities != self._quantities:
                 self._last = Track(self._station.id, self.criterion.quantity)
-                self._looked, self._rows = [{} for _ in quantities], {}
+                self._rows = {}
                 self._unit = direction(self._station, len(quantities))
             self._quantities = quantities
             self._begin()
@@ -106,6 +106,10 @@ class Tracker:
             self._gather(readings, spec, now_s)
         self._track = self._describe(spec)
         return self._track
+
+    def count(self) -> int:
+        """Epochs held: those that count, those that do not, and those of which a component has not come."""
+        return len(self._rows) + sum(len(part) for part in self._waiting) + sum(len(part) for part in self._aside)
 
     def _begin(self) -> None:
         count = len(self._quantities)
@@ -124,15 +128,13 @@ class Tracker:
     def _gather(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, now_s: float) -> bool:
         """Walk over the epochs that are new and complete; False when one of them lies before the end of the walk."""
         for k, quantity in enumerate(self._quantities):
-            looked = self._looked[k]
             for reading in readings[k][len(self._seen[k]) :]:
-                known = looked.get(id(reading))
-                if known is None or known.reading is not reading:
-                    at_s = seconds(reading.observed_at)
-                    known = looked[id(reading)] = _Looked(reading, at_s, _fault(reading, spec, quantity, at_s, now_s))
-                    if at_s > now_s:
-                        del looked[id(reading)]  # said of now alone
-                at_s, reason = known.at_s, known.reason
+                at_s = seconds(reading.observed_at)
+                known = self._rows.get(at_s)
+                if known is not None and known.parts[k] is reading and at_s <= now_s:
+                    reason = None  # it counted before, and what it is by itself does not change
+                else:
+                    reason = _fault(reading, spec, quantity, at_s, now_s)
                 if at_s > now_s:
                     self._ahead = True  # it will count one day: what is said of it now holds for now
                 elif "future" not in reading.flags:
@@ -141,13 +143,11 @@ class Tracker:
                     self._waiting[k][at_s] = reading
                 else:
                     self._aside[k][at_s] = reason
-            if len(looked) > 2 * len(readings[k]) + 64:  # what the window has left is asked no more
-                shown = {id(r) for r in readings[k]}
-                self._looked[k] = {i: x for i, x in looked.items() if i in shown}
         self._seen = list(readings)
         shared = sorted(at for at in self._waiting[0] if all(at in other for other in self._waiting[1:]))
         if self._walk is None:
             self._walk = Walk(verify_step(spec, self.criterion))
+            self._rows = {at: row for at, row in self._rows.items() if shared and at >= shared[0]}
         if shared and self._walk.times and shared[0] <= self._walk.times[-1]:
             return False
         rows = [self._join(at, spec) for at in shared]
@@ -163,12 +163,14 @@ class Tracker:
         known = self._rows.get(at_s)
         if known is not None and all(map(is_, known.parts, parts)):
             return known
-        if len(self._rows) > 2 * len(self._seen[0]) + 64:
-            first = self._walk.times[0] if self._walk is not None and self._walk.times else at_s
-            self._rows = {at: row for at, row in self._rows.items() if at >= first}
-        sigmas = tuple([_sigma(r, spec) for r in parts])
+        values, sigmas = _values(parts), tuple([_sigma(r, spec) for r in parts])
         error = _along_sigma(parts, sigmas, self._unit, spec)
-        row = self._rows[at_s] = _Row(parts, max(seconds(r.received_at) for r in parts), _values(parts), sigmas, error)
+        received_s = max(seconds(r.received_at) for r in parts)
+        if (like := self._joined) is not None:  # most instruments state one error, and a batch has one reception
+            sigmas = like.sigmas if like.sigmas == sigmas else sigmas
+            error = like.error if like.error == error else error
+            received_s = like.received_s if like.received_s == received_s else received_s
+        row = self._rows[at_s] = self._joined = _Row(parts, received_s, values, sigmas, error)
         return row
 
     def _describe(self, spec: SeriesSpec) -> Track:
@@ -200,15 +202,6 @@ class Tracker:
         )  # fmt: skip
         self._last = track
         return track
-
-
-@dataclass(frozen=True, slots=True)
-class _Looked:
-    """What a reading is by itself: its epoch, and why it does not count."""
-
-    reading: Reading  # held, so that its identity stays its own
-    at_s: float
-    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,9 +273,10 @@ def make_readings(
         received_at = instants.get(received)  # a batch has one instant of reception
         if received_at is None:
             received_at = instants[received] = read(received)
-        # an instant is stored in one spelling only, that of UTC
+        # an instant is stored in one spelling only, that of UTC; without an offset both values are one object
+        corrected = value - total if total else value
         readings.append(
-            Reading(read(observed), received_at, revision, value, total, value - total, sigma, flagged, extra)
+            Reading(read(observed), received_at, revision, value, total, corrected, sigma, flagged, extra)
         )
     return readings
 
