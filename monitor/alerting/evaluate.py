@@ -117,8 +117,11 @@ def load_view(
     return view, None if known is None else instant(known)
 
 
-def load_facts(c: Connection, site: Site, now: datetime) -> dict[str, Any]:
-    """What a view holds besides readings, by the name of its field, as known at `now`; a replay asks the same."""
+def load_facts(c: Connection, site: Site, now: datetime, *, as_said: bool = False) -> dict[str, Any]:
+    """What a view holds besides readings, by the name of its field, as known at `now`; a replay asks the same.
+
+    With `as_said` events count from when people said that they knew them, which only a replay asks for.
+    """
     since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
     kinds = {x.kind for x in site.criteria}
     return {
@@ -126,7 +129,9 @@ def load_facts(c: Connection, site: Site, now: datetime) -> dict[str, Any]:
         "anomalies": load_anomaly_facts(c, site.id, since, now) if "anomaly" in kinds else (),
         "footprints": load_footprint_facts(c, site.id, since, now) if "scene" in kinds else (),
         "reports": load_report_facts(c, site.id, since, now) if "report" in kinds else (),
-        "events": load_event_facts(c, site.id, min(since, now - timedelta(seconds=events_reach_s(site))), now),
+        "events": load_event_facts(
+            c, site.id, min(since, now - timedelta(seconds=events_reach_s(site))), now, as_said=as_said
+        ),
         "offsets": load_offset_facts(c, site.id, now),
         "maintenance": load_maintenance_facts(c, site.id, now),
         "points": load_point_facts(c, site, now) if "insar_rate" in kinds else (),

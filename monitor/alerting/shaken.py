@@ -2,11 +2,11 @@
 
 A declaration comes from one person or one message. It may not put away what two independent witnesses show as one of
 the two highest levels, and a real earthquake moves every antenna at once: so nothing counts, somebody is paged anew at
-the end of every clock, and the answer needs two people.
+the end of the clock and after each further time that is twice as long, and the answer needs two people.
 """
 
 from collections.abc import Mapping
-from math import floor
+from typing import Final
 
 from monitor.alerting.assessment import Windows
 from monitor.alerting.clocks import clock_s, station_of
@@ -15,6 +15,8 @@ from monitor.domain.decision import Condition, Step, instant
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_groups
+
+WEEK_S: Final = 7 * 86400.0  # the longest pause between two pages about one question
 
 
 def find_shaken(site: Site, steps: Mapping[str, Step]) -> list[str]:
@@ -38,20 +40,35 @@ def find_shaken(site: Site, steps: Mapping[str, Step]) -> list[str]:
 
 
 def next_page_s(site: Site, key: str, step: Step, now_s: float) -> float:
-    """When an unanswered step of that kind is paged again: at the end of each further clock."""
-    within_s = clock_s(site, station_of(key))
-    return step.known_s + within_s * (floor((now_s - step.known_s) / within_s) + 1)
+    """When an unanswered step of that kind is paged again."""
+    return step.known_s + find_turn(now_s - step.known_s, clock_s(site, station_of(key)))[2]
+
+
+def find_turn(waited_s: float, within_s: float) -> tuple[int, float, float]:
+    """How often a question was paged anew, and when: (turns, seconds to the newest, seconds to the next).
+
+    At the end of the clock, then each time after twice as long a pause, and at least once a week: what nobody answers
+    is not forgotten, and does not teach people to ignore it.
+
+    >>> [find_turn(h * 3600.0, 3600.0)[0] for h in (0.5, 1, 1.9, 2, 3, 4, 8, 400, 568)]
+    [0, 1, 1, 2, 2, 3, 4, 9, 10]
+    """
+    turn, at_s, pause_s = 0, 0.0, within_s
+    while at_s + pause_s <= waited_s:
+        at_s += pause_s
+        turn += 1
+        pause_s = pause_s if turn == 1 else min(2.0 * pause_s, max(WEEK_S, within_s))
+    return turn, at_s, at_s + pause_s
 
 
 def list_reminders(windows: Windows, steps: Mapping[str, Step]) -> dict[str, Condition]:
-    """A new urgent alarm at the end of every clock, also when the questions were acknowledged; none before."""
+    """A new urgent alarm at each turn, also when the questions were acknowledged; none before the clock is over."""
     site, now_s = windows.site, windows.now_s
     keys = find_shaken(site, steps)
     if not keys:
         return {}
     first = min(keys, key=lambda k: (steps[k].known_s, k))
-    within_s = clock_s(site, station_of(first))
-    turn = floor((now_s - steps[first].known_s) / within_s)
+    turn, waited_s, _ = find_turn(now_s - steps[first].known_s, clock_s(site, station_of(first)))
     if turn < 1:
         return {}
     names = ", ".join(dict.fromkeys(station_of(k) for k in keys))
@@ -60,5 +77,5 @@ def list_reminders(windows: Windows, steps: Mapping[str, Step]) -> dict[str, Con
         f"{site.levels[max(steps[k].level for k in keys)].name}, and nobody has said since "
         f"{spell(instant(steps[first].known_s))} whether the slope moved: look at it; nothing counts without your word"
     )
-    since_s = steps[first].known_s + turn * within_s
+    since_s = steps[first].known_s + waited_s
     return {f"health:site:shaken_{turn}": Condition("health", 2, since_s, text)}

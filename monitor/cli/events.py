@@ -38,11 +38,17 @@ def add(
         float | None,
         typer.Option("--value", help="A size; of an earthquake the peak ground acceleration at the site in g"),
     ] = None,
+    known_from: Annotated[
+        str | None, typer.Option("--known-from", help="Since when people knew it, with zone; a replay goes by it")
+    ] = None,
     by: Annotated[str | None, typer.Option("--by", help="Who says so; else the account at the keyboard")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Add an event; it annotates, it raises and lowers no level.
+
+    What is added later counts from now on. With --known-from a replay (`slopeward backtest`) knows it from then on; a
+    decision of the past does not change.
 
     An earthquake keeps steps of its hours as questions, and makes bounds stricter where the site file says so.
 
@@ -67,13 +73,17 @@ def add(
         raise RefusedError(f"--value {value:g}: no ground has shaken with more than {MOST_G:g} g; {gal}")
     if kind == "earthquake" and begin > now:
         raise RefusedError("--from: an earthquake cannot lie in the future")
+    knew = None if known_from is None else read_given_time(known_from, now)
+    if knew is not None and not begin <= knew <= now:
+        raise RefusedError("--known-from: nobody knows an event before it begins, or later than now")
     place = pick_site(load_service(config), site)
     who = actor(by)
     item = SiteEvent(place.id, begin, end, kind, text, value)
     with open_database(config) as db, db.write(urgent=True) as c:
-        added = add_event(c, item, now, who.name)
+        added = add_event(c, item, now, who.name, knew)
         if added:
-            add_audit(c, who, "event.add", f"site:{place.id}", {"kind": kind, "from": spell(begin)}, now)
+            said = {} if knew is None else {"known_from": spell(knew)}
+            add_audit(c, who, "event.add", f"site:{place.id}", {"kind": kind, "from": spell(begin), **said}, now)
     if not added:
         say("the very same event is there already")
         raise typer.Exit(NOTHING)

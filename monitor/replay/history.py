@@ -308,7 +308,7 @@ class History:
         """What a view holds besides readings: where there was nothing and nothing became known, there is nothing."""
         if self._bare.get(site.version, False):
             return {}
-        found = load_facts(self._c, site, now)
+        found = load_facts(self._c, site, now, as_said=self._known.mode != "received")
         self._bare[site.version] = not any(found.values())
         return found
 

@@ -322,20 +322,32 @@ def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) 
     return tuple(ReportFact(seconds(x.at), seconds(x.received_at), x.kind, x.text, who[x.by], x.station) for x in rows)
 
 
-def load_event_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[EventFact, ...]:
-    """Events that touch a time, as known at its end, newest first; of too many, earthquakes are read before others."""
+def load_event_facts(
+    c: Connection, site: str, since: datetime, now: datetime, *, as_said: bool = False
+) -> tuple[EventFact, ...]:
+    """Events that touch a time, as known at its end, newest first; of too many, earthquakes are read before others.
+
+    Args:
+        c: the connection.
+        site: its id.
+        since: begin of that time.
+        now: its end.
+        as_said: an event counts as known from when people said it was, not from when the service heard of it.
+    """
     e = t.site_event.c
+    known_at = func.coalesce(e.known_from, e.received_at) if as_said else e.received_at
     rank = case((func.lower(func.trim(e.kind)) == "earthquake", 0), else_=1)
     found: Sequence[Any] = c.execute(
         select(t.site_event)
-        .where(e.site == site, e.to_at >= since, e.from_at <= now, e.received_at <= now)
+        .where(e.site == site, e.to_at >= since, e.from_at <= now, known_at <= now)
         .order_by(rank, e.from_at.desc(), e.id)
         .limit(ADVICE_LIMIT)
     ).all()
     rows = sorted(found, key=lambda x: (-seconds(x.from_at), x.id))
     return tuple(
         EventFact(
-            seconds(x.from_at), seconds(x.to_at), seconds(x.received_at), x.kind, x.value, x.text, x.by
+            seconds(x.from_at), seconds(x.to_at),
+            seconds((x.known_from or x.received_at) if as_said else x.received_at), x.kind, x.value, x.text, x.by,
         )
         for x in rows
     )  # fmt: skip

@@ -133,14 +133,25 @@ def add_report(connection: Connection, item: Report, received_at: datetime) -> b
     return add_if_absent(connection, report, {**facts, "received_at": received_at, "digest": digest})
 
 
-def add_event(connection: Connection, item: SiteEvent, received_at: datetime, by: str) -> bool:
-    """Store an event on the slope; False when the very same is there already."""
+def add_event(
+    connection: Connection, item: SiteEvent, received_at: datetime, by: str, known_from: datetime | None = None
+) -> bool:
+    """Store an event on the slope; False when the very same is there already.
+
+    Args:
+        connection: inside a write transaction.
+        item: the event.
+        received_at: since when the service knows it.
+        by: who says so.
+        known_from: since when people knew it, where that was earlier: a replay goes by it.
+    """
     facts = {
         "site": item.site, "from_at": item.from_at, "to_at": item.to_at, "kind": item.kind, "value": item.value,
         "text": item.text,
     }  # fmt: skip
     digest = _digest({**facts, "from_at": spell(item.from_at), "to_at": spell(item.to_at)})
-    return add_if_absent(connection, site_event, {**facts, "by": by, "received_at": received_at, "digest": digest})
+    told = {"by": by, "received_at": received_at, "digest": digest, "known_from": known_from}
+    return add_if_absent(connection, site_event, {**facts, **told})
 
 
 def _digest(facts: dict[str, Any]) -> str:

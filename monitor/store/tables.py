@@ -185,6 +185,7 @@ site_event = Table(
     "site_event", metadata,
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("from_at", Instant, nullable=False), Column("to_at", Instant, nullable=False),
     Column("received_at", Instant, nullable=False), _text("kind"), Column("value", Number), _text("text"), _text("by"), Column("digest", String(64), nullable=False, unique=True),
+    Column("known_from", Instant),  # said by who added it later; only a replay goes by it, for it was not known then to the service
 )  # fmt: skip
 
 # ---- forecasts -------------------------------------------------------------------------------------------------

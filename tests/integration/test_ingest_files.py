@@ -295,6 +295,7 @@ def test_reports_and_events_by_hand(place, run):
     assert run("report", "add", *words, "--time", "2026-03-01T06:00:00")[0] == 1
     assert run("events", "add", *words, "--from", when, "--to", "2026-03-01T08:00:00Z", "--value", "2.5")[0] == 0
     assert run("events", "add", *words, "--from", when, "--to", "2026-02-01T08:00:00Z")[0] == 1
+    assert run("events", "add", *words, "--from", when, "--known-from", "2026-02-01T08:00:00Z")[0] == 1
     quake = ["--site", "north", "--kind", "earthquake", "--text", "felt"]
     for more in (["--value", "nan"], ["--value=-1"], ["--value", "inf"], ["--from", "2090-01-01T00:00:00Z"]):
         assert run("events", "add", *quake, *more)[0] == 1, more
@@ -308,6 +309,9 @@ def test_reports_and_events_by_hand(place, run):
     assert ask(place, "select action, actor from audit_entry order by id") == [
         ("report.add", "Ada"), ("event.add", "Ada"),
     ]  # fmt: skip
+    assert run("events", "add", *words, "--from", when, "--known-from", "2026-03-02T08:00:00Z")[0] == 0
+    said = "select known_from from site_event where known_from is not null"
+    assert ask(place, said) == [("2026-03-02T08:00:00.000000Z",)]
 
 
 @pytest.mark.data

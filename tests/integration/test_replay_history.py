@@ -11,13 +11,14 @@ from monitor.alerting.evaluate import load_view
 from monitor.config import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.decision import View, seconds
-from monitor.domain.observation import Observation
+from monitor.domain.observation import Observation, SiteEvent
 from monitor.domain.site import Site
 from monitor.replay import backtest
 from monitor.replay.backtest import Terms, run_backtest
 from monitor.replay.history import History
 from monitor.replay.known import Known
 from monitor.store.engine import Database
+from monitor.store.messages import add_event
 from monitor.store.observations import add_observations, find_series_id
 from monitor.store.offsets import add_offset, revoke_offset
 from monitor.store.sites import save_site
@@ -251,3 +252,25 @@ def test_memory_holds_windows_and_not_the_history(light: Database, site: Site) -
         view = history.view(site)
     assert view.readings["G1.displacement"] == ()
     assert view.newest["G1.displacement"].observed_s == seconds(rows[-1].observed_at)
+
+
+def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(database: Database, site: Site) -> None:
+    """A past earthquake explains its steps in a replay; what the service itself decided then does not change."""
+    fill(database, site)
+    quake, told = START + 90 * HOUR, START + timedelta(days=400)
+    with database.write() as c:
+        item = SiteEvent(site.id, quake, quake, "earthquake", "M 5", 0.2)
+        assert add_event(c, item, told, "Ada", quake + HOUR)
+
+    def find_known(mode: str, now: datetime) -> list[float]:
+        with database.read() as c:
+            history = History(c, [site], START, START + timedelta(days=DAYS), Known(mode))
+            history.move(seconds(now))
+            return [e.received_s for e in history.view(site).events if e.kind == "earthquake"]
+
+    for mode in ("auto", "observed"):
+        assert find_known(mode, quake + HOUR / 2) == []
+        assert find_known(mode, quake + 2 * HOUR) == [seconds(quake + HOUR)]
+    assert find_known("received", quake + 2 * HOUR) == []
+    with database.read() as c:
+        assert not [e for e in load_view(c, site, quake + 2 * HOUR, draining=False)[0].events if e.kind == "earthquake"]
