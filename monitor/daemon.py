@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -445,7 +446,8 @@ class Core:
             degraded.append("catching_up: readings that waited are being read; silence is judged when they are in")
         degraded += [*self.conditions.told("slow:"), *([self._lost_file] if self._lost_file else [])]
         detail: dict[str, Any] = {
-            "state": state, "pid": os.getpid(), "started_at": self.started_at.isoformat(), "version": code_version(),
+            "state": state, "pid": os.getpid(), "host": socket.gethostname(),
+            "started_at": self.started_at.isoformat(), "version": code_version(),
             "sites": sorted(self.sites), "degraded": degraded,
             "ingest": _plain(ingest), "dispatcher": _plain(self.dispatcher.status()),
         }  # fmt: skip

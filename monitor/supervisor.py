@@ -6,6 +6,7 @@ import logging
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -452,7 +453,8 @@ class Supervisor:
                             c, "status", lines, site=None, recipients=_load_recipients(self.config, c), actor=SERVICE,
                             now=now, rule_version=code_version(),
                         )  # fmt: skip
-                    stamp(c, "supervisor", {"pid": os.getpid(), "deaths": self._count_deaths()}, now)
+                    own = {"pid": os.getpid(), "host": socket.gethostname(), "deaths": self._count_deaths()}
+                    stamp(c, "supervisor", own, now)
                     stamp(c, "broker", self._describe_broker(), now)
                 with db.read() as c:
                     self._read_known(c)

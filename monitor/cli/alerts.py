@@ -20,6 +20,7 @@ from monitor.cli.opening import (
     second_actor,
     show,
 )
+from monitor.domain.alert import Ledger
 from monitor.domain.instants import parse_duration_s, spell
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -31,6 +32,7 @@ from monitor.store.sites import load_sites_summary
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 explaining.register(app)
 AlertId = Annotated[int, typer.Argument(help="Number of the alert, see `slopeward alerts list`")]
+SERVICE_SITE = "status"  # what alerts of the service itself stand under
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account at the keyboard")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, or what was seen")]
 Second = Annotated[str | None, typer.Option("--second", help="Second person, for grave alerts")]
@@ -38,7 +40,7 @@ Second = Annotated[str | None, typer.Option("--second", help="Second person, for
 
 @app.command("list")
 def list_(
-    site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
+    site: Annotated[str | None, typer.Option("--site", help="Only this site; `status` for the service itself")] = None,
     ledger: Annotated[str | None, typer.Option("--ledger", help="hazard, health or advice")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Closed ones as well")] = False,
     limit: Annotated[int, typer.Option("--limit", help="At most so many, newest first")] = 100,
@@ -49,10 +51,12 @@ def list_(
 
     Example: slopeward alerts list --site north-bench --ledger hazard --all
     """
+    if ledger is not None and ledger not in list(Ledger):
+        raise RefusedError(f"--ledger: expected one of: {', '.join(Ledger)}, got {ledger!r}")
     with closing(open_database(config)) as db, db.read() as c:
         found = store.load_alerts(c, site, open_only=not everything, ledger=ledger, limit=limit)
         if not found:
-            check_site(c, config, site)
+            check_site(c, config, None if site == SERVICE_SITE else site)
         names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}
     for alert in found:
         word = store.name_level(names.get(alert.site, ()), alert.ledger, alert.level)

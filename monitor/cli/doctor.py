@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ app = typer.Typer()
 OK, WARN, BAD = "ok", "warn", "bad"
 # (subject, ok | warn | bad, what was found, what to do)
 Finding = tuple[str, str, str, str]
+OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})  # beside modules of `monitor`
 DISK_BAD: Final = 500 * 1024**2
 DISK_WARN: Final = 5 * 1024**3
 
@@ -105,6 +107,14 @@ def _look_at_stamps(db: Any) -> Iterator[Finding]:
         since = "never ran here" if core is None else f"silent since {core[0]:%Y-%m-%d %H:%M:%S} UTC"
         yield "service", WARN, f"core {since}", "slopeward run (or systemctl start slopeward)"
         return
+    if _is_gone(core[1]):
+        found = f"core, pid {core[1]['pid']}, is gone; its last sign of life was {core[0]:%Y-%m-%d %H:%M:%S} UTC"
+        yield "service", BAD, found, "the supervisor starts it again within a minute; else slopeward run"
+        return
+    supervisor = stamps.get("supervisor")
+    if supervisor is not None and _is_gone(supervisor[1]):
+        found = f"the supervisor, pid {supervisor[1]['pid']}, is gone: nobody restarts the core"
+        yield "service", BAD, found, "stop the core and start the service again"
     ingest = core[1]["ingest"]
     yield "service", OK, f"core runs, pid {core[1]['pid']}, {ingest['messages']} messages since start", ""
     for session, problem in ingest["problems"].items():
@@ -113,6 +123,49 @@ def _look_at_stamps(db: Any) -> Iterator[Finding]:
         yield "queue", WARN, f"{ingest['queued']} messages wait to be stored", "the database is slow: look at its disk"
     if ingest["dropped_qos0"]:
         yield "queue", WARN, f"{ingest['dropped_qos0']} messages of QoS 0 were dropped", "publish with QoS 1"
+
+
+def _is_gone(stamp: Mapping[str, Any]) -> bool:
+    """Whether the process of a stamp no longer runs here; its number may belong to another program by now.
+
+    False where this cannot be told: another machine wrote the stamp, or the system has no /proc.
+    """
+    if stamp.get("host") != socket.gethostname() or not Path("/proc/self/cmdline").exists():
+        return False
+    return find_program(int(stamp["pid"])) is None
+
+
+def find_program(pid: int) -> str | None:
+    """The command of a process of this service, None where the process is gone, dead or another program's."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        state = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return None
+    ours = any(Path(w).name in OWN_PROGRAMS for w in words[:2]) or any(w.startswith("monitor.") for w in words)
+    return " ".join(words).strip() if ours and state not in {"Z", "X"} else None
+
+
+def _look_at_processes(service: ServiceConfig) -> Iterator[Finding]:
+    """Files that name a process: what is left of one that is gone is said, and harms nothing."""
+    from sqlalchemy.engine import make_url
+
+    url = make_url(service.database.url)
+    files = [Path(service.broker.data) / name for name in ("broker.pid", "service.lock")]
+    if url.get_backend_name() == "sqlite" and url.database:
+        files.append(Path(f"{url.database}.lock"))
+    for file in files:
+        text = file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
+        if not text or not Path("/proc/self/cmdline").exists():
+            continue
+        if not text.isdigit():
+            yield "processes", WARN, f"{file} holds no process number", "the next start of the service writes it anew"
+        elif find_program(int(text)) is None:
+            found = f"{file} names pid {text}, which is gone or another program"
+            yield "processes", OK, f"{found}; the next start of the service writes it anew", ""
+        else:
+            yield "processes", OK, f"{file.name}: pid {text} runs", ""
 
 
 def _look_at_outbox(db: Any) -> Iterator[Finding]:
@@ -241,5 +294,5 @@ def _channels(site: Site) -> list[str]:
 
 LOOKS: Final = (
     _look_at_sites, _look_at_database, _look_at_broker, _look_at_packages, _look_at_clock, _look_at_disk,
-    _look_at_channels,
+    _look_at_processes, _look_at_channels,
 )  # fmt: skip

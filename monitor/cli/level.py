@@ -38,13 +38,14 @@ def set_(
     """
     from monitor.cli.opening import pick_site
 
+    who = actor(by)
     site = pick_site(load_service(config), site_id)
     now = datetime.now(UTC)
     with closing(open_database(config)) as db:
         site = take_site(db, site, "level set", now)
         number = _find_level(site, name)
         asking = find_asking(db, site, number, now) if yes else []  # without --yes they stand in the refusal
-        before = set_level(db, site, number, actor(by), reason, now, sure=yes)
+        before = set_level(db, site, number, who, reason, now, sure=yes)
     for line in asking if number < before else ():
         say(line)
     line = f"{site.id}: {site.levels[before].name} -> {site.levels[number].name}"

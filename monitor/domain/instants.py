@@ -58,6 +58,24 @@ def parse_duration_s(text: str | float) -> float:
     return float(match[1]) * _UNITS_S[match[2]]
 
 
+def spell_about(seconds: float) -> str:
+    """Spell how long something takes or took, as people say it: two units at most, never nothing for something.
+
+    >>> spell_about(0.4), spell_about(22), spell_about(600), spell_about(3700), spell_about(93600), spell_about(864000)
+    ('less than 1s', '22s', '10m', '1h 2m', '1d 2h', '10d')
+    >>> spell_about(59.7), spell_about(3599.0)
+    ('1m', '1h')
+    """
+    whole = round(seconds)
+    minutes, hours = round(whole / 60), round(whole / 3600)
+    if whole < 60:
+        return f"{whole}s" if whole >= 1 else "less than 1s"
+    if minutes < 60:
+        return f"{minutes}m"
+    big, small, units = (*divmod(minutes, 60), "hm") if minutes < 24 * 60 else (*divmod(hours, 24), "dh")
+    return f"{big}{units[0]}" + (f" {small}{units[1]}" if small else "")
+
+
 def spell_duration(seconds: float) -> str:
     """Spell a duration in its largest whole unit.
 

@@ -62,6 +62,7 @@ class AlertEvent:
     reason: str
     decision_id: int | None
     via: str | None = None  # by which way a person acted
+    until_at: datetime | None = None  # of a shelving: when the alert comes back
 
 
 # ---- changes ordered by decisions ------------------------------------------------------------------------------
@@ -175,6 +176,7 @@ def _move_alert(
 def _add_event(
     c: Connection, alert_id: int, now: datetime, data_time: datetime | None, from_state: str | None,
     to_state: AlertState, from_level: int | None, to_level: int, actor: Actor, reason: str, decision_id: int | None,
+    until: datetime | None = None,
 ) -> int:  # fmt: skip
     e = t.alert_event.c
     last = c.execute(select(func.max(e.sequence)).where(e.alert_id == alert_id)).scalar()
@@ -182,7 +184,7 @@ def _add_event(
         insert(t.alert_event).values(
             alert_id=alert_id, sequence=(last or 0) + 1, at=now, data_time=data_time, from_state=from_state,
             to_state=str(to_state), from_level=from_level, to_level=to_level, actor=actor.name, actor_kind=actor.kind,
-            via=actor.via, reason=reason, decision_id=decision_id,
+            via=actor.via, reason=reason, decision_id=decision_id, until_at=until,
         )
     )  # fmt: skip
     return inserted_id(done)
@@ -355,15 +357,25 @@ def _signed(reason: str, second: Actor | None) -> str:
 
 
 def unshelve_due(c: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:
-    """Bring back alerts whose shelf time is over; returns the event ids. The end is the event's `data_time`."""
+    """Bring back alerts whose shelf time is over; returns the event ids."""
     a = t.alert.c
     events = []
     for found in c.execute(select(t.alert).where(a.site == site_id, a.state == str(AlertState.SHELVED))).all():
-        until = load_alert_events(c, found.id)[-1].data_time
+        until = _find_shelf_end(load_alert_events(c, found.id))
         if until is None or until <= now:
             reason = "the time on the shelf is over"
             events.append(_act(c, found, AlertState.UNACKNOWLEDGED, actor, reason, now, "alert.unshelve"))
     return events
+
+
+def _find_shelf_end(events: Sequence[AlertEvent]) -> datetime | None:
+    """When the last shelving ends; notes that came behind it change nothing."""
+    for event in reversed(events):
+        if event.until_at is not None:
+            return event.until_at
+        if event.to_state == AlertState.SHELVED != event.from_state:
+            return event.data_time  # written before events had an end of their own
+    return None
 
 
 def _require(c: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any]:
@@ -382,7 +394,7 @@ def _act(
 ) -> int:  # fmt: skip
     c.execute(update(t.alert).where(t.alert.c.id == found.id).values(state=str(state), **values))
     event = _add_event(
-        c, found.id, now, until or found.data_time, found.state, state, found.level, found.level, actor, reason, None
+        c, found.id, now, found.data_time, found.state, state, found.level, found.level, actor, reason, None, until
     )
     add_audit(c, actor, action, f"alert:{found.id}", {"site": found.site, "reason": reason, "event": event}, now)
     return event

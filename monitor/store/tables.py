@@ -322,7 +322,7 @@ alert_event = Table(
     "alert_event", metadata,
     Column("id", BigId, primary_key=True), Column("alert_id", BigId, ForeignKey("alert.id"), nullable=False), Column("sequence", Integer, nullable=False), Column("at", Instant, nullable=False),
     Column("data_time", Instant), _text("from_state", null=True), _text("to_state"), Column("from_level", Integer), Column("to_level", Integer, nullable=False), _text("actor"), _text("actor_kind"), _text("reason"),
-    Column("decision_id", BigId), _text("via", null=True), UniqueConstraint("alert_id", "sequence", name="uq_alert_event"),
+    Column("decision_id", BigId), _text("via", null=True), Column("until_at", Instant), UniqueConstraint("alert_id", "sequence", name="uq_alert_event"),
 )  # fmt: skip
 alert_outcome = Table(
     "alert_outcome", metadata,

@@ -193,7 +193,7 @@ FROM alert a LEFT JOIN site p ON p.id = a.site LEFT JOIN decision n ON n.id = a.
         "active_alerts": f"{alerts} WHERE a.closed_at IS NULL",
         "alert_history": alerts,
         "alert_events": """SELECT e.alert_id, a.site, a.ledger, e.sequence, e.at, e.data_time, e.from_state, e.to_state,
-  e.from_level, e.to_level, e.actor, e.actor_kind, e.via, e.reason
+  e.from_level, e.to_level, e.actor, e.actor_kind, e.via, e.until_at, e.reason
 FROM alert_event e JOIN alert a ON a.id = e.alert_id""",
         "maintenance_windows": """SELECT id AS maintenance_id, site, station, from_at, to_at, "by", second_by, reason, added_at, ended_at, ended_by
 FROM maintenance""",

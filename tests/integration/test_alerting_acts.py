@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
@@ -48,6 +49,30 @@ def test_who_asked_for_a_level_hears_when_it_is_passed_and_when_it_is_over(desk,
             change(c, level, site=site)
         found = c.execute(select(t.notification.c.level).order_by(t.notification.c.id)).scalars().all()
     assert found == told
+
+
+def test_a_shelving_has_an_end_of_its_own_and_keeps_the_datum(desk):
+    end = T0 + timedelta(hours=2)
+    with desk.write() as c:
+        number = change(c, 1)
+        store.shelve(c, number, ADA, "blasting", end, T0 + timedelta(minutes=5))
+        store.add_note(c, number, BO, "seen", T0 + timedelta(minutes=6))  # a note ends no shelving
+        assert store.unshelve_due(c, "bench", SERVICE, end - timedelta(seconds=1)) == []
+        assert len(store.unshelve_due(c, "bench", SERVICE, end)) == 1
+        events = load_alert_events(c, number)
+    assert [e.data_time for e in events] == [T0] * 4
+    assert [e.until_at for e in events] == [None, end, None, None]
+    assert [e.to_state for e in events] == ["unacknowledged", "shelved", "shelved", "unacknowledged"]
+
+
+def test_a_shelving_of_before_ends_when_it_said(desk):
+    with desk.write() as c:
+        number = change(c, 1)
+        store.shelve(c, number, ADA, "blasting", T0 + timedelta(hours=2), T0)
+        e = t.alert_event
+        c.execute(e.update().where(e.c.until_at.is_not(None)).values(data_time=e.c.until_at, until_at=None))
+        assert store.unshelve_due(c, "bench", SERVICE, T0 + timedelta(hours=1)) == []
+        assert len(store.unshelve_due(c, "bench", SERVICE, T0 + timedelta(hours=2))) == 1
 
 
 def test_one_person_closes_no_urgent_alarm_whose_condition_stands(desk):

@@ -1,11 +1,19 @@
 """A site that nobody declared is said so by every verb that takes one, also where a list would be empty."""
 
+import json
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from monitor.cli.doctor import find_program
 from monitor.cli.main import run_verb
 from monitor.cli.sites import write_first_site
+from monitor.store.engine import Database
+from monitor.store.service_state import remove_stamp, stamp
 
 VERBS = (
     "alerts list --site {}", "maintenance list --site {}", "offsets list --site {}", "sites proposals --site {}",
@@ -46,3 +54,55 @@ def test_a_declared_site_of_which_nothing_is_kept_is_said_to_have_nothing(place,
 def test_status_before_the_first_run_names_the_site_that_waits(place, capsys):
     assert run_verb(["status"]) == 6
     assert "`slopeward run` takes: north-bench" in capsys.readouterr().out
+
+
+def test_alerts_of_the_service_before_the_first_one_are_none_and_no_error(place, capsys):
+    assert run_verb(["alerts", "list", "--site", "status"]) == 4
+    assert capsys.readouterr().err == "no alert\n"
+    assert run_verb(["alerts", "list", "--ledger", "hazards"]) == 1
+    assert "hazard, health, advice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "verb", ["report add --site north-bench --kind crack --text x", "level set north-bench yellow --reason x"]
+)
+@pytest.mark.parametrize("name", ["", "  ", "\u200b"])
+def test_nobody_may_not_act(place, verb, name, capsys):
+    status = run_verb([*verb.split(), "--by", name])
+    err = capsys.readouterr().err
+    assert (status, err.count("\n")) == (1, 1)
+    assert "--by: a name is needed" in err
+
+
+def test_doctor_knows_a_process_that_is_gone_from_one_that_runs(place, capsys):
+    gone = subprocess.Popen([sys.executable, "-c", ""])  # its number is nobody's once it was waited for
+    gone.wait()
+    other = subprocess.Popen(["sleep", "60"])  # another program that has the number of our core by now
+    own = subprocess.Popen([sys.executable, "-m", "monitor.cli.main", "simulate", "--help"])
+    ingest = {"messages": 1, "problems": {}, "queued": 0, "dropped_qos0": 0}
+    db = Database(f"sqlite:///{place}/x.db")
+    try:
+        for process, host, state in (
+            (gone, socket.gethostname(), "bad"),
+            (other, socket.gethostname(), "bad"),
+            (other, "elsewhere", "ok"),
+        ):
+            detail = {"pid": process.pid, "host": host, "ingest": ingest}
+            with db.write() as c:
+                stamp(c, "core", detail, datetime.now(UTC))
+            run_verb(["doctor", "--json"])
+            found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+            (line,) = [f for f in found if f["subject"] == "service"]
+            assert (line["state"], f"pid {process.pid}" in line["found"]) == (state, True), line
+        Path(f"{place}/x.db.lock").write_text(str(other.pid))
+        run_verb(["doctor"])
+        assert f"names pid {other.pid}, which is gone or another program" in capsys.readouterr().out
+        assert find_program(own.pid) is not None or own.poll() is not None
+    finally:
+        Path(f"{place}/x.db.lock").unlink(missing_ok=True)
+        with db.write() as c:
+            remove_stamp(c, "core")
+        db.close()
+        for process in (other, own):
+            process.kill()
+            process.wait()

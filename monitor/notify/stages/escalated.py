@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitor.domain.alert import DeliveryState
-from monitor.domain.instants import spell_duration
+from monitor.domain.instants import spell_about
 from monitor.domain.site import Recipient
 from monitor.notify.verdict import Limits
 from monitor.store.outbox import OpenAlert
@@ -39,7 +39,7 @@ def apply(alert: OpenAlert, recipients: Sequence[Recipient], now: datetime, limi
     clocks = [r.escalate_after_s for r in recipients if r.name in told and r.escalate_after_s is not None]
     if not clocks or now - max(t.queued_at for t in alert.told) < timedelta(seconds=min(clocks)):
         return []
-    silent_for = spell_duration(round((now - min(t.queued_at for t in alert.told)).total_seconds() / 60) * 60.0)
+    silent_for = spell_about((now - min(t.queued_at for t in alert.told)).total_seconds())
     subject = f"not acknowledged for {silent_for}: {alert.subject}"
     if fresh is not None:
         return _tell([fresh], subject)
