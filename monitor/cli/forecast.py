@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import forecast_explain, forecast_models, forecast_trials
-from monitor.cli.opening import ConfigOption, SiteOption, actor, open_service, pick_site
+from monitor.cli.opening import ConfigOption, SiteOption, actor, open_service, pick_site, point_to_the_past
 
 app = typer.Typer(help="Run, train, test and list forecasts.", no_args_is_help=True)
 
@@ -20,6 +20,7 @@ def run(site: SiteOption, config: ConfigOption = None) -> None:
     one, now = pick_site(service, site), datetime.now(UTC)
     print(forecast.run(db, service, one, now))
     print(score.run(db, service, one, now))
+    point_to_the_past(db, one, now)
 
 
 @app.command(epilog="Example: slopeward forecast train --site north-bench --model gru --seed 7")

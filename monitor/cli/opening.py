@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from monitor.config import ServiceConfig, load_service, scan_sites
 from monitor.domain.alert import COMMAND, Actor
+from monitor.domain.instants import spell, spell_about
 from monitor.domain.names import fold_name
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -25,6 +26,7 @@ ConfigOption = Annotated[
 ]
 SiteOption = Annotated[str, typer.Option("--site", help="Site id.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
+OLD_RECORD_S = 30 * 86400.0  # without a reading for so long, a site is a record and not a watch
 NOTHING = 4  # exit status: nothing to do, or nothing valid
 
 
@@ -85,6 +87,24 @@ def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
     if taken.unread:
         say(explain_unread(taken))
     return taken.site
+
+
+def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
+    """Say where an old record is looked at: nothing of it can count today, and no forecast begins from it."""
+    from monitor.domain.decision import instant
+    from monitor.store.decisions import load_newest
+
+    with db.read() as c:
+        newest = [n.observed_s for n in load_newest(c, site.id, now).values()]
+    interval_s = max((spec.interval_s for s in site.stations for spec in s.series), default=0.0)
+    if not newest or now.timestamp() - max(newest) <= max(OLD_RECORD_S, 3.0 * interval_s):
+        return
+    last = spell(instant(max(newest)))[:19] + "Z"
+    age = spell_about(now.timestamp() - max(newest))
+    say(f"the last reading of {site.id} is of {last}, {age} ago: too old to count today")
+    say(f"  what would have been decided then: slopeward evaluate --site {site.id} --at {last} --known observed")
+    say(f"  the whole record: slopeward backtest --site {site.id} --known observed")
+    say("  forecasts over a file of the record: slopeward forecast backtest --data FILE")
 
 
 def print_json(value: Any) -> None:

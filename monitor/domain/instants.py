@@ -72,6 +72,8 @@ def spell_about(seconds: float) -> str:
         return f"{whole}s" if whole >= 1 else "less than 1s"
     if minutes < 60:
         return f"{minutes}m"
+    if hours >= 240:
+        return f"{round(whole / 86400)}d"
     big, small, units = (*divmod(minutes, 60), "hm") if minutes < 24 * 60 else (*divmod(hours, 24), "dh")
     return f"{big}{units[0]}" + (f" {small}{units[1]}" if small else "")
 

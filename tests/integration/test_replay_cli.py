@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 
 from monitor.cli.main import run_verb
+from monitor.cli.opening import point_to_the_past
+from monitor.config import parse_site
+from monitor.store.engine import Database
+from monitor.store.migrate import upgrade
 from tests.unit.test_replay_scorecard import SITE
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -119,3 +123,48 @@ def test_what_cannot_be_replayed_is_said_in_one_line(
     status, _, err = call(capsys, *base, "--config", other)
     assert status == 1
     assert "of site 'elsewhere'" in err
+
+
+def test_an_old_record_is_looked_at_where_it_lies(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, site_file = files
+    (tmp_path / "configs/sites").mkdir(parents=True)
+    (tmp_path / "configs/sites/slope.toml").write_text(site_file.read_text())
+    (tmp_path / "configs/slopeward.toml").write_text(f'[database]\nurl = "sqlite:///{tmp_path}/x.db"\n')
+    monkeypatch.chdir(tmp_path)
+    name = parse_site(SITE, "slope").id
+    kept = [line for line in data.read_text().splitlines() if "nonsense" not in line]
+    kept = [line.replace("2025-", "2011-", 1) for line in kept]  # years ago
+    data.write_text("\n".join(kept) + "\n")
+    assert run_verb(["db", "upgrade"]) == 0
+    assert run_verb(["ingest", str(data), "--site", name]) in {0, 3}
+    capsys.readouterr()
+    for words in (["evaluate", "--site", name, "--dry-run"], ["forecast", "run", "--site", name]):
+        assert run_verb(words) == 0
+        told = capsys.readouterr().err
+        assert "the last reading of" in told
+        assert f"slopeward backtest --site {name}" in told
+        (line,) = [line for line in told.splitlines() if "slopeward evaluate" in line]
+    then = line.partition("slopeward ")[2].split()
+    assert run_verb([*then, "--json"]) == 0  # what was said works as it was said
+    told = capsys.readouterr()
+    assert told.err == ""
+    words = {w["criterion"]: w for w in json.loads(told.out)["evidence"]["words"]}
+    assert words["velocity-1"]["heard"]
+    at = ["evaluate", "--site", name, "--at", "2011-09-18T00:00:00Z"]
+    assert run_verb([*at, "--json"]) == 0
+    told = capsys.readouterr()
+    assert "--known observed" in told.err  # nobody knew it then
+    assert json.loads(told.out)["level"] == 0
+    assert run_verb([*at, "--known", "observed", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["level"] > 0
+    assert run_verb([*at, "--known", "never"]) == 1
+
+
+def test_a_young_record_is_pointed_nowhere(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    site = parse_site(SITE, "slope")
+    with Database(f"sqlite:///{tmp_path}/y.db") as db:
+        upgrade(db)
+        point_to_the_past(db, site, datetime.now(UTC))
+    assert capsys.readouterr().err == ""
