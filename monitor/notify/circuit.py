@@ -32,12 +32,14 @@ def backoff_s(
 class Circuit:
     """Opens after some failures in a row, so that a dead channel costs one time-out and not one per message.
 
-    While open only an urgent message may try; a success closes it.
+    While open only an urgent message may try; a success closes it. That a channel fails outlives a restart: the
+    messages that wait for their next try say it.
     """
 
     opens_after: int = 3
     failures: int = 0
     open_until: datetime | None = None
+    failing_since: datetime | None = None  # None = the channel is not known to fail
 
     def is_open(self, now: datetime) -> bool:
         """Whether ordinary messages must wait."""
@@ -45,10 +47,19 @@ class Circuit:
 
     def succeed(self) -> None:
         """The channel took a message."""
-        self.failures, self.open_until = 0, None
+        self.failures, self.open_until, self.failing_since = 0, None, None
+
+    def resume(self, failures: int, since: datetime) -> None:
+        """Go on from before a restart: the channel failed so often, at least since an instant; it may try at once."""
+        self.failures, self.failing_since = max(self.failures, failures), self.failing_since or since
+
+    def forget_rest(self) -> None:
+        """Rest no longer, because the clock was set; that the channel fails stays known."""
+        self.open_until = None
 
     def fail(self, now: datetime, wait_s: float, *, asked: bool = False) -> None:
         """A passing failure: after several in a row, or when it asked, rest as long as the message waits."""
         self.failures += 1
+        self.failing_since = self.failing_since or now
         if asked or self.failures >= self.opens_after:
             self.open_until = now + timedelta(seconds=wait_s)

@@ -99,7 +99,7 @@ class Dispatcher:
         """The clock was set: no channel rests by the old time, and escalation is looked at anew."""
         self._escalated_at = None
         for worker in self._workers.values():
-            worker.circuit.succeed()
+            worker.circuit.forget_rest()
         self.wake()
 
     def progress(self) -> dict[str, datetime]:
@@ -113,7 +113,8 @@ class Dispatcher:
             states = count_states(c)
         channels = {
             name: {
-                "failures": w.circuit.failures, "resting": w.circuit.is_open(now), "hanging": w.is_stuck(now),
+                "failures": w.circuit.failures, "failing_since": w.circuit.failing_since,
+                "resting": w.circuit.is_open(now), "hanging": w.is_stuck(now),
                 "last_error": w.last_error,
             }
             for name, w in self._workers.items()

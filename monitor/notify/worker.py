@@ -19,6 +19,7 @@ from monitor.store.engine import Database
 from monitor.store.outbox import (
     claim_due,
     count_sent_since,
+    find_failing,
     load_waiting,
     mark_delivered,
     mark_failed,
@@ -53,6 +54,7 @@ class ChannelWorker:
         self._db, self._clock, self._jitter, self._environ = db, clock, jitter, environ
         self._limits, self._lease_s = limits, lease_s
         self._notifier: Notifier | None = None
+        self._resumed = False
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"channel-{channel.partition(':')[0]}", daemon=True)
 
@@ -96,6 +98,8 @@ class ChannelWorker:
     def work_once(self) -> bool:
         """Send one due message; returns whether there was one."""
         now = self._clock()
+        if not self._resumed:
+            self._resume()
         if self.circuit.is_open(now) and not self._has_urgent(now):
             return False
         with self._db.write() as c:
@@ -107,6 +111,14 @@ class ChannelWorker:
         for notification in claimed:
             self._deliver(notification, urgent=notification.id in urgent)
         return bool(claimed)
+
+    def _resume(self) -> None:
+        """Read from the outbox whether the channel failed before this worker began."""
+        with self._db.read() as c:
+            failing = find_failing(c, self.channel)
+        if failing is not None:
+            self.circuit.resume(*failing)
+        self._resumed = True
 
     def _has_urgent(self, now: datetime) -> bool:
         with self._db.read() as c:
@@ -127,7 +139,7 @@ class ChannelWorker:
             _LOG.exception("channel %s", self.channel.partition(":")[0])
             self._settle_failure(notification, DeliveryError(f"{type(error).__name__}: {error}"), urgent=urgent)
         else:
-            proven = self.circuit.failures > 0
+            proven = self.circuit.failing_since is not None
             self.circuit.succeed()
             self.last_error = None
             self._settle(lambda c, now: mark_delivered(c, notification.id, self.owner, now))

@@ -273,6 +273,16 @@ def postpone(c: Connection, notification_id: int, until: datetime, why: str) -> 
     return c.execute(query.values(next_attempt_at=until, last_error=why[:ERROR_LIMIT])).rowcount == 1
 
 
+def find_failing(c: Connection, channel: str) -> tuple[int, datetime] | None:
+    """How often a channel has failed and since when at least, by the messages that it refused; None when none waits."""
+    n = notification.c
+    query = select(func.max(n.attempts), func.min(n.queued_at)).where(
+        n.channel == channel, n.state == DeliveryState.FAILED_RETRY
+    )
+    attempts, since = c.execute(query).one()
+    return None if since is None else (max(int(attempts), 1), since)
+
+
 def release_backoff(c: Connection, channel: str, now: datetime) -> bool:
     """Make everything due that a channel failed to take before: it was just proven good. Always True."""
     n = notification

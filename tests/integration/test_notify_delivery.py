@@ -344,6 +344,28 @@ def test_shelving_holds_back_all_but_the_urgent(database, hooks):
     assert sorted(r.state for r in rows(database).values()) == ["delivered", "queued"]
 
 
+@pytest.mark.parametrize("between", ["restart", "clock"])
+def test_the_first_success_after_a_restart_releases_what_waits(database, hooks, between):
+    """What failed before the service ended, or before the clock was set, follows the first message that is taken."""
+    later = clock() + timedelta(minutes=5)
+    with database.write() as c:
+        add_site(c)
+        for n in range(4):
+            add_message(
+                c, add_alert(c, f"a{n}", level=2), "webhook:OK", 2, state="failed_retry", attempts=9,
+                next_attempt_at=later, last_error="webhook: no route",
+            )  # fmt: skip
+    with running(database, {"OK": f"{hooks.base}/ok"}) as dispatcher:
+        assert dispatcher.status()["channels"] == {}  # nothing is due for five minutes
+        if between == "clock":
+            dispatcher.forget_times()
+        with database.write() as c:
+            add_message(c, add_alert(c, "new", level=3), "webhook:OK", 3)
+        wait_for(lambda: {r.state for r in rows(database).values()} == {"delivered"})
+        assert [json.loads(b)["level"] for _, _, b in hooks.got] == [3, 2, 2, 2, 2]
+        assert dispatcher.status()["channels"]["webhook:OK"]["failing_since"] is None
+
+
 def test_an_open_circuit_lets_only_the_urgent_try(database, hooks):
     with database.write() as c:
         add_site(c)

@@ -111,6 +111,19 @@ def test_backoff_stays_in_its_bounds(attempts, draw, asked):
     assert wait >= max(1.0, min(asked or 0.0, 3600.0))
 
 
+def test_circuit_goes_on_failing_after_a_restart_and_when_the_clock_is_set():
+    circuit = Circuit()
+    circuit.resume(5, T0)
+    assert not circuit.is_open(T0)  # it may try at once
+    circuit.fail(T0 + timedelta(seconds=1), 10.0)  # and rests after one failure
+    assert circuit.is_open(T0 + timedelta(seconds=2))
+    circuit.forget_rest()
+    assert not circuit.is_open(T0 + timedelta(seconds=2))
+    assert (circuit.failures, circuit.failing_since) == (6, T0)
+    circuit.succeed()
+    assert (circuit.failures, circuit.failing_since) == (0, None)
+
+
 def test_circuit_opens_after_failures_in_a_row_and_closes_on_success():
     circuit = Circuit()
     circuit.fail(T0, 10.0)
