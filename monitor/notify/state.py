@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from monitor.domain.instants import parse, spell
 from monitor.errors import DeliveryError, StoreBusyError
 from monitor.notify.notifiers.mqtt import MqttPublisher
+from monitor.store.audit import find_head
 from monitor.store.engine import Database
 from monitor.store.outbox import last_event_id, load_alert_events
 from monitor.store.service_state import find_stamp, stamp
@@ -115,6 +116,7 @@ class StatePublisher:
             return  # the states run out by themselves; `status` is told by the other thread
         self._publish_events(now)
         with self._db.read() as c:
+            entry, head = find_head(c)
             sites = load_view(c, "site_status", order_by=["site"])
             alerts = load_view(c, "active_alerts", order_by=["-level", "alert_id"])
         if self._publisher.connections != self._connection:  # a new broker or session: tell all again
@@ -128,7 +130,10 @@ class StatePublisher:
         ages = {
             site: None if at is None else round((now - parse(at)).total_seconds(), -1) for site, at in newest.items()
         }
-        status = {"status": "online", "version": self._version, "newest_age_s": ages}
+        status = {
+            "status": "online", "version": self._version, "newest_age_s": ages,
+            "audit": {"entry": entry, "head": head},  # kept elsewhere it shows a tail that was cut off
+        }  # fmt: skip
         with self._lock:
             if not self._find_trouble():
                 self._publish_changed(f"{ROOT}/status", status, now)

@@ -74,6 +74,13 @@ def latest_hash(connection: Connection) -> str:
     return FIRST if last is None else str(last)
 
 
+def find_head(connection: Connection) -> tuple[int, str]:
+    """(number of the newest entry, its hash), as it leaves the machine in status, ping and by `db verify`."""
+    e = audit_entry.c
+    row = connection.execute(select(e.id, e.hash).order_by(e.id.desc()).limit(1)).first()
+    return (0, FIRST) if row is None else (int(row.id), str(row.hash))
+
+
 def entry_hash(previous: str, at: str, actor: str, actor_kind: str, action: str, subject: str, detail: str) -> str:
     """The hash that an entry must bear, from its own words as they are spelled in the log."""
     return _hash(previous, (at, actor, actor_kind, action, subject, detail))

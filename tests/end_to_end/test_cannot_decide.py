@@ -36,17 +36,19 @@ class Receiver:
     def __init__(self) -> None:
         self.messages: list[tuple[float, dict[str, Any]]] = []
         self.pings: list[float] = []
+        self.heads: list[str] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path == "/ping":
+                    outer.heads.append(body.decode())
+                    outer.pings.append(time.monotonic())
+                    self.send_response(204)
+                    self.end_headers()
+                    return
                 outer.messages.append((time.monotonic(), json.loads(body)))
-                self.send_response(204)
-                self.end_headers()
-
-            def do_GET(self) -> None:
-                outer.pings.append(time.monotonic())
                 self.send_response(204)
                 self.end_headers()
 
@@ -196,6 +198,12 @@ def test_people_hear_that_the_database_is_gone_while_the_slope_fails(
         over_at = receiver.find("over: decides again")[0][0]
         assert not [at for at in receiver.pings if quiet_from - 20 < at < over_at - 10], "the watcher heard nothing"
         wait_for(lambda: heard[-1]["status"] == "online", 30, "status online again")
+        # the head of the audit log has left the machine: what is kept elsewhere must still lie in the chain
+        head = heard[-1]["audit"]["head"]
+        assert service.call("db", "verify", "--audit-head", head).returncode == 0
+        cut = service.call("db", "verify", "--audit-head", head[::-1])
+        assert (cut.returncode, "is no longer in the chain" in cut.stdout) == (1, True)
+        assert all(said.startswith("audit entry ") for said in receiver.heads if said), receiver.heads
         stop()
         wait_for(lambda: ledger_says(database_url, "told past the outbox by 1 of 1 channels"), 40, "the ledger's row")
 
