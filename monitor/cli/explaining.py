@@ -18,6 +18,7 @@ from monitor.store.audit_pack import load_citations, load_material
 from monitor.store.decisions import DecisionRow, code_version, load_decision
 from monitor.store.engine import Database
 from monitor.store.sites import load_site_source
+from monitor.store.stories import verify_story
 
 DIFFERS = 1
 AlertId = Annotated[int, typer.Argument(help="Number of the alert, see `slopeward alerts list`")]
@@ -62,12 +63,15 @@ def explain(
             lines += _compare(db, row, as_of, facts)
         if again:
             facts["differences"] = differences = recompute_all(db, alert)
+            with db.read() as c:
+                facts["story"] = verify_story(c, alert.id, alert.site)
+            lines += [f"altered: {line}" for line in facts["story"]]
             same = "equal bit for bit" if frozen else "there is nothing to recompute"
             lines.append("recomputed: " + ("; ".join(differences[:10]) or same))
             if differences and row.code_version != code_version():
                 lines.append(f"decided by version {row.code_version}, recomputed by {code_version()}")
     show(facts, "\n".join(lines), as_json)
-    if facts.get("differences"):
+    if facts.get("differences") or facts.get("story"):
         raise typer.Exit(DIFFERS)
 
 

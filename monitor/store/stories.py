@@ -30,6 +30,14 @@ class _Act:
     reason: str
 
 
+def verify_story(c: Connection, alert_id: int, site: str) -> list[str]:
+    """What `verify_stories` finds wrong with one alert, its events, and the level of its site."""
+    e = t.alert_event.c
+    events = c.execute(select(e.id).where(e.alert_id == alert_id)).scalars()
+    mine = (f"alert {alert_id}: ", f"site_state {site}: ", *(f"alert_event {number}: " for number in events))
+    return [line for line in verify_stories(c) if line.startswith(mine)]
+
+
 def verify_stories(c: Connection) -> Iterator[str]:
     """Compare every alert with its events, and every event with the audit log or the decision that it cites.
 

@@ -243,6 +243,28 @@ def test_the_command_explains_in_a_fresh_process(bench, tmp_path):
         assert re.search(line, done.stdout), line
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "value", "named"),
+    [
+        ("alert", "level", 1, "alert 1: level"),
+        ("alert", "acknowledged_by", "Somebody Else", "alert 1: acknowledged_by"),
+        ("alert_event", "reason", "nothing happened", "alert 1: reason|alert_event"),
+        ("site_state", "level", 0, "site_state"),
+    ],
+)
+def test_an_altered_story_is_named_by_explain(bench, tmp_path, capsys, table, column, value, named):
+    alert, _ = hazard(bench)
+    config = str(write_service(tmp_path, bench.database))
+    words = ["alerts", "explain", str(alert.id), "--recompute", "--config", config]
+    assert run_verb(words) == 0
+    assert "altered" not in capsys.readouterr().out
+    changed = t.metadata.tables[table]
+    with bench.database.write() as c:
+        c.execute(update(changed).values({column: value}))
+    assert run_verb(words) == 1
+    assert re.search(f"altered: ({named})", capsys.readouterr().out)
+
+
 # ---- the pack --------------------------------------------------------------------------------------------------
 def pack(bench):
     alert, _ = hazard(bench)
