@@ -73,6 +73,7 @@ def verify_stories(c: Connection) -> Iterator[str]:
         act = acts[event_id]
         yield f"alert_event {event_id}: the row is gone; audit entry {act.entry_id} has {act.action} of {act.subject}"
     yield from _check_orders(c, decisions.keys() - cited)
+    yield from _check_outcomes(c)
     for row in c.execute(select(t.site_state.c.site, t.site_state.c.level, t.site_state.c.state)):
         if row.state.get("level", row.level) != row.level:
             yield f"site_state {row.site}: level: {row.level}, and its memory says {row.state['level']}"
@@ -94,6 +95,29 @@ def _check_orders(c: Connection, uncited: Iterable[int]) -> Iterator[str]:
             before, after = evidence.get("level_before"), evidence.get("level")
         if before != after:
             yield f"decision {decision_id}: it changed the level from {before} to {after}; no alert_event cites it"
+
+
+def _check_outcomes(c: Connection) -> Iterator[str]:
+    """What people said that an alert turned out to be: each row against its entry of the audit log, and each entry."""
+    o, e = t.alert_outcome, t.audit_entry.c
+    rows: dict[tuple[str, ...], list[int]] = {}
+    for row in _read(c, select(*_raw(o)).order_by(o.c.id)):
+        said = (f"alert:{row['alert_id']}", row["at"], row["by"], row["class"], row["note"])
+        rows.setdefault(said, []).append(row["id"])
+    logged = select(e.id, e.subject, type_coerce(e.at, String).label("at"), e.actor, e.detail)
+    for entry in c.execute(logged.where(e.action == "alert.outcome").order_by(e.id)):
+        try:
+            detail = json.loads(entry.detail)
+            said = (entry.subject, entry.at, entry.actor, str(detail["class"]), str(detail["note"]))
+        except (ValueError, KeyError, TypeError):
+            continue  # an altered entry is named by the walk along the chain
+        if mine := rows.get(said):
+            mine.pop()
+        else:
+            name = entry.subject.replace(":", " ")
+            yield f"{name}: outcome {said[3]!r} of audit entry {entry.id} is gone or altered"
+    left = sorted(number for numbers in rows.values() for number in numbers)
+    yield from (f"alert_outcome {number}: no audit entry stands behind it" for number in left)
 
 
 def _check_basis(

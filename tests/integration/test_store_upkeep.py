@@ -279,6 +279,13 @@ def test_verify_names_each_edit_of_an_alerts_story(filled_database):
         f"UPDATE alert_event SET actor = 'eve' WHERE actor_kind = 'person' AND alert_id = {signed}": "actor: audit",
         f"UPDATE alert_event SET from_level = 7 WHERE sequence = 2 AND alert_id = {signed}": "from_level: 7",
         f"UPDATE alert_event SET sequence = 9 WHERE sequence = 2 AND alert_id = {signed}": "sequence: 9",
+        "UPDATE alert_outcome SET class = 'test'": "is gone or altered",
+        "UPDATE alert_outcome SET note = 'a drill'": "is gone or altered",
+        "UPDATE alert_outcome SET by = 'eve'": "no audit entry stands behind it",
+        "UPDATE alert_outcome SET at = '2020-01-01T00:00:00.000000Z'": "is gone or altered",
+        "DELETE FROM alert_outcome": "is gone or altered",
+        "INSERT INTO alert_outcome (alert_id, class, by, note, at) "
+        f"VALUES ({signed}, 'false', 'eve', 'n', '2020-01-01T00:00:00.000000Z')": "no audit entry stands behind it",
     }
     with filled_database.write() as c:
         assert verify(c) == []
