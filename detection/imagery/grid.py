@@ -99,9 +99,14 @@ def into_lonlat(wkt: str) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs(_read_crs(wkt), LONLAT, always_xy=True)
 
 
+@lru_cache(maxsize=32)
+def _out_of_lonlat(wkt: str) -> pyproj.Transformer:
+    return pyproj.Transformer.from_crs(LONLAT, _read_crs(wkt), always_xy=True)
+
+
 def from_lonlat(grid: Grid, lon: Any, lat: Any) -> tuple[Any, Any]:
     """Map longitude and latitude to the CRS of a grid."""
-    return pyproj.Transformer.from_crs(LONLAT, grid.crs, always_xy=True).transform(lon, lat)
+    return _out_of_lonlat(grid.crs_wkt).transform(lon, lat)
 
 
 def local_utm(grid: Grid) -> pyproj.CRS:

@@ -16,7 +16,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from detection.imagery.errors import BandMissingError, TruncatedRasterError
-from detection.imagery.grid import LONLAT, Grid, apply_affine, same_grid
+from detection.imagery.grid import Grid, apply_affine, from_lonlat, same_grid
 from detection.imagery.raster import has_alpha, read_grid
 from detection.imagery.sources import open_raster
 
@@ -132,10 +132,8 @@ def burn(outline: Any, box: Box) -> NDArray[np.bool_]:
 
 def to_pixels(geometry: Any, grid: Grid) -> Any:
     """Return a lon/lat geometry in (column, row) of a grid."""
-    transformer = pyproj.Transformer.from_crs(LONLAT, grid.crs, always_xy=True)
-
     def move(lon: NDArray[Any], lat: NDArray[Any]) -> tuple[Any, Any]:
-        x, y = transformer.transform(lon, lat)
+        x, y = from_lonlat(grid, lon, lat)
         return apply_affine(~grid.transform, np.asarray(x), np.asarray(y))
 
     return shapely.transform(geometry, move, interleaved=False)  # type: ignore[arg-type]
