@@ -52,8 +52,8 @@ def is_unusual(rate: float, past: Sequence[float]) -> str | None:
         return "the past is too short to compare with"
     middle = median(past)
     if rate <= TIMES_USUAL * middle:
-        return f"velocity {rate:.3g} <= {TIMES_USUAL:g} x median {middle:.3g} of the past"
+        return f"velocity {rate:.3g} <= {TIMES_USUAL:g} x median {middle:.3g} mm/day of the past"
     edge = quantile(sorted(past), UNUSUAL)
     if rate <= edge:
-        return f"velocity {rate:.3g} is not beyond the {100 * UNUSUAL:g} % quantile {edge:.3g} of the past"
+        return f"velocity {rate:.3g} is not beyond the {100 * UNUSUAL:g} % quantile {edge:.3g} mm/day of the past"
     return None

@@ -110,25 +110,27 @@ def _look(facts: MovementFacts, kept: Mapping[str, Any]) -> tuple[str, list[str]
     if facts.failing:
         return "progressive", ["a trusted failure window stands"]
     if bent >= WINDOWS and velocity > SURE * error and facts.rising:
-        return "progressive", [f"accelerates in {bent} windows, velocity {velocity:.3g} > {SURE:g} standard errors"]
+        sure = f"velocity {velocity:.3g} mm/day > {SURE:g} standard errors"
+        return "progressive", [f"accelerates in {bent} windows, {sure}"]
     after_rise = kept.get("stage") in {"progressive", "step"}
     slowed = facts.recent_max is not None and velocity < SLOWED * facts.recent_max
     if velocity <= 2.0 * error:
-        return "creep", [f"velocity {velocity:.3g} +- {error:.2g} cannot be told from nothing"]
+        return "creep", [f"velocity {velocity:.3g} +- {error:.2g} mm/day cannot be told from nothing"]
     reference, name = _reference(facts)
     if reference is None:
-        return _steady(after_rise=after_rise, slowed=slowed), [f"moves at {velocity:.3g}; no v_eq to call it creep"]
+        moves = f"moves at {velocity:.3g} mm/day; no v_eq to call it creep"
+        return _steady(after_rise=after_rise, slowed=slowed), [moves]
     if velocity <= reference:
-        return "creep", [f"velocity {velocity:.3g} <= {name} {reference:.3g}"]
+        return "creep", [f"velocity {velocity:.3g} <= {name} {reference:.3g} mm/day"]
     if velocity > FASTER * reference:
         quiet = kept.get("quiet_since_s")
         steady = "steady" if quiet is not None and facts.at_s - quiet >= QUIET_S else "not steady for 14 days yet"
-        reason = f"velocity {velocity:.3g} > {FASTER:g} x {name} {reference:.3g}, {steady}"
+        reason = f"velocity {velocity:.3g} > {FASTER:g} x {name} {reference:.3g} mm/day, {steady}"
         return _steady(after_rise=after_rise, slowed=slowed), [reason]
     # between 1 and 1.5 v_eq neither is said: stay
     stays = kept.get("stage") or "creep"
     stays = "step" if stays == "progressive" else stays
-    return stays, [f"velocity {velocity:.3g} between {name} {reference:.3g} and {FASTER:g} x it"]
+    return stays, [f"velocity {velocity:.3g} mm/day between {name} {reference:.3g} mm/day and {FASTER:g} x it"]
 
 
 def _steady(*, after_rise: bool, slowed: bool) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from monitor.domain.decision import instant
 from monitor.domain.instants import spell
+from monitor.domain.quantities import QUANTITIES
 
 # positions in a frozen reading, see `monitor.domain.decision.View.spell`
 _OBSERVED, _RECEIVED, _REVISION, _RAW, _OFFSET, _VALUE, _FLAGS = 0, 1, 2, 3, 4, 5, 7
@@ -29,12 +30,14 @@ class Input:
     flags: Mapping[str, int]
 
     def __str__(self) -> str:
+        known = QUANTITIES.get(self.series.partition(".")[2])
+        unit = "" if known is None else f" {known.unit}"
         text = (
             f"{self.series}: {self.count} readings of {_minute(self.from_at)} to {_minute(self.to_at)}, "
-            f"{self.first_value:g} to {self.last_value:g}, the last received {_minute(self.last_received_at)}"
+            f"{self.first_value:g} to {self.last_value:g}{unit}, the last received {_minute(self.last_received_at)}"
         )
         more = [f"{self.revised} revised"] if self.revised else []
-        more += [f"offsets {', '.join(f'{o:g}' for o in self.offsets)}"] if any(self.offsets) else []
+        more += [f"offsets {', '.join(f'{o:g}' for o in self.offsets)}{unit}"] if any(self.offsets) else []
         more += [f"{n} flagged {flag}" for flag, n in self.flags.items()]
         return f"{text}; {'; '.join(more)}" if more else text
 
