@@ -193,6 +193,8 @@ def _progress(name: str) -> Callable[[float], None]:
             return
         left_s = (now_s - begun_s) * (1 - share) / share if share else 0.0
         more = f", about {left_s:.0f} s left" if left_s >= TOLD_EVERY_S else ""
+        if share >= 1.0 and now_s - begun_s >= TOLD_EVERY_S:
+            more = " mapped; outlines, files and a picture follow, which takes up to a third of that time again"
         say(f"{name}: {share * 100:.0f} %{more}")
         told, last_s = tenth, now_s
 
