@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from xml.etree import ElementTree as ET
 
 from detection.imagery.errors import TruncatedRasterError
-from detection.imagery.sources import NO_LIMITS, VRT_SOURCES, find_driver, open_raster
+from detection.imagery.sources import NO_LIMITS, find_driver, open_raster
+from detection.imagery.vrt import VRT_SOURCES
 
 DEFLATE = "DEFLATE"
 # What resampling inside of a VRT reads beyond a pixel.

@@ -1,18 +1,17 @@
 """The door for rasters from outside: few formats, no network, no other folder, no file larger than the limits."""
 
-import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooLargeError
+from detection.imagery.vrt import list_sources, read_vrt, rebuild
 
 # What a file begins with -> the only driver that may read it.
 SIGNATURES = {
@@ -24,17 +23,7 @@ SIGNATURES = {
     b"\xffO\xffQ": "JP2OpenJPEG",
 }
 OTHERS = {b"\x89PNG": "a PNG", b"\xff\xd8\xff": "a JPEG", b"PK\3\4": "a ZIP archive", b"\x89HDF": "an HDF5 file"}
-# A VRT of these elements is a mosaic or a stack; anything else computes, warps or reads raw bytes.
-VRT_SOURCES = {"SimpleSource", "ComplexSource"}
-VRT_ELEMENTS = VRT_SOURCES | {
-    "VRTDataset", "SRS", "GeoTransform", "VRTRasterBand", "ColorInterp", "NoDataValue", "HideNoDataValue", "Offset",
-    "Scale", "UnitType", "Description", "Metadata", "MDI", "MaskBand", "SourceFilename", "SourceBand",
-    "SourceProperties", "SrcRect", "DstRect", "NODATA", "UseMaskBand", "ScaleOffset", "ScaleRatio",
-    "BlockXSize", "BlockYSize", "OverviewList",
-}  # fmt: skip
 VRT_BEGINS = (b"<vrtdataset", b"<?xml")
-VRT_DEPTH = 3
-VRT_BYTES = 16 << 20
 # The block cache is bounded, whatever the machine has; nothing beside the named file is looked for.
 SETTINGS: dict[str, Any] = {
     "GDAL_CACHEMAX": 64,
@@ -93,11 +82,14 @@ def open_raster(path: Path, limits: Limits = LIMITS) -> Iterator[Any]:
                     pass
     if path.with_name(f"{path.name}.msk").exists():
         raise ForbiddenSourceError(f"{path}: a mask file .msk beside a raster is not read; name it in scene.toml")
-    with rasterio.Env(**SETTINGS):
+    with rasterio.Env(**SETTINGS), ExitStack() as stack:
         try:
+            name = str(path.resolve())
+            if driver == "VRT":  # nothing of the file itself reaches the driver
+                name = rebuild(path, path.parent.resolve(), stack, is_vrt)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                source = rasterio.open(path.resolve(), driver=driver)
+                source = rasterio.open(name, driver=driver)
         except (RasterioError, ValueError, OverflowError, MemoryError, UnicodeDecodeError):
             raise NotARasterError(f"{path}: not a raster that GDAL can read (damaged header?)") from None
         with source:
@@ -152,45 +144,15 @@ def check_vrt(path: Path, root: Path, depth: int = 0) -> tuple[Path, ...]:
     """Return the files of a VRT, those of nested ones too.
 
     Raises:
-        ForbiddenSourceError: an element that does more than name a window of a file, or a file that is absolute,
-            virtual (`/vsicurl/` and the like), a URL, or outside of `root`.
+        ForbiddenSourceError: it does more than put files of its folder together, see `vrt`.
         NotARasterError: no XML, or a file of it is not there.
     """
-    if depth > VRT_DEPTH:
-        raise ForbiddenSourceError(f"{path}: VRT files nested more than {VRT_DEPTH} deep")
-    if path.stat().st_size > VRT_BYTES:
-        raise TooLargeError(f"{path}: a VRT of more than {VRT_BYTES >> 20} MiB")
-    content = path.read_bytes()
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise ForbiddenSourceError(f"{path}: a VRT must not declare a document type or entities")
-    try:
-        # entities are refused above, and the size is bounded
-        tree = ET.fromstring(content)  # noqa: S314
-    except ET.ParseError:
-        raise NotARasterError(f"{path}: neither a raster nor the XML of a VRT") from None
-    if tree.tag != "VRTDataset":
-        raise NotARasterError(f"{path}: XML, but no VRT")
-    for element in tree.iter():
-        if element.tag not in VRT_ELEMENTS or element.get("subClass"):
-            name = element.get("subClass") or element.tag
-            raise ForbiddenSourceError(f"{path}: {name} is not allowed in a VRT; only mosaics and stacks of files are")
     files: list[Path] = []
-    for element in tree.iter("SourceFilename"):
-        file = _vrt_file(path, (element.text or "").strip(), relative=element.get("relativeToVRT") == "1", root=root)
+    for _, file in list_sources(read_vrt(path, depth), path, root):
         files.append(file)
         if find_driver(file) == "VRT":
             files.extend(check_vrt(file, root, depth + 1))
     return tuple(dict.fromkeys(files))
-
-
-def _vrt_file(path: Path, name: str, *, relative: bool, root: Path) -> Path:
-    # A plain relative name only: `a:b` may name a driver or a protocol, /vsi... a virtual file.
-    if not relative or not name or name.startswith(("/", "\\", "<")) or re.search(r"[:|?*{}]", name):
-        raise ForbiddenSourceError(f"{path}: {name!r} is not a file name relative to the VRT")
-    file = (path.parent / name).resolve()
-    if not file.is_relative_to(root):
-        raise ForbiddenSourceError(f"{path}: {name!r} lies outside of the scene's folder")
-    return file
 
 
 def _check_kind(source: Any, path: Path) -> None:

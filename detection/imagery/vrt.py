@@ -1,0 +1,147 @@
+"""VRT files from outside: taken apart into what a mosaic needs, and put together anew from that alone.
+
+The driver that reads a VRT ignores case, takes attributes for elements, and has elements that compute, read raw bytes
+or open any address. So nothing of the file itself reaches the driver: every element and attribute must be of the lists
+below, in its place, and the driver is given a text that is written from the parsed facts.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+from xml.etree import ElementTree as ET
+
+from rasterio.io import MemoryFile
+
+from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooLargeError
+
+VRT_SOURCES: Final = frozenset({"SimpleSource", "ComplexSource"})
+VRT_DEPTH: Final = 3
+VRT_BYTES: Final = 16 << 20
+_NONE: Final[frozenset[str]] = frozenset()
+_RECT: Final = frozenset({"xOff", "yOff", "xSize", "ySize"})
+# element -> (attributes, elements within); what is not named here does more than put files together
+_GRAMMAR: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = MappingProxyType({
+    "VRTDataset": (
+        frozenset({"rasterXSize", "rasterYSize"}),
+        frozenset({"SRS", "GeoTransform", "Metadata", "VRTRasterBand", "MaskBand", "OverviewList", "BlockXSize",
+                   "BlockYSize"}),
+    ),
+    "VRTRasterBand": (
+        frozenset({"dataType", "band", "blockXSize", "blockYSize"}),
+        frozenset({"ColorInterp", "NoDataValue", "HideNoDataValue", "Offset", "Scale", "UnitType", "Description",
+                   "Metadata", "MaskBand"}) | VRT_SOURCES,
+    ),
+    **{
+        name: (
+            frozenset({"resampling", "name"}),
+            frozenset({"SourceFilename", "SourceBand", "SourceProperties", "SrcRect", "DstRect", "NODATA",
+                       "UseMaskBand", "ScaleOffset", "ScaleRatio"}),
+        )
+        for name in VRT_SOURCES
+    },
+    "SourceFilename": (frozenset({"relativeToVRT", "shared"}), _NONE),
+    "SourceProperties": (
+        frozenset({"RasterXSize", "RasterYSize", "DataType", "BlockXSize", "BlockYSize"}), _NONE
+    ),
+    "SrcRect": (_RECT, _NONE),
+    "DstRect": (_RECT, _NONE),
+    "MaskBand": (_NONE, frozenset({"VRTRasterBand"})),
+    "Metadata": (_NONE, frozenset({"MDI"})),
+    "MDI": (frozenset({"key"}), _NONE),
+    "SRS": (frozenset({"dataAxisToSRSAxisMapping"}), _NONE),
+    "OverviewList": (frozenset({"resampling"}), _NONE),
+    **dict.fromkeys(
+        ("GeoTransform", "ColorInterp", "NoDataValue", "HideNoDataValue", "Offset", "Scale", "UnitType", "Description",
+         "SourceBand", "NODATA", "UseMaskBand", "ScaleOffset", "ScaleRatio", "BlockXSize", "BlockYSize"),
+        (_NONE, _NONE),
+    ),
+})  # fmt: skip
+_ONCE: Final = frozenset({"SourceFilename", "SourceBand", "SRS", "GeoTransform"})  # of one parent
+
+
+def read_vrt(path: Path, depth: int = 0) -> ET.Element:
+    """Parse a VRT and refuse whatever is not of the lists.
+
+    Args:
+        path: the file.
+        depth: how deep it is nested in others.
+
+    Raises:
+        ForbiddenSourceError: an element or attribute that does more than name a window of a file.
+        NotARasterError: no XML, or no VRT.
+        TooLargeError: beyond `VRT_BYTES`.
+    """
+    if depth > VRT_DEPTH:
+        raise ForbiddenSourceError(f"{path}: VRT files nested more than {VRT_DEPTH} deep")
+    if path.stat().st_size > VRT_BYTES:
+        raise TooLargeError(f"{path}: a VRT of more than {VRT_BYTES >> 20} MiB")
+    content = path.read_bytes()
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+        raise ForbiddenSourceError(f"{path}: a VRT must not declare a document type or entities")
+    try:
+        # entities are refused above, and the size is bounded
+        tree = ET.fromstring(content)  # noqa: S314
+    except (ET.ParseError, ValueError):
+        raise NotARasterError(f"{path}: neither a raster nor the XML of a VRT") from None
+    if tree.tag != "VRTDataset":
+        raise NotARasterError(f"{path}: XML, but no VRT")
+    _check(tree, path)
+    return tree
+
+
+def _check(element: ET.Element, path: Path) -> None:
+    attributes, children = _GRAMMAR[element.tag]
+    for name, value in element.attrib.items():
+        if name not in attributes:
+            said = value if name.lower() == "subclass" else f"the attribute {name} of {element.tag}"
+            raise ForbiddenSourceError(f"{path}: {said} is not allowed in a VRT; only mosaics and stacks of files are")
+    seen: set[str] = set()
+    for child in element:
+        if child.tag not in children:
+            raise ForbiddenSourceError(
+                f"{path}: {child.tag} is not allowed in a VRT; only mosaics and stacks of files are"
+            )
+        if child.tag in _ONCE and child.tag in seen:
+            raise ForbiddenSourceError(f"{path}: {element.tag} has more than one {child.tag}")
+        seen.add(child.tag)
+        _check(child, path)
+
+
+def list_sources(tree: ET.Element, path: Path, root: Path) -> Iterator[tuple[ET.Element, Path]]:
+    """The elements that name a file, each with the file.
+
+    Raises:
+        ForbiddenSourceError: a file that is absolute, virtual (`/vsicurl/` and the like), a URL, or outside of `root`.
+    """
+    for element in tree.iter("SourceFilename"):
+        name, relative = (element.text or "").strip(), element.get("relativeToVRT") == "1"
+        # A plain relative name only: `a:b` may name a driver or a protocol, /vsi... a virtual file.
+        if not relative or not name or name.startswith(("/", "\\", "<")) or re.search(r"[:|?*{}]", name):
+            raise ForbiddenSourceError(f"{path}: {name!r} is not a file name relative to the VRT")
+        file = (path.parent / name).resolve()
+        if not file.is_relative_to(root):
+            raise ForbiddenSourceError(f"{path}: {name!r} lies outside of the scene's folder")
+        yield element, file
+
+
+def rebuild(path: Path, root: Path, stack: ExitStack, is_vrt: Any, depth: int = 0) -> str:
+    """Write a VRT anew, in memory, with those nested in it; returns the name under which the driver opens it.
+
+    Args:
+        path: the file, checked.
+        root: folder that it may not leave.
+        stack: closes what is held in memory.
+        is_vrt: tells whether a file is a VRT by its content.
+        depth: how deep it is nested in others.
+    """
+    tree = read_vrt(path, depth)
+    for element, file in list_sources(tree, path, root):
+        element.text = rebuild(file, root, stack, is_vrt, depth + 1) if is_vrt(file) else str(file)
+        element.set("relativeToVRT", "0")
+    for element in tree.iter():
+        element.attrib.pop("name", None)
+    held = stack.enter_context(MemoryFile(ET.tostring(tree), ext=".vrt"))
+    return str(held.name)
