@@ -179,8 +179,9 @@ def _find_change(scale: Scale) -> tuple[float, float] | None:
     """When the values of a series begin to be a unit's factor larger or smaller, and by which factor."""
     values = scale.values
     for k in range(AROUND, len(values) - AROUND + 1):
-        factor = _ratio(values[k - 1], values[k])
-        if factor is None or abs(values[k] - values[k - 1]) <= CLEAR * max(scale.step, 1e-12):
+        if abs(values[k] - values[k - 1]) <= CLEAR * max(scale.step, 1e-12):
+            continue
+        if (factor := _ratio(values[k - 1], values[k])) is None:
             continue
         before, after = values[k - AROUND : k], values[k : k + AROUND]
         if _ratio(median(before), median(after)) != factor:
