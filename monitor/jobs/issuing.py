@@ -12,7 +12,14 @@ from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.drivers import load_drivers, load_expected
 from monitor.jobs.lifecycle import Standing, enter_shadow, load_standings, show_verdicts
-from monitor.jobs.samples import Samples, history_since, load_displacements, panel_payload, step_s
+from monitor.jobs.samples import (
+    Samples,
+    grid_step_s,
+    history_since,
+    load_displacements,
+    panel_payload,
+    step_s,
+)
 from monitor.store.engine import Database
 from monitor.store.forecasts import (
     ForecastRow,
@@ -26,6 +33,7 @@ from monitor.store.forecasts import (
 
 ALWAYS = ("persistence", "lld")  # whatever a site asks for, these two run and are scored
 HISTORY_STEPS = 1200
+PROBE_STEPS = 4  # of the grid: one more than after which the lane calls a series stale
 Key = tuple[int, str, float, float]
 
 
@@ -38,7 +46,9 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     plan = site.forecast
     models = tuple(dict.fromkeys((*ALWAYS, *plan.models)))
     with db.read() as c:
-        probe = load_displacements(c, site, history_since(now, max(_intervals(site), default=0.0), 2), now)
+        slowest_s = max(_intervals(site), default=0.0)
+        reach_s = grid_step_s(slowest_s, min(plan.horizons_s)) if slowest_s else 0.0
+        probe = load_displacements(c, site, history_since(now, max(reach_s, slowest_s), PROBE_STEPS), now)
         step = step_s(probe, min(plan.horizons_s)) if probe else 0.0
         samples = load_displacements(c, site, history_since(now, step, HISTORY_STEPS), now) if probe else []
         standings = load_standings(c, site, now) if probe else []

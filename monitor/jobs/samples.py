@@ -71,8 +71,16 @@ def step_s(samples: list[Samples], shortest_horizon_s: float) -> float:
 
     The horizon is a whole number of steps, so that targets lie on the grid.
     """
-    slowest = max(s.spec.interval_s for s in samples)
-    return shortest_horizon_s / max(1, min(4, math.floor(shortest_horizon_s / slowest)))
+    return grid_step_s(max(s.spec.interval_s for s in samples), shortest_horizon_s)
+
+
+def grid_step_s(slowest_interval_s: float, shortest_horizon_s: float) -> float:
+    """The step for series of which the slowest has this interval.
+
+    >>> grid_step_s(3600.0, 86400.0), grid_step_s(86400.0, 86400.0)
+    (21600.0, 86400.0)
+    """
+    return shortest_horizon_s / max(1, min(4, math.floor(shortest_horizon_s / slowest_interval_s)))
 
 
 def plan_xy_m(site: Site, samples: list[Samples]) -> dict[str, list[float]] | None:

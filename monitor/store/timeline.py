@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from monitor.domain.instants import spell
 from monitor.store import tables as t
@@ -128,9 +128,10 @@ def load_newest_movement(c: Connection, site: str, now: datetime) -> list[dict[s
         .join(t.series, s.id == m.series_id)
         .order_by(s.station, s.quantity.not_like("displacement%"), s.quantity)
     ).all()
+    stood = or_(w.withdrawn_at.is_(None), w.withdrawn_at > now)
     standing = (
         select(func.max(w.id))
-        .where(w.series_id.in_([r.id for r in rows]), w.issued_at <= now, w.withdrawn_at.is_(None))
+        .where(w.series_id.in_([r.id for r in rows]), w.issued_at <= now, stood)
         .group_by(w.series_id, w.method)
     )
     names = ("window_from", "window_mid", "window_to", "trusted", "reasons", "method", "data_until")

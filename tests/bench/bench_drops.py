@@ -105,6 +105,7 @@ def measure(folder: Path, drops: int) -> list[float]:
             waits.append(time.monotonic() - begun)
             one.unlink()
             sys.stderr.write(f"drop {number + 1} of {drops}: {waits[-1]:.1f} s\n")
+        service.stop()  # the managed broker with it, which a killed service leaves behind
     return waits
 
 

@@ -46,13 +46,13 @@ verify_within = "1min"
     station = """
 [[station]]
 id = "G{k}"
-azimuth = 90.0
+azimuth_deg = 90.0
 [[station.series]]
 quantity = "displacement"
 unit = "mm"
 interval = "1s"
 max_silence = "1min"
-noise_floor = 0.5
+noise_floor_mm = 0.5
 """
     names = ", ".join(f'"G{k}"' for k in range(STATIONS))
     criterion = f"""
