@@ -41,7 +41,7 @@ timezone = "UTC"
 names = ["green", "yellow"]
 [fusion]
 top_needs = 1
-verify_within = "1min"
+verify_within = "1m"
 """
     station = """
 [[station]]
@@ -51,7 +51,7 @@ azimuth_deg = 90.0
 quantity = "displacement"
 unit = "mm"
 interval = "1s"
-max_silence = "1min"
+max_silence = "1m"
 noise_floor_mm = 0.5
 """
     names = ", ".join(f'"G{k}"' for k in range(STATIONS))
@@ -60,7 +60,7 @@ noise_floor_mm = 0.5
 kind = "velocity"
 quantity = "displacement"
 stations = [{names}]
-yellow = {{over = 1e9, window = "1min"}}
+yellow = {{over = 1e9, window = "1m"}}
 dwell = {{hits = 2, of = 3}}
 author = "bench"
 reason = "memory"
@@ -121,6 +121,7 @@ def test_memory_is_flat(rate: int, sqlite_url: str, mosquitto: Any, tmp_path: Pa
         stream.stopping.set()
         stream.join()
         seen = json.loads(service.call("status", "--json").stdout)
+        assert len(seen["sites"]) == len(sites), "a site file that cannot be read is no load"
         assert find_child(service._process.pid, "monitor.daemon") == core, "the core was replaced"
     late = [s for s in samples if s[0] >= samples[-1][0] / 2.0]
     figures = {
