@@ -12,7 +12,7 @@ RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 LOCK_FLAGS ?=
 
-.PHONY: help setup lock servers run demo test soak lint type audit docs bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery bench-recipes train-demo
+.PHONY: help setup lock servers run demo test soak lint type audit docs bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery bench-recipes train-demo release
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -41,9 +41,9 @@ demo: setup ## Show everything in three minutes (DEMO_FLAGS="--once --json" ends
 test: setup servers lint type ## Everything that must hold: lint, types, import law, all tests on SQLite and PostgreSQL
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS)
 
-soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 7; memory over half an hour
+soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 7; memory over an hour and a half
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m 'slow or server' tests/end_to_end $(PYTEST_FLAGS)
-	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/unit/test_kinematics_failure.py tests/property/test_forecasting_leaks.py tests/property/test_rain_rules.py tests/property/test_alerting_laws.py tests/property/test_warm_decisions.py tests/property/test_reading_laws.py tests/property/test_two_persons.py tests/unit/test_imagery_networks.py tests/property/test_imagery_damage.py $(PYTEST_FLAGS)
+	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/unit/forecasting/kinematics/test_failure.py tests/property/test_forecasting_leaks.py tests/property/test_rain_rules.py tests/property/test_alerting_laws.py tests/property/test_warm_decisions.py tests/property/test_reading_laws.py tests/property/test_two_persons.py tests/unit/detection/imagery/neural/test_networks.py tests/property/test_imagery_damage.py $(PYTEST_FLAGS)
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=7200 tests/bench/bench_memory.py
 
 lint: setup ## ruff and the import law
@@ -53,9 +53,20 @@ lint: setup ## ruff and the import law
 type: setup ## mypy, strict, on the three packages
 	$(BIN)/mypy
 
-audit: setup ## Dependencies that do not fit together, and code that a security linter would stop
+TOOLS := build/tools
+$(TOOLS)/.installed: locks/tools.txt
+	test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip --disable-pip-version-check install -q --require-hashes -r locks/tools.txt
+	@touch $@
+
+audit: setup $(TOOLS)/.installed ## Dependencies that do not fit together or have known weaknesses, and code that a security linter would stop
 	$(BIN)/pip check
 	$(BIN)/ruff check --select S monitor forecasting detection
+	$(TOOLS)/bin/bandit -q -r monitor forecasting detection -c pyproject.toml
+	locks/audit.sh $(TOOLS)/bin/python
+
+release: setup $(TOOLS)/.installed ## dist/: the package, its parts list (CycloneDX), and their hashes, signed with RELEASE_KEY=FILE (an SSH key)
+	locks/release.sh $(BIN)/python $(TOOLS)/bin/cyclonedx-py
 
 docs: setup ## Documentation that can be run: examples in docstrings, and that the reference knows every key and verb
 	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor/domain monitor/config_terms.py monitor/logs.py forecasting detection tests/architecture
@@ -96,4 +107,4 @@ bench-recipes: setup ## Shipped recipes against their bars, triage, small landsl
 
 train-demo: setup ## Train one U-Net on Landslide4Sense pictures (SLOPEWARD_DATA) beside the simple maps; on drawn scenes where they are absent
 	@mkdir -p build/train-demo
-	$(BIN)/python -m detection.imagery.recipe landslide4sense generated --out build/train-demo/weights.safetensors --with-simple
+	$(BIN)/python -m detection.imagery.training.recipe landslide4sense generated --out build/train-demo/weights.safetensors --with-simple

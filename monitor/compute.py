@@ -3,41 +3,65 @@
 A job is a function named ``"module:function"`` that takes a payload (a dict of plain values and numpy arrays) and
 gives a dict back; when it takes a second argument, that is a function for progress. It opens no database. The child is
 a fresh interpreter, not a fork: it inherits no connection, lock or file of the service, and ends when the service ends.
+It works behind the walls of `sandbox`, and what it answers is not trusted: plain data only, from its own files only.
 """
 
 import contextlib
 import importlib
 import inspect
+import io
 import json
+import logging
+import math
 import os
 import pickle
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from monitor import sandbox
 from monitor.errors import JobError
 from monitor.extras import explain_missing
+from monitor.sandbox import Terms
 
 RESULT_LIMIT_BYTES: Final = 256 * 1024 * 1024
+PROGRESS_LIMIT_BYTES: Final = 16 * 1024 * 1024
+TEXT_LIMIT_BYTES: Final = 8192
 GRACE_S: Final = 3.0
 CONNECT_S: Final = 10.0  # to reach a Dask scheduler
 LIBRARIES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ONE_THREAD: Final = dict.fromkeys(LIBRARIES, "1")
+# All that an answer may be made of, beside numbers, texts, lists, tuples and dicts.
+PLAIN: Final = frozenset({
+    "builtins.set", "builtins.frozenset", "builtins.complex", "builtins.bytearray", "collections.OrderedDict",
+    "datetime.datetime", "datetime.date", "datetime.timedelta", "datetime.timezone", "numpy.ndarray", "numpy.dtype",
+    *(f"numpy.{core}.{name}" for core in ("_core", "core")
+      for name in ("multiarray._reconstruct", "multiarray.scalar", "numeric._frombuffer")),
+})  # fmt: skip
 Progress = Callable[[dict[str, Any]], None]
+log = logging.getLogger(__name__)
 
 _running: set[subprocess.Popen[bytes]] = set()
 _lock: Final = threading.Lock()
 _stopped = threading.Event()
+_told: set[str] = set()  # which walls are missing is said once
 
 
 def run(
-    job: str, payload: Mapping[str, Any], limit_s: float, on_progress: Progress | None = None, dask: str = ""
+    job: str,
+    payload: Mapping[str, Any],
+    limit_s: float,
+    on_progress: Progress | None = None,
+    dask: str = "",
+    terms: Terms = Terms(),  # noqa: B008  frozen
 ) -> dict[str, Any]:
     """Run a job to its end and return what it answers.
 
@@ -47,18 +71,21 @@ def run(
         limit_s: seconds after which the process is terminated, then killed.
         on_progress: called in this thread with each dict the job reports (a local job only).
         dask: address of a Dask scheduler that runs the job instead.
+        terms: what the process may read, write and take.
 
     Raises:
         JobError: it failed, was killed at its limit, or answered what cannot be read; one line.
     """
     if dask:
-        return _run_on_dask(dask, job, payload, limit_s)
+        return _run_on_dask(dask, job, payload, limit_s, terms)
+    terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
     with tempfile.TemporaryDirectory(prefix="slopeward-job-") as name:
         folder = Path(name)
         with (folder / "payload").open("wb") as file:
             pickle.dump({"job": job, "payload": dict(payload)}, file, protocol=5)
+        (folder / "terms").write_text(json.dumps(terms.spell()), encoding="utf-8")
         status = _run_process(job, folder, limit_s, on_progress)
-        return _read_answer(job, folder, status)
+        return _read_answer(job, folder, status, terms)
 
 
 def is_stopping() -> bool:
@@ -80,10 +107,11 @@ def _run_process(job: str, folder: Path, limit_s: float, on_progress: Progress |
         with _lock:
             if _stopped.is_set():
                 raise JobError(f"{job}: not started, the service is stopping")
+            environment = {**sandbox.clean_environment(os.environ), **ONE_THREAD, "TMPDIR": str(folder)}
             process = subprocess.Popen(
-                [sys.executable, "-m", "monitor.compute", str(folder)],
+                [sys.executable, "-P", "-m", "monitor.compute", str(folder)],  # -P: no module of the working directory
                 stdin=subprocess.PIPE,  # the leash: its end tells the child that the service is gone
-                stdout=subprocess.DEVNULL, stderr=stderr, env={**os.environ, **ONE_THREAD}, start_new_session=True,
+                stdout=subprocess.DEVNULL, stderr=stderr, env=environment, start_new_session=True,
             )  # fmt: skip
             _running.add(process)
         try:
@@ -123,13 +151,26 @@ def _wait(
 
 def _report(folder: Path, seen: int, on_progress: Progress | None) -> int:
     """Hand over the progress lines that were completed since the last look."""
-    path = folder / "progress"
-    if on_progress is None or not path.exists():
+    if on_progress is None:
         return seen
-    lines = path.read_bytes().split(b"\n")[:-1]
+    lines = _read_own(folder / "progress", PROGRESS_LIMIT_BYTES).split(b"\n")[:-1]
     for line in lines[seen:]:
         on_progress(json.loads(line))
     return len(lines)
+
+
+def _read_own(path: Path, most: int, *, end: bool = False) -> bytes:
+    """The first bytes of a file that the child wrote, or its last; empty where it left none, or a link to another."""
+    try:
+        place = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    with os.fdopen(place, "rb") as file:
+        if not stat.S_ISREG(os.fstat(place).st_mode):
+            return b""
+        if end:
+            file.seek(max(0, os.fstat(place).st_size - most))
+        return file.read(most)
 
 
 def _kill(process: subprocess.Popen[bytes], number: int) -> None:
@@ -138,21 +179,45 @@ def _kill(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _read_answer(job: str, folder: Path, status: int) -> dict[str, Any]:
-    if (folder / "error").exists():
-        raise JobError(f"{job}: {(folder / 'error').read_text(encoding='utf-8')}")
+def _read_answer(job: str, folder: Path, status: int, terms: Terms) -> dict[str, Any]:
+    for line in _read_own(folder / "missing", TEXT_LIMIT_BYTES).decode(errors="replace").splitlines():
+        if line not in _told:
+            _told.add(line)
+            log.warning("%s", line)
+    if told := _read_own(folder / "error", TEXT_LIMIT_BYTES):
+        raise JobError(f"{job}: {' '.join(told.decode(errors='replace').split())}")
     answer = folder / "answer"
     if status != 0 or not answer.exists():
-        why = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        lines = (folder / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise JobError(f"{job}: {why}{': ' + lines[-1][:300] if lines else ''}")
-    if answer.stat().st_size > RESULT_LIMIT_BYTES:
-        raise JobError(f"{job}: answered {answer.stat().st_size} bytes, more than {RESULT_LIMIT_BYTES}")
-    with answer.open("rb") as file:
-        result = pickle.load(file)  # noqa: S301  written by our own child into our own folder
+        raise JobError(f"{job}: {_explain_end(folder, status, terms)}")
+    if answer.lstat().st_size > RESULT_LIMIT_BYTES:
+        raise JobError(f"{job}: answered {answer.lstat().st_size} bytes, more than {RESULT_LIMIT_BYTES}")
+    try:
+        result = _Plain(io.BytesIO(_read_own(answer, RESULT_LIMIT_BYTES))).load()
+    except Exception as error:  # bytes of somebody else can fail in any way
+        raise JobError(f"{job}: its answer cannot be read ({_one_line(error)})") from None
     if not isinstance(result, dict):
         raise JobError(f"{job}: answered {type(result).__name__}, expected a dict")
     return result
+
+
+def _explain_end(folder: Path, status: int, terms: Terms) -> str:
+    """Why the child left neither an answer nor an error."""
+    lines = _read_own(folder / "stderr", TEXT_LIMIT_BYTES, end=True).decode(errors="replace").strip().splitlines()
+    if status == -signal.SIGXCPU:
+        return f"killed at its bound of {terms.cpu_s} s of processor time (compute.job_limit)"
+    if found := next(filter(None, (sandbox.explain(line, terms) for line in reversed(lines))), None):
+        return found
+    why = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    return f"{why}{': ' + lines[-1][:300] if lines else ''}"
+
+
+class _Plain(pickle.Unpickler):
+    """Reads plain data and arrays; anything else could run code in the service."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}" in PLAIN:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is no plain data")
 
 
 def call(job: str, payload: dict[str, Any], progress: Progress) -> Any:
@@ -164,7 +229,7 @@ def call(job: str, payload: dict[str, Any], progress: Progress) -> Any:
     return function(payload)
 
 
-def _run_on_dask(address: str, job: str, payload: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
+def _run_on_dask(address: str, job: str, payload: Mapping[str, Any], limit_s: float, terms: Terms) -> dict[str, Any]:
     """The same on a Dask worker, which starts the process of the job on its own machine and ends it at its limit."""
     try:
         distributed = importlib.import_module("distributed")
@@ -172,7 +237,7 @@ def _run_on_dask(address: str, job: str, payload: Mapping[str, Any], limit_s: fl
         raise JobError(explain_missing(error) or _one_line(error)) from None
     try:
         with distributed.Client(address, timeout=CONNECT_S) as client:
-            future = client.submit(run, job, dict(payload), limit_s, pure=False, retries=0)
+            future = client.submit(run, job, dict(payload), limit_s, terms=terms, pure=False, retries=0)
             try:
                 result: dict[str, Any] = future.result(timeout=limit_s + GRACE_S + CONNECT_S)
             except TimeoutError:
@@ -197,9 +262,13 @@ def _follow_leash() -> None:
 
 
 def main(folder: Path) -> int:
-    """Life of the child: read the payload, do the job, leave the answer or one line that says why not."""
+    """Life of the child: go behind the walls, read the payload, do the job, leave the answer or one line why not."""
+    terms = Terms.parse(json.loads((folder / "terms").read_text(encoding="utf-8")))
+    sandbox.wall_in(terms, folder)
+    (folder / "missing").write_text("\n".join(sandbox.describe()["missing"]), encoding="utf-8")
     threading.Thread(target=_follow_leash, daemon=True).start()
-    os.nice(10)  # ingest and alarms come first
+    with contextlib.suppress(OSError):  # a unit may forbid it
+        os.nice(10)  # ingest and alarms come first
     with (folder / "payload").open("rb") as file:
         task = pickle.load(file)  # noqa: S301  written by the service that started this process
     with (folder / "progress").open("ab", buffering=0) as lines:
@@ -209,11 +278,14 @@ def main(folder: Path) -> int:
 
         try:
             result = call(task["job"], task["payload"], progress)
+            sandbox.check_files()
             with (folder / "answer.part").open("wb") as part:
                 pickle.dump(result, part, protocol=5)
             (folder / "answer.part").rename(folder / "answer")
         except Exception as error:  # whatever it was, the service gets one line
-            (folder / "error").write_text(explain_missing(error) or _one_line(error), encoding="utf-8")
+            line = _one_line(error)
+            told = explain_missing(error) or sandbox.explain(line, terms) or line
+            (folder / "error").write_text(told, encoding="utf-8")
             return 1
     return 0
 

@@ -3,11 +3,12 @@
 import logging
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from monitor.config_terms import Duration, Retention, Section, describe_unknown, explain, read_text, read_toml
 from monitor.domain.site import Site
@@ -29,7 +30,7 @@ __all__ = [
 DEFAULT_PATH: Final = "configs/slopeward.toml"
 PREFIX: Final = "SLOPEWARD_"
 # secrets never stand in a file that is committed: environment, or a file named by <key>_file
-SECRETS: Final = {("broker", "password"), ("smtp", "password")}
+SECRETS: Final = {("broker", "password"), ("smtp", "password"), ("signing", "keys")}
 log = logging.getLogger(__name__)
 
 
@@ -59,10 +60,14 @@ class BrokerSection(Section):
     password_file: str = ""
     ca_file: str = ""
     data: str = "var/broker"
+    anonymous: bool | None = None
+    instruments_url: str = ""
 
-    @field_validator("url")
+    @field_validator("url", "instruments_url")
     @classmethod
-    def _is_broker_url(cls, value: str) -> str:
+    def _is_broker_url(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.field_name == "instruments_url":
+            return value  # the same as url
         parts = urlsplit(value)
         try:
             port = parts.port
@@ -90,12 +95,20 @@ class BrokerSection(Section):
         return urlsplit(self.url).scheme == "mqtts"
 
 
+class SigningSection(Section):
+    """[signing]: keys of the signatures under what is published; empty = a file in `paths.state`, made at the start."""
+
+    keys: str = Field(default="", repr=False)
+    keys_file: str = ""
+
+
 class PathsSection(Section):
     """[paths]; relative to the working directory."""
 
     sites: Path = Path("configs/sites")
     inbox: Path = Path("inbox")
     models: Path = Path("models")
+    state: Path = Path("var")
 
 
 class WebSection(Section):
@@ -104,6 +117,19 @@ class WebSection(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
     public_url: str = ""
+    login_to_read: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _are_networks(cls, value: Any) -> Any:
+        found = [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+        for one in found if isinstance(found, list) else ():
+            try:
+                ip_network(str(one), strict=False)
+            except ValueError:
+                raise ValueError(f"expected addresses or networks such as '10.0.0.0/24', got {one!r}") from None
+        return found
 
     @property
     def url(self) -> str:
@@ -122,6 +148,8 @@ class ComputeSection(Section):
 
     dask: str = Field(default="", pattern=r"^((tcp|tls)://.+)?$")
     job_limit_s: Duration = Field(default=900.0, alias="job_limit")
+    job_memory_gib: float = Field(default=8.0, ge=1)  # PyTorch and its libraries map 0.7
+    job_file_gib: float = Field(default=16.0, gt=0)
 
 
 class RetentionSection(Section):
@@ -129,6 +157,19 @@ class RetentionSection(Section):
 
     observations_s: Retention = Field(default=None, alias="observations")
     forecasts_s: Retention = Field(default=7776000.0, alias="forecasts")
+    quarantine_s: Retention = Field(default=7776000.0, alias="quarantine")
+
+
+class LimitsSection(Section):
+    """[limits]: what a sender may take from all others."""
+
+    readings_per_s: float = Field(default=20.0, gt=0)
+    readings_at_once: int = Field(default=200_000, ge=1)
+    undeclared_stations: int = Field(default=100, ge=0)
+    quarantine_mb: int = Field(default=256, ge=1)
+    quarantine_source_mb: int = Field(default=32, ge=1)
+    reserve_mb: int = Field(default=64, ge=0)
+    disk: str = ""
 
 
 class WatchdogSection(Section):
@@ -160,11 +201,13 @@ class ServiceConfig(Section):
 
     database: DatabaseSection = DatabaseSection()
     broker: BrokerSection = BrokerSection()
+    signing: SigningSection = SigningSection()
     paths: PathsSection = PathsSection()
     web: WebSection = WebSection()
     schedule: ScheduleSection = ScheduleSection()
     compute: ComputeSection = ComputeSection()
     retention: RetentionSection = RetentionSection()
+    limits: LimitsSection = LimitsSection()
     watchdog: WatchdogSection = WatchdogSection()
     smtp: SmtpSection = SmtpSection()
     log: LogSection = LogSection()

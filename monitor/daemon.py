@@ -16,11 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, TypeVar
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from monitor import compute, health, logs
-from monitor.alerting.change_control import Taken, explain_refusal, explain_unread, find_file, take_in
-from monitor.alerting.proof import find_unproven
+from monitor.alerting.acts.change_control import Taken, explain_refusal, explain_unread, find_file, take_in
+from monitor.alerting.decision.proof import find_unproven
+from monitor.broker_access import find_access
 from monitor.config import ServiceConfig, load_service, parse_site, scan_sites
 from monitor.config_terms import read_text
 from monitor.domain.alert import SERVICE
@@ -28,23 +30,36 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, StoreBusyError
 from monitor.evaluation_loop import EvaluationLoop
 from monitor.ingest.service import Ingest
+from monitor.kernel import hide_memory
 from monitor.movement.cadence import stage_cadence
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import channel_settings
 from monitor.notify.state import StatePublisher
 from monitor.schedule import Schedule
 from monitor.service_alarms import ServiceAlarms, make_alarm
-from monitor.service_clock import HEARD_WITHIN, STEP_S, ClockWord, ServiceClock, Step, is_synchronised, judge_clock
+from monitor.service_clock import (
+    HEARD_WITHIN,
+    STEP_S,
+    ClockWord,
+    ServiceClock,
+    Step,
+    describe_step,
+    is_synchronised,
+    judge_clock,
+)
 from monitor.service_conditions import Condition, Conditions
+from monitor.signing import KEYS_FILE, Keyring
+from monitor.store.at_rest import open_lock
 from monitor.store.clock_steps import set_back, withdraw_future
 from monitor.store.decisions import code_version
 from monitor.store.drills import end_dead_drills, load_drills
 from monitor.store.engine import Database
 from monitor.store.migrate import upgrade
 from monitor.store.news import News
-from monitor.store.proposals import approvals_mark
+from monitor.store.reserve import DiskReserve
 from monitor.store.service_state import stamp
 from monitor.store.sites import load_site_source, load_sites_summary
+from monitor.store.turns import make_turns, take_core_turn
 from monitor.vigil import Vigil
 
 _T = TypeVar("_T")
@@ -53,13 +68,14 @@ STAMP_EVERY_S: Final = 3.0
 UNSHELVE_EVERY_S: Final = 15.0
 AGAIN_S: Final = 1.0  # after a duty that failed
 CLOCK_EVERY_S: Final = 5.0
+WAKING_S: Final = 30.0  # so long after a suspension, stations and broker are given time to reach us again
 UNSYNCHRONISED_S: Final = 1800.0  # a machine that has just started is given the time to find its reference
 STOP_S: Final = 3.0
-PREDECESSOR_S: Final = 5.0
+LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
+PREDECESSOR_S: Final = 10.0  # longer than that: one that waits for a database has ended by itself
 BROKER_S: Final = 3.0
 EXIT_OVERDUE: Final = 70
 EXIT_TRY_AGAIN: Final = 75  # the database was away when we were told to end, or before we could begin
-CORE_LOCK: Final = 7_226_117_003  # PostgreSQL advisory lock of the one core
 
 
 def now_utc() -> datetime:
@@ -86,8 +102,8 @@ class Core:
         self.config, self.clock = config, clock
         self.started_at = clock()
         self.stopping = threading.Event()
-        self.renewing = threading.Event()  # a change was approved: a fresh core reads it, the ladder's memory stays
-        self._approvals: tuple[int, datetime | None] = (0, None)
+        self.renewing = threading.Event()  # another site file is in force: a fresh core reads it, memory stays
+        self._in_force: dict[str, str] = {}  # versions of site files, as found at the start
         self.db = Database(config.database.url)
         self.sites: dict[str, Site] = {}
         self.alarms = ServiceAlarms(self.db, self.sites, clock, self._wake_dispatcher)
@@ -95,6 +111,7 @@ class Core:
         self.vigil = Vigil(clock, config.schedule.evaluate_tick_s)
         self.news = News()
         self._clock_seen, self._clock_moved_s = (clock(), time.monotonic()), float("-inf")
+        self._steps: list[Step] = []  # of the clock, not acted on yet
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
         self._lost_file = ""
 
@@ -110,24 +127,27 @@ class Core:
     def _beat_until(self, begun: threading.Event) -> None:
         """Say that this process lives while it starts: an upgrade of a large database takes its time."""
         while not begun.wait(1.0):
-            health.beat(self.vigil.trouble(), starting=True)
+            health.beat(self.vigil.trouble(), health.STARTING)
 
     def _start(self) -> None:
         self._insist(self._open_database)
         self.sites.update({site.id: site for site in self._insist(self._load_sites)})
         self._make_inboxes()
         self.dispatcher = Dispatcher(self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ))
-        self.ingest = Ingest(self.db, self.config, self.sites, self._on_stored, self.alarms.write, self.clock)
+        self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
+        self.reserve.follow()
+        self.ingest = Ingest(
+            self.db, self.config, self.sites, self._on_stored, self.alarms.write, self.clock, self.reserve.hold
+        )
         self.evaluation = EvaluationLoop(
             self.db, self.sites, self.config.schedule.evaluate_tick_s, is_drained=self._is_drained,
             on_changed=self.dispatcher.wake, on_poisoned=self._on_poisoned, clock=self.clock, find_news=self._find_news,
-            find_pace=self._find_pace, on_evaluated=self.vigil.note_evaluation,
+            find_pace=self._find_pace, on_evaluated=self.vigil.note_evaluation, on_outdated=self._look_for_versions,
         )  # fmt: skip
-        broker = self.config.broker
         self.publisher = StatePublisher(
-            self.db, broker.url, self.clock, version=code_version(), username=broker.username,
-            password=broker.password, ca_file=broker.ca_file, page_url=self.config.web.url,
+            self.db, find_access(self.config.broker), self.clock, version=code_version(), page_url=self.config.web.url,
             find_action=self._find_action, find_trouble=self.find_trouble,
+            find_keys=Keyring(Path(self.config.paths.state) / KEYS_FILE, self.config.signing.keys).keys,
         )  # fmt: skip
         self.schedule = Schedule(self.db, self.config, list(self.sites.values()), self.clock, self._on_failing_job)
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
@@ -141,7 +161,7 @@ class Core:
 
     def watch(self) -> int:
         """Go round until told to stop; returns the exit status. An overdue safety thread ends the process at once."""
-        while health.beat(self.find_trouble()) and not self.stopping.wait(1.0):
+        while health.beat(self.find_trouble(), self._mark_beat()) and not self.stopping.wait(1.0):
             progress = {**self.ingest.progress(), **self.evaluation.progress(), **self.dispatcher.progress()}
             now = self.clock()
             if self._clock_moved(now):
@@ -187,6 +207,9 @@ class Core:
         """Why nothing can be decided at this moment; empty when all is well."""
         return self.vigil.trouble(busy=self.evaluation.is_busy())
 
+    def _mark_beat(self) -> str:
+        return "" if self.vigil.has_evaluated() or not self.sites else health.UNPROVEN
+
     def _await_broker(self) -> None:
         """Give the broker a moment to confirm the subscriptions: what is published after "ready" is not missed."""
         deadline = time.monotonic() + BROKER_S
@@ -209,9 +232,8 @@ class Core:
             sites, failures = [], {folder: error}
         found = {site.id for site in sites}
         with self.db.write() as c:
-            self._approvals = approvals_mark(c)
             taken = {s.id: take_in(c, s, SERVICE.name, "loaded at start", self.clock()) for s in sites}
-            known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
+            known = self._in_force = {s.id: s.config_sha256 for s in load_sites_summary(c)}
             sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}
         for read in sites:
             self._tell_refused(taken[read.id], read.version)
@@ -280,17 +302,13 @@ class Core:
         log.error("%s", line)
         self.alarms.open(key, line, level=2)
 
-    def _look_for_approvals(self) -> None:
-        """Ask for a fresh core when a site file was approved that this one does not run on."""
+    def _look_for_versions(self) -> None:
+        """Ask for a fresh core when a site file was put in force that this one does not run on, whoever did it."""
         with self.db.read() as c:
-            mark = approvals_mark(c)
-            if mark == self._approvals:
-                return
-            self._approvals = mark
             known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
-        changed = sorted(s for s, sha in known.items() if s not in self.sites or self.sites[s].version != sha)
+        changed = sorted(s for s, sha in known.items() if self._in_force.get(s) != sha)
         if changed:
-            log.info("approved: %s; core starts anew with it", ", ".join(changed))
+            log.info("site files put in force: %s; core starts anew with them", ", ".join(changed))
             self.renewing.set()
 
     # ---- what the parts tell each other ------------------------------------------------------------------------
@@ -313,6 +331,7 @@ class Core:
         return "" if plan is None else plan.action
 
     def _is_drained(self) -> bool:
+        self._go_on_after_suspension()  # before anybody's silence is judged
         return self.ingest.drained()
 
     def _on_poisoned(self, site_id: str, reason: str | None) -> None:
@@ -333,11 +352,12 @@ class Core:
     def _run_stamps(self) -> None:
         """Write alarms of the service and the stamp of this process; a locked database is waited for."""
         duties = (
+            Duty(self.reserve.follow, 1.0),
             Duty(self.alarms.write_pending, 0.5),
             Duty(lambda: self._write_stamp("running"), STAMP_EVERY_S),
             Duty(self._follow_conditions, STAMP_EVERY_S),
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
-            Duty(self._look_for_approvals, STAMP_EVERY_S),
+            Duty(self._look_for_versions, STAMP_EVERY_S),
             Duty(self._follow_clock, CLOCK_EVERY_S),
             Duty(self._end_dead_drills, UNSHELVE_EVERY_S),
         )  # fmt: skip
@@ -374,12 +394,14 @@ class Core:
     def _follow_conditions(self) -> None:
         now_s = time.monotonic()
         self.conditions.follow(self.conditions.of_ingest(self.ingest.status()), now_s)
+        self.conditions.follow(self.conditions.of_broker(self.config.broker), now_s)
+        self.conditions.follow(self.conditions.of_publisher(self.publisher.status()), now_s)
         unsynchronised = Condition(
             "clock:unsynchronised", is_synchronised() is False,
             "the clock of this machine follows no reference; run a time service (systemd-timesyncd, chrony)",
             level=1, after_s=UNSYNCHRONISED_S,
         )  # fmt: skip
-        self.conditions.follow((unsynchronised,), now_s)
+        self.conditions.follow((unsynchronised, self.conditions.of_disk(self.reserve.trouble)), now_s)
         self.conditions.follow(self.conditions.of_evaluation(self.sites, self.evaluation.find_slow()), now_s)
 
     def _clock_moved(self, now: datetime) -> bool:
@@ -393,19 +415,33 @@ class Core:
 
     def _follow_clock(self) -> None:
         """Set waiting times anew after a step of the clock; ask whether many stations say that ours is wrong."""
+        self._go_on_after_suspension()
         if isinstance(self.clock, ServiceClock):
-            for step in self.clock.take_steps():
-                self._take_step(step)
+            self._steps += self.clock.take_steps()
+        while self._steps:
+            self._take_step(self._steps[0])
+            del self._steps[0]  # not before: a database that is away has it taken again
         self._take_word(judge_clock(self.ingest.heard(self.clock() - HEARD_WITHIN), is_synchronised()))
 
+    def _go_on_after_suspension(self) -> None:
+        """The machine was suspended: decide and deliver at once; the supervisor tells the gap."""
+        for suspension in self.clock.take_suspensions() if isinstance(self.clock, ServiceClock) else ():
+            log.critical("the machine was suspended from %s to %s", *suspension)
+            self.ingest.expect_more(WAKING_S)
+            self.evaluation.mark(frozenset(self.sites))
+            self.dispatcher.forget_times()
+            self.schedule.wake()
+
     def _take_step(self, step: Step) -> None:
-        way = "forward" if step.seconds > 0 else "back"
-        at = f"{step.at:%Y-%m-%d %H:%M:%S} UTC"
-        reason = f"the clock of this machine was set {way} by {abs(step.seconds):,.0f} s; it is {at} now"
+        reason = describe_step(step)
         log.critical("%s; waiting times go on from there", reason)
-        if step.seconds < 0:
-            with self.db.write() as c:
+        with self.db.write() as c:
+            if step.seconds < 0:
                 log.warning("moved back: %s", set_back(c, -step.seconds, self.clock()))
+            else:  # what came while the step was doubted lay in the future
+                log.warning("count again: %d readings", withdraw_future(c, self.clock(), step.jumped_over[0]))
+        self.ingest.forget_heard()
+        self.evaluation.mark(frozenset(self.sites))
         self.dispatcher.forget_times()
         self.schedule.set_anew()
         self.alarms.open("clock:step", f"{reason}: look at its time service; all waiting times go on", level=2)
@@ -423,6 +459,8 @@ class Core:
             for key in ("clock:stations", "clock:behind"):
                 self.alarms.clear(key, "the time stamps of the stations fit the clock of this machine")
             return
+        if isinstance(self.clock, ServiceClock) and self.clock.confirm(word.behind_s):
+            return  # a step that was still doubted: the stations saw it as well
         if word.is_ours and isinstance(self.clock, ServiceClock):
             self.clock.correct(word.behind_s)
             self.clock.take_steps()
@@ -514,7 +552,7 @@ def hold_alone(config: ServiceConfig) -> Iterator[None]:
     """
     db = Database(config.database.url)
     if not db.is_sqlite:
-        with _hold_advisory_lock(db):
+        with _hold_core_turn(db):
             yield
         return
     database = db.url.database
@@ -522,14 +560,13 @@ def hold_alone(config: ServiceConfig) -> Iterator[None]:
     if not database or database == ":memory:":
         yield
         return
-    file: IO[str]
-    with Path(f"{database}.lock").open("a+") as file:
+    with open_lock(database) as file:
         if not _wait_for(lambda: _take_lock(file)):
             file.seek(0)
             raise ConfigError(f"{database}: another service runs on this database (pid {file.read().strip()})")
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk does not keep a service from starting
+            os.truncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())
         yield
 
 
@@ -552,26 +589,33 @@ def _wait_for(condition: Callable[[], bool]) -> bool:
 
 
 @contextlib.contextmanager
-def _hold_advisory_lock(db: Database) -> Iterator[None]:
+def _hold_core_turn(db: Database) -> Iterator[None]:
     """The same on PostgreSQL: a lock of the session, which ends with this process however it ends."""
+    held: list[Connection] = []
+
+    def take() -> bool:
+        held.extend(filter(None, [take_core_turn(db.engine)]))
+        return bool(held)
+
     try:
-        connection = db.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    except OperationalError as error:
-        log.warning("the database does not answer yet, nobody can say whether another core runs: %s", error.orig)
-        yield
-        return
-    try:
-        take = f"SELECT pg_try_advisory_lock({CORE_LOCK})"
-        if not _wait_for(lambda: bool(connection.exec_driver_sql(take).scalar())):
+        try:
+            make_turns(db.engine)
+            is_ours = _wait_for(take)
+        except OperationalError as error:
+            log.warning("the database does not answer yet, nobody can say whether another core runs: %s", error.orig)
+            is_ours = True
+        if not is_ours:
             raise ConfigError(f"{db.url.database}: another service runs on this database")
         yield
     finally:
-        connection.close()
+        for connection in held:
+            connection.close()
         db.close()
 
 
 def main(config_path: str | None = None) -> int:
     """Life of the core process; returns its exit status."""
+    hide_memory()  # it holds secrets
     config = load_service(config_path)
     logs.configure("core", config.log.level)
     for chatty in ("alembic", "apscheduler"):
@@ -584,7 +628,11 @@ def main(config_path: str | None = None) -> int:
         status = core.watch()
         if status == EXIT_OVERDUE:
             os._exit(status)  # a stuck thread would hold up any clean way out
+        last = threading.Timer(LAST_S, os._exit, (EXIT_TRY_AGAIN,))  # a database that is away holds it up as well
+        last.daemon = True
+        last.start()
         core.stop()
+        last.cancel()
     return status
 
 

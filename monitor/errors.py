@@ -41,6 +41,10 @@ class StoreBusyError(StoreError):
     """The database is locked or unreachable for the moment; trying again is right."""
 
 
+class OutdatedSiteError(StoreError):
+    """Another version of the site file is in force than the one in hand; read it anew."""
+
+
 class BrokerError(SlopewardError):
     """The broker cannot be reached, started or trusted."""
 
@@ -55,6 +59,18 @@ class NotFoundError(SlopewardError):
 
 class RefusedError(SlopewardError):
     """The act is not allowed in this state or for this person."""
+
+
+class NotSignedInError(RefusedError):
+    """Who acts or reads must say first who that is."""
+
+
+class NotAllowedError(RefusedError):
+    """This account, or this origin, may not do it, whatever the state of things."""
+
+
+class NeedsSecondError(RefusedError):
+    """One person may not do this alone, and nobody else stands behind it yet."""
 
 
 class DeliveryError(SlopewardError):

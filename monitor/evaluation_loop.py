@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, Protocol
 
-from monitor.alerting.evaluate import EvaluationResult
-from monitor.alerting.evaluator import Evaluator
+from monitor.alerting.decision.evaluate import EvaluationResult
+from monitor.alerting.decision.evaluator import Evaluator
 from monitor.domain.site import Site
-from monitor.errors import StoreBusyError
+from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.store.engine import Database
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ AGAIN_WHEN_DRAINED_S: Final = 2.0  # nothing falls while draining: look soon aft
 
 
 class Evaluate(Protocol):
-    """The decision, as `monitor.alerting.evaluate.evaluate_site` is."""
+    """The decision, as `monitor.alerting.decision.evaluate.evaluate_site` is."""
 
     def __call__(self, db: Database, site: Site, now: datetime, trigger: str, *, draining: bool) -> EvaluationResult:
         """Decide once and store; raises StoreBusyError when that must be tried again."""
@@ -55,6 +55,7 @@ class EvaluationLoop:
         evaluate: the decision; None takes an `Evaluator`, which keeps in memory what saves work.
         find_news: sites to which something was added since the last call, by whichever process.
         on_evaluated: called after each evaluation that was committed.
+        on_outdated: called when another version of a site's file is in force than the one it has here.
         find_pace: longest time in seconds between two evaluations of a site that its stage of movement asks for.
     """
 
@@ -72,9 +73,10 @@ class EvaluationLoop:
         find_news: Callable[[], frozenset[str]] = frozenset,
         find_pace: Callable[[str], float | None] = lambda _: None,
         on_evaluated: Callable[[], None] = lambda: None,
+        on_outdated: Callable[[], None] = lambda: None,
     ) -> None:
         self._find_news, self._look_at, self._find_pace = find_news, 0.0, find_pace
-        self._on_evaluated = on_evaluated
+        self._on_evaluated, self._on_outdated = on_evaluated, on_outdated
         self._db, self._sites, self._tick_s, self._clock = db, sites, tick_s, clock
         self._evaluate: Evaluate = Evaluator() if evaluate is None else evaluate
         self._is_drained, self._on_changed, self._on_poisoned = is_drained, on_changed, on_poisoned
@@ -217,6 +219,10 @@ class EvaluationLoop:
         except StoreBusyError as error:
             log.warning("%s not evaluated, again in %g s: %s", site_id, BUSY_PAUSE_S, error)
             pause_s = BUSY_PAUSE_S
+        except OutdatedSiteError as error:
+            log.info("%s", error)
+            pause_s = BUSY_PAUSE_S
+            self._on_outdated()
         except Exception as error:  # loop edge: one poisoned site must not silence the others
             log.exception("site %s cannot be evaluated", site_id)
             self._poisoned.add(site_id)

@@ -15,9 +15,10 @@ HOW_TO_INSTALL: Final = (
     "install Mosquitto: sudo apt-get install mosquitto (or use a broker of yours: broker.mode = external)"
 )
 TROUBLE_FD: Final = "SLOPEWARD_TROUBLE_FD"  # by which the page hears from the supervisor what keeps core from deciding
-STARTING: Final = "~"
+STARTING: Final = "~"  # before a heartbeat: core is not ready yet
+UNPROVEN: Final = "?"  # it goes round and has not stored an evaluation yet
 HEARTBEAT_FD: Final = "SLOPEWARD_HEARTBEAT_FD"
-EXIT_RENEW: Final = 76  # core ends so that a fresh one reads what was approved: no death, started again at once
+EXIT_RENEW: Final = 76  # core ends so that a fresh one reads the site files in force: no death, started again at once
 SEEN, DEGRADED, BLIND = "seen", "degraded", "blind"
 EXIT_OF: Final = {SEEN: 0, DEGRADED: 5, BLIND: 6}
 
@@ -129,18 +130,17 @@ def watchdog_interval_s() -> float | None:
     return int(microseconds) / 2e6 if microseconds.isdigit() else None
 
 
-def beat(trouble: str = "", *, starting: bool = False) -> bool:
+def beat(trouble: str = "", mark: str = "") -> bool:
     """Tell the supervisor that this process goes round, and what keeps it from deciding; False when nobody listens.
 
     Args:
         trouble: one line; empty when all is well.
-        starting: it is not ready yet.
+        mark: STARTING or UNPROVEN; empty: it decides.
     """
     number = os.environ.get(HEARTBEAT_FD)
     if not number:
         return True
     try:
-        mark = STARTING if starting else ""
         os.write(int(number), f"{mark}{' '.join(trouble.split())[:1000]}\n".encode())  # written whole (PIPE_BUF)
     except BlockingIOError:
         return True  # it is slow to read; what it has not read says the same

@@ -1,11 +1,15 @@
 """The table of jobs: which function, how often. Only work that may be late; alarms have threads of their own."""
 
+import contextlib
+import ctypes
 import importlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from apscheduler.events import EVENT_JOB_MISSED, JobExecutionEvent
@@ -26,6 +30,7 @@ DAY_S: Final = 86400.0
 # two jobs at once: more would only fight for the cores that ingest and alarms need
 WORKERS: Final = 2
 FAILS_BEFORE_ALARM: Final = 3
+LOOK_S: Final = 1.0  # between two looks at the folders that jobs watch
 Clock = Callable[[], datetime]
 OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
 
@@ -35,7 +40,8 @@ class Job:
     """One line of the table: `function` is run(db, config, site, now) -> one line that says what it did.
 
     `at_stage` gives the pause at a stage of movement instead of `every_s`; the entry follows the site's stage. A
-    `light` job computes here and briefly: it has a thread of its own and waits for no training.
+    `light` job computes here and briefly: it has a thread of its own and waits for no training. A job that watches a
+    folder also runs as soon as something arrived in it, or in a folder of it.
     """
 
     name: str
@@ -45,6 +51,7 @@ class Job:
     per_site: bool = True
     at_stage: Callable[[Site, str | None], float] | None = None
     light: bool = False
+    watched: Callable[[ServiceConfig, Site], Path] | None = None
 
     def pause_s(self, site: Site | None, stage: str | None) -> float:
         """Seconds between two runs."""
@@ -57,15 +64,34 @@ JOBS: Final = (
         at_stage=lambda site, stage: stage_cadence(site, stage)[0], light=True,
     ),
     Job(
-        "forecast", "monitor.jobs.forecast:run", lambda site: site.forecast.every_s if site else DAY_S, 20.0,
+        "forecast", "monitor.jobs.forecasts.run:run", lambda site: site.forecast.every_s if site else DAY_S, 20.0,
         at_stage=lambda site, stage: stage_cadence(site, stage)[1],
     ),
-    Job("score", "monitor.jobs.score:run", lambda _: HOUR_S, 60.0),
-    Job("train", "monitor.jobs.train:run", lambda _: DAY_S, 300.0),
+    Job("score", "monitor.jobs.forecasts.rescore:run", lambda _: HOUR_S, 60.0),
+    Job("train", "monitor.jobs.forecasts.train:run", lambda _: DAY_S, 300.0),
     Job("anomaly", "monitor.jobs.anomaly:run", lambda site: site.anomaly.every_s if site else DAY_S, 30.0),
-    Job("scenes", "monitor.jobs.scenes:run", lambda _: 10.0, 10.0),
+    Job(
+        "scenes", "monitor.jobs.scenes.inbox:run", lambda _: 10.0, 10.0,
+        watched=lambda config, site: Path(config.paths.inbox) / site.id,
+    ),
     Job("housekeeping", "monitor.jobs.housekeeping:run", lambda _: DAY_S, 600.0, per_site=False),
 )  # fmt: skip
+
+
+def _give_back_memory() -> None:
+    """Hand freed memory back to the system: the C library keeps what one job took, and the next one adds to it."""
+    with contextlib.suppress(AttributeError):  # a C library without it
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _newest_ns(folder: Path) -> int | None:
+    """When an entry was last added to a folder, or to one of its folders; None where it cannot be seen now."""
+    try:
+        with os.scandir(folder) as entries:
+            times = [entry.stat().st_mtime_ns for entry in entries if entry.is_dir(follow_symlinks=False)]
+        return max(*times, folder.stat().st_mtime_ns, 0)
+    except OSError:
+        return None
 
 
 class Schedule:
@@ -97,6 +123,8 @@ class Schedule:
         self._scheduler.add_listener(self._note_missed, EVENT_JOB_MISSED)
         self._entries: dict[str, tuple[Job, Site | None]] = {}
         self._stages: dict[str, str | None] = {}
+        self._running: set[str] = set()
+        self._stopped = threading.Event()
         for job in jobs:
             for site in sites if job.per_site else (None,):
                 self._add(job, site)
@@ -119,9 +147,11 @@ class Schedule:
         self._scheduler.start()
         for site in {s.id: s for _, s in self._entries.values() if s is not None}.values():
             self._follow_stage(site)
+        threading.Thread(target=self._watch, name="watch-folders", daemon=True).start()
 
     def stop(self) -> None:
         """Start no more; running jobs are ended by `compute.stop_all`."""
+        self._stopped.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
@@ -132,12 +162,39 @@ class Schedule:
                 pause_s = job.pause_s(site, self._stages.get(site.id) if site else None)
                 self._scheduler.modify_job(key, next_run_time=datetime.now(UTC) + timedelta(seconds=pause_s))
 
+    def wake(self) -> None:
+        """The machine was suspended: what came due meanwhile runs now, once."""
+        self._scheduler.wakeup()
+
+    def _watch(self) -> None:
+        """Bring forward the jobs in whose folder something arrived; what arrives while one runs, when it has ended."""
+        folders = {
+            key: job.watched(self._config, site)
+            for key, (job, site) in self._entries.items() if job.watched is not None and site is not None
+        }  # fmt: skip
+        seen = {key: _newest_ns(folder) for key, folder in folders.items()}
+        while not self._stopped.wait(LOOK_S):
+            for key, folder in folders.items():
+                newest = _newest_ns(folder)
+                if newest == seen[key] or key in self._running:
+                    continue
+                seen[key] = newest
+                if newest is not None and self._scheduler.get_job(key) is not None:
+                    self._scheduler.modify_job(key, next_run_time=datetime.now(UTC))
+
     def stage_of(self, site_id: str) -> str | None:
         """The stage of movement that the site's cadence follows; None before it is known."""
         return self._stages.get(site_id)
 
     def run_now(self, key: str) -> str:
         """Run one entry in this thread; whatever happens ends as one row of the diary. Returns its end state."""
+        self._running.add(key)
+        try:
+            return self._run(key)
+        finally:
+            self._running.discard(key)
+
+    def _run(self, key: str) -> str:
         job, site = self._entries[key]
         site_id = site.id if site else None
         try:
@@ -147,6 +204,7 @@ class Schedule:
             log.warning("job %s not started: %s", key, error)
             return "missed"
         state, detail = self._call(job, site)
+        _give_back_memory()
         log.log(logging.INFO if state == "done" else logging.WARNING, "job %s %s: %s", key, state, detail)
         try:
             with self._db.write() as c:

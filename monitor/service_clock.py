@@ -1,6 +1,7 @@
 """The clock of the service: wall time that a step of a few seconds does not move, and that stations can set right."""
 
 import ctypes
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 STEP_S: Final = 2.0  # wall and monotonic time that part by more: somebody set the clock
 PROBATION_S: Final = 60.0  # a step must last so long before anything follows it
+PAUSE_S: Final = 30.0  # a step forward by more may be a pause of the whole machine
 AHEAD_S: Final = 300.0  # as readings are flagged to be of the future
 AGREE_S: Final = 120.0
 FEWEST_STATIONS: Final = 2
@@ -23,6 +25,52 @@ class Step(NamedTuple):
 
     seconds: float
     at: datetime
+
+    lasted_s: float = 0.0  # how long it waited before it was followed
+
+    @property
+    def jumped_over(self) -> tuple[datetime, datetime]:
+        """The times that a step forward left out: from, to."""
+        end = self.at - timedelta(seconds=self.lasted_s)
+        return end - timedelta(seconds=self.seconds), end
+
+
+def describe_step(step: Step) -> str:
+    """What a step means, in words; one forward means one of two things, which look the same from inside."""
+    if step.seconds < 0 or step.seconds <= PAUSE_S:
+        way = "forward" if step.seconds > 0 else "back"
+        return f"the clock of this machine was set {way} by {abs(step.seconds):,.0f} s; it is {_spell(step.at)} now"
+    begin, end = step.jumped_over
+    return (
+        f"the clock of this machine went forward by {step.seconds:,.0f} s at once; it is {_spell(step.at)} now. Either "
+        f"the machine stood still (a paused virtual machine) and nobody watched from {_spell(begin)} to {_spell(end)}, "
+        "or somebody set its clock"
+    )
+
+
+def _spell(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class Suspension(NamedTuple):
+    """A time in which the machine was suspended and ran nothing."""
+
+    begin: datetime
+    end: datetime
+
+
+class Uptime(NamedTuple):
+    """How long the machine has been up, in seconds: what it was awake, and with the time that it was suspended."""
+
+    awake_s: float
+    elapsed_s: float
+
+
+def read_uptime() -> Uptime:
+    """CLOCK_MONOTONIC, which stands still while Linux is suspended, and CLOCK_BOOTTIME, which does not."""
+    if sys.platform != "linux":
+        return Uptime(time.monotonic(), time.monotonic())
+    return Uptime(time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 class ClockWord(NamedTuple):
@@ -74,9 +122,10 @@ def is_synchronised() -> bool | None:
     """Whether the system says that its clock follows a reference (adjtimex(2)); None where it cannot say."""
     try:
         # struct timex is about 208 bytes on 64 bit Linux; mode 0 only reads
-        return bool(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)) != TIME_ERROR)
+        state = int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)))
     except AttributeError:
         return None
+    return None if state < 0 else state != TIME_ERROR  # below 0: asking is forbidden (ProtectClock= of systemd)
 
 
 class ServiceClock:
@@ -97,12 +146,14 @@ class ServiceClock:
     def __init__(
         self,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
-        monotonic_s: Callable[[], float] = time.monotonic,
+        uptime: Callable[[], Uptime] = read_uptime,
     ) -> None:
-        self._wall, self._monotonic_s = wall, monotonic_s
+        self._wall, self._uptime = wall, uptime
         self._lock = threading.Lock()
         self._correction = timedelta(0)
-        self._at, self._at_s = wall(), monotonic_s()
+        up = uptime()
+        self._at, self._at_s, self._suspended_s = wall(), up.elapsed_s, up.elapsed_s - up.awake_s
+        self._suspensions: list[Suspension] = []
         self._odd: tuple[float, float] | None = None  # seconds that wall time is off, since when
         self._steps: list[Step] = []
 
@@ -114,24 +165,32 @@ class ServiceClock:
     def __call__(self) -> datetime:
         """The present."""
         with self._lock:
-            wall, now_s = self._wall(), self._monotonic_s()
-            expected = self._at + timedelta(seconds=now_s - self._at_s)
-            off_s = (wall + self._correction - expected).total_seconds()
-            own_s = self._correction.total_seconds()
-            if own_s and abs(off_s - own_s) <= max(60.0, 0.05 * abs(own_s)):
-                self._correction, off_s = timedelta(0), off_s - own_s  # somebody set the clock right
-                if abs(off_s) > STEP_S:
-                    self._follow(wall, now_s, off_s)
-                    return wall
-            if abs(off_s) <= STEP_S:
-                self._at, self._at_s, self._odd = wall + self._correction, now_s, None
-                return self._at
-            if self._odd is None or abs(self._odd[0] - off_s) > STEP_S:
-                self._odd = off_s, now_s
-            if now_s - self._odd[1] < PROBATION_S:
-                return expected
-            self._follow(wall + self._correction, now_s, off_s)
+            wall, up = self._wall(), self._uptime()
+            now = self._look(wall, up.elapsed_s)
+            suspended_s = up.elapsed_s - up.awake_s
+            if suspended_s - self._suspended_s > STEP_S:
+                self._suspensions.append(Suspension(now - timedelta(seconds=suspended_s - self._suspended_s), now))
+            self._suspended_s = suspended_s
+            return now
+
+    def _look(self, wall: datetime, now_s: float) -> datetime:
+        expected = self._at + timedelta(seconds=now_s - self._at_s)
+        off_s = (wall + self._correction - expected).total_seconds()
+        own_s = self._correction.total_seconds()
+        if own_s and abs(off_s - own_s) <= max(60.0, 0.05 * abs(own_s)):
+            self._correction, off_s = timedelta(0), off_s - own_s  # somebody set the clock right
+            if abs(off_s) > STEP_S:
+                self._follow(wall, now_s, off_s)
+                return wall
+        if abs(off_s) <= STEP_S:
+            self._at, self._at_s, self._odd = wall + self._correction, now_s, None
             return self._at
+        if self._odd is None or abs(self._odd[0] - off_s) > STEP_S:
+            self._odd = off_s, now_s
+        if now_s - self._odd[1] < PROBATION_S:
+            return expected
+        self._follow(wall + self._correction, now_s, off_s)
+        return self._at
 
     def correct(self, seconds: float) -> None:
         """Shift the present: what is measured says that the wall clock is wrong by so much."""
@@ -141,12 +200,27 @@ class ServiceClock:
             self._odd = None
             self._steps.append(Step(seconds, self._at))
 
+    def confirm(self, seconds: float) -> bool:
+        """Follow a step that is still doubted, at once, if it is by about so much; whether it was."""
+        with self._lock:
+            if self._odd is None or abs(self._odd[0] - seconds) > max(AGREE_S, 0.05 * abs(seconds)):
+                return False
+            self._follow(self._wall() + self._correction, self._uptime().elapsed_s, self._odd[0])
+            return True
+
     def take_steps(self) -> list[Step]:
         """Steps that were followed since the last call."""
         with self._lock:
             taken, self._steps = self._steps, []
             return taken
 
+    def take_suspensions(self) -> list[Suspension]:
+        """Times in which the machine was suspended since the last call."""
+        with self._lock:
+            taken, self._suspensions = self._suspensions, []
+            return taken
+
     def _follow(self, now: datetime, now_s: float, off_s: float) -> None:
+        lasted_s = 0.0 if self._odd is None else now_s - self._odd[1]
         self._at, self._at_s, self._odd = now, now_s, None
-        self._steps.append(Step(off_s, now))
+        self._steps.append(Step(off_s, now, lasted_s))

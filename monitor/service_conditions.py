@@ -1,12 +1,16 @@
 """What of the service itself is wrong at the moment, so that it becomes an alarm and not only a count."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from monitor.broker_logins import HOW_TO_CLOSE, LoginBook
+from monitor.config import BrokerSection
 from monitor.service_alarms import ServiceAlarms
 
 AWAY_S: Final = 60.0  # a broker or database that is away for less is weather
 GROWN_S: Final = 600.0  # a count that grew is told of until it stood still for that long
+FOREIGN_S: Final = 3600.0
 STUMBLES: Final = 3  # in a row
 
 
@@ -81,6 +85,11 @@ class Conditions:
             hold_s=GROWN_S,
         )  # fmt: skip
         yield Condition(
+            "ingest:quarantine", self.count("unkept", status["unkept"]),
+            f"{status['unkept']} unreadable messages since start were counted and not kept: a sender used up its"
+            " share of the quarantine; see the view quarantine_sources", level=1, hold_s=GROWN_S,
+        )  # fmt: skip
+        yield Condition(
             "ingest:dropped", self.count("dropped", dropped),
             f"{dropped} messages of QoS 0 since start were dropped; publish with QoS 1", hold_s=GROWN_S,
         )  # fmt: skip
@@ -88,6 +97,34 @@ class Conditions:
             "ingest:stumbles", status["stumbles"] >= STUMBLES,
             "the writer of observations fails again and again; messages wait with the broker; see the log",
         )  # fmt: skip
+
+    @staticmethod
+    def of_broker(broker: BrokerSection) -> Iterator[Condition]:
+        """A managed broker that asks nobody for a login: anybody of this machine can speak for any instrument."""
+        is_open = broker.mode == "managed" and LoginBook(Path(broker.data)).is_open(broker.anonymous)
+        yield Condition(
+            "broker:anonymous", is_open,
+            f"the broker takes readings from anybody of this machine; {HOW_TO_CLOSE}", level=1,
+        )  # fmt: skip
+
+    def of_publisher(self, status: Mapping[str, Any]) -> Iterator[Condition]:
+        """What `StatePublisher.status` says: a foreign message is told once, and again after a quiet hour."""
+        yield Condition(
+            "mqtt:foreign", self.count("foreign", status["foreign"]),
+            f"somebody else publishes as if it were the service, last on {status['foreign_last']}: levels and alerts "
+            "heard by MQTT may be forged where nobody looks at their signature; find who may write there "
+            "(slopeward doctor)",
+            hold_s=FOREIGN_S,
+        )  # fmt: skip
+        yield Condition(
+            "mqtt:unsigned", bool(status["unsigned"]),
+            f"the keys of the signatures cannot be read, sirens may refuse what is published: {status['unsigned']}",
+        )  # fmt: skip
+
+    @staticmethod
+    def of_disk(trouble: str) -> Condition:
+        """What `DiskReserve.trouble` says."""
+        return Condition("disk:reserve", bool(trouble), trouble)
 
     @staticmethod
     def of_evaluation(sites: Iterable[str], slow: Mapping[str, float]) -> Iterator[Condition]:

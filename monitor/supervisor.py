@@ -1,7 +1,7 @@
 """The supervisor: broker, core and page as processes of their own, restarted when they end, stopped in order."""
 
 import contextlib
-import ctypes
+import hashlib
 import logging
 import os
 import select
@@ -19,24 +19,28 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
 
 from monitor import health, logs
-from monitor.alerting.change_control import load_in_force
+from monitor.alerting.acts.change_control import load_in_force
 from monitor.config import ServiceConfig, load_service, scan_sites
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
-from monitor.domain.instants import parse
 from monitor.domain.site import Site, gather_recipients
 from monitor.errors import BrokerError, SlopewardError
-from monitor.herald import Address, Herald, list_addresses
-from monitor.ingest.broker import find_mosquitto, hold_folder, open_broker
+from monitor.herald import Herald, list_addresses
+from monitor.ingest.broker import ManagedBroker, find_mosquitto, hold_folder, open_broker
+from monitor.kernel import end_with_parent, hide_memory
 from monitor.notify.notifier import channel_settings
+from monitor.service_clock import ServiceClock
 from monitor.store.alerts import apply_changes
 from monitor.store.audit import find_head
 from monitor.store.decisions import code_version
 from monitor.store.engine import Database
-from monitor.store.service_state import stamp
+from monitor.store.service_state import find_stamp, stamp
 from monitor.store.types import canonical_json
 from monitor.store.views import load_view
+from monitor.told import Address, ToldFile
+from monitor.unwatched import Unwatched
 
 log = logging.getLogger(__name__)
 BACKOFF_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -44,7 +48,6 @@ STEADY_S: Final = 60.0  # a child that lived this long starts again from the sho
 DEATHS_BEFORE_ALARM: Final = 3
 SILENT_CORE_S: Final = 45.0  # without a heartbeat: stuck where it cannot end itself
 SLOW_BEAT_S: Final = 10.0  # a core that beats less often than this decides nothing now
-UNWATCHED_S: Final = 30.0  # a gap in which nobody watched that is worth a message
 LOOK_EVERY_S: Final = 1.0
 TELL_WEB_EVERY_S: Final = 3.0
 STOP_CORE_S: Final = 8.0
@@ -52,9 +55,7 @@ PING_EVERY_S: Final = 60.0
 NO_BODY: Final = frozenset({400, 404, 405, 411, 413, 415, 501})  # what a watcher that takes GET alone answers
 STAMP_EVERY_S: Final = 10.0
 TRY_BROKER_EVERY_S: Final = 15.0
-PR_SET_PDEATHSIG: Final = 1
 EXIT_KNOWN: Final = 1  # a known error that trying again does not mend
-_LIBC: Final = ctypes.CDLL(None)
 
 
 class Child(Protocol):
@@ -94,6 +95,7 @@ class PythonChild:
         self._pipe: int | None = None
         self.beat_at = 0.0  # monotonic; of the last heartbeat
         self.has_beaten = False
+        self.decides = False  # it has stored an evaluation since it began
         self.trouble = ""  # what the last heartbeat said
         self._rest = b""
         self._teller: int | None = None
@@ -112,12 +114,12 @@ class PythonChild:
             environment[health.TROUBLE_FD] = str(reader)
             keep = (*keep, reader)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", self._module, *self._arguments],
-            stdin=subprocess.DEVNULL, env=environment, pass_fds=keep, preexec_fn=_die_with_parent,  # noqa: PLW1509
+            [sys.executable, "-P", "-m", self._module, *self._arguments],
+            stdin=subprocess.DEVNULL, env=environment, pass_fds=keep, preexec_fn=end_with_parent,  # noqa: PLW1509
         )  # fmt: skip
         for fd in keep:
             os.close(fd)
-        self.beat_at, self.has_beaten = time.monotonic(), False
+        self.beat_at, self.has_beaten, self.decides = time.monotonic(), False, False
 
     def alive(self) -> bool:
         """False when it has ended, or when its heartbeat is long overdue (then it is killed)."""
@@ -137,8 +139,10 @@ class PythonChild:
         *lines, self._rest = (self._rest + content).split(b"\n")
         if lines:
             last = lines[-1].decode("utf-8", "replace")
-            self.beat_at, self.trouble = time.monotonic(), last.removeprefix(health.STARTING)
-            self.has_beaten = self.has_beaten or not last.startswith(health.STARTING)
+            mark = last[:1] if last.startswith((health.STARTING, health.UNPROVEN)) else ""
+            self.beat_at, self.trouble = time.monotonic(), last.removeprefix(mark)
+            self.has_beaten = self.has_beaten or mark != health.STARTING
+            self.decides = not mark
 
     def tell(self, line: str) -> None:
         """Let it hear a line; one that does not read loses it and hears the next."""
@@ -165,7 +169,7 @@ class PythonChild:
             if fd is not None:
                 os.close(fd)
         self._pipe = self._teller = None
-        self._rest, self.trouble = b"", ""
+        self._rest, self.trouble, self.decides = b"", "", False
 
     @property
     def status(self) -> int | None:
@@ -184,9 +188,17 @@ class BrokerChild:
             log.error("degraded: Mosquitto is not installed; a broker that forgets at restart takes its place; %s",
                       health.HOW_TO_INSTALL)  # fmt: skip
             self.mode = "demo"
-        broker = open_broker(self.mode, Path(config.broker.data), config.broker.host, config.broker.port)
+        broker = open_broker(
+            self.mode, Path(config.broker.data), config.broker.host, config.broker.port,
+            anonymous=config.broker.anonymous, find_sites=lambda: _read_sites(config),
+        )  # fmt: skip
         assert broker is not None, "an external broker is nobody's child"
         self._broker, self.durable, self._asked_at = broker, broker.durable, 0.0
+        if isinstance(broker, ManagedBroker):
+            try:
+                broker.prepare()  # before anybody asks how the service reaches it
+            except (SlopewardError, OSError) as error:
+                log.error("the broker's folder cannot be prepared: %s", error)  # noqa: TRY400
 
     def start(self) -> None:
         """Start it and wait until it takes connections."""
@@ -200,6 +212,14 @@ class BrokerChild:
         self._asked_at = time.monotonic()
         return self._broker.alive()
 
+    def reload(self) -> None:
+        """Let it know of sites that changed; a broker that cannot be told now reads them at its next start."""
+        if isinstance(self._broker, ManagedBroker):
+            try:
+                self._broker.reload()
+            except (SlopewardError, OSError) as error:
+                log.warning("the broker was not told of changed sites: %s", error)
+
     def stop(self) -> None:
         """End it; Mosquitto writes its queue first."""
         self._broker.stop()
@@ -208,8 +228,10 @@ class BrokerChild:
 class Keeper:
     """Keeps one child alive: pauses between restarts grow, and repeated deaths are told once."""
 
-    def __init__(self, child: Child, on_dying: Callable[[str, str, bool], None]) -> None:
-        self.child, self._on_dying = child, on_dying
+    def __init__(
+        self, child: Child, on_dying: Callable[[str, str, bool], None], on_renewed: Callable[[], None] = lambda: None
+    ) -> None:  # fmt: skip
+        self.child, self._on_dying, self._on_renewed = child, on_dying, on_renewed
         self.deaths = 0
         self._started_at = 0.0
         self._next_start: float | None = 0.0
@@ -228,7 +250,8 @@ class Keeper:
                 self._on_dying(self.child.name, f"{self.child.name} runs again", False)
             return
         if getattr(self.child, "status", None) == health.EXIT_RENEW:
-            log.info("%s ended to start anew with what was approved", self.child.name)
+            log.info("%s ended to start anew with the site files in force", self.child.name)
+            self._on_renewed()
             self.renew()
             return
         self._note_death(now, f"{self.child.name} ended{_spell_status(self.child)}")
@@ -266,9 +289,17 @@ class Supervisor:
         config: the service file.
         config_path: handed to the children; None lets them find it as we did.
         with_web: False leaves the page out.
+        clock: by which gaps in the watch are seen.
     """
 
-    def __init__(self, config: ServiceConfig, config_path: str | None, *, with_web: bool = True) -> None:
+    def __init__(
+        self,
+        config: ServiceConfig,
+        config_path: str | None,
+        *,
+        with_web: bool = True,
+        clock: ServiceClock | None = None,
+    ) -> None:
         self.config = config
         self.stopping = threading.Event()
         self._renew_core = threading.Event()
@@ -283,26 +314,24 @@ class Supervisor:
         children: list[Child] = [self.core]
         if self.broker is not None:
             children.insert(0, self.broker)
-        self.web = PythonChild(
-            "web", "monitor.web.server", arguments, stop_s=3.0, hears=True, environment=running
-        )
+        self.web = PythonChild("web", "monitor.web.server", arguments, stop_s=3.0, hears=True, environment=running)
         if with_web:
             children.append(self.web)
-        self.keepers = [Keeper(child, self._on_dying) for child in children]
+        self.keepers = [Keeper(child, self._on_dying, self._reload_broker) for child in children]
         self._lines: list[AlertChange] = []
         self.herald = Herald(
             self._list_addresses, self._describe_levels, channel_settings(config, os.environ), _now_utc,
-            self._note_told,
+            self._note_told, ToldFile(_find_told_path(config)),
         )  # fmt: skip
         self._known: list[Site] = []  # the versions in force and the last stored levels, as last read
         self._levels: list[str] = []
         self._head = ""  # of the audit log
-        self._silent_since: tuple[float, datetime] | None = None  # nobody watches since then
-        self._gap: tuple[datetime, datetime] | None = None  # nobody watched; told after the next evaluation
+        self.unwatched = Unwatched(clock or ServiceClock())
         self._next_look = self._next_tell = 0.0
         self._writer: threading.Thread | None = None
         self._refused = False  # the database did not take what we wrote last: the next try is at the next stamp
         self._ready = False
+        self._has_written = False
 
     def run(self) -> int:
         """Go round until told to stop; returns the exit status."""
@@ -345,18 +374,12 @@ class Supervisor:
             return
         self._next_look = now + LOOK_EVERY_S
         trouble = self.find_trouble(now)
-        self.herald.look(trouble, now)
+        self.herald.look(trouble, now, sure=self.core.decides)
         if now >= self._next_tell:
             self._next_tell = now + TELL_WEB_EVERY_S
             self.web.tell(trouble)
         beats = now - self.core.beat_at <= SLOW_BEAT_S and self.core.alive()
-        if not beats and self._silent_since is None:
-            self._silent_since = self.core.beat_at, _now_utc() - timedelta(seconds=now - self.core.beat_at)
-        elif beats and self._silent_since is not None:
-            since_s, since_at = self._silent_since
-            self._silent_since = None
-            if now - since_s > UNWATCHED_S:
-                self._gap = since_at, _now_utc()
+        self.unwatched.look(now, self.core.beat_at, beats=beats)
 
     def find_trouble(self, now: float) -> str:
         """Why nothing can be decided at this moment; empty when all is well."""
@@ -367,11 +390,7 @@ class Supervisor:
 
     def _list_addresses(self) -> list[Address]:
         """Whom the files name and whom the versions in force name: the database need not answer."""
-        try:
-            sites, _ = scan_sites(self.config.paths.sites)
-        except SlopewardError:
-            sites = []
-        return list_addresses([*sites, *self._known])
+        return list_addresses([*_read_sites(self.config), *self._known])
 
     def _describe_levels(self) -> list[str]:
         return self._levels or ["No level is known."]
@@ -382,9 +401,7 @@ class Supervisor:
         evidence = canonical_json({"told": told, "channels_taken": taken, "channels_asked": asked})
         for is_open, reason in ((True, line), (False, f"over: {line}")):
             self._lines.append(
-                AlertChange(
-                    Ledger.HEALTH, "health:decide", 2 * is_open, is_open, reason, None, evidence, notify=False
-                )
+                AlertChange(Ledger.HEALTH, "health:decide", 2 * is_open, is_open, reason, None, evidence, notify=False)
             )
 
     def _read_known(self, c: Connection) -> None:
@@ -396,17 +413,12 @@ class Supervisor:
             for row in rows if row["evaluated_at"] is not None
         ]  # fmt: skip
         self._head = "audit entry {} head {}".format(*find_head(c))
-        newest = [str(row["evaluated_at"]) for row in rows if row["evaluated_at"] is not None]
-        if self._gap is not None and newest and parse(min(newest)) >= self._gap[1]:
-            (begin, end), self._gap = self._gap, None
-            levels = "; ".join(f"{row['site']} now {row['level_name']}" for row in rows)
-            line = f"nobody watched from {begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC: {levels}"
+        gap = self.unwatched.take(rows)
+        if gap is not None:
+            line = gap.describe(rows)
             log.critical("%s", line)
-            self.herald.say(
-                line[:150],
-                [f"{line}.", "What was measured meanwhile was read from the broker and is part of these levels."],
-                f"gap:{begin}",
-            )
+            known = "What was measured meanwhile was read from the broker and is part of these levels."
+            self.herald.say(line[:150], [f"{line}.", *filter(None, [gap.why]), known], f"gap:{gap.begin}")
 
     def reload(self) -> None:
         """Start core anew, which reads configuration and site files again; nothing is lost, the broker keeps it."""
@@ -429,8 +441,13 @@ class Supervisor:
     def _restart_core(self) -> None:
         self._renew_core.clear()
         log.info("reading configuration and site files again: core starts anew")
+        self._reload_broker()
         self.core.stop()
         next(k for k in self.keepers if k.child is self.core).renew()
+
+    def _reload_broker(self) -> None:
+        if self.broker is not None:
+            self.broker.reload()
 
     def _stop(self) -> None:
         health.notify_systemd("STOPPING=1")
@@ -458,9 +475,13 @@ class Supervisor:
                             c, "status", lines, site=None, recipients=_load_recipients(self.config, c), actor=SERVICE,
                             now=now, rule_version=code_version(),
                         )  # fmt: skip
+                    before = find_stamp(c, "supervisor")
                     own = {"pid": os.getpid(), "host": socket.gethostname(), "deaths": self._count_deaths()}
                     stamp(c, "supervisor", own, now)
                     stamp(c, "broker", self._describe_broker(), now)
+                if not self._has_written:
+                    self._has_written = True
+                    self.unwatched.note_start(before and before[0])
                 with db.read() as c:
                     self._read_known(c)
             finally:
@@ -505,19 +526,23 @@ def _now_utc() -> datetime:
     return datetime.now(UTC)
 
 
+def _find_told_path(config: ServiceConfig) -> Path:
+    """One file per database: services that share a working directory do not hear of each other's outages."""
+    name = make_url(config.database.url).render_as_string(hide_password=True)
+    return Path(config.paths.state) / f"told-{hashlib.sha256(name.encode()).hexdigest()[:8]}.json"
+
+
 def _load_recipients(config: ServiceConfig, c: Connection) -> tuple[Any, ...]:
     """Whom the files name and whom the versions in force name: an edit that nobody approved silences nobody."""
+    return gather_recipients([*_read_sites(config), *load_in_force(c)])
+
+
+def _read_sites(config: ServiceConfig) -> list[Site]:
+    """The sites whose files can be read."""
     try:
-        sites, _ = scan_sites(config.paths.sites)
+        return scan_sites(config.paths.sites)[0]
     except SlopewardError:
-        sites = []
-    return gather_recipients([*sites, *load_in_force(c)])
-
-
-def _die_with_parent() -> None:
-    """In the child, before it becomes what it shall be: end when the supervisor ends, however that happens (Linux)."""
-    with contextlib.suppress(AttributeError):
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        return []
 
 
 def _spell_status(child: Child) -> str:
@@ -529,6 +554,7 @@ def _spell_status(child: Child) -> str:
 
 def main(config_path: str | None = None, *, with_web: bool = True) -> int:
     """Run the service until SIGTERM or SIGINT; SIGHUP reads configuration and site files again."""
+    hide_memory()  # it holds secrets
     config = load_service(config_path)
     logs.configure("supervisor", config.log.level)
     with contextlib.ExitStack() as stack:

@@ -49,6 +49,11 @@ class Vigil:
         with self._lock:
             self._error = " ".join(str(error).split())[:TEXT_MOST]
 
+    def has_evaluated(self) -> bool:
+        """Whether an evaluation was committed since the start."""
+        with self._lock:
+            return self._watching
+
     def trouble(self, *, busy: bool = False) -> str:
         """Why nothing can be decided now, in one line; empty when all is well.
 

@@ -10,7 +10,7 @@ from detection.imagery.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
-ROOM = "detection.imagery.neural"
+ROOM = "detection.imagery.neural.networks"
 
 
 @dataclass(frozen=True, slots=True)

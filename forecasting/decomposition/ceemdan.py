@@ -4,8 +4,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from forecasting.data.series import Floats
 from forecasting.decomposition.emd import first_mode, peel
-from forecasting.series import Floats
 
 COPIES = 20
 NOISE = 0.2

@@ -11,8 +11,8 @@ from importlib import import_module
 
 import numpy as np
 
+from forecasting.data.series import Floats
 from forecasting.errors import NotEnoughDataError, UnknownModelError
-from forecasting.series import Floats
 
 METHODS = {
     "trailing": "forecasting.decomposition.trailing:split_known",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from forecasting.series import Floats
+from forecasting.data.series import Floats
 
 SIFTS = 10
 """A fixed number of siftings (Wu and Huang 2009): the answer then depends on the data by no stopping threshold."""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from forecasting.data.series import Floats, Ints
 from forecasting.decomposition.components import Components, decompose
 from forecasting.errors import NotEnoughDataError
-from forecasting.series import Floats, Ints
 
 LAGS = 6
 PENALTY = 1e-3

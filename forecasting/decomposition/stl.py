@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from forecasting.data.series import Floats
 from forecasting.decomposition import trailing
-from forecasting.series import Floats
 
 
 def split_known(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from forecasting.series import Floats
+from forecasting.data.series import Floats
 
 MODES = 3
 TIGHTNESS = 2000.0

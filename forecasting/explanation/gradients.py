@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forecasting.series import Floats
+from forecasting.data.series import Floats
 
 COMPLETENESS = 0.01
 NODES = (16, 32, 64, 128, 256)

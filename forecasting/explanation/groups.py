@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from forecasting.neural.features import scale_lag, windows
+from forecasting.data.features import scale_lag, windows
+from forecasting.data.series import Floats, Ints, Panel
 from forecasting.neural.forecaster import NeuralForecaster
-from forecasting.series import Floats, Ints, Panel
 
 RECENT, EARLIER, NEIGHBOURS = "recent motion", "earlier motion", "neighbours"
 MOST_GROUPS = 6

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from forecasting.series import Floats, Ints
+from forecasting.data.series import Floats, Ints
 
 
 def permutation_importance(

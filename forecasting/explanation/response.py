@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from forecasting.data.series import Floats, Ints, Panel
 from forecasting.explanation.groups import Batch, correct
 from forecasting.neural.forecaster import NeuralForecaster
-from forecasting.series import Floats, Ints, Panel
 
 SHARES = (0.5, 0.75, 0.9, 0.95, 1.0)
 _SUMS = re.compile(r"\.(sum_\d+d|antecedent)$")

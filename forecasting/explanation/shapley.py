@@ -6,8 +6,8 @@ from itertools import combinations
 
 import numpy as np
 
+from forecasting.data.series import Floats
 from forecasting.explanation.groups import MOST_GROUPS
-from forecasting.series import Floats
 
 
 def shapley(value: Callable[[frozenset[str]], Floats], groups: Sequence[str]) -> dict[str, Floats]:

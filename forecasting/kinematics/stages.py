@@ -32,6 +32,8 @@ class MovementFacts:
         rising: The newest velocity is above the one before it.
         v_eq: Reviewed velocity of the steady stage; None where nobody set one.
         usual_velocity: Median of the past year: stands in for v_eq, said so in the reasons.
+        creep_most: Lowest velocity that the site file warns of; beyond it nothing is creep because it was always so.
+            None where there is none. A reviewed v_eq stands above it.
         recent_max: Largest velocity of the same window in the recent past.
         stale: The series cannot be judged now.
         failing: A trusted failure window stands.
@@ -44,6 +46,7 @@ class MovementFacts:
     rising: bool = False
     v_eq: float | None = None
     usual_velocity: float | None = None
+    creep_most: float | None = None
     recent_max: float | None = None
     stale: bool = False
     failing: bool = False
@@ -117,6 +120,9 @@ def _look(facts: MovementFacts, kept: Mapping[str, Any]) -> tuple[str, list[str]
     if velocity <= 2.0 * error:
         return "creep", [f"velocity {velocity:.3g} +- {error:.2g} mm/day cannot be told from nothing"]
     reference, name = _reference(facts)
+    if (most := _creep_most(facts)) is not None and velocity > most:
+        reason = f"velocity {velocity:.3g} mm/day > {most:.3g} mm/day, the lowest velocity the site file warns of"
+        return _steady(after_rise=after_rise, slowed=slowed), [reason]
     if reference is None:
         moves = f"moves at {velocity:.3g} mm/day; no v_eq to call it creep"
         return _steady(after_rise=after_rise, slowed=slowed), [moves]
@@ -145,6 +151,11 @@ def _reference(facts: MovementFacts) -> tuple[float | None, str]:
     return None, ""
 
 
+def _creep_most(facts: MovementFacts) -> float | None:
+    """The bound of the site file; None where a person reviewed what creep is here."""
+    return None if facts.v_eq is not None and facts.v_eq > 0.0 else facts.creep_most
+
+
 def _bent_windows(facts: MovementFacts, sign: float) -> int:
     return sum(sign * z >= BENT for z in facts.accelerations_z)
 
@@ -166,6 +177,8 @@ def _shares(facts: MovementFacts) -> tuple[float, float, float]:
     velocity, error = float(facts.velocity or 0.0), max(float(facts.velocity_error or 0.0), 1e-12)
     reference, _ = _reference(facts)
     limit = FASTER * reference if reference is not None else 2.0 * error
+    if (most := _creep_most(facts)) is not None:
+        limit = min(limit, most)
     moves = _normal((velocity - limit) / error)
     ordered = sorted(facts.accelerations_z, reverse=True)
     third = ordered[WINDOWS - 1] if len(ordered) >= WINDOWS else 0.0

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forecasting.baselines import LevelDrift
-from forecasting.driver_rows import DriverRows
+from forecasting.data.driver_rows import DriverRows
+from forecasting.data.features import FEATURES, scale_lag, windows
+from forecasting.data.series import Floats, Ints, Panel
 from forecasting.errors import HorizonError
 from forecasting.neural.device import ask
-from forecasting.neural.features import FEATURES, scale_lag, windows
 from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network, Shape
 from forecasting.neural.source_scale import SourceScale
 from forecasting.registry import load
-from forecasting.series import Floats, Ints, Panel
+from forecasting.simple.baselines import LevelDrift
 
 CHUNK = 4096
 """Windows per pass: bounds the memory of a large set."""

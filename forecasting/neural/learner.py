@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forecasting.driver_rows import DriverRows
+from forecasting.data.driver_rows import DriverRows
+from forecasting.data.features import Windows, scale_lag, windows
+from forecasting.data.series import Floats, Ints
+from forecasting.data.splits import Block, Split
 from forecasting.errors import NotEnoughDataError
 from forecasting.neural.device import ask, pick_device
-from forecasting.neural.features import Windows, scale_lag, windows
 from forecasting.neural.forecaster import Recipe
 from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network
 from forecasting.neural.physics import Physics, creep_term, rain_term, voight_term, wet
-from forecasting.neural.unfinished import Place, Unfinished, random_states, restore_random
-from forecasting.series import Floats, Ints
-from forecasting.splits import Block, Split
+from forecasting.neural.training_state import Place, Unfinished, random_states, restore_random
 
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with (epoch, epochs, validation loss)."""

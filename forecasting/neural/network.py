@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from forecasting.neural.features import FEATURES
+from forecasting.data.features import FEATURES
 from forecasting.neural.head import QuantileHead
 
 _OBSERVED = FEATURES.index("observed")

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from forecasting.data.series import Panel
+from forecasting.data.splits import Split
 from forecasting.errors import ForecastingError, NotEnoughDataError
 from forecasting.neural.forecaster import NeuralForecaster, build_network
 from forecasting.neural.learner import Learner, Member, Progress, Settings
 from forecasting.neural.network import Network
 from forecasting.neural.training import Training, deterministic, prepare
 from forecasting.registry import load
-from forecasting.series import Panel
-from forecasting.splits import Split
 
 TUNING = Settings(epochs=3, learning_rate=1e-4, patience=3)
 """Nightly tuning: few and small steps, so that one night cannot spoil what a year has taught."""

@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.driver_rows import DriverRows
-from forecasting.series import Floats, Ints
+from forecasting.data.driver_rows import DriverRows
+from forecasting.data.series import Floats, Ints
 
 SOURCES = ("motion", "rain", "water", "neighbours", "image", "outlook")
 _CLIP = 10.0

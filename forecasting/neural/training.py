@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from forecasting.baselines import LevelDrift, fit_lld
+from forecasting.data.features import noise_floor, scale_lag, windows
+from forecasting.data.series import Floats, Ints, Panel
+from forecasting.data.splits import Block, Split
 from forecasting.errors import ForecastingError
-from forecasting.neural.features import noise_floor, scale_lag, windows
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
 from forecasting.neural.graph import directed_supports, slope_supports, supports
 from forecasting.neural.learner import Learner, Member, Progress, Settings
 from forecasting.neural.source_scale import fit_scale
 from forecasting.registry import load
-from forecasting.series import Floats, Ints, Panel
-from forecasting.splits import Block, Split
+from forecasting.simple.baselines import LevelDrift, fit_lld
 
 MOST_NODES = 2000
 """Stations of a dense graph: every row of a window costs their square, and beyond neighbours tell little."""

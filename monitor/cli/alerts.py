@@ -1,31 +1,25 @@
 """`slopeward alerts`: what was told and why, and what people answer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Connection
 
 from monitor.cli import explaining
-from monitor.cli.opening import (
-    NOTHING,
-    ConfigOption,
-    JsonOption,
-    actor,
-    check_site,
-    open_database,
-    say,
-    second_actor,
-    show,
-)
-from monitor.domain.alert import Ledger
+from monitor.cli.identity import act_by_two, prove
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.domain.alert import Actor, Ledger
 from monitor.domain.instants import parse_duration_s, spell
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store import alerts as store
 from monitor.store.alerts import Alert
+from monitor.store.countersign import SharedAct
 from monitor.store.engine import Database
 from monitor.store.sites import load_sites_summary
 
@@ -33,7 +27,7 @@ app = typer.Typer(no_args_is_help=True, help=__doc__)
 explaining.register(app)
 AlertId = Annotated[int, typer.Argument(help="Number of the alert, see `slopeward alerts list`")]
 SERVICE_SITE = "status"  # what alerts of the service itself stand under
-By = Annotated[str | None, typer.Option("--by", help="Who; else the account at the keyboard")]
+By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, or what was seen")]
 Second = Annotated[str | None, typer.Option("--second", help="Second person, for grave alerts")]
 
@@ -99,7 +93,9 @@ def ack(
     """
     with closing(open_database(config)) as db, db.read() as c:
         shown = _find(store.find_alert(c, alert_id), alert_id).level if seen is None else seen
-    _act(config, alert_id, lambda c, now: store.acknowledge(c, alert_id, actor(by), reason, now, seen=shown), as_json)
+    _act(
+        config, alert_id, by, lambda c, who, now: store.acknowledge(c, alert_id, who, reason, now, seen=shown), as_json
+    )
 
 
 @app.command("close")
@@ -109,12 +105,16 @@ def close(
 ) -> None:  # fmt: skip
     """Close an alert that is over; a hazard level that stands is ended by `slopeward level set`.
 
-    An urgent alarm whose condition stands needs a second person.
+    An urgent alarm whose condition stands needs a second person: named by --second before the first account; with
+    accounts one who gives the same command within four hours, the first one then ends with exit status 3.
 
     Example: slopeward alerts close 12 --reason "gauge was replaced"
     """
-    other = second_actor(second)
-    _act(config, alert_id, lambda c, now: store.close_alert(c, alert_id, actor(by), reason, now, second=other), as_json)
+
+    def do(c: Connection, who: Actor, other: Actor | None, now: datetime) -> None:
+        store.close_alert(c, alert_id, who, reason, now, second=other)
+
+    _act_by_two(config, alert_id, by, second, reason, "close", {}, do, as_json)
 
 
 @app.command("outcome")
@@ -128,7 +128,7 @@ def outcome(
 
     Example: slopeward alerts outcome 12 false_instrument --note "antenna was hit by a snow plough"
     """
-    _act(config, alert_id, lambda c, now: store.set_outcome(c, alert_id, what, actor(by), note, now), as_json)
+    _act(config, alert_id, by, lambda c, who, now: store.set_outcome(c, alert_id, what, who, note, now), as_json)
 
 
 @app.command("shelve")
@@ -138,7 +138,7 @@ def shelve(
     second: Second = None,
     by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Quiet an alert for a time; the two highest levels need a second person.
+    """Quiet an alert for a time; the two highest levels need a second person, as with `close`.
 
     Example: slopeward alerts shelve 12 --for 2h --reason "blasting until noon" --second "A. Rossi"
     """
@@ -146,12 +146,13 @@ def shelve(
         span = timedelta(seconds=parse_duration_s(for_))
     except ValueError as error:
         raise RefusedError(f"--for: {error}") from error
-    other = second_actor(second)
 
-    def do(c: Any, now: datetime) -> int:
-        return store.shelve(c, alert_id, actor(by), reason, now + span, now, second=other, top_level=_top(c, alert_id))
+    def do(c: Connection, who: Actor, other: Actor | None, now: datetime) -> None:
+        store.shelve(c, alert_id, who, reason, now + span, now, second=other, top_level=_top(c, alert_id))
 
-    _act(config, alert_id, do, as_json)
+    _act_by_two(
+        config, alert_id, by, second, reason, f"shelve --for {for_}", {"for_s": span.total_seconds()}, do, as_json
+    )
 
 
 @app.command("verify")
@@ -167,26 +168,26 @@ def verify(
 
     Example: slopeward alerts verify 7 instrument --by "R. Mori" --reason "antenna was bumped, photo on file"
     """
-    from monitor.alerting.orders import ANSWERS, find_signature, set_level, step_of_alert
-    from monitor.alerting.orders import verify as answer_step
-    from monitor.alerting.steps import says_no
+    from monitor.alerting.acts.operator_acts import ANSWERS, find_signature, set_level, step_of_alert
+    from monitor.alerting.acts.operator_acts import verify as answer_step
+    from monitor.alerting.series.steps import says_no
 
     first = None
     with closing(open_database(config)) as db:
-        now = datetime.now(UTC)
+        who, now = prove(db, by, _where(alert_id)), datetime.now(UTC)
         with db.read() as c:
             alert = _find(store.find_alert(c, alert_id), alert_id)
         site = _site_of(config, db, alert)
         key = step_of_alert(alert.key)
         if key is not None:
-            level = answer_step(db, site, key, answer, actor(by), reason, now).level
+            level = answer_step(db, site, key, answer, who, reason, now).level
             first = find_signature(db, site.id, key)
         elif alert.key == "health:site:lone_top" and answer == "movement":
             level = site.top_level
-            set_level(db, site, level, actor(by), reason, now)
+            set_level(db, site, level, who, reason, now)
         elif alert.key == "health:site:lone_top" and answer in ANSWERS and says_no(answer):
             with db.write() as c:
-                store.acknowledge(c, alert_id, actor(by), f"the {answer}: {reason}", now)
+                store.acknowledge(c, alert_id, who, f"the {answer}: {reason}", now)
             level = alert.level
         else:
             raise RefusedError(
@@ -209,10 +210,44 @@ def _top(c: Any, alert_id: int) -> int:
     return next((len(s.levels) - 1 for s in load_sites_summary(c, active_only=False) if s.id == alert.site), 3)
 
 
-def _act(config: Any, alert_id: int, do: Any, as_json: bool) -> None:
-    with closing(open_database(config)) as db, db.write() as c:
-        do(c, datetime.now(UTC))
-        alert = _find(store.find_alert(c, alert_id), alert_id)
+def _act(
+    config: Path | None, alert_id: int, by: str | None, do: Callable[[Connection, Actor, datetime], object],
+    as_json: bool,
+) -> None:  # fmt: skip
+    with closing(open_database(config)) as db:
+        who = prove(db, by, _where(alert_id))
+        with db.write() as c:
+            do(c, who, datetime.now(UTC))
+            alert = _find(store.find_alert(c, alert_id), alert_id)
+    _show(alert, as_json)
+
+
+def _act_by_two(
+    config: Path | None, alert_id: int, by: str | None, second: str | None, reason: str, verb: str,
+    terms: Mapping[str, Any], do: Callable[[Connection, Actor, Actor | None, datetime], None], as_json: bool,
+) -> None:  # fmt: skip
+    """An act on an alert for which a grave one wants a second person; a signature holds for the level it saw."""
+    word, _, options = verb.partition(" ")
+    with closing(open_database(config)) as db:
+        who = prove(db, by, _where(alert_id))
+
+        def act(c: Connection, other: Actor | None) -> Alert:
+            do(c, who, other, datetime.now(UTC))
+            return _find(store.find_alert(c, alert_id), alert_id)
+
+        alert = act_by_two(
+            db, SharedAct(f"alert.{word}", f"alert:{alert_id}", terms), who, second, reason,
+            " ".join(filter(None, (f"slopeward alerts {word} {alert_id}", options))), act,
+            lambda c: _find(store.find_alert(c, alert_id), alert_id).level,
+        )  # fmt: skip
+    _show(alert, as_json)
+
+
+def _where(alert_id: int) -> Callable[[Connection], str | None]:
+    return lambda c: _find(store.find_alert(c, alert_id), alert_id).site
+
+
+def _show(alert: Alert, as_json: bool) -> None:
     show(_facts(alert), f"alert {alert.id} is {alert.state}", as_json)
 
 

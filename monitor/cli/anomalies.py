@@ -31,7 +31,7 @@ def train(
 ) -> None:
     """Count the thresholds of detectors on the site's own record against its false-alarm budget; train networks."""
     from detection.anomaly.registry import list_detectors
-    from monitor.jobs.train import train_one
+    from monitor.jobs.forecasts.train import train_one
 
     known = list_detectors()
     if unknown := [d for d in detector or () if d not in known]:
@@ -74,7 +74,7 @@ def bench(
     """Compare detectors on injected faults at an equal budget: event recall, precision, real false alarms."""
     from detection.anomaly.bench import format_table, run_bench
     from detection.anomaly.windows import build_series
-    from forecasting.sources import Recipe, read_record
+    from forecasting.data.sources import Recipe, read_record
 
     panel = read_record(data, Recipe()).panel
     samples = {

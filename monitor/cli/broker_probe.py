@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from monitor.config import BrokerSection
+from monitor.broker_access import Access
 
 KEEPS: Final = 1500  # more than the 1,000 that Mosquitto keeps as it comes
 PATIENCE_S: Final = 10.0
@@ -29,7 +28,7 @@ class BrokerFacts:
     kept: int
 
 
-def probe_broker(broker: BrokerSection) -> BrokerFacts:
+def probe_broker(access: Access) -> BrokerFacts:
     """Subscribe, leave, let a second client publish, come back and count; cleans up after itself.
 
     Raises:
@@ -37,25 +36,26 @@ def probe_broker(broker: BrokerSection) -> BrokerFacts:
     """
     name = f"slopeward-doctor-{uuid.uuid4().hex[:8]}"
     topic = f"slopeward/doctor/{name}"
-    with _connected(broker, name) as (client, _, properties):
+    with connected(access, name) as (client, _, properties):
         granted = getattr(properties, "SessionExpiryInterval", None)
-        _subscribe(client, topic)
-    with _connected(broker, f"{name}-pub", expiry_s=0) as (client, _, _):
+        subscribe(client, topic)
+    with connected(access, f"{name}-pub", expiry_s=0) as (client, _, _):
         infos = [client.publish(topic, b"x", qos=1) for _ in range(KEEPS)]
         infos[-1].wait_for_publish(PATIENCE_S)
     received: list[int] = []
-    with _connected(broker, name, received=received) as (_, present, _):
+    with connected(access, name, received=received) as (_, present, _):
         last, quiet_since = -1, time.monotonic()
         while len(received) < KEEPS and time.monotonic() - quiet_since < 1.0:
             if len(received) != last:
                 last, quiet_since = len(received), time.monotonic()
             time.sleep(0.02)
-    with _connected(broker, name, expiry_s=0, clean=True):
+    with connected(access, name, expiry_s=0, clean=True):
         pass  # takes the session away again
     return BrokerFacts(present, granted, len(received))
 
 
-def _subscribe(client: paho.Client, topic: str) -> None:
+def subscribe(client: paho.Client, topic: str) -> None:
+    """Subscribe and return when the broker has answered."""
     done = threading.Event()
     client.on_subscribe = lambda *_: done.set()
     client.subscribe(topic, qos=1)
@@ -64,8 +64,8 @@ def _subscribe(client: paho.Client, topic: str) -> None:
 
 
 @contextlib.contextmanager
-def _connected(
-    broker: BrokerSection,
+def connected(
+    access: Access,
     client_id: str,
     *,
     expiry_s: int = EXPIRY_S,
@@ -73,11 +73,7 @@ def _connected(
     received: list[int] | None = None,
 ) -> Iterator[tuple[paho.Client, bool, Any]]:
     """A connected client, whether the broker knew it, and the properties it answered with."""
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5)
-    if broker.username:
-        client.username_pw_set(broker.username, broker.password or None)
-    if broker.tls:
-        client.tls_set(ca_certs=broker.ca_file or None)
+    client = access.open_client(client_id, mqtt5=True)
     answer: list[tuple[Any, Any, Any]] = []
     arrived = threading.Event()
 
@@ -92,7 +88,7 @@ def _connected(
     client.on_connect, client.on_message = note, count
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = expiry_s
-    client.connect(broker.host, broker.port, keepalive=30, clean_start=clean, properties=properties)
+    client.connect(*access.target, keepalive=30, clean_start=clean, properties=properties)
     client.loop_start()
     try:
         if not arrived.wait(PATIENCE_S):

@@ -60,7 +60,7 @@ def _check_sites(folder: Path) -> Iterator[Finding]:
 
 
 def _check_site(site: Site) -> Iterator[Finding]:
-    from monitor.alerting.cost import find_dear
+    from monitor.alerting.decision.cost import find_dear
 
     dear = find_dear(site)
     wrong = [*find_weaknesses(site), *_find_unknown_models(site), *_find_unusable_decoders(site)]
@@ -123,7 +123,7 @@ def _find_overdue(site: Site) -> Iterator[str]:
 def _find_uninstalled(site: Site) -> Iterator[str]:
     """What the file asks for and this machine cannot do yet; everything else goes on."""
     from monitor.extras import describe_missing, is_installed
-    from monitor.jobs.train import needs_torch
+    from monitor.jobs.forecasts.train import needs_torch
 
     asked = [name for name in (*site.forecast.models, *site.anomaly.detectors) if needs_torch(name)]
     if asked and not is_installed("torch"):
@@ -142,7 +142,7 @@ def _find_unusable_decoders(site: Site) -> Iterator[str]:
 
 def _check_proofs(service: ServiceConfig) -> Iterator[Finding]:
     """What models say counts only where this site's own record shows that it may; the record lies in the database."""
-    from monitor.alerting.proof import find_unproven, needs_proof
+    from monitor.alerting.decision.proof import find_unproven, needs_proof
     from monitor.store.engine import Database
     from monitor.store.migrate import require_current
 

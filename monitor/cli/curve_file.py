@@ -8,7 +8,7 @@ from io import StringIO
 from math import isfinite
 from pathlib import Path
 
-from forecasting.units import LENGTHS
+from forecasting.data.units import LENGTHS
 from monitor.domain.instants import epoch_s
 from monitor.errors import PayloadError
 

@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
-from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, say, show
+from monitor.cli.identity import name_helper, prove
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, open_database, say, show
 from monitor.config import load_service
 from monitor.domain.instants import spell
-from monitor.errors import RefusedError
-from monitor.store import audit, backup, migrate, prune, verify, views
+from monitor.errors import RefusedError, SlopewardError
+from monitor.store import audit, backup, migrate, prune, publish, verify, views
 from monitor.store.engine import Database
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
+By = Annotated[str | None, typer.Option("--by", help="Admin who does it; else whom the OS user is bound to")]
 
 
 @app.command("upgrade")
@@ -67,18 +70,23 @@ def make_backup(
 def restore(
     file: Annotated[Path, typer.Argument(help="A copy made by `slopeward db backup`")],
     yes: Annotated[bool, typer.Option("--yes", help="Replace what the database holds now")] = False,
+    by: By = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Replace the whole database by a copy; stop the service first.
+    """Replace the whole database by a copy; stop the service first. Where accounts exist, an admin does it.
 
     Example: slopeward db restore slopeward-20260301T060000Z.db --yes
     """
     if not yes:
         raise RefusedError("this replaces everything the database holds; stop the service and add --yes")
     with open_database(config, any_revision=True) as db:
+        who = prove(db, by) if _is_readable(db) else name_helper()
         backup.restore(db, file)
         migrate.upgrade(db)
+        db.closed_because = None
+        with db.write() as c:
+            audit.add_audit(c, who, "db.restore", "database", {"file": str(file)}, datetime.now(UTC))
         show({"file": str(file), "now": migrate.current(db)}, f"restored from {file}", as_json)
 
 
@@ -115,9 +123,14 @@ def prune_old(
     """
     service = load_service(config)
     now = datetime.now(UTC)
-    limits = prune.Limits.of(service.retention.observations_s, service.retention.forecasts_s, now)
+    limits = prune.Limits.of(
+        service.retention.observations_s, service.retention.forecasts_s, service.retention.quarantine_s, now
+    )
     if dry_run:
-        old = {"observations": limits.observations_before_at, "forecasts": limits.forecasts_before_at}
+        old = {
+            "observations": limits.observations_before_at, "forecasts": limits.forecasts_before_at,
+            "quarantine": limits.quarantine_before_at,
+        }  # fmt: skip
         for what, before_at in old.items():
             line = f"{what}: all are kept" if before_at is None else f"{what}: those before {spell(before_at)} may go"
             show({"what": what, "before": None if before_at is None else spell(before_at)}, line, as_json)
@@ -142,24 +155,61 @@ def _prune(db: Database, limits: prune.Limits, now: datetime) -> dict[str, int]:
             break
     if any(total.values()):
         with db.write() as c:
-            audit.add_audit(c, actor(None), "db.prune", "database", total, now)
+            audit.add_audit(c, name_helper(), "db.prune", "database", total, now)
     return total
 
 
 @app.command("grant-readonly")
 def grant_readonly(
     role: Annotated[str, typer.Argument(help="An existing PostgreSQL role")],
+    by: By = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a PostgreSQL role read every view and nothing else; upgrades renew it.
+    """Let a PostgreSQL role read every view and nothing else, with bounds on its sessions; upgrades renew it.
+
+    Exit 3 where the limits must be set by an administrator of the server; the statements are printed.
 
     Example: slopeward db grant-readonly grafana
     """
-    with open_database(config) as db, db.write() as c:
-        views.grant_readonly(c, role)
-        audit.add_audit(c, actor(None), "db.grant_readonly", f"role:{role}", {}, datetime.now(UTC))
-    show({"role": role, "views": list(views.NAMES)}, f"{role} may read {len(views.NAMES)} views", as_json)
+    with open_database(config) as db:
+        who = prove(db, by)
+        with db.write() as c:
+            views.grant_readonly(c, role)
+            refused = views.limit_reader(c, role)
+            audit.add_audit(c, who, "db.grant_readonly", f"role:{role}", {}, datetime.now(UTC))
+    facts = {"role": role, "views": list(views.NAMES), "left_to_administrator": refused}
+    show(facts, f"{role} may read {len(views.NAMES)} views", as_json)
+    if refused:
+        say("this account may not limit the role; let an administrator of the server run:")
+        for statement in refused:
+            say(f"  {statement}")
+        raise typer.Exit(3)
+
+
+@app.command("publish")
+def publish_views(
+    file: Annotated[Path, typer.Argument(help="SQLite file to write; the copy published before is replaced")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy every view, and nothing else, into a SQLite file for readers; the service may run.
+
+    Example: slopeward db publish /srv/reports/slopeward-views.db
+    """
+    with open_database(config) as db:
+        counts = publish.publish(db, file, datetime.now(UTC))
+    rows = sum(counts.values())
+    show({"file": str(file), "views": len(counts), "rows": rows}, f"{file}: {len(counts)} views, {rows} rows", as_json)
+
+
+def _is_readable(db: Database) -> bool:
+    """Whether the database can say which accounts there are: a lost or damaged one is restored without asking it."""
+    try:
+        migrate.require_current(db)
+    except (SlopewardError, SQLAlchemyError):
+        return False
+    return True
 
 
 # ---- shared by the verbs of the store ------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ OK, WARN, BAD = "ok", "warn", "bad"
 # (subject, ok | warn | bad, what was found, what to do)
 Finding = tuple[str, str, str, str]
 OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})  # beside modules of `monitor`
+WORKER_LIMIT_S: Final = 30.0
 DISK_BAD: Final = 500 * 1024**2
 DISK_WARN: Final = 5 * 1024**3
 
@@ -49,7 +50,7 @@ def _guard(look: Callable[[ServiceConfig], Iterator[Finding]], service: ServiceC
 
 
 def _look_at_sites(service: ServiceConfig) -> Iterator[Finding]:
-    from monitor.alerting.cost import find_dear
+    from monitor.alerting.decision.cost import find_dear
 
     sites, failures = scan_sites(service.paths.sites)
     for path, error in failures.items():
@@ -186,6 +187,7 @@ def _look_at_outbox(db: Any) -> Iterator[Finding]:
 
 
 def _look_at_broker(service: ServiceConfig) -> Iterator[Finding]:
+    from monitor.broker_access import find_access
     from monitor.cli.broker_probe import KEEPS, probe_broker
     from monitor.health import HOW_TO_INSTALL
     from monitor.ingest.broker import find_mosquitto
@@ -202,15 +204,20 @@ def _look_at_broker(service: ServiceConfig) -> Iterator[Finding]:
             "broker.mode = managed or external",
         )
         return
+    if mode == "managed" and Path(service.broker.data).is_dir() and not os.access(service.broker.data, os.R_OK):
+        found = f"not tried: {service.broker.data} is open to the account of the service alone"
+        yield "broker", WARN, found, "run doctor as that account"
+        return
+    access = find_access(service.broker)
     try:
-        facts = probe_broker(service.broker)
+        facts = probe_broker(access)
     except OSError as error:
         state, remedy = (
             (BAD, "start it, or mend broker.url") if mode == "external" else (WARN, "slopeward run starts it")
         )
-        yield "broker", state, f"{service.broker.url} does not answer: {error}", remedy
+        yield "broker", state, f"{access.url} does not answer: {error}", remedy
         return
-    yield "broker", OK, f"{service.broker.url} answers", ""
+    yield "broker", OK, f"{access.url} answers", ""
     if facts.session_expiry_s is not None and facts.session_expiry_s < 7 * 86400:
         remedy = "raise it (Mosquitto: persistent_client_expiration), else an outage longer than that loses data"
         yield "session", WARN, f"the broker forgets an absent client after {facts.session_expiry_s:g} s", remedy
@@ -223,6 +230,55 @@ def _look_at_broker(service: ServiceConfig) -> Iterator[Finding]:
         yield "queue", OK, f"keeps at least {KEEPS} messages for an absent client", ""
 
 
+def _look_at_logins(service: ServiceConfig) -> Iterator[Finding]:
+    """Whether a foreign client can speak for a site, speak as the service, or take its sessions: tried, not read."""
+    from monitor.broker_access import find_access, open_access
+    from monitor.broker_logins import HOW_TO_CLOSE, LoginBook
+    from monitor.cli.broker_attack import Intruder, try_anonymous, try_foreign
+
+    broker = service.broker
+    closed = broker.mode == "managed" and not os.access(broker.data, os.R_OK)
+    if broker.mode == "demo" or closed:
+        return  # the look at the broker says why
+    own = find_access(broker)
+    door = open_access(broker.instruments_url or broker.url, ca_file=broker.ca_file)
+    remedy = HOW_TO_CLOSE if broker.mode == "managed" else "slopeward broker acl, and deploy/mosquitto.conf"
+    sites = [site.id for site in scan_sites(service.paths.sites)[0]]
+
+    def judge(who: str, found: Intruder) -> Iterator[Finding]:
+        what = [
+            *([f"publish readings of {', '.join(found.spoke_for)}"] if found.spoke_for else []),
+            *([f"publish as the service ({', '.join(found.spoke_as_service)})"] if found.spoke_as_service else []),
+            *([f"take a session of the service (client id {broker.client_id})"] if found.took_session else []),
+        ]
+        for one in what:
+            yield "logins", BAD, f"{who} can {one}", remedy
+        if not what:
+            yield "logins", OK, f"{who} can publish for no site, not as the service, and take no session of it", ""
+
+    try:
+        nobody = try_anonymous(own, door, sites, broker.client_id)
+        if nobody.came_in:
+            yield "logins", BAD, f"{door.url} lets in clients without a login", remedy
+            yield from judge("a client without a login", nobody)
+        else:
+            yield "logins", OK, f"{door.url} lets nobody in without a login", ""
+        password = LoginBook(Path(broker.data)).doctor_password()
+        if not password:
+            found = "what one login can do to another was not tried: there is none to try with that we may read"
+            yield "logins", WARN, found, "slopeward broker acl makes it; run doctor as the account of the service"
+            return
+        foreign = try_foreign(own, door, password, sites, broker.client_id)
+    except OSError as error:
+        yield "logins", WARN, f"not tried: {door.url} or {own.url} does not answer: {error}", "see broker above"
+        return
+    if foreign.came_in:
+        yield from judge("an instrument with a login for something else", foreign)
+    else:
+        found = "what one login can do to another was not tried: the broker does not know the one for this test"
+        yield "logins", WARN, found, "let it read the files of slopeward broker acl"
+
+
 def _look_at_packages(_: ServiceConfig) -> Iterator[Finding]:
     from monitor.extras import describe_missing, is_installed
 
@@ -231,6 +287,30 @@ def _look_at_packages(_: ServiceConfig) -> Iterator[Finding]:
     else:
         line, remedy = describe_missing("torch").split(": ", 1)
         yield "packages", WARN, f"{line}; simple forecasts and all rules run without it", remedy
+
+
+def _look_at_workers(service: ServiceConfig) -> Iterator[Finding]:
+    from monitor import compute
+    from monitor.jobs.worker import make_terms
+    from monitor.sandbox import memory_bytes
+
+    if service.compute.dask:
+        yield "workers", OK, f"jobs run on {service.compute.dask}; run doctor on its machines too", ""
+        return
+    terms = make_terms(service.compute)
+    missing = compute.run("monitor.sandbox:describe", {}, WORKER_LIMIT_S, terms=terms)["missing"]
+    for line in missing:
+        yield (
+            "workers",
+            WARN,
+            line,
+            "docs/how-to/install.md says what the system must allow for",
+        )
+    if not memory_bytes(terms, os.environ):
+        found = "their memory is not bounded: SLOPEWARD_DEVICE names an accelerator"
+        yield "workers", WARN, found, "bound it from outside: MemoryMax= of the systemd unit"
+    if not missing:
+        yield "workers", OK, "they have no network, no secrets, no rights, and see only the files of their job", ""
 
 
 def _look_at_clock(_: ServiceConfig) -> Iterator[Finding]:
@@ -249,7 +329,7 @@ def _look_at_disk(service: ServiceConfig) -> Iterator[Finding]:
     from sqlalchemy.engine import make_url
 
     url = make_url(service.database.url)
-    folders = {"inbox": Path(service.paths.inbox), "models": Path(service.paths.models)}
+    folders = {name: Path(getattr(service.paths, name)) for name in ("inbox", "models", "state")}
     if url.get_backend_name() == "sqlite" and url.database:
         folders["database"] = Path(url.database).parent
     if service.broker.mode == "managed":
@@ -293,6 +373,6 @@ def _channels(site: Site) -> list[str]:
 
 
 LOOKS: Final = (
-    _look_at_sites, _look_at_database, _look_at_broker, _look_at_packages, _look_at_clock, _look_at_disk,
-    _look_at_processes, _look_at_channels,
+    _look_at_sites, _look_at_database, _look_at_broker, _look_at_logins, _look_at_packages, _look_at_workers,
+    _look_at_clock, _look_at_disk, _look_at_processes, _look_at_channels,
 )  # fmt: skip

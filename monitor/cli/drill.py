@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy import Connection
 
-from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_service, pick_site, print_json, say
+from monitor.cli.identity import prove
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, open_service, pick_site, print_json, say
 from monitor.config import ServiceConfig, scan_sites
 from monitor.domain.alert import AlertChange
 from monitor.domain.instants import parse_duration_s, spell
@@ -63,12 +65,12 @@ def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: Dr
     if terms.scenario != COLLAPSE and not Path(terms.scenario).exists():
         raise NotFoundError(f"--scenario {terms.scenario}: no such file; or {COLLAPSE}")
 
+    who = prove(db, by, site.id)
+
     def show(at: datetime, change: AlertChange) -> None:
         say(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
 
-    drill_id, outcome = hold_drill(
-        db, site, actor(by), terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=show
-    )
+    drill_id, outcome = hold_drill(db, site, who, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=show)
     if as_json:
         print_json({"drill": drill_id, "site": site.id, **outcome})
     else:
@@ -87,6 +89,11 @@ def _end(
     db: Database, service: ServiceConfig, number: int | None, by: str | None, reason: str, *, as_json: bool
 ) -> None:
     sites, _ = scan_sites(service.paths.sites)
+    def find_site(c: Connection) -> str | None:
+        held = load_drills(c, running_only=True)
+        return next((d.site for d in held if number is None or d.id == number), None)
+
+    who = prove(db, by, find_site)
     with db.write() as c:
         running = load_drills(c, running_only=True)
         if number is None and len(running) != 1:
@@ -99,7 +106,7 @@ def _end(
             say(f"drill {found.id} is over already")
             raise typer.Exit(NOTHING)
         site = next((s for s in sites if s.id == found.site), None)
-        outcome = end_drill(c, found.id, actor(by), reason, datetime.now(UTC), site=site)
+        outcome = end_drill(c, found.id, who, reason, datetime.now(UTC), site=site)
     if as_json:
         print_json({"drill": found.id, "site": found.site, **outcome})
     else:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.alerting.decide import decide
-from monitor.alerting.evaluate import evaluate_site, load_view
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.decision.evaluate import evaluate_site, load_view
 from monitor.cli.opening import (
     ConfigOption,
     JsonOption,

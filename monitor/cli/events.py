@@ -6,15 +6,27 @@ from math import isfinite
 from typing import Annotated
 
 import typer
+from sqlalchemy import Connection
 
-from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, pick_site, say, show
+from monitor.cli.identity import prove
+from monitor.cli.opening import (
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    check_site,
+    open_database,
+    pick_site,
+    say,
+    show,
+)
 from monitor.config import load_service
+from monitor.domain.alert import COMMAND, Actor
 from monitor.domain.instants import spell
 from monitor.domain.observation import SiteEvent
 from monitor.errors import RefusedError
 from monitor.ingest.decoders.observer import read_given_time
-from monitor.store.audit import add_audit
-from monitor.store.messages import add_event
+from monitor.store.events import add_event, confirm_event, find_event, find_site_of_event
+from monitor.store.views import load_view
 
 KINDS = ("work", "blasting", "reservoir", "earthquake")  # usual words; others are kept as they are
 # the strongest record is of nearly 4 g (Aoi et al., Science 322, 2008): more was given in another unit
@@ -50,7 +62,8 @@ def add(
     What is added later counts from now on. With --known-from a replay (`slopeward backtest`) knows it from then on; a
     decision of the past does not change.
 
-    An earthquake keeps steps of its hours as questions, and makes bounds stricter where the site file says so.
+    An earthquake makes bounds stricter where the site file says so. Who adds one stands behind it, as with `confirm`:
+    steps of its hours stay questions instead of counting, for the two highest levels once a second person confirms it.
 
     Example: slopeward events add --site north-bench --kind blasting --from 2026-03-01T06:00:00Z --text "bench 4"
     """
@@ -77,20 +90,81 @@ def add(
     if knew is not None and not begin <= knew <= now:
         raise RefusedError("--known-from: nobody knows an event before it begins, or later than now")
     place = pick_site(load_service(config), site)
-    who = actor(by)
     item = SiteEvent(place.id, begin, end, kind, text, value)
-    with open_database(config) as db, db.write(urgent=True) as c:
-        added = add_event(c, item, now, who.name, knew)
-        if added:
-            said = {} if knew is None else {"known_from": spell(knew)}
-            add_audit(c, who, "event.add", f"site:{place.id}", {"kind": kind, "from": spell(begin), **said}, now)
-    if not added:
-        say("the very same event is there already")
+    with open_database(config) as db:
+        who, now = prove(db, by, place.id), datetime.now(UTC)
+        with db.write(urgent=True) as c:
+            number = add_event(c, item, now, who.name, via=COMMAND, known_from=knew, actor=who)
+            known = find_event(c, item)
+            alone = kind == "earthquake" and number is not None and not _stand_behind(c, number, who, text, now)
+    if number is None:
+        say(f"the very same event is there already: {known}; see `slopeward events confirm`")
         raise typer.Exit(NOTHING)
+    if alone:
+        say(f"{who.name!r} has no open account as operator: the event annotates, and explains no step until confirmed")
     show(
-        {"site": place.id, "kind": kind, "from": spell(begin), "to": spell(end), "by": who.name},
-        f"{place.id}: {kind} noted", as_json,
+        {"event_id": number, "site": place.id, "kind": kind, "from": spell(begin), "to": spell(end), "by": who.name},
+        f"{place.id}: {kind} noted as event {number}", as_json,
     )  # fmt: skip
+
+
+def _stand_behind(c: Connection, number: int, who: Actor, text: str, now: datetime) -> bool:
+    """Count who adds an event as the first who confirms it; False where that person may not."""
+    try:
+        confirm_event(c, number, who, text, now)
+    except RefusedError:
+        return False
+    return True
+
+
+@app.command("confirm")
+def confirm(
+    event_id: Annotated[int, typer.Argument(help="Number of the event, see `slopeward events list`")],
+    reason: Annotated[str, typer.Option("--reason", help="How it is known")],
+    by: Annotated[str | None, typer.Option("--by", help="Who confirms; else the account at the keyboard")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stand behind an earthquake that was declared, so that it may explain steps of its hours.
+
+    What came by MQTT came from nobody in particular: it is noted, may make bounds stricter, and explains nothing. With
+    one person behind it a step of its hours stays a question instead of counting; one that an independent station
+    shares, and that asks for one of the two highest levels, counts until a second person confirms.
+
+    Example: slopeward events confirm 12 --by "R. Mori" --reason "felt in the office, and on the shake map"
+    """
+    with open_database(config) as db:
+        who, now = prove(db, by, lambda c: find_site_of_event(c, event_id)), datetime.now(UTC)
+        with db.write(urgent=True) as c:
+            names = confirm_event(c, event_id, who, reason, now)
+    waits = "" if len(names) > 1 else "; for the two highest levels a second person must confirm it as well"
+    facts = {"event_id": event_id, "confirmed_by": list(names)}
+    show(facts, f"event {event_id} is confirmed by {who.name}{waits}", as_json)
+
+
+@app.command("list")
+def list_events(
+    site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many, newest first")] = 100,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List events with who said so, by which way, and how many people stand behind each; exit 4 when there are none.
+
+    Example: slopeward events list --site north-bench
+    """
+    only = {} if site is None else {"site": site}
+    with open_database(config) as db, db.read() as c:
+        rows = load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=limit, **only)
+        if not rows:
+            check_site(c, config, site)
+    for row in rows:
+        behind = f", confirmed by {row['confirmations']}" if row["confirmations"] else ""
+        line = f"{row['event_id']:>4} {row['site']} {row['from_at'][:16]}Z {row['kind']} by {row['by']} ({row['via']})"
+        show(row, f"{line}{behind}: {row['text']}", as_json)
+    if not rows:
+        say("no event is declared")
+        raise typer.Exit(NOTHING)
 
 
 def find_meant(kind: str) -> str | None:

@@ -45,7 +45,9 @@ def explain(
     """
     with closing(open_database(config)) as db:
         alert, row, seal = _find(db, alert_id)
-        frozen, inputs, told = _read(row)
+        with db.read() as c:
+            source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
+        frozen, inputs, told = _read(row, source)
         facts: dict[str, Any] = {
             **{k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(alert).items()}, "decision": row.id,
             "at": spell(row.at), "evidence_sha256": row.evidence_sha256, "sealed": seal is not None,
@@ -85,21 +87,22 @@ def _find(db: Database, alert_id: int) -> tuple[Alert, DecisionRow, str | None]:
         return alert, load_decision(c, alert.decision_id), find_seal(c, alert.decision_id)
 
 
-def _read(row: DecisionRow) -> tuple[Any, list[dict[str, Any]], list[str]]:
+def _read(row: DecisionRow, source: str) -> tuple[Any, list[dict[str, Any]], list[str]]:
     """Frozen inputs, their summary and what they say; altered ones may say nothing any more."""
-    from monitor.alerting.explain import explain as tell
-    from monitor.alerting.explain import list_inputs
+    from monitor.alerting.audit.explain import explain as tell
+    from monitor.alerting.audit.explain import list_inputs, read_units
 
     try:
         frozen = json.loads(row.evidence)
-        return frozen, [{**asdict(x), "offsets": list(x.offsets)} for x in list_inputs(frozen)], tell(frozen)
+        inputs = [{**asdict(x), "offsets": list(x.offsets)} for x in list_inputs(frozen)]
+        return frozen, inputs, tell(frozen, read_units(source))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         return None, [], [f"the frozen inputs cannot be read: {type(error).__name__}: {error}; were they altered?"]
 
 
 def recompute_all(db: Database, alert: Alert) -> list[str]:
     """Decide again for every change of an alert; what differs, a line each."""
-    from monitor.alerting.recompute import recompute
+    from monitor.alerting.audit.recompute import recompute
 
     found = []
     with db.read() as c:
@@ -115,7 +118,7 @@ def recompute_all(db: Database, alert: Alert) -> list[str]:
 
 
 def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) -> list[str]:
-    from monitor.alerting.as_of import look_as_of, summarise
+    from monitor.alerting.audit.as_of import look_as_of, summarise
 
     try:
         known_at = None if as_of == "then" else datetime.now(UTC) if as_of == "now" else parse(as_of)
@@ -144,7 +147,7 @@ def export(
 
     Example: slopeward alerts export 12 --to alert-12.zip
     """
-    from monitor.alerting.audit_pack import build_pack, check_pack, read_pack, write_pack
+    from monitor.alerting.audit.audit_pack import build_pack, check_pack, read_pack, write_pack
 
     if (alert_id is None) == (check is None):
         raise typer.BadParameter("name the alert to pack, or a pack by --check")

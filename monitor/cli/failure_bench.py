@@ -9,7 +9,7 @@ from typing import Any
 
 from forecasting.kinematics.curves import draw_collapse
 from forecasting.kinematics.failure import FailureSpec
-from forecasting.kinematics.judging import count_false, mark_issues, pool_false, sum_up, watch_curve
+from forecasting.kinematics.failure_scores import count_false, mark_issues, pool_false, sum_up, watch_curve
 from monitor.cli.curve_file import Curve, read_curve
 from monitor.domain.instants import epoch_s
 from monitor.errors import NotFoundError

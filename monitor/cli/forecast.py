@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from monitor.cli import forecast_explain, forecast_models, forecast_trials
-from monitor.cli.opening import ConfigOption, SiteOption, actor, open_service, pick_site, point_to_the_past
+from monitor.cli.identity import name_helper
+from monitor.cli.opening import ConfigOption, SiteOption, open_service, pick_site, point_to_the_past
 
 app = typer.Typer(help="Run, train, test and list forecasts.", no_args_is_help=True)
 
@@ -14,12 +15,12 @@ app = typer.Typer(help="Run, train, test and list forecasts.", no_args_is_help=T
 @app.command(epilog="Example: slopeward forecast run --site north-bench")
 def run(site: SiteOption, config: ConfigOption = None) -> None:
     """Issue forecasts of a site from what is known now, and score those whose targets have come."""
-    from monitor.jobs import forecast, score
+    from monitor.jobs.forecasts import rescore, run
 
     service, db = open_service(config)
     one, now = pick_site(service, site), datetime.now(UTC)
-    print(forecast.run(db, service, one, now))
-    print(score.run(db, service, one, now))
+    print(run.run(db, service, one, now))
+    print(rescore.run(db, service, one, now))
     point_to_the_past(db, one, now)
 
 
@@ -32,13 +33,15 @@ def train(
 ) -> None:
     """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
     from forecasting.registry import NETWORKS
-    from monitor.jobs.train import train_one
+    from monitor.jobs.forecasts.train import train_one
 
     if model not in NETWORKS:
         raise typer.BadParameter(f"no network {model!r}; there are {', '.join(sorted(NETWORKS))}")
     service, db = open_service(config)
     print(
-        train_one(db, service, pick_site(service, site), "forecast", model, datetime.now(UTC), seed, actor=actor(None))
+        train_one(
+            db, service, pick_site(service, site), "forecast", model, datetime.now(UTC), seed, actor=name_helper()
+        )
     )
 
 

@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from monitor.cli.identity import act_by_two, prove
 from monitor.cli.opening import (
     NOTHING,
     ConfigOption,
     JsonOption,
     SiteOption,
-    actor,
     check_site,
     open_service,
     pick_site,
     print_json,
     say,
-    second_actor,
     show,
 )
 from monitor.domain.instants import parse_duration_s, spell
 from monitor.errors import RefusedError
+from monitor.store.countersign import SharedAct
 
 if TYPE_CHECKING:
     from monitor.store.models import GateRow, ModelRow
 
 HashArgument = Annotated[str, typer.Argument(metavar="HASH", help="Beginning of its hash, see `forecast models`.")]
-By = Annotated[str | None, typer.Option("--by", help="Who; else the account at the keyboard.")]
+By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the change.")]
 HorizonOption = Annotated[str | None, typer.Option("--horizon", help="Only this horizon, such as 7d.")]
 
@@ -89,7 +89,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Set every forecaster beside the one that is shown, on the same scored targets; exit 4 when nothing is scored."""
-    from forecasting.challenge import challenge
+    from forecasting.evaluation.challenge import challenge
     from monitor.store.model_scores import load_forecasters, load_scored, load_series_names
     from monitor.store.models import load_models
 
@@ -138,15 +138,20 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Show a forecaster from the next issue on where its gate is open; by two people also where it is not."""
-    from monitor.jobs.model_acts import promote as act
+    from monitor.jobs.forecasts.model_acts import promote as act
 
     service, db = open_service(config)
-    one, now = pick_site(service, site), datetime.now(UTC)
+    one = pick_site(service, site)
     horizon_s = None if horizon is None else _horizons(one.forecast.horizons_s, horizon)[0]
-    with closing(db), db.write() as c:
-        said = act(
-            c, service, one, model_hash, horizon_s, actor(by), reason, now,
-            second=second_actor(second), force=force,
+    with closing(db):
+        who, now = prove(db, by, site), datetime.now(UTC)
+        shared = SharedAct("model.promote", f"model:{model_hash}", {"site": site, "horizon_s": horizon_s})
+        again = f"slopeward forecast promote {model_hash} --site {site}{f' --horizon {horizon}' if horizon else ''}"
+        said = act_by_two(
+            db, shared, who, second, reason, f"{again} --force",
+            lambda c, other: act(
+                c, service, one, model_hash, horizon_s, who, reason, now, second=other if force else None, force=force
+            ),
         )  # fmt: skip
     for line in said:
         show({"site": site, "said": line}, line, as_json)
@@ -161,14 +166,15 @@ def retire(
     as_json: JsonOption = False,
 ) -> None:
     """Let a forecaster go; where it was shown, forecasts are issued again at once without it."""
-    from monitor.jobs.issuing import issue_forecasts
-    from monitor.jobs.model_acts import retire_model
+    from monitor.jobs.forecasts.issue import issue_forecasts
+    from monitor.jobs.forecasts.model_acts import retire_model
 
     service, db = open_service(config)
-    one, now = pick_site(service, site), datetime.now(UTC)
+    one = pick_site(service, site)
     with closing(db):
+        who, now = prove(db, by, site), datetime.now(UTC)
         with db.write() as c:
-            line, shown = retire_model(c, one, model_hash, actor(by), reason, now)
+            line, shown = retire_model(c, one, model_hash, who, reason, now)
         issued = issue_forecasts(db, service, one, now) if shown else None
     show({"site": site, "said": line, "issued": issued}, line + (f"; {issued}" if issued else ""), as_json)
 
@@ -233,6 +239,6 @@ def _figure(value: float | None) -> str:
 
 
 def _words(horizon_s: float) -> str:
-    from forecasting.judging import words
+    from forecasting.data.units import spell_span
 
-    return words(horizon_s)
+    return spell_span(horizon_s)

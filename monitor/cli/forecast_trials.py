@@ -10,9 +10,9 @@ from monitor.cli.opening import NOTHING, JsonOption, print_json, say
 from monitor.domain.instants import parse_duration_s
 
 if TYPE_CHECKING:
-    from forecasting.scoring import Score
-    from forecasting.series import Panel
-    from forecasting.sources import Recipe, Record
+    from forecasting.data.series import Panel
+    from forecasting.data.sources import Recipe, Record
+    from forecasting.evaluation.scoring import Score
 
 DataOption = Annotated[
     str | None, typer.Option("--data", help="Long CSV (time,station,quantity,value), or a benchmark: S, SK, G, K.")
@@ -57,8 +57,8 @@ def backtest(
 
     With --json one line per model, station, horizon and fold; station `all` is over all stations.
     """
-    from forecasting.backtest import run_trials
-    from forecasting.scoring import score_all, score_months, score_stages, score_stations
+    from forecasting.evaluation.backtest import run_trials
+    from forecasting.evaluation.scoring import score_all, score_months, score_stages, score_stations
 
     recipe, record = open_record(data, config, quantity)
     wanted = _ways(by)
@@ -87,7 +87,7 @@ def backtest(
     if not scores:
         raise typer.Exit(NOTHING)
     if html is not None:
-        from forecasting.report import write_report
+        from forecasting.evaluation.report import write_report
 
         say(f"report: {write_report(html, str(data or recipe.name), trials, scores)}")
     if not as_json:
@@ -105,10 +105,10 @@ def audit(
 
     Named with line or time and value, exit 0: rows without a number, doubled rows, lone spikes, jumps, gaps.
     """
+    from forecasting.data.sources import find_file
     from forecasting.errors import RefusedInputError
-    from forecasting.row_audit import audit_rows
-    from forecasting.screening import audit_panel
-    from forecasting.sources import find_file
+    from forecasting.evaluation.csv_audit import audit_rows
+    from forecasting.evaluation.screening import audit_panel
 
     recipe, record = open_record(data, config, quantity)
     spans_s = horizons_of(horizons, recipe)
@@ -146,7 +146,7 @@ def leak_test(
 ) -> None:
     """Change every value after the moment of issue and compare bit by bit; exit 1 where a forecast moves."""
     from forecasting.errors import LeakError
-    from forecasting.leak_test import run_decomposition_test, run_leak_test
+    from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
 
     recipe, record = open_record(data, config, quantity)
     spans, panel = horizons_of(horizons, recipe), record.panel
@@ -187,7 +187,7 @@ def drivers(
     """Which driver moves which station, and how much later: correlation and mutual information on the past only."""
     from datetime import UTC, datetime
 
-    from forecasting.drivers import driver_table
+    from forecasting.data.drivers import driver_table
 
     _, record = open_record(data, config, quantity)
     end_s = None
@@ -210,8 +210,8 @@ def drivers(
 
 def open_record(data: str | None, config: Path | None, quantity: str | None) -> "tuple[Recipe, Record]":
     """The recipe (empty without one) and the record of the command line."""
+    from forecasting.data.sources import Recipe, read_recipe, read_record
     from forecasting.errors import RecipeError
-    from forecasting.sources import Recipe, read_recipe, read_record
 
     if data is None and config is None:
         raise RecipeError("name a record: --data LONG.csv (or S, SK, G, K), or --config RECIPE.toml")
@@ -244,7 +244,7 @@ def model_list(words: str | Sequence[str]) -> list[str]:
 def refuse_interpolated(panel: "Panel", horizons_s: Sequence[float]) -> None:
     """Stop before a score is given on a curve through fewer points than it has samples."""
     from forecasting.errors import RefusedInputError
-    from forecasting.screening import audit_panel
+    from forecasting.evaluation.screening import audit_panel
 
     refused = [one for one in audit_panel(panel, horizons_s) if one.refuses]
     if refused:
@@ -256,7 +256,7 @@ def refuse_interpolated(panel: "Panel", horizons_s: Sequence[float]) -> None:
 
 def summary(scores: "Sequence[Score]") -> list[str]:
     """A table for people: mean over folds of the scores over all stations."""
-    from forecasting.scoring import pooled, spell_horizon
+    from forecasting.evaluation.scoring import pooled, spell_horizon
 
     every = [s for s in scores if (s.station, s.month, s.stage) == (None, None, None)]
     heads = ("horizon", "n", "MAE mm", "skill", "best", "cover80", "cover95", "fit s")
@@ -276,7 +276,7 @@ def summary(scores: "Sequence[Score]") -> list[str]:
 
 def _hold_out(panel: "Panel", way: str, seed: int) -> "tuple[Panel, Panel | None]":
     """What is forecast, and what networks learn from where that is something else."""
-    from forecasting.holdout import hold_out
+    from forecasting.evaluation.holdout import hold_out
 
     if way not in HOLDOUTS:
         raise typer.BadParameter(f"--holdout: expected one of {', '.join(HOLDOUTS)}")

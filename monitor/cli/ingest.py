@@ -9,8 +9,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from monitor.cli.identity import name_helper, prove
 from monitor.cli.ingest_points import EGMS, POINT_SUFFIXES, POINTS, PointsChoice, choose_points
-from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, open_database, say, show
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, open_database, say, show
 from monitor.config import load_service, load_sites
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
@@ -21,7 +22,7 @@ from monitor.ingest.files.point_rows import DIRECTIONS, UNITS
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
-from monitor.ingest.references import forget_reference
+from monitor.ingest.references import answer_reference, forget_reference
 from monitor.ingest.replay import replay_rejected
 from monitor.store.audit import add_audit
 from monitor.store.engine import Database
@@ -55,11 +56,20 @@ def ingest(
     forget_epoch0: Annotated[
         str | None, typer.Option("--forget-epoch0", help="SITE/STATION whose GNSS reference changed")
     ] = None,
+    accept_epoch0: Annotated[
+        str | None, typer.Option("--accept-epoch0", help="SITE/STATION: the GNSS reference that is asked about holds")
+    ] = None,
+    keep_epoch0: Annotated[
+        str | None, typer.Option("--keep-epoch0", help="SITE/STATION: the kept GNSS reference goes on")
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why a GNSS reference is accepted or kept")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: needs no database and no site")] = False,
     accept_units: Annotated[
         bool, typer.Option("--accept-units", help="The units are right, however doubtful they look; it is recorded")
     ] = False,
-    by: Annotated[str | None, typer.Option("--by", help="Who does it; else the account at the keyboard")] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Who does it; else the account of the OS user")
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -71,15 +81,18 @@ def ingest(
     Example: slopeward ingest readings.csv --site north-bench --dry-run
     Example: slopeward ingest EGMS_L2b_022_0845_IW2_VV_2020_2024_1.zip --site north-bench --format egms
     """
-    chosen = [path is not None, rejected, forget_epoch0 is not None]
+    answered = accept_epoch0 or keep_epoch0
+    chosen = [path is not None, rejected, forget_epoch0 is not None, accept_epoch0 is not None, keep_epoch0 is not None]
     if sum(chosen) != 1:
-        raise typer.BadParameter("give a FILE, or --rejected, or --forget-epoch0")
+        raise typer.BadParameter("give a FILE, --rejected, --forget-epoch0, --accept-epoch0 or --keep-epoch0")
     if form is not None and form not in FORMATS:
         raise typer.BadParameter(f"--format: expected one of {', '.join(FORMATS)}, got {form!r}")
     if form == "wide" and mapping is None:
         raise typer.BadParameter("--format wide needs a --mapping")
     if forget_epoch0 is not None:
         _forget(forget_epoch0, config, by, as_json=as_json)
+    elif answered is not None:
+        _answer(answered, config, by, reason, accept=accept_epoch0 is not None, as_json=as_json)
     elif rejected:
         _replay(config, dry_run=dry_run, as_json=as_json)
     else:
@@ -88,8 +101,7 @@ def ingest(
         if points is not None and mapping is not None:
             raise typer.BadParameter(f"--format {form} takes no --mapping")
         rules = None if mapping is None else load_mapping(mapping)
-        who = (by,) if accept_units else ()
-        _read(path, site, rules, config, points, accepted=who, dry_run=dry_run, as_json=as_json)
+        _read(path, site, rules, config, points, accepts=accept_units, by=by, dry_run=dry_run, as_json=as_json)
 
 
 def _now() -> datetime:
@@ -98,7 +110,7 @@ def _now() -> datetime:
 
 def _read(
     path: Path, site_id: str | None, mapping: TableMapping | None, config: Path | None, points: PointsChoice | None, *,
-    accepted: tuple[str | None, ...], dry_run: bool, as_json: bool,
+    accepts: bool, by: str | None, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     results: list[FileResult] = []
     unread = 0
@@ -107,13 +119,14 @@ def _read(
         sites = _find_sites(config, needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
         database = None if dry_run else stack.enter_context(open_database(config))
-        pipeline = Pipeline(database, sites, _now)
+        pipeline = Pipeline(database, sites, _now, None if dry_run else load_service(config).limits)
+        who = prove(database, by, site_id) if accepts and database is not None else None
         for file in files:
             try:
                 if points is not None:
                     result = points.read(file, place, database, _now, _show_progress)
                 else:
-                    result = _read_table(file, pipeline, place, mapping, database, accepted)
+                    result = _read_table(file, pipeline, place, mapping, database, who, accepts=accepts, by=by)
             except ConfigError as error:
                 if len(files) == 1:
                     raise
@@ -122,6 +135,7 @@ def _read(
                 continue
             results.append(result)
             if database is not None:
+                _record_file(database, result)
                 _renew_flags(database, sites, result.sites)
             _show_result(result, dry_run=dry_run, as_json=as_json)
         if len(results) > 1 and not as_json:
@@ -140,7 +154,7 @@ def _read(
 
 def _read_table(
     file: Path, pipeline: Pipeline, place: Site | None, mapping: TableMapping | None, database: Database | None,
-    accepted: tuple[str | None, ...],
+    who: Actor | None, *, accepts: bool, by: str | None,
 ) -> FileResult:  # fmt: skip
     """One table; where its units are doubtful a person at the keyboard is asked, and a program is refused.
 
@@ -150,10 +164,13 @@ def _read_table(
         place: where rows without a site column belong.
         mapping: of a wide table.
         database: None: a dry run.
-        accepted: who said beforehand that the units are right (`--by`, which may be None); empty: nobody.
+        who: who said beforehand that the units are right.
+        accepts: they were said to be right beforehand.
+        by: whom `--by` names.
 
     Raises:
         UnitDoubtError: nobody says that they are right.
+        RefusedError: who says it does not prove to be that person.
     """
 
     def read(*, accept: bool) -> FileResult:
@@ -163,15 +180,26 @@ def _read_table(
         )  # fmt: skip
 
     try:
-        result = read(accept=bool(accepted))
+        result = read(accept=accepts)
     except UnitDoubtError as doubt:
-        at_keyboard = database is not None and sys.stdin.isatty() and str(file) != "-"
-        if not at_keyboard or not typer.confirm(f"{doubt}\nStore it as it is?", err=True):
+        if database is None or not sys.stdin.isatty() or str(file) == "-":
             raise
-        accepted, result = (None,), read(accept=True)
-    if accepted and database is not None:
-        _record_units(database, file, result, actor(accepted[0]))
+        if not typer.confirm(f"{doubt}\nStore it as it is?", err=True):
+            raise
+        who = prove(database, by, None if place is None else place.id)
+        result = read(accept=True)
+    if who is not None and database is not None:
+        _record_units(database, file, result, who)
     return result
+
+
+def _record_file(database: Database, result: FileResult) -> None:
+    """Which user of the system brought readings in; a file that brought nothing leaves no entry."""
+    if not result.stored:
+        return
+    detail = {"file": result.file, "rows": result.rows, "stored": result.stored}
+    with database.write() as connection:
+        add_audit(connection, name_helper(), "ingest.file", ",".join(sorted(result.sites)), detail, _now())
 
 
 def _record_units(database: Database, file: Path, result: FileResult, who: Actor) -> None:
@@ -271,7 +299,7 @@ def _renew_flags(database: Database, sites: Mapping[str, Site], touched: Iterabl
 
 def _replay(config: Path | None, *, dry_run: bool, as_json: bool) -> None:
     with open_database(config) as database:
-        pipeline = Pipeline(database, _find_sites(config, needed=True), _now)
+        pipeline = Pipeline(database, _find_sites(config, needed=True), _now, load_service(config).limits)
         result = replay_rejected(pipeline, _now, dry_run=dry_run)
     facts = {
         "read": result.read, "accepted": result.accepted, "stored": result.stored, "duplicates": result.duplicates,
@@ -293,11 +321,22 @@ def _forget(name: str, config: Path | None, by: str | None, *, as_json: bool) ->
     site, _, station = name.partition("/")
     if not site or not station:
         raise typer.BadParameter("--forget-epoch0: expected SITE/STATION")
-    with open_database(config) as database, database.write() as connection:
-        forget_reference(connection, site, station)
-        add_audit(connection, actor(by), "epoch0.forget", f"{site}/{station}", {}, _now())
+    with open_database(config) as database:
+        who = prove(database, by, site)
+        with database.write() as connection:
+            forget_reference(connection, site, station, who, _now())
     show(
         {"forgotten": name},
-        f"{name}: the next message says since when it counts; restart the service, and declare an offset if it jumps",
+        f"{name}: the next message says since when it counts; declare an offset if it jumps",
         as_json,
     )
+
+
+def _answer(place: str, config: Path | None, by: str | None, reason: str, *, accept: bool, as_json: bool) -> None:
+    with open_database(config) as database:
+        who = prove(database, by, place.partition("/")[0])
+        with database.write(urgent=True) as connection:
+            holds, other = answer_reference(connection, place, who, reason, _now(), accept=accept)
+    more = "; slopeward ingest --rejected reads what waited, and an offset answers a jump" if accept else ""
+    facts = {"station": place, "holds": holds.spell(), "other": other.spell()}
+    show(facts, f"{place} counts {holds}, no more {other}{more}" if accept else f"{place} goes on {holds}", as_json)

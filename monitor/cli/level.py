@@ -5,12 +5,16 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from sqlalchemy import Connection
 
-from monitor.alerting.orders import find_asking, set_level
-from monitor.cli.opening import ConfigOption, JsonOption, actor, open_database, say, show, take_site
+from monitor.alerting.acts.operator_acts import find_asking, measure_stake, order_level_of
+from monitor.cli.identity import act_by_two, prove
+from monitor.cli.opening import ConfigOption, JsonOption, open_database, say, show, take_site
 from monitor.config import load_service
+from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
+from monitor.store.countersign import SharedAct
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -25,7 +29,7 @@ def set_(
     site_id: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
     name: Annotated[str, typer.Argument(metavar="LEVEL", help="Name of the level, or its number")],
     reason: Annotated[str, typer.Option("--reason", help="Why; it is told with the level")],
-    by: Annotated[str | None, typer.Option("--by", help="Who decides; else the account at the keyboard")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Who decides; else the account of the OS user")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Lower the level although something asks for more.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -33,23 +37,34 @@ def set_(
     """Set the hazard level. Raised, it stands until a person lowers it; lowered, only newer data raise it again.
 
     A lower level is refused while something asks for more; what asks is shown, and `--yes` lowers it all the same.
+    Where accounts exist, below one of the two highest levels takes two people: the first command leaves a signature
+    (exit 3), the same command by another account within four hours does it.
 
     Example: slopeward level set north-bench yellow --by "R. Mori" --reason "inspected on foot, crack is dry"
     """
     from monitor.cli.opening import pick_site
 
-    who = actor(by)
     site = pick_site(load_service(config), site_id)
-    now = datetime.now(UTC)
+    signers: list[str] = []
     with closing(open_database(config)) as db:
+        who, now = prove(db, by, site.id), datetime.now(UTC)
         site = take_site(db, site, "level set", now)
         number = _find_level(site, name)
         asking = find_asking(db, site, number, now) if yes else []  # without --yes they stand in the refusal
-        before = set_level(db, site, number, who, reason, now, sure=yes)
+        level_name = site.levels[number].name
+
+        def do(c: Connection, second: Actor | None) -> int:
+            signers[:] = [who.name] if second is None else [second.name, who.name]
+            return order_level_of(c, site, number, who, reason, now, sure=yes, second=second)
+
+        act = SharedAct("level.set", f"site:{site.id}", {"to": number})
+        again = f"slopeward level set {site.id} {level_name}{' --yes' if yes else ''}"
+        before = act_by_two(db, act, who, None, reason, again, do, lambda c: measure_stake(c, site))
     for line in asking if number < before else ():
         say(line)
-    line = f"{site.id}: {site.levels[before].name} -> {site.levels[number].name}"
-    show({"site": site.id, "from": before, "to": number, "level_name": site.levels[number].name}, line, as_json)
+    line = f"{site.id}: {site.levels[before].name} -> {level_name}"
+    facts = {"site": site.id, "from": before, "to": number, "level_name": level_name, "signed_by": signers}
+    show(facts, line, as_json)
 
 
 def _find_level(site: Site, name: str) -> int:

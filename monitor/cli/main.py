@@ -30,7 +30,9 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "anomalies": ("monitor.cli.anomalies", "Train and score anomaly detectors"),
     "scenes": ("monitor.cli.scenes", "Add scenes and detect footprints"),
     "channels": ("monitor.cli.channels", "Test the channels of the recipients"),
+    "broker": ("monitor.cli.broker", "Give instruments logins at the broker, list and revoke them"),
     "users": ("monitor.cli.users", "Manage the accounts of the page"),
+    "tokens": ("monitor.cli.tokens", "Manage the tokens by which programs read and act"),
     "db": ("monitor.cli.db", "Upgrade, back up and verify the database"),
 }
 TRACEBACK: Final = "SLOPEWARD_TRACEBACK"
@@ -77,9 +79,32 @@ def run_verb(words: list[str]) -> int:
 def _invoke(verb: str, words: list[str]) -> int:
     import typer
 
+    from monitor.cli.rules import running
+
     app = importlib.import_module(VERBS[verb][0]).app
     app._add_completion = False  # noqa: SLF001  it would complete one verb as if it were the whole command
     command = typer.main.get_command(app)
+    with running(_find_command(verb, command, words)) as run:
+        status = _call(command, verb, words)
+    for line in run.notes if status in {0, 3} else ():
+        print(line, file=sys.stderr)
+    return status
+
+
+def _find_command(verb: str, command: Any, words: list[str]) -> str:
+    """The words that name a command: `alerts ack` of `alerts ack 12 --by Ada`."""
+    names = [verb]
+    for word in words:
+        command = (getattr(command, "commands", None) or {}).get(word)
+        if command is None:
+            break
+        names.append(word)
+    return " ".join(names)
+
+
+def _call(command: Any, verb: str, words: list[str]) -> int:
+    import typer
+
     try:
         answer: Any = command.main(args=words, prog_name=f"slopeward {verb}", standalone_mode=False)
     except (typer.Exit, SystemExit) as end:

@@ -6,26 +6,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Connection
 
-from monitor.cli.opening import (
-    NOTHING,
-    ConfigOption,
-    JsonOption,
-    actor,
-    check_site,
-    open_database,
-    say,
-    second_actor,
-    show,
-)
+from monitor.cli.identity import act_by_two, prove
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.domain.alert import Actor
 from monitor.domain.instants import parse, parse_duration_s, spell
-from monitor.errors import NotFoundError, RefusedError
+from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.store import maintenance as store
+from monitor.store.countersign import SharedAct
 from monitor.store.sites import load_sites_summary
-from monitor.store.users import require_account
+from monitor.store.users import load_users
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-By = Annotated[str | None, typer.Option("--by", help="Who; else the account at the keyboard")]
+By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
 
 
 @app.command("add")
@@ -41,24 +35,39 @@ def add(
 ) -> None:  # fmt: skip
     """Declare work on a station: its votes are set aside, with this as the reason, until the time is over.
 
+    Where accounts exist, --second asks for a second person: it is in force (exit 3 until then) once another account
+    gives the same command within four hours.
+
     Example: slopeward maintenance add north-bench G1 --for 4h --by "R. Mori" --reason "new mast"
     """
-    now = datetime.now(UTC)
     try:
         span = timedelta(seconds=parse_duration_s(for_))
-        from_at = now if from_ is None else parse(from_)
+        begin = None if from_ is None else parse(from_)
     except ValueError as error:
         raise RefusedError(f"--for, --from: {error}") from error
-    other = second_actor(second)
-    with closing(open_database(config)) as db, db.write() as c:
-        known = [s.id for s in load_sites_summary(c)]
-        if site not in known:
-            raise NotFoundError(f"no site {site!r} is watched; there are: {', '.join(known) or 'none'}")
-        require_account(c, actor(by).name)
-        number = store.add_maintenance(
-            c, site, station, from_at, from_at + span, actor(by), reason, now, second=other
+    with closing(open_database(config)) as db:
+        who, now = prove(db, by, site), datetime.now(UTC)
+        from_at = now if begin is None else begin
+
+        def do(c: Connection, other: Actor | None) -> dict[str, Any]:
+            known = [s.id for s in load_sites_summary(c)]
+            if site not in known:
+                raise NotFoundError(f"no site {site!r} is watched; there are: {', '.join(known) or 'none'}")
+            if second is not None and other is None and load_users(c):
+                raise NeedsSecondError("a maintenance by two people")
+            number = store.add_maintenance(
+                c, site, station, from_at, from_at + span, who, reason, now, second=None if second is None else other
+            )
+            return next(_facts(m) for m in store.load_maintenance(c, site, now, everything=True) if m.id == number)
+
+        from_said = None if begin is None else spell(begin)
+        terms = {"for_s": span.total_seconds(), "from": from_said, "two": second is not None}
+        again = f"slopeward maintenance add {site} {station} --for {for_}{f' --from {from_}' if from_ else ''}"
+        facts = act_by_two(
+            db, SharedAct("maintenance.add", f"station:{site}/{station}", terms), who, second, reason,
+            f"{again} --second {who.name}", do,
         )  # fmt: skip
-        facts = next(_facts(m) for m in store.load_maintenance(c, site, now, everything=True) if m.id == number)
+        number = facts["id"]
     show(facts, f"maintenance {number}: {site} {station} until {facts['to_at'][:16]}Z", as_json)
 
 
@@ -72,9 +81,10 @@ def end(
 
     Example: slopeward maintenance end 3 --reason "mast stands, readings are sound"
     """
-    with closing(open_database(config)) as db, db.write() as c:
-        require_account(c, actor(by).name)
-        store.end_maintenance(c, number, actor(by), reason, datetime.now(UTC))
+    with closing(open_database(config)) as db:
+        who = prove(db, by, lambda c: store.find_site_of_maintenance(c, number))
+        with db.write() as c:
+            store.end_maintenance(c, number, who, reason, datetime.now(UTC))
     show({"id": number, "ended": True}, f"maintenance {number} is over", as_json)
 
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, actor, check_site, open_database, say, show
+from monitor.cli.identity import prove
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store import offsets
@@ -13,7 +14,7 @@ from monitor.store.observations import find_series_id
 from monitor.store.views import load_view
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account at the keyboard")]
+By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user")]
 Site = Annotated[str | None, typer.Option("--site", help="Only this site")]
 OffsetId = Annotated[int, typer.Argument(help="Number of the offset, see `slopeward offsets list`")]
 
@@ -38,17 +39,19 @@ def add(
     Example: slopeward offsets add --site north-bench --station G1 --quantity displacement_east
     --at 2026-03-01T06:00:00Z --size 12.5 --unit mm --kind antenna --reason "antenna replaced"
     """
-    now = datetime.now(UTC)
-    happened, known = _instant(at), now if known_from is None else _instant(known_from)
-    with open_database(config) as db, db.write() as c:
-        series_id = find_series_id(c, site, station, quantity)
-        if series_id is None:
-            check_site(c, config, site)
-            raise NotFoundError(f"there is no series {site} {station} {quantity} yet; see the view latest_observation")
-        offset_id = offsets.add_offset(
-            c, series_id, at=happened, known_from=known, size=size, unit=unit, kind=kind, author=actor(by),
-            reason=reason, now=now,
-        )  # fmt: skip
+    happened, known = _instant(at), None if known_from is None else _instant(known_from)
+    with open_database(config) as db:
+        author, now = prove(db, by, site), datetime.now(UTC)
+        with db.write() as c:
+            series_id = find_series_id(c, site, station, quantity)
+            if series_id is None:
+                check_site(c, config, site)
+                there = "see the view latest_observation"
+                raise NotFoundError(f"there is no series {site} {station} {quantity} yet; {there}")
+            offset_id = offsets.add_offset(
+                c, series_id, at=happened, known_from=known or now, size=size, unit=unit, kind=kind, author=author,
+                reason=reason, now=now,
+            )  # fmt: skip
     show({"offset_id": offset_id}, f"offset {offset_id} is declared", as_json)
 
 
@@ -61,8 +64,10 @@ def confirm(
 
     Example: slopeward offsets confirm 3 --reason "compared with the field book"
     """
-    with open_database(config) as db, db.write() as c:
-        offsets.confirm_offset(c, offset_id, actor(by), reason, datetime.now(UTC))
+    with open_database(config) as db:
+        who = prove(db, by, lambda c: offsets.find_site_of_offset(c, offset_id))
+        with db.write() as c:
+            offsets.confirm_offset(c, offset_id, who, reason, datetime.now(UTC))
     show({"offset_id": offset_id}, f"offset {offset_id} is confirmed", as_json)
 
 
@@ -75,8 +80,10 @@ def revoke(
 
     Example: slopeward offsets revoke 3 --reason "wrong station"
     """
-    with open_database(config) as db, db.write() as c:
-        offsets.revoke_offset(c, offset_id, actor(by), reason, datetime.now(UTC))
+    with open_database(config) as db:
+        who = prove(db, by, lambda c: offsets.find_site_of_offset(c, offset_id))
+        with db.write() as c:
+            offsets.revoke_offset(c, offset_id, who, reason, datetime.now(UTC))
     show({"offset_id": offset_id}, f"offset {offset_id} is revoked", as_json)
 
 

@@ -1,6 +1,5 @@
 """What most verbs share: the configuration, the database at the right revision, one site by name, one way to answer."""
 
-import getpass
 import json
 import sys
 from datetime import datetime
@@ -11,12 +10,11 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
+from monitor.cli.rules import close_by_rule
 from monitor.config import ServiceConfig, load_service, scan_sites
-from monitor.domain.alert import COMMAND, Actor
 from monitor.domain.instants import spell, spell_about
-from monitor.domain.names import fold_name
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError, RefusedError
+from monitor.errors import NotFoundError
 from monitor.store.engine import Database
 from monitor.store.migrate import require_current
 from monitor.store.types import canonical_json
@@ -36,8 +34,12 @@ def open_service(path: Path | None) -> tuple[ServiceConfig, Database]:
 
 
 def open_database(config: Path | None, *, any_revision: bool = False) -> Database:
-    """The configured database, at the schema this version needs unless any will do; close it, best by `with`."""
+    """The configured database, at the schema this version needs unless any will do; close it, best by `with`.
+
+    What the rule of the command does not allow is not written through it (`monitor.cli.rules`).
+    """
     db = Database(load_service(config).database.url)
+    close_by_rule(db)
     try:
         if not any_revision:
             require_current(db)
@@ -78,7 +80,7 @@ def check_site(c: Connection, config: Path | None, site_id: str | None) -> None:
 
 def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
     """The declaration in force once a file was read: it, unless it could loosen a high level unapproved."""
-    from monitor.alerting.change_control import explain_refusal, explain_unread, take_in
+    from monitor.alerting.acts.change_control import explain_refusal, explain_unread, take_in
 
     with db.write() as c:
         taken = take_in(c, site, "slopeward", reason, now)
@@ -110,30 +112,6 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
 def print_json(value: Any) -> None:
     """One JSON object on one line of stdout."""
     print(json.dumps(value, ensure_ascii=False, default=str))
-
-
-def actor(by: str | None) -> Actor:
-    """Who acts: named, or the account at the keyboard.
-
-    Raises:
-        RefusedError: `--by` was given and names nobody.
-    """
-    return Actor(getpass.getuser() if by is None else _read_name(by, "--by"), "person", COMMAND)
-
-
-def second_actor(second: str | None) -> Actor | None:
-    """The second person, None where none was named.
-
-    Raises:
-        RefusedError: `--second` was given and names nobody.
-    """
-    return None if second is None else Actor(_read_name(second, "--second"), "person", COMMAND)
-
-
-def _read_name(name: str, option: str) -> str:
-    if not fold_name(name):
-        raise RefusedError(f"{option}: a name is needed, and {name!r} is none")
-    return name
 
 
 def show(facts: dict[str, Any], line: str, as_json: bool) -> None:

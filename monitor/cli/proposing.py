@@ -9,18 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Connection
 
-from monitor.cli.opening import (
-    NOTHING,
-    ConfigOption,
-    JsonOption,
-    actor,
-    check_site,
-    open_database,
-    open_service,
-    say,
-    show,
-)
+from monitor.cli.identity import prove
+from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, check_site, open_database, open_service, say, show
+from monitor.config import parse_site
 from monitor.config_terms import read_text
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
@@ -28,7 +21,7 @@ from monitor.errors import SlopewardError
 from monitor.store.engine import Database
 from monitor.store.proposals import Proposal
 
-By = Annotated[str | None, typer.Option("--by", help="Who; else the account at the keyboard")]
+By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
 Number = Annotated[int, typer.Argument(metavar="ID", help="Number, see `slopeward sites proposals`")]
 MONTH = timedelta(days=30)
 
@@ -52,12 +45,13 @@ def propose(
     config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Store a changed site file for approval, and show what it would have done in the last months."""
-    from monitor.alerting.change_control import propose as store_it
+    from monitor.alerting.acts.change_control import propose as store_it
 
-    now = datetime.now(UTC)
     with closing(open_database(config)) as db:
+        text = read_text(file)
+        author, now = prove(db, by, lambda _: parse_site(text, str(file)).id), datetime.now(UTC)
         found = store_it(
-            db, read_text(file), str(file), actor(by), reason, now,
+            db, text, str(file), author, reason, now,
             lambda old, new: preview_effect(db, old, new, now, months),
         )  # fmt: skip
     _print(found, as_json)
@@ -97,11 +91,11 @@ def approve(
     by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Put a proposal in force: the site file is written, the running service takes it within seconds."""
-    from monitor.alerting.change_control import approve as put_in_force
+    from monitor.alerting.acts.change_control import approve as put_in_force
 
     service, db = open_service(config)
     with closing(db):
-        path = put_in_force(db, service.paths.sites, number, actor(by), reason, datetime.now(UTC))
+        path = put_in_force(db, service.paths.sites, number, prove(db, by, _where(number)), reason, datetime.now(UTC))
     show({"id": number, "state": "approved", "file": str(path)}, f"proposal {number} is in force: {path}", as_json)
 
 
@@ -111,10 +105,10 @@ def reject(
     by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Turn a proposal down; it stays on record."""
-    from monitor.alerting.change_control import reject as turn_down
+    from monitor.alerting.acts.change_control import reject as turn_down
 
     with closing(open_database(config)) as db:
-        turn_down(db, number, actor(by), reason, datetime.now(UTC))
+        turn_down(db, number, prove(db, by, _where(number)), reason, datetime.now(UTC))
     show({"id": number, "state": "rejected"}, f"proposal {number} is rejected", as_json)
 
 
@@ -162,6 +156,12 @@ def _tell_progress(*, written_over: bool) -> Callable[[float], None]:
             print(f"replaying {told * 10} %", file=sys.stderr, flush=True)
 
     return tell
+
+
+def _where(number: int) -> Callable[[Connection], str | None]:
+    from monitor.store.proposals import load_proposals
+
+    return lambda c: next((p.site for p in load_proposals(c, everything=True) if p.id == number), None)
 
 
 def _facts(one: Proposal) -> dict[str, Any]:

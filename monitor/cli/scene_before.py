@@ -20,7 +20,7 @@ def check_past(scenes: Iterable[Path], now: datetime) -> None:
         ImageryError: one of them cannot be read.
     """
     from detection.imagery.errors import SceneError
-    from detection.imagery.scene import read_scene
+    from detection.imagery.scene.scene import read_scene
 
     for scene in scenes:
         taken = read_scene(scene).acquired_at
@@ -39,7 +39,7 @@ def check_order(scene: Path, pre: Path) -> None:
         ImageryError: one of them cannot be read.
     """
     from detection.imagery.errors import SceneError
-    from detection.imagery.scene import read_scene
+    from detection.imagery.scene.scene import read_scene
 
     taken, before = read_scene(scene).acquired_at, read_scene(pre).acquired_at
     if before >= taken:
@@ -51,10 +51,12 @@ def not_alone(warnings: Iterable[str]) -> list[str]:
     return [warning for warning in warnings if not warning.startswith(ALONE)]
 
 
-def detect_before(payload: Mapping[str, Any], pre: Path, progress: Callable[[float], None]) -> dict[str, Any] | None:
+def detect_before(
+    payload: Mapping[str, Any], pre: Path, progress: Callable[[str, float], None]
+) -> dict[str, Any] | None:
     """Find footprints on the scene before with the same weights and limits; None where none of its pixels is valid."""
     from detection.imagery.errors import NoValidPixelsError
-    from detection.imagery.lane import detect
+    from detection.imagery.footprints.detect import detect
 
     folder = str(Path(payload["out_dir"]) / "pre")
     try:
@@ -71,7 +73,7 @@ def compare_with(
     answer: dict[str, Any], earlier: dict[str, Any], payload: Mapping[str, Any], pre: Path
 ) -> dict[str, Any]:
     """Say what changed since the scene before; writes `change.tif`, `change.geojson` and `change.png`."""
-    from detection.imagery.comparison import as_date, compare
+    from detection.imagery.change.compare import as_date, compare
 
     dem = payload.get("dem")
     own = as_date(answer, payload["scene_path"]) | ({"dem": dem} if dem else {})

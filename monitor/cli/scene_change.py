@@ -52,11 +52,11 @@ def _judge(
     scenes: list[Path], out: Path, model: str, limits: tuple[float | None, float | None], *, match: bool
 ) -> list[dict[str, Any]]:
     """One answer per date, oldest first."""
-    from detection.imagery.comparison import as_date
-    from detection.imagery.comparison import compare as lay
-    from detection.imagery.lane import detect
-    from detection.imagery.match import match_scene, write_match
-    from detection.imagery.scene import read_scene
+    from detection.imagery.change.compare import as_date
+    from detection.imagery.change.compare import compare as lay
+    from detection.imagery.change.histogram_match import match_scene, write_match
+    from detection.imagery.footprints.detect import detect
+    from detection.imagery.scene.scene import read_scene
 
     read = sorted((read_scene(path) for path in scenes), key=lambda s: (s.acquired_at, str(s.path)))
     dates: list[dict[str, Any]] = []

@@ -104,8 +104,8 @@ def detect(
 
 def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: bool) -> int:
     """One scene; the exit status."""
-    from detection.imagery.lane import detect as run_detect
-    from detection.imagery.lane import survey
+    from detection.imagery.footprints.detect import detect as run_detect
+    from detection.imagery.footprints.detect import survey
 
     scene = Path(payload["scene_path"])
     check_past([scene] if pre is None else [scene, pre], datetime.now(UTC))
@@ -180,22 +180,26 @@ def _warn(answer: dict[str, Any], scene: Path | str) -> None:
         say(f"warning: {named}")
 
 
-def _progress(name: str) -> Callable[[float], None]:
-    """A line on stderr for each tenth that is done, and on large scenes every `TOLD_EVERY_S` with the time left."""
-    begun_s = last_s = time.monotonic()
-    told = 0
+def _progress(name: str) -> Callable[[str, float], None]:
+    """A line on stderr for each tenth of the map, and of every other stage that makes a person wait.
 
-    def tell(share: float) -> None:
-        nonlocal told, last_s
+    A stage is told when more than `TOLD_EVERY_S` went by since the last word, with about how long that stage still
+    takes: the map is the longest, but brightness, outlines and files of a large scene are minutes too.
+    """
+    begun_s = last_s = time.monotonic()
+    doing, told = "", 0
+
+    def tell(stage: str, share: float) -> None:
+        nonlocal begun_s, doing, told, last_s
         now_s = time.monotonic()
-        tenth = int(share * 10)
+        if stage != doing:
+            doing, told, begun_s = stage, 0, now_s
+        tenth = int(share * 10) if stage == "map" else 0
         if tenth <= told and now_s - last_s < TOLD_EVERY_S:
             return
         left_s = (now_s - begun_s) * (1 - share) / share if share else 0.0
-        more = f", about {left_s:.0f} s left" if left_s >= TOLD_EVERY_S else ""
-        if share >= 1.0 and now_s - begun_s >= TOLD_EVERY_S:
-            more = " mapped; outlines, files and a picture follow, which takes up to a third of that time again"
-        say(f"{name}: {share * 100:.0f} %{more}")
+        more = f", about {left_s:.0f} s left of this" if left_s >= TOLD_EVERY_S else ""
+        say(f"{name}: {stage} {share * 100:.0f} %{more}")
         told, last_s = tenth, now_s
 
     return tell

@@ -10,7 +10,7 @@ from monitor.cli.opening import ConfigOption, JsonOption, open_service, pick_sit
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
-from monitor.jobs.stack_series import list_stack_places, store_coherence
+from monitor.jobs.scenes.stack_series import list_stack_places, store_coherence
 from monitor.store.engine import Database
 
 EXAMPLE = "Example: slopeward scenes rates ./stack --reference -99.17,19.40,1500 --out ./rates --json"
@@ -34,7 +34,7 @@ def rates(
 ) -> None:
     """Rate toward the satellite per pixel with its error, zones of movement, loss of coherence; exit 4: no pixel."""
     from detection.imagery.errors import NoValidPixelsError
-    from detection.imagery.stack_outputs import measure_stack
+    from detection.imagery.insar.outputs import measure_stack
 
     payload: dict[str, Any] = {
         "folder": str(stack), "reference": _place(reference), "k_sigma": k_sigma, "coherence_least": coherence,

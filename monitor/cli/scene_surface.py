@@ -21,8 +21,8 @@ def dod(
     as_json: JsonOption = False,
 ) -> None:
     """Area and volume of loss and gain beyond the limit of detection; exit 4 when nothing overlaps."""
+    from detection.imagery.change.surface import subtract
     from detection.imagery.errors import NoValidPixelsError
-    from detection.imagery.surface import subtract
 
     try:
         found = subtract(

@@ -21,7 +21,7 @@ def add(scene: Annotated[Path, typer.Argument(exists=True)], site: SiteOption, c
 
     What lay there by its name is replaced: of the same time, it is another version of the scene.
     """
-    from monitor.jobs.scenes import detect_scene
+    from monitor.jobs.scenes.inbox import detect_scene
 
     service, db = open_service(config)
     one = pick_site(service, site)

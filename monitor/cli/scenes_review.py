@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from monitor.cli.identity import prove
 from monitor.cli.opening import (
     NOTHING,
     ConfigOption,
     JsonOption,
     SiteOption,
-    actor,
     check_site,
     open_database,
     open_service,
@@ -28,7 +28,7 @@ from monitor.errors import SlopewardError
 from monitor.store import reviews as store
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-By = Annotated[str | None, typer.Option("--by", help="Who; else the account at the keyboard.")]
+By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user.")]
 Note = Annotated[str | None, typer.Option("--note", help="Why.")]
 Outline = Annotated[Path, typer.Option(help="GeoJSON in lon/lat: a polygon, or a feature of one.")]
 Polygon = Annotated[str, typer.Argument(metavar="POLYGON", help="Id of the footprint, or its beginning.")]
@@ -102,7 +102,7 @@ def retrain(
 
     from detection.imagery.errors import ImageryError
     from detection.imagery.neural.checkpoint import load_model
-    from detection.imagery.retraining import retrain as run_retrain
+    from detection.imagery.training.retraining import retrain as run_retrain
 
     torch.set_num_threads(1)
     service, db = open_service(config)
@@ -130,9 +130,11 @@ def _keep(
     config: Path | None, site: str, polygon: str, verdict: str, by: str | None, note: str | None,
     geometry: dict[str, Any] | None = None, *, as_json: bool,
 ) -> None:  # fmt: skip
-    with closing(open_database(config)) as db, db.write() as c:
-        check_site(c, config, site)
-        one = store.add_review(c, site, polygon, verdict, actor(by), datetime.now(UTC), note=note, geometry=geometry)
+    with closing(open_database(config)) as db:
+        who = prove(db, by, site)
+        with db.write() as c:
+            check_site(c, config, site)
+            one = store.add_review(c, site, polygon, verdict, who, datetime.now(UTC), note=note, geometry=geometry)
     if as_json:
         print_json(_facts(one))
     else:

@@ -36,7 +36,7 @@ def train(
 
     from detection.imagery.errors import ImageryError, TrainingPausedError
     from detection.imagery.neural.learner import Hooks
-    from detection.imagery.recipe import SHIPPED, find_recipe, read_recipe, run_recipe
+    from detection.imagery.training.recipe import SHIPPED, find_recipe, read_recipe, run_recipe
 
     torch.set_num_threads(1)
     try:
@@ -81,7 +81,7 @@ def score(
     import torch
 
     from detection.imagery.errors import ImageryError
-    from detection.imagery.evaluation import score_weights
+    from detection.imagery.training.evaluation import score_weights
 
     if beside not in {None, "simple"}:
         raise typer.BadParameter("only `simple` can stand beside the weights", param_hint="--with")
@@ -121,7 +121,7 @@ def explain(
     import torch
 
     from detection.imagery.errors import ImageryError
-    from detection.imagery.neural.explaining import explain_patch
+    from detection.imagery.training.explain import explain_patch
 
     torch.set_num_threads(1)
     try:

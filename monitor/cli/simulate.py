@@ -1,15 +1,18 @@
 """`slopeward simulate`: a slope that creeps, is rained upon, fails, and says so over MQTT."""
 
+import contextlib
 import json
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from monitor.cli.opening import ConfigOption
 from monitor.domain.instants import parse_duration_s
 from monitor.errors import ConfigError
 
@@ -35,10 +38,14 @@ def simulate(
         Path | None, typer.Option("--readings", help="Write the tutorial's readings (CSV) here, then end.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on in real time when the present is reached.")] = False,
-    username: Annotated[str, typer.Option("--username", help="Password: SLOPEWARD_BROKER__PASSWORD.")] = "",
+    username: Annotated[
+        str, typer.Option("--username", help="Password: SLOPEWARD_BROKER__PASSWORD; else a login of its own.")
+    ] = "",
+    config: ConfigOption = None,
 ) -> None:
     """Publish history as fast as the broker takes it, then the acceleration up to the present; nothing in the future.
 
+    At the managed broker of this machine it takes a login for as long as it runs, where its account may.
     With --site-file it only writes the site file that fits (load it first, then simulate with the same options); with
     --readings only the readings that the tutorial ingests.
     """
@@ -67,7 +74,7 @@ def simulate(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with Publisher(broker, username, os.environ.get("SLOPEWARD_BROKER__PASSWORD", "")) as publisher:
+    with _take_login(broker, username, config) as login, Publisher(broker, *login) as publisher:
         played = play(
             map(spell_sample, model.samples()), publisher, now - part, speed, clock=lambda: datetime.now(UTC),
             stop=stop, follow=follow,
@@ -75,3 +82,20 @@ def simulate(
         )  # fmt: skip
         print(json.dumps({"history": played.history, "live": played.live, "acknowledged": publisher.count,
                           "until": str(played.until)}))  # fmt: skip
+
+
+@contextlib.contextmanager
+def _take_login(broker: str, username: str, config: Path | None) -> Iterator[tuple[str, str]]:
+    """The login that was named; else one at the managed broker, if that is the one at this address."""
+    from monitor.broker_access import open_access
+    from monitor.broker_logins import lend_login
+    from monitor.config import load_service
+    from monitor.simulate.slope import SITE_ID
+
+    section = load_service(config).broker
+    own = open_access(section.url)
+    if username or open_access(broker).target != own.target:
+        yield username, os.environ.get("SLOPEWARD_BROKER__PASSWORD", "")
+        return
+    with lend_login(section, SITE_ID, "simulator") as login:
+        yield login

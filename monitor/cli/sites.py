@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy import Connection
 
 from monitor.cli import proposing
-from monitor.cli.opening import ConfigOption, JsonOption, actor, open_service, pick_site, print_json, second_actor
+from monitor.cli.identity import act_by_two, prove
+from monitor.cli.opening import ConfigOption, JsonOption, open_service, pick_site, print_json
 from monitor.config import find_weaknesses, load_service, parse_site, scan_sites
+from monitor.domain.alert import Actor
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, RefusedError
+from monitor.errors import ConfigError, NeedsSecondError, RefusedError
 
 app = typer.Typer(help="List, show, start and change site files.", no_args_is_help=True)
 proposing.register(app)
@@ -95,7 +98,7 @@ def init(
 def retire(
     name: Name,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit log.")],
-    by: Annotated[str, typer.Option("--by", help="Who decides.")],
+    by: Annotated[str | None, typer.Option("--by", help="Who decides.")] = None,
     second: Annotated[
         str | None, typer.Option("--second", help="Second person, while one of the two highest levels stands.")
     ] = None,
@@ -103,16 +106,18 @@ def retire(
 ) -> None:
     """End the watch over a site whose file was taken away; its history stays, core must be restarted."""
     from monitor.store.audit import add_audit
+    from monitor.store.countersign import SharedAct
     from monitor.store.decisions import find_state
     from monitor.store.sites import load_sites_summary, mark_inactive
     from monitor.store.users import require_two
 
-    other = second_actor(second)
     service, db = open_service(config)
     sites, _ = scan_sites(service.paths.sites)
     if name in {site.id for site in sites}:
         raise RefusedError(f"the file of {name} is still in {service.paths.sites}; take it away first")
-    with db.write() as c:
+    who = prove(db, by, name)
+
+    def do(c: Connection, other: Actor | None) -> None:
         known = {s.id: s for s in load_sites_summary(c)}
         if name not in known:
             raise RefusedError(f"{name} is not watched")
@@ -120,11 +125,18 @@ def retire(
         if state is not None and state.level >= max(1, len(known[name].levels) - 2):
             level = known[name].levels[state.level]
             if other is None:
-                raise RefusedError(f"{name} stands at {level}: one person may not end the watch; name a --second one")
-            require_two(c, actor(by), other)
+                raise NeedsSecondError(f"{name} stands at {level}: one person may not end the watch; name a second one")
+            require_two(c, who, other)
         mark_inactive(c, name)
         detail = {"reason": reason, "second_by": None if other is None else other.name}
-        add_audit(c, actor(by), "retire_site", name, detail, datetime.now(UTC))
+        add_audit(c, who, "retire_site", name, detail, datetime.now(UTC))
+
+    def measure(c: Connection) -> int:
+        state = find_state(c, name)
+        return 0 if state is None else state.level
+
+    act = SharedAct("retire_site", name, {})
+    act_by_two(db, act, who, second, reason, f"slopeward sites retire {name}", do, measure)
     print(f"{name} is no longer watched; restart the service (or send it SIGHUP)")
 
 

@@ -41,6 +41,7 @@ class DeliveryState(StrEnum):
 # by which way a person acted
 COMMAND: Final = "command"
 PAGE: Final = "page"
+TOKEN: Final = "token"  # noqa: S105 - a way, not a secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ class Actor:
 
     name: str
     kind: str = "person"
-    via: str | None = None  # by which way a person acted: `command` or `page`; None = by neither
+    via: str | None = None  # by which way a person acted: `command`, `page` or `token`; None = by neither
+    os_user: str | None = None  # at a command: the user of the operating system, whoever the name is
+    proof: str | None = None  # at a command: how the name was proved, `password` or `os_user`; None = it was not
 
     def __post_init__(self) -> None:
         """Write the name down as names are written down."""

@@ -4,13 +4,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from monitor.domain.alert import AlertChange
 from monitor.domain.instants import EPOCH, epoch_s, from_epoch_s, parse, spell
 from monitor.domain.observation import Reading
 
 __all__ = ["EPOCH", "Decision", "Memory", "View"]
+
+# by which way a declaration came, where no version before kept it
+UNKNOWN_WAY: Final = "unknown"
+# frozen by a version that asked nobody: there any declaration explained, and so it is recomputed
+OLD_RULE: Final = "any"
 
 
 # ---- what a decision sees --------------------------------------------------------------------------------------
@@ -82,6 +87,7 @@ class ReportFact:
     text: str
     by: str
     station: str | None
+    credential: str | None = None  # what proved who sent it; None = frozen by a version that counted names
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,14 @@ class EventFact:
     value: float | None
     text: str
     by: str
+    id: int = 0
+    via: str = UNKNOWN_WAY
+    confirmed_by: tuple[str, ...] = ()  # the people who stand behind it, the first two
+
+    @property
+    def words(self) -> int:
+        """How many people stand behind it; without one it annotates and explains nothing."""
+        return 2 if self.via == OLD_RULE else len(self.confirmed_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +213,7 @@ class View:
             tuple(_read_footprint(f) for f in value["footprints"]),
             tuple(ReportFact(**f) for f in value["reports"]),
             bool(value["draining"]),
-            tuple(EventFact(**f) for f in value.get("events", ())),
+            tuple(_read_event(f) for f in value.get("events", ())),
             tuple(FailureFact(**f) for f in value.get("failures", ())),
             tuple(MaintenanceFact(**f) for f in value.get("maintenance", ())),
             tuple(PointFact(**f) for f in value.get("points", ())),
@@ -210,6 +224,10 @@ class View:
 def _read_footprint(value: Mapping[str, Any]) -> FootprintFact:
     near = tuple((station, away_m) for station, away_m in value.get("near", ()))
     return FootprintFact(**{**value, "near": near})
+
+
+def _read_event(value: Mapping[str, Any]) -> EventFact:
+    return EventFact(**{"via": OLD_RULE, **value, "confirmed_by": tuple(value.get("confirmed_by", ()))})
 
 
 def _spell_reading(r: Reading) -> list[Any]:
@@ -247,6 +265,7 @@ class Step:
     state: str
     reason: str
     quantity: str = ""  # the declared series that jumped
+    words: int | None = None  # people behind the event that explains it; None = none does, or an older version said so
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +342,9 @@ class Memory:
                 found[name] = dict(value)
         for name in ("votes", "steps", "conditions", "signed"):
             found[name] = {k: _spell_record(v) for k, v in found[name].items()}
+        for step in found["steps"].values():
+            if step["words"] is None:
+                del step["words"]
         for name in ("asked", "heights", "signed", "unheard"):
             if not found[name]:
                 del found[name]

@@ -93,6 +93,7 @@ class Criterion:
     kinds: tuple[str, ...] = ()  # report: the kinds of report that vote
     valid_until: str | None = None  # the bounds are to be reviewed by then; they go on counting, and it is said
     fast_track: float | None = None  # beyond so many times the bound, the dwell is waived
+    declared: tuple[Threshold, ...] = ()  # while bounds are lowered: those of the site file, which say what a jump is
 
 
 @dataclass(frozen=True, slots=True)

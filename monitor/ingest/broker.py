@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import getpass
+import logging
 import os
 import shutil
 import signal
@@ -11,18 +12,26 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from monitor import broker_logins as logins
+from monitor.broker_access import SOCKET
+from monitor.domain.site import Site
 from monitor.errors import BrokerError
+from monitor.sandbox import clean_environment
 
+log: Final = logging.getLogger(__name__)
 AUTOSAVE_S: Final = 5  # what a crash of the broker or the machine can cost at most
 MOSQUITTO: Final = "SLOPEWARD_MOSQUITTO"
 _START_S: Final = 15.0
 _STOP_S: Final = 15.0
 _PREDECESSOR_S: Final = 5.0  # a service that is just ending gets this time
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+MESSAGE_BYTES: Final = 1 << 20  # what a decoder would refuse as too large need not come in
+_PACKET_BYTES: Final = MESSAGE_BYTES + (1 << 17)  # with topic and properties; beyond it the broker stops reading
+_SOCKET_PATH_BYTES: Final = 107  # of the system
 
 
 def find_mosquitto() -> str | None:
@@ -35,26 +44,48 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 
 
-def spell_config(folder: Path, port: int, host: str = "127.0.0.1") -> str:
-    """The configuration that keeps every session and message over a restart.
+def spell_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous: bool = False) -> str:
+    """The configuration that keeps every session and message over a restart, and lets nobody in without a login.
 
-    Mosquitto's own defaults drop the queue of a client beyond 1,000 messages and write it every 30 minutes.
+    Mosquitto's own defaults drop the queue of a client beyond 1,000 messages and write it every 30 minutes. There are
+    two doors: instruments come by the port and bear the name of their login as client id, so that none takes the
+    session of another; the service comes by a socket in its folder, with a password file of its own.
+
+    Args:
+        folder: of the broker.
+        port: for instruments.
+        host: a loopback address.
+        anonymous: let instruments in without a login; their client ids are then their own choice.
     """
     user = f"user {getpass.getuser()}\n" if os.name == "posix" and os.geteuid() == 0 else ""
+    home = folder.resolve()
+    names = "" if anonymous else "use_username_as_clientid true\n"
     return (
         '# written by slopeward at each start; to change it run a broker of your own (broker.mode = "external")\n'
-        f"listener {port} {host}\n"
-        "allow_anonymous true\n"  # loopback only: ManagedBroker refuses any other address
         f"{user}"
+        "per_listener_settings true\n"
         "persistence true\n"
-        f"persistence_location {folder.resolve()}/\n"
+        f"persistence_location {home}/\n"
         f"autosave_interval {AUTOSAVE_S}\n"
         "max_queued_messages 0\n"
         "max_queued_bytes 0\n"
         "max_inflight_messages 0\n"  # the session's Receive Maximum decides
+        f"message_size_limit {MESSAGE_BYTES}\n"
+        f"max_packet_size {_PACKET_BYTES}\n"
         "set_tcp_nodelay true\n"
         "log_dest stderr\n"
         "log_type error\nlog_type warning\nlog_type notice\n"
+        "# the service; opened first, so that it is there when the port is\n"
+        f"listener 0 {SOCKET}\n"
+        "allow_anonymous false\n"
+        f"password_file {home / logins.SERVICE_PASSWORDS}\n"
+        f"acl_file {home / logins.SERVICE_ACL}\n"
+        "# instruments\n"
+        f"listener {port} {host}\n"
+        f"allow_anonymous {'true' if anonymous else 'false'}\n"
+        f"{names}"
+        f"password_file {home / logins.PASSWORDS}\n"
+        f"acl_file {home / logins.ACL}\n"
     )
 
 
@@ -101,30 +132,32 @@ class _Child(ABC):
                 'or set broker.mode = "external" to use it'
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        log = self.folder / "broker.log"
-        with log.open("ab") as out:
+        said = self.folder / "broker.log"
+        with os.fdopen(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
             self._process = subprocess.Popen(
                 self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 cwd=self.folder,
+                env=clean_environment(os.environ),
                 start_new_session=True,  # ^C is the service's to handle
             )
         self._pid_file.write_text(str(self._process.pid), encoding="utf-8")
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise BrokerError(f"the broker ended at once with status {self._process.returncode}: {_last_line(log)}")
+                status = self._process.returncode
+                raise BrokerError(f"the broker ended at once with status {status}: {_last_line(said)}")
             if _accepts(self.host, self.port):
                 return
             time.sleep(0.05)
         self.stop()
-        raise BrokerError(f"the broker does not accept connections after {_START_S:g} s: {_last_line(log)}")
+        raise BrokerError(f"the broker does not accept connections after {_START_S:g} s: {_last_line(said)}")
 
     @property
     def _pid_file(self) -> Path:
-        return self.folder / "broker.pid"
+        return self.folder / logins.PID_FILE
 
     def _end_orphan(self) -> None:
         """End the broker that a killed service left behind; it writes what it keeps, and the new one reads it."""
@@ -132,12 +165,12 @@ class _Child(ABC):
             pid = int(self._pid_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return
-        if not _is_ours(pid, self.mark()):
+        if not logins.is_process(pid, self.mark()):
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_S
-        while time.monotonic() < deadline and _is_ours(pid, self.mark()):
+        while time.monotonic() < deadline and logins.is_process(pid, self.mark()):
             time.sleep(0.05)
 
     @abstractmethod
@@ -162,24 +195,62 @@ class _Child(ABC):
 
 
 class ManagedBroker(_Child):
-    """Mosquitto with a durable configuration, in a folder that holds configuration, sessions, messages and log."""
+    """Mosquitto with a durable configuration, in a folder that holds configuration, logins, sessions, messages and log.
+
+    Args:
+        folder: where all of that lies; nobody else may read it.
+        port: of the instruments' door.
+        host: a loopback address.
+        anonymous: True lets instruments in without a login; None: only where a version before did.
+        find_sites: the sites as their files are at this moment.
+    """
 
     durable = True
 
+    def __init__(
+        self, folder: Path, port: int, host: str = "127.0.0.1", *, anonymous: bool | None = None,
+        find_sites: Callable[[], Sequence[Site]] = lambda: (),
+    ) -> None:  # fmt: skip
+        super().__init__(folder, port, host)
+        self._anonymous, self._find_sites = anonymous, find_sites
+        self.book = logins.LoginBook(self.folder)
+
     def command(self) -> list[str]:
-        """Write the configuration anew and name it."""
+        """Write configuration and logins anew and name the configuration."""
         program = find_mosquitto()
         if program is None:
             raise BrokerError(
                 'mosquitto is not installed; install it, name a broker (broker.mode = "external"), or for a '
                 'demonstration set broker.mode = "demo"'
             )
-        Path(self.mark()).write_text(spell_config(self.folder, self.port, self.host), encoding="utf-8")
+        is_open = self.prepare()
+        if is_open:
+            log.warning(
+                "the broker lets anybody of this machine publish readings without a login; %s", logins.HOW_TO_CLOSE
+            )
+        (self.folder / SOCKET).unlink(missing_ok=True)  # a killed broker leaves it behind
+        text = spell_config(self.folder, self.port, self.host, anonymous=is_open)
+        Path(self.mark()).write_text(text, encoding="utf-8")
         return [program, "-c", self.mark()]
+
+    def prepare(self) -> bool:
+        """Write the logins and the access list for the sites as they are now; True when no login is asked for."""
+        path = os.fspath(self.folder / SOCKET)
+        if len(path.encode()) > _SOCKET_PATH_BYTES:
+            raise BrokerError(
+                f"broker.data: {path} is longer than the {_SOCKET_PATH_BYTES} bytes that a socket's path may have; "
+                "name a folder with a shorter path"
+            )
+        return self.book.prepare(self._find_sites(), self._anonymous)
+
+    def reload(self) -> None:
+        """Let the broker know of sites that changed; connections stay."""
+        self.prepare()
+        self.book.reload_broker()
 
     def mark(self) -> str:
         """The path of its configuration."""
-        return str((self.folder / "mosquitto.conf").resolve())
+        return str((self.folder / logins.CONFIG).resolve())
 
 
 class DemoBroker(_Child):
@@ -197,13 +268,16 @@ class DemoBroker(_Child):
 NOT_DURABLE: Final = "degraded: broker not durable"
 
 
-def open_broker(mode: str, folder: Path, host: str, port: int) -> ManagedBroker | DemoBroker | None:
+def open_broker(
+    mode: str, folder: Path, host: str, port: int, *, anonymous: bool | None = None,
+    find_sites: Callable[[], Sequence[Site]] = lambda: (),
+) -> ManagedBroker | DemoBroker | None:  # fmt: skip
     """The broker to start for `broker.mode`; None for an external one. `managed` without Mosquitto is an error."""
     match mode:
         case "external":
             return None
         case "managed":
-            return ManagedBroker(folder, port, host)
+            return ManagedBroker(folder, port, host, anonymous=anonymous, find_sites=find_sites)
         case "demo":
             return DemoBroker(folder, port, host)
     raise BrokerError(f"broker.mode: expected managed, external or demo, got {mode!r}")
@@ -232,9 +306,8 @@ def hold_folder(folder: Path) -> Iterator[None]:
                     ) from None
                 time.sleep(0.2)
         with contextlib.suppress(OSError):  # a full disk does not keep a service from starting
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            os.truncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())
         yield
 
 
@@ -250,11 +323,3 @@ def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
     return lines[-1] if lines else "it said nothing"
 
-
-def _is_ours(pid: int, mark: str) -> bool:
-    """Whether a process is the broker of this folder; only Linux can tell."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return False
-    return mark in words

@@ -1,21 +1,20 @@
 """Paho in, nothing else: a persistent session whose messages are acknowledged by the writer, after its commit."""
 
 import logging
-import ssl
 import struct
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from monitor.broker_access import Access
 from monitor.ingest.message import Message
 
 log: Final = logging.getLogger(__name__)
@@ -24,20 +23,6 @@ NEVER_EXPIRES: Final = 0xFFFFFFFF
 _TAKEN_OVER: Final = 0x8E
 _PUBACK: Final = struct.Struct("!BBH")  # type, remaining length, packet identifier: reason "success" is implied
 _PUBACK_TYPE: Final = 0x40
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerAddress:
-    """Where the broker is and who we are there."""
-
-    host: str
-    port: int
-    client_id: str
-    tls: bool = False
-    username: str = ""
-    password: str = field(default="", repr=False)
-    ca_file: str = ""
-    mqtt5: bool = True  # the demo broker speaks 3.1.1 only, which has no Receive Maximum
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +43,7 @@ class Session:
     """
 
     def __init__(
-        self, name: str, address: BrokerAddress, filters: Sequence[str], on_message: Callable[[Message], None],
+        self, name: str, access: Access, client_id: str, filters: Sequence[str], on_message: Callable[[Message], None],
         on_connected: Callable[[Connected], None], clock: Callable[[], datetime],
         receive_maximum: int = RECEIVE_MAXIMUM,
     ) -> None:  # fmt: skip
@@ -69,7 +54,7 @@ class Session:
         self.refused = ""  # the subscription that the broker does not grant; stays until it does
         self.epoch = 0
         self.dropped_acknowledgements = 0
-        self._address = address
+        self._access, self._client_id = access, client_id
         self._filters = tuple(filters)
         self._receive_maximum = receive_maximum
         self._hand_over, self._on_connected_event, self._clock = on_message, on_connected, clock
@@ -77,29 +62,23 @@ class Session:
         self._client = self._make_client()
 
     def _make_client(self) -> Client:
-        address = self._address
-        client = Client(
-            CallbackAPIVersion.VERSION2, client_id=address.client_id, manual_ack=True,
-            protocol=MQTTProtocolVersion.MQTTv5 if address.mqtt5 else MQTTProtocolVersion.MQTTv311,
-            clean_session=None if address.mqtt5 else False,
-        )  # fmt: skip
+        access = self._access
+        client = access.open_client(
+            self._client_id, mqtt5=access.mqtt5, manual_ack=True, clean_session=None if access.mqtt5 else False
+        )
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.reconnect_delay_set(1, 15)
-        if address.username:
-            client.username_pw_set(address.username, address.password or None)
-        if address.tls:
-            client.tls_set_context(ssl.create_default_context(cafile=address.ca_file or None))
         return client
 
     # ---- life --------------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Connect in the background and stay connected; waits for nobody."""
-        host, port = self._address.host, self._address.port
-        if self._address.mqtt5:
+        host, port = self._access.target
+        if self._access.mqtt5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = NEVER_EXPIRES
             properties.ReceiveMaximum = self._receive_maximum
@@ -127,11 +106,11 @@ class Session:
         self.problem = ""
         log.info("%s: connected, session %s", self.name, "present" if flags.session_present else "new")
         client.subscribe([(topic, 1) for topic in self._filters])
-        self._on_connected_event(Connected(self.name, self._address.client_id, flags.session_present, self._clock()))
+        self._on_connected_event(Connected(self.name, self._client_id, flags.session_present, self._clock()))
 
     def _on_connect_fail(self, _client: Client, _data: Any) -> None:
         cause = sys.exc_info()[1]  # paho calls this while it handles the error, and tells nothing else
-        self.problem = f"the broker at {self._address.host}:{self._address.port} does not answer: {cause}"
+        self.problem = f"the broker at {self._access.url} does not answer: {cause}"
 
     def _on_disconnect(
         self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _p: Properties | None
@@ -142,7 +121,7 @@ class Session:
         if was_connected or not self.problem:  # a refusal has said more already
             self.problem = f"the connection ended: {reason}"
         if reason.value == _TAKEN_OVER:
-            self.problem = f"another client uses the id {self._address.client_id!r}"
+            self.problem = f"another client uses the id {self._client_id!r}"
             log.error("%s: %s", self.name, self.problem)
 
     def _on_subscribe(

@@ -8,16 +8,21 @@ from typing import Final, NamedTuple
 
 from sqlalchemy.exc import IntegrityError
 
+from monitor.config import LimitsSection
+from monitor.domain.alert import Actor
 from monitor.domain.observation import Observation
-from monitor.domain.site import Site
+from monitor.domain.site import Site, gather_recipients
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
+from monitor.ingest.admission import Admission
 from monitor.ingest.decoders.table import Decoder, find_decoder
 from monitor.ingest.message import Decoded, Fault, Message, Place, locate, matches
 from monitor.ingest.quality import Vocabulary
-from monitor.ingest.references import References
+from monitor.ingest.references import References, ask_references
 from monitor.store.engine import Database
-from monitor.store.messages import Rejected, add_event, add_rejected, add_report, note_sequences
-from monitor.store.observations import AddResult, SeriesKey, add_observations
+from monitor.store.events import MQTT, add_event
+from monitor.store.messages import Rejected, add_rejected, add_report, note_sequences
+from monitor.store.observations import AddResult, SeriesKey, add_observations, load_stations
+from monitor.store.quarantine import Quota
 
 log: Final = logging.getLogger(__name__)
 Clock = Callable[[], datetime]
@@ -33,6 +38,7 @@ class Outcome:
     gaps: int  # holes in the counts of publishers that opened
     sites: frozenset[str]  # with news: readings, reports or events
     lost: tuple[Message, ...] = ()  # could be written nowhere: must not be acknowledged
+    unkept: int = 0  # of the rejected ones, counted only: the quarantine has its quota of them
 
 
 class Heard(NamedTuple):
@@ -45,8 +51,12 @@ class Heard(NamedTuple):
 class Pipeline:
     """The one way in, for messages and for files. Used by one thread at a time."""
 
-    def __init__(self, database: Database | None, sites: Mapping[str, Site], clock: Clock) -> None:
+    def __init__(
+        self, database: Database | None, sites: Mapping[str, Site], clock: Clock, limits: LimitsSection | None = None
+    ) -> None:  # fmt: skip
+        limits = limits or LimitsSection()
         self._database = database
+        self._quota = Quota(limits.quarantine_mb * 1_000_000, limits.quarantine_source_mb * 1_000_000)
         self.sites = sites
         self.vocabulary = Vocabulary(sites)
         self.references = References()
@@ -58,9 +68,12 @@ class Pipeline:
         for site in sites.values():
             for topic, name in site.decoders:
                 self._bind(site.id, topic, name)
+        stations: dict[str, set[str]] = {}
         if database is not None:
             with database.read() as connection:
                 self.references.load(connection)
+                stations = load_stations(connection)
+        self._admission = Admission(limits, sites, stations)
 
     @property
     def database(self) -> Database:
@@ -83,7 +96,7 @@ class Pipeline:
     def decode(self, message: Message) -> Decoded:
         """Read a message; never raises: what cannot be read is a fault with its reason."""
         try:
-            return self._decode(message)
+            return self._admission.admit(message, self._decode(message))
         except PayloadError as error:
             return Decoded(faults=(Fault(error.code, str(error), message.payload),))
         except Exception as error:  # a bug of a decoder must not lose a message or stop the writer
@@ -117,7 +130,7 @@ class Pipeline:
         """
         for attempt in (1, 2):
             try:
-                return self._commit([(message, self.decode(message)) for message in messages])
+                return self._commit(self._decode_all(messages))
             except StoreBusyError:
                 self._forget()
                 raise
@@ -131,10 +144,23 @@ class Pipeline:
                 break
         return self._one_by_one(messages)
 
+    def _decode_all(self, messages: Sequence[Message]) -> list[Pair]:
+        """Decode a batch; once more where a person has said meanwhile which GNSS reference holds."""
+        pairs = [(message, self.decode(message)) for message in messages]
+        if self.references.is_asking and self._is_answered():
+            self._admission.revert()
+            pairs = [(message, self.decode(message)) for message in messages]
+        return pairs
+
+    def _is_answered(self) -> bool:
+        with self.database.read() as connection:
+            return self.references.load(connection)
+
     def _forget(self) -> None:
         """After a rollback memory may hold what the database does not."""
         self._ids.clear()
         self.references.revert()
+        self._admission.revert()
 
     def _commit(self, pairs: Sequence[Pair]) -> Outcome:
         now = self._clock()
@@ -144,21 +170,24 @@ class Pipeline:
         told: set[str] = set()
         with self.database.write(urgent=True) as connection:
             added = add_observations(connection, observations, now, self._ids)
-            if rejected:
-                add_rejected(connection, rejected)
+            unkept = add_rejected(connection, rejected, self._quota)
             gaps = note_sequences(connection, marks, now) if marks else []
             for message, decoded in pairs:
-                if decoded.report is not None and add_report(connection, decoded.report, message.received_at):
+                if decoded.report is not None and add_report(
+                    connection, decoded.report, message.received_at, actor=Actor(MQTT, "program"), credential=MQTT
+                ):
                     told.add(decoded.report.site)
                 if decoded.event is not None and add_event(
-                    connection, decoded.event, message.received_at, decoded.event_by
+                    connection, decoded.event, message.received_at, decoded.event_by, via=MQTT
                 ):
                     told.add(decoded.event.site)
-            self.references.save(connection, now)
+            opened = self.references.save(connection, now)
+            ask_references(connection, opened, gather_recipients(self.sites.values()), now)
         self.references.settle()
+        self._admission.settle()
         for item in observations:
             self._note_heard(item)
-        return Outcome(added, len(rejected), len(gaps), added.sites | told)
+        return Outcome(added, len(rejected), len(gaps), added.sites | told, unkept=unkept)
 
     def _note_heard(self, item: Observation) -> None:
         """Keep by station how far the newest reading of its newest message lies before its reception."""
@@ -170,7 +199,7 @@ class Pipeline:
             self.heard[item.site, item.station] = Heard(ahead_s, item.received_at)
 
     def _one_by_one(self, messages: Sequence[Message]) -> Outcome:
-        stored = duplicates = revisions = rejected = gaps = 0
+        stored = duplicates = revisions = rejected = gaps = unkept = 0
         sites: set[str] = set()
         lost: list[Message] = []
         for message in messages:
@@ -193,9 +222,9 @@ class Pipeline:
             revisions, rejected, gaps = (
                 revisions + outcome.added.revisions, rejected + outcome.rejected, gaps + outcome.gaps,
             )  # fmt: skip
-            sites |= outcome.sites
+            sites, unkept = sites | outcome.sites, unkept + outcome.unkept
         result = AddResult(stored, duplicates, revisions, frozenset(sites))
-        return Outcome(result, rejected, gaps, frozenset(sites), tuple(lost))
+        return Outcome(result, rejected, gaps, frozenset(sites), tuple(lost), unkept)
 
     def _quarantine(self, message: Message, error: Exception) -> Outcome:
         cause = str(getattr(error, "orig", None) or error).splitlines()[0][:500]
@@ -213,7 +242,7 @@ class Pipeline:
             try:
                 with self.database.write() as connection:
                     result = add_observations(connection, observations, now, self._ids)
-                    add_rejected(connection, rejected)
+                    add_rejected(connection, rejected, self._quota)
                     return result
             except IntegrityError:
                 self._ids.clear()

@@ -1,67 +1,201 @@
-"""Since when and in which frame a station's GNSS displacement counts: the first one seen holds, a change is refused."""
+"""Since when and in which frame a station's GNSS displacement counts: the first holds, a change is asked of a person.
 
+The first one seen must not win for ever: whoever spoke first may have been wrong, or somebody else. Nor may a new one
+simply take its place: the values would jump, and nobody would know why. So the kept one goes on counting, what counts
+otherwise waits in the quarantine, and a person says which of both holds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.domain.instants import parse, spell
+from monitor.domain.site import Recipient
 from monitor.errors import NotFoundError, PayloadError
-from monitor.store.service_state import load_stamps, remove_stamp, stamp
+from monitor.store.alerts import apply_changes
+from monitor.store.audit import add_audit
+from monitor.store.decisions import code_version
+from monitor.store.service_state import find_stamp, load_stamps, remove_stamp, stamp
+from monitor.store.types import canonical_json
+from monitor.store.users import require_account, require_person
 
-_PREFIX = "epoch0:"
+_PREFIX: Final = "epoch0:"
+_STATUS_SITE: Final = "status"  # alarms of the service itself
+REFUSED_KEPT: Final = 20  # of a station: what a person refused is not asked about again
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What displacement is measured from."""
+
+    frame: str
+    epoch0: datetime
+
+    def spell(self) -> dict[str, Any]:
+        """As it is stored."""
+        return {"frame": self.frame, "epoch0": spell(self.epoch0)}
+
+    @staticmethod
+    def read(detail: Mapping[str, Any]) -> "Reference":
+        """Back from how it is stored."""
+        return Reference(detail["frame"], parse(detail["epoch0"]))
+
+    def __str__(self) -> str:
+        return f"since {spell(self.epoch0)[:19]}Z in frame {self.frame!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A station whose messages count otherwise than what is kept of it."""
+
+    site: str
+    station: str
+    kept: Reference
+    asked: Reference
 
 
 class References:
     """Memory of frame and epoch0 per station, kept in the database beside the rows that rest on it."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], tuple[str, datetime]] = {}
+        self._known: dict[tuple[str, str], Reference] = {}
         self._fresh: set[tuple[str, str]] = set()
+        self._changed: dict[tuple[str, str], Reference] = {}  # what messages since the last commit say instead
 
     def check(self, site: str, station: str, frame: str, epoch0: datetime) -> None:
-        """Take the first reference of a station, refuse any other.
+        """Take the first reference of a station, refuse any other and remember that it was said.
 
         Raises:
-            PayloadError: other_epoch0 or other_frame; the values would jump, and nobody would know why.
+            PayloadError: other_epoch0 or other_frame.
         """
-        known = self._known.get((site, station))
+        known, told = self._known.get((site, station)), Reference(frame, epoch0)
         if known is None:
-            self._known[site, station] = (frame, epoch0)
+            self._known[site, station] = told
             self._fresh.add((site, station))
-        elif known[0] != frame:
-            raise PayloadError("other_frame", f"gnss.frame: {station} counts in {known[0]!r}, got {frame!r}")
-        elif known[1] != epoch0:
+        elif known != told:
+            self._changed.setdefault((site, station), told)
+            code = "other_frame" if known.frame != frame else "other_epoch0"
             raise PayloadError(
-                "other_epoch0",
-                f"gnss.epoch0: {station} counts since {spell(known[1])}, got {spell(epoch0)}; "
-                f"to change it: slopeward ingest --forget-epoch0 {site}/{station}",
-            )
+                code, f"gnss: {station} counts {known}, got {told}; a person is asked: "
+                f"slopeward ingest --accept-epoch0 {site}/{station}, or --keep-epoch0",
+            )  # fmt: skip
 
-    def load(self, connection: Connection) -> None:
-        """Read what the database knows."""
-        for name, (_, detail) in load_stamps(connection).items():
-            if name.startswith(_PREFIX):
-                site, _, station = name[len(_PREFIX) :].partition("/")
-                self._known[site, station] = (detail["frame"], parse(detail["epoch0"]))
+    @property
+    def is_asking(self) -> bool:
+        """True when a message since the last commit counted otherwise than what is known."""
+        return bool(self._changed)
 
-    def save(self, connection: Connection, now: datetime) -> None:
-        """Write what is new, in the transaction that stores the readings."""
-        for site, station in sorted(self._fresh):
-            frame, epoch0 = self._known[site, station]
-            stamp(connection, f"{_PREFIX}{site}/{station}", {"frame": frame, "epoch0": spell(epoch0)}, now)
+    def load(self, connection: Connection) -> bool:
+        """Read what the database knows; True when a person changed something of it meanwhile: then that holds."""
+        stored = {
+            (site, station): Reference.read(detail)
+            for name, (_, detail) in load_stamps(connection).items() if name.startswith(_PREFIX)
+            for site, _, station in (name[len(_PREFIX) :].partition("/"),)
+        }  # fmt: skip
+        if stored == {key: told for key, told in self._known.items() if key not in self._fresh}:
+            return False
+        self._known = stored
+        self.settle()
+        return True
+
+    def save(self, connection: Connection, now: datetime) -> tuple[Question, ...]:
+        """Write what is new, in the transaction that stores the readings; returns the questions that opened."""
+        for key in sorted(self._fresh):
+            stamp(connection, _name(*key), self._known[key].spell(), now)
+        opened = []
+        for (site, station), told in sorted(self._changed.items()):
+            row = find_stamp(connection, _name(site, station))
+            if row is None or "asked" in row[1] or told.spell() in row[1].get("refused", ()):
+                continue  # one question at a time, and none that was answered
+            stamp(connection, _name(site, station), {**row[1], "asked": told.spell()}, now)
+            opened.append(Question(site, station, Reference.read(row[1]), told))
+        return tuple(opened)
 
     def revert(self) -> None:
         """What was new was rolled back."""
         for key in self._fresh:
             self._known.pop(key, None)
-        self._fresh.clear()
+        self.settle()
 
     def settle(self) -> None:
         """What was new is committed."""
         self._fresh.clear()
+        self._changed.clear()
 
 
-def forget_reference(connection: Connection, site: str, station: str) -> None:
+def ask_references(
+    connection: Connection, questions: Sequence[Question], recipients: Sequence[Recipient], now: datetime
+) -> None:
+    """Put urgent questions to people, in the transaction that notes them; each stands until somebody answers."""
+    if questions:
+        apply_changes(
+            connection, _STATUS_SITE, [_ask(q) for q in questions], site=None, recipients=recipients, actor=SERVICE,
+            now=now, rule_version=code_version(),
+        )  # fmt: skip
+
+
+def _ask(question: Question) -> AlertChange:
+    place = f"{question.site}/{question.station}"
+    reason = (
+        f"verify now: GNSS messages of {question.station} ({question.site}) count {question.asked}; kept is "
+        f"{question.kept}, and what counts otherwise waits in the quarantine. Which holds? slopeward ingest "
+        f"--accept-epoch0 {place} --reason WHY, or --keep-epoch0 {place} --reason WHY"
+    )
+    return AlertChange(Ledger.HEALTH, _alarm(place), 2, True, reason, None, canonical_json({"reason": reason}))
+
+
+def answer_reference(
+    connection: Connection, place: str, actor: Actor, reason: str, now: datetime, *, accept: bool
+) -> tuple[Reference, Reference]:
+    """Say which reference of a station holds: the one that messages tell now, or the kept one.
+
+    Args:
+        connection: a write transaction of `Database.write`.
+        place: `SITE/STATION`.
+        actor: a person, with an open account where accounts exist.
+        reason: how it is known.
+        now: wall time.
+        accept: True takes the new one, False keeps the old one and asks about this one no more.
+
+    Returns:
+        The one that holds, and the other one.
+
+    Raises:
+        NotFoundError: nothing is asked of such a station.
+        RefusedError: no person, no reason, or no open account.
+    """
+    require_person(actor, reason)
+    require_account(connection, actor.name, site=place.partition("/")[0])
+    row = find_stamp(connection, f"{_PREFIX}{place}")
+    if row is None or "asked" not in row[1]:
+        asked = [n[len(_PREFIX) :] for n, (_, d) in load_stamps(connection).items()
+                 if n.startswith(_PREFIX) and "asked" in d]  # fmt: skip
+        raise NotFoundError(f"no changed GNSS reference of {place} waits; asked are: {', '.join(asked) or 'none'}")
+    kept, told = Reference.read(row[1]), Reference.read(row[1]["asked"])
+    holds, other = (told, kept) if accept else (kept, told)
+    refused = [r for r in row[1].get("refused", []) if r != holds.spell()]
+    refused = refused if accept else [*refused, told.spell()][-REFUSED_KEPT:]
+    stamp(connection, f"{_PREFIX}{place}", {**holds.spell(), **({"refused": refused} if refused else {})}, now)
+    detail = {"holds": holds.spell(), "other": other.spell(), "via": actor.via, "reason": reason}
+    add_audit(connection, actor, "epoch0.accept" if accept else "epoch0.keep", place, detail, now)
+    _end_question(connection, place, f"{place} counts {holds}, says {actor.name}: {reason}", actor, now)
+    return holds, other
+
+
+def _end_question(connection: Connection, place: str, said: str, actor: Actor, now: datetime) -> None:
+    over = AlertChange(
+        Ledger.HEALTH, _alarm(place), 0, False, said, None, canonical_json({"reason": said}), notify=False
+    )
+    apply_changes(
+        connection, _STATUS_SITE, [over], site=None, recipients=(), actor=actor, now=now, rule_version=code_version()
+    )
+
+
+def forget_reference(connection: Connection, site: str, station: str, actor: Actor, now: datetime) -> None:
     """Let the next message of a station say anew since when it counts (new antenna, new processing).
 
     Raises:
@@ -71,4 +205,15 @@ def forget_reference(connection: Connection, site: str, station: str) -> None:
     if f"{site}/{station}" not in kept:
         there = ", ".join(sorted(kept)) or "none"
         raise NotFoundError(f"no GNSS reference of {site}/{station} is kept; there are: {there}")
-    remove_stamp(connection, f"{_PREFIX}{site}/{station}")
+    remove_stamp(connection, _name(site, station))
+    add_audit(connection, actor, "epoch0.forget", f"{site}/{station}", {"via": actor.via}, now)
+    said = f"{site}/{station} counts as its next message says: {actor.name} made its reference forgotten"
+    _end_question(connection, f"{site}/{station}", said, actor, now)
+
+
+def _name(site: str, station: str) -> str:
+    return f"{_PREFIX}{site}/{station}"
+
+
+def _alarm(place: str) -> str:
+    return f"health:{_PREFIX}{place}"

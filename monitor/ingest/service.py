@@ -5,17 +5,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from monitor.broker_access import find_access
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
 from monitor.ingest.inbox import BATCH_MESSAGES, Inbox
 from monitor.ingest.message import BACKFILL_FILTERS, LIVE_FILTER, ROOT, Message
-from monitor.ingest.mqtt import BrokerAddress, Connected, Session
+from monitor.ingest.mqtt import Connected, Session
 from monitor.ingest.pipeline import Clock, Heard, Outcome, Pipeline
 from monitor.store.engine import Database
 from monitor.store.messages import SequenceGap, SequenceMark, load_open_gaps, load_sequence_ends, mark_requested
@@ -32,34 +32,30 @@ _STUMBLE_S: Final = 0.2  # doubled with each stumble in a row
 _NOTE_AGAIN_S: Final = 2.0
 
 
-def read_address(broker: Any) -> BrokerAddress:
-    """The broker's address from the [broker] section of the service's configuration."""
-    return BrokerAddress(
-        broker.host, broker.port, broker.client_id, getattr(broker, "tls", False), broker.username, broker.password,
-        getattr(broker, "ca_file", ""), mqtt5=getattr(broker, "mode", "external") != "demo",
-    )  # fmt: skip
-
-
 class Ingest:
     """Messages of the broker into rows.
 
     Args:
         db: the database; this writer goes before others of the process.
-        service_config: what `monitor.config.load_service` gave; only its `.broker` is read.
+        service_config: what `monitor.config.load_service` gave; its `.broker` is read, and its `.limits` where
+            it has some.
         sites: by id.
         on_stored: called after each commit with the sites that have news; must be quick.
         on_alarm: writes an alarm of ingest itself and returns when it is committed, or raises StoreBusyError; called
             from the writer's thread, outside of any transaction.
         clock: the wall clock.
+        hold: why no readings may be stored now, empty where they may; they wait with the broker meanwhile.
     """
 
     def __init__(
         self, db: Database, service_config: Any, sites: Mapping[str, Site],
         on_stored: Callable[[frozenset[str]], None], on_alarm: Callable[[AlertChange], None], clock: Clock,
+        hold: Callable[[], str] = str,
     ) -> None:  # fmt: skip
+        self._hold = hold
         self._db, self._clock = db, clock
         self._on_stored, self._on_alarm = on_stored, on_alarm
-        self._pipeline = Pipeline(db, sites, clock)
+        self._pipeline = Pipeline(db, sites, clock, getattr(service_config, "limits", None))
         self._inbox = Inbox()
         self._stop = threading.Event()
         self._connections: list[tuple[Connected, datetime | None]] = []  # with the newest reception before it
@@ -67,19 +63,23 @@ class Ingest:
         self._note_at = 0.0
         self._in_hand: list[Message] = []  # taken and not acknowledged yet: kept over any stumble, so order is kept
         self._stumbles = 0  # running
-        address = read_address(service_config.broker)
+        access, client_id = find_access(service_config.broker), service_config.broker.client_id
         own_topics = [topic for site in sites.values() for topic, _ in site.decoders]
-        self._live = Session("live", address, [LIVE_FILTER, *own_topics], self._inbox.put, self._connected, clock)
-        second = replace(address, client_id=f"{address.client_id}-backfill")
-        self._backfill = Session("backfill", second, BACKFILL_FILTERS, self._inbox.put, self._connected, clock)
+        self._live = Session(
+            "live", access, client_id, [LIVE_FILTER, *own_topics], self._inbox.put, self._connected, clock
+        )
+        self._backfill = Session(
+            "backfill", access, f"{client_id}-backfill", BACKFILL_FILTERS, self._inbox.put, self._connected, clock
+        )
         self._sessions = {"live": self._live, "backfill": self._backfill}
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
         self._stamp = clock()
         self._ask_at = time.monotonic()  # at start for what was never asked
-        self._full_at = time.monotonic()
+        self._full_at = self._expects_until = time.monotonic()
         self._busy_since: datetime | None = None
         self._newest: datetime | None = None
-        self._counts = dict.fromkeys(("messages", "stored", "duplicates", "revisions", "rejected", "gaps", "lost"), 0)
+        counted = ("messages", "stored", "duplicates", "revisions", "rejected", "unkept", "gaps", "lost")
+        self._counts = dict.fromkeys(counted, 0)
 
     # ---- life --------------------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -128,10 +128,15 @@ class Ingest:
         """Our clock was set: what was heard by the old one says nothing."""
         self._pipeline.heard.clear()
 
+    def expect_more(self, seconds: float) -> None:
+        """The machine was suspended: for so long, what does not report may only not have reached us again."""
+        self._expects_until = time.monotonic() + seconds
+
     def drained(self) -> bool:
         """Whether the queue of the broker is worked off: connected, and for a second no batch was full or late."""
         return self._live.listening and self._busy_since is None and (
             len(self._inbox) < BATCH_MESSAGES and time.monotonic() - self._full_at > _DRAINED_AFTER_S
+            and time.monotonic() > self._expects_until
         )  # fmt: skip
 
     # ---- the writer --------------------------------------------------------------------------------------------
@@ -179,7 +184,7 @@ class Ingest:
         waited_s = (self._clock() - batch[0].received_at).total_seconds()
         if len(batch) >= BATCH_MESSAGES or waited_s > _WAITED_S:
             self._full_at = time.monotonic()
-        outcome: Outcome = self._retry(self._pipeline.store, batch)
+        outcome: Outcome = self._retry(self._store, batch)
         done = batch if not outcome.lost else [m for m in batch if all(m is not lost for lost in outcome.lost)]
         for name, session in self._sessions.items():
             session.acknowledge([m for m in done if m.client == name])
@@ -191,12 +196,18 @@ class Ingest:
         counts["duplicates"] += outcome.added.duplicates
         counts["revisions"] += outcome.added.revisions
         counts["rejected"] += outcome.rejected
+        counts["unkept"] += outcome.unkept
         counts["gaps"] += outcome.gaps
         counts["lost"] += len(outcome.lost)
         if outcome.gaps:
             self._ask_at = min(self._ask_at, time.monotonic() + _ASK_AFTER_S)
         if outcome.sites:
             self._on_stored(outcome.sites)
+
+    def _store(self, batch: list[Message]) -> Outcome:
+        if reason := self._hold():
+            raise StoreBusyError(reason)
+        return self._pipeline.store(batch)
 
     def _retry(self, act: Callable[[Any], Any], subject: Any) -> Any:
         """Do it until the database takes it; meanwhile nothing is acknowledged, and the broker keeps what comes."""

@@ -7,12 +7,12 @@ from typing import Any
 
 from detection.anomaly.registry import CARRIED_OVER
 from detection.anomaly.registry import CHECKS as CERTAIN
-from monitor import compute
 from monitor.config import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
-from monitor.jobs.samples import Samples, load_displacements
+from monitor.jobs.forecasts.samples import Samples, load_displacements
+from monitor.jobs.worker import list_models, run_in_worker
 from monitor.store.anomalies import AnomalyRow, add_anomalies, latest_scored_at
 from monitor.store.engine import Database
 from monitor.store.models import ModelRow, find_active
@@ -52,9 +52,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             "since_s": epoch_s(since),
         }
         try:
-            answer = compute.run(
-                "detection.anomaly.lane:score", payload, config.compute.job_limit_s, dask=config.compute.dask
-            )
+            files = list_models(config.paths.models, site.id, [None if checkpoint is None else checkpoint.path])
+            answer = run_in_worker(config.compute, "detection.anomaly.lane:score", payload, reads=files)
         except JobError as error:  # the detectors after it still have their turn
             failed = True
             parts.append(f"{detector}: {error}")

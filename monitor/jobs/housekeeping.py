@@ -9,7 +9,7 @@ from monitor.config import ServiceConfig, parse_site, scan_sites
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.site import Recipient, Site, gather_recipients
 from monitor.errors import ConfigError, NotFoundError
-from monitor.jobs.scene_results import sweep
+from monitor.jobs.scenes.sweep import sweep
 from monitor.store.alerts import apply_changes
 from monitor.store.audit import verify_chain
 from monitor.store.decisions import code_version
@@ -25,7 +25,9 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
 
     A broken audit chain is an urgent alarm of the service, to the recipients of all sites.
     """
-    limits = Limits.of(config.retention.observations_s, config.retention.forecasts_s, now)
+    limits = Limits.of(
+        config.retention.observations_s, config.retention.forecasts_s, config.retention.quarantine_s, now
+    )
     with db.read() as c:
         cited = load_cited(c)
         broken = verify_chain(c)

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.kinematics.direction import norm
-from monitor.alerting.tracks import COMPONENTS, SCALARS, Track, build_track
+from monitor.alerting.series.tracks import COMPONENTS, SCALARS, Track, build_track
 from monitor.domain.decision import View, seconds
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.store.observations import load_readings, load_series

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
+from forecasting.kinematics.assessment import look_at_movement
 from forecasting.kinematics.crossing import cross_velocity
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, watch_failure
-from forecasting.kinematics.looking import look_at_movement
 from forecasting.kinematics.stages import Movement, MovementFacts, judge_stage
 from forecasting.kinematics.tangential import tangential_angle_deg
 from forecasting.kinematics.velocity import Velocity
@@ -140,6 +140,21 @@ def v_eq_of(moving: Moving) -> float | None:
     return moving.station.v_eq_mm_per_day if moving.spec.quantity.startswith("displacement") else None
 
 
+def creep_most_of(site: Site, moving: Moving) -> float | None:
+    """The lowest velocity of this series that the site file warns of, per day; None where it warns of none."""
+    quantity = moving.spec.quantity
+    bounds = [
+        threshold.over
+        for criterion in site.criteria
+        if criterion.role == "witness" and moving.station.id in criterion.stations
+        and (quantity.startswith("displacement") if criterion.kind == "velocity" else
+             criterion.kind == "rate" and criterion.quantity == quantity)
+        for threshold in criterion.thresholds
+        if threshold.over is not None and threshold.over > 0.0
+    ]  # fmt: skip
+    return min(bounds, default=None)
+
+
 def inverse_of(velocity: Velocity | None) -> float | None:
     """Days per mm; None where the velocity cannot be told from nothing."""
     if velocity is None or velocity.rate <= REAL * velocity.error or velocity.rate <= 0.0:
@@ -200,7 +215,8 @@ def _look(
 ) -> tuple[MovementFacts, Velocity | None]:  # fmt: skip
     return look_at_movement(
         path.times_s, path.values, path.sigmas, now_s=path.times_s[k], interval_s=moving.spec.interval_s,
-        v_eq=v_eq_of(moving), failing=failing, history_s=site.movement.history_s,
+        v_eq=v_eq_of(moving), creep_most=creep_most_of(site, moving), failing=failing,
+        history_s=site.movement.history_s,
     )  # fmt: skip
 
 

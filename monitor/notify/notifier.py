@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from monitor.broker_access import find_access, spell_access
 from monitor.config import ServiceConfig
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, UnsetError
@@ -56,14 +57,16 @@ def open_notifier(channel: str, environ: Mapping[str, str]) -> Notifier:
 
 def channel_settings(config: ServiceConfig, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment, with what the service file says of mail server and broker laid under the same names."""
-    sections: dict[str, Any] = {"SMTP": config.smtp, "BROKER": config.broker}
+    sections: dict[str, Any] = {"SMTP": config.smtp}
     read = {
         f"SLOPEWARD_{name}__{key.upper()}": str(value)
         for name, section in sections.items()
         for key, value in section.model_dump().items()
         if value not in ("", None)
     }
-    return read | dict(environ)
+    # the managed broker has a door of its own for the service, whatever the environment says of the instruments' one
+    signing = {"SLOPEWARD_SIGNING__KEYS": config.signing.keys, "SLOPEWARD_PATHS__STATE": str(config.paths.state)}
+    return read | dict(environ) | spell_access(find_access(config.broker)) | signing
 
 
 def read_secret(environ: Mapping[str, str], name: str, channel_kind: str) -> str:

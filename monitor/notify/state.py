@@ -2,15 +2,18 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Row
 
+from monitor.broker_access import Access
 from monitor.domain.instants import parse, spell
-from monitor.errors import DeliveryError, StoreBusyError
-from monitor.notify.notifiers.mqtt import MqttPublisher
+from monitor.errors import DeliveryError, SlopewardError, StoreBusyError
+from monitor.notify.notifiers.mqtt import TIMEOUT_S, MqttPublisher
+from monitor.notify.own_topics import OwnTopics
+from monitor.signing import Key, sign
 from monitor.store.audit import find_head
 from monitor.store.engine import Database
 from monitor.store.outbox import last_event_id, load_alert_events
@@ -36,21 +39,23 @@ class StatePublisher:
     def __init__(
         self,
         db: Database,
-        url: str,
+        access: Access,
         clock: Callable[[], datetime],
         *,
         version: str,
-        username: str = "",
-        password: str = "",
-        ca_file: str = "",
         page_url: str = "http://127.0.0.1:8080",
         valid_s: float = VALID_S,
         find_action: Callable[[str, str], str] = lambda _site, _stage: "",
         find_trouble: Callable[[], str] = lambda: "",
+        find_keys: Callable[[], Sequence[Key]] = lambda: (),
     ) -> None:
         offline = canonical_json({"status": "offline", "version": version})
-        will = (f"{ROOT}/status", offline)
-        self._publisher = MqttPublisher(url, username, password, ca_file=ca_file, will=will, name="state")
+        self._find_keys, self._keys, self._key_trouble = find_keys, tuple[Key, ...](), ""
+        self.own = OwnTopics(f"{ROOT}/status", self._load_keys)
+        self._publisher = MqttPublisher(
+            access, will=(f"{ROOT}/status", sign(f"{ROOT}/status", offline, self._load_keys(), clock())), name="state",
+            filters=[f"{ROOT}/+/state", f"{ROOT}/+/alert", f"{ROOT}/status"], on_message=self._hear,
+        )  # fmt: skip
         self._db, self._clock, self._version, self._page_url = db, clock, version, page_url.rstrip("/")
         self._find_action, self._find_trouble = find_action, find_trouble
         self._valid_s, self._offline, self._started_at = valid_s, offline, clock()
@@ -75,7 +80,7 @@ class StatePublisher:
             self._thread.join(timeout_s)
         try:
             if self._publisher.connections:
-                self._publisher.publish(f"{ROOT}/status", self._offline, retain=True, timeout_s=min(timeout_s, 2.0))
+                self._publish(f"{ROOT}/status", self._offline, retain=True, timeout_s=min(timeout_s, 2.0))
         except DeliveryError as error:
             _LOG.info("%s", error)
         self._publisher.close()
@@ -122,6 +127,8 @@ class StatePublisher:
         if self._publisher.connections != self._connection:  # a new broker or session: tell all again
             self._connection = self._publisher.connections
             self._sent.clear()
+        for topic in self.own.take_stained():  # what somebody else wrote there must not stand
+            self._sent.pop(topic, None)
         for row in sites:
             mine = [a for a in alerts if a["site"] == row["site"]]
             action = self._find_action(row["site"], row["movement_stage"]) if row["movement_stage"] else ""
@@ -138,12 +145,36 @@ class StatePublisher:
             if not self._find_trouble():
                 self._publish_changed(f"{ROOT}/status", status, now)
 
+    def status(self) -> dict[str, Any]:
+        """What it sees of others on its topics, and why it cannot sign; as plain values."""
+        return {**self.own.status(), "unsigned": self._key_trouble}
+
+    def _hear(self, topic: str, payload: bytes, retained: bool) -> None:
+        self.own.hear(topic, payload, retained=retained)
+
+    def _load_keys(self) -> Sequence[Key]:
+        """The keys as they are now; where they cannot be read, the last ones that could."""
+        try:
+            self._keys, trouble = tuple(self._find_keys()), ""
+        except (SlopewardError, OSError) as error:
+            trouble = str(error)
+        if trouble and trouble != self._key_trouble:
+            _LOG.error("the keys of the signatures cannot be read: %s", trouble)
+        self._key_trouble = trouble
+        return self._keys
+
+    def _publish(self, topic: str, content: str, *, retain: bool = False, timeout_s: float = TIMEOUT_S) -> None:
+        """Sign and publish."""
+        signed = sign(topic, content, self._load_keys(), self._clock())
+        self.own.note(topic, signed)
+        self._publisher.publish(topic, signed, retain=retain, timeout_s=timeout_s)
+
     def _publish_changed(self, topic: str, payload: Mapping[str, Any], now: datetime) -> None:
         content = canonical_json(payload)
         last = self._sent.get(topic)
         if last is not None and last[0] == content and now - last[1] < timedelta(seconds=self._valid_s / 3):
             return
-        self._publisher.publish(topic, content, retain=True)
+        self._publish(topic, content, retain=True)
         self._sent[topic] = (content, now)
 
     def _publish_events(self, now: datetime) -> None:
@@ -156,7 +187,7 @@ class StatePublisher:
         if cursor is not None and not events:
             return
         for event in events:
-            self._publisher.publish(f"{ROOT}/{event.site}/alert", canonical_json(event_payload(event, self._page_url)))
+            self._publish(f"{ROOT}/{event.site}/alert", canonical_json(event_payload(event, self._page_url)))
             done.add(event.id)
         floor = max(floor, max(done, default=floor) - BEHIND)
         with self._db.write() as c:
@@ -172,7 +203,7 @@ def site_payload(
     shown = ("alert_id", "ledger", "level", "level_name", "state", "exercise", "raised_at", "reason")
     keys = (
         "site", "level", "level_name", "level_source", "since", "evaluated_at", "observability", "reachable_level",
-        "health", "movement_stage", "trend", "newest_at",
+        "health", "movement_stage", "trend", "newest_at", "catching_up",
     )  # fmt: skip
     return {
         **{key: row[key] for key in keys},

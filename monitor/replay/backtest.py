@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.alerting.evaluate import rule_version
+from monitor.alerting.decision.evaluate import rule_version
 from monitor.config import parse_site
 from monitor.domain.decision import seconds
 from monitor.domain.site import Site

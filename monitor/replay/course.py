@@ -7,9 +7,9 @@ from datetime import datetime
 from math import inf
 from typing import Final
 
-from monitor.alerting.decide import decide
-from monitor.alerting.orders import order_level
-from monitor.alerting.tracks import Tracker
+from monitor.alerting.acts.operator_acts import order_level
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.series.tracks import Tracker
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.decision import Decision, Memory, View, instant, seconds
 from monitor.domain.site import Site

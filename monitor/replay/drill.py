@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.alerting.evaluate import freeze, rule_version
+from monitor.alerting.decision.evaluate import freeze, rule_version
 from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.decision import seconds
 from monitor.domain.site import Site

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.alerting.ladder import station_behind
+from monitor.alerting.decision.ladder import station_behind
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.decision import instant, seconds
 from monitor.domain.instants import spell

@@ -20,7 +20,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, case, func, select
 
 from monitor import compute
-from monitor.config import parse_site
+from monitor.broker_logins import lend_login
+from monitor.config import load_service, parse_site
 from monitor.domain.instants import spell
 from monitor.errors import JobError, SlopewardError, StoreBusyError
 from monitor.extras import describe_missing, is_installed
@@ -54,6 +55,7 @@ data = "{folder}/broker"
 sites = "{folder}/sites"
 inbox = "{folder}/inbox"
 models = "{folder}/models"
+state = "{folder}/state"
 [web]
 port = {web_port}
 [schedule]
@@ -138,7 +140,7 @@ def run_measured(
         say(f"page: {stage.page_url}   (to acknowledge: user demo, password {_add_person(stage, now)})")
         say(f"{len(rows)} values of {rows[0].at:%Y-%m-%d} to {rows[-1].at:%Y-%m-%d}, moved by {now - rows[-1].at}")
         scenes = _copy_scenes(data, stage.folder / "inbox" / site_id)
-        with Publisher(stage.broker_url) as publisher:
+        with _open_publisher(stage, site_id) as publisher:
             play(
                 spell_rows(moved, site_id), publisher, now - live, live.total_seconds() / PLAY_S, clock=clock,
                 stop=stage.stop,
@@ -352,7 +354,7 @@ def _play(stage: Stage, model: SlopeModel, now: datetime, say: Say, *, follow: b
         say("the slope has reached the present; forecasts with all models follow")
         _begin(stage, "forecasts", lambda: _forecast(stage))
 
-    with Publisher(stage.broker_url) as publisher:
+    with _open_publisher(stage, SITE_ID) as publisher:
         # an instrument whose clock knows no zone: it is kept aside with its reason, never guessed
         publisher.publish(f"{ROOT}/{SITE_ID}/R1/obs", b'{"time": "2026-01-01T00:00:00", "rain_mm": 1.2}', "broken")
         play(
@@ -360,6 +362,16 @@ def _play(stage: Stage, model: SlopeModel, now: datetime, say: Say, *, follow: b
             stop=stage.stop, follow=follow,
             on_history=after_history, on_present=at_present,
         )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _open_publisher(stage: Stage, site_id: str) -> Iterator[Publisher]:
+    """An instrument of the site with a login of its own."""
+    with (
+        lend_login(load_service(stage.config).broker, site_id, "demo") as login,
+        Publisher(stage.broker_url, *login) as publisher,
+    ):
+        yield publisher
 
 
 def _begin(stage: Stage, name: str, act: Callable[[], None]) -> None:

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-
-from monitor.errors import BrokerError
+from monitor.broker_access import open_access
+from monitor.errors import BrokerError, ConfigError
 from monitor.simulate.slope import SITE_ID, Sample
 
 ROOT: Final = "slopeward/v1"
@@ -47,19 +44,12 @@ class Publisher:
         in_flight: int = IN_FLIGHT,
         on_acknowledged: Callable[[str], None] | None = None,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
-            raise BrokerError(f"expected mqtt://host:port or mqtts://host:port, got {url!r}")
-        self._host, self._port = parts.hostname, parts.port or (8883 if parts.scheme == "mqtts" else 1883)
+        try:
+            self._access = open_access(url, username, password, ca_file)
+        except ConfigError:
+            raise BrokerError(f"expected mqtt://host:port or mqtts://host:port, got {url!r}") from None
         # 3.1.1: every broker speaks it, the demo broker nothing else
-        self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=f"slope-{uuid.uuid4().hex[:10]}",
-            protocol=MQTTProtocolVersion.MQTTv311,
-        )  # fmt: skip
-        if username:
-            self._client.username_pw_set(username, password)
-        if parts.scheme == "mqtts":
-            self._client.tls_set(ca_certs=ca_file or None)
+        self._client = self._access.open_client(f"slope-{uuid.uuid4().hex[:10]}", mqtt5=False)
         self._client.max_inflight_messages_set(in_flight)
         self._client.reconnect_delay_set(1, 5)
         self._client.on_connect = self._note_connect
@@ -74,13 +64,13 @@ class Publisher:
     def __enter__(self) -> Self:
         """Connect; raises BrokerError when the broker does not answer or refuses."""
         try:
-            self._client.connect(self._host, self._port, keepalive=30)
+            self._client.connect(*self._access.target, keepalive=30)
         except OSError as error:
-            raise BrokerError(f"the broker at {self._host}:{self._port} does not answer: {error}") from error
+            raise BrokerError(f"the broker at {self._access.url} does not answer: {error}") from error
         self._client.loop_start()
         if not self._connected.wait(PATIENCE_S):
             self._client.loop_stop()
-            raise BrokerError(f"the broker at {self._host}:{self._port} refused: {self._refused or 'no answer'}")
+            raise BrokerError(f"the broker at {self._access.url} refused: {self._refused or 'no answer'}")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -13,7 +13,7 @@ def write(payload: dict[str, Any]) -> dict[str, Any]:
     Args:
         payload: folder, seed, longitude, latitude, acquired_at (spelled instant).
     """
-    from detection.imagery.generate import write_scene
+    from detection.imagery.data.generate import write_scene
 
     at: datetime = parse(payload["acquired_at"])
     place = (payload["longitude"], payload["latitude"])

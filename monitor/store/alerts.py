@@ -12,7 +12,7 @@ from monitor.domain.alert import Actor, AlertChange, AlertState, Ledger
 from monitor.domain.instants import spell
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
-from monitor.errors import NotFoundError, RefusedError
+from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.store import tables as t
 from monitor.store.audit import add_audit
 from monitor.store.decisions import add_decision, inserted_id
@@ -297,8 +297,8 @@ def close_alert(
         second: another person; needed for an urgent alarm whose condition stands, since it is not told again.
 
     Raises:
-        RefusedError: a hazard level stands (only `slopeward level set` ends it), or an urgent alarm stands and no
-            second person is named.
+        RefusedError: a hazard level stands (only `slopeward level set` ends it).
+        NeedsSecondError: an urgent alarm stands and no second person is named.
     """
     found = _require(c, alert_id, actor, reason)
     if found.closed_at is not None:
@@ -306,7 +306,9 @@ def close_alert(
     if found.ledger == Ledger.HAZARD and found.level > 0:
         raise RefusedError(f"alert {alert_id}: the hazard level stands; lower it with `slopeward level set` first")
     if is_grave(found.ledger, found.level, 0) and not _are_two(actor, second):
-        raise RefusedError(f"alert {alert_id}: the condition stands; one person may not close it, name a second one")
+        raise NeedsSecondError(
+            f"alert {alert_id}: the condition stands; one person may not close it, name a second one"
+        )
     return _act(c, found, AlertState.CLOSED, actor, _signed(reason, second), now, "alert.close", closed_at=now)
 
 
@@ -332,11 +334,12 @@ def shelve(
     """Quiet an alert for a time; the two highest hazard levels and urgent health alarms need a second person.
 
     Raises:
-        RefusedError: no second person for what may not be hidden by one, or the time lies in the past.
+        RefusedError: the time lies in the past.
+        NeedsSecondError: no second person for what may not be hidden by one.
     """
     found = _require(c, alert_id, actor, reason)
     if is_grave(found.ledger, found.level, top_level) and not _are_two(actor, second):
-        raise RefusedError(f"alert {alert_id} may not be hidden by one person; name a second one")
+        raise NeedsSecondError(f"alert {alert_id} may not be hidden by one person; name a second one")
     if until <= now or found.closed_at is not None:
         raise RefusedError(f"alert {alert_id} cannot be shelved: it is closed, or the end lies in the past")
     text = f"{reason} (until {spell(until)}{f', with {second.name}' if second else ''})"

@@ -6,33 +6,50 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, String, insert, select, text, type_coerce
+from sqlalchemy import Connection, String, insert, select, type_coerce
 
-from monitor.domain.alert import Actor
+from monitor.domain.alert import TOKEN, Actor
 from monitor.domain.instants import spell
 from monitor.store.tables import audit_entry, decision
+from monitor.store.turns import take_turn
 from monitor.store.types import canonical_json
 
 FIRST: Final = "0" * 64
 SEAL: Final = "decision.freeze"
-_LOCK: Final = 7_226_117_001  # PostgreSQL advisory lock: one appender at a time, or the chain would fork
+_TURN: Final = "audit"  # one appender at a time, or the chain would fork
 
 
 def add_audit(
     connection: Connection, actor: Actor, action: str, subject: str, detail: Mapping[str, Any], now: datetime
-) -> str:
-    """Append one row and return its hash; call it last in a transaction, for it serialises all appenders.
+) -> None:
+    """Log an act; it is written as the transaction ends, behind all rows, for writing it serialises all appenders.
 
     Args:
-        connection: a write transaction.
-        actor: who; `kind` is person, service or program.
+        connection: a write transaction of `Database.write`.
+        actor: who; `kind` is person, service or program. The user of the operating system and the proof of the name,
+            where they are known, stand in the detail beside it.
         action: verb with its subject's kind, such as `alert.acknowledge`.
         subject: what it was done to, such as `alert:12`.
         detail: JSON-ready facts, reason included; never a secret.
         now: the instant of the act.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    acts = connection.get_execution_options()["slopeward_sealing"].acts
+    beside = {"via": TOKEN if actor.via == TOKEN else None, "os_user": actor.os_user, "proof": actor.proof}
+    acts.append((actor, action, subject, {**detail, **{k: v for k, v in beside.items() if v is not None}}, now))
+
+
+def lock_log(connection: Connection) -> None:
+    """Wait until no other transaction writes the log; it is ours to the end of this one.
+
+    Row locks come first, this one last: in the other order two transactions could wait for each other.
+    """
+    take_turn(connection, _TURN)
+
+
+def append_entry(
+    connection: Connection, actor: Actor, action: str, subject: str, detail: Mapping[str, Any], now: datetime
+) -> None:
+    """Append one row behind the newest; only under `lock_log`, or the chain would fork."""
     last = connection.execute(select(audit_entry.c.hash).order_by(audit_entry.c.id.desc()).limit(1)).scalar()
     previous = FIRST if last is None else str(last)
     spelled = canonical_json(dict(detail))
@@ -43,14 +60,10 @@ def add_audit(
             previous_hash=previous, hash=digest,
         )
     )  # fmt: skip
-    return digest
 
 
 def seal_decision(connection: Connection, decision_id: int, actor: Actor, now: datetime) -> None:
-    """Chain the hash of frozen inputs: who alters them, and their own hash with them, breaks the log too.
-
-    Call it last in the transaction that froze them, as `add_audit`.
-    """
+    """Chain the hash of frozen inputs: who alters them, and their own hash with them, breaks the log too."""
     d = decision.c
     row = connection.execute(
         select(d.site, d.evidence_sha256, d.config_sha256, d.code_version).where(d.id == decision_id)
@@ -66,6 +79,28 @@ def find_seal(connection: Connection, decision_id: int) -> str | None:
         select(e.detail).where(e.action == SEAL, e.subject == f"decision:{decision_id}").order_by(e.id).limit(1)
     ).scalar()
     return None if detail is None else str(json.loads(detail).get("evidence_sha256", ""))
+
+
+def load_entries(
+    connection: Connection, limit: int, *, before: int | None = None, actor: str | None = None,
+    action: str | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Entries, newest first, with their detail read; seals of rows only where that action is asked for.
+
+    Args:
+        connection: any transaction.
+        limit: at most so many.
+        before: only entries before this number.
+        actor: only acts of this name.
+        action: only this action.
+    """
+    e = audit_entry.c
+    query = select(e.id, e.at, e.actor, e.actor_kind, e.action, e.subject, e.detail, e.hash).order_by(e.id.desc())
+    query = query.where(e.action != "rows.seal" if action is None else e.action == action)
+    query = query if before is None else query.where(e.id < before)
+    query = query if actor is None else query.where(e.actor == actor)
+    rows = connection.execute(query.limit(limit)).mappings()
+    return [{**row, "at": spell(row["at"]), "detail": json.loads(row["detail"])} for row in rows]
 
 
 def latest_hash(connection: Connection) -> str:

@@ -1,7 +1,7 @@
 """Everything that is stored about one alert, in plain values: what an audit pack is made of."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,8 @@ from monitor.store import tables as t
 from monitor.store.alerts import Alert, find_alert, load_alert_events
 from monitor.store.audit import find_seal
 from monitor.store.decisions import DecisionRow, load_decision
+from monitor.store.seals import load_seals
+from monitor.store.stories import verify_story
 
 Rows = list[dict[str, Any]]
 
@@ -42,8 +44,9 @@ class Material:
     versions: Rows
     messages: Rows
     outcomes: Rows
-    audit: Rows  # entries about the alert, its decisions and its site files
+    audit: Rows  # entries about the alert, its decisions and its site files, and those that seal its rows
     links: Rows  # id, previous hash and hash of every entry from the first to the last of them
+    findings: tuple[str, ...]  # what the database says of it and the audit log does not
 
 
 def load_citations(c: Connection, decision_id: int, alert_id: int | None = None) -> tuple[Cited, ...]:
@@ -83,16 +86,22 @@ def load_material(c: Connection, alert_id: int) -> Material:
     messages = _rows(c, select(t.notification).where(n.alert_id == alert_id).order_by(n.id))
     for message in messages:
         del message["lease_owner"], message["lease_until"]
-    entries = _load_audit(c, alert, ids, shas)
+    outcomes = _rows(c, select(t.alert_outcome).where(o.alert_id == alert_id).order_by(o.id))
+    rows = {"alert": [{"id": alert_id}], "alert_event": [{"id": e.id} for e in events], "alert_outcome": outcomes,
+            "notification": messages}  # fmt: skip
+    sealing = load_seals(c)
+    sealed_by = {sealing.get(f"{name} {row['id']}", (None, 0))[1] for name, some in rows.items() for row in some}
+    entries = _load_audit(c, alert, ids, shas, sealed_by)
     return Material(
         alert, [_plain(asdict(e)) for e in events], decisions, {i: find_seal(c, i) for i in ids},
         {i: load_citations(c, i, alert_id) for i in ids}, sources, versions, messages,
-        _rows(c, select(t.alert_outcome).where(o.alert_id == alert_id).order_by(o.id)), entries,
-        _load_links(c, entries),
+        outcomes, entries, _load_links(c, entries), tuple(verify_story(c, alert_id, alert.site)),
     )  # fmt: skip
 
 
-def _load_audit(c: Connection, alert: Alert, decisions: Sequence[int], shas: Sequence[str]) -> Rows:
+def _load_audit(
+    c: Connection, alert: Alert, decisions: Sequence[int], shas: Sequence[str], sealed_by: Collection[int]
+) -> Rows:
     e = t.audit_entry.c
     subjects = [f"alert:{alert.id}", *(f"decision:{i}" for i in decisions)]
     wanted = select(t.audit_entry).where(
@@ -100,12 +109,13 @@ def _load_audit(c: Connection, alert: Alert, decisions: Sequence[int], shas: Seq
             e.subject.in_(subjects),
             and_(e.subject == f"site:{alert.site}", e.action.in_(["level.set", "step.sign", "step.verify"])),
             e.action.in_(["site.propose", "site.approve"]),
+            e.id.in_(sealed_by),
         )
     )
     found = []
     for row in _rows(c, wanted.order_by(e.id)):
         detail = json.loads(row["detail"])
-        mine = row["subject"] in subjects or detail.get("decision") in decisions
+        mine = row["id"] in sealed_by or row["subject"] in subjects or detail.get("decision") in decisions
         if mine or (detail.get("site") == alert.site and detail.get("sha256") in shas):
             found.append(row)
     return found

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from monitor.errors import RefusedError, StoreError
+from monitor.store.at_rest import open_lock
 from monitor.store.engine import Database
 
 LIMIT_S: Final = 6 * 3600
@@ -77,7 +78,7 @@ def restore(db: Database, source: Path) -> None:
 
 @contextmanager
 def _keep_service_out(target: Path) -> Iterator[None]:
-    with Path(f"{target}.lock").open("a+") as file:  # the one that core holds while it runs
+    with open_lock(target) as file:  # the one that core holds while it runs
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -15,6 +15,7 @@ ANCHORED: Final = (
     (t.notification, ("queued_at", "next_attempt_at", "lease_until")),
     (t.report, ("received_at",)),
     (t.site_event, ("received_at",)),
+    (t.event_confirmation, ("at",)),
     (t.observation_flag, ("known_from",)),
     (t.offset_entry, ("known_from",)),
     (t.series_latest, ("received_at",)),
@@ -80,8 +81,14 @@ def _move_back(value: Any, limit_s: float, back_s: float, *, own: bool = False) 
     return value
 
 
-def withdraw_future(c: Connection, now: datetime) -> int:
-    """Withdraw `future` from readings of the last days that lie in the past of a corrected clock; returns how many."""
+def withdraw_future(c: Connection, now: datetime, received_from: datetime | None = None) -> int:
+    """Withdraw `future` from readings that lie in the past of a clock that is now right; returns how many.
+
+    Args:
+        c: of the write.
+        now: the present by the right clock.
+        received_from: only those received since then; else those of the last days.
+    """
     o, f = t.observation.c, t.observation_flag.c
     taken = set(
         c.execute(
@@ -93,6 +100,7 @@ def withdraw_future(c: Connection, now: datetime) -> int:
         for row in c.execute(
             select(o.series_id, o.observed_at, o.revision, o.flags)
             .where(o.flags.like("%future%"), o.observed_at > now - BACK, o.observed_at <= now)
+            .where(o.received_at >= (received_from or now - 2 * BACK))
         )
         if (row.series_id, row.observed_at, row.revision) not in taken
     ]  # fmt: skip

@@ -8,12 +8,12 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
-from sqlalchemy import Connection, CursorResult, and_, case, func, insert, select, text
+from sqlalchemy import Connection, CursorResult, and_, case, func, insert, select
 
 from monitor.domain.decision import (
+    UNKNOWN_WAY,
     AnomalyFact,
     Decision,
-    EventFact,
     FootprintFact,
     ForecastFact,
     Memory,
@@ -27,11 +27,11 @@ from monitor.domain.names import unify_names
 from monitor.errors import NotFoundError
 from monitor.store import tables as t
 from monitor.store.engine import insert as upsert
+from monitor.store.turns import take_turn
 from monitor.store.types import canonical_json
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
 ADVICE_LIMIT: Final = 500  # rows of one kind that a decision looks at, newest first
-_LOCK: Final = 7_226_117  # PostgreSQL advisory lock, with the site: one at a time between look and write
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ def find_state(c: Connection, site: str) -> StateRow | None:
     Inside a write transaction it stays as it is until that ends: who changes it in another process waits, so that a
     level set by a person and an evaluation at the same moment cannot overwrite one another.
     """
-    if c.dialect.name == "postgresql" and c.get_execution_options().get("slopeward_write"):
-        c.execute(text("SELECT pg_advisory_xact_lock(:family, hashtext(:site))"), {"family": _LOCK, "site": site})
+    if c.get_execution_options().get("slopeward_write"):
+        take_turn(c, f"site:{site}")
     s = t.site_state.c
     row = c.execute(select(s.state, s.level, s.observability, s.reachable_level).where(s.site == site)).one_or_none()
     if row is None:
@@ -88,7 +88,9 @@ def find_state(c: Connection, site: str) -> StateRow | None:
     return StateRow(row.state, digest_of(row.state), row.level, row.observability, row.reachable_level)
 
 
-def save_state(c: Connection, site: str, decision: Decision, config_sha256: str, now: datetime) -> None:
+def save_state(
+    c: Connection, site: str, decision: Decision, config_sha256: str, now: datetime, *, catching_up: bool = False
+) -> None:
     """Write the memory and what people read of it."""
     memory = decision.memory
     sick = sorted(h.station for h in decision.health if h.state != "ok")
@@ -97,9 +99,12 @@ def save_state(c: Connection, site: str, decision: Decision, config_sha256: str,
         "evaluated_at": now, "observability": decision.observability, "reachable_level": decision.reachable_level,
         "witnesses_available": decision.witnesses_available, "health": f"not ok: {', '.join(sick)}" if sick else "ok",
         "newest_at": decision.newest_at, "config_sha256": config_sha256, "state": memory.spell(),
+        "catching_up": catching_up,
     }  # fmt: skip
-    row = upsert(c, t.site_state).values(site=site, **values)
-    c.execute(row.on_conflict_do_update(index_elements=["site"], set_=values))
+    row = upsert(c, t.site_state)
+    changed = {name: row.excluded[name] for name in values}
+    # values as parameters: the statement stays the same, and its key is seen without compiling it
+    c.execute(row.on_conflict_do_update(index_elements=["site"], set_=changed), {"site": site, **values})
 
 
 def save_memory(c: Connection, site: str, memory: Memory, config_sha256: str, now: datetime) -> None:
@@ -310,44 +315,20 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
 
 
 def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[ReportFact, ...]:
-    """Reports of a time, newest first."""
+    """Reports of a time, newest first; of too many, those of known senders before those of nobody in particular."""
     r = t.report.c
+    is_proven = and_(r.credential.is_not(None), r.credential != r.via)
     rows: Sequence[Any] = c.execute(
         select(t.report)
         .where(r.site == site, r.at > since, r.at <= now, r.received_at <= now)
-        .order_by(r.at.desc(), r.id)
+        .order_by(case((is_proven, 0), else_=1), r.at.desc(), r.id)
         .limit(ADVICE_LIMIT)
     ).all()
-    who = unify_names(x.by for x in reversed(rows))  # rules that ask for several observers count people
-    return tuple(ReportFact(seconds(x.at), seconds(x.received_at), x.kind, x.text, who[x.by], x.station) for x in rows)
-
-
-def load_event_facts(
-    c: Connection, site: str, since: datetime, now: datetime, *, as_said: bool = False
-) -> tuple[EventFact, ...]:
-    """Events that touch a time, as known at its end, newest first; of too many, earthquakes are read before others.
-
-    Args:
-        c: the connection.
-        site: its id.
-        since: begin of that time.
-        now: its end.
-        as_said: an event counts as known from when people said it was, not from when the service heard of it.
-    """
-    e = t.site_event.c
-    known_at = func.coalesce(e.known_from, e.received_at) if as_said else e.received_at
-    rank = case((func.lower(func.trim(e.kind)) == "earthquake", 0), else_=1)
-    found: Sequence[Any] = c.execute(
-        select(t.site_event)
-        .where(e.site == site, e.to_at >= since, e.from_at <= now, known_at <= now)
-        .order_by(rank, e.from_at.desc(), e.id)
-        .limit(ADVICE_LIMIT)
-    ).all()
-    rows = sorted(found, key=lambda x: (-seconds(x.from_at), x.id))
+    rows = sorted(rows, key=lambda x: (-seconds(x.at), x.id))
+    who = unify_names(x.by for x in reversed(rows))
     return tuple(
-        EventFact(
-            seconds(x.from_at), seconds(x.to_at),
-            seconds((x.known_from or x.received_at) if as_said else x.received_at), x.kind, x.value, x.text, x.by,
+        ReportFact(
+            seconds(x.at), seconds(x.received_at), x.kind, x.text, who[x.by], x.station, x.credential or UNKNOWN_WAY
         )
         for x in rows
     )  # fmt: skip

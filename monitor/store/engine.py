@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
@@ -12,6 +13,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from monitor.errors import StoreBusyError, StoreError
+from monitor.store.at_rest import keep_private
+from monitor.store.seals import Sealing
 
 SQLITE_BUSY_S: Final = 5.0
 
@@ -60,13 +63,19 @@ class Database:
         self.url = parsed
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._turnstile = _Turnstile()
+        self.closed_because: str | None = None  # why nothing may be written by this object (yet)
         self.engine: Engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql()
+        event.listen(self.engine, "before_execute", _watch)
 
     def _open_sqlite(self) -> Engine:
         engine = create_engine(
             self.url, poolclass=QueuePool, pool_size=8, max_overflow=8,
             connect_args={"timeout": SQLITE_BUSY_S, "check_same_thread": False, "isolation_level": None},
         )  # fmt: skip
+
+        @event.listens_for(engine, "do_connect")
+        def _close_to_others(*_: Any) -> None:
+            keep_private(self.url.database)
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: Any, _record: Any) -> None:
@@ -102,13 +111,20 @@ class Database:
     def write(self, *, urgent: bool = False) -> Iterator[Connection]:
         """A transaction that writes: committed on leaving, rolled back on any error.
 
+        Its last act is the entry of the audit log that seals the rows it touched (`monitor.store.seals`).
+
         Raises:
             StoreBusyError: the database is locked or away for the moment; nothing was written, try again.
+            StoreError: this object may not write (`closed_because`).
         """
+        if self.closed_because is not None:
+            raise StoreError(self.closed_because)
         with self._turnstile.turn(urgent=urgent), _translated(), self.engine.connect() as connection:
-            connection = connection.execution_options(slopeward_write=True)  # noqa: PLW2901
+            sealing = Sealing()
+            connection = connection.execution_options(slopeward_write=True, slopeward_sealing=sealing)  # noqa: PLW2901
             with connection.begin():
                 yield connection
+                sealing.close(connection, datetime.now(UTC))
 
     def __enter__(self) -> Self:
         return self
@@ -119,6 +135,12 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def _watch(connection: Connection, statement: Any, many: Any, one: Any, _options: Any) -> None:
+    sealing = connection.get_execution_options().get("slopeward_sealing")
+    if sealing is not None:
+        sealing.watch(connection, statement, many or [one])
 
 
 @contextmanager

@@ -107,6 +107,11 @@ def end_maintenance(c: Connection, number: int, actor: Actor, reason: str, now: 
     add_audit(c, actor, "maintenance.end", f"maintenance:{number}", {"reason": reason}, now)
 
 
+def find_site_of_maintenance(c: Connection, number: int) -> str | None:
+    """The site of a window, None where there is no such window."""
+    return c.execute(select(t.maintenance.c.site).where(t.maintenance.c.id == number)).scalar()
+
+
 def load_maintenance(
     c: Connection, site_id: str | None, now: datetime, *, everything: bool = False
 ) -> list[Maintenance]:

@@ -1,4 +1,4 @@
-"""What came that is no reading: the quarantine, observers' reports, events on the slope, and what never came."""
+"""What came that is no reading: the quarantine, observers' reports, and what never came."""
 
 import hashlib
 from collections import defaultdict
@@ -10,10 +10,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
 
+from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
-from monitor.domain.observation import Report, SiteEvent
+from monitor.domain.observation import Report
+from monitor.store.audit import add_audit
 from monitor.store.engine import add_if_absent, insert
-from monitor.store.tables import rejected_message, report, sequence_gap, sequence_state, site_event
+from monitor.store.quarantine import Quota, Room, find_source
+from monitor.store.tables import rejected_message, report, sequence_gap, sequence_state
 from monitor.store.types import canonical_json
 
 KEPT_BYTES: Final = 1 << 20  # of a rejected payload; its true size is stored beside
@@ -66,8 +69,19 @@ class SequenceGap:
     id: int | None = None
 
 
-def add_rejected(connection: Connection, messages: Sequence[Rejected]) -> int:
-    """Store messages in the quarantine; one that waits there already is counted again. Returns the rows added."""
+def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Quota | None = None) -> int:
+    """Store messages in the quarantine; one that waits there already is counted again.
+
+    Args:
+        connection: a write transaction.
+        messages: what could not be read.
+        quota: what the quarantine may keep; messages beyond it are counted by their source.
+
+    Returns:
+        How many messages were only counted.
+    """
+    if not messages:
+        return 0
     times: dict[str, int] = defaultdict(int)
     first: dict[str, Rejected] = {}
     for message in messages:
@@ -80,6 +94,11 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected]) -> int:
         for row in connection.execute(waiting).all():
             first.pop(row.digest, None)
             connection.execute(update(rejected_message).where(r.id == row.id).values(times=r.times + times[row.digest]))
+    room = Room(connection, quota or Quota())
+    first = {
+        digest: m for digest, m in first.items()
+        if room.take(find_source(_text(m.topic), m.client), min(len(m.payload), KEPT_BYTES), times[digest])
+    }  # fmt: skip
     if first:
         connection.execute(
             rejected_message.insert(),
@@ -92,7 +111,7 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected]) -> int:
                 for digest, m in first.items()
             ],
         )  # fmt: skip
-    return len(first)
+    return room.close(max(m.received_at for m in messages))
 
 
 def _text(text: str) -> str:
@@ -123,35 +142,28 @@ def mark_replayed(connection: Connection, rejected_id: int, result: str, now: da
     )
 
 
-def add_report(connection: Connection, item: Report, received_at: datetime) -> bool:
-    """Store an observer's report; False when the very same is there already."""
+def add_report(connection: Connection, item: Report, received_at: datetime, *, actor: Actor, credential: str) -> bool:
+    """Store an observer's report, and note it in the audit log; False when the very same is there already.
+
+    Args:
+        connection: a write transaction of `Database.write`.
+        item: the report; the name in it is what its sender says.
+        received_at: when it reached the service.
+        actor: who sent it, with the way.
+        credential: what proved who sent it; rules that ask for several observers count these and no names.
+    """
     facts = {
         "site": item.site, "at": item.at, "kind": item.kind, "text": item.text, "by": item.by, "station": item.station,
         "photo_url": item.photo_url,
     }  # fmt: skip
     digest = _digest({**facts, "at": spell(item.at)})
-    return add_if_absent(connection, report, {**facts, "received_at": received_at, "digest": digest})
-
-
-def add_event(
-    connection: Connection, item: SiteEvent, received_at: datetime, by: str, known_from: datetime | None = None
-) -> bool:
-    """Store an event on the slope; False when the very same is there already.
-
-    Args:
-        connection: inside a write transaction.
-        item: the event.
-        received_at: since when the service knows it.
-        by: who says so.
-        known_from: since when people knew it, where that was earlier: a replay goes by it.
-    """
-    facts = {
-        "site": item.site, "from_at": item.from_at, "to_at": item.to_at, "kind": item.kind, "value": item.value,
-        "text": item.text,
-    }  # fmt: skip
-    digest = _digest({**facts, "from_at": spell(item.from_at), "to_at": spell(item.to_at)})
-    told = {"by": by, "received_at": received_at, "digest": digest, "known_from": known_from}
-    return add_if_absent(connection, site_event, {**facts, **told})
+    via = actor.via or actor.name
+    told = {"received_at": received_at, "digest": digest, "via": via, "credential": credential}
+    if not add_if_absent(connection, report, {**facts, **told}):
+        return False
+    detail = {"kind": item.kind, "at": spell(item.at), "via": via, "credential": credential, "said_by": item.by}
+    add_audit(connection, actor, "report.add", f"site:{item.site}", detail, received_at)
+    return True
 
 
 def _digest(facts: dict[str, Any]) -> str:
@@ -169,20 +181,6 @@ def load_reports(
     return [
         Report(x.site, x.at, x.kind, x.text, x.by, x.station, x.photo_url)
         for x in connection.execute(wanted.order_by(r.at, r.id))
-    ]
-
-
-def load_events(
-    connection: Connection, site: str, from_at: datetime, to_at: datetime, known_at: datetime | None = None
-) -> list[SiteEvent]:
-    """Events that touch [from_at, to_at] in order of their start, as known at `known_at` where it is given."""
-    e = site_event.c
-    wanted = select(site_event).where(e.site == site, e.to_at >= from_at, e.from_at <= to_at)
-    if known_at is not None:
-        wanted = wanted.where(e.received_at <= known_at)
-    return [
-        SiteEvent(x.site, x.from_at, x.to_at, x.kind, x.text, x.value)
-        for x in connection.execute(wanted.order_by(e.from_at, e.id))
     ]
 
 

@@ -20,17 +20,22 @@ from sqlalchemy.exc import OperationalError
 from monitor.errors import StoreBusyError, StoreError
 from monitor.store.backup import copy_sqlite, sqlite_file
 from monitor.store.engine import Database
-from monitor.store.views import create_views, drop_views, grant_views, load_grants, views_are_current
+from monitor.store.events import ask_anew
+from monitor.store.seals import seal_all
+from monitor.store.turns import find_blockers, make_turns, take_turn
+from monitor.store.views import create_views, drop_views, end_readers, grant_views, load_grants, views_are_current
 
+SEALS_SINCE: Final = "0007"  # rows of a database from before are sealed as they are found
+WAYS_SINCE: Final = "0012"  # events of a database from before came by a way that nobody kept
 PATIENCE_S: Final = 120.0
-_LOCK: Final = 7_226_117_002  # PostgreSQL advisory lock of the one that migrates
+_TURN: Final = "upgrade"  # of the one that migrates
 _ALEMBIC: Final = threading.Lock()  # alembic keeps its context in module globals
 
 
 def upgrade(db: Database, now: datetime | None = None) -> Path | None:
     """Bring schema and views to what this program needs; does nothing where they are.
 
-    One exclusive transaction (SQLite: BEGIN IMMEDIATE; PostgreSQL: advisory lock), so that of two processes one waits
+    One exclusive transaction (SQLite: BEGIN IMMEDIATE; PostgreSQL: its turn), so that of two processes one waits
     and then finds the work done. A SQLite file that already holds a schema is copied beside itself first.
 
     Returns:
@@ -103,9 +108,14 @@ def _upgrade(db: Database, connection: Connection, now: datetime | None) -> Path
     if found and found != needed and db.is_sqlite:
         copy = _copy_file(db, found, now or datetime.now(UTC))
     grants = load_grants(connection)
+    end_readers(connection)
     drop_views(connection)
     if found != needed:
         _run(connection, "upgrade", "head")
+        if found < SEALS_SINCE:
+            seal_all(connection, now or datetime.now(UTC), "as found by the upgrade to the version that seals rows")
+        if found and found < WAYS_SINCE:
+            ask_anew(connection, now or datetime.now(UTC))
     create_views(connection)
     grant_views(connection, grants)
     return copy
@@ -149,6 +159,10 @@ def _copy_file(db: Database, revision: str, now: datetime) -> Path:
 @contextmanager
 def _exclusive(db: Database) -> Iterator[Connection]:
     """A write transaction that nobody else upgrades beside; on SQLite with foreign keys off, for tables are rebuilt."""
+    try:
+        make_turns(db.engine)
+    except OperationalError as error:
+        raise StoreBusyError(f"the database is locked or does not answer: {error.orig}") from error
     with db.engine.connect() as opened:
         connection = opened.execution_options(slopeward_write=True)
         try:
@@ -158,7 +172,9 @@ def _exclusive(db: Database) -> Iterator[Connection]:
                 if db.is_sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
                     raise StoreError(f"the upgrade would break a reference in table {broken[0]}; nothing was changed")
         except OperationalError as error:
-            raise StoreBusyError(f"the database is locked or does not answer: {error.orig}") from error
+            who = "" if db.is_sqlite else find_blockers(db.engine)
+            who = f"; these hold it up, end them (pg_terminate_backend): {who}" if who else ""
+            raise StoreBusyError(f"the database is locked or does not answer: {error.orig}{who}") from error
         finally:
             _set_foreign_keys(connection, "ON")
 
@@ -171,7 +187,7 @@ def _begin(connection: Connection) -> Iterator[Any]:
             transaction = connection.begin()
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_S:.0f}s'"))
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+                take_turn(connection, _TURN)
             break
         except OperationalError:
             if connection.dialect.name == "postgresql" or time.monotonic() > deadline:

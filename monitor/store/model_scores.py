@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, case, distinct, func, select
 
-from forecasting.lifecycle import Scored
+from forecasting.serving.promotion import Scored
 from monitor.domain.instants import epoch_s
 from monitor.store.tables import forecast, forecast_score, series
 

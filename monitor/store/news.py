@@ -4,9 +4,18 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select, union
 
-from monitor.store.tables import maintenance, observation_flag, offset_entry, point_delivery, report, series, site_event
+from monitor.store.tables import (
+    event_confirmation,
+    maintenance,
+    observation_flag,
+    offset_entry,
+    point_delivery,
+    report,
+    series,
+    site_event,
+)
 
-_OF_SITE = (report, site_event, maintenance, point_delivery)
+_OF_SITE = (report, site_event, event_confirmation, maintenance, point_delivery)
 _OF_SERIES = (offset_entry, observation_flag)
 Marks = dict[tuple[str, str], Any]  # (table, column) -> newest
 # columns that are set after the row was added

@@ -109,6 +109,14 @@ def add_observations(
     return AddResult(len(rows), duplicates, revisions, frozenset(sites))
 
 
+def load_stations(connection: Connection) -> dict[str, set[str]]:
+    """The stations that have a series, by site."""
+    found: dict[str, set[str]] = {}
+    for site, name in connection.execute(select(series.c.site, series.c.station).distinct()):
+        found.setdefault(site, set()).add(name)
+    return found
+
+
 def _series_ids(
     connection: Connection,
     observations: Sequence[Observation],

@@ -105,6 +105,12 @@ def add_offset(
     return offset_id
 
 
+def find_site_of_offset(connection: Connection, offset_id: int) -> str | None:
+    """The site of an offset, None where there is no such offset."""
+    of_series = series.c.id == offset_entry.c.series_id
+    return connection.execute(select(series.c.site).where(of_series, offset_entry.c.id == offset_id)).scalar()
+
+
 def confirm_offset(connection: Connection, offset_id: int, actor: Actor, reason: str, now: datetime) -> None:
     """Note that somebody checked a declared offset; it counts before and after alike.
 

@@ -29,6 +29,7 @@ class SiteCard:
     levels: list[dict[str, Any]]
     status: dict[str, Any]
     stations: dict[str, int]  # state -> how many
+    stage_seen_at: datetime | None = None  # of the datum that showed the stage last, where no station shows it now
 
     @property
     def station_words(self) -> str:
@@ -46,9 +47,10 @@ class SiteCard:
         return next((str(v["action"]) for v in self.levels if v["number"] == self.status["level"]), "")
 
 
-def load_cards(c: Connection, site: str | None = None) -> list[SiteCard]:
-    """Active sites with their status, the most dangerous first."""
+def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[SiteCard]:
+    """Active sites with their status, the most dangerous first: all, one, or some."""
     which: dict[str, Any] = {} if site is None else {"site": site}
+    wanted = [site] if isinstance(site, str) else site
     status = {row["site"]: row for row in load_view(c, "site_status", **which)}
     counts: dict[str, dict[str, int]] = {}
     for row in load_view(c, "station_health", **which):
@@ -59,12 +61,28 @@ def load_cards(c: Connection, site: str | None = None) -> list[SiteCard]:
         counts[row["site"]][state] += 1
     query = select(t.site).where(t.site.c.active)
     cards = [
-        SiteCard(r.id, r.name, r.latitude, r.longitude, r.levels, status[r.id], counts.get(r.id, {}))
-        for r in c.execute(query if site is None else query.where(t.site.c.id == site))
+        SiteCard(
+            r.id, r.name, r.latitude, r.longitude, r.levels, status[r.id], counts.get(r.id, {}),
+            _find_stage_seen(c, r.id, status[r.id]["movement_stage"]),
+        )
+        for r in c.execute(query if wanted is None else query.where(t.site.c.id.in_(wanted)))
         if r.id in status
-    ]
+    ]  # fmt: skip
     sight = {"blind": 0, "degraded": 1}
     return sorted(cards, key=lambda k: (-(k.status["level"] or 0), sight.get(k.status["observability"], 2), k.id))
+
+
+def _find_stage_seen(c: Connection, site: str, stage: str | None) -> datetime | None:
+    """When a stage was seen last that no series shows now: one that fell silent counts with the stage it had."""
+    if stage is None:
+        return None
+    m, s, other = t.movement.c, t.series.c, t.movement.alias().c
+    newest = select(func.max(other.at)).where(other.series_id == s.id).scalar_subquery()
+    shown = select(m.id).where(s.site == site, m.series_id == s.id, m.at == newest, m.stage == stage).limit(1)
+    if c.execute(shown).first() is not None:
+        return None
+    seen = select(func.max(func.coalesce(m.data_until, m.at)))
+    return c.execute(seen.where(s.site == site, m.series_id == s.id, m.stage == stage)).scalar()
 
 
 def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:
@@ -86,7 +104,7 @@ def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:
     ]
 
 
-def load_open_alerts(c: Connection, site: str | None = None) -> list[dict[str, Any]]:
+def load_open_alerts(c: Connection, site: str | frozenset[str] | None = None) -> list[dict[str, Any]]:
     """Open alerts, drills last, the highest and newest first; without their evidence."""
     which: dict[str, Any] = {} if site is None else {"site": site}
     rows = load_view(c, "active_alerts", order_by=["exercise", "-level", "-raised_at", "-alert_id"], **which)
@@ -285,7 +303,9 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
     return sorted(marks, key=lambda mark: str(mark["at"]))
 
 
-def load_notifications(c: Connection, site: str | None, state: str | None, limit: int) -> list[dict[str, Any]]:
+def load_notifications(
+    c: Connection, site: str | frozenset[str] | None, state: str | None, limit: int
+) -> list[dict[str, Any]]:
     """Newest notifications first."""
     which = {k: v for k, v in (("site", site), ("state", state)) if v is not None}
     return load_view(c, "notification_status", order_by=["-notification_id"], limit=limit, **which)
@@ -300,7 +320,7 @@ def count_undelivered(c: Connection) -> int:
 
 
 def load_history(
-    c: Connection, site: str | None, ledger: str | None, limit: int, *, open_only: bool = False
+    c: Connection, site: str | frozenset[str] | None, ledger: str | None, limit: int, *, open_only: bool = False
 ) -> list[dict[str, Any]]:
     """Alerts, newest first, without their evidence."""
     which = {k: v for k, v in (("site", site), ("ledger", ledger)) if v is not None}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from monitor.errors import NotFoundError
 from monitor.store import tables as t
@@ -98,10 +98,3 @@ def mark_superseded(c: Connection, site: str, by_number: int, now: datetime) -> 
         .where(p.site == site, p.state == PROPOSED, p.id != by_number)
         .values(state=SUPERSEDED, decided_at=now, decision_reason=f"proposal {by_number} was approved")
     )
-
-
-def approvals_mark(c: Connection) -> tuple[int, datetime | None]:
-    """What changes with every approval, by whichever process: how many there are, and when the last one was."""
-    p = t.site_proposal.c
-    row = c.execute(select(func.count(), func.max(p.decided_at)).where(p.state == APPROVED)).one()
-    return int(row[0]), row[1]

@@ -9,6 +9,9 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, not_, sel
 
 from monitor.domain.instants import from_epoch_s, parse
 from monitor.store import tables as t
+from monitor.store.devices import is_strange
+from monitor.store.quarantine import prune_quarantine
+from monitor.store.sessions import is_over
 
 STEP_ROWS: Final = 2000
 # instants in evidence, spelled or in seconds since 1970 (2001 to 2286); a number too many only keeps a row more
@@ -25,13 +28,17 @@ class Limits:
 
     observations_before_at: datetime | None
     forecasts_before_at: datetime | None  # scored ones stay; the same limit lets go of evaluations and job runs
+    quarantine_before_at: datetime | None = None
 
     @classmethod
-    def of(cls, observations_s: float | None, forecasts_s: float | None, now: datetime) -> "Limits":
+    def of(
+        cls, observations_s: float | None, forecasts_s: float | None, quarantine_s: float | None, now: datetime
+    ) -> "Limits":
         """From the seconds of the configuration."""
         return cls(
             None if observations_s is None else now - timedelta(seconds=observations_s),
             None if forecasts_s is None else now - timedelta(seconds=forecasts_s),
+            None if quarantine_s is None else now - timedelta(seconds=quarantine_s),
         )
 
 
@@ -75,7 +82,8 @@ def prune_step(
     Returns:
         Deleted rows by table.
     """
-    removed = {"web_session": _remove(connection, t.web_session, t.web_session.c.expires_at <= now, rows)}
+    removed = {"web_session": _remove(connection, t.web_session, is_over(now), rows)}
+    removed["known_device"] = _remove(connection, t.known_device, is_strange(now), rows)
     if (limit := limits.forecasts_before_at) is not None:
         f, scored = t.forecast.c, t.forecast_score.c.forecast_id
         removed |= {
@@ -98,6 +106,8 @@ def prune_step(
                 connection, t.job_run, and_(t.job_run.c.started_at < limit, t.job_run.c.state != "running"), rows
             ),
         }  # fmt: skip
+    if (limit := limits.quarantine_before_at) is not None:
+        removed["rejected_message"] = prune_quarantine(connection, limit, rows)
     if (limit := limits.observations_before_at) is not None:
         removed["observation"] = _remove_observations(connection, limit, cited, rows)
     return removed

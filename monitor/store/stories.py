@@ -10,6 +10,7 @@ from sqlalchemy import Connection, String, select, type_coerce
 
 from monitor.store import tables as t
 from monitor.store.audit import SEAL
+from monitor.store.seals import find_unsealed
 from monitor.store.types import Instant
 
 _ACTS: Final = ("alert.acknowledge", "alert.note", "alert.close", "alert.shelve", "alert.unshelve")
@@ -30,12 +31,24 @@ class _Act:
     reason: str
 
 
+_OF_AN_ALERT: Final = (t.alert_event, t.alert_outcome, t.notification)
+
+
 def verify_story(c: Connection, alert_id: int, site: str) -> list[str]:
-    """What `verify_stories` finds wrong with one alert, its events, and the level of its site."""
-    e = t.alert_event.c
-    events = c.execute(select(e.id).where(e.alert_id == alert_id)).scalars()
-    mine = (f"alert {alert_id}: ", f"site_state {site}: ", *(f"alert_event {number}: " for number in events))
-    return [line for line in verify_stories(c) if line.startswith(mine)]
+    """What is wrong with one alert, its events, outcomes and messages, and the level of its site.
+
+    A row that is gone cannot say of which alert it was: it is named here too.
+    """
+    mine = [f"alert {alert_id}: ", f"site_state {site}: "]
+    for table in _OF_AN_ALERT:
+        numbers = c.execute(select(table.c.id).where(table.c.alert_id == alert_id)).scalars()
+        mine += [f"{table.name} {number}: " for number in numbers]
+    parts = tuple(f"{table.name} " for table in _OF_AN_ALERT)
+    return [
+        line
+        for line in (*verify_stories(c), *find_unsealed(c))
+        if line.startswith(tuple(mine)) or (line.startswith(parts) and ": the row is gone; " in line)
+    ]
 
 
 def verify_stories(c: Connection) -> Iterator[str]:

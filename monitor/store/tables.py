@@ -64,6 +64,7 @@ site_state = Table(
     Column("witnesses_available", Integer, nullable=False), _text("health"),
     _text("movement_stage", null=True), _text("trend", null=True), Column("newest_at", Instant), _text("config_sha256"),
     Column("state", Json, nullable=False),  # ladder memory: dwell, votes, pending steps, holds
+    Column("catching_up", Boolean),  # readings that waited were being read: levels may rise, silence was not judged
 )  # fmt: skip
 
 station_state = Table(
@@ -163,6 +164,12 @@ rejected_message = Table(
     Column("replayed_at", Instant), _text("replay_result", null=True), Index("ix_rejected_message_digest", "digest"),
 )  # fmt: skip
 
+quarantine_source = Table(
+    "quarantine_source", metadata,  # what the quarantine keeps of each source, and what it only counted
+    Column("source", String(200), primary_key=True), Column("kept_bytes", BigId, nullable=False), Column("kept_rows", BigId, nullable=False),
+    Column("unkept", BigId, nullable=False), Column("unkept_at", Instant),
+)  # fmt: skip
+
 sequence_state = Table(
     "sequence_state", metadata,
     Column("site", String(64), primary_key=True), Column("source", String(128), primary_key=True), Column("boot_id", BigId, primary_key=True, autoincrement=False),
@@ -180,12 +187,19 @@ report = Table(
     "report", metadata,
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("at", Instant, nullable=False), Column("received_at", Instant, nullable=False),
     _text("kind"), _text("text"), _text("by"), _text("station", null=True), _text("photo_url", null=True), Column("digest", String(64), nullable=False, unique=True),
+    _text("via", null=True), _text("credential", null=True),  # what proved who sent it; empty = of a version that did not keep it
 )  # fmt: skip
 site_event = Table(
     "site_event", metadata,
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("from_at", Instant, nullable=False), Column("to_at", Instant, nullable=False),
     Column("received_at", Instant, nullable=False), _text("kind"), Column("value", Number), _text("text"), _text("by"), Column("digest", String(64), nullable=False, unique=True),
     Column("known_from", Instant),  # said by who added it later; only a replay goes by it, for it was not known then to the service
+    _text("via", null=True),  # mqtt, command, page; empty = stored by a version that did not keep it
+)  # fmt: skip
+event_confirmation = Table(
+    "event_confirmation", metadata,  # a person stands behind an event: only then it explains a step
+    Column("id", BigId, primary_key=True), Column("event_id", BigId, ForeignKey("site_event.id"), nullable=False), Column("site", String(64), nullable=False),
+    Column("at", Instant, nullable=False), _text("by"), _text("via"), _text("reason"), Index("ix_event_confirmation_event", "event_id"),
 )  # fmt: skip
 
 # ---- forecasts -------------------------------------------------------------------------------------------------
@@ -364,15 +378,43 @@ user_account = Table(
     "user_account", metadata,
     Column("name", String(64), primary_key=True), _text("password_hash"), Column("role", String(16), nullable=False),  # viewer, operator, admin
     Column("created_at", Instant, nullable=False), Column("disabled_at", Instant),
+    Column("sites", Json),  # the only ones it may act on, and read where reading takes a login; empty = all
+    Column("os_user", String(64)),  # this user of the operating system is that person, at a command
+    Index("ix_user_account_os_user", "os_user", unique=True),
+)  # fmt: skip
+first_signature = Table(
+    "first_signature", metadata,  # the word of one person for an act that takes two; the act is done with the second one
+    Column("id", BigId, primary_key=True), Column("act", String(64), nullable=False), _text("subject"), _text("terms"),
+    Column("height", Integer, nullable=False), _text("by"), _text("reason"), Column("signed_at", Instant, nullable=False),
+    Column("used_at", Instant), _text("used_by", null=True),
+    Index("ix_first_signature_act", "act", "subject"),
+)  # fmt: skip
+second_factor = Table(
+    "second_factor", metadata,  # in no view and no published copy
+    Column("user_name", String(64), primary_key=True), Column("secret", String(64), nullable=False),  # base32
+    Column("created_at", Instant, nullable=False), Column("last_step", Integer, nullable=False),  # no code counts twice
+)  # fmt: skip
+api_token = Table(
+    "api_token", metadata,  # by which a program reads and acts in the name of an account
+    Column("id", BigId, primary_key=True), Column("user_name", String(64), nullable=False), Column("label", String(64), nullable=False),
+    Column("scope", String(16), nullable=False), Column("sites", Json),  # read, act, admin; empty = all sites of the account
+    Column("token_sha256", String(64), nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False), Column("expires_at", Instant, nullable=False), Column("revoked_at", Instant),
 )  # fmt: skip
 web_session = Table(
     "web_session", metadata,
     Column("token_sha256", String(64), primary_key=True), Column("user_name", String(64), nullable=False), Column("created_at", Instant, nullable=False), Column("expires_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)  # fmt: skip
+known_device = Table(
+    "known_device", metadata,  # where an account logged in before: guesses from elsewhere do not slow it down there
+    Column("token_sha256", String(64), primary_key=True), Column("user_name", String(64), primary_key=True), Column("used_at", Instant, nullable=False),
 )  # fmt: skip
 audit_entry = Table(
     "audit_entry", metadata,
     Column("id", BigId, primary_key=True), Column("at", Instant, nullable=False), _text("actor"), _text("actor_kind"), _text("action"), _text("subject"), _text("detail"),
     Column("previous_hash", String(64), nullable=False), Column("hash", String(64), nullable=False, unique=True),
+    Index("ix_audit_entry_action", "action", "subject"),
 )  # fmt: skip
 service_state = Table(
     "service_state", metadata,  # what other processes need to know of this one: progress stamps, session, broker

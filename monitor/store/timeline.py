@@ -55,10 +55,10 @@ def load_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) ->
     for point in points:
         if not joined or joined[-1][1:] != point[1:]:
             joined.append(point)
-    ends = [p[0] for p in joined[1:]] + [to_at]
+    ends = [p[0] for p in joined[1:]] + [to_at]  # one too many where the site was never evaluated
     return [
         {"from_at": spell(at), "to_at": spell(end), "level": level, "observability": seen}
-        for (at, level, seen), end in zip(joined, ends, strict=True)
+        for (at, level, seen), end in zip(joined, ends, strict=False)
     ]
 
 

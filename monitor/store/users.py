@@ -1,26 +1,27 @@
-"""People who may act: accounts with argon2 passwords and roles, and the web sessions they open."""
+"""People who may act: accounts with argon2 passwords and roles."""
 
-import hashlib
 import re
 import secrets
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from monitor.domain.alert import Actor
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.tables import user_account, web_session
+from monitor.store.devices import forget_devices
+from monitor.store.passwords import check_strength
+from monitor.store.sessions import end_sessions
+from monitor.store.tables import site, user_account
 
 ROLES: Final = ("viewer", "operator", "admin")  # each may do what those before it may
-SESSION_S: Final = 12 * 3600.0
-SHORTEST_PASSWORD: Final = 8
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _HASHER: Final = PasswordHasher()  # argon2id with the library's current parameters (RFC 9106, low memory)
 
@@ -33,15 +34,8 @@ class User:
     role: str
     created_at: datetime
     disabled_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Who stands behind a session token."""
-
-    name: str
-    role: str
-    expires_at: datetime
+    sites: frozenset[str] | None = None  # the only ones it may act on; None = all
+    os_user: str | None = None  # who is this person at a command, without a password
 
 
 def add_user(connection: Connection, name: str, password: str, role: str, now: datetime) -> None:
@@ -57,7 +51,7 @@ def add_user(connection: Connection, name: str, password: str, role: str, now: d
     if same is not None:
         other = "" if same == name else f" as {same!r}: spellings that differ in case only are one person"
         raise RefusedError(f"user {name!r} exists already{other}")
-    row = insert(user_account).values(name=name, password_hash=_hash(password), role=role, created_at=now)
+    row = insert(user_account).values(name=name, password_hash=_hash(name, password), role=role, created_at=now)
     try:
         with connection.begin_nested():
             connection.execute(row)
@@ -66,21 +60,60 @@ def add_user(connection: Connection, name: str, password: str, role: str, now: d
 
 
 def set_password(connection: Connection, name: str, password: str) -> None:
-    """Give a new password and end all sessions of the user."""
-    _change(connection, name, password_hash=_hash(password))
-    connection.execute(delete(web_session).where(web_session.c.user_name == name))
+    """Give a new password and end all sessions of the user.
+
+    Raises:
+        RefusedError: the password is weak.
+    """
+    _change(connection, name, password_hash=_hash(name, password))
+    end_sessions(connection, name)
+    forget_devices(connection, name)
 
 
-def set_role(connection: Connection, name: str, role: str) -> None:
-    """Give another role; it counts from the next request on."""
+def set_role(connection: Connection, name: str, role: str) -> str:
+    """Give another role, which counts from the next request on; returns the one before.
+
+    Raises:
+        RefusedError: the role is unknown, or nobody who administers would be left.
+    """
     _check_role(role)
+    found = find_user(connection, name)
+    if found is None:
+        raise NotFoundError(f"there is no user {name!r}; see `slopeward users list`")
+    admins = [u.name for u in load_users(connection) if u.role == "admin" and u.disabled_at is None]
+    if admins == [name] and role != "admin":
+        raise RefusedError(f"{name} is the only admin; make another one first")
     _change(connection, name, role=role)
+    return found.role
+
+
+def set_sites(connection: Connection, name: str, sites: Iterable[str] | None) -> None:
+    """Say on which sites alone an account may act, and read where reading takes a login; None = on all.
+
+    Raises:
+        NotFoundError: no such account, or no such site.
+        RefusedError: no site at all is left; to lock an account is another act.
+    """
+    wanted = None if sites is None else sorted(set(sites))
+    if wanted is not None:
+        if not wanted:
+            raise RefusedError("name one site at least, or all; `slopeward users disable` locks an account")
+        require_sites(connection, wanted)
+    _change(connection, name, sites=wanted)
+
+
+def require_sites(connection: Connection, wanted: Iterable[str]) -> None:
+    """Make sure that sites exist; raises NotFoundError."""
+    known = set(connection.execute(select(site.c.id)).scalars())
+    if missing := [one for one in wanted if one not in known]:
+        raise NotFoundError(f"there is no site {missing[0]!r}; see `slopeward sites list`")
 
 
 def disable_user(connection: Connection, name: str, now: datetime) -> None:
     """Lock an account and end its sessions; the name stays, for the audit log refers to it."""
     _change(connection, name, disabled_at=now)
-    connection.execute(delete(web_session).where(web_session.c.user_name == name))
+    end_sessions(connection, name)
+    forget_devices(connection, name)
 
 
 def enable_user(connection: Connection, name: str) -> None:
@@ -91,13 +124,32 @@ def enable_user(connection: Connection, name: str) -> None:
 def load_users(connection: Connection) -> list[User]:
     """All accounts by name."""
     rows = connection.execute(select(user_account).order_by(user_account.c.name))
-    return [User(row.name, row.role, row.created_at, row.disabled_at) for row in rows]
+    return [_read(row) for row in rows]
 
 
 def find_user(connection: Connection, name: str) -> User | None:
     """One account, or None."""
     row = connection.execute(select(user_account).where(user_account.c.name == name)).first()
-    return None if row is None else User(row.name, row.role, row.created_at, row.disabled_at)
+    return None if row is None else _read(row)
+
+
+def find_account(accounts: Sequence[User], name: str) -> User | None:
+    """The account that a name means: of this very spelling, else of the same person."""
+    exact = next((u for u in accounts if u.name == name), None)
+    return exact or next((u for u in accounts if fold_name(u.name) == fold_name(name)), None)
+
+
+def bind_os_user(connection: Connection, name: str, os_user: str | None) -> None:
+    """Let a user of the operating system be an account at the command line; None ends it.
+
+    Raises:
+        NotFoundError: no such account.
+        RefusedError: that user is another account already.
+    """
+    bound = next((u.name for u in load_users(connection) if os_user is not None and u.os_user == os_user), None)
+    if bound is not None and bound != name:
+        raise RefusedError(f"OS user {os_user!r} is {bound!r} already; end that first: slopeward users unbind {bound}")
+    _change(connection, name, os_user=os_user)
 
 
 def check_password(connection: Connection, name: str, password: str) -> str | None:
@@ -115,44 +167,6 @@ def check_password(connection: Connection, name: str, password: str) -> str | No
     return str(row.role)
 
 
-def open_session(connection: Connection, name: str, now: datetime, lifetime_s: float = SESSION_S) -> str:
-    """Open a session for a user whose password was checked; returns the token, which is stored only as its hash.
-
-    Raises:
-        RefusedError: no such open account.
-    """
-    user = find_user(connection, name)
-    if user is None or user.disabled_at is not None:
-        raise RefusedError(f"user {name!r} has no open account")
-    connection.execute(delete(web_session).where(web_session.c.expires_at <= now))
-    token = secrets.token_urlsafe(32)
-    connection.execute(
-        insert(web_session).values(
-            token_sha256=_digest(token), user_name=name, created_at=now, expires_at=now + timedelta(seconds=lifetime_s)
-        )
-    )
-    return token
-
-
-def find_session(connection: Connection, token: str, now: datetime) -> Session | None:
-    """Who holds this token, or None where it is unknown, expired, or the account is disabled."""
-    row = connection.execute(
-        select(user_account.c.name, user_account.c.role, web_session.c.expires_at)
-        .join(web_session, web_session.c.user_name == user_account.c.name)
-        .where(
-            web_session.c.token_sha256 == _digest(token),
-            web_session.c.expires_at > now,
-            user_account.c.disabled_at.is_(None),
-        )
-    ).first()
-    return None if row is None else Session(row.name, row.role, row.expires_at)
-
-
-def close_session(connection: Connection, token: str) -> None:
-    """End a session; unknown tokens are no error."""
-    connection.execute(delete(web_session).where(web_session.c.token_sha256 == _digest(token)))
-
-
 def may(role: str, needed: str) -> bool:
     """Whether a role reaches the needed one.
 
@@ -160,6 +174,11 @@ def may(role: str, needed: str) -> bool:
     (True, False)
     """
     return ROLES.index(role) >= ROLES.index(needed)
+
+
+def is_open(account: User, needed: str) -> bool:
+    """Whether an account is not locked and reaches a role."""
+    return account.disabled_at is None and may(account.role, needed)
 
 
 def require_person(actor: Actor, reason: str) -> None:
@@ -189,18 +208,34 @@ def require_two(connection: Connection, one: Actor, other: Actor, needed: str = 
         require_account(connection, name, needed)
 
 
-def require_account(connection: Connection, name: str, needed: str = "operator") -> None:
+def require_account(
+    connection: Connection, name: str, needed: str = "operator", *, site: str | None = None
+) -> None:  # fmt: skip
     """Make sure that a name is that of an open account whose role suffices; any will do before the first account.
+
+    Args:
+        connection: any transaction.
+        name: of the account.
+        needed: the role.
+        site: one on which the account must be allowed to act, where it is for some only.
 
     Raises:
         RefusedError: it is not.
     """
     accounts = load_users(connection)
-    account = next((u for u in accounts if u.name == name), None)
-    account = account or next((u for u in accounts if fold_name(u.name) == fold_name(name)), None)
-    if accounts and (account is None or account.disabled_at is not None or not may(account.role, needed)):
+    account = find_account(accounts, name)
+    if accounts and (account is None or not is_open(account, needed)):
         text = f"{name!r} has no open account as {needed}, which is needed for this; see `slopeward users list`"
         raise RefusedError(text)
+    if account is not None and account.sites is not None and site is not None and site not in account.sites:
+        raise RefusedError(f"{name!r} may not act on {site}; see `slopeward users list`")
+
+
+def name_credential(connection: Connection, name: str, otherwise: str) -> str:
+    """What proves who a person is: the open account of that name, else what else is known of the way."""
+    folded = fold_name(name)
+    mine = [u.name for u in load_users(connection) if u.disabled_at is None and fold_name(u.name) == folded]
+    return f"account {mine[0]}" if mine else otherwise
 
 
 def _change(connection: Connection, name: str, **values: object) -> None:
@@ -209,19 +244,19 @@ def _change(connection: Connection, name: str, **values: object) -> None:
         raise NotFoundError(f"there is no user {name!r}; see `slopeward users list`")
 
 
+def _read(row: Row[Any]) -> User:
+    sites = None if row.sites is None else frozenset(row.sites)
+    return User(row.name, row.role, row.created_at, row.disabled_at, sites, row.os_user)
+
+
 def _check_role(role: str) -> None:
     if role not in ROLES:
         raise RefusedError(f"role {role!r} is unknown; one of {', '.join(ROLES)}")
 
 
-def _hash(password: str) -> str:
-    if len(password) < SHORTEST_PASSWORD:
-        raise RefusedError(f"the password is too short; {SHORTEST_PASSWORD} characters at least")
+def _hash(name: str, password: str) -> str:
+    check_strength(name, password)
     return _HASHER.hash(password)
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 @cache

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Double, String, Table, case, f
 
 from monitor.store import tables as t
 from monitor.store.audit import SEAL, verify_chain
+from monitor.store.seals import find_unsealed
 from monitor.store.stories import verify_stories
 from monitor.store.types import INSTANT_WIDTH, Instant
 
@@ -35,6 +36,7 @@ def verify(connection: Connection, audit_head: str | None = None) -> list[str]:
         *verify_chain(connection, audit_head),
         *_verify_hashes(connection),
         *verify_stories(connection),
+        *find_unsealed(connection),
         *_verify_references(connection),
         *(finding for table in t.metadata.sorted_tables for finding in _verify_values(connection, table)),
     ]

@@ -13,6 +13,7 @@ BOOLEANS: Final[dict[str, frozenset[str]]] = {
     "forecast_vs_observed": frozenset({"shown", "inside_80", "inside_95"}),
     "failure_windows": frozenset({"trusted"}),
     "site_proposals": frozenset({"loosens_high"}),
+    "site_status": frozenset({"catching_up"}),
     "station_health": frozenset({"votes"}),
     "active_alerts": frozenset({"exercise"}),
     "alert_history": frozenset({"exercise"}),
@@ -170,7 +171,7 @@ def _state_views(d: Dialect) -> dict[str, str]:
     open_alerts = "SELECT count(*) FROM alert a WHERE a.site = p.id AND a.closed_at IS NULL AND NOT a.exercise"
     return {
         "site_status": f"""SELECT p.id AS site, t.level, {d.level_name("p.levels", "t.level")} AS level_name, t.level_source, t.since,
-  t.evaluated_at, t.observability, t.reachable_level, t.witnesses_available, t.health, t.movement_stage, t.trend, t.newest_at,
+  t.evaluated_at, t.observability, t.reachable_level, t.witnesses_available, t.health, t.movement_stage, t.trend, t.newest_at, t.catching_up,
   ({open_alerts}) AS active_alerts,
   ({open_alerts} AND a.state IN ('unacknowledged', 'returned_unacknowledged')) AS unacknowledged,
   coalesce(t.config_sha256, p.config_sha256) AS config_version
@@ -235,6 +236,7 @@ WHERE s.unit IN ('mm', 'cm', 'm')""",
         "rejected_messages": f"""SELECT id AS rejected_id, received_at, topic, code, reason, client, payload_bytes,
   {d.hexadecimal("substr(payload, 1, 256)")} AS payload_start_hex, digest, times, replayed_at, replay_result
 FROM rejected_message""",
+        "quarantine_sources": "SELECT source, kept_bytes, kept_rows, unkept, unkept_at FROM quarantine_source",
     }
 
 
@@ -243,8 +245,12 @@ def _record_views() -> dict[str, str]:
         "sequence_gaps": """SELECT id AS gap_id, site, station, source, boot_id, from_seq, to_seq, to_seq - from_seq + 1 AS missing,
   from_at, to_at, detected_at, requested_at, filled_at
 FROM sequence_gap""",
-        "reports": 'SELECT id AS report_id, site, at, received_at, kind, text, "by", station, photo_url FROM report',
-        "site_events": 'SELECT id AS event_id, site, from_at, to_at, received_at, kind, value, text, "by" FROM site_event',
+        "reports": """SELECT id AS report_id, site, at, received_at, kind, text, "by", station, photo_url,
+  coalesce(via, 'unknown') AS via, coalesce(credential, 'unknown') AS credential
+FROM report""",
+        "site_events": """SELECT id AS event_id, site, from_at, to_at, received_at, kind, value, text, "by",
+  coalesce(via, 'unknown') AS via, (SELECT count(*) FROM event_confirmation k WHERE k.event_id = site_event.id) AS confirmations
+FROM site_event""",
         "config_versions": "SELECT site, sha256 AS config_version, loaded_at, author, reason, code_version, source FROM config_version",
         "audit_log": """SELECT id AS audit_id, at, actor, actor_kind, action, subject, detail, previous_hash, hash
 FROM audit_entry""",

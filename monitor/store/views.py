@@ -4,13 +4,18 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from monitor.errors import NotFoundError, StoreError
 from monitor.store.view_sql import BOOLEANS, view_sql
 
 _MARK: Final = "slopeward view"
+# the number of connections holds against anybody; the times are what a session starts with, and it may change them
+READER_LIMITS: Final = (
+    "CONNECTION LIMIT 5", "SET statement_timeout = '60s'", "SET idle_in_transaction_session_timeout = '60s'",
+    "SET lock_timeout = '10s'", "SET default_transaction_read_only = on",
+)  # fmt: skip
 NAMES: Final = tuple(view_sql(sqlite=True))
 
 Grants = dict[str, frozenset[str]]  # role -> views it may read
@@ -55,7 +60,7 @@ def load_view(
         name: the view.
         order_by: columns, a leading `-` for descending.
         limit: at most so many rows.
-        equals: column = value; instants in their spelled form.
+        equals: column = value, or any of a frozenset; instants in their spelled form.
 
     Raises:
         NotFoundError: no such view.
@@ -66,13 +71,16 @@ def load_view(
     if odd := [column for column in named if not column.isidentifier()]:
         raise NotFoundError(f"there is no column {odd[0]!r} in view {name}")
     # never quoted: SQLite takes an unknown name in quotes for a text, and finds nothing
-    where = " AND ".join(f"{column} = :{column}" for column in equals) or "1 = 1"
+    several = [column for column, value in equals.items() if isinstance(value, frozenset)]
+    where = " AND ".join(f"{k} IN :{k}" if k in several else f"{k} = :{k}" for k in equals) or "1 = 1"
     order = ", ".join(f"{c.lstrip('-')}{' DESC' if c.startswith('-') else ''}" for c in order_by)
     query = f"SELECT * FROM {name} WHERE {where}"  # noqa: S608 - names are from the table above, values are bound
     query += f" ORDER BY {order}" if order else ""
     query += "" if limit is None else f" LIMIT {int(limit)}"
     booleans = BOOLEANS.get(name, frozenset())
-    rows = connection.execute(text(query), equals).mappings()
+    bound = text(query).bindparams(*(bindparam(column, expanding=True) for column in several))
+    values = {k: sorted(v) if k in several else v for k, v in equals.items()}
+    rows = connection.execute(bound, values).mappings()
     return [{k: (bool(v) if k in booleans and v is not None else v) for k, v in row.items()} for row in rows]
 
 
@@ -110,13 +118,48 @@ def grant_readonly(connection: Connection, role: str) -> None:
         StoreError: SQLite, or no such role.
     """
     if connection.dialect.name != "postgresql":
-        raise StoreError("SQLite knows no roles; give readers the file read-only: sqlite3 'file:slopeward.db?mode=ro'")
+        raise StoreError("SQLite knows no roles; give readers a copy of the views: slopeward db publish FILE")
     if connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).first() is None:
         raise NotFoundError(f"there is no role {role!r}; make it: CREATE ROLE {role} LOGIN PASSWORD '...'")
     schema = connection.execute(text("SELECT current_schema()")).scalar_one()
     quote = connection.dialect.identifier_preparer.quote_identifier
     connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {quote(str(schema))} TO {quote(role)}")
     grant_views(connection, {role: frozenset(NAMES)})
+
+
+def limit_reader(connection: Connection, role: str) -> list[str]:
+    """Bound what a reader takes from the service: connections, the time of a query, and of an idle transaction.
+
+    Returns:
+        The statements that this account may not run; an administrator of the server must. Empty when all is done.
+    """
+    quoted = connection.dialect.identifier_preparer.quote_identifier(role)
+    refused = []
+    for limit in READER_LIMITS:
+        statement = f"ALTER ROLE {quoted} {limit}"
+        try:
+            with connection.begin_nested():
+                connection.exec_driver_sql(statement)
+        except ProgrammingError as error:
+            if getattr(error.orig, "sqlstate", "") != "42501":  # insufficient_privilege
+                raise
+            refused.append(f"{statement};")
+    return refused
+
+
+def end_readers(connection: Connection) -> None:
+    """End the sessions that hold our views open, where they are of readers whom this account may end.
+
+    A transaction that somebody left open over a view would keep it from being made anew, and the service from starting.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    connection.exec_driver_sql(
+        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_class k ON k.oid = l.relation"
+        " JOIN pg_stat_activity a ON a.pid = l.pid"
+        " WHERE k.relkind = 'v' AND k.relnamespace = CAST(current_schema() AS regnamespace)"
+        " AND a.usename <> current_user AND pg_has_role(current_user, a.usesysid, 'USAGE')"
+    )
 
 
 def _statements(connection: Connection) -> dict[str, str]:

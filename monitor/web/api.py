@@ -14,6 +14,7 @@ from monitor.store import pages
 from monitor.store.views import load_view
 from monitor.web.collect import collect_alert, find_card, find_series, list_quantities
 from monitor.web.context import AlertId, context_of
+from monitor.web.rules import narrow
 
 router = APIRouter(prefix="/api/v1")
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -35,11 +36,18 @@ def _spell_card(card: pages.SiteCard) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@router.get("/openapi.json", include_in_schema=False)
+def describe_api(request: Request) -> dict[str, Any]:
+    """This API in the words of OpenAPI."""
+    found: dict[str, Any] = request.app.openapi()
+    return found
+
+
 @router.get("/sites", tags=["sites"])
 def list_sites(request: Request) -> list[dict[str, Any]]:
     """Every active site with level, observability, reachable level and newest datum; the most dangerous first."""
     with context_of(request).db.read() as c:
-        return [_spell_card(card) for card in pages.load_cards(c)]
+        return [_spell_card(card) for card in pages.load_cards(c, narrow(request, None))]
 
 
 @router.get("/sites/{site}", tags=["sites"])
@@ -107,7 +115,7 @@ def list_alerts(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Alerts, newest first; evidence is at the alert itself."""
     with context_of(request).db.read() as c:
-        return pages.load_history(c, site, ledger, limit, open_only=open)
+        return pages.load_history(c, narrow(request, site), ledger, limit, open_only=open)
 
 
 @router.get("/alerts/{alert_id}", tags=["alerts"])
@@ -125,7 +133,7 @@ def list_notifications(
 ) -> list[dict[str, Any]]:
     """Messages and what became of them, newest first."""
     with context_of(request).db.read() as c:
-        return pages.load_notifications(c, site, state, limit)
+        return pages.load_notifications(c, narrow(request, site), state, limit)
 
 
 @router.get("/sites/{site}/scenes", tags=["scenes"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -18,18 +18,29 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import Scope
 
 from monitor.config import ServiceConfig
-from monitor.errors import ConfigError, NotFoundError, RefusedError, SlopewardError, StoreBusyError
+from monitor.errors import (
+    ConfigError,
+    NotAllowedError,
+    NotFoundError,
+    NotSignedInError,
+    RefusedError,
+    SlopewardError,
+    StoreBusyError,
+)  # fmt: skip
 from monitor.store.engine import Database
-from monitor.web import acts, api, charts, live, movement, pages, probes, rain
+from monitor.web import accounts, acts, api, charts, door, live, movement, pages, probes, rain
 from monitor.web.context import Context
 from monitor.web.guard import Guard, HeadOnly
+from monitor.web.rules import admit, require_rules
 from monitor.web.templating import render
 
 _LOG = logging.getLogger(__name__)
 HERE: Final = Path(__file__).parent
 STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
-    (NotFoundError, 404), (RefusedError, 409), (ConfigError, 422), (StoreBusyError, 503),
+    (NotFoundError, 404), (NotSignedInError, 401), (NotAllowedError, 403), (RefusedError, 409), (ConfigError, 422),
+    (StoreBusyError, 503),
 )  # fmt: skip
+ROUTERS: Final = tuple(m.router for m in (pages, movement, rain, door, accounts, acts, live, api, charts, probes))
 
 
 class LastingFiles(StaticFiles):
@@ -56,8 +67,9 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
         clock: gives the present, aware UTC.
     """
     app = FastAPI(
-        title="Slopeward", version=_version(), docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json",
+        title="Slopeward", version=_version(), docs_url=None, redoc_url=None, openapi_url=None,
         description="Levels, series, forecasts, alerts and footprints of the monitored slopes. Read only.",
+        dependencies=[Depends(admit)],
     )  # fmt: skip
     app.state.context = Context(config, db, clock, _version())
     app.add_middleware(GZipMiddleware, minimum_size=2000)
@@ -66,8 +78,9 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.add_middleware(HeadOnly)
     app.mount("/static", LastingFiles(directory=HERE / "static"), name="static")
     app.mount("/vendor", LastingFiles(directory=_plotly_folder()), name="vendor")
-    for module in (pages, movement, rain, acts, live, api, charts, probes):
-        app.include_router(module.router)
+    require_rules(ROUTERS)
+    for router in ROUTERS:
+        app.include_router(router)
     app.add_exception_handler(SlopewardError, _answer_known)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
@@ -97,11 +110,15 @@ def _hosts(config: ServiceConfig) -> list[str]:
 
 
 def _answer(request: Request, status: int, text: str) -> Response:
-    headers = {"Retry-After": "2"} if status == 503 else None
+    headers = {503: {"Retry-After": "2"}, 401: {"WWW-Authenticate": 'Bearer realm="slopeward"'}}.get(status)
     if request.url.path.startswith(("/api/", "/health", "/metrics", "/live/")):
         return JSONResponse({"error": text}, status_code=status, headers=headers)
-    response = render(request, "error.html", status=status, text=text)
+    if status == 401 and request.method == "GET":  # the form in place of the page, which comes after it
+        response = door.show_login(request, request.url.path)
+    else:
+        response = render(request, "error.html", status=status, text=text)
     response.status_code = status
+    response.headers.update(headers or {})
     return response
 
 

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.alerting.orders import step_of_alert
+from monitor.alerting.acts.operator_acts import step_of_alert
+from monitor.alerting.series.bounds import bound_units
 from monitor.domain.alert import Ledger
 from monitor.domain.instants import spell_duration
 from monitor.domain.quantities import LANDSLIDE
@@ -17,6 +18,7 @@ from monitor.health import CORE_SILENT_S, judge_parts
 from monitor.store import pages, timeline
 from monitor.store.observations import load_series
 from monitor.store.service_state import find_stamp
+from monitor.store.views import load_view
 from monitor.web.context import Context
 from monitor.web.evidence import find_sentence, read_evidence
 from monitor.web.ribbon import draw_ribbon
@@ -40,12 +42,12 @@ def split_ledgers(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def collect_overview(c: Connection) -> dict[str, Any]:
-    """Sites, open alerts by ledger."""
-    cards = pages.load_cards(c)
+def collect_overview(c: Connection, sites: str | frozenset[str] | None = None) -> dict[str, Any]:
+    """Sites, open alerts by ledger; of all sites, or of some."""
+    cards = pages.load_cards(c, sites)
     tops = {card.id: card.top_level for card in cards}
     return {
-        "cards": cards, "ledgers": split_ledgers(pages.load_open_alerts(c)), "tops": tops,
+        "cards": cards, "ledgers": split_ledgers(pages.load_open_alerts(c, sites)), "tops": tops,
         "names": {card.id: card.name for card in cards}, "show_site": True,
         "undelivered": pages.count_undelivered(c),
     }  # fmt: skip
@@ -69,6 +71,7 @@ def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any
         "charts": plan_charts(live["stations"], forecast),
         "landslide_charts": plan_charts(live["landslides"], forecast),
         "recent": pages.load_history(c, site_id, None, 15),
+        "events": load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=6, site=site_id),
     }  # fmt: skip
 
 
@@ -144,10 +147,11 @@ def describe_rules(site: Site | None) -> list[dict[str, Any]]:
     if site is None:
         return []
     names = {level.number: level.name for level in site.levels}
+    units = bound_units(site) | {k.id: "degrees" for k in site.criteria if k.kind == "tangential_angle"}
     return [
         {
             "id": k.id, "kind": k.kind, "stations": ", ".join(k.stations), "quantity": k.quantity, "role": k.role,
-            "bounds": [_spell_bound(k, names, n) for n in range(len(k.thresholds))],
+            "bounds": [_spell_bound(k, names, n, units[k.id]) for n in range(len(k.thresholds))],
             "params": ", ".join(f"{name} = {value:g}" for name, value in k.params),
             "author": k.author, "reason": k.reason,
         }
@@ -155,11 +159,11 @@ def describe_rules(site: Site | None) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _spell_bound(criterion: Criterion, names: dict[int, str], position: int) -> str:
-    t = criterion.thresholds[position]
+def _spell_bound(criterion: Criterion, names: dict[int, str], position: int, unit: str) -> str:
+    t, of = criterion.thresholds[position], f" {unit}" if unit else ""
     words = [names.get(t.level, str(t.level))]
-    words += [f"over {t.over:g}"] if t.over is not None else []
-    words += [f"under {t.under:g}"] if t.under is not None else []
+    words += [f"over {t.over:g}{of}"] if t.over is not None else []
+    words += [f"under {t.under:g}{of}"] if t.under is not None else []
     words += [f"in {spell_duration(t.window_s)}"] if t.window_s else []
     return " ".join(words)
 
@@ -181,14 +185,16 @@ def collect_alert(c: Connection, alert_id: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def collect_health(context: Context, c: Connection, now: datetime) -> dict[str, Any]:
-    """State of the service's parts, as its stamps tell."""
+def collect_health(
+    context: Context, c: Connection, now: datetime, sites: str | frozenset[str] | None = None
+) -> dict[str, Any]:
+    """State of the service's parts, as its stamps tell; levels of all sites, or of some."""
     core, broker = find_stamp(c, "core"), find_stamp(c, "broker")
     age = None if core is None else (now - core[0]).total_seconds()
     alive = age is not None and age <= CORE_SILENT_S and core is not None and core[1].get("state") != "stopped"
     stamps = {name: found for name, found in (("core", core), ("broker", broker)) if found is not None}
     _, degraded = judge_parts(stamps, now)
-    cards = pages.load_cards(c)
+    cards = pages.load_cards(c, sites)
     detail = {} if core is None else core[1]
     reasons = [f"cannot decide: {context.trouble}", *degraded] if context.trouble else degraded
     return {

@@ -1,6 +1,7 @@
 """What every request needs: database, configuration, clock, declared sites, and who is asking."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any
@@ -9,12 +10,14 @@ from fastapi import Path, Request
 
 from monitor.config import ServiceConfig, parse_site
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, NotFoundError
+from monitor.errors import ConfigError, NotFoundError, StoreBusyError
 from monitor.store.engine import Database
+from monitor.store.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
 from monitor.store.sites import load_site_source
-from monitor.store.users import Session, find_session
 
 COOKIE = "slopeward_session"
+DEVICE = "slopeward_device"  # outlives the session: who logged in here before
+NO_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
 AlertId = Annotated[int, Path(ge=1, lt=1 << 63)]  # what a key of the database can be
 
 
@@ -46,11 +49,33 @@ def context_of(request: Request) -> Context:
     return found
 
 
+def is_encrypted(request: Request) -> bool:
+    """Whether people reach the page by https, here or at a proxy in front."""
+    return request.url.scheme == "https" or context_of(request).config.web.public_url.startswith("https://")
+
+
+def cookie_name(request: Request, name: str = COOKIE) -> str:
+    """The name of a cookie; with https one that no other host or path can set (RFC 6265bis, 4.1.3)."""
+    return f"__Host-{name}" if is_encrypted(request) else name
+
+
+def token_of(request: Request) -> str:
+    """The token of the session, empty without one."""
+    return request.cookies.get(cookie_name(request), "")
+
+
 def session_of(request: Request) -> Session | None:
-    """Who is logged in, or None."""
-    token = request.cookies.get(COOKIE)
+    """Who is logged in, or None; a page asked for keeps the session alive, one that refreshes itself does not."""
+    token = token_of(request)
     if not token:
         return None
     context = context_of(request)
+    now = context.clock()
     with context.db.read() as c:
-        return find_session(c, token, context.clock())
+        session = find_session(c, token, now)
+    if session is None or request.url.path.startswith("/live/"):
+        return session
+    if (now - session.seen_at).total_seconds() >= SEEN_EVERY_S:
+        with suppress(StoreBusyError), context.db.write() as c:  # reading must go on while nothing can be written
+            mark_seen(c, token, now)
+    return session

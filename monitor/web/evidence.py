@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from monitor.domain.instants import from_epoch_s
+from monitor.domain.quantities import QUANTITIES
 
 MOST: Final = 40  # rows of one table; the JSON below holds all
 READING_HEAD: Final = ("observed", "received", "revision", "raw", "offset", "value", "sigma", "flags", "extra")
+_MEASURED: Final = frozenset({"raw", "offset", "value", "sigma"})
 Table = dict[str, Any]
 
 
@@ -36,7 +38,9 @@ def _arrange(told: Mapping[str, Any], view: Mapping[str, Any]) -> list[Table]:
     tables = read_told(told)
     for name, readings in view.get("readings", {}).items():
         rows = [[_flat(v) for v in r[: len(READING_HEAD)]] for r in readings]
-        tables.append({**_table(f"Readings of {name}", READING_HEAD, rows), "folded": True})
+        known = QUANTITIES.get(name.partition(".")[2])
+        head = [f"{h} ({known.unit})" if known is not None and h in _MEASURED else h for h in READING_HEAD]
+        tables.append({**_table(f"Readings of {name}", head, rows), "folded": True})
     for name in ("forecasts", "anomalies", "footprints", "reports", "events", "failures", "maintenance", "points"):
         tables += [{**t, "folded": True} for t in _walk(name, view.get(name) or [])]
     return [t for t in tables if t["rows"]]

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from monitor.errors import RefusedError
+from monitor.errors import NotAllowedError
 
 LARGEST_BODY: Final = 64 * 1024
 # plotly writes its own style rules only where no element of its name exists; static/plotly.css takes that place
@@ -110,18 +110,18 @@ def csrf_token(session_token: str) -> str:
 
 
 def check_csrf(session_token: str, given: Any) -> None:
-    """Compare in constant time; raises RefusedError."""
+    """Compare in constant time; raises NotAllowedError."""
     if not isinstance(given, str) or not hmac.compare_digest(csrf_token(session_token), given):
-        raise RefusedError("the form is out of date; load the page again and repeat")
+        raise NotAllowedError("the form is out of date; load the page again and repeat")
 
 
 def check_origin(request: Request) -> None:
-    """A write must come from this page itself, by what the browser says of its origin; raises RefusedError."""
+    """A write must come from this page itself, by what the browser says of its origin; raises NotAllowedError."""
     site = request.headers.get("sec-fetch-site", "same-origin")
     origin = request.headers.get("origin")
     host = request.headers.get("host", "")
     if site not in {"same-origin", "none"} or (origin is not None and urlsplit(origin).netloc != host):
-        raise RefusedError("this request came from another site")
+        raise NotAllowedError("this request came from another site")
 
 
 def is_safe_path(path: str) -> bool:

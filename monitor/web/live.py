@@ -6,9 +6,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from monitor.domain.instants import spell
+from monitor.web.callers import person_of
 from monitor.web.collect import collect_alert, collect_overview, collect_site_parts
-from monitor.web.context import COOKIE, AlertId, context_of, session_of
+from monitor.web.context import AlertId, context_of, token_of
 from monitor.web.guard import csrf_token
+from monitor.web.rules import narrow
 from monitor.web.templating import render_part, service_banner
 
 router = APIRouter(prefix="/live", include_in_schema=False)
@@ -17,11 +19,11 @@ router = APIRouter(prefix="/live", include_in_schema=False)
 def _answer(request: Request, names: tuple[str, ...], values: dict[str, Any]) -> JSONResponse:
     context = context_of(request)
     now = context.clock()
-    session = session_of(request)
+    session = person_of(request)
     shared = {
         "banner": service_banner(context, now), "session": session, "path": request.url.path,
         "blind_because": context.trouble,
-        "csrf": csrf_token(request.cookies.get(COOKIE, "")) if session else "",
+        "csrf": csrf_token(token_of(request)) if session else "",
     }  # fmt: skip
     parts = {name: render_part(f"parts/{name}.html", now, shared | values) for name in ("banner", *names)}
     return JSONResponse({"now": spell(now), "parts": parts})
@@ -31,7 +33,7 @@ def _answer(request: Request, names: tuple[str, ...], values: dict[str, Any]) ->
 def refresh_overview(request: Request) -> JSONResponse:
     """Parts of the overview."""
     with context_of(request).db.read() as c:
-        values = collect_overview(c)
+        values = collect_overview(c, narrow(request, None))
     return _answer(request, ("cards", "ledgers"), values)
 
 

@@ -1,4 +1,4 @@
-"""The pages themselves, rendered on the server: overview, site, alert, lists, login."""
+"""The pages themselves, rendered on the server: overview, site, alert, lists."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from monitor.store import pages as queries
 from monitor.store.models import load_explanations
 from monitor.web.collect import collect_alert, collect_overview, collect_site, find_card
 from monitor.web.context import AlertId, context_of
-from monitor.web.guard import is_safe_path
+from monitor.web.rules import narrow
 from monitor.web.templating import render
 
 router = APIRouter(include_in_schema=False)
@@ -19,7 +19,7 @@ router = APIRouter(include_in_schema=False)
 def show_overview(request: Request) -> HTMLResponse:
     """All sites and all open alerts."""
     with context_of(request).db.read() as c:
-        values = collect_overview(c)
+        values = collect_overview(c, narrow(request, None))
     return render(request, "overview.html", **values)
 
 
@@ -47,8 +47,8 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
 def show_alerts(request: Request, site: str | None = None, ledger: str | None = None) -> HTMLResponse:
     """Alerts of all times, newest first."""
     with context_of(request).db.read() as c:
-        alerts = queries.load_history(c, site or None, ledger or None, 300)
-        cards = queries.load_cards(c)
+        alerts = queries.load_history(c, narrow(request, site or None), ledger or None, 300)
+        cards = queries.load_cards(c, narrow(request, None))
     names = {k.id: k.name for k in cards}
     tops = {k.id: k.top_level for k in cards}
     return render(request, "alerts.html", alerts=alerts, names=names, tops=tops, site=site or "", ledger=ledger or "")
@@ -66,11 +66,5 @@ def show_alert(request: Request, alert_id: AlertId, told: str = "") -> HTMLRespo
 def show_notifications(request: Request, state: Annotated[str | None, Query()] = None) -> HTMLResponse:
     """The newest messages and what became of them."""
     with context_of(request).db.read() as c:
-        rows = queries.load_notifications(c, None, state or None, 300)
+        rows = queries.load_notifications(c, narrow(request, None), state or None, 300)
     return render(request, "notifications.html", rows=rows, state=state or "")
-
-
-@router.get("/login", response_class=HTMLResponse)
-def show_login(request: Request, to: str = "/") -> HTMLResponse:
-    """The form to log in."""
-    return render(request, "login.html", to=to if is_safe_path(to) else "/", failed="")

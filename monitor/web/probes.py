@@ -17,6 +17,7 @@ from monitor.store.pages import count_open, load_cards
 from monitor.store.service_state import load_stamps
 from monitor.web.collect import collect_health
 from monitor.web.context import Context, context_of
+from monitor.web.rules import narrow
 
 router = APIRouter(include_in_schema=False)
 
@@ -27,7 +28,7 @@ def tell_health(request: Request) -> JSONResponse:
     context = context_of(request)
     try:
         with context.db.read() as c:
-            found = collect_health(context, c, context.clock())
+            found = collect_health(context, c, context.clock(), narrow(request, None))
     except StoreBusyError as error:
         reason = f"cannot decide: {context.trouble}" if context.trouble else str(error)
         return JSONResponse({"status": "down", "reasons": [reason], "version": context.version}, status_code=503)
@@ -37,18 +38,20 @@ def tell_health(request: Request) -> JSONResponse:
 class Gauges(Collector):
     """Reads the database once per scrape."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, sites: str | frozenset[str] | None) -> None:
         self._context = context
+        self._sites = sites
 
     def collect(self) -> Iterator[Any]:
         """All gauges of the service."""
         with self._context.db.read() as c:
-            cards, opened, states, stamps = load_cards(c), count_open(c), count_states(c), load_stamps(c)
+            cards, opened, states, stamps = load_cards(c, self._sites), count_open(c), count_states(c), load_stamps(c)
         now = self._context.clock()
         yield from _site_gauges(cards, now)
         alerts = GaugeMetricFamily("slopeward_open_alerts", "Open alerts, drills left out", labels=["site", "ledger"])
         for (site, ledger), count in sorted(opened.items()):
-            alerts.add_metric([site, ledger], count)
+            if self._sites is None or site in self._sites:
+                alerts.add_metric([site, ledger], count)
         yield alerts
         messages = GaugeMetricFamily("slopeward_notifications", "Notifications by state", labels=["state"])
         for state, count in sorted(states.items()):
@@ -88,5 +91,5 @@ def _age_s(at: str | None, now: datetime) -> float | None:
 def tell_metrics(request: Request) -> Response:
     """Prometheus text format, from a registry of its own."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Gauges(context_of(request)))
+    registry.register(Gauges(context_of(request), narrow(request, None)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from forecasting.kinematics.velocity import fit_velocity
-from monitor.alerting.tracks import HARMLESS
+from monitor.alerting.series.tracks import HARMLESS
 from monitor.domain.decision import instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading

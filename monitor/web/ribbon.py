@@ -12,7 +12,7 @@ LEAST_WIDTH: Final = 4.0
 SIGHT_WORDS: Final = {
     "full": "every series that votes reports",
     "degraded": "some series that vote are missing",
-    "blind": "no valid data",
+    "blind": "no valid data from the stations behind this level",
 }
 
 
@@ -60,6 +60,8 @@ def spell_sight(card: SiteCard, seen: str) -> str:
     words = SIGHT_WORDS.get(seen, seen)
     if seen == "blind":
         return f"{words}: decide by other means"
+    if card.status.get("catching_up"):
+        words = f"{words}; catching up: readings that waited are being read, silence is judged when they are in"
     # a station may be sick in a series that has no vote: both are true, and only together they are understood
     return words if set(card.stations) <= {"ok"} else f"{words}; {card.station_words}"
 

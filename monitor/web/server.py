@@ -6,21 +6,25 @@ import sys
 import threading
 
 import uvicorn
+from fastapi import FastAPI
 
 from monitor import logs
-from monitor.config import load_service
+from monitor.config import WebSection, load_service
 from monitor.errors import SlopewardError
 from monitor.health import TROUBLE_FD
+from monitor.kernel import hide_memory
 from monitor.store.engine import Database
 from monitor.store.migrate import require_current
 from monitor.web.app import build
 from monitor.web.context import Context
+from monitor.web.patience import patient
 
 _LOG = logging.getLogger("slopeward.web")
 
 
 def main(config_path: str | None = None) -> int:
     """Serve until told to stop; returns the exit status, 1 with one line for what is known to go wrong."""
+    hide_memory()  # it holds secrets
     try:
         config = load_service(config_path)
         logs.configure("web", config.log.level)
@@ -31,11 +35,7 @@ def main(config_path: str | None = None) -> int:
         return 1
     app = build(config, db)
     listen(app.state.context)
-    settings = uvicorn.Config(
-        app, host=config.web.host, port=config.web.port, log_config=None, access_log=False, server_header=False,
-        limit_concurrency=200, timeout_keep_alive=15, timeout_graceful_shutdown=2, h11_max_incomplete_event_size=32768,
-    )  # fmt: skip
-    server = uvicorn.Server(settings)
+    server = uvicorn.Server(make_settings(app, config.web))
     _LOG.info("the page is at %s", config.web.url)
     try:
         server.run()
@@ -45,6 +45,16 @@ def main(config_path: str | None = None) -> int:
     finally:
         db.close()
     return 0
+
+
+def make_settings(app: FastAPI, web: WebSection) -> uvicorn.Config:
+    """How the page is served: bounded in time and number, and believing no header but of the proxies that are named."""
+    return uvicorn.Config(
+        app, host=web.host, port=web.port, log_config=None, access_log=False, server_header=False,
+        http=patient(web.trusted_proxies), ws="none",
+        proxy_headers=bool(web.trusted_proxies), forwarded_allow_ips=list(web.trusted_proxies),
+        limit_concurrency=200, timeout_keep_alive=15, timeout_graceful_shutdown=2, h11_max_incomplete_event_size=32768,
+    )  # fmt: skip
 
 
 def listen(context: Context) -> None:

@@ -15,7 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from monitor.domain.instants import parse, spell
 from monitor.health import CORE_SILENT_S
 from monitor.store.service_state import find_stamp
-from monitor.web.context import COOKIE, Context, context_of, session_of
+from monitor.web.callers import person_of
+from monitor.web.context import Context, context_of, token_of
 from monitor.web.guard import csrf_token
 from monitor.web.ribbon import spell_sight
 
@@ -155,15 +156,16 @@ def render(request: Request, name: str, **values: Any) -> HTMLResponse:
     """One page with what all pages show: banner, who is logged in, the form token."""
     context = context_of(request)
     now = context.clock()
-    token = request.cookies.get(COOKIE, "")
+    token = token_of(request)
     try:
-        session, banner = session_of(request), service_banner(context, now)
+        session, banner = person_of(request), service_banner(context, now)
     except Exception:  # an error page must come even when the database is away
         why = f": {context.trouble}" if context.trouble else ""
         text = f"The database does not answer{why}. Nothing on this page is current."
         session, banner = None, {"text": text, "since": None}
     shared = {
         "banner": banner, "session": session, "csrf": csrf_token(token) if session else "", "version": context.version,
-        "path": request.url.path, "exercise_note": False, "blind_because": context.trouble,
+        "path": request.url.path, "login_to_read": context.config.web.login_to_read,
+        "exercise_note": False, "blind_because": context.trouble,
     }  # fmt: skip
     return HTMLResponse(render_part(name, now, shared | values))

@@ -1,5 +1,6 @@
 """The laws of the house: who may import whom, what may never be loaded, and that the reference knows everything."""
 
+import ast
 import importlib
 import os
 import re
@@ -31,6 +32,23 @@ def test_the_import_law_holds():
     tool = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([tool, "--no-cache"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_raster_is_opened_by_a_driver_named_in_the_code():
+    """Left to itself GDAL takes any of its hundred readers, some of which open other files and addresses."""
+    unnamed = []
+    for path in [p for package in ("detection", "forecasting", "monitor") for p in (ROOT / package).rglob("*.py")]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {"osgeo", "fiona", "pyogrio", "geopandas"} & {n.split(".")[0] for n in names}, path
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "open"):
+                continue
+            by = ast.unparse(node.func.value)
+            if by in {"rasterio", "memory"} and "driver" not in {k.arg for k in node.keywords}:
+                unnamed.append(f"{path}:{node.lineno}")
+    assert not unnamed
 
 
 @pytest.mark.parametrize("module", ["monitor.daemon", "monitor.supervisor"])

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from monitor.alerting.evaluate import evaluate_site
-from monitor.alerting.evaluator import Evaluator
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.decision.evaluator import Evaluator
 from monitor.domain.observation import Observation
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.replay.backtest import run_backtest

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from forecasting.kinematics.failure import FailureSpec
-from forecasting.kinematics.judging import count_false, pool_false, watch_curve
+from forecasting.kinematics.failure_scores import count_false, pool_false, watch_curve
 from monitor.cli import failure_bench
 from monitor.cli.failure_bench import DAY_S
 from tests.bench.record import record

@@ -15,9 +15,9 @@ from typing import Any
 
 import rasterio
 
-from detection.imagery.components import NODATA
-from detection.imagery.generate import write_scene
-from detection.imagery.lane import detect
+from detection.imagery.data.generate import write_scene
+from detection.imagery.footprints.detect import detect
+from detection.imagery.raster.components import NODATA
 from tests.bench.record import record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))

@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
-from forecasting.backtest import run_trials
+from forecasting.data.series import DAY_S, read_long_csv
+from forecasting.evaluation.backtest import run_trials
+from forecasting.evaluation.scoring import score_all, spell_horizon
 from forecasting.registry import NETWORKS
-from forecasting.scoring import score_all, spell_horizon
-from forecasting.series import DAY_S, read_long_csv
 from tests.bench.record import record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))

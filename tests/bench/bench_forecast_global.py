@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from forecasting.averaging import WARM_UP_ROWS, Ewa, Mean, Median
-from forecasting.baselines import Baseline
-from forecasting.choice import fit_auto
-from forecasting.metrics import mae
+from forecasting.data.series import DAY_S, Floats, Ints, Panel, read_long_csv
+from forecasting.data.splits import Split, rolling_folds
+from forecasting.evaluation.metrics import mae
 from forecasting.neural.learner import Settings
 from forecasting.neural.pooled import adopt, fine_tune, train_pooled
-from forecasting.series import DAY_S, Floats, Ints, Panel, read_long_csv
-from forecasting.splits import Split, rolling_folds
+from forecasting.simple.auto import fit_auto
+from forecasting.simple.averaging import WARM_UP_ROWS, Ewa, Mean, Median
+from forecasting.simple.baselines import Baseline
 from tests.bench.record import record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))

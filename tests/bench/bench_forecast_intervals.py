@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from forecasting.backtest import run_trials
-from forecasting.baselines import Baseline, fit_lld
-from forecasting.choice import fit_auto
-from forecasting.fan import bounds
-from forecasting.metrics import winkler
-from forecasting.scoring import Trial, spell_horizon
-from forecasting.series import DAY_S, Floats, Panel, read_long_csv
-from forecasting.splits import Split, rolling_folds
+from forecasting.data.series import DAY_S, Floats, Panel, read_long_csv
+from forecasting.data.splits import Split, rolling_folds
+from forecasting.evaluation.backtest import run_trials
+from forecasting.evaluation.metrics import winkler
+from forecasting.evaluation.scoring import Trial, spell_horizon
+from forecasting.serving.quantiles import bounds
+from forecasting.simple.auto import fit_auto
+from forecasting.simple.baselines import Baseline, fit_lld
 from tests.bench.record import record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))

@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from forecasting.averaging import fit_ewa
-from forecasting.metrics import mae
-from forecasting.neural.features import noise_floor
+from forecasting.data.features import noise_floor
+from forecasting.data.series import DAY_S, Panel, read_long_csv
+from forecasting.data.splits import Split, rolling_folds, split
+from forecasting.evaluation.metrics import mae
 from forecasting.neural.forecaster import NeuralForecaster
 from forecasting.neural.learner import Settings
 from forecasting.neural.physics import Physics
 from forecasting.neural.pooled import Pooled, adopt, fine_tune, train_pooled
 from forecasting.neural.training import train_network
-from forecasting.series import DAY_S, Panel, read_long_csv
-from forecasting.splits import Split, rolling_folds, split
-from forecasting.staged_averaging import by_stage
+from forecasting.simple.averaging import fit_ewa
+from forecasting.simple.staged_averaging import by_stage
 from tests.bench.bench_forecast_sources import DATA, read_sk
 from tests.bench.record import record
 

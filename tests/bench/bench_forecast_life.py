@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from forecasting.backtest import run_trials
-from forecasting.judging import words
-from forecasting.lifecycle import Scored, judge_shadow, judge_shown, summarise
-from forecasting.scoring import Answer, Trial
-from forecasting.series import DAY_S, read_long_csv
+from forecasting.data.series import DAY_S, read_long_csv
+from forecasting.data.units import spell_span
+from forecasting.evaluation.backtest import run_trials
+from forecasting.evaluation.scoring import Answer, Trial
+from forecasting.serving.promotion import Scored, judge_shadow, judge_shown, summarise
 from tests.bench.record import FOLDER, record
 
 
@@ -29,7 +29,7 @@ def main() -> None:
         settings = {"epochs": 12, "stride": 2}
         for trial in run_trials(panel, ["auto", "gru"], [DAY_S, 7 * DAY_S], folds=1, training=settings):
             answer = next(a for a in trial.answers if (a.model, a.variant) == ("gru", "blend"))
-            place = f"{name} {words(trial.horizon_s)}"
+            place = f"{name} {spell_span(trial.horizon_s)}"
             figures[place] = {
                 "verdict of training": answer.verdict.reason,
                 "as it is": live(trial, answer, open_by_training=answer.verdict.shown),

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from forecasting.backtest import run_trials
+from forecasting.data.series import DAY_S, Panel, read_long_csv
+from forecasting.data.splits import split
+from forecasting.evaluation.backtest import run_trials
 from forecasting.neural.learner import Settings
 from forecasting.neural.training import train_network
-from forecasting.series import DAY_S, Panel, read_long_csv
-from forecasting.splits import split
 from tests.bench.record import FOLDER, record
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from forecasting.series import DAY_S, Panel, read_long_csv
+from forecasting.data.series import DAY_S, Panel, read_long_csv
 from tests.bench.record import FOLDER, record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,8 +49,8 @@ def draw(points: int, rows: int = 100) -> np.ndarray:
 
 def forecaster_of(model: str, stations: int, supports: Any = None) -> Any:
     """An untrained network: what it costs does not depend on its weights."""
-    from forecasting.baselines import DEFAULT, LevelDrift
     from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
+    from forecasting.simple.baselines import DEFAULT, LevelDrift
 
     names = tuple(f"P{i}" for i in range(stations))
     lld = LevelDrift("lld", (30,), (DEFAULT,))
@@ -76,7 +76,7 @@ def many(model: str) -> dict[str, Any]:
 
 def simple() -> dict[str, Any]:
     """P3: lld for 100,000 series; the reference reads the same 61 rows once."""
-    from forecasting.baselines import DEFAULT, LevelDrift
+    from forecasting.simple.baselines import DEFAULT, LevelDrift
 
     values, lld = draw(POINTS), LevelDrift("lld", (30,), (DEFAULT,))
     origin = np.array([values.shape[0] - 1])
@@ -87,10 +87,10 @@ def simple() -> dict[str, Any]:
 
 def graph() -> dict[str, Any]:
     """P4: a dense graph of 1,000 nodes, beside the same network without a graph; 2,001 are refused."""
+    from forecasting.data.splits import split
     from forecasting.errors import ForecastingError
     from forecasting.neural.learner import Settings
     from forecasting.neural.training import prepare
-    from forecasting.splits import split
 
     values = draw(1000)
     origin, floors = np.array([values.shape[0] - 1]), np.ones(1000)
@@ -109,10 +109,10 @@ def graph() -> dict[str, Any]:
 
 def update() -> dict[str, Any]:
     """P5: one conformal update with its margin, and one expert average, per station x horizon x level."""
-    from forecasting.averaging import fit_members
-    from forecasting.conformal import ConformalState, margin
-    from forecasting.conformal import update as take
-    from forecasting.splits import split
+    from forecasting.data.splits import split
+    from forecasting.serving.conformal import ConformalState, margin
+    from forecasting.serving.conformal import update as take
+    from forecasting.simple.averaging import fit_members
 
     state = ConformalState.fresh(0.8, DAY_S)
     rng = np.random.default_rng(2)
@@ -134,9 +134,9 @@ def update() -> dict[str, Any]:
 
 def training() -> dict[str, Any]:
     """P1: one site (SK, 8 stations, the rows before the last fold), GRU, three seeds, one core."""
+    from forecasting.data.splits import rolling_folds
     from forecasting.neural.learner import Settings
     from forecasting.neural.training import train_network
-    from forecasting.splits import rolling_folds
 
     panel = _bench("SK")
     parts = rolling_folds(panel.values.shape[0])[-1]
@@ -151,7 +151,7 @@ def digest() -> dict[str, Any]:
     """The name of the checkpoint that `forecast train --seed 7` would write."""
     import torch
 
-    from forecasting.lane import train
+    from forecasting.serving.jobs import train
 
     panel = _bench("SK").head(500)
     threads = torch.get_num_threads()

@@ -22,17 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from forecasting.covariates import covariates_from_samples
-from forecasting.driver_rows import rows_from_covariates
-from forecasting.metrics import mae
+from forecasting.data.covariates import covariates_from_samples
+from forecasting.data.driver_rows import rows_from_covariates
+from forecasting.data.rain_forecasts import lay_outlook
+from forecasting.data.series import DAY_S, Floats, Panel
+from forecasting.data.sources import Recipe, read_recipe, read_record
+from forecasting.data.splits import Split, rolling_folds
+from forecasting.evaluation.metrics import mae
 from forecasting.neural.forecaster import NeuralForecaster
 from forecasting.neural.learner import Settings
 from forecasting.neural.source_scale import SOURCES
 from forecasting.neural.training import train_network
-from forecasting.outlooks import lay_outlook
-from forecasting.series import DAY_S, Floats, Panel
-from forecasting.sources import Recipe, read_recipe, read_record
-from forecasting.splits import Split, rolling_folds
 from tests.bench.record import FOLDER, record
 from tests.data.slopes import rain_to_come
 

@@ -23,9 +23,9 @@ import numpy as np
 
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patches
+from detection.imagery.data.splits import Parts, split_held
 from detection.imagery.registry import SEGMENTERS
-from detection.imagery.scoring import Scored, compare, score_maps
-from detection.imagery.splits import Parts, split_held
+from detection.imagery.training.scoring import Scored, compare, score_maps
 from tests.bench.record import record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
@@ -90,7 +90,7 @@ def run(job: Job, given: argparse.Namespace, opened: tuple[Patches, Patches, Par
     train, test, (fit, held) = opened
     begun = time.process_time()
     if model in SIMPLE:
-        from detection.imagery.simple import fit_index, fit_logistic, score_simple
+        from detection.imagery.training.simple_maps import fit_index, fit_logistic, score_simple
 
         resize_px = SETS[name].resize_px
         seen = train.resize(resize_px).remember() if resize_px else train

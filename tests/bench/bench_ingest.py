@@ -5,6 +5,7 @@
 `live`: the publisher sends as fast as it can while the subscriber listens. `drain`: the broker holds the queue, the
 subscriber comes and empties it. Publisher, subscriber and broker are processes of their own. The bare subscriber is
 paho with the same session, Receive Maximum and automatic acknowledgement; its callback counts and does nothing else.
+The broker is the managed one, with a login for each side and its access lists; both subscribers come by the same door.
 """
 
 import json
@@ -17,10 +18,15 @@ import threading
 import time
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from monitor.broker_access import Access, find_access
+from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from tests.bench.record import record
+from tests.conftest import absent, free_port
+from tests.data.mqtt_client import calling
 
 FIGURES = {}
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "20000"))
@@ -36,11 +42,14 @@ count = 0
 def heard(c, u, m):
     global count
     count += 1
-client = Client(CallbackAPIVersion.VERSION2, client_id="bare", protocol=MQTTProtocolVersion.MQTTv5)
+door = json.loads(sys.argv[1])
+v5 = MQTTProtocolVersion.MQTTv5
+client = Client(CallbackAPIVersion.VERSION2, client_id="bare", protocol=v5, transport=door["by"])
+client.username_pw_set(door["username"], door["password"])
 client.on_message = heard
 client.on_connect = lambda c, *_: c.subscribe([("slopeward/v1/+/+/obs", 1)])
 p = Properties(PacketTypes.CONNECT); p.SessionExpiryInterval = 0xFFFFFFFF; p.ReceiveMaximum = 4000
-client.connect("127.0.0.1", int(sys.argv[1]), clean_start=False, properties=p)
+client.connect(*door["target"], clean_start=False, properties=p)
 client.loop_start()
 while True:
     status = {"at": time.monotonic(), "messages": count, "connected": {"live": client.is_connected()}}
@@ -52,10 +61,11 @@ import sys, json, time
 from datetime import datetime, timedelta, timezone
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-port, count = int(sys.argv[1]), int(sys.argv[2])
+door, count = json.loads(sys.argv[1]), int(sys.argv[2])
 client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+client.username_pw_set(door["username"], door["password"])
 client.max_inflight_messages_set(2000)
-client.connect("127.0.0.1", port)
+client.connect(*door["target"])
 client.loop_start()
 start = datetime(2026, 3, 1, tzinfo=timezone.utc) + timedelta(days=int(sys.argv[3]))
 last = []
@@ -107,20 +117,39 @@ class Subscriber:
         self.child.stdout.close()
 
 
-def send(port, day, count=MESSAGES):
-    subprocess.run([sys.executable, "-c", SEND, str(port), str(count), str(day)], check=True)
+@pytest.fixture
+def broker(tmp_path):
+    """The managed broker: where the service finds it, and the login of a gateway."""
+    if find_mosquitto() is None:
+        absent("Mosquitto")
+    child = ManagedBroker(tmp_path / "broker", free_port())
+    login, password = child.book.issue("north")
+    child.start()
+    access = find_access(SimpleNamespace(mode="managed", data=child.folder))
+    gateway = Access(port=child.port, username=login.name, password=password)
+    yield SimpleNamespace(folder=child.folder, access=access, gateway=gateway)
+    child.stop()
 
 
-def measure(words, port, mode, day):
+def spell_door(access):
+    by = "unix" if access.socket else "tcp"
+    return json.dumps({"by": by, "target": access.target, "username": access.username, "password": access.password})
+
+
+def send(broker, day, count=MESSAGES):
+    subprocess.run([sys.executable, "-c", SEND, spell_door(broker.gateway), str(count), str(day)], check=True)
+
+
+def measure(words, broker, mode, day):
     subscriber = Subscriber(words)
     subscriber.wait(lambda line: line.get("connected", {}).get("live"))
     time.sleep(0.3)
     if mode == "drain":
         subscriber.stop()
-        send(port, day)
+        send(broker, day)
         subscriber = Subscriber(words)
     else:
-        send(port, day)
+        send(broker, day)
     rate = subscriber.rate(MESSAGES)
     subscriber.stop()
     return rate
@@ -128,14 +157,14 @@ def measure(words, port, mode, day):
 
 @pytest.mark.parametrize("mode", ["live", "drain"])
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_ratio(kind, mode, mosquitto, request, tmp_path):
+def test_ratio(kind, mode, broker, request, tmp_path):
     url = durable_postgresql(request, tmp_path) if kind == "postgresql" else request.getfixturevalue("sqlite_url")
     ratios, rates = [], []
     for day in range(ROUNDS):
-        bare = measure(["-c", BARE, str(mosquitto.port)], mosquitto.port, mode, day)
-        clear(mosquitto.port, "bare")
-        ours = measure([str(ENTRY), url, str(mosquitto.port)], mosquitto.port, mode, day)
-        clear(mosquitto.port, "slopeward")
+        bare = measure(["-c", BARE, spell_door(broker.access)], broker, mode, day)
+        clear(broker.access, "bare")
+        ours = measure([str(ENTRY), url, str(broker.folder)], broker, mode, day)
+        clear(broker.access, "slopeward")
         ratios.append(ours / bare)
         rates.append((ours, bare))
     ours, bare = rates[ratios.index(statistics.median_low(ratios))]
@@ -150,18 +179,10 @@ def test_ratio(kind, mode, mosquitto, request, tmp_path):
     )
 
 
-def clear(port, client_id):
+def clear(access, client_id):
     """Let the broker forget a session, so that it does not queue for a client that is gone."""
-    from paho.mqtt.client import Client
-    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-
-    client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5)
-    client.connect("127.0.0.1", port, clean_start=True)
-    client.loop_start()
-    while not client.is_connected():
-        time.sleep(0.01)
-    client.disconnect()
-    client.loop_stop()
+    with calling(access, client_id):
+        pass
 
 
 def durable_postgresql(request, tmp_path):

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from detection.imagery.data.catalogue import open_data
-from detection.imagery.evaluation import map_patches, score_weights
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Hooks
-from detection.imagery.recipe import find_recipe, read_recipe, run_recipe
-from detection.imagery.scoring import Scored, compare, score_maps
+from detection.imagery.training.evaluation import map_patches, score_weights
+from detection.imagery.training.recipe import find_recipe, read_recipe, run_recipe
+from detection.imagery.training.scoring import Scored, compare, score_maps
 from tests.bench.record import record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))

@@ -27,9 +27,9 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from detection.imagery import lane
-from detection.imagery.generate import BANDS, draw_scene
-from detection.imagery.grid import grid_around
+from detection.imagery.data.generate import BANDS, draw_scene
+from detection.imagery.footprints import detect
+from detection.imagery.raster.grid import grid_around
 from tests.bench.record import read_figures, record
 
 SMALL, MIDDLE, LARGE = (2_000, 2_000), (1_533, 970), (10_980, 10_980)
@@ -128,13 +128,13 @@ def measure(folder: Path, weights: str, dem: str) -> dict[str, Any]:
     load_model(weights)
     clock = Clock()
     clock.watch(Segmenter, "classify", "network")
-    clock.watch(lane, "map_scene", "map")
-    clock.watch(lane, "_find_all", "outlining")
-    clock.watch(lane, "write_outputs", "writing")
-    clock.watch(lane, "measure_stretch", "stretch")
-    clock.watch(lane, "scene_hash", "hash")
+    clock.watch(detect, "map_scene", "map")
+    clock.watch(detect, "_find_all", "outlining")
+    clock.watch(detect, "write_outputs", "writing")
+    clock.watch(detect, "measure_stretch", "stretch")
+    clock.watch(detect, "scene_hash", "hash")
     begun, wall = time.process_time(), time.monotonic()
-    answer = lane.detect(
+    answer = detect.detect(
         {
             "scene_path": str(folder),
             "out_dir": str(folder / "out"),

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from monitor.config import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.jobs import forecast, train
+from monitor.jobs.forecasts import run, train
 from monitor.store.engine import Database
 from monitor.store.migrate import upgrade
 from monitor.store.observations import add_observations
@@ -89,7 +89,7 @@ def run_night(*, sites: int, stations: int, days: int) -> dict[str, Any]:
             used = _processor_s()
             for site in drawn:
                 for key, job, now in (
-                    ("train", train, first), ("issue", forecast, first), ("again", forecast, first + timedelta(days=1)),
+                    ("train", train, first), ("issue", run, first), ("again", run, first + timedelta(days=1)),
                 ):  # fmt: skip
                     begun = time.perf_counter()
                     job.run(db, config, site, now)

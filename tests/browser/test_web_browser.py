@@ -10,14 +10,17 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import uvicorn
+from sqlalchemy import select
 
 from monitor.config import load_service
 from monitor.store.alerts import find_alert
 from monitor.store.engine import Database
+from monitor.store.movement import MovementRow, add_update
 from monitor.store.service_state import stamp
-from monitor.store.tables import site_state
+from monitor.store.tables import movement, site_state
 from monitor.store.views import load_view
 from monitor.web.app import build
 
@@ -101,6 +104,29 @@ def watch(chromium):
     yield make
     for one in opened:
         one.close()
+
+
+@pytest.mark.parametrize("width", [1360, 390])
+def test_the_head_of_a_silent_site_says_when_its_stage_was_seen(served, watch, tmp_path, width):
+    base, db, *_ = served
+    silent_at = story.NOW + timedelta(minutes=4)
+    with db.write() as c:
+        for series_id in c.execute(select(movement.c.series_id).distinct()).scalars().all():
+            was = {"stage": {"stage": "progressive"}}
+            row = MovementRow(series_id, silent_at, story.NOW, "unknown", "none", *[None] * 8, "stale", was)
+            add_update(c, row, [])
+        c.execute(site_state.update().where(site_state.c.site == "north-bench").values(observability="blind"))
+    w = watch(width=width)
+    w.page.goto(f"{base}/sites/north-bench")
+    head = w.page.locator("#part-status")
+    assert "progressive, last seen 2026-03-01 06:00" in head.inner_text()
+    assert "no station shows" in head.inner_text()
+    assert "of the worst station" not in head.inner_text()
+    assert "no valid data from the stations behind this level: decide by other means" in head.inner_text()
+    fact = head.locator("dl.facts div", has_text="Stage").bounding_box()
+    assert fact["x"] + fact["width"] <= width, "it stays on the page"
+    w.page.screenshot(path=str(tmp_path / "silent.png"))
+    assert w.complaints == []
 
 
 def test_site_page_draws_all_its_curves_in_silence(served, watch):
@@ -203,6 +229,42 @@ def test_log_in_and_acknowledge(served, watch):
     assert w.hosts == {"127.0.0.1"}
 
 
+def test_an_admin_looks_at_accounts_and_changes_the_own_password(served, watch):
+    base, *_ = served
+    new = "umbrella granite seventeen ferries"
+    w = watch()
+
+    def log_in(password):
+        w.page.get_by_label("Name").fill("ada")
+        w.page.get_by_label("Password").fill(password)
+        w.page.get_by_role("button", name="Log in").click()
+
+    w.page.goto(f"{base}/login?to=/admin")
+    log_in(story.PASSWORD)
+    w.page.get_by_role("heading", name="Audit log").wait_for()
+    tables = [w.page.locator(f"section:has(#h-{k})") for k in ("accounts", "sessions", "tokens", "log")]
+    texts = [one.inner_text() for one in tables]
+    for text, word in zip(texts, ("locked since", "ada", "board in the office", "login"), strict=True):
+        assert word in text
+    w.page.get_by_role("button", name="Revoke token 1").click()
+    assert "token 1 is revoked" in w.page.get_by_role("status").inner_text()
+    for path in ("/admin", "/account"):
+        phone = w.context.new_page()
+        phone.set_viewport_size({"width": 360, "height": 740})
+        phone.goto(f"{base}{path}")
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 360, path
+        phone.close()
+    w.page.get_by_role("link", name="ada", exact=True).click()
+    w.page.get_by_label("Present password").fill(story.PASSWORD)
+    w.page.get_by_label("New password").fill(new)
+    w.page.get_by_label("Once more").fill(new)
+    w.page.get_by_role("button", name="Change it").click()
+    log_in(new)
+    w.page.get_by_role("heading", name="Another password").wait_for()
+    assert w.complaints == []
+    assert w.hosts == {"127.0.0.1"}
+
+
 def test_a_new_level_appears_without_reload_and_scroll_stays(served, watch):
     base, db, *_ = served
     w = watch(height=500)
@@ -255,3 +317,20 @@ def test_the_page_reads_well_without_scripts(served, chromium):
     assert "Without scripts this page does not refresh" in text
     assert "Geologist on site" in text
     context.close()
+
+
+def test_who_is_guessed_at_works_for_it_on_a_new_device_and_comes_in(served, watch):
+    base, *_ = served
+    for n in range(8):  # this server takes the word of loopback for where a request comes from
+        form = {"name": "bo", "password": "wrong password"}
+        httpx.post(f"{base}/login", data=form, headers={"X-Forwarded-For": f"198.51.100.{n}"}, trust_env=False)
+    w = watch()
+    w.page.goto(base + "/login?to=/alerts")
+    for _ in range(2):  # the first answer brings the work to be done
+        w.page.get_by_label("Name").fill("bo")
+        w.page.get_by_label("Password").fill(story.PASSWORD)
+        w.page.get_by_role("button", name="Log in").click()
+        w.page.wait_for_load_state()
+    w.page.get_by_role("button", name="Log out").wait_for(timeout=90_000)
+    assert w.page.url == base + "/alerts"
+    assert [c for c in w.complaints if "429" not in c] == []

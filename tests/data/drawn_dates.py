@@ -9,12 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from detection.imagery import comparison
-from detection.imagery.grid import grid_around
+from detection.imagery.footprints.polygons import find_footprints
 from detection.imagery.neural import checkpoint
-from detection.imagery.polygons import find_footprints
-from detection.imagery.raster import write_geotiff
-from monitor.jobs import scene_worker
+from detection.imagery.raster.grid import grid_around
+from detection.imagery.raster.raster import write_geotiff
+from monitor.jobs.scenes import worker
 from tests.data.drawn_scenes import make_config, work_here
 
 SIZE, PLACE = 64, (141.951, 42.7305)
@@ -66,9 +65,9 @@ def detect(payload):
 
 def detect_by_hand(monkeypatch) -> None:
     """Let the worker read drawings; there are no images, so the guards on them are off."""
-    monkeypatch.setattr(scene_worker, "detect", detect)
+    monkeypatch.setattr(worker, "detect", detect)
     monkeypatch.setattr(checkpoint, "load_model", lambda _: SimpleNamespace(card={"name": "drawn"}))
-    monkeypatch.setattr(comparison, "_guard", lambda *_: None)
+    monkeypatch.setattr("detection.imagery.change.compare._guard", lambda *_: None)
 
 
 def watch_by_hand(monkeypatch, tmp_path: Path, database_url: str):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from detection.imagery.generate import write_scene
+from detection.imagery.data.generate import write_scene
 from monitor.config import load_service, parse_site
-from monitor.jobs import scene_worker, scenes
+from monitor.jobs.scenes import inbox, worker
 from monitor.store.sites import save_site
 
 PLACE = (141.951, 42.7305)
@@ -69,10 +69,10 @@ def work_here(monkeypatch) -> None:
     """Let scenes be read in this process, without the cost of one of their own."""
 
     def run(job, payload, *_args, **_kwargs):
-        assert job == "monitor.jobs.scene_worker:read_one"
-        return scene_worker.read_one(json.loads(json.dumps(payload)))
+        assert job == "monitor.jobs.scenes.worker:read_one"
+        return worker.read_one(json.loads(json.dumps(payload)))
 
-    monkeypatch.setattr(scenes.compute, "run", run)
+    monkeypatch.setattr(inbox.compute, "run", run)
 
 
 def add_site(database, source: str = SITE):

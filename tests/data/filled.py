@@ -19,12 +19,15 @@ from monitor.domain.observation import Observation, Report, SiteEvent
 from monitor.domain.site import Recipient, Site
 from monitor.store import (
     alerts,
+    api_tokens,
+    events,
     forecasts,
     job_runs,
     messages,
     observations,
     offsets,
     points,
+    second_factor,
     service_state,
     sites,
     users,
@@ -107,6 +110,8 @@ def fill_connection(c: Connection) -> dict[str, Any]:
         users.add_user(c, name, PASSWORD, role, START)
         add_audit(c, ADA, "user.add", f"user:{name}", {"role": role}, START)
     users.disable_user(c, "dee", NOW - days(10))
+    second_factor.add_second_factor(c, "dee", START)
+    api_tokens.add_api_token(c, "bo", "board in the office", "read", None, 90 * 86400.0, START)
     measured = _fill_observations(c)
     ids = {f"{s.site}/{s.station}/{s.quantity}": s.id for k in (north, lake) for s in observations.load_series(c, k.id)}
     story: dict[str, Any] = {"series": ids}
@@ -395,7 +400,7 @@ def _fill_states(c: Connection, north: Site, lake: Site) -> None:
             site=site.id, level=level, level_source="auto", since=NOW - days(2), evaluated_at=NOW + timedelta(minutes=2),
             observability=seen, reachable_level=site.top_level if level else 1, witnesses_available=3 if level else 1,
             health="ok" if level else "not ok: W1", movement_stage=stage, trend="progressive" if level else None,
-            newest_at=NOW, config_sha256=site.version, state={},
+            newest_at=NOW, config_sha256=site.version, state={}, catching_up=level == 0,
         ))  # fmt: skip
         c.execute(insert(t.evaluation).values(
             site=site.id, at=NOW + timedelta(minutes=2), trigger="data", level=level, observability=seen,
@@ -425,14 +430,23 @@ def _fill_records(c: Connection) -> None:
             received_at=NOW, topic=topic, payload=payload, payload_bytes=len(payload), code=code, reason=f"refused: {code}",
             client="live", digest=f"{code:0<64}", times=times,
         ))  # fmt: skip
+    for source, rows, unkept in (("slopeward/v1/north-bench/G1", 1, 0), ("slopeward/v1/lake-slope/X1", 2, 7)):
+        c.execute(insert(t.quarantine_source).values(
+            source=source, kept_bytes=600 * rows, kept_rows=rows, unkept=unkept, unkept_at=NOW if unkept else None,
+        ))  # fmt: skip
     for first, last, filled in ((101, 106, NOW - days(1)), (240, 251, None)):
         c.execute(insert(t.sequence_gap).values(
             site="north-bench", station="G1", source="logger-3", boot_id=12, from_seq=first, to_seq=last, from_at=NOW - days(2),
             to_at=NOW - days(1), detected_at=NOW - days(1), requested_at=NOW - days(1), filled_at=filled,
         ))  # fmt: skip
-    messages.add_report(c, Report("north-bench", NOW - days(1), "crack", "fresh crack above bench 3", "bo", "G1"), NOW)
+    crack = Report("north-bench", NOW - days(1), "crack", "fresh crack above bench 3", "bo", "G1")
+    messages.add_report(c, crack, NOW, actor=BO, credential="account bo")
     blast = SiteEvent("north-bench", NOW - days(7), NOW - days(7) + STEP, "blasting", "blast in pit 5", 240.0)
-    messages.add_event(c, blast, NOW - days(7), "bo")
+    events.add_event(c, blast, NOW - days(7), "bo", via="mqtt")
+    quake = SiteEvent("north-bench", NOW - days(6), NOW - days(6) + STEP, "earthquake", "M 3.9, felt in the office", 0.02)
+    number = events.add_event(c, quake, NOW - days(6), "seismic feed", via="mqtt")
+    assert number is not None
+    events.confirm_event(c, number, BO, "felt in the office", NOW - days(6))
     service_state.stamp(c, "core.evaluate", {"sites": 2}, NOW)
     run = job_runs.start_run(c, "forecast", "north-bench", NOW - STEP)
     job_runs.finish_run(c, run, "done", "180 rows", NOW - STEP + timedelta(seconds=40))
@@ -448,6 +462,10 @@ def _fill_records(c: Connection) -> None:
     c.execute(insert(t.maintenance).values(
         site="north-bench", station="G1", from_at=NOW - days(3), to_at=NOW - days(3) + STEP, by="bo", second_by="cy",
         reason="new battery", added_at=NOW - days(3), ended_at=None, ended_by=None,
+    ))  # fmt: skip
+    c.execute(insert(t.first_signature).values(
+        act="alert.shelve", subject="alert:1", terms="{}", height=2, by="ada", reason="blasting",
+        signed_at=NOW - days(2), used_at=NOW - days(2), used_by="bo",
     ))  # fmt: skip
     c.execute(insert(t.site_proposal).values(
         site="north-bench", sha256="1" * 64, base_sha256="0" * 64, source="[site]", author="bo", reason="noise is lower",

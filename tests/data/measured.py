@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from monitor.alerting.decide import decide
-from monitor.alerting.scope import anchor_at, wanted_series
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.decision.scope import anchor_at, wanted_series
 from monitor.config import load_site
 from monitor.domain.decision import Decision, EventFact, Memory, Newest, View, seconds
 from monitor.domain.observation import Observation, Reading

@@ -65,12 +65,9 @@ class Service:
     def start(self, timeout_s: float = 60.0) -> float:
         """Start, wait until the page says that the core is well (returns those seconds) and the broker is heard."""
         begun = time.monotonic()
-        self._process = subprocess.Popen(
-            [*self.program, "run", "--config", str(self.config)],
-            stdout=self._log, stderr=self._log, cwd=self.folder, start_new_session=True, env=dict(os.environ),
-        )  # fmt: skip
+        process = self.launch()
         while not self.healthy():
-            if time.monotonic() - begun > timeout_s or self._process.poll() is not None:
+            if time.monotonic() - begun > timeout_s or process.poll() is not None:
                 raise TimeoutError(f"the service did not come up:\n{self.log()[-3000:]}")
             time.sleep(0.05)
         took = time.monotonic() - begun
@@ -79,6 +76,25 @@ class Service:
                 raise TimeoutError(f"the service does not listen:\n{self.log()[-3000:]}")
             time.sleep(0.05)
         return took
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start without waiting for anything; returns the supervisor."""
+        self._process = subprocess.Popen(
+            [*self.program, "run", "--config", str(self.config)],
+            stdout=self._log, stderr=self._log, cwd=self.folder, start_new_session=True, env=dict(os.environ),
+        )  # fmt: skip
+        return self._process
+
+    def kill_supervisor(self) -> None:
+        """SIGKILL to the supervisor alone; its children end when they notice."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(20)
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not ended since."""
+        return self._process is not None
 
     def healthy(self) -> bool:
         """Whether /health answers 200."""

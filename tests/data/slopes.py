@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from forecasting.covariates import Covariate
-from forecasting.driver_rows import rows_from_covariates
-from forecasting.outlooks import Outlook
-from forecasting.series import DAY_S, Panel
+from forecasting.data.covariates import Covariate
+from forecasting.data.driver_rows import rows_from_covariates
+from forecasting.data.rain_forecasts import Outlook
+from forecasting.data.series import DAY_S, Panel
 
 
 def rain_driven(rows=460, seed=3):

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.backtest import backtest
-from forecasting.screening import interpolated_input
-from forecasting.series import DAY_S, Panel, panel_from_samples, read_long_csv
+from forecasting.data.series import DAY_S, Panel, panel_from_samples, read_long_csv
+from forecasting.evaluation.backtest import backtest
+from forecasting.evaluation.screening import interpolated_input
 
 pytestmark = pytest.mark.data
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forecasting.series import DAY_S, MONTH_S
-from forecasting.sources import read_recipe, read_record
+from forecasting.data.series import DAY_S, MONTH_S
+from forecasting.data.sources import read_recipe, read_record
 from monitor.cli.main import run_verb
 
 pytestmark = pytest.mark.data

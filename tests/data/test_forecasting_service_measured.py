@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forecasting.sources import read_recipe, read_record
+from forecasting.data.sources import read_recipe, read_record
 from monitor import compute
 from monitor.cli.main import run_verb
-from monitor.jobs import in_worker
+from monitor.jobs.forecasts import worker
 
 pytestmark = pytest.mark.data
 
@@ -78,7 +78,7 @@ def call(monkeypatch, capsys):
     """The verbs, with jobs in this process and networks that take one pass: what is looked at is that all fits."""
 
     def run(job, payload, *_args, **_more):
-        return getattr(in_worker, job.rpartition(":")[2])(payload | {"epochs": 1, "stride": 8})
+        return getattr(worker, job.rpartition(":")[2])(payload | {"epochs": 1, "stride": 8})
 
     monkeypatch.setattr(compute, "run", run)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from forecasting.kinematics.failure import FailureSpec, watch_failure
-from forecasting.kinematics.judging import count_false
+from forecasting.kinematics.failure_scores import count_false
 from forecasting.kinematics.velocity import DAY_S
 from monitor.cli import failure_bench
 from monitor.cli.main import run_verb

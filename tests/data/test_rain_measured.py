@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from monitor.alerting.assessment import Windows
 from monitor.alerting.criteria.registry import CRITERIA
+from monitor.alerting.series.assessment import Windows
 from monitor.cli.main import run_verb
 from monitor.domain.decision import Memory, Newest, View, instant, seconds
 from monitor.domain.observation import Reading

@@ -1,4 +1,7 @@
-"""Ingest alone as a process: `python ingest_only.py DATABASE_URL BROKER_PORT [SITE_ID ...]`; prints its status."""
+"""Ingest alone as a process: `python ingest_only.py DATABASE_URL BROKER [SITE_ID ...]`; prints its status.
+
+BROKER is the port of an open broker, or the folder of a managed one.
+"""
 
 import json
 import signal
@@ -28,9 +31,10 @@ def make_site(site_id):
 
 
 def main():
-    url, port, *names = sys.argv[1:]
+    url, place, *names = sys.argv[1:]
     sites = {name: make_site(name) for name in [n for n in names if n != "--quiet"] or ["north"]}
-    broker = SimpleNamespace(host="127.0.0.1", port=int(port), client_id="slopeward", username="", password="")
+    where = {"port": int(place)} if place.isdigit() else {"mode": "managed", "data": place}
+    broker = SimpleNamespace(host="127.0.0.1", client_id="slopeward", username="", password="", **where)
     stop = threading.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: stop.set())

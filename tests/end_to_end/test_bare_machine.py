@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from detection.imagery.generate import write_scene
+from detection.imagery.data.generate import write_scene
 from tests.conftest import REPOSITORY, free_port, wait_for
 from tests.data.running import Service, hide_mosquitto, publish
 

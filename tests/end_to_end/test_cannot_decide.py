@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import threading
@@ -215,6 +216,34 @@ def ledger_says(database_url: str, words: str) -> bool:
             return any(words in r for r in c.exec_driver_sql("SELECT reason FROM alert_history").scalars())
     finally:
         db.close()
+
+
+def test_a_supervisor_killed_in_an_outage_repeats_nothing_and_says_when_it_is_over(
+    sqlite_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
+) -> None:
+    with running(tmp_path, sqlite_url, mosquitto.url, receiver) as service:
+        move(mosquitto.url, 0.0, 3.0, datetime.now(UTC) - timedelta(minutes=5))
+        wait_for(lambda: evaluated_at(service), 30, "the first evaluation")
+        with gone(sqlite_url):
+            wait_for(lambda: receiver.find("cannot decide"), FIRST_MESSAGE_S + 10, "a human to hear of it")
+            ((_, first),) = receiver.find("cannot decide")
+            since = re.search(r"database takes no writes since [0-9: -]{19} UTC", first["body"])
+            assert since
+            time.sleep(2)
+            service.kill_supervisor()
+            service.launch()
+            time.sleep(50)  # a fresh service finds the outage by itself after 35 s
+            assert len(receiver.find("cannot decide: ")) == 1, receiver.find("cannot decide: ")
+            assert not receiver.find("over: "), "it is not over"
+        wait_for(lambda: receiver.find("over: decides again"), 60, "the end to be told")
+        time.sleep(5)
+        ((_, over),) = receiver.find("over: decides again")
+        assert since[0] in over["body"], "the end names the true beginning"
+        assert len(receiver.find("cannot decide: ")) == 1
+        service.stop()
+        service.start()  # what is over stays so
+        time.sleep(12)
+        assert len(receiver.find("over: decides again")) == 1
 
 
 def test_a_core_that_hangs_is_replaced_and_the_gap_is_told(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from monitor.alerting.evaluate import evaluate_site
-from monitor.alerting.recompute import recompute
+from monitor.alerting.audit.recompute import recompute
+from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, Ledger
@@ -198,7 +198,8 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(
     assert len(signed) == 1
     assert outcome["peak_level"] == 3
     assert outcome["unanswered"] == 0
-    assert 0.0 <= outcome["first_message_s"] <= outcome["slowest_acknowledgement_s"] < 30.0
+    # who reads it may answer before its delivery is on record
+    assert all(0.0 <= outcome[key] < 30.0 for key in ("first_message_s", "slowest_acknowledgement_s"))
     exercises = [b for b in listener.bodies if b["exercise"]]
     assert {b["level"] for b in exercises} >= {3, 0}
     assert all("EXERCISE" in b["subject"] for b in exercises)

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from monitor.alerting.evaluate import EvaluationResult, evaluate_site
-from monitor.alerting.looking import Looking
-from monitor.alerting.orders import set_level, verify
+from monitor.alerting.acts.operator_acts import set_level, verify
+from monitor.alerting.decision.evaluate import EvaluationResult, evaluate_site
+from monitor.alerting.decision.reading_cache import Looking
 from monitor.config import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site

@@ -20,7 +20,7 @@ from sqlalchemy import func, select, text
 from monitor.config import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.jobs import scenes
+from monitor.jobs.scenes import inbox
 from monitor.store.engine import Database
 from monitor.store.sites import save_site
 from monitor.store.tables import alert, alert_event, decision, notification, observation, scene, scene_footprint, series
@@ -157,7 +157,7 @@ def test_both_dates_of_the_hokkaido_scene_become_footprints(
         bands = "\n".join(f'B{band} = "{role}_event_B{band}.tif"' for band in (2, 3, 4))
         manifest = f'acquired_at = "{day}T01:30:00Z"\nrole = "{role}"\ncomplete = true\n[bands]\n{bands}\n'
         (target / "scene.toml").write_text(manifest)
-    said = scenes.run(database, config, site, now)
+    said = inbox.run(database, config, site, now)
     with database.read() as c:
         rows = {r.name: r for r in c.execute(select(scene)).all()}
         counts = dict(c.execute(select(scene_footprint.c.scene_hash, func.count()).group_by(

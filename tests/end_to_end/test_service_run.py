@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from monitor.alerting.change_control import approve, propose
-from monitor.alerting.orders import set_level
+from detection.imagery.data.generate import write_scene
+from monitor.alerting.acts.change_control import approve, propose
+from monitor.alerting.acts.operator_acts import set_level
+from monitor.broker_logins import lend_login
 from monitor.cli.sites import write_first_site
-from monitor.config import parse_site
+from monitor.config import load_service, parse_site
 from monitor.domain.alert import Actor
 from monitor.ingest.broker import find_mosquitto
 from monitor.simulate.demo import free_port
@@ -91,7 +94,8 @@ class Service:
 
     def publish(self, first, count, site="north"):
         begin = datetime.now(UTC) - timedelta(days=10)
-        with Publisher(f"mqtt://127.0.0.1:{self.broker_port}") as publisher:
+        broker = load_service(self.folder / "slopeward.toml").broker
+        with lend_login(broker, site, "test") as login, Publisher(broker.url, *login) as publisher:
             for i in range(first, first + count):
                 at = (begin + timedelta(minutes=i)).strftime("%Y-%m-%dT%H:%M:%SZ")
                 publisher.publish(
@@ -271,4 +275,60 @@ def test_an_approved_change_reaches_the_running_service_and_no_level_falls(servi
     wait_for(lambda: len(service.query(seen)) > 1, what="evaluations by the approved file")
     assert {level for (level,) in service.query(seen)} == {3}
     assert service.query("SELECT key FROM alert WHERE site = 'status' AND level > 0") == []
-    assert "core ended to start anew with what was approved" in service.text()
+    assert "core ended to start anew with the site files in force" in service.text()
+
+
+def test_a_file_that_a_verb_puts_in_force_is_the_one_the_service_decides_by(service):
+    """Core ran on with the old file, and votes under names that mean something else now came back."""
+    service.start()
+    wait_for(lambda: service.query("SELECT 1 FROM site_state"))
+    file = service.folder / "sites/north.toml"
+    file.write_text(file.read_text().replace("red = {over = 100.0", "red = {over = 90.0"))
+    new = parse_site(file.read_text(), "north.toml").version
+    assert service.call("evaluate", "--site", "north").returncode == 0
+    used = "SELECT config_sha256 FROM evaluation ORDER BY id"
+    wait_for(lambda: [sha for (sha,) in service.query(used)].count(new) > 3, what="evaluations by the new file")
+    shas = [sha for (sha,) in service.query(used)]
+    assert set(shas[shas.index(new) :]) == {new}
+    assert service.query("SELECT key FROM alert WHERE site = 'status' AND level > 0") == []
+    assert "core ended to start anew with the site files in force" in service.text()
+
+
+def find_worker(core):
+    """Environment, status and limits of a worker of this core that runs now, behind all its walls."""
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and b"monitor.compute\0" in (entry / "cmdline").read_bytes():
+                status, limits = (entry / "status").read_text(), (entry / "limits").read_text()
+                # the bound of memory comes last
+                if f"\nPPid:\t{core}\n" in status and f" {8 << 30} " in limits:
+                    return (entry / "environ").read_bytes().decode(), status, limits
+        except OSError:
+            continue
+    return None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a worker hides its memory and environment from all but root")
+def test_a_scene_is_read_without_secrets_and_one_beyond_its_bound_fails_alone(service, monkeypatch):
+    secret = "nobody-may-read-this"
+    monkeypatch.setenv("SLOPEWARD_SMTP__PASSWORD", secret)
+    monkeypatch.setenv("SIREN_URL", f"https://u:{secret}@siren.example")
+    config = service.folder / "slopeward.toml"
+    config.write_text(f"{config.read_text()}[compute]\njob_file_gib = 0.000001\n")
+    service.start()
+    core = service.child("monitor.daemon")
+    write_scene(service.folder / "inbox" / "north" / "large", 5, acquired_at=datetime.now(UTC) - timedelta(hours=2))
+    environment, status, limits = wait_for(lambda: find_worker(core), 60, "a worker behind its walls")
+    assert secret not in environment
+    assert "PATH=" in environment
+    assert "\nCapEff:\t0000000000000000\n" in status
+    assert "\nNoNewPrivs:\t1\n" in status
+    assert "\nSeccomp:\t2\n" in status
+    bounds = dict(re.findall(r"^Max ([a-z ]+?)  +(\w+) ", limits, re.MULTILINE))
+    assert (bounds["core file size"], bounds["cpu time"], bounds["file size"]) == ("0", "900", "1073")
+    read = "SELECT state, error FROM scene"
+    ((_, error),) = wait_for(lambda: [r for r in service.query(read) if r[0] == "failed"], 60, "the failed scene")
+    assert "writes a file larger than its bound" in error
+    service.publish(0, 5)
+    wait_for(lambda: service.count() == 5, what="readings after that")
+    assert service.child("monitor.daemon") == core

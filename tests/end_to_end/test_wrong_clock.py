@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -15,7 +16,7 @@ from sqlalchemy.engine import make_url
 from monitor import compute, daemon
 from monitor.config import load_service
 from monitor.daemon import Core
-from monitor.service_clock import ServiceClock
+from monitor.service_clock import ServiceClock, Uptime
 from monitor.store.clock_steps import set_back
 from monitor.store.engine import Database
 from monitor.store.tables import notification, observation
@@ -28,10 +29,20 @@ pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 class Wall:
-    """The wall clock of a machine that can be set."""
+    """The wall clock of a machine that can be set, and suspended."""
 
     def __init__(self) -> None:
-        self.off = timedelta(0)
+        self.off, self._rested_s = timedelta(0), 0.0
+
+    def uptime(self) -> Uptime:
+        """Of this machine, with the time that it seems to have been suspended."""
+        awake_s = time.monotonic()
+        return Uptime(awake_s, awake_s + self._rested_s)
+
+    def suspend(self, seconds: float) -> None:
+        """Let it come back after so long."""
+        self.off += timedelta(seconds=seconds)
+        self._rested_s += seconds
 
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self.off
@@ -52,7 +63,7 @@ def core_running(
         f'[web]\nport = {free_port()}\n[schedule]\nevaluate_tick = "1s"\n'
     )
     os.environ["HOOK"] = f"{receiver.url}/duty"
-    core = Core(load_service(str(folder / "slopeward.toml")), ServiceClock(wall))
+    core = Core(load_service(str(folder / "slopeward.toml")), ServiceClock(wall, wall.uptime))
     core.start()
     watching = threading.Thread(target=core.watch, daemon=True)
     watching.start()
@@ -68,10 +79,16 @@ def core_running(
 
 
 def level(database_url: str) -> int:
+    return int(state(database_url).get("level") or 0)
+
+
+def state(database_url: str) -> dict[str, Any]:
+    """The row of the site."""
     db = Database(database_url)
     try:
         with db.read() as c:
-            return int(c.execute(text("SELECT level FROM site_status WHERE site = 's'")).scalar() or 0)
+            row = c.execute(text("SELECT * FROM site_status WHERE site = 's'")).mappings().first()
+            return dict(row or {})
     finally:
         db.close()
 
@@ -127,6 +144,48 @@ def test_a_clock_that_jumps_for_a_while_stops_no_escalation(
         wall.off = timedelta(0)
         wait_for(lambda: [m for m in receiver.find_red() if "not acknowledged" in m["subject"]], 25, "the escalation")
         print(f"{hours:+d} h for some seconds: told again after {time.monotonic() - began:.0f} s")
+
+
+@pytest.mark.parametrize("way", ["suspended", "paused"])
+def test_a_machine_that_stood_still_goes_on_in_the_present(
+    sqlite_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch,
+    way: str,
+) -> None:
+    """Two hours, in which the slope runs to red. A paused virtual machine knows of them by its wall clock alone."""
+    monkeypatch.setattr(daemon, "is_synchronised", lambda: True)
+    wall = Wall()
+    wall.off = -timedelta(hours=2)
+    with core_running(tmp_path, sqlite_url, mosquitto.url, wall, receiver):
+        move(mosquitto.url, 0.01, 3.0, datetime.now(UTC) - timedelta(hours=2))
+        wait_for(lambda: state(sqlite_url).get("newest_at"), 20, "an evaluation")
+        time.sleep(3)
+        said = len(receiver.messages)
+        if way == "suspended":
+            wall.suspend(7200.0)
+        else:
+            wall.off += timedelta(hours=2)
+        back = time.monotonic()
+        time.sleep(4)  # loggers need a moment to reach us again
+        paged = [f"{m['subject']} {m['body']}" for _, m in receiver.messages[said:]]
+        assert not [one for one in paged if "nothing newer" in one or "reached" in one or "cannot see" in one], paged
+        move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
+        wait_for(receiver.find_red, 40, "red")
+        print(f"{way}: red {time.monotonic() - back:.0f} s after it came back")
+        said_of_clock = [m["body"] for _, m in receiver.find("the clock of this machine")]
+        assert not receiver.find("loggers"), "their clocks are right"
+        if way == "suspended":
+            assert said_of_clock == []
+            return
+        wait_for(lambda: receiver.find("the clock of this machine"), 20, "the step")
+        (_, told), *_ = receiver.find("the clock of this machine")
+        assert "went forward by 7,200 s" in told["body"]
+        assert "the machine stood still (a paused virtual machine) and nobody watched from" in told["body"]
+        assert "or somebody set its clock" in told["body"]
+        db = Database(sqlite_url)
+        with db.read() as c:
+            kept_out = "SELECT count(*) FROM latest_observation WHERE flags LIKE '%future%'"
+            assert c.execute(text(kept_out)).scalar() == 0
+        db.close()
 
 
 def test_what_a_wrong_clock_wrote_into_the_future_is_moved_back(

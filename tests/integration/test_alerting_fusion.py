@@ -5,9 +5,9 @@ import json
 import pytest
 from sqlalchemy import select
 
-from monitor.alerting.explain import explain
-from monitor.alerting.orders import verify
-from monitor.alerting.recompute import recompute
+from monitor.alerting.acts.operator_acts import verify
+from monitor.alerting.audit.explain import explain
+from monitor.alerting.audit.recompute import recompute
 from monitor.config import parse_site
 from monitor.domain.alert import Actor, Ledger
 from monitor.errors import NotFoundError, RefusedError

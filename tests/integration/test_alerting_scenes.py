@@ -8,17 +8,18 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from monitor.alerting import evaluate as evaluate_module
-from monitor.alerting import looking as looking_module
-from monitor.alerting.evaluate import evaluate_site
-from monitor.alerting.orders import set_level, verify
-from monitor.alerting.recompute import recompute
+from monitor.alerting.acts.operator_acts import set_level, verify
+from monitor.alerting.audit.recompute import recompute
+from monitor.alerting.decision import evaluate as evaluate_module
+from monitor.alerting.decision import reading_cache as looking_module
+from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config import parse_site
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.errors import RefusedError
+from monitor.notify.state import site_payload
 from monitor.store import alerts as store
 from monitor.store import tables as t
 from monitor.store.alerts import acknowledge, find_alert, load_alert_events, load_alerts
@@ -28,6 +29,7 @@ from monitor.store.engine import Database
 from monitor.store.observations import add_observations, find_series_id, load_readings
 from monitor.store.offsets import add_offset
 from monitor.store.sites import load_site_source, save_site
+from monitor.store.views import load_view
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
@@ -327,7 +329,7 @@ def check_two_people_are_needed_to_hide_a_grave_alert(slope):
     with slope.database.read() as c:
         assert find_alert(c, alert.id).state == "unacknowledged", "it stayed on the shelf"
         assert verify_chain(c) == []
-        acts = select(func.count()).select_from(t.audit_entry).where(t.audit_entry.c.action != "decision.freeze")
+        acts = select(func.count()).select_from(t.audit_entry).where(t.audit_entry.c.action.startswith("alert."))
         assert c.execute(acts).scalar() == 2
 
 
@@ -403,6 +405,16 @@ def test_a_dry_run_writes_nothing_and_a_backlog_judges_no_silence(slope):
     with slope.database.read() as c:
         assert find_state(c, "bench").level == 0
         assert before != find_state(c, "bench").digest
+    assert told_of_catching_up(slope.database) == (True, True)
+    evaluate_site(slope.database, slope.site, later, "tick")
+    assert told_of_catching_up(slope.database) == (False, False)
+
+
+def told_of_catching_up(database):
+    """What the view and the MQTT state of the site say of it."""
+    with database.read() as c:
+        (row,) = load_view(c, "site_status")
+    return bool(row["catching_up"]), bool(site_payload(row, [], 180.0)["catching_up"])
 
 
 def test_commands_list_explain_acknowledge_and_recompute(slope, tmp_path, monkeypatch, capsys):

@@ -1,19 +1,25 @@
 """Radar zones, changes on images and reports by number: as old as their data, known as late as they came."""
 
+import json
 import random
 from datetime import timedelta
 
 import pytest
 
-from monitor.alerting.evaluate import evaluate_site, load_view
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.decision.evaluate import evaluate_site, load_view
 from monitor.config import parse_site
-from monitor.domain.decision import View
-from monitor.domain.instants import parse
+from monitor.domain.alert import PAGE, Actor
+from monitor.domain.decision import Memory, View
+from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Report
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
 from monitor.store import tables as t
 from monitor.store.messages import add_report
 from monitor.store.points import Point, add_point_observations, add_points, load_point_facts
 from monitor.store.sites import save_site
+from monitor.store.views import load_view as load_rows
 
 T0 = parse("2026-01-01T06:00:00Z")
 DAY = timedelta(days=1)
@@ -156,7 +162,8 @@ def test_stable_ground_and_one_wild_acquisition_raise_nothing(slope):
 def test_reports_count_when_enough_observers_saw_it_and_no_longer_than_they_are_valid(slope):
     def say(by, at):
         with slope.write() as c:
-            add_report(c, Report("bench", at, "crack", "across the road", by), at)
+            item = Report("bench", at, "crack", "across the road", by)
+            add_report(c, item, at, actor=Actor(by, via=PAGE), credential=f"account {by.strip().lower()}")
 
     say("ranger", T0)
     say("Ranger ", T0 + timedelta(hours=1))
@@ -167,11 +174,52 @@ def test_reports_count_when_enough_observers_saw_it_and_no_longer_than_they_are_
     assert evaluate_site(slope, SITE, T0 + 3.5 * DAY, "tick").level == 1
 
 
+def test_two_names_over_one_way_are_one_observer(slope):
+    """Whoever may publish invents as many names as a rule asks for; the broker's way is one credential."""
+    pipeline = Pipeline(slope, {"bench": SITE}, lambda: T0)
+
+    def publish(by, minute):
+        body = {"time": spell(T0 + timedelta(minutes=minute)), "kind": "crack", "text": "across the road", "by": by}
+        message = Message("slopeward/v1/bench/report", json.dumps(body).encode(), T0 + timedelta(hours=1), "backfill")
+        assert pipeline.store([message]).rejected == 0
+
+    publish("ranger", 0)
+    publish("warden", 5)
+    now = T0 + timedelta(hours=2)
+    assert evaluate_site(slope, SITE, now, "tick").level == 0
+    with slope.write() as c:
+        item = Report("bench", now, "crack", "seen from the road", "Ada")
+        add_report(c, item, now, actor=Actor("Ada", via=PAGE), credential="account ada")
+    assert evaluate_site(slope, SITE, now, "tick").level == 1, "a person with an account is another observer"
+    with slope.read() as c:
+        rows = load_rows(c, "reports", order_by=("report_id",))
+        log = load_rows(c, "audit_log", action="report.add", order_by=("audit_id",))
+    assert [(r["by"], r["via"], r["credential"]) for r in rows] == [
+        ("ranger", "mqtt", "mqtt"), ("warden", "mqtt", "mqtt"), ("Ada", "page", "account ada")
+    ]  # fmt: skip
+    assert [(e["actor"], e["actor_kind"]) for e in log] == [
+        ("mqtt", "program"), ("mqtt", "program"), ("Ada", "person")
+    ]  # fmt: skip
+
+
+def test_reports_of_an_older_version_are_counted_as_they_were():
+    def facts(**more):
+        return [
+            {"at_s": T0.timestamp(), "received_s": T0.timestamp(), "kind": "crack", "text": "x", "by": by,
+             "station": None, **more}
+            for by in ("ranger", "warden")
+        ]  # fmt: skip
+
+    for more, level in (({}, 1), ({"credential": "mqtt"}, 0), ({"credential": "unknown"}, 0)):
+        view = View.read({**View().spell(), "reports": facts(**more)})
+        assert decide(SITE, Memory(), view, T0 + timedelta(hours=1)).level == level
+
+
 def test_a_single_image_is_no_part_of_a_rule_either():
     from dataclasses import replace
 
-    from monitor.alerting.assessment import Windows
     from monitor.alerting.criteria.scene import SceneRule
+    from monitor.alerting.series.assessment import Windows
     from monitor.domain.decision import FootprintFact, Memory
 
     (image,) = (c for c in SITE.criteria if c.id == "image")

@@ -8,13 +8,14 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from detection.anomaly.registry import list_served
-from monitor.alerting.proof import FEWEST_ISSUES, FEWEST_REVIEWS, find_unproven
+from monitor.alerting.decision.proof import FEWEST_ISSUES, FEWEST_REVIEWS, find_unproven
 from monitor.cli.main import run_verb
 from monitor.config import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.jobs import anomaly, train
+from monitor.jobs import anomaly
+from monitor.jobs.forecasts import train
 from monitor.store import tables as t
 from monitor.store.engine import Database
 from monitor.store.observations import add_observations

@@ -71,9 +71,9 @@ def test_what_may_not_be_is_refused(bench):
 
 def test_where_accounts_exist_both_people_need_one(bench):
     with bench.database.write() as c:
-        add_user(c, "Ada", "long enough", "operator", START)
-        add_user(c, "Bo", "long enough", "operator", START)
-        add_user(c, "Cy", "long enough", "viewer", START)
+        add_user(c, "Ada", "long enough 1", "operator", START)
+        add_user(c, "Bo", "long enough 1", "operator", START)
+        add_user(c, "Cy", "long enough 1", "viewer", START)
     for nobody in ("Di", "Cy"):
         with pytest.raises(RefusedError, match="no open account as operator"):
             add(bench, second=Actor(nobody))

@@ -14,7 +14,7 @@ from monitor.domain.site import Recipient
 from monitor.notify.circuit import Circuit
 from monitor.notify.stages import escalated
 from monitor.notify.verdict import Limits
-from monitor.service_clock import ServiceClock, Step
+from monitor.service_clock import Step
 from monitor.store.alerts import load_alert_events, shelve, unshelve_due
 from monitor.store.clock_steps import set_back
 from monitor.store.decisions import find_state, save_memory
@@ -83,7 +83,7 @@ def test_timers_under_a_clock_that_is_wrong_for_a_while(database, step_s):
 def test_timers_that_began_under_a_wrong_clock_end_no_later_once_it_is_right(database, step_s):
     m = Machine()
     m.wall += timedelta(seconds=step_s)
-    m.clock = ServiceClock(lambda: m.wall, lambda: m.monotonic_s)  # started in the wrong time
+    m.clock = m.start_clock()  # started in the wrong time
     with database.write() as c:
         timers = Timers(c, m.clock())
     m.pass_time(10)
@@ -112,15 +112,46 @@ def test_timers_that_began_under_a_wrong_clock_end_no_later_once_it_is_right(dat
 def test_a_step_sets_channels_and_jobs_anew(monkeypatch, step_s):
     acts = []
     monkeypatch.setattr(daemon, "set_back", lambda _, back_s, __: acts.append(back_s))
+    monkeypatch.setattr(daemon, "withdraw_future", lambda *_: acts.append("readings") or 0)
     core = SimpleNamespace(
         clock=lambda: START,
+        sites={},
+        evaluation=SimpleNamespace(mark=lambda _: acts.append("sites")),
+        ingest=SimpleNamespace(forget_heard=lambda: acts.append("heard")),
         db=SimpleNamespace(write=lambda: _Nothing()),
         dispatcher=SimpleNamespace(forget_times=lambda: acts.append("channels")),
         schedule=SimpleNamespace(set_anew=lambda: acts.append("jobs")),
         alarms=SimpleNamespace(open=lambda *_, **__: acts.append("told"), put=lambda _: None),
     )
     daemon.Core._take_step(core, Step(step_s, START))
-    assert acts == [*([-step_s] if step_s < 0 else []), "channels", "jobs", "told"]
+    assert acts == ["readings" if step_s > 0 else -step_s, "heard", "sites", "channels", "jobs", "told"]
+
+
+def test_a_suspension_is_followed_by_everything_that_came_due():
+    m, acts = Machine(), []
+    core = SimpleNamespace(
+        clock=m.clock, sites={"north": None},
+        ingest=SimpleNamespace(expect_more=lambda seconds: acts.append(seconds)),
+        evaluation=SimpleNamespace(mark=lambda sites: acts.append(sites)),
+        dispatcher=SimpleNamespace(forget_times=lambda: acts.append("channels")),
+        schedule=SimpleNamespace(wake=lambda: acts.append("jobs")),
+    )  # fmt: skip
+    m.suspend(3600.0)
+    m.pass_time(5)
+    for _ in range(2):
+        daemon.Core._go_on_after_suspension(core)
+    assert acts == [daemon.WAKING_S, frozenset({"north"}), "channels", "jobs"]
+
+
+def test_timers_of_the_service_clock_end_while_the_machine_is_suspended(database):
+    m = Machine()
+    with database.write() as c:
+        timers = Timers(c, m.clock())
+    m.suspend(WAIT_S - 10)
+    with database.read() as c:
+        assert timers.find_due(c, m.clock()) == set()
+        m.pass_time(10)
+        assert timers.find_due(c, m.clock()) == ALL
 
 
 class _Nothing:
@@ -140,16 +171,19 @@ def test_monotonic_timers_compare_no_wall_time(room):
 
 def test_every_timer_of_the_table_has_a_test():
     lines = TABLE.read_text().splitlines()
-    head = lines.index("| what waits | clock | after a wrong clock | test |")
+    head = lines.index("| what waits | clock | after a wrong clock | after a suspension | test |")
     rows = []
     for line in lines[head + 2 :]:
         if not line.startswith("|"):
             break
         rows.append([cell.strip() for cell in line.strip("|").split("|")])
     assert len(rows) >= 9
-    known = (Path(__file__), Path(__file__).parents[1] / "unit/test_service_clock.py")
+    known = (
+        Path(__file__),
+        *(Path(__file__).parents[1] / "unit" / f"test_{n}.py" for n in ("service_clock", "unwatched")),
+    )
     names = {name for file in known for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)}
     for row in rows:
-        tests = re.findall(r"`(test_\w+)`", row[3]) if len(row) == 4 else []
+        tests = re.findall(r"`(test_\w+)`", row[4]) if len(row) == 5 else []
         assert tests, f"no test is named for: {row[0]}"
         assert set(tests) <= names, row

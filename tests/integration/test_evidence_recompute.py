@@ -6,14 +6,16 @@ import re
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
-from monitor.alerting.as_of import look_as_of
-from monitor.alerting.audit_pack import build_pack, check_pack, read_pack, write_pack
-from monitor.alerting.orders import set_level
+from monitor.alerting.acts.operator_acts import set_level
+from monitor.alerting.audit.as_of import look_as_of
+from monitor.alerting.audit.audit_pack import build_pack, check_pack, read_pack, write_pack
+from monitor.alerting.audit.recompute import recompute
 from monitor.cli.explaining import recompute_all
 from monitor.cli.main import run_verb
 from monitor.config import parse_site
@@ -147,7 +149,7 @@ ALTERED = {
 
 
 def alter(bench, table, **values):
-    with bench.database.write() as c:
+    with bench.database.engine.begin() as c:  # past the service
         c.execute(update(table).values(**values))
 
 
@@ -176,6 +178,24 @@ def test_an_altered_byte_of_the_inputs_is_found(bench, capsys, tmp_path):
     assert run_verb(words) == 0
     with bench.database.read() as c:
         assert verify(c) == []
+
+
+def test_what_was_decided_before_every_figure_had_its_unit_is_recomputed_as_well(bench):
+    row = hazard(bench)[1]
+    with bench.database.read() as c:
+        source = load_site_source(c, row.config_sha256)
+
+    def again(content):
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        return recompute(replace(row, evidence=content, evidence_sha256=digest), source).differences
+
+    bare, count = re.subn(r"(over \d+) mm/day", r"\1", row.evidence)
+    assert count >= 4, "sentence, votes, words and the alert"
+    older = bare.replace('"format":2', '"format":1')
+    assert older != bare
+    assert again(row.evidence) == again(older) == ()
+    assert any("sentence: was" in line for line in again(bare)), "what is frozen now has its units, or it was altered"
+    assert again(older.replace("over 80 in", "over 81 in")), "a bound is no unit"
 
 
 def test_an_altered_threshold_or_event_is_found(bench, tmp_path, capsys):
@@ -216,7 +236,7 @@ def test_what_a_person_decided_is_recomputed_as_well(bench):
         as_of(bench, row, None)
     frozen = json.loads(row.evidence)
     frozen["after"]["floor"] = 2
-    with bench.database.write() as c:
+    with bench.database.engine.begin() as c:  # past the service
         c.execute(update(t.decision).where(t.decision.c.id == row.id).values(evidence=json.dumps(frozen)))
     assert len(recompute_all(bench.database, alert)) >= 2
 
@@ -234,7 +254,7 @@ def test_the_command_explains_in_a_fresh_process(bench, tmp_path):
         version + row.evidence_sha256,
         r"G1.crack_opening: \d+ readings of 2026-03-\d\dT\d\d:00Z to 2026-03-0\dT.*, \S+ to \S+ mm, the last",
         r"rate-1 G1: asks for level 3, holds 3",
-        r"level 3: bound 80, margin \+57.*, 2 of 2 hits",
+        r"level 3: bound 80 mm/day, margin \+57\S* mm/day, 2 of 2 hits",
         r"vote rate-1\|G2: level 3, counted; datum of 2026-03-0.*, valid until 2026-03-0",
         r"today's tables say the same",
         r"from them would be decided: level 3, then it was 3",
@@ -259,7 +279,7 @@ def test_an_altered_story_is_named_by_explain(bench, tmp_path, capsys, table, co
     assert run_verb(words) == 0
     assert "altered" not in capsys.readouterr().out
     changed = t.metadata.tables[table]
-    with bench.database.write() as c:
+    with bench.database.engine.begin() as c:  # past the service
         c.execute(update(changed).values({column: value}))
     assert run_verb(words) == 1
     assert re.search(f"altered: ({named})", capsys.readouterr().out)
@@ -275,6 +295,32 @@ def pack(bench):
     set_level(bench.database, bench.site, 1, BO, "debris is at rest", bench.now + HOUR)
     with bench.database.read() as c:
         return alert, build_pack(load_material(c, alert.id))
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        ("UPDATE notification SET recipient = 'somebody else' WHERE id = 1", "notification 1: "),
+        ("UPDATE alert SET exercise = true WHERE id = 1", "alert 1: "),
+        ("UPDATE alert_event SET via = 'page' WHERE sequence = 1 AND alert_id = 1", "alert_event "),
+        ("DELETE FROM notification WHERE id = 1", "notification 1: the row is gone"),
+    ],
+)
+def test_a_pack_of_altered_rows_says_so(bench, edit, named):
+    alert, whole = pack(bench)
+    assert check_pack(whole) == []
+    with bench.database.engine.begin() as c:
+        c.execute(text(edit))
+    with bench.database.read() as c:
+        files = build_pack(load_material(c, alert.id))
+    found = check_pack(files)
+    assert any(named in line for line in found), found
+    said = json.loads(files["manifest.json"])
+    assert said["findings"], "the pack names them itself"
+    # who takes the sentence out of the manifest still has the rows against him, if they are there
+    said["findings"] = []
+    if "gone" not in named:
+        assert any(named in line for line in check_pack({**files, "manifest.json": json.dumps(said).encode()}))
 
 
 def test_a_pack_tells_all_and_proves_itself(bench, tmp_path):
@@ -368,7 +414,8 @@ def test_what_came_late_besides_readings_is_listed_and_decided_on(database):
     assert as_of(bench, row, None).decision.level == 1
     bench.now += 5 * HOUR
     with database.write() as c:
-        add_report(c, Report("bench", row.at - HOUR, "crack", "wide open", "Ada"), bench.now)
+        item = Report("bench", row.at - HOUR, "crack", "wide open", "Ada")
+        add_report(c, item, bench.now, actor=Actor("Ada"), credential="account ada")
     assert as_of(bench, row, None).departures == ()
     found = as_of(bench, row, bench.now)
     assert [(d.kind, d.series) for d in found.departures] == [("added", "reports")]

@@ -9,12 +9,12 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from forecasting.data.series import DAY_S
+from forecasting.data.splits import split
 from forecasting.explanation.maps import NOT_A_CAUSE
 from forecasting.explanation.record import explain
 from forecasting.neural.learner import Settings
 from forecasting.neural.training import train_network
-from forecasting.series import DAY_S
-from forecasting.splits import split
 from monitor.cli.forecast import app
 from monitor.config import load_service, parse_site
 from monitor.store.models import add_model

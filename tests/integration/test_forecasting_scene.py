@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from forecasting import lane
-from forecasting.backtest import run_trials
-from forecasting.metrics import mae
-from forecasting.scoring import score_months
-from forecasting.series import DAY_S, Panel, read_long_csv
+from forecasting.data.series import DAY_S, Panel, read_long_csv
+from forecasting.evaluation.backtest import run_trials
+from forecasting.evaluation.metrics import mae
+from forecasting.evaluation.scoring import score_months
+from forecasting.serving import jobs
 from monitor import compute
 from monitor.config import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
-from monitor.jobs import forecast, in_worker
+from monitor.jobs.forecasts import run, worker
 from monitor.store.models import add_model, find_model, load_gates
 from monitor.store.observations import add_observations
 from monitor.store.sites import save_site
@@ -115,8 +115,8 @@ def test_the_service_shows_the_network_while_it_is_worth_it_and_the_simple_forec
     site = parse_site(SITE, "outang.toml")
     first = datetime.fromtimestamp(curves.start_s, UTC)
     wrong_from = first + timedelta(days=190)
-    monkeypatch.setattr(lane, "forecast", lambda request: answer_cheaply(request, wrong_from_s=wrong_from.timestamp()))
-    monkeypatch.setattr(compute, "run", lambda job, payload, limit_s, dask=None: in_worker.forecast_site(payload))
+    monkeypatch.setattr(jobs, "forecast", lambda request: answer_cheaply(request, wrong_from_s=wrong_from.timestamp()))
+    monkeypatch.setattr(compute, "run", lambda job, payload, *_, **__: worker.forecast_site(payload))
     readings = [
         [Observation(site.id, n, "displacement", "mm", first + timedelta(days=k), first + timedelta(days=k), float(v))
          for n, v in zip(STATIONS, row, strict=True) if np.isfinite(v)]
@@ -134,7 +134,7 @@ def test_the_service_shows_the_network_while_it_is_worth_it_and_the_simple_forec
         now = first + timedelta(days=k, minutes=5)
         with database.write() as c:
             add_observations(c, readings[k], now)
-        told.append(forecast.run(database, ServiceConfig(), site, now))
+        told.append(run.run(database, ServiceConfig(), site, now))
         with database.read() as c:
             rows = load_view(c, "latest_forecast", site=site.id)
         newest = max(r["issued_at"] for r in rows)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.alerting.evaluator import Evaluator
-from monitor.alerting.scope import reach_s, wanted_series
+from monitor.alerting.decision.evaluator import Evaluator
+from monitor.alerting.decision.scope import reach_s, wanted_series
 from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline

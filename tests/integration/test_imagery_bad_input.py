@@ -14,13 +14,13 @@ import torch
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
-from detection.imagery import lane, raster
+from detection.imagery.data.generate import draw_scene
 from detection.imagery.errors import TooLargeError
-from detection.imagery.generate import draw_scene
-from detection.imagery.grid import Grid, grid_around
-from detection.imagery.overlay import strips
-from detection.imagery.raster import write_geotiff, write_png
-from detection.imagery.sources import Limits, open_raster
+from detection.imagery.raster import raster
+from detection.imagery.raster.grid import Grid, grid_around
+from detection.imagery.raster.overlay import strips
+from detection.imagery.raster.raster import write_geotiff, write_png
+from detection.imagery.raster.untrusted import Limits, open_raster
 from monitor.cli.main import run_verb
 
 SIZE = 96
@@ -349,7 +349,7 @@ def test_wrong_usage(folder, tmp_path, capsys):
 
 
 def test_a_dry_run_says_the_plan_and_writes_nothing(folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(lane, "map_scene", lambda *_: pytest.fail("the work was done"))
+    monkeypatch.setattr("detection.imagery.footprints.detect.map_scene", lambda *_: pytest.fail("the work was done"))
     code, _, plan = run_detect(folder, tmp_path / "out", capsys, "--dry-run")
     assert (code, plan["tiles"], plan["width"], plan["crs"]) == (0, 1, SIZE, "EPSG:32654")
     assert plan["estimated_cpu_s"] > 0

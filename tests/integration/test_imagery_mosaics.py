@@ -8,10 +8,10 @@ import pytest
 import rasterio
 import torch
 
+from detection.imagery.data.generate import draw_scene
 from detection.imagery.errors import TruncatedRasterError
-from detection.imagery.generate import draw_scene
-from detection.imagery.grid import Grid, grid_around
-from detection.imagery.reader import BandReader
+from detection.imagery.raster.grid import Grid, grid_around
+from detection.imagery.raster.reader import BandReader
 from monitor.cli.main import run_verb
 
 SIZE, HALF = 96, 48

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,14 @@ import pyproj
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.rpc import RPC
 
-from detection.imagery.generate import draw_scene
+from detection.imagery.data.generate import draw_scene
+from detection.imagery.raster.grid import apply_affine
 from monitor.cli.main import run_verb
 
 SIZE = 96
@@ -99,12 +105,15 @@ def test_a_local_system_is_said_for_its_file_and_the_batch_goes_on(tmp_path, cap
 
 def test_a_fault_with_one_file_does_not_drop_the_rest(tmp_path, capsys, drawn, monkeypatch):
     bad, good = write(tmp_path / "bad.tif", drawn), write(tmp_path / "good.tif", drawn)
-    from detection.imagery import lane
+    from detection.imagery.footprints import detect as detecting
 
-    measure = lane.measure_stretch
-    monkeypatch.setattr(lane, "measure_stretch", lambda *a: measure(*a) if a[0].marks_good else 1 / 0)
+    measure = detecting.measure_stretch
+    monkeypatch.setattr(detecting, "measure_stretch", lambda *a: measure(*a) if a[0].marks_good else 1 / 0)
     monkeypatch.setattr(
-        lane.BandReader, "marks_good", property(lambda self: any("good" in p.name for p in self._files)), raising=False
+        detecting.BandReader,
+        "marks_good",
+        property(lambda self: any("good" in p.name for p in self._files)),
+        raising=False,
     )
     code, answers, err = detect(bad, capsys, str(good))
     assert (code, len(answers)) == (1, 1)
@@ -336,3 +345,127 @@ def test_a_sheet_of_bright_cloud_gives_no_footprint_that_counts(tmp_path, capsys
         assert answers[0]["polygons"] == [] or answers[0]["doubts"]
     else:
         assert (code, bool(said.strip())) in {(1, True), (4, True)}
+
+
+# ---- places that control points or RPC say ---------------------------------------------------------------------
+SEVEN = [(0, 0), (0, SIZE), (SIZE, 0), (SIZE, SIZE), (SIZE / 2, SIZE / 2), (SIZE / 3, SIZE), (SIZE, SIZE / 4)]
+PLAIN = Affine(10, 0, 500_000, 0, -10, 4_730_000)
+TURNED = Affine(9.06, -4.23, 500_000, -4.23, -9.06, 4_730_000)  # by 25 degrees
+
+
+def place(
+    path: Path, bands: np.ndarray, transform: Affine, pixels: list, crs: str | None, shifts: dict, **more
+) -> Path:
+    """The bands with nothing but control points, in a system, some of them put off by metres east and north."""
+    points = []
+    for number, (row, column) in enumerate(pixels):
+        x, y = apply_affine(transform, column, row)
+        east, north = shifts.get(number, (0, 0))
+        x, y = x + east, y + north
+        if crs == "EPSG:4326":
+            x, y = pyproj.Transformer.from_crs("EPSG:32654", crs, always_xy=True).transform(x, y)
+        points.append(GroundControlPoint(row, column, x, y))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        write(path, bands, crs=None, transform=None, **more)
+        with rasterio.open(path, "r+") as target:
+            target.gcps = points, CRS.from_user_input(crs) if crs else CRS()
+    return path
+
+
+def test_a_damaged_file_that_control_points_place_is_refused(tmp_path, capsys, drawn):
+    path = place(tmp_path / "a.tif", drawn, PLAIN, SEVEN, "EPSG:32654", {}, compress="deflate", predictor=2)
+    with rasterio.open(path) as source:
+        offset, size = (int(source.get_tag_item(f"BLOCK_{name}_0_0", "TIFF", bidx=1)) for name in ("OFFSET", "SIZE"))
+    content = bytearray(path.read_bytes())
+    content[offset + size // 2] ^= 0xFF
+    path.write_bytes(content)
+    code, answers, err = detect(path, capsys)
+    assert (code, answers, err.count("\n")) == (1, [], 1)
+    assert "damaged" in err
+
+
+def centres(answer: dict) -> np.ndarray:
+    """Where the largest footprint lies, and its area: x and y in metres of EPSG:32654, m2."""
+    largest = max(answer["polygons"], key=lambda footprint: footprint["area_m2"])
+    x, y = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:32654", always_xy=True).transform(*largest["centroid"])
+    return np.array([x, y, largest["area_m2"]])
+
+
+@pytest.mark.parametrize(
+    ("transform", "pixels", "crs", "shifts", "words"),
+    [
+        (PLAIN, SEVEN[:4], "EPSG:4326", {}, r"4 control points, polynomial of order 1: they fit to .* m \(RMS\)"),
+        (PLAIN, SEVEN[:3], "EPSG:32654", {}, "no point is left over to test it, so the error of its place is not"),
+        (TURNED, SEVEN, "EPSG:32654", {}, "7 control points, polynomial of order 2: they fit to"),
+        (PLAIN, SEVEN[:5], "EPSG:32654", {4: (0, 25)}, r"they fit to 10 m \(RMS\), 20 m at worst"),
+    ],
+)
+def test_control_points_place_a_scene_and_their_error_is_said(
+    tmp_path, capsys, drawn, transform, pixels, crs, shifts, words
+):
+    _, (plain,), _ = detect(write(tmp_path / "plain.tif", drawn), capsys)
+    path = place(tmp_path / "a.tif", drawn, transform, pixels, crs, shifts)
+    code, (answer,), err = detect(path, capsys)
+    assert code == 0
+    assert answer["crs"] == "EPSG:32654"
+    assert re.search(words, err), err
+    assert any(re.search(words, warning) for warning in answer["warnings"])
+    x, y, area_m2 = centres(plain)
+    x, y = apply_affine(transform, *apply_affine(~PLAIN, x, y))
+    off = (0.0, 5.0) if shifts else (0.0, 0.0)  # by which one wrong point of five moves the rest
+    found = centres(answer)
+    assert np.hypot(found[0] - x - off[0], found[1] - y - off[1]) < 10
+    assert found[2] == pytest.approx(area_m2, rel=0.08)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "crs", "shifts", "words"),
+    [
+        (SEVEN[:4], None, {}, "4 control points name no coordinate reference system"),
+        (SEVEN[:2], "EPSG:32654", {}, "2 control points give no place"),
+        ([(0, 0), (5, 5), (9, 9), (40, 40)], "EPSG:32654", {}, "4 control points give no place"),
+        (SEVEN, "EPSG:32654", {4: (900, 0)}, "7 control points contradict each other: .* m at worst, pixels of"),
+        (SEVEN[:4], "EPSG:32654", dict.fromkeys(range(4), (9e6, 0)), "give no place|impossible in EPSG:32654"),
+    ],
+)
+def test_control_points_that_give_no_place_are_refused_in_one_line(tmp_path, capsys, drawn, pixels, crs, shifts, words):
+    path = place(tmp_path / "a.tif", drawn, PLAIN, pixels, crs, shifts)
+    code, answers, err = detect(path, capsys)
+    assert (code, answers) == (1, [])
+    assert err.count("\n") == 1
+    assert re.search(words, err), err
+    code, (answer,), err = detect(path, capsys, "--allow-ungeoreferenced")
+    assert (code, answer["crs"]) == (0, "pixels")
+
+
+@pytest.mark.parametrize("transform", [None, PLAIN])
+def test_rpc_alone_is_refused_and_beside_a_transform_it_is_said(tmp_path, capsys, drawn, transform):
+    ones = [1.0, *[0.0] * 19]
+    rpc = RPC(
+        height_off=200, height_scale=500, lat_off=42.7, lat_scale=0.01, long_off=141, long_scale=0.01, line_off=48,
+        line_scale=48, samp_off=48, samp_scale=48, line_num_coeff=[0, 0, -1, *[0] * 17], line_den_coeff=ones,
+        samp_num_coeff=[0, 1, *[0] * 18], samp_den_coeff=ones,
+    )  # fmt: skip
+    path = tmp_path / "a.tif"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        write(path, drawn, transform=transform, crs="EPSG:32654" if transform else None, rpcs=rpc)
+    code, answers, err = detect(path, capsys)
+    if transform is None:
+        assert (code, answers, err.count("\n")) == (1, [], 1)
+        assert "placed by RPC only, and no height is known; write an ortho image first: gdalwarp -rpc" in err
+    else:
+        assert code == 0
+        assert "carries RPC beside its transform, so it may be no ortho image" in err
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32654", "EPSG:3857", "EPSG:2056"])
+@pytest.mark.parametrize("transform", [Affine.identity(), Affine(1, 0, 0, 0, -1, SIZE)])
+def test_a_transform_that_counts_pixels_is_never_taken_as_metres(tmp_path, capsys, drawn, crs, transform):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        path = write(tmp_path / "a.tif", drawn, crs=crs, transform=transform)
+    code, answers, err = detect(path, capsys)
+    assert (code, answers, err.count("\n")) == (1, [], 1)
+    assert re.search("neither place nor area|pixels, not", err), err

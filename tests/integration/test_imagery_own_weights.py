@@ -9,8 +9,8 @@ import rasterio
 from affine import Affine
 
 from detection.imagery.data import folder
+from detection.imagery.data.generate import draw_patches, draw_scene
 from detection.imagery.errors import RecipeError
-from detection.imagery.generate import draw_patches, draw_scene
 from detection.imagery.neural.learner import Settings
 from monitor.cli.main import run_verb
 
@@ -129,7 +129,7 @@ def test_few_patches_get_more_passes_and_a_warm_up_that_fits_the_run():
 
 @pytest.mark.usefixtures("one_torch_thread")
 def test_pictures_of_one_s_own_are_scored_by_the_colours_that_they_hold(tmp_path, capsys):
-    from detection.imagery.raster import write_png
+    from detection.imagery.raster.raster import write_png
 
     images, masks = draw_patches(8, 4, SIZE, BANDS)
     for number in range(4):

@@ -10,11 +10,11 @@ import torch
 from affine import Affine
 from scipy import ndimage
 
-from detection.imagery.areas import pixel_area_m2, resample_grid
-from detection.imagery.generate import draw_scene
-from detection.imagery.grid import Grid, grid_around
-from detection.imagery.quality import EDGE, EMPTY, UNREADABLE, Tally, flag_pixels
-from detection.imagery.raster import write_geotiff
+from detection.imagery.data.generate import draw_scene
+from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, Tally, flag_pixels
+from detection.imagery.raster.areas import pixel_area_m2, resample_grid
+from detection.imagery.raster.grid import Grid, grid_around
+from detection.imagery.raster.raster import write_geotiff
 from monitor.cli.main import run_verb
 
 SIZE = 144
@@ -151,7 +151,7 @@ def test_flags_do_not_depend_on_the_strips(monkeypatch):
         return steps[row : row + height, column : column + width]
 
     for strip in (256, 9, 1):
-        monkeypatch.setattr("detection.imagery.quality.STRIP", strip)
+        monkeypatch.setattr("detection.imagery.footprints.quality.STRIP", strip)
         tally = Tally()
         found.append((np.concatenate([rows for _, rows in flag_pixels(read, place, {(0, 64)}, tally)]), tally.tell()))
     for flags, told in found[1:]:

@@ -11,6 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from monitor.broker_access import find_access
 from monitor.domain.site import Level, Site
 from monitor.errors import BrokerError
 from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, hold_folder, open_broker
@@ -36,17 +37,21 @@ def managed(tmp_path, port):
     broker.stop()
 
 
-def subscribe(port, expected, timeout_s=10.0):
+def service_access(broker):
+    return find_access(SimpleNamespace(mode="managed", data=broker.folder))
+
+
+def subscribe(access, expected, timeout_s=10.0):
     """Open the persistent session `reader`, and return (session present, payloads that came)."""
     got, flags = [], []
-    client = Client(CallbackAPIVersion.VERSION2, client_id="reader", protocol=MQTTProtocolVersion.MQTTv5)
+    client = access.open_client("reader", mqtt5=True)
     client.on_connect = lambda c, u, f, *_: (flags.append(f.session_present), c.subscribe("t", 1))
     client.on_message = lambda c, u, m: got.append(m.payload)
     subscribed = []
     client.on_subscribe = lambda *_: subscribed.append(True)
     properties = Properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = 0xFFFFFFFF
-    client.connect("127.0.0.1", port, clean_start=False, properties=properties)
+    client.connect(*access.target, clean_start=False, properties=properties)
     client.loop_start()
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and not (subscribed and len(got) >= expected):
@@ -56,10 +61,10 @@ def subscribe(port, expected, timeout_s=10.0):
     return flags[0], got
 
 
-def publish(port, count):
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+def publish(access, count):
+    client = access.open_client("", mqtt5=True)
     client.max_inflight_messages_set(500)
-    client.connect("127.0.0.1", port)
+    client.connect(*access.target)
     client.loop_start()
     for info in [client.publish("t", str(i), qos=1) for i in range(count)]:
         info.wait_for_publish(20)
@@ -70,37 +75,37 @@ def publish(port, count):
 def test_the_managed_broker_keeps_3000_messages_over_a_restart(managed, port):
     managed.start()
     assert managed.alive()
-    assert subscribe(port, 0) == (False, [])
-    publish(port, 3000)
+    assert subscribe(service_access(managed), 0) == (False, [])
+    publish(service_access(managed), 3000)
     managed.stop()
     assert not managed.alive()
     managed.start()
-    present, got = subscribe(port, 3000)
+    present, got = subscribe(service_access(managed), 3000)
     assert present
     assert len(got) == 3000
 
 
 def test_the_managed_broker_keeps_what_it_saved_when_it_is_killed(managed, port):
     managed.start()
-    subscribe(port, 0)
-    publish(port, 100)
+    subscribe(service_access(managed), 0)
+    publish(service_access(managed), 100)
     time.sleep(6.5)  # longer than the autosave interval
     os.kill(managed.pid, signal.SIGKILL)
     managed.stop()
     managed.start()
-    present, got = subscribe(port, 100)
+    present, got = subscribe(service_access(managed), 100)
     assert (present, len(got)) == (True, 100)
 
 
 def test_a_broker_left_behind_by_a_killed_service_is_taken_over(managed, port):
     managed.start()
-    subscribe(port, 0)
-    publish(port, 50)
+    subscribe(service_access(managed), 0)
+    publish(service_access(managed), 50)
     after = ManagedBroker(managed.folder, port)
     after.start()
     try:
         assert managed.pid is None
-        assert len(subscribe(port, 50)[1]) == 50
+        assert len(subscribe(service_access(managed), 50)[1]) == 50
     finally:
         after.stop()
 

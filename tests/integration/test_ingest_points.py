@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, text
 
-from monitor.alerting.evaluate import evaluate_site, load_view
+from monitor.alerting.decision.evaluate import evaluate_site, load_view
 from monitor.cli.main import run_verb
 from monitor.config import parse_site
 from monitor.domain.decision import View

@@ -7,8 +7,8 @@ from forecasting.neural.checkpoint import read
 from monitor.config import parse_site
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
-from monitor.jobs.drivers import load_drivers
-from monitor.jobs.in_worker import forecast_site, train_forecaster
+from monitor.jobs.forecasts.drivers import load_drivers
+from monitor.jobs.forecasts.worker import forecast_site, train_forecaster
 from monitor.store.observations import add_observations
 from monitor.store.sites import save_site
 

@@ -11,7 +11,9 @@ from sqlalchemy import func, select
 from monitor.config import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.jobs import anomaly, forecast, scenes, score, train
+from monitor.jobs import anomaly
+from monitor.jobs.forecasts import rescore, run, train
+from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store.engine import Database
 from monitor.store.movement import MovementRow, add_update
 from monitor.store.observations import add_observations, find_series_id
@@ -113,7 +115,7 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
     move(database, "G1", now - timedelta(hours=2), "creep")
     move(database, "G1", now, "progressive")
     move(database, "G2", now + timedelta(minutes=1), "progressive")
-    said = forecast.run(database, config, site, now)
+    said = run.run(database, config, site, now)
     assert "gru not trained yet" in said
     f = forecast_table.c
     with database.read() as c:
@@ -135,9 +137,9 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
         assert r.data_until <= r.as_of_received_at <= now
         assert r.margin_80 is not None
     # the same instant again adds nothing
-    assert forecast.run(database, config, site, now).startswith("0 rows")
+    assert run.run(database, config, site, now).startswith("0 rows")
     later = fill(database, site, 2, first_day=500)
-    assert score.run(database, config, site, later).startswith("9 scored")
+    assert rescore.run(database, config, site, later).startswith("9 scored")
     with database.read() as c:
         scores = c.execute(select(forecast_score, forecast_table.c.q50, forecast_table.c.data_value).join(
             forecast_table, forecast_table.c.id == forecast_score.c.forecast_id)).all()  # fmt: skip
@@ -153,7 +155,7 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
     grown = {k for k in after if after[k] == before[k] + 1}
     assert len(grown) == 9 * 2, "each scored forecast feeds its two nominal levels once"
     # a second scoring run finds nothing to do and feeds nothing back
-    assert score.run(database, config, site, later).startswith("0 scored")
+    assert rescore.run(database, config, site, later).startswith("0 scored")
     with database.read() as c:
         assert {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()} == after
 
@@ -162,12 +164,12 @@ def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(
     database: Database, config: ServiceConfig, site: Site
 ) -> None:
     now = fill(database, site, 300)
-    assert forecast.run(database, config, site, now + timedelta(days=30)) == "no recent displacement readings"
-    forecast.run(database, config, site, now + timedelta(days=4, hours=1))
+    assert run.run(database, config, site, now + timedelta(days=30)) == "no recent displacement readings"
+    run.run(database, config, site, now + timedelta(days=4, hours=1))
     with database.read() as c:
         assert c.execute(select(func.count()).select_from(forecast_table)).scalar() == 0
     # a datum that the lane takes for fresh is found, however its upload is late: three steps are allowed
-    forecast.run(database, config, site, now + timedelta(days=2, hours=12))
+    run.run(database, config, site, now + timedelta(days=2, hours=12))
     with database.read() as c:
         assert c.execute(select(func.count()).select_from(forecast_table)).scalar() > 0
 
@@ -183,7 +185,7 @@ def test_networks_are_trained_registered_and_used(database: Database, config: Se
     assert all(Path(r.path).is_file() for r in kinds.values())
     assert {k: r.state for k, r in kinds.items()} == {"gru": "candidate", "ae": "active", "persistence-z": "active"}
     assert train.run(database, config, site, now + timedelta(hours=1)) == "nothing to train"
-    forecast.run(database, config, site, now)
+    run.run(database, config, site, now)
     with database.read() as c:
         f = forecast_table.c
         hashes = c.execute(select(f.model_hash).where(f.model == "gru").distinct()).scalars().all()
@@ -206,7 +208,7 @@ def test_networks_are_trained_registered_and_used(database: Database, config: Se
 def test_a_scene_becomes_footprints_once_and_a_bad_one_is_told(
     database: Database, config: ServiceConfig, site: Site
 ) -> None:
-    from detection.imagery.generate import write_scene
+    from detection.imagery.data.generate import write_scene
 
     inbox = Path(config.paths.inbox) / site.id
     truth = write_scene(
@@ -221,7 +223,7 @@ def test_a_scene_becomes_footprints_once_and_a_bad_one_is_told(
     (inbox / "readings.h5").write_bytes(b"no scene")
     os.utime(inbox / "readings.h5", (1, 1))
     now = datetime.now(UTC)
-    said = scenes.run(database, config, site, now)
+    said = scene_inbox.run(database, config, site, now)
     with database.read() as c:
         rows = {r.name: r for r in c.execute(select(scene)).all()}
         polygons = c.execute(select(scene_footprint)).all()
@@ -231,7 +233,7 @@ def test_a_scene_becomes_footprints_once_and_a_bad_one_is_told(
     assert "neither a raster" in rows["readings.h5"].error
     assert polygons
     assert all(p.change == "single" and p.area_m2 >= 900 and p.nearest_station in {"G0", "G1", "G2"} for p in polygons)
-    assert scenes.run(database, config, site, now).startswith("half: waiting"), "it alone is still to be read"
+    assert scene_inbox.run(database, config, site, now).startswith("half: waiting"), "it alone is still to be read"
     with database.read() as c:
         assert c.execute(select(func.count()).select_from(scene_footprint)).scalar() == len(polygons)
         assert c.execute(select(func.count()).select_from(job_run)).scalar() == 0

@@ -15,9 +15,9 @@ from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
-from monitor.jobs import in_worker, issuing, train
-from monitor.jobs.drivers import load_drivers, load_expected
-from monitor.jobs.samples import heights_m, load_displacements, plan_xy_m, slope_azimuth_deg
+from monitor.jobs.forecasts import issue, train, worker
+from monitor.jobs.forecasts.drivers import load_drivers, load_expected
+from monitor.jobs.forecasts.samples import heights_m, load_displacements, plan_xy_m, slope_azimuth_deg
 from monitor.store.engine import Database
 from monitor.store.observations import add_observations
 from monitor.store.sites import save_site
@@ -171,7 +171,7 @@ def test_places_heights_and_the_fall_reach_the_networks(
 
     def run(job: str, payload: dict, *_args: object, **_more: object) -> dict:
         asked.append(payload)
-        return getattr(in_worker, job.rpartition(":")[2])(payload | {"epochs": 1, "stride": 4})
+        return getattr(worker, job.rpartition(":")[2])(payload | {"epochs": 1, "stride": 4})
 
     asked: list[dict] = []
     monkeypatch.setattr("monitor.compute.run", run)
@@ -190,7 +190,7 @@ def test_places_heights_and_the_fall_reach_the_networks(
         assert tie[0, 1] > 0, "G0 stands above G1"
         assert tie[0, 0] == 0
     assert asked[0]["slope_azimuth_deg"] == pytest.approx(180.0)
-    said = issuing.issue_forecasts(database, config, site, now)
+    said = issue.issue_forecasts(database, config, site, now)
     assert "failed" not in said
     issues = asked[-1]["expected"]["R1.rain_next_24h"]
     assert max(issues["known_s"]) <= epoch_s(now)
@@ -205,7 +205,7 @@ def test_edges_of_a_slope_that_nobody_described_are_refused_in_words(tmp_path: P
         "step_s": 86400.0, "xy_m": {"A": [0.0, 0.0], "B": [0.0, 50.0]}, "model": "graph-gru", "horizons_s": [86400.0],
         "folder": str(tmp_path), "edges": "slope", "epochs": 1,
     }  # fmt: skip
-    assert "no station lies above another" in in_worker.train_forecaster(payload)["refused"]
+    assert "no station lies above another" in worker.train_forecaster(payload)["refused"]
 
 
 def test_the_site_file_is_refused_where_expected_rain_is_not_that() -> None:

@@ -8,8 +8,8 @@ from monitor import compute
 from monitor.config import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.errors import JobError
-from monitor.jobs import unfinished
-from monitor.jobs.train import train_one
+from monitor.jobs.forecasts import unfinished
+from monitor.jobs.forecasts.train import train_one
 from monitor.store.observations import add_observations
 from monitor.store.sites import save_site
 

@@ -10,7 +10,8 @@ from monitor import compute
 from monitor.config import ServiceConfig, load_service, load_site
 from monitor.domain.alert import Actor
 from monitor.errors import JobError
-from monitor.jobs import housekeeping, scenes
+from monitor.jobs import housekeeping
+from monitor.jobs.scenes import inbox
 from monitor.store.audit import add_audit
 from monitor.store.engine import Database
 from monitor.store.sites import save_site
@@ -48,9 +49,9 @@ def test_a_scene_cut_off_by_a_stop_is_read_again_and_no_alarm(database, config, 
         save_site(c, site, "test", "loaded", NOW)
     if stopping:
         with pytest.raises(JobError):
-            scenes.run(database, config, site, NOW)
+            inbox.run(database, config, site, NOW)
     else:
-        assert "failed" in scenes.run(database, config, site, NOW)
+        assert "failed" in inbox.run(database, config, site, NOW)
     with database.read() as c:
         kept = [r.state for r in c.execute(select(scene))]
         told = [r.key for r in c.execute(select(alert))]

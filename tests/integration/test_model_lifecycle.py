@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from forecasting import lane
+from forecasting.serving import jobs
 from monitor import compute
 from monitor.cli.main import run_verb
 from monitor.config import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import from_epoch_s
 from monitor.errors import NotFoundError, RefusedError
-from monitor.jobs import forecast, in_worker, lifecycle, score, train
-from monitor.jobs.model_acts import promote, retire_model
+from monitor.jobs.forecasts import promotion, rescore, run, train, worker
+from monitor.jobs.forecasts.model_acts import promote, retire_model
 from monitor.store import tables as t
 from monitor.store.audit import verify_chain
 from monitor.store.decisions import load_forecast_facts
@@ -61,7 +61,7 @@ class Slope:
 
     def shadow(self, model_hash: str, at: datetime = START) -> None:
         with self.database.write() as c:
-            lifecycle.enter_shadow(c, find_model(c, model_hash), "in shadow: first forecasts", at)
+            promotion.enter_shadow(c, find_model(c, model_hash), "in shadow: first forecasts", at)
 
     def forecast(self, model_hash, day, *, error, baseline=1.0, inside=True, horizon_s=86400.0, shown=False, kind="gru"
     ) -> None:  # fmt: skip
@@ -85,7 +85,7 @@ class Slope:
             assert len(add_scores(c, scores, target)) == 3
 
     def judge(self, day) -> list[str]:
-        return lifecycle.judge_models(self.database, self.config, self.site, START + day * DAY)[0]
+        return promotion.judge_models(self.database, self.config, self.site, START + day * DAY)[0]
 
     def state(self, model_hash, horizon_s=86400.0):
         with self.database.read() as c:
@@ -225,7 +225,7 @@ def test_a_new_candidate_replaces_nothing_and_makes_room_when_others_had_their_t
     for number, day in enumerate((30, 30.5, 31, 31.5)):
         slope.register(f"{number}" * 64, START + day * DAY)
         with slope.database.write() as c:
-            lifecycle.retire_older(c, slope.site, "gru", f"{number}" * 64, START + day * DAY)
+            promotion.retire_older(c, slope.site, "gru", f"{number}" * 64, START + day * DAY)
     with slope.database.read() as c:
         states = {m.model_hash[0]: m.state for m in load_models(c, site="jobs")}
     assert states == {"a": "active", "0": "retired", "1": "candidate", "2": "candidate", "3": "candidate"}
@@ -330,7 +330,7 @@ def test_intervals_that_do_not_hold_are_alarmed_whichever_model_is_shown(slope: 
 @pytest.fixture
 def in_process(monkeypatch):
     """Workers run here, and a `gru` answers with what lld says: the life cycle does not look inside."""
-    real = lane.forecast
+    real = jobs.forecast
 
     def forecast_as(request):
         if request["model"] != "gru":
@@ -342,8 +342,8 @@ def in_process(monkeypatch):
         ]
         return answer | {"rows": rows}
 
-    monkeypatch.setattr(lane, "forecast", forecast_as)
-    monkeypatch.setattr(compute, "run", lambda job, payload, limit_s, dask=None: in_worker.forecast_site(payload))
+    monkeypatch.setattr(jobs, "forecast", forecast_as)
+    monkeypatch.setattr(compute, "run", lambda job, payload, *_, **__: worker.forecast_site(payload))
     return monkeypatch
 
 
@@ -360,7 +360,7 @@ def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slop
     with slope.database.write() as c:
         add_model(c, A, kind="gru", task="forecast", site="jobs", path=A, card={"gates": {"86400": OPEN}}, now=now,
                   reason="first training")  # fmt: skip
-    assert "rows by" in forecast.run(slope.database, slope.config, slope.site, now)
+    assert "rows by" in run.run(slope.database, slope.config, slope.site, now)
     assert issue(slope, now)[1] == {"auto"}
     with slope.database.read() as c:
         assert find_model(c, A).state == "shadow"
@@ -371,14 +371,14 @@ def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slop
     assert {x.model for x in facts} == {"auto"}, "criteria see what is shown"
     with slope.database.write() as c:
         promote(c, slope.config, slope.site, A, 86400.0, ADA, "test", now, second=BO, force=True)
-    forecast.run(slope.database, slope.config, slope.site, now + HOUR)
+    run.run(slope.database, slope.config, slope.site, now + HOUR)
     assert issue(slope, now)[1] == {"gru"}
     day = (now - START) / DAY
     for k in range(12):  # a bad record, of forecasts issued since
         slope.forecast(A, day + 0.05 + k * 0.001, error=3.0, horizon_s=86400.0)
     later = now + timedelta(days=1.5)
     fill(slope.database, slope.site, 1, first_day=200)
-    said = score.run(slope.database, slope.config, slope.site, later)
+    said = rescore.run(slope.database, slope.config, slope.site, later)
     assert "gru aaaaaaaaaaaa at 1 d shadow" in said
     newest, shown = issue(slope, later)
     assert (from_epoch_s(later.timestamp()), {"auto"}) == (later, shown)
@@ -392,7 +392,7 @@ def test_each_checkpoint_has_intervals_of_its_own(slope: Slope, in_process) -> N
         with slope.database.write() as c:
             add_model(c, model_hash, kind="gru", task="forecast", site="jobs", path=model_hash,
                       card={"gates": {"86400": OPEN}}, now=now, reason="first training")  # fmt: skip
-    forecast.run(slope.database, slope.config, slope.site, now)
+    run.run(slope.database, slope.config, slope.site, now)
     with slope.database.read() as c:
         names = {key[1] for key in load_conformal(c, slope.series)}
     assert names == {"persistence", "lld", "auto", f"gru@{A[:12]}", f"gru@{B[:12]}"}
@@ -402,7 +402,7 @@ KILLED = """
 import os, signal, sys
 from datetime import datetime
 from monitor.config import parse_site
-from monitor.jobs import scoring
+from monitor.jobs.forecasts import score as scoring
 from monitor.store.engine import Database
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -414,7 +414,7 @@ scoring.score_targets(Database(sys.argv[1]), site, datetime.fromisoformat(sys.ar
 
 def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice(slope: Slope, in_process) -> None:
     now = fill(slope.database, slope.site, 200)
-    forecast.run(slope.database, slope.config, slope.site, now)
+    run.run(slope.database, slope.config, slope.site, now)
     later = fill(slope.database, slope.site, 2, first_day=200)
     with slope.database.read() as c:
         before = load_conformal(c, slope.series)
@@ -427,14 +427,14 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
     with slope.database.read() as c:
         assert c.execute(select(func.count()).select_from(t.forecast_score)).scalar() == 0
         assert load_conformal(c, slope.series) == before
-    assert score.run(slope.database, slope.config, slope.site, later).startswith("9 scored")
+    assert rescore.run(slope.database, slope.config, slope.site, later).startswith("9 scored")
     with slope.database.read() as c:
         after = load_conformal(c, slope.series)
     assert {k for k in after if after[k]["n"] == before[k]["n"] + 1} == {k for k in after if k[2] == 86400.0}
-    assert score.run(slope.database, slope.config, slope.site, later).startswith("0 scored")
+    assert rescore.run(slope.database, slope.config, slope.site, later).startswith("0 scored")
     # a new process goes on from the rows: the margin it issues with is that of the state that was kept
-    forecast.run(Database(slope.database.url.render_as_string(hide_password=False)), slope.config, slope.site, later)
-    from forecasting.conformal import ConformalState, margin
+    run.run(Database(slope.database.url.render_as_string(hide_password=False)), slope.config, slope.site, later)
+    from forecasting.serving.conformal import ConformalState, margin
 
     with slope.database.read() as c:
         f = t.forecast.c

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sqlalchemy import insert, select
 
-from monitor.alerting.evaluate import evaluate_site
-from monitor.alerting.evaluate import load_view as look
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.decision.evaluate import load_view as look
 from monitor.config import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse

@@ -1,5 +1,6 @@
 """What programs hear by MQTT, from a real broker, on both databases."""
 
+import itertools
 import json
 import threading
 import time
@@ -10,9 +11,12 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import insert
 
+from monitor.broker_access import open_access
 from monitor.domain.instants import parse
 from monitor.notify.state import StatePublisher
+from monitor.signing import is_signed, make_key
 from monitor.store.tables import alert, alert_event, site, site_state
+from tests.data.mqtt_client import calling
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 LEVELS = [
@@ -95,7 +99,7 @@ def add_change(database, sequence=1):
 
 def test_state_is_retained_and_each_change_is_told_once_over_restarts(database, mosquitto):
     fill(database)
-    make = lambda: StatePublisher(database, mosquitto.url, lambda: T0, version="1.2.3", valid_s=180.0)  # noqa: E731
+    make = lambda: StatePublisher(database, open_access(mosquitto.url), lambda: T0, version="1.2.3", valid_s=180.0)  # noqa: E731
     ear = Ear(mosquitto.port)
     first = make()
     first.publish_once()
@@ -124,7 +128,7 @@ def test_state_is_retained_and_each_change_is_told_once_over_restarts(database, 
 
 def test_a_broken_connection_leaves_the_last_will(database, mosquitto):
     fill(database)
-    publisher = StatePublisher(database, mosquitto.url, lambda: T0, version="1")
+    publisher = StatePublisher(database, open_access(mosquitto.url), lambda: T0, version="1")
     publisher.publish_once()
     publisher._publisher._client._sock.shutdown(2)  # as if the process had died
     publisher._publisher._client.loop_stop()
@@ -136,3 +140,51 @@ def test_a_broken_connection_leaves_the_last_will(database, mosquitto):
     assert [p["status"] for t, _, p in ear.got if t.endswith("v1/status")][-1] == "offline"
     ear.close()
     publisher._publisher._client._sock_close()
+
+
+def test_a_forged_green_is_told_once_refused_by_its_signature_and_overwritten_at_once(database, mosquitto):
+    fill(database)
+    key, topic = make_key(), "slopeward/v1/north/state"
+    ticks = itertools.count()
+    publisher = StatePublisher(
+        database, open_access(mosquitto.url), lambda: T0 + timedelta(microseconds=next(ticks)), version="1",
+        find_keys=lambda: [key],
+    )  # fmt: skip
+    with calling(open_access(mosquitto.url)) as siren, calling(open_access(mosquitto.url)) as attacker:
+        siren.listen("slopeward/v1/+/state", "slopeward/v1/status")
+        publisher.publish_once()
+        siren.wait(lambda: len(siren.heard) == 2, "state and status")
+        assert all(is_signed(*message, [key]) for message in siren.heard)
+        assert publisher.status()["foreign"] == 0
+        genuine = dict(siren.heard)[topic]
+        for _ in range(20):
+            attacker.publish(topic, b'{"site":"north","level":0,"level_name":"green"}', retain=True)
+        siren.wait(lambda: publisher.status()["foreign"] == 20, "the service to notice")
+        assert "not signed by us" in publisher.status()["foreign_last"]
+        publisher.publish_once()
+        states = lambda: [is_signed(*m, [key]) for m in siren.heard if m[0] == topic]  # noqa: E731
+        siren.wait(lambda: len(states()) == 22, "the true state again")
+        assert states() == [True, *[False] * 20, True]
+    with calling(open_access(mosquitto.url)) as late:
+        late.listen(topic)
+        late.wait(lambda: late.heard, "what the broker keeps")
+        assert is_signed(*late.heard[0], [key])
+        late.publish(topic, genuine)  # an old one of ours, its signature is right
+        late.wait(lambda: publisher.status()["foreign"] == 21, "the service to notice")
+        assert "repeated" in publisher.status()["foreign_last"]
+    publisher.stop(5)
+
+
+def test_keys_that_cannot_be_read_stop_no_message(database, mosquitto):
+    fill(database)
+
+    def find_keys():
+        raise OSError("gone")
+
+    publisher = StatePublisher(database, open_access(mosquitto.url), lambda: T0, version="1", find_keys=find_keys)
+    with calling(open_access(mosquitto.url)) as siren:
+        siren.listen("slopeward/v1/+/state")
+        publisher.publish_once()
+        siren.wait(lambda: siren.heard, "the state")
+    assert publisher.status()["unsigned"] == "gone"
+    publisher.stop(5)

@@ -4,17 +4,17 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from monitor.alerting.evaluate import evaluate_site, load_view
-from monitor.alerting.looking import Looking
-from monitor.alerting.orders import verify
-from monitor.alerting.recompute import recompute
+from monitor.alerting.acts.operator_acts import verify
+from monitor.alerting.audit.recompute import recompute
+from monitor.alerting.decision.evaluate import evaluate_site, load_view
+from monitor.alerting.decision.reading_cache import Looking
 from monitor.config import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation, SiteEvent
 from monitor.store.alerts import load_alerts
-from monitor.store.decisions import load_decision, load_event_facts
-from monitor.store.messages import add_event
+from monitor.store.decisions import load_decision
+from monitor.store.events import add_event, confirm_event, load_event_facts
 from monitor.store.observations import add_observations
 from monitor.store.sites import load_site_source, save_site
 from monitor.store.types import canonical_json
@@ -80,9 +80,12 @@ def tell(db, at, mm, quantity="rain", received_at=None):
         add_observations(c, [item], received_at or at)
 
 
-def shake(db, at, value, received_at):
+def shake(db, at, value, received_at, confirmed_by=()):
     with db.write() as c:
-        add_event(c, SiteEvent("slope", at, at, "earthquake", "M 5.4, 20 km", value), received_at, "seismic service")
+        item = SiteEvent("slope", at, at, "earthquake", "M 5.4, 20 km", value)
+        number = add_event(c, item, received_at, "seismic service", via="mqtt")
+        for name in confirmed_by:
+            confirm_event(c, number, Actor(name), "felt", received_at)
 
 
 def keys(db):
@@ -179,11 +182,12 @@ def test_events_are_loaded_as_they_were_known(slope):
 
 
 def test_a_flood_of_other_events_pushes_no_earthquake_out(slope, monkeypatch):
-    monkeypatch.setattr("monitor.store.decisions.ADVICE_LIMIT", 3)
+    monkeypatch.setattr("monitor.store.events.READ_AT_MOST", 3)
     shake(slope, T0, 0.1, T0)
     with slope.write() as c:
         for k in range(1, 5):
-            add_event(c, SiteEvent("slope", T0 + k * HOUR, T0 + k * HOUR, "work", f"{k}", None), T0 + k * HOUR, "x")
+            at = T0 + k * HOUR
+            add_event(c, SiteEvent("slope", at, at, "work", f"{k}", None), at, "x", via="mqtt")
     with slope.read() as c:
         facts = load_event_facts(c, "slope", T0 - HOUR, T0 + 9 * HOUR)
     assert [f.kind for f in facts] == ["work", "work", "earthquake"]
@@ -238,7 +242,7 @@ def test_an_earthquake_explains_its_steps_as_long_as_they_are_walked(slope):
     for n in range(80 + 70):
         now = T0 + n * day
         if n == 80:
-            shake(slope, quake, None, now)
+            shake(slope, quake, None, now, ("Ada", "Bo"))
         rows = [
             Observation("slope", name, "crack_opening", "mm", now, now, (789.0 if n >= 80 else 0.0) + 0.1 * (n % 3))
             for name in ("E1", "E2")

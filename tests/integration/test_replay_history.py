@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from sqlalchemy import insert
 
-from monitor.alerting.evaluate import load_view
+from monitor.alerting.decision.evaluate import load_view
 from monitor.config import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.decision import View, seconds
@@ -18,7 +18,7 @@ from monitor.replay.backtest import Terms, run_backtest
 from monitor.replay.history import History
 from monitor.replay.known import Known
 from monitor.store.engine import Database
-from monitor.store.messages import add_event
+from monitor.store.events import add_event, confirm_event
 from monitor.store.observations import add_observations, find_series_id
 from monitor.store.offsets import add_offset, revoke_offset
 from monitor.store.sites import save_site
@@ -260,7 +260,8 @@ def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(
     quake, told = START + 90 * HOUR, START + timedelta(days=400)
     with database.write() as c:
         item = SiteEvent(site.id, quake, quake, "earthquake", "M 5", 0.2)
-        assert add_event(c, item, told, "Ada", quake + HOUR)
+        past = add_event(c, item, told, "Ada", via="command", known_from=quake + HOUR)
+        assert past is not None
 
     def find_known(mode: str, now: datetime) -> list[float]:
         with database.read() as c:
@@ -272,5 +273,24 @@ def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(
         assert find_known(mode, quake + HOUR / 2) == []
         assert find_known(mode, quake + 2 * HOUR) == [seconds(quake + HOUR)]
     assert find_known("received", quake + 2 * HOUR) == []
+
+    def find_words(mode: str, now: datetime) -> list[tuple[str, ...]]:
+        with database.read() as c:
+            history = History(c, [site], START, told + 3 * HOUR, Known(mode))
+            history.move(seconds(now))
+            replayed = [e.confirmed_by for e in history.view(site).events if e.kind == "earthquake"]
+            live = [e.confirmed_by for e in load_view(c, site, now, draining=False)[0].events if e.kind == "earthquake"]
+            assert mode != "received" or replayed == live, "a replay knows who stood behind it then"
+            return replayed
+
+    with database.write() as c:
+        fresh = add_event(c, SiteEvent(site.id, told, told, "earthquake", "M 4"), told, "feed", via="mqtt")
+        assert fresh is not None
+        confirm_event(c, fresh, Actor("Bo"), "felt", told + HOUR)
+        confirm_event(c, past, Actor("Ada"), "catalogue", told)
+    assert find_words("auto", quake + 2 * HOUR) == [("Ada",)], "who adds a past event says since when it was known"
+    for mode in ("auto", "received"):
+        assert find_words(mode, told + HOUR / 2)[:1] == [()]
+        assert find_words(mode, told + 2 * HOUR)[:1] == [("Bo",)]
     with database.read() as c:
         assert not [e for e in load_view(c, site, quake + 2 * HOUR, draining=False)[0].events if e.kind == "earthquake"]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from detection.imagery.generate import write_scene
+from detection.imagery.data.generate import write_scene
 from monitor.config import parse_site
-from monitor.jobs import scenes
+from monitor.jobs.scenes import inbox
 from monitor.store import decisions
 from monitor.store import tables as t
 from monitor.store.decisions import load_footprint_facts
@@ -76,12 +76,12 @@ def test_one_image_serves_two_sites(database, config, drawn):
     for site in (north, south):
         for name in ("a", "b"):
             arrive(config, drawn / name, site, name)
-        scenes.run(database, config, site, now)
+        inbox.run(database, config, site, now)
         seen[site.id] = facts(database, site, now)
     assert [f.change for f in seen["north"]] == ["new"]
     assert facts(database, north, now) == seen["north"]
     assert [(f.change, f.station) for f in seen["south"]] == [("new", "S1")]
-    assert scenes.run(database, config, north, now) == "nothing new"
+    assert inbox.run(database, config, north, now) == "nothing new"
     assert facts(database, north, now) == seen["north"]
 
 
@@ -89,7 +89,7 @@ def test_many_large_outlines_do_not_crowd_out_the_one_beside_a_station(database,
     site, now = make_site(database, "bench"), MAY_12 + timedelta(hours=3)
     for name in ("a", "b"):
         arrive(config, drawn / name, site, name)
-    scenes.run(database, config, site, now)
+    inbox.run(database, config, site, now)
     (near,) = facts(database, site, now)
     with database.write() as c:
         row = dict(c.execute(select(t.scene_footprint)).mappings().one())
@@ -105,16 +105,16 @@ def test_one_image_by_two_names_is_read_once(database, config, drawn):
     site = make_site(database, "bench")
     for name in ("first", "second"):
         arrive(config, drawn / "b", site, name)
-    said = scenes.run(database, config, site, MAY_12 + timedelta(hours=3))
+    said = inbox.run(database, config, site, MAY_12 + timedelta(hours=3))
     assert said.endswith("; second: known since 2026-05-12 13:00 UTC as first, nothing new is stored")
-    assert scenes.run(database, config, site, MAY_12 + timedelta(hours=4)) == "nothing new"
-    assert scenes.run(database, config, site, MAY_12 + timedelta(hours=5)) == "nothing new"
+    assert inbox.run(database, config, site, MAY_12 + timedelta(hours=4)) == "nothing new"
+    assert inbox.run(database, config, site, MAY_12 + timedelta(hours=5)) == "nothing new"
 
 
 def test_an_image_from_the_future_is_not_taken(database, config, drawn):
     site = make_site(database, "bench")
     arrive(config, drawn / "b", site, "b")
-    said = scenes.run(database, config, site, MAY_7)
+    said = inbox.run(database, config, site, MAY_7)
     assert "future" in said, said
     assert facts(database, site, MAY_12 + timedelta(hours=1)) == ()
 
@@ -125,14 +125,14 @@ def test_a_folder_that_may_not_be_read_stops_no_other(database, config, drawn, m
     for name in ("a", "b"):
         arrive(config, drawn / name, site, name)
 
-    real = getattr(scenes, door)
+    real = getattr(inbox, door)
 
     def look(entry):
         if entry.name == "a":
             raise PermissionError(13, "Permission denied")
         return real(entry)
 
-    monkeypatch.setattr(scenes, door, look)
-    said = scenes.run(database, config, site, MAY_12 + timedelta(hours=3))
+    monkeypatch.setattr(inbox, door, look)
+    said = inbox.run(database, config, site, MAY_12 + timedelta(hours=3))
     assert "a: failed: cannot be read (Permission denied); b: 1 footprints" in said
-    assert scenes.run(database, config, site, MAY_12 + timedelta(hours=4)) == "nothing new"
+    assert inbox.run(database, config, site, MAY_12 + timedelta(hours=4)) == "nothing new"

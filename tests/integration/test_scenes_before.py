@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from detection.imagery.generate import write_scene
+from detection.imagery.data.generate import write_scene
 from monitor.cli.main import run_verb
 
 
@@ -107,14 +107,14 @@ def test_statuses_when_the_scene_before_does_not_serve(dates, tmp_path, capsys):
 
 
 def test_a_block_of_the_scene_before_that_cannot_be_read_is_status_3(dates, tmp_path, monkeypatch, capsys):
-    from detection.imagery import lane
+    from detection.imagery.footprints import detect as detecting
 
-    whole = lane.detect
+    whole = detecting.detect
 
     def partly(payload, *more):
         return whole(payload, *more) | ({"unreadable_share": 0.2} if payload["scene_path"].endswith("bare") else {})
 
-    monkeypatch.setattr(lane, "detect", partly)
+    monkeypatch.setattr(detecting, "detect", partly)
     assert detect(dates, tmp_path / "partly", "scar", "bare", "--partial", "--json") == 3
     assert json.loads(capsys.readouterr().out)["change"]["changes"]
     assert detect(dates, tmp_path / "whole", "larger", "scar", "--partial") == 0

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from monitor.config import load_service, parse_site
-from monitor.jobs import scenes
-from monitor.jobs.scene_rows import list_footprints, load_dates, row_of, run_of, save_judgements
+from monitor.jobs.scenes import inbox
+from monitor.jobs.scenes.rows import list_footprints, load_dates, row_of, run_of, save_judgements
 from monitor.store.scenes import save_scene
 from monitor.store.sites import save_site
 from tests.data.drawn_scenes import SITE
@@ -83,8 +83,8 @@ def test_triage_is_told_of_all_ground_that_ever_held_a_footprint(
         asked.append(payload["detect"])
         return {"error": "not read here"}
 
-    monkeypatch.setattr(scenes.compute, "run", note)
-    said = scenes.run(database, load_service(str(tmp_path / "slopeward.toml")), site, TAKEN)
+    monkeypatch.setattr(inbox.compute, "run", note)
+    said = inbox.run(database, load_service(str(tmp_path / "slopeward.toml")), site, TAKEN)
     assert said == "next: failed: not read here"
     boxes = {tuple(one["bbox"]) for one in answer["polygons"]}
     assert (asked[0]["triage"], set(asked[0]["known"])) == (("triage", boxes) if triage else (None, set()))

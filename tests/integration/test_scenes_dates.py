@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from monitor.alerting.evaluate import evaluate_site
-from monitor.alerting.recompute import recompute
-from monitor.jobs import scene_worker, scenes
+from monitor.alerting.audit.recompute import recompute
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.jobs.scenes import inbox, worker
 from monitor.store import tables as t
 from monitor.store.decisions import load_decision, load_footprint_facts
 from monitor.store.sites import load_site_source
@@ -63,10 +63,10 @@ def test_a_slope_that_fails_further_from_date_to_date(database, config, site, dr
     truth = drawn[1]
     for name, at in (("a", MAY_7), ("b", MAY_12), ("c", MAY_17)):
         arrive(config, drawn, name)
-        said = scenes.run(database, config, site, at + timedelta(hours=3))
+        said = inbox.run(database, config, site, at + timedelta(hours=3))
         assert "failed" not in said, said
     before = counts(database)
-    again = scenes.run(database, config, site, MAY_17 + timedelta(hours=4))
+    again = inbox.run(database, config, site, MAY_17 + timedelta(hours=4))
     assert (again, counts(database)) == ("nothing new", before)
 
     first, second = polygons(database)
@@ -103,12 +103,12 @@ def test_order_of_acquisition_counts_not_of_arrival(database, config, site, draw
     """The date before comes last: what stands is judged again, and what was known before can still be told."""
     arrive(config, drawn, "c")
     known_at = MAY_17 + timedelta(hours=3)
-    scenes.run(database, config, site, known_at)
+    inbox.run(database, config, site, known_at)
     assert [p["change"] for p in polygons(database)] == ["single"]
     assert evaluate_site(database, site, known_at, "tick").level == 0, "one date is no witness"
     arrive(config, drawn, "a")
     later = known_at + timedelta(days=1)
-    scenes.run(database, config, site, later)
+    inbox.run(database, config, site, later)
     (only,) = polygons(database)
     assert (only["change"], only["since_at"][:10]) == ("new", "2026-05-07")
     with database.read() as c:
@@ -120,7 +120,7 @@ def test_order_of_acquisition_counts_not_of_arrival(database, config, site, draw
 
     # a date between them turns new into grown, and gives it a parent
     arrive(config, drawn, "b")
-    scenes.run(database, config, site, later + timedelta(days=1))
+    inbox.run(database, config, site, later + timedelta(days=1))
     changes = {p["scene"]: p for p in polygons(database)}
     assert {k: p["change"] for k, p in changes.items()} == {"b": "new", "c": "grown"}
     assert changes["c"]["parent_id"] == changes["b"]["polygon_id"]
@@ -128,10 +128,10 @@ def test_order_of_acquisition_counts_not_of_arrival(database, config, site, draw
 
 def test_a_later_scene_whose_kept_files_are_gone_stays_as_it_was_judged(database, config, site, drawn, in_this_process):
     arrive(config, drawn, "c")
-    scenes.run(database, config, site, MAY_17 + timedelta(hours=3))
+    inbox.run(database, config, site, MAY_17 + timedelta(hours=3))
     shutil.rmtree(Path(config.paths.inbox).parent / "scenes" / "bench" / "c")
     arrive(config, drawn, "b")
-    said = scenes.run(database, config, site, MAY_17 + timedelta(hours=5))
+    said = inbox.run(database, config, site, MAY_17 + timedelta(hours=5))
     assert said.startswith("b: 1 footprints")
     assert [(p["scene"], p["change"]) for p in polygons(database)] == [("b", "single"), ("c", "single")]
 
@@ -141,14 +141,14 @@ def test_what_is_gone_is_vanished_and_withdrawn_when_a_later_truth_says_so(
 ):
     for name, at in (("b", MAY_12), ("d", MAY_22)):
         arrive(config, drawn, name)
-        scenes.run(database, config, site, at + timedelta(hours=3))
+        inbox.run(database, config, site, at + timedelta(hours=3))
     first, gone = polygons(database)
     assert [p["change"] for p in (first, gone)] == ["single", "vanished"]
     assert gone["parent_id"] == first["polygon_id"]
     assert gone["mean_probability"] < 0.1
     # the larger outline between the two dates is what has vanished, not the first one
     arrive(config, drawn, "c")
-    scenes.run(database, config, site, MAY_22 + timedelta(hours=4))
+    inbox.run(database, config, site, MAY_22 + timedelta(hours=4))
     shown = polygons(database)
     assert sorted(p["change"] for p in shown) == ["grown", "single", "vanished"]
     vanished = next(p for p in shown if p["change"] == "vanished")
@@ -158,7 +158,7 @@ def test_what_is_gone_is_vanished_and_withdrawn_when_a_later_truth_says_so(
 def test_places_become_ordinary_series(database, config, site, drawn, in_this_process):
     for name, at in (("a", MAY_7), ("b", MAY_12)):
         arrive(config, drawn, name)
-        scenes.run(database, config, site, at + timedelta(hours=3))
+        inbox.run(database, config, site, at + timedelta(hours=3))
     with database.read() as c:
         rows = c.execute(
             text("SELECT station, quantity, unit, observed_at, received_at, value FROM observation_history")
@@ -178,7 +178,7 @@ def test_places_become_ordinary_series(database, config, site, drawn, in_this_pr
 
 def test_a_death_between_files_and_rows_loses_nothing(database, config, site, drawn, in_this_process, monkeypatch):
     arrive(config, drawn, "a")
-    scenes.run(database, config, site, MAY_7 + timedelta(hours=3))
+    inbox.run(database, config, site, MAY_7 + timedelta(hours=3))
     arrive(config, drawn, "b")
     before = counts(database)
 
@@ -186,13 +186,13 @@ def test_a_death_between_files_and_rows_loses_nothing(database, config, site, dr
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(scenes, "save_series", die)  # the last rows of the transaction
-        scenes.run(database, config, site, MAY_12 + timedelta(hours=3))
+        patched.setattr(inbox, "save_series", die)  # the last rows of the transaction
+        inbox.run(database, config, site, MAY_12 + timedelta(hours=3))
     assert counts(database) == before, "all of a scene or nothing"
     (out,) = (Path(config.paths.inbox).parent / "scenes" / "bench" / "b").iterdir()
     kept = {f.name: f.read_bytes() for f in out.iterdir()}
     assert {"prob.tif", "change.tif", "run.json"} <= set(kept)
-    scenes.run(database, config, site, MAY_12 + timedelta(hours=4))
+    inbox.run(database, config, site, MAY_12 + timedelta(hours=4))
     assert {f.name: f.read_bytes() for f in out.iterdir()} == kept, "the same bytes"
     assert [p["change"] for p in polygons(database)] == ["new"]
     after = counts(database)
@@ -208,11 +208,11 @@ def test_a_scene_stored_meanwhile_is_judged_with(database, config, site, drawn, 
         calls.append([d["name"] for d in payload["dates"]])
         if len(calls) == 1:
             entry = arrive(config, drawn, "a")
-            scenes.detect_scene(database, config, site, entry, MAY_12 + timedelta(hours=3))
-        return scene_worker.read_one(payload)
+            inbox.detect_scene(database, config, site, entry, MAY_12 + timedelta(hours=3))
+        return worker.read_one(payload)
 
-    monkeypatch.setattr(scenes.compute, "run", run)
-    monkeypatch.setattr(scenes, "hold", lambda *_, **__: nullcontext(True))  # as on two machines
-    scenes.detect_scene(database, config, site, Path(config.paths.inbox) / "bench" / "b", MAY_12 + timedelta(hours=3))
+    monkeypatch.setattr(inbox.compute, "run", run)
+    monkeypatch.setattr(inbox, "hold", lambda *_, **__: nullcontext(True))  # as on two machines
+    inbox.detect_scene(database, config, site, Path(config.paths.inbox) / "bench" / "b", MAY_12 + timedelta(hours=3))
     assert calls == [[], [], ["a"]]
     assert [p["change"] for p in polygons(database)] == ["new"]

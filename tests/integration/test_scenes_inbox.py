@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from monitor.jobs import scenes
-from monitor.jobs.scene_results import sweep
+from monitor.jobs.scenes import inbox as scene_inbox
+from monitor.jobs.scenes.sweep import sweep
 from monitor.store import tables as t
 from monitor.store.decisions import load_footprint_facts
 from tests.data.drawn_dates import watch_by_hand, write_date
@@ -43,13 +43,13 @@ def alerts(database):
 def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox):
     for day, boxes in ((7, []), (12, [SCAR]), (17, [LARGER])):
         write_date(inbox / "latest", may(day), boxes)
-        assert "footprints" in scenes.run(database, config, site, may(day) + HOUR)
+        assert "footprints" in scene_inbox.run(database, config, site, may(day) + HOUR)
     assert [(p["scene"], p["change"]) for p in polygons(database)] == [("latest", "new"), ("latest", "grown")]
     # one from the future is refused, and what was kept of those before stays
     write_date(inbox / "latest", may(30), [SCAR])
-    assert "in the future" in scenes.run(database, config, site, may(18))
+    assert "in the future" in scene_inbox.run(database, config, site, may(18))
     write_date(inbox / "late", may(14), [SCAR])
-    scenes.run(database, config, site, may(19))
+    scene_inbox.run(database, config, site, may(19))
     assert [(p["scene"], p["change"]) for p in polygons(database)] == [
         ("latest", "new"), ("late", "known"), ("latest", "grown"),
     ]  # fmt: skip
@@ -58,15 +58,17 @@ def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox
 def test_the_image_of_another_date_is_no_guard(database, config, site, inbox, monkeypatch):
     """By one name the older image is overwritten: it must not be taken for the image of its date."""
     asked = []
-    monkeypatch.setattr(scenes.compute, "run", lambda _, payload, *__, **___: asked.append(payload) or {"error": "-"})
+    monkeypatch.setattr(
+        scene_inbox.compute, "run", lambda _, payload, *__, **___: asked.append(payload) or {"error": "-"}
+    )
     write_date(inbox / "latest", may(7), [])
     write_date(inbox / "other", may(8), [])
     work_here(monkeypatch)
-    scenes.run(database, config, site, may(9))
-    run = scenes.compute.run
-    monkeypatch.setattr(scenes.compute, "run", lambda j, p, *a, **k: (asked.append(p), run(j, p, *a, **k))[1])
+    scene_inbox.run(database, config, site, may(9))
+    run = scene_inbox.compute.run
+    monkeypatch.setattr(scene_inbox.compute, "run", lambda j, p, *a, **k: (asked.append(p), run(j, p, *a, **k))[1])
     write_date(inbox / "latest", may(12), [SCAR])
-    scenes.run(database, config, site, may(13))
+    scene_inbox.run(database, config, site, may(13))
     paths = {d["name"]: d["scene_path"] for d in asked[-1]["dates"]}
     assert paths == {"latest": f"{inbox}/latest (replaced)", "other": f"{inbox}/other"}
 
@@ -81,27 +83,27 @@ def test_a_name_that_is_no_text_or_very_long_keeps_nothing_from_being_read(datab
     except OSError:
         pytest.skip("this file system holds UTF-8 names only")
     os.utime(strange, (0, 0))
-    said = scenes.run(database, config, site, may(18))
+    said = scene_inbox.run(database, config, site, may(18))
     assert "a\\udcff.tif: failed: its name is no text" in said
     assert said.count("1 footprints") == 2
     assert [p["change"] for p in polygons(database)] == ["single", "known"]
     assert alerts(database) == {"scene:a\\udcff.tif": "unacknowledged"}
-    assert scenes.run(database, config, site, may(18) + HOUR) == "nothing new"
+    assert scene_inbox.run(database, config, site, may(18) + HOUR) == "nothing new"
 
 
 def test_what_one_entry_does_wrong_is_told_after_the_others_were_read(database, config, site, inbox, monkeypatch):
     for name, day in (("a", 7), ("b", 12)):
         write_date(inbox / name, may(day), [SCAR])
-    real = scenes.fingerprint
+    real = scene_inbox.fingerprint
 
     def break_down(entry):
         if entry.name == "a":
             raise RuntimeError("nobody thought of this")
         return real(entry)
 
-    monkeypatch.setattr(scenes, "fingerprint", break_down)
+    monkeypatch.setattr(scene_inbox, "fingerprint", break_down)
     with pytest.raises(RuntimeError, match="nobody thought of this"):
-        scenes.run(database, config, site, may(13))
+        scene_inbox.run(database, config, site, may(13))
     assert [p["scene"] for p in polygons(database)] == ["b"]
 
 
@@ -111,36 +113,36 @@ def test_another_process_at_the_same_scenes_is_waited_for(database, config, site
     results.mkdir(parents=True)
     with (results / ".lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        assert "being read by another process" in scenes.run(database, config, site, may(13))
+        assert "being read by another process" in scene_inbox.run(database, config, site, may(13))
         assert polygons(database) == []
         assert alerts(database) == {}
-    assert "1 footprints" in scenes.run(database, config, site, may(13))
-    said = scenes.detect_scene(database, config, site, inbox / "b", may(13), wait=True)
+    assert "1 footprints" in scene_inbox.run(database, config, site, may(13))
+    said = scene_inbox.detect_scene(database, config, site, inbox / "b", may(13), wait=True)
     assert said == "was read by the service"
 
 
 def test_an_inbox_that_is_away_for_a_moment_ends_no_alarm(database, config, site, inbox, monkeypatch):
     write_date(inbox / "b", may(30), [SCAR])
-    assert "in the future" in scenes.run(database, config, site, may(13))
+    assert "in the future" in scene_inbox.run(database, config, site, may(13))
     assert alerts(database) == {"scene:b": "unacknowledged"}
     away = inbox.rename(inbox.with_name("away"))
-    assert scenes.run(database, config, site, may(13) + HOUR) == "nothing new"
+    assert scene_inbox.run(database, config, site, may(13) + HOUR) == "nothing new"
     assert alerts(database) == {"scene:b": "unacknowledged"}
     away.rename(inbox)
     # taken out, it is over; put back, it is looked at and told anew
     entry = (inbox / "b").rename(inbox.parent / "b")
-    scenes.run(database, config, site, may(13) + 2 * HOUR)
+    scene_inbox.run(database, config, site, may(13) + 2 * HOUR)
     assert alerts(database) == {"scene:b": "returned_unacknowledged"}
     entry.rename(inbox / "b")
-    assert "in the future" in scenes.run(database, config, site, may(13) + 3 * HOUR)
+    assert "in the future" in scene_inbox.run(database, config, site, may(13) + 3 * HOUR)
     assert alerts(database) == {"scene:b": "unacknowledged"}
 
 
 def test_what_triage_passed_over_proves_nothing(database, config, site, inbox, monkeypatch):
     """A scar on both dates, on the first in a tile that nobody looked at: it is not new, and no figure is made up."""
-    from monitor.jobs import scene_worker
+    from monitor.jobs.scenes import worker
 
-    by_hand = scene_worker.detect
+    by_hand = worker.detect
 
     def detect(payload):
         answer = by_hand(payload)
@@ -149,10 +151,10 @@ def test_what_triage_passed_over_proves_nothing(database, config, site, inbox, m
         told = {"passed_over": {"windows": windows} if windows else None}
         return answer | {"blend": "crop", "tile": 32, "halo": 16} | told
 
-    monkeypatch.setattr(scene_worker, "detect", detect)
+    monkeypatch.setattr(worker, "detect", detect)
     write_date(inbox / "a", may(7), [])
     write_date(inbox / "b", may(12), [SCAR, (14, 14, 30, 30)])
-    scenes.run(database, config, site, may(13))
+    scene_inbox.run(database, config, site, may(13))
     assert sorted(p["change"] for p in polygons(database)) == ["new", "single"]
     with database.read() as c:
         assert [f.change for f in load_footprint_facts(c, "bench", may(1), may(13))] == ["single", "new"]
@@ -167,10 +169,10 @@ def test_what_triage_passed_over_proves_nothing(database, config, site, inbox, m
 
 def test_results_that_no_scene_names_are_swept(database, config, site, inbox):
     write_date(inbox / "b", may(12), [SCAR])
-    scenes.run(database, config, site, may(13))
+    scene_inbox.run(database, config, site, may(13))
     (kept,) = (inbox.parents[1] / "scenes" / "bench" / "b").iterdir()
     os.utime(inbox / "b" / "scene.toml", (1e9, 1e9))  # touched: it is read again
-    scenes.run(database, config, site, may(14))
+    scene_inbox.run(database, config, site, may(14))
     folders = set(kept.parent.iterdir())
     (new,) = folders - {kept}
     now = datetime.now(UTC)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from detection.imagery.generate import write_scene
+from detection.imagery.data.generate import write_scene
 from monitor.config import load_service, parse_site
-from monitor.jobs import scene_worker, scenes
+from monitor.jobs.scenes import inbox as scene_inbox
+from monitor.jobs.scenes import worker
 from monitor.store import tables as t
 from monitor.store.engine import Database
 from monitor.store.sites import save_site
@@ -55,14 +56,14 @@ def watch(url: str, inbox: Path, die_at: str | None = None) -> str:
     )
     site = parse_site(SITE, "bench.toml")
     patch = pytest.MonkeyPatch()
-    patch.setattr(scenes.compute, "run", lambda _job, payload, *_, **__: scene_worker.read_one(payload))
+    patch.setattr(scene_inbox.compute, "run", lambda _job, payload, *_, **__: worker.read_one(payload))
     if die_at is not None:
-        patch.setattr(scenes, die_at, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        patch.setattr(scene_inbox, die_at, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     database = Database(url)
     try:
         with database.write() as c:
             save_site(c, site, "test", "test", TAKEN)
-        return scenes.run(database, load_service(str(root / "slopeward.toml")), site, NOW)
+        return scene_inbox.run(database, load_service(str(root / "slopeward.toml")), site, NOW)
     finally:
         database.close()
         patch.undo()

@@ -8,13 +8,13 @@ import pytest
 import rasterio
 from sqlalchemy import text
 
-from detection.imagery.generate_phase import write_stack
-from detection.imagery.raster import read_grid
-from detection.imagery.stack_outputs import measure_stack
-from monitor.alerting.evaluate import evaluate_site
+from detection.imagery.insar.outputs import measure_stack
+from detection.imagery.insar.synthetic import write_stack
+from detection.imagery.raster.raster import read_grid
+from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config import load_site
-from monitor.jobs.stack_series import store_coherence
+from monitor.jobs.scenes.stack_series import store_coherence
 from monitor.store.alerts import load_alerts
 from monitor.store.points import load_point_facts
 from monitor.store.sites import save_site

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text
 
-from monitor.alerting.evaluate import evaluate_site
-from monitor.alerting.recompute import recompute
-from monitor.jobs import scenes
+from monitor.alerting.audit.recompute import recompute
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.jobs.scenes import inbox
 from monitor.store import tables as t
 from monitor.store.decisions import load_decision, load_footprint_facts
 from monitor.store.observations import find_series_id, load_readings
@@ -33,7 +33,7 @@ def site(database):
 def deliver(database, config, site, day, *boxes, at=None):
     """The scene of a day arrives, an hour after it was taken unless said otherwise."""
     write_date(Path(config.paths.inbox) / "bench" / f"d{day:02d}", may(day), boxes)
-    said = scenes.run(database, config, site, at or may(day) + HOUR)
+    said = inbox.run(database, config, site, at or may(day) + HOUR)
     assert "footprints" in said, said
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from detection.imagery.generate import write_scene
-from detection.imagery.grid import grid_around
-from detection.imagery.raster import write_geotiff
+from detection.imagery.data.generate import write_scene
+from detection.imagery.raster.grid import grid_around
+from detection.imagery.raster.raster import write_geotiff
 from monitor.cli.main import run_verb
 
 
@@ -37,8 +37,8 @@ def test_match_lays_a_dimmed_image_on_the_newer_one(dates, tmp_path, capsys):
 
     import rasterio
 
-    from detection.imagery.match import match_scene
-    from detection.imagery.scene import read_scene
+    from detection.imagery.change.histogram_match import match_scene
+    from detection.imagery.scene.scene import read_scene
 
     dim = tmp_path / "dim"
     shutil.copytree(dates / "a", dim)

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import select, text
 
 from detection.imagery.errors import NotARasterError
-from monitor.alerting.evaluate import evaluate_site
-from monitor.alerting.recompute import recompute
-from monitor.jobs import scene_worker, scenes
+from monitor.alerting.audit.recompute import recompute
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.jobs.scenes import inbox, worker
 from monitor.store import tables as t
 from monitor.store.alerts import load_alerts
 from monitor.store.decisions import load_decision, load_footprint_facts
@@ -39,7 +39,7 @@ def site(database):
 def deliver(database, config, site, version, name, at):
     day, boxes = DRAWN[version]
     write_date(Path(config.paths.inbox) / "bench" / name, may(day), boxes)
-    said = scenes.run(database, config, site, at)
+    said = inbox.run(database, config, site, at)
     assert "failed" not in said, said
     return said
 
@@ -73,7 +73,7 @@ def test_what_the_first_version_said_is_withdrawn_and_stays_as_known_then(
 
     def deliver(version, name, at):
         arrive(config, tmp_path / version, name)
-        said = scenes.run(database, config, site, at)
+        said = inbox.run(database, config, site, at)
         assert "failed" not in said, said
         return said
 
@@ -103,7 +103,7 @@ def test_what_the_first_version_said_is_withdrawn_and_stays_as_known_then(
     ((value, revision, flags),) = values(database, series, "ndvi", may(12), later)
     assert (revision, flags) == (1, ())
     assert value != before[0][0]
-    assert scenes.run(database, config, site, later + HOUR) == "nothing new"
+    assert inbox.run(database, config, site, later + HOUR) == "nothing new"
     with database.read() as c:
         for one in c.execute(select(t.decision.c.id).where(t.decision.c.config_sha256 != "")).scalars():
             row = load_decision(c, one)
@@ -196,8 +196,8 @@ def test_a_version_that_cannot_be_used_withdraws_nothing(database, config, site,
     def refuse(_payload):
         raise NotARasterError("B4.tif: an HTML page, not a raster")
 
-    monkeypatch.setattr(scene_worker, "detect", refuse)
-    assert "failed" in scenes.run(database, config, site, may(13))
+    monkeypatch.setattr(worker, "detect", refuse)
+    assert "failed" in inbox.run(database, config, site, may(13))
     assert facts(database, may(13)) == [("b", "new")]
     assert [p["change"] for p in polygons(database)] == ["new"]
     with database.read() as c:

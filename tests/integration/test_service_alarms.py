@@ -29,7 +29,10 @@ SESSION = "mqtt.session:slopeward"
 
 
 HEALTHY = {"connected": {"live": True, "backfill": True}, "problems": {}, "refused": {}, "lost": 0, "dropped_qos0": 0,
-           "database_busy_since": None, "stumbles": 0}  # fmt: skip
+           "unkept": 0, "database_busy_since": None, "stumbles": 0}  # fmt: skip
+
+QUIET = SimpleNamespace(status=lambda: {"foreign": 0, "foreign_last": "", "unsigned": ""})
+RESERVED = SimpleNamespace(follow=lambda: None, trouble="")
 
 
 class DeathError(BaseException):
@@ -248,6 +251,7 @@ def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
     core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict)
     core.ingest = SimpleNamespace(status=lambda: HEALTHY)
     core.evaluation = SimpleNamespace(find_slow=dict)
+    core.publisher, core.reserve = QUIET, RESERVED
     core.alarms.write(make_alarm("x", 1, "x is sick", is_open=True))
     now = datetime.now(UTC)
     with db.write() as c:
@@ -339,6 +343,7 @@ def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
     core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict)
     core.ingest = SimpleNamespace(status=lambda: {**HEALTHY, "lost": 2})
     core.evaluation = SimpleNamespace(find_slow=lambda: {"north": 40.0})
+    core.publisher, core.reserve = QUIET, RESERVED
     core._follow_conditions()
     core._write_stamp("running")
     core.db.close()

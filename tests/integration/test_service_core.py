@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from monitor import health
+from monitor.broker_access import open_access
 from monitor.config import parse_service
 from monitor.daemon import EXIT_OVERDUE, Core
 from monitor.errors import BrokerError
@@ -159,6 +160,6 @@ def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosqu
 def test_the_broker_probe_finds_out_what_a_broker_keeps(mosquitto, tmp_path):
     from monitor.cli.broker_probe import KEEPS, probe_broker
 
-    facts = probe_broker(parse_service(f'[broker]\nurl = "{mosquitto.url}"\n', "x").broker)
+    facts = probe_broker(open_access(mosquitto.url))
     assert facts.session_present
     assert facts.kept == KEEPS

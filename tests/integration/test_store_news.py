@@ -12,7 +12,8 @@ from monitor.domain.observation import Observation, Report, SiteEvent
 from monitor.evaluation_loop import EvaluationLoop
 from monitor.store.decisions import find_state
 from monitor.store.engine import Database
-from monitor.store.messages import add_event, add_report
+from monitor.store.events import add_event, confirm_event
+from monitor.store.messages import add_report
 from monitor.store.news import News
 from monitor.store.observations import add_observations, find_series_id
 from monitor.store.offsets import KINDS, add_offset, confirm_offset, revoke_offset
@@ -40,13 +41,19 @@ def look(database):
 
 def test_reports_and_events_of_any_process_are_news_once(database, look):
     with database.write() as c:
-        add_report(c, Report("north", T0, "crack", "5 cm", "anna"), T0)
+        add_report(c, Report("north", T0, "crack", "5 cm", "anna"), T0, actor=ANNA, credential="account anna")
     assert look() == {"north"}
     assert look() == frozenset()
     with database.write() as c:
-        add_event(c, SiteEvent("south", T0, T0, "blasting", "quarry"), T0, "anna")
-        add_report(c, Report("west", T0, "crack", "6 cm", "anna"), T0)
+        add_event(c, SiteEvent("south", T0, T0, "blasting", "quarry"), T0, "anna", via="mqtt")
+        add_report(c, Report("west", T0, "crack", "6 cm", "anna"), T0, actor=ANNA, credential="account anna")
     assert look() == {"south", "west"}
+    with database.write() as c:
+        number = add_event(c, SiteEvent("south", T0, T0, "earthquake", "M 5"), T0, "feed", via="mqtt")
+    assert look() == {"south"}
+    with database.write() as c:
+        confirm_event(c, number, ANNA, "felt", T0 + timedelta(hours=1))
+    assert look() == {"south"}
 
 
 def test_offsets_are_news_when_added_confirmed_and_revoked_and_flags_when_set(database, look):
@@ -137,7 +144,7 @@ def test_a_report_of_another_process_counts_within_five_seconds(database_url):
             wait_for(lambda: level() == 0)
             now = datetime.now(UTC)
             with theirs.write() as c:
-                add_report(c, Report("north", now, "crack", "5 cm", "anna"), now)
+                add_report(c, Report("north", now, "crack", "5 cm", "anna"), now, actor=ANNA, credential="account anna")
             started = time.monotonic()
             wait_for(lambda: level() == 1)
             assert time.monotonic() - started < 30.0  # the tick is at 60 s

@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store import audit, job_runs, offsets, service_state, users
+from monitor.store import audit, job_runs, offsets, service_state, sessions, users
 from monitor.store import tables as t
 from monitor.store.observations import find_series_id
 from tests.data.filled import ADA, BO, NOW, PASSWORD, days
@@ -102,28 +102,29 @@ def test_sessions_end_by_time_by_logout_by_lock_and_by_a_new_password(database):
     with database.write() as c:
         for name in ("ada", "bo", "cy", "dee"):
             users.add_user(c, name, PASSWORD, "viewer", NOW)
-        tokens = {name: users.open_session(c, name, NOW, 3600.0) for name in ("ada", "bo", "cy", "dee")}
+        tokens = {name: sessions.open_session(c, name, NOW, 1800.0)[0] for name in ("ada", "bo", "cy", "dee")}
         kept = set(c.execute(select(t.web_session.c.token_sha256)).scalars())
         assert len(set(tokens.values())) == 4
         assert not kept & set(tokens.values())
-        assert users.find_session(c, tokens["ada"], NOW).name == "ada"
-        assert users.find_session(c, tokens["ada"], NOW + HOUR) is None
-        assert users.find_session(c, tokens["ada"] + "x", NOW) is None
-        users.close_session(c, tokens["bo"])
+        assert sessions.find_session(c, tokens["ada"], NOW).name == "ada"
+        assert sessions.find_session(c, tokens["ada"], NOW + HOUR / 2) is None
+        assert sessions.find_session(c, tokens["ada"] + "x", NOW) is None
+        sessions.close_session(c, tokens["bo"])
         users.disable_user(c, "cy", NOW)
         users.set_password(c, "dee", "a new password")
-        assert [users.find_session(c, tokens[name], NOW) for name in ("bo", "cy", "dee")] == [None, None, None]
+        assert [sessions.find_session(c, tokens[name], NOW) for name in ("bo", "cy", "dee")] == [None, None, None]
         assert users.check_password(c, "cy", PASSWORD) is None
         with pytest.raises(RefusedError, match="no open account"):
-            users.open_session(c, "cy", NOW)
+            sessions.open_session(c, "cy", NOW)
         users.enable_user(c, "cy")
         assert users.check_password(c, "cy", PASSWORD) == "viewer"
-        assert users.find_session(c, tokens["cy"], NOW) is None
+        assert sessions.find_session(c, tokens["cy"], NOW) is None
 
 
 REFUSED = (
     ("", PASSWORD, "viewer", "user name"), ("a b", PASSWORD, "viewer", "user name"), ("x" * 65, PASSWORD, "viewer", "user name"),  # noqa: E501
-    ("ok", "short", "viewer", "too short"), ("ok", PASSWORD, "root", "viewer, operator, admin"), ("ada", PASSWORD, "viewer", "exists already"),  # noqa: E501
+    ("ok", "short", "viewer", "too short"), ("ok", "Password1", "viewer", "easy to guess: .*common"), ("ok", "Slopeward2026", "viewer", "easy to guess"), ("rossi.maria", "RossiMaria1", "viewer", "easy to guess"), ("ok", "qwertzuiop", "viewer", "easy to guess"), ("ok", "a" * 500, "viewer", "easy to guess"),  # noqa: E501
+    ("ok", PASSWORD, "root", "viewer, operator, admin"), ("ada", PASSWORD, "viewer", "exists already"),
 )  # fmt: skip
 
 
@@ -134,6 +135,10 @@ def test_bad_accounts_are_refused_in_one_line_and_leave_the_transaction_usable(d
             with pytest.raises(RefusedError, match=said):
                 users.add_user(c, name, password, role, NOW)
         assert [user.name for user in users.load_users(c)] == ["ada"]
+        with pytest.raises(RefusedError, match="easy to guess"):
+            users.set_password(c, "ada", "Summer2026!")
+        assert users.check_password(c, "ada", PASSWORD) == "admin"
+        users.set_password(c, "ada", "k" * 3 + " unlikely walnut bridge " * 9)  # however long
         with pytest.raises(NotFoundError, match="users list"):
             users.set_role(c, "nobody", "viewer")
 
@@ -166,7 +171,9 @@ def test_an_offset_counts_from_when_it_is_known_until_it_is_revoked(filled_datab
         assert offsets.load_offsets(c, series_id, NOW + 2 * HOUR) == []
         found = offsets.find_offset(c, first)
         assert (found.author, found.confirmed_by, found.revoked_by, found.unit) == ("ada", "bo", "bo", "mm")
-        acts = c.execute(select(t.audit_entry.c.action).where(t.audit_entry.c.subject == f"offset:{first}")).scalars()
+    with filled_database.read() as c:
+        e = t.audit_entry.c
+        acts = c.execute(select(e.action).where(e.subject == f"offset:{first}").order_by(e.id)).scalars()
         assert list(acts) == ["offset.add", "offset.confirm", "offset.revoke"]
         assert audit.verify_chain(c) == []
 

@@ -47,6 +47,7 @@ PROMISED = {
     "scene_polygons": "site scene acquired_at polygon_id parent_id change area_m2 grown_m2 mean_probability geometry min_lon min_lat "  # noqa: E501
     "max_lon max_lat nearest_station distance_m model model_hash",
     "rejected_messages": "received_at topic code reason",
+    "quarantine_sources": "source kept_bytes kept_rows unkept unkept_at",
     "sequence_gaps": "site source boot_id from_seq to_seq",
     "offsets": "site station quantity at known_from author reason",
     "reports": "site at kind text by",
@@ -88,12 +89,20 @@ def test_the_reference_lists_exactly_the_columns_that_exist(database):
     assert documented == columns_of(database)
 
 
+def acts_of(view, rows):
+    """Rows of a view; of the audit log what people did: seals bear the time of writing and salted passwords."""
+    if view != "audit_log":
+        return rows
+    kept = [row for row in rows if row["action"] != "rows.seal"]
+    return [{k: v for k, v in row.items() if k not in {"audit_id", "previous_hash", "hash"}} for row in kept]
+
+
 def test_every_view_is_equal_on_both_databases(filled_sqlite_url, filled_postgresql_url):
     told = []
     for url in (filled_sqlite_url, filled_postgresql_url):
         db = Database(url)
         with db.read() as c:
-            told.append({name: sorted(canonical(views.load_view(c, name))) for name in views.NAMES})
+            told.append({name: sorted(canonical(acts_of(name, views.load_view(c, name)))) for name in views.NAMES})
         db.close()
     for name in views.NAMES:
         assert told[0][name], f"{name}: the story has no row for it, so the test would prove nothing"

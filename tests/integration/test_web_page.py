@@ -31,6 +31,7 @@ from monitor.store.tables import (
     alert_event,
     audit_entry,
     evaluation,
+    event_confirmation,
     failure_time,
     movement,
     report,
@@ -112,6 +113,9 @@ def test_overview_says_level_sight_reach_and_action(client):
     assert "<dt>Stage</dt><dd>progressive</dd>" in text
     assert "Nothing is being evaluated" not in text
     assert "of open alerts could not be delivered" in text
+    late = "catching up: readings that waited are being read"
+    assert [late in client.get(f"/sites/{name}").text for name in ("lake-slope", "north-bench")] == [True, False]
+    assert text.count(late) == 1
 
 
 @pytest.mark.parametrize(
@@ -406,9 +410,10 @@ def test_acknowledging_needs_a_login_a_role_a_token_and_a_reason(client, databas
             f"{path}/acknowledge", data={"reason": "battery is being changed", "csrf": "0" * 64} | fields
         )
 
-    assert acknowledge().status_code == 409
+    assert acknowledge().status_code == 401
     log_in(client, "cy")
-    assert "may look but not act" in acknowledge(csrf=token(client, "/")).text
+    refused = acknowledge(csrf=token(client, "/"))
+    assert (refused.status_code, "the role operator is needed" in refused.text) == (403, True)
     client.post("/logout", data={"csrf": token(client, "/")})
     log_in(client, "bo")
     assert "out of date" in acknowledge().text
@@ -517,6 +522,27 @@ def test_a_report_is_stored_under_the_name_of_who_is_logged_in(client, database)
     with database.read() as c:
         row = c.execute(select(report).where(report.c.at == NOW)).one()
     assert (row.by, row.kind, row.station, row.text) == ("bo", "crack", "G1", "<b>fresh</b> crack")
+
+
+def test_a_person_stands_behind_an_earthquake_on_the_page(client, database):
+    page = "/sites/north-bench"
+    assert "confirmed by one person" in client.get(page).text
+    assert "Confirm this earthquake" not in client.get(page).text, "acting takes a login"
+    address = f"{page}/events/2/confirm"
+    assert client.post(address, data={"reason": "felt it", "csrf": "0" * 64}).status_code in {401, 403}
+    log_in(client)  # as bo, who has confirmed it already
+    form = {"reason": "on the shake map", "csrf": token(client, page)}
+    assert "second person" in client.post(address, data=form).text
+    assert client.post("/sites/lake-slope/events/2/confirm", data=form).status_code == 404
+    client.post("/logout", data={"csrf": token(client, "/")})
+    log_in(client, "ada")
+    form = {"reason": "on the shake map", "csrf": token(client, page)}
+    assert client.post(address, data=form).status_code == 303
+    assert "confirmed by two people" in client.get(page).text
+    with database.read() as c:
+        rows = c.execute(select(event_confirmation.c.by, event_confirmation.c.via, event_confirmation.c.reason)).all()
+    assert [tuple(r)[:2] for r in rows] == [(rows[0].by, "unknown"), ("ada", "page")]
+    assert rows[1].reason == "on the shake map"
 
 
 def test_text_of_others_is_shown_as_text(client, database, filled):

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
-from monitor.alerting import decide as decide_module
-from monitor.alerting.scope import anchor_at
-from monitor.alerting.tracks import Tracker
+from monitor.alerting.decision import decide as decide_module
+from monitor.alerting.decision.scope import anchor_at
+from monitor.alerting.series.tracks import Tracker
 from monitor.domain.decision import Decision, Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from forecasting.kinematics.velocity import fit_velocity
-from monitor.alerting import conditions, decide, pairs, senses, steps, tracks
 from monitor.alerting.criteria import velocity
+from monitor.alerting.decision import conditions, decide
+from monitor.alerting.series import paired_steps, station_health, steps, tracks
 from monitor.domain import decision as records
 from monitor.domain.alert import Ledger
 from monitor.domain.decision import AnomalyFact, FootprintFact, Memory, View, instant, seconds
@@ -507,7 +508,7 @@ MUTANTS = {
         decide, "_unseen_since", lambda w, place, sense: min(w.now_s, decide._deadline(w, place, sense.newest_s)),
         check_broken_data_are_no_sight,
     ),
-    "1 a backlog forgets": (senses, "_find_lasting", lambda *_: None, check_a_backlog_changes_no_answer),
+    "1 a backlog forgets": (station_health, "_find_lasting", lambda *_: None, check_a_backlog_changes_no_answer),
     "3 a thermometer silences its station": (
         decide, "series_behind", _whole_station, check_a_broken_thermometer_changes_nothing,
     ),
@@ -526,7 +527,7 @@ MUTANTS = {
         steps, "list_unresolved", lambda *_: set(), check_two_that_jump_wait_for_one_more_epoch,
     ),
     "5 a disturbance is told to nobody": (
-        pairs, "_list_disturbances", lambda *_: {}, check_two_that_jump_wait_for_one_more_epoch,
+        paired_steps, "_list_disturbances", lambda *_: {}, check_two_that_jump_wait_for_one_more_epoch,
     ),
     "5 references are trusted": (decide, "find_common", lambda *_: ({}, {}), check_common_shift_is_verified_not_red),
     "5 one value decides": (

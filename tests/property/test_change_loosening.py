@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 
-from monitor.alerting.loosening import find_loosening
+from monitor.alerting.acts.loosening import find_loosening
 from monitor.domain.site import Criterion, Dwell, Threshold
 from tests.property.alerting_histories import DAY_S, MOVERS, SITE, SOAK, THRESHOLDS, VALID_S, levels, run, seeded
 

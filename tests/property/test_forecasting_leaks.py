@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import forecasting
-from forecasting.backtest import run_trials
-from forecasting.choice import fit_auto
+from forecasting.data.series import DAY_S, Panel
+from forecasting.data.splits import Block
 from forecasting.decomposition.components import METHODS
-from forecasting.gate import choose_shown, decide
-from forecasting.leak_test import run_decomposition_test, run_leak_test
-from forecasting.metrics import mae
+from forecasting.evaluation.backtest import run_trials
+from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
+from forecasting.evaluation.metrics import mae
+from forecasting.evaluation.scoring import score_all
 from forecasting.registry import BASELINES, NETWORKS
-from forecasting.scoring import score_all
-from forecasting.series import DAY_S, Panel
-from forecasting.splits import Block
+from forecasting.serving.gate import choose_shown, decide
+from forecasting.simple.auto import fit_auto
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 HORIZONS = (DAY_S, 7 * DAY_S, 30 * DAY_S)
@@ -82,7 +82,7 @@ def test_a_whole_series_decomposition_cannot_be_reached_from_a_forecast():
         for path in root.rglob("*.py")
         if "display_whole" in path.read_text() and path.name != "components.py"
     }
-    assert users == {"leak_test.py"}
+    assert users == {"evaluation/leakage.py"}
 
 
 def test_a_late_value_does_not_reach_back_through_the_choice():

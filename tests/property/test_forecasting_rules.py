@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting import lifecycle
-from forecasting.backtest import run_trials
-from forecasting.gate import choose_shown
-from forecasting.lifecycle import Scored, judge_shadow, judge_shown
-from forecasting.scoring import score_all
-from forecasting.series import DAY_S, Panel
+from forecasting.data.series import DAY_S, Panel
+from forecasting.evaluation.backtest import run_trials
+from forecasting.evaluation.scoring import score_all
+from forecasting.serving import promotion
+from forecasting.serving.gate import choose_shown
+from forecasting.serving.promotion import Scored, judge_shadow, judge_shown
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 OPEN = {"shown": True, "reason": "shown"}
@@ -189,8 +189,8 @@ def test_a_broken_life_cycle_is_caught(rules, phases, calibration):
 
 def test_a_score_that_counts_the_past_of_before_its_fall_would_never_let_it_back(monkeypatch):
     """Why scores count from the fall on: with the bad ones among the newest 30, the good ones are not enough."""
-    assert lifecycle.ROLLING_ISSUES > 14
-    monkeypatch.setattr(lifecycle, "SHADOW_S", 0.0)
+    assert promotion.ROLLING_ISSUES > 14
+    monkeypatch.setattr(promotion, "SHADOW_S", 0.0)
     rows = [Scored(k * DAY_S, "A", 3.0 if k < 20 else 0.1, 1.0, True, True) for k in range(30)]
     assert judge_shadow(DAY_S, OPEN, rows, shadow_s=DAY_S, latency_limit_ms=1e4).state == "shadow"
     assert judge_shadow(DAY_S, OPEN, rows[20:], shadow_s=DAY_S, latency_limit_ms=1e4).state == "active"

@@ -6,12 +6,12 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detection.imagery import polygons
-from detection.imagery.components import NODATA
-from detection.imagery.grid import Grid, grid_around
-from detection.imagery.polygons import STEPS, find_footprints
-from detection.imagery.probabilities import Plan, blend, map_scene, measure_flips
-from detection.imagery.radiometry import Stretch
+from detection.imagery.footprints import polygons
+from detection.imagery.footprints.polygons import STEPS, find_footprints
+from detection.imagery.footprints.probabilities import Plan, blend, map_scene, measure_flips
+from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.grid import Grid, grid_around
+from detection.imagery.scene.radiometry import Stretch
 
 PLACE = grid_around(141.95, 42.73, 8, 10.0)
 PLAIN = Stretch(np.ones(1, np.float32))

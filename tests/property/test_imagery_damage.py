@@ -10,10 +10,10 @@ import pytest
 import rasterio
 import torch
 
+from detection.imagery.data.generate import draw_scene
 from detection.imagery.errors import ImageryError, IncompleteSceneError
-from detection.imagery.generate import draw_scene
-from detection.imagery.grid import grid_around
-from detection.imagery.lane import detect
+from detection.imagery.footprints.detect import detect
+from detection.imagery.raster.grid import grid_around
 
 SIZE = 128
 COUNT = 500 if os.environ.get("SLOPEWARD_SOAK") else 60

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from detection.imagery.components import EIGHT, Labelling
-from detection.imagery.tiling import STRIDE, cut
+from detection.imagery.raster.components import EIGHT, Labelling
+from detection.imagery.raster.tiling import STRIDE, cut
 
 sides = st.integers(1, 700)
 

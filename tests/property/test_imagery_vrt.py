@@ -10,7 +10,7 @@ import rasterio
 from affine import Affine
 
 from detection.imagery.errors import ForbiddenSourceError, ImageryError
-from detection.imagery.sources import open_raster
+from detection.imagery.raster.untrusted import open_raster
 
 OWN, SECRET = 7, 83
 PLAIN = """<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>EPSG:32632</SRS>

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from monitor.alerting.signatures import counts_with
+from monitor.alerting.decision.signatures import counts_with
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Signature
 from monitor.domain.names import fold_name, is_same_person, tidy_name, unify_names
@@ -87,10 +87,11 @@ def test_an_account_is_not_opened_twice_under_another_spelling(database):
         users.require_account(c, "ADA")
 
 
-def test_observers_are_counted_as_people(database):
+def test_observers_are_named_as_people(database):
     with database.write() as c:
         for n, by in enumerate(["R. Mori", "r.  mori", "A. Rossi"]):
-            add_report(c, Report("north", NOW + timedelta(minutes=n), "crack", "seen", by, None), NOW)
+            item = Report("north", NOW + timedelta(minutes=n), "crack", "seen", by, None)
+            add_report(c, item, NOW, actor=Actor(by), credential="user duty of this machine")
     with database.read() as c:
         facts = load_report_facts(c, "north", NOW - timedelta(hours=1), NOW + timedelta(hours=1))
     assert [f.by for f in facts] == ["A. Rossi", "R. Mori", "R. Mori"]

@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert
 
-from monitor.alerting import looking as looking_module
-from monitor.alerting import tracks
-from monitor.alerting.decide import decide
-from monitor.alerting.evaluate import load_view
-from monitor.alerting.jumps import Walk
-from monitor.alerting.looking import Looking
+from monitor.alerting.decision import reading_cache as looking_module
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.decision.evaluate import load_view
+from monitor.alerting.decision.reading_cache import Looking
+from monitor.alerting.series import tracks
+from monitor.alerting.series.step_detector import Walk
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.observation import Observation

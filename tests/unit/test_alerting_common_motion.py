@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.alerting import witness
-from monitor.alerting.decide import decide
-from monitor.alerting.orders import order_level
+from monitor.alerting.acts.operator_acts import order_level
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.series import witness
 from monitor.domain.decision import Memory, Newest, View, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.alerting.assessment import Windows
+from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.criteria import rainfall
 from monitor.alerting.criteria.registry import CRITERIA
 from monitor.alerting.criteria.scene import SceneRule
-from monitor.alerting.decide import decide
-from monitor.alerting.jumps import Walk
-from monitor.alerting.orders import order_level
-from monitor.alerting.tracks import direction
-from monitor.alerting.witness import find_groups
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.series.assessment import Windows
+from monitor.alerting.series.step_detector import Walk
+from monitor.alerting.series.tracks import direction
+from monitor.alerting.series.witness import find_groups
 from monitor.config import parse_site
 from monitor.domain.decision import (
     EventFact,
@@ -73,7 +73,7 @@ def test_water_that_rises_in_a_step_is_believed_after_the_clock_whatever_was_dec
     c = Criterion("w", "level", ("P1",), "water_level", (Threshold(1, over=10.0), Threshold(2, over=20.0)))
     place, memory, found = site(c, verify_step=3.0), Memory(), []
     values = [(5.0 if i < 20 else 25.0) + 0.01 * (7 * i % 5) for i in range(30)]
-    quake = EventFact(T0 + 19.8 * H, T0 + 19.8 * H, T0 + 20 * H, "earthquake", 0.2, "M5", "feed")
+    quake = EventFact(T0 + 19.8 * H, T0 + 19.8 * H, T0 + 20 * H, "earthquake", 0.2, "M5", "feed", 1, "mqtt", ("Ada",))
     for i in range(10, len(values)):
         seen = replace(view(values[: i + 1]), events=(quake,) if shaken and i >= 20 else ())
         decision = decide(place, memory, seen, instant(T0 + i * H))

@@ -7,6 +7,7 @@ import pytest
 
 from monitor.cli import main as cli
 from monitor.cli.proposing import _tell_progress
+from monitor.cli.scene_detection import _progress
 from monitor.cli.sites import write_first_site
 from monitor.config import find_weaknesses, parse_site
 from monitor.notify.notifier import NOTIFIERS
@@ -283,13 +284,31 @@ def test_progress_into_a_pipe_is_a_line_per_tenth(capsys):
     assert capsys.readouterr().err.splitlines() == [f"replaying {n} %" for n in (0, 10, 20, 50, 100)]
 
 
+def test_the_stages_of_a_large_scene_are_told_with_what_is_left_of_each(capsys, monkeypatch):
+    now_s = iter((0, 1, 40, 60, 70, 130, 131))
+    monkeypatch.setattr("monitor.cli.scene_detection.time.monotonic", lambda: float(next(now_s)))
+    tell = _progress("a.tif")
+    for stage, share in (
+        ("brightness", 0.1),
+        ("brightness", 0.5),
+        ("map", 0.05),
+        ("map", 1.0),
+        ("files", 0.2),
+        ("files", 1.0),
+    ):
+        tell(stage, share)
+    assert capsys.readouterr().err.splitlines() == [
+        "a.tif: brightness 50 %, about 39 s left of this", "a.tif: map 5 %", "a.tif: map 100 %", "a.tif: files 20 %",
+    ]  # fmt: skip
+
+
 def test_train_with_nothing_to_resume_says_that_it_begins_anew(capsys, monkeypatch):
     from detection.imagery.errors import TrainingPausedError
 
     def pause(*_, **__):
         raise TrainingPausedError("stopped")
 
-    monkeypatch.setattr("detection.imagery.recipe.run_recipe", pause)
+    monkeypatch.setattr("detection.imagery.training.recipe.run_recipe", pause)
     words = ["scenes", "train", "--recipe", "generated", "--out", "new.safetensors"]
     assert "resume" not in run(capsys, *words)[2]
     status, _, err = run(capsys, *words, "--resume")

@@ -1,6 +1,6 @@
 """Frozen inputs as people read them: who counted, who was set aside, by which rule."""
 
-from monitor.alerting.explain import explain, list_inputs
+from monitor.alerting.audit.explain import explain, list_inputs
 
 AT = "2026-03-01T06:00:00.000000Z"
 VOTE = {"level": 2, "newest_s": 1772344800.0, "valid_until_s": 1772388000.0, "counted": False, "pended": None}

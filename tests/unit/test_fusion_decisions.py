@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import pytest
 
-from monitor.alerting import conditions, neighbours, standing
-from monitor.alerting import decide as decide_module
-from monitor.alerting import steps as steps_module
-from monitor.alerting.bounds import lower_bounds
-from monitor.alerting.orders import order_level
-from monitor.alerting.signatures import measure_height, needs_two
+from monitor.alerting.acts.operator_acts import order_level
+from monitor.alerting.decision import conditions, vote_status
+from monitor.alerting.decision import decide as decide_module
+from monitor.alerting.decision.signatures import measure_height, needs_two
+from monitor.alerting.series import neighbours
+from monitor.alerting.series import steps as steps_module
+from monitor.alerting.series.bounds import lower_bounds
 from monitor.domain.decision import EventFact, MaintenanceFact, Memory, Signature, Step, View, instant, seconds
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
 from monitor.domain.instants import spell
@@ -295,9 +296,11 @@ def test_an_answer_covers_what_was_asked_for_then_and_more_is_asked_about_anew(q
 
 
 # ---- events ----------------------------------------------------------------------------------------------------
-def declared(kind, epoch, text="north face"):
+def declared(kind, epoch, text="north face", words=("Ada", "Bo")):
     def alter(now_s, view):
-        event = EventFact(at(epoch) - 3600.0, at(epoch) - 3000.0, at(epoch), kind, None, text, "Ada")
+        event = EventFact(
+            at(epoch) - 3600.0, at(epoch) - 3000.0, at(epoch), kind, None, text, "Ada", 7, "command", words
+        )
         return replace(view, events=(event,)) if now_s >= at(epoch) else view
 
     return alter
@@ -308,10 +311,50 @@ def test_an_earthquake_explains_a_step_asks_about_it_and_raises_no_level():
         looks = run(quiet(7, steps=steps), alter=declared("earthquake", 20))
         assert set(levels(looks)) == {0}
         asked = looks[-1].decision.memory.conditions["health:A:verify"]
-        assert "at the time of earthquake (north face)" in asked.reason
+        assert "at the time of earthquake (north face; event 7 by command, confirmed by Ada and Bo)" in asked.reason
         assert "waits for a person's word" in asked.reason
     # without it, two independent ones are movement at their next epoch
     assert levels(run(quiet(7, steps={"A": (20, 90.0), "B": (20, 80.0)})))[20:22] == [0, 2]
+
+
+def test_what_nobody_stands_behind_is_said_and_explains_nothing():
+    for steps in ({"A": (20, 90.0)}, {"A": (20, 90.0), "B": (20, 80.0)}):
+        looks = run(quiet(7, steps=steps), alter=declared("earthquake", 20, words=()))
+        assert levels(looks) == levels(run(quiet(7, steps=steps)))
+        reason = looks[-1].decision.memory.conditions["health:A:verify"].reason
+        assert "event 7 by command, which nobody has confirmed" in reason
+        assert not any("events" in look.decision.evidence for look in looks)
+
+
+def test_one_word_explains_a_lone_step_and_hides_neither_of_the_two_highest_levels():
+    lone = run(quiet(7, steps={"A": (20, 90.0)}), alter=declared("earthquake", 20, words=("Ada",)))
+    assert set(levels(lone)) == {0}
+    assert "until a second one does" in lone[-1].decision.memory.conditions["health:A:verify"].reason
+    (used,) = lone[-1].decision.evidence["events"]
+    assert (used["via"], used["confirmed_by"], len(used["effects"])) == ("command", ["Ada"], 1)
+    both = quiet(7, steps={"A": (20, 90.0), "B": (20, 80.0)})
+    alone = run(both, alter=declared("earthquake", 20, words=("Ada",)))
+    assert levels(alone) == levels(run(both))
+    assert max(levels(alone)) == 2
+
+    def seconded(late):
+        """A second person stands behind it some epochs later."""
+        one, two = declared("earthquake", 20, words=("Ada",)), declared("earthquake", 20)
+        return lambda now_s, view: (two if now_s >= at(20 + late) else one)(now_s, view)
+
+    assert set(levels(run(both, alter=seconded(0.5), ticks=1))) == {0}
+    late = run(both, alter=seconded(3))
+    assert levels(late) == levels(run(both)), "what counts already goes on counting"
+
+
+def test_a_step_that_waits_is_explained_when_somebody_confirms_the_event():
+    none, one = declared("earthquake", 20, words=()), declared("earthquake", 20, words=("Ada",))
+    steps = quiet(7, steps={"A": (20, 90.0)})
+    looks = run(steps, alter=lambda now_s, view: (one if now_s >= at(22) else none)(now_s, view))
+    assert [s.state for look in looks[20:23] for s in look.decision.memory.steps.values()] == [
+        "pending", "pending", "event"
+    ]  # fmt: skip
+    assert set(levels(looks)) == {0}
 
 
 def test_several_groups_at_an_earthquake_raise_nothing_and_are_paged_anew_at_every_clock():
@@ -358,7 +401,8 @@ def test_an_earthquake_explains_the_steps_of_its_hours_whatever_end_was_given(wh
     stepped = quiet(7, steps=dict.fromkeys(which, (20, 90.0)))
 
     def for_a_year(now_s, view):
-        event = EventFact(at(2), at(2) + 366 * DAY_S, at(2), "earthquake", 0.2, "M5", "feed")
+        words = ("Ada", "Bo")
+        event = EventFact(at(2), at(2) + 366 * DAY_S, at(2), "earthquake", 0.2, "M5", "feed", 1, "command", words)
         return replace(view, events=(event,)) if now_s >= at(2) else view
 
     assert levels(run(stepped, alter=for_a_year)) == levels(run(stepped))
@@ -518,7 +562,7 @@ def test_top_needs_two_groups_work_hides_no_top_and_nothing_falls_without_a_word
 
 
 # ---- one broken variant per mechanism: the tests above must catch it -------------------------------------------
-ORIGINAL_COVERS, ORIGINAL_CLAIMS = decide_module.find_covers, standing.Standing.says
+ORIGINAL_COVERS, ORIGINAL_CLAIMS = decide_module.find_covers, vote_status.Standing.says
 
 
 def _cover_all(site, view, now_s):
@@ -538,7 +582,7 @@ def replace_memory(windows):
 
 
 MUTANTS = {
-    "unknown is no": (standing.Standing, "says", _sure, test_what_a_rule_does_not_know_neither_raises_nor_lowers),
+    "unknown is no": (vote_status.Standing, "says", _sure, test_what_a_rule_does_not_know_neither_raises_nor_lowers),
     "a rule is a witness": (
         decide_module, "group_of", lambda key, _: key, test_a_rule_for_the_top_counts_as_the_witnesses_behind_it,
     ),
@@ -551,8 +595,15 @@ MUTANTS = {
         test_missing_neighbours_hold_nothing_down_and_their_silence_frees_nothing,
     ),
     "an earthquake explains nothing": (
-        steps_module, "_events_at", lambda *_: [],
+        steps_module, "list_events_at", lambda *_: [],
         test_an_earthquake_explains_a_step_asks_about_it_and_raises_no_level,
+    ),
+    "an event of nobody explains": (
+        EventFact, "words", property(lambda _: 2), test_what_nobody_stands_behind_is_said_and_explains_nothing,
+    ),
+    "one word hides a high level": (
+        steps_module, "_may_pair", lambda _, step: step.state in steps_module.COMPANY,
+        test_one_word_explains_a_lone_step_and_hides_neither_of_the_two_highest_levels,
     ),
     "an event hides what fell": (
         steps_module, "_silence_s", lambda *_: 1e12, test_silence_after_a_step_is_movement_also_in_an_earthquake,

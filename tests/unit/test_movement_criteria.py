@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.alerting.assessment import Windows
+from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.criteria.registry import CRITERIA
-from monitor.alerting.decide import decide
-from monitor.alerting.orders import order_level
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.series.assessment import Windows
 from monitor.config import parse_site
 from monitor.domain.decision import FailureFact, Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse

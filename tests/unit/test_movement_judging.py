@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from monitor.alerting.tracks import Track
+from monitor.alerting.series.tracks import Track
 from monitor.domain.site import Level, MovementPlan, SeriesSpec, Site, StagePlan, Station
 from monitor.movement.gathering import Moving, Path, _lengths
 from monitor.movement.judging import WARM_LOOKS, WARM_S, is_due, judge_movement

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.alerting.assessment import Windows
 from monitor.alerting.criteria.earthquake import inspection_key, list_inspections, lowered_factor
 from monitor.alerting.criteria.rain_gauge import count_up
 from monitor.alerting.criteria.registry import CRITERIA
-from monitor.alerting.decide import decide
-from monitor.alerting.scope import wanted_series
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.decision.scope import wanted_series
+from monitor.alerting.series.assessment import Windows
 from monitor.domain.decision import EventFact, Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading

@@ -1,6 +1,7 @@
 """Parts of the service without processes: the evaluation loop, the schedule, health, the keeper."""
 
 import socket
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -236,8 +237,6 @@ def broken_job(db, config, site, now):
 
 @pytest.fixture
 def make_schedule(db, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
 
     def make(name, told=None):
@@ -266,6 +265,32 @@ def test_a_job_that_fails_ends_as_a_row_and_three_times_as_an_alarm(db, make_sch
     with db.read() as c:
         assert all(run.state == state and words in run.detail for run in load_runs(c))
     assert [(key, failing) for key, _, failing in told] == [("work:s", True)]
+
+
+def test_what_arrives_in_a_watched_folder_is_looked_at_within_seconds(db, tmp_path, monkeypatch):
+    """A file, then a manifest in a folder; the next run by the table would be an hour later."""
+    monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
+    job = Job("work", "jobs_of_test:some_job", lambda _: 3600.0, 3600.0, watched=lambda *_: tmp_path)
+    monkeypatch.setattr("monitor.schedule.LOOK_S", 0.05)
+    made = Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], clock, lambda *_: None, (job,))
+    monkeypatch.setattr(made, "_follow_stage", lambda _: None)
+
+    def count_runs():
+        with db.read() as c:
+            return len(load_runs(c))
+
+    made.start()
+    try:
+        time.sleep(0.5)
+        assert count_runs() == 0
+        (tmp_path / "scene.tif").write_bytes(b"")
+        wait_for(lambda: count_runs() == 1, 20.0)
+        (tmp_path / "folder").mkdir()
+        wait_for(lambda: count_runs() == 2, 20.0)
+        (tmp_path / "folder" / "scene.toml").write_text("")
+        wait_for(lambda: count_runs() == 3, 20.0)
+    finally:
+        made.stop()
 
 
 def test_runs_that_a_killed_process_left_are_ended_at_start(db, make_schedule):

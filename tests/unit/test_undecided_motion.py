@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from forecasting.kinematics.velocity import Velocity
-from monitor.alerting.assessment import bound_of
 from monitor.alerting.criteria import velocity
-from monitor.alerting.decide import decide
-from monitor.alerting.tracks import Track
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.series.assessment import bound_of
+from monitor.alerting.series.tracks import Track
 from monitor.domain.decision import Decision, Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading

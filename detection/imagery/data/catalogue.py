@@ -48,8 +48,8 @@ class Source:
 _UNKNOWN = "the origin's own licence was not seen; the data themselves are not shipped"
 SOURCES: dict[str, Source] = {
     "generated": Source(
-        "detection.imagery.generate:draw_patches",
-        "scenes drawn by detection.imagery.generate",
+        "detection.imagery.data.generate:draw_patches",
+        "scenes drawn by detection.imagery.data.generate",
         "Apache-2.0, as the project",
         "drawn hills, forest, fields, roads and scars; nothing was measured",
         tried=True,
@@ -171,7 +171,7 @@ def open_data(data: dict[str, Any], bands: tuple[str, ...], seed: int, below: Pa
     """
     source = check_data(data, "recipe")
     if data["source"] == "generated":
-        from detection.imagery.generate import draw_patches
+        from detection.imagery.data.generate import draw_patches
 
         size_px = int(data["size_px"])
         draws = (seed, int(data["train"])), (seed + 1_000_003, int(data["test"]))

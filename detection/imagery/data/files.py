@@ -25,7 +25,7 @@ class Files:
         Raises:
             DataError: it is none.
         """
-        from detection.imagery.raster import decode_png
+        from detection.imagery.raster.raster import decode_png
 
         try:
             return decode_png(self.read(name))

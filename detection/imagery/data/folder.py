@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.band_names import name_band
 from detection.imagery.data.patches import IGNORED, Patches
 from detection.imagery.errors import DataError, ImpossibleCrsError, NoCrsError, NotARasterError, RecipeError
+from detection.imagery.scene.band_names import name_band
 
 SUFFIXES = (".tif", ".tiff", ".png")
 
@@ -48,8 +48,8 @@ def read(folder: Path, part: str, *, bands: tuple[str, ...] = (), pixel_size_m: 
 
 def _measure_pixels(root: Path, images: list[Path], given_m: float | None) -> float | None:
     """The median side of a pixel on the ground; None where no tile has a place and none is given."""
-    from detection.imagery.areas import geodesic_pixel_m2
-    from detection.imagery.raster import read_grid
+    from detection.imagery.raster.areas import geodesic_pixel_m2
+    from detection.imagery.raster.raster import read_grid
 
     sides_m = []
     for image in images[:: max(1, len(images) // PLACES_MOST)]:
@@ -105,8 +105,8 @@ def read_pairs(
 
 def read_whole(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read a raster at once, whether it has a place on earth or not: bands x H x W, and H x W where all are valid."""
-    from detection.imagery.raster import decode_png
-    from detection.imagery.sources import open_raster
+    from detection.imagery.raster.raster import decode_png
+    from detection.imagery.raster.untrusted import open_raster
 
     if path.suffix.lower() == ".png":
         try:
@@ -119,7 +119,7 @@ def read_whole(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_]]:
 
 
 def _describe(path: Path) -> tuple[str, ...]:
-    from detection.imagery.raster import inspect
+    from detection.imagery.raster.raster import inspect
 
     if path.suffix.lower() == ".png":
         colours = PNG_CHANNELS.get(len(read_whole(path)[0]), ())

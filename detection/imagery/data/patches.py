@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.errors import DataError
-from detection.imagery.indices import DERIVED, derive
+from detection.imagery.scene.indices import DERIVED, derive
 
 IGNORED = 255
 """Mask value of pixels of which nothing is known; they count in no loss and no score."""

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detection.imagery.augment import Augmentation, vary
+from detection.imagery.data.augment import Augmentation, vary
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import RecipeError, TrainingPausedError
 from detection.imagery.neural.losses import make_loss
-from detection.imagery.neural.place import below, read_place, write_place
+from detection.imagery.neural.training_state import below, read_place, write_place
 from detection.imagery.registry import build
 
 Normalisation = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -89,7 +89,7 @@ class Settings:
         >>> [Settings().fitted(n).epochs for n in (20, 184, 935, 40_000)]
         [60, 34, 13, 13]
         >>> Settings().fitted(184).warmup_steps, Settings(epochs=10).fitted(184).warmup_steps
-        (57, 16)
+        (57, 17)
         """
         per_epoch = max(1, -(-patches // self.batch))
         epochs = self.epochs

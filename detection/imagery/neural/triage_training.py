@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 from detection.imagery.data.patches import Patches, as_values
+from detection.imagery.data.splits import split
 from detection.imagery.neural.calibration import Calibration
 from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Settings
 from detection.imagery.neural.training import Trained, measure_statistics
-from detection.imagery.splits import split
 
 RECALL = 0.975
 """Share of the held landslide tiles that must pass; the bar on tiles never seen is .95."""

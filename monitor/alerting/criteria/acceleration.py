@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
-from monitor.alerting.assessment import (
+from monitor.alerting.criteria.velocity import dwell_epochs, forget_fits, measure_motion
+from monitor.alerting.series.assessment import (
     Assessment,
     Windows,
     bound_of,
@@ -16,8 +17,8 @@ from monitor.alerting.assessment import (
     recovery_of,
     stations_of,
 )
-from monitor.alerting.criteria.velocity import dwell_epochs, forget_fits, measure_motion
-from monitor.alerting.tracks import Track
+from monitor.alerting.series.bounds import bound_unit
+from monitor.alerting.series.tracks import Track
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 
@@ -128,9 +129,9 @@ def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, 
     if not known:
         return "too few epochs in the window"
     said = next((f for f in known if f["level"] == level), known[0])
-    window = spell_duration(said["window_s"] or 86400.0)
+    window, unit = spell_duration(said["window_s"] or 86400.0), bound_unit(criterion.kind, spec.unit)
     return (
-        f"acceleration {said['acceleration']:.3g} ± {said['error']:.2g} {spec.unit}/day² in {window} at "
-        f"{said['velocity']:.2f} {spec.unit}/day, over {said['bound']:g} in {said['hits']} data epochs, "
+        f"acceleration {said['acceleration']:.3g} ± {said['error']:.2g} {unit} in {window} at "
+        f"{said['velocity']:.2f} {spec.unit}/day, over {said['bound']:g} {unit} in {said['hits']} data epochs, "
         f"{criterion.dwell.hits} needed"
     )

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from monitor.alerting.assessment import Assessment, Windows
-from monitor.domain.decision import ForecastFact
+from monitor.alerting.series.assessment import Assessment, Windows
+from monitor.domain.decision import ForecastFact, ReportFact
 from monitor.domain.site import Criterion, Threshold
 from monitor.domain.witnesses import OBSERVERS
 
@@ -108,7 +108,7 @@ class ReportRule:
         if not rows:
             return (Assessment(criterion.id, OBSERVERS, reason="no report"),)
         newest = max(rows, key=lambda r: (r.at_s, r.text))
-        needs, observers = dict(criterion.params).get("needs", 1.0), {r.by.strip().casefold() for r in rows}
+        needs, observers = dict(criterion.params).get("needs", 1.0), {_name_witness(r) for r in rows}
         if len(observers) < needs:
             reason = f"{newest.kind} reported by {len(observers)} of {needs:g} observers that are needed"
             return (Assessment(criterion.id, OBSERVERS, reason=reason),)
@@ -118,3 +118,8 @@ class ReportRule:
                        reason=f"{newest.kind} reported by {newest.by}: {newest.text}"[:200],
                        facts={"count": len(rows)}),
         )  # fmt: skip
+
+
+def _name_witness(report: ReportFact) -> str:
+    """Who counts as one observer: what proved the sender. Names are free to whoever sends; of old they counted."""
+    return report.by.strip().casefold() if report.credential is None else report.credential

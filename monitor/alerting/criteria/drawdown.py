@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from monitor.alerting.assessment import Assessment, Windows, measure_nothing
 from monitor.alerting.criteria.velocity import judge_rates
+from monitor.alerting.series.assessment import Assessment, Windows, measure_nothing
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion
 
@@ -38,7 +38,8 @@ class DrawdownRule:
         said = next((b for b in known if b["level"] == word.raise_level), known[0])
         reason = (
             f"water falls {-said['rate']:.3g} ± {said['error']:.2g} {spec.unit}/day in "
-            f"{spell_duration(said['window_s'])}, bound {-said['bound']:g}, level {track.along[-1]:.2f} {spec.unit}"
+            f"{spell_duration(said['window_s'])}, bound {-said['bound']:g} {spec.unit}/day, "
+            f"level {track.along[-1]:.2f} {spec.unit}"
         )
         facts = {**word.facts, "drawdown_per_day": -said["rate"], "level_now": track.along[-1]}
         # water that falls is no motion of the slope: it neither accuses nor clears a reference

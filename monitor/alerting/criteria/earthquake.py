@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from forecasting.hydrology.newmark import critical_acceleration_g, estimate_displacement
-from monitor.alerting.assessment import Assessment, Windows
+from monitor.alerting.series.assessment import Assessment, Windows
 from monitor.domain.decision import Condition, EventFact, Memory, View, instant
 from monitor.domain.instants import spell
 from monitor.domain.site import Criterion, Site
@@ -65,14 +65,15 @@ def group_shaking(criterion: Criterion, view: View, now_s: float) -> list[list[S
     """Earthquakes that matter, oldest first, with their aftershocks: one question is enough for all of a group.
 
     An aftershock is no stronger (by level) than what came before in its group, and not later than AFTERSHOCKS_S after
-    its beginning; whatever is stronger or later is asked about anew.
+    its beginning; whatever is stronger or later is asked about anew. What people stand behind is no aftershock of what
+    nobody does: an invented earthquake, answered as harmless, must not answer for a real one.
     """
     groups: list[list[Shaking]] = []
     for event in sorted(_earthquakes(view, now_s), key=lambda e: e.from_s):
         shaking = judge_shaking(criterion, event)
         if shaking.level == 0:
             continue
-        last = groups[-1] if groups else None
+        last = next((g for g in reversed(groups) if bool(g[0].event.words) == bool(event.words)), None)
         if (
             last is not None
             and event.from_s - last[0].event.from_s <= AFTERSHOCKS_S
@@ -162,14 +163,20 @@ def lowered_factor(site: Site, view: View, now_s: float) -> float:
 
     The strictest of all that are running counts. An earthquake whose shaking nobody gave lowers nothing.
     """
-    factor = 1.0
+    return min((lower_to for _, lower_to in list_lowering(site, view, now_s)), default=1.0)
+
+
+def list_lowering(site: Site, view: View, now_s: float) -> list[tuple[EventFact, float]]:
+    """The earthquakes that lower bounds now, each with its factor; whoever said so, for they make stricter only."""
+    found = []
     for criterion in _criteria(site):
         params = dict(criterion.params)
         lower_to, lower_for_s = params.get("lower_to", 1.0), params.get("lower_for_s", 0.0)
-        for event in _earthquakes(view, now_s):
-            if now_s - event.from_s <= lower_for_s and judge_shaking(criterion, event).level:
-                factor = min(factor, lower_to)
-    return factor
+        found += [
+            (event, lower_to) for event in _earthquakes(view, now_s)
+            if lower_to < 1.0 and now_s - event.from_s <= lower_for_s and judge_shaking(criterion, event).level
+        ]  # fmt: skip
+    return found
 
 
 def event_span_s(site: Site) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of
+from monitor.alerting.series.assessment import Assessment, Windows, bound_of, recovery_of
 from monitor.domain.decision import PointFact, instant
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.site import Criterion

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.alerting.assessment import Assessment, Windows, stations_of
-from monitor.alerting.tracks import HARMLESS
+from monitor.alerting.series.assessment import Assessment, Windows, stations_of
+from monitor.alerting.series.tracks import HARMLESS
 from monitor.domain.decision import FailureFact, Newest, instant
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.site import Criterion, SeriesSpec, Station

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from monitor.alerting.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
-from monitor.alerting.clocks import clock_s, step_key
 from monitor.alerting.criteria.velocity import dwell_epochs
-from monitor.alerting.steps import ACTIVE, BEFORE, DOUBTFUL
+from monitor.alerting.series.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
+from monitor.alerting.series.step_clocks import clock_s, step_key
+from monitor.alerting.series.steps import ACTIVE, BEFORE, DOUBTFUL
 from monitor.domain.decision import Step, seconds
 from monitor.domain.site import Criterion
 
@@ -48,9 +48,8 @@ class LevelRule:
                 "level": threshold.level, "bound": bound, "hits": hits, "needs": hits_needed, "recovered": clear,
                 "value": values[times[-1]], "margin": sign * (values[times[-1]] - bound),
             })  # fmt: skip
-        reason = f"{criterion.quantity} {values[times[-1]]:.3g} {spec.unit}, bounds " + ", ".join(
-            f"{bound_of(t)[0]:g}" for t in criterion.thresholds
-        )
+        bounds = ", ".join(f"{bound_of(t)[0]:g} {spec.unit}" for t in criterion.thresholds)
+        reason = f"{criterion.quantity} {values[times[-1]]:.3g} {spec.unit}, bounds {bounds}"
         return Assessment(
             criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
             fresh=windows.is_fresh(times[-1], spec), newest_s=times[-1], reason=reason,

@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import fsum
 from typing import Final
 
-from monitor.alerting.tracks import HARMLESS, LARGEST
+from monitor.alerting.series.tracks import HARMLESS, LARGEST
 from monitor.domain.decision import View, seconds
 from monitor.domain.site import Criterion, SeriesSpec
 

@@ -4,9 +4,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from monitor.alerting.assessment import Assessment, Windows
 from monitor.alerting.criteria.rain_gauge import Gauge
 from monitor.alerting.criteria.rainfall import Fact, judge_rain
+from monitor.alerting.series.assessment import Assessment, Windows
 from monitor.domain.site import Criterion
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from forecasting.hydrology.return_period import Extremes, years_of_depth
-from monitor.alerting.assessment import Assessment, Windows
 from monitor.alerting.criteria.rain_gauge import Gauge
 from monitor.alerting.criteria.rainfall import Fact, judge_rain
+from monitor.alerting.series.assessment import Assessment, Windows
 from monitor.domain.site import Criterion
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from forecasting.hydrology.rain_events import event_span_s
-from monitor.alerting.assessment import Assessment, Windows
 from monitor.alerting.criteria.rain_gauge import Gauge, read_gauge, read_outlooks
+from monitor.alerting.series.assessment import Assessment, Windows
 from monitor.domain.site import Criterion
 
 Fact = dict[str, Any]

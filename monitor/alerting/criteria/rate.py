@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from monitor.alerting.assessment import Assessment, Windows, stations_of
 from monitor.alerting.criteria.velocity import judge_rates
+from monitor.alerting.series.assessment import Assessment, Windows, stations_of
 from monitor.domain.site import Criterion
 
 

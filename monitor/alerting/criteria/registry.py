@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from monitor.alerting.assessment import Rule
 from monitor.alerting.criteria.acceleration import AccelerationRule
 from monitor.alerting.criteria.advice import AnomalyRule, ForecastRule, ReportRule
 from monitor.alerting.criteria.drawdown import DrawdownRule
@@ -20,6 +19,7 @@ from monitor.alerting.criteria.scene import SceneRule
 from monitor.alerting.criteria.slope_safety import FactorOfSafetyRule
 from monitor.alerting.criteria.tangential import TangentialRule
 from monitor.alerting.criteria.velocity import VelocityRule
+from monitor.alerting.series.assessment import Rule
 from monitor.domain.site import Criterion
 
 CRITERIA: Final[Mapping[str, Callable[[Criterion], Rule]]] = {

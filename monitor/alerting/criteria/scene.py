@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from monitor.alerting.assessment import Assessment, Windows
+from monitor.alerting.series.assessment import Assessment, Windows
 from monitor.domain.decision import FootprintFact, instant
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion

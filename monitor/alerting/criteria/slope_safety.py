@@ -13,10 +13,10 @@ from forecasting.hydrology.slope_stability import (
     judge_safety,
     pressure_below_table,
 )
-from monitor.alerting.assessment import Assessment, Windows, recovery_of
 from monitor.alerting.criteria.level import read_values
 from monitor.alerting.criteria.rain_gauge import Gauge, read_gauge
 from monitor.alerting.criteria.velocity import dwell_epochs
+from monitor.alerting.series.assessment import Assessment, Windows, recovery_of
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from math import radians, tan
 
 from forecasting.kinematics.tangential import tangential_angle_deg
-from monitor.alerting.assessment import Assessment, Windows, open_track, stations_of
 from monitor.alerting.criteria.velocity import judge_rates
+from monitor.alerting.series.assessment import Assessment, Windows, open_track, stations_of
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 
 
@@ -61,7 +61,7 @@ def _spell_angles(word: Assessment, criterion: Criterion, spec: SeriesSpec, stat
         said = next((f for f in known if f["level"] == word.raise_level), known[0])
         reason = (
             f"tangential angle {said['angle_deg']:.1f} degrees ({said['rate']:.2f} ± {said['error']:.2f} "
-            f"{spec.unit}/day at v_eq {v_eq:g}), over {said['bound_deg']:g} in {said['hits']} data epochs, "
-            f"{said['needs']} needed"
+            f"{spec.unit}/day at v_eq {v_eq:g} mm/day), over {said['bound_deg']:g} degrees in "
+            f"{said['hits']} data epochs, {said['needs']} needed"
         )
     return replace(word, reason=reason, facts={**word.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})

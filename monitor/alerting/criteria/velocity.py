@@ -8,7 +8,7 @@ from math import fsum, sqrt
 from typing import Any, Final
 
 from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
-from monitor.alerting.assessment import (
+from monitor.alerting.series.assessment import (
     Assessment,
     Measured,
     Windows,
@@ -18,8 +18,9 @@ from monitor.alerting.assessment import (
     recovery_of,
     stations_of,
 )
-from monitor.alerting.tracks import Track
-from monitor.alerting.vectors import Vector
+from monitor.alerting.series.bounds import bound_unit
+from monitor.alerting.series.tracks import Track
+from monitor.alerting.series.vectors import Vector
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 
@@ -206,13 +207,13 @@ def _describe(
 def _spell_rate(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> str:
     what = "velocity" if criterion.kind == "velocity" else f"rate of {criterion.quantity}"
     window = spell_duration(said["window_s"] or 86400.0)
-    return f"{what} {said['rate']:.2f} ± {said['error']:.2f} {spec.unit}/day in {window}"
+    return f"{what} {said['rate']:.2f} ± {said['error']:.2f} {bound_unit(criterion.kind, spec.unit)} in {window}"
 
 
 def _say_undecided(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> str:
     return (
-        f"{_spell_rate(said, criterion, spec)} lies over {said['bound']:g}, and its own error alone keeps it "
-        f"from counting (it must exceed {criterion.min_sigma:g} errors)"
+        f"{_spell_rate(said, criterion, spec)} lies over {said['bound']:g} {bound_unit(criterion.kind, spec.unit)}, "
+        f"and its own error alone keeps it from counting (it must exceed {criterion.min_sigma:g} errors)"
     )
 
 
@@ -224,8 +225,8 @@ def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, 
     fast = f"; beyond {criterion.fast_track:g} times the bound, dwell waived" if said.get("fast_track") else ""
     side = "over" if said["bound"] >= 0 or criterion.kind == "velocity" else "against"
     return (
-        f"{_spell_rate(said, criterion, spec)}, {side} {said['bound']:g} in {said['hits']} data epochs, "
-        f"{said['needs']} needed{fast}"
+        f"{_spell_rate(said, criterion, spec)}, {side} {said['bound']:g} {bound_unit(criterion.kind, spec.unit)} in "
+        f"{said['hits']} data epochs, {said['needs']} needed{fast}"
     )
 
 

@@ -2,16 +2,16 @@
 
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-
+from monitor.broker_access import Access, read_access
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifiers.webhook import payload
+from monitor.signing import KEYS_FILE, Keyring, sign
 
 TIMEOUT_S: Final = 8.0
 
@@ -20,25 +20,11 @@ class MqttPublisher:
     """Publishes and waits for the broker's acknowledgement; connects by itself, again and again."""
 
     def __init__(
-        self,
-        url: str,
-        username: str = "",
-        password: str = "",
-        *,
-        ca_file: str = "",
-        will: tuple[str, str] | None = None,
-        name: str = "notify",
-    ) -> None:
-        parsed = urlsplit(url)
-        if parsed.scheme not in {"mqtt", "mqtts"} or not parsed.hostname:
-            raise ConfigError("broker url must look like mqtt://host:1883 or mqtts://host:8883")
-        self._host, self._port = parsed.hostname, parsed.port or (8883 if parsed.scheme == "mqtts" else 1883)
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"slopeward-{name}-{uuid.uuid4().hex[:8]}")
-        user, secret = username or unquote(parsed.username or ""), password or unquote(parsed.password or "")
-        if user:
-            self._client.username_pw_set(user, secret)
-        if parsed.scheme == "mqtts":
-            self._client.tls_set(ca_certs=ca_file or None)
+        self, access: Access, *, will: tuple[str, str] | None = None, name: str = "notify",
+        filters: Sequence[str] = (), on_message: Callable[[str, bytes, bool], None] | None = None,
+    ) -> None:  # fmt: skip
+        self._access, self._filters, self._on_message = access, filters, on_message
+        self._client = access.open_client(f"slopeward-{name}-{uuid.uuid4().hex[:8]}", mqtt5=False)
         if will is not None:
             self._client.will_set(will[0], will[1], qos=1, retain=True)
         self._client.reconnect_delay_set(1, 15)
@@ -47,12 +33,19 @@ class MqttPublisher:
         self.connections = 0
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._hear
         self._started = False
 
-    def _on_connect(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+    def _on_connect(self, client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if not reason.is_failure:
+            if self._filters:
+                client.subscribe([(one, 1) for one in self._filters])
             self.connections += 1
             self._connected.set()
+
+    def _hear(self, _client: Any, _userdata: Any, message: Any) -> None:
+        if self._on_message is not None:
+            self._on_message(message.topic, bytes(message.payload), bool(message.retain))
 
     def _on_disconnect(self, *_: Any) -> None:
         self._connected.clear()
@@ -64,7 +57,7 @@ class MqttPublisher:
             DeliveryError: not connected, or no acknowledgement in time.
         """
         if not self._started:
-            self._client.connect_async(self._host, self._port, keepalive=30)
+            self._client.connect_async(*self._access.target, keepalive=30)
             self._client.loop_start()
             self._started = True
         if not self._connected.wait(timeout_s):
@@ -91,12 +84,12 @@ class MqttNotifier:
         if not address or any(sign in address for sign in "+#"):
             raise ConfigError(f"channel mqtt:{address}: name one topic, without + and #")
         self._topic = address
-        self._publisher = MqttPublisher(
-            environ.get("SLOPEWARD_BROKER__URL", "mqtt://127.0.0.1:1883"),
-            environ.get("SLOPEWARD_BROKER__USERNAME", ""), environ.get("SLOPEWARD_BROKER__PASSWORD", ""),
-            ca_file=environ.get("SLOPEWARD_BROKER__CA_FILE", ""),
-        )  # fmt: skip
+        self._publisher = MqttPublisher(read_access(environ))
+        state = environ.get("SLOPEWARD_PATHS__STATE", "")
+        self._keyring = Keyring(Path(state) / KEYS_FILE, environ.get("SLOPEWARD_SIGNING__KEYS", "")) if state else None
 
     def deliver(self, notification: Notification) -> None:
-        """Publish and wait for the broker."""
-        self._publisher.publish(self._topic, payload(notification))
+        """Publish, signed where there are keys, and wait for the broker."""
+        keys = self._keyring.known() if self._keyring is not None else ()
+        content = sign(self._topic, payload(notification), keys, datetime.now(UTC))
+        self._publisher.publish(self._topic, content)

@@ -1,0 +1,132 @@
+"""Dates of one ground beside each other: which earlier one shows a pixel last, class by class of the model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from detection.imagery.raster.areas import map_outline, true_area_m2
+from detection.imagery.raster.components import NODATA, Rows
+from detection.imagery.raster.grid import Grid, same_grid
+from detection.imagery.raster.overlay import Box, Layer, burn, square_at, to_pixels
+from detection.imagery.scene.registration import Shift
+
+# So many earlier dates are looked at, the newest first.
+DATES_MOST = 5
+LANDSLIDE = "landslide"
+UNSEEN_STEP_PX = 64.0
+
+
+@dataclass(slots=True)
+class Date:
+    """One date on the newer grid: its kept probabilities by class, its guards, its footprints in pixels."""
+
+    facts: dict[str, Any]
+    layers: dict[str, Layer]
+    shift: Shift | None = None
+    ratios: tuple[float, ...] | None = None
+    cautions: list[str] = field(default_factory=list)
+    polygons: list[dict[str, Any]] = field(default_factory=list)
+    outlines: list[Any] = field(default_factory=list)
+    unseen: Any = None  # ground that nobody looked at (tiles that triage passed over), in pixels
+    _rows: dict[str, Rows] = field(default_factory=dict)
+    _found: dict[str, tuple[list[tuple[dict[str, Any], Any]], shapely.STRtree]] = field(default_factory=dict)
+
+    @property
+    def at(self) -> str:
+        """When it was taken, ISO."""
+        return str(self.facts["acquired_at"])
+
+    @property
+    def day(self) -> str:
+        """The day it was taken."""
+        return self.at[:10]
+
+    @property
+    def tolerance_px(self) -> int:
+        """Pixels by which an outline may wobble: one, and by how much the images are displaced."""
+        return 2 if self.shift is None else 1 + int(np.ceil(self.shift.px - 0.25))
+
+    def steps(self, box: Box, kind: str) -> NDArray[np.uint8]:
+        """Probability steps of a class in a window, 255 = nodata; all nodata where the date does not know the class.
+
+        The array must not be changed: thousands of footprints ask from top to bottom, and each row is read about once.
+        """
+        if kind not in self.layers:
+            return np.full((box[3], box[2]), NODATA, np.uint8)
+        if kind not in self._rows:
+            grid = self.layers[kind].grid
+            self._rows[kind] = Rows(partial(self._read_steps, kind), grid.width, grid.height)
+        return self._rows[kind](*box)
+
+    def _read_steps(self, kind: str, *box: int) -> NDArray[np.uint8]:
+        values, valid = self.layers[kind].read(*box)
+        steps = np.where(valid, np.rint(values), NODATA).astype(np.uint8)
+        if self.unseen is not None:
+            part = shapely.clip_by_rect(self.unseen, box[0], box[1], box[0] + box[2], box[1] + box[3])
+            if not part.is_empty:
+                steps[burn(part, (box[0], box[1], box[2], box[3]))] = NODATA
+        return steps
+
+    def footprints(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
+        """Its footprints of a class with their outlines: a crack is not the parent of a landslide."""
+        return self._of_class(kind)[0]
+
+    def near(self, outline: Any, kind: str) -> list[tuple[dict[str, Any], Any]]:
+        """Those that lie within the tolerance of an outline, in the same order."""
+        pairs, tree = self._of_class(kind)
+        return [pairs[k] for k in sorted(tree.query(outline, "dwithin", self.tolerance_px))]
+
+    def _of_class(self, kind: str) -> tuple[list[tuple[dict[str, Any], Any]], shapely.STRtree]:
+        """Found once: thousands of footprints are asked for the neighbours of thousands."""
+        if kind not in self._found:
+            classes = classes_of(self.facts)
+            pairs = zip(self.polygons, self.outlines, strict=True)
+            own = [(polygon, outline) for polygon, outline in pairs if class_of(polygon, classes) == kind]
+            self._found[kind] = own, shapely.STRtree([outline for _, outline in own])
+        return self._found[kind]
+
+
+def classes_of(facts: dict[str, Any]) -> tuple[str, ...]:
+    """The classes whose probabilities a date keeps, in the order of the bands."""
+    return tuple(facts.get("classes") or (LANDSLIDE,))
+
+
+def class_of(polygon: dict[str, Any], classes: Sequence[str]) -> str:
+    """The class of a footprint; one that says nothing is of the first."""
+    return str(polygon.get("class") or classes[0])
+
+
+def find_unseen(facts: dict[str, Any], own: Grid, grid: Grid) -> Any:
+    """Windows of a date's own grid that nobody looked at, as one outline in pixels of another; None: none."""
+    boxes = [shapely.box(c, r, c + w, r + h) for c, r, w, h in facts.get("unseen") or ()]
+    if not boxes:
+        return None
+    unseen = shapely.union_all(boxes)
+    if same_grid(own, grid):
+        return unseen
+    ground = map_outline(shapely.segmentize(unseen, UNSEEN_STEP_PX), own.to_crs)
+    return to_pixels(map_outline(ground, own.to_lonlat), grid)
+
+
+def lay_before(dates: Sequence[Date], box: Box, kind: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Steps of the newest earlier date that shows a pixel, and the number of that date (255: none)."""
+    steps = np.full((box[3], box[2]), NODATA, np.uint8)
+    source = np.full_like(steps, NODATA)
+    for position, date in enumerate(dates[:DATES_MOST]):
+        missing = steps == NODATA
+        if not missing.any():
+            break
+        values = date.steps(box, kind)
+        fill = missing & (values != NODATA)
+        steps[fill], source[fill] = values[fill], position
+    return steps, source
+
+
+def ground_m2(grid: Grid, column: float, row: float) -> float:
+    """True area of the pixel around a place of the grid, m²."""
+    return true_area_m2(map_outline(square_at(column, row), grid.to_crs), grid)

@@ -1,0 +1,247 @@
+"""What became of each footprint of a date, class by class: its word, its parent, and which of before are gone."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.change.dates import DATES_MOST, Date, class_of, classes_of, ground_m2, lay_before
+from detection.imagery.change.guards import scene_of
+from detection.imagery.change.rules import AGAIN_SHARE, Evidence, choose_parent, has_grown, has_vanished, is_new, weigh
+from detection.imagery.errors import ImageryError
+from detection.imagery.footprints.polygons import threshold_steps
+from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.overlay import Box, Layer, burn, shapes_of, slope_deg, spacing_m, to_pixels, window_around
+
+# Below this slope a new footprint is doubtful: hardly any landslide starts or stops there.
+FLAT_DEG = 5.0
+MARGIN_PX = 6
+# A new outline of which more than this share was of another class before is doubtful.
+OTHER_SHARE = 0.5
+
+
+def judge_dates(own: Date, dates: list[Date], grid: Grid) -> dict[str, Any]:
+    """Say what became of each footprint of a date against earlier ones, and which of before are gone.
+
+    Args:
+        own: the date that is judged.
+        dates: earlier ones that serve, the newest first.
+        grid: the grid of all of them.
+
+    Returns:
+        `changes` (polygon_id -> word) and `vanished` (footprints of before with their word), see `comparison.compare`.
+    """
+    changes: dict[str, Any] = {}
+    vanished: list[dict[str, Any]] = []
+    kinds = classes_of(own.facts)
+    with ExitStack() as stack:
+        slope = _open_dem(own.facts, grid, stack)
+        for kind in dict.fromkeys((*kinds, *(class_of(p, kinds) for p in own.facts["polygons"]))):
+            words, gone = Judgement(own, dates, grid, kind, slope).judge()
+            changes |= words
+            vanished += gone
+    return {"changes": changes, "vanished": vanished}
+
+
+class Judgement:
+    """The footprints of one class on one date against the earlier dates."""
+
+    def __init__(self, own: Date, dates: list[Date], grid: Grid, kind: str, slope: Layer | None) -> None:
+        self.own, self.dates, self.grid, self.kind, self._slope = own, dates, grid, kind, slope
+        self.least = threshold_steps(float(own.facts["threshold"]))
+        self.minimum_m2 = float(own.facts["minimum_area_m2"])
+
+    def before(self, box: Box) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Steps of the newest earlier date that shows a pixel, and which date that is (255: none)."""
+        return lay_before(self.dates, box, self.kind)
+
+    def judge(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The word on each footprint of the class, and those of before that are gone."""
+        classes = classes_of(self.own.facts)
+        words, children = {}, set()
+        polygons = [p for p in self.own.facts["polygons"] if class_of(p, classes) == self.kind]
+        outlines = to_pixels(shapes_of([p["geometry"] for p in polygons]), self.grid)
+        for polygon, outline in zip(polygons, outlines, strict=True):
+            words[polygon["polygon_id"]], parents = self._judge_one(polygon, outline)
+            children |= parents
+        return words, list(self._find_vanished(children))
+
+    def _judge_one(self, polygon: dict[str, Any], outline: Any) -> tuple[dict[str, Any], set[str]]:
+        single = self._word("single", polygon, None, None)
+        box = window_around(outline, self.grid, MARGIN_PX)
+        if box is None or not self.dates:
+            return single, set()
+        body = burn(outline, box)
+        steps, source = self.before(box)
+        sources = np.bincount(source[body & (source != NODATA)], minlength=len(self.dates))
+        # Where nothing beneath it was seen, an outline beside it proves nothing.
+        if not sources.any():
+            return single, set()
+        date = self.dates[int(np.argmax(sources))]
+        touched = self._touched(outline)
+        parent = self._parent(outline, date)
+        if parent is None:
+            return self._judge_orphan(polygon, body, box, date), touched
+        known_at, known = parent
+        again = known_at is not date
+        pixel_m2 = self._pixel_m2(box)
+
+        def claim(before: NDArray[np.uint8]) -> tuple[Evidence, bool]:
+            found = weigh(body, before, self.least, known_at.tolerance_px)
+            return found, has_grown(found, pixel_m2, self.minimum_m2)
+
+        evidence, grown = claim(known_at.steps(box, self.kind) if again else steps)
+        since, cautions = known_at, list(known_at.cautions)
+        if grown and not again:
+            cautions += self._doubts(body, steps, source, lambda before: claim(before)[1])
+        if not grown and (anchor := self._anchor(known, known_at)) is not None:
+            older = weigh(body, anchor.steps(box, self.kind), self.least, anchor.tolerance_px)
+            if has_grown(older, pixel_m2, self.minimum_m2):
+                since, grown, evidence, cautions = anchor, True, older, anchor.cautions
+        word = self._word("grown" if grown else "known", polygon, known, since, cautions)
+        if again and not grown:
+            word["caution"] = _join(word["caution"], f"seen on {known_at.day}, not on {date.day}")
+        if grown:
+            word["grown_m2"] = round(evidence.grown * pixel_m2, 1)
+            self._gate(word, body, box)
+        return word, touched
+
+    def _judge_orphan(self, polygon: dict[str, Any], body: NDArray[np.bool_], box: Box, date: Date) -> dict[str, Any]:
+        steps, source = self.before(box)
+
+        def claim(before: NDArray[np.uint8]) -> bool | None:
+            found = weigh(body, before, self.least, date.tolerance_px)
+            return is_new(found, self._pixel_m2(box), self.minimum_m2)
+
+        new = claim(steps)
+        if new is None:
+            return self._word("single", polygon, None, None)
+        doubts = [*self._doubts(body, steps, source, claim), *self._other_classes(body, box)] if new else []
+        word = self._word("new" if new else "known", polygon, None, date, [*date.cautions, *doubts])
+        if new:
+            self._gate(word, body, box)
+        else:
+            word["caution"] = _join(word["caution"], f"just below the threshold on {date.day}")
+        return word
+
+    def _doubts(
+        self, body: NDArray[np.bool_], steps: NDArray[np.uint8], source: NDArray[np.uint8],
+        claim: Callable[[NDArray[np.uint8]], bool | None],
+    ) -> list[str]:  # fmt: skip
+        """The cautions of dates without whose pixels a claim would not stand."""
+        numbers = [k for k, d in enumerate(self.dates[:DATES_MOST]) if d.cautions and (source[body] == k).any()]
+        if not numbers or claim(np.where(np.isin(source, numbers), np.uint8(NODATA), steps)):
+            return []
+        return [caution for k in numbers for caution in self.dates[k].cautions]
+
+    def _other_classes(self, body: NDArray[np.bool_], box: Box) -> list[str]:
+        """Cautions where another class lay before: a word that flips between classes is no change of the ground."""
+        return [
+            f"lies where {other} was seen before"
+            for other in classes_of(self.own.facts)
+            if other != self.kind
+            and OTHER_SHARE * np.count_nonzero(body)
+            < _count_at_least(lay_before(self.dates, box, other)[0], body, self.least)
+        ]
+
+    def _word(
+        self, change: str, polygon: dict[str, Any], parent: dict[str, Any] | None, since: Date | None,
+        cautions: Iterable[str] = (),
+    ) -> dict[str, Any]:  # fmt: skip
+        own = self.own.facts
+        declared = change in {"new", "grown", "single"}
+        first = own["acquired_at"]
+        root = polygon["polygon_id"]
+        anchor = own["scene_hash"]
+        if parent is not None:
+            first, root = parent.get("first_seen_at") or first, parent.get("root_id") or parent["polygon_id"]
+            anchor = anchor if declared else parent.get("anchor_scene") or anchor
+        return {
+            "change": change, "parent_id": None if parent is None else parent["polygon_id"], "grown_m2": None,
+            "since_at": None if since is None else since.at, "root_id": root, "first_seen_at": first,
+            "anchor_scene": anchor, "caution": _join(*cautions),
+        }  # fmt: skip
+
+    def _parent(self, outline: Any, newest: Date) -> tuple[Date, dict[str, Any]] | None:
+        """The earlier footprint that this one continues: on the date that shows the place, else on an older one."""
+        ordered = [newest, *(d for d in self.dates if d is not newest and d.at < newest.at)]
+        for date in ordered:
+            known = date.near(outline, self.kind)
+            chosen = choose_parent(outline, [other for _, other in known], date.tolerance_px)
+            if chosen is None:
+                continue
+            polygon, other = known[chosen]
+            if date is newest or outline.intersection(other).area >= AGAIN_SHARE * outline.area:
+                inherited = {"first_seen_at": date.at, "root_id": polygon["polygon_id"],
+                             "anchor_scene": date.facts["scene_hash"]}  # fmt: skip
+                return date, {**inherited, **{k: v for k, v in polygon.items() if v is not None}}
+        return None
+
+    def _touched(self, outline: Any) -> set[str]:
+        """All earlier footprints that live on in this one: none of them has vanished."""
+        return {polygon["polygon_id"] for date in self.dates for polygon, _ in date.near(outline, self.kind)}
+
+    def _anchor(self, known: dict[str, Any], known_at: Date) -> Date | None:
+        """The date on which the outline was last declared, if it is another one and at hand."""
+        wanted = known.get("anchor_scene")
+        if wanted == known_at.facts["scene_hash"]:
+            return None
+        return next((d for d in self.dates if d.facts["scene_hash"] == wanted), None)
+
+    def _find_vanished(self, children: set[str]) -> Iterable[dict[str, Any]]:
+        for position, date in enumerate(self.dates[:DATES_MOST]):
+            for polygon, outline in date.footprints(self.kind):
+                box = window_around(outline, self.grid, MARGIN_PX)
+                if polygon["polygon_id"] in children or box is None:
+                    continue
+                body = burn(outline, box)
+                source = self.before(box)[1]
+                if not body.any() or np.median(source[body]) != position:
+                    continue
+                newer = self.own.steps(box, self.kind)
+                if not has_vanished(body, newer, self.least, date.tolerance_px):
+                    continue
+                shown = newer[body & (newer != NODATA)]
+                word = self._word("vanished", polygon, {"first_seen_at": date.at, **polygon}, date, date.cautions)
+                name = f"{self.own.facts['scene_hash']}:vanished:{polygon['polygon_id']}"
+                yield {
+                    **{k: polygon[k] for k in ("geometry", "bbox", "area_m2") if k in polygon}, "class": self.kind,
+                    **word,
+                    "polygon_id": hashlib.sha256(name.encode()).hexdigest()[:16],
+                    "mean_probability": round(float(shown.mean(dtype=np.float64)) / 200, 4),
+                }  # fmt: skip
+
+    def _gate(self, word: dict[str, Any], body: NDArray[np.bool_], box: Box) -> None:
+        """Caution on flat ground, where a slope is known."""
+        if self._slope is None:
+            return
+        heights, valid = self._slope.read(*box)
+        slopes = slope_deg(heights, valid, spacing_m(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2))[body]
+        slopes = slopes[np.isfinite(slopes)]
+        if slopes.size and (steepest := float(np.percentile(slopes, 90))) < FLAT_DEG:
+            word["caution"] = _join(word["caution"], f"flat ground ({steepest:.0f} degrees)")
+
+    def _pixel_m2(self, box: Box) -> float:
+        return ground_m2(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2)
+
+
+def _open_dem(facts: dict[str, Any], grid: Grid, stack: ExitStack) -> Layer | None:
+    try:
+        given = facts.get("dem")
+        dem = Path(given) if given else scene_of(facts).dem
+        return None if dem is None else stack.enter_context(Layer(dem, grid))
+    except (ImageryError, KeyError):
+        return None
+
+
+def _count_at_least(steps: NDArray[np.uint8], body: NDArray[np.bool_], least: int) -> int:
+    return int(np.count_nonzero(body & (steps >= least) & (steps != NODATA)))
+
+
+def _join(*cautions: str | None) -> str | None:
+    return "; ".join(dict.fromkeys(c for c in cautions if c)) or None

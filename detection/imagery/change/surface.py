@@ -1,0 +1,268 @@
+"""Difference of two surfaces: what was lost, what was gained, and how sure that is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy import ndimage
+from shapely.geometry import mapping
+
+from detection.imagery.errors import NoValidPixelsError, SceneError
+from detection.imagery.raster.areas import map_outline, true_area_m2
+from detection.imagery.raster.components import EIGHT
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.outlines import outline_pixels
+from detection.imagery.raster.overlay import Layer, spacing_m
+from detection.imagery.raster.raster import read_grid, write_geotiff
+
+# The two surfaces and their difference lie in memory: about 2 GB at this many pixels.
+PIXELS_MOST = 60_000_000
+# Two-sided 95 % of a normal error.
+CONFIDENCE = 1.96
+# NMAD of a normal error is its standard deviation.
+NMAD = 1.4826
+ROUNDS = 10
+# A horizontal displacement above this makes false loss and gain on slopes, pixels.
+SHIFT_WARN_PX = 0.5
+# Pixels that a fit of the displacement needs, and how far the steps between pixels may lie below the scatter.
+FIT_LEAST = 200
+FLATNESS = 10.0
+# Stable ground must be at least this share of what both surfaces show, else the offset rests on too little.
+STABLE_LEAST = 0.2
+FILES = {"difference": "difference.tif", "geojson": "difference.geojson", "run": "difference.json"}
+
+
+def subtract(
+    older: Path,
+    newer: Path,
+    *,
+    sigma_older_m: float | None = None,
+    sigma_newer_m: float | None = None,
+    stable: Path | None = None,
+    minimum_area_m2: float = 0.0,
+    out_dir: Path | None = None,
+) -> dict[str, Any]:
+    """Subtract an older surface from a newer one, on the grid of the newer one.
+
+    The vertical offset between the surfaces is the median over stable ground, and is taken away. The limit of detection
+    is 1.96 * sqrt(s1² + s2²) of the given errors, else 1.96 times the NMAD over stable ground (Höhle and Höhle 2009).
+    The error of a volume over an area A takes the errors as correlated within a range r found on stable ground:
+    s² * pi * r² / (5 A) where A > pi * r² (Rolstad et al. 2009), plus the error of the offset. What thins out below the
+    limit at the rim of a body is not counted: volumes are a little too small, and that is not in the error.
+
+    Args:
+        older: heights in metres.
+        newer: heights in metres.
+        sigma_older_m: standard deviation of the older heights; only with the other one.
+        sigma_newer_m: standard deviation of the newer heights.
+        stable: raster that is not 0 on ground known to be stable; None: what differs little, found by clipping.
+        minimum_area_m2: smaller bodies of loss or gain are left out.
+        out_dir: where `difference.tif` (metres, offset taken away), GeoJSON and the record are written.
+
+    Returns:
+        offset_m, sigma_m, limit_of_detection_m, correlation_range_m, stable_share, compared_share, shift_px, `loss` and
+        `gain` (area_m2, volume_m3, volume_error_m3; 1 sigma), net_volume_m3 and its error, `polygons`, `warnings`.
+
+    Raises:
+        NoValidPixelsError: the surfaces have no pixel in common.
+        SceneError: too large, or only one error given.
+    """
+    if (sigma_older_m is None) != (sigma_newer_m is None):
+        raise SceneError("give the errors of both surfaces, or of none")
+    grid = read_grid(newer)
+    if grid.width * grid.height > PIXELS_MOST:
+        raise SceneError(f"{newer}: {grid.width} x {grid.height} pixels are too many at once; cut out the slope")
+    warnings: list[str] = []
+    box = (0, 0, grid.width, grid.height)
+    with Layer(newer, grid) as now, Layer(older, grid) as then:
+        new, shown = now.read(*box)
+        old, also = then.read(*box)
+        if then.warped:
+            warnings.append("the older surface was warped onto the grid of the newer one (bilinear)")
+    valid = shown & also
+    if not valid.any():
+        raise NoValidPixelsError(f"{older} and {newer} have no valid pixel in common")
+    difference = np.where(valid, new.astype(np.float64) - old, np.nan)
+    ground = _find_stable(difference, valid, stable, grid, warnings)
+    offset = float(np.median(difference[ground]))
+    difference -= offset
+    scatter = NMAD * float(np.median(np.abs(difference[ground])))
+    given = None if sigma_older_m is None or sigma_newer_m is None else float(np.hypot(sigma_older_m, sigma_newer_m))
+    sigma = scatter if given is None else given
+    if given is not None and scatter > 1.5 * given:
+        warnings.append(f"stable ground scatters by {scatter:.2f} m, more than the given errors ({given:.2f} m)")
+    limit = CONFIDENCE * sigma
+    pixel_m2 = _pixel_areas(grid)
+    range_m = _correlation_range_m(difference, ground, spacing_m(grid, grid.width / 2, grid.height / 2))
+    offset_error = _mean_error(scatter, float((ground * pixel_m2).sum()), range_m)
+    polygons = _list_bodies(difference, limit, grid, pixel_m2, minimum_area_m2)
+    for polygon in polygons:
+        polygon["volume_error_m3"] = _volume_error(sigma, polygon["area_m2"], range_m, offset_error)
+    answer: dict[str, Any] = {
+        "offset_m": round(offset, 4), "sigma_m": round(sigma, 4),
+        "sigma_from": "stable ground" if given is None else "given",
+        "limit_of_detection_m": round(limit, 4), "correlation_range_m": round(range_m, 2),
+        "stable_share": round(float(ground.sum() / valid.sum()), 4), "compared_share": round(float(valid.mean()), 6),
+        "shift_px": _shift(new, difference, ground, warnings),
+        **{kind: _sum_up(kind, polygons, sigma, range_m, offset_error) for kind in ("loss", "gain")},
+        "crs": grid.crs_name, "pixel_area_m2": round(float(pixel_m2[grid.height // 2, 0]), 4),
+    }  # fmt: skip
+    area = answer["loss"]["area_m2"] + answer["gain"]["area_m2"]
+    answer["net_volume_m3"] = round(answer["gain"]["volume_m3"] - answer["loss"]["volume_m3"], 3)
+    answer["net_volume_error_m3"] = _volume_error(sigma, area, range_m, offset_error)
+    answer |= {"polygons": polygons, "warnings": warnings, "outputs": {}}
+    if out_dir is not None:
+        _write(answer, difference, grid, out_dir)
+    return answer
+
+
+def _find_stable(
+    difference: NDArray[np.float64], valid: NDArray[np.bool_], stable: Path | None, grid: Grid, warnings: list[str]
+) -> NDArray[np.bool_]:
+    """Ground that did not move: as given, else what is left when outliers are clipped at three NMAD until it rests."""
+    if stable is not None:
+        with Layer(stable, grid, nearest=True) as layer:
+            values, known = layer.read(0, 0, grid.width, grid.height)
+        ground = valid & known & (values != 0)
+        if not ground.any():
+            raise NoValidPixelsError(f"{stable}: no stable pixel that both surfaces show")
+        return np.asarray(ground)
+    ground = valid
+    for _ in range(ROUNDS):
+        middle = np.median(difference[ground])
+        scatter = NMAD * np.median(np.abs(difference[ground] - middle))
+        kept = valid & (np.abs(difference - middle) <= 3 * max(scatter, 1e-6))
+        if np.array_equal(kept, ground):
+            break
+        ground = kept
+    warnings.append("stable ground was found by clipping; a mask of stable ground is better")
+    if ground.sum() < STABLE_LEAST * valid.sum():
+        warnings.append("hardly any ground is stable: offset and limit of detection rest on little")
+    return np.asarray(ground)
+
+
+def _pixel_areas(grid: Grid) -> NDArray[np.float64]:
+    """True area of the pixels, m², as a column (they change with latitude where the grid is in degrees)."""
+    rows = np.unique(np.linspace(0, grid.height - 1, 9).astype(int))
+    areas = [
+        true_area_m2(
+            map_outline(shapely.box(grid.width / 2 - 0.5, r, grid.width / 2 + 0.5, r + 1.0), grid.to_crs), grid
+        )
+        for r in rows
+    ]
+    return np.asarray(np.interp(np.arange(grid.height), rows, areas), np.float64)[:, None]
+
+
+def _correlation_range_m(
+    difference: NDArray[np.float64], ground: NDArray[np.bool_], spacing: tuple[float, float]
+) -> float:
+    """How far errors on stable ground hang together: the lag at which their correlation falls below 0.05, metres."""
+    values = np.where(ground, difference - np.mean(difference[ground]), 0.0)
+    total = float((values**2).sum())
+    if total <= 0:
+        return max(spacing)
+    ranges = []
+    for axis, step in ((1, spacing[0]), (0, spacing[1])):
+        longest = max(1, values.shape[axis] // 4)
+        lag = longest
+        for k in range(1, longest + 1):
+            ahead, back = np.delete(values, np.s_[:k], axis), np.delete(values, np.s_[-k:], axis)
+            seen = np.delete(ground, np.s_[:k], axis) & np.delete(ground, np.s_[-k:], axis)
+            share = float((ahead * back).sum()) / max(1, int(seen.sum())) / (total / max(1, int(ground.sum())))
+            if share < 0.05:
+                lag = k
+                break
+        ranges.append(lag * step)
+    return float(max(ranges))
+
+
+def _mean_error(sigma: float, area_m2: float, range_m: float) -> float:
+    """Standard error of the mean height over an area (Rolstad et al. 2009, spherical model)."""
+    reach = np.pi * range_m**2
+    if area_m2 <= 0:
+        return sigma
+    return float(sigma * np.sqrt(min(1.0, reach / (5 * area_m2) if area_m2 > reach else 1.0)))
+
+
+def _volume_error(sigma: float, area_m2: float, range_m: float, offset_error: float) -> float:
+    return round(float(area_m2 * np.hypot(_mean_error(sigma, area_m2, range_m), offset_error)), 3)
+
+
+def _list_bodies(
+    difference: NDArray[np.float64], limit: float, grid: Grid, pixel_m2: NDArray[np.float64], minimum_m2: float
+) -> list[dict[str, Any]]:
+    """Bodies of loss and gain beyond the limit, the largest volume first."""
+    found = []
+    for kind, beyond in (("loss", difference < -limit), ("gain", difference > limit)):
+        labels, _ = ndimage.label(beyond, structure=EIGHT)
+        for index, place in enumerate(ndimage.find_objects(labels), start=1):
+            body = labels[place] == index
+            area = float((body * pixel_m2[place[0]]).sum())
+            if area < minimum_m2:
+                continue
+            heights = np.where(body, np.abs(difference[place]), 0.0)
+            volume = float((heights * pixel_m2[place[0]]).sum())
+            parts = outline_pixels(body)
+            outline = shapely.union_all(parts)
+            left, top = place[1].start, place[0].start
+            ground = map_outline(outline, lambda x, y, c=left, r=top: grid.to_crs(x + c, y + r))  # type: ignore[misc]
+            lonlat = map_outline(ground, grid.to_lonlat)
+            found.append(
+                {
+                    "kind": kind, "area_m2": round(area, 2), "volume_m3": round(volume, 3),
+                    "mean_m": round(float(heights[body].mean()), 3), "most_m": round(float(heights.max()), 3),
+                    "geometry": mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7))),
+                }
+            )  # fmt: skip
+    return sorted(found, key=lambda body: (-float(body["volume_m3"]), str(body["kind"])))
+
+
+def _sum_up(
+    kind: str, polygons: list[dict[str, Any]], sigma: float, range_m: float, offset_error: float
+) -> dict[str, float]:
+    bodies = [p for p in polygons if p["kind"] == kind]
+    area = sum(p["area_m2"] for p in bodies)
+    return {
+        "bodies": len(bodies), "area_m2": round(area, 2), "volume_m3": round(sum(p["volume_m3"] for p in bodies), 3),
+        "volume_error_m3": _volume_error(sigma, area, range_m, offset_error),
+    }  # fmt: skip
+
+
+def _shift(
+    new: NDArray[np.float32], difference: NDArray[np.float64], ground: NDArray[np.bool_], warnings: list[str]
+) -> dict[str, float] | None:
+    """How far the newer surface lies off, pixels, by least squares on stable ground: what slopes make of it.
+
+    The linear form of Nuth and Kääb (2011). None where the ground is too flat, or too little of it, to tell.
+    """
+    down, across = (np.gradient(new.astype(np.float64), axis=axis) for axis in (0, 1))
+    fit = ground & np.isfinite(down) & np.isfinite(across)
+    fit &= ndimage.binary_erosion(np.isfinite(difference), iterations=1)
+    slopes = np.stack([across[fit], down[fit]])
+    if slopes.shape[1] < FIT_LEAST or float(slopes.std(axis=1).min()) <= float(np.std(difference[fit])) / FLATNESS:
+        return None
+    columns, rows = np.linalg.lstsq(-(slopes - slopes.mean(axis=1)[:, None]).T, difference[fit], rcond=None)[0]
+    if np.hypot(columns, rows) > SHIFT_WARN_PX:
+        warnings.append(
+            f"the surfaces lie {np.hypot(columns, rows):.1f} px apart ({columns:+.1f} columns, {rows:+.1f} rows): "
+            "false loss and gain on slopes"
+        )
+    return {"columns": round(float(columns), 2), "rows": round(float(rows), 2)}
+
+
+def _write(answer: dict[str, Any], difference: NDArray[np.float64], grid: Grid, out_dir: Path) -> None:
+    out_dir.mkdir(parents=True, exist_ok=True)
+    values = np.where(np.isfinite(difference), difference, -9999.0).astype(np.float32)
+    write_geotiff(out_dir / FILES["difference"], values[None], grid, nodata=-9999.0, descriptions=("newer - older, m",))
+    features = [
+        {"type": "Feature", "geometry": p["geometry"], "properties": {k: v for k, v in p.items() if k != "geometry"}}
+        for p in answer["polygons"]
+    ]
+    answer["outputs"] = {name: str(out_dir / file) for name, file in FILES.items()}
+    for name, content in (("geojson", {"type": "FeatureCollection", "features": features}), ("run", answer)):
+        partial = out_dir / f".{FILES[name]}.part"
+        partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        partial.replace(out_dir / FILES[name])

@@ -1,0 +1,77 @@
+"""What one must know of a result before one trusts it: the warnings that stand beside the footprints."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from detection.imagery.raster.areas import AREA_TOLERANCE, area_error
+from detection.imagery.raster.reader import BandReader
+from detection.imagery.scene.scene import Scene
+
+# A pixel size this many times the training pixel, or its inverse, is worth a warning.
+PIXEL_RATIO = 1.5
+
+
+def list_cautions(
+    scene: Scene, reader: BandReader, card: Mapping[str, Any], result: Mapping[str, Any], left_out: Mapping[str, int]
+) -> list[str]:
+    """Return the cautions of a result, one sentence each.
+
+    Args:
+        scene: what was looked at.
+        reader: its bands, all read.
+        card: the model's card.
+        result: the result of the lane, but for its warnings.
+        left_out: how many outlines were left out, by reason: `hugging` nodata, too `flat`.
+    """
+    grid, found = reader.grid, [f"outside of the training of {card['name']}: {why}" for why in result["doubts"]]
+    if card.get("domain") is None:
+        found.append(f"nobody knows whether {card['name']} was trained on scenes like this: its card does not say")
+    filled = "in every band fills the edge of the scene and is declared nowhere: taken as nodata"
+    found += [f"{fill:g} {filled}" for fill in result["fills"]]
+    if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
+        found.append(f"counts are {scene.gain:g} x value {scene.offset:+g} ({scene.calibration})")
+    if scene.role == "single":
+        found.append("one date only: a footprint may be old, or bare ground; it is advice")
+    if not grid.placed:
+        found.append("no place on the ground: coordinates are pixels, areas are not given, smallest footprint 9 pixels")
+    if result["resample_to_m"]:
+        found.append(f"resampled to pixels of {result['resample_to_m']:g} m")
+    elif reader.warped:
+        found.append(f"warped onto the grid of the reference band: {', '.join(reader.warped)}")
+    if abs(grid.transform.b) + abs(grid.transform.d) > 0:
+        found.append("the grid is rotated or sheared; areas go through the full affine")
+    if abs(error := area_error(grid)) > AREA_TOLERANCE:
+        found.append(
+            f"{grid.crs_name} is not true to scale here: its lengths are off by {error / 2:+.2%}, its areas by "
+            f"{error:+.2%}; areas of footprints are measured on the ellipsoid"
+        )
+    if grid.placed:
+        pixel_m = result["pixel_area_m2"] ** 0.5
+        if not 1 / PIXEL_RATIO <= pixel_m / card["pixel_size_m"] <= PIXEL_RATIO:
+            trained_m = f"{card['pixel_size_m']:g}"
+            found.append(
+                f"pixels of {pixel_m:.3g} m, the model was trained at {trained_m} m; --resample-to {trained_m} brings "
+                "the scene to them"
+            )
+    if result["valid_share"] < 1:
+        found.append(f"{1 - result['valid_share']:.1%} of the pixels are nodata; nothing is said about them")
+    if result["unreadable_share"]:
+        found.append(f"{result['unreadable_share']:.1%} of the scene cannot be read (damaged file) and is nodata")
+    if result["terrain"] and result["terrain"]["covered_share"] < 1:
+        found.append(f"the elevation model covers {result['terrain']['covered_share']:.1%} of the scene")
+    if result["flip_rate"] is not None:
+        found.append(
+            f"tiles of this network are blended, not exact: {result['flip_rate']:.2%} of {result['flip_pixels']:,} "
+            "pixels change sides when the tiles are moved"
+        )
+    if left_out["small"]:
+        limit = f"{result['minimum_area_m2']:,.4g} m²" if grid.placed else "9 pixels"
+        every = "" if result["polygons"] else ", which is all that was found; lower it with --mmu"
+        found.append(f"{left_out['small']:,} outlines left out that are smaller than {limit}{every}")
+    if left_out["hugging"]:
+        found.append(f"{left_out['hugging']} outlines left out that only follow the edge of nodata")
+    if left_out["flat"]:
+        found.append(
+            f"{left_out['flat']} outlines left out on ground of less than {result['slope_gate_deg']:g} degrees"
+        )
+    return found

@@ -1,0 +1,359 @@
+"""The lane of a scene: files in, footprints out; plain dictionaries, so that any process can call it."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detection.imagery.errors import (
+    BandOrderError,
+    DomainError,
+    NoCrsError,
+    NoValidPixelsError,
+    RadiometryError,
+    SceneError,
+    TooLargeError,
+)
+from detection.imagery.footprints.cautions import list_cautions
+from detection.imagery.footprints.options import Options, read_options
+from detection.imagery.footprints.outputs import open_workplace, own_class, read_run, with_paths, write_outputs
+from detection.imagery.footprints.polygons import find_footprints, threshold_steps
+from detection.imagery.footprints.probabilities import Plan, make_plan, map_scene, measure_flips, name_classes
+from detection.imagery.footprints.triage import Asked, Passing, ask_for, list_triage_cautions
+from detection.imagery.raster.aoi import make_mask
+from detection.imagery.raster.areas import pixel_area_m2, resample_grid
+from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.masks import list_masks
+from detection.imagery.raster.raster import ByteRaster, inspect
+from detection.imagery.raster.reader import BandReader, open_scene
+from detection.imagery.raster.sampling import Sampler
+from detection.imagery.raster.terrain import TerrainReader, open_terrain
+from detection.imagery.registry import find_entry
+from detection.imagery.scene.band_names import find_contradictions
+from detection.imagery.scene.domain import find_doubts
+from detection.imagery.scene.fill import find_fill
+from detection.imagery.scene.radiometry import measure_stretch
+from detection.imagery.scene.scene import Scene, read_scene, scene_hash
+
+if TYPE_CHECKING:
+    from detection.imagery.neural.checkpoint import Model
+
+log = logging.getLogger(__name__)
+
+DEFAULT_TILE = 512
+Progress = Callable[[str, float], None]
+"""Told what is being done, and the share of that which is done; the stages follow each other in this order."""
+BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = "brightness", "map", "joins of tiles", "outlines", "files"
+# Of weights whose card does not say.
+MINIMUM_AREA_M2 = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A scene with everything that belongs to it, open for reading."""
+
+    scene: Scene
+    reader: BandReader
+    terrain: TerrainReader | None
+    sampler: Sampler
+    warnings: tuple[str, ...]
+
+
+def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dict[str, Any]:
+    """Find landslides in one scene.
+
+    The same scene, model and options give the same bytes; a second call into the same `out_dir` reads back what the
+    first one found, unless `force` is set. Every output is written by temporary name and renamed; a failure leaves
+    nothing. One `out_dir` serves one run at a time.
+
+    Args:
+        payload: see `options.Options`; only `scene_path` is needed.
+        progress: told the stage and the share of it that is done.
+
+    Returns:
+        scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
+        unreadable_share, doubts (why the scene lies outside of what the network was trained on), fills (nodata that
+        is declared nowhere), calibration (gain, offset, source), classes, threshold, blend, tile, halo, resample_to_m,
+        flip_rate, flip_pixels, triage, passed_over, terrain, qa (see `quality.Tally`; None without `out_dir`),
+        polygons (see `polygons.find_footprints`), outputs (name -> path, and `bounds` of the preview), warnings.
+
+    Raises:
+        ImageryError: a subclass for each cause, with one clear line.
+        TypeError, ValueError: a key or value of the payload that cannot be meant.
+    """
+    from detection.imagery.neural.checkpoint import load_model
+    from detection.imagery.neural.inference import Segmenter
+
+    options = read_options(payload)
+    scene = _find_scene(options)
+    model = load_model(options.weights)
+    plan = _plan(model, options)
+    asked = ask_for(options.triage, options.known)
+    facts = _facts(scene, model, plan, options, asked)
+    if options.out_dir and not options.force and (known := read_run(options.out_dir, facts)):
+        return known
+    with open_workplace(options.out_dir) as work, _open(scene, model.bands, options, work) as opened:
+        grid = opened.reader.grid
+        steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
+        opened.reader.fills = find_fill(opened.reader)
+        try:
+            stretch = measure_stretch(opened.reader, model.card, options.scale, partial(progress, BRIGHTNESS))
+            doubts = find_doubts(opened.reader, stretch, model.card)
+        except NoValidPixelsError as error:
+            raise NoValidPixelsError(f"{scene.path}: {error}") from None
+        except (DomainError, RadiometryError) as error:
+            raise type(error)(f"{scene.path}: refused by {model.card['name']}: {error}") from None
+        segmenter = Segmenter(model)
+        passing = Passing(asked, opened.reader, model.card, options.scale) if asked else None
+        wants = passing.wants if passing else None
+        with steps.writing() as write:
+            told = partial(progress, MAP)
+            valid = map_scene(opened.reader, segmenter, stretch, plan, steps.count, write, told, wants)
+        chosen = passing.tell() if passing else None
+        if not valid:
+            raise NoValidPixelsError(f"{scene.path}: all pixels of the scene are nodata, masked, or outside of the aoi")
+        flips: dict[str, Any] = {"flip_rate": None, "flip_pixels": 0}
+        if plan.blend == "hann":
+            least = threshold_steps(facts["threshold"])
+            progress(JOINS, 0.0)
+            with steps.reading() as read:
+                flips = measure_flips(opened.reader, segmenter, stretch, plan, steps.count, read, least, wants)
+        footprints, left_out = _find_all(steps, opened, facts, model.card.get("linear_classes", ["crack"]), progress)
+        result = {
+            **facts,
+            "crs": grid.crs_name,
+            "width": grid.width,
+            "height": grid.height,
+            "pixel_area_m2": round(pixel_area_m2(grid), 4) if grid.placed else None,
+            "valid_share": round(valid / (grid.width * grid.height), 6),
+            "unreadable_share": round(opened.reader.unreadable_share, 6),
+            **flips,
+            "passed_over": chosen,
+            "terrain": {"covered_share": round(opened.terrain.covered_share, 4)} if opened.terrain else None,
+            "qa": None,
+            "doubts": doubts,
+            "fills": list(opened.reader.fills),
+            "calibration": {"gain": scene.gain, "offset": scene.offset, "source": scene.calibration},
+            "warnings": [],
+            "polygons": footprints,
+            "outputs": {},
+        }
+        cautions = list_cautions(scene, opened.reader, model.card, result, left_out)
+        result["warnings"] = [*opened.warnings, *cautions, *list_triage_cautions(chosen)]
+        if options.out_dir:
+            told, unreadable = partial(progress, FILES), opened.reader.unreadable
+            write_outputs(result, scene, steps, work, options.out_dir, options.formats, unreadable, told)
+    log.info("%s: %d footprints", scene.path, len(footprints))
+    return with_paths(result, options.out_dir)
+
+
+def survey(payload: dict[str, Any]) -> dict[str, Any]:
+    """Say what a detection would do: grid, tiles, estimated processor seconds and memory; nothing is written.
+
+    The seconds come from one tile of zeros through the network, here and now.
+    """
+    import time
+
+    from detection.imagery.neural.checkpoint import load_model
+    from detection.imagery.neural.inference import Segmenter
+
+    options = read_options(payload)
+    scene = _find_scene(options)
+    model = load_model(options.weights)
+    plan = _plan(model, options)
+    with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
+        grid = opened.reader.grid
+        side = min(256, plan.tile)
+        sample, valid = np.zeros((len(model.bands), side, side), np.float32), np.ones((side, side), bool)
+        segmenter = Segmenter(model)
+        segmenter.class_probabilities(sample, valid)
+        begun = time.process_time()
+        segmenter.class_probabilities(sample, valid)
+        per_pixel = (time.process_time() - begun) / side**2
+        tiles = plan.count(grid.width, grid.height)
+        read_px = min(tiles * (plan.tile + 2 * plan.halo) ** 2, grid.width * grid.height * 4)
+        one = (min(plan.tile, grid.width) + 2 * plan.halo) * (min(plan.tile, grid.height) + 2 * plan.halo)
+        widest = 64 * float(model.card["network"]["width"])
+        return {
+            "scene": str(scene.path),
+            "scene_hash": scene_hash(scene, options.owner),
+            "acquired_at": scene.acquired_at.isoformat(),
+            "crs": grid.crs_name,
+            "width": grid.width,
+            "height": grid.height,
+            "pixel_area_m2": round(pixel_area_m2(grid), 4) if grid.placed else None,
+            "bands": list(model.bands),
+            "warped": opened.reader.warped,
+            "blend": plan.blend,
+            "tile": plan.tile,
+            "halo": plan.halo,
+            "tiles": tiles,
+            "estimated_cpu_s": round(per_pixel * read_px * 1.2 + 1, 1),
+            # About six maps of the first level are alive at once, beside the libraries themselves.
+            "estimated_memory_mib": round(450 + 6 * widest * 4 * one / 2**20),
+            "warnings": list(opened.warnings),
+        }
+
+
+def train(payload: dict[str, Any]) -> dict[str, Any]:
+    """Run a training recipe.
+
+    Args:
+        payload: `recipe` (path of the TOML file), `out` (path of the .safetensors file to write), and optionally
+            `data` (folder of the recipe's data).
+
+    Returns:
+        The JSON card, with `weights` = the path written.
+    """
+    from detection.imagery.training.recipe import read_recipe, run_recipe
+
+    out = Path(payload["out"])
+    data = Path(payload["data"]) if payload.get("data") else None
+    return {**run_recipe(read_recipe(Path(payload["recipe"])), out, data), "weights": str(out)}
+
+
+def _find_scene(options: Options) -> Scene:
+    scene = read_scene(options.scene_path, options.acquired_at)
+    if options.offset is not None:
+        scene = replace(scene, gain=1.0, offset=options.offset, calibration="--offset")
+    given = {name: path for name in ("dem", "prior", "aoi") if (path := getattr(options, name))}
+    for name, path in given.items():
+        if not path.is_file():
+            raise SceneError(f"{path}: no such file ({name})")
+    return replace(scene, **given)
+
+
+def _plan(model: "Model", options: Options) -> Plan:
+    entry = find_entry(model.card["network"]["name"])
+    return make_plan(model.card, entry, options.tile, options.halo, DEFAULT_TILE)
+
+
+def _facts(scene: Scene, model: "Model", plan: Plan, options: Options, asked: Asked | None) -> dict[str, Any]:
+    """Everything that the result depends on: a stored result with the same facts is this one."""
+    return {
+        "scene_hash": scene_hash(scene, options.owner),
+        "model": str(model.card["name"]),
+        "model_hash": model.model_hash,
+        "acquired_at": scene.acquired_at.isoformat(),
+        "role": scene.role,
+        "classes": list(name_classes(model.card)),
+        "threshold": float(model.card["threshold"] if options.threshold is None else options.threshold),
+        "minimum_area_m2": _least_area_m2(model.card, options),
+        "blend": plan.blend,
+        "tile": plan.tile,
+        "halo": plan.halo,
+        "scale": options.scale,
+        "offset": scene.offset,
+        "resample_to_m": options.resample_to_m,
+        "triage": asked.facts() if asked else None,
+        "slope_gate_deg": options.slope_gate_deg,
+        "partial": options.partial,
+        "formats": list(options.formats),
+    }
+
+
+def _least_area_m2(card: Mapping[str, Any], options: Options) -> float:
+    if options.minimum_area_m2 is not None:
+        return options.minimum_area_m2
+    return float(card.get("minimum_area_m2", MINIMUM_AREA_M2))
+
+
+@contextmanager
+def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) -> Iterator[Opened]:
+    """Open the scene, its masks, its terrain and its susceptibility on one grid."""
+    contradictions = find_contradictions(scene, names)
+    if contradictions and options.strict:
+        raise BandOrderError(f"{scene.path}: {'; '.join(contradictions)}")
+    with ExitStack() as stack:
+        grid, terrain, masks = None, None, list_masks(scene)
+        taken: dict[str, Any] = {"ungeoreferenced": options.allow_ungeoreferenced, "limits": options.limits}
+        if scene.dem or scene.aoi or options.resample_to_m:
+            files = tuple(name for name in names if name in scene.bands) or tuple(scene.bands)[:1]
+            with open_scene(scene, files, masks=(), **taken) as first:
+                grid = first.grid
+        if grid and options.resample_to_m:
+            grid = taken["grid"] = _resample(grid, scene, options)
+        if scene.aoi and grid:
+            masks = (*masks, make_mask(scene.aoi, grid, work))
+        if scene.dem and grid and grid.placed:
+            terrain = stack.enter_context(open_terrain(scene.dem, grid, work, names))
+        reader = stack.enter_context(
+            open_scene(scene, names, masks=masks, terrain=terrain, partial=options.partial, **taken)
+        )
+        prior = None
+        if scene.prior and reader.grid.placed:
+            prior = stack.enter_context(BandReader({"prior": (scene.prior, 1)}, grid=reader.grid, covering=False))
+        warnings = (*contradictions, *_list_placing(scene, names))
+        yield Opened(scene, reader, terrain, Sampler(terrain, prior, reader), warnings)
+
+
+def _list_placing(scene: Scene, names: tuple[str, ...]) -> list[str]:
+    """What one must know of the place of the files that the bands come from, each with the file that it is said of."""
+    files = dict.fromkeys(scene.bands[name].path for name in names if name in scene.bands)
+    return [f"{file}: {said}" for file in files for said in inspect(file).placing]
+
+
+def _resample(grid: Grid, scene: Scene, options: Options) -> Grid:
+    pixel_m, limit = float(options.resample_to_m or 0), options.limits.pixels
+    if not grid.placed:
+        raise NoCrsError(f"{scene.path}: has no place on the ground and cannot be resampled to {pixel_m:g} m")
+    wanted = resample_grid(grid, pixel_m)
+    if wanted.width * wanted.height > limit:
+        raise TooLargeError(
+            f"{scene.path}: {wanted.width} x {wanted.height} pixels of {pixel_m:g} m, the limit is {limit:,}"
+        )
+    return wanted
+
+
+def _find_all(
+    steps: ByteRaster, opened: Opened, facts: Mapping[str, Any], linear: list[str], progress: Progress
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """The footprints of all classes, and how many were left out for which reason."""
+    least, gate = threshold_steps(facts["threshold"]), facts["slope_gate_deg"]
+    kept, left_out = [], {"hugging": 0, "flat": 0, "small": 0}
+
+    # the pixels are read twice: labelled, then looked at body by body
+    read_px, to_read_px = 0, 2 * steps.grid.width * steps.grid.height * len(facts["classes"])
+
+    def count_small() -> None:
+        left_out["small"] += 1
+
+    with steps.reading() as read:
+        for number, kind in enumerate(facts["classes"], start=1):
+
+            def read_class(*window: int, number: int = number) -> Any:
+                nonlocal read_px
+                own = read(*window, number)
+                read_px += own.size
+                progress(OUTLINES, min(1.0, read_px / to_read_px))
+                if steps.count > 1:
+                    every = np.stack([read(*window, band) for band in range(1, steps.count + 1)])
+                    own = np.where((own_class(every, least) == number) | (own == NODATA), own, 0).astype(np.uint8)
+                return own
+
+            for footprint in find_footprints(
+                read_class,
+                steps.grid,
+                threshold=facts["threshold"],
+                minimum_area_m2=facts["minimum_area_m2"],
+                minimum_hole_m2=facts["minimum_area_m2"],
+                identity=f"{facts['scene_hash']}:{facts['model_hash']}",
+                sampler=opened.sampler,
+                kind=kind,
+                linear=kind in linear,
+                on_small=count_small,
+            ):
+                slope = footprint["mean_slope_deg"]
+                if footprint["hugs_nodata"]:
+                    left_out["hugging"] += 1
+                elif gate is not None and slope is not None and slope < gate:
+                    left_out["flat"] += 1
+                else:
+                    kept.append(footprint)
+    return kept, left_out

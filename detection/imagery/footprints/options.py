@@ -1,0 +1,114 @@
+"""What one asks of a detection: the payload's keys with their defaults, checked once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from detection.imagery.raster.untrusted import LIMITS, Limits
+
+FORMATS = ("gpkg", "geojson")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to detect.
+
+    Attributes:
+        scene_path: raster, or folder with `scene.toml`.
+        weights: name of shipped weights, or path of a .safetensors file with its card beside it.
+        out_dir: where to write; None: nothing is kept.
+        threshold: probability from which a pixel counts; None: the card's.
+        minimum_area_m2: smallest footprint on the ground, and the limit below which holes are filled; None: the
+            card's, else 900.
+        tile: side of the owned tiles; None: 512, or the training patch's where tiles are blended.
+        halo: pixels read around a tile; None: as far as the network sees, so that tiles leave no trace.
+        scale: factor from counts to the model's values, replaces the card's.
+        offset: added to the counts of the spectral bands; None: as the scene's files or manifest say.
+        acquired_at: for a raster that does not tell.
+        owner: whose scene it is: the same files of another owner are another scene, with hashes of its own.
+        force: do it again although the same result is there.
+        dem: elevation model, instead of the scene's own.
+        prior: susceptibility raster, instead of the scene's own.
+        aoi: area of interest: raster (not 0), or GeoJSON polygons in longitude and latitude.
+        triage: weights that tell which tiles are worth a look; None: all are looked at.
+        known: boxes (longitude and latitude, least and greatest) of all that was found on this ground before: there
+            the triage is not asked.
+        resample_to_m: side of the pixels that the scene is brought to before it is looked at; None: its own.
+        slope_gate_deg: footprints on ground less steep than this, on average, are left out; None: none are.
+        partial: blocks that cannot be read become nodata.
+        strict: band descriptions that contradict the names are refused, not warned of.
+        allow_ungeoreferenced: a raster without a place is taken in pixels; no areas then.
+        formats: which vector files to write.
+        max_pixels: largest raster that is taken.
+        max_bands: most bands of a raster.
+    """
+
+    scene_path: Path
+    weights: str = "generated"
+    out_dir: Path | None = None
+    threshold: float | None = None
+    minimum_area_m2: float | None = None
+    tile: int | None = None
+    halo: int | None = None
+    scale: float | None = None
+    offset: float | None = None
+    acquired_at: datetime | None = None
+    owner: str = ""
+    force: bool = False
+    dem: Path | None = None
+    prior: Path | None = None
+    aoi: Path | None = None
+    triage: str | None = None
+    known: tuple[tuple[float, ...], ...] = ()
+    resample_to_m: float | None = None
+    slope_gate_deg: float | None = None
+    partial: bool = False
+    strict: bool = False
+    allow_ungeoreferenced: bool = False
+    formats: tuple[str, ...] = FORMATS
+    max_pixels: int = LIMITS.pixels
+    max_bands: int = LIMITS.bands
+
+    @property
+    def limits(self) -> Limits:
+        """What is too large."""
+        return Limits(pixels=self.max_pixels, bands=self.max_bands)
+
+
+def read_options(payload: Mapping[str, Any]) -> Options:
+    """Read a payload of plain JSON values.
+
+    Raises:
+        TypeError: an unknown key.
+        ValueError: a value that cannot be meant.
+    """
+    known = {field.name for field in fields(Options)}
+    if unknown := sorted(set(payload) - known):
+        raise TypeError(f"unknown key {unknown[0]!r} in the payload")
+    given = {key: value for key, value in payload.items() if value is not None}
+    for key in ("scene_path", "out_dir", "dem", "prior", "aoi"):
+        if key in given:
+            given[key] = Path(given[key])
+    if "known" in given:
+        given["known"] = tuple(tuple(box) for box in given["known"])
+    if "acquired_at" in given:
+        given["acquired_at"] = datetime.fromisoformat(given["acquired_at"])
+    for key in ("threshold", "minimum_area_m2", "scale", "offset", "slope_gate_deg", "resample_to_m"):
+        if key in given:
+            given[key] = float(given[key])
+    if "formats" in given:
+        wanted = set(given["formats"])
+        if not wanted or (unknown := sorted(wanted - set(FORMATS))):
+            raise ValueError(f"format {', '.join(unknown) if wanted else 'none'}; known: {', '.join(FORMATS)}")
+        given["formats"] = tuple(name for name in FORMATS if name in wanted)
+    options = Options(**given)
+    if options.threshold is not None and not 0 <= options.threshold <= 1:
+        raise ValueError("the threshold must lie between 0 and 1")
+    if (options.minimum_area_m2 or 0) < 0 or options.max_pixels < 1 or options.max_bands < 1:
+        raise ValueError("areas and limits must not be negative")
+    for name in ("scale", "resample_to_m"):
+        if (value := getattr(options, name)) is not None and not 0 < value < float("inf"):
+            raise ValueError(f"{name} must be a positive number")
+    return options

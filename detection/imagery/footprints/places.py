@@ -1,0 +1,111 @@
+"""What one scene says of places: mean probability, vegetation and coherence around a station or under an outline."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry import shape as shape_of
+
+from detection.imagery.errors import ImageryError
+from detection.imagery.footprints.polygons import STEPS
+from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.overlay import Layer, burn, spacing_m, to_pixels, window_around
+from detection.imagery.raster.raster import read_grid
+from detection.imagery.scene.indices import ndvi
+from detection.imagery.scene.scene import Scene
+
+# Bands that carry an index of their own: scene band -> quantity.
+COHERENCE = ("coherence", "cc", "coh")
+# Share of a place that must be valid, else nothing is said of it.
+SEEN_SHARE = 0.5
+
+
+def measure_places(
+    prob: Path, scene: Scene | None, places: list[dict[str, Any]], unseen: Sequence[Sequence[int]] = ()
+) -> dict[str, dict[str, float]]:
+    """Measure the means over places of one scene.
+
+    Args:
+        prob: kept probabilities (0 to 200, 255 nodata); their grid is the grid of all means.
+        scene: gives red (B4) and near infrared (B8) for the vegetation index, and a band `coherence`, where it has
+            them; None: probabilities only.
+        places: each with `name` and either `lon`, `lat`, `radius_m` or a GeoJSON `geometry`.
+        unseen: windows (column, row, width, height) that nobody looked at: they have no probability.
+
+    Returns:
+        name -> quantity (`scene_probability`, `ndvi`, `coherence`; 0..1, -1..1, 0..1) -> mean. A place of which less
+        than half is valid is left out: nothing is made up.
+    """
+    grid = read_grid(prob)
+    found: dict[str, dict[str, float]] = {}
+    hidden = shapely.union_all([shapely.box(*_corners(window)) for window in unseen])
+    with ExitStack() as stack:
+        steps = stack.enter_context(Layer(prob, grid, nodata=NODATA))
+        layers = _open_bands(scene, grid, stack)
+        for place in places:
+            outline = outline_of(place, grid)
+            box = window_around(outline, grid, 1)
+            if box is None:
+                continue
+            body = burn(outline, box)
+            wanted = max(1.0, float(outline.area))
+            means: dict[str, float] = {}
+            values, valid = steps.read(*box)
+            looked = ~burn(hidden, box) if hidden.intersects(shapely.box(*_corners(box))) else True
+            _add(means, "scene_probability", values / STEPS, valid & body & looked, wanted)
+            if "red" in layers and "nir" in layers:
+                (red, one), (nir, other) = layers["red"].read(*box), layers["nir"].read(*box)
+                index = ndvi(red.astype(np.float64), nir.astype(np.float64))
+                _add(means, "ndvi", index, one & other & body & np.isfinite(index), wanted)
+            if "coherence" in layers:
+                values, valid = layers["coherence"].read(*box)
+                _add(means, "coherence", values, valid & body, wanted)
+            if means:
+                found[str(place["name"])] = means
+    return found
+
+
+def _corners(window: Sequence[int]) -> tuple[int, int, int, int]:
+    column, row, width, height = window
+    return column, row, column + width, row + height
+
+
+def _open_bands(scene: Scene | None, grid: Grid, stack: ExitStack) -> dict[str, Layer]:
+    if scene is None:
+        return {}
+    wanted = {"red": ("B4",), "nir": ("B8",), "coherence": COHERENCE}
+    layers = {}
+    for role, names in wanted.items():
+        band = next((scene.bands[name] for name in names if name in scene.bands), None)
+        if band is None:
+            continue
+        try:
+            offset = 0.0 if role == "coherence" else scene.offset
+            layers[role] = stack.enter_context(Layer(band.path, grid, band.index, offset=offset))
+        except ImageryError:
+            continue  # a date whose files are gone still has its probabilities
+    return layers
+
+
+def outline_of(place: dict[str, Any], grid: Grid) -> Any:
+    """The outline of a place in (column, row): a GeoJSON `geometry`, or a circle of `radius_m` around `lon`, `lat`."""
+    if "geometry" in place:
+        return to_pixels(shape_of(place["geometry"]), grid)
+    column, row = grid.pixel_of(place["lon"], place["lat"])
+    across, down = spacing_m(grid, column, row)
+    circle = shapely.Point(0.0, 0.0).buffer(float(place["radius_m"]))
+    scale = np.array([1 / across, 1 / down])
+    return shapely.transform(circle, lambda points: points * scale + np.array([column, row]))
+
+
+def _add(
+    means: dict[str, float], quantity: str, values: NDArray[np.floating], where: NDArray[np.bool_], wanted: float
+) -> None:
+    seen = int(np.count_nonzero(where))
+    if seen and seen >= SEEN_SHARE * wanted:
+        means[quantity] = round(float(np.mean(values[where], dtype=np.float64)), 4)

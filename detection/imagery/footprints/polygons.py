@@ -1,0 +1,262 @@
+"""From a probability raster to footprints: components joined across strips, true areas, lon/lat outlines."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy import ndimage
+from shapely.geometry import mapping
+from shapely.geometry.base import BaseGeometry
+from shapely.geometry.polygon import orient
+
+from detection.imagery.raster.areas import join_sides, map_outline, measure_ground, measure_rectangle, pixel_area_m2
+from detection.imagery.raster.components import EIGHT, NODATA, Component, Labelling, Read, Rows
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.outlines import outline_pixels
+from detection.imagery.raster.sampling import NO_SAMPLER, Sampler
+
+# What never leaves this distance from nodata is most likely an edge effect, not a landslide.
+NODATA_MARGIN_PX = 3
+# Probabilities are stored as whole steps of 1/200; 255 is nodata.
+STEPS = 200
+# Without a place on the ground the smallest footprint is nine pixels: 900 m² at 10 m.
+UNPLACED_MINIMUM_PX = 9.0
+# A component whose box is larger than this is outlined strip by strip.
+LARGE_PX = 1 << 22
+
+
+@dataclass(slots=True)
+class Body:
+    """What is known of a component's pixels once all of them were seen."""
+
+    outline: BaseGeometry
+    pixels: int = 0
+    steps_sum: int = 0
+    steps_max: int = 0
+    touches_nodata: bool = False
+    hugs_nodata: bool = True
+    samples: dict[str, Any] = field(default_factory=dict)
+
+
+def threshold_steps(threshold: float) -> int:
+    """Return the smallest stored step that counts as landslide.
+
+    >>> threshold_steps(0.5), threshold_steps(0.0), threshold_steps(0.301)
+    (100, 1, 61)
+    """
+    return max(1, int(np.ceil(threshold * STEPS - 1e-9)))
+
+
+def find_footprints(
+    read: Read,
+    grid: Grid,
+    *,
+    threshold: float,
+    minimum_area_m2: float,
+    minimum_hole_m2: float,
+    identity: str,
+    sampler: Sampler = NO_SAMPLER,
+    kind: str = "landslide",
+    linear: bool = False,
+    on_small: Callable[[], None] = lambda: None,
+) -> Iterator[dict[str, Any]]:
+    """Yield the footprints of a stored probability raster, in the order of their first pixel.
+
+    Memory is bounded by a strip of the scene, and by the outline of the largest component.
+
+    Args:
+        read: `read(column, row, width, height)` of the stored probability steps (0 to 200, 255 = nodata).
+        grid: the raster's grid.
+        threshold: probability from which a pixel counts.
+        minimum_area_m2: footprints smaller than this on the ground, holes filled, are left out; nine pixels on a grid
+            without a place.
+        minimum_hole_m2: holes smaller than this are filled, unless there is nodata in them.
+        identity: what the ids shall depend on (scene and model); an id is a hash of it and the first pixel.
+        sampler: looks up terrain, susceptibility and shadow under the footprint's pixels.
+        kind: the class of what is found.
+        linear: the class is of lines (cracks): the width is the area over the length.
+        on_small: called for each that is left out as too small.
+
+    Yields:
+        Dictionaries with polygon_id, class, area_m2, perimeter_m, mean_probability, max_probability, geometry (GeoJSON,
+        RFC 7946: lon/lat, exterior rings counter-clockwise, 7 decimals), bbox, centroid, length_m, width_m and
+        azimuth_deg (0 to 180, clockwise from north) of the smallest rectangle around it, touches_edge, touches_nodata,
+        hugs_nodata (no pixel lies farther than 3 pixels from nodata), and what the sampler found. Without a place on
+        the ground geometry, bbox and centroid are in pixels (column, row) and all lengths and areas are None.
+    """
+    least = threshold_steps(threshold)
+    # A hole can at most double what the minimum leaves: a rough bound spares the outlines of mere specks.
+    pixel_m2 = pixel_area_m2(grid) if grid.placed else 1.0
+    smallest = minimum_area_m2 if grid.placed else UNPLACED_MINIMUM_PX
+    hole_px = (minimum_hole_m2 if grid.placed else UNPLACED_MINIMUM_PX) / pixel_m2
+    labelling = Labelling(read, grid.width, grid.height, least)
+    rows = Rows(read, grid.width, grid.height)
+    for component in labelling.components:
+        if component.box_px * pixel_m2 < 0.5 * smallest:
+            on_small()
+            continue
+        if component.box_px > LARGE_PX:
+            body = _gather_large(read, grid, component, labelling, hole_px, sampler)
+        else:
+            body = _gather(rows, grid, component, least, hole_px, sampler)
+        on_ground = map_outline(body.outline, grid.to_crs)
+        area, perimeter = measure_ground(on_ground, grid)
+        if (area if grid.placed else body.outline.area) < smallest:
+            on_small()
+            continue
+        name = f"{identity}:{component.first_row}:{component.first_column}"
+        if kind != "landslide":
+            name = f"{name}:{kind}"
+        yield {
+            "polygon_id": hashlib.sha256(name.encode()).hexdigest()[:16],
+            "class": kind,
+            "area_m2": round(area, 2) if grid.placed else None,
+            "perimeter_m": round(perimeter, 2) if grid.placed else None,
+            "mean_probability": round(body.steps_sum / body.pixels / STEPS, 4),
+            "max_probability": body.steps_max / STEPS,
+            **_describe_place(on_ground, grid, area if linear else None),
+            "touches_edge": bool(
+                component.left == 0
+                or component.top == 0
+                or component.right == grid.width
+                or component.bottom == grid.height
+            ),
+            "touches_nodata": body.touches_nodata,
+            "hugs_nodata": body.hugs_nodata,
+            **sampler.describe(body.samples, body.pixels),
+        }
+
+
+def _describe_place(on_ground: BaseGeometry, grid: Grid, line_area_m2: float | None) -> dict[str, Any]:
+    lonlat = _to_geojson(on_ground, grid)
+    whole = join_sides(lonlat) if grid.placed else lonlat
+    centroid = whole.centroid
+    length, width, azimuth = measure_rectangle(whole) if grid.placed else (None, None, None)
+    if line_area_m2 is not None and length:
+        width = round(line_area_m2 / length, 2)
+    return {
+        "geometry": mapping(lonlat),
+        "bbox": [float(value) for value in lonlat.bounds],
+        "centroid": [round(_turn_back(centroid.x) if grid.placed else centroid.x, 7), round(centroid.y, 7)],
+        "length_m": length,
+        "width_m": width,
+        "azimuth_deg": azimuth,
+    }
+
+
+def _gather(read: Read, grid: Grid, component: Component, least: int, hole_px: float, sampler: Sampler) -> Body:
+    """Look at a component in one window."""
+    left, top = max(0, component.left - NODATA_MARGIN_PX), max(0, component.top - NODATA_MARGIN_PX)
+    right = min(grid.width, component.right + NODATA_MARGIN_PX)
+    bottom = min(grid.height, component.bottom + NODATA_MARGIN_PX)
+    values = read(left, top, right - left, bottom - top)
+    labels, _ = ndimage.label((values >= least) & (values != NODATA), structure=EIGHT)
+    pixels = labels == labels[component.first_row - top, component.first_column - left]
+    nodata = values == NODATA
+    filled = _fill_holes(pixels, nodata, hole_px)
+    body = Body(_mend(_move(_collect(outline_pixels(filled)), left, top)))
+    _count(body, values, pixels, nodata)
+    sampler.sample(body.samples, left, top, pixels)
+    return body
+
+
+def _gather_large(
+    read: Read, grid: Grid, component: Component, labelling: Labelling, hole_px: float, sampler: Sampler
+) -> Body:
+    """Look at a component strip by strip; the outlines of the strips are united."""
+    parts: list[BaseGeometry] = []
+    body = Body(shapely.Polygon())
+    for row, pixels, _ in labelling.bodies(component):
+        if not pixels.any():
+            continue
+        left, top = max(0, component.left - NODATA_MARGIN_PX), max(0, row - NODATA_MARGIN_PX)
+        right = min(grid.width, component.right + NODATA_MARGIN_PX)
+        bottom = min(grid.height, row + pixels.shape[0] + NODATA_MARGIN_PX)
+        values = read(left, top, right - left, bottom - top)
+        framed = np.zeros(values.shape, bool)
+        at_row, at_column = row - top, component.left - left
+        framed[at_row : at_row + pixels.shape[0], at_column : at_column + pixels.shape[1]] = pixels
+        _count(body, values, framed, values == NODATA)
+        sampler.sample(body.samples, component.left, row, pixels)
+        parts += [_move(part, component.left, row) for part in outline_pixels(pixels)]
+    body.outline = _mend(_fill_faces(shapely.union_all(parts), read, hole_px))
+    return body
+
+
+def _count(body: Body, values: NDArray[np.uint8], pixels: NDArray[np.bool_], nodata: NDArray[np.bool_]) -> None:
+    steps = values[pixels]
+    body.pixels += int(steps.size)
+    body.steps_sum += int(steps.sum(dtype=np.int64))
+    body.steps_max = max(body.steps_max, int(steps.max()))
+    if not nodata.any():
+        body.hugs_nodata = False
+        return
+    body.touches_nodata |= bool((ndimage.binary_dilation(pixels, EIGHT) & nodata).any())
+    near = ndimage.binary_dilation(nodata, EIGHT, iterations=NODATA_MARGIN_PX)
+    body.hugs_nodata &= bool(near[pixels].all())
+
+
+def _fill_holes(body: NDArray[np.bool_], nodata: NDArray[np.bool_], limit_px: float) -> NDArray[np.bool_]:
+    """Fill the holes of fewer than `limit_px` pixels that hold no nodata."""
+    around, number = ndimage.label(np.pad(~body, 1, constant_values=True))
+    if number == 1:
+        return body
+    fill = np.bincount(around.ravel()) < limit_px
+    fill[:2] = False  # the body itself, and what lies outside of it
+    holes = around[1:-1, 1:-1]
+    fill[np.unique(holes[nodata])] = False
+    return np.asarray(body | fill[holes])
+
+
+def _fill_faces(outline: BaseGeometry, read: Read, limit_px: float) -> BaseGeometry:
+    """The same on outlines: faces between the rings, also those enclosed by pixels that touch at corners only."""
+    fill = []
+    for face in shapely.get_parts(shapely.polygonize(shapely.get_parts(shapely.node(outline.boundary)))):
+        if face.area >= limit_px or outline.contains(face.representative_point()):
+            continue
+        left, top, right, bottom = (int(value) for value in face.bounds)
+        rows, columns = np.nonzero(read(left, top, right - left, bottom - top) == NODATA)
+        if not shapely.contains_xy(face, columns + left + 0.5, rows + top + 0.5).any():
+            fill.append(face)
+    return shapely.union_all([outline, *fill]) if fill else outline
+
+
+def _move(outline: BaseGeometry, right: float, down: float) -> BaseGeometry:
+    return map_outline(outline, lambda x, y: (x + right, y + down))
+
+
+def _mend(outline: BaseGeometry) -> BaseGeometry:
+    return outline if outline.is_valid else shapely.make_valid(outline, method="structure")
+
+
+def _to_geojson(on_ground: BaseGeometry, grid: Grid) -> BaseGeometry:
+    """Lon/lat by RFC 7946: 7 decimals, exterior rings counter-clockwise, cut where it crosses 180 degrees."""
+    lonlat = map_outline(on_ground, grid.to_lonlat)
+    if grid.placed:
+        lonlat = _wrap(join_sides(lonlat))
+    rounded = map_outline(lonlat, lambda x, y: (np.round(x, 7), np.round(y, 7)))
+    parts = [orient(part) for part in shapely.get_parts(rounded) if part.geom_type == "Polygon" and part.area > 0]
+    return _collect(parts)
+
+
+def _turn_back(longitude: float) -> float:
+    return longitude - 360 * round(longitude / 360)
+
+
+def _wrap(lonlat: BaseGeometry) -> BaseGeometry:
+    """Cut at 180 degrees and bring all parts to -180..180 (RFC 7946, section 3.1.9)."""
+    left, _, right, _ = lonlat.bounds
+    if left >= -180 and right <= 180:
+        return lonlat
+    worlds = (-540, -180, 180)
+    cut = [(lonlat.intersection(shapely.box(west, -90, west + 360, 90)), west + 180) for west in worlds]
+    moved = [_move(part, -shift, 0) for part, shift in cut if not part.is_empty]
+    return shapely.union_all(moved)
+
+
+def _collect(parts: list[Any]) -> BaseGeometry:
+    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)

@@ -1,0 +1,175 @@
+"""A small picture of a scene with its footprints, on a lon/lat grid, for a page or a report."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.warp import reproject
+from rasterio.windows import Window
+from shapely.geometry import shape as shape_of
+
+from detection.imagery.raster.grid import Grid, lonlat_frame
+from detection.imagery.raster.raster import write_png
+from detection.imagery.raster.untrusted import NO_LIMITS, open_raster
+from detection.imagery.scene.scene import Scene
+
+# A file is read by windows of about so many pixels squared, and of each square of the picture so many are taken.
+WINDOW_PX = 2048
+TAKEN = 4
+# Percentiles come from every third row and column.
+SAMPLED = 3
+OUTLINE = np.array([255, 40, 40], np.uint8)
+
+
+def write_preview(
+    scene: Scene,
+    footprints: list[dict[str, Any]],
+    path: Path,
+    scene_grid: Grid,
+    *,
+    longest_px: int = 1024,
+    outlines: bool = True,
+) -> list[float]:
+    """Write an RGBA PNG of the scene, stretched between the 2nd and 98th percentile, nodata transparent.
+
+    Args:
+        scene: needs B4, B3, B2; with fewer bands the first one is shown grey.
+        footprints: dictionaries with a GeoJSON `geometry` in lon/lat.
+        path: the PNG.
+        scene_grid: the grid of the scene.
+        longest_px: longest side of the picture.
+        outlines: draw the footprints; without, the page can draw them itself.
+
+    Returns:
+        Bounds of the picture [min_lon, min_lat, max_lon, max_lat] (pixels where the scene has no place).
+    """
+    image, grid = paint_scene(scene, scene_grid, longest_px)
+    if outlines:
+        for footprint in footprints:
+            draw_outline(image, shape_of(footprint["geometry"]), grid)
+    write_png(path, image)
+    return bounds_of(grid)
+
+
+def paint_scene(scene: Scene, scene_grid: Grid, longest_px: int) -> tuple[NDArray[np.uint8], Grid]:
+    """Return the scene as RGBA (4 x H x W) and the grid of the picture."""
+    names = ("B4", "B3", "B2") if {"B4", "B3", "B2"} <= set(scene.bands) else (next(iter(scene.bands)),) * 3
+    places = [(scene.bands[name].path, scene.bands[name].index) for name in names]
+    grid = _small_grid(scene_grid, longest_px)
+    values, valid = _read_overview(places, grid)
+    image = np.zeros((4, *valid.shape), np.uint8)
+    step = SAMPLED if valid[::SAMPLED, ::SAMPLED].any() else 1
+    sample = valid[::step, ::step]
+    for position, band in enumerate(values):
+        low, high = np.percentile(band[::step, ::step][sample], [2, 98]) if sample.any() else (0.0, 1.0)
+        shown = (band - np.float32(low)) * np.float32(255 / max(high - low, 1e-9))
+        image[position] = np.where(valid, np.clip(shown, 0, 255, out=shown), 0)
+    image[3] = valid * np.uint8(255)
+    return image, grid
+
+
+def bounds_of(grid: Grid) -> list[float]:
+    """Return [min_lon, min_lat, max_lon, max_lat] of a picture's grid."""
+    a, _, left, _, e, top = grid.transform[:6]
+    bottom, top = sorted((top, top + e * grid.height))
+    return [round(float(value), 7) for value in (left, bottom, left + a * grid.width, top)]
+
+
+def _read_overview(bands: list[tuple[Path, int]], grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Read bands onto a small grid: values, and where all of them are valid."""
+    values = np.empty((len(bands), grid.height, grid.width), np.float32)
+    for path in dict.fromkeys(path for path, _ in bands):
+        own = [position for position, (file, _) in enumerate(bands) if file == path]
+        with open_raster(path, NO_LIMITS) as source:
+            every = max(1, round(max(source.shape) / max(grid.width, grid.height)))
+            small = _thin(source, [bands[position][1] for position in own], every)
+            if not grid.placed:
+                rows, columns = (np.linspace(0, side - 1, wanted).astype(int)
+                                 for side, wanted in zip(small.shape[1:], values.shape[1:], strict=True))  # fmt: skip
+                values[own] = small[:, rows[:, None], columns]
+                continue
+            a, b, x, d, e, y = source.transform[:6]
+            for position, band in zip(own, small, strict=True):
+                reproject(
+                    band,
+                    values[position],
+                    src_transform=Affine(a * every, b * every, x, d * every, e * every, y),
+                    src_crs=source.crs,
+                    src_nodata=np.nan,
+                    dst_transform=grid.transform,
+                    dst_crs=grid.crs_wkt,
+                    dst_nodata=np.nan,
+                    resampling=Resampling.nearest,  # the means were taken above
+                )
+    valid = np.asarray(np.isfinite(values).all(axis=0))
+    return values, valid
+
+
+def _thin(source: Any, indexes: list[int], every: int) -> NDArray[np.float32]:
+    """Means over squares of `every` pixels, NaN for nodata and for what cannot be read: bands x rows x columns.
+
+    Of a large square 4 x 4 pixels spread evenly are taken: the driver's own means cost ten times as much as reading.
+    All bands at once, and of a file in tiles by windows that the cache holds, so that no block is decoded many times;
+    where there are overviews, from them.
+    """
+    height, width = -(-source.height // every), -(-source.width // every)
+    small = np.full((len(indexes), height, width), np.nan, np.float32)
+    in_tiles = source.block_shapes[indexes[0] - 1][1] < source.width
+    columns = min(width, max(1, WINDOW_PX // every)) if in_tiles else width
+    rows = max(1, WINDOW_PX**2 // (columns * every**2))
+    factor = max((f for f in source.overviews(indexes[0]) if f * TAKEN <= every), default=1)
+    for row in range(0, height, rows):
+        for column in range(0, width, columns):
+            left, top = column * every, row * every
+            wide, high = min(columns * every, source.width - left), min(rows * every, source.height - top)
+            shape = len(indexes), -(-high // factor), -(-wide // factor)
+            window = Window(left, top, wide, high)  # type: ignore[call-arg,unused-ignore]
+            try:
+                part = source.read(indexes, window=window, out_shape=shape, masked=True)
+            except RasterioError:
+                continue  # only reached where unreadable blocks were allowed: they are not shown
+            down, across = (_choose(side, every, factor) for side in (high, wide))
+            hidden = np.ma.getmaskarray(part)
+            values = np.where(hidden, 0, part.data).astype(np.float32)
+            sums = np.zeros((len(indexes), len(down), len(across)), np.float32)
+            seen = np.zeros(sums.shape, np.float32)
+            for lower, right in product(down.T, across.T):
+                at = slice(None), lower[:, None], right
+                sums += values[at]
+                seen += ~hidden[at]
+            means = sums / np.where(seen, seen, np.nan)
+            small[:, row : row + len(down), column : column + len(across)] = means
+    return small
+
+
+def _choose(side: int, every: int, factor: int) -> NDArray[np.intp]:
+    """Which pixels of a window that was read thinned by `factor` are taken for each square: squares x pixels."""
+    offsets = np.unique(np.linspace(0, every - 1, min(every, TAKEN)).astype(int))
+    starts = np.arange(0, side, every)
+    return np.asarray(np.minimum(starts[:, None] + offsets, side - 1) // factor, np.intp)
+
+
+def _small_grid(grid: Grid, longest_px: int) -> Grid:
+    """The grid of the picture: longitude and latitude, or every n-th pixel of a grid without a place."""
+    if grid.placed:
+        return lonlat_frame(grid, longest_px)
+    step = max(1.0, max(grid.width, grid.height) / longest_px)
+    return Grid(Affine.scale(step), "", max(1, int(grid.width / step)), max(1, int(grid.height / step)))
+
+
+def draw_outline(image: NDArray[np.uint8], outline: Any, grid: Grid, colour: NDArray[np.uint8] = OUTLINE) -> None:
+    """Colour the pixels that the rings pass through."""
+    step = min(abs(grid.transform.a), abs(grid.transform.e)) / 2
+    points = shapely.get_coordinates(shapely.segmentize(outline.boundary, step))
+    a, _, left, _, e, top = grid.transform[:6]
+    columns = ((points[:, 0] - left) / a).astype(int)
+    rows = ((points[:, 1] - top) / e).astype(int)
+    inside = (columns >= 0) & (rows >= 0) & (columns < grid.width) & (rows < grid.height)
+    image[:3, rows[inside], columns[inside]] = colour[:, None]
+    image[3, rows[inside], columns[inside]] = 255

@@ -1,0 +1,244 @@
+"""The probability map of a scene, tile by tile into a raster: cropped where tiles are exact, blended where not."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.errors import ModelError
+from detection.imagery.footprints.polygons import STEPS
+from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.reader import BandReader
+from detection.imagery.raster.tiling import cut, weigh
+from detection.imagery.scene.radiometry import Stretch
+
+# Side of the training patches where a card does not say it.
+PATCH_PX = 128
+# The second pass that measures the flip rate looks at no more than this side, in the middle of the scene.
+FLIP_SIDE_PX = 2048
+
+Write = Callable[[NDArray[np.uint8], int, int], None]
+Progress = Callable[[float], None]
+Wants = Callable[[NDArray[np.float32], NDArray[np.bool_], int, int], bool]
+"""Whether a tile must be looked at, by its counts, valid pixels, column and row; see `triage.Passing`."""
+
+
+class Classifier(Protocol):
+    """What maps tiles to probabilities (`neural.inference.Segmenter`)."""
+
+    def class_probabilities(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Map bands x H x W to classes x H x W."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a scene is cut.
+
+    Attributes:
+        blend: `crop` (a tile owns its middle; exact) or `hann` (tiles of the training patch's size, half over each
+            other, faded by a Hann window).
+        tile: side of the owned window (`crop`) or of the whole tile (`hann`).
+        halo: pixels read around an owned window; 0 for `hann`.
+        stride: all origins are multiples of it.
+    """
+
+    blend: str
+    tile: int
+    halo: int
+    stride: int
+
+    def count(self, width: int, height: int) -> int:
+        """How many tiles a scene has."""
+        if self.blend == "crop":
+            return -(-width // self.tile) * -(-height // self.tile)
+        return len(tile_origins(0, width, self.tile, 0)) * len(tile_origins(0, height, self.tile, 0))
+
+
+def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int | None, default_tile: int) -> Plan:
+    """Return the plan of a network: exact tiles with a halo where there is such a thing, else a blend.
+
+    Args:
+        card: the model's card; `tile_px` is the side of the training patches.
+        entry: the network's entry in the registry.
+        tile: side asked for, or None.
+        halo: pixels asked for, or None.
+        default_tile: owned side of exact tiles when None is asked for.
+    """
+    if entry.tile_exact:
+        plan = Plan("crop", tile or default_tile, entry.halo_px if halo is None else halo, entry.stride)
+    else:
+        patch = int(card.get("tile_px", PATCH_PX))
+        plan = Plan("hann", tile or -(-patch // (4 * entry.stride)) * 4 * entry.stride, 0, entry.stride)
+        if plan.tile % (4 * entry.stride):
+            raise ModelError(f"{card['name']}: the tile of a blend must be a multiple of {4 * entry.stride}")
+    return plan
+
+
+def name_classes(card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the classes from 1 on."""
+    names = tuple(card.get("classes", ("landslide",)))
+    if len(names) != int(card["network"]["classes"]) - 1 or len(names) > 250:
+        raise ModelError(f"{card['name']}: {len(names)} class names for {card['network']['classes']} outputs")
+    return names
+
+
+def map_scene(
+    reader: BandReader, segmenter: Classifier, stretch: Stretch, plan: Plan, classes: int, write: Write,
+    progress: Progress, wants: Wants | None = None,
+) -> int:  # fmt: skip
+    """Write the probabilities of a scene as steps of 1/200 and return how many pixels are valid.
+
+    Valid pixels of a tile that nobody wants are 0: no landslide.
+    """
+    pixels = 0
+    grid = reader.grid
+    if plan.blend == "hann":
+        region = 0, 0, grid.width, grid.height
+        for row, steps in blend(reader, segmenter, stretch, plan.tile, classes, region, wants=wants):
+            write(steps, 0, row)
+            pixels += int(np.count_nonzero(steps[0] != NODATA))
+            progress(min(1.0, (row + steps.shape[1]) / grid.height))
+        return pixels
+    total = plan.count(grid.width, grid.height)
+    for number, tile in enumerate(cut(grid.width, grid.height, plan.tile, plan.halo, plan.stride), start=1):
+        values, valid = reader.read(tile.read_column, tile.read_row, tile.read_width, tile.read_height)
+        owned = valid[tile.crop]
+        steps = np.full((classes, *owned.shape), NODATA, np.uint8)
+        if owned.any():
+            counts, origin = values, (tile.read_column, tile.read_row)
+            values, valid = _stretch(stretch, values, valid, *origin)
+            owned = valid[tile.crop]
+            if wants is None or wants(counts, valid, *origin):
+                found = segmenter.class_probabilities(values, valid)[(slice(None), *tile.crop)]
+            else:
+                found = np.zeros((classes, *owned.shape), np.float32)
+            steps = _to_steps(found, owned)
+            pixels += int(np.count_nonzero(owned))
+        write(steps, tile.own_column, tile.own_row)
+        progress(number / total)
+    return pixels
+
+
+def blend(
+    reader: BandReader,
+    segmenter: Classifier,
+    stretch: Stretch,
+    tile: int,
+    classes: int,
+    region: tuple[int, int, int, int],
+    shift: int = 0,
+    wants: Wants | None = None,
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield (row, steps classes x rows x width) of a region, from tiles that lie half over each other.
+
+    Memory is bounded by two rows of tiles.
+
+    Args:
+        reader: the scene.
+        segmenter: the network.
+        stretch: counts to model values.
+        tile: side of the tiles.
+        classes: how many maps the network gives.
+        region: column, row, width, height.
+        shift: how far all origins are moved up and to the left.
+        wants: tiles it does not want say nothing; a pixel that no other tile reaches is 0.
+    """
+    left, top, width, height = region
+    grid, half, fade = reader.grid, tile // 2, weigh(tile)
+    sums = np.zeros((classes, tile, width), np.float32)
+    weights, valid_here = np.zeros((tile, width), np.float32), np.zeros((tile, width), bool)
+    origins = tile_origins(top, height, tile, shift)
+    for origin in origins:
+        for start in tile_origins(left, width, tile, shift):
+            column, row = max(0, start), max(0, origin)
+            wide, high = min(grid.width, start + tile) - column, min(grid.height, origin + tile) - row
+            values, valid = reader.read(column, row, wide, high)
+            if not valid.any():
+                continue
+            counts = values
+            values, valid = _stretch(stretch, values, valid, column, row)
+            first, last = max(column, left), min(column + wide, left + width)
+            inner = slice(first - column, last - column)
+            rows, columns = slice(row - origin, row - origin + high), slice(first - left, last - left)
+            valid_here[rows, columns] |= valid[:, inner]
+            if wants is not None and not wants(counts, valid, column, row):
+                continue
+            weight = fade[rows, first - start : last - start]
+            sums[:, rows, columns] += segmenter.class_probabilities(values, valid)[:, :, inner] * weight
+            weights[rows, columns] += weight
+        first_row, last_row = max(origin, top), min(origin + half, top + height)
+        if origin == origins[-1]:
+            last_row = top + height
+        ready = slice(first_row - origin, last_row - origin)
+        if last_row > first_row:
+            share = sums[:, ready] / np.maximum(weights[ready], 1e-12)
+            yield first_row, _to_steps(share, valid_here[ready])
+        for buffer in (weights, valid_here, *sums):
+            buffer[:half] = buffer[half:]
+            buffer[half:] = 0
+
+
+def measure_flips(
+    reader: BandReader,
+    segmenter: Classifier,
+    stretch: Stretch,
+    plan: Plan,
+    classes: int,
+    read: Any,
+    least: int,
+    wants: Wants | None = None,
+) -> dict[str, float | int]:
+    """Compare a blended map with a second one of shifted tiles: which share of pixels changes sides.
+
+    Args:
+        reader: the scene.
+        segmenter: the network.
+        stretch: counts to model values.
+        plan: the plan of the first map.
+        classes: how many maps the network gives; the first one is compared.
+        read: `read(column, row, width, height)` of the first map's steps.
+        least: smallest step that counts.
+        wants: as for the first map.
+
+    Returns:
+        flip_rate and the pixels that were compared, in the middle of the scene.
+    """
+    grid = reader.grid
+    width, height = min(grid.width, FLIP_SIDE_PX), min(grid.height, FLIP_SIDE_PX)
+    left, top = (grid.width - width) // 2, (grid.height - height) // 2
+    region = left, top, width, height
+    flips = pixels = 0
+    for row, steps in blend(reader, segmenter, stretch, plan.tile, classes, region, plan.tile // 4, wants):
+        known = read(left, row, width, steps.shape[1])
+        both = (known != NODATA) & (steps[0] != NODATA)
+        flips += int(np.count_nonzero(((known >= least) != (steps[0] >= least)) & both))
+        pixels += int(np.count_nonzero(both))
+    return {"flip_rate": round(flips / pixels, 6) if pixels else 0.0, "flip_pixels": pixels}
+
+
+def tile_origins(start: int, length: int, tile: int, shift: int) -> list[int]:
+    """Origins of the tiles over start..start+length, half a tile apart, moved by `shift`; the first covers `start`."""
+    half = tile // 2
+    first = (start + shift) // half * half - shift
+    # Two tiles lie over each place: the one before also reaches it, unless it would begin before the scene does.
+    if first - half >= -shift:
+        first -= half
+    count = max(1, -(-(start + length - first - half) // half))
+    return [first + number * half for number in range(count)]
+
+
+def _stretch(
+    stretch: Stretch, values: NDArray[np.float32], valid: NDArray[np.bool_], column: int, row: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Counts to model values; what cannot be real is not valid."""
+    values = stretch.apply(values, column, row)
+    plausible = stretch.find_plausible(values)
+    return values, valid if plausible is None else valid & plausible
+
+
+def _to_steps(probabilities: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    steps: NDArray[np.uint8] = np.rint(probabilities * np.float32(STEPS)).astype(np.uint8)
+    steps[:, ~valid] = NODATA
+    return steps

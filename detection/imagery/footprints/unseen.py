@@ -1,0 +1,62 @@
+"""Ground of a scene that triage passed over and no other tile looked at: it proves nothing for other dates."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from detection.imagery.footprints.probabilities import tile_origins
+from detection.imagery.raster.tiling import cut
+
+Window = tuple[int, int, int, int]  # column, row, width, height
+
+
+def list_unseen(result: Mapping[str, Any]) -> list[list[int]]:
+    """Return the windows of a result of `lane.detect` that nobody looked at, in pixels of its grid.
+
+    What triage names are the windows that were read. Of a crop plan a tile owns less than it reads; of a blend half of
+    a tile that was passed over lies under tiles that were not.
+
+    >>> told = {"windows": [[0, 0, 40, 40]]}
+    >>> list_unseen({"passed_over": told, "blend": "crop", "tile": 32, "halo": 16, "width": 64, "height": 40})
+    []
+    >>> told = {"windows": [[0, 0, 48, 40]]}
+    >>> list_unseen({"passed_over": told, "blend": "crop", "tile": 32, "halo": 16, "width": 64, "height": 40})
+    [[0, 0, 32, 32]]
+    >>> told = {"windows": [[0, 0, 32, 32]]}
+    >>> list_unseen({"passed_over": told, "blend": "hann", "tile": 32, "halo": 0, "width": 64, "height": 32})
+    [[0, 0, 16, 32]]
+    """
+    passed = {tuple(window) for window in (result.get("passed_over") or {}).get("windows", ())}
+    if not passed:
+        return []
+    width, height = int(result["width"]), int(result["height"])
+    pairs = _list_tiles(str(result["blend"]), int(result["tile"]), int(result["halo"]), width, height)
+    owned = [(own, read in passed) for read, own in pairs]
+    columns = np.unique([x for (c, _, w, _), _ in owned for x in (c, c + w)])
+    rows = np.unique([y for (_, r, _, h), _ in owned for y in (r, r + h)])
+    hidden, looked = (np.zeros((len(rows) - 1, len(columns) - 1), bool) for _ in range(2))
+    for (column, row, wide, high), is_passed in owned:
+        across = slice(*np.searchsorted(columns, (column, column + wide)))
+        down = slice(*np.searchsorted(rows, (row, row + high)))
+        (hidden if is_passed else looked)[down, across] = True
+    return [
+        [int(columns[c]), int(rows[r]), int(columns[c + 1] - columns[c]), int(rows[r + 1] - rows[r])]
+        for r, c in zip(*np.nonzero(hidden & ~looked), strict=True)
+    ]
+
+
+def _list_tiles(blend: str, tile: int, halo: int, width: int, height: int) -> Iterable[tuple[Window, Window]]:
+    """The window that each tile reads, and the one that it speaks for."""
+    if blend != "hann":
+        for one in cut(width, height, tile, halo, 1):
+            yield (
+                (one.read_column, one.read_row, one.read_width, one.read_height),
+                (one.own_column, one.own_row, one.own_width, one.own_height),
+            )
+        return
+    for origin in tile_origins(0, height, tile, 0):
+        for start in tile_origins(0, width, tile, 0):
+            column, row = max(0, start), max(0, origin)
+            window = column, row, min(width, start + tile) - column, min(height, origin + tile) - row
+            yield window, window

@@ -1,0 +1,1 @@
+"""Interferograms: stacks, displacement, rates, coherence and zones that move."""

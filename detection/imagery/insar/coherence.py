@@ -1,0 +1,96 @@
+"""Coherence of a stack from date to date: means over places, and zones where it fell on the newest pair."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.footprints.places import SEEN_SHARE, outline_of
+from detection.imagery.insar.interferogram import outline_zones
+from detection.imagery.insar.stack import Pair, Stack
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.overlay import Layer, burn, window_around
+
+# Coherence falls with time by itself: only pairs up to the shortest, times this, can be compared.
+SHORT_FACTOR = 1.6
+LOSS = 0.25
+WAS = 0.5
+
+
+def list_short(stack: Stack) -> list[Pair]:
+    """The pairs of comparable length that have coherence, by their later date; of one date the shortest."""
+    pairs = [p for p in stack.pairs if p.coherence is not None]
+    if not pairs:
+        return []
+    longest = SHORT_FACTOR * min(p.days for p in pairs)
+    newest: dict[Any, Pair] = {}
+    for pair in sorted(pairs, key=lambda p: -p.days):
+        if pair.days <= longest:
+            newest[pair.second_at] = pair
+    return [newest[at] for at in sorted(newest)]
+
+
+def measure_coherence(stack: Stack, grid: Grid, places: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Mean coherence over places from date to date.
+
+    Args:
+        stack: the interferograms.
+        grid: of all of them.
+        places: each with `name` and either `lon`, `lat`, `radius_m` or a GeoJSON `geometry`.
+
+    Returns:
+        name -> rows with `from`, `at` (the two dates of the pair, ISO; the later one is the time of the value) and
+        `value` (0 to 1). A place of which less than half is valid on a pair is left out there: nothing is made up.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    bodies = []
+    for place in places:
+        outline = outline_of(place, grid)
+        box = window_around(outline, grid, 1)
+        if box is not None:
+            bodies.append((str(place["name"]), box, burn(outline, box), max(1.0, float(outline.area))))
+    for pair in list_short(stack) if bodies else ():
+        assert pair.coherence is not None
+        with Layer(pair.coherence, grid) as layer:
+            for name, box, body, wanted in bodies:
+                values, valid = layer.read(*box)
+                shown = valid & body
+                seen = int(np.count_nonzero(shown))
+                if not seen or seen < SEEN_SHARE * wanted:
+                    continue
+                value = min(1.0, max(0.0, float(np.mean(values[shown], dtype=np.float64))))
+                row = {"from": pair.first_at.isoformat(), "at": pair.second_at.isoformat(), "value": round(value, 4)}
+                found.setdefault(name, []).append(row)
+    return found
+
+
+def find_coherence_loss(stack: Stack, grid: Grid, minimum_area_m2: float = 40_000.0) -> list[dict[str, Any]]:
+    """Zones whose coherence fell on the newest short pair against the earlier ones of like length; advice only.
+
+    Returns:
+        Dictionaries with area_m2, was, is (medians), from and to of the newest pair (ISO), geometry. Empty where there
+        are fewer than three short pairs with coherence. How old the newest of them is, its dates say.
+    """
+    short = list_short(stack)
+    if len(short) < 3:
+        return []
+    layers = [_read(pair, grid) for pair in short]
+    seen = np.isfinite(layers[-1]) & np.isfinite(layers[:-1]).all(axis=0)
+    was = np.where(seen, np.median(np.nan_to_num(layers[:-1]), axis=0), np.nan)
+    lost = seen & (was >= WAS) & (was - np.nan_to_num(layers[-1]) >= LOSS)
+    return [
+        {
+            "area_m2": zone["area_m2"], "was": round(float(np.median(was[zone["body"]])), 3),
+            "is": round(float(np.median(layers[-1][zone["body"]])), 3), "from": short[-1].first_at.isoformat(),
+            "to": short[-1].second_at.isoformat(), "geometry": zone["geometry"],
+        }
+        for zone in outline_zones(lost, grid, minimum_area_m2)
+    ]  # fmt: skip
+
+
+def _read(pair: Pair, grid: Grid) -> NDArray[np.float64]:
+    """Coherence of a pair, NaN where it is not valid."""
+    assert pair.coherence is not None
+    with Layer(pair.coherence, grid) as layer:
+        values, valid = layer.read(0, 0, grid.width, grid.height)
+    return np.where(valid, values, np.nan).astype(np.float64)

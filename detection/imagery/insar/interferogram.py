@@ -1,0 +1,262 @@
+"""From unwrapped interferograms to movement: displacement per date, rate with its error, zones."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy import ndimage
+from shapely.geometry import mapping
+
+from detection.imagery.errors import MismatchedBandsError, NoValidPixelsError
+from detection.imagery.insar.stack import Stack
+from detection.imagery.raster.areas import map_outline, true_area_m2
+from detection.imagery.raster.components import EIGHT
+from detection.imagery.raster.grid import Grid, same_grid
+from detection.imagery.raster.outlines import outline_pixels
+from detection.imagery.raster.overlay import Layer, burn, spacing_m
+from detection.imagery.raster.raster import read_grid
+
+PIXELS_MOST = 4_000_000
+# Coherence below this says nothing of phase; looks taken together for the weights (only their ratio matters).
+COHERENCE_LEAST = 0.3
+LOOKS = 8.0
+# Share of the interferograms that a pixel must have.
+PAIRS_SHARE = 0.8
+# What the interferograms of a pixel contradict each other by (r.m.s.) must stay below half a cycle of the phase.
+MISFIT_MOST_RAD = np.pi
+NMAD = 1.4826
+DAYS_PER_YEAR = 365.25
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """What a stack says of each pixel; NaN where it says nothing.
+
+    Attributes:
+        grid: of all rasters here.
+        dates: acquisitions.
+        displacement_mm: dates x H x W, toward the satellite, against the first date and the reference.
+        rate_mm_per_year: H x W, toward the satellite.
+        error_mm_per_year: H x W, one standard error of the rate, from the scatter about the line.
+        misfit_rad: H x W, r.m.s. by which the interferograms contradict each other.
+        coherence: H x W, mean.
+        noise_mm_per_year: NMAD of the rates of the reference ground: what still ground shows here.
+        warnings: what a reader must know.
+    """
+
+    grid: Grid
+    dates: tuple[datetime, ...]
+    displacement_mm: NDArray[np.float64]
+    rate_mm_per_year: NDArray[np.float64]
+    error_mm_per_year: NDArray[np.float64]
+    misfit_rad: NDArray[np.float64]
+    coherence: NDArray[np.float64]
+    noise_mm_per_year: float
+    warnings: tuple[str, ...]
+
+
+def invert(stack: Stack, coherence_least: float = COHERENCE_LEAST) -> Movement:
+    """Invert a stack for displacement per date and rate, pixel by pixel, by weighted least squares.
+
+    Each interferogram is the difference of two dates (Berardino et al. 2002, all baselines in one network); weights are
+    the inverse variance of the phase at its coherence, 2 L g² / (1 - g²) with L looks (Rodriguez and Martin 1992). Of
+    every interferogram the median over the reference is taken away first. A phase of exactly 0 is legal: what is nodata
+    is told by the coherence where there is one, else by the file's mask.
+
+    Args:
+        stack: the interferograms.
+        coherence_least: phases of lower coherence are not used.
+
+    Raises:
+        MismatchedBandsError: the interferograms lie on different grids.
+        NoValidPixelsError: too large, or no pixel is left.
+    """
+    grid = read_grid(stack.pairs[0].unwrapped)
+    if grid.width * grid.height > PIXELS_MOST:
+        raise NoValidPixelsError(f"{stack.path}: {grid.width} x {grid.height} pixels are too many; cut out the slope")
+    phase, coherence, valid = _read(stack, grid)
+    used = valid & (coherence >= coherence_least)
+    warnings: list[str] = []
+    reference = _reference(stack, grid, coherence, used, warnings)
+    for number in range(len(stack.pairs)):
+        still = reference & used[number]
+        if not still.any():
+            raise NoValidPixelsError(f"{stack.pairs[number].unwrapped}: no coherent pixel in the reference area")
+        phase[number] -= np.median(phase[number][still])
+    good = np.clip(coherence, 0.05, 0.98)
+    weights = np.where(used, 2 * LOOKS * good**2 / (1 - good**2), 0.0)
+    dates = stack.dates
+    design = _design(stack, dates)
+    solved, misfit, told = _solve(design, phase, weights, used)
+    if not told.any():
+        raise NoValidPixelsError(f"{stack.path}: no pixel has enough coherent interferograms")
+    sign = 1.0 if stack.toward_positive else -1.0
+    displacement = sign * solved * stack.wavelength_m / (4 * np.pi) * 1000
+    contradicted = told & (misfit > MISFIT_MOST_RAD)
+    if contradicted.any():
+        warnings.append(
+            f"{contradicted.sum() / told.sum():.1%} of the pixels are left out: their interferograms contradict each "
+            "other (unwrapping)"
+        )
+    told &= ~contradicted
+    rate, error = _fit_rate(dates, displacement)
+    for values in (displacement, rate, error, misfit):
+        values[..., ~told] = np.nan
+    noise = NMAD * float(np.nanmedian(np.abs(rate[reference & told] - np.nanmedian(rate[reference & told]))))
+    seen = valid.any(axis=0)
+    mean = np.where(seen, (coherence * valid).sum(axis=0) / np.maximum(1, valid.sum(axis=0)), np.nan)
+    return Movement(grid, dates, displacement, rate, error, misfit, mean, noise, tuple(warnings))
+
+
+def _read(stack: Stack, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Phases, coherences (1 where there is none) and validity, pairs x H x W."""
+    shape = (len(stack.pairs), grid.height, grid.width)
+    phase, coherence, valid = np.zeros(shape), np.ones(shape), np.zeros(shape, bool)
+    box = (0, 0, grid.width, grid.height)
+    for number, pair in enumerate(stack.pairs):
+        if not same_grid(grid, read_grid(pair.unwrapped)):
+            raise MismatchedBandsError(f"{pair.unwrapped}: on another grid than {stack.pairs[0].unwrapped.name}")
+        with Layer(pair.unwrapped, grid) as layer:
+            phase[number], valid[number] = layer.read(*box)
+            zero = layer.read_values(*box) == 0
+        if pair.coherence is not None:
+            with Layer(pair.coherence, grid) as layer:
+                coherence[number], also = layer.read(*box)
+            # a phase of exactly zero that has a coherence was measured
+            valid[number] = also & (valid[number] | zero)
+    return phase, coherence, valid
+
+
+def _reference(
+    stack: Stack, grid: Grid, coherence: NDArray[np.float64], used: NDArray[np.bool_], warnings: list[str]
+) -> NDArray[np.bool_]:
+    """Ground taken as still: the named circle, else all ground that is coherent in most interferograms."""
+    if stack.reference is not None:
+        lon, lat, radius_m = stack.reference
+        column, row = grid.pixel_of(lon, lat)
+        across, down = spacing_m(grid, column, row)
+        circle = shapely.Point(0, 0).buffer(radius_m)
+        circle = shapely.transform(circle, lambda p: p / np.array([across, down]) + np.array([column, row]))
+        return burn(circle, (0, 0, grid.width, grid.height))
+    warnings.append(
+        "no reference area is named: rates are against the median of all coherent ground, not against still ground"
+    )
+    share = used.mean(axis=0)
+    mean = np.where(used, coherence, 0.0).sum(axis=0) / np.maximum(1, used.sum(axis=0))
+    steady = share >= PAIRS_SHARE
+    return np.asarray(steady & (mean >= np.median(mean[steady]))) if steady.any() else share > 0
+
+
+def _design(stack: Stack, dates: tuple[datetime, ...]) -> NDArray[np.float64]:
+    """Pairs x (dates - 1): an interferogram is the later date minus the earlier one; the first date is zero."""
+    design = np.zeros((len(stack.pairs), len(dates) - 1))
+    for number, pair in enumerate(stack.pairs):
+        for at, sign in ((pair.second_at, 1.0), (pair.first_at, -1.0)):
+            if (place := dates.index(at)) > 0:
+                design[number, place - 1] = sign
+    return design
+
+
+def _solve(
+    design: NDArray[np.float64], phase: NDArray[np.float64], weights: NDArray[np.float64], used: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Phase per date (first = 0), misfit, and where there was enough: all pixels in one batch of normal equations."""
+    pairs, height, width = phase.shape
+    flat_phase, flat_weights = phase.reshape(pairs, -1).T, weights.reshape(pairs, -1).T
+    enough = used.reshape(pairs, -1).mean(axis=0) >= PAIRS_SHARE
+    normal = np.einsum("pk,np,pl->nkl", design, flat_weights[enough], design)
+    right = np.einsum("pk,np->nk", design, flat_weights[enough] * flat_phase[enough])
+    # a network in two parts ties no date to another: its normal matrix is singular
+    tied = np.linalg.cond(normal) < 1e10
+    solution = np.full((enough.sum(), design.shape[1]), np.nan)
+    solution[tied] = np.linalg.solve(normal[tied], right[tied][..., None])[..., 0]
+    residual = flat_phase[enough] - solution @ design.T
+    total = flat_weights[enough].sum(axis=1)
+    misfit = np.sqrt((flat_weights[enough] * residual**2).sum(axis=1) / np.maximum(total, 1e-12))
+    out = np.full((design.shape[1] + 1, height * width), np.nan)
+    out[0, enough], out[1:, enough] = np.where(tied, 0.0, np.nan), solution.T
+    misfits = np.full(height * width, np.nan)
+    misfits[enough] = misfit
+    told = np.isfinite(misfits)
+    return out.reshape(-1, height, width), misfits.reshape(height, width), told.reshape(height, width)
+
+
+def _fit_rate(
+    dates: tuple[datetime, ...], displacement_mm: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Slope and its standard error over the dates, mm per year."""
+    years = np.array([(d - dates[0]).total_seconds() for d in dates]) / 86_400 / DAYS_PER_YEAR
+    centred = years - years.mean()
+    spread = float((centred**2).sum())
+    rate = np.tensordot(centred, displacement_mm, axes=1) / spread
+    residual = displacement_mm - displacement_mm.mean(axis=0) - centred[:, None, None] * rate
+    freedom = max(1, len(dates) - 2)
+    error = np.sqrt((residual**2).sum(axis=0) / freedom / spread)
+    return np.asarray(rate), np.asarray(error)
+
+
+def find_zones(movement: Movement, *, k_sigma: float = 3.0, minimum_area_m2: float = 40_000.0) -> list[dict[str, Any]]:
+    """Connected zones that move beyond k sigma, the fastest first.
+
+    Sigma of a pixel is its own standard error and the scatter of still ground together, so that an atmosphere that all
+    pixels share is no movement.
+
+    Args:
+        movement: what `invert` found.
+        k_sigma: how far beyond its sigma a rate must lie.
+        minimum_area_m2: smaller zones are left out.
+
+    Returns:
+        Dictionaries with kind (toward, away), area_m2, pixels, rate_mm_per_year (median), fastest_mm_per_year,
+        sigma_mm_per_year, geometry (GeoJSON).
+    """
+    sigma = np.hypot(movement.error_mm_per_year, movement.noise_mm_per_year)
+    found = []
+    for kind, sign in (("toward", 1.0), ("away", -1.0)):
+        beyond = np.nan_to_num(sign * movement.rate_mm_per_year - k_sigma * sigma, nan=-1.0) > 0
+        for zone in outline_zones(beyond, movement.grid, minimum_area_m2):
+            rates = movement.rate_mm_per_year[zone["body"]]
+            found.append(
+                {
+                    "kind": kind, "area_m2": zone["area_m2"], "pixels": int(zone["body"].sum()),
+                    "rate_mm_per_year": round(float(np.median(rates)), 2),
+                    "fastest_mm_per_year": round(float(rates[np.argmax(np.abs(rates))]), 2),
+                    "sigma_mm_per_year": round(float(np.median(sigma[zone["body"]])), 2),
+                    "geometry": zone["geometry"],
+                }
+            )  # fmt: skip
+    return sorted(found, key=lambda z: -abs(z["fastest_mm_per_year"]))
+
+
+def outline_zones(beyond: NDArray[np.bool_], grid: Grid, minimum_area_m2: float) -> list[dict[str, Any]]:
+    """Outline the connected parts of a mask: body (H x W), area_m2 (true), geometry (GeoJSON); small ones left out."""
+    labels, number = ndimage.label(beyond, structure=EIGHT)
+    zones = []
+    for index in range(1, number + 1):
+        body = labels == index
+        outline = shapely.union_all(outline_pixels(body))
+        ground = map_outline(outline, grid.to_crs)
+        area = true_area_m2(ground, grid)
+        if area >= minimum_area_m2:
+            lonlat = shapely.set_precision(map_outline(ground, grid.to_lonlat), 1e-7)
+            zones.append({"body": body, "area_m2": round(area, 1), "geometry": mapping(shapely.normalize(lonlat))})
+    return zones
+
+
+def list_points(movement: Movement, every: int = 1) -> list[dict[str, Any]]:
+    """The pixels that speak as points: pid, lon, lat and displacement in mm per date; every n-th row and column."""
+    told = np.isfinite(movement.rate_mm_per_year)
+    rows, columns = np.nonzero(told)
+    chosen = (rows % every == 0) & (columns % every == 0)
+    rows, columns = rows[chosen], columns[chosen]
+    lon, lat = movement.grid.to_lonlat(*movement.grid.to_crs(columns + 0.5, rows + 0.5))
+    return [
+        {
+            "pid": f"r{row:04d}c{column:04d}", "lon": round(float(x), 7), "lat": round(float(y), 7),
+            "values_mm": [round(float(v), 3) for v in movement.displacement_mm[:, row, column]],
+        }
+        for row, column, x, y in zip(rows, columns, lon, lat, strict=True)
+    ]  # fmt: skip

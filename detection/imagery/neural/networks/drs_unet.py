@@ -1,0 +1,80 @@
+"""DRs-UNet: a U-Net whose encoder shrinks noise away, for interferograms."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from detection.imagery.neural.networks.blocks import ConvUnit, SegmentationNetwork, enlarge, initialise, scale_width
+from detection.imagery.neural.networks.unet import ENCODER_WIDTHS, DoubleConv
+
+
+class ShrinkageUnit(nn.Module):
+    """Residual shrinkage building unit with a threshold per channel (Zhao et al. 2020, DRSN-CW).
+
+    Two 3 x 3 convolutions; the mean absolute value of each channel times a learned share between 0 and 1 is the
+    threshold below which values become zero and by which the others shrink; then the shortcut is added. The two
+    layers that learn the share are normalised over the channels of each image, not over the batch.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            ConvUnit(in_channels, out_channels), ConvUnit(out_channels, out_channels, active=False)
+        )
+        self.share = nn.Sequential(
+            nn.Conv2d(out_channels, out_channels, 1, bias=False),
+            nn.GroupNorm(1, out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, 1),
+            nn.Sigmoid(),
+        )
+        same = in_channels == out_channels
+        self.shortcut = nn.Identity() if same else ConvUnit(in_channels, out_channels, 1, active=False)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map N x in_channels x H x W to N x out_channels x H x W."""
+        body = self.body(features)
+        return functional.relu(self.shrink(body) + self.shortcut(features))
+
+    def shrink(self, features: torch.Tensor) -> torch.Tensor:
+        """Soft-threshold each channel: sign(x) max(|x| - t, 0), written so that no sign has to be derived."""
+        mean = features.abs().mean((2, 3), keepdim=True)
+        threshold = self.share(mean) * mean
+        return functional.relu(features - threshold) - functional.relu(-features - threshold)
+
+
+class DrsUnet(SegmentationNetwork):
+    """Deep residual shrinkage U-Net (Chen et al. 2022, Remote Sensing 14, 1848), as far as its abstract says.
+
+    Encoder of one shrinkage unit per scale, 64, 128, 256, 512, 512, with 2 x 2 max pools; the plain bilinear decoder
+    256, 128, 64, 64 with the encoder's maps joined; 1 x 1 head. The thresholds are means over the window, so tiles
+    never agree exactly with the whole.
+    """
+
+    def __init__(self, in_channels: int, classes: int = 2, width: float = 1.0) -> None:
+        super().__init__()
+        widths = [scale_width(channels, width) for channels in (*ENCODER_WIDTHS, 512)]
+        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
+        channels = in_channels
+        for out_channels in widths:
+            self.encoder.append(ShrinkageUnit(channels, out_channels))
+            channels = out_channels
+        for level in (3, 2, 1, 0):
+            out_channels = widths[max(level - 1, 0)]
+            self.decoder.append(DoubleConv(channels + widths[level], out_channels, widths[level]))
+            channels = out_channels
+        self.head = nn.Conv2d(channels, classes, 1)
+        self.apply(initialise)
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Map padded images to logits."""
+        features, maps = images, []
+        for level, block in enumerate(self.encoder):
+            features = block(features if level == 0 else functional.max_pool2d(features, 2))
+            maps.append(features)
+        maps.pop()
+        for block in self.decoder:
+            skip = maps.pop()
+            features = block(torch.cat([skip, enlarge(features, skip)], dim=1))
+        logits: torch.Tensor = self.head(features)
+        return logits

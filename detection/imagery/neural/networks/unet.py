@@ -1,0 +1,137 @@
+"""The U-Net family: the plain network whose tiles agree with the whole scene, and its seven variants."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from detection.imagery.neural.networks.blocks import (
+    Bru,
+    ConvUnit,
+    SBConv,
+    SegmentationNetwork,
+    Sru,
+    initialise,
+    scale_width,
+)
+
+ENCODER_WIDTHS = (64, 128, 256, 512)
+UNITS = ("plain", "sru", "bru", "sbconv")
+
+
+def unit_behind(unit: str, channels: int, gate: str) -> nn.Module | None:
+    """Make what stands between each convolution and its normalisation.
+
+    >>> unit_behind("plain", 8, "hard") is None
+    True
+    """
+    if unit not in UNITS:
+        raise ValueError(f"unit must be one of {', '.join(UNITS)}, not {unit!r}")
+    if unit == "sru":
+        return Sru(channels, gate)
+    if unit == "bru":
+        return Bru(channels)
+    return SBConv(channels, gate) if unit == "sbconv" else None
+
+
+class DoubleConv(nn.Sequential):
+    """Two units: first to `mid_channels`, then to `out_channels`."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, mid_channels: int, unit: str = "plain", gate: str = "hard"
+    ) -> None:
+        super().__init__(
+            ConvUnit(in_channels, mid_channels, behind=unit_behind(unit, mid_channels, gate)),
+            ConvUnit(mid_channels, out_channels, behind=unit_behind(unit, out_channels, gate)),
+        )
+
+
+class ResidualDoubleConv(nn.Module):
+    """Two units and a shortcut around both; the last ReLU stands after the sum.
+
+    The shortcut is the identity, or a 1 x 1 convolution with normalisation where the channels change.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, mid_channels: int, unit: str = "plain", gate: str = "hard"
+    ) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            ConvUnit(in_channels, mid_channels, behind=unit_behind(unit, mid_channels, gate)),
+            ConvUnit(mid_channels, out_channels, behind=unit_behind(unit, out_channels, gate), active=False),
+        )
+        same = in_channels == out_channels
+        self.shortcut = nn.Identity() if same else ConvUnit(in_channels, out_channels, 1, active=False)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Add the shortcut to the body."""
+        return functional.relu(self.body(features) + self.shortcut(features))
+
+
+class Unet(SegmentationNetwork):
+    """U-Net with four 2 x 2 max pools (Ronneberger et al. 2015), peak 512, bilinear up-sampling.
+
+    Encoder 64, 128, 256, 512, 512; decoder 256, 128, 64, 64, each fed with the enlarged map and the encoder's map of
+    its scale; a 1 x 1 head. The variants put an SRU, a BRU or both (SBConv) behind each 3 x 3 convolution, the
+    residual ones a shortcut around each pair of units.
+
+    Args:
+        in_channels: input bands.
+        classes: output classes.
+        width: multiplier of all channel counts.
+        unit: one of `UNITS`.
+        residual: shortcuts.
+        gate: `hard` or `soft`, of the SRU.
+        peak: channels at the bottom (512, or 1024 for the original size).
+        up: `bilinear`, or `transpose` (2 x 2 transposed convolutions that halve the channels).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int = 2,
+        width: float = 1.0,
+        *,
+        unit: str = "plain",
+        residual: bool = False,
+        gate: str = "hard",
+        peak: int = 512,
+        up: str = "bilinear",
+    ) -> None:
+        super().__init__()
+        if up not in {"bilinear", "transpose"}:
+            raise ValueError(f"up must be 'bilinear' or 'transpose', not {up!r}")
+        multiple = {"plain": 1, "sru": 2}.get(unit, 8)
+        *skips, bottom = (scale_width(channels, width, multiple) for channels in (*ENCODER_WIDTHS, peak))
+        block = ResidualDoubleConv if residual else DoubleConv
+        self.encoder = nn.ModuleList()
+        channels = in_channels
+        for out_channels in (*skips, bottom):
+            self.encoder.append(block(channels, out_channels, out_channels, unit, gate))
+            channels = out_channels
+        self.lifts = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        for level in reversed(range(len(skips))):
+            skip = skips[level]
+            if up == "transpose":
+                self.lifts.append(nn.ConvTranspose2d(channels, skip, 2, stride=2))
+                self.decoder.append(block(2 * skip, skip, skip, unit, gate))
+                channels = skip
+            else:
+                self.lifts.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
+                out_channels = skips[max(level - 1, 0)]
+                self.decoder.append(block(skip + channels, out_channels, skip, unit, gate))
+                channels = out_channels
+        self.head = nn.Conv2d(channels, classes, 1)
+        self.apply(initialise)
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Map padded images to logits."""
+        features, skips = images, []
+        for level, block in enumerate(self.encoder):
+            features = block(features if level == 0 else functional.max_pool2d(features, 2))
+            skips.append(features)
+        skips.pop()
+        for lift, block in zip(self.lifts, self.decoder, strict=True):
+            features = block(torch.cat([skips.pop(), lift(features)], dim=1))
+        logits: torch.Tensor = self.head(features)
+        return logits

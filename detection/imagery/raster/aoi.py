@@ -1,0 +1,62 @@
+"""An area of interest as a mask on the scene's grid, whether it comes as a raster or as GeoJSON polygons."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import rasterio.features
+import shapely
+from rasterio.errors import RasterioError
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from detection.imagery.errors import AoiError
+from detection.imagery.raster.areas import map_outline
+from detection.imagery.raster.grid import Grid, from_lonlat
+from detection.imagery.raster.masks import Mask
+from detection.imagery.raster.raster import ByteRaster
+
+SUFFIXES = (".geojson", ".json")
+STRIP = 512
+MOST_BYTES = 64 << 20
+
+
+def make_mask(aoi: Path, grid: Grid, work: Path) -> Mask:
+    """Return the mask of an area of interest; GeoJSON is drawn into a temporary raster, strip by strip.
+
+    Raises:
+        AoiError: neither a raster by name nor GeoJSON with a polygon, or the scene has no place.
+    """
+    if aoi.suffix.lower() not in SUFFIXES:
+        return Mask(aoi, "mask")
+    if not grid.placed:
+        raise AoiError(f"{aoi}: polygons in longitude and latitude do not fit a scene without a place")
+    outline = map_outline(_read_outline(aoi), lambda x, y: from_lonlat(grid, x, y))
+    raster = ByteRaster(work / "aoi.tif", grid)
+    with raster.writing() as write:
+        for row in range(0, grid.height, STRIP):
+            rows = min(STRIP, grid.height - row)
+            top = grid.moved(0, row)
+            try:
+                inside = rasterio.features.geometry_mask([outline], (rows, grid.width), top, invert=True)
+            except (RasterioError, ValueError):
+                raise AoiError(f"{aoi}: cannot be drawn on the scene's grid") from None
+            write(inside.astype(np.uint8), 0, row)
+    return Mask(raster.path, "mask")
+
+
+def _read_outline(aoi: Path) -> BaseGeometry:
+    try:
+        if aoi.stat().st_size > MOST_BYTES:
+            raise AoiError(f"{aoi}: more than {MOST_BYTES >> 20} MiB of GeoJSON")
+        content = json.loads(aoi.read_text(encoding="utf-8"))
+        features = content["features"] if content.get("type") == "FeatureCollection" else [content]
+        outlines = [shape(feature.get("geometry", feature)) for feature in features]
+    except OSError as error:
+        raise AoiError(f"{aoi}: cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError, AttributeError, shapely.errors.ShapelyError):
+        raise AoiError(f"{aoi}: not GeoJSON") from None
+    polygons = [outline for outline in outlines if outline.geom_type in {"Polygon", "MultiPolygon"}]
+    if not polygons:
+        raise AoiError(f"{aoi}: no polygon in it")
+    return shapely.union_all([shapely.make_valid(polygon) for polygon in polygons])

@@ -1,0 +1,156 @@
+"""Outlines on the ground: true areas whatever the grid, perimeters, and the smallest rectangle around them."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyproj
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+from shapely.geometry.polygon import orient
+
+from detection.imagery.raster.grid import Grid
+
+# Up to here a projected CRS may be taken as true to area, which holds for UTM inside of its zone; beyond (another zone,
+# Web Mercator, feet) the geodesic area is used.
+AREA_TOLERANCE = 0.002
+GEOD = pyproj.Geod(ellps="WGS84")
+# WGS 84: equatorial radius, and the square of the first eccentricity.
+EQUATOR_M = 6_378_137.0
+ECCENTRICITY_2 = 0.00669437999014
+
+MapXy = Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
+
+
+def map_outline(outline: BaseGeometry, function: MapXy) -> BaseGeometry:
+    """Return the outline with `function` applied to its x and y."""
+    moved: BaseGeometry = shapely.transform(outline, function, interleaved=False)  # type: ignore[arg-type]
+    return moved
+
+
+def pixel_area_m2(grid: Grid) -> float:
+    """Return the true area of the pixel at the grid's centre, m²; nan for a grid without a place."""
+    return true_area_m2(map_outline(_pixel_at(grid.width / 2, grid.height / 2), grid.to_crs), grid)
+
+
+def geodesic_pixel_m2(grid: Grid) -> float:
+    """Return the geodesic area of the pixel at the grid's centre, m²."""
+    return _measure_geodesic(map_outline(_pixel_at(grid.width / 2, grid.height / 2), grid.to_crs), grid)[0]
+
+
+def true_area_m2(outline: BaseGeometry, grid: Grid) -> float:
+    """Return the area on the ground of an outline in the grid's CRS, m²; nan for a grid without a place.
+
+    In a projected CRS in metres that is true to area within 0.2 % over the grid, the planar area (which is the
+    determinant of the affine times the pixels, whatever the rotation); else the geodesic area on WGS 84 (Karney 2013)
+    of the outline densified to steps of at most a pixel.
+    """
+    return measure_ground(outline, grid)[0]
+
+
+def measure_ground(outline: BaseGeometry, grid: Grid) -> tuple[float, float]:
+    """Return area (m²) and perimeter (m) on the ground of an outline in the grid's CRS; see `true_area_m2`."""
+    if not grid.placed:
+        return float("nan"), float("nan")
+    if _is_true_to_area(grid):
+        return float(outline.area), float(outline.length)
+    return _measure_geodesic(outline, grid)
+
+
+@lru_cache(maxsize=64)
+def _is_true_to_area(grid: Grid) -> bool:
+    return grid.crs.is_projected and abs(area_error(grid)) <= AREA_TOLERANCE
+
+
+@lru_cache(maxsize=64)
+def area_error(grid: Grid) -> float:
+    """Return by what share planar areas of the grid's CRS differ from those on the ground, where they differ most.
+
+    Looked at in the centre and the corners; above 0 where the CRS makes them too large. 0 for a grid in degrees.
+    """
+    if not grid.placed or not grid.crs.is_projected:
+        return 0.0
+    places = [(x * grid.width, y * grid.height) for x, y in ((0.5, 0.5), (0, 0), (1, 0), (1, 1), (0, 1))]
+    planar = abs(grid.transform.determinant)
+    outlines = (map_outline(_pixel_at(*place), grid.to_crs) for place in places)
+    return max((planar / _measure_geodesic(one, grid)[0] - 1 for one in outlines), key=abs)
+
+
+def resample_grid(grid: Grid, pixel_m: float) -> Grid:
+    """Return a grid over the same ground, from the same corner, with pixels of `pixel_m` metres on each side.
+
+    On the ground: degrees, and projections that are not true here, are measured geodesically at the grid's centre.
+    """
+    a, b, c, d, e, f = grid.transform[:6]
+    if _is_true_to_area(grid):
+        wide, high = float(np.hypot(a, d)), float(np.hypot(b, e))
+    else:
+        columns, rows = np.array([0.0, 1.0, 0.0]) + grid.width / 2, np.array([0.0, 0.0, 1.0]) + grid.height / 2
+        lon, lat = grid.to_lonlat(*grid.to_crs(columns, rows))
+        wide, high = (float(side) for side in GEOD.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])[2])
+    right, down = pixel_m / wide, pixel_m / high
+    # a hair less than a pixel is none: 96 pixels of 5 m are 48 of 10 m
+    width, height = (max(1, int(np.ceil(side - 1e-6))) for side in (grid.width / right, grid.height / down))
+    return Grid(Affine(a * right, b * down, c, d * right, e * down, f), grid.crs_wkt, width, height)
+
+
+def _pixel_at(column: float, row: float) -> BaseGeometry:
+    square: BaseGeometry = shapely.box(column - 0.5, row - 0.5, column + 0.5, row + 0.5)
+    return square
+
+
+def _measure_geodesic(outline: BaseGeometry, grid: Grid) -> tuple[float, float]:
+    step = float(np.sqrt(abs(grid.transform.determinant)))
+    dense = join_sides(map_outline(shapely.segmentize(outline, step), grid.to_lonlat))
+    area = perimeter = 0.0
+    for part in shapely.get_parts(dense):
+        part_area, part_perimeter = GEOD.geometry_area_perimeter(orient(part))
+        area, perimeter = area + float(part_area), perimeter + float(part_perimeter)
+    return area, perimeter
+
+
+def join_sides(lonlat: BaseGeometry) -> BaseGeometry:
+    """Return an outline in lon/lat in one piece where it crosses 180 degrees: longitudes run on beyond it.
+
+    >>> join_sides(shapely.LineString([(179.5, 0), (-179.5, 0)])).bounds
+    (179.5, 0.0, 180.5, 0.0)
+    """
+    left, _, right, _ = lonlat.bounds
+    if right - left <= 180:
+        return lonlat
+    start = float(shapely.get_coordinates(lonlat)[0, 0])
+    return map_outline(lonlat, lambda x, y: (start + (x - start + 180) % 360 - 180, y))
+
+
+def into_metres(outline: BaseGeometry) -> BaseGeometry:
+    """Return an outline in lon/lat as metres east and north of its centre.
+
+    By the radii of curvature of the ellipsoid there; an outline of 10 km is true within about a thousandth.
+    """
+    left, bottom, right, top = outline.bounds
+    lon, lat = (left + right) / 2, (bottom + top) / 2
+    sine = np.sin(np.radians(lat))
+    bend = 1 - ECCENTRICITY_2 * sine**2
+    north = EQUATOR_M * (1 - ECCENTRICITY_2) / bend**1.5
+    east = EQUATOR_M / np.sqrt(bend) * np.cos(np.radians(lat))
+    return map_outline(outline, lambda x, y: (np.radians(x - lon) * east, np.radians(y - lat) * north))
+
+
+def measure_rectangle(outline: BaseGeometry) -> tuple[float, float, float]:
+    """Return length (m), width (m) and azimuth (0 to 180 degrees from north) of the smallest rectangle around.
+
+    >>> measure_rectangle(shapely.box(0, 0, 0.001, 0.003))
+    (331.72, 111.32, 0.0)
+    """
+    rectangle = shapely.oriented_envelope(into_metres(outline))
+    corners = shapely.get_coordinates(rectangle)
+    if len(corners) < 4:
+        return round(float(rectangle.length), 2), 0.0, 0.0
+    sides = np.diff(corners[:3], axis=0)
+    lengths = np.hypot(sides[:, 0], sides[:, 1])
+    long_side = sides[int(np.argmax(lengths))]
+    azimuth = round(float(np.degrees(np.arctan2(long_side[0], long_side[1])) % 180), 1) % 180
+    return round(float(lengths.max()), 2), round(float(lengths.min()), 2), azimuth

@@ -1,0 +1,67 @@
+"""Which pixels of a scene may be used and which lie in shadow, from the masks that satellites' products bring."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from detection.imagery.scene.scene import Scene
+
+# Scene classification of Sentinel-2 level 2A (Sen2Cor): what is no clear ground, and what is dark ground.
+SCL_UNUSABLE = (0, 1, 3, 8, 9, 10, 11)  # no data, saturated, cloud shadow, clouds of two kinds, cirrus, snow
+SCL_SHADOW = (2,)  # dark area, mostly the shadow of the relief
+SHADOW_KINDS = ("shadow", "classification")
+# Bands of PlanetScope's usable data mask (UDM2).
+UDM2_CLEAR, UDM2_SHADOW = 1, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """One raster of flags.
+
+    Attributes:
+        path: the file.
+        kind: `mask` (0 = not usable), `clouds` (not 0 = not usable), `classification`, `udm2`, `shadow` (not 0).
+        index: band of the file, from 1.
+    """
+
+    path: Path
+    kind: str
+    index: int = 1
+
+
+def list_masks(scene: "Scene") -> tuple[Mask, ...]:
+    """Return the masks of a scene."""
+    found = [
+        Mask(path, kind) for kind in ("mask", "clouds", "classification", "shadow") if (path := getattr(scene, kind))
+    ]
+    if scene.udm2:
+        found += [Mask(scene.udm2, "mask", UDM2_CLEAR), Mask(scene.udm2, "shadow", UDM2_SHADOW)]
+    return tuple(found)
+
+
+def apply_mask(kind: str, values: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Return where a mask lets the scene be used.
+
+    >>> apply_mask("classification", np.array([4, 3, 2, 9, 5])).tolist()
+    [True, False, True, False, True]
+    """
+    if kind == "mask":
+        return np.asarray(values != 0)
+    if kind == "clouds":
+        return np.asarray(values == 0)
+    if kind == "classification":
+        return np.asarray(~np.isin(values, SCL_UNUSABLE))
+    return np.ones(values.shape, bool)
+
+
+def find_shadow(kind: str, values: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Return where a mask says shadow."""
+    if kind == "shadow":
+        return np.asarray(values != 0)
+    if kind == "classification":
+        return np.asarray(np.isin(values, SCL_SHADOW))
+    return np.zeros(values.shape, bool)

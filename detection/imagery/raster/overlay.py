@@ -1,0 +1,206 @@
+"""Rasters of other dates, sensors or surfaces, read by windows on one grid."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyproj
+import rasterio.features
+import shapely
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags, Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+from shapely.geometry import shape as shape_of
+
+from detection.imagery.errors import BandMissingError, TruncatedRasterError
+from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat, same_grid
+from detection.imagery.raster.raster import has_alpha, read_grid
+from detection.imagery.raster.untrusted import open_raster
+
+STRIP = 512
+# no strip holds more pixels, however wide the grid is
+STRIP_PX = 1 << 23
+# Up to so many pixels asking each one whether it lies inside costs less than setting up a raster.
+ASKED_PX = 1 << 14
+Box = tuple[int, int, int, int]  # column, row, width, height
+
+
+class Layer:
+    """One band read by windows of a grid that need not be its own; use as a context manager.
+
+    On its own grid it is read as it is, else warped. Where it does not reach, nothing is valid.
+
+    Args:
+        path: the raster.
+        grid: the grid of the windows.
+        index: number of the band, from 1.
+        nearest: warp by nearest neighbour (classes, masks) and not bilinear.
+        nodata: the value that means nothing, where the file does not say so itself.
+        offset: added to what is valid.
+    """
+
+    def __init__(
+        self, path: Path, grid: Grid, index: int = 1, *, nearest: bool = False, nodata: float | None = None,
+        offset: float = 0.0,
+    ) -> None:  # fmt: skip
+        self.path, self.grid, self.index, self._said_nodata = path, grid, index, nodata
+        self._offset = np.float32(offset)
+        self._stack = ExitStack()
+        try:
+            own = read_grid(path)
+            source = self._stack.enter_context(open_raster(path))
+            if not 1 <= index <= source.count:
+                raise BandMissingError(f"{path}: band {index} was asked for, the file has {source.count}")
+            self.tags: dict[str, str] = dict(source.tags())
+            self.dtype = np.dtype(source.dtypes[index - 1])
+            empty = source.nodata if source.nodata is not None else nodata
+            self.warped = not same_grid(grid, own)
+            if self.warped:
+                source = self._stack.enter_context(
+                    WarpedVRT(
+                        source,
+                        crs=grid.crs_wkt,
+                        transform=grid.transform,
+                        width=grid.width,
+                        height=grid.height,
+                        resampling=Resampling.nearest if nearest else Resampling.bilinear,
+                        src_nodata=empty,
+                        nodata=empty,
+                        add_alpha=empty is None and not has_alpha(source),
+                    )
+                )
+            # of an added alpha band the driver says nothing in its mask flags: it is read by itself
+            self._alpha = source.count if self.warped and empty is None else 0
+            self._source = source
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def read(self, column: int, row: int, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Read a window: values float32 (0 where nothing is valid) and where they are valid.
+
+        Raises:
+            TruncatedRasterError: a block cannot be read.
+        """
+        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+        try:
+            values = np.asarray(self._source.read(self.index, window=window), np.float32)
+            valid = np.isfinite(values)
+            if self._alpha:
+                valid &= self._source.read(self._alpha, window=window) > 0
+            elif MaskFlags.all_valid not in self._source.mask_flag_enums[self.index - 1]:
+                valid &= self._source.read_masks(self.index, window=window) > 0
+        except RasterioError:
+            raise TruncatedRasterError(f"{self.path}: a block from row {row} on cannot be read") from None
+        if self._said_nodata is not None:
+            valid &= values != self._said_nodata
+        return np.where(valid, values + self._offset, np.float32(0)), valid
+
+    def read_values(self, column: int, row: int, width: int, height: int) -> NDArray[np.float32]:
+        """Read a window as it is stored, whatever is valid."""
+        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+        return np.asarray(self._source.read(self.index, window=window), np.float32)
+
+
+def strips(grid: Grid, rows: int = STRIP) -> Iterator[Box]:
+    """Yield windows of full width from top to bottom.
+
+    >>> from affine import Affine
+    >>> [box for box in strips(Grid(Affine.identity(), "", 7, 5), 3)]
+    [(0, 0, 7, 3), (0, 3, 7, 2)]
+    """
+    rows = max(1, min(rows, STRIP_PX // grid.width))
+    for row in range(0, grid.height, rows):
+        yield 0, row, grid.width, min(rows, grid.height - row)
+
+
+def burn(outline: Any, box: Box) -> NDArray[np.bool_]:
+    """Return the pixels of a window whose centre lies in an outline given in (column, row) of the grid."""
+    column, row, width, height = box
+    if outline.is_empty:
+        return np.zeros((height, width), bool)
+    if width * height <= ASKED_PX:
+        shapely.prepare(outline)
+        x, y = np.arange(column, column + width) + 0.5, np.arange(row, row + height) + 0.5
+        return np.asarray(shapely.contains_xy(outline, *np.meshgrid(x, y)))
+    moved = shapely.transform(outline, lambda points: points - np.array([column, row]))
+    return np.asarray(rasterio.features.rasterize([moved], out_shape=(height, width), dtype="uint8")).astype(bool)
+
+
+def to_pixels(geometry: Any, grid: Grid) -> Any:
+    """Return a lon/lat geometry, or an array of them, in (column, row) of a grid."""
+
+    def move(lon: NDArray[Any], lat: NDArray[Any]) -> tuple[Any, Any]:
+        x, y = from_lonlat(grid, lon, lat)
+        return apply_affine(~grid.transform, np.asarray(x), np.asarray(y))
+
+    return shapely.transform(geometry, move, interleaved=False)  # type: ignore[arg-type]
+
+
+def shapes_of(geometries: Sequence[dict[str, Any]]) -> NDArray[Any]:
+    """Return GeoJSON polygons and multipolygons as an array of shapes: a date has thousands, nearly all of one part.
+
+    >>> square = [[0, 0], [1, 0], [1, 1], [0, 0]]
+    >>> [s.geom_type for s in shapes_of([{"type": kind, "coordinates": of} for kind, of in (
+    ...     ("Polygon", [square]), ("MultiPolygon", [[square]]))])]
+    ['Polygon', 'MultiPolygon']
+    """
+    found = np.empty(len(geometries), object)
+    single = [number for number, one in enumerate(geometries) if one["type"] == "Polygon"]
+    for number in set(range(len(geometries))) - set(single):
+        found[number] = shape_of(geometries[number])
+    if single:
+        rings = [geometries[number]["coordinates"] for number in single]
+        points = np.array([point for of in rings for ring in of for point in ring], np.float64)
+        ends_of_rings = np.cumsum([0, *(len(ring) for of in rings for ring in of)])
+        ends = np.cumsum([0, *(len(of) for of in rings)])
+        found[single] = shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, (ends_of_rings, ends))
+    return found
+
+
+def square_at(column: float, row: float) -> Any:
+    """Return the outline of a pixel-sized square around a place, in (column, row)."""
+    return shapely.box(column - 0.5, row - 0.5, column + 0.5, row + 0.5)
+
+
+def window_around(outline: Any, grid: Grid, margin: int) -> Box | None:
+    """Return the window of whole pixels around an outline in (column, row); None outside of the grid."""
+    left, top, right, bottom = outline.bounds
+    first_column, first_row = max(0, int(np.floor(left)) - margin), max(0, int(np.floor(top)) - margin)
+    last_column = min(grid.width, int(np.ceil(right)) + margin)
+    last_row = min(grid.height, int(np.ceil(bottom)) + margin)
+    if last_column <= first_column or last_row <= first_row:
+        return None
+    return first_column, first_row, last_column - first_column, last_row - first_row
+
+
+def spacing_m(grid: Grid, column: float, row: float) -> tuple[float, float]:
+    """Return how far apart neighbouring columns and neighbouring rows are on the ground at a pixel, metres."""
+    x, y = grid.to_crs(np.array([column, column + 1.0, column]), np.array([row, row, row + 1.0]))
+    lon, lat = grid.to_lonlat(x, y)
+    geod = pyproj.Geod(ellps="WGS84")
+    _, _, away = geod.inv([lon[0], lon[0]], [lat[0], lat[0]], [lon[1], lon[2]], [lat[1], lat[2]])
+    return float(away[0]), float(away[1])
+
+
+def slope_deg(heights_m: NDArray[np.floating], valid: NDArray[np.bool_], spacing: tuple[float, float]) -> NDArray[Any]:
+    """Return the slope of a window of heights, degrees; NaN at and beside what is not valid (Horn 1981, 3 x 3)."""
+    padded = np.pad(np.where(valid, heights_m, np.nan).astype(np.float64), 1, mode="edge")
+    height, width = valid.shape
+
+    def at(down: int, across: int) -> NDArray[Any]:
+        return padded[1 + down : 1 + down + height, 1 + across : 1 + across + width]
+
+    by_column = (at(-1, 1) + 2 * at(0, 1) + at(1, 1) - at(-1, -1) - 2 * at(0, -1) - at(1, -1)) / (8 * spacing[0])
+    by_row = (at(1, -1) + 2 * at(1, 0) + at(1, 1) - at(-1, -1) - 2 * at(-1, 0) - at(-1, 1)) / (8 * spacing[1])
+    return np.asarray(np.degrees(np.arctan(np.hypot(by_column, by_row))))

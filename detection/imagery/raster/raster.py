@@ -1,0 +1,254 @@
+"""Rasters in and out: what a header says, and files written whole or window by window."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from numpy.typing import NDArray
+from pyproj.exceptions import CRSError as ProjectionError
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import CRSError, NotGeoreferencedWarning
+from rasterio.io import MemoryFile
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from detection.imagery.errors import ImpossibleCrsError, NoCrsError
+from detection.imagery.raster.control_points import explain_no_place, list_placing, original_of
+from detection.imagery.raster.grid import Grid, check_place
+from detection.imagery.raster.untrusted import NO_LIMITS, SETTINGS, open_raster
+
+
+@dataclass(frozen=True, slots=True)
+class RasterFacts:
+    """What a raster's header says."""
+
+    width: int
+    height: int
+    count: int
+    descriptions: tuple[str | None, ...]
+    colours: tuple[str, ...]
+    tags: Mapping[str, str]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    placing: tuple[str, ...] = ()  # what one must know of its place
+
+
+def inspect(path: Path) -> RasterFacts:
+    """Read the header of a raster."""
+    with open_raster(path, NO_LIMITS) as placed:
+        source = original_of(placed)
+        return RasterFacts(
+            width=placed.width,
+            height=placed.height,
+            count=source.count,
+            descriptions=tuple(source.descriptions),
+            colours=tuple(ColorInterp(colour).name for colour in source.colorinterp),
+            tags=dict(source.tags()),
+            scales=tuple(source.scales),
+            offsets=tuple(source.offsets),
+            placing=tuple(list_placing(placed)),
+        )
+
+
+def read_grid(path: Path) -> Grid:
+    """Read and check the grid of a raster.
+
+    Raises:
+        NoCrsError: no CRS, or no transform beside it.
+        ImpossibleCrsError: coordinates that the CRS cannot have.
+    """
+    with open_raster(path) as source:
+        return grid_of(source, path)
+
+
+def grid_of(source: Any, path: Path) -> Grid:
+    """Return the grid of an open raster, checked as `read_grid` does."""
+    if source.crs is None or source.transform.is_identity:
+        raise NoCrsError(f"{path}: {explain_no_place(source)}")
+    try:
+        grid = Grid(source.transform, source.crs.to_wkt(), source.width, source.height)
+        check_place(grid, path)
+    except (CRSError, ProjectionError):
+        raise ImpossibleCrsError(f"{path}: the coordinate reference system cannot be understood") from None
+    return grid
+
+
+def warp(source: Any, grid: Grid, resampling: Resampling) -> WarpedVRT:
+    """Warp a source onto a grid; what it does not cover is not valid."""
+    return WarpedVRT(
+        source,
+        crs=grid.crs_wkt,
+        transform=grid.transform,
+        width=grid.width,
+        height=grid.height,
+        resampling=resampling,
+        src_nodata=source.nodata,
+        # An alpha band marks what the source does not cover when there is no nodata value to say so.
+        add_alpha=source.nodata is None and not has_alpha(source),
+    )
+
+
+def has_alpha(source: Any) -> bool:
+    """Whether the last band of an open raster says where the others are valid; warping keeps it."""
+    return bool(source.colorinterp[-1] is ColorInterp.alpha)
+
+
+def write_geotiff(
+    path: Path, array: NDArray[Any], grid: Grid, *, nodata: float | None = None, descriptions: tuple[str, ...] = ()
+) -> None:
+    """Write bands x H x W as a tiled, deflated GeoTIFF, by temporary name and rename."""
+    partial = path.with_name(f".{path.name}.part")
+    with _writer(partial, grid, array.shape[0], array.dtype.name, nodata) as target:
+        target.write(array)
+        for index, name in enumerate(descriptions, start=1):
+            target.set_band_description(index, name)
+    partial.replace(path)
+
+
+@contextmanager
+def writing_geotiff(path: Path, grid: Grid, dtype: str, *, nodata: float | None = None) -> Iterator[Any]:
+    """Write a GeoTIFF of one band by windows, by temporary name and rename; gives `write(h x w, column, row)`."""
+    partial = path.with_name(f".{path.name}.part")
+    with rasterio.Env(**SETTINGS), _writer(partial, grid, 1, dtype, nodata) as target:
+
+        def write(array: NDArray[Any], column: int, row: int) -> None:
+            target.write(array, 1, window=_window(column, row, array.shape[1], array.shape[0]))
+
+        yield write
+    partial.replace(path)
+
+
+@contextmanager
+def _writer(path: Path, grid: Grid, count: int, dtype: str, nodata: float | None, level: int = 6) -> Iterator[Any]:
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=grid.width,
+        height=grid.height,
+        count=count,
+        dtype=dtype,
+        crs=grid.crs_wkt or None,
+        transform=grid.transform,
+        nodata=nodata,
+        tiled=True,
+        blockxsize=512,
+        blockysize=512,
+        compress="deflate",
+        zlevel=level,
+        predictor=3 if dtype.startswith("float") else 2,
+        bigtiff="if_safer",
+    ) as target:
+        yield target
+
+
+class ByteRaster:
+    """A uint8 GeoTIFF on disk, written in any order by windows and read back by windows; 255 = nodata.
+
+    It lives for one run: it is packed as fast as can be, not as small.
+    """
+
+    def __init__(self, path: Path, grid: Grid, count: int = 1, nodata: int | None = 255) -> None:
+        self.path, self.grid, self.count, self._nodata = path, grid, count, nodata
+
+    @contextmanager
+    def writing(self) -> Iterator[Any]:
+        """Open for writing; gives `write(array h x w or bands x h x w, column, row)`."""
+        with _quiet(), _writer(self.path, self.grid, self.count, "uint8", self._nodata, level=1) as target:
+
+            def write(array: NDArray[np.uint8], column: int, row: int) -> None:
+                bands = array if array.ndim == 3 else array[None]
+                target.write(bands, window=_window(column, row, bands.shape[2], bands.shape[1]))
+
+            yield write
+
+    @contextmanager
+    def reading(self) -> Iterator[Any]:
+        """Open for reading; gives `read(column, row, width, height, band=1) -> uint8 array`."""
+        with rasterio.Env(**SETTINGS), _quiet(), rasterio.open(self.path, driver="GTiff") as source:
+
+            def read(column: int, row: int, width: int, height: int, band: int = 1) -> NDArray[np.uint8]:
+                return np.asarray(source.read(band, window=_window(column, row, width, height)))
+
+            yield read
+
+
+def _window(column: int, row: int, width: int, height: int) -> Window:
+    return Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A raster in pixel space has no geotransform, and is meant so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def write_cog(
+    source: Path,
+    target: Path,
+    *,
+    overviews: str,
+    tags: Mapping[str, str],
+    descriptions: tuple[str, ...] = (),
+    level: int = 6,
+) -> None:
+    """Copy a GeoTIFF to a cloud-optimised one, without time stamp.
+
+    Args:
+        source: the GeoTIFF; it gets the tags and descriptions too.
+        target: the file to write.
+        overviews: how they are made: `average` or `mode`.
+        tags: what the file says of itself.
+        descriptions: names of the bands.
+        level: of compression, 1 (fast) to 9.
+    """
+    with rasterio.Env(**SETTINGS), _quiet():
+        with rasterio.open(source, "r+", driver="GTiff") as edited:
+            edited.update_tags(**tags)
+            for index, name in enumerate(descriptions, start=1):
+                edited.set_band_description(index, name)
+        with rasterio.open(source, driver="GTiff") as finished:
+            rasterio.shutil.copy(
+                finished,
+                target,
+                driver="COG",
+                COMPRESS="DEFLATE",
+                LEVEL=level,
+                PREDICTOR="YES",
+                BLOCKSIZE=512,
+                OVERVIEW_RESAMPLING=overviews.upper(),
+                NUM_THREADS="1",
+            )
+
+
+def decode_png(content: bytes) -> NDArray[np.uint8]:
+    """Decode a PNG to bands x H x W, by the reader of PNG alone: a VRT under that name would open other files.
+
+    Raises:
+        RasterioError: it is no PNG.
+    """
+    with rasterio.Env(**SETTINGS), _quiet(), MemoryFile(content) as memory, memory.open(driver="PNG") as source:
+        return np.asarray(source.read())
+
+
+def write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write bands x H x W uint8 (3 = RGB, 4 = RGBA) as a PNG without side-car file, by temporary name and rename."""
+    partial = path.with_name(f".{path.name}.part")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with MemoryFile() as memory:
+            bands, height, width = image.shape
+            size = {"width": width, "height": height, "count": bands, "dtype": "uint8"}
+            # A picture shrinks hardly any further at the higher levels, which cost three times as much.
+            with memory.open(driver="PNG", ZLEVEL=1, **size) as target:
+                target.write(image)
+            partial.write_bytes(memory.read())
+    partial.replace(path)

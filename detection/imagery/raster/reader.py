@@ -1,0 +1,328 @@
+"""Windowed reads of a scene: bands on one grid, terrain beside them, and the pixels where all of them are valid."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags, Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from detection.imagery.errors import (
+    BandMissingError,
+    ImpossibleCrsError,
+    MismatchedBandsError,
+    NoCrsError,
+    TruncatedRasterError,
+)
+from detection.imagery.raster.grid import Grid, corner_shift_px, same_grid, turn_north_up
+from detection.imagery.raster.integrity import Checker, make_checker
+from detection.imagery.raster.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow, list_masks
+from detection.imagery.raster.raster import grid_of, warp
+from detection.imagery.raster.terrain import TERRAIN, TerrainReader
+from detection.imagery.raster.turned import TurnedSource, turn_file
+from detection.imagery.raster.untrusted import LIMITS, Limits, open_raster
+from detection.imagery.scene.indices import DERIVED, derive
+from detection.imagery.scene.scene import Scene
+
+# Bands whose corners lie farther apart than this, in pixels of the coarser band, are not of one scene.
+MISMATCH_PX = 3.0
+# Side of the cells by which a scene is read where a larger window cannot be.
+CELL_PX = 64
+
+
+class BandReader:
+    """Windowed reads of several bands on one grid, with the pixels where all of them are valid.
+
+    Bands on another grid are warped onto the reference's (bilinear), masks by nearest neighbour. Use as a context
+    manager.
+
+    Args:
+        bands: name -> (path, index from 1).
+        masks: rasters of flags.
+        reference: name of the band that gives the grid; the first one when None.
+        grid: gives the grid instead.
+        terrain: answers for the names in `terrain_names`.
+        terrain_names: bands to be computed from the elevation model.
+        derived: channels of `indices.DERIVED` to be made of the bands.
+        names: which of all these `read` gives, in which order; files, then terrain, then derived when None.
+        partial: a block that cannot be read is nodata instead of an error; such cells are kept in `unreadable`.
+        ungeoreferenced: rasters without a place are taken in pixel space.
+        gain: by which the values of every band of `bands` are multiplied, terrain excepted.
+        offset: added to them then.
+        covering: bands must cover the ground of the grid; else they are nodata where they do not.
+        limits: what is too large.
+    """
+
+    def __init__(
+        self,
+        bands: Mapping[str, tuple[Path, int]],
+        masks: Sequence[Mask] = (),
+        reference: str | None = None,
+        *,
+        grid: Grid | None = None,
+        terrain: TerrainReader | None = None,
+        terrain_names: tuple[str, ...] = (),
+        derived: tuple[str, ...] = (),
+        names: tuple[str, ...] | None = None,
+        partial: bool = False,
+        ungeoreferenced: bool = False,
+        gain: float = 1.0,
+        offset: float = 0.0,
+        covering: bool = True,
+        limits: Limits = LIMITS,
+    ) -> None:
+        self._made = (*bands, *terrain_names, *derived)
+        self.names = self._made if names is None else names
+        self._order = [self._made.index(name) for name in self.names]
+        self._derived = derived
+        self._bands, self._limits = dict(bands), limits
+        self._gain, self._offset = np.float32(gain), np.float32(offset)
+        self._spectral = [position for position, name in enumerate(self._bands) if name not in TERRAIN]
+        self.fills: tuple[float, ...] = ()  # values that are nodata where all spectral bands of a pixel have them
+        self._terrain, self._terrain_names = terrain, terrain_names
+        self._partial, self._ungeoreferenced, self._covering = partial, ungeoreferenced, covering
+        self._stack = ExitStack()
+        self._files: dict[Path, tuple[Any, Checker]] = {}
+        self.warped: list[str] = []
+        self.unreadable: set[tuple[int, int]] = set()
+        try:
+            self.grid = grid or self._read_grid(self._bands[reference or next(iter(self._bands))][0])
+            self._sources = {name: self._open(path, index, name) for name, (path, index) in self._bands.items()}
+            self._masks = [(mask.kind, self._open(mask.path, mask.index, mask.kind, mask=True)) for mask in masks]
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _read_grid(self, path: Path) -> Grid:
+        with open_raster(path, self._limits) as source:
+            return self._place(source, path)
+
+    def _place(self, source: Any, path: Path) -> Grid:
+        """The grid of a source, north up; in pixel space where it has no place and that is allowed."""
+        try:
+            return turn_north_up(grid_of(source, path))
+        except (NoCrsError, ImpossibleCrsError):
+            if not self._ungeoreferenced:
+                raise
+            return Grid(Affine.identity(), "", source.width, source.height)
+
+    def _open(self, path: Path, index: int, name: str, *, mask: bool = False) -> tuple[Any, int, Path]:
+        # One handle for all bands of a file: blocks that hold several bands are decoded once.
+        if path not in self._files:
+            opened = self._stack.enter_context(open_raster(path, self._limits))
+            self._files[path] = turn_file(opened, make_checker(opened, path))
+        source, checker = self._files[path]
+        if not 1 <= index <= source.count:
+            raise BandMissingError(f"{path}: band {name} is said to be number {index}, the file has {source.count}")
+        grid = self._place(source, path)
+        if same_grid(self.grid, grid):
+            return source, index, path
+        shift = corner_shift_px(self.grid, grid)
+        may_lie_apart = mask or name in TERRAIN or not self._covering
+        if not np.isfinite(shift) or (shift > MISMATCH_PX and not may_lie_apart):
+            apart = f"corners up to {shift:.1f} px apart" if np.isfinite(shift) else "not comparable"
+            raise MismatchedBandsError(
+                f"{path}: band {name} ({grid.width} x {grid.height}, {grid.crs_name}) does not cover the ground of the "
+                f"reference ({self.grid.width} x {self.grid.height}, {self.grid.crs_name}): {apart}"
+            )
+        checker.check_all(index)
+        self.warped.append(name)
+        source = source.original if isinstance(source, TurnedSource) else source
+        warped = warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear)
+        return self._stack.enter_context(warped), index, path
+
+    def read(self, column: int, row: int, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Read a window: values bands x height x width float32, and height x width where all bands are valid.
+
+        Raises:
+            TruncatedRasterError: a block cannot be read (never with `partial`).
+        """
+        if not self._partial:
+            return self._read(column, row, width, height)
+        try:
+            return self._read(column, row, width, height)
+        except TruncatedRasterError:
+            return self._read_what_can_be(column, row, width, height)
+
+    def _read_what_can_be(
+        self, column: int, row: int, width: int, height: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Read by the cells of a fixed raster, so that the same ground fails whatever window asked for it."""
+        values = np.zeros((len(self.names), height, width), np.float32)
+        valid = np.zeros((height, width), bool)
+        for top in range(row - row % CELL_PX, row + height, CELL_PX):
+            for left in range(column - column % CELL_PX, column + width, CELL_PX):
+                first = max(left, column), max(top, row)
+                last = min(left + CELL_PX, column + width), min(top + CELL_PX, row + height)
+                rows, columns = slice(first[1] - row, last[1] - row), slice(first[0] - column, last[0] - column)
+                try:
+                    part = self._read(*first, last[0] - first[0], last[1] - first[1])
+                except TruncatedRasterError:
+                    self.unreadable.add((left, top))
+                else:
+                    values[:, rows, columns], valid[rows, columns] = part
+        return values, valid
+
+    @property
+    def unreadable_share(self) -> float:
+        """Share of the scene's pixels in cells that could not be read."""
+        grid = self.grid
+        sides = ((min(CELL_PX, grid.width - x), min(CELL_PX, grid.height - y)) for x, y in self.unreadable)
+        return sum(wide * high for wide, high in sides) / (grid.width * grid.height)
+
+    def _read(self, column: int, row: int, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+        values, valid = self._read_bands(column, row, width, height)
+        for fill in self.fills:
+            valid &= (values[self._spectral] != fill).any(axis=0)
+        if self._gain != 1:
+            values[self._spectral] *= self._gain
+        if self._offset:
+            values[self._spectral] += self._offset
+        if self._terrain_names and self._terrain is not None:
+            heights, known = self._terrain.read(column, row, width, height)
+            for position, name in enumerate(self._terrain_names, start=len(self._bands)):
+                values[position] = heights[name]
+            valid &= known
+        for position, name in enumerate(self._derived, start=len(self._made) - len(self._derived)):
+            values[position] = derive(name, [values[self._made.index(source)] for source in DERIVED[name]])
+            valid &= np.isfinite(values[position])
+        for kind, (source, index, path) in self._masks:
+            flags = read_block(source.read, index, window, path)
+            valid &= apply_mask(kind, flags)
+            if kind == "mask":  # what a mask does not cover is not usable
+                valid &= _read_valid(source, index, window, path)
+        if not valid.all():
+            values[:, ~valid] = 0
+        return (values if self.names == self._made else values[self._order]), valid
+
+    def _read_bands(
+        self, column: int, row: int, width: int, height: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """The bands of files as they are, in an array that has room for the others, and where all of them are valid."""
+        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+        values = np.empty((len(self._made), height, width), np.float32)
+        valid = np.ones((height, width), bool)
+        for position, name in enumerate(self._bands):
+            source, index, path = self._sources[name]
+            if name not in self.warped:
+                self._files[path][1].check(index, column, row, width, height)
+            stored = read_block(source.read, index, window, path)
+            values[position] = stored
+            whole = np.issubdtype(stored.dtype, np.integer)
+            if not whole:
+                valid &= np.isfinite(values[position])
+            if whole and source.mask_flag_enums[index - 1] == [MaskFlags.nodata] and not isinstance(source, WarpedVRT):
+                valid &= stored != source.nodatavals[index - 1]  # what the mask says, without reading the band again
+            else:
+                valid &= _read_valid(source, index, window, path)
+        return values, valid
+
+    def read_spectral(
+        self, column: int, row: int, width: int, height: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Read the spectral bands of a window as their files have them, and where all bands are declared valid.
+
+        Raises:
+            TruncatedRasterError: a block cannot be read.
+        """
+        values, valid = self._read_bands(column, row, width, height)
+        return values[self._spectral], valid
+
+    @property
+    def in_tiles(self) -> bool:
+        """Whether a window costs what it holds; else whole rows are read for it."""
+        return all(source.block_shapes[index - 1][1] < source.width for source, index, _ in self._sources.values())
+
+    @property
+    def tells_shadow(self) -> bool:
+        """Whether a mask speaks of shadow."""
+        return any(kind in SHADOW_KINDS for kind, _ in self._masks)
+
+    def read_shadow(self, column: int, row: int, width: int, height: int) -> NDArray[np.bool_]:
+        """Where the masks say shadow."""
+        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+        shadow = np.zeros((height, width), bool)
+        for kind, (source, index, path) in (mask for mask in self._masks if mask[0] in SHADOW_KINDS):
+            shadow |= find_shadow(kind, read_block(source.read, index, window, path))
+        return shadow
+
+
+def open_scene(
+    scene: Scene,
+    names: tuple[str, ...],
+    *,
+    masks: Sequence[Mask] | None = None,
+    grid: Grid | None = None,
+    terrain: TerrainReader | None = None,
+    partial: bool = False,
+    ungeoreferenced: bool = False,
+    limits: Limits = LIMITS,
+) -> BandReader:
+    """Open the named bands of a scene; names that no file has come from `terrain`, or are made of other bands.
+
+    Args:
+        scene: the scene.
+        names: bands, in order.
+        masks: flags; the scene's own when None.
+        grid: the grid to read on; that of B4, or of the first band, when None.
+        terrain: terrain on that grid.
+        partial: see `BandReader`.
+        ungeoreferenced: see `BandReader`.
+        limits: see `BandReader`.
+
+    Raises:
+        BandMissingError: some are not there.
+    """
+    computed = tuple(name for name in names if terrain is not None and name in TERRAIN and name not in scene.bands)
+    derived = tuple(name for name in names if name in DERIVED and name not in scene.bands)
+    sources = (source for name in derived for source in DERIVED[name])
+    from_files = tuple(dict.fromkeys((*(n for n in names if n not in {*computed, *derived}), *sources)))
+    return BandReader(
+        scene.choose(from_files),
+        list_masks(scene) if masks is None else masks,
+        "B4" if "B4" in from_files else None,
+        grid=grid,
+        terrain=terrain,
+        terrain_names=computed,
+        derived=derived,
+        names=names,
+        partial=partial,
+        ungeoreferenced=ungeoreferenced,
+        gain=scene.gain,
+        offset=scene.offset,
+        limits=limits,
+    )
+
+
+def _read_valid(source: Any, index: int, window: Window, path: Path) -> NDArray[np.bool_] | np.bool_:
+    """Where a band of a source says something."""
+    if isinstance(source, WarpedVRT) and source.src_nodata is None:
+        # The alpha that the warp adds says where the file reaches; the mask flags claim that all is valid.
+        return np.asarray(read_block(source.read, source.count, window, path) > 0)
+    if MaskFlags.all_valid in source.mask_flag_enums[index - 1]:
+        return np.True_
+    return np.asarray(read_block(source.read_masks, index, window, path) > 0)
+
+
+def read_block(method: Any, index: int, window: Window, path: Path) -> NDArray[Any]:
+    """Read a window of a band by a method of its source; a block that cannot be read is a known error."""
+    try:
+        return np.asarray(method(index, window=window))
+    except (RasterioError, MemoryError):
+        row = int(window.row_off)
+        raise TruncatedRasterError(
+            f"{path}: a block from row {row} on cannot be read (truncated or damaged file)"
+        ) from None

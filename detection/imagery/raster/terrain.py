@@ -1,0 +1,251 @@
+"""Elevation, slope, aspect, curvature and roughness on a scene's grid, computed in metres and warped, never indexed."""
+
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window
+
+from detection.imagery.errors import CoverageError, NoCrsError, TruncatedRasterError
+from detection.imagery.raster.areas import geodesic_pixel_m2
+from detection.imagery.raster.grid import Grid, apply_affine, local_utm, same_grid
+from detection.imagery.raster.integrity import make_checker
+from detection.imagery.raster.raster import grid_of, warp
+from detection.imagery.raster.untrusted import SETTINGS, open_raster
+
+# Names by which models ask for terrain, and the bands that are stored to answer them.
+TERRAIN = ("dem", "slope", "aspect", "curvature", "roughness")
+STORED = ("dem", "slope", "northness", "eastness", "curvature", "roughness")
+NODATA = -99_999.0
+LEAST_COVERED = 0.5
+# Rows of the elevation model held at a time.
+STRIP = 256
+# A projected CRS is used for distances when its areas are true within this share.
+TRUE_SCALE = 0.005
+FLAT = 1e-6
+
+
+def derive_terrain(
+    dem: NDArray[np.float64], pixel_x_m: float, pixel_y_m: float, names: Collection[str] = STORED
+) -> dict[str, NDArray[np.float32]]:
+    """Derive terrain from elevations with a rim of one pixel, first row north, first column west.
+
+    Slope in degrees and aspect (degrees clockwise from grid north, the way down; here as its cosine and sine, both 0
+    on flat ground) by Horn (1981); curvature in 1/m by Zevenbergen and Thorne (1987), minus the Laplacian, positive
+    on ridges; roughness in metres, the range of the 3 x 3 window (Wilson et al. 2007). NaN where a neighbour is NaN.
+
+    Args:
+        dem: (rows + 2) x (columns + 2), metres.
+        pixel_x_m: width of a pixel, metres.
+        pixel_y_m: height of a pixel, metres.
+        names: what is wanted of `STORED`.
+
+    Returns:
+        The fields by their names; rows x columns each.
+    """
+    rows, columns = dem.shape[0] - 2, dem.shape[1] - 2
+    near = [[dem[i : i + rows, j : j + columns] for j in range(3)] for i in range(3)]
+    (nw, n, ne), (w, middle, e), (sw, s, se) = near
+    to_east = ((ne + 2 * e + se) - (nw + 2 * w + sw)) / (8 * pixel_x_m)
+    to_north = ((nw + 2 * n + ne) - (sw + 2 * s + se)) / (8 * pixel_y_m)
+    steepness = np.hypot(to_east, to_north)
+    fields = {"dem": middle, "slope": np.degrees(np.arctan(steepness))}
+    if {"northness", "eastness"} & set(names):
+        flat = np.maximum(steepness, FLAT)
+        fields |= {"northness": -to_north / flat, "eastness": -to_east / flat}
+    if "curvature" in names:
+        fields["curvature"] = (2 * middle - w - e) / pixel_x_m**2 + (2 * middle - n - s) / pixel_y_m**2
+    if "roughness" in names:
+        window = np.stack([cell for row in near for cell in row])
+        fields["roughness"] = window.max(axis=0) - window.min(axis=0)
+    # The steepness is of the eight around, the others also of the middle.
+    broken = np.isnan(steepness) | np.isnan(middle)
+    return {name: np.where(broken & (name != "dem"), np.nan, fields[name]).astype(np.float32) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class TerrainReader:
+    """Windows of terrain on a scene's grid.
+
+    Attributes:
+        source: the stored fields on that grid.
+        stored: their names, of `STORED`.
+        path: the elevation model, for messages.
+        covered_share: share of the scene's pixels for which there is terrain.
+    """
+
+    source: Any
+    stored: tuple[str, ...]
+    path: Path
+    covered_share: float
+
+    def read(
+        self, column: int, row: int, width: int, height: int
+    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
+        """Read a window: fields by the names of `TERRAIN`, and where they are known; 0 elsewhere."""
+        bands = np.asarray(self.source.read(window=_window(column, row, width, height)), np.float32)
+        fields = dict(zip(self.stored, bands, strict=True))
+        known = np.asarray((bands != NODATA).all(axis=0))
+        if "northness" in fields:
+            aspect = np.degrees(np.arctan2(fields.pop("eastness"), fields.pop("northness"))) % 360
+            fields["aspect"] = aspect.astype(np.float32)
+        return {name: np.where(known, field, 0).astype(np.float32) for name, field in fields.items()}, known
+
+
+@contextmanager
+def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TERRAIN) -> Iterator[TerrainReader]:
+    """Compute terrain from an elevation model and open it on a scene's grid.
+
+    An elevation model in degrees, or in a CRS whose metres are not true here, is warped to the local UTM zone first
+    (cubic); the derivatives are taken there and warped to the scene's grid (bilinear). Only the ground of the
+    scene is computed, in strips, into temporary files.
+
+    Args:
+        dem: raster of elevations in metres, band 1.
+        grid: the scene's grid, with a place.
+        work: folder for the temporary files.
+        names: what is wanted of `TERRAIN`; elevation and slope always are.
+
+    Raises:
+        CoverageError: less than half of the scene is covered.
+        NoCrsError: the elevation model has no place.
+        TruncatedRasterError: a block of it cannot be read.
+    """
+    wanted = {"dem", "slope", *names} | ({"northness", "eastness"} if "aspect" in names else set())
+    stored = tuple(name for name in STORED if name in wanted)
+    metres, here = work / "terrain-metres.tif", work / "terrain.tif"
+    with open_raster(dem) as source, ExitStack() as stack:
+        dem_grid = grid_of(source, dem)
+        make_checker(source, dem).check_all(1)
+        metric: Any = source
+        if not _is_metric(dem_grid):
+            metric = stack.enter_context(
+                WarpedVRT(
+                    source,
+                    crs=local_utm(grid).to_wkt(),
+                    # bilinear takes 4 % off the slopes of a measured surface model, cubic nothing
+                    resampling=Resampling.cubic,
+                    src_nodata=source.nodata,
+                    nodata=NODATA,
+                    dtype="float32",
+                )
+            )
+        share = _derive(metric, dem, grid, metres, stored)
+        on_grid = metric is source and same_grid(dem_grid, grid)
+    with rasterio.Env(**SETTINGS):
+        if on_grid:
+            metres.replace(here)
+        else:
+            share = _bring(metres, grid, here)
+            metres.unlink()
+        if share < LEAST_COVERED:
+            raise CoverageError(f"{dem}: covers {share:.1%} of the scene, at least {LEAST_COVERED:.0%} are needed")
+        with rasterio.open(here, driver="GTiff") as source:
+            yield TerrainReader(source, stored, dem, share)
+
+
+def _bring(metres: Path, grid: Grid, here: Path) -> float:
+    """Warp the stored terrain onto the scene's grid, strip by strip; the share of the scene that it covers."""
+    known = 0
+    with (
+        rasterio.open(metres, driver="GTiff") as source,
+        warp(source, grid, Resampling.bilinear) as warped,
+        _create(here, source.count, (grid.width, grid.height), grid.crs_wkt, grid.transform) as target,
+    ):
+        for row in range(0, grid.height, STRIP):
+            window = _window(0, row, grid.width, min(STRIP, grid.height - row))
+            bands = np.asarray(warped.read(window=window), np.float32)
+            broken = ((bands == NODATA) | ~np.isfinite(bands)).any(axis=0)
+            bands[:, broken] = NODATA
+            known += int(np.count_nonzero(~broken))
+            target.write(bands, window=window)
+    return known / (grid.width * grid.height)
+
+
+def _create(path: Path, count: int, size: tuple[int, int], crs: Any, transform: Any) -> Any:
+    return rasterio.open(
+        path, "w", driver="GTiff", width=size[0], height=size[1], count=count, dtype="float32", crs=crs,
+        transform=transform, nodata=NODATA, tiled=True, blockxsize=256, blockysize=256, interleave="band",
+        compress="deflate", zlevel=1, predictor=3, bigtiff="if_safer",
+    )  # fmt: skip
+
+
+def _window(column: int, row: int, width: int, height: int) -> Window:
+    return Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+
+
+def _is_metric(grid: Grid) -> bool:
+    """Whether distances may be taken on the grid itself: north up, projected, metres true here."""
+    if grid.transform.b or grid.transform.d or grid.transform.e > 0 or not grid.crs.is_projected:
+        return False
+    area = abs(grid.transform.determinant)
+    return abs(geodesic_pixel_m2(grid) - area) <= TRUE_SCALE * area
+
+
+def _derive(source: Any, path: Path, grid: Grid, metres: Path, stored: tuple[str, ...]) -> float:
+    """Write terrain of the part of `source` that the scene's grid covers, with a rim; the share that is known."""
+    known = 0
+    left, top, width, height = _part_of(source, path, grid)
+    transform = Grid(source.transform, "", source.width, source.height).moved(left, top)
+    with _create(metres, len(stored), (width, height), source.crs, transform) as target:
+        for row in range(0, height, STRIP):
+            rows = min(STRIP, height - row)
+            dem = np.full((rows + 2, width + 2), np.nan)
+            first_row, first_column = max(0, top + row - 1), max(0, left - 1)
+            last_row, last_column = min(source.height, top + row + rows + 1), min(source.width, left + width + 1)
+            window = _window(first_column, first_row, last_column - first_column, last_row - first_row)
+            try:
+                values = source.read(1, window=window, masked=True).astype(np.float64).filled(np.nan)
+            except RasterioError:
+                raise TruncatedRasterError(f"{path}: a block cannot be read (truncated or damaged file)") from None
+            values[~np.isfinite(values)] = np.nan
+            at_row, at_column = first_row - (top + row - 1), first_column - (left - 1)
+            dem[at_row : at_row + values.shape[0], at_column : at_column + values.shape[1]] = values
+            _continue(
+                dem,
+                rows=(top + row == 0, top + row + rows == source.height),
+                columns=(left == 0, left + width == source.width),
+            )
+            fields = derive_terrain(dem, abs(transform.a), abs(transform.e), stored)
+            bands = np.stack([fields[name] for name in stored])
+            # All of a pixel or nothing: else the warp would blend the nodata value of one field with its neighbours.
+            broken = np.isnan(bands).any(axis=0)
+            bands[:, broken] = NODATA
+            known += int(np.count_nonzero(~broken))
+            target.write(bands, window=_window(0, row, width, rows))
+    return known / (width * height)
+
+
+def _continue(dem: NDArray[np.float64], rows: tuple[bool, bool], columns: tuple[bool, bool]) -> None:
+    """Continue elevations in a straight line over the source's own border, so that its outermost pixels slope too."""
+    for wanted, edge, first, second in zip(rows, (0, -1), (1, -2), (2, -3), strict=True):
+        if wanted and dem.shape[0] >= 4:
+            dem[edge] = 2 * dem[first] - dem[second]
+    for wanted, edge, first, second in zip(columns, (0, -1), (1, -2), (2, -3), strict=True):
+        if wanted and dem.shape[1] >= 4:
+            dem[:, edge] = 2 * dem[:, first] - dem[:, second]
+
+
+def _part_of(source: Any, path: Path, grid: Grid) -> tuple[int, int, int, int]:
+    """Columns and rows of the source over the scene, 4 pixels wider: left, top, width, height."""
+    xs, ys = grid.to_crs(np.array([0, grid.width, grid.width, 0]), np.array([0, 0, grid.height, grid.height]))
+    try:
+        bounds = transform_bounds(grid.crs_wkt, source.crs, min(xs), min(ys), max(xs), max(ys))
+    except RasterioError:
+        raise NoCrsError(f"{path}: cannot be brought onto the grid of the scene") from None
+    corners = [apply_affine(~source.transform, x, y) for x in bounds[::2] for y in bounds[1::2]]
+    columns, rows = zip(*corners, strict=True)
+    left, top = max(0, int(min(columns)) - 4), max(0, int(min(rows)) - 4)
+    right, bottom = min(source.width, int(max(columns)) + 5), min(source.height, int(max(rows)) + 5)
+    if right <= left or bottom <= top:
+        raise CoverageError(f"{path}: covers 0.0% of the scene, at least {LEAST_COVERED:.0%} are needed")
+    return left, top, right - left, bottom - top

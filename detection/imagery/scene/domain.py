@@ -1,0 +1,245 @@
+"""Whether a scene looks like anything that a network was trained on: its values, their contrast, order and pixels."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.data.patches import Patches, as_values
+from detection.imagery.errors import DomainError
+from detection.imagery.raster.areas import geodesic_pixel_m2
+from detection.imagery.raster.reader import BandReader
+from detection.imagery.scene.offsets import find_missing_offset
+from detection.imagery.scene.radiometry import UNITS, Stretch
+
+# Windows of a scene that are looked at, along each side.
+WINDOWS = 5
+LEAST_VALID = 0.5
+LEAST_SIDE_PX = 16  # a smaller window says nothing of order and contrast
+# Tiles of the training that its description is measured on, evenly spread.
+TILES_MOST = 300
+# Share of the windows beyond which a scene is refused, or outside of the training.
+REFUSED_SHARE: Final = 0.75
+OUTSIDE_SHARE: Final = 0.5
+# How far beyond the 1 % and 99 % points of the training a window may lie.
+MEDIAN_SLACK: Final = 1.5
+SPREAD_SLACK: Final = 2.0
+ORDER_SLACK: Final = 0.15
+# Beyond these no network can say anything.
+UNIT_RATIO: Final = 3.0  # median beside the training's: another unit
+PIXEL_RATIO_MOST: Final = 4.0
+SMOOTHNESS_LEAST: Final = 0.3  # correlation of neighbours; ground at any scale has more, noise has none
+CONTRAST_LEAST: Final = 0.2  # 5 % to 95 % range over the median; fog, cloud, snow, a constant
+NEGATIVE_MOST: Final = 0.2  # share of values below 0: decibels, indices
+SAME: Final = 0.9999  # correlation of bands that are copies of one
+CORRELATION_DROP: Final = 0.6  # of the bands below the training's least: they are not those of the names
+
+
+class Look(NamedTuple):
+    """What is measured of one window, in model values.
+
+    Attributes:
+        median: per spectral band.
+        spread: 95 % point less 5 % point, per spectral band.
+        correlation: the least between two spectral bands; 1 for one band.
+        smoothness: the least correlation of a band with itself one pixel on.
+    """
+
+    median: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    correlation: float
+    smoothness: float
+
+
+def look_at(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> Look:
+    """Measure a window bands x H x W of spectral bands; pixels that are not valid do not count.
+
+    >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
+    >>> round(look_at(ramp, np.ones((64, 64), bool)).smoothness, 2)
+    1.0
+    """
+    kept = values[:, valid].astype(np.float64)
+    low, middle, high = np.quantile(kept, [0.05, 0.5, 0.95], axis=1)
+    pairs = [_correlate(kept[i], kept[j]) for i in range(len(kept)) for j in range(i)]
+    steps = []
+    for band in values:
+        along = [
+            _correlate(band[one][both], band[other][both])
+            for one, other in (((slice(None), slice(1, None)), (slice(None), slice(-1))), (slice(1, None), slice(-1)))
+            if (both := valid[one] & valid[other]).any()
+        ]
+        steps.append(float(np.mean(along)) if along else 0.0)
+    return Look(middle, high - low, min(pairs, default=1.0), min(steps))
+
+
+def _correlate(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    a, b = one - one.mean(), other - other.mean()
+    power = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / power if power > 0 else 0.0
+
+
+def describe(patches: Patches, pixel_size_m: float) -> dict[str, Any]:
+    """Describe the training tiles for the card of a model: 1 % and 99 % points of what `look_at` measures.
+
+    Args:
+        patches: as the network saw them, in model values.
+        pixel_size_m: side of their pixels on the ground.
+    """
+    spectral = [k for k, name in enumerate(patches.bands) if name not in UNITS]
+    looks, types, values = [], set(), []
+    for position in range(0, len(patches), max(1, len(patches) // TILES_MOST)):
+        image = patches.read(position).image
+        types.add(image.dtype.name)
+        tile = as_values(image)[spectral]
+        looks.append(look_at(tile, np.ones(tile.shape[1:], bool)))
+        values.append(tile.reshape(len(spectral), -1)[:, ::17])
+    points = np.quantile(np.concatenate(values, axis=1), [0.01, 0.05, 0.5, 0.95, 0.99], axis=1).T
+    return {
+        "tiles": len(looks), "bands": [patches.bands[k] for k in spectral], "types": sorted(types),
+        "pixel_size_m": pixel_size_m, "season": None,  # no set of patches here says when its images were taken
+        "quantiles": {"of": [0.01, 0.05, 0.5, 0.95, 0.99], "by_band": np.round(points, 5).tolist()},
+        "median": _range([look.median for look in looks]), "spread": _range([look.spread for look in looks]),
+        "correlation_least": round(float(np.quantile([look.correlation for look in looks], 0.01)), 4),
+        "smoothness_least": round(float(np.quantile([look.smoothness for look in looks], 0.01)), 4),
+    }  # fmt: skip
+
+
+def _range(rows: list[NDArray[np.float64]]) -> list[list[float]]:
+    return [[round(float(v), 5) for v in pair] for pair in np.quantile(np.array(rows), [0.01, 0.99], axis=0).T]
+
+
+def find_doubts(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -> list[str]:
+    """Say why a scene lies outside of what a network was trained on; empty where it does not, or no card says.
+
+    Args:
+        reader: the bands of the model, in its order.
+        stretch: of this scene.
+        card: the model's card; `domain` describes the training.
+
+    Raises:
+        DomainError: the scene cannot mean anything to the network; one line with the figure.
+    """
+    domain = card.get("domain")
+    if domain is None:
+        return []
+    _check_pixels(reader, domain)
+    looks, negative, counts = [], [], []
+    for found, values, valid in _read_windows(reader, stretch, card):
+        looks.append(look_at(values, valid))
+        negative.append(float((found[:, valid] < 0).mean()))
+        counts.append(found[:, valid][:, ::7])
+    if not looks:
+        return []
+    _refuse(looks, negative, domain)
+    missing = find_missing_offset(np.concatenate(counts, axis=1))
+    return [*([missing] if missing else []), *_list_outside(looks, domain)]
+
+
+def _read_windows(
+    reader: BandReader, stretch: Stretch, card: Mapping[str, Any]
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]]:
+    """Counts, model values and valid pixels of the spectral bands in windows spread over the scene."""
+    spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
+    side = int(card.get("tile_px") or 128)
+    width, height = reader.grid.width, reader.grid.height
+    for row in _spread(height, side):
+        for column in _spread(width, side):
+            counts, valid = reader.read(column, row, min(side, width), min(side, height))
+            values = stretch.apply(counts, column, row)
+            plausible = stretch.find_plausible(values)
+            valid = valid if plausible is None else valid & plausible
+            if valid.mean() >= LEAST_VALID and min(valid.shape) >= LEAST_SIDE_PX:
+                yield counts[spectral], values[spectral], valid
+
+
+def _spread(length: int, side: int) -> list[int]:
+    """Origins of at most `WINDOWS` windows that lie evenly over a length.
+
+    >>> _spread(100, 128), _spread(1000, 100)
+    ([0], [0, 225, 450, 675, 900])
+    """
+    last = max(0, length - side)
+    return sorted({round(last * k / (WINDOWS - 1)) for k in range(WINDOWS)})
+
+
+def _check_pixels(reader: BandReader, domain: Mapping[str, Any]) -> None:
+    if not reader.grid.placed:
+        return
+    pixel_m, trained_m = geodesic_pixel_m2(reader.grid) ** 0.5, float(domain["pixel_size_m"])
+    if not 1 / PIXEL_RATIO_MOST <= pixel_m / trained_m <= PIXEL_RATIO_MOST:
+        mend = f"--resample-to {trained_m:g} brings the scene to them" if pixel_m < trained_m else "use a finer image"
+        raise DomainError(
+            f"pixels of {pixel_m:.3g} m, trained on {trained_m:g} m: what it marks would mean nothing; {mend}"
+        )
+
+
+def _refuse(looks: list[Look], negative: list[float], domain: Mapping[str, Any]) -> None:
+    """Refuse what no network can read: noise, no contrast, negative values, another unit, other bands."""
+    least = float(domain["correlation_least"]) - CORRELATION_DROP
+    medians = np.array([look.median for look in looks])
+    low, high = np.array(domain["median"]).T
+    contrast = np.array([(look.spread / np.maximum(abs(look.median), 1e-12)).max() for look in looks])
+    smoothness = np.array([look.smoothness for look in looks])
+    correlation = np.array([look.correlation for look in looks])
+    below = np.array(negative)
+    darker, brighter = (medians < low / UNIT_RATIO).all(axis=1), (medians > high * UNIT_RATIO).all(axis=1)
+    typical = ", ".join(f"{value:.3g}" for value in np.median(medians, axis=0))
+    trained = ", ".join(f"{a:.3g}-{b:.3g}" for a, b in zip(low, high, strict=True))
+    for wrong, why in (
+        (below > NEGATIVE_MOST, f"{np.median(below):.0%} of the values are below 0: decibels or an index"),
+        (contrast < CONTRAST_LEAST, f"no contrast ({np.median(contrast):.0%} of the median): cloud or a constant"),
+        (smoothness < SMOOTHNESS_LEAST, f"neighbouring pixels correlate by {np.median(smoothness):.2f}: noise"),
+        (darker | brighter, f"values of another unit (medians {typical}; trained on {trained}); give --scale"),
+        ((correlation > SAME) & (len(low) > 1), "all bands hold the same: one grey image, not the bands named"),
+        (correlation < least, f"bands correlate by {np.median(correlation):.2f}: not what they are called"),
+    ):
+        if np.mean(wrong) >= REFUSED_SHARE:
+            raise DomainError(why)
+
+
+def _list_outside(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+    """What most windows have that hardly any training tile had."""
+    found = []
+    for name, slack, word in (("median", MEDIAN_SLACK, "brightness"), ("spread", SPREAD_SLACK, "contrast")):
+        seen = np.array([getattr(look, name) for look in looks])
+        low, high = np.array(domain[name]).T
+        if np.mean(((seen < low / slack) | (seen > high * slack)).any(axis=1)) > OUTSIDE_SHARE:
+            typical = ", ".join(f"{value:.3g}" for value in np.median(seen, axis=0))
+            trained = ", ".join(f"{a:.3g}-{b:.3g}" for a, b in zip(low, high, strict=True))
+            found.append(f"{word} {typical} ({', '.join(domain['bands'])}), trained on {trained}")
+    for name, word in (("correlation", "correlation of bands"), ("smoothness", "correlation of neighbouring pixels")):
+        seen = np.array([getattr(look, name) for look in looks])
+        least = float(domain[f"{name}_least"])
+        if np.mean(seen < least - ORDER_SLACK) > OUTSIDE_SHARE:
+            found.append(f"{word} {np.median(seen):.2f}, trained on {least:.2f} and more")
+    return found
+
+
+def add_to_card(path: Path, patches: Patches, pixel_size_m: float) -> None:
+    """Write the description of the training tiles into the card of weights that were trained before there was one."""
+    card = json.loads(path.read_text(encoding="utf-8"))
+    card["domain"] = describe(patches, pixel_size_m)
+    path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def main(names: Iterable[str], data: Path) -> None:
+    """Describe the training tiles of shipped weights again."""
+    from detection.imagery.data.catalogue import find_pixel_size
+    from detection.imagery.neural.checkpoint import weights_path
+    from detection.imagery.training.recipe import find_recipe, read_parts, read_recipe
+
+    for name in names:
+        recipe = read_recipe(find_recipe(name))
+        native, _ = read_parts(recipe, data)
+        size_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
+        patches = native.resize(int(size_px)) if size_px else native
+        add_to_card(weights_path(name).with_suffix(".json"), patches, find_pixel_size(recipe.data, native))
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[2:], Path(sys.argv[1]))

@@ -1,0 +1,207 @@
+"""From counts in a file to the values that a network was trained on: the stretch contract of a model's card."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from detection.imagery.errors import ModelError, NoValidPixelsError, RadiometryError
+from detection.imagery.raster.reader import BandReader
+from detection.imagery.raster.terrain import TERRAIN
+from detection.imagery.scene.indices import DERIVED
+
+# Pixels of a strip held at a time.
+STRIP_PX = 1 << 21
+WINDOW_SIDE_PX = 1536
+# Medians are taken over windows of this side, about this many pixels of them.
+WINDOW_PX = 256
+SAMPLE_PX = 1_000_000
+# Bands in a unit of their own, which no stretch of counts touches.
+UNITS = {*TERRAIN, *DERIVED}
+KINDS = ("reflectance", "local-max", "band-mean")
+# How far the scene's median may lie outside of the training range.
+SLACK = 4.0
+# Brighter than this times the brightest training pixel in every band: cloud or snow.
+CLOUD_SLACK = 1.3
+# Reflectance below this is a fill value; an offset takes dark water a little below 0.
+FLOOR = -0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """How the values of one scene become model values; depends on the scene, never on the tiles.
+
+    Attributes:
+        factors: per band, what its counts are multiplied by; 1 for terrain, which is in its own unit.
+        maxima: for `local-max`, the greatest value of any spectral band per block of `block_px`, else None.
+        block_px: side of those blocks.
+        ceilings: per band, the greatest value that can be real, or None.
+        clouds: per band, what a pixel must not exceed in all bands at once: brighter ground was never learnt, and what
+            is as bright is cloud or snow; None where there are no ceilings.
+    """
+
+    factors: NDArray[np.float32]
+    maxima: NDArray[np.float32] | None = None
+    block_px: int = 1
+    ceilings: NDArray[np.float32] | None = None
+    clouds: NDArray[np.float32] | None = None
+
+    def find_plausible(self, values: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+        """Where stretched values bands x H x W can be real; None when the stretch knows no bounds.
+
+        A flipped bit or a broken block shows as a reflectance that no ground has, and a fill value as one below 0.
+        """
+        if self.ceilings is None or self.clouds is None:
+            return None
+        highest, lowest = values.max(axis=(1, 2)), values.min(axis=(1, 2))
+        if (highest <= np.minimum(self.ceilings, self.clouds)).all() and (lowest >= FLOOR).all():
+            return None
+        spectral = np.isfinite(self.ceilings)
+        shown = values[spectral]
+        good = (shown <= self.ceilings[spectral, None, None]).all(axis=0) & (shown >= FLOOR).all(axis=0)
+        return np.asarray(good & (shown <= self.clouds[spectral, None, None]).any(axis=0))
+
+    def apply(self, values: NDArray[np.float32], column: int, row: int) -> NDArray[np.float32]:
+        """Stretch bands x H x W whose first pixel is (column, row) of the scene."""
+        if self.maxima is None:
+            return values * self.factors[:, None, None]
+        height, width = values.shape[1:]
+        brightest = _interpolate(self.maxima, (row, height), (column, width), self.block_px)
+        spectral = self.factors > 0
+        stretched = np.array(values, np.float32)
+        stretched[spectral] = np.clip(values[spectral] / brightest, 0, 1)
+        return stretched
+
+
+def measure_stretch(
+    reader: BandReader, card: Mapping[str, Any], scale: float | None = None,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Stretch:  # fmt: skip
+    """Fix the stretch of a scene.
+
+    `reflectance` multiplies by a constant, or by one per band; a sample of the scene shows whether it is the right
+    one. `local-max` divides by the brightest value nearby, interpolated between blocks of the size of the training
+    patches: what the patches' own stretch did, without joins; the scene is read once for it. Bands of terrain are left
+    as they are. `band-mean` brings the mean of every band, terrain too, to that of the training: for patches whose
+    values were divided by constants that nobody knows; with `scale` it is `reflectance`.
+
+    Args:
+        reader: the bands of the model, in its order.
+        card: the model's card.
+        scale: replaces the card's constant and waives the check of the range.
+        progress: told the share of the scene that was read, where all of it must be.
+
+    Raises:
+        NoValidPixelsError: nothing to look at.
+        RadiometryError: medians far outside of the training range: most often a wrong scale.
+        ModelError: the card names an unknown stretch.
+    """
+    kind = card["radiometry"]["stretch"]
+    if kind not in KINDS:
+        raise ModelError(f"the card of {card['name']} names the unknown stretch {kind!r}")
+    spectral = np.array([name not in UNITS for name in reader.names])
+    if kind != "local-max":
+        if kind == "band-mean" and scale is None:
+            factors = _match_means(_sample(reader), card)
+        else:
+            given = np.asarray(card["radiometry"]["scale"] if scale is None else scale, np.float32)
+            factors = np.where(spectral, given, np.float32(1)).astype(np.float32)
+            if scale is None:
+                _check_range(np.median(_sample(reader), axis=1) * factors, card)
+        highs = np.array([high for _, high in card["normalisation"]["value_range"]], np.float32)
+        bounds = (np.where(spectral, slack * highs, np.inf).astype(np.float32) for slack in (SLACK, CLOUD_SLACK))
+        return Stretch(factors, None, 1, *bounds)
+    block_px = int(card["radiometry"].get("block_px", 128))
+    maxima, seen = _find_maxima(reader, spectral, block_px, progress)
+    if not seen:
+        raise NoValidPixelsError("all pixels of the scene are nodata")
+    if not (maxima > 0).any():
+        raise RadiometryError("no value lies above 0: decibels or an index, not the brightness of an image")
+    return Stretch(spectral.astype(np.float32), _fill_gaps(maxima), block_px)
+
+
+def _find_maxima(
+    reader: BandReader, spectral: NDArray[np.bool_], block_px: int, progress: Callable[[float], None]
+) -> tuple[NDArray[np.float32], int]:
+    """The brightest value of each block (0 where there is none above 0), and how many pixels are valid."""
+    width, height = reader.grid.width, reader.grid.height
+    maxima = np.zeros((-(-height // block_px), -(-width // block_px)), np.float32)
+    # Low strips of a wide scene, or squares where its file is in tiles, so that no tile is decoded for strip after
+    # strip: memory follows neither width nor height.
+    seen = 0
+    wide, high = width, max(1, STRIP_PX // width // block_px) * block_px
+    if reader.in_tiles and width * high > STRIP_PX:
+        wide = high = max(1, WINDOW_SIDE_PX // block_px) * block_px
+    for row in range(0, height, high):
+        for column in range(0, width, wide):
+            values, valid = reader.read(column, row, min(wide, width - column), min(high, height - row))
+            seen += int(np.count_nonzero(valid))
+            brightest = values[spectral].max(axis=0)
+            rows, columns = (np.arange(0, side, block_px) for side in brightest.shape)
+            blocks = np.maximum.reduceat(np.maximum.reduceat(brightest, rows, axis=0), columns, axis=1)
+            top, left = row // block_px, column // block_px
+            maxima[top : top + len(rows), left : left + len(columns)] = np.maximum(blocks, 0)
+        progress(min(1.0, (row + high) / height))
+    return maxima, seen
+
+
+def _match_means(sample: NDArray[np.float32], card: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Factors that bring the mean of every band to that of the training."""
+    means = sample.mean(axis=1, dtype=np.float64)
+    for name, mean in zip(card["bands"], means, strict=True):
+        if not mean > 0:
+            raise RadiometryError(f"band {name}: mean {mean:.4g} cannot be brought to that of the training")
+    return np.asarray(np.array(card["normalisation"]["mean"]) / means, np.float32)
+
+
+def _sample(reader: BandReader) -> NDArray[np.float32]:
+    """Valid pixels, bands x n, of windows spread evenly over the scene; of all of it when those hold nothing valid."""
+    width, height = reader.grid.width, reader.grid.height
+    every = max(1, int(np.sqrt(width * height / SAMPLE_PX)))
+    for step, thin in dict.fromkeys(((every, 1 + (every > 1)), (1, every))):
+        samples = []
+        for row in range(0, height, WINDOW_PX * step):
+            for column in range(0, width, WINDOW_PX * step):
+                values, valid = reader.read(column, row, min(WINDOW_PX, width - column), min(WINDOW_PX, height - row))
+                samples.append(values[:, ::thin, ::thin][:, valid[::thin, ::thin]])
+        sample = np.concatenate(samples, axis=1)
+        if sample.size:
+            return np.asarray(sample)
+    raise NoValidPixelsError("all pixels of the scene are nodata")
+
+
+def _check_range(medians: NDArray[np.floating], card: Mapping[str, Any]) -> None:
+    if len(card["normalisation"]["value_range"]) != len(medians):
+        raise ModelError(f"the card of {card['name']} has ranges of other bands")
+    for name, median, (low, high) in zip(card["bands"], medians, card["normalisation"]["value_range"], strict=True):
+        if name not in UNITS and not low / SLACK <= median <= high * SLACK:
+            raise RadiometryError(
+                f"band {name}: median {median:.4g} after the scale of {card['name']}, which was trained on "
+                f"{low:.4g} to {high:.4g}; give `scale` if the values have another unit"
+            )
+
+
+def _fill_gaps(maxima: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give blocks without a valid pixel the value of the nearest block that has one."""
+    empty = maxima <= 0
+    if empty.all():
+        return np.ones_like(maxima)
+    nearest = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
+    return np.asarray(maxima[tuple(nearest)])
+
+
+def _interpolate(
+    maxima: NDArray[np.float32], rows: tuple[int, int], columns: tuple[int, int], block_px: int
+) -> NDArray[np.float32]:
+    """Bilinear between block centres, constant beyond the outermost ones; `rows` and `columns` are (start, count)."""
+    field = maxima.astype(np.float64)
+    for axis, (start, count) in enumerate((rows, columns)):
+        last = maxima.shape[axis] - 1
+        place = np.clip((np.arange(start, start + count) + 0.5) / block_px - 0.5, 0, last)
+        lower = np.minimum(place.astype(int), max(last - 1, 0))
+        share = (place - lower).reshape((-1, 1) if axis == 0 else (1, -1))
+        field = field.take(lower, axis) * (1 - share) + field.take(np.minimum(lower + 1, last), axis) * share
+    return field.astype(np.float32)

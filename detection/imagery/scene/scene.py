@@ -1,0 +1,321 @@
+"""A scene: which bands lie in which files, when they were taken, and whether all of it has arrived."""
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from detection.imagery.errors import (
+    BandMissingError,
+    IncompleteSceneError,
+    ManifestError,
+    NotARasterError,
+    SceneError,
+)
+from detection.imagery.raster.untrusted import is_vrt, list_files
+from detection.imagery.scene.band_names import BAND_NAMES, name_band
+from detection.imagery.scene.offsets import Calibration, read_calibration
+
+MANIFEST = "scene.toml"
+ROLES = ("single", "pre", "post")
+# Rasters beside the bands; each is a file name in the manifest.
+COMPANIONS = ("mask", "dem", "clouds", "classification", "shadow", "udm2", "prior")
+MANIFEST_KEYS = ("acquired_at", "role", "bands", "complete", "files", "offset", *COMPANIONS)
+MANIFEST_BYTES = 1 << 20
+NAME_BYTES = 255
+# Companions that a manifest may list among its bands; they are no counts.
+TERRAIN_NAMES = ("dem", "slope", "aspect", "northness", "eastness")
+RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One band of a scene: a file and the band's number in it, from 1."""
+
+    path: Path
+    index: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A scene on disk; nothing is read but its manifest.
+
+    Attributes:
+        path: the raster, or the folder with `scene.toml`.
+        bands: band name -> where it lies.
+        acquired_at: when it was taken, aware UTC.
+        role: `single`, `pre` or `post`.
+        mask: raster that is 0 where the scene must not be used (clouds, outside of the area of interest), or None.
+        dem: elevation in metres on any grid, or None.
+        clouds: raster that is not 0 where clouds are, or None.
+        classification: scene classification of Sentinel-2 level 2A (SCL, 0 to 11), or None.
+        shadow: raster that is not 0 in shadow, which is only flagged, or None.
+        udm2: usable data mask of PlanetScope (band 1 = clear, band 3 = shadow), or None.
+        prior: susceptibility, 0 to 1, sampled into the footprints, or None.
+        gain: by which the values of every spectral band become counts.
+        offset: added to these counts (-1000 for Sentinel-2 from processing baseline 04.00 on).
+        calibration: where gain and offset were read; empty where nothing says them.
+        aoi: area of interest, a raster (not 0) or GeoJSON polygons in longitude and latitude; the caller's, not the
+            manifest's.
+    """
+
+    path: Path
+    bands: Mapping[str, Band]
+    acquired_at: datetime
+    role: str = "single"
+    mask: Path | None = None
+    dem: Path | None = None
+    clouds: Path | None = None
+    classification: Path | None = None
+    shadow: Path | None = None
+    udm2: Path | None = None
+    prior: Path | None = None
+    gain: float = 1.0
+    offset: float = 0.0
+    calibration: str = ""
+    aoi: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of the scene, sorted, the manifest and those that a VRT names among them."""
+        beside = (*(getattr(self, name) for name in COMPANIONS), self.aoi)
+        named = {band.path for band in self.bands.values()} | {path for path in beside if path}
+        for path in [path for path in named if is_vrt(path)]:
+            named |= set(list_files(path))
+        manifest = self.path / MANIFEST
+        return tuple(sorted(named | ({manifest} if manifest.is_file() else set())))
+
+    def choose(self, names: tuple[str, ...]) -> dict[str, tuple[Path, int]]:
+        """Return the named bands as (path, index).
+
+        Raises:
+            BandMissingError: some are not there; the message names them and those that are.
+        """
+        if missing := [name for name in names if name not in self.bands]:
+            found = ", ".join(self.bands) or "none with a known name"
+            raise BandMissingError(f"{self.path}: band {', '.join(missing)} missing; found: {found}")
+        return {name: (self.bands[name].path, self.bands[name].index) for name in names}
+
+
+def read_scene(path: Path, acquired_at: datetime | None = None) -> Scene:
+    """Read what a scene is from one raster, or from a folder with `scene.toml`.
+
+    A single raster names its bands by band descriptions (B2, blue, ...) or by colour interpretation, and its time
+    by the tag `ACQUIRED_AT`, by `acquired_at`, or by a date YYYYMMDD[THHMMSS] in its name (taken as UTC).
+
+    Args:
+        path: raster or folder.
+        acquired_at: aware instant, for a raster that does not tell.
+
+    Raises:
+        ManifestError: the manifest is missing or wrong, or no acquisition time is known.
+        IncompleteSceneError: not all files of the manifest have arrived.
+        NotARasterError: the single file is no raster.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    return _read_raster(path, acquired_at)
+
+
+def find_missing(path: Path, *, watched: bool = True) -> str | None:
+    """Say why a scene is not complete yet, or None when it is.
+
+    Args:
+        path: raster or folder.
+        watched: files may still arrive, so the manifest must say that it is the last; a folder that a person names
+            is complete as it lies, and only files that the manifest names must be there.
+
+    A folder is complete when its manifest is there and says `complete = true`, or lists `[files]` that are all there
+    with their stated size (and sha256, where stated). A single file is complete when it is there and not empty; a
+    watcher should also see its size unchanged between two looks.
+    """
+    if not path.is_dir():
+        return None if path.is_file() and path.stat().st_size else f"{path}: absent or empty"
+    if not (path / MANIFEST).is_file():
+        return f"{path}: {MANIFEST} has not arrived"
+    content = _read_manifest(path / MANIFEST)
+    listed: dict[str, Any] = content.get("files", {})
+    if watched and not listed and content.get("complete") is not True:
+        return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
+    beside = {key: content[key] for key in COMPANIONS if key in content}
+    for name, value in (*content.get("bands", {}).items(), *beside.items()):
+        file = _entry(path, name, value).path
+        if not file.is_file():
+            return f"{file}: has not arrived"
+    for name, stated in listed.items():
+        facts = stated if isinstance(stated, dict) else {"size": stated}
+        file = _entry(path, name, name).path
+        if not file.is_file():
+            return f"{file}: has not arrived"
+        if "size" in facts and file.stat().st_size != facts["size"]:
+            return f"{file}: {file.stat().st_size} bytes, the manifest says {facts['size']}"
+        if "sha256" in facts and _hash_file(file) != facts["sha256"]:
+            return f"{file}: sha256 differs from the manifest"
+    return None
+
+
+def scene_hash(scene: Scene, owner: str = "") -> str:
+    """Return sha256 over the names and contents of all files of a scene, manifest included.
+
+    The folder's own place does not matter: the same files elsewhere are the same scene, unless of another owner.
+    """
+    digest = sha256(f"{owner}\n".encode() if owner else b"")
+    root = scene.path if scene.path.is_dir() else scene.path.parent
+    for file in scene.files:
+        if not file.is_file():
+            raise NotARasterError(f"{file}: no such file")
+        name = file.relative_to(root) if file.is_relative_to(root) else Path(file.name)
+        digest.update(f"{name.as_posix()}\0{_hash_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MANIFEST_BYTES + 1)
+        if len(text) > MANIFEST_BYTES:
+            raise ManifestError(f"{path}: larger than {MANIFEST_BYTES >> 10} KiB")
+        content = tomllib.loads(text.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}: not TOML ({error})") from None
+    except RecursionError:
+        raise ManifestError(f"{path}: not TOML that anybody wrote (nested without end)") from None
+    if unknown := sorted(set(content) - set(MANIFEST_KEYS)):
+        raise ManifestError(f"{path}: unknown key {unknown[0]!r}; expected: {', '.join(MANIFEST_KEYS)}")
+    for key in ("bands", "files"):
+        if not isinstance(content.get(key, {}), dict):
+            raise ManifestError(f"{path}: [{key}] must be a table")
+    return content
+
+
+def _entry(folder: Path, name: str, value: Any) -> Band:
+    file, index = (value.get("file"), value.get("index", 1)) if isinstance(value, dict) else (value, 1)
+    if not isinstance(file, str) or not isinstance(index, int):
+        raise ManifestError(f'{folder / MANIFEST}: band {name} must be "file" or {{ file = "...", index = 1 }}')
+    if "\0" in file or len(file.encode()) > NAME_BYTES:
+        raise ManifestError(f"{folder / MANIFEST}: {file[:40]!r} is no name of a file")
+    path = folder / file
+    # A manifest may come from outside: it names files of its own folder only.
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ManifestError(f"{folder / MANIFEST}: {file} lies outside of the scene's folder")
+    return Band(path, index)
+
+
+def _read_folder(folder: Path) -> Scene:
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise ManifestError(f"{folder}: no {MANIFEST} in the folder")
+    content = _read_manifest(manifest)
+    if not content.get("bands"):
+        raise ManifestError(f"{manifest}: [bands] is missing")
+    acquired_at = _instant(content.get("acquired_at"))
+    if acquired_at is None:
+        raise ManifestError(f"{manifest}: acquired_at must be a time with its zone, such as 2018-09-11T01:20:00Z")
+    role = content.get("role", "single")
+    if role not in ROLES:
+        raise ManifestError(f"{manifest}: role {role!r} is unknown; known: {', '.join(ROLES)}")
+    if reason := find_missing(folder, watched=False):
+        raise IncompleteSceneError(reason)
+    bands = _name_bands(manifest, content["bands"])
+    stated = content.get("offset")
+    said = _calibrate(bands) if stated is None else Calibration(1.0, _number(manifest, stated), MANIFEST)
+    return Scene(
+        path=folder,
+        bands=bands,
+        acquired_at=acquired_at,
+        role=role,
+        gain=said.gain,
+        offset=said.offset,
+        calibration=said.source,
+        **{name: _entry(folder, name, content[name]).path for name in COMPANIONS if name in content},
+    )
+
+
+def _calibrate(bands: Mapping[str, Band]) -> Calibration:
+    """How the values of spectral bands become counts, as their files say; those that cannot be opened say nothing."""
+    from detection.imagery.raster.raster import inspect
+
+    files = sorted({band.path for name, band in bands.items() if name not in TERRAIN_NAMES})
+    facts = []
+    for file in files:
+        try:
+            facts.append(inspect(file))
+        except SceneError:  # whoever reads it says what is wrong with it
+            continue
+    return read_calibration(files, facts)
+
+
+def _name_bands(manifest: Path, table: dict[str, Any]) -> dict[str, Band]:
+    bands: dict[str, Band] = {}
+    for name, value in table.items():
+        known = name_band(name)
+        if known in bands:
+            raise ManifestError(f"{manifest}: {name} is another name of {known}, which is there already")
+        bands[known] = _entry(manifest.parent, name, value)
+    return bands
+
+
+def _number(manifest: Path, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ManifestError(f"{manifest}: offset must be a number of counts, such as -1000")
+    return float(value)
+
+
+def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
+    from detection.imagery.raster.raster import inspect
+
+    facts = inspect(path)
+    bands: dict[str, Band] = {}
+    for index, (description, colour) in enumerate(zip(facts.descriptions, facts.colours, strict=True), start=1):
+        name = name_band((description or "").strip()) or BAND_NAMES.get(colour, "")
+        if name:
+            bands.setdefault(name, Band(path, index))
+    tag = next((value for key, value in facts.tags.items() if key.upper() == "ACQUIRED_AT"), None)
+    taken_at = _instant(tag) or acquired_at or _date_in(path.name)
+    if taken_at is None or taken_at.tzinfo is None:
+        raise ManifestError(
+            f"{path}: acquisition time unknown; write a folder with {MANIFEST}, or set the tag ACQUIRED_AT"
+        )
+    said = read_calibration([path], [facts])
+    return Scene(
+        path=path, bands=bands, acquired_at=taken_at.astimezone(UTC), gain=said.gain, offset=said.offset,
+        calibration=said.source,
+    )  # fmt: skip
+
+
+def _instant(value: Any) -> datetime | None:
+    """An aware instant of a TOML time or ISO text; None for anything else."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        return None
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # in its own zone within the calendar, here not
+        return None
+
+
+def _date_in(name: str) -> datetime | None:
+    match = re.search(r"(?<!\d)(\d{8})(?:T(\d{6}))?(?!\d)", name)
+    if not match:
+        return None
+    try:
+        return datetime.strptime(match[1] + (match[2] or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None

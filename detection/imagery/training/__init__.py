@@ -1,0 +1,1 @@
+"""Training and its figures: recipes, searches, scores, cards, and what people's reviews add."""

@@ -1,0 +1,142 @@
+"""The card of trained weights: a JSON file that a detector needs, and a page that a person reads."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from detection.imagery.data.catalogue import SOURCES
+from detection.imagery.registry import CLASSIFIERS
+
+if TYPE_CHECKING:
+    from detection.imagery.neural.training import Settings, Trained
+    from detection.imagery.training.recipe import Recipe
+
+LIMITS = (
+    "A footprint is advice, not evidence of a new landslide.",
+    "Transfer to another region, season or sensor was not shown.",
+)
+OTHER_TILES = (
+    "Tiles of another sensor, pixel size or region were not tried: there it may pass over what it must not; "
+    "never let it decide about ground that held a footprint before."
+)
+# The smallest footprint of weights: so many of their own pixels, and never more than nine pixels of 10 m.
+LEAST_PIXELS = 9
+LARGEST_MINIMUM_M2 = 900.0
+ONE_DATE = "One date, true colour only: bare soil, fields, roads, river beds and clouds can look like a landslide."
+
+
+def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts: dict[str, Any]) -> dict[str, Any]:
+    """Put together what the weights are, come from and are worth.
+
+    Args:
+        recipe: what was asked for.
+        settings: as used, which `--tune` may have changed.
+        trained: the outcome.
+        facts: domain, pixel_size_m, recipe_file, train_patches, train_sha256, test_patches, test (scores), tile_px,
+            resize_px, and optionally folds, tuning, and doubts about the run.
+    """
+    source = SOURCES[recipe.data["source"]]
+    judged = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
+    metrics = {
+        "test_patches": facts["test_patches"],
+        "test": _round(facts["test"]),
+        judged: round(trained.held_f1, 4),
+        "chosen_on": _CHOSEN[judged],
+    }
+    return {
+        "name": recipe.name,
+        "network": {
+            "name": settings.network, "classes": 2, "width": settings.width, "options": dict(settings.options),
+        },
+        "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
+        "bands": list(recipe.bands),
+        "classes": ["landslide"],
+        "pixel_size_m": facts["pixel_size_m"],
+        "minimum_area_m2": round(min(LARGEST_MINIMUM_M2, LEAST_PIXELS * facts["pixel_size_m"] ** 2), 4),
+        "tile_px": facts["tile_px"],
+        "resize_px": facts["resize_px"],
+        "radiometry": recipe.radiometry,
+        "normalisation": {
+            "mean": trained.mean, "std": trained.std, "value_range": trained.value_range, "clip": trained.clipped,
+        },
+        "threshold": trained.threshold,
+        "temperature": trained.calibration.temperature,
+        "calibration": asdict(trained.calibration),
+        "data": {
+            "source": source.source,
+            "licence": source.licence,
+            "note": source.note,
+            "reader": "tried on the originals" if source.tried else "tried only on files made after the layout",
+            "recipe": recipe.data,
+            "train_patches": facts["train_patches"],
+            "train_sha256": facts["train_sha256"],
+        },
+        "metrics": metrics | {key: facts[key] for key in ("folds", "tuning") if key in facts},
+        "training": {**asdict(settings), "best_epoch": trained.best_epoch, "cpu_s": round(trained.cpu_s, 1)},
+        "domain": facts["domain"],
+        "recipe_file": facts["recipe_file"],
+        "history": trained.history,
+        "limits": [
+            *([ONE_DATE] if len(recipe.bands) <= 3 else []),
+            *([OTHER_TILES] if settings.network in CLASSIFIERS else []),
+            *(f"{doubt[0].upper()}{doubt[1:]}." for doubt in facts.get("doubts", ())),
+            *LIMITS,
+        ],
+    }  # fmt: skip
+
+
+def render_card(card: dict[str, Any]) -> str:
+    """Render the JSON card as a short markdown page."""
+    test, data, training = card["metrics"]["test"], card["data"], card["training"]
+    network, calibration = card["network"], card.get("calibration")
+    what = (
+        f"Network `{network['name']}`, width {network['width']}, {card['parameters']:,} parameters, "
+        f"bands {', '.join(card['bands'])}, pixels of about {card['pixel_size_m']:g} m, "
+        f"stretch `{card['radiometry']['stretch']}`, threshold {card['threshold']}."
+    )
+    how = (
+        f"- Trained on {data['train_patches']} patches, {len(card['history'])} epochs "
+        f"(best: {training['best_epoch']}), {training['cpu_s']:.0f} CPU seconds on one thread, "
+        f"seed {training['seed']}. {card['metrics']['chosen_on']}."
+    )
+    shown = [f"{word} {test[key]}" for key, word in _SHOWN if test.get(key) is not None]
+    lines = [
+        f"# Weights `{card['name']}`",
+        "",
+        what,
+        "",
+        f"- Data: {data['source']}.",
+        f"- Licence: {data['licence']}.",
+        f"- Note: {data['note']}.",
+        f"- Reader: {data.get('reader', 'tried on the originals')}.",
+        how,
+        f"- {card['metrics']['test_patches']} test patches: {', '.join(shown)} {_CAUTION}.",
+    ]
+    if calibration and calibration["ece_before"]:
+        lines.append(
+            f"- Probabilities: temperature {calibration['temperature']}; expected calibration error of the held part "
+            f"{calibration['ece_before']} without it, {calibration['ece_after']} with it."
+        )
+    if folds := card["metrics"].get("folds"):
+        lines.append(f"- {len(folds['held_f1'])} folds: held F1 {folds['mean']} +- {folds['sd']}.")
+    lines += [f"- Limit: {limit}" for limit in card["limits"]]
+    if recipe := card.get("recipe_file"):
+        weights = f"{recipe.removesuffix('.recipe.toml')}.safetensors"
+        made = f"slopeward scenes train --recipe {recipe} --seed {training['seed']} --data DIR --out {weights}"
+        lines += ["", f"Made again by `{made}`."]
+    return "\n".join([*lines, ""])
+
+
+_CHOSEN = {
+    "held_f1": "epoch, temperature and threshold: held part of train; test part: scored once",
+    "held_specificity": "epoch: the last; threshold: hardly a held landslide tile passed over, and never above 0.015; "
+    "test part: scored once",
+}
+_CAUTION = "(accuracy is high even for a map that finds nothing)"
+_SHOWN = (
+    ("f1", "F1"), ("precision", "precision"), ("recall", "recall"), ("iou", "IoU"), ("miou", "mean IoU"),
+    ("specificity", "specificity"), ("accuracy", "accuracy"),
+)  # fmt: skip
+
+
+def _round(scores: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in scores.items()}

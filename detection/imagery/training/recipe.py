@@ -1,0 +1,220 @@
+"""A training recipe: a TOML file that says data, network and seed, and the run that turns it into weights."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detection.imagery.data.catalogue import check_data, find_pixel_size, open_data
+from detection.imagery.data.patches import Patches
+from detection.imagery.errors import ImageryError, RecipeError
+from detection.imagery.scene.band_names import name_band
+from detection.imagery.scene.indices import DERIVED
+from detection.imagery.training.model_card import make_card, render_card
+
+if TYPE_CHECKING:
+    from detection.imagery.neural.learner import Hooks, Settings
+
+SHIPPED = Path(__file__).resolve().parents[3] / "configs" / "detection"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A checked recipe; `training` holds the keys of `neural.learner.Settings`, `text` is the file it was read from."""
+
+    name: str
+    bands: tuple[str, ...]
+    seed: int
+    data: dict[str, Any]
+    radiometry: dict[str, Any]
+    training: dict[str, Any]
+    text: str = ""
+
+    def settings(self) -> "Settings":
+        """Return the settings of the training.
+
+        Raises:
+            RecipeError: a key that training does not know.
+        """
+        from detection.imagery.neural.learner import Settings
+
+        known = {field.name for field in fields(Settings)} - {"seed"}
+        if unknown := sorted(set(self.training) - known):
+            raise RecipeError(
+                f"recipe {self.name}: unknown training key {unknown[0]!r}; expected: {', '.join(sorted(known))}"
+            )
+        options: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in self.training.items()
+        }
+        return Settings(seed=self.seed, **options)
+
+
+def find_recipe(name: str, folders: tuple[Path, ...] = (SHIPPED,)) -> Path:
+    """Resolve a path, or the name of a shipped recipe.
+
+    Raises:
+        RecipeError: neither; the message lists the shipped ones.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    for folder in folders:
+        if (path := folder / f"{name}.toml").is_file():
+            return path
+    known = sorted(path.stem for folder in folders for path in folder.glob("*.toml"))
+    raise RecipeError(f"{name}: no such recipe; shipped: {', '.join(known)}")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        RecipeError: no such file, not TOML, unknown or missing key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not TOML ({error})") from None
+    wanted = [field.name for field in fields(Recipe) if field.name != "text"]
+    if unknown := sorted(set(content) - set(wanted)):
+        raise RecipeError(f"{path}: unknown key {unknown[0]!r}; expected: {', '.join(wanted)}")
+    if missing := [key for key in wanted if key not in content]:
+        raise RecipeError(f"{path}: key {missing[0]!r} is missing")
+    check_data(content["data"], str(path))
+    made = [band for band in content["bands"] if band in DERIVED]
+    if made and content["radiometry"].get("stretch") == "band-mean":
+        raise RecipeError(f"{path}: {made[0]} of values of an unknown unit says nothing (stretch band-mean)")
+    return Recipe(**{**content, "bands": tuple(name_band(band) for band in content["bands"])}, text=text)
+
+
+def run_recipe(
+    recipe: Recipe,
+    out: Path,
+    data_folder: Path | None = None,
+    *,
+    hooks: "Hooks | None" = None,
+    folds: int = 0,
+    tune: int = 0,
+) -> dict[str, Any]:
+    """Train by a recipe and write `out` (.safetensors), its JSON card, a markdown card, the recipe and the curve.
+
+    Args:
+        recipe: what to do.
+        out: path of the weights.
+        data_folder: where the recipe's data folder lies; not needed for generated scenes.
+        hooks: progress, stop and resume; the place of the run lies beside `out` until it is done.
+        folds: if not 0, also train so many networks, each with another part of train held, and say how they vary.
+        tune: if not 0, first try so many other settings, judged on the held part of train alone.
+
+    Returns:
+        The JSON card.
+    """
+    from detection.imagery.neural.checkpoint import save_model
+    from detection.imagery.neural.learner import Hooks
+    from detection.imagery.registry import CLASSIFIERS, find_doubts
+    from detection.imagery.scene.domain import describe
+    from detection.imagery.training.learning_curve import write_curve
+
+    settings = recipe.settings()
+    native, test = open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
+    resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
+    train = (native.resize(int(resize_px)) if resize_px else native).remember()
+    place = out.with_suffix(".place")
+    settings = settings.fitted(round(len(train) * (1 - settings.held_share)))
+    hooks = replace(hooks or Hooks(), place=place)
+    facts: dict[str, Any] = {
+        "train_patches": len(train), "train_sha256": native.fingerprint(), "test_patches": len(test),
+        "tile_px": train.read(0).mask.shape[0], "resize_px": resize_px,
+        "pixel_size_m": find_pixel_size(recipe.data, native),
+    }  # fmt: skip
+    facts["domain"] = describe(train, facts["pixel_size_m"])
+    kept = out.with_suffix(".recipe.toml")
+    facts["recipe_file"] = kept.name if recipe.text else None
+    facts["doubts"] = find_doubts(settings.network, min(train.read(0).mask.shape))
+    for doubt in facts["doubts"]:
+        hooks.on_warning(doubt)
+    if settings.network in CLASSIFIERS:
+        from detection.imagery.neural.triage_training import evaluate_triage, train_triage
+
+        trained = train_triage(train, settings, hooks)
+        facts["test"] = evaluate_triage(trained, test, facts["tile_px"])
+    else:
+        from detection.imagery.neural.training import evaluate, train_patches
+        from detection.imagery.training.search import search, train_folds
+
+        if tune:
+            settings, facts["tuning"] = search(train, settings, tune, out.with_suffix(".tuning.jsonl"))
+        if folds:
+            facts["folds"] = train_folds(train, settings, folds)
+        trained = train_patches(train, settings, hooks)
+        facts["test"] = evaluate(trained, test, resize_px)
+    card = make_card(recipe, settings, trained, facts)
+    save_model(out, trained.network, card)
+    if recipe.text:  # what the card names must be there, wherever the weights go
+        kept.write_text(recipe.text, encoding="utf-8")
+    out.with_suffix(".md").write_text(render_card(card), encoding="utf-8")
+    write_curve(trained.history, out)
+    place.unlink(missing_ok=True)
+    return card
+
+
+def read_parts(recipe: Recipe, data_folder: Path | None) -> tuple[Patches, Patches]:
+    """Return the train and the test part of a recipe, at native sizes."""
+    return open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a recipe from the command line; 0 done, 1 known error."""
+    parser = argparse.ArgumentParser(prog="python -m detection.imagery.training.recipe", description=run_recipe.__doc__)
+    parser.add_argument("recipe", nargs="+", help="paths or shipped names; the first whose data are there is run")
+    parser.add_argument("--out", type=Path, help="weights to write; default: the shipped weights of this name")
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("SLOPEWARD_DATA", "../shared/data")))
+    parser.add_argument("--with-simple", action="store_true", help="also score the simple maps of the same data")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    import torch
+
+    torch.set_num_threads(1)
+    try:
+        recipe = _first_possible([read_recipe(find_recipe(name)) for name in options.recipe], options.data)
+        from detection.imagery.neural.checkpoint import WEIGHTS_FOLDER
+
+        out = options.out or WEIGHTS_FOLDER / f"{recipe.name}.safetensors"
+        card = run_recipe(recipe, out, options.data)
+        answer = {"recipe": recipe.name, "weights": str(out), "cpu_s": card["training"]["cpu_s"], **card["metrics"]}
+        if options.with_simple:
+            from detection.imagery.training.evaluation import score_weights
+
+            simple = score_weights(str(out), options.data, simple=True, objects=False)["simple"]
+            kept = ("f1", "precision", "recall", "miou", "threshold")
+            answer["simple"] = {name: {key: simple[name][key] for key in kept} for name in ("index", "logistic")}
+            answer["simple"]["beside"] = simple["beside"]
+    except ImageryError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(json.dumps(answer) + "\n")
+    return 0
+
+
+def _first_possible(recipes: list[Recipe], data: Path) -> Recipe:
+    """The first recipe whose data are there, saying which were passed over; the last one is taken as it is."""
+    for recipe in recipes[:-1]:
+        try:
+            read_parts(recipe, data)
+        except RecipeError as error:
+            sys.stderr.write(f"{recipe.name} is passed over: {error}\n")
+        else:
+            return recipe
+    return recipes[-1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

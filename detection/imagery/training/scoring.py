@@ -1,0 +1,143 @@
+"""The full report on a landslide map: pixels pooled, image by image, thing by thing, with intervals by image."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.data.patches import IGNORED
+from detection.imagery.training.metrics import Confusion, count, score, why_undefined
+from detection.imagery.training.objects import ObjectCount
+
+EDGES = (0.6, 0.7, 0.8, 0.9)
+WORST = 5
+DRAWS = 1000
+NAMES = {"mean_f1": "mf1", "accuracy": "oa"}
+"""Names of the report where they differ from those of `metrics.score`; `pa` is another word for `oa`."""
+COUNTS = ("tp", "fp", "fn", "tn", "nodata")
+INTERVALS = ("precision", "recall", "f1", "iou", "miou")
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What scoring leaves: the report, and what comparisons and pictures need."""
+
+    report: dict[str, Any]
+    names: tuple[str, ...]
+    confusions: NDArray[np.int64]
+    image_miou: tuple[float | None, ...]
+
+    @property
+    def worst(self) -> tuple[str, ...]:
+        """Names of the images with the least mean IoU, the worst first."""
+        return tuple(self.report["image_miou"]["worst"])
+
+
+def score_maps(
+    maps: Iterable[tuple[str, NDArray[np.floating], NDArray[np.uint8]]],
+    threshold: float,
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+    objects: bool = True,
+) -> Scored:
+    """Score probability maps against masks.
+
+    Args:
+        maps: (name, H x W probabilities, H x W mask of 0, 1, 255 = not known), one after the other.
+        threshold: probability from which a pixel is called landslide.
+        seed: of the bootstrap over images.
+        draws: of the bootstrap; 0 leaves the intervals out.
+        objects: also count things (costs most of the time).
+    """
+    names, counts, per_image = [], [], []
+    total, things = Confusion(), ObjectCount()
+    for name, probabilities, mask in maps:
+        predicted, truth, valid = probabilities >= threshold, mask == 1, mask != IGNORED
+        found = count(predicted, truth, valid)
+        total += found
+        names.append(name)
+        counts.append((found.tp, found.fp, found.fn, found.tn))
+        per_image.append(score(found)["miou"])
+        if objects:
+            things.add(probabilities, predicted, truth, valid)
+    confusions = np.array(counts, np.int64).reshape(-1, 4)
+    pooled = score(total)
+    report: dict[str, Any] = {NAMES.get(name, name): value for name, value in pooled.items() if name not in COUNTS}
+    report |= {"pa": pooled["accuracy"], "confusion": {name: pooled[name] for name in COUNTS}}
+    report["undefined"] = {NAMES.get(name, name): reason for name, reason in why_undefined(total).items()}
+    report["image_miou"] = summarise_images(names, per_image)
+    if objects:
+        report |= things.report()
+    if draws:
+        report["intervals"] = {"level": 0.95, "draws": draws, "seed": seed, **bootstrap(confusions, seed, draws)}
+    report |= {"threshold": threshold, "images": len(names)}
+    return Scored(report, tuple(names), confusions, tuple(per_image))
+
+
+def summarise_images(names: Sequence[str], values: Sequence[float | None]) -> dict[str, Any]:
+    """Mean, median, shares by half-open classes and the worst of the mean IoU image by image.
+
+    >>> summarise_images(["a", "b"], [0.65, 0.95])["histogram"]
+    {'<0.6': 0.0, '0.6-0.7': 0.5, '0.7-0.8': 0.0, '0.8-0.9': 0.0, '>=0.9': 0.5}
+    """
+    known = [(value, name) for value, name in zip(values, names, strict=True) if value is not None]
+    labels = [f"<{EDGES[0]}", *(f"{a}-{b}" for a, b in pairwise(EDGES)), f">={EDGES[-1]}"]
+    places = np.searchsorted(EDGES, [value for value, _ in known], side="right")
+    return {
+        "mean": statistics.fmean(value for value, _ in known) if known else None,
+        "median": statistics.median(value for value, _ in known) if known else None,
+        "histogram": {
+            label: float(np.mean(places == number)) if known else None for number, label in enumerate(labels)
+        },
+        "worst": [name for _, name in sorted(known)[:WORST]],
+    }
+
+
+def bootstrap(confusions: NDArray[np.int64], seed: int, draws: int = DRAWS) -> dict[str, list[float] | None]:
+    """95 % intervals of pooled scores by drawing images with replacement; None where a score is undefined."""
+    drawn = _draw(len(confusions), seed, draws) @ confusions
+    out: dict[str, list[float] | None] = {}
+    for name, values in zip(INTERVALS, _scores(drawn), strict=True):
+        usable = values[np.isfinite(values)]
+        out[name] = [round(float(q), 5) for q in np.quantile(usable, [0.025, 0.975])] if usable.size else None
+    return out
+
+
+def compare(one: NDArray[np.int64], other: NDArray[np.int64], seed: int = 0, draws: int = DRAWS) -> dict[str, Any]:
+    """Difference of F1, `one` minus `other`, on the same images: paired bootstrap over images.
+
+    Returns:
+        difference, interval (95 %), and `carries`: whether the interval leaves out 0.
+    """
+    if one.shape != other.shape:
+        raise ValueError("the two are not of the same images")
+    weights = _draw(len(one), seed, draws)
+    differences = _scores(weights @ one)[2] - _scores(weights @ other)[2]
+    usable = differences[np.isfinite(differences)]
+    point = float((_scores(one.sum(axis=0)[None])[2] - _scores(other.sum(axis=0)[None])[2])[0])
+    low, high = (float(q) for q in np.quantile(usable, [0.025, 0.975])) if usable.size else (np.nan, np.nan)
+    return {
+        "difference": round(point, 5) if np.isfinite(point) else None,
+        "interval": [round(low, 5), round(high, 5)] if usable.size else None,
+        "carries": bool(low > 0 or high < 0),
+    }
+
+
+def _draw(total: int, seed: int, draws: int) -> NDArray[np.int64]:
+    """How often each image is drawn, draws x images."""
+    if total == 0:
+        return np.zeros((draws, 0), np.int64)
+    return np.random.default_rng(seed).multinomial(total, np.full(total, 1 / total), size=draws)
+
+
+def _scores(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
+    """Scores named by `INTERVALS` of n x 4 counts; NaN where undefined."""
+    tp, fp, fn, tn = (counts[:, column].astype(np.float64) for column in range(4))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        iou, background = tp / (tp + fp + fn), tn / (tn + fp + fn)
+        return tp / (tp + fp), tp / (tp + fn), 2 * tp / (2 * tp + fp + fn), iou, (iou + background) / 2

@@ -1,0 +1,125 @@
+"""The simple maps beside which every network is shown: an index threshold, and logistic regression on 25 features."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from detection.imagery.data.patches import IGNORED, Patches, as_values
+from detection.imagery.training.metrics import best_threshold
+from detection.imagery.training.scoring import Scored, score_maps
+
+SCALES_PX = (1.0, 3.0, 8.0)
+PIXELS_PER_PATCH = 400
+PENALTY = 1e-4
+STEPS = 25
+SMALL = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class SimpleMap:
+    """A map by a rule fitted on the fit part: probabilities (or an index brought to 0..1) and a threshold.
+
+    Attributes:
+        kind: `index` or `logistic`.
+        weights: of the standardised features, the constant last; empty for the index.
+        mean, std: of the features.
+        threshold: best F1 on the held part.
+    """
+
+    kind: str
+    weights: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    threshold: float
+
+    def map(self, image: NDArray[Any]) -> NDArray[np.float64]:
+        """Return H x W values between 0 and 1."""
+        if self.kind == "index":
+            return red_less_green(image)
+        features = (describe_pixels(image) - self.mean[:, None, None]) / self.std[:, None, None]
+        return _sigmoid(np.tensordot(self.weights[:-1], features, axes=1) + self.weights[-1])
+
+
+def red_less_green(image: NDArray[Any]) -> NDArray[np.float64]:
+    """Return red - green of values 0 to 1, moved to 0..1; the first two bands are red and green."""
+    values = as_values(image).astype(np.float64)
+    return np.asarray((values[0] - values[1] + 1) / 2)
+
+
+def describe_pixels(image: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the features F x H x W: for three bands 25.
+
+    The bands, the normalised difference of the first two, the bands under three Gaussians, the bands less their mean
+    over the patch, and their standard deviation around the pixel at three scales.
+
+    >>> describe_pixels(np.zeros((3, 8, 8), np.uint8)).shape
+    (25, 8, 8)
+    """
+    bands = as_values(image).astype(np.float64)
+    ratio = (bands[0] - bands[1]) / (bands[0] + bands[1] + SMALL)
+    smooth = [ndimage.gaussian_filter(bands, (0, scale, scale)) for scale in SCALES_PX]
+    centred = bands - bands.mean(axis=(1, 2), keepdims=True)
+    spread = [
+        np.sqrt(np.maximum(ndimage.gaussian_filter(bands**2, (0, scale, scale)) - mean**2, 0))
+        for scale, mean in zip(SCALES_PX, smooth, strict=True)
+    ]
+    return np.concatenate([bands, ratio[None], *smooth, centred, *spread])
+
+
+def fit_index(patches: Patches, held: NDArray[np.int64]) -> SimpleMap:
+    """Choose the threshold of red - green with the best F1 on the held part, in steps of .005."""
+    values, truth = _gather(patches, held, lambda image: red_less_green(image)[None])
+    threshold, _ = best_threshold(values[0], truth, np.arange(0.4, 0.75, 0.0025))
+    return SimpleMap("index", np.empty(0), np.empty(0), np.empty(0), threshold)
+
+
+def fit_logistic(patches: Patches, fit: NDArray[np.int64], held: NDArray[np.int64], seed: int = 0) -> SimpleMap:
+    """Fit by Newton steps on pixels drawn from the fit part; threshold of .10(.05).90 on the held part."""
+    rng = np.random.default_rng(seed)
+    features, truth = _gather(patches, fit, describe_pixels, rng)
+    mean, std = features.mean(axis=1), np.maximum(features.std(axis=1), SMALL)
+    x = np.vstack([(features - mean[:, None]) / std[:, None], np.ones(features.shape[1])])
+    weights = np.zeros(len(x))
+    penalty = np.full(len(x), PENALTY * x.shape[1])
+    penalty[-1] = 0.0
+    for _ in range(STEPS):
+        probability = _sigmoid(weights @ x)
+        slope = x @ (probability - truth) + penalty * weights
+        curve = (x * (probability * (1 - probability))) @ x.T + np.diag(penalty + SMALL)
+        step = np.linalg.solve(curve, slope)
+        weights -= step
+        if np.abs(step).max() < 1e-6:
+            break
+    rule = SimpleMap("logistic", weights, mean, std, 0.5)
+    values, truth = _gather(patches, held, lambda image: rule.map(image)[None])
+    threshold, _ = best_threshold(values[0], truth)
+    return SimpleMap("logistic", weights, mean, std, threshold)
+
+
+def score_simple(rule: SimpleMap, patches: Patches, *, objects: bool = True) -> Scored:
+    """Score a rule on patches, as `scoring.score_maps` does a network."""
+    maps = ((patch.name, rule.map(patch.image), patch.mask) for patch in patches)
+    return score_maps(maps, rule.threshold, objects=objects)
+
+
+def _gather(
+    patches: Patches, positions: NDArray[np.int64], describe: Any, rng: np.random.Generator | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Features x pixels and truth of the known pixels; with `rng` so many pixels per patch, drawn evenly."""
+    columns, truths = [], []
+    for position in positions:
+        patch = patches.read(int(position))
+        known = np.flatnonzero(patch.mask.ravel() != IGNORED)
+        if rng is not None and len(known) > PIXELS_PER_PATCH:
+            known = rng.choice(known, PIXELS_PER_PATCH, replace=False)
+        features = describe(patch.image)
+        columns.append(features.reshape(len(features), -1)[:, known])
+        truths.append(patch.mask.ravel()[known] == 1)
+    return np.concatenate(columns, axis=1), np.concatenate(truths)
+
+
+def _sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(1 / (1 + np.exp(-np.clip(values, -60, 60))))

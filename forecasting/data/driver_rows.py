@@ -1,0 +1,93 @@
+"""Drivers as networks read them: rows beside the panel's, each with the source it belongs to, gaps left as gaps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from forecasting.data.covariates import Covariate, features
+from forecasting.data.series import Floats
+from forecasting.errors import PanelError
+
+KINDS = ("rain", "water", "image", "outlook")
+"""Sources besides the movement itself: rain and snow melt, water levels, series read from images, expected rain."""
+_KIND_OF = {"rain": "rain", "level": "water", "image": "image", "outlook": "outlook"}
+
+
+@dataclass(frozen=True, slots=True)
+class DriverRows:
+    """Channels on the grid of a panel.
+
+    Attributes:
+        names: One per channel, such as `R1.rain_mm.sum_3d`.
+        kinds: `rain`, `water`, `image` or `outlook`, one per channel.
+        values: Shape (T, C), NaN where nothing is known; row t rests on no reading, and on no word, after t.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    values: Floats
+
+    def __post_init__(self) -> None:
+        """Refuse what no network could read."""
+        if self.values.ndim != 2 or not len(self.names) == len(self.kinds) == self.values.shape[1]:
+            raise PanelError(f"drivers: values of shape {self.values.shape} do not fit {len(self.names)} names")
+        unknown = sorted(set(self.kinds) - set(KINDS))
+        if unknown:
+            raise PanelError(f"drivers: no source is called {unknown[0]}; there are {', '.join(KINDS)}")
+        if len(set(self.names)) != len(self.names) or np.isinf(self.values).any():
+            raise PanelError("drivers: a name occurs twice or a value is infinite")
+
+    @property
+    def rows(self) -> int:
+        """Rows of the grid."""
+        return int(self.values.shape[0])
+
+    def head(self, rows: int) -> "DriverRows":
+        """The first rows only."""
+        return DriverRows(self.names, self.kinds, self.values[:rows])
+
+    def without(self, kinds: Sequence[str]) -> "DriverRows":
+        """The channels of the other sources."""
+        kept = [i for i, kind in enumerate(self.kinds) if kind not in kinds]
+        return DriverRows(
+            tuple(self.names[i] for i in kept), tuple(self.kinds[i] for i in kept), self.values[:, kept]
+        )  # fmt: skip
+
+    def in_order(self, names: Sequence[str]) -> Floats:
+        """The channels of these names, shape (T, len(names)); NaN for one that is absent."""
+        place = {name: i for i, name in enumerate(self.names)}
+        out = np.full((self.values.shape[0], len(names)), np.nan)
+        for i, name in enumerate(names):
+            if name in place:
+                out[:, i] = self.values[:, place[name]]
+        return out
+
+
+def rows_from_covariates(covariates: Sequence[Covariate], step_s: float) -> DriverRows | None:
+    """Known-past features of every covariate as channels; None where there is no covariate."""
+    names: list[str] = []
+    kinds: list[str] = []
+    columns: list[Floats] = []
+    for covariate in covariates:
+        for name, values in features(covariate, step_s).items():
+            names.append(name)
+            kinds.append(_KIND_OF[covariate.kind])
+            columns.append(values)
+    return DriverRows(tuple(names), tuple(kinds), np.column_stack(columns)) if columns else None
+
+
+def rows_from_payload(payload: Mapping[str, Any] | None) -> DriverRows | None:
+    """Inverse of `{"names", "kinds", "values"}` as plain lists (None stands for NaN).
+
+    Raises:
+        PanelError: A key is missing or a value has the wrong shape or type.
+    """
+    if payload is None:
+        return None
+    try:
+        values = np.array(payload["values"], dtype=np.float64)
+        return DriverRows(tuple(map(str, payload["names"])), tuple(map(str, payload["kinds"])), values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise PanelError(f"drivers payload: {type(error).__name__} {error}") from error

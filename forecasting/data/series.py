@@ -1,0 +1,279 @@
+"""The regular panel that every model reads: stations on one UTC grid, gaps left as gaps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from forecasting.data.units import read_scale
+from forecasting.errors import HorizonError, PanelError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecasting.data.driver_rows import DriverRows
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+DAY_S = 86_400.0
+MONTH_S = 365.25 / 12 * DAY_S
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Displacement of several stations on one regular grid.
+
+    Attributes:
+        start_s: Instant of the first row, epoch seconds UTC.
+        step_s: Interval between rows, seconds.
+        stations: Names, sorted, one per column.
+        values: Displacement in mm since a stated zero, shape (T, S), NaN where nothing was observed.
+        xy_m: Plan coordinates in metres, shape (S, 2), or None where unknown.
+        heights_m: Heights in metres, shape (S,), or None where unknown.
+        drivers: What may drive the slope, on the same rows, or None.
+    """
+
+    start_s: float
+    step_s: float
+    stations: tuple[str, ...]
+    values: Floats
+    xy_m: Floats | None = None
+    heights_m: Floats | None = None
+    drivers: "DriverRows | None" = None
+
+    def __post_init__(self) -> None:
+        """Refuse shapes and numbers that no model could read."""
+        if not (np.isfinite(self.step_s) and self.step_s > 0) or not np.isfinite(self.start_s):
+            raise PanelError("panel: start_s must be finite and step_s positive")
+        if self.values.ndim != 2 or self.values.shape[1] != len(self.stations) or not self.stations:
+            raise PanelError(f"panel: values of shape {self.values.shape} do not fit {len(self.stations)} stations")
+        if len(set(self.stations)) != len(self.stations):
+            raise PanelError("panel: a station name occurs twice")
+        if np.isinf(self.values).any():
+            raise PanelError("panel: values must be finite or NaN")
+        if self.xy_m is not None and self.xy_m.shape != (len(self.stations), 2):
+            raise PanelError(f"panel: xy_m of shape {self.xy_m.shape} does not fit {len(self.stations)} stations")
+        if self.heights_m is not None and self.heights_m.shape != (len(self.stations),):
+            raise PanelError(f"panel: heights_m of shape {self.heights_m.shape} does not fit its stations")
+        if self.drivers is not None and self.drivers.rows != self.values.shape[0]:
+            raise PanelError(f"panel: {self.drivers.rows} rows of drivers, {self.values.shape[0]} of values")
+
+    @property
+    def times_s(self) -> Floats:
+        """Instants of the rows, epoch seconds, shape (T,)."""
+        return self.start_s + self.step_s * np.arange(self.values.shape[0], dtype=np.float64)
+
+    @property
+    def end_s(self) -> float:
+        """Instant of the last row, epoch seconds."""
+        return self.start_s + self.step_s * float(self.values.shape[0] - 1)
+
+    def steps(self, horizon_s: float) -> int:
+        """Rows that a horizon spans.
+
+        Raises:
+            HorizonError: The horizon is shorter than half a row.
+        """
+        count = round(horizon_s / self.step_s)
+        if count < 1:
+            raise HorizonError(f"a horizon of {horizon_s:g} s is shorter than the sampling interval {self.step_s:g} s")
+        return count
+
+    def head(self, rows: int) -> "Panel":
+        """The same panel as it was known after its first `rows` rows."""
+        known = None if self.drivers is None else self.drivers.head(rows)
+        return replace(self, values=self.values[:rows], drivers=known)
+
+
+def panel_from_payload(payload: Mapping[str, Any]) -> Panel:
+    """Build a panel from plain lists (None stands for NaN), stations brought into sorted order.
+
+    Raises:
+        PanelError: A key is missing or a value has the wrong shape or type.
+    """
+    from forecasting.data.driver_rows import rows_from_payload
+
+    try:
+        names = [str(name) for name in payload["stations"]]
+        values = np.array(payload["values"], dtype=np.float64)
+        xy = payload.get("xy_m")
+        places = None if xy is None else np.array(xy, dtype=np.float64)
+        high = payload.get("heights_m")
+        heights = None if high is None else np.array(high, dtype=np.float64)
+        start_s, step_s = float(payload["start_s"]), float(payload["step_s"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PanelError(f"panel payload: {type(error).__name__} {error}") from error
+    if values.size == 0:
+        raise PanelError("panel payload: there is no row")
+    checked = Panel(start_s, step_s, tuple(names), values, places, heights)
+    order = sorted(range(len(names)), key=names.__getitem__)
+    if places is not None and not np.isfinite(places).all():
+        places = None
+    if heights is not None and not np.isfinite(heights).all():
+        heights = None
+    return Panel(
+        checked.start_s,
+        checked.step_s,
+        tuple(names[i] for i in order),
+        np.ascontiguousarray(values[:, order]),
+        None if places is None else places[order],
+        None if heights is None else heights[order],
+        drivers=rows_from_payload(payload.get("drivers")),
+    )
+
+
+def panel_from_samples(
+    samples: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    step_s: float,
+    *,
+    end_s: float | None = None,
+    xy_m: Mapping[str, Sequence[float]] | None = None,
+) -> Panel:
+    """Lay irregular samples on a regular grid without inventing a value.
+
+    A grid cell takes the mean of the samples within half a step of its instant; a cell without a sample is NaN.
+    Of several samples with the same time the last one given wins (the newest revision). Nothing is interpolated.
+
+    Args:
+        samples: Station to (times in epoch seconds, values in mm), in any order.
+        step_s: Grid interval in seconds, the sensors' own nominal interval.
+        end_s: Last instant the grid must reach (the moment of issue); default is the newest sample.
+        xy_m: Station to plan coordinates in metres; used only where every station has one.
+
+    Raises:
+        PanelError: No finite sample, or times and values of different length.
+    """
+    if not step_s > 0:
+        raise PanelError("panel: step_s must be positive")
+    stations = tuple(sorted(samples))
+    cleaned = {name: _clean(name, *samples[name]) for name in stations}
+    filled = [times for times, _ in cleaned.values() if times.size]
+    if not filled:
+        raise PanelError("panel: there is no finite sample")
+    every = np.concatenate(filled)
+    first = float(every.min())
+    # the grid takes the samples' own phase, so that a jitter of a few minutes moves no sample to a neighbour cell
+    phase = float(np.median(np.mod(every - first + step_s / 2, step_s) - step_s / 2))
+    start = first + phase
+    last = float(every.max()) if end_s is None else max(float(every.max()), end_s)
+    rows = int(np.floor((last - start) / step_s + 0.5)) + 1
+    offset = int(np.floor((first - start) / step_s + 0.5))
+    start, rows = start + offset * step_s, rows - offset
+    if end_s is not None and start + (rows - 1) * step_s > end_s + step_s / 2:
+        raise PanelError("panel: a sample is newer than the moment of issue")
+    values = np.full((rows, len(stations)), np.nan)
+    for column, name in enumerate(stations):
+        times, readings = cleaned[name]
+        cells = np.floor((times - start) / step_s + 0.5).astype(np.int64)
+        counts = np.bincount(cells, minlength=rows)[:rows]
+        sums = np.bincount(cells, weights=readings, minlength=rows)[:rows]
+        seen = counts > 0
+        values[seen, column] = sums[seen] / counts[seen]
+    places = None
+    if xy_m is not None and all(name in xy_m for name in stations):
+        places = np.array([list(xy_m[name]) for name in stations], dtype=np.float64)
+    return Panel(start, float(step_s), stations, values, places)
+
+
+def read_long_csv(path: str | Path, *, quantity: str | None = None, step_s: float | None = None) -> Panel:
+    """Read displacement from a long CSV `time,station,quantity,value` (header required, extra columns ignored).
+
+    The suffix of the quantity states the unit of its values (`displacement_downslope_m`); the panel is in mm.
+
+    Args:
+        path: The file.
+        quantity: Which quantity to take; default is the only one whose name starts with `displacement`.
+        step_s: Grid interval; default is the median interval of the file.
+
+    Raises:
+        PanelError: Columns are missing, times have no zone, or the quantity is absent or not unique.
+    """
+    import pandas as pd
+
+    frame = read_table(path, dtype={"station": str, "quantity": str, "time": str})
+    missing = {"time", "station", "quantity", "value"} - set(frame.columns)
+    if missing:
+        raise PanelError(f"{path}: column {min(missing)} is missing")
+    if quantity is None:
+        found = sorted(name for name in frame["quantity"].dropna().unique() if name.startswith("displacement"))
+        if len(found) != 1:
+            raise PanelError(f"{path}: name one quantity, displacement columns found: {', '.join(found) or 'none'}")
+        quantity = found[0]
+    frame = frame[frame["quantity"] == quantity]
+    if frame.empty:
+        raise PanelError(f"{path}: no row has quantity {quantity}")
+    if not frame["time"].str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True, na=False).all():
+        raise PanelError(f"{path}: every time needs a zone, such as Z")
+    try:
+        instants = pd.to_datetime(frame["time"], utc=True, format="ISO8601")
+    except ValueError as error:
+        raise PanelError(f"{path}: a time cannot be read: {str(error).splitlines()[0]}") from error
+    seconds = (instants - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+    samples: dict[str, tuple[ArrayLike, ArrayLike]] = {}
+    numbers = pd.to_numeric(frame["value"], errors="coerce") * read_scale(quantity)
+    for name, rows in frame.groupby("station").groups.items():
+        samples[str(name)] = (seconds.loc[rows].to_numpy(float), numbers.loc[rows].to_numpy(float))
+    if step_s is None:
+        gaps = np.concatenate([np.diff(np.unique(np.asarray(times, dtype=float))) for times, _ in samples.values()])
+        if not gaps.size:
+            raise PanelError(f"{path}: one sample per station gives no interval")
+        step_s = nominal_step(gaps)
+    return panel_from_samples(samples, step_s)
+
+
+def read_table(path: Any, *, name: str | None = None, **options: Any) -> "pd.DataFrame":
+    """A CSV as a frame.
+
+    Raises:
+        PanelError: It cannot be opened, or is no table.
+    """
+    import pandas as pd
+
+    try:
+        frame: pd.DataFrame = pd.read_csv(path, **options)
+    except (OSError, ValueError) as error:
+        raise PanelError(f"{name or path}: no table that can be read: {str(error).splitlines()[0]}") from error
+    return frame
+
+
+def nominal_step(gaps_s: ArrayLike) -> float:
+    """The interval a set of sampling gaps stands for: their median, or a mean month where all are calendar months.
+
+    On a grid of 31 days monthly readings would slip by a cell in five years.
+
+    >>> nominal_step([86400.0 * d for d in (31, 28, 31, 30)]) / 86400.0
+    30.4375
+    """
+    gaps = np.asarray(gaps_s, dtype=np.float64)
+    middle = float(np.median(gaps))
+    monthly = 28 * DAY_S <= middle <= 31 * DAY_S and float(np.ptp(gaps[gaps <= 31 * DAY_S])) >= DAY_S
+    return MONTH_S if monthly else middle
+
+
+def horizon_key(horizon_s: float) -> str:
+    """The text under which a horizon is filed in JSON.
+
+    >>> horizon_key(604800.0)
+    '604800'
+    """
+    return str(int(horizon_s)) if float(horizon_s).is_integer() else repr(float(horizon_s))
+
+
+def _clean(name: str, times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
+    """Finite samples in time order, the last of equal times kept."""
+    when = np.asarray(times, dtype=np.float64).ravel()
+    what = np.asarray(values, dtype=np.float64).ravel()
+    if when.shape != what.shape:
+        raise PanelError(f"station {name}: {when.size} times but {what.size} values")
+    finite = np.isfinite(when) & np.isfinite(what)
+    when, what = when[finite], what[finite]
+    order = np.argsort(when, kind="stable")
+    when, what = when[order], what[order]
+    if when.size:
+        newest = np.append(when[1:] != when[:-1], True)
+        when, what = when[newest], what[newest]
+    return when, what

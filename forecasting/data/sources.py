@@ -1,0 +1,283 @@
+"""Reads measured records as they come (long or wide tables, GNSS solutions, satellite points) by a recipe in TOML."""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from forecasting.data.covariates import Covariate, covariates_from_samples
+from forecasting.data.driver_rows import rows_from_covariates
+from forecasting.data.rain_forecasts import lay_outlooks, outlooks_from_samples
+from forecasting.data.series import DAY_S, Floats, Panel, nominal_step, panel_from_samples, read_table
+from forecasting.errors import RecipeError
+
+BENCHMARKS = ("S", "SK", "G", "K")
+FORMATS = ("long", "wide", "solution", "points")
+Samples = dict[str, tuple[ArrayLike, ArrayLike]]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a configuration file says about a record and how to score it.
+
+    Attributes:
+        data: The table `[data]`.
+        run: The table `[backtest]`: `horizons`, `models`, `folds`, `last`, `seed`, `holdout`, `window`.
+        name: The file, for messages.
+    """
+
+    data: Mapping[str, Any] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "recipe"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Displacement and what may drive it, on one grid."""
+
+    panel: Panel
+    covariates: tuple[Covariate, ...] = ()
+
+
+DATA_KEYS = {
+    "long": {"file", "format", "quantity", "step_s"},
+    "wide": {"file", "format", "time", "displacement", "drivers", "step_s", "day_of_month"},
+    "solution": {"file", "format", "files", "azimuth_deg", "clock_ahead_s", "step_s"},
+    "points": {"file", "format", "every", "rows", "step_s"},
+}
+RUN_KEYS = {"horizons", "models", "folds", "last", "seed", "holdout", "window"}
+
+
+_TEXT: tuple[tuple[type, ...], str] = ((str,), "text")
+_NUMBER: tuple[tuple[type, ...], str] = ((int, float), "a number")
+_COUNT: tuple[tuple[type, ...], str] = ((int,), "a whole number")
+_TABLE: tuple[tuple[type, ...], str] = ((dict,), "a table of station = column or file")
+_LIST: tuple[tuple[type, ...], str] = ((list, str), "a list")
+TYPES = {
+    "step_s": _NUMBER, "azimuth_deg": _NUMBER, "clock_ahead_s": _NUMBER, "every": _COUNT, "day_of_month": _COUNT,
+    "folds": _COUNT, "last": _COUNT, "seed": _COUNT, "window": _COUNT, "displacement": _TABLE, "drivers": _TABLE,
+    "files": _TABLE,
+    "horizons": ((list,), "a list of durations"), "models": _LIST,
+}  # fmt: skip
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe; unknown keys are refused with what was expected.
+
+    Raises:
+        RecipeError: The file cannot be read or holds a key that does not exist.
+    """
+    try:
+        text = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{path}: {error}") from error
+    unknown = set(text) - {"data", "backtest"}
+    if unknown:
+        raise RecipeError(f"{path}: {min(unknown)}: expected [data] and [backtest]")
+    data, run = dict(text.get("data", {})), dict(text.get("backtest", {}))
+    kind = data.get("format", "long")
+    if kind not in FORMATS:
+        raise RecipeError(f"{path}: data.format: expected one of {', '.join(FORMATS)}")
+    for table, given, known in (("data", data, DATA_KEYS[kind]), ("backtest", run, RUN_KEYS)):
+        for key in given:
+            if key not in known:
+                raise RecipeError(f"{path}: {table}.{key}: expected one of {', '.join(sorted(known))}")
+            kinds, words = TYPES.get(key, _TEXT)
+            if not isinstance(given[key], kinds) or isinstance(given[key], bool):
+                raise RecipeError(f"{path}: {table}.{key}: expected {words}")
+    return Recipe(data, run, str(path))
+
+
+def data_root() -> Path:
+    """Where measured data lie: SLOPEWARD_DATA, else ../shared/data."""
+    return Path(os.environ.get("SLOPEWARD_DATA", "../shared/data"))
+
+
+def find_file(name: str | Path) -> Path:
+    """A path as given, below the data root, or the file of a benchmark (S, SK, G, K).
+
+    Raises:
+        RecipeError: There is none.
+    """
+    root = data_root()
+    tries = [Path(name), root / name, root / "timeseries" / name]
+    if str(name) in BENCHMARKS:
+        tries = [root / "timeseries" / "benchmarks" / f"{name}.csv"]
+    for path in tries:
+        if path.exists():
+            return path
+    raise RecipeError(f"{name}: no such file (also looked below {root}; set SLOPEWARD_DATA)")
+
+
+def read_record(data: str | Path | None, recipe: Recipe, *, quantity: str | None = None) -> Record:
+    """The record that `--data` and `--config` name together.
+
+    Args:
+        data: File, folder or benchmark; None takes `data.file` of the recipe.
+        recipe: How to read it; an empty one reads a long CSV.
+        quantity: Displacement quantity of a long CSV.
+
+    Raises:
+        ForecastingError: File or content cannot be used.
+    """
+    name = recipe.data.get("file") if data is None else data
+    if name is None:
+        raise RecipeError(f"{recipe.name}: data.file: name a file here or by --data")
+    path = find_file(name)
+    kind = recipe.data.get("format", "long")
+    if path.is_dir() and kind != "solution":
+        raise RecipeError(f"{path}: is a folder, expected a file")
+    if kind == "long":
+        return _read_long(path, quantity or recipe.data.get("quantity"), recipe.data.get("step_s"))
+    drivers: Samples = {}
+    if kind == "wide":
+        samples, drivers = _read_wide(path, recipe)
+    elif kind == "solution":
+        samples = _read_solutions(path, recipe)
+    else:
+        samples = _read_points(path, recipe)
+    step = recipe.data.get("step_s") or nominal_step(
+        np.concatenate([np.diff(np.unique(t)) for t, _ in samples.values()])
+    )
+    panel = panel_from_samples(samples, float(step))
+    return _with_drivers(panel, drivers)
+
+
+def _with_drivers(panel: Panel, samples: Samples) -> Record:
+    measured, outlooks = outlooks_from_samples(samples)
+    covariates = (*covariates_from_samples(measured, panel), *lay_outlooks(outlooks, panel))
+    return Record(replace(panel, drivers=rows_from_covariates(covariates, panel.step_s)), covariates)
+
+
+def _read_long(path: Path, quantity: str | None, step_s: float | None) -> Record:
+    from forecasting.data.series import read_long_csv
+
+    panel = read_long_csv(path, quantity=quantity, step_s=step_s)
+    return _with_drivers(panel, _long_drivers(path))
+
+
+def _long_drivers(path: Path) -> Samples:
+    """Every quantity of a long CSV that is no displacement, as `station.quantity`."""
+    import pandas as pd
+
+    frame = read_table(path, dtype={"station": str, "quantity": str, "time": str})
+    frame = frame[frame["quantity"].notna() & ~frame["quantity"].fillna("").str.startswith("displacement")]
+    out: Samples = {}
+    for (station, quantity), rows in frame.groupby(["station", "quantity"]):
+        at = pd.to_datetime(rows["time"], utc=True, format="ISO8601")
+        seconds = ((at - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
+        out[f"{station}.{quantity}"] = (seconds, pd.to_numeric(rows["value"], errors="coerce").to_numpy(float))
+    return out
+
+
+def _read_wide(path: Path, recipe: Recipe) -> tuple[Samples, Samples]:
+    """One row per instant, one column per station: CSV or one sheet of a workbook."""
+    import pandas as pd
+
+    try:
+        time, moved = str(recipe.data["time"]), dict(recipe.data["displacement"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecipeError(f"{recipe.name}: a wide table needs data.time and [data.displacement]") from error
+    columns = {**moved, **dict(recipe.data.get("drivers", {}))}
+    if path.suffix == ".xlsx":
+        from forecasting.data.xlsx import read_sheet
+
+        frame = pd.DataFrame(read_sheet(path))
+    else:
+        frame = read_table(path, encoding="utf-8-sig")
+    for column in (time, *columns.values()):
+        if column not in frame.columns:
+            raise RecipeError(f"{path}: there is no column {column!r}; there are {', '.join(map(str, frame.columns))}")
+    if pd.api.types.is_numeric_dtype(frame[time]):
+        # a workbook counts days from 1899-12-30
+        instants = pd.Timestamp("1899-12-30", tz="UTC") + pd.to_timedelta(frame[time], unit="D")
+    else:
+        instants = pd.to_datetime(frame[time], utc=True, errors="coerce")
+    seconds = ((instants - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
+    every = {
+        name: (seconds, pd.to_numeric(frame[column], errors="coerce").to_numpy(float))
+        for name, column in columns.items()
+    }
+    # readings of one day a month; what fell and stood on the other days still counts
+    day = recipe.data.get("day_of_month")
+    use = np.ones(seconds.size, dtype=bool) if day is None else (instants.dt.day == int(day)).to_numpy()
+    points = {name: (seconds[use], values[use]) for name, (_, values) in every.items() if name in moved}
+    return points, {name: pair for name, pair in every.items() if name not in moved}
+
+
+def _read_solutions(path: Path, recipe: Recipe) -> Samples:
+    """GNSS solutions `date time lat lon height ...`, one file per station, turned into mm along an azimuth."""
+    azimuth = np.radians(float(recipe.data.get("azimuth_deg", 0.0)))
+    ahead = float(recipe.data.get("clock_ahead_s", 0.0))
+    out: Samples = {}
+    for station, name in dict(recipe.data.get("files", {})).items():
+        times, north, east = [], [], []
+        for words in _solution_lines(path / str(name)):
+            stamp = np.datetime64(f"{words[0].replace('/', '-')}T{words[1]}")
+            times.append(float((stamp - np.datetime64(0, "s")) / np.timedelta64(1, "s")) - ahead)
+            north.append(float(words[2]))
+            east.append(float(words[3]))
+        if not times:
+            raise RecipeError(f"{path / str(name)}: holds no solution line")
+        out[station] = (np.array(times), _along(np.array(north), np.array(east), float(azimuth)))
+    if not out:
+        raise RecipeError(f"{recipe.name}: data.files: name one file per station")
+    return out
+
+
+def _solution_lines(path: Path) -> Iterator[Sequence[str]]:
+    for line in find_file(path).read_text().splitlines():
+        words = line.split()
+        if len(words) >= 5 and re.fullmatch(r"\d{4}/\d\d/\d\d", words[0]):
+            yield words
+
+
+def _along(latitude: Floats, longitude: Floats, azimuth: float) -> Floats:
+    """Metres on the WGS 84 ellipsoid about the first point, as mm along an azimuth."""
+    phi = np.radians(latitude[0])
+    bend = 1.0 - 0.00669437999014 * np.sin(phi) ** 2
+    meridian, normal = 6378137.0 * (1 - 0.00669437999014) / bend**1.5, 6378137.0 / np.sqrt(bend)
+    north = np.radians(latitude - latitude[0]) * meridian
+    east = np.radians(longitude - longitude[0]) * normal * np.cos(phi)
+    moved: Floats = 1000.0 * (north * np.cos(azimuth) + east * np.sin(azimuth))
+    return moved
+
+
+def _read_points(path: Path, recipe: Recipe) -> Samples:
+    """Satellite points as the European Ground Motion Service delivers them: a column per date, a row per point."""
+    import pandas as pd
+
+    frame = read_table(_member(path), name=str(path), dtype={"pid": str})
+    dates = [c for c in frame.columns if re.fullmatch(r"\d{8}", str(c))]
+    if not dates or "pid" not in frame.columns:
+        raise RecipeError(f"{path}: expected a column pid and one column per date (YYYYMMDD)")
+    instants = pd.to_datetime(dates, format="%Y%m%d", utc=True)
+    seconds = ((instants - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
+    if recipe.data.get("rows", "grid") == "acquisitions":
+        seconds = seconds[0] + float(recipe.data.get("step_s", 6 * DAY_S)) * np.arange(len(dates))
+    chosen = frame.iloc[:: max(1, int(recipe.data.get("every", 1)))]
+    values = chosen[dates].to_numpy(float)
+    return {name: (seconds, row) for name, row in zip(chosen["pid"], values, strict=True)}
+
+
+def _member(path: Path) -> Any:
+    """The table inside an archive, or the file itself."""
+    if path.suffix != ".zip":
+        return path
+    import io
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            tables = [name for name in archive.namelist() if name.endswith(".csv")]
+            if len(tables) != 1:
+                raise RecipeError(f"{path}: expected one .csv inside, found {len(tables)}")
+            return io.BytesIO(archive.read(tables[0]))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise RecipeError(f"{path}: no archive that can be read: {error}") from error

@@ -1,0 +1,99 @@
+"""Trailing means and slopes over gaps: the two numbers every simple forecast is made of."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecasting.data.series import Floats, Ints
+
+HOLD_STEPS = 3
+"""A last value is carried at most this many rows; beyond that the series is stale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trailing:
+    """Moments of the last `length` rows at each origin, shapes (N, S).
+
+    Attributes:
+        count: Observed rows.
+        mean: Mean of the observed values, NaN where there is none.
+        age: Mean distance of the observed rows from the origin, in rows.
+        slope: Least-squares slope per row, 0 where fewer than two rows are observed.
+    """
+
+    count: Floats
+    mean: Floats
+    age: Floats
+    slope: Floats
+
+
+def trailing(values: Floats, origins: Ints, lengths: Iterable[int]) -> dict[int, Trailing]:
+    """Moments over the last m rows, origin included, for every m of `lengths` in one pass.
+
+    Sums run lag by lag in a fixed order and read nothing after the origin, so a later value cannot change one bit.
+
+    Args:
+        values: Shape (T, S), NaN where missing.
+        origins: Row numbers, shape (N,).
+        lengths: Window lengths in rows.
+    """
+    wanted = set(lengths)
+    shape = (origins.size, values.shape[1])
+    n, x, xx, y, xy = (np.zeros(shape) for _ in range(5))
+    out: dict[int, Trailing] = {}
+    for lag in range(max(wanted)):
+        row = lagged(values, origins, lag)
+        seen = np.isfinite(row)
+        row[~seen] = 0.0
+        n += seen
+        y += row
+        if lag:
+            x += lag * seen
+            xx += (lag * lag) * seen
+            row *= lag
+            xy += row
+        if lag + 1 in wanted:
+            out[lag + 1] = _moments(n, x, xx, y, xy)
+    return out
+
+
+def lagged(values: Floats, origins: Ints, lag: int) -> Floats:
+    """Rows `origins - lag` as a fresh array (N, S), NaN before the beginning of the record."""
+    rows = origins - lag
+    out: Floats = values[np.maximum(rows, 0)]  # fancy indexing copies
+    if rows.size and rows.min() < 0:
+        out[rows < 0] = np.nan
+    return out
+
+
+def last_value(values: Floats, origins: Ints, *, hold: int = HOLD_STEPS) -> tuple[Floats, Floats]:
+    """The newest value not older than `hold` rows and its age in rows, each (N, S), NaN where there is none."""
+    level = lagged(values, origins, 0)
+    age = np.where(np.isfinite(level), 0.0, np.nan)
+    for lag in range(1, hold + 1):
+        empty = np.isnan(level)
+        if not empty.any():
+            break
+        older = lagged(values, origins, lag)
+        fill = empty & np.isfinite(older)
+        level[fill] = older[fill]
+        age[fill] = lag
+    return level, age
+
+
+def targets(values: Floats, origins: Ints, steps: int) -> Floats:
+    """What was observed `steps` rows after each origin, shape (N, S), NaN beyond the record."""
+    rows = origins + steps
+    inside = rows < values.shape[0]
+    out = np.full((origins.size, values.shape[1]), np.nan)
+    out[inside] = values[rows[inside]]
+    return out
+
+
+def _moments(n: Floats, x: Floats, xx: Floats, y: Floats, xy: Floats) -> Trailing:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = n * xx - x * x
+        # lags grow into the past, so the slope in time has the opposite sign
+        slope = np.where(spread > 0, -(n * xy - x * y) / spread, 0.0)
+        return Trailing(n.copy(), np.where(n > 0, y / n, np.nan), np.where(n > 0, x / n, np.nan), slope)

@@ -1,0 +1,1 @@
+"""What forecasts were worth: backtests, scores, significance, and the proof that none knew the future."""

@@ -1,0 +1,246 @@
+"""Rolling-origin comparison of models on one record: expanding training, an embargo, tests that never overlap."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from forecasting.data.features import noise_floor
+from forecasting.data.series import Floats, Panel
+from forecasting.data.splits import Split, rolling_folds
+from forecasting.data.windows import last_value
+from forecasting.evaluation.scoring import Answer, Score, Trial, Verdict, rows_of, scale_of, score_all, spell_horizon
+from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, load
+from forecasting.serving.calibration import judge
+from forecasting.serving.jobs import drop_horizons
+from forecasting.serving.quantiles import conform, point_fan, widen
+from forecasting.simple.auto import Auto, fit_auto
+from forecasting.simple.averaging import WARM_UP_ROWS
+from forecasting.simple.baselines import Baseline, fit_baseline, fit_lld
+from forecasting.simple.staged_averaging import find_stages, spans_of
+
+ALWAYS = ("persistence", "drift", "lld")
+Progress = Callable[[str], None]
+
+
+def backtest(
+    panel: Panel,
+    models: Sequence[str],
+    horizons_s: Sequence[float],
+    *,
+    folds: int = 3,
+    seed: int = 7,
+    test_share: float = 0.196,
+    training: Mapping[str, Any] | None = None,
+) -> list[Score]:
+    """Scores over all stations by rolling origin; `persistence`, `drift`, `lld` and `gated` are always among them.
+
+    Args:
+        panel: The record.
+        models: Model ids.
+        horizons_s: Horizons in seconds.
+        folds: Number of tests.
+        seed: Seed of every network.
+        test_share: Length of one test as a share of the record.
+        training: Other settings of `forecasting.neural.training.Settings`, for instance `epochs`.
+
+    Raises:
+        ForecastingError: Unknown model or too short a record.
+    """
+    trials = run_trials(panel, models, horizons_s, folds=folds, seed=seed, test_share=test_share, training=training)
+    return [score for trial in trials for score in score_all(trial)]
+
+
+def run_trials(
+    panel: Panel,
+    models: Sequence[str],
+    horizons_s: Sequence[float],
+    *,
+    folds: int = 3,
+    seed: int = 7,
+    test_share: float = 0.196,
+    last: int | None = None,
+    training: Mapping[str, Any] | None = None,
+    on_progress: Progress | None = None,
+    learn: Panel | None = None,
+) -> Iterator[Trial]:
+    """What every model answers, fold by fold and horizon by horizon; arguments as in `backtest`.
+
+    Args:
+        panel: The record.
+        models: Model ids.
+        horizons_s: Horizons in seconds.
+        folds: Number of tests.
+        seed: Seed of every network.
+        test_share: Length of one test as a share of the record.
+        last: Score this many last rows in place of a share (divided among the folds).
+        training: Other settings of the networks.
+        on_progress: Told one line per fold and model.
+        learn: Other points on the same rows: networks learn from these alone and are taken to `panel` as they are.
+    """
+    wanted = [name for name in dict.fromkeys([*ALWAYS, *models]) if name != "gated"]
+    for name in wanted:
+        load(name)  # a name that is unknown, or needs a package that is not there, ends it before the work
+    settings = {**(training or {}), "seed": seed}
+    for fold, parts in enumerate(rolling_folds(panel.values.shape[0], folds, test_share, last=last)):
+        told = on_progress or (lambda _: None)
+        yield from _run_fold(panel, parts, fold, wanted, tuple(horizons_s), training=settings, told=told, learn=learn)
+
+
+def _run_fold(
+    panel: Panel,
+    parts: Split,
+    fold: int,
+    models: Sequence[str],
+    horizons_s: tuple[float, ...],
+    *,
+    training: Mapping[str, Any],
+    told: Progress,
+    learn: Panel | None,
+) -> Iterator[Trial]:
+    # no model sees a row after the test, and none is fitted on a row inside it
+    known = panel.head(parts.test.end)
+    steps = tuple(known.steps(h) for h in horizons_s)
+    begun = time.perf_counter()
+    auto = fit_auto(known, parts.calibration, steps)
+    cost = time.perf_counter() - begun
+    answers: list[list[Answer]] = [[] for _ in horizons_s]
+    simple = _fans(known, parts, auto, horizons_s)
+    for name in models:
+        told(f"fold {fold + 1}: {name}")
+        if name in NETWORKS:
+            dropped = drop_horizons(known, parts, horizons_s, least=1)
+            for horizon_s, reason in dropped.items():
+                told(f"fold {fold + 1}: {name}: {spell_horizon(horizon_s)} dropped: {reason}")
+            kept = tuple(h for h in horizons_s if h not in dropped)
+            best = auto if not dropped else fit_auto(known, parts.calibration, tuple(known.steps(h) for h in kept))
+            fans = [simple[horizons_s.index(h)] for h in kept]
+            learnt = [] if not kept else _network_answers(
+                name, known, parts, best, kept, simple=fans, training=training, learn=learn
+            )  # fmt: skip
+            by_horizon = dict(zip(kept, learnt, strict=True))
+            made = [by_horizon.get(h, []) for h in horizons_s]
+        else:
+            made = _simple_answers(name, known, parts, auto, horizons_s, training=training, cost=cost, simple=simple)
+        for i, one in enumerate(made):
+            answers[i] += one
+    values = known.values
+    level, _ = last_value(values, parts.test.origins)
+    before = values[: parts.test.first]
+    stages = find_stages(values, parts.test.origins, noise_floor(before), spans_of(known.step_s))
+    for i, horizon_s in enumerate(horizons_s):
+        yield Trial(
+            fold=fold,
+            horizon_s=horizon_s,
+            steps=steps[i],
+            stations=known.stations,
+            target_s=rows_of(parts.test.origins, steps[i], known.start_s, known.step_s),
+            level=level,
+            observed=parts.test.targets(values, parts.test.origins, steps[i]),
+            best=simple[i][..., 2],
+            chosen=auto.chosen[i],
+            scale_mm=scale_of(before),
+            noise_mm=noise_floor(before),
+            answers=(*answers[i], _served(answers[i], simple[i], auto.chosen[i], cost)),
+            stages=stages,
+        )
+
+
+def _served(answers: Sequence[Answer], simple: Floats, chosen: str, cost: float) -> Answer:
+    """What the service would have shown: of the networks whose gate is open the one most skilled on calibration."""
+    open_ones = [a for a in answers if a.variant == "gated" and a.verdict.shown and a.fan is not None]
+    if not open_ones:
+        reason = f"simple forecast {chosen}, the best on calibration"
+        return Answer("gated", "gated", simple[..., 2], simple, Verdict(None, shown=True, reason=reason, seconds=cost))
+    best = max(open_ones, key=lambda a: a.verdict.skill or 0.0)
+    return Answer("gated", "gated", best.point, best.fan, best.verdict)
+
+
+def _simple_answers(
+    name: str,
+    panel: Panel,
+    parts: Split,
+    auto: Auto,
+    horizons_s: tuple[float, ...],
+    *,
+    training: Mapping[str, Any],
+    cost: float,
+    simple: Sequence[Floats],
+) -> list[list[Answer]]:
+    """Answers of a simple forecast or a comparison model, and the time its fit took."""
+    if name == "auto":
+        reasons = [f"simple forecast {chosen}, the best on calibration" for chosen in auto.chosen]
+        fans, seconds = simple, cost
+    else:
+        reasons = ["simple forecast" if name in BASELINES else "for comparison, never shown"] * len(horizons_s)
+        begun = time.perf_counter()
+        steps = tuple(panel.steps(h) for h in horizons_s)
+        if name in COMPARISONS:
+            from forecasting.simple.comparison import fit_comparison
+
+            fitted: Baseline = fit_comparison(name, panel, parts.calibration, steps, seed=int(training["seed"]))
+        else:
+            fitted = fit_baseline(name, panel, parts.calibration, steps)
+        seconds = time.perf_counter() - begun
+        fans = _fans(panel, parts, fitted, horizons_s)
+    shown = name in BASELINES
+    return [
+        [Answer(name, "plain", fan[..., 2], fan, Verdict(None, shown=shown, reason=reason, seconds=seconds))]
+        for fan, reason in zip(fans, reasons, strict=True)
+    ]
+
+
+def _fans(panel: Panel, parts: Split, fitted: Baseline, horizons_s: tuple[float, ...]) -> list[Floats]:
+    """Fans of a simple forecast on the test origins, adapted from 150 rows before calibration on."""
+    begin = max(0, parts.calibration.first - WARM_UP_ROWS)
+    origins = np.arange(begin, parts.test.end, dtype=np.int64)
+    points = fitted.predict(panel.values, origins)
+    first = parts.test.first - begin
+    out = []
+    for i, horizon_s in enumerate(horizons_s):
+        fan = point_fan(points[:, :, i])
+        conformed = conform(fan, panel.values, origins, panel.steps(horizon_s), horizon_s)
+        out.append(widen(fan, conformed.margins)[first:])
+    return out
+
+
+def _network_answers(
+    name: str,
+    panel: Panel,
+    parts: Split,
+    auto: Auto,
+    horizons_s: tuple[float, ...],
+    *,
+    simple: Sequence[Floats],
+    training: Mapping[str, Any],
+    learn: Panel | None = None,
+) -> list[list[Answer]]:
+    """Ungated, blended and gated answers of one network per horizon."""
+    from forecasting.evaluation.holdout import train_elsewhere
+    from forecasting.neural.learner import Settings
+    from forecasting.neural.training import train_network
+
+    begun = time.monotonic()
+    if learn is None:
+        trained = train_network(name, panel, parts, horizons_s, Settings(**training))
+    else:
+        trained = train_elsewhere(name, learn, panel, parts, horizons_s, training)
+    seconds = time.monotonic() - begun
+    lld = fit_lld(panel, parts.calibration, trained.forecaster.recipe.steps)
+    origins, judged = judge(trained.forecaster, lld, auto, panel, parts, horizons_s=horizons_s, last=parts.test.end)
+    test = origins >= parts.test.first
+    out = []
+    for i, one in enumerate(judged):
+        gate = one.gate
+        verdict = Verdict(gate.weight, shown=gate.shown, reason=gate.reason, seconds=seconds, skill=gate.skill)
+        fan = one.fan[test]
+        shown = fan if gate.shown else simple[i]
+        out.append(
+            [
+                Answer(name, "ungated", one.network[test], None, verdict),
+                Answer(name, "blend", fan[..., 2], fan, verdict),
+                Answer(name, "gated", shown[..., 2], shown, verdict),
+            ]
+        )
+    return out

@@ -1,0 +1,99 @@
+"""Looks at the rows of a long CSV itself: a panel no longer shows what was left out, doubled or cannot be meant."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from forecasting.data.series import read_table
+from forecasting.data.units import read_scale
+from forecasting.evaluation.scoring import spell_horizon
+from forecasting.evaluation.screening import Finding
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_MM: Final = 1e6  # a kilometre: no instrument on a slope follows it so far
+_SHOWN: Final = 5
+
+
+def audit_rows(path: Path, horizons_s: Sequence[float]) -> list[Finding]:
+    """Rows without a number, doubled rows and displacements that cannot be meant, each by line and value.
+
+    A row that repeats a time is used as the last of its kind; a row without a number is left out; an empty value is a
+    gap and no finding. A displacement beyond 1 km refuses every horizon: no score on such a record means anything.
+
+    Args:
+        path: Long CSV `time,station,quantity,value` that can be read.
+        horizons_s: Horizons asked for.
+
+    Returns:
+        Findings with the codes `no_number`, `doubled_row` and `implausible_value`; the station of a quantity that is
+        no displacement is written `station.quantity`.
+
+    Raises:
+        PanelError: The file cannot be read.
+    """
+    import pandas as pd
+
+    # blank lines stay, so that a row's place is its line
+    frame = read_table(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
+    frame["line"] = range(2, len(frame) + 2)
+    frame = frame[frame["station"].fillna("") != ""]
+    frame["value"] = frame["value"].fillna("").str.strip()
+    frame["number"] = pd.to_numeric(frame["value"], errors="coerce")
+    frame["at"] = pd.to_datetime(frame["time"], utc=True, format="ISO8601", errors="coerce")
+    found: list[Finding] = []
+    for (station, quantity), rows in frame.groupby(["station", "quantity"]):
+        moves = str(quantity).startswith("displacement")
+        name = str(station) if moves else f"{station}.{quantity}"
+        found += _find_words(name, rows)
+        found += _find_doubles(name, rows)
+        if moves:
+            in_mm = rows.assign(number=rows["number"] * read_scale(str(quantity)))
+            found += _find_impossible(name, in_mm, horizons_s)
+    return found
+
+
+def _find_words(name: str, rows: "pd.DataFrame") -> list[Finding]:
+    bad = rows[(rows["value"] != "") & ~rows["number"].between(float("-inf"), float("inf"), inclusive="neither")]
+    if bad.empty:
+        return []
+    words = _list([f"{place}: {value!r}" for place, value in zip(_places(bad), bad["value"], strict=True)])
+    return [Finding(name, "no_number", f"{len(bad)} values are no number and left out: {words}")]
+
+
+def _find_doubles(name: str, rows: "pd.DataFrame") -> list[Finding]:
+    first: dict[Any, tuple[int, str, float]] = {}
+    again = []
+    told = rows[rows["at"].notna() & rows["number"].notna()]
+    columns = (told[name] for name in ("at", "time", "line", "value", "number"))
+    for at, time, line, value, number in zip(*columns, strict=True):
+        if at in first:
+            before = first[at]
+            differs = "" if before[2] == number else f", there {before[1]}"
+            again.append(f"line {line} ({time}): {value} (as line {before[0]}{differs})")
+        else:
+            first[at] = (line, value, number)
+    if not again:
+        return []
+    text = f"{len(again)} rows repeat a time, the last of each is used: {_list(again)}"
+    return [Finding(name, "doubled_row", text)]
+
+
+def _find_impossible(name: str, rows: "pd.DataFrame", horizons_s: Sequence[float]) -> list[Finding]:
+    bad = rows[rows["number"].abs().between(MOST_MM, float("inf"), inclusive="neither")]
+    if bad.empty:
+        return []
+    words = _list([f"{place}: {value}" for place, value in zip(_places(bad), bad["value"], strict=True)])
+    text = f"{len(bad)} displacements beyond {MOST_MM:g} mm cannot be meant: {words}"
+    return [Finding(name, "implausible_value", text, tuple(spell_horizon(h) for h in horizons_s))]
+
+
+def _places(rows: "pd.DataFrame") -> list[str]:
+    """Line and time of rows as the file writes them: who mends the file finds them by either."""
+    return [f"line {line} ({time})" for line, time in zip(rows["line"], rows["time"], strict=True)]
+
+
+def _list(words: Sequence[str]) -> str:
+    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+    return "; ".join(words[:_SHOWN]) + more

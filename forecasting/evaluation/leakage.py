@@ -1,0 +1,239 @@
+"""Proves that no forecast knows the future: every value after the moment of issue is changed, and no bit may move."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from forecasting.data.driver_rows import DriverRows
+from forecasting.data.series import Floats, Ints, Panel
+from forecasting.data.splits import Block, split
+from forecasting.data.windows import targets
+from forecasting.decomposition.components import METHODS, display_whole
+from forecasting.decomposition.forecast import forecast_parts, sum_of_parts
+from forecasting.errors import NotEnoughDataError, UnknownModelError
+from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, model_ids
+from forecasting.simple.baselines import Baseline, fit_baseline
+
+SIZES = {"cheap": 1000, "network": 20, "decomposition": 5}
+TEST_SHARE = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class LeakResult:
+    """What became of one model.
+
+    Attributes:
+        model: Id, or `decomposition METHOD`.
+        forecasts: Forecasts compared (issue time x station x horizon) that had a value.
+        changed: Those that were not bit-equal after the future was changed: 0, or it leaks.
+        refits: Fits repeated on a record whose rows after the fit were changed.
+        refits_changed: Fits that came out different: 0, or it leaks.
+    """
+
+    model: str
+    forecasts: int
+    changed: int
+    refits: int
+    refits_changed: int
+
+    @property
+    def leaks(self) -> bool:
+        """Whether anything moved."""
+        return self.changed > 0 or self.refits_changed > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "model": self.model,
+            "forecasts": self.forecasts,
+            "changed": self.changed,
+            "refits": self.refits,
+            "refits_changed": self.refits_changed,
+            "leaks": self.leaks,
+        }
+
+
+def run_leak_test(
+    panel: Panel, models: Sequence[str], horizons_s: Sequence[float], *, count: int | None = None, seed: int = 7
+) -> Iterator[LeakResult]:
+    """Test models one by one.
+
+    Args:
+        panel: The record; the last 30 % of its rows are moments of issue.
+        models: Model ids.
+        horizons_s: Horizons in seconds.
+        count: Forecasts per model; default 1,000 for cheap models, 20 for a network.
+        seed: Draws the moments and the changed values.
+
+    Raises:
+        ForecastingError: Unknown model or too short a record.
+    """
+    rows = panel.values.shape[0]
+    first = rows - int(rows * TEST_SHARE)
+    parts = split(rows, first)
+    steps = tuple(panel.steps(h) for h in horizons_s)
+    for name in models:
+        if name in BASELINES or name in COMPARISONS:
+            fit = _fitting(name, parts.calibration, steps)
+            wanted = SIZES["cheap"] if count is None else count
+            yield _test_simple(name, fit, panel, first, len(steps), count=wanted, seed=seed)
+        elif name in NETWORKS:
+            wanted = SIZES["network"] if count is None else count
+            yield _test_network(name, panel, first, tuple(horizons_s), count=wanted, seed=seed)
+        else:
+            raise UnknownModelError(f"no model is called {name}; there are {', '.join(model_ids())}")
+
+
+def run_decomposition_test(
+    series: Floats, steps: Sequence[int], *, period: int, count: int | None = None, seed: int = 7,
+    methods: Sequence[str] = tuple(METHODS),
+) -> Iterator[tuple[LeakResult, dict[str, Any]]]:  # fmt: skip
+    """Test decompositions: bit-equal when causal, and what the leak would have been worth.
+
+    Args:
+        series: One station, shape (T,).
+        steps: Horizons in rows.
+        period: Rows of one year.
+        count: Issues per method; default 5.
+        seed: Draws the moments and the changed values.
+        methods: Which ones.
+
+    Yields:
+        The result, and the root mean square errors in mm of the causal and of the whole-series forecast one horizon
+        ahead with how many of them differ: the second kind exists for this comparison alone.
+    """
+    wanted = SIZES["decomposition"] if count is None else count
+    rows = series.size
+    first, last = rows - int(rows * TEST_SHARE), rows - 1 - min(steps)
+    if last <= first:
+        raise NotEnoughDataError(f"{rows} rows are too few for a leak test of decompositions")
+    for method in methods:
+        rng = np.random.default_rng(seed)
+        origins = np.sort(rng.choice(np.arange(first, last + 1), min(wanted, last + 1 - first), replace=False))
+        causal = forecast_parts(series, origins, steps, method=method, period=period)
+        changed = compared = 0
+        for i, t in enumerate(origins):
+            other = _disturb(series[:, None], int(t), rng)[:, 0]
+            again = forecast_parts(other, np.array([t]), steps, method=method, period=period)[0]
+            compared += int(np.isfinite(causal[i]).sum())
+            changed += int(not np.array_equal(causal[i], again, equal_nan=True))
+        yield (
+            LeakResult(f"decomposition {method}", compared, changed, len(origins), 0),
+            _worth_of_leak(series, origins, steps, causal, method=method, period=period),
+        )
+
+
+def _worth_of_leak(
+    series: Floats, origins: Ints, steps: Sequence[int], causal: Floats, *, method: str, period: int
+) -> dict[str, Any]:
+    """Error of what papers report that decompose first and split afterwards, beside the honest one."""
+    whole = display_whole(series, method=method, period=period)
+    leaking = np.stack([sum_of_parts(whole, int(t), steps) for t in origins])
+    observed = targets(series[:, None], origins, steps[0])[:, 0]
+    both = np.isfinite(observed) & np.isfinite(causal[:, 0]) & np.isfinite(leaking[:, 0])
+    rms = {
+        name: float(np.sqrt(np.mean((made[both, 0] - observed[both]) ** 2))) if both.any() else None
+        for name, made in (("causal", causal), ("whole", leaking))
+    }
+    return {
+        "method": method,
+        "issues": int(origins.size),
+        "differ": int((causal[both, 0] != leaking[both, 0]).sum()),
+        "rmse_causal_mm": rms["causal"],
+        "rmse_whole_series_mm": rms["whole"],
+    }
+
+
+Fit = Callable[[Panel], Baseline]
+
+
+def _fitting(name: str, calibration: Block, steps: tuple[int, ...]) -> Fit:
+    if name in COMPARISONS:
+        from forecasting.simple.comparison import fit_comparison
+
+        return lambda panel: fit_comparison(name, panel, calibration, steps)
+    return lambda panel: fit_baseline(name, panel, calibration, steps)
+
+
+def _test_simple(name: str, fit: Fit, panel: Panel, first: int, horizons: int, *, count: int, seed: int) -> LeakResult:
+    rng = np.random.default_rng(seed)
+    fitted = fit(panel)
+    rows, stations = panel.values.shape
+    issues = max(1, -(-count // (stations * horizons)))
+    origins = rng.choice(np.arange(first, rows), min(issues, rows - first), replace=False)
+    compared, changed = 0, 0
+    while compared < count and origins.size:
+        moved = _compare(fitted.predict, panel, origins, rng)
+        compared, changed = compared + moved[0], changed + moved[1]
+        if moved[0] == 0:
+            break
+        origins = rng.choice(np.arange(first, rows), max(1, min(8, rows - first)), replace=False)
+    other = Panel(panel.start_s, panel.step_s, panel.stations, _disturb(panel.values, first - 1, rng), panel.xy_m)
+    again = fit(other)
+    at = np.arange(max(0, first - 5), first)
+    same = again.to_json() == fitted.to_json() and np.array_equal(
+        again.predict(panel.values, at), fitted.predict(panel.values, at), equal_nan=True
+    )
+    return LeakResult(name, compared, changed, 1, int(not same))
+
+
+def _test_network(
+    name: str, panel: Panel, first: int, horizons_s: tuple[float, ...], *, count: int, seed: int
+) -> LeakResult:
+    """One short training on the rows before the first issue; weights and forecasts must not move."""
+    from forecasting.neural.checkpoint import to_bytes
+    from forecasting.neural.learner import Settings
+    from forecasting.neural.training import train_network
+
+    rng = np.random.default_rng(seed)
+    parts, settings = split(panel.values.shape[0], first), Settings(seed=seed, epochs=1, stride=4)
+    forecaster = train_network(name, panel, parts, horizons_s, settings).forecaster
+    other = replace(
+        panel, values=_disturb(panel.values, first - 1, rng), drivers=_disturb_drivers(panel, first - 1, rng)
+    )
+    again = train_network(name, other, parts, horizons_s, settings).forecaster
+    issues = max(1, -(-count // (len(panel.stations) * len(horizons_s))))
+    rows = np.arange(first, panel.values.shape[0])
+    origins = rng.choice(rows, min(max(issues, 2), rows.size), replace=False)
+    compared = changed = 0
+    for t in origins:
+        at = np.array([t], dtype=np.int64)
+        before = forecaster.quantiles(panel.values, at, drivers=panel.drivers)[..., 2]
+        unknown = _disturb_drivers(panel, int(t), rng)
+        after = forecaster.quantiles(_disturb(panel.values, int(t), rng), at, drivers=unknown)[..., 2]
+        compared += int(np.isfinite(before).sum())
+        changed += _differ(before, after)
+    return LeakResult(name, compared, changed, 1, int(to_bytes(forecaster, "") != to_bytes(again, "")))
+
+
+def _compare(
+    predict: Callable[[Floats, Ints], Floats], panel: Panel, origins: Ints, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Forecasts with a value, and those that a changed future moved."""
+    compared = changed = 0
+    for t in origins:
+        at = np.array([t], dtype=np.int64)
+        before, after = predict(panel.values, at), predict(_disturb(panel.values, int(t), rng), at)
+        compared += int(np.isfinite(before).sum())
+        changed += _differ(before, after)
+    return compared, changed
+
+
+def _differ(before: Floats, after: Floats) -> int:
+    return int((~((before == after) | (np.isnan(before) & np.isnan(after)))).sum())
+
+
+def _disturb_drivers(panel: Panel, last: int, rng: np.random.Generator) -> DriverRows | None:
+    drivers = panel.drivers
+    return None if drivers is None else replace(drivers, values=_disturb(drivers.values, last, rng))
+
+
+def _disturb(values: Floats, last: int, rng: np.random.Generator) -> Floats:
+    """A copy whose every value after row `last` is another one; some are gaps, some gaps are values."""
+    out = values.copy()
+    future = out[last + 1 :]
+    future[:] = rng.normal(0.0, 1e3, future.shape)
+    future[rng.random(future.shape) < 0.2] = np.nan
+    return out

@@ -1,0 +1,336 @@
+"""Turns what models answered on one test fold into scores: over all stations, station, month and stage."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from forecasting.data.series import DAY_S, MONTH_S, Floats, Ints
+from forecasting.evaluation.metrics import coverage, mae, mape, pinball, rmse, skill, winkler
+from forecasting.evaluation.significance import diebold_mariano
+from forecasting.serving.quantiles import QUANTILES, bounds
+from forecasting.simple.staged_averaging import STAGES
+
+REFERENCES = ("persistence", "drift", "lld")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate said about a network, and what training it cost."""
+
+    weight: float | None
+    shown: bool
+    reason: str
+    seconds: float
+    skill: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One model's answer on the test origins of a fold at one horizon.
+
+    Attributes:
+        model: Id.
+        variant: `plain` (simple forecasts); for networks `ungated` (own median), `blend` (weight chosen on
+            calibration), `gated` (the blend, or the best simple forecast where its gate is closed).
+        point: Median in mm, shape (N, S).
+        fan: Quantiles, shape (N, S, 5), or None where the model gives no interval.
+        verdict: Gate and cost.
+    """
+
+    model: str
+    variant: str
+    point: Floats
+    fan: Floats | None
+    verdict: Verdict
+
+    @property
+    def label(self) -> str:
+        """The name of a row: a network's own forecast bears its id, other variants a suffix."""
+        return (
+            self.model
+            if self.variant in {"plain", "ungated"} or self.model == "gated"
+            else f"{self.model}-{self.variant}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """All models on one fold at one horizon.
+
+    Attributes:
+        fold: From 0, in order of time.
+        horizon_s: Horizon in seconds.
+        steps: The same in rows.
+        stations: Names, S of them.
+        target_s: Instants of the targets, epoch seconds, shape (N,).
+        level: Newest value known at each origin, mm, shape (N, S).
+        observed: Values at the targets, mm, NaN where unknown or outside the fold, shape (N, S).
+        best: The best simple forecast, chosen on calibration, shape (N, S).
+        chosen: Its name.
+        scale_mm: Mean |step| of each station before the test, the unit of MASE, shape (S,).
+        noise_mm: Noise of each station, shape (S,).
+        answers: The models.
+        stages: How each station moved at the issue, a word of `STAGES` by its number, shape (N, S), or None.
+    """
+
+    fold: int
+    horizon_s: float
+    steps: int
+    stations: tuple[str, ...]
+    target_s: Floats
+    level: Floats
+    observed: Floats
+    best: Floats
+    chosen: str
+    scale_mm: Floats
+    noise_mm: Floats
+    answers: tuple[Answer, ...]
+    stages: Ints | None = None
+
+    def common(self) -> Floats:
+        """Pairs that every model answers; one that answers under half of them stands aside. Shape (N, S), 0 or 1."""
+        known = np.isfinite(self.observed)
+        out = known.copy()
+        for answer in self.answers:
+            pairs = np.isfinite(answer.point) & known
+            if pairs.sum() * 2 >= known.sum():
+                out &= pairs
+        return out.astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One model on one fold at one horizon. Attributes without a comment are explained in `Trial` and `Answer`.
+
+    Attributes:
+        station: Name, or None over all stations.
+        month: Month of the targets as `2018-07`, or None over all.
+        stage: How the station moved at the issue, `quiet`, `steady` or `rushing`, or None over all.
+        n: Pairs scored: the same for every model of a fold and horizon.
+        mae_mm: Mean absolute error.
+        rmse_mm: Root mean square error.
+        mase: MAE in units of the station's mean |step| before the test (Hyndman and Koehler 2006).
+        mape: Mean |error| / |movement|, NaN where movements are too small for it to mean anything.
+        bias_mm: Mean of forecast - observed.
+        skill_persistence: 1 - MAE / MAE of persistence.
+        skill_drift: The same against drift.
+        skill_lld: The same against lld.
+        skill_best: The same against the simple forecast chosen on calibration.
+        coverage_80: Share inside the 80 % interval (NaN without one).
+        worst_80: The same of the worst station.
+        coverage_95: Share inside the 95 % interval.
+        width_80: Mean width of the 80 % interval, mm.
+        winkler_80: Interval score, mm.
+        pinball: Mean quantile loss over the five quantiles, mm.
+        dm_best: Diebold-Mariano statistic against the best simple forecast (negative = better than it).
+        dm_p: Its two-sided p.
+    """
+
+    model: str
+    variant: str
+    label: str
+    station: str | None
+    month: str | None
+    fold: int
+    horizon_s: float
+    n: int
+    mae_mm: float
+    rmse_mm: float
+    mase: float
+    mape: float
+    bias_mm: float
+    skill_persistence: float
+    skill_drift: float
+    skill_lld: float
+    skill_best: float
+    coverage_80: float
+    worst_80: float
+    coverage_95: float
+    width_80: float
+    winkler_80: float
+    pinball: float
+    dm_best: float
+    dm_p: float
+    baseline: str
+    weight: float | None
+    shown: bool
+    reason: str
+    seconds: float
+    stage: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """One line of the report; numbers that do not exist are None."""
+        row = {
+            "model": self.label,
+            "station": self.station or "all",
+            "horizon": spell_horizon(self.horizon_s),
+            "horizon_s": self.horizon_s,
+            "fold": self.fold,
+            "month": self.month,
+            "stage": self.stage,
+            "n": self.n,
+            "mae": self.mae_mm,
+            "rmse": self.rmse_mm,
+            "mase": self.mase,
+            "mape": self.mape,
+            "bias": self.bias_mm,
+            "skill_persistence": self.skill_persistence,
+            "skill_drift": self.skill_drift,
+            "skill_lld": self.skill_lld,
+            "skill_best_baseline": self.skill_best,
+            "best_baseline": self.baseline,
+            "coverage_80": self.coverage_80,
+            "worst_80": self.worst_80,
+            "coverage_95": self.coverage_95,
+            "width_80": self.width_80,
+            "winkler_80": self.winkler_80,
+            "pinball": self.pinball,
+            "dm_best_baseline": self.dm_best,
+            "dm_p": self.dm_p,
+            "weight": self.weight,
+            "shown": self.shown,
+            "reason": self.reason,
+            "train_s": self.seconds,
+        }
+        return {k: _plain(v) if isinstance(v, float) else v for k, v in row.items()}
+
+
+def _plain(value: float) -> float | None:
+    """A number as JSON knows it, without digits that mean nothing."""
+    return round(float(value), 6) if np.isfinite(value) else None
+
+
+def spell_horizon(horizon_s: float) -> str:
+    """A horizon as the command line writes it.
+
+    >>> spell_horizon(604800.0), spell_horizon(21600.0), spell_horizon(900.0)
+    ('7d', '6h', '15m')
+    """
+    for unit, name in ((DAY_S, "d"), (3600.0, "h"), (60.0, "m")):
+        if horizon_s >= unit and (horizon_s / unit).is_integer():
+            return f"{horizon_s / unit:g}{name}"
+    return f"{horizon_s:g}s"
+
+
+def score_all(trial: Trial) -> list[Score]:
+    """One score per model over all stations."""
+    return list(_score(trial, slice(None), np.ones(trial.target_s.size, dtype=bool), None, None))
+
+
+def score_stations(trial: Trial) -> list[Score]:
+    """One score per model and station."""
+    every = np.ones(trial.target_s.size, dtype=bool)
+    return [s for i, name in enumerate(trial.stations) for s in _score(trial, slice(i, i + 1), every, name, None)]
+
+
+def score_months(trial: Trial) -> list[Score]:
+    """One score per model and month of the target, over all stations."""
+    months = np.array([datetime.fromtimestamp(t, tz=UTC).strftime("%Y-%m") for t in trial.target_s])
+    return [s for name in np.unique(months) for s in _score(trial, slice(None), months == name, None, str(name))]
+
+
+def score_stages(trial: Trial) -> list[Score]:
+    """One score per model and way of moving at the issue, over all stations; none where nobody told the stages."""
+    every, stages = np.ones(trial.target_s.size, dtype=bool), trial.stages
+    if stages is None:
+        return []
+    return [
+        s for k, name in enumerate(STAGES) for s in _score(trial, slice(None), every, None, None, name, stages == k)
+    ]
+
+
+def _score(
+    trial: Trial, columns: slice, rows: np.ndarray, station: str | None, month: str | None, stage: str | None = None,
+    cells: np.ndarray | None = None,
+) -> Iterator[Score]:  # fmt: skip
+    """Scores of every model on some stations, rows and cells; silent where no pair is known."""
+    common = trial.common()[:, columns][rows] > 0
+    if cells is not None:
+        common &= cells[:, columns][rows]
+    if not common.any():
+        return
+    observed, best = trial.observed[:, columns][rows], trial.best[:, columns][rows]
+    points = [answer.point[:, columns][rows] for answer in trial.answers]
+    plain = {a.model: p for a, p in zip(trial.answers, points, strict=True) if a.variant == "plain"}
+    references = {key: mae((observed - plain[key])[common]) if key in plain else float("nan") for key in REFERENCES}
+    of_best = np.where(common, np.abs(observed - best), np.nan)
+    moved = observed - trial.level[:, columns][rows]
+    for answer, point in zip(trial.answers, points, strict=True):
+        use = common & np.isfinite(point)
+        error = np.where(use, observed - point, np.nan)
+        own = mae(error)
+        fan = None if answer.fan is None else answer.fan[:, columns][rows]
+        statistic, p = diebold_mariano(np.abs(error), of_best, trial.steps)
+        scored = _intervals(fan, np.where(use, observed, np.nan))
+        yield Score(
+            model=answer.model,
+            variant=answer.variant,
+            label=answer.label,
+            station=station,
+            month=month,
+            stage=stage,
+            fold=trial.fold,
+            horizon_s=trial.horizon_s,
+            n=int(use.sum()),
+            mae_mm=own,
+            rmse_mm=rmse(error),
+            mase=mae(error / trial.scale_mm[columns]),
+            mape=mape(error, moved, trial.noise_mm[columns]),
+            bias_mm=float(-error[use].mean()) if use.any() else float("nan"),
+            skill_persistence=skill(own, references["persistence"]),
+            skill_drift=skill(own, references["drift"]),
+            skill_lld=skill(own, references["lld"]),
+            skill_best=skill(own, mae(of_best)),
+            **scored,
+            dm_best=statistic,
+            dm_p=p,
+            baseline=trial.chosen,
+            weight=answer.verdict.weight,
+            shown=answer.verdict.shown,
+            reason=answer.verdict.reason,
+            seconds=answer.verdict.seconds,
+        )
+
+
+def _intervals(fan: Floats | None, seen: Floats) -> dict[str, float]:
+    """The scores of a fan by their names in `Score`; NaN where there is none."""
+    names = ("coverage_80", "worst_80", "coverage_95", "width_80", "winkler_80", "pinball")
+    if fan is None or not np.isfinite(seen).any():
+        return dict.fromkeys(names, float("nan"))
+    low, high = bounds(fan, 0.8)
+    cover, worst = coverage(low, high, seen)
+    cover_95, _ = coverage(*bounds(fan, 0.95), seen)
+    width = mae(np.where(np.isfinite(seen), high - low, np.nan))
+    losses = [pinball(seen - fan[..., i], q) for i, q in enumerate(QUANTILES)]
+    return dict(
+        zip(names, (cover, worst, cover_95, width, winkler(low, high, seen, 0.8), float(np.mean(losses))), strict=True)
+    )
+
+
+def scale_of(values: Floats) -> Floats:
+    """Mean |step| between neighbouring rows per station, the unit of MASE; NaN where nothing moved."""
+    moved = np.abs(np.diff(values, axis=0))
+    seen = np.isfinite(moved)
+    count = seen.sum(axis=0)
+    mean = np.where(seen, moved, 0.0).sum(axis=0) / np.maximum(count, 1)
+    return np.where((count > 0) & (mean > 0), mean, np.nan)
+
+
+def pooled(scores: Sequence[Score], field: str) -> float:
+    """Mean of a field over folds, folds without it left out."""
+    found = [float(getattr(s, field)) for s in scores if np.isfinite(getattr(s, field))]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def rows_of(origins: Ints, steps: int, start_s: float, step_s: float) -> Floats:
+    """Instants of the targets of some origins; rows of months count from the month they stand for."""
+    instants: Floats = start_s + step_s * (origins + steps).astype(np.float64)
+    if step_s != MONTH_S:
+        return instants
+    # a grid of mean months wanders by a day or two about the first of the month
+    near = (instants + 3.0 * DAY_S).astype("datetime64[s]").astype("datetime64[M]").astype("datetime64[s]")
+    firsts = near.astype(np.float64)
+    return np.where(np.abs(firsts - instants) <= 3.0 * DAY_S, firsts, instants)

@@ -1,0 +1,1 @@
+"""Forecasts that are issued: training jobs, the gate, intervals, promotion and withdrawal."""

@@ -1,0 +1,245 @@
+"""Decides, on data the network has not learnt from, how much of it is used and whether it is shown at all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from forecasting.data.series import Floats, horizon_key
+from forecasting.evaluation.metrics import coverage, mae, skill
+from forecasting.registry import BASELINES
+from forecasting.simple.auto import cautious_gap
+
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+BLOCKS = 3
+MINIMUM_ORIGINS = 30
+WORST_BLOCK = -0.05
+WORST_BLOCK_ROWS = 250
+"""The -5 % was set for tests of about 250 issue times; the limit of a shorter block grows as its noise does."""
+COVERAGE_80 = (0.74, 0.86)
+WORST_STATION_80 = 0.65
+COVERAGE_95 = 0.90
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What calibration says about one network at one horizon.
+
+    Attributes:
+        shown: Whether the blend may be shown as the forecast.
+        reason: One plain sentence.
+        weight: Share of the network's correction in `best + weight * (network - best)`.
+        baseline: The best simple forecast on calibration.
+        skill: Median of `block_skills`.
+        block_skills: 1 - MAE / MAE of the best baseline on each third of the block.
+        mae_mm: Calibration MAE of the blend.
+        baseline_mae_mm: Calibration MAE of the best baseline.
+        coverage_80: Share inside the 80 % interval.
+        worst_80: The same for the worst station.
+        coverage_95: Share inside the 95 % interval.
+        origins: Issue times judged.
+    """
+
+    shown: bool
+    reason: str
+    weight: float
+    baseline: str
+    skill: float | None
+    block_skills: tuple[float, ...]
+    mae_mm: float | None
+    baseline_mae_mm: float | None
+    coverage_80: float | None
+    worst_80: float | None
+    coverage_95: float | None
+    origins: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"block_skills": list(self.block_skills)}
+
+
+def blend_weight(observed: Floats, base: Floats, network: Floats) -> float:
+    """The weight with the lowest MAE; ties go to the smaller weight, no pair at all gives 0.
+
+    Args:
+        observed: Values at the targets, NaN where unknown, any shape.
+        base: The same shape, the best simple forecast.
+        network: The same shape, the network's correction on top of it.
+    """
+    errors = [mae(observed - (base + weight * (network - base))) for weight in WEIGHTS]
+    return WEIGHTS[int(np.argmin(errors))] if np.isfinite(errors).all() else 0.0
+
+
+def block_skills(observed: Floats, blend: Floats, best: Floats) -> tuple[float, ...]:
+    """Skill of the blend over the best baseline on each third of the calibration block, in order of time.
+
+    Args:
+        observed: Values at the targets, shape (N, S), rows in order of time.
+        blend: Shape (N, S).
+        best: The best simple forecast, shape (N, S).
+    """
+    skills = []
+    judged = np.flatnonzero((np.isfinite(observed) & np.isfinite(blend) & np.isfinite(best)).any(axis=1))
+    for part in np.array_split(judged, BLOCKS):
+        both = np.isfinite(observed[part]) & np.isfinite(blend[part]) & np.isfinite(best[part])
+        skills.append(skill(mae((observed[part] - blend[part])[both]), mae((observed[part] - best[part])[both])))
+    return tuple(value for value in skills if np.isfinite(value))
+
+
+def decide(
+    observed: Floats,
+    network: Floats,
+    best: Floats,
+    intervals: Mapping[float, tuple[Floats, Floats]],
+    *,
+    baseline: str,
+    horizon: str,
+    steps: int = 1,
+    weight: float | None = None,
+) -> Gate:
+    """Judge one network at one horizon on its calibration block.
+
+    Args:
+        observed: Values at the targets, shape (N, S), NaN where unknown.
+        network: The best baseline with the network's correction, shape (N, S).
+        best: The best baseline, shape (N, S).
+        intervals: 0.8 and 0.95 to (low, high) of the blend after conformal correction, each (N, S).
+        baseline: Name of the best baseline.
+        horizon: Words for the horizon, used in the reason.
+        steps: The horizon in rows: errors of overlapping forecasts are not that many independent ones.
+        weight: The blend weight where it is known already; None chooses it here.
+    """
+    chosen = blend_weight(observed, best, network) if weight is None else weight
+    blend = best + chosen * (network - best)
+    pairs = np.isfinite(observed) & np.isfinite(blend) & np.isfinite(best)
+    origins = int(pairs.any(axis=1).sum())
+    skills = block_skills(observed, blend, best) if origins >= MINIMUM_ORIGINS else ()
+    cover, worst = coverage(*intervals[0.8], observed)
+    cover_95, _ = coverage(*intervals[0.95], observed)
+    middle = float(np.median(skills)) if skills else float("nan")
+    own, other = mae((observed - blend)[pairs]), mae((observed - best)[pairs])
+    fault = _fault(
+        skills,
+        origins=origins,
+        weight=chosen,
+        errors=(own, other),
+        gap=cautious_gap(np.abs(observed - blend), np.abs(observed - best), steps),
+        covers=(cover, worst, cover_95),
+        baseline=baseline,
+        horizon=horizon,
+    )
+    return Gate(
+        shown=fault is None,
+        reason=fault
+        or f"shown: beats {baseline} by {middle:.1%} at {horizon} on calibration, 80 % interval holds {cover:.0%}",
+        weight=chosen,
+        baseline=baseline,
+        skill=_plain(middle),
+        block_skills=skills,
+        mae_mm=_plain(own),
+        baseline_mae_mm=_plain(other),
+        coverage_80=_plain(cover),
+        worst_80=_plain(worst),
+        coverage_95=_plain(cover_95),
+        origins=origins,
+    )
+
+
+def choose_shown(
+    rows: Sequence[Mapping[str, Any]], gates: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None
+) -> list[dict[str, Any]]:
+    """Mark exactly one row per station and horizon as the forecast that is shown.
+
+    The network with an open gate and the highest skill on calibration; where there is none the best baseline at hand:
+    `auto`, then the one that the row names as best, then lld, persistence, drift, seasonal. Where only closed networks
+    answered, nothing is shown. Besides `shown` and `reason` nothing of a row is changed.
+
+    Args:
+        rows: Rows of several models, each with `station`, `horizon_s`, `model`, `shown`, `reason`, `baseline`.
+        gates: Model id to horizon in seconds (as text) to gate result; without it a row's own `skill` counts.
+    """
+    out = [dict(row) for row in rows]
+    groups: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for row in out:
+        groups.setdefault((str(row["station"]), float(row["horizon_s"])), []).append(row)
+    for group in groups.values():
+        winner = max(group, key=lambda row: _merit(row, gates))
+        may = _merit(winner, gates)[0] >= 0
+        for row in group:
+            if row["shown"] and not (may and row is winner):
+                row["reason"] = f"not shown: {winner['model']} is the forecast of this horizon"
+            row["shown"] = may and row is winner
+    return out
+
+
+_BASELINE_ORDER = (
+    *(name for name in BASELINES if name not in {"auto", "seasonal", "drift", "persistence", "lld"}),
+    "seasonal",
+    "drift",
+    "persistence",
+    "lld",
+)
+
+
+def _merit(row: Mapping[str, Any], gates: Mapping[str, Mapping[str, Mapping[str, Any]]] | None) -> tuple[int, float]:
+    """(1, skill) for an open network, (0, rank) for a baseline, (-1, 0) for a closed network."""
+    model = str(row["model"])
+    if model == "auto":
+        return 0, float(len(_BASELINE_ORDER) + 1)
+    if model in _BASELINE_ORDER:
+        best = model == row.get("baseline")
+        return 0, float(len(_BASELINE_ORDER) if best else _BASELINE_ORDER.index(model))
+    verdict: Mapping[str, Any] = row
+    if gates is not None:
+        verdict = gates.get(model, {}).get(horizon_key(float(row["horizon_s"])), {})
+    if not (row["shown"] and verdict.get("shown", False)):
+        return -1, 0.0
+    return 1, float(verdict.get("skill") or 0.0)
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _fault(
+    skills: Sequence[float],
+    *,
+    origins: int,
+    weight: float,
+    errors: tuple[float, float],
+    gap: float,
+    covers: tuple[float, ...],
+    baseline: str,
+    horizon: str,
+) -> str | None:
+    """The first reason not to show the network, or None.
+
+    Errors are (blend, baseline), `gap` is `choice.cautious_gap` of the two, covers are (80, worst 80, 95).
+    """
+    own, other = errors
+    cover, worst, cover_95 = covers
+    if origins < MINIMUM_ORIGINS:
+        return f"not enough data: {origins} scored issue times at {horizon}, {MINIMUM_ORIGINS} are needed"
+    if weight == 0.0:
+        return f"the network adds nothing to {baseline} at {horizon} on calibration"
+    if not own < other:
+        return f"calibration error {own:.3f} mm at {horizon} is not below {other:.3f} mm of {baseline}"
+    if not gap < 0.0:
+        return (
+            f"calibration error {own:.3f} mm at {horizon} is below {other:.3f} mm of {baseline} "
+            "by less than half its standard error"
+        )
+    if sum(value > 0 for value in skills) < 2 or len(skills) < BLOCKS:
+        won = sum(value > 0 for value in skills)
+        return f"beats {baseline} at {horizon} on {won} of {BLOCKS} calibration blocks only"
+    limit = WORST_BLOCK * float(np.sqrt(max(1.0, WORST_BLOCK_ROWS * BLOCKS / origins)))
+    if min(skills) <= limit:
+        return f"worse than {baseline} by {-min(skills):.1%} at {horizon} on one calibration block"
+    if not COVERAGE_80[0] <= cover <= COVERAGE_80[1]:
+        return f"80 % interval holds {cover:.0%} of values at {horizon}"
+    if not worst >= WORST_STATION_80:
+        return f"80 % interval holds only {worst:.0%} of values at the worst station at {horizon}"
+    if not cover_95 >= COVERAGE_95:
+        return f"95 % interval holds only {cover_95:.0%} of values at {horizon}"
+    return None

@@ -1,0 +1,237 @@
+"""One moment of issue: past and present forecasts of one model on one panel, turned into rows or reasons."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from forecasting.data.series import Floats, Ints, Panel, horizon_key
+from forecasting.data.splits import Block
+from forecasting.data.units import spell_span
+from forecasting.errors import CheckpointError, UnknownModelError
+from forecasting.registry import BASELINES, NETWORKS
+from forecasting.serving import conformal
+from forecasting.serving.conformal import ConformalState, conformal_key, margin
+from forecasting.serving.quantiles import LEVELS, NAMES, blend_fan, conform, point_fan, rebase, widen
+from forecasting.simple.auto import Auto, fit_auto
+from forecasting.simple.baselines import fit_baseline
+
+WINDOW = 60
+HISTORY = 400
+STALE_STEPS = 3
+OBSERVED_SHARE = 0.7
+CALIBRATION_ROWS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """Everything about one moment of issue that the horizons share."""
+
+    panel: Panel
+    model: str
+    model_hash: str | None
+    horizons_s: tuple[float, ...]
+    refused: dict[float, str]
+    origins: Ints
+    fans: list[Floats]  # per horizon, (N, S, 5), before conformal correction
+    auto: Auto
+    best: Floats  # (N, S, H)
+    gates: Mapping[str, Any] | None
+    silent: dict[str, str]
+
+
+def open_issue(panel: Panel, model: str, horizons_s: tuple[float, ...], payload: Mapping[str, Any]) -> Issue:
+    """Fit or load the model and forecast the past and present origins."""
+    rows = panel.values.shape[0]
+    given = payload.get("conformal") or {}
+    settled = all(
+        _is_ready(given.get(conformal_key(name, h, level)))
+        for name in panel.stations
+        for h in horizons_s
+        for level in LEVELS
+    )
+    # with every state at hand the past need not be forecast again
+    reach = HISTORY + round(max(horizons_s) / panel.step_s)
+    origins = np.arange(rows - 1 if settled else max(0, rows - reach), rows, dtype=np.int64)
+    calibration = Block(max(0, min(int(rows * 0.8), rows - CALIBRATION_ROWS)), rows)
+    silent = _silent(panel)
+    if model in BASELINES:
+        steps = tuple(panel.steps(h) for h in horizons_s)
+        auto = fit_auto(panel, calibration, steps)
+        best = auto.predict(panel.values, origins)
+        fitted = auto.member(model) or (auto if model == "auto" else fit_baseline(model, panel, calibration, steps))
+        made = best if model == "auto" else fitted.predict(panel.values, origins)
+        fans = [point_fan(made[:, :, i]) for i in range(len(steps))]
+        return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent)
+    if model not in NETWORKS:
+        raise UnknownModelError(f"no model is called {model}; there are {', '.join([*BASELINES, *NETWORKS])}")
+    if not payload.get("checkpoint"):
+        raise CheckpointError(f"{model} needs a checkpoint")
+    from forecasting.neural.checkpoint import read
+
+    forecaster, card = read(payload["checkpoint"])
+    recipe = forecaster.recipe
+    if recipe.model != model:
+        raise CheckpointError(f"the checkpoint holds {recipe.model}, not {model}")
+    known = tuple(h for h in horizons_s if h in recipe.horizons_s)
+    refused = {h: f"{model} was not trained for {spell_span(h)}" for h in horizons_s if h not in known}
+    seen, floors = forecaster.on_panel(panel)
+    made = forecaster.quantiles(seen.values, origins, floors, seen.drivers)
+    base = recipe.lld.predict(seen.values, origins)
+    if seen.stations != panel.stations:
+        column = {name: i for i, name in enumerate(seen.stations)}
+        silent |= {name: f"{model} was trained without this station" for name in panel.stations if name not in column}
+        # a station without a column keeps NaN and is withheld
+        order = [column.get(name, -1) for name in panel.stations]
+        gap = np.array([i < 0 for i in order])
+        made, base = made[:, order], base[:, order]
+        made[:, gap], base[:, gap] = np.nan, np.nan
+    auto = fit_auto(panel, calibration, tuple(panel.steps(h) for h in known)) if known else Auto("auto", (), (), (), {})
+    best = auto.predict(panel.values, origins) if known else np.empty((0, 0, 0))
+    fans = []
+    for k, horizon_s in enumerate(known):
+        i = recipe.horizons_s.index(horizon_s)
+        if payload.get("ungated"):
+            fans.append(made[:, :, i])
+        else:
+            weight = float(card["gates"][horizon_key(horizon_s)]["weight"])
+            fans.append(blend_fan(best[:, :, k], rebase(made[:, :, i], base[:, :, i], best[:, :, k]), weight))
+    digest = str(card["model_hash"])
+    return Issue(panel, model, digest, known, refused, origins, fans, auto, best, card["gates"], silent)
+
+
+def forecast_horizon(
+    issue: Issue, index: int, horizon_s: float, given: Mapping[str, Any], states: dict[str, Any]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows and withheld entries of one horizon; adds the conformal states used to `states`."""
+    panel, fan = issue.panel, issue.fans[index]
+    kept = {level: [given.get(conformal_key(name, horizon_s, level)) for name in panel.stations] for level in LEVELS}
+    past: dict[float, list[ConformalState]] = {}
+    if not all(_is_ready(state) for level in LEVELS for state in kept[level]):
+        past = conform(fan, panel.values, issue.origins, panel.steps(horizon_s), horizon_s).states
+    used = {
+        level: [
+            ConformalState.from_json(k) if k and _is_ready(k) else past[level][s] for s, k in enumerate(kept[level])
+        ]
+        for level in LEVELS
+    }
+    rows: list[dict[str, Any]] = []
+    withheld: list[dict[str, Any]] = []
+    for s, name in enumerate(panel.stations):
+        reason, until_s = issue.silent.get(name), _newest_s(panel, s)
+        margins: dict[float, float] = {}
+        borrowed = False
+        for level in LEVELS:
+            states[conformal_key(name, horizon_s, level)] = used[level][s].to_json()
+            margins[level] = margin(used[level][s])
+            if not np.isfinite(margins[level]):
+                margins[level], borrowed = _pooled(used[level]), True
+        last = widen(fan[-1:, s : s + 1], {level: np.array([[value]]) for level, value in margins.items()})[0, 0]
+        if reason is None and not np.isfinite(fan[-1, s, 2]):
+            reason = "the record is too short for this model"
+        if reason is None and not np.isfinite(last).all():
+            reason = f"fewer than {conformal.MINIMUM_SCORES} past errors at {spell_span(horizon_s)}: no interval"
+        if reason is not None:
+            withheld.append(withheld_entry(name, horizon_s, reason, until_s))
+            continue
+        rows.append(
+            _row(issue, index, horizon_s, s, quantiles=last, margins=margins, until_s=until_s, borrowed=borrowed)
+        )
+    return rows, withheld
+
+
+def _row(
+    issue: Issue,
+    index: int,
+    horizon_s: float,
+    column: int,
+    *,
+    quantiles: Floats,
+    margins: Mapping[float, float],
+    until_s: float | None,
+    borrowed: bool,
+) -> dict[str, Any]:
+    """One forecast as plain values."""
+    panel = issue.panel
+    shown, reason = True, f"simple forecast {issue.model}"
+    verdict: Mapping[str, Any] = {}
+    if issue.model == "auto":
+        reason = f"simple forecast {issue.auto.chosen[index]}, the best on calibration"
+    if issue.gates is not None:
+        verdict = issue.gates[horizon_key(horizon_s)]
+        shown, reason = bool(verdict["shown"]), str(verdict["reason"])
+    if borrowed:
+        reason += "; interval from the errors of all stations"
+    return {
+        "station": panel.stations[column],
+        "model": issue.model,
+        "model_hash": issue.model_hash,
+        "horizon_s": horizon_s,
+        "issued_s": panel.end_s,
+        "target_s": panel.end_s + panel.steps(horizon_s) * panel.step_s,
+        "data_until_s": until_s,
+        **{name: float(value) for name, value in zip(NAMES, quantiles, strict=True)},
+        "margins": {str(level): float(value) for level, value in margins.items()},
+        "unit": "mm",
+        "baseline": issue.auto.chosen[index],
+        "baseline_q50": float(issue.best[-1, column, index]),
+        "skill": verdict.get("skill"),
+        "shown": shown,
+        "reason": reason,
+    }
+
+
+def _silent(panel: Panel) -> dict[str, str]:
+    """Stations that must not be forecast now, with the reason."""
+    out = {}
+    recent = np.isfinite(panel.values[-WINDOW:])
+    least = math.ceil(OBSERVED_SHARE * WINDOW)
+    for s, name in enumerate(panel.stations):
+        newest = _newest_s(panel, s)
+        if newest is None:
+            out[name] = "stale: no observation at all"
+        elif panel.end_s - newest > STALE_STEPS * panel.step_s * (1 + 1e-9):
+            out[name] = f"stale: newest observation is older than {STALE_STEPS} intervals"
+        elif (seen := int(recent[:, s].sum())) < least and not np.isfinite(panel.values[:-WINDOW, s]).any():
+            out[name] = f"record too short: {seen} of {least} rows of {_spell_step(panel.step_s)}"
+        elif seen < least:
+            out[name] = f"gaps: {seen} of the last {WINDOW} rows of {_spell_step(panel.step_s)} observed, not {least}"
+    return out
+
+
+def _spell_step(step_s: float) -> str:
+    """A step as people say it.
+
+    >>> _spell_step(21600.0), _spell_step(86400.0), _spell_step(1200.0)
+    ('6 h', '1 d', '20 min')
+    """
+    for unit_s, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if step_s % unit_s == 0:
+            return f"{step_s / unit_s:g} {unit}"
+    return f"{step_s:g} s"
+
+
+def _newest_s(panel: Panel, column: int) -> float | None:
+    seen = np.flatnonzero(np.isfinite(panel.values[:, column]))
+    return float(panel.start_s + panel.step_s * seen[-1]) if seen.size else None
+
+
+def _is_ready(state: Mapping[str, Any] | None) -> bool:
+    """Whether a kept state knows enough to be used; until then the past of the panel knows more."""
+    return state is not None and len(state["scores"]) >= conformal.MINIMUM_SCORES
+
+
+def _pooled(states: Sequence[ConformalState]) -> float:
+    """The margin that the errors of all stations together ask for; NaN where even they are too few."""
+    scores = tuple(value for state in states for value in state.scores)
+    if len(scores) < conformal.MINIMUM_SCORES:
+        return float("nan")
+    nominal = states[0].nominal
+    return margin(ConformalState(nominal, states[0].gamma, 1.0 - nominal, scores, len(scores)))
+
+
+def withheld_entry(station: str, horizon_s: float, reason: str, until_s: float | None = None) -> dict[str, Any]:
+    """What stands in place of a row that cannot be given."""
+    return {"station": station, "horizon_s": horizon_s, "reason": reason, "data_until_s": until_s}

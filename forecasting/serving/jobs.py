@@ -1,0 +1,249 @@
+"""The two functions that a job process calls: train one network, make one set of forecasts; plain data in and out."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from forecasting.data.series import Panel, horizon_key, panel_from_payload
+from forecasting.data.splits import Split, split
+from forecasting.data.units import spell_span
+from forecasting.errors import HorizonError, NotEnoughDataError, UnknownModelError
+from forecasting.registry import NETWORKS
+from forecasting.serving import calibration, conformal
+from forecasting.serving.conformal import ConformalState, conformal_key
+from forecasting.serving.issue import WINDOW, forecast_horizon, open_issue, withheld_entry
+from forecasting.serving.quantiles import LEVELS, NAMES
+from forecasting.simple.auto import fit_auto
+
+__all__ = ["conformal_key", "data_hash", "feedback", "forecast", "train"]
+
+MINIMUM_OBSERVATIONS = 200
+MINIMUM_TARGETS = 10
+
+Progress = Callable[[int, int, float], None]
+
+
+def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[str, Any]:
+    """Train one network, judge it on its calibration block, write its checkpoint.
+
+    Args:
+        payload: `panel` (start_s, step_s, stations, values, xy_m, heights_m, drivers), `model`, `horizons_s`, `folder`,
+            and optionally `seed` (7), `epochs` (30), `time_limit_s` (300), `stride` (1), `created_at` (text kept in the
+            card), `edges` (`measured` or `slope`), `slope_azimuth_deg` (of the fall; from the heights where None),
+            `work` (folder in which a training that is killed leaves its place; the next like it goes on from there).
+        progress: Called after each epoch with (epoch, epochs, validation loss).
+
+    Returns:
+        `model_hash`, `model`, `path` and `card`; the card's `gates` hold one verdict per horizon in seconds, its
+        `dropped_horizons` the reason for each that the record is too short for.
+
+    Raises:
+        ForecastingError: Unknown model, unusable panel, too little data.
+    """
+    from forecasting.explanation.record import explain
+    from forecasting.neural.checkpoint import model_hash, to_bytes, write
+    from forecasting.neural.learner import Settings
+    from forecasting.neural.training import train_network
+
+    panel = panel_from_payload(payload["panel"])
+    model = str(payload["model"])
+    if model not in NETWORKS:
+        raise UnknownModelError(f"no network is called {model}; there are {', '.join(NETWORKS)}")
+    parts = split(panel.values.shape[0])
+    horizons_s, dropped = _trainable(panel, parts, _horizons(payload["horizons_s"]))
+    settings = Settings(
+        seed=int(payload.get("seed", 7)),
+        epochs=int(payload.get("epochs", 30)),
+        time_limit_s=float(payload.get("time_limit_s", 300.0)),
+        stride=int(payload.get("stride", 1)),
+        window=WINDOW,
+        edges=str(payload.get("edges", "measured")),
+        slope_azimuth_deg=payload.get("slope_azimuth_deg"),
+    )
+    training = train_network(
+        model, panel, parts, horizons_s, settings, progress=progress, work=payload.get("work")
+    )  # fmt: skip
+    recipe = training.forecaster.recipe
+    auto = fit_auto(panel, parts.calibration, recipe.steps)
+    _, judged = calibration.judge(training.forecaster, recipe.lld, auto, panel, parts, horizons_s=horizons_s)
+    digest = data_hash(panel)
+    content = to_bytes(training.forecaster, digest)
+    card = {
+        "model_hash": model_hash(content),
+        "model": model,
+        "kind": "forecaster",
+        "code_version": _code_version(),
+        "torch_version": version("torch"),
+        "created_at": payload.get("created_at"),
+        "config": recipe.to_json(),
+        "parameters": sum(p.numel() for p in training.forecaster.network.parameters()),
+        "data": {"hash": digest, "rows": panel.values.shape[0], "start_s": panel.start_s, "end_s": panel.end_s},
+        "bounds": _bounds(panel, parts),
+        "dropped_horizons": {horizon_key(h): reason for h, reason in dropped.items()},
+        "training": {
+            "epochs": training.epochs,
+            "losses": list(training.losses),
+            "seconds": round(training.seconds, 3),
+            "stopped": training.stopped,
+        },
+        "baselines": {
+            "calibration_mae_mm": {
+                name: {horizon_key(h): _plain(e) for h, e in zip(horizons_s, errors, strict=True)}
+                for name, errors in auto.errors_mm.items()
+            },
+            "auto": {horizon_key(h): name for h, name in zip(horizons_s, auto.chosen, strict=True)},
+        },
+        "gates": {horizon_key(h): one.gate.to_json() for h, one in zip(horizons_s, judged, strict=True)},
+        "explanation": explain(training.forecaster, panel, parts),
+    }
+    path = write(payload["folder"], content, card)
+    return {"model_hash": card["model_hash"], "model": model, "path": str(path), "card": card}
+
+
+def forecast(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Forecast every station and horizon from the last row of the panel.
+
+    Args:
+        payload: `panel` as in `train` (its last row is the moment of issue), `model`, `horizons_s`, and optionally
+            `checkpoint` (path; networks only), `conformal` (`station|horizon|level` to state; where it is absent or
+            younger than 20 scores the adaptation is run through the past of the panel) and `ungated` (true forces the
+            network's own median).
+
+    Returns:
+        `rows` (one per station and horizon), `withheld` (station, horizon_s, reason), `conformal` (states used, by the
+        same keys), `latency_ms`.
+
+    Raises:
+        ForecastingError: Unknown model, damaged checkpoint, unusable panel.
+    """
+    begun = time.perf_counter()
+    panel = panel_from_payload(payload["panel"])
+    model = str(payload["model"])
+    horizons_s = _horizons(payload["horizons_s"])
+    possible = tuple(h for h in horizons_s if round(h / panel.step_s) >= 1)
+    withheld = [
+        withheld_entry(name, h, "the horizon is shorter than the sampling interval")
+        for h in horizons_s
+        if h not in possible
+        for name in panel.stations
+    ]
+    rows: list[dict[str, Any]] = []
+    states: dict[str, Any] = {}
+    if possible:
+        issue = open_issue(panel, model, possible, payload)
+        given = payload.get("conformal") or {}
+        for i, horizon_s in enumerate(issue.horizons_s):
+            made = forecast_horizon(issue, i, horizon_s, given, states)
+            rows += made[0]
+            withheld += made[1]
+        withheld += [withheld_entry(name, h, reason) for h, reason in issue.refused.items() for name in panel.stations]
+    return {
+        "rows": rows,
+        "withheld": withheld,
+        "conformal": states,
+        "latency_ms": (time.perf_counter() - begun) * 1000.0,
+    }
+
+
+def feedback(row: Mapping[str, Any], observed_mm: float, states: Mapping[str, Any]) -> dict[str, Any]:
+    """The conformal states of one station and horizon after the target of `row` has been observed.
+
+    Args:
+        row: A row that `forecast` returned (its quantiles and `margins` as they were issued).
+        observed_mm: The value at the target, on the same zero as the row.
+        states: `station|horizon|level` to state.
+
+    Returns:
+        The two keys that change, with their new states.
+    """
+    out = {}
+    for level, (low, high) in LEVELS.items():
+        key = conformal_key(str(row["station"]), float(row["horizon_s"]), level)
+        old = states.get(key)
+        state = ConformalState.from_json(old) if old else ConformalState.fresh(level, float(row["horizon_s"]))
+        widened = float(row["margins"][str(level)])
+        bottom, top = float(row[NAMES[low]]), float(row[NAMES[high]])
+        value = conformal.score(bottom + widened, top - widened, observed_mm)
+        out[key] = conformal.update(state, value, covered=bottom <= observed_mm <= top).to_json()
+    return out
+
+
+def data_hash(panel: Panel) -> str:
+    """sha256 over grid, stations and values: which data a network has learnt."""
+    digest = hashlib.sha256(repr((panel.start_s, panel.step_s, panel.stations, panel.values.shape)).encode())
+    digest.update(np.ascontiguousarray(panel.values).tobytes())
+    if panel.xy_m is not None:
+        digest.update(np.ascontiguousarray(panel.xy_m).tobytes())
+    if panel.heights_m is not None:
+        digest.update(np.ascontiguousarray(panel.heights_m).tobytes())
+    if panel.drivers is not None:
+        digest.update(repr((panel.drivers.names, panel.drivers.kinds)).encode())
+        digest.update(np.ascontiguousarray(panel.drivers.values).tobytes())
+    return digest.hexdigest()
+
+
+def _trainable(panel: Panel, parts: Split, horizons_s: tuple[float, ...]) -> tuple[tuple[float, ...], dict[float, str]]:
+    """Horizons that this record can teach, and why the others cannot be learnt.
+
+    Raises:
+        NotEnoughDataError: None is left, or no station has 200 observations.
+    """
+    observed = int(np.isfinite(panel.values).sum(axis=0).max())
+    if observed < MINIMUM_OBSERVATIONS:
+        raise NotEnoughDataError(
+            f"{observed} observations at most, {MINIMUM_OBSERVATIONS} are needed: simple forecasts only"
+        )
+    dropped = drop_horizons(panel, parts, horizons_s)
+    kept = tuple(h for h in horizons_s if h not in dropped)
+    if not kept:
+        raise NotEnoughDataError(f"no horizon can be learnt: {next(iter(dropped.values()))}")
+    return kept, dropped
+
+
+def drop_horizons(
+    panel: Panel, parts: Split, horizons_s: Sequence[float], least: int = MINIMUM_TARGETS
+) -> dict[float, str]:  # fmt: skip
+    """Horizons that leave fewer than `least` targets in a block of a training, each with the reason."""
+    dropped = {}
+    for horizon_s in horizons_s:
+        if round(horizon_s / panel.step_s) < 1:
+            dropped[horizon_s] = "the horizon is shorter than the sampling interval"
+            continue
+        steps = panel.steps(horizon_s)
+        for block in (parts.fit, parts.early_stop, parts.calibration):
+            pairs = np.isfinite(block.targets(panel.values, block.origins, steps)).any(axis=1).sum()
+            if pairs < least:
+                span = spell_span((block.end - block.first) * panel.step_s)
+                dropped[horizon_s] = f"a block of {span} holds {pairs} targets {spell_span(horizon_s)} ahead"
+    return dropped
+
+
+def _horizons(given: Sequence[float]) -> tuple[float, ...]:
+    """Horizons in seconds, distinct, in rising order."""
+    out = tuple(sorted({float(h) for h in given}))
+    if not out or not all(np.isfinite(h) and h > 0 for h in out):
+        raise HorizonError("horizons_s needs at least one positive number of seconds")
+    return out
+
+
+def _bounds(panel: Panel, parts: Split) -> dict[str, list[float]]:
+    """First and last instant of each block."""
+    return {
+        name: [panel.start_s + panel.step_s * block.first, panel.start_s + panel.step_s * (block.end - 1)]
+        for name, block in (("fit", parts.fit), ("early_stop", parts.early_stop), ("calibration", parts.calibration))
+    }
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _code_version() -> str:
+    try:
+        return version("slopeward")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,237 @@
+"""Judges a network at one horizon by what its stored forecasts were worth: out of the shadow, or back into it."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from forecasting.data.series import DAY_S
+from forecasting.data.units import spell_span
+from forecasting.serving.gate import COVERAGE_80, COVERAGE_95, WORST_STATION_80
+
+SHADOW_S: Final = 14 * DAY_S
+SHADOW_ISSUES: Final = 30
+MINIMUM_ISSUES: Final = 10
+"""Below this many scored issue times nothing is said of a horizon: 14 days at a month ahead hold none at all."""
+ROLLING_ISSUES: Final = 30
+JUDGED_ISSUES: Final = 60
+"""The way out of the shadow looks at so many: more would hold a bad month against it for a year."""
+DEMOTION_COVERAGE_80: Final = 0.70
+STATION_ISSUES: Final = 20
+"""A station with fewer scores is no worst station: of ten values a sound interval misses four every eighth time."""
+
+HorizonState = Literal["shadow", "active"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One stored forecast whose target was observed; errors are observed minus forecast, in the series' unit."""
+
+    issued_s: float
+    station: str
+    error: float
+    baseline_error: float
+    inside_80: bool
+    inside_95: bool
+    latency_ms: float | None = None
+    winkler_80: float | None = None
+    stage: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What scored forecasts add up to; None where there are too few.
+
+    Attributes:
+        issues: Distinct issue times.
+        n: Forecasts, all stations together.
+        mae: Mean absolute error.
+        baseline_mae: The same of the best simple forecast named at each issue.
+        skill: 1 - mae / baseline_mae.
+        coverage_80: Share inside the 80 % interval.
+        worst_80: The same at the worst station that has 20 scores.
+        worst_station: Which one.
+        coverage_95: Share inside the 95 % interval.
+    """
+
+    issues: int
+    n: int
+    mae: float | None
+    baseline_mae: float | None
+    skill: float | None
+    coverage_80: float | None
+    worst_80: float | None
+    worst_station: str | None
+    coverage_95: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The state a horizon should have now, one sentence why, and the rolling record it rests on."""
+
+    state: HorizonState
+    reason: str
+    record: Record
+
+
+def summarise(rows: Sequence[Scored]) -> Record:
+    """Add up scored forecasts.
+
+    >>> one = summarise([Scored(0.0, "A", 1.0, 2.0, True, True), Scored(1.0, "A", -1.0, 2.0, False, True)])
+    >>> one.issues, one.skill, one.coverage_80, one.worst_80
+    (2, 0.5, 0.5, None)
+    """
+    if not rows:
+        return Record(0, 0, None, None, None, None, None, None, None)
+    n = len(rows)
+    own = math.fsum(abs(r.error) for r in rows) / n
+    other = math.fsum(abs(r.baseline_error) for r in rows) / n
+    held: dict[str, list[bool]] = {}
+    for r in rows:
+        held.setdefault(r.station, []).append(r.inside_80)
+    shares = [(sum(inside) / len(inside), name) for name, inside in held.items() if len(inside) >= STATION_ISSUES]
+    worst_80, worst_station = min(shares) if shares else (None, None)
+    return Record(
+        len({r.issued_s for r in rows}),
+        n,
+        own,
+        other,
+        1.0 - own / other if other > 0 else None,
+        sum(r.inside_80 for r in rows) / n,
+        worst_80,
+        worst_station,
+        sum(r.inside_95 for r in rows) / n,
+    )
+
+
+def take_newest(rows: Iterable[Scored], issues: int = ROLLING_ISSUES) -> list[Scored]:
+    """The forecasts of the newest issue times that have a score."""
+    found = list(rows)
+    kept = set(sorted({r.issued_s for r in found})[-issues:])
+    return [r for r in found if r.issued_s in kept]
+
+
+def judge_shown(horizon_s: float, rows: Sequence[Scored]) -> Verdict:
+    """Whether a network that is shown at a horizon stays so.
+
+    Args:
+        horizon_s: Horizon in seconds.
+        rows: Its scores there, of forecasts issued since it last came into the shadow.
+
+    Returns:
+        `shadow` when over the newest 30 scored issue times it did not beat the best simple forecast or its 80 %
+        interval held less than 70 %; fewer than 10 issue times decide nothing.
+    """
+    record, at = summarise(take_newest(rows)), spell_span(horizon_s)
+    since = f"over the newest {record.issues} scored issue times at {at}"
+    if record.issues < MINIMUM_ISSUES or record.coverage_80 is None:
+        return Verdict("active", f"shown: {record.issues} scored issue times at {at} decide nothing yet", record)
+    if record.skill is None or record.skill <= 0:
+        return Verdict(
+            "shadow",
+            f"not shown: {since} its error {record.mae:.3g} is not below {record.baseline_mae:.3g} of the best simple "
+            f"forecast",
+            record,
+        )
+    if record.coverage_80 < DEMOTION_COVERAGE_80:
+        return Verdict("shadow", f"not shown: {since} its 80 % interval held {record.coverage_80:.0%}", record)
+    return Verdict(
+        "active",
+        f"shown: {since} {record.skill:.1%} better than the best simple forecast, 80 % interval held "
+        f"{record.coverage_80:.0%}",
+        record,
+    )
+
+
+def judge_shadow(
+    horizon_s: float,
+    calibration: Mapping[str, Any],
+    rows: Sequence[Scored],
+    *,
+    shadow_s: float,
+    latency_limit_ms: float,
+) -> Verdict:
+    """Whether a network in the shadow may be shown at a horizon.
+
+    Args:
+        horizon_s: Horizon in seconds.
+        calibration: The verdict of training, `shown` and `reason`.
+        rows: Its scores there, of forecasts issued since it came into the shadow.
+        shadow_s: How long it has been there.
+        latency_limit_ms: Longest computation of one issue.
+
+    Returns:
+        `active` when calibration, time in the shadow, skill and coverage all allow it; else `shadow` and the first
+        reason against it.
+    """
+    record = summarise(take_newest(rows))
+    fault = _find_fault(horizon_s, calibration, rows, record, shadow_s, latency_limit_ms)
+    if fault is not None:
+        return Verdict("shadow", f"in shadow: {fault}", record)
+    return judge_shown(horizon_s, rows)
+
+
+def is_waiting(calibration: Mapping[str, Any], rows: Sequence[Scored], *, shadow_s: float) -> bool:
+    """Whether a horizon in the shadow has still to be given its time: only then does a successor wait for it."""
+    return bool(calibration.get("shown")) and not _had_its_time(summarise(rows).issues, shadow_s)
+
+
+def compare_same(rows: Sequence[Scored], others: Sequence[Scored]) -> tuple[float | None, float | None, int]:
+    """Mean absolute errors of two forecasters over the stations and issue times that both have, and how many."""
+    theirs = {(r.issued_s, r.station): abs(r.error) for r in others}
+    pairs = [(abs(r.error), theirs[r.issued_s, r.station]) for r in rows if (r.issued_s, r.station) in theirs]
+    if not pairs:
+        return None, None, 0
+    return math.fsum(a for a, _ in pairs) / len(pairs), math.fsum(b for _, b in pairs) / len(pairs), len(pairs)
+
+
+def _had_its_time(issues: int, shadow_s: float) -> bool:
+    return issues >= SHADOW_ISSUES or (shadow_s >= SHADOW_S and issues >= MINIMUM_ISSUES)
+
+
+def _find_fault(
+    horizon_s: float,
+    calibration: Mapping[str, Any],
+    rows: Sequence[Scored],
+    recent: Record,
+    shadow_s: float,
+    latency_limit_ms: float,
+) -> str | None:
+    """The first reason not to show it, or None."""
+    at, whole = spell_span(horizon_s), summarise(take_newest(rows, JUDGED_ISSUES))
+    if not calibration.get("shown"):
+        return str(calibration.get("reason", f"training has no verdict at {at}"))
+    if not _had_its_time(whole.issues, shadow_s):
+        days = math.floor(shadow_s / DAY_S)
+        return (
+            f"{whole.issues} scored issue times at {at} in {days} d; {SHADOW_ISSUES} are needed, or "
+            f"{SHADOW_S / DAY_S:.0f} d with {MINIMUM_ISSUES}"
+        )
+    for record in (whole, recent):
+        if record.skill is None or record.skill <= 0:
+            return (
+                f"its error {record.mae:.3g} over the newest {record.issues} issue times at {at} is not below "
+                f"{record.baseline_mae:.3g} of the best simple forecast"
+            )
+    return _find_coverage_fault(at, whole, recent) or _find_slowness(rows, latency_limit_ms)
+
+
+def _find_coverage_fault(at: str, whole: Record, recent: Record) -> str | None:
+    """Intervals too narrow by the same bars as on calibration; too wide only where chance does not explain it."""
+    # issue times are the independent ones, not stations
+    widest = COVERAGE_80[1] + 2.0 * math.sqrt(0.8 * 0.2 / whole.issues)
+    cover, cover_95 = whole.coverage_80 or 0.0, whole.coverage_95 or 0.0
+    if not COVERAGE_80[0] <= cover <= widest:
+        return f"80 % interval held {cover:.0%} of values at {at}"
+    if (recent.coverage_80 or 0.0) < DEMOTION_COVERAGE_80:
+        return f"80 % interval held {recent.coverage_80:.0%} of the newest values at {at}"
+    if whole.worst_80 is not None and whole.worst_80 < WORST_STATION_80:
+        return f"80 % interval held only {whole.worst_80:.0%} of values at {whole.worst_station} at {at}"
+    if cover_95 < COVERAGE_95:
+        return f"95 % interval held only {cover_95:.0%} of values at {at}"
+    return None
+
+
+def _find_slowness(rows: Sequence[Scored], limit_ms: float) -> str | None:
+    slowest = max((r.latency_ms for r in rows if r.latency_ms is not None), default=0.0)
+    return f"one issue took {slowest / 1000:.0f} s, {limit_ms / 1000:.0f} s are allowed" if slowest > limit_ms else None

@@ -1,0 +1,83 @@
+"""Joins point forecasts, network quantiles and conformal margins into one fan of five quantiles per target."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecasting.data.series import Floats, Ints
+from forecasting.data.windows import targets
+from forecasting.serving.conformal import ConformalState, replay
+
+QUANTILES = (0.025, 0.1, 0.5, 0.9, 0.975)
+NAMES = ("q025", "q10", "q50", "q90", "q975")
+LEVELS = {0.8: (1, 3), 0.95: (0, 4)}
+"""Nominal coverage to the positions of its two quantiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conformed:
+    """Margins of past fans and the state they lead to.
+
+    Attributes:
+        margins: Level to margins in mm at each origin, shape (N, S), NaN in the warm-up.
+        states: Level to one state per station after the last origin.
+    """
+
+    margins: dict[float, Floats]
+    states: dict[float, list[ConformalState]]
+
+
+def point_fan(point: Floats) -> Floats:
+    """A fan without width, shape (N, S) -> (N, S, 5): all width then comes from past errors."""
+    return np.repeat(point[..., None], len(QUANTILES), axis=-1)
+
+
+def blend_fan(base: Floats, quantiles: Floats, weight: float) -> Floats:
+    """The network's fan moved onto the blended median `base + weight * (network - base)`, shape (N, S, 5)."""
+    middle = quantiles[..., 2]
+    return quantiles + ((base + weight * (middle - base)) - middle)[..., None]
+
+
+def rebase(quantiles: Floats, base: Floats, best: Floats) -> Floats:
+    """What a network corrects on `base` as a correction of another simple forecast; (N, S, 5), (N, S), (N, S)."""
+    return quantiles + (best - base)[..., None]
+
+
+def conform(fan: Floats, values: Floats, origins: Ints, steps: int, horizon_s: float) -> Conformed:
+    """Run adaptive conformal intervals over consecutive past origins, feedback delayed by the horizon.
+
+    Args:
+        fan: Base quantiles, shape (N, S, 5).
+        values: Panel values, shape (T, S).
+        origins: Consecutive rows, shape (N,).
+        steps: Horizon in rows.
+        horizon_s: Horizon in seconds.
+    """
+    observed = targets(values, origins, steps)
+    margins, states = {}, {}
+    for level, (low, high) in LEVELS.items():
+        margins[level], states[level] = replay(
+            fan[..., low], fan[..., high], observed, steps=steps, nominal=level, horizon_s=horizon_s
+        )
+    return Conformed(margins, states)
+
+
+def widen(fan: Floats, margins: dict[float, Floats]) -> Floats:
+    """The published fan, shape (N, S, 5): margins added outwards, then ordered around the median."""
+    out = fan.copy()
+    for level, (low, high) in LEVELS.items():
+        out[..., low] -= margins[level]
+        out[..., high] += margins[level]
+    middle = out[..., 2]
+    # a negative margin must not turn an interval inside out
+    out[..., 1] = np.minimum(out[..., 1], middle)
+    out[..., 3] = np.maximum(out[..., 3], middle)
+    out[..., 0] = np.minimum(out[..., 0], out[..., 1])
+    out[..., 4] = np.maximum(out[..., 4], out[..., 3])
+    return out
+
+
+def bounds(fan: Floats, level: float) -> tuple[Floats, Floats]:
+    """Low and high of one level."""
+    low, high = LEVELS[level]
+    return fan[..., low], fan[..., high]

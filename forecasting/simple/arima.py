@@ -1,0 +1,204 @@
+"""ARIMA(2,1,1) with a constant, in state space: a missing day is a day without an update, never a made-up value.
+
+Box and Jenkins 1970 for the model, Harvey 1989 for its state-space form and the likelihood with missing observations.
+All stations are filtered side by side in one pass over time, so a forecast reads nothing after its origin.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from forecasting.data.series import Floats, Ints, Panel
+from forecasting.data.splits import Block
+from forecasting.data.windows import last_value
+from forecasting.simple.least_squares import minimise, read_params, spell_params
+
+MINIMUM_ROWS = 20
+FIT_ROWS = 1500
+_PRIOR_ROUNDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Arima:
+    """`w = y(t) - y(t-1)`, `w - c = p1 (w(-1) - c) + p2 (w(-2) - c) + e + q e(-1)`, one set per station.
+
+    Attributes:
+        name: Model id.
+        steps: Horizons in rows.
+        params: (p1, p2, q, c in mm per row) per station; NaN where a station was too short to fit.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    params: tuple[tuple[float, float, float, float], ...]
+
+    def predict(self, values: Floats, origins: Ints) -> Floats:
+        """Forecasts in mm, shape (N, S, H); NaN where no value was seen for more than 3 rows."""
+        out = np.full((origins.size, values.shape[1], len(self.steps)), np.nan)
+        if not origins.size:
+            return out
+        p1, p2, q, c = np.array(self.params, dtype=np.float64).T
+        level, move, memory = (
+            part[origins] for part in filter_states(values[: int(origins.max()) + 1], p1, p2, q, c).states
+        )
+        known = np.isfinite(last_value(values, origins)[0])
+        ahead, x, s = np.zeros(level.shape), move, memory
+        for h in range(1, max(self.steps) + 1):
+            x, s = p1 * x + s, p2 * x
+            ahead = ahead + x
+            for i in (i for i, wanted in enumerate(self.steps) if wanted == h):
+                out[:, :, i] = np.where(known, level + h * c + ahead, np.nan)
+        return out
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers; None where a station could not be fitted."""
+        return {"name": self.name, "steps": list(self.steps), "params": spell_params(self.params)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        return cls(str(data["name"]), tuple(int(h) for h in data["steps"]), read_params(data["params"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """What the filter saw.
+
+    Attributes:
+        error: Innovations, shape (T, ...), 0 where nothing was observed.
+        variance: Their variances in units of the noise's, 1 where nothing was observed.
+        states: Level in mm, last move about the constant and its memory after each row, each (T, ...).
+    """
+
+    error: Floats
+    variance: Floats
+    states: tuple[Floats, Floats, Floats]
+
+
+def filter_states(values: Floats, p1: Floats, p2: Floats, q: Floats, c: Floats) -> Filtered:
+    """Kalman filter of ARIMA(2,1,1) + c for many series side by side.
+
+    State: level y, move x = w - c, memory s = p2 x(-1) + q e; y is observed without noise.
+
+    Args:
+        values: Shape (T, S), NaN where missing.
+        p1: First autoregressive weight, any shape (..., S) that all four share.
+        p2: Second autoregressive weight.
+        q: Moving-average weight.
+        c: Mean step per row, mm.
+    """
+    shape = (values.shape[0], *p1.shape)
+    error, variance = np.zeros(shape), np.ones(shape)
+    levels, moves, memories = np.empty(shape), np.empty(shape), np.empty(shape)
+    seen = np.isfinite(values)
+    plain = np.where(seen, values, 0.0)
+    weight = seen.astype(np.float64)
+    y, x, s = np.full(p1.shape, np.nan), np.zeros(p1.shape), np.zeros(p1.shape)
+    fxx, fxs, fss = _prior(p1, p2, q)
+    pyy, pyx, pys = np.zeros(p1.shape), np.zeros(p1.shape), np.zeros(p1.shape)
+    pxx, pxs, pss = fxx, fxs, fss
+    begun = np.zeros(values.shape[1], dtype=bool)
+    p22, qq, p2q = p2 * p2, q * q, q
+    for t in range(shape[0]):
+        fresh = seen[t] & ~begun
+        u = p1 * x + s
+        y, x, s = y + (u + c), u, p2 * x
+        ux = p1 * pxx + pxs
+        uu = p1 * ux + (p1 * pxs + pss)
+        yu = p1 * pyx + pys
+        uu1 = uu + 1.0
+        nyy, nyx, nys = pyy + 2.0 * yu + uu1, yu + uu1, p2 * (pyx + ux) + p2q
+        pss, pxs, pxx = p22 * pxx + qq, p2 * ux + p2q, uu1
+        if fresh.any():
+            # the first value sets the level; what moved before it is only known in distribution
+            y = np.where(fresh, plain[t], y)
+            x, s = np.where(fresh, 0.0, x), np.where(fresh, 0.0, s)
+            nyy, nyx, nys = (np.where(fresh, v, part) for v, part in ((1.0, nyy), (0.0, nyx), (0.0, nys)))
+            pxx, pxs, pss = (np.where(fresh, v, part) for v, part in ((fxx, pxx), (fxs, pxs), (fss, pss)))
+            begun = begun | fresh
+        use = weight[t] * begun
+        gain = use / nyy
+        v = np.where(use > 0, plain[t] - y, 0.0)
+        error[t] = v
+        variance[t] = np.where(use > 0, nyy, 1.0)
+        gx, gs = nyx * gain, nys * gain
+        y = y + use * v
+        x, s = x + gx * v, s + gs * v
+        miss = 1.0 - use
+        pyy, pyx, pys = nyy * miss, nyx * miss, nys * miss
+        pxx, pxs, pss = pxx - gx * nyx, pxs - gx * nys, pss - gs * nys
+        levels[t], moves[t], memories[t] = y, x, s
+    return Filtered(error, variance, (levels, moves, memories))
+
+
+def fit_arima(panel: Panel, calibration: Block, steps: Sequence[int]) -> Arima:
+    """Maximum likelihood per station on the rows before the end of `calibration` (at most the last 1,500).
+
+    Where a station has fewer than 20 observations its parameters are NaN and it gets no forecast of this model.
+    """
+    values = panel.values[max(0, calibration.end - FIT_ROWS) : calibration.end]
+    rows = np.diff(values, axis=0)
+    enough = np.isfinite(values).sum(axis=0) >= MINIMUM_ROWS
+    params = np.full((values.shape[1], 4), np.nan)
+    if enough.any():
+        chosen = values[:, enough]
+        unit = _unit(rows[:, enough])
+        centred = (chosen - _first(chosen)) / unit
+        mean = _mean_step(centred)
+        start = np.column_stack([np.full(mean.shape, 0.2), np.zeros(mean.shape), np.full(mean.shape, -0.6), mean])
+        found = minimise(lambda p: _standardised(centred, p), start)
+        p1, p2, q, c = natural(found)
+        params[enough] = np.stack([p1, p2, q, c * unit], axis=-1)
+    plain = tuple((float(a), float(b), float(e), float(d)) for a, b, e, d in params)
+    return Arima("arima", tuple(steps), plain)
+
+
+def natural(raw: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Free numbers (..., 4) to a stationary, invertible (p1, p2, q, c) by partial autocorrelations (Monahan 1984)."""
+    r1, r2, q = (0.99 * np.tanh(raw[..., i]) for i in range(3))
+    return r1 * (1.0 - r2), r2, q, raw[..., 3]
+
+
+def _standardised(values: Floats, raw: Floats) -> Floats:
+    """Innovations whose sum of squares is smallest where the concentrated likelihood is largest, shape (T, B, S)."""
+    seen = filter_states(values, *natural(raw))
+    count = np.maximum(np.isfinite(values).sum(axis=0), 1)
+    spread = np.exp(0.5 * np.log(seen.variance).sum(axis=0) / count)
+    out: Floats = seen.error / np.sqrt(seen.variance) * spread
+    return out
+
+
+def _prior(p1: Floats, p2: Floats, q: Floats) -> tuple[Floats, Floats, Floats]:
+    """Stationary covariance of (x, s); iterated, so that a nearly non-stationary one stays finite."""
+    pxx, pxs, pss = np.ones(p1.shape), q * np.ones(p1.shape), q * q
+    for _ in range(_PRIOR_ROUNDS):
+        ux = p1 * pxx + pxs
+        uu = p1 * ux + p1 * pxs + pss
+        pxx, pxs, pss = uu + 1.0, p2 * ux + q, p2 * p2 * pxx + q * q
+    return pxx, pxs, pss
+
+
+def _unit(moves: Floats) -> Floats:
+    """Root mean square step of each station, 1 where it never moves."""
+    seen = np.isfinite(moves)
+    square = np.where(seen, moves, 0.0) ** 2
+    size = np.sqrt(square.sum(axis=0) / np.maximum(seen.sum(axis=0), 1))
+    return np.where(size > 0, size, 1.0)
+
+
+def _first(values: Floats) -> Floats:
+    rows = np.isfinite(values).argmax(axis=0)
+    out: Floats = values[rows, np.arange(values.shape[1])]
+    return out
+
+
+def _mean_step(values: Floats) -> Floats:
+    """From the first to the last value, per row."""
+    seen = np.isfinite(values)
+    first = seen.argmax(axis=0)
+    last = values.shape[0] - 1 - seen[::-1].argmax(axis=0)
+    at = np.arange(values.shape[1])
+    out: Floats = (values[last, at] - values[first, at]) / np.maximum(last - first, 1)
+    return out

@@ -1,0 +1,190 @@
+"""Averages of simple forecasts: a mean, medians, and one whose weights follow each expert's recent errors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from forecasting.data.series import Floats, Ints, Panel
+from forecasting.data.splits import Block
+from forecasting.data.windows import targets
+from forecasting.simple.arima import fit_arima
+from forecasting.simple.baselines import DAMPING, DEFAULT, Baseline, choose_level_drift, fit_lld, fit_persistence
+from forecasting.simple.ets import fit_ets
+from forecasting.simple.lad import fit_lad
+from forecasting.simple.ridge import fit_ridge
+
+SHARPNESS = 30.0
+DISCOUNT = 0.98
+WARM_UP_ROWS = 150
+"""Rows before calibration over which the weights settle: by then an error counts for 5 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """A forecast made of others.
+
+    Attributes:
+        name: Model id.
+        steps: Horizons in rows.
+        members: The fitted members.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    members: tuple[Baseline, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {"name": self.name, "steps": list(self.steps), "members": [m.to_json() for m in self.members]}
+
+
+@dataclass(frozen=True, slots=True)
+class Mean(Joint):
+    """The plain mean of its members, over those that answer."""
+
+    def predict(self, values: Floats, origins: Ints) -> Floats:
+        """Forecasts in mm, shape (N, S, H)."""
+        total = np.zeros((origins.size, values.shape[1], len(self.steps)))
+        count = np.zeros(total.shape)
+        for member in self.members:
+            made = member.predict(values, origins)
+            seen = np.isfinite(made)
+            total = total + np.where(seen, made, 0.0)
+            count = count + seen
+        return np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Median(Joint):
+    """The median of its members, over those that answer: one that runs away moves it by a rank, not by its size."""
+
+    def predict(self, values: Floats, origins: Ints) -> Floats:
+        """Forecasts in mm, shape (N, S, H)."""
+        ranked = np.sort(np.stack([member.predict(values, origins) for member in self.members]), axis=0)
+        # a member without an answer is sorted to the end
+        count = np.isfinite(ranked).sum(axis=0, keepdims=True)
+        low, high = (np.take_along_axis(ranked, np.maximum(rank, 0), axis=0) for rank in ((count - 1) // 2, count // 2))
+        out: Floats = np.where(count % 2 == 1, low, (low + high) / 2.0)[0]
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Ewa:
+    """Exponentially weighted average of experts per station and horizon (Cesa-Bianchi and Lugosi 2006).
+
+    Weight `exp(-30 (L / Lmin - 1))` with L the mean |error| of an expert, an error k answers old counting 0.98^k. An
+    error is known only when its target is: feedback comes one horizon late. An expert that does not answer has no
+    weight; before any feedback all weigh alike.
+
+    Attributes:
+        name: Model id.
+        steps: Horizons in rows.
+        members: The experts.
+        first: Row from which the weights are learnt.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    members: tuple[Baseline, ...]
+    first: int
+
+    def predict(self, values: Floats, origins: Ints) -> Floats:
+        """Forecasts in mm, shape (N, S, H); runs from row `first`, or from the first origin asked for."""
+        out = np.full((origins.size, values.shape[1], len(self.steps)), np.nan)
+        if not origins.size:
+            return out
+        last = int(origins.max())
+        rows = np.arange(min(self.first, int(origins.min())), last + 1, dtype=np.int64)
+        seen = values[: last + 1]
+        made = np.stack([member.predict(seen, rows) for member in self.members])
+        for i, h in enumerate(self.steps):
+            errors = np.abs(targets(seen, rows, h) - made[..., i])
+            out[:, :, i] = _follow(made[..., i], errors, h)[origins - rows[0]]
+        return out
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers."""
+        members = [m.to_json() for m in self.members]
+        return {"name": self.name, "steps": list(self.steps), "first": self.first, "members": members}
+
+
+def _follow(made: Floats, errors: Floats, steps: int) -> Floats:
+    """The average at every row from forecasts and errors of shape (experts, rows, stations)."""
+    experts, rows, stations = made.shape
+    out = np.full((rows, stations), np.nan)
+    loss, count = np.zeros((experts, stations)), np.zeros((experts, stations))
+    for t in range(rows):
+        if t >= steps:
+            fresh = errors[:, t - steps]
+            known = np.isfinite(fresh)
+            # the discount counts answers that could be judged, so that a gap does not wipe out what was learnt
+            keep = np.where(known, DISCOUNT, 1.0)
+            loss = keep * loss + np.where(known, fresh, 0.0)
+            count = keep * count + known
+        answers = np.isfinite(made[:, t])
+        mean = np.where(count > 0, loss / np.maximum(count, 1e-12), np.nan)
+        judged = np.isfinite(mean) & answers
+        best = np.where(judged, mean, np.inf).min(axis=0)
+        ratio = np.where(judged, mean, best) / np.where(np.isfinite(best) & (best > 0), best, 1.0)
+        plain = ~np.isfinite(best) | (best <= 0)
+        weight = np.where(judged, np.exp(-SHARPNESS * np.maximum(np.where(plain, 1.0, ratio) - 1.0, 0.0)), 0.0)
+        weight = np.where(plain, answers.astype(np.float64), weight)
+        total = weight.sum(axis=0)
+        mixed = (weight * np.where(answers, made[:, t], 0.0)).sum(axis=0)
+        out[t] = np.where(total > 0, mixed / np.where(total > 0, total, 1.0), np.nan)
+    return out
+
+
+def fit_members(panel: Panel, calibration: Block, steps: Sequence[int]) -> dict[str, Baseline]:
+    """lld, lad, arima, ets and ridge, and the averages over them, each fitted once."""
+    rows = Block(0, calibration.end)
+    fits = (fit_persistence, fit_lld, fit_damped, fit_lad, fit_arima, fit_ets, fit_ridge)
+    return combine(
+        [fit(panel, calibration if fit in {fit_lld, fit_damped} else rows, steps) for fit in fits], calibration
+    )
+
+
+def combine(experts: Sequence[Baseline], calibration: Block) -> dict[str, Baseline]:
+    """The averages over fitted experts, beside those that are served by themselves.
+
+    Args:
+        experts: persistence, lld, damped drift, lad, arima, ets, ridge.
+        calibration: The block before which the weights begin to be learnt.
+    """
+    by = {one.name: one for one in experts}
+    steps = experts[0].steps
+    averages: tuple[Baseline, ...] = (
+        Mean("mean3", steps, tuple(by[name] for name in ("lld", "arima", "ets"))),
+        Median("median3", steps, tuple(by[name] for name in ("lld", "lad", "arima"))),
+        Median("median5", steps, tuple(by[name] for name in ("persistence", "lld", "lad", "arima", "ets"))),
+        Ewa("ewa", steps, tuple(experts), max(0, calibration.first - WARM_UP_ROWS)),
+    )
+    return {name: by[name] for name in ("lld", "lad", "arima", "ets", "ridge")} | {one.name: one for one in averages}
+
+
+def fit_damped(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+    """The last value and a slope whose length and damping are chosen per horizon: an expert of `ewa`."""
+    default = (1, *DEFAULT[1:])
+    return choose_level_drift("damped-drift", panel, calibration, steps, levels=(1,), dampings=DAMPING, default=default)
+
+
+def fit_mean3(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+    """The mean of lld, ARIMA and ETS."""
+    return fit_members(panel, calibration, steps)["mean3"]
+
+
+def fit_median3(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+    """The median of lld, the least absolute regression and ARIMA."""
+    return fit_members(panel, calibration, steps)["median3"]
+
+
+def fit_median5(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+    """The median of persistence, lld, the least absolute regression, ARIMA and ETS."""
+    return fit_members(panel, calibration, steps)["median5"]
+
+
+def fit_ewa(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+    """The online average of persistence, lld, damped drift, the least absolute regression, ARIMA, ETS and ridge."""
+    return fit_members(panel, calibration, steps)["ewa"]

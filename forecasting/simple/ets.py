@@ -1,0 +1,129 @@
+"""Exponential smoothing with a damped trend, ETS(A,Ad,N); a missing row moves the level on and teaches nothing.
+
+Hyndman, Koehler, Snyder and Grose 2002 (A state space framework for automatic forecasting using exponential smoothing).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from forecasting.data.series import Floats, Ints, Panel
+from forecasting.data.splits import Block
+from forecasting.data.windows import last_value
+from forecasting.simple.least_squares import minimise, read_params, spell_params
+
+MINIMUM_ROWS = 12
+FIT_ROWS = 1500
+DAMPING = (0.80, 0.98)
+"""Bounds of phi (Hyndman and Athanasopoulos 2021, Forecasting: Principles and Practice, section 8.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smoothing:
+    """`y = l + p b + e`, `l' = l + p b + a e`, `b' = p b + g e`; forecast `l + (p + ... + p^h) b`.
+
+    Attributes:
+        name: Model id.
+        steps: Horizons in rows.
+        params: (a, g, p, first slope in mm per row) per station; NaN where a station was too short to fit.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    params: tuple[tuple[float, float, float, float], ...]
+
+    def predict(self, values: Floats, origins: Ints) -> Floats:
+        """Forecasts in mm, shape (N, S, H); NaN where no value was seen for more than 3 rows."""
+        out = np.full((origins.size, values.shape[1], len(self.steps)), np.nan)
+        if not origins.size:
+            return out
+        a, g, p, first = np.array(self.params, dtype=np.float64).T
+        _, levels, slopes = smooth(values[: int(origins.max()) + 1], a, g, p, first)
+        known = np.isfinite(last_value(values, origins)[0])
+        level, slope = levels[origins], slopes[origins]
+        reach, power = np.zeros(p.shape), np.ones(p.shape)
+        for h in range(1, max(self.steps) + 1):
+            power = power * p
+            reach = reach + power
+            for i in (i for i, wanted in enumerate(self.steps) if wanted == h):
+                out[:, :, i] = np.where(known, level + reach * slope, np.nan)
+        return out
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers; None where a station could not be fitted."""
+        return {"name": self.name, "steps": list(self.steps), "params": spell_params(self.params)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        return cls(str(data["name"]), tuple(int(h) for h in data["steps"]), read_params(data["params"]))
+
+
+def smooth(values: Floats, a: Floats, g: Floats, p: Floats, first: Floats) -> tuple[Floats, Floats, Floats]:
+    """Errors, levels and slopes after each row, each (T, ...), for many series side by side.
+
+    Args:
+        values: Shape (T, S), NaN where missing.
+        a: Share of the error that moves the level, any shape (..., S) that all four share.
+        g: Share that moves the slope.
+        p: Damping.
+        first: Slope at the first value, mm per row.
+    """
+    shape = (values.shape[0], *a.shape)
+    errors, levels, slopes = np.zeros(shape), np.empty(shape), np.empty(shape)
+    seen = np.isfinite(values)
+    plain = np.where(seen, values, 0.0)
+    level, slope = np.full(a.shape, np.nan), first
+    begun = np.zeros(values.shape[1], dtype=bool)
+    for t in range(shape[0]):
+        damped = p * slope
+        ahead = level + damped
+        error = np.where(seen[t] & begun, plain[t] - ahead, 0.0)
+        fresh = seen[t] & ~begun
+        level = np.where(fresh, plain[t], ahead + a * error)
+        slope = np.where(begun, damped + g * error, first)
+        begun = begun | fresh
+        errors[t], levels[t], slopes[t] = error, level, slope
+    return errors, levels, slopes
+
+
+def fit_ets(panel: Panel, calibration: Block, steps: Sequence[int]) -> Smoothing:
+    """Least squares of the one-step errors per station on the rows before the end of `calibration`."""
+    values = panel.values[max(0, calibration.end - FIT_ROWS) : calibration.end]
+    enough = np.isfinite(values).sum(axis=0) >= MINIMUM_ROWS
+    params = np.full((values.shape[1], 4), np.nan)
+    if enough.any():
+        chosen = values[:, enough]
+        unit, slope = _scale(chosen)
+        scaled = chosen / unit
+        start = np.column_stack([np.full(unit.shape, -1.0), np.full(unit.shape, -1.5), np.zeros(unit.shape), slope])
+        found = minimise(lambda raw: smooth(scaled, *natural(raw))[0], start)
+        a, g, p, b = natural(found)
+        params[enough] = np.stack([a, g, p, b * unit], axis=-1)
+    return Smoothing("ets", tuple(steps), tuple((float(a), float(g), float(p), float(b)) for a, g, p, b in params))
+
+
+def natural(raw: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Free numbers (..., 4) to 0 < a < 1, 0 < g < a and a damping within its bounds."""
+    a = _squash(raw[..., 0])
+    low, high = DAMPING
+    return a, a * _squash(raw[..., 1]), low + (high - low) * _squash(raw[..., 2]), raw[..., 3]
+
+
+def _squash(raw: Floats) -> Floats:
+    return 0.5 + 0.499 * np.tanh(raw)
+
+
+def _scale(values: Floats) -> tuple[Floats, Floats]:
+    """Size of the steps, and the slope of the first ten values in those units, per station."""
+    moved = np.diff(values, axis=0)
+    seen = np.isfinite(moved)
+    size = np.sqrt((np.where(seen, moved, 0.0) ** 2).sum(axis=0) / np.maximum(seen.sum(axis=0), 1))
+    unit = np.where(size > 0, size, 1.0)
+    slope = np.zeros(values.shape[1])
+    for s in range(values.shape[1]):
+        rows = np.flatnonzero(np.isfinite(values[:, s]))[:10]
+        slope[s] = (values[rows[-1], s] - values[rows[0], s]) / max(1, rows[-1] - rows[0]) / unit[s]
+    return unit, slope

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Makes dist/ anew: the package, a list of its parts (CycloneDX 1.6) for each lock file, and SHA256SUMS of them all;
+# with RELEASE_KEY=FILE, an SSH private key, also SHA256SUMS.sig. locks/release.sh .venv/bin/python build/tools/bin/cyclonedx-py
+# Who receives it checks: sha256sum --check SHA256SUMS, and
+#   ssh-keygen -Y verify -f allowed_signers -I release@slopeward -n slopeward-release -s SHA256SUMS.sig < SHA256SUMS
+set -euo pipefail
+python=${1:?"which Python? locks/release.sh .venv/bin/python build/tools/bin/cyclonedx-py"}
+cyclonedx=${2:?"which cyclonedx-py?"}
+cd "$(dirname "$0")/.."
+# the same sources give the same bytes: file times are those of the last commit
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
+rm -rf dist
+mkdir dist
+"$python" -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation -w dist .
+for name in service models; do
+    parts=$(mktemp)
+    cat "locks/$name.txt" > "$parts"
+    [ "$name" = service ] || cat locks/torch-pypi.txt >> "$parts"
+    "$cyclonedx" requirements --output-reproducible --spec-version 1.6 --pyproject pyproject.toml \
+        -o "dist/slopeward-$name.cdx.json" "$parts"
+    rm -f "$parts"
+done
+cd dist
+sha256sum ./* > SHA256SUMS
+if [ -n "${RELEASE_KEY:-}" ]; then
+    ssh-keygen -Y sign -f "$RELEASE_KEY" -n slopeward-release SHA256SUMS
+else
+    echo "not signed: give RELEASE_KEY=FILE, an SSH private key" >&2
+fi
+ls -l

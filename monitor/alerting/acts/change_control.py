@@ -1,0 +1,295 @@
+"""Which version of a site file is in force: files that loosen a high level need two people, the others are recorded.
+
+The version in force is the one the database names. A file on disk takes its place when it is loaded, unless it could
+loosen one of the two highest levels (`acts.loosening`); then the site goes on with the version in force until somebody
+else than its author approves the file. A change never moves the ladder: what a criterion said whose name means
+something else now is set apart (`decision.orphaned_votes`), so that it holds and nobody inherits it.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from monitor.alerting.acts.loosening import find_loosening
+from monitor.alerting.acts.site_diff import Difference, differ
+from monitor.alerting.decision.orphaned_votes import list_changed, set_apart
+from monitor.config import parse_site
+from monitor.config_terms import read_text
+from monitor.domain.alert import Actor
+from monitor.domain.decision import Memory
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, NotFoundError, RefusedError
+from monitor.store import proposals as store
+from monitor.store.audit import add_audit
+from monitor.store.decisions import find_state, save_memory
+from monitor.store.engine import Database
+from monitor.store.flags import renew_flags
+from monitor.store.sites import find_version, load_site_source, load_sites_summary, save_site
+from monitor.store.users import require_account, require_person, require_two
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The declaration in force; `loosens` says why the file that was read is not.
+
+    `unread` is the hash of the version before where this program cannot read it any more: the file was not compared.
+    """
+
+    site: Site
+    loosens: tuple[str, ...] = ()
+    unread: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a proposal would change."""
+
+    old: Site | None
+    new: Site
+    differences: tuple[Difference, ...]
+    loosens: tuple[str, ...]
+
+
+def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) -> Taken:
+    """Declare a site as its file was read, unless that could loosen a high level unapproved.
+
+    The first file of a site is taken as it is.
+
+    Args:
+        c: a write transaction.
+        site: what the file says.
+        author: who loads it.
+        reason: why.
+        now: wall time.
+    """
+    old = find_in_force(c, site.id)
+    loosens = () if old is None or old.version == site.version else find_loosening(old, site)
+    if old is not None and loosens:
+        renew_flags(c, old, now, changed=save_site(c, old, author, reason, now))  # it may have been retired
+        return Taken(old, loosens)
+    before = find_version(c, site.id)
+    _put_in_force(c, old, site, author, reason, now)
+    return Taken(site, unread=before if old is None and before is not None else "")
+
+
+def _put_in_force(c: Connection, old: Site | None, new: Site, author: str, reason: str, now: datetime) -> None:
+    """Save a declaration: the memory keeps no word under a name that means something else now, flags follow it."""
+    row = find_state(c, new.id)
+    if row is not None and find_version(c, new.id) != new.version:
+        memory = Memory.read(row.state)
+        after = set_apart(memory, list_changed(old, new, memory))
+        if after != memory:
+            save_memory(c, new.id, after, new.version, now)
+            gone = sorted({*memory.supporters, *memory.votes} - {*after.supporters, *after.votes})
+            detail = {"sha256": new.version, "set_apart": gone, "reason": "criteria mean something else now"}
+            add_audit(c, Actor(author), "site.set_apart", f"site:{new.id}", detail, now)
+    renew_flags(c, new, now, changed=save_site(c, new, author, reason, now))
+
+
+def find_in_force(c: Connection, site_id: str) -> Site | None:
+    """The declaration in force; None before the first one, or where this program cannot read it any more."""
+    version = find_version(c, site_id)
+    if version is None:
+        return None
+    try:
+        return parse_site(load_site_source(c, version), f"version {version[:12]} of {site_id}")
+    except (ConfigError, NotFoundError):
+        return None
+
+
+def load_in_force(c: Connection) -> list[Site]:
+    """The declarations in force of every site that is watched, as far as this program can read them."""
+    found = [find_in_force(c, s.id) for s in load_sites_summary(c)]
+    return [site for site in found if site is not None]
+
+
+def explain_refusal(taken: Taken, path: str) -> str:
+    """One line for people: what was not taken, what runs instead, and which command to run."""
+    more = f" and {len(taken.loosens) - 3} more" if len(taken.loosens) > 3 else ""
+    return (
+        f"{path} was changed without approval in a way that can loosen one of the two highest levels "
+        f"({'; '.join(taken.loosens[:3])}{more}); {taken.site.id} goes on with version {taken.site.version[:12]}. Run: "
+        f"slopeward sites propose {path} --by NAME --reason TEXT, and let somebody else approve it"
+    )
+
+
+def explain_unread(taken: Taken) -> str:
+    """One line for people: the file runs, and nobody could say whether it loosens anything."""
+    return (
+        f"version {taken.unread[:12]} of {taken.site.id} was in force and cannot be read any more by this program: its "
+        f"file on disk ({taken.site.version[:12]}) runs instead, uncompared. Compare the two yourself (view "
+        "config_versions); what stood goes on standing until a person lowers it"
+    )
+
+
+def compare(c: Connection, new: Site) -> Change:
+    """What a new declaration changes against the one in force."""
+    old = find_in_force(c, new.id)
+    if old is not None:
+        loosens = find_loosening(old, new)
+    else:
+        unknown = find_version(c, new.id) is not None
+        loosens = ("this program cannot read the version in force, nobody can compare them",) if unknown else ()
+    return Change(old, new, differ(old, new), loosens)
+
+
+def propose(
+    db: Database, text: str, name: str, actor: Actor, reason: str, now: datetime,
+    preview: Callable[[Site | None, Site], Mapping[str, Any]],
+) -> store.Proposal:  # fmt: skip
+    """Store a site file for approval, with its differences and its effect on the past.
+
+    Args:
+        db: the database.
+        text: the site file.
+        name: what errors call it.
+        actor: its author.
+        reason: on what grounds.
+        now: wall time.
+        preview: what the old and the new declaration would have done, JSON-ready; called outside any transaction.
+
+    Raises:
+        ConfigError: the file cannot be used.
+        RefusedError: it changes nothing, no person or reason is named, or it loosens a high level and its author has no
+            account where accounts exist.
+    """
+    require_person(actor, reason)
+    new = parse_site(text, name)
+    with db.read() as c:
+        change = compare(c, new)
+        if change.loosens:  # nobody could approve it otherwise
+            require_account(c, actor.name.strip())
+    if change.old is not None and change.old.version == new.version:
+        raise RefusedError(f"{name} is the version in force: nothing to propose")
+    effect = preview(change.old, new)
+    with db.write() as c:
+        number = store.add_proposal(
+            c, new.id, new.version, None if change.old is None else change.old.version, text, actor.name, reason, now,
+            effect={**effect, "loosens": list(change.loosens)}, loosens_high=bool(change.loosens),
+            differences=[{"key": d.key, "old": d.old, "new": d.new} for d in change.differences],
+        )  # fmt: skip
+        detail = {"site": new.id, "sha256": new.version, "reason": reason, "loosens_high": bool(change.loosens)}
+        add_audit(c, actor, "site.propose", f"proposal:{number}", detail, now)
+        return store.load_proposal(c, number)
+
+
+def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, now: datetime) -> Path:
+    """Put a proposal in force: file, version and audit entry, all or none; returns the file.
+
+    The running service notices within seconds. The level stands as it stood.
+
+    Raises:
+        NotFoundError: no such proposal.
+        RefusedError: it is decided already, was made against another version, the file was edited meanwhile, or it
+            loosens a high level and the approver is its author or has no account where accounts exist.
+    """
+    require_person(actor, reason)
+    with db.write() as c:
+        proposal = store.load_proposal(c, number, lock=True)
+        _require_open(proposal)
+        new = parse_site(proposal.source, f"proposal {number}")
+        current = find_version(c, new.id)
+        if current not in {proposal.base_sha256, new.version}:
+            raise RefusedError(
+                f"proposal {number} was compared with another version than the one in force; propose it anew"
+            )
+        loosens = proposal.loosens_high or bool(compare(c, new).loosens)
+        if loosens:
+            require_two(c, Actor(proposal.author), actor)
+            if "skipped" in (proposal.effect or {}):
+                raise RefusedError(f"proposal {number} loosens a high level and shows no effect; propose it with one")
+        path = _find_file(folder, new.id)
+        _refuse_edited(path, {proposal.base_sha256, new.version}, number)
+        why = f"{proposal.reason} (proposal {number}, approved by {actor.name}: {reason})"
+        _put_in_force(c, find_in_force(c, new.id), new, proposal.author, why, now)
+        store.mark_decided(
+            c, number, store.APPROVED, actor.name, reason, now, second_by=actor.name if loosens else None
+        )
+        store.mark_superseded(c, new.id, number, now)
+        detail = {"site": new.id, "sha256": new.version, "base": proposal.base_sha256, "author": proposal.author,
+                  "reason": reason, "loosens_high": loosens, "file": path.name}  # fmt: skip
+        add_audit(c, actor, "site.approve", f"proposal:{number}", detail, now)
+        _write(path, proposal.source)  # last: what is refused above leaves the file as it was
+    return path
+
+
+def reject(db: Database, number: int, actor: Actor, reason: str, now: datetime) -> None:
+    """Turn a proposal down; it stays on record.
+
+    Raises:
+        NotFoundError: no such proposal.
+        RefusedError: it is decided already, or no person or reason is named.
+    """
+    require_person(actor, reason)
+    with db.write() as c:
+        proposal = store.load_proposal(c, number, lock=True)
+        _require_open(proposal)
+        store.mark_decided(c, number, store.REJECTED, actor.name, reason, now)
+        add_audit(c, actor, "site.reject", f"proposal:{number}", {"site": proposal.site, "reason": reason}, now)
+
+
+def _require_open(proposal: store.Proposal) -> None:
+    if proposal.state != store.PROPOSED:
+        raise RefusedError(f"proposal {proposal.id} is {proposal.state} already")
+
+
+def find_file(folder: Path, version: str) -> Path | None:
+    """The file of a folder that holds a version of a site, or None."""
+    for path in sorted(folder.glob("*.toml")):
+        with contextlib.suppress(ConfigError):
+            if _digest(read_text(path)) == version:
+                return path
+    return None
+
+
+def _find_file(folder: Path, site_id: str) -> Path:
+    """Where a site's file stands, or would stand."""
+    for path in sorted(folder.glob("*.toml")):
+        with contextlib.suppress(ConfigError):
+            if parse_site(read_text(path), path.name).id == site_id:
+                return path
+    return folder / f"{site_id}.toml"
+
+
+def _refuse_edited(path: Path, known: set[str | None], number: int) -> None:
+    with contextlib.suppress(ConfigError):
+        if path.exists() and _digest(read_text(path)) not in known:
+            raise RefusedError(
+                f"{path} was edited since and is neither what proposal {number} changes nor what it proposes; "
+                "put it back, or propose the file as it is now"
+            )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file at once: a reader sees the old one or the new one, also after a power cut."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise RefusedError(f"{path} cannot be written: {error.strerror or error}; nothing was approved") from None
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, name)
+        else:
+            Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

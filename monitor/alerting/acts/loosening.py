@@ -1,0 +1,316 @@
+"""Which changes of a site file could let one of the two highest levels come later, fall sooner or reach fewer people.
+
+The judgement is conservative: a difference that is not known to be tightening or neutral counts as loosening, and so
+does a field that a later version adds. Only what people are told to read (names, authors, reasons, dates of review)
+and what cannot touch the two highest levels passes without a second person.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+from monitor.alerting.criteria.registry import MOTION
+from monitor.alerting.series.witness import find_groups
+from monitor.domain.alert import Ledger
+from monitor.domain.fusion import Clause, Fusion, list_leaves
+from monitor.domain.site import Criterion, Recipient, Site, Station, Threshold
+
+Safe = Callable[[Any, Any], bool]  # (old, new) -> known to be tightening or neutral
+
+
+def _lower(old: Any, new: Any) -> bool:
+    return old is not None and new is not None and new <= old
+
+
+def _higher(old: Any, new: Any) -> bool:
+    return old is not None and new is not None and new >= old
+
+
+def _longer_or_none(old: Any, new: Any) -> bool:
+    return new is None or _higher(old, new)
+
+
+def _sooner(old: Any, new: Any) -> bool:
+    return old is None or _lower(old, new)
+
+
+def _covers(old: Sequence[Any], new: Sequence[Any]) -> bool:
+    return set(old) <= set(new)
+
+
+def _any(old: Any, new: Any) -> bool:  # noqa: ARG001 - what it was and is does not matter
+    return True
+
+
+def _begins_with(old: Sequence[Any], new: Sequence[Any]) -> bool:
+    return tuple(new[: len(old)]) == tuple(old)
+
+
+# what is not named here counts as loosening as soon as it differs
+SITE: Final[Mapping[str, Safe]] = {
+    "name": _any, "timezone": _any, "version": _any, "source": _any, "quantities": _covers, "decoders": _begins_with,
+}  # fmt: skip
+STATION: Final[Mapping[str, Safe]] = {"v_eq_mm_per_day": _lower, "v_eq_reviewed": _any}
+# a lower noise floor finds more steps, which wait for verification; a shorter silence sets votes aside sooner
+SERIES: Final[Mapping[str, Safe]] = {"low": _lower, "high": _higher}
+CRITERION: Final[Mapping[str, Safe]] = {
+    "author": _any, "reason": _any, "valid_until": _any, "min_sigma": _lower, "recover": _lower,
+    "valid_for_s": _higher, "stations": _covers, "kinds": _covers,
+    "role": lambda old, new: old == "advice" and new == "witness",
+    "fast_track": lambda old, new: new is not None and _sooner(old, new),
+}  # fmt: skip
+BOUND: Final[Mapping[str, Safe]] = {"over": _lower, "under": _higher}
+DWELL: Final[Mapping[str, Safe]] = {"hits": _lower, "of": _higher, "within_s": _longer_or_none}
+PARAMS: Final[Mapping[str, Safe]] = {"min_coverage": _higher, "a": _lower, "c": _lower, "needs": _lower}
+SCENE_PARAMS: Final[Mapping[str, Safe]] = {**PARAMS, "near_m": _higher}
+SIGNED: Final = ("author", "reason", "valid_until")
+FUSION: Final[Mapping[str, Safe]] = {
+    "top_needs": _lower, "hold_when_missing_s": _lower, "verify_within_s": _lower, "fast_track": _higher,
+}  # fmt: skip
+RULE: Final[Mapping[str, Safe]] = {"author": _any, "reason": _any, "level": _higher}
+STAGE: Final[Mapping[str, Safe]] = {"evaluate_every_s": _lower, "forecast_every_s": _lower}
+RECIPIENT: Final[Mapping[str, Safe]] = {"channels": _covers, "ledgers": _covers, "escalate_after_s": _sooner}
+# plans that matter to levels only where a criterion of these kinds is more than advice
+ADVISED: Final = {
+    "forecast": ("forecast", "inverse_velocity"), "anomaly": ("anomaly",), "scenes": ("scene",),
+}  # fmt: skip
+# criteria that decide by their own bounds alone: without a bound for the highest two they cannot touch those
+PLAIN: Final = frozenset({
+    "velocity", "level", "rate", "acceleration", "tangential_angle", "inverse_velocity", "rain_sum",
+    "rain_intensity_duration", "rain_antecedent", "rain_return_period", "rain_learned", "factor_of_safety", "drawdown",
+    "forecast", "anomaly", "scene", "insar_rate", "report",
+})  # fmt: skip
+# they change the bounds of others, whatever their role
+REACHING: Final = frozenset({"earthquake"})
+
+
+def find_loosening(old: Site, new: Site) -> tuple[str, ...]:
+    """What of a change could loosen one of the two highest levels, a line each; empty when nothing could.
+
+    Args:
+        old: the declaration in force.
+        new: the one that shall take its place.
+    """
+    high = max(1, old.top_level - 1)
+    found = [*_ladder(old, new, high)]
+    found += _fields("site", old, new, SITE, skip={"levels", "stations", "criteria", "fusion", "recipients", "movement",
+                                                   *ADVISED})  # fmt: skip
+    for plan, kinds in ADVISED.items():
+        if getattr(old, plan) != getattr(new, plan) and any(
+            c.kind in kinds and c.role != "advice" for c in (*old.criteria, *new.criteria)
+        ):
+            found.append(f"{plan} differs, and a criterion that counts rests on it")
+    found += _fusion(old.fusion, new.fusion, high)
+    found += _movement(old, new)
+    found += _stations(old, new)
+    found += _criteria(old, new, high)
+    found += _recipients(old.recipients, new.recipients, high)
+    return tuple(found)
+
+
+def _fields(
+    name: str, old: Any, new: Any, known: Mapping[str, Safe], skip: Iterable[str] = ()
+) -> list[str]:  # fmt: skip
+    """Fields of two records that differ and are not known to be safe."""
+    left = set(skip)
+    return [
+        f"{name}: {f.name} {_say(getattr(old, f.name))} -> {_say(getattr(new, f.name))}"
+        for f in fields(old)
+        if f.name not in left
+        and getattr(old, f.name) != getattr(new, f.name)
+        and not (f.name in known and known[f.name](getattr(old, f.name), getattr(new, f.name)))
+    ]
+
+
+def _say(value: Any) -> str:
+    text = "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _ladder(old: Site, new: Site, high: int) -> list[str]:
+    if [k.name for k in old.levels] != [k.name for k in new.levels]:
+        return ["the ladder of levels differs"]
+    found = []
+    for before, after in zip(old.levels, new.levels, strict=True):
+        if before.number < high:
+            continue
+        if after.auto_lower and not before.auto_lower:
+            found.append(f"level {before.name} falls by itself")
+        if before.action != after.action:
+            found.append(f"level {before.name}: the action differs")
+        if before.review_every_s is not None and not _lower(before.review_every_s, after.review_every_s):
+            found.append(f"level {before.name}: it is reviewed less often")
+    return found
+
+
+def _movement(old: Site, new: Site) -> list[str]:
+    found = _fields("movement", old.movement, new.movement, {}, skip={"stages"})
+    for stage in old.movement.stages:
+        after = new.movement.stage(stage.stage)
+        if after is None:
+            found.append(f"movement.{stage.stage} is gone")
+        else:
+            found += _fields(f"movement.{stage.stage}", stage, after, STAGE)
+    known = {s.stage for s in old.movement.stages}
+    return found + [f"movement.{s.stage} is new" for s in new.movement.stages if s.stage not in known]
+
+
+# ---- stations --------------------------------------------------------------------------------------------------
+def _stations(old: Site, new: Site) -> list[str]:
+    found = []
+    for station in old.stations:
+        after = new.station(station.id)
+        if after is None:
+            found.append(f"station {station.id} is gone")
+            continue
+        found += _fields(f"station {station.id}", station, after, STATION, skip={"series"})
+        for spec in station.series:
+            now = next((s for s in after.series if s.quantity == spec.quantity), None)
+            if now is None:
+                found.append(f"series {station.id}.{spec.quantity} is gone")
+            else:
+                found += _fields(f"series {station.id}.{spec.quantity}", spec, now, SERIES)
+    before, after_groups = find_groups(old), find_groups(new)
+    joined = [
+        f"{one.id} and {other.id} are one witness now"
+        for i, one in enumerate(old.stations)
+        for other in old.stations[i + 1 :]
+        if one.id in after_groups and other.id in after_groups
+        and before[one.id] != before[other.id] and after_groups[one.id] == after_groups[other.id]
+    ]  # fmt: skip
+    # one more rover or control on a reference takes part in the test for a common motion
+    added = [s for s in new.stations if old.station(s.id) is None]
+    shared = {m for s in old.stations for m in _marks(s)}
+    meets = [f"station {s.id} shares {_say(sorted(v for _, v in _marks(s) & shared))} with others"
+             for s in added if _marks(s) & shared]  # fmt: skip
+    return [*found, *joined, *meets, *[f"station {s.id} is a new control" for s in added if not s.on_slope]]
+
+
+def _marks(station: Station) -> set[tuple[str, str]]:
+    names = ("reference", "logger", "antenna", "footprint", "area")
+    return {(n, v) for n in names if (v := getattr(station, n)) is not None}
+
+
+# ---- criteria and the rules over them --------------------------------------------------------------------------
+def _fusion(old: Fusion, new: Fusion, high: int) -> list[str]:
+    found = _fields("fusion", old, new, FUSION, skip={"rules", "neighbours"})
+    after = {r.id: r for r in new.rules}
+    for rule in old.rules:
+        if rule.level < high:
+            continue
+        now = after.get(rule.id)
+        found += (
+            [f"fusion rule {rule.id} is gone"] if now is None else _fields(f"fusion rule {rule.id}", rule, now, RULE)
+        )
+    if old.neighbours is None and new.neighbours is not None:
+        found.append("votes of high levels are set aside where no neighbour moves")
+    elif old.neighbours is not None and new.neighbours is not None:
+        found += _fields("fusion.neighbours", old.neighbours, new.neighbours, {"above": _higher})
+    return found
+
+
+def _criteria(old: Site, new: Site, top_two: int) -> list[str]:
+    found = []
+    after = {c.id: c for c in new.criteria}
+    shared = _shares_reference(old)
+    named, denied = _named_by_rules(old.fusion, top_two)
+    for criterion in old.criteria:
+        now = after.get(criterion.id)
+        # where motions are tested for a common one, low bounds too decide which vote is set aside
+        low = (shared and criterion.kind in MOTION) or criterion.id in named
+        high = 1 if low else top_two
+        if now is None:
+            if _matters(criterion, high):
+                found.append(f"criterion {criterion.id} is gone")
+        elif criterion.id in denied:
+            found += _fields(f"criterion {criterion.id}, which a rule denies", criterion, now, {}, skip=SIGNED)
+        elif _matters(criterion, high) or _matters(now, high):
+            found += _criterion(criterion, now, high)
+    known = {c.id for c in old.criteria}
+    # a new voice can only raise; what a later version knows may do anything
+    return found + [
+        f"criterion {c.id} is new, of kind {c.kind}"
+        for c in new.criteria
+        if c.id not in known and c.role != "advice" and c.kind not in PLAIN | REACHING
+    ]
+
+
+def _named_by_rules(fusion: Fusion, high: int) -> tuple[set[str], set[str]]:
+    """Criteria that a rule for a high level rests on, and those that one denies somewhere."""
+    clauses = [r.when for r in fusion.rules if r.level >= high]
+    named = {leaf.criterion for clause in clauses for leaf in list_leaves(clause)}
+    denied = {leaf.criterion for clause in clauses for no in _denials(clause) for leaf in list_leaves(no)}
+    return named, denied
+
+
+def _denials(clause: Clause) -> Iterator[Clause]:
+    if clause.op == "not":
+        yield clause
+    for part in clause.parts:
+        yield from _denials(part)
+
+
+def _matters(criterion: Criterion, high: int) -> bool:
+    """True where the two highest levels may rest on a criterion."""
+    if criterion.kind in REACHING:
+        return True
+    if criterion.role == "advice":
+        return False
+    plain = criterion.role == "witness" and criterion.kind in PLAIN
+    return not plain or any(bound.level >= high for bound in criterion.thresholds)
+
+
+def _criterion(old: Criterion, new: Criterion, high: int) -> list[str]:
+    name = f"criterion {old.id}"
+    found = _fields(name, old, new, CRITERION, skip={"thresholds", "dwell", "params"})
+    found += _fields(f"{name}.dwell", old.dwell, new.dwell, DWELL)
+    found += _params(name, old, new)
+    after = {b.level: b for b in new.thresholds}
+    lowest = 0 if old.kind not in PLAIN or old.role == "part" else high
+    for bound in old.thresholds:
+        if bound.level >= lowest:
+            found += _bound(f"{name}, level {bound.level}", bound, after.get(bound.level))
+    return found
+
+
+def _bound(name: str, old: Threshold, new: Threshold | None) -> list[str]:
+    return [f"{name}: the bound is gone"] if new is None else _fields(name, old, new, BOUND)
+
+
+def _shares_reference(site: Site) -> bool:
+    """True where rovers on one reference are tested for a common motion."""
+    shared = [s.reference for s in site.stations if s.on_slope and s.reference is not None]
+    return len(set(shared)) < len(shared)
+
+
+def _params(name: str, old: Criterion, new: Criterion) -> list[str]:
+    before, after = dict(old.params), dict(new.params)
+    known = SCENE_PARAMS if old.kind == "scene" else PARAMS
+    return [
+        f"{name}: {key} {_say(before.get(key))} -> {_say(after.get(key))}"
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key) and not (
+            key in known and key in before and key in after and known[key](before[key], after[key])
+        )
+    ]  # fmt: skip
+
+
+# ---- recipients ------------------------------------------------------------------------------------------------
+def _recipients(old: Sequence[Recipient], new: Sequence[Recipient], high: int) -> list[str]:
+    found = []
+    after = {r.name: r for r in new}
+    for recipient in old:
+        name, now = f"recipient {recipient.name}", after.get(recipient.name)
+        mine = {n for n in recipient.levels if n >= high and Ledger.HAZARD in recipient.ledgers}
+        if not mine and Ledger.HEALTH not in recipient.ledgers:
+            continue
+        if now is None:
+            found.append(f"{name} is gone")
+            continue
+        if not mine <= set(now.levels):
+            found.append(f"{name} is no longer told of every high level")
+        found += _fields(name, recipient, now, RECIPIENT, skip={"levels"})
+    # escalation goes down the list: nobody may step in between
+    if [r.name for r in new][: len(old)] != [r.name for r in old] and all(r.name in after for r in old):
+        found.append("recipients stand in another order, and escalation goes down the list")
+    return found

@@ -1,0 +1,255 @@
+"""What a person decides: to set a level, or to say what a step was. Each act is frozen, told and audited."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.alerting.decision.conditions import HAZARD_KEY
+from monitor.alerting.decision.evaluate import EvaluationResult, evaluate_site, rule_version
+from monitor.alerting.decision.fusion_rules import RULE, split_key
+from monitor.alerting.decision.signatures import counts_with, measure_height, needs_two
+from monitor.alerting.series.step_clocks import station_of
+from monitor.alerting.series.steps import CAUSES, MOVEMENT, asked_level, says_no, state_after
+from monitor.domain.alert import Actor, AlertChange, Ledger
+from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
+from monitor.domain.instants import spell
+from monitor.domain.site import Site
+from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.store.alerts import add_note, apply_changes, load_alerts
+from monitor.store.audit import add_audit, seal_decision
+from monitor.store.decisions import add_decision, code_version, find_state, save_memory
+from monitor.store.engine import Database
+from monitor.store.types import canonical_json
+from monitor.store.users import load_users, require_person, require_two
+
+ANSWERS: Final = (MOVEMENT, *CAUSES)
+VERIFIED: Final = "step.verify"
+SIGNED: Final = "step.sign"  # the first of two words
+
+
+def set_level(
+    db: Database, site: Site, level: int, actor: Actor, reason: str, now: datetime, *, sure: bool = True
+) -> int:
+    """Set the hazard level by hand; `order_level_of` in a transaction of its own."""
+    with db.write() as c:
+        return order_level_of(c, site, level, actor, reason, now, sure=sure)
+
+
+def order_level_of(
+    c: Connection, site: Site, level: int, actor: Actor, reason: str, now: datetime, *, sure: bool = True,
+    second: Actor | None = None,
+) -> int:  # fmt: skip
+    """Set the hazard level by hand and tell everybody who is told of it; returns the level before.
+
+    Raised, it stands until a person lowers it. Lowered, it rises again only on data newer than what was known now.
+
+    Args:
+        c: a write transaction.
+        site: declaration of the site.
+        level: number of the level.
+        actor: a person.
+        reason: why; it is told with the level.
+        now: wall time.
+        sure: False refuses to lower while something asks for more than `level`.
+        second: another person; needed, where accounts exist, for a level below one of the two highest that stands or
+            is asked for.
+
+    Raises:
+        RefusedError: no person, no reason, no such level, or something asks for more and nobody is sure.
+        NeedsSecondError: one person alone may not set it so low.
+    """
+    require_person(actor, reason)
+    if not 0 <= level < len(site.levels):
+        raise RefusedError(f"level {level} does not exist; expected one of: {', '.join(k.name for k in site.levels)}")
+    memory = _load(c, site)
+    asking = _list_asking(site, memory, level, seconds(now)) if level < memory.level else []
+    if asking and not sure:
+        name = site.levels[level].name
+        raise RefusedError(
+            f"{site.id} is not lowered to {name}: {len(asking)} still ask for more ({'; '.join(asking)}); "
+            "--yes lowers it all the same, and only newer data raise it again"
+        )
+    stake = _measure_stake(memory)
+    if stake > level and needs_two(site, stake) and load_users(c):
+        if second is None:
+            high = site.levels[min(stake, site.top_level)].name
+            raise NeedsSecondError(f"{site.id}: one person may not set {high} aside")
+        require_two(c, actor, second)
+    who = actor.name if second is None else f"{second.name} and {actor.name}"
+    after = order_level(memory, level, seconds(now))
+    name = site.levels[level].name
+    sentence = f"{name}: set by {who} (was {site.levels[memory.level].name}): {reason}"
+    basis = _freeze_act(c, site, memory, after, actor, "level.set", sentence, now)
+    save_memory(c, site.id, after, site.version, now)
+    if level != memory.level:
+        data_time = None if memory.newest_s is None else instant(memory.newest_s)
+        change = AlertChange(Ledger.HAZARD, HAZARD_KEY, level, level > 0, sentence, data_time, "{}")
+        apply_changes(
+            c, site.id, [change], site=site, recipients=site.recipients, actor=actor, now=now, decision_id=basis,
+            rule_version=rule_version(site),
+        )  # fmt: skip
+    detail = {"from": memory.level, "to": level, "reason": reason, "decision": basis}
+    detail |= {} if second is None else {"second_by": second.name}
+    add_audit(c, actor, "level.set", f"site:{site.id}", detail, now)
+    seal_decision(c, basis, actor, now)
+    return memory.level
+
+
+def measure_stake(c: Connection, site: Site) -> int:
+    """The highest level that stands or is asked for: what setting a lower one puts aside."""
+    return _measure_stake(_load(c, site))
+
+
+def _measure_stake(memory: Memory) -> int:
+    asked = [v.level for v in memory.votes.values()] + [asked_level(s) for s in memory.steps.values()]
+    return max([memory.level, *asked])
+
+
+def find_asking(db: Database, site: Site, level: int, now: datetime) -> list[str]:
+    """What asks for more than a level at an instant, one line each, the highest first; what fell silent included."""
+    with db.read() as c:
+        return _list_asking(site, _load(c, site), level, seconds(now))
+
+
+def _list_asking(site: Site, memory: Memory, level: int, now_s: float) -> list[str]:
+    found = []
+    for key, vote in memory.votes.items():
+        name = site.levels[min(vote.level, site.top_level)].name
+        criterion, _, station = key.partition("|")
+        who = f"{criterion} at {station}" if station else criterion
+        if vote.valid_until_s >= now_s:
+            found.append((vote.level, f"{who} asks for {name}: {vote.reason}"))
+        else:
+            since = spell(instant(vote.newest_s))[:16]
+            found.append((vote.level, f"{who} asked for {name} and has given no data since {since}Z: {vote.reason}"))
+    for key, step in memory.steps.items():
+        asked = step.level if step.state == "pending" else asked_level(step)
+        name = site.levels[min(asked, site.top_level)].name
+        waits = "waits for verification and may ask for" if step.state == "pending" else "asks for"
+        found.append((asked, f"step of {key} {waits} {name}"))
+    return [line for asked, line in sorted(found, key=lambda f: (-f[0], f[1])) if asked > level]
+
+
+def order_level(memory: Memory, level: int, now_s: float) -> Memory:
+    """The memory after a person set the level."""
+    answered = dict(memory.answered) | {k: v.newest_s for k, v in memory.votes.items() if v.level > level}
+    for key, asked in memory.supporters.items():  # a rule may ask for more than any vote behind it
+        vote = memory.votes.get(split_key(key)[1]) if key.startswith(RULE) and asked > level else None
+        answered |= {} if vote is None else {key: vote.newest_s}
+    votes = {k: Vote(min(v.level, level), v.newest_s, v.valid_until_s, v.reason) for k, v in memory.votes.items()}
+    # a step that asks for more than the person lets stand is answered by that
+    answers = dict(memory.answers) | {k: "instrument" for k, s in memory.steps.items() if asked_level(s) > level}
+    steps = {k: replace(s, state="instrument") if asked_level(s) > level else s for k, s in memory.steps.items()}
+    return replace(
+        memory, started_s=memory.started_s if memory.started_s is not None else now_s, level=level,
+        level_source="person", since_s=now_s, floor=level if level >= memory.level else 0, votes=votes,
+        supporters={k: min(v, level) for k, v in memory.supporters.items() if level > 0}, answered=answered,
+        steps=steps, answers=answers,
+    )  # fmt: skip
+
+
+def verify(
+    db: Database, site: Site, key: str, answer: str, actor: Actor, reason: str, now: datetime
+) -> EvaluationResult:  # fmt: skip
+    """Answer a question: the steps of a station (`G1`), one step (`G1@...`), a common motion (`reference:BASE`).
+
+    Also a station that moves alone (`alone:G1`), or the slope after an earthquake (`inspect:...`).
+    `movement` confirms it; a cause (instrument, weather, work, earthquake, other) says that the slope did not move.
+    Where one of the two highest levels is asked for, a cause counts only once a second person signs the same one:
+    until then the first word is kept and told, the question stays open, its clock runs and its votes count.
+    The site is decided again at once.
+
+    Raises:
+        NotFoundError: nothing of that name waits.
+        RefusedError: no person, no reason, an answer that is neither movement nor a cause, or a second signature of
+            the person who gave the first, or of one without an account where accounts exist.
+    """
+    require_person(actor, reason)
+    if answer not in ANSWERS:
+        raise RefusedError(f"answer {answer!r}: expected one of: {', '.join(ANSWERS)}")
+    with db.write() as c:
+        memory = _load(c, site)
+        mine = [k for k in memory.steps if key in {k, station_of(k)}]
+        waiting = _list_waiting(memory)
+        if not mine and key not in waiting:
+            raise NotFoundError(f"{key!r} does not wait for verification; waiting: {', '.join(waiting) or 'nothing'}")
+        height = measure_height(site, memory, key, mine, seconds(now))
+        what = answer if answer in {MOVEMENT, CAUSES[0]} else f"no movement ({answer})"
+        names = mine or [key]
+        given = {memory.signed.get(k) for k in names}
+        first = given.pop() if len(given) == 1 else None
+        alone = says_no(answer) and needs_two(site, height)
+        if alone and not counts_with(c, first, answer, height, actor):
+            act, after = SIGNED, _sign(memory, names, Signature(answer, actor.name, height))
+            sentence = f"{key} was {what}, says {actor.name}: {reason}; a second person must sign that"
+        else:
+            act, after = VERIFIED, _answer(memory, key, mine, answer, None if alone else height)
+            who = f"{first.by} and {actor.name}" if alone and first is not None else actor.name
+            sentence = f"{key} was {what}, says {who}: {reason}"
+        basis = _freeze_act(c, site, memory, after, actor, act, sentence, now)
+        save_memory(c, site.id, after, site.version, now)
+        detail = {"key": key, "answer": answer, "reason": reason, "decision": basis}
+        add_audit(c, actor, act, f"site:{site.id}", detail, now)
+        for alert in load_alerts(c, site.id, open_only=True, ledger=str(Ledger.HEALTH)) if act == SIGNED else ():
+            if step_of_alert(alert.key) in {key, *map(station_of, mine)}:
+                add_note(c, alert.id, actor, sentence, now)
+        seal_decision(c, basis, actor, now)
+    return evaluate_site(db, site, now, "person")
+
+
+def find_signature(db: Database, site_id: str, key: str) -> Signature | None:
+    """The first word on a question that waits for the second person; None where none does."""
+    with db.read() as c:
+        row = find_state(c, site_id)
+    signed = {} if row is None else Memory.read(row.state).signed
+    return next((s for k, s in signed.items() if key in {k, station_of(k)}), None)
+
+
+def _sign(memory: Memory, names: Sequence[str], signature: Signature) -> Memory:
+    return replace(memory, signed={**memory.signed, **dict.fromkeys(names, signature)})
+
+
+def _answer(memory: Memory, key: str, mine: Sequence[str], answer: str, height: int | None) -> Memory:
+    """The memory with an answer that counts; `height` is what one person alone could set aside."""
+    steps = {k: replace(s, state=state_after(answer)) if k in mine else s for k, s in memory.steps.items()}
+    heights = {} if height is None or not says_no(answer) else dict.fromkeys(mine, height)
+    return replace(
+        memory, answers={**memory.answers, **dict.fromkeys(mine or [key], answer)}, steps=steps,
+        heights={k: h for k, h in memory.heights.items() if k not in mine} | heights,
+        signed={k: s for k, s in memory.signed.items() if k not in {key, *mine}},
+    )  # fmt: skip
+
+
+def _list_waiting(memory: Memory) -> list[str]:
+    # a question about steps is answered by their own keys, which hold their instant
+    asked = [key for alert in memory.conditions if ":" in (key := step_of_alert(alert) or "")]
+    return list(dict.fromkeys([*memory.steps, *(f"reference:{r}" for r in memory.common), *memory.asked, *asked]))
+
+
+def step_of_alert(alert_key: str) -> str | None:
+    """The step or reference that a verify alarm asks about; None for other alerts.
+
+    >>> step_of_alert("health:reference:BASE:verify"), step_of_alert("health:G1:verify")
+    ('reference:BASE', 'G1')
+    """
+    if not alert_key.startswith("health:") or not alert_key.endswith(":verify"):
+        return None
+    return alert_key.removeprefix("health:").removesuffix(":verify")
+
+
+def _load(c: Connection, site: Site) -> Memory:
+    row = find_state(c, site.id)
+    return Memory.read(row.state) if row is not None else Memory()
+
+
+def _freeze_act(
+    c: Connection, site: Site, before: Memory, after: Memory, actor: Actor, act: str, sentence: str, now: datetime
+) -> int:
+    frozen: Mapping[str, Any] = {
+        "format": 1, "act": act, "site": site.id, "config_sha256": site.version, "code_version": code_version(),
+        "now": spell(now), "actor": actor.name, "memory": before.spell(), "after": after.spell(), "sentence": sentence,
+    }  # fmt: skip
+    return add_decision(c, site.id, now, site.version, canonical_json(frozen))

@@ -1,0 +1,205 @@
+"""What the tables say today of the inputs a decision froze: late rows, revisions, flags, offsets, what is gone."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.alerting.audit.recompute import parse_frozen_site
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.decision.evaluate import load_facts
+from monitor.alerting.decision.scope import anchor_at, wanted_series
+from monitor.domain.decision import OLD_RULE, Decision, Memory, Newest, View, seconds
+from monitor.domain.instants import parse, spell
+from monitor.domain.observation import Reading
+from monitor.domain.site import Site
+from monitor.errors import RefusedError
+from monitor.store.decisions import DecisionRow, load_newest
+from monitor.store.observations import load_readings, load_series
+
+# what may be told late of the time before a decision, with the instant that it is of
+LATE: Final[Mapping[str, Callable[[Any], float]]] = {
+    "anomalies": lambda x: float(x.at_s), "footprints": lambda x: float(x.acquired_s),
+    "reports": lambda x: float(x.at_s), "events": lambda x: float(x.from_s),
+}  # fmt: skip
+MOMENT: Final = timedelta(microseconds=1)
+BESIDES: Final = ("forecasts", "anomalies", "footprints", "reports", "events", "failures", "maintenance", "points")
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """One way in which today's tables differ from the frozen inputs."""
+
+    kind: str  # late, revised, flags, offset, altered, gone, added
+    series: str
+    observed_at: str | None
+    frozen: Any
+    today: Any
+
+    def __str__(self) -> str:
+        at = f" of {self.observed_at[:19]}Z" if self.observed_at else ""
+        return f"{self.kind}: {self.series}{at}: {_say(self.frozen)} -> {_say(self.today)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "kind": self.kind, "series": self.series, "observed_at": self.observed_at, "frozen": self.frozen,
+            "today": self.today,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """Today's tables against frozen inputs, and what would be decided from them."""
+
+    known_at: datetime
+    departures: tuple[Departure, ...]
+    decision: Decision
+    level_then: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "known_at": spell(self.known_at), "departures": [d.to_json() for d in self.departures],
+            "level_then": self.level_then, "level": self.decision.level,
+            "sentence": self.decision.evidence["sentence"],
+        }  # fmt: skip
+
+
+def look_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetime | None) -> AsOf:
+    """Read the same windows from today's tables, as known at an instant, and decide from them.
+
+    The instant of the decision, its memory and its site file stay as they were frozen.
+
+    Args:
+        c: a read transaction.
+        row: the frozen decision.
+        source: text of the site file that the decision names.
+        known_at: what was stored by then counts; None = the decision's own instant.
+
+    Raises:
+        RefusedError: a person or the service itself decided: no readings were used.
+    """
+    import json
+
+    frozen = json.loads(row.evidence)
+    if "view" not in frozen:
+        raise RefusedError("no readings were used: a person or the service itself decided; --as-of has nothing to read")
+    now = parse(frozen["now"])
+    then = View.read(frozen["view"])
+    site = parse_frozen_site(row, source)
+    today = load_view_as_of(c, site, then, now, known_at or now)
+    decision = decide(site, Memory.read(frozen["memory"]), today, now)
+    return AsOf(known_at or now, tuple(find_departures(then, today)), decision, int(frozen["outcome"]["level"]))
+
+
+def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_at: datetime) -> View:
+    """The view `then` of a decision at `now` with every row that was stored by `known_at`; epochs end at `now`."""
+    wanted = wanted_series(site)
+    readings: dict[str, tuple[Reading, ...]] = {}
+    newest = load_newest(c, site.id, now)
+    for series in load_series(c, site.id):
+        declared = "displacement" if series.quantity.startswith("displacement_") else series.quantity
+        span_s = wanted.get((series.station, series.quantity)) or wanted.get((series.station, declared))
+        if span_s is None:
+            continue
+        name = f"{series.station}.{series.quantity}"
+        from_at = anchor_at(now, span_s)
+        if then.readings.get(name):  # another version may have looked further back
+            from_at = min(from_at, then.readings[name][0].observed_at - MOMENT)
+        found = tuple(load_readings(c, series.id, from_at, now, known_at))
+        readings[name] = found
+        last = next((r for r in reversed(found) if "future" not in r.flags), None)
+        if last is not None and known_at != now:
+            newest[name] = Newest(seconds(last.observed_at), seconds(last.received_at), last.flags)
+    return View(readings, dict(sorted(newest.items())), draining=then.draining, **_load_besides(c, site, now, known_at))
+
+
+def _load_besides(c: Connection, site: Site, now: datetime, known_at: datetime) -> dict[str, Any]:
+    """What a view holds besides readings: as of the decision, with what came late about the time before it."""
+    facts = load_facts(c, site, min(now, known_at))
+    if known_at <= now:
+        return facts
+    now_s = seconds(now)
+    for name, later in load_facts(c, site, known_at).items():
+        at = LATE.get(name)
+        late = [x for x in later if at is not None and x not in facts[name] and at(x) <= now_s]
+        if at is not None and late:
+            # one that people stand behind by now is the same event
+            anew = {x.id for x in late} if name == "events" else set()
+            known = (x for x in facts[name] if name != "events" or x.id not in anew)
+            facts[name] = tuple(sorted((*known, *late), key=at, reverse=True))  # newest first, as loaded
+    return facts
+
+
+# ---- differences -----------------------------------------------------------------------------------------------
+def find_departures(then: View, today: View) -> Iterator[Departure]:
+    """Differences of two views, series by series; what is equal is passed over."""
+    for name in sorted({*then.readings, *today.readings}):
+        yield from _compare(name, then.readings.get(name, ()), today.readings.get(name, ()))
+    for name in BESIDES:
+        before, after = getattr(then, name), getattr(today, name)
+        # frozen before it was kept who stands behind an event, and what proved who sent a report
+        if name == "events" and any(x.via == OLD_RULE for x in before):
+            after = tuple(replace(x, id=0, via=OLD_RULE, confirmed_by=()) for x in after)
+        if name == "reports" and any(x.credential is None for x in before):
+            after = tuple(replace(x, credential=None) for x in after)
+        yield from (Departure("gone", name, None, str(x), None) for x in before if x not in after)
+        yield from (Departure("added", name, None, None, str(x)) for x in after if x not in before)
+
+
+def _compare(name: str, then: Sequence[Reading], today: Sequence[Reading]) -> Iterator[Departure]:
+    before = {r.observed_at: r for r in then}
+    after = {r.observed_at: r for r in today}
+    for at in sorted({*before, *after}):
+        old, new = before.get(at), after.get(at)
+        spelled = spell(at)
+        if old is None and new is not None:
+            yield Departure("late", name, spelled, None, {"value": new.value, "received_at": spell(new.received_at)})
+        elif new is None and old is not None:
+            yield Departure("gone", name, spelled, {"value": old.value}, None)
+        elif old is not None and new is not None and old != new:
+            yield from _differ(name, spelled, old, new)
+
+
+def _differ(name: str, at: str, old: Reading, new: Reading) -> Iterator[Departure]:
+    if old.revision != new.revision:
+        yield Departure("revised", name, at, _revision(old), _revision(new))
+    elif (old.value_raw, old.sigma, old.extra, old.received_at) != (
+        new.value_raw, new.sigma, new.extra, new.received_at,
+    ):  # fmt: skip
+        yield Departure(
+            "altered", name, at, _revision(old), _revision(new)
+        )  # a stored revision never changes by itself
+    if old.offset_applied != new.offset_applied:
+        yield Departure("offset", name, at, old.offset_applied, new.offset_applied)
+    if old.flags != new.flags:
+        yield Departure("flags", name, at, list(old.flags), list(new.flags))
+
+
+def _revision(r: Reading) -> dict[str, Any]:
+    return {"revision": r.revision, "value_raw": r.value_raw, "sigma": r.sigma, "received_at": spell(r.received_at)}
+
+
+def _say(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {v}" for k, v in value.items() if v is not None)
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def summarise(departures: Sequence[Departure], most: int = 12) -> list[str]:
+    """Lines for people: how many of each kind, then the first ones."""
+    counts: dict[str, int] = {}
+    for one in departures:
+        counts[one.kind] = counts.get(one.kind, 0) + 1
+    if not departures:
+        return ["today's tables say the same"]
+    lines = ["today's tables differ: " + ", ".join(f"{n} {kind}" for kind, n in counts.items())]
+    lines += [f"  {one}" for one in departures[:most]]
+    return [*lines, f"  and {len(departures) - most} more (--json)"] if len(departures) > most else lines

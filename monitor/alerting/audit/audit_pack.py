@@ -1,0 +1,248 @@
+"""An audit pack: one file that tells the whole story of an alert to somebody without the database, and proves itself.
+
+The same rows give the same bytes: names are sorted, times in the archive are fixed, and nothing of the moment of
+exporting is written into it.
+"""
+
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.alerting.audit.explain import explain, read_units
+from monitor.alerting.audit.recompute import recompute
+from monitor.domain.instants import parse, spell
+from monitor.errors import RefusedError
+from monitor.store.audit import entry_hash
+from monitor.store.audit_pack import Cited, Material
+from monitor.store.decisions import DecisionRow
+from monitor.store.seals import ACTION, digest_row, read_seals
+
+FORMAT: Final = 2
+BEFORE_SEALS: Final = 1  # a pack of a version that did not seal rows
+MANIFEST: Final = "manifest.json"
+_TIME: Final = (1980, 1, 1, 0, 0, 0)  # the earliest that the format knows
+_LONGEST: Final = 512 * 1024 * 1024  # a part that claims more is not read
+_BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError)
+
+
+def build_pack(material: Material) -> dict[str, bytes]:
+    """The files of a pack by name, the manifest last."""
+    files = {
+        "alert.json": _json(_spelled(asdict(material.alert))),
+        "timeline.json": _json(material.events),
+        "decisions.json": _json([_describe(d, material) for d in material.decisions]),
+        "site_versions.json": _json(material.versions),
+        "messages.json": _json(material.messages),
+        "acknowledgements.json": _json([e for e in material.events if e["actor_kind"] == "person"]),
+        "outcomes.json": _json(material.outcomes),
+        "audit.json": _json({"entries": material.audit, "links": material.links}),
+        "summary.md": summarise(material).encode(),
+    }
+    files |= {f"decisions/{d.id}.json": d.evidence.encode() for d in material.decisions}
+    files |= {f"sites/{sha}.toml": source.encode() for sha, source in material.sources.items()}
+    parts = {name: {"sha256": _digest(data), "bytes": len(data)} for name, data in sorted(files.items())}
+    head = {
+        "format": FORMAT, "alert": material.alert.id, "site": material.alert.site, "files": parts,
+        "findings": list(material.findings),
+    }  # fmt: skip
+    return {**dict(sorted(files.items())), MANIFEST: _json(head)}
+
+
+def write_pack(files: Mapping[str, bytes], path: Path) -> str:
+    """Write a pack; returns the SHA-256 of its manifest, which proves all of it when it is kept elsewhere.
+
+    Raises:
+        RefusedError: the file exists, or cannot be written.
+    """
+    try:
+        with path.open("xb") as out, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            for name, data in files.items():
+                part = zipfile.ZipInfo(name, _TIME)
+                part.compress_type, part.external_attr, part.create_system = zipfile.ZIP_DEFLATED, 0o644 << 16, 3
+                archive.writestr(part, data)
+    except FileExistsError:
+        raise RefusedError(f"{path} exists already; choose another name") from None
+    except OSError as error:
+        raise RefusedError(f"{path}: cannot be written: {error.strerror or error}") from None
+    return _digest(files[MANIFEST])
+
+
+# ---- the other way round ---------------------------------------------------------------------------------------
+def read_pack(path: Path) -> dict[str, bytes]:
+    """The files of a pack by name.
+
+    Raises:
+        RefusedError: it cannot be read as a pack.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+            if len({p.filename for p in parts}) < len(parts) or sum(int(p.file_size) for p in parts) > _LONGEST:
+                raise RefusedError(f"{path} is no audit pack: a part stands in it twice, or it is too large")
+            return {p.filename: archive.read(p) for p in parts}
+    except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise RefusedError(f"{path} cannot be read as an audit pack: {error}") from None
+
+
+def check_pack(files: Mapping[str, bytes]) -> list[str]:
+    """What is wrong with a pack, a line each; empty when every part is as it was and every decision recomputes."""
+    try:
+        manifest = json.loads(files[MANIFEST])
+        listed = {str(name): str(part["sha256"]) for name, part in manifest["files"].items()}
+        known = manifest["format"] in {FORMAT, BEFORE_SEALS}
+        altered = [f"when it was exported: {line}" for line in manifest.get("findings", ())]
+    except _BROKEN:
+        return [f"{MANIFEST} is missing or cannot be read"]
+    if not known:
+        return [f"the pack has format {manifest['format']}, this program reads {FORMAT}"]
+    found = [f"{name} is not listed" for name in files if name not in listed and name != MANIFEST]
+    for name, sha in listed.items():
+        if name not in files:
+            found.append(f"{name} is missing")
+        elif _digest(files[name]) != sha:
+            found.append(f"{name} was altered: its SHA-256 differs")
+    try:
+        audit = json.loads(files["audit.json"])
+        sealed = [] if manifest["format"] == BEFORE_SEALS else _check_rows(files, audit["entries"])
+        return [*found, *altered, *_check_decisions(files), *sealed, *_check_audit(audit)]
+    except _BROKEN as error:
+        return [*found, f"the pack cannot be followed: {type(error).__name__}: {error}"]
+
+
+def _check_decisions(files: Mapping[str, bytes]) -> list[str]:
+    events = json.loads(files["timeline.json"])
+    described = json.loads(files["decisions.json"])
+    seals = {
+        entry["subject"]: json.loads(entry["detail"])["evidence_sha256"]
+        for entry in json.loads(files["audit.json"])["entries"]
+        if entry["action"] == "decision.freeze"
+    }
+    found = []
+    missing = {e["decision_id"] for e in events} - {d["id"] for d in described} - {None}
+    found += [f"decision {i} is cited and not in the pack" for i in sorted(missing)]
+    for one in described:
+        row = DecisionRow(
+            one["id"], one["site"], parse(one["at"]), one["code_version"], one["config_sha256"],
+            files[f"decisions/{one['id']}.json"].decode(), one["evidence_sha256"],
+        )  # fmt: skip
+        seal = seals.get(f"decision:{one['id']}")
+        if seal != one["seal"]:
+            found.append(f"decision {one['id']}: its seal is not the one of the audit log")
+        source = files.get(f"sites/{one['config_sha256']}.toml", b"").decode()
+        cited = tuple(Cited(**x) for x in one["cited"])
+        told = {(e["to_level"], e["reason"]) for e in events if e["decision_id"] == one["id"]}
+        if told != {(x.level, x.reason) for x in cited}:
+            found.append(f"decision {one['id']}: the timeline says something else of it")
+        again = recompute(row, source, seal=seal, cited=cited).differences
+        found += [f"decision {one['id']}: {line}" for line in again[:5]]
+    return found
+
+
+def _check_rows(files: Mapping[str, bytes], entries: list[dict[str, Any]]) -> list[str]:
+    """The rows of the pack against the newest entries of the audit log that seal them."""
+    seals: dict[str, str | None] = {}
+    for entry in entries:
+        if entry["action"] == ACTION:
+            seals |= read_seals(entry["detail"])
+    rows = {"alert": [json.loads(files["alert.json"])]}
+    for table, file in (("alert_event", "timeline"), ("notification", "messages"), ("alert_outcome", "outcomes")):
+        rows[table] = json.loads(files[f"{file}.json"])
+    return [
+        f"{table} {row['id']}: the audit log in the pack has this row otherwise, or does not know it"
+        for table, some in rows.items()
+        for row in some
+        if seals.get(f"{table} {row['id']}") != digest_row(table, row)
+    ]
+
+
+def _check_audit(audit: Mapping[str, Any]) -> list[str]:
+    found = []
+    for entry in audit["entries"]:
+        words = (entry[k] for k in ("previous_hash", "at", "actor", "actor_kind", "action", "subject", "detail"))
+        if entry_hash(*words) != entry["hash"]:
+            found.append(f"audit entry {entry['id']} was altered")
+    links = audit["links"]
+    for before, after in pairwise(links):
+        if after["previous_hash"] != before["hash"]:
+            found.append(f"audit entry {after['id']} does not follow entry {before['id']}")
+    hashes = {link["id"]: link["hash"] for link in links}
+    return found + [
+        f"audit entry {e['id']} is not in the chain" for e in audit["entries"] if hashes.get(e["id"]) != e["hash"]
+    ]
+
+
+# ---- for people ------------------------------------------------------------------------------------------------
+def summarise(material: Material) -> str:
+    """The story of the alert as Markdown."""
+    alert = material.alert
+    lines = [
+        f"# Alert {alert.id}, {alert.site}, {alert.ledger}",
+        "",
+        f"{'EXERCISE. ' if alert.exercise else ''}{alert.reason}",
+        "",
+        f"- raised {spell(alert.raised_at)}, newest datum {_spell(alert.data_time)}",
+        f"- highest level {alert.peak_level}, level now {alert.level}, {alert.state}",
+        f"- rule version {alert.rule_version}",
+        f"- acknowledged {_spell(alert.acknowledged_at)} by {alert.acknowledged_by or 'nobody'}",
+        f"- closed {_spell(alert.closed_at)}",
+        "",
+        "## What happened",
+        "",
+        *_table(("at", "from", "to", "level", "who", "why"), [
+            (e["at"], e["from_state"] or "normal", e["to_state"], e["to_level"], f"{e['actor']} ({e['actor_kind']})",
+             e["reason"]) for e in material.events
+        ]),
+        "",
+        "## Who was told",
+        "",
+        *_table(("queued", "recipient", "channel", "state", "attempts", "sent", "confirmed", "by", "last error"), [
+            (m["queued_at"], m["recipient"], m["channel"], m["state"], m["attempts"], m["sent_at"] or "",
+             m["confirmed_at"] or "", m["confirmed_by"] or "", m["last_error"] or "") for m in material.messages
+        ]),
+        "",
+        "## What it turned out to be",
+        "",
+        *([f"- {o['at']} {o['by']}: {o['class']}. {o['note']}" for o in material.outcomes] or ["Nobody has said."]),
+    ]  # fmt: skip
+    for row in material.decisions:
+        lines += ["", f"## Decision {row.id}", "", f"SHA-256 of the frozen inputs: `{row.evidence_sha256}`", "", "```"]
+        lines += [*explain(json.loads(row.evidence), read_units(material.sources.get(row.config_sha256, ""))), "```"]
+    lines += ["", "## Site files", ""]
+    lines += [f"- `{v['sha256']}`, loaded {v['loaded_at']} by {v['author']}: {v['reason']}" for v in material.versions]
+    lines += ["", "Prove this pack: `slopeward alerts export --check FILE.zip`", ""]
+    return "\n".join(lines)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
+    if not rows:
+        return ["Nothing."]
+    cells = [[str(v).replace("|", "\\|").replace("\n", " ") for v in row] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells)]
+
+
+def _describe(row: DecisionRow, material: Material) -> dict[str, Any]:
+    facts = {k: v for k, v in _spelled(asdict(row)).items() if k != "evidence"}
+    return {**facts, "seal": material.seals[row.id], "cited": [asdict(x) for x in material.cited[row.id]]}
+
+
+def _spelled(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: spell(v) if isinstance(v, datetime) else v for k, v in facts.items()}
+
+
+def _spell(at: datetime | None) -> str:
+    return "never" if at is None else spell(at)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

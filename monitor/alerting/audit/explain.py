@@ -1,0 +1,181 @@
+"""Why an alert is as it is, from frozen inputs alone: inputs, margins, who voted and who was set aside."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from monitor.alerting.series.bounds import bound_units
+from monitor.config import parse_site
+from monitor.domain.decision import instant
+from monitor.domain.instants import spell
+from monitor.domain.quantities import QUANTITIES
+from monitor.errors import ConfigError
+
+# positions in a frozen reading, see `monitor.domain.decision.View.spell`
+_OBSERVED, _RECEIVED, _REVISION, _RAW, _OFFSET, _VALUE, _FLAGS = 0, 1, 2, 3, 4, 5, 7
+BESIDES: Final = ("forecasts", "anomalies", "footprints", "reports", "events", "failures", "maintenance", "points")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What was read of one series."""
+
+    series: str
+    count: int
+    from_at: str
+    to_at: str
+    last_received_at: str
+    first_value: float
+    last_value: float
+    revised: int
+    offsets: tuple[float, ...]
+    flags: Mapping[str, int]
+
+    def __str__(self) -> str:
+        known = QUANTITIES.get(self.series.partition(".")[2])
+        unit = "" if known is None else f" {known.unit}"
+        text = (
+            f"{self.series}: {self.count} readings of {_minute(self.from_at)} to {_minute(self.to_at)}, "
+            f"{self.first_value:g} to {self.last_value:g}{unit}, the last received {_minute(self.last_received_at)}"
+        )
+        more = [f"{self.revised} revised"] if self.revised else []
+        more += [f"offsets {', '.join(f'{o:g}' for o in self.offsets)}{unit}"] if any(self.offsets) else []
+        more += [f"{n} flagged {flag}" for flag, n in self.flags.items()]
+        return f"{text}; {'; '.join(more)}" if more else text
+
+
+def list_inputs(frozen: Mapping[str, Any]) -> tuple[Input, ...]:
+    """The series that were read, each with its span, revisions, offsets and flags."""
+    found = []
+    for name, rows in frozen.get("view", {}).get("readings", {}).items():
+        if not rows:
+            continue
+        flags = Counter(flag for row in rows for flag in row[_FLAGS])
+        found.append(
+            Input(
+                name, len(rows), rows[0][_OBSERVED], rows[-1][_OBSERVED], max(row[_RECEIVED] for row in rows),
+                rows[0][_VALUE], rows[-1][_VALUE], sum(row[_REVISION] > 0 for row in rows),
+                tuple(sorted({row[_OFFSET] for row in rows})), dict(sorted(flags.items())),
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def read_units(source: str) -> dict[str, str]:
+    """The unit of each criterion's bounds from a stored site file; none where it is missing or cannot be read."""
+    try:
+        return bound_units(parse_site(source, "stored site file")) if source else {}
+    except ConfigError:
+        return {}
+
+
+def explain(frozen: Mapping[str, Any], units: Mapping[str, str] | None = None) -> list[str]:
+    """Frozen inputs as lines for people; an act of a person and an alarm of the service have fewer.
+
+    Args:
+        frozen: the inputs.
+        units: the unit of each criterion's bounds by its id (`series.bounds.bound_units`), where known.
+    """
+    if "act" in frozen:
+        return _explain_act(frozen)
+    evidence = frozen.get("outcome", {}).get("evidence")
+    if evidence is None:
+        return [f"decided: {frozen.get('sentence') or frozen.get('reason', '')}"]
+    view = frozen["view"]
+    lines = [
+        f"decided at {frozen['now'][:19]}Z: {frozen['sentence']}",
+        f"level before {evidence['level_before']}, asked {evidence['asked']}, after {evidence['level']}",
+        "inputs: " + ("none" if not any(view["readings"].values()) else ""),
+        *(f"  {one}" for one in list_inputs(frozen)),
+        *(f"  {len(view[name])} {name}" for name in BESIDES if view.get(name)),
+    ]
+    if view.get("draining"):
+        lines.append("  a backlog was being read: nothing could fall, silence was not judged")
+    lines += ["what each rule said:", *_words(evidence["words"], units or {})]
+    lines += ["votes:", *(_votes(evidence["votes"]) or ["  none"])]
+    rules = evidence.get("rules", {}).values()
+    lines += [f"{r['sentence']}; behind it: {', '.join(r['behind']) or 'nobody'}" for r in rules]
+    lines += [evidence["bounds"]] if "bounds" in evidence else []
+    for event in evidence.get("events", ()):
+        who = f", confirmed by {' and '.join(event['confirmed_by'])}" if event["confirmed_by"] else ""
+        told = f"event {event['event']} ({event['kind']}) by {event['by']}, by way of {event['via']}{who}"
+        lines.append(f"{told}: {'; '.join(event['effects'])}")
+    for key, step in evidence["steps"].items():
+        pended = f"; pended: {step['pended']}" if "pended" in step else ""
+        lines.append(f"step {key}: level {step['level']}, {step['state']}; {step['reason']}{pended}")
+    lines += list(evidence["common"].values())
+    sick = [h for h in frozen["outcome"].get("health", ()) if h["state"] != "ok"]
+    lines += [f"station {h['station']} is {h['state']}: {h['reason']}" for h in sick]
+    if evidence["held_by"]:
+        lines.append(f"held by: {', '.join(evidence['held_by'])}")
+    return lines
+
+
+def _explain_act(frozen: Mapping[str, Any]) -> list[str]:
+    before, after = frozen["memory"], frozen["after"]
+    return [
+        f"decided at {frozen['now'][:19]}Z by {frozen['actor']} ({frozen['act']}): {frozen['sentence']}",
+        f"level before {before['level']}, after {after['level']}; data may not lower it below {after['floor']}",
+        f"newest datum known: {_at(before.get('newest_s'))}",
+        "votes that stood:", *(_stood(before["votes"]) or ["  none"]),
+    ]  # fmt: skip
+
+
+def _stood(votes: Mapping[str, Any]) -> list[str]:
+    return [
+        f"  {key}: level {v['level']}, datum of {_at(v['newest_s'])}; {v['reason']}"
+        for key, v in sorted(votes.items())
+        if v["level"] > 0
+    ]
+
+
+def _words(words: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> Iterator[str]:
+    for word in words:
+        name = f"  {word['criterion']} {word['station']}"
+        if not word["heard"]:
+            yield f"{name}: excluded, not heard: {word['reason']}"
+            continue
+        yield f"{name}: asks for level {word['raise_level']}, holds {word['hold_level']}; {word['reason']}"
+        yield from (f"    {line}" for line in _margins(word["facts"], units.get(word["criterion"], "")))
+
+
+def _margins(facts: Mapping[str, Any], unit: str) -> Iterator[str]:
+    """How far from each bound: the margin where the rule gives one, else its ratio to the bound."""
+    of = f" {unit}" if unit else ""
+    for bound in facts.get("bounds", ()):
+        if "margin" in bound:
+            hits = f", {bound['hits']} of {bound['needs']} hits" if "needs" in bound else ""
+            yield f"level {bound['level']}: bound {bound['bound']:g}{of}, margin {bound['margin']:+.3g}{of}{hits}"
+    for fact in facts.get("levels", ()):
+        if isinstance(fact, Mapping) and "ratio" in fact:
+            yield f"level {fact['level']}: {fact['ratio']:.0%} of its bound"
+
+
+def _votes(votes: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for key, vote in votes.items():
+        if vote["level"] == 0:
+            continue
+        part = vote.get("part")
+        state = (
+            f"pended: {vote['pended']}" if vote["pended"]
+            else "counted" if vote["counted"]
+            else str(part) if part
+            else "expired"
+        )  # fmt: skip
+        if "capped" in vote:
+            state += f", for less than it asks: {vote['capped']}"
+        lines.append(
+            f"  vote {key}: level {vote['level']}, {state}; datum of {_at(vote['newest_s'])}, "
+            f"valid until {_at(vote['valid_until_s'])}"
+        )
+    return lines
+
+
+def _at(at_s: float | None) -> str:
+    return "none" if at_s is None else _minute(spell(instant(at_s)))
+
+
+def _minute(spelled: str) -> str:
+    return f"{spelled[:16]}Z"

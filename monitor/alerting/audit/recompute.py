@@ -1,0 +1,126 @@
+"""Decide again from frozen inputs and the stored configuration, and say where the outcome differs, bit for bit."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monitor.alerting.acts.operator_acts import order_level
+from monitor.alerting.audit.earlier_wording import Wording
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.decision.evaluate import FORMAT
+from monitor.config import parse_site
+from monitor.domain.decision import Memory, View, seconds
+from monitor.domain.instants import parse
+from monitor.domain.site import Site
+from monitor.errors import ConfigError
+from monitor.store.audit_pack import Cited
+from monitor.store.decisions import DecisionRow, code_version
+from monitor.store.drills import without_exercise
+from monitor.store.types import canonical_json
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputation:
+    """What deciding again gave; `differences` is empty where everything is equal."""
+
+    differences: tuple[str, ...]
+    frozen: Mapping[str, Any]
+
+
+def recompute(row: DecisionRow, source: str, *, seal: str | None = None, cited: Sequence[Cited] = ()) -> Recomputation:
+    """Decide again.
+
+    Args:
+        row: the frozen decision.
+        source: text of the site file whose hash the decision names; "" where no reading was used.
+        seal: the hash of the frozen inputs as the audit log has it; None where it has none.
+        cited: what events of alerts say that this decision ordered.
+    """
+    found = []
+    digest = hashlib.sha256(row.evidence.encode()).hexdigest()
+    if digest != row.evidence_sha256:
+        found.append("the frozen inputs were altered: their SHA-256 differs")
+    if seal is not None and digest != seal:
+        found.append("the frozen inputs were altered: the audit log names another SHA-256")
+    try:
+        frozen = json.loads(row.evidence)
+    except ValueError:
+        return Recomputation((*found, "the frozen inputs cannot be read"), {})
+    if frozen.get("config_sha256", row.config_sha256) != row.config_sha256:
+        found.append("the decision names another site file than its frozen inputs")
+    if "view" in frozen and hashlib.sha256(source.encode()).hexdigest() != row.config_sha256:
+        found.append("the site file was altered: its SHA-256 is not the one the decision names")
+    try:
+        found += _recompute_view(row, frozen, source) if "view" in frozen else _recompute_act(frozen)
+        found += [line for one in cited for line in _check_cited(frozen, one)]
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        if not found:  # bytes that are as they were written and yet unreadable are a fault of this program
+            raise
+        found.append(f"the frozen inputs cannot be decided on: {type(error).__name__}: {error}")
+    return Recomputation(tuple(found), frozen)
+
+
+def parse_frozen_site(row: DecisionRow, source: str) -> Site:
+    """The site file that a decision names."""
+    return parse_site(source, f"site file {row.config_sha256[:12]}")
+
+
+def _recompute_view(row: DecisionRow, frozen: Mapping[str, Any], source: str) -> list[str]:
+    site = parse_frozen_site(row, source)
+    decision = decide(site, Memory.read(frozen["memory"]), View.read(frozen["view"]), parse(frozen["now"]))
+    again = json.loads(canonical_json(decision.spell()))
+    # what was frozen before every figure said its unit is held against sentences without units: all else must be equal
+    old = frozen.get("format", 1) < FORMAT
+    wording = Wording(tuple(unit for _, unit in site.quantities)) if old else None
+    return _differences("outcome", _fill(row, frozen["outcome"], again), again, wording)
+
+
+def _fill(row: DecisionRow, old: Any, again: Any) -> Any:
+    """What an older version froze, with the keys that it did not know yet and that say nothing."""
+    if row.code_version == code_version() or not isinstance(old, dict) or not isinstance(again, dict):
+        return old
+    new = {k: v for k, v in again.items() if k not in old and v in (None, {}, [], 0, False, "")}
+    return {**new, **{k: _fill(row, v, again.get(k)) for k, v in old.items()}}
+
+
+def _recompute_act(frozen: Mapping[str, Any]) -> list[str]:
+    """What a person set must follow from the memory of before; an alarm of the service has nothing to compute."""
+    if frozen.get("act") != "level.set":
+        return []
+    after = order_level(Memory.read(frozen["memory"]), frozen["after"]["level"], seconds(parse(frozen["now"])))
+    return _differences("after", frozen["after"], json.loads(canonical_json(after.spell())))
+
+
+def _check_cited(frozen: Mapping[str, Any], cited: Cited) -> list[str]:
+    """An event of an alert must say what the decision ordered; what no change of it names is not its order."""
+    name = f"alert {cited.ledger} {cited.key}"
+    key, told = without_exercise(cited.key, cited.reason)
+    if "act" in frozen:
+        level, reason = int(frozen["after"]["level"]), str(frozen["sentence"])
+    elif "outcome" in frozen:
+        orders = [x for x in frozen["outcome"]["changes"] if (x["ledger"], x["key"]) == (cited.ledger, key)]
+        if not orders:
+            return [f"{name}: the decision ordered nothing of it"]
+        level, reason = (orders[0]["level"] if orders[0]["open"] else 0), orders[0]["reason"]
+    else:
+        return []
+    found = [] if level == cited.level else [f"{name}: the event says level {cited.level}, the decision {level}"]
+    return found if reason == told else [*found, f"{name}: the event's reason is not the decision's"]
+
+
+def _differences(where: str, old: Any, new: Any, wording: Wording | None = None) -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for key in sorted({*old, *new}):
+            found += _differences(f"{where}.{key}", old.get(key), new.get(key), wording)
+        return found
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [d for i, (a, b) in pairs for d in _differences(f"{where}[{i}]", a, b, wording)]
+    if old == new and type(old) is type(new):
+        return []
+    if wording is not None and isinstance(old, str) and isinstance(new, str) and wording.is_same(old, new):
+        return []
+    return [f"{where}: was {old!r}, is {new!r}"]

@@ -1,0 +1,278 @@
+"""What is told besides the level: conditions of health and advice as they open and close, and the sentence of why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from monitor.alerting.criteria.earthquake import list_inspections
+from monitor.alerting.decision.fusion_rules import RULE, split_key
+from monitor.alerting.decision.ladder import Ask, Rung, station_behind
+from monitor.alerting.series.assessment import Assessment, Windows
+from monitor.alerting.series.coseismic_steps import list_reminders
+from monitor.alerting.series.neighbours import Companions
+from monitor.alerting.series.offset_answers import SUFFIX, find_offsets
+from monitor.alerting.series.paired_steps import Disturbed
+from monitor.alerting.series.step_clocks import clock_s, instant_of, station_of
+from monitor.alerting.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, asked_level, says_no
+from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.decision import Condition, Memory, Step, Vote, instant, seconds
+from monitor.domain.instants import parse, spell, spell_duration
+from monitor.domain.site import Criterion, Site
+from monitor.store.types import canonical_json
+
+if TYPE_CHECKING:
+    from monitor.alerting.decision.decide import Outlook
+
+HAZARD_KEY = "hazard"
+
+
+def list_conditions(
+    windows: Windows, sick: Mapping[str, Condition], steps: Mapping[str, Step], common: Mapping[str, Sequence[str]],
+    since: Mapping[str, float], companions: Companions, ask: Ask, outlook: "Outlook", rung: Rung,
+    words: Sequence[Assessment], disturbed: Disturbed,
+) -> dict[str, Condition]:  # fmt: skip
+    """All conditions that are open now, by alert key."""
+    site, now_s, before = windows.site, windows.now_s, windows.memory.conditions
+    found = dict(sick)
+    if windows.view.draining:
+        # silence is not judged while a backlog drains: what was known stays
+        found |= {k: c for k, c in before.items() if k.endswith((":stale", ":cannot_see", ":reachable"))}
+    found |= _list_steps(windows, steps, disturbed.partners)
+    found |= disturbed.told
+    found |= list_reminders(windows, steps)
+    found |= _list_offsets(windows, windows.memory, steps)
+    for reference, stations in common.items():
+        text = f"{', '.join(stations)} move as one on reference {reference} and nothing else moves"
+        found |= _list_question(windows, f"reference:{reference}", since[reference], text)
+    for question, since_s in companions.asked.items():
+        found |= _list_question(windows, question, since_s, companions.reasons[question])
+    found |= list_inspections(site, windows.memory, windows.view, now_s)
+    found |= _list_reviews(site, now_s)
+    if ask.lone_top:
+        top = sorted({station_behind(k) for k, level in ask.by_vote.items() if level >= site.top_level})
+        text = (
+            f"verify now: only {', '.join(top)} (one group) asks for {site.levels[-1].name}, "
+            f"which needs {site.fusion.top_needs} independent witnesses"
+        )
+        found["health:site:lone_top"] = Condition("health", 2, now_s, text)
+    if not windows.view.draining:
+        found |= _list_sight(site, now_s, outlook, rung)
+    found |= _list_undecided(windows, words)
+    found |= _list_advice(windows, words)
+    return {
+        k: replace(c, since_s=before[k].since_s) if k in before and before[k].level == c.level else c
+        for k, c in sorted(found.items())
+    }
+
+
+def _list_steps(
+    windows: Windows, steps: Mapping[str, Step], partners: Mapping[str, Sequence[str]]
+) -> dict[str, Condition]:  # fmt: skip
+    """Steps that nobody has answered; one that a person called movement counts, and asks no more."""
+    found: dict[str, Condition] = {}
+    for key, step in steps.items():
+        name = f"health:{station_of(key)}:verify"
+        if step.state in {BEFORE, RETURNED} and windows.memory.answers.get(key) is None:
+            # under a name of its own: it must not stand in the way of a question about today
+            when = f"at {spell(instant(step.at_s))}"
+            text = (
+                f"{step.reason} {when}, before the watch on it began: it counts for nothing"
+                if step.state == BEFORE
+                else f"{step.reason}; the step {when} counts no more, and a level that it raised stands until a person "
+                "lowers it"
+            )
+            found[f"health:{key}:verify"] = Condition("health", 1, step.known_s, f"{text}; say what it was if you know")
+            continue
+        if windows.memory.answers.get(key) is not None or step.state not in {"pending", DOUBTFUL, EVENT, *ACTIVE}:
+            continue
+        if name in found and step.state not in ACTIVE:
+            continue
+        until = spell(instant(step.known_s + clock_s(windows.site, station_of(key))))
+        others = ", ".join(dict.fromkeys(map(station_of, partners.get(key, ()))))
+        clock = {
+            "pending": f"counts as movement at {until}"
+            if not others
+            else (
+                f"{others}, which is independent, jumped as well: both count as movement unless the next epoch of each "
+                f"shows that they came back, at the latest at {until}"
+            ),
+            EVENT: "waits for a person's word"
+            if step.words != 1
+            else (
+                "waits for a person's word; one person confirmed the event, and what an independent station shows for "
+                "one of the two highest levels counts until a second one does"
+            ),
+            DOUBTFUL: "counts for nothing until a person says movement, or later epochs show it",
+        }.get(step.state, "counts as movement until a person says no")
+        found[name] = Condition("health", 2, step.known_s, f"verify now: {step.reason}; {clock}")
+    return found
+
+
+def _list_offsets(windows: Windows, before: Memory, steps: Mapping[str, Step]) -> dict[str, Condition]:
+    """A notice for each step that counted and that an offset answers, until somebody else has confirmed the offset."""
+    asked = {k for k, s in before.steps.items() if s.state in ACTIVE}
+    asked |= {k.removeprefix("health:").removesuffix(SUFFIX) for k in before.conditions if k.endswith(SUFFIX)}
+    found = {}
+    for key in sorted(asked):
+        open_offsets = [o for o in find_offsets(windows, station_of(key), instant_of(key)) if o.second_by is None]
+        if not open_offsets:
+            continue
+        by = ", ".join(dict.fromkeys(o.by for o in open_offsets))
+        numbers = ", ".join(str(o.id) for o in open_offsets)
+        step = steps.get(key)
+        effect = (
+            f"it goes on counting for {windows.site.levels[asked_level(step)].name} until a second person confirms"
+            if step is not None and step.state in ACTIVE else "it counts no more; somebody else ought to confirm"
+        )  # fmt: skip
+        text = f"the step of {station_of(key)} that counted is answered by offset of {by}: {effect} offset {numbers}"
+        found[f"health:{key}{SUFFIX}"] = Condition("health", 1, windows.now_s, text)
+    return found
+
+
+def _list_question(windows: Windows, question: str, since_s: float, text: str) -> dict[str, Condition]:
+    """A question as long as it is open; answered, a notice says what is set aside, and nobody is asked once more."""
+    answer = windows.memory.answers.get(question)
+    if answer == MOVEMENT:
+        return {}
+    if says_no(answer):
+        return {f"health:{question}:set_aside": Condition("health", 1, since_s, f"set aside as {answer}: {text}")}
+    return {f"health:{question}:verify": Condition("health", 2, since_s, f"verify now: {text}")}
+
+
+def review_due_s(criterion: Criterion) -> float | None:
+    """When the bounds of a criterion ought to have been reviewed: the end of the day, UTC; None = never."""
+    if criterion.valid_until is None:
+        return None
+    return seconds(parse(f"{criterion.valid_until}T00:00:00Z")) + 86400.0
+
+
+def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
+    found = {}
+    for criterion in site.criteria:
+        due_s = review_due_s(criterion)
+        if due_s is not None and now_s >= due_s:
+            by = f" (set by {criterion.author})" if criterion.author else ""
+            text = f"review due: the bounds of {criterion.id}{by} were valid until {criterion.valid_until}"
+            found[f"health:{criterion.id}:review_due"] = Condition("health", 1, due_s, text)
+    return found
+
+
+def _list_sight(site: Site, now_s: float, outlook: "Outlook", rung: Rung) -> dict[str, Condition]:
+    found = {}
+    if outlook.reachable_level < site.top_level:
+        text = (
+            f"level {site.levels[-1].name} cannot be reached: {outlook.witnesses} of {site.fusion.top_needs} "
+            f"independent witnesses can speak; highest reachable is {site.levels[outlook.reachable_level].name}"
+        )
+        found["health:site:reachable"] = Condition("health", 2, now_s, text)
+    unseen_s = outlook.unseen_since_s
+    if unseen_s is not None and now_s - unseen_s >= site.fusion.hold_when_missing_s:
+        text = (
+            f"cannot see: decide. {site.levels[rung.level].name} is held without data since "
+            f"{spell(instant(unseen_s))}, longer than {spell_duration(site.fusion.hold_when_missing_s)}"
+        )
+        if outlook.unheard:
+            text += f"; the site file hears no more: {', '.join(outlook.unheard)}"
+        found["health:site:cannot_see"] = Condition("health", 2, unseen_s, text)
+    return found
+
+
+def _list_undecided(windows: Windows, words: Sequence[Assessment]) -> dict[str, Condition]:
+    """What only its own error keeps from counting, bound by bound; silence does not end the question."""
+    voters = {c.id for c in windows.site.criteria if c.role in {"witness", "part"}}
+    found = {}
+    for word in words:
+        if word.criterion not in voters:
+            continue
+        for level in range(1, len(windows.site.levels)):
+            key = f"health:{word.key}:undecided_{windows.site.levels[level].name}"
+            known = windows.memory.conditions.get(key)
+            if level in word.undecided:
+                text = f"decide: {word.station}: {word.undecided[level]}; look at the slope and at the instrument"
+                found[key] = Condition("health", 2, windows.now_s, text)
+            elif known is not None and not word.fresh:
+                found[key] = known
+    return found
+
+
+def _list_advice(windows: Windows, words: Sequence[Assessment]) -> dict[str, Condition]:
+    advice = {c.id: c for c in windows.site.criteria if c.role != "witness"}
+    return {
+        f"advice:{w.criterion}:{w.station}": Condition("advice", 1, windows.now_s, f"{w.station}: {w.reason}")
+        for w in words
+        if w.criterion in advice and w.raise_level > 0 and w.newest_s is not None
+        and windows.now_s - w.newest_s <= advice[w.criterion].valid_for_s
+    }  # fmt: skip
+
+
+def list_changes(
+    site: Site, before: Memory, after: Memory, evidence: Mapping[str, Any], newest_s: float | None
+) -> tuple[AlertChange, ...]:
+    """What opened, changed or closed between two memories."""
+    data_time = None if newest_s is None else instant(newest_s)
+    changes = []
+    if after.level != before.level:
+        summary = canonical_json({k: evidence[k] for k in ("sentence", "votes", "steps", "common", "held_by", "at")})
+        changes.append(
+            AlertChange(
+                Ledger.HAZARD, HAZARD_KEY, after.level, after.level > 0, str(evidence["sentence"]), data_time, summary
+            )
+        )
+    for key in sorted({*before.conditions, *after.conditions}):
+        old, new = before.conditions.get(key), after.conditions.get(key)
+        if new is not None and (old is None or old.level != new.level):
+            changes.append(_change(key, new, new.level, data_time, is_open=True, reason=new.reason))
+        elif new is None and old is not None:
+            changes.append(
+                _change(
+                    key,
+                    old,
+                    old.level,
+                    data_time,
+                    is_open=False,
+                    reason=f"over: {old.reason.removeprefix('verify now: ')}",
+                )
+            )
+    assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == Ledger.HAZARD)
+    return tuple(changes)
+
+
+def _change(key: str, condition: Condition, level: int, data_time: Any, *, is_open: bool, reason: str) -> AlertChange:
+    evidence = canonical_json({"key": key, "since_s": condition.since_s, "reason": condition.reason})
+    return AlertChange(Ledger(condition.ledger), key, level, is_open, reason, data_time, evidence)
+
+
+def explain_level(
+    site: Site, before: int, level: int, ask: Ask, votes: Mapping[str, Vote], counted: Mapping[str, int],
+    steps: Mapping[str, Step], held_by: Sequence[str], floor: int = 0,
+) -> str:  # fmt: skip
+    """One sentence: the level, what moved it, what asks for it still, or what holds it."""
+    name = site.levels[level].name
+    if level > before:
+        lone = f"; {site.levels[-1].name} is asked for by too few independent witnesses" if ask.lone_top else ""
+        return f"{name}: {_name_asking(level, votes, counted, steps)}{lone}"
+    if level < before:
+        return f"{name}: every witness of {site.levels[before].name} is beyond its recovery limit with fresh data"
+    if 0 < level <= ask.level:
+        return f"{name} stands: {_name_asking(level, votes, counted, steps)}"
+    if held_by:
+        return f"{name} holds: {', '.join(held_by[:5])}"
+    if level > 0:
+        return f"{name} stands{', set by a person' if floor >= level else ''}: no witness asks for it now"
+    return f"{name}: nothing asks for more"
+
+
+def _name_asking(
+    level: int, votes: Mapping[str, Vote], counted: Mapping[str, int], steps: Mapping[str, Step]
+) -> str:  # fmt: skip
+    """The witnesses that ask for a level, with what they say; three at most, then how many more."""
+    who = []
+    for key, asked in sorted(counted.items(), key=lambda item: (-item[1], item[0])):
+        if asked < level:
+            continue
+        rule, cast = split_key(key) if key.startswith(RULE) else ("", key)
+        vote = votes.get(cast)
+        step = steps.get(key.removeprefix("step|"))
+        said = vote.reason if vote else step.reason if step else ""
+        who.append(f"{'' if not rule else f'rule {rule}, '}{cast.partition('|')[2] or key}: {said}")
+    return f"{'; '.join(who[:3])}{f' and {len(who) - 3} more' if len(who) > 3 else ''}"

@@ -1,0 +1,53 @@
+"""What an evaluation of a site costs, from its windows and sampling alone, before the first message has come."""
+
+from typing import Final
+
+from monitor.alerting.criteria.registry import MEASURED
+from monitor.alerting.decision.scope import history_s, reach_s, wanted_series
+from monitor.domain.instants import spell_duration
+from monitor.domain.site import Criterion, SeriesSpec, Site
+
+ROWS_WARN: Final = 50_000  # about a second of one processor at each evaluation
+ROWS_MOST: Final = 200_000
+_COMPONENTS: Final = 3  # east, north, up: a site file does not say which of them will come
+
+
+def count_rows(site: Site) -> int:
+    """Rows that one evaluation reads at most, when every series comes at its declared interval."""
+    total = 0.0
+    for (station, quantity), span_s in wanted_series(site).items():
+        spec = site.series(station, quantity)
+        total += 0.0 if spec is None else _rows(spec, quantity, span_s)
+    return round(total)
+
+
+def find_dear(site: Site) -> tuple[str, bool] | None:
+    """One line on a site whose evaluations read very much, and whether it is too much; None for all others."""
+    total = count_rows(site)
+    if total <= ROWS_WARN:
+        return None
+    rows, criterion, spec = max(
+        (
+            (_rows(spec, criterion.quantity, history_s(site, criterion, spec)), criterion, spec)
+            for criterion in site.criteria
+            if criterion.kind in MEASURED
+            for spec in _specs(site, criterion)
+        ),
+        key=lambda found: found[0],
+    )
+    bound = f"at most {ROWS_MOST:,} are allowed" if total > ROWS_MOST else f"more than {ROWS_WARN:,} is slow"
+    text = (
+        f"one evaluation reads up to {total:,} rows ({bound}); criterion {criterion.id!r} at station {spec.station!r} "
+        f"reads most, {rows:,.0f}: {spell_duration(round(history_s(site, criterion, spec)))} of "
+        f"{criterion.quantity} every {spell_duration(spec.interval_s)}; shorten its windows or thin the series"
+    )
+    return text, total > ROWS_MOST
+
+
+def _specs(site: Site, criterion: Criterion) -> list[SeriesSpec]:
+    found = [site.series(station, criterion.quantity) for station in criterion.stations]
+    return [spec for spec in found if spec is not None]
+
+
+def _rows(spec: SeriesSpec, quantity: str, span_s: float) -> float:
+    return reach_s(span_s) / spec.interval_s * (_COMPONENTS if quantity == spec.quantity == "displacement" else 1)

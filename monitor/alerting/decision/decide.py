@@ -1,0 +1,302 @@
+"""The decision: from what was known at an instant to level, observability and alert changes. Pure and replayable."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from monitor.alerting.criteria.earthquake import list_lowering, lowered_factor
+from monitor.alerting.criteria.registry import CRITERIA, MOTION, TRACKED
+from monitor.alerting.decision.common_mode import find_common
+from monitor.alerting.decision.conditions import list_changes, list_conditions, review_due_s
+from monitor.alerting.decision.declared import describe_events
+from monitor.alerting.decision.evidence import describe
+from monitor.alerting.decision.fusion_rules import RULE, Ruling, apply_rules, split_key
+from monitor.alerting.decision.ladder import climb, fuse, station_behind
+from monitor.alerting.decision.orphaned_votes import find_unheard
+from monitor.alerting.decision.signatures import keep_signatures
+from monitor.alerting.decision.vote_status import stand
+from monitor.alerting.decision.votes import REFERENCE, find_lasting, keep_answers, outgrow, update_votes
+from monitor.alerting.series.assessment import Windows
+from monitor.alerting.series.bounds import lower_bounds
+from monitor.alerting.series.coseismic_steps import find_shaken, next_page_s
+from monitor.alerting.series.maintenance import Cover, find_covers
+from monitor.alerting.series.neighbours import ask_neighbours
+from monitor.alerting.series.paired_steps import find_disturbed
+from monitor.alerting.series.station_health import SICK, Sense, Senses, examine
+from monitor.alerting.series.step_clocks import clock_s, station_of
+from monitor.alerting.series.steps import (
+    ACTIVE,
+    MOVEMENT,
+    STEP,
+    asked_level,
+    find_sightings,
+    says_no,
+    update_steps,
+)
+from monitor.alerting.series.tracks import Track, Tracker
+from monitor.domain.decision import OLD_RULE, Decision, Memory, Step, View, Vote, instant, seconds
+from monitor.domain.site import Criterion, Site
+from monitor.domain.witnesses import find_groups, find_voting_series, reach
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the site could see and raise at this instant."""
+
+    observability: str
+    reachable_level: int
+    witnesses: int
+    unseen_since_s: float | None
+    unheard: Mapping[str, float]  # supporters of the level that are declared no more, since when
+
+
+def decide(
+    site: Site, memory: Memory, view: View, now: datetime, warm: dict[tuple[str, str], Tracker] | None = None
+) -> Decision:
+    """Decide once.
+
+    Args:
+        site: the declaration.
+        memory: what the decision before left.
+        view: everything that was known at `now`.
+        now: the instant of the decision; no clock is read here.
+        warm: what earlier decisions on this very site left for the next one; it saves work and changes nothing.
+
+    Returns:
+        The decision; the same arguments give the same canonical JSON, bit for bit.
+    """
+    now_s = seconds(now)
+    if memory.started_s is None:
+        memory = replace(memory, started_s=now_s, since_s=now_s)
+    if memory.level > site.top_level:  # a site file with fewer levels came: the highest there is stands for it
+        memory = replace(memory, level=site.top_level, floor=min(memory.floor, site.top_level))
+    factor = lowered_factor(site, view, now_s)
+    is_old = any(e.via == OLD_RULE for e, _ in list_lowering(site, view, now_s))
+    # once, so that criteria, steps and rules see the same bounds
+    site = lower_bounds(site, factor, also_jumps=is_old)
+    windows = Windows(site, view, memory, now_s, {} if warm is None else warm)
+    groups = find_groups(site)
+    words = [a for c in site.criteria for a in CRITERIA[c.kind](c).assess(windows)]
+    asked_tracks = [
+        (c, windows.track(c, s)) for c in site.criteria for s in c.stations
+        if c.kind in TRACKED and c.quantity != "rain"
+    ]  # fmt: skip
+    tracks: dict[str, list[Track]] = {}
+    for _, track in asked_tracks:
+        tracks.setdefault(track.station, []).append(track)
+    sightings = find_sightings(windows, asked_tracks)
+    common, common_words = find_common(windows, words, sightings, groups)
+    alike = [s for ids in common.values() for s in ids]
+    steps = update_steps(memory, sightings, tracks, windows, groups, alike)
+    disturbed = find_disturbed(windows, steps, tracks, groups, alike)
+    healths, sick, senses = examine(windows, tracks, steps)
+
+    witnesses = find_witness_criteria(site)
+    voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
+    votes = update_votes(memory, [w for w in words if w.criterion in voters], voters, steps, view)
+    memory = windows.memory = outgrow(site, memory, votes, now_s, steps)
+    since = {r: memory.common.get(r, now_s) for r in common}
+    pended = find_pended(site, votes, voters, senses, find_suspects(windows, common, since))
+    covers = find_covers(site, view, now_s)
+    companions = ask_neighbours(windows, words, votes, pended, groups, covers)
+    fresh = {w.key for w in words if w.heard and w.fresh}
+    standings = stand(votes, pended, companions.caps, covers, fresh, now_s)
+    covered = find_covered(steps, covers)
+    rulings = apply_rules(site, standings, groups, memory.answered)
+    counted = {
+        **{k: s.counts for k, s in standings.items() if s.counts > 0 and k.partition("|")[0] in witnesses},
+        **{f"{STEP}{k}": asked_level(s) for k, s in steps.items() if s.state in ACTIVE and k not in covered},
+        **{key: r.rule.level for r in rulings for key in r.keys},
+    }
+    ask = fuse(site, counted, lambda key: group_of(key, groups))
+    aside = {k: s.aside for k, s in standings.items() if s.aside is not None}
+    rung = climb(
+        site, memory, ask,
+        lambda key, level: is_denied(key, rulings) if key.startswith(RULE)
+        else is_clear(key, level, votes, steps, fresh, aside),
+        may_fall=not view.draining,
+    )  # fmt: skip
+    outlook = look_out(memory, windows, rung.supporters, rung.level, senses, steps, groups)
+    newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
+    conditions = list_conditions(windows, sick, steps, common, since, companions, ask, outlook, rung, words, disturbed)
+    changed = rung.level != memory.level
+    lasting = {*(f"{REFERENCE}{r}" for r in common), *companions.asked, *find_lasting(site, words, votes, now_s)}
+    answers = keep_answers(memory.answers, lasting, now_s)
+    after = Memory(
+        started_s=memory.started_s, level=rung.level,
+        level_source="auto" if changed else memory.level_source, since_s=now_s if changed else memory.since_s,
+        floor=memory.floor, votes=dict(sorted(votes.items())), supporters=rung.supporters, answered=memory.answered,
+        steps=steps, answers=answers, common=dict(sorted(since.items())), conditions=conditions,
+        observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s, seen_s=now_s,
+        asked=dict(sorted(companions.asked.items())),
+        heights={q: h for q, h in sorted(memory.heights.items()) if q in answers or q in lasting},
+        signed=keep_signatures(memory, {*steps, *lasting}), unheard=outlook.unheard,
+    )  # fmt: skip
+    evidence = describe(
+        site,
+        memory,
+        now,
+        words,
+        standings,
+        counted,
+        covered,
+        common_words,
+        rulings,
+        factor,
+        ask,
+        rung.held_by,
+        after,
+        describe_events(windows, steps),
+    )
+    return Decision(
+        after, rung.level, outlook.observability, outlook.reachable_level, outlook.witnesses, healths,
+        list_changes(site, memory, after, evidence, newest_s), evidence,
+        None if newest_s is None else instant(newest_s),
+        find_next_due(windows, after, senses, outlook.unseen_since_s),
+    )  # fmt: skip
+
+
+def find_witness_criteria(site: Site) -> dict[str, Criterion]:
+    """Criteria that vote; what models and single images suggest is advice until the site file promotes it."""
+    return {c.id: c for c in site.criteria if c.role == "witness"}
+
+
+# ---- votes -----------------------------------------------------------------------------------------------------
+def find_pended(
+    site: Site, votes: Mapping[str, Vote], criteria: Mapping[str, Criterion], senses: Senses,
+    suspects: Mapping[str, str],
+) -> dict[str, str]:  # fmt: skip
+    """Votes that do not count now, with the reason: their series is sick, or its reference is the suspect."""
+    found = {}
+    for key, vote in votes.items():
+        criterion, _, station = key.partition("|")
+        if vote.level == 0:
+            continue
+        places = [p for p in series_behind(site, key, {}) if p in senses]
+        bad = next((p for p in places if senses[p].state in SICK), None)
+        if bad is not None:
+            found[key] = f"{station} is {senses[bad].state}: {bad[1]}: {senses[bad].reason}"
+        elif station in suspects and criteria[criterion].kind in MOTION:
+            found[key] = suspects[station]
+    return found
+
+
+def find_suspects(windows: Windows, common: Mapping[str, Sequence[str]], since: Mapping[str, float]) -> dict[str, str]:
+    """Stations whose reference is under suspicion, with the reason: until its clock is over, or a person has said."""
+    answers = windows.memory.answers
+    found: dict[str, str] = {}
+    for reference, stations in common.items():
+        answer = answers.get(f"{REFERENCE}{reference}")
+        waits = windows.now_s < since[reference] + windows.site.fusion.verify_within_s and answer != MOVEMENT
+        if waits or says_no(answer):
+            found |= dict.fromkeys(stations, f"all on {reference} move as one")
+    return found
+
+
+def find_covered(steps: Mapping[str, Step], covers: Mapping[str, Cover]) -> dict[str, str]:
+    """Steps that maintenance of their station sets aside, with the reason."""
+    return {
+        key: cover.reason for key, step in steps.items()
+        if (cover := covers.get(station_of(key))) is not None and asked_level(step) <= cover.limit
+    }  # fmt: skip
+
+
+def is_denied(key: str, rulings: Sequence[Ruling]) -> bool:
+    """True when the rule behind a vote is known not to hold, on fresh data; unknown or gone is no denial."""
+    return any(r.rule.id == split_key(key)[0] and r.holds is False for r in rulings)
+
+
+def is_clear(
+    key: str, level: int, votes: Mapping[str, Vote], steps: Mapping[str, Step], fresh: set[str],
+    pended: Mapping[str, str],
+) -> bool:  # fmt: skip
+    """True when the witness behind a vote says with fresh data that the level is over."""
+    if key.startswith(STEP):
+        step = steps.get(key.removeprefix(STEP))
+        return step is None or asked_level(step) < level
+    vote = votes.get(key)
+    return vote is not None and key in fresh and key not in pended and vote.level < level
+
+
+def group_of(key: str, groups: Mapping[str, str]) -> str:
+    """Independence group of a vote or step."""
+    station = station_behind(key)
+    return groups.get(station, station)
+
+
+# ---- sight -----------------------------------------------------------------------------------------------------
+def look_out(
+    memory: Memory, windows: Windows, supporters: Mapping[str, int], level: int, senses: Senses,
+    steps: Mapping[str, Step], groups: Mapping[str, str],
+) -> Outlook:  # fmt: skip
+    """What can be seen now; while a backlog drains the answer of before stands."""
+    site = windows.site
+    voting = find_voting_series(site)
+    seen = {p for p in voting if senses[p].state == "ok"}
+    # a station that has just been declared is expected, not missing
+    expected = {p for p in voting if senses[p].state == "unknown"}
+    reached = reach(site, seen | expected, groups)
+    witnesses = len(reached.top_groups)
+    gone = find_unheard(site, supporters, level, memory.unheard, windows.now_s)
+    if windows.view.draining and memory.reachable_level is not None:
+        return Outlook(memory.observability, memory.reachable_level, witnesses, None, gone)
+    behind = {p for k, v in supporters.items() if v >= level > 0 for p in series_behind(site, k, steps)} & voting
+    unseen = behind - seen
+    blind = (bool(voting) and not seen) or bool((behind or gone) and not behind & seen)
+    observability = "blind" if blind else "full" if seen == voting else "degraded"
+    since_s = None
+    # one of those the level rests on is enough, and a second one that goes does not start the clock anew
+    if unseen or gone:
+        since_s = min([*gone.values(), *(_unseen_since(windows, p, senses[p]) for p in unseen)])
+    elif blind:
+        since_s = max(_unseen_since(windows, p, senses[p]) for p in voting)
+    return Outlook(observability, reached.level, witnesses, since_s, gone)
+
+
+def series_behind(site: Site, key: str, steps: Mapping[str, Step]) -> list[tuple[str, str]]:
+    """The series behind a vote or step: the one it was read from, if named; else those of its station that may vote."""
+    if key.startswith(RULE):
+        key = split_key(key)[1]
+    station = station_behind(key)
+    if key.startswith(STEP):
+        step = steps.get(key.removeprefix(STEP))
+        quantity = "" if step is None else step.quantity
+    else:
+        quantity = next((c.quantity for c in site.criteria if c.id == key.partition("|")[0]), "")
+    spec = site.series(station, quantity)
+    if spec is not None:
+        return [(station, spec.quantity)]
+    return sorted(p for p in find_voting_series(site) if p[0] == station)
+
+
+def _unseen_since(windows: Windows, place: tuple[str, str], sense: Sense) -> float:
+    """When a series that is not seen ought to have said something sound at the latest.
+
+    What arrives broken does not count as seen: the newest datum that a vote rests on does.
+    """
+    votes = windows.memory.votes
+    heard = [v.newest_s for k, v in votes.items() if place in series_behind(windows.site, k, {})]
+    newest_s = max(heard, default=sense.newest_s if sense.state == "silent" else None)
+    return min(windows.now_s, _deadline(windows, place, newest_s))
+
+
+def _deadline(windows: Windows, place: tuple[str, str], newest_s: float | None) -> float:
+    """When a series ought to have spoken at the latest."""
+    spec = windows.site.series(*place)
+    started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
+    return (newest_s if newest_s is not None else started_s) + (spec.max_silence_s if spec else 0.0)
+
+
+def find_next_due(windows: Windows, after: Memory, senses: Senses, unseen_since_s: float | None) -> float | None:
+    """The next instant at which the decision could change without any new datum."""
+    site = windows.site
+    due = [v.valid_until_s for v in after.votes.values() if v.level > 0]
+    due += [s.known_s + clock_s(site, station_of(k)) for k, s in after.steps.items() if s.state == "pending"]
+    due += [next_page_s(site, k, after.steps[k], windows.now_s) for k in find_shaken(site, after.steps)]
+    due += [since_s + site.fusion.verify_within_s for since_s in (*after.common.values(), *after.asked.values())]
+    due += [at_s for m in windows.view.maintenance for at_s in (m.from_s, m.to_s)]
+    due += [at_s for c in site.criteria if (at_s := review_due_s(c)) is not None]
+    silent = [_deadline(windows, p, s.newest_s) for p, s in senses.items()]
+    unseen = silent if unseen_since_s is None else [*silent, unseen_since_s]
+    due += silent + [d + site.fusion.hold_when_missing_s for d in unseen]
+    return min((d for d in due if d > windows.now_s), default=None)

@@ -1,0 +1,33 @@
+"""Which declared events a decision rests on, with who said so and by which way: part of its evidence."""
+
+from typing import Any
+
+from monitor.alerting.criteria.earthquake import list_lowering
+from monitor.alerting.series.assessment import Windows
+from monitor.alerting.series.steps import EVENT, is_earthquake, list_events_at
+from monitor.domain.decision import OLD_RULE, Step
+
+
+def describe_events(windows: Windows, steps: dict[str, Step]) -> list[dict[str, Any]]:
+    """Events that change this decision: those that explain a step, and those that make bounds stricter.
+
+    What an older version froze says nothing of either, and stays as it was.
+    """
+    found = {}
+    effects: dict[int, list[str]] = {}
+    for key, step in steps.items():
+        for event in list_events_at(windows, key, step) if step.state == EVENT else ():
+            if is_earthquake(event.kind) and event.words and event.via != OLD_RULE:
+                found[event.id] = event
+                effects.setdefault(event.id, []).append(f"explains the step {key}")
+    for event, factor in list_lowering(windows.site, windows.view, windows.now_s):
+        if event.via != OLD_RULE:
+            found[event.id] = event
+            effects.setdefault(event.id, []).append(f"lowers bounds to {factor:g} of what the site file says")
+    return [
+        {
+            "event": number, "kind": event.kind, "from_s": event.from_s, "by": event.by, "via": event.via,
+            "confirmed_by": list(event.confirmed_by), "effects": effects[number],
+        }
+        for number, event in sorted(found.items())
+    ]  # fmt: skip

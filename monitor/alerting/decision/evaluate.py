@@ -1,0 +1,207 @@
+"""One evaluation of one site: what was known is read from one snapshot, the outcome is written in one transaction.
+
+The view is read outside the write lock. That is sound because a decision rests only on its frozen view and on the
+memory it started from: the write transaction takes effect only if the memory is still that one (compare and set), and
+rows that were committed after the snapshot bring their own evaluation.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.alerting.criteria.earthquake import event_span_s
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.decision.reading_cache import Looking
+from monitor.alerting.decision.scope import reach_s, wanted_series
+from monitor.domain.alert import SERVICE, AlertChange
+from monitor.domain.decision import Decision, Memory, View, instant
+from monitor.domain.instants import spell
+from monitor.domain.site import Site
+from monitor.errors import OutdatedSiteError, StoreBusyError
+from monitor.store.alerts import apply_changes, unshelve_due
+from monitor.store.audit import seal_decision
+from monitor.store.decisions import (
+    StateRow,
+    add_decision,
+    add_evaluation,
+    code_version,
+    digest_of,
+    find_state,
+    load_anomaly_facts,
+    load_footprint_facts,
+    load_forecast_facts,
+    load_newest,
+    load_report_facts,
+    save_state,
+    save_station_states,
+)
+from monitor.store.engine import Database
+from monitor.store.events import load_event_facts
+from monitor.store.maintenance import load_maintenance_facts
+from monitor.store.movement import load_failure_facts
+from monitor.store.offsets import load_offset_facts
+from monitor.store.points import load_point_facts
+from monitor.store.sites import find_version
+from monitor.store.types import canonical_json
+
+ATTEMPTS: Final = 5
+FORMAT: Final = 2  # of frozen inputs; in 1 some figures of a sentence had no unit
+BEFORE_READINGS_S: Final = 86400.0  # an earthquake explains the steps of the hours after it
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationResult:
+    """What an evaluation found; `changes` are already written."""
+
+    level: int
+    observability: str
+    reachable_level: int
+    changes: tuple[AlertChange, ...]
+    next_due_at: datetime | None
+    decision: Decision
+
+
+def evaluate_site(
+    db: Database, site: Site, now: datetime, trigger: str, *, draining: bool = False, dry_run: bool = False,
+    looking: Looking | None = None,
+) -> EvaluationResult:  # fmt: skip
+    """Decide once for a site and store level, health, alerts and outbox in one transaction.
+
+    Args:
+        db: the database.
+        site: the declaration, already saved with `save_site`.
+        now: the instant of the evaluation, aware UTC.
+        trigger: data, tick, person or start.
+        draining: True while a backlog is being read: levels may rise, nothing falls, silence is not judged.
+        dry_run: True writes nothing.
+        looking: what earlier evaluations of this very site left in memory; a change is decided again without it.
+
+    Raises:
+        StoreBusyError: the database is locked, or the memory was changed by others again and again.
+        OutdatedSiteError: another version of the site file was put in force meanwhile; nothing is written.
+    """
+    now = now.astimezone(UTC)
+    looking = Looking(site) if looking is None else looking
+    for _ in range(ATTEMPTS):
+        row, memory, view, known_until = _look(db, site, now, looking, draining=draining)
+        decision = decide(site, memory, view, now, looking.warm)
+        if decision.changes and looking.is_warm:
+            looking.forget()  # what is frozen rests on nothing but what the database says
+            row, memory, view, known_until = _look(db, site, now, looking, draining=draining)
+            decision = decide(site, memory, view, now, looking.warm)
+        if dry_run or _store(db, site, row, memory, view, decision, now, trigger, known_until):
+            return EvaluationResult(
+                decision.level, decision.observability, decision.reachable_level, decision.changes,
+                None if decision.next_due_s is None else instant(decision.next_due_s), decision,
+            )  # fmt: skip
+    raise StoreBusyError(f"site {site.id}: its state was changed by others {ATTEMPTS} times in a row; try again")
+
+
+def _look(
+    db: Database, site: Site, now: datetime, looking: Looking, *, draining: bool
+) -> tuple[StateRow | None, Memory, View, datetime | None]:
+    """Memory and view of one snapshot."""
+    with db.read() as c:
+        row = find_state(c, site.id)
+        view, known_until = load_view(c, site, now, draining=draining, looking=looking)
+    return row, Memory() if row is None else Memory.read(row.state), view, known_until
+
+
+def load_view(
+    c: Connection, site: Site, now: datetime, *, draining: bool, looking: Looking | None = None
+) -> tuple[View, datetime | None]:
+    """Everything a decision at `now` may see, and the newest instant of reception among it."""
+    readings = (Looking(site) if looking is None else looking).read(c, now)
+    newest = load_newest(c, site.id, now)
+    view = View(readings, newest, draining=draining, **load_facts(c, site, now))
+    known = max((n.received_s for n in newest.values()), default=None)
+    return view, None if known is None else instant(known)
+
+
+def load_facts(c: Connection, site: Site, now: datetime, *, as_said: bool = False) -> dict[str, Any]:
+    """What a view holds besides readings, by the name of its field, as known at `now`; a replay asks the same.
+
+    With `as_said` events count from when people said that they knew them, which only a replay asks for.
+    """
+    since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
+    kinds = {x.kind for x in site.criteria}
+    return {
+        "forecasts": load_forecast_facts(c, site.id, now) if "forecast" in kinds else (),
+        "anomalies": load_anomaly_facts(c, site.id, since, now) if "anomaly" in kinds else (),
+        "footprints": load_footprint_facts(c, site.id, since, now) if "scene" in kinds else (),
+        "reports": load_report_facts(c, site.id, since, now) if "report" in kinds else (),
+        "events": load_event_facts(
+            c,
+            site.id,
+            min(since, now - timedelta(seconds=events_reach_s(site))),
+            now,
+            as_said=as_said,
+            strict_s=event_span_s(site),
+        ),
+        "offsets": load_offset_facts(c, site.id, now),
+        "maintenance": load_maintenance_facts(c, site.id, now),
+        "points": load_point_facts(c, site, now) if "insar_rate" in kinds else (),
+        "failures": load_failure_facts(c, site.id, now) if "inverse_velocity" in kinds else (),
+    }
+
+
+def events_reach_s(site: Site) -> float:
+    """How far back events are read, s: as long as they matter by themselves, and as far as readings are walked.
+
+    A step that an earthquake explained is found again at every walk: without the earthquake it would be movement.
+    """
+    walked_s = max((reach_s(span_s) for span_s in wanted_series(site).values()), default=0.0)
+    return max(event_span_s(site), walked_s + BEFORE_READINGS_S)
+
+
+def _store(
+    db: Database, site: Site, row: StateRow | None, memory: Memory, view: View, decision: Decision, now: datetime,
+    trigger: str, known_until: datetime | None,
+) -> bool:  # fmt: skip
+    """Write the outcome if the memory is still the one it started from."""
+    # an evaluation that saw nothing new differs by its instant alone
+    moved = row is None or digest_of({**row.state, "seen_s": None}) != digest_of(
+        {**decision.memory.spell(), "seen_s": None}
+    )
+    with db.write() as c:
+        current = find_state(c, site.id)
+        if (current.digest if current else None) != (row.digest if row else None):
+            return False
+        if (in_force := find_version(c, site.id)) not in (None, site.version):
+            # the memory was set apart for the names of that version: votes under older ones must not come back
+            raise OutdatedSiteError(
+                f"site {site.id}: another version of its file is in force ({str(in_force)[:12]}); "
+                f"nothing is decided by {site.version[:12]} any more"
+            )
+        save_state(c, site.id, decision, site.version, now, catching_up=view.draining)
+        save_station_states(c, site.id, decision, now)
+        if moved or trigger != "data":
+            add_evaluation(c, site.id, now, trigger, decision, known_until, site.version)
+        if decision.changes:
+            frozen = canonical_json(freeze(site, memory, view, decision, now))
+            basis = add_decision(c, site.id, now, site.version, frozen)
+            apply_changes(
+                c, site.id, decision.changes, site=site, recipients=site.recipients, actor=SERVICE, now=now,
+                decision_id=basis, rule_version=rule_version(site),
+            )  # fmt: skip
+        unshelve_due(c, site.id, SERVICE, now)
+        if decision.changes:
+            seal_decision(c, basis, SERVICE, now)  # last: it serialises all who write the audit log
+    return True
+
+
+def freeze(site: Site, memory: Memory, view: View, decision: Decision, now: datetime) -> dict[str, Any]:
+    """Everything needed to decide again: configuration hash, instant, memory, view, and what came out."""
+    outcome = decision.spell()
+    return {
+        "format": FORMAT, "site": site.id, "config_sha256": site.version, "code_version": code_version(),
+        "now": spell(now), "memory": memory.spell(), "view": view.spell(), "outcome": outcome,
+        "sentence": decision.evidence["sentence"],
+    }  # fmt: skip
+
+
+def rule_version(site: Site) -> str:
+    """Code and configuration that decided, as people read it."""
+    return f"{code_version()}+{site.version[:12]}"

@@ -1,0 +1,77 @@
+"""Why a decision came out as it did: who said what, who counted, who was set aside, JSON-ready and in sentences."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from monitor.alerting.decision.conditions import explain_level
+from monitor.alerting.decision.fusion_rules import Ruling
+from monitor.alerting.decision.ladder import Ask
+from monitor.alerting.decision.vote_status import Standing
+from monitor.alerting.series.assessment import Assessment
+from monitor.alerting.series.offset_answers import SUFFIX
+from monitor.alerting.series.steps import asked_level
+from monitor.domain.decision import Memory, Step, Vote, seconds
+from monitor.domain.site import Site
+
+
+def describe(
+    site: Site, memory: Memory, now: datetime, words: Sequence[Assessment], standings: Mapping[str, Standing],
+    counted: Mapping[str, int], covered: Mapping[str, str], common: Mapping[str, str], rulings: Sequence[Ruling],
+    factor: float, ask: Ask, held_by: Sequence[str], after: Memory, events: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:  # fmt: skip
+    """Who said what, who counted, who was set aside and why; what did not happen leaves no key."""
+    parts = {c.id for c in site.criteria if c.role == "part"}
+    found: dict[str, Any] = {
+        "site": site.id,
+        "at": seconds(now),
+        "level_before": memory.level,
+        "level": after.level,
+        "asked": ask.level,
+        "lone_top": list(ask.lone_top),
+        "words": [
+            {
+                "criterion": w.criterion, "station": w.station, "raise_level": w.raise_level,
+                "hold_level": w.hold_level, "heard": w.heard, "fresh": w.fresh, "newest_s": w.newest_s,
+                "reason": w.reason, "facts": dict(w.facts),
+            }
+            for w in words
+        ],
+        "votes": {
+            k: _describe_vote(k, v, standings[k], counted, parts) for k, v in sorted(after.votes.items())
+        },
+        "steps": {k: _describe_step(s, covered.get(k)) for k, s in after.steps.items()},
+        "common": dict(common),
+        "held_by": list(held_by),
+        "sentence": explain_level(
+            site, memory.level, after.level, ask, after.votes, counted, after.steps, held_by, after.floor
+        ),
+    }  # fmt: skip
+    if rulings:
+        found["rules"] = {r.rule.id: r.describe() for r in rulings}
+    if offsets := {k: c.reason for k, c in after.conditions.items() if k.endswith(SUFFIX)}:
+        found["offsets"] = offsets
+    if events:
+        found["events"] = [dict(e) for e in events]
+    if factor < 1.0:
+        found["bounds"] = f"bounds are lowered to {factor:g} of what the site file says: an earthquake was declared"
+    return found
+
+
+def _describe_vote(
+    key: str, vote: Vote, standing: Standing, counted: Mapping[str, int], parts: set[str]
+) -> dict[str, Any]:
+    found = {
+        "level": vote.level, "newest_s": vote.newest_s, "valid_until_s": vote.valid_until_s, "counted": key in counted,
+        "pended": standing.pended,
+    }  # fmt: skip
+    if standing.capped is not None and standing.pended is None:
+        found["capped"] = standing.capped
+    if key.partition("|")[0] in parts:
+        found["part"] = "speaks only inside rules"
+    return found
+
+
+def _describe_step(step: Step, covered: str | None) -> dict[str, Any]:
+    found = {"level": asked_level(step), "state": step.state, "reason": step.reason}
+    return found if covered is None else {**found, "pended": covered}

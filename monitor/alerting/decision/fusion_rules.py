@@ -1,0 +1,95 @@
+"""Rules over several criteria: what each asks for now, what it rests on, and whether that can be known at all."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from monitor.alerting.decision.vote_status import Standing
+from monitor.domain.fusion import Clause, FusionRule, find_behind, judge, spell_clause
+from monitor.domain.site import Site
+from monitor.domain.witnesses import is_met
+
+RULE: Final = "rule|"  # how the key of a rule's vote begins among those that count
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What one rule says now.
+
+    Attributes:
+        rule: The rule.
+        holds: True, False, or None where too little is known; None neither raises nor lowers.
+        behind: Votes it rests on where it holds, as `criterion|witness`.
+    """
+
+    rule: FusionRule
+    holds: bool | None
+    behind: tuple[str, ...]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """How the ladder names its votes: one for each witness behind it."""
+        return tuple(name_key(self.rule, key) for key in self.behind)
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        word = {True: "holds", False: "does not hold", None: "cannot be judged"}[self.holds]
+        return {
+            "level": self.rule.level, "holds": self.holds, "behind": list(self.behind),
+            "sentence": f"rule {self.rule.id} {word}: {spell_clause(self.rule.when)}",
+        }  # fmt: skip
+
+
+def apply_rules(
+    site: Site, standings: Mapping[str, Standing], groups: Mapping[str, str], answered: Mapping[str, float]
+) -> tuple[Ruling, ...]:
+    """Judge every rule of a site on how each vote stands.
+
+    Args:
+        site: the declaration.
+        standings: how every vote stands, by `criterion|witness`.
+        groups: independence group of each witness.
+        answered: by rule's vote: data up to this instant were answered by a person.
+    """
+    return tuple(_apply(site, rule, standings, groups, answered) for rule in site.fusion.rules)
+
+
+def _apply(
+    site: Site, rule: FusionRule, standings: Mapping[str, Standing], groups: Mapping[str, str],
+    answered: Mapping[str, float],
+) -> Ruling:  # fmt: skip
+    def says(leaf: Clause, witness: str) -> bool | None:
+        key = f"{leaf.criterion}|{witness}"
+        if key not in standings:
+            return None
+        return standings[key].says(leaf.level, rule.level, answered.get(name_key(rule, key), float("-inf")))
+
+    def look(leaf: Clause) -> bool | None:
+        said = {name: says(leaf, name) for name in leaf.witnesses}
+        if is_met(site, leaf, [n for n, word in said.items() if word is True], groups):
+            return True
+        return None if is_met(site, leaf, [n for n, word in said.items() if word is not False], groups) else False
+
+    holds = judge(rule.when, look)
+    behind = {
+        f"{leaf.criterion}|{name}"
+        for leaf in (find_behind(rule.when, look) if holds else ())
+        for name in leaf.witnesses
+        if says(leaf, name) is True
+    }
+    return Ruling(rule, holds, tuple(sorted(behind)))
+
+
+def name_key(rule: FusionRule, vote: str) -> str:
+    """How the ladder names the share of a vote in a rule."""
+    return f"{RULE}{rule.id}|{vote}"
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """(rule, vote behind it) of the key that a rule gives the ladder.
+
+    >>> split_key("rule|wet|velocity-1|G1")
+    ('wet', 'velocity-1|G1')
+    """
+    _, rule, vote = key.split("|", 2)
+    return rule, vote

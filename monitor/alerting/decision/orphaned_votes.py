@@ -1,0 +1,105 @@
+"""What a level rests on and nobody will hear again: witnesses that the site file declares no more, or means otherwise.
+
+A vote or supporter is named by its criterion and station. When a file is taken in, a criterion's name may come to mean
+something else: automatic names (`level-1`) move when another criterion is added or removed. The new criterion must
+not inherit what the old one said, least of all so that its fresh word ends a level. What was said stays under a name
+that no criterion has: it holds, lowers nothing, and "cannot see: decide" is told when it lasts.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from monitor.alerting.decision.fusion_rules import RULE, split_key
+from monitor.alerting.decision.ladder import station_behind
+from monitor.alerting.series.steps import STEP
+from monitor.domain.decision import Memory
+from monitor.domain.site import Criterion, Site
+from monitor.domain.witnesses import list_voices
+
+GONE: Final = "~"  # stands behind the name of a criterion or rule that is heard no more; no site file may use it
+_AUTOMATIC: Final = re.compile(r"[a-z_]+-\d+")
+
+
+def find_unheard(
+    site: Site, supporters: Mapping[str, int], level: int, known: Mapping[str, float], now_s: float
+) -> dict[str, float]:
+    """Supporters of a level that the site file hears no more, with the instant since when that is so."""
+    if level == 0:
+        return {}
+    heard = {
+        f"{c.id}|{v.witness}" for c in site.criteria if c.role in {"witness", "part"} for v in list_voices(site, c)
+    }
+    rules = {rule.id for rule in site.fusion.rules}
+    found = {}
+    for key, asked in supporters.items():
+        if asked < level:
+            continue
+        if key.startswith(STEP):
+            lost = site.station(station_behind(key)) is None
+        elif key.startswith(RULE):
+            rule, vote = split_key(key)
+            lost = rule not in rules or vote not in heard
+        else:
+            lost = key not in heard
+        if lost:
+            found[key] = known.get(key, now_s)
+    return dict(sorted(found.items()))
+
+
+def list_changed(old: Site | None, new: Site, memory: Memory) -> set[str]:
+    """Names of criteria that mean something else now: another kind, quantity or side, or a name that has moved.
+
+    A bound that was edited is the same criterion with another bound. Where the number of automatic names of a kind
+    has changed, those whose bounds differ have moved. Without an old declaration nothing can be compared: all of them.
+    """
+    if old is None:
+        behind = (split_key(k)[1] if k.startswith(RULE) else k for k in memory.supporters if not k.startswith(STEP))
+        return {k.partition("|")[0] for k in (*memory.votes, *behind)}
+    before, after = {c.id: c for c in old.criteria}, {c.id: c for c in new.criteria}
+    kinds = {c.kind for c in old.criteria}
+    moved = {kind for kind in kinds if _count(old.criteria, kind) != _count(new.criteria, kind)}
+    return {
+        name for name, one in before.items() if (other := after.get(name)) is not None
+        and (
+            _means(one) != _means(other)
+            or (one.kind in moved and _is_automatic(one) and one.thresholds != other.thresholds)
+        )
+    }  # fmt: skip
+
+
+def set_apart(memory: Memory, changed: Iterable[str]) -> Memory:
+    """The memory in which nothing under these names speaks for what they mean now; the level stands as it stood."""
+    names = set(changed)
+
+    def rename(key: str) -> str:
+        if key.startswith(STEP):
+            return key
+        rule, vote = split_key(key) if key.startswith(RULE) else ("", key)
+        criterion, _, station = vote.partition("|")
+        if criterion not in names:
+            return key
+        return f"{RULE}{rule}{GONE}|{criterion}{GONE}|{station}" if rule else f"{criterion}{GONE}|{station}"
+
+    supporters: dict[str, int] = {}
+    for key, level in memory.supporters.items():
+        supporters[rename(key)] = max(level, supporters.get(rename(key), 0))
+    return replace(
+        memory, supporters=dict(sorted(supporters.items())),
+        votes={k: v for k, v in memory.votes.items() if rename(k) == k},
+        answered={k: at_s for k, at_s in memory.answered.items() if rename(k) == k},
+    )  # fmt: skip
+
+
+def _means(criterion: Criterion) -> object:
+    sides = {(t.over is not None, t.under is not None) for t in criterion.thresholds}
+    return criterion.kind, criterion.quantity, sides, sorted(criterion.kinds)
+
+
+def _is_automatic(criterion: Criterion) -> bool:
+    return _AUTOMATIC.fullmatch(criterion.id) is not None and criterion.id.startswith(f"{criterion.kind}-")
+
+
+def _count(criteria: Iterable[Criterion], kind: str) -> int:
+    return sum(1 for c in criteria if c.kind == kind and _is_automatic(c))

@@ -1,0 +1,47 @@
+"""Which answers one person may give alone: nothing hides the two highest levels on a single word."""
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection
+
+from monitor.alerting.decision.votes import find_height
+from monitor.alerting.series.coseismic_steps import find_shaken
+from monitor.alerting.series.steps import asked_level
+from monitor.domain.alert import Actor
+from monitor.domain.decision import Memory, Signature
+from monitor.domain.names import is_same_person
+from monitor.domain.site import Site
+from monitor.errors import RefusedError
+from monitor.store.users import require_account, require_two
+
+
+def measure_height(site: Site, memory: Memory, key: str, steps: Collection[str], now_s: float) -> int:
+    """The level that a question's votes, or the steps it asks about, ask for at this moment."""
+    shaken = find_shaken(site, memory.steps)
+    asked = max((memory.steps[k].level if k in shaken else asked_level(memory.steps[k]) for k in steps), default=0)
+    return max(asked, find_height(site, key, memory.votes, now_s))
+
+
+def needs_two(site: Site, height: int) -> bool:
+    """True where "no movement" would set aside one of the two highest levels."""
+    return height >= max(1, site.top_level - 1)
+
+
+def counts_with(c: Connection, first: Signature | None, answer: str, height: int, actor: Actor) -> bool:
+    """True when another person has signed the same answer, of no less than what is asked for now.
+
+    Raises:
+        RefusedError: this person has signed it already, or one of the two has no account where accounts exist.
+    """
+    if first is None or first.answer != answer or first.height < height:
+        require_account(c, actor.name.strip())  # nobody could sign it with them otherwise
+        return False
+    if is_same_person(first.by, actor.name):
+        raise RefusedError(f"{first.by} has signed {answer!r} already; a second person must sign the same answer")
+    require_two(c, Actor(first.by), actor)
+    return True
+
+
+def keep_signatures(memory: Memory, open_questions: Collection[str]) -> dict[str, Signature]:
+    """First signatures of questions that still wait for the second one."""
+    return {k: s for k, s in sorted(memory.signed.items()) if k in open_questions and k not in memory.answers}

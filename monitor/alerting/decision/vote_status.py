@@ -1,0 +1,88 @@
+"""How each vote stands now: what it asks for, what of that counts, and why it was set aside or held down."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from monitor.alerting.series.maintenance import Cover
+from monitor.alerting.series.neighbours import Cap
+from monitor.domain.decision import Vote
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One vote as it stands.
+
+    Attributes:
+        level: What it asks for.
+        counts: What of that counts by itself.
+        heard: What of that a rule hears: maintenance is judged by the level of the rule.
+        clear: True when fresh and sound data say that nothing above `level` is asked for.
+        lives: False when its newest datum is too old: it says nothing more.
+        pended: Why it is set aside, or None.
+        capped: Why less counts than it asks for, or None.
+        cover: Maintenance of its station, or None.
+    """
+
+    level: int
+    counts: int
+    heard: int
+    clear: bool
+    lives: bool
+    pended: str | None
+    capped: str | None = None
+    cover: Cover | None = None
+    newest_s: float = 0.0
+
+    def says(self, level: int, rule_level: int, answered_s: float = float("-inf")) -> bool | None:
+        """Whether it asks for a level, as a rule of another level hears it; None where that cannot be known.
+
+        What a person answered by lowering the rule's level is heard again on newer data only.
+        """
+        if self.newest_s <= answered_s and self.heard >= level:
+            return None
+        if self.lives and self.heard >= level and (self.cover is None or rule_level > self.cover.limit):
+            return True
+        return False if self.clear and self.aside is None and self.level < level else None
+
+    @property
+    def aside(self) -> str | None:
+        """Why it lowers nothing: it is set aside or held down, or people work on its station."""
+        return self.pended or self.capped or (None if self.cover is None else self.cover.reason)
+
+
+def stand(
+    votes: Mapping[str, Vote], pended: Mapping[str, str], caps: Mapping[str, Cap], covers: Mapping[str, Cover],
+    fresh: set[str], now_s: float,
+) -> dict[str, Standing]:  # fmt: skip
+    """How every vote stands.
+
+    Args:
+        votes: by `criterion|witness`.
+        pended: votes whose series is sick or whose reference is under suspicion, with the reason.
+        caps: votes that their neighbours do not share.
+        covers: stations under maintenance.
+        fresh: votes whose witness has spoken with fresh data.
+        now_s: the instant.
+    """
+    found = {}
+    for key, vote in votes.items():
+        lives = vote.valid_until_s >= now_s
+        cap, cover = caps.get(key), covers.get(key.partition("|")[2])
+        reason = pended.get(key)
+        heard = 0 if reason is not None or not lives else vote.level if cap is None else min(vote.level, cap.level)
+        counts = heard
+        # judged by what it asks for, so that a vote for the highest level is never set aside by work on the station
+        if reason is None and cover is not None and 0 < vote.level <= cover.limit:
+            counts, reason = 0, cover.reason
+        found[key] = Standing(
+            vote.level,
+            counts,
+            heard,
+            key in fresh,
+            lives,
+            reason,
+            None if cap is None else cap.reason,
+            cover,
+            vote.newest_s,
+        )
+    return found

@@ -1,0 +1,99 @@
+"""What votes become at each look: they rise on evidence, age with their data, and fall only on fresh word."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from monitor.alerting.criteria.registry import MOTION
+from monitor.alerting.series.assessment import Assessment
+from monitor.alerting.series.neighbours import ALONE
+from monitor.alerting.series.step_clocks import instant_of, station_of
+from monitor.alerting.series.steps import MOVEMENT, QUIET, says_no
+from monitor.domain.decision import Memory, Step, View, Vote
+from monitor.domain.site import Criterion, Site
+
+ANSWER_KEPT_S: Final = 366 * 86400.0
+REFERENCE: Final = "reference:"
+
+
+def update_votes(
+    memory: Memory, words: Sequence[Assessment], criteria: Mapping[str, Criterion], steps: Mapping[str, Step],
+    view: View,
+) -> dict[str, Vote]:  # fmt: skip
+    """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
+    votes = {k: v for k, v in memory.votes.items() if k.partition("|")[0] in criteria}
+    unsure = {station_of(k) for k, s in steps.items() if s.state not in QUIET}
+    for word in words:
+        old = votes.get(word.key)
+        if not word.heard or word.newest_s is None:
+            continue
+        before = old.level if old else 0
+        may_fall = word.fresh and not view.draining and word.station not in unsure
+        # what a person lowered rises on newer data only: windows of failure, forecasts, scores and images as well
+        is_new = word.newest_s > memory.answered.get(word.key, float("-inf"))
+        level = max(word.raise_level if is_new else 0, min(before, word.hold_level) if may_fall else before)
+        if old is not None and word.newest_s < old.newest_s and level <= before:
+            continue  # the newest datum was withdrawn: what is left says nothing new
+        valid_until_s = word.newest_s + criteria[word.criterion].valid_for_s
+        votes[word.key] = Vote(level, word.newest_s, valid_until_s, word.reason)
+    return votes
+
+
+def outgrow(
+    site: Site, memory: Memory, votes: Mapping[str, Vote], now_s: float, steps: Mapping[str, Step]
+) -> Memory:  # fmt: skip
+    """The memory without answers that the motion has outgrown: their questions are asked anew, with a new clock.
+
+    Who says that a motion is none of the slope says it of what was asked for then. When its votes ask for more, one
+    person's word of before must not hide it.
+    """
+    heights = {k: h for k, h in memory.heights.items() if "@" in k}  # of steps: `update_steps` looks after them
+    outgrown = {k for k, s in steps.items() if s.state == MOVEMENT and says_no(memory.answers.get(k))}
+    motions = [q for q in memory.answers if q.startswith((REFERENCE, ALONE))]
+    for question in (*(f"{REFERENCE}{r}" for r in memory.common), *memory.asked, *motions):
+        height = find_height(site, question, votes, now_s)
+        if not says_no(memory.answers.get(question)):
+            heights[question] = height  # as it stands when the answer comes
+        elif height > memory.heights.get(question, height):
+            outgrown.add(question)
+        else:
+            heights[question] = memory.heights.get(question, height)
+    return replace(
+        memory, heights=heights, answers={k: a for k, a in memory.answers.items() if k not in outgrown},
+        common={r: since_s for r, since_s in memory.common.items() if f"{REFERENCE}{r}" not in outgrown},
+        asked={q: since_s for q, since_s in memory.asked.items() if q not in outgrown},
+    )  # fmt: skip
+
+
+def find_height(site: Site, question: str, votes: Mapping[str, Vote], now_s: float) -> int:
+    """The highest level that the motion behind a question asks for."""
+    motions = {c.id for c in site.criteria if c.kind in MOTION}
+    behind = {s.id for s in site.stations if question in {f"{REFERENCE}{s.reference}", f"{ALONE}{s.id}"}}
+    found = (
+        v.level for k, v in votes.items()
+        if v.valid_until_s >= now_s and k.partition("|")[0] in motions and k.partition("|")[2] in behind
+    )  # fmt: skip
+    return max(found, default=0)
+
+
+def find_lasting(site: Site, words: Sequence[Assessment], votes: Mapping[str, Vote], now_s: float) -> set[str]:
+    """Questions whose motion lasts, whatever level a person let stand: the vote lives and is not clear."""
+    moving = {
+        w.station for w in words
+        if w.key in votes and votes[w.key].valid_until_s >= now_s
+        and (not w.heard or (w.hold_level > 0 and w.motion is not None))
+    }  # fmt: skip
+    return {f"{REFERENCE}{s.reference}" for s in site.stations if s.id in moving and s.reference is not None} | {
+        f"{ALONE}{name}" for name in moving
+    }
+
+
+def keep_answers(answers: Mapping[str, str], lasting: Collection[str], now_s: float) -> dict[str, str]:
+    """Answers that still matter: of a motion while it lasts, of a step or an inspection (`...@instant`) for a year."""
+
+    def matters(key: str) -> bool:
+        if key.startswith((REFERENCE, ALONE)):
+            return key in lasting
+        return "@" in key and instant_of(key) > now_s - ANSWER_KEPT_S
+
+    return {key: answer for key, answer in answers.items() if matters(key)}

@@ -1,0 +1,85 @@
+"""The bounds in force: after an earthquake they are stricter for a time, for every question of a decision alike."""
+
+from dataclasses import replace
+from typing import Final
+
+from monitor.domain.site import Criterion, Site, Threshold
+
+# whose bounds are measured from nothing: a share of them means something. A water level is measured from a datum.
+SCALED: Final = frozenset({
+    "velocity", "rate", "acceleration", "drawdown", "insar_rate", "rain_sum", "rain_antecedent", "rain_learned",
+    "rain_intensity_duration",
+})  # fmt: skip
+# kind -> what its bounds are of the unit of the series; kinds that are not here have no bound in that unit
+_OF_UNIT: Final = {
+    "velocity": "/day", "rate": "/day", "tangential_angle": "/day", "drawdown": "/day", "acceleration": "/day²",
+    "level": "", "rain_sum": "", "rain_antecedent": "",
+}  # fmt: skip
+CURVE: Final = frozenset({"a", "c"})  # of I = c + a * D^-b
+
+
+def bound_unit(kind: str, unit: str) -> str:
+    """The unit of a criterion's bounds, where its series is in `unit`; an empty text for bounds without one.
+
+    >>> bound_unit("acceleration", "mm"), bound_unit("slope_safety", "kPa")
+    ('mm/day²', '')
+    """
+    return f"{unit}{_OF_UNIT[kind]}" if kind in _OF_UNIT else ""
+
+
+def bound_units(site: Site) -> dict[str, str]:
+    """The unit of the bounds of each criterion of a site, by its id."""
+    found = {}
+    for criterion in site.criteria:
+        spec = next((s for n in criterion.stations if (s := site.series(n, criterion.quantity)) is not None), None)
+        found[criterion.id] = "" if spec is None else bound_unit(criterion.kind, spec.unit)
+    return found
+
+
+def lower_bounds(site: Site, factor: float, *, also_jumps: bool = False) -> Site:
+    """The site with the bounds that are in force when they are lowered to a share of themselves.
+
+    The recovery limit is lowered along: it is a share of the bound, so a level that the stricter bound raised has the
+    same distance to fall. With the unlowered limit a slope that moves between both bounds would rise and fall at once.
+    When the time is over the declared bounds count again, and what stands falls on fresh data below their limit.
+
+    Args:
+        site: the declaration.
+        factor: 0 < factor <= 1; 1 = as declared.
+        also_jumps: the jump that is asked about follows the lowered bounds, as in old decisions. It must not: leaps
+            that are motion by the declared bounds would be taken out as steps, and their motion seen later.
+
+    Raises:
+        ValueError: a factor that would loosen a bound.
+    """
+    if not 0.0 < factor <= 1.0:
+        raise ValueError(f"a factor on bounds lies between 0 and 1, got {factor:g}")
+    if factor == 1.0:
+        return site
+    return replace(
+        site, criteria=tuple(_lower(c, factor, () if also_jumps else c.thresholds) if c.kind in SCALED else c
+                             for c in site.criteria)
+    )  # fmt: skip
+
+
+def _lower(criterion: Criterion, factor: float, declared: tuple[Threshold, ...]) -> Criterion:
+    return replace(
+        criterion, declared=declared, thresholds=tuple(lower_threshold(t, factor) for t in criterion.thresholds),
+        params=tuple((k, v * factor if k in CURVE and criterion.kind == "rain_intensity_duration" and v > 0 else v)
+                     for k, v in criterion.params),
+    )  # fmt: skip
+
+
+def lower_threshold(threshold: Threshold, factor: float) -> Threshold:
+    """A bound nearer to the quiet side, never farther from it.
+
+    >>> lower_threshold(Threshold(1, over=10.0), 0.5).over, lower_threshold(Threshold(1, under=-2.0), 0.5).under
+    (5.0, -1.0)
+    >>> lower_threshold(Threshold(1, over=-1.0), 0.5).over
+    -1.0
+    """
+    over, under = threshold.over, threshold.under
+    return replace(
+        threshold, over=over * factor if over is not None and over > 0 else over,
+        under=under * factor if under is not None and under < 0 else under,
+    )  # fmt: skip

@@ -1,0 +1,114 @@
+"""Where a client of the service finds the broker, and as whom: by URL, or by the socket of the managed broker."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from monitor.errors import ConfigError
+
+SERVICE_USER: Final = "slopeward"  # at the managed broker
+SOCKET: Final = "service.sock"  # in `broker.data`: instruments have another door
+SERVICE_SECRET: Final = "service.secret"  # noqa: S105 - the name of a file
+_PREFIX: Final = "SLOPEWARD_BROKER__"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A broker's address and the login there."""
+
+    host: str = "127.0.0.1"
+    port: int = 1883
+    tls: bool = False
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: str = ""
+    mqtt5: bool = True  # the demo broker speaks 3.1.1 only, which has no Receive Maximum
+    socket: str = ""  # path of a Unix socket; wins over host and port
+
+    @property
+    def url(self) -> str:
+        """The address as one word."""
+        if self.socket:
+            return f"unix://{self.socket}"
+        return f"mqtt{'s' * self.tls}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def target(self) -> tuple[str, int]:
+        """What a client connects to; the port of a socket means nothing."""
+        return (self.socket, 1) if self.socket else (self.host, self.port)
+
+    def open_client(self, client_id: str, *, mqtt5: bool, **more: Any) -> paho.Client:
+        """A client with this login that is not connected yet."""
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id, transport="unix" if self.socket else "tcp",
+            protocol=MQTTProtocolVersion.MQTTv5 if mqtt5 else MQTTProtocolVersion.MQTTv311, **more,
+        )  # fmt: skip
+        if self.username:
+            client.username_pw_set(self.username, self.password or None)
+        if self.tls:
+            client.tls_set(ca_certs=self.ca_file or None)
+        return client
+
+
+def open_access(url: str, username: str = "", password: str = "", ca_file: str = "") -> Access:
+    """The access that a URL names.
+
+    >>> open_access("mqtts://h").port, open_access("unix:///run/x.sock").socket
+    (8883, '/run/x.sock')
+
+    Raises:
+        ConfigError: it is no mqtt://, mqtts:// or unix:// address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "unix" and parts.path:
+        return Access(username=username, password=password, socket=url.removeprefix("unix://"))
+    if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
+        raise ConfigError("broker url must look like mqtt://host:1883 or mqtts://host:8883")
+    tls = parts.scheme == "mqtts"
+    return Access(
+        parts.hostname, parts.port or (8883 if tls else 1883), tls, username or unquote(parts.username or ""),
+        password or unquote(parts.password or ""), ca_file,
+    )  # fmt: skip
+
+
+def find_access(broker: Any) -> Access:
+    """How the service's own clients reach the broker of a [broker] section.
+
+    The managed broker lets them in by a socket in its folder, with a secret that lies there: only the account of the
+    service can read either. A folder without them is reached by the URL.
+    """
+    mode = getattr(broker, "mode", "external")
+    if mode == "managed":
+        folder = Path(broker.data)
+        try:
+            secret = (folder / SERVICE_SECRET).read_text(encoding="ascii").strip()
+        except OSError:
+            secret = ""
+        if secret:
+            return Access(username=SERVICE_USER, password=secret, socket=os.fspath(folder / SOCKET))
+    return Access(
+        broker.host, broker.port, getattr(broker, "tls", False), broker.username, broker.password,
+        getattr(broker, "ca_file", ""), mqtt5=mode != "demo",
+    )  # fmt: skip
+
+
+def spell_access(access: Access) -> dict[str, str]:
+    """The access as settings of the environment, for channels."""
+    settings = {
+        "URL": access.url, "USERNAME": access.username, "PASSWORD": access.password, "CA_FILE": access.ca_file
+    }  # fmt: skip
+    return {f"{_PREFIX}{key}": value for key, value in settings.items()}
+
+
+def read_access(environ: Mapping[str, str]) -> Access:
+    """The access that settings of the environment name; the inverse of `spell_access`."""
+    return open_access(
+        environ.get(f"{_PREFIX}URL", "mqtt://127.0.0.1:1883"), environ.get(f"{_PREFIX}USERNAME", ""),
+        environ.get(f"{_PREFIX}PASSWORD", ""), environ.get(f"{_PREFIX}CA_FILE", ""),
+    )  # fmt: skip

@@ -1,0 +1,224 @@
+"""Who acts at the command line: an account that proves itself, with the user of the operating system beside it.
+
+Before the first account a name is enough, as on a fresh machine. With accounts, who acts is one of them and proves it:
+the user of the operating system is bound to it, or its password is in the environment, comes by a file descriptor, or
+is asked for on the terminal. An act that takes two takes two such people, each by their own command.
+"""
+
+import getpass
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import typer
+from sqlalchemy import Connection
+
+from monitor.cli.rules import ADMIN, OPERATOR, needed_role, note
+from monitor.domain.alert import COMMAND, Actor
+from monitor.domain.names import fold_name
+from monitor.errors import NeedsSecondError, RefusedError
+from monitor.store import countersign
+from monitor.store.audit import add_audit
+from monitor.store.countersign import SharedAct
+from monitor.store.engine import Database
+from monitor.store.users import User, check_password, find_account, is_open, load_users, require_account
+
+PASSWORD: Final = "SLOPEWARD_BY_PASSWORD"  # noqa: S105 - the name of a variable
+PASSWORD_FD: Final = "SLOPEWARD_BY_PASSWORD_FD"  # noqa: S105 - the name of a variable
+WAITS: Final = 3  # exit status: signed by one, not done yet
+LONGEST: Final = 4096  # bytes of a password by file descriptor
+T = TypeVar("T")
+ADVICE: Final = (
+    "there are no accounts: any name is believed, and one person may sign as two; "
+    "`slopeward users add NAME --role admin` lets names count"
+)
+_NO_UID: Final = 2**32 - 1  # of the kernel: nobody logged in
+
+
+def name_os_user() -> str:
+    """The user of the operating system, as the kernel has it: what the environment says anybody may write."""
+    try:
+        import pwd
+
+        uid = os.getuid()
+        name = _name_uid(pwd, uid)
+        with suppress(OSError, ValueError):
+            # who logged in, and took the rights of another one since (su, sudo)
+            login = int(Path("/proc/self/loginuid").read_text(encoding="ascii"))
+            if login not in {uid, _NO_UID}:
+                return f"{name} (logged in as {_name_uid(pwd, login)})"
+        return name
+    except ImportError:  # no POSIX
+        return getpass.getuser()
+
+
+def prove(
+    db: Database, by: str | None, where: str | Callable[[Connection], str | None] | None = None, *,
+    own: str | None = None,
+) -> Actor:  # fmt: skip
+    """Who acts; the database is open to writing from here on.
+
+    The role that the command needs is that of `monitor.cli.rules`.
+
+    Args:
+        db: the database.
+        by: the name given with `--by`, if any.
+        where: the site that the act is on, or how it is found; None: on no site, or on all.
+        own: an account that its owner may change without being an admin.
+
+    Raises:
+        RefusedError: nobody is named, no open account of the needed role and for that site is meant, or the name is
+            not proved.
+    """
+    if by is not None and not fold_name(by):
+        raise RefusedError(f"--by: a name is needed, and {by!r} is none")
+    here = name_os_user()
+    with db.read() as c:
+        accounts = load_users(c)
+    needed = needed_role()
+    if needed == ADMIN and not any(is_open(u, ADMIN) for u in accounts):
+        # who keeps the accounts where no admin is: an operator; and where nobody may act, who sits at the keyboard
+        needed = OPERATOR
+        accounts = accounts if any(is_open(u, OPERATOR) for u in accounts) else []
+    if not accounts:
+        db.closed_because = None
+        if needed_role() != ADMIN:
+            note(ADVICE)
+        return Actor(_plain(here) if by is None else by, "person", COMMAND, here)
+    account = _find_account(accounts, by, here)
+    if own is not None and account.name == own:
+        needed = "viewer"
+    if not is_open(account, needed):
+        raise RefusedError(
+            f"{account.name!r} has no open account as {needed}, which is needed for this; see `slopeward users list`"
+        )
+    if account.sites is not None and needed != "viewer":
+        _require_site(db, account, where)
+    proof = _prove(db, account, here)
+    db.closed_because = None
+    return Actor(account.name, "person", COMMAND, here, proof)
+
+
+def name_helper() -> Actor:
+    """Who runs a command that does the service's own work: the user of the operating system, nobody else is asked."""
+    here = name_os_user()
+    return Actor(_plain(here), "person", COMMAND, here)
+
+
+def act_by_two(
+    db: Database, act: SharedAct, actor: Actor, named: str | None, reason: str, again: str,
+    do: Callable[[Connection, Actor | None], T], measure: Callable[[Connection], int] = lambda _: 0,
+) -> T:  # fmt: skip
+    """Do an act for which a second person may be needed, in one write transaction.
+
+    Before the first account the second person is named (`--second`). With accounts it is who gives the same command
+    within four hours of the first one: the first command only leaves a signature, and ends with exit status 3.
+
+    Args:
+        db: the database.
+        act: what is done.
+        actor: who does it, proved.
+        named: the name given with `--second`.
+        reason: why.
+        again: the command that the second person gives.
+        do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
+        measure: the level that is at stake now; a signature that saw less counts no more.
+    """
+    now = datetime.now(UTC)
+    try:
+        with db.write() as c:
+            if not load_users(c):
+                return do(c, _read_second(named))
+            first = countersign.find_first(c, act, actor, measure(c), now)
+            done = do(c, None if first is None else Actor(first.by))
+            if first is not None:
+                countersign.mark_used(c, first, actor, now)
+            return done
+    except NeedsSecondError as missing:
+        with db.write() as c:
+            if not load_users(c):
+                raise
+            require_account(c, actor.name)
+            countersign.keep_first(c, act, actor, reason, measure(c), now)
+        print(
+            f"{missing}; signed by {actor.name} alone, nothing is done yet: within four hours a second person gives "
+            f"the same command in a session of their own: {again} --by NAME --reason WHY",
+            file=sys.stderr,
+        )
+        raise typer.Exit(WAITS) from None
+
+
+def _read_second(named: str | None) -> Actor | None:
+    if named is not None and not fold_name(named):
+        raise RefusedError(f"--second: a name is needed, and {named!r} is none")
+    return None if named is None else Actor(named, "person", COMMAND)
+
+
+def _find_account(accounts: list[User], by: str | None, here: str) -> User:
+    found = find_account(accounts, by) if by is not None else next((u for u in accounts if u.os_user == here), None)
+    if found is not None:
+        return found
+    if by is not None:
+        raise RefusedError(f"there is no account {by!r}; see `slopeward users list`")
+    raise RefusedError(
+        f"there are accounts, and OS user {here} is none of them: say who acts with --by NAME; an admin may bind the "
+        "two: slopeward users bind NAME --os-user U"
+    )
+
+
+def _require_site(db: Database, account: User, where: str | Callable[[Connection], str | None] | None) -> None:
+    """Refuse who is for some sites only, and acts elsewhere or on all."""
+    if callable(where):
+        with db.read() as c:
+            where = where(c)
+    if account.sites is not None and where not in account.sites:
+        only = ", ".join(sorted(account.sites))
+        raise RefusedError(f"{account.name} is for {only} only, and this is {where or 'not of one of these sites'}")
+
+
+def _prove(db: Database, account: User, here: str) -> str:
+    """How an account proved itself."""
+    if account.os_user is not None and account.os_user == here:
+        return "os_user"
+    password = _read_password(account.name)
+    with db.read() as c:
+        fits = check_password(c, account.name, password) is not None
+    if fits:
+        return "password"
+    db.closed_because = None  # for this one entry: who guesses is seen
+    with db.write() as c:
+        told = Actor(account.name, "person", COMMAND, here)
+        add_audit(c, told, "login.refused", f"user:{account.name}", {"via": COMMAND}, datetime.now(UTC))
+    raise RefusedError(f"the password of {account.name} is wrong; the attempt is in the audit log")
+
+
+def _read_password(name: str) -> str:
+    if (given := os.environ.get(PASSWORD)) is not None:
+        return given
+    if (number := os.environ.get(PASSWORD_FD)) is not None:
+        try:
+            return os.read(int(number), LONGEST).split(b"\n")[0].decode().rstrip("\r")
+        except (OSError, ValueError) as error:
+            raise RefusedError(f"{PASSWORD_FD}={number}: cannot be read ({error})") from None
+    if sys.stdin.isatty():
+        return getpass.getpass(f"Password of {name}: ")
+    raise RefusedError(
+        f"whoever acts as {name} proves it: give the password on a terminal, in {PASSWORD}, or by the file descriptor "
+        f"that {PASSWORD_FD} names"
+    )
+
+
+def _name_uid(pwd: Any, uid: int) -> str:
+    try:
+        return str(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return f"uid-{uid}"
+
+
+def _plain(here: str) -> str:
+    """The user alone, without who logged in before."""
+    return here.partition(" ")[0]

@@ -1,0 +1,119 @@
+"""Who may write by which command: one rule each; a command without a rule may not write at all.
+
+A rule is `READS`, `SERVES`, or the role of the person who acts. `monitor.cli.opening` opens the database by it: closed
+to writing for who only reads, and for a person's act closed until `monitor.cli.identity` knows who that person is.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Final
+
+from monitor.store.engine import Database
+
+READS: Final = "reads"  # writes nothing into the database
+SERVES: Final = "serves"  # writes what the service itself would write from files, readings and declarations
+OPERATOR: Final = "operator"
+ADMIN: Final = "admin"
+
+RULES: Final[dict[str, str]] = {
+    **dict.fromkeys(("demo", "run", "simulate", "db upgrade", "db prune"), SERVES),
+    **dict.fromkeys(
+        ("evaluate", "ingest", "forecast run", "forecast train", "anomalies score", "anomalies train", "scenes add",
+         "scenes rates"),
+        SERVES,
+    ),
+    **dict.fromkeys(
+        ("check", "status", "doctor", "backtest", "channels list", "channels test", "thresholds learn",
+         "thresholds maxima", "failure-time watch", "failure-time bench", "anomalies bench"),
+        READS,
+    ),
+    **dict.fromkeys(
+        ("sites list", "sites show", "sites init", "sites proposals", "alerts list", "alerts show", "alerts explain",
+         "alerts export", "maintenance list", "offsets list", "events list", "users list", "tokens list",
+         "broker list", "broker keys"),
+        READS,
+    ),
+    **dict.fromkeys(
+        ("forecast explain", "forecast models", "forecast compare", "forecast backtest", "forecast audit",
+         "forecast leak-test", "forecast drivers"),
+        READS,
+    ),
+    **dict.fromkeys(
+        ("scenes detect", "scenes compare", "scenes dod", "scenes export", "scenes train", "scenes score",
+         "scenes explain", "scenes review list", "scenes review retrain"),
+        READS,
+    ),
+    **dict.fromkeys(("db current", "db backup", "db verify", "db publish"), READS),
+    **dict.fromkeys(
+        ("level set", "drill", "report add", "events add", "events confirm", "alerts ack", "alerts close",
+         "alerts outcome", "alerts shelve", "alerts verify", "maintenance add", "maintenance end", "offsets add",
+         "offsets confirm", "offsets revoke"),
+        OPERATOR,
+    ),
+    **dict.fromkeys(
+        ("sites propose", "sites approve", "sites reject", "sites retire", "forecast promote", "forecast retire",
+         "scenes review accept", "scenes review reject", "scenes review redraw"),
+        OPERATOR,
+    ),
+    **dict.fromkeys(
+        ("users add", "users disable", "users enable", "users passwd", "users bind", "users unbind", "users role",
+         "users sites", "users totp", "tokens add", "tokens revoke", "broker add", "broker revoke", "broker acl",
+         "broker key-add", "broker key-retire",
+         "db restore", "db grant-readonly"),
+        ADMIN,
+    ),
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Running:
+    """The command that runs, such as `alerts ack`, and what is said once it is done."""
+
+    command: str
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def rule(self) -> str:
+        """What it may do."""
+        return RULES.get(self.command, READS)
+
+
+_RUNNING: Final[ContextVar[Running | None]] = ContextVar("slopeward_command", default=None)
+
+
+@contextmanager
+def running(command: str) -> Iterator[Running]:
+    """Say which command runs."""
+    found = Running(command)
+    token = _RUNNING.set(found)
+    try:
+        yield found
+    finally:
+        _RUNNING.reset(token)
+
+
+def needed_role() -> str:
+    """The role that the person who acts by this command needs."""
+    now = _RUNNING.get()
+    return ADMIN if now is not None and now.rule == ADMIN else OPERATOR
+
+
+def note(line: str) -> None:
+    """Say a line once the command is done; nothing where none runs (another program uses the functions)."""
+    now = _RUNNING.get()
+    if now is not None:
+        now.notes.append(line)
+
+
+def close_by_rule(db: Database) -> None:
+    """Let nothing be written that the rule of this command does not allow (yet)."""
+    now = _RUNNING.get()
+    if now is None or now.rule == SERVES:
+        return
+    db.closed_because = (
+        f"`slopeward {now.command}` only reads; a command that writes needs a rule in monitor/cli/rules.py"
+        if now.rule == READS
+        else f"`slopeward {now.command}` writes for a person, and did not ask who that is"
+    )

@@ -1,0 +1,105 @@
+"""What one sender may ask of the service: so many readings for so long, and no stations without end.
+
+Only what comes by the broker is bounded; files are read in by a person who is there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from monitor.config import LimitsSection
+from monitor.domain.site import Site
+from monitor.ingest.message import Decoded, Fault, Message
+from monitor.store.quarantine import MOST_SOURCES, OTHERS, find_source
+
+BY_BROKER: Final = ("live", "backfill")
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """What a sender may still send at once; fills with time."""
+
+    left: float
+    at: datetime
+
+
+class Admission:
+    """Lets readings in, or says why not. A refused message goes to the quarantine and can be read again from there.
+
+    Args:
+        limits: the section of the service file.
+        sites: by id.
+        stations: those that already have readings, by site: they stay in whatever the limit.
+    """
+
+    def __init__(self, limits: LimitsSection, sites: Mapping[str, Site], stations: Mapping[str, set[str]]) -> None:
+        self._limits = limits
+        self._declared = {site.id: {station.id for station in site.stations} for site in sites.values()}
+        self._undeclared = {
+            site: set(stations.get(site, ())) - declared for site, declared in self._declared.items()
+        }  # fmt: skip
+        self._buckets: dict[str, _Bucket] = {}
+        self._before: dict[str, tuple[float, datetime]] = {}  # of the batch in hand
+
+    def admit(self, message: Message, decoded: Decoded) -> Decoded:
+        """The same, without what is too much; that is a fault with its reason."""
+        if message.client not in BY_BROKER:
+            return decoded
+        readings = len(decoded.observations)
+        if self._is_too_fast(message, max(readings, 1)):
+            source, limit = find_source(message.topic, message.client), self._limits.readings_per_s
+            reason = (
+                f"{source} sends more than {limit:g} readings a second for long; slow it down, or raise"
+                " limits.readings_per_s, then `slopeward ingest --rejected`"
+            )
+            # counted as arrived: who sends too much is not asked to send it again
+            return Decoded(faults=(Fault("rate_limited", reason, message.payload),), mark=decoded.mark)
+        return self._without_strangers(message, decoded) if readings else decoded
+
+    def settle(self) -> None:
+        """What was let in is stored."""
+        self._before.clear()
+
+    def revert(self) -> None:
+        """Nothing of it was stored; the same messages come again and are not counted twice."""
+        for source, (left, at) in self._before.items():
+            self._buckets[source] = _Bucket(left, at)
+        self._before.clear()
+
+    def _is_too_fast(self, message: Message, readings: int) -> bool:
+        limits, source = self._limits, find_source(message.topic, message.client)
+        if source not in self._buckets and len(self._buckets) >= MOST_SOURCES:
+            source = OTHERS
+        bucket = self._buckets.setdefault(source, _Bucket(limits.readings_at_once, message.received_at))
+        self._before.setdefault(source, (bucket.left, bucket.at))
+        # a clock that was set back gives nothing and takes nothing
+        passed_s = max((message.received_at - bucket.at).total_seconds(), 0.0)
+        bucket.left = min(bucket.left + passed_s * limits.readings_per_s, limits.readings_at_once)
+        bucket.at = message.received_at
+        if bucket.left < readings:
+            return True
+        bucket.left -= readings
+        return False
+
+    def _without_strangers(self, message: Message, decoded: Decoded) -> Decoded:
+        refused: set[str] = set()
+        for item in decoded.observations:
+            strangers = self._undeclared.setdefault(item.site, set())
+            if item.station in self._declared.get(item.site, ()) or item.station in strangers:
+                continue
+            if len(strangers) < self._limits.undeclared_stations:
+                strangers.add(item.station)
+            else:
+                refused.add(item.station)
+        if not refused:
+            return decoded
+        reason = (
+            f"station {min(refused)[:64]!r} stands in no site file, and {self._limits.undeclared_stations} such are"
+            " stored already; declare it, or raise limits.undeclared_stations, then `slopeward ingest --rejected`"
+        )
+        return replace(
+            decoded,
+            observations=tuple(o for o in decoded.observations if o.station not in refused),
+            faults=(*decoded.faults, Fault("too_many_stations", reason, message.payload)),
+        )

@@ -1,0 +1,1 @@
+"""Forecasting as jobs: train, issue, score, promote, and the alarms of models."""

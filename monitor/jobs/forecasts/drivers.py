@@ -1,0 +1,75 @@
+"""What may drive a slope, read from the store as known at an instant, for the networks that read it."""
+
+from datetime import datetime, timedelta
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from sqlalchemy import Connection
+
+from monitor.domain.instants import epoch_s
+from monitor.domain.site import Site
+from monitor.jobs.forecasts.samples import UNFIT
+from monitor.store.observations import find_series_id, load_readings
+
+QUANTITIES = (
+    "rain", "snow_depth", "soil_moisture", "reservoir_level", "groundwater_level", "water_level", "pore_pressure",
+    "coherence", "ndvi", "scene_probability",
+)  # fmt: skip
+Payload = dict[str, dict[str, list[float]]]
+
+
+def load_drivers(c: Connection, site: Site, since: datetime, now: datetime) -> Payload:
+    """Readings of rain, water and image series in (since, now] as known at `now`, by `station.quantity`.
+
+    Of other quantities only those that the site file names in `covariates`. A counter gives what it rose by. A gauge
+    that reports tips alone is left out: its silence and a dry day look alike.
+    """
+    out: Payload = {}
+    expected = {name for name, _ in site.forecast.expected_rain}
+    for station in site.stations:
+        for spec in station.series:
+            label = f"{station.id}.{spec.quantity}"
+            if not (spec.quantity in QUANTITIES or label in site.forecast.covariates) or label in expected:
+                continue
+            if spec.quantity == "rain" and spec.stamp == "event":
+                continue
+            series_id = find_series_id(c, site.id, station.id, spec.quantity)
+            readings = [] if series_id is None else load_readings(c, series_id, since, now, now)
+            fit = [(epoch_s(r.observed_at), r.value) for r in readings if not UNFIT.intersection(r.flags)]
+            if spec.stamp == "counter":
+                # a counter that falls was reset: what fell before and after is not known
+                fit = [(t, b - a) for (_, a), (t, b) in pairwise(fit) if b >= a]
+            if fit:
+                out[label] = {"times_s": [t for t, _ in fit], "values": [v for _, v in fit]}
+    return out
+
+
+def load_expected(c: Connection, site: Site, since: datetime, now: datetime) -> dict[str, dict[str, Any]]:
+    """Issues of expected rain in (since, now] with when each could be read, by `station.quantity`.
+
+    An issue that came while its reach was not over was read when it came. One that came later belongs to an archive:
+    it could have been read as long after its issue as the others took. A value that was changed after its reach was
+    over may have been changed by what fell: it is left out.
+    """
+    out: dict[str, dict[str, Any]] = {}
+    for name, reach_s in site.forecast.expected_rain:
+        station, _, quantity = name.partition(".")
+        series_id = find_series_id(c, site.id, station, quantity)
+        if series_id is None:
+            continue
+        reach = timedelta(seconds=reach_s)
+        issues = [
+            (epoch_s(r.observed_at), epoch_s(r.received_at), r.value, r.received_at - r.observed_at <= reach)
+            for r in load_readings(c, series_id, since, now, now)
+            if not UNFIT.intersection(r.flags) and (r.revision == 0 or r.received_at - r.observed_at <= reach)
+        ]
+        delay_s = max(0.0, median([came - at for at, came, _, live in issues if live] or [0.0]))
+        if issues:
+            out[name] = {
+                "reach_s": reach_s,
+                "issued_s": [at for at, _, _, _ in issues],
+                "known_s": [came if live else at + delay_s for at, came, _, live in issues],
+                "values": [value for _, _, value, _ in issues],
+            }
+    return out

@@ -1,0 +1,151 @@
+"""Issues forecasts of a site: every simple forecast it asks for, every living checkpoint, one of them shown."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from forecasting.registry import NETWORKS, READS_DRIVERS
+from monitor.config import ServiceConfig
+from monitor.domain.instants import epoch_s, from_epoch_s
+from monitor.domain.site import Site
+from monitor.extras import describe_missing, is_installed
+from monitor.jobs.forecasts.drivers import load_drivers, load_expected
+from monitor.jobs.forecasts.promotion import Standing, enter_shadow, load_standings, show_verdicts
+from monitor.jobs.forecasts.samples import (
+    Samples,
+    grid_step_s,
+    history_since,
+    load_displacements,
+    panel_payload,
+    step_s,
+)
+from monitor.jobs.worker import list_models, run_in_worker
+from monitor.store.engine import Database
+from monitor.store.forecasts import (
+    ForecastRow,
+    add_forecasts,
+    add_withheld,
+    load_conformal,
+    load_stages,
+    name_intervals,
+    save_conformal,
+)
+
+ALWAYS = ("persistence", "lld")  # whatever a site asks for, these two run and are scored
+HISTORY_STEPS = 1200
+PROBE_STEPS = 4  # of the grid: one more than after which the lane calls a series stale
+Key = tuple[int, str, float, float]
+
+
+def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
+    """Issue from what is known at `now`; returns one line that says what was done.
+
+    A checkpoint in the shadow is issued and stored like any other and never shown. A candidate whose first forecasts
+    are stored goes into the shadow.
+    """
+    plan = site.forecast
+    models = tuple(dict.fromkeys((*ALWAYS, *plan.models)))
+    with db.read() as c:
+        slowest_s = max(_intervals(site), default=0.0)
+        reach_s = grid_step_s(slowest_s, min(plan.horizons_s)) if slowest_s else 0.0
+        probe = load_displacements(c, site, history_since(now, max(reach_s, slowest_s), PROBE_STEPS), now)
+        step = step_s(probe, min(plan.horizons_s)) if probe else 0.0
+        samples = load_displacements(c, site, history_since(now, step, HISTORY_STEPS), now) if probe else []
+        standings = load_standings(c, site, now) if probe else []
+        reads = any(s.row.kind in READS_DRIVERS for s in standings)
+        since = history_since(now, step, HISTORY_STEPS)
+        drivers = load_drivers(c, site, since, now) if reads else {}
+        expected = load_expected(c, site, since, now) if reads else {}
+        states = load_conformal(c, [s.series_id for s in samples])
+        stages = load_stages(c, site.id, now)
+    if not samples:
+        return "no recent displacement readings"
+    trained = {s.row.kind for s in standings}
+    asked = [_ask(m, "", None) for m in models if m not in NETWORKS]
+    asked += [_ask(s.row.kind, s.row.model_hash, s) for s in standings]
+    payload = panel_payload(site, samples, step) | {
+        "issue_s": epoch_s(now),
+        "horizons_s": list(plan.horizons_s),
+        "models": asked,
+        "conformal": _grouped(states, samples),
+        "drivers": drivers,
+        "expected": expected,
+    }
+    files = list_models(config.paths.models, site.id, (one["checkpoint"] for one in asked))
+    answer = run_in_worker(config.compute, "monitor.jobs.forecasts.worker:forecast_site", payload, reads=files)
+    by_label = {s.label: s for s in samples}
+    as_of = max(s.newest_received_at for s in samples)
+    rows = [_row(one, by_label[one["station"]], now, as_of, stages) for one in answer["rows"]]
+    untrained = [m for m in models if m in NETWORKS and m not in trained]
+    # a Dask worker may have what this machine lacks
+    able = bool(config.compute.dask) or is_installed("torch")
+    why_untrained = "not trained yet" if able else f"not trained: {describe_missing('torch')}"
+    waiting = [(s.series_id, m, why_untrained) for m in untrained for s in samples]
+    withheld = [(by_label[w["station"]].series_id, w["model"], w["reason"]) for w in answer["withheld"]]
+    with db.write() as c:
+        added = add_forecasts(c, rows)
+        add_withheld(c, sorted(set(withheld + waiting)), now)
+        save_conformal(c, _flat(answer["conformal"], by_label, states), now)
+        for standing in standings:
+            mine = [row for row in rows if row.model_hash == standing.row.model_hash]
+            if standing.row.state == "candidate" and mine:
+                reason = (
+                    f"in shadow: its first {len(mine)} forecasts are stored, computed in {mine[0].latency_ms:.0f} ms"
+                )
+                enter_shadow(c, standing.row, reason, now)
+    parts = [f"{added} rows by {len(asked)} models", f"{len(withheld)} withheld"]
+    parts += [f"{name} failed: {reason}" for name, reason in answer["failed"].items()]
+    parts += [f"{model} {why_untrained}" for model in untrained] if able else []
+    parts += [f"{', '.join(untrained)} {why_untrained}"] if untrained and not able else []
+    return "; ".join(parts)
+
+
+def _ask(model: str, model_hash: str, standing: Standing | None) -> dict[str, Any]:
+    """What the worker is told of one model."""
+    return {
+        "model": model, "name": name_intervals(model, model_hash),
+        "checkpoint": None if standing is None else standing.row.path,
+        "verdicts": None if standing is None else show_verdicts(standing),
+    }  # fmt: skip
+
+
+def _intervals(site: Site) -> list[float]:
+    return [p.interval_s for s in site.stations for p in s.series if p.quantity.startswith(("displacement", "crack"))]
+
+
+def _row(
+    one: Mapping[str, Any], sample: Samples, now: datetime, as_of: datetime, stages: Mapping[str, str]
+) -> ForecastRow:
+    margins = one["margins"]
+    return ForecastRow(
+        sample.series_id, now, from_epoch_s(one["data_until_s"]), as_of, from_epoch_s(one["target_s"]),
+        one["horizon_s"], one["q025"], one["q10"], one["q50"], one["q90"], one["q975"], one["model"],
+        one["model_hash"] or "", one["baseline"], one["baseline_q50"], one["data_value"], one["shown"], one["reason"],
+        one["latency_ms"], margins.get("0.8"), margins.get("0.95"),
+        stages.get(sample.station.id),
+    )  # fmt: skip
+
+
+def _grouped(states: Mapping[Key, Mapping[str, Any]], samples: list[Samples]) -> dict[str, dict[str, Any]]:
+    """States by name of the model and the worker's own key, `label|horizon|nominal`."""
+    from forecasting.serving.jobs import conformal_key
+
+    labels = {s.series_id: s.label for s in samples}
+    out: dict[str, dict[str, Any]] = {}
+    for (series_id, model, horizon_s, nominal), state in states.items():
+        out.setdefault(model, {})[conformal_key(labels[series_id], horizon_s, nominal)] = dict(state)
+    return out
+
+
+def _flat(
+    answered: Mapping[str, Mapping[str, Any]], by_label: Mapping[str, Samples], known: Mapping[Key, Any]
+) -> dict[Key, dict[str, Any]]:
+    """States that the worker started; those the database knows are changed by the score job only."""
+    out = {}
+    for model, states in answered.items():
+        for text, state in states.items():
+            label, horizon, nominal = text.rsplit("|", 2)
+            key = (by_label[label].series_id, model, float(horizon), float(nominal))
+            if key not in known:
+                out[key] = state
+    return out

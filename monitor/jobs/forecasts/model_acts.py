@@ -1,0 +1,164 @@
+"""What people do to forecasters: show one where its gate is open, or by two where it is not; retire one."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from forecasting.data.units import spell_span
+from forecasting.serving.promotion import judge_shadow, judge_shown
+from monitor.config import ServiceConfig
+from monitor.domain.alert import Actor
+from monitor.domain.site import Site
+from monitor.errors import NeedsSecondError, RefusedError
+from monitor.jobs.forecasts.model_alarms import tell_degraded
+from monitor.jobs.forecasts.promotion import Standing, age_s, displace, enter_shadow, load_standings, retire
+from monitor.store.models import GateRow, ModelRow, change_gate, change_state, find_model, load_gates
+from monitor.store.users import require_account, require_two
+
+
+def promote(
+    c: Connection,
+    config: ServiceConfig,
+    site: Site,
+    start: str,
+    horizon_s: float | None,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    *,
+    second: Actor | None = None,
+    force: bool = False,
+) -> list[str]:
+    """Let a checkpoint be shown; returns one sentence per horizon.
+
+    Args:
+        c: a write transaction.
+        config: its time limit bounds the latency.
+        site: the site it forecasts.
+        start: beginning of its hash.
+        horizon_s: one horizon, s; None: every one whose gate is open.
+        actor: who.
+        reason: why.
+        now: instant of the act.
+        second: another person, needed with `force`.
+        force: also where the gate is closed, but never against its own record: what lost to the simple forecast or did
+            not cover over 10 scored issue times is shown by nobody.
+
+    Raises:
+        NotFoundError: no such checkpoint.
+        RefusedError: the gate is closed, or who asks may not.
+        NeedsSecondError: `force` by one person.
+    """
+    row = _find_own(c, site, start)
+    _require_reason(c, actor, reason)
+    if force and second is None:
+        raise NeedsSecondError("two people are needed to show a forecaster against its gate; name a second one")
+    if force and second is not None:
+        require_two(c, actor, second)
+    if row.state == "retired":
+        raise RefusedError(f"{row.name} is retired; train a new one")
+    if row.state == "candidate":
+        if not force:
+            raise RefusedError(f"{row.name} is a candidate: no forecast of it is stored yet, no gate is open")
+        enter_shadow(c, row, f"in shadow: {reason}", now, actor)
+    standings = load_standings(c, site, now)
+    mine = next((s for s in standings if s.row.model_hash == row.model_hash), None)
+    if mine is None:
+        raise RefusedError(f"{site.id} does not ask for {row.kind}; add it to forecast.models")
+    wanted = [horizon_s] if horizon_s is not None else list(mine.gates)
+    verdicts = {h: _may(mine, h, config, now, force=force) for h in wanted}
+    refused = [f"{spell_span(h)}: {why}" for h, (may, why) in verdicts.items() if not may]
+    if refused and (horizon_s is not None or len(refused) == len(verdicts)):
+        raise RefusedError(f"{row.name} is not promoted: {'; '.join(refused)}")
+    if not verdicts:
+        raise RefusedError(f"{row.name} was trained for no horizon")
+    may_be = [h for h, (may, _) in verdicts.items() if may]
+    said = _show(c, mine, may_be, standings, reason, actor, second, now, force)
+    for shown_s, gate in load_gates(c, [row.model_hash])[row.model_hash].items():
+        if shown_s in may_be:
+            tell_degraded(c, site, row, gate, now, degraded=False)
+    return [*said, *(f"not at {line}" for line in refused)]
+
+
+def retire_model(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> tuple[str, bool]:
+    """Let a checkpoint go for good; returns a sentence and whether it was shown: then issue again at once.
+
+    Raises:
+        NotFoundError: no such checkpoint.
+        RefusedError: it is retired already, or who asks may not.
+    """
+    row = _find_own(c, site, start)
+    _require_reason(c, actor, reason)
+    gates = load_gates(c, [row.model_hash]).get(row.model_hash, {})
+    if not retire(c, site, row, reason, actor, now):
+        raise RefusedError(f"{row.name} is retired already")
+    shown = row.state == "active" and any(g.state == "active" for g in gates.values())
+    return f"{row.name} is retired", shown
+
+
+def _find_own(c: Connection, site: Site, start: str) -> ModelRow:
+    row = find_model(c, start)
+    if row.task != "forecast" or row.site != site.id:
+        raise RefusedError(f"{row.name} is no forecaster of {site.id}")
+    return row
+
+
+def _require_reason(c: Connection, actor: Actor, reason: str) -> None:
+    if not reason.strip():
+        raise RefusedError("a reason is needed")
+    if actor.kind == "person":
+        require_account(c, actor.name.strip())
+
+
+def _may(
+    standing: Standing, horizon_s: float, config: ServiceConfig, now: datetime, *, force: bool
+) -> tuple[bool, str]:
+    gate = standing.gates.get(horizon_s)
+    if gate is None:
+        known = ", ".join(spell_span(h) for h in standing.gates) or "none"
+        return False, f"it was not trained for that horizon; it knows {known}"
+    if gate.state == "active":
+        return False, "it is shown already"
+    rows = standing.scored[horizon_s]
+    verdict = judge_shadow(
+        horizon_s, standing.calibration(horizon_s), rows, shadow_s=age_s(gate, now),
+        latency_limit_ms=config.compute.job_limit_s * 500.0,
+    )  # fmt: skip
+    if verdict.state == "active":
+        return True, verdict.reason
+    if force:
+        against = judge_shown(horizon_s, rows)
+        if against.state == "active":
+            return True, verdict.reason
+        return False, f"its own record speaks against it, and no two people show it then: {against.reason}"
+    return False, f"its gate is closed, {verdict.reason}"
+
+
+def _show(
+    c: Connection,
+    standing: Standing,
+    horizons_s: Sequence[float],
+    standings: Sequence[Standing],
+    reason: str,
+    actor: Actor,
+    second: Actor | None,
+    now: datetime,
+    force: bool,
+) -> list[str]:
+    said = []
+    row = standing.row
+    people = actor.name + (f" with {second.name}" if second else "")
+    for horizon_s in horizons_s:
+        gate = standing.gates[horizon_s]
+        text = f"shown {'against its gate ' if force else ''}by {people}: {reason}"
+        after: GateRow = replace(gate, state="active", reason=text, since=now)
+        if change_gate(c, row, gate, after, actor, now, second=second):
+            said.append(f"{row.name} is shown at {spell_span(horizon_s)}")
+            said += displace(c, row, horizon_s, standings, now)
+    if row.state != "active":
+        change_state(
+            c, find_model(c, row.model_hash), "active", f"shown by {people}: {reason}", actor, now, second=second
+        )
+    return said

@@ -1,0 +1,58 @@
+"""Alarms about forecasts: a network that fell back to the simple forecast, intervals that do not hold."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from forecasting.data.series import horizon_key
+from forecasting.data.units import spell_span
+from forecasting.serving.promotion import DEMOTION_COVERAGE_80, ROLLING_ISSUES, Scored, summarise
+from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.site import Site
+from monitor.store.alerts import apply_changes
+from monitor.store.decisions import code_version
+from monitor.store.models import GateRow, ModelRow
+from monitor.store.types import canonical_json
+
+RECOVERED_COVERAGE_80: Final = 0.74
+WORST_COVERAGE_80: Final = 0.50
+
+
+def tell_degraded(c: Connection, site: Site, row: ModelRow, gate: GateRow, now: datetime, *, degraded: bool) -> None:
+    """Open or close the alarm `model_degraded` of one kind at one horizon."""
+    key = f"health:forecast.{row.kind}.{horizon_key(gate.horizon_s)}:model_degraded"
+    facts = {k: v for k, v in asdict(gate).items() if not isinstance(v, datetime)}
+    text = f"{row.name} is {'degraded, the simple forecast is shown' if degraded else 'not degraded any more'}"
+    _change(c, site, key, f"{text}: {gate.reason}", facts, now, is_open=degraded)
+
+
+def tell_coverage(c: Connection, site: Site, shown: Mapping[float, Sequence[Scored]], now: datetime) -> None:
+    """Open or close the alarm of intervals that did not hold, whichever model was shown."""
+    for horizon_s, rows in shown.items():
+        record = summarise(rows)
+        if record.issues < ROLLING_ISSUES or record.coverage_80 is None:
+            continue
+        worst = record.worst_80 if record.worst_80 is not None else 1.0
+        low = record.coverage_80 < DEMOTION_COVERAGE_80 or worst < WORST_COVERAGE_80
+        if not low and record.coverage_80 < RECOVERED_COVERAGE_80:
+            continue  # between the bounds everything stays as it is
+        at = spell_span(horizon_s)
+        text = f"80 % intervals shown at {at} held {record.coverage_80:.0%} over {record.issues} scored issue times"
+        if record.worst_station is not None:
+            text += f", {worst:.0%} at {record.worst_station}"
+        key = f"health:forecast.{horizon_key(horizon_s)}:coverage"
+        _change(c, site, key, text, asdict(record), now, is_open=low)
+
+
+def _change(
+    c: Connection, site: Site, key: str, reason: str, facts: Mapping[str, Any], now: datetime, *, is_open: bool
+) -> None:
+    change = AlertChange(
+        Ledger.HEALTH, key, 1 if is_open else 0, is_open, reason, None, canonical_json({"reason": reason, **facts})
+    )
+    apply_changes(
+        c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=now, rule_version=code_version()
+    )

@@ -1,0 +1,299 @@
+"""Moves forecasters between candidate, shadow, active and retired by what their stored forecasts were worth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from forecasting.data.series import horizon_key
+from forecasting.data.units import spell_span
+from forecasting.registry import NETWORKS
+from forecasting.serving.promotion import (
+    MINIMUM_ISSUES,
+    ROLLING_ISSUES,
+    SHADOW_S,
+    Record,
+    Scored,
+    compare_same,
+    is_waiting,
+    judge_shadow,
+    judge_shown,
+    take_newest,
+)
+from monitor.config import ServiceConfig
+from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.site import Site
+from monitor.jobs.forecasts.model_alarms import tell_coverage, tell_degraded
+from monitor.store.engine import Database
+from monitor.store.model_scores import load_scored, load_series_names
+from monitor.store.models import (
+    GateRow,
+    ModelRow,
+    change_gate,
+    change_state,
+    load_gates,
+    load_models,
+    save_record,
+)
+
+ALIVE: Final = ("candidate", "shadow", "active")
+CANDIDATE: Final = timedelta(days=2)
+MOST_CHALLENGERS: Final = 3
+"""Of one kind beside those that are shown; a person who trains more lets the oldest go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One checkpoint with its gates and its scores at each horizon."""
+
+    row: ModelRow
+    gates: Mapping[float, GateRow]
+    scored: Mapping[float, Sequence[Scored]]
+
+    def calibration(self, horizon_s: float) -> Mapping[str, Any]:
+        """The verdict of training at a horizon."""
+        verdict: Mapping[str, Any] = self.row.card.get("gates", {}).get(horizon_key(horizon_s), {})
+        return verdict
+
+    def is_shown(self) -> bool:
+        """Whether it may be shown anywhere."""
+        return any(g.state == "active" for g in self.gates.values())
+
+    def is_waiting(self, now: datetime) -> bool:
+        """Whether its time in the shadow is not over at a horizon that training left open.
+
+        A candidate that issues nothing for two days waits no more, nor does a horizon not scored long after its time.
+        """
+        if self.row.state == "candidate":
+            return now - self.row.created_at <= CANDIDATE
+        return any(
+            g.state == "shadow"
+            and age_s(g, now) <= h + 2 * SHADOW_S
+            and is_waiting(self.calibration(h), self.scored[h], shadow_s=age_s(g, now))
+            for h, g in self.gates.items()
+        )
+
+
+def load_standings(c: Connection, site: Site, now: datetime) -> list[Standing]:
+    """Every living forecaster that the site asks for, oldest first."""
+    kinds = [m for m in site.forecast.models if m in NETWORKS]
+    rows = [r for r in load_models(c, task="forecast", site=site.id, kinds=kinds) if r.state in ALIVE]
+    gates = load_gates(c, [r.model_hash for r in rows])
+    names = load_series_names(c, site.id)
+    return [
+        Standing(
+            row,
+            gates.get(row.model_hash, {}),
+            {
+                h: load_scored(c, names, h, now, model=row.kind, model_hash=row.model_hash, since=g.counts_from)
+                for h, g in gates.get(row.model_hash, {}).items()
+            },
+        )
+        for row in reversed(rows)
+    ]
+
+
+def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime) -> tuple[list[str], bool]:
+    """Judge every forecaster of a site at every horizon by what is scored by now.
+
+    Returns:
+        One sentence per change, and whether something that was shown is not any more: then issue again at once.
+    """
+    said: list[str] = []
+    fallen = False
+    with db.read() as c:
+        standings = load_standings(c, site, now)
+        shown = {
+            h: take_newest(load_scored(c, load_series_names(c, site.id), h, now, newest=ROLLING_ISSUES))
+            for h in site.forecast.horizons_s
+        }
+    with db.write() as c:
+        for standing in standings:
+            for horizon_s, gate in _gates_to_judge(standing, now).items():
+                before = standing.gates.get(horizon_s)
+                after = gate if before is None else _judge(standing, horizon_s, gate, standings, config, now)
+                if before is not None and after.state == before.state:
+                    save_record(c, after)
+                elif change_gate(c, standing.row, before, after, SERVICE, now):
+                    said.append(f"{standing.row.name} at {spell_span(horizon_s)} {after.state}: {after.reason}")
+                    down = before is not None and after.state == "shadow"
+                    fallen = fallen or down
+                    if before is not None:
+                        tell_degraded(c, site, standing.row, after, now, degraded=down)
+                if after.state == "active" and (before is None or before.state != "active"):
+                    said += displace(c, standing.row, horizon_s, standings, now)
+        said += _settle(c, standings, now)
+        tell_coverage(c, site, shown, now)
+    return said, fallen
+
+
+def enter_shadow(c: Connection, row: ModelRow, reason: str, now: datetime, actor: Actor = SERVICE) -> None:
+    """A candidate whose first forecasts are stored: from now on it is scored, at every horizon it was trained for."""
+    if not change_state(c, row, "shadow", reason, actor, now):
+        return
+    for horizon_s in sorted(float(key) for key in row.card.get("gates", {})):
+        gate = GateRow(row.model_hash, horizon_s, "shadow", now, now, reason, judged_at=now)
+        change_gate(c, row, None, gate, actor, now)
+
+
+def retire(c: Connection, site: Site | None, row: ModelRow, reason: str, actor: Actor, now: datetime) -> bool:
+    """Let a checkpoint go; its forecasts and scores stay. False when it was retired already."""
+    if row.state == "retired" or not change_state(c, row, "retired", reason, actor, now):
+        return False
+    if site is not None:
+        for gate in load_gates(c, [row.model_hash]).get(row.model_hash, {}).values():
+            tell_degraded(c, site, row, replace(gate, reason=f"retired: {reason}"), now, degraded=False)
+    return True
+
+
+def retire_older(c: Connection, site: Site, kind: str, newest: str, now: datetime) -> None:
+    """What a new candidate of a kind makes room for: challengers that had their time, and those beyond three."""
+    challengers = [
+        s for s in load_standings(c, site, now)
+        if s.row.kind == kind and s.row.model_hash != newest and not s.is_shown()
+    ]  # fmt: skip
+    room = MOST_CHALLENGERS - 1
+    for i, standing in enumerate(challengers):
+        if not standing.is_waiting(now):
+            reason = (
+                "it never issued a forecast"
+                if standing.row.state == "candidate"
+                else "it had its time in the shadow and is shown nowhere"
+            ) + "; a newer candidate is there"
+        elif len(challengers) - i > room:
+            reason = f"a newer candidate is there, and {MOST_CHALLENGERS} challengers of a kind are enough"
+        else:
+            continue
+        retire(c, site, standing.row, reason, SERVICE, now)
+
+
+def show_verdicts(standing: Standing) -> dict[str, dict[str, Any]]:
+    """What the worker needs to mark rows: horizon key to `shown`, `reason`, `skill`."""
+    return {
+        horizon_key(h): {"shown": g.state == "active", "reason": g.reason, "skill": g.skill}
+        for h, g in standing.gates.items()
+    }
+
+
+def _gates_to_judge(standing: Standing, now: datetime) -> dict[float, GateRow]:
+    """Its gates; one that an older version showed without any starts in the shadow."""
+    if standing.row.state == "candidate" or standing.gates:
+        return dict(standing.gates)
+    row = standing.row
+    reason = "in shadow: it was registered by a version that knew no shadow"
+    return {
+        h: GateRow(row.model_hash, h, "shadow", now, now, reason, judged_at=now)
+        for h in sorted(float(key) for key in row.card.get("gates", {}))
+    }
+
+
+def _judge(
+    standing: Standing,
+    horizon_s: float,
+    gate: GateRow,
+    others: Sequence[Standing],
+    config: ServiceConfig,
+    now: datetime,
+) -> GateRow:
+    rows = standing.scored.get(horizon_s, ())
+    if gate.state == "active":
+        verdict = judge_shown(horizon_s, rows)
+    else:
+        verdict = judge_shadow(
+            horizon_s, standing.calibration(horizon_s), rows, shadow_s=age_s(gate, now),
+            latency_limit_ms=config.compute.job_limit_s * 500.0,
+        )  # fmt: skip
+    state, reason = verdict.state, verdict.reason
+    if gate.state == state == "active" and verdict.record.issues < MINIMUM_ISSUES:
+        reason = gate.reason  # two people showed it; until its record speaks, their word stands
+    if gate.state == "shadow" and state == "active":
+        better, why = _is_better(rows, standing.row, horizon_s, others)
+        state, reason = (state, reason) if better else ("shadow", why)
+    changed = state != gate.state
+    return replace(
+        gate, state=state, reason=reason, since=now if changed else gate.since,
+        counts_from=now if changed and state == "shadow" else gate.counts_from, judged_at=now,
+        **_figures(verdict.record),
+    )  # fmt: skip
+
+
+def _is_better(rows: Sequence[Scored], row: ModelRow, horizon_s: float, others: Sequence[Standing]) -> tuple[bool, str]:
+    """Whether a challenger beats the shown checkpoint of its kind on the targets that both forecast."""
+    for other in others:
+        gate = other.gates.get(horizon_s)
+        if (
+            other.row.kind != row.kind
+            or other.row.model_hash == row.model_hash
+            or gate is None
+            or gate.state != "active"
+        ):
+            continue
+        own, theirs, n = compare_same(rows, other.scored[horizon_s])
+        if own is not None and theirs is not None and own >= theirs:
+            return False, (
+                f"in shadow: its gate is open, but its error {own:.3g} at "
+                f"{spell_span(horizon_s)} is not below {theirs:.3g} of {other.row.name} on the same {n} targets"
+            )
+    return True, ""
+
+
+def displace(
+    c: Connection, winner: ModelRow, horizon_s: float, standings: Sequence[Standing], now: datetime
+) -> list[str]:
+    """The shown checkpoint of the same kind steps back where its challenger won."""
+    said = []
+    for other in standings:
+        gate = other.gates.get(horizon_s)
+        if other.row.kind != winner.kind or other.row.model_hash == winner.model_hash or gate is None:
+            continue
+        if gate.state == "active":
+            reason = f"in shadow: {winner.name} is better at {spell_span(horizon_s)} and took its place"
+            after = replace(gate, state="shadow", reason=reason, since=now, counts_from=now, judged_at=now)
+            if change_gate(c, other.row, gate, after, SERVICE, now):
+                said.append(f"{other.row.name} at {spell_span(horizon_s)} shadow: {reason}")
+    return said
+
+
+def _settle(c: Connection, standings: Sequence[Standing], now: datetime) -> list[str]:
+    """The state of each checkpoint as a whole follows from its horizons."""
+    said = []
+    gates = load_gates(c, [s.row.model_hash for s in standings])
+    shown = {h: {x for x, g in per.items() if g.state == "active"} for h, per in gates.items()}
+    for standing in standings:
+        row = standing.row
+        mine = shown.get(row.model_hash, set())
+        if row.state == "candidate" or (row.state == "shadow" and not mine) or (row.state == "active" and mine):
+            continue
+        heirs = [
+            s.row for s in standings
+            if s.row.kind == row.kind and s.row.created_at > row.created_at and shown.get(s.row.model_hash)
+        ]  # fmt: skip
+        if mine:
+            state, reason = "active", gates[row.model_hash][min(mine)].reason
+        elif heirs:
+            state, reason = "retired", f"{heirs[-1].name} took its place at every horizon it was shown"
+        else:
+            state, reason = (
+                "shadow",
+                next(iter(gates[row.model_hash].values())).reason
+                if gates.get(row.model_hash)
+                else ("in shadow: it has no horizon"),
+            )
+        if change_state(c, row, state, reason, SERVICE, now):
+            said.append(f"{row.name} {state}: {reason}")
+    return said
+
+
+def _figures(record: Record) -> dict[str, Any]:
+    return {
+        "issues": record.issues, "mae": record.mae, "baseline_mae": record.baseline_mae, "skill": record.skill,
+        "coverage_80": record.coverage_80, "worst_80": record.worst_80, "worst_station": record.worst_station,
+        "coverage_95": record.coverage_95,
+    }  # fmt: skip
+
+
+def age_s(gate: GateRow, now: datetime) -> float:
+    """How long a gate has been in its state."""
+    return (now - gate.since).total_seconds()

@@ -1,0 +1,20 @@
+"""Score forecasts whose targets have come, and let what they were worth decide what is shown, in the same run."""
+
+from datetime import datetime
+
+from monitor.config import ServiceConfig
+from monitor.domain.site import Site
+from monitor.jobs.forecasts.issue import issue_forecasts
+from monitor.jobs.forecasts.promotion import judge_models
+from monitor.jobs.forecasts.score import score_targets
+from monitor.store.engine import Database
+
+
+def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
+    """Score, judge the models, and issue again at once when one that was shown fell; returns one line."""
+    parts = [score_targets(db, site, now)]
+    changes, fallen = judge_models(db, config, site, now)
+    parts += changes
+    if fallen:
+        parts.append(issue_forecasts(db, config, site, now))
+    return "; ".join(parts)

@@ -1,0 +1,17 @@
+"""Forecast every displacement series of a site with every model of its plan; the newest scores say what is shown."""
+
+from datetime import datetime
+
+from monitor.config import ServiceConfig
+from monitor.domain.site import Site
+from monitor.jobs.forecasts.issue import issue_forecasts
+from monitor.jobs.forecasts.promotion import judge_models
+from monitor.jobs.forecasts.score import score_targets
+from monitor.store.engine import Database
+
+
+def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
+    """Score what has come, judge the models by it, then issue; returns one line that says what was done."""
+    score_targets(db, site, now)
+    changes, _ = judge_models(db, config, site, now)
+    return "; ".join([issue_forecasts(db, config, site, now), *changes])

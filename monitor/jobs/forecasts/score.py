@@ -1,0 +1,90 @@
+"""Scores forecasts whose targets have been observed, and feeds what was learnt back to the intervals."""
+
+from bisect import bisect_left
+from datetime import datetime, timedelta
+from typing import Any
+
+from monitor.domain.instants import epoch_s
+from monitor.domain.observation import Reading
+from monitor.domain.site import Site
+from monitor.jobs.forecasts.samples import UNFIT
+from monitor.store.engine import Database
+from monitor.store.forecasts import (
+    Score,
+    Unscored,
+    add_scores,
+    load_conformal,
+    load_unscored,
+    name_intervals,
+    save_conformal,
+    score_forecast,
+)
+from monitor.store.observations import load_readings, load_series
+
+Key = tuple[int, str, float, float]
+LOOK_BACK_S = 90 * 86400.0  # a target observed later than this stays unscored
+
+
+def score_targets(db: Database, site: Site, now: datetime) -> str:
+    """Add a score row for every target that has been observed by now; returns one line.
+
+    Scores and the intervals that learn from them are one transaction: what is killed in between is done again, and
+    nothing is fed back twice.
+    """
+    with db.read() as c:
+        waiting = load_unscored(c, site.id, now, now - timedelta(seconds=LOOK_BACK_S))
+        names = {row.id: row for row in load_series(c, site.id)}
+        readings = {}
+        for series_id in {u.series_id for u in waiting}:
+            first = min(u.target_at for u in waiting if u.series_id == series_id) - timedelta(days=1)
+            found = load_readings(c, series_id, first, now, now)
+            readings[series_id] = [r for r in found if not UNFIT.intersection(r.flags)]
+    scores: dict[int, Score] = {}
+    for one in waiting:
+        name = names[one.series_id]
+        spec = site.series(name.station, name.quantity)
+        if spec is None:
+            continue
+        nearest = nearest_reading(readings[one.series_id], one.target_at, spec.interval_s / 2.0)
+        if nearest is not None:
+            scores[one.id] = score_forecast(one, nearest.observed_at, nearest.value)
+    with db.write() as c:
+        added = add_scores(c, list(scores.values()), now)
+        learning = [one for one in waiting if one.id in added]
+        # read behind the new scores: whoever wrote some of them at the same time has been waited for
+        states = dict(load_conformal(c, sorted({one.series_id for one in learning})))
+        changed: set[Key] = set()
+        for one in learning:
+            changed |= _feed_back(states, one, scores[one.id].observed)
+        save_conformal(c, {key: states[key] for key in sorted(changed)}, now)
+    return f"{len(added)} scored, {len(waiting) - len(scores)} targets not observed yet"
+
+
+def nearest_reading(readings: list[Reading], target_at: datetime, within_s: float) -> Reading | None:
+    """The reading closest to a target, at most `within_s` away; the earlier one of two equally close."""
+    at = [r.observed_at for r in readings]
+    i = bisect_left(at, target_at)
+    near = readings[max(0, i - 1) : i + 1]
+    best = min(near, key=lambda r: abs(epoch_s(r.observed_at) - epoch_s(target_at)), default=None)
+    if best is None or abs(epoch_s(best.observed_at) - epoch_s(target_at)) > within_s:
+        return None
+    return best
+
+
+def _feed_back(states: dict[Key, Any], one: Unscored, observed: float) -> set[Key]:
+    """Give the intervals of this series, model and horizon what they missed or held; returns what changed."""
+    from forecasting.serving.jobs import conformal_key, feedback
+
+    if one.margin_80 is None or one.margin_95 is None:
+        return set()
+    label = "x"
+    name = name_intervals(one.model, one.model_hash)
+    keys = {n: (one.series_id, name, one.horizon_s, n) for n in (0.8, 0.95)}
+    before = {conformal_key(label, one.horizon_s, n): states[k] for n, k in keys.items() if k in states}
+    row = dict(zip(("q025", "q10", "q50", "q90", "q975"), one.quantiles, strict=True)) | {
+        "station": label, "horizon_s": one.horizon_s, "margins": {"0.8": one.margin_80, "0.95": one.margin_95},
+    }  # fmt: skip
+    after = feedback(row, observed, before)
+    for nominal, key in keys.items():
+        states[key] = after[conformal_key(label, one.horizon_s, nominal)]
+    return set(keys.values())

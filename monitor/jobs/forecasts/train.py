@@ -1,0 +1,134 @@
+"""Train the networks and autoencoders a site asks for, when there is none yet or the last one is a week old."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from detection.anomaly.registry import NETWORKS as AUTOENCODERS
+from detection.anomaly.registry import list_detectors
+from forecasting.registry import NETWORKS, READS_DRIVERS
+from monitor.config import ServiceConfig
+from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.instants import epoch_s, spell
+from monitor.domain.site import Site
+from monitor.extras import describe_missing, is_installed
+from monitor.jobs.anomaly import budget_of_each, slowest_interval_s, why_stale
+from monitor.jobs.forecasts import unfinished
+from monitor.jobs.forecasts.drivers import load_drivers, load_expected
+from monitor.jobs.forecasts.promotion import load_standings, retire_older
+from monitor.jobs.forecasts.samples import history_since, load_displacements, panel_payload, slope_azimuth_deg, step_s
+from monitor.jobs.worker import run_in_worker
+from monitor.store.engine import Database
+from monitor.store.models import add_model, find_active
+
+MAXIMUM_AGE = timedelta(days=7)
+HISTORY_STEPS = 2000
+SEED = 7
+
+
+def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
+    """Train what is missing or old; returns one line with what was trained or why not."""
+    wanted = [("forecast", m) for m in site.forecast.models if m in NETWORKS]
+    wanted += [("anomaly", d) for d in site.anomaly.detectors if d in list_detectors()]
+    parts = []
+    if not (config.compute.dask or is_installed("torch")):
+        left = [kind for _, kind in wanted if needs_torch(kind)]
+        parts += [f"{', '.join(left)}: {describe_missing('torch')}"] if left else []
+        wanted = [(task, kind) for task, kind in wanted if not needs_torch(kind)]
+    for task, kind in wanted:
+        with db.read() as c:
+            reason = _why_train(c, site, kind, now) if task == "forecast" else _why_count(c, site, kind, now)
+        if reason is not None:
+            parts.append(f"{kind}: {train_one(db, config, site, task, kind, now, reason=reason)}")
+    return "; ".join(parts) or "nothing to train"
+
+
+def needs_torch(kind: str) -> bool:
+    """Whether a forecaster or a detector is a network."""
+    return kind in NETWORKS or kind in AUTOENCODERS
+
+
+def _why_train(c: Connection, site: Site, kind: str, now: datetime) -> str | None:
+    """Why a network is to be trained now; None where the newest is young or a challenger has still to be given time."""
+    mine = [s for s in load_standings(c, site, now) if s.row.kind == kind]
+    if not mine:
+        return "first training"
+    newest = max(s.row.created_at for s in mine)
+    if now - newest <= MAXIMUM_AGE or any(s.is_waiting(now) for s in mine if not s.is_shown()):
+        return None
+    return f"the newest before it is {(now - newest).days} days old"
+
+
+def _why_count(c: Connection, site: Site, detector: str, now: datetime) -> str | None:
+    """Why the thresholds of a detector are to be counted now; None where those that serve fit and are young."""
+    active = find_active(c, task="anomaly", kind=detector, site=site.id)
+    if active is None:
+        return "first training"
+    if now - active.created_at > MAXIMUM_AGE:
+        return f"the one before it is {(now - active.created_at).days} days old"
+    return why_stale(active, site.anomaly, slowest_interval_s(site) or 0.0)
+
+
+def train_one(
+    db: Database,
+    config: ServiceConfig,
+    site: Site,
+    task: str,
+    kind: str,
+    now: datetime,
+    seed: int = SEED,
+    *,
+    reason: str = "asked for",
+    actor: Actor = SERVICE,
+) -> str:
+    """Train one network or detector in a worker and register it; returns its hash or the reason why not.
+
+    A forecaster becomes a candidate beside those that are there; nothing is replaced in place.
+    """
+    folder = Path(config.paths.models) / site.id
+    folder.mkdir(parents=True, exist_ok=True)
+    interval_s = slowest_interval_s(site)
+    if interval_s is None:
+        return "no displacement series declared"
+    work = folder / f"unfinished-{task}-{kind}-{seed}"
+    as_of = unfinished.take_up(work, now) if task == "forecast" else now
+    with db.read() as c:
+        probe = load_displacements(c, site, history_since(as_of, interval_s, HISTORY_STEPS), as_of)
+        step = step_s(probe, min(site.forecast.horizons_s)) if probe else interval_s
+        if task == "anomaly":
+            step = interval_s
+        since = history_since(as_of, step, HISTORY_STEPS)
+        samples = load_displacements(c, site, since, as_of)
+        drivers = load_drivers(c, site, since, as_of) if kind in READS_DRIVERS else {}
+        expected = load_expected(c, site, since, as_of) if kind in READS_DRIVERS else {}
+    if not samples:
+        unfinished.finish(work)
+        return "no readings"
+    common: dict[str, Any] = {"folder": str(folder), "seed": seed, "created_at": spell(as_of)}
+    if task == "forecast":
+        job = "monitor.jobs.forecasts.worker:train_forecaster"
+        payload = panel_payload(site, samples, step) | common
+        payload |= {"model": kind, "horizons_s": list(site.forecast.horizons_s), "issue_s": epoch_s(as_of)}
+        payload |= {"time_limit_s": config.compute.job_limit_s * 0.8, "work": str(work), "drivers": drivers}
+        payload |= {"expected": expected, "edges": site.forecast.edges, "slope_azimuth_deg": slope_azimuth_deg(samples)}
+    else:
+        job = "monitor.jobs.forecasts.worker:train_detector"
+        payload = common | {
+            "samples": {s.label: s.payload() for s in samples}, "step_s": step, "detector": kind,
+            "budget_per_sensor_month": budget_of_each(site.anomaly),
+        }  # fmt: skip
+    answer = run_in_worker(config.compute, job, payload, writes=(folder,))
+    unfinished.finish(work)
+    if "refused" in answer:
+        return str(answer["refused"])
+    path = answer.get("path") or str(folder / f"{answer['model_hash']}.safetensors")
+    with db.write() as c:
+        add_model(
+            c, answer["model_hash"], kind=kind, task=task, site=site.id, path=path, card=answer["card"], now=now,
+            reason=reason if task == "forecast" else f"trained on {len(samples)} series", actor=actor,
+        )  # fmt: skip
+        if task == "forecast":
+            retire_older(c, site, kind, answer["model_hash"], now)
+    return str(answer["model_hash"])[:12]

@@ -1,0 +1,1 @@
+"""Scenes as jobs: the inbox, one scene after the other, versions, rows, and what waits."""

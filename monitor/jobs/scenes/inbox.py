@@ -1,0 +1,302 @@
+"""The watched folder: a scene that is complete becomes footprints, change and series, in one transaction, once."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from monitor import compute
+from monitor.config import ServiceConfig
+from monitor.domain.instants import FUTURE_TOLERANCE, parse
+from monitor.domain.site import Site
+from monitor.errors import JobError
+from monitor.jobs.scenes.lock import hold
+from monitor.jobs.scenes.rows import (
+    list_footprints,
+    list_names,
+    list_places,
+    load_dates,
+    mark_dates,
+    name_of,
+    row_of,
+    run_of,
+    save_judgements,
+    save_series,
+)
+from monitor.jobs.scenes.versions import give_way, list_versions, number_version
+from monitor.jobs.scenes.waiting import (
+    clear,
+    end_troubles,
+    is_due,
+    store_failure,
+    store_waiting,
+    tell_waiting,
+)
+from monitor.jobs.worker import list_checkpoint, run_in_worker
+from monitor.store.engine import Database
+from monitor.store.models import add_model
+from monitor.store.scene_versions import SUPERSEDED, WAITING
+from monitor.store.scenes import SceneRow, load_boxes, load_scenes, save_scene
+
+log = logging.getLogger(__name__)
+
+STILL_WRITTEN = "is still being written"
+READ = "read"  # of an entry that was read before and lies there unchanged
+RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
+ATTEMPTS = 3  # another scene of the site may be stored while a worker runs
+SETTLED_S = 5.0  # a lone raster has no manifest: it is taken when its size and time stayed for so long
+LOOK_S = 1.0  # between two looks at a raster that somebody may be writing
+LONGEST_S = 20.0  # a raster that is still being written then waits for the next run
+STRAY_S = 600.0  # what is no scene after this long is told, not passed over in silence
+
+
+def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
+    """Take every scene of `inbox/<site>/` that is complete and not yet known; returns one line."""
+    folder = Path(config.paths.inbox) / site.id
+    parts = []
+    with db.read() as c:
+        rows = load_scenes(c, site.id)
+    states = {pair: row.state for row in rows if row.state not in {SUPERSEDED, WAITING} for pair in list_names(row)}
+    waiting = {row.name: row for row in rows if row.state == WAITING}
+    present, read, failed = set(), set(), None
+    growing = _watch_rasters(folder, states, now)
+    for entry, absent in _candidates(folder, now):
+        name = name_of(entry)
+        lacking = STILL_WRITTEN if entry in growing else absent
+        present.add(name)
+        try:
+            said = _look_at(db, config, site, entry, lacking, states, waiting, now)
+        except JobError:
+            raise  # the service is stopping
+        except Exception as error:
+            log.exception("%s: %s", site.id, name)
+            said, failed = f"failed: {error}", failed or error
+        if said == READ:
+            read.add(name)
+        elif said is not None:
+            parts.append(f"{name}: {said}")
+    with db.read() as c:
+        rows = load_scenes(c, site.id)
+    tell_waiting(db, site, rows, now)
+    if folder.is_dir():  # an inbox that is away for a moment has lost nothing
+        end_troubles(db, site, rows, present, read, now)
+    if failed is not None:
+        raise failed  # the others were read; the schedule counts and tells it
+    return "; ".join(parts) or "nothing new"
+
+
+def _look_at(
+    db: Database, config: ServiceConfig, site: Site, entry: Path, lacking: str | None,
+    states: Mapping[tuple[str, str], str], waiting: Mapping[str, SceneRow], now: datetime,
+) -> str | None:  # fmt: skip
+    """Take one entry of the inbox if it is news; what became of it, `READ`, or None where nothing is to be said."""
+    name = name_of(entry)
+    try:
+        print_, usable, reason = fingerprint(entry), _is_scene(entry), None
+    except FileNotFoundError:
+        return None  # still being written: it is looked at again
+    except OSError as error:
+        print_, usable, reason = "", False, f"cannot be read ({error.strerror})"
+    if (state := states.get((name, print_))) is not None:
+        return READ if state == "done" else None
+    if not _is_text(entry.name):
+        reason = "its name is no text that can be stored; rename it"
+    if reason is None and lacking is None and not usable:
+        reason = f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml"
+    if reason is not None:
+        return store_failure(db, site, entry, print_, reason, now)
+    if lacking == STILL_WRITTEN:
+        print_ = ""  # no look was taken: the next run takes it
+    if lacking is not None:
+        return store_waiting(db, site, entry, print_, lacking, now)
+    if is_due(known := waiting.get(name), print_, now):
+        return detect_scene(db, config, site, entry, now)
+    return f"waiting: {known.error}" if known else "waiting"
+
+
+def detect_scene(
+    db: Database, config: ServiceConfig, site: Site, entry: Path, now: datetime, *, wait: bool = False
+) -> str:
+    """Read one scene in a worker and store what it found, what changed and what it says of places; also a failure.
+
+    Args:
+        db: the database.
+        config: the service's.
+        site: the site.
+        entry: the scene in the inbox.
+        now: wall time.
+        wait: wait for another process that reads scenes of the site, else leave it for the next look.
+    """
+    results = Path(config.paths.inbox).parent / "scenes" / site.id
+    with hold(results, wait=wait) as held:
+        if not held:
+            return "waiting: scenes of the site are being read by another process"
+        if wait and _is_read(db, site, entry):
+            return "was read by the service"
+        return _detect(db, config, site, entry, results, now)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name on disk is UTF-8; other bytes cannot be stored, nor given to a worker."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_read(db: Database, site: Site, entry: Path) -> bool:
+    with db.read() as c:
+        rows = load_scenes(c, site.id)
+    return any((name_of(entry), fingerprint(entry)) in list_names(row) for row in rows if row.state == "done")
+
+
+def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, results: Path, now: datetime) -> str:
+    print_, name = fingerprint(entry), name_of(entry)
+    # a folder for each delivery: scenes that come by one name do not write over each other
+    out_dir = results / name / print_[:12]
+    for _ in range(ATTEMPTS):
+        with db.read() as c:
+            dates, mark = load_dates(c, site.id), mark_dates(c, site.id)
+            for date in dates:
+                if not _is_kept(date):
+                    date["scene_path"] += " (replaced)"  # its image is no more: guards cannot look at it
+            versions = list_versions(c, site.id, entry)
+            known = load_boxes(c, site.id) if site.scenes.triage else []
+        answer = _ask(config, site, entry, out_dir, dates, versions, known)
+        if "waiting" in answer:
+            at_once = not answer["comes"]
+            return store_waiting(db, site, entry, print_, answer["waiting"], now, at_once=at_once)
+        if "error" in answer:
+            return store_failure(db, site, entry, print_, str(answer["error"]), now)
+        if parse(answer["acquired_at"]) - now > FUTURE_TOLERANCE:
+            error = f"said to be taken at {answer['acquired_at']}, in the future"
+            return store_failure(db, site, entry, print_, error, now)
+        with db.write() as c:
+            if mark_dates(c, site.id) != mark:
+                continue  # another scene was stored meanwhile: what changed must be judged with it
+            add_model(
+                c, answer["model_hash"], kind=answer["model"], task="scene", site=None, path=answer["weights_path"],
+                card=answer["card"], now=now, reason="weights named by the site file",
+            )  # fmt: skip
+            same = [old for old in load_scenes(c, site.id) if old.scene_hash == answer["scene_hash"]]
+            copies = dict(pair for old in same for pair in list_names(old))
+            version = number_version(c, site.id, name, answer)
+            row = row_of(answer, site, name, str(entry), str(out_dir), now)
+            row = replace(row, run=run_of(answer, print_, copies, version))
+            withdrawn = give_way(c, site, name, answer, answer["series"], now)
+            added = save_scene(c, row, list_footprints(answer, site), now)
+            _, changed = save_judgements(c, answer, site, now)
+            values = save_series(c, site, answer, now, version)
+            clear(c, site, name, now)
+        read = next((old for old in same if old.state == "done"), None)
+        if read is not None and not (added or changed or values or withdrawn):
+            return f"known since {read.received_at:%Y-%m-%d %H:%M} UTC as {read.name}, nothing new is stored"
+        told = f"; {withdrawn} outlines of the version before withdrawn" if withdrawn else ""
+        return f"{added} footprints, {changed} new or grown, {values} values of places{told}"
+    return "waiting: other scenes of the site came in all the time"
+
+
+def _ask(
+    config: ServiceConfig, site: Site, entry: Path, out_dir: Path, dates: list[dict[str, Any]],
+    versions: list[dict[str, Any]], known: list[tuple[float, float, float, float]],
+) -> dict[str, Any]:  # fmt: skip
+    """What the worker answers; a worker that fails is the scene's failure, unless the service is stopping."""
+    detect = {
+        "scene_path": str(entry), "weights": site.scenes.weights, "out_dir": str(out_dir), "threshold": None,
+        "minimum_area_m2": site.scenes.minimum_area_m2, "owner": site.id,
+        "triage": "triage" if site.scenes.triage else None, "known": known,
+    }  # fmt: skip
+    payload = {
+        "detect": detect, "dates": dates, "stations": list_places(site), "near_m": site.scenes.near_m,
+        "versions": versions,
+    }  # fmt: skip
+    own = (entry.parent, *list_checkpoint(site.scenes.weights), *(date["out_dir"] for date in dates))
+    results = Path(config.paths.inbox).parent / "scenes" / site.id
+    try:
+        job = "monitor.jobs.scenes.worker:read_one"
+        return run_in_worker(config.compute, job, payload, reads=own, writes=(results,))
+    except JobError as error:
+        if compute.is_stopping():
+            raise  # not the scene's fault: it is read after the next start
+        return {"error": str(error)}
+
+
+def _is_kept(date: Mapping[str, Any]) -> bool:
+    """Whether the files that an earlier date was read from still lie where they lay."""
+    try:
+        return fingerprint(Path(date["scene_path"])) in date["prints"]
+    except OSError:
+        return False
+
+
+def fingerprint(entry: Path) -> str:
+    """A cheap mark of a scene's files (names, sizes, times), so that an unchanged folder is not read again."""
+    files = sorted(p for p in (entry.rglob("*") if entry.is_dir() else [entry]) if p.is_file())
+    text = "\n".join(f"{p.name}|{p.stat().st_size}|{p.stat().st_mtime_ns}" for p in files)
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _list_entries(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [one for one in sorted(folder.iterdir()) if not (one.name.startswith(".") or one.is_symlink())]
+
+
+def _candidates(folder: Path, now: datetime) -> Iterator[tuple[Path, str | None]]:
+    """What lies in the inbox, each with what it lacks to be looked at; None: nothing."""
+    for entry in _list_entries(folder):
+        try:
+            due = _is_scene(entry) or now.timestamp() - entry.stat().st_mtime > STRAY_S
+            lacking = "scene.toml has not arrived" if entry.is_dir() else STILL_WRITTEN
+        except OSError:
+            due = entry.exists()
+        if due:
+            yield entry, None
+        elif entry.exists():
+            yield entry, lacking
+
+
+def _watch_rasters(folder: Path, states: Mapping[tuple[str, str], str], now: datetime) -> set[Path]:
+    """Look at new lone rasters until their size and time have stayed; those that still grow are returned.
+
+    One that was last written to more than `SETTLED_S` ago needs two equal looks only. A time in the future (the clock
+    of another machine) says nothing about that.
+    """
+    watched: dict[Path, tuple[str, float, float]] = {}  # print, since when it stays, for how long it must stay
+    settled: set[Path] = set()
+    began = time.monotonic()
+    while not compute.is_stopping():
+        for entry in _list_entries(folder):
+            if entry in settled or not _is_lone_raster(entry) or not _is_text(entry.name):
+                continue
+            try:
+                print_, age_s = fingerprint(entry), now.timestamp() - entry.stat().st_mtime
+            except OSError:
+                continue
+            seen_at = time.monotonic()
+            before = watched.get(entry)
+            if before is None and states.get((name_of(entry), print_)) is not None:
+                settled.add(entry)  # it was read as it lies there
+            elif before is None or before[0] != print_:
+                needed_s = LOOK_S if before is None and age_s > SETTLED_S else SETTLED_S
+                watched[entry] = print_, seen_at, needed_s
+            elif seen_at - before[1] >= before[2]:
+                settled.add(entry)
+        growing = {entry for entry in watched if entry not in settled and entry.exists()}
+        if not growing or time.monotonic() - began > LONGEST_S:
+            return growing
+        time.sleep(LOOK_S / 4)
+    return set(watched) - settled
+
+
+def _is_lone_raster(entry: Path) -> bool:
+    return entry.suffix.lower() in RASTERS and entry.is_file()
+
+
+def _is_scene(entry: Path) -> bool:
+    return (entry / "scene.toml").is_file() or _is_lone_raster(entry)

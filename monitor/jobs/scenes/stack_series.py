@@ -1,0 +1,109 @@
+"""What a stack of interferograms says of the places of a site: coherence as ordinary series, its loss as advice."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.instants import parse
+from monitor.domain.observation import Observation
+from monitor.domain.quantities import LANDSLIDE, QUANTITIES
+from monitor.domain.site import Site
+from monitor.jobs.scenes.proximity import list_near
+from monitor.jobs.scenes.rows import list_places
+from monitor.store.alerts import apply_changes
+from monitor.store.observations import add_observations
+from monitor.store.scenes import load_followed
+from monitor.store.types import canonical_json
+
+QUANTITY: Final = "coherence"
+# A loss on a pair older than this is history: it is printed, nobody is told.
+NEWS: Final = timedelta(days=45)
+FOLLOWED_MOST: Final = 30
+
+
+def list_stack_places(c: Connection, site: Site) -> list[dict[str, Any]]:
+    """Circles around the stations and the newest outlines of followed landslides, as a stack is measured over them."""
+    circles = [
+        {"name": name, "lon": lon, "lat": lat, "radius_m": site.scenes.near_m}
+        for name, (lon, lat) in sorted(list_places(site).items())
+    ]
+    outlines = [
+        {"name": f"{LANDSLIDE}{root[:12]}", "geometry": geometry}
+        for root, geometry in load_followed(c, site.id, site.scenes.near_m, FOLLOWED_MOST)
+    ]
+    return [*circles, *outlines]
+
+
+def store_coherence(c: Connection, site: Site, name: str, found: Mapping[str, Any], now: datetime) -> int:
+    """Store the coherence of places and of zones near stations, and tell of its loss; call in a write transaction.
+
+    A zone has no name of its own from stack to stack: it is that of the nearest station (`F-zone-G1`). A value has the
+    time of the later date of its pair; the same stack again adds nothing.
+
+    Args:
+        c: the transaction.
+        site: the site.
+        name: the stack's, so that two tracks do not end each other's advice.
+        found: what `detection.imagery.insar.outputs.measure_stack` said, with `coherence_series`.
+        now: when it is known.
+
+    Returns:
+        The number of values that are news.
+    """
+    rows = dict(found["coherence_series"])
+    for station, zone in _name_zones(site, found["zones"]).items():
+        rows[f"{LANDSLIDE}zone-{station}"] = zone["coherence"]
+    added = add_observations(
+        c,
+        [
+            Observation(
+                site.id, station, QUANTITY, QUANTITIES[QUANTITY].unit, parse(row["at"]), now, row["value"],
+                source="stacks", extra=canonical_json({"since": row["from"], "stack": name}),
+            )
+            for station, values in sorted(rows.items()) for row in values
+        ],
+        now,
+    )  # fmt: skip
+    _tell_loss(c, site, name, found["coherence_loss"], now)
+    return added.stored
+
+
+def _name_zones(site: Site, zones: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Zones within reach of a station by that station; of several the fastest, which comes first."""
+    places = list_places(site)
+    named: dict[str, Mapping[str, Any]] = {}
+    for zone in zones:
+        near = list_near(zone["geometry"], places, site.scenes.near_m)
+        if near:
+            named.setdefault(near[0][0], zone)
+    return named
+
+
+def _tell_loss(c: Connection, site: Site, name: str, losses: Sequence[Mapping[str, Any]], now: datetime) -> None:
+    """Advice while the newest pair shows a loss near a station; it ends with a newer stack that shows none."""
+    places, near_m = list_places(site), site.scenes.near_m
+    near = [
+        (stations[0][1], stations, loss) for loss in losses
+        if now - parse(loss["to"]) <= NEWS and (stations := list_near(loss["geometry"], places, near_m))
+    ]  # fmt: skip
+    reason, newest_at = f"coherence of {name} is not lost near a station any more", None
+    if near:
+        away_m, stations, loss = min(near, key=lambda item: item[0])
+        newest_at = parse(loss["to"])
+        others = len(stations) - 1
+        reason = (
+            f"radar coherence fell from {loss['was']:.2f} to {loss['is']:.2f} on {loss['area_m2']:,.0f} m² between "
+            f"{loss['from'][:10]} and {loss['to'][:10]}, nearest station {away_m:,.0f} m ({stations[0][0]})"
+            f"{f' and {others} more' if others else ''}: the ground has changed or moved, or it rained or snowed"
+        )
+    change = AlertChange(
+        Ledger.ADVICE, f"advice:coherence:{name}", 1, open=bool(near), reason=reason, data_time=newest_at,
+        evidence=canonical_json({"losses": [{k: v for k, v in loss.items() if k != "geometry"} for *_, loss in near]}),
+        notify=bool(near),
+    )  # fmt: skip
+    apply_changes(
+        c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=now, rule_version=site.version,
+    )  # fmt: skip

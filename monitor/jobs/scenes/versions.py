@@ -1,0 +1,108 @@
+"""Versions of one scene: the same name and time with other files takes the place of what was delivered before."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.instants import parse
+from monitor.domain.site import Site
+from monitor.jobs.scenes.rows import list_names, name_of, plain_footprint
+from monitor.store.alerts import apply_changes
+from monitor.store.scene_versions import SUPERSEDED, Withdrawn, flag_values, supersede_scene, withdraw_footprints
+from monitor.store.scenes import SceneRow, load_footprints, load_scenes
+
+# Scenes of one name whose outlines are given to a worker, the newest by acquisition.
+LINES_MOST: Final = 24
+REREAD: Final = "the scene was read again by other weights"
+
+
+def list_versions(c: Connection, site: str, entry: Path) -> list[dict[str, Any]]:
+    """Scenes that came by the name of an entry and lie in the inbox by no other name, as a worker wants them.
+
+    Which of them the entry replaces is known when its time is read: those of the same time.
+    """
+    found: list[dict[str, Any]] = []
+    for row in load_scenes(c, site):
+        names = {name for name, _ in list_names(row)}
+        if row.state != "done" or name_of(entry) not in names or row.acquired_at is None:
+            continue
+        if any((entry.parent / other).exists() for other in names - {name_of(entry)}):
+            continue
+        found.append({"scene_hash": row.scene_hash, "acquired_at": row.acquired_at.isoformat(), "run": row.run or {}})
+    # one name may be used for every scene (latest.tif): lines are kept from the newest of them
+    found.sort(key=lambda one: one["acquired_at"], reverse=True)
+    for number, one in enumerate(found):
+        model_hash = one.pop("run").get("model_hash", "")
+        rows = load_footprints(c, one["scene_hash"], model_hash) if number < LINES_MOST else []
+        one["polygons"] = [plain_footprint(p) for p in rows]
+    return found
+
+
+def number_version(c: Connection, site: str, name: str, answer: Mapping[str, Any]) -> int:
+    """The how-manieth delivery of a scene this is, from 1; the same files by the same model are the same one."""
+    acquired_at, own, highest = parse(answer["acquired_at"]), None, 0
+    for row in load_scenes(c, site):
+        if row.state not in {"done", SUPERSEDED} or row.acquired_at != acquired_at:
+            continue
+        if row.scene_hash == answer["scene_hash"]:
+            own = row
+        elif name not in {one for one, _ in list_names(row)}:
+            continue
+        highest = max(highest, version_of(row))
+    stands = own is not None and own.state == "done" and (own.run or {}).get("model_hash") == answer["model_hash"]
+    return version_of(own) if stands and own is not None else highest + 1
+
+
+def version_of(row: SceneRow) -> int:
+    """Which delivery a stored scene was."""
+    return int((row.run or {}).get("version", 1))
+
+
+def give_way(
+    c: Connection, site: Site, name: str, answer: Mapping[str, Any], kept: Sequence[Mapping[str, Any]], now: datetime
+) -> int:
+    """Withdraw what the versions before said, in the transaction that stores this one; returns outlines withdrawn.
+
+    Args:
+        c: the write transaction.
+        site: the site.
+        name: the name of the scene.
+        answer: what the worker said of the version that counts now.
+        kept: what it says of places (`series` of the answer).
+        now: when it is known.
+    """
+    points = {(row["station"], row["quantity"], parse(row["at"])) for row in kept}
+    found: list[Withdrawn] = []
+    for scene_hash in answer.get("replaced", ()):
+        found += supersede_scene(c, scene_hash, answer["scene_hash"], now)
+        flag_values(c, site.id, scene_hash, points, now)
+    found += withdraw_footprints(c, answer["scene_hash"], now, REREAD, keep_model=answer["model_hash"])
+    _tell(c, site, name, [one for one in found if one.claimed], now)
+    return len(found)
+
+
+def _tell(c: Connection, site: Site, name: str, claimed: Sequence[Withdrawn], now: datetime) -> None:
+    """Say once that change is withdrawn that may have raised a level: it falls by a person, or when the vote ages."""
+    if not claimed:
+        return
+    near = min((one for one in claimed if one.distance_m is not None), key=_nearness, default=None)
+    place = "" if near is None else f", the nearest {near.distance_m:,.0f} m from {near.station}"
+    reason = (
+        f"scene {name} was delivered again: {len(claimed)} outlines that were called new or grown are withdrawn"
+        f"{place}; what they raised stays until it ages out or a person lowers it"
+    )
+    key = f"scene-version:{name}"
+    told = AlertChange(Ledger.HEALTH, key, 1, open=True, reason=reason, data_time=None, evidence="{}")
+    over = AlertChange(Ledger.HEALTH, key, 1, open=False, reason=reason, data_time=None, evidence="{}", notify=False)
+    apply_changes(
+        c, site.id, [told, over], site=site, recipients=site.recipients, actor=SERVICE, now=now,
+        rule_version=site.version,
+    )  # fmt: skip
+
+
+def _nearness(one: Withdrawn) -> float:
+    return float("inf") if one.distance_m is None else one.distance_m

@@ -1,0 +1,144 @@
+"""Scenes of the inbox that are not read: what they wait for or fail on, where it is seen, and when it is told."""
+
+import hashlib
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.instants import parse, spell
+from monitor.domain.site import Site
+from monitor.jobs.scenes.rows import name_of
+from monitor.store.alerts import apply_changes, load_alerts
+from monitor.store.engine import Database
+from monitor.store.scene_versions import WAITING, drop_waiting, forget_failure
+from monitor.store.scenes import SceneRow, save_scene
+
+# A scene that waits is told after this long; one without weights at once, for nothing will come by itself.
+TOLD_AFTER: Final = timedelta(hours=1)
+# The same files are looked at again after this long: what they wait for may lie elsewhere.
+LOOK_AGAIN: Final = timedelta(minutes=10)
+PREFIX: Final = "scene:"
+
+
+def is_due(row: SceneRow | None, print_: str, now: datetime) -> bool:
+    """Whether a scene that waits is worth a look: its files have changed, or some time has passed."""
+    run = {} if row is None else row.run or {}
+    return run.get("fingerprint") != print_ or now - parse(run["looked_at"]) >= LOOK_AGAIN
+
+
+def store_waiting(
+    db: Database, site: Site, entry: Path, print_: str, reason: str, now: datetime, *, at_once: bool = False
+) -> str:
+    """Keep that a scene waits and for what; a person is told when it has waited for long. Returns one line."""
+    name = name_of(entry)
+    row = SceneRow(
+        _name_row(site, name, WAITING), site.id, name, None, "single", _spell_path(entry), now, WAITING,
+        shorten(reason, entry), run={"fingerprint": print_, "looked_at": spell(now)},
+    )  # fmt: skip
+    with db.write() as c:
+        save_scene(c, row, [], now)
+    return f"waiting: {row.error}" if not at_once else f"waiting: {row.error}; {_tell(db, site, row, now, now)}"
+
+
+def tell_waiting(db: Database, site: Site, rows: Iterable[SceneRow], now: datetime) -> None:
+    """Tell a person of the scenes that have waited for long."""
+    for row in rows:
+        if row.state == WAITING and now - row.received_at >= TOLD_AFTER:
+            _tell(db, site, row, row.received_at, now)
+
+
+def _tell(db: Database, site: Site, row: SceneRow, since_at: datetime, now: datetime) -> str:
+    reason = f"scene {row.name} waits since {since_at:%Y-%m-%d %H:%M} UTC: {row.error}"
+    with db.write() as c:
+        if not any(a.key == f"{PREFIX}{row.name}" and str(row.error) in a.reason for a in _open_alerts(c, site)):
+            _apply(c, site, row.name, reason, now, is_open=True)
+    return "told"
+
+
+def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str, now: datetime) -> str:
+    """Keep that a scene cannot be used, and tell a person; returns one line."""
+    said = shorten(error, entry)
+    name = name_of(entry)
+    row = SceneRow(
+        _name_row(site, name, print_), site.id, name, None, "single", _spell_path(entry), now, "failed", said,
+        run={"fingerprint": print_},
+    )  # fmt: skip
+    with db.write() as c:
+        save_scene(c, row, [], now)
+        drop_waiting(c, [_name_row(site, name, WAITING)])
+        _apply(c, site, name, f"scene {name} cannot be used: {said}", now, is_open=True)
+    return f"failed: {said}"
+
+
+def clear(c: Connection, site: Site, name: str, now: datetime) -> None:
+    """End what was told of a scene, in the transaction that stores it."""
+    drop_waiting(c, [_name_row(site, name, WAITING)])
+    _apply(c, site, name, f"scene {name} was read", now, is_open=False)
+
+
+def end_troubles(
+    db: Database, site: Site, rows: Iterable[SceneRow], present: Collection[str], read: Collection[str], now: datetime
+) -> None:
+    """End what was told of scenes that are read, or that somebody took out of the inbox.
+
+    Args:
+        db: the database.
+        site: the site.
+        rows: its scenes, as they were stored before this look.
+        present: names that lie in the inbox.
+        read: of those, names whose files as they lie there have been read.
+        now: wall time.
+    """
+    gone = [r for r in rows if r.state == WAITING and (r.name not in present or r.name in read)]
+    with db.read() as c:
+        told = [a.key.removeprefix(PREFIX) for a in _open_alerts(c, site) if a.state != "returned_unacknowledged"]
+    over = {name: "was read" for name in told if name in read}
+    over |= {name: "is not in the inbox any more" for name in told if name not in present}
+    if not gone and not over:
+        return
+    with db.write() as c:
+        drop_waiting(c, [r.scene_hash for r in gone])
+        for name, why in over.items():
+            if name not in present:
+                forget_failure(c, site.id, name)  # put back, it is looked at and told anew
+            _apply(c, site, name, f"scene {name} {why}", now, is_open=False)
+
+
+def shorten(reason: str, entry: Path) -> str:
+    """A reason without the path of the inbox: the page and messages show it, and paths are the server's.
+
+    >>> shorten("/var/in/bench/s1/B4.tif: has not arrived", Path("/var/in/bench/s1"))
+    's1/B4.tif: has not arrived'
+    """
+    return _spell(reason.replace(f"{entry.parent}/", ""))
+
+
+def _spell_path(entry: Path) -> str:
+    return _spell(str(entry))
+
+
+def _spell(text: str) -> str:
+    """Text that a database takes: a name on disk may hold bytes that are none."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _open_alerts(c: Connection, site: Site) -> list[Any]:
+    return [a for a in load_alerts(c, site.id, open_only=True, ledger="health") if a.key.startswith(PREFIX)]
+
+
+def _name_row(site: Site, name: str, mark: str) -> str:
+    """The key of a scene that has no content yet that could name it."""
+    return hashlib.sha256(f"{site.id}|{name}|{mark}".encode()).hexdigest()
+
+
+def _apply(c: Connection, site: Site, name: str, reason: str, now: datetime, *, is_open: bool) -> None:
+    change = AlertChange(
+        Ledger.HEALTH, f"{PREFIX}{name}", 1, open=is_open, reason=reason, data_time=None, evidence="{}", notify=is_open
+    )
+    apply_changes(
+        c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=now, rule_version=site.version,
+    )  # fmt: skip

@@ -1,0 +1,50 @@
+"""The way from a job to its worker: the bounds of the configuration, and which files this worker needs."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from monitor import compute
+from monitor.config import ComputeSection
+from monitor.sandbox import GIB, Terms
+
+
+def run_in_worker(
+    plan: ComputeSection,
+    job: str,
+    payload: Mapping[str, Any],
+    *,
+    reads: Iterable[str | Path] = (),
+    writes: Iterable[str | Path] = (),
+) -> dict[str, Any]:
+    """Run a job of the service as `[compute]` says; it sees the files below `reads` and `writes` alone.
+
+    Raises:
+        JobError: as `compute.run`.
+    """
+    terms = make_terms(plan, reads, writes)
+    return compute.run(job, payload, plan.job_limit_s, dask=plan.dask, terms=terms)
+
+
+def make_terms(plan: ComputeSection, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()) -> Terms:
+    """What a worker of the service may take, read and write."""
+    return Terms(
+        memory_bytes=int(plan.job_memory_gib * GIB),
+        file_bytes=int(plan.job_file_gib * GIB),
+        reads=tuple(sorted(map(str, reads))),
+        writes=tuple(sorted(map(str, writes))),
+    )
+
+
+def list_models(models: Path, site: str, checkpoints: Iterable[str | None]) -> list[str]:
+    """What a worker reads of the models of a site.
+
+    The folder, and not the files alone: the kernel takes a file that a training puts in the place of another while the
+    worker runs for a new one.
+    """
+    return [str(models / site), *(file for path in checkpoints for file in list_checkpoint(path))]
+
+
+def list_checkpoint(path: str | None) -> tuple[str, ...]:
+    """The files of a checkpoint: weights, and the card beside them; none where there is no checkpoint."""
+    return () if path is None else (path, *(str(Path(path).with_suffix(end)) for end in (".safetensors", ".json")))

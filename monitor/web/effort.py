@@ -1,0 +1,57 @@
+"""Proof of work: who is not known must let the browser compute for some seconds before another guess is heard."""
+
+import hashlib
+import hmac
+import secrets
+import threading
+import time
+from math import log2
+from typing import Final
+
+LEAST_BITS: Final = 17  # a tenth of a second to a second in a browser
+MOST_BITS: Final = 21  # some seconds to half a minute
+LASTS_S: Final = 600.0
+
+
+class Efforts:
+    """Gives challenges and takes each solution once; keys are of this process, a restart asks again."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._lock = threading.Lock()
+        self._used: dict[str, float] = {}
+
+    def ask(self, failures: int, tries: int) -> str:
+        """A challenge, harder with the number of failures beyond those that are free."""
+        bits = min(LEAST_BITS + int(log2(max(failures / tries, 1.0))), MOST_BITS)
+        said = f"{bits}.{time.monotonic() + LASTS_S:.0f}.{secrets.token_hex(4)}"
+        return f"{said}.{self._sign(said)}"
+
+    def check(self, challenge: str, solution: str) -> bool:
+        """Whether a challenge of ours was solved, in time and for the first time."""
+        said, _, signature = challenge.rpartition(".")
+        if not said or not hmac.compare_digest(self._sign(said), signature):
+            return False
+        bits, until, _ = said.split(".")
+        now = time.monotonic()
+        if now > float(until) or not is_solved(challenge, solution, int(bits)):
+            return False
+        with self._lock:
+            self._used = {one: end for one, end in self._used.items() if end > now}
+            if challenge in self._used:
+                return False
+            self._used[challenge] = float(until)
+        return True
+
+    def _sign(self, said: str) -> str:
+        return hmac.new(self._key, said.encode(), hashlib.sha256).hexdigest()[:20]  # short: one block of SHA-256 in all
+
+
+def is_solved(challenge: str, solution: str, bits: int) -> bool:
+    """Whether SHA-256 of challenge, colon and solution begins with so many zero bits.
+
+    >>> next(str(n) for n in range(1000) if is_solved("a", str(n), 6))
+    '63'
+    """
+    digest = hashlib.sha256(f"{challenge}:{solution}".encode()).digest()
+    return int.from_bytes(digest) >> (256 - bits) == 0

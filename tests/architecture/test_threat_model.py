@@ -1,0 +1,25 @@
+"""Every line of the threat model names a test that exists, or says that it is open."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/explanation/threat-model.md"
+
+
+def lines() -> list[str]:
+    return [line for line in PAGE.read_text().splitlines() if re.match(r"\| [STRIDE](, [STRIDE])* \|", line)]
+
+
+def test_each_line_names_a_test_or_is_open():
+    assert len(lines()) > 20
+    for line in lines():
+        last = line.strip("| ").rsplit("|", 1)[1]
+        assert "`tests/" in last or "**open**" in last, line
+
+
+def test_each_test_that_is_named_exists():
+    for line in lines():
+        for path, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", line):
+            assert (ROOT / path).is_file(), path
+            assert not name or f"def {name}(" in (ROOT / path).read_text(), f"{path} has no {name}"

@@ -1,0 +1,139 @@
+"""`slopeward run` lets nobody in without a login, and the commands of the tutorial give one."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from monitor.broker_access import Access, find_access
+from monitor.config import load_service
+from monitor.ingest.broker import find_mosquitto
+from monitor.signing import KEYS_FILE, Keyring, is_signed
+from tests.conftest import absent, free_port, wait_for
+from tests.data.mqtt_client import calling
+from tests.data.running import Service
+from tests.end_to_end.test_never_lower import site_file
+
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
+OBS = "slopeward/v1/s/G1/obs"
+
+
+@pytest.fixture
+def service(tmp_path: Path, sqlite_url: str) -> Iterator[Service]:
+    """The service with a managed broker on a folder of its own; not started."""
+    if find_mosquitto() is None:
+        absent("Mosquitto")
+    made = Service(tmp_path, sqlite_url, f"mqtt://127.0.0.1:{free_port()}", {"s": site_file({"G1": "A"}, "1h")})
+    text = made.config.read_text().replace('mode = "external"', f'mode = "managed"\ndata = "{tmp_path}/broker"')
+    made.config.write_text(text)
+    with made:
+        yield made
+        if made.running:
+            made.stop()  # the managed broker with it, which a killed service leaves behind
+
+
+def reading(value: float) -> str:
+    return json.dumps({"time": datetime.now(UTC).isoformat(), "displacement_mm": value})
+
+
+def count(service: Service, sql: str = "SELECT count(*) FROM observation") -> int:
+    from sqlalchemy import text
+
+    from monitor.store.engine import Database
+
+    db = Database(load_service(service.config).database.url)
+    try:
+        with db.read() as c:
+            return int(c.execute(text(sql)).scalar_one())
+    finally:
+        db.close()
+
+
+def test_an_instrument_gets_a_login_speaks_and_is_shut_out(service: Service) -> None:
+    service.start(90)
+    door = Access(port=load_service(service.config).broker.port)
+    with calling(door) as nobody:
+        assert not nobody.is_in
+    said = service.call("broker", "add", "s/G1", "--json")
+    assert said.returncode == 0, said.stderr
+    assert "the broker knows it now" in said.stderr
+    facts = json.loads(said.stdout)
+    login = Access(port=door.port, username=facts["username"], password=facts["password"])
+    with calling(login) as instrument:
+        assert instrument.publish(OBS, reading(1.0)) == "Success"
+        assert instrument.publish("slopeward/v1/s/state", reading(1.0)) == "Not authorized"
+        wait_for(lambda: count(service) == 1, 20, "the reading")
+        listed = service.call("broker", "list").stdout
+        assert "s.G1" in listed
+        assert facts["password"] not in listed + service.log()
+        assert service.call("broker", "revoke", "s.G1").returncode == 0
+        instrument.wait(lambda: instrument.ends, "the end of its connection")
+    assert service.call("broker", "list").returncode == 4
+    acts = "SELECT count(*) FROM audit_log WHERE action LIKE 'broker.login.%' AND subject = 'login:s.G1'"
+    assert count(service, acts) == 2
+    assert count(service, "SELECT count(*) FROM active_alerts WHERE ledger = 'health' AND reason LIKE '%login%'") == 0
+
+
+def test_wrong_places_and_names_are_one_line(service: Service) -> None:
+    service.call("db", "upgrade")
+    for words, said in (
+        (("add", "nowhere"), "no site 'nowhere'"), (("add", "s/X9"), "no station 'X9' in s; there are: G1"),
+        (("add", "s", "--name", "slopeward"), "belongs to the service"),
+        (("add", "s", "--name", "a b"), "expected letters"), (("revoke", "x"), "no login 'x'; there are: none"),
+    ):  # fmt: skip
+        answer = service.call("broker", *words)
+        assert answer.returncode == 1, words
+        assert said in answer.stderr.splitlines()[-1], words
+        assert "Traceback" not in answer.stderr
+    assert service.call("broker", "add", "s").stderr.splitlines()[-1] == "the broker knows it from its next start"
+
+
+def test_the_simulator_takes_a_login_of_its_own(service: Service) -> None:
+    service.start(90)
+    url = load_service(service.config).broker.url
+    done = subprocess.run(
+        [sys.executable, "-m", "monitor.cli.main", "simulate", "--broker", url, "--days", "2", "--step", "6h",
+         "--live", "6h", "--speed", "100000", "--stations", "1"],
+        capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, "SLOPEWARD_CONFIG": str(service.config)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["acknowledged"] > 5
+    assert service.call("broker", "list").returncode == 4
+
+
+def test_an_open_broker_is_an_alarm_that_stands(service: Service) -> None:
+    service.config.write_text(service.config.read_text().replace("[broker]\n", "[broker]\nanonymous = true\n"))
+    service.start(90)
+    config = load_service(service.config).broker
+    with calling(Access(port=config.port), "logger") as logger:
+        assert logger.publish(OBS, reading(1.0)) == "Success"
+        assert logger.publish("slopeward/v1/s/state", "{}") == "Not authorized"
+    sql = "SELECT count(*) FROM active_alerts WHERE ledger = 'health' AND reason LIKE '%anybody of this machine%'"
+    wait_for(lambda: count(service, sql) == 1, 20, "the alarm")
+    assert find_access(config).socket
+
+
+def test_a_foreign_level_is_an_alarm_and_the_service_signs_its_own(service: Service) -> None:
+    service.config.write_text(service.config.read_text().replace("[paths]", f'[paths]\nstate = "{service.folder}/var"'))
+    service.start(90)
+    config = load_service(service.config)
+    ring = Keyring(config.paths.state / KEYS_FILE)
+    with calling(find_access(config.broker), "slopeward-test") as insider:  # who has the service's own secret
+        insider.listen("slopeward/v1/s/state")
+        insider.wait(lambda: insider.heard, "a state")
+        assert is_signed(*insider.heard[0], ring.known())
+        for _ in range(10):
+            insider.publish("slopeward/v1/s/state", b'{"level": 0}', retain=True)
+    sql = "SELECT count(*) FROM active_alerts WHERE ledger = 'health' AND reason LIKE '%somebody else publishes%'"
+    wait_for(lambda: count(service, sql) == 1, 20, "the alarm")
+    fresh = json.loads(service.call("broker", "key-add", "--json").stdout)
+    assert fresh["id"] in service.call("broker", "keys").stdout
+    assert fresh["key"] not in service.call("broker", "keys").stdout
+    assert service.call("broker", "key-retire", ring.known()[0].id).returncode == 0
+    assert [key.id for key in ring.keys()] == [fresh["id"]]

@@ -1,0 +1,254 @@
+"""An instrument may say only what it is: what a client of the managed Mosquitto tries and must not get."""
+
+import json
+import os
+import stat
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from monitor.broker_access import Access, find_access
+from monitor.broker_logins import DOCTOR, LoginBook, lend_login
+from monitor.config import parse_service
+from monitor.domain.site import Level, Recipient, Site
+from monitor.errors import NotFoundError, RefusedError
+from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto
+from monitor.ingest.service import Ingest
+from monitor.store.engine import Database
+from tests.conftest import absent, free_port, wait_for
+from tests.data.mqtt_client import calling
+
+pytestmark = pytest.mark.server
+LEVELS = (Level(0, "green", False),)
+SITES = [
+    Site("north", "North", 46.0, 9.0, "UTC", LEVELS, (), (), decoders=(("gateway/up", "rows"), ("#", "rows")),
+         recipients=(Recipient("siren", ("mqtt:siren/north",), (0,)),)),
+    Site("south", "South", 46.0, 9.0, "UTC", LEVELS, (), ()),
+]  # fmt: skip
+READING = '{"time": "2026-03-01T06:00:00Z", "rain_mm": 1}'
+REFUSED = "Not authorized"
+
+
+@pytest.fixture
+def house(tmp_path, sqlite_url):
+    """The managed broker with a login for a station, a site and a listener of `north`, and the running ingest."""
+    if find_mosquitto() is None:
+        absent("Mosquitto")
+    port = free_port()
+    config = parse_service(f'[broker]\nurl = "mqtt://127.0.0.1:{port}"\ndata = "{tmp_path}/broker"\n', "test")
+    broker = ManagedBroker(tmp_path / "broker", port, find_sites=lambda: SITES)
+    broker.start()
+    door = Access(port=port)
+    book = broker.book
+
+    def enter(*words, **more):
+        login, password = book.issue(*words, **more)
+        book.reload_broker()
+        return replace(door, username=login.name, password=password)
+
+    made = SimpleNamespace(
+        broker=broker, book=book, config=config, door=door, enter=enter, station=enter("north", "G1"),
+        site=enter("north"), listener=enter("north", listens=True), access=find_access(config.broker),
+    )  # fmt: skip
+    database = Database(sqlite_url)
+    made.ingest = Ingest(
+        database, config, {s.id: replace(s, decoders=()) for s in SITES}, lambda _: None, lambda _: None,
+        lambda: datetime.now(UTC),
+    )  # fmt: skip
+    made.ingest.start()
+    wait_for(lambda: all(made.ingest.status()["connected"].values()), what="ingest")
+    yield made
+    made.ingest.stop()
+    broker.stop()
+    database.close()
+
+
+def test_nobody_comes_in_without_a_login(house):
+    wrong = replace(house.station, password="guessed")
+    service = replace(house.access, socket="", port=house.door.port)  # the service's password, by the instruments' door
+    instrument = replace(house.station, socket=house.access.socket)  # an instrument's, by the service's door
+    for access in (house.door, wrong, service, instrument, replace(house.access, username="", password="")):
+        with calling(access, "x") as one:
+            assert one.answers[0] == REFUSED, access
+
+
+def test_a_station_says_its_own_readings_and_nothing_else(house):
+    with calling(house.station, "x") as one:
+        assert one.publish("slopeward/v1/north/G1/obs", READING) == "Success"
+        assert one.publish("slopeward/v1/north/G1/backfill/obs", READING) == "Success"
+        for topic in (
+            "north/G2/obs", "south/G1/obs", "north/report", "north/event", "north/state", "north/alert", "status",
+            "north/G1/backfill", "south/state", "north/G1/obs/x", "doctor/x",
+        ):  # fmt: skip
+            assert one.publish(f"slopeward/v1/{topic}", READING, retain=True) == REFUSED, topic
+        assert one.publish("gateway/up") == REFUSED
+        assert one.publish("$SYS/broker/x") == REFUSED
+    wait_for(lambda: house.ingest.status()["messages"] == 2, what="both messages")
+
+
+def test_a_gateway_speaks_for_its_site_and_for_no_other(house):
+    with calling(house.site) as one:
+        site = "slopeward/v1/north"
+        for topic in (f"{site}/G1/obs", f"{site}/report", f"{site}/event", "gateway/up"):
+            assert one.publish(topic) == "Success", topic
+        for topic in ("slopeward/v1/south/G1/obs", "slopeward/v1/north/state", "anything/else"):
+            assert one.publish(topic) == REFUSED, topic
+
+
+def test_a_listener_hears_its_site_and_says_nothing(house):
+    with calling(house.access, "slopeward-test") as service, calling(house.listener) as siren:
+        siren.listen("#")
+        for topic in ("slopeward/v1/north/state", "slopeward/v1/south/state", "siren/north", "siren/south"):
+            service.publish(topic, topic)
+        service.publish("slopeward/v1/status", "last")
+        siren.wait(lambda: siren.heard[-1:] == [("slopeward/v1/status", b"last")], "the last message")
+        assert {topic for topic, _ in siren.heard} == {
+            "slopeward/v1/north/state", "siren/north", "slopeward/v1/status"
+        }  # fmt: skip
+        assert siren.publish("slopeward/v1/north/G1/obs") == REFUSED
+
+
+def test_nobody_takes_the_sessions_of_the_service_or_of_another_instrument(house):
+    before = house.ingest._live.epoch, house.ingest._backfill.epoch
+    gateway = house.enter("south")
+    with calling(gateway) as kept:
+        for victim in ("slopeward", "slopeward-backfill", "south"):
+            with calling(house.station, victim) as thief:  # clean start: it would throw away the queue as well
+                assert thief.is_in
+                assert thief.publish("slopeward/v1/north/G1/obs", READING) == "Success"
+        assert kept.ends == []
+    wait_for(lambda: house.ingest.status()["messages"] == 3, what="the messages")
+    assert (house.ingest._live.epoch, house.ingest._backfill.epoch) == before
+
+
+def test_no_login_bears_a_name_of_the_service_and_none_is_given_twice(house):
+    for name in ("slopeward", "slopeward-backfill", DOCTOR):
+        with pytest.raises(RefusedError, match="belongs to the service"):
+            house.book.issue("north", name=name)
+    for bad in ("a b", "a:b", "a\ntopic readwrite #", "+", "a/b"):
+        with pytest.raises(RefusedError, match="expected letters"):
+            house.book.issue(bad)
+    with pytest.raises(RefusedError, match="has a login"):
+        house.book.issue("north", "G1")
+
+
+def test_a_last_will_is_bound_to_the_rights_of_its_client(house):
+    with calling(house.access, "slopeward-test") as service:
+        service.listen("slopeward/#")
+        with calling(house.station, will=("slopeward/v1/north/state", "forged")) as one:
+            one.break_off()
+        time.sleep(1.0)
+        assert service.heard == []
+
+
+def test_who_was_revoked_is_out_at_once_and_the_others_stay(house):
+    with calling(house.station) as gone, calling(house.site) as kept:
+        house.book.revoke(house.station.username)
+        house.broker.reload()
+        gone.wait(lambda: gone.ends, "the end of the revoked one")
+        assert kept.publish("slopeward/v1/north/G1/obs", READING) == "Success"
+        assert kept.ends == []
+    with calling(house.station) as again:
+        assert again.answers[0] == REFUSED
+    with pytest.raises(NotFoundError, match=r"no login 'north\.G1'; there are: north, north\.listener"):
+        house.book.revoke("north.G1")
+    assert all(house.ingest.status()["connected"].values())
+
+
+def test_what_no_decoder_would_read_does_not_come_in(house):
+    with calling(house.site) as one:
+        one.client.publish("slopeward/v1/north/G1/obs", b"x" * (MESSAGE_BYTES + 1), qos=1)
+        time.sleep(0.5)
+    with calling(house.site) as one:
+        assert one.publish("slopeward/v1/north/G1/obs", READING) == "Success"
+    wait_for(lambda: house.ingest.status()["messages"] == 1, what="the small message")
+
+
+def test_secrets_are_read_by_nobody_else_and_stand_in_no_log_and_no_command(house):
+    folder = house.broker.folder
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    names = {"logins.json", "passwords", "acl", "service-passwords", "service-acl", "service.secret", "doctor.secret"}
+    for name in {*names, "broker.log"}:
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
+    secrets = [house.access.password, house.station.password, house.book.doctor_password()]
+    words = Path(f"/proc/{house.broker.pid}/cmdline").read_text()
+    shown = [words, (folder / "broker.log").read_text(), (folder / "mosquitto.conf").read_text(), repr(house.access)]
+    shown += [(folder / name).read_text() for name in ("logins.json", "passwords", "service-passwords")]
+    assert not [s for s in secrets for text in shown if s in text]
+
+
+def test_a_simulator_of_this_machine_takes_a_login_for_as_long_as_it_runs(house):
+    with lend_login(house.config.broker, "north", "simulator") as (name, password):
+        access = replace(house.door, username=name, password=password)
+        with calling(access) as one:
+            assert one.publish("slopeward/v1/north/G1/obs", READING) == "Success"
+    with calling(access) as one:
+        assert one.answers[0] == REFUSED
+    assert [one.name for one in house.book.load()] == ["north", "north.G1", "north.listener"]
+
+
+def test_a_folder_of_the_version_before_lets_its_instruments_in_until_it_is_closed(tmp_path, caplog):
+    """Nothing is lost at the upgrade: the queue, the session and the instruments without a login stay."""
+    if find_mosquitto() is None:
+        absent("Mosquitto")
+    folder, port = tmp_path / "broker", free_port()
+    folder.mkdir()
+    (folder / "mosquitto.conf").write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\n{'user root' if os.geteuid() == 0 else ''}\n"
+        f"persistence true\npersistence_location {folder}/\nautosave_interval 5\n"
+    )
+    before = OldBroker(folder, port)
+    before.start()
+    with calling(Access(port=port), "slopeward", clean=False, expiry_s=10**6) as session:
+        session.listen("slopeward/v1/+/+/obs")
+    with calling(Access(port=port)) as logger:
+        logger.publish("slopeward/v1/north/G1/obs", "kept")
+    before.stop()
+    config = parse_service(f'[broker]\nurl = "mqtt://127.0.0.1:{port}"\ndata = "{folder}"\n', "test").broker
+    for start in range(2):
+        broker = ManagedBroker(folder, port, find_sites=lambda: SITES)
+        broker.start()
+        try:
+            with calling(find_access(config), "slopeward", clean=False, expiry_s=10**6) as session:
+                session.listen("slopeward/v1/+/+/obs")
+                with calling(Access(port=port), "old-logger") as logger:
+                    assert logger.publish("slopeward/v1/north/G1/obs", f"new {start}") == "Success"
+                    assert logger.publish("gateway/up") == "Success"
+                    for topic in ("north/state", "north/alert", "status", "north/G1/backfill"):
+                        assert logger.publish(f"slopeward/v1/{topic}") == REFUSED
+                session.wait(lambda n=start: len(session.heard) == 2 - n, "what was kept, and the new one")
+            assert session.heard[-1][1] == f"new {start}".encode()
+        finally:
+            broker.stop()
+    told = next(r.message for r in caplog.records if "without a login" in r.message)
+    assert told.endswith("then set anonymous = false in [broker]")
+    assert LoginBook(folder).is_open(None)
+    closed = ManagedBroker(folder, port, anonymous=False)
+    closed.start()
+    try:
+        with calling(Access(port=port), "old-logger") as logger:
+            assert logger.answers[0] == REFUSED
+        assert not list(folder.glob(".*"))  # nothing half written
+        assert not LoginBook(folder).is_open(None)  # it stays closed when the key is taken out again
+    finally:
+        closed.stop()
+
+
+class OldBroker(ManagedBroker):
+    """Mosquitto on the configuration that the version before wrote."""
+
+    def command(self):
+        return [find_mosquitto(), "-c", self.mark()]
+
+
+def test_a_site_that_cannot_be_read_keeps_the_topics_of_its_gateway(house):
+    house.book.prepare([])  # no file can be read now
+    assert "topic write gateway/up" in (house.broker.folder / "acl").read_text()
+    assert "topic write #" not in (house.broker.folder / "acl").read_text()
+    assert json.loads((house.broker.folder / "logins.json").read_text())["topics"]["north"] == {
+        "write": ["gateway/up"], "read": ["siren/north"]
+    }  # fmt: skip

@@ -1,0 +1,198 @@
+"""Every command of every verb has a rule, and the rule holds: a new one that writes and has none fails here."""
+
+import ast
+import importlib
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import typer
+from sqlalchemy import func, select
+
+from monitor.alerting.acts.operator_acts import set_level
+from monitor.cli import rules
+from monitor.cli.identity import prove
+from monitor.cli.main import VERBS, run_verb
+from monitor.cli.opening import open_database
+from monitor.domain.alert import Actor
+from monitor.errors import RefusedError, StoreError
+from monitor.store.tables import metadata, user_account
+from monitor.store.users import add_user
+from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
+
+CLI = Path(rules.__file__).parent
+NOW = datetime.now(UTC)
+WORDS = {"Ada": "tin lantern quarry 41", "Cy": "wool cedar anchor 93", "Ed": "slate piano ember 26"}
+WHY = ("--reason", "seen on foot")
+# what each command that writes for a person is called with; a new one needs a line
+CALLS = {
+    "level set": ("bench", "green", *WHY),
+    "drill": ("bench", "--speed", "1e9", "--hold", "0s"),
+    "report add": ("--site", "bench", "--kind", "crack", "--text", "3 cm"),
+    "events add": ("--site", "bench", "--kind", "blasting", "--text", "bench 4"),
+    "events confirm": ("1", *WHY),
+    "alerts ack": ("1", *WHY),
+    "alerts close": ("1", *WHY),
+    "alerts outcome": ("1", "true", "--note", "it failed"),
+    "alerts shelve": ("1", *WHY),
+    "alerts verify": ("1", "instrument", *WHY),
+    "maintenance add": ("bench", "G1", *WHY),
+    "maintenance end": ("1", *WHY),
+    "offsets add": (
+        "--site", "bench", "--station", "G1", "--quantity", "crack_opening", "--at", "2026-03-01T06:00:00Z",
+        "--size", "1", "--unit", "mm", *WHY,
+    ),
+    "offsets confirm": ("1", *WHY),
+    "offsets revoke": ("1", *WHY),
+    "sites propose": ("FILE", *WHY, "--months", "0"),
+    "sites approve": ("1", *WHY),
+    "sites reject": ("1", *WHY),
+    "sites retire": ("gone", *WHY),
+    "forecast promote": ("3fa1", "--site", "bench", *WHY),
+    "forecast retire": ("3fa1", "--site", "bench", *WHY),
+    "scenes review accept": ("3fa1", "--site", "bench"),
+    "scenes review reject": ("3fa1", "--site", "bench"),
+    "scenes review redraw": ("3fa1", "--site", "bench", "--outline", "OUTLINE"),
+    "users add": ("eve", "--role", "admin"),
+    "users disable": ("Ada",),
+    "users enable": ("Cy",),
+    "users passwd": ("Ada",),
+    "users role": ("Cy", "admin"),
+    "users sites": ("Cy", "--all"),
+    "users totp": ("Ada",),
+    "tokens add": ("Ada", "--label", "a board"),
+    "tokens revoke": ("1",),
+    "broker add": ("bench/G1",),
+    "broker revoke": ("bench.G1",),
+    "broker acl": (),
+    "broker key-add": (),
+    "broker key-retire": ("k1a2b3c",),
+    "users bind": ("Ada", "--os-user", "nobody"),
+    "users unbind": ("Ada",),
+    "db restore": ("FILE", "--yes"),
+    "db grant-readonly": ("grafana",),
+}  # fmt: skip
+# what serves without a person acts for one with these
+ALSO = {"ingest": ("--forget-epoch0", "bench/G1"), "ingest ": ("FILE", "--accept-units", "--site", "bench")}
+
+
+def list_commands():
+    def walk(name, command):
+        below = getattr(command, "commands", None)
+        return [name] if not below else [found for n, c in below.items() for found in walk(f"{name} {n}", c)]
+
+    apps = {verb: importlib.import_module(module).app for verb, (module, _) in VERBS.items()}
+    return [name for verb, app in apps.items() for name in walk(verb, typer.main.get_command(app))]
+
+
+def test_every_command_has_a_rule_and_every_rule_a_command():
+    found = list_commands()
+    assert len(found) > 70
+    assert set(found) == set(rules.RULES)
+    people = {name for name, rule in rules.RULES.items() if rule in {rules.OPERATOR, rules.ADMIN}}
+    assert people == set(CALLS)
+
+
+def test_the_database_is_opened_in_one_place():
+    """There the rule of the command closes it; the two others only look whether it answers."""
+    opens = set()
+    for path in CLI.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Database", "create_engine"}:
+                opens.add(path.name)
+    assert opens == {"opening.py", "check.py", "doctor.py"}
+
+
+@pytest.fixture
+def bench(database, tmp_path, monkeypatch):
+    slope = WatchedSlope(database)
+    set_level(database, slope.site, 3, Actor("Ada"), "it fails", NOW)
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database)))
+    monkeypatch.delenv("SLOPEWARD_BY_PASSWORD", raising=False)
+    monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
+    return slope
+
+
+def test_what_only_reads_cannot_write_and_what_has_no_rule_neither(bench):
+    for command in ("status", "alerts list", "a new one"):
+        with rules.running(command), open_database(None) as db:
+            with pytest.raises(StoreError, match="only reads"), db.write():
+                pass
+    with rules.running("level set"), open_database(None) as db:
+        with pytest.raises(StoreError, match="did not ask who"), db.write():
+            pass
+        prove(db, "Ada")
+        with db.write():
+            pass
+    with rules.running("ingest"), open_database(None) as db, db.write():
+        pass
+
+
+def count_rows(database):
+    with database.read() as c:
+        return {
+            name: c.execute(select(func.count()).select_from(table)).scalar_one()
+            for name, table in metadata.tables.items()
+        }
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Files for the calls that want one."""
+    site, outline = tmp_path / "new.toml", tmp_path / "outline.geojson"
+    site.write_text(SITE_TEXT.replace("6.0, window", "7.0, window"))
+    outline.write_text('{"type": "Polygon", "coordinates": []}')
+    return {"FILE": str(site), "OUTLINE": str(outline)}
+
+
+def test_no_command_acts_for_a_person_who_did_not_prove_to_be_it(bench, files, monkeypatch, capsys):
+    """The walk: by nobody, by a name that is only written, by who may only look, and by who is for other sites."""
+    with bench.database.write() as c:
+        for name, role in (("Ada", "admin"), ("Cy", "viewer"), ("Ed", "admin")):
+            add_user(c, name, WORDS[name], role, NOW)
+        c.execute(user_account.update().where(user_account.c.name == "Ed").values(sites=["elsewhere"]))
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    before = count_rows(bench.database)
+    wrong = []
+    for command, words in {**CALLS, **ALSO}.items():
+        call = [*command.split(), *(files.get(w, w) for w in words)]
+        for person, password, answer in (
+            (None, None, "--by NAME"),
+            ("Ada", None, "SLOPEWARD_BY_PASSWORD"),
+            ("Cy", WORDS["Cy"], "no open account as"),
+            ("Ed", WORDS["Ed"], "is for elsewhere only"),
+            ("Eve", WORDS["Ada"], "no account 'Eve'"),
+        ):
+            if person is None and command == "drill":  # its name is never left out
+                continue
+            with monkeypatch.context() as patch:
+                if password is not None:
+                    patch.setenv("SLOPEWARD_BY_PASSWORD", password)
+                status = run_verb([*call, *([] if person is None else ["--by", person])])
+            said = capsys.readouterr().err
+            if status != 1 or answer not in said:
+                wrong.append(f"slopeward {command} by {person}: status {status}, {said.strip()}")
+    assert not wrong
+    assert count_rows(bench.database) == before
+
+
+def test_a_wrong_password_is_refused_by_every_command_and_seen_in_the_log(bench, files, monkeypatch, capsys):
+    with bench.database.write() as c:
+        add_user(c, "Ada", WORDS["Ada"], "admin", NOW)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", WORDS["Cy"])
+    before = count_rows(bench.database)
+    for command, words in CALLS.items():
+        assert run_verb([*command.split(), *(files.get(w, w) for w in words), "--by", "Ada"]) == 1, command
+        assert "the password of Ada is wrong" in capsys.readouterr().err, command
+    after = count_rows(bench.database)
+    assert after.pop("audit_entry") == before.pop("audit_entry") + len(CALLS)
+    assert after == before
+
+
+def test_who_proves_to_be_nobody_is_refused_where_functions_are_called_by_another_program(bench):
+    with bench.database.write() as c:
+        add_user(c, "Ada", WORDS["Ada"], "operator", NOW)
+    with pytest.raises(RefusedError, match="SLOPEWARD_BY_PASSWORD"):
+        prove(bench.database, "ada")

@@ -1,0 +1,126 @@
+"""`slopeward doctor` tries at the running Mosquitto what a foreign client can do, and says it plainly."""
+
+import json
+import os
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from monitor.broker_access import Access, find_access
+from monitor.broker_logins import ACL, PASSWORDS, SERVICE_ACL, SERVICE_PASSWORDS
+from monitor.cli.doctor import _look_at_logins
+from monitor.cli.main import run_verb
+from monitor.cli.sites import write_first_site
+from monitor.config import load_service
+from monitor.ingest.broker import ManagedBroker, find_mosquitto
+from tests.conftest import absent, free_port, wait_for
+from tests.data.mqtt_client import calling
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture
+def house(tmp_path, sqlite_url, monkeypatch):
+    """A folder with two sites and a service file; `write(broker_section)` gives what it says."""
+    if find_mosquitto() is None:
+        absent("Mosquitto")
+    for name in [n for n in os.environ if n.startswith("SLOPEWARD_") and "__" in n]:
+        monkeypatch.delenv(name)
+    (tmp_path / "sites").mkdir()
+    for site in ("north", "south"):
+        (tmp_path / f"sites/{site}.toml").write_text(write_first_site(site))
+
+    def write(section):
+        text = f'[database]\nurl = "{sqlite_url}"\n[paths]\nsites = "{tmp_path}/sites"\n[broker]\n'
+        (tmp_path / "slopeward.toml").write_text(f'{text}data = "{tmp_path}/broker"\n{section}\n')
+        return load_service(tmp_path / "slopeward.toml")
+
+    write.folder = tmp_path
+    return write
+
+
+def look(service):
+    return [(state, found) for _, state, found, _ in _look_at_logins(service)]
+
+
+def test_a_managed_broker_withstands_and_an_open_one_is_said_to_be_open(house):
+    port = free_port()
+    for anonymous in (False, True):
+        service = house(f'url = "mqtt://127.0.0.1:{port}"\nanonymous = {str(anonymous).lower()}')
+        broker = ManagedBroker(house.folder / "broker", port, anonymous=anonymous)
+        broker.start()
+        try:
+            with calling(find_access(service.broker), "slopeward") as session:
+                found = look(service)
+                assert session.ends == []  # the real session is never tried
+        finally:
+            broker.stop()
+        url = f"mqtt://127.0.0.1:{port}"
+        if not anonymous:
+            who = "an instrument with a login for something else"
+            assert found == [
+                ("ok", f"{url} lets nobody in without a login"),
+                ("ok", f"{who} can publish for no site, not as the service, and take no session of it"),
+            ]
+            continue
+        assert found[:3] == [
+            ("bad", f"{url} lets in clients without a login"),
+            ("bad", "a client without a login can publish readings of north, south"),
+            ("bad", "a client without a login can take a session of the service (client id slopeward)"),
+        ]
+        assert not any("as the service (" in line for _, line in found)  # levels and alerts are closed also then
+
+
+def test_an_open_external_broker_is_said_to_be_open(house, mosquitto):
+    found = look(house(f'mode = "external"\nurl = "{mosquitto.url}"'))
+    assert [state for state, _ in found] == ["bad", "bad", "bad", "bad", "warn"]
+    assert "publish as the service (state, alert, x/backfill)" in found[2][1]
+
+
+def test_the_files_for_a_broker_of_ones_own_hold_what_they_promise(house, capsys):
+    """`slopeward broker acl`, a Mosquitto on its files, and the doctor; then the logins that it showed."""
+    door, own = free_port(), free_port()
+    section = (
+        f'mode = "external"\nurl = "mqtt://127.0.0.1:{own}"\ninstruments_url = "mqtt://127.0.0.1:{door}"\n'
+        f'username = "slopeward"\npassword_file = "{house.folder}/broker/service.secret"'
+    )
+    (house.folder / "broker").mkdir()
+    (house.folder / "broker/service.secret").write_text("chosen-by-the-operator")
+    service = house(section)
+    config = str(house.folder / "slopeward.toml")
+    words = ["broker", "acl", "--out", str(house.folder / "out"), "--json", "--config", config]
+    assert run_verb(words) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["username"] for one in shown] == ["north", "south"]
+    assert run_verb(words) == 0
+    assert capsys.readouterr().out == ""  # shown once
+    out = house.folder / "out"
+    (house.folder / "m.conf").write_text(
+        f"per_listener_settings true\n{'user root' if os.geteuid() == 0 else ''}\n"
+        f"listener {door} 127.0.0.1\nallow_anonymous false\nuse_username_as_clientid true\n"
+        f"password_file {out / PASSWORDS}\nacl_file {out / ACL}\n"
+        f"listener {own} 127.0.0.1\nallow_anonymous false\n"
+        f"password_file {out / SERVICE_PASSWORDS}\nacl_file {out / SERVICE_ACL}\n"
+    )
+    process = subprocess.Popen([find_mosquitto(), "-c", house.folder / "m.conf"], stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: answers(service), what="Mosquitto")
+        assert [state for state, _ in look(service)] == ["ok", "ok"]
+        north = Access(port=door, username="north", password=shown[0]["password"])
+        with calling(north) as gateway:
+            assert gateway.publish("slopeward/v1/north/G1/obs") == "Success"
+            assert gateway.publish("slopeward/v1/south/G1/obs") == "Not authorized"
+        with calling(replace(north, port=own)) as gateway:
+            assert not gateway.is_in
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def answers(service):
+    try:
+        with calling(find_access(service.broker), "x") as one:
+            return one.is_in
+    except OSError:
+        return False

@@ -1,0 +1,426 @@
+"""The lane of a scene from files to footprints, on drawn scenes and on a measured one."""
+
+import json
+import os
+import shutil
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+import torch
+from shapely.geometry import shape
+
+from detection.imagery.data.generate import draw_scene, write_scene
+from detection.imagery.errors import OutputError
+from detection.imagery.footprints import detect as detecting
+from detection.imagery.footprints import outputs, preview
+from detection.imagery.footprints.detect import detect
+from detection.imagery.neural.checkpoint import load_model, save_model
+from detection.imagery.neural.inference import Segmenter
+from detection.imagery.raster.grid import grid_around
+from detection.imagery.raster.raster import decode_png, read_grid, write_geotiff
+from detection.imagery.raster.terrain import derive_terrain, open_terrain
+from detection.imagery.raster.tiling import cut
+from detection.imagery.registry import build, find_entry
+from detection.imagery.scene.scene import read_scene
+from detection.imagery.training.metrics import Confusion, count, score
+
+OUTPUTS = ["landslides.geojson", "landslides.gpkg", "mask.tif", "preview.png", "prob.tif", "qa.tif", "run.json"]
+
+
+@pytest.fixture(autouse=True)
+def torch_as_it_was():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=False)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    with rasterio.open(path) as source:
+        return source.read(1)
+
+
+def test_unseen_drawn_scenes_are_mapped_by_the_shipped_weights(tmp_path):
+    """F1 of at least .90 over scenes that no training has seen, scars of every kind, pixels pooled."""
+    pooled = Confusion()
+    for seed in range(900_001, 900_005):
+        scene = draw_scene(seed, 256, scars=4)
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        for name, band in scene.bands.items():
+            write_geotiff(folder / f"{name}.tif", band[None], grid_around(141.95, 42.73, 256, 10.0), nodata=0)
+        lines = ["acquired_at = 2024-05-06T00:00:00Z", "complete = true", "[bands]"]
+        (folder / "scene.toml").write_text("\n".join(lines + [f'{name} = "{name}.tif"' for name in scene.bands]))
+        detect({"scene_path": str(folder), "out_dir": str(tmp_path / "out"), "weights": "generated"})
+        pooled += count(read_mask(tmp_path / "out" / "mask.tif") == 1, scene.truth > 0)
+    assert score(pooled)["f1"] >= 0.90
+
+
+@pytest.mark.parametrize("geographic", [False, True])
+def test_the_simulators_scar_becomes_a_footprint_in_its_place(tmp_path, geographic):
+    taken_at = datetime(2024, 5, 6, 7, 8, tzinfo=UTC)
+    place = (141.9551, 42.7262)
+    truth = write_scene(
+        tmp_path / "scene", 5, center_lon=141.95, center_lat=42.73, acquired_at=taken_at, scar_lonlat=place,
+        geographic=geographic,
+    )  # fmt: skip
+    result = detect({"scene_path": str(tmp_path / "scene")})
+    scar = shape(truth["scars"][0]["geometry"])
+    assert scar.distance(shapely.Point(place)) < 0.0005
+    best = max(result["polygons"], key=lambda item: shape(item["geometry"]).intersection(scar).area)
+    outline = shape(best["geometry"])
+    assert outline.intersection(scar).area / outline.union(scar).area > 0.6
+    if not geographic:
+        assert best["area_m2"] == pytest.approx(truth["scars"][0]["area_m2"], rel=0.3)
+    assert result["acquired_at"] == "2024-05-06T07:08:00+00:00"
+    assert result["crs"] == ("EPSG:4326" if geographic else "EPSG:32654")
+    assert result["outputs"] == {}
+    json.dumps(result)
+
+
+def test_the_same_ground_without_a_scar_has_no_footprint_there(tmp_path):
+    with_scar = write_scene(tmp_path / "with", 5)
+    write_scene(tmp_path / "without", 5, with_scar=False)
+    scar = shape(with_scar["scars"][0]["geometry"])
+
+    def covered(name):
+        found = detect({"scene_path": str(tmp_path / name)})["polygons"]
+        return shapely.union_all([shape(item["geometry"]) for item in found]).intersection(scar).area / scar.area
+
+    assert covered("with") > 0.6
+    assert covered("without") < 0.05
+
+
+def test_a_second_run_gives_the_same_bytes_and_a_third_does_nothing(tmp_path, monkeypatch):
+    write_scene(tmp_path / "scene", 5, size_px=200)
+    results = [detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / out)}) for out in ("a", "b")]
+    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == OUTPUTS
+    for name in OUTPUTS:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert results[0]["polygons"]
+    assert results[0]["outputs"]["prob"] == str(tmp_path / "a" / "prob.tif")
+    monkeypatch.setattr(detecting, "measure_stretch", lambda *_: pytest.fail("the work was done again"))
+    again = detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "a")})
+    assert json.dumps(again, sort_keys=True) == json.dumps(results[0], sort_keys=True)
+
+
+def test_other_options_are_another_run(tmp_path):
+    write_scene(tmp_path / "scene", 5, size_px=200)
+    payload = {"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")}
+    assert detect(payload)["polygons"]
+    assert detect({**payload, "minimum_area_m2": 1e9})["polygons"] == []
+    assert detect({**payload, "threshold": 0.9})["threshold"] == 0.9
+
+
+def test_a_failure_half_way_leaves_what_was_there(tmp_path, monkeypatch):
+    write_scene(tmp_path / "scene", 5, size_px=96)
+    payload = {"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")}
+    detect(payload)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(outputs, "write_preview", fail)
+    with pytest.raises(OutputError, match=r"out: cannot write the results \(No space left"):
+        detect({**payload, "threshold": 0.9})
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+
+
+PLACES = {
+    "reading": (detecting, "measure_stretch"),
+    "outlining": (detecting, "find_footprints"),
+    "raster": (outputs, "write_cog"),
+    "picture": (outputs, "write_preview"),
+    "renaming": (Path, "replace"),
+}
+
+
+def run_killed(place: str, payload: dict) -> int:
+    """Run in a child that is killed by signal 9 at this place; the third file at the renaming."""
+    child = os.fork()
+    if child == 0:
+        _die_at(place, payload)
+    return os.waitpid(child, 0)[1]
+
+
+def _die_at(place: str, payload: dict) -> None:
+    holder, name = PLACES[place]
+    real, calls = getattr(holder, name), []
+
+    def die(*arguments, **options):
+        if place == "renaming" and len(calls) < 2:
+            calls.append(1)
+            return real(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return None
+
+    setattr(holder, name, die)
+    try:
+        detect(payload)
+    finally:
+        os._exit(0)  # not reached when the place was
+
+
+def test_a_killed_run_is_mended_by_the_next(tmp_path):
+    """Killed at five places: what the next run leaves has the same bytes as a run that nobody disturbed."""
+    torch.set_num_threads(1)
+    write_scene(tmp_path / "scene", 5, size_px=96)
+    payload = {"scene_path": str(tmp_path / "scene"), "threshold": 0.4}
+    detect({**payload, "out_dir": str(tmp_path / "clean")})
+    clean = {name: (tmp_path / "clean" / name).read_bytes() for name in OUTPUTS}
+    for place in PLACES:
+        out = {**payload, "out_dir": str(tmp_path / place)}
+        # An older result of other options lies there: it must not be taken for this run's.
+        detect({**out, "threshold": 0.8})
+        assert run_killed(place, out) == signal.SIGKILL
+        detect(out)
+        assert {file.name: file.read_bytes() for file in (tmp_path / place).iterdir()} == clean
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    write_scene(tmp_path / "scene", 5, size_px=96)
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OutputError, match="cannot write the results"):
+        detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "file" / "out")})
+
+
+def test_the_files_say_what_the_result_says(tmp_path):
+    write_scene(tmp_path / "scene", 5, size_px=200)
+    result = detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")})
+    collection = json.loads((tmp_path / "out" / "landslides.geojson").read_text())
+    assert [feature["id"] for feature in collection["features"]] == [item["polygon_id"] for item in result["polygons"]]
+    assert collection["features"][0]["properties"]["area_m2"] == result["polygons"][0]["area_m2"]
+    with rasterio.open(tmp_path / "out" / "prob.tif") as source:
+        assert source.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert source.nodata == 255
+        assert source.tags()["MODEL_HASH"] == result["model_hash"]
+        steps = source.read(1)
+    mask = read_mask(tmp_path / "out" / "mask.tif")
+    assert np.array_equal(mask == 1, (steps >= np.ceil(result["threshold"] * 200)) & (steps != 255))
+
+
+def test_the_preview_shows_the_footprints_in_their_place(tmp_path):
+    write_scene(tmp_path / "scene", 5, size_px=200)
+    result = detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")})
+    left, bottom, right, top = result["outputs"]["bounds"]
+    image = decode_png((tmp_path / "out" / "preview.png").read_bytes())
+    assert image.shape[0] == 4
+    rows, columns = np.nonzero((image[0] == 255) & (image[1] == 40) & (image[2] == 40))
+    lon = left + (columns + 0.5) / image.shape[2] * (right - left)
+    lat = top - (rows + 0.5) / image.shape[1] * (top - bottom)
+    outlines = shapely.union_all([shape(item["geometry"]).boundary for item in result["polygons"]])
+    assert len(rows) > 20
+    assert shapely.distance(outlines, shapely.points(lon, lat)).max() < 0.0002
+
+
+@pytest.mark.parametrize("sides", [{"tiled": True, "blockxsize": 64, "blockysize": 64}, {"blockysize": 8}])
+@pytest.mark.parametrize("overviews", [(), (2, 4)])
+def test_the_picture_of_a_large_file_is_read_by_windows_and_shows_the_same(tmp_path, monkeypatch, sides, overviews):
+    """Files in tiles and in strips, with overviews and without; a hole of nodata stays one."""
+    rows, columns = np.mgrid[:200, :330]
+    values = (1000 + 4 * columns + 6 * rows).astype(np.uint16)
+    values[80:120, 150:200] = 0
+    grid = grid_around(141.95, 42.73, 330, 10.0)
+    path = tmp_path / "20240506.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=330, height=200, count=1, dtype="uint16", crs=grid.crs_wkt,
+        transform=grid.transform, nodata=0, **sides,
+    ) as target:  # fmt: skip
+        target.write(values, 1)
+        target.set_band_description(1, "red")
+        if overviews:
+            target.build_overviews(overviews)
+    scene = read_scene(path, datetime(2024, 5, 6, tzinfo=UTC))
+    whole, _ = preview.paint_scene(scene, read_grid(path), 20)
+    monkeypatch.setattr(preview, "WINDOW_PX", 64)
+    by_windows, _ = preview.paint_scene(scene, read_grid(path), 20)
+    assert (whole == by_windows).all() if not overviews else abs(whole.astype(int) - by_windows).max() <= 8
+    shown = whole[3] > 0
+    assert 0.9 < shown.mean() < 1
+    assert (np.diff(np.where(shown, whole[0].astype(int), 0)[2]) > 0).mean() > 0.9  # brighter to the east
+
+
+def test_progress_names_what_is_done_and_ends_when_the_files_are_there(tmp_path):
+    """No stage is told after one that it comes before, shares only rise, and the last word is true."""
+    write_scene(tmp_path / "scene", 5)
+    told = []
+
+    def tell(stage, share):
+        told.append((stage, share, (tmp_path / "out" / "run.json").exists()))
+
+    detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")}, tell)
+    assert list(dict.fromkeys(stage for stage, *_ in told)) == ["map", "outlines", "files"]
+    for stage in ("map", "outlines", "files"):
+        shares = [share for one, share, _ in told if one == stage]
+        assert shares == sorted(shares)
+        assert shares[-1] <= 1
+    assert told[-1] == ("files", 1.0, True)
+    assert not any(there for *_, there in told[:-1])
+
+
+@pytest.mark.parametrize(
+    ("weights", "tile", "halo", "most"),
+    [("generated", 128, None, 1e-5), ("landslide4sense", 256, None, 1e-5), ("generated", 256, 96, 1e-3)],
+)
+def test_tiles_with_a_halo_agree_with_the_whole_scene(weights, tile, halo, most):
+    """Exact with the network's own halo; with 96 px the bilinear U-Net is off by less than the step of 1/200."""
+    scene = draw_scene(31, 400, scars=8, clouds=True)
+    halo = find_entry("unet").halo_px if halo is None else halo
+    model = load_model(weights)
+    values = np.stack([scene.bands[name] for name in model.bands]).astype(np.float32)[:, :, :350]
+    values /= 1e4 if weights == "generated" else values.max()
+    valid = np.ones(values.shape[1:], bool)
+    valid[200:260, 100:150] = False
+    segmenter = Segmenter(model)
+    whole = segmenter.probabilities(values, valid)
+    joined = np.full_like(whole, np.nan)
+    for part in cut(values.shape[2], values.shape[1], tile, halo):
+        window = (
+            slice(part.read_row, part.read_row + part.read_height),
+            slice(part.read_column, part.read_column + part.read_width),
+        )
+        out = segmenter.probabilities(values[(slice(None), *window)], valid[window])[part.crop]
+        joined[part.own_row : part.own_row + part.own_height, part.own_column : part.own_column + part.own_width] = out
+    assert np.abs(whole - joined).max() <= most
+    assert whole.max() > 0.5
+
+
+def test_the_tile_size_does_not_show_in_the_result(tmp_path):
+    """Nor does it in the stretch by the brightest value nearby, which is a matter of the scene."""
+    write_scene(tmp_path / "scene", 8, size_px=300)
+    payload = {"scene_path": str(tmp_path / "scene"), "weights": "landslide4sense", "threshold": 0.3}
+    files = []
+    for tile in (512, 128):
+        out = tmp_path / str(tile)
+        detect({**payload, "out_dir": str(out), "tile": tile})
+        files.append(read_mask(out / "prob.tif").astype(int))
+    assert files[0].max() > 100
+    assert np.abs(files[0] - files[1]).max() <= 1
+    assert np.count_nonzero(files[0] != files[1]) < 20
+
+
+def save_untrained(path: Path, network: str, classes: list[str]) -> str:
+    """A network with fresh weights and the card of the shipped one; the head is turned up, so that it finds much."""
+    torch.manual_seed(4)
+    card = load_model("generated").card
+    built = build(network, 3, len(classes) + 1, 0.125)
+    for parameter in list(built.parameters())[-2:]:
+        parameter.data *= 6
+    facts = {"name": network, "classes": len(classes) + 1, "width": 0.125, "options": {}}
+    save_model(path, built, {**card, "name": "untrained", "network": facts, "classes": classes, "threshold": 0.5,
+                             "tile_px": 128})  # fmt: skip
+    return str(path)
+
+
+def test_tiles_of_a_network_without_end_are_blended_and_the_flips_are_said(tmp_path):
+    """Means over the window enter the SBConv U-Net: its tiles are blended, and what that costs stands in the record."""
+    weights = save_untrained(tmp_path / "sb.safetensors", "sbconv-unet", ["landslide"])
+    write_scene(tmp_path / "scene", 5, size_px=180)
+    payload = {"scene_path": str(tmp_path / "scene"), "weights": weights}
+    first, second = (detect({**payload, "out_dir": str(tmp_path / name)}) for name in ("a", "b"))
+    assert (first["blend"], first["tile"], first["halo"]) == ("hann", 128, 0)
+    assert 0 <= first["flip_rate"] < 1
+    assert first["flip_pixels"] == 180 * 180
+    assert any("change sides when the tiles are moved" in warning for warning in first["warnings"])
+    assert json.loads((tmp_path / "a" / "run.json").read_text())["flip_rate"] == first["flip_rate"]
+    for name in OUTPUTS:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert second["polygons"] == first["polygons"]
+
+
+def test_classes_have_maps_and_footprints_of_their_own(tmp_path, monkeypatch):
+    weights = save_untrained(tmp_path / "two.safetensors", "unet", ["landslide", "crack"])
+    write_scene(tmp_path / "scene", 5, size_px=96)
+
+    def draw(_, tile, __):
+        drawn = np.zeros((2, *tile.shape[1:]), np.float32)
+        drawn[0, 10:30, 10:30] = 0.9
+        drawn[1, 50:53, 10:80] = 0.8  # a line, and a part of it under the more likely other class
+        drawn[1, 20:25, 5:30] = 0.7
+        return drawn
+
+    monkeypatch.setattr(Segmenter, "class_probabilities", draw)
+    out = tmp_path / "out"
+    result = detect({"scene_path": str(tmp_path / "scene"), "weights": weights, "out_dir": str(out)})
+    with rasterio.open(out / "prob.tif") as source:
+        assert source.descriptions == ("landslide", "crack")
+        steps = source.read()
+    assert np.array_equal(read_mask(out / "mask.tif"), np.where(steps.max(axis=0) >= 100, steps.argmax(axis=0) + 1, 0))
+    assert result["classes"] == ["landslide", "crack"]
+    slide, short, long = result["polygons"]
+    assert [item["class"] for item in (slide, short, long)] == ["landslide", "crack", "crack"]
+    assert slide["area_m2"] == pytest.approx(40_000)
+    assert short["area_m2"] == pytest.approx(2_500)  # the other class owns the rest
+    assert (long["length_m"], long["width_m"]) == (pytest.approx(700, rel=0.01), pytest.approx(30, rel=0.01))
+    assert min(abs(long["azimuth_deg"] - 90), 90) < 1
+    assert len({item["polygon_id"] for item in result["polygons"]}) == 3
+
+
+@pytest.fixture
+def hokkaido(measured, tmp_path):
+    def make(date: str) -> Path:
+        folder = tmp_path / date
+        folder.mkdir()
+        for band in ("B2", "B3", "B4"):
+            shutil.copy(measured(f"hokkaido-2018-s2-scene/{date}_event_{band}.tif"), folder / f"{band}.tif")
+        taken = {"pre": "2017-11-21T01:20:00Z", "post": "2018-10-25T01:20:00Z"}[date]
+        lines = [f"acquired_at = {taken}", f'role = "{date}"', "complete = true", "[bands]"]
+        lines += [f'{band} = "{band}.tif"' for band in ("B2", "B3", "B4")]
+        (folder / "scene.toml").write_text("\n".join(lines))
+        return folder
+
+    return make
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_measured_scene_end_to_end(hokkaido, measured, tmp_path):
+    """After the Hokkaido earthquake of 2018 slides cover the hills; before it there are none to speak of."""
+    found = {}
+    for date in ("pre", "post"):
+        result = detect({"scene_path": str(hokkaido(date)), "out_dir": str(tmp_path / f"o{date}")})
+        found[date] = result["polygons"]
+        assert result["crs"] == "EPSG:4326"
+        assert result["pixel_area_m2"] == pytest.approx(73.4, abs=0.1)
+        assert result["valid_share"] == pytest.approx({"pre": 0.595, "post": 1.0}[date], abs=0.005)
+        for item in result["polygons"]:
+            outline = shape(item["geometry"])
+            assert outline.is_valid
+            assert item["area_m2"] >= 900
+            assert 141.89 <= item["bbox"][0] <= item["bbox"][2] <= 142.03
+            assert 42.68 <= item["bbox"][1] <= item["bbox"][3] <= 42.77
+        with rasterio.open(tmp_path / date / "B4.tif") as source:
+            nodata = source.read(1) == 0
+        mask = read_mask(tmp_path / f"o{date}" / "mask.tif")
+        assert (mask[nodata] == 255).all()
+        assert (mask != 255).mean() == pytest.approx(result["valid_share"], abs=1e-5)
+        pixels = (mask == 1).sum() * result["pixel_area_m2"]
+        assert sum(item["area_m2"] for item in result["polygons"]) <= 1.1 * pixels
+    assert sum(item["area_m2"] for item in found["post"]) > 10 * sum(item["area_m2"] for item in found["pre"])
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_slopes_of_the_measured_elevation_model(measured, tmp_path):
+    """As steep as Horn's slopes taken on the model's own pixels, though the model comes in degrees; none is lost."""
+    path = measured("hokkaido-2018-s2-scene/dsm.tif")
+    grid = read_grid(path)
+    with rasterio.open(path) as source:
+        heights = source.read(1).astype(float)
+    step = grid.transform.a
+    north, east = 111_080.0 * step, 111_319.5 * step * np.cos(np.radians(42.726))
+    wanted = derive_terrain(heights, east, north)["slope"]
+    with open_terrain(path, grid, tmp_path, ("slope",)) as terrain:
+        fields, known = terrain.read(1, 1, grid.width - 2, grid.height - 2)
+    assert known.mean() > 0.99
+    assert fields["slope"][known].mean() == pytest.approx(wanted.mean(), rel=0.02)
+    assert np.corrcoef(fields["slope"][known], wanted[known])[0, 1] > 0.97
+    scene = read_grid(measured("hokkaido-2018-s2-scene/post_event_B4.tif"))
+    with open_terrain(path, scene, tmp_path) as terrain:
+        assert terrain.covered_share > 0.99

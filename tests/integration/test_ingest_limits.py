@@ -1,0 +1,209 @@
+"""A sender that floods, invents stations or sends rubbish without end: the others do not feel it, and it is told."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select, text
+
+from monitor.config import parse_service
+from monitor.domain.site import Level, Site, Station
+from monitor.errors import StoreBusyError
+from monitor.ingest import pipeline as module
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
+from monitor.ingest.replay import replay_rejected
+from monitor.service_conditions import Conditions
+from monitor.store import prune
+from monitor.store import tables as t
+from monitor.store.observations import add_observations
+from monitor.store.quarantine import MOST_SOURCES, OTHERS
+from monitor.store.views import load_view
+
+NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
+LIMITS = """
+[limits]
+readings_per_s = 10.0
+readings_at_once = 100
+undeclared_stations = 3
+quarantine_mb = 1
+quarantine_source_mb = 1
+"""
+
+
+def declared(name):
+    return Station(name, 46.0, 9.0, None, None, None, None, None, None, True, ())
+
+
+SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (declared("G1"), declared("G2")), ())
+
+
+class Clock:
+    now = NOW
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def pipeline(database, clock):
+    return Pipeline(database, {"north": SITE}, clock, parse_service(LIMITS, "test").limits)
+
+
+def reading(n, station="G1", at=NOW, client="live"):
+    body = {"time": (NOW - timedelta(days=2) + timedelta(seconds=n)).isoformat(), "rain_mm": 1.0}
+    return Message(f"slopeward/v1/north/{station}/obs", json.dumps(body).encode(), at, client)
+
+
+def rubbish(n, topic="slopeward/v1/north/G9/obs", size=20_000):
+    return Message(topic, b"%d %s" % (n, b"x" * size), NOW, "live")
+
+
+def count(database, table):
+    with database.read() as c:
+        return c.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def sources(database):
+    with database.read() as c:
+        return {row["source"]: row for row in load_view(c, "quarantine_sources")}
+
+
+# ---- one device that sends too fast ----------------------------------------------------------------------------
+def test_a_device_that_floods_is_slowed_and_the_others_are_not(pipeline, database):
+    flood = [reading(n) for n in range(500)]
+    outcome = pipeline.store([*flood, *(reading(n, "G2") for n in range(50))])
+    assert (outcome.added.stored, outcome.rejected) == (150, 400)
+    with database.read() as c:
+        rows = c.execute(text("SELECT code, min(reason), count(*) FROM rejected_messages GROUP BY code")).all()
+    assert [(code, n) for code, _, n in rows] == [("rate_limited", 400)]
+    assert "slopeward/v1/north/G1 sends more than 10 readings a second" in rows[0][1]
+    later = NOW + timedelta(seconds=5)
+    assert pipeline.store([reading(1000 + n, at=later) for n in range(80)]).added.stored == 50
+    # what was held back is read in when a person says so, with a bucket of its own
+    fresh = Pipeline(database, {"north": SITE}, Clock(), parse_service("", "test").limits)
+    fresh._clock.now = NOW + timedelta(hours=1)
+    assert replay_rejected(fresh, fresh._clock).stored == 430
+
+
+def test_a_batch_that_comes_again_while_the_database_is_locked_costs_nothing(pipeline, database, monkeypatch):
+    def busy(*_):
+        raise StoreBusyError("locked")
+
+    monkeypatch.setattr(module, "add_observations", busy)
+    for _ in range(20):
+        with pytest.raises(StoreBusyError):
+            pipeline.store([reading(n) for n in range(90)])
+    monkeypatch.setattr(module, "add_observations", add_observations)
+    assert pipeline.store([reading(n) for n in range(90)]).added.stored == 90
+
+
+def test_files_that_a_person_reads_in_have_no_such_bound(pipeline):
+    assert pipeline.store([reading(n, client="file:a.csv") for n in range(500)]).added.stored == 500
+
+
+def test_a_clock_that_jumps_neither_fills_nor_blocks(pipeline, database):
+    assert pipeline.store([reading(n) for n in range(100)]).added.stored == 100
+    back = NOW - timedelta(hours=1)
+    assert pipeline.store([reading(200, at=back)]).added.stored == 0
+    assert pipeline.store([reading(300, at=back + timedelta(seconds=1))]).added.stored == 1
+
+
+# ---- stations that nobody declared -----------------------------------------------------------------------------
+def test_invented_stations_end_at_a_number_and_declared_ones_always_come_in(pipeline, database, clock):
+    outcome = pipeline.store([reading(n, f"X{n}") for n in range(40)])
+    assert (outcome.added.stored, outcome.rejected) == (3, 37)
+    assert pipeline.store([reading(0), reading(0, "G2"), reading(99, "X1")]).added.stored == 3
+    again = Pipeline(
+        database, {"north": SITE}, clock, parse_service(LIMITS, "test").limits
+    )  # a restart forgets nothing
+    assert again.store([reading(1, "Y"), reading(100, "X2")]).added.stored == 1
+    with database.read() as c:
+        reason = c.execute(text("SELECT reason FROM rejected_messages WHERE code = 'too_many_stations'")).scalar()
+        stations = c.execute(text("SELECT count(DISTINCT station) FROM series")).scalar()
+    assert "stands in no site file" in reason
+    assert stations == 5
+    more = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (declared("G1"), declared("X39")), ())
+    clock.now = NOW + timedelta(minutes=1)
+    completed = Pipeline(database, {"north": more}, clock, parse_service(LIMITS, "test").limits)
+    assert replay_rejected(completed, clock).stored == 1  # X39 now has a declaration
+
+
+# ---- rubbish ---------------------------------------------------------------------------------------------------
+def test_rubbish_of_one_sender_is_bounded_and_counted_beyond(database, clock):
+    limits = LIMITS.replace("quarantine_mb = 1", "quarantine_mb = 2")
+    pipeline = Pipeline(database, {"north": SITE}, clock, parse_service(limits, "test").limits)
+    outcomes = [pipeline.store([rubbish(n) for n in range(start, start + 40)]) for start in range(0, 200, 40)]
+    mine, other = "slopeward/v1/north/G9", "slopeward/v1/north/G2"
+    kept = sources(database)[mine]
+    assert kept["kept_bytes"] <= 1_000_000
+    assert kept["kept_rows"] == count(database, t.rejected_message) == 48
+    assert kept["unkept"] == sum(o.unkept for o in outcomes) == 152
+    assert pipeline.store([Message(f"{other}/obs", b"{", NOW, "live")]).unkept == 0  # the share of the others is theirs
+    assert sources(database)[other]["kept_rows"] == 1
+
+
+def test_rubbish_under_ever_new_names_ends_at_the_quota_of_all(pipeline, database):
+    for start in range(0, 3000, 500):
+        pipeline.store([rubbish(n, f"slopeward/v1/s{n}/g/obs", 400) for n in range(start, start + 500)])
+    found = sources(database)
+    assert len(found) == MOST_SOURCES + 1
+    assert found[OTHERS]["unkept"] > 0
+    with database.read() as c:
+        size = c.execute(text("SELECT sum(length(payload)), count(*) FROM rejected_message")).one()
+    assert size[0] + 512 * size[1] <= 1_000_000
+    assert sum(row["kept_rows"] for row in found.values()) == size[1]
+    assert sum(row["kept_rows"] + row["unkept"] for row in found.values()) == 3000
+
+
+def test_the_same_rubbish_again_takes_no_room(pipeline, database):
+    for _ in range(30):
+        assert pipeline.store([rubbish(1), rubbish(1)]).unkept == 0
+    with database.read() as c:
+        assert c.execute(text("SELECT times FROM rejected_message")).scalars().all() == [60]
+
+
+def test_old_rubbish_goes_and_its_room_comes_back(pipeline, database):
+    pipeline.store([rubbish(n) for n in range(100)])
+    before = sources(database)["slopeward/v1/north/G9"]
+    assert before["unkept"] > 0
+
+    def prune_all(now):
+        limits = prune.Limits.of(None, None, 90 * 86400.0, now)
+        for _ in range(20):
+            with database.write() as c:
+                if not any(prune.prune_step(c, limits, (), now, rows=30).values()):
+                    return
+
+    prune_all(NOW + timedelta(days=89))
+    assert sources(database)["slopeward/v1/north/G9"] == before
+    prune_all(NOW + timedelta(days=91))
+    assert count(database, t.rejected_message) == 0
+    assert sources(database) == {}
+    assert pipeline.store([rubbish(n) for n in range(10)]).unkept == 0
+
+
+def test_what_is_not_kept_is_told_as_an_alarm_of_the_service():
+    status = {
+        "connected": {}, "problems": {}, "refused": {}, "database_busy_since": None, "lost": 0, "dropped_qos0": 0,
+        "stumbles": 0, "unkept": 7,
+    }  # fmt: skip
+    told = {}
+
+    class Alarms:
+        def open(self, key, reason, level):
+            told[key] = (reason, level)
+
+        def clear(self, key, reason):
+            told.pop(key, None)
+
+    conditions = Conditions(Alarms())
+    conditions.follow(conditions.of_ingest(status), 0.0)
+    assert "7 unreadable messages" in told["ingest:quarantine"][0]
+    conditions.follow(conditions.of_ingest(status), 700.0)
+    assert told == {}

@@ -1,0 +1,219 @@
+"""A reader of the SQL views who wants to stop the service: nothing that the role may do holds anything up."""
+
+import threading
+import time
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from monitor import daemon
+from monitor.config import parse_service
+from monitor.domain.alert import SERVICE
+from monitor.errors import ConfigError, StoreBusyError
+from monitor.store import decisions, migrate, turns, views
+from monitor.store.audit import add_audit, verify_chain
+from monitor.store.engine import Database
+from tests.conftest import wait_for
+from tests.data.filled import NOW
+
+pytestmark = pytest.mark.server
+SITES = ("north-bench", "lake-slope")
+OLD_NUMBERS = (7_226_117_001, 7_226_117_002, 7_226_117_003)  # of versions before; the source is public
+
+
+@pytest.fixture
+def service(filled_postgresql_url, postgresql):
+    """The service's own login, which owns the database and may not administer the server."""
+    db = Database(filled_postgresql_url)
+    yield db
+    db.close()
+
+
+@pytest.fixture
+def reader(service, postgresql):
+    """`reader(**options)` opens a session as a role that was granted the views."""
+    role = f"reader_{service.url.database}"
+    postgresql.execute(f"CREATE ROLE {role} LOGIN")
+    with service.write() as c:
+        views.grant_readonly(c, role)
+        assert views.limit_reader(c, role) == []
+    opened = []
+
+    def open_one(**options):
+        url = service.url.set(drivername="postgresql", username=role).render_as_string(hide_password=False)
+        opened.append(psycopg.connect(url, autocommit=True, **options))
+        return opened[-1]
+
+    open_one.role = role
+    yield open_one
+    for one in opened:
+        one.close()
+    with service.write() as c:
+        c.execute(text(f"DROP OWNED BY {role}"))
+    postgresql.execute(f"DROP ROLE {role}")
+
+
+def config_of(db):
+    return parse_service(f'[database]\nurl = "{db.url.render_as_string(hide_password=False)}"\n', "test")
+
+
+@contextmanager
+def timed(limit_s):
+    begin = time.monotonic()
+    yield
+    assert time.monotonic() - begin < limit_s
+
+
+# ---- locks -----------------------------------------------------------------------------------------------------
+def test_numbers_that_anybody_can_lock_hold_nothing_up(service, reader):
+    attacker = reader()
+    for number in OLD_NUMBERS:
+        attacker.execute("SELECT pg_advisory_lock(%s)", (number,))
+    for site in SITES:
+        attacker.execute("SELECT pg_advisory_lock(7226117, hashtext(%s))", (site,))
+    with timed(8), service.write() as c:  # one that waits for a lock gives up after 10 s
+        assert decisions.find_state(c, SITES[0]) is not None
+        add_audit(c, SERVICE, "test", "test", {}, NOW)
+    with timed(8), daemon.hold_alone(config_of(service)):
+        migrate.upgrade(service)
+    with service.read() as c:
+        assert verify_chain(c) == []
+
+
+def test_no_lock_of_the_service_is_within_a_readers_reach(service, reader):
+    attacker = reader()
+    for attempt in (
+        *(f"LOCK TABLE {name} IN ACCESS SHARE MODE" for name in turns.NAMES),
+        *(f"SELECT 1 FROM {name}" for name in (*turns.NAMES, "site_state", "audit_entry")),
+        "SELECT 1 FROM site_status FOR UPDATE", "LOCK TABLE site_status IN SHARE MODE",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> current_user",
+        "CREATE TABLE other (a int)",
+    ):  # fmt: skip
+        with pytest.raises(psycopg.Error) as refused:
+            attacker.execute(f"BEGIN; SET TRANSACTION READ WRITE; {attempt}")
+        assert refused.value.sqlstate in {"42501", "25006"}, (attempt, refused.value)
+        attacker.execute("ROLLBACK")
+
+
+def test_a_reader_has_few_connections_and_no_endless_query(service, reader):
+    for _ in range(5):
+        last = reader()
+    with pytest.raises(psycopg.OperationalError, match="too many connections for role"):
+        reader()
+    shown = {name: last.execute(f"SHOW {name}").fetchone()[0] for name in ("statement_timeout", "lock_timeout")}
+    assert shown == {"statement_timeout": "1min", "lock_timeout": "10s"}
+    with service.write() as c:
+        add_audit(c, SERVICE, "test", "test", {}, NOW)
+
+
+def test_a_transaction_left_open_over_a_view_does_not_keep_an_upgrade_waiting(service, reader, monkeypatch):
+    attacker = reader()
+    attacker.execute("SET idle_in_transaction_session_timeout = 0")  # the bound is the session's own to lift
+    attacker.execute("BEGIN; SELECT * FROM site_status")
+    with service.write() as c:
+        c.exec_driver_sql("COMMENT ON VIEW anomalies IS 'slopeward view of a version before'")
+    with timed(20):
+        migrate.upgrade(service)
+    with pytest.raises(psycopg.OperationalError):
+        attacker.execute("SELECT 1")
+
+
+def test_who_cannot_be_ended_is_named(service, reader, postgresql, monkeypatch):
+    owner = f"owner_{service.url.database}"
+    postgresql.execute(f"CREATE ROLE {owner} LOGIN")
+    name = service.url.database
+    psycopg.connect(f"postgresql://{postgresql.user}@127.0.0.1:{postgresql.port}/{name}", autocommit=True).execute(
+        "DO $$ DECLARE r record; BEGIN FOR r IN SELECT relname, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace"  # noqa: E501
+        " AND relkind IN ('r', 'v') LOOP EXECUTE format('ALTER %s %I OWNER TO {owner}',"
+        " CASE r.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, r.relname); END LOOP; END $$".replace("{owner}", owner)
+    ).connection.execute(f"GRANT ALL ON SCHEMA public TO {owner}")
+    plain = Database(service.url.set(username=owner).render_as_string(hide_password=False))
+    monkeypatch.setattr(migrate, "PATIENCE_S", 1.0)
+    attacker = reader()
+    attacker.execute("BEGIN; SELECT * FROM site_status")
+    try:
+        with plain.write() as c:
+            assert next(s.split(" ", 3)[3] for s in views.limit_reader(c, reader.role)) == "CONNECTION LIMIT 5;"
+            c.exec_driver_sql("COMMENT ON VIEW anomalies IS 'slopeward view of a version before'")
+        with pytest.raises(StoreBusyError, match=rf"{reader.role} \(pid {attacker.info.backend_pid}\)"):
+            migrate.upgrade(plain)
+        attacker.execute("ROLLBACK")
+        migrate.upgrade(plain)
+    finally:
+        plain.close()
+        with service.write() as c:
+            c.execute(text(f"REASSIGN OWNED BY {owner} TO CURRENT_USER"))
+            c.execute(text(f"DROP OWNED BY {owner}"))
+        postgresql.execute(f"DROP ROLE {owner}")
+
+
+# ---- the locks themselves --------------------------------------------------------------------------------------
+def test_one_core_holds_its_turn_and_vacuum_goes_on(service, monkeypatch):
+    monkeypatch.setattr(daemon, "PREDECESSOR_S", 0.5)
+    config = config_of(service)
+    with daemon.hold_alone(config):
+        with pytest.raises(ConfigError, match="another service runs"), daemon.hold_alone(config):
+            pass
+        with service.read() as c:
+            held = c.execute(
+                text(
+                    "SELECT a.backend_xid, a.backend_xmin FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
+                    " WHERE l.relation = CAST('core_turn' AS regclass)"
+                )
+            ).one()
+        assert tuple(held) == (None, None)  # nothing that vacuum anywhere would have to wait for
+        with service.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
+            c.exec_driver_sql("SET lock_timeout = '2s'")
+            c.exec_driver_sql("VACUUM")
+    with daemon.hold_alone(config):
+        pass
+
+
+def test_the_turn_of_a_site_is_one_at_a_time_also_before_its_first_row(service):
+    order = []
+
+    def second():
+        with service_two.write() as c:
+            decisions.find_state(c, "never-seen")
+            order.append("second")
+
+    service_two = Database(service.url.render_as_string(hide_password=False))
+    thread = threading.Thread(target=second)
+    with service.write() as c:
+        decisions.find_state(c, "never-seen")
+        thread.start()
+        wait_for(lambda: waiting(service_two) == 1, what="the second one to wait")
+        order.append("first")
+    thread.join(20)
+    service_two.close()
+    assert order == ["first", "second"]
+
+
+def waiting(db):
+    with db.engine.connect() as c:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        return c.execute(text(query)).scalar()
+
+
+def test_processes_that_make_the_private_relations_at_once_all_find_them(service):
+    with service.write() as c:
+        c.exec_driver_sql(f"DROP TABLE {turns.ROWS}")
+        c.exec_driver_sql(f"DROP VIEW {turns.CORE}")
+    failures = []
+
+    def make():
+        try:
+            turns.make_turns(service.engine)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=make) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert failures == []
+    with service.write() as c:
+        add_audit(c, SERVICE, "test", "test", {}, NOW)

@@ -1,0 +1,32 @@
+"""A scene whose worker reaches a bound is a failed scene with one clear line; the scenes after it are read."""
+
+from datetime import timedelta
+
+import pytest
+
+from monitor.jobs.scenes import inbox
+from monitor.store.scenes import load_scenes
+from tests.data.drawn_scenes import add_site, arrive, draw, make_config, may
+
+pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize(
+    ("bound", "line"),
+    [
+        ({"job_memory_gib": 0.5}, "needs more memory than its bound of 0.5 GiB (compute.job_memory_gib)"),
+        ({"job_file_gib": 2**-20}, "writes a file larger than its bound of 9.53674e-07 GiB (compute.job_file_gib)"),
+    ],
+)
+def test_a_bound_fails_the_scene_and_not_the_service(database, database_url, tmp_path, bound, line):
+    config, site = make_config(tmp_path, database_url), add_site(database)
+    strict = config.model_copy(update={"compute": config.compute.model_copy(update=bound)})
+    for day, settings in ((7, strict), (12, config)):
+        draw(tmp_path / "drawn" / str(day), may(day), 1.0)
+        arrive(config, tmp_path / "drawn" / str(day), f"d{day}")
+        said = inbox.run(database, settings, site, may(day) + timedelta(hours=1))
+        assert (line in said) == (settings is strict), said
+    with database.read() as c:
+        rows = {row.name: row for row in load_scenes(c, "bench")}
+    assert (rows["d7"].state, rows["d12"].state) == ("failed", "done")
+    assert line in rows["d7"].error

@@ -1,0 +1,209 @@
+"""Whatever is written past the service into a sealed table is found: every column, every table, both ways."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import String, select, text, type_coerce, update
+
+from monitor.domain.instants import spell
+from monitor.store import alerts, audit, clock_steps, outbox, users
+from monitor.store import tables as t
+from monitor.store.migrate import downgrade, upgrade
+from monitor.store.seals import NOT_SEALED, SEALED, digest_row, find_unsealed, write_seals
+from monitor.store.types import Instant
+from monitor.store.verify import verify
+from tests.data.filled import ADA, BO, NOW
+
+HOUR = timedelta(hours=1)
+
+
+def findings(c):
+    return list(find_unsealed(c))
+
+
+def without_keys(c):
+    """Foreign keys away for the rest of the transaction: an attacker has no respect for them."""
+    sqlite = c.dialect.name == "sqlite"
+    c.exec_driver_sql("PRAGMA defer_foreign_keys = ON" if sqlite else "SET LOCAL session_replication_role = replica")
+
+
+def edit(table, column, key):
+    """An UPDATE in plain SQL that gives a column of one row another value, whatever its type."""
+    kind = str(column.type.compile()).upper() if not isinstance(column.type, Instant) else "INSTANT"
+    name, where = f'"{column.name}"', " AND ".join(f'"{k}" = :{k}' for k in key)
+    if kind == "INSTANT":
+        value = "'2019-01-01T00:00:00.000000Z'"
+    elif kind == "BOOLEAN":
+        value = f"NOT coalesce({name}, false)"
+    elif kind.startswith(("BIGINT", "INTEGER", "DOUBLE", "FLOAT")):
+        value = f"coalesce({name}, 0) + 7001"
+    else:
+        value = "'altered'"
+    return text(f'UPDATE "{table.name}" SET {name} = {value} WHERE {where}').bindparams(**key)
+
+
+def test_each_table_is_sealed_or_says_why_not():
+    every = set(t.metadata.tables)
+    assert set(SEALED) | set(NOT_SEALED) == every
+    assert not set(SEALED) & set(NOT_SEALED)
+    for sealed in SEALED.values():
+        assert sealed.left_out <= set(sealed.table.c.keys()), sealed.table.name
+
+
+def test_each_edit_of_each_sealed_column_is_named(filled_database):
+    silent, tried = [], 0
+    with filled_database.engine.connect() as c, c.begin():
+        assert findings(c) == []
+        without_keys(c)
+        for name, sealed in SEALED.items():
+            row = c.execute(select(*sealed.keys).limit(1)).mappings().first()
+            assert row is not None, f"{name}: the story has no row for it, so the test would prove nothing"
+            if name == "notification":
+                row = (
+                    c.execute(select(t.notification.c.id).where(t.notification.c.state == "delivered"))
+                    .mappings()
+                    .first()
+                )
+            for column in sealed.table.c:
+                if column.primary_key or column.name in sealed.left_out:
+                    continue
+                tried += 1
+                with c.begin_nested() as attempt:
+                    c.execute(edit(sealed.table, column, dict(row)))
+                    if not any(
+                        line.startswith(f"{sealed.name(tuple(row.values()))}: the row was alt") for line in findings(c)
+                    ):
+                        silent.append(f"{name}.{column.name}")
+                    attempt.rollback()
+    assert silent == []
+    assert tried > 100
+
+
+def test_a_row_that_is_gone_or_was_added_is_named(filled_database):
+    with filled_database.engine.connect() as c, c.begin():
+        without_keys(c)
+        for name, sealed in SEALED.items():
+            key = c.execute(select(*sealed.keys).limit(1)).one()
+            where = " AND ".join(f'"{k.name}" = :{k.name}' for k in sealed.keys)
+            values = {k.name: v for k, v in zip(sealed.keys, key, strict=True)}
+            with c.begin_nested() as attempt:
+                c.execute(text(f'DELETE FROM "{name}" WHERE {where}').bindparams(**values))
+                assert f"{sealed.name(key)}: the row is gone" in "\n".join(findings(c))
+                attempt.rollback()
+            if name == "notification":
+                continue  # the same way in, and its key of deliveries would have to be forged as well
+            raw = [type_coerce(k, String) if isinstance(k.type, Instant) else k for k in sealed.table.c]
+            copied = dict(zip(sealed.table.c.keys(), c.execute(select(*raw).limit(1)).one(), strict=True))
+            copied |= {k.name: 99_001 if k.name == "id" else "forged" for k in sealed.keys}
+            copied |= {"digest": "f" * 64} if name in {"site_event", "report"} else {}
+            copied |= {"sequence": 99} if name == "alert_event" else {}
+            copied |= {"key": "forged"} if name == "alert" else {}
+            copied |= {"sha256": "f" * 64} if name == "config_version" else {}
+            copied |= {"token_sha256": "f" * 64} if name == "api_token" else {}
+            copied = {k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in copied.items()}
+            with c.begin_nested() as attempt:
+                columns = ", ".join(f'"{k}"' for k in copied)
+                c.execute(
+                    text(f'INSERT INTO "{name}" ({columns}) VALUES ({", ".join(f":{k}" for k in copied)})'), copied
+                )
+                assert "no entry of the audit log knows this row" in "\n".join(findings(c)), name
+                attempt.rollback()
+
+
+def test_what_the_service_writes_is_sealed_and_a_message_on_its_way_is_not(filled_database):
+    database = filled_database
+
+    def count_seals():
+        with database.read() as c:
+            assert findings(c) == []
+            return len(c.execute(select(t.audit_entry.c.id).where(t.audit_entry.c.action == "rows.seal")).all())
+
+    with database.write() as c:
+        unheard = outbox.load_unacknowledged(c)[0]
+        assert outbox.add_escalation(c, unheard, "chief", "email:chief@example.org", "once more", NOW)
+    stale = unheard.alert_id
+    before = count_seals()
+    with database.write() as c:
+        (waiting,) = outbox.claim_due(c, NOW, "me", 60.0, 9, "email:chief@example.org")
+    with database.write() as c:
+        again = NOW + HOUR
+        assert outbox.mark_failed(c, waiting.id, "me", "no route", permanent=False, next_attempt_at=again)
+    assert count_seals() == before, "progress of a delivery needs no seal"
+    with database.write() as c:
+        outbox.claim_due(c, NOW + HOUR, "me", 60.0, 9, waiting.channel)
+        assert outbox.mark_delivered(c, waiting.id, "me", NOW + HOUR)
+    assert count_seals() == before + 1
+    with database.write() as c:
+        alerts.acknowledge(c, stale, ADA, "seen", NOW)
+    with database.write() as c:
+        users.set_role(c, "bo", "admin")
+    with database.write() as c:
+        users.set_role(c, "bo", "admin")  # changes nothing
+    with database.write() as c:
+        clock_steps.set_back(c, 3600.0, NOW - HOUR)
+    assert count_seals() == before + 4
+    with pytest.raises(RuntimeError), database.write() as c:
+        alerts.add_note(c, stale, BO, "never said", NOW)
+        raise RuntimeError
+    assert count_seals() == before + 4
+    with database.read() as c:
+        assert verify(c) == []
+
+
+def test_an_act_is_logged_before_the_seal_of_its_rows_in_one_transaction(filled_database):
+    with filled_database.write() as c:
+        alerts.add_note(c, 1, BO, "looked at again", NOW)
+    with filled_database.read() as c:
+        e = t.audit_entry.c
+        note, seal = reversed(c.execute(select(e.action, e.detail).order_by(e.id.desc()).limit(2)).all())
+    assert (note.action, seal.action) == ("alert.note", "rows.seal")
+    event = json.loads(note.detail)["event"]
+    assert set(json.loads(seal.detail)["rows"]) == {f"alert_event {event}"}, "the alert itself stays as it was"
+
+
+def test_a_database_from_before_is_sealed_as_it_is_found(filled_database):
+    database = filled_database
+    downgrade(database, "0006")
+    with database.engine.begin() as c:
+        c.execute(text("DELETE FROM audit_entry WHERE action = 'rows.seal'"))
+        last = c.execute(text("SELECT max(id) FROM audit_entry")).scalar_one()
+        previous = audit.FIRST
+        for row in c.execute(select(t.audit_entry).order_by(t.audit_entry.c.id)).all():  # as a version before wrote it
+            said = (spell(row.at), row.actor, row.actor_kind, row.action, row.subject, row.detail)
+            digest = audit.entry_hash(previous, *said)
+            chained = update(t.audit_entry).where(t.audit_entry.c.id == row.id)
+            c.execute(chained.values(previous_hash=previous, hash=digest))
+            previous = digest
+    upgrade(database, NOW)
+    with database.read() as c:
+        assert verify(c) == []
+        e = t.audit_entry.c
+        added = c.execute(select(e.detail).where(e.id > last, e.action == "rows.seal")).scalars().all()
+    assert all(json.loads(detail)["reason"].startswith("as found by the upgrade") for detail in added)
+    with database.engine.begin() as c:
+        c.execute(text("UPDATE user_account SET role = 'admin' WHERE name = 'cy'"))
+    with database.read() as c:
+        (finding,) = verify(c)
+    assert finding.startswith("user_account cy: the row was altered; audit entry ")
+
+
+def test_a_column_that_a_later_version_adds_leaves_old_digests_as_they_are():
+    row = {"id": 1, "site": "s", "level": 2, "exercise": False}
+    assert digest_row("alert", row) == digest_row("alert", {**row, "colour": None})
+    assert digest_row("alert", row) != digest_row("alert", {**row, "colour": "red"})
+    sent = {"id": 1, "recipient": "r", "state": "queued", "attempts": 0}
+    assert digest_row("notification", sent) == digest_row("notification", {**sent, "state": "claimed", "attempts": 3})
+    assert digest_row("notification", sent) != digest_row("notification", {**sent, "state": "delivered"})
+
+
+def test_a_forged_seal_of_a_row_that_never_changes_is_named(filled_database):
+    with filled_database.engine.connect() as c, c.begin():
+        without_keys(c)
+        c.execute(text("UPDATE alert_event SET reason = 'nothing moved' WHERE id = 1"))
+        row = c.execute(select(t.alert_event).where(t.alert_event.c.id == 1)).mappings().one()
+        write_seals(c, {"alert_event 1": digest_row("alert_event", row)}, NOW)
+        assert audit.verify_chain(c) == [], "the log itself is consistent"
+        (finding,) = findings(c)
+        assert finding.startswith("alert_event 1: audit entry ")
+        assert finding.endswith("seals another content; such a row never changes")

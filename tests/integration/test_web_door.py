@@ -1,0 +1,418 @@
+"""The door of the page: who comes in, for how long, and that every turn of it is in the audit log."""
+
+import itertools
+import json
+import re
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+
+import httpx
+import pytest
+import uvicorn
+from sqlalchemy import select
+
+from monitor.config import parse_service
+from monitor.errors import ConfigError
+from monitor.store import tables as t
+from monitor.store.audit import verify_chain
+from monitor.store.sessions import IDLE_S
+from monitor.store.users import disable_user
+from monitor.web import door, effort, patience
+from monitor.web.app import build
+from monitor.web.server import make_settings
+from tests.conftest import wait_for
+from tests.data.filled import NOW, PASSWORD
+
+NAME = "slopeward_session"
+
+
+class Clock:
+    """The present of the page, moved by hand."""
+
+    def __init__(self):
+        self.now = NOW
+
+    def __call__(self):
+        return self.now
+
+    def wait(self, seconds):
+        self.now += timedelta(seconds=seconds)
+
+
+class Address(str):
+    """Where a server of the page is, and its application."""
+
+    __slots__ = ("app",)
+
+
+@contextmanager
+def serving(database, clock, settings=""):
+    """A real server of the page on a free port of loopback; gives its address."""
+    config = parse_service(settings, "test")
+    app = build(config, database, clock)
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(make_settings(app, config.web))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        address = Address(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        address.app = app
+        yield address
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def address(filled_database, clock):
+    with serving(filled_database, clock) as found:
+        yield found
+
+
+@pytest.fixture
+def browsers(address):
+    """`browsers()` gives another browser, with cookies of its own."""
+    opened = []
+
+    def open_one():
+        opened.append(httpx.Client(base_url=address, timeout=30, trust_env=False))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+def log_in(browser, name="bo", password=PASSWORD):
+    return browser.post("/login", data={"name": name, "password": password})
+
+
+def is_in(browser):
+    return "Log out" in browser.get("/").text
+
+
+def token(browser):
+    return re.search(r'name="csrf" value="([0-9a-f]{64})"', browser.get("/").text)[1]
+
+
+def acts(database, name="bo"):
+    e = t.audit_entry.c
+    with database.read() as c:
+        assert verify_chain(c) == []
+        found = c.execute(select(e.action, e.detail).where(e.subject == f"user:{name}", e.actor == name).order_by(e.id))
+        return [(action, detail) for action, detail in found]
+
+
+# ---- sessions --------------------------------------------------------------------------------------------------
+def test_a_stolen_session_ends_when_its_owner_logs_in_again(browsers, filled_database):
+    lost, new, other = browsers(), browsers(), browsers()
+    assert log_in(lost).status_code == 303
+    assert log_in(other, "ada").status_code == 303
+    assert is_in(lost)
+    assert log_in(new).status_code == 303
+    assert (is_in(lost), is_in(new), is_in(other)) == (False, True, True)
+    assert '"sessions_ended":1' in acts(filled_database)[-1][1]
+
+
+def test_a_session_ends_by_idling_and_lives_while_somebody_looks(browsers, clock):
+    person, screen = browsers(), browsers()
+    log_in(person)
+    log_in(screen, "ada")
+    for _ in range(3):
+        clock.wait(IDLE_S * 0.6)
+        assert is_in(person)
+        screen.get("/live/overview")  # a page left open asks by itself: nobody need sit before it
+    assert not is_in(screen)
+    clock.wait(IDLE_S + 1)
+    assert not is_in(person)
+
+
+def test_a_session_ends_after_its_time_however_busy_it_is(browsers, clock):
+    person = browsers()
+    log_in(person)
+    for _ in range(13):
+        clock.wait(3500)
+        seen = is_in(person)
+    assert not seen
+
+
+def test_logging_out_is_in_the_audit_log(browsers, filled_database):
+    person = browsers()
+    log_in(person)
+    person.post("/logout", data={"csrf": token(person)})
+    assert not is_in(person)
+    assert [action for action, _ in acts(filled_database)] == ["login", "logout"]
+
+
+# ---- the cookie ------------------------------------------------------------------------------------------------
+def test_behind_https_the_cookie_can_be_set_by_this_host_alone(filled_database, clock):
+    with serving(filled_database, clock, '[web]\npublic_url = "https://127.0.0.1"\n') as address:
+        answer = httpx.post(f"{address}/login", data={"name": "bo", "password": PASSWORD}, trust_env=False)
+        cookie = answer.headers["set-cookie"]
+        assert re.match(rf"__Host-{NAME}=[\w-]+;", cookie), cookie
+        assert {"secure", "path=/", "httponly", "samesite=strict"} <= set(cookie.lower().split("; "))
+        assert "domain" not in cookie.lower()
+        value = re.match(r"[^=]+=([^;]+)", cookie)[1]
+        planted = httpx.get(address, headers={"Cookie": f"{NAME}={value}"}, trust_env=False)
+        own = httpx.get(address, headers={"Cookie": f"__Host-{NAME}={value}"}, trust_env=False)
+        assert ("Log out" in planted.text, "Log out" in own.text) == (False, True)
+
+
+def test_without_https_the_cookie_keeps_its_plain_name(browsers):
+    person = browsers()
+    cookie = log_in(person).headers["set-cookie"]
+    assert cookie.startswith(f"{NAME}=")
+    assert "secure" not in cookie.lower().split("; ")
+
+
+# ---- guessing --------------------------------------------------------------------------------------------------
+BEHIND_PROXY = '[web]\ntrusted_proxies = ["127.0.0.1"]\n'
+
+
+def guess(address, name="bo", of=None, password="wrong password", **form):
+    """One try from a device that nobody knows."""
+    headers = {} if of is None else {"X-Forwarded-For": of}
+    data = {"name": name, "password": password, **form}
+    return httpx.post(f"{address}/login", data=data, headers=headers, trust_env=False, timeout=30)
+
+
+def challenge_in(answer):
+    found = re.search(r'data-challenge="([^"]+)"', answer.text)
+    return found and found[1]
+
+
+def solve(challenge):
+    bits = int(challenge.split(".")[0])
+    return str(next(n for n in itertools.count() if effort.is_solved(challenge, str(n), bits)))
+
+
+def test_guesses_from_elsewhere_do_not_keep_the_duty_officer_out(browsers, address):
+    officer = browsers()
+    assert log_in(officer).status_code == 303
+    officer.cookies.delete(NAME)  # the session is over, the device stays known
+    codes = [guess(address).status_code for _ in range(30)]
+    assert codes.count(401) == door.TRIES
+    assert set(codes[door.TRIES :]) == {429}
+    assert log_in(officer).status_code == 303  # at the same address, and at once
+    assert guess(address, password=PASSWORD).status_code == 429  # a stranger at that address still waits
+
+
+def test_on_a_new_device_the_duty_officer_works_for_it_and_comes_in(filled_database, clock):
+    with serving(filled_database, clock, BEHIND_PROXY) as address:
+        for n in range(40):
+            guess(address, of=f"198.51.100.{n}")
+        first = guess(address, of="203.0.113.9", password=PASSWORD)
+        challenge = challenge_in(first)
+        assert (first.status_code, challenge is not None) == (429, True)
+        assert "/static/effort.js" in first.text
+        done = {"challenge": challenge, "solution": solve(challenge)}
+        assert guess(address, of="198.51.100.77", **done).status_code == 401
+        again = guess(address, of="203.0.113.9", password=PASSWORD, **done)
+        assert again.status_code == 429  # work counts once
+        done = {"challenge": challenge_in(again), "solution": solve(challenge_in(again))}
+        assert guess(address, of="203.0.113.9", password=PASSWORD, **done).status_code == 303
+        assert guess(address, "ada", of="203.0.113.9", password=PASSWORD).status_code == 303  # who is not attacked
+
+
+def test_an_address_that_guesses_waits_however_much_it_works(filled_database, clock):
+    with serving(filled_database, clock, BEHIND_PROXY) as address:
+        for n in range(door.TRIES):
+            assert guess(address, f"name{n}", of="2001:db8:1:2::1").status_code == 401
+        challenge = address.app.state.turnstile.efforts.ask(0, door.TRIES)
+        done = {"challenge": challenge, "solution": solve(challenge)}
+        # one machine has the whole network
+        answer = guess(address, of="2001:db8:1:2:ffff::9", password=PASSWORD, **done)
+        assert (answer.status_code, challenge_in(answer)) == (429, None)
+        assert 0 < int(answer.headers["retry-after"]) <= door.WAIT_S
+        assert guess(address, of="2001:db8:1:3::1", password=PASSWORD).status_code == 303
+
+
+def test_who_knows_one_password_may_not_guess_others_by_logging_in_between(filled_database, clock):
+    with serving(filled_database, clock) as address:
+        codes = []
+        for n in range(3):
+            codes += [guess(address, f"name{n}").status_code, guess(address, f"other{n}").status_code]
+            codes.append(guess(address, "cy", password=PASSWORD).status_code)
+    assert codes[-1] == 429
+
+
+def test_guessing_from_everywhere_at_everybody_costs_work(filled_database, clock, monkeypatch):
+    monkeypatch.setattr(door, "TRIES_OF_ALL", 8)
+    with serving(filled_database, clock, BEHIND_PROXY) as address:
+        for n in range(door.TRIES_OF_ALL):
+            assert guess(address, f"name{n}", of=f"198.51.{n}.1").status_code == 401
+        assert challenge_in(httpx.get(f"{address}/login", trust_env=False))
+        assert guess(address, "fresh", of="203.0.113.9").status_code == 429
+
+
+def test_the_audit_log_does_not_grow_with_refused_guesses(browsers, address, filled_database):
+    for _ in range(30):
+        guess(address)
+    refused = [json.loads(detail) for action, detail in acts(filled_database) if action == "login.refused"]
+    assert refused == [{"from": "host:127.0.0.1", "known_device": False}] * door.TRIES
+
+
+def test_a_forged_header_is_believed_from_nobody_but_the_proxies_named(address, filled_database):
+    codes = [guess(address, f"name{n}", of=f"198.51.100.{n}").status_code for n in range(8)]
+    assert codes == [401] * door.TRIES + [429] * 3
+    with pytest.raises(ConfigError, match=r"web\.trusted_proxies"):
+        parse_service('[web]\ntrusted_proxies = ["everybody"]\n', "test")
+    assert parse_service("", "t", {"SLOPEWARD_WEB__TRUSTED_PROXIES": "10.0.0.5, fd00::/8"}).web.trusted_proxies == (
+        "10.0.0.5", "fd00::/8",
+    )  # fmt: skip
+
+
+def test_a_device_is_known_for_its_account_alone_and_forgotten_with_the_account(browsers, address, filled_database):
+    mine = browsers()
+    log_in(mine)
+    device = {door.DEVICE: mine.cookies[door.DEVICE]}
+    for _ in range(door.TRIES):
+        guess(address, "cy")
+
+    def come(name):
+        data = {"name": name, "password": PASSWORD}
+        return httpx.post(f"{address}/login", data=data, cookies=device, trust_env=False).status_code
+
+    assert (come("bo"), come("cy")) == (303, 429)
+    with filled_database.write() as c:
+        stored = c.execute(select(t.known_device.c.token_sha256)).scalars().all()
+        assert device[door.DEVICE] not in stored
+        disable_user(c, "bo", NOW)
+        assert c.execute(select(t.known_device)).all() == []
+
+
+def test_a_known_device_that_guesses_is_a_stranger_again(browsers, address):
+    stolen = browsers()
+    log_in(stolen)
+    codes = [log_in(stolen, password="wrong").status_code for _ in range(12)]
+    assert codes[-1] == 429
+    assert codes.count(401) <= 2 * door.TRIES
+
+
+def test_pages_come_and_known_devices_come_in_while_strangers_queue(browsers, address):
+    officer = browsers()
+    log_in(officer)
+    waiting = address.app.state.turnstile._waiting[False]
+    while waiting.acquire(blocking=False):
+        pass
+    assert guess(address).status_code == 503
+    assert log_in(officer).status_code == 303
+    assert officer.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("bent", ["", "x", "17.1.a.b", "1.9999999999.abcd.0000000000000000000"])
+def test_a_challenge_of_somebody_else_is_refused(bent):
+    assert not effort.Efforts().check(bent, "0")
+
+
+def test_a_challenge_ends(monkeypatch):
+    monkeypatch.setattr(effort, "LASTS_S", -1.0)
+    efforts = effort.Efforts()
+    challenge = efforts.ask(5, 5)
+    assert not efforts.check(challenge, solve(challenge))
+
+
+# ---- slow and silent connections -------------------------------------------------------------------------------
+def connect(address, of):
+    host, port = address.removeprefix("http://").split(":")
+    found = socket.socket()
+    found.settimeout(20)
+    found.bind((of, 0))
+    found.connect((host, int(port)))
+    return found
+
+
+def is_ended(connection):
+    connection.setblocking(False)
+    try:
+        return connection.recv(65536) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def test_connections_that_never_finish_a_request_keep_nobody_out(address, monkeypatch):
+    attackers = []
+    try:
+        for n in range(240):
+            one = connect(address, f"127.0.1.{n // 40 + 1}")
+            one.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+            attackers.append(one)
+        for _ in range(5):
+            assert httpx.get(f"{address}/login", trust_env=False, timeout=20).status_code == 200
+    finally:
+        for one in attackers:
+            one.close()
+
+
+def test_trickling_headers_or_body_buys_no_time(filled_database, clock, monkeypatch):
+    monkeypatch.setattr(patience, "REQUEST_S", 1.0)
+    with serving(filled_database, clock) as address:
+        slow = {
+            "silent": b"", "headers": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+            "body": b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\n\r\nname=",
+        }  # fmt: skip
+        opened = {name: connect(address, "127.0.0.2") for name in slow}
+        for name, begin in slow.items():
+            opened[name].sendall(begin)
+        began = time.monotonic()
+        while not all(map(is_ended, opened.values())):
+            assert time.monotonic() - began < 10, {name: is_ended(one) for name, one in opened.items()}
+            for name in ("headers", "body"):
+                try:
+                    opened[name].send(b"a")
+                except OSError:
+                    pass
+            time.sleep(0.1)
+        for one in opened.values():
+            one.close()
+        with httpx.Client(base_url=address, trust_env=False, timeout=20) as honest:  # one connection, used again
+            for _ in range(3):
+                assert honest.get("/login").status_code == 200
+                time.sleep(0.7)
+
+
+def test_one_address_has_so_many_connections_and_a_proxy_more(filled_database, clock):
+    for settings, expected in (("", patience.OF_ONE_ADDRESS), ('[web]\ntrusted_proxies = ["127.0.0.0/8"]\n', 60)):
+        with serving(filled_database, clock, settings) as address:
+            opened = [connect(address, "127.0.0.9") for _ in range(60)]
+            time.sleep(1.0)
+            assert sum(not is_ended(one) for one in opened) == expected
+            for one in opened:
+                one.close()
+
+
+def test_an_answer_that_nobody_reads_is_given_up(filled_database, clock, monkeypatch):
+    monkeypatch.setattr(patience, "READING_S", 0.5)
+    with serving(filled_database, clock) as address:
+        one = socket.socket()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        host, port = address.removeprefix("http://").split(":")
+        one.connect((host, int(port)))
+        one.sendall(b"GET /vendor/plotly.min.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        servers = wait_for(lambda: count_open(int(port)), what="the connection")
+        assert servers == 1
+        wait_for(lambda: count_open(int(port)) == 0, 15, "the end of an answer that nobody reads")
+        one.close()
+
+
+def count_open(port):
+    """Connections that this process holds as a server of a port."""
+    import psutil
+
+    there = psutil.Process().net_connections("tcp")
+    return sum(one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED for one in there)

@@ -1,0 +1,434 @@
+"""Rules of change on drawn outlines: what is new, grown, known, vanished, and where nothing can be said."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.geometry import mapping
+
+from detection.imagery.change.compare import as_date, compare
+from detection.imagery.change.rules import change_of, choose_parent, has_grown, has_vanished, is_new, weigh
+from detection.imagery.data.generate import write_scene
+from detection.imagery.errors import ImageryError
+from detection.imagery.footprints.detect import detect
+from detection.imagery.footprints.polygons import find_footprints
+from detection.imagery.raster import overlay
+from detection.imagery.raster.grid import grid_around
+from detection.imagery.raster.overlay import Layer, burn, shapes_of, slope_deg, spacing_m, window_around
+from detection.imagery.raster.raster import read_grid, write_geotiff
+from detection.imagery.scene.registration import measure_shift
+
+LEAST, PIXEL_M2, MINIMUM_M2 = 100, 100.0, 900.0
+SIZE = 64
+
+
+def steps(*boxes, value=180, nodata=()):
+    """A window of probability steps with boxes (left, top, right, bottom) of landslide."""
+    out = np.zeros((SIZE, SIZE), np.uint8)
+    for left, top, right, bottom in boxes:
+        out[top:bottom, left:right] = value
+    for left, top, right, bottom in nodata:
+        out[top:bottom, left:right] = 255
+    return out
+
+
+def weighed(body, older, tolerance_px=1):
+    return weigh(steps(body) > 0, older, LEAST, tolerance_px)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.37]))
+def test_the_pixels_of_an_outline_are_the_same_whether_asked_one_by_one_or_drawn(seed, apart):
+    """Small windows are asked, large ones drawn; on the own grid and on one that lies apart."""
+    rng = np.random.default_rng(seed)
+    grid = grid_around(141.95, 42.73, 40, 10.0)
+    drawn = np.where(rng.random((40, 40)) < 0.55, 200, 0).astype(np.uint8)
+    options = {"threshold": 0.5, "minimum_area_m2": 900.0, "minimum_hole_m2": 200.0, "identity": "x"}
+    found = find_footprints(lambda c, r, w, h: drawn[r : r + h, c : c + w], grid, **options)
+    for outline in overlay.to_pixels(shapes_of([f["geometry"] for f in found]), grid):
+        moved = shapely.transform(outline, lambda points: points + apart)
+        box = window_around(moved, grid, 3)
+        asked = burn(moved, box)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(overlay, "ASKED_PX", 0)
+            assert (asked == burn(moved, box)).all()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 80, 99, 100, 200, 255]), st.sampled_from([0, 80, 99, 100, 200, 255])),
+             min_size=1)
+)  # fmt: skip
+def test_nothing_is_said_where_either_date_is_nodata(pairs):
+    newer, older = (np.array(part, np.uint8) for part in zip(*pairs, strict=True))
+    found = change_of(newer, older, LEAST)
+    for now, then, word in zip(newer, older, found, strict=True):
+        if 255 in (now, then):
+            assert word == 255
+        else:
+            assert word == {(True, False): 1, (True, True): 2, (False, True): 3, (False, False): 0}[
+                (now >= LEAST, then >= LEAST)
+            ]  # fmt: skip
+
+
+def test_an_outline_without_a_parent_is_new_only_where_the_older_date_shows_it():
+    body = (10, 10, 20, 20)
+    assert is_new(weighed(body, steps()), PIXEL_M2, MINIMUM_M2) is True
+    assert is_new(weighed(body, steps(nodata=[(0, 0, SIZE, SIZE)])), PIXEL_M2, MINIMUM_M2) is None
+    assert is_new(weighed(body, steps(nodata=[(0, 0, 18, SIZE)])), PIXEL_M2, MINIMUM_M2) is True, "2,000 m² are shown"
+    assert is_new(weighed(body, steps(nodata=[(0, 0, 20, 14), (0, 14, 19, 20)])), PIXEL_M2, MINIMUM_M2) is None
+    nearly = steps(body, value=LEAST - 5)
+    assert is_new(weighed(body, nearly), PIXEL_M2, MINIMUM_M2) is False, "it was just below the threshold"
+
+
+@pytest.mark.parametrize(
+    ("body", "tolerance_px", "grown"),
+    [
+        ((10, 10, 30, 30), 1, False),
+        ((9, 9, 31, 31), 1, False),  # a wobble of a pixel all around is 8,400 m² of ring
+        ((8, 8, 32, 32), 2, False),  # of two pixels, where the images lie a pixel apart
+        ((8, 8, 32, 32), 1, True),
+        ((10, 10, 38, 30), 1, True),
+        ((10, 10, 33, 12), 1, False),  # a spur of 600 m² is below the minimum mapping unit
+    ],
+)
+def test_a_wobble_of_the_outline_is_no_growth(body, tolerance_px, grown):
+    evidence = weighed(body, steps((10, 10, 30, 30)), tolerance_px)
+    assert has_grown(evidence, PIXEL_M2, MINIMUM_M2) is grown
+    if body == (10, 10, 38, 30):
+        assert evidence.grown * PIXEL_M2 == 8 * 20 * 100
+
+
+def test_growth_into_what_was_not_seen_is_not_claimed():
+    older = steps((10, 10, 30, 30), nodata=[(30, 0, SIZE, SIZE)])
+    assert not has_grown(weighed((10, 10, 40, 30), older), PIXEL_M2, MINIMUM_M2)
+
+
+def test_gone_only_where_the_newer_date_shows_it():
+    body = steps((10, 10, 30, 30)) > 0
+    assert has_vanished(body, steps(), LEAST, 1)
+    assert not has_vanished(body, steps(nodata=[(10, 10, 30, 16)]), LEAST, 1), "70 % are shown"
+    assert not has_vanished(body, steps((12, 12, 14, 14), value=LEAST - 10), LEAST, 1), "nearly a landslide there"
+    assert not has_vanished(body, steps((30, 30, 33, 33)), LEAST, 2), "displaced, not gone"
+
+
+def test_the_parent_is_the_largest_overlap_then_the_nearest_in_reach():
+    small, large, beside = shapely.box(0, 0, 4, 4), shapely.box(4, 0, 20, 10), shapely.box(21, 0, 30, 10)
+    assert choose_parent(shapely.box(2, 0, 18, 10), [small, large, beside], 2) == 1
+    assert choose_parent(shapely.box(31, 0, 40, 9), [small, large, beside], 2) == 2
+    assert choose_parent(shapely.box(40, 40, 50, 50), [small, large, beside], 2) is None
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.6, -1.3), (3.0, 2.0)])
+def test_the_shift_between_two_images_of_one_ground(shift):
+    from scipy import ndimage
+
+    from detection.imagery.data.generate import draw_scene
+
+    image = draw_scene(5, 160, scars=1).bands["B4"].astype(float)
+    moved = ndimage.shift(image, (shift[1], shift[0]), order=3, mode="nearest") * 1.4 + 50
+
+    def pair(one, other):
+        return lambda c, r, w, h: (
+            one[r : r + h, c : c + w], other[r : r + h, c : c + w], np.ones((h, w), bool)
+        )  # fmt: skip
+
+    found = measure_shift(pair(moved, image), 160, 160)
+    assert (found.columns, found.rows) == pytest.approx(shift, abs=0.2)
+    other = draw_scene(6, 160, scars=1).bands["B4"].astype(float)
+    assert measure_shift(pair(other, image), 160, 160) is None, "another ground: not measured, not made up"
+
+
+def test_slope_of_a_plane():
+    rows, columns = np.indices((9, 9), dtype=np.float64)
+    slopes = slope_deg(columns * 3.0 + rows * 4.0, np.ones((9, 9), bool), (10.0, 10.0))
+    assert slopes[4, 4] == pytest.approx(np.degrees(np.arctan(0.5)))
+    grid = grid_around(141.95, 42.73, 64, 10.0, geographic=True)
+    across, down = spacing_m(grid, 32, 32)
+    assert across * down == pytest.approx(73.5, rel=0.005)
+
+
+# ---- whole dates, without a network ----------------------------------------------------------------------------
+def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):
+    """A date as the lane keeps it, with probabilities drawn by hand; no images, so guards are off."""
+    grid = grid_around(141.95, 42.73, size, 10.0, geographic=geographic)
+    values = steps(*boxes, nodata=nodata)
+    path = folder / f"{name}.tif"
+    write_geotiff(path, values[None], grid, nodata=255)
+
+    def read(column, row, width, height):
+        return values[row : row + height, column : column + width]
+
+    polygons = list(
+        find_footprints(read, grid, threshold=0.5, minimum_area_m2=900.0, minimum_hole_m2=900.0, identity=name)
+    )
+    return {
+        "scene_hash": name, "acquired_at": f"2026-05-{day:02d}T00:00:00+00:00", "prob": str(path), "threshold": 0.5,
+        "minimum_area_m2": 900.0, "polygons": polygons, "scene_path": str(folder),
+    }  # fmt: skip
+
+
+def judged(date, earlier):
+    found = compare(date, earlier, guards=False)
+    for polygon in date["polygons"]:
+        polygon.update(found["changes"][polygon["polygon_id"]])
+    return found
+
+
+def test_growth_that_creeps_below_the_tolerance_is_caught_against_the_anchor(tmp_path):
+    dates = []
+    words = []
+    for k in range(5):  # a pixel to the right each date: never more than the tolerance from date to date
+        date = make_date(tmp_path, f"s{k}", 1 + k, [(10, 10, 30 + k, 30)])
+        judged(date, dates)
+        words.append(date["polygons"][0])
+        dates.append(date)
+    assert [w["change"] for w in words] == ["single", "known", "known", "grown", "known"]
+    assert words[3]["since_at"].startswith("2026-05-01")
+    assert words[3]["grown_m2"] == pytest.approx(3 * 20 * 100, rel=0.01)
+    assert {w["root_id"] for w in words} == {words[0]["polygon_id"]}
+    assert {w["first_seen_at"] for w in words} == {"2026-05-01T00:00:00+00:00"}
+
+
+def test_each_pixel_is_compared_with_the_newest_date_that_shows_it(tmp_path):
+    first = make_date(tmp_path, "a", 1, [(40, 40, 50, 50)])
+    judged(first, [])
+    clouded = make_date(tmp_path, "b", 2, [], nodata=[(32, 0, SIZE, SIZE)])
+    judged(clouded, [first])
+    last = make_date(tmp_path, "c", 3, [(40, 40, 50, 50), (10, 10, 20, 20)])
+    found = judged(last, [clouded, first])
+    by_place = {p["centroid"][0]: p for p in last["polygons"]}
+    left, right = (by_place[k] for k in sorted(by_place))
+    assert (left["change"], left["since_at"][:10]) == ("new", "2026-05-02")
+    assert (right["change"], right["since_at"][:10]) == ("known", "2026-05-01")
+    assert right["parent_id"] == first["polygons"][0]["polygon_id"]
+    assert found["pixels"]["joint_share"] == 1.0
+    assert found["vanished"] == []
+
+
+def test_a_footprint_that_comes_back_is_the_old_one(tmp_path):
+    first = make_date(tmp_path, "a", 1, [(10, 10, 30, 30)])
+    judged(first, [])
+    bare = make_date(tmp_path, "b", 2, [])
+    assert len(judged(bare, [first])["vanished"]) == 1
+    again = make_date(tmp_path, "c", 3, [(10, 10, 30, 30)])
+    judged(again, [bare, first])
+    (word,) = again["polygons"]
+    assert (word["change"], word["parent_id"]) == ("known", first["polygons"][0]["polygon_id"])
+    assert "not on 2026-05-02" in word["caution"]
+
+
+def test_where_the_earlier_date_has_nothing_the_footprint_stays_single(tmp_path):
+    before = make_date(tmp_path, "a", 1, [], nodata=[(0, 0, 32, SIZE)])
+    after = make_date(tmp_path, "b", 2, [(5, 5, 20, 20), (40, 40, 50, 50)])
+    found = compare(after, [before], tmp_path, guards=False)
+    assert sorted(w["change"] for w in found["changes"].values()) == ["new", "single"]
+    assert found["pixels"] == {
+        "new_m2": pytest.approx(10_000, rel=0.002), "known_m2": 0.0, "gone_m2": 0.0, "joint_share": 0.5
+    }  # fmt: skip
+    with Layer(tmp_path / "change.tif", read_grid(tmp_path / "change.tif"), nodata=255.0) as layer:
+        values, valid = layer.read(0, 0, SIZE, SIZE)
+    assert not valid[:, :32].any()
+    assert valid[:, 32:].all()
+    assert int((values[:, 32:] == 1).sum()) == 100
+
+
+def test_dates_on_other_grids_are_laid_on_the_newer_one(tmp_path):
+    before = make_date(tmp_path, "a", 1, [(10, 10, 30, 30)])
+    after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30)], geographic=True)
+    # one degree grid, one metric grid: of other pixels, yet the same ground
+    shown = shapely.geometry.shape(before["polygons"][0]["geometry"])
+    after["polygons"][0]["geometry"] = mapping(shown)
+    found = compare(after, [before], guards=False)
+    (word,) = found["changes"].values()
+    assert word["change"] == "known"
+
+
+def make_classes(folder, name, day, landslides, cracks, nodata=()):
+    """A date of a model of two classes: a band each."""
+    parts = [
+        make_date(folder, f"{name}-{kind}", day, boxes, nodata) for kind, boxes in (("l", landslides), ("c", cracks))
+    ]
+    values = np.stack([steps(*boxes, nodata=nodata) for boxes in (landslides, cracks)])
+    write_geotiff(folder / f"{name}.tif", values, read_grid(folder / f"{name}-l.tif"), nodata=255)
+    polygons = [
+        {**p, "class": kind} for part, kind in zip(parts, ("landslide", "crack"), strict=True) for p in part["polygons"]
+    ]
+    return {
+        **parts[0], "scene_hash": name, "prob": str(folder / f"{name}.tif"), "polygons": polygons,
+        "classes": ["landslide", "crack"],
+    }  # fmt: skip
+
+
+def test_each_class_is_judged_against_its_own_band(tmp_path):
+    """A crack is not the parent of a landslide, and a landslide does not hide that a crack is new."""
+    old, fresh = (10, 10, 30, 30), (40, 40, 50, 50)
+    before = make_classes(tmp_path, "a", 1, [old], [(10, 44, 16, 52)])
+    judged(before, [])
+    after = make_classes(tmp_path, "b", 2, [fresh], [old, (10, 44, 16, 52)])
+    found = compare(after, [before], tmp_path, guards=False)
+    words = {(p["class"], p["centroid"][0] > 141.95): found["changes"][p["polygon_id"]] for p in after["polygons"]}
+    crack, landslide = before["polygons"][1], before["polygons"][0]
+    assert words["landslide", True]["change"] == "new"
+    by_change = {found["changes"][p["polygon_id"]]["change"]: p for p in after["polygons"] if p["class"] == "crack"}
+    assert set(by_change) == {"new", "known"}, "one lies where a landslide was, one where it was itself"
+    assert found["changes"][by_change["known"]["polygon_id"]]["parent_id"] == crack["polygon_id"]
+    flipped = found["changes"][by_change["new"]["polygon_id"]]
+    assert (flipped["parent_id"], flipped["caution"]) == (None, "lies where landslide was seen before")
+    assert words["landslide", True]["caution"] is None
+    assert [(v["class"], v["parent_id"]) for v in found["vanished"]] == [("landslide", landslide["polygon_id"])]
+    told = found["pixels"]["classes"]
+    assert (told["landslide"]["gone_m2"], told["crack"]["new_m2"]) == (
+        pytest.approx(40_000, rel=0.002), pytest.approx(40_000, rel=0.002),
+    )  # fmt: skip
+    assert found["pixels"]["new_m2"] == told["landslide"]["new_m2"] == pytest.approx(10_000, rel=0.002)
+    import rasterio
+
+    with rasterio.open(tmp_path / "change.tif") as file:
+        assert file.descriptions == ("landslide", "crack")
+        assert [int((file.read(band) == 1).sum()) for band in (1, 2)] == [100, 400]
+
+
+def test_a_class_that_the_earlier_date_does_not_know_stays_single(tmp_path):
+    before = make_date(tmp_path, "a", 1, [])
+    after = make_classes(tmp_path, "b", 2, [(10, 10, 30, 30)], [(40, 40, 50, 50)])
+    found = compare(after, [before], guards=False)["changes"]
+    assert [found[p["polygon_id"]]["change"] for p in after["polygons"]] == ["new", "single"]
+
+
+def test_a_kept_file_of_another_scene_is_not_compared_with(tmp_path):
+    before = make_date(tmp_path, "a", 1, [])
+    import rasterio
+
+    with rasterio.open(before["prob"], "r+") as file:
+        file.update_tags(SCENE_HASH="another")
+    after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30)])
+    found = compare(after, [before], guards=False)
+    assert [w["change"] for w in found["changes"].values()] == ["single"]
+    assert "another scene now" in found["warnings"][0]
+    (tmp_path / "a.tif").unlink()
+    assert "no such file" in compare(after, [before], guards=False)["warnings"][0]
+
+
+def test_beside_what_the_earlier_date_hid_a_fringe_is_not_new(tmp_path):
+    """An old landslide beneath nodata whose outline now reaches one pixel farther."""
+    after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30)])
+    for name, hidden in (("columns", (11, 0, SIZE, SIZE)), ("rows", (0, 11, SIZE, SIZE))):
+        (word,) = compare(after, [make_date(tmp_path, name, 1, [], nodata=[hidden])], guards=False)["changes"].values()
+        assert word["change"] == "single"
+    specks = [(k, j, k + 1, j + 1) for k in range(11, 30, 4) for j in range(11, 30, 4)]
+    (word,) = compare(after, [make_date(tmp_path, "specks", 1, [], nodata=specks)], guards=False)["changes"].values()
+    assert word["change"] == "new"
+
+
+@pytest.mark.parametrize(
+    ("hidden_from", "doubtful", "expected"), [(20, True, "another season"), (20, False, None), (28, True, None)]
+)
+def test_growth_that_only_a_doubtful_date_shows_is_advice_only(tmp_path, monkeypatch, hidden_from, doubtful, expected):
+    """The later of two dates shows the body down to a row, of which all from row 20 on is fresh; the older one all."""
+
+    def guard(date, _own, _image, _warnings):
+        if date.facts["scene_hash"] == "a" and doubtful:
+            date.cautions.append("another season")
+
+    monkeypatch.setattr("detection.imagery.change.compare._guard", guard)
+    first = make_date(tmp_path, "a", 1, [])
+    second = make_date(tmp_path, "b", 2, [(10, 10, 30, 20)], nodata=[(0, hidden_from, SIZE, SIZE)])
+    last = make_date(tmp_path, "c", 3, [(10, 10, 30, 30)])
+    (word,) = compare(last, [second, first])["changes"].values()
+    assert (word["change"], word["caution"]) == ("grown", expected)
+
+
+def test_a_date_whose_kept_file_is_another_scenes_is_not_judged(tmp_path):
+    date = make_date(tmp_path, "a", 2, [(10, 10, 30, 30)])
+    import rasterio
+
+    with rasterio.open(date["prob"], "r+") as file:
+        file.update_tags(SCENE_HASH="another")
+    with pytest.raises(ImageryError, match="another scene now"):
+        compare(date, [make_date(tmp_path, "b", 1, [])], guards=False)
+
+
+# ---- guards, on drawn images -----------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """One ground before and after a scar, kept as the lane keeps it."""
+    folder = tmp_path_factory.mktemp("drawn")
+    dates = []
+    for name, day, scar in (("before", 1, False), ("after", 9, True)):
+        write_scene(folder / name, 5, with_scar=scar, size_px=128, acquired_at=datetime(2026, 5, day, tzinfo=UTC))
+        result = detect({"scene_path": str(folder / name), "out_dir": str(folder / f"{name}-out")})
+        dates.append(as_date(result, folder / name))
+    return folder, dates
+
+
+def move(folder, name, change):
+    """A copy of the folder `before` whose images were changed by a function of (values, grid)."""
+    import shutil
+
+    import rasterio
+
+    target = folder / name
+    shutil.copytree(folder / "before", target, dirs_exist_ok=True)
+    manifest = (target / "scene.toml").read_text().split("[files]")[0]
+    (target / "scene.toml").write_text("complete = true\n" + manifest)
+    for file in sorted(target.glob("B*.tif")):
+        grid = read_grid(file)
+        with rasterio.open(file) as source:
+            values = source.read(1)
+        values, grid = change(values, grid)
+        write_geotiff(file, values[None], grid, nodata=0)
+    return target
+
+
+def test_no_change_is_claimed_between_images_that_lie_apart(drawn):
+    folder, (before, after) = drawn
+    found = compare(after, [before])
+    assert [w["change"] for w in found["changes"].values()] == ["new"]
+    assert found["warnings"] == []
+
+    shifted = {**before, "scene_path": str(move(folder, "shifted", lambda v, g: (np.roll(v, (0, 3), (0, 1)), g)))}
+    found = compare(after, [shifted])
+    assert [w["change"] for w in found["changes"].values()] == ["single"]
+    assert "3.0 px off" in found["warnings"][0]
+    assert found["compared"][0]["claimed"] is False
+    assert found["outputs"] == {}
+
+
+def test_another_season_makes_change_advice_only(drawn):
+    folder, (before, after) = drawn
+
+    def dim(values, grid):
+        return (values * 0.6).astype(np.uint16), grid
+
+    dimmed = {**before, "scene_path": str(move(folder, "dimmed", dim))}
+    found = compare(after, [dimmed])
+    (word,) = found["changes"].values()
+    assert word["change"] == "new"
+    assert word["caution"].startswith("season or radiometry differs")
+
+
+def test_images_that_are_gone_make_change_advice_only(drawn):
+    _, (before, after) = drawn
+    found = compare(after, [{**before, "scene_path": "/nowhere/before"}])
+    (word,) = found["changes"].values()
+    assert word["change"] == "new"
+    assert "cannot be laid on each other" in word["caution"]
+
+
+def test_a_new_outline_on_flat_ground_is_advice_only(drawn):
+    from pathlib import Path
+
+    folder, (before, after) = drawn
+    flat = folder / "flat"
+    import shutil
+
+    shutil.copytree(folder / "after", flat)
+    manifest = (flat / "scene.toml").read_text().split("[files]")[0]
+    (flat / "scene.toml").write_text("complete = true\n" + manifest)
+    grid = read_grid(Path(after["prob"]))
+    write_geotiff(flat / "dem.tif", np.full((1, grid.height, grid.width), 12.0, np.float32), grid)
+    found = compare({**after, "scene_path": str(flat)}, [before])
+    (word,) = found["changes"].values()
+    assert (word["change"], word["caution"]) == ("new", "flat ground (0 degrees)")

@@ -1,0 +1,306 @@
+"""Readers take the published layouts and refuse others by one line; splits leave nothing on both sides."""
+
+import io
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+
+from detection.imagery.data import bijie, cas, folder, hr_gldd, landslide4sense
+from detection.imagery.data.catalogue import SOURCES, open_data
+from detection.imagery.data.patches import IGNORED, Patches, hold_arrays, join, resize_bands, resize_mask
+from detection.imagery.data.splits import find_twins, group_twins, split, split_blocks, split_folds
+from detection.imagery.errors import DataError, ImageryError, RecipeError
+from detection.imagery.raster.grid import grid_around
+from detection.imagery.raster.raster import write_geotiff, write_png
+
+RNG = np.random.default_rng(4)
+
+
+def picture(height=20, width=24, bands=3):
+    return RNG.integers(0, 255, (bands, height, width), dtype=np.uint8)
+
+
+def write_pair(images, masks, name, size=(20, 24)):
+    for place, bands in ((images, 4), (masks, 4)):
+        place.mkdir(parents=True, exist_ok=True)
+        content = picture(*size, bands)
+        content[3] = 255
+        if place is masks:
+            content[:3] = (content[0] > 200) * np.uint8(255)
+        write_png(place / name[place is masks], content)
+
+
+def test_landslide4sense_png_drops_alpha_and_keeps_the_pairs(tmp_path):
+    for number in (0, 7):
+        names = f"image_{number}.png", f"mask_{number}.png"
+        write_pair(tmp_path / "t/train/images", tmp_path / "t/train/masks", names)
+    with ZipFile(tmp_path / "train.zip", "w") as archive:
+        for file in sorted((tmp_path / "t").rglob("*.png")):
+            archive.write(file, file.relative_to(tmp_path / "t"))
+    patches = landslide4sense.read_png(tmp_path, "train")
+    assert patches.names == ("image_0", "image_7")
+    assert patches.bands == ("B4", "B3", "B2")
+    first = patches.read(0)
+    assert first.image.shape == (3, 20, 24)
+    assert set(np.unique(first.mask)) == {0, 1}
+    assert landslide4sense.original_ids(patches) == [0, 7]
+
+
+def hdf5(key, values):
+    h5py = pytest.importorskip("h5py")
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file[key] = values
+    return buffer.getvalue()
+
+
+def write_hdf5(root, number, image, mask, keys=("img", "mask")):
+    for place, name, key, values in (("img", "image", keys[0], image), ("mask", "mask", keys[1], mask)):
+        (root / place).mkdir(parents=True, exist_ok=True)
+        (root / place / f"{name}_{number}.h5").write_bytes(hdf5(key, values))
+
+
+def test_landslide4sense_hdf5_is_channel_last(tmp_path):
+    image = RNG.random((16, 16, 14))
+    mask = (RNG.random((16, 16)) > 0.9).astype(np.uint8)
+    write_hdf5(tmp_path / "TrainData", 3, image, mask)
+    patches = landslide4sense.read_hdf5(tmp_path, "train")
+    found = patches.choose(("B4", "slope")).read(0)
+    assert np.allclose(found.image[0], image[:, :, 3])
+    assert np.allclose(found.image[1], image[:, :, 12])
+    assert found.image.dtype == np.float32
+    assert np.array_equal(found.mask, mask)
+
+
+@pytest.mark.parametrize(
+    ("shape", "keys", "words"),
+    [
+        ((14, 16, 16), ("img", "mask"), r"image_3\.h5: `img` of shape \(14, 16, 16\), expected rows x columns x 14"),
+        ((16, 16, 14), ("image", "mask"), r"image_3\.h5: no key 'img'; there are: image"),
+        ((16, 16, 14), ("img", "label"), r"mask_3\.h5: no key 'mask'; there are: label"),
+    ],
+)
+def test_a_wrong_hdf5_layout_is_one_clear_line(tmp_path, shape, keys, words):
+    write_hdf5(tmp_path, 3, np.zeros(shape), np.zeros((16, 16), np.uint8), keys)
+    with pytest.raises(DataError, match=words) as caught:
+        landslide4sense.read_hdf5(tmp_path, "train").read(0)
+    assert "\n" not in str(caught.value)
+
+
+def test_bijie_in_the_layout_of_its_copies_and_of_its_origin(tmp_path):
+    for name, size in (("ls_0003", (30, 22)), ("nls_0001", (18, 40))):
+        write_pair(tmp_path / "copy/train/images", tmp_path / "copy/train/masks", (f"{name}.png",) * 2, size)
+    patches = bijie.read(tmp_path / "copy", "train")
+    assert [(patch.name, patch.mask.shape) for patch in patches] == [("ls_0003", (30, 22)), ("nls_0001", (18, 40))]
+    write_pair(tmp_path / "origin/landslide/image", tmp_path / "origin/landslide/mask", ("df001.png",) * 2)
+    write_pair(tmp_path / "origin/non-landslide/image", tmp_path / "spare", ("qth001.png",) * 2)
+    original = bijie.read(tmp_path / "origin", "train")
+    assert len(original) == 2
+    assert [bool(patch.mask.any()) for patch in original] == [True, False]
+    assert {patch.image.shape[0] for patch in patches.resize(16)} == {3}
+    assert patches.resize(16).read(0).mask.shape == (16, 16)
+    (tmp_path / "copy/train/masks/ls_0003.png").unlink()
+    with pytest.raises(RecipeError, match=r"ls_0003\.png has no mask"):
+        bijie.read(tmp_path / "copy", "train")
+
+
+def test_hr_gldd_arrays_stream(tmp_path):
+    images, masks = RNG.random((5, 16, 16, 4)), (RNG.random((5, 16, 16, 1)) > 0.8).astype(np.float64)
+    np.save(tmp_path / "valX.npy", images)
+    np.save(tmp_path / "valY.npy", masks)
+    patches = hr_gldd.read(tmp_path, "validation")
+    assert len(patches) == 5
+    assert np.allclose(patches.read(4).image[3], images[4, :, :, 3])
+    assert np.array_equal(patches.read(2).mask, masks[2, :, :, 0])
+    np.save(tmp_path / "valX.npy", images.transpose(0, 3, 1, 2))
+    with pytest.raises(DataError, match=r"valX\.npy: shape \(5, 4, 16, 16\), expected N x rows x columns x 4"):
+        hr_gldd.read(tmp_path, "validation")
+    with pytest.raises(RecipeError, match=r"trainX\.npy: the recipe's data are absent"):
+        hr_gldd.read(tmp_path, "train")
+
+
+def write_tif(path, values, nodata=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_geotiff(path, values, grid_around(8.9, 46.2, values.shape[-1], 10.0), nodata=nodata)
+
+
+def test_cas_parts_are_regions(tmp_path):
+    for region in ("Wenchuan", "Palu"):
+        write_tif(tmp_path / region / "img" / "a_1.tif", picture(16, 16))
+        write_tif(tmp_path / region / "mask" / "a_1.tif", (picture(16, 16, 1) > 127).astype(np.uint8) * 38)
+    data = {"source": "cas", "test_regions": ["Palu"]}
+    train, test = open_data(data, cas.BANDS, 0, tmp_path)
+    assert train.names == ("Wenchuan/img/a_1",)
+    assert test.names == ("Palu/img/a_1",)
+    assert set(np.unique(test.read(0).mask)) == {0, 1}
+    with pytest.raises(RecipeError, match="no region 'Pulau'; there are: Palu, Wenchuan"):
+        cas.read(tmp_path, "train", test_regions=("Pulau",))
+
+
+def test_own_geotiffs_with_masks_and_unknown_pixels(tmp_path):
+    image = RNG.integers(1, 4000, (4, 16, 16)).astype(np.uint16)
+    image[:, :3] = 0
+    mask = np.zeros((1, 16, 16), np.uint8)
+    mask[0, 8:, 8:] = 1
+    mask[0, 15] = IGNORED
+    write_tif(tmp_path / "train/images/a.tif", image, nodata=0)
+    write_tif(tmp_path / "train/masks/a.tif", mask)
+    patches = folder.read(tmp_path, "train", bands=("blue", "B3", "B04", "nir"))
+    found = patches.read(0)
+    assert (found.mask[:3] == IGNORED).all()
+    assert (found.mask[15] == IGNORED).all()
+    assert np.count_nonzero(found.mask == 1) == 7 * 8
+    assert (folder.read(tmp_path, "train").bands) == ("band1", "band2", "band3", "band4")
+    with pytest.raises(DataError, match="bands B11 are not in the data, which have B2, B3, B4, B8"):
+        patches.choose(("B4", "B11"))
+    write_tif(tmp_path / "train/masks/a.tif", mask * 2)
+    with pytest.raises(DataError, match="mask value 2; expected 0, 1 and 255"):
+        folder.read(tmp_path, "train").read(0)
+
+
+def test_absent_and_damaged_data_are_named(tmp_path):
+    with pytest.raises(RecipeError, match=r"train\.zip: the recipe's data are absent"):
+        landslide4sense.read_png(tmp_path, "train")
+    (tmp_path / "train.zip").write_bytes(b"not a zip at all")
+    with pytest.raises(RecipeError, match=r"train\.zip: neither a folder nor a zip"):
+        landslide4sense.read_png(tmp_path, "train")
+    write_pair(tmp_path / "train/images", tmp_path / "train/masks", ("image_1.png", "mask_1.png"))
+    (tmp_path / "train.zip").unlink()
+    (tmp_path / "train/images/image_1.png").write_bytes(b"\x89PNG broken")
+    with pytest.raises(DataError, match=r"images/image_1\.png is no picture"):
+        landslide4sense.read_png(tmp_path, "train").read(0)
+
+
+def test_a_picture_that_is_a_mosaic_in_disguise_opens_nothing_else(tmp_path):
+    write_pair(tmp_path / "train/images", tmp_path / "train/masks", ("image_1.png", "mask_1.png"))
+    bent = (
+        '<VRTDataset rasterXSize="8" rasterYSize="8"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
+        f"<SourceFilename>{tmp_path / 'train/masks/mask_1.png'}</SourceFilename><SourceBand>1</SourceBand>"
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    (tmp_path / "train/images/image_1.png").write_text(bent)
+    with pytest.raises(DataError, match=r"images/image_1\.png is no picture"):
+        landslide4sense.read_png(tmp_path, "train").read(0)
+    with pytest.raises(DataError, match="no picture that can be read"):
+        folder.read_whole(tmp_path / "train/images/image_1.png")
+
+
+def test_every_source_says_what_is_known_of_it():
+    for source in SOURCES.values():
+        assert source.source
+        assert source.licence
+        assert source.note
+    assert {name for name, source in SOURCES.items() if not source.tried} == {"hr-gldd", "cas"}
+    with pytest.raises(ImageryError, match=r"unknown key data\.colour"):
+        open_data({"source": "bijie", "colour": 1}, ("red",), 0, None)
+
+
+def test_resizing_keeps_means_and_classes():
+    image = RNG.random((2, 60, 45)).astype(np.float32)
+    assert resize_bands(image, (20, 15)).mean() == pytest.approx(image.mean(), abs=0.01)
+    assert resize_bands(image, (60, 45)) == pytest.approx(image)
+    up = resize_bands(image, (120, 90))
+    assert up.min() >= image.min()
+    assert up.max() <= image.max()
+    mask = np.array([[0, 1], [255, 1]], np.uint8)
+    assert np.array_equal(resize_mask(mask, (4, 4)), np.kron(mask, np.ones((2, 2), np.uint8)))
+
+
+def patches_of(images):
+    return hold_arrays(np.asarray(images), np.zeros((len(images), *np.shape(images)[2:]), np.uint8))
+
+
+def test_a_patch_on_both_sides_is_found_even_turned_and_a_little_changed():
+    images = RNG.random((6, 3, 32, 32)).astype(np.float32)
+    other = RNG.random((4, 3, 32, 32)).astype(np.float32)
+    assert find_twins(patches_of(images), patches_of(other)) == []
+    other[1] = np.rot90(images[4], 3, (1, 2))[:, :, ::-1] * 0.8 + 0.02 + 0.01 * RNG.random((3, 32, 32))
+    assert [pair[:2] for pair in find_twins(patches_of(images), patches_of(other))] == [("4", "1")]
+    both = join(patches_of(images), patches_of(other))
+    groups = group_twins(both)
+    assert groups[4] == groups[7]
+    assert len(np.unique(groups)) == 9
+
+
+@pytest.mark.parametrize("kind", ["seeded", "blocks", "content"])
+def test_no_split_leaves_a_patch_on_both_sides(kind):
+    images = RNG.random((30, 1, 16, 16)).astype(np.float32)
+    images[10:20] = images[:10, :, ::-1]
+    named = patches_of(images)
+    fit, held = split(named, kind, 0.2, seed=3)
+    assert sorted([*fit, *held]) == list(range(30))
+    assert len(held) >= 4
+    twins = find_twins(named.take(fit), named.take(held))
+    assert bool(twins) == (kind != "content")
+    again = split(named, kind, 0.2, seed=3)
+    assert np.array_equal(again[1], held)
+    with pytest.raises(RecipeError, match="unknown split 'random'"):
+        split(named, "random", 0.2, 0)
+
+
+def test_blocks_are_contiguous_and_folds_cover_everything():
+    fit, held = split_blocks([number * 7 for number in range(100)], 0.2, seed=2, blocks=10)
+    gaps = np.diff(held)
+    assert len(held) == 20
+    assert np.count_nonzero(gaps > 1) <= 1
+    assert len(fit) == 80
+    folds = split_folds(11, 4, seed=1)
+    assert sorted(np.concatenate([held for _, held in folds])) == list(range(11))
+    assert all(not set(fit) & set(held) for fit, held in folds)
+    with pytest.raises(RecipeError, match="1 folds of 11"):
+        split_folds(11, 1, seed=1)
+
+
+def test_a_set_streams_and_remembers():
+    reads = []
+
+    def load(position):
+        reads.append(position)
+        return np.full((1, 4, 4), position, np.float32), np.zeros((4, 4), np.uint8)
+
+    patches = Patches(("a", "b", "c"), ("x",), load)
+    assert [patch.name for patch in patches.take([2, 0])] == ["c", "a"]
+    kept = patches.remember()
+    reads.clear()
+    assert kept.read(1).image[0, 0, 0] == kept.read(1).image[0, 0, 0] == 1
+    assert reads == [1]
+    assert kept.fingerprint() == patches.fingerprint() != patches.take([0, 1]).fingerprint()
+
+
+@pytest.mark.data
+def test_landslide4sense_pictures_are_read_as_they_are_and_none_leaked(measured):
+    data = {"source": "landslide4sense-rgb", "folder": "landslide4sense-rgb"}
+    train, test = open_data(data, ("B4", "B3", "B2"), 0, measured("landslide4sense-rgb").parent)
+    assert (len(train), len(test)) == (1100, 300)
+    train, test = train.remember(), test.remember()
+    first = test.read(0)
+    assert first.image.shape == (3, 128, 128)
+    assert first.image.dtype == np.uint8
+    assert np.mean([patch.mask.mean() for patch in test]) == pytest.approx(0.04093, abs=1e-4)
+    assert find_twins(train, test) == []
+    fit, held = split(train, "blocks", 0.15, 0)
+    assert find_twins(train.take(fit), train.take(held)) == []
+
+
+@pytest.mark.data
+def test_the_original_patches_and_their_pictures_are_the_same(measured):
+    pytest.importorskip("h5py")
+    original = landslide4sense.read_hdf5(measured("landslide4sense-14band/patches.zip"), "train")
+    assert original.names == ("image_1", "image_4")
+    patch = original.choose(("B4", "B3", "B2")).read(0)
+    shown = landslide4sense.read_png(measured("landslide4sense-rgb"), "train")
+    picture_0 = shown.read(shown.names.index("image_0"))
+    assert np.array_equal(picture_0.mask, patch.mask)
+    stretched = np.floor(255 * patch.image / patch.image.max())
+    assert np.abs(stretched - picture_0.image).max() <= 2
+
+
+@pytest.mark.data
+def test_bijie_crops_are_read_as_they_are(measured):
+    train, test = (bijie.read(measured("bijie"), part) for part in ("train", "val"))
+    assert (len(train), len(test)) == (230, 50)
+    masks = [patch.mask for patch in test]
+    assert sum(int(mask.sum()) for mask in masks) / sum(mask.size for mask in masks) == pytest.approx(0.0951, abs=2e-4)
+    assert len({mask.shape for mask in masks}) > 20
+    assert find_twins(train.resize(32), test.resize(32)) == []

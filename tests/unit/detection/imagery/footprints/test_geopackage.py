@@ -1,0 +1,67 @@
+"""The GeoPackage keeps to its standard (OGC 12-128), and has the same bytes each time."""
+
+import sqlite3
+import struct
+from datetime import UTC, datetime
+
+import shapely
+from shapely.geometry import mapping
+
+from detection.imagery.footprints.geopackage import write_geopackage
+
+AT = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
+COLUMNS = {"polygon_id": "TEXT", "area_m2": "REAL", "touches_edge": "BOOLEAN"}
+HOLED = shapely.Polygon([(8, 46), (8.2, 46), (8.2, 46.1), (8, 46.1)], [[(8.05, 46.02), (8.05, 46.05), (8.1, 46.05)]])
+FEATURES = [
+    {"geometry": mapping(HOLED), "polygon_id": "a", "area_m2": 12.5, "touches_edge": 1},
+    {"geometry": mapping(shapely.MultiPolygon([shapely.box(9, 47, 9.1, 47.1)])), "polygon_id": "b", "area_m2": None,
+     "touches_edge": 0},
+]  # fmt: skip
+
+
+def write(path, features=FEATURES, **options):
+    write_geopackage(path, features, COLUMNS, table="landslides", changed_at=AT, **options)
+    return path
+
+
+def test_the_same_features_give_the_same_bytes(tmp_path):
+    assert write(tmp_path / "a.gpkg").read_bytes() == write(tmp_path / "b.gpkg").read_bytes()
+
+
+def test_the_tables_are_those_of_the_standard(tmp_path):
+    content = write(tmp_path / "a.gpkg").read_bytes()
+    assert content[:16] == b"SQLite format 3\0"
+    assert content[68:72] == b"GPKG"
+    assert struct.unpack(">I", content[60:64])[0] == 10300
+    with sqlite3.connect(tmp_path / "a.gpkg") as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert {row[0] for row in db.execute("SELECT srs_id FROM gpkg_spatial_ref_sys")} == {-1, 0, 4326}
+        assert db.execute("SELECT * FROM gpkg_geometry_columns").fetchall() == [
+            ("landslides", "geom", "MULTIPOLYGON", 4326, 0, 0)
+        ]
+        facts = db.execute("SELECT data_type, last_change, min_x, min_y, max_x, max_y, srs_id FROM gpkg_contents")
+        assert facts.fetchall() == [("features", "2024-05-06T07:08:09.000Z", 8.0, 46.0, 9.1, 47.1, 4326)]
+    db.close()
+
+
+def test_geometries_come_back_as_they_were(tmp_path):
+    with sqlite3.connect(write(tmp_path / "a.gpkg")) as db:
+        rows = db.execute("SELECT geom, polygon_id, area_m2, touches_edge FROM landslides ORDER BY fid").fetchall()
+    db.close()
+    assert [row[1:] for row in rows] == [("a", 12.5, 1), ("b", None, 0)]
+    for (blob, *_), feature in zip(rows, FEATURES, strict=True):
+        magic, version, flags, srs, *envelope = struct.unpack("<2sBBi4d", blob[:40])
+        assert (magic, version, flags, srs) == (b"GP", 0, 3, 4326)
+        outline = shapely.from_wkb(blob[40:])
+        assert outline.geom_type == "MultiPolygon"
+        assert outline.equals(shapely.geometry.shape(feature["geometry"]))
+        left, bottom, right, top = outline.bounds
+        assert envelope == [left, right, bottom, top]
+
+
+def test_no_features_and_no_place(tmp_path):
+    with sqlite3.connect(write(tmp_path / "a.gpkg", [], placed=False)) as db:
+        assert db.execute("SELECT min_x, srs_id FROM gpkg_contents").fetchall() == [(None, -1)]
+        assert db.execute("SELECT count(*) FROM landslides").fetchone() == (0,)
+    db.close()

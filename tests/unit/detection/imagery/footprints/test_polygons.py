@@ -1,0 +1,194 @@
+"""Footprints have their true area on any grid, and are GeoJSON that others can read."""
+
+import math
+
+import numpy as np
+import pyproj
+import pytest
+import shapely
+from affine import Affine
+from shapely.geometry import shape
+
+from detection.imagery.footprints.polygons import find_footprints
+from detection.imagery.raster.areas import pixel_area_m2
+from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.grid import Grid, grid_around
+
+HOKKAIDO_STEP = 8.983152841195215e-05
+
+
+def crs_wkt(code: int) -> str:
+    return pyproj.CRS.from_epsg(code).to_wkt()
+
+
+def hokkaido_grid() -> Grid:
+    transform = Affine(HOKKAIDO_STEP, 0, 141.89033643113302, 0, -HOKKAIDO_STEP, 42.769509329157714)
+    return Grid(transform, crs_wkt(4326), 1533, 970)
+
+
+def footprints_of(steps: np.ndarray, grid: Grid, **options) -> list[dict]:
+    def read(column, row, width, height):
+        return steps[row : row + height, column : column + width]
+
+    settings = {"threshold": 0.5, "minimum_area_m2": 0.0, "minimum_hole_m2": 0.0, "identity": "scene"} | options
+    return list(find_footprints(read, grid, **settings))
+
+
+def test_degrees_are_never_taken_for_metres():
+    """A Hokkaido pixel is 73.4 m² on the ground, not the 100 m² that 10 m by 10 m would give."""
+    grid = hokkaido_grid()
+    utm = pyproj.Transformer.from_crs(4326, 32654, always_xy=True)
+    column, row = grid.width / 2, grid.height / 2
+    corners = [
+        (column - 0.5, row - 0.5),
+        (column + 0.5, row - 0.5),
+        (column + 0.5, row + 0.5),
+        (column - 0.5, row + 0.5),
+    ]
+    lonlat = [(141.89033643113302 + HOKKAIDO_STEP * c, 42.769509329157714 - HOKKAIDO_STEP * r) for c, r in corners]
+    in_utm = shapely.Polygon([utm.transform(*place) for place in lonlat]).area
+    assert in_utm == pytest.approx(73.36, abs=0.05)
+    assert pixel_area_m2(grid) == pytest.approx(in_utm, rel=0.002)
+
+
+def test_geodesic_and_planar_area_of_a_large_footprint_agree_within_two_per_mille():
+    grid = hokkaido_grid()
+    steps = np.zeros((grid.height, grid.width), np.uint8)
+    steps[100:900, 100:1400] = 180
+    found = footprints_of(steps, grid)
+    assert len(found) == 1
+    utm = pyproj.Transformer.from_crs(4326, 32654, always_xy=True)
+    dense = shapely.segmentize(shape(found[0]["geometry"]), HOKKAIDO_STEP)
+    planar = shapely.transform(dense, lambda x, y: utm.transform(x, y), interleaved=False).area
+    assert found[0]["area_m2"] == pytest.approx(planar, rel=0.002)
+    assert found[0]["area_m2"] / (800 * 1300 * 100) == pytest.approx(0.734, abs=0.001)
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 15.0, 45.0, -30.0])
+def test_a_rotated_grid_keeps_its_area(angle_deg):
+    """By the determinant; width times height of the affine would give 93.3 m² at 15 degrees."""
+    cos, sin = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
+    grid = Grid(Affine(10 * cos, 10 * sin, 5e5, 10 * sin, -10 * cos, 4.7e6), crs_wkt(32654), 40, 40)
+    steps = np.zeros((40, 40), np.uint8)
+    steps[10:20, 5:25] = 200
+    (found,) = footprints_of(steps, grid)
+    assert found["area_m2"] == pytest.approx(200 * 100, abs=0.01)
+
+
+def test_web_mercator_metres_are_not_believed():
+    """At 60 degrees north a square of Web Mercator holds a quarter of its planar area."""
+    x, y = pyproj.Transformer.from_crs(4326, 3857, always_xy=True).transform(10.0, 60.0)
+    grid = Grid(Affine(10, 0, x, 0, -10, y), crs_wkt(3857), 30, 30)
+    assert pixel_area_m2(grid) == pytest.approx(25.0, rel=0.02)
+
+
+def test_a_south_up_grid_gives_the_same_ground():
+    north = Grid(Affine(10, 0, 5e5, 0, -10, 4.7e6), crs_wkt(32654), 30, 20)
+    south = Grid(Affine(10, 0, 5e5, 0, 10, 4.7e6 - 200), crs_wkt(32654), 30, 20)
+    steps = np.zeros((20, 30), np.uint8)
+    steps[2:7, 3:9] = 150
+    steps[7:9, 3:5] = 150
+    (up,), (down,) = footprints_of(steps, north), footprints_of(steps[::-1], south)
+    assert up["area_m2"] == pytest.approx(down["area_m2"])
+    assert shape(up["geometry"]).symmetric_difference(shape(down["geometry"])).area == pytest.approx(0, abs=1e-12)
+
+
+def test_geojson_follows_its_standard():
+    grid = grid_around(141.95, 42.73, 60, 10.0)
+    steps = np.zeros((60, 60), np.uint8)
+    steps[10:40, 10:40] = 160
+    steps[20:30, 20:30] = 0
+    (found,) = footprints_of(steps, grid)
+    outline = shape(found["geometry"])
+    assert outline.exterior.is_ccw
+    assert not outline.interiors[0].is_ccw
+    assert all(
+        round(value, 7) == value for ring in found["geometry"]["coordinates"] for place in ring for value in place
+    )
+    assert found["bbox"] == [float(value) for value in outline.bounds]
+    assert found["area_m2"] == pytest.approx((900 - 100) * 100)
+    assert shapely.Point(found["centroid"]).distance(shapely.Point(141.95, 42.73)) < 0.002
+    assert (found["mean_probability"], found["max_probability"]) == (0.8, 0.8)
+    assert not found["touches_edge"]
+
+
+def test_small_holes_are_filled_large_ones_and_nodata_are_not():
+    grid = grid_around(141.95, 42.73, 60, 10.0)
+    steps = np.zeros((60, 60), np.uint8)
+    steps[5:55, 5:55] = 200
+    steps[10:12, 10:12] = 0
+    steps[20:30, 20:30] = 0
+    steps[40:42, 40:42] = NODATA
+    (found,) = footprints_of(steps, grid, minimum_hole_m2=900.0)
+    assert found["area_m2"] == pytest.approx((2500 - 100 - 4) * 100)
+    assert len(found["geometry"]["coordinates"]) == 3
+    assert found["touches_nodata"]
+    assert not found["hugs_nodata"]
+
+
+def test_the_minimum_is_an_area_on_the_ground_after_filling():
+    """Nine pixels of 100 m² reach 900 m²; nine Hokkaido pixels are 661 m² and do not."""
+    steps = np.zeros((40, 40), np.uint8)
+    steps[10:13, 10:13] = 120
+    steps[11, 11] = 0
+    assert (
+        len(footprints_of(steps, grid_around(141.95, 42.73, 40, 10.0), minimum_area_m2=900.0, minimum_hole_m2=900.0))
+        == 1
+    )
+    assert len(footprints_of(steps, grid_around(141.95, 42.73, 40, 10.0), minimum_area_m2=900.0)) == 0
+    steps[11, 11] = 120
+    assert footprints_of(steps, hokkaido_grid_of(40), minimum_area_m2=900.0) == []
+
+
+def hokkaido_grid_of(size: int) -> Grid:
+    grid = hokkaido_grid()
+    return Grid(grid.transform, grid.crs_wkt, size, size)
+
+
+def test_pixels_that_touch_at_a_corner_are_one_valid_footprint():
+    steps = np.zeros((20, 20), np.uint8)
+    for offset in range(6):
+        steps[5 + offset, 5 + offset] = 140
+        steps[5 + offset, 16 - offset] = 140
+    (found,) = footprints_of(steps, grid_around(141.95, 42.73, 20, 10.0))
+    assert shape(found["geometry"]).is_valid
+    assert found["area_m2"] == pytest.approx(1200)
+
+
+def test_any_pattern_gives_valid_outlines_with_the_area_of_its_pixels():
+    rng = np.random.default_rng(5)
+    grid = grid_around(141.95, 42.73, 48, 10.0)
+    for share in (0.2, 0.4, 0.6, 0.8):
+        steps = (rng.random((48, 48)) < share).astype(np.uint8) * 200
+        found = footprints_of(steps, grid)
+        assert all(shape(item["geometry"]).is_valid for item in found)
+        assert sum(item["area_m2"] for item in found) == pytest.approx(np.count_nonzero(steps) * 100)
+        assert len({item["polygon_id"] for item in found}) == len(found)
+
+
+def test_ids_are_stable_and_depend_on_scene_and_first_pixel():
+    grid = grid_around(141.95, 42.73, 20, 10.0)
+    steps = np.zeros((20, 20), np.uint8)
+    steps[5:9, 5:9] = 140
+    first, again, other = (footprints_of(steps, grid, identity=name)[0]["polygon_id"] for name in ("a", "a", "b"))
+    assert first == again != other
+    steps[4, 8] = 140
+    assert footprints_of(steps, grid, identity="a")[0]["polygon_id"] != first
+
+
+def test_what_only_follows_the_edge_of_nodata_is_marked():
+    grid = grid_around(141.95, 42.73, 60, 10.0)
+    steps = np.zeros((60, 60), np.uint8)
+    steps[:20] = NODATA
+    steps[20:22, 5:50] = 180
+    steps[40:50, 5:50] = 180
+    edge, clear = footprints_of(steps, grid)
+    assert edge["hugs_nodata"]
+    assert not clear["hugs_nodata"]
+    assert not clear["touches_nodata"]
+
+
+def test_a_threshold_of_zero_does_not_make_the_whole_scene_a_footprint():
+    grid = grid_around(141.95, 42.73, 20, 10.0)
+    assert footprints_of(np.zeros((20, 20), np.uint8), grid, threshold=0.0) == []
+    assert footprints_of(np.full((20, 20), NODATA, np.uint8), grid, threshold=0.0) == []

@@ -1,0 +1,264 @@
+"""Stacks of interferograms: drawn movement comes back within its stated error; measured ones are looked at honestly."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from shapely.geometry import shape
+
+from detection.imagery.errors import ManifestError, NoValidPixelsError
+from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
+from detection.imagery.insar.interferogram import find_zones, invert, list_points
+from detection.imagery.insar.outputs import measure_stack
+from detection.imagery.insar.stack import read_stack
+from detection.imagery.insar.synthetic import draw_phase_patches, wrap, write_stack
+from detection.imagery.raster.grid import grid_around
+from detection.imagery.raster.raster import read_grid, write_geotiff
+
+DATES = [datetime(2025, 1, 3, tzinfo=UTC) + timedelta(days=24 * k) for k in range(9)]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stack")
+    return folder, write_stack(folder, 11, DATES)
+
+
+def still(rate):
+    """A circle on ground that does not move, as the manifest names one."""
+    return np.unravel_index(np.argmin(np.abs(rate)), rate.shape)
+
+
+def alter(path, change):
+    with rasterio.open(path, "r+") as file:
+        file.write(change(file.read(1)), 1)
+
+
+def test_a_drawn_bowl_comes_back_within_its_error(drawn):
+    folder, truth = drawn
+    stack = read_stack(folder)
+    assert len(stack.pairs) == 21
+    assert stack.dates == tuple(DATES)
+    movement = invert(stack)
+    away = movement.rate_mm_per_year - truth
+    away -= np.median(away[np.abs(truth) < 5])
+    # the atmosphere of nine dates is in the rate too: errors are a few mm per year
+    assert np.sqrt(np.mean(away**2)) < 15
+    sigma = np.hypot(movement.error_mm_per_year, movement.noise_mm_per_year)
+    assert np.mean(np.abs(away) < 3 * sigma) > 0.97
+    zones = find_zones(movement)
+    assert zones[0]["kind"] == "away"
+    assert zones[0]["fastest_mm_per_year"] == pytest.approx(truth.min(), rel=0.2)
+    centre = np.unravel_index(np.argmin(truth), truth.shape)
+    lon, lat = movement.grid.to_lonlat(*movement.grid.to_crs(np.array([centre[1] + 0.5]), np.array([centre[0] + 0.5])))
+    assert shape(zones[0]["geometry"]).contains(shapely.Point(lon[0], lat[0]))
+    points = list_points(movement, every=4)
+    assert len(points) == 12 * 12
+    assert len(points[0]["values_mm"]) == len(DATES)
+    assert points[0]["values_mm"][0] == 0.0
+
+
+def test_still_ground_under_an_atmosphere_is_no_zone(tmp_path):
+    write_stack(tmp_path, 12, DATES, rate_mm_per_year=0.0, atmosphere_rad=0.8)
+    assert find_zones(invert(read_stack(tmp_path))) == []
+
+
+def test_a_phase_of_exactly_zero_is_a_phase(tmp_path):
+    write_stack(tmp_path, 13, DATES[:5])
+    file = min(tmp_path.glob("*_unw.tif"))
+
+    def zero(values):
+        values[5, 5] = 0.0
+        return values
+
+    alter(file, zero)
+    stack = read_stack(tmp_path)
+    before = invert(stack)
+    assert np.isfinite(before.rate_mm_per_year[5, 5])
+    # where the coherence is nodata too there was no measurement
+    for path in sorted(tmp_path.glob("*.tif")):
+        alter(path, lambda values: np.where(np.indices(values.shape)[0] < 6, 0, values).astype(np.float32))
+    after = invert(stack)
+    assert np.isnan(after.rate_mm_per_year[:6]).all()
+    assert np.isfinite(after.rate_mm_per_year[6:]).all()
+
+
+def test_an_unwrapping_error_is_left_out_and_told(tmp_path):
+    write_stack(tmp_path, 14, DATES)
+
+    def jump(values):
+        values[20:26, 20:26] += 6 * np.pi
+        return values
+
+    for file in sorted(tmp_path.glob("*_unw.tif"))[::4]:
+        alter(file, jump)
+    movement = invert(read_stack(tmp_path))
+    assert np.isnan(movement.rate_mm_per_year[20:26, 20:26]).all()
+    assert any("contradict" in w for w in movement.warnings)
+
+
+def test_dates_that_no_pair_ties_are_no_network(tmp_path):
+    write_stack(tmp_path, 15, DATES[:3], links=1)
+    write_stack(tmp_path / "late", 15, DATES[5:7], links=1)
+    text = (tmp_path / "late" / "stack.toml").read_text().split("[[pair]]", 1)[1]
+    for file in (tmp_path / "late").glob("*.tif"):
+        file.rename(tmp_path / file.name)
+    with (tmp_path / "stack.toml").open("a") as manifest:
+        manifest.write("[[pair]]" + text)
+    with pytest.raises(NoValidPixelsError, match="enough coherent"):
+        invert(read_stack(tmp_path))
+
+
+def test_coherence_that_falls_on_the_newest_pair(tmp_path):
+    write_stack(tmp_path, 16, DATES, links=1)
+
+    def lose(values):
+        values[10:30, 10:30] = 0.36
+        return values
+
+    stack = read_stack(tmp_path)
+    grid = read_grid(stack.pairs[0].unwrapped)
+    assert find_coherence_loss(stack, grid) == []
+    alter(stack.pairs[-1].coherence, lose)
+    (zone,) = find_coherence_loss(stack, grid)
+    assert zone["area_m2"] == pytest.approx(20 * 20 * 1600, rel=0.02)
+    assert (zone["was"] > 0.7, zone["is"] < 0.4) == (True, True)
+
+
+def test_coherence_of_places_from_date_to_date(tmp_path):
+    """Only pairs of like length compare; a place outside, or half hidden on a date, has no value there."""
+    write_stack(tmp_path, 16, DATES, links=2)
+    stack = read_stack(tmp_path)
+    grid = read_grid(stack.pairs[0].unwrapped)
+    short = [p for p in stack.pairs if p.days < 25]
+    for number, pair in enumerate(short):
+        alter(pair.coherence, lambda values, level=0.5 + 0.05 * number: np.full_like(values, level))
+
+    def hide(values):
+        values[:, :] = 0.0  # nodata
+        return values
+
+    alter(short[2].coherence, hide)
+    lon, lat = grid.to_lonlat(*grid.to_crs(np.array([20.5]), np.array([20.5])))
+    places = [
+        {"name": "circle", "lon": float(lon[0]), "lat": float(lat[0]), "radius_m": 200.0},
+        {"name": "far", "lon": float(lon[0]) + 5, "lat": float(lat[0]), "radius_m": 200.0},
+    ]
+    found = measure_coherence(stack, grid, places)
+    assert set(found) == {"circle"}
+    expected = [
+        (p.second_at.isoformat(), pytest.approx(0.5 + 0.05 * k, abs=1e-3)) for k, p in enumerate(short) if k != 2
+    ]
+    assert [(row["at"], row["value"]) for row in found["circle"]] == expected
+    assert [row["from"] for row in found["circle"]] == [p.first_at.isoformat() for k, p in enumerate(short) if k != 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.replace("wavelength_m = 0.0555", ""), "wavelength_m"),
+        (lambda t: t + "colour = 3\n", "unknown key 'colour'"),
+        (lambda t: t.replace('unwrapped = "', 'unwrapped = "../../', 1), "outside of the folder"),
+        (lambda _: "not toml [", "TOML"),
+        (lambda t: t.replace('from = "2025-01-03T00:00:00+00:00"', 'from = "2027-01-03"', 1), "not after its first"),
+        (lambda t: t.replace("0.0555", "nan"), "nan is no wavelength"),
+        (lambda t: t.replace("0.0555", "-0.0555"), "-0.0555 is no wavelength"),
+        (lambda _: "wavelength_m = 0.05\npair = [1]\n", "at least one"),
+        (lambda t: "reference = 3\n" + t, "reference needs"),
+        (lambda t: 'reference = { longitude = "a", latitude = 1, radius_m = 2 }\n' + t, "reference needs"),
+        (lambda t: t.replace("2025-01-03T00:00:00+00:00", "0001-01-01T00:00:00+14:00"), "no date or time"),
+    ],
+)
+def test_a_manifest_that_cannot_be_meant(tmp_path, change, said):
+    write_stack(tmp_path, 17, DATES[:3])
+    manifest = tmp_path / "stack.toml"
+    manifest.write_text(change(manifest.read_text()))
+    with pytest.raises(ManifestError, match=said):
+        read_stack(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "said"),
+    [
+        ("20189999-20190101_unw.tif", {}, "no date or time"),
+        ("a.tif", {"FIRST_DATE": "x", "SECOND_DATE": "y"}, "no date or time"),
+        ("20180101-20180113_unw.tif", {"WAVELENGTH_METRES": "abc"}, "'abc' is no wavelength"),
+        ("20180101-20180113_unw.tif", {}, "wavelength is not told"),
+    ],
+)
+def test_tags_that_cannot_be_meant(tmp_path, name, tags, said):
+    write_geotiff(tmp_path / name, np.zeros((1, 8, 8), np.float32), grid_around(141.95, 42.73, 8, 10.0))
+    with rasterio.open(tmp_path / name, "r+") as file:
+        file.update_tags(**tags)
+    with pytest.raises(ManifestError, match=said):
+        read_stack(tmp_path)
+
+
+def test_drawn_patches_hold_wrapped_phase_and_their_zone():
+    images, masks = draw_phase_patches(3, 6, 64)
+    assert images.shape == (6, 3, 64, 64)
+    assert np.allclose(images[:, 0] ** 2 + images[:, 1] ** 2, 1, atol=1e-5)
+    assert set(np.unique(masks)) <= {0, 1}
+    assert 0 < masks.mean() < 0.5
+    assert np.abs(wrap(np.linspace(-50, 50, 999))).max() <= np.pi
+
+
+def test_the_measured_stack_sinks_in_the_east_and_stands_in_the_west(measured, tmp_path):
+    """30 interferograms of 13 dates over Mexico City: the lake bed sinks, the western hills do not, nor does a hill."""
+    folder = measured("insar-pyrate-cropA")
+    found = measure_stack({"folder": str(folder), "reference": [-99.175, 19.40, 1500.0], "out_dir": str(tmp_path)})
+    assert (found["pairs"], len(found["dates"])) == (30, 13)
+    assert found["told_share"] > 0.85
+    assert found["misfit_rad"] < 0.5
+    assert found["noise_mm_per_year"] < 20
+    assert -300 < found["rate_mm_per_year"]["p1"] < -200
+    (zone,) = found["zones"]
+    assert zone["kind"] == "away"
+    sinking = shape(zone["geometry"])
+    assert sinking.contains(shapely.Point(-99.08, 19.41))
+    assert not sinking.contains(shapely.Point(-99.17, 19.41))
+    assert not sinking.contains(shapely.Point(-99.0845, 19.4400)), "the hill in the lake bed stands still"
+    assert (tmp_path / "rate.png").stat().st_size > 1000
+    # four pairs of 12 days; a city stays coherent, and nothing is lost on the newest of them
+    dates = ["2018-03-19", "2018-03-31", "2018-04-12", "2018-05-18"]
+    assert [row["at"][:10] for row in zone["coherence"]] == dates
+    assert all(0.6 < row["value"] < 0.7 for row in zone["coherence"])
+    assert found["coherence_loss"] == []
+
+
+# ---- the network on wrapped phases -----------------------------------------------------------------------------
+def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
+    import torch
+
+    from detection.imagery.insar.moving_zones import WEIGHTS, _ask
+    from detection.imagery.neural.checkpoint import load_model, weights_path
+    from detection.imagery.training.metrics import count, score
+
+    model = load_model(WEIGHTS)
+    assert weights_path(WEIGHTS).stat().st_size < 10e6
+    assert "unvalidated" in model.card["limits"][0]
+    images, masks = draw_phase_patches(424_242, 24, 64)
+    threads = torch.get_num_threads()
+    found = _ask(model.network, images, model.card["normalisation"], model.card["temperature"])
+    assert torch.get_num_threads() == threads
+    assert score(count(found >= model.card["threshold"], masks > 0))["f1"] > 0.75
+
+
+def test_training_on_drawn_phases_is_seeded(tmp_path):
+    import torch
+
+    from detection.imagery.insar.moving_zones import train_moving
+
+    cards = [train_moving(tmp_path / f"{k}.safetensors", patches=20, epochs=1) for k in range(2)]
+    torch.use_deterministic_algorithms(mode=False)
+    assert cards[0]["normalisation"] == cards[1]["normalisation"]
+    assert (tmp_path / "0.safetensors").read_bytes() == (tmp_path / "1.safetensors").read_bytes()
+
+
+def test_rates_with_the_network_say_that_it_is_unvalidated(drawn, tmp_path):
+    found = measure_stack({"folder": str(drawn[0]), "out_dir": str(tmp_path), "network": "phase/generated-phase"})
+    assert found["network"]["validated"] is False
+    assert any("unvalidated" in w for w in found["warnings"])
+    assert (tmp_path / "moving.tif").is_file()

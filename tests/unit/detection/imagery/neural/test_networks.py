@@ -1,0 +1,387 @@
+"""One contract for all imagery networks: any size and bands, every weight trained, tiles as exact as promised.
+
+`make soak` (SLOPEWARD_SOAK) adds the overfit: each member of the U-Net family learns eight patches by heart.
+"""
+
+import os
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from detection.imagery.data.generate import draw_patches
+from detection.imagery.errors import ModelError
+from detection.imagery.neural.checkpoint import load_model, save_model
+from detection.imagery.neural.networks import segnet
+from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
+from detection.imagery.neural.training import segmentation_loss
+from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build, find_entry
+from detection.imagery.training.metrics import count, score
+
+SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
+FAMILY = [f"{unit}{kind}" for kind in ("unet", "resunet") for unit in ("", "sru-", "bru-", "sbconv-")]
+EVERY = [*SEGMENTERS, *CLASSIFIERS]
+EXACT = [name for name, entry in SEGMENTERS.items() if entry.tile_exact]
+# parameters for 3 and for 14 bands
+COUNTS = {
+    "unet": (17_263_042, 17_269_378),
+    "sru-unet": (17_271_874, 17_278_210),
+    "bru-unet": (20_274_178, 20_280_514),
+    "sbconv-unet": (20_283_010, 20_289_346),
+    "resunet": (17_790_466, 17_797_506),
+    "sru-resunet": (17_799_298, 17_806_338),
+    "bru-resunet": (20_801_602, 20_808_642),
+    "sbconv-resunet": (20_810_434, 20_817_474),
+    "scdnn": (26_867_108, 26_873_444),
+    "segnet": (29_436_226, 29_442_562),
+    "deeplabv3plus-resnet50": (40_347_298, 40_381_794),
+    "deeplabv3plus-mobilenetv2": (5_811_170, 5_814_338),
+    "linknet": (11_533_506, 11_568_002),
+    "sssn": (43_042, 46_210),
+    "fcn8s": (134_271_430, 134_277_766),
+    "pspnet": (65_698_754, 65_705_090),
+    "deeplabv2": (28_946_248, 28_952_584),
+    "contextnet": (874_370, 880_706),
+    "sqnet": (16_233_378, 16_242_882),
+    "frrn-a": (17_408_418, 17_421_618),
+    "frrn-b": (24_417_314, 24_430_514),
+    "transformer-unet": (3_715_730, 3_734_562),
+    "drs-unet": (18_662_210, 18_669_250),
+    "triage-resnet": (11_177_538, 11_212_034),
+}
+# networks without normalisation want small steps, those of four channels at this width and attention large ones
+RATES = {"fcn8s": 1e-3, "deeplabv2": 1e-3, "linknet": 3e-2, "sssn": 3e-2, "transformer-unet": 3e-2}
+
+
+@pytest.fixture(autouse=True)
+def deterministic(one_torch_thread):
+    torch.use_deterministic_algorithms(mode=True)
+
+
+def sketch(name, channels, classes=2, width=1.0, **options):
+    """A network without memory for its weights."""
+    with torch.device("meta"):
+        return build(name, channels, classes, width, **options)
+
+
+def parameters(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def seeded(name, channels=3, width=0.125, seed=0, **options):
+    torch.manual_seed(seed)
+    return build(name, channels, width=width, **options)
+
+
+def blobs(count, size, seed=1):
+    """Smooth images of three bands, and where their mean is high."""
+    torch.manual_seed(seed)
+    images = functional.interpolate(torch.randn(count, 3, 4, 4), size=size, mode="bilinear")
+    return images, (images.mean(dim=1) > 0.3).long()
+
+
+def test_every_name_of_the_plan_is_there():
+    assert EVERY == list(COUNTS)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_number_of_parameters_is_frozen(name):
+    assert (parameters(sketch(name, 3)), parameters(sketch(name, 14))) == COUNTS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "options", "expected"),
+    [
+        ("sbconv-unet", 1, {"peak": 1024, "up": "transpose"}, 37_380_545),
+        ("sru-resunet", 1, {"peak": 1024, "up": "transpose"}, 32_448_129),
+        ("sbconv-unet", 2, {"width": 0.25}, 1_272_178),
+        ("sru-unet", 2, {"gate": "soft"}, COUNTS["sru-unet"][0]),
+        ("scdnn", 2, {"blocks": (2, 2, 2, 2)}, 20_596_388),
+        ("deeplabv3plus-resnet50", 2, {"pooling": False}, 39_756_962),
+        ("deeplabv3plus-resnet50", 2, {"depth": 101}, 59_339_426),
+    ],
+)
+def test_options_change_the_count_as_they_should(name, classes, options, expected):
+    assert parameters(sketch(name, 3, classes, **options)) == expected
+
+
+def test_no_two_networks_have_the_same_weights_by_shape():
+    shapes = [sorted(tuple(value.shape) for value in sketch(name, 3).state_dict().values()) for name in EVERY]
+    assert all(first != second for first, second in pairwise(sorted(shapes)))
+
+
+def test_shipped_weights_of_the_plain_network_keep_their_names():
+    names = list(seeded("unet").state_dict())
+    assert names[0] == "encoder.0.0.0.weight"
+    assert names[-3:] == ["decoder.3.1.1.num_batches_tracked", "head.weight", "head.bias"]
+    assert load_model("generated").network.state_dict().keys() == set(names)
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize(("channels", "height", "width"), [(14, 96, 112), (3, 97, 131)])
+def test_any_size_in_logits_of_that_size_out_and_a_gradient_for_every_weight(name, channels, height, width):
+    network = seeded(name, channels)
+    logits = network(torch.randn(1, channels, height, width))
+    if name in CLASSIFIERS:
+        assert logits.shape == (1, 2)
+        functional.cross_entropy(logits, torch.tensor([1])).backward()
+    else:
+        assert logits.shape == (1, 2, height, width)
+        segmentation_loss(logits, torch.randint(0, 2, (1, height, width))).backward()
+    silent = {key for key, value in network.named_parameters() if value.grad is None}
+    gates = {f"{key}.norm.{part}" for key, module in network.named_modules() if isinstance(module, Sru)
+             for part in ("weight", "bias")}  # fmt: skip
+    # a hard gate is a sign: nothing flows through it to its normalisation
+    assert silent == gates
+    assert bool(gates) == (name.startswith(("sru-", "sbconv-")))
+
+
+@pytest.mark.parametrize("name", ["sru-unet", "sbconv-resunet"])
+def test_a_soft_gate_trains_its_normalisation(name):
+    network = seeded(name, gate="soft")
+    images, truth = blobs(1, 32)
+    segmentation_loss(network(images), truth).backward()
+    assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in network.parameters())
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("width", [0.03, 0.2])
+def test_one_small_image_of_any_bands_and_classes_can_be_trained_on_at_any_width(name, width):
+    network = build(name, 5, 3, width)
+    logits = network(torch.randn(1, 5, 32, 33))
+    assert logits.shape[:2] == (1, 3)
+    assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_twenty_steps_halve_the_loss(name):
+    network = seeded(name, seed=1)
+    images, truth = blobs(4, 64)
+    optimiser = torch.optim.Adam(network.parameters(), RATES.get(name, 1e-2))
+    losses = []
+    for _ in range(21):
+        optimiser.zero_grad()
+        logits = network(images)
+        if name in CLASSIFIERS:
+            loss = functional.cross_entropy(logits, torch.tensor([0, 1, 1, 0]))
+        else:
+            loss = segmentation_loss(logits, truth)
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_network_comes_back_from_disk_as_it_was_and_order_in_the_batch_does_not_matter(name, tmp_path):
+    network, twin, other = (seeded(name, seed=seed).eval() for seed in (3, 3, 4))
+    card = {
+        "name": "made", "network": {"name": name, "classes": 2, "width": 0.125, "options": {}},
+        "bands": ["B4", "B3", "B2"], "radiometry": {}, "normalisation": {}, "threshold": 0.5,
+    }  # fmt: skip
+    save_model(tmp_path / "made.safetensors", network, card)
+    loaded = load_model(str(tmp_path / "made.safetensors")).network
+    images = torch.cat([torch.randn(2, 3, 48, 40), torch.full((1, 3, 48, 40), 0.7)])
+    with torch.inference_mode():
+        logits = network(images)
+        assert torch.equal(twin(images), logits)
+        assert torch.equal(loaded(images), logits)
+        assert not torch.allclose(other(images), logits)
+        assert not torch.allclose(logits[0], logits[1])
+        # double: the rounding of another order would flip the sign of a hard gate here and there
+        exact, precise = twin.double(), images.double()
+        torch.testing.assert_close(exact(precise[[2, 0, 1]]), exact(precise)[[2, 0, 1]])
+    # a constant image has no spread to divide by
+    assert torch.isfinite(logits).all()
+    assert torch.isfinite(network.train()(torch.zeros(1, 3, 32, 32))).all()
+
+
+# ---- what the registry says of tiles ---------------------------------------------------------------------------
+def make_averages(network):
+    """Let every weight be positive, so that nothing cancels and no ReLU is shut."""
+    with torch.no_grad():
+        for key, value in network.named_parameters():
+            value.fill_(1 / value[0].numel() if value.dim() == 4 else float(key.endswith("weight")))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_halo_is_the_receptive_field(name, monkeypatch):
+    monkeypatch.setattr(functional, "max_pool2d", lambda x, k, stride=None, padding=0, *_, **__: functional.avg_pool2d(
+        x, k, stride or k, padding))  # fmt: skip
+    monkeypatch.setattr(segnet, "pool_with_places", lambda features: (functional.avg_pool2d(features, 2), None))
+    monkeypatch.setattr(segnet, "unpool", lambda values, _: functional.interpolate(values, scale_factor=2))
+    entry = SEGMENTERS[name]
+    network = build(name, 1, 1, 1 / 64).double().eval()
+    make_averages(network)
+    start = -(-(entry.halo_px + entry.stride) // entry.stride) * entry.stride
+    rows = 2 * start + entry.stride
+    image = torch.ones(1, 1, rows, 64, dtype=torch.float64, requires_grad=True)
+    network(image)[..., start : start + entry.stride, :].sum().backward()
+    seen = image.grad.abs().sum(dim=(0, 1, 3)).nonzero()[:, 0]
+    reach = max(start - int(seen[0]), int(seen[-1]) - (start + entry.stride - 1))
+    assert entry.halo_px - entry.stride < reach <= entry.halo_px
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_tile_with_its_halo_gives_the_answer_of_the_whole_scene(name):
+    entry = SEGMENTERS[name]
+    network = build(name, 2, 2, 1 / 32).double().eval()
+    halo, stride = entry.halo_px, entry.stride
+    scene = torch.randn(1, 2, 2 * halo + 6 * stride, 64, dtype=torch.float64)
+    first = 2 * stride
+    with torch.inference_mode():
+        whole = network(scene)[..., first + halo : first + halo + stride, :]
+        tile = network(scene[..., first : first + 2 * halo + stride, :])[..., halo : halo + stride, :]
+    torch.testing.assert_close(tile, whole, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", [name for name in SEGMENTERS if name not in EXACT])
+def test_a_network_that_is_not_exact_sees_the_far_end(name):
+    network = seeded(name, 2, 1 / 16).double().eval()
+    scene = torch.randn(1, 2, 1280, 64, dtype=torch.float64)
+    changed = scene.clone()
+    changed[..., -64:, :] += 9
+    with torch.inference_mode():
+        assert not torch.equal(network(scene)[..., :64, :], network(changed)[..., :64, :])
+
+
+def test_the_registry_warns_of_images_too_small_for_wide_rates():
+    assert {name for name, entry in SEGMENTERS.items() if entry.least_px >= 304} == {
+        "scdnn", "deeplabv3plus-resnet50", "deeplabv3plus-mobilenetv2"}  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", [*SEGMENTERS.values(), *CLASSIFIERS.values()])
+def test_halo_and_stride_fit_the_tiles(entry):
+    assert entry.halo_px % entry.stride == 0
+
+
+# ---- the blocks ------------------------------------------------------------------------------------------------
+def test_a_hard_sru_is_a_sign_gated_mix_of_the_two_halves():
+    unit = Sru(8)
+    features = torch.randn(2, 8, 6, 5)
+    strong = unit.norm(features) > 0
+    crossed = torch.cat([features[:, 4:], features[:, :4]], dim=1)
+    strong_crossed = torch.cat([strong[:, 4:], strong[:, :4]], dim=1)
+    torch.testing.assert_close(unit(features), features * strong + crossed * ~strong_crossed)
+    assert parameters(unit) == 2 * 8
+
+
+def test_a_soft_sru_keeps_weak_values_at_their_weight():
+    unit = Sru(8, gate="soft")
+    features = torch.randn(2, 8, 6, 5)
+    weight = torch.sigmoid(unit.norm(features) / 8)
+    high = torch.where(weight > 0.5, features, weight * features)
+    low = torch.where(weight > 0.5, torch.zeros(()), weight * features)
+    torch.testing.assert_close(unit(features), high + torch.cat([low[:, 4:], low[:, :4]], dim=1))
+
+
+@pytest.mark.parametrize("gate", ["hard", "soft"])
+def test_an_sru_has_an_answer_for_equal_values_and_for_a_normalisation_of_zero(gate):
+    unit = Sru(8, gate)
+    assert torch.isfinite(unit(torch.full((1, 8, 4, 4), 3.0))).all()
+    torch.nn.init.zeros_(unit.norm.weight)
+    assert torch.isfinite(unit(torch.randn(1, 8, 4, 4))).all()
+
+
+@pytest.mark.parametrize("channels", [8, 64, 512])
+def test_a_bru_has_the_size_of_its_formula(channels):
+    assert parameters(Bru(channels)) == 1.8125 * channels**2 + channels
+
+
+def test_the_two_maps_of_a_bru_are_mixed_by_a_softmax_of_their_means():
+    unit, features = Bru(16), torch.randn(3, 16, 5, 7)
+    first, second = unit.parts(features)
+    beta = torch.stack([first.mean((2, 3)), second.mean((2, 3))]).softmax(dim=0)[..., None, None]
+    torch.testing.assert_close(beta[0], unit.share(first, second))
+    torch.testing.assert_close(beta[0] + beta[1], torch.ones_like(beta[0]))
+    torch.testing.assert_close(unit(features), beta[0] * first + beta[1] * second)
+
+
+def test_an_sbconv_is_a_bru_behind_an_sru_and_knows_no_order():
+    unit, features = SBConv(16), torch.randn(3, 16, 5, 7)
+    torch.testing.assert_close(unit(features), unit[1](unit[0](features)))
+    torch.testing.assert_close(unit(features[[2, 0, 1]]), unit(features)[[2, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [(lambda: Sru(7), "even"), (lambda: Sru(8, "firm"), "hard"), (lambda: Bru(12), "multiples of 8")],
+)
+def test_a_block_refuses_channels_it_cannot_part(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_1x1_convolution_has_the_stride_whose_gradient_corrupts_memory(name):
+    found = [m for m in build(name, 3, 2, 0.0625).modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
+    assert all(m.stride == (1, 1) or isinstance(m, ThinnedConv) for m in found)
+
+
+def test_a_thinned_convolution_is_the_strided_one_at_odd_sizes_too():
+    torch.manual_seed(0)
+    thinned, image = ThinnedConv(3, 4, 1, 2, bias=False), torch.randn(2, 3, 9, 12)
+    assert torch.allclose(thinned(image), functional.conv2d(image, thinned.weight, stride=2), atol=1e-6)
+
+
+def test_unpooling_is_that_of_torch():
+    features = torch.randn(2, 3, 8, 6)
+    values, places = segnet.pool_with_places(features)
+    expected, indices = functional.max_pool2d(features, 2, return_indices=True)
+    torch.testing.assert_close(values, expected)
+    torch.use_deterministic_algorithms(mode=False)
+    torch.testing.assert_close(segnet.unpool(values, places), functional.max_unpool2d(expected, indices, 2))
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("unett", {}, "known: .*deeplabv2, .*unet"),
+        ("unet", {"gate": "soft"}, "no option gate; known: peak, up"),
+        ("sssn", {"depth": 5}, "no option depth; known: none"),
+        ("frrn-a", {"variant": "B"}, "no option variant"),
+        ("unet", {"up": "nearest"}, "'bilinear' or 'transpose', not 'nearest'"),
+        ("sru-unet", {"gate": "firm"}, "'hard' or 'soft'"),
+        ("deeplabv3plus-resnet50", {"depth": 18}, r"one of \[50, 101\]"),
+        ("unet", {"width": 0}, "above 0"),
+        ("unet", {"classes": 0}, "above 0"),
+    ],
+)
+def test_a_wrong_name_or_option_is_one_clear_line(name, options, message):
+    with pytest.raises(ModelError, match=message) as refused:
+        build(name, 3, **options)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_classifier_is_no_segmenter():
+    with pytest.raises(ModelError, match="classifies whole tiles"):
+        find_entry("triage-resnet")
+
+
+# ---- by heart --------------------------------------------------------------------------------------------------
+@pytest.mark.skipif(not SOAK, reason="long: make soak (SLOPEWARD_SOAK)")
+@pytest.mark.parametrize("name", FAMILY)
+def test_the_family_learns_eight_patches_by_heart(name):
+    images, masks = draw_patches(11, 8, 64, ("B4", "B3", "B2"))
+    values, truth = torch.from_numpy(images).float(), torch.from_numpy(masks).long()
+    values = (values - values.mean((0, 2, 3), keepdim=True)) / values.std((0, 2, 3), keepdim=True)
+    network = seeded(name, width=0.25)
+    optimiser = torch.optim.AdamW(network.parameters(), 2e-3)
+    for step in range(1, 301):
+        optimiser.zero_grad()
+        loss = segmentation_loss(network.train()(values), truth)
+        loss.backward()
+        optimiser.step()
+        if step % 20 == 0:
+            # as it would be used: the statistics of training, not those of the batch
+            with torch.inference_mode():
+                logits = network.eval()(values)
+            f1 = score(count((logits[:, 1] > logits[:, 0]).numpy(), truth.numpy() > 0))["f1"]
+            if f1 is not None and f1 >= 0.95:
+                break
+    print(name, "F1", f1, "after", step, "steps")
+    assert f1 is not None
+    assert f1 >= 0.95

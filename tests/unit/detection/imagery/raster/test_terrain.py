@@ -1,0 +1,210 @@
+"""Terrain is computed in metres and lands in its place on any grid; masks and names of bands mean what they say."""
+
+import math
+
+import numpy as np
+import pyproj
+import pytest
+from affine import Affine
+
+from detection.imagery.data.generate import write_scene
+from detection.imagery.footprints.detect import detect
+from detection.imagery.raster.areas import measure_rectangle
+from detection.imagery.raster.grid import Grid, grid_around
+from detection.imagery.raster.masks import Mask
+from detection.imagery.raster.raster import write_geotiff
+from detection.imagery.raster.reader import BandReader, open_scene
+from detection.imagery.raster.terrain import derive_terrain, open_terrain
+from detection.imagery.scene.band_names import name_band
+from detection.imagery.scene.scene import read_scene
+
+LON, LAT = 141.95, 42.73
+
+
+def hill(x, y):
+    """Metres over a place, and its slope in degrees: a paraboloid 200 m high, 30 m/km² curved."""
+    height = 200.0 - 3e-5 * (x**2 + y**2)
+    return height, np.degrees(np.arctan(6e-5 * np.hypot(x, y)))
+
+
+def write_hill(path, grid: Grid, nodata=None, hole=None):
+    """The same hill on any grid, by the local metres of UTM 54."""
+    into = pyproj.Transformer.from_crs(grid.crs, 32654, always_xy=True)
+    here = pyproj.Transformer.from_crs(4326, 32654, always_xy=True).transform(LON, LAT)
+    columns, rows = np.meshgrid(np.arange(grid.width) + 0.5, np.arange(grid.height) + 0.5)
+    x, y = into.transform(*grid.to_crs(columns, rows))
+    height = hill(x - here[0], y - here[1])[0].astype(np.float32)
+    if hole:
+        height[hole] = nodata
+    write_geotiff(path, height[None], grid, nodata=nodata)
+
+
+def test_a_plane_has_its_slope_aspect_and_no_curvature():
+    rows, columns = np.indices((12, 14), dtype=np.float64)
+    plane = 100 + 3.0 * columns - 4.0 * rows  # up to the east by .3, up to the north by .4 at 10 m
+    fields = derive_terrain(plane, 10.0, 10.0)
+    assert np.allclose(fields["slope"], math.degrees(math.atan(0.5)))
+    aspect = np.degrees(np.arctan2(fields["eastness"], fields["northness"])) % 360
+    assert np.allclose(aspect, 180 + math.degrees(math.atan2(0.3, 0.4)))
+    assert np.allclose(fields["curvature"], 0, atol=1e-12)
+    assert np.allclose(fields["roughness"], 2 * (3 + 4))
+    flat = derive_terrain(np.full((5, 5), 7.0), 10.0, 10.0)
+    assert (flat["slope"] == 0).all()
+    assert (flat["northness"] == 0).all()
+
+
+def test_curvature_is_positive_on_a_ridge_and_in_its_unit():
+    rows, columns = np.indices((9, 9), dtype=np.float64)
+    dome = -0.001 * 100 * ((rows - 4) ** 2 + (columns - 4) ** 2)
+    assert np.allclose(derive_terrain(dome, 10.0, 10.0)["curvature"], 0.004)
+
+
+@pytest.mark.parametrize("kind", ["utm", "degrees", "mercator", "local", "turned"])
+def test_terrain_of_any_grid_lands_on_the_scene(tmp_path, kind):
+    """A model in degrees, in Web Mercator or turned by 20 degrees gives the slopes of the hill; scaling would not."""
+    scene = grid_around(LON, LAT, 90, 10.0)
+    if kind == "utm":
+        dem = grid_around(LON, LAT, 70, 30.0)
+    elif kind == "degrees":
+        dem = grid_around(LON + 2e-4, LAT - 1e-4, 70, 30.0, geographic=True)
+    elif kind == "turned":
+        turn = Affine.rotation(20.0)
+        x, y = pyproj.Transformer.from_crs(4326, 32654, always_xy=True).transform(LON, LAT)
+        step = Affine(20 * turn.a, 20 * turn.b, 0, 20 * turn.d, -20 * turn.e, 0)
+        left, top = x - step.a * 60 - step.b * 60, y - step.d * 60 - step.e * 60
+        dem = Grid(Affine(step.a, step.b, left, step.d, step.e, top), scene.crs_wkt, 120, 120)
+    else:
+        code, step_m = (3857, 40.0) if kind == "mercator" else (6680, 30.0)
+        x, y = pyproj.Transformer.from_crs(4326, code, always_xy=True).transform(LON, LAT)
+        dem = Grid(Affine(step_m, 0, x - 35 * step_m, 0, -step_m, y + 35 * step_m),
+                   pyproj.CRS.from_epsg(code).to_wkt(), 70, 70)  # fmt: skip
+    write_hill(tmp_path / "dem.tif", dem)
+    columns, rows = np.meshgrid(np.arange(90) + 0.5, np.arange(90) + 0.5)
+    x, y = scene.to_crs(columns, rows)
+    here = pyproj.Transformer.from_crs(4326, 32654, always_xy=True).transform(LON, LAT)
+    height, slope = hill(x - here[0], y - here[1])
+    with open_terrain(tmp_path / "dem.tif", scene, tmp_path) as terrain:
+        fields, known = terrain.read(0, 0, 90, 90)
+        part, _ = terrain.read(30, 40, 20, 10)
+    assert known.all()
+    assert terrain.covered_share == 1.0
+    assert np.abs(fields["dem"] - height).max() < 0.3
+    assert np.abs(fields["slope"] - slope).mean() < 0.1
+    assert np.abs(fields["slope"] - slope).max() < 0.6
+    assert np.array_equal(part["slope"], fields["slope"][40:50, 30:50])
+    away = np.degrees(np.arctan2(x - here[0], y - here[1])) % 360
+    far = np.hypot(x - here[0], y - here[1]) > 150
+    off = (fields["aspect"] - away + 180) % 360 - 180
+    assert np.abs(off[far]).max() < 6  # grid north differs between the systems
+
+
+def test_holes_of_the_elevation_model_are_unknown(tmp_path):
+    scene = grid_around(LON, LAT, 60, 10.0)
+    write_hill(tmp_path / "dem.tif", scene, nodata=-9999.0, hole=(slice(20, 25), slice(30, 40)))
+    with open_terrain(tmp_path / "dem.tif", scene, tmp_path) as terrain:
+        fields, known = terrain.read(0, 0, 60, 60)
+    assert not known[20:25, 30:40].any()
+    assert known[:18].all()
+    assert (fields["slope"][~known] == 0).all()
+    assert terrain.covered_share == pytest.approx(known.mean())
+
+
+def test_a_model_may_ask_for_terrain_by_name(tmp_path):
+    write_scene(tmp_path / "scene", 5, size_px=80)
+    scene = read_scene(tmp_path / "scene")
+    grid = grid_around(LON, LAT, 80, 10.0)
+    with (
+        open_terrain(scene.dem, grid, tmp_path) as terrain,
+        open_scene(scene, ("B4", "B3", "slope", "dem"), terrain=terrain) as reader,
+    ):
+        values, valid = reader.read(0, 0, 80, 80)
+        fields, _ = terrain.read(0, 0, 80, 80)
+        assert reader.names == ("B4", "B3", "slope", "dem")
+    assert np.array_equal(values[2][valid], fields["slope"][valid])
+    assert np.array_equal(values[3][valid], fields["dem"][valid])
+
+
+def test_footprints_know_their_ground(tmp_path):
+    """Slope, elevation, susceptibility and shadow are those under the footprint's own pixels."""
+    write_scene(tmp_path / "scene", 5, size_px=160)
+    grid = grid_around(LON, LAT, 160, 10.0)
+    prior = np.tile(np.linspace(0, 1, 160, dtype=np.float32), (160, 1))
+    write_geotiff(tmp_path / "scene" / "prior.tif", prior[None], grid)
+    write_geotiff(tmp_path / "scene" / "shadow.tif", np.ones((1, 160, 160), np.uint8), grid)
+    manifest = tmp_path / "scene" / "scene.toml"
+    manifest.write_text('prior = "prior.tif"\nshadow = "shadow.tif"\n' + manifest.read_text())
+    payload = {"scene_path": str(tmp_path / "scene")}
+    found = detect(payload)["polygons"]
+    assert found
+    for footprint in found:
+        column, _ = grid.pixel_of(*footprint["centroid"])
+        assert footprint["prior"] == pytest.approx(column / 159, abs=0.05)
+        assert footprint["min_elevation_m"] < footprint["max_elevation_m"]
+        assert 0 < footprint["mean_slope_deg"] < 60
+        assert footprint["shadow_share"] == 1.0
+        assert footprint["length_m"] >= footprint["width_m"] > 0
+        assert footprint["perimeter_m"] > 2 * footprint["width_m"]
+    steepest = max(footprint["mean_slope_deg"] for footprint in found)
+    gated = detect({**payload, "slope_gate_deg": steepest - 0.01})
+    assert len(gated["polygons"]) == 1
+    assert len(found) == 1 or any("on ground of less than" in warning for warning in gated["warnings"])
+
+
+def test_masks_by_kind(tmp_path):
+    grid = grid_around(LON, LAT, 40, 10.0)
+    write_geotiff(tmp_path / "band.tif", np.full((1, 40, 40), 5, np.uint16), grid, nodata=0)
+    classes = np.full((1, 20, 20), 4, np.uint8)  # 20 m: nearest, not blended
+    classes[0, 0], classes[0, 5] = 9, 2
+    write_geotiff(tmp_path / "scl.tif", classes, Grid(Affine(20, 0, grid.transform.c, 0, -20, grid.transform.f),
+                                                     grid.crs_wkt, 20, 20))  # fmt: skip
+    clouds = np.zeros((1, 40, 40), np.uint8)
+    clouds[0, :, 0] = 1
+    write_geotiff(tmp_path / "clouds.tif", clouds, grid)
+    masks = (Mask(tmp_path / "scl.tif", "classification"), Mask(tmp_path / "clouds.tif", "clouds"))
+    with BandReader({"B4": (tmp_path / "band.tif", 1)}, masks, offset=-1.0) as reader:
+        values, valid = reader.read(0, 0, 40, 40)
+        shadow = reader.read_shadow(0, 0, 40, 40)
+    assert not valid[:2].any()
+    assert not valid[:, 0].any()
+    assert valid[2:, 1:].all()
+    assert (values[0][valid] == 4.0).all()
+    assert shadow[10:12].all()
+    assert np.count_nonzero(shadow) == 80
+
+
+def test_usable_data_mask_of_planetscope(tmp_path):
+    write_scene(tmp_path / "scene", 5, size_px=40)
+    grid = grid_around(LON, LAT, 40, 10.0)
+    udm2 = np.zeros((8, 40, 40), np.uint8)
+    udm2[0, 10:] = 1
+    udm2[2, 20:] = 1
+    write_geotiff(tmp_path / "scene" / "udm2.tif", udm2, grid)
+    manifest = tmp_path / "scene" / "scene.toml"
+    manifest.write_text('udm2 = "udm2.tif"\n' + manifest.read_text())
+    with open_scene(read_scene(tmp_path / "scene"), ("B4",)) as reader:
+        _, valid = reader.read(0, 0, 40, 40)
+        shadow = reader.read_shadow(0, 0, 40, 40)
+    assert np.count_nonzero(valid) == 30 * 40
+    assert np.array_equal(shadow.any(axis=1), np.arange(40) >= 20)
+
+
+def test_names_of_two_satellites():
+    planet = ("coastal_blue", "blue", "green_i", "green", "yellow", "red", "rededge", "nir")
+    assert [name_band(name) for name in planet] == ["B1", "B2", "green_i", "B3", "yellow", "B4", "B5", "B8"]
+    sentinel = [f"B{number:02d}" for number in range(1, 13)] + ["B8A"]
+    assert [name_band(name) for name in sentinel] == [f"B{number}" for number in range(1, 13)] + ["B8A"]
+
+
+@pytest.mark.parametrize("azimuth", [0.0, 30.0, 90.0, 135.0])
+def test_a_rectangle_is_measured_in_metres_and_from_north(azimuth):
+    import shapely
+    from shapely.affinity import rotate
+
+    from detection.imagery.raster.areas import map_outline
+
+    east = 1 / (111_319.49 * math.cos(math.radians(LAT)))
+    box = rotate(shapely.box(-20, -100, 20, 100), -azimuth, origin=(0, 0))
+    lonlat = map_outline(box, lambda x, y: (LON + x * east, LAT + y / 111_080.0))
+    length, width, found = measure_rectangle(lonlat)
+    assert (length, width) == (pytest.approx(200, rel=0.01), pytest.approx(40, rel=0.02))
+    assert min(abs(found - azimuth), 180 - abs(found - azimuth)) < 1

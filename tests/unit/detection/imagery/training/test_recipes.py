@@ -1,0 +1,199 @@
+"""Recipes for sets that are not at hand, on files of the published layout: weights, scores, and a map of a scene."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rasterio
+from scipy import ndimage
+
+from detection.imagery.data.landslide4sense import BANDS
+from detection.imagery.data.patches import hold_arrays
+from detection.imagery.errors import BandMissingError, DataError, RadiometryError, RecipeError
+from detection.imagery.footprints.detect import detect
+from detection.imagery.neural.checkpoint import load_model
+from detection.imagery.raster.grid import grid_around
+from detection.imagery.raster.raster import write_geotiff
+from detection.imagery.raster.reader import open_scene
+from detection.imagery.scene.scene import read_scene
+from detection.imagery.training.recipe import find_recipe, read_recipe, run_recipe
+from monitor.cli.main import run_verb
+
+SIDE = 48
+SPECTRAL = BANDS[:12]
+TINY = {"width": 0.0625, "epochs": 14, "batch": 2, "warmup_steps": 6, "held_share": 0.25, "learning_rate": 6e-3}
+
+
+def draw(rng, side=SIDE):
+    """Values around 1 in every band, and a scar: brighter in red and short-wave infrared, on steep ground."""
+    rows, columns = np.mgrid[:side, :side]
+    centre = rng.uniform(0.25 * side, 0.75 * side, 2)
+    mask = np.hypot(rows - centre[0], columns - centre[1]) < rng.uniform(0.12, 0.2) * side
+    ground = ndimage.gaussian_filter(rng.normal(0, 1, (side, side)), 2)  # neighbours are alike, and so are the bands
+    image = np.clip(1.0 + 0.1 * ground / ground.std() + rng.normal(0, 0.02, (14, side, side)), 0.05, None)
+    for name, gain in (("B4", 1.8), ("B12", 1.6), ("B8", 0.6), ("slope", 2.2)):
+        image[BANDS.index(name)] *= np.where(mask, gain, 1.0)
+    return image, mask
+
+
+def write_patches(folder, count, seed):
+    h5py = pytest.importorskip("h5py")
+    rng = np.random.default_rng(seed)
+    for number in range(1, count + 1):
+        image, mask = draw(rng)
+        for place, name, values in (("img", "image", image.transpose(1, 2, 0)), ("mask", "mask", mask)):
+            (folder / place).mkdir(parents=True, exist_ok=True)
+            with h5py.File(folder / place / f"{name}_{number}.h5", "w") as file:
+                file[place] = values if place == "img" else values.astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("l4s")
+    write_patches(folder / "landslide4sense" / "TrainData", 16, 1)
+    write_patches(folder / "landslide4sense" / "ValidData", 4, 2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(data, tmp_path_factory):
+    """The shipped recipe, small."""
+    recipe = read_recipe(find_recipe("landslide4sense-14"))
+    out = tmp_path_factory.mktemp("weights") / "fourteen.safetensors"
+    run_recipe(replace(recipe, training={**recipe.training, **TINY}), out, data)
+    return out
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """A scene in counts of its own: a file per band, and a bare elevation model on a coarser grid."""
+    folder = tmp_path_factory.mktemp("scene")
+    rng = np.random.default_rng(3)
+    image, mask = draw(rng, 96)
+    grid = grid_around(141.95, 42.73, 96, 10.0)
+    for number, name in enumerate(SPECTRAL):
+        write_geotiff(folder / f"{name}.tif", (image[number] * 700 * (number + 1)).astype(np.uint16)[None], grid)
+    # steep within the scar: the scarp rises from west to east there
+    steep = np.where(mask, 9.0, 3.0)
+    heights = 400 + steep.cumsum(axis=1)
+    write_geotiff(folder / "heights.tif", heights.astype(np.float32)[None], grid)
+    bands = "\n".join(f'{name} = "{name}.tif"' for name in SPECTRAL)
+    (folder / "scene.toml").write_text(f"acquired_at = 2026-05-01T00:00:00Z\ncomplete = true\n[bands]\n{bands}\n")
+    return folder, mask
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_the_recipe_trains_and_its_weights_are_scored(data, weights, capsys):
+    card = load_model(str(weights)).card
+    assert tuple(card["bands"]) == BANDS
+    assert card["history"][-1]["loss"] < 0.6 * card["history"][0]["loss"]
+    assert card["normalisation"]["clip"]
+    assert "tried" in card["data"]["reader"]
+    assert run_verb(["scenes", "score", "--weights", str(weights), "--data", str(data), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["images"], report["weights"]) == (4, "landslide4sense-14")
+    assert report["f1"] == pytest.approx(card["metrics"]["test"]["f1"], abs=1e-4)
+    assert report["f1"] > 0.5
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_its_weights_map_a_scene_of_other_counts_with_terrain_by_name(weights, scene, tmp_path):
+    folder, mask = scene
+    payload = {"scene_path": str(folder), "weights": str(weights), "out_dir": str(tmp_path)}
+    answer = detect({**payload, "dem": str(folder / "heights.tif")})
+    assert answer["terrain"] == {"covered_share": 1.0}
+    with rasterio.open(tmp_path / "prob.tif") as source:
+        probability = source.read(1) / 200.0
+    assert probability[mask].mean() > 0.3 + probability[~mask].mean()
+    assert any(p["mean_slope_deg"] > 25 for p in answer["polygons"])
+    with pytest.raises(BandMissingError, match="slope, dem"):
+        detect(payload)
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_a_mean_that_cannot_be_matched_is_one_line(weights, scene, tmp_path):
+    folder, _ = scene
+    with rasterio.open(folder / "heights.tif") as source:
+        below = source.read() - 2000
+        grid = grid_around(141.95, 42.73, 96, 10.0)
+    write_geotiff(tmp_path / "below.tif", below, grid)
+    with pytest.raises(RadiometryError, match=r"band dem: mean -1\d{3} cannot be brought"):
+        detect({"scene_path": str(folder), "weights": str(weights), "dem": str(tmp_path / "below.tif")})
+
+
+def test_channels_come_by_name_and_in_the_order_of_the_model(tmp_path):
+    """An index is made of bands alike in patches and scenes; terrain named first stays first, and takes no offset."""
+    counts = np.random.default_rng(5).integers(1200, 4000, (3, 20, 24)).astype(np.int16)
+    counts[:2, 3, 4] = 1000  # nothing in red and near infrared: no index
+    grid = grid_around(141.95, 42.73, 24, 10.0)
+    grid = replace(grid, height=20)
+    for name, band in zip(("B4", "B8", "heights"), counts, strict=True):
+        write_geotiff(tmp_path / f"{name}.tif", band[None], grid)
+    lines = "acquired_at = 2026-05-01T00:00:00Z\ncomplete = true\noffset = -1000\n[bands]\n"
+    files = 'B4 = "B4.tif"\nB8 = "B8.tif"\ndem = "heights.tif"\n'
+    (tmp_path / "scene.toml").write_text(lines + files)
+    names = ("dem", "ndvi", "B4")
+    with open_scene(read_scene(tmp_path), names) as reader:
+        values, valid = reader.read(0, 0, 24, 20)
+    assert reader.names == names
+    assert valid.sum() == valid.size - 1
+    assert not valid[3, 4]
+    red, near_infrared = counts[0] - 1000.0, counts[1] - 1000.0
+    expected = np.stack([counts[2], (near_infrared - red) / np.maximum(near_infrared + red, 1), red])
+    assert np.allclose(values[:, valid], expected[:, valid], atol=1e-6)
+
+    patches = hold_arrays(np.stack([red, near_infrared, counts[2]])[None] / 1e4, np.zeros((1, 20, 24), np.uint8),
+                          ("B4", "B8", "dem"))  # fmt: skip
+    image = patches.choose(names).read(0).image
+    assert np.allclose(image[1][valid], expected[1][valid], atol=1e-6)
+    assert image[1][3, 4] == 0
+    with pytest.raises(DataError, match="bands B8 are not in the data, which have B4"):
+        patches.choose(("B4",)).choose(("ndvi",))
+
+
+def test_an_index_of_values_without_a_unit_is_refused(tmp_path):
+    text = find_recipe("hr-gldd").read_text().replace('"B2", "B8"]', '"B2", "B8", "ndvi"]')
+    (tmp_path / "own.toml").write_text(text)
+    with pytest.raises(RecipeError, match="ndvi of values of an unknown unit says nothing"):
+        read_recipe(tmp_path / "own.toml")
+
+
+def write_hr_gldd(folder, rng):
+    for part in ("train", "test"):
+        drawn = [draw(rng) for _ in range(4)]
+        images = np.stack([image[[3, 2, 1, 7]].transpose(1, 2, 0) for image, _ in drawn])
+        np.save(folder / f"{part}X.npy", images)
+        np.save(folder / f"{part}Y.npy", np.stack([mask[..., None] for _, mask in drawn]).astype(np.float64))
+
+
+def write_cas(folder, rng):
+    for region in ("Wenchuan", "Palu"):
+        for number in range(4 if region == "Wenchuan" else 1):
+            image, mask = draw(rng)
+            grid = grid_around(103.5, 31.0, SIDE, 1.0)
+            for place, values in (("img", 90 * image[[3, 2, 1]]), ("mask", 38 * mask[None])):
+                (folder / region / place).mkdir(parents=True, exist_ok=True)
+                write_geotiff(folder / region / place / f"a_{number}.tif", values.clip(0, 255).astype(np.uint8), grid)
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+@pytest.mark.parametrize(("name", "write", "tests"), [("hr-gldd", write_hr_gldd, 4), ("cas", write_cas, 1)])
+def test_recipes_of_absent_sets_run_on_their_layout(name, write, tests, tmp_path):
+    (tmp_path / name).mkdir()
+    write(tmp_path / name, np.random.default_rng(6))
+    recipe = read_recipe(find_recipe(name))
+    out = tmp_path / "w.safetensors"
+    few = {"width": 0.0625, "epochs": 2, "batch": 2, "warmup_steps": 1, "held_share": 0.25}
+    card = run_recipe(replace(recipe, training={**recipe.training, **few}), out, tmp_path)
+    assert card["history"][1]["loss"] < card["history"][0]["loss"]
+    assert card["metrics"]["test_patches"] == tests
+    assert card["data"]["reader"] == "tried only on files made after the layout"
+    assert "Reader: tried only on files made after the layout." in out.with_suffix(".md").read_text()
+
+
+def test_recipes_of_absent_sets_say_that_they_are_untested():
+    for name in ("landslide4sense-14", "l4s-baseline", "hr-gldd", "cas"):
+        path = find_recipe(name)
+        assert read_recipe(path).name == name
+        assert "ntested on" in path.read_text()

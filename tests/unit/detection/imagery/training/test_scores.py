@@ -1,0 +1,260 @@
+"""The report agrees with published figures, counts things as one would by hand, and says what it cannot say."""
+
+import json
+
+import numpy as np
+import pytest
+
+from detection.imagery.data.generate import draw_patches
+from detection.imagery.data.patches import IGNORED, hold_arrays
+from detection.imagery.data.splits import split_held
+from detection.imagery.training.metrics import Confusion, score, why_undefined
+from detection.imagery.training.objects import ObjectCount, average_precision
+from detection.imagery.training.scoring import bootstrap, compare, score_maps, summarise_images
+from detection.imagery.training.simple_maps import describe_pixels, fit_index, fit_logistic, score_simple
+from monitor.cli.main import run_verb
+
+
+def confusion_of(share, recall, f1, total=10**9):
+    """Counts that have this share of landslide, recall and F1."""
+    tp = share * recall
+    fp = 2 * tp / f1 - 2 * tp - (share - tp)
+    counts = tp, fp, share - tp, 1 - share - fp
+    return Confusion(*(round(count * total) for count in counts))
+
+
+@pytest.mark.parametrize(
+    ("recall", "f1", "precision", "oa", "mf1"),
+    [
+        (60.59, 70.91, None, 98.85, 85.16),  # U-Net
+        (75.74, 73.89, 72.13, None, None),  # SBConvU-Net
+        (70.98, 73.78, None, None, None),  # SBConvResU-Net
+        (54.75, 66.86, None, None, None),  # ResU-Net
+    ],
+)
+def test_published_rows_agree_among_themselves(recall, f1, precision, oa, mf1):
+    """Song et al. 2024 (Land 13:835): landslides fill 2.31 to 2.32 % of its evaluation pixels."""
+    scores = score(confusion_of(0.0232, recall / 100, f1 / 100))
+    found = {name: 100 * scores[name] for name in ("recall", "f1", "precision", "accuracy", "mean_f1")}
+    assert found["recall"] == pytest.approx(recall, abs=0.01)
+    assert found["f1"] == pytest.approx(f1, abs=0.01)
+    for name, value in (("precision", precision), ("accuracy", oa), ("mean_f1", mf1)):
+        assert value is None or found[name] == pytest.approx(value, abs=0.01)
+
+
+def test_published_shares_of_images_by_mean_iou():
+    """Skip Connection DeepLab (China Geology 2024): of 231 images 52 above .9, 119 from .8, 18 below .7, 5 below .6."""
+    values = [0.95] * 52 + [0.85] * 119 + [0.75] * 42 + [0.65] * 13 + [0.5] * 5
+    found = summarise_images([str(number) for number in range(231)], values)["histogram"]
+    assert 100 * found[">=0.9"] == pytest.approx(22.51, abs=0.005)
+    assert 100 * found["0.8-0.9"] == pytest.approx(51.52, abs=0.005)
+    assert 100 * (found["<0.6"] + found["0.6-0.7"]) == pytest.approx(7.79, abs=0.005)
+    assert sum(found.values()) == pytest.approx(1)
+
+
+def test_classes_of_the_histogram_are_half_open():
+    found = summarise_images(list("abcd"), [0.6, 0.7, 0.8, 0.9])
+    assert found["histogram"] == {"<0.6": 0, "0.6-0.7": 0.25, "0.7-0.8": 0.25, "0.8-0.9": 0.25, ">=0.9": 0.25}
+    assert found["worst"] == list("abcd")
+
+
+def test_kappa_and_mcc_by_hand():
+    scores = score(Confusion(tp=20, fp=5, fn=10, tn=15))
+    assert scores["kappa"] == pytest.approx(0.4)  # agreement .7, by chance .5
+    assert scores["mcc"] == pytest.approx((20 * 15 - 5 * 10) / np.sqrt(25 * 30 * 20 * 25))
+    perfect = score(Confusion(tp=3, tn=7))
+    assert (perfect["kappa"], perfect["mcc"]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("confusion", [Confusion(tn=5), Confusion(fn=2, tn=5), Confusion(tp=4), Confusion(nodata=3)])
+def test_every_score_without_a_value_has_a_reason(confusion):
+    undefined = {name for name, value in score(confusion).items() if value is None}
+    assert undefined
+    assert set(why_undefined(confusion)) == undefined
+    assert all(why_undefined(confusion).values())
+
+
+def scene():
+    """Four landslides of 4, 12, 60 and 240 px: missed, found by half, found with another's shape, found as it is."""
+    truth = np.zeros((64, 64), bool)
+    truth[2:4, 2:4] = True
+    truth[10:13, 10:14] = True
+    truth[20:26, 20:30] = True
+    truth[40:52, 30:50] = True
+    found = np.zeros_like(truth)
+    found[10:13, 10:12] = True
+    found[20:26, 20:50] = True
+    found[40:52, 30:50] = True
+    found[60, 60] = True
+    return truth, found
+
+
+def test_things_are_counted_by_size():
+    truth, found = scene()
+    things = ObjectCount()
+    things.add(np.where(found, 0.9, 0.1), found, truth)
+    report = things.report()
+    assert report["objects"]["truth"] == {"<10": 1, "10-50": 1, "50-200": 1, ">=200": 1}
+    assert report["object_recall"]["iou_0.1"] == {"all": 0.75, "<10": 0.0, "10-50": 1.0, "50-200": 1.0, ">=200": 1.0}
+    # half of the second exactly: IoU .5; the third is a third of what was found
+    assert report["object_recall"]["iou_0.5"] == {"all": 0.5, "<10": 0.0, "10-50": 1.0, "50-200": 0.0, ">=200": 1.0}
+    assert report["object_recall"]["covered_half"]["all"] == 0.75
+    assert report["object_precision"]["iou_0.1"]["all"] == 0.75
+    assert report["object_precision"]["iou_0.5"]["<10"] == pytest.approx(1 / 2)
+    assert report["object_recall"]["iou_0.5"]["<10"] == 0.0
+
+
+def test_touching_corners_are_one_thing_and_hidden_ground_none():
+    truth = np.zeros((8, 8), bool)
+    truth[1, 1] = truth[2, 2] = truth[5, 6] = True
+    valid = np.ones_like(truth)
+    valid[5] = False
+    things = ObjectCount()
+    things.add(truth * 1.0, truth, truth, valid)
+    assert things.truths["<10"] == 1
+    assert things.report()["ap50"] == 1.0
+
+
+def test_average_precision_ranks_by_probability():
+    truth, found = scene()
+    sure, unsure = np.where(found, 0.6, 0.0), np.where(found, 0.6, 0.0)
+    sure[60, 60], unsure[60, 60] = 0.99, 0.51
+    both = []
+    for probabilities in (sure, unsure):
+        things = ObjectCount()
+        things.add(probabilities, found, truth)
+        both.append(things.report()["ap50"])
+    assert both[0] < both[1] <= 0.5
+    assert average_precision([], 3) == 0.0
+    assert average_precision([(0.5, True)], 0) is None
+
+
+def test_edges_are_compared_within_one_and_two_pixels():
+    truth = np.zeros((40, 40), bool)
+    truth[10:30, 10:30] = True
+    values = []
+    for shift in (0, 1, 2, 3):
+        things = ObjectCount()
+        found = np.roll(truth, shift, axis=1)
+        things.add(found * 1.0, found, truth)
+        values.append(things.report()["boundary_f1"])
+    assert values[0] == {"1px": 1.0, "2px": 1.0}
+    assert values[1] == {"1px": 1.0, "2px": 1.0}
+    assert values[2]["2px"] == 1.0
+    assert values[2]["1px"] < 1.0
+    assert values[3]["2px"] < values[2]["2px"]
+    empty = ObjectCount()
+    empty.add(np.zeros((4, 4)), np.zeros((4, 4), bool), np.zeros((4, 4), bool))
+    assert empty.report()["boundary_f1"]["1px"] is None
+
+
+def test_counts_and_pixels_not_known_make_all_pixels():
+    rng = np.random.default_rng(5)
+    masks = rng.choice([0, 1, IGNORED], size=(7, 16, 16), p=[0.7, 0.2, 0.1]).astype(np.uint8)
+    maps = [(str(number), rng.random((16, 16)), mask) for number, mask in enumerate(masks)]
+    report = score_maps(maps, 0.6).report
+    assert sum(report["confusion"].values()) == masks.size
+    assert report["confusion"]["nodata"] == np.count_nonzero(masks == IGNORED)
+    hidden = [(name, np.where(mask == IGNORED, 1 - p, p), mask) for name, p, mask in maps]
+    assert score_maps(hidden, 0.6).report == report
+
+
+def test_intervals_hold_the_value_and_narrow_with_images():
+    rng = np.random.default_rng(6)
+    counts = rng.integers(5, 60, (400, 4))
+    narrow, wide = bootstrap(counts, 0), bootstrap(counts[:20], 0)
+    f1 = score(Confusion(*map(int, counts.sum(axis=0))))["f1"]
+    assert narrow["f1"][0] < f1 < narrow["f1"][1]
+    assert np.diff(narrow["f1"])[0] < np.diff(wide["f1"])[0] / 2
+    assert bootstrap(counts, 0) == narrow
+    assert bootstrap(counts * [0, 0, 0, 1], 0)["f1"] is None
+
+
+def test_a_difference_is_carried_only_where_the_pairs_agree():
+    rng = np.random.default_rng(7)
+    one = np.column_stack([rng.integers(5, 90, 60), *(rng.integers(5, 20, 60) for _ in range(2)), np.full(60, 900)])
+    better = one + np.array([4, -4, 0, 0])
+    assert compare(better, one)["carries"]
+    assert compare(better, one)["interval"][0] > 0
+    shuffled = one[rng.permutation(60)]
+    assert not compare(shuffled, one)["carries"]
+    with pytest.raises(ValueError, match="not of the same images"):
+        compare(one, one[:3])
+
+
+@pytest.fixture(scope="module")
+def patches():
+    return hold_arrays(*draw_patches(11, 14, 48, ("B4", "B3", "B2")))
+
+
+def test_the_simple_maps_learn_and_are_the_same_again(patches):
+    fit, held = split_held(14, 0.3, 1)
+    rules = [fit_index(patches, held), fit_logistic(patches, fit, held), fit_logistic(patches, fit, held)]
+    assert np.array_equal(rules[1].weights, rules[2].weights)
+    assert len(rules[1].weights) == 26
+    found = [score_simple(rule, patches).report["f1"] for rule in rules[:2]]
+    nothing = score_maps(((p.name, p.mask * 0.0, p.mask) for p in patches), 0.5).report["f1"]
+    assert nothing == 0.0
+    assert found[1] > found[0] > 0.2
+    assert found[1] > 0.6
+
+
+def test_features_follow_the_patch_when_it_is_flipped(patches):
+    image = patches.read(0).image
+    assert describe_pixels(image[:, :, ::-1]) == pytest.approx(describe_pixels(image)[:, :, ::-1])
+
+
+def test_the_command_prints_what_was_asked_for_and_draws_the_worst(tmp_path, capsys):
+    """Shipped weights on drawn patches laid out as one's own data."""
+    from detection.imagery.raster.grid import grid_around
+    from detection.imagery.raster.raster import write_geotiff
+
+    images, masks = draw_patches(5, 8, 64, ("B2", "B3", "B4"))
+    for part, numbers in (("train", range(4)), ("validation", range(4, 8))):
+        for number in numbers:
+            for place, values in (("images", images[number]), ("masks", masks[number][None])):
+                path = tmp_path / "own" / part / place / f"p{number}.tif"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                # the reader takes the names of the bands from the files
+                names = ("B2", "B3", "B4") if place == "images" else ()
+                write_geotiff(path, values, grid_around(8.9, 46.2, 64, 10.0), nodata=None)
+                _name(path, names)
+    words = ["scenes", "score", "--weights", "generated", "--data", str(tmp_path), "--layout", "folder"]
+    words += ["--folder", "own", "--with", "simple", "--sheet", str(tmp_path / "worst.png"), "--json"]
+    assert run_verb(words) == 0
+    answer = json.loads(capsys.readouterr().out)
+    wanted = "precision recall f1 mf1 oa pa mpa miou fwiou kappa mcc image_miou object_recall object_precision"
+    assert set(f"{wanted} boundary_f1 ap50 threshold seeds intervals undefined".split()) <= set(answer)
+    assert answer["images"] == 4
+    assert answer["f1"] > 0.7
+    assert set(answer["simple"]) == {"index", "logistic", "beside"}
+    assert (tmp_path / "worst.png").read_bytes().startswith(b"\x89PNG")
+    assert run_verb([*words[:4], "--data", str(tmp_path), "--layout", "folder", "--folder", "nowhere"]) == 1
+    assert "the recipe's data are absent" in capsys.readouterr().err
+    _name(tmp_path / "own/validation/images/p4.tif", ("B8", "B11", "B12"))
+    assert run_verb(words[:10]) == 1
+    assert "bands B4, B3, B2 are not in the data, which have B8, B11, B12" in capsys.readouterr().err
+
+
+def _name(path, names):
+    import rasterio
+
+    with rasterio.open(path, "r+") as source:
+        for index, name in enumerate(names, start=1):
+            source.set_band_description(index, name)
+
+
+@pytest.mark.data
+def test_an_index_and_logistic_regression_on_measured_patches(measured):
+    """On a fifth of the train part: thresholds from held patches, far above a map that finds everything (.079)."""
+    from detection.imagery.data.landslide4sense import read_png
+
+    folder = measured("landslide4sense-rgb")
+    train, test = (read_png(folder, part) for part in ("train", "validation"))
+    train, test = train.take(range(0, 1100, 6)).remember(), test.take(range(0, 300, 5)).remember()
+    fit, held = split_held(len(train), 0.15, 20)
+    index = score_simple(fit_index(train, held), test, objects=False).report
+    logistic = score_simple(fit_logistic(train, fit, held), test, objects=False).report
+    assert index["f1"] > 0.40
+    assert logistic["f1"] > 0.50
+    assert logistic["intervals"]["f1"][0] < logistic["f1"] < logistic["intervals"]["f1"][1]

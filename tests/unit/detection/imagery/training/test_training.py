@@ -1,0 +1,482 @@
+"""Training: the same again to the last bit, also after a kill; every choice is made on the held part."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from detection.imagery.data.augment import Augmentation, vary
+from detection.imagery.data.generate import draw_patches
+from detection.imagery.data.patches import IGNORED, hold_arrays
+from detection.imagery.errors import ModelError, RecipeError, TrainingPausedError
+from detection.imagery.footprints import detect
+from detection.imagery.footprints.triage import Triage
+from detection.imagery.neural.calibration import THRESHOLDS, choose_threshold, fit_temperature
+from detection.imagery.neural.checkpoint import WEIGHTS_FOLDER, load_model
+from detection.imagery.neural.inference import Segmenter
+from detection.imagery.neural.learner import Hooks, Settings
+from detection.imagery.neural.losses import TERMS, make_loss
+from detection.imagery.neural.training import evaluate, train_patches
+from detection.imagery.neural.triage_training import MOST, train_triage
+from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build
+from detection.imagery.training.explain import entropy, grad_cam, measure_doubt, occlude
+from detection.imagery.training.recipe import find_recipe, main, read_recipe
+from detection.imagery.training.search import search, train_folds
+from monitor.cli.main import run_verb
+
+REPOSITORY = Path(__file__).resolve().parents[5]
+SHIPPED = sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors"))
+QUICK = Settings(seed=5, width=0.0625, epochs=3, batch=4, warmup_steps=2, blank_share=0.2, held_share=0.25)
+RECIPE = """
+name = "tiny"
+bands = ["B4", "B3", "B2"]
+seed = 3
+[data]
+source = "generated"
+train = 24
+test = 6
+size_px = 48
+[radiometry]
+stretch = "reflectance"
+scale = 1e-4
+[training]
+width = 0.0625
+epochs = 3
+batch = 4
+warmup_steps = 4
+"""
+
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+
+@pytest.fixture(scope="module")
+def patches():
+    return hold_arrays(*draw_patches(3, 21, 32, ("B4", "B3", "B2")))
+
+
+def same(one, other):
+    pairs = zip(one.network.state_dict().values(), other.network.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("network", ["unet", "deeplabv3plus-mobilenetv2"])
+def test_a_run_stopped_anywhere_goes_on_to_the_same_curve(patches, tmp_path, network):
+    """Also with drop-out, whose generator is kept; the last batch of one patch is dropped."""
+    settings = replace(QUICK, network=network, epochs=2, held_share=4 / 21)
+    whole = train_patches(patches, settings)
+    steps = []
+    for stop in (1, 4, 3):  # within the first epoch, at its end, within the second
+        left = [stop]
+
+        def should_stop(left=left):
+            left[0] -= 1
+            return left[0] == 0
+
+        hooks = Hooks(steps.append, should_stop, tmp_path / "run.place", resume=True)
+        try:
+            train_patches(patches, settings, hooks)
+        except TrainingPausedError:
+            assert (tmp_path / "run.place").exists()
+    resumed = train_patches(patches, settings, Hooks(place=tmp_path / "run.place", resume=True))
+    assert resumed.history == whole.history
+    assert same(resumed, whole)
+    assert (resumed.threshold, resumed.calibration) == (whole.threshold, whole.calibration)
+    assert max(progress.step for progress in steps) == 4  # 17 patches by 4
+
+
+def test_a_place_of_another_run_is_refused(patches, tmp_path):
+    place = tmp_path / "run.place"
+    train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place))
+    with pytest.raises(RecipeError, match="is of other data or settings"):
+        train_patches(patches, replace(QUICK, epochs=1, seed=6), Hooks(place=place, resume=True))
+    place.write_bytes(place.read_bytes()[:100])
+    with pytest.raises(RecipeError, match="not the place of a training run"):
+        train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place, resume=True))
+    train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place))  # without resume it begins anew
+
+
+KILLER = """
+import os, sys
+from pathlib import Path
+from detection.imagery.neural import learner
+from detection.imagery.training.recipe import read_recipe, run_recipe
+from detection.imagery.neural.learner import Hooks
+seen = []
+def die(progress):
+    seen.append(progress)
+    if len(seen) == int(sys.argv[3]):
+        os.kill(os.getpid(), 9)
+run_recipe(read_recipe(Path(sys.argv[1])), Path(sys.argv[2]), hooks=Hooks(die, resume=True))
+"""
+
+
+def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    assert main([str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "whole.safetensors")]) == 0
+    out = tmp_path / "cut.safetensors"
+    command = [sys.executable, "-c", KILLER, str(tmp_path / "tiny.toml"), str(out), "9"]
+    done = subprocess.run(
+        command, capture_output=True, cwd=REPOSITORY, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert out.with_suffix(".place").exists()
+    assert not out.exists()
+    arguments = ["scenes", "train", "--recipe", str(tmp_path / "tiny.toml"), "--out", str(out), "--resume", "--json"]
+    capsys.readouterr()
+    assert run_verb(arguments) == 0
+    answer = capsys.readouterr()
+    assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    tables = [(tmp_path / name).read_text() for name in ("cut.curve.csv", "whole.curve.csv")]
+    assert tables[0] == tables[1]
+    rows = list(csv.DictReader(tables[0].splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert out.with_suffix(".curve.png").read_bytes().startswith(b"\x89PNG")
+    assert not out.with_suffix(".place").exists()
+    assert json.loads(answer.out)["history"][2]["held_f1"] == float(rows[2]["held_f1"])
+    assert "epoch 3/3" in answer.err
+
+
+def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
+    from monitor.cli.scenes_train import _asked_to_stop
+
+    before = signal.getsignal(signal.SIGTERM)
+    with _asked_to_stop() as asked:
+        assert asked == []
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked == [signal.SIGTERM]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_recipe_makes_weights_that_work(tmp_path, capsys):
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    out = tmp_path / "c.safetensors"
+    card = detect.train({"recipe": str(tmp_path / "tiny.toml"), "out": str(out)})
+    assert card["metrics"]["test_patches"] == 6
+    assert load_model(str(out)).card["temperature"] == card["temperature"]
+    assert run_verb(["scenes", "score", "--weights", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["f1"] == pytest.approx(card["metrics"]["test"]["f1"], abs=1e-4)
+    picture = tmp_path / "why.png"
+    assert run_verb(["scenes", "explain", "--weights", str(out), "--patch", "2", "--out", str(picture), "--json"]) == 0
+    assert 0 <= json.loads(capsys.readouterr().out)["flip_disagreement"] <= 1
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("seed = 3", "", "'seed' is missing"),
+        ("seed = 3", "seed = 3\ncolour = 1", "unknown key 'colour'"),
+        ('source = "generated"', 'source = "nowhere"', "'nowhere' is unknown"),
+        ('source = "generated"', 'source = "bijie"', "unknown key data."),
+        ("seed = 3", "seed =", "not TOML"),
+        ("epochs = 3", "epoks = 3", "unknown training key 'epoks'"),
+        ("epochs = 3", 'loss = "hinge"', "unknown loss 'hinge'"),
+        ("epochs = 3", 'optimiser = "sgd"', "unknown optimiser 'sgd'"),
+        ("epochs = 3", 'network = "unnet"', "unknown network 'unnet'"),
+        ("epochs = 3", "epochs = 0", "epochs must be at least 1"),
+    ],
+)
+def test_a_wrong_recipe_is_one_clear_line(tmp_path, capsys, old, new, words):
+    (tmp_path / "tiny.toml").write_text(RECIPE.replace(old, new))
+    assert main([str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "a.safetensors")]) == 1
+    message = capsys.readouterr().err.strip()
+    assert words in message
+    assert "\n" not in message
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_a_recipe_whose_data_are_absent_gives_way_to_the_next(tmp_path, capsys):
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    arguments = ["landslide4sense", str(tmp_path / "tiny.toml"), "--data", str(tmp_path)]
+    assert main([*arguments, "--out", str(tmp_path / "a.safetensors"), "--with-simple"]) == 0
+    said = capsys.readouterr()
+    assert "landslide4sense is passed over" in said.err
+    answer = json.loads(said.out)
+    assert answer["recipe"] == "tiny"
+    assert answer["simple"]["logistic"]["f1"] > 0
+    with pytest.raises(RecipeError, match="nix: no such recipe; shipped: bijie, cas, generated"):
+        find_recipe("nix")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (REPOSITORY / "configs/detection").glob("*.toml")))
+def test_every_shipped_recipe_is_one(name):
+    recipe = read_recipe(find_recipe(name))
+    settings = recipe.settings()
+    assert recipe.name == name
+    assert settings.network in {**SEGMENTERS, **CLASSIFIERS}
+
+
+def test_the_published_baseline_is_a_recipe():
+    """Its public training program: 5000 steps, batch 32, Adam 1e-3, weight decay 5e-4, cross-entropy, argmax."""
+    settings = read_recipe(find_recipe("l4s-baseline")).settings()
+    assert (settings.steps, settings.batch, settings.optimiser) == (5000, 32, "adam")
+    assert (settings.learning_rate, settings.weight_decay, settings.loss) == (1e-3, 5e-4, "ce")
+    assert settings.threshold == 0.5
+
+
+@pytest.mark.parametrize("spelling", [*TERMS, "ce+dice", "focal+tversky"])
+def test_a_loss_falls_when_the_map_gets_better_and_leaves_out_what_is_not_known(spelling):
+    loss = make_loss(spelling, landslide_share=0.1)
+    truth = torch.zeros(2, 8, 8, dtype=torch.long)
+    truth[:, :3, :3] = 1
+    right = torch.stack([(truth == 0) * 4.0, (truth == 1) * 4.0], dim=1)
+    assert loss(right, truth) < loss(right * 0, truth) < loss(-right, truth)
+    hidden = truth.clone()
+    hidden[:, 0] = IGNORED
+    changed = right.clone()
+    changed[:, :, 0] = -7.0
+    assert loss(changed, hidden) == pytest.approx(float(loss(right, hidden)), abs=1e-6)
+    changed.requires_grad_()
+    loss(changed, hidden).backward()
+    assert (changed.grad[:, :, 0] == 0).all()
+
+
+def test_a_miss_costs_more_than_a_false_alarm_where_that_is_asked_for():
+    truth = torch.zeros(1, 10, 10, dtype=torch.long)
+    truth[:, :5] = 1
+
+    def logits(rows):
+        found = torch.zeros(1, 10, 10)
+        found[:, :rows] = 1
+        return torch.stack([(1 - found) * 9, found * 9], dim=1)
+
+    tversky = make_loss("tversky")
+    assert tversky(logits(3), truth) > tversky(logits(7), truth)
+
+
+def test_variation_moves_truth_with_the_image():
+    rng = np.random.default_rng(1)
+    mask = (rng.random((12, 12)) > 0.7).astype(np.uint8)
+    image = np.stack([mask, mask]).astype(np.float32)
+    normalisation = np.zeros(2, np.float32), np.ones(2, np.float32)
+    still = Augmentation(brightness=(1.0, 1.0), shift=0.0)
+    seen = set()
+    for _ in range(40):
+        values, truth = vary(image, mask, normalisation, still, rng)
+        assert np.array_equal(values[0], truth)
+        seen.add(truth.tobytes())
+    assert len(seen) == 8
+    factors = [float(vary(image, mask, normalisation, Augmentation((0.5, 2.0), 0.0), rng)[0].max()) for _ in range(200)]
+    assert min(factors) >= 0.5
+    assert max(factors) <= 2.0
+    assert np.median(factors) == pytest.approx(1.0, abs=0.15)
+    oblong, truth = vary(image[:, :6], mask[:6], normalisation, still, rng)
+    assert oblong.shape[1:] == truth.shape == (6, 12)
+
+
+def test_temperature_mends_overconfidence_and_nothing_else():
+    rng = np.random.default_rng(2)
+    chance = rng.uniform(0.02, 0.98, 40_000)
+    truth = rng.random(40_000) < chance
+    odds = np.log(chance / (1 - chance))
+    found = fit_temperature(odds * 2.5, truth)
+    assert found.temperature == pytest.approx(2.5, rel=0.05)
+    assert found.ece_after < 0.01 < found.ece_before
+    assert found.nll_after < found.nll_before
+    assert fit_temperature(odds, truth).temperature == pytest.approx(1.0, abs=0.05)
+    halves = [(odds[:9000], truth[:9000]), (odds[9000:], truth[9000:])]
+    assert choose_threshold(halves) == choose_threshold([(odds, truth)])
+    best, f1 = choose_threshold([(odds, truth)])
+    probabilities = (1 / (1 + np.exp(-odds))).astype(np.float32)
+    scores = [2 * (p & truth).sum() / (p.sum() + truth.sum()) for p in (probabilities >= t for t in THRESHOLDS)]
+    assert f1 == pytest.approx(max(scores), abs=1e-4)
+    assert best == pytest.approx(THRESHOLDS[int(np.argmax(scores))])
+
+
+def test_folds_and_search_look_at_train_alone(patches, tmp_path):
+    quick = replace(QUICK, epochs=2)
+    folds = train_folds(patches, quick, 2)
+    assert len(folds["held_f1"]) == 2
+    log = tmp_path / "tuning.jsonl"
+    chosen, facts = search(patches, quick, 2, log)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["trial"] for line in lines] == [0, 1, 2]
+    assert facts["held_f1"] == pytest.approx(max(line["held_f1"] for line in lines), abs=1e-4)
+    assert chosen.epochs == quick.epochs
+    log.write_text(log.read_text() + '{"trial": 9, "cut off')
+    assert search(patches, quick, 2, log) == (chosen, facts)
+    assert len(log.read_text().splitlines()) == 4  # nothing was tried again
+
+
+def test_values_out_of_range_are_held_within_it_in_training_and_use(patches, tmp_path):
+    """One pixel of 1e6 in a fitted patch neither moves the normalisation nor what is found elsewhere."""
+    wild = replace(
+        patches, load=lambda i: (np.where(patches.load(i)[0] > 0.3, 1e6, patches.load(i)[0]), patches.load(i)[1])
+    )
+    trained = train_patches(wild, replace(QUICK, epochs=1, clip=True))
+    assert max(trained.mean) < 1e6
+    assert trained.clipped
+    ranges = [[0.0, 0.2], [0.1, 0.3], [0.0, 1.0]]
+    held = patches.clip(ranges).read(0).image
+    assert held.max(axis=(1, 2)) == pytest.approx([0.2, 0.3, held[2].max()])
+    model = load_model("generated")
+    normalisation = {**model.card["normalisation"], "clip": True}
+    images, _ = draw_patches(77, 1, 32, model.bands)
+    valid = np.ones((32, 32), bool)
+    low, high = (np.array(normalisation["value_range"])[:, side, None, None] for side in (0, 1))
+    clipping = Segmenter(replace(model, card={**model.card, "normalisation": normalisation}))
+    plain = Segmenter(model)
+    expected = plain.probabilities(np.clip(images[0] * 9, low, high).astype(np.float32), valid)
+    assert clipping.probabilities(images[0] * 9, valid) == pytest.approx(expected, abs=1e-6)
+
+
+def test_patches_of_several_sizes_need_a_size(patches):
+    mixed = replace(patches, load=lambda i: (patches.load(i)[0][:, : 32 - i % 2], patches.load(i)[1][: 32 - i % 2]))
+    with pytest.raises(RecipeError, match=r"different sizes; give data\.size_px"):
+        train_patches(mixed, QUICK)
+
+
+def test_pixels_not_known_count_nowhere(patches):
+    hidden = replace(patches, load=lambda i: (patches.load(i)[0], np.full((32, 32), IGNORED, np.uint8)))
+    trained = train_patches(patches, replace(QUICK, epochs=1))
+    scores = evaluate(trained, hidden)
+    assert scores["nodata"] == 21 * 32 * 32
+    assert scores["f1"] is None
+
+
+@pytest.mark.parametrize("name", ["unet", "scdnn", "linknet"])
+def test_explanations_have_the_shape_of_the_image_and_point_somewhere(name):
+    torch.manual_seed(0)
+    network = build(name, 3, width=0.125).eval()
+    image = torch.randn(1, 3, 64, 48)
+    cam = grad_cam(network, image)
+    assert cam.shape == (64, 48)
+    assert 0 <= cam.min() <= cam.max() <= 1
+    hidden = occlude(network, image, 4)
+    assert hidden.shape == (4, 4)
+    assert hidden.min() >= 0
+    assert entropy(np.array([0.0, 0.5, 1.0])).tolist() == [0.0, 1.0, 0.0]
+
+
+def test_grad_cam_and_occlusion_point_at_the_only_thing_there_is():
+    """A network that looks for red: what is red on the left must be shown on the left."""
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 2, 5, padding=2)
+    )
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        network[0].weight[0, 0] = 1.0
+        network[2].weight[1, 0] = 0.2
+        network[2].bias[0] = 1.0
+    image = torch.zeros(1, 3, 32, 32)
+    image[:, 0, 8:20, 2:12] = 3.0
+    cam = grad_cam(network, image)
+    assert cam[:, :16].sum() > 10 * cam[:, 16:].sum()
+    assert np.unravel_index(occlude(network, image, 4).argmax(), (4, 4))[1] < 2
+
+
+def test_doubt_is_low_where_the_shipped_weights_are_sure():
+    model = load_model("generated")
+    images, _ = draw_patches(77, 1, 64, model.bands)
+    doubt = measure_doubt(model, images[0])
+    assert doubt["entropy"].shape == doubt["spread"].shape == (64, 64)
+    assert np.median(doubt["entropy"]) < 0.2
+    assert doubt["flip_disagreement"] < 0.2
+
+
+@pytest.mark.parametrize("weights", SHIPPED)
+def test_shipped_weights_are_small_and_say_what_they_are(weights):
+    path = WEIGHTS_FOLDER / f"{weights}.safetensors"
+    assert path.stat().st_size < 10e6
+    card = load_model(weights).card
+    assert card["data"]["licence"]
+    assert card["data"]["source"] != card["data"]["recipe"]["source"]
+    assert card["limits"]
+    assert 0 < card["threshold"] < 1
+    bars = {
+        "generated": ("f1", 0.90),
+        "landslide4sense": ("f1", 0.57),
+        "bijie": ("f1", 0.65),
+        "triage": ("recall", 0.95),
+    }
+    name, bar = bars[weights]
+    assert card["metrics"]["test"][name] >= bar
+    text = path.with_suffix(".md").read_text()
+    assert f"{name.replace('f1', 'F1')} {card['metrics']['test'][name]}" in text
+    assert card["data"]["licence"] in text
+    recipe = read_recipe(find_recipe(weights))
+    assert list(recipe.bands) == card["bands"]
+    assert recipe.data == card["data"]["recipe"]
+    assert {key: card["training"][key] for key in ("epochs", "width")} == {
+        key: recipe.training[key] for key in ("epochs", "width")
+    }
+
+
+def test_triage_is_the_last_epoch_with_a_threshold_that_is_never_bold():
+    images, masks = draw_patches(8, 12, 32, ("B4", "B3", "B2"))
+    masks[::2] = 0
+    settings = replace(QUICK, network="triage-resnet", width=0.125, epochs=2, held_share=0.5)
+    last = {}
+    hooks = Hooks(on_progress=lambda told: last.update(epoch=told.epoch, held=told.held_score))
+    trained = train_triage(hold_arrays(images, masks), settings, hooks)
+    assert trained.best_epoch == last["epoch"] == 2
+    assert trained.held_f1 == last["held"]
+    assert 0 <= trained.threshold <= MOST
+    assert len(trained.held) == 6
+
+
+def test_triage_looks_at_what_it_cannot_judge_and_counts_what_it_passes_over():
+    with pytest.raises(ModelError, match="unet is no network for triage"):
+        Triage("generated")
+    triage = Triage("triage")
+    triage.card = {**triage.card, "threshold": 1.0}
+    tile, valid = np.full((3, 70, 90), 0.4, np.float32), np.ones((70, 90), bool)
+    assert not triage.wants(tile, valid)
+    assert triage.skipped == 1
+    valid[:, :30] = False
+    assert triage.wants(tile, valid)
+    triage.card = {**triage.card, "threshold": 0.0}
+    assert triage.wants(tile, np.ones((70, 90), bool))
+    assert triage.skipped == 1
+
+
+@pytest.mark.data
+def test_triage_passes_over_empty_tiles_and_hardly_a_landslide(measured):
+    from detection.imagery.data.bijie import read
+    from detection.imagery.data.patches import as_values
+
+    triage, passed, landslides = Triage("triage"), 0, 0
+    for patch in read(measured("bijie"), "val"):
+        wanted = triage.wants(as_values(patch.image), np.ones(patch.mask.shape, bool))
+        landslides += bool(patch.mask.any())
+        passed += wanted and bool(patch.mask.any())
+    assert landslides == 40
+    assert passed >= 0.95 * landslides
+    assert triage.skipped >= 3
+
+
+def test_patches_too_small_for_the_network_are_warned_of(tmp_path, capsys):
+    small = RECIPE.replace("epochs = 3", 'epochs = 1\nnetwork = "scdnn"').replace("train = 24", "train = 5")
+    (tmp_path / "small.toml").write_text(small.replace("width = 0.0625", "width = 0.03125"))
+    out = tmp_path / "small.safetensors"
+    assert run_verb(["scenes", "train", "--recipe", str(tmp_path / "small.toml"), "--out", str(out)]) == 0
+    doubt = "patches of 48 px are small for scdnn: below 304 px its widest convolutions see little but padding"
+    assert f"warning: {doubt}\n" in capsys.readouterr().err
+    assert f"- Limit: P{doubt[1:]}." in out.with_suffix(".md").read_text()
+
+
+def test_weights_that_are_not_their_cards_are_refused(tmp_path):
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(WEIGHTS_FOLDER / f"generated{suffix}", tmp_path / f"own{suffix}")
+    load_model(str(tmp_path / "own.safetensors"))
+    content = bytearray((tmp_path / "own.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "own.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match="not those of the card"):
+        load_model(str(tmp_path / "own.safetensors"))
+    (tmp_path / "own.json").unlink()
+    with pytest.raises(ModelError, match=r"own\.json is missing"):
+        load_model(str(tmp_path / "own.safetensors"))

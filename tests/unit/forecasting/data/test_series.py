@@ -1,0 +1,145 @@
+"""The panel: grid, gaps, duplicates, refusals; and the detector of interpolated input."""
+
+import numpy as np
+import pytest
+
+from forecasting.data.series import DAY_S, Panel, panel_from_payload, panel_from_samples, read_long_csv
+from forecasting.data.units import LENGTHS
+from forecasting.errors import HorizonError, PanelError
+from forecasting.evaluation.screening import interpolated_input
+from monitor.domain.quantities import UNITS
+
+
+def test_gaps_stay_gaps_and_stations_are_sorted():
+    panel = panel_from_samples({"B": ([0, DAY_S, 3 * DAY_S], [1.0, 2.0, 4.0]), "A": ([DAY_S], [7.0])}, DAY_S)
+    assert panel.stations == ("A", "B")
+    assert panel.values.shape == (4, 2)
+    np.testing.assert_array_equal(panel.values[:, 1], [1.0, 2.0, np.nan, 4.0])
+    np.testing.assert_array_equal(np.isfinite(panel.values[:, 0]), [False, True, False, False])
+
+
+def test_jitter_moves_no_sample_and_duplicates_take_the_last():
+    rng = np.random.default_rng(1)
+    times = 1e9 + DAY_S * np.arange(50) + rng.uniform(-600, 600, 50)
+    panel = panel_from_samples({"A": (times, np.arange(50.0))}, DAY_S)
+    np.testing.assert_array_equal(panel.values[:, 0], np.arange(50.0))
+    twice = panel_from_samples({"A": ([0, 0, DAY_S], [1.0, 9.0, 2.0])}, DAY_S)
+    assert twice.values[0, 0] == 9.0
+
+
+def test_shuffled_samples_give_the_same_panel_and_a_cell_takes_the_mean():
+    times = np.array([0.0, 10.0, 3600.0, 3590.0, 7200.0])
+    values = np.array([1.0, 3.0, 5.0, 7.0, 9.0])
+    panel = panel_from_samples({"A": (times, values)}, 3600.0)
+    order = [4, 2, 0, 3, 1]
+    again = panel_from_samples({"A": (times[order], values[order])}, 3600.0)
+    np.testing.assert_array_equal(panel.values, again.values)
+    np.testing.assert_allclose(panel.values[:, 0], [2.0, 6.0, 9.0])
+
+
+def test_the_grid_reaches_the_moment_of_issue():
+    panel = panel_from_samples({"A": ([0, DAY_S], [1.0, 2.0])}, DAY_S, end_s=4 * DAY_S)
+    assert panel.values.shape == (5, 1)
+    assert panel.end_s == 4 * DAY_S
+    assert np.isnan(panel.values[2:]).all()
+
+
+def test_bad_numbers_are_dropped_and_nothing_at_all_is_refused():
+    panel = panel_from_samples({"A": ([0, DAY_S, np.nan], [1.0, np.inf, 3.0])}, DAY_S)
+    assert panel.values.shape == (1, 1)
+    with pytest.raises(PanelError, match="no finite sample"):
+        panel_from_samples({"A": ([], [])}, DAY_S)
+    with pytest.raises(PanelError, match="2 times but 1 values"):
+        panel_from_samples({"A": ([0, 1], [1.0])}, DAY_S)
+
+
+def test_payload_sorts_columns_and_takes_none_for_missing():
+    panel = panel_from_payload(
+        {
+            "start_s": 0,
+            "step_s": 60,
+            "stations": ["b", "a"],
+            "values": [[1.0, None], [2.0, 5.0]],
+            "xy_m": [[0, 0], [3, 4]],
+        }
+    )
+    assert panel.stations == ("a", "b")
+    np.testing.assert_array_equal(panel.values, [[np.nan, 1.0], [5.0, 2.0]])
+    np.testing.assert_array_equal(panel.xy_m, [[3, 4], [0, 0]])
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"start_s": 0, "step_s": 60, "stations": ["a"], "values": []},
+        {"start_s": 0, "step_s": 60, "stations": ["a"], "values": [["x"]]},
+        {"start_s": 0, "step_s": 60, "stations": ["a", "a"], "values": [[1, 2]]},
+        {"start_s": 0, "step_s": 0, "stations": ["a"], "values": [[1]]},
+        {"start_s": 0, "step_s": 60, "stations": ["a", "b"], "values": [[1]]},
+        {"start_s": 0, "step_s": 60, "stations": ["a"], "values": [[float("inf")]]},
+    ],
+)
+def test_an_unusable_payload_is_one_clear_error(payload):
+    with pytest.raises(PanelError):
+        panel_from_payload(payload)
+
+
+def test_horizons_are_durations():
+    panel = Panel(0.0, 3600.0, ("A",), np.zeros((3, 1)))
+    assert panel.steps(DAY_S) == 24
+    with pytest.raises(HorizonError):
+        panel.steps(60.0)
+
+
+def test_long_csv(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(
+        "time,station,quantity,value,sigma\n"
+        "2026-01-01T00:00:00Z,A,displacement_mm,1.5,\n2026-01-02T00:00:00+00:00,A,displacement_mm,2.5,\n"
+        "2026-01-03T08:00:00+08:00,A,displacement_mm,3.5,\n2026-01-01T00:00:00Z,R,rain_mm,4,\n"
+    )
+    panel = read_long_csv(path)
+    assert panel.stations == ("A",)
+    assert panel.step_s == DAY_S
+    np.testing.assert_array_equal(panel.values[:, 0], [1.5, 2.5, 3.5])
+    assert panel.start_s == 1767225600.0
+    with pytest.raises(PanelError, match="no row has quantity"):
+        read_long_csv(path, quantity="tilt_mrad")
+    path.write_text("time,station,quantity,value\n2026-01-01T00:00:00,A,displacement_mm,1.5\n")
+    with pytest.raises(PanelError, match="zone"):
+        read_long_csv(path)
+    path.write_text("time,station,value\n")
+    with pytest.raises(PanelError, match="quantity is missing"):
+        read_long_csv(path)
+
+
+def test_a_spline_is_seen_and_noise_is_not():
+    from scipy.interpolate import CubicSpline
+
+    rng = np.random.default_rng(3)
+    days = np.arange(720.0)
+    knots = np.arange(0.0, 750.0, 30.0)
+    smooth = CubicSpline(knots, np.cumsum(rng.gamma(1.0, 5.0, knots.size)))(days)
+    noisy = 0.1 * days + rng.normal(0, 1.0, days.size)
+    flat = np.full(days.size, 3.0)
+    panel = Panel(0.0, DAY_S, ("flat", "noisy", "spline"), np.stack([flat, noisy, smooth], axis=1))
+    found = interpolated_input(panel)
+    assert [item.station for item in found] == ["spline"]
+    assert found[0].reason.startswith("interpolated_input")
+    assert 28 <= found[0].knot_spacing_s / DAY_S <= 31
+
+
+def test_the_name_of_a_quantity_states_its_unit(tmp_path):
+    """Metres in a file are a thousand millimetres in the panel."""
+    path = tmp_path / "metres.csv"
+    rows = [f"2026-01-0{day}T00:00:00Z,G1,displacement_downslope_m,{0.25 * day}" for day in (1, 2, 3)]
+    path.write_text("\n".join(["time,station,quantity,value", *rows]) + "\n")
+    assert read_long_csv(path).values[:, 0].tolist() == [250.0, 500.0, 750.0]
+
+
+def test_lengths_agree_with_the_quantities_of_the_service():
+    """One table of lengths, written twice because the library may not import the service."""
+    in_mm = {"mm": 1.0, "m": 1000.0}
+    theirs = {name: factor * in_mm[base] for name, (base, factor, _) in UNITS.items() if base in in_mm}
+    assert pytest.approx(theirs) == LENGTHS

@@ -1,0 +1,401 @@
+"""Backtest rows, significance, leak tests, audits, decompositions, drivers, recipes: on records made here."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from forecasting.data.covariates import Covariate, antecedent, covariates_from_samples, features, trailing_sum
+from forecasting.data.drivers import driver_table
+from forecasting.data.series import DAY_S, MONTH_S, Panel, nominal_step
+from forecasting.data.sources import Recipe, read_recipe, read_record
+from forecasting.data.splits import rolling_folds, split
+from forecasting.decomposition.components import METHODS, decompose, display_whole
+from forecasting.decomposition.emd import peel
+from forecasting.decomposition.forecast import forecast_parts
+from forecasting.errors import NotEnoughDataError, RecipeError, UnknownModelError
+from forecasting.evaluation.backtest import run_trials
+from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
+from forecasting.evaluation.metrics import mape
+from forecasting.evaluation.report import write_report
+from forecasting.evaluation.scoring import score_all, score_months, score_stages, score_stations
+from forecasting.evaluation.screening import audit_panel, jumps, spikes
+from forecasting.evaluation.significance import diebold_mariano
+from forecasting.registry import BASELINES, COMPARISONS
+from monitor.cli.forecast_trials import summary
+from monitor.cli.main import run_verb
+
+WANTED = (
+    "model station horizon fold n mae rmse mase skill_persistence skill_drift skill_best_baseline coverage_80 "
+    "coverage_95 width_80 winkler_80 bias train_s"
+)
+
+
+def slope(rows=300, stations=2, seed=0, gaps=0.05):
+    rng = np.random.default_rng(seed)
+    values = np.cumsum(rng.gamma(0.5, 0.6, (rows, stations)), axis=0) + rng.normal(0, 0.5, (rows, stations))
+    values[rng.random(values.shape) < gaps] = np.nan
+    return Panel(1.6e9, DAY_S, tuple(f"G{i}" for i in range(stations)), values)
+
+
+def long_csv(path, panel, extra=()):
+    at = np.datetime64(0, "s") + panel.times_s.astype("timedelta64[s]")
+    lines = ["time,station,quantity,value"]
+    for i, when in enumerate(at):
+        lines += [
+            f"{when}Z,{name},displacement_mm,{panel.values[i, s]:.3f}"
+            for s, name in enumerate(panel.stations)
+            if np.isfinite(panel.values[i, s])
+        ]
+        lines += [f"{when}Z,{station},{quantity},{values[i]:.3f}" for station, quantity, values in extra]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trials():
+    return list(run_trials(slope(), ["ridge", "auto"], [DAY_S, 7 * DAY_S], folds=2))
+
+
+def test_every_trial_holds_the_models_that_are_always_there(trials):
+    assert [(t.fold, t.horizon_s / DAY_S) for t in trials] == [(0, 1), (0, 7), (1, 1), (1, 7)]
+    for trial in trials:
+        labels = [a.label for a in trial.answers]
+        assert labels == ["persistence", "drift", "lld", "ridge", "auto", "gated"]
+        gated, auto = trial.answers[-1], trial.answers[-2]
+        np.testing.assert_array_equal(gated.point, auto.point)
+        row = json.loads(json.dumps(score_all(trial)[0].to_json(), allow_nan=False))
+        assert set(WANTED.split()) <= set(row)
+
+
+def test_scores_by_station_and_month_add_up_to_those_over_all(trials):
+    for trial in trials[:2]:
+        every = {s.label: s for s in score_all(trial)}
+        for parts in (score_stations(trial), score_months(trial), score_stages(trial)):
+            for label, whole in every.items():
+                mine = [s for s in parts if s.label == label]
+                assert sum(s.n for s in mine) == whole.n
+                assert sum(s.n * s.mae_mm for s in mine) == pytest.approx(whole.n * whole.mae_mm)
+                assert sum(s.n * s.bias_mm for s in mine) == pytest.approx(whole.n * whole.bias_mm, abs=1e-9)
+        moving = {s.stage for s in score_stages(trial)}
+        assert moving <= {"quiet", "steady", "rushing"}
+        assert len(moving) > 1
+        assert score_stages(replace(trial, stages=None)) == []
+        error = trial.observed - trial.answers[0].point
+        use = trial.common() > 0
+        assert every["persistence"].mae_mm == pytest.approx(np.abs(error[use]).mean())
+        assert every["ridge"].skill_drift == pytest.approx(1 - every["ridge"].mae_mm / every["drift"].mae_mm)
+        assert every["persistence"].mase == pytest.approx((np.abs(error) / trial.scale_mm)[use].mean())
+
+
+def test_the_table_counts_every_pair_once_whatever_else_is_scored(trials):
+    whole = [score for trial in trials for score in score_all(trial)]
+    parts = [s for t in trials for s in (*score_stations(t), *score_months(t), *score_stages(t))]
+    assert summary(whole + parts) == summary(whole)
+
+
+def test_a_percentage_of_nothing_is_no_percentage():
+    error = np.full((20, 1), 1.0)
+    assert mape(error, np.full((20, 1), 10.0), np.array([1.0])) == pytest.approx(0.1)
+    assert np.isnan(mape(error, np.full((20, 1), 0.5), np.array([1.0])))
+
+
+def test_significance_sees_a_difference_and_no_more():
+    rng = np.random.default_rng(3)
+    shared = np.abs(rng.normal(1, 0.3, (400, 3)))
+    statistic, p = diebold_mariano(0.9 * shared, shared, 1)
+    assert statistic < -5
+    assert p < 1e-6
+    hits = 0
+    for _ in range(200):
+        # errors of overlapping forecasts: a moving sum over h rows
+        a, b = (np.convolve(rng.normal(size=260), np.ones(7) / 7, "valid")[:, None] ** 2 for _ in range(2))
+        hits += diebold_mariano(a, b, 7)[1] < 0.05
+    assert hits < 200 * 0.13
+    assert np.isnan(diebold_mariano(shared, shared, 1)[1])
+
+
+def test_the_report_is_one_page_that_fetches_nothing(trials, tmp_path):
+    scores = [s for t in trials for s in score_all(t) + score_months(t)]
+    text = write_report(tmp_path / "r.html", "a <slope>", trials, scores).read_text()
+    assert text.count("<svg") >= 6
+    assert "<slope>" not in text
+    assert not any(word in text for word in ("http", "<script", "nan", "None"))
+
+
+def test_a_leak_is_found_and_honest_models_are_not_blamed(monkeypatch):
+    panel = slope(260)
+    cheap = [name for name in BASELINES if name != "climatology"]
+    for result in run_leak_test(panel, cheap, [DAY_S, 7 * DAY_S], count=40):
+        assert not result.leaks, result
+        assert result.forecasts >= 40 or result.model == "seasonal"
+
+    class Peeping:
+        name = "lld"
+
+        def predict(self, values, origins):
+            rows = np.minimum(origins + 1, values.shape[0] - 1)
+            return np.repeat(values[rows][..., None], 2, axis=2)
+
+        def to_json(self):
+            return {}
+
+    monkeypatch.setattr("forecasting.evaluation.leakage.fit_baseline", lambda *_: Peeping())
+    (result,) = run_leak_test(panel, ["lld"], [DAY_S, 7 * DAY_S], count=40)
+    assert result.leaks
+    with pytest.raises(UnknownModelError):
+        list(run_leak_test(panel, ["oracle"], [DAY_S]))
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_decomposition_adds_up_and_knows_nothing_after_until(method):
+    rng = np.random.default_rng(2)
+    months = np.arange(60)
+    series = 8.0 * months + 30 * np.sin(2 * np.pi * months / 12) + rng.normal(0, 3, 60)
+    series[[0, 20, 33]] = np.nan
+    made = decompose(series, 48, method=method, period=12)
+    assert made.causal
+    assert made.parts.shape == (len(made.names), 48)
+    filled = series[:48].copy()
+    filled[[20, 33]] = filled[[19, 32]]
+    np.testing.assert_allclose(made.parts.sum(axis=0)[1:], filled[1:], atol=1e-9)
+    assert np.isnan(made.parts[:, 0]).all()
+    series[48:] = rng.normal(0, 1e4, 12)
+    np.testing.assert_array_equal(decompose(series, 48, method=method, period=12).parts, made.parts)
+    assert not display_whole(series, method=method, period=12).causal
+    assert "future" in display_whole(series, method=method, period=12).label
+    with pytest.raises(NotEnoughDataError):
+        decompose(series, 8, method=method, period=12)
+
+
+def test_the_forecast_of_parts_follows_a_season_and_a_leak_is_worth_something():
+    months = np.arange(96)
+    series = 8.0 * months + 30 * np.sin(2 * np.pi * months / 12)
+    made = forecast_parts(series, np.array([80, 90]), (1, 3), method="stl", period=12)
+    np.testing.assert_allclose(made, [[series[81], series[83]], [series[91], series[93]]], atol=4)
+    noisy = (series + np.random.default_rng(1).normal(0, 12, 96))[:60]
+    ((result, worth),) = run_decomposition_test(noisy, (1,), period=12, count=2, methods=["ceemdan"])
+    assert (result.changed, result.forecasts) == (0, 2)
+    assert worth["differ"] == 2
+
+
+def test_modes_are_peeled_from_fast_to_slow():
+    t = np.arange(400.0)
+    modes = peel(np.sin(2 * np.pi * t / 8) + 5 * np.sin(2 * np.pi * t / 80))
+    crossings = [np.sum(np.diff(np.sign(m)) != 0) for m in modes]
+    assert crossings[0] == pytest.approx(100, abs=6)
+    assert all(a > b for a, b in pairwise(crossings))
+
+
+def test_the_audit_refuses_below_the_knots_and_names_jumps_and_gaps():
+    from scipy.interpolate import CubicSpline
+
+    rng = np.random.default_rng(3)
+    days = np.arange(720.0)
+    knots = np.cumsum(rng.choice([28, 30, 31], 26)) - 30.0
+    smooth = CubicSpline(knots, np.cumsum(rng.gamma(1.0, 5.0, 26)))(days)
+    steady = 0.1 * days + rng.normal(0, 1.0, 720)
+    stepped = steady + np.where(days >= 400, 40.0, 0.0)
+    holed = steady.copy()
+    holed[300:330] = np.nan
+    panel = Panel(0.0, DAY_S, ("holed", "smooth", "steady", "stepped"), np.stack([holed, smooth, steady, stepped], 1))
+    found = {f.station: f for f in audit_panel(panel, [DAY_S, 7 * DAY_S, 30 * DAY_S])}
+    assert found["smooth"].code == "interpolated_input"
+    assert found["smooth"].refused_horizons == ("1d", "7d")
+    assert "28-31 d" in found["smooth"].text
+    assert found["stepped"].code == "unexplained_jump"
+    assert jumps(stepped)[0].tolist() == [400]
+    assert "the longest 30" in found["holed"].text
+    assert "steady" not in found
+    assert [f.station for f in found.values() if f.refuses] == ["smooth"]
+
+
+def test_a_lone_value_is_a_spike_a_step_and_a_collapse_are_none():
+    rng = np.random.default_rng(4)
+    series = 2000.0 / (310.0 - np.arange(300.0)) + rng.normal(0, 0.5, 300)
+    series[100:] += 30.0
+    assert spikes(series).size == 0
+    series[[40, 220]] += [60.0, -500.0]
+    series[219] = np.nan
+    assert spikes(series).tolist() == [40, 220]
+    assert spikes(series[:30]).size == 0
+
+
+def test_the_audit_names_rows_by_line_and_value(tmp_path, capsys):
+    path = long_csv(tmp_path / "a.csv", slope(), [("R1", "rain_mm", np.arange(300.0) % 7)])
+    lines = path.read_text().splitlines()
+    own = [i for i, text in enumerate(lines) if ",displacement" in text]
+
+    def put(row, value):
+        return lines[own[row]].rpartition(",")[0] + f",{value}"
+
+    def place(row):
+        """Line and time as the file has them."""
+        return f"line {own[row] + 1} ({lines[own[row]].partition(',')[0]})"
+
+    def audit():
+        status = run_verb(["forecast", "audit", "--data", str(path), "--horizons", "1d", "--json"])
+        out = capsys.readouterr()
+        return status, {f["code"]: f["text"] for f in map(json.loads, out.out.splitlines())}, out.err
+
+    assert audit() == (0, {}, "")
+    twice = [put(70, 1.5), lines[own[80]]]
+    lines[own[50]], lines[own[60]] = put(50, "n/a"), put(60, "")
+    path.write_text("\n".join([*lines, "", *twice, ""]))
+    status, told, _ = audit()
+    assert status == 0
+    assert told["no_number"] == f"1 values are no number and left out: {place(50)}: 'n/a'"
+    time = lines[own[70]].partition(",")[0]
+    assert f"line {len(lines) + 2} ({time}): 1.5 (as line {own[70] + 1}, there " in told["doubled_row"]
+    assert told["doubled_row"].endswith(f"(as line {own[80] + 1})")
+    path.write_text("\n".join([*lines[: own[90]], put(90, "1e9"), *lines[own[90] + 1 :]]))
+    status, told, err = audit()
+    assert status == 1
+    assert told["implausible_value"].endswith(f"{place(90)}: 1e9")
+    assert err.startswith("implausible_value: 1 of 2 stations, horizons 1d refused")
+
+
+def test_drivers_come_first_and_the_future_is_not_used():
+    rng = np.random.default_rng(5)
+    rain = rng.gamma(0.3, 10.0, 500)
+    effect = np.concatenate([np.zeros(12), rain[:-12]])
+    values = np.cumsum(0.05 * effect + rng.normal(0, 0.05, 500))[:, None]
+    panel = Panel(0.0, DAY_S, ("G1",), values)
+    other = Covariate("RES.level_m", "level", np.cumsum(rng.normal(size=500)))
+    table = driver_table(panel, [Covariate("R1.rain_mm", "rain", rain), other], until_s=399 * DAY_S)
+    assert table[0].feature == "R1.rain_mm.sum_7d"
+    assert table[0].lag_days == 12
+    assert table[0].correlation > 0.9
+    assert table[0].information > 0.5
+    assert all(row.lag_days >= 0 for row in table)
+    changed = values.copy()
+    changed[400:] = 1e6
+    again = driver_table(
+        Panel(0.0, DAY_S, ("G1",), changed), [Covariate("R1.rain_mm", "rain", rain), other], until_s=399 * DAY_S
+    )
+    assert again == table
+
+
+def test_rain_is_summed_to_the_row_and_levels_are_averaged():
+    panel = Panel(0.0, DAY_S, ("G1",), np.zeros((4, 1)))
+    hours = np.arange(1, 73) * 3600.0
+    made = {
+        c.name: c
+        for c in covariates_from_samples({"R1.rain_mm": (hours, np.ones(72)), "W.level_m": (hours, hours)}, panel)
+    }
+    np.testing.assert_array_equal(made["R1.rain_mm"].values, [np.nan, 24, 24, 24])
+    assert made["W.level_m"].values[1] == pytest.approx(np.mean(hours[:24]))
+    assert np.isnan(trailing_sum(np.array([1.0, np.nan, 1.0]), 3)).all()
+    assert antecedent(np.array([8.0, 0.0]), 0.5).tolist() == [8.0, 4.0]
+    names = set(features(made["W.level_m"], DAY_S)) | set(features(made["R1.rain_mm"], DAY_S))
+    assert {"W.level_m.change_7d", "R1.rain_mm.sum_15d", "R1.rain_mm.antecedent"} <= names
+
+
+def test_months_are_one_row_each_and_a_short_record_keeps_a_calibration():
+    firsts = np.array([np.datetime64(f"{y}-{m:02}-01") for y in range(2015, 2021) for m in range(1, 13)])
+    seconds = firsts.astype("datetime64[s]").astype(float)
+    assert nominal_step(np.diff(seconds)) == MONTH_S
+    assert nominal_step([30 * DAY_S] * 5) == 30 * DAY_S
+    cells = np.floor((seconds - seconds[0]) / MONTH_S + 0.5)
+    np.testing.assert_array_equal(cells, np.arange(72))
+    parts = split(60)
+    assert parts.calibration.end - parts.calibration.first == 36
+    assert split(900).calibration.first == 720
+    (one,) = rolling_folds(72, 1, last=12)
+    assert (one.test.first, one.test.end) == (59, 72)
+
+
+def test_recipes_read_wide_tables_and_refuse_what_they_do_not_know(tmp_path):
+    table = tmp_path / "w.csv"
+    table.write_text("date,p,rain\n2020-01-01,1.5,3\n2020-01-12,2.5,4\n2020-01-23,3.5,5\n")
+    config = tmp_path / "r.toml"
+    config.write_text(
+        f'[data]\nfile = "{table}"\nformat = "wide"\ntime = "date"\ndisplacement = {{ P = "p" }}\n'
+        'drivers = { "R.rain_mm" = "rain" }\n'
+    )
+    record = read_record(None, read_recipe(config))
+    np.testing.assert_array_equal(record.panel.values[:, 0], [1.5, 2.5, 3.5])
+    assert record.covariates[0].values.tolist() == [3, 4, 5]
+    config.write_text(config.read_text().replace('"p"', '"q"'))
+    with pytest.raises(RecipeError, match="no column 'q'"):
+        read_record(None, read_recipe(config))
+    config.write_text('[data]\nformat = "points"\nevery = "x"\n')
+    with pytest.raises(RecipeError, match=r"data\.every: expected a whole number"):
+        read_recipe(config)
+    config.write_text('[data]\nformat = "wide"\nfiel = "x"\n')
+    with pytest.raises(RecipeError, match=r"data\.fiel: expected one of"):
+        read_recipe(config)
+    with pytest.raises(RecipeError, match="no such file"):
+        read_record("nowhere.csv", Recipe())
+
+
+def test_the_command_prints_rows_and_known_errors(tmp_path, capsys):
+    path = long_csv(tmp_path / "a.csv", slope(), [("R1", "rain_mm", np.arange(300.0) % 7)])
+    told = ["forecast", "backtest", "--data", str(path), "--horizons", "1d,7", "--folds", "1", "--json"]
+    assert run_verb(told) == 0
+    out = capsys.readouterr()
+    rows = [json.loads(line) for line in out.out.splitlines()]
+    assert {r["model"] for r in rows} == {"persistence", "drift", "lld", "auto", "gated"}
+    assert {r["station"] for r in rows} == {"all", "G0", "G1"}
+    assert {r["horizon"] for r in rows} == {"1d", "7d"}
+    assert "fold 1: lld" in out.err
+    assert run_verb(["forecast", "drivers", "--data", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["feature"].startswith("R1.rain_mm")
+    noise, dateless = tmp_path / "n.csv", tmp_path / "d.csv"
+    noise.write_bytes(bytes(range(256)))
+    dateless.write_text("time,station,quantity,value\n2020-13-45T00:00:00Z,A,displacement_mm,1\n")
+    for words, text in (
+        (["backtest", "--data", "nowhere.csv"], "no such file"),
+        (["backtest", "--data", str(path), "--models", "oracle"], "no model is called oracle"),
+        (["backtest", "--data", str(path), "--horizons", "1m"], "shorter than the sampling interval"),
+        (["backtest"], "name a record"),
+        (["backtest", "--data", str(tmp_path)], "is a folder"),
+        (["backtest", "--data", str(noise)], "no table that can be read"),
+        (["backtest", "--data", str(dateless)], "a time cannot be read"),
+    ):
+        assert run_verb(["forecast", *words]) == 1
+        err = capsys.readouterr().err
+        assert text in err
+        assert len(err.strip().splitlines()) == 1
+    assert run_verb(["forecast", "backtest", "--data", str(path), "--horizons", "soon"]) == 2
+    capsys.readouterr()
+    curve = slope()
+    smooth = Panel(curve.start_s, DAY_S, ("C",), np.interp(np.arange(300.0), np.arange(0, 330, 30), range(11))[:, None])
+    line = long_csv(tmp_path / "b.csv", smooth)
+    assert run_verb(["forecast", "audit", "--data", str(line), "--horizons", "1d,7d"]) == 1
+    out = capsys.readouterr()
+    assert out.err.startswith("interpolated_input: 1 of 1 stations, horizons 1d, 7d refused")
+    assert run_verb(["forecast", "backtest", "--data", str(line), "--horizons", "1d"]) == 1
+    assert "interpolated_input" in capsys.readouterr().err
+    assert run_verb(["forecast", "leak-test", "--data", str(path), "--models", "lld", "--count", "20"]) == 0
+    assert " 0 changed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(COMPARISONS))
+def test_learners_of_the_field_beat_persistence_on_a_steady_slope(name):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra compare)")
+    from forecasting.data.splits import Block
+    from forecasting.simple.comparison import fit_comparison
+
+    rng = np.random.default_rng(1)
+    values = 0.8 * np.arange(260.0)[:, None] + rng.normal(0, 0.3, (260, 2))
+    panel = Panel(0.0, DAY_S, ("A", "B"), values)
+    origins = np.arange(200, 250)
+    made = fit_comparison(name, panel, Block(150, 200), (7,)).predict(values, origins)[:, :, 0]
+    assert np.abs(made - values[origins + 7]).mean() < 0.3 * np.abs(values[origins] - values[origins + 7]).mean()
+    again = fit_comparison(name, panel, Block(150, 200), (7,)).predict(values, origins)[:, :, 0]
+    np.testing.assert_array_equal(made, again)
+
+
+def test_a_horizon_too_long_for_a_network_is_dropped_and_the_others_are_scored():
+    """The network is left out at the horizon that no block can hold; simple forecasts answer all of them."""
+    said = []
+    trials = list(
+        run_trials(slope(), ["gru"], [DAY_S, 40 * DAY_S], folds=1, training={"epochs": 1}, on_progress=said.append)
+    )
+    labels = [{answer.label for answer in trial.answers} for trial in trials]
+    assert ["gru" in of for of in labels] == [True, False]
+    assert {"persistence", "drift", "lld", "gated"} <= labels[1]
+    assert any("gru: 40d dropped: a block of" in line for line in said)

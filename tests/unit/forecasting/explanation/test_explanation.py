@@ -1,0 +1,188 @@
+"""Explanations add up, find what a toy model uses, repeat bit for bit, and say that they are no cause."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from forecasting.data.series import DAY_S, Panel
+from forecasting.data.splits import split
+from forecasting.explanation.gradients import COMPLETENESS, integrate
+from forecasting.explanation.groups import list_groups, make_batch, remove
+from forecasting.explanation.maps import NOT_A_CAUSE
+from forecasting.explanation.permutation import permutation_importance
+from forecasting.explanation.record import Asking, explain
+from forecasting.explanation.response import rain_response
+from forecasting.explanation.shapley import shapley
+from forecasting.neural.learner import Settings
+from forecasting.neural.training import train_network
+from tests.data.slopes import rain_driven
+
+HORIZONS = (DAY_S, 3 * DAY_S)
+PANEL = rain_driven()
+PARTS = split(PANEL.values.shape[0])
+QUICK = Settings(epochs=5, learning_rate=1e-2, batch=16, dropout=0.0, window=14, hidden=8)
+
+
+@pytest.fixture(scope="module")
+def taught():
+    return train_network("multi-source", PANEL, PARTS, HORIZONS, QUICK).forecaster
+
+
+@pytest.fixture(scope="module")
+def told(taught):
+    return explain(taught, PANEL, PARTS)
+
+
+def test_shapley_of_a_toy_game_and_its_sum():
+    def value(known):
+        return np.array([3.0 * ("a" in known) + 2.0 * ({"a", "b"} <= known) + 4.0, -1.0 * ("b" in known)])
+
+    made = shapley(value, ["a", "b", "idle"])
+    np.testing.assert_allclose(made["a"], [4.0, 0.0])
+    np.testing.assert_allclose(made["b"], [1.0, -1.0])
+    np.testing.assert_allclose(made["idle"], 0.0)
+    rng = np.random.default_rng(0)
+    table = {}
+
+    def any_game(known):
+        return table.setdefault(known, rng.normal(size=(2, 3)))
+
+    names = list("uvwxyz")
+    total = sum(shapley(any_game, names).values())
+    np.testing.assert_allclose(total, table[frozenset(names)] - table[frozenset()], atol=1e-12)
+    assert len(table) == 2**6
+    with pytest.raises(ValueError, match="at most 6"):
+        shapley(any_game, [*names, "t"])
+    assert shapley(any_game, []) == {}
+
+
+def test_permutation_finds_what_a_toy_model_uses():
+    rng = np.random.default_rng(1)
+    used, idle = rng.normal(size=200), rng.normal(size=200)
+
+    def error(group, order):
+        x = used[order] if group == "used" else used
+        _ = idle[order]
+        return np.array([np.abs(2.0 * x - 2.0 * used).mean()])
+
+    made = permutation_importance(error, ["used", "idle"], 200, repeats=3, seed=4)
+    assert made["idle"][0] == 0.0
+    assert made["used"][0] == pytest.approx(2.0 * np.mean(np.abs(used[:, None] - used)), rel=0.1)
+    again = permutation_importance(error, ["idle", "used"], 200, repeats=3, seed=4)
+    assert again["used"] == made["used"], "each group sees the same orders"
+
+
+def test_integrated_gradients_of_known_functions():
+    x, start = torch.tensor([1.0, 2.0], dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    linear = integrate(lambda v: v @ torch.tensor([3.0, -1.0], dtype=torch.float64), [x], [start])
+    np.testing.assert_allclose(linear.parts[0], [3.0, -2.0])
+    assert linear.complete
+    product = integrate(lambda v: v[:, 0] * v[:, 1], [x], [start])
+    np.testing.assert_allclose(product.parts[0], [1.0, 1.0])
+    still = integrate(lambda v: v.sum(dim=1), [x], [x])
+    assert still.difference == 0.0
+    assert still.complete
+    # a jump cannot be integrated: it is said, not hidden
+    jump = integrate(lambda v: (v[:, 0] > 0.001).double() + 0.0 * v.sum(dim=1), [x], [start])
+    assert not jump.complete
+    assert jump.completeness_error > COMPLETENESS
+
+
+def test_the_record_adds_up_and_speaks_of_every_group(taught, told):
+    groups = list_groups(taught)
+    assert groups == ("recent motion", "earlier motion", "neighbours", "rain", "water")
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    for station, by_horizon in told["forecast"]["stations"].items():
+        column = PANEL.stations.index(station)
+        served = taught.quantiles(PANEL.values, np.array([459]), drivers=PANEL.drivers)[0, column, :, 2]
+        base = taught.recipe.lld.predict(PANEL.values, np.array([459]))[0, column]
+        for i, one in enumerate(by_horizon.values()):
+            assert one["correction_mm"] == pytest.approx(served[i] - base[i], abs=2e-3)
+            assert sum(one["shapley_mm"].values()) == pytest.approx(
+                one["correction_mm"] - one["without_any_mm"], abs=1e-4
+            )
+            inner = one["gradients"]
+            assert inner["complete"]
+            assert inner["completeness_error"] < COMPLETENESS
+            assert sum(inner["by_group_mm"].values()) == pytest.approx(
+                inner["difference_mm"], abs=COMPLETENESS * abs(inner["difference_mm"]) + 1e-4
+            )
+            assert sum(inner["by_row_mm"]) == pytest.approx(sum(inner["by_group_mm"].values()), abs=1e-3)
+
+
+def test_rain_matters_where_the_slope_moves_by_rain(told):
+    for kind in ("permutation_mm", "shapley_mm"):
+        worth = told["calibration"][kind][str(int(HORIZONS[1]))]
+        assert max(worth, key=worth.get) == "rain", (kind, worth)
+    curve = told["rain_response"]
+    assert curve["added"][0] == 0.0
+    assert curve["added"] == sorted(curve["added"])
+    assert curve["change_mm"][0][0] == curve["change_mm"][1][0] == 0.0
+    assert np.abs(curve["change_mm"]).max() > 0.01
+    assert "not a law" in curve["words"]
+
+
+def test_absent_groups_change_only_what_they_name(taught):
+    batch = make_batch(taught, PANEL, np.array([300, 320]))
+    kinds = taught.recipe.sources.kinds
+    dry = remove(batch, kinds, ["rain"], 0)
+    np.testing.assert_array_equal(dry.inputs, batch.inputs)
+    wet = np.array([kind == "rain" for kind in kinds])
+    assert not dry.drivers[:, :, wet].any()
+    np.testing.assert_array_equal(dry.drivers[:, :, ~wet], batch.drivers[:, :, ~wet])
+    alone = remove(batch, kinds, ["neighbours"], 1)
+    np.testing.assert_array_equal(alone.inputs[:, 1], batch.inputs[:, 1])
+    assert not alone.inputs[:, [0, 2]].any()
+    usual = remove(batch, kinds, ["recent motion", "earlier motion"], 2)
+    np.testing.assert_array_equal(usual.inputs[0, 2], batch.usual[2])
+    np.testing.assert_array_equal(usual.inputs[:, :2], batch.inputs[:, :2])
+
+
+def test_the_same_network_gives_the_same_record(taught, told):
+    assert explain(taught, PANEL, PARTS) == told
+
+
+@pytest.mark.parametrize("model", ["gru", "bigru-attention", "transformer", "graph-attention-gru", "graph-lstm"])
+def test_every_map_says_that_it_is_no_cause(model):
+    panel = replace(PANEL, drivers=None)
+    forecaster = train_network(model, panel, PARTS, HORIZONS, replace(QUICK, epochs=1, stride=4)).forecaster
+    made = explain(forecaster, panel, PARTS)
+    assert NOT_A_CAUSE in made["note"]
+    kinds = {one["kind"] for one in made["maps"]}
+    assert all(one["note"] == NOT_A_CAUSE for one in made["maps"])
+    expected = {
+        "gru": set(),
+        "bigru-attention": {"attention over rows"},
+        "transformer": {"attention of the newest patch over patches of rows"},
+        "graph-attention-gru": {"attention between stations", "given graphs, added"},
+        "graph-lstm": {"learned graph", "given graphs, added"},
+    }
+    assert kinds == expected[model]
+    assert made["rain_response"] == {"reason": "the network reads no rain"}
+    assert ("neighbours" in made["groups"]) == model.startswith("graph")
+    for by_horizon in made["forecast"]["stations"].values():
+        assert all(one["gradients"]["complete"] for one in by_horizon.values())
+    for one in made["maps"]:
+        if one["kind"].startswith(("attention", "learned")):
+            np.testing.assert_allclose(np.sum(one["values"], axis=-1), 1.0, atol=1e-3)
+
+
+def test_a_gap_and_a_dry_record_are_explained_without_invention(taught):
+    values = PANEL.values.copy()
+    values[-30:, 1] = np.nan
+    made = explain(taught, replace(PANEL, values=values), PARTS)
+    silent = made["forecast"]["stations"]["B"][str(int(HORIZONS[0]))]
+    assert silent["shapley_mm"]["recent motion"] is not None
+    dry = PANEL.drivers.values.copy()
+    dry[:, np.array(PANEL.drivers.kinds) == "rain"] = 0.0
+    panel = replace(PANEL, drivers=replace(PANEL.drivers, values=dry))
+    origins = np.array([300, 301])
+    batch = make_batch(taught, panel, origins)
+    assert rain_response(taught, panel, origins, batch, until=300) == {"reason": "no wet day on record"}
+    lone = Panel(0.0, DAY_S, ("A",), PANEL.values[:, :1])
+    gru = train_network("gru", lone, PARTS, HORIZONS, replace(QUICK, epochs=1, stride=4)).forecaster
+    asking = Asking(gru, lone, make_batch(gru, lone, origins), [0])
+    assert asking.with_only(frozenset(asking.groups)).shape == (2, 1, 2)

@@ -1,0 +1,201 @@
+"""Learning a rain threshold: events by hand, a known threshold found again, honest refusals, and the command."""
+
+import itertools
+import json
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from forecasting.hydrology.threshold_learning import (
+    Samples,
+    Score,
+    TooFewEventsError,
+    date_onsets,
+    find_events,
+    learn_threshold,
+    predict_rain,
+)
+from monitor.alerting.criteria.registry import CRITERIA
+from monitor.alerting.series.assessment import Windows
+from monitor.cli.main import run_verb
+from monitor.domain.decision import Memory, View, instant
+from monitor.domain.observation import Reading
+from monitor.site_reader import parse_site
+
+DAY = 86400.0
+START = datetime(2018, 1, 1, tzinfo=UTC).timestamp()
+
+
+def test_an_event_begins_once_and_what_follows_is_left_out():
+    rates = [0, 0, 5, 6, 0, 5, 0, 0, 0, 0, 5]
+    found = find_events([i * DAY for i in range(11)], rates, 1.0, 2.5 * DAY)
+    assert found.event == (False, False, True, None, None, None, None, None, False, False, True)
+    moving = find_events([0.0, DAY], [5.0, 0.0], 1.0, 0.5 * DAY)
+    assert moving.event == (None, False), "when it began nobody knows"
+
+
+def test_the_predictor_is_the_largest_sum_of_the_lag_and_knows_no_future():
+    days = [i * DAY for i in range(8)]
+    rain = [0.0, 10.0, 20.0, 0.0, 0.0, 0.0, 50.0, 0.0]
+    two_days = predict_rain(days, rain, DAY, days, 2 * DAY, 3 * DAY)
+    assert two_days == [None, 10.0, 30.0, 30.0, 30.0, 20.0, 50.0, 50.0]
+    changed = predict_rain(days, [*rain[:6], 0.0, 0.0], DAY, days, 2 * DAY, 3 * DAY)
+    assert changed[:6] == two_days[:6]
+
+
+def test_an_event_is_dated_where_its_movement_begins():
+    days = [i * DAY for i in range(12)]
+    place = [0.0] * 6 + [0.5, 10.0, 20.0, 20.0, 20.0, 20.0]
+    rates = [(place[i + 4] - place[i]) / 4 for i in range(8)]
+    early = find_events(days[:8], rates, 2.0, 3 * DAY)
+    assert early.event[3] is True, "the window that begins on day 3 already ends in the movement of day 6 to 8"
+    dated = date_onsets(early, days, place, 4 * DAY)
+    assert [i for i, e in enumerate(dated.event) if e] == [6]
+    assert dated.event[3:6] == (None, None, None)
+    assert dated.event[:3] == (False, False, False)
+
+
+def test_scores_by_hand():
+    score = Score(40.0, hits=3, misses=1, false_alarms=10, quiet=90)
+    assert (score.hit_rate, score.false_rate) == (0.75, 0.1)
+    assert score.skill == pytest.approx(0.65)
+
+
+def history(years=6, seed=1, chance_event=1.0):
+    """Daily rain; the slope moves for three days from the day on which two days brought more than 60 mm."""
+    chance = random.Random(seed)
+    rain = [chance.random() * 80.0 if chance.random() < 0.03 else chance.random() * 5.0 for _ in range(365 * years)]
+    days = [START + i * DAY for i in range(len(rain))]
+    place, moved = 0.0, []
+    busy = 0
+    for i in range(len(rain)):
+        if i and rain[i] + rain[i - 1] > 60.0 and chance.random() < chance_event:
+            busy = 3
+        moved.append(place)
+        place += 10.0 if busy else 0.02
+        busy = max(0, busy - 1)
+    return days, rain, moved
+
+
+def test_a_known_threshold_is_found_again_and_holds_in_years_left_out():
+    days, rain, moved = history()
+    rates = [b - a for a, b in itertools.pairwise(moved)]
+    samples = find_events(days[:-1], rates, 5.0, 5 * DAY)
+    found = learn_threshold(days, rain, DAY, samples, [DAY, 2 * DAY, 5 * DAY], [DAY, 3 * DAY])
+    assert found.window_s == 2 * DAY
+    assert found.lag_s == DAY
+    assert found.score.over_mm == pytest.approx(60.0, abs=8.0)
+    assert found.score.skill > 0.95
+    assert found.cross.skill > 0.9
+    assert found.area > 0.97
+    assert len(found.events_s) >= 10
+    assert all(a.over_mm > b.over_mm and a.hits <= b.hits for a, b in zip(found.table, found.table[1:], strict=False))
+
+
+def test_rain_that_does_not_matter_has_no_skill_in_years_left_out():
+    days, rain, _ = history()
+    chance = random.Random(5)
+    labels = tuple(chance.random() < 0.01 for _ in days)
+    found = learn_threshold(days, rain, DAY, Samples(tuple(days), labels), [DAY, 5 * DAY], [DAY, 3 * DAY])
+    assert found.score.skill > found.cross.skill
+    assert found.cross.skill < 0.35
+
+
+def test_too_few_events_and_one_year_alone_are_refused():
+    days, rain, moved = history(years=6)
+    rates = [b - a for a, b in itertools.pairwise(moved)]
+    with pytest.raises(TooFewEventsError, match="at least 50"):
+        learn_threshold(days, rain, DAY, find_events(days[:-1], rates, 5.0, 5 * DAY), [DAY], [DAY], 50)
+    days, rain, moved = history(years=1, seed=3)
+    rates = [b - a for a, b in itertools.pairwise(moved)]
+    with pytest.raises(TooFewEventsError, match="2 years"):
+        learn_threshold(days, rain, DAY, find_events(days[:-1], rates, 5.0, 5 * DAY), [DAY], [DAY], 3)
+
+
+HEAD = """
+[site]
+id = "s"
+name = "S"
+latitude = 46.0
+longitude = 8.0
+[[station]]
+id = "R1"
+[[station.series]]
+quantity = "rain"
+unit = "mm"
+interval = "1d"
+"""
+
+
+def write(path, days, rain, moved, quantity="rain_mm"):
+    lines = ["time,station,quantity,value"]
+    for t, r, m in zip(days, rain, moved, strict=True):
+        at = (datetime.fromtimestamp(0, UTC) + timedelta(seconds=t)).isoformat()
+        lines += [f"{at},R1,{quantity},{r}", f"{at},G1,displacement_mm,{m}"]
+    path.write_text("\n".join(lines))
+    series = ["--rain", "R1.rain", "--movement", "G1.displacement"]
+    choice = ["--rate-window", "1d", "--fast", "5", "--windows", "1d,2d,5d", "--lags", "1d,3d", "--apart", "5d"]
+    return ["thresholds", "learn", "--data", str(path), *series, *choice]
+
+
+def test_the_command_prints_a_criterion_that_votes_as_it_was_learned(tmp_path, capsys):
+    days, rain, moved = history()
+    words = write(tmp_path / "slope.csv", days, rain, moved)
+    assert run_verb([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["n_events"] == len(found["events"])
+    assert {"over_mm", "hits", "misses", "false_alarms", "quiet", "skill"} <= set(found["roc"][0])
+    site = parse_site(HEAD + found["criterion"], "s.toml")
+    (rule,) = site.criteria
+    assert (rule.role, rule.author) == ("advice", "slopeward thresholds learn")
+    assert "years left out" in rule.reason
+    # the criterion at each day says what the learner counted
+    readings = [Reading(instant(t), instant(t), 0, v, 0.0, v, None, ()) for t, v in zip(days, rain, strict=True)]
+    predicted = predict_rain(days, rain, DAY, days, found["window_s"], found["lag_s"])
+    for i in range(30, 600):
+        view = View({"R1.rain": tuple(readings[i - 20 : i + 1])})
+        (word,) = CRITERIA["rain_learned"](rule).assess(Windows(site, view, Memory(), days[i]))
+        assert word.facts["worst"]["sum_mm"] == pytest.approx(predicted[i])
+    assert run_verb(words) == 0
+    assert "hit rate" in capsys.readouterr().out
+
+
+def test_the_command_refuses_what_it_cannot_answer_in_one_line(tmp_path, capsys):
+    days, rain, moved = history(years=4)
+    words = write(tmp_path / "index.csv", days, rain, moved, "rain_index")
+    assert run_verb([*words, "--json"]) == 3, "a table, but no criterion may use an index"
+    answer = capsys.readouterr()
+    assert json.loads(answer.out)["criterion"] is None
+    words = write(tmp_path / "slope.csv", days, rain, moved)
+    for changed, text in (
+        (["R1.snow" if w == "R1.rain" else w for w in words], "no series 'R1.snow'; there are: R1.rain"),
+        (["2h" if w == "1d,2d,5d" else w for w in words], "--windows: none is as long"),
+        (["soon" if w == "5d" else w for w in words], "--apart"),
+        (["400" if w == "5" else w for w in words], "0 events"),
+        (["0" if w == "5" else w for w in words], "--fast"),
+        (["nan" if w == "5" else w for w in words], "--fast"),
+    ):
+        assert run_verb(changed) == 1
+        answer = capsys.readouterr()
+        assert text in answer.err
+        assert answer.err.count("\n") == 1
+    (tmp_path / "bad.csv").write_text("time,station,quantity,value\n2018-01-01T00:00:00Z,R1,rain_mm,much\n")
+    assert run_verb([str(tmp_path / "bad.csv") if w.endswith("slope.csv") else w for w in words]) == 1
+    assert "row 2" in capsys.readouterr().err
+
+
+def test_annual_maxima_of_complete_years_only(tmp_path, capsys):
+    days, rain, moved = history(years=3)
+    path = tmp_path / "slope.csv"
+    write(path, days[:-200], rain[:-200], moved[:-200])
+    command = ["thresholds", "maxima", "--data", str(path), "--rain", "R1.rain", "--windows", "1d,3d"]
+    assert run_verb([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    # a reading at midnight is the rain of the day before
+    assert found["years"] == [2018, 2019]
+    first = [r for t, r in zip(days, rain, strict=True) if datetime.fromtimestamp(t - DAY, UTC).year == 2018]
+    assert found["annual_maxima"]["1d"][0] == pytest.approx(max(first), abs=1e-6)
+    assert found["annual_maxima"]["3d"][0] >= found["annual_maxima"]["1d"][0]
+    assert '"1d" = [' in found["toml"]
+    assert run_verb([*command, "--min-coverage", "1.0"]) in {0, 4}

@@ -1,0 +1,235 @@
+"""Velocity, acceleration, direction, angle, crossing and stage: each on motion whose answer is known."""
+
+import json
+import random
+from math import sqrt
+
+import pytest
+
+from forecasting.errors import NotEnoughDataError
+from forecasting.kinematics.acceleration import fit_acceleration
+from forecasting.kinematics.assessment import look_at_movement
+from forecasting.kinematics.crossing import cross_velocity
+from forecasting.kinematics.direction import bearing, norm, project, unit_vector
+from forecasting.kinematics.noise import choose_window_s, measure_sigma, velocity_error
+from forecasting.kinematics.stages import MovementFacts, judge_stage
+from forecasting.kinematics.tangential import tangential_angle_deg
+from forecasting.kinematics.velocity import fit_velocity
+
+DAY = 86_400.0
+
+
+def days(n: int, step: float = 1.0) -> list[float]:
+    return [i * step * DAY for i in range(n)]
+
+
+# ---- fits -------------------------------------------------------------------------------------------------------
+def test_acceleration_error_covers_what_noise_does() -> None:
+    rng = random.Random(5)
+    inside = 0
+    for _ in range(200):
+        values = [0.05 * t * t + rng.gauss(0.0, 1.0) for t in range(20)]
+        fit = fit_acceleration(days(20), values, [1.0] * 20, 30 * DAY)
+        assert fit is not None
+        inside += abs(fit.rate - 0.1) <= 2.0 * fit.error
+    assert 180 <= inside <= 200  # 95 % of 200, and never far too sure
+
+
+def test_acceleration_is_stamped_in_the_middle_with_uneven_epochs() -> None:
+    times = [0.0, 1.0, 1.5, 4.0, 4.2, 9.0, 10.0]
+    fit = fit_acceleration([t * DAY for t in times], [3.0 + 2.0 * t + 0.5 * t * t for t in times], [0.0] * 7, 99 * DAY)
+    assert fit is not None
+    assert fit.mid_s == 5.0 * DAY
+    assert fit.velocity == pytest.approx(2.0 + 5.0)
+    assert fit.rate == pytest.approx(1.0)
+
+
+def test_acceleration_needs_five_epochs_in_the_window() -> None:
+    assert fit_acceleration(days(9), [0.0] * 9, [0.0] * 9, 3.5 * DAY) is None
+    assert fit_acceleration([0.0] * 6, [0.0] * 6, [0.0] * 6, DAY) is None
+    assert fit_acceleration([], [], [], DAY) is None
+
+
+def test_velocity_error_formula_is_what_a_fit_shows() -> None:
+    fit = fit_velocity(days(12), [0.0] * 12, [2.0] * 12)
+    assert fit is not None
+    assert fit.error == pytest.approx(velocity_error(2.0, 12, DAY))
+
+
+def test_noise_is_measured_through_motion_and_gaps() -> None:
+    rng = random.Random(1)
+    times = [t for t in range(400) if t % 17 > 2]
+    values = [0.3 * t + rng.gauss(0.0, 1.5) for t in times]
+    assert measure_sigma([t * DAY for t in times], values) == pytest.approx(1.5, rel=0.15)
+    assert measure_sigma([0.0, DAY], [0.0, 1.0]) == 0.0
+
+
+def test_window_is_as_long_as_the_noise_asks_for() -> None:
+    fast, slow = (choose_window_s(2.0, DAY, v) for v in (20.0, 1.0))
+    assert 4 * DAY == fast < slow < 60 * DAY
+    assert choose_window_s(2.0, DAY, 0.0) == 60 * DAY
+    n = slow / DAY
+    assert velocity_error(2.0, int(n), DAY) * 4.0 <= 1.0 < velocity_error(2.0, int(n) - 2, DAY) * 4.0
+
+
+# ---- direction ---------------------------------------------------------------------------------------------------
+def test_norm_of_a_still_point_is_not_a_velocity() -> None:
+    rng = random.Random(3)
+    drawn = [(rng.gauss(0, 1), rng.gauss(0, 1), rng.gauss(0, 1)) for _ in range(4000)]
+    raw = sum(sqrt(a * a + b * b + c * c) for a, b, c in drawn) / 4000
+    freed = sum(norm(v, (1.0, 1.0, 1.0))[0] for v in drawn) / 4000
+    assert raw > 1.55
+    assert freed < 0.7
+    moving = sum(norm((10 + a, b, c), (1.0, 1.0, 1.0))[0] for a, b, c in drawn) / 4000
+    assert moving == pytest.approx(10.0, abs=0.06)  # uncorrected it is 10.1
+
+
+def test_projection_keeps_the_sign_of_backwards_motion() -> None:
+    unit = unit_vector(180.0, 0.0)
+    length, error = project((0.0, 3.0, 0.0), (1.0, 2.0, 1.0), unit)
+    assert (length, error) == (pytest.approx(-3.0), pytest.approx(2.0))
+    seen = bearing(0.0, -3.0, -3.0, 0.3)
+    assert seen is not None
+    assert (seen.azimuth_deg, seen.plunge_deg) == (pytest.approx(180.0), pytest.approx(45.0))
+    assert bearing(0.0, 0.0, 0.0, 1.0) is None
+
+
+# ---- angle and crossing -----------------------------------------------------------------------------------------
+def test_angle_refuses_what_is_no_steady_velocity() -> None:
+    assert tangential_angle_deg(-1.0, 1.0) == pytest.approx(-45.0)
+    for v_eq in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(NotEnoughDataError, match="v_eq"):
+            tangential_angle_deg(1.0, v_eq)
+
+
+def test_crossing_orders_the_edges_and_needs_the_median() -> None:
+    horizons = [DAY, 7 * DAY, 30 * DAY]
+    found = cross_velocity(horizons, [1.0, 8.0, 100.0], [2.0, 30.0, 400.0], [3.0, 100.0, 900.0], 0.0, 10.0)
+    assert found is not None
+    assert found[0] <= found[1] <= found[2] == 30 * DAY
+    assert cross_velocity(horizons, [1.0, 7.0, 30.0], [1.0, 7.0, 30.0], [9.0, 99.0, 999.0], 0.0, 10.0) is None
+    assert cross_velocity([], [], [], [], 0.0, 10.0) is None
+
+
+# ---- stage -------------------------------------------------------------------------------------------------------
+def look(day: float, velocity: float, z: float = 0.0, **more: object) -> MovementFacts:
+    facts = {"velocity_error": 0.1, "accelerations_z": (z,) * 4, "rising": z > 0, "v_eq": 1.0} | more
+    return MovementFacts(day * DAY, velocity, **facts)  # type: ignore[arg-type]
+
+
+def test_three_looks_up_and_fourteen_days_down() -> None:
+    state: dict[str, object] = {}
+    stages = []
+    for day in range(60):
+        facts = look(day, 5.0, 3.0) if 5 <= day < 15 else look(day, 0.5)
+        movement, state = judge_stage(json.loads(json.dumps(state)), facts)
+        stages.append(movement.stage)
+    assert stages[:7] == ["creep"] * 7
+    assert stages[7:29] == ["progressive"] * 22  # third look up; first lower look is day 15
+    assert stages[29:43] == ["step"] * 14
+    assert stages[43:] == ["creep"] * 17
+
+
+def test_a_stale_look_is_unknown_and_lowers_nothing() -> None:
+    state: dict[str, object] = {}
+    for day in range(5):
+        movement, state = judge_stage(state, look(day, 5.0, 3.0))
+    assert movement.stage == "progressive"
+    for day in range(5, 40):
+        movement, state = judge_stage(state, look(4, 5.0, stale=True) if day < 39 else look(day, 0.2))
+        assert movement.stage == ("unknown" if day < 39 else "progressive")
+    assert movement.probability is not None
+    assert movement.probability < 0.1  # it stands by the state, and says how little this look supports it
+
+
+def test_the_same_datum_seen_again_is_no_second_issue() -> None:
+    state: dict[str, object] = {}
+    _, state = judge_stage(state, look(0, 0.2))
+    for _ in range(9):
+        movement, state = judge_stage(state, look(1, 5.0, 3.0))
+    assert movement.stage == "creep"
+
+
+def test_a_failure_window_makes_it_progressive_and_no_velocity_unknown() -> None:
+    movement, state = judge_stage({}, look(0, 3.0, failing=True))
+    assert movement.stage == "intermediate"  # its first look; two more to come
+    for day in (1, 2, 3):
+        movement, state = judge_stage(state, look(day, 3.0, failing=True))
+    assert movement.stage == "progressive"
+    assert judge_stage({}, MovementFacts(0.0, None, None))[0].stage == "unknown"
+
+
+# ---- looking -----------------------------------------------------------------------------------------------------
+def test_looking_finds_a_growing_velocity_and_no_creep_in_noise() -> None:
+    rng = random.Random(2)
+    values = [40.0 * (1.0 / (1.0 - t / 210.0)) ** 0.5 + rng.gauss(0.0, 0.3) for t in range(200)]
+    facts, fit = look_at_movement(days(200), values, [0.3] * 200, now_s=199 * DAY, interval_s=DAY, v_eq=0.2)
+    assert fit is not None
+    assert facts.rising
+    assert sum(z >= 2 for z in facts.accelerations_z) >= 3
+    flat = [rng.gauss(0.0, 2.0) for _ in range(200)]
+    facts, _ = look_at_movement(days(200), flat, [2.0] * 200, now_s=199 * DAY, interval_s=DAY)
+    assert sum(z >= 2 for z in facts.accelerations_z) < 3
+    assert not facts.stale
+
+
+def test_looking_is_stale_without_fresh_data_and_blind_to_the_future() -> None:
+    values = [0.1 * t for t in range(100)]
+    facts, _ = look_at_movement(days(100), values, [0.1] * 100, now_s=104 * DAY, interval_s=DAY)
+    assert facts.stale
+    until, _ = look_at_movement(days(100), values, [0.1] * 100, now_s=60 * DAY, interval_s=DAY)
+    changed = [v if i <= 60 else 1e6 for i, v in enumerate(values)]
+    assert look_at_movement(days(100), changed, [0.1] * 100, now_s=60 * DAY, interval_s=DAY)[0] == until
+
+
+def test_a_trend_follows_after_three_looks_and_not_before() -> None:
+    state: dict[str, object] = {}
+    seen = []
+    looks = (
+        [look(d, 0.05) for d in range(3)]
+        + [look(d, 2.0) for d in range(3, 7)]
+        + [look(d, 4.0, 3.0) for d in range(7, 10)]
+        + [look(d, 2.0, -3.0, recent_max=4.0) for d in range(10, 13)]
+    )
+    for facts in looks:
+        movement, state = judge_stage(state, facts)
+        seen.append(movement.trend)
+    assert seen == ["none"] * 5 + ["linear"] * 4 + ["progressive"] * 3 + ["regressive"]
+
+
+def test_between_one_and_one_and_a_half_v_eq_the_stage_stays() -> None:
+    state: dict[str, object] = {}
+    for day in range(20):
+        movement, state = judge_stage(state, look(day, 1.2))
+    assert movement.stage == "creep"
+    for day in range(20, 23):
+        movement, state = judge_stage(state, look(day, 1.7))
+    assert movement.stage == "intermediate"
+    for day in range(23, 60):
+        movement, state = judge_stage(state, look(day, 1.2))
+    assert movement.stage == "intermediate"
+
+
+def test_without_a_reviewed_v_eq_the_reason_says_so() -> None:
+    movement, _ = judge_stage({}, look(0, 3.0, v_eq=None, usual_velocity=1.0))
+    assert "no reviewed v_eq" in movement.reasons[0]
+    movement, _ = judge_stage({}, look(0, 3.0, v_eq=None))
+    assert "no v_eq" in movement.reasons[0]
+
+
+def test_what_the_site_file_warns_of_is_no_creep_because_it_was_always_so() -> None:
+    """A record that was fast from its first day has a fast past to be compared with."""
+    values = [30.0 * k for k in range(400)]
+    always = {"now_s": 399 * DAY, "interval_s": DAY}
+    facts, _ = look_at_movement(days(400), values, [0.3] * 400, **always)
+    assert judge_stage({}, facts)[0].stage == "creep", "nothing but its own past says what is fast here"
+    facts, _ = look_at_movement(days(400), values, [0.3] * 400, creep_most=10.0, **always)
+    movement, _ = judge_stage({}, facts)
+    assert movement.stage == "intermediate"
+    assert movement.reasons[0] == "velocity 30 mm/day > 10 mm/day, the lowest velocity the site file warns of"
+    assert movement.probability is not None
+    assert movement.probability > 0.99
+    facts, _ = look_at_movement(days(400), values, [0.3] * 400, creep_most=40.0, **always)
+    assert judge_stage({}, facts)[0].stage == "creep"
+    facts, _ = look_at_movement(days(400), values, [0.3] * 400, creep_most=10.0, v_eq=29.0, **always)
+    assert judge_stage({}, facts)[0].stage == "creep", "a person reviewed it"

@@ -1,0 +1,240 @@
+"""The failure window: found before collapses, withdrawn when they do not come, and never from the future."""
+
+import os
+import random
+from dataclasses import replace
+from math import exp, fsum, isfinite, log
+
+import pytest
+
+from forecasting.kinematics import ensemble
+from forecasting.kinematics.cells import Grains, Speed, Window
+from forecasting.kinematics.curves import draw_collapse
+from forecasting.kinematics.failure import TOO_YOUNG, FailureIssue, FailureSpec, Watch, watch_failure
+from forecasting.kinematics.failure_scores import Mark, mark_issues, sum_up
+from forecasting.kinematics.inverse_velocity import fit_inverse
+
+DAY = 86_400.0
+HOUR = 3_600.0
+SEEDS = 100 if os.environ.get("SLOPEWARD_SOAK") else 10  # each drawn twice
+
+
+def watch(
+    times: list[float], values: list[float], sigma: float, interval_s: float = DAY, from_s: float = -1e18
+) -> list[FailureIssue]:
+    return watch_failure(times, values, [0.0] * len(times), FailureSpec(interval_s, sigma), from_s=from_s)
+
+
+# ---- law ---------------------------------------------------------------------------------------------------------
+def test_an_issue_depends_on_nothing_after_its_datum() -> None:
+    curve = draw_collapse(1001, sigma=1.0, rain=True, gaps=True)
+    whole = watch(list(curve.times_s), list(curve.values), 1.0)
+    rng = random.Random(4)
+    for _ in range(5):
+        cut = rng.randrange(60, len(whole))
+        changed = [v if i <= cut else v + rng.uniform(-500.0, 500.0) for i, v in enumerate(curve.values)]
+        assert watch(list(curve.times_s), changed, 1.0)[: cut + 1] == whole[: cut + 1]
+        assert watch(list(curve.times_s[: cut + 1]), list(curve.values[: cut + 1]), 1.0) == whole[: cut + 1]
+
+
+def test_one_update_is_the_last_of_the_backlog() -> None:
+    curve = draw_collapse(1002, sigma=1.0, gaps=True)
+    whole = watch(list(curve.times_s), list(curve.values), 1.0)
+    for i in (40, 90, len(whole) - 3, len(whole) - 1):
+        times, values = list(curve.times_s[: i + 1]), list(curve.values[: i + 1])
+        assert watch(times, values, 1.0, from_s=times[-1] - 1.0) == [whole[i]]
+
+
+def test_a_window_never_lies_before_the_newest_datum() -> None:
+    for seed in (1003, 1004):
+        curve = draw_collapse(seed, sigma=1.0, alpha=(1.5, 2.5), rain=True, gaps=True)
+        for x in watch(list(curve.times_s), list(curve.values), 1.0):
+            if x.from_s is not None and x.mid_s is not None and x.to_s is not None:
+                assert x.data_until_s <= x.from_s <= x.mid_s <= x.to_s
+            assert x.trusted <= (x.from_s is not None)
+
+
+def test_what_it_refuses_it_says() -> None:
+    assert watch([], [], 1.0) == []
+    assert watch([0.0], [1.0], 1.0)[0].reasons == ("too few data for a velocity",)
+    still = watch([i * DAY for i in range(60)], [0.0] * 60, 0.0)
+    assert {x.reasons[0][:8] for x in still[10:]} == {"velocity"}
+    backwards = watch([i * DAY for i in range(60)], [-5.0 * i for i in range(60)], 1.0)
+    assert all(x.from_s is None and x.velocity != 0.0 for x in backwards)
+
+
+def test_a_rounding_logger_and_a_constant_series_show_no_window() -> None:
+    rounded = [float(round(0.05 * t)) for t in range(400)]
+    assert all(x.from_s is None for x in watch([i * DAY for i in range(400)], rounded, 0.0))
+    assert all(x.from_s is None for x in watch([i * DAY for i in range(200)], [0.1] * 200, 0.0))
+
+
+def test_an_acceleration_that_dies_withdraws_its_window_and_says_why() -> None:
+    rng = random.Random(9)
+    speeds = [0.1] * 150 + [60.0 / lead for lead in range(40, 6, -1)] + [0.5] * 40
+    total, values = 0.0, []
+    for v in speeds:
+        total += v
+        values.append(total + rng.gauss(0.0, 0.5))
+    issues = watch([i * DAY for i in range(len(values))], values, 0.5)
+    stood = [i for i, x in enumerate(issues) if x.trusted]
+    assert stood
+    ends = [(i, x.withdrawn) for i, x in enumerate(issues) if x.withdrawn]
+    assert ends
+    assert ends[-1][0] > 184
+    assert all(x.from_s is None for x in issues[ends[-1][0] :])
+    assert "recent maximum" in str(ends[-1][1]) or "passed" in str(ends[-1][1])
+
+
+# ---- cost --------------------------------------------------------------------------------------------------------
+def test_one_update_touches_few_cells_and_a_backlog_costs_by_its_length() -> None:
+    rng = random.Random(8)
+    times = [i * HOUR for i in range(24 * 400)]
+    values = [60.0 * -log(1.0 - t / (402 * DAY)) + rng.gauss(0.0, 1.0) for t in times]
+    sigmas = [1.0] * len(times)
+
+    def touched(first: int) -> int:
+        seen = Watch(times, values, sigmas, FailureSpec(HOUR, 1.0))
+        for i in range(first, len(times)):
+            seen.issue(i)
+        return len(seen.grains.cells_filled)
+
+    one, some, more = touched(len(times) - 1), touched(len(times) - 60), touched(len(times) - 120)
+    assert one < 4000  # of 9,600 epochs
+    assert more - some < 1.5 * (some - one) + 500
+
+
+# ---- collapses ---------------------------------------------------------------------------------------------------
+LEADS = (14.0, 7.0, 5.0, 3.0)
+
+
+def marks_of(seed: int, sigma: float, **more: object) -> list[Mark | None]:
+    curve = draw_collapse(seed, sigma=sigma, **more)  # type: ignore[arg-type]
+    interval_s = float(more.get("interval_s", DAY))  # type: ignore[arg-type]
+    # an issue depends on no earlier one
+    from_s = curve.failure_s - (15 if interval_s == DAY else 3.2) * DAY
+    issues = watch(list(curve.times_s), list(curve.values), sigma, interval_s, from_s)
+    for x in issues:
+        assert x.from_s is None or x.data_until_s <= x.from_s
+    return mark_issues(issues, curve.failure_s, LEADS)
+
+
+def test_collapses_of_the_classical_law_meet_the_bars() -> None:
+    table = sum_up([marks_of(s, n) for s in range(SEEDS) for n in (0.5, 2.0)], LEADS)
+    assert table["14d"]["issued"] >= 0.85
+    assert table["7d"]["issued"] >= 0.95
+    for lead in ("14d", "7d"):
+        assert table[lead]["median_abs_error_days"] <= 2.0
+    for lead in ("14d", "7d", "5d", "3d"):
+        assert table[lead]["inside"] >= 0.9
+
+
+def test_velocities_stamped_mid_window_leave_no_bias() -> None:
+    table = sum_up([marks_of(s, 1.0) for s in range(2 * SEEDS)], LEADS)
+    assert abs(table["5d"]["median_error_days"]) <= 1.0
+
+
+def test_stamped_at_the_end_they_would_be_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Grains.speed
+
+    def late(self: Grains, window: Window, k: int) -> Speed | None:
+        found = honest(self, window, k)
+        return None if found is None else replace(found, stamp_s=found.stamp_s + window.length_s / 2.0)
+
+    monkeypatch.setattr(Grains, "speed", late)
+    table = sum_up([marks_of(s, 1.0) for s in range(8)], LEADS)
+    assert table["5d"]["median_error_days"] > 1.0  # the bar of the test before would stop it
+
+
+def test_collapses_of_other_exponents_with_rain_and_gaps_stay_near() -> None:
+    drawn = [marks_of(s, 1.0, alpha=(1.5, 2.5), rain=True, gaps=True) for s in range(2 * SEEDS)]
+    table = sum_up(drawn, LEADS)
+    assert table["7d"]["issued"] >= 0.6
+    for lead in ("14d", "7d", "5d", "3d"):
+        assert table[lead]["inside"] >= (0.9 if SEEDS > 10 else 0.75)  # twenty curves are few
+    assert table["3d"]["median_abs_error_days"] <= 3.0
+
+
+def test_hourly_data_narrow_the_window() -> None:
+    daily = sum_up([marks_of(s, 1.0) for s in range(2)], LEADS)["3d"]
+    hourly = sum_up([marks_of(s, 1.0, interval_s=HOUR) for s in range(2)], LEADS)["3d"]
+    assert hourly["issued"] == 1.0
+    assert hourly["median_width_days"] < daily["median_width_days"]
+    assert hourly["median_abs_error_days"] < 0.7
+
+
+def test_without_the_stretch_the_windows_of_disturbed_collapses_are_too_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    def inside() -> float:
+        drawn = [marks_of(s, 1.0, alpha=(1.5, 2.5), rain=True, gaps=True) for s in range(10)]
+        return fsum(row["inside"] for row in sum_up(drawn, LEADS).values())
+
+    stretched = inside()
+    monkeypatch.setattr(ensemble, "STRETCH", 1.0)
+    assert inside() < stretched
+
+
+def test_velocities_that_scatter_beyond_their_noise_stretch_the_window() -> None:
+    lead = [20.0 - 0.5 * i for i in range(30)]
+    stamps, errors = [-x * DAY for x in lead], [0.1] * 30
+    rng = random.Random(2)
+    noisy = [50.0 / x + rng.gauss(0.0, 0.1) for x in lead]
+    stairs = [50.0 / x * (1.2 if int(x / 3.0) % 2 else 0.8) for x in lead]
+
+    def scatter(rates: list[float]) -> float:
+        return ensemble.scatter_of_best(
+            [fit_inverse(stamps, rates, errors, a) for a, _ in ensemble.ALPHAS], stamps, rates, errors
+        )
+
+    assert scatter(noisy) < 1.2
+    assert scatter(stairs) > 4.0
+    assert ensemble.stretch_window(0.5, 10.0, 11.0) == 1.0
+    assert (
+        1.0 < ensemble.stretch_window(0.68, 10.0, 11.0) < ensemble.stretch_window(4.0, 10.0, 11.0) == ensemble.STRETCH
+    )
+    assert ensemble.stretch_window(0.1, 0.0, 11.0) == ensemble.STRETCH
+
+
+def test_an_acceleration_of_hours_is_shown_but_not_trusted() -> None:
+    """Three looks are three hours; a day's own cycle speeds up as much."""
+    rng = random.Random(6)
+    values, total = [], 0.0
+    for i in range(24 * 40):
+        lead = 24 * 40 + 12 - i
+        total += 0.01 + (12.0 / lead if lead < 72 else max(0.0, 1.0 - (lead - 72) / 24) / 6.0)
+        values.append(total + rng.gauss(0.0, 0.1))
+    issues = watch([i * HOUR for i in range(len(values))], values, 0.1, HOUR, 24 * 38 * HOUR)
+    shown = [x for x in issues if x.from_s is not None]
+    assert shown
+    assert not any(x.trusted for x in shown)
+    assert all(TOO_YOUNG in x.reasons for x in shown)
+
+
+# ---- anything ----------------------------------------------------------------------------------------------------
+SHAPES = {
+    "walk": lambda rng, i, m: rng.gauss(0.0, 1.0) * i,
+    "grow": lambda rng, i, m: exp(6.0 * i / m),
+    "flat": lambda rng, i, m: 1e9,
+    "step": lambda rng, i, m: 0.0 if i < m / 2 else 1e3,
+    "spike": lambda rng, i, m: rng.gauss(0.0, 1.0) + (1e6 if rng.random() < 0.02 else 0.0),
+    "huge": lambda rng, i, m: rng.gauss(0.0, 1e14),
+    "break": lambda rng, i, m: 1.0 / (1.001 - i / m),
+}
+
+
+@pytest.mark.parametrize("shape", sorted(SHAPES))
+def test_no_series_however_odd_gives_nonsense(shape: str) -> None:
+    rng = random.Random(shape)
+    for m in (1, 3, 9, 60, 160):
+        interval_s = rng.choice((900.0, HOUR, DAY, 11 * DAY))
+        times, at = [], 1.7e9
+        for _ in range(m):
+            at += interval_s * rng.choice((1.0, 1.0, 1.0, rng.random() + 0.01, 10.0))
+            times.append(at)
+        values = [SHAPES[shape](rng, i, m) for i in range(m)]
+        issues = watch(times, values, rng.choice((0.0, 1.0)), interval_s)
+        assert len(issues) == m
+        for x in issues:
+            told = (x.from_s, x.mid_s, x.to_s, x.velocity, x.velocity_error, x.r2)
+            assert all(v is None or isfinite(v) for v in told)
+            assert x.from_s is None or x.data_until_s <= x.from_s <= (x.mid_s or 0.0) <= (x.to_s or 0.0)
+            assert x.trusted or x.reasons

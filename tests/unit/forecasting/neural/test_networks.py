@@ -1,0 +1,328 @@
+"""Networks: they start as lld, look at nothing after the origin, repeat bit for bit, and the graph matters."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from forecasting.data.features import noise_floor, scale_lag, windows
+from forecasting.data.series import DAY_S, Panel
+from forecasting.data.splits import split
+from forecasting.errors import CheckpointError, HorizonError, NotEnoughDataError
+from forecasting.neural.checkpoint import model_hash, read, to_bytes, write
+from forecasting.neural.forecaster import NeuralForecaster, build_network
+from forecasting.neural.graph import directed_supports, supports
+from forecasting.neural.head import QuantileHead
+from forecasting.neural.learner import Settings
+from forecasting.neural.training import deterministic, prepare, train_network
+from forecasting.registry import NETWORKS, load
+
+HORIZONS = (DAY_S, 7 * DAY_S)
+QUICK = Settings(epochs=2, stride=4)
+
+
+def made_up(rows=420, stations=4, seed=0, gaps=0.05):
+    """Stations that move alike in two pairs, with noise, gaps and places."""
+    rng = np.random.default_rng(seed)
+    common = np.cumsum(rng.gamma(0.5, 1.0, (rows, 2)), axis=0)
+    values = np.repeat(common, stations // 2, axis=1) + rng.normal(0, 0.4, (rows, stations))
+    values[rng.random(values.shape) < gaps] = np.nan
+    places = rng.uniform(0, 500, (stations, 2))
+    return Panel(0.0, DAY_S, tuple(f"S{i}" for i in range(stations)), values, places)
+
+
+PANEL = made_up()
+PARTS = split(PANEL.values.shape[0])
+ORIGINS = np.arange(300, 360, 5)
+
+
+@cache
+def training_of(model):
+    """One training of each network: every test that asks what was learnt asks the same one."""
+    return train_network(model, PANEL, PARTS, HORIZONS, QUICK)
+
+
+@pytest.fixture(scope="module", params=sorted(NETWORKS))
+def trained(request):
+    return training_of(request.param).forecaster
+
+
+def untrained(model):
+    recipe = prepare(model, PANEL, PARTS, HORIZONS, Settings())
+    with deterministic(7):
+        return NeuralForecaster(recipe, build_network(recipe))
+
+
+@pytest.mark.parametrize("model", sorted(NETWORKS))
+def test_an_untrained_network_is_lld(model):
+    forecaster = untrained(model)
+    quantiles = forecaster.quantiles(PANEL.values, ORIGINS)
+    np.testing.assert_array_equal(quantiles[..., 2], forecaster.recipe.lld.predict(PANEL.values, ORIGINS))
+    assert (np.diff(quantiles, axis=-1) > 0).all()
+    assert sum(p.numel() for p in forecaster.network.parameters()) <= 20_000
+
+
+def test_training_moves_the_forecast_and_lowers_the_loss(trained):
+    assert (
+        np.abs(
+            trained.quantiles(PANEL.values, ORIGINS)[..., 2] - trained.recipe.lld.predict(PANEL.values, ORIGINS)
+        ).max()
+        > 0
+    )
+    losses = training_of(trained.recipe.model).losses
+    assert min(losses) < losses[0]
+
+
+def test_quantiles_never_cross_whatever_the_weights():
+    with deterministic(1):
+        head = QuantileHead(8, 3)
+        torch.nn.init.normal_(head.linear.weight, std=20.0)
+        out = head(torch.randn(500, 8))
+    assert out.shape == (500, 3, 5)
+    assert (out.diff(dim=-1) >= 0).all()
+
+
+def test_no_value_after_the_origin_changes_a_forecast(trained):
+    rng = np.random.default_rng(3)
+    for t in (200, 260, 320, 390):
+        origins = np.array([t - 10, t])
+        before = trained.quantiles(PANEL.values, origins)
+        changed = PANEL.values.copy()
+        changed[t + 1 :] = rng.normal(0, 1e4, changed[t + 1 :].shape)
+        changed[t + 2 :: 2] = np.nan
+        np.testing.assert_array_equal(before, trained.quantiles(changed, origins))
+        assert np.isfinite(before).any()
+
+
+def test_what_is_fitted_reads_nothing_after_calibration():
+    parts = split(PANEL.values.shape[0], 300)
+    changed = PANEL.values.copy()
+    changed[300:] *= -7
+    other = Panel(0.0, DAY_S, PANEL.stations, changed, PANEL.xy_m)
+    for model in NETWORKS:
+        assert prepare(model, PANEL, parts, HORIZONS, Settings()) == prepare(model, other, parts, HORIZONS, Settings())
+
+
+def test_weights_do_not_depend_on_anything_after_calibration():
+    parts = split(PANEL.values.shape[0], 330)
+    changed = PANEL.values.copy()
+    changed[330:] = 1e5
+    other = Panel(0.0, DAY_S, PANEL.stations, changed, PANEL.xy_m)
+    quick = replace(QUICK, epochs=1, stride=8)
+    one, two = (train_network("gru", panel, parts, HORIZONS, quick).forecaster for panel in (PANEL, other))
+    assert to_bytes(one, "d") == to_bytes(two, "d")
+
+
+def test_two_runs_give_the_same_bytes_on_any_number_of_threads(trained):
+    name = trained.recipe.model
+    before = torch.get_num_threads()
+    state = torch.get_rng_state()
+    try:
+        torch.set_num_threads(2)
+        again = train_network(name, PANEL, PARTS, HORIZONS, QUICK).forecaster
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(torch.get_rng_state(), state), "the caller's random state is left alone"
+    assert model_hash(to_bytes(again, "d")) == model_hash(to_bytes(trained, "d"))
+    other = train_network(name, PANEL, PARTS, HORIZONS, replace(QUICK, seed=8, epochs=1, stride=32)).forecaster
+    same = train_network(name, PANEL, PARTS, HORIZONS, replace(QUICK, epochs=1, stride=32)).forecaster
+    assert model_hash(to_bytes(other, "d")) != model_hash(to_bytes(same, "d"))
+
+
+def test_a_checkpoint_forecasts_what_was_saved(trained, tmp_path):
+    content = to_bytes(trained, "d")
+    path = write(tmp_path / "new", content, {"model_hash": model_hash(content)})
+    loaded, _ = read(path)
+    assert loaded.recipe == trained.recipe
+    np.testing.assert_array_equal(loaded.quantiles(PANEL.values, ORIGINS), trained.quantiles(PANEL.values, ORIGINS))
+    read(path.with_suffix(".json"))
+    assert sorted(p.suffix for p in path.parent.iterdir()) == [".json", ".safetensors"]
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    content = to_bytes(untrained("gru"), "d")
+    path = write(tmp_path, content, {"model_hash": model_hash(content)})
+    path.write_bytes(
+        content[:-4] + b"\0\0\0\0"[: len(content)] if content[-4:] != b"\0\0\0\0" else content[:-4] + b"\1\1\1\1"
+    )
+    with pytest.raises(CheckpointError, match="does not match"):
+        read(path)
+    junk = b"not tensors"
+    with pytest.raises(CheckpointError, match="not a forecaster"):
+        read(write(tmp_path, junk, {"model_hash": model_hash(junk)}))
+    with pytest.raises(CheckpointError):
+        read(tmp_path / "absent.safetensors")
+
+
+def test_a_graph_with_shuffled_edges_forecasts_differently():
+    forecaster = training_of("graph-gru").forecaster
+    graph = np.asarray(forecaster.recipe.supports)
+    assert graph.shape == (2, 4, 4)
+    assert (graph > 0).any(axis=(1, 2)).all()
+    order = [1, 2, 3, 0]
+    shuffled = graph[:, order][:, :, order]
+    network = build_network(replace(forecaster.recipe, supports=shuffled.tolist()))
+    state = forecaster.network.state_dict() | {"supports": torch.tensor(shuffled, dtype=torch.float32)}
+    network.load_state_dict(state)
+    other = NeuralForecaster(replace(forecaster.recipe, supports=shuffled.tolist()), network)
+    a, b = forecaster.quantiles(PANEL.values, ORIGINS), other.quantiles(PANEL.values, ORIGINS)
+    assert np.abs(a - b)[..., 2].max() > 1e-4
+    same = NeuralForecaster(forecaster.recipe, forecaster.network)
+    np.testing.assert_array_equal(a, same.quantiles(PANEL.values, ORIGINS))
+
+
+def test_a_silent_station_does_not_stop_its_neighbours():
+    forecaster = training_of("graph-gru").forecaster
+    values = PANEL.values.copy()
+    values[200:, 1] = np.nan
+    made = forecaster.quantiles(values, np.array([399]))
+    assert np.isnan(made[0, 1]).all()
+    assert np.isfinite(made[0, [0, 2, 3]]).all()
+    panel = Panel(0.0, DAY_S, ("S0", "S2", "S3", "X9"), values[:, [0, 2, 3, 1]])
+    seen, floors = forecaster.on_panel(panel)
+    assert seen.stations == PANEL.stations
+    np.testing.assert_array_equal(forecaster.quantiles(seen.values, np.array([399]), floors), made)
+
+
+def test_a_network_without_graph_reads_stations_it_never_saw():
+    forecaster = untrained("gru")
+    panel = Panel(0.0, DAY_S, ("S0", "new"), PANEL.values[:, :2])
+    seen, floors = forecaster.on_panel(panel)
+    assert seen.stations == ("S0", "new")
+    assert floors[0] == forecaster.recipe.noise_mm[0]
+    assert np.isfinite(forecaster.quantiles(seen.values, np.array([399]), floors)).all()
+    with pytest.raises(HorizonError, match="interval"):
+        forecaster.on_panel(Panel(0.0, 3600.0, ("S0",), PANEL.values[:, :1]))
+
+
+def test_inputs_do_not_depend_on_level_or_unit():
+    floors = noise_floor(PANEL.values)
+    lag = scale_lag(DAY_S, 60)
+    assert lag == 7
+    one = windows(PANEL.values, ORIGINS, floors, window=60, lag=lag)
+    two = windows(PANEL.values * 10 + 500, ORIGINS, floors * 10, window=60, lag=lag)
+    np.testing.assert_allclose(one.inputs, two.inputs, atol=1e-4)
+    np.testing.assert_allclose(one.scale_mm * 10, two.scale_mm)
+    assert np.isfinite(one.inputs).all()
+    assert windows(np.full((80, 1), np.nan), np.array([79]), np.ones(1), window=60, lag=7).share[0, 0] == 0
+
+
+def test_floors_and_graphs_of_odd_series():
+    values = np.full((100, 3), np.nan)
+    values[:, 0] = np.random.default_rng(0).normal(0, 2.0, 100).cumsum()
+    values[:, 1] = 5.0
+    floors = noise_floor(values)
+    assert floors[0] == pytest.approx(np.sqrt(2.0), rel=0.3)
+    assert floors[1] == 1e-3
+    assert floors[2] == floors[0]
+    graph = supports(values, None, lag=7)
+    assert np.isfinite(graph).all()
+    assert not graph.any()
+    near = supports(PANEL.values, PANEL.xy_m, lag=7)
+    np.testing.assert_allclose(near, near.transpose(0, 2, 1))
+    assert np.abs(np.linalg.eigvalsh(near)).max() <= 1 + 1e-9
+
+
+def test_too_little_data_is_said_and_a_time_limit_is_kept():
+    with pytest.raises(NotEnoughDataError):
+        train_network("gru", PANEL.head(80), split(80), HORIZONS, QUICK)
+    seen = []
+    result = train_network(
+        "gru", PANEL, PARTS, HORIZONS, replace(QUICK, time_limit_s=0.0), progress=lambda *a: seen.append(a)
+    )
+    assert result.stopped == "time limit"
+    assert len(seen) == 1
+    assert seen[0][:2] == (1, 2)
+
+
+def pulsing(rows=500, stations=3, seed=5):
+    """A slope that creeps in pulses of 20 days: `lld` cannot see the next pulse, a window of 26 rows can."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(rows)[:, None]
+    rate = 1.0 + np.sin(2 * np.pi * (t + np.arange(stations)) / 20.0)
+    places = np.column_stack([np.arange(stations) * 100.0, np.zeros(stations)])
+    names = tuple(f"S{i}" for i in range(stations))
+    return Panel(0.0, DAY_S, names, np.cumsum(rate, axis=0) + rng.normal(0, 0.2, (rows, stations)), places)
+
+
+@pytest.mark.parametrize("model", sorted(NETWORKS))
+def test_every_network_learns_what_no_baseline_can_see(model):
+    panel = pulsing(300)
+    parts = split(panel.values.shape[0])
+    steps = (7,)
+    settings = Settings(epochs=9, learning_rate=8e-3, batch=8, dropout=0.0, patience=14, window=26)
+    forecaster = train_network(model, panel, parts, (7 * DAY_S,), settings).forecaster
+    origins = parts.calibration.origins
+    came = parts.calibration.targets(panel.values, origins, steps[0])
+    median = forecaster.quantiles(panel.values, origins)[:, :, 0, 2]
+    base = forecaster.recipe.lld.predict(panel.values, origins)[:, :, 0]
+    known = np.isfinite(came) & np.isfinite(median)
+    error = np.abs(median - came)[known].mean()
+    stays = np.abs(panel.values[origins] - came)[known].mean()
+    assert error < 0.5 * stays
+    assert error < 0.8 * np.abs(base - came)[known].mean()
+
+
+def test_no_two_networks_have_the_same_weights_by_shape():
+    shapes = {
+        model: tuple(sorted((k, tuple(v.shape)) for k, v in untrained(model).network.state_dict().items()))
+        for model in NETWORKS
+    }
+    assert len(set(shapes.values())) == len(NETWORKS) == 21
+
+
+@pytest.mark.parametrize("model", sorted(NETWORKS))
+def test_odd_series_are_an_error_or_a_forecast_never_nonsense(model):
+    with pytest.raises(NotEnoughDataError):
+        train_network(model, PANEL.head(30), split(30), HORIZONS, QUICK)
+    still = Panel(0.0, DAY_S, PANEL.stations, np.full_like(PANEL.values, 5.0), PANEL.xy_m)
+    made = train_network(model, still, PARTS, HORIZONS, replace(QUICK, epochs=1, stride=16)).forecaster
+    quantiles = made.quantiles(still.values, ORIGINS)
+    assert np.isfinite(quantiles).all()
+    assert np.abs(quantiles - 5.0).max() < 0.1
+    forecaster = untrained(model)
+    values = PANEL.values.copy()
+    values[250:, 1] = np.nan
+    found = forecaster.quantiles(values, ORIGINS)
+    assert np.isnan(found[-1, 1]).all()
+    assert np.isfinite(found[:, [0, 2, 3]]).all()
+
+
+@pytest.mark.parametrize("model", sorted(m for m in NETWORKS if load(m).needs_graph))
+def test_a_station_that_fell_silent_says_nothing_to_its_neighbours(model):
+    forecaster = training_of(model).forecaster
+    values = PANEL.values.copy()
+    values[250:, 1] = np.nan
+    before = forecaster.quantiles(values, np.array([399]))
+    values[:250, 1] *= 50.0  # what it said long before the window
+    np.testing.assert_array_equal(before, forecaster.quantiles(values, np.array([399])))
+    louder = PANEL.values.copy()
+    louder[380:, 1] += 40.0
+    heard = np.abs(forecaster.quantiles(louder, np.array([399])) - forecaster.quantiles(PANEL.values, np.array([399])))
+    assert heard[0, [0, 2, 3], :, 2].max() > 1e-6, "a neighbour that moves is heard"
+
+
+def test_attention_weights_are_shares_of_the_past_window():
+    inputs = torch.from_numpy(
+        windows(PANEL.values, ORIGINS, noise_floor(PANEL.values), window=60, lag=7).inputs
+    )  # fmt: skip
+    for model in ("bigru-attention", "cnn-lstm-attention"):
+        network = untrained(model).network.eval()
+        network(inputs)
+        torch.testing.assert_close(network.attention.weights.sum(dim=-1), torch.ones(ORIGINS.size * 4))
+    weights = untrained("transformer").network.eval().attention(inputs.flatten(0, 1))
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:2]))
+    learned = untrained("graph-lstm").network.adjacency()
+    torch.testing.assert_close(learned.sum(dim=-1), torch.ones(4))
+
+
+def test_an_edge_leads_from_who_moves_first():
+    rng = np.random.default_rng(2)
+    first = np.cumsum(rng.normal(0, 1.0, 400))
+    values = np.column_stack([first, np.concatenate([[first[0]], first[:-1]])]) + rng.normal(0, 0.05, (400, 2))
+    forwards, backwards = directed_supports(values, None, lag=1)
+    np.testing.assert_array_equal(forwards, [[0.0, 1.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(backwards, [[0.0, 0.0], [1.0, 0.0]])

@@ -1,0 +1,241 @@
+"""Scores, adaptive conformal intervals, fans and the gate."""
+
+import json
+
+import numpy as np
+import pytest
+
+from forecasting.data.series import DAY_S
+from forecasting.evaluation.metrics import coverage, mae, pinball, rmse, skill, winkler
+from forecasting.serving.conformal import MINIMUM_SCORES, WINDOW, ConformalState, margin, replay, score, update
+from forecasting.serving.gate import blend_weight, choose_shown, decide
+from forecasting.serving.quantiles import blend_fan, bounds, conform, point_fan, widen
+
+
+def test_scores_on_small_numbers():
+    error = np.array([1.0, -3.0, np.nan])
+    assert mae(error) == 2.0
+    assert rmse(error) == pytest.approx(np.sqrt(5.0))
+    assert pinball(error, 0.9) == pytest.approx((0.9 + 0.3) / 2)
+    assert skill(1.0, 2.0) == 0.5
+    assert np.isnan(skill(1.0, 0.0))
+    assert np.isnan(mae(np.array([np.nan])))
+    low, high = np.array([0.0, 0.0]), np.array([2.0, 2.0])
+    assert winkler(low, high, np.array([1.0, 3.0]), 0.8) == pytest.approx((2 + 2 + 10 * 1) / 2)
+    hit, worst = coverage(
+        np.zeros((4, 2)), np.ones((4, 2)), np.array([[0.5, 2], [0.5, 2], [0.5, 0.5], [0.5, np.nan]]), minimum=2
+    )
+    assert hit == pytest.approx(5 / 7)
+    assert worst == pytest.approx(1 / 3)
+
+
+def test_replay_equals_one_update_at_a_time():
+    rng = np.random.default_rng(4)
+    point = np.zeros((700, 2))
+    observed = rng.normal(0, np.linspace(1, 3, 700)[:, None], (700, 2))
+    observed[rng.random(observed.shape) < 0.1] = np.nan
+    for h in (1, 7):
+        margins, states = replay(point, point, observed, steps=h, nominal=0.8, horizon_s=h * DAY_S)
+        for s in range(2):
+            state, issued = ConformalState.fresh(0.8, h * DAY_S), []
+            for t in range(700):
+                if t >= h and np.isfinite(observed[t - h, s]):
+                    value = score(0.0, 0.0, observed[t - h, s])
+                    covered = bool(value <= issued[t - h]) if np.isfinite(issued[t - h]) else None
+                    if covered is None:  # warm-up: nothing was issued, so the level does not move
+                        state = ConformalState(
+                            state.nominal, state.gamma, state.alpha, (*state.scores, value)[-WINDOW:], state.n + 1
+                        )
+                    else:
+                        state = update(state, value, covered=covered)
+                issued.append(margin(state))
+            np.testing.assert_allclose(issued, margins[:, s], atol=1e-12)
+            assert state.alpha == pytest.approx(states[s].alpha, abs=1e-12)
+            assert state.scores == states[s].scores
+            assert state.n == states[s].n
+
+
+@pytest.mark.parametrize("h", [1, 7])
+def test_coverage_holds_through_a_change_of_noise(h):
+    rng = np.random.default_rng(8)
+    sigma = np.where(np.arange(1500) < 700, 1.0, 3.0)[:, None]
+    observed = rng.normal(0, sigma, (1500, 4))
+    point = np.zeros_like(observed)
+    for nominal, slack in ((0.8, 0.03), (0.95, 0.03)):
+        margins, _ = replay(point, point, observed, steps=h, nominal=nominal, horizon_s=h * DAY_S)
+        hit, worst = coverage(-margins[300:], margins[300:], observed[300:])
+        assert abs(hit - nominal) < slack
+        assert worst > nominal - 2 * slack
+
+
+def test_no_feedback_arrives_before_its_target():
+    rng = np.random.default_rng(9)
+    observed = rng.normal(size=(300, 1))
+    point = np.zeros_like(observed)
+    changed = observed.copy()
+    changed[200:] = 1e6  # targets of origins from 200 on are known from row 207 on
+    a, _ = replay(point, point, observed, steps=7, nominal=0.8, horizon_s=7 * DAY_S)
+    b, _ = replay(point, point, changed, steps=7, nominal=0.8, horizon_s=7 * DAY_S)
+    np.testing.assert_array_equal(a[:207], b[:207])
+    assert (a[207:] != b[207:]).any()
+
+
+def test_a_too_wide_model_is_not_shrunk_when_it_misses():
+    state = ConformalState(0.95, 0.03, 0.05, tuple(np.linspace(-10.0, -2.0, 250)), 250)
+    margins = [margin(state)]
+    for _ in range(60):
+        state = update(state, -1.0, covered=False)
+        margins.append(margin(state))
+    assert state.alpha < 0
+    assert np.all(np.diff(margins[:6]) > 0)
+    # widened by one spread of the scores, and kept there
+    assert min(margins[5:]) > 5.0
+
+
+def test_what_an_event_leaves_behind_is_bounded():
+    """Feedback that comes a month late goes on missing after the event; the level must not fall without end."""
+    quiet, event = np.ones((200, 1)), np.full((60, 1), 50.0)
+    observed = np.concatenate([quiet, event, quiet]) * np.where(np.arange(460) % 2, 1.0, -1.0)[:, None]
+    margins, (state,) = replay(
+        np.zeros_like(observed), np.zeros_like(observed), observed, steps=30, nominal=0.8, horizon_s=30 * DAY_S
+    )
+    assert np.nanmax(margins) <= 50.0 + 49.0
+    assert state.alpha >= -0.2
+    down = ConformalState.fresh(0.8, 30 * DAY_S)
+    for _ in range(500):
+        down = update(down, 1.0, covered=False)
+    assert down.alpha == pytest.approx(-0.2)
+    for _ in range(101):
+        down = update(down, 1.0, covered=True)
+    assert down.alpha >= 0.0
+
+
+def test_state_survives_text():
+    state = ConformalState.fresh(0.8, DAY_S)
+    assert np.isnan(margin(state))
+    for value in np.random.default_rng(1).normal(size=WINDOW + 20):
+        state = update(state, abs(value))
+    assert len(state.scores) == WINDOW
+    assert ConformalState.from_json(json.loads(json.dumps(state.to_json()))) == state
+    assert update(state, float("nan")) is state
+
+
+def test_fans_never_cross():
+    rng = np.random.default_rng(6)
+    values = np.cumsum(rng.normal(size=(300, 2)), axis=0)
+    origins = np.arange(300)
+    fan = np.sort(rng.normal(0, 5, (300, 2, 5)), axis=-1) + values[..., None]
+    out = widen(fan, conform(fan, values, origins, 7, 7 * DAY_S).margins)
+    ready = np.isfinite(out).all(axis=-1)
+    assert ready.sum() > 400
+    assert (np.diff(out[ready], axis=-1) >= 0).all()
+    np.testing.assert_array_equal(out[..., 2], fan[..., 2])
+    moved = blend_fan(values, fan, 0.25)
+    np.testing.assert_allclose(moved[..., 2], 0.75 * values + 0.25 * fan[..., 2])
+    np.testing.assert_allclose(np.diff(moved, axis=-1), np.diff(fan, axis=-1))
+    assert np.ptp(point_fan(values), axis=-1).max() == 0
+
+
+def gate_of(network_noise, base_noise=1.0, rows=300, widen_by=1.2816, seed=1):
+    rng = np.random.default_rng(seed)
+    observed = rng.normal(0, 5, (rows, 4))
+    shared = rng.normal(0, 1, (rows, 4))
+    base = observed + base_noise * shared
+    network = observed + network_noise * shared
+    weight = blend_weight(observed, base, network)
+    blend = base + weight * (network - base)
+    sigma = np.nanstd(observed - blend)
+    fan = {0.8: (blend - widen_by * sigma, blend + widen_by * sigma), 0.95: (blend - 2 * sigma, blend + 2 * sigma)}
+    return decide(observed, network, base, fan, baseline="lld", horizon="7 d")
+
+
+def test_the_gate_opens_for_a_better_network_only():
+    good = gate_of(0.7)
+    assert good.shown
+    assert good.weight == 1.0
+    assert good.skill == pytest.approx(0.3, abs=0.02)
+    assert good.reason.startswith("shown: beats lld by 30")
+    worse = gate_of(1.5)
+    assert not worse.shown
+    assert worse.weight == 0.0
+    assert worse.reason == "the network adds nothing to lld at 7 d on calibration"
+
+
+def test_the_gate_asks_for_coverage_and_for_data():
+    narrow = gate_of(0.7, widen_by=0.6)
+    assert not narrow.shown
+    assert narrow.reason.startswith("80 % interval holds")
+    few = gate_of(0.7, rows=20)
+    assert not few.shown
+    assert few.reason.startswith("not enough data: 20 scored")
+    json.dumps(few.to_json(), allow_nan=False)
+
+
+def test_a_gain_in_one_third_only_is_refused():
+    rng = np.random.default_rng(0)
+    observed = rng.normal(0, 1, (900, 2))
+    base = observed + rng.choice([-1.0, 1.0], (900, 2))
+    network = base.copy()
+    network[600:] = observed[600:]
+    network[:600] += 0.3 * (base - observed)[:600]
+    fan = {0.8: (base - 9, base + 9), 0.95: (base - 9, base + 9)}
+    gate = decide(observed, network, base, fan, baseline="lld", horizon="1 d")
+    assert not gate.shown
+    assert "1 of 3" in gate.reason
+
+
+def row(model, station="A", horizon_s=86400.0, shown=True, **more):
+    return {
+        "station": station,
+        "horizon_s": horizon_s,
+        "model": model,
+        "shown": shown,
+        "reason": "r",
+        "baseline": "lld",
+        "skill": None,
+    } | more
+
+
+def shown(rows):
+    return [(r["station"], r["horizon_s"], r["model"]) for r in rows if r["shown"]]
+
+
+def test_exactly_one_row_is_shown():
+    rows = [
+        row("persistence"),
+        row("auto"),
+        row("lld"),
+        row("gru", skill=0.05),
+        row("lstm", skill=0.08),
+        row("graph-gru", shown=False, skill=0.5),
+    ]
+    gates = {
+        name: {"86400": {"shown": r["shown"], "skill": r["skill"]}} for name, r in ((r["model"], r) for r in rows[3:])
+    }
+    out = choose_shown(rows, gates)
+    assert shown(out) == [("A", 86400.0, "lstm")]
+    assert out[3]["reason"] == "not shown: lstm is the forecast of this horizon"
+    assert out[5]["reason"] == "r"
+    assert rows[0]["shown"], "the input is left alone"
+    assert shown(choose_shown(rows)) == shown(out)
+
+
+def test_baselines_take_over_in_their_order():
+    closed = row("gru", shown=False)
+    assert shown(choose_shown([closed, row("persistence"), row("lld"), row("auto")])) == [("A", 86400.0, "auto")]
+    assert shown(choose_shown([closed, row("persistence"), row("lld")])) == [("A", 86400.0, "lld")]
+    assert shown(choose_shown([row("seasonal"), row("persistence")])) == [("A", 86400.0, "persistence")]
+    assert shown(choose_shown([row("seasonal"), closed])) == [("A", 86400.0, "seasonal")]
+    two = choose_shown([row("lld"), row("lld", station="B"), row("lld", horizon_s=60.0), row("auto", station="B")])
+    assert sorted(shown(two)) == [("A", 60.0, "lld"), ("A", 86400.0, "lld"), ("B", 86400.0, "auto")]
+
+
+def test_a_closed_network_alone_is_not_shown():
+    assert shown(choose_shown([row("gru", shown=False)])) == []
+
+
+def test_bounds_name_their_quantiles():
+    fan = np.arange(5.0)[None, None]
+    assert bounds(fan, 0.8) == (1.0, 3.0)
+    assert bounds(fan, 0.95) == (0.0, 4.0)
+    assert MINIMUM_SCORES == 20

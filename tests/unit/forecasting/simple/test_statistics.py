@@ -1,0 +1,261 @@
+"""ARIMA, smoothing, ridge and the averages: against other implementations, over gaps, choice on the past."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+
+from forecasting.data.series import DAY_S, Panel
+from forecasting.data.splits import Block
+from forecasting.simple.arima import Arima, fit_arima
+from forecasting.simple.auto import CAUTION, cautious_gap, fit_auto
+from forecasting.simple.averaging import DISCOUNT, SHARPNESS, Ewa, Mean, Median
+from forecasting.simple.baselines import Climatology, LevelDrift
+from forecasting.simple.ets import Smoothing, fit_ets
+from forecasting.simple.lad import LeastAbsolute, fit_lad, solve, sway
+from forecasting.simple.ridge import Ridge, fit_ridge
+
+STEPS = (1, 7, 30)
+
+
+def walk(rows=500, stations=3, seed=0, gaps=0.08):
+    """A trend with autocorrelated steps and white noise on top: the process of ARIMA(2,1,1), nearly."""
+    rng = np.random.default_rng(seed)
+    moves = np.zeros((rows, stations))
+    for t in range(1, rows):
+        moves[t] = 0.6 * moves[t - 1] + rng.normal(0, 0.3, stations)
+    values = np.cumsum(0.1 + moves, axis=0) + rng.normal(0, 0.6, (rows, stations))
+    values[rng.random(values.shape) < gaps] = np.nan
+    return Panel(0.0, DAY_S, tuple(f"S{i}" for i in range(stations)), values)
+
+
+def test_arima_is_the_maximum_of_an_independent_likelihood():
+    from statsmodels.tsa.arima.model import ARIMA
+
+    panel = walk()
+    end = 450
+    fitted = fit_arima(panel, Block(300, end), STEPS)
+    made = fitted.predict(panel.values, np.array([end - 1]))[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for s in range(3):
+            model = ARIMA(panel.values[:end, s], order=(2, 1, 1), trend="t")
+            best = model.fit()
+            p1, p2, q, c = fitted.params[s]
+            at_ours = model.filter([c, p1, p2, q, best.params[-1]])
+            assert at_ours.llf >= best.llf - 0.05
+            # the same numbers give the same forecast over the same gaps
+            np.testing.assert_allclose(made[s], at_ours.forecast(30)[[0, 6, 29]], atol=1e-5)
+
+
+def test_smoothing_is_its_recursion_and_fits_better_than_its_start():
+    panel = walk(gaps=0.0)
+    fitted = fit_ets(panel, Block(300, 450), STEPS)
+    a, g, p, slope = fitted.params[1]
+    level = panel.values[0, 1]
+    errors = []
+    for t in range(1, 450):
+        ahead = level + p * slope
+        errors.append(panel.values[t, 1] - ahead)
+        level, slope = ahead + a * errors[-1], p * slope + g * errors[-1]
+    made = fitted.predict(panel.values, np.array([449]))[0, 1]
+    np.testing.assert_allclose(made, [level + sum(p**j for j in range(1, h + 1)) * slope for h in STEPS])
+    from statsmodels.tsa.exponential_smoothing.ets import ETSModel
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        other = ETSModel(panel.values[:450, 1], error="add", trend="add", damped_trend=True).fit(disp=False)
+    # both start their level in another way; the size of the errors must agree
+    assert np.sum(np.square(errors)) <= 1.02 * np.sum(np.square(other.resid))
+
+
+@pytest.mark.parametrize("fit", [fit_arima, fit_ets, fit_ridge])
+def test_a_station_beside_others_gets_what_it_would_get_alone(fit):
+    panel = walk()
+    together = fit(panel, Block(300, 450), STEPS).predict(panel.values, np.array([460, 499]))
+    alone = Panel(0.0, DAY_S, ("S1",), panel.values[:, 1:2])
+    np.testing.assert_allclose(
+        together[:, 1], fit(alone, Block(300, 450), STEPS).predict(alone.values, np.array([460, 499]))[:, 0], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("fit", [fit_arima, fit_ets, fit_ridge, fit_lad])
+def test_gaps_are_bridged_for_three_rows_and_no_further(fit):
+    panel = walk(gaps=0.0)
+    values = panel.values.copy()
+    values[100:140] = np.nan
+    values[451:] = np.nan
+    fitted = fit(Panel(0.0, DAY_S, panel.stations, values), Block(300, 450), STEPS)
+    made = fitted.predict(values, np.arange(450, 456))
+    assert np.isfinite(made[:4]).all()
+    assert np.isnan(made[4:]).all()
+    if fit in {fit_arima, fit_ets}:  # a model of time moves on through the gap, a table of lags stands still
+        assert (np.diff(made[:4], axis=0) != 0).all()
+
+
+@pytest.mark.parametrize("fit", [fit_arima, fit_ets, fit_ridge])
+def test_empty_constant_and_short_stations_harm_no_other(fit):
+    panel = walk(gaps=0.0)
+    values = np.column_stack([panel.values, np.full(500, np.nan), np.full(500, 7.0), panel.values[:, 0]])
+    values[:495, 5] = np.nan
+    mixed = Panel(0.0, DAY_S, tuple("ABCDEF"), values)
+    with np.errstate(all="raise", under="ignore"):
+        fitted = fit(mixed, Block(300, 500), STEPS)
+    made = fitted.predict(values, np.array([499]))[0]
+    assert np.isfinite(made[:3]).all()
+    assert np.isnan(made[[3, 5]]).all()
+    np.testing.assert_allclose(made[4], 7.0, atol=1e-6)
+    alone = fit(panel, Block(300, 500), STEPS).predict(panel.values, np.array([499]))[0]
+    np.testing.assert_allclose(made[:3], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fit", "kind"), [(fit_arima, Arima), (fit_ets, Smoothing), (fit_ridge, Ridge), (fit_lad, LeastAbsolute)]
+)
+def test_what_was_fitted_survives_text(fit, kind):
+    panel = walk()
+    fitted = fit(panel, Block(300, 450), STEPS)
+    again = kind.from_json(json.loads(json.dumps(fitted.to_json(), allow_nan=False)))
+    origins = np.arange(450, 500, 7)
+    np.testing.assert_array_equal(again.predict(panel.values, origins), fitted.predict(panel.values, origins))
+
+
+def test_ridge_finds_the_lag_that_drives():
+    rng = np.random.default_rng(4)
+    moves = rng.normal(0, 1.0, 800)
+    for t in range(5, 800):
+        moves[t] = 0.9 * moves[t - 5] + rng.normal(0, 0.05)
+    values = np.cumsum(moves)[:, None]
+    panel = Panel(0.0, DAY_S, ("A",), values)
+    origins = np.arange(700, 799)
+    made = fit_ridge(panel, Block(500, 700), (1,)).predict(values, origins)[:, 0, 0]
+    assert np.abs(made - values[701:800, 0]).mean() < 0.5 * np.abs(np.diff(values[700:, 0])).mean()
+
+
+def test_the_shared_regression_is_its_formula_and_scales_with_the_series():
+    panel = walk()
+    fitted = fit_lad(panel, Block(300, 450), STEPS)
+    t, s = 470, 1
+    past = panel.values[: t + 1, s]
+    changes = np.abs(past[-53:] - past[-60:-7])
+    scale = max(np.nanmean(changes), fitted.noise_mm[s])
+    assert sway(panel.values, np.array([t]), fitted.reach, np.array(fitted.noise_mm))[0, s] == pytest.approx(scale)
+    want = past[-1] + fitted.weights[1][0] * scale
+    for lag, weight in zip(fitted.lags, fitted.weights[1][1:], strict=True):
+        older = past[: -lag or None]
+        want += weight * (past[-1] - older[np.isfinite(older)][-1])
+    assert fitted.predict(panel.values, np.array([t]))[0, s, 1] == pytest.approx(want)
+    many = Panel(0.0, DAY_S, panel.stations, panel.values * 1000.0)
+    larger = fit_lad(many, Block(300, 450), STEPS).predict(many.values, np.array([t]))
+    np.testing.assert_allclose(larger, 1000.0 * fitted.predict(panel.values, np.array([t])), rtol=1e-6)
+
+
+def test_the_shared_regression_minds_no_single_event_and_no_empty_station():
+    rng = np.random.default_rng(3)
+    x = np.column_stack([np.ones(400), rng.normal(0, 1, (400, 2))])
+    y = x @ [0.5, 2.0, -1.0] + rng.normal(0, 0.05, 400)
+    y[::40] += 1e4
+    np.testing.assert_allclose(solve(x, y), [0.5, 2.0, -1.0], atol=0.06)
+    panel = walk(gaps=0.0)
+    values = np.column_stack([panel.values, np.full(500, np.nan), np.full(500, 7.0)])
+    with np.errstate(all="raise", under="ignore"):
+        made = fit_lad(Panel(0.0, DAY_S, tuple("ABCDE"), values), Block(300, 500), STEPS).predict(
+            values, np.array([499])
+        )
+    assert np.isfinite(made[0, :3]).all()
+    assert np.isnan(made[0, 3]).all()
+    np.testing.assert_allclose(made[0, 4], 7.0, atol=0.01)
+
+
+def test_a_member_that_runs_away_or_is_silent_moves_the_median_by_a_rank():
+    values = np.arange(100.0)[:, None]
+    zero, line = LevelDrift("zero", (5,), ((1, 1, 0.0),)), LevelDrift("line", (5,), ((1, 1, 1.0),))
+    wild = LevelDrift("wild", (5,), ((1, 1, 1e6),))
+    silent = Climatology("silent", (5,), 10_000)
+    at = np.array([50])
+
+    def median(*members):
+        return Median("median3", (5,), members).predict(values, at)[0, 0, 0]
+
+    assert median(zero, line, wild) == 55.0
+    assert median(wild, silent, zero, line) == 55.0
+    assert median(zero, silent, line) == 52.5
+    assert median(silent, zero) == 50.0
+    assert np.isnan(median(silent, silent))
+
+
+def test_half_a_standard_error_is_asked_of_a_rival():
+    rng = np.random.default_rng(8)
+    other = np.abs(rng.normal(0, 1, (400, 3)))
+    gaps = rng.normal(-0.02, 0.5, (400, 3))
+    got = cautious_gap(other + gaps, other, 1)
+    spread = gaps.mean(axis=1).std() / np.sqrt(400)
+    assert got == pytest.approx((gaps.mean() + CAUTION * spread) / other.mean())
+    # a month ahead neighbouring errors are nearly one: the same gaps, held for thirty rows, are worth a thirtieth
+    held = np.repeat(gaps[:14], 30, axis=0)[:400]
+    assert cautious_gap(other + held, other, 30) > cautious_gap(other + held, other, 1)
+    other[::2], gaps[1::4] = np.nan, np.nan
+    assert np.isfinite(cautious_gap(other + gaps, other, 7))
+    assert cautious_gap(other * np.nan, other, 7) == 0.0
+
+
+def test_the_expert_average_is_its_formula():
+    panel = walk(rows=200)
+    experts = tuple(LevelDrift(n, (3,), (p,)) for n, p in (("a", (1, 1, 0.0)), ("b", (5, 30, 1.0)), ("c", (3, 7, 0.5))))
+    got = Ewa("ewa", (3,), experts, 40).predict(panel.values, np.array([120, 170]))[:, :, 0]
+    rows = np.arange(40, 171)
+    made = np.stack([e.predict(panel.values, rows)[:, :, 0] for e in experts])
+    for k, t in enumerate((120, 170)):
+        for s in range(3):
+            loss = []
+            for e in range(3):
+                past = [
+                    abs(panel.values[r + 3, s] - made[e, r - 40, s])
+                    for r in range(40, t - 3 + 1)
+                    if np.isfinite(panel.values[r + 3, s]) and np.isfinite(made[e, r - 40, s])
+                ]
+                weights = DISCOUNT ** np.arange(len(past))[::-1]
+                loss.append((weights * past).sum() / weights.sum())
+            w = np.exp(-SHARPNESS * (np.array(loss) / min(loss) - 1))
+            want = (w * made[:, t - 40, s]).sum() / w.sum()
+            assert got[k, s] == pytest.approx(want, abs=1e-9) or (np.isnan(got[k, s]) and np.isnan(want))
+
+
+def test_the_expert_average_follows_the_better_expert_and_outlives_a_silent_one():
+    values = np.concatenate([np.zeros(150), np.arange(150.0)])[:, None]
+    zero, line = LevelDrift("zero", (1,), ((1, 1, 0.0),)), LevelDrift("line", (1,), ((1, 1, 1.0),))
+    silent = Climatology("silent", (1,), 10_000)
+    made = Ewa("ewa", (1,), (zero, line, silent), 0).predict(values, np.array([149, 200, 280]))[:, 0, 0]
+    assert made[0] == 0.0
+    assert made[2] == pytest.approx(values[281, 0], abs=0.01)
+    assert Mean("mean3", (1,), (zero, line, silent)).predict(values, np.array([200]))[0, 0, 0] == pytest.approx(50.5)
+
+
+def test_climatology_is_the_mean_of_past_years():
+    year = np.array([0.0, 1.0, 5.0, 2.0])
+    moves = np.concatenate([year, 3 * year, 8 * year, 0 * year])
+    values = np.cumsum(moves)[:, None]
+    made = Climatology("climatology", (1, 5), 4).predict(values, np.array([12]))[0, 0]
+    # the step of that season was 1, 3 and 8 in the three years before
+    assert made[0] == pytest.approx(values[12, 0] + 4.0)
+    # five rows ahead two whole years must lie between
+    assert made[1] == pytest.approx(values[12, 0] + np.mean([values[9, 0] - values[4, 0], values[5, 0] - values[0, 0]]))
+
+
+def test_choice_judges_what_was_fitted_before_and_asks_for_more_than_chance():
+    panel = walk(rows=600)
+    auto = fit_auto(panel, Block(400, 500), STEPS)
+    before = fit_arima(panel, Block(0, 400), STEPS)
+    made = before.predict(panel.values, np.arange(400, 500))
+    for i, h in enumerate(STEPS):
+        observed = Block(400, 500).targets(panel.values, np.arange(400, 500), h)
+        lld = auto.member("lld").predict(panel.values, np.arange(400, 500))[:, :, i]
+        error = np.abs(observed - made[:, :, i])[np.isfinite(lld)]
+        assert auto.errors_mm["arima"][i] == pytest.approx(np.nanmean(error))
+        rivals = {n: e[i] for n, e in auto.errors_mm.items() if n not in {"seasonal", "climatology"}}
+        assert rivals[auto.chosen[i]] <= rivals["median5"]
+    json.dumps(auto.to_json(), allow_nan=True)
+    changed = panel.values.copy()
+    changed[500:] = 1e6
+    assert fit_auto(Panel(0.0, DAY_S, panel.stations, changed), Block(400, 500), STEPS) == auto
