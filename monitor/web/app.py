@@ -72,6 +72,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
         dependencies=[Depends(admit)],
     )  # fmt: skip
     app.state.context = Context(config, db, clock, _version())
+    app.state.turnstile = door.Turnstile()
     app.add_middleware(GZipMiddleware, minimum_size=2000)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(config), www_redirect=False)
     app.add_middleware(Guard)
