@@ -123,7 +123,8 @@ class StatePublisher:
         with self._db.read() as c:
             entry, head = find_head(c)
             sites = load_view(c, "site_status", order_by=["site"])
-            alerts = load_view(c, "active_alerts", order_by=["-level", "alert_id"])
+            # every second: the frozen inputs of hundreds of open alerts are tens of megabytes
+            alerts = load_view(c, "active_alerts", order_by=["-level", "alert_id"], without="evidence")
         if self._publisher.connections != self._connection:  # a new broker or session: tell all again
             self._connection = self._publisher.connections
             self._sent.clear()

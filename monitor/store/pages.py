@@ -107,8 +107,8 @@ def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:
 def load_open_alerts(c: Connection, site: str | frozenset[str] | None = None) -> list[dict[str, Any]]:
     """Open alerts, drills last, the highest and newest first; without their evidence."""
     which: dict[str, Any] = {} if site is None else {"site": site}
-    rows = load_view(c, "active_alerts", order_by=["exercise", "-level", "-raised_at", "-alert_id"], **which)
-    return [{k: v for k, v in row.items() if k != "evidence"} for row in rows]
+    order = ["exercise", "-level", "-raised_at", "-alert_id"]
+    return load_view(c, "active_alerts", order_by=order, without="evidence", **which)
 
 
 def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[dict[str, Any]]:
@@ -325,8 +325,7 @@ def load_history(
     """Alerts, newest first, without their evidence."""
     which = {k: v for k, v in (("site", site), ("ledger", ledger)) if v is not None}
     name = "active_alerts" if open_only else "alert_history"
-    rows = load_view(c, name, order_by=["-raised_at", "-alert_id"], limit=limit, **which)
-    return [{k: v for k, v in row.items() if k != "evidence"} for row in rows]
+    return load_view(c, name, order_by=["-raised_at", "-alert_id"], limit=limit, without="evidence", **which)
 
 
 def count_open(c: Connection) -> dict[tuple[str, str], int]:

@@ -4,6 +4,7 @@ import itertools
 import json
 import threading
 import time
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import paho.mqtt.client as paho
@@ -15,7 +16,8 @@ from monitor.broker_access import open_access
 from monitor.domain.instants import parse
 from monitor.notify.state import StatePublisher
 from monitor.signing import is_signed, make_key
-from monitor.store.tables import alert, alert_event, site, site_state
+from monitor.store.pages import load_history, load_open_alerts
+from monitor.store.tables import alert, alert_event, decision, site, site_state
 from tests.data.mqtt_client import calling
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -124,6 +126,37 @@ def test_state_is_retained_and_each_change_is_told_once_over_restarts(database, 
     for one in (late, ear):
         one.close()
     second.stop(5)
+
+
+def test_the_frozen_inputs_of_open_alerts_are_not_read_by_those_who_do_not_show_them(database, mosquitto):
+    fill(database)
+    evidence = "{}".ljust(1_000_000)
+    with database.write() as c:
+        for number in range(20):
+            frozen = c.execute(
+                insert(decision).values(
+                    site="north", at=T0, code_version="1", config_sha256="x", evidence=evidence, evidence_sha256="y",
+                ).returning(decision.c.id)
+            ).scalar_one()  # fmt: skip
+            c.execute(
+                insert(alert).values(
+                    site="north", ledger="advice", key=f"k{number}", level=1, peak_level=1, state="unacknowledged",
+                    exercise=False, raised_at=T0, reason="moves", rule_version="1", decision_id=frozen,
+                )
+            )  # fmt: skip
+    publisher = StatePublisher(database, open_access(mosquitto.url), lambda: T0, version="1")
+    publisher.publish_once()  # what is loaded once
+    tracemalloc.start()
+    try:
+        publisher.publish_once()
+        with database.read() as c:
+            assert len(load_open_alerts(c)) == len(load_history(c, None, None, 100)) == 20
+            assert "evidence_sha256" in load_open_alerts(c)[0]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        publisher.stop(5)
+    assert peak < 10 * len(evidence), f"{peak / 1e6:.1f} MB to tell of alerts, of which one has 1 MB of inputs"
 
 
 def test_a_broken_connection_leaves_the_last_will(database, mosquitto):
