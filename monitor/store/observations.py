@@ -7,12 +7,12 @@ an epoch already has is a duplicate; to take back a correction, send the value a
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, String, select, type_coerce
+from sqlalchemy import Connection, Select, String, select, type_coerce
 
 from monitor.domain.instants import spell
 from monitor.domain.observation import Observation, Reading
@@ -25,6 +25,7 @@ SeriesKey = tuple[str, str, str]
 SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
 _RANK_SQL: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
 _CHUNK: Final = 2000
+_STREAM: Final = 500  # rows of a stream in memory at once
 _T = TypeVar("_T")
 
 
@@ -248,6 +249,25 @@ def load_readings(
     Of each epoch the revision that spoke then; `value` has the offsets subtracted that were known and not revoked then;
     `flags` are those set at arrival with later ones added and withdrawn as known then.
     """
+    rows = choose_speaking(connection.execute(_known_rows(series_id, from_at, to_at, known_at)).all())
+    if not rows:
+        return []
+    offsets = load_offsets(connection, series_id, known_at)
+    return make_readings(rows, offsets, load_later_flags(connection, series_id, from_at, to_at, known_at))
+
+
+def stream_readings(
+    connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime
+) -> Iterator[Reading]:
+    """What `load_readings` gives, one after the other: a long history is never in memory as a whole."""
+    offsets = load_offsets(connection, series_id, known_at)
+    later = load_later_flags(connection, series_id, from_at, to_at, known_at)
+    wanted = _known_rows(series_id, from_at, to_at, known_at).execution_options(yield_per=_STREAM)
+    yield from iter_readings(iter_speaking(connection.execute(wanted)), offsets, later)
+
+
+def _known_rows(series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime) -> Select[Any]:
+    """Every revision of (from_at, to_at] that was known at an instant, ordered by epoch and revision."""
     o = observation.c
     wanted = select(
         # as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
@@ -256,21 +276,23 @@ def load_readings(
     ).where(o.series_id == series_id, o.observed_at <= to_at, o.received_at <= known_at)  # fmt: skip
     if from_at is not None:
         wanted = wanted.where(o.observed_at > from_at)
-    rows = choose_speaking(connection.execute(wanted.order_by(o.observed_at, o.revision)).all())
-    if not rows:
-        return []
-    offsets = load_offsets(connection, series_id, known_at)
-    return make_readings(rows, offsets, load_later_flags(connection, series_id, from_at, to_at, known_at))
+    return wanted.order_by(o.observed_at, o.revision)
 
 
 def make_readings(
     rows: Iterable[Sequence[Any]], offsets: Sequence[tuple[str, float]], later: Mapping[tuple[str, int], Iterable[str]]
 ) -> list[Reading]:
     """Readings of rows ordered by epoch, one of each, with what was known of offsets and later flags."""
+    return list(iter_readings(rows, offsets, later))
+
+
+def iter_readings(
+    rows: Iterable[Sequence[Any]], offsets: Sequence[tuple[str, float]], later: Mapping[tuple[str, int], Iterable[str]]
+) -> Iterator[Reading]:
+    """As `make_readings`, one after the other."""
     read = datetime.fromisoformat
-    instants: dict[str, datetime] = {}
-    readings = []
     total, upcoming = 0.0, 0
+    spelled, received_at = "", None
     for observed, received, revision, value, sigma, _, flags, extra in rows:
         while upcoming < len(offsets) and offsets[upcoming][0] <= observed:
             total += offsets[upcoming][1]
@@ -278,28 +300,30 @@ def make_readings(
         flagged = tuple(f for f in flags.split(",") if f) if flags else ()
         if later and (observed, revision) in later:
             flagged = change_flags(flagged, later[observed, revision])
-        received_at = instants.get(received)  # a batch has one instant of reception
-        if received_at is None:
-            received_at = instants[received] = read(received)
+        if received_at is None or received != spelled:  # a batch has one instant of reception
+            spelled, received_at = received, read(received)
         # an instant is stored in one spelling only, that of UTC; without an offset both values are one object
         corrected = value - total if total else value
-        readings.append(
-            Reading(read(observed), received_at, revision, value, total, corrected, sigma, flagged, extra)
-        )
-    return readings
+        yield Reading(read(observed), received_at, revision, value, total, corrected, sigma, flagged, extra)
 
 
 def choose_speaking(rows: Iterable[Any]) -> list[tuple[Any, ...]]:
     """Of rows ordered by epoch and revision the one of each epoch that speaks."""
-    chosen: list[tuple[Any, ...]] = []
-    epoch = None
+    return list(iter_speaking(rows))
+
+
+def iter_speaking(rows: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """As `choose_speaking`, one after the other."""
+    chosen = None
     for row in rows:
-        if row[0] != epoch:
-            chosen.append(row)
-            epoch = row[0]
-        elif rank(row[5]) >= rank(chosen[-1][5]):
-            chosen[-1] = row
-    return chosen
+        if chosen is not None and row[0] == chosen[0]:
+            chosen = row if rank(row[5]) >= rank(chosen[5]) else chosen
+            continue
+        if chosen is not None:
+            yield chosen
+        chosen = row
+    if chosen is not None:
+        yield chosen
 
 
 def change_flags(flags: tuple[str, ...], changes: Iterable[str]) -> tuple[str, ...]:

@@ -307,7 +307,7 @@ def load_notifications(
     c: Connection, site: str | frozenset[str] | None, state: str | None, limit: int
 ) -> list[dict[str, Any]]:
     """Newest notifications first."""
-    which = {k: v for k, v in (("site", site), ("state", state)) if v is not None}
+    which: dict[str, Any] = {k: v for k, v in (("site", site), ("state", state)) if v is not None}
     return load_view(c, "notification_status", order_by=["-notification_id"], limit=limit, **which)
 
 
@@ -323,7 +323,7 @@ def load_history(
     c: Connection, site: str | frozenset[str] | None, ledger: str | None, limit: int, *, open_only: bool = False
 ) -> list[dict[str, Any]]:
     """Alerts, newest first, without their evidence."""
-    which = {k: v for k, v in (("site", site), ("ledger", ledger)) if v is not None}
+    which: dict[str, Any] = {k: v for k, v in (("site", site), ("ledger", ledger)) if v is not None}
     name = "active_alerts" if open_only else "alert_history"
     return load_view(c, name, order_by=["-raised_at", "-alert_id"], limit=limit, without="evidence", **which)
 

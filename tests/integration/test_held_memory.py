@@ -3,6 +3,7 @@
 import gc
 import json
 import sys
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,9 +11,13 @@ import pytest
 
 from monitor.alerting.decision.evaluator import Evaluator
 from monitor.alerting.decision.scope import reach_s, wanted_series
+from monitor.domain.instants import epoch_s
+from monitor.domain.observation import Observation
 from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
+from monitor.jobs.forecasts.samples import load_displacements
+from monitor.store.observations import add_observations, find_series_id, load_readings, stream_readings
 from monitor.store.sites import save_site
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -32,6 +37,7 @@ SITE = Site(
     version="held",
 )  # fmt: skip
 SITE = replace(SITE, fusion=replace(Fusion(), verify_within_s=20.0))
+LONG = 7200  # two hours
 SPAN_S = max(wanted_series(SITE).values())
 
 
@@ -88,3 +94,37 @@ def test_what_is_held_is_bounded_over_all_criteria(database, most):
     evaluator = Evaluator(hold_most=most)
     Stream(database, evaluator).go_on(60)
     assert bool(evaluator._lookings) == (most > 50)
+
+
+def reading(second, value):
+    at = START + timedelta(seconds=second)
+    flags = ("spike",) if second % 7 == 0 else ()
+    return Observation("north", "A", "displacement", "mm", at, at, value, flags=flags)
+
+
+def test_a_job_reads_a_long_history_piece_by_piece(database):
+    """Two hours of one-second readings: what a job holds of them is two numbers each, and a forecast's less."""
+    with database.write() as c:
+        save_site(c, SITE, "test", "held", START)
+        add_observations(c, [reading(k, 0.001 * k + k % 3) for k in range(LONG)], START)
+        add_observations(c, [reading(k, 5.0) for k in (500, 501, 999)], START)
+    end = START + timedelta(seconds=LONG)
+    with database.read() as c:
+        series_id = find_series_id(c, "north", "A", "displacement")
+        every = load_readings(c, series_id, None, end, end)
+        assert list(stream_readings(c, series_id, None, end, end)) == every
+        fit = [r for r in every if "spike" not in r.flags]
+        assert len(every) == LONG
+        peaks, found = {}, {}
+        for grid_s in (0.0, 21600.0):
+            tracemalloc.start()
+            (found[grid_s],) = load_displacements(c, SITE, START - timedelta(days=1), end, grid_s=grid_s)
+            peaks[grid_s] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    whole, thin = found[0.0], found[21600.0]
+    assert list(whole.times_s) == [epoch_s(r.observed_at) for r in fit]
+    assert list(whole.values) == [r.value for r in fit]
+    assert len(thin.values) == LONG // 600
+    assert sum(thin.values) / len(thin.values) == pytest.approx(sum(whole.values) / len(whole.values), rel=1e-4)
+    assert thin.newest_received_at == whole.newest_received_at
+    assert max(peaks.values()) < 100 * LONG, f"{peaks} bytes for {LONG} readings of 16 bytes"

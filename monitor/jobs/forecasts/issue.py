@@ -50,10 +50,10 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         reach_s = grid_step_s(slowest_s, min(plan.horizons_s)) if slowest_s else 0.0
         probe = load_displacements(c, site, history_since(now, max(reach_s, slowest_s), PROBE_STEPS), now)
         step = step_s(probe, min(plan.horizons_s)) if probe else 0.0
-        samples = load_displacements(c, site, history_since(now, step, HISTORY_STEPS), now) if probe else []
+        since = history_since(now, step, HISTORY_STEPS)
+        samples = load_displacements(c, site, since, now, grid_s=step) if probe else []
         standings = load_standings(c, site, now) if probe else []
         reads = any(s.row.kind in READS_DRIVERS for s in standings)
-        since = history_since(now, step, HISTORY_STEPS)
         drivers = load_drivers(c, site, since, now) if reads else {}
         expected = load_expected(c, site, since, now) if reads else {}
         states = load_conformal(c, [s.series_id for s in samples])

@@ -1,15 +1,19 @@
 """What jobs read from the store: plain samples of the series that models work on, as known at an instant."""
 
 import math
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import groupby
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from monitor.domain.instants import epoch_s
+from monitor.domain.observation import Reading
 from monitor.domain.site import SeriesSpec, Site, Station
-from monitor.store.observations import find_series_id, load_readings
+from monitor.store.observations import find_series_id, stream_readings
 
 SCALARS = (
     "displacement_downslope",
@@ -22,6 +26,8 @@ COMPONENTS = ("displacement_east", "displacement_north")
 # a value under one of these may be true, but no model may learn from it
 UNFIT = frozenset({"out_of_range", "future", "spike", "stuck", "bad"})
 EARTH_M_PER_DEG = 111_320.0
+# of a grid step: a step of six hours keeps readings of ten minutes as they are, and takes means of those of a second
+PARTS_OF_STEP: Final = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +39,29 @@ class Samples:
     spec: SeriesSpec
     series_id: int
     quantity: str
-    times_s: list[float]
-    values: list[float]
+    times_s: "array[float]"  # eight bytes each: a site has hundreds of thousands
+    values: "array[float]"
     newest_received_at: datetime
 
-    def payload(self) -> dict[str, list[float]]:
+    def payload(self) -> "dict[str, array[float]]":
         """The shape in which workers take samples."""
         return {"times_s": self.times_s, "values": self.values}
 
 
-def load_displacements(c: Connection, site: Site, since: datetime, now: datetime) -> list[Samples]:
-    """Displacement series of all stations in (since, now] as known at `now`: one scalar, or east and north."""
+def load_displacements(
+    c: Connection, site: Site, since: datetime, now: datetime, *, grid_s: float = 0.0
+) -> list[Samples]:
+    """Displacement series of all stations in (since, now] as known at `now`: one scalar, or east and north.
+
+    Args:
+        c: a read transaction.
+        site: the declaration.
+        since: readings come after it.
+        now: the instant.
+        grid_s: step of the grid on which the samples are laid; 0 where each counts. Where readings come much faster,
+            each sample is the mean of a 36th of a step, in time and value: what is in memory is bounded, whatever the
+            rate of an instrument.
+    """
     found: list[Samples] = []
     for station in site.stations:
         named = {q: i for q in (*SCALARS, *COMPONENTS) if (i := find_series_id(c, site.id, station.id, q)) is not None}
@@ -52,18 +70,34 @@ def load_displacements(c: Connection, site: Site, since: datetime, now: datetime
             spec = site.series(station.id, quantity)
             if spec is None:
                 continue
-            readings = [
-                r for r in load_readings(c, named[quantity], since, now, now) if not UNFIT.intersection(r.flags)
-            ]
-            if readings:
-                found.append(
-                    Samples(
-                        f"{station.id}.{quantity}", station, spec, named[quantity], quantity,
-                        [epoch_s(r.observed_at) for r in readings], [r.value for r in readings],
-                        max(r.received_at for r in readings),
-                    ),
-                )  # fmt: skip
+            times, values = array("d"), array("d")
+            newest = None
+            readings = stream_readings(c, named[quantity], since, now, now)
+            for at_s, value, received_at in _thin(readings, grid_s / PARTS_OF_STEP):
+                times.append(at_s)
+                values.append(value)
+                newest = received_at if newest is None else max(newest, received_at)
+            if newest is not None:
+                label = f"{station.id}.{quantity}"
+                found.append(Samples(label, station, spec, named[quantity], quantity, times, values, newest))
     return found
+
+
+def _thin(readings: Iterable[Reading], cell_s: float) -> Iterator[tuple[float, float, datetime]]:
+    """Time, value and newest reception of fit readings, or of the mean of those in each cell of time."""
+    fit = (r for r in readings if not UNFIT.intersection(r.flags))
+    if not cell_s:
+        yield from ((epoch_s(r.observed_at), r.value, r.received_at) for r in fit)
+        return
+    for _, group in groupby(fit, lambda r: epoch_s(r.observed_at) // cell_s):
+        time_s, value, newest = 0.0, 0.0, None
+        for count, r in enumerate(group, 1):
+            # running means: one reading of a cell stays what it is, to the last bit
+            time_s += (epoch_s(r.observed_at) - time_s) / count
+            value += (r.value - value) / count
+            newest = r.received_at if newest is None else max(newest, r.received_at)
+        assert newest is not None
+        yield time_s, value, newest
 
 
 def step_s(samples: list[Samples], shortest_horizon_s: float) -> float:

@@ -1,8 +1,11 @@
 """Scores forecasts whose targets have been observed, and feeds what was learnt back to the intervals."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+
+from sqlalchemy import Connection
 
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Reading
@@ -19,7 +22,7 @@ from monitor.store.forecasts import (
     save_conformal,
     score_forecast,
 )
-from monitor.store.observations import load_readings, load_series
+from monitor.store.observations import load_series, stream_readings
 
 Key = tuple[int, str, float, float]
 LOOK_BACK_S = 90 * 86400.0  # a target observed later than this stays unscored
@@ -34,15 +37,14 @@ def score_targets(db: Database, site: Site, now: datetime) -> str:
     with db.read() as c:
         waiting = load_unscored(c, site.id, now, now - timedelta(seconds=LOOK_BACK_S))
         names = {row.id: row for row in load_series(c, site.id)}
-        readings = {}
-        for series_id in {u.series_id for u in waiting}:
-            first = min(u.target_at for u in waiting if u.series_id == series_id) - timedelta(days=1)
-            found = load_readings(c, series_id, first, now, now)
-            readings[series_id] = [r for r in found if not UNFIT.intersection(r.flags)]
+        specs = {i: site.series(names[i].station, names[i].quantity) for i in {u.series_id for u in waiting}}
+        readings = {
+            i: _load_near(c, i, [u.target_at for u in waiting if u.series_id == i], spec.interval_s / 2.0, now)
+            for i, spec in specs.items() if spec is not None
+        }  # fmt: skip
     scores: dict[int, Score] = {}
     for one in waiting:
-        name = names[one.series_id]
-        spec = site.series(name.station, name.quantity)
+        spec = specs[one.series_id]
         if spec is None:
             continue
         nearest = nearest_reading(readings[one.series_id], one.target_at, spec.interval_s / 2.0)
@@ -58,6 +60,20 @@ def score_targets(db: Database, site: Site, now: datetime) -> str:
             changed |= _feed_back(states, one, scores[one.id].observed)
         save_conformal(c, {key: states[key] for key in sorted(changed)}, now)
     return f"{len(added)} scored, {len(waiting) - len(scores)} targets not observed yet"
+
+
+def _load_near(
+    c: Connection, series_id: int, targets: Sequence[datetime], within_s: float, now: datetime
+) -> list[Reading]:  # fmt: skip
+    """Fit readings at most `within_s` from a target: what lies between targets is passed over as it is read."""
+    within = timedelta(seconds=within_s)
+    at = sorted(set(targets))
+    near = []
+    for r in stream_readings(c, series_id, at[0] - within - timedelta(seconds=1), now, now):
+        i = bisect_left(at, r.observed_at - within)  # the first target that this reading is not too late for
+        if i < len(at) and at[i] - within <= r.observed_at and not UNFIT.intersection(r.flags):
+            near.append(r)
+    return near
 
 
 def nearest_reading(readings: list[Reading], target_at: datetime, within_s: float) -> Reading | None:

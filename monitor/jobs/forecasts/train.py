@@ -100,7 +100,7 @@ def train_one(
         if task == "anomaly":
             step = interval_s
         since = history_since(as_of, step, HISTORY_STEPS)
-        samples = load_displacements(c, site, since, as_of)
+        samples = load_displacements(c, site, since, as_of, grid_s=step if task == "forecast" else 0.0)
         drivers = load_drivers(c, site, since, as_of) if kind in READS_DRIVERS else {}
         expected = load_expected(c, site, since, as_of) if kind in READS_DRIVERS else {}
     if not samples:
