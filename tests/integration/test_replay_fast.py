@@ -1,0 +1,113 @@
+"""A slope that is measured every two seconds: `backtest --as-then` shows a level as late as it says, and no later."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.alerting.decision.evaluator import Evaluator
+from monitor.cli.main import run_verb
+from monitor.config import parse_site
+from monitor.domain.instants import parse
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
+from monitor.store.engine import Database
+from monitor.store.sites import save_site
+
+START = datetime(2026, 3, 1, 6, tzinfo=UTC)
+EPOCHS = 46
+FALL_AT = 26
+BEHIND_S = {"A": 0.1, "B": 0.45, "C": 0.9}  # an epoch's messages come one after the other
+SITE = (
+    """
+[site]
+id = "fast"
+name = "Fast"
+latitude = 46.0
+longitude = 9.0
+timezone = "UTC"
+[levels]
+names = ["green", "yellow", "red"]
+[fusion]
+top_needs = 2
+verify_within = "10s"
+"""
+    + "".join(
+        f"""
+[[station]]
+id = "{name}"
+azimuth_deg = 90.0
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "2s"
+max_silence = "20s"
+noise_floor_mm = 0.5
+"""
+        for name in BEHIND_S
+    )
+    + """
+[[criterion]]
+kind = "velocity"
+quantity = "displacement"
+stations = ["A", "B", "C"]
+yellow = {over = 20000.0, window = "20s"}
+red = {over = 60000.0, window = "20s"}
+dwell = {hits = 2, of = 3}
+author = "test"
+reason = "fast"
+"""
+)
+
+
+@pytest.fixture
+def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetime, int]]:
+    """A minute and a half as the service lives them, a look at every arrival: when which level stood."""
+    (tmp_path / "configs/sites").mkdir(parents=True)
+    (tmp_path / "configs/sites/fast.toml").write_text(SITE)
+    url = f"sqlite:///{tmp_path}/fast.db"
+    (tmp_path / "configs/slopeward.toml").write_text(f'[database]\nurl = "{url}"\n')
+    monkeypatch.chdir(tmp_path)
+    assert run_verb(["db", "upgrade"]) == 0
+    site, evaluator, levels = parse_site(SITE, "fast"), Evaluator(), []
+    with Database(url) as db:
+        with db.write() as c:
+            save_site(c, site, "test", "fast", START)
+        for message in stream():
+            now = message.received_at
+            assert Pipeline(db, {site.id: site}, lambda at=now: at).store([message]).added.stored == 1
+            level = evaluator(db, site, now, "data").level
+            if not levels or level != levels[-1][1]:
+                levels.append((now, level))
+    return levels
+
+
+def stream() -> Iterator[Message]:
+    """Quiet, then 86 m a day: 2 mm more at each epoch."""
+    for k in range(EPOCHS):
+        for name, behind_s in BEHIND_S.items():
+            at = START + timedelta(seconds=2 * k)
+            value = max(0, k - FALL_AT) * 2.0 + (k * 7919 % 11 - 5) / 50.0
+            body = json.dumps({"time": at.isoformat(), "displacement_mm": value}).encode()
+            yield Message(f"slopeward/v1/fast/{name}/obs", body, at + timedelta(seconds=behind_s), "live")
+
+
+def test_a_level_of_a_fast_slope_is_as_late_as_the_backtest_says(
+    lived: list[tuple[datetime, int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    words = ["backtest", "--site", "fast", "--as-then", "--from", START.isoformat()]
+    assert run_verb([*words, "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)
+    granularity_s = card["known"]["granularity_s"]
+    assert granularity_s <= 0.5, "a quarter of two seconds"
+    (run,) = card["runs"]
+    shown = [(parse(s["from"]), s["level"]) for s in run["level_history"]]
+    assert [level for _, level in shown] == [level for _, level in lived]
+    assert lived[-1][1] == 2, "the slope went red"
+    late = [(b - a).total_seconds() for (a, _), (b, _) in zip(lived, shown, strict=True)]
+    assert all(0.0 <= s <= granularity_s for s in late[1:]), f"seconds late: {late}"
+    assert run_verb(words) == 0
+    assert f"levels are exact to {granularity_s:g} s" in " ".join(capsys.readouterr().out.split())
