@@ -72,6 +72,7 @@ def fill(database):
             insert(site_state).values(
                 site="north", level=1, level_source="auto", since=T0, evaluated_at=T0, observability="degraded",
                 reachable_level=1, witnesses_available=1, health="ok", newest_at=T0, config_sha256="x", state={},
+                catching_up=True,
             )
         )  # fmt: skip
 
@@ -111,7 +112,7 @@ def test_state_is_retained_and_each_change_is_told_once_over_restarts(database, 
     assert (told["alert_id"], told["level"], told["reason"], told["exercise"]) == (alert_id, 1, "moves", False)
     assert told["evidence_url"].endswith(f"/alerts/{alert_id}")
     state = ear.wait("slopeward/v1/north/state", 2)[-1]
-    assert state["observability"] == "degraded"
+    assert (state["observability"], state["catching_up"]) == ("degraded", True)
     assert parse(state["valid_until"]) == T0 + timedelta(seconds=180)
     assert [a["alert_id"] for a in state["active_alerts"]] == [alert_id]
     first.stop(5)

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from monitor.domain.instants import spell
-from monitor.web.ribbon import WIDTH, draw_ribbon
+from monitor.store.pages import SiteCard
+from monitor.web.ribbon import WIDTH, draw_ribbon, spell_sight
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 LEVELS = [{"number": 0, "name": "green"}, {"number": 3, "name": "red"}]
@@ -34,3 +35,10 @@ def test_the_key_names_the_levels_that_occur_in_order_and_what_was_not_evaluated
 
 def test_no_evaluation_is_no_ribbon() -> None:
     assert draw_ribbon([], LEVELS, NOW - timedelta(days=30), NOW) is None
+
+
+def test_a_site_that_catches_up_says_so_whatever_is_seen_of_it() -> None:
+    for seen in ("full", "degraded", "blind"):
+        cards = [SiteCard("s", "S", 46.0, 9.0, LEVELS, {"catching_up": late}, {"ok": 2}) for late in (True, False)]
+        assert ["catching up: readings that waited" in spell_sight(card, seen) for card in cards] == [True, False]
+        assert ("decide by other means" in spell_sight(cards[0], seen)) == (seen == "blind")
