@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from monitor.cli.identity import prove
+from monitor.cli.identity import act_by_two, prove
 from monitor.cli.opening import (
     NOTHING,
     ConfigOption,
@@ -18,14 +18,16 @@ from monitor.cli.opening import (
     pick_site,
     say,
     show,
+    take_site,
 )
 from monitor.config import load_service
 from monitor.domain.alert import COMMAND, Actor
 from monitor.domain.instants import spell
 from monitor.domain.observation import SiteEvent
-from monitor.errors import RefusedError
+from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.decoders.observer import read_given_time
-from monitor.store.events import add_event, confirm_event, find_event, find_site_of_event
+from monitor.store.countersign import SharedAct
+from monitor.store.events import add_event, confirm_event, find_event, find_site_of_event, withdraw_confirmation
 from monitor.store.views import load_view
 
 KINDS = ("work", "blasting", "reservoir", "earthquake")  # usual words; others are kept as they are
@@ -142,6 +144,57 @@ def confirm(
     show(facts, f"event {event_id} is confirmed by {who.name}{waits}", as_json)
 
 
+@app.command("withdraw")
+def withdraw(
+    event_id: Annotated[int, typer.Argument(help="Number of the event, see `slopeward events list`")],
+    reason: Annotated[str, typer.Option("--reason", help="Why it does not hold")],
+    confirmation_of: Annotated[
+        str | None, typer.Option("--confirmation-of", help="Only what this person confirmed; the event stays")
+    ] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Who withdraws; else the account at the keyboard")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take back an event that was wrong, or only that a person stands behind it.
+
+    A step that it explained becomes a question again, with a new clock: the level may rise. Decisions of the past stay
+    as they were, and the event stays in the list as withdrawn.
+
+    Without an earthquake the bounds that it made stricter are those of the site file again. Where accounts exist, and
+    one of the two highest levels stands or is asked for, that takes two people: the first command leaves a signature
+    (exit 3), the same command by another account within four hours does it. To withdraw a confirmation takes one.
+
+    Example: slopeward events withdraw 12 --by "R. Mori" --reason "it was the blasting of bench 4"
+    """
+    from monitor.alerting.acts.event_acts import take_event_back
+    from monitor.alerting.acts.operator_acts import measure_stake
+    from monitor.alerting.decision.evaluate import evaluate_site
+
+    with open_database(config) as db:
+        who, now = prove(db, by, lambda c: find_site_of_event(c, event_id)), datetime.now(UTC)
+        with db.read() as c:
+            site_id = find_site_of_event(c, event_id)
+        if site_id is None:
+            raise NotFoundError(f"there is no event {event_id}; see `slopeward events list`")
+        site = take_site(db, pick_site(load_service(config), site_id), "events withdraw", now)
+        if confirmation_of is None:
+            act = SharedAct("event.withdraw", f"site:{site.id}", {"event": event_id})
+            act_by_two(
+                db, act, who, None, reason, f"slopeward events withdraw {event_id}",
+                lambda c, second: take_event_back(c, site, event_id, who, reason, now, second=second),
+                lambda c: measure_stake(c, site),
+            )  # fmt: skip
+            line = f"event {event_id} is withdrawn by {who.name}"
+        else:
+            with db.write(urgent=True) as c:
+                left = withdraw_confirmation(c, event_id, confirmation_of, who, reason, now)
+            still = " and ".join(left) or "nobody"
+            line = f"what {confirmation_of} confirmed of event {event_id} is withdrawn; {still} stands behind it now"
+        level = evaluate_site(db, site, datetime.now(UTC), "person").level
+    facts = {"event_id": event_id, "site": site.id, "confirmation_of": confirmation_of, "by": who.name, "level": level}
+    show(facts, f"{line}; {site.id} is at {site.levels[level].name}", as_json)
+
+
 @app.command("list")
 def list_events(
     site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
@@ -161,7 +214,8 @@ def list_events(
     for row in rows:
         behind = f", confirmed by {row['confirmations']}" if row["confirmations"] else ""
         line = f"{row['event_id']:>4} {row['site']} {row['from_at'][:16]}Z {row['kind']} by {row['by']} ({row['via']})"
-        show(row, f"{line}{behind}: {row['text']}", as_json)
+        gone = f", withdrawn by {row['withdrawn_by']}" if row["withdrawn_at"] else ""
+        show(row, f"{line}{behind}{gone}: {row['text']}", as_json)
     if not rows:
         say("no event is declared")
         raise typer.Exit(NOTHING)

@@ -23,6 +23,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "ingest": ("monitor.cli.ingest", "Read files of observations, or replay what was rejected"),
     "report": ("monitor.cli.report", "Add an observer's report"),
     "events": ("monitor.cli.events", "Add work, blasting, reservoir operation or an earthquake"),
+    "signatures": ("monitor.cli.signatures", "List and withdraw first signatures of acts that take two people"),
     "maintenance": ("monitor.cli.maintenance", "Declare work on a station; its votes wait for a time"),
     "offsets": ("monitor.cli.offsets", "Declare, confirm and revoke offsets"),
     "forecast": ("monitor.cli.forecast", "Run, train and list forecasts"),

@@ -31,8 +31,8 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         ("sites list", "sites show", "sites init", "sites proposals", "alerts list", "alerts show", "alerts explain",
-         "alerts export", "maintenance list", "offsets list", "events list", "users list", "tokens list",
-         "broker list", "broker keys"),
+         "alerts export", "maintenance list", "offsets list", "events list", "signatures list", "users list",
+         "tokens list", "broker list", "broker keys"),
         READS,
     ),
     **dict.fromkeys(
@@ -47,9 +47,9 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(("db current", "db backup", "db verify", "db publish"), READS),
     **dict.fromkeys(
-        ("level set", "drill", "report add", "events add", "events confirm", "alerts ack", "alerts close",
-         "alerts outcome", "alerts shelve", "alerts verify", "maintenance add", "maintenance end", "offsets add",
-         "offsets confirm", "offsets revoke"),
+        ("level set", "drill", "report add", "events add", "events confirm", "events withdraw", "alerts ack",
+         "alerts close", "alerts outcome", "alerts shelve", "alerts verify", "maintenance add", "maintenance end",
+         "offsets add", "offsets confirm", "offsets revoke", "signatures withdraw"),
         OPERATOR,
     ),
     **dict.fromkeys(

@@ -104,6 +104,8 @@ class EventFact:
     id: int = 0
     via: str = UNKNOWN_WAY
     confirmed_by: tuple[str, ...] = ()  # the people who stand behind it, the first two
+    withdrawn: bool = False  # as a whole: all that is left of it are the questions that it had answered
+    doubted: bool = False  # somebody stood behind it and took that back
 
     @property
     def words(self) -> int:

@@ -14,8 +14,8 @@ from monitor.store.audit import add_audit
 ANCHORED: Final = (
     (t.notification, ("queued_at", "next_attempt_at", "lease_until")),
     (t.report, ("received_at",)),
-    (t.site_event, ("received_at",)),
-    (t.event_confirmation, ("at",)),
+    (t.site_event, ("received_at", "withdrawn_at")),
+    (t.event_confirmation, ("at", "withdrawn_at")),
     (t.observation_flag, ("known_from",)),
     (t.offset_entry, ("known_from",)),
     (t.series_latest, ("received_at",)),

@@ -4,6 +4,7 @@ A signature holds for its act with its terms, for four hours, and for no more th
 stake by now, it counts no more.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,13 +14,13 @@ from sqlalchemy import Connection, insert, select, update
 
 from monitor.domain.alert import Actor
 from monitor.domain.names import is_same_person
-from monitor.errors import RefusedError
+from monitor.errors import NotFoundError, RefusedError
 from monitor.store.audit import add_audit
 from monitor.store.tables import first_signature
 from monitor.store.types import canonical_json
-from monitor.store.users import find_account, is_open, load_users
+from monitor.store.users import find_account, is_open, load_users, require_person
 
-VALID_S: Final = 4 * 3600.0
+VALID: Final = timedelta(hours=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,20 @@ class FirstSignature:
     id: int
     by: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A first signature that waits for the second one until it lapses."""
+
+    id: int
+    act: str
+    subject: str
+    terms: Mapping[str, Any]
+    by: str
+    reason: str
+    signed_at: datetime
+    lapses_at: datetime
 
 
 def find_first(c: Connection, act: SharedAct, actor: Actor, height: int, now: datetime) -> FirstSignature | None:
@@ -81,10 +96,54 @@ def mark_used(c: Connection, first: FirstSignature, actor: Actor, now: datetime)
     c.execute(update(first_signature).where(first_signature.c.id == first.id).values(used_at=now, used_by=actor.name))
 
 
+def load_waiting(c: Connection, now: datetime) -> list[Waiting]:
+    """Signatures that wait for the second one, oldest first."""
+    s = first_signature.c
+    wanted = select(first_signature).where(*_counts(s, now)).order_by(s.id)
+    return [
+        Waiting(r.id, r.act, r.subject, json.loads(r.terms), r.by, r.reason, r.signed_at, r.signed_at + VALID)
+        for r in c.execute(wanted)
+    ]
+
+
+def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, now: datetime) -> str:
+    """Take back the first of two signatures; returns the act that is not done by it.
+
+    Args:
+        c: a write transaction.
+        number: of the signature, see `load_waiting`.
+        actor: who gave it, or an admin.
+        reason: why.
+        now: wall time.
+
+    Raises:
+        NotFoundError: no signature of that number waits.
+        RefusedError: no person, no reason, or the signature of somebody else, and no admin asks.
+    """
+    require_person(actor, reason)
+    s = first_signature.c
+    row = c.execute(select(first_signature).where(s.id == number, *_counts(s, now)).with_for_update()).one_or_none()
+    if row is None:
+        raise NotFoundError(f"no signature {number} waits for a second person; see `slopeward signatures list`")
+    if not is_same_person(row.by, actor.name):
+        account = find_account(load_users(c), actor.name)
+        if account is None or not is_open(account, "admin"):
+            raise RefusedError(f"signature {number} is that of {row.by}; only {row.by} or an admin withdraws it")
+    c.execute(update(first_signature).where(s.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
+    detail = {"signature": number, "of": row.by, "terms": json.loads(row.terms), "reason": reason}
+    add_audit(c, actor, f"{row.act}.unsign", row.subject, detail, now)
+    return str(row.act)
+
+
+def _counts(s: Any, now: datetime) -> tuple[Any, ...]:
+    """Not used, not taken back, not lapsed."""
+    return s.used_at.is_(None), s.withdrawn_at.is_(None), s.signed_at > now - VALID, s.signed_at <= now
+
+
 def _load(c: Connection, act: SharedAct, height: int, now: datetime) -> list[Any]:
     s = first_signature.c
     wanted = select(first_signature).where(
-        s.act == act.act, s.subject == act.subject, s.terms == canonical_json(dict(act.terms)), s.used_at.is_(None),
-        s.signed_at > now - timedelta(seconds=VALID_S), s.signed_at <= now, s.height >= height,
+        s.act == act.act, s.subject == act.subject, s.terms == canonical_json(dict(act.terms)),
+        s.height >= height, *_counts(s, now),
     )  # fmt: skip
     return list(c.execute(wanted.order_by(s.id.desc()).with_for_update()))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, case, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, insert, or_, select, update
 
 from monitor.domain.alert import COMMAND, PAGE, SERVICE, Actor
 from monitor.domain.decision import UNKNOWN_WAY, EventFact, seconds
@@ -68,6 +68,15 @@ def find_site_of_event(c: Connection, event_id: int) -> str | None:
     return c.execute(select(t.site_event.c.site).where(t.site_event.c.id == event_id)).scalar()
 
 
+def find_event_kind(c: Connection, event_id: int, site: str) -> str:
+    """What kind of event it is; raises NotFoundError where that site has none of that number."""
+    e = t.site_event.c
+    kind = c.execute(select(e.kind).where(e.id == event_id, e.site == site)).scalar()
+    if kind is None:
+        raise NotFoundError(f"there is no event {event_id} of {site}; see `slopeward events list`")
+    return str(kind)
+
+
 def _digest(item: SiteEvent) -> str:
     facts = {
         "site": item.site, "from_at": spell(item.from_at), "to_at": spell(item.to_at), "kind": item.kind,
@@ -101,6 +110,7 @@ def confirm_event(
     row = c.execute(select(t.site_event).where(t.site_event.c.id == event_id)).one_or_none()
     if row is None or site not in {None, row.site}:
         raise NotFoundError(f"there is no event {event_id}; see `slopeward events list`")
+    _refuse_withdrawn(row)
     if row.kind.strip().lower() != EARTHQUAKE:
         raise RefusedError(f"event {event_id} is {row.kind!r}: it explains nothing, so there is nothing to confirm")
     known = load_words(c, [event_id], now).get(event_id, ())
@@ -121,16 +131,104 @@ def confirm_event(
     return (*known, actor.name)
 
 
+def withdraw_event(
+    c: Connection, event_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
+) -> None:
+    """Take an event back as a whole: it annotates, explains and makes stricter no more. The row stays.
+
+    Whether that takes a second person is asked by `monitor.alerting.acts.event_acts`, which knows what is at stake.
+
+    Args:
+        c: a write transaction of `Database.write`.
+        event_id: its number.
+        actor: a person.
+        reason: why it does not hold.
+        now: wall time.
+        second: the other person, where it took two.
+
+    Raises:
+        NotFoundError: no such event.
+        RefusedError: no person, no reason, no open account where accounts exist, or it is withdrawn already.
+    """
+    row = _take_hold(c, event_id, actor, reason)
+    c.execute(update(t.site_event).where(t.site_event.c.id == event_id).values(**_gone(actor, now)))
+    detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "reason": reason}
+    detail |= {} if second is None else {"second_by": second.name}
+    add_audit(c, actor, "event.withdraw", f"site:{row.site}", detail, now)
+
+
+def withdraw_confirmation(
+    c: Connection, event_id: int, of: str, actor: Actor, reason: str, now: datetime
+) -> tuple[str, ...]:
+    """Take back that a person stands behind an event; returns who still does.
+
+    Steps that it explained are asked about anew. That can only raise, so one person is enough, whoever confirmed.
+
+    Args:
+        c: a write transaction of `Database.write`.
+        event_id: its number.
+        of: who had confirmed it.
+        actor: a person.
+        reason: why.
+        now: wall time.
+
+    Raises:
+        NotFoundError: no such event, or that person does not stand behind it.
+        RefusedError: no person, no reason, no open account where accounts exist, or the event is withdrawn.
+    """
+    row = _take_hold(c, event_id, actor, reason)
+    k = t.event_confirmation.c
+    rows = c.execute(select(k.id, k.by).where(k.event_id == event_id, k.withdrawn_at.is_(None))).all()
+    mine = [x.id for x in rows if is_same_person(x.by, of)]
+    if not mine:
+        names = load_words(c, [event_id], now).get(event_id, ())
+        raise NotFoundError(f"{of} does not stand behind event {event_id}; who does: {', '.join(names) or 'nobody'}")
+    c.execute(update(t.event_confirmation).where(k.id.in_(mine)).values(**_gone(actor, now)))
+    detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "of": of, "reason": reason}
+    add_audit(c, actor, "event.unconfirm", f"site:{row.site}", detail, now)
+    return load_words(c, [event_id], now).get(event_id, ())
+
+
+def _take_hold(c: Connection, event_id: int, actor: Actor, reason: str) -> Any:
+    """The row of an event that stands, for a person who may take something of it back."""
+    require_person(actor, reason)
+    row = c.execute(select(t.site_event).where(t.site_event.c.id == event_id).with_for_update()).one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no event {event_id}; see `slopeward events list`")
+    _refuse_withdrawn(row)
+    require_account(c, actor.name, site=row.site)
+    return row
+
+
+def _refuse_withdrawn(row: Any) -> None:
+    if row.withdrawn_at is not None:
+        at = f"{spell(row.withdrawn_at)[:16]}Z"
+        raise RefusedError(f"event {row.id} was withdrawn by {row.withdrawn_by} at {at}; add it anew in other words")
+
+
+def _gone(actor: Actor, now: datetime) -> dict[str, Any]:
+    return {"withdrawn_at": now, "withdrawn_by": actor.name}
+
+
 def load_words(c: Connection, events: Sequence[int], now: datetime | None) -> dict[int, tuple[str, ...]]:
-    """The people who stood behind events at an instant (None: who ever did), the first two of each, by event."""
+    """The people who stood behind events at an instant (None: who ever did), the first two of each, by event.
+
+    What was taken back by then does not count, nor does what ever was where no instant is given.
+    """
     k = t.event_confirmation.c
     found: dict[int, tuple[str, ...]] = {}
-    wanted = select(k.event_id, k.by).where(k.event_id.in_(events)).order_by(k.at, k.id)
+    wanted = select(k.event_id, k.by).where(k.event_id.in_(events), _stands(k, now)).order_by(k.at, k.id)
     for row in c.execute(wanted if now is None else wanted.where(k.at <= now)):
         names = found.get(row.event_id, ())
         if len(names) < WORDS and not any(is_same_person(name, row.by) for name in names):
             found[row.event_id] = (*names, row.by)
     return found
+
+
+def _stands(columns: Any, now: datetime | None) -> ColumnElement[bool]:
+    """What nobody had taken back at an instant (None: until today)."""
+    stands: ColumnElement[bool] = columns.withdrawn_at.is_(None)
+    return stands if now is None else or_(stands, columns.withdrawn_at > now)
 
 
 # ---- what a decision sees ----------------------------------------------------------------------------------------
@@ -159,6 +257,7 @@ def load_event_facts(
     found: Sequence[Any] = c.execute(
         select(t.site_event)
         .where(e.site == site, e.to_at >= since, e.from_at <= now, known_at <= now)
+        .where(or_(_stands(e, now), is_confirmed))  # what explained and was withdrawn brings its questions back
         .order_by(rank, case((rank == 1, -e.value), else_=0.0), e.from_at.desc(), e.id)
         .limit(READ_AT_MOST)
     ).all()
@@ -166,11 +265,14 @@ def load_event_facts(
     words = load_words(c, [x.id for x in rows], now)
     if as_said:  # who adds an event of the past says since when it was known; so did those who stand behind it
         words |= load_words(c, [x.id for x in rows if x.known_from is not None], None)
+    gone = {x.id for x in rows if x.withdrawn_at is not None and x.withdrawn_at <= now}
+    taken_back = select(k.event_id).where(k.event_id.in_([x.id for x in rows]), k.withdrawn_at <= now)
+    doubted = {*c.execute(taken_back).scalars()}
     return tuple(
         EventFact(
             seconds(x.from_at), seconds(x.to_at),
             seconds((x.known_from or x.received_at) if as_said else x.received_at), x.kind, x.value, x.text, x.by,
-            x.id, x.via or UNKNOWN_WAY, words.get(x.id, ()),
+            x.id, x.via or UNKNOWN_WAY, () if x.id in gone else words.get(x.id, ()), x.id in gone, x.id in doubted,
         )
         for x in rows
     )  # fmt: skip

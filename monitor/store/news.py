@@ -19,7 +19,10 @@ _OF_SITE = (report, site_event, event_confirmation, maintenance, point_delivery)
 _OF_SERIES = (offset_entry, observation_flag)
 Marks = dict[tuple[str, str], Any]  # (table, column) -> newest
 # columns that are set after the row was added
-_LATER = {offset_entry.name: ("confirmed_at", "revoked_at"), maintenance.name: ("ended_at",)}
+_LATER = {
+    offset_entry.name: ("confirmed_at", "revoked_at"), maintenance.name: ("ended_at",),
+    **dict.fromkeys((site_event.name, event_confirmation.name), ("withdrawn_at",)),
+}  # fmt: skip
 
 
 class News:

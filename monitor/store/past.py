@@ -171,8 +171,9 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
 def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[datetime]:
     """Instants in (from_at, to_at] at which something besides readings became known for a site, or begins or ends."""
     of_site = [
-        (t.report, ("received_at", "at")), (t.site_event, ("received_at", "known_from", "from_at", "to_at")),
-        (t.event_confirmation, ("at",)), (t.maintenance, ("added_at", "from_at", "to_at", "ended_at")),
+        (t.report, ("received_at", "at")),
+        (t.site_event, ("received_at", "known_from", "from_at", "to_at", "withdrawn_at")),
+        (t.event_confirmation, ("at", "withdrawn_at")), (t.maintenance, ("added_at", "from_at", "to_at", "ended_at")),
         (t.point_delivery, ("received_at",)),
     ]  # fmt: skip
     of_series = [

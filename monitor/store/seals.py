@@ -117,7 +117,7 @@ NOT_SEALED: Final = {
          "movement", "anomaly", "scene", "scene_footprint", "scene_change"),
         "computed from readings and files; those that a decision used are frozen in its evidence",
     ),
-    **dict.fromkeys(("web_session", "known_device", "service_state", "job_run"), "of the moment"),
+    **dict.fromkeys(("web_session", "known_device", "password_guess", "service_state", "job_run"), "of the moment"),
 }  # fmt: skip
 
 

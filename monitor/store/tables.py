@@ -3,6 +3,8 @@
 Names: tables are singular, the public views plural or composite (see docs/reference/sql.md).
 """
 
+from typing import Any
+
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
@@ -27,6 +29,11 @@ metadata = MetaData()
 
 def _text(name: str, *, null: bool = False, **kw: object) -> Column[str]:
     return Column(name, Text, nullable=null, **kw)  # type: ignore[arg-type]
+
+
+def _withdrawn() -> tuple[Column[Any], Column[Any]]:
+    """When somebody took back what the row says, and who; empty = it stands."""
+    return Column("withdrawn_at", Instant), _text("withdrawn_by", null=True)
 
 
 # ---- sites -----------------------------------------------------------------------------------------------------
@@ -195,11 +202,12 @@ site_event = Table(
     Column("received_at", Instant, nullable=False), _text("kind"), Column("value", Number), _text("text"), _text("by"), Column("digest", String(64), nullable=False, unique=True),
     Column("known_from", Instant),  # said by who added it later; only a replay goes by it, for it was not known then to the service
     _text("via", null=True),  # mqtt, command, page; empty = stored by a version that did not keep it
+    *_withdrawn(),
 )  # fmt: skip
 event_confirmation = Table(
     "event_confirmation", metadata,  # a person stands behind an event: only then it explains a step
     Column("id", BigId, primary_key=True), Column("event_id", BigId, ForeignKey("site_event.id"), nullable=False), Column("site", String(64), nullable=False),
-    Column("at", Instant, nullable=False), _text("by"), _text("via"), _text("reason"), Index("ix_event_confirmation_event", "event_id"),
+    Column("at", Instant, nullable=False), _text("by"), _text("via"), _text("reason"), *_withdrawn(), Index("ix_event_confirmation_event", "event_id"),
 )  # fmt: skip
 
 # ---- forecasts -------------------------------------------------------------------------------------------------
@@ -386,7 +394,7 @@ first_signature = Table(
     "first_signature", metadata,  # the word of one person for an act that takes two; the act is done with the second one
     Column("id", BigId, primary_key=True), Column("act", String(64), nullable=False), _text("subject"), _text("terms"),
     Column("height", Integer, nullable=False), _text("by"), _text("reason"), Column("signed_at", Instant, nullable=False),
-    Column("used_at", Instant), _text("used_by", null=True),
+    Column("used_at", Instant), _text("used_by", null=True), *_withdrawn(),
     Index("ix_first_signature_act", "act", "subject"),
 )  # fmt: skip
 second_factor = Table(
@@ -405,6 +413,11 @@ web_session = Table(
     "web_session", metadata,
     Column("token_sha256", String(64), primary_key=True), Column("user_name", String(64), nullable=False), Column("created_at", Instant, nullable=False), Column("expires_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
+)  # fmt: skip
+password_guess = Table(
+    "password_guess", metadata,  # wrong passwords at the command line since the last right one: the next answer waits
+    Column("user_name", String(64), primary_key=True), Column("failures", Integer, nullable=False),
+    Column("last_at", Instant, nullable=False),
 )  # fmt: skip
 known_device = Table(
     "known_device", metadata,  # where an account logged in before: guesses from elsewhere do not slow it down there

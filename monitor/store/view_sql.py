@@ -249,7 +249,9 @@ FROM sequence_gap""",
   coalesce(via, 'unknown') AS via, coalesce(credential, 'unknown') AS credential
 FROM report""",
         "site_events": """SELECT id AS event_id, site, from_at, to_at, received_at, kind, value, text, "by",
-  coalesce(via, 'unknown') AS via, (SELECT count(*) FROM event_confirmation k WHERE k.event_id = site_event.id) AS confirmations
+  coalesce(via, 'unknown') AS via, (SELECT count(*) FROM event_confirmation k
+    WHERE k.event_id = site_event.id AND k.withdrawn_at IS NULL) AS confirmations,
+  withdrawn_at, withdrawn_by
 FROM site_event""",
         "config_versions": "SELECT site, sha256 AS config_version, loaded_at, author, reason, code_version, source FROM config_version",
         "audit_log": """SELECT id AS audit_id, at, actor, actor_kind, action, subject, detail, previous_hash, hash

@@ -132,6 +132,34 @@ def test_typing_a_second_name_is_no_second_person(accounts, call):
         assert list(find_unsealed(c)) == []
 
 
+def test_to_withdraw_an_earthquake_at_a_high_level_takes_two_people(accounts, call):
+    """What it made stricter, or asked for, would end; to take back a confirmation lowers nothing."""
+    quake = ("events", "add", "--site", "bench", "--kind", "earthquake", "--value", "0.3", "--text", "M 5.1")
+    assert call(*quake, who="Ada")[0] == 0
+    gone = ("events", "withdraw", 1, "--reason", "it was the blasting of bench 4")
+    assert call(*gone, "--confirmation-of", "Ada", who="Cy")[0] == 1  # may look only
+    status, out, _ = call(*gone, "--confirmation-of", "Ada", who="Bo")
+    assert (status, "nobody stands behind it now" in out) == (0, True)
+    assert call(*gone, who="Ada")[0] == 3
+    status, out, _ = call("signatures", "list")
+    assert (status, "event.withdraw of site:bench, event 1: signed by Ada" in out) == (0, True)
+    assert call("signatures", "withdraw", 1, "--reason", "no", who="Bo")[0] == 1  # that of another one
+    assert call("signatures", "withdraw", 1, "--reason", "it was felt", who="Ada")[0] == 0
+    assert call("signatures", "list")[0] == 4
+    assert call(*gone, who="Bo")[0] == 3  # alone again
+    assert call("events", "list")[1].count("withdrawn") == 0
+    status, out, said = call(*gone, who="Ada")
+    assert (status, "event 1 is withdrawn by Ada; bench is at red" in out) == (0, True), said
+    assert "withdrawn by Ada" in call("events", "list")[1]
+    assert "was withdrawn by Ada" in call("events", "confirm", 1, "--reason", "felt", who="Bo")[2]
+    told = [(a, d.get("second_by")) for a, d in entries(accounts, "event.withdraw")]
+    assert told == [("Ada", "Bo")]
+    assert [a for a, _ in entries(accounts, "event.withdraw.unsign")] == ["Ada"]
+    with accounts.database.read() as c:
+        assert verify_chain(c) == []
+        assert list(find_unsealed(c)) == []
+
+
 def test_a_first_signature_holds_for_its_act_its_height_and_its_time_only(accounts, call):
     orange = ("level", "set", "bench", "orange", "--reason", "less", "--yes")
     assert call(*LOWER, who="Ada")[0] == 3

@@ -32,6 +32,8 @@ CALLS = {
     "report add": ("--site", "bench", "--kind", "crack", "--text", "3 cm"),
     "events add": ("--site", "bench", "--kind", "blasting", "--text", "bench 4"),
     "events confirm": ("1", *WHY),
+    "events withdraw": ("1", *WHY),
+    "signatures withdraw": ("1", *WHY),
     "alerts ack": ("1", *WHY),
     "alerts close": ("1", *WHY),
     "alerts outcome": ("1", "true", "--note", "it failed"),

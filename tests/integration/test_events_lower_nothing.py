@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, text, update
 
+from monitor.alerting.acts.event_acts import take_event_back
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.decide import decide
 from monitor.cli.main import run_verb
@@ -18,7 +19,7 @@ from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.store import tables as t
 from monitor.store.decisions import find_state, load_decision
-from monitor.store.events import add_event, confirm_event
+from monitor.store.events import add_event, confirm_event, withdraw_confirmation
 from monitor.store.migrate import downgrade, upgrade
 from monitor.store.sites import load_site_source
 from monitor.store.users import add_user
@@ -103,6 +104,37 @@ def test_a_confirmation_that_comes_late_takes_back_nothing(slope):
     assert fall(slope) == 3
     stand_behind(slope, ADA, BO)
     assert slope.live(2).level == 3
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_explanation_that_is_withdrawn_brings_its_questions_back_and_raises(slope, whole):
+    """One of two words is enough where stations share the step; alone it becomes a question with a new clock."""
+    publish_event(slope, slope.now + HOUR / 2)
+    slope.now += HOUR / 2
+    stand_behind(slope, ADA, BO)
+    slope.now -= HOUR / 2
+    assert [slope.live(1, jump=jump).level for jump in ({"G1": 200.0} if whole else JUMP, None)] == [0, 0]
+    with slope.database.write() as c:
+        if whole:
+            take_event_back(c, slope.site, 1, ADA, "a lorry at the seismometer", slope.now)
+        else:
+            assert withdraw_confirmation(c, 1, " bo", ADA, "he felt a lorry", slope.now) == ("Ada",)
+    assert slope.look("person").level == (0 if whole else 3)
+    with slope.database.read() as c:
+        steps = list(Memory.read(find_state(c, "bench").state).steps.values())
+    assert {(s.state, s.words) for s in steps} == {("pending" if whole else "movement", None)}
+    assert not whole or all("event 1, which explained it, was withdrawn" in s.reason for s in steps)
+    assert slope.live(3).level == (1 if whole else 3)
+    with slope.database.read() as c:
+        assert verify(c) == []
+        for row in [load_decision(c, i) for i in c.execute(select(t.decision.c.id)).scalars()]:
+            assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+        row = c.execute(text("select confirmations, withdrawn_by from site_events")).one()
+        assert tuple(row) == ((2, "Ada") if whole else (1, None))
+    ((who, kind, detail),) = log_of(slope, "event.withdraw" if whole else "event.unconfirm")
+    assert (who, kind, detail["event"]) == ("Ada", "person", 1)
+    with slope.database.write() as c, pytest.raises(RefusedError if whole else NotFoundError):
+        withdraw_confirmation(c, 1, "Bo", ADA, "again", slope.now)
 
 
 def test_who_may_stand_behind_an_event(slope):

@@ -73,7 +73,7 @@ def group_shaking(criterion: Criterion, view: View, now_s: float) -> list[list[S
         shaking = judge_shaking(criterion, event)
         if shaking.level == 0:
             continue
-        last = next((g for g in reversed(groups) if bool(g[0].event.words) == bool(event.words)), None)
+        last = next((g for g in reversed(groups) if _was_confirmed(g[0].event) == _was_confirmed(event)), None)
         if (
             last is not None
             and event.from_s - last[0].event.from_s <= AFTERSHOCKS_S
@@ -83,6 +83,11 @@ def group_shaking(criterion: Criterion, view: View, now_s: float) -> list[list[S
         else:
             groups.append([shaking])
     return groups
+
+
+def _was_confirmed(event: EventFact) -> bool:
+    """True also where that was taken back: it lowers nothing by moving the event into an answered group."""
+    return event.words > 0 or event.doubted
 
 
 def _gravity(shaking: Shaking) -> int:
@@ -192,5 +197,5 @@ def _criteria(site: Site) -> list[Criterion]:
 def _earthquakes(view: View, now_s: float) -> Iterator[EventFact]:
     return (
         e for e in view.events
-        if e.kind.strip().lower() == EARTHQUAKE and e.from_s <= now_s and e.received_s <= now_s
+        if e.kind.strip().lower() == EARTHQUAKE and e.from_s <= now_s and e.received_s <= now_s and not e.withdrawn
     )  # fmt: skip

@@ -146,7 +146,7 @@ def update_steps(
             steps[key] = _ask(seen, memory.answers.get(key), windows)
     for key, step in list(steps.items()):
         seen_before_s = sightings[key].jump.before_s if key in sightings else None
-        steps[key] = _annotate(step, list_events_at(windows, key, step, seen_before_s))
+        steps[key] = _annotate(step, list_events_at(windows, key, step, seen_before_s), windows.now_s)
     single = {k for k, s in steps.items() if _is_one_word(windows, k, s)}
     company = [
         k for k, s in steps.items()
@@ -226,12 +226,14 @@ def _is_explained(step: Step, tracks: list[Track], offset: bool) -> bool:
     return step.state in {"pending", DOUBTFUL, EVENT} and bool(reaching)
 
 
-def _annotate(step: Step, events: list[EventFact]) -> Step:
+def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
     """Say what happened at the time of a step; an earthquake that people stand behind explains one that waits.
 
     What nobody stands behind is said and changes nothing. Nothing is hidden: the question stays open until a person has
     answered, silence after the step is movement all the same, and what counts already goes on counting.
     """
+    step = _take_back(step, [e for e in declared if is_earthquake(e.kind)], now_s)
+    events = [e for e in declared if not e.withdrawn]
     if not events:
         return step
     quake = max((e for e in events if is_earthquake(e.kind)), key=lambda e: e.words, default=None)
@@ -245,6 +247,22 @@ def _annotate(step: Step, events: list[EventFact]) -> Step:
         words = None if quake.via == OLD_RULE else max(quake.words, step.words or 0)
         return replace(step, state=EVENT, words=words)
     return step
+
+
+def _take_back(step: Step, quakes: list[EventFact], now_s: float) -> Step:
+    """Ask again, with a new clock, where nobody stands any more behind what explained a step.
+
+    Only what was withdrawn does so: an earthquake that is merely out of sight explains on.
+    """
+    gone = next((e for e in quakes if e.withdrawn or e.doubted), None)
+    if gone is None or step.state != EVENT or step.words is None:
+        return step
+    if words := max(e.words for e in quakes):
+        return replace(step, words=min(step.words, words))
+    what = "was withdrawn" if gone.withdrawn else "is confirmed by nobody any more"
+    head = step.reason.partition(": ")[0].partition(" at the time of ")[0]
+    reason = f"{head}: asked again, for event {gone.id}, which explained it, {what}"
+    return replace(step, state="pending", known_s=now_s, words=None, reason=reason)
 
 
 def _say_event(reason: str, event: EventFact) -> str:

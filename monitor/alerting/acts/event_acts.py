@@ -1,0 +1,48 @@
+"""To take an event back: by one person, and by two where bounds could become laxer while a high level is at stake."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from monitor.alerting.acts.operator_acts import measure_stake
+from monitor.alerting.decision.signatures import needs_two
+from monitor.alerting.series.steps import is_earthquake
+from monitor.domain.alert import Actor
+from monitor.domain.site import Site
+from monitor.errors import NeedsSecondError
+from monitor.store.events import find_event_kind, withdraw_event
+from monitor.store.users import load_users, require_two
+
+
+def take_event_back(
+    c: Connection, site: Site, event_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
+) -> None:
+    """Withdraw an event of a site; decisions from now on do not know it, those of the past stay as they were.
+
+    An earthquake makes bounds stricter and may have asked for a level itself: without it both end. So it takes two
+    people where accounts exist and one of the two highest levels stands or is asked for. To withdraw the confirmation
+    alone (`monitor.store.events.withdraw_confirmation`) takes one: it lowers nothing.
+
+    Args:
+        c: a write transaction.
+        site: declaration of the site.
+        event_id: number of the event.
+        actor: a person.
+        reason: why it does not hold.
+        now: wall time.
+        second: another person.
+
+    Raises:
+        NotFoundError: no such event at that site.
+        RefusedError: no person, no reason, no open account where accounts exist, or it is withdrawn already.
+        NeedsSecondError: one person alone may not.
+    """
+    kind = find_event_kind(c, event_id, site.id)
+    stake = measure_stake(c, site)
+    shared = is_earthquake(kind) and needs_two(site, stake) and bool(load_users(c))
+    if shared and second is None:
+        high = site.levels[min(stake, site.top_level)].name
+        raise NeedsSecondError(f"event {event_id}: one person may not withdraw an earthquake while {high} is at stake")
+    if shared and second is not None:
+        require_two(c, actor, second)
+    withdraw_event(c, event_id, actor, reason, now, second=second if shared else None)
