@@ -23,6 +23,7 @@ from sqlalchemy.engine import make_url
 
 from monitor import health, logs
 from monitor.alerting.acts.change_control import load_in_force
+from monitor.child_environment import core_environment, page_environment
 from monitor.config import ServiceConfig, load_service, scan_sites
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.site import Site, gather_recipients
@@ -85,12 +86,12 @@ class PythonChild:
         stop_s: float,
         beats: bool = False,
         hears: bool = False,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str],
     ) -> None:
         self.name = name
         self._module, self._arguments, self._stop_s = module, arguments, stop_s
         self._beats, self._hears = beats, hears
-        self._environment = dict(environment or {})
+        self._environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
         self.beat_at = 0.0  # monotonic; of the last heartbeat
@@ -102,7 +103,7 @@ class PythonChild:
 
     def start(self) -> None:
         """Start the process; its log goes where ours goes."""
-        environment = {**os.environ, **self._environment}
+        environment = dict(self._environment)
         keep: tuple[int, ...] = ()
         if self._beats:
             self._pipe, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -309,12 +310,16 @@ class Supervisor:
         # the children go by the broker that runs, which need not be the one that was asked for
         running = {} if self.broker is None else {"SLOPEWARD_BROKER__MODE": self.broker.mode}
         self.core = PythonChild(
-            "core", "monitor.daemon", arguments, stop_s=STOP_CORE_S, beats=True, environment=running
-        )
+            "core", "monitor.daemon", arguments, stop_s=STOP_CORE_S, beats=True,
+            environment=core_environment(os.environ) | running,
+        )  # fmt: skip
         children: list[Child] = [self.core]
         if self.broker is not None:
             children.insert(0, self.broker)
-        self.web = PythonChild("web", "monitor.web.server", arguments, stop_s=3.0, hears=True, environment=running)
+        self.web = PythonChild(
+            "web", "monitor.web.server", arguments, stop_s=3.0, hears=True,
+            environment=page_environment(os.environ) | running,
+        )  # fmt: skip
         if with_web:
             children.append(self.web)
         self.keepers = [Keeper(child, self._on_dying, self._reload_broker) for child in children]

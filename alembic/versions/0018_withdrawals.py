@@ -23,9 +23,10 @@ def upgrade() -> None:
     op.create_table(
         "password_guess",
         sa.Column("user_name", sa.String(64), nullable=False),
+        sa.Column("os_user", sa.String(128), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("last_at", Instant, nullable=False),
-        sa.PrimaryKeyConstraint("user_name"),
+        sa.Column("next_at", Instant, nullable=False),
+        sa.PrimaryKeyConstraint("user_name", "os_user"),
     )
 
 

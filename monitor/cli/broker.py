@@ -130,6 +130,23 @@ def acl(
     _tell_broker(service.broker, book)
 
 
+@app.command("files")
+def files(config: ConfigOption = None) -> None:
+    """Write the files of `acl` into broker.data for the logins there are; gives no new login and needs no database.
+
+    For a broker that reads them there, at each of its starts: what the site files declare now is what it knows.
+
+    Example: slopeward broker files
+    """
+    service = load_service(config)
+    sites, failures = scan_sites(service.paths.sites)
+    for error in failures.values():
+        say(f"left as it was: {error}")
+    book = _open_book(service.broker)
+    book.prepare(sites, _anonymous(service.broker), *_own_login(service.broker))
+    say(f"{book.folder}: {len(book.load())} logins, access lists for {len(sites)} sites")
+
+
 @app.command("keys")
 def keys(
     reveal: Annotated[bool, typer.Option("--reveal", help="Show the keys themselves, for those who check")] = False,

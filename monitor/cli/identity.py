@@ -8,6 +8,7 @@ is asked for on the terminal. An act that takes two takes two such people, each 
 import getpass
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from monitor.store import countersign
 from monitor.store.audit import add_audit
 from monitor.store.countersign import SharedAct
 from monitor.store.engine import Database
+from monitor.store.guesses import LONGEST_S, forget_attempts, take_turn_to_prove
 from monitor.store.users import User, check_password, find_account, is_open, load_users, require_account
 
 PASSWORD: Final = "SLOPEWARD_BY_PASSWORD"  # noqa: S105 - the name of a variable
@@ -185,15 +187,27 @@ def _prove(db: Database, account: User, here: str) -> str:
     if account.os_user is not None and account.os_user == here:
         return "os_user"
     password = _read_password(account.name)
+    db.closed_because = None  # for its turn, and for the entry in the log: who guesses is slow, and seen
+    with db.write() as c:
+        turn = take_turn_to_prove(c, account.name, here, datetime.now(UTC))
+    _wait_until(turn)
     with db.read() as c:
         fits = check_password(c, account.name, password) is not None
     if fits:
+        with db.write() as c:
+            forget_attempts(c, account.name, here)
         return "password"
-    db.closed_because = None  # for this one entry: who guesses is seen
     with db.write() as c:
         told = Actor(account.name, "person", COMMAND, here)
         add_audit(c, told, "login.refused", f"user:{account.name}", {"via": COMMAND}, datetime.now(UTC))
     raise RefusedError(f"the password of {account.name} is wrong; the attempt is in the audit log")
+
+
+def _wait_until(turn: datetime) -> None:
+    wait_s = (turn - datetime.now(UTC)).total_seconds()
+    if wait_s > 0.0:
+        print(f"wrong passwords were given before; this one is looked at in {wait_s:.0f} s", file=sys.stderr)
+        time.sleep(min(wait_s, LONGEST_S))
 
 
 def _read_password(name: str) -> str:

@@ -18,7 +18,7 @@ OPERATOR: Final = "operator"
 ADMIN: Final = "admin"
 
 RULES: Final[dict[str, str]] = {
-    **dict.fromkeys(("demo", "run", "simulate", "db upgrade", "db prune"), SERVES),
+    **dict.fromkeys(("demo", "run", "simulate", "db upgrade", "db prune", "broker files"), SERVES),
     **dict.fromkeys(
         ("evaluate", "ingest", "forecast run", "forecast train", "anomalies score", "anomalies train", "scenes add",
          "scenes rates"),

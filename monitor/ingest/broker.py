@@ -20,6 +20,7 @@ from monitor import broker_logins as logins
 from monitor.broker_access import SOCKET
 from monitor.domain.site import Site
 from monitor.errors import BrokerError
+from monitor.kernel import end_with_parent
 from monitor.sandbox import clean_environment
 
 log: Final = logging.getLogger(__name__)
@@ -142,6 +143,7 @@ class _Child(ABC):
                 cwd=self.folder,
                 env=clean_environment(os.environ),
                 start_new_session=True,  # ^C is the service's to handle
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - a killed service leaves no broker that nobody watches
             )
         self._pid_file.write_text(str(self._process.pid), encoding="utf-8")
         deadline = time.monotonic() + _START_S
@@ -160,7 +162,11 @@ class _Child(ABC):
         return self.folder / logins.PID_FILE
 
     def _end_orphan(self) -> None:
-        """End the broker that a killed service left behind; it writes what it keeps, and the new one reads it."""
+        """End the broker that a killed service left behind; it writes what it keeps, and the new one reads it.
+
+        It ends with the service by itself where the kernel tells it (Linux); this is for the others, and for one that
+        hangs. A process is ours where its number is in our folder and its command names our configuration.
+        """
         try:
             pid = int(self._pid_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -170,8 +176,13 @@ class _Child(ABC):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_S
-        while time.monotonic() < deadline and logins.is_process(pid, self.mark()):
+        while time.monotonic() < deadline:
+            if not logins.is_process(pid, self.mark()):
+                return
             time.sleep(0.05)
+        log.error("the broker that was left behind (pid %d) does not end; killed", pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
     @abstractmethod
     def mark(self) -> str:

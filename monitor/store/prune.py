@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, not_, sel
 from monitor.domain.instants import from_epoch_s, parse
 from monitor.store import tables as t
 from monitor.store.devices import is_strange
+from monitor.store.guesses import are_forgotten
 from monitor.store.quarantine import prune_quarantine
 from monitor.store.sessions import is_over
 
@@ -84,6 +85,7 @@ def prune_step(
     """
     removed = {"web_session": _remove(connection, t.web_session, is_over(now), rows)}
     removed["known_device"] = _remove(connection, t.known_device, is_strange(now), rows)
+    removed["password_guess"] = _remove(connection, t.password_guess, are_forgotten(now), rows)
     if (limit := limits.forecasts_before_at) is not None:
         f, scored = t.forecast.c, t.forecast_score.c.forecast_id
         removed |= {

@@ -416,8 +416,8 @@ web_session = Table(
 )  # fmt: skip
 password_guess = Table(
     "password_guess", metadata,  # wrong passwords at the command line since the last right one: the next answer waits
-    Column("user_name", String(64), primary_key=True), Column("failures", Integer, nullable=False),
-    Column("last_at", Instant, nullable=False),
+    Column("user_name", String(64), primary_key=True), Column("os_user", String(128), primary_key=True),
+    Column("failures", Integer, nullable=False), Column("next_at", Instant, nullable=False),
 )  # fmt: skip
 known_device = Table(
     "known_device", metadata,  # where an account logged in before: guesses from elsewhere do not slow it down there

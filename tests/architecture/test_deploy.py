@@ -1,18 +1,36 @@
 """What deploy/ asks for exists and is understood by the service; where a container engine runs it is started."""
 
+import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 import yaml
 
+from monitor.broker_access import Access
 from monitor.config import load_service
+from monitor.ingest.broker import find_mosquitto
+from tests.conftest import absent, free_port, wait_for
+from tests.data.mqtt_client import calling
+from tests.end_to_end.test_never_lower import site_file
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+BROKER = (ROOT / "deploy/compose-broker.conf").read_text()
+KEYS = {
+    "image", "build", "read_only", "tmpfs", "cap_drop", "security_opt", "stop_grace_period", "restart", "environment",
+    "volumes", "healthcheck", "entrypoint", "ports", "depends_on",
+}  # fmt: skip
 # a Python that has pip-audit's answer ready, and runs what else it is given
 PYTHON = """#!/bin/sh
 [ "$1" != -m ] || { printf '%s' "$ANSWER"; exit 1; }
@@ -20,15 +38,22 @@ exec python3 "$@"
 """
 
 
+def fill_in(text):
+    """What compose makes of a text with the password `p` in the environment."""
+    return re.sub(r"\$\{(\w+)[^}]*\}", lambda m: {"SLOPEWARD_DB_PASSWORD": "p"}[m[1]], text)
+
+
 def has_engine() -> bool:
     return bool(shutil.which("docker")) and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
 
 
 def test_the_service_understands_each_setting_of_the_compose_file(monkeypatch, tmp_path):
-    settings = COMPOSE["services"]["slopeward"]["environment"]
+    settings = SERVICES["slopeward"]["environment"]
     (tmp_path / "slopeward.toml").write_text((ROOT / "configs/slopeward.toml").read_text())
+    (tmp_path / "secret").write_text("of the broker")
     for name, value in settings.items():
-        monkeypatch.setenv(name, value.replace("${SLOPEWARD_DB_PASSWORD}", "p"))
+        monkeypatch.setenv(name, fill_in(value))
+    monkeypatch.setenv("SLOPEWARD_BROKER__PASSWORD_FILE", str(tmp_path / "secret"))
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
     config = load_service(None)
     assert config.broker.mode == "external"
@@ -37,12 +62,160 @@ def test_the_service_understands_each_setting_of_the_compose_file(monkeypatch, t
 
 
 def test_nothing_of_the_compose_file_is_reachable_from_another_machine_or_may_do_more_than_it_needs():
-    for name, service in COMPOSE["services"].items():
+    for name, service in SERVICES.items():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
-    service = COMPOSE["services"]["slopeward"]
-    assert service["read_only"]
-    assert service["cap_drop"] == ["ALL"]
-    assert "no-new-privileges:true" in service["security_opt"]
+    for name in ("slopeward", "broker"):
+        assert SERVICES[name]["read_only"]
+        assert SERVICES[name]["cap_drop"] == ["ALL"]
+        assert "no-new-privileges:true" in SERVICES[name]["security_opt"]
+    own = [port for port in re.findall(r"^listener (\d+)$", BROKER, re.MULTILINE) if port != "1883"]
+    published = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert own == ["1884"]
+    assert not [port for port in published if port.endswith(own[0])], "the service's door at the broker is published"
+
+
+def test_what_the_compose_file_names_is_there():
+    declared = set(COMPOSE["volumes"])
+    for name, service in SERVICES.items():
+        assert set(service) <= KEYS, f"{name}: {set(service) - KEYS} are no keys of a service, or unknown to this test"
+        named = {v.split(":")[0] for v in service.get("volumes", ()) if not v.startswith(".")}
+        assert named <= declared, name
+        for other, how in service.get("depends_on", {}).items():
+            assert how["condition"] != "service_healthy" or "healthcheck" in SERVICES[other], f"{name}: {other}"
+    postgres = SERVICES["database"]["environment"]
+    url = urlsplit(fill_in(SERVICES["slopeward"]["environment"]["SLOPEWARD_DATABASE__URL"]))
+    assert url.hostname == "database"
+    assert (url.username, url.path) == (postgres["POSTGRES_USER"], f"/{postgres['POSTGRES_DB']}")
+    assert url.password == fill_in(postgres["POSTGRES_PASSWORD"]) == "p"
+    mounts = {v.split(":")[1] for v in SERVICES["broker"]["volumes"]}
+    for path in re.findall(r"^(?:password_file|acl_file|persistence_location) (.+?)/?$", BROKER, re.MULTILINE):
+        assert any(path == at or path.startswith(f"{at}/") for at in mounts), f"{path} is not in the broker's container"
+
+
+class LaidOut:
+    """The containers of the compose file as processes of this machine: folders for volumes, loopback for names.
+
+    Each gets the command, the settings and the files that its container would have, and nothing else of ours.
+    """
+
+    def __init__(self, folder, database_url):
+        self.folder = folder
+        self.ports = {door: str(free_port()) for door in ("1883", "1884", "8080")}
+        database = urlsplit(database_url)
+        self.places = {
+            "/etc/slopeward-broker.conf": folder / "compose-broker.conf", "/etc/slopeward": folder / "config",
+            "/var/lib/slopeward-broker": folder / "broker", "/var/lib/slopeward": folder / "state",
+            "mqtt://broker:1884": f"mqtt://127.0.0.1:{self.ports['1884']}",
+            "mqtt://broker:1883": f"mqtt://127.0.0.1:{self.ports['1883']}",
+            "'127.0.0.1', 1884": f"'127.0.0.1', {self.ports['1884']}",
+            "@database/": f"@127.0.0.1:{database.port}/", "0.0.0.0": "127.0.0.1",
+        }  # fmt: skip
+        (folder / "config/sites").mkdir(parents=True)
+        (folder / "broker").mkdir(mode=0o700)
+        (folder / "state").mkdir()
+        shutil.copy(ROOT / "configs/slopeward.toml", folder / "config")
+        (folder / "config/sites/s.toml").write_text(site_file({"G1": "A", "G2": "B"}, "1h"))
+        # in the container nobody is root; here Mosquitto would become its own user
+        head = "user root\n" if os.geteuid() == 0 else ""
+        doors = re.compile(r"^listener (\d+)$", re.MULTILINE)
+        text = doors.sub(lambda m: f"listener {self.ports[m[1]]} 127.0.0.1", BROKER)
+        (folder / "compose-broker.conf").write_text(head + self.translate(text))
+        self.processes = []
+
+    def translate(self, text):
+        known = sorted(self.places, key=len, reverse=True)
+        return re.sub("|".join(map(re.escape, known)), lambda m: str(self.places[m[0]]), fill_in(text))
+
+    def environment(self, name):
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
+        settings = {k: self.translate(v) for k, v in SERVICES[name].get("environment", {}).items()}
+        return {"PATH": path, "HOME": str(self.folder / "state"), "SLOPEWARD_WEB__PORT": self.ports["8080"], **settings}
+
+    def start(self, name, *words):
+        with (self.folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [self.translate(w) for w in words], env=self.environment(name), cwd=self.folder / "state",
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def call(self, name, *words):
+        return subprocess.run(
+            [self.translate(w) for w in words], env=self.environment(name), cwd=self.folder / "state",
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    def is_healthy(self, name):
+        kind, *words = SERVICES[name]["healthcheck"]["test"]
+        assert kind == "CMD"
+        return self.call(name, *words).returncode == 0
+
+    def log(self, name):
+        return (self.folder / f"{name}.log").read_text()
+
+    def end(self):
+        for process in reversed(self.processes):
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.fixture
+def laid_out(tmp_path, postgresql):
+    if find_mosquitto() is None:
+        absent("Mosquitto")
+    postgresql.execute("CREATE ROLE slopeward LOGIN PASSWORD 'p'", "CREATE DATABASE slopeward OWNER slopeward")
+    found = LaidOut(tmp_path, postgresql.url("slopeward"))
+    yield found
+    found.end()
+    postgresql.execute("DROP DATABASE slopeward WITH (FORCE)", "DROP ROLE slopeward")
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_broker_and_service_of_the_compose_file_work_together(laid_out):
+    """The commands, settings and files of the containers, without the containers."""
+    broker = laid_out.start("broker", *SERVICES["broker"]["entrypoint"])
+    wait_for(lambda: laid_out.is_healthy("broker") or broker.poll() is not None, 30, "the broker", pause_s=0.3)
+    assert broker.poll() is None, laid_out.log("broker")
+    image = (ROOT / "deploy/Dockerfile").read_text()
+    run = [word for line in re.findall(r"^(?:ENTRYPOINT|CMD) (.+)$", image, re.MULTILINE) for word in json.loads(line)]
+    service = laid_out.start("slopeward", *run)
+    address = f"http://127.0.0.1:{laid_out.ports['8080']}/health"
+
+    def look():
+        assert service.poll() is None, laid_out.log("slopeward")
+        try:
+            with urlopen(address, timeout=5) as answer:
+                return json.load(answer)["ingest"] or {"connected": {"live": False}}
+        except (URLError, OSError):
+            return {"connected": {"live": False}}
+
+    wait_for(lambda: all(look()["connected"].values()), 90, "the service", pause_s=0.2)
+    doors = [int(laid_out.ports[door]) for door in ("1883", "1884")]
+    for door in doors:
+        with calling(Access(port=door)) as nobody:
+            assert not nobody.is_in
+    said = laid_out.call("slopeward", "slopeward", "broker", "add", "s/G1", "--json")
+    assert said.returncode == 0, said.stderr
+    broker.send_signal(signal.SIGHUP)  # docker compose kill -s HUP broker
+    facts = json.loads(said.stdout)
+    login = Access(port=doors[0], username=facts["username"], password=facts["password"])
+
+    def speaks():
+        with calling(login) as instrument:
+            if not instrument.is_in:
+                return False
+            assert instrument.publish("slopeward/v1/s/G2/obs", reading()) == "Not authorized"
+            return instrument.publish("slopeward/v1/s/G1/obs", reading()) == "Success"
+
+    wait_for(speaks, 20, "the login", pause_s=0.3)
+    wait_for(lambda: look().get("stored") == 1, 30, "the reading", pause_s=0.2)
+
+
+def reading():
+    return json.dumps({"time": datetime.now(UTC).isoformat(), "displacement_mm": 1.0})
 
 
 def test_each_file_that_the_containers_are_made_of_exists():
@@ -64,7 +237,8 @@ def test_the_containers_start_and_the_page_answers(tmp_path):
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
     (tmp_path / "deploy/config/sites").mkdir(parents=True)
     shutil.copy(ROOT / "configs/slopeward.toml", tmp_path / "deploy/config")
-    (tmp_path / "here.yaml").write_text(yaml.safe_dump({"services": {"slopeward": {"build": {"context": str(ROOT)}}}}))
+    here = {"services": {name: {"build": {"context": str(ROOT)}} for name in ("slopeward", "broker")}}
+    (tmp_path / "here.yaml").write_text(yaml.safe_dump(here))
     base = ["docker", "compose", "-p", "slopeward-test", "-f", str(tmp_path / "deploy/compose.yaml")]
     base += ["-f", str(tmp_path / "here.yaml")]
     environment = {**os.environ, "SLOPEWARD_DB_PASSWORD": "only-for-this-test", "PACKAGES": "service"}

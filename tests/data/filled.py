@@ -22,6 +22,7 @@ from monitor.store import (
     api_tokens,
     events,
     forecasts,
+    guesses,
     job_runs,
     messages,
     observations,
@@ -467,6 +468,7 @@ def _fill_records(c: Connection) -> None:
         act="alert.shelve", subject="alert:1", terms="{}", height=2, by="ada", reason="blasting",
         signed_at=NOW - days(2), used_at=NOW - days(2), used_by="bo",
     ))  # fmt: skip
+    guesses.take_turn_to_prove(c, "bo", "bo", NOW)
     c.execute(insert(t.site_proposal).values(
         site="north-bench", sha256="1" * 64, base_sha256="0" * 64, source="[site]", author="bo", reason="noise is lower",
         proposed_at=NOW - days(2), state="proposed", differences=[["criterion.v.red.over", 100.0, 120.0]], effect=None, loosens_high=True,

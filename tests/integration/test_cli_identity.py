@@ -15,6 +15,8 @@ from sqlalchemy import select
 from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
+from monitor.errors import RefusedError
+from monitor.store import guesses
 from monitor.store import tables as t
 from monitor.store.audit import verify_chain
 from monitor.store.seals import find_unsealed
@@ -99,6 +101,54 @@ def test_a_local_person_who_writes_the_name_of_another_lowers_nothing(accounts, 
     with accounts.database.read() as c:
         assert verify_chain(c) == []
         assert list(find_unsealed(c)) == []
+
+
+GUESS = """
+import sys
+from datetime import datetime
+from monitor.store.engine import Database
+from monitor.store.guesses import take_turn_to_prove
+with Database(sys.argv[1]) as db, db.write() as c:
+    print(take_turn_to_prove(c, "Ada", "mallory", datetime.fromisoformat(sys.argv[2])).isoformat())
+"""
+
+
+def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench):
+    """Side by side they are no faster than one after another; who is patient waits for half a minute at most."""
+
+    def turn(now, os_user="mallory"):
+        with bench.database.write() as c:
+            return (guesses.take_turn_to_prove(c, "Ada", os_user, now) - NOW).total_seconds()
+
+    assert [turn(NOW) for _ in range(guesses.FREE + 1)] == [0.0] * (guesses.FREE + 1)
+    url = bench.database.url.render_as_string(hide_password=False)
+    words = [sys.executable, "-c", GUESS, url, NOW.isoformat()]
+    others = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(3)]
+    turns = sorted(datetime.fromisoformat(other.communicate(timeout=60)[0].strip()) for other in others)
+    assert [(at - NOW).total_seconds() for at in turns] == [1.0, 3.0, 7.0]
+    assert turn(NOW) == 15.0
+    with pytest.raises(RefusedError, match="try again in 30 s"):
+        turn(NOW)
+    assert turn(NOW + timedelta(seconds=1)) == 31.0
+    assert turn(NOW, "ada") == 0.0
+    assert turn(NOW + timedelta(hours=1)) == 3600.0  # long forgotten
+
+
+def test_after_wrong_passwords_the_next_one_waits_and_the_right_one_ends_that(accounts, call, monkeypatch):
+    waits = []
+    monkeypatch.setattr("monitor.cli.identity.time.sleep", waits.append)
+    monkeypatch.setattr("monitor.store.guesses.FREE", 1)
+    for _ in range(2):
+        assert call(*LOWER, "--by", "Ada", password="plum gravel sonnet 17")[0] == 1
+    assert waits == []
+    monkeypatch.setattr("monitor.store.guesses.FIRST_S", 20.0)
+    assert call(*LOWER, "--by", "Ada", password="plum gravel sonnet 17")[0] == 1
+    status, _, said = call(*LOWER, who="Ada")
+    assert (status, "wrong passwords were given before" in said) == (3, True), said
+    assert 1 <= len(waits) <= 2
+    assert all(0.0 < wait <= guesses.LONGEST_S for wait in waits)
+    with accounts.database.read() as c:
+        assert c.execute(select(t.password_guess)).all() == []
 
 
 def test_a_name_in_the_environment_is_nobody(accounts, call, monkeypatch):

@@ -184,12 +184,14 @@ def test_a_wrong_password_is_refused_by_every_command_and_seen_in_the_log(bench,
         add_user(c, "Ada", WORDS["Ada"], "admin", NOW)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", WORDS["Cy"])
+    monkeypatch.setattr("monitor.store.guesses.FREE", len(CALLS))  # how slow guesses are is another test
     before = count_rows(bench.database)
     for command, words in CALLS.items():
         assert run_verb([*command.split(), *(files.get(w, w) for w in words), "--by", "Ada"]) == 1, command
         assert "the password of Ada is wrong" in capsys.readouterr().err, command
     after = count_rows(bench.database)
     assert after.pop("audit_entry") == before.pop("audit_entry") + len(CALLS)
+    assert after.pop("password_guess") == before.pop("password_guess") + 1
     assert after == before
 
 

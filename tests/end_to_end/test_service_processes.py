@@ -1,0 +1,76 @@
+"""What the processes of the service know of its secrets, and what is left of them when it is killed."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from monitor.broker_logins import CONFIG, PID_FILE, is_process
+from monitor.child_environment import CORE_ALONE
+from monitor.config import SECRETS
+from monitor.ingest.broker import find_mosquitto
+from tests.conftest import absent, free_port, wait_for
+from tests.data.running import Service
+from tests.end_to_end.test_never_lower import site_file
+
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
+# variable -> which process may know it
+SETTINGS = {
+    "SLOPEWARD_BROKER__PASSWORD": "core", "SLOPEWARD_SMTP__PASSWORD": "core", "SLOPEWARD_SIGNING__KEYS": "core",
+    "SIREN_URL": "core", "SLOPEWARD_WATCHDOG__PING_URL": "core", "SLOPEWARD_BY_PASSWORD": "",
+    "PGPASSWORD": "core web",
+}  # fmt: skip
+NAMES = {"monitor.daemon": "core", "monitor.web.server": "web"}
+
+
+def list_below(pid: int) -> Iterator[tuple[int, list[str]]]:
+    """Every process below one, with its command."""
+    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        yield child, Path(f"/proc/{child}/cmdline").read_text().split("\0")
+        yield from list_below(child)
+
+
+def test_secrets(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each child knows what it needs; a killed service leaves no broker behind, and the next one takes its folder."""
+    if find_mosquitto() is None:
+        absent("Mosquitto")
+    secrets = {name: f"secret-of-{name.lower()}" for name in SETTINGS}
+    secrets["SLOPEWARD_SIGNING__KEYS"] = "k1a2b3c:" + "5e" * 32
+    secrets["SLOPEWARD_WATCHDOG__PING_URL"] = "http://127.0.0.1:9/secret-of-ping"
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    made = Service(tmp_path, sqlite_url, f"mqtt://127.0.0.1:{free_port()}", {"s": site_file({"G1": "A"}, "1h")})
+    folder = tmp_path / "b"
+    text = made.config.read_text().replace('mode = "external"', f'mode = "managed"\ndata = "{folder}"')
+    made.config.write_text(text)
+    with made as service:
+        process = service.launch()
+        wait_for(service.healthy, 90, "the service", pause_s=0.2)
+        below = list(list_below(process.pid))
+        known = {}
+        for pid, words in below:
+            name = next((NAMES[w] for w in words if w in NAMES), Path(words[0]).name)
+            try:
+                known[name] = Path(f"/proc/{pid}/environ").read_text()
+            except PermissionError:
+                pytest.skip("this user cannot read the environment of processes that hide their memory")
+        assert {"core", "web", "mosquitto"} <= set(known)
+        for variable, who in SETTINGS.items():
+            found = {name for name, environ in known.items() if secrets[variable] in environ}
+            assert found == set(who.split()), variable
+        broker = int((folder / PID_FILE).read_text())
+        config = str((folder / CONFIG).resolve())
+        assert is_process(broker, config)
+        service.kill_supervisor()
+        wait_for(lambda: not is_process(broker, config), 20, "the broker of a killed service to end")
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid, _ in below), 20, "the others", pause_s=0.1)
+        service.start(90)
+        assert int((folder / PID_FILE).read_text()) != broker
+        assert service.stop() == 0
+    assert os.environ["PGPASSWORD"]  # it was there
+
+
+def test_each_secret_of_the_configuration_is_of_the_page_or_of_core() -> None:
+    of_the_page = {section for section, _ in SECRETS} - CORE_ALONE
+    assert of_the_page <= {"oidc"}, "decide in monitor.child_environment who needs it"
