@@ -192,7 +192,7 @@ def test_broker_and_service_of_the_compose_file_work_together(laid_out):
         except (URLError, OSError):
             return {"connected": {"live": False}}
 
-    wait_for(lambda: all(look()["connected"].values()), 90, "the service", pause_s=0.2)
+    wait_for(lambda: all(look()["connected"].values()), 200, "the service", pause_s=0.2)
     doors = [int(laid_out.ports[door]) for door in ("1883", "1884")]
     for door in doors:
         with calling(Access(port=door)) as nobody:

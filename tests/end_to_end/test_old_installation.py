@@ -7,6 +7,7 @@ its top level, unacknowledged, with an account, a report and an event.
 import json
 import os
 import shutil
+import socket
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,7 +109,7 @@ def leave_broker(folder: Path, port: int) -> None:
         broker = subprocess.Popen([program, "-c", str(folder / "mosquitto.conf")], stdout=log, stderr=log, cwd=folder)
     (folder / "broker.pid").write_text(str(broker.pid))
     try:
-        wait_for(lambda: "running" in (folder / "broker.log").read_text(), 15, "the old broker")
+        wait_for(lambda: answers(port), 30, "the old broker")
         with calling(Access(port=port), "slopeward", clean=False, expiry_s=2**32 - 1) as service:
             service.listen("slopeward/v1/+/+/obs")
         with calling(Access(port=port)) as instrument:
@@ -117,6 +118,11 @@ def leave_broker(folder: Path, port: int) -> None:
         broker.terminate()
         broker.wait(20)
     assert (folder / "mosquitto.db").is_file()
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def reading(value: float) -> str:
@@ -132,7 +138,7 @@ def ask(url: str, sql: str) -> list[Any]:
         db.close()
 
 
-def test_old(empty_database_url: str, tmp_path: Path) -> None:  # a short name: a socket lies below its folder
+def test_an_old_installation_watches_on_and_says_what_to_do(empty_database_url: str, tmp_path: Path) -> None:
     if find_mosquitto() is None:
         absent("Mosquitto")
     make_database(empty_database_url)
@@ -141,7 +147,7 @@ def test_old(empty_database_url: str, tmp_path: Path) -> None:  # a short name: 
     site = next(row["source"] for name, row in ROWS if name == "config_version")
     with Service(tmp_path, empty_database_url, f"mqtt://127.0.0.1:{port}", {"bench": site}) as service:
         service.config.write_text(OLD_SERVICE.format(url=empty_database_url, port=port, web=service.port))
-        service.start(120)
+        service.start(200)
         # what waited with the old broker is read, and its instruments, which have no login, go on speaking
         count = "SELECT count(*) FROM observation"
         before = sum(name == "observation" for name, _ in ROWS)

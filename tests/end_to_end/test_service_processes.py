@@ -31,8 +31,9 @@ def list_below(pid: int) -> Iterator[tuple[int, list[str]]]:
         yield from list_below(child)
 
 
-def test_secrets(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each child knows what it needs; a killed service leaves no broker behind, and the next one takes its folder."""
+def test_each_process_knows_its_own_secrets_and_a_killed_service_leaves_no_broker(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if find_mosquitto() is None:
         absent("Mosquitto")
     secrets = {name: f"secret-of-{name.lower()}" for name in SETTINGS}
@@ -40,13 +41,13 @@ def test_secrets(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     secrets["SLOPEWARD_WATCHDOG__PING_URL"] = "http://127.0.0.1:9/secret-of-ping"
     for name, value in secrets.items():
         monkeypatch.setenv(name, value)
-    made = Service(tmp_path, sqlite_url, f"mqtt://127.0.0.1:{free_port()}", {"s": site_file({"G1": "A"}, "1h")})
+    made = Service(tmp_path, sqlite_url, f"mqtt://127.0.0.1:{free_port()}", {"s": site_file({"G1": "A", "G2": "B"}, "1h")})
     folder = tmp_path / "b"
     text = made.config.read_text().replace('mode = "external"', f'mode = "managed"\ndata = "{folder}"')
     made.config.write_text(text)
     with made as service:
         process = service.launch()
-        wait_for(service.healthy, 90, "the service", pause_s=0.2)
+        wait_for(service.healthy, 200, "the service", pause_s=0.5)
         below = list(list_below(process.pid))
         known = {}
         for pid, words in below:
@@ -65,7 +66,7 @@ def test_secrets(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         service.kill_supervisor()
         wait_for(lambda: not is_process(broker, config), 20, "the broker of a killed service to end")
         wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid, _ in below), 20, "the others", pause_s=0.1)
-        service.start(90)
+        service.start(200)
         assert int((folder / PID_FILE).read_text()) != broker
         assert service.stop() == 0
     assert os.environ["PGPASSWORD"]  # it was there
