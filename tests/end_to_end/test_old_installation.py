@@ -28,7 +28,7 @@ from tests.conftest import absent, free_port, wait_for
 from tests.data.mqtt_client import calling
 from tests.data.running import Service
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 WRITTEN = Path(__file__).parents[1] / "data/installation_0006.jsonl"
 ROWS = [json.loads(line) for line in WRITTEN.read_text(encoding="utf-8").splitlines()]
 OBS = "slopeward/v1/bench/G1/obs"

@@ -14,7 +14,7 @@ from tests.conftest import absent, free_port, wait_for
 from tests.data.running import Service
 from tests.end_to_end.test_never_lower import site_file
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 # variable -> which process may know it
 SETTINGS = {
     "SLOPEWARD_BROKER__PASSWORD": "core", "SLOPEWARD_SMTP__PASSWORD": "core", "SLOPEWARD_SIGNING__KEYS": "core",
