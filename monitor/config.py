@@ -168,6 +168,7 @@ class LimitsSection(Section):
     undeclared_stations: int = Field(default=100, ge=0)
     quarantine_mb: int = Field(default=256, ge=1)
     quarantine_source_mb: int = Field(default=32, ge=1)
+    reader_s: float = Field(default=120.0, ge=1)
     reserve_mb: int = Field(default=64, ge=0)
     disk: str = ""
 

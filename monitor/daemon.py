@@ -1,7 +1,5 @@
 """The core process: what listens, decides and tells, put together in one place and held until it is told to end."""
 
-import contextlib
-import fcntl
 import logging
 import os
 import re
@@ -10,14 +8,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, TypeVar
-
-from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
+from typing import Any, Final, NamedTuple, TypeVar
 
 from monitor import compute, health, logs
 from monitor.alerting.acts.change_control import Taken, explain_refusal, explain_unread, find_file, take_in
@@ -35,6 +30,7 @@ from monitor.movement.cadence import stage_cadence
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import channel_settings
 from monitor.notify.state import StatePublisher
+from monitor.one_core import hold_alone, refuse_second
 from monitor.schedule import Schedule
 from monitor.service_alarms import ServiceAlarms, make_alarm
 from monitor.service_clock import (
@@ -49,17 +45,17 @@ from monitor.service_clock import (
 )
 from monitor.service_conditions import Condition, Conditions
 from monitor.signing import KEYS_FILE, Keyring
-from monitor.store.at_rest import open_lock
 from monitor.store.clock_steps import set_back, withdraw_future
+from monitor.store.core_turn import CoreTurn
 from monitor.store.decisions import code_version
 from monitor.store.drills import end_dead_drills, load_drills
 from monitor.store.engine import Database
 from monitor.store.migrate import upgrade
 from monitor.store.news import News
+from monitor.store.readers import ReaderWatch
 from monitor.store.reserve import DiskReserve
 from monitor.store.service_state import stamp
 from monitor.store.sites import load_site_source, load_sites_summary
-from monitor.store.turns import make_turns, take_core_turn
 from monitor.vigil import Vigil
 
 _T = TypeVar("_T")
@@ -67,13 +63,17 @@ log = logging.getLogger(__name__)
 STAMP_EVERY_S: Final = 3.0
 UNSHELVE_EVERY_S: Final = 15.0
 AGAIN_S: Final = 1.0  # after a duty that failed
+READERS_EVERY_S: Final = 2.0
 CLOCK_EVERY_S: Final = 5.0
 WAKING_S: Final = 30.0  # so long after a suspension, stations and broker are given time to reach us again
 UNSYNCHRONISED_S: Final = 1800.0  # a machine that has just started is given the time to find its reference
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
-PREDECESSOR_S: Final = 10.0  # longer than that: one that waits for a database has ended by itself
 BROKER_S: Final = 3.0
+TAKEN_OVER: Final = (
+    "another core has taken this database over (its server was restarted, or ended our session); this one decides "
+    "nothing and waits: end one of the two services"
+)
 EXIT_OVERDUE: Final = 70
 EXIT_TRY_AGAIN: Final = 75  # the database was away when we were told to end, or before we could begin
 
@@ -105,6 +105,9 @@ class Core:
         self.renewing = threading.Event()  # another site file is in force: a fresh core reads it, memory stays
         self._in_force: dict[str, str] = {}  # versions of site files, as found at the start
         self.db = Database(config.database.url)
+        self.turn: CoreTurn | None = None  # on PostgreSQL
+        self._stands_by = False
+        self._parts_end = threading.Event()
         self.sites: dict[str, Site] = {}
         self.alarms = ServiceAlarms(self.db, self.sites, clock, self._wake_dispatcher)
         self.conditions = Conditions(self.alarms)
@@ -114,6 +117,11 @@ class Core:
         self._steps: list[Step] = []  # of the clock, not acted on yet
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
         self._lost_file = ""
+
+    def hold(self, turn: CoreTurn | None) -> None:
+        """Write nothing but while this turn is ours."""
+        self.turn = turn
+        self.db.guard = None if turn is None else turn.guard
 
     def start(self) -> None:
         """Open the database, declare the sites, and start every part."""
@@ -130,12 +138,14 @@ class Core:
             health.beat(self.vigil.trouble(), health.STARTING)
 
     def _start(self) -> None:
+        self._insist(self._take_turn)
         self._insist(self._open_database)
         self.sites.update({site.id: site for site in self._insist(self._load_sites)})
         self._make_inboxes()
         self.dispatcher = Dispatcher(self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ))
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
         self.reserve.follow()
+        self.readers = ReaderWatch(self.db, self.config.limits.reader_s)
         self.ingest = Ingest(
             self.db, self.config, self.sites, self._on_stored, self.alarms.write, self.clock, self.reserve.hold
         )
@@ -174,22 +184,41 @@ class Core:
                 return EXIT_OVERDUE
             if self.renewing.is_set():
                 return health.EXIT_RENEW
+            if self.turn is not None and self.turn.is_lost:
+                return self._stand_by(self.turn)
         if not self.stopping.is_set():
             log.warning("the supervisor is gone; stopping")
+        return 0
+
+    def _stand_by(self, turn: CoreTurn) -> int:
+        """Another core decides on this database: end every part and say so, until the turn is free again."""
+        self._stands_by = True
+        log.critical("%s", TAKEN_OVER)
+        self._end_parts()
+        while health.beat(TAKEN_OVER, health.UNPROVEN) and not self.stopping.wait(1.0):
+            if self._do(turn.take) and turn.is_ours:
+                log.warning("the other core is gone; a fresh one decides here again")
+                return health.EXIT_RENEW
         return 0
 
     def stop(self) -> None:
         """End the parts in the order of the flow: take no more in, decide, tell, close."""
         self.stopping.set()
+        if not self._stands_by:
+            self._end_parts()
+            self._write_stamp("stopped")
+        self.db.close()
+
+    def _end_parts(self) -> None:
+        self._parts_end.set()
         self.schedule.stop()
         compute.stop_all()
         self.ingest.stop(STOP_S)
         self.evaluation.stop(STOP_S)
-        self._do(self.alarms.write_pending)
+        if not self._stands_by:
+            self._do(self.alarms.write_pending)
         self.dispatcher.stop(STOP_S)
         self.publisher.stop(1.0)
-        self._write_stamp("stopped")
-        self.db.close()
 
     # ---- start ---------------------------------------------------------------------------------------------
     def _insist(self, act: Callable[[], _T]) -> _T:
@@ -217,6 +246,10 @@ class Core:
             if all(self.ingest.status()["connected"].values()):
                 return
         log.warning("the broker has not confirmed the subscriptions yet; going on without it")
+
+    def _take_turn(self) -> None:
+        if self.turn is not None and not self.turn.take():
+            refuse_second(str(self.db.url.database))
 
     def _open_database(self) -> None:
         copy = upgrade(self.db, self.clock())
@@ -352,7 +385,9 @@ class Core:
     def _run_stamps(self) -> None:
         """Write alarms of the service and the stamp of this process; a locked database is waited for."""
         duties = (
+            Duty(self._keep_turn, 1.0),
             Duty(self.reserve.follow, 1.0),
+            Duty(self.readers.follow, READERS_EVERY_S),
             Duty(self.alarms.write_pending, 0.5),
             Duty(lambda: self._write_stamp("running"), STAMP_EVERY_S),
             Duty(self._follow_conditions, STAMP_EVERY_S),
@@ -362,7 +397,7 @@ class Core:
             Duty(self._end_dead_drills, UNSHELVE_EVERY_S),
         )  # fmt: skip
         due = dict.fromkeys(duties, 0.0)
-        while not self.stopping.wait(0.25):
+        while not self._parts_end.wait(0.25):
             for duty in duties:
                 if time.monotonic() >= due[duty]:
                     pause_s = duty.every_s if self._do(duty.act) else max(duty.every_s, AGAIN_S)
@@ -381,6 +416,10 @@ class Core:
         else:
             return True
         return False
+
+    def _keep_turn(self) -> None:
+        if self.turn is not None:
+            self.turn.keep()
 
     def _end_dead_drills(self) -> None:
         """A drill whose process died is ended: its exercise alarms would otherwise be escalated for ever."""
@@ -402,6 +441,7 @@ class Core:
             level=1, after_s=UNSYNCHRONISED_S,
         )  # fmt: skip
         self.conditions.follow((unsynchronised, self.conditions.of_disk(self.reserve.trouble)), now_s)
+        self.conditions.follow(self.conditions.of_readers(self.readers), now_s)
         self.conditions.follow(self.conditions.of_evaluation(self.sites, self.evaluation.find_slow()), now_s)
 
     def _clock_moved(self, now: datetime) -> bool:
@@ -543,76 +583,6 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-@contextlib.contextmanager
-def hold_alone(config: ServiceConfig) -> Iterator[None]:
-    """Make sure that one core runs on a database; two would fight for the broker's session.
-
-    Raises:
-        ConfigError: another one runs.
-    """
-    db = Database(config.database.url)
-    if not db.is_sqlite:
-        with _hold_core_turn(db):
-            yield
-        return
-    database = db.url.database
-    db.close()
-    if not database or database == ":memory:":
-        yield
-        return
-    with open_lock(database) as file:
-        if not _wait_for(lambda: _take_lock(file)):
-            file.seek(0)
-            raise ConfigError(f"{database}: another service runs on this database (pid {file.read().strip()})")
-        with contextlib.suppress(OSError):  # a full disk does not keep a service from starting
-            os.truncate(file.fileno(), 0)
-            os.write(file.fileno(), str(os.getpid()).encode())
-        yield
-
-
-def _take_lock(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _wait_for(condition: Callable[[], bool]) -> bool:
-    """True as soon as it is; a predecessor that is just ending gets a little time."""
-    deadline = time.monotonic() + PREDECESSOR_S
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True
-
-
-@contextlib.contextmanager
-def _hold_core_turn(db: Database) -> Iterator[None]:
-    """The same on PostgreSQL: a lock of the session, which ends with this process however it ends."""
-    held: list[Connection] = []
-
-    def take() -> bool:
-        held.extend(filter(None, [take_core_turn(db.engine)]))
-        return bool(held)
-
-    try:
-        try:
-            make_turns(db.engine)
-            is_ours = _wait_for(take)
-        except OperationalError as error:
-            log.warning("the database does not answer yet, nobody can say whether another core runs: %s", error.orig)
-            is_ours = True
-        if not is_ours:
-            raise ConfigError(f"{db.url.database}: another service runs on this database")
-        yield
-    finally:
-        for connection in held:
-            connection.close()
-        db.close()
-
-
 def main(config_path: str | None = None) -> int:
     """Life of the core process; returns its exit status."""
     hide_memory()  # it holds secrets
@@ -623,7 +593,8 @@ def main(config_path: str | None = None) -> int:
     core = Core(config, ServiceClock())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: core.stopping.set())
-    with hold_alone(config):
+    with hold_alone(config) as turn:
+        core.hold(turn)
         core.start()
         status = core.watch()
         if status == EXIT_OVERDUE:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from monitor.broker_logins import HOW_TO_CLOSE, LoginBook
 from monitor.config import BrokerSection
 from monitor.service_alarms import ServiceAlarms
+from monitor.store.readers import ReaderWatch
 
 AWAY_S: Final = 60.0  # a broker or database that is away for less is weather
 GROWN_S: Final = 600.0  # a count that grew is told of until it stood still for that long
@@ -125,6 +126,20 @@ class Conditions:
     def of_disk(trouble: str) -> Condition:
         """What `DiskReserve.trouble` says."""
         return Condition("disk:reserve", bool(trouble), trouble)
+
+    def of_readers(self, readers: ReaderWatch) -> Iterator[Condition]:
+        """What `ReaderWatch` saw: sessions that it ended, and those that it may not end."""
+        yield Condition(
+            "database:readers", self.count("readers", readers.ended),
+            f"{readers.ended} sessions of readers of the SQL views were ended since start, last: {readers.last}; if it "
+            "goes on, close that login (ALTER ROLE ... NOLOGIN)",
+            level=1, hold_s=GROWN_S,
+        )  # fmt: skip
+        yield Condition(
+            "database:readers:unended", bool(readers.refused),
+            f"a reader of the SQL views holds too much and the service may not end it: {readers.refused}; let an "
+            "administrator of the server run: GRANT pg_signal_backend TO the service's role",
+        )  # fmt: skip
 
     @staticmethod
     def of_evaluation(sites: Iterable[str], slow: Mapping[str, float]) -> Iterator[Condition]:

@@ -1,7 +1,7 @@
 """One way into the database for every process: read and write transactions, the same on SQLite and PostgreSQL."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, Self
@@ -64,6 +64,7 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._turnstile = _Turnstile()
         self.closed_because: str | None = None  # why nothing may be written by this object (yet)
+        self.guard: Callable[[Connection], None] | None = None  # raises where a transaction may not be written any more
         self.engine: Engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql()
         event.listen(self.engine, "before_execute", _watch)
 
@@ -95,13 +96,15 @@ class Database:
             connect_args={
                 "options": "-c timezone=UTC -c lock_timeout=10000", "connect_timeout": 10,
                 "application_name": "slopeward",
+                # a server that went without a word is noticed in half a minute
+                "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30000,
             },
         )  # fmt: skip
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads; one consistent snapshot on SQLite and PostgreSQL."""
-        with _translated(), self.engine.connect() as connection:
+        with translated(), self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)  # noqa: PLW2901
             with connection.begin():
@@ -119,10 +122,12 @@ class Database:
         """
         if self.closed_because is not None:
             raise StoreError(self.closed_because)
-        with self._turnstile.turn(urgent=urgent), _translated(), self.engine.connect() as connection:
+        with self._turnstile.turn(urgent=urgent), translated(), self.engine.connect() as connection:
             sealing = Sealing()
             connection = connection.execution_options(slopeward_write=True, slopeward_sealing=sealing)  # noqa: PLW2901
             with connection.begin():
+                if self.guard is not None:
+                    self.guard(connection)
                 yield connection
                 sealing.close(connection, datetime.now(UTC))
 
@@ -144,7 +149,8 @@ def _watch(connection: Connection, statement: Any, many: Any, one: Any, _options
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """A database that is away or locked is a StoreBusyError."""
     try:
         yield
     except OperationalError as error:

@@ -47,13 +47,8 @@ def take_turn(c: Connection, name: str) -> None:
         c.execute(row, {"name": name})
 
 
-def take_core_turn(engine: Engine) -> Connection | None:
-    """Be the one core of a PostgreSQL database.
-
-    Returns:
-        The connection that holds the turn until it is closed, or this process ends however it ends; None where
-        another core has it.
-    """
+def lock_core(engine: Engine) -> Connection | None:
+    """The session that holds the lock until it is closed, or ends in any way; None where another one holds it."""
     c = engine.connect()
     try:
         # a guard of the server against forgotten transactions would take the turn away

@@ -11,11 +11,18 @@ from monitor.errors import NotFoundError, StoreError
 from monitor.store.view_sql import BOOLEANS, view_sql
 
 _MARK: Final = "slopeward view"
-# the number of connections holds against anybody; the times are what a session starts with, and it may change them
+# the number of connections and the room for sorting hold against anybody; the times are what a session starts with, and
+# it may change them: `monitor.store.readers` ends what lasts longer
 READER_LIMITS: Final = (
     "CONNECTION LIMIT 5", "SET statement_timeout = '60s'", "SET idle_in_transaction_session_timeout = '60s'",
-    "SET lock_timeout = '10s'", "SET default_transaction_read_only = on",
+    "SET lock_timeout = '10s'", "SET default_transaction_read_only = on", "SET temp_file_limit = '1GB'",
 )  # fmt: skip
+# what everybody may do by default, and by which one login uses up locks or disk of the whole server
+_ADVISORY: Final = (
+    "SELECT CAST(p.oid AS regprocedure) FROM pg_proc p WHERE p.pronamespace = CAST('pg_catalog' AS regnamespace)"
+    " AND (p.proname ~ '^pg_(try_)?advisory_' AND p.proname !~ 'unlock' OR p.proname IN ('lo_creat', 'lo_create',"
+    " 'lo_from_bytea')) AND has_function_privilege(:role, p.oid, 'EXECUTE') ORDER BY 1"
+)
 NAMES: Final = tuple(view_sql(sqlite=True))
 
 Grants = dict[str, frozenset[str]]  # role -> views it may read
@@ -134,23 +141,47 @@ def grant_readonly(connection: Connection, role: str) -> None:
 
 
 def limit_reader(connection: Connection, role: str) -> list[str]:
-    """Bound what a reader takes from the service: connections, the time of a query, and of an idle transaction.
+    """Bound what a reader takes from the service: connections, times, room for sorting, locks and files of its own.
 
     Returns:
         The statements that this account may not run; an administrator of the server must. Empty when all is done.
     """
-    quoted = connection.dialect.identifier_preparer.quote_identifier(role)
-    refused = []
-    for limit in READER_LIMITS:
-        statement = f"ALTER ROLE {quoted} {limit}"
-        try:
-            with connection.begin_nested():
-                connection.exec_driver_sql(statement)
-        except ProgrammingError as error:
-            if getattr(error.orig, "sqlstate", "") != "42501":  # insufficient_privilege
-                raise
-            refused.append(f"{statement};")
-    return refused
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    refused = [
+        f"{statement};"
+        for statement in (f"ALTER ROLE {quote(role)} {limit}" for limit in READER_LIMITS)
+        if not _try(connection, statement)
+    ]
+    for statement in _shared_rights(connection, role):
+        _try(connection, statement)
+    refused += [f"{statement};" for statement in _shared_rights(connection, role)]  # a refused REVOKE is no error
+    me, may_end = connection.execute(text("SELECT current_user, pg_has_role('pg_signal_backend', 'USAGE')")).one()
+    return refused if may_end else [*refused, f"GRANT pg_signal_backend TO {quote(me)};"]
+
+
+def _try(connection: Connection, statement: str) -> bool:
+    """Run a statement; False where this account may not."""
+    try:
+        with connection.begin_nested():
+            connection.exec_driver_sql(statement)
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", "") != "42501":  # insufficient_privilege
+            raise
+        return False
+    return True
+
+
+def _shared_rights(connection: Connection, role: str) -> list[str]:
+    """What takes from the role the rights by which it could use up what all share, in this database alone."""
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    database, may_make = connection.execute(
+        text("SELECT current_database(), has_database_privilege(:role, current_database(), 'TEMP')"), {"role": role}
+    ).one()
+    rights = [f"REVOKE TEMPORARY ON DATABASE {quote(database)} FROM PUBLIC"] if may_make else []
+    functions = list(connection.execute(text(_ADVISORY), {"role": role}).scalars())
+    if functions:
+        rights.append(f"REVOKE EXECUTE ON FUNCTION {', '.join(functions)} FROM PUBLIC")
+    return rights
 
 
 def end_readers(connection: Connection) -> None:
@@ -164,7 +195,8 @@ def end_readers(connection: Connection) -> None:
         "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_class k ON k.oid = l.relation"
         " JOIN pg_stat_activity a ON a.pid = l.pid"
         " WHERE k.relkind = 'v' AND k.relnamespace = CAST(current_schema() AS regnamespace)"
-        " AND a.usename <> current_user AND pg_has_role(current_user, a.usesysid, 'USAGE')"
+        " AND a.usename <> current_user AND (pg_has_role(current_user, a.usesysid, 'USAGE') OR"
+        " pg_has_role('pg_signal_backend', 'USAGE') AND NOT (SELECT rolsuper FROM pg_roles WHERE oid = a.usesysid))"
     )
 
 

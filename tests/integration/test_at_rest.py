@@ -14,8 +14,8 @@ from sqlalchemy import text
 
 from monitor.cli.main import run_verb
 from monitor.config import parse_service
-from monitor.daemon import hold_alone
 from monitor.errors import RefusedError, StoreError
+from monitor.one_core import hold_alone
 from monitor.store import publish, views
 from monitor.store.engine import Database
 from monitor.store.migrate import upgrade

@@ -8,13 +8,16 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from monitor import daemon
+from monitor import one_core
 from monitor.config import parse_service
 from monitor.domain.alert import SERVICE
 from monitor.errors import ConfigError, StoreBusyError
+from monitor.service_conditions import Conditions
 from monitor.store import decisions, migrate, turns, views
 from monitor.store.audit import add_audit, verify_chain
+from monitor.store.core_turn import CoreTurn
 from monitor.store.engine import Database
+from monitor.store.readers import ReaderWatch
 from tests.conftest import wait_for
 from tests.data.filled import NOW
 
@@ -67,8 +70,9 @@ def timed(limit_s):
 
 
 # ---- locks -----------------------------------------------------------------------------------------------------
-def test_numbers_that_anybody_can_lock_hold_nothing_up(service, reader):
+def test_numbers_that_anybody_can_lock_hold_nothing_up(service, reader, postgresql):
     attacker = reader()
+    let_lock(service, reader)
     for number in OLD_NUMBERS:
         attacker.execute("SELECT pg_advisory_lock(%s)", (number,))
     for site in SITES:
@@ -76,10 +80,16 @@ def test_numbers_that_anybody_can_lock_hold_nothing_up(service, reader):
     with timed(8), service.write() as c:  # one that waits for a lock gives up after 10 s
         assert decisions.find_state(c, SITES[0]) is not None
         add_audit(c, SERVICE, "test", "test", {}, NOW)
-    with timed(8), daemon.hold_alone(config_of(service)):
+    with timed(8), one_core.hold_alone(config_of(service)):
         migrate.upgrade(service)
     with service.read() as c:
         assert verify_chain(c) == []
+
+
+def let_lock(service, reader):
+    """As on a server whose administrator has not taken it from the role."""
+    with service.write() as c:
+        c.exec_driver_sql(f"GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO {reader.role}")
 
 
 def test_no_lock_of_the_service_is_within_a_readers_reach(service, reader):
@@ -89,7 +99,8 @@ def test_no_lock_of_the_service_is_within_a_readers_reach(service, reader):
         *(f"SELECT 1 FROM {name}" for name in (*turns.NAMES, "site_state", "audit_entry")),
         "SELECT 1 FROM site_status FOR UPDATE", "LOCK TABLE site_status IN SHARE MODE",
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> current_user",
-        "CREATE TABLE other (a int)",
+        "CREATE TABLE other (a int)", "CREATE TEMPORARY TABLE other (a int)", "SELECT lo_create(0)",
+        "SELECT pg_advisory_lock(n) FROM generate_series(1, 100000) n", "SET temp_file_limit = -1",
     ):  # fmt: skip
         with pytest.raises(psycopg.Error) as refused:
             attacker.execute(f"BEGIN; SET TRANSACTION READ WRITE; {attempt}")
@@ -106,6 +117,47 @@ def test_a_reader_has_few_connections_and_no_endless_query(service, reader):
     assert shown == {"statement_timeout": "1min", "lock_timeout": "10s"}
     with service.write() as c:
         add_audit(c, SERVICE, "test", "test", {}, NOW)
+
+
+def test_a_reader_who_lifts_its_own_bounds_is_ended_and_the_others_read_on(service, reader, postgresql):
+    now = [1000.0]
+    watch = ReaderWatch(service, 60.0, lambda: now[0])
+    sleeper, idler, hoarder, honest = reader(), reader(), reader(), reader()
+    let_lock(service, reader)
+    for one in (sleeper, idler):
+        one.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
+    idler.execute("BEGIN; SELECT * FROM site_status")
+    ends = []
+
+    def sleep():
+        try:
+            sleeper.execute("SELECT pg_sleep(600)")
+        except psycopg.Error as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=sleep)
+    thread.start()
+    asleep = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    with service.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
+        wait_for(lambda: c.exec_driver_sql(asleep).first(), what="the long statement to run")
+    honest.execute("SELECT * FROM site_status")
+    assert watch.follow() == ([], [])
+    hoarder.execute("SELECT pg_advisory_lock(n) FROM generate_series(1, 600) n")  # of the session: no transaction is open
+    now[0] += 59.0
+    assert [why.split(") ")[1] for why in watch.follow().ended] == ["holds 600 locks"]
+    now[0] += 1.0
+    honest.execute("BEGIN; SELECT * FROM site_status")
+    ended = watch.follow().ended
+    assert sorted(why.split("pid ")[1].split(")")[0] for why in ended) == sorted(
+        str(one.info.backend_pid) for one in (sleeper, idler)
+    )
+    thread.join(20)
+    assert len(ends) == 1
+    for one in (idler, hoarder):
+        with pytest.raises(psycopg.OperationalError):
+            one.execute("SELECT 1")
+    assert honest.execute("SELECT count(*) FROM site_status").fetchone()
+    assert (watch.ended, watch.refused) == (3, "")
 
 
 def test_a_transaction_left_open_over_a_view_does_not_keep_an_upgrade_waiting(service, reader, monkeypatch):
@@ -135,10 +187,17 @@ def test_who_cannot_be_ended_is_named(service, reader, postgresql, monkeypatch):
     attacker.execute("BEGIN; SELECT * FROM site_status")
     try:
         with plain.write() as c:
-            assert next(s.split(" ", 3)[3] for s in views.limit_reader(c, reader.role)) == "CONNECTION LIMIT 5;"
+            left = views.limit_reader(c, reader.role)
+            assert left[0].split(" ", 3)[3] == "CONNECTION LIMIT 5;"
+            assert left[-1] == f'GRANT pg_signal_backend TO "{owner}";'
             c.exec_driver_sql("COMMENT ON VIEW anomalies IS 'slopeward view of a version before'")
         with pytest.raises(StoreBusyError, match=rf"{reader.role} \(pid {attacker.info.backend_pid}\)"):
             migrate.upgrade(plain)
+        watch = ReaderWatch(plain, 0.0)
+        assert watch.follow().ended == []
+        assert f"{reader.role} (pid {attacker.info.backend_pid})" in watch.refused
+        told = {one.key: one for one in Conditions(None).of_readers(watch)}["database:readers:unended"]
+        assert told.is_true
         attacker.execute("ROLLBACK")
         migrate.upgrade(plain)
     finally:
@@ -151,10 +210,10 @@ def test_who_cannot_be_ended_is_named(service, reader, postgresql, monkeypatch):
 
 # ---- the locks themselves --------------------------------------------------------------------------------------
 def test_one_core_holds_its_turn_and_vacuum_goes_on(service, monkeypatch):
-    monkeypatch.setattr(daemon, "PREDECESSOR_S", 0.5)
+    monkeypatch.setattr(one_core, "PREDECESSOR_S", 0.5)
     config = config_of(service)
-    with daemon.hold_alone(config):
-        with pytest.raises(ConfigError, match="another service runs"), daemon.hold_alone(config):
+    with one_core.hold_alone(config):
+        with pytest.raises(ConfigError, match="another service runs"), one_core.hold_alone(config):
             pass
         with service.read() as c:
             held = c.execute(
@@ -167,8 +226,42 @@ def test_one_core_holds_its_turn_and_vacuum_goes_on(service, monkeypatch):
         with service.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
             c.exec_driver_sql("SET lock_timeout = '2s'")
             c.exec_driver_sql("VACUUM")
-    with daemon.hold_alone(config):
+    with one_core.hold_alone(config):
         pass
+
+
+def test_who_lost_the_turn_writes_nothing_at_once_and_who_lost_its_session_alone_goes_on(service, postgresql):
+    url = service.url.render_as_string(hide_password=False)
+    with Database(url) as one, Database(url) as other:
+        first, second = CoreTurn(one), CoreTurn(other)
+        service.guard = first.guard
+        with pytest.raises(StoreBusyError), service.write():
+            pass  # never taken
+        assert first.take()
+        assert not second.take()
+        end_sessions(postgresql, service)
+        with service.write() as c:  # nobody else has it
+            add_audit(c, SERVICE, "test", "test", {}, NOW)
+        first.keep()
+        assert (first.is_ours, first.is_lost, second.take()) == (True, False, False)
+        end_sessions(postgresql, service)
+        assert second.take()
+        with pytest.raises(StoreBusyError, match="another core"), service.write():
+            pass  # before it looked at the lock
+        assert first.is_lost
+        second.give_up()
+        third = CoreTurn(one)
+        assert third.take()
+        second.keep()  # free again meanwhile, and yet somebody else wrote
+        third.give_up()
+        assert second.is_lost
+
+
+def end_sessions(postgresql, db):
+    """What a restart of the server does to every session."""
+    postgresql.execute(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{db.url.database}'",
+    )
 
 
 def test_the_turn_of_a_site_is_one_at_a_time_also_before_its_first_row(service):

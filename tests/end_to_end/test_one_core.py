@@ -1,0 +1,76 @@
+"""PostgreSQL is restarted under the running service, which ends the lock of its core: one core decides still."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monitor.store.engine import Database
+from monitor.store.service_state import load_stamps
+from tests.conftest import MosquittoServer, PostgresServer, wait_for
+from tests.data.running import Service
+from tests.end_to_end.test_cannot_decide import health
+from tests.end_to_end.test_never_lower import site_file
+
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(200)]
+TAKEN_OVER = "another core has taken this database over"
+
+
+def test_one_core_decides_when_the_server_was_restarted_and_a_second_core_comes(
+    postgresql: PostgresServer, postgresql_url: str, mosquitto: MosquittoServer, tmp_path: Path
+) -> None:
+    def find_core() -> int | None:
+        with Database(postgresql_url) as db, db.read() as c:
+            found = load_stamps(c).get("core")
+        return int(found[1]["pid"]) if found else None
+
+    def count_evaluations() -> int:
+        with Database(postgresql_url) as db, db.read() as c:
+            return int(c.exec_driver_sql("SELECT count(*) FROM evaluation").scalar_one())
+
+    def restart() -> None:
+        postgresql.stop("fast")
+        postgresql.start()
+
+    second = None
+    words = [sys.executable, "-m", "monitor.daemon", str(tmp_path / "slopeward.toml")]
+    with Service(tmp_path, postgresql_url, mosquitto.url, {"s": site_file({"G1": "A", "G2": "B"}, "1h")}) as service:
+        service.start(90)
+        first = find_core()
+        assert first is not None
+        restart()
+        wait_for(lambda: "the turn of the core is taken anew" in service.log(), what="the turn to be taken anew")
+        with (tmp_path / "second.log").open("wb") as log:
+            second = subprocess.Popen(words, stdout=log, stderr=log, cwd=tmp_path)
+        try:
+            # it has tried and waits: were the turn free, it would have it by now
+            wait_for(lambda: count_waiting(second), what="the second core to try")
+            os.kill(first, signal.SIGSTOP)
+            restart()
+            wait_for(lambda: find_core() == second.pid, 40, "the second core to decide")
+            os.kill(first, signal.SIGCONT)
+            wait_for(lambda: TAKEN_OVER in service.log(), what="the first one to say that it decides nothing")
+            wait_for(lambda: TAKEN_OVER in str(health(service)), what="the page to say it")
+            assert health(service)[0] == 503
+            before = count_evaluations()
+            wait_for(lambda: count_evaluations() > before + 1, what="the second core to go on")
+            assert find_core() == second.pid
+        finally:
+            os.kill(first, signal.SIGCONT)
+            second.terminate()
+            second.wait(20)
+        wait_for(lambda: find_core() not in {first, second.pid}, 40, "a fresh core of the first service to decide")
+        wait_for(lambda: health(service)[0] == 200, 20, "the page to say that all is well")
+
+
+def count_waiting(process: subprocess.Popen[bytes]) -> int:
+    """Connections that it has to a server; none before it has tried."""
+    try:
+        return sum(
+            os.readlink(one).startswith("socket:") for one in Path(f"/proc/{process.pid}/fd").iterdir()
+        )
+    except OSError:
+        return 0
