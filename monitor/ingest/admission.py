@@ -54,8 +54,10 @@ class Admission:
                 " limits.readings_per_s, then `slopeward ingest --rejected`"
             )
             # counted as arrived: who sends too much is not asked to send it again
-            return Decoded(faults=(Fault("rate_limited", reason, message.payload),), mark=decoded.mark)
-        return self._without_strangers(message, decoded) if readings else decoded
+            decoded = Decoded(faults=(Fault("rate_limited", reason, message.payload),), mark=decoded.mark)
+        elif readings:
+            decoded = self._without_strangers(message, decoded)
+        return self._without_strange_counts(decoded)
 
     def settle(self) -> None:
         """What was let in is stored."""
@@ -81,6 +83,14 @@ class Admission:
             return True
         bucket.left -= readings
         return False
+
+    def _without_strange_counts(self, decoded: Decoded) -> Decoded:
+        """The counts of a station that has no readings are its sender's invention, as its name is."""
+        mark = decoded.mark
+        known = self._declared, self._undeclared
+        if mark is None or any(mark.station in stations.get(mark.site, ()) for stations in known):
+            return decoded
+        return replace(decoded, mark=None)
 
     def _without_strangers(self, message: Message, decoded: Decoded) -> Decoded:
         refused: set[str] = set()

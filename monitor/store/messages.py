@@ -2,13 +2,13 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, func, select, tuple_, update
 
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
@@ -21,6 +21,11 @@ from monitor.store.types import canonical_json
 
 KEPT_BYTES: Final = 1 << 20  # of a rejected payload; its true size is stored beside
 _CHUNK: Final = 1000
+_FEW: Final = 300  # keys of three columns in one question
+# of one station, for a sender may invent them: what it counts beyond is forgotten, what it sends is stored all the same
+MOST_BOOTS: Final = 64
+MOST_GAPS: Final = 10_000  # open at a time
+_Boot = tuple[str, str, int]  # site, source, boot_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,46 +193,88 @@ def load_reports(
 def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: datetime) -> list[SequenceGap]:
     """Note the counts of a batch of messages; returns the gaps that opened. What came late closes or splits a gap.
 
-    The first count of a boot is where counting starts: what came before it is unknown, not missing.
+    The first count of a boot is where counting starts: what came before it is unknown, not missing. Of each station so
+    many boots are kept, and so many gaps are open at a time.
     """
-    by_key: dict[tuple[str, str, int], dict[int, SequenceMark]] = defaultdict(dict)
+    by_key: dict[_Boot, dict[int, SequenceMark]] = defaultdict(dict)
     for mark in marks:
         by_key[mark.site, mark.source, mark.boot_id][mark.seq] = mark
+    states = _load_states(connection, list(by_key))
     opened: list[SequenceGap] = []
-    for (site, source, boot_id), seen in by_key.items():
-        s = sequence_state.c
-        state = connection.execute(
-            select(s.last_seq, s.last_at).where(s.site == site, s.source == source, s.boot_id == boot_id)
-        ).first()
+    ends: dict[_Boot, SequenceMark] = {}
+    for key, seen in by_key.items():
+        state = states.get(key)
         last_seq: int | None = None if state is None else state.last_seq
         last_at: datetime | None = None if state is None else state.last_at
         late: list[int] = []
-        gaps: list[SequenceGap] = []
-        newest: SequenceMark | None = None
         for seq, mark in sorted(seen.items()):
             if last_seq is not None and seq <= last_seq:
                 late.append(seq)
                 continue
             if last_seq is not None and seq > last_seq + 1:
-                gaps.append(SequenceGap(site, mark.station, source, boot_id, last_seq + 1, seq - 1, last_at, mark.at))
-            last_seq, last_at, newest = seq, mark.at, mark
+                opened.append(SequenceGap(key[0], mark.station, *key[1:], last_seq + 1, seq - 1, last_at, mark.at))
+            last_seq, last_at, ends[key] = seq, mark.at, mark
         if late:
-            _fill(connection, site, source, boot_id, late, now)
-        if gaps:
-            connection.execute(sequence_gap.insert(), [_gap_row(g, now) for g in gaps])
-            opened += gaps
-        if newest is not None:
-            _save_state(connection, newest)
+            _fill(connection, *key, late, now)
+    opened = _within_room(connection, opened)
+    if opened:
+        connection.execute(sequence_gap.insert(), [_gap_row(g, now) for g in opened])
+    if ends:
+        _save_states(connection, list(ends.values()))
+        _forget_boots(connection, {(m.site, m.station) for key, m in ends.items() if key not in states})
     return opened
 
 
-def _save_state(connection: Connection, mark: SequenceMark) -> None:
-    statement = insert(connection, sequence_state).values(
-        site=mark.site, source=mark.source, boot_id=mark.boot_id, station=mark.station, last_seq=mark.seq,
-        last_at=mark.at,
-    )  # fmt: skip
+def _load_states(connection: Connection, keys: Sequence[_Boot]) -> dict[_Boot, Any]:
+    """What is known of each of these boots: one question for many, for a sender may invent one for each message."""
+    s = sequence_state.c
+    found: dict[_Boot, Any] = {}
+    for start in range(0, len(keys), _FEW):
+        wanted = tuple_(s.site, s.source, s.boot_id).in_(keys[start : start + _FEW])
+        for row in connection.execute(select(sequence_state).where(wanted)):
+            found[row.site, row.source, row.boot_id] = row
+    return found
+
+
+def _save_states(connection: Connection, marks: Sequence[SequenceMark]) -> None:
+    statement = insert(connection, sequence_state)
     changed = {name: statement.excluded[name] for name in ("station", "last_seq", "last_at")}
-    connection.execute(statement.on_conflict_do_update(index_elements=["site", "source", "boot_id"], set_=changed))
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["site", "source", "boot_id"], set_=changed),
+        [
+            {"site": m.site, "source": m.source, "boot_id": m.boot_id, "station": m.station, "last_seq": m.seq,
+             "last_at": m.at}
+            for m in sorted(marks, key=lambda m: (m.site, m.source, m.boot_id))  # one order: two writers never cross
+        ],
+    )  # fmt: skip
+
+
+def _forget_boots(connection: Connection, stations: Collection[tuple[str, str]]) -> None:
+    """Keep so many boots of each of these stations, those with the newest data: the sender chooses their numbers."""
+    s = sequence_state.c
+    for site, station in sorted(stations):
+        of_station = (s.site == site) & (s.station == station)
+        newest_first = select(s.source, s.boot_id).where(of_station).order_by(s.last_at.desc(), s.boot_id.desc())
+        boots = [tuple(row) for row in connection.execute(newest_first.offset(MOST_BOOTS))]
+        for start in range(0, len(boots), _FEW):
+            doomed = tuple_(s.source, s.boot_id).in_(boots[start : start + _FEW])
+            connection.execute(delete(sequence_state).where(of_station, doomed))
+
+
+def _within_room(connection: Connection, gaps: Sequence[SequenceGap]) -> list[SequenceGap]:
+    """Those gaps for which there is room: so many may be open for each station."""
+    g = sequence_gap.c
+    left: dict[tuple[str, str], int] = {}
+    kept = []
+    for gap in gaps:
+        key = gap.site, gap.station
+        if key not in left:
+            waiting = select(func.count()).where(g.site == gap.site, g.station == gap.station, g.filled_at.is_(None))
+            left[key] = MOST_GAPS - connection.execute(waiting).scalar_one()
+        left[key] -= 1
+        if left[key] >= 0:
+            kept.append(gap)
+    return kept
 
 
 def _gap_row(gap: SequenceGap, detected_at: datetime) -> dict[str, Any]:

@@ -29,8 +29,10 @@ def plain_url(postgresql: PostgresServer) -> Iterator[str]:
 
 
 def test_red_is_decided_and_told_while_a_reader_tries_everything(
-    postgresql: PostgresServer, plain_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
-) -> None:
+    postgresql: PostgresServer, plain_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("SLOPEWARD_LIMITS__READER_S", "3")
     url = make_url(plain_url).set(drivername="postgresql")
     role = f"reader_{url.database}"
     own = url.set(username=role).render_as_string(hide_password=False)
@@ -62,13 +64,10 @@ def test_red_is_decided_and_told_while_a_reader_tries_everything(
         session.execute("SELECT count(*) FROM (SELECT n FROM generate_series(1, 1000000000) n ORDER BY -n) x")
 
     with running(tmp_path, plain_url, mosquitto.url, receiver) as service:
-        service.config.write_text(f"{service.config.read_text()}[limits]\nreader_s = 3\n")
-        service.stop()
-        service.start(90)
         granted = service.call("db", "grant-readonly", role)
         assert granted.returncode == 3, granted.stderr
-        left = re.findall(r"^  (.+;)$", granted.stdout, re.MULTILINE)
-        assert any(one.startswith("GRANT pg_signal_backend") for one in left), granted.stdout
+        left = re.findall(r"^  (.+;)$", granted.stderr, re.MULTILINE)
+        assert any(one.startswith("GRANT pg_signal_backend") for one in left), granted
         administrator = url.set(username=postgresql.user).render_as_string(hide_password=False)
         with psycopg.connect(administrator, autocommit=True) as session:
             for statement in left:

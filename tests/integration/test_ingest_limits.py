@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
 
 from monitor.config import parse_service
 from monitor.domain.site import Level, Site, Station
@@ -14,8 +14,9 @@ from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.replay import replay_rejected
 from monitor.service_conditions import Conditions
-from monitor.store import prune
+from monitor.store import messages, prune
 from monitor.store import tables as t
+from monitor.store.messages import MOST_BOOTS
 from monitor.store.observations import add_observations
 from monitor.store.quarantine import MOST_SOURCES, OTHERS
 from monitor.store.views import load_view
@@ -132,6 +133,60 @@ def test_invented_stations_end_at_a_number_and_declared_ones_always_come_in(pipe
     clock.now = NOW + timedelta(minutes=1)
     completed = Pipeline(database, {"north": more}, clock, parse_service(LIMITS, "test").limits)
     assert replay_rejected(completed, clock).stored == 1  # X39 now has a declaration
+
+
+# ---- counts that nobody checks ---------------------------------------------------------------------------------
+def counted(boot_id, seq, station="G1", source="logger", at=NOW):
+    body = {"time": (NOW - timedelta(days=1) + timedelta(seconds=boot_id + seq)).isoformat(), "rain_mm": 1.0}
+    payload = json.dumps({**body, "source": source, "boot_id": boot_id, "seq": seq}).encode()
+    return Message(f"slopeward/v1/north/{station}/obs", payload, at, "live")
+
+
+def test_invented_boots_and_sources_are_forgotten_and_those_of_the_others_stay(database, clock):
+    pipeline = Pipeline(database, {"north": SITE}, clock, parse_service("", "test").limits)
+    pipeline.store([counted(1, 1, "G2", "honest"), counted(1, 3, "G2", "honest")])
+    for start in (0, 1000):  # in one batch and in the next
+        invented = [counted(start + n, 5, source=f"s{n % 7}") for n in range(1000)]
+        assert pipeline.store(invented).added.stored == 1000  # what it measured is kept
+    with database.read() as c:
+        rows = c.execute(text("SELECT station, count(*), max(boot_id) FROM sequence_state GROUP BY station")).all()
+    assert sorted(tuple(row) for row in rows) == [("G1", MOST_BOOTS, 1999), ("G2", 1, 1)]
+    assert pipeline.store([counted(1999, 8, source=f"s{999 % 7}")]).gaps == 1  # the newest is known still
+    pipeline.store([counted(1, 2, "G2", "honest")])
+    with database.read() as c:
+        waiting = c.execute(text("SELECT station FROM sequence_gap WHERE filled_at IS NULL")).scalars().all()
+    assert waiting == ["G1"]
+
+
+def test_a_batch_of_invented_boots_asks_the_database_no_more_often_than_one_of_a_single_boot(database, clock):
+    pipeline = Pipeline(database, {"north": SITE}, clock, parse_service("", "test").limits)
+    asked = []
+    event.listen(database.engine, "before_cursor_execute", lambda _c, _cursor, sql, *_: asked.append(sql))
+
+    def ask(messages):
+        asked.clear()
+        pipeline.store(messages)
+        return sum("sequence_state" in sql for sql in asked)
+
+    one = ask([counted(7, n) for n in range(900)])
+    assert ask([counted(10_000 + n, 1) for n in range(900)]) <= one + 6
+
+
+def test_holes_that_a_sender_invents_end_at_a_number(database, clock, monkeypatch):
+    monkeypatch.setattr(messages, "MOST_GAPS", 20)
+    pipeline = Pipeline(database, {"north": SITE}, clock, parse_service("", "test").limits)
+    assert pipeline.store([counted(1, 2 * n) for n in range(50)]).gaps == 20
+    assert pipeline.store([counted(1, 200 + 2 * n) for n in range(50)]).gaps == 0
+    assert pipeline.store([counted(1, 2 * n, "G2", "other") for n in range(10)]).gaps == 9
+    assert pipeline.store([counted(1, 2 * n + 1) for n in range(10)]).gaps == 0  # ten are filled: there is room again
+    assert pipeline.store([counted(1, 900), counted(1, 902)]).gaps == 2
+
+
+def test_counts_of_stations_that_are_not_let_in_are_not_kept(pipeline, database):
+    empty = json.dumps({"time": NOW.isoformat(), "rain_mm": None, "source": "l", "boot_id": 1, "seq": 1}).encode()
+    for n in range(30):
+        pipeline.store([counted(1, n, f"X{n}", f"l{n}"), Message(f"slopeward/v1/north/Y{n}/obs", empty, NOW, "live")])
+    assert count(database, t.sequence_state) == 3
 
 
 # ---- rubbish ---------------------------------------------------------------------------------------------------

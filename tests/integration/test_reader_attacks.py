@@ -89,7 +89,8 @@ def test_numbers_that_anybody_can_lock_hold_nothing_up(service, reader, postgres
 def let_lock(service, reader):
     """As on a server whose administrator has not taken it from the role."""
     with service.write() as c:
-        c.exec_driver_sql(f"GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO {reader.role}")
+        for arguments in ("bigint", "int, int"):
+            c.exec_driver_sql(f"GRANT EXECUTE ON FUNCTION pg_advisory_lock({arguments}) TO {reader.role}")
 
 
 def test_no_lock_of_the_service_is_within_a_readers_reach(service, reader):
@@ -142,7 +143,7 @@ def test_a_reader_who_lifts_its_own_bounds_is_ended_and_the_others_read_on(servi
         wait_for(lambda: c.exec_driver_sql(asleep).first(), what="the long statement to run")
     honest.execute("SELECT * FROM site_status")
     assert watch.follow() == ([], [])
-    hoarder.execute("SELECT pg_advisory_lock(n) FROM generate_series(1, 600) n")  # of the session: no transaction is open
+    hoarder.execute("SELECT pg_advisory_lock(n) FROM generate_series(1, 600) n")  # no transaction is open
     now[0] += 59.0
     assert [why.split(") ")[1] for why in watch.follow().ended] == ["holds 600 locks"]
     now[0] += 1.0
