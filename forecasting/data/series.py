@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from forecasting.data.bounds import check_size
 from forecasting.data.units import read_scale
 from forecasting.errors import HorizonError, PanelError
 
@@ -234,6 +235,8 @@ def read_table(path: Any, *, name: str | None = None, **options: Any) -> "pd.Dat
     import pandas as pd
 
     try:
+        if isinstance(path, str | Path):
+            check_size(Path(path))
         frame: pd.DataFrame = pd.read_csv(path, **options)
     except (OSError, ValueError) as error:
         raise PanelError(f"{name or path}: no table that can be read: {str(error).splitlines()[0]}") from error

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from forecasting.data.bounds import check_size, read_part
 from forecasting.data.covariates import Covariate, covariates_from_samples
 from forecasting.data.driver_rows import rows_from_covariates
 from forecasting.data.rain_forecasts import lay_outlooks, outlooks_from_samples
@@ -232,7 +233,9 @@ def _read_solutions(path: Path, recipe: Recipe) -> Samples:
 
 
 def _solution_lines(path: Path) -> Iterator[Sequence[str]]:
-    for line in find_file(path).read_text().splitlines():
+    found = find_file(path)
+    check_size(found)
+    for line in found.read_text().splitlines():
         words = line.split()
         if len(words) >= 5 and re.fullmatch(r"\d{4}/\d\d/\d\d", words[0]):
             yield words
@@ -272,12 +275,13 @@ def _member(path: Path) -> Any:
         return path
     import io
     import zipfile
+    import zlib
 
     try:
         with zipfile.ZipFile(path) as archive:
             tables = [name for name in archive.namelist() if name.endswith(".csv")]
             if len(tables) != 1:
                 raise RecipeError(f"{path}: expected one .csv inside, found {len(tables)}")
-            return io.BytesIO(archive.read(tables[0]))
-    except (OSError, zipfile.BadZipFile) as error:
+            return io.BytesIO(read_part(archive, tables[0]))
+    except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise RecipeError(f"{path}: no archive that can be read: {error}") from error

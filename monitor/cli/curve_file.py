@@ -8,6 +8,7 @@ from io import StringIO
 from math import isfinite
 from pathlib import Path
 
+from forecasting.data.bounds import check_size
 from forecasting.data.units import LENGTHS
 from monitor.domain.instants import epoch_s
 from monitor.errors import PayloadError
@@ -89,6 +90,7 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
 
 def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
+        check_size(path)
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise _refuse(path, error.strerror or "cannot be read") from error

@@ -27,6 +27,8 @@ from monitor.domain.instants import spell
 from monitor.errors import SlopewardError
 from monitor.store import reviews as store
 
+OUTLINE_BYTES = 16 << 20
+
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user.")]
 Note = Annotated[str | None, typer.Option("--note", help="Why.")]
@@ -143,11 +145,14 @@ def _keep(
 
 def _read_outline(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > OUTLINE_BYTES:
+            raise SlopewardError(f"{path}: more than {OUTLINE_BYTES >> 20} MiB; one outline is needed")
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SlopewardError(f"{path}: cannot be read as GeoJSON ({error})") from None
-    if isinstance(content, dict) and content.get("type") == "FeatureCollection" and len(content["features"]) == 1:
-        content = content["features"][0]
+    features = content.get("features") if isinstance(content, dict) else None
+    if isinstance(features, list) and len(features) == 1:
+        content = features[0]
     geometry = content.get("geometry", content) if isinstance(content, dict) else None
     if not isinstance(geometry, dict) or "coordinates" not in geometry:
         raise SlopewardError(f"{path}: one GeoJSON geometry is needed")

@@ -128,6 +128,7 @@ def test_a_reader_who_lifts_its_own_bounds_is_ended_and_the_others_read_on(servi
     for one in (sleeper, idler):
         one.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
     idler.execute("BEGIN; SELECT * FROM site_status")
+    overlong = sorted(one.info.backend_pid for one in (sleeper, idler))
     ends = []
 
     def sleep():
@@ -149,9 +150,7 @@ def test_a_reader_who_lifts_its_own_bounds_is_ended_and_the_others_read_on(servi
     now[0] += 1.0
     honest.execute("BEGIN; SELECT * FROM site_status")
     ended = watch.follow().ended
-    assert sorted(why.split("pid ")[1].split(")")[0] for why in ended) == sorted(
-        str(one.info.backend_pid) for one in (sleeper, idler)
-    )
+    assert sorted(int(why.split("pid ")[1].split(")")[0]) for why in ended) == overlong
     thread.join(20)
     assert len(ends) == 1
     for one in (idler, hoarder):

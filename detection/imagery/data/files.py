@@ -1,5 +1,6 @@
 """Files of a data set, whether they lie in a folder or in the zip it was handed over in."""
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -8,7 +9,9 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.errors import DataError, RecipeError
+from detection.imagery.errors import DataError, RecipeError, TooLargeError
+
+PART_BYTES = 1 << 29  # of one file of a zip: a patch has a megabyte
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Files:
             return decode_png(self.read(name))
         except OSError:
             raise DataError(f"{self.root}: {name} is no picture that can be read") from None
+        except TooLargeError as error:
+            raise DataError(f"{self.root}: {name}: {error}") from None
 
     def below(self, *folders: str, suffix: str) -> dict[str, str]:
         """Stem -> name of the files that lie directly in one of the folders (names of the last folders, any case)."""
@@ -59,4 +64,15 @@ def open_files(path: Path) -> Files:
         archive = ZipFile(path)
     except BadZipFile:
         raise RecipeError(f"{path}: neither a folder nor a zip") from None
-    return Files(path, tuple(sorted(n for n in archive.namelist() if not n.endswith("/"))), archive.read)
+    names = tuple(sorted(n for n in archive.namelist() if not n.endswith("/")))
+    return Files(path, names, lambda name: _read_part(archive, name))
+
+
+def _read_part(archive: ZipFile, name: str) -> bytes:
+    """One file of a zip; what it unpacks to is bounded before it is unpacked, and no more than it said is."""
+    if (size := archive.getinfo(name).file_size) > PART_BYTES:
+        raise DataError(f"{archive.filename}: {name} unpacks to {size >> 20} MiB; at most {PART_BYTES >> 20} are read")
+    try:
+        return archive.read(name)
+    except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{archive.filename}: {name} cannot be unpacked ({error})") from None

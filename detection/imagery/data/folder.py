@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.data.patches import IGNORED, Patches
-from detection.imagery.errors import DataError, ImpossibleCrsError, NoCrsError, NotARasterError, RecipeError
+from detection.imagery.errors import (
+    DataError,
+    ImpossibleCrsError,
+    NoCrsError,
+    NotARasterError,
+    RecipeError,
+    TooLargeError,
+)
 from detection.imagery.scene.band_names import name_band
 
 SUFFIXES = (".tif", ".tiff", ".png")
@@ -105,16 +112,18 @@ def read_pairs(
 
 def read_whole(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read a raster at once, whether it has a place on earth or not: bands x H x W, and H x W where all are valid."""
-    from detection.imagery.raster.raster import decode_png
-    from detection.imagery.raster.untrusted import open_raster
+    from detection.imagery.raster.raster import PICTURE_PIXELS, decode_png
+    from detection.imagery.raster.untrusted import Limits, open_raster
 
     if path.suffix.lower() == ".png":
         try:
             image = decode_png(path.read_bytes())
         except OSError:
             raise DataError(f"{path}: no picture that can be read") from None
+        except TooLargeError as error:
+            raise DataError(f"{path}: {error}") from None
         return image, np.ones(image.shape[1:], bool)
-    with open_raster(path) as source:
+    with open_raster(path, Limits(pixels=PICTURE_PIXELS)) as source:
         return source.read(), np.asarray(source.read_masks().min(axis=0) > 0)
 
 

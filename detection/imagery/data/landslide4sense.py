@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.data.files import open_files
+from detection.imagery.data.files import PART_BYTES, open_files
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import DataError, RecipeError
 
@@ -102,6 +102,8 @@ def _read_key(content: bytes, key: str, name: str) -> NDArray[Any]:
         with h5py.File(io.BytesIO(content)) as source:
             if key not in source:
                 raise DataError(f"{name}: no key {key!r}; there are: {', '.join(source) or 'none'}")
+            if not isinstance(source[key], h5py.Dataset) or source[key].nbytes > PART_BYTES:
+                raise DataError(f"{name}: {key!r} is no array of at most {PART_BYTES >> 20} MiB")
             return np.asarray(source[key])
     except OSError:
         raise DataError(f"{name}: not HDF5") from None

@@ -54,7 +54,7 @@ def _read_outline(aoi: Path) -> BaseGeometry:
         outlines = [shape(feature.get("geometry", feature)) for feature in features]
     except OSError as error:
         raise AoiError(f"{aoi}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError, AttributeError, shapely.errors.ShapelyError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, shapely.errors.ShapelyError):
         raise AoiError(f"{aoi}: not GeoJSON") from None
     polygons = [outline for outline in outlines if outline.geom_type in {"Polygon", "MultiPolygon"}]
     if not polygons:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 from detection.imagery.errors import TruncatedRasterError
 from detection.imagery.raster.control_points import PlacedSource, original_of
-from detection.imagery.raster.untrusted import NO_LIMITS, find_driver, open_raster
+from detection.imagery.raster.untrusted import LIMITS, NO_LIMITS, find_driver, open_raster
 from detection.imagery.raster.vrt import VRT_SOURCES
 
 DEFLATE = "DEFLATE"
@@ -98,10 +98,10 @@ class BlockChecker:
         with self._path.open("rb") as file:
             file.seek(int(place))
             stored = file.read(int(size))
-        stream = zlib.decompressobj()
+        stream, left = zlib.decompressobj(), 2 * LIMITS.block_bytes
         try:
-            while stored and not stream.eof:
-                stream.decompress(stored, 1 << 20)
+            while stored and not stream.eof and left > 0:
+                left -= len(stream.decompress(stored, 1 << 20))
                 stored = stream.unconsumed_tail
         except zlib.error:
             return False

@@ -18,7 +18,7 @@ from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from detection.imagery.errors import ImpossibleCrsError, NoCrsError
+from detection.imagery.errors import ImpossibleCrsError, NoCrsError, TooLargeError
 from detection.imagery.raster.control_points import explain_no_place, list_placing, original_of
 from detection.imagery.raster.grid import Grid, check_place
 from detection.imagery.raster.untrusted import NO_LIMITS, SETTINGS, open_raster
@@ -229,13 +229,20 @@ def write_cog(
             )
 
 
+PICTURE_PIXELS = 100_000_000  # of a picture that is read at once, whatever its file takes on the disk
+
+
 def decode_png(content: bytes) -> NDArray[np.uint8]:
     """Decode a PNG to bands x H x W, by the reader of PNG alone: a VRT under that name would open other files.
 
     Raises:
         RasterioError: it is no PNG.
+        TooLargeError: more than `PICTURE_PIXELS`; nothing is decoded.
     """
     with rasterio.Env(**SETTINGS), _quiet(), MemoryFile(content) as memory, memory.open(driver="PNG") as source:
+        if source.width * source.height > PICTURE_PIXELS:
+            size = f"{source.width} x {source.height} pixels"
+            raise TooLargeError(f"{size}; a picture that is read at once has at most {PICTURE_PIXELS:,}")
         return np.asarray(source.read())
 
 

@@ -16,9 +16,9 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.point_rows import BadRow, Declared, Piece, read_place
+from monitor.ingest.files.tables import limit_lines
 from monitor.store.points import PointValue
 
-LINE_LIMIT: Final = 1 << 20  # characters: five years of six days are 5,000
 ZIP_LIMIT: Final = 8 << 30  # octets of the table in a zip
 _GRID: Final = ("easting", "northing")
 _DIRECTIONS: Final = {"E": "east", "U": "up"}
@@ -38,7 +38,7 @@ def open_egms(path: Path, direction: str | None, now: datetime) -> Iterator[tupl
     """
     try:
         with _open_text(path) as text:
-            lines = csv.reader(_limit(text, path), strict=True)
+            lines = csv.reader(limit_lines(text, path), strict=True)
             header = [name.strip() for name in next(lines, [])]
             dates = _find_dates(header, path, now)
             declared = Declared(path.stem, _find_direction(path, header, direction), "mm")
@@ -71,14 +71,6 @@ def _open_text(path: Path) -> Iterator[io.TextIOBase]:
             raise ConfigError(f"{path}: the table in the zip has {tables[0].file_size} octets; at most {ZIP_LIMIT}")
         with archive.open(tables[0]) as octets, io.TextIOWrapper(octets, "utf-8-sig", newline="") as text:
             yield text
-
-
-def _limit(text: io.TextIOBase, path: Path) -> Iterator[str]:
-    """Lines, but never a whole file as one line."""
-    while line := text.readline(LINE_LIMIT):
-        if len(line) == LINE_LIMIT:
-            raise ConfigError(f"{path}: a line is longer than {LINE_LIMIT} characters")
-        yield line
 
 
 def _find_dates(header: Sequence[str], path: Path, now: datetime) -> dict[int, datetime]:

@@ -2,6 +2,7 @@
 
 import atexit
 import csv
+import io
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,9 @@ SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq")
 SURPLUS: Final = (
     ""  # key of the cells beyond the last column, where a row has any: a decimal comma makes two cells of one
 )
+LINE_LIMIT: Final = 1 << 20  # characters: the acquisitions of five years of six days are 5,000
+BATCH_ROWS: Final = 1000
+BATCH_BYTES: Final = 64 << 20
 SPOOL_BYTES: Final = 64 << 20
 Row = dict[str, Any]
 
@@ -71,8 +75,9 @@ def _rewind_stdin() -> TextIO:
 
 
 def _read_csv(
-    lines: TextIO, path: Path, delimiter: str, skip_rows: int, *, header: bool
+    text: TextIO, path: Path, delimiter: str, skip_rows: int, *, header: bool
 ) -> tuple[list[str], Iterator[Row]]:  # fmt: skip
+    lines = limit_lines(text, path)
     for _ in range(skip_rows):
         next(lines, None)
     numbered: list[str] | None = None
@@ -86,6 +91,18 @@ def _read_csv(
     if not names:
         raise ConfigError(f"{path}: the file is empty")
     return names, _walk_csv(reader, path, skip_rows)
+
+
+def limit_lines(text: io.TextIOBase | TextIO, path: Path) -> Iterator[str]:
+    """Lines of a text one after the other, but never a whole file as one line.
+
+    Raises:
+        ConfigError: a line is longer than `LINE_LIMIT`.
+    """
+    while line := text.readline(LINE_LIMIT):
+        if len(line) == LINE_LIMIT:
+            raise ConfigError(f"{path}: a line is longer than {LINE_LIMIT} characters")
+        yield line
 
 
 def _walk_csv(reader: "csv.DictReader[str]", path: Path, skipped: int) -> Iterator[Row]:
@@ -113,5 +130,13 @@ def _open_parquet(path: Path) -> Iterator[tuple[list[str], Iterator[Row]]]:
         raise ConfigError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from None
 
     with file:
-        batches = file.iter_batches(5000)
-        yield list(file.schema_arrow.names), (row for batch in batches for row in batch.to_pylist())
+        yield list(file.schema_arrow.names), _walk_parquet(file, path)
+
+
+def _walk_parquet(file: Any, path: Path) -> Iterator[Row]:
+    """Rows; a small file may unpack to what no memory holds."""
+    for batch in file.iter_batches(BATCH_ROWS):
+        if batch.nbytes > BATCH_BYTES:
+            size = f"{batch.num_rows} rows unpack to {batch.nbytes >> 20} MiB"
+            raise ConfigError(f"{path}: {size}; at most {BATCH_BYTES >> 20} MiB are read")
+        yield from batch.to_pylist()

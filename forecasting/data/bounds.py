@@ -1,0 +1,37 @@
+"""How much of a file from outside is unpacked: a small archive may hold what no memory does."""
+
+import zipfile
+from pathlib import Path
+
+from forecasting.errors import RecipeError
+
+TABLE_BYTES = 1 << 30  # of one table as text
+PACKED = frozenset({".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz"})
+
+
+def read_part(archive: zipfile.ZipFile, name: str, most_bytes: int | None = None) -> bytes:
+    """One file of a zip, bounded before it is unpacked; no more is unpacked than the archive said.
+
+    Raises:
+        RecipeError: it is larger than `most_bytes` (default `TABLE_BYTES`).
+        KeyError: it is not there.
+    """
+    most_bytes = TABLE_BYTES if most_bytes is None else most_bytes
+    if (size := archive.getinfo(name).file_size) > most_bytes:
+        raise RecipeError(
+            f"{archive.filename}: {name} unpacks to {size >> 20} MiB; at most {most_bytes >> 20} MiB are read"
+        )
+    return archive.read(name)
+
+
+def check_size(path: Path) -> None:
+    """Refuse what is packed in a way that says nothing of its size, and what is too large.
+
+    Raises:
+        RecipeError: unpack it, or cut it.
+        OSError: it is not there.
+    """
+    if path.suffix.lower() in PACKED:
+        raise RecipeError(f"{path}: unpack it first (of packed tables, a recipe reads a .zip of one .csv)")
+    if (size := path.stat().st_size) > TABLE_BYTES:
+        raise RecipeError(f"{path}: {size >> 20} MiB; at most {TABLE_BYTES >> 20} MiB of one table are read")

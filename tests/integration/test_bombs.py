@@ -1,0 +1,291 @@
+"""Small files that unpack to what no memory holds: each reader of files from outside refuses its own in one line.
+
+The bounds are made small here, and the files a little larger than these; a reader without a bound would read them.
+"""
+
+import contextlib
+import gzip
+import io
+import json
+import struct
+import zipfile
+import zlib
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from detection.imagery.data import catalogue, files, landslide4sense
+from detection.imagery.errors import AoiError, DataError, ImageryError, TooLargeError
+from detection.imagery.raster import aoi, raster
+from detection.imagery.raster.untrusted import Limits, open_raster
+from forecasting.data import bounds, sources, xlsx
+from forecasting.errors import ForecastingError
+from monitor.alerting.audit import audit_pack
+from monitor.cli import ingest, scenes_review
+from monitor.cli.curve_file import read_curve
+from monitor.domain.site import Level, Site
+from monitor.errors import ConfigError, PayloadError, RefusedError, SlopewardError
+from monitor.ingest.decoders.table import DECODERS, find_decoder
+from monitor.ingest.files import tables
+from monitor.ingest.files.egms import open_egms
+from monitor.ingest.message import Message, Place
+from monitor.ingest.quality import Vocabulary
+from monitor.ingest.references import References
+
+NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
+SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
+
+
+def png(width, height):
+    """A picture of which the header alone is there."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+
+    def part(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(b"")) + part(b"IEND", b"")
+
+
+def pack(path, **parts):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name.replace("__", "/").replace("_dot_", "."), content)
+    return path
+
+
+# ---- pictures --------------------------------------------------------------------------------------------------
+def test_a_picture_is_measured_before_it_is_decoded():
+    with pytest.raises(TooLargeError, match="50000 x 50000 pixels"):
+        raster.decode_png(png(50_000, 50_000))
+
+
+def lay_landslide4sense_png(root):
+    return pack(root / "train.zip", **{"images/image_1.png": png(50_000, 50_000), "masks/mask_1.png": png(4, 4)})
+
+
+def lay_landslide4sense(root):
+    h5py = pytest.importorskip("h5py")
+    content = io.BytesIO()
+    with h5py.File(content, "w") as out:
+        out.create_dataset("img", (2000, 2000, 14), "f8", chunks=True, compression="gzip")  # nothing is stored: 3 kB
+    for name in ("img/image_1.h5", "mask/mask_1.h5"):
+        (root / "train" / name).parent.mkdir(parents=True)
+        (root / "train" / name).write_bytes(content.getvalue())
+
+
+def lay_bijie(root):
+    for name, content in {"image": png(50_000, 50_000), "mask": png(4, 4)}.items():
+        (root / "landslide" / name).mkdir(parents=True)
+        (root / "landslide" / name / "a.png").write_bytes(content)
+
+
+def lay_hr_gldd(root):
+    """A header that claims more than its file has: the arrays are mapped, and nothing is unpacked."""
+    for name in ("trainX.npy", "trainY.npy"):
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": "<f8", "fortran_order": False, "shape": (10**6, 128, 128, 4)}
+        )
+        (root / name).write_bytes(header.getvalue())
+
+
+def lay_tif(root, folder="."):
+    import rasterio
+
+    for name in ("img", "mask"):
+        path = root / folder / name / "a.tif"
+        path.parent.mkdir(parents=True)
+        size = {"width": 12_000, "height": 12_000, "count": 1, "dtype": "uint8", "tiled": True, "sparse_ok": True}
+        size |= {"transform": rasterio.Affine(1.0, 0.0, 5.0, 0.0, -1.0, 5.0)}
+        with rasterio.open(path, "w", driver="GTiff", **size):
+            pass
+
+
+LAID = {
+    "generated": None,  # draws its own
+    "landslide4sense-rgb": lay_landslide4sense_png, "landslide4sense": lay_landslide4sense, "bijie": lay_bijie,
+    "hr-gldd": lay_hr_gldd, "cas": lambda root: lay_tif(root, "region"), "folder": None,
+}  # fmt: skip
+
+
+def test_every_set_of_pictures_has_its_bomb():
+    assert set(LAID) == set(catalogue.SOURCES)
+
+
+@pytest.mark.parametrize("name", [name for name, lay in LAID.items() if lay])
+def test_a_set_of_pictures_unpacks_nothing_beyond_its_bound(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(landslide4sense, "PART_BYTES", 1 << 20)
+    LAID[name](tmp_path)
+    with pytest.raises(ImageryError, match=r"pixels|MiB|plain numpy"):
+        catalogue.SOURCES[name].read(tmp_path, "train", {}).load(0)
+
+
+def test_files_of_ones_own_are_read_by_the_same_two_readers(tmp_path):
+    from detection.imagery.data.folder import read_whole
+
+    (tmp_path / "a.png").write_bytes(png(50_000, 50_000))
+    with pytest.raises(DataError, match="50000 x 50000"):
+        read_whole(tmp_path / "a.png")
+    lay_tif(tmp_path)
+    with pytest.raises(TooLargeError, match="144,000,000 pixels"):
+        read_whole(tmp_path / "img" / "a.tif")
+    with pytest.raises(TooLargeError), open_raster(tmp_path / "img" / "a.tif", Limits(side=1000)):
+        pass
+
+
+def test_a_part_of_a_zip_is_measured_before_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "PART_BYTES", 1 << 20)
+    found = files.open_files(pack(tmp_path / "a.zip", **{"a.bin": bytes(2 << 20), "b.bin": b"small"}))
+    assert found.read("b.bin") == b"small"
+    with pytest.raises(DataError, match="unpacks to 2 MiB; at most 1"):
+        found.read("a.bin")
+
+
+@pytest.mark.parametrize("content", ["[" * 200_000, '{"type": "Polygon", "coordinates": ' + "[" * 200_000])
+def test_an_outline_nested_without_end_is_no_outline(tmp_path, content):
+    path = tmp_path / "aoi.geojson"
+    path.write_text(content)
+    with pytest.raises(AoiError, match="not GeoJSON"):
+        aoi._read_outline(path)
+    with pytest.raises(SlopewardError, match="cannot be read as GeoJSON"):
+        scenes_review._read_outline(path)
+
+
+def test_an_outline_of_any_length_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(aoi, "MOST_BYTES", 1000)
+    monkeypatch.setattr(scenes_review, "OUTLINE_BYTES", 1000)
+    path = tmp_path / "aoi.geojson"
+    path.write_text(json.dumps({"type": "Polygon", "coordinates": [[[0.0, 0.0]] * 500]}))
+    for read, fault in ((aoi._read_outline, AoiError), (scenes_review._read_outline, SlopewardError)):
+        with pytest.raises(fault, match="more than"):
+            read(path)
+
+
+# ---- tables of readings ----------------------------------------------------------------------------------------
+def one_line(tmp_path, suffix=".csv"):
+    path = tmp_path / f"line{suffix}"
+    path.write_text("time,station,quantity,value\n" * (suffix == ".csv") + "1," * tables.LINE_LIMIT)
+    return path
+
+
+def parquet(tmp_path):
+    """One long word, kept once, for each of a hundred rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    word = pa.DictionaryArray.from_arrays(pa.array([0] * 100, pa.int32()), ["x" * 20_000])
+    path = tmp_path / "word.parquet"
+    pq.write_table(pa.table({"time": word.cast(pa.string())}), path, compression="zstd")
+    assert path.stat().st_size < 5_000
+    return path
+
+
+def read_rows(path):
+    with tables.open_rows(path) as (_, rows):
+        return sum(1 for _ in rows)
+
+
+def read_points(path):
+    with open_egms(path, None, NOW) as (_, pieces):
+        return sum(1 for _ in pieces)
+
+
+# form of `slopeward ingest` -> what reads it, and its bombs
+READ = {
+    "long": (read_rows, (one_line, parquet)), "wide": (read_rows, (one_line, parquet)),
+    "insar-points": (read_rows, (one_line, parquet)),
+    "egms": (read_points, (lambda t: one_line(t, ".txt"), lambda t: pack(t / "a.zip", **{"a.csv": b"1," * tables.LINE_LIMIT}))),
+}  # fmt: skip
+
+
+def test_every_form_that_ingest_reads_has_its_bomb():
+    assert set(READ) == set(ingest.FORMATS)
+
+
+@pytest.mark.parametrize(("form", "number"), [(form, n) for form, (_, lay) in READ.items() for n in range(len(lay))])
+def test_no_table_makes_one_line_or_batch_of_all_it_holds(form, number, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "BATCH_BYTES", 1 << 20)
+    monkeypatch.setattr(tables, "LINE_LIMIT", 1 << 16)
+    read, lay = READ[form]
+    with pytest.raises(ConfigError, match=r"a line is longer than|100 rows unpack to 1 MiB"):
+        read(lay[number](tmp_path))
+
+
+# ---- series for forecasts --------------------------------------------------------------------------------------
+def read_by_recipe(kind, content):
+    def read(path):
+        (path.parent / "r.toml").write_text(f'[data]\nformat = "{kind}"\n{content}')
+        return sources.read_record(path, sources.read_recipe(path.parent / "r.toml"))
+
+    return read
+
+
+WIDE = 'time = "time"\ndisplacement = {A = "a"}\n'
+RECORDS = {
+    "long": ("a.csv", read_by_recipe("long", "")), "wide": ("a.csv", read_by_recipe("wide", WIDE)),
+    "solution": ("a.csv", lambda path: list(sources._solution_lines(path))),
+    "points": ("a.zip", read_by_recipe("points", "")),
+}  # fmt: skip
+
+
+def test_every_form_of_a_record_has_its_bomb():
+    assert set(RECORDS) == set(sources.FORMATS)
+
+
+@pytest.mark.parametrize("kind", list(RECORDS))
+def test_a_record_is_measured_before_it_is_read(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(bounds, "TABLE_BYTES", 1 << 20)
+    name, read = RECORDS[kind]
+    content = b"time,station,quantity,value,a\n" + b"2026-01-01T00:00:00Z,A,x,1,1\n" * 80_000
+    path = tmp_path / name
+    if path.suffix == ".zip":
+        pack(path, **{"a.csv": content})
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ForecastingError, match="at most 1 MiB"):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
+def test_a_packed_series_is_unpacked_by_a_person(tmp_path, suffix):
+    path = tmp_path / f"a.csv{suffix}"
+    path.write_bytes(gzip.compress(b"time,station,quantity,value\n" * 1000))
+    for read in (RECORDS["long"][1], RECORDS["wide"][1], lambda file: read_curve(file, "value")):
+        with pytest.raises((ForecastingError, SlopewardError), match="unpack it first"):
+            read(path)
+
+
+def test_a_workbook_is_measured_before_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(xlsx, "SHEET_BYTES", 1 << 20)
+    path = pack(tmp_path / "a.xlsx", **{"xl/worksheets/sheet1.xml": b"<a>" + b" " * (2 << 20) + b"</a>"})
+    with pytest.raises(ForecastingError, match="unpacks to 2 MiB"):
+        xlsx.read_sheet(path)
+    laughs = b'<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;&b;">]><a>&c;</a>'
+    with pytest.raises(ForecastingError, match="declares entities"):
+        xlsx.read_sheet(pack(tmp_path / "b.xlsx", **{"xl/worksheets/sheet1.xml": laughs}))
+
+
+def test_a_pack_of_evidence_is_measured_before_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(audit_pack, "_LONGEST", 1 << 20)
+    with pytest.raises(RefusedError, match="too large"):
+        audit_pack.read_pack(pack(tmp_path / "a.zip", **{"manifest.json": bytes(2 << 20)}))
+
+
+# ---- messages --------------------------------------------------------------------------------------------------
+DEEP = b'{"time": ' + b"[" * 100_000
+MESSAGES = {
+    "long": b'{"time": "' + b"x" * (2 << 20) + b'"}',
+    "deep": DEEP, "digits": b'{"time": ' + b"9" * 100_000 + b"}", "many": b'{"samples": [' + b"{}," * 200_000 + b"{}]}",
+    "keys": b'{"time": "2026-03-01T06:00:00Z",' + b",".join(b'"a%d_mm": 1' % n for n in range(60_000)) + b"}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bomb", list(MESSAGES))
+@pytest.mark.parametrize("name", list(DECODERS))
+def test_a_message_that_grows_is_refused_by_every_decoder(name, bomb):
+    message = Message("slopeward/v1/north/G1/obs", MESSAGES[bomb], NOW, "live")
+    decoded, place = None, Place(name, "north", "G1")
+    with contextlib.suppress(PayloadError):
+        decoded = find_decoder(name)(message, place, SITE, Vocabulary({"north": SITE}), References())
+    assert decoded is None or (decoded.faults and not decoded.observations)
