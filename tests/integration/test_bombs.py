@@ -181,6 +181,10 @@ def parquet(tmp_path):
     return path
 
 
+def zipped(tmp_path):
+    return pack(tmp_path / "a.zip", **{"a.csv": b"1," * tables.LINE_LIMIT})
+
+
 def read_rows(path):
     with tables.open_rows(path) as (_, rows):
         return sum(1 for _ in rows)
@@ -195,7 +199,7 @@ def read_points(path):
 READ = {
     "long": (read_rows, (one_line, parquet)), "wide": (read_rows, (one_line, parquet)),
     "insar-points": (read_rows, (one_line, parquet)),
-    "egms": (read_points, (lambda t: one_line(t, ".txt"), lambda t: pack(t / "a.zip", **{"a.csv": b"1," * tables.LINE_LIMIT}))),
+    "egms": (read_points, (lambda t: one_line(t, ".txt"), zipped)),
 }  # fmt: skip
 
 

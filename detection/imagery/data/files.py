@@ -64,8 +64,8 @@ def open_files(path: Path) -> Files:
         archive = ZipFile(path)
     except BadZipFile:
         raise RecipeError(f"{path}: neither a folder nor a zip") from None
-    names = tuple(sorted(n for n in archive.namelist() if not n.endswith("/")))
-    return Files(path, names, lambda name: _read_part(archive, name))
+    parts = tuple(sorted(n for n in archive.namelist() if not n.endswith("/")))
+    return Files(path, parts, lambda name: _read_part(archive, name))
 
 
 def _read_part(archive: ZipFile, name: str) -> bytes:
