@@ -41,7 +41,7 @@ demo: setup ## Show everything in three minutes (DEMO_FLAGS="--once --json" ends
 test: setup servers lint type ## Everything that must hold: lint, types, import law, all tests on SQLite and PostgreSQL
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS)
 
-soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 7; memory over half an hour at each rate
+soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 7; memory over an hour at each rate
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m 'slow or server' tests/end_to_end $(PYTEST_FLAGS)
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/unit/forecasting/kinematics/test_failure.py tests/property/test_forecasting_leaks.py tests/property/test_rain_rules.py tests/property/test_alerting_laws.py tests/property/test_warm_decisions.py tests/property/test_reading_laws.py tests/property/test_two_persons.py tests/unit/detection/imagery/neural/test_networks.py tests/property/test_imagery_damage.py $(PYTEST_FLAGS)
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=7200 tests/bench/bench_memory.py
