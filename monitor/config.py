@@ -5,12 +5,13 @@ import os
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from monitor.config_terms import Duration, Retention, Section, describe_unknown, explain, read_text, read_toml
+from monitor.domain.names import fold_name
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
 from monitor.site_reader import find_cautions, find_weaknesses, parse_site
@@ -30,7 +31,7 @@ __all__ = [
 DEFAULT_PATH: Final = "configs/slopeward.toml"
 PREFIX: Final = "SLOPEWARD_"
 # secrets never stand in a file that is committed: environment, or a file named by <key>_file
-SECRETS: Final = {("broker", "password"), ("smtp", "password"), ("signing", "keys")}
+SECRETS: Final = {("broker", "password"), ("smtp", "password"), ("signing", "keys"), ("oidc", "client_secret")}
 log = logging.getLogger(__name__)
 
 
@@ -137,6 +138,56 @@ class WebSection(Section):
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
 
+def is_private_enough(address: str) -> bool:
+    """Whether an address may carry a login: https, or this very machine.
+
+    >>> is_private_enough("https://id.example.org"), is_private_enough("http://id.example.org")
+    (True, False)
+    """
+    parts = urlsplit(address)
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"})
+    )
+
+
+class OidcSection(Section):
+    """[oidc]: a provider of logins (OpenID Connect); none without an issuer."""
+
+    issuer: str = ""
+    name: str = "your organisation"
+    client_id: str = ""
+    client_secret: str = Field(default="", repr=False)
+    client_secret_file: str = ""
+    scope: str = Field(default="openid profile", pattern=r"(^|.* )openid( .*|$)")
+    name_claim: str = Field(default="preferred_username", min_length=1)
+    groups_claim: str = Field(default="groups", min_length=1)
+    roles: dict[str, Literal["viewer", "operator", "admin"]] = Field(default_factory=dict)
+    sites: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    only: bool = False
+    emergency: tuple[str, ...] = ()
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_issuer(cls, value: str) -> str:
+        if value and (not is_private_enough(value) or "?" in value or "#" in value):
+            raise ValueError(f"expected an address such as https://id.example.org, got {value!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.issuer and not self.client_id:
+            raise ValueError("expected client_id beside issuer, as the provider knows this service")
+        if self.issuer and not self.roles:
+            raise ValueError('expected [oidc.roles] with a group at least, such as "slope-duty" = "operator"')
+        if self.only and not (self.issuer and self.emergency):
+            raise ValueError('only: expected an issuer, and emergency = ["NAME"]: who comes in while it is down')
+        return self
+
+    def takes_password(self, name: str) -> bool:
+        """Whether an account may log in on the page by its password."""
+        return not self.only or fold_name(name) in map(fold_name, self.emergency)
+
+
 class ScheduleSection(Section):
     """[schedule]."""
 
@@ -205,6 +256,7 @@ class ServiceConfig(Section):
     signing: SigningSection = SigningSection()
     paths: PathsSection = PathsSection()
     web: WebSection = WebSection()
+    oidc: OidcSection = OidcSection()
     schedule: ScheduleSection = ScheduleSection()
     compute: ComputeSection = ComputeSection()
     retention: RetentionSection = RetentionSection()

@@ -82,10 +82,10 @@ def prove(
     with db.read() as c:
         accounts = load_users(c)
     needed = needed_role()
-    if needed == ADMIN and not any(is_open(u, ADMIN) for u in accounts):
+    if needed == ADMIN and not any(is_open(u, ADMIN) and u.can_prove for u in accounts):
         # who keeps the accounts where no admin is: an operator; and where nobody may act, who sits at the keyboard
         needed = OPERATOR
-        accounts = accounts if any(is_open(u, OPERATOR) for u in accounts) else []
+        accounts = accounts if any(is_open(u, OPERATOR) and u.can_prove for u in accounts) else []
     if not accounts:
         db.closed_because = None
         if needed_role() != ADMIN:

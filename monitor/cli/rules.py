@@ -59,8 +59,8 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         ("users add", "users disable", "users enable", "users passwd", "users bind", "users unbind", "users role",
-         "users sites", "users totp", "tokens add", "tokens revoke", "broker add", "broker revoke", "broker acl",
-         "broker key-add", "broker key-retire",
+         "users sites", "users totp", "users oidc", "tokens add", "tokens revoke", "broker add", "broker revoke",
+         "broker acl", "broker key-add", "broker key-retire",
          "db restore", "db grant-readonly"),
         ADMIN,
     ),

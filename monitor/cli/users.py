@@ -12,10 +12,12 @@ import typer
 
 from monitor.cli.identity import prove
 from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, open_database, say, show
+from monitor.config import load_service
 from monitor.domain.instants import spell
 from monitor.errors import RefusedError
 from monitor.store import second_factor, users
 from monitor.store.audit import add_audit
+from monitor.store.foreign_people import bind_person
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 PASSWORD_VARIABLE = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of a variable
@@ -61,9 +63,12 @@ def list_users(config: ConfigOption = None, as_json: JsonOption = False) -> None
         facts = {
             "name": user.name, "role": user.role, "created_at": spell(user.created_at), "disabled_at": disabled,
             "sites": None if user.sites is None else sorted(user.sites), "os_user": user.os_user,
+            "oidc_subject": user.oidc_subject,
         }  # fmt: skip
         state = f"disabled since {disabled}" if disabled else "open"
         bound = f", OS user {user.os_user}" if user.os_user else ""
+        bound += f", {user.oidc_subject} at the provider" if user.oidc_subject else ""
+        bound += "" if user.has_password else ", without a password"
         show(facts, f"{user.name:<20} {user.role:<10} {state}{_on(user.sites)}{bound}", as_json)
     if not found:
         say("there are no accounts; make one: slopeward users add NAME --role admin")
@@ -235,6 +240,37 @@ def totp(
         return
     say(f"enter this once into the authenticator of {name}, by hand or as QR code; it is not shown again")
     show({"name": name, "totp": True, "address": address}, address, as_json)
+
+
+@app.command("oidc")
+def oidc(
+    name: Name,
+    subject: Annotated[
+        str | None, typer.Option("--subject", help="Who it is at the provider (claim sub); else the binding ends")
+    ] = None,
+    by: By = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a person of the provider of logins come in as an account that exists; ends its sessions.
+
+    Who comes for the first time under a name that is free needs no binding. The subject stands in the audit log
+    (login.refused) and on the page of the person who was refused.
+
+    Example: slopeward users oidc ada --subject 248289761001 --by chief
+    """
+    issuer = load_service(config).oidc.issuer
+    if subject is not None and not issuer:
+        raise RefusedError("oidc.issuer is empty: the service file names no provider of logins")
+    if subject is not None and not subject.strip():
+        raise RefusedError("--subject: a subject is needed; without --subject the binding ends")
+    with open_database(config) as db:
+        who = prove(db, by)
+        with db.write() as c:
+            bind_person(c, name, issuer, subject)
+            add_audit(c, who, "user.oidc", f"user:{name}", {"issuer": issuer, "subject": subject}, datetime.now(UTC))
+    said = f"{name} comes in by the provider no more" if subject is None else f"{name} is {subject!r} at {issuer}"
+    show({"name": name, "issuer": issuer, "subject": subject}, said, as_json)
 
 
 def _on(sites: Iterable[str] | None) -> str:

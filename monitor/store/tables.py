@@ -388,7 +388,8 @@ user_account = Table(
     Column("created_at", Instant, nullable=False), Column("disabled_at", Instant),
     Column("sites", Json),  # the only ones it may act on, and read where reading takes a login; empty = all
     Column("os_user", String(64)),  # this user of the operating system is that person, at a command
-    Index("ix_user_account_os_user", "os_user", unique=True),
+    _text("oidc_issuer", null=True), _text("oidc_subject", null=True),  # this person of that provider comes in as this account
+    Index("ix_user_account_os_user", "os_user", unique=True), Index("ix_user_account_oidc", "oidc_issuer", "oidc_subject", unique=True),
 )  # fmt: skip
 first_signature = Table(
     "first_signature", metadata,  # the word of one person for an act that takes two; the act is done with the second one

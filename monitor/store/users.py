@@ -22,6 +22,7 @@ from monitor.store.sessions import end_sessions
 from monitor.store.tables import site, user_account
 
 ROLES: Final = ("viewer", "operator", "admin")  # each may do what those before it may
+NO_PASSWORD: Final = "none"  # noqa: S105 - in place of a hash; no password has it
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _HASHER: Final = PasswordHasher()  # argon2id with the library's current parameters (RFC 9106, low memory)
 
@@ -36,10 +37,17 @@ class User:
     disabled_at: datetime | None
     sites: frozenset[str] | None = None  # the only ones it may act on; None = all
     os_user: str | None = None  # who is this person at a command, without a password
+    oidc_subject: str | None = None  # who is this person at the provider of logins
+    has_password: bool = True
+
+    @property
+    def can_prove(self) -> bool:
+        """Whether the person can prove at a command line who it is."""
+        return self.has_password or self.os_user is not None
 
 
-def add_user(connection: Connection, name: str, password: str, role: str, now: datetime) -> None:
-    """Create an account.
+def add_user(connection: Connection, name: str, password: str | None, role: str, now: datetime) -> None:
+    """Create an account; without a password (None) it comes in by a provider of logins alone.
 
     Raises:
         RefusedError: bad name, unknown role, weak password, or the name is taken.
@@ -51,7 +59,8 @@ def add_user(connection: Connection, name: str, password: str, role: str, now: d
     if same is not None:
         other = "" if same == name else f" as {same!r}: spellings that differ in case only are one person"
         raise RefusedError(f"user {name!r} exists already{other}")
-    row = insert(user_account).values(name=name, password_hash=_hash(name, password), role=role, created_at=now)
+    hashed = NO_PASSWORD if password is None else _hash(name, password)
+    row = insert(user_account).values(name=name, password_hash=hashed, role=role, created_at=now)
     try:
         with connection.begin_nested():
             connection.execute(row)
@@ -159,7 +168,8 @@ def check_password(connection: Connection, name: str, password: str) -> str | No
     """
     row = connection.execute(select(user_account).where(user_account.c.name == name)).first()
     try:
-        _HASHER.verify(_nobody() if row is None else row.password_hash, password)
+        stored = NO_PASSWORD if row is None else row.password_hash
+        _HASHER.verify(_nobody() if stored == NO_PASSWORD else stored, password)
     except (VerificationError, InvalidHashError):
         return None
     if row is None or row.disabled_at is not None:
@@ -246,7 +256,10 @@ def _change(connection: Connection, name: str, **values: object) -> None:
 
 def _read(row: Row[Any]) -> User:
     sites = None if row.sites is None else frozenset(row.sites)
-    return User(row.name, row.role, row.created_at, row.disabled_at, sites, row.os_user)
+    return User(
+        row.name, row.role, row.created_at, row.disabled_at, sites, row.os_user, row.oidc_subject,
+        row.password_hash != NO_PASSWORD,
+    )  # fmt: skip
 
 
 def _check_role(role: str) -> None:

@@ -38,7 +38,10 @@ def show_account(request: Request, told: str = "") -> HTMLResponse:
     with context.db.read() as c:
         sessions = [s for s in load_sessions(c, now) if s.name == caller.name]
         tokens = [k for k in api_tokens.load_api_tokens(c) if k.user == caller.name]
-    return render(request, "account.html", caller=caller, sessions=sessions, tokens=tokens, told=told[:200])
+        account = users.find_user(c, caller.name)
+    return render(
+        request, "account.html", caller=caller, account=account, sessions=sessions, tokens=tokens, told=told[:200]
+    )
 
 
 @router.post("/account/password", include_in_schema=False)

@@ -28,7 +28,7 @@ from monitor.errors import (
     StoreBusyError,
 )  # fmt: skip
 from monitor.store.engine import Database
-from monitor.web import accounts, acts, api, charts, door, live, movement, pages, probes, rain
+from monitor.web import accounts, acts, api, charts, door, live, movement, pages, probes, rain, single_sign_on
 from monitor.web.context import Context
 from monitor.web.guard import Guard, HeadOnly
 from monitor.web.rules import admit, require_rules
@@ -40,7 +40,10 @@ STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
     (NotFoundError, 404), (NotSignedInError, 401), (NotAllowedError, 403), (RefusedError, 409), (ConfigError, 422),
     (StoreBusyError, 503),
 )  # fmt: skip
-ROUTERS: Final = tuple(m.router for m in (pages, movement, rain, door, accounts, acts, live, api, charts, probes))
+ROUTERS: Final = tuple(
+    m.router
+    for m in (pages, movement, rain, door, single_sign_on, accounts, acts, live, api, charts, probes)
+)
 
 
 class LastingFiles(StaticFiles):
@@ -73,6 +76,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     )  # fmt: skip
     app.state.context = Context(config, db, clock, _version())
     app.state.turnstile = door.Turnstile()
+    app.state.sign_ons = single_sign_on.SignOns()
     app.add_middleware(GZipMiddleware, minimum_size=2000)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(config), www_redirect=False)
     app.add_middleware(Guard)

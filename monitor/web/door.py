@@ -6,12 +6,14 @@ one does not wait for the guesses of others, but lets the browser work for some 
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Final
+from datetime import datetime
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
+from sqlalchemy import Connection
 
 from monitor.domain.alert import PAGE, Actor
 from monitor.domain.names import fold_name
@@ -118,7 +120,7 @@ def log_in(
     context, door = context_of(request), turnstile_of(request)
     to = to if is_safe_path(to) else "/"
     device = request.cookies.get(cookie_name(request, DEVICE), "")
-    host = f"host:{network_of(request.client.host) if request.client else ''}"
+    host = host_of(request)
     account, own = f"name:{fold_name(name)}", f"device:{digest_device(device)}"
     with context.db.read() as c:
         is_known = is_known_device(c, device, name, context.clock()) and door.failures(own)[0] < TRIES
@@ -126,12 +128,14 @@ def log_in(
     with door.check(is_known=is_known):  # looked at inside: guesses at the same moment are counted as well
         count, wait_s = door.failures(host)
         if not is_known and count >= TRIES:
-            return _refuse(request, to, f"Too many failures. Try again in {wait_s:.0f} s.", 429, wait_s=wait_s)
+            return refuse(request, to, f"Too many failures. Try again in {wait_s:.0f} s.", 429, wait_s=wait_s)
         if not is_known and ask_effort(request, name) and not door.efforts.check(challenge, solution):
             text = "Many wrong passwords were given. Give yours once more; your browser then works for some seconds."
-            return _refuse(request, to, text, 429, challenge=ask_effort(request, name), wait_s=1.0)
+            return refuse(request, to, text, 429, challenge=ask_effort(request, name), wait_s=1.0)
         with context.db.read() as c:
             role = check_password(c, name, password)
+        if not context.config.oidc.takes_password(name):
+            role = None  # asked all the same: the time that an answer takes tells nothing
         if role is not None:
             with context.db.write() as c:
                 role = role if check_second_factor(c, name, code, context.clock()) else None
@@ -143,21 +147,38 @@ def log_in(
         if role is None:
             add_audit(c, Actor(name), "login.refused", f"user:{name}", detail, now)
         else:
-            token, ended = open_session(c, name, now)
-            device = remember_device(c, device, name, now)
-            add_audit(c, Actor(name), "login", f"user:{name}", {**detail, "sessions_ended": ended}, now)
+            cookies = enter(request, c, name, detail, now)
     if role is None:
-        return _refuse(request, to, "Name, password or code is wrong.", 401, challenge=ask_effort(request, name))
+        return refuse(request, to, "Name, password or code is wrong.", 401, challenge=ask_effort(request, name))
     answer = RedirectResponse(to, status_code=303)
+    set_cookies(request, answer, *cookies)
+    return answer
+
+
+def host_of(request: Request) -> str:
+    """Where a request comes from, as failures are counted."""
+    return f"host:{network_of(request.client.host) if request.client else ''}"
+
+
+def enter(request: Request, c: Connection, name: str, detail: Mapping[str, Any], now: datetime) -> tuple[str, str]:
+    """Open a session for somebody who is proved; returns the tokens of session and device for `set_cookies`."""
+    token, ended = open_session(c, name, now)
+    device = remember_device(c, request.cookies.get(cookie_name(request, DEVICE), ""), name, now)
+    add_audit(c, Actor(name), "login", f"user:{name}", {**detail, "sessions_ended": ended}, now)
+    return token, device
+
+
+def set_cookies(request: Request, answer: Response, token: str, device: str) -> None:
+    """Give the browser what shows who it is from now on."""
     for kind, value, lasts_s in ((COOKIE, token, SESSION_S), (DEVICE, device, DEVICE_S)):
         answer.set_cookie(
             cookie_name(request, kind), value, httponly=True, samesite="strict", secure=is_encrypted(request),
             path="/", max_age=int(lasts_s),
         )  # fmt: skip
-    return answer
 
 
-def _refuse(request: Request, to: str, text: str, status: int, *, challenge: str = "", wait_s: float = 0.0) -> Response:
+def refuse(request: Request, to: str, text: str, status: int, *, challenge: str = "", wait_s: float = 0.0) -> Response:
+    """The form again, and why nobody came in."""
     response = render(request, "login.html", to=to, failed=text, challenge=challenge)
     response.status_code = status
     if wait_s:

@@ -165,7 +165,7 @@ def render(request: Request, name: str, **values: Any) -> HTMLResponse:
         session, banner = None, {"text": text, "since": None}
     shared = {
         "banner": banner, "session": session, "csrf": csrf_token(token) if session else "", "version": context.version,
-        "path": request.url.path, "login_to_read": context.config.web.login_to_read,
+        "path": request.url.path, "login_to_read": context.config.web.login_to_read, "oidc": context.config.oidc,
         "exercise_note": False, "blind_because": context.trouble,
     }  # fmt: skip
     return HTMLResponse(render_part(name, now, shared | values))

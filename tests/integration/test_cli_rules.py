@@ -63,6 +63,7 @@ CALLS = {
     "users role": ("Cy", "admin"),
     "users sites": ("Cy", "--all"),
     "users totp": ("Ada",),
+    "users oidc": ("Ada",),
     "tokens add": ("Ada", "--label", "a board"),
     "tokens revoke": ("1",),
     "broker add": ("bench/G1",),

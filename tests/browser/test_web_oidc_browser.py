@@ -1,0 +1,26 @@
+"""Log in by a provider in a real Chromium: the provider is another site there, and strict cookies stay behind."""
+
+import pytest
+
+from tests.browser.test_web_browser import chromium  # noqa: F401 - a fixture
+from tests.data.oidc_provider import providing
+from tests.integration.test_web_door import Clock
+from tests.integration.test_web_oidc import page_with
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)
+def test_a_person_comes_back_from_another_site_and_is_logged_in(chromium, filled_database):  # noqa: F811
+    clock = Clock()
+    # for a browser localhost and 127.0.0.1 are two sites
+    with (
+        providing(lambda: clock().timestamp(), "localhost") as provider,
+        page_with(provider, filled_database, clock) as page,
+    ):
+        tab = chromium.new_context(viewport={"width": 1000, "height": 800}).new_page()
+        tab.goto(f"{page}/login?to=/account")
+        tab.get_by_role("link", name="Log in with Canton").click()
+        tab.wait_for_url(f"{page}/account")
+        assert tab.locator("a.name").inner_text() == "ida"
+        assert tab.locator("h1").inner_text().startswith("ida")
