@@ -27,7 +27,7 @@ from monitor.store.audit import add_audit
 from monitor.store.countersign import SharedAct
 from monitor.store.engine import Database
 from monitor.store.guesses import LONGEST_S, forget_attempts, take_turn_to_prove
-from monitor.store.users import User, check_password, find_account, is_open, load_users, require_account
+from monitor.store.users import User, check_password, find_account, is_open, load_users
 
 PASSWORD: Final = "SLOPEWARD_BY_PASSWORD"  # noqa: S105 - the name of a variable
 PASSWORD_FD: Final = "SLOPEWARD_BY_PASSWORD_FD"  # noqa: S105 - the name of a variable
@@ -131,21 +131,14 @@ def act_by_two(
         measure: the level that is at stake now; a signature that saw less counts no more.
     """
     now = datetime.now(UTC)
+    with db.read() as c:
+        has_accounts = bool(load_users(c))
+    if not has_accounts:
+        with db.write() as c:
+            return do(c, _read_second(named))
     try:
-        with db.write() as c:
-            if not load_users(c):
-                return do(c, _read_second(named))
-            first = countersign.find_first(c, act, actor, measure(c), now)
-            done = do(c, None if first is None else Actor(first.by))
-            if first is not None:
-                countersign.mark_used(c, first, actor, now)
-            return done
+        return countersign.do_by_two(db, act, actor, reason, do, measure, now)
     except NeedsSecondError as missing:
-        with db.write() as c:
-            if not load_users(c):
-                raise
-            require_account(c, actor.name)
-            countersign.keep_first(c, act, actor, reason, measure(c), now)
         print(
             f"{missing}; signed by {actor.name} alone, nothing is done yet: within four hours a second person gives "
             f"the same command in a session of their own: {again} --by NAME --reason WHY",

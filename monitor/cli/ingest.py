@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from sqlalchemy import Connection
 
-from monitor.cli.identity import name_helper, prove
+from monitor.alerting.acts.stakes import weigh
+from monitor.cli.identity import act_by_two, name_helper, prove
 from monitor.cli.ingest_points import EGMS, POINT_SUFFIXES, POINTS, PointsChoice, choose_points
 from monitor.cli.opening import NOTHING, ConfigOption, JsonOption, open_database, say, show
 from monitor.config import load_service, load_sites
@@ -22,7 +24,7 @@ from monitor.ingest.files.point_rows import DIRECTIONS, UNITS
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
-from monitor.ingest.references import answer_reference, forget_reference
+from monitor.ingest.references import Reference, answer_reference, forget_reference, share_answer
 from monitor.ingest.replay import replay_rejected
 from monitor.store.audit import add_audit
 from monitor.store.engine import Database
@@ -334,9 +336,17 @@ def _forget(name: str, config: Path | None, by: str | None, *, as_json: bool) ->
 
 def _answer(place: str, config: Path | None, by: str | None, reason: str, *, accept: bool, as_json: bool) -> None:
     with open_database(config) as database:
-        who = prove(database, by, place.partition("/")[0])
-        with database.write(urgent=True) as connection:
-            holds, other = answer_reference(connection, place, who, reason, _now(), accept=accept)
+        site = place.partition("/")[0]
+        who = prove(database, by, site)
+        with database.read() as connection:
+            act = share_answer(connection, place, accept=accept)
+
+        def do(c: Connection, second: Actor | None) -> tuple[Reference, Reference]:
+            takes_two = weigh(c, site)[1]
+            return answer_reference(c, place, who, reason, _now(), accept=accept, takes_two=takes_two, second=second)
+
+        again = f"slopeward ingest --{'accept' if accept else 'keep'}-epoch0 {place}"
+        holds, other = act_by_two(database, act, who, None, reason, again, do, lambda c: weigh(c, site)[0])
     more = "; slopeward ingest --rejected reads what waited, and an offset answers a jump" if accept else ""
     facts = {"station": place, "holds": holds.spell(), "other": other.spell()}
     show(facts, f"{place} counts {holds}, no more {other}{more}" if accept else f"{place} goes on {holds}", as_json)

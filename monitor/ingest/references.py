@@ -15,15 +15,17 @@ from sqlalchemy import Connection
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Recipient
-from monitor.errors import NotFoundError, PayloadError
+from monitor.errors import NeedsSecondError, NotFoundError, PayloadError
 from monitor.store.alerts import apply_changes
 from monitor.store.audit import add_audit
+from monitor.store.countersign import SharedAct
 from monitor.store.decisions import code_version
 from monitor.store.service_state import find_stamp, load_stamps, remove_stamp, stamp
 from monitor.store.types import canonical_json
-from monitor.store.users import require_account, require_person
+from monitor.store.users import require_account, require_person, require_two
 
 _PREFIX: Final = "epoch0:"
+_ACTS: Final = {True: "epoch0.accept", False: "epoch0.keep"}
 _STATUS_SITE: Final = "status"  # alarms of the service itself
 REFUSED_KEPT: Final = 20  # of a station: what a person refused is not asked about again
 
@@ -145,12 +147,13 @@ def _ask(question: Question) -> AlertChange:
         f"{question.kept}, and what counts otherwise waits in the quarantine. Which holds? slopeward ingest "
         f"--accept-epoch0 {place} --reason WHY, or --keep-epoch0 {place} --reason WHY"
     )
-    return AlertChange(Ledger.HEALTH, _alarm(place), 2, True, reason, None, canonical_json({"reason": reason}))
+    return AlertChange(Ledger.HEALTH, alarm_key(place), 2, True, reason, None, canonical_json({"reason": reason}))
 
 
 def answer_reference(
-    connection: Connection, place: str, actor: Actor, reason: str, now: datetime, *, accept: bool
-) -> tuple[Reference, Reference]:
+    connection: Connection, place: str, actor: Actor, reason: str, now: datetime, *, accept: bool,
+    takes_two: bool = False, second: Actor | None = None,
+) -> tuple[Reference, Reference]:  # fmt: skip
     """Say which reference of a station holds: the one that messages tell now, or the kept one.
 
     Args:
@@ -160,6 +163,8 @@ def answer_reference(
         reason: how it is known.
         now: wall time.
         accept: True takes the new one, False keeps the old one and asks about this one no more.
+        takes_two: one person alone may not say it, for one of the two highest levels stands or is asked for there.
+        second: another person who says the same.
 
     Returns:
         The one that holds, and the other one.
@@ -167,28 +172,61 @@ def answer_reference(
     Raises:
         NotFoundError: nothing is asked of such a station.
         RefusedError: no person, no reason, or no open account.
+        NeedsSecondError: a second person is needed.
     """
     require_person(actor, reason)
-    require_account(connection, actor.name, site=place.partition("/")[0])
+    site = place.partition("/")[0]
+    require_account(connection, actor.name, site=site)
+    row = _find_asked(connection, place)
+    kept, told = Reference.read(row), Reference.read(row["asked"])
+    if takes_two and second is None:
+        raise NeedsSecondError(f"{place}: one of the two highest levels is at stake, one person may not say it alone")
+    if takes_two and second is not None:
+        require_two(connection, actor, second)
+        require_account(connection, second.name, site=site)
+    holds, other = (told, kept) if accept else (kept, told)
+    refused = [r for r in row.get("refused", []) if r != holds.spell()]
+    refused = refused if accept else [*refused, told.spell()][-REFUSED_KEPT:]
+    stamp(connection, f"{_PREFIX}{place}", {**holds.spell(), **({"refused": refused} if refused else {})}, now)
+    detail = {"holds": holds.spell(), "other": other.spell(), "via": actor.via, "reason": reason}
+    detail |= {} if second is None else {"second_by": second.name}
+    add_audit(connection, actor, _ACTS[accept], place, detail, now)
+    who = actor.name if second is None else f"{second.name} and {actor.name}"
+    _end_question(connection, place, f"{place} counts {holds}, say{'s' * (second is None)} {who}: {reason}", actor, now)
+    return holds, other
+
+
+def share_answer(connection: Connection, place: str, *, accept: bool) -> SharedAct:
+    """The answer as two people give it: a signature holds for the very reference that it was asked about.
+
+    Raises:
+        NotFoundError: nothing is asked of such a station.
+    """
+    return SharedAct(_ACTS[accept], place, {"asked": _find_asked(connection, place)["asked"]})
+
+
+def find_question(connection: Connection, alert_key: str) -> Question | None:
+    """What an alarm asks about a reference and still waits; None where it asks about something else."""
+    place = alert_key.removeprefix(alarm_key(""))
+    row = find_stamp(connection, f"{_PREFIX}{place}") if alert_key.startswith(alarm_key("")) else None
+    if row is None or "asked" not in row[1]:
+        return None
+    site, _, station = place.partition("/")
+    return Question(site, station, Reference.read(row[1]), Reference.read(row[1]["asked"]))
+
+
+def _find_asked(connection: Connection, place: str) -> dict[str, Any]:
     row = find_stamp(connection, f"{_PREFIX}{place}")
     if row is None or "asked" not in row[1]:
         asked = [n[len(_PREFIX) :] for n, (_, d) in load_stamps(connection).items()
                  if n.startswith(_PREFIX) and "asked" in d]  # fmt: skip
         raise NotFoundError(f"no changed GNSS reference of {place} waits; asked are: {', '.join(asked) or 'none'}")
-    kept, told = Reference.read(row[1]), Reference.read(row[1]["asked"])
-    holds, other = (told, kept) if accept else (kept, told)
-    refused = [r for r in row[1].get("refused", []) if r != holds.spell()]
-    refused = refused if accept else [*refused, told.spell()][-REFUSED_KEPT:]
-    stamp(connection, f"{_PREFIX}{place}", {**holds.spell(), **({"refused": refused} if refused else {})}, now)
-    detail = {"holds": holds.spell(), "other": other.spell(), "via": actor.via, "reason": reason}
-    add_audit(connection, actor, "epoch0.accept" if accept else "epoch0.keep", place, detail, now)
-    _end_question(connection, place, f"{place} counts {holds}, says {actor.name}: {reason}", actor, now)
-    return holds, other
+    return row[1]
 
 
 def _end_question(connection: Connection, place: str, said: str, actor: Actor, now: datetime) -> None:
     over = AlertChange(
-        Ledger.HEALTH, _alarm(place), 0, False, said, None, canonical_json({"reason": said}), notify=False
+        Ledger.HEALTH, alarm_key(place), 0, False, said, None, canonical_json({"reason": said}), notify=False
     )
     apply_changes(
         connection, _STATUS_SITE, [over], site=None, recipients=(), actor=actor, now=now, rule_version=code_version()
@@ -215,5 +253,6 @@ def _name(site: str, station: str) -> str:
     return f"{_PREFIX}{site}/{station}"
 
 
-def _alarm(place: str) -> str:
+def alarm_key(place: str) -> str:
+    """The key of the alarm that asks about the reference of `SITE/STATION`."""
     return f"health:{_PREFIX}{place}"

@@ -5,22 +5,24 @@ stake by now, it counts no more.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, insert, select, update
 
 from monitor.domain.alert import Actor
 from monitor.domain.names import is_same_person
-from monitor.errors import NotFoundError, RefusedError
+from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.store.audit import add_audit
+from monitor.store.engine import Database
 from monitor.store.tables import first_signature
 from monitor.store.types import canonical_json
-from monitor.store.users import find_account, is_open, load_users, require_person
+from monitor.store.users import find_account, is_open, load_users, require_account, require_person
 
 VALID: Final = timedelta(hours=4)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,39 @@ def keep_first(c: Connection, act: SharedAct, actor: Actor, reason: str, height:
     )
     detail = {"terms": dict(act.terms), "height": height, "reason": reason}
     add_audit(c, actor, f"{act.act}.sign", act.subject, detail, now)
+
+
+def do_by_two(
+    db: Database, act: SharedAct, actor: Actor, reason: str, do: Callable[[Connection, Actor | None], T],
+    measure: Callable[[Connection], int], now: datetime,
+) -> T:  # fmt: skip
+    """Do an act with the signature that another person left, or leave one for another person.
+
+    Args:
+        db: the database, which holds accounts.
+        act: what is done.
+        actor: who does it, proved.
+        reason: why.
+        do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
+        measure: the level that is at stake now; a signature that saw less counts no more.
+        now: wall time.
+
+    Raises:
+        NeedsSecondError: nothing is done; the signature of this person waits for another one.
+        RefusedError: this person has signed already, has no account that counts, or gives no reason.
+    """
+    try:
+        with db.write(urgent=True) as c:
+            first = find_first(c, act, actor, measure(c), now)
+            done = do(c, None if first is None else Actor(first.by))
+            if first is not None:
+                mark_used(c, first, actor, now)
+            return done
+    except NeedsSecondError:
+        with db.write() as c:
+            require_account(c, actor.name)
+            keep_first(c, act, actor, reason, measure(c), now)
+        raise
 
 
 def mark_used(c: Connection, first: FirstSignature, actor: Actor, now: datetime) -> None:

@@ -1,15 +1,20 @@
 """The narrow write path: acknowledge, verify, report what was seen. Each act carries a name and a reason."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
+from sqlalchemy import Connection
 
 from monitor.alerting.acts.operator_acts import find_signature, step_of_alert, verify
+from monitor.alerting.acts.stakes import weigh
+from monitor.domain.alert import Actor
 from monitor.domain.observation import Report
-from monitor.errors import NotFoundError, RefusedError
+from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.ingest.references import answer_reference, share_answer
 from monitor.store.alerts import acknowledge, find_alert
+from monitor.store.countersign import do_by_two
 from monitor.store.events import confirm_event
 from monitor.store.messages import add_report
 from monitor.store.pages import load_cards
@@ -90,6 +95,34 @@ def report_seen(
         item = Report(site, now, kind, _reason(text), actor.name, station or None)
         add_report(c, item, now, actor=actor, credential=f"account {actor.name}")
     return RedirectResponse(f"/sites/{site}?told={quote('report stored')}#reports", status_code=303)
+
+
+@router.post("/sites/{site}/stations/{station}/reference")
+def say_reference(
+    request: Request,
+    site: str,
+    station: str,
+    holds: Annotated[Literal["asked", "kept"], Form()],
+    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
+    csrf: Annotated[str, Form()],
+    alert: Annotated[int, Form(ge=1, lt=1 << 63)],
+) -> Response:
+    """Say which GNSS reference of a station holds; two people where one of the two highest levels is at stake."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    place, accept, why, now = f"{site}/{station}", holds == "asked", _reason(reason), context.clock()
+    with context.db.read() as c:
+        act = share_answer(c, place, accept=accept)
+
+    def do(c: Connection, second: Actor | None) -> None:
+        takes_two = weigh(c, site)[1]
+        answer_reference(c, place, actor, why, now, accept=accept, takes_two=takes_two, second=second)
+
+    told = "answered"
+    try:
+        do_by_two(context.db, act, actor, why, do, lambda c: weigh(c, site)[0], now)
+    except NeedsSecondError:
+        told = "signed, not done yet; within four hours a second person must give the same answer"
+    return RedirectResponse(f"/alerts/{alert}?told={quote(told)}", status_code=303)
 
 
 @router.post("/sites/{site}/events/{event_id}/confirm")

@@ -28,7 +28,20 @@ from monitor.errors import (
     StoreBusyError,
 )  # fmt: skip
 from monitor.store.engine import Database
-from monitor.web import accounts, acts, api, charts, door, live, movement, pages, probes, rain, single_sign_on
+from monitor.web import (
+    accounts,
+    acts,
+    api,
+    charts,
+    door,
+    live,
+    movement,
+    pages,
+    probes,
+    rain,
+    signatures,
+    single_sign_on,
+)
 from monitor.web.context import Context
 from monitor.web.guard import Guard, HeadOnly
 from monitor.web.rules import admit, require_rules
@@ -42,7 +55,7 @@ STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
 )  # fmt: skip
 ROUTERS: Final = tuple(
     m.router
-    for m in (pages, movement, rain, door, single_sign_on, accounts, acts, live, api, charts, probes)
+    for m in (pages, movement, rain, door, single_sign_on, accounts, signatures, acts, live, api, charts, probes)
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.operator_acts import step_of_alert
+from monitor.alerting.acts.stakes import weigh
 from monitor.alerting.series.bounds import bound_units
 from monitor.domain.alert import Ledger
 from monitor.domain.instants import spell_duration
@@ -15,6 +16,7 @@ from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
 from monitor.health import CORE_SILENT_S, judge_parts
+from monitor.ingest.references import find_question
 from monitor.store import pages, timeline
 from monitor.store.observations import load_series
 from monitor.store.service_state import find_stamp
@@ -177,8 +179,10 @@ def collect_alert(c: Connection, alert_id: int) -> dict[str, Any]:
     cards = pages.load_cards(c, found["alert"]["site"])
     top = cards[0].top_level if cards else 2
     action = next((v["action"] for v in cards[0].levels if v["number"] == found["alert"]["level"]), "") if cards else ""
+    question = find_question(c, found["alert"]["key"]) if found["alert"]["closed_at"] is None else None
     return {
-        **found, "evidence": evidence, "tables": read_evidence(evidence), "sentence": find_sentence(evidence),
+        **found, "question": question, "takes_two": question is not None and weigh(c, question.site)[1],
+        "evidence": evidence, "tables": read_evidence(evidence), "sentence": find_sentence(evidence),
         "step": step_of_alert(found["alert"]["key"]), "top": top,
         "site_name": cards[0].name if cards else found["alert"]["site"],
         "action": action if found["alert"]["ledger"] == Ledger.HAZARD else "",

@@ -24,6 +24,7 @@ OPERATOR: Final = "operator"
 ADMIN: Final = "admin"  # of all sites, for accounts and the audit log are of all
 _OWN: Final = (
     "GET /account", "POST /account/password", "POST /account/sign-out", "POST /account/tokens/{number}/revoke",
+    "GET /signatures", "POST /signatures/{number}/withdraw",
 )  # fmt: skip
 _ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "POST /admin/tokens/{number}/revoke")
 
@@ -52,7 +53,7 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         ("POST /alerts/{alert_id}/acknowledge", "POST /alerts/{alert_id}/verify", "POST /sites/{site}/report",
-         "POST /sites/{site}/events/{event_id}/confirm"),
+         "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/stations/{station}/reference"),
         OPERATOR,
     ),
     **dict.fromkeys(_OWN, VIEWER),
@@ -62,7 +63,10 @@ RULES: Final[dict[str, str]] = {
 
 # a program explains nothing away and manages no accounts: that takes somebody who is there
 IN_PERSON: Final = frozenset(
-    {"POST /alerts/{alert_id}/verify", "POST /sites/{site}/events/{event_id}/confirm", *_OWN, *_ADMINISTRATION}
+    {
+        "POST /alerts/{alert_id}/verify", "POST /sites/{site}/events/{event_id}/confirm",
+        "POST /sites/{site}/stations/{station}/reference", *_OWN, *_ADMINISTRATION,
+    }
 )
 
 

@@ -1,23 +1,30 @@
 """Whoever speaks first does not say for ever since when a station counts: a change is asked, the old kept meanwhile."""
 
 import json
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from sqlalchemy import update
 
+from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli.identity import name_os_user
 from monitor.cli.main import run_verb
 from monitor.config import parse_site
+from monitor.domain.alert import Actor
 from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline as module
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
+from monitor.store import countersign
 from monitor.store.sites import save_site
 from monitor.store.tables import user_account
 from monitor.store.users import add_user
 from monitor.store.verify import verify
 from monitor.store.views import load_view
+from monitor.web.guard import csrf_token
+from tests.integration.test_web_door import serving
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 FORGED, REAL, LATER = "2020-01-01T00:00:00Z", "2025-11-03T00:00:00Z", "2026-02-01T00:00:00Z"
@@ -141,3 +148,92 @@ def test_a_question_that_was_rolled_back_is_asked_with_the_next_message(pipeline
     assert alarms(database) == []
     say(pipeline, REAL, 2)
     assert len(alarms(database)) == 1
+
+
+# ---- on the page ------------------------------------------------------------------------------------------------
+PASSWORD = "long enough a password 7"
+
+
+@contextmanager
+def enter(address, name):
+    with httpx.Client(base_url=address, timeout=30, trust_env=False, verify=False) as browser:
+        assert browser.post("/login", data={"name": name, "password": PASSWORD}).status_code == 303
+        yield browser
+
+
+def send(browser, path, **fields):
+    return browser.post(path, data={"csrf": csrf_token(browser.cookies["slopeward_session"]), **fields})
+
+
+@pytest.fixture
+def two_people(pipeline, database):
+    """Ada and Bo are operators; the real station is asked about."""
+    say(pipeline, FORGED, 1)
+    say(pipeline, REAL, 2)
+    with database.write() as c:
+        for name in ("ada", "bo"):
+            add_user(c, name, PASSWORD, "operator", NOW)
+    with database.read() as c:
+        return next(a["alert_id"] for a in load_view(c, "alert_history") if a["key"].startswith("health:epoch0:"))
+
+
+def test_the_question_is_answered_on_the_page(pipeline, database, two_people):
+    answer = {"holds": "asked", "reason": "log book of the receiver", "alert": two_people}
+    with serving(database, lambda: NOW) as address, enter(address, "bo") as browser:
+        page = browser.get(f"/alerts/{two_people}").text
+        assert "Which reference of G1 holds?" in page
+        assert "since 2025-11-03T00:00:00Z" in page
+        assert send(browser, "/sites/north/stations/G9/reference", **answer).status_code == 404
+        done = send(browser, "/sites/north/stations/G1/reference", **answer)
+        assert done.headers["location"] == f"/alerts/{two_people}?told=answered"
+        assert "Which reference" not in browser.get(f"/alerts/{two_people}").text
+    assert say(pipeline, REAL, 7) == (3, 0)
+    with database.read() as c:
+        (told,) = load_view(c, "audit_log", action="epoch0.accept")
+    assert (told["actor"], json.loads(told["detail"])["via"]) == ("bo", "page")
+
+
+def test_at_the_two_highest_levels_two_people_answer_and_a_signature_can_be_withdrawn(
+    pipeline, database, two_people, console, monkeypatch, capsys
+):
+    set_level(database, SITE, 2, Actor("ada"), "rock falls", NOW)
+    answer = {"holds": "asked", "reason": "log book of the receiver", "alert": two_people}
+    where = "/sites/north/stations/G1/reference"
+    with serving(database, lambda: NOW) as address, enter(address, "ada") as ada, enter(address, "bo") as bo:
+        assert "a second person must give the same answer" in ada.get(f"/alerts/{two_people}").text
+        assert "signed%2C%20not%20done%20yet" in send(ada, where, **answer).headers["location"]
+        assert say(pipeline, REAL, 3) == (0, 1), "nothing is done by one"
+        assert send(ada, where, **answer).status_code == 409, "one person is not two"
+        text = bo.get("/signatures").text
+        assert "take the new GNSS reference" in text
+        assert "Look and sign" in text
+        assert "Withdraw" not in text
+        assert send(bo, "/signatures/1/withdraw", reason="why not").status_code == 409, "another person's"
+        assert "Withdraw" in ada.get("/signatures").text
+        assert send(ada, "/signatures/1/withdraw", reason="wrong log book").status_code == 303
+        assert "No signature waits." in ada.get("/signatures").text
+        assert "not%20done%20yet" in send(bo, where, **answer).headers["location"], "what was withdrawn counts no more"
+        assert "not%20done%20yet" in send(ada, where, **answer | {"holds": "kept"}).headers["location"], "no agreement"
+        assert say(pipeline, REAL, 4) == (0, 1)
+    # the second one at the command line: the same act, whichever way the first one came
+    monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", PASSWORD)
+    words = ("ingest", "--accept-epoch0", "north/G1", "--reason", "saw the new antenna", "--by")
+    monkeypatch.setattr(countersign, "VALID", timedelta(days=9999))  # the page above ran in March, the command runs now
+    assert console(*words, "bo") == 1, capsys.readouterr()
+    assert console(*words, "ada") == 0, capsys.readouterr()
+    assert say(pipeline, REAL, 5) == (3, 0)
+    with database.read() as c:
+        (told,) = load_view(c, "audit_log", action="epoch0.accept")
+        assert json.loads(told["detail"])["second_by"] == "bo"
+        assert len(load_view(c, "audit_log", action="epoch0.accept.unsign")) == 1
+        assert verify(c) == []
+
+
+def test_at_the_command_line_one_person_leaves_a_signature(pipeline, database, two_people, console, monkeypatch):
+    set_level(database, SITE, 2, Actor("ada"), "rock falls", NOW)
+    monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", PASSWORD)
+    words = ("ingest", "--keep-epoch0", "north/G1", "--reason", "nobody touched it", "--by")
+    assert console(*words, "ada") == 3
+    assert say(pipeline, REAL, 3) == (0, 1)
+    assert console(*words, "bo") == 0
+    assert alarms(database)[0][1] == "returned_unacknowledged"
