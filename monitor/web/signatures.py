@@ -12,8 +12,8 @@ from monitor.alerting.series.step_clocks import station_of
 from monitor.domain.decision import Memory
 from monitor.errors import NotFoundError
 from monitor.ingest.references import alarm_key
-from monitor.store.alerts import find_alert, load_alerts
 from monitor.store import countersign
+from monitor.store.alerts import find_alert, load_alerts
 from monitor.store.countersign import Waiting, load_waiting
 from monitor.store.decisions import find_state
 from monitor.store.pages import load_cards
