@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# many tests wait for a process or a clock: three workers keep two cores busy
-WORKERS ?= 3
+# many tests wait for a process or a clock: half of the workers begin with those, while the others compute
+WORKERS ?= 4
 DEMO_FLAGS ?=
 RUN_FLAGS ?=
 PYTEST_FLAGS ?=
@@ -38,8 +38,11 @@ demo: setup ## Show everything in three minutes (DEMO_FLAGS="--once --json" ends
 	@tests/setup-servers.sh mosquitto || echo "Mosquitto could not be installed; the demonstration goes on with a broker that forgets" >&2
 	@$(BIN)/slopeward demo $(DEMO_FLAGS)
 
-test: setup servers lint type ## Everything that must hold: lint, types, import law, all tests on SQLite and PostgreSQL
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS)
+# types are looked at while the tests begin: one core would only watch the other
+test: setup servers lint ## Everything that must hold: lint, types, import law, all tests on SQLite and PostgreSQL
+	@$(MAKE) --no-print-directory type & types=$$!; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS); tests=$$?; \
+	wait $$types || { echo "the types do not hold: make type" >&2; exit 1; }; exit $$tests
 
 soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 7; memory over an hour at each rate
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m 'slow or server' tests/end_to_end $(PYTEST_FLAGS)

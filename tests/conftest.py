@@ -1,7 +1,9 @@
 """Real servers for every test: PostgreSQL, Mosquitto and the measured data, each started or found once per worker."""
 
+import contextlib
 import gc
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -14,8 +16,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from argon2 import PasswordHasher
+from argon2.profiles import CHEAPEST
 
 from monitor.compute import LIBRARIES
+from monitor.store import users
 from monitor.store.engine import Database
 from monitor.store.tables import metadata
 
@@ -27,8 +32,39 @@ gc.set_threshold(50_000, 20, 20)
 for library in LIBRARIES:
     os.environ.setdefault(library, "1")
 
+# A password costs 64 MiB and a tenth of a second by design; the tests make and try hundreds in their own process.
+# What the service itself takes is in test_store_people.py.
+SHIPPED_HASHER = users._HASHER
+users._HASHER = PasswordHasher.from_parameters(CHEAPEST)  # type: ignore[misc]
+
+_PORTS = random.SystemRandom()
+LEAST_CEILING_S = 60.0
+
 POSTGRESQL_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name), reverse=True)
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around pytest-randomly: what it has shuffled is put in order here
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Let half of the workers begin with the tests that mostly wait while the others compute: no long one comes last.
+
+    xdist's worksteal hands each worker one piece of the list, in order, and lets the idle take from the tails.
+    """
+    yield
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers == 1:
+        return
+    waiting = [item for item in items if item.get_closest_marker("slow")]
+    rest = [item for item in items if not item.get_closest_marker("slow")]
+    who_wait = (workers + 1) // 2
+    ordered: list[pytest.Item] = []
+    for k in range(workers):
+        size = len(items) // workers + (k >= workers - len(items) % workers)
+        first = waiting[k::who_wait] if k < who_wait else []
+        take = max(0, size - len(first))
+        ordered += [*first, *rest[:take]]
+        del rest[:take]
+    items[:] = ordered + rest
 
 
 def absent(what: str) -> None:
@@ -39,16 +75,27 @@ def absent(what: str) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of loopback that nobody listens on.
+
+    It lies below those that the system lends to outgoing connections: none of them takes it before the server does.
+    Chance that no seed repeats: workers and checkouts draw at the same time.
+    """
+    while True:
+        port = _PORTS.randrange(12_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for(
-    condition: Callable[[], object], timeout_s: float = 20.0, what: str = "condition", pause_s: float = 0.02
-) -> object:  # fmt: skip
-    """Poll until the condition is true and return its value; fail the test when it never is."""
+    condition: Callable[[], object], timeout_s: float = LEAST_CEILING_S, what: str = "condition", pause_s: float = 0.02
+) -> Any:  # fmt: skip
+    """Poll until the condition is true and return its value; fail the test when it never is.
+
+    The ceiling measures nothing and is a minute at least, so that a busy machine fails no test. Who wants to say that
+    something comes soon takes the time and asserts it.
+    """
+    timeout_s = max(timeout_s, LEAST_CEILING_S)
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if value := condition():
@@ -139,6 +186,13 @@ class PostgresServer:
             for statement in statements:
                 connection.execute(statement)  # type: ignore[arg-type]
 
+    def copy(self, template: str, prefix: str) -> str:
+        """Make a database like another one; returns its name. Files are copied: half the work of the default."""
+        name = f"{prefix}_{uuid.uuid4().hex[:12]}"
+        strategy = "STRATEGY FILE_COPY" if int(self._bin.parent.name) >= 15 else ""
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} {strategy}")
+        return name
+
 
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
@@ -191,8 +245,7 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def postgresql_url(postgresql: PostgresServer) -> Iterator[str]:
     """A PostgreSQL database with the schema, of this test alone."""
-    name = f"t_{uuid.uuid4().hex[:12]}"
-    postgresql.execute(f"CREATE DATABASE {name} TEMPLATE template_slopeward")
+    name = postgresql.copy("template_slopeward", "t")
     yield postgresql.url(name)
     postgresql.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
@@ -265,8 +318,7 @@ def filled_postgresql_url(
     filled_template: Callable[[str], tuple[str, dict[str, Any]]], postgresql: PostgresServer
 ) -> Iterator[str]:  # fmt: skip
     """A PostgreSQL database with the story of tests/data/filled.py, of this test alone."""
-    name = f"f_{uuid.uuid4().hex[:12]}"
-    postgresql.execute(f"CREATE DATABASE {name} TEMPLATE {filled_template('postgresql')[0]}")
+    name = postgresql.copy(filled_template("postgresql")[0], "f")
     yield postgresql.url(name)
     postgresql.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 

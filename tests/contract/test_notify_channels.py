@@ -2,7 +2,6 @@
 
 import json
 import logging
-import socket
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +11,7 @@ from monitor.config import parse_service
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifier import NOTIFIERS, channel_settings, open_notifier, read_secret
+from tests.conftest import free_port
 
 NOTE = Notification(
     id=1, alert_id=2, event_id=3, site="north", ledger="hazard", level=3, level_name="red", recipient="duty",
@@ -20,12 +20,6 @@ NOTE = Notification(
 )  # fmt: skip
 # Apprise loads all its plug-ins, one of which imports a deprecated module
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
-
-
-def closed_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def settings_of(kind, port):
@@ -41,7 +35,7 @@ def settings_of(kind, port):
 @pytest.mark.parametrize("kind", NOTIFIERS)
 def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatch, caplog):
     monkeypatch.setattr("monitor.notify.notifiers.mqtt.TIMEOUT_S", 0.5)
-    address, environ = settings_of(kind, closed_port())
+    address, environ = settings_of(kind, free_port())
     notifier = open_notifier(f"{kind}:{address}", environ)
     if kind == "log":
         with caplog.at_level(logging.WARNING):

@@ -1,7 +1,6 @@
 """A client of a broker as a test or an attacker would write one: it remembers all that the broker answers."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +8,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from monitor.broker_access import Access
+from tests.conftest import wait_for
 
 
 class Caller:
@@ -53,12 +53,9 @@ class Caller:
         self.client.subscribe([(one, 1) for one in filters])
         self.wait(lambda: self.subscribed, "the subscription")
 
-    def wait(self, condition: Callable[[], Any], what: str, timeout_s: float = 10.0) -> None:
+    def wait(self, condition: Callable[[], Any], what: str) -> None:
         """Until it is true; fails when it never is."""
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, f"waited in vain for {what}"
-            time.sleep(0.02)
+        wait_for(condition, what=what)
 
     def break_off(self) -> None:
         """Vanish as a broken line does: the broker sends the last will."""

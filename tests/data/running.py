@@ -62,7 +62,7 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
         self._log = (folder / "service.log").open("ab")
 
-    def start(self, timeout_s: float = 60.0) -> float:
+    def start(self, timeout_s: float = 120.0) -> float:
         """Start, wait until the page says that the core is well (returns those seconds) and the broker is heard."""
         begun = time.monotonic()
         process = self.launch()
@@ -89,7 +89,7 @@ class Service:
         """SIGKILL to the supervisor alone; its children end when they notice."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(20)
+        self._process.wait(60)
 
     @property
     def running(self) -> bool:
@@ -99,7 +99,7 @@ class Service:
     def healthy(self) -> bool:
         """Whether /health answers 200."""
         try:
-            with urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2) as answer:
+            with urlopen(f"http://127.0.0.1:{self.port}/health", timeout=20) as answer:
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
@@ -107,13 +107,13 @@ class Service:
     def listening(self) -> bool:
         """Whether the broker has confirmed the subscriptions: what is published from now on is not missed."""
         try:
-            with urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer:
+            with urlopen(f"http://127.0.0.1:{self.port}/health", timeout=20) as answer:
                 seen = json.load(answer)["ingest"]
         except (URLError, OSError):
             return False
         return bool(seen and all(seen["connected"].values()))
 
-    def stop(self, timeout_s: float = 20.0) -> int:
+    def stop(self, timeout_s: float = 60.0) -> int:
         """SIGTERM and wait; returns the exit status."""
         assert self._process is not None
         self._process.terminate()
@@ -125,7 +125,7 @@ class Service:
         """SIGKILL to every process of the service."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(20)
+            self._process.wait(60)
             self._process = None
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:

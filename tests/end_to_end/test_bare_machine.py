@@ -132,7 +132,7 @@ def test_one_reading_becomes_one_alert_without_extras_and_without_mosquitto(bare
             service.config.read_text().replace('mode = "external"', f'mode = "managed"\ndata = "{tmp_path}/broker"')
         )
         service.program = (*hide_mosquitto(), str(bare))
-        service.start(90)
+        service.start()
         health = ask(service)
         assert health["status"] == "degraded"
         assert "install Mosquitto" in " ".join(health["reasons"])

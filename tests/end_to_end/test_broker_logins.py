@@ -55,7 +55,7 @@ def count(service: Service, sql: str = "SELECT count(*) FROM observation") -> in
 
 
 def test_an_instrument_gets_a_login_speaks_and_is_shut_out(service: Service) -> None:
-    service.start(90)
+    service.start()
     door = Access(port=load_service(service.config).broker.port)
     with calling(door) as nobody:
         assert not nobody.is_in
@@ -94,7 +94,7 @@ def test_wrong_places_and_names_are_one_line(service: Service) -> None:
 
 
 def test_the_simulator_takes_a_login_of_its_own(service: Service) -> None:
-    service.start(90)
+    service.start()
     url = load_service(service.config).broker.url
     done = subprocess.run(
         [sys.executable, "-m", "monitor.cli.main", "simulate", "--broker", url, "--days", "2", "--step", "6h",
@@ -109,7 +109,7 @@ def test_the_simulator_takes_a_login_of_its_own(service: Service) -> None:
 
 def test_an_open_broker_is_an_alarm_that_stands(service: Service) -> None:
     service.config.write_text(service.config.read_text().replace("[broker]\n", "[broker]\nanonymous = true\n"))
-    service.start(90)
+    service.start()
     config = load_service(service.config).broker
     with calling(Access(port=config.port), "logger") as logger:
         assert logger.publish(OBS, reading(1.0)) == "Success"
@@ -121,7 +121,7 @@ def test_an_open_broker_is_an_alarm_that_stands(service: Service) -> None:
 
 def test_a_foreign_level_is_an_alarm_and_the_service_signs_its_own(service: Service) -> None:
     service.config.write_text(service.config.read_text().replace("[paths]", f'[paths]\nstate = "{service.folder}/var"'))
-    service.start(90)
+    service.start()
     config = load_service(service.config)
     ring = Keyring(config.paths.state / KEYS_FILE)
     with calling(find_access(config.broker), "slopeward-test") as insider:  # who has the service's own secret

@@ -110,7 +110,7 @@ def running(
     try:
         with Service(folder, database_url, broker, {"s": text}) as service:
             service.config.write_text(service.config.read_text() + f'[watchdog]\nping_url = "{receiver.url}/ping"\n')
-            service.start(90)
+            service.start()
             yield service
     finally:
         del os.environ["HOOK"]

@@ -23,7 +23,7 @@ def test_the_demo_broker_is_reported_as_degraded_also_after_a_kill(sqlite_url: s
     with Service(tmp_path, sqlite_url, broker_url, {"s": site_file({"G1": "A", "G2": "B"}, "1h")}) as service:
         service.config.write_text(service.config.read_text().replace('mode = "external"', 'mode = "demo"'))
         for start in range(2):
-            service.start(90)
+            service.start()
             publish_311(broker_url, start)
             wait_for(lambda start=start: rows(sqlite_url) == start + 1, 30, "the message to be stored")
             # the supervisor notes the broker within a second of its start

@@ -20,6 +20,7 @@ from sqlalchemy import text
 
 from monitor.store.engine import Database
 from tests.bench.record import record
+from tests.conftest import wait_for
 from tests.data.running import Service
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -89,15 +90,6 @@ def rows(database):
         return c.execute(text("select count(*) from observation")).scalar()
 
 
-def wait(condition, timeout_s=60.0):
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.05)
-    pytest.fail("waited in vain")
-
-
 def lock_database(database, seconds):
     with database.engine.connect() as c, c.execution_options(slopeward_write=True).begin():
         if not database.is_sqlite:
@@ -164,14 +156,14 @@ def test_acknowledged_is_stored_once_and_told(kind, kills, lock_s, mosquitto, re
             service.start()
             if kill == kills - 1:
                 before = rows(database)
-                wait(lambda: rows(database) > before)  # noqa: B023
+                wait_for(lambda: rows(database) > before)  # noqa: B023
                 before = publisher.acknowledged_count
                 lock_database(database, lock_s)
                 assert publisher.acknowledged_count - before > 0.5 * RATE * lock_s, "the broker took no messages"
         time.sleep(0.5)
         publisher.finish()
         assert len(publisher.acknowledged) == publisher.sent > RATE * 2
-        wait(lambda: rows(database) >= publisher.sent)
+        wait_for(lambda: rows(database) >= publisher.sent)
         untold = text(
             "select count(*) from alert_event e join alert a on a.id = e.alert_id where a.ledger = 'hazard'"
             " and not exists (select 1 from notification n where n.event_id = e.id)"
@@ -179,8 +171,8 @@ def test_acknowledged_is_stored_once_and_told(kind, kills, lock_s, mosquitto, re
         undelivered = text(
             "select count(*) from notification where state not in ('delivered', 'superseded', 'confirmed')"
         )
-        wait(lambda: database_says(database, text("select max(level) from alert where ledger = 'hazard'")) == 3)
-        wait(lambda: database_says(database, undelivered) == 0)
+        wait_for(lambda: database_says(database, text("select max(level) from alert where ledger = 'hazard'")) == 3)
+        wait_for(lambda: database_says(database, undelivered) == 0)
         with database.read() as c:
             stored = c.execute(text("select value_raw from observation")).scalars().all()
             keys = c.execute(
@@ -215,14 +207,14 @@ def test_ten_thousand_unreadable_messages_do_not_slow_the_live_ones(mosquitto, d
     chance = random.Random(7)
     try:
         with_session = text("select count(*) from service_state where name like 'mqtt.session:%'")
-        wait(lambda: database_says(database, with_session) == 2)
+        wait_for(lambda: database_says(database, with_session) == 2)
         client, rubbish = connect(mosquitto.port), connect(mosquitto.port)
         quiet = latencies(client, database, 0)
         storm = threading.Thread(target=send_rubbish, args=(rubbish, chance, 10_000))
         storm.start()
         under_storm = latencies(client, database, 100)
         storm.join()
-        wait(lambda: database_says(database, text("select sum(times) from rejected_message")) == 10_000)
+        wait_for(lambda: database_says(database, text("select sum(times) from rejected_message")) == 10_000)
         for each in (client, rubbish):
             each.disconnect()
             each.loop_stop()
@@ -259,7 +251,7 @@ def latencies(client, database, first, count=8):
         at = (T0 + timedelta(minutes=n)).isoformat()
         client.publish("slopeward/v1/north/G1/obs", f'{{"time":"{at}","rain_mm":1.0}}', qos=1)
         this = text(f"select count(*) from observation where observed_at = '{at[:19]}.000000Z'")
-        wait(lambda this=this: database_says(database, this) == 1)
+        wait_for(lambda this=this: database_says(database, this) == 1)
         found.append(time.monotonic() - started)
     return found
 

@@ -235,11 +235,20 @@ def test_both_databases_show_the_same(sqlite_database: Database, postgresql_data
     assert len([name for name in NAMES if left[name]]) >= 8
 
 
+@pytest.fixture(scope="module")
+def told_in_order() -> list[list[tuple[Any, ...]]]:
+    """SQLite's history where everything came in order, once for all variants: empty before the first of them."""
+    return []
+
+
 @pytest.mark.usefixtures("shanghai")
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_the_way_it_came_does_not_matter(
-    sqlite_database: Database, postgresql_database: Database, mosquitto: Any, variant: str
-) -> None:
-    run(sqlite_database, mosquitto.url, record(), "reference")
+    sqlite_database: Database, postgresql_database: Database, mosquitto: Any, variant: str,
+    told_in_order: list[list[tuple[Any, ...]]],
+) -> None:  # fmt: skip
+    if not told_in_order:
+        run(sqlite_database, mosquitto.url, record(), "reference")
+        told_in_order.append(history(sqlite_database))
     run(postgresql_database, mosquitto.url, VARIANTS[variant](record()), variant)
-    assert history(sqlite_database) == history(postgresql_database)
+    assert told_in_order == [history(postgresql_database)]

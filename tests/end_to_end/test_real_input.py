@@ -121,6 +121,7 @@ def test_baijiabao_alerts_by_10_june_2018_and_is_quiet_before(
     assert datetime(2018, 6, 1, tzinfo=UTC) <= raised[0] <= datetime(2018, 6, 10, 23, 59, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it is about decisions: two years of them
 def test_cascadia_never_raises_a_hazard_level(
     database: Database, mosquitto: Any, listener: Listener, measured: Callable[[str], Path]
 ) -> None:
@@ -138,6 +139,7 @@ def test_cascadia_never_raises_a_hazard_level(
     assert "hazard" not in ledgers
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it is about pixels
 def test_both_dates_of_the_hokkaido_scene_become_footprints(
     database: Database, measured: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -22,20 +22,16 @@ from monitor.cli.sites import write_first_site
 from monitor.config import load_service, parse_site
 from monitor.domain.alert import Actor
 from monitor.ingest.broker import find_mosquitto
-from monitor.simulate.demo import free_port
 from monitor.simulate.publish import Publisher
 from monitor.store.engine import Database
+from tests import conftest
+from tests.conftest import free_port
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 
-def wait_for(condition, seconds=30.0, what="condition"):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    return pytest.fail(f"waited {seconds:g} s in vain for {what}")
+def wait_for(condition, what="condition"):
+    return conftest.wait_for(condition, what=what, pause_s=0.05)
 
 
 class Service:
@@ -101,7 +97,7 @@ class Service:
                 publisher.publish(
                     f"slopeward/v1/{site}/E1/obs", json.dumps({"time": at, "crack_opening_mm": i / 10}).encode(), str(i)
                 )
-            publisher.wait(30)
+            publisher.wait(60)
 
     def count(self):
         return self.query("SELECT count(*) FROM observation")[0][0]
@@ -176,7 +172,7 @@ def _ask(port):
     import socket
 
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as page:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as page:
             page.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             return page.recv(20)
     except OSError:
@@ -241,7 +237,7 @@ def test_a_service_that_cannot_start_ends_with_one_line(service):
     text = (service.folder / "slopeward.toml").read_text().replace("sqlite:///", "mysql://")
     (service.folder / "slopeward.toml").write_text(text)
     service.start(wait=False)
-    assert service.process.wait(30) == 1
+    assert service.process.wait(90) == 1
     assert "database.url" in service.text()
     assert "Traceback" not in service.text()
 
@@ -318,7 +314,7 @@ def test_a_scene_is_read_without_secrets_and_one_beyond_its_bound_fails_alone(se
     service.start()
     core = service.child("monitor.daemon")
     write_scene(service.folder / "inbox" / "north" / "large", 5, acquired_at=datetime.now(UTC) - timedelta(hours=2))
-    environment, status, limits = wait_for(lambda: find_worker(core), 60, "a worker behind its walls")
+    environment, status, limits = wait_for(lambda: find_worker(core), "a worker behind its walls")
     assert secret not in environment
     assert "PATH=" in environment
     assert "\nCapEff:\t0000000000000000\n" in status
@@ -327,7 +323,7 @@ def test_a_scene_is_read_without_secrets_and_one_beyond_its_bound_fails_alone(se
     bounds = dict(re.findall(r"^Max ([a-z ]+?)  +(\w+) ", limits, re.MULTILINE))
     assert (bounds["core file size"], bounds["cpu time"], bounds["file size"]) == ("0", "900", "1073")
     read = "SELECT state, error FROM scene"
-    ((_, error),) = wait_for(lambda: [r for r in service.query(read) if r[0] == "failed"], 60, "the failed scene")
+    ((_, error),) = wait_for(lambda: [r for r in service.query(read) if r[0] == "failed"], "the failed scene")
     assert "writes a file larger than its bound" in error
     service.publish(0, 5)
     wait_for(lambda: service.count() == 5, what="readings after that")

@@ -17,15 +17,14 @@ from monitor.errors import BrokerError
 from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, hold_folder, open_broker
 from monitor.ingest.service import Ingest
 from monitor.store.engine import Database
+from tests.conftest import free_port, wait_for
 
 pytestmark = pytest.mark.server
 
 
 @pytest.fixture
 def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def service_access(broker):
     return find_access(SimpleNamespace(mode="managed", data=broker.folder))
 
 
-def subscribe(access, expected, timeout_s=10.0):
+def subscribe(access, expected, timeout_s=60.0):
     """Open the persistent session `reader`, and return (session present, payloads that came)."""
     got, flags = [], []
     client = access.open_client("reader", mqtt5=True)
@@ -67,7 +66,7 @@ def publish(access, count):
     client.connect(*access.target)
     client.loop_start()
     for info in [client.publish("t", str(i), qos=1) for i in range(count)]:
-        info.wait_for_publish(20)
+        info.wait_for_publish(60)
     client.disconnect()
     client.loop_stop()
 
@@ -148,7 +147,7 @@ def test_the_demo_broker_carries_messages_and_says_that_it_is_not_durable(tmp_pa
     assert not broker.alive()
 
 
-def wait_for_text(path, timeout_s=5.0):
+def wait_for_text(path, timeout_s=60.0):
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if "durable" in (found := path.read_text()):
@@ -170,24 +169,17 @@ def test_ingest_runs_with_the_demo_broker(tmp_path, port, sqlite_url):
     )  # fmt: skip
     try:
         ingest.start()
-        wait(lambda: all(ingest.status()["connected"].values()))
+        wait_for(lambda: all(ingest.status()["connected"].values()))
         client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
         client.connect("127.0.0.1", port)
         client.loop_start()
         for i in range(300):
             payload = f'{{"time":"2026-03-01T06:00:00.{i:03d}Z","rain_mm":{i}}}'
             client.publish("slopeward/v1/north/G1/obs", payload, qos=1)
-        wait(lambda: ingest.status()["stored"] == 300)
+        wait_for(lambda: ingest.status()["stored"] == 300)
         client.disconnect()
         client.loop_stop()
     finally:
         ingest.stop()
         broker.stop()
         database.close()
-
-
-def wait(condition, timeout_s=10.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from monitor.domain.site import Level, SeriesSpec, Site, Station
 from monitor.ingest.service import SESSION_LOST, Ingest
+from tests.conftest import wait_for
 
 pytestmark = pytest.mark.server
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -76,7 +77,7 @@ def start_ingest(mosquitto, database):
         ingest.seen = seen
         ingest.start()
         running.append(ingest)
-        wait(lambda: all(ingest.status()["connected"].values()))
+        wait_for(lambda: all(ingest.status()["connected"].values()))
         return ingest
 
     yield start
@@ -96,19 +97,10 @@ def test_a_site_whose_decoder_is_broken_is_told_and_stops_nobody(database, mosqu
     )
     ingest.start()
     try:
-        wait(lambda: all(ingest.status()["connected"].values()))
+        wait_for(lambda: all(ingest.status()["connected"].values()))
     finally:
         ingest.stop()
     assert {a.key: a.open for a in alarms} == {"health:decoder:a": True, "health:decoder:b": False}
-
-
-def wait(condition, timeout_s=20.0):
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    pytest.fail("waited in vain")
 
 
 def count(database, sql="select count(*) from observation"):
@@ -123,10 +115,10 @@ def sample(i, value=None, **more):
 def test_messages_become_rows_and_sites_are_told(database, publisher, start_ingest):
     ingest = start_ingest()
     publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(1200)])
-    wait(lambda: count(database) == 1200)
-    wait(lambda: frozenset({"north"}) in ingest.seen.stored)
+    wait_for(lambda: count(database) == 1200)
+    wait_for(lambda: frozenset({"north"}) in ingest.seen.stored)
     assert ingest.status()["rejected"] == 0
-    assert ingest.drained() or wait(ingest.drained)
+    assert ingest.drained() or wait_for(ingest.drained)
 
 
 def test_what_is_sent_while_we_are_away_is_kept_and_the_broker_may_restart(
@@ -136,14 +128,14 @@ def test_what_is_sent_while_we_are_away_is_kept_and_the_broker_may_restart(
     publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(500)])
     mosquitto.restart()
     again = start_ingest()
-    wait(lambda: count(database) == 500)
+    wait_for(lambda: count(database) == 500)
     assert not any(alarm.open for alarm in again.seen.alarms)
 
 
 def test_nothing_is_acknowledged_while_the_database_is_locked(mosquitto, publisher, start_ingest, database):
     ingest = start_ingest()
     publisher.wait(publisher.send(OBS, sample(0)))
-    wait(lambda: count(database) == 1)
+    wait_for(lambda: count(database) == 1)
     locked, release = threading.Event(), threading.Event()
 
     def hold():
@@ -151,39 +143,39 @@ def test_nothing_is_acknowledged_while_the_database_is_locked(mosquitto, publish
             if not database.is_sqlite:
                 c.execute(text("lock table observation in access exclusive mode"))
             locked.set()
-            release.wait(30)
+            release.wait(90)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    locked.wait(10)
+    assert locked.wait(60)
     publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(1, 800)])
     before = ingest.progress()["ingest.writer"]
     time.sleep(1.0)
     assert ingest.status()["messages"] == 1
     release.set()
     holder.join()
-    wait(lambda: count(database) == 800)
+    wait_for(lambda: count(database) == 800)
     assert ingest.progress()["ingest.writer"] > before
 
 
 def test_a_broker_that_forgot_us_raises_an_alarm_and_asks_again(database, mosquitto, publisher, start_ingest):
     first = start_ingest()
     publisher.wait(publisher.send(OBS, sample(0, source="logger", boot_id=3, seq=41)))
-    wait(lambda: count(database) == 1)
+    wait_for(lambda: count(database) == 1)
     first.stop()
     assert first.seen.alarms == []
     # another client of the same id discards the session, as a broker without its files would
     thief = Client(CallbackAPIVersion.VERSION2, client_id="slopeward", protocol=MQTTProtocolVersion.MQTTv5)
     thief.connect("127.0.0.1", mosquitto.port, clean_start=True)
     thief.loop_start()
-    wait(thief.is_connected)
+    wait_for(thief.is_connected)
     thief.disconnect()
     thief.loop_stop()
     publisher.client.subscribe("slopeward/v1/+/+/backfill", 1)
     second = start_ingest()
-    wait(lambda: any(a.open for a in second.seen.alarms))
+    wait_for(lambda: any(a.open for a in second.seen.alarms))
     assert ("health", SESSION_LOST) in [(a.ledger, a.key) for a in second.seen.alarms if a.open]
-    topic, request = wait(lambda: publisher.heard)[0]
+    topic, request = wait_for(lambda: publisher.heard)[0]
     assert topic == "slopeward/v1/north/G1/backfill"
     assert (request["source"], request["boot_id"], request["from_seq"], request["to_seq"]) == ("logger", 3, 42, None)
 
@@ -192,17 +184,17 @@ def test_holes_in_the_count_are_stored_asked_for_and_closed(database, publisher,
     start_ingest()
     publisher.client.subscribe("slopeward/v1/+/+/backfill", 1)
     publisher.wait(*[publisher.send(OBS, sample(i, source="l", boot_id=1, seq=i)) for i in (1, 2, 6, 7)])
-    topic, request = wait(lambda: publisher.heard)[0]
+    topic, request = wait_for(lambda: publisher.heard)[0]
     assert (topic, request["from_seq"], request["to_seq"]) == ("slopeward/v1/north/G1/backfill", 3, 5)
     assert request["from"].startswith("2026-03-01T06:02")
     back = "slopeward/v1/north/G1/backfill/obs"
     publisher.wait(publisher.send(back, sample(4, source="l", boot_id=1, seq=4)))
-    wait(lambda: count(database, "select count(*) from sequence_gap") == 2)
+    wait_for(lambda: count(database, "select count(*) from sequence_gap") == 2)
     with database.read() as c:
         gaps = c.execute(text("select from_seq, to_seq from sequence_gap where filled_at is null order by 1")).all()
     assert [tuple(g) for g in gaps] == [(3, 3), (5, 5)]
     publisher.wait(*[publisher.send(back, sample(i, source="l", boot_id=1, seq=i)) for i in (3, 5)])
-    wait(lambda: count(database, "select count(*) from sequence_gap where filled_at is null") == 0)
+    wait_for(lambda: count(database, "select count(*) from sequence_gap where filled_at is null") == 0)
     assert count(database) == 7
 
 
@@ -215,8 +207,8 @@ def test_what_cannot_be_read_waits_with_its_reason_and_the_rest_goes_on(database
     publisher.wait(*[publisher.send(*item) for item in bad])
     publisher.wait(publisher.send(OBS, {"samples": [sample(1), {**sample(2), "rain_mm": float("nan")}, sample(3)]}))
     publisher.wait(publisher.send(OBS, sample(9)))
-    wait(lambda: count(database) == 3)
-    wait(lambda: count(database, "select count(*) from rejected_message") == 6)
+    wait_for(lambda: count(database) == 3)
+    wait_for(lambda: count(database, "select count(*) from rejected_message") == 6)
     with database.read() as c:
         codes = c.execute(text("select code from rejected_message order by id")).scalars().all()
     assert codes == ["not_json", "no_zone", "no_time", "unknown_site", "no_unit", "not_finite"]
@@ -228,7 +220,7 @@ def test_reports_and_events_are_stored_once(database, publisher, start_ingest):
     event = {"from": "2026-03-01T06:00:00Z", "to": "2026-03-01T07:00:00Z", "kind": "blasting", "text": "bench 4"}
     for topic, payload in (("report", report), ("event", event)) * 2:
         publisher.wait(publisher.send(f"slopeward/v1/north/{topic}", payload))
-    wait(lambda: ingest.status()["messages"] == 4)
+    wait_for(lambda: ingest.status()["messages"] == 4)
     assert count(database, "select count(*) from report") == 1
     assert count(database, "select count(*) from site_event") == 1
 
@@ -237,11 +229,11 @@ def test_what_was_acknowledged_never_comes_again(database, publisher, start_inge
     first = start_ingest()
     publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(700)])
     publisher.wait(publisher.send(OBS, b"rubbish"))
-    wait(lambda: first.status()["messages"] == 701)
+    wait_for(lambda: first.status()["messages"] == 701)
     first.stop()
     second = start_ingest()
     publisher.wait(publisher.send(OBS, sample(999)))
-    wait(lambda: count(database) == 701)
+    wait_for(lambda: count(database) == 701)
     time.sleep(0.5)
     assert second.status()["messages"] == 1
 
@@ -254,18 +246,18 @@ def test_an_acknowledgement_of_an_earlier_connection_is_dropped(
     store = ingest._pipeline.store
 
     def store_late(batch):
-        release.wait(20)
+        release.wait(90)
         return store(batch)
 
     monkeypatch.setattr(ingest._pipeline, "store", store_late)
     publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(100)])
-    wait(lambda: len(ingest._inbox) or not ingest._inbox._bell.is_set())
+    wait_for(lambda: len(ingest._inbox) or not ingest._inbox._bell.is_set())
     time.sleep(0.3)
     mosquitto.restart()
-    wait(lambda: not ingest.status()["connected"]["live"] or ingest._live.epoch > 1)
-    wait(lambda: all(ingest.status()["connected"].values()))
+    wait_for(lambda: not ingest.status()["connected"]["live"] or ingest._live.epoch > 1)
+    wait_for(lambda: all(ingest.status()["connected"].values()))
     release.set()
-    wait(lambda: ingest.status()["messages"] >= 200)
+    wait_for(lambda: ingest.status()["messages"] >= 200)
     assert ingest.status()["dropped_acknowledgements"] == 100
     assert (count(database), ingest.status()["duplicates"], ingest.status()["revisions"]) == (100, 100, 0)
     ingest.stop()

@@ -4,7 +4,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -17,6 +16,7 @@ from monitor.domain.site import Level, Site
 from monitor.ingest.broker import find_mosquitto
 from monitor.ingest.service import Ingest
 from monitor.store.engine import Database
+from tests.conftest import free_port, wait_for
 
 pytestmark = pytest.mark.server
 SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
@@ -29,9 +29,7 @@ def guarded(tmp_path):
         (pytest.fail if os.environ.get("CI") else pytest.skip)(
             "Mosquitto with mosquitto_passwd, or openssl, is missing"
         )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     cert, key, passwords = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "passwords"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
@@ -45,15 +43,15 @@ def guarded(tmp_path):
         f"cafile {cert}\ncertfile {cert}\nkeyfile {key}\n{'user root' if os.geteuid() == 0 else ''}\n"
     )
     process = subprocess.Popen([find_mosquitto(), "-c", config], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
+    wait_for(lambda: is_open(port), what="Mosquitto")
     yield SimpleNamespace(port=port, cert=str(cert))
     process.terminate()
-    process.wait(10)
+    process.wait(60)
+
+
+def is_open(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def start(guarded, database, password, ca_file):
@@ -68,25 +66,18 @@ def start(guarded, database, password, ca_file):
     return ingest
 
 
-def wait(condition, timeout_s=15.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_messages_come_through_tls_with_a_password(guarded, sqlite_url):
     database = Database(sqlite_url)
     ingest = start(guarded, database, "right", guarded.cert)
     try:
-        wait(lambda: all(ingest.status()["connected"].values()))
+        wait_for(lambda: all(ingest.status()["connected"].values()))
         client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         client.tls_set(ca_certs=guarded.cert)
         client.username_pw_set("slopeward", "right")
         client.connect("localhost", guarded.port)
         client.loop_start()
         client.publish("slopeward/v1/north/G1/obs", '{"time":"2026-03-01T06:00:00Z","rain_mm":1}', qos=1)
-        wait(lambda: ingest.status()["stored"] == 1)
+        wait_for(lambda: ingest.status()["stored"] == 1)
         client.disconnect()
         client.loop_stop()
     finally:
@@ -102,7 +93,7 @@ def test_a_refusal_is_said_and_never_kills_the_network_thread(guarded, sqlite_ur
     database = Database(sqlite_url)
     ingest = start(guarded, database, password, guarded.cert if trusted else "")
     try:
-        wait(lambda: said in ingest.status()["problems"].get("live", ""))
+        wait_for(lambda: said in ingest.status()["problems"].get("live", ""))
         assert not any(ingest.status()["connected"].values())
         assert all(s._client._thread.is_alive() for s in ingest._sessions.values())
     finally:

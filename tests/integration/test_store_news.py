@@ -19,6 +19,7 @@ from monitor.store.observations import add_observations, find_series_id
 from monitor.store.offsets import KINDS, add_offset, confirm_offset, revoke_offset
 from monitor.store.sites import save_site
 from monitor.store.tables import observation_flag
+from tests.conftest import wait_for
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 ANNA = Actor("anna")
@@ -110,13 +111,6 @@ role = "witness"
 author = "x"
 reason = "x"
 """
-
-
-def wait_for(condition, seconds=15.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def test_a_report_of_another_process_counts_within_five_seconds(database_url):

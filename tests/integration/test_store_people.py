@@ -11,6 +11,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.store import audit, job_runs, offsets, service_state, sessions, users
 from monitor.store import tables as t
 from monitor.store.observations import find_series_id
+from tests.conftest import SHIPPED_HASHER
 from tests.data.filled import ADA, BO, NOW, PASSWORD, days
 
 HOUR = timedelta(hours=1)
@@ -96,6 +97,13 @@ def test_a_password_opens_only_its_own_account(database):
         assert users.check_password(c, "nobody", PASSWORD) is None
         stored = c.execute(select(t.user_account.c.password_hash)).scalars().all()
     assert all(kept.startswith("$argon2id$") and PASSWORD not in kept for kept in stored)
+
+
+def test_a_password_costs_whoever_guesses_what_rfc_9106_asks_for():
+    """The tests take a cheap one; the service must not."""
+    kept = SHIPPED_HASHER.hash(PASSWORD)
+    assert kept.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert SHIPPED_HASHER.verify(kept, PASSWORD)
 
 
 def test_sessions_end_by_time_by_logout_by_lock_and_by_a_new_password(database):

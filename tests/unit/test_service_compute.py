@@ -10,6 +10,7 @@ import pytest
 
 from monitor import compute
 from monitor.errors import JobError
+from tests.conftest import wait_for
 
 BODY = """
 import os, sys, time, threading
@@ -87,20 +88,13 @@ def test_the_job_ends_with_the_service(tmp_path):
     code = f"from monitor import compute; compute.run('more_jobs:mark', {{'path': {str(path)!r}}}, 60)"
     service = subprocess.Popen([sys.executable, "-c", code])
     try:
-        _wait(lambda: path.exists() and path.read_text(), 20)
+        wait_for(lambda: path.exists() and path.read_text())
     finally:
         service.kill()
         service.wait()
-    _wait(lambda: not os.path.exists(f"/proc/{path.read_text()}") or _is_zombie(path.read_text()), 10)
+    wait_for(lambda: not os.path.exists(f"/proc/{path.read_text()}") or _is_zombie(path.read_text()))
 
 
 def _is_zombie(pid):
     with open(f"/proc/{pid}/stat") as file:
         return file.read().split(") ")[1][0] == "Z"
-
-
-def _wait(condition, seconds):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
