@@ -23,6 +23,7 @@ from monitor.store.service_state import stamp
 from monitor.store.tables import movement, site_state
 from monitor.store.views import load_view
 from monitor.web.app import build
+from tests.conftest import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -138,7 +139,7 @@ def test_site_page_draws_all_its_curves_in_silence(served, watch):
     assert "Geologist on site" in w.page.locator(".headline").inner_text()
     for figure in w.page.locator("figure.chart").all():
         figure.scroll_into_view_if_needed()
-        figure.locator("svg.main-svg .cartesianlayer").first.wait_for(state="attached", timeout=15000)
+        figure.locator("svg.main-svg .cartesianlayer").first.wait_for(state="attached", timeout=60_000)
     first = w.page.locator("figure.chart").first
     assert first.locator("path.js-fill").count() >= 2  # both bands of the fan
     legend = first.locator(".key").inner_text()
@@ -151,7 +152,7 @@ def test_site_page_draws_all_its_curves_in_silence(served, watch):
     assert w.page.locator("svg.map .foot").count() == 3
     first.scroll_into_view_if_needed()
     first.locator("select").select_option("displacement_downslope")
-    first.locator(".says", has_text="Computed from east, north and up").wait_for(timeout=15000)
+    first.locator(".says", has_text="Computed from east, north and up").wait_for(timeout=60_000)
     assert w.complaints == []
     assert w.hosts == {"127.0.0.1"}
 
@@ -167,7 +168,7 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     assert vote.locator("td", has_text="counted").count() >= 1
     for figure in w.page.locator("figure[data-plot]").all():
         figure.scroll_into_view_if_needed()
-        figure.locator("svg.main-svg .cartesianlayer").first.wait_for(state="attached", timeout=15000)
+        figure.locator("svg.main-svg .cartesianlayer").first.wait_for(state="attached", timeout=60_000)
     ribbon = w.page.locator('figure[data-plot="ribbon"] .key').inner_text()
     assert "orange" in ribbon
     assert "progressive" in ribbon
@@ -276,11 +277,16 @@ def test_a_new_level_appears_without_reload_and_scroll_stays(served, watch):
     with db.write() as c:
         c.execute(site_state.update().where(site_state.c.site == "north-bench").values(level=3, observability="blind"))
     # a string handed to wait_for_function would be refused by the page's own policy
-    w.page.locator(".headline .level .big", has_text=re.compile("red", re.IGNORECASE)).wait_for(timeout=15000)
+    w.page.locator(".headline .level .big", has_text=re.compile("red", re.IGNORECASE)).wait_for(timeout=60_000)
     assert w.page.locator(".headline .sight .big").inner_text().strip().lower() == "blind"
     assert w.page.evaluate("window.marked") is True
     assert abs(w.page.evaluate("window.scrollY") - before) < 60
     assert w.complaints == []
+
+
+def answers(base):
+    with socket.socket() as probe:
+        return probe.connect_ex((urlsplit(base).hostname, urlsplit(base).port)) == 0
 
 
 def test_a_page_that_lost_its_server_says_so(served, watch):
@@ -290,9 +296,9 @@ def test_a_page_that_lost_its_server_says_so(served, watch):
     w.page.goto(base)
     assert not w.page.locator("#stale").is_visible()
     server.should_exit = True
-    time.sleep(1.5)
+    wait_for(lambda: not answers(base), what="the server's end")
     w.page.clock.run_for(45_000)
-    w.page.locator("#stale").wait_for(state="visible", timeout=5000)
+    w.page.locator("#stale").wait_for(state="visible", timeout=60_000)
     assert "not being refreshed" in w.page.locator("#stale").inner_text()
 
 

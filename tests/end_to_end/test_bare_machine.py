@@ -143,7 +143,7 @@ def test_one_reading_becomes_one_alert_without_extras_and_without_mosquitto(bare
         hazards = wait_for(lambda: hazards_of(rows(service, "alerts", "list")), 60, "the alert", 0.5)
         assert len(hazards) == 1
         assert hazards[0]["site"] == "s"
-        page = urlopen(f"http://127.0.0.1:{service.port}/", timeout=10)
+        page = urlopen(f"http://127.0.0.1:{service.port}/", timeout=30)
         assert page.status == 200
         said = service.call("status")
         assert said.returncode == 5, said.stdout + said.stderr
@@ -208,7 +208,7 @@ def walk(bare: Path, folder: Path, verbs: list[tuple[str, ...]]) -> list[tuple[i
 
 
 def ask(service: Service) -> Any:
-    with urlopen(f"http://127.0.0.1:{service.port}/health", timeout=5) as answer:
+    with urlopen(f"http://127.0.0.1:{service.port}/health", timeout=30) as answer:
         return json.load(answer)
 
 

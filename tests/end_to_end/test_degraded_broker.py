@@ -37,7 +37,7 @@ def test_the_demo_broker_is_reported_as_degraded_also_after_a_kill(sqlite_url: s
 
 
 def health(service: Service) -> Any:
-    with urlopen(f"http://127.0.0.1:{service.port}/health", timeout=5) as answer:
+    with urlopen(f"http://127.0.0.1:{service.port}/health", timeout=30) as answer:
         return json.load(answer)
 
 

@@ -72,7 +72,7 @@ class Service:
 
             with psycopg.connect(self.database.replace("+psycopg", "")) as c:
                 return c.execute(sql).fetchall()
-        with closing(sqlite3.connect(self.folder / "s.db", timeout=10)) as c:
+        with closing(sqlite3.connect(self.folder / "s.db", timeout=60)) as c:
             return c.execute(sql).fetchall()
 
     def child(self, module):

@@ -120,7 +120,7 @@ def test_a_signature_does_not_cover_a_raise_that_commits_at_the_same_moment(desk
         signing.start()
         looked.wait(2.0)
         signing.join(0.5)  # it waits for this transaction
-    signing.join(15.0)
+    signing.join(60.0)
     assert codes == [1]
     assert "has risen to level 3" in capsys.readouterr().err
     with desk.read() as c:

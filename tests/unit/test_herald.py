@@ -27,6 +27,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.path, self.sent, self.away = folder / "var/told.json", [], set()  # type: ignore[var-annotated]
         self.now_s, self.ledger = 1000.0, []  # type: ignore[var-annotated]
+        self.foreign = set(threading.enumerate())
         self.begin()
 
     def begin(self) -> None:
@@ -40,7 +41,7 @@ class World:
         for _ in range(round(seconds)):
             self.now_s += 1.0
             self.herald.look(trouble, self.now_s, sure=sure)
-        settle()
+        self.settle(len(self.away))
 
     def open(self, channel: str, _: object) -> "World":
         self.opened = channel
@@ -54,12 +55,14 @@ class World:
     def subjects(self, recipient: str) -> list[str]:
         return [subject for who, subject, *_ in self.sent if who == recipient]
 
+    def settle(self, trying: int = 0) -> None:
+        """Wait for the deliveries, but for so many that try again and again."""
 
-def settle() -> None:
-    """Wait for deliveries that are not waiting themselves."""
-    for thread in threading.enumerate():
-        if thread.name in ("herald", "told"):
-            thread.join(0.5)
+        def count() -> int:
+            mine = set(threading.enumerate()) - self.foreign
+            return sum(thread.name in {"herald", "told"} for thread in mine)
+
+        wait_for(lambda: count() <= trying, what="the deliveries")
 
 
 @pytest.fixture
@@ -118,7 +121,7 @@ def test_who_was_not_reached_before_the_kill_is_reached_by_the_next_service(worl
     world.pass_time(TELL_AFTER_S + 2, "disk full")
     wait_for(lambda: "ada" in world.path.read_text(), 5, "the file")
     world.herald._over.set()  # the old service's tries end with it
-    settle()
+    world.settle()
     assert (world.subjects("ada"), world.subjects("ben")) == ([FIRST], [])
     world.away = set()
     world.begin()

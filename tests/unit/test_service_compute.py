@@ -65,7 +65,7 @@ def test_killed_at_the_limit(job, monkeypatch):
     started = time.monotonic()
     with pytest.raises(JobError, match="killed at its limit of 1 s"):
         compute.run(f"some_jobs:{job}", {}, 1)
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 30  # it would take a minute
 
 
 def test_progress_arrives_in_order():

@@ -50,7 +50,7 @@ class Decisions:
 def make_loop():
     loops = []
 
-    def make(decide, tick_s=60.0, drained=lambda: True, sites=("a", "b"), **more):
+    def make(decide, tick_s=60.0, drained=lambda: True, sites=("a", "b"), clock=clock, **more):
         told = []
         loop = EvaluationLoop(
             None, {s: s for s in sites}, tick_s, is_drained=drained, on_changed=lambda: None,
@@ -182,12 +182,16 @@ class Slow:
 def test_a_slow_site_is_named_while_it_computes_and_is_no_stuck_thread(make_loop, monkeypatch):
     monkeypatch.setattr("monitor.evaluation_loop.SLOW_S", 0.5)
     decide = Slow(computes=True)
-    loop, _ = make_loop(decide, tick_s=0.5)
+
+    def computed():  # a clock that stands still while a busy machine lets this process wait
+        return NOW + timedelta(seconds=time.process_time())
+
+    loop, _ = make_loop(decide, tick_s=0.5, clock=computed)
     wait_for(loop.find_slow)
     assert set(loop.find_slow()) == {"a"}
-    deadline = time.monotonic() + 2.0
-    while time.monotonic() < deadline:  # looked at as the watchdog does
-        assert find_overdue(loop.progress(), clock(), 1.0) == []
+    end = computed() + timedelta(seconds=2)
+    while computed() < end:  # looked at as the watchdog does
+        assert find_overdue(loop.progress(), computed(), 1.0) == []
         time.sleep(0.05)
     assert decide.done == []
     decide.let_go.set()
