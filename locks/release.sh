@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Makes dist/ anew: the package, a list of its parts (CycloneDX 1.6) for each lock file, and SHA256SUMS of them all;
 # with RELEASE_KEY=FILE, an SSH private key, also SHA256SUMS.sig. locks/release.sh .venv/bin/python build/tools/bin/cyclonedx-py
-# Who receives it checks: sha256sum --check SHA256SUMS, and
-#   ssh-keygen -Y verify -f allowed_signers -I release@slopeward -n slopeward-release -s SHA256SUMS.sig < SHA256SUMS
+# How who receives it checks them stands in locks/sign.sh.
 set -euo pipefail
 python=${1:?"which Python? locks/release.sh .venv/bin/python build/tools/bin/cyclonedx-py"}
 cyclonedx=${2:?"which cyclonedx-py?"}
@@ -21,11 +20,5 @@ for name in service models; do
         -o "dist/slopeward-$name.cdx.json" "$parts"
     rm -f "$parts"
 done
-cd dist
-sha256sum ./* > SHA256SUMS
-if [ -n "${RELEASE_KEY:-}" ]; then
-    ssh-keygen -Y sign -f "$RELEASE_KEY" -n slopeward-release SHA256SUMS
-else
-    echo "not signed: give RELEASE_KEY=FILE, an SSH private key" >&2
-fi
-ls -l
+locks/sign.sh dist
+ls -l dist

@@ -268,3 +268,36 @@ def test_an_audit_that_could_not_ask_does_not_say_that_all_is_well(tmp_path, ans
     )
     assert done.returncode == status, done.stderr
     assert done.stdout.count(said) == 5
+
+
+def test_a_file_of_a_release_that_was_replaced_is_found_and_so_are_new_sums(tmp_path):
+    """As who receives a release checks it; the key is of this test."""
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("ssh-keygen is not installed")
+    dist, key, foreign = tmp_path / "dist", tmp_path / "key", tmp_path / "foreign"
+    dist.mkdir()
+    for name in ("slopeward-1-py3-none-any.whl", "slopeward-service.cdx.json"):
+        (dist / name).write_text(name)
+    for one in (key, foreign):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(one)], check=True)
+    (tmp_path / "signers").write_text(f"release@slopeward {key.with_suffix('.pub').read_text()}")
+
+    def sign(by):
+        words = ["bash", str(ROOT / "locks/sign.sh"), str(dist)]
+        subprocess.run(words, env={**os.environ, "RELEASE_KEY": str(by)}, check=True, capture_output=True)
+
+    def check():
+        sums = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=dist, capture_output=True)
+        words = ["ssh-keygen", "-Y", "verify", "-f", str(tmp_path / "signers"), "-I", "release@slopeward"]
+        with (dist / "SHA256SUMS").open("rb") as content:
+            words += ["-n", "slopeward-release", "-s", "SHA256SUMS.sig"]
+            signed = subprocess.run(words, cwd=dist, stdin=content, capture_output=True)
+        return sums.returncode == 0, signed.returncode == 0
+
+    sign(key)
+    assert check() == (True, True)
+    (dist / "slopeward-1-py3-none-any.whl").write_text("replaced")
+    assert check() == (False, True)
+    sign(foreign)  # the sums fit again, the signature is nobody's that we trust
+    assert check() == (True, False)
+    assert "locks/sign.sh dist" in (ROOT / "locks/release.sh").read_text()
