@@ -71,13 +71,15 @@ class Admission:
 
     def _is_too_fast(self, message: Message, readings: int) -> bool:
         limits, source = self._limits, find_source(message.topic, message.client)
-        if source not in self._buckets and len(self._buckets) >= MOST_SOURCES:
-            source = OTHERS
-        bucket = self._buckets.setdefault(source, _Bucket(limits.readings_at_once, message.received_at))
-        self._before.setdefault(source, (bucket.left, bucket.at))
-        # a clock that was set back gives nothing and takes nothing
-        passed_s = max((message.received_at - bucket.at).total_seconds(), 0.0)
-        bucket.left = min(bucket.left + passed_s * limits.readings_per_s, limits.readings_at_once)
+        bucket = self._buckets.get(source)
+        if bucket is None:
+            source = OTHERS if len(self._buckets) >= MOST_SOURCES else source
+            bucket = self._buckets.setdefault(source, _Bucket(limits.readings_at_once, message.received_at))
+        if source not in self._before:
+            self._before[source] = bucket.left, bucket.at
+        if message.received_at > bucket.at:  # a clock that was set back gives nothing and takes nothing
+            passed_s = (message.received_at - bucket.at).total_seconds()
+            bucket.left = min(bucket.left + passed_s * limits.readings_per_s, limits.readings_at_once)
         bucket.at = message.received_at
         if bucket.left < readings:
             return True
@@ -87,16 +89,17 @@ class Admission:
     def _without_strange_counts(self, decoded: Decoded) -> Decoded:
         """The counts of a station that has no readings are its sender's invention, as its name is."""
         mark = decoded.mark
-        known = self._declared, self._undeclared
-        if mark is None or any(mark.station in stations.get(mark.site, ()) for stations in known):
+        if mark is None or mark.station in self._declared.get(mark.site, ()):
             return decoded
-        return replace(decoded, mark=None)
+        return decoded if mark.station in self._undeclared.get(mark.site, ()) else replace(decoded, mark=None)
 
     def _without_strangers(self, message: Message, decoded: Decoded) -> Decoded:
         refused: set[str] = set()
         for item in decoded.observations:
+            if item.station in self._declared.get(item.site, ()):
+                continue
             strangers = self._undeclared.setdefault(item.site, set())
-            if item.station in self._declared.get(item.site, ()) or item.station in strangers:
+            if item.station in strangers:
                 continue
             if len(strangers) < self._limits.undeclared_stations:
                 strangers.add(item.station)

@@ -6,6 +6,7 @@ What goes beyond a quota is counted by source and not kept; the count is as publ
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, case, delete, func, select, update
@@ -27,6 +28,7 @@ class Quota:
     source_bytes: int = 32 * _MEGABYTE
 
 
+@lru_cache(4096)
 def find_source(topic: str, client: str) -> str:
     """Who sent a message, by the part of its topic that a broker can bind to a credential.
 
