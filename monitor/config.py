@@ -31,7 +31,10 @@ __all__ = [
 DEFAULT_PATH: Final = "configs/slopeward.toml"
 PREFIX: Final = "SLOPEWARD_"
 # secrets never stand in a file that is committed: environment, or a file named by <key>_file
-SECRETS: Final = {("broker", "password"), ("smtp", "password"), ("signing", "keys"), ("oidc", "client_secret")}
+SECRETS: Final = {
+    ("broker", "password"), ("smtp", "password"), ("signing", "keys"), ("oidc", "client_secret"),
+    ("second_factor", "key"),
+}
 log = logging.getLogger(__name__)
 
 
@@ -101,6 +104,13 @@ class SigningSection(Section):
 
     keys: str = Field(default="", repr=False)
     keys_file: str = ""
+
+
+class SecondFactorSection(Section):
+    """[second_factor]: what the secrets of authenticators are sealed with; empty = a file in `paths.state`."""
+
+    key: str = Field(default="", repr=False)
+    key_file: str = ""
 
 
 class PathsSection(Section):
@@ -254,6 +264,7 @@ class ServiceConfig(Section):
     database: DatabaseSection = DatabaseSection()
     broker: BrokerSection = BrokerSection()
     signing: SigningSection = SigningSection()
+    second_factor: SecondFactorSection = SecondFactorSection()
     paths: PathsSection = PathsSection()
     web: WebSection = WebSection()
     oidc: OidcSection = OidcSection()

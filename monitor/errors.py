@@ -69,6 +69,10 @@ class NotAllowedError(RefusedError):
     """This account, or this origin, may not do it, whatever the state of things."""
 
 
+class KeyLostError(RefusedError):
+    """What is sealed in the database cannot be opened: its key is gone, or it is another one."""
+
+
 class NeedsSecondError(RefusedError):
     """One person may not do this alone, and nobody else stands behind it yet."""
 

@@ -18,6 +18,7 @@ from monitor.errors import RefusedError
 from monitor.store import second_factor, users
 from monitor.store.audit import add_audit
 from monitor.store.foreign_people import bind_person
+from monitor.vault import open_vault
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 PASSWORD_VARIABLE = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of a variable
@@ -233,7 +234,7 @@ def totp(
         with db.write() as c:
             if off:
                 second_factor.remove_second_factor(c, name)
-            address = None if off else second_factor.add_second_factor(c, name, now)
+            address = None if off else second_factor.add_second_factor(c, open_vault(load_service(config)), name, now)
             add_audit(c, who, "user.totp", f"user:{name}", {"on": not off}, now)
     if address is None:
         show({"name": name, "totp": False}, f"{name} logs in by password alone", as_json)

@@ -87,6 +87,7 @@ SEALED: Final = {
         Sealed(t.api_token),
         Sealed(t.first_signature),
         Sealed(t.second_factor, _leave("last_step")),
+        Sealed(t.recovery_code),
         Sealed(t.config_version, _leave("source"), only_added=True),
         Sealed(t.site_event),
         Sealed(t.event_confirmation),

@@ -400,8 +400,15 @@ first_signature = Table(
 )  # fmt: skip
 second_factor = Table(
     "second_factor", metadata,  # in no view and no published copy
-    Column("user_name", String(64), primary_key=True), Column("secret", String(64), nullable=False),  # base32
+    Column("user_name", String(64), primary_key=True), _text("secret"),  # sealed by monitor.vault
     Column("created_at", Instant, nullable=False), Column("last_step", Integer, nullable=False),  # no code counts twice
+    Column("pending_since", Instant),  # made on the page, and no code of it was seen yet: it asks for nothing
+)  # fmt: skip
+recovery_code = Table(
+    "recovery_code", metadata,  # each lets in once when the telephone is lost; hashes of 80 random bits
+    Column("code_sha256", String(64), primary_key=True), Column("user_name", String(64), nullable=False),
+    Column("created_at", Instant, nullable=False), Column("used_at", Instant),
+    Index("ix_recovery_code_user", "user_name"),
 )  # fmt: skip
 api_token = Table(
     "api_token", metadata,  # by which a program reads and acts in the name of an account

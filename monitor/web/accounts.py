@@ -6,9 +6,11 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, NotSignedInError, RefusedError
 from monitor.store import api_tokens, users
 from monitor.store.audit import add_audit, load_entries
+from monitor.store.second_factor import count_recovery_codes, has_second_factor
 from monitor.store.sessions import end_sessions, load_sessions
 from monitor.web.callers import Caller, actor_of, caller_of
 from monitor.web.context import NO_NUL, context_of
@@ -38,33 +40,42 @@ def show_account(request: Request, told: str = "") -> HTMLResponse:
     with context.db.read() as c:
         sessions = [s for s in load_sessions(c, now) if s.name == caller.name]
         tokens = [k for k in api_tokens.load_api_tokens(c) if k.user == caller.name]
-        account = users.find_user(c, caller.name)
+        values = {
+            "account": users.find_user(c, caller.name), "has_code": has_second_factor(c, caller.name),
+            "codes_left": count_recovery_codes(c, caller.name),
+        }  # fmt: skip
     return render(
-        request, "account.html", caller=caller, account=account, sessions=sessions, tokens=tokens, told=told[:200]
+        request, "account.html", caller=caller, sessions=sessions, tokens=tokens, told=told[:200], **values
     )
 
 
 @router.post("/account/password", include_in_schema=False)
 def change_password(request: Request, old: Password, new: Password, again: Password, csrf: Csrf) -> Response:
     """Give oneself another password; every session ends, this one too."""
-    actor, context, door = actor_of(request, csrf), context_of(request), turnstile_of(request)
+    actor, context = actor_of(request, csrf), context_of(request)
     if new != again:
         raise RefusedError("the two new passwords differ; nothing was changed")
+    prove_again(request, actor, old)
+    with context.db.write() as c:
+        users.set_password(c, actor.name, new)
+        add_audit(c, actor, "user.password", f"user:{actor.name}", {}, context.clock())
+    return RedirectResponse("/login?to=/account", status_code=303)
+
+
+def prove_again(request: Request, actor: Actor, password: str) -> None:
+    """Make sure that who acts knows the password too, and did not only find a session; raises RefusedError."""
+    context, door = context_of(request), turnstile_of(request)
     key = f"change:{actor.name}"  # of its own: who took over a session must not lock the owner out of the door
     with door.check(is_known=True):
         if door.failures(key)[0] >= TRIES:
             raise RefusedError("too many wrong passwords; wait a minute")
         with context.db.read() as c:
-            is_right = users.check_password(c, actor.name, old) is not None
+            is_right = users.check_password(c, actor.name, password) is not None
         door.note(key, *(() if is_right else (ALL,)), failed=not is_right)
-    with context.db.write() as c:
-        if is_right:
-            users.set_password(c, actor.name, new)
-        act = "user.password" if is_right else "user.password.refused"
-        add_audit(c, actor, act, f"user:{actor.name}", {}, context.clock())
     if not is_right:
+        with context.db.write() as c:
+            add_audit(c, actor, "user.password.refused", f"user:{actor.name}", {}, context.clock())
         raise RefusedError("the present password is wrong; nothing was changed")
-    return RedirectResponse("/login?to=/account", status_code=303)
 
 
 @router.post("/account/sign-out", include_in_schema=False)

@@ -39,6 +39,7 @@ from monitor.web import (
     pages,
     probes,
     rain,
+    second_factors,
     signatures,
     single_sign_on,
 )
@@ -53,10 +54,8 @@ STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
     (NotFoundError, 404), (NotSignedInError, 401), (NotAllowedError, 403), (RefusedError, 409), (ConfigError, 422),
     (StoreBusyError, 503),
 )  # fmt: skip
-ROUTERS: Final = tuple(
-    m.router
-    for m in (pages, movement, rain, door, single_sign_on, accounts, signatures, acts, live, api, charts, probes)
-)
+PAGES: Final = (pages, movement, rain, door, single_sign_on, accounts, second_factors, signatures, acts, live)
+ROUTERS: Final = tuple(m.router for m in (*PAGES, api, charts, probes))
 
 
 class LastingFiles(StaticFiles):

@@ -23,6 +23,7 @@ from monitor.store.devices import DEVICE_S, digest_device, is_known_device, reme
 from monitor.store.second_factor import check_second_factor
 from monitor.store.sessions import SESSION_S, close_session, open_session
 from monitor.store.users import check_password
+from monitor.vault import open_vault
 from monitor.web.context import COOKIE, DEVICE, NO_NUL, context_of, cookie_name, is_encrypted, token_of
 from monitor.web.effort import Efforts
 from monitor.web.guard import check_csrf, check_origin, is_safe_path
@@ -138,7 +139,8 @@ def log_in(
             role = None  # asked all the same: the time that an answer takes tells nothing
         if role is not None:
             with context.db.write() as c:
-                role = role if check_second_factor(c, name, code, context.clock()) else None
+                vault = open_vault(context.config)
+                role = role if check_second_factor(c, vault, name, code, context.clock()) else None
         # who knows one password has not earned the right to guess others: only the account's own count is forgotten
         door.note(*(keys if role is None else keys[:1]), failed=role is None)
     now = context.clock()

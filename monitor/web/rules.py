@@ -24,6 +24,7 @@ OPERATOR: Final = "operator"
 ADMIN: Final = "admin"  # of all sites, for accounts and the audit log are of all
 _OWN: Final = (
     "GET /account", "POST /account/password", "POST /account/sign-out", "POST /account/tokens/{number}/revoke",
+    "POST /account/second-factor", "POST /account/second-factor/confirm", "POST /account/second-factor/remove",
     "GET /signatures", "POST /signatures/{number}/withdraw",
 )  # fmt: skip
 _ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "POST /admin/tokens/{number}/revoke")

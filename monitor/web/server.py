@@ -4,17 +4,20 @@ import logging
 import os
 import sys
 import threading
+from contextlib import suppress
 
 import uvicorn
 from fastapi import FastAPI
 
 from monitor import logs
-from monitor.config import WebSection, load_service
-from monitor.errors import SlopewardError
+from monitor.config import ServiceConfig, WebSection, load_service
+from monitor.errors import ConfigError, SlopewardError, StoreBusyError
 from monitor.health import TROUBLE_FD
 from monitor.kernel import hide_memory
 from monitor.store.engine import Database
 from monitor.store.migrate import require_current
+from monitor.store.second_factor import seal_plain
+from monitor.vault import is_sealed, open_vault
 from monitor.web.app import build
 from monitor.web.context import Context
 from monitor.web.patience import patient
@@ -30,6 +33,7 @@ def main(config_path: str | None = None) -> int:
         logs.configure("web", config.log.level)
         db = Database(config.database.url)
         require_current(db)
+        _seal_second_factors(config, db)
     except SlopewardError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -45,6 +49,13 @@ def main(config_path: str | None = None) -> int:
     finally:
         db.close()
     return 0
+
+
+def _seal_second_factors(config: ServiceConfig, db: Database) -> None:
+    """Seal what a version without a key left as it was; a key that is none is told once somebody logs in."""
+    with suppress(ConfigError, OSError, StoreBusyError), db.write() as c:
+        if count := seal_plain(c, open_vault(config), is_sealed):
+            _LOG.warning("%d second factors were stored as they are and are sealed now", count)
 
 
 def make_settings(app: FastAPI, web: WebSection) -> uvicorn.Config:

@@ -28,7 +28,6 @@ from monitor.store import (
     observations,
     offsets,
     points,
-    second_factor,
     service_state,
     sites,
     users,
@@ -111,7 +110,9 @@ def fill_connection(c: Connection) -> dict[str, Any]:
         users.add_user(c, name, PASSWORD, role, START)
         add_audit(c, ADA, "user.add", f"user:{name}", {"role": role}, START)
     users.disable_user(c, "dee", NOW - days(10))
-    second_factor.add_second_factor(c, "dee", START)
+    # as sealed with a key that is lost
+    c.execute(insert(t.second_factor).values(user_name="dee", secret="v1:lost", created_at=START, last_step=0))
+    c.execute(insert(t.recovery_code).values(code_sha256="7" * 64, user_name="dee", created_at=START))
     api_tokens.add_api_token(c, "bo", "board in the office", "read", None, 90 * 86400.0, START)
     measured = _fill_observations(c)
     ids = {f"{s.site}/{s.station}/{s.quantity}": s.id for k in (north, lake) for s in observations.load_series(c, k.id)}

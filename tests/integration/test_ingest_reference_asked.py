@@ -156,7 +156,7 @@ PASSWORD = "long enough a password 7"
 
 @contextmanager
 def enter(address, name):
-    with httpx.Client(base_url=address, timeout=30, trust_env=False, verify=False) as browser:
+    with httpx.Client(base_url=address, timeout=60, trust_env=False, verify=False) as browser:
         assert browser.post("/login", data={"name": name, "password": PASSWORD}).status_code == 303
         yield browser
 

@@ -17,6 +17,7 @@ from monitor.store import users
 from monitor.store.audit import load_entries, verify_chain
 from monitor.store.foreign_people import bind_person
 from monitor.store.seals import find_unsealed
+from monitor.web import provider as module
 from monitor.web.provider import LEEWAY_S
 from tests.data.filled import NOW, PASSWORD
 from tests.data.oidc_provider import CLIENT, KEYS, SECRET, providing
@@ -43,7 +44,8 @@ ONCE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)  # 
 
 @contextmanager
 def page_with(provider, database, clock, more=""):
-    with serving(database, clock) as address:
+    with pytest.MonkeyPatch.context() as patch, serving(database, clock) as address:
+        patch.setattr(module, "TIMEOUT_S", 60.0)  # a busy machine is no provider that is down
         text = SETTINGS.format(page=address, issuer=provider.address, more=more)
         # the address of the page is known once it runs
         address.app.state.context.config = parse_service(text, "test", {"SLOPEWARD_OIDC__CLIENT_SECRET": SECRET})
@@ -72,7 +74,7 @@ def browse(page):
     opened = []
 
     def open_one():
-        opened.append(httpx.Client(base_url=page, timeout=30, trust_env=False, verify=False))
+        opened.append(httpx.Client(base_url=page, timeout=60, trust_env=False, verify=False))
         return opened[-1]
 
     yield open_one
@@ -290,7 +292,7 @@ def test_the_clock_of_the_provider_may_be_a_minute_off(browse, provider, clock, 
 @ONCE
 def test_a_provider_that_is_down_is_one_line_and_the_local_login_works(provider, filled_database, clock):
     def ask(address):
-        answer = httpx.get(f"{address}/login/oidc", trust_env=False)
+        answer = httpx.get(f"{address}/login/oidc", trust_env=False, timeout=60)
         return answer.status_code, said(answer)
 
     with page_with(provider, filled_database, clock) as address:
@@ -304,7 +306,7 @@ def test_a_provider_that_is_down_is_one_line_and_the_local_login_works(provider,
         assert status == 503
         assert line.startswith("The login of Canton does not work now: no answer from 127.0.0.1:")
         assert line.endswith("Try again, or log in below with an account with a password.")
-        answer = httpx.post(f"{address}/login", data={"name": "bo", "password": PASSWORD}, trust_env=False)
+        answer = httpx.post(f"{address}/login", data={"name": "bo", "password": PASSWORD}, trust_env=False, timeout=60)
         assert answer.status_code == 303
 
 
@@ -312,19 +314,19 @@ def test_a_provider_that_is_down_is_one_line_and_the_local_login_works(provider,
 def test_passwords_can_be_switched_off_but_for_an_emergency(provider, filled_database, clock):
     with page_with(provider, filled_database, clock, 'only = true\nemergency = ["ada"]') as address:
         codes = [
-            httpx.post(f"{address}/login", data={"name": name, "password": PASSWORD}, trust_env=False).status_code
+            httpx.post(f"{address}/login", data={"name": name, "password": PASSWORD}, trust_env=False, timeout=60)
             for name in ("bo", "ada")
         ]
-        form = httpx.get(f"{address}/login", trust_env=False).text
-    assert codes == [401, 303]
+        form = httpx.get(f"{address}/login", trust_env=False, timeout=60).text
+    assert [answer.status_code for answer in codes] == [401, 303]
     assert form.index("Log in with Canton") < form.index("In an emergency: by password")
 
 
 @ONCE
 def test_without_a_provider_nothing_is_offered(filled_database, clock):
     with serving(filled_database, clock) as address:
-        assert httpx.get(f"{address}/login/oidc", trust_env=False).status_code == 404
-        assert "Log in with" not in httpx.get(f"{address}/login", trust_env=False).text
+        assert httpx.get(f"{address}/login/oidc", trust_env=False, timeout=60).status_code == 404
+        assert "Log in with" not in httpx.get(f"{address}/login", trust_env=False, timeout=60).text
 
 
 @pytest.mark.parametrize(
