@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from monitor.broker_logins import write_private
 from monitor.config import ServiceConfig
@@ -53,7 +53,7 @@ class Vault:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_private(self._path, Fernet.generate_key().decode() + "\n")
 
-    def _cipher(self):  # type: ignore[no-untyped-def]  # noqa: ANN202 - of a library that may be missing here
+    def _cipher(self) -> Any:
         from cryptography.fernet import Fernet
 
         key = self._fixed or self._path.read_text(encoding="ascii").strip()
