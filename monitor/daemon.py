@@ -151,7 +151,7 @@ class Core:
         )
         self.evaluation = EvaluationLoop(
             self.db, self.sites, self.config.schedule.evaluate_tick_s, is_drained=self._is_drained,
-            on_changed=self.dispatcher.wake, on_poisoned=self._on_poisoned, clock=self.clock, find_news=self._find_news,
+            on_changed=self._on_changed, on_poisoned=self._on_poisoned, clock=self.clock, find_news=self._find_news,
             find_pace=self._find_pace, on_evaluated=self.vigil.note_evaluation, on_outdated=self._look_for_versions,
         )  # fmt: skip
         self.publisher = StatePublisher(
@@ -350,6 +350,11 @@ class Core:
 
     def _wake_dispatcher(self) -> None:
         self.dispatcher.wake()
+
+    def _on_changed(self, site_id: str) -> None:
+        """People hear of it, and movement is looked at now: no stage of an hour ago beside a level that just rose."""
+        self.dispatcher.wake()
+        self.schedule.hasten("movement", site_id)
 
     def _find_news(self) -> frozenset[str]:
         with self.db.read() as c:

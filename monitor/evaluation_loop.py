@@ -49,7 +49,7 @@ class EvaluationLoop:
         sites: site id -> site.
         tick_s: longest time between two evaluations of a site.
         is_drained: True when ingest has caught up with the broker's queue.
-        on_changed: called after an evaluation that changed something.
+        on_changed: called with the site's id after an evaluation that changed something.
         on_poisoned: called with site id and reason when a site cannot be evaluated; reason None when it can again.
         clock: gives the present, aware UTC.
         evaluate: the decision; None takes an `Evaluator`, which keeps in memory what saves work.
@@ -66,7 +66,7 @@ class EvaluationLoop:
         tick_s: float,
         *,
         is_drained: Callable[[], bool],
-        on_changed: Callable[[], None],
+        on_changed: Callable[[str], None],
         on_poisoned: Callable[[str, str | None], None],
         clock: Callable[[], datetime],
         evaluate: Evaluate | None = None,
@@ -212,7 +212,7 @@ class EvaluationLoop:
             if result.next_due_at is not None:
                 pause_s = min(pause_s, max(SHORTEST_GAP_S, (result.next_due_at - now).total_seconds()))
             if result.changes:
-                self._on_changed()
+                self._on_changed(site_id)
             if site_id in self._poisoned:
                 self._poisoned.discard(site_id)
                 self._on_poisoned(site_id, None)

@@ -2,16 +2,65 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from forecasting.kinematics.acceleration import fit_acceleration
-from forecasting.kinematics.noise import choose_window_s, measure_sigma, median
-from forecasting.kinematics.stages import MovementFacts
+from forecasting.kinematics.noise import choose_window_s, measure_sigma, median, velocity_error
+from forecasting.kinematics.stages import Exceeded, MovementFacts
 from forecasting.kinematics.velocity import DAY_S, Velocity, fit_velocity
 
-SHORTEST_S, LONGEST_S = 7.0 * DAY_S, 30.0 * DAY_S  # velocities of a stage are taken over 7 to 30 days
+SHORTEST_S, LONGEST_S = 7.0 * DAY_S, 30.0 * DAY_S  # of a motion that stays as it is
+LEAST_S, LEAST_EPOCHS = 3600.0, 8  # of a window that is made shorter because the motion changed
+AGREE = 4.0  # standard errors within which velocities of two windows say the same
 STALE_INTERVALS = 3.0
 MOST_EPOCHS = 120  # of a window; denser data are thinned evenly, so that a look costs the same at any rate
 PAST_WINDOWS = 26
+SCATTER_WINDOWS, SCATTER_LEAST = 12, 5  # windows of the past that say how far velocities of one length differ anyway
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A velocity that the site file warns of.
+
+    Attributes:
+        over: Units of the values per day, above nothing.
+        window_s: Window that it is asked in, seconds.
+        min_sigma: Standard errors of its own that a velocity must exceed.
+    """
+
+    over: float
+    window_s: float
+    min_sigma: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """What is known at a look: the first `last` epochs."""
+
+    times_s: Sequence[float]
+    values: Sequence[float]
+    sigmas: Sequence[float]
+    last: int
+
+    @property
+    def newest_s(self) -> float:
+        return self.times_s[self.last - 1]
+
+    def fit(self, end_s: float, window_s: float, *, most: int = MOST_EPOCHS, extent: float = 0.4) -> Velocity | None:
+        """The velocity of a window; None where a gap leaves less than `extent` of it: the rest would not be it."""
+        high = bisect_right(self.times_s, end_s, 0, self.last)
+        low = bisect_left(self.times_s, end_s - window_s, 0, high)
+        picked = _pick(low, high, most)
+        if not picked or self.times_s[picked[-1]] - self.times_s[picked[0]] < extent * window_s:
+            return None
+        return fit_velocity(*self.take(picked))
+
+    def take(self, picked: Sequence[int]) -> tuple[list[float], list[float], list[float]]:
+        """Times, values and errors of some epochs."""
+        return (
+            [self.times_s[i] for i in picked], [self.values[i] for i in picked], [self.sigmas[i] for i in picked],
+        )  # fmt: skip
 
 
 def look_at_movement(
@@ -22,15 +71,17 @@ def look_at_movement(
     now_s: float,
     interval_s: float,
     v_eq: float | None = None,
-    creep_most: float | None = None,
+    bounds: Sequence[Bound] = (),
     failing: bool = False,
     history_s: float = 365.0 * DAY_S,
 ) -> tuple[MovementFacts, Velocity | None]:
     """Gather what `judge_stage` needs from data up to now; data after `now_s` are not looked at.
 
     The velocity window is the shortest of 7 to 30 days in which the velocity stands four standard errors above
-    nothing; accelerations are fitted over 2, 3, 4 and 6 times it. Stale is: no datum in the last three intervals, or
-    fewer than 70 % of those expected in the window.
+    nothing; where the motion changed within it, the longest with which all shorter ones agree (`_narrow`), down to
+    eight epochs and an hour. Accelerations are fitted over 2, 3, 4 and 6 times the window. The velocities that the
+    site file warns of are asked in their own windows. Stale is: no datum in the last three intervals, or fewer than
+    70 % of those expected in 7 to 30 days.
 
     Args:
         times_s: Rising epoch seconds, shape (n,).
@@ -39,89 +90,138 @@ def look_at_movement(
         now_s: Epoch seconds of the look.
         interval_s: Nominal sampling interval, seconds.
         v_eq: Reviewed steady velocity per day, or None.
-        creep_most: Lowest velocity per day that the site file warns of, or None.
+        bounds: Velocities that the site file warns of.
         failing: A trusted failure window stands.
         history_s: How far back velocities are compared.
 
     Returns:
         The facts, and the velocity they rest on with its error and stamp.
     """
-    last = bisect_right(times_s, now_s)
-    if last == 0:
+    known = _Series(times_s, values, sigmas, bisect_right(times_s, now_s))
+    if known.last == 0:
         return MovementFacts(now_s, None, None, v_eq=v_eq, stale=True, failing=failing), None
-    newest_s = times_s[last - 1]
-    window_s = _window_s(times_s, values, sigmas, last, interval_s)
-    present = _fit(times_s, values, sigmas, newest_s, window_s, last)
-    count = last - bisect_right(times_s, newest_s - window_s, 0, last)
-    stale = newest_s < now_s - STALE_INTERVALS * interval_s or count < 0.7 * min(
-        window_s / interval_s, (newest_s - times_s[0]) / interval_s + 1.0
-    )
-    past = []
-    for k in range(1, min(PAST_WINDOWS, int(history_s / window_s)) + 1):
-        fit = _fit(times_s, values, sigmas, newest_s - k * window_s, window_s, last)
-        if fit is not None:
-            past.append(fit.rate)
-    bends = []
-    for factor in (2.0, 3.0, 4.0, 6.0):
-        picked = _pick(bisect_right(times_s, newest_s - factor * window_s, 0, last), last)
-        bend = fit_acceleration(
-            [times_s[i] for i in picked],
-            [values[i] for i in picked],
-            [sigmas[i] for i in picked],
-            factor * window_s * 2,
-        )
-        if bend is not None:
-            bends.append(bend.z)
+    sigma = _sigma(known)
+    long_s = _window_s(known, sigma, interval_s)
+    window_s, scatter = _narrow(known, sigma, long_s, interval_s)
+    present = known.fit(known.newest_s, window_s)
+    usual = _past(known, long_s, history_s)
+    past = usual if window_s == long_s else _past(known, window_s, 6.0 * long_s)
+    calm = 1.0
+    if present is not None and present.error < scatter:
+        # in a short window a daily cycle or noise that wanders bends the path as much as it moves it
+        calm, present = present.error / scatter, replace(present, error=scatter)
     facts = MovementFacts(
-        newest_s,
+        known.newest_s,
         None if present is None else present.rate,
         None if present is None else present.error,
-        tuple(bends),
+        tuple(z * calm for z in _bends(known, window_s)),
+        window_s=None if present is None else window_s,
         rising=present is not None and bool(past) and present.rate > past[0],
         v_eq=v_eq,
-        creep_most=creep_most,
-        usual_velocity=median(past) if len(past) >= 6 else None,
-        recent_max=max([present.rate, *past[:6]]) if present is not None else None,
-        stale=stale,
+        creep_most=min((b.over for b in bounds), default=None),
+        exceeded=_ask_bounds(known, bounds),
+        usual_velocity=median(usual) if len(usual) >= 6 else None,
+        recent_max=max(chain([present.rate], past if past is not usual else (), usual[:6])) if present else None,
+        stale=_is_stale(known, now_s, long_s, interval_s),
         failing=failing,
     )
     return facts, present
 
 
-def _window_s(
-    times_s: Sequence[float], values: Sequence[float], sigmas: Sequence[float], last: int, interval_s: float
-) -> float:
-    """The shortest of 7 to 30 days in which the present velocity can be told."""
-    newest_s = times_s[last - 1]
-    rough = _fit(times_s, values, sigmas, newest_s, SHORTEST_S, last) or _fit(
-        times_s, values, sigmas, newest_s, LONGEST_S, last
+def _is_stale(known: _Series, now_s: float, window_s: float, interval_s: float) -> bool:
+    count = known.last - bisect_right(known.times_s, known.newest_s - window_s, 0, known.last)
+    held_s = min(window_s / interval_s, (known.newest_s - known.times_s[0]) / interval_s + 1.0)
+    return known.newest_s < now_s - STALE_INTERVALS * interval_s or count < 0.7 * held_s
+
+
+def _past(known: _Series, window_s: float, history_s: float) -> list[float]:
+    """Velocities of the windows before the present one, newest first."""
+    fits = (
+        known.fit(known.newest_s - k * window_s, window_s)
+        for k in range(1, min(PAST_WINDOWS, int(history_s / window_s)) + 1)
     )
-    first = bisect_right(times_s, newest_s - LONGEST_S, 0, last)
-    tail = slice(max(first, last - MOST_EPOCHS), last)
-    sigma = max(measure_sigma(times_s[tail], values[tail]), median(sigmas[tail]) if last > first else 0.0)
+    return [fit.rate for fit in fits if fit is not None]
+
+
+def _bends(known: _Series, window_s: float) -> list[float]:
+    """Acceleration in standard errors over 2, 3, 4 and 6 windows."""
+    found = []
+    for factor in (2.0, 3.0, 4.0, 6.0):
+        first = bisect_right(known.times_s, known.newest_s - factor * window_s, 0, known.last)
+        bend = fit_acceleration(*known.take(_pick(first, known.last)), factor * window_s * 2)
+        if bend is not None:
+            found.append(bend.z)
+    return found
+
+
+def _ask_bounds(known: _Series, bounds: Sequence[Bound]) -> Exceeded | None:
+    """The highest bound that the velocity of its own window is really over, whichever single epoch is left out."""
+    for bound in sorted(bounds, key=lambda b: -b.over):
+        fit = known.fit(known.newest_s, bound.window_s, most=known.last, extent=0.5)
+        if fit is not None and fit.low > bound.over and fit.rate > bound.min_sigma * fit.error:
+            return Exceeded(fit.rate, fit.error, bound.over, bound.window_s)
+    return None
+
+
+def _sigma(known: _Series) -> float:
+    """Noise of one epoch: measured over the last month, or what the instrument states where that is more."""
+    first = bisect_right(known.times_s, known.newest_s - LONGEST_S, 0, known.last)
+    tail = slice(max(first, known.last - MOST_EPOCHS), known.last)
+    stated = median(known.sigmas[tail]) if known.last > first else 0.0
+    return max(measure_sigma(known.times_s[tail], known.values[tail]), stated)
+
+
+def _window_s(known: _Series, sigma: float, interval_s: float) -> float:
+    """The shortest of 7 to 30 days in which the present velocity can be told."""
+    rough = known.fit(known.newest_s, SHORTEST_S) or known.fit(known.newest_s, LONGEST_S)
     if rough is None:
         return LONGEST_S
     wanted = choose_window_s(sigma, interval_s, rough.rate, longest_s=LONGEST_S)
     return min(LONGEST_S, max(SHORTEST_S, wanted))
 
 
-def _fit(
-    times_s: Sequence[float],
-    values: Sequence[float],
-    sigmas: Sequence[float],
-    end_s: float,
-    window_s: float,
-    last: int,
-) -> Velocity | None:
-    high = bisect_right(times_s, end_s, 0, last)
-    low = bisect_left(times_s, end_s - window_s, 0, high)
-    picked = _pick(low, high)
-    if not picked or times_s[picked[-1]] - times_s[picked[0]] < 0.4 * window_s:
-        return None  # a gap: the rest of the window would not be the window
-    return fit_velocity([times_s[i] for i in picked], [values[i] for i in picked], [sigmas[i] for i in picked])
+def _narrow(known: _Series, sigma: float, long_s: float, interval_s: float) -> tuple[float, float]:
+    """The longest window whose velocity agrees with those of all shorter ones, and one standard error from the past.
+
+    Intersection of confidence intervals (Goldenshluger and Nemirovski 1997, Math. Methods Statist. 6, 135-170): a
+    longer window errs less by noise and more by averaging over a motion that changed, so it grows as long as the
+    velocities of all windows up to it lie within their errors. The error of a window shorter than 7 days is that of
+    white noise, or how far the velocities of earlier windows of its length scatter where that is more: daily cycles
+    and noise that wanders are no change of motion. A window of fewer than eight epochs, or of which no past is known,
+    says nothing; so the window follows from sampling, noise and data up to the look alone.
+    """
+    low, high = float("-inf"), float("inf")
+    chosen: tuple[float, float] = (long_s, 0.0)
+    window_s = max(LEAST_S, LEAST_EPOCHS * interval_s)
+    lengths = []
+    while window_s < SHORTEST_S:
+        lengths.append(window_s)
+        window_s *= 2.0
+    for length_s in (*lengths, long_s):
+        fit = known.fit(known.newest_s, length_s)
+        if fit is None or fit.n < LEAST_EPOCHS:
+            continue
+        scatter = 0.0
+        if length_s < long_s:
+            rates = _scattered(known, length_s)
+            if len(rates) < SCATTER_LEAST:
+                continue
+            scatter = measure_sigma([float(k) for k in range(len(rates))], rates)
+        span_s = 2.0 * (fit.newest_s - fit.mid_s)
+        error = max(scatter, velocity_error(sigma, fit.n, span_s / (fit.n - 1)))
+        low, high = max(low, fit.rate - AGREE * error), min(high, fit.rate + AGREE * error)
+        if low > high:
+            return chosen
+        chosen = (length_s, scatter)
+    return long_s, 0.0
 
 
-def _pick(low: int, high: int) -> list[int]:
-    """Indices low..high-1, thinned evenly to at most MOST_EPOCHS, the newest always among them."""
-    step = max(1, -(-(high - low) // MOST_EPOCHS))
+def _scattered(known: _Series, window_s: float) -> list[float]:
+    fits = (known.fit(known.newest_s - k * window_s, window_s) for k in range(1, SCATTER_WINDOWS + 1))
+    return [fit.rate for fit in fits if fit is not None and fit.n >= LEAST_EPOCHS]
+
+
+def _pick(low: int, high: int, most: int = MOST_EPOCHS) -> list[int]:
+    """Indices low..high-1, thinned evenly to at most `most`, the newest always among them."""
+    step = max(1, -(-(high - low) // most))
     return list(range(high - 1, low - 1, -step))[::-1]

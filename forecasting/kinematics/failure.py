@@ -223,13 +223,13 @@ class Watch:
         if speed is None:
             return _Look("too few data for a velocity", window.cell_s)
         if speed.rate <= SURE * speed.error:
-            why = f"velocity {speed.rate:.3g} <= {SURE:g} standard errors of {speed.error:.2g} mm/day"
+            why = f"velocity {speed.rate:.3g} mm/day <= {SURE:g} standard errors of {speed.error:.2g} mm/day"
             return _Look(why, window.cell_s, speed, ended=why if speed.rate <= 0.0 else None, slowed=speed.rate <= 0.0)
         k = self.grains.last_cell(window, i)
         trail = self._trail(window, k)
         top = max(s.rate for s in trail)
         if speed.rate < SLOWED * top:
-            why = f"velocity {speed.rate:.3g} < {SLOWED:g} of the recent maximum {top:.3g} mm/day"
+            why = f"velocity {speed.rate:.3g} mm/day < {SLOWED:g} of the recent maximum {top:.3g} mm/day"
             return _Look(why, window.cell_s, speed, ended=why, slowed=True)
         onset = trail[find_onset(trail)]
         past = self._past(window, i, onset.stamp_s - window.length_s / 2.0)

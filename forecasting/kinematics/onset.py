@@ -46,14 +46,14 @@ def is_unusual(rate: float, past: Sequence[float]) -> str | None:
         past: Velocities before the onset, any order.
 
     >>> is_unusual(9.0, [1.0, 2.0, 1.5, 1.2]) is None, is_unusual(2.5, [1.0, 2.0, 1.5, 1.2])
-    (True, 'velocity 2.5 <= 2 x median 1.35 of the past')
+    (True, 'velocity 2.5 mm/day <= 2 times the median 1.35 mm/day of the past')
     """
     if len(past) < FEWEST_PAST:
         return "the past is too short to compare with"
     middle = median(past)
     if rate <= TIMES_USUAL * middle:
-        return f"velocity {rate:.3g} <= {TIMES_USUAL:g} x median {middle:.3g} mm/day of the past"
+        return f"velocity {rate:.3g} mm/day <= {TIMES_USUAL:g} times the median {middle:.3g} mm/day of the past"
     edge = quantile(sorted(past), UNUSUAL)
     if rate <= edge:
-        return f"velocity {rate:.3g} is not beyond the {100 * UNUSUAL:g} % quantile {edge:.3g} mm/day of the past"
+        return f"velocity {rate:.3g} mm/day is not over the {100 * UNUSUAL:g} % quantile {edge:.3g} mm/day of the past"
     return None

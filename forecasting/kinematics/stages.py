@@ -21,19 +21,38 @@ StageState = dict[str, Any]  # JSON-ready; {} starts
 
 
 @dataclass(frozen=True, slots=True)
+class Exceeded:
+    """A velocity beyond a bound of the site file, in the bound's own window.
+
+    Attributes:
+        velocity: Units of the values per day.
+        error: One standard error of it.
+        over: The bound, in the same unit.
+        window_s: Window of both, seconds.
+    """
+
+    velocity: float
+    error: float
+    over: float
+    window_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class MovementFacts:
     """What one look at a series knows, along the movement (positive = forwards), in units of the values and days.
 
     Attributes:
         at_s: Newest datum used, epoch seconds: the clock of the hysteresis.
-        velocity: Velocity over 7 to 30 days; None where it could not be fitted.
+        velocity: Velocity over the window that the motion allows (`assessment`); None where it could not be fitted.
         velocity_error: One standard error of it.
         accelerations_z: Acceleration in standard errors, one per velocity window.
+        window_s: Window of the velocity, seconds; None where nobody says.
         rising: The newest velocity is above the one before it.
         v_eq: Reviewed velocity of the steady stage; None where nobody set one.
         usual_velocity: Median of the past year: stands in for v_eq, said so in the reasons.
         creep_most: Lowest velocity that the site file warns of; beyond it nothing is creep because it was always so.
             None where there is none. A reviewed v_eq stands above it.
+        exceeded: The highest velocity of the site file that is really exceeded in its own window: no creep, at once.
         recent_max: Largest velocity of the same window in the recent past.
         stale: The series cannot be judged now.
         failing: A trusted failure window stands.
@@ -43,10 +62,12 @@ class MovementFacts:
     velocity: float | None
     velocity_error: float | None
     accelerations_z: tuple[float, ...] = ()
+    window_s: float | None = None
     rising: bool = False
     v_eq: float | None = None
     usual_velocity: float | None = None
     creep_most: float | None = None
+    exceeded: Exceeded | None = None
     recent_max: float | None = None
     stale: bool = False
     failing: bool = False
@@ -73,7 +94,8 @@ def judge_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[
     """Judge one look and carry the state on.
 
     Three movement stages (creep, constant rate, progressive) with `step` for an acceleration that died away, as rain
-    and reservoirs make it. A stage is entered upwards after three looks with new data that ask for it, and left
+    and reservoirs make it. A stage is entered upwards after three looks with new data that ask for it (creep is left at
+    once where a velocity of the site file is exceeded: its bound has a window and errors of its own), and left
     downwards after fourteen days in which all do; a look that cannot see stands still and starts those days anew, so
     missing data never lowers. The same look twice changes nothing.
 
@@ -95,9 +117,12 @@ def judge_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[
     first = kept.get("stage") is None
     asked, reasons = _look(facts, kept)
     _keep_quiet(kept, facts)
+    if facts.exceeded is not None and kept.get("stage") == "creep":
+        kept["stage"] = "intermediate"
     _climb_or_fall(kept, asked, facts.at_s, reasons)
     bend = _bend(facts)
-    if first:  # as with the stage: the first look decides alone, but progressive waits for its three
+    # as with the stage: the first look decides alone, but progressive waits for its three
+    if first or (facts.exceeded is not None and kept["trend"] == "none"):
         kept["trend"] = "linear" if bend == "progressive" else bend
     _turn(kept, bend)
     kept["at_s"] = facts.at_s
@@ -109,34 +134,40 @@ def judge_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[
 def _look(facts: MovementFacts, kept: Mapping[str, Any]) -> tuple[str, list[str]]:
     """The stage that this look alone asks for."""
     velocity, error = float(facts.velocity or 0.0), float(facts.velocity_error or 0.0)
+    said = f"velocity {velocity:.3g} mm/day{_spell_window(facts.window_s)}"
     bent = _bent_windows(facts, 1.0)
     if facts.failing:
         return "progressive", ["a trusted failure window stands"]
     if bent >= WINDOWS and velocity > SURE * error and facts.rising:
-        sure = f"velocity {velocity:.3g} mm/day > {SURE:g} standard errors"
+        sure = f"{said} > {SURE:g} standard errors"
         return "progressive", [f"accelerates in {bent} windows, {sure}"]
     after_rise = kept.get("stage") in {"progressive", "step"}
     slowed = facts.recent_max is not None and velocity < SLOWED * facts.recent_max
+    if (over := facts.exceeded) is not None:
+        window = _spell_window(over.window_s)
+        reason = f"velocity {over.velocity:.3g} mm/day{window} > {over.over:.3g} mm/day, which the site file warns of"
+        return _steady(after_rise=after_rise, slowed=slowed), [reason]
     if velocity <= 2.0 * error:
-        return "creep", [f"velocity {velocity:.3g} +- {error:.2g} mm/day cannot be told from nothing"]
+        shown = f"{velocity:.3g} ± {error:.2g} mm/day{_spell_window(facts.window_s)}"
+        return "creep", [f"velocity {shown} cannot be told from nothing"]
     reference, name = _reference(facts)
     if (most := _creep_most(facts)) is not None and velocity > most:
-        reason = f"velocity {velocity:.3g} mm/day > {most:.3g} mm/day, the lowest velocity the site file warns of"
+        reason = f"{said} > {most:.3g} mm/day, the lowest velocity the site file warns of"
         return _steady(after_rise=after_rise, slowed=slowed), [reason]
     if reference is None:
-        moves = f"moves at {velocity:.3g} mm/day; no v_eq to call it creep"
+        moves = f"moves at {said.removeprefix('velocity ')}; no v_eq to call it creep"
         return _steady(after_rise=after_rise, slowed=slowed), [moves]
     if velocity <= reference:
-        return "creep", [f"velocity {velocity:.3g} <= {name} {reference:.3g} mm/day"]
+        return "creep", [f"{said} <= {name} {reference:.3g} mm/day"]
     if velocity > FASTER * reference:
         quiet = kept.get("quiet_since_s")
         steady = "steady" if quiet is not None and facts.at_s - quiet >= QUIET_S else "not steady for 14 days yet"
-        reason = f"velocity {velocity:.3g} > {FASTER:g} x {name} {reference:.3g} mm/day, {steady}"
+        reason = f"{said} > {FASTER:g} times {name} {reference:.3g} mm/day, {steady}"
         return _steady(after_rise=after_rise, slowed=slowed), [reason]
     # between 1 and 1.5 v_eq neither is said: stay
     stays = kept.get("stage") or "creep"
     stays = "step" if stays == "progressive" else stays
-    return stays, [f"velocity {velocity:.3g} mm/day between {name} {reference:.3g} mm/day and {FASTER:g} x it"]
+    return stays, [f"{said} between {name} {reference:.3g} mm/day and {FASTER:g} times it"]
 
 
 def _steady(*, after_rise: bool, slowed: bool) -> str:
@@ -165,7 +196,7 @@ def _bend(facts: MovementFacts) -> str:
     slowed = facts.recent_max is not None and velocity < SLOWED * facts.recent_max
     if _bent_windows(facts, 1.0) >= min(WINDOWS, max(1, len(facts.accelerations_z))) and facts.rising:
         return "progressive"
-    if velocity <= 2.0 * error:
+    if velocity <= 2.0 * error and facts.exceeded is None:
         return "none"
     if _bent_windows(facts, -1.0) >= 2 or (slowed and not facts.rising):
         return "regressive"
@@ -180,10 +211,23 @@ def _shares(facts: MovementFacts) -> tuple[float, float, float]:
     if (most := _creep_most(facts)) is not None:
         limit = min(limit, most)
     moves = _normal((velocity - limit) / error)
+    if (over := facts.exceeded) is not None:
+        moves = max(moves, _normal((over.velocity - over.over) / max(over.error, 1e-12)))
     ordered = sorted(facts.accelerations_z, reverse=True)
     third = ordered[WINDOWS - 1] if len(ordered) >= WINDOWS else 0.0
     bends = max(0.0, 2.0 * _normal(third) - 1.0)
     return 1.0 - moves, moves * (1.0 - bends), moves * bends
+
+
+def _spell_window(window_s: float | None) -> str:
+    """`" in 2 d"`, `" in 8 h"`; nothing where no window is known.
+
+    >>> _spell_window(172800.0), _spell_window(28800.0), _spell_window(None)
+    (' in 2 d', ' in 8 h', '')
+    """
+    if window_s is None:
+        return ""
+    return f" in {window_s / DAY_S:.3g} d" if window_s >= 2.0 * DAY_S else f" in {window_s * 24.0 / DAY_S:.3g} h"
 
 
 def _share_of(stage: str) -> int:

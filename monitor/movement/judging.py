@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
-from forecasting.kinematics.assessment import look_at_movement
+from forecasting.kinematics.assessment import Bound, look_at_movement
 from forecasting.kinematics.crossing import cross_velocity
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, watch_failure
 from forecasting.kinematics.stages import Movement, MovementFacts, judge_stage
 from forecasting.kinematics.tangential import tangential_angle_deg
-from forecasting.kinematics.velocity import Velocity
+from forecasting.kinematics.velocity import DAY_S, Velocity
 from monitor.domain.decision import instant, seconds
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.site import Site
@@ -61,6 +61,7 @@ class Judgement:
         movement: Stage, trend, chance and reasons.
         data_until_s: Newest datum looked at; None when there was none.
         velocity: At the newest look; None where none could be fitted.
+        window_s: The window it was fitted over, seconds.
         acceleration: Over twice the window of that velocity.
         angle_deg: Tangential angle; None without a reviewed v_eq.
         issues: Failure windows, oldest datum first.
@@ -72,6 +73,7 @@ class Judgement:
     movement: Movement
     data_until_s: float | None
     velocity: Velocity | None
+    window_s: float | None
     acceleration: Acceleration | None
     angle_deg: float | None
     issues: tuple[Issue, ...]
@@ -82,7 +84,7 @@ class Judgement:
 
 def judge_movement(
     site: Site, moving: Moving, path: Path, before: Mapping[str, Any] | None, forecast: ShownForecast | None,
-    now_s: float, mark: str = "",
+    now_s: float, mark: str = "", *, rose: bool = False,
 ) -> Judgement | None:  # fmt: skip
     """Take the looks that are due; None when there is nothing new to say.
 
@@ -97,6 +99,7 @@ def judge_movement(
         forecast: the newest shown forecast of the series, if there is one.
         now_s: instant of the update, epoch seconds.
         mark: what people said of the series, as one word; another than before asks for that look.
+        rose: the site's level rose since the last row: its newest datum is looked at now, whatever the cadence says.
     """
     state = dict(before or {})
     newest_s = path.times_s[-1] if path.times_s else None
@@ -107,10 +110,12 @@ def judge_movement(
     found: list[Issue] = []
     withdrawn: dict[str, str] = {}
     known: dict[float, FailureIssue] = {}
-    movement, velocity, until_s = None, None, newest_s
+    movement, velocity, until_s, window_s = None, None, newest_s, None
     k = _first(site, moving, path.times_s, state)
     if k == len(path.times_s) and seen_s is not None and state.get("mark", "") != mark:
         k = max(0, bisect_right(path.times_s, seen_s) - 1)
+    if k == len(path.times_s) and rose and seen_s is not None and newest_s > seen_s:
+        k -= 1
     if state.get("mark", "") != mark:
         state["window"] = None  # people took back what it may rest on
     state["mark"] = mark
@@ -119,7 +124,7 @@ def judge_movement(
         _take(issue, state, found, withdrawn)
         facts, velocity = _look(site, moving, path, k, failing=issue.trusted)
         movement, state["stage"] = judge_stage(state.get("stage"), facts)
-        until_s = path.times_s[k]
+        until_s, window_s = path.times_s[k], facts.window_s
         state["looked_s"] = until_s if seen_s is None else max(until_s, seen_s)
         looks += 1
         k = _next(site, moving, path.times_s, k, state, warm=seen_s is None)
@@ -130,8 +135,8 @@ def judge_movement(
     v_eq = v_eq_of(moving)
     angle = None if velocity is None or v_eq is None else tangential_angle_deg(velocity.rate, v_eq)
     return Judgement(
-        _remark(movement, site, moving, path), until_s, velocity, _bend(path, velocity), angle, tuple(found), withdrawn,
-        state, behind=k < len(path.times_s),
+        _remark(movement, site, moving, path), until_s, velocity, window_s, _bend(path, velocity), angle, tuple(found),
+        withdrawn, state, behind=k < len(path.times_s),
     )  # fmt: skip
 
 
@@ -140,19 +145,18 @@ def v_eq_of(moving: Moving) -> float | None:
     return moving.station.v_eq_mm_per_day if moving.spec.quantity.startswith("displacement") else None
 
 
-def creep_most_of(site: Site, moving: Moving) -> float | None:
-    """The lowest velocity of this series that the site file warns of, per day; None where it warns of none."""
+def bounds_of(site: Site, moving: Moving) -> tuple[Bound, ...]:
+    """The velocities of this series that the site file warns of, each in its own window."""
     quantity = moving.spec.quantity
-    bounds = [
-        threshold.over
+    return tuple(
+        Bound(threshold.over, threshold.window_s or DAY_S, criterion.min_sigma)
         for criterion in site.criteria
         if criterion.role == "witness" and moving.station.id in criterion.stations
         and (quantity.startswith("displacement") if criterion.kind == "velocity" else
              criterion.kind == "rate" and criterion.quantity == quantity)
         for threshold in criterion.thresholds
         if threshold.over is not None and threshold.over > 0.0
-    ]  # fmt: skip
-    return min(bounds, default=None)
+    )  # fmt: skip
 
 
 def inverse_of(velocity: Velocity | None) -> float | None:
@@ -164,7 +168,8 @@ def inverse_of(velocity: Velocity | None) -> float | None:
 
 # ---- looks ------------------------------------------------------------------------------------------------------
 def is_due(
-    site: Site, moving: Moving, before: Mapping[str, Any] | None, newest_s: float | None, now_s: float, mark: str = ""
+    site: Site, moving: Moving, before: Mapping[str, Any] | None, newest_s: float | None, now_s: float, mark: str = "",
+    *, rose: bool = False,
 ) -> bool:
     """True when an update could say something new: a look is due, or silence is to be told; costs nothing to ask.
 
@@ -175,13 +180,14 @@ def is_due(
         newest_s: newest epoch received, whatever its quality.
         now_s: instant of the update, epoch seconds.
         mark: what people said of the series, as one word.
+        rose: the site's level rose since the last row.
     """
     state = before or {}
     looked_s = state.get("looked_s")
     if looked_s is None:
         # one that was never judged and is silent has nothing to become unknown from
         return newest_s is not None and now_s - newest_s <= moving.spec.max_silence_s
-    if newest_s is not None and newest_s >= _due_s(site, moving, state):
+    if newest_s is not None and (newest_s >= _due_s(site, moving, state) or (rose and newest_s > looked_s)):
         return True
     if state.get("mark", "") != mark and not state.get("silent"):
         return True
@@ -215,7 +221,7 @@ def _look(
 ) -> tuple[MovementFacts, Velocity | None]:  # fmt: skip
     return look_at_movement(
         path.times_s, path.values, path.sigmas, now_s=path.times_s[k], interval_s=moving.spec.interval_s,
-        v_eq=v_eq_of(moving), creep_most=creep_most_of(site, moving), failing=failing,
+        v_eq=v_eq_of(moving), bounds=bounds_of(site, moving), failing=failing,
         history_s=site.movement.history_s,
     )  # fmt: skip
 
@@ -319,7 +325,8 @@ def _stand_still(
     movement, state["stage"] = judge_stage(state.get("stage"), blind)
     state["silent"] = True
     return Judgement(
-        Movement(movement.stage, movement.trend, None, (why,)), newest_s, None, None, None, (), {}, state, behind=False
+        Movement(movement.stage, movement.trend, None, (why,)), newest_s, None, None, None, None, (), {}, state,
+        behind=False,
     )
 
 

@@ -20,6 +20,7 @@ from monitor.store.movement import (
     FailureRow,
     MovementRow,
     add_update,
+    find_rise,
     find_shown_forecast,
     latest_movement,
     load_marks,
@@ -92,6 +93,7 @@ def update_movement(
         known = latest_movement(c, site.id, now)
         series = find_moving(c, site)
         marks = load_marks(c, sorted({i for m in series for i in m.ids}), now)
+        risen = find_rise(c, site.id)
         newest = {k: n.observed_s for k, n in load_newest(c, site.id, now).items()}
     series.sort(key=lambda m: (seconds(known[m.series_id].at) if m.series_id in known else float("-inf"), m.label))
     began_s = clock_s()
@@ -106,13 +108,14 @@ def update_movement(
         before = known.get(moving.series_id)
         newest_s = max((newest[k] for k in moving.keys if k in newest), default=None)
         mark = "|".join(marks[i] for i in moving.ids).strip("|")
-        if not is_due(site, moving, None if before is None else before.state, newest_s, seconds(now), mark):
+        rose = before is not None and risen is not None and before.at < risen
+        if not is_due(site, moving, None if before is None else before.state, newest_s, seconds(now), mark, rose=rose):
             continue
         if clock_s() - began_s > budget_s:
             waiting.append(moving.label)
             continue
         try:
-            found = _judge(db, site, moving, before, now, mark)
+            found = _judge(db, site, moving, before, now, mark, rose=rose)
             if found is None:
                 continue
             row, issues = _row(moving, found, now), [_window(moving, i, now) for i in found.issues]
@@ -151,12 +154,13 @@ def find_worst(rows: Iterable[MovementRow]) -> tuple[str, str]:
 
 
 def _judge(
-    db: Database, site: Site, moving: Moving, before: MovementRow | None, now: datetime, mark: str
+    db: Database, site: Site, moving: Moving, before: MovementRow | None, now: datetime, mark: str, *, rose: bool
 ) -> Judgement | None:  # fmt: skip
     with db.read() as c:
         path = load_path(c, site, moving, now)
         shown = find_shown_forecast(c, [moving.series_id], now).get(moving.series_id)
-    return judge_movement(site, moving, path, None if before is None else before.state, shown, seconds(now), mark)
+    state = None if before is None else before.state
+    return judge_movement(site, moving, path, state, shown, seconds(now), mark, rose=rose)
 
 
 def _row(moving: Moving, found: Judgement, now: datetime) -> MovementRow:
@@ -166,6 +170,7 @@ def _row(moving: Moving, found: Judgement, now: datetime) -> MovementRow:
         stage=found.movement.stage, trend=found.movement.trend,
         velocity_mm_per_day=None if velocity is None else velocity.rate,
         velocity_error_mm_per_day=None if velocity is None else velocity.error,
+        velocity_window_s=found.window_s,
         acceleration_mm_per_day2=None if bend is None else bend.rate,
         acceleration_error_mm_per_day2=None if bend is None else bend.error,
         tangential_angle_deg=found.angle_deg, v_eq_mm_per_day=v_eq_of(moving),

@@ -26,6 +26,7 @@ class MovementRow:
     trend: str
     velocity_mm_per_day: float | None
     velocity_error_mm_per_day: float | None
+    velocity_window_s: float | None
     acceleration_mm_per_day2: float | None
     acceleration_error_mm_per_day2: float | None
     tangential_angle_deg: float | None
@@ -192,6 +193,12 @@ def load_marks(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[
 def save_stage(c: Connection, site: str, stage: str, trend: str) -> None:
     """Show the site's stage and trend; the first evaluation makes the row, until then there is nothing to show."""
     c.execute(update(t.site_state).where(t.site_state.c.site == site).values(movement_stage=stage, trend=trend))
+
+
+def find_rise(c: Connection, site: str) -> datetime | None:
+    """Since when the site stands above its lowest level; None where it does not."""
+    s = t.site_state.c
+    return c.execute(select(s.since).where(s.site == site, s.level > 0)).scalar()
 
 
 def find_stage(c: Connection, site: str) -> str | None:

@@ -35,7 +35,7 @@ _OF_AN_ALERT: Final = (t.alert_event, t.alert_outcome, t.notification)
 
 
 def verify_story(c: Connection, alert_id: int, site: str) -> list[str]:
-    """What is wrong with one alert, its events, outcomes and messages, and the level of its site.
+    """What is wrong with one alert, its events, outcomes and messages, who acted, what decided, and its site's level.
 
     A row that is gone cannot say of which alert it was: it is named here too.
     """
@@ -43,6 +43,10 @@ def verify_story(c: Connection, alert_id: int, site: str) -> list[str]:
     for table in _OF_AN_ALERT:
         numbers = c.execute(select(table.c.id).where(table.c.alert_id == alert_id)).scalars()
         mine += [f"{table.name} {number}: " for number in numbers]
+    e = t.alert_event.c
+    told = c.execute(select(e.actor, e.decision_id).where(e.alert_id == alert_id)).all()
+    mine += [f"user_account {name}: " for name in {row.actor for row in told}]
+    mine += [f"decision {number}: " for number in {row.decision_id for row in told}]
     parts = tuple(f"{table.name} " for table in _OF_AN_ALERT)
     return [
         line

@@ -281,7 +281,7 @@ movement = Table(
     "movement", metadata,  # how a station moves, one row per update; append only
     Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("at", Instant, nullable=False), Column("data_until", Instant),
     Column("stage", String(16), nullable=False), Column("trend", String(16), nullable=False),  # the words of forecasting.kinematics.stages
-    Column("velocity_mm_per_day", Number), Column("velocity_error_mm_per_day", Number), Column("acceleration_mm_per_day2", Number), Column("acceleration_error_mm_per_day2", Number),
+    Column("velocity_mm_per_day", Number), Column("velocity_error_mm_per_day", Number), Column("velocity_window_s", Number), Column("acceleration_mm_per_day2", Number), Column("acceleration_error_mm_per_day2", Number),
     Column("tangential_angle_deg", Number), Column("v_eq_mm_per_day", Number), Column("inverse_velocity_day_per_mm", Number), Column("probability", Number), _text("reasons"),
     Column("state", Json, nullable=False),  # what the next update needs: counters of the hysteresis
     UniqueConstraint("series_id", "at", name="uq_movement"),

@@ -12,8 +12,8 @@ LONGEST: Final = timedelta(days=400)
 ROWS_MOST: Final = 5000  # of one table in one answer, the newest
 MOVEMENT_NAMES: Final = (
     "at", "data_until", "stage", "trend", "probability", "velocity_mm_per_day", "velocity_error_mm_per_day",
-    "acceleration_mm_per_day2", "acceleration_error_mm_per_day2", "tangential_angle_deg", "v_eq_mm_per_day",
-    "inverse_velocity_day_per_mm", "reasons",
+    "velocity_window_s", "acceleration_mm_per_day2", "acceleration_error_mm_per_day2", "tangential_angle_deg",
+    "v_eq_mm_per_day", "inverse_velocity_day_per_mm", "reasons",
 )  # fmt: skip
 
 

@@ -161,7 +161,7 @@ FROM model m JOIN model_gate g ON g.model_hash = m.model_hash""",
   w.method, w.onset_at
 FROM failure_time w JOIN series s ON s.id = w.series_id""",
         "movement_history": f"""SELECT {_SERIES}, m.at, m.data_until, m.stage, m.trend, m.probability, m.velocity_mm_per_day,
-  m.velocity_error_mm_per_day, m.acceleration_mm_per_day2, m.acceleration_error_mm_per_day2, m.tangential_angle_deg, m.v_eq_mm_per_day,
+  m.velocity_error_mm_per_day, m.velocity_window_s, m.acceleration_mm_per_day2, m.acceleration_error_mm_per_day2, m.tangential_angle_deg, m.v_eq_mm_per_day,
   m.inverse_velocity_day_per_mm, m.reasons
 FROM movement m JOIN series s ON s.id = m.series_id""",
     }

@@ -70,6 +70,15 @@ def shorten_instants(text: str) -> str:
     return INSTANT.sub(r"\1 \2 UTC", text)
 
 
+def spell_span(seconds: float) -> str:
+    """The length of a window, as the sentences of movement say it.
+
+    >>> spell_span(115200.0), spell_span(604800.0)
+    ('32 h', '7 d')
+    """
+    return f"{seconds / 86400:.3g} d" if seconds >= 172800 else f"{seconds / 3600:.3g} h"
+
+
 def spell_number(value: float | None, digits: int = 3) -> str:
     """A number with so many significant digits, no exponent for usual sizes.
 
@@ -115,7 +124,8 @@ ENVIRONMENT: Final = Environment(
     lstrip_blocks=True,
 )
 ENVIRONMENT.filters.update(
-    told=shorten_instants, minute=spell_minute, number=spell_number, instant=as_instant, pretty=pretty_json
+    told=shorten_instants, minute=spell_minute, number=spell_number, instant=as_instant, pretty=pretty_json,
+    span=spell_span,
 )
 ENVIRONMENT.globals.update(
     level_class=level_class, spell=spell, spell_sight=spell_sight, plotly_version=plotly.__version__,

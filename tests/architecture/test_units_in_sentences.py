@@ -1,14 +1,18 @@
-"""Every figure of a sentence says its unit: what follows each formatted number in the alerting rooms is looked at."""
+"""Every figure of a sentence says its unit: what follows each formatted number of alerting and movement is looked at.
+
+`tests/integration/test_units_rendered.py` reads the sentences themselves."""
 
 import ast
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2] / "monitor" / "alerting"
+ROOT = Path(__file__).resolve().parents[2]
+ALERTING = ROOT / "monitor" / "alerting"
+MOVEMENT = (ROOT / "monitor" / "movement", ROOT / "forecasting" / "kinematics")
 # what may follow a number: its unit, a word that makes it a count or a share, or the rest of a pair or range
 FOLLOWS = re.compile(
     r"^ ?(mm|cm|m|g|h|d|degrees?|years?|% |/day|°)\b|^ (m²|mm/day)"
-    r"|^ (errors|data epochs|times|observers|of the bound|of its bound|of what)"
+    r"|^ (standard errors|errors|data epochs|times|observers|of the bound|of its bound|of what)"
     r"|^ (± |to |of |at |over )"
 )
 # (module, what is formatted): a share or ratio, a factor of safety, a score, or a text that no person reads
@@ -22,6 +26,8 @@ PURE = {
     ("criteria/slope_safety.py", "safety.high"), ("criteria/slope_safety.py", "safety.below_one"),
     ("criteria/slope_safety.py", "t.under"), ("criteria/slope_safety.py", "coverage"),
     ("decision/proof.py", "LEAST_ACCEPTED"),
+    ("kinematics/ensemble.py", "ALPHAS[likely][0]"), ("kinematics/ensemble.py", "ALPHAS[a][0]"),
+    ("kinematics/ensemble.py", "max(0.0, median(leads)) / DAY_S"), ("kinematics/stages.py", "(at_s - since) / DAY_S"),
     ("audit/explain.py", "o"), ("series/steps.py", "seen.jump.length"),  # where no series is declared there is no unit
 }  # fmt: skip
 
@@ -59,8 +65,11 @@ def _second(node: ast.JoinedStr, after: ast.AST | None) -> ast.AST | None:
 
 def test_every_figure_of_a_sentence_says_its_unit():
     found = []
-    for path in sorted(ROOT.rglob("*.py")):
-        found += bare_numbers(path.read_text(encoding="utf-8"), str(path.relative_to(ROOT)))
+    for path in sorted(ALERTING.rglob("*.py")):
+        found += bare_numbers(path.read_text(encoding="utf-8"), str(path.relative_to(ALERTING)))
+    for room in MOVEMENT:
+        for path in sorted(room.glob("*.py")):
+            found += bare_numbers(path.read_text(encoding="utf-8"), str(path.relative_to(room.parent)))
     assert found == []
 
 

@@ -114,7 +114,7 @@ def test_the_head_of_a_silent_site_says_when_its_stage_was_seen(served, watch, t
     with db.write() as c:
         for series_id in c.execute(select(movement.c.series_id).distinct()).scalars().all():
             was = {"stage": {"stage": "progressive"}}
-            row = MovementRow(series_id, silent_at, story.NOW, "unknown", "none", *[None] * 8, "stale", was)
+            row = MovementRow(series_id, silent_at, story.NOW, "unknown", "none", *[None] * 9, "stale", was)
             add_update(c, row, [])
         c.execute(site_state.update().where(site_state.c.site == "north-bench").values(observability="blind"))
     w = watch(width=width)

@@ -35,7 +35,9 @@ from monitor.store.observations import find_series_id
 from monitor.store.offsets import KINDS, add_offset
 from monitor.store.prune import Limits, load_cited, prune_step
 from monitor.store.sites import load_site_source
+from monitor.store.stories import verify_story
 from monitor.store.verify import verify
+from tests.data.seized import without_keys
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -321,6 +323,79 @@ def test_a_pack_of_altered_rows_says_so(bench, edit, named):
     said["findings"] = []
     if "gone" not in named:
         assert any(named in line for line in check_pack({**files, "manifest.json": json.dumps(said).encode()}))
+
+
+SOME_EVENT = "(SELECT min(id) FROM alert_event WHERE alert_id = 1)"
+ACK = "(SELECT max(id) FROM alert_event WHERE alert_id = 1 AND to_state = 'acknowledged')"
+SETTLED = "(SELECT min(id) FROM notification WHERE alert_id = 1)"
+COPIED = "at, from_state, to_state, from_level, to_level, actor, actor_kind, reason"
+INSERTED = f"INSERT INTO alert_event (id, alert_id, sequence, {COPIED}) SELECT 9001, 1, 99, {COPIED} FROM alert_event"
+LATER = "'2026-03-04T00:00:00.000000Z'"
+EDITS = (  # what somebody with the database open might try, and the row that must be named
+    ("UPDATE alert SET acknowledged_by = 'Eve' WHERE id = 1", "alert 1"),
+    (f"UPDATE alert SET acknowledged_at = {LATER} WHERE id = 1", "alert 1"),
+    (f"UPDATE alert SET raised_at = {LATER} WHERE id = 1", "alert 1"),
+    ("UPDATE alert SET level = 1 WHERE id = 1", "alert 1"),
+    ("UPDATE alert SET level = 1, peak_level = 1 WHERE id = 1", "alert 1"),
+    ("UPDATE alert SET decision_id = NULL WHERE id = 1", "alert 1"),
+    (f"UPDATE alert SET data_time = {LATER} WHERE id = 1", "alert 1"),
+    ("UPDATE alert SET exercise = true WHERE id = 1", "alert 1"),
+    ("UPDATE alert SET reason = 'nothing moved' WHERE id = 1", "alert 1"),
+    ("UPDATE site_state SET level = 0 WHERE site = 'bench'", "site_state bench"),
+    ("UPDATE site_state SET level = 0, state = replace(state, '\"level\"\\:1', '\"level\"\\:0') WHERE site = 'bench'",
+     "site_state bench"),
+    (f"UPDATE alert_event SET actor = 'Eve' WHERE id = {ACK}", "alert_event"),
+    (f"UPDATE alert_event SET reason = 'nothing moved' WHERE id = {SOME_EVENT}", "alert_event"),
+    (f"UPDATE alert_event SET at = {LATER} WHERE id = {SOME_EVENT}", "alert_event"),
+    (f"UPDATE alert_event SET decision_id = NULL WHERE id = {SOME_EVENT}", "alert_event"),
+    (f"UPDATE alert_event SET to_level = 1 WHERE id = {SOME_EVENT}", "alert_event"),
+    (f"DELETE FROM alert_event WHERE id = {ACK}", "alert_event"),
+    (f"UPDATE notification SET recipient = 'Eve' WHERE id = {SETTLED}", "notification"),
+    (f"UPDATE notification SET state = 'confirmed', confirmed_by = 'Eve' WHERE id = {SETTLED}", "notification"),
+    (f"DELETE FROM notification WHERE id = {SETTLED}", "notification"),
+    ("UPDATE alert_outcome SET class = 'false' WHERE alert_id = 1", "alert_outcome"),
+    ("UPDATE decision SET at = " + LATER + " WHERE id = (SELECT decision_id FROM alert WHERE id = 1)", "decision"),
+    (f"{INSERTED} WHERE id = {ACK}", "alert_event 9001"),
+)  # fmt: skip
+
+
+def test_each_plausible_edit_is_named_by_verify_explain_and_the_pack(bench):
+    """Who acknowledged, when it rose, what decided, who was told: no edit in plain SQL passes any of the three."""
+    pack(bench)
+    with bench.database.read() as c:
+        assert verify(c) == []
+    silent = []
+    for edit, named in EDITS:
+        with bench.database.engine.connect() as c, c.begin() as attempt:
+            without_keys(c)
+            assert c.execute(text(edit)).rowcount == 1, edit
+            for verb, lines in (
+                ("verify", verify(c)),
+                ("explain", verify_story(c, 1, "bench")),
+                ("export", check_pack(build_pack(load_material(c, 1)))),
+            ):
+                if not any(named in line for line in lines):
+                    silent.append((verb, edit, lines[:3]))
+            attempt.rollback()
+    assert silent == []
+
+
+def test_a_whole_alert_that_is_gone_and_a_cut_audit_log_are_named(bench):
+    pack(bench)
+    with bench.database.read() as c:
+        whole = c.execute(text("SELECT hash FROM audit_entry ORDER BY id DESC LIMIT 1")).scalar_one()
+    with bench.database.engine.connect() as c, c.begin() as attempt:
+        for table in ("notification", "alert_outcome", "alert_event", "alert"):
+            c.execute(text(f"DELETE FROM {table} WHERE {'id' if table == 'alert' else 'alert_id'} = 1"))
+        found = "\n".join(verify(c))
+        for row in ("alert 1: the row is gone", "alert_event 1: the row is gone", "notification 1: the row is gone"):
+            assert row in found, row
+        attempt.rollback()
+    with bench.database.engine.connect() as c, c.begin() as attempt:
+        c.execute(text("DELETE FROM audit_entry WHERE id > (SELECT max(id) - 3 FROM audit_entry)"))
+        assert any("no entry of the audit log knows" in line or "otherwise" in line for line in verify(c))
+        assert any("head" in line for line in verify(c, whole)), "a head noted elsewhere shows that the tail is cut"
+        attempt.rollback()
 
 
 def test_a_pack_tells_all_and_proves_itself(bench, tmp_path):

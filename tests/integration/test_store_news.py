@@ -130,7 +130,7 @@ def test_a_report_of_another_process_counts_within_five_seconds(database_url):
             return None if state is None else state.level
 
         loop = EvaluationLoop(
-            ours, {"north": site}, 60.0, is_drained=lambda: True, on_changed=lambda: None,
+            ours, {"north": site}, 60.0, is_drained=lambda: True, on_changed=lambda _: None,
             on_poisoned=lambda *_: None, clock=lambda: datetime.now(UTC), find_news=find_news,
         )  # fmt: skip
         loop.start()

@@ -14,18 +14,13 @@ from monitor.store.seals import NOT_SEALED, SEALED, digest_row, find_unsealed, w
 from monitor.store.types import Instant
 from monitor.store.verify import verify
 from tests.data.filled import ADA, BO, NOW
+from tests.data.seized import without_keys
 
 HOUR = timedelta(hours=1)
 
 
 def findings(c):
     return list(find_unsealed(c))
-
-
-def without_keys(c):
-    """Foreign keys away for the rest of the transaction: an attacker has no respect for them."""
-    sqlite = c.dialect.name == "sqlite"
-    c.exec_driver_sql("PRAGMA defer_foreign_keys = ON" if sqlite else "SET LOCAL session_replication_role = replica")
 
 
 def edit(table, column, key):

@@ -116,7 +116,7 @@ def test_without_a_direction_the_length_is_taken_and_noise_alone_has_none():
 
 def row(stage, trend, last=None):
     state = {} if last is None else {"stage": {"stage": last}}
-    return MovementRow(1, None, None, stage, trend, None, None, None, None, None, None, None, None, "", state)
+    return MovementRow(1, None, None, stage, trend, None, None, None, None, None, None, None, None, None, "", state)
 
 
 def test_the_site_is_its_worst_station_and_silence_is_no_calm():

@@ -53,7 +53,7 @@ def make_loop():
     def make(decide, tick_s=60.0, drained=lambda: True, sites=("a", "b"), clock=clock, **more):
         told = []
         loop = EvaluationLoop(
-            None, {s: s for s in sites}, tick_s, is_drained=drained, on_changed=lambda: None,
+            None, {s: s for s in sites}, tick_s, is_drained=drained, on_changed=lambda _: None,
             on_poisoned=lambda site, reason: told.append((site, reason)), clock=clock, evaluate=decide, **more,
         )  # fmt: skip
         loop.start()

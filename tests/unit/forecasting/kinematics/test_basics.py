@@ -1,6 +1,7 @@
 """Velocity, acceleration, direction, angle, crossing and stage: each on motion whose answer is known."""
 
 import json
+import math
 import random
 from math import sqrt
 
@@ -8,7 +9,7 @@ import pytest
 
 from forecasting.errors import NotEnoughDataError
 from forecasting.kinematics.acceleration import fit_acceleration
-from forecasting.kinematics.assessment import look_at_movement
+from forecasting.kinematics.assessment import Bound, look_at_movement
 from forecasting.kinematics.crossing import cross_velocity
 from forecasting.kinematics.direction import bearing, norm, project, unit_vector
 from forecasting.kinematics.noise import choose_window_s, measure_sigma, velocity_error
@@ -223,13 +224,67 @@ def test_what_the_site_file_warns_of_is_no_creep_because_it_was_always_so() -> N
     always = {"now_s": 399 * DAY, "interval_s": DAY}
     facts, _ = look_at_movement(days(400), values, [0.3] * 400, **always)
     assert judge_stage({}, facts)[0].stage == "creep", "nothing but its own past says what is fast here"
-    facts, _ = look_at_movement(days(400), values, [0.3] * 400, creep_most=10.0, **always)
+    warned = [Bound(10.0, 7 * DAY, 3.0), Bound(40.0, 2 * DAY, 3.0)]
+    facts, _ = look_at_movement(days(400), values, [0.3] * 400, bounds=warned, **always)
     movement, _ = judge_stage({}, facts)
     assert movement.stage == "intermediate"
-    assert movement.reasons[0] == "velocity 30 mm/day > 10 mm/day, the lowest velocity the site file warns of"
+    assert movement.reasons[0] == "velocity 30 mm/day in 7 d > 10 mm/day, which the site file warns of"
     assert movement.probability is not None
     assert movement.probability > 0.99
-    facts, _ = look_at_movement(days(400), values, [0.3] * 400, creep_most=40.0, **always)
+    facts, _ = look_at_movement(days(400), values, [0.3] * 400, bounds=warned[1:], **always)
     assert judge_stage({}, facts)[0].stage == "creep"
-    facts, _ = look_at_movement(days(400), values, [0.3] * 400, creep_most=10.0, v_eq=29.0, **always)
-    assert judge_stage({}, facts)[0].stage == "creep", "a person reviewed it"
+    facts, _ = look_at_movement(days(400), values, [0.3] * 400, bounds=warned, v_eq=29.0, **always)
+    assert judge_stage({}, facts)[0].stage == "intermediate", "the level would be up, whatever was reviewed as steady"
+
+
+# ---- the window --------------------------------------------------------------------------------------------------
+HOUR = 3600.0
+
+
+def hourly(seed: int, *, sigma: float, after_h: int = 0, daily: float = 0.0) -> tuple[list[float], list[float]]:
+    """Twenty days at rest, then hours of the tutorial's acceleration: 5 mm/day after an hour, 49 after two days."""
+    rng = random.Random(seed)
+    hours = range(20 * 24 + after_h + 1)
+    path = [3.0 * max(0, h - 480) ** 1.6 / 24 + daily * math.sin(2.0 * math.pi * h / 24) for h in hours]
+    return [1.7e9 + h * HOUR for h in hours], [y + rng.gauss(0.0, sigma) for y in path]
+
+
+@pytest.mark.parametrize("seed", range(11, 14))
+@pytest.mark.parametrize(("sigma", "longest_h"), [(1.2, 64), (0.1, 32)])
+def test_the_window_follows_noise_and_sampling_when_the_motion_changes(
+    seed: int, sigma: float, longest_h: float
+) -> None:
+    times, values = hourly(seed, sigma=sigma, after_h=48)
+    facts, fit = look_at_movement(times, values, [sigma] * len(times), now_s=times[-1], interval_s=HOUR)
+    assert fit is not None
+    assert facts.window_s is not None
+    assert 8 * HOUR <= facts.window_s <= longest_h * HOUR
+    assert facts.velocity_error is not None
+    assert fit.rate > 25.0 > 10.0 * facts.velocity_error, "31 mm/day and more, not the 5 of a week"
+    assert facts.rising
+    assert sum(z >= 2.0 for z in facts.accelerations_z) >= 3
+    until = len(times) - 48  # blind to what comes later: at rest, it is a week or more
+    facts, _ = look_at_movement(times, values, [sigma] * len(times), now_s=times[until - 1], interval_s=HOUR)
+    assert facts.window_s is not None
+    assert facts.window_s >= 7 * DAY
+
+
+@pytest.mark.parametrize("seed", range(21, 24))
+def test_a_daily_cycle_is_no_change_of_motion(seed: int) -> None:
+    times, values = hourly(seed, sigma=0.1, daily=1.0)
+    for back_h in range(0, 24, 3):
+        now_s = times[-1] - back_h * HOUR
+        facts, _ = look_at_movement(times, values, [0.1] * len(times), now_s=now_s, interval_s=HOUR)
+        assert facts.velocity is not None
+        assert facts.velocity_error is not None
+        assert facts.velocity <= 2.0 * facts.velocity_error + 0.1, (back_h, facts)
+        movement, _ = judge_stage({}, facts)
+        assert movement.stage == "creep", (back_h, facts)
+
+
+def test_daily_data_are_judged_over_a_week_or_more() -> None:
+    rng = random.Random(4)
+    values = [0.0 if k < 95 else 10.0 * (k - 94) for k in range(100)]
+    noisy = [y + rng.gauss(0.0, 0.5) for y in values]
+    facts, _ = look_at_movement(days(100), noisy, [0.5] * 100, now_s=99 * DAY, interval_s=DAY)
+    assert facts.window_s == 7 * DAY, "eight epochs are a week"
