@@ -14,7 +14,7 @@ from monitor.simulate.motion import voight_displacement
 from monitor.store.observations import add_observations
 from monitor.store.service_state import stamp
 from monitor.store.views import load_view
-from monitor.web.templating import spell_age, spell_minute, spell_number
+from monitor.web.templating import spell_age, spell_minute, spell_number, spell_span
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
 from tests.integration.test_web_page import serving
 
@@ -129,7 +129,8 @@ def check_movement(c, page):
         newest = load_view(c, "movement_history", order_by=["-at"], site="bench", station=name)[0]
         assert row[1] == f"{newest['stage']}, trend {newest['trend']}"
         assert row[2] == spell_number(newest["velocity_mm_per_day"])
-        assert fine[2] == f"± {spell_number(newest['velocity_error_mm_per_day'], 2)}"
+        window = spell_span(newest["velocity_window_s"])
+        assert fine[2] == f"± {spell_number(newest['velocity_error_mm_per_day'], 2)} in {window}"
         assert row[3] == spell_number(newest["inverse_velocity_day_per_mm"])
         assert float(row[2]) * float(row[3]) == pytest.approx(1.0, abs=0.01), "one figure, one source"
         mine = [w for w in windows if w["station"] == name]
