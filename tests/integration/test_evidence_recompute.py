@@ -335,7 +335,7 @@ EDITS = (  # what somebody with the database open might try, and the row that mu
     ("UPDATE alert SET acknowledged_by = 'Eve' WHERE id = 1", "alert 1"),
     (f"UPDATE alert SET acknowledged_at = {LATER} WHERE id = 1", "alert 1"),
     (f"UPDATE alert SET raised_at = {LATER} WHERE id = 1", "alert 1"),
-    ("UPDATE alert SET level = 1 WHERE id = 1", "alert 1"),
+    ("UPDATE alert SET level = 0 WHERE id = 1", "alert 1"),
     ("UPDATE alert SET level = 1, peak_level = 1 WHERE id = 1", "alert 1"),
     ("UPDATE alert SET decision_id = NULL WHERE id = 1", "alert 1"),
     (f"UPDATE alert SET data_time = {LATER} WHERE id = 1", "alert 1"),
