@@ -27,7 +27,7 @@ from tests.integration.test_web_story import Page
 
 END = datetime(2026, 3, 20, 12, tzinfo=UTC)
 STEP = timedelta(minutes=10)
-LOOKS_H = (12.0, 3.0, 1.0, 0.5, 1 / 3, 1 / 6, 0.0)  # hours before the end
+LOOKS_H = (36.0, 10.0, 3.0, 1.0, 0.5, 1 / 6, 0.0)  # hours before the end
 MOVES = frozenset({"velocity", "rate"})
 
 
@@ -35,7 +35,7 @@ class Slope:
     """A database that hears the simulated slope up to an instant."""
 
     def __init__(self, database):
-        self.database, self.model = database, plan_story(END, 4, 16.0, STEP, 2)
+        self.database, self.model = database, plan_story(END, 4, 40.0, STEP, 2)
         self.site = parse_site(write_story_site(self.model), "sim-slope.toml")
         self.now = END - timedelta(days=3)
         with database.write() as c:
