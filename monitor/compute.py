@@ -15,6 +15,7 @@ import logging
 import math
 import os
 import pickle
+import shutil
 import signal
 import stat
 import subprocess
@@ -23,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ RESULT_LIMIT_BYTES: Final = 256 * 1024 * 1024
 PROGRESS_LIMIT_BYTES: Final = 16 * 1024 * 1024
 TEXT_LIMIT_BYTES: Final = 8192
 GRACE_S: Final = 3.0
+BEGIN: Final = b"b"
 CONNECT_S: Final = 10.0  # to reach a Dask scheduler
 LIBRARIES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ONE_THREAD: Final = dict.fromkeys(LIBRARIES, "1")
@@ -50,6 +52,7 @@ Progress = Callable[[dict[str, Any]], None]
 log = logging.getLogger(__name__)
 
 _running: set[subprocess.Popen[bytes]] = set()
+_waiting: dict[str, "_Child"] = {}  # started for a job that is about to come
 _lock: Final = threading.Lock()
 _stopped = threading.Event()
 _told: set[str] = set()  # which walls are missing is said once
@@ -79,13 +82,42 @@ def run(
     if dask:
         return _run_on_dask(dask, job, payload, limit_s, terms)
     terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
-    with tempfile.TemporaryDirectory(prefix="slopeward-job-") as name:
-        folder = Path(name)
-        with (folder / "payload").open("wb") as file:
+    child = _take_waiting(job) or _start(job, "")
+    try:
+        with (child.folder / "payload").open("wb") as file:
             pickle.dump({"job": job, "payload": dict(payload)}, file, protocol=5)
-        (folder / "terms").write_text(json.dumps(terms.spell()), encoding="utf-8")
-        status = _run_process(job, folder, limit_s, on_progress)
-        return _read_answer(job, folder, status, terms)
+        (child.folder / "terms").write_text(json.dumps(terms.spell()), encoding="utf-8")
+        status = _run_process(job, child, limit_s, on_progress)
+        return _read_answer(job, child.folder, status, terms)
+    finally:
+        child.end()
+
+
+def warm(job: str) -> None:
+    """Start the process of a job that is about to come, so that it has its libraries when it does.
+
+    It waits without a payload until `run` takes it or `cool` ends it; it goes behind its walls when it is taken.
+    """
+    with _lock:
+        if job in _waiting or _stopped.is_set():
+            return
+    try:
+        child = _start(job, job)
+    except OSError:  # no memory for it now: the job starts its own
+        return
+    with _lock:
+        if job not in _waiting and not _stopped.is_set():
+            _waiting[job] = child
+            return
+    child.end()
+
+
+def cool(job: str) -> None:
+    """End the process that waits for a job, if none came."""
+    with _lock:
+        child = _waiting.pop(job, None)
+    if child is not None:
+        child.end()
 
 
 def is_stopping() -> bool:
@@ -101,28 +133,63 @@ def stop_all() -> None:
             _kill(process, signal.SIGKILL)
 
 
-def _run_process(job: str, folder: Path, limit_s: float, on_progress: Progress | None) -> int:
-    deadline = time.monotonic() + limit_s
-    with (folder / "stderr").open("wb") as stderr:
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A started process and the folder that it shares with the service."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    def end(self) -> None:
+        """Kill it with all that it started, and remove its folder."""
+        _kill(self.process, signal.SIGKILL)
+        self.process.wait()
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         with _lock:
+            _running.discard(self.process)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _start(job: str, early: str) -> _Child:
+    """Start a process for a job; `early`: the job whose libraries it loads before it is told to begin."""
+    folder = Path(tempfile.mkdtemp(prefix="slopeward-job-"))
+    try:
+        with (folder / "stderr").open("wb") as stderr, _lock:
             if _stopped.is_set():
                 raise JobError(f"{job}: not started, the service is stopping")
             environment = {**sandbox.clean_environment(os.environ), **ONE_THREAD, "TMPDIR": str(folder)}
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "monitor.compute", str(folder)],  # -P: no module of the working directory
+                # -P: no module of the working directory
+                [sys.executable, "-P", "-m", "monitor.compute", str(folder), early],
                 stdin=subprocess.PIPE,  # the leash: its end tells the child that the service is gone
                 stdout=subprocess.DEVNULL, stderr=stderr, env=environment, start_new_session=True,
             )  # fmt: skip
             _running.add(process)
-        try:
-            return _wait(job, process, folder, deadline, limit_s, on_progress)
-        finally:
-            _kill(process, signal.SIGKILL)
-            process.wait()
-            assert process.stdin is not None
-            process.stdin.close()
-            with _lock:
-                _running.discard(process)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return _Child(process, folder)
+
+
+def _take_waiting(job: str) -> _Child | None:
+    """The process that waits for a job; None where there is none, or it has ended meanwhile."""
+    with _lock:
+        child = _waiting.pop(job, None)
+    if child is not None and child.process.poll() is not None:
+        child.end()
+        return None
+    return child
+
+
+def _run_process(job: str, child: _Child, limit_s: float, on_progress: Progress | None) -> int:
+    deadline = time.monotonic() + limit_s
+    assert child.process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it has ended: `_wait` says so
+        child.process.stdin.write(BEGIN)
+        child.process.stdin.flush()
+    return _wait(job, child.process, child.folder, deadline, limit_s, on_progress)
 
 
 def _wait(
@@ -261,14 +328,25 @@ def _follow_leash() -> None:
     os._exit(3)
 
 
-def main(folder: Path) -> int:
+def _load_early(job: str) -> None:
+    """Load what a job will need; what is missing is the job's own trouble, when it begins."""
+    with contextlib.suppress(Exception):
+        module = importlib.import_module(job.partition(":")[0])
+        getattr(module, "load_libraries", lambda: None)()
+
+
+def main(folder: Path, early: str = "") -> int:
     """Life of the child: go behind the walls, read the payload, do the job, leave the answer or one line why not."""
+    with contextlib.suppress(OSError):  # a unit may forbid it
+        os.nice(10)  # ingest and alarms come first
+    if early:
+        _load_early(early)
+    if os.read(0, 1) != BEGIN:
+        return 3  # the service is gone, or no job came
     terms = Terms.parse(json.loads((folder / "terms").read_text(encoding="utf-8")))
     sandbox.wall_in(terms, folder)
     (folder / "missing").write_text("\n".join(sandbox.describe()["missing"]), encoding="utf-8")
     threading.Thread(target=_follow_leash, daemon=True).start()
-    with contextlib.suppress(OSError):  # a unit may forbid it
-        os.nice(10)  # ingest and alarms come first
     with (folder / "payload").open("rb") as file:
         task = pickle.load(file)  # noqa: S301  written by the service that started this process
     with (folder / "progress").open("ab", buffering=0) as lines:
@@ -291,4 +369,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))

@@ -1,7 +1,7 @@
 """One way into the database for every process: read and write transactions, the same on SQLite and PostgreSQL."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, Self
@@ -172,3 +172,15 @@ def add_if_absent(connection: Connection, table: Table, values: Mapping[str, Any
     # without this SQLAlchemy answers -1 where it fetches generated keys
     done = connection.execute(statement, execution_options={"preserve_rowcount": True})
     return bool(done.rowcount == 1)
+
+
+def add_all_absent(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert rows of the same columns unless their keys are there; returns how many were added.
+
+    One statement for all of them: thousands of footprints one by one would hold the write lock for seconds.
+    """
+    if not rows:
+        return 0
+    statement = insert(connection, table).on_conflict_do_nothing()
+    done = connection.execute(statement, [dict(row) for row in rows], execution_options={"preserve_rowcount": True})
+    return int(done.rowcount)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, Text, and_, bindparam, select, type_coerce, update
 
-from monitor.store.engine import add_if_absent, insert
+from monitor.store.engine import add_all_absent, insert
 from monitor.store.tables import scene, scene_change, scene_footprint
 
 
@@ -85,7 +85,12 @@ class Change:
     caution: str | None = None
 
 
-# what a row of scene_change holds of it
+# what an earlier date is compared by, its outline aside
+_COMPARED: Final = (
+    "polygon_id", "class", "area_m2", "mean_probability", "change", "parent_id", "root_id", "anchor_scene",
+    "first_seen_at", "min_lon", "min_lat", "max_lon", "max_lat",
+)  # fmt: skip
+# what a row of scene_change holds of a judgement
 _JUDGED: Final = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "caution")
 
 
@@ -118,10 +123,13 @@ def load_followed(c: Connection, site: str, near_m: float, most: int) -> list[tu
 
 
 def load_footprints(c: Connection, scene_hash: str, model_hash: str) -> list[dict[str, Any]]:
-    """Footprints of a scene by a model with what is known of their change today; columns as they are stored."""
+    """Footprints of a scene by a model with what is known of their change today; `geometry` is GeoJSON text.
+
+    Two dozen dates have tens of thousands: who looks at one date reads its outlines only.
+    """
     g = scene_footprint.c
     rows = c.execute(
-        select(scene_footprint)
+        select(*(g[name] for name in _COMPARED), type_coerce(g.geometry, Text).label("geometry"))
         .where(g.scene_hash == scene_hash, g.model_hash == model_hash)
         .order_by(g.area_m2.desc(), g.polygon_id)
     )
@@ -155,13 +163,12 @@ def save_scene(c: Connection, row: SceneRow, footprints: Sequence[Footprint], no
 
 def add_footprints(c: Connection, footprints: Sequence[Footprint], now: datetime) -> int:
     """Add footprints that are not there yet; returns how many were added."""
-    added = 0
+    rows = []
     for footprint in footprints:
         one = {f: getattr(footprint, f) for f in Footprint.__slots__} | {"detected_at": now}
         near = [list(pair) for pair in footprint.near_stations]
-        one |= {"geometry": dict(footprint.geometry), "class": one.pop("kind"), "near_stations": near}
-        added += add_if_absent(c, scene_footprint, one)
-    return added
+        rows.append(one | {"geometry": dict(footprint.geometry), "class": one.pop("kind"), "near_stations": near})
+    return add_all_absent(c, scene_footprint, rows)
 
 
 def save_changes(c: Connection, scene_hash: str, model_hash: str, changes: Sequence[Change], now: datetime) -> int:
@@ -178,24 +185,28 @@ def save_changes(c: Connection, scene_hash: str, model_hash: str, changes: Seque
     }
     named = {one.polygon_id for one in changes}
     gone = [Change(k, "withdrawn") for k, r in known.items() if r.change == "vanished" and k not in named]
-    news = 0
-    for one in (*changes, *gone):
-        before = known.get(one.polygon_id)
-        if before is None or any(getattr(before, name) != getattr(one, name) for name in _JUDGED):
-            # two judgements at one instant: the later one is what is known
-            key = {"scene_hash": scene_hash, "model_hash": model_hash, "polygon_id": one.polygon_id, "judged_at": now}
-            values = {name: getattr(one, name) for name in _JUDGED}
-            statement = insert(c, scene_change).values(key | values)
-            c.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
-            news += 1
-        g = scene_footprint.c
-        today = {name: getattr(one, name) for name in (*_JUDGED, "root_id", "anchor_scene")}
+    judged = [*changes, *gone]
+    key = {"scene_hash": scene_hash, "model_hash": model_hash}
+    news = [
+        {**key, "polygon_id": one.polygon_id, "judged_at": now, **{name: getattr(one, name) for name in _JUDGED}}
+        for one in judged
+        if (before := known.get(one.polygon_id)) is None
+        or any(getattr(before, name) != getattr(one, name) for name in _JUDGED)
+    ]
+    if news:
+        statement = insert(c, scene_change)
+        # two judgements at one instant: the later one is what is known
+        renewed = {name: statement.excluded[name] for name in _JUDGED}
+        c.execute(statement.on_conflict_do_update(index_elements=[*key, "polygon_id", "judged_at"], set_=renewed), news)
+    if judged:
+        g, today = scene_footprint.c, (*_JUDGED, "root_id", "anchor_scene")
         c.execute(
             update(scene_footprint)
-            .where(g.scene_hash == scene_hash, g.model_hash == model_hash, g.polygon_id == one.polygon_id)
-            .values(today)
+            .where(g.scene_hash == scene_hash, g.model_hash == model_hash, g.polygon_id == bindparam("of_polygon"))
+            .values({name: bindparam(f"new_{name}") for name in today}),
+            [{"of_polygon": one.polygon_id, **{f"new_{name}": getattr(one, name) for name in today}} for one in judged],
         )
-    return news
+    return len(news)
 
 
 def save_comparison(c: Connection, scene_hash: str, told: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """How long a scene waits: from its last byte in the inbox of a running service to its row; drops at random moments.
 
-    python -m tests.bench.bench_drops [--drops 100]
+    python -m tests.bench.bench_drops [--drops 100] [--minutes 40]
 
 The service runs as a user starts it (SQLite, managed Mosquitto, one site). Each scene is a lone GeoTIFF of 2,000 x
 2,000 px and three bands of another date, copied into the watched folder; the next one comes up to 15 s after the row of
@@ -79,8 +79,9 @@ def count_rows(database: Path) -> int:
         return int(c.execute("SELECT count(*) FROM scene WHERE state = 'done'").fetchone()[0])
 
 
-def measure(folder: Path, drops: int) -> tuple[list[float], list[float]]:
-    """Seconds from the last byte to the row, and the machine's load then, drop by drop."""
+def measure(folder: Path, drops: int, longest_s: float) -> tuple[list[float], list[float]]:
+    """Seconds from the last byte to the row, and the machine's load then, drop by drop; no drop after `longest_s`."""
+    ends = time.monotonic() + longest_s
     database = folder / "slopeward.db"
     rng, waits, loads = random.Random(1), [], []
     template = folder / "template.tif"
@@ -92,6 +93,8 @@ def measure(folder: Path, drops: int) -> tuple[list[float], list[float]]:
         inbox = folder / "inbox" / "bench"
         inbox.mkdir(parents=True, exist_ok=True)
         for number in range(drops):
+            if time.monotonic() > ends:
+                break
             taken = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=number)
             one = folder / f"{taken:%Y%m%d}.tif"
             shutil.copyfile(template, one)
@@ -117,9 +120,11 @@ def main() -> None:
     """Measure and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--drops", type=int, default=100)
-    drops = parser.parse_args().drops
+    parser.add_argument("--minutes", type=float, default=600.0, help="begin no drop after so long")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="slopeward-drops-") as folder:
-        waits, loads = measure(Path(folder), drops)
+        waits, loads = measure(Path(folder), asked.drops, asked.minutes * 60)
+    drops = len(waits)
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)  # of the service, which has ended, and of its workers
     figures = {
         "drops": drops, "scene_px": [SIDE, SIDE], "median_s": round(float(np.median(waits)), 1),
@@ -127,7 +132,7 @@ def main() -> None:
         "load_median": round(float(np.median(loads)), 1),
         "processor_s_per_drop": round((spent.ru_utime + spent.ru_stime) / drops, 1),
     }  # fmt: skip
-    path = record("drops", f"{COMMAND} --drops {drops}", figures)
+    path = record("drops", f"{COMMAND} --drops {asked.drops} --minutes {asked.minutes:g}", figures)
     sys.stdout.write(f"{path}: {figures}\n")
     sys.exit(0 if figures["p95_s"] <= BAR_S else 1)
 

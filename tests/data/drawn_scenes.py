@@ -73,6 +73,7 @@ def work_here(monkeypatch) -> None:
         return worker.read_one(json.loads(json.dumps(payload)))
 
     monkeypatch.setattr(inbox.compute, "run", run)
+    monkeypatch.setattr(inbox.compute, "warm", lambda _: None)
 
 
 def add_site(database, source: str = SITE):

@@ -61,6 +61,24 @@ def mislead(payload):
     os._exit(0)
 """
 
+LATE = """
+import os, socket, sys
+from pathlib import Path
+from monitor.jobs.scenes.worker import load_libraries
+def attempt(payload):
+    return {
+        "loaded": "torch" in sys.modules, "threads": len(os.listdir("/proc/self/task")),
+        "read": fail(lambda: Path(payload["path"]).read_text()),
+        "connect": fail(lambda: socket.create_connection(payload["address"]).sendall(b"stolen")),
+    }
+def fail(act):
+    try:
+        act()
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+"""
+
 
 @pytest.fixture(autouse=True)
 def jobs(tmp_path, monkeypatch):
@@ -109,6 +127,23 @@ def test_the_environment_holds_no_secret():
     assert SECRET not in answer["text"]
     assert {n for n in answer["names"] if n.startswith("SLOPEWARD")} <= {"SLOPEWARD_DEVICE"}
     assert "PATH" in answer["names"]
+
+
+@pytest.mark.skipif(not kernel.landlock_version(), reason="this kernel has no Landlock")
+def test_a_process_that_waited_for_its_job_stands_behind_the_same_walls(listener, tmp_path):
+    """It has loaded PyTorch and the rest by then; a thread that a library had started would stand outside."""
+    address, came = listener
+    (tmp_path / "jobs" / "late_jobs.py").write_text(LATE)
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    compute.warm("late_jobs:attempt")
+    terms = Terms(reads=())
+    answer = compute.run("late_jobs:attempt", {"address": address, "path": str(secret)}, 300, terms=terms)
+    assert answer["loaded"], "PyTorch was there before the job began"
+    assert answer["threads"] == 2, "its own, and the one that watches for the end of the service"
+    assert answer["read"] == "PermissionError"
+    assert answer["connect"] in {"PermissionError", "OSError"}
+    assert came == []
 
 
 @pytest.mark.skipif(not kernel.landlock_version(), reason="this kernel has no Landlock")

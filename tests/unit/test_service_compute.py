@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -22,6 +23,9 @@ def stubborn(payload):
     import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)
 def die(payload): os.kill(os.getpid(), 9)
 def wrong(payload): return 3
+EARLY = []
+def load_libraries(): EARLY.append(os.environ["TMPDIR"])
+def early(payload): return {"loaded": EARLY, "folder": os.environ["TMPDIR"]}
 def chatty(payload, progress):
     for i in range(3): progress({"step": i})
     return {}
@@ -93,6 +97,44 @@ def test_the_job_ends_with_the_service(tmp_path):
         service.kill()
         service.wait()
     wait_for(lambda: not os.path.exists(f"/proc/{path.read_text()}") or _is_zombie(path.read_text()))
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """The folder in which each process of a job has its own, as long as it lives."""
+    folder = tmp_path / "places"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_a_job_that_was_announced_has_its_libraries_before_it_begins(places):
+    compute.warm("some_jobs:early")
+    compute.warm("some_jobs:early")  # once is enough
+    waiting = [str(p) for p in places.iterdir()]
+    answer = compute.run("some_jobs:early", {}, 30)
+    assert waiting == answer["loaded"] == [answer["folder"]]
+    assert compute.run("some_jobs:early", {}, 30)["loaded"] == []
+    assert list(places.iterdir()) == []
+
+
+def test_a_job_that_was_announced_and_does_not_come_leaves_nothing(places):
+    compute.warm("some_jobs:early")
+    compute.cool("some_jobs:early")
+    compute.cool("some_jobs:early")
+    assert list(places.iterdir()) == []
+
+
+def test_a_job_whose_waiting_process_has_died_runs_in_another(places):
+    compute.warm("some_jobs:die")
+    compute._waiting["some_jobs:die"].process.kill()
+    compute._waiting["some_jobs:die"].process.wait()
+    with pytest.raises(JobError, match="killed by signal 9"):
+        compute.run("some_jobs:die", {}, 30)
+    compute.warm("no_such_module:x")
+    with pytest.raises(JobError, match="ModuleNotFoundError"):
+        compute.run("no_such_module:x", {}, 30)
+    assert list(places.iterdir()) == []
 
 
 def _is_zombie(pid):

@@ -11,7 +11,7 @@ from detection.imagery.change.dates import DATES_MOST, Date, classes_of, find_un
 from detection.imagery.change.guards import SHIFT_MOST_PX, Image, find_season, landslide_shares, lay_together, scene_of
 from detection.imagery.change.judge import judge_dates
 from detection.imagery.change.outlines import FILE as OUTLINES
-from detection.imagery.change.outlines import write_outlines
+from detection.imagery.change.outlines import read_outlines, write_outlines
 from detection.imagery.change.picture import FILE as PICTURE
 from detection.imagery.change.picture import write_change_picture
 from detection.imagery.change.raster import FILE, write_change
@@ -41,7 +41,7 @@ def compare(
 
     Args:
         newer: scene_hash, acquired_at (ISO), prob (path of the kept probabilities), threshold, minimum_area_m2,
-            polygons (as `lane.detect` gives them), and scene_path (raster or folder, for the guards and the slope);
+            polygons (as `lane.detect` gives them; `geometry` may be GeoJSON text), and scene_path (raster or folder, for the guards and the slope);
             `classes`, names of the bands of `prob` (one band, landslide, where absent): footprints are judged within
             their own class (key `class`; the first where absent). `dem`: heights in place of the scene's own.
             `unseen`: windows (column, row, width, height) that nobody looked at: as nodata, they prove nothing.
@@ -59,6 +59,7 @@ def compare(
     Raises:
         ImageryError: the kept probabilities of the newer date are gone, or of another scene now.
     """
+    newer = {**newer, "polygons": read_outlines(newer["polygons"])}
     grid = read_grid(Path(newer["prob"]))
     warnings: list[str] = []
     with ExitStack() as stack:
@@ -145,7 +146,7 @@ def _open(stack: ExitStack, facts: dict[str, Any], own: Date, grid: Grid, warnin
     if not _is_kept(date):
         warnings.append(f"not compared with {day}: {facts['prob']} is of another scene now")
         return None
-    date.polygons = [p for p in facts["polygons"] if p.get("change") not in {"vanished", "withdrawn"}]
+    date.polygons = read_outlines(p for p in facts["polygons"] if p.get("change") not in {"vanished", "withdrawn"})
     date.outlines = list(to_pixels(shapes_of([p["geometry"] for p in date.polygons]), grid))
     kind = classes_of(own.facts)[0]
     if not any((date.steps(box, kind) != NODATA).any() for box in strips(grid)):

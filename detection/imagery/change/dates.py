@@ -64,8 +64,7 @@ class Date:
         return self._rows[kind](*box)
 
     def _read_steps(self, kind: str, *box: int) -> NDArray[np.uint8]:
-        values, valid = self.layers[kind].read(*box)
-        steps = np.where(valid, np.rint(values), NODATA).astype(np.uint8)
+        steps = self.layers[kind].read_steps(*box)
         if self.unseen is not None:
             part = shapely.clip_by_rect(self.unseen, box[0], box[1], box[0] + box[2], box[1] + box[3])
             if not part.is_empty:

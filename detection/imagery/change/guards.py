@@ -123,10 +123,7 @@ class Image:
         """The same at every n-th row and column of each strip: about `SAMPLE` pixels in all."""
         if name not in self._samples:
             step = max(1, int(np.sqrt(self.grid.width * self.grid.height / SAMPLE)))
-            # copies: the strips themselves need not be kept
-            parts = [
-                [part[::step, ::step].copy() for part in self._layer(name).read(*box)] for box in strips(self.grid)
-            ]
+            parts = [self._layer(name).read(*box, step) for box in strips(self.grid)]
             values, valid = (np.concatenate([part[which] for part in parts]) for which in (0, 1))
             self._samples[name] = values, valid
         return self._samples[name]

@@ -1,12 +1,23 @@
 """The outlines of a date with what became of them, and those that are gone, as one GeoJSON file."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 FILE = "change.geojson"
 WORDS = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "root_id", "caution")
+
+
+def read_outlines(polygons: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return footprints with `geometry` as an object, also where it came as text.
+
+    >>> read_outlines([{"geometry": '{"type":"Point","coordinates":[1,2]}'}])
+    [{'geometry': {'type': 'Point', 'coordinates': [1, 2]}}]
+    """
+    return [
+        {**p, "geometry": json.loads(p["geometry"])} if isinstance(p["geometry"], str) else dict(p) for p in polygons
+    ]
 
 
 def write_outlines(facts: Mapping[str, Any], answer: Mapping[str, Any], path: Path) -> None:

@@ -17,6 +17,7 @@ from rasterio.windows import Window
 from shapely.geometry import shape as shape_of
 
 from detection.imagery.errors import BandMissingError, TruncatedRasterError
+from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat, same_grid
 from detection.imagery.raster.raster import has_alpha, read_grid
 from detection.imagery.raster.untrusted import open_raster
@@ -86,25 +87,51 @@ class Layer:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def read(self, column: int, row: int, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def read(
+        self, column: int, row: int, width: int, height: int, every: int = 1
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Read a window: values float32 (0 where nothing is valid) and where they are valid.
+
+        Args:
+            column: of the window.
+            row: of the window.
+            width: of the window.
+            height: of the window.
+            every: of its rows and columns only each n-th is given.
 
         Raises:
             TruncatedRasterError: a block cannot be read.
         """
         window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
         try:
-            values = np.asarray(self._source.read(self.index, window=window), np.float32)
+            values = np.asarray(self._source.read(self.index, window=window)[::every, ::every], np.float32)
             valid = np.isfinite(values)
             if self._alpha:
-                valid &= self._source.read(self._alpha, window=window) > 0
+                valid &= self._source.read(self._alpha, window=window)[::every, ::every] > 0
             elif MaskFlags.all_valid not in self._source.mask_flag_enums[self.index - 1]:
-                valid &= self._source.read_masks(self.index, window=window) > 0
+                valid &= self._source.read_masks(self.index, window=window)[::every, ::every] > 0
         except RasterioError:
             raise TruncatedRasterError(f"{self.path}: a block from row {row} on cannot be read") from None
         if self._said_nodata is not None:
             valid &= values != self._said_nodata
         return np.where(valid, values + self._offset, np.float32(0)), valid
+
+    def read_steps(self, column: int, row: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Read a window of kept probabilities as uint8, 255 where nothing is valid.
+
+        Raises:
+            TruncatedRasterError: a block cannot be read.
+        """
+        if self.warped or self.dtype != np.uint8 or self._source.mask_flag_enums[self.index - 1] != [MaskFlags.nodata]:
+            values, valid = self.read(column, row, width, height)
+            return np.where(valid, np.rint(values), NODATA).astype(np.uint8)
+        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+        try:
+            stored = np.asarray(self._source.read(self.index, window=window))
+        except RasterioError:
+            raise TruncatedRasterError(f"{self.path}: a block from row {row} on cannot be read") from None
+        stored[stored == self._source.nodatavals[self.index - 1]] = NODATA
+        return stored
 
     def read_values(self, column: int, row: int, width: int, height: int) -> NDArray[np.float32]:
         """Read a window as it is stored, whatever is valid."""

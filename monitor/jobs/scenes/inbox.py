@@ -45,6 +45,7 @@ from monitor.store.scenes import SceneRow, load_boxes, load_scenes, save_scene
 log = logging.getLogger(__name__)
 
 STILL_WRITTEN = "is still being written"
+JOB = "monitor.jobs.scenes.worker:read_one"
 READ = "read"  # of an entry that was read before and lies there unchanged
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 ATTEMPTS = 3  # another scene of the site may be stored while a worker runs
@@ -56,6 +57,13 @@ STRAY_S = 600.0  # what is no scene after this long is told, not passed over in 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Take every scene of `inbox/<site>/` that is complete and not yet known; returns one line."""
+    try:
+        return _run(db, config, site, now)
+    finally:
+        compute.cool(JOB)
+
+
+def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     folder = Path(config.paths.inbox) / site.id
     parts = []
     with db.read() as c:
@@ -63,7 +71,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     states = {pair: row.state for row in rows if row.state not in {SUPERSEDED, WAITING} for pair in list_names(row)}
     waiting = {row.name: row for row in rows if row.state == WAITING}
     present, read, failed = set(), set(), None
-    growing = _watch_rasters(folder, states, now)
+    growing = _watch_rasters(folder, states, now, warm=not config.compute.dask)
     for entry, absent in _candidates(folder, now):
         name = name_of(entry)
         lacking = STILL_WRITTEN if entry in growing else absent
@@ -218,8 +226,7 @@ def _ask(
     own = (entry.parent, *list_checkpoint(site.scenes.weights), *(date["out_dir"] for date in dates))
     results = Path(config.paths.inbox).parent / "scenes" / site.id
     try:
-        job = "monitor.jobs.scenes.worker:read_one"
-        return run_in_worker(config.compute, job, payload, reads=own, writes=(results,))
+        return run_in_worker(config.compute, JOB, payload, reads=own, writes=(results,))
     except JobError as error:
         if compute.is_stopping():
             raise  # not the scene's fault: it is read after the next start
@@ -261,11 +268,13 @@ def _candidates(folder: Path, now: datetime) -> Iterator[tuple[Path, str | None]
             yield entry, lacking
 
 
-def _watch_rasters(folder: Path, states: Mapping[tuple[str, str], str], now: datetime) -> set[Path]:
+def _watch_rasters(
+    folder: Path, states: Mapping[tuple[str, str], str], now: datetime, *, warm: bool = False
+) -> set[Path]:
     """Look at new lone rasters until their size and time have stayed; those that still grow are returned.
 
     One that was last written to more than `SETTLED_S` ago needs two equal looks only. A time in the future (the clock
-    of another machine) says nothing about that.
+    of another machine) says nothing about that. With `warm` the worker loads its libraries meanwhile.
     """
     watched: dict[Path, tuple[str, float, float]] = {}  # print, since when it stays, for how long it must stay
     settled: set[Path] = set()
@@ -285,6 +294,8 @@ def _watch_rasters(folder: Path, states: Mapping[tuple[str, str], str], now: dat
             elif before is None or before[0] != print_:
                 needed_s = LOOK_S if before is None and age_s > SETTLED_S else SETTLED_S
                 watched[entry] = print_, seen_at, needed_s
+                if warm:
+                    compute.warm(JOB)
             elif seen_at - before[1] >= before[2]:
                 settled.add(entry)
         growing = {entry for entry in watched if entry not in settled and entry.exists()}

@@ -1,11 +1,13 @@
 """What a spawned worker does with a scene: segment it, lay it beside the other dates, measure places. No database."""
 
+import importlib
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from detection.imagery.change.compare import as_date, compare
 from detection.imagery.change.lineage import keep_lines
+from detection.imagery.change.outlines import read_outlines
 from detection.imagery.errors import ImageryError, IncompleteSceneError, ModelError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.places import measure_places
@@ -18,6 +20,12 @@ from monitor.jobs.scenes.proximity import nearest
 FOLLOWED_MOST: Final = 30
 # Later dates that are judged again when a scene comes late.
 AGAIN_MOST: Final = 5
+
+
+def load_libraries() -> None:
+    """Import what `read_one` imports when it needs it: while a file settles there is time for that."""
+    importlib.import_module("detection.imagery.neural.checkpoint")
+    importlib.import_module("detection.imagery.neural.inference")
 
 
 def read_one(payload: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +84,7 @@ def _judge(
 ) -> list[dict[str, Any]]:
     """Judge this date, then again those after it, oldest first, each with what is now known of those before."""
     found = [{"scene_hash": own["scene_hash"], **compare(own, others, out_dir)}]
-    keep_lines(own["polygons"], found[0]["changes"], replaced)
+    keep_lines(own["polygons"], found[0]["changes"], read_outlines(replaced))
     dates = [*others, _with_changes(own, found[0])]
     later = sorted((d for d in others if _at(d) > _at(own)), key=lambda d: (_at(d), d["scene_hash"]))
     for date in later[:AGAIN_MOST]:
