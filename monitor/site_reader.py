@@ -21,6 +21,7 @@ from monitor.domain.site import (
     Dwell,
     ForecastPlan,
     Level,
+    LocalGrid,
     MovementPlan,
     Recipient,
     ScenePlan,
@@ -117,7 +118,8 @@ def parse_site(text: str, name: str) -> Site:
         ),
         anomaly=AnomalyPlan(file.anomaly.detectors, file.anomaly.budget_per_sensor_month, file.anomaly.every),
         scenes=ScenePlan(
-            file.scenes.weights, file.scenes.minimum_area_m2, file.scenes.near_m, file.scenes.triage
+            file.scenes.weights, file.scenes.minimum_area_m2, file.scenes.near_m, file.scenes.triage,
+            file.crs.local and LocalGrid(file.crs.local.into, file.crs.local.affine),
         ),
         movement=_read_movement(file.movement, file.forecast.every, name),
         recipients=recipients,

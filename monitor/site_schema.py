@@ -1,6 +1,7 @@
 """What a site file may contain, table by table; turning it into the domain's records is the reader's work."""
 
 import datetime as dt
+import math
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -533,6 +534,26 @@ class ScenesTable(Section):
     triage: bool = False
 
 
+class LocalTable(Section):
+    """`local` of [crs]."""
+
+    into: str = Field(pattern=r"^EPSG:\d{4,6}$")
+    affine: tuple[float, float, float, float, float, float]
+
+    @field_validator("affine")
+    @classmethod
+    def _check_area(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(map(math.isfinite, value)) or value[0] * value[4] == value[1] * value[3]:
+            raise ValueError("six finite numbers a, b, c, d, e, f with a e - b d not 0")
+        return value
+
+
+class CrsTable(Section):
+    """[crs]."""
+
+    local: LocalTable | None = None
+
+
 class RecipientTable(Section):
     """[[recipient]]."""
 
@@ -557,5 +578,6 @@ class SiteFile(Section):
     movement: MovementTable = MovementTable()
     anomaly: AnomalyPlanTable = AnomalyPlanTable()
     scenes: ScenesTable = ScenesTable()
+    crs: CrsTable = CrsTable()
     recipient: tuple[RecipientTable, ...] = ()
     decoder: tuple[DecoderTable, ...] = ()

@@ -152,6 +152,14 @@ class AnomalyPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalGrid:
+    """How coordinates of the site's own system become those of a known one: x' = a x + b y + c, y' = d x + e y + f."""
+
+    into: str  # EPSG:code
+    affine: tuple[float, float, float, float, float, float]  # a, b, c, d, e, f
+
+
+@dataclass(frozen=True, slots=True)
 class ScenePlan:
     """Which segmentation runs on scenes of the site."""
 
@@ -159,6 +167,7 @@ class ScenePlan:
     minimum_area_m2: float = 900.0
     near_m: float = 500.0  # a footprint within this distance of a station is named in the advice
     triage: bool = False  # pass over tiles in which a coarse network is sure to see nothing
+    local: LocalGrid | None = None  # places files in a local system, such as a mine's grid
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,6 +173,8 @@ def explain_no_place(source: Any) -> str:
 
 def list_placing(source: Any) -> list[str]:
     """Return what one must know of the place of an open raster, one sentence each."""
+    if told := getattr(source, "told", ""):
+        return [told]
     fit = find_fit(source)
     if fit is not None and isinstance(source, PlacedSource):
         return [fit.tell()]

@@ -21,6 +21,7 @@ from rasterio.windows import Window
 from detection.imagery.errors import ImpossibleCrsError, NoCrsError, TooLargeError
 from detection.imagery.raster.control_points import explain_no_place, list_placing, original_of
 from detection.imagery.raster.grid import Grid, check_place
+from detection.imagery.raster.local_grid import spell_local
 from detection.imagery.raster.untrusted import NO_LIMITS, SETTINGS, open_raster
 
 
@@ -37,6 +38,7 @@ class RasterFacts:
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     placing: tuple[str, ...] = ()  # what one must know of its place
+    placed_by: str = ""  # the affine of the site's local grid, where that places it
 
 
 def inspect(path: Path) -> RasterFacts:
@@ -53,6 +55,7 @@ def inspect(path: Path) -> RasterFacts:
             scales=tuple(source.scales),
             offsets=tuple(source.offsets),
             placing=tuple(list_placing(placed)),
+            placed_by=spell_local(placed),
         )
 
 

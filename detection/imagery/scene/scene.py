@@ -162,9 +162,14 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
 def scene_hash(scene: Scene, owner: str = "") -> str:
     """Return sha256 over the names and contents of all files of a scene, manifest included.
 
-    The folder's own place does not matter: the same files elsewhere are the same scene, unless of another owner.
+    The folder's own place does not matter: the same files elsewhere are the same scene, unless of another owner, or
+    brought to another place on the ground by the local grid of a site.
     """
+    from detection.imagery.raster.raster import inspect
+
     digest = sha256(f"{owner}\n".encode() if owner else b"")
+    for placed_by in sorted({inspect(path).placed_by for path in {band.path for band in scene.bands.values()}} - {""}):
+        digest.update(f"{placed_by}\n".encode())
     root = scene.path if scene.path.is_dir() else scene.path.parent
     for file in scene.files:
         if not file.is_file():

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -221,7 +221,7 @@ def _ask(
     }  # fmt: skip
     payload = {
         "detect": detect, "dates": dates, "stations": list_places(site), "near_m": site.scenes.near_m,
-        "versions": versions,
+        "versions": versions, "local": site.scenes.local and asdict(site.scenes.local),
     }  # fmt: skip
     own = (entry.parent, *list_checkpoint(site.scenes.weights), *(date["out_dir"] for date in dates))
     results = Path(config.paths.inbox).parent / "scenes" / site.id

@@ -11,6 +11,7 @@ from detection.imagery.change.outlines import read_outlines
 from detection.imagery.errors import ImageryError, IncompleteSceneError, ModelError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.places import measure_places
+from detection.imagery.raster.local_grid import placing
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from monitor.domain.quantities import LANDSLIDE
 from monitor.extras import explain_missing
@@ -30,6 +31,18 @@ def load_libraries() -> None:
 
 def read_one(payload: dict[str, Any]) -> dict[str, Any]:
     """Segment one scene and judge change in the order of acquisition, whatever the order of arrival.
+
+    `local` of the payload (into, affine) places files in a local system; the rest is that of `_read_one`.
+    """
+    try:
+        with placing(payload.get("local")):
+            return _read_one(payload)
+    except ImageryError as error:
+        return {"error": str(error)}
+
+
+def _read_one(payload: dict[str, Any]) -> dict[str, Any]:
+    """One scene against the other dates of its site.
 
     Args:
         payload: what `detection.imagery.footprints.detect.detect` takes under `detect`; `dates`, the scenes of the

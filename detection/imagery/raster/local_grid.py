@@ -1,0 +1,135 @@
+"""Files in a system of a site's own, such as a mine's grid: an affine into a known system gives them a place."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyproj
+from affine import Affine
+from pyproj.exceptions import CRSError as ProjectionError
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import CRSError, RasterioError
+
+from detection.imagery.errors import ImpossibleCrsError
+from detection.imagery.raster.control_points import PlacedSource
+from detection.imagery.raster.grid import apply_affine
+
+SAYS: Final = "[crs] local of the site file"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalGrid:
+    """How the coordinates of a local system become those of a known one.
+
+    Attributes:
+        into: the known system, such as `EPSG:32654`.
+        affine: a, b, c, d, e, f of x' = a x + b y + c and y' = d x + e y + f.
+    """
+
+    into: str
+    affine: tuple[float, float, float, float, float, float]
+
+    def spell(self) -> str:
+        """One line that differs where a place would."""
+        return f"{self.into} {' '.join(map(repr, self.affine))}"
+
+
+class LocalSource(PlacedSource):
+    """An open raster on the grid that the site's affine gives it; `told` says so."""
+
+    told = ""
+
+
+_used: ContextVar[LocalGrid | None] = ContextVar("local_grid", default=None)
+
+
+@contextmanager
+def placing(local: Mapping[str, Any] | None) -> Iterator[None]:
+    """Give files in a local system a place by `into` and `affine`, for as long as the block lasts; None: none.
+
+    It stands beside the calls and not in them: every file of a scene, and of the dates that it is compared with, is
+    opened through one door (`untrusted.open_raster`).
+
+    Raises:
+        ImpossibleCrsError: the system is not known, or the affine has no area.
+    """
+    token = _used.set(None if local is None else _check(LocalGrid(str(local["into"]), tuple(local["affine"]))))
+    try:
+        yield
+    finally:
+        _used.reset(token)
+
+
+def _check(local: LocalGrid) -> LocalGrid:
+    try:
+        pyproj.CRS.from_user_input(local.into)
+    except ProjectionError:
+        raise ImpossibleCrsError(f"{SAYS}: {local.into} is no coordinate reference system") from None
+    a, b, _, d, e, _ = local.affine
+    if not all(map(math.isfinite, local.affine)) or a * e == b * d:
+        raise ImpossibleCrsError(f"{SAYS}: the affine brings everything onto one line")
+    return local
+
+
+def place_locally(source: Any, stack: ExitStack) -> Any:
+    """Return an open raster of a local system on the grid that the site's affine gives it; any other as it is.
+
+    Args:
+        source: the raster as the file has it.
+        stack: closes what is opened here.
+    """
+    local = _used.get()
+    if local is None or not _is_local(source):
+        return source
+    transform = _compose(local.affine, source.transform)
+    alpha = source.colorinterp[-1] is ColorInterp.alpha
+    try:
+        placed = LocalSource(
+            source,
+            src_crs=local.into,
+            src_transform=transform,
+            crs=local.into,
+            transform=transform,
+            width=source.width,
+            height=source.height,
+            resampling=Resampling.nearest,  # pixel by pixel: nothing is moved
+            src_nodata=source.nodata,
+            nodata=source.nodata,
+            add_alpha=source.nodata is None and not alpha,
+        )
+    except (RasterioError, CRSError, ValueError):
+        return source
+    placed.told = f"in the local system {_read_crs(source).name}, placed in {local.into} by {SAYS}"
+    return stack.enter_context(placed)
+
+
+def spell_local(source: Any) -> str:
+    """What the place of an open raster hangs on, for a hash; empty where it is not placed by a local grid."""
+    local = _used.get()
+    return local.spell() if local is not None and isinstance(source, LocalSource) else ""
+
+
+def _compose(affine: tuple[float, ...], transform: Affine) -> Affine:
+    """First a geotransform, then the affine of the site (the operator for it changed between versions of `affine`)."""
+    a, b, _, d, e, _ = affine
+    x, y = apply_affine(Affine(*affine), transform.c, transform.f)
+    return Affine(
+        a * transform.a + b * transform.d, a * transform.b + b * transform.e, x,
+        d * transform.a + e * transform.d, d * transform.b + e * transform.e, y,
+    )  # fmt: skip
+
+
+def _is_local(source: Any) -> bool:
+    if source.crs is None or source.transform.is_identity:
+        return False
+    try:
+        return bool(_read_crs(source).is_engineering)
+    except (ProjectionError, CRSError):
+        return False
+
+
+def _read_crs(source: Any) -> pyproj.CRS:
+    return pyproj.CRS.from_wkt(source.crs.to_wkt())
