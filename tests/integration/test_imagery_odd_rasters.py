@@ -17,7 +17,11 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 
 from detection.imagery.data.generate import draw_scene
+from detection.imagery.errors import ImageryError
+from detection.imagery.footprints.detect import detect as find
+from detection.imagery.neural.checkpoint import WEIGHTS_FOLDER
 from detection.imagery.raster.grid import apply_affine
+from detection.imagery.registry import CLASSIFIERS
 from monitor.cli.main import run_verb
 
 SIZE = 96
@@ -345,6 +349,36 @@ def test_a_sheet_of_bright_cloud_gives_no_footprint_that_counts(tmp_path, capsys
         assert answers[0]["polygons"] == [] or answers[0]["doubts"]
     else:
         assert (code, bool(said.strip())) in {(1, True), (4, True)}
+
+
+SHIPPED = sorted(
+    card.stem for card in WEIGHTS_FOLDER.glob("*.json")
+    if json.loads(card.read_text())["network"]["name"] not in CLASSIFIERS
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("weights", SHIPPED)
+def test_no_shipped_weights_find_anything_that_counts_on_what_is_no_ground(tmp_path, drawn, weights):
+    """At the pixels of their own training: refused, or nothing found; weights that look at ratios doubt a cloud."""
+    side = json.loads((WEIGHTS_FOLDER / f"{weights}.json").read_text())["domain"]["pixel_size_m"]
+    clouds = {
+        f"cloud of {base} / {unit}": (bright_cloud(base, amplitude) // unit + 1).clip(1, 65_000).astype(kind)
+        for unit, kind in ((1, np.uint16), (48, np.uint8))
+        for base, amplitude in ((6000, 2500), (9000, 1500), (12_000, 800), (9_800, 60))
+    }  # fmt: skip
+    found = {}
+    for case, bands in {**{case: make(drawn) for case, (make, _) in REFUSED.items()}, **clouds}.items():
+        if (case, weights) == ("thousandths", "landslide4sense"):
+            continue  # they look at ratios: to them this is the scene itself
+        place = Affine(side, 0, 500_000, 0, -side, 4_730_000)
+        path = write(tmp_path / "a.tif", bands, nodata=None, transform=place)
+        try:
+            answer = find({"scene_path": str(path), "weights": weights})
+        except ImageryError:
+            continue
+        if answer["polygons"] and not (weights == "landslide4sense" and "cloud" in case and answer["doubts"]):
+            found[case] = len(answer["polygons"])
+    assert found == {}
 
 
 # ---- places that control points or RPC say ---------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A mine's own grid: files in a local system lie where `[crs] local` of the site file puts them, offline and watched."""
+"""A mine's own grid: files in a local system lie where `[crs] local` of the site file puts them."""
 
 import json
 from pathlib import Path
