@@ -127,7 +127,7 @@ def _placing(site: Path | None) -> Iterator[None]:
             raise typer.BadParameter(f"{site}: has no [crs] local, so it places nothing")
     with ExitStack() as stack:
         try:
-            stack.enter_context(placing(local and asdict(local)))
+            stack.enter_context(placing(None if local is None else asdict(local)))
         except ImpossibleCrsError as error:
             raise typer.BadParameter(f"{site}: {error}") from None
         yield

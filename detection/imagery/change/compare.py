@@ -42,8 +42,9 @@ def compare(
     Args:
         newer: scene_hash, acquired_at (ISO), prob (path of the kept probabilities), threshold, minimum_area_m2,
             polygons (as `lane.detect` gives them; `geometry` may be GeoJSON text), and scene_path (raster or folder,
-            for the guards and the slope); `classes`, names of the bands of `prob` (one band, landslide, where absent): footprints are judged within
-            their own class (key `class`; the first where absent). `dem`: heights in place of the scene's own.
+            for the guards and the slope); `classes`, names of the bands of `prob` (one band, landslide, where absent):
+            footprints are judged within their own class (key `class`; the first where absent). `dem`: heights in place
+            of the scene's own.
             `unseen`: windows (column, row, width, height) that nobody looked at: as nodata, they prove nothing.
         earlier: dates before it, of the same model, in any order, with the same keys. Their polygons may carry what is
             known of them: root_id, first_seen_at, anchor_scene (scene_hash of the date on which the outline was last
