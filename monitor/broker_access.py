@@ -1,6 +1,7 @@
 """Where a client of the service finds the broker, and as whom: by URL, or by the socket of the managed broker."""
 
 import os
+import socket as sockets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,19 @@ SERVICE_USER: Final = "slopeward"  # at the managed broker
 SOCKET: Final = "service.sock"  # in `broker.data`: instruments have another door
 SERVICE_SECRET: Final = "service.secret"  # noqa: S105 - the name of a file
 _PREFIX: Final = "SLOPEWARD_BROKER__"
+
+
+class _Client(paho.Client):
+    """paho's client, which leaves a Unix socket open when nobody listens there (2.1.0): here it is closed at once."""
+
+    def _create_unix_socket_connection(self) -> sockets.socket:
+        made = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
+        try:
+            made.connect(self._host)
+        except BaseException:
+            made.close()
+            raise
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +59,7 @@ class Access:
 
     def open_client(self, client_id: str, *, mqtt5: bool, **more: Any) -> paho.Client:
         """A client with this login that is not connected yet."""
-        client = paho.Client(
+        client = _Client(
             CallbackAPIVersion.VERSION2, client_id=client_id, transport="unix" if self.socket else "tcp",
             protocol=MQTTProtocolVersion.MQTTv5 if mqtt5 else MQTTProtocolVersion.MQTTv311, **more,
         )  # fmt: skip
