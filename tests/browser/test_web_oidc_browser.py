@@ -18,9 +18,11 @@ def test_a_person_comes_back_from_another_site_and_is_logged_in(chromium, filled
         providing(lambda: clock().timestamp(), "localhost") as provider,
         page_with(provider, filled_database, clock) as page,
     ):
+        provider.asks = True
         tab = chromium.new_context(viewport={"width": 1000, "height": 800}).new_page()
         tab.goto(f"{page}/login?to=/account")
         tab.get_by_role("link", name="Log in with Canton").click()
+        tab.get_by_role("link", name="Yes, it is me").click()
         tab.wait_for_url(f"{page}/account")
         assert tab.locator("a.name").inner_text() == "ida"
         assert tab.locator("h1").inner_text().startswith("ida")

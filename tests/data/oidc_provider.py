@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+import html
 import json
 import secrets
 import threading
@@ -51,6 +52,7 @@ class OidcProvider:
         self.sign = None
         self.calls_itself = address
         self.forgets_codes = False
+        self.asks = False  # a page of its own, on which somebody clicks, in place of a redirect
         self.codes = {}
 
     def discovery(self):
@@ -121,10 +123,13 @@ def providing(now=time.time, host="127.0.0.1"):
             if parts.path == "/jwks":
                 return self.answer(200, {"keys": [key.as_dict(private=False) for key in provider.published]})
             asked = {k: v[0] for k, v in parse_qs(parts.query).items()}
-            self.send_response(303)
-            self.send_header("Location", provider.authorize(asked))
-            self.send_header("Content-Length", "0")
-            return self.end_headers()
+            back = provider.authorize(asked)
+            body = f'<a href="{html.escape(back)}">Yes, it is me</a>'.encode() if provider.asks else b""
+            self.send_response(200 if provider.asks else 303)
+            self.send_header(*(("Content-Type", "text/html") if provider.asks else ("Location", back)))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            return self.wfile.write(body)
 
         def do_POST(self):
             form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
