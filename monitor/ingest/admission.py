@@ -57,7 +57,11 @@ class Admission:
             decoded = Decoded(faults=(Fault("rate_limited", reason, message.payload),), mark=decoded.mark)
         elif readings:
             decoded = self._without_strangers(message, decoded)
-        return self._without_strange_counts(decoded)
+        mark = decoded.mark
+        if mark is None or mark.station in self._declared.get(mark.site, ()):
+            return decoded
+        # the counts of a station that has no readings are its sender's invention, as its name is
+        return decoded if mark.station in self._undeclared.get(mark.site, ()) else replace(decoded, mark=None)
 
     def settle(self) -> None:
         """What was let in is stored."""
@@ -85,13 +89,6 @@ class Admission:
             return True
         bucket.left -= readings
         return False
-
-    def _without_strange_counts(self, decoded: Decoded) -> Decoded:
-        """The counts of a station that has no readings are its sender's invention, as its name is."""
-        mark = decoded.mark
-        if mark is None or mark.station in self._declared.get(mark.site, ()):
-            return decoded
-        return decoded if mark.station in self._undeclared.get(mark.site, ()) else replace(decoded, mark=None)
 
     def _without_strangers(self, message: Message, decoded: Decoded) -> Decoded:
         refused: set[str] = set()

@@ -52,8 +52,8 @@ p = Properties(PacketTypes.CONNECT); p.SessionExpiryInterval = 0xFFFFFFFF; p.Rec
 client.connect(*door["target"], clean_start=False, properties=p)
 client.loop_start()
 while True:
-    status = {"at": time.monotonic(), "messages": count, "connected": {"live": client.is_connected()}}
-    print(json.dumps(status), flush=True)
+    status = {"messages": count, "connected": {"live": client.is_connected()}}
+    print(json.dumps({"at": time.monotonic(), "cpu_s": time.process_time(), **status}), flush=True)
     time.sleep(0.05)
 """
 SEND = """
@@ -101,14 +101,15 @@ class Subscriber:
             assert time.monotonic() < deadline, self.lines[-1:]
             time.sleep(0.02)
 
-    def rate(self, count):
-        """Messages per second between the first and the last percent."""
+    def measure(self, count):
+        """Messages per second, and microseconds of processor time for each, between the first and the last percent."""
         self.wait(lambda line: line.get("messages", 0) >= count)
-        points = [(line["at"], line["messages"]) for line in self.lines if "messages" in line]
+        points = [(line["at"], line["messages"], line["cpu_s"]) for line in self.lines if "messages" in line]
         first = next(p for p in points if p[1] > 0)
         last = next(p for p in points if p[1] >= count)
         before = max((p for p in points if p[1] == 0), default=first)
-        return (last[1] - before[1]) / (last[0] - before[0])
+        messages = last[1] - before[1]
+        return messages / (last[0] - before[0]), (last[2] - before[2]) / messages * 1e6
 
     def stop(self):
         self.child.terminate()
@@ -150,32 +151,38 @@ def measure(words, broker, mode, day):
         subscriber = Subscriber(words)
     else:
         send(broker, day)
-    rate = subscriber.rate(MESSAGES)
+    found = subscriber.measure(MESSAGES)
     subscriber.stop()
-    return rate
+    return found
 
 
 @pytest.mark.parametrize("mode", ["live", "drain"])
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_ratio(kind, mode, broker, request, tmp_path):
     url = durable_postgresql(request, tmp_path) if kind == "postgresql" else request.getfixturevalue("sqlite_url")
-    ratios, rates = [], []
+    ratios, rates, costs = [], [], []
     for day in range(ROUNDS):
-        bare = measure(["-c", BARE, spell_door(broker.access)], broker, mode, day)
+        bare, bare_us = measure(["-c", BARE, spell_door(broker.access)], broker, mode, day)
         clear(broker.access, "bare")
-        ours = measure([str(ENTRY), url, str(broker.folder)], broker, mode, day)
+        ours, ours_us = measure([str(ENTRY), url, str(broker.folder)], broker, mode, day)
         clear(broker.access, "slopeward")
         ratios.append(ours / bare)
         rates.append((ours, bare))
+        costs.append((bare_us / ours_us, ours_us, bare_us))
     ours, bare = rates[ratios.index(statistics.median_low(ratios))]
     FIGURES[f"{kind} {mode}"] = {
         "ratio_to_bare_subscriber": round(statistics.median_low(ratios), 3), "messages_per_s": round(ours),
         "bare_messages_per_s": round(bare), "rounds": [round(r, 2) for r in ratios], "messages": MESSAGES,
+        # processor time says the same on a machine that others load
+        "cpu_ratio_to_bare_subscriber": [round(c[0], 2) for c in sorted(costs)],
+        "cpu_us_per_message": round(statistics.median(c[1] for c in costs), 1),
+        "bare_cpu_us_per_message": round(statistics.median(c[2] for c in costs), 1),
     }  # fmt: skip
     record("ingest", "make bench", FIGURES)
     print(
         f"\n{kind} {mode}: {statistics.median_low(ratios):.2f} of a bare subscriber "
-        f"({ours:.0f}/s of {bare:.0f}/s; {MESSAGES} messages; rounds {', '.join(f'{r:.2f}' for r in ratios)})"
+        f"({ours:.0f}/s of {bare:.0f}/s; {MESSAGES} messages; rounds {', '.join(f'{r:.2f}' for r in ratios)}); "
+        f"processor time for each: {', '.join(f'{c[1]:.0f} us, bare {c[2]:.0f} us' for c in costs)}"
     )
 
 

@@ -46,7 +46,7 @@ def main():
     while not stop.wait(0.05 if "--quiet" not in sys.argv else 1.0):
         status = ingest.status()
         if "--quiet" not in sys.argv:
-            print(json.dumps({"at": time.monotonic(), **status}), flush=True)
+            print(json.dumps({"at": time.monotonic(), "cpu_s": time.process_time(), **status}), flush=True)
     ingest.stop()
 
 
