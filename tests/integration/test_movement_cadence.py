@@ -75,6 +75,18 @@ def test_jobs_follow_the_stage_and_what_was_due_sooner_stays_so(database, schedu
     assert due_in_s(schedule, "movement") <= 60.0
 
 
+def test_a_change_of_the_level_has_movement_looked_at_now(database, schedule):
+    show(database, "creep")
+    schedule.start()
+    assert due_in_s(schedule, "movement") > 30.0, "the test would prove nothing"
+    woken = []
+    core = SimpleNamespace(dispatcher=SimpleNamespace(wake=lambda: woken.append(1)), schedule=schedule)
+    Core._on_changed(core, "s")
+    assert woken == [1]
+    wait_for(lambda: "movement" in done_jobs(database))
+    Core._on_changed(core, "gone")  # a site that is not scheduled any more
+
+
 def test_movement_waits_for_no_training(database, monkeypatch):
     monkeypatch.setitem(sys.modules, "jobs_of_cadence", sys.modules[__name__])
     long = [Job(f"long{i}", "jobs_of_cadence:wait", lambda _: 3600.0, 0.0) for i in range(3)]

@@ -204,10 +204,10 @@ def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(data
     store(database, *(reading(d, 9.0 * d, "C") for d in range(100)))
     healthy = update_room.judge_movement
 
-    def poisoned(site, moving, *rest):
+    def poisoned(site, moving, *rest, **more):
         if moving.station.id == "A":
             raise ZeroDivisionError("a poisoned\nseries")
-        return healthy(site, moving, *rest)
+        return healthy(site, moving, *rest, **more)
 
     monkeypatch.setattr(update_room, "judge_movement", poisoned)
     now = at(99) + DAY / 24

@@ -52,6 +52,16 @@ def test_minute_data_is_looked_at_as_often_as_the_stage_asks():
     assert 20 <= len(looked) <= 25
 
 
+def test_a_level_that_rose_has_the_newest_datum_looked_at_whatever_the_cadence_says():
+    whole = path(2 * 1440 + 5)
+    begun = judge(MOVING, first(2 * 1440, whole))
+    assert not is_due(SITE, MOVING, begun.state, whole.times_s[-1], whole.times_s[-1] + 1.0)
+    assert judge(MOVING, whole, begun.state) is None
+    assert is_due(SITE, MOVING, begun.state, whole.times_s[-1], whole.times_s[-1] + 1.0, rose=True)
+    found = judge_movement(SITE, MOVING, whole, begun.state, None, whole.times_s[-1] + 1.0, rose=True)
+    assert found.data_until_s == whole.times_s[-1]
+
+
 def test_a_first_look_goes_a_month_back_and_ends_with_the_present(monkeypatch):
     seen = []
     real = judge_movement.__globals__["judge_stage"]
