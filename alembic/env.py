@@ -1,11 +1,11 @@
-"""How alembic reaches the database: always through the open connection that monitor.store.migrate hands over."""
+"""How alembic reaches the database: always through the open connection that monitor.store.upkeep.migrate hands over."""
 
 from typing import Any
 
 from alembic import context
 
-from monitor.store.tables import metadata
-from monitor.store.types import Instant, Json
+from monitor.store.schema.tables import metadata
+from monitor.store.schema.types import Instant, Json
 
 
 def _render(kind: str, item: Any, _autogen: Any) -> Any:

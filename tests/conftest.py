@@ -19,10 +19,10 @@ import pytest
 from argon2 import PasswordHasher
 from argon2.profiles import CHEAPEST
 
-from monitor.compute import LIBRARIES
-from monitor.store import users
-from monitor.store.engine import Database
-from monitor.store.tables import metadata
+from monitor.store.database.engine import Database
+from monitor.store.people import users
+from monitor.store.schema.tables import metadata
+from monitor.worker.compute import LIBRARIES
 
 # What the imports made stays; looking through it again and again is a fifth of the time of many small objects.
 gc.freeze()
@@ -217,7 +217,7 @@ def create_schema(url: str) -> None:
     database = Database(url)
     try:
         try:
-            from monitor.store.migrate import upgrade
+            from monitor.store.upkeep.migrate import upgrade
         except ImportError:
             metadata.create_all(database.engine)
         else:

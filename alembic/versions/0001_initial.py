@@ -1,4 +1,4 @@
-"""The first schema: every table of monitor/store/tables.py as of version 0.1.
+"""The first schema: every table of monitor/store/schema/tables.py as of version 0.1.
 
 Revision ID: 0001
 Revises:

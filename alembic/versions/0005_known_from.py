@@ -7,7 +7,7 @@ Revises: 0004
 import sqlalchemy as sa
 from alembic import op
 
-from monitor.store.types import Instant
+from monitor.store.schema.types import Instant
 
 revision = "0005"
 down_revision = "0004"

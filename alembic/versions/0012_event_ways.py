@@ -7,7 +7,7 @@ Revises: 0011
 import sqlalchemy as sa
 from alembic import op
 
-from monitor.store.types import BigId, Instant
+from monitor.store.schema.types import BigId, Instant
 
 revision = "0012"
 down_revision = "0011"

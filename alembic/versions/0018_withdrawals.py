@@ -7,7 +7,7 @@ Revises: 0017
 import sqlalchemy as sa
 from alembic import op
 
-from monitor.store.types import Instant
+from monitor.store.schema.types import Instant
 
 revision = "0018"
 down_revision = "0017"

@@ -22,12 +22,12 @@ from monitor.cli.rules import ADMIN, OPERATOR, needed_role, note
 from monitor.domain.alert import COMMAND, Actor
 from monitor.domain.names import fold_name
 from monitor.errors import NeedsSecondError, RefusedError
-from monitor.store import countersign
-from monitor.store.audit import add_audit
-from monitor.store.countersign import SharedAct
-from monitor.store.engine import Database
-from monitor.store.guesses import LONGEST_S, forget_attempts, take_turn_to_prove
-from monitor.store.users import User, check_password, find_account, is_open, load_users
+from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import Database
+from monitor.store.people import countersign
+from monitor.store.people.countersign import SharedAct
+from monitor.store.people.guesses import LONGEST_S, forget_attempts, take_turn_to_prove
+from monitor.store.people.users import User, check_password, find_account, is_open, load_users
 
 PASSWORD: Final = "SLOPEWARD_BY_PASSWORD"  # noqa: S105 - the name of a variable
 PASSWORD_FD: Final = "SLOPEWARD_BY_PASSWORD_FD"  # noqa: S105 - the name of a variable

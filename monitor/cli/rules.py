@@ -1,6 +1,6 @@
 """Who may write by which command: one rule each; a command without a rule may not write at all.
 
-A rule is `READS`, `SERVES`, or the role of the person who acts. `monitor.cli.opening` opens the database by it: closed
+A rule is `READS`, `SERVES`, or the role of the person who acts. `monitor.cli.session` opens the database by it: closed
 to writing for who only reads, and for a person's act closed until `monitor.cli.identity` knows who that person is.
 """
 
@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 
 READS: Final = "reads"  # writes nothing into the database
 SERVES: Final = "serves"  # writes what the service itself would write from files, readings and declarations

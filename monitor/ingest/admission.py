@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from monitor.config import LimitsSection
+from monitor.config.service import LimitsSection
 from monitor.domain.site import Site
 from monitor.ingest.message import Decoded, Fault, Message
-from monitor.store.quarantine import MOST_SOURCES, OTHERS, find_source
+from monitor.store.readings.quarantine import MOST_SOURCES, OTHERS, find_source
 
 BY_BROKER: Final = ("live", "backfill")
 

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from monitor import broker_logins as logins
-from monitor.broker_access import SOCKET
+from monitor.broker import logins
+from monitor.broker.access import SOCKET
 from monitor.domain.site import Site
 from monitor.errors import BrokerError
-from monitor.kernel import end_with_parent
-from monitor.sandbox import clean_environment
+from monitor.worker.kernel import end_with_parent
+from monitor.worker.sandbox import clean_environment
 
 log: Final = logging.getLogger(__name__)
 AUTOSAVE_S: Final = 5  # what a crash of the broker or the machine can cost at most

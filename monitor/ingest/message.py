@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from monitor.domain.observation import Observation, Report, SiteEvent
-from monitor.store.messages import SequenceMark
+from monitor.store.readings.messages import SequenceMark
 
 ROOT: Final = "slopeward/v1/"
 FILE_TOPIC: Final = "file/"  # no topic of the broker: rows of files, in the quarantine

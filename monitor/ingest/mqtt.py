@@ -14,7 +14,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from monitor.broker_access import Access
+from monitor.broker.access import Access
 from monitor.ingest.message import Message
 
 log: Final = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy.exc import IntegrityError
 
-from monitor.config import LimitsSection
+from monitor.config.service import LimitsSection
 from monitor.domain.alert import Actor
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site, gather_recipients
@@ -18,11 +18,11 @@ from monitor.ingest.decoders.table import Decoder, find_decoder
 from monitor.ingest.message import Decoded, Fault, Message, Place, locate, matches
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References, ask_references
-from monitor.store.engine import Database
-from monitor.store.events import MQTT, add_event
-from monitor.store.messages import Rejected, add_rejected, add_report, note_sequences
-from monitor.store.observations import AddResult, SeriesKey, add_observations, load_stations
-from monitor.store.quarantine import Quota
+from monitor.store.alerting.events import MQTT, add_event
+from monitor.store.database.engine import Database
+from monitor.store.readings.messages import Rejected, add_rejected, add_report, note_sequences
+from monitor.store.readings.observations import AddResult, SeriesKey, add_observations, load_stations
+from monitor.store.readings.quarantine import Quota
 
 log: Final = logging.getLogger(__name__)
 Clock = Callable[[], datetime]

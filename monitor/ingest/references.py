@@ -16,13 +16,13 @@ from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Recipient
 from monitor.errors import NeedsSecondError, NotFoundError, PayloadError
-from monitor.store.alerts import apply_changes
-from monitor.store.audit import add_audit
-from monitor.store.countersign import SharedAct
-from monitor.store.decisions import code_version
+from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.decisions import code_version
+from monitor.store.database.audit import add_audit
+from monitor.store.people.countersign import SharedAct
+from monitor.store.people.users import require_account, require_person, require_two
+from monitor.store.schema.types import canonical_json
 from monitor.store.service_state import find_stamp, load_stamps, remove_stamp, stamp
-from monitor.store.types import canonical_json
-from monitor.store.users import require_account, require_person, require_two
 
 _PREFIX: Final = "epoch0:"
 _ACTS: Final = {True: "epoch0.accept", False: "epoch0.keep"}

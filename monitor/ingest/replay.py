@@ -5,7 +5,7 @@ from typing import Final
 
 from monitor.ingest.message import POINTS_TOPIC, Message
 from monitor.ingest.pipeline import Clock, Pipeline
-from monitor.store.messages import Rejected, load_rejected, mark_replayed
+from monitor.store.readings.messages import Rejected, load_rejected, mark_replayed
 
 _PAGE: Final = 500
 

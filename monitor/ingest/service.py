@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from monitor.broker_access import find_access
+from monitor.broker.access import find_access
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
@@ -17,10 +17,16 @@ from monitor.ingest.inbox import BATCH_MESSAGES, Inbox
 from monitor.ingest.message import BACKFILL_FILTERS, LIVE_FILTER, ROOT, Message
 from monitor.ingest.mqtt import Connected, Session
 from monitor.ingest.pipeline import Clock, Heard, Outcome, Pipeline
-from monitor.store.engine import Database
-from monitor.store.messages import SequenceGap, SequenceMark, load_open_gaps, load_sequence_ends, mark_requested
+from monitor.store.database.engine import Database
+from monitor.store.readings.messages import (
+    SequenceGap,
+    SequenceMark,
+    load_open_gaps,
+    load_sequence_ends,
+    mark_requested,
+)
+from monitor.store.schema.types import canonical_json
 from monitor.store.service_state import find_stamp, stamp
-from monitor.store.types import canonical_json
 
 log: Final = logging.getLogger(__name__)
 SESSION_LOST: Final = "health:mqtt:session_lost"
@@ -37,7 +43,7 @@ class Ingest:
 
     Args:
         db: the database; this writer goes before others of the process.
-        service_config: what `monitor.config.load_service` gave; its `.broker` is read, and its `.limits` where
+        service_config: what `monitor.config.service.load_service` gave; its `.broker` is read, and its `.limits` where
             it has some.
         sites: by id.
         on_stored: called after each commit with the sites that have news; must be quick.

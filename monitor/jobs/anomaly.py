@@ -7,15 +7,15 @@ from typing import Any
 
 from detection.anomaly.registry import CARRIED_OVER
 from detection.anomaly.registry import CHECKS as CERTAIN
-from monitor.config import ServiceConfig
+from monitor.config.service import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
 from monitor.jobs.forecasts.samples import Samples, load_displacements
 from monitor.jobs.worker import list_models, run_in_worker
-from monitor.store.anomalies import AnomalyRow, add_anomalies, latest_scored_at
-from monitor.store.engine import Database
-from monitor.store.models import ModelRow, find_active
+from monitor.store.database.engine import Database
+from monitor.store.models.anomalies import AnomalyRow, add_anomalies, latest_scored_at
+from monitor.store.models.registry import ModelRow, find_active
 
 HISTORY_STEPS = 2500  # a week for the median and ninety days for its scale, hourly
 # faults that are certain, not scored: they are kept under the name of their check

@@ -5,17 +5,17 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from monitor.config import ServiceConfig, parse_site, scan_sites
+from monitor.config.service import ServiceConfig, parse_site, scan_sites
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.site import Recipient, Site, gather_recipients
 from monitor.errors import ConfigError, NotFoundError
 from monitor.jobs.scenes.sweep import sweep
-from monitor.store.alerts import apply_changes
-from monitor.store.audit import verify_chain
-from monitor.store.decisions import code_version
-from monitor.store.engine import Database
-from monitor.store.prune import Limits, load_cited, prune_step
-from monitor.store.sites import load_site_source, load_sites_summary
+from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.decisions import code_version
+from monitor.store.alerting.sites import load_site_source, load_sites_summary
+from monitor.store.database.audit import verify_chain
+from monitor.store.database.engine import Database
+from monitor.store.upkeep.prune import Limits, load_cited, prune_step
 
 SERVICE_SITE = "status"  # alarms of the service itself
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from monitor import compute
-from monitor.config import ComputeSection
-from monitor.sandbox import GIB, Terms
+from monitor.config.service import ComputeSection
+from monitor.worker import compute
+from monitor.worker.sandbox import GIB, Terms
 
 
 def run_in_worker(

@@ -11,7 +11,7 @@ from forecasting.kinematics.direction import norm
 from monitor.alerting.series.tracks import COMPONENTS, SCALARS, Track, build_track
 from monitor.domain.decision import View, seconds
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
-from monitor.store.observations import load_readings, load_series
+from monitor.store.readings.observations import load_readings, load_series
 
 KINDS: Final = ("displacement", "crack_opening")  # what moves in mm
 MOST_EPOCHS: Final = 20_000  # of history: an update must cost the same whatever the rate of an instrument

@@ -22,7 +22,7 @@ from monitor.domain.instants import spell, spell_duration
 from monitor.domain.site import Site
 from monitor.movement.cadence import stage_cadence
 from monitor.movement.gathering import Moving, Path
-from monitor.store.movement import FORECAST, INVERSE_VELOCITY, ShownForecast
+from monitor.store.models.movement import FORECAST, INVERSE_VELOCITY, ShownForecast
 
 LOOKS_MOST: Final = 120  # in one update of one series: what is left is looked at next time, and others come in between
 WARM_S: Final = 30.0 * 86400.0  # a series that is judged for the first time is looked at over its last month

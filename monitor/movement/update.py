@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.config import ServiceConfig
+from monitor.config.service import ServiceConfig
 from monitor.domain.decision import instant, seconds
 from monitor.domain.site import Site
 from monitor.errors import JobError, StoreBusyError
 from monitor.movement.cadence import UNKNOWN, stage_cadence
 from monitor.movement.gathering import Moving, find_moving, load_path
 from monitor.movement.judging import Issue, Judgement, inverse_of, is_due, judge_movement, v_eq_of
-from monitor.store.decisions import load_newest
-from monitor.store.engine import Database
-from monitor.store.movement import (
+from monitor.store.alerting.decisions import load_newest
+from monitor.store.database.engine import Database
+from monitor.store.models.movement import (
     FailureRow,
     MovementRow,
     add_update,

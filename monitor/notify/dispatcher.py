@@ -13,8 +13,7 @@ from monitor.errors import StoreBusyError
 from monitor.notify.stages import escalated
 from monitor.notify.verdict import Limits
 from monitor.notify.worker import LEASE_S, ChannelWorker
-from monitor.store.engine import Database
-from monitor.store.outbox import (
+from monitor.store.alerting.outbox import (
     Answered,
     add_escalation,
     count_states,
@@ -25,6 +24,7 @@ from monitor.store.outbox import (
     mark_confirmed,
     release_expired,
 )
+from monitor.store.database.engine import Database
 
 _LOG = logging.getLogger(__name__)
 POLL_S: Final = 0.5

@@ -4,8 +4,8 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from monitor.broker_access import find_access, spell_access
-from monitor.config import ServiceConfig
+from monitor.broker.access import find_access, spell_access
+from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, UnsetError
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from monitor.signing import Key, is_signed
+from monitor.broker.signing import Key, is_signed
 
 _LOG = logging.getLogger(__name__)
 _AWAITED: Final = 2000  # of ours that were not heard yet

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from monitor.notify.stages import grouped, shelved, superseded, throttled
 from monitor.notify.verdict import Stage, Superseded, View
-from monitor.store.outbox import Waiting, load_waiting, mark_superseded, postpone
+from monitor.store.alerting.outbox import Waiting, load_waiting, mark_superseded, postpone
 
 # `escalated` comes after the sending: the dispatcher runs it over alerts that nobody acknowledged
 STAGES: Final[dict[str, Stage]] = {

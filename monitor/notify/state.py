@@ -8,18 +8,18 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from monitor.broker_access import Access
+from monitor.broker.access import Access
+from monitor.broker.signing import Key, sign
 from monitor.domain.instants import parse, spell
 from monitor.errors import DeliveryError, SlopewardError, StoreBusyError
 from monitor.notify.notifiers.mqtt import TIMEOUT_S, MqttPublisher
 from monitor.notify.own_topics import OwnTopics
-from monitor.signing import Key, sign
-from monitor.store.audit import find_head
-from monitor.store.engine import Database
-from monitor.store.outbox import last_event_id, load_alert_events
+from monitor.store.alerting.outbox import last_event_id, load_alert_events
+from monitor.store.database.audit import find_head
+from monitor.store.database.engine import Database
+from monitor.store.schema.types import canonical_json
+from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp, stamp
-from monitor.store.types import canonical_json
-from monitor.store.views import load_view
 
 _LOG = logging.getLogger(__name__)
 ROOT: Final = "slopeward/v1"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from monitor.store.outbox import Waiting
+from monitor.store.alerting.outbox import Waiting
 
 
 @dataclass(frozen=True, slots=True)

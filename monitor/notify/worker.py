@@ -15,8 +15,7 @@ from monitor.notify.circuit import LONGEST_S, Circuit, backoff_s
 from monitor.notify.notifier import Notifier, open_notifier
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import Limits, View
-from monitor.store.engine import Database
-from monitor.store.outbox import (
+from monitor.store.alerting.outbox import (
     claim_due,
     count_sent_since,
     find_failing,
@@ -25,6 +24,7 @@ from monitor.store.outbox import (
     mark_failed,
     release_backoff,
 )
+from monitor.store.database.engine import Database
 
 _LOG = logging.getLogger(__name__)
 LEASE_S: Final = 30.0

@@ -11,18 +11,17 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.alerting.decision.evaluate import rule_version
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.decision import seconds
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, RefusedError
-from monitor.replay.course import Pace, choose_coalesce_s, choose_tick_s, play
+from monitor.replay.clock import Pace, choose_coalesce_s, choose_tick_s, play
 from monitor.replay.history import History
 from monitor.replay.known import Known
 from monitor.replay.labels import Label, labels_of_outcomes
+from monitor.replay.recorder import Tally
 from monitor.replay.scorecard import Run, Scorecard, score
-from monitor.replay.tally import Tally
-from monitor.store.engine import Database
-from monitor.store.past import (
+from monitor.store.alerting.history import (
     PastAlert,
     count_rows,
     load_past_acts,
@@ -30,6 +29,7 @@ from monitor.store.past import (
     load_past_configs,
     load_past_evaluations,
 )
+from monitor.store.database.engine import Database
 
 LEAD_S: Final = 30.0 * 86400.0
 BY_RULE: Final = Known()

@@ -12,14 +12,14 @@ from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.decision import seconds
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.replay.course import Pace, play
+from monitor.replay.clock import Pace, play
 from monitor.replay.history import History
 from monitor.replay.known import Known
 from monitor.replay.offline import open_empty, open_files
 from monitor.replay.scenario import DAY_S, make_collapse
-from monitor.store.alerts import apply_changes
-from monitor.store.decisions import add_decision
-from monitor.store.drills import (
+from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.decisions import add_decision
+from monitor.store.alerting.drills import (
     RUNNING,
     add_drill,
     as_exercise,
@@ -29,10 +29,10 @@ from monitor.store.drills import (
     end_drill,
     find_drill,
 )
-from monitor.store.engine import Database
-from monitor.store.observations import add_observations
-from monitor.store.past import find_span
-from monitor.store.types import canonical_json
+from monitor.store.alerting.history import find_span
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema.types import canonical_json
 
 COLLAPSE: Final = "collapse"
 LASTS_S: Final = 600.0  # without a given speed the scenario is told in ten minutes

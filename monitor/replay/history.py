@@ -18,8 +18,7 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.replay.known import Known
-from monitor.store.observations import SeriesRow, change_flags, load_series, rank
-from monitor.store.past import (
+from monitor.store.alerting.history import (
     FlagSpan,
     OffsetSpan,
     PastRow,
@@ -29,6 +28,7 @@ from monitor.store.past import (
     load_past_offsets,
     read_rows,
 )
+from monitor.store.readings.observations import SeriesRow, change_flags, load_series, rank
 
 KEEP_S: Final = 3600.0  # windows are cut at most this late, so that not every look cuts every window
 

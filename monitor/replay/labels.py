@@ -10,7 +10,7 @@ from typing import Any, Final
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
-from monitor.store.past import PastAlert
+from monitor.store.alerting.history import PastAlert
 
 # event classes of Calvello & Piciullo (2016), by rising size
 CLASSES: Final = {"small": 1, "intermediate": 2, "large": 3, "very_large": 4}

@@ -14,9 +14,9 @@ from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.engine import Database
-from monitor.store.migrate import upgrade
-from monitor.store.sites import save_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.upkeep.migrate import upgrade
 
 
 @dataclass(frozen=True, slots=True)

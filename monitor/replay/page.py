@@ -8,8 +8,8 @@ from monitor.domain.decision import instant
 from monitor.domain.instants import epoch_s, spell
 from monitor.replay.labels import Label
 from monitor.replay.matrix import name_class
+from monitor.replay.recorder import Span
 from monitor.replay.scorecard import Run, Scorecard
-from monitor.replay.tally import Span
 from monitor.replay.text import describe_known, spell_lead
 
 WIDTH: Final = 1000

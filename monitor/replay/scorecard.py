@@ -11,8 +11,8 @@ from monitor.domain.instants import epoch_s, spell
 from monitor.domain.site import Site
 from monitor.replay.labels import Label
 from monitor.replay.matrix import Matrix, build_matrix
-from monitor.replay.tally import AlertTrace, Span, Tally
-from monitor.store.past import PastAlert
+from monitor.replay.recorder import AlertTrace, Span, Tally
+from monitor.store.alerting.history import PastAlert
 
 UNJUDGED: Final = "unjudged"  # nobody labelled anything: nothing can be called false
 UNEXPLAINED: Final = "unexplained"

@@ -19,9 +19,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, case, func, select
 
-from monitor import compute
-from monitor.broker_logins import lend_login
-from monitor.config import load_service, parse_site
+from monitor.broker.logins import lend_login
+from monitor.config.service import load_service, parse_site
 from monitor.domain.instants import spell
 from monitor.errors import JobError, SlopewardError, StoreBusyError
 from monitor.extras import describe_missing, is_installed
@@ -30,10 +29,11 @@ from monitor.simulate.measured import move_to, read_rows, spell_rows, write_site
 from monitor.simulate.publish import ROOT, Publisher, play, spell_sample
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.simulate.story import LIVE, plan_story, write_story_site
-from monitor.store import tables as t
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
+from monitor.store.people.users import add_user
+from monitor.store.schema import tables as t
 from monitor.store.service_state import find_stamp
-from monitor.store.users import add_user
+from monitor.worker import compute
 
 DAYS: Final = 45.0
 STEP: Final = timedelta(minutes=20)

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, Final, Self
 
-from monitor.broker_access import open_access
+from monitor.broker.access import open_access
 from monitor.errors import BrokerError, ConfigError
 from monitor.simulate.slope import SITE_ID, Sample
 

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Connection, insert, select, update
 
 from monitor.errors import StoreError
-from monitor.store.tables import job_run
+from monitor.store.schema.tables import job_run
 
 ENDS: Final = ("done", "failed", "killed", "missed")
 

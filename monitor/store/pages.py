@@ -11,9 +11,9 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
 from monitor.errors import RefusedError
-from monitor.store import tables as t
-from monitor.store.observations import SeriesRow, load_readings
-from monitor.store.views import load_view
+from monitor.store.readings.observations import SeriesRow, load_readings
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
 
 LARGEST_RANGE: Final = 200_000  # readings that one request may walk through
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
-from monitor.store.engine import insert
-from monitor.store.tables import service_state
+from monitor.store.database.engine import insert
+from monitor.store.schema.tables import service_state
 
 
 def stamp(connection: Connection, name: str, detail: Mapping[str, Any], now: datetime) -> None:

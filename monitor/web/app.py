@@ -17,7 +17,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import Scope
 
-from monitor.config import ServiceConfig
+from monitor.config.service import ServiceConfig
 from monitor.errors import (
     ConfigError,
     NotAllowedError,
@@ -27,14 +27,18 @@ from monitor.errors import (
     SlopewardError,
     StoreBusyError,
 )  # fmt: skip
-from monitor.store.engine import Database
-from monitor.web import (
+from monitor.store.database.engine import Database
+from monitor.web.access.guard import Guard, HeadOnly
+from monitor.web.access.rules import admit, require_rules
+from monitor.web.context import Context
+from monitor.web.parts.templating import render
+from monitor.web.routes import (
     accounts,
     acts,
     api,
     charts,
-    door,
     live,
+    login,
     movement,
     pages,
     probes,
@@ -43,10 +47,6 @@ from monitor.web import (
     signatures,
     single_sign_on,
 )
-from monitor.web.context import Context
-from monitor.web.guard import Guard, HeadOnly
-from monitor.web.rules import admit, require_rules
-from monitor.web.templating import render
 
 _LOG = logging.getLogger(__name__)
 HERE: Final = Path(__file__).parent
@@ -54,7 +54,7 @@ STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
     (NotFoundError, 404), (NotSignedInError, 401), (NotAllowedError, 403), (RefusedError, 409), (ConfigError, 422),
     (StoreBusyError, 503),
 )  # fmt: skip
-PAGES: Final = (pages, movement, rain, door, single_sign_on, accounts, second_factors, signatures, acts, live)
+PAGES: Final = (pages, movement, rain, login, single_sign_on, accounts, second_factors, signatures, acts, live)
 ROUTERS: Final = tuple(m.router for m in (*PAGES, api, charts, probes))
 
 
@@ -87,7 +87,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
         dependencies=[Depends(admit)],
     )  # fmt: skip
     app.state.context = Context(config, db, clock, _version())
-    app.state.turnstile = door.Turnstile()
+    app.state.turnstile = login.Turnstile()
     app.state.sign_ons = single_sign_on.SignOns()
     app.add_middleware(GZipMiddleware, minimum_size=2000)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(config), www_redirect=False)
@@ -131,7 +131,7 @@ def _answer(request: Request, status: int, text: str) -> Response:
     if request.url.path.startswith(("/api/", "/health", "/metrics", "/live/")):
         return JSONResponse({"error": text}, status_code=status, headers=headers)
     if status == 401 and request.method == "GET":  # the form in place of the page, which comes after it
-        response = door.show_login(request, request.url.path)
+        response = login.show_login(request, request.url.path)
     else:
         response = render(request, "error.html", status=status, text=text)
     response.status_code = status

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 from fastapi import Path, Request
 
-from monitor.config import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, StoreBusyError
-from monitor.store.engine import Database
-from monitor.store.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
-from monitor.store.sites import load_site_source
+from monitor.store.alerting.sites import load_site_source
+from monitor.store.database.engine import Database
+from monitor.store.people.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
 
 COOKIE = "slopeward_session"
 DEVICE = "slopeward_device"  # outlives the session: who logged in here before

@@ -10,17 +10,17 @@ import uvicorn
 from fastapi import FastAPI
 
 from monitor import logs
-from monitor.config import ServiceConfig, WebSection, load_service
+from monitor.config.service import ServiceConfig, WebSection, load_service
 from monitor.errors import ConfigError, SlopewardError, StoreBusyError
 from monitor.health import TROUBLE_FD
-from monitor.kernel import hide_memory
-from monitor.store.engine import Database
-from monitor.store.migrate import require_current
-from monitor.store.second_factor import seal_plain
-from monitor.vault import is_sealed, open_vault
+from monitor.store.database.engine import Database
+from monitor.store.people.second_factor import seal_plain
+from monitor.store.upkeep.migrate import require_current
+from monitor.web.access.patience import patient
+from monitor.web.access.vault import is_sealed, open_vault
 from monitor.web.app import build
 from monitor.web.context import Context
-from monitor.web.patience import patient
+from monitor.worker.kernel import hide_memory
 
 _LOG = logging.getLogger("slopeward.web")
 

@@ -16,8 +16,8 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from monitor.broker_access import Access
-from monitor.config import load_service
+from monitor.broker.access import Access
+from monitor.config.service import load_service
 from monitor.ingest.broker import find_mosquitto
 from tests.conftest import absent, free_port, wait_for
 from tests.data.mqtt_client import calling

@@ -11,9 +11,18 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.main import VERBS
-from monitor.config import ServiceConfig
-from monitor.config_terms import list_keys
-from monitor.site_schema import KINDS, Bound, DwellTable, ForecastBound, LevelTable, OverBound, RateBound, SiteFile
+from monitor.config.service import ServiceConfig
+from monitor.config.site_schema import (
+    KINDS,
+    Bound,
+    DwellTable,
+    ForecastBound,
+    LevelTable,
+    OverBound,
+    RateBound,
+    SiteFile,
+)
+from monitor.config.terms import list_keys
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "statsmodels", "rasterio", "pandas", "plotly", "matplotlib", "sklearn")
@@ -51,7 +60,7 @@ def test_every_raster_is_opened_by_a_driver_named_in_the_code():
     assert not unnamed
 
 
-@pytest.mark.parametrize("module", ["monitor.daemon", "monitor.supervisor"])
+@pytest.mark.parametrize("module", ["monitor.service.core", "monitor.service.supervisor"])
 def test_service_processes_load_nothing_heavy(module):
     loaded = loaded_by(f"import {module}")
     assert "sqlalchemy" in loaded
@@ -60,7 +69,7 @@ def test_service_processes_load_nothing_heavy(module):
 
 def test_jobs_are_found_without_loading_anything_heavy():
     code = (
-        "import importlib\nfrom monitor.schedule import JOBS\n"
+        "import importlib\nfrom monitor.service.schedule import JOBS\n"
         "for job in JOBS:\n"
         " m, _, f = job.function.partition(':')\n"
         " assert callable(getattr(importlib.import_module(m), f))"

@@ -21,10 +21,10 @@ from monitor.alerting.decision.evaluator import Evaluator
 from monitor.domain.observation import Observation
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.replay.backtest import run_backtest
-from monitor.store.engine import Database
-from monitor.store.migrate import upgrade
-from monitor.store.observations import add_observations
-from monitor.store.sites import save_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
+from monitor.store.upkeep.migrate import upgrade
 from tests.bench.record import read_figures, record
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -11,8 +11,8 @@ from typing import Any
 
 from forecasting.kinematics.failure import FailureSpec
 from forecasting.kinematics.failure_scores import count_false, pool_false, watch_curve
-from monitor.cli import failure_bench
-from monitor.cli.failure_bench import DAY_S
+from monitor.cli.forecast import failure_bench
+from monitor.cli.forecast.failure_bench import DAY_S
 from tests.bench.record import record
 from tests.data.read_workbook import read_sheet, serial_to_time
 

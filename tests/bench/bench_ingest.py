@@ -22,7 +22,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.broker_access import Access, find_access
+from monitor.broker.access import Access, find_access
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from tests.bench.record import record
 from tests.conftest import absent, free_port
@@ -199,8 +199,8 @@ def durable_postgresql(request, tmp_path):
     folder.mkdir(mode=0o755)
     server = server_class(folder, durable=True)
     request.addfinalizer(lambda: (server.stop(), shutil.rmtree(folder, ignore_errors=True)))
-    from monitor.store.engine import Database
-    from monitor.store.tables import metadata
+    from monitor.store.database.engine import Database
+    from monitor.store.schema.tables import metadata
 
     database = Database(server.url("postgres"))
     metadata.create_all(database.engine)

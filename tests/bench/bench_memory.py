@@ -20,7 +20,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from sqlalchemy import text
 
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 from tests.bench.bench_service import find_child, resident_mib
 from tests.bench.record import read_figures, record
 from tests.data.running import Service
@@ -133,7 +133,7 @@ def test_memory_is_flat(rate: int, sqlite_url: str, mosquitto: Any, tmp_path: Pa
     with Service(tmp_path, sqlite_url, mosquitto.url, sites, tick="60s") as service:
         service.start()
         assert service._process is not None
-        core = find_child(service._process.pid, "monitor.daemon")
+        core = find_child(service._process.pid, "monitor.service.core")
         stream = Stream(mosquitto.url, rate)
         stream.start()
         begun = time.monotonic()
@@ -147,7 +147,7 @@ def test_memory_is_flat(rate: int, sqlite_url: str, mosquitto: Any, tmp_path: Pa
         stored = count_readings(sqlite_url)
         seen = json.loads(service.call("status", "--json").stdout)
         assert len(seen["sites"]) == len(sites), "a site file that cannot be read is no load"
-        assert find_child(service._process.pid, "monitor.daemon") == core, "the core was replaced"
+        assert find_child(service._process.pid, "monitor.service.core") == core, "the core was replaced"
     late = [s for s in samples if s[0] >= samples[-1][0] / 2.0]
     figures = {
         "minutes": MINUTES,

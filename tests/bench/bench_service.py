@@ -21,7 +21,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from sqlalchemy import text
 
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 from tests.bench.record import record
 from tests.data.running import Service, publish
 
@@ -152,7 +152,10 @@ def test_service_figures(kind: str, request: pytest.FixtureRequest, mosquitto: A
         start_s = service.start()
         assert service._process is not None
         parent = service._process.pid
-        processes = {"core": find_child(parent, "monitor.daemon"), "web": find_child(parent, "monitor.web.server")}
+        processes = {
+            "core": find_child(parent, "monitor.service.core"),
+            "web": find_child(parent, "monitor.web.server"),
+        }
         processes["supervisor"] = parent
         load = Load(mosquitto.url)
         load.start()

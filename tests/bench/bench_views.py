@@ -20,9 +20,11 @@ from sqlalchemy import Connection, insert, text
 
 from monitor.domain.alert import Actor
 from monitor.domain.instants import epoch_s, spell
-from monitor.store import audit, migrate, views
-from monitor.store import tables as t
-from monitor.store.engine import Database
+from monitor.store.database import audit
+from monitor.store.database.engine import Database
+from monitor.store.schema import tables as t
+from monitor.store.schema import views
+from monitor.store.upkeep import migrate
 from tests.bench.record import record
 
 LIMIT_MS = 200.0

@@ -12,15 +12,15 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from monitor.config import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs.forecasts import run, train
-from monitor.store.engine import Database
-from monitor.store.migrate import upgrade
-from monitor.store.observations import add_observations
-from monitor.store.sites import save_site
-from monitor.store.tables import forecast as forecasts
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema.tables import forecast as forecasts
+from monitor.store.upkeep.migrate import upgrade
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
 HEAD = """

@@ -15,13 +15,13 @@ import pytest
 import uvicorn
 from sqlalchemy import select
 
-from monitor.config import load_service
-from monitor.store.alerts import find_alert
-from monitor.store.engine import Database
-from monitor.store.movement import MovementRow, add_update
+from monitor.config.service import load_service
+from monitor.store.alerting.alerts import find_alert
+from monitor.store.database.engine import Database
+from monitor.store.models.movement import MovementRow, add_update
+from monitor.store.schema.tables import movement, site_state
+from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
-from monitor.store.tables import movement, site_state
-from monitor.store.views import load_view
 from monitor.web.app import build
 from tests.conftest import wait_for
 

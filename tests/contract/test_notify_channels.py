@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from monitor.cli.channels import app
-from monitor.config import parse_service
+from monitor.cli.service.channels import app
+from monitor.config.service import parse_service
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifier import NOTIFIERS, channel_settings, open_notifier, read_secret

@@ -8,9 +8,9 @@ from pathlib import Path
 from sqlalchemy import text
 
 from detection.imagery.data.generate import write_scene
-from monitor.config import load_service, parse_site
+from monitor.config.service import load_service, parse_site
 from monitor.jobs.scenes import inbox, worker
-from monitor.store.sites import save_site
+from monitor.store.alerting.sites import save_site
 
 PLACE = (141.951, 42.7305)
 SITE = """

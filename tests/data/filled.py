@@ -12,30 +12,20 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, update
 
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.domain.instants import spell
 from monitor.domain.observation import Observation, Report, SiteEvent
 from monitor.domain.site import Recipient, Site
-from monitor.store import (
-    alerts,
-    api_tokens,
-    events,
-    forecasts,
-    guesses,
-    job_runs,
-    messages,
-    observations,
-    offsets,
-    points,
-    service_state,
-    sites,
-    users,
-)
-from monitor.store import tables as t
-from monitor.store.audit import add_audit
-from monitor.store.engine import Database
-from monitor.store.types import canonical_json
+from monitor.store import job_runs, service_state
+from monitor.store.alerting import alerts, events, offsets, sites
+from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import Database
+from monitor.store.models import forecasts
+from monitor.store.people import api_tokens, guesses, users
+from monitor.store.readings import messages, observations, points
+from monitor.store.schema import tables as t
+from monitor.store.schema.types import canonical_json
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.scope import anchor_at, wanted_series
-from monitor.config import load_site
+from monitor.config.service import load_site
 from monitor.domain.decision import Decision, EventFact, Memory, Newest, View, seconds
 from monitor.domain.observation import Observation, Reading
 from monitor.domain.site import Site

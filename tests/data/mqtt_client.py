@@ -7,7 +7,7 @@ from typing import Any
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from monitor.broker_access import Access
+from monitor.broker.access import Access
 from tests.conftest import wait_for
 
 

@@ -13,14 +13,14 @@ from typing import Any, Self
 import paho.mqtt.client as mqtt
 
 from monitor.alerting.decision.evaluate import evaluate_site
-from monitor.config import ServiceConfig
+from monitor.config.service import ServiceConfig
 from monitor.domain.alert import AlertChange
 from monitor.domain.instants import spell
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.ingest.service import Ingest
 from monitor.notify.dispatcher import Dispatcher
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 
 
 @dataclass
@@ -143,7 +143,7 @@ def deliver_all(db: Database, sites: dict[str, Site], clock: Clock, environ: dic
     """Run the dispatcher until nothing is left to send."""
     from sqlalchemy import func, select
 
-    from monitor.store.tables import notification
+    from monitor.store.schema.tables import notification
 
     dispatcher = Dispatcher(db, sites, clock, environ=environ, jitter=lambda: 0.0, poll_s=0.05)
     dispatcher.start()

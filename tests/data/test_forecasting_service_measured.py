@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from forecasting.data.sources import read_recipe, read_record
-from monitor import compute
 from monitor.cli.main import run_verb
 from monitor.jobs.forecasts import worker
+from monitor.worker import compute
 
 pytestmark = pytest.mark.data
 

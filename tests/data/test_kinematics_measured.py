@@ -8,7 +8,7 @@ import pytest
 from forecasting.kinematics.failure import FailureSpec, watch_failure
 from forecasting.kinematics.failure_scores import count_false
 from forecasting.kinematics.velocity import DAY_S
-from monitor.cli import failure_bench
+from monitor.cli.forecast import failure_bench
 from monitor.cli.main import run_verb
 from tests.data.read_workbook import read_sheet, serial_to_time
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.movement.update import update_movement
-from monitor.store.engine import Database
-from monitor.store.observations import add_observations
-from monitor.store.sites import save_site
-from monitor.store.views import load_view
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema.views import load_view
 from tests.data.measured import measured_site, read_baijiabao
 
 pytestmark = pytest.mark.data

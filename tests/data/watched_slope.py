@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from monitor.alerting.decision.evaluate import EvaluationResult, evaluate_site
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.store.engine import Database
-from monitor.store.observations import add_observations
-from monitor.store.sites import save_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
 
 START: Final = parse("2026-03-01T00:00:00Z")
 HOUR: Final = timedelta(hours=1)

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 from monitor.domain.site import Level, SeriesSpec, Site, Station
 from monitor.ingest.service import Ingest
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 
 STATIONS = tuple(f"G{i}" for i in range(1, 9))
 

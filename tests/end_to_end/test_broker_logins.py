@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from monitor.broker_access import Access, find_access
-from monitor.config import load_service
+from monitor.broker.access import Access, find_access
+from monitor.broker.signing import KEYS_FILE, Keyring, is_signed
+from monitor.config.service import load_service
 from monitor.ingest.broker import find_mosquitto
-from monitor.signing import KEYS_FILE, Keyring, is_signed
 from tests.conftest import absent, free_port, wait_for
 from tests.data.mqtt_client import calling
 from tests.data.running import Service
@@ -44,7 +44,7 @@ def reading(value: float) -> str:
 def count(service: Service, sql: str = "SELECT count(*) FROM observation") -> int:
     from sqlalchemy import text
 
-    from monitor.store.engine import Database
+    from monitor.store.database.engine import Database
 
     db = Database(load_service(service.config).database.url)
     try:

@@ -21,7 +21,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 from monitor.store.service_state import load_stamps
 from tests.conftest import MosquittoServer, wait_for
 from tests.data.running import Service, publish

@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, Ledger
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
@@ -23,15 +23,15 @@ from monitor.notify.notifiers.webhook import payload
 from monitor.notify.stages import grouped, throttled
 from monitor.notify.verdict import Superseded, View
 from monitor.replay.drill import DrillTerms, hold_drill
-from monitor.store.alerts import acknowledge, apply_changes, load_alert_events, load_alerts
-from monitor.store.audit_pack import load_citations
-from monitor.store.decisions import load_decision
-from monitor.store.drills import add_drill, as_exercise, end_dead_drills, end_drill, find_drill, load_drills
-from monitor.store.engine import Database
-from monitor.store.observations import add_observations
-from monitor.store.outbox import Waiting, claim_due
-from monitor.store.sites import load_site_source, save_site
-from monitor.store.tables import metadata
+from monitor.store.alerting.alerts import acknowledge, apply_changes, load_alert_events, load_alerts
+from monitor.store.alerting.audit_pack import load_citations
+from monitor.store.alerting.decisions import load_decision
+from monitor.store.alerting.drills import add_drill, as_exercise, end_dead_drills, end_drill, find_drill, load_drills
+from monitor.store.alerting.outbox import Waiting, claim_due
+from monitor.store.alerting.sites import load_site_source, save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema.tables import metadata
 from tests.data.playing import Listener
 
 ADA = Actor("Ada Berg")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 from tests.conftest import REPOSITORY
 
 # What needs a person at the keyboard, a service that stays, a network, or a client that may not be there.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 from tests.conftest import MosquittoServer, wait_for
 from tests.data.running import publish
 from tests.end_to_end.test_cannot_decide import Receiver, evaluated_at, move, receiver, running

@@ -18,7 +18,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from sqlalchemy import text
 
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 from tests.bench.record import record
 from tests.conftest import wait_for
 from tests.data.running import Service

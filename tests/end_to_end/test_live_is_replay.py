@@ -17,7 +17,7 @@ from sqlalchemy import select
 from monitor.alerting.acts.operator_acts import set_level, verify
 from monitor.alerting.decision.evaluate import EvaluationResult, evaluate_site
 from monitor.alerting.decision.reading_cache import Looking
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
@@ -28,12 +28,12 @@ from monitor.replay.known import Known
 from monitor.replay.scorecard import Run
 from monitor.simulate.site_file import write_site_toml
 from monitor.simulate.slope import SITE_ID, SlopeModel
-from monitor.store.decisions import find_state
-from monitor.store.engine import Database
-from monitor.store.observations import find_series_id
-from monitor.store.offsets import add_offset
-from monitor.store.sites import save_site
-from monitor.store.tables import alert, alert_event, evaluation, observation_flag
+from monitor.store.alerting.decisions import find_state
+from monitor.store.alerting.offsets import add_offset
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import find_series_id
+from monitor.store.schema.tables import alert, alert_event, evaluation, observation_flag
 
 STEP = timedelta(hours=4)
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 from tests import conftest
 from tests.data.running import Service, publish
 

@@ -17,13 +17,13 @@ import pytest
 from alembic import command
 from sqlalchemy import Boolean, MetaData, insert, text
 
-from monitor.broker_access import Access
-from monitor.broker_logins import HOW_TO_CLOSE
+from monitor.broker.access import Access
+from monitor.broker.logins import HOW_TO_CLOSE
 from monitor.ingest.broker import find_mosquitto
-from monitor.store.engine import Database
-from monitor.store.migrate import current, head, make_config
-from monitor.store.users import check_password
-from monitor.store.verify import verify
+from monitor.store.database.engine import Database
+from monitor.store.people.users import check_password
+from monitor.store.upkeep.migrate import current, head, make_config
+from monitor.store.upkeep.verify import verify
 from tests.conftest import absent, free_port, wait_for
 from tests.data.mqtt_client import calling
 from tests.data.running import Service

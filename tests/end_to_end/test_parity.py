@@ -13,13 +13,13 @@ import pytest
 from sqlalchemy import select, text
 
 from monitor.alerting.decision.evaluate import evaluate_site
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.site import Site
-from monitor.store.engine import Database
-from monitor.store.seals import ACTION as SEAL
-from monitor.store.sites import save_site
-from monitor.store.tables import alert, alert_event
-from monitor.store.views import NAMES
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.database.seals import ACTION as SEAL
+from monitor.store.schema.tables import alert, alert_event
+from monitor.store.schema.views import NAMES
 from tests.data.playing import Clock, Player
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]

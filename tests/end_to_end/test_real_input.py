@@ -17,13 +17,22 @@ import rasterio
 from rasterio.features import rasterize
 from sqlalchemy import func, select, text
 
-from monitor.config import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs.scenes import inbox
-from monitor.store.engine import Database
-from monitor.store.sites import save_site
-from monitor.store.tables import alert, alert_event, decision, notification, observation, scene, scene_footprint, series
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.schema.tables import (
+    alert,
+    alert_event,
+    decision,
+    notification,
+    observation,
+    scene,
+    scene_footprint,
+    series,
+)
 from tests.data.measured import SITES, read_baijiabao, read_cascadia, read_outang
 from tests.data.playing import Clock, Listener, Player, deliver_all
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from monitor.broker_logins import CONFIG, PID_FILE, is_process
-from monitor.child_environment import CORE_ALONE
-from monitor.config import SECRETS
+from monitor.broker.logins import CONFIG, PID_FILE, is_process
+from monitor.config.service import SECRETS
 from monitor.ingest.broker import find_mosquitto
+from monitor.service.child_environment import CORE_ALONE
 from tests.conftest import absent, free_port, wait_for
 from tests.data.running import Service
 from tests.end_to_end.test_never_lower import site_file
@@ -21,7 +21,7 @@ SETTINGS = {
     "SIREN_URL": "core", "SLOPEWARD_WATCHDOG__PING_URL": "core", "SLOPEWARD_BY_PASSWORD": "",
     "PGPASSWORD": "core web",
 }  # fmt: skip
-NAMES = {"monitor.daemon": "core", "monitor.web.server": "web"}
+NAMES = {"monitor.service.core": "core", "monitor.web.server": "web"}
 
 
 def list_below(pid: int) -> Iterator[tuple[int, list[str]]]:
@@ -75,4 +75,4 @@ def test_each_process_knows_its_own_secrets_and_a_killed_service_leaves_no_broke
 
 def test_each_secret_of_the_configuration_is_of_the_page_or_of_core() -> None:
     of_the_page = {section for section, _ in SECRETS} - CORE_ALONE
-    assert of_the_page <= {"oidc"}, "decide in monitor.child_environment who needs it"
+    assert of_the_page <= {"oidc"}, "decide in monitor.service.child_environment who needs it"

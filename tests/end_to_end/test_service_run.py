@@ -17,13 +17,13 @@ import pytest
 from detection.imagery.data.generate import write_scene
 from monitor.alerting.acts.change_control import approve, propose
 from monitor.alerting.acts.operator_acts import set_level
-from monitor.broker_logins import lend_login
-from monitor.cli.sites import write_first_site
-from monitor.config import load_service, parse_site
+from monitor.broker.logins import lend_login
+from monitor.cli.site.sites import write_first_site
+from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import Actor
 from monitor.ingest.broker import find_mosquitto
 from monitor.simulate.publish import Publisher
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 from tests import conftest
 from tests.conftest import free_port
 
@@ -142,11 +142,11 @@ def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(kind, re
     service.start()
     service.publish(0, 300)
     wait_for(lambda: service.count() == 300, what="300 rows")
-    core = service.child("monitor.daemon")
+    core = service.child("monitor.service.core")
     os.kill(core, signal.SIGKILL)
     service.publish(300, 300)  # the broker holds them
     wait_for(lambda: service.count() == 600, what="600 rows")
-    assert service.child("monitor.daemon") not in (None, core)
+    assert service.child("monitor.service.core") not in (None, core)
     assert "core ended by signal 9" in service.text()
     assert service.query("SELECT count(DISTINCT observed_at) FROM observation") == [(600,)]
 
@@ -212,7 +212,7 @@ def test_a_second_service_on_the_same_database_is_refused(kind, request):
     service = request.getfixturevalue(kind)
     service.start()
     done = subprocess.run(
-        [sys.executable, "-m", "monitor.daemon", str(service.folder / "slopeward.toml")],
+        [sys.executable, "-m", "monitor.service.core", str(service.folder / "slopeward.toml")],
         capture_output=True, text=True, cwd=service.folder, timeout=60,
     )  # fmt: skip
     assert done.returncode == 1
@@ -222,7 +222,7 @@ def test_a_second_service_on_the_same_database_is_refused(kind, request):
 
 def test_when_the_supervisor_is_killed_its_children_end_and_a_new_one_can_start(service):
     service.start()
-    pids = [service.child(m) for m in ("monitor.daemon", "monitor.web.server")]
+    pids = [service.child(m) for m in ("monitor.service.core", "monitor.web.server")]
     service.process.kill()
     service.process.wait()
     wait_for(lambda: not any(p and Path(f"/proc/{p}").exists() for p in pids), what="children to end")
@@ -294,7 +294,7 @@ def find_worker(core):
     """Environment, status and limits of a worker of this core that runs now, behind all its walls."""
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and b"monitor.compute\0" in (entry / "cmdline").read_bytes():
+            if entry.name.isdigit() and b"monitor.worker.compute\0" in (entry / "cmdline").read_bytes():
                 status, limits = (entry / "status").read_text(), (entry / "limits").read_text()
                 # the bound of memory comes last
                 if f"\nPPid:\t{core}\n" in status and f" {8 << 30} " in limits:
@@ -312,7 +312,7 @@ def test_a_scene_is_read_without_secrets_and_one_beyond_its_bound_fails_alone(se
     config = service.folder / "slopeward.toml"
     config.write_text(f"{config.read_text()}[compute]\njob_file_gib = 0.000001\n")
     service.start()
-    core = service.child("monitor.daemon")
+    core = service.child("monitor.service.core")
     write_scene(service.folder / "inbox" / "north" / "large", 5, acquired_at=datetime.now(UTC) - timedelta(hours=2))
     environment, status, limits = wait_for(lambda: find_worker(core), "a worker behind its walls")
     assert secret not in environment
@@ -327,4 +327,4 @@ def test_a_scene_is_read_without_secrets_and_one_beyond_its_bound_fails_alone(se
     assert "writes a file larger than its bound" in error
     service.publish(0, 5)
     wait_for(lambda: service.count() == 5, what="readings after that")
-    assert service.child("monitor.daemon") == core
+    assert service.child("monitor.service.core") == core

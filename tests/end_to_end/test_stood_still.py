@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config import load_service
-from monitor.service_clock import ServiceClock
-from monitor.store.engine import Database
+from monitor.config.service import load_service
+from monitor.service.clock import ServiceClock
+from monitor.service.supervisor import Supervisor
+from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp, stamp
-from monitor.supervisor import Supervisor
 from tests.conftest import MosquittoServer, wait_for
 from tests.data.running import Service
 from tests.end_to_end.test_cannot_decide import Receiver, evaluated_at, move, receiver

@@ -13,13 +13,14 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
-from monitor import compute, daemon
-from monitor.config import load_service
-from monitor.daemon import Core
-from monitor.service_clock import ServiceClock, Uptime
-from monitor.store.clock_steps import set_back
-from monitor.store.engine import Database
-from monitor.store.tables import notification, observation
+from monitor.config.service import load_service
+from monitor.service import core as daemon
+from monitor.service.clock import ServiceClock, Uptime
+from monitor.service.core import Core
+from monitor.store.database.engine import Database
+from monitor.store.schema.tables import notification, observation
+from monitor.store.upkeep.clock_steps import set_back
+from monitor.worker import compute
 from tests.conftest import MosquittoServer, free_port, wait_for
 from tests.end_to_end.test_cannot_decide import Receiver, move, receiver
 from tests.end_to_end.test_never_lower import site_file

@@ -10,11 +10,11 @@ from sqlalchemy import select
 from monitor.cli.main import run_verb
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.errors import RefusedError
-from monitor.store import alerts as store
-from monitor.store import tables as t
-from monitor.store.alerts import apply_changes, close_alert, find_alert, load_alert_events, load_alerts
-from monitor.store.engine import Database
-from monitor.store.sites import save_site
+from monitor.store.alerting import alerts as store
+from monitor.store.alerting.alerts import apply_changes, close_alert, find_alert, load_alert_events, load_alerts
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.schema import tables as t
 from tests.integration.test_alerting_scenes import T0, make_site
 
 SITE = make_site(G1="BASE-1", G2="BASE-2")

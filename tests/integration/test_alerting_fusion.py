@@ -8,16 +8,16 @@ from sqlalchemy import select
 from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.audit.explain import explain
 from monitor.alerting.audit.recompute import recompute
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.alert import Actor, Ledger
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerts import load_alert_events, load_alerts
-from monitor.store.decisions import find_state, load_decision
-from monitor.store.maintenance import add_maintenance
-from monitor.store.observations import find_series_id
-from monitor.store.offsets import add_offset, confirm_offset, revoke_offset
-from monitor.store.sites import load_site_source
-from monitor.store.tables import audit_entry
+from monitor.store.alerting.alerts import load_alert_events, load_alerts
+from monitor.store.alerting.decisions import find_state, load_decision
+from monitor.store.alerting.maintenance import add_maintenance
+from monitor.store.alerting.offsets import add_offset, confirm_offset, revoke_offset
+from monitor.store.alerting.sites import load_site_source
+from monitor.store.readings.observations import find_series_id
+from monitor.store.schema.tables import audit_entry
 from tests.integration.test_alerting_scenes import HOUR, Slope, site_text
 
 ADA, BO = Actor("Ada"), Actor("Bo")

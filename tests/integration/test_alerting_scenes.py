@@ -14,22 +14,22 @@ from monitor.alerting.decision import evaluate as evaluate_module
 from monitor.alerting.decision import reading_cache as looking_module
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.errors import RefusedError
 from monitor.notify.state import site_payload
-from monitor.store import alerts as store
-from monitor.store import tables as t
-from monitor.store.alerts import acknowledge, find_alert, load_alert_events, load_alerts
-from monitor.store.audit import verify_chain
-from monitor.store.decisions import find_state, load_decision
-from monitor.store.engine import Database
-from monitor.store.observations import add_observations, find_series_id, load_readings
-from monitor.store.offsets import add_offset
-from monitor.store.sites import load_site_source, save_site
-from monitor.store.views import load_view
+from monitor.store.alerting import alerts as store
+from monitor.store.alerting.alerts import acknowledge, find_alert, load_alert_events, load_alerts
+from monitor.store.alerting.decisions import find_state, load_decision
+from monitor.store.alerting.offsets import add_offset
+from monitor.store.alerting.sites import load_site_source, save_site
+from monitor.store.database.audit import verify_chain
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations, find_series_id, load_readings
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)

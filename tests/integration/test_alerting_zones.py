@@ -8,18 +8,18 @@ import pytest
 
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import evaluate_site, load_view
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.alert import PAGE, Actor
 from monitor.domain.decision import Memory, View
 from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Report
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
-from monitor.store import tables as t
-from monitor.store.messages import add_report
-from monitor.store.points import Point, add_point_observations, add_points, load_point_facts
-from monitor.store.sites import save_site
-from monitor.store.views import load_view as load_rows
+from monitor.store.alerting.sites import save_site
+from monitor.store.readings.messages import add_report
+from monitor.store.readings.points import Point, add_point_observations, add_points, load_point_facts
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view as load_rows
 
 T0 = parse("2026-01-01T06:00:00Z")
 DAY = timedelta(days=1)

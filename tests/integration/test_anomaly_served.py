@@ -10,17 +10,17 @@ from sqlalchemy import func, insert, select, update
 from detection.anomaly.registry import list_served
 from monitor.alerting.decision.proof import FEWEST_ISSUES, FEWEST_REVIEWS, find_unproven
 from monitor.cli.main import run_verb
-from monitor.config import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs import anomaly
 from monitor.jobs.forecasts import train
-from monitor.store import tables as t
-from monitor.store.engine import Database
-from monitor.store.observations import add_observations
-from monitor.store.reviews import add_review
-from monitor.store.sites import save_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
+from monitor.store.scenes.reviews import add_review
+from monitor.store.schema import tables as t
 from tests.integration.test_jobs_forecast import SITE, START, fill
 
 CHEAP = ("rules", "robust-z", "ewma", "slope-change", "variance", "persistence-z", "flatline", "replay")

@@ -13,12 +13,13 @@ import pytest
 from sqlalchemy import text
 
 from monitor.cli.main import run_verb
-from monitor.config import parse_service
+from monitor.config.service import parse_service
 from monitor.errors import RefusedError, StoreError
-from monitor.one_core import hold_alone
-from monitor.store import publish, views
-from monitor.store.engine import Database
-from monitor.store.migrate import upgrade
+from monitor.service.one_core import hold_alone
+from monitor.store.database.engine import Database
+from monitor.store.schema import views
+from monitor.store.upkeep import publish
+from monitor.store.upkeep.migrate import upgrade
 from tests.data.filled import NOW, PASSWORD
 
 

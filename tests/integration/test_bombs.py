@@ -22,8 +22,9 @@ from detection.imagery.raster.untrusted import Limits, open_raster
 from forecasting.data import bounds, sources, xlsx
 from forecasting.errors import ForecastingError
 from monitor.alerting.audit import audit_pack
-from monitor.cli import ingest, scenes_review
-from monitor.cli.curve_file import read_curve
+from monitor.cli.forecast.curve_file import read_curve
+from monitor.cli.scenes import review
+from monitor.cli.site import ingest
 from monitor.domain.site import Level, Site
 from monitor.errors import ConfigError, PayloadError, RefusedError, SlopewardError
 from monitor.ingest.decoders.table import DECODERS, find_decoder
@@ -149,15 +150,15 @@ def test_an_outline_nested_without_end_is_no_outline(tmp_path, content):
     with pytest.raises(AoiError, match="not GeoJSON"):
         aoi._read_outline(path)
     with pytest.raises(SlopewardError, match="cannot be read as GeoJSON"):
-        scenes_review._read_outline(path)
+        review._read_outline(path)
 
 
 def test_an_outline_of_any_length_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(aoi, "MOST_BYTES", 1000)
-    monkeypatch.setattr(scenes_review, "OUTLINE_BYTES", 1000)
+    monkeypatch.setattr(review, "OUTLINE_BYTES", 1000)
     path = tmp_path / "aoi.geojson"
     path.write_text(json.dumps({"type": "Polygon", "coordinates": [[[0.0, 0.0]] * 500]}))
-    for read, fault in ((aoi._read_outline, AoiError), (scenes_review._read_outline, SlopewardError)):
+    for read, fault in ((aoi._read_outline, AoiError), (review._read_outline, SlopewardError)):
         with pytest.raises(fault, match="more than"):
             read(path)
 

@@ -11,14 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.broker_access import Access, find_access
-from monitor.broker_logins import DOCTOR, LoginBook, lend_login
-from monitor.config import parse_service
+from monitor.broker.access import Access, find_access
+from monitor.broker.logins import DOCTOR, LoginBook, lend_login
+from monitor.config.service import parse_service
 from monitor.domain.site import Level, Recipient, Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto
 from monitor.ingest.service import Ingest
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 from tests.conftest import absent, free_port, wait_for
 from tests.data.mqtt_client import calling
 

@@ -14,17 +14,17 @@ from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.operator_acts import set_level
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config import load_service, parse_site
-from monitor.daemon import Core
+from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import Actor
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.jobs.housekeeping import _everybody
-from monitor.store import tables as t
-from monitor.store.audit import verify_chain
-from monitor.store.decisions import find_state
-from monitor.store.proposals import load_proposal, load_proposals
-from monitor.store.users import add_user
-from monitor.supervisor import Keeper, _load_recipients
+from monitor.service.core import Core
+from monitor.service.supervisor import Keeper, _load_recipients
+from monitor.store.alerting.decisions import find_state
+from monitor.store.alerting.proposals import load_proposal, load_proposals
+from monitor.store.database.audit import verify_chain
+from monitor.store.people.users import add_user
+from monitor.store.schema import tables as t
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")

@@ -7,10 +7,15 @@ import pytest
 from monitor.cli.main import run_verb
 from monitor.domain.alert import SERVICE, Actor
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.audit import verify_chain
-from monitor.store.maintenance import add_maintenance, end_maintenance, load_maintenance, load_maintenance_facts
-from monitor.store.news import News
-from monitor.store.users import add_user, disable_user
+from monitor.store.alerting.change_feed import News
+from monitor.store.alerting.maintenance import (
+    add_maintenance,
+    end_maintenance,
+    load_maintenance,
+    load_maintenance_facts,
+)
+from monitor.store.database.audit import verify_chain
+from monitor.store.people.users import add_user, disable_user
 from tests.data.watched_slope import HOUR, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")

@@ -16,11 +16,11 @@ from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.errors import RefusedError
-from monitor.store import guesses
-from monitor.store import tables as t
-from monitor.store.audit import verify_chain
-from monitor.store.seals import find_unsealed
-from monitor.store.users import add_user
+from monitor.store.database.audit import verify_chain
+from monitor.store.database.seals import find_unsealed
+from monitor.store.people import guesses
+from monitor.store.people.users import add_user
+from monitor.store.schema import tables as t
 from tests.data.watched_slope import WatchedSlope, write_service
 
 CHIEF = {"who": "Root-1"}  # the admin, where there is one
@@ -106,8 +106,8 @@ def test_a_local_person_who_writes_the_name_of_another_lowers_nothing(accounts, 
 GUESS = """
 import sys
 from datetime import datetime
-from monitor.store.engine import Database
-from monitor.store.guesses import take_turn_to_prove
+from monitor.store.database.engine import Database
+from monitor.store.people.guesses import take_turn_to_prove
 with Database(sys.argv[1]) as db, db.write() as c:
     print(take_turn_to_prove(c, "Ada", "mallory", datetime.fromisoformat(sys.argv[2])).isoformat())
 """
@@ -137,11 +137,11 @@ def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench):
 def test_after_wrong_passwords_the_next_one_waits_and_the_right_one_ends_that(accounts, call, monkeypatch):
     waits = []
     monkeypatch.setattr("monitor.cli.identity.time.sleep", waits.append)
-    monkeypatch.setattr("monitor.store.guesses.FREE", 1)
+    monkeypatch.setattr("monitor.store.people.guesses.FREE", 1)
     for _ in range(2):
         assert call(*LOWER, "--by", "Ada", password="plum gravel sonnet 17")[0] == 1
     assert waits == []
-    monkeypatch.setattr("monitor.store.guesses.FIRST_S", 20.0)
+    monkeypatch.setattr("monitor.store.people.guesses.FIRST_S", 20.0)
     assert call(*LOWER, "--by", "Ada", password="plum gravel sonnet 17")[0] == 1
     status, _, said = call(*LOWER, who="Ada")
     assert (status, "wrong passwords were given before" in said) == (3, True), said
@@ -317,7 +317,7 @@ def test_a_password_comes_by_file_descriptor_too(accounts, call, monkeypatch):
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database_url, tmp_path):
     """Real processes of two users of the system on one database."""
-    from monitor.store.engine import Database
+    from monitor.store.database.engine import Database
 
     with Database(database_url) as db:
         slope = WatchedSlope(db)

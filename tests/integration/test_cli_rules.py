@@ -14,11 +14,11 @@ from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli import rules
 from monitor.cli.identity import prove
 from monitor.cli.main import VERBS, run_verb
-from monitor.cli.opening import open_database
+from monitor.cli.session import open_database
 from monitor.domain.alert import Actor
 from monitor.errors import RefusedError, StoreError
-from monitor.store.tables import metadata, user_account
-from monitor.store.users import add_user
+from monitor.store.people.users import add_user
+from monitor.store.schema.tables import metadata, user_account
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 
 CLI = Path(rules.__file__).parent
@@ -100,7 +100,7 @@ def test_every_command_has_a_rule_and_every_rule_a_command():
 def test_the_database_is_opened_in_one_place():
     """There the rule of the command closes it; the two others only look whether it answers."""
     opens = set()
-    for path in CLI.glob("*.py"):
+    for path in CLI.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Database", "create_engine"}:
                 opens.add(path.name)
@@ -185,7 +185,7 @@ def test_a_wrong_password_is_refused_by_every_command_and_seen_in_the_log(bench,
         add_user(c, "Ada", WORDS["Ada"], "admin", NOW)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", WORDS["Cy"])
-    monkeypatch.setattr("monitor.store.guesses.FREE", 10 * len(CALLS))  # how slow guesses are is another test
+    monkeypatch.setattr("monitor.store.people.guesses.FREE", 10 * len(CALLS))  # how slow guesses are is another test
     before = count_rows(bench.database)
     for command, words in CALLS.items():
         assert run_verb([*command.split(), *(files.get(w, w) for w in words), "--by", "Ada"]) == 1, command

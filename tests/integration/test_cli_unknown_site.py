@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cli.doctor import find_program
 from monitor.cli.main import run_verb
-from monitor.cli.sites import write_first_site
-from monitor.store.engine import Database
+from monitor.cli.service.doctor import find_program
+from monitor.cli.site.sites import write_first_site
+from monitor.store.database.engine import Database
 from monitor.store.service_state import remove_stamp, stamp
 
 VERBS = (

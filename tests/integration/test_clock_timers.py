@@ -7,20 +7,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor import daemon, evaluation_loop, supervisor, vigil
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, seconds
 from monitor.domain.site import Recipient
 from monitor.notify.circuit import Circuit
 from monitor.notify.stages import escalated
 from monitor.notify.verdict import Limits
-from monitor.service_clock import Step
-from monitor.store.alerts import load_alert_events, shelve, unshelve_due
-from monitor.store.clock_steps import set_back
-from monitor.store.decisions import find_state, save_memory
-from monitor.store.outbox import due_channels, has_expired, load_unacknowledged
+from monitor.service import core as daemon
+from monitor.service import evaluation_loop, readiness, supervisor
+from monitor.service.clock import Step
+from monitor.store.alerting.alerts import load_alert_events, shelve, unshelve_due
+from monitor.store.alerting.decisions import find_state, save_memory
+from monitor.store.alerting.outbox import due_channels, has_expired, load_unacknowledged
+from monitor.store.upkeep.clock_steps import set_back
 from tests.integration.test_notify_delivery import add_alert, add_message, add_site
-from tests.unit.test_service_clock import START, STEPS, Machine
+from tests.unit.monitor.service.test_clock import START, STEPS, Machine
 
 TABLE = Path(__file__).parents[2] / "docs/explanation/clocks.md"
 WAIT_S = 300.0
@@ -162,7 +163,7 @@ class _Nothing:
         return None
 
 
-@pytest.mark.parametrize("room", [evaluation_loop, supervisor, vigil], ids=lambda r: r.__name__)
+@pytest.mark.parametrize("room", [evaluation_loop, supervisor, readiness], ids=lambda r: r.__name__)
 def test_monotonic_timers_compare_no_wall_time(room):
     source = Path(room.__file__).read_text()
     assert "time.monotonic" in source

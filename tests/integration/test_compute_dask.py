@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monitor import compute
 from monitor.errors import JobError
+from monitor.worker import compute
 from tests.conftest import REPOSITORY, free_port, wait_for
 
 BODY = """

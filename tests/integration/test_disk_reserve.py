@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config import parse_service
+from monitor.config.service import parse_service
 from monitor.domain.alert import SERVICE
 from monitor.errors import StoreBusyError
 from monitor.ingest.service import Ingest
-from monitor.service_conditions import Conditions
-from monitor.store.audit import add_audit, verify_chain
-from monitor.store.engine import Database
-from monitor.store.reserve import MEGABYTE, DiskReserve
+from monitor.service.self_checks import Conditions
+from monitor.store.database.audit import add_audit, verify_chain
+from monitor.store.database.engine import Database
+from monitor.store.upkeep.reserve import MEGABYTE, DiskReserve
 from tests.data.filled import NOW
 
 LIMITS = "[limits]\nreserve_mb = 8\n"

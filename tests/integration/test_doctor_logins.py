@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.broker_access import Access, find_access
-from monitor.broker_logins import ACL, PASSWORDS, SERVICE_ACL, SERVICE_PASSWORDS
-from monitor.cli.doctor import _look_at_logins
+from monitor.broker.access import Access, find_access
+from monitor.broker.logins import ACL, PASSWORDS, SERVICE_ACL, SERVICE_PASSWORDS
 from monitor.cli.main import run_verb
-from monitor.cli.sites import write_first_site
-from monitor.config import load_service
+from monitor.cli.service.doctor import _look_at_logins
+from monitor.cli.site.sites import write_first_site
+from monitor.config.service import load_service
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from tests.conftest import absent, free_port, wait_for
 from tests.data.mqtt_client import calling

@@ -17,13 +17,13 @@ from monitor.domain.observation import SiteEvent
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
-from monitor.store import tables as t
-from monitor.store.decisions import find_state, load_decision
-from monitor.store.events import add_event, confirm_event, withdraw_confirmation
-from monitor.store.migrate import downgrade, upgrade
-from monitor.store.sites import load_site_source
-from monitor.store.users import add_user
-from monitor.store.verify import verify
+from monitor.store.alerting.decisions import find_state, load_decision
+from monitor.store.alerting.events import add_event, confirm_event, withdraw_confirmation
+from monitor.store.alerting.sites import load_site_source
+from monitor.store.people.users import add_user
+from monitor.store.schema import tables as t
+from monitor.store.upkeep.migrate import downgrade, upgrade
+from monitor.store.upkeep.verify import verify
 from tests.integration.test_alerting_scenes import ADA, BO, HOUR, Slope, make_site
 
 JUMP = {"G1": 200.0, "G2": 180.0}
@@ -214,9 +214,9 @@ def test_what_an_older_version_froze_is_decided_as_it_was(slope):
 
 
 def test_a_flood_of_messages_pushes_out_nothing_that_makes_stricter_or_that_people_stand_behind(slope, monkeypatch):
-    from monitor.store.events import load_event_facts
+    from monitor.store.alerting.events import load_event_facts
 
-    monkeypatch.setattr("monitor.store.events.READ_AT_MOST", 4)
+    monkeypatch.setattr("monitor.store.alerting.events.READ_AT_MOST", 4)
     publish_event(slope, slope.now - 3 * HOUR, text="real, felt", value=0.05)
     stand_behind(slope, ADA)
     publish_event(slope, slope.now - 2 * HOUR, text="real", value=0.4)

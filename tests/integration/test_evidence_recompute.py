@@ -16,27 +16,27 @@ from monitor.alerting.acts.operator_acts import set_level
 from monitor.alerting.audit.as_of import look_as_of
 from monitor.alerting.audit.audit_pack import build_pack, check_pack, read_pack, write_pack
 from monitor.alerting.audit.recompute import recompute
-from monitor.cli.explaining import recompute_all
 from monitor.cli.main import run_verb
-from monitor.config import parse_site
+from monitor.cli.site.explaining import recompute_all
+from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.domain.observation import Report
 from monitor.errors import RefusedError
-from monitor.service_alarms import ServiceAlarms, make_alarm
-from monitor.store import tables as t
-from monitor.store.alerts import acknowledge, apply_changes, load_alerts, set_outcome
-from monitor.store.audit import verify_chain
-from monitor.store.audit_pack import load_material
-from monitor.store.backup import back_up, restore
-from monitor.store.decisions import load_decision
-from monitor.store.engine import Database
-from monitor.store.messages import add_report
-from monitor.store.observations import find_series_id
-from monitor.store.offsets import KINDS, add_offset
-from monitor.store.prune import Limits, load_cited, prune_step
-from monitor.store.sites import load_site_source
-from monitor.store.stories import verify_story
-from monitor.store.verify import verify
+from monitor.service.alarms import ServiceAlarms, make_alarm
+from monitor.store.alerting.alerts import acknowledge, apply_changes, load_alerts, set_outcome
+from monitor.store.alerting.audit_pack import load_material
+from monitor.store.alerting.decisions import load_decision
+from monitor.store.alerting.offsets import KINDS, add_offset
+from monitor.store.alerting.sites import load_site_source
+from monitor.store.alerting.stories import verify_story
+from monitor.store.database.audit import verify_chain
+from monitor.store.database.engine import Database
+from monitor.store.readings.messages import add_report
+from monitor.store.readings.observations import find_series_id
+from monitor.store.schema import tables as t
+from monitor.store.upkeep.backup import back_up, restore
+from monitor.store.upkeep.prune import Limits, load_cited, prune_step
+from monitor.store.upkeep.verify import verify
 from tests.data.seized import without_keys
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 

@@ -15,10 +15,10 @@ from forecasting.explanation.maps import NOT_A_CAUSE
 from forecasting.explanation.record import explain
 from forecasting.neural.learner import Settings
 from forecasting.neural.training import train_network
-from monitor.cli.forecast import app
-from monitor.config import load_service, parse_site
-from monitor.store.models import add_model
-from monitor.store.sites import save_site
+from monitor.cli.forecast.app import app
+from monitor.config.service import load_service, parse_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.models.registry import add_model
 from monitor.web.app import build
 from tests.data.slopes import rain_driven
 

@@ -11,14 +11,14 @@ from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.metrics import mae
 from forecasting.evaluation.scoring import score_months
 from forecasting.serving import jobs
-from monitor import compute
-from monitor.config import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.jobs.forecasts import run, worker
-from monitor.store.models import add_model, find_model, load_gates
-from monitor.store.observations import add_observations
-from monitor.store.sites import save_site
-from monitor.store.views import load_view
+from monitor.store.alerting.sites import save_site
+from monitor.store.models.registry import add_model, find_model, load_gates
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema.views import load_view
+from monitor.worker import compute
 
 pytestmark = pytest.mark.data
 STATIONS = ("ATU1", "MJ1", "MJ9")

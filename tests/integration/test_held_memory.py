@@ -17,8 +17,8 @@ from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Sit
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.forecasts.samples import load_displacements
-from monitor.store.observations import add_observations, find_series_id, load_readings, stream_readings
-from monitor.store.sites import save_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.readings.observations import add_observations, find_series_id, load_readings, stream_readings
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NAMES = ("A", "B")

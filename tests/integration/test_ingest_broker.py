@@ -11,12 +11,12 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from monitor.broker_access import find_access
+from monitor.broker.access import find_access
 from monitor.domain.site import Level, Site
 from monitor.errors import BrokerError
 from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, hold_folder, open_broker
 from monitor.ingest.service import Ingest
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 from tests.conftest import free_port, wait_for
 
 pytestmark = pytest.mark.server

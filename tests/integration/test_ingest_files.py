@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from monitor.cli.main import run_verb
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 
 SITE = """
 [site]

@@ -6,20 +6,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import event, func, select, text
 
-from monitor.config import parse_service
+from monitor.config.service import parse_service
 from monitor.domain.site import Level, Site, Station
 from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline as module
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.replay import replay_rejected
-from monitor.service_conditions import Conditions
-from monitor.store import messages, prune
-from monitor.store import tables as t
-from monitor.store.messages import MOST_BOOTS
-from monitor.store.observations import add_observations
-from monitor.store.quarantine import MOST_SOURCES, OTHERS
-from monitor.store.views import load_view
+from monitor.service.self_checks import Conditions
+from monitor.store.readings import messages
+from monitor.store.readings.messages import MOST_BOOTS
+from monitor.store.readings.observations import add_observations
+from monitor.store.readings.quarantine import MOST_SOURCES, OTHERS
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+from monitor.store.upkeep import prune
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 LIMITS = """

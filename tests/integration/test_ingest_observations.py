@@ -6,14 +6,14 @@ from sqlalchemy import select, text
 
 from monitor.domain.observation import Observation
 from monitor.errors import StoreError
-from monitor.store.observations import (
+from monitor.store.readings.observations import (
     add_observations,
     find_series_id,
     latest_reading,
     load_readings,
     load_series,
 )
-from monitor.store.tables import observation_flag, offset_entry, series_latest
+from monitor.store.schema.tables import observation_flag, offset_entry, series_latest
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 DAY = timedelta(days=1)

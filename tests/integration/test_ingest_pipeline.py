@@ -11,7 +11,7 @@ from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline as module
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.observations import add_observations
+from monitor.store.readings.observations import add_observations
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())

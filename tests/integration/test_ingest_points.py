@@ -11,19 +11,19 @@ from sqlalchemy import func, select, text
 
 from monitor.alerting.decision.evaluate import evaluate_site, load_view
 from monitor.cli.main import run_verb
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.decision import View
 from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.point_rows import Declared, open_long
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.store import tables as t
-from monitor.store import views
-from monitor.store.engine import Database
-from monitor.store.news import News
-from monitor.store.past import load_news_instants
-from monitor.store.points import load_point_facts
-from monitor.store.sites import save_site
+from monitor.store.alerting.change_feed import News
+from monitor.store.alerting.history import load_news_instants
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.points import load_point_facts
+from monitor.store.schema import tables as t
+from monitor.store.schema import views
 
 DAY = timedelta(days=1)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)

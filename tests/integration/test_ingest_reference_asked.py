@@ -11,19 +11,19 @@ from sqlalchemy import update
 from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli.identity import name_os_user
 from monitor.cli.main import run_verb
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline as module
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
-from monitor.store import countersign
-from monitor.store.sites import save_site
-from monitor.store.tables import user_account
-from monitor.store.users import add_user
-from monitor.store.verify import verify
-from monitor.store.views import load_view
-from monitor.web.guard import csrf_token
+from monitor.store.alerting.sites import save_site
+from monitor.store.people import countersign
+from monitor.store.people.users import add_user
+from monitor.store.schema.tables import user_account
+from monitor.store.schema.views import load_view
+from monitor.store.upkeep.verify import verify
+from monitor.web.access.guard import csrf_token
 from tests.integration.test_web_door import serving
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)

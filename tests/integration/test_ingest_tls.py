@@ -11,11 +11,11 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from monitor.config import parse_service
+from monitor.config.service import parse_service
 from monitor.domain.site import Level, Site
 from monitor.ingest.broker import find_mosquitto
 from monitor.ingest.service import Ingest
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 from tests.conftest import free_port, wait_for
 
 pytestmark = pytest.mark.server

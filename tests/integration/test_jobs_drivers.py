@@ -4,13 +4,13 @@ import random
 from datetime import UTC, datetime, timedelta
 
 from forecasting.neural.checkpoint import read
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
 from monitor.jobs.forecasts.drivers import load_drivers
 from monitor.jobs.forecasts.worker import forecast_site, train_forecaster
-from monitor.store.observations import add_observations
-from monitor.store.sites import save_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.readings.observations import add_observations
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS = 330

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from monitor.config import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs import anomaly
 from monitor.jobs.forecasts import rescore, run, train
 from monitor.jobs.scenes import inbox as scene_inbox
-from monitor.store.engine import Database
-from monitor.store.movement import MovementRow, add_update
-from monitor.store.observations import add_observations, find_series_id
-from monitor.store.sites import save_site
-from monitor.store.tables import anomaly as anomaly_table
-from monitor.store.tables import (
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.models.movement import MovementRow, add_update
+from monitor.store.readings.observations import add_observations, find_series_id
+from monitor.store.schema.tables import anomaly as anomaly_table
+from monitor.store.schema.tables import (
     conformal_state,
     forecast_score,
     forecast_withheld,
@@ -28,8 +28,8 @@ from monitor.store.tables import (
     scene,
     scene_footprint,
 )
-from monitor.store.tables import forecast as forecast_table
-from monitor.store.views import load_view
+from monitor.store.schema.tables import forecast as forecast_table
+from monitor.store.schema.views import load_view
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from forecasting.neural.checkpoint import read
-from monitor.config import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
@@ -18,9 +18,9 @@ from monitor.errors import ConfigError
 from monitor.jobs.forecasts import issue, train, worker
 from monitor.jobs.forecasts.drivers import load_drivers, load_expected
 from monitor.jobs.forecasts.samples import heights_m, load_displacements, plan_xy_m, slope_azimuth_deg
-from monitor.store.engine import Database
-from monitor.store.observations import add_observations
-from monitor.store.sites import save_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -174,7 +174,7 @@ def test_places_heights_and_the_fall_reach_the_networks(
         return getattr(worker, job.rpartition(":")[2])(payload | {"epochs": 1, "stride": 4})
 
     asked: list[dict] = []
-    monkeypatch.setattr("monitor.compute.run", run)
+    monkeypatch.setattr("monitor.worker.compute.run", run)
     config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path / "models")}})
     said = train.run(database, config, site, now)
     assert "multi-source" in said

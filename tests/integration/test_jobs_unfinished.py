@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor import compute
-from monitor.config import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.errors import JobError
 from monitor.jobs.forecasts import unfinished
 from monitor.jobs.forecasts.train import train_one
-from monitor.store.observations import add_observations
-from monitor.store.sites import save_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.readings.observations import add_observations
+from monitor.worker import compute
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 NOW = START + timedelta(days=300, hours=1)

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from monitor import compute
-from monitor.config import ServiceConfig, load_service, load_site
+from monitor.config.service import ServiceConfig, load_service, load_site
 from monitor.domain.alert import Actor
 from monitor.errors import JobError
 from monitor.jobs import housekeeping
 from monitor.jobs.scenes import inbox
-from monitor.store.audit import add_audit
-from monitor.store.engine import Database
-from monitor.store.sites import save_site
-from monitor.store.tables import alert, audit_entry, notification, scene
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import Database
+from monitor.store.schema.tables import alert, audit_entry, notification, scene
+from monitor.worker import compute
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 SITE_FILE = Path(__file__).parents[2] / "configs" / "sites" / "north-bench.toml"

@@ -13,22 +13,22 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from forecasting.serving import jobs
-from monitor import compute
 from monitor.cli.main import run_verb
-from monitor.config import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import from_epoch_s
 from monitor.errors import NotFoundError, RefusedError
 from monitor.jobs.forecasts import promotion, rescore, run, train, worker
 from monitor.jobs.forecasts.model_acts import promote, retire_model
-from monitor.store import tables as t
-from monitor.store.audit import verify_chain
-from monitor.store.decisions import load_forecast_facts
-from monitor.store.engine import Database
-from monitor.store.forecasts import ForecastRow, Score, add_forecasts, add_scores, load_conformal
-from monitor.store.models import add_model, find_model, load_gates, load_models, load_transitions
-from monitor.store.sites import save_site
-from monitor.store.views import load_view
+from monitor.store.alerting.decisions import load_forecast_facts
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.audit import verify_chain
+from monitor.store.database.engine import Database
+from monitor.store.models.forecasts import ForecastRow, Score, add_forecasts, add_scores, load_conformal
+from monitor.store.models.registry import add_model, find_model, load_gates, load_models, load_transitions
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+from monitor.worker import compute
 from tests.integration.test_jobs_forecast import SITE, fill
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
@@ -401,9 +401,9 @@ def test_each_checkpoint_has_intervals_of_its_own(slope: Slope, in_process) -> N
 KILLED = """
 import os, signal, sys
 from datetime import datetime
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.jobs.forecasts import score as scoring
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 scoring.save_conformal = die

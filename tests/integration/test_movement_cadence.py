@@ -8,17 +8,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.config import parse_service
-from monitor.daemon import Core
+from monitor.config.service import parse_service
 from monitor.domain.decision import Memory
 from monitor.domain.site import ForecastPlan, Level, MovementPlan, Site, StagePlan
-from monitor.evaluation_loop import EvaluationLoop
 from monitor.movement.cadence import stage_cadence
 from monitor.movement.update import MovementReport
-from monitor.schedule import JOBS, Job, Schedule
-from monitor.store.decisions import save_memory
+from monitor.service.core import Core
+from monitor.service.evaluation_loop import EvaluationLoop
+from monitor.service.schedule import JOBS, Job, Schedule
+from monitor.store.alerting.decisions import save_memory
 from monitor.store.job_runs import load_runs
-from monitor.store.movement import save_stage
+from monitor.store.models.movement import save_stage
 from tests.conftest import wait_for
 
 LEVELS = (Level(0, "green", auto_lower=True), Level(1, "red", auto_lower=False))

@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.alerting.decision.evaluate import load_view as look
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
@@ -18,13 +18,13 @@ from monitor.movement import update as update_room
 from monitor.movement.update import run, update_movement
 from monitor.notify.state import site_payload
 from monitor.simulate.motion import voight_displacement
-from monitor.store import tables as t
-from monitor.store.engine import Database
-from monitor.store.movement import find_stage, load_failure_facts
-from monitor.store.observations import add_observations, find_series_id
-from monitor.store.offsets import add_offset
-from monitor.store.sites import save_site
-from monitor.store.views import load_view
+from monitor.store.alerting.offsets import add_offset
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.models.movement import find_stage, load_failure_facts
+from monitor.store.readings.observations import add_observations, find_series_id
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
 
 T0 = parse("2026-01-01T00:00:00Z")
 DAY = timedelta(days=1)
@@ -227,7 +227,7 @@ def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(data
         raise KeyboardInterrupt
 
     store(database, reading(100, PATH[100]))
-    monkeypatch.setattr("monitor.store.movement.insert", killed)  # between the row and its windows
+    monkeypatch.setattr("monitor.store.models.movement.insert", killed)  # between the row and its windows
     with pytest.raises(KeyboardInterrupt):
         update_movement(database, PLACE, at(100) + DAY / 24)
     monkeypatch.undo()

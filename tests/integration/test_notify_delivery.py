@@ -20,17 +20,17 @@ from aiosmtpd.controller import Controller
 from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import insert, select, update
 
-from monitor.config import load_service
+from monitor.config.service import load_service
 from monitor.domain.alert import Actor, DeliveryState, Notification
 from monitor.domain.site import Level, Recipient, Site
 from monitor.errors import RefusedError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.notify.verdict import Limits
-from monitor.store.alerts import acknowledge, find_alert
-from monitor.store.engine import Database
-from monitor.store.outbox import claim_due, mark_delivered, mark_failed, release_expired
-from monitor.store.tables import alert, alert_event, notification, site
+from monitor.store.alerting.alerts import acknowledge, find_alert
+from monitor.store.alerting.outbox import claim_due, mark_delivered, mark_failed, release_expired
+from monitor.store.database.engine import Database
+from monitor.store.schema.tables import alert, alert_event, notification, site
 from tests.conftest import free_port, wait_for
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -478,9 +478,9 @@ def test_secrets_never_reach_the_row(database):
 CLAIM_AND_HANG = """
 import sys, time
 from datetime import UTC, datetime
-from monitor.store.alerts import acknowledge, find_alert
-from monitor.store.engine import Database
-from monitor.store.outbox import claim_due
+from monitor.store.alerting.alerts import acknowledge, find_alert
+from monitor.store.database.engine import Database
+from monitor.store.alerting.outbox import claim_due
 db = Database(sys.argv[1])
 with db.write() as c:
     n = claim_due(c, datetime.now(UTC), "victim", 2.0, 1, "webhook:OK")

@@ -12,12 +12,12 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import insert
 
-from monitor.broker_access import open_access
+from monitor.broker.access import open_access
+from monitor.broker.signing import is_signed, make_key
 from monitor.domain.instants import parse
 from monitor.notify.state import StatePublisher
-from monitor.signing import is_signed, make_key
 from monitor.store.pages import load_history, load_open_alerts
-from monitor.store.tables import alert, alert_event, decision, site, site_state
+from monitor.store.schema.tables import alert, alert_event, decision, site, site_state
 from tests.conftest import wait_for
 from tests.data.mqtt_client import calling
 

@@ -8,16 +8,16 @@ from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site, load_view
 from monitor.alerting.decision.reading_cache import Looking
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation, SiteEvent
-from monitor.store.alerts import load_alerts
-from monitor.store.decisions import load_decision
-from monitor.store.events import add_event, confirm_event, load_event_facts
-from monitor.store.observations import add_observations
-from monitor.store.sites import load_site_source, save_site
-from monitor.store.types import canonical_json
+from monitor.store.alerting.alerts import load_alerts
+from monitor.store.alerting.decisions import load_decision
+from monitor.store.alerting.events import add_event, confirm_event, load_event_facts
+from monitor.store.alerting.sites import load_site_source, save_site
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema.types import canonical_json
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
@@ -182,7 +182,7 @@ def test_events_are_loaded_as_they_were_known(slope):
 
 
 def test_a_flood_of_other_events_pushes_no_earthquake_out(slope, monkeypatch):
-    monkeypatch.setattr("monitor.store.events.READ_AT_MOST", 3)
+    monkeypatch.setattr("monitor.store.alerting.events.READ_AT_MOST", 3)
     shake(slope, T0, 0.1, T0)
     with slope.write() as c:
         for k in range(1, 5):

@@ -8,16 +8,19 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from monitor import one_core
-from monitor.config import parse_service
+from monitor.config.service import parse_service
 from monitor.domain.alert import SERVICE
 from monitor.errors import ConfigError, StoreBusyError
-from monitor.service_conditions import Conditions
-from monitor.store import decisions, migrate, turns, views
-from monitor.store.audit import add_audit, verify_chain
-from monitor.store.core_turn import CoreTurn
-from monitor.store.engine import Database
-from monitor.store.readers import ReaderWatch
+from monitor.service import one_core
+from monitor.service.self_checks import Conditions
+from monitor.store.alerting import decisions
+from monitor.store.database import locks
+from monitor.store.database.audit import add_audit, verify_chain
+from monitor.store.database.core_turn import CoreTurn
+from monitor.store.database.engine import Database
+from monitor.store.schema import views
+from monitor.store.upkeep import migrate
+from monitor.store.upkeep.readers import ReaderWatch
 from tests.conftest import wait_for
 from tests.data.filled import NOW
 
@@ -96,8 +99,8 @@ def let_lock(service, reader):
 def test_no_lock_of_the_service_is_within_a_readers_reach(service, reader):
     attacker = reader()
     for attempt in (
-        *(f"LOCK TABLE {name} IN ACCESS SHARE MODE" for name in turns.NAMES),
-        *(f"SELECT 1 FROM {name}" for name in (*turns.NAMES, "site_state", "audit_entry")),
+        *(f"LOCK TABLE {name} IN ACCESS SHARE MODE" for name in locks.NAMES),
+        *(f"SELECT 1 FROM {name}" for name in (*locks.NAMES, "site_state", "audit_entry")),
         "SELECT 1 FROM site_status FOR UPDATE", "LOCK TABLE site_status IN SHARE MODE",
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> current_user",
         "CREATE TABLE other (a int)", "CREATE TEMPORARY TABLE other (a int)", "SELECT lo_create(0)",
@@ -292,13 +295,13 @@ def waiting(db):
 
 def test_processes_that_make_the_private_relations_at_once_all_find_them(service):
     with service.write() as c:
-        c.exec_driver_sql(f"DROP TABLE {turns.ROWS}")
-        c.exec_driver_sql(f"DROP VIEW {turns.CORE}")
+        c.exec_driver_sql(f"DROP TABLE {locks.ROWS}")
+        c.exec_driver_sql(f"DROP VIEW {locks.CORE}")
     failures = []
 
     def make():
         try:
-            turns.make_turns(service.engine)
+            locks.make_turns(service.engine)
         except Exception as error:
             failures.append(error)
 

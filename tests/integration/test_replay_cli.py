@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from monitor.cli.main import run_verb
-from monitor.cli.opening import point_to_the_past
-from monitor.config import parse_site
-from monitor.store.engine import Database
-from monitor.store.migrate import upgrade
-from tests.unit.test_replay_scorecard import SITE
+from monitor.cli.session import point_to_the_past
+from monitor.config.service import parse_site
+from monitor.store.database.engine import Database
+from monitor.store.upkeep.migrate import upgrade
+from tests.unit.monitor.replay.test_scorecard import SITE
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 

@@ -9,12 +9,12 @@ import pytest
 
 from monitor.alerting.decision.evaluator import Evaluator
 from monitor.cli.main import run_verb
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.instants import parse
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.engine import Database
-from monitor.store.sites import save_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 EPOCHS = 46

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert
 
 from monitor.alerting.decision.evaluate import load_view
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.decision import View, seconds
 from monitor.domain.observation import Observation, SiteEvent
@@ -17,12 +17,12 @@ from monitor.replay import backtest
 from monitor.replay.backtest import Terms, run_backtest
 from monitor.replay.history import History
 from monitor.replay.known import Known
-from monitor.store.engine import Database
-from monitor.store.events import add_event, confirm_event
-from monitor.store.observations import add_observations, find_series_id
-from monitor.store.offsets import add_offset, revoke_offset
-from monitor.store.sites import save_site
-from monitor.store.tables import observation_flag, report, site_event
+from monitor.store.alerting.events import add_event, confirm_event
+from monitor.store.alerting.offsets import add_offset, revoke_offset
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations, find_series_id
+from monitor.store.schema.tables import observation_flag, report, site_event
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -10,9 +10,9 @@ from monitor.domain.observation import Observation
 from monitor.replay.backtest import run_backtest
 from monitor.replay.labels import Label
 from monitor.replay.scorecard import Run
-from monitor.store.engine import Database
-from monitor.store.observations import add_observations
-from monitor.store.sites import save_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
 from tests.data.measured import measured_site, read_baijiabao, read_outang
 
 pytestmark = pytest.mark.data

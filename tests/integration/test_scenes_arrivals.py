@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import select
 
 from detection.imagery.data.generate import write_scene
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.jobs.scenes import inbox
-from monitor.store import decisions
-from monitor.store import tables as t
-from monitor.store.decisions import load_footprint_facts
-from monitor.store.sites import save_site
+from monitor.store.alerting import decisions
+from monitor.store.alerting.decisions import load_footprint_facts
+from monitor.store.alerting.sites import save_site
+from monitor.store.schema import tables as t
 from tests.data.drawn_scenes import make_config, work_here
 
 MAY_7, MAY_12 = (datetime(2026, 5, day, 10, tzinfo=UTC) for day in (7, 12))

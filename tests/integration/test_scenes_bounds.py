@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from monitor.jobs.scenes import inbox
-from monitor.store.scenes import load_scenes
+from monitor.store.scenes.arrivals import load_scenes
 from tests.data.drawn_scenes import add_site, arrive, draw, make_config, may
 
 pytest.importorskip("torch")

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
-from monitor.config import load_service, parse_site
+from monitor.config.service import load_service, parse_site
 from monitor.jobs.scenes import inbox
 from monitor.jobs.scenes.rows import list_footprints, load_dates, row_of, run_of, save_judgements
-from monitor.store.scenes import save_scene
-from monitor.store.sites import save_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.scenes.arrivals import save_scene
 from tests.data.drawn_scenes import SITE
 
 TAKEN = datetime(2026, 5, 12, 10, tzinfo=UTC)

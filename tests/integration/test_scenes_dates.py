@@ -11,9 +11,9 @@ from sqlalchemy import func, select, text
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.jobs.scenes import inbox, worker
-from monitor.store import tables as t
-from monitor.store.decisions import load_decision, load_footprint_facts
-from monitor.store.sites import load_site_source
+from monitor.store.alerting.decisions import load_decision, load_footprint_facts
+from monitor.store.alerting.sites import load_site_source
+from monitor.store.schema import tables as t
 from tests.data.drawn_scenes import add_site, draw, make_config, may, polygons, work_here
 
 MAY_7, MAY_12, MAY_17, MAY_22 = (may(day) for day in (7, 12, 17, 22))

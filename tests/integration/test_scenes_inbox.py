@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.jobs.scenes.sweep import sweep
-from monitor.store import tables as t
-from monitor.store.decisions import load_footprint_facts
+from monitor.store.alerting.decisions import load_footprint_facts
+from monitor.store.schema import tables as t
 from tests.data.drawn_dates import watch_by_hand, write_date
 from tests.data.drawn_scenes import SITE, add_site, may, polygons, work_here
 

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import select
 
 from detection.imagery.data.generate import write_scene
-from monitor.config import load_service, parse_site
+from monitor.config.service import load_service, parse_site
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.jobs.scenes import worker
-from monitor.store import tables as t
-from monitor.store.engine import Database
-from monitor.store.sites import save_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.schema import tables as t
 
 TAKEN, NOW = datetime(2026, 5, 7, 10, tzinfo=UTC), datetime(2026, 5, 7, 13, tzinfo=UTC)
 SITE = """

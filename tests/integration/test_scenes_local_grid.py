@@ -11,11 +11,11 @@ from sqlalchemy import select
 
 from detection.imagery.data.generate import draw_scene
 from monitor.cli.main import run_verb
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.errors import ConfigError
 from monitor.jobs.scenes import inbox
-from monitor.store import tables as t
-from monitor.store.scenes import load_scenes
+from monitor.store.scenes.arrivals import load_scenes
+from monitor.store.schema import tables as t
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, work_here
 
 SIZE = 96

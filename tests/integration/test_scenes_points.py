@@ -13,11 +13,11 @@ from detection.imagery.insar.synthetic import write_stack
 from detection.imagery.raster.raster import read_grid
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config import load_site
+from monitor.config.service import load_site
 from monitor.jobs.scenes.stack_series import store_coherence
-from monitor.store.alerts import load_alerts
-from monitor.store.points import load_point_facts
-from monitor.store.sites import save_site
+from monitor.store.alerting.alerts import load_alerts
+from monitor.store.alerting.sites import save_site
+from monitor.store.readings.points import load_point_facts
 
 # rates are judged as known now: the stack ends a few days ago
 LAST = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0) - timedelta(days=3)

@@ -9,10 +9,10 @@ from sqlalchemy import select, text
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.jobs.scenes import inbox
-from monitor.store import tables as t
-from monitor.store.decisions import load_decision, load_footprint_facts
-from monitor.store.observations import find_series_id, load_readings
-from monitor.store.sites import load_site_source
+from monitor.store.alerting.decisions import load_decision, load_footprint_facts
+from monitor.store.alerting.sites import load_site_source
+from monitor.store.readings.observations import find_series_id, load_readings
+from monitor.store.schema import tables as t
 from tests.data.drawn_dates import watch_by_hand, write_date
 from tests.data.drawn_scenes import add_site, may
 

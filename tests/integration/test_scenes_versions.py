@@ -10,11 +10,11 @@ from detection.imagery.errors import NotARasterError
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.jobs.scenes import inbox, worker
-from monitor.store import tables as t
-from monitor.store.alerts import load_alerts
-from monitor.store.decisions import load_decision, load_footprint_facts
-from monitor.store.observations import find_series_id, load_readings
-from monitor.store.sites import load_site_source
+from monitor.store.alerting.alerts import load_alerts
+from monitor.store.alerting.decisions import load_decision, load_footprint_facts
+from monitor.store.alerting.sites import load_site_source
+from monitor.store.readings.observations import find_series_id, load_readings
+from monitor.store.schema import tables as t
 from tests.data.drawn_dates import watch_by_hand, write_date
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, work_here
 

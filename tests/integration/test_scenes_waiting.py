@@ -14,8 +14,8 @@ from sqlalchemy import delete, select
 from monitor.cli.main import run_verb
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store import pages
-from monitor.store import tables as t
-from monitor.store.scenes import load_scenes, load_waiting, save_scene
+from monitor.store.scenes.arrivals import load_scenes, load_waiting, save_scene
+from monitor.store.schema import tables as t
 from tests.conftest import wait_for
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, work_here
 

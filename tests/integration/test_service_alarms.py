@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select
 
-from monitor.config import parse_service
-from monitor.daemon import Core
+from monitor.config.service import parse_service
 from monitor.domain.alert import Actor
 from monitor.domain.site import Level, Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
@@ -16,12 +15,13 @@ from monitor.health import judge_parts
 from monitor.ingest.message import Message
 from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest
-from monitor.service_alarms import STATUS_SITE, ServiceAlarms, make_alarm
-from monitor.service_conditions import Conditions
-from monitor.store.alerts import load_alerts, shelve
-from monitor.store.engine import Database
+from monitor.service.alarms import STATUS_SITE, ServiceAlarms, make_alarm
+from monitor.service.core import Core
+from monitor.service.self_checks import Conditions
+from monitor.store.alerting.alerts import load_alerts, shelve
+from monitor.store.database.engine import Database
+from monitor.store.schema.tables import metadata, notification
 from monitor.store.service_state import find_stamp, load_stamps, stamp
-from monitor.store.tables import metadata, notification
 from tests.conftest import wait_for
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -205,7 +205,7 @@ def test_alarms_wait_for_a_database_that_is_away_and_come_in_order(db, monkeypat
         raise StoreBusyError("locked")
 
     with monkeypatch.context() as patch:
-        patch.setattr("monitor.service_alarms.apply_changes", refuse)
+        patch.setattr("monitor.service.alarms.apply_changes", refuse)
         with pytest.raises(StoreBusyError):
             alarms.write_pending()
     alarms.write_pending()
@@ -215,7 +215,7 @@ def test_alarms_wait_for_a_database_that_is_away_and_come_in_order(db, monkeypat
 
 
 def test_one_alarm_that_is_refused_takes_no_other_with_it_and_is_kept(db, monkeypatch):
-    from monitor import service_alarms
+    from monitor.service import alarms as service_alarms
 
     alarms = make_alarms(db)
     real, faulty = service_alarms.apply_changes, [True]
@@ -240,7 +240,7 @@ def test_one_alarm_that_is_refused_takes_no_other_with_it_and_is_kept(db, monkey
 
 # ---- what was put on the shelf ----------------------------------------------------------------------------------
 def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
-    monkeypatch.setattr("monitor.daemon.UNSHELVE_EVERY_S", 0.3)
+    monkeypatch.setattr("monitor.service.core.UNSHELVE_EVERY_S", 0.3)
     core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"))
     core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict)
     core.ingest = SimpleNamespace(status=lambda: HEALTHY)

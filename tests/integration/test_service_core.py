@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from monitor import health
-from monitor.broker_access import open_access
-from monitor.config import parse_service
-from monitor.daemon import EXIT_OVERDUE, Core
+from monitor.broker.access import open_access
+from monitor.config.service import parse_service
 from monitor.errors import BrokerError
+from monitor.service.core import EXIT_OVERDUE, Core
 from monitor.simulate.publish import Publisher, Sent, play
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -34,7 +34,7 @@ def test_one_overdue_safety_thread_ends_the_process(tmp_path, part):
     setattr(core, part, SimpleNamespace(progress=lambda: late, is_busy=bool))
     jobs_stopped = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("monitor.daemon.compute.stop_all", lambda: jobs_stopped.append(1))
+        patch.setattr("monitor.service.core.compute.stop_all", lambda: jobs_stopped.append(1))
         assert core.watch() == EXIT_OVERDUE
     assert jobs_stopped
 
@@ -68,7 +68,7 @@ def test_a_database_that_is_locked_at_start_is_waited_for(tmp_path):
     blocker = sqlite3.connect(tmp_path / "x.db", isolation_level=None, check_same_thread=False)
     blocker.execute("BEGIN IMMEDIATE")
     threading.Timer(6.0, blocker.rollback).start()
-    from monitor.store.tables import service_state
+    from monitor.store.schema.tables import service_state
 
     def write():
         with core.db.write() as c:
@@ -142,7 +142,7 @@ def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosqu
         )  # fmt: skip
 
     assert simulate("--site-file", "sim.toml").returncode == 0
-    from monitor.config import find_weaknesses, load_site
+    from monitor.config.service import find_weaknesses, load_site
 
     site = load_site(tmp_path / "sim.toml")
     assert find_weaknesses(site) == []
@@ -158,7 +158,7 @@ def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosqu
 
 @pytest.mark.server
 def test_the_broker_probe_finds_out_what_a_broker_keeps(mosquitto, tmp_path):
-    from monitor.cli.broker_probe import KEEPS, probe_broker
+    from monitor.cli.service.broker_probe import KEEPS, probe_broker
 
     facts = probe_broker(open_access(mosquitto.url))
     assert facts.session_present

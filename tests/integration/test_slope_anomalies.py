@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from detection.anomaly import lane
+from monitor.config.site import find_weaknesses, parse_site
 from monitor.simulate.faults import Fault
 from monitor.simulate.site_file import write_site_toml
 from monitor.simulate.slope import SlopeModel
-from monitor.site_reader import find_weaknesses, parse_site
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

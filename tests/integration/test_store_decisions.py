@@ -7,9 +7,9 @@ from monitor.domain.decision import Memory
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
 from monitor.errors import StoreBusyError
-from monitor.store.decisions import find_state, load_newest, save_memory
-from monitor.store.engine import Database
-from monitor.store.observations import add_observations
+from monitor.store.alerting.decisions import find_state, load_newest, save_memory
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 

@@ -10,9 +10,11 @@ import pytest
 from sqlalchemy import Connection, inspect, text
 
 from monitor.errors import StoreError
-from monitor.store import migrate, turns, views
-from monitor.store.engine import Database
-from monitor.store.tables import metadata
+from monitor.store.database import locks
+from monitor.store.database.engine import Database
+from monitor.store.schema import views
+from monitor.store.schema.tables import metadata
+from monitor.store.upkeep import migrate
 from tests.data.filled import NOW, fill
 
 NEXT = """
@@ -39,7 +41,7 @@ def describe(connection: Connection) -> dict[str, object]:
     """Everything about the tables that an inspector can see."""
     seen = inspect(connection)
     found: dict[str, object] = {}
-    for name in sorted(set(seen.get_table_names()) - {"alembic_version", turns.ROWS}):
+    for name in sorted(set(seen.get_table_names()) - {"alembic_version", locks.ROWS}):
         by_name = lambda items: sorted(items, key=str)  # noqa: E731
         found[name] = {
             "columns": {
@@ -79,7 +81,9 @@ def test_migrated_schema_equals_the_tables(empty_database_url):
         declared = describe(c)
     assert set(migrated) == set(metadata.tables)
     for name, table in declared.items():
-        assert migrated[name] == table, f"{name}: regenerate the migration, it differs from monitor/store/tables.py"
+        assert migrated[name] == table, (
+            f"{name}: regenerate the migration, it differs from monitor/store/schema/tables.py"
+        )
     if not db.is_sqlite:
         assert set(collations.values()) == {"C"}
     db.close()
@@ -102,7 +106,7 @@ def test_down_and_up_again_gives_a_working_store(empty_database_url):
 
 def test_three_processes_upgrade_at_once(empty_database_url):
     code = (
-        "import sys; from monitor.store.engine import Database; from monitor.store import migrate\n"
+        "import sys; from monitor.store.database.engine import Database; from monitor.store.upkeep import migrate\n"
         "db = Database(sys.argv[1]); migrate.upgrade(db); migrate.require_current(db); print(migrate.current(db))"
     )
     running = [

@@ -6,19 +6,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.observation import Observation, Report, SiteEvent
-from monitor.evaluation_loop import EvaluationLoop
-from monitor.store.decisions import find_state
-from monitor.store.engine import Database
-from monitor.store.events import add_event, confirm_event
-from monitor.store.messages import add_report
-from monitor.store.news import News
-from monitor.store.observations import add_observations, find_series_id
-from monitor.store.offsets import KINDS, add_offset, confirm_offset, revoke_offset
-from monitor.store.sites import save_site
-from monitor.store.tables import observation_flag
+from monitor.service.evaluation_loop import EvaluationLoop
+from monitor.store.alerting.change_feed import News
+from monitor.store.alerting.decisions import find_state
+from monitor.store.alerting.events import add_event, confirm_event
+from monitor.store.alerting.offsets import KINDS, add_offset, confirm_offset, revoke_offset
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.messages import add_report
+from monitor.store.readings.observations import add_observations, find_series_id
+from monitor.store.schema.tables import observation_flag
 from tests.conftest import wait_for
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)

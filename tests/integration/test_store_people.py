@@ -8,9 +8,12 @@ from sqlalchemy import select, text
 
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store import audit, job_runs, offsets, service_state, sessions, users
-from monitor.store import tables as t
-from monitor.store.observations import find_series_id
+from monitor.store import job_runs, service_state
+from monitor.store.alerting import offsets
+from monitor.store.database import audit
+from monitor.store.people import sessions, users
+from monitor.store.readings.observations import find_series_id
+from monitor.store.schema import tables as t
 from tests.conftest import SHIPPED_HASHER
 from tests.data.filled import ADA, BO, NOW, PASSWORD, days
 

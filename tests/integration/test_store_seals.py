@@ -7,12 +7,15 @@ import pytest
 from sqlalchemy import String, select, text, type_coerce, update
 
 from monitor.domain.instants import spell
-from monitor.store import alerts, audit, clock_steps, outbox, users
-from monitor.store import tables as t
-from monitor.store.migrate import downgrade, upgrade
-from monitor.store.seals import NOT_SEALED, SEALED, digest_row, find_unsealed, write_seals
-from monitor.store.types import Instant
-from monitor.store.verify import verify
+from monitor.store.alerting import alerts, outbox
+from monitor.store.database import audit
+from monitor.store.database.seals import NOT_SEALED, SEALED, digest_row, find_unsealed, write_seals
+from monitor.store.people import users
+from monitor.store.schema import tables as t
+from monitor.store.schema.types import Instant
+from monitor.store.upkeep import clock_steps
+from monitor.store.upkeep.migrate import downgrade, upgrade
+from monitor.store.upkeep.verify import verify
 from tests.data.filled import ADA, BO, NOW
 from tests.data.seized import without_keys
 

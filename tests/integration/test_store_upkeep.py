@@ -11,11 +11,12 @@ from sqlalchemy import func, insert, select, text, update
 
 from monitor.cli.main import run_verb
 from monitor.errors import RefusedError, StoreError
-from monitor.store import backup, prune, views
-from monitor.store import tables as t
-from monitor.store.engine import Database
-from monitor.store.migrate import upgrade
-from monitor.store.verify import verify
+from monitor.store.database.engine import Database
+from monitor.store.schema import tables as t
+from monitor.store.schema import views
+from monitor.store.upkeep import backup, prune
+from monitor.store.upkeep.migrate import upgrade
+from monitor.store.upkeep.verify import verify
 from tests.data.filled import NOW, days
 
 

@@ -10,10 +10,11 @@ from sqlalchemy import insert, text
 
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError
-from monitor.store import observations, views
-from monitor.store import tables as t
-from monitor.store.engine import Database
-from monitor.store.view_sql import BOOLEANS, view_sql
+from monitor.store.database.engine import Database
+from monitor.store.readings import observations
+from monitor.store.schema import tables as t
+from monitor.store.schema import views
+from monitor.store.schema.view_sql import BOOLEANS, view_sql
 from tests.data.filled import NOW, days
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -29,11 +29,11 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, head, 0, 0) == 0
 os.execv(sys.executable, [sys.executable, "-c", sys.argv[2]])
 """
 WORK = """
-from monitor import compute, kernel
-from monitor.service_clock import is_synchronised
+from monitor.worker import compute; from monitor.worker import kernel
+from monitor.service.clock import is_synchronised
 assert not kernel.leave_network(), "the unit forbids namespaces"
 print(is_synchronised() is not None)
-print(compute.run("monitor.sandbox:describe", {}, 60))
+print(compute.run("monitor.worker.sandbox:describe", {}, 60))
 print(compute.run("nice_jobs:find", {}, 60))
 """
 

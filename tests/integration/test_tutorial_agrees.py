@@ -10,11 +10,11 @@ import pytest
 from monitor.alerting.audit.explain import explain, read_units
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config import load_site
+from monitor.config.service import load_site
 from monitor.movement.update import update_movement
-from monitor.store.engine import Database
-from monitor.store.sites import load_site_source, save_site
-from monitor.store.views import load_view
+from monitor.store.alerting.sites import load_site_source, save_site
+from monitor.store.database.engine import Database
+from monitor.store.schema.views import load_view
 from tests.integration.test_web_page import serving
 from tests.integration.test_web_story import Page
 

@@ -14,14 +14,15 @@ import pytest
 import uvicorn
 from sqlalchemy import select
 
-from monitor.config import parse_service
+from monitor.config.service import parse_service
 from monitor.errors import ConfigError
-from monitor.store import tables as t
-from monitor.store.audit import verify_chain
-from monitor.store.sessions import IDLE_S
-from monitor.store.users import disable_user
-from monitor.web import door, effort, patience
+from monitor.store.database.audit import verify_chain
+from monitor.store.people.sessions import IDLE_S
+from monitor.store.people.users import disable_user
+from monitor.store.schema import tables as t
+from monitor.web.access import effort, patience
 from monitor.web.app import build
+from monitor.web.routes import login
 from monitor.web.server import make_settings
 from tests.conftest import wait_for
 from tests.data.filled import NOW, PASSWORD
@@ -203,8 +204,8 @@ def test_guesses_from_elsewhere_do_not_keep_the_duty_officer_out(browsers, addre
     assert log_in(officer).status_code == 303
     officer.cookies.delete(NAME)  # the session is over, the device stays known
     codes = [guess(address).status_code for _ in range(30)]
-    assert codes.count(401) == door.TRIES
-    assert set(codes[door.TRIES :]) == {429}
+    assert codes.count(401) == login.TRIES
+    assert set(codes[login.TRIES :]) == {429}
     assert log_in(officer).status_code == 303  # at the same address, and at once
     assert guess(address, password=PASSWORD).status_code == 429  # a stranger at that address still waits
 
@@ -228,14 +229,14 @@ def test_on_a_new_device_the_duty_officer_works_for_it_and_comes_in(filled_datab
 
 def test_an_address_that_guesses_waits_however_much_it_works(filled_database, clock):
     with serving(filled_database, clock, BEHIND_PROXY) as address:
-        for n in range(door.TRIES):
+        for n in range(login.TRIES):
             assert guess(address, f"name{n}", of="2001:db8:1:2::1").status_code == 401
-        challenge = address.app.state.turnstile.efforts.ask(0, door.TRIES)
+        challenge = address.app.state.turnstile.efforts.ask(0, login.TRIES)
         done = {"challenge": challenge, "solution": solve(challenge)}
         # one machine has the whole network
         answer = guess(address, of="2001:db8:1:2:ffff::9", password=PASSWORD, **done)
         assert (answer.status_code, challenge_in(answer)) == (429, None)
-        assert 0 < int(answer.headers["retry-after"]) <= door.WAIT_S
+        assert 0 < int(answer.headers["retry-after"]) <= login.WAIT_S
         assert guess(address, of="2001:db8:1:3::1", password=PASSWORD).status_code == 303
 
 
@@ -249,9 +250,9 @@ def test_who_knows_one_password_may_not_guess_others_by_logging_in_between(fille
 
 
 def test_guessing_from_everywhere_at_everybody_costs_work(filled_database, clock, monkeypatch):
-    monkeypatch.setattr(door, "TRIES_OF_ALL", 8)
+    monkeypatch.setattr(login, "TRIES_OF_ALL", 8)
     with serving(filled_database, clock, BEHIND_PROXY) as address:
-        for n in range(door.TRIES_OF_ALL):
+        for n in range(login.TRIES_OF_ALL):
             assert guess(address, f"name{n}", of=f"198.51.{n}.1").status_code == 401
         assert challenge_in(httpx.get(f"{address}/login", trust_env=False))
         assert guess(address, "fresh", of="203.0.113.9").status_code == 429
@@ -261,12 +262,12 @@ def test_the_audit_log_does_not_grow_with_refused_guesses(browsers, address, fil
     for _ in range(30):
         guess(address)
     refused = [json.loads(detail) for action, detail in acts(filled_database) if action == "login.refused"]
-    assert refused == [{"from": "host:127.0.0.1", "known_device": False}] * door.TRIES
+    assert refused == [{"from": "host:127.0.0.1", "known_device": False}] * login.TRIES
 
 
 def test_a_forged_header_is_believed_from_nobody_but_the_proxies_named(address, filled_database):
     codes = [guess(address, f"name{n}", of=f"198.51.100.{n}").status_code for n in range(8)]
-    assert codes == [401] * door.TRIES + [429] * 3
+    assert codes == [401] * login.TRIES + [429] * 3
     with pytest.raises(ConfigError, match=r"web\.trusted_proxies"):
         parse_service('[web]\ntrusted_proxies = ["everybody"]\n', "test")
     assert parse_service("", "t", {"SLOPEWARD_WEB__TRUSTED_PROXIES": "10.0.0.5, fd00::/8"}).web.trusted_proxies == (
@@ -277,8 +278,8 @@ def test_a_forged_header_is_believed_from_nobody_but_the_proxies_named(address, 
 def test_a_device_is_known_for_its_account_alone_and_forgotten_with_the_account(browsers, address, filled_database):
     mine = browsers()
     log_in(mine)
-    device = {door.DEVICE: mine.cookies[door.DEVICE]}
-    for _ in range(door.TRIES):
+    device = {login.DEVICE: mine.cookies[login.DEVICE]}
+    for _ in range(login.TRIES):
         guess(address, "cy")
 
     def come(name):
@@ -288,7 +289,7 @@ def test_a_device_is_known_for_its_account_alone_and_forgotten_with_the_account(
     assert (come("bo"), come("cy")) == (303, 429)
     with filled_database.write() as c:
         stored = c.execute(select(t.known_device.c.token_sha256)).scalars().all()
-        assert device[door.DEVICE] not in stored
+        assert device[login.DEVICE] not in stored
         disable_user(c, "bo", NOW)
         assert c.execute(select(t.known_device)).all() == []
 
@@ -298,7 +299,7 @@ def test_a_known_device_that_guesses_is_a_stranger_again(browsers, address):
     log_in(stolen)
     codes = [log_in(stolen, password="wrong").status_code for _ in range(12)]
     assert codes[-1] == 429
-    assert codes.count(401) <= 2 * door.TRIES
+    assert codes.count(401) <= 2 * login.TRIES
 
 
 def test_pages_come_and_known_devices_come_in_while_strangers_queue(browsers, address):

@@ -10,15 +10,15 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from monitor.config import parse_service
+from monitor.config.service import parse_service
 from monitor.errors import ConfigError
-from monitor.store import tables as t
-from monitor.store import users
-from monitor.store.audit import load_entries, verify_chain
-from monitor.store.foreign_people import bind_person
-from monitor.store.seals import find_unsealed
-from monitor.web import provider as module
-from monitor.web.provider import LEEWAY_S
+from monitor.store.database.audit import load_entries, verify_chain
+from monitor.store.database.seals import find_unsealed
+from monitor.store.people import users
+from monitor.store.people.foreign import bind_person
+from monitor.store.schema import tables as t
+from monitor.web.access import provider as module
+from monitor.web.access.provider import LEEWAY_S
 from tests.data.filled import NOW, PASSWORD
 from tests.data.oidc_provider import CLIENT, KEYS, SECRET, providing
 from tests.integration.test_web_door import Clock, serving

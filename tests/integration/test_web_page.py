@@ -18,15 +18,14 @@ import pytest
 import uvicorn
 from sqlalchemy import insert, select, update
 
-from monitor.config import load_service
+from monitor.config.service import load_service
 from monitor.domain.decision import Memory, Step
 from monitor.domain.instants import epoch_s, parse, spell
 from monitor.domain.observation import Observation
-from monitor.store.audit import verify_chain
-from monitor.store.engine import Database
-from monitor.store.observations import add_observations
-from monitor.store.service_state import stamp
-from monitor.store.tables import (
+from monitor.store.database.audit import verify_chain
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema.tables import (
     alert,
     alert_event,
     audit_entry,
@@ -39,7 +38,8 @@ from monitor.store.tables import (
     site_state,
     station_state,
 )
-from monitor.store.views import load_view
+from monitor.store.schema.views import load_view
+from monitor.store.service_state import stamp
 from monitor.web.app import build
 
 

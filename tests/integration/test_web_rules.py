@@ -11,14 +11,14 @@ from fastapi.routing import APIRoute
 from sqlalchemy import select
 from starlette.routing import Mount
 
-from monitor.config import parse_service
-from monitor.store import tables as t
-from monitor.store import users
-from monitor.store.api_tokens import SCOPES, add_api_token, revoke_api_token
-from monitor.store.audit import load_entries, verify_chain
+from monitor.config.service import parse_service
+from monitor.store.database.audit import load_entries, verify_chain
+from monitor.store.people import users
+from monitor.store.people.api_tokens import SCOPES, add_api_token, revoke_api_token
+from monitor.store.schema import tables as t
+from monitor.web.access.guard import csrf_token
+from monitor.web.access.rules import IN_PERSON, OPEN, READ, RULES, list_addresses, require_rules
 from monitor.web.app import ROUTERS, build
-from monitor.web.guard import csrf_token
-from monitor.web.rules import IN_PERSON, OPEN, READ, RULES, list_addresses, require_rules
 from tests.data.filled import NOW, PASSWORD
 from tests.integration.test_web_door import Clock, serving
 

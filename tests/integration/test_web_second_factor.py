@@ -6,12 +6,11 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from monitor.config import parse_service
+from monitor.config.service import parse_service
 from monitor.errors import KeyLostError, RefusedError
-from monitor.store import tables as t
-from monitor.store.audit import verify_chain
-from monitor.store.seals import find_unsealed
-from monitor.store.second_factor import (
+from monitor.store.database.audit import verify_chain
+from monitor.store.database.seals import find_unsealed
+from monitor.store.people.second_factor import (
     RECOVERY_CODES,
     STEP_S,
     add_second_factor,
@@ -20,8 +19,9 @@ from monitor.store.second_factor import (
     remove_second_factor,
     seal_plain,
 )
-from monitor.vault import KEY_FILE, Vault, is_sealed
-from monitor.web.guard import csrf_token
+from monitor.store.schema import tables as t
+from monitor.web.access.guard import csrf_token
+from monitor.web.access.vault import KEY_FILE, Vault, is_sealed
 from tests.data.filled import NOW, PASSWORD
 from tests.integration.test_web_door import Clock, serving
 

@@ -12,16 +12,16 @@ import pytest
 
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.instants import parse, spell
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.movement.update import update_movement
 from monitor.simulate.story import plan_story, write_story_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
-from monitor.store.sites import save_site
-from monitor.store.views import load_view
-from monitor.web.templating import spell_age, spell_minute, spell_number, spell_span
+from monitor.web.parts.templating import spell_age, spell_minute, spell_number, spell_span
 from tests.integration.test_web_page import serving
 from tests.integration.test_web_story import Page
 

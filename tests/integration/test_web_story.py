@@ -11,10 +11,10 @@ from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.movement.update import update_movement
 from monitor.simulate.motion import voight_displacement
-from monitor.store.observations import add_observations
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
-from monitor.store.views import load_view
-from monitor.web.templating import spell_age, spell_minute, spell_number, spell_span
+from monitor.web.parts.templating import spell_age, spell_minute, spell_number, spell_span
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
 from tests.integration.test_web_page import serving
 

@@ -11,10 +11,10 @@ import time
 
 import pytest
 
-from monitor import compute, kernel, sandbox
 from monitor.errors import JobError
 from monitor.jobs.worker import list_models
-from monitor.sandbox import GIB, MIB, Terms
+from monitor.worker import compute, kernel, sandbox
+from monitor.worker.sandbox import GIB, MIB, Terms
 
 SECRET = "nobody-may-read-this"
 BODY = """
@@ -154,7 +154,7 @@ def test_the_environment_and_memory_of_the_service_are_not_read_by_proc():
 
 def test_a_service_hides_its_memory_from_its_own_user(tmp_path):
     """Without Landlock: the core says itself that nobody of its user may look into it; root may, with its rights."""
-    code = "import sys; from monitor import kernel; kernel.hide_memory(); print(1, flush=True); sys.stdin.read()"
+    code = "import sys; from monitor.worker import kernel; kernel.hide_memory(); print(1, flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as service:
         assert service.stdout.readline() == b"1\n"
         path = f"/proc/{service.pid}/environ"
@@ -188,7 +188,7 @@ def test_without_walls_the_service_says_so_and_goes_on(listener, caplog, monkeyp
     monkeypatch.setattr(compute, "_told", set())
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            answer = compute.run("monitor.sandbox:describe", {}, 30, terms=Terms(walls=()))
+            answer = compute.run("monitor.worker.sandbox:describe", {}, 30, terms=Terms(walls=()))
     assert answer == {"missing": [sandbox.OPEN_FILES, sandbox.OPEN_NETWORK]}
     assert [r.message for r in caplog.records] == [sandbox.OPEN_FILES, sandbox.OPEN_NETWORK]
     assert SECRET not in run("environment", walls=())["text"]
@@ -200,10 +200,10 @@ def test_where_namespaces_are_forbidden_the_filter_of_calls_stands(listener, tmp
         pytest.skip("needs a user namespace to forbid further ones in")
     address, came = listener
     code = (
-        "from monitor import compute, kernel\n"
+        "from monitor.worker import compute; from monitor.worker import kernel\n"
         "from monitor.errors import JobError\n"
         "assert not kernel.leave_network()\n"
-        "print(compute.run('monitor.sandbox:describe', {}, 30))\n"
+        "print(compute.run('monitor.worker.sandbox:describe', {}, 30))\n"
         f"try: print(compute.run('wall_jobs:connect', {{'address': {address!r}}}, 30))\n"
         "except JobError as error: print(error)\n"
     )

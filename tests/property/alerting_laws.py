@@ -28,7 +28,7 @@ from monitor.domain.decision import (
 from monitor.domain.fusion import Clause, FusionRule, Neighbours
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
-from monitor.store.types import canonical_json
+from monitor.store.schema.types import canonical_json
 from tests.property.alerting_histories import (
     AUXILIARY,
     DAY_S,

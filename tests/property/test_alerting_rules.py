@@ -19,7 +19,7 @@ from monitor.domain import decision as records
 from monitor.domain.alert import Ledger
 from monitor.domain.decision import AnomalyFact, FootprintFact, Memory, View, instant, seconds
 from monitor.domain.site import Criterion, Dwell, Threshold
-from monitor.store.types import canonical_json
+from monitor.store.schema.types import canonical_json
 from tests.property.alerting_histories import (
     AUXILIARY,
     DAY_S,

@@ -15,9 +15,10 @@ from monitor.domain.observation import Report
 from monitor.domain.site import Recipient
 from monitor.errors import PayloadError, RefusedError
 from monitor.ingest.decoders.strict_json import read_person
-from monitor.store import alerts, maintenance, offsets, users
-from monitor.store.decisions import load_report_facts
-from monitor.store.messages import add_report
+from monitor.store.alerting import alerts, maintenance, offsets
+from monitor.store.alerting.decisions import load_report_facts
+from monitor.store.people import users
+from monitor.store.readings.messages import add_report
 from tests.data.filled import NOW
 
 LETTERS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=8)

@@ -10,10 +10,16 @@ from sqlalchemy import insert
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.observation import Observation
-from monitor.store import observations as module
-from monitor.store.observations import add_observations, choose_speaking, find_series_id, load_readings, make_readings
-from monitor.store.offsets import add_offset, revoke_offset
-from monitor.store.tables import observation_flag
+from monitor.store.alerting.offsets import add_offset, revoke_offset
+from monitor.store.readings import observations as module
+from monitor.store.readings.observations import (
+    add_observations,
+    choose_speaking,
+    find_series_id,
+    load_readings,
+    make_readings,
+)
+from monitor.store.schema.tables import observation_flag
 from tests.property.alerting_histories import SOAK, START
 
 COUNT = 10_000 if SOAK else 1_000

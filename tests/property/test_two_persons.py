@@ -9,10 +9,10 @@ from sqlalchemy import func, select, update
 from monitor.alerting.acts import operator_acts
 from monitor.domain.alert import Actor, AlertChange, AlertState, Ledger
 from monitor.errors import RefusedError
-from monitor.store import alerts
-from monitor.store.alerts import acknowledge, apply_changes, close_alert, find_alert, set_outcome, shelve
-from monitor.store.audit import verify_chain
-from monitor.store.tables import audit_entry
+from monitor.store.alerting import alerts
+from monitor.store.alerting.alerts import acknowledge, apply_changes, close_alert, find_alert, set_outcome, shelve
+from monitor.store.database.audit import verify_chain
+from monitor.store.schema.tables import audit_entry
 from tests.property.alerting_histories import SITE, SOAK, START
 
 ADA, BOB, SAME = Actor("ada", "person"), Actor("bob", "person"), Actor(" \uff21d\u200ba\u00a0 ", "person")

@@ -16,10 +16,10 @@ from monitor.alerting.series.step_detector import Walk
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.observation import Observation
-from monitor.store.observations import add_observations, load_series
-from monitor.store.offsets import add_offset, revoke_offset
-from monitor.store.tables import observation, observation_flag
-from monitor.store.types import canonical_json
+from monitor.store.alerting.offsets import add_offset, revoke_offset
+from monitor.store.readings.observations import add_observations, load_series
+from monitor.store.schema.tables import observation, observation_flag
+from monitor.store.schema.types import canonical_json
 from tests.property.alerting_histories import SITE, SOAK, START, STEP_S, run, seeded
 
 ADA = Actor("ada", "person")

@@ -22,19 +22,19 @@ from sqlalchemy import Connection
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.site_diff import Difference, differ
 from monitor.alerting.decision.orphaned_votes import list_changed, set_apart
-from monitor.config import parse_site
-from monitor.config_terms import read_text
+from monitor.config.service import parse_site
+from monitor.config.terms import read_text
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, RefusedError
-from monitor.store import proposals as store
-from monitor.store.audit import add_audit
-from monitor.store.decisions import find_state, save_memory
-from monitor.store.engine import Database
-from monitor.store.flags import renew_flags
-from monitor.store.sites import find_version, load_site_source, load_sites_summary, save_site
-from monitor.store.users import require_account, require_person, require_two
+from monitor.store.alerting import proposals as store
+from monitor.store.alerting.decisions import find_state, save_memory
+from monitor.store.alerting.sites import find_version, load_site_source, load_sites_summary, save_site
+from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import Database
+from monitor.store.people.users import require_account, require_person, require_two
+from monitor.store.readings.flags import renew_flags
 
 
 @dataclass(frozen=True, slots=True)

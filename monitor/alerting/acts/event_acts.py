@@ -10,8 +10,8 @@ from monitor.alerting.series.steps import is_earthquake
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import NeedsSecondError
-from monitor.store.events import find_event_kind, withdraw_event
-from monitor.store.users import load_users, require_two
+from monitor.store.alerting.events import find_event_kind, withdraw_event
+from monitor.store.people.users import load_users, require_two
 
 
 def take_event_back(
@@ -21,7 +21,7 @@ def take_event_back(
 
     An earthquake makes bounds stricter and may have asked for a level itself: without it both end. So it takes two
     people where accounts exist and one of the two highest levels stands or is asked for. To withdraw the confirmation
-    alone (`monitor.store.events.withdraw_confirmation`) takes one: it lowers nothing.
+    alone (`monitor.store.alerting.events.withdraw_confirmation`) takes one: it lowers nothing.
 
     Args:
         c: a write transaction.

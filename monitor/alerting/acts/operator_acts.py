@@ -18,12 +18,12 @@ from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
-from monitor.store.alerts import add_note, apply_changes, load_alerts
-from monitor.store.audit import add_audit, seal_decision
-from monitor.store.decisions import add_decision, code_version, find_state, save_memory
-from monitor.store.engine import Database
-from monitor.store.types import canonical_json
-from monitor.store.users import load_users, require_person, require_two
+from monitor.store.alerting.alerts import add_note, apply_changes, load_alerts
+from monitor.store.alerting.decisions import add_decision, code_version, find_state, save_memory
+from monitor.store.database.audit import add_audit, seal_decision
+from monitor.store.database.engine import Database
+from monitor.store.people.users import load_users, require_person, require_two
+from monitor.store.schema.types import canonical_json
 
 ANSWERS: Final = (MOVEMENT, *CAUSES)
 VERIFIED: Final = "step.verify"

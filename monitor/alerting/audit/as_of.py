@@ -16,8 +16,8 @@ from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.store.decisions import DecisionRow, load_newest
-from monitor.store.observations import load_readings, load_series
+from monitor.store.alerting.decisions import DecisionRow, load_newest
+from monitor.store.readings.observations import load_readings, load_series
 
 # what may be told late of the time before a decision, with the instant that it is of
 LATE: Final[Mapping[str, Callable[[Any], float]]] = {

@@ -19,10 +19,10 @@ from monitor.alerting.audit.explain import explain, read_units
 from monitor.alerting.audit.recompute import recompute
 from monitor.domain.instants import parse, spell
 from monitor.errors import RefusedError
-from monitor.store.audit import entry_hash
-from monitor.store.audit_pack import Cited, Material
-from monitor.store.decisions import DecisionRow
-from monitor.store.seals import ACTION, digest_row, read_seals
+from monitor.store.alerting.audit_pack import Cited, Material
+from monitor.store.alerting.decisions import DecisionRow
+from monitor.store.database.audit import entry_hash
+from monitor.store.database.seals import ACTION, digest_row, read_seals
 
 FORMAT: Final = 2
 BEFORE_SEALS: Final = 1  # a pack of a version that did not seal rows

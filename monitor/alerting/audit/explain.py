@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from monitor.alerting.series.bounds import bound_units
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.decision import instant
 from monitor.domain.instants import spell
 from monitor.domain.quantities import QUANTITIES

@@ -10,15 +10,15 @@ from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.audit.earlier_wording import Wording
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import FORMAT
-from monitor.config import parse_site
+from monitor.config.service import parse_site
 from monitor.domain.decision import Memory, View, seconds
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
-from monitor.store.audit_pack import Cited
-from monitor.store.decisions import DecisionRow, code_version
-from monitor.store.drills import without_exercise
-from monitor.store.types import canonical_json
+from monitor.store.alerting.audit_pack import Cited
+from monitor.store.alerting.decisions import DecisionRow, code_version
+from monitor.store.alerting.drills import without_exercise
+from monitor.store.schema.types import canonical_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.decision import Condition, Memory, Step, Vote, instant, seconds
 from monitor.domain.instants import parse, spell, spell_duration
 from monitor.domain.site import Criterion, Site
-from monitor.store.types import canonical_json
+from monitor.store.schema.types import canonical_json
 
 if TYPE_CHECKING:
     from monitor.alerting.decision.decide import Outlook

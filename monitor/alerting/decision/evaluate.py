@@ -20,9 +20,8 @@ from monitor.domain.decision import Decision, Memory, View, instant
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import OutdatedSiteError, StoreBusyError
-from monitor.store.alerts import apply_changes, unshelve_due
-from monitor.store.audit import seal_decision
-from monitor.store.decisions import (
+from monitor.store.alerting.alerts import apply_changes, unshelve_due
+from monitor.store.alerting.decisions import (
     StateRow,
     add_decision,
     add_evaluation,
@@ -37,14 +36,15 @@ from monitor.store.decisions import (
     save_state,
     save_station_states,
 )
-from monitor.store.engine import Database
-from monitor.store.events import load_event_facts
-from monitor.store.maintenance import load_maintenance_facts
-from monitor.store.movement import load_failure_facts
-from monitor.store.offsets import load_offset_facts
-from monitor.store.points import load_point_facts
-from monitor.store.sites import find_version
-from monitor.store.types import canonical_json
+from monitor.store.alerting.events import load_event_facts
+from monitor.store.alerting.maintenance import load_maintenance_facts
+from monitor.store.alerting.offsets import load_offset_facts
+from monitor.store.alerting.sites import find_version
+from monitor.store.database.audit import seal_decision
+from monitor.store.database.engine import Database
+from monitor.store.models.movement import load_failure_facts
+from monitor.store.readings.points import load_point_facts
+from monitor.store.schema.types import canonical_json
 
 ATTEMPTS: Final = 5
 FORMAT: Final = 2  # of frozen inputs; in 1 some figures of a sentence had no unit

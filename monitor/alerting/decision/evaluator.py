@@ -6,7 +6,7 @@ from typing import Final
 from monitor.alerting.decision.evaluate import EvaluationResult, evaluate_site
 from monitor.alerting.decision.reading_cache import Looking
 from monitor.domain.site import Site
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 
 # readings and epochs of tracks held of all sites together, 0.4 kB each: some 350 MB; a site beyond it is read anew each
 # time. The largest site that `check` lets pass stays below it with three criteria on every series

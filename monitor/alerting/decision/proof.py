@@ -7,9 +7,9 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.domain.site import Criterion, Site
-from monitor.store.model_scores import load_shown_record
-from monitor.store.models import find_active
-from monitor.store.reviews import load_reviewed
+from monitor.store.models.registry import find_active
+from monitor.store.models.scores import load_shown_record
+from monitor.store.scenes.reviews import load_reviewed
 
 FEWEST_ISSUES: Final = 30  # scored issue times of a forecast; an interval of 80 % then has a standard error of 7 %
 LEAST_COVERAGE: Final = 0.70  # of the 80 % interval

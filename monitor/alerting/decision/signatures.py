@@ -12,7 +12,7 @@ from monitor.domain.decision import Memory, Signature
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.store.users import require_account, require_two
+from monitor.store.people.users import require_account, require_two
 
 
 def measure_height(site: Site, memory: Memory, key: str, steps: Collection[str], now_s: float) -> int:

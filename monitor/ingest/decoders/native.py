@@ -27,8 +27,8 @@ from monitor.ingest.decoders.strict_json import (
 from monitor.ingest.message import Decoded, Fault, Message, Place
 from monitor.ingest.quality import Vocabulary, observe
 from monitor.ingest.references import References
-from monitor.store.messages import SequenceMark
-from monitor.store.types import canonical_json
+from monitor.store.readings.messages import SequenceMark
+from monitor.store.schema.types import canonical_json
 
 SOLUTIONS: Final = frozenset({"rapid", "final", "corrected"})
 _ENVELOPE: Final = frozenset({"source", "boot_id", "seq", "time_unit", "solution"})

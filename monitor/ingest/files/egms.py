@@ -17,7 +17,7 @@ from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.point_rows import BadRow, Declared, Piece, read_place
 from monitor.ingest.files.tables import limit_lines
-from monitor.store.points import PointValue
+from monitor.store.readings.points import PointValue
 
 ZIP_LIMIT: Final = 8 << 30  # octets of the table in a zip
 _GRID: Final = ("easting", "northing")

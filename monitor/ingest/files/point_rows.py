@@ -12,7 +12,7 @@ from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.decoders.strict_json import read_time
 from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.tables import SURPLUS, Row, open_rows
-from monitor.store.points import Point, PointValue
+from monitor.store.readings.points import Point, PointValue
 
 DIRECTIONS: Final = ("los-towards", "los-away", "east", "north", "up")
 UNITS: Final = ("mm", "cm", "m")

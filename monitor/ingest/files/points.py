@@ -19,9 +19,9 @@ from monitor.ingest.files.point_rows import BadRow, Declared, Piece
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.message import POINTS_TOPIC
 from monitor.ingest.pipeline import Clock
-from monitor.store.engine import Database
-from monitor.store.messages import Rejected, add_rejected
-from monitor.store.points import (
+from monitor.store.database.engine import Database
+from monitor.store.readings.messages import Rejected, add_rejected
+from monitor.store.readings.points import (
     METRES_PER_DEGREE,
     Point,
     PointsAdded,

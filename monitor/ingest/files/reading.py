@@ -16,8 +16,8 @@ from monitor.ingest.files.tables import SURPLUS, Row, open_rows
 from monitor.ingest.files.units import Scales, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import Clock, Pipeline
-from monitor.store.flags import UNDECLARED
-from monitor.store.messages import Rejected
+from monitor.store.readings.flags import UNDECLARED
+from monitor.store.readings.messages import Rejected
 
 CHUNK: Final = 5000
 _NEEDED: Final = ("time", "station", "quantity", "value")

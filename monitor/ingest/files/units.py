@@ -20,8 +20,8 @@ from monitor.domain.observation import Observation
 from monitor.domain.quantities import UNITS
 from monitor.domain.site import Site
 from monitor.ingest.files.mapping import ColumnRule
-from monitor.store.engine import Database
-from monitor.store.observations import find_series_id, load_readings
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import find_series_id, load_readings
 
 DAY_S: Final = 86400.0
 # Median rate, scatter and spread that a record in true units does not pass. Of 200 measured series (GNSS, InSAR, crack

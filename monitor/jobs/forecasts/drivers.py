@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.samples import UNFIT
-from monitor.store.observations import find_series_id, load_readings
+from monitor.store.readings.observations import find_series_id, load_readings
 
 QUANTITIES = (
     "rain", "snow_depth", "soil_moisture", "reservoir_level", "groundwater_level", "water_level", "pore_pressure",

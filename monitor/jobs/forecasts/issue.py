@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from forecasting.registry import NETWORKS, READS_DRIVERS
-from monitor.config import ServiceConfig
+from monitor.config.service import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
@@ -20,8 +20,8 @@ from monitor.jobs.forecasts.samples import (
     step_s,
 )
 from monitor.jobs.worker import list_models, run_in_worker
-from monitor.store.engine import Database
-from monitor.store.forecasts import (
+from monitor.store.database.engine import Database
+from monitor.store.models.forecasts import (
     ForecastRow,
     add_forecasts,
     add_withheld,

@@ -8,14 +8,14 @@ from sqlalchemy import Connection
 
 from forecasting.data.units import spell_span
 from forecasting.serving.promotion import judge_shadow, judge_shown
-from monitor.config import ServiceConfig
+from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import NeedsSecondError, RefusedError
 from monitor.jobs.forecasts.model_alarms import tell_degraded
 from monitor.jobs.forecasts.promotion import Standing, age_s, displace, enter_shadow, load_standings, retire
-from monitor.store.models import GateRow, ModelRow, change_gate, change_state, find_model, load_gates
-from monitor.store.users import require_account, require_two
+from monitor.store.models.registry import GateRow, ModelRow, change_gate, change_state, find_model, load_gates
+from monitor.store.people.users import require_account, require_two
 
 
 def promote(

@@ -12,10 +12,10 @@ from forecasting.data.units import spell_span
 from forecasting.serving.promotion import DEMOTION_COVERAGE_80, ROLLING_ISSUES, Scored, summarise
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.site import Site
-from monitor.store.alerts import apply_changes
-from monitor.store.decisions import code_version
-from monitor.store.models import GateRow, ModelRow
-from monitor.store.types import canonical_json
+from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.decisions import code_version
+from monitor.store.models.registry import GateRow, ModelRow
+from monitor.store.schema.types import canonical_json
 
 RECOVERED_COVERAGE_80: Final = 0.74
 WORST_COVERAGE_80: Final = 0.50

@@ -22,13 +22,12 @@ from forecasting.serving.promotion import (
     judge_shown,
     take_newest,
 )
-from monitor.config import ServiceConfig
+from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.model_alarms import tell_coverage, tell_degraded
-from monitor.store.engine import Database
-from monitor.store.model_scores import load_scored, load_series_names
-from monitor.store.models import (
+from monitor.store.database.engine import Database
+from monitor.store.models.registry import (
     GateRow,
     ModelRow,
     change_gate,
@@ -37,6 +36,7 @@ from monitor.store.models import (
     load_models,
     save_record,
 )
+from monitor.store.models.scores import load_scored, load_series_names
 
 ALIVE: Final = ("candidate", "shadow", "active")
 CANDIDATE: Final = timedelta(days=2)

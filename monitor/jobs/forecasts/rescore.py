@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from monitor.config import ServiceConfig
+from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.issue import issue_forecasts
 from monitor.jobs.forecasts.promotion import judge_models
 from monitor.jobs.forecasts.score import score_targets
-from monitor.store.engine import Database
+from monitor.store.database.engine import Database
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:

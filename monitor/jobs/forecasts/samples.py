@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Reading
 from monitor.domain.site import SeriesSpec, Site, Station
-from monitor.store.observations import find_series_id, stream_readings
+from monitor.store.readings.observations import find_series_id, stream_readings
 
 SCALARS = (
     "displacement_downslope",

@@ -11,8 +11,8 @@ from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.samples import UNFIT
-from monitor.store.engine import Database
-from monitor.store.forecasts import (
+from monitor.store.database.engine import Database
+from monitor.store.models.forecasts import (
     Score,
     Unscored,
     add_scores,
@@ -22,7 +22,7 @@ from monitor.store.forecasts import (
     save_conformal,
     score_forecast,
 )
-from monitor.store.observations import load_series, stream_readings
+from monitor.store.readings.observations import load_series, stream_readings
 
 Key = tuple[int, str, float, float]
 LOOK_BACK_S = 90 * 86400.0  # a target observed later than this stays unscored

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from detection.anomaly.registry import NETWORKS as AUTOENCODERS
 from detection.anomaly.registry import list_detectors
 from forecasting.registry import NETWORKS, READS_DRIVERS
-from monitor.config import ServiceConfig
+from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import epoch_s, spell
 from monitor.domain.site import Site
@@ -20,8 +20,8 @@ from monitor.jobs.forecasts.drivers import load_drivers, load_expected
 from monitor.jobs.forecasts.promotion import load_standings, retire_older
 from monitor.jobs.forecasts.samples import history_since, load_displacements, panel_payload, slope_azimuth_deg, step_s
 from monitor.jobs.worker import run_in_worker
-from monitor.store.engine import Database
-from monitor.store.models import add_model, find_active
+from monitor.store.database.engine import Database
+from monitor.store.models.registry import add_model, find_active
 
 MAXIMUM_AGE = timedelta(days=7)
 HISTORY_STEPS = 2000

@@ -9,8 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from monitor import compute
-from monitor.config import ServiceConfig
+from monitor.config.service import ServiceConfig
 from monitor.domain.instants import FUTURE_TOLERANCE, parse
 from monitor.domain.site import Site
 from monitor.errors import JobError
@@ -37,10 +36,11 @@ from monitor.jobs.scenes.waiting import (
     tell_waiting,
 )
 from monitor.jobs.worker import list_checkpoint, run_in_worker
-from monitor.store.engine import Database
-from monitor.store.models import add_model
-from monitor.store.scene_versions import SUPERSEDED, WAITING
-from monitor.store.scenes import SceneRow, load_boxes, load_scenes, save_scene
+from monitor.store.database.engine import Database
+from monitor.store.models.registry import add_model
+from monitor.store.scenes.arrivals import SceneRow, load_boxes, load_scenes, save_scene
+from monitor.store.scenes.versions import SUPERSEDED, WAITING
+from monitor.worker import compute
 
 log = logging.getLogger(__name__)
 

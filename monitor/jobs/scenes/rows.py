@@ -13,9 +13,8 @@ from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
 from monitor.jobs.scenes.proximity import Place, list_near, nearest
-from monitor.store.observations import add_observations
-from monitor.store.scene_versions import name_origin
-from monitor.store.scenes import (
+from monitor.store.readings.observations import add_observations
+from monitor.store.scenes.arrivals import (
     Change,
     Footprint,
     SceneRow,
@@ -25,6 +24,7 @@ from monitor.store.scenes import (
     save_changes,
     save_comparison,
 )
+from monitor.store.scenes.versions import name_origin
 
 # Scenes of a site that a worker is given, the newest by acquisition.
 DATES_MOST: Final = 24

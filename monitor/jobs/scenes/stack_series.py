@@ -13,10 +13,10 @@ from monitor.domain.quantities import LANDSLIDE, QUANTITIES
 from monitor.domain.site import Site
 from monitor.jobs.scenes.proximity import list_near
 from monitor.jobs.scenes.rows import list_places
-from monitor.store.alerts import apply_changes
-from monitor.store.observations import add_observations
-from monitor.store.scenes import load_followed
-from monitor.store.types import canonical_json
+from monitor.store.alerting.alerts import apply_changes
+from monitor.store.readings.observations import add_observations
+from monitor.store.scenes.arrivals import load_followed
+from monitor.store.schema.types import canonical_json
 
 QUANTITY: Final = "coherence"
 # A loss on a pair older than this is history: it is printed, nobody is told.

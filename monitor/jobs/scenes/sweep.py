@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from monitor.config import ServiceConfig
-from monitor.store.engine import Database
-from monitor.store.scenes import load_scenes
+from monitor.config.service import ServiceConfig
+from monitor.store.database.engine import Database
+from monitor.store.scenes.arrivals import load_scenes
 
 # A run that a person looks into, or one that was killed, is kept for so long.
 KEPT: Final = timedelta(days=1)

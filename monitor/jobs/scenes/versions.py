@@ -11,9 +11,9 @@ from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import list_names, name_of, plain_footprint
-from monitor.store.alerts import apply_changes
-from monitor.store.scene_versions import SUPERSEDED, Withdrawn, flag_values, supersede_scene, withdraw_footprints
-from monitor.store.scenes import SceneRow, load_footprints, load_scenes
+from monitor.store.alerting.alerts import apply_changes
+from monitor.store.scenes.arrivals import SceneRow, load_footprints, load_scenes
+from monitor.store.scenes.versions import SUPERSEDED, Withdrawn, flag_values, supersede_scene, withdraw_footprints
 
 # Scenes of one name whose outlines are given to a worker, the newest by acquisition.
 LINES_MOST: Final = 24

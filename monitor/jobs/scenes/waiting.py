@@ -12,10 +12,10 @@ from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import name_of
-from monitor.store.alerts import apply_changes, load_alerts
-from monitor.store.engine import Database
-from monitor.store.scene_versions import WAITING, drop_waiting, forget_failure
-from monitor.store.scenes import SceneRow, save_scene
+from monitor.store.alerting.alerts import apply_changes, load_alerts
+from monitor.store.database.engine import Database
+from monitor.store.scenes.arrivals import SceneRow, save_scene
+from monitor.store.scenes.versions import WAITING, drop_waiting, forget_failure
 
 # A scene that waits is told after this long; one without weights at once, for nothing will come by itself.
 TOLD_AFTER: Final = timedelta(hours=1)

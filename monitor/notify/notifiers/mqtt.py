@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.broker_access import Access, read_access
+from monitor.broker.access import Access, read_access
+from monitor.broker.signing import KEYS_FILE, Keyring, sign
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifiers.webhook import payload
-from monitor.signing import KEYS_FILE, Keyring, sign
 
 TIMEOUT_S: Final = 8.0
 

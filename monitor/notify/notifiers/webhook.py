@@ -15,7 +15,7 @@ from monitor.domain.alert import Notification
 from monitor.domain.instants import spell
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifier import read_secret
-from monitor.store.types import canonical_json
+from monitor.store.schema.types import canonical_json
 
 RETRYABLE: Final = frozenset({408, 425, 429})
 TIMEOUT: Final = httpx.Timeout(8.0, connect=5.0)

@@ -8,7 +8,7 @@ from monitor.domain.alert import DeliveryState
 from monitor.domain.instants import spell_about
 from monitor.domain.site import Recipient
 from monitor.notify.verdict import Limits
-from monitor.store.outbox import OpenAlert
+from monitor.store.alerting.outbox import OpenAlert
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from monitor.notify.verdict import Postponed, Superseded, Verdict, View
-from monitor.store.outbox import Waiting
+from monitor.store.alerting.outbox import Waiting
 
 
 def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:

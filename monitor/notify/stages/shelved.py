@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from monitor.domain.alert import AlertState
 from monitor.notify.verdict import Postponed, Verdict, View
-from monitor.store.outbox import Waiting
+from monitor.store.alerting.outbox import Waiting
 
 
 def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:

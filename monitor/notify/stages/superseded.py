@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from monitor.notify.verdict import Superseded, Verdict, View
-from monitor.store.outbox import Waiting
+from monitor.store.alerting.outbox import Waiting
 
 
 def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:

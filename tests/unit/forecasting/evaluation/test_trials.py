@@ -24,7 +24,7 @@ from forecasting.evaluation.scoring import score_all, score_months, score_stages
 from forecasting.evaluation.screening import audit_panel, jumps, spikes
 from forecasting.evaluation.significance import diebold_mariano
 from forecasting.registry import BASELINES, COMPARISONS
-from monitor.cli.forecast_trials import summary
+from monitor.cli.forecast.trials import summary
 from monitor.cli.main import run_verb
 
 WANTED = (

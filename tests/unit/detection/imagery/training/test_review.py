@@ -20,8 +20,8 @@ from detection.imagery.training.retraining import RING_PX, judge, paint_verdict,
 from detection.imagery.training.scoring import score_maps
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.reviews import add_review, load_reviewed
-from monitor.store.scenes import Footprint, SceneRow, save_scene
+from monitor.store.scenes.arrivals import Footprint, SceneRow, save_scene
+from monitor.store.scenes.reviews import add_review, load_reviewed
 
 NOW = datetime(2026, 5, 2, 9, tzinfo=UTC)
 WHO = Actor("R. Mori", "person")
@@ -230,9 +230,9 @@ def test_a_word_needs_a_person_a_verdict_and_one_footprint(database, found):
 
 def test_the_command_lists_what_waits_and_keeps_what_is_said(tmp_path, found, capsys, monkeypatch):
     from monitor.cli.main import run_verb
-    from monitor.cli.sites import write_first_site
-    from monitor.store.engine import Database
-    from monitor.store.migrate import upgrade
+    from monitor.cli.site.sites import write_first_site
+    from monitor.store.database.engine import Database
+    from monitor.store.upkeep.migrate import upgrade
 
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites" / "bench.toml").write_text(write_first_site("bench"))

@@ -147,7 +147,7 @@ def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
 
 
 def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
-    from monitor.cli.scenes_train import _asked_to_stop
+    from monitor.cli.scenes.train import _asked_to_stop
 
     before = signal.getsignal(signal.SIGTERM)
     with _asked_to_stop() as asked:

@@ -1,0 +1,1 @@
+"""How processes and instruments reach the broker: addresses, logins, signatures."""

@@ -1,0 +1,309 @@
+"""Who may speak to the broker: a login for each instrument, gateway or listener, and the files that Mosquitto reads."""
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import signal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
+from monitor.domain.instants import spell
+from monitor.domain.site import Site
+from monitor.errors import BrokerError, NotFoundError, RefusedError
+
+BOOK: Final = "logins.json"
+PASSWORDS, ACL = "passwords", "acl"
+SERVICE_PASSWORDS, SERVICE_ACL = "service-passwords", "service-acl"
+DOCTOR: Final = "slopeward-doctor"  # may say nothing that counts; `slopeward doctor` tries with it what it may not
+DOCTOR_SECRET: Final = "doctor.secret"  # noqa: S105 - the name of a file
+PID_FILE: Final = "broker.pid"
+CONFIG: Final = "mosquitto.conf"
+_ROOT: Final = "slopeward/v1"
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,130}")  # no sign that a topic filter or a file of Mosquitto could misread
+_ROUNDS: Final = 101  # Mosquitto's own; a secret of 128 random bits needs no slow hash
+HOW_TO_CLOSE: Final = (
+    "give each instrument a login (slopeward broker add SITE/STATION), then set anonymous = false in [broker]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """One login; its name is also its client id, so that nobody takes the session of another."""
+
+    name: str
+    site: str
+    station: str = ""  # empty: any station of the site, reports and events
+    listens: bool = False  # hears levels and alerts, and says nothing
+    made_at: str = ""
+    hashed: str = ""
+
+
+class LoginBook:
+    """The logins of a broker, in a folder of 0700 with files of 0600; passwords are kept as hashes only.
+
+    Args:
+        folder: `broker.data`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    # ---- logins ------------------------------------------------------------------------------------------------
+    def load(self) -> list[Login]:
+        """All logins, by name."""
+        return sorted((Login(**one) for one in self._read()["logins"]), key=lambda login: login.name)
+
+    def issue(
+        self, site: str, station: str = "", *, name: str = "", listens: bool = False, replaces: bool = False,
+        reserved: Iterable[str] = (),
+    ) -> tuple[Login, str]:  # fmt: skip
+        """Make a login and return it with its password, which is kept nowhere.
+
+        Args:
+            site: whose topics it may use.
+            station: only this one's.
+            name: else `SITE` or `SITE.STATION`, for a listener with `.listener` behind it.
+            listens: hears levels and alerts instead of publishing.
+            replaces: a login of that name gets a new password; else it is refused.
+            reserved: names that nobody may have: the client ids of the service.
+        """
+        name = name or ".".join([site, *[part for part in (station, "listener" * listens) if part]])
+        for word in filter(None, (site, station, name)):
+            if not _NAME.fullmatch(word):
+                raise RefusedError(f"{word!r}: expected letters, digits, dot, dash and underscore, at most 130")
+        if name in {SERVICE_USER, DOCTOR, f"{SERVICE_USER}-backfill", *reserved}:
+            raise RefusedError(f"{name}: this name belongs to the service; choose another by --name")
+        password = secrets.token_hex(16)
+        made_at = spell(datetime.now(UTC))
+        login = Login(name, site, station, listens, made_at, _hash(password))
+        with self._change() as book:
+            others = [one for one in book["logins"] if one["name"] != name]
+            if len(others) < len(book["logins"]) and not replaces:
+                raise RefusedError(f"{name} has a login; revoke it first, or choose another name by --name")
+            book["logins"] = [*others, asdict(login)]
+        return login, password
+
+    def revoke(self, name: str) -> Login:
+        """Take a login away; raises NotFoundError where there is none of that name."""
+        with self._change() as book:
+            gone = [one for one in book["logins"] if one["name"] == name]
+            if not gone:
+                known = ", ".join(sorted(one["name"] for one in book["logins"])) or "none"
+                raise NotFoundError(f"no login {name!r}; there are: {known}")
+            book["logins"] = [one for one in book["logins"] if one["name"] != name]
+        return Login(**gone[0])
+
+    # ---- files for the broker ----------------------------------------------------------------------------------
+    def prepare(
+        self, sites: Sequence[Site] = (), anonymous: bool | None = None, user: str = SERVICE_USER, secret: str = ""
+    ) -> bool:  # fmt: skip
+        """Write what the broker reads, and return whether it lets in those without a login.
+
+        Args:
+            sites: as their files are now; what a site that is not among them needs is kept as it was.
+            anonymous: True lets everybody publish readings; None: only where a version before let everybody in.
+            user: the service's own name at the broker.
+            secret: its password at an external broker; else one is made.
+        """
+        with self._change() as book:
+            if anonymous is False:
+                book["from_before"] = False  # closed once, it stays so
+            book["anonymous"] = book["from_before"] if anonymous is None else anonymous
+            for site in sites:
+                book["topics"][site.id] = _list_topics(site)
+            secret = secret or self._keep_secret(SERVICE_SECRET)
+            self._write(SERVICE_PASSWORDS, f"{user}:{_hash(secret)}\n")
+            self._write(SERVICE_ACL, f"user {user}\ntopic readwrite #\n")
+        return bool(book["anonymous"])
+
+    def is_open(self, anonymous: bool | None) -> bool:
+        """Whether the broker lets in those without a login: by the configuration, else by what the folder was."""
+        if anonymous is not None:
+            return anonymous
+        try:
+            return bool(self._read()["from_before"])
+        except OSError:
+            return False
+
+    def doctor_password(self) -> str:
+        """The password of the login that may do nothing; empty where nobody made one."""
+        try:
+            return (self.folder / DOCTOR_SECRET).read_text(encoding="ascii").strip()
+        except OSError:
+            return ""
+
+    def reload_broker(self) -> bool:
+        """Let the managed broker of the folder read its files again; False where none runs.
+
+        Who was revoked is disconnected at once; the others stay.
+        """
+        try:
+            pid = int((self.folder / PID_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        if not is_process(pid, str((self.folder / CONFIG).resolve())):
+            return False
+        try:
+            os.kill(pid, signal.SIGHUP)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            raise BrokerError(
+                f"the broker (pid {pid}) belongs to another account; it reads the change at its next start"
+            ) from None
+        return True
+
+    # ---- the folder --------------------------------------------------------------------------------------------
+    def _read(self) -> dict[str, Any]:
+        path = self.folder / BOOK
+        try:
+            book: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            # a broker of a version that knew no logins has left its configuration: its instruments have none
+            was_open = (self.folder / CONFIG).exists()
+            return {"version": 1, "from_before": was_open, "anonymous": was_open, "logins": [], "topics": {}}
+        except ValueError as error:
+            raise BrokerError(f"{path}: cannot be read ({error}); take it from a backup, or remove it: then "
+                              "every instrument needs a new login") from None  # fmt: skip
+        return book
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[dict[str, Any]]:
+        """One writer at a time; what was changed is written, and so are the files that follow from it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        with (self.folder / "logins.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            book = self._read()
+            yield book
+            logins = [Login(**one) for one in book["logins"]]
+            doctor = self._keep_secret(DOCTOR_SECRET)
+            self._write(BOOK, json.dumps(book, indent=1))
+            lines = [f"{one.name}:{one.hashed}\n" for one in logins] + [f"{DOCTOR}:{_hash(doctor)}\n"]
+            self._write(PASSWORDS, "".join(lines))
+            self._write(ACL, spell_acl(logins, book["topics"], anonymous=book["anonymous"]))
+
+    def _keep_secret(self, name: str) -> str:
+        """A secret that is made once."""
+        path = self.folder / name
+        if path.exists():
+            path.chmod(0o600)
+            return path.read_text(encoding="ascii").strip()
+        secret = secrets.token_hex(16)
+        self._write(name, f"{secret}\n")
+        return secret
+
+    def _write(self, name: str, text: str) -> None:
+        write_private(self.folder / name, text)
+
+
+@contextlib.contextmanager
+def lend_login(broker: Any, site: str, user: str) -> Iterator[tuple[str, str]]:
+    """A login at the managed broker of this machine for as long as the block lasts, as (name, password).
+
+    Both are empty where the broker is none of ours or its folder is not open to this account.
+    """
+    book = LoginBook(Path(broker.data))
+    if broker.mode != "managed" or not os.access(book.folder / SERVICE_SECRET, os.R_OK):
+        yield "", ""
+        return
+    # two dots: no instrument has such a name unless a person chose it
+    login, password = book.issue(site, name=f"{site}..{user}", replaces=True)
+    book.reload_broker()
+    try:
+        yield login.name, password
+    finally:
+        with contextlib.suppress(NotFoundError, OSError):  # the folder of a demonstration may be gone
+            if book.folder.is_dir():
+                book.revoke(login.name)
+                book.reload_broker()
+
+
+def spell_acl(logins: Iterable[Login], topics: Mapping[str, Mapping[str, Sequence[str]]], *, anonymous: bool) -> str:
+    """The access list of the instruments' door, as Mosquitto reads it: what no line names is refused.
+
+    Args:
+        logins: who has a login.
+        topics: by site, the topics beside our own that it `write`s (decoders) and that are `read` (channels).
+        anonymous: lines for those without a login: readings in, everything out, as in versions without logins.
+    """
+    lines = ["# written by slopeward: slopeward broker add|revoke|acl"]
+    if anonymous:
+        inward = [f"{_ROOT}/+/{kind}" for kind in ("+/obs", "+/backfill/obs", "report", "event")]
+        own = [topic for site in topics.values() for topic in site["write"]]
+        lines += [f"topic write {topic}" for topic in (*inward, *own)] + ["topic read #"]
+    for login in logins:
+        lines += ["", f"user {login.name}", *(f"topic {rule}" for rule in _list_rules(login, topics))]
+    lines += ["", f"user {DOCTOR}", "topic write slopeward/doctor/#", ""]
+    return "\n".join(lines)
+
+
+def _list_rules(login: Login, topics: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
+    site = f"{_ROOT}/{login.site}"
+    own = topics.get(login.site, {"write": (), "read": ()})
+    heard = [f"read {site}/state", f"read {site}/alert", f"read {_ROOT}/status"]
+    if login.listens:
+        return [*heard, *(f"read {topic}" for topic in own["read"])]
+    station = login.station or "+"
+    rules = [f"write {site}/{station}/obs", f"write {site}/{station}/backfill/obs", f"read {site}/{station}/backfill"]
+    if login.station:
+        return rules
+    rules += [f"write {site}/report", f"write {site}/event", *heard]
+    return rules + [f"write {topic}" for topic in own["write"]]
+
+
+def _list_topics(site: Site) -> dict[str, list[str]]:
+    """What a site uses beside our own topics; a filter that could reach ours is given to nobody."""
+    read = [c.removeprefix("mqtt:") for r in site.recipients for c in r.channels if c.startswith("mqtt:")]
+    return {
+        "write": sorted({topic for topic, _ in site.decoders if is_apart(topic)}),
+        "read": sorted({topic for topic in read if is_apart(topic)}),
+    }
+
+
+def is_apart(topic: str) -> bool:
+    """Whether a topic filter stays clear of the topics of the service and of the broker.
+
+    >>> is_apart("application/+/up"), is_apart("+/up"), is_apart("slopeward/v1/+/state")
+    (True, False, False)
+    """
+    first = topic.partition("/")[0]
+    return not (first in {"+", "#", "slopeward"} or first.startswith("$") or any(sign in topic for sign in "\r\n\0"))
+
+
+def is_process(pid: int, word: str) -> bool:
+    """Whether a process has this word in its command; only Linux can tell."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return False
+    return word in words
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that nobody else can read, whole or not at all."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)  # of a full disk
+
+
+def _hash(password: str) -> str:
+    """The way Mosquitto 2 keeps a password: PBKDF2 with SHA-512."""
+    salt = os.urandom(12)
+    key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ROUNDS, 64)
+    return f"$7${_ROUNDS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"

@@ -1,0 +1,147 @@
+"""Signatures of what the service publishes by MQTT, so that a siren can tell a forged message from ours."""
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from monitor.broker.logins import write_private
+from monitor.errors import ConfigError, NotFoundError, RefusedError
+
+KEYS_FILE: Final = "signing.keys"  # in `paths.state`
+SEPARATOR: Final = ',"signatures":'
+_LINE: Final = re.compile(r"([A-Za-z0-9._-]{1,64})[: ]([0-9a-f]{32,128})")
+
+
+class Key(NamedTuple):
+    """A secret shared with those who listen; its id tells them which one to try."""
+
+    id: str
+    secret: bytes
+
+
+class Keyring:
+    """The keys that sign, oldest first; a change of the file is seen at the next use.
+
+    Args:
+        path: the file, which is made with a first key where there is none.
+        fixed: keys of the environment; the file is not looked at then.
+    """
+
+    def __init__(self, path: Path, fixed: str = "") -> None:
+        self.path = path
+        self._fixed = parse_keys(fixed, "SLOPEWARD_SIGNING__KEYS") if fixed else ()
+        self._seen: tuple[int, int] | None = None
+        self._keys: tuple[Key, ...] = ()
+
+    def keys(self) -> tuple[Key, ...]:
+        """The keys as they are now.
+
+        Raises:
+            ConfigError: the file holds something else.
+            OSError: it can neither be read nor made.
+        """
+        if self._fixed:
+            return self._fixed
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            self._save((make_key(),))
+            status = self.path.stat()
+        if self._seen != (status.st_mtime_ns, status.st_ino):
+            self._keys = parse_keys(self.path.read_text(encoding="ascii"), str(self.path))
+            self._seen = status.st_mtime_ns, status.st_ino
+        return self._keys
+
+    def known(self) -> tuple[Key, ...]:
+        """The same, without making a first key: none where the file is not there or not for this account."""
+        return self.keys() if self._fixed or os.access(self.path, os.R_OK) else ()
+
+    def add(self) -> Key:
+        """Add a key; from now on messages bear its signature beside the others."""
+        key = make_key()
+        self._save((*self._change(), key))
+        return key
+
+    def retire(self, key_id: str) -> None:
+        """Take a key away: whoever knows no other takes our messages for forged."""
+        keys = self._change()
+        if key_id not in {key.id for key in keys}:
+            raise NotFoundError(f"no key {key_id!r}; there are: {', '.join(key.id for key in keys)}")
+        if len(keys) == 1:
+            raise RefusedError(f"{key_id} is the only key; make the next one first: slopeward broker key-add")
+        self._save(tuple(key for key in keys if key.id != key_id))
+
+    def _change(self) -> tuple[Key, ...]:
+        if self._fixed:
+            raise RefusedError("the keys come from SLOPEWARD_SIGNING__KEYS or keys_file; change them there")
+        return self.keys()
+
+    def _save(self, keys: Sequence[Key]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_private(self.path, spell_keys(keys) + "\n")
+
+
+def make_key() -> Key:
+    """A new key with a random id."""
+    return Key(f"k{secrets.token_hex(3)}", secrets.token_bytes(32))
+
+
+def spell_keys(keys: Sequence[Key]) -> str:
+    """Keys as text, one per line."""
+    return "\n".join(f"{key.id} {key.secret.hex()}" for key in keys)
+
+
+def parse_keys(text: str, name: str) -> tuple[Key, ...]:
+    """Read keys from lines or a list with commas.
+
+    >>> parse_keys("a:00112233445566778899aabbccddeeff", "x")[0].id
+    'a'
+    """
+    found = []
+    for line in filter(None, (part.strip() for part in re.split(r"[\n,]", text))):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ConfigError(f"{name}: expected lines of a key id and at least 32 hexadecimal digits")
+        found.append(Key(match[1], bytes.fromhex(match[2])))
+    if not found:
+        raise ConfigError(f"{name}: expected at least one key")
+    return tuple(found)
+
+
+def sign(topic: str, content: str, keys: Sequence[Key], at: datetime) -> str:
+    """A JSON object with `signed_at` and, as its last member, a signature by each key; without a key as it was.
+
+    What is signed is the topic, a line feed, and the bytes of the object without its last member: who checks needs no
+    second spelling of the JSON.
+    """
+    if not keys:
+        return content
+    body = f'{content[:-1]},"signed_at":"{at:%Y-%m-%dT%H:%M:%S.%fZ}"'
+    made = {key.id: _digest(key, topic, f"{body}}}".encode()) for key in keys}
+    return f"{body}{SEPARATOR}{json.dumps(made, separators=(',', ':'))}}}"
+
+
+def is_signed(topic: str, payload: bytes, keys: Sequence[Key]) -> bool:
+    """Whether a message bears a right signature of one of the keys."""
+    body, mark, tail = payload.rpartition(SEPARATOR.encode())
+    try:
+        made = json.loads(tail[:-1])
+    except ValueError:
+        return False
+    if not mark or not isinstance(made, Mapping):
+        return False
+    return any(
+        hmac.compare_digest(_digest(key, topic, body + b"}").encode(), str(made.get(key.id, "")).encode())
+        for key in keys
+    )
+
+
+def _digest(key: Key, topic: str, signed: bytes) -> str:
+    return hmac.new(key.secret, topic.encode() + b"\n" + signed, hashlib.sha256).hexdigest()

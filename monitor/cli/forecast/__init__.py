@@ -1,0 +1,1 @@
+"""`slopeward forecast` and `slopeward failure-time`."""

@@ -1,0 +1,65 @@
+"""`slopeward forecast`: run and train; trials on files and the life of models stand beside it."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from monitor.cli.forecast import explain, models, trials
+from monitor.cli.identity import name_helper
+from monitor.cli.session import ConfigOption, SiteOption, open_service, pick_site, point_to_the_past
+
+app = typer.Typer(help="Run, train, test and list forecasts.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: slopeward forecast run --site north-bench")
+def run(site: SiteOption, config: ConfigOption = None) -> None:
+    """Issue forecasts of a site from what is known now, and score those whose targets have come."""
+    from monitor.jobs.forecasts import rescore, run
+
+    service, db = open_service(config)
+    one, now = pick_site(service, site), datetime.now(UTC)
+    print(run.run(db, service, one, now))
+    print(rescore.run(db, service, one, now))
+    point_to_the_past(db, one, now)
+
+
+@app.command(epilog="Example: slopeward forecast train --site north-bench --model gru --seed 7")
+def train(
+    site: SiteOption,
+    model: Annotated[str, typer.Option(help="A network of docs/reference/forecasting-models.md.")] = "gru",
+    seed: Annotated[int, typer.Option(help="Same seed and data give the same checkpoint.")] = 7,
+    config: ConfigOption = None,
+) -> None:
+    """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
+    from forecasting.registry import NETWORKS
+    from monitor.jobs.forecasts.train import train_one
+
+    if model not in NETWORKS:
+        raise typer.BadParameter(f"no network {model!r}; there are {', '.join(sorted(NETWORKS))}")
+    service, db = open_service(config)
+    print(
+        train_one(
+            db, service, pick_site(service, site), "forecast", model, datetime.now(UTC), seed, actor=name_helper()
+        )
+    )
+
+
+for verb, example in (
+    (explain.explain, "slopeward forecast explain --site north-bench --station G1 --json"),
+    (models.models, "slopeward forecast models --site north-bench --history"),
+    (models.compare, "slopeward forecast compare --site north-bench --horizon 7d"),
+    (
+        models.promote,
+        'slopeward forecast promote 3fa1b2 --site north-bench --horizon 1d --reason "90 days of it"',
+    ),
+    (
+        models.retire,
+        'slopeward forecast retire 3fa1b2 --site north-bench --reason "trained before the re-zero"',
+    ),
+    (trials.backtest, "slopeward forecast backtest --data SK --horizons 1d,7d,30d --models auto,gru --json"),
+    (trials.audit, "slopeward forecast audit --data LONG.csv --horizons 1d,7d"),
+    (trials.leak_test, "slopeward forecast leak-test --data SK --models baselines --count 1000"),
+    (trials.drivers, "slopeward forecast drivers --config configs/forecasting/lamosano.toml"),
+):
+    app.command(epilog=f"Example: {example}")(verb)

@@ -1,0 +1,96 @@
+"""`slopeward forecast explain`: what a trained network uses, as stored with its card when it was trained."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.session import (
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    SiteOption,
+    check_site,
+    open_database,
+    print_json,
+    say,
+)
+from monitor.errors import NotFoundError
+
+
+def explain(
+    site: SiteOption,
+    station: Annotated[str | None, typer.Option(help="Only this station (or one series, STATION.quantity).")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this network.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the networks of a site look at; figures for people, none of them a cause. Exit 4: nothing is stored."""
+    from monitor.store.models.registry import load_explanations
+
+    with open_database(config) as db, db.read() as c:
+        rows = [row for row in load_explanations(c, site) if model is None or row.kind == model]
+        if not rows:
+            check_site(c, config, site)
+    for row in rows:
+        kept = _only(row.card["explanation"], station)
+        if as_json:
+            print_json({"model_hash": row.model_hash, "model": row.kind, "site": site, "state": row.state, **kept})
+        else:
+            print("\n".join(tell(row.kind, row.model_hash, kept)))
+    if not rows:
+        say(f"no network of {site} has an explanation yet: it is made when one is trained")
+        raise typer.Exit(NOTHING)
+
+
+def _only(told: Mapping[str, Any], station: str | None) -> dict[str, Any]:
+    """The record with one station's forecast.
+
+    Raises:
+        NotFoundError: It explains others only.
+    """
+    stations: Mapping[str, Any] = told["forecast"]["stations"]
+    if station is None:
+        return dict(told)
+    kept = {name: one for name, one in stations.items() if station in {name, name.partition(".")[0]}}
+    if not kept:
+        raise NotFoundError(f"no station {station!r} is explained; there are: {', '.join(stations)}")
+    return {**told, "forecast": {**told["forecast"], "stations": kept}}
+
+
+def tell(model: str, model_hash: str, told: Mapping[str, Any]) -> Iterator[str]:
+    """The record as lines for a terminal."""
+    yield f"{model} {model_hash[:12]}: {told['of']}"
+    yield f"  {told['note']}"
+    for horizon, rises in told["calibration"]["permutation_mm"].items():
+        mean = told["calibration"]["shapley_mm"][horizon]
+        words = ", ".join(f"{group} {_mm(rise)} ({_mm(mean[group])})" for group, rise in rises.items())
+        yield f"  {_days(horizon)}: error rises by, mean share: {words}"
+    at = datetime.fromtimestamp(told["forecast"]["issued_s"], UTC)
+    for station, horizons in told["forecast"]["stations"].items():
+        yield f"  {station} at {at:%Y-%m-%dT%H:%MZ}"
+        for horizon, one in horizons.items():
+            shares = ", ".join(f"{group} {_mm(value)}" for group, value in one["shapley_mm"].items())
+            inner = one["gradients"]
+            state = "" if inner["complete"] else f"; gradients do not add up ({inner['completeness_error']:.1%})"
+            start = f"{_mm(one['without_any_mm'])} without any group"
+            yield f"    {_days(horizon)}: {_mm(one['correction_mm'])} = {start} + {shares}{state}"
+    for one in told["maps"]:
+        yield f"  {one['kind']} ({one['order']}): {one['note']}; values by --json"
+    rain = told["rain_response"]
+    if "reason" in rain:
+        yield f"  rain response: {rain['reason']}"
+    else:
+        yield f"  {rain['words']}"
+        for i, amount in enumerate(rain["added"]):
+            yield f"    + {amount:g}: {', '.join(_mm(curve[i]) for curve in rain['change_mm'])}"
+
+
+def _mm(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:+.3f} mm"
+
+
+def _days(horizon_s: str) -> str:
+    seconds = float(horizon_s)
+    return f"{seconds / 86400:g} d" if seconds >= 86400 else f"{seconds / 3600:g} h"

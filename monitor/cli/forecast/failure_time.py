@@ -1,0 +1,171 @@
+"""`slopeward failure-time`: the failure window of a curve in a file at every instant, and how good such windows are."""
+
+import math
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from monitor.cli.session import JsonOption, print_json
+
+DAY_S = 86_400.0
+
+
+class FileOrVerb(TyperGroup):
+    """A group whose first word may be a file: anything that is no verb of it is read by `watch`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the verb in that a bare file leaves out."""
+        if args and args[0] not in {*self.commands, "--help"}:
+            args = ["watch", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=FileOrVerb,
+    help="Failure windows by inverse velocity: `slopeward failure-time FILE`, or `bench`.",
+    epilog="Example: slopeward failure-time curve.csv --json",
+    no_args_is_help=True,
+)
+
+
+@app.command(epilog="Example: slopeward failure-time curve.csv --column displacement --json")
+def watch(
+    file: Annotated[Path, typer.Argument(help="CSV with a time and a value column, or long CSV.")],
+    column: Annotated[
+        str, typer.Option(help="What the values are: displacement or velocity (mm/day).")
+    ] = "displacement",
+    station: Annotated[str | None, typer.Option(help="In a long CSV: whose.")] = None,
+    value: Annotated[str | None, typer.Option(help="Value column, or quantity of a long CSV.")] = None,
+    interval: Annotated[
+        str | None, typer.Option(help="Nominal sampling interval; else the usual one of the start.")
+    ] = None,
+    sigma: Annotated[float, typer.Option(min=0.0, help="Stated noise of one epoch, mm: a floor.")] = 0.0,
+    backwards: Annotated[bool, typer.Option("--backwards", help="The values fall along the movement.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say at every instant what was known then: a window, trusted or not, and why. Never from later data."""
+    from forecasting.kinematics.failure import FailureSpec, watch_failure
+    from monitor.cli.forecast.curve_file import COLUMNS, read_curve
+
+    if column not in COLUMNS:
+        raise typer.BadParameter(f"{column!r} is neither displacement nor velocity", param_hint="--column")
+    curve = read_curve(file, column, station=station, value=value)
+    for note in curve.notes:
+        print(f"{file}: {note}", file=sys.stderr)
+    values = [-v for v in curve.values] if backwards else curve.values
+    spec = FailureSpec(_interval_s(interval, curve.times_s), sigma)
+    windows = 0
+    for issue in watch_failure(curve.times_s, values, [0.0] * len(values), spec):
+        windows += issue.from_s is not None
+        if as_json:
+            print_json(_spell_issue(issue))
+        elif issue.from_s is not None or issue.withdrawn is not None:
+            print(_line(issue))
+    if not as_json and not windows:
+        print("no window at any instant", file=sys.stderr)
+
+
+@app.command(epilog="Example: slopeward failure-time bench --curves voight --seeds 30 --noise 0.5,2 --json")
+def bench(
+    curves: Annotated[str, typer.Option(help="voight, non-failing or failure-curves.")] = "voight",
+    seeds: Annotated[int, typer.Option(min=1, help="Collapses to draw: seeds 0 to N-1.")] = 30,
+    noise: Annotated[str, typer.Option(help="White noise in mm, comma list.")] = "0.5,2",
+    alpha: Annotated[str, typer.Option(help="Exponent of Voight's law, or bounds LOW-HIGH.")] = "2",
+    interval: Annotated[str, typer.Option(help="Sampling interval of drawn curves.")] = "1d",
+    rain: Annotated[bool, typer.Option("--rain", help="Draw rain pulses.")] = False,
+    gaps: Annotated[bool, typer.Option("--gaps", help="Draw gaps.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Folder of measured series; else SLOPEWARD_DATA.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge failure windows: error and width by lead time before collapses, false windows where none came."""
+    from monitor.cli.forecast import failure_bench
+
+    if curves == "voight":
+        rows = failure_bench.score_voight(
+            range(seeds), [_number(n, "--noise") for n in noise.split(",")], alpha=_bounds(alpha), rain=rain, gaps=gaps,
+            interval_s=_interval_s(interval, []),
+        )  # fmt: skip
+    elif curves == "non-failing":
+        rows = failure_bench.score_non_failing(failure_bench.data_folder(data))
+    elif curves == "failure-curves":
+        rows = failure_bench.score_failure_curves(failure_bench.data_folder(data))
+    else:
+        raise typer.BadParameter(f"no curves {curves!r}; there are voight, non-failing, failure-curves")
+    for row in rows:
+        if as_json:
+            print_json(row)
+        else:
+            _print_table(row)
+
+
+# ---- spelling ----------------------------------------------------------------------------------------------------
+def _spell_issue(issue: Any) -> dict[str, Any]:
+    return {
+        "time": _instant(issue.data_until_s), "onset": _instant(issue.onset_s), "window_from": _instant(issue.from_s),
+        "window_mid": _instant(issue.mid_s), "window_to": _instant(issue.to_s), "trusted": issue.trusted,
+        "reasons": list(issue.reasons), "withdrawn": issue.withdrawn, "velocity_mm_per_day": issue.velocity,
+        "velocity_error_mm_per_day": issue.velocity_error, "r2": issue.r2, "n_filters": issue.n_filters,
+        "n_agree": issue.n_agree,
+    }  # fmt: skip
+
+
+def _line(issue: Any) -> str:
+    if issue.from_s is None:
+        return f"{_instant(issue.data_until_s)}  withdrawn: {issue.withdrawn}"
+    mark = "trusted" if issue.trusted else "not trusted"
+    window = f"{_instant(issue.from_s)} .. {_instant(issue.to_s)}, middle {_instant(issue.mid_s)}"
+    return f"{_instant(issue.data_until_s)}  {window}  {mark}" + (
+        f": {'; '.join(issue.reasons)}" if issue.reasons else ""
+    )
+
+
+def _instant(at_s: float | None) -> str | None:
+    from monitor.domain.instants import from_epoch_s, spell
+
+    return None if at_s is None else spell(from_epoch_s(at_s))
+
+
+def _print_table(row: dict[str, Any]) -> None:
+    print("  ".join(f"{k}={v}" for k, v in row.items() if not isinstance(v, dict)))
+    for name, cells in {**row.get("leads", {}), **row.get("stations", {})}.items():
+        print(f"  {name:12} " + "  ".join(f"{k}={v}" for k, v in cells.items()))
+
+
+# ---- reading options ---------------------------------------------------------------------------------------------
+def _interval_s(given: str | None, times_s: list[float]) -> float:
+    from monitor.domain.instants import parse_duration_s
+
+    if given is not None:
+        try:
+            interval_s = parse_duration_s(given)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--interval") from None
+        if interval_s <= 0.0:
+            raise typer.BadParameter(f"{given!r}: expected more than 0", param_hint="--interval")
+        return interval_s
+    # from the start alone: what comes later must not change what was said before
+    steps = sorted(b - a for a, b in pairwise(times_s[:100]))
+    return steps[len(steps) // 2]
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0.0):
+        raise typer.BadParameter(f"{text!r} is no number of at least 0", param_hint=option)
+    return number
+
+
+def _bounds(text: str) -> tuple[float, float]:
+    low, _, high = text.partition("-")
+    first = _number(low, "--alpha")
+    last = _number(high, "--alpha") if high else first
+    if not 1.01 <= first <= last:
+        raise typer.BadParameter(f"{text!r}: at least 1.01, low before high", param_hint="--alpha")
+    return first, last

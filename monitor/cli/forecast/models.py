@@ -1,0 +1,244 @@
+"""`slopeward forecast models|compare|promote|retire`: what the trained forecasters are worth, and who is shown."""
+
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from monitor.cli.identity import act_by_two, prove
+from monitor.cli.session import (
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    SiteOption,
+    check_site,
+    open_service,
+    pick_site,
+    print_json,
+    say,
+    show,
+)
+from monitor.domain.instants import parse_duration_s, spell
+from monitor.errors import RefusedError
+from monitor.store.people.countersign import SharedAct
+
+if TYPE_CHECKING:
+    from monitor.store.models.registry import GateRow, ModelRow
+
+HashArgument = Annotated[str, typer.Argument(metavar="HASH", help="Beginning of its hash, see `forecast models`.")]
+By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the change.")]
+HorizonOption = Annotated[str | None, typer.Option("--horizon", help="Only this horizon, such as 7d.")]
+
+
+def models(
+    site: Annotated[str | None, typer.Option("--site", help="Only this site.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Retired ones as well.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Every change of state with its reason.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List trained models with their state, forecasters with gate, skill and coverage; exit 4 when there is none."""
+    from monitor.store.models.registry import load_gates, load_models, load_transitions
+
+    _, db = open_service(config)
+    with closing(db), db.read() as c:
+        rows = [r for r in load_models(c, site=site) if everything or r.state != "retired"]
+        if not rows:
+            check_site(c, config, site)
+        gates = load_gates(c, [r.model_hash for r in rows])
+        changes = {r.model_hash: load_transitions(c, r.model_hash) if history else [] for r in rows}
+    for row in rows:
+        mine = list(gates.get(row.model_hash, {}).values())
+        if as_json:
+            told = [{k: v for k, v in asdict(t).items() if k != "model_hash"} for t in changes[row.model_hash]]
+            print_json(
+                _model_facts(row)
+                | {"horizons": [_gate_facts(g) for g in mine]}
+                | ({"history": told} if history else {})
+            )
+            continue
+        print(
+            f"{row.model_hash[:12]}  {row.task:9} {row.kind:14} {row.site or '-':20} {row.state:9} {row.reason or ''}"
+        )
+        for gate in mine:
+            print(_gate_line(gate))
+        for t in changes[row.model_hash]:
+            at = "" if t.horizon_s is None else f" at {_words(t.horizon_s)}"
+            who = t.by + (f" with {t.second_by}" if t.second_by else "")
+            print(f"    {spell(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}")
+    if not rows:
+        say(
+            "no model is kept yet"
+            + (f" of {site}" if site else "")
+            + ("" if everything else "; --all lists retired ones")
+        )
+        raise typer.Exit(NOTHING)
+
+
+def compare(
+    site: SiteOption,
+    horizon: HorizonOption = None,
+    days: Annotated[int, typer.Option("--days", min=1, help="Forecasts issued in the newest days.")] = 90,
+    by_stage: Annotated[
+        bool, typer.Option("--by-stage", help="Also one line per stage of movement as known at the issue.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set every forecaster beside the one that is shown, on the same scored targets; exit 4 when nothing is scored."""
+    from forecasting.evaluation.challenge import challenge
+    from monitor.store.models.registry import load_models
+    from monitor.store.models.scores import load_forecasters, load_scored, load_series_names
+
+    service, db = open_service(config)
+    one, now = pick_site(service, site), datetime.now(UTC)
+    since = now - timedelta(days=days)
+    found = 0
+    with closing(db), db.read() as c:
+        names = load_series_names(c, site)
+        states = {r.model_hash: r.state for r in load_models(c, task="forecast", site=site)}
+        for horizon_s in _horizons(one.forecast.horizons_s, horizon):
+            forecasters, champion = load_forecasters(c, names, horizon_s, now, since)
+            if champion is None:
+                continue
+            scored = {
+                who: load_scored(c, names, horizon_s, now, model=who[0], model_hash=who[1], since=since, newest=None)
+                for who in forecasters
+            }
+            for who in sorted(forecasters, key=lambda w: (w != champion, w)):
+                if not scored[who]:
+                    continue
+                found += 1
+                for stage in [None, *(sorted({r.stage or "" for r in scored[who]}) if by_stage else [])]:
+                    rows = [r for r in scored[who] if stage is None or (r.stage or "") == stage]
+                    facts = {
+                        "site": site, "horizon_s": horizon_s, "model": who[0], "model_hash": who[1],
+                        "state": states.get(who[1], "simple"), "shown": who == champion, "champion": champion[0],
+                        "stage": stage if stage is None else stage or "not told",
+                        **_flat(challenge(rows, scored[champion], horizon_s)),
+                    }  # fmt: skip
+                    show(facts, _compare_line(facts), as_json)
+    if not found:
+        say("nothing is scored yet")
+        raise typer.Exit(NOTHING)
+
+
+def promote(
+    model_hash: HashArgument,
+    site: SiteOption,
+    reason: Reason,
+    horizon: HorizonOption = None,
+    by: By = None,
+    force: Annotated[bool, typer.Option("--force", help="Also where the gate is closed; needs --second.")] = False,
+    second: Annotated[str | None, typer.Option("--second", help="The second person of --force.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a forecaster from the next issue on where its gate is open; by two people also where it is not."""
+    from monitor.jobs.forecasts.model_acts import promote as act
+
+    service, db = open_service(config)
+    one = pick_site(service, site)
+    horizon_s = None if horizon is None else _horizons(one.forecast.horizons_s, horizon)[0]
+    with closing(db):
+        who, now = prove(db, by, site), datetime.now(UTC)
+        shared = SharedAct("model.promote", f"model:{model_hash}", {"site": site, "horizon_s": horizon_s})
+        again = f"slopeward forecast promote {model_hash} --site {site}{f' --horizon {horizon}' if horizon else ''}"
+        said = act_by_two(
+            db, shared, who, second, reason, f"{again} --force",
+            lambda c, other: act(
+                c, service, one, model_hash, horizon_s, who, reason, now, second=other if force else None, force=force
+            ),
+        )  # fmt: skip
+    for line in said:
+        show({"site": site, "said": line}, line, as_json)
+
+
+def retire(
+    model_hash: HashArgument,
+    site: SiteOption,
+    reason: Reason,
+    by: By = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a forecaster go; where it was shown, forecasts are issued again at once without it."""
+    from monitor.jobs.forecasts.issue import issue_forecasts
+    from monitor.jobs.forecasts.model_acts import retire_model
+
+    service, db = open_service(config)
+    one = pick_site(service, site)
+    with closing(db):
+        who, now = prove(db, by, site), datetime.now(UTC)
+        with db.write() as c:
+            line, shown = retire_model(c, one, model_hash, who, reason, now)
+        issued = issue_forecasts(db, service, one, now) if shown else None
+    show({"site": site, "said": line, "issued": issued}, line + (f"; {issued}" if issued else ""), as_json)
+
+
+def _horizons(known: tuple[float, ...], asked: str | None) -> tuple[float, ...]:
+    if asked is None:
+        return known
+    try:
+        horizon_s = parse_duration_s(asked)
+    except ValueError as error:
+        raise RefusedError(f"--horizon: {error}") from error
+    if horizon_s not in known:
+        raise RefusedError(f"--horizon {asked}: the site forecasts at {', '.join(_words(h) for h in known)}")
+    return (horizon_s,)
+
+
+def _flat(found: Any) -> dict[str, Any]:
+    facts = asdict(found)
+    record: dict[str, Any] = facts.pop("record")
+    return record | facts
+
+
+def _model_facts(row: "ModelRow") -> dict[str, Any]:
+    return {
+        "model_hash": row.model_hash, "kind": row.kind, "task": row.task, "site": row.site, "state": row.state,
+        "reason": row.reason, "path": row.path, "created_at": spell(row.created_at),
+    }  # fmt: skip
+
+
+def _gate_facts(gate: "GateRow") -> dict[str, Any]:
+    facts = {k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(gate).items()}
+    del facts["model_hash"]
+    return facts
+
+
+def _gate_line(gate: "GateRow") -> str:
+    worst = "" if gate.worst_80 is None else f" (worst {gate.worst_station} {gate.worst_80:.0%})"
+    return (
+        f"    {_words(gate.horizon_s):>6} {gate.state:7} n {gate.issues:>3}  skill {_share(gate.skill)}  80 % held "
+        f"{_share(gate.coverage_80)}{worst}  {gate.reason}"
+    )
+
+
+def _compare_line(facts: dict[str, Any]) -> str:
+    p = "" if facts["p"] is None else f"  p {facts['p']:.2f}"
+    worst = "" if facts["worst_80"] is None else f" (worst {facts['worst_station']} {facts['worst_80']:.0%})"
+    mark = "*" if facts["shown"] else " "
+    who = f"{facts['model']:14} {facts['model_hash'][:12]:12} {facts['state']:9}"
+    errors = f"mae {_figure(facts['mae'])} ({facts['champion']} {_figure(facts['reference_mae'])})"
+    held = f"80 % held {_share(facts['coverage_80'])}{worst}, 95 % {_share(facts['coverage_95'])}"
+    skill = _share(facts["skill"])
+    stage = "" if facts["stage"] is None else f"{facts['stage']}: "
+    return f"{_words(facts['horizon_s']):>6} {mark} {who} {stage}n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
+
+
+def _share(value: float | None) -> str:
+    return "   -" if value is None else f"{value:4.0%}"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _words(horizon_s: float) -> str:
+    from forecasting.data.units import spell_span
+
+    return spell_span(horizon_s)

@@ -1,0 +1,306 @@
+"""Trials of forecasts on files: backtest, audit of the input, leak test, drivers. None needs a database or a site."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from monitor.cli.session import NOTHING, JsonOption, print_json, say
+from monitor.domain.instants import parse_duration_s
+
+if TYPE_CHECKING:
+    from forecasting.data.series import Panel
+    from forecasting.data.sources import Recipe, Record
+    from forecasting.evaluation.scoring import Score
+
+DataOption = Annotated[
+    str | None, typer.Option("--data", help="Long CSV (time,station,quantity,value), or a benchmark: S, SK, G, K.")
+]
+RecipeOption = Annotated[
+    Path | None, typer.Option("--config", help="Recipe of a record that is no long CSV, and of how to score it.")
+]
+QuantityOption = Annotated[str | None, typer.Option(help="Displacement quantity, where a long CSV holds several.")]
+HorizonsOption = Annotated[str | None, typer.Option(help="Durations; a bare number means days.")]
+WAYS = ("station", "month", "stage")
+HOLDOUTS = ("time", "points+time")
+COLUMNS = (
+    ("mae_mm", ".3f"), ("skill_persistence", "+.3f"), ("skill_best", "+.3f"), ("coverage_80", ".3f"),
+    ("coverage_95", ".3f"), ("seconds", ".2f"),
+)  # fmt: skip
+
+
+def backtest(
+    data: DataOption = None,
+    config: RecipeOption = None,
+    quantity: QuantityOption = None,
+    horizons: HorizonsOption = None,
+    models: Annotated[str | None, typer.Option(help="Comma list, or auto, baselines, compare, networks, all.")] = None,
+    folds: Annotated[int | None, typer.Option(min=1)] = None,
+    last: Annotated[
+        int | None, typer.Option(min=4, help="Score this many last rows, not a share of the record.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every network.")] = None,
+    holdout: Annotated[
+        str | None, typer.Option(help="points+time: networks learn from half of the points, the others are forecast.")
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help="With --json also a line per station, month, stage or several, as station,month.")
+    ] = "station",
+    html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
+    allow_interpolated: Annotated[
+        bool, typer.Option("--allow-interpolated", help="Score an interpolated curve all the same.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score models on the past by rolling origin with embargo; persistence, drift, lld and gated always among them.
+
+    With --json one line per model, station, horizon and fold; station `all` is over all stations.
+    """
+    from forecasting.evaluation.backtest import run_trials
+    from forecasting.evaluation.scoring import score_all, score_months, score_stages, score_stations
+
+    recipe, record = open_record(data, config, quantity)
+    wanted = _ways(by)
+    spans = horizons_of(horizons, recipe)
+    if not allow_interpolated:
+        refuse_interpolated(record.panel, spans)
+    chosen_seed = int(recipe.run.get("seed", 7)) if seed is None else seed
+    panel, learn = _hold_out(record.panel, holdout or recipe.run.get("holdout", "time"), chosen_seed)
+    trials, scores = [], []
+    names = model_list(models or recipe.run.get("models", "auto"))
+    chosen_folds = folds or int(recipe.run.get("folds", 3))
+    for trial in run_trials(
+        panel, names, spans, folds=chosen_folds, seed=chosen_seed, last=last or recipe.run.get("last"),
+        training={"window": int(recipe.run["window"])} if "window" in recipe.run else None, on_progress=say,
+        learn=learn,
+    ):  # fmt: skip
+        made = score_all(trial)
+        made += score_stations(trial) if "station" in wanted else []
+        made += score_months(trial) if "month" in wanted else []
+        made += score_stages(trial) if "stage" in wanted else []
+        if as_json:
+            for score in made:
+                print_json(score.to_json())
+        scores += made
+        trials += [trial] if html is not None else []
+    if not scores:
+        raise typer.Exit(NOTHING)
+    if html is not None:
+        from forecasting.evaluation.report import write_report
+
+        say(f"report: {write_report(html, str(data or recipe.name), trials, scores)}")
+    if not as_json:
+        print("\n".join(summary(scores)))
+
+
+def audit(
+    data: DataOption = None,
+    config: RecipeOption = None,
+    quantity: QuantityOption = None,
+    horizons: HorizonsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether a record can be scored at these horizons; exit 1 where it is interpolated or beyond all measure.
+
+    Named with line or time and value, exit 0: rows without a number, doubled rows, lone spikes, jumps, gaps.
+    """
+    from forecasting.data.sources import find_file
+    from forecasting.errors import RefusedInputError
+    from forecasting.evaluation.csv_audit import audit_rows
+    from forecasting.evaluation.screening import audit_panel
+
+    recipe, record = open_record(data, config, quantity)
+    spans_s = horizons_of(horizons, recipe)
+    findings = audit_panel(record.panel, spans_s)
+    if recipe.data.get("format", "long") == "long":
+        findings = [*audit_rows(find_file(data or recipe.data["file"]), spans_s), *findings]
+    for one in findings:
+        if as_json:
+            print_json(one.to_json())
+        else:
+            print(f"{one.station}: {one.code}: {one.text}")
+    refused = [one for one in findings if one.refuses]
+    if refused:
+        spans = sorted({h for one in refused for h in one.refused_horizons})
+        raise RefusedInputError(
+            f"{refused[0].code}: {len({one.station for one in refused})} of {len(record.panel.stations)} stations, "
+            f"horizons {', '.join(spans)} refused: {refused[0].text}"
+        )
+    if not findings and not as_json:
+        print(f"{len(record.panel.stations)} stations, nothing found")
+
+
+def leak_test(
+    data: DataOption = None,
+    config: RecipeOption = None,
+    quantity: QuantityOption = None,
+    horizons: HorizonsOption = None,
+    models: Annotated[str, typer.Option(help="Comma list, or baselines, compare, networks, all.")] = "baselines",
+    count: Annotated[int | None, typer.Option(min=1, help="Forecasts per model (1000 cheap, 20 network, 5).")] = None,
+    decomposition: Annotated[
+        bool, typer.Option("--decomposition", help="Decompositions, causal beside whole series, in place of models.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Draws the moments and the changed values.")] = 7,
+    as_json: JsonOption = False,
+) -> None:
+    """Change every value after the moment of issue and compare bit by bit; exit 1 where a forecast moves."""
+    from forecasting.errors import LeakError
+    from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
+
+    recipe, record = open_record(data, config, quantity)
+    spans, panel = horizons_of(horizons, recipe), record.panel
+    leaking = []
+    if decomposition:
+        steps = [panel.steps(h) for h in spans]
+        period = max(2, round(365 * 86400 / panel.step_s))
+        for result, worth in run_decomposition_test(panel.values[:, 0], steps, period=period, count=count, seed=seed):
+            leaking += [result.model] if result.leaks else []
+            if as_json:
+                print_json(result.to_json() | worth)
+            else:
+                print(
+                    f"{result.model:26} {result.forecasts} forecasts, {result.changed} changed; RMSE causal "
+                    f"{_mm(worth['rmse_causal_mm'])}, whole series {_mm(worth['rmse_whole_series_mm'])} mm"
+                )
+    else:
+        for result in run_leak_test(panel, model_list(models), spans, count=count, seed=seed):
+            leaking += [result.model] if result.leaks else []
+            if as_json:
+                print_json(result.to_json())
+            else:
+                print(
+                    f"{result.model:20} {result.forecasts} forecasts, {result.changed} changed; "
+                    f"{result.refits} fits repeated, {result.refits_changed} changed"
+                )
+    if leaking:
+        raise LeakError(f"leak: {', '.join(leaking)} changed when only the future was changed")
+
+
+def drivers(
+    data: DataOption = None,
+    config: RecipeOption = None,
+    quantity: QuantityOption = None,
+    until: Annotated[str | None, typer.Option(help="Use rows before this instant only (ISO 8601, UTC).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Which driver moves which station, and how much later: correlation and mutual information on the past only."""
+    from datetime import UTC, datetime
+
+    from forecasting.data.drivers import driver_table
+
+    _, record = open_record(data, config, quantity)
+    end_s = None
+    if until is not None:
+        at = datetime.fromisoformat(until)
+        end_s = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    rows = driver_table(record.panel, record.covariates, until_s=end_s)
+    if not rows:
+        say("the record holds no driver with enough common readings")
+        raise typer.Exit(NOTHING)
+    for row in rows:
+        if as_json:
+            print_json(row.to_json())
+        else:
+            print(
+                f"{row.station:12} {row.feature:34} lag {row.lag_days:5.1f} d  r {row.correlation:+.2f}  "
+                f"mutual information {row.information:.3f}  n {row.n}"
+            )
+
+
+def open_record(data: str | None, config: Path | None, quantity: str | None) -> "tuple[Recipe, Record]":
+    """The recipe (empty without one) and the record of the command line."""
+    from forecasting.data.sources import Recipe, read_recipe, read_record
+    from forecasting.errors import RecipeError
+
+    if data is None and config is None:
+        raise RecipeError("name a record: --data LONG.csv (or S, SK, G, K), or --config RECIPE.toml")
+    recipe = read_recipe(config) if config is not None else Recipe()
+    return recipe, read_record(data, recipe, quantity=quantity)
+
+
+def horizons_of(text: str | None, recipe: "Recipe") -> list[float]:
+    """Horizons in seconds: of the command line, else of the recipe, else 1, 7 and 30 d."""
+    words: Sequence[Any] = text.split(",") if text else recipe.run.get("horizons", ["1d", "7d", "30d"])
+    try:
+        return [parse_duration_s(float(w) if _is_number(str(w)) else str(w).strip()) for w in words]
+    except ValueError as error:
+        raise typer.BadParameter(f"--horizons: {error}") from error
+
+
+def model_list(words: str | Sequence[str]) -> list[str]:
+    """Model ids; the words auto, baselines, compare, networks and all stand for several."""
+    from importlib.util import find_spec
+
+    from forecasting.registry import BASELINES, COMPARISONS, NETWORKS
+
+    groups = {"baselines": [*BASELINES], "compare": [*COMPARISONS], "networks": [*NETWORKS]}
+    learners = [*COMPARISONS] if find_spec("sklearn") else []
+    groups["all"] = [*BASELINES, *learners, *NETWORKS]
+    given = words.split(",") if isinstance(words, str) else list(words)
+    return [name for word in given for name in groups.get(word.strip(), [word.strip()])]
+
+
+def refuse_interpolated(panel: "Panel", horizons_s: Sequence[float]) -> None:
+    """Stop before a score is given on a curve through fewer points than it has samples."""
+    from forecasting.errors import RefusedInputError
+    from forecasting.evaluation.screening import audit_panel
+
+    refused = [one for one in audit_panel(panel, horizons_s) if one.refuses]
+    if refused:
+        raise RefusedInputError(
+            f"interpolated_input: {refused[0].station}: {refused[0].text}; no score below the knot spacing means "
+            "anything (--allow-interpolated scores it all the same)"
+        )
+
+
+def summary(scores: "Sequence[Score]") -> list[str]:
+    """A table for people: mean over folds of the scores over all stations."""
+    from forecasting.evaluation.scoring import pooled, spell_horizon
+
+    every = [s for s in scores if (s.station, s.month, s.stage) == (None, None, None)]
+    heads = ("horizon", "n", "MAE mm", "skill", "best", "cover80", "cover95", "fit s")
+    lines = [f"{'model':22}" + "".join(f"{head:>9}" for head in heads)]
+    for horizon_s in dict.fromkeys(s.horizon_s for s in every):
+        for label in dict.fromkeys(s.label for s in every):
+            mine = [s for s in every if s.label == label and s.horizon_s == horizon_s]
+            if mine:
+                cells = "".join(f"{_number(pooled(mine, field), form):>9}" for field, form in COLUMNS)
+                lines.append(f"{label:22}{spell_horizon(horizon_s):>9}{sum(s.n for s in mine):9}{cells}")
+    picked = {(s.fold, s.horizon_s): s.baseline for s in every}
+    for horizon_s in dict.fromkeys(h for _, h in picked):
+        names = [picked[k] for k in sorted(picked) if k[1] == horizon_s]
+        lines.append(f"chosen on the past, {spell_horizon(horizon_s)}: {', '.join(names)} (fold by fold)")
+    return lines
+
+
+def _hold_out(panel: "Panel", way: str, seed: int) -> "tuple[Panel, Panel | None]":
+    """What is forecast, and what networks learn from where that is something else."""
+    from forecasting.evaluation.holdout import hold_out
+
+    if way not in HOLDOUTS:
+        raise typer.BadParameter(f"--holdout: expected one of {', '.join(HOLDOUTS)}")
+    if way == "time":
+        return panel, None
+    learn, held = hold_out(panel, seed)
+    say(f"{len(learn.stations)} points to learn from, {len(held.stations)} others are forecast")
+    return held, learn
+
+
+def _ways(text: str) -> set[str]:
+    wanted = {word.strip() for word in text.split(",") if word.strip() and word.strip() != "all"}
+    if wanted - set(WAYS):
+        raise typer.BadParameter(f"--by: expected {', '.join(WAYS)} or all")
+    return wanted
+
+
+def _number(value: float, form: str) -> str:
+    return format(value, form) if value == value else "-"  # noqa: PLR0124 - NaN is not equal to itself
+
+
+def _mm(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _is_number(text: str) -> bool:
+    return text.strip().replace(".", "", 1).isdigit()

@@ -1,0 +1,1 @@
+"""`slopeward scenes`."""

@@ -1,0 +1,92 @@
+"""`slopeward scenes`: put a scene into the inbox, detect footprints offline, train, export."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.cli.scenes import change, detect, review, stack, surface, train
+from monitor.cli.session import NOTHING, ConfigOption, SiteOption, check_site, open_service, pick_site, say
+from monitor.errors import SlopewardError
+
+app = typer.Typer(help="Add scenes and detect footprints.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: slopeward scenes add ./scene-2026-05-12 --site north-bench")
+def add(scene: Annotated[Path, typer.Argument(exists=True)], site: SiteOption, config: ConfigOption = None) -> None:
+    """Copy a raster or scene folder into the inbox of a site and process it now.
+
+    What lay there by its name is replaced: of the same time, it is another version of the scene.
+    """
+    from monitor.jobs.scenes.inbox import detect_scene
+
+    service, db = open_service(config)
+    one = pick_site(service, site)
+    target = Path(service.paths.inbox) / one.id / scene.name
+    if not (target.exists() and scene.samefile(target)):
+        _put(scene, target)
+    said = detect_scene(db, service, one, target, datetime.now(UTC), wait=True)
+    print(f"{scene.name}: {said}")
+    if said.startswith("failed"):
+        raise typer.Exit(1)
+
+
+def _put(scene: Path, target: Path) -> None:
+    """Copy under a hidden name and swap, so that the watched folder never sees half a scene."""
+    hidden, old = (target.with_name(f".{target.name}.{part}") for part in ("part", "old"))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in (hidden, old):
+        _remove(left)
+    (shutil.copytree if scene.is_dir() else shutil.copy2)(scene, hidden)
+    if target.exists():
+        target.rename(old)
+    hidden.rename(target)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+app.command(epilog=detect.EPILOG)(detect.detect)
+app.command(epilog=change.EXAMPLE)(change.compare)
+app.command(epilog=surface.EXAMPLE)(surface.dod)
+app.command(epilog=stack.EXAMPLE)(stack.rates)
+
+
+@app.command(epilog="Example: slopeward scenes export --site north-bench > footprints.geojson")
+def export(site: SiteOption, config: ConfigOption = None) -> None:
+    """Print all footprints of a site as GeoJSON; exit 4 when there is none."""
+    from sqlalchemy import text
+
+    _, db = open_service(config)
+    with db.read() as c:
+        rows = c.execute(text("SELECT * FROM scene_polygons WHERE site = :site"), {"site": site}).mappings().all()
+        if not rows:
+            check_site(c, config, site)
+    if not rows:
+        say(f"no footprint of {site} is kept")
+        raise typer.Exit(NOTHING)
+    features = []
+    for row in rows:
+        facts = {k: v for k, v in row.items() if k != "geometry"}
+        geometry = row["geometry"]
+        if not isinstance(geometry, str):
+            raise SlopewardError("scene_polygons.geometry is not text; run slopeward db verify")
+        features.append({"type": "Feature", "properties": facts, "geometry": json.loads(geometry)})
+    print(json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False))
+
+
+for verb, example in (
+    (train.train, "slopeward scenes train --recipe landslide4sense --data DIR --out my.safetensors"),
+    (train.score, "slopeward scenes score --weights my.safetensors --data DIR --with simple --json"),
+    (train.explain, "slopeward scenes explain --weights my.safetensors --data DIR --patch image_15 --out x.png"),
+):
+    app.command(epilog=f"Example: {example}")(verb)
+app.add_typer(review.app, name="review")

@@ -1,0 +1,96 @@
+"""`slopeward scenes compare`: what changed between two or more dates, offline, without database and site."""
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.scenes.earlier import check_past, not_alone, spell_change
+from monitor.cli.session import JsonOption, print_json
+from monitor.errors import SlopewardError
+
+EXAMPLE = "Example: slopeward scenes compare ./scene-2026-05-12 ./scene-2026-05-22 --out ./change --json"
+
+
+def compare(
+    scene: Annotated[list[Path], typer.Argument(help="Two or more scenes of one ground, in any order.")],
+    model: Annotated[str, typer.Option(help="Shipped weights, or a .safetensors file.")] = "generated",
+    out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines and pictures of each date.")] = None,
+    threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0)] = None,
+    minimum_area_m2: Annotated[
+        float | None, typer.Option("--mmu", min=0.0, help="Smallest footprint, true m²; else the model's, else 900.")
+    ] = None,
+    match: Annotated[
+        bool, typer.Option("--match", help="Stretch the older images to the newest, band by band.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what is new, grown, known or vanished on each date; exit 4 when no pixel is valid."""
+    from detection.imagery.errors import NoValidPixelsError
+
+    if len(scene) < 2:
+        raise SlopewardError("compare needs two scenes at least")
+    check_past(scene, datetime.now(UTC))
+    with tempfile.TemporaryDirectory(prefix="slopeward-compare-") as folder:
+        try:
+            answers = _judge(scene, out or Path(folder), model, (threshold, minimum_area_m2), match=match)
+        except NoValidPixelsError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(4) from None
+    for answer in answers:
+        for warning in answer["warnings"]:
+            typer.echo(f"warning: {answer['acquired_at'][:10]}: {warning}", err=True)
+        if as_json:
+            print_json(answer)
+        else:
+            print(_spell(answer))
+
+
+def _judge(
+    scenes: list[Path], out: Path, model: str, limits: tuple[float | None, float | None], *, match: bool
+) -> list[dict[str, Any]]:
+    """One answer per date, oldest first."""
+    from detection.imagery.change.compare import as_date
+    from detection.imagery.change.compare import compare as lay
+    from detection.imagery.change.histogram_match import match_scene, write_match
+    from detection.imagery.footprints.detect import detect
+    from detection.imagery.scene.scene import read_scene
+
+    read = sorted((read_scene(path) for path in scenes), key=lambda s: (s.acquired_at, str(s.path)))
+    dates: list[dict[str, Any]] = []
+    answers = []
+    for number, one in enumerate(read):
+        path, factors = one.path, None
+        target = out / f"{number}-{one.acquired_at:%Y%m%dT%H%M%S}"
+        if match and number < len(read) - 1:
+            path, factors = match_scene(one, read[-1], out / f"{target.name}-matched")
+        payload = {
+            "scene_path": str(path), "weights": model, "out_dir": str(target), "threshold": limits[0],
+            "minimum_area_m2": limits[1],
+        }  # fmt: skip
+        result = detect(payload)
+        if factors is not None:
+            write_match(target, factors)
+        date = as_date(result, path)
+        found = lay(date, dates, target)
+        for polygon in date["polygons"]:
+            polygon.update(found["changes"][polygon["polygon_id"]])
+        dates.append(date)
+        answers.append(
+            {
+                "scene": str(one.path), "acquired_at": date["acquired_at"], "footprints": date["polygons"],
+                "vanished": found["vanished"], "pixels": found["pixels"], "compared": found["compared"],
+                "matched": factors,
+                "warnings": not_alone((*result["warnings"], *found["warnings"])),
+                "outputs": {**result["outputs"], **found["outputs"]},
+            }
+        )  # fmt: skip
+    return answers
+
+
+def _spell(answer: dict[str, Any]) -> str:
+    """One line per date."""
+    day = datetime.fromisoformat(answer["acquired_at"]).date().isoformat()
+    return f"{day}: {spell_change(answer['footprints'], answer['vanished'], answer['pixels']['joint_share'])}"

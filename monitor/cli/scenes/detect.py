@@ -1,0 +1,266 @@
+"""`slopeward scenes detect`: footprints of scenes offline, without database and site."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone, spell_change
+from monitor.cli.session import NOTHING, JsonOption, print_json, say
+from monitor.config.service import parse_site
+from monitor.errors import ConfigError
+
+PARTLY = 3  # exit status: done, but a part of a scene could not be read
+TOLD_EVERY_S = 20.0  # a person who waits wants a word at least so often
+EPILOG = "Example: slopeward scenes detect post.tif --model landslide4sense --dem dem.tif --out ./found --json"
+INPUT, OUTPUT, CARE = "What goes in", "What comes out", "How strict to be"
+
+
+def detect(
+    scenes: Annotated[list[Path], typer.Argument(metavar="SCENE...", help="Rasters, or folders with scene.toml.")],
+    model: Annotated[str, typer.Option(help="Shipped weights, or a .safetensors file.")] = "generated",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; a folder of its own in it for each of several scenes.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Probability from which a pixel counts; else the model's.")
+    ] = None,
+    minimum_area_m2: Annotated[
+        float | None, typer.Option("--mmu", min=0.0, help="Smallest footprint, true m²; else the model's, else 900.")
+    ] = None,
+    slope_gate_deg: Annotated[
+        float | None, typer.Option("--slope-gate", min=0.0, max=90.0, help="Leave out flatter ground; needs --dem.")
+    ] = None,
+    tile: Annotated[int | None, typer.Option(min=1, help="Side of the tiles, pixels.")] = None,
+    halo: Annotated[int | None, typer.Option(min=0, help="Pixels read around a tile; else as far as needed.")] = None,
+    triage: Annotated[
+        bool, typer.Option("--triage", help="Pass over tiles in which a coarse network is sure to see nothing.")
+    ] = False,
+    triage_weights: Annotated[str, typer.Option(help="That network, or a .safetensors file of your own.")] = "triage",
+    pre: Annotated[
+        Path | None, typer.Option(help="The scene before: says what is new, grown, known, gone.", rich_help_panel=INPUT)
+    ] = None,
+    dem: Annotated[Path | None, typer.Option(help="Elevation model, metres, any grid.", rich_help_panel=INPUT)] = None,
+    prior: Annotated[Path | None, typer.Option(help="Susceptibility raster, 0 to 1.", rich_help_panel=INPUT)] = None,
+    aoi: Annotated[
+        Path | None, typer.Option(help="Area of interest: raster or GeoJSON polygons.", rich_help_panel=INPUT)
+    ] = None,
+    site: Annotated[
+        Path | None,
+        typer.Option(help="Site file whose [crs] local places files in a system of its own.", rich_help_panel=INPUT),
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Factor from counts to the model's values.", rich_help_panel=INPUT)
+    ] = None,
+    offset: Annotated[
+        float | None, typer.Option(help="Added to the counts, -1000 for Sentinel-2.", rich_help_panel=INPUT)
+    ] = None,
+    resample_to_m: Annotated[
+        float | None,
+        typer.Option("--resample-to", min=0.01, help="Bring the scene to pixels of so many m.", rich_help_panel=INPUT),
+    ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Vector files to write: gpkg, geojson.", rich_help_panel=OUTPUT)
+    ] = "gpkg,geojson",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say grid, tiles, seconds and memory; write nothing.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Do it again although the same result is there.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Go on where a block cannot be read; exit 3.", rich_help_panel=CARE)
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse contradicting band descriptions.", rich_help_panel=CARE)
+    ] = False,
+    allow_ungeoreferenced: Annotated[
+        bool, typer.Option("--allow-ungeoreferenced", help="Work in pixels, without areas.", rich_help_panel=CARE)
+    ] = False,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Largest raster taken; 4e9.", rich_help_panel=CARE)
+    ] = None,
+    max_bands: Annotated[int | None, typer.Option(min=1, help="Most bands; 256.", rich_help_panel=CARE)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find footprints on scenes; needs no database and no site.
+
+    Exit 0 done, 1 bad input, 2 wrong usage, 3 part of a scene could not be read (--partial), 4 no pixel is valid
+    (with --pre also: none of the scene before, so that nothing could be compared).
+    """
+    if pre is not None and (len(scenes) > 1 or out is None):
+        raise typer.BadParameter("--pre goes with one scene and --out")
+    payload: dict[str, Any] = {
+        "weights": model, "threshold": threshold, "minimum_area_m2": minimum_area_m2, "slope_gate_deg": slope_gate_deg,
+        "tile": tile, "halo": halo, "dem": _text(dem), "prior": _text(prior), "aoi": _text(aoi), "scale": scale,
+        "formats": [name.strip() for name in formats.split(",")], "force": force, "partial": partial, "strict": strict,
+        "triage": triage_weights if triage else None, "resample_to_m": resample_to_m, "offset": offset,
+        "allow_ungeoreferenced": allow_ungeoreferenced, "max_pixels": max_pixels, "max_bands": max_bands,
+    }  # fmt: skip
+    codes = []
+    with _placing(site):
+        for scene in scenes:
+            folder = None if out is None else out / scene.name if len(scenes) > 1 else out
+            one = {**payload, "scene_path": str(scene), "out_dir": _text(folder)}
+            codes.append(_guard(scene, lambda one=one: _run(one, pre, dry_run=dry_run, as_json=as_json)))  # type: ignore[misc]
+    code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
+    if code:
+        raise typer.Exit(code)
+
+
+@contextmanager
+def _placing(site: Path | None) -> Iterator[None]:
+    """Files in a local system lie where the site file says; one that says nothing is a wrong word on the command."""
+    from detection.imagery.errors import ImpossibleCrsError
+    from detection.imagery.raster.local_grid import placing
+
+    local = None
+    if site is not None:
+        try:
+            local = parse_site(site.read_text(encoding="utf-8"), str(site)).scenes.local
+        except (ConfigError, OSError, UnicodeDecodeError) as error:
+            raise typer.BadParameter(str(error)) from None
+        if local is None:
+            raise typer.BadParameter(f"{site}: has no [crs] local, so it places nothing")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(placing(None if local is None else asdict(local)))
+        except ImpossibleCrsError as error:
+            raise typer.BadParameter(f"{site}: {error}") from None
+        yield
+
+
+def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: bool) -> int:
+    """One scene; the exit status."""
+    from detection.imagery.footprints.detect import detect as run_detect
+    from detection.imagery.footprints.detect import survey
+
+    scene = Path(payload["scene_path"])
+    check_past([scene] if pre is None else [scene, pre], datetime.now(UTC))
+    if dry_run:
+        plan = survey(payload)
+        _warn(plan, payload["scene_path"])
+        if as_json:
+            print_json({"scene": payload["scene_path"], **plan})
+        else:
+            print(_tell_plan(plan))
+        return 0
+    if pre is None:
+        written = _written_ns(payload)
+        answer, codes = run_detect(payload, _progress(scene.name)), []
+        if written is not None and written == _written_ns(payload):
+            say(f"{scene.name}: known from before: the same result lies in {payload['out_dir']}; --force does it again")
+        _warn(answer, scene)
+    else:
+        check_order(scene, pre)
+        # what was found there before must be known before triage passes over a tile
+        earlier = detect_before(payload, pre, _progress(pre.name))
+        known = [footprint["bbox"] for footprint in earlier["polygons"]] if earlier and payload["triage"] else None
+        answer = run_detect({**payload, "known": known}, _progress(scene.name))
+        _warn({"warnings": not_alone(answer["warnings"])}, scene)
+        answer["change"] = None if earlier is None else compare_with(answer, earlier, payload, pre)
+        codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
+    if as_json:
+        print_json({"scene": str(scene), **answer})
+    else:
+        print(_tell(answer))
+    return max([*codes, PARTLY if answer["unreadable_share"] else 0])
+
+
+def _written_ns(payload: dict[str, Any]) -> int | None:
+    """When the record of a run was written there; None where there is none."""
+    record = None if payload["out_dir"] is None else Path(payload["out_dir"]) / "run.json"
+    return record.stat().st_mtime_ns if record is not None and record.exists() else None
+
+
+def _guard(scene: Path, work: Callable[[], int]) -> int:
+    """A known error is one line that names the scene and a status, so that the scenes after this one are still read."""
+    from detection.imagery.errors import ImageryError, NoValidPixelsError
+
+    try:
+        return work()
+    except NoValidPixelsError as error:
+        return _refuse(scene, str(error), NOTHING)
+    except ImageryError as error:
+        return _refuse(scene, str(error), 1)
+    except (OSError, ArithmeticError, LookupError, RuntimeError, MemoryError) as error:
+        # a fault of ours, or of the machine, with one file: the scenes after it are still read
+        why = f"{scene}: internal error: {type(error).__name__}: {' '.join(str(error).split())}"
+        return _refuse(scene, why, 1)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _refuse(scene: Path, why: str, code: int) -> int:
+    """Say why a scene has no answer, and of which scene that is said."""
+    say(why if str(scene) in why else f"{scene}: {why}")
+    return code
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _warn(answer: dict[str, Any], scene: Path | str) -> None:
+    """A line for each warning, with the file it speaks of."""
+    for warning in answer["warnings"]:
+        named = warning if str(scene) in warning else f"{scene}: {warning}"
+        say(f"warning: {named}")
+
+
+def _progress(name: str) -> Callable[[str, float], None]:
+    """A line on stderr for each tenth of the map, and of every other stage that makes a person wait.
+
+    A stage is told when more than `TOLD_EVERY_S` went by since the last word, with about how long that stage still
+    takes: the map is the longest, but brightness, outlines and files of a large scene are minutes too.
+    """
+    begun_s = last_s = time.monotonic()
+    doing, told = "", 0
+
+    def tell(stage: str, share: float) -> None:
+        nonlocal begun_s, doing, told, last_s
+        now_s = time.monotonic()
+        if stage != doing:
+            doing, told, begun_s = stage, 0, now_s
+        tenth = int(share * 10) if stage == "map" else 0
+        if tenth <= told and now_s - last_s < TOLD_EVERY_S:
+            return
+        left_s = (now_s - begun_s) * (1 - share) / share if share else 0.0
+        more = f", about {left_s:.0f} s left of this" if left_s >= TOLD_EVERY_S else ""
+        say(f"{name}: {stage} {share * 100:.0f} %{more}")
+        told, last_s = tenth, now_s
+
+    return tell
+
+
+def _tell(answer: dict[str, Any]) -> str:
+    lines = [f"{answer['width']} x {answer['height']} px, {answer['crs']}, {answer['valid_share']:.1%} valid"]
+    found = answer["polygons"]
+    for kind in answer["classes"]:
+        own = [footprint for footprint in found if footprint["class"] == kind]
+        if answer["pixel_area_m2"] is None:
+            lines.append(f"{len(own)} footprints ({kind}); no area without a place on the ground")
+        else:
+            total = sum(footprint["area_m2"] for footprint in own)
+            lines.append(f"{len(own)} footprints ({kind}), {total:,.0f} m², pixel {answer['pixel_area_m2']} m²")
+    if told := answer["passed_over"]:
+        lines.append(f"{told['passed_over']} of {told['tiles']} tiles passed over by triage")
+    if (change := answer.get("change")) is not None:
+        words = [{**footprint, **change["changes"][footprint["polygon_id"]]} for footprint in found]
+        lines.append(
+            f"since the scene before: {spell_change(words, change['vanished'], change['pixels']['joint_share'])}"
+        )
+    return "\n".join(lines)
+
+
+def _tell_plan(plan: dict[str, Any]) -> str:
+    area = "no area" if plan["pixel_area_m2"] is None else f"pixel {plan['pixel_area_m2']} m²"
+    return (
+        f"{plan['scene']}: {plan['width']} x {plan['height']} px, {plan['crs']}, {area}\n"
+        f"bands {', '.join(plan['bands'])}; {plan['tiles']} tiles of {plan['tile']} px, "
+        f"{'halo ' + str(plan['halo']) + ' px' if plan['blend'] == 'crop' else 'blended half over each other'}\n"
+        f"about {plan['estimated_cpu_s']:.0f} s of one processor and {plan['estimated_memory_mib']} MiB"
+    )

@@ -1,0 +1,171 @@
+"""`slopeward scenes review`: people judge footprints that the network was not sure of; twenty make a candidate."""
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.identity import prove
+from monitor.cli.session import (
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    SiteOption,
+    check_site,
+    open_database,
+    open_service,
+    pick_site,
+    print_json,
+    say,
+)
+from monitor.domain.instants import spell
+from monitor.errors import SlopewardError
+from monitor.store.scenes import reviews as store
+
+OUTLINE_BYTES = 16 << 20
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user.")]
+Note = Annotated[str | None, typer.Option("--note", help="Why.")]
+Outline = Annotated[Path, typer.Option(help="GeoJSON in lon/lat: a polygon, or a feature of one.")]
+Polygon = Annotated[str, typer.Argument(metavar="POLYGON", help="Id of the footprint, or its beginning.")]
+
+
+@app.command("list", epilog="Example: slopeward scenes review list --site north-bench")
+def list_(
+    site: SiteOption,
+    everything: Annotated[bool, typer.Option("--all", help="Also those it was sure of or that were judged.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the footprints that wait for a look, the least sure first; exit 4 when there is none."""
+    with closing(open_database(config)) as db, db.read() as c:
+        found = store.load_reviewed(c, site)
+        if not found:
+            check_site(c, config, site)
+    shown = [one for one in found if everything or (one.unsure and one.verdict is None)]
+    for one in shown:
+        if as_json:
+            print_json(_facts(one))
+        else:
+            said = one.verdict or "waiting"
+            print(
+                f"{one.polygon_id[:12]}  {one.scene}  {one.mean_probability:.3f} (from {one.threshold:g})  "
+                f"{one.area_m2:,.0f} m²  {one.change}  {said}"
+            )
+    if not shown:
+        say("no footprint" + ("" if everything else " waits for a look; --all lists the others"))
+        raise typer.Exit(NOTHING)
+
+
+def _verdict(word: str, *, outlined: bool) -> Callable[..., None]:
+    """The verb that keeps this verdict; one that gives another outline asks for it."""
+
+    def keep(
+        polygon: Polygon, site: SiteOption, by: By = None, note: Note = None, config: ConfigOption = None,
+        as_json: JsonOption = False,
+    ) -> None:  # fmt: skip
+        _keep(config, site, polygon, word, by, note, as_json=as_json)
+
+    def redraw(
+        polygon: Polygon, site: SiteOption, outline: Outline, by: By = None, note: Note = None,
+        config: ConfigOption = None, as_json: JsonOption = False,
+    ) -> None:  # fmt: skip
+        _keep(config, site, polygon, word, by, note, _read_outline(outline), as_json=as_json)
+
+    return redraw if outlined else keep
+
+
+for verdict, says, more in (
+    ("accept", "Say that a footprint is a landslide, outlined as it is.", ""),
+    ("reject", "Say that a footprint is no landslide; what an alert saw stays in its evidence.", ' --note "a road"'),
+    ("redraw", "Say that a footprint is a landslide, and give the outline it has.", " --outline a.geojson"),
+):
+    example = f"Example: slopeward scenes review {verdict} 3fa1b2 --site north-bench{more}"
+    app.command(verdict, help=says, epilog=example)(_verdict(verdict, outlined=verdict == "redraw"))
+
+
+@app.command(epilog="Example: slopeward scenes review retrain --site north-bench --data DIR --out new.safetensors")
+def retrain(
+    site: SiteOption,
+    out: Annotated[Path, typer.Option(help="The .safetensors file of the candidate.")],
+    data: Annotated[Path | None, typer.Option("--data", help="Folder below which the weights' own data lie.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Weights in use; else those of the site file.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a candidate from at least 20 judged footprints; exit 3 when it does not pass its gate."""
+    import torch
+
+    from detection.imagery.errors import ImageryError
+    from detection.imagery.neural.checkpoint import load_model
+    from detection.imagery.training.retraining import retrain as run_retrain
+
+    torch.set_num_threads(1)
+    service, db = open_service(config)
+    in_use = weights or pick_site(service, site).scenes.weights
+    try:
+        model_hash = load_model(in_use).model_hash
+        with closing(db), db.read() as c:
+            judged = [one for one in store.load_reviewed(c, site, model_hash=model_hash) if one.verdict]
+        answer = run_retrain(
+            {"weights": in_use, "out": str(out), "data": data, "reviews": [_payload(one) for one in judged]}
+        )
+    except ImageryError as error:
+        raise SlopewardError(str(error)) from None
+    if as_json:
+        print_json(answer)
+    else:
+        print(f"{out}: {'passed' if answer['gate']['passed'] else 'did not pass'} its gate")
+        for reason in answer["gate"]["reasons"]:
+            print(f"  {reason}")
+    if not answer["gate"]["passed"]:
+        raise typer.Exit(3)
+
+
+def _keep(
+    config: Path | None, site: str, polygon: str, verdict: str, by: str | None, note: str | None,
+    geometry: dict[str, Any] | None = None, *, as_json: bool,
+) -> None:  # fmt: skip
+    with closing(open_database(config)) as db:
+        who = prove(db, by, site)
+        with db.write() as c:
+            check_site(c, config, site)
+            one = store.add_review(c, site, polygon, verdict, who, datetime.now(UTC), note=note, geometry=geometry)
+    if as_json:
+        print_json(_facts(one))
+    else:
+        print(f"{one.polygon_id[:12]} on {one.scene}: {one.verdict} by {one.by}")
+
+
+def _read_outline(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > OUTLINE_BYTES:
+            raise SlopewardError(f"{path}: more than {OUTLINE_BYTES >> 20} MiB; one outline is needed")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SlopewardError(f"{path}: cannot be read as GeoJSON ({error})") from None
+    features = content.get("features") if isinstance(content, dict) else None
+    if isinstance(features, list) and len(features) == 1:
+        content = features[0]
+    geometry = content.get("geometry", content) if isinstance(content, dict) else None
+    if not isinstance(geometry, dict) or "coordinates" not in geometry:
+        raise SlopewardError(f"{path}: one GeoJSON geometry is needed")
+    return geometry
+
+
+def _payload(one: store.Reviewed) -> dict[str, Any]:
+    return {
+        "scene_path": one.path, "acquired_at": None if one.acquired_at is None else spell(one.acquired_at),
+        "geometry": dict(one.geometry), "verdict": one.verdict, "redrawn": one.redrawn,
+    }  # fmt: skip
+
+
+def _facts(one: store.Reviewed) -> dict[str, Any]:
+    kept = {key: value for key, value in asdict(one).items() if key != "path"}
+    return {**kept, "unsure": one.unsure}

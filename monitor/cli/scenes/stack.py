@@ -1,0 +1,132 @@
+"""`slopeward scenes rates`: what a stack of interferograms says of movement, and into a site's point sets."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from monitor.cli.session import ConfigOption, JsonOption, open_service, pick_site, print_json
+from monitor.domain.instants import parse
+from monitor.domain.site import Site
+from monitor.errors import SlopewardError
+from monitor.jobs.scenes.stack_series import list_stack_places, store_coherence
+from monitor.store.database.engine import Database
+
+EXAMPLE = "Example: slopeward scenes rates ./stack --reference -99.17,19.40,1500 --out ./rates --json"
+CHUNK: Final = 4000  # values of one transaction: others wait a fraction of a second
+LOS: Final = "los-towards"  # what a positive value means, in the words of point sets
+
+
+def rates(
+    stack: Annotated[Path, typer.Argument(help="Folder with stack.toml, or rasters that name two dates each.")],
+    reference: Annotated[str | None, typer.Option(help="Still ground: LON,LAT,RADIUS_M.")] = None,
+    k_sigma: Annotated[float, typer.Option(min=0.0, help="A zone moves beyond so many sigma.")] = 3.0,
+    coherence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lower coherence is not used.")] = 0.3,
+    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, help="Smallest zone, true m².")] = 40_000.0,
+    every: Annotated[int, typer.Option(min=1, help="Points of every n-th row and column.")] = 1,
+    network: Annotated[str | None, typer.Option(help="Unvalidated hint by a network: phase/generated-phase.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for rasters, zones, picture and record.")] = None,
+    site: Annotated[str | None, typer.Option("--site", help="Store the points in a set of this site.")] = None,
+    name: Annotated[str | None, typer.Option("--set", help="Name of the set; the folder's by default.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rate toward the satellite per pixel with its error, zones of movement, loss of coherence; exit 4: no pixel."""
+    from detection.imagery.errors import NoValidPixelsError
+    from detection.imagery.insar.outputs import measure_stack
+
+    payload: dict[str, Any] = {
+        "folder": str(stack), "reference": _place(reference), "k_sigma": k_sigma, "coherence_least": coherence,
+        "minimum_area_m2": minimum_area_m2, "every": every, "out_dir": None if out is None else str(out),
+        "network": network,
+    }  # fmt: skip
+    # before the work: a site that is not there is said at once
+    target = None if site is None else _open(config, site)
+    if target is not None:
+        with target[0].read() as c:
+            payload["places"] = list_stack_places(c, target[1])
+    try:
+        found = measure_stack(payload)
+    except NoValidPixelsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(4) from None
+    for warning in found["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+    label = name or stack.resolve().name
+    stored = coherences = None
+    if target is not None:
+        stored = _store(target, label, found, stack)
+        with target[0].write() as c:
+            coherences = store_coherence(c, target[1], label, found, datetime.now(UTC))
+    points = len(found.pop("points"))
+    if as_json:
+        print_json({**found, "points": points, "stored": stored, "stored_coherence": coherences})
+        return
+    spread = found["rate_mm_per_year"]
+    print(
+        f"{points} points on {len(found['dates'])} dates, {spread['p1']:.0f} to {spread['p99']:.0f} mm/year toward the "
+        f"satellite (1st to 99th percentile; error {found['error_mm_per_year']:.1f}, "
+        f"still ground scatters by {found['noise_mm_per_year']:.1f})"
+    )
+    for zone in found["zones"]:
+        print(
+            f"zone {zone['kind']}: {zone['rate_mm_per_year']:.0f} mm/year, fastest {zone['fastest_mm_per_year']:.0f}, "
+            f"{zone['area_m2'] / 1e6:.2f} km²"
+        )
+    for zone in found["coherence_loss"]:
+        print(f"coherence lost: {zone['was']:.2f} to {zone['is']:.2f} on {zone['area_m2'] / 1e6:.2f} km² (advice)")
+    if "network" in found:
+        print(f"network marks {found['network']['marked_share']:.1%} of the pixels (unvalidated)")
+    if stored is not None:
+        print(f"{stored} values of points and {coherences} of coherence stored")
+
+
+def _place(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        lon, lat, radius_m = (float(part) for part in text.split(","))
+    except ValueError:
+        raise SlopewardError(f"--reference: expected LON,LAT,RADIUS_M, got {text!r}") from None
+    if not (-180 <= lon <= 180 and -90 <= lat <= 90 and radius_m > 0):
+        raise SlopewardError(f"--reference: {text!r} is no place on the ground")
+    return [lon, lat, radius_m]
+
+
+def _open(config: Path | None, site: str) -> tuple[Database, Site]:
+    service, db = open_service(config)
+    return db, pick_site(service, site)
+
+
+def _store(target: tuple[Database, Site], name: str, found: dict[str, Any], stack: Path) -> int:
+    """Put the points and their displacements into a set of the site; the same stack again adds nothing."""
+    from monitor.store.readings.points import (
+        Point,
+        PointsAdded,
+        PointValue,
+        add_delivery,
+        add_point_values,
+        open_point_set,
+        place_points,
+    )
+
+    db, site = target[0], target[1].id
+    began_at = datetime.now(UTC)
+    dates = [parse(d) for d in found["dates"]]
+    step = max(1, CHUNK // len(dates))
+    stored = revisions = 0
+    for begin in range(0, len(found["points"]), step):
+        part = found["points"][begin : begin + step]
+        with db.write() as c:
+            set_id = open_point_set(c, site, name, LOS, "mm")
+            ids = place_points(c, set_id, [Point(p["pid"], p["lat"], p["lon"]) for p in part])
+            values = [PointValue(p["pid"], at, v) for p in part for at, v in zip(dates, p["values_mm"], strict=True)]
+            added = add_point_values(c, {k: v[0] for k, v in ids.items()}, values, datetime.now(UTC), began_at)
+        stored, revisions = stored + added.stored, revisions + added.revisions
+    if stored:
+        with db.write() as c:
+            set_id = open_point_set(c, site, name, LOS, "mm")
+            told = PointsAdded(stored, 0, revisions)
+            add_delivery(c, site, set_id, stack.resolve().name, datetime.now(UTC), dates[-1], told)
+    return stored

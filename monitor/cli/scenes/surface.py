@@ -1,0 +1,47 @@
+"""`slopeward scenes dod`: the difference of two surfaces, offline."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.cli.session import JsonOption, print_json
+
+EXAMPLE = "Example: slopeward scenes dod 2025.tif 2026.tif --sigma-older-m 0.10 --sigma-newer-m 0.15 --json"
+
+
+def dod(
+    older: Annotated[Path, typer.Argument(help="Heights in metres, the older surface.")],
+    newer: Annotated[Path, typer.Argument(help="Heights in metres, the newer surface; gives the grid.")],
+    sigma_older_m: Annotated[float | None, typer.Option(min=0.0, help="Its standard deviation.")] = None,
+    sigma_newer_m: Annotated[float | None, typer.Option(min=0.0, help="Its standard deviation.")] = None,
+    stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None,
+    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, help="Smallest body, true m².")] = 100.0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the difference, outlines and record.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Area and volume of loss and gain beyond the limit of detection; exit 4 when nothing overlaps."""
+    from detection.imagery.change.surface import subtract
+    from detection.imagery.errors import NoValidPixelsError
+
+    try:
+        found = subtract(
+            older, newer, sigma_older_m=sigma_older_m, sigma_newer_m=sigma_newer_m, stable=stable,
+            minimum_area_m2=minimum_area_m2, out_dir=out,
+        )  # fmt: skip
+    except NoValidPixelsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(4) from None
+    for warning in found["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+    if as_json:
+        print_json(found)
+        return
+    print(f"offset {found['offset_m']:+.3f} m, limit of detection {found['limit_of_detection_m']:.3f} m (95 %)")
+    for kind in ("loss", "gain"):
+        part = found[kind]
+        print(
+            f"{kind}: {part['volume_m3']:,.0f} ± {part['volume_error_m3']:,.0f} m³ on {part['area_m2']:,.0f} m² in "
+            f"{part['bodies']} bodies"
+        )
+    print(f"net: {found['net_volume_m3']:+,.0f} ± {found['net_volume_error_m3']:,.0f} m³")

@@ -1,0 +1,173 @@
+"""`slopeward scenes train|score|explain`: weights made from labelled patches, and what they are worth."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.session import JsonOption, print_json
+from monitor.errors import SlopewardError
+
+DataOption = Annotated[Path, typer.Option("--data", help="Folder below which the recipe's data lie.")]
+WeightsOption = Annotated[str, typer.Option("--weights", help="Shipped weights, or a .safetensors file.")]
+HERE = Path()
+INSTALLED = Path(__file__).resolve().parents[2] / "_configs" / "detection"
+"""Where the shipped recipes lie when the service is installed."""
+
+
+def train(
+    recipe: Annotated[str, typer.Option(help="Path of a recipe, or the name of a shipped one.")],
+    data: DataOption = HERE,
+    out: Annotated[Path | None, typer.Option(help="The .safetensors file; its card and curve lie beside it.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run into the same file stopped.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Replaces the recipe's.")] = None,
+    folds: Annotated[int, typer.Option(min=0, help="Also train so many networks to see how the score varies.")] = 0,
+    tune: Annotated[int, typer.Option(min=0, help="First try so many other settings on the held part of train.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Train segmentation weights by a recipe; a stopped or killed run goes on with --resume to the same curve."""
+    import torch
+
+    from detection.imagery.errors import ImageryError, TrainingPausedError
+    from detection.imagery.neural.learner import Hooks
+    from detection.imagery.training.recipe import SHIPPED, find_recipe, read_recipe, run_recipe
+
+    torch.set_num_threads(1)
+    try:
+        asked = read_recipe(find_recipe(recipe, (SHIPPED, INSTALLED)))
+        asked = asked if seed is None else replace(asked, seed=seed)
+        target = out or Path(f"{asked.name}.safetensors")
+        if resume and not target.with_suffix(".place").exists():
+            typer.echo(f"nothing to resume: no stopped run into {target}; it begins anew", err=True)
+        with _asked_to_stop() as stopped:
+            hooks = Hooks(_show_progress, lambda: bool(stopped), resume=resume, on_warning=_warn)
+            card = run_recipe(asked, target, data, hooks=hooks, folds=folds, tune=tune)
+    except TrainingPausedError as pause:
+        typer.echo(f"\n{pause}", err=True)
+        return
+    except ImageryError as error:
+        raise SlopewardError(str(error)) from None
+    typer.echo("", err=True)
+    answer = {"weights": str(target), **card}
+    if as_json:
+        print_json(answer)
+        return
+    test = {name: value for name, value in card["metrics"]["test"].items() if isinstance(value, float)}
+    print(f"{target}: epoch {card['training']['best_epoch']}, threshold {card['threshold']}")
+    print(", ".join(f"{name} {value}" for name, value in test.items()))
+
+
+def score(
+    weights: WeightsOption,
+    data: DataOption = HERE,
+    layout: Annotated[str | None, typer.Option(help="Another set than the weights' own: its source name.")] = None,
+    folder: Annotated[str | None, typer.Option(help="Folder of that set below --data.")] = None,
+    part: Annotated[str, typer.Option(help="Part of that set.")] = "validation",
+    bands: Annotated[
+        str | None, typer.Option(help="Bands of --layout folder in the order of its files, as B4,B3,B2.")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Replaces the card's.")] = None,
+    beside: Annotated[str | None, typer.Option("--with", help="`simple`: beside an index and 25 features.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="PNG of the worst cases to write.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score weights on labelled patches: pixels, images, things, edges, with intervals by image."""
+    import torch
+
+    from detection.imagery.errors import ImageryError
+    from detection.imagery.training.evaluation import score_weights
+
+    if beside not in {None, "simple"}:
+        raise typer.BadParameter("only `simple` can stand beside the weights", param_hint="--with")
+    torch.set_num_threads(1)
+    if bands is not None and layout != "folder":
+        raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
+    named = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
+    table = None if layout is None else {"source": layout, "folder": folder or "", "test_part": part, **named}
+    try:
+        answer = score_weights(weights, data, data=table, threshold=threshold, simple=beside is not None, sheet=sheet)
+    except ImageryError as error:
+        raise SlopewardError(str(error)) from None
+    if as_json:
+        print_json(answer)
+        return
+    low, high = answer["intervals"]["f1"] or (None, None)
+    print(f"{answer['images']} images, threshold {answer['threshold']}: F1 {_say(answer['f1'])} ({low} to {high})")
+    for name in ("precision", "recall", "iou", "miou", "mf1", "oa", "kappa", "ap50"):
+        print(f"  {name} {_say(answer[name], answer['undefined'].get(name))}")
+    for size, value in answer["object_recall"]["covered_half"].items():
+        print(f"  landslides of {size} px covered by half: {_say(value)}")
+    for name, found in answer.get("simple", {}).items():
+        if name != "beside":
+            difference = answer["simple"]["beside"][name]
+            print(f"  {name}: F1 {_say(found['f1'])}, weights less it {difference['interval']}")
+    print(f"  note: {answer['note']}")
+
+
+def explain(
+    weights: WeightsOption,
+    patch: Annotated[str, typer.Option(help="Name of the patch, as `scenes score` prints the worst.")],
+    out: Annotated[Path, typer.Option(help="PNG to write.")],
+    data: DataOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show for one patch what the network looked at (Grad-CAM, occlusion) and how unsure it is."""
+    import torch
+
+    from detection.imagery.errors import ImageryError
+    from detection.imagery.training.explain import explain_patch
+
+    torch.set_num_threads(1)
+    try:
+        answer = explain_patch(weights, data, patch, out)
+    except ImageryError as error:
+        raise SlopewardError(str(error)) from None
+    if as_json:
+        print_json(answer)
+        return
+    print(f"{out}: entropy {answer['entropy']}, flips disagree on {answer['flip_disagreement']:.1%} of the pixels")
+
+
+def _say(value: float | None, reason: str | None = None) -> str:
+    return f"{value:.4f}" if value is not None else f"undefined ({reason or 'no such thing in the truth'})"
+
+
+def _warn(doubt: str) -> None:
+    typer.echo(f"warning: {doubt}", err=True)
+
+
+def _show_progress(progress: Any) -> None:
+    """One line on stderr, written over itself on a terminal; after an epoch it stays."""
+    over = progress.held_score is not None
+    if not over and not sys.stderr.isatty():
+        return
+    words = (
+        f"epoch {progress.epoch}/{progress.epochs} step {progress.step}/{progress.steps} loss {progress.loss:.4f}"
+        + (f" held {progress.held_score:.4f}" if over else "")
+        + f" {progress.cpu_s:.0f} s, about {progress.left_s:.0f} s left"
+    )
+    typer.echo(f"\r{words:<100}" if sys.stderr.isatty() else words, err=True, nl=over)
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """Take the first SIGTERM or Ctrl-C as a wish to stop after the step in hand; the list is then not empty."""
+    asked: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    kept = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

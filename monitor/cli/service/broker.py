@@ -1,0 +1,260 @@
+"""`slopeward broker`: who may speak to the broker, each with a login of its own; its password is shown once."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
+from monitor.broker.logins import ACL, PASSWORDS, SERVICE_ACL, SERVICE_PASSWORDS, Login, LoginBook, write_private
+from monitor.broker.signing import KEYS_FILE, Keyring
+from monitor.cli.identity import prove
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_service, pick_site, say, show
+from monitor.config.service import BrokerSection, ServiceConfig, load_service, scan_sites
+from monitor.domain.alert import Actor
+from monitor.domain.site import Site
+from monitor.errors import BrokerError, NotFoundError
+from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import Database
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account at the keyboard")]
+
+
+@app.command("add")
+def add(
+    place: Annotated[str, typer.Argument(help="SITE for a gateway or an observer, SITE/STATION for one instrument")],
+    listen: Annotated[
+        bool, typer.Option("--listen", help="Hears levels and alerts of the site, says nothing: a siren, a display")
+    ] = False,
+    name: Annotated[str, typer.Option("--name", help="Name of the login; else it follows from the place")] = "",
+    by: By = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a login and show its password, this once. Each device needs its own: a second connection ends the first.
+
+    Example: slopeward broker add north-bench/G1
+    """
+    service, db = open_service(config)
+    with db:
+        site_id, _, station = place.partition("/")
+        site = pick_site(service, site_id)
+        who = prove(db, by, site_id)
+        known = [one.id for one in site.stations]
+        if station and station not in known:
+            raise NotFoundError(f"no station {station!r} in {site_id}; there are: {', '.join(known)}")
+        book = _open_book(service.broker)
+        login, password = book.issue(site_id, station, name=name, listens=listen, reserved=_reserved(service.broker))
+        book.prepare([site], _anonymous(service.broker), *_own_login(service.broker))
+        _note(db, who, "broker.login.add", login)
+    facts = {"username": login.name, "password": password, "site": site_id, "station": station, "listens": listen}
+    show(facts, f"username: {login.name}\npassword: {password}", as_json)
+    _tell_broker(service.broker, book)
+
+
+@app.command("list")
+def list_logins(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List the logins; exit 4 when there are none.
+
+    Example: slopeward broker list --json
+    """
+    found = _open_book(load_service(config).broker).load()
+    for one in found:
+        facts = {
+            "username": one.name, "site": one.site, "station": one.station, "listens": one.listens,
+            "made_at": one.made_at,
+        }  # fmt: skip
+        may = "hears levels and alerts" if one.listens else f"speaks for {one.station or 'every station'}"
+        show(facts, f"{one.name:<30} {one.site}: {may}; since {one.made_at[:10]}", as_json)
+    if not found:
+        say("there are no logins; make one: slopeward broker add SITE/STATION")
+        raise typer.Exit(NOTHING)
+
+
+@app.command("revoke")
+def revoke(
+    name: Annotated[str, typer.Argument(help="Name of the login")],
+    by: By = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a login away; the managed broker ends its connection at once.
+
+    Example: slopeward broker revoke north-bench.G1
+    """
+    service, db = open_service(config)
+    with db:
+        who = prove(db, by)
+        book = _open_book(service.broker)
+        login = book.revoke(name)
+        _note(db, who, "broker.login.revoke", login)
+    show({"username": name}, f"{name} has no login any more", as_json)
+    _tell_broker(service.broker, book)
+
+
+@app.command("acl")
+def acl(
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the four files; else broker.data")] = None,
+    stations: Annotated[bool, typer.Option("--stations", help="A login for each station, not for each site")] = False,
+    by: By = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write access lists and password files for a Mosquitto of yours, for all that the site files declare.
+
+    A site (with --stations: a station) without a login gets one, and its password is shown this once.
+
+    Example: slopeward broker acl --out mosquitto
+    """
+    service, db = open_service(config)
+    with db:
+        who = prove(db, by)
+        sites, failures = scan_sites(service.paths.sites)
+        for error in failures.values():
+            say(f"left as it was: {error}")
+        book = _open_book(service.broker)
+        for site, station in _list_places(sites, book.load(), stations=stations):
+            login, password = book.issue(site, station, reserved=_reserved(service.broker))
+            _note(db, who, "broker.login.add", login)
+            facts = {"username": login.name, "password": password, "site": site, "station": station, "listens": False}
+            show(facts, f"username: {login.name}  password: {password}", as_json)
+        book.prepare(sites, _anonymous(service.broker), *_own_login(service.broker))
+    folder = book.folder if out is None else out
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for file in (PASSWORDS, ACL, SERVICE_PASSWORDS, SERVICE_ACL):
+            write_private(out / file, (book.folder / file).read_text(encoding="utf-8"))
+    _explain_files(service, book, folder)
+    _tell_broker(service.broker, book)
+
+
+@app.command("files")
+def files(config: ConfigOption = None) -> None:
+    """Write the files of `acl` into broker.data for the logins there are; gives no new login and needs no database.
+
+    For a broker that reads them there, at each of its starts: what the site files declare now is what it knows.
+
+    Example: slopeward broker files
+    """
+    service = load_service(config)
+    sites, failures = scan_sites(service.paths.sites)
+    for error in failures.values():
+        say(f"left as it was: {error}")
+    book = _open_book(service.broker)
+    book.prepare(sites, _anonymous(service.broker), *_own_login(service.broker))
+    say(f"{book.folder}: {len(book.load())} logins, access lists for {len(sites)} sites")
+
+
+@app.command("keys")
+def keys(
+    reveal: Annotated[bool, typer.Option("--reveal", help="Show the keys themselves, for those who check")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the keys that sign levels and alerts; exit 4 when none was made yet.
+
+    Example: slopeward broker keys --reveal
+    """
+    found = _open_keyring(load_service(config)).known()
+    for key in found:
+        facts = {"id": key.id, **({"key": key.secret.hex()} if reveal else {})}
+        show(facts, " ".join(facts.values()), as_json)
+    if not found:
+        say("no key is there, or not for this account: the service makes the first one at its start")
+        raise typer.Exit(NOTHING)
+
+
+@app.command("key-add")
+def key_add(by: By = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Add a key: from now on messages bear its signature beside the others. Then bring it to every siren.
+
+    Example: slopeward broker key-add
+    """
+    service, db = open_service(config)
+    with db:
+        who = prove(db, by)
+        key = _open_keyring(service).add()
+        with db.write() as c:
+            add_audit(c, who, "broker.key.add", f"key:{key.id}", {}, datetime.now(UTC))
+    show({"id": key.id, "key": key.secret.hex()}, f"{key.id} {key.secret.hex()}", as_json)
+
+
+@app.command("key-retire")
+def key_retire(
+    key_id: Annotated[str, typer.Argument(help="Id of the key")],
+    by: By = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a key away: a siren that knows no other refuses our messages from now on.
+
+    Example: slopeward broker key-retire k1a2b3c
+    """
+    service, db = open_service(config)
+    with db:
+        who = prove(db, by)
+        _open_keyring(service).retire(key_id)
+        with db.write() as c:
+            add_audit(c, who, "broker.key.retire", f"key:{key_id}", {}, datetime.now(UTC))
+    show({"id": key_id}, f"{key_id} signs no more", as_json)
+
+
+def _open_keyring(service: ServiceConfig) -> Keyring:
+    return Keyring(Path(service.paths.state) / KEYS_FILE, service.signing.keys)
+
+
+def _list_places(sites: list[Site], known: list[Login], *, stations: bool) -> list[tuple[str, str]]:
+    """What has no login yet: (site, station), the station empty for a whole site."""
+    have = {(one.site, one.station) for one in known if not one.listens}
+    asked = [(s.id, one.id) for s in sites for one in s.stations] if stations else [(s.id, "") for s in sites]
+    return [place for place in asked if place not in have]
+
+
+def _explain_files(service: ServiceConfig, book: LoginBook, folder: Path) -> None:
+    say(f"{folder}: {PASSWORDS} and {ACL} for the instruments' listener (with use_username_as_clientid true),")
+    say(f"  {SERVICE_PASSWORDS} and {SERVICE_ACL} for the service's own: see deploy/mosquitto.conf. Give them to the")
+    say("  account of Mosquitto, mode 0600, and let it read them: systemctl reload mosquitto")
+    user, secret = _own_login(service.broker)
+    if service.broker.mode == "external" and not secret:
+        say(f'  in slopeward.toml: [broker] username = "{user}", password_file = "{book.folder / SERVICE_SECRET}"')
+
+
+def _open_book(broker: BrokerSection) -> LoginBook:
+    if broker.mode == "demo":
+        say("broker.mode = demo: that broker asks nobody for a login; this is for the day it is another one")
+    return LoginBook(Path(broker.data))
+
+
+def _own_login(broker: BrokerSection) -> tuple[str, str]:
+    """Name and password of the service itself at the broker; an empty password is made by the book."""
+    if broker.mode == "managed":
+        return SERVICE_USER, ""
+    return broker.username or SERVICE_USER, broker.password
+
+
+def _anonymous(broker: BrokerSection) -> bool | None:
+    return broker.anonymous if broker.mode == "managed" else False
+
+
+def _reserved(broker: BrokerSection) -> tuple[str, ...]:
+    return broker.client_id, f"{broker.client_id}-backfill", broker.username
+
+
+def _note(db: Database, who: Actor, action: str, login: Login) -> None:
+    detail: dict[str, Any] = {"site": login.site, "station": login.station, "listens": login.listens}
+    with db.write() as c:
+        add_audit(c, who, action, f"login:{login.name}", detail, datetime.now(UTC))
+
+
+def _tell_broker(broker: BrokerSection, book: LoginBook) -> None:
+    """Let the broker of the folder know; where none runs the next start does."""
+    if broker.mode == "external":
+        line = f"files for your broker lie in {book.folder}; slopeward broker acl says where they go"
+    else:
+        try:
+            line = "the broker knows it now" if book.reload_broker() else "the broker knows it from its next start"
+        except BrokerError as error:
+            line = str(error)
+    say(line)

@@ -1,0 +1,80 @@
+"""`slopeward channels`: which channels exist and whether each of them really delivers."""
+
+import json
+import os
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from monitor.config.service import load_service, load_sites
+from monitor.domain.alert import Notification
+from monitor.domain.site import Site
+from monitor.errors import SlopewardError
+from monitor.notify.notifier import channel_settings, open_notifier
+
+app = typer.Typer(help="See and test the channels that notifications take.", no_args_is_help=True)
+Config = Annotated[str | None, typer.Option("--config", help="The service file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
+
+
+def load_channels(sites: list[Site]) -> dict[str, list[str]]:
+    """Channel -> `site: recipient` of all who are told by it, in the order of the files."""
+    found: dict[str, list[str]] = {}
+    for site in sites:
+        for recipient in site.recipients:
+            for channel in recipient.channels:
+                found.setdefault(channel, []).append(f"{site.id}: {recipient.name}")
+    return found
+
+
+@app.command("list")
+def list_channels(config: Config = None, as_json: AsJson = False) -> None:
+    """List all channels of all sites. Example: slopeward channels list --json."""
+    for channel, users in load_channels(load_sites(load_service(config).paths.sites)).items():
+        typer.echo(json.dumps({"channel": channel, "for": users}) if as_json else f"{channel}\t{', '.join(users)}")
+
+
+@app.command("test")
+def check_channels(
+    channel: Annotated[str | None, typer.Option("--channel", help="Only this one, kind:address.")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send one exercise message by each channel, past the outbox.
+
+    Exit: 0 all delivered, 3 some, 1 none, 4 there is no channel. Example: slopeward channels test --channel log:desk.
+    """
+    service = load_service(config)
+    channels = [channel] if channel else list(load_channels(load_sites(service.paths.sites)))
+    settings = channel_settings(service, os.environ)
+    if not channels:
+        typer.echo("no site names a recipient with a channel; add [[recipient]] to a site file", err=True)
+        raise typer.Exit(4)
+    failed = 0
+    for name in channels:
+        error = _send(name, settings)
+        failed += error is not None
+        if as_json:
+            typer.echo(json.dumps({"channel": name, "delivered": error is None, "error": error}))
+        else:
+            typer.echo(f"{name}: {'delivered' if error is None else error}", err=error is not None)
+    if failed:
+        raise typer.Exit(1 if failed == len(channels) else 3)
+
+
+def _send(channel: str, settings: dict[str, str]) -> str | None:
+    """Deliver a test message; the error in words, or None."""
+    now = datetime.now(UTC)
+    message = Notification(
+        id=0, alert_id=0, event_id=0, site="status", ledger="health", level=0, level_name="test", recipient="test",
+        channel=channel, exercise=True, subject="EXERCISE: Slopeward tests this channel",
+        body=f"Nothing happened. This message was sent at {now:%Y-%m-%d %H:%M:%S} UTC to see whether it arrives.",
+        idempotency_key=uuid.uuid4().hex, attempts=1, queued_at=now,
+    )  # fmt: skip
+    try:
+        open_notifier(channel, settings).deliver(message)
+    except SlopewardError as error:
+        return str(error)
+    return None

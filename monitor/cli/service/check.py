@@ -1,0 +1,245 @@
+"""`slopeward check`: everything that can be known to be wrong before the service runs."""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.session import ConfigOption, JsonOption
+from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, load_service, scan_sites
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, SlopewardError, UnsetError
+
+app = typer.Typer()
+OK, WARN, WRONG = "ok", "warn", "wrong"
+# (what it concerns, ok | warn | wrong, one line)
+Finding = tuple[str, str, str]
+
+
+@app.command(epilog="Example: slopeward check --connect")
+def check(
+    config: ConfigOption = None,
+    connect: Annotated[bool, typer.Option("--connect", help="Also try broker, database and channels.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read service file, site files and mappings; exit 1 for a mistake or a top level that can never be reached."""
+    service = load_service(config)
+    findings = [*_check_sites(service.paths.sites), *_check_channels(service, connect=connect), *_check_proofs(service)]
+    if connect:
+        findings += _check_connections(service)
+    for subject, state, line in findings:
+        if as_json:
+            found = {"subject": subject, "ok": state != WRONG, "state": state, "text": line}
+            print(json.dumps(found, ensure_ascii=False))
+        else:
+            word = "WRONG" if state == WRONG else f"{state:5}"
+            print(f"{word} {subject}: {line}", file=sys.stdout if state == OK else sys.stderr)
+    if any(state == WRONG for _, state, _ in findings):
+        raise typer.Exit(1)
+
+
+def _check_sites(folder: Path) -> Iterator[Finding]:
+    try:
+        sites, failures = scan_sites(folder)
+    except ConfigError as error:
+        yield str(folder), WRONG, str(error)
+        return
+    for path, failure in failures.items():
+        for fault in failure.faults:
+            yield path.name, WRONG, fault
+    for site in sites:
+        yield from _check_site(site)
+    if not sites and not failures:
+        yield str(folder), WRONG, "no site file; write one with `slopeward sites init NAME`"
+
+
+def _check_site(site: Site) -> Iterator[Finding]:
+    from monitor.alerting.decision.cost import find_dear
+
+    dear = find_dear(site)
+    wrong = [*find_weaknesses(site), *_find_unknown_models(site), *_find_unusable_decoders(site)]
+    wrong += [dear[0]] if dear is not None and dear[1] else []
+    wrong += [] if site.recipients else ["nobody is told: add a [[recipient]]"]
+    for line in wrong:
+        yield site.id, WRONG, line
+    if not wrong:
+        text = f"{len(site.stations)} stations, {len(site.criteria)} criteria, {len(site.recipients)} recipients"
+        yield site.id, OK, text
+    for line in [
+        *find_cautions(site),
+        *_find_unsigned(site),
+        *_find_overdue(site),
+        *_find_uninstalled(site),
+        *([dear[0]] if dear is not None and not dear[1] else []),
+    ]:
+        yield site.id, WARN, line
+
+
+def _check_channels(service: ServiceConfig, *, connect: bool) -> Iterator[Finding]:
+    """Channels that can never send, and those that lack a setting here; the service may have another environment."""
+    from monitor.notify.notifier import NOTIFIERS, channel_settings, open_notifier, split_channel
+
+    try:
+        sites, _ = scan_sites(service.paths.sites)
+    except ConfigError:
+        return  # said above
+    settings = channel_settings(service, os.environ)
+    for site in sites:
+        for channel in sorted({c for r in site.recipients for c in r.channels}):
+            if split_channel(channel)[0] not in NOTIFIERS:
+                continue  # said above
+            try:
+                open_notifier(channel, settings)
+            except UnsetError as error:
+                if connect:
+                    yield site.id, WARN, f"{error}; set it where the service runs"
+            except ConfigError as error:
+                yield site.id, WRONG, str(error)
+
+
+def _find_unsigned(site: Site) -> Iterator[str]:
+    """Criteria and rules that count and do not say who set them and on what grounds."""
+    signed = [(f"criterion {c.id}", c.author, c.reason) for c in site.criteria if c.role != "advice"]
+    for name, author, reason in [*signed, *((f"fusion rule {r.id}", r.author, r.reason) for r in site.fusion.rules)]:
+        missing = [key for key, said in (("author", author), ("reason", reason)) if not said.strip()]
+        if missing:
+            yield f"{name}: no {' and no '.join(missing)}: say who set its bounds, on what grounds"
+
+
+def _find_overdue(site: Site) -> Iterator[str]:
+    """Criteria whose bounds were to be reviewed by now; they go on counting."""
+    today = datetime.now(UTC).date().isoformat()
+    for criterion in site.criteria:
+        if criterion.valid_until is not None and criterion.valid_until < today:
+            yield f"criterion {criterion.id}: to be reviewed by {criterion.valid_until}, and it goes on counting"
+
+
+def _find_uninstalled(site: Site) -> Iterator[str]:
+    """What the file asks for and this machine cannot do yet; everything else goes on."""
+    from monitor.extras import describe_missing, is_installed
+    from monitor.jobs.forecasts.train import needs_torch
+
+    asked = [name for name in (*site.forecast.models, *site.anomaly.detectors) if needs_torch(name)]
+    if asked and not is_installed("torch"):
+        yield f"{', '.join(asked)}: {describe_missing('torch')}"
+
+
+def _find_unusable_decoders(site: Site) -> Iterator[str]:
+    from monitor.ingest.decoders.table import find_decoder
+
+    for topic, name in site.decoders:
+        try:
+            find_decoder(name)
+        except ConfigError as error:
+            yield f"decoder of topic {topic!r}: {error}; its messages would wait in the quarantine"
+
+
+def _check_proofs(service: ServiceConfig) -> Iterator[Finding]:
+    """What models say counts only where this site's own record shows that it may; the record lies in the database."""
+    from monitor.alerting.decision.proof import find_unproven, needs_proof
+    from monitor.store.database.engine import Database
+    from monitor.store.upkeep.migrate import require_current
+
+    try:
+        sites, _ = scan_sites(service.paths.sites)
+    except ConfigError:
+        return  # said above
+    asked = [site for site in sites if needs_proof(site)]
+    if not asked:
+        return
+    db = Database(service.database.url)
+    try:
+        require_current(db)
+        with db.read() as c:
+            found = [(site.id, line) for site in asked for line in find_unproven(c, site, datetime.now(UTC))]
+    except SlopewardError as error:
+        names = ", ".join(f"{site.id}: {criterion.id}" for site in asked for criterion in needs_proof(site))
+        yield "database", WRONG, f"nothing shows that models may be witnesses ({names}): {error}"
+        return
+    finally:
+        db.close()
+    for subject, line in found:
+        yield subject, WRONG, line
+
+
+def _find_unknown_models(site: Site) -> Iterator[str]:
+    # registries name models by dotted path, so that looking loads none of them
+    from detection.anomaly.registry import list_served
+    from forecasting.registry import READS_DRIVERS, SERVED
+
+    for key, names, known in (
+        ("forecast.models", site.forecast.models, SERVED),
+        ("anomaly.detectors", site.anomaly.detectors, list_served()),
+    ):
+        for name in names:
+            if name not in known:
+                yield f"{key}: unknown model {name!r}; expected one of: {', '.join(sorted(known))}"
+    given = [*site.forecast.covariates, *(name for name, _ in site.forecast.expected_rain)]
+    if given and not READS_DRIVERS & set(site.forecast.models):
+        yield (
+            f"forecast.covariates: none of the chosen models reads {', '.join(given)}; add one that does "
+            f"({', '.join(sorted(READS_DRIVERS))}) to forecast.models, or take them out"
+        )
+
+
+def _check_connections(service: ServiceConfig) -> Iterator[Finding]:
+    yield from _try("database", lambda: _reach_database(service))
+    if service.broker.mode == "external":
+        yield from _try("broker", lambda: _reach_broker(service))
+    else:
+        yield from _try("broker", _find_broker)
+    yield from _check_mail(service)
+
+
+def _try(subject: str, act: Any) -> Iterator[Finding]:
+    try:
+        yield subject, OK, act()
+    except (SlopewardError, OSError) as error:
+        yield subject, WRONG, " ".join(str(error).split())
+
+
+def _reach_database(service: ServiceConfig) -> str:
+    from monitor.store.database.engine import Database
+    from monitor.store.upkeep.migrate import require_current
+
+    db = Database(service.database.url)
+    try:
+        require_current(db)
+    finally:
+        db.close()
+    return "answers, schema is current"
+
+
+def _reach_broker(service: ServiceConfig) -> str:
+    with socket.create_connection((service.broker.host, service.broker.port), timeout=5):
+        return f"{service.broker.host}:{service.broker.port} takes connections"
+
+
+def _find_broker() -> str:
+    from monitor.health import HOW_TO_INSTALL
+    from monitor.ingest.broker import find_mosquitto
+
+    path = find_mosquitto()
+    if path is None:
+        raise ConfigError(f"Mosquitto is not installed, the broker would forget at restart; {HOW_TO_INSTALL}")
+    return f"managed, {path}"
+
+
+def _check_mail(service: ServiceConfig) -> Iterator[Finding]:
+    sites, _ = scan_sites(service.paths.sites)
+    wants_mail = any(c.startswith("email:") for s in sites for r in s.recipients for c in r.channels)
+    if wants_mail and not service.smtp.host:
+        yield "channels", WRONG, "a recipient has an email: channel, but smtp.host is not set"
+    elif wants_mail:
+        yield from _try("channels", lambda: _reach_mail(service))
+
+
+def _reach_mail(service: ServiceConfig) -> str:
+    with socket.create_connection((service.smtp.host, service.smtp.port), timeout=5):
+        return f"{service.smtp.host}:{service.smtp.port} takes connections; `slopeward channels test` sends"

@@ -1,0 +1,54 @@
+"""`slopeward demo`: everything in three minutes, in a folder of its own."""
+
+import json
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.cli.session import JsonOption
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: slopeward demo --once --json")
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End by itself when everything was seen.")] = False,
+    as_json: JsonOption = False,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", exists=True, file_okay=False, help="Play the neutral files and scenes there."),
+    ] = None,
+    folder: Annotated[Path | None, typer.Option("--folder", help="Keep everything here; else a temporary one.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same slope.")] = 1,
+) -> None:
+    """Run broker, service and a simulated slope that fails; prints the page. Exit 3 when a part is missing."""
+    from monitor.simulate.demo import is_complete, run_demo, run_measured
+
+    def leave(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, leave)
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    if data is not None:
+        counted = run_measured(data, once=once, folder=folder, say=say, clock=clock)
+        complete = bool(counted["observations"] and counted["forecasts"])
+    else:
+        counted = run_demo(once=once, folder=folder, seed=seed, say=say, clock=clock)
+        complete = is_complete(counted)
+    if as_json:
+        print(json.dumps(counted, ensure_ascii=False))
+    else:
+        for name, value in counted.items():
+            print(f"{name}: {value}")
+    if not complete:
+        raise typer.Exit(3)

@@ -1,0 +1,139 @@
+"""`slopeward drill`: hold an exercise up to the channels, end one, list them; never mixed with the real state."""
+
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import Connection
+
+from monitor.cli.identity import prove
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_service, pick_site, print_json, say
+from monitor.config.service import ServiceConfig, scan_sites
+from monitor.domain.alert import AlertChange
+from monitor.domain.instants import parse_duration_s, spell
+from monitor.errors import NotFoundError, RefusedError
+from monitor.replay.drill import COLLAPSE, DrillTerms, hold_drill
+from monitor.store.alerting.drills import end_drill, find_drill, load_drills
+from monitor.store.database.engine import Database
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: slopeward drill north-bench --by 'Ada Berg'; slopeward drill end 3 --by 'Ada Berg'")
+def drill(
+    site_id: Annotated[str, typer.Argument(metavar="SITE|end|list", help="The site; or end, or list")],
+    number: Annotated[int | None, typer.Argument(help="end: the drill; else the one that runs")] = None,
+    scenario: Annotated[
+        str, typer.Option("--scenario", help="collapse (simulated), or a file of readings in the long form")
+    ] = COLLAPSE,
+    speed: Annotated[
+        float | None, typer.Option("--speed", min=0.001, help="Simulated seconds per second; else ten minutes in all")
+    ] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Who holds or ends it")] = None,
+    hold: Annotated[
+        str, typer.Option("--hold", help="How long the alarms stand at the end while nobody has answered")
+    ] = "10m",
+    health: Annotated[bool, typer.Option("--health", help="Tell health and advice alerts of the scenario too")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="end: why")] = "ended by hand",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell a failure by the real channels as an exercise, let people acknowledge, and measure how long it took.
+
+    Every message says EXERCISE, real alarms go first. Nobody's data, level or alert is touched.
+
+    Exit 0 done, 1 a known error, 3 nobody acknowledged, 4 nothing to end or list.
+    """
+    service, db = open_service(config)
+    with db:
+        if site_id == "list":
+            _list(db, as_json=as_json)
+        elif site_id == "end":
+            _end(db, service, number, by, reason, as_json=as_json)
+        else:
+            if by is None:
+                raise RefusedError("a drill needs the name of who holds it: --by NAME")
+            terms = DrillTerms(scenario, speed, _seconds(hold), quiet=not health)
+            _hold(db, service, site_id, by, terms, as_json=as_json)
+
+
+def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: DrillTerms, *, as_json: bool) -> None:
+    site = pick_site(service, site_id)
+    if terms.scenario != COLLAPSE and not Path(terms.scenario).exists():
+        raise NotFoundError(f"--scenario {terms.scenario}: no such file; or {COLLAPSE}")
+
+    who = prove(db, by, site.id)
+
+    def show(at: datetime, change: AlertChange) -> None:
+        say(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
+
+    drill_id, outcome = hold_drill(db, site, who, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=show)
+    if as_json:
+        print_json({"drill": drill_id, "site": site.id, **outcome})
+    else:
+        slowest = outcome["slowest_acknowledgement_s"]
+        peak = site.levels[min(outcome["peak_level"], site.top_level)].name
+        print(
+            f"drill {drill_id} of {site.id} is over ({outcome['reason']}): {peak}, {outcome['alerts']} alarms, "
+            f"{len(outcome['acknowledged'])} acknowledged"
+            + (f", the slowest after {slowest:.0f} s" if slowest is not None else "")
+        )
+    if outcome["unanswered"]:
+        raise typer.Exit(3)
+
+
+def _end(
+    db: Database, service: ServiceConfig, number: int | None, by: str | None, reason: str, *, as_json: bool
+) -> None:
+    sites, _ = scan_sites(service.paths.sites)
+    def find_site(c: Connection) -> str | None:
+        held = load_drills(c, running_only=True)
+        return next((d.site for d in held if number is None or d.id == number), None)
+
+    who = prove(db, by, find_site)
+    with db.write() as c:
+        running = load_drills(c, running_only=True)
+        if number is None and len(running) != 1:
+            if not running:
+                say("no drill runs")
+                raise typer.Exit(NOTHING)
+            raise RefusedError(f"several drills run; name one: {', '.join(str(d.id) for d in running)}")
+        found = find_drill(c, running[0].id if number is None else number)
+        if found.state != "running":
+            say(f"drill {found.id} is over already")
+            raise typer.Exit(NOTHING)
+        site = next((s for s in sites if s.id == found.site), None)
+        outcome = end_drill(c, found.id, who, reason, datetime.now(UTC), site=site)
+    if as_json:
+        print_json({"drill": found.id, "site": found.site, **outcome})
+    else:
+        print(f"drill {found.id} of {found.site} is ended: {outcome['alerts']} alarms closed")
+
+
+def _list(db: Database, *, as_json: bool) -> None:
+    with db.read() as c:
+        drills = load_drills(c)
+    for d in drills:
+        if as_json:
+            print_json({
+                "drill": d.id, "site": d.site, "state": d.state, "by": d.by, "scenario": d.scenario,
+                "started_at": spell(d.started_at), "ended_at": None if d.ended_at is None else spell(d.ended_at),
+                "outcome": d.outcome,
+            })  # fmt: skip
+        else:
+            slowest = (d.outcome or {}).get("slowest_acknowledgement_s")
+            print(f"{d.id} {d.site} {d.started_at:%Y-%m-%d %H:%M} {d.state} by {d.by}: {d.scenario}"
+                  + (f"; slowest acknowledgement {slowest:.0f} s" if slowest is not None else ""))  # fmt: skip
+    if not drills:
+        print("no drill was held", file=sys.stderr)
+        raise typer.Exit(NOTHING)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration_s(text)
+    except ValueError as error:
+        raise RefusedError(f"--hold: {error}") from error

@@ -1,0 +1,101 @@
+"""`slopeward simulate`: a slope that creeps, is rained upon, fails, and says so over MQTT."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.cli.session import ConfigOption
+from monitor.domain.instants import parse_duration_s
+from monitor.errors import ConfigError
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Example: slopeward simulate --broker mqtt://127.0.0.1:1883 --days 30 --site-file configs/sites/sim.toml"
+)
+def simulate(
+    broker: Annotated[str, typer.Option("--broker", help="Where to publish.")] = "mqtt://127.0.0.1:1883",
+    speed: Annotated[
+        float, typer.Option("--speed", min=0.001, help="Simulated seconds per second, live part.")
+    ] = 900.0,
+    days: Annotated[float, typer.Option("--days", min=1.0, help="Length of the history.")] = 45.0,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same slope.")] = 1,
+    stations: Annotated[int, typer.Option("--stations", min=1, help="GNSS stations on the mass.")] = 6,
+    step: Annotated[str, typer.Option("--step", help="Sampling interval.")] = "20m",
+    live: Annotated[str, typer.Option("--live", help="Last part of the record, played at --speed.")] = "18h",
+    truth: Annotated[Path | None, typer.Option("--truth", help="Write what really happens here.")] = None,
+    site_file: Annotated[Path | None, typer.Option("--site-file", help="Write the site file here, then end.")] = None,
+    readings: Annotated[
+        Path | None, typer.Option("--readings", help="Write the tutorial's readings (CSV) here, then end.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on in real time when the present is reached.")] = False,
+    username: Annotated[
+        str, typer.Option("--username", help="Password: SLOPEWARD_BROKER__PASSWORD; else a login of its own.")
+    ] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Publish history as fast as the broker takes it, then the acceleration up to the present; nothing in the future.
+
+    At the managed broker of this machine it takes a login for as long as it runs, where its account may.
+    With --site-file it only writes the site file that fits (load it first, then simulate with the same options); with
+    --readings only the readings that the tutorial ingests.
+    """
+    from monitor.simulate.publish import Publisher, play, spell_sample
+    from monitor.simulate.story import plan_story, write_story_site
+
+    now = datetime.now(UTC)
+    if readings is not None:
+        from monitor.simulate.first_readings import write_readings
+
+        print(f"{readings}: {write_readings(readings, now)} readings of the slope that `slopeward sites init` declares")
+        return
+    try:
+        interval, part = timedelta(seconds=parse_duration_s(step)), timedelta(seconds=parse_duration_s(live))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not timedelta(seconds=1) <= interval <= timedelta(days=1) or part > timedelta(days=days):
+        raise ConfigError("--step must lie between 1s and 1d, and --live must not be longer than --days")
+    model = plan_story(now, seed, days, interval, stations)
+    if site_file is not None:
+        site_file.write_text(write_story_site(model), encoding="utf-8")
+        print(site_file)
+        return
+    if truth is not None:
+        truth.write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with _take_login(broker, username, config) as login, Publisher(broker, *login) as publisher:
+        played = play(
+            map(spell_sample, model.samples()), publisher, now - part, speed, clock=lambda: datetime.now(UTC),
+            stop=stop, follow=follow,
+            on_history=lambda n: typer.echo(f"{n} messages of history acknowledged", err=True),
+        )  # fmt: skip
+        print(json.dumps({"history": played.history, "live": played.live, "acknowledged": publisher.count,
+                          "until": str(played.until)}))  # fmt: skip
+
+
+@contextlib.contextmanager
+def _take_login(broker: str, username: str, config: Path | None) -> Iterator[tuple[str, str]]:
+    """The login that was named; else one at the managed broker, if that is the one at this address."""
+    from monitor.broker.access import open_access
+    from monitor.broker.logins import lend_login
+    from monitor.config.service import load_service
+    from monitor.simulate.slope import SITE_ID
+
+    section = load_service(config).broker
+    own = open_access(section.url)
+    if username or open_access(broker).target != own.target:
+        yield username, os.environ.get("SLOPEWARD_BROKER__PASSWORD", "")
+        return
+    with lend_login(section, SITE_ID, "simulator") as login:
+        yield login

@@ -1,0 +1,102 @@
+"""`slopeward status`: what the service sees, from the database alone, so that it answers when the service does not."""
+
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+
+from monitor import health
+from monitor.cli.session import ConfigOption, JsonOption, open_service, print_json
+from monitor.config.service import ServiceConfig, scan_sites
+from monitor.domain.instants import parse
+from monitor.errors import ConfigError
+from monitor.store.alerting.sites import load_sites_summary
+from monitor.store.scenes.arrivals import load_waiting
+from monitor.store.schema.views import load_view
+from monitor.store.service_state import load_stamps
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: slopeward status --json")
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Say level, observability and newest datum of each site; exit 0 all seen, 5 degraded, 6 blind."""
+    service, db = open_service(config)
+    now = datetime.now(UTC)
+    with db.read() as c:
+        stamps = load_stamps(c)
+        tops = {s.id: len(s.levels) - 1 for s in load_sites_summary(c)}
+        rows = load_view(c, "site_status", order_by=["site"])
+        waiting = load_waiting(c)
+    sights = [_see(row, tops) for row in rows]
+    declared = [] if sights else _find_declared(service)
+    verdict = health.judge(stamps, sights, now, service.schedule.evaluate_tick_s, declared)
+    if as_json:
+        print_json({
+            "state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": [dict(row) for row in rows],
+            "processes": {name: {"at": at, **detail} for name, (at, detail) in stamps.items() if name in SHOWN},
+            "waiting_scenes": [
+                {"site": s.site, "scene": s.name, "since": s.received_at, "for": s.error} for s in waiting
+            ],
+        })  # fmt: skip
+    else:
+        _print(rows, verdict, now)
+        for scene in waiting:
+            print(
+                f"  {scene.site}: scene {scene.name} waits since {scene.received_at:%Y-%m-%d %H:%M} UTC: {scene.error}"
+            )
+    raise typer.Exit(health.EXIT_OF[verdict.state])
+
+
+def _find_declared(service: ServiceConfig) -> list[str]:
+    """Sites that have a file which can be used; a folder that is not there holds none."""
+    try:
+        return [site.id for site in scan_sites(service.paths.sites)[0]]
+    except ConfigError:
+        return []
+
+
+SHOWN = ("core", "supervisor", "broker")
+
+
+def _see(row: Any, tops: dict[str, int]) -> health.SiteSight:
+    unset = row["evaluated_at"] is None
+    return health.SiteSight(
+        row["site"], -1 if unset else row["level"], row["level_name"] or "", row["observability"] or "",
+        0 if unset else row["reachable_level"], tops[row["site"]], _read(row["evaluated_at"]), _read(row["newest_at"]),
+    )  # fmt: skip
+
+
+def _print(rows: Any, verdict: health.Verdict, now: datetime) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("site", "level", "since (UTC)", "sees", "movement", "newest datum", "open alerts"):
+        table.add_column(title)
+    for row in rows:
+        since = row["since"][:16].replace("T", " ") if row["since"] else "-"
+        moves = ", ".join(str(row[k]) for k in ("movement_stage", "trend") if row[k]) or "-"
+        table.add_row(row["site"], row["level_name"] or "-", since, row["observability"] or "-", moves,
+                      _spell_age(_read(row["newest_at"]), now), str(row["active_alerts"]))  # fmt: skip
+    console = Console() if sys.stdout.isatty() else Console(width=200)  # into a pipe a row stays one line
+    if rows:
+        console.print(table)
+    console.print(f"\n{verdict.state}", highlight=False)
+    for reason in verdict.reasons:
+        console.print(f"  {reason}", highlight=False, soft_wrap=True)
+
+
+def _read(text: str | None) -> datetime | None:
+    return None if text is None else parse(text)
+
+
+def _spell_age(at: datetime | None, now: datetime) -> str:
+    if at is None:
+        return "never"
+    seconds = (now - at).total_seconds()
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(0.0, seconds):.0f} s ago"

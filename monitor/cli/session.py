@@ -1,0 +1,124 @@
+"""What most verbs share: the configuration, the database at the right revision, one site by name, one way to answer."""
+
+import json
+import sys
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import Connection
+
+from monitor.cli.rules import close_by_rule
+from monitor.config.service import ServiceConfig, load_service, scan_sites
+from monitor.domain.instants import spell, spell_about
+from monitor.domain.site import Site
+from monitor.errors import NotFoundError
+from monitor.store.database.engine import Database
+from monitor.store.schema.types import canonical_json
+from monitor.store.upkeep.migrate import require_current
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Service file; else SLOPEWARD_CONFIG, else ./configs/slopeward.toml.")
+]
+SiteOption = Annotated[str, typer.Option("--site", help="Site id.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
+OLD_RECORD_S = 30 * 86400.0  # without a reading for so long, a site is a record and not a watch
+NOTHING = 4  # exit status: nothing to do, or nothing valid
+
+
+def open_service(path: Path | None) -> tuple[ServiceConfig, Database]:
+    """Read the configuration and open the database, which must be at the revision of this program."""
+    return load_service(path), open_database(path)
+
+
+def open_database(config: Path | None, *, any_revision: bool = False) -> Database:
+    """The configured database, at the schema this version needs unless any will do; close it, best by `with`.
+
+    What the rule of the command does not allow is not written through it (`monitor.cli.rules`).
+    """
+    db = Database(load_service(config).database.url)
+    close_by_rule(db)
+    try:
+        if not any_revision:
+            require_current(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def pick_site(config: ServiceConfig, site_id: str) -> Site:
+    """The site of that id; NotFoundError names those there are, or why the file of this one cannot be used."""
+    sites, failures = scan_sites(config.paths.sites)
+    for site in sites:
+        if site.id == site_id:
+            return site
+    for file, error in failures.items():
+        if file.stem == site_id:
+            raise error
+    known = [s.id for s in sites]
+    near = get_close_matches(site_id, known, 1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    there = f"there are: {', '.join(known)}" if known else "there is none: `slopeward sites init NAME` writes one"
+    raise NotFoundError(f"no site {site_id!r} in {config.paths.sites}; {there}{meant}")
+
+
+def check_site(c: Connection, config: Path | None, site_id: str | None) -> None:
+    """Refuse a site that has no file and never was watched; for verbs that found nothing of it.
+
+    Raises:
+        NotFoundError: It is unknown; the sites there are are named. One that is retired is known by its history.
+    """
+    from monitor.store.alerting.sites import load_sites_summary
+
+    if site_id is None or any(s.id == site_id for s in load_sites_summary(c, active_only=False)):
+        return
+    pick_site(load_service(config), site_id)
+
+
+def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
+    """The declaration in force once a file was read: it, unless it could loosen a high level unapproved."""
+    from monitor.alerting.acts.change_control import explain_refusal, explain_unread, take_in
+
+    with db.write() as c:
+        taken = take_in(c, site, "slopeward", reason, now)
+    if taken.loosens:
+        say(explain_refusal(taken, f"the file of {site.id}"))
+    if taken.unread:
+        say(explain_unread(taken))
+    return taken.site
+
+
+def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
+    """Say where an old record is looked at: nothing of it can count today, and no forecast begins from it."""
+    from monitor.domain.decision import instant
+    from monitor.store.alerting.decisions import load_newest
+
+    with db.read() as c:
+        newest = [n.observed_s for n in load_newest(c, site.id, now).values()]
+    interval_s = max((spec.interval_s for s in site.stations for spec in s.series), default=0.0)
+    if not newest or now.timestamp() - max(newest) <= max(OLD_RECORD_S, 3.0 * interval_s):
+        return
+    last = spell(instant(max(newest)))[:19] + "Z"
+    age = spell_about(now.timestamp() - max(newest))
+    say(f"the last reading of {site.id} is of {last}, {age} ago: too old to count today")
+    say(f"  what would have been decided then: slopeward evaluate --site {site.id} --at {last} --known observed")
+    say(f"  the whole record: slopeward backtest --site {site.id} --known observed")
+    say("  forecasts over a file of the record: slopeward forecast backtest --data FILE")
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on one line of stdout."""
+    print(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def show(facts: dict[str, Any], line: str, as_json: bool) -> None:
+    """One result on stdout."""
+    print(canonical_json(facts) if as_json else line)
+
+
+def say(line: str) -> None:
+    """One line for people, on stderr."""
+    print(line, file=sys.stderr)

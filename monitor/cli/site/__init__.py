@@ -1,0 +1,1 @@
+"""Verbs for one site: its file, its level, its alerts, its readings."""

@@ -1,0 +1,265 @@
+"""`slopeward alerts`: what was told and why, and what people answer."""
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import Connection
+
+from monitor.cli.identity import act_by_two, prove
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.cli.site import explaining
+from monitor.domain.alert import Actor, Ledger
+from monitor.domain.instants import parse_duration_s, spell
+from monitor.domain.site import Site
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.alerting import alerts as store
+from monitor.store.alerting.alerts import Alert
+from monitor.store.alerting.sites import load_sites_summary
+from monitor.store.database.engine import Database
+from monitor.store.people.countersign import SharedAct
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+explaining.register(app)
+AlertId = Annotated[int, typer.Argument(help="Number of the alert, see `slopeward alerts list`")]
+SERVICE_SITE = "status"  # what alerts of the service itself stand under
+By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, or what was seen")]
+Second = Annotated[str | None, typer.Option("--second", help="Second person, for grave alerts")]
+
+
+@app.command("list")
+def list_(
+    site: Annotated[str | None, typer.Option("--site", help="Only this site; `status` for the service itself")] = None,
+    ledger: Annotated[str | None, typer.Option("--ledger", help="hazard, health or advice")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Closed ones as well")] = False,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many, newest first")] = 100,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List alerts, newest first; exit 4 when there are none.
+
+    Example: slopeward alerts list --site north-bench --ledger hazard --all
+    """
+    if ledger is not None and ledger not in list(Ledger):
+        raise RefusedError(f"--ledger: expected one of: {', '.join(Ledger)}, got {ledger!r}")
+    with closing(open_database(config)) as db, db.read() as c:
+        found = store.load_alerts(c, site, open_only=not everything, ledger=ledger, limit=limit)
+        if not found:
+            check_site(c, config, None if site == SERVICE_SITE else site)
+        names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}
+    for alert in found:
+        word = store.name_level(names.get(alert.site, ()), alert.ledger, alert.level)
+        line = f"{alert.id:>5} {spell(alert.raised_at)[:16]}Z {alert.site} {alert.ledger} {word}, {alert.state}"
+        show(_facts(alert), f"{line}: {alert.reason}", as_json)
+    if not found:
+        say("no alert")
+        raise typer.Exit(NOTHING)
+
+
+@app.command("show")
+def show_(alert_id: AlertId, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show one alert with everything that happened to it.
+
+    Example: slopeward alerts show 12 --json
+    """
+    with closing(open_database(config)) as db, db.read() as c:
+        alert = _find(store.find_alert(c, alert_id), alert_id)
+        events = store.load_alert_events(c, alert_id)
+    facts = {**_facts(alert), "events": [_spelled(asdict(e)) for e in events]}
+    lines = [f"alert {alert.id} {alert.site} {alert.ledger} {alert.key}: {alert.state}, level {alert.level}"]
+    lines += [
+        f"  {spell(e.at)[:19]}Z {e.from_state or 'normal'} -> {e.to_state}, level {e.to_level}, "
+        f"{e.actor} ({e.actor_kind}): {e.reason}"
+        for e in events
+    ]
+    show(facts, "\n".join(lines), as_json)
+
+
+@app.command("ack")
+def ack(
+    alert_id: AlertId, reason: Reason,
+    seen: Annotated[int | None, typer.Option("--seen", help="Number of the level you saw; refused if it stands higher "
+                                                            "by now. Without it: the level at the call")] = None,
+    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Acknowledge: somebody has seen it and acts.
+
+    Example: slopeward alerts ack 12 --seen 2 --by "R. Mori" --reason "on the way to the toe"
+    """
+    with closing(open_database(config)) as db, db.read() as c:
+        shown = _find(store.find_alert(c, alert_id), alert_id).level if seen is None else seen
+    _act(
+        config, alert_id, by, lambda c, who, now: store.acknowledge(c, alert_id, who, reason, now, seen=shown), as_json
+    )
+
+
+@app.command("close")
+def close(
+    alert_id: AlertId, reason: Reason, second: Second = None, by: By = None, config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Close an alert that is over; a hazard level that stands is ended by `slopeward level set`.
+
+    An urgent alarm whose condition stands needs a second person: named by --second before the first account; with
+    accounts one who gives the same command within four hours, the first one then ends with exit status 3.
+
+    Example: slopeward alerts close 12 --reason "gauge was replaced"
+    """
+
+    def do(c: Connection, who: Actor, other: Actor | None, now: datetime) -> None:
+        store.close_alert(c, alert_id, who, reason, now, second=other)
+
+    _act_by_two(config, alert_id, by, second, reason, "close", {}, do, as_json)
+
+
+@app.command("outcome")
+def outcome(
+    alert_id: AlertId,
+    what: Annotated[str, typer.Argument(metavar="CLASS", help=f"One of {', '.join(store.OUTCOMES)}")],
+    note: Annotated[str, typer.Option("--note", help="What was found")],
+    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Record what an alert turned out to be.
+
+    Example: slopeward alerts outcome 12 false_instrument --note "antenna was hit by a snow plough"
+    """
+    _act(config, alert_id, by, lambda c, who, now: store.set_outcome(c, alert_id, what, who, note, now), as_json)
+
+
+@app.command("shelve")
+def shelve(
+    alert_id: AlertId, reason: Reason,
+    for_: Annotated[str, typer.Option("--for", help="How long, such as 4h")] = "4h",
+    second: Second = None,
+    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Quiet an alert for a time; the two highest levels need a second person, as with `close`.
+
+    Example: slopeward alerts shelve 12 --for 2h --reason "blasting until noon" --second "A. Rossi"
+    """
+    try:
+        span = timedelta(seconds=parse_duration_s(for_))
+    except ValueError as error:
+        raise RefusedError(f"--for: {error}") from error
+
+    def do(c: Connection, who: Actor, other: Actor | None, now: datetime) -> None:
+        store.shelve(c, alert_id, who, reason, now + span, now, second=other, top_level=_top(c, alert_id))
+
+    _act_by_two(
+        config, alert_id, by, second, reason, f"shelve --for {for_}", {"for_s": span.total_seconds()}, do, as_json
+    )
+
+
+@app.command("verify")
+def verify(
+    alert_id: AlertId,
+    answer: Annotated[str, typer.Argument(help="movement: it counts; instrument, weather, work, earthquake or "
+                                           "other: what it was instead")],
+    reason: Reason, by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Answer a "verify now": was it the slope, or what else?
+
+    Where one of the two highest levels is asked for, a cause counts once a second person gives the same command.
+
+    Example: slopeward alerts verify 7 instrument --by "R. Mori" --reason "antenna was bumped, photo on file"
+    """
+    from monitor.alerting.acts.operator_acts import ANSWERS, find_signature, set_level, step_of_alert
+    from monitor.alerting.acts.operator_acts import verify as answer_step
+    from monitor.alerting.series.steps import says_no
+
+    first = None
+    with closing(open_database(config)) as db:
+        who, now = prove(db, by, _where(alert_id)), datetime.now(UTC)
+        with db.read() as c:
+            alert = _find(store.find_alert(c, alert_id), alert_id)
+        site = _site_of(config, db, alert)
+        key = step_of_alert(alert.key)
+        if key is not None:
+            level = answer_step(db, site, key, answer, who, reason, now).level
+            first = find_signature(db, site.id, key)
+        elif alert.key == "health:site:lone_top" and answer == "movement":
+            level = site.top_level
+            set_level(db, site, level, who, reason, now)
+        elif alert.key == "health:site:lone_top" and answer in ANSWERS and says_no(answer):
+            with db.write() as c:
+                store.acknowledge(c, alert_id, who, f"the {answer}: {reason}", now)
+            level = alert.level
+        else:
+            raise RefusedError(
+                f"alert {alert_id} asks for no verification, or the answer is none of: {', '.join(ANSWERS)}"
+            )
+    facts = {"alert_id": alert_id, "answer": answer, "level": level, "counts": first is None}
+    waits = "" if first is None else f"; signed by {first.by} alone: it counts once a second person signs it as well"
+    show(facts, f"{answer}: level {level}{waits}", as_json)
+
+
+def _site_of(config: Any, db: Database, alert: Alert) -> Site:
+    from monitor.cli.session import pick_site, take_site
+    from monitor.config.service import load_service
+
+    return take_site(db, pick_site(load_service(config), alert.site), "alerts verify", datetime.now(UTC))
+
+
+def _top(c: Any, alert_id: int) -> int:
+    alert = _find(store.find_alert(c, alert_id), alert_id)
+    return next((len(s.levels) - 1 for s in load_sites_summary(c, active_only=False) if s.id == alert.site), 3)
+
+
+def _act(
+    config: Path | None, alert_id: int, by: str | None, do: Callable[[Connection, Actor, datetime], object],
+    as_json: bool,
+) -> None:  # fmt: skip
+    with closing(open_database(config)) as db:
+        who = prove(db, by, _where(alert_id))
+        with db.write() as c:
+            do(c, who, datetime.now(UTC))
+            alert = _find(store.find_alert(c, alert_id), alert_id)
+    _show(alert, as_json)
+
+
+def _act_by_two(
+    config: Path | None, alert_id: int, by: str | None, second: str | None, reason: str, verb: str,
+    terms: Mapping[str, Any], do: Callable[[Connection, Actor, Actor | None, datetime], None], as_json: bool,
+) -> None:  # fmt: skip
+    """An act on an alert for which a grave one wants a second person; a signature holds for the level it saw."""
+    word, _, options = verb.partition(" ")
+    with closing(open_database(config)) as db:
+        who = prove(db, by, _where(alert_id))
+
+        def act(c: Connection, other: Actor | None) -> Alert:
+            do(c, who, other, datetime.now(UTC))
+            return _find(store.find_alert(c, alert_id), alert_id)
+
+        alert = act_by_two(
+            db, SharedAct(f"alert.{word}", f"alert:{alert_id}", terms), who, second, reason,
+            " ".join(filter(None, (f"slopeward alerts {word} {alert_id}", options))), act,
+            lambda c: _find(store.find_alert(c, alert_id), alert_id).level,
+        )  # fmt: skip
+    _show(alert, as_json)
+
+
+def _where(alert_id: int) -> Callable[[Connection], str | None]:
+    return lambda c: _find(store.find_alert(c, alert_id), alert_id).site
+
+
+def _show(alert: Alert, as_json: bool) -> None:
+    show(_facts(alert), f"alert {alert.id} is {alert.state}", as_json)
+
+
+def _find(alert: Alert | None, alert_id: int) -> Alert:
+    if alert is None:
+        raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
+    return alert
+
+
+def _facts(alert: Alert) -> dict[str, Any]:
+    return _spelled(asdict(alert))
+
+
+def _spelled(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: spell(v) if isinstance(v, datetime) else v for k, v in facts.items()}

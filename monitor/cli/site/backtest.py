@@ -1,0 +1,176 @@
+"""`slopeward backtest`: what the warnings would have been, over years, with what was known then."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.cli.session import NOTHING, JsonOption, open_service, pick_site, print_json, say
+from monitor.config.service import load_site, parse_site
+from monitor.config.terms import read_text, read_toml
+from monitor.domain.instants import parse, parse_duration_s
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, RefusedError
+from monitor.replay.backtest import Progress, Terms, run_backtest
+from monitor.replay.known import MODES, Known
+from monitor.replay.labels import read_labels
+from monitor.replay.offline import open_files
+from monitor.replay.scorecard import Scorecard
+from monitor.store.alerting.history import find_span
+from monitor.store.database.engine import Database
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: slopeward backtest --site north-bench --from 2025-01-01 --to 2026-01-01 --html card.html")
+def backtest(
+    site_id: Annotated[str | None, typer.Option("--site", help="Site id")] = None,
+    from_at: Annotated[str | None, typer.Option("--from", help="First look; else the first reading")] = None,
+    to_at: Annotated[str | None, typer.Option("--to", help="End; else the newest reading")] = None,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option("--config", help="A second site file B, shown beside the first; or the service file"),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="CSV of events: from,to,class[,level][,name]")] = None,
+    known: Annotated[str, typer.Option("--known", help=f"Since when a reading was known: {', '.join(MODES)}")] = "auto",
+    latency: Annotated[
+        str, typer.Option("--latency", help="Time that a reading needs to arrive, where its epoch counts")
+    ] = "0s",
+    late_bound: Annotated[
+        str | None, typer.Option("--late-bound", help="auto: later than this after the epoch means imported")
+    ] = None,
+    lead: Annotated[str, typer.Option("--lead", help="An alarm up to this long before an event belongs to it")] = "30d",
+    as_then: Annotated[
+        bool, typer.Option("--as-then", help="The site files and the acts of people as they were then")
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Readings in the long form, instead of the database")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option("--mapping", help="TOML that says what the columns of --data mean")
+    ] = None,
+    site_file: Annotated[Path | None, typer.Option("--site-file", help="The site of --data")] = None,
+    accept_units: Annotated[
+        bool, typer.Option("--accept-units", help="The units of --data are right, however doubtful they look")
+    ] = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the scorecard as one HTML file")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the decision over the past of a site on a simulated clock, and score it. Nothing is written.
+
+    Exit 0 done, 1 a known error, 4 there is nothing to replay.
+    """
+    if (data is None) != (site_file is None):
+        raise typer.BadParameter("--data and --site-file belong together")
+    if data is None and site_id is None:
+        raise typer.BadParameter("--site is needed, or --data with --site-file")
+    service_file, other_file = sort_configs(config or [])
+    bound_s = None if late_bound is None else _seconds("--late-bound", late_bound)
+    mode = "observed" if data is not None and known == "auto" else known  # a file was all read just now
+    terms = Terms(
+        known=Known(mode, _seconds("--latency", latency), bound_s), lead_s=_seconds("--lead", lead), as_then=as_then,
+        acts=as_then,
+    )  # fmt: skip
+    with open_past(data, mapping, site_file, site_id, service_file, accept_units=accept_units) as (db, site):
+        other = None if other_file is None else load_site(other_file)
+        with db.read() as c:
+            span = find_span(c, site.id)
+        if span is None:
+            say(f"no readings of {site.id} are stored: nothing to replay")
+            raise typer.Exit(NOTHING)
+        begin, end = _instant("--from", from_at, span[0]), _instant("--to", to_at, span[1])
+        events = () if labels is None else read_labels(labels, site)
+        with progress_bar() as tell:
+            card = run_backtest(db, site, begin, end, other=other, on_progress=tell, labels=events, terms=terms)
+    if card.known["rows"] == 0:
+        say(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; try --known observed")
+        raise typer.Exit(NOTHING)
+    answer(card, html, as_json=as_json)
+
+
+def answer(card: Scorecard, html: Path | None, *, as_json: bool) -> None:
+    """The scorecard as asked for."""
+    if html is not None:
+        from monitor.replay.page import write_page
+
+        try:
+            html.write_text(write_page(card), encoding="utf-8")
+        except OSError as error:
+            raise RefusedError(f"{html}: cannot be written: {error.strerror}") from error
+        say(f"{html} written")
+    if as_json:
+        print_json(card.to_json())
+    elif html is None:
+        from rich.console import Console
+
+        from monitor.replay.text import print_scorecard
+
+        print_scorecard(card, Console(width=None if sys.stdout.isatty() else 140))
+
+
+def sort_configs(files: list[Path]) -> tuple[Path | None, Path | None]:
+    """(service file, site file B): a file that has a [site] is a site file.
+
+    Raises:
+        ConfigError: a file cannot be read, or two of one kind are given.
+    """
+    service = other = None
+    for file in files:
+        is_site = "site" in read_toml(read_text(file), str(file))
+        if (other if is_site else service) is not None:
+            raise ConfigError(f"--config {file}: one {'site' if is_site else 'service'} file is given already")
+        service, other = (service, file) if is_site else (file, other)
+    return service, other
+
+
+@contextmanager
+def open_past(
+    data: Path | None, mapping: Path | None, site_file: Path | None, site_id: str | None, service_file: Path | None, *,
+    accept_units: bool,
+) -> Iterator[tuple[Database, Site]]:
+    """The database that holds the past, and the site: of the service, or of a file of readings alone."""
+    if data is None or site_file is None:
+        service, db = open_service(service_file)
+        with db:
+            yield db, pick_site(service, site_id or "")
+        return
+    site = parse_site(read_text(site_file), str(site_file))
+    with open_files(data, site, mapping, accept_units=accept_units) as past:
+        for result in past.results:
+            if result.rejected:
+                say(f"{result.file}: {result.rejected} of {result.rows} rows left out; first: {result.first_reason}")
+        yield past.db, site
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress | None]:
+    """A bar on stderr while a person watches; nothing otherwise."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("replay", total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+def _instant(option: str, text: str | None, default: datetime) -> datetime:
+    if text is None:
+        return default
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC) if len(text) == len("2026-03-01") else parse(text)
+    except ValueError as error:
+        raise RefusedError(f"{option}: {error}; for example 2026-03-01 or 2026-03-01T06:00:00Z") from error
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return parse_duration_s(text)
+    except ValueError as error:
+        raise RefusedError(f"{option}: {error}") from error

@@ -1,0 +1,95 @@
+"""`slopeward evaluate`: what the level of a site is, or would be, and why."""
+
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.decision.evaluate import evaluate_site, load_view
+from monitor.cli.session import (
+    ConfigOption,
+    JsonOption,
+    SiteOption,
+    open_service,
+    pick_site,
+    point_to_the_past,
+    print_json,
+    say,
+    take_site,
+)
+from monitor.domain.decision import Decision, Memory, seconds
+from monitor.domain.instants import parse, spell
+from monitor.domain.site import Site
+from monitor.errors import RefusedError
+from monitor.replay.history import History
+from monitor.replay.known import MODES, Known
+from monitor.store.alerting.decisions import find_state
+from monitor.store.database.engine import Database
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: slopeward evaluate --site north-bench --at 2026-03-01T06:00:00Z --dry-run")
+def evaluate(
+    site_id: SiteOption,
+    at: Annotated[
+        str | None, typer.Option("--at", help="Look from this instant, with what was known then; writes nothing")
+    ] = None,
+    known: Annotated[
+        str, typer.Option("--known", help=f"With --at, since when a reading was known: {', '.join(MODES)}")
+    ] = "received",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Decide once for a site and say why. With --at nothing is written and the ladder starts from its lowest rung."""
+    service, db = open_service(config)
+    now = datetime.now(UTC)
+    with closing(db):
+        site = pick_site(service, site_id)
+        if at is not None:
+            decision = _look_from(db, site, _instant(at), Known(known))
+        else:
+            if not dry_run:
+                site = take_site(db, site, "evaluate", now)
+            decision = evaluate_site(db, site, now, "person", dry_run=dry_run).decision
+            point_to_the_past(db, site, now)
+    facts: dict[str, Any] = {
+        "site": site.id, "at": at or spell(now), "level": decision.level,
+        "level_name": site.levels[decision.level].name, "observability": decision.observability,
+        "reachable_level": decision.reachable_level, "sentence": decision.evidence["sentence"],
+        "evidence": dict(decision.evidence),
+    }  # fmt: skip
+    if as_json:
+        print_json(facts)
+        return
+    print(f"{facts['level_name']} | sees: {decision.observability} | reachable: "
+          f"{site.levels[decision.reachable_level].name}")  # fmt: skip
+    print(facts["sentence"])
+    for word in decision.evidence["words"]:
+        said = site.levels[word["raise_level"]].name if word["heard"] else "not heard"
+        print(f"  {word['criterion']} {word['station']}: {said}; {word['reason']}")
+
+
+def _look_from(db: Database, site: Site, at: datetime, known: Known) -> Decision:
+    with db.read() as c:
+        if known.mode != "received":
+            history = History(c, [site], at, at, known)
+            history.move(seconds(at))
+            return decide(site, Memory(), history.view(site), at)
+        row = find_state(c, site.id)
+        view, _ = load_view(c, site, at, draining=False)
+    if not view.newest:
+        say(f"nothing of {site.id} was known at {spell(at)}; what was imported later counts with --known observed")
+    memory = Memory() if row is None else Memory.read(row.state)
+    # a memory that knows more than was known then would answer from the future
+    return decide(site, Memory() if (memory.newest_s or 0.0) > at.timestamp() else memory, view, at)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise RefusedError(f"--at: {error}; for example 2026-03-01T06:00:00Z") from error

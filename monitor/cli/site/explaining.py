@@ -1,0 +1,168 @@
+"""Why an alert is as it is: explained, decided again, held against today's tables, and packed for others to check."""
+
+import json
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.session import ConfigOption, JsonOption, open_database, say, show
+from monitor.domain.instants import parse, spell
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.alerting.alerts import Alert, find_alert, load_alert_events
+from monitor.store.alerting.audit_pack import load_citations, load_material
+from monitor.store.alerting.decisions import DecisionRow, code_version, load_decision
+from monitor.store.alerting.sites import load_site_source
+from monitor.store.alerting.stories import verify_story
+from monitor.store.database.audit import find_seal
+from monitor.store.database.engine import Database
+
+DIFFERS = 1
+AlertId = Annotated[int, typer.Argument(help="Number of the alert, see `slopeward alerts list`")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of evidence to `slopeward alerts`."""
+    app.command("explain")(explain)
+    app.command("export")(export)
+
+
+def explain(
+    alert_id: AlertId,
+    again: Annotated[bool, typer.Option("--recompute", help="Decide again from the frozen inputs, of every change of "
+                                        "the alert; exit 1 if anything differs in a single bit")] = False,
+    as_of: Annotated[str | None, typer.Option("--as-of", help="Read today's tables as known at this instant (`then` = "
+                                              "that of the decision, `now`) and say what differs")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Say why: inputs, margins, who voted, who was set aside, by which version of the rules.
+
+    Example: slopeward alerts explain 12 --recompute --as-of now
+    """
+    with closing(open_database(config)) as db:
+        alert, row, seal = _find(db, alert_id)
+        with db.read() as c:
+            source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
+        frozen, inputs, told = _read(row, source)
+        facts: dict[str, Any] = {
+            **{k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(alert).items()}, "decision": row.id,
+            "at": spell(row.at), "evidence_sha256": row.evidence_sha256, "sealed": seal is not None,
+            "code_version": row.code_version, "config_sha256": row.config_sha256,
+            "inputs": inputs, "evidence": frozen,
+        }  # fmt: skip
+        lines = [
+            f"alert {alert.id}: {alert.reason}",
+            f"rule version {alert.rule_version}, decision {row.id}, SHA-256 of the frozen inputs {row.evidence_sha256}",
+            *(["no inputs were frozen: a notice of the service, decided on no reading"] if frozen == {} else told),
+        ]
+        if seal is None and frozen and {"view", "act"} & set(frozen):
+            lines.append("not sealed: the audit log has no entry of it (an older version froze it, or it was cut off)")
+        if as_of is not None:
+            lines += _compare(db, row, as_of, facts)
+        if again:
+            facts["differences"] = differences = recompute_all(db, alert)
+            with db.read() as c:
+                facts["story"] = verify_story(c, alert.id, alert.site)
+            lines += [f"altered: {line}" for line in facts["story"]]
+            same = "equal bit for bit" if frozen else "there is nothing to recompute"
+            lines.append("recomputed: " + ("; ".join(differences[:10]) or same))
+            if differences and row.code_version != code_version():
+                lines.append(f"decided by version {row.code_version}, recomputed by {code_version()}")
+    show(facts, "\n".join(lines), as_json)
+    if facts.get("differences") or facts.get("story"):
+        raise typer.Exit(DIFFERS)
+
+
+def _find(db: Database, alert_id: int) -> tuple[Alert, DecisionRow, str | None]:
+    with db.read() as c:
+        alert = find_alert(c, alert_id)
+        if alert is None:
+            raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
+        if alert.decision_id is None:
+            raise NotFoundError(f"alert {alert_id} has no frozen decision")
+        return alert, load_decision(c, alert.decision_id), find_seal(c, alert.decision_id)
+
+
+def _read(row: DecisionRow, source: str) -> tuple[Any, list[dict[str, Any]], list[str]]:
+    """Frozen inputs, their summary and what they say; altered ones may say nothing any more."""
+    from monitor.alerting.audit.explain import explain as tell
+    from monitor.alerting.audit.explain import list_inputs, read_units
+
+    try:
+        frozen = json.loads(row.evidence)
+        inputs = [{**asdict(x), "offsets": list(x.offsets)} for x in list_inputs(frozen)]
+        return frozen, inputs, tell(frozen, read_units(source))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        return None, [], [f"the frozen inputs cannot be read: {type(error).__name__}: {error}; were they altered?"]
+
+
+def recompute_all(db: Database, alert: Alert) -> list[str]:
+    """Decide again for every change of an alert; what differs, a line each."""
+    from monitor.alerting.audit.recompute import recompute
+
+    found = []
+    with db.read() as c:
+        ids = {e.decision_id for e in load_alert_events(c, alert.id)} | {alert.decision_id}
+        for number in sorted(i for i in ids if i is not None):
+            row = load_decision(c, number)
+            source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
+            again = recompute(row, source, seal=find_seal(c, number), cited=load_citations(c, number))
+            found += [
+                line if number == alert.decision_id else f"decision {number}: {line}" for line in again.differences
+            ]
+    return found
+
+
+def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) -> list[str]:
+    from monitor.alerting.audit.as_of import look_as_of, summarise
+
+    try:
+        known_at = None if as_of == "then" else datetime.now(UTC) if as_of == "now" else parse(as_of)
+    except ValueError as error:
+        raise RefusedError(f"--as-of: {error}; for example 2026-03-01T06:00:00Z, `then` or `now`") from error
+    with db.read() as c:
+        source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
+        found = look_as_of(c, row, source, known_at)
+    facts["as_of"] = found.to_json()
+    said = f"level {found.decision.level}, then it was {found.level_then}"
+    return [
+        f"as known at {spell(found.known_at)[:19]}Z:", *(f"  {line}" for line in summarise(found.departures)),
+        f"  from them would be decided: {said}; {found.decision.evidence['sentence']}",
+    ]  # fmt: skip
+
+
+def export(
+    alert_id: Annotated[int | None, typer.Argument(metavar="[ID]", help="Number of the alert")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="File to write; alert-ID.zip when not given")] = None,
+    check: Annotated[Path | None, typer.Option("--check", help="Prove this pack instead; exit 1 where it is not as it "
+                                               "was written; needs no database")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Pack everything about an alert into one file that proves itself, or prove such a file.
+
+    Example: slopeward alerts export 12 --to alert-12.zip
+    """
+    from monitor.alerting.audit.audit_pack import build_pack, check_pack, read_pack, write_pack
+
+    if (alert_id is None) == (check is None):
+        raise typer.BadParameter("name the alert to pack, or a pack by --check")
+    if check is not None:
+        files = read_pack(check)
+        findings = check_pack(files)
+        line = f"{check}: {len(files)} parts, every decision recomputes bit for bit" if not findings else ""
+        show({"file": str(check), "findings": findings}, line or "\n".join(findings), as_json)
+        if findings:
+            raise typer.Exit(DIFFERS)
+        return
+    assert alert_id is not None
+    path = to or Path(f"alert-{alert_id}.zip")
+    with closing(open_database(config)) as db, db.read() as c:
+        files = build_pack(load_material(c, alert_id))
+    digest = write_pack(files, path)
+    say(f"SHA-256 of the manifest (keep it elsewhere: it proves the whole pack): {digest}")
+    show({"file": str(path), "parts": len(files), "manifest_sha256": digest}, str(path), as_json)

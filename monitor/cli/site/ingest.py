@@ -1,0 +1,352 @@
+"""`slopeward ingest`: files of observations through the same gate as messages; and the quarantine once more."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from sqlalchemy import Connection
+
+from monitor.alerting.acts.stakes import weigh
+from monitor.cli.identity import act_by_two, name_helper, prove
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, say, show
+from monitor.cli.site.ingest_points import EGMS, POINT_SUFFIXES, POINTS, PointsChoice, choose_points
+from monitor.config.service import load_service, load_sites
+from monitor.domain.alert import Actor
+from monitor.domain.instants import spell
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
+from monitor.ingest.files.mapping import TableMapping, load_mapping
+from monitor.ingest.files.point_rows import DIRECTIONS, UNITS
+from monitor.ingest.files.reading import FileResult, read_file
+from monitor.ingest.files.tables import list_files
+from monitor.ingest.pipeline import Pipeline
+from monitor.ingest.references import Reference, answer_reference, forget_reference, share_answer
+from monitor.ingest.replay import replay_rejected
+from monitor.store.alerting.sites import find_version
+from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import Database
+from monitor.store.readings.flags import renew_flags
+
+app = typer.Typer(help=__doc__)
+FORMATS: Final = ("long", "wide", EGMS, POINTS)
+PARTLY: Final = 3
+
+
+@app.command()
+def ingest(
+    path: Annotated[
+        Path | None, typer.Argument(help="CSV or Parquet file, a folder of them, or - for CSV from stdin")
+    ] = None,
+    site: Annotated[str | None, typer.Option("--site", help="Where rows without a site column belong")] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="long (time,station,quantity,value), wide, egms, or insar-points"),
+    ] = None,
+    mapping: Annotated[Path | None, typer.Option("--mapping", help="TOML that says what the columns mean")] = None,
+    point_set: Annotated[
+        str | None, typer.Option("--set", help="Name of the set of InSAR points; EGMS: else the name of the file")
+    ] = None,
+    direction: Annotated[
+        str | None, typer.Option("--direction", help=f"What a positive value means: {', '.join(DIRECTIONS)}")
+    ] = None,
+    unit: Annotated[str | None, typer.Option("--unit", help=f"Of insar-points: {', '.join(UNITS)}")] = None,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Read the quarantine again")] = False,
+    forget_epoch0: Annotated[
+        str | None, typer.Option("--forget-epoch0", help="SITE/STATION whose GNSS reference changed")
+    ] = None,
+    accept_epoch0: Annotated[
+        str | None, typer.Option("--accept-epoch0", help="SITE/STATION: the GNSS reference that is asked about holds")
+    ] = None,
+    keep_epoch0: Annotated[
+        str | None, typer.Option("--keep-epoch0", help="SITE/STATION: the kept GNSS reference goes on")
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why a GNSS reference is accepted or kept")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: needs no database and no site")] = False,
+    accept_units: Annotated[
+        bool, typer.Option("--accept-units", help="The units are right, however doubtful they look; it is recorded")
+    ] = False,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Who does it; else the account of the OS user")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Store observations from files; reading a file twice stores nothing twice.
+
+    Exit 0 all stored, 3 some rows went to the quarantine or some files could not be read,
+    4 nothing valid, 1 a known error.
+
+    Example: slopeward ingest readings.csv --site north-bench --dry-run
+    Example: slopeward ingest EGMS_L2b_022_0845_IW2_VV_2020_2024_1.zip --site north-bench --format egms
+    """
+    answered = accept_epoch0 or keep_epoch0
+    chosen = [path is not None, rejected, forget_epoch0 is not None, accept_epoch0 is not None, keep_epoch0 is not None]
+    if sum(chosen) != 1:
+        raise typer.BadParameter("give a FILE, --rejected, --forget-epoch0, --accept-epoch0 or --keep-epoch0")
+    if form is not None and form not in FORMATS:
+        raise typer.BadParameter(f"--format: expected one of {', '.join(FORMATS)}, got {form!r}")
+    if form == "wide" and mapping is None:
+        raise typer.BadParameter("--format wide needs a --mapping")
+    if forget_epoch0 is not None:
+        _forget(forget_epoch0, config, by, as_json=as_json)
+    elif answered is not None:
+        _answer(answered, config, by, reason, accept=accept_epoch0 is not None, as_json=as_json)
+    elif rejected:
+        _replay(config, dry_run=dry_run, as_json=as_json)
+    else:
+        assert path is not None
+        points = choose_points(form, point_set, direction, unit)
+        if points is not None and mapping is not None:
+            raise typer.BadParameter(f"--format {form} takes no --mapping")
+        rules = None if mapping is None else load_mapping(mapping)
+        _read(path, site, rules, config, points, accepts=accept_units, by=by, dry_run=dry_run, as_json=as_json)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _read(
+    path: Path, site_id: str | None, mapping: TableMapping | None, config: Path | None, points: PointsChoice | None, *,
+    accepts: bool, by: str | None, dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
+    results: list[FileResult] = []
+    unread = 0
+    with ExitStack() as stack:
+        files = list_files(path) if points is None else list_files(path, POINT_SUFFIXES)
+        sites = _find_sites(config, needed=not dry_run)
+        place = _pick(site_id, sites, dry_run=dry_run)
+        database = None if dry_run else stack.enter_context(open_database(config))
+        pipeline = Pipeline(database, sites, _now, None if dry_run else load_service(config).limits)
+        who = prove(database, by, site_id) if accepts and database is not None else None
+        for file in files:
+            try:
+                if points is not None:
+                    result = points.read(file, place, database, _now, _show_progress)
+                else:
+                    result = _read_table(file, pipeline, place, mapping, database, who, accepts=accepts, by=by)
+            except ConfigError as error:
+                if len(files) == 1:
+                    raise
+                say(str(error))  # one broken file does not keep the others of the folder out
+                unread += 1
+                continue
+            results.append(result)
+            if database is not None:
+                _record_file(database, result)
+                _renew_flags(database, sites, result.sites)
+            _show_result(result, dry_run=dry_run, as_json=as_json)
+        if len(results) > 1 and not as_json:
+            print(_total(results))
+    valid, bad = sum(r.valid for r in results), sum(r.rejected for r in results)
+    if not valid:
+        reason = next((r.first_reason for r in results if r.first_reason), "")
+        say("nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
+        raise typer.Exit(NOTHING)
+    if bad and not dry_run:
+        again = "read it again: slopeward ingest --rejected" if points is None else "mend the file and import it again"
+        say(f"what could not be read waits in the view rejected_messages; {again}")
+    if bad or unread:
+        raise typer.Exit(PARTLY)
+
+
+def _read_table(
+    file: Path, pipeline: Pipeline, place: Site | None, mapping: TableMapping | None, database: Database | None,
+    who: Actor | None, *, accepts: bool, by: str | None,
+) -> FileResult:  # fmt: skip
+    """One table; where its units are doubtful a person at the keyboard is asked, and a program is refused.
+
+    Args:
+        file: the table.
+        pipeline: the gate.
+        place: where rows without a site column belong.
+        mapping: of a wide table.
+        database: None: a dry run.
+        who: who said beforehand that the units are right.
+        accepts: they were said to be right beforehand.
+        by: whom `--by` names.
+
+    Raises:
+        UnitDoubtError: nobody says that they are right.
+        RefusedError: who says it does not prove to be that person.
+    """
+
+    def read(*, accept: bool) -> FileResult:
+        return read_file(
+            file, pipeline, place, _now, mapping=mapping, dry_run=database is None, accept_units=accept,
+            on_progress=_show_progress,
+        )  # fmt: skip
+
+    try:
+        result = read(accept=accepts)
+    except UnitDoubtError as doubt:
+        if database is None or not sys.stdin.isatty() or str(file) == "-":
+            raise
+        if not typer.confirm(f"{doubt}\nStore it as it is?", err=True):
+            raise
+        who = prove(database, by, None if place is None else place.id)
+        result = read(accept=True)
+    if who is not None and database is not None:
+        _record_units(database, file, result, who)
+    return result
+
+
+def _record_file(database: Database, result: FileResult) -> None:
+    """Which user of the system brought readings in; a file that brought nothing leaves no entry."""
+    if not result.stored:
+        return
+    detail = {"file": result.file, "rows": result.rows, "stored": result.stored}
+    with database.write() as connection:
+        add_audit(connection, name_helper(), "ingest.file", ",".join(sorted(result.sites)), detail, _now())
+
+
+def _record_units(database: Database, file: Path, result: FileResult, who: Actor) -> None:
+    """Who said that the units of a file are right; what follows from it can be asked back."""
+    detail = {"file": str(file), "rows": result.rows, "stored": result.stored}
+    with database.write() as connection:
+        add_audit(connection, who, "ingest.accept_units", ",".join(sorted(result.sites)), detail, _now())
+
+
+def _find_sites(config: Path | None, *, needed: bool) -> dict[str, Site]:
+    try:
+        return {s.id: s for s in load_sites(load_service(config).paths.sites)}
+    except ConfigError:
+        if needed or config is not None:
+            raise
+        return {}  # a dry run looks at the file alone
+
+
+def _pick(site_id: str | None, sites: Mapping[str, Site], *, dry_run: bool) -> Site | None:
+    if site_id is None:
+        if len(sites) == 1:
+            return next(iter(sites.values()))
+        return Site("dry-run", "dry run", 0.0, 0.0, "UTC", (), (), ()) if dry_run else None
+    if site_id in sites:
+        return sites[site_id]
+    if dry_run:
+        return Site(site_id, site_id, 0.0, 0.0, "UTC", (), (), ())
+    raise NotFoundError(f"site {site_id!r} is not configured; there are: {', '.join(sites) or 'none'}")
+
+
+def _show_progress(result: FileResult) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{result.file}: {result.rows} rows, {result.rejected} rejected", end="", file=sys.stderr, flush=True)
+
+
+def _show_result(result: FileResult, *, dry_run: bool, as_json: bool) -> None:
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    span = (result.from_at, result.to_at)
+    facts: dict[str, Any] = {
+        "file": result.file, "dry_run": dry_run, "rows": result.rows, "valid": result.valid, "stored": result.stored,
+        "duplicates": result.duplicates, "revisions": result.revisions, "rejected": result.rejected,
+        "missing": result.missing, "reasons": result.reasons, "sites": sorted(result.sites),
+        "flags": result.flags, "undeclared": sorted(result.undeclared), "unknown_stations": sorted(result.unknown),
+        "from": None if span[0] is None else spell(span[0]), "to": None if span[1] is None else spell(span[1]),
+    }  # fmt: skip
+    if result.points:
+        facts["points"] = result.points
+    done = "nothing stored (dry run)" if dry_run else f"{result.stored} stored, {result.duplicates} known before"
+    counted = f"{result.rows} rows" + (f" of {result.points} points, " if result.points else ", ")
+    line = f"{result.file}: {counted}{result.valid} valid, {done}, {result.rejected} rejected"
+    if result.missing:
+        line += f", {result.missing} without a value"
+    if result.first_reason:
+        line += f" ({', '.join(f'{code} {n}' for code, n in result.reasons.items())}; first: {result.first_reason})"
+    show(facts, line + _doubts([result]), as_json)
+
+
+def _total(results: Sequence[FileResult]) -> str:
+    """The last line for several files."""
+    counts = {k: sum(getattr(r, k) for r in results) for k in ("rows", "valid", "stored", "rejected")}
+    line = f"{len(results)} files: " + ", ".join(f"{n} {name}" for name, n in counts.items())
+    return line + _doubts(results)
+
+
+def _doubts(results: Sequence[FileResult]) -> str:
+    """What of the files no decision will use as it is: flags, and what the site file does not name."""
+    flags: dict[str, int] = {}
+    for result in results:
+        for flag, n in result.flags.items():
+            flags[flag] = flags.get(flag, 0) + n
+    stations = sorted({name for r in results for name in r.unknown})
+    series = sorted({name for r in results for name in r.undeclared if name.partition(".")[0] not in stations})
+    parts = [f"flagged: {', '.join(f'{f} {n}' for f, n in sorted(flags.items()))}"] if flags else []
+    parts += [f"stations that the site file does not name: {_list(stations)}"] if stations else []
+    parts += [f"series that the site file does not name: {_list(series)}"] if series else []
+    return "".join(f"; {part}" for part in parts)
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def _renew_flags(database: Database, sites: Mapping[str, Site], touched: Iterable[str]) -> None:
+    """Judge again what is stored already: a station may have been declared since it was read."""
+    for site in (sites[name] for name in sorted(touched) if name in sites):
+        with database.write() as connection:
+            version = find_version(connection, site.id)
+            if version in {None, site.version}:
+                renew_flags(connection, site, _now(), changed=False)
+                continue
+        say(
+            f"{site.id}: the site file is not in force yet, flags of readings stored before follow it from then on: "
+            f"restart the service, or run slopeward evaluate --site {site.id}"
+        )
+
+
+def _replay(config: Path | None, *, dry_run: bool, as_json: bool) -> None:
+    with open_database(config) as database:
+        pipeline = Pipeline(database, _find_sites(config, needed=True), _now, load_service(config).limits)
+        result = replay_rejected(pipeline, _now, dry_run=dry_run)
+    facts = {
+        "read": result.read, "accepted": result.accepted, "stored": result.stored, "duplicates": result.duplicates,
+        "waiting": result.waiting, "reasons": result.reasons, "dry_run": dry_run,
+    }  # fmt: skip
+    show(
+        facts,
+        f"{result.read} messages read again: {result.accepted} accepted ({result.stored} readings stored), "
+        f"{result.waiting} still wait",
+        as_json,
+    )
+    if not result.accepted:
+        raise typer.Exit(NOTHING)
+    if result.waiting:
+        raise typer.Exit(PARTLY)
+
+
+def _forget(name: str, config: Path | None, by: str | None, *, as_json: bool) -> None:
+    site, _, station = name.partition("/")
+    if not site or not station:
+        raise typer.BadParameter("--forget-epoch0: expected SITE/STATION")
+    with open_database(config) as database:
+        who = prove(database, by, site)
+        with database.write() as connection:
+            forget_reference(connection, site, station, who, _now())
+    show(
+        {"forgotten": name},
+        f"{name}: the next message says since when it counts; declare an offset if it jumps",
+        as_json,
+    )
+
+
+def _answer(place: str, config: Path | None, by: str | None, reason: str, *, accept: bool, as_json: bool) -> None:
+    with open_database(config) as database:
+        site = place.partition("/")[0]
+        who = prove(database, by, site)
+        with database.read() as connection:
+            act = share_answer(connection, place, accept=accept)
+
+        def do(c: Connection, second: Actor | None) -> tuple[Reference, Reference]:
+            takes_two = weigh(c, site)[1]
+            return answer_reference(c, place, who, reason, _now(), accept=accept, takes_two=takes_two, second=second)
+
+        again = f"slopeward ingest --{'accept' if accept else 'keep'}-epoch0 {place}"
+        holds, other = act_by_two(database, act, who, None, reason, again, do, lambda c: weigh(c, site)[0])
+    more = "; slopeward ingest --rejected reads what waited, and an offset answers a jump" if accept else ""
+    facts = {"station": place, "holds": holds.spell(), "other": other.spell()}
+    show(facts, f"{place} counts {holds}, no more {other}{more}" if accept else f"{place} goes on {holds}", as_json)

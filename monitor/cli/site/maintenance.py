@@ -1,0 +1,118 @@
+"""`slopeward maintenance`: people work on a station; its votes wait for a time, and the gravest never do."""
+
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import Connection
+
+from monitor.cli.identity import act_by_two, prove
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.domain.alert import Actor
+from monitor.domain.instants import parse, parse_duration_s, spell
+from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.store.alerting import maintenance as store
+from monitor.store.alerting.sites import load_sites_summary
+from monitor.store.people.countersign import SharedAct
+from monitor.store.people.users import load_users
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
+
+
+@app.command("add")
+def add(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
+    station: Annotated[str, typer.Argument(metavar="STATION", help="Station that is worked on")],
+    reason: Annotated[str, typer.Option("--reason", help="What is done there")],
+    for_: Annotated[str, typer.Option("--for", help="How long, such as 4h; 7d at most")] = "4h",
+    from_: Annotated[str | None, typer.Option("--from", help="Begin, such as 2026-03-01T06:00Z; else now")] = None,
+    second: Annotated[str | None, typer.Option("--second", help="Second person: the votes of the station for the "
+                                               "second highest level wait as well; those for the top never do")] = None,
+    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Declare work on a station: its votes are set aside, with this as the reason, until the time is over.
+
+    Where accounts exist, --second asks for a second person: it is in force (exit 3 until then) once another account
+    gives the same command within four hours.
+
+    Example: slopeward maintenance add north-bench G1 --for 4h --by "R. Mori" --reason "new mast"
+    """
+    try:
+        span = timedelta(seconds=parse_duration_s(for_))
+        begin = None if from_ is None else parse(from_)
+    except ValueError as error:
+        raise RefusedError(f"--for, --from: {error}") from error
+    with closing(open_database(config)) as db:
+        who, now = prove(db, by, site), datetime.now(UTC)
+        from_at = now if begin is None else begin
+
+        def do(c: Connection, other: Actor | None) -> dict[str, Any]:
+            known = [s.id for s in load_sites_summary(c)]
+            if site not in known:
+                raise NotFoundError(f"no site {site!r} is watched; there are: {', '.join(known) or 'none'}")
+            if second is not None and other is None and load_users(c):
+                raise NeedsSecondError("a maintenance by two people")
+            number = store.add_maintenance(
+                c, site, station, from_at, from_at + span, who, reason, now, second=None if second is None else other
+            )
+            return next(_facts(m) for m in store.load_maintenance(c, site, now, everything=True) if m.id == number)
+
+        from_said = None if begin is None else spell(begin)
+        terms = {"for_s": span.total_seconds(), "from": from_said, "two": second is not None}
+        again = f"slopeward maintenance add {site} {station} --for {for_}{f' --from {from_}' if from_ else ''}"
+        facts = act_by_two(
+            db, SharedAct("maintenance.add", f"station:{site}/{station}", terms), who, second, reason,
+            f"{again} --second {who.name}", do,
+        )  # fmt: skip
+        number = facts["id"]
+    show(facts, f"maintenance {number}: {site} {station} until {facts['to_at'][:16]}Z", as_json)
+
+
+@app.command("end")
+def end(
+    number: Annotated[int, typer.Argument(metavar="ID", help="Number, see `slopeward maintenance list`")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; such as: work is done")],
+    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """End a maintenance before its time; the votes count again within seconds.
+
+    Example: slopeward maintenance end 3 --reason "mast stands, readings are sound"
+    """
+    with closing(open_database(config)) as db:
+        who = prove(db, by, lambda c: store.find_site_of_maintenance(c, number))
+        with db.write() as c:
+            store.end_maintenance(c, number, who, reason, datetime.now(UTC))
+    show({"id": number, "ended": True}, f"maintenance {number} is over", as_json)
+
+
+@app.command("list")
+def list_(
+    site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Those that are over as well")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List maintenance that is declared and not over; exit 4 when there is none.
+
+    Example: slopeward maintenance list --site north-bench --all
+    """
+    with closing(open_database(config)) as db, db.read() as c:
+        found = store.load_maintenance(c, site, datetime.now(UTC), everything=everything)
+        if not found:
+            check_site(c, config, site)
+    for one in found:
+        facts = _facts(one)
+        people = one.by + (f" with {one.second_by}" if one.second_by else "")
+        over = f", ended {facts['ended_at'][:16]}Z by {one.ended_by}" if one.ended_at else ""
+        line = f"{one.id:>4} {one.site} {one.station} {facts['from_at'][:16]}Z to {facts['to_at'][:16]}Z{over}"
+        show(facts, f"{line}, {people}: {one.reason}", as_json)
+    if not found:
+        say("no maintenance")
+        raise typer.Exit(NOTHING)
+
+
+def _facts(one: store.Maintenance) -> dict[str, Any]:
+    return {k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(one).items()}

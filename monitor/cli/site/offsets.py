@@ -1,0 +1,117 @@
+"""`slopeward offsets`: declare that an antenna was changed or an instrument re-zeroed; raw values never change."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.identity import prove
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.domain.instants import parse, spell
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.alerting import offsets
+from monitor.store.readings.observations import find_series_id
+from monitor.store.schema.views import load_view
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user")]
+Site = Annotated[str | None, typer.Option("--site", help="Only this site")]
+OffsetId = Annotated[int, typer.Argument(help="Number of the offset, see `slopeward offsets list`")]
+
+
+@app.command("add")
+def add(
+    site: Annotated[str, typer.Option(help="Site")],
+    station: Annotated[str, typer.Option(help="Station")],
+    quantity: Annotated[str, typer.Option(help="Quantity, such as displacement_east")],
+    at: Annotated[str, typer.Option(help="First epoch that carries the jump, with zone: 2026-03-01T06:00:00Z")],
+    size: Annotated[float, typer.Option(help="The jump as raw shows it")],
+    unit: Annotated[str, typer.Option(help="Unit of the size")],
+    reason: Annotated[str, typer.Option(help="Why")],
+    kind: Annotated[str, typer.Option(help=f"One of {', '.join(offsets.KINDS)}")] = "other",
+    known_from: Annotated[str | None, typer.Option(help="Since when we know; now when not given")] = None,
+    by: By = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Declare an offset; it counts from the next evaluation on: corrected = raw - sum(offsets up to then).
+
+    Example: slopeward offsets add --site north-bench --station G1 --quantity displacement_east
+    --at 2026-03-01T06:00:00Z --size 12.5 --unit mm --kind antenna --reason "antenna replaced"
+    """
+    happened, known = _instant(at), None if known_from is None else _instant(known_from)
+    with open_database(config) as db:
+        author, now = prove(db, by, site), datetime.now(UTC)
+        with db.write() as c:
+            series_id = find_series_id(c, site, station, quantity)
+            if series_id is None:
+                check_site(c, config, site)
+                there = "see the view latest_observation"
+                raise NotFoundError(f"there is no series {site} {station} {quantity} yet; {there}")
+            offset_id = offsets.add_offset(
+                c, series_id, at=happened, known_from=known or now, size=size, unit=unit, kind=kind, author=author,
+                reason=reason, now=now,
+            )  # fmt: skip
+    show({"offset_id": offset_id}, f"offset {offset_id} is declared", as_json)
+
+
+@app.command("confirm")
+def confirm(
+    offset_id: OffsetId, reason: Annotated[str, typer.Option(help="What was checked")] = "", by: By = None,
+    config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Note that a declared offset was checked.
+
+    Example: slopeward offsets confirm 3 --reason "compared with the field book"
+    """
+    with open_database(config) as db:
+        who = prove(db, by, lambda c: offsets.find_site_of_offset(c, offset_id))
+        with db.write() as c:
+            offsets.confirm_offset(c, offset_id, who, reason, datetime.now(UTC))
+    show({"offset_id": offset_id}, f"offset {offset_id} is confirmed", as_json)
+
+
+@app.command("revoke")
+def revoke(
+    offset_id: OffsetId, reason: Annotated[str, typer.Option(help="Why")], by: By = None,
+    config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Withdraw an offset from now on; past decisions keep what they knew.
+
+    Example: slopeward offsets revoke 3 --reason "wrong station"
+    """
+    with open_database(config) as db:
+        who = prove(db, by, lambda c: offsets.find_site_of_offset(c, offset_id))
+        with db.write() as c:
+            offsets.revoke_offset(c, offset_id, who, reason, datetime.now(UTC))
+    show({"offset_id": offset_id}, f"offset {offset_id} is revoked", as_json)
+
+
+@app.command("list")
+def list_offsets(site: Site = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List declared offsets with both their dates, author and state; exit 4 when there are none.
+
+    Example: slopeward offsets list --site north-bench
+    """
+    only: dict[str, Any] = {} if site is None else {"site": site}
+    with open_database(config) as db, db.read() as c:
+        rows = load_view(c, "offsets", order_by=("offset_id",), **only)
+        if not rows:
+            check_site(c, config, site)
+    for row in rows:
+        state = "revoked" if row["revoked_at"] else "confirmed" if row["confirmed_at"] else "declared"
+        series = f"{row['site']} {row['station']} {row['quantity']}"
+        line = (
+            f"{row['offset_id']:>4} {series} {row['size']:+g} {row['unit']} at {row['at']} {state} by {row['author']}"
+        )
+        show(row, f"{line}: {row['reason']}", as_json)
+    if not rows:
+        say("no offset is declared")
+        raise typer.Exit(NOTHING)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise RefusedError(f"{error}; for example {spell(datetime(2026, 3, 1, 6, tzinfo=UTC))}") from error

@@ -1,0 +1,202 @@
+"""Changing a site file with two pairs of eyes: propose it, see what it would have done, approve or reject it."""
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import Connection
+
+from monitor.cli.identity import prove
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, open_service, say, show
+from monitor.config.service import parse_site
+from monitor.config.terms import read_text
+from monitor.domain.instants import spell
+from monitor.domain.site import Site
+from monitor.errors import SlopewardError
+from monitor.store.alerting.proposals import Proposal
+from monitor.store.database.engine import Database
+
+By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
+Number = Annotated[int, typer.Argument(metavar="ID", help="Number, see `slopeward sites proposals`")]
+MONTH = timedelta(days=30)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of change control to `slopeward sites`."""
+    app.command(epilog='Example: slopeward sites propose north-bench.toml --by "R. Mori" --reason "noise is lower"')(
+        propose
+    )
+    app.command(epilog="Example: slopeward sites proposals 3")(proposals)
+    app.command(epilog='Example: slopeward sites approve 3 --by "A. Rossi" --reason "as discussed"')(approve)
+    app.command(epilog='Example: slopeward sites reject 3 --by "A. Rossi" --reason "no evidence yet"')(reject)
+
+
+def propose(
+    file: Annotated[Path, typer.Argument(help="Site file with the change.")],
+    reason: Annotated[str, typer.Option("--reason", help="On what grounds.")],
+    by: By = None,
+    months: Annotated[int, typer.Option("--months", min=0, help="How far back the effect is computed, in months of 30 "
+                                        "days; 0 computes none.")] = 3,
+    config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Store a changed site file for approval, and show what it would have done in the last months."""
+    from monitor.alerting.acts.change_control import propose as store_it
+
+    with closing(open_database(config)) as db:
+        text = read_text(file)
+        author, now = prove(db, by, lambda _: parse_site(text, str(file)).id), datetime.now(UTC)
+        found = store_it(
+            db, text, str(file), author, reason, now,
+            lambda old, new: preview_effect(db, old, new, now, months),
+        )  # fmt: skip
+    _print(found, as_json)
+    who = "somebody else" if found.loosens_high else "somebody"
+    say(f"proposal {found.id} waits; {who} puts it in force by: slopeward sites approve {found.id} --by W --reason R")
+
+
+def proposals(
+    number: Annotated[int | None, typer.Argument(metavar="[ID]", help="Show this one in full.")] = None,
+    site: Annotated[str | None, typer.Option("--site", help="Only this site.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Decided ones as well.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the changes that wait for approval, or show one with its differences and its effect."""
+    from monitor.store.alerting.proposals import load_proposal, load_proposals
+
+    with closing(open_database(config)) as db, db.read() as c:
+        if number is not None:
+            _print(load_proposal(c, number), as_json)
+            return
+        found = load_proposals(c, site, everything=everything)
+        if not found:
+            check_site(c, config, site)
+    for one in found:
+        mark = ", loosens a high level" if one.loosens_high else ""
+        line = f"{one.id:>4} {spell(one.proposed_at)[:16]}Z {one.site}, {one.state}{mark}, {one.author}: {one.reason}"
+        show(_facts(one), line, as_json)
+    if not found:
+        say("no proposal")
+        raise typer.Exit(NOTHING)
+
+
+def approve(
+    number: Number,
+    reason: Annotated[str, typer.Option("--reason", help="Why it may go into force.")],
+    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Put a proposal in force: the site file is written, the running service takes it within seconds."""
+    from monitor.alerting.acts.change_control import approve as put_in_force
+
+    service, db = open_service(config)
+    with closing(db):
+        path = put_in_force(db, service.paths.sites, number, prove(db, by, _where(number)), reason, datetime.now(UTC))
+    show({"id": number, "state": "approved", "file": str(path)}, f"proposal {number} is in force: {path}", as_json)
+
+
+def reject(
+    number: Number,
+    reason: Annotated[str, typer.Option("--reason", help="Why not.")],
+    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Turn a proposal down; it stays on record."""
+    from monitor.alerting.acts.change_control import reject as turn_down
+
+    with closing(open_database(config)) as db:
+        turn_down(db, number, prove(db, by, _where(number)), reason, datetime.now(UTC))
+    show({"id": number, "state": "rejected"}, f"proposal {number} is rejected", as_json)
+
+
+def preview_effect(db: Database, old: Site | None, new: Site, now: datetime, months: int) -> dict[str, Any]:
+    """What both declarations would have done in the last months, by the same replay as `slopeward backtest`.
+
+    Where it was not asked for or cannot be computed, `skipped` says so; a change that loosens a high level needs it.
+    """
+    if months == 0:
+        return {"skipped": "not asked for (--months 0)"}
+    from monitor.replay.backtest import run_backtest
+
+    from_at = now - months * MONTH
+    facts: dict[str, Any] = {"from": spell(from_at), "to": spell(now), "months": months}
+    other = None if old is None else new
+    say(f"replaying what it would have done in {months} month{'' if months == 1 else 's'} of 30 days")
+    try:
+        card = run_backtest(
+            db,
+            new if old is None else old,
+            from_at,
+            now,
+            other=other,
+            on_progress=_tell_progress(written_over=sys.stderr.isatty()),
+        )
+    except SlopewardError as error:
+        return {**facts, "skipped": f"the replay failed: {error}"}
+    return {
+        **facts,
+        "names": ["A, proposed"] if old is None else ["A, in force", "B, proposed"],
+        "scorecard": card.to_json(),
+    }
+
+
+def _tell_progress(*, written_over: bool) -> Callable[[float], None]:
+    """The share that is replayed, on stderr: a line written over itself on a terminal, else one line per tenth."""
+    told = -1
+
+    def tell(share: float) -> None:
+        nonlocal told
+        if written_over:
+            print(f"\rreplaying {share:4.0%}", end="\n" if share >= 1.0 else "", file=sys.stderr, flush=True)
+        elif int(share * 10) > told:
+            told = int(share * 10)
+            print(f"replaying {told * 10} %", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _where(number: int) -> Callable[[Connection], str | None]:
+    from monitor.store.alerting.proposals import load_proposals
+
+    return lambda c: next((p.site for p in load_proposals(c, everything=True) if p.id == number), None)
+
+
+def _facts(one: Proposal) -> dict[str, Any]:
+    return {k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(one).items() if k != "source"}
+
+
+def _print(one: Proposal, as_json: bool) -> None:
+    lines = [f"proposal {one.id} of {one.site}, {one.state}, by {one.author}: {one.reason}"]
+    if one.decided_at is not None:
+        lines.append(f"  {one.state} {spell(one.decided_at)[:16]}Z by {one.approved_by}: {one.decision_reason}")
+    lines += [f"  {d['key']}: {_say(d['old'])} -> {_say(d['new'])}" for d in one.differences or ()]
+    effect: Mapping[str, Any] = one.effect or {}
+    if one.loosens_high:
+        lines.append("  loosens one of the two highest levels; its approver must be somebody else:")
+        lines += [f"    {line}" for line in effect.get("loosens", ())]
+    lines += [f"  {line}" for line in spell_effect(effect)]
+    show(_facts(one), "\n".join(lines), as_json)
+
+
+def _say(value: Any) -> str:
+    return "(not said)" if value is None else str(value)
+
+
+def spell_effect(effect: Mapping[str, Any]) -> list[str]:
+    """The effect on the past for people: both declarations side by side, then what differs."""
+    if "skipped" in effect:
+        return [f"effect: not computed: {effect['skipped']}"]
+    card = effect["scorecard"]
+    lines = [f"effect, replayed from {effect['from'][:10]} to {effect['to'][:10]}:"]
+    for name, run in zip(effect["names"], card["runs"], strict=True):
+        hours = ", ".join(f"{level} {h / 24.0:.2f} d" for level, h in run["time_in_level_h"].items())
+        hazards = sum(a["ledger"] == "hazard" for a in run["alerts"])
+        lines.append(
+            f"  {name}: {hazards} hazard alerts, {run['alarm_days']} days with one, {run['misses']} of "
+            f"{len(run['events'])} events missed; time in {hours}"
+        )
+    lines += [f"  {line}" for line in card["differences"]]
+    return lines if len(card["runs"]) < 2 or card["differences"] else [*lines, "  no difference in that time"]

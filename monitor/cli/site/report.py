@@ -1,0 +1,62 @@
+"""`slopeward report`: what an observer saw on the slope."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from monitor.cli.identity import prove
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, pick_site, say, show
+from monitor.config.service import load_service
+from monitor.domain.instants import spell
+from monitor.domain.observation import Report
+from monitor.errors import RefusedError
+from monitor.ingest.decoders.observer import read_given_time
+from monitor.ingest.message import is_station
+from monitor.store.people.users import name_credential
+from monitor.store.readings.messages import add_report
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+
+@app.callback()
+def describe() -> None:
+    """What an observer saw on the slope."""
+
+
+@app.command("add")
+def add(
+    site: Annotated[str, typer.Option("--site", help="Site")],
+    kind: Annotated[str, typer.Option("--kind", help="Such as crack, rockfall, road_damage")],
+    text: Annotated[str, typer.Option("--text", help="What was seen, in words")],
+    by: Annotated[str | None, typer.Option("--by", help="Who saw it; else the account of the OS user")] = None,
+    time: Annotated[str | None, typer.Option("--time", help="When, with zone; now when not given")] = None,
+    station: Annotated[str | None, typer.Option("--station", help="The station it is near")] = None,
+    photo_url: Annotated[str | None, typer.Option("--photo-url", help="Where a picture lies")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add an observer's report; a report criterion of the site may vote on it.
+
+    Where a criterion needs several observers, they are counted by account, else by the user of the machine: two names
+    from one keyboard are one observer.
+
+    Example: slopeward report add --site north-bench --kind crack --text "new crack above G1, 3 cm" --by Ada
+    """
+    now = datetime.now(UTC)
+    if station is not None and not is_station(station):
+        raise RefusedError(f"--station: {station!r} is no station id")
+    if not text.strip() or not kind.strip():
+        raise RefusedError("a report needs a kind and a text")
+    place = pick_site(load_service(config), site)
+    seen_at = read_given_time(time, now)
+    with open_database(config) as db:
+        who, now = prove(db, by, place.id), datetime.now(UTC)
+        item = Report(place.id, seen_at, kind, text, who.name, station, photo_url)
+        with db.write(urgent=True) as c:
+            credential = name_credential(c, who.name, f"user {who.os_user} of this machine")
+            added = add_report(c, item, now, actor=who, credential=credential)
+    if not added:
+        say("the very same report is there already")
+        raise typer.Exit(NOTHING)
+    show({"site": place.id, "kind": kind, "at": spell(item.at), "by": who.name}, f"{place.id}: {kind} noted", as_json)

@@ -1,0 +1,68 @@
+"""`slopeward signatures`: first signatures of acts that take two people, while they wait for the second one."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from sqlalchemy import Connection
+
+from monitor.cli.identity import prove
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, say, show
+from monitor.domain.instants import spell
+from monitor.store.people.countersign import load_waiting, withdraw_signature
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+
+@app.callback()
+def describe() -> None:
+    """First signatures that wait for a second person."""
+
+
+@app.command("list")
+def list_signatures(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List what one person signed and a second one has not yet; exit 4 when nothing waits.
+
+    Who agrees gives the same command in a session of their own. A signature lapses after four hours.
+
+    Example: slopeward signatures list
+    """
+    with open_database(config) as db, db.read() as c:
+        found = load_waiting(c, datetime.now(UTC))
+    for one in found:
+        until = spell(one.lapses_at)
+        facts = {
+            "signature_id": one.id, "act": one.act, "subject": one.subject, "terms": one.terms, "by": one.by,
+            "reason": one.reason, "signed_at": spell(one.signed_at), "lapses_at": until,
+        }  # fmt: skip
+        terms = "".join(f", {name} {value}" for name, value in one.terms.items())
+        line = f"{one.id:>4} {one.act} of {one.subject}{terms}: signed by {one.by}, until {until[:16]}Z: {one.reason}"
+        show(facts, line, as_json)
+    if not found:
+        say("no signature waits for a second person")
+        raise typer.Exit(NOTHING)
+
+
+@app.command("withdraw")
+def withdraw(
+    signature_id: Annotated[int, typer.Argument(help="Number of the signature, see `slopeward signatures list`")],
+    reason: Annotated[str, typer.Option("--reason", help="Why it does not hold any more")],
+    by: Annotated[str | None, typer.Option("--by", help="Who withdraws; else the account of the OS user")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take back a first signature before the second person gives theirs; its signer may, and an admin.
+
+    Example: slopeward signatures withdraw 7 --by Ada --reason "the crack opened again"
+    """
+
+    def where(c: Connection) -> str | None:
+        subject = next((w.subject for w in load_waiting(c, datetime.now(UTC)) if w.id == signature_id), "")
+        return subject.removeprefix("site:") if subject.startswith("site:") else None
+
+    with open_database(config) as db:
+        who, now = prove(db, by, where), datetime.now(UTC)
+        with db.write(urgent=True) as c:
+            act = withdraw_signature(c, signature_id, who, reason, now)
+    facts = {"signature_id": signature_id, "act": act, "withdrawn_by": who.name}
+    show(facts, f"signature {signature_id} is withdrawn: {act} is not done by it", as_json)

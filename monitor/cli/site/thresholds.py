@@ -1,0 +1,250 @@
+"""`slopeward thresholds`: bounds for the rain of one slope from its own records, ready for its site file."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from math import inf
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any, Final
+
+import typer
+
+from forecasting.hydrology.threshold_learning import (
+    LEAST_EVENTS,
+    Learned,
+    Score,
+    TooFewEventsError,
+    date_onsets,
+    find_events,
+    learn_threshold,
+)
+from monitor.cli.session import JsonOption, say, show
+from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
+from monitor.errors import RefusedError
+from monitor.ingest.files.selecting import Selected, read_selected
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+DataOption = Annotated[Path, typer.Option("--data", help="Neutral long CSV or Parquet: time, station, quantity, value")]
+RainOption = Annotated[str, typer.Option("--rain", help="Series of rain, STATION.quantity, such as R1.rain")]
+PARTLY: Final = 3
+FAST_SHARE: Final = 0.95
+DAY_S: Final = 86_400.0
+
+
+@app.callback()
+def describe() -> None:
+    """Bounds on rain from a slope's own records."""
+
+
+@app.command("learn")
+def learn(
+    data: DataOption,
+    rain: RainOption,
+    movement: Annotated[str, typer.Option("--movement", help="Series of displacement, STATION.quantity")],
+    fast: Annotated[float | None, typer.Option("--fast", help="mm/day from which movement is an event; else the 95 % "
+                                                              "quantile of the rates, never below their noise")] = None,
+    rate_window: Annotated[str, typer.Option("--rate-window", help="Over which a rate is taken")] = "7d",
+    windows: Annotated[str, typer.Option("--windows", help="Windows of rain to choose from")] = "1d,3d,7d,15d,30d",
+    lags: Annotated[str, typer.Option("--lags", help="Lags to choose from")] = "1d,3d,7d",
+    apart: Annotated[str, typer.Option("--apart", help="Fast times nearer than this are one event")] = "14d",
+    least_events: Annotated[
+        int, typer.Option("--least-events", min=LEAST_EVENTS, help="Fewer are refused")
+    ] = LEAST_EVENTS,
+    level: Annotated[str, typer.Option("--level", help="Level that the criterion asks for")] = "yellow",
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Learn a rain threshold from rain and movement: window, lag, ROC, cross-validated by year, and the criterion.
+
+    Exit 3 when the rain is an index: then there is a table, but no criterion may use it.
+
+    Example: slopeward thresholds learn --data slope.csv --rain R1.rain --movement G1.displacement --json
+    """
+    fell, moved = read_selected(data, [rain, movement])
+    interval_s = _interval_s(fell)
+    spans = [s for s in _durations(windows, "--windows") if s >= interval_s]
+    if not spans:
+        raise RefusedError(f"--windows: none is as long as the rain's interval, {spell_duration(interval_s)}")
+    window_s = _durations(rate_window, "--rate-window")[0]
+    times, rates, noise = _rates(moved, window_s)
+    limit, grounds = _fast(rates, noise, fast)
+    samples = find_events(times, rates, limit, _durations(apart, "--apart")[0])
+    samples = date_onsets(samples, moved.times_s, moved.values, window_s)
+    try:
+        found = learn_threshold(
+            fell.times_s, fell.values, interval_s, samples, spans, _durations(lags, "--lags"), least_events
+        )
+    except TooFewEventsError as error:
+        raise RefusedError(f"{data}: {error} (movement over {limit:.3g} mm/day, {grounds})") from None
+    facts = _facts(found, fell, moved, limit, grounds)
+    facts["criterion"] = None if fell.unit == "index" else write_criterion(found, facts, rain, level)
+    show(facts, _text(found, facts), as_json)
+    if found.cross.skill <= 0.0:
+        say("cross-validated skill is not above chance: this threshold is no better than none")
+    if fell.unit == "index":
+        say(f"{rain} is an index without unit: no criterion may use it")
+        raise typer.Exit(PARTLY)
+
+
+@app.command("maxima")
+def maxima(
+    data: DataOption,
+    rain: RainOption,
+    windows: Annotated[str, typer.Option("--windows", help="Windows of the sums")] = "1d,3d",
+    min_coverage: Annotated[float, typer.Option("--min-coverage", min=0.5, max=1.0, help="Share of a year that must "
+                                                                                         "be measured")] = 0.9,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Largest rain sums of each calendar year (UTC), for `annual_maxima` of a `rain_return_period` criterion.
+
+    Example: slopeward thresholds maxima --data slope.csv --rain R1.rain --windows 1h,24h --json
+    """
+    (fell,) = read_selected(data, [rain])
+    if fell.unit == "index":
+        raise RefusedError(f"{rain} is an index without unit: no criterion may use it")
+    interval_s = _interval_s(fell)
+    complete = _complete_years(fell, interval_s, min_coverage)
+    found: dict[str, list[float]] = {}
+    for span_s in _durations(windows, "--windows"):
+        best = dict.fromkeys(complete, 0.0)
+        first, total = 0, 0.0
+        for i, (at_s, amount) in enumerate(zip(fell.times_s, fell.values, strict=True)):
+            total += amount
+            while fell.times_s[first] <= at_s - span_s + 0.5 * interval_s and first < i:
+                total -= fell.values[first]
+                first += 1
+            year = _year(at_s - interval_s)
+            if year in best:
+                best[year] = max(best[year], round(total, 6))
+        found[spell_duration(span_s)] = [best[y] for y in complete]
+    text = "annual_maxima = {" + ", ".join(f'"{k}" = {v}' for k, v in found.items()) + "}"
+    facts = {"rain": rain, "years": complete, "annual_maxima": found, "toml": text}
+    show(facts, f"{len(complete)} years with at least {min_coverage:.0%} measured: {complete}\n{text}", as_json)
+    if not complete:
+        raise typer.Exit(4)
+
+
+def write_criterion(found: Learned, facts: dict[str, Any], rain: str, level: str) -> str:
+    """The criterion as TOML; advice until somebody promotes it after a backtest."""
+    cross = found.cross
+    reason = (
+        f"learned {facts['from'][:10]} to {facts['to'][:10]}: {len(found.events_s)} events of {facts['movement']} over "
+        f"{facts['fast_mm_per_day']:.3g} mm/day ({facts['fast_from']}); by years left out {cross.hits} of "
+        f"{cross.hits + cross.misses} events, false-alarm rate {cross.false_rate:.3f}, skill {cross.skill:.2f}"
+    )
+    return "\n".join([
+        "[[criterion]]", 'kind = "rain_learned"', f'series = "{rain}"',
+        f'window = "{spell_duration(found.window_s)}"', f'lag = "{spell_duration(found.lag_s)}"',
+        f"over = {_round_down(found.score.over_mm)!r}", f"events = {len(found.events_s)}", f'level = "{level}"',
+        'role = "advice"                        # "witness" after a backtest of this site',
+        'author = "slopeward thresholds learn"', f'reason = "{reason}"', "",
+    ])  # fmt: skip
+
+
+def _facts(found: Learned, fell: Selected, moved: Selected, limit: float, grounds: str) -> dict[str, Any]:
+    return {
+        "rain": fell.name, "movement": moved.name, "unit": fell.unit,
+        "from": spell(from_epoch_s(max(fell.times_s[0], moved.times_s[0]))),
+        "to": spell(from_epoch_s(min(fell.times_s[-1], moved.times_s[-1]))), "years": list(found.years),
+        "fast_mm_per_day": limit, "fast_from": grounds,
+        "events": [spell(from_epoch_s(t)) for t in found.events_s], "n_events": len(found.events_s),
+        "window_s": found.window_s, "lag_s": found.lag_s, "over": found.score.over_mm, "auc": found.area,
+        "lead_s": found.lead_s, "in_sample": _spell_score(found.score), "cross_validated": _spell_score(found.cross),
+        "roc": [_spell_score(row) for row in found.table],
+    }  # fmt: skip
+
+
+def _spell_score(score: Score) -> dict[str, Any]:
+    rates = {"hit_rate": score.hit_rate, "false_rate": score.false_rate, "skill": score.skill}
+    return {**asdict(score), **{k: round(v, 6) for k, v in rates.items()}}
+
+
+def _text(found: Learned, facts: dict[str, Any]) -> str:
+    cross = found.cross
+    lines = [
+        (
+            f"{facts['n_events']} events over {facts['fast_mm_per_day']:.3g} mm/day ({facts['fast_from']}) in "
+            f"{len(found.years)} years"
+        ),
+        (
+            f"rain over {spell_duration(found.window_s)} above {found.score.over_mm:.4g} {facts['unit']}, standing for "
+            f"{spell_duration(found.lag_s)}: {found.score.hits} of {found.score.hits + found.score.misses} events, "
+            f"false-alarm rate {found.score.false_rate:.3f}, area under ROC {found.area:.3f}"
+        ),
+        (
+            f"by years left out: {cross.hits} of {cross.hits + cross.misses} events, false-alarm rate "
+            f"{cross.false_rate:.3f}, skill {cross.skill:.2f}"
+        ),
+        "threshold  hits misses  hit rate  false-alarm rate  skill",
+    ]
+    lines += [
+        f"{r.over_mm:9.4g}  {r.hits:4d} {r.misses:6d}  {r.hit_rate:8.3f}  {r.false_rate:16.4f}  {r.skill:5.2f}"
+        for r in found.table
+    ]
+    return "\n".join([*lines, "", facts["criterion"] or ""])
+
+
+def _round_down(value: float) -> float:
+    """Three figures, downwards: a bound that is rounded up would miss what it was learned from."""
+    text = f"{value:.3g}"
+    return float(text) if float(text) <= value else float(text) - 10.0 ** (int(f"{value:e}".partition("e")[2]) - 2)
+
+
+def _durations(text: str, option: str) -> list[float]:
+    try:
+        found = [parse_duration_s(part.strip()) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise RefusedError(f"{option}: {error}") from None
+    if not found or min(found) <= 0.0:
+        raise RefusedError(f"{option}: expected durations such as '1d,3d', got {text!r}")
+    return found
+
+
+def _interval_s(fell: Selected) -> float:
+    steps = [b - a for a, b in zip(fell.times_s, fell.times_s[1:], strict=False)]
+    if not steps:
+        raise RefusedError(f"{fell.name}: one reading of rain is no series")
+    return median(steps)
+
+
+def _rates(moved: Selected, window_s: float) -> tuple[list[float], list[float], float]:
+    """Instants, the rate (mm/day) of the window that begins at each, and the standard deviation of its noise."""
+    times, values = moved.times_s, moved.values
+    starts, rates = [], []
+    j = 0
+    for i, at_s in enumerate(times):
+        while j < len(times) and times[j] < at_s + window_s:
+            j += 1
+        if j == len(times):
+            break
+        if times[j] - at_s <= 1.5 * window_s:  # a gap hides when the movement was
+            starts.append(at_s)
+            rates.append((values[j] - values[i]) / (times[j] - at_s) * DAY_S)
+    if not rates:
+        raise RefusedError(f"{moved.name}: no two readings lie {spell_duration(window_s)} apart; see --rate-window")
+    second = [abs(a - 2.0 * b + c) for a, b, c in zip(values, values[1:], values[2:], strict=False)]
+    noise = 1.4826 * median(second) / 6.0**0.5 if second else 0.0
+    return starts, rates, noise * 2.0**0.5 / (window_s / DAY_S)
+
+
+def _fast(rates: list[float], noise: float, given: float | None) -> tuple[float, str]:
+    if given is not None:
+        if not 0.0 < given < inf:  # nan is no number of this kind either
+            raise RefusedError("--fast: expected more than 0 mm/day")
+        return given, "given"
+    share = sorted(rates)[min(len(rates) - 1, int(FAST_SHARE * len(rates)))]
+    if share < 3.0 * noise:
+        return 3.0 * noise, "three times the noise of the rates"
+    if share <= 0.0:
+        raise RefusedError("the slope does not move in 95 % of the record: give --fast")
+    return share, "95 % quantile of the rates"
+
+
+def _complete_years(fell: Selected, interval_s: float, share: float) -> list[int]:
+    counts: dict[int, int] = {}
+    for at_s in fell.times_s:
+        counts[_year(at_s - interval_s)] = counts.get(_year(at_s - interval_s), 0) + 1
+    return sorted(y for y, n in counts.items() if n * interval_s >= share * 365.0 * DAY_S)
+
+
+def _year(at_s: float) -> int:
+    return datetime.fromtimestamp(at_s, UTC).year

@@ -1,0 +1,150 @@
+"""The fusion part of a site file: trees of criteria and the check of neighbours, with every name resolved."""
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from monitor.config.site_schema import FusionRuleTable, FusionTable, NeighboursTable
+from monitor.config.terms import describe_unknown
+from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours, list_leaves
+from monitor.domain.site import Criterion, Level, Station
+from monitor.domain.witnesses import EARTHQUAKE, INSAR, OBSERVERS, SCENE, TRIGGERS, name_zone
+from monitor.errors import ConfigError
+
+NODES: Final = ("all", "any", "not", "at_least", "criterion")
+LEAF_KEYS: Final = ("criterion", "level", "stations", "area", "areas", "k")
+DEPTH: Final = 16
+
+
+def read_fusion(
+    table: FusionTable, criteria: Sequence[Criterion], stations: Sequence[Station], levels: Sequence[Level], name: str
+) -> Fusion:
+    """Turn [fusion] into its records.
+
+    Raises:
+        ConfigError: one line with the file, the key and what was expected.
+    """
+    place = _Place(criteria, stations, levels, name)
+    rules = tuple(place.read_rule(rule, index) for index, rule in enumerate(table.rule))
+    ids = [rule.id for rule in rules]
+    for rule_id in ids:
+        if ids.count(rule_id) > 1:
+            raise ConfigError(f"{name}: fusion.rule: id {rule_id!r} appears twice; expected different ones")
+    asked = {leaf.criterion for rule in rules for leaf in list_leaves(rule.when)}
+    for criterion in criteria:
+        if criterion.role == "part" and criterion.id not in asked:
+            raise ConfigError(
+                f"{name}: criterion {criterion.id!r} has role 'part', which speaks only inside rules, and no "
+                "fusion.rule names it; expected a [[fusion.rule]] that does, or another role"
+            )
+    near = None if table.neighbours is None else place.read_neighbours(table.neighbours)
+    return Fusion(table.top_needs, table.hold_when_missing, table.verify_within, rules, near, table.fast_track)
+
+
+class _Place:
+    """What names may refer to."""
+
+    def __init__(
+        self, criteria: Sequence[Criterion], stations: Sequence[Station], levels: Sequence[Level], name: str
+    ) -> None:
+        self._criteria = {c.id: c for c in criteria}
+        self._stations, self._levels, self._name = stations, levels, name
+
+    def read_rule(self, table: FusionRuleTable, index: int) -> FusionRule:
+        where = f"{self._name}: fusion.rule[{index}]"
+        level = self._level(table.level, f"{where}.level")
+        return FusionRule(table.id, level, self._read(table.when, f"{where}.when", 1), table.author, table.reason)
+
+    def read_neighbours(self, table: NeighboursTable) -> Neighbours:
+        where = f"{self._name}: fusion.neighbours"
+        for known in table.criteria:
+            self._criterion(known, f"{where}.criteria")
+        return Neighbours(
+            self._level(table.above, f"{where}.above", lowest=True), table.step_m, table.steps, table.criteria
+        )
+
+    def _level(self, text: str, where: str, *, lowest: bool = False) -> int:
+        allowed = self._levels if lowest else self._levels[1:]
+        for known in allowed:
+            if known.name == text:
+                return known.number
+        raise ConfigError(f"{where}: {text!r}: expected one of: {', '.join(k.name for k in allowed)}")
+
+    def _criterion(self, text: str, where: str) -> Criterion:
+        if text not in self._criteria:
+            raise ConfigError(f"{where}: {describe_unknown(text, list(self._criteria)).replace('key', 'criterion', 1)}")
+        return self._criteria[text]
+
+    def _read(self, node: Any, where: str, depth: int) -> Clause:
+        if depth > DEPTH:
+            raise ConfigError(f"{where}: expected at most {DEPTH} clauses within each other")
+        if not isinstance(node, Mapping):
+            raise ConfigError(f"{where}: expected a table with one of: {', '.join(NODES)}, got {node!r}")
+        heads = [key for key in NODES if key in node]
+        if len(heads) != 1:
+            raise ConfigError(f"{where}: expected exactly one of: {', '.join(NODES)}, got {', '.join(node) or 'none'}")
+        head = heads[0]
+        allowed = LEAF_KEYS if head == "criterion" else ("at_least", "of") if head == "at_least" else (head,)
+        for key in node:
+            if key not in allowed:
+                raise ConfigError(f"{where}: {describe_unknown(key, list(allowed))}")
+        if head == "criterion":
+            return self._read_leaf(node, where)
+        if head == "not":
+            return Clause("not", (self._read(node["not"], f"{where}.not", depth + 1),))
+        listed = node.get("of" if head == "at_least" else head)
+        key = f"{where}.{'of' if head == 'at_least' else head}"
+        if not isinstance(listed, list) or not listed:
+            raise ConfigError(f"{key}: expected a list of clauses")
+        parts = tuple(self._read(part, f"{key}[{i}]", depth + 1) for i, part in enumerate(listed))
+        k = _count(node["at_least"], f"{where}.at_least", len(parts)) if head == "at_least" else 1
+        return Clause(head, parts, k)
+
+    def _read_leaf(self, node: Mapping[str, Any], where: str) -> Clause:
+        criterion = self._criterion(str(node["criterion"]), f"{where}.criterion")
+        if criterion.role not in {"witness", "part"}:
+            raise ConfigError(
+                f"{where}.criterion: {criterion.id!r} is advice and moves no level; expected role 'witness' or 'part'"
+            )
+        bounds = [t.level for t in criterion.thresholds]
+        level = self._level(str(node["level"]), f"{where}.level") if "level" in node else min(bounds)
+        if level > max(bounds):
+            names = ", ".join(self._levels[n].name for n in bounds)
+            raise ConfigError(f"{where}.level: {criterion.id!r} never asks for that much; it has bounds for: {names}")
+        chosen = self._choose(criterion, node, where)
+        areas = _count(node.get("areas", 1), f"{where}.areas", len({s.area for s in self._stations if s.area}) or 1)
+        k = _count(node.get("k", 1), f"{where}.k", len(chosen))
+        return Clause("votes", (), k, criterion.id, level, chosen, areas)
+
+    def _choose(self, criterion: Criterion, node: Mapping[str, Any], where: str) -> tuple[str, ...]:
+        single = {"report": OBSERVERS, "scene": SCENE, EARTHQUAKE: EARTHQUAKE}
+        if criterion.kind in single:
+            for key in ("stations", "area", "areas", "k"):
+                if key in node:
+                    raise ConfigError(f"{where}.{key}: {criterion.id!r} is one witness; expected no {key}")
+            return (single[criterion.kind],)
+        patterns = node.get("stations", ["*"])
+        if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
+            raise ConfigError(f"{where}.stations: expected a list of names or globs, got {patterns!r}")
+        for pattern in patterns:
+            if not any(fnmatchcase(s, pattern) for s in criterion.stations):
+                raise ConfigError(f"{where}.stations: {pattern!r} matches no station of {criterion.id!r}")
+        area = node.get("area")
+        if area is not None and area not in {s.area for s in self._stations}:
+            known = sorted({s.area for s in self._stations if s.area})
+            raise ConfigError(f"{where}.area: {area!r}: expected one of: {', '.join(known) or 'none is declared'}")
+        beside = criterion.kind in TRIGGERS
+        found = [
+            s.id for s in self._stations
+            if (s.on_slope or beside) and s.id in criterion.stations and (area is None or s.area == area)
+            and any(fnmatchcase(s.id, p) for p in patterns)
+        ]  # fmt: skip
+        if not found:
+            raise ConfigError(f"{where}: no station that may vote is left")
+        return tuple(name_zone(s) for s in found) if criterion.kind == f"{INSAR}_rate" else tuple(found)
+
+
+def _count(value: Any, where: str, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigError(f"{where}: expected a whole number from 1 to {most}, got {value!r}")
+    return value

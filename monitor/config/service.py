@@ -1,0 +1,376 @@
+"""Configuration: the service file with its defaults and overrides, and the way to site files. Frozen once read."""
+
+import logging
+import os
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from monitor.config.site import find_cautions, find_weaknesses, parse_site
+from monitor.config.terms import Duration, Retention, Section, describe_unknown, explain, read_text, read_toml
+from monitor.domain.names import fold_name
+from monitor.domain.site import Site
+from monitor.errors import ConfigError
+
+__all__ = [
+    "ServiceConfig",
+    "find_cautions",
+    "find_weaknesses",
+    "load_service",
+    "load_site",
+    "load_sites",
+    "parse_service",
+    "parse_site",
+    "scan_sites",
+]
+
+DEFAULT_PATH: Final = "configs/slopeward.toml"
+PREFIX: Final = "SLOPEWARD_"
+# secrets never stand in a file that is committed: environment, or a file named by <key>_file
+SECRETS: Final = {
+    ("broker", "password"), ("smtp", "password"), ("signing", "keys"), ("oidc", "client_secret"),
+    ("second_factor", "key"),
+}
+log = logging.getLogger(__name__)
+
+
+class DatabaseSection(Section):
+    """[database]."""
+
+    url: str = "sqlite:///slopeward.db"
+
+    @field_validator("url")
+    @classmethod
+    def _is_database_url(cls, value: str) -> str:
+        scheme, mark, _ = value.partition("://")
+        if not mark or scheme.partition("+")[0] not in {"sqlite", "postgresql"}:
+            got = f"{scheme[:20]}://..." if mark else "something else"  # the rest may hold a password
+            raise ValueError(f"expected sqlite:///file or postgresql+psycopg://user@host/db, got {got}")
+        return value
+
+
+class BrokerSection(Section):
+    """[broker]; managed starts a durable Mosquitto child, demo a broker that forgets."""
+
+    mode: Literal["managed", "external", "demo"] = "managed"
+    url: str = "mqtt://127.0.0.1:1883"
+    client_id: str = Field(default="slopeward", min_length=1)
+    username: str = ""
+    password: str = Field(default="", repr=False)
+    password_file: str = ""
+    ca_file: str = ""
+    data: str = "var/broker"
+    anonymous: bool | None = None
+    instruments_url: str = ""
+
+    @field_validator("url", "instruments_url")
+    @classmethod
+    def _is_broker_url(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.field_name == "instruments_url":
+            return value  # the same as url
+        parts = urlsplit(value)
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or port == -1:
+            raise ValueError(f"expected mqtt://host:port or mqtts://host:port, got {value!r}")
+        if parts.password:
+            raise ValueError("expected no password in the URL; set SLOPEWARD_BROKER__PASSWORD or password_file")
+        return value
+
+    @property
+    def host(self) -> str:
+        """Host of the broker."""
+        return urlsplit(self.url).hostname or "127.0.0.1"
+
+    @property
+    def port(self) -> int:
+        """Port of the broker; 1883, with TLS 8883, when the URL names none."""
+        return urlsplit(self.url).port or (8883 if self.tls else 1883)
+
+    @property
+    def tls(self) -> bool:
+        """True for mqtts."""
+        return urlsplit(self.url).scheme == "mqtts"
+
+
+class SigningSection(Section):
+    """[signing]: keys of the signatures under what is published; empty = a file in `paths.state`, made at the start."""
+
+    keys: str = Field(default="", repr=False)
+    keys_file: str = ""
+
+
+class SecondFactorSection(Section):
+    """[second_factor]: what the secrets of authenticators are sealed with; empty = a file in `paths.state`."""
+
+    key: str = Field(default="", repr=False)
+    key_file: str = ""
+
+
+class PathsSection(Section):
+    """[paths]; relative to the working directory."""
+
+    sites: Path = Path("configs/sites")
+    inbox: Path = Path("inbox")
+    models: Path = Path("models")
+    state: Path = Path("var")
+
+
+class WebSection(Section):
+    """[web]."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+    public_url: str = ""
+    login_to_read: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _are_networks(cls, value: Any) -> Any:
+        found = [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+        for one in found if isinstance(found, list) else ():
+            try:
+                ip_network(str(one), strict=False)
+            except ValueError:
+                raise ValueError(f"expected addresses or networks such as '10.0.0.0/24', got {one!r}") from None
+        return found
+
+    @property
+    def url(self) -> str:
+        """Address people open; what evidence links start with."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+def is_private_enough(address: str) -> bool:
+    """Whether an address may carry a login: https, or this very machine.
+
+    >>> is_private_enough("https://id.example.org"), is_private_enough("http://id.example.org")
+    (True, False)
+    """
+    parts = urlsplit(address)
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"})
+    )
+
+
+class OidcSection(Section):
+    """[oidc]: a provider of logins (OpenID Connect); none without an issuer."""
+
+    issuer: str = ""
+    name: str = "your organisation"
+    client_id: str = ""
+    client_secret: str = Field(default="", repr=False)
+    client_secret_file: str = ""
+    scope: str = Field(default="openid profile", pattern=r"(^|.* )openid( .*|$)")
+    name_claim: str = Field(default="preferred_username", min_length=1)
+    groups_claim: str = Field(default="groups", min_length=1)
+    roles: dict[str, Literal["viewer", "operator", "admin"]] = Field(default_factory=dict)
+    sites: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    only: bool = False
+    emergency: tuple[str, ...] = ()
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_issuer(cls, value: str) -> str:
+        if value and (not is_private_enough(value) or "?" in value or "#" in value):
+            raise ValueError(f"expected an address such as https://id.example.org, got {value!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.issuer and not self.client_id:
+            raise ValueError("expected client_id beside issuer, as the provider knows this service")
+        if self.issuer and not self.roles:
+            raise ValueError('expected [oidc.roles] with a group at least, such as "slope-duty" = "operator"')
+        if self.only and not (self.issuer and self.emergency):
+            raise ValueError('only: expected an issuer, and emergency = ["NAME"]: who comes in while it is down')
+        return self
+
+    def takes_password(self, name: str) -> bool:
+        """Whether an account may log in on the page by its password."""
+        return not self.only or fold_name(name) in map(fold_name, self.emergency)
+
+
+class ScheduleSection(Section):
+    """[schedule]."""
+
+    evaluate_tick_s: Duration = Field(default=60.0, alias="evaluate_tick")
+
+
+class ComputeSection(Section):
+    """[compute]."""
+
+    dask: str = Field(default="", pattern=r"^((tcp|tls)://.+)?$")
+    job_limit_s: Duration = Field(default=900.0, alias="job_limit")
+    job_memory_gib: float = Field(default=8.0, ge=1)  # PyTorch and its libraries map 0.7
+    job_file_gib: float = Field(default=16.0, gt=0)
+
+
+class RetentionSection(Section):
+    """[retention]; None = forever."""
+
+    observations_s: Retention = Field(default=None, alias="observations")
+    forecasts_s: Retention = Field(default=7776000.0, alias="forecasts")
+    quarantine_s: Retention = Field(default=7776000.0, alias="quarantine")
+
+
+class LimitsSection(Section):
+    """[limits]: what a sender may take from all others."""
+
+    readings_per_s: float = Field(default=20.0, gt=0)
+    readings_at_once: int = Field(default=200_000, ge=1)
+    undeclared_stations: int = Field(default=100, ge=0)
+    quarantine_mb: int = Field(default=256, ge=1)
+    quarantine_source_mb: int = Field(default=32, ge=1)
+    reader_s: float = Field(default=120.0, ge=1)
+    reserve_mb: int = Field(default=64, ge=0)
+    disk: str = ""
+
+
+class WatchdogSection(Section):
+    """[watchdog]."""
+
+    ping_url: str = Field(default="", pattern=r"^(https?://.+)?$")
+
+
+class SmtpSection(Section):
+    """[smtp]: the mail server that `email:` channels use."""
+
+    host: str = ""
+    port: int = Field(default=587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: str = ""
+    password: str = Field(default="", repr=False)
+    password_file: str = ""
+    sender: str = "slopeward@localhost"
+
+
+class LogSection(Section):
+    """[log]."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class ServiceConfig(Section):
+    """The service file with every default filled in."""
+
+    database: DatabaseSection = DatabaseSection()
+    broker: BrokerSection = BrokerSection()
+    signing: SigningSection = SigningSection()
+    second_factor: SecondFactorSection = SecondFactorSection()
+    paths: PathsSection = PathsSection()
+    web: WebSection = WebSection()
+    oidc: OidcSection = OidcSection()
+    schedule: ScheduleSection = ScheduleSection()
+    compute: ComputeSection = ComputeSection()
+    retention: RetentionSection = RetentionSection()
+    limits: LimitsSection = LimitsSection()
+    watchdog: WatchdogSection = WatchdogSection()
+    smtp: SmtpSection = SmtpSection()
+    log: LogSection = LogSection()
+
+
+def load_service(path: str | Path | None = None, environment: Mapping[str, str] | None = None) -> ServiceConfig:
+    """Read the service file, lay the environment over it, and read the secrets.
+
+    Args:
+        path: the file; else SLOPEWARD_CONFIG, else ./configs/slopeward.toml, else the defaults alone.
+        environment: variables to look at; the process's own when not given.
+
+    Raises:
+        ConfigError: one line with the file, the key and what was expected.
+    """
+    environment = os.environ if environment is None else environment
+    named = path or environment.get("SLOPEWARD_CONFIG")
+    if named is None and not Path(DEFAULT_PATH).exists():
+        return parse_service("", "defaults", environment)
+    file = Path(named or DEFAULT_PATH)
+    return parse_service(read_text(file), str(file), environment)
+
+
+def parse_service(text: str, name: str, environment: Mapping[str, str] | None = None) -> ServiceConfig:
+    """Read a service file's text, with the overrides of the environment given (none by default)."""
+    document: dict[str, Any] = read_toml(text, name)
+    for section, key in SECRETS:
+        table = document.get(section)
+        if isinstance(table, dict) and key in table:
+            variable = f"{PREFIX}{section}__{key}".upper()
+            raise ConfigError(f"{name}: {section}.{key}: a secret stands in no file; set {variable} or {key}_file")
+    origins = _lay_environment(document, environment or {}, name)
+    for section, key in SECRETS:
+        table = document.get(section)
+        if isinstance(table, dict) and table.get(f"{key}_file") and not table.get(key):
+            table[key] = read_text(Path(str(table[f"{key}_file"]))).strip()
+    try:
+        return ServiceConfig.model_validate(document)
+    except ValidationError as error:
+        raise explain(error, name, names=origins) from None
+
+
+def _lay_environment(document: dict[str, Any], environment: Mapping[str, str], name: str) -> dict[str, str]:
+    """Put SLOPEWARD_SECTION__KEY into the document; returns where each overridden key came from."""
+    origins = {}
+    for variable in sorted(environment):
+        if not variable.startswith(PREFIX) or "__" not in variable:
+            continue
+        section, _, key = variable.removeprefix(PREFIX).lower().partition("__")
+        field = ServiceConfig.model_fields.get(section)
+        known = field.annotation.written_keys() if field and field.annotation else []
+        if key not in known:
+            names = describe_unknown(key, known) if known else describe_unknown(section, ServiceConfig.written_keys())
+            raise ConfigError(f"environment {variable}: {names}")
+        table = document.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{name}: {section}: expected a table")
+        table[key] = environment[variable]
+        origins[f"{section}.{key}"] = f"environment {variable}"
+    return origins
+
+
+def load_site(path: str | Path) -> Site:
+    """Read one site file; what it allows but should be known is logged as a warning.
+
+    Raises:
+        ConfigError: one line with the file, the key and what was expected.
+    """
+    site = parse_site(read_text(Path(path)), str(path))
+    for weakness in find_weaknesses(site):
+        log.warning("%s: %s", path, weakness)
+    return site
+
+
+def load_sites(folder: str | Path) -> list[Site]:
+    """Read every site file of a folder, by name; the first that cannot be used raises ConfigError."""
+    sites, failures = scan_sites(folder)
+    for error in failures.values():
+        raise error
+    return sites
+
+
+def scan_sites(folder: str | Path) -> tuple[list[Site], dict[Path, ConfigError]]:
+    """Read every `*.toml` of a folder; those that cannot be used come back apart and do not stop the others.
+
+    Raises:
+        ConfigError: the folder itself does not exist.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"paths.sites: expected a folder with site files, {folder} is none")
+    sites: dict[str, Site] = {}
+    failures: dict[Path, ConfigError] = {}
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            site = load_site(path)
+            if site.id in sites:
+                raise ConfigError(f"{path}: site.id: {site.id!r} is used by another file of {folder}")
+            sites[site.id] = site
+        except ConfigError as error:
+            failures[path] = error
+    return list(sites.values()), failures

@@ -1,0 +1,568 @@
+"""From a site file's text to the frozen domain records: names resolved, units canonical, contradictions refused."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from forecasting.registry import SERVED
+from monitor.config import site_schema as schema
+from monitor.config.criteria import complete_criterion, read_expected_rain, refuse_expected
+from monitor.config.fusion import read_fusion
+from monitor.config.terms import Faults, Section, describe_unknown, explain, read_toml
+from monitor.domain.instants import spell_duration
+from monitor.domain.names import unify_names
+from monitor.domain.quantities import QUANTITIES, UNITS, convert
+from monitor.domain.site import (
+    AnomalyPlan,
+    Criterion,
+    Dwell,
+    ForecastPlan,
+    Level,
+    LocalGrid,
+    MovementPlan,
+    Recipient,
+    ScenePlan,
+    SeriesSpec,
+    Site,
+    StagePlan,
+    Station,
+    Threshold,
+)
+from monitor.domain.witnesses import list_top_witnesses
+from monitor.errors import ConfigError
+
+_T = TypeVar("_T", bound=Section)
+CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "mqtt")  # those of the notifiers
+GONE_KINDS: Final = ("cap",)  # stored files name them: they are read, and never pass `check`
+LARGEST_COUNT: Final = 1e9
+ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
+DEFAULT_QUANTITY: Final = {
+    "velocity": "displacement", "acceleration": "displacement", "tangential_angle": "displacement",
+    "inverse_velocity": "displacement", "forecast": "displacement", "rain_sum": "rain",
+    "rain_antecedent": "rain", "rain_return_period": "rain", "rain_learned": "rain", "drawdown": "reservoir_level",
+}  # fmt: skip
+# how often movement is judged at each stage when the site file is silent; unknown: as the most frequent
+STAGE_EVERY_S: Final = {"creep": 3600.0, "intermediate": 1800.0, "progressive": 300.0, "step": 600.0}
+PROGRESSIVE_FORECAST_S: Final = 3600.0
+TEXTS: Final = ("edge",)  # what a kind knows in words
+PARAMS: Final = {"min_coverage": "min_coverage", "near_m": "near_m", "a": "a", "b": "b", "c": "c", "needs": "needs"}
+
+
+def parse_site(text: str, name: str) -> Site:
+    """Read a site file's text.
+
+    Args:
+        text: the TOML text; its SHA-256 becomes the site's `version`.
+        name: what errors call the file.
+
+    Raises:
+        ConfigError: one line with the file, the key and what was expected; `faults` has all that is wrong.
+    """
+    document = read_toml(text, name)
+    file, levels = _read_outline(document, name)
+    faults, own = Faults(), {q.name: q for q in file.quantity}
+    for index, quantity in enumerate(file.quantity):
+        with faults.gathered():
+            if quantity.name in QUANTITIES:
+                where = f"{name}: quantity[{index}].name"
+                raise ConfigError(f"{where}: {quantity.name!r} exists already; expected a new name")
+    stations: tuple[Station, ...] = ()
+    for index, table in enumerate(file.station):
+        with faults.gathered():
+            stations += (_read_station(table, own, f"{name}: station[{index}]"),)
+    whole = len(stations) == len(file.station)  # else what refers to stations would be refused for nothing
+    criteria: tuple[Criterion, ...] = ()
+    counts: dict[str, int] = {}
+    for index, raw in enumerate(file.criterion):
+        with faults.gathered():
+            shape = _read_shape(raw, index, levels, name)
+            criteria += (_read_criterion(shape, raw, counts, levels, stations, file.forecast),) if whole else ()
+    for names, what in (
+        ((s.id for s in file.station), "station: id"),
+        ((c.id for c in criteria), "criterion: id"),
+        ((r.name for r in file.recipient), "recipient: name"),
+        (file.forecast.expected_rain.values(), "forecast.expected_rain"),
+    ):
+        with faults.gathered():
+            _refuse_doubles(names, f"{name}: {what}")
+    for model in file.forecast.models:
+        with faults.gathered():
+            if model not in SERVED:
+                raise ConfigError(f"{name}: forecast.models: {model!r}: expected some of {', '.join(SERVED)}")
+    for covariate in file.forecast.covariates if whole else ():
+        with faults.gathered():
+            _find_series(covariate, stations, f"{name}: forecast.covariates")
+            refuse_expected(covariate, f"{name}: forecast.covariates")
+    recipients: tuple[Recipient, ...] = ()
+    for index, told in enumerate(file.recipient):
+        with faults.gathered():
+            recipients += (_read_recipient(told, levels, f"{name}: recipient[{index}]"),)
+    with faults.gathered():
+        _read_movement(file.movement, file.forecast.every, name)
+    faults.raise_any()
+    criteria += tuple(_imply_advice(criteria, stations))
+    _refuse_doubles((c.id for c in criteria), f"{name}: criterion: id")
+    return Site(
+        id=file.site.id, name=file.site.name, latitude=file.site.latitude, longitude=file.site.longitude,
+        timezone=file.site.timezone, levels=levels, stations=stations, criteria=criteria,
+        fusion=read_fusion(file.fusion, criteria, stations, levels, name),
+        forecast=ForecastPlan(
+            file.forecast.models, file.forecast.horizons, file.forecast.covariates, file.forecast.every,
+            read_expected_rain(file.forecast.expected_rain, stations, f"{name}: forecast.expected_rain"),
+            file.forecast.edges,
+        ),
+        anomaly=AnomalyPlan(file.anomaly.detectors, file.anomaly.budget_per_sensor_month, file.anomaly.every),
+        scenes=ScenePlan(
+            file.scenes.weights, file.scenes.minimum_area_m2, file.scenes.near_m, file.scenes.triage,
+            LocalGrid(file.crs.local.into, file.crs.local.affine) if file.crs.local else None,
+        ),
+        movement=_read_movement(file.movement, file.forecast.every, name),
+        recipients=recipients,
+        quantities=tuple((q.name, q.unit) for q in file.quantity),
+        decoders=tuple((d.topic, d.name) for d in file.decoder),
+        version=hashlib.sha256(text.encode()).hexdigest(), source=text,
+    )  # fmt: skip
+
+
+def _read_outline(document: Mapping[str, Any], name: str) -> tuple[schema.SiteFile, tuple[Level, ...]]:
+    """The tables of the file and its levels; what is wrong with them or with criteria comes at once."""
+    faults = Faults()
+    file: schema.SiteFile | None = None
+    levels: tuple[Level, ...] = ()
+    with faults.gathered():
+        file = _validate(schema.SiteFile, document, name)
+    table, tables = document.get("levels", {}), document.get("criterion", ())
+    if isinstance(table, Mapping):
+        with faults.gathered():
+            levels = _read_levels(table, name)
+    if faults.lines and levels and isinstance(tables, Sequence):
+        for index, raw in enumerate(tables):
+            with faults.gathered():
+                _read_shape(raw if isinstance(raw, Mapping) else {}, index, levels, name)
+    faults.raise_any()
+    if file is None:
+        raise ConfigError(f"{name}: cannot be read")
+    return file, levels
+
+
+def _read_movement(table: schema.MovementTable, forecast_every_s: float, name: str) -> MovementPlan:
+    """Every stage with its cadence; `unknown` is looked at as often as the most frequent of the others."""
+    stages = []
+    for stage, every_s in STAGE_EVERY_S.items():
+        own: schema.StageTable = getattr(table, stage)
+        forecast_s = min(forecast_every_s, PROGRESSIVE_FORECAST_S) if stage == "progressive" else forecast_every_s
+        stages.append(StagePlan(stage, own.every or every_s, own.forecast_every or forecast_s, own.action))
+    most_s = min(s.evaluate_every_s for s in stages)
+    most_forecast_s = min(s.forecast_every_s for s in stages)
+    own = table.unknown
+    asked = (("every", own.every, most_s), ("forecast_every", own.forecast_every, most_forecast_s))
+    for key, given_s, limit_s in asked:
+        if given_s is not None and given_s > limit_s:
+            raise ConfigError(
+                f"{name}: movement.unknown.{key}: expected at most {spell_duration(limit_s)}, the most frequent of the "
+                "other stages: what nobody knows is looked at no less"
+            )
+    stages.append(StagePlan("unknown", own.every or most_s, own.forecast_every or most_forecast_s, own.action))
+    return MovementPlan(tuple(stages), table.failure_velocity_mm_per_day, table.history)
+
+
+def find_weaknesses(site: Site) -> list[str]:
+    """What the site file allows and `check` refuses: a channel that sends nothing, a top level out of reach."""
+    found = list(_find_deaf_recipients(site))
+    top = site.levels[-1]
+    witnesses = list_top_witnesses(site)
+    if len(witnesses) >= site.fusion.top_needs:
+        return found
+    who = "; ".join(", ".join(group) for group in witnesses) or "none"
+    text = (
+        f"level {top.name!r} can never be reached by instruments: fusion.top_needs = {site.fusion.top_needs} "
+        f"independent witnesses, but only {len(witnesses)} can vote for it ({who}); stations that share a reference, "
+        f"logger, antenna or footprint are one witness. Add an independent station or criterion with a bound for "
+        f"{top.name!r}, or lower fusion.top_needs"
+    )
+    return [*found, text]
+
+
+def _find_deaf_recipients(site: Site) -> Iterator[str]:
+    """Channels that no program serves, and two recipients that are one."""
+    for recipient in site.recipients:
+        for channel in recipient.channels:
+            if channel.partition(":")[0] in GONE_KINDS:
+                kinds = ", ".join(CHANNEL_KINDS)
+                yield f"recipient {recipient.name!r}: nothing can be sent by channel {channel!r}; expected {kinds}"
+    names = [r.name for r in site.recipients]
+    for name, first in unify_names(names).items():
+        if name != first:
+            yield f"recipients {first!r} and {name!r} are two spellings of one name; expected different names"
+
+
+def find_cautions(site: Site) -> list[str]:
+    """What works and yet may leave a hazard untold, or tell one that is none."""
+    found = _find_unheard_top(site)
+    if site.fusion.fast_track:
+        found.append(
+            f"fusion.fast_track = true: two independent stations that jump at one epoch raise {site.levels[-1].name!r} "
+            "at once; one bad epoch of both (lightning, supply, radio) does so as well"
+        )
+    return found
+
+
+def _find_unheard_top(site: Site) -> list[str]:
+    """Who hears of the top level, and by how many ways."""
+    if not site.recipients:
+        return []  # nobody at all is said elsewhere
+    top = site.levels[-1]
+    told = [r for r in site.recipients if top.number in r.levels and "hazard" in r.ledgers]
+    if not told:
+        return [f"no recipient is told of the top level {top.name!r}: add it to the levels of a [[recipient]]"]
+    channels = sorted({channel for recipient in told for channel in recipient.channels})
+    if len(channels) > 1:
+        return []
+    text = (
+        f"level {top.name!r} is told by one channel only ({', '.join(channels) or 'none'}): "
+        "a message that it refuses for good reaches nobody; add a second channel or recipient"
+    )
+    return [text]
+
+
+def _validate(model: type[_T], value: Any, name: str, prefix: str = "") -> _T:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise explain(error, name, prefix) from None
+
+
+def _refuse_doubles(names: Iterable[str], where: str) -> None:
+    seen = set()
+    for name in names:
+        if name in seen:
+            raise ConfigError(f"{where}: {name!r} appears twice; expected different ones")
+        seen.add(name)
+
+
+def _read_levels(table: Mapping[str, Any], name: str) -> tuple[Level, ...]:
+    plain = {k: v for k, v in table.items() if k in ONLY_LEVELS or not isinstance(v, Mapping)}
+    head = _validate(schema.LevelsTable, plain, name, "levels")
+    single = {k: v for k, v in table.items() if k not in plain}
+    for key in single:
+        if key not in head.names:
+            raise ConfigError(f"{name}: levels: {describe_unknown(key, [*ONLY_LEVELS, *head.names])}")
+    for index, level in enumerate(head.names):
+        if any(level in keys for keys in (model.written_keys() for model, _, _ in schema.KINDS.values())):
+            raise ConfigError(f"{name}: levels.names[{index}]: {level!r} is a key of criteria; expected another name")
+    # the two highest levels fall by a person unless the site says otherwise
+    auto = head.auto_lower if head.auto_lower is not None else head.names[: max(1, len(head.names) - 2)]
+    levels = []
+    for number, level in enumerate(head.names):
+        own = _validate(schema.LevelTable, single.get(level, {}), name, f"levels.{level}")
+        levels.append(Level(number, level, number == 0 or level in auto, own.action, own.review_every))
+    return tuple(levels)
+
+
+def _read_station(table: schema.StationTable, own: Mapping[str, schema.QuantityTable], where: str) -> Station:
+    series = []
+    for index, item in enumerate(table.series):
+        series.append(_read_series(table.id, item, own, f"{where}.series[{index}]"))
+    _refuse_doubles((s.quantity for s in series), f"{where}.series: quantity")
+    return Station(
+        table.id, table.latitude, table.longitude, table.height_m, table.azimuth_deg, table.plunge_deg,
+        table.reference, table.logger, table.antenna, table.on_slope, tuple(series),
+        table.area, table.footprint, table.v_eq_mm_per_day, table.v_eq_reviewed,
+    )  # fmt: skip
+
+
+def _read_series(
+    station: str, table: schema.SeriesTable, own: Mapping[str, schema.QuantityTable], where: str
+) -> SeriesSpec:
+    known = QUANTITIES.get(table.quantity) or own.get(table.quantity)
+    if known is None:
+        names = describe_unknown(table.quantity, [*QUANTITIES, *own]).replace("unknown key", "unknown quantity", 1)
+        raise ConfigError(f"{where}.quantity: {names}, or one declared by [[quantity]]")
+    canonical = "index" if table.unit == "index" else known.unit
+
+    def to_canonical(value: float | None, key: str, unit: str = table.unit, *, span: bool = False) -> float | None:
+        if value is None:
+            return None
+        try:
+            # a span (noise, step) knows no zero point
+            zero = convert(0.0, unit, canonical) if span else 0.0
+            return convert(value, unit, canonical) - zero
+        except ValueError as error:
+            raise ConfigError(f"{where}.{key}: {error}") from None
+
+    if table.unit not in UNITS and table.unit != canonical:
+        raise ConfigError(f"{where}.unit: {describe_unknown(table.unit, UNITS).replace('key', 'unit', 1)}")
+    to_canonical(1.0, "unit")
+    for key in ("noise_floor", "verify_step"):
+        if getattr(table, key) is not None and getattr(table, f"{key}_mm") is not None:
+            raise ConfigError(f"{where}.{key}: expected only one of {key}, {key}_mm")
+    noise = to_canonical(table.noise_floor, "noise_floor", span=True)
+    noise = to_canonical(table.noise_floor_mm, "noise_floor_mm", "mm", span=True) if noise is None else noise
+    step = to_canonical(table.verify_step, "verify_step", span=True)
+    step = to_canonical(table.verify_step_mm, "verify_step_mm", "mm", span=True) if step is None else step
+    ranges = own.get(table.quantity)
+    low, high = to_canonical(table.low, "low"), to_canonical(table.high, "high")
+    low, high = (ranges.low if ranges and low is None else low), (ranges.high if ranges and high is None else high)
+    if table.stamp == "counter" and high is None:
+        high = LARGEST_COUNT  # the range of the quantity is that of one interval
+    if low is not None and high is not None and low >= high:
+        raise ConfigError(f"{where}.low: expected less than high = {high:g}, got {low:g}")
+    if table.max_silence is not None and table.max_silence < table.interval:
+        raise ConfigError(f"{where}.max_silence: expected at least interval = {spell_duration(table.interval)}")
+    return SeriesSpec(
+        station, table.quantity, canonical, table.interval, table.max_silence or 3.0 * table.interval,
+        noise or 0.0, step, table.stamp, low, high,
+    )  # fmt: skip
+
+
+def _read_recipient(table: schema.RecipientTable, levels: Sequence[Level], where: str) -> Recipient:
+    for index, channel in enumerate(table.channels):
+        if channel.split(":", 1)[0] not in {*CHANNEL_KINDS, *GONE_KINDS}:
+            kinds = ", ".join(CHANNEL_KINDS)
+            raise ConfigError(
+                f"{where}.channels[{index}]: expected kind:address with a kind of {kinds}, got {channel!r}"
+            )
+    names = table.levels if table.levels is not None else tuple(level.name for level in levels[1:])
+    numbers = tuple(_find_level(level, levels, f"{where}.levels") for level in names)
+    return Recipient(table.name, table.channels, numbers, table.ledgers, table.escalate_after, table.people)
+
+
+def _find_level(level: str, levels: Sequence[Level], where: str) -> int:
+    for known in levels:
+        if known.name == level:
+            return known.number
+    raise ConfigError(f"{where}: {level!r} is no level; expected one of: {', '.join(k.name for k in levels)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """One criterion's table as its kind reads it, before names are resolved."""
+
+    name: str  # of the file
+    where: str
+    table: schema.CriterionTable
+    bound: type[Section] | None
+    role: str
+
+
+def _read_shape(raw: Mapping[str, Any], index: int, levels: Sequence[Level], name: str) -> _Shape:
+    where, faults = f"criterion[{index}]", Faults()
+    kind = raw.get("kind")
+    if kind not in schema.KINDS:
+        raise ConfigError(f"{name}: {where}.kind: expected one of: {', '.join(schema.KINDS)}, got {kind!r}")
+    model, bound, role = schema.KINDS[kind]
+    names = [level.name for level in levels] if bound else []
+    own = {k: v for k, v in raw.items() if k in model.written_keys()}
+    for key in raw:
+        if key not in own and key not in names:
+            text = describe_unknown(key, [*model.written_keys(), *names[1:]])
+            faults.lines.append(f"{name}: {where}: {text}")
+    table: schema.CriterionTable | None = None
+    with faults.gathered():
+        table = _validate(model, own, name, where)
+    faults.raise_any()
+    assert table is not None
+    return _Shape(name, where, table, bound, role)
+
+
+def _read_criterion(
+    shape: _Shape, raw: Mapping[str, Any], counts: dict[str, int], levels: Sequence[Level],
+    stations: Sequence[Station], plan: schema.ForecastTable,
+) -> Criterion:  # fmt: skip
+    table, where = shape.table, f"{shape.name}: {shape.where}"
+    kind = table.kind
+    counts[kind] = counts.get(kind, 0) + 1
+    chosen, quantity = _read_target(table, stations, where)
+    if kind == "tangential_angle":
+        _refuse_unreviewed(chosen, stations, where)
+    dwell = getattr(table, "dwell", schema.DwellTable())
+    criterion = Criterion(
+        id=table.id or f"{kind}-{counts[kind]}", kind=kind, stations=chosen, quantity=quantity,
+        thresholds=_read_thresholds(table, raw, shape.bound, levels, plan, shape.name, shape.where),
+        direction=getattr(table, "direction", "downslope"), min_sigma=getattr(table, "min_sigma", 3.0),
+        dwell=Dwell(dwell.hits, dwell.of, dwell.within), recover=getattr(table, "recover", 0.8),
+        valid_for_s=table.valid_for, role=table.role or shape.role, author=table.author, reason=table.reason,
+        params=_read_params(table), texts=_read_texts(table), kinds=getattr(table, "kinds", ()),
+        valid_until=None if table.valid_until is None else table.valid_until.isoformat(),
+        fast_track=getattr(table, "fast_track", None),
+    )  # fmt: skip
+    return complete_criterion(criterion, table, raw, levels, stations, where)
+
+
+def _imply_advice(criteria: Sequence[Criterion], stations: Sequence[Station]) -> Iterable[Criterion]:
+    """Scores and footprints always raise advice, also where the site file says nothing of them."""
+    declared = {c.kind for c in criteria}
+    moving = [(s.id, p) for s in stations for p in s.series if p.quantity.startswith("displacement")]
+    if not moving:
+        return
+    slowest_s = max(p.interval_s for _, p in moving)
+    for kind, valid_for_s in (("anomaly", max(86400.0, 2.0 * slowest_s)), ("scene", 30.0 * 86400.0)):
+        if kind not in declared:
+            yield Criterion(
+                id=f"{kind}-advice", kind=kind, stations=tuple(dict.fromkeys(i for i, _ in moving)), quantity="",
+                thresholds=(Threshold(1),), valid_for_s=valid_for_s, role="advice", author="slopeward",
+                reason="advice is always raised",
+            )  # fmt: skip
+
+
+def _read_texts(table: schema.CriterionTable) -> tuple[tuple[str, str], ...]:
+    return tuple((key, str(getattr(table, key))) for key in TEXTS if hasattr(table, key))
+
+
+def _read_params(table: schema.CriterionTable) -> tuple[tuple[str, float], ...]:
+    stated = {name: getattr(table, key, None) for key, name in PARAMS.items()}
+    params = [(name, float(value)) for name, value in stated.items() if value is not None]
+    if isinstance(table, schema.RainCurveTable):
+        params += [("duration_from_s", table.duration[0]), ("duration_to_s", table.duration[1])]
+    if isinstance(table, schema.InsarTable):
+        params.append(("window_s", table.window))
+    return tuple(params)
+
+
+def _read_thresholds(
+    table: schema.CriterionTable,
+    raw: Mapping[str, Any],
+    bound: type[Section] | None,
+    levels: Sequence[Level],
+    plan: schema.ForecastTable,
+    name: str,
+    where: str,
+) -> tuple[Threshold, ...]:
+    if bound is None:
+        number = _find_level(str(getattr(table, "level", "")), levels, f"{name}: {where}.level")
+        if number == 0:
+            raise ConfigError(f"{name}: {where}.level: expected a level above {levels[0].name!r}")
+        return (Threshold(number),)
+    found = []
+    for level in levels:
+        if level.name not in raw:
+            continue
+        key = f"{where}.{level.name}"
+        if level.number == 0:
+            raise ConfigError(f"{name}: {key}: the lowest level needs no bound; expected one of the others")
+        values = _validate(bound, raw[level.name], name, key)
+        over, under = getattr(values, "over", None), getattr(values, "under", None)
+        window = getattr(values, "window", None) or getattr(values, "within", None)
+        if table.kind == "forecast" and window not in plan.horizons:
+            horizons = ", ".join(spell_duration(h) for h in plan.horizons)
+            raise ConfigError(f"{name}: {key}.window: expected one of forecast.horizons: {horizons}")
+        found.append(Threshold(level.number, over, under, window))
+    if not found:
+        names = ", ".join(level.name for level in levels[1:])
+        raise ConfigError(f"{name}: {where}: expected a bound for at least one level of: {names}")
+    _refuse_falling(table.kind, found, levels, f"{name}: {where}")
+    return tuple(found)
+
+
+def _refuse_unreviewed(chosen: Sequence[str], stations: Sequence[Station], where: str) -> None:
+    """The tangential angle stands and falls with the velocity of uniform creep: no station without a reviewed one."""
+    missing = [s.id for s in stations if s.id in chosen and s.v_eq_mm_per_day is None]
+    if missing:
+        raise ConfigError(
+            f"{where}.stations: {', '.join(missing)}: expected v_eq_mm_per_day with v_eq_reviewed at the station; "
+            "without a reviewed velocity of uniform creep a tangential angle means nothing"
+        )
+
+
+def _refuse_falling(kind: str, found: Sequence[Threshold], levels: Sequence[Level], where: str) -> None:
+    # shaking may be bounded by acceleration at one level and by displacement at another
+    for lower, higher in pairwise(found if kind != "earthquake" else [t for t in found if t.over is not None]):
+        key = f"{where}.{levels[higher.level].name}"
+        if (lower.over is None) != (higher.over is None):
+            raise ConfigError(f"{key}: expected the same side (over or under) as the level below")
+        # a smaller rain sum in a shorter window may well be the graver one
+        if kind in {"rain_sum", "rain_return_period"} and (higher.window_s or 0.0) < (lower.window_s or 0.0):
+            continue
+        if kind == "inverse_velocity" and (higher.window_s or 0.0) > (lower.window_s or 0.0):
+            raise ConfigError(f"{key}.within: expected at most that of the level below: the graver level is nearer")
+        if lower.over is not None and higher.over is not None and higher.over < lower.over:
+            raise ConfigError(f"{key}.over: expected at least {lower.over:g}, the bound of the level below")
+        if lower.under is not None and higher.under is not None and higher.under > lower.under:
+            raise ConfigError(f"{key}.under: expected at most {lower.under:g}, the bound of the level below")
+
+
+def _read_target(table: schema.CriterionTable, stations: Sequence[Station], where: str) -> tuple[tuple[str, ...], str]:
+    """Resolve what a criterion looks at: station ids and the quantity."""
+    if isinstance(table, schema.ReportTable | schema.EarthquakeTable):
+        return (), ""
+    if isinstance(table, schema.AnomalyTable | schema.SceneTable | schema.InsarTable):
+        return _match(table.stations, stations, None, f"{where}.stations"), ""
+    if isinstance(table, schema.RainCurveTable):
+        station, spec = _find_series(table.series, stations, f"{where}.series")
+        _refuse_index(spec, f"{where}.series")
+        return (station,), spec.quantity
+    assert isinstance(table, schema.MeasuredTable | schema.InverseVelocityTable)
+    names = (table.series,) if isinstance(table.series, str) and table.series else tuple(table.series)
+    if names:
+        if table.stations or table.quantity:
+            raise ConfigError(f"{where}.series: expected either series, or stations with quantity")
+        pairs = [_find_series(n, stations, f"{where}.series") for n in names]
+        for _, spec in pairs:
+            _refuse_index(spec, f"{where}.series")
+        if len({spec.quantity for _, spec in pairs}) > 1:
+            raise ConfigError(f"{where}.series: expected series of one quantity")
+        return tuple(dict.fromkeys(station for station, _ in pairs)), pairs[0][1].quantity
+    quantity = table.quantity or DEFAULT_QUANTITY.get(table.kind)
+    if not table.stations or quantity is None:
+        raise ConfigError(f"{where}: expected series = 'STATION.quantity', or stations with quantity")
+    return _match(table.stations, stations, quantity, f"{where}.stations"), quantity
+
+
+def _refuse_index(spec: SeriesSpec, where: str) -> None:
+    if spec.unit == "index":
+        raise ConfigError(f"{where}: {spec.station}.{spec.quantity} has unit 'index': no threshold may use it")
+
+
+def _series_of(station: Station, quantity: str) -> SeriesSpec | None:
+    for spec in station.series:
+        if spec.quantity == quantity or (spec.quantity == "displacement" and quantity.startswith("displacement_")):
+            return spec
+    return None
+
+
+def _find_series(text: str, stations: Sequence[Station], where: str) -> tuple[str, SeriesSpec]:
+    station_id, _, quantity = text.partition(".")
+    station = next((s for s in stations if s.id == station_id), None)
+    if station is None or not quantity:
+        known = describe_unknown(station_id, [s.id for s in stations]).replace("key", "station", 1)
+        raise ConfigError(f"{where}: expected 'STATION.quantity', got {text!r}: {known}")
+    spec = _series_of(station, quantity)
+    if spec is None:
+        names = ", ".join(s.quantity for s in station.series) or "none"
+        raise ConfigError(f"{where}: station {station_id!r} declares no series {quantity!r}; it has: {names}")
+    return station_id, spec if spec.quantity == quantity else _component(spec, quantity)
+
+
+def _component(spec: SeriesSpec, quantity: str) -> SeriesSpec:
+    return SeriesSpec(spec.station, quantity, spec.unit, spec.interval_s, spec.max_silence_s, spec.noise_floor)
+
+
+def _match(patterns: Sequence[str], stations: Sequence[Station], quantity: str | None, where: str) -> tuple[str, ...]:
+    """Resolve names and globs.
+
+    A glob takes the stations on the slope that have the quantity; a name must exist, have it, and may be a control.
+    """
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        glob = any(c in pattern for c in "*?[")
+        found = [s for s in stations if fnmatchcase(s.id, pattern)]
+        if not found:
+            known = describe_unknown(pattern, [s.id for s in stations]).replace("key", "station", 1)
+            raise ConfigError(f"{where}: no station matches: {known}")
+        usable = [s for s in found if quantity is None or _series_of(s, quantity) is not None]
+        if not usable:
+            raise ConfigError(f"{where}: no station that matches {pattern!r} declares a series {quantity!r}")
+        for station in usable:
+            spec = None if quantity is None else _series_of(station, quantity)
+            if spec is not None:
+                _refuse_index(spec, where)
+            if station.on_slope or not glob:
+                chosen[station.id] = None
+    if not chosen:
+        raise ConfigError(f"{where}: {', '.join(patterns)} matches only control stations (on_slope = false)")
+    return tuple(s.id for s in stations if s.id in chosen)

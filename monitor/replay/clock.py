@@ -1,0 +1,174 @@
+"""The simulated clock: the instants at which the service would have looked, and what it would have decided at each."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from math import inf
+from typing import Final
+
+from monitor.alerting.acts.operator_acts import order_level
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.series.tracks import Tracker
+from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.decision import Decision, Memory, View, instant, seconds
+from monitor.domain.site import Site
+from monitor.replay.history import History
+from monitor.store.alerting.history import PastAct
+from monitor.store.schema.types import canonical_json
+
+SHORTEST_S: Final = 0.25  # between two looks, as in the service
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When the replay looks.
+
+    Attributes:
+        coalesce_s: arrivals within this time after the first are one look, at the last of them.
+        tick_s: longest time between two looks; silence is seen by it, besides the instants that decisions name.
+        instants: look at exactly these (epoch seconds) and at no others: the stored instants of a live run.
+    """
+
+    coalesce_s: float = 60.0
+    tick_s: float = 86400.0
+    instants: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One decision of the replay; `acted` holds changes that a person made since the look before."""
+
+    at: datetime
+    site: Site
+    before: Memory
+    decision: Decision
+    view: View
+    acted: tuple[tuple[datetime, AlertChange], ...] = ()
+
+
+def choose_tick_s(site: Site) -> float:
+    """The longest pause between two looks: the shortest interval of a series, from a quarter of an hour to a day."""
+    shortest = min((spec.interval_s for s in site.stations for spec in s.series), default=86400.0)
+    return min(max(shortest, 900.0), 86400.0)
+
+
+def choose_coalesce_s(site: Site) -> float:
+    """How long arrivals are one look: a minute, and never longer than a quarter of the shortest interval of a series.
+
+    The stations of one epoch come within seconds of each other; on instruments that speak every two seconds a minute
+    would show a level up to a minute late.
+    """
+    shortest = min((spec.interval_s for s in site.stations for spec in s.series), default=240.0)
+    return min(60.0, max(SHORTEST_S, shortest / 4.0))
+
+
+def play(
+    history: History, plan: Sequence[tuple[float, Site]], from_s: float, to_s: float, pace: Pace, *,
+    acts: Sequence[PastAct] = (), memory: Memory | None = None,
+) -> Iterator[Look]:  # fmt: skip
+    """Decide at every instant at which the service would have looked.
+
+    Args:
+        history: what was known at each instant.
+        plan: (since when in force, declaration), by rising instant; the first one also counts before.
+        from_s: first look, epoch seconds.
+        to_s: end of the replay.
+        pace: when to look.
+        acts: what people did, oldest first.
+        memory: what the first look starts from; a new site when not given.
+
+    Yields:
+        Every look, in order of time.
+    """
+    memory = Memory() if memory is None else memory
+    acting = _Acts(acts)
+    warm: dict[str, dict[tuple[str, str], Tracker]] = {}  # of each declaration: it saves work and changes nothing
+    instants = iter(pace.instants or ())
+    now_s = next(instants, inf) if pace.instants is not None else from_s
+    while now_s <= to_s:
+        history.move(now_s)
+        site = site_at(plan, now_s)
+        memory, acted = acting.apply(memory, now_s, site)
+        view = history.view(site)
+        decision = decide(site, memory, view, instant(now_s), warm.setdefault(site.version, {}))
+        yield Look(instant(now_s), site, memory, decision, view, acted)
+        memory = keep(decision.memory)
+        if pace.instants is not None:
+            now_s = next(instants, inf)
+        else:
+            now_s = find_next_s(history, plan, acting, decision, now_s, pace)
+
+
+def site_at(plan: Sequence[tuple[float, Site]], now_s: float) -> Site:
+    """The declaration in force."""
+    site = plan[0][1]
+    for since_s, other in plan[1:]:
+        if since_s <= now_s:
+            site = other
+    return site
+
+
+def keep(memory: Memory) -> Memory:
+    """The memory as it comes back from the database: through canonical JSON, so that not one order differs."""
+    return Memory.read(json.loads(canonical_json(memory.spell())))
+
+
+def find_next_s(
+    history: History, plan: Sequence[tuple[float, Site]], acting: "_Acts", decision: Decision, now_s: float, pace: Pace
+) -> float:  # fmt: skip
+    """The next instant to look: news, a due instant, a person's act, another site file, or the tick."""
+    due_s = decision.next_due_s if decision.next_due_s is not None else inf
+    others = [now_s + pace.tick_s, max(due_s, now_s + SHORTEST_S), acting.next_s()]
+    others += [since_s for since_s, _ in plan if since_s > now_s]
+    limit_s = min(others)
+    first_s = min(history.next_arrival_s(), history.next_news_s())
+    if first_s > limit_s:
+        return limit_s
+    # a burst is one look, unless something else is due within it
+    return min(history.last_arrival_s(first_s, first_s + pace.coalesce_s), limit_s)
+
+
+class _Acts:
+    """What people did, applied to the memory of the replay when their time has come."""
+
+    def __init__(self, acts: Sequence[PastAct]) -> None:
+        self._acts = list(acts)
+
+    def next_s(self) -> float:
+        return seconds(self._acts[0].at) if self._acts else inf
+
+    def apply(
+        self, memory: Memory, now_s: float, site: Site
+    ) -> tuple[Memory, tuple[tuple[datetime, AlertChange], ...]]:
+        """The memory after all acts up to now, and the changes of the level among them."""
+        changes = []
+        while self._acts and seconds(self._acts[0].at) <= now_s:
+            act = self._acts.pop(0)
+            before = memory.level
+            memory = redo(memory, act, site)
+            if memory.level != before:
+                changes.append((
+                    act.at,
+                    AlertChange(Ledger.HAZARD, "hazard", memory.level, memory.level > 0, act.sentence, None, "{}"),
+                ))  # fmt: skip
+        return memory, tuple(changes)
+
+
+def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
+    """What a person's act does to this memory: to the one it was done to, exactly what it did then."""
+    if act.act == "level.set":
+        level = min(int(act.after["level"]), site.top_level)
+        return keep(order_level(memory, level, seconds(act.at)))
+    old: Mapping[str, str] = act.before.get("answers", {})
+    given = {k: v for k, v in act.after.get("answers", {}).items() if old.get(k) != v}
+    states = {k: s["state"] for k, s in act.after.get("steps", {}).items()}
+    old_states = {k: s["state"] for k, s in act.before.get("steps", {}).items()}
+    steps = {
+        k: replace(s, state=states[k]) if k in states and states[k] != old_states.get(k) else s
+        for k, s in memory.steps.items()
+    }
+    heights = {k: h for k, h in act.after.get("heights", {}).items() if k in given and "@" in k}
+    return keep(
+        replace(memory, answers={**memory.answers, **given}, steps=steps, heights={**memory.heights, **heights})
+    )

@@ -1,0 +1,622 @@
+"""The core process: what listens, decides and tells, put together in one place and held until it is told to end."""
+
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+from monitor import health, logs
+from monitor.alerting.acts.change_control import Taken, explain_refusal, explain_unread, find_file, take_in
+from monitor.alerting.decision.proof import find_unproven
+from monitor.broker.access import find_access
+from monitor.broker.signing import KEYS_FILE, Keyring
+from monitor.config.service import ServiceConfig, load_service, parse_site, scan_sites
+from monitor.config.terms import read_text
+from monitor.domain.alert import SERVICE
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, SlopewardError, StoreBusyError
+from monitor.ingest.service import Ingest
+from monitor.movement.cadence import stage_cadence
+from monitor.notify.dispatcher import Dispatcher
+from monitor.notify.notifier import channel_settings
+from monitor.notify.state import StatePublisher
+from monitor.service.alarms import ServiceAlarms, make_alarm
+from monitor.service.clock import (
+    HEARD_WITHIN,
+    STEP_S,
+    ClockWord,
+    ServiceClock,
+    Step,
+    describe_step,
+    is_synchronised,
+    judge_clock,
+)
+from monitor.service.evaluation_loop import EvaluationLoop
+from monitor.service.one_core import hold_alone, refuse_second
+from monitor.service.readiness import Vigil
+from monitor.service.schedule import Schedule
+from monitor.service.self_checks import Condition, Conditions
+from monitor.store.alerting.change_feed import News
+from monitor.store.alerting.decisions import code_version
+from monitor.store.alerting.drills import end_dead_drills, load_drills
+from monitor.store.alerting.sites import load_site_source, load_sites_summary
+from monitor.store.database.core_turn import CoreTurn
+from monitor.store.database.engine import Database
+from monitor.store.service_state import stamp
+from monitor.store.upkeep.clock_steps import set_back, withdraw_future
+from monitor.store.upkeep.migrate import upgrade
+from monitor.store.upkeep.readers import ReaderWatch
+from monitor.store.upkeep.reserve import DiskReserve
+from monitor.worker import compute
+from monitor.worker.kernel import hide_memory
+
+_T = TypeVar("_T")
+log = logging.getLogger(__name__)
+STAMP_EVERY_S: Final = 3.0
+UNSHELVE_EVERY_S: Final = 15.0
+AGAIN_S: Final = 1.0  # after a duty that failed
+READERS_EVERY_S: Final = 2.0
+CLOCK_EVERY_S: Final = 5.0
+WAKING_S: Final = 30.0  # so long after a suspension, stations and broker are given time to reach us again
+UNSYNCHRONISED_S: Final = 1800.0  # a machine that has just started is given the time to find its reference
+STOP_S: Final = 3.0
+LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
+BROKER_S: Final = 3.0
+TAKEN_OVER: Final = (
+    "another core has taken this database over (its server was restarted, or ended our session); this one decides "
+    "nothing and waits: end one of the two services"
+)
+EXIT_OVERDUE: Final = 70
+EXIT_TRY_AGAIN: Final = 75  # the database was away when we were told to end, or before we could begin
+
+
+def now_utc() -> datetime:
+    """The present; only edges like this one read the clock."""
+    return datetime.now(UTC)
+
+
+class Duty(NamedTuple):
+    """What the stamps thread does, and how often."""
+
+    act: Callable[[], object]
+    every_s: float
+
+
+class Core:
+    """The parts of the core process and their life, in the order in which they start.
+
+    Args:
+        config: the service file.
+        clock: gives the present, aware UTC.
+    """
+
+    def __init__(self, config: ServiceConfig, clock: Callable[[], datetime] = now_utc) -> None:
+        self.config, self.clock = config, clock
+        self.started_at = clock()
+        self.stopping = threading.Event()
+        self.renewing = threading.Event()  # another site file is in force: a fresh core reads it, memory stays
+        self._in_force: dict[str, str] = {}  # versions of site files, as found at the start
+        self.db = Database(config.database.url)
+        self.turn: CoreTurn | None = None  # on PostgreSQL
+        self._stands_by = False
+        self._parts_end = threading.Event()
+        self.sites: dict[str, Site] = {}
+        self.alarms = ServiceAlarms(self.db, self.sites, clock, self._wake_dispatcher)
+        self.conditions = Conditions(self.alarms)
+        self.vigil = Vigil(clock, config.schedule.evaluate_tick_s)
+        self.news = News()
+        self._clock_seen, self._clock_moved_s = (clock(), time.monotonic()), float("-inf")
+        self._steps: list[Step] = []  # of the clock, not acted on yet
+        self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
+        self._lost_file = ""
+
+    def hold(self, turn: CoreTurn | None) -> None:
+        """Write nothing but while this turn is ours."""
+        self.turn = turn
+        self.db.guard = None if turn is None else turn.guard
+
+    def start(self) -> None:
+        """Open the database, declare the sites, and start every part."""
+        begun = threading.Event()
+        threading.Thread(target=self._beat_until, args=(begun,), name="beat", daemon=True).start()
+        try:
+            self._start()
+        finally:
+            begun.set()
+
+    def _beat_until(self, begun: threading.Event) -> None:
+        """Say that this process lives while it starts: an upgrade of a large database takes its time."""
+        while not begun.wait(1.0):
+            health.beat(self.vigil.trouble(), health.STARTING)
+
+    def _start(self) -> None:
+        self._insist(self._take_turn)
+        self._insist(self._open_database)
+        self.sites.update({site.id: site for site in self._insist(self._load_sites)})
+        self._make_inboxes()
+        self.dispatcher = Dispatcher(self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ))
+        self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
+        self.reserve.follow()
+        self.readers = ReaderWatch(self.db, self.config.limits.reader_s)
+        self.ingest = Ingest(
+            self.db, self.config, self.sites, self._on_stored, self.alarms.write, self.clock, self.reserve.hold
+        )
+        self.evaluation = EvaluationLoop(
+            self.db, self.sites, self.config.schedule.evaluate_tick_s, is_drained=self._is_drained,
+            on_changed=self._on_changed, on_poisoned=self._on_poisoned, clock=self.clock, find_news=self._find_news,
+            find_pace=self._find_pace, on_evaluated=self.vigil.note_evaluation, on_outdated=self._look_for_versions,
+        )  # fmt: skip
+        self.publisher = StatePublisher(
+            self.db, find_access(self.config.broker), self.clock, version=code_version(), page_url=self.config.web.url,
+            find_action=self._find_action, find_trouble=self.find_trouble,
+            find_keys=Keyring(Path(self.config.paths.state) / KEYS_FILE, self.config.signing.keys).keys,
+        )  # fmt: skip
+        self.schedule = Schedule(self.db, self.config, list(self.sites.values()), self.clock, self._on_failing_job)
+        self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
+        self.dispatcher.start()
+        self.ingest.start()
+        self.evaluation.start()
+        self.publisher.start()
+        self._insist(self.schedule.start)
+        self.stamps.start()
+        self._await_broker()
+
+    def watch(self) -> int:
+        """Go round until told to stop; returns the exit status. An overdue safety thread ends the process at once."""
+        while health.beat(self.find_trouble(), self._mark_beat()) and not self.stopping.wait(1.0):
+            progress = {**self.ingest.progress(), **self.evaluation.progress(), **self.dispatcher.progress()}
+            now = self.clock()
+            if self._clock_moved(now):
+                continue  # the stamps of progress were made by another time
+            overdue = health.find_overdue(progress, now)
+            if overdue:
+                log.critical("no progress for %g s: %s; ending so that a fresh process starts",
+                             health.OVERDUE_S, ", ".join(overdue))  # fmt: skip
+                compute.stop_all()
+                return EXIT_OVERDUE
+            if self.renewing.is_set():
+                return health.EXIT_RENEW
+            if self.turn is not None and self.turn.is_lost:
+                return self._stand_by(self.turn)
+        if not self.stopping.is_set():
+            log.warning("the supervisor is gone; stopping")
+        return 0
+
+    def _stand_by(self, turn: CoreTurn) -> int:
+        """Another core decides on this database: end every part and say so, until the turn is free again."""
+        self._stands_by = True
+        log.critical("%s", TAKEN_OVER)
+        self._end_parts()
+        while health.beat(TAKEN_OVER, health.UNPROVEN) and not self.stopping.wait(1.0):
+            if self._do(turn.take) and turn.is_ours:
+                log.warning("the other core is gone; a fresh one decides here again")
+                return health.EXIT_RENEW
+        return 0
+
+    def stop(self) -> None:
+        """End the parts in the order of the flow: take no more in, decide, tell, close."""
+        self.stopping.set()
+        if not self._stands_by:
+            self._end_parts()
+            self._write_stamp("stopped")
+        self.db.close()
+
+    def _end_parts(self) -> None:
+        self._parts_end.set()
+        self.schedule.stop()
+        compute.stop_all()
+        self.ingest.stop(STOP_S)
+        self.evaluation.stop(STOP_S)
+        if not self._stands_by:
+            self._do(self.alarms.write_pending)
+        self.dispatcher.stop(STOP_S)
+        self.publisher.stop(1.0)
+
+    # ---- start ---------------------------------------------------------------------------------------------
+    def _insist(self, act: Callable[[], _T]) -> _T:
+        """Do it until the database takes it: one that is away for the moment is waited for."""
+        while True:
+            try:
+                return act()
+            except StoreBusyError as error:
+                log.warning("waiting for the database: %s", error)
+                self.vigil.note_error(error)
+                if self.stopping.wait(2.0):
+                    raise
+
+    def find_trouble(self) -> str:
+        """Why nothing can be decided at this moment; empty when all is well."""
+        return self.vigil.trouble(busy=self.evaluation.is_busy())
+
+    def _mark_beat(self) -> str:
+        return "" if self.vigil.has_evaluated() or not self.sites else health.UNPROVEN
+
+    def _await_broker(self) -> None:
+        """Give the broker a moment to confirm the subscriptions: what is published after "ready" is not missed."""
+        deadline = time.monotonic() + BROKER_S
+        while time.monotonic() < deadline and not self.stopping.wait(0.02):
+            if all(self.ingest.status()["connected"].values()):
+                return
+        log.warning("the broker has not confirmed the subscriptions yet; going on without it")
+
+    def _take_turn(self) -> None:
+        if self.turn is not None and not self.turn.take():
+            refuse_second(str(self.db.url.database))
+
+    def _open_database(self) -> None:
+        copy = upgrade(self.db, self.clock())
+        if copy is not None:
+            log.info("upgraded the database; the copy from before is %s", copy)
+
+    def _load_sites(self) -> list[Site]:
+        """Site files as they are; one that cannot be used, or is gone, is replaced by the last good one and told."""
+        folder = self.config.paths.sites
+        try:
+            sites, failures = scan_sites(folder)
+        except ConfigError as error:
+            sites, failures = [], {folder: error}
+        found = {site.id for site in sites}
+        with self.db.write() as c:
+            taken = {s.id: take_in(c, s, SERVICE.name, "loaded at start", self.clock()) for s in sites}
+            known = self._in_force = {s.id: s.config_sha256 for s in load_sites_summary(c)}
+            sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}
+        for read in sites:
+            self._tell_refused(taken[read.id], read.version)
+        sites = [taken[site.id].site for site in sites]
+        for path, failure in failures.items():
+            log.error("%s", failure)
+            self.alarms.open(f"config:{path.name}", f"site file cannot be used: {failure}", level=2)
+        named = {name for path in failures if path.is_file() for name in _find_names(path)}
+        for site_id, source in sources.items():
+            if site_id not in named and not (failures and folder in failures):
+                reason = (
+                    f"the file of site {site_id} is gone; it runs on the last one loaded "
+                    f"(end it by `slopeward sites retire {site_id}`)"
+                )
+                self.alarms.open(f"config:{site_id}", reason, level=2)
+            try:
+                sites.append(parse_site(source, f"last good file of {site_id}"))
+            except ConfigError as error:
+                log.critical("site %s is not watched: %s", site_id, error)
+                told = f"site {site_id} is NOT watched: neither its file nor the last good one can be used: {error}"
+                self.alarms.open(f"config:{site_id}:unwatched", told[:500], level=2)
+        for name in {path.name for path in folder.glob("*.toml")} if folder.is_dir() else ():
+            if name not in {path.name for path in failures}:
+                self.alarms.clear(f"config:{name}", "the site file can be used again")
+        for site in sites:
+            self._tell_unproven(site)
+            self.alarms.clear(f"config:{site.id}:unwatched", "the site is watched again")
+            if site.id in found:
+                self.alarms.clear(f"config:{site.id}", "the site file is back")
+        log.info("watching %d site(s): %s", len(sites), ", ".join(s.id for s in sites) or "none")
+        return sites
+
+    def _make_inboxes(self) -> None:
+        """The folders that are watched for scenes are there from the start, so that a person finds where to put one."""
+        for site_id in self.sites:
+            folder = Path(self.config.paths.inbox) / site_id
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                log.warning("%s: cannot be made, scenes cannot be put there: %s", folder, error)
+
+    def _tell_unproven(self, site: Site) -> None:
+        """Report criteria that count for the level although nothing stored shows that their model may."""
+        key = f"config:{site.id}:unproven"
+        with self.db.read() as c:
+            lines = find_unproven(c, site, self.clock())
+        if lines:
+            self.alarms.open(key, f"site {site.id}: {lines[0]}{f' (and {len(lines) - 1} more)' * (len(lines) > 1)}", 1)
+        else:
+            self.alarms.clear(key, "every criterion that counts is proven")
+
+    def _tell_refused(self, taken: Taken, version: str) -> None:
+        """Say that a file was not taken, because it could loosen a high level and nobody approved it."""
+        unread = f"config:{taken.site.id}:unread"
+        if taken.unread:
+            log.error("%s", explain_unread(taken))
+            self.alarms.open(unread, explain_unread(taken), level=2)
+        else:
+            self.alarms.clear(unread, "the version in force can be read")
+        key = f"config:{taken.site.id}:unapproved"
+        if not taken.loosens:
+            self.alarms.clear(key, "the site file is the one in force")
+            return
+        folder = self.config.paths.sites
+        line = explain_refusal(taken, str(find_file(folder, version) or folder))
+        log.error("%s", line)
+        self.alarms.open(key, line, level=2)
+
+    def _look_for_versions(self) -> None:
+        """Ask for a fresh core when a site file was put in force that this one does not run on, whoever did it."""
+        with self.db.read() as c:
+            known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
+        changed = sorted(s for s, sha in known.items() if self._in_force.get(s) != sha)
+        if changed:
+            log.info("site files put in force: %s; core starts anew with them", ", ".join(changed))
+            self.renewing.set()
+
+    # ---- what the parts tell each other ------------------------------------------------------------------------
+    def _on_stored(self, sites: frozenset[str]) -> None:
+        self.evaluation.mark(sites)
+
+    def _wake_dispatcher(self) -> None:
+        self.dispatcher.wake()
+
+    def _on_changed(self, site_id: str) -> None:
+        """People hear of it, and movement is looked at now: no stage of an hour ago beside a level that just rose."""
+        self.dispatcher.wake()
+        self.schedule.hasten("movement", site_id)
+
+    def _find_news(self) -> frozenset[str]:
+        with self.db.read() as c:
+            return self.news.look(c)
+
+    def _find_pace(self, site_id: str) -> float:
+        return stage_cadence(self.sites[site_id], self.schedule.stage_of(site_id))[0]
+
+    def _find_action(self, site_id: str, stage: str) -> str:
+        site = self.sites.get(site_id)
+        plan = None if site is None else site.movement.stage(stage)
+        return "" if plan is None else plan.action
+
+    def _is_drained(self) -> bool:
+        self._go_on_after_suspension()  # before anybody's silence is judged
+        return self.ingest.drained()
+
+    def _on_poisoned(self, site_id: str, reason: str | None) -> None:
+        if reason is None:
+            self.alarms.clear(f"poisoned:{site_id}", f"site {site_id} is evaluated again")
+        else:
+            self.alarms.open(
+                f"poisoned:{site_id}", f"site {site_id} cannot be evaluated, its level stands still: {reason}", 2
+            )
+
+    def _on_failing_job(self, key: str, detail: str, failing: bool) -> None:
+        if failing:
+            self.alarms.open(f"job:{key}", f"job {key} failed three times running: {detail}", 1)
+        else:
+            self.alarms.clear(f"job:{key}", f"job {key} works again")
+
+    # ---- what the others see -------------------------------------------------------------------------------------
+    def _run_stamps(self) -> None:
+        """Write alarms of the service and the stamp of this process; a locked database is waited for."""
+        duties = (
+            Duty(self._keep_turn, 1.0),
+            Duty(self.reserve.follow, 1.0),
+            Duty(self.readers.follow, READERS_EVERY_S),
+            Duty(self.alarms.write_pending, 0.5),
+            Duty(lambda: self._write_stamp("running"), STAMP_EVERY_S),
+            Duty(self._follow_conditions, STAMP_EVERY_S),
+            Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
+            Duty(self._look_for_versions, STAMP_EVERY_S),
+            Duty(self._follow_clock, CLOCK_EVERY_S),
+            Duty(self._end_dead_drills, UNSHELVE_EVERY_S),
+        )  # fmt: skip
+        due = dict.fromkeys(duties, 0.0)
+        while not self._parts_end.wait(0.25):
+            for duty in duties:
+                if time.monotonic() >= due[duty]:
+                    pause_s = duty.every_s if self._do(duty.act) else max(duty.every_s, AGAIN_S)
+                    due[duty] = time.monotonic() + pause_s
+
+    def _do(self, act: Callable[[], object]) -> bool:
+        """Do it; whatever goes wrong, the other duties are done."""
+        try:
+            act()
+        except StoreBusyError as error:
+            log.warning("stamps wait: %s", error)
+            self.vigil.note_error(error)
+        except Exception as error:  # loop edge: stamps that stop are seen from outside as a silent core
+            log.exception("stamps")
+            self.vigil.note_error(f"{type(error).__name__}: {error}")
+        else:
+            return True
+        return False
+
+    def _keep_turn(self) -> None:
+        if self.turn is not None:
+            self.turn.keep()
+
+    def _end_dead_drills(self) -> None:
+        """A drill whose process died is ended: its exercise alarms would otherwise be escalated for ever."""
+        with self.db.read() as c:
+            if not load_drills(c, running_only=True):
+                return
+        with self.db.write() as c:
+            for drill_id in end_dead_drills(c, self.sites, self.clock()):
+                log.warning("drill %d is ended: its process died", drill_id)
+
+    def _follow_conditions(self) -> None:
+        now_s = time.monotonic()
+        self.conditions.follow(self.conditions.of_ingest(self.ingest.status()), now_s)
+        self.conditions.follow(self.conditions.of_broker(self.config.broker), now_s)
+        self.conditions.follow(self.conditions.of_publisher(self.publisher.status()), now_s)
+        unsynchronised = Condition(
+            "clock:unsynchronised", is_synchronised() is False,
+            "the clock of this machine follows no reference; run a time service (systemd-timesyncd, chrony)",
+            level=1, after_s=UNSYNCHRONISED_S,
+        )  # fmt: skip
+        self.conditions.follow((unsynchronised, self.conditions.of_disk(self.reserve.trouble)), now_s)
+        self.conditions.follow(self.conditions.of_readers(self.readers), now_s)
+        self.conditions.follow(self.conditions.of_evaluation(self.sites, self.evaluation.find_slow()), now_s)
+
+    def _clock_moved(self, now: datetime) -> bool:
+        """Whether the present jumped since the last look, or did so within the time after which a thread is overdue."""
+        now_s = time.monotonic()
+        before, before_s = self._clock_seen
+        self._clock_seen = now, now_s
+        if abs((now - before).total_seconds() - (now_s - before_s)) > STEP_S:
+            self._clock_moved_s = now_s
+        return now_s - self._clock_moved_s < health.OVERDUE_S
+
+    def _follow_clock(self) -> None:
+        """Set waiting times anew after a step of the clock; ask whether many stations say that ours is wrong."""
+        self._go_on_after_suspension()
+        if isinstance(self.clock, ServiceClock):
+            self._steps += self.clock.take_steps()
+        while self._steps:
+            self._take_step(self._steps[0])
+            del self._steps[0]  # not before: a database that is away has it taken again
+        self._take_word(judge_clock(self.ingest.heard(self.clock() - HEARD_WITHIN), is_synchronised()))
+
+    def _go_on_after_suspension(self) -> None:
+        """The machine was suspended: decide and deliver at once; the supervisor tells the gap."""
+        for suspension in self.clock.take_suspensions() if isinstance(self.clock, ServiceClock) else ():
+            log.critical("the machine was suspended from %s to %s", *suspension)
+            self.ingest.expect_more(WAKING_S)
+            self.evaluation.mark(frozenset(self.sites))
+            self.dispatcher.forget_times()
+            self.schedule.wake()
+
+    def _take_step(self, step: Step) -> None:
+        reason = describe_step(step)
+        log.critical("%s; waiting times go on from there", reason)
+        with self.db.write() as c:
+            if step.seconds < 0:
+                log.warning("moved back: %s", set_back(c, -step.seconds, self.clock()))
+            else:  # what came while the step was doubted lay in the future
+                log.warning("count again: %d readings", withdraw_future(c, self.clock(), step.jumped_over[0]))
+        self.ingest.forget_heard()
+        self.evaluation.mark(frozenset(self.sites))
+        self.dispatcher.forget_times()
+        self.schedule.set_anew()
+        self.alarms.open("clock:step", f"{reason}: look at its time service; all waiting times go on", level=2)
+        # it has happened and is over: the next one is a message of its own
+        self.alarms.put(replace(make_alarm("clock:step", 0, reason, is_open=False), notify=False))
+
+    def _is_corrected(self) -> bool:
+        return isinstance(self.clock, ServiceClock) and self.clock.correction_s != 0.0
+
+    def _take_word(self, word: ClockWord | None) -> None:
+        """Act on what the stations' time stamps say of our clock."""
+        if word is None:
+            if self._is_corrected():
+                return  # until somebody sets the clock
+            for key in ("clock:stations", "clock:behind"):
+                self.alarms.clear(key, "the time stamps of the stations fit the clock of this machine")
+            return
+        if isinstance(self.clock, ServiceClock) and self.clock.confirm(word.behind_s):
+            return  # a step that was still doubted: the stations saw it as well
+        if word.is_ours and isinstance(self.clock, ServiceClock):
+            self.clock.correct(word.behind_s)
+            self.clock.take_steps()
+            with self.db.write() as c:
+                withdrawn = withdraw_future(c, self.clock())
+            log.critical("%s; decisions go by the time of the stations, %d readings count again", word.text, withdrawn)
+            self.schedule.set_anew()
+            self.ingest.forget_heard()
+            self.alarms.open("clock:behind", f"cannot see: decide. {word.text}; decisions go by the stations' time", 2)
+        else:
+            self.alarms.open("clock:stations", f"cannot see: decide. {word.text}", level=2)
+
+    def _write_stamp(self, state: str) -> None:
+        ingest = self.ingest.status()
+        self._watch_file()
+        degraded = [
+            *_describe_trouble(ingest),
+            *self.conditions.told("ingest:lost", "ingest:dropped", "ingest:stumbles"),
+        ]
+        if not ingest.get("drained", True) and all(ingest["connected"].values()):
+            degraded.append("catching_up: readings that waited are being read; silence is judged when they are in")
+        degraded += [*self.conditions.told("slow:"), *([self._lost_file] if self._lost_file else [])]
+        detail: dict[str, Any] = {
+            "state": state, "pid": os.getpid(), "host": socket.gethostname(),
+            "started_at": self.started_at.isoformat(), "version": code_version(),
+            "sites": sorted(self.sites), "degraded": degraded,
+            "ingest": _plain(ingest), "dispatcher": _plain(self.dispatcher.status()),
+        }  # fmt: skip
+        with self.db.write() as c:
+            stamp(c, "core", detail, self.clock())
+        self.vigil.note_write()
+
+    def _watch_file(self) -> None:
+        """Tell once when the SQLite file was removed or replaced: we go on in the old one, which nobody else sees."""
+        file_id = _find_file_id(self.db)
+        if self._file_id is None:
+            self._file_id = file_id
+        elif file_id != self._file_id and not self._lost_file:
+            self._lost_file = (
+                f"the database file {self.db.url.database} was removed or replaced while the service runs; what is "
+                "stored since then is lost when it ends: stop the service, put the file or a backup in its place, start"
+            )
+            log.critical("%s", self._lost_file)
+            self.alarms.open("database:lost", self._lost_file, 2)
+
+
+def _find_file_id(db: Database) -> tuple[int, int] | None:
+    """Device and inode of the SQLite file, (0, 0) where it is gone; None where there is no file."""
+    if not db.is_sqlite or not db.url.database or db.url.database == ":memory:":
+        return None
+    try:
+        status = Path(db.url.database).stat()
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino
+
+
+def _describe_trouble(ingest: dict[str, Any]) -> list[str]:
+    lines = [f"broker ({name} session): {problem}" for name, problem in ingest["problems"].items()]
+    if ingest["database_busy_since"]:
+        lines.append(f"the database does not take observations since {ingest['database_busy_since']}")
+    return lines
+
+
+def _find_names(path: Path) -> list[str]:
+    """Ids that a file which cannot be used names, as far as they can be read, and its stem."""
+    try:
+        text = read_text(path)
+    except ConfigError:
+        return [path.stem]
+    return [path.stem, *re.findall(r'^\s*id\s*=\s*"([a-z0-9-]{1,64})"', text, re.MULTILINE)]
+
+
+def _plain(value: Any) -> Any:
+    """The same with instants as text: what JSON can hold."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def main(config_path: str | None = None) -> int:
+    """Life of the core process; returns its exit status."""
+    hide_memory()  # it holds secrets
+    config = load_service(config_path)
+    logs.configure("core", config.log.level)
+    for chatty in ("alembic", "apscheduler"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    core = Core(config, ServiceClock())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: core.stopping.set())
+    with hold_alone(config) as turn:
+        core.hold(turn)
+        core.start()
+        status = core.watch()
+        if status == EXIT_OVERDUE:
+            os._exit(status)  # a stuck thread would hold up any clean way out
+        last = threading.Timer(LAST_S, os._exit, (EXIT_TRY_AGAIN,))  # a database that is away holds it up as well
+        last.daemon = True
+        last.start()
+        core.stop()
+        last.cancel()
+    return status
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else None))
+    except SlopewardError as known:
+        log.critical("%s", known)
+        print(known, file=sys.stderr)  # noqa: T201  the log may not be set up yet
+        sys.exit(EXIT_TRY_AGAIN if isinstance(known, StoreBusyError) else 1)

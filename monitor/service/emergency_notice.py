@@ -1,0 +1,226 @@
+"""Tells the people of the top level, past the outbox, that the service cannot decide, and when it can again."""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from monitor.domain.alert import Ledger, Notification
+from monitor.domain.site import Site
+from monitor.errors import DeliveryError, SlopewardError
+from monitor.notify.notifier import open_notifier
+from monitor.service.notice_record import Address, Told, ToldFile
+
+log = logging.getLogger(__name__)
+TELL_AFTER_S: Final = 20.0  # core has waited before it says that it is in trouble: together well below a minute
+OVER_AFTER_S: Final = 5.0  # trouble that is away for less comes and goes
+AGAIN_S: Final = 5.0
+TRIES: Final = 60
+URGENT: Final = 2
+
+
+def list_addresses(sites: Iterable[Site]) -> list[Address]:
+    """Every channel of everybody who hears the top level of a site, each once.
+
+    A site whose top level nobody hears gives all its recipients: somebody must hear that nobody decides.
+    """
+    found: dict[Address, None] = {}
+    for site in sites:
+        top = site.levels[-1].number
+        chosen = [r for r in site.recipients if top in r.levels] or list(site.recipients)
+        for one in chosen:
+            found |= {Address(one.name, channel): None for channel in one.channels}
+    return list(found)
+
+
+class Herald:
+    """Follows the trouble and tells it once, and once that it is over.
+
+    `look` is called again and again by one thread; deliveries run in threads of their own, each tried again until it
+    is taken or the trouble is over. What a herald before this one had told, and had not, is gone on with.
+
+    Args:
+        find_addresses: whom to tell, asked when there is something to tell.
+        describe: what is known of the levels, asked with it; one line per site.
+        environ: where channels find their secrets.
+        clock: gives the present, aware UTC.
+        on_over: called with what was told and how, when it is over.
+        file: holds what is told over a restart.
+    """
+
+    def __init__(
+        self,
+        find_addresses: Callable[[], list[Address]],
+        describe: Callable[[], list[str]],
+        environ: Mapping[str, str],
+        clock: Callable[[], datetime],
+        on_over: Callable[[str, int, int], None],
+        file: ToldFile,
+    ) -> None:
+        self._find_addresses, self._describe, self._environ = find_addresses, describe, environ
+        self._clock, self._on_over, self._file = clock, on_over, file
+        self._trouble = ""  # the last that was seen
+        self._since_s: float | None = None
+        self._gone_s: float | None = None
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._told = file.read()
+        self._goes_on = self._told is not None  # from before the start; not taken up yet
+
+    def look(self, trouble: str, now_s: float, *, sure: bool = True) -> None:
+        """Compare with what was told.
+
+        Args:
+            trouble: why nothing can be decided; empty when all is well.
+            now_s: monotonic seconds.
+            sure: without trouble: something was decided. A core that has just begun sees no trouble and has proven
+                nothing.
+        """
+        if self._goes_on:
+            self._goes_on = False
+            self._go_on()
+        if trouble:
+            self._trouble, self._gone_s = trouble, None
+            self._since_s = now_s if self._since_s is None else self._since_s
+        elif sure:
+            self._look_for_end(now_s)
+            return
+        if self._since_s is not None and not self._lasts and now_s - self._since_s >= TELL_AFTER_S:
+            self._tell(self._trouble)
+
+    @property
+    def _lasts(self) -> bool:
+        """Whether people were told and wait for the end."""
+        return self._told is not None and self._told.over_at is None
+
+    def _look_for_end(self, now_s: float) -> None:
+        if self._since_s is None and not self._lasts:
+            return
+        self._gone_s = now_s if self._gone_s is None else self._gone_s
+        if now_s - self._gone_s >= OVER_AFTER_S:
+            self._since_s = self._gone_s = None
+            if self._lasts:
+                self._tell_over()
+
+    def say(self, subject: str, lines: Iterable[str], mark: str) -> None:
+        """Deliver one message to everybody, once each; `mark` names it for those who drop what came twice."""
+        self._send(self._find_addresses(), subject, "\n".join(lines), mark, threading.Event())
+
+    def _tell(self, trouble: str) -> None:
+        log.critical("cannot decide: %s; telling the people of the top level past the outbox", trouble)
+        lines = [
+            f"Slopeward cannot decide: {trouble}.",
+            "Readings wait with the broker. No level rises and no alert is sent until this is over.",
+            *self._describe(),
+            "Watch the slope by other means. Look at the machine, its disk and its database now.",
+            "One more message follows when it is over.",
+        ]
+        told = Told(trouble, self._clock(), "\n".join(lines), tuple(self._find_addresses()))
+        if not told.asked:
+            log.critical("nobody can be told: no site file names a recipient")
+        with self._lock:
+            self._told, self._over = told, threading.Event()
+        self._file.keep(told)
+        self._send_trouble(told)
+
+    def _go_on(self) -> None:
+        """Tell those whom the service before this one had not reached when it ended."""
+        told = self._told
+        assert told is not None
+        log.warning("told before the start: %s", told.trouble)
+        if told.over_at is None:
+            self._send_trouble(told)
+        else:
+            self._over.set()
+            self._send_over(told, told.taken - told.settled)
+
+    def _tell_over(self) -> None:
+        with self._lock:
+            assert self._told is not None
+            told = self._told = replace(self._told, over_at=self._clock())
+            self._over.set()
+        log.warning("over: %s", told.trouble)
+        self._file.keep(told)
+        self._send_over(told, told.taken)
+        self._on_over(told.trouble, len(told.taken), len(told.asked))
+
+    def _send_trouble(self, told: Told) -> None:
+        waiting = [one for one in told.asked if one not in told.taken]
+        self._send(
+            waiting, f"cannot decide: {told.trouble}"[:150], told.body, f"decide:{told.at}", self._over,
+            on_end=lambda address, taken: self._note_taken(told, address) if taken else None,
+        )  # fmt: skip
+
+    def _note_taken(self, told: Told, address: Address) -> None:
+        with self._lock:
+            if self._told is None or self._told.at != told.at:
+                return  # another outage since
+            now = self._told = replace(self._told, taken=self._told.taken | {address})
+        self._file.keep(now)
+        if now.over_at is not None:  # it was on its way when the end was told to the others
+            self._send_over(now, [address])
+
+    def _send_over(self, told: Told, addresses: Collection[Address]) -> None:
+        lines = [
+            f"Slopeward decides again since {told.over_at:%Y-%m-%d %H:%M:%S} UTC. It was: {told.trouble}.",
+            "What was measured meanwhile is being read from the broker; alerts follow in the usual way.",
+        ]
+        if not addresses:
+            self._note_settled(told, ())
+        self._send(
+            addresses, "over: decides again", "\n".join(lines), f"over:{told.at}", threading.Event(),
+            on_end=lambda address, _: self._note_settled(told, (address,)),
+        )  # fmt: skip
+
+    def _note_settled(self, told: Told, addresses: Iterable[Address]) -> None:
+        """Forget the outage when everybody who heard of it has heard the end, or cannot."""
+        with self._lock:
+            if self._told is None or self._told.at != told.at:
+                return
+            now = replace(self._told, settled=self._told.settled.union(addresses))
+            self._told = None if now.settled >= now.taken else now
+            kept = self._told
+        self._file.keep(kept)
+
+    def _send(
+        self,
+        addresses: Collection[Address],
+        subject: str,
+        body: str,
+        mark: str,
+        over: threading.Event,
+        on_end: Callable[[Address, bool], None] = lambda *_: None,
+    ) -> None:
+        for address in addresses:
+            threading.Thread(
+                target=lambda one=address: on_end(one, self._deliver(one, subject, body, mark, over)), name="herald",
+                daemon=True,
+            ).start()  # fmt: skip
+
+    def _deliver(self, address: Address, subject: str, body: str, mark: str, over: threading.Event) -> bool:
+        """Try until it is taken, which it says, or until that makes no sense any more."""
+        key = hashlib.sha256(f"{mark}|{address.recipient}|{address.channel}".encode()).hexdigest()
+        for attempt in range(1, TRIES + 1):
+            notification = Notification(
+                0, 0, 0, "status", str(Ledger.HEALTH), URGENT, "urgent", address.recipient, address.channel,
+                exercise=False, subject=subject, body=body, idempotency_key=key, attempts=attempt,
+                queued_at=self._clock(),
+            )  # fmt: skip
+            try:
+                open_notifier(address.channel, self._environ).deliver(notification)
+            except DeliveryError as error:
+                log.error("%s was not told by %s: %s", address.recipient, address.channel.partition(":")[0], error)  # noqa: TRY400
+                if error.permanent or over.wait(AGAIN_S):
+                    return False
+            except (SlopewardError, OSError) as error:
+                log.critical("%s cannot be told by %s: %s", address.recipient, address.channel, error)
+                return False
+            except Exception:  # loop edge: the other channels go on
+                log.exception("%s cannot be told by %s", address.recipient, address.channel)
+                return False
+            else:
+                return True
+        return False

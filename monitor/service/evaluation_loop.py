@@ -1,0 +1,239 @@
+"""The thread that evaluates: soon after data of a site was stored, and on a tick, so that silence is seen as well."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final, Protocol
+
+from monitor.alerting.decision.evaluate import EvaluationResult
+from monitor.alerting.decision.evaluator import Evaluator
+from monitor.domain.site import Site
+from monitor.errors import OutdatedSiteError, StoreBusyError
+from monitor.store.database.engine import Database
+
+log = logging.getLogger(__name__)
+# between two evaluations of one site on data: a burst is one evaluation, and an alert row is there within a second
+SHORTEST_GAP_S: Final = 0.25
+# after an outage, silence is judged and levels may fall when the queue is drained, at the latest after this
+DRAIN_LIMIT_S: Final = 300.0
+BUSY_PAUSE_S: Final = 1.0
+LOOK_EVERY_S: Final = 2.0  # for what people added
+SLOW_S: Final = 30.0  # an evaluation that takes longer is told
+# a thread that computes is slow, not stuck: no fresh process would be faster; beyond this it is given up
+LONGEST_S: Final = 900.0
+WORK_S: Final = 0.1  # processor time by which a thread is seen to compute
+AGAIN_WHEN_DRAINED_S: Final = 2.0  # nothing falls while draining: look soon after
+
+
+class Evaluate(Protocol):
+    """The decision, as `monitor.alerting.decision.evaluate.evaluate_site` is."""
+
+    def __call__(self, db: Database, site: Site, now: datetime, trigger: str, *, draining: bool) -> EvaluationResult:
+        """Decide once and store; raises StoreBusyError when that must be tried again."""
+
+
+class EvaluationLoop:
+    """Evaluates each site when it is dirty or due, one after the other.
+
+    1. `mark(sites)` makes sites dirty; many marks before the next round are one evaluation.
+    2. Without data a site is due after the tick, or earlier where its stage of movement or its last evaluation said so
+       (a dwell, an expiry).
+    3. While a backlog is being read, at most five minutes, evaluations are `draining`: levels rise, nothing falls.
+    4. What people add by any process (a report, an event, an offset, a flag) makes its site dirty within seconds.
+    5. A site whose evaluation raises is poisoned: told to `on_poisoned`, tried again on the tick; the others go on.
+
+    Args:
+        db: the database.
+        sites: site id -> site.
+        tick_s: longest time between two evaluations of a site.
+        is_drained: True when ingest has caught up with the broker's queue.
+        on_changed: called with the site's id after an evaluation that changed something.
+        on_poisoned: called with site id and reason when a site cannot be evaluated; reason None when it can again.
+        clock: gives the present, aware UTC.
+        evaluate: the decision; None takes an `Evaluator`, which keeps in memory what saves work.
+        find_news: sites to which something was added since the last call, by whichever process.
+        on_evaluated: called after each evaluation that was committed.
+        on_outdated: called when another version of a site's file is in force than the one it has here.
+        find_pace: longest time in seconds between two evaluations of a site that its stage of movement asks for.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        sites: Mapping[str, Site],
+        tick_s: float,
+        *,
+        is_drained: Callable[[], bool],
+        on_changed: Callable[[str], None],
+        on_poisoned: Callable[[str, str | None], None],
+        clock: Callable[[], datetime],
+        evaluate: Evaluate | None = None,
+        find_news: Callable[[], frozenset[str]] = frozenset,
+        find_pace: Callable[[str], float | None] = lambda _: None,
+        on_evaluated: Callable[[], None] = lambda: None,
+        on_outdated: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._find_news, self._look_at, self._find_pace = find_news, 0.0, find_pace
+        self._on_evaluated, self._on_outdated = on_evaluated, on_outdated
+        self._db, self._sites, self._tick_s, self._clock = db, sites, tick_s, clock
+        self._evaluate: Evaluate = Evaluator() if evaluate is None else evaluate
+        self._is_drained, self._on_changed, self._on_poisoned = is_drained, on_changed, on_poisoned
+        self._dirty: set[str] = set()
+        self._condition = threading.Condition()
+        self._stopping = False
+        self._poisoned: set[str] = set()
+        self._due: dict[str, float] = {}  # monotonic
+        self._not_before: dict[str, float] = {}
+        self._behind_since: float | None = None
+        self._progress: dict[str, datetime] = {}
+        self._in_hand: tuple[str, float] | None = None  # site, since (monotonic)
+        self._slow: dict[str, float] = {}
+        self._computed_s = 0.0
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._progress["evaluate"] = self._clock()
+        self._thread = threading.Thread(target=self._run, name="evaluate", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """End after the evaluation in hand."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def mark(self, sites: frozenset[str]) -> None:
+        """Note that data of these sites was stored; returns at once."""
+        with self._condition:
+            self._dirty.update(sites)
+            self._condition.notify_all()
+
+    def progress(self) -> dict[str, datetime]:
+        """When the thread last went round, finished a site, or was seen computing on one."""
+        self._look_at_work()
+        return dict(self._progress)
+
+    def is_busy(self) -> bool:
+        """Whether a site is being evaluated at this moment."""
+        return self._in_hand is not None
+
+    def find_slow(self) -> dict[str, float]:
+        """Site -> seconds of evaluations that take too long: the last one, or the one in hand."""
+        found = dict(self._slow)
+        if (in_hand := self._in_hand) is not None and (taken_s := time.monotonic() - in_hand[1]) > SLOW_S:
+            found[in_hand[0]] = taken_s
+        return found
+
+    def _look_at_work(self) -> None:
+        in_hand, thread = self._in_hand, self._thread
+        if in_hand is None or thread is None or thread.ident is None or not thread.is_alive():
+            return
+        try:
+            computed_s = time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        except (AttributeError, OSError):  # not every system can tell; there the watchdog knows finished sites only
+            return
+        if computed_s - self._computed_s > WORK_S and time.monotonic() - in_hand[1] < LONGEST_S:
+            self._computed_s = computed_s
+            self._progress["evaluate"] = self._clock()
+
+    def _run(self) -> None:
+        self._look_for_news()  # what comes from here on is noticed
+        for site_id in list(self._sites):
+            self._evaluate_once(site_id, "start")
+        while not self._stopping:
+            self._look_for_news()
+            for site_id, why in self._take_due():
+                self._evaluate_once(site_id, why)
+            self._progress["evaluate"] = self._clock()
+
+    def _look_for_news(self) -> None:
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK_EVERY_S
+        try:
+            self.mark(self._find_news())
+        except StoreBusyError as error:
+            log.warning("cannot look for reports and events yet: %s", error)
+        except Exception:  # loop edge: the tick looks at everything anyway
+            log.exception("cannot look for reports and events")
+
+    def _is_draining(self) -> bool:
+        if self._is_drained():
+            self._behind_since = None
+            return False
+        now = time.monotonic()
+        self._behind_since = now if self._behind_since is None else self._behind_since
+        return now - self._behind_since < DRAIN_LIMIT_S
+
+    def _take_due(self) -> list[tuple[str, str]]:
+        """Wait until something is due, at most one second, and take it: (site, data or tick)."""
+        with self._condition:
+            now = time.monotonic()
+            ready = self._ready(now)
+            if not ready:
+                self._condition.wait(max(0.01, min(1.0, self._next(now) - now)))
+                ready = self._ready(time.monotonic())
+            self._dirty.difference_update(site for site, _ in ready)
+            return ready
+
+    def _ready(self, now: float) -> list[tuple[str, str]]:
+        ready = []
+        for site_id in self._sites:
+            if site_id in self._dirty and now >= self._not_before.get(site_id, 0.0):
+                ready.append((site_id, "data"))
+            elif now >= self._due.get(site_id, 0.0):
+                ready.append((site_id, "tick"))
+        return ready
+
+    def _next(self, now: float) -> float:
+        moments = [self._due.get(s, now) for s in self._sites]
+        moments += [self._not_before.get(s, now) for s in self._dirty if s in self._sites]
+        return min(moments, default=now + 1.0)
+
+    def _evaluate_once(self, site_id: str, trigger: str) -> None:
+        if self._stopping:
+            return
+        started = time.monotonic()
+        self._in_hand = (site_id, started)
+        pause_s = self._tick_s
+        try:
+            pause_s = min(pause_s, self._find_pace(site_id) or pause_s)
+            now = self._clock()
+            draining = self._is_draining()
+            result = self._evaluate(self._db, self._sites[site_id], now, trigger, draining=draining)
+            self._on_evaluated()
+            if draining:
+                pause_s = min(pause_s, AGAIN_WHEN_DRAINED_S)
+            if result.next_due_at is not None:
+                pause_s = min(pause_s, max(SHORTEST_GAP_S, (result.next_due_at - now).total_seconds()))
+            if result.changes:
+                self._on_changed(site_id)
+            if site_id in self._poisoned:
+                self._poisoned.discard(site_id)
+                self._on_poisoned(site_id, None)
+        except StoreBusyError as error:
+            log.warning("%s not evaluated, again in %g s: %s", site_id, BUSY_PAUSE_S, error)
+            pause_s = BUSY_PAUSE_S
+        except OutdatedSiteError as error:
+            log.info("%s", error)
+            pause_s = BUSY_PAUSE_S
+            self._on_outdated()
+        except Exception as error:  # loop edge: one poisoned site must not silence the others
+            log.exception("site %s cannot be evaluated", site_id)
+            self._poisoned.add(site_id)
+            self._on_poisoned(site_id, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        ended = time.monotonic()
+        self._in_hand = None
+        self._slow.pop(site_id, None)
+        if ended - started > SLOW_S:
+            self._slow[site_id] = ended - started
+            log.warning("evaluation of %s took %.0f s", site_id, ended - started)
+        # a slow evaluation leaves as much time as it took to ingest and the others
+        self._not_before[site_id] = ended + max(SHORTEST_GAP_S, ended - started)
+        self._due[site_id] = ended + pause_s
+        self._progress["evaluate"] = self._clock()

@@ -1,0 +1,273 @@
+"""The table of jobs: which function, how often. Only work that may be late; alarms have threads of their own."""
+
+import contextlib
+import ctypes
+import importlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from apscheduler.events import EVENT_JOB_MISSED, JobExecutionEvent
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from monitor.config.service import ServiceConfig
+from monitor.domain.site import Site
+from monitor.errors import SlopewardError, StoreBusyError
+from monitor.movement.cadence import stage_cadence
+from monitor.store.database.engine import Database
+from monitor.store.job_runs import add_missed, finish_run, mark_abandoned, start_run
+from monitor.store.models.movement import find_stage
+
+log = logging.getLogger(__name__)
+HOUR_S: Final = 3600.0
+DAY_S: Final = 86400.0
+# two jobs at once: more would only fight for the cores that ingest and alarms need
+WORKERS: Final = 2
+FAILS_BEFORE_ALARM: Final = 3
+LOOK_S: Final = 1.0  # between two looks at the folders that jobs watch
+Clock = Callable[[], datetime]
+OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One line of the table: `function` is run(db, config, site, now) -> one line that says what it did.
+
+    `at_stage` gives the pause at a stage of movement instead of `every_s`; the entry follows the site's stage. A
+    `light` job computes here and briefly: it has a thread of its own and waits for no training. A job that watches a
+    folder also runs as soon as something arrived in it, or in a folder of it.
+    """
+
+    name: str
+    function: str
+    every_s: Callable[[Site | None], float]
+    first_s: float  # after start
+    per_site: bool = True
+    at_stage: Callable[[Site, str | None], float] | None = None
+    light: bool = False
+    watched: Callable[[ServiceConfig, Site], Path] | None = None
+
+    def pause_s(self, site: Site | None, stage: str | None) -> float:
+        """Seconds between two runs."""
+        return self.every_s(site) if site is None or self.at_stage is None else self.at_stage(site, stage)
+
+
+JOBS: Final = (
+    Job(
+        "movement", "monitor.movement.update:run", lambda _: HOUR_S, 15.0,
+        at_stage=lambda site, stage: stage_cadence(site, stage)[0], light=True,
+    ),
+    Job(
+        "forecast", "monitor.jobs.forecasts.run:run", lambda site: site.forecast.every_s if site else DAY_S, 20.0,
+        at_stage=lambda site, stage: stage_cadence(site, stage)[1],
+    ),
+    Job("score", "monitor.jobs.forecasts.rescore:run", lambda _: HOUR_S, 60.0),
+    Job("train", "monitor.jobs.forecasts.train:run", lambda _: DAY_S, 300.0),
+    Job("anomaly", "monitor.jobs.anomaly:run", lambda site: site.anomaly.every_s if site else DAY_S, 30.0),
+    Job(
+        "scenes", "monitor.jobs.scenes.inbox:run", lambda _: 10.0, 10.0,
+        watched=lambda config, site: Path(config.paths.inbox) / site.id,
+    ),
+    Job("housekeeping", "monitor.jobs.housekeeping:run", lambda _: DAY_S, 600.0, per_site=False),
+)  # fmt: skip
+
+
+def _give_back_memory() -> None:
+    """Hand freed memory back to the system: the C library keeps what one job took, and the next one adds to it."""
+    with contextlib.suppress(AttributeError):  # a C library without it
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _newest_ns(folder: Path) -> int | None:
+    """When an entry was last added to a folder, or to one of its folders; None where it cannot be seen now."""
+    try:
+        with os.scandir(folder) as entries:
+            times = [entry.stat().st_mtime_ns for entry in entries if entry.is_dir(follow_symlinks=False)]
+        return max(*times, folder.stat().st_mtime_ns, 0)
+    except OSError:
+        return None
+
+
+class Schedule:
+    """Runs the table in two threads of the core process, light jobs in a third; heavy parts run behind `compute.run`.
+
+    Args:
+        db: the database.
+        config: handed to each job.
+        sites: one entry per site and per-site job.
+        clock: gives the present, aware UTC.
+        on_failing: called when a job failed three times running, and again when it works.
+        jobs: the table.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        config: ServiceConfig,
+        sites: Sequence[Site],
+        clock: Clock,
+        on_failing: OnFailing,
+        jobs: Sequence[Job] = JOBS,
+    ) -> None:
+        self._db, self._config, self._clock, self._on_failing = db, config, clock, on_failing
+        self._failures: dict[str, int] = {}
+        self._lock = threading.Lock()
+        executors = {"default": ThreadPoolExecutor(WORKERS), "light": ThreadPoolExecutor(1)}
+        self._scheduler = BackgroundScheduler(executors=executors, timezone="UTC")
+        self._scheduler.add_listener(self._note_missed, EVENT_JOB_MISSED)
+        self._entries: dict[str, tuple[Job, Site | None]] = {}
+        self._stages: dict[str, str | None] = {}
+        self._running: set[str] = set()
+        self._stopped = threading.Event()
+        for job in jobs:
+            for site in sites if job.per_site else (None,):
+                self._add(job, site)
+
+    def _add(self, job: Job, site: Site | None) -> None:
+        every_s = job.pause_s(site, None)
+        key = f"{job.name}:{site.id}" if site else job.name
+        self._entries[key] = (job, site)
+        self._scheduler.add_job(
+            self.run_now, "interval", (key,), id=key, seconds=every_s, max_instances=1, coalesce=True,
+            executor="light" if job.light else "default",
+            misfire_grace_time=max(1, int(min(every_s, HOUR_S))),
+            next_run_time=self._clock() + timedelta(seconds=min(job.first_s, every_s)),
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """End what a killed process left as running, then start the threads."""
+        with self._db.write() as c:
+            mark_abandoned(c, self._clock())
+        self._scheduler.start()
+        for site in {s.id: s for _, s in self._entries.values() if s is not None}.values():
+            self._follow_stage(site)
+        threading.Thread(target=self._watch, name="watch-folders", daemon=True).start()
+
+    def stop(self) -> None:
+        """Start no more; running jobs are ended by `compute.stop_all`."""
+        self._stopped.set()
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+    def set_anew(self) -> None:
+        """The clock was set: every entry is due one pause from now, not by the old time."""
+        for key, (job, site) in self._entries.items():
+            if self._scheduler.get_job(key) is not None:
+                pause_s = job.pause_s(site, self._stages.get(site.id) if site else None)
+                self._scheduler.modify_job(key, next_run_time=datetime.now(UTC) + timedelta(seconds=pause_s))
+
+    def wake(self) -> None:
+        """The machine was suspended: what came due meanwhile runs now, once."""
+        self._scheduler.wakeup()
+
+    def _watch(self) -> None:
+        """Bring forward the jobs in whose folder something arrived; what arrives while one runs, when it has ended."""
+        folders = {
+            key: job.watched(self._config, site)
+            for key, (job, site) in self._entries.items() if job.watched is not None and site is not None
+        }  # fmt: skip
+        seen = {key: _newest_ns(folder) for key, folder in folders.items()}
+        while not self._stopped.wait(LOOK_S):
+            for key, folder in folders.items():
+                newest = _newest_ns(folder)
+                if newest == seen[key] or key in self._running:
+                    continue
+                seen[key] = newest
+                if newest is not None and self._scheduler.get_job(key) is not None:
+                    self._scheduler.modify_job(key, next_run_time=datetime.now(UTC))
+
+    def stage_of(self, site_id: str) -> str | None:
+        """The stage of movement that the site's cadence follows; None before it is known."""
+        return self._stages.get(site_id)
+
+    def hasten(self, name: str, site_id: str) -> None:
+        """Have a job of a site run now instead of at its next turn; nothing where it is not scheduled."""
+        with contextlib.suppress(JobLookupError):
+            self._scheduler.modify_job(f"{name}:{site_id}", next_run_time=datetime.now(UTC))
+
+    def run_now(self, key: str) -> str:
+        """Run one entry in this thread; whatever happens ends as one row of the diary. Returns its end state."""
+        self._running.add(key)
+        try:
+            return self._run(key)
+        finally:
+            self._running.discard(key)
+
+    def _run(self, key: str) -> str:
+        job, site = self._entries[key]
+        site_id = site.id if site else None
+        try:
+            with self._db.write() as c:
+                run_id = start_run(c, job.name, site_id, self._clock())
+        except StoreBusyError as error:
+            log.warning("job %s not started: %s", key, error)
+            return "missed"
+        state, detail = self._call(job, site)
+        _give_back_memory()
+        log.log(logging.INFO if state == "done" else logging.WARNING, "job %s %s: %s", key, state, detail)
+        try:
+            with self._db.write() as c:
+                finish_run(c, run_id, state, detail, self._clock())
+        except SlopewardError as error:
+            log.warning("the end of job %s was not noted: %s", key, error)
+        self._count(key, state, detail)
+        if site is not None and job.name == "movement":
+            self._follow_stage(site)
+        return state
+
+    def _follow_stage(self, site: Site) -> None:
+        """Give the entries of a site the pauses of its stage; one that is due sooner than that stays so."""
+        try:
+            with self._db.read() as c:
+                stage = find_stage(c, site.id)
+        except SlopewardError as error:
+            log.warning("the stage of %s is not known for now: %s", site.id, error)
+            return
+        before = self._stages.get(site.id)
+        self._stages[site.id] = stage
+        for key, (job, of) in self._entries.items():
+            if of is not site or job.at_stage is None or job.pause_s(site, stage) == job.pause_s(site, before):
+                continue
+            pause_s = job.pause_s(site, stage)
+            soon = self._clock() + timedelta(seconds=pause_s)
+            known = self._scheduler.get_job(key)
+            if known is not None and known.next_run_time is not None:
+                soon = min(soon, known.next_run_time)  # read before: rescheduling moves it
+            self._scheduler.reschedule_job(key, trigger="interval", seconds=pause_s)
+            self._scheduler.modify_job(key, next_run_time=soon)
+            log.info("%s is %s: %s every %g s", site.id, stage or "unknown", job.name, pause_s)
+
+    def _call(self, job: Job, site: Site | None) -> tuple[str, str]:
+        module, _, name = job.function.partition(":")
+        try:
+            function: Any = getattr(importlib.import_module(module), name)
+            return "done", str(function(self._db, self._config, site, self._clock()))
+        except SlopewardError as error:
+            text = " ".join(str(error).split())
+            return ("killed" if "killed" in text else "failed"), text
+        except Exception as error:  # loop edge: one broken job must not end the others
+            log.exception("job %s", job.name)
+            return "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+    def _count(self, key: str, state: str, detail: str) -> None:
+        with self._lock:
+            before = self._failures.get(key, 0)
+            after = 0 if state == "done" else before + 1
+            self._failures[key] = after
+        if after == FAILS_BEFORE_ALARM or (before >= FAILS_BEFORE_ALARM and after == 0):
+            self._on_failing(key, detail, after > 0)
+
+    def _note_missed(self, event: JobExecutionEvent) -> None:
+        job, site = self._entries[event.job_id]
+        try:
+            with self._db.write() as c:
+                add_missed(c, job.name, site.id if site else None, event.scheduled_run_time, self._clock())
+        except SlopewardError as error:
+            log.warning("a missed run of %s was not noted: %s", event.job_id, error)

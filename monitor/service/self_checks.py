@@ -1,0 +1,149 @@
+"""What of the service itself is wrong at the moment, so that it becomes an alarm and not only a count."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from monitor.broker.logins import HOW_TO_CLOSE, LoginBook
+from monitor.config.service import BrokerSection
+from monitor.service.alarms import ServiceAlarms
+from monitor.store.upkeep.readers import ReaderWatch
+
+AWAY_S: Final = 60.0  # a broker or database that is away for less is weather
+GROWN_S: Final = 600.0  # a count that grew is told of until it stood still for that long
+FOREIGN_S: Final = 3600.0
+STUMBLES: Final = 3  # in a row
+
+
+class Condition(NamedTuple):
+    """One thing that can be wrong; it is an alarm when it is true for `after_s`, until it was false for `hold_s`."""
+
+    key: str
+    is_true: bool
+    reason: str
+    level: int = 2  # 1 notice, 2 urgent
+    after_s: float = 0.0
+    hold_s: float = 0.0
+
+
+class Conditions:
+    """Follows conditions and puts an alarm where one begins or ends; what a process before us left open is ended."""
+
+    def __init__(self, alarms: ServiceAlarms) -> None:
+        self._alarms = alarms
+        self._since: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+        self._told: dict[str, str] = {}  # key -> what is wrong; "" = it is over
+        self._counts: dict[str, int] = {}
+
+    def follow(self, conditions: Iterable[Condition], monotonic_s: float) -> None:
+        """Compare with what was told."""
+        for one in conditions:
+            if one.is_true:
+                self._last[one.key] = monotonic_s
+                since = self._since.setdefault(one.key, monotonic_s)
+                if monotonic_s - since >= one.after_s and not self._told.get(one.key):
+                    self._told[one.key] = one.reason
+                    self._alarms.open(one.key, one.reason, one.level)
+                continue
+            self._since.pop(one.key, None)
+            ended = monotonic_s - self._last.get(one.key, float("-inf")) >= one.hold_s
+            if ended and self._told.get(one.key) != "":
+                self._told[one.key] = ""
+                self._alarms.clear(one.key, f"over: {one.reason}")
+
+    def told(self, *prefixes: str) -> list[str]:
+        """What is wrong now among the keys that begin so, one line each."""
+        return [reason for key, reason in self._told.items() if reason and key.startswith(prefixes)]
+
+    def count(self, key: str, count: int) -> bool:
+        """Whether a count grew since the last look."""
+        before = self._counts.get(key, 0)
+        self._counts[key] = count
+        return count > before
+
+    def of_ingest(self, status: Mapping[str, Any]) -> Iterator[Condition]:
+        """What `Ingest.status` says of broker, database and messages."""
+        for name, is_listening in status["connected"].items():
+            problem = status["problems"].get(name, "")
+            refused = status["refused"].get(name, "")
+            yield Condition(
+                f"mqtt:{name}:refused", bool(refused), f"messages of the {name} session do not come: {refused}"
+            )
+            yield Condition(
+                f"mqtt:{name}:away", not (is_listening or refused),
+                f"no connection to the broker ({name} session), no messages come: {problem}", after_s=AWAY_S,
+            )  # fmt: skip
+        busy_since = status["database_busy_since"]
+        yield Condition(
+            "ingest:database", busy_since is not None,
+            f"the database takes no observations since {busy_since}; messages wait with the broker", after_s=AWAY_S,
+        )  # fmt: skip
+        lost, dropped = status["lost"], status["dropped_qos0"]
+        yield Condition(
+            "ingest:lost", self.count("lost", lost),
+            f"{lost} messages since start could be written nowhere and stay with the broker; see the log",
+            hold_s=GROWN_S,
+        )  # fmt: skip
+        yield Condition(
+            "ingest:quarantine", self.count("unkept", status["unkept"]),
+            f"{status['unkept']} unreadable messages since start were counted and not kept: a sender used up its"
+            " share of the quarantine; see the view quarantine_sources", level=1, hold_s=GROWN_S,
+        )  # fmt: skip
+        yield Condition(
+            "ingest:dropped", self.count("dropped", dropped),
+            f"{dropped} messages of QoS 0 since start were dropped; publish with QoS 1", hold_s=GROWN_S,
+        )  # fmt: skip
+        yield Condition(
+            "ingest:stumbles", status["stumbles"] >= STUMBLES,
+            "the writer of observations fails again and again; messages wait with the broker; see the log",
+        )  # fmt: skip
+
+    @staticmethod
+    def of_broker(broker: BrokerSection) -> Iterator[Condition]:
+        """A managed broker that asks nobody for a login: anybody of this machine can speak for any instrument."""
+        is_open = broker.mode == "managed" and LoginBook(Path(broker.data)).is_open(broker.anonymous)
+        yield Condition(
+            "broker:anonymous", is_open,
+            f"the broker takes readings from anybody of this machine; {HOW_TO_CLOSE}", level=1,
+        )  # fmt: skip
+
+    def of_publisher(self, status: Mapping[str, Any]) -> Iterator[Condition]:
+        """What `StatePublisher.status` says: a foreign message is told once, and again after a quiet hour."""
+        yield Condition(
+            "mqtt:foreign", self.count("foreign", status["foreign"]),
+            f"somebody else publishes as if it were the service, last on {status['foreign_last']}: levels and alerts "
+            "heard by MQTT may be forged where nobody looks at their signature; find who may write there "
+            "(slopeward doctor)",
+            hold_s=FOREIGN_S,
+        )  # fmt: skip
+        yield Condition(
+            "mqtt:unsigned", bool(status["unsigned"]),
+            f"the keys of the signatures cannot be read, sirens may refuse what is published: {status['unsigned']}",
+        )  # fmt: skip
+
+    @staticmethod
+    def of_disk(trouble: str) -> Condition:
+        """What `DiskReserve.trouble` says."""
+        return Condition("disk:reserve", bool(trouble), trouble)
+
+    def of_readers(self, readers: ReaderWatch) -> Iterator[Condition]:
+        """What `ReaderWatch` saw: sessions that it ended, and those that it may not end."""
+        yield Condition(
+            "database:readers", self.count("readers", readers.ended),
+            f"{readers.ended} sessions of readers of the SQL views were ended since start, last: {readers.last}; if it "
+            "goes on, close that login (ALTER ROLE ... NOLOGIN)",
+            level=1, hold_s=GROWN_S,
+        )  # fmt: skip
+        yield Condition(
+            "database:readers:unended", bool(readers.refused),
+            f"a reader of the SQL views holds too much and the service may not end it: {readers.refused}; let an "
+            "administrator of the server run: GRANT pg_signal_backend TO the service's role",
+        )  # fmt: skip
+
+    @staticmethod
+    def of_evaluation(sites: Iterable[str], slow: Mapping[str, float]) -> Iterator[Condition]:
+        """Sites whose evaluation takes too long."""
+        for site in sites:
+            text = f"evaluation of {site} takes {slow.get(site, 0.0):.0f} s; shorten windows or thin its series"
+            yield Condition(f"slow:{site}", site in slow, text)

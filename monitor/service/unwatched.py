@@ -1,0 +1,86 @@
+"""Times in which nobody watched: core hung, the service did not run, the machine slept, or its clock jumped."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from monitor.domain.instants import parse
+from monitor.service.clock import PAUSE_S, ServiceClock, describe_step
+
+WORTH_S: Final = PAUSE_S  # a gap in which nobody watched that is worth a message
+DOWN_WORTH_S: Final = 120.0  # a restart by hand takes less
+SUSPENDED: Final = (
+    "The machine was suspended (its lid, power saving, a virtual machine put to sleep): let it never rest."
+)
+NOT_RUNNING: Final = "The service was not running on this machine in that time."
+
+
+class Gap(NamedTuple):
+    """A time in which nobody watched, and why, where that is known."""
+
+    begin: datetime
+    end: datetime
+    why: str = ""
+
+    def describe(self, levels: Iterable[Mapping[str, Any]]) -> str:
+        """One line with the level of each site."""
+        now = "; ".join(f"{row['site']} now {row['level_name']}" for row in levels)
+        return f"nobody watched from {self.begin:%Y-%m-%d %H:%M:%S} to {self.end:%Y-%m-%d %H:%M:%S} UTC: {now}"
+
+
+class Unwatched:
+    """Follows core and the clock of the machine; holds the gap that people have not been told of.
+
+    Args:
+        clock: the service's clock, looked at here alone: what it tells of steps is taken.
+    """
+
+    def __init__(self, clock: ServiceClock) -> None:
+        self._clock = clock
+        self._silent: tuple[float, datetime] | None = None  # core does not go round since then
+        self._gap: Gap | None = None
+
+    def look(self, now_s: float, beat_s: float, *, beats: bool) -> None:
+        """Note what has ended.
+
+        Args:
+            now_s: monotonic seconds.
+            beat_s: when core went round last.
+            beats: whether it does so now.
+        """
+        now = self._clock()
+        for suspension in self._clock.take_suspensions():
+            self._note(*suspension, SUSPENDED)
+        for step in self._clock.take_steps():
+            if step.seconds > 0:
+                why = describe_step(step)
+                self._note(*step.jumped_over, f"{why[0].upper()}{why[1:]}.")
+        if not beats and self._silent is None:
+            self._silent = beat_s, now - timedelta(seconds=now_s - beat_s)
+        elif beats and self._silent is not None:
+            since_s, since_at = self._silent
+            self._silent = None
+            if now_s - since_s > WORTH_S:
+                self._note(since_at, now, "")
+
+    def note_start(self, seen_at: datetime | None) -> None:
+        """Note the time before this service: the last that the one before it wrote; None where there was none."""
+        if seen_at is not None and (self._clock() - seen_at).total_seconds() > DOWN_WORTH_S:
+            self._note(seen_at, self._clock(), NOT_RUNNING)
+
+    def take(self, sites: Iterable[Mapping[str, Any]]) -> Gap | None:
+        """The gap to tell, once every site was evaluated after its end with what had waited; rows of `site_status`."""
+        seen = [row for row in sites if row["evaluated_at"] is not None]
+        if self._gap is None or not seen or any(row["catching_up"] for row in seen):
+            return None
+        if parse(min(str(row["evaluated_at"]) for row in seen)) < self._gap.end:
+            return None
+        taken, self._gap = self._gap, None
+        return taken
+
+    def _note(self, begin: datetime, end: datetime, why: str) -> None:
+        if (end - begin).total_seconds() <= WORTH_S:
+            return
+        if self._gap is not None:  # not told yet: nothing was decided between the two
+            begin, why = min(begin, self._gap.begin), why or self._gap.why
+        self._gap = Gap(begin, end, why)

@@ -1,0 +1,1 @@
+"""Levels, alerts and their stories, and all that people declare of a site."""

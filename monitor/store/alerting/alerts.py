@@ -1,0 +1,440 @@
+"""Alerts with their ISA-18.2 chain of events, and the outbox rows that each event brings, in one transaction."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, and_, func, insert, select, update
+
+from monitor.domain.alert import Actor, AlertChange, AlertState, Ledger
+from monitor.domain.instants import spell
+from monitor.domain.names import fold_name, is_same_person
+from monitor.domain.site import Recipient, Site
+from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.store.alerting.decisions import add_decision, inserted_id
+from monitor.store.database.audit import add_audit
+from monitor.store.schema import tables as t
+
+OUTCOMES: Final = ("true", "false_instrument", "false_weather", "false_work", "drill", "unknown")
+EXERCISE: Final = "EXERCISE: "  # stands before every reason of a drill
+_HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert as it stands."""
+
+    id: int
+    site: str
+    ledger: str
+    key: str
+    level: int
+    peak_level: int
+    state: str
+    exercise: bool
+    raised_at: datetime
+    data_time: datetime | None
+    reason: str
+    decision_id: int | None
+    rule_version: str
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertEvent:
+    """One step in the life of an alert."""
+
+    id: int
+    alert_id: int
+    sequence: int
+    at: datetime
+    data_time: datetime | None
+    from_state: str | None
+    to_state: str
+    from_level: int | None
+    to_level: int
+    actor: str
+    actor_kind: str
+    reason: str
+    decision_id: int | None
+    via: str | None = None  # by which way a person acted
+    until_at: datetime | None = None  # of a shelving: when the alert comes back
+
+
+# ---- changes ordered by decisions ------------------------------------------------------------------------------
+def apply_changes(
+    c: Connection,
+    site_id: str,
+    changes: Sequence[AlertChange],
+    *,
+    site: Site | None,
+    recipients: Sequence[Recipient],
+    actor: Actor,
+    now: datetime,
+    decision_id: int | None = None,
+    rule_version: str,
+    exercise: bool = False,
+) -> list[int]:
+    """Write alert, event and notification rows for each change; call inside the transaction of the decision.
+
+    A change that says what already is writes nothing. An opened or worsened alert asks to be acknowledged again; a
+    condition that is gone closes an acknowledged alert and leaves an unacknowledged one waiting for a person.
+
+    Args:
+        c: a write transaction.
+        site_id: site, or `status` for the service itself.
+        changes: what the decision ordered.
+        site: declaration, for level names and actions; None for `status`.
+        recipients: who may be told.
+        actor: who caused it.
+        now: wall time of the decision.
+        decision_id: frozen inputs; None stores each change's own evidence as one.
+        rule_version: code and configuration that decided.
+        exercise: True marks a drill.
+
+    Returns:
+        Ids of the alert events written, in order.
+    """
+    events = []
+    for change in changes:
+        found = _find_open(c, site_id, change)
+        if (found is None and not change.open) or (found is not None and _says_the_same(found, change)):
+            continue
+        basis = decision_id or add_decision(c, site_id, now, site.version if site else "", change.evidence)
+        event = _open_alert(c, site_id, change, actor, now, basis, rule_version, exercise=exercise) if (
+            found is None
+        ) else _move_alert(c, found, change, actor, now, basis, rule_version)  # fmt: skip
+        events.append(event)
+        if change.notify:
+            before = 0 if found is None else int(found.level)
+            _queue(c, site_id, change, before, event, site, recipients, now, exercise=exercise)
+    return events
+
+
+def _find_open(c: Connection, site_id: str, change: AlertChange) -> Row[Any] | None:
+    a = t.alert.c
+    return c.execute(
+        select(t.alert)
+        .where(a.site == site_id, a.ledger == change.ledger, a.key == change.key, a.closed_at.is_(None))
+        .with_for_update()  # what a person does at this moment is waited for and then seen
+    ).one_or_none()
+
+
+def _says_the_same(found: Row[Any], change: AlertChange) -> bool:
+    gone = found.state == AlertState.RETURNED_UNACKNOWLEDGED
+    return gone if not change.open else (not gone and found.level == change.level)
+
+
+def _open_alert(
+    c: Connection, site_id: str, change: AlertChange, actor: Actor, now: datetime, basis: int, rule_version: str,
+    *, exercise: bool,
+) -> int:  # fmt: skip
+    done = c.execute(
+        insert(t.alert).values(
+            site=site_id, ledger=str(change.ledger), key=change.key, level=change.level, peak_level=change.level,
+            state=str(AlertState.UNACKNOWLEDGED), exercise=exercise, raised_at=now, data_time=change.data_time,
+            reason=change.reason, decision_id=basis, rule_version=rule_version,
+        )
+    )  # fmt: skip
+    return _add_event(
+        c, inserted_id(done), now, change.data_time, None, AlertState.UNACKNOWLEDGED, None, change.level, actor,
+        change.reason, basis,
+    )  # fmt: skip
+
+
+def _move_alert(
+    c: Connection, found: Row[Any], change: AlertChange, actor: Actor, now: datetime, basis: int, rule_version: str
+) -> int:
+    level = change.level if change.open else 0
+    state = AlertState(found.state)
+    values: dict[str, Any] = {"level": level, "reason": change.reason, "decision_id": basis}
+    if change.open:
+        reopened = state is AlertState.RETURNED_UNACKNOWLEDGED
+        if level > found.level or reopened:
+            state = AlertState.UNACKNOWLEDGED
+            values |= {"acknowledged_at": None, "acknowledged_by": None}
+        values |= {
+            "peak_level": max(level, found.peak_level),
+            "data_time": change.data_time,
+            "rule_version": rule_version,
+        }
+    elif state is AlertState.ACKNOWLEDGED:
+        state = AlertState.CLOSED
+        values["closed_at"] = now
+    else:
+        state = AlertState.RETURNED_UNACKNOWLEDGED
+    c.execute(update(t.alert).where(t.alert.c.id == found.id).values(state=str(state), **values))
+    return _add_event(
+        c, found.id, now, change.data_time, found.state, state, found.level, level, actor, change.reason, basis
+    )
+
+
+def _add_event(
+    c: Connection, alert_id: int, now: datetime, data_time: datetime | None, from_state: str | None,
+    to_state: AlertState, from_level: int | None, to_level: int, actor: Actor, reason: str, decision_id: int | None,
+    until: datetime | None = None,
+) -> int:  # fmt: skip
+    e = t.alert_event.c
+    last = c.execute(select(func.max(e.sequence)).where(e.alert_id == alert_id)).scalar()
+    done = c.execute(
+        insert(t.alert_event).values(
+            alert_id=alert_id, sequence=(last or 0) + 1, at=now, data_time=data_time, from_state=from_state,
+            to_state=str(to_state), from_level=from_level, to_level=to_level, actor=actor.name, actor_kind=actor.kind,
+            via=actor.via, reason=reason, decision_id=decision_id, until_at=until,
+        )
+    )  # fmt: skip
+    return inserted_id(done)
+
+
+def _queue(
+    c: Connection, site_id: str, change: AlertChange, before: int, event_id: int, site: Site | None,
+    recipients: Sequence[Recipient], now: datetime, *, exercise: bool,
+) -> None:  # fmt: skip
+    alert_id = c.execute(select(t.alert_event.c.alert_id).where(t.alert_event.c.id == event_id)).scalar_one()
+    level = change.level if change.open else 0
+    name = name_level(tuple(known.name for known in site.levels) if site else (), change.ledger, level)
+    subject, body = _write_message(site_id, site, change, level, name, alert_id, exercise=exercise)
+    rows = []
+    for recipient in recipients:
+        if change.ledger not in recipient.ledgers:
+            continue
+        # who asked to hear of a level is told when it is reached, passed or over
+        passed = range(min(before, level), max(before, level) + 1)
+        if change.ledger == Ledger.HAZARD and not any(n in passed for n in recipient.levels):
+            continue
+        for channel in dict.fromkeys(recipient.channels):
+            key = hashlib.sha256(f"{event_id}\n{recipient.name}\n{channel}".encode()).hexdigest()
+            rows.append({
+                "alert_id": alert_id, "event_id": event_id, "site": site_id, "ledger": str(change.ledger),
+                "level": level, "level_name": name, "recipient": recipient.name, "channel": channel,
+                "exercise": exercise, "subject": subject, "body": body, "state": "queued", "attempts": 0,
+                "queued_at": now, "next_attempt_at": now, "idempotency_key": key,
+            })  # fmt: skip
+    if rows:
+        c.execute(insert(t.notification), rows)
+
+
+def name_level(names: Sequence[str], ledger: str, level: int) -> str:
+    """The word for a level: of the site's own names, lowest first, for hazard; notice and urgent elsewhere."""
+    if ledger == Ledger.HAZARD and names:
+        return names[level] if 0 <= level < len(names) else str(level)
+    return _HEALTH_NAMES.get(level, str(level))
+
+
+def _write_message(
+    site_id: str, site: Site | None, change: AlertChange, level: int, name: str, alert_id: int, *, exercise: bool
+) -> tuple[str, str]:
+    title = site.name if site else "Slopeward service"
+    head = "EXERCISE " if exercise else ""
+    what = name.upper() if change.ledger == Ledger.HAZARD else f"{change.ledger} {name}"
+    action = next((known.action for known in site.levels if known.number == level), "") if site else ""
+    reason = change.reason.removeprefix(EXERCISE)
+    lines = [f"{EXERCISE}this is a drill, nothing has happened. {reason}" if exercise else reason]
+    if change.ledger == Ledger.HAZARD and action:
+        lines.append(f"Action: {action}")
+    if change.data_time is not None:
+        lines.append(f"Newest datum used: {spell(change.data_time)}")
+    lines.append(f"Alert {alert_id}, site {site_id}. Why: slopeward alerts explain {alert_id}")
+    return f"{head}[{title}] {what}: {reason}"[:200], "\n".join(lines)
+
+
+# ---- what people do --------------------------------------------------------------------------------------------
+def acknowledge(
+    c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime, *, seen: int | None = None
+) -> int:
+    """A person has seen it; an alert whose condition is gone is closed by that. Returns the event id.
+
+    Of an alert that is acknowledged already, another person's word is noted: the first one stays who acknowledged it.
+
+    Args:
+        c: a write transaction.
+        alert_id: the alert.
+        actor: who signs.
+        reason: why, or what is done.
+        now: wall time.
+        seen: the level that the person saw; None = not known, whatever stands is signed.
+
+    Raises:
+        NotFoundError: no such alert.
+        RefusedError: this person has acknowledged it, or it is closed already, it stands higher than what was seen,
+            or no name or reason was given.
+    """
+    found = _require(c, alert_id, actor, reason)
+    if seen is not None and found.level > seen:
+        raise RefusedError(f"alert {alert_id} has risen to level {found.level} since it was looked at; look again")
+    if found.state == AlertState.ACKNOWLEDGED and not is_same_person(found.acknowledged_by or "", actor.name):
+        # another one has seen it too
+        return _act(c, found, AlertState.ACKNOWLEDGED, actor, reason, now, "alert.note")
+    if found.state not in {AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED}:
+        raise RefusedError(f"alert {alert_id} is {found.state}: nothing to acknowledge")
+    gone = found.state == AlertState.RETURNED_UNACKNOWLEDGED
+    state = AlertState.CLOSED if gone else AlertState.ACKNOWLEDGED
+    return _act(c, found, state, actor, reason, now, "alert.acknowledge", acknowledged_at=now,
+                acknowledged_by=actor.name, closed_at=now if gone else None)  # fmt: skip
+
+
+def add_note(c: Connection, alert_id: int, actor: Actor, note: str, now: datetime) -> int:
+    """Write into the chain of an alert what a person said of it; it stays as it is. Returns the event id."""
+    found = _require(c, alert_id, actor, note)
+    return _act(c, found, AlertState(found.state), actor, note, now, "alert.note")
+
+
+def close_alert(
+    c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
+) -> int:
+    """Close a health or advice alert, or a hazard alert whose level is gone; returns the event id.
+
+    Args:
+        c: a write transaction.
+        alert_id: the alert.
+        actor: who closes it.
+        reason: why.
+        now: wall time.
+        second: another person; needed for an urgent alarm whose condition stands, since it is not told again.
+
+    Raises:
+        RefusedError: a hazard level stands (only `slopeward level set` ends it).
+        NeedsSecondError: an urgent alarm stands and no second person is named.
+    """
+    found = _require(c, alert_id, actor, reason)
+    if found.closed_at is not None:
+        raise RefusedError(f"alert {alert_id} is closed already")
+    if found.ledger == Ledger.HAZARD and found.level > 0:
+        raise RefusedError(f"alert {alert_id}: the hazard level stands; lower it with `slopeward level set` first")
+    if is_grave(found.ledger, found.level, 0) and not _are_two(actor, second):
+        raise NeedsSecondError(
+            f"alert {alert_id}: the condition stands; one person may not close it, name a second one"
+        )
+    return _act(c, found, AlertState.CLOSED, actor, _signed(reason, second), now, "alert.close", closed_at=now)
+
+
+def set_outcome(c: Connection, alert_id: int, outcome: str, actor: Actor, note: str, now: datetime) -> None:
+    """Record what it turned out to be; the newest one speaks.
+
+    Raises:
+        RefusedError: the class is unknown.
+    """
+    if outcome not in OUTCOMES:
+        raise RefusedError(f"outcome {outcome!r} is unknown; expected one of: {', '.join(OUTCOMES)}")
+    _require(c, alert_id, actor, note)
+    c.execute(
+        insert(t.alert_outcome).values(alert_id=alert_id, **{"class": outcome, "by": actor.name}, note=note, at=now)
+    )
+    add_audit(c, actor, "alert.outcome", f"alert:{alert_id}", {"class": outcome, "note": note}, now)
+
+
+def shelve(
+    c: Connection, alert_id: int, actor: Actor, reason: str, until: datetime, now: datetime, *,
+    second: Actor | None = None, top_level: int = 3,
+) -> int:  # fmt: skip
+    """Quiet an alert for a time; the two highest hazard levels and urgent health alarms need a second person.
+
+    Raises:
+        RefusedError: the time lies in the past.
+        NeedsSecondError: no second person for what may not be hidden by one.
+    """
+    found = _require(c, alert_id, actor, reason)
+    if is_grave(found.ledger, found.level, top_level) and not _are_two(actor, second):
+        raise NeedsSecondError(f"alert {alert_id} may not be hidden by one person; name a second one")
+    if until <= now or found.closed_at is not None:
+        raise RefusedError(f"alert {alert_id} cannot be shelved: it is closed, or the end lies in the past")
+    text = f"{reason} (until {spell(until)}{f', with {second.name}' if second else ''})"
+    return _act(c, found, AlertState.SHELVED, actor, text, now, "alert.shelve", until=until)
+
+
+def is_grave(ledger: str, level: int, top_level: int) -> bool:
+    """True for what no single person may hide: the two highest hazard levels and urgent alarms."""
+    return level >= (max(1, top_level - 1) if ledger == Ledger.HAZARD else 2)
+
+
+def _are_two(actor: Actor, second: Actor | None) -> bool:
+    return second is not None and second.kind == "person" and not is_same_person(second.name, actor.name)
+
+
+def _signed(reason: str, second: Actor | None) -> str:
+    return f"{reason} (with {second.name})" if second else reason
+
+
+def unshelve_due(c: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:
+    """Bring back alerts whose shelf time is over; returns the event ids."""
+    a = t.alert.c
+    events = []
+    for found in c.execute(select(t.alert).where(a.site == site_id, a.state == str(AlertState.SHELVED))).all():
+        until = _find_shelf_end(load_alert_events(c, found.id))
+        if until is None or until <= now:
+            reason = "the time on the shelf is over"
+            events.append(_act(c, found, AlertState.UNACKNOWLEDGED, actor, reason, now, "alert.unshelve"))
+    return events
+
+
+def _find_shelf_end(events: Sequence[AlertEvent]) -> datetime | None:
+    """When the last shelving ends; notes that came behind it change nothing."""
+    for event in reversed(events):
+        if event.until_at is not None:
+            return event.until_at
+        if event.to_state == AlertState.SHELVED != event.from_state:
+            return event.data_time  # written before events had an end of their own
+    return None
+
+
+def _require(c: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any]:
+    # locked: a change that commits at this moment is waited for and then seen (SQLite has one writer anyway)
+    found = c.execute(select(t.alert).where(t.alert.c.id == alert_id).with_for_update()).one_or_none()
+    if found is None:
+        raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
+    if not fold_name(actor.name) or not reason.strip():
+        raise RefusedError("who and why are needed: give a name and a reason")
+    return found
+
+
+def _act(
+    c: Connection, found: Row[Any], state: AlertState, actor: Actor, reason: str, now: datetime, action: str, *,
+    until: datetime | None = None, **values: Any,
+) -> int:  # fmt: skip
+    c.execute(update(t.alert).where(t.alert.c.id == found.id).values(state=str(state), **values))
+    event = _add_event(
+        c, found.id, now, found.data_time, found.state, state, found.level, found.level, actor, reason, None, until
+    )
+    add_audit(c, actor, action, f"alert:{found.id}", {"site": found.site, "reason": reason, "event": event}, now)
+    return event
+
+
+# ---- reads -----------------------------------------------------------------------------------------------------
+def load_alerts(
+    c: Connection, site: str | None = None, *, open_only: bool = False, ledger: str | None = None,
+    limit: int | None = None,
+) -> list[Alert]:  # fmt: skip
+    """Alerts, newest first."""
+    a = t.alert.c
+    wanted = select(t.alert).order_by(a.raised_at.desc(), a.id.desc())
+    if site is not None:
+        wanted = wanted.where(a.site == site)
+    if ledger is not None:
+        wanted = wanted.where(a.ledger == ledger)
+    if open_only:
+        wanted = wanted.where(a.closed_at.is_(None))
+    if limit is not None:
+        wanted = wanted.limit(limit)
+    return [_read(row._mapping) for row in c.execute(wanted)]  # noqa: SLF001 - the public name of a row's mapping
+
+
+def find_alert(c: Connection, alert_id: int) -> Alert | None:
+    """One alert, or None."""
+    row = c.execute(select(t.alert).where(t.alert.c.id == alert_id)).one_or_none()
+    return None if row is None else _read(row._mapping)  # noqa: SLF001 - the public name of a row's mapping
+
+
+def load_alert_events(c: Connection, alert_id: int) -> list[AlertEvent]:
+    """The chain of an alert, oldest first."""
+    rows = c.execute(
+        select(t.alert_event).where(and_(t.alert_event.c.alert_id == alert_id)).order_by(t.alert_event.c.sequence)
+    )
+    return [AlertEvent(**row._mapping) for row in rows]  # noqa: SLF001 - the public name of a row's mapping
+
+
+def _read(row: Mapping[Any, Any]) -> Alert:
+    return Alert(**{name: row[name] for name in Alert.__slots__})

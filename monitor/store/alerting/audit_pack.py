@@ -1,0 +1,137 @@
+"""Everything that is stored about one alert, in plain values: what an audit pack is made of."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, or_, select
+
+from monitor.domain.instants import spell
+from monitor.errors import NotFoundError
+from monitor.store.alerting.alerts import Alert, find_alert, load_alert_events
+from monitor.store.alerting.decisions import DecisionRow, load_decision
+from monitor.store.alerting.stories import verify_story
+from monitor.store.database.audit import find_seal
+from monitor.store.database.seals import load_seals
+from monitor.store.schema import tables as t
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """What an event of an alert says that a decision ordered."""
+
+    alert_id: int
+    ledger: str
+    key: str
+    level: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """All rows about one alert, JSON-ready but for the alert, the decisions and the sources."""
+
+    alert: Alert
+    events: Rows
+    decisions: tuple[DecisionRow, ...]
+    seals: Mapping[int, str | None]  # hash of the frozen inputs as the audit log has it
+    cited: Mapping[int, tuple[Cited, ...]]
+    sources: Mapping[str, str]  # site files by SHA-256
+    versions: Rows
+    messages: Rows
+    outcomes: Rows
+    audit: Rows  # entries about the alert, its decisions and its site files, and those that seal its rows
+    links: Rows  # id, previous hash and hash of every entry from the first to the last of them
+    findings: tuple[str, ...]  # what the database says of it and the audit log does not
+
+
+def load_citations(c: Connection, decision_id: int, alert_id: int | None = None) -> tuple[Cited, ...]:
+    """Events of alerts that name a decision."""
+    e, a = t.alert_event.c, t.alert.c
+    wanted = (
+        select(e.alert_id, a.ledger, a.key, e.to_level, e.reason)
+        .join(t.alert, a.id == e.alert_id)
+        .where(e.decision_id == decision_id)
+        .order_by(e.id)
+    )
+    if alert_id is not None:
+        wanted = wanted.where(e.alert_id == alert_id)
+    return tuple(Cited(*row) for row in c.execute(wanted))
+
+
+def load_material(c: Connection, alert_id: int) -> Material:
+    """Everything about one alert.
+
+    Args:
+        c: a read transaction.
+        alert_id: the alert.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    alert = find_alert(c, alert_id)
+    if alert is None:
+        raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
+    events = load_alert_events(c, alert_id)
+    ids = sorted({e.decision_id for e in events if e.decision_id is not None})
+    decisions = tuple(load_decision(c, i) for i in ids)
+    shas = sorted({d.config_sha256 for d in decisions if d.config_sha256})
+    v, n, o = t.config_version.c, t.notification.c, t.alert_outcome.c
+    versions = _rows(c, select(t.config_version).where(v.site == alert.site, v.sha256.in_(shas)).order_by(v.id))
+    sources = {str(row["sha256"]): str(row.pop("source")) for row in versions}
+    messages = _rows(c, select(t.notification).where(n.alert_id == alert_id).order_by(n.id))
+    for message in messages:
+        del message["lease_owner"], message["lease_until"]
+    outcomes = _rows(c, select(t.alert_outcome).where(o.alert_id == alert_id).order_by(o.id))
+    rows = {"alert": [{"id": alert_id}], "alert_event": [{"id": e.id} for e in events], "alert_outcome": outcomes,
+            "notification": messages}  # fmt: skip
+    sealing = load_seals(c)
+    sealed_by = {sealing.get(f"{name} {row['id']}", (None, 0))[1] for name, some in rows.items() for row in some}
+    entries = _load_audit(c, alert, ids, shas, sealed_by)
+    return Material(
+        alert, [_plain(asdict(e)) for e in events], decisions, {i: find_seal(c, i) for i in ids},
+        {i: load_citations(c, i, alert_id) for i in ids}, sources, versions, messages,
+        outcomes, entries, _load_links(c, entries), tuple(verify_story(c, alert_id, alert.site)),
+    )  # fmt: skip
+
+
+def _load_audit(
+    c: Connection, alert: Alert, decisions: Sequence[int], shas: Sequence[str], sealed_by: Collection[int]
+) -> Rows:
+    e = t.audit_entry.c
+    subjects = [f"alert:{alert.id}", *(f"decision:{i}" for i in decisions)]
+    wanted = select(t.audit_entry).where(
+        or_(
+            e.subject.in_(subjects),
+            and_(e.subject == f"site:{alert.site}", e.action.in_(["level.set", "step.sign", "step.verify"])),
+            e.action.in_(["site.propose", "site.approve"]),
+            e.id.in_(sealed_by),
+        )
+    )
+    found = []
+    for row in _rows(c, wanted.order_by(e.id)):
+        detail = json.loads(row["detail"])
+        mine = row["id"] in sealed_by or row["subject"] in subjects or detail.get("decision") in decisions
+        if mine or (detail.get("site") == alert.site and detail.get("sha256") in shas):
+            found.append(row)
+    return found
+
+
+def _load_links(c: Connection, entries: Rows) -> Rows:
+    if not entries:
+        return []
+    e = t.audit_entry.c
+    between = e.id.between(entries[0]["id"], entries[-1]["id"])
+    return _rows(c, select(e.id, e.previous_hash, e.hash).where(between).order_by(e.id))
+
+
+def _rows(c: Connection, wanted: Any) -> Rows:
+    return [_plain(dict(row._mapping)) for row in c.execute(wanted)]  # noqa: SLF001 - the public name of a row's mapping
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(k): spell(v) if isinstance(v, datetime) else v for k, v in row.items()}

@@ -1,0 +1,62 @@
+"""What people added beside the stream of messages: noticed within seconds, whichever process wrote it."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, func, select, union
+
+from monitor.store.schema.tables import (
+    event_confirmation,
+    maintenance,
+    observation_flag,
+    offset_entry,
+    point_delivery,
+    report,
+    series,
+    site_event,
+)
+
+_OF_SITE = (report, site_event, event_confirmation, maintenance, point_delivery)
+_OF_SERIES = (offset_entry, observation_flag)
+Marks = dict[tuple[str, str], Any]  # (table, column) -> newest
+# columns that are set after the row was added
+_LATER = {
+    offset_entry.name: ("confirmed_at", "revoked_at"), maintenance.name: ("ended_at",),
+    **dict.fromkeys((site_event.name, event_confirmation.name), ("withdrawn_at",)),
+}  # fmt: skip
+
+
+class News:
+    """Compares the newest rows of reports, events, offsets and flags with those of the last look.
+
+    All of them are found by an index or in a table of a few rows, so that a look every second costs nothing.
+    """
+
+    def __init__(self) -> None:
+        self._known: Marks | None = None
+
+    def look(self, connection: Connection) -> frozenset[str]:
+        """Sites with something new since the last look; none at the first."""
+        marks = [(t.name, c, func.max(t.c[c])) for t in (*_OF_SITE, *_OF_SERIES) for c in _columns(t)]
+        row = connection.execute(select(*[select(newest).scalar_subquery() for _, _, newest in marks])).one()
+        before, self._known = self._known, {(t, c): value for (t, c, _), value in zip(marks, row, strict=True)}
+        if before is None or before == self._known:
+            return frozenset()
+        wanted = [select(t.c.site).where(_newer(t, before)) for t in _OF_SITE]
+        wanted += [
+            select(series.c.site).join(t, t.c.series_id == series.c.id).where(_newer(t, before)) for t in _OF_SERIES
+        ]
+        return frozenset(connection.execute(union(*wanted)).scalars())
+
+
+def _columns(table: Table) -> tuple[str, ...]:
+    return ("id", *_LATER.get(table.name, ()))
+
+
+def _newer(table: Table, before: Marks) -> ColumnElement[bool]:
+    found: ColumnElement[bool] | None = None
+    for name in _columns(table):
+        mark, column = before[table.name, name], table.c[name]
+        newer = column.is_not(None) if mark is None else column > mark
+        found = newer if found is None else found | newer
+    assert found is not None
+    return found

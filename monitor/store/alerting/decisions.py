@@ -1,0 +1,334 @@
+"""What decisions need from the database and leave in it: ladder memory, evaluations, frozen inputs, advice rows."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from sqlalchemy import Connection, CursorResult, and_, case, func, insert, select
+
+from monitor.domain.decision import (
+    UNKNOWN_WAY,
+    AnomalyFact,
+    Decision,
+    FootprintFact,
+    ForecastFact,
+    Memory,
+    Newest,
+    ReportFact,
+    instant,
+    seconds,
+)
+from monitor.domain.instants import from_epoch_s
+from monitor.domain.names import unify_names
+from monitor.errors import NotFoundError
+from monitor.store.database.engine import insert as upsert
+from monitor.store.database.locks import take_turn
+from monitor.store.schema import tables as t
+from monitor.store.schema.types import canonical_json
+
+SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
+ADVICE_LIMIT: Final = 500  # rows of one kind that a decision looks at, newest first
+
+
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """Ladder memory as it stands, with the digest that says whether somebody else changed it meanwhile."""
+
+    state: Mapping[str, Any]
+    digest: str
+    level: int
+    observability: str
+    reachable_level: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """Frozen inputs of a decision."""
+
+    id: int
+    site: str
+    at: datetime
+    code_version: str
+    config_sha256: str
+    evidence: str
+    evidence_sha256: str
+
+
+@cache
+def code_version() -> str:
+    """Version of the installed code."""
+    try:
+        return version("slopeward")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def digest_of(state: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of a memory."""
+    return hashlib.sha256(canonical_json(state).encode()).hexdigest()
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------
+def find_state(c: Connection, site: str) -> StateRow | None:
+    """The memory of a site, or None before its first evaluation.
+
+    Inside a write transaction it stays as it is until that ends: who changes it in another process waits, so that a
+    level set by a person and an evaluation at the same moment cannot overwrite one another.
+    """
+    if c.get_execution_options().get("slopeward_write"):
+        take_turn(c, f"site:{site}")
+    s = t.site_state.c
+    row = c.execute(select(s.state, s.level, s.observability, s.reachable_level).where(s.site == site)).one_or_none()
+    if row is None:
+        return None
+    return StateRow(row.state, digest_of(row.state), row.level, row.observability, row.reachable_level)
+
+
+def save_state(
+    c: Connection, site: str, decision: Decision, config_sha256: str, now: datetime, *, catching_up: bool = False
+) -> None:
+    """Write the memory and what people read of it."""
+    memory = decision.memory
+    sick = sorted(h.station for h in decision.health if h.state != "ok")
+    values = {
+        "level": decision.level, "level_source": memory.level_source, "since": from_epoch_s(memory.since_s),
+        "evaluated_at": now, "observability": decision.observability, "reachable_level": decision.reachable_level,
+        "witnesses_available": decision.witnesses_available, "health": f"not ok: {', '.join(sick)}" if sick else "ok",
+        "newest_at": decision.newest_at, "config_sha256": config_sha256, "state": memory.spell(),
+        "catching_up": catching_up,
+    }  # fmt: skip
+    row = upsert(c, t.site_state)
+    changed = {name: row.excluded[name] for name in values}
+    # values as parameters: the statement stays the same, and its key is seen without compiling it
+    c.execute(row.on_conflict_do_update(index_elements=["site"], set_=changed), {"site": site, **values})
+
+
+def save_memory(c: Connection, site: str, memory: Memory, config_sha256: str, now: datetime) -> None:
+    """Write a memory that a person changed; what is seen stays as the last evaluation left it."""
+    values = {
+        "level": memory.level, "level_source": memory.level_source, "since": from_epoch_s(memory.since_s),
+        "state": memory.spell(),
+    }  # fmt: skip
+    row = upsert(c, t.site_state).values(
+        site=site, evaluated_at=now, observability=memory.observability, reachable_level=memory.reachable_level or 0,
+        witnesses_available=0, health="unknown", config_sha256=config_sha256, **values,
+    )  # fmt: skip
+    c.execute(row.on_conflict_do_update(index_elements=["site"], set_=values))
+
+
+def save_station_states(c: Connection, site: str, decision: Decision, now: datetime) -> None:
+    """Write how each station does; `since` moves only when its state changes."""
+    known = {
+        r.station: r for r in c.execute(select(t.station_state).where(t.station_state.c.site == site))
+    }  # fmt: skip
+    rows = []
+    for h in decision.health:
+        before = known.get(h.station)
+        newest_at = None if h.newest_s is None else instant(h.newest_s)
+        fresh = (h.state, h.reason, newest_at, h.expected_interval_s, h.missing_share_24h, h.votes)
+        if before is not None and fresh == (
+            before.state, before.reason, before.newest_at, before.expected_interval_s, before.missing_share_24h,
+            before.votes,
+        ):  # fmt: skip
+            continue
+        since = before.since if before is not None and before.state == h.state else now
+        rows.append({
+            "site": site, "station": h.station, "state": h.state, "since": since, "reason": h.reason,
+            "newest_at": newest_at, "expected_interval_s": h.expected_interval_s,
+            "missing_share_24h": h.missing_share_24h, "votes": h.votes,
+        })  # fmt: skip
+    if rows:
+        row = upsert(c, t.station_state)
+        names = [n for n in rows[0] if n not in {"site", "station"}]
+        c.execute(
+            row.on_conflict_do_update(index_elements=["site", "station"], set_={n: row.excluded[n] for n in names}),
+            rows,
+        )
+
+
+def add_evaluation(
+    c: Connection, site: str, now: datetime, trigger: str, decision: Decision, known_until: datetime | None,
+    config_sha256: str,
+) -> None:  # fmt: skip
+    """Store the instant of an evaluation, what it had seen and what came out."""
+    c.execute(
+        insert(t.evaluation).values(
+            site=site, at=now, trigger=trigger, level=decision.level, observability=decision.observability,
+            reachable_level=decision.reachable_level, known_until=known_until, config_sha256=config_sha256,
+            digest=digest_of(decision.memory.spell()),
+        )
+    )  # fmt: skip
+
+
+def inserted_id(done: CursorResult[Any]) -> int:
+    """The key of the one row that was inserted."""
+    key = done.inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+# ---- frozen inputs ---------------------------------------------------------------------------------------------
+def add_decision(c: Connection, site: str, at: datetime, config_sha256: str, evidence: str) -> int:
+    """Freeze what was decided on; `evidence` is canonical JSON. Returns its id."""
+    done = c.execute(
+        insert(t.decision).values(
+            site=site, at=at, code_version=code_version(), config_sha256=config_sha256, evidence=evidence,
+            evidence_sha256=hashlib.sha256(evidence.encode()).hexdigest(),
+        )
+    )  # fmt: skip
+    return inserted_id(done)
+
+
+def load_decision(c: Connection, decision_id: int) -> DecisionRow:
+    """Frozen inputs by id.
+
+    Raises:
+        NotFoundError: there are none.
+    """
+    row = c.execute(select(t.decision).where(t.decision.c.id == decision_id)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"decision {decision_id} does not exist")
+    return DecisionRow(**row._mapping)  # noqa: SLF001 - the public name of a row's mapping
+
+
+# ---- what a view is made of, besides the readings --------------------------------------------------------------
+def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newest]:
+    """Newest epoch of each series by `station.quantity`, as known now (or at an earlier instant, by a seek)."""
+    k = t.series_latest.c
+    rows = c.execute(
+        select(t.series.c.id, t.series.c.station, t.series.c.quantity, k.observed_at, k.received_at, k.flags)
+        .join(t.series_latest, k.series_id == t.series.c.id)
+        .where(t.series.c.site == site)
+        .order_by(t.series.c.station, t.series.c.quantity)
+    ).all()
+    found = {}
+    o = t.observation.c
+    for r in rows:
+        observed_at, received_at, flags = r.observed_at, r.received_at, r.flags
+        if received_at > known_at or observed_at > known_at:
+            # the newest row came after the instant asked for: seek what was known then
+            then = c.execute(
+                select(o.observed_at, o.received_at, o.flags)
+                .where(
+                    o.series_id == r.id, o.received_at <= known_at, o.observed_at <= known_at,
+                    o.flags.not_like("%future%"),
+                )
+                .order_by(o.observed_at.desc())
+                .limit(1)
+            ).one_or_none()  # fmt: skip
+            if then is None:
+                continue
+            observed_at, received_at, flags = then
+        flag_list = tuple(f for f in flags.split(",") if f)
+        found[f"{r.station}.{r.quantity}"] = Newest(seconds(observed_at), seconds(received_at), flag_list)
+    return found
+
+
+def load_forecast_facts(c: Connection, site: str, now: datetime) -> tuple[ForecastFact, ...]:
+    """The newest shown issue of each series."""
+    f, s = t.forecast.c, t.series.c
+    newest = (
+        select(f.series_id, func.max(f.issued_at).label("at"))
+        .join(t.series, s.id == f.series_id)
+        .where(s.site == site, f.issued_at <= now, f.shown)
+        .group_by(f.series_id)
+        .subquery()
+    )
+    rows = c.execute(
+        select(t.forecast, s.station, s.quantity)
+        .join(t.series, s.id == f.series_id)
+        .join(newest, and_(newest.c.series_id == f.series_id, newest.c.at == f.issued_at))
+        .where(f.shown)
+        .order_by(s.station, s.quantity, f.target_at, f.model)
+        .limit(ADVICE_LIMIT)
+    )
+    return tuple(
+        ForecastFact(
+            r.station, r.quantity, seconds(r.data_until), seconds(r.target_at), r.horizon_s, r.q10, r.q50, r.q90,
+            r.data_value, r.model, bool(r.shown),
+        )
+        for r in rows
+    )  # fmt: skip
+
+
+def load_anomaly_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[AnomalyFact, ...]:
+    """Scores beyond their threshold in a time."""
+    a, s = t.anomaly.c, t.series.c
+    rows = c.execute(
+        select(t.anomaly, s.station, s.quantity)
+        .join(t.series, s.id == a.series_id)
+        .where(s.site == site, a.alerted, a.at > since, a.at <= now, a.scored_at <= now)
+        .order_by(a.at.desc(), s.station, s.quantity, a.detector)
+        .limit(ADVICE_LIMIT)
+    )
+    return tuple(AnomalyFact(r.station, r.quantity, seconds(r.at), r.detector, r.score, r.threshold) for r in rows)
+
+
+def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[FootprintFact, ...]:
+    """Footprints of scenes taken in a time whose change was, as known at its end, new, grown or not judged."""
+    g, s, h = t.scene_footprint.c, t.scene.c, t.scene_change.c
+    taken = (s.site == site, s.acquired_at > since, s.acquired_at <= now)
+    judged: dict[tuple[str, str, str], Any] = {}
+    for r in c.execute(
+        select(t.scene_change).join(t.scene, s.scene_hash == h.scene_hash).where(*taken).order_by(h.judged_at)
+    ):
+        key = (r.scene_hash, r.model_hash, r.polygon_id)
+        if r.judged_at <= now:
+            judged[key] = r
+        else:
+            judged.setdefault(key, None)  # nothing was judged yet: then it was a footprint of one date
+    rows = c.execute(
+        select(
+            g.scene_hash, g.model_hash, g.polygon_id, g.change, g.area_m2, g.nearest_station, g.distance_m,
+            g.detected_at, g.grown_m2, g.parent_id, g.since_at, g.caution, g.near_stations, s.name,
+            s.acquired_at, g["class"].label("kind"),
+        )
+        .join(t.scene, s.scene_hash == g.scene_hash)
+        .where(*taken, g.detected_at <= now, g.distance_m.is_not(None))
+        # the nearest first: an image with hundreds of outlines must not crowd out the one beside a station
+        .order_by(g.distance_m, s.acquired_at.desc(), g.polygon_id)
+    )  # fmt: skip
+    found = []
+    for r in rows:
+        word = judged.get((r.scene_hash, r.model_hash, r.polygon_id), r)
+        change = "single" if word is None else word.change
+        if change not in SCENE_CHANGES:
+            continue
+        grown_m2, parent, since_at, caution = (
+            (None, None, None, None) if word is None else (word.grown_m2, word.parent_id, word.since_at, word.caution)
+        )
+        known_at = r.detected_at if word is None or word is r else word.judged_at
+        found.append(
+            FootprintFact(
+                r.name, seconds(r.acquired_at), r.polygon_id, change, r.area_m2, r.nearest_station, r.distance_m,
+                seconds(known_at), grown_m2, parent, None if since_at is None else seconds(since_at), caution,
+                tuple((station, away_m) for station, away_m in r.near_stations or ()), r.kind,
+            )
+        )  # fmt: skip
+        if len(found) == ADVICE_LIMIT:
+            break
+    return tuple(found)
+
+
+def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[ReportFact, ...]:
+    """Reports of a time, newest first; of too many, those of known senders before those of nobody in particular."""
+    r = t.report.c
+    is_proven = and_(r.credential.is_not(None), r.credential != r.via)
+    rows: Sequence[Any] = c.execute(
+        select(t.report)
+        .where(r.site == site, r.at > since, r.at <= now, r.received_at <= now)
+        .order_by(case((is_proven, 0), else_=1), r.at.desc(), r.id)
+        .limit(ADVICE_LIMIT)
+    ).all()
+    rows = sorted(rows, key=lambda x: (-seconds(x.at), x.id))
+    who = unify_names(x.by for x in reversed(rows))
+    return tuple(
+        ReportFact(
+            seconds(x.at), seconds(x.received_at), x.kind, x.text, who[x.by], x.station, x.credential or UNKNOWN_WAY
+        )
+        for x in rows
+    )  # fmt: skip

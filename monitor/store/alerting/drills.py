@@ -1,0 +1,210 @@
+"""Drills: who holds one, whether its process lives, and how it ends; its alerts are exercises of their own keys."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, Ledger
+from monitor.domain.site import Site
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.alerting.alerts import EXERCISE, apply_changes, close_alert
+from monitor.store.alerting.decisions import code_version, inserted_id
+from monitor.store.database.audit import add_audit
+from monitor.store.schema import tables as t
+from monitor.store.service_state import find_stamp, remove_stamp, stamp
+
+DEAD_AFTER_S: Final = 60.0  # a drill that has not stamped itself for so long has no process any more
+RUNNING: Final = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """One exercise."""
+
+    id: int
+    site: str
+    started_at: datetime
+    ended_at: datetime | None
+    by: str
+    scenario: str
+    state: str  # running, ended, abandoned
+    outcome: Mapping[str, Any] | None
+
+
+def prefix_of(drill_id: int) -> str:
+    """What stands before the keys of a drill's alerts: no real alert has such a key.
+
+    >>> prefix_of(7)
+    'drill:7:'
+    """
+    return f"drill:{drill_id}:"
+
+
+def add_drill(c: Connection, site: str, by: Actor, scenario: str, now: datetime) -> int:
+    """Begin a drill; returns its id.
+
+    Raises:
+        RefusedError: nobody is named, or another drill of the site runs.
+    """
+    if by.kind != "person" or not by.name.strip():
+        raise RefusedError("a drill needs the name of who holds it: --by NAME")
+    running = load_drills(c, site, running_only=True)
+    if running:
+        raise RefusedError(
+            f"drill {running[0].id} of {site} runs, held by {running[0].by}; end it with `slopeward drill end`"
+        )
+    done = c.execute(insert(t.drill).values(site=site, started_at=now, by=by.name, scenario=scenario, state=RUNNING))
+    drill_id = inserted_id(done)
+    beat(c, drill_id, now)
+    add_audit(c, by, "drill.start", f"drill:{drill_id}", {"site": site, "scenario": scenario}, now)
+    return drill_id
+
+
+def beat(c: Connection, drill_id: int, now: datetime) -> None:
+    """Say that the process that holds the drill lives."""
+    stamp(c, f"drill:{drill_id}", {}, now)
+
+
+def find_drill(c: Connection, drill_id: int) -> Drill:
+    """One drill.
+
+    Raises:
+        NotFoundError: there is none of that number.
+    """
+    row = c.execute(select(t.drill).where(t.drill.c.id == drill_id)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"drill {drill_id} does not exist; see `slopeward drill list`")
+    return Drill(**row._mapping)  # noqa: SLF001 - the public name of a row's mapping
+
+
+def load_drills(c: Connection, site: str | None = None, *, running_only: bool = False) -> list[Drill]:
+    """Drills, newest first."""
+    query = select(t.drill).order_by(t.drill.c.id.desc())
+    if site is not None:
+        query = query.where(t.drill.c.site == site)
+    if running_only:
+        query = query.where(t.drill.c.state == RUNNING)
+    return [Drill(**row._mapping) for row in c.execute(query)]  # noqa: SLF001 - the public name of a row's mapping
+
+
+def as_exercise(drill_id: int, changes: Sequence[AlertChange]) -> list[AlertChange]:
+    """The changes of a decision as those of a drill: keys and words say so."""
+    return [
+        AlertChange(
+            x.ledger, prefix_of(drill_id) + x.key, x.level, x.open, EXERCISE + x.reason, x.data_time, x.evidence,
+            x.notify,
+        )
+        for x in changes
+    ]  # fmt: skip
+
+
+def without_exercise(key: str, reason: str) -> tuple[str, str]:
+    """Key and reason of an alert as the decision ordered them; those of a real alert as they are.
+
+    >>> without_exercise("drill:7:hazard", "EXERCISE: red"), without_exercise("hazard", "red")
+    (('hazard', 'red'), ('hazard', 'red'))
+    """
+    if not key.startswith("drill:"):
+        return key, reason
+    return key.split(":", 2)[2], reason.removeprefix(EXERCISE)
+
+
+def end_drill(
+    c: Connection, drill_id: int, actor: Actor, reason: str, now: datetime, *, site: Site | None, state: str = "ended"
+) -> dict[str, Any]:
+    """End a drill: tell that it is over, close its alerts, write what was measured. Returns the outcome.
+
+    Ending one that is over changes nothing.
+
+    Args:
+        c: a write transaction.
+        drill_id: the drill.
+        actor: who ends it.
+        reason: why.
+        now: wall time.
+        site: declaration, for whom to tell; None tells nobody.
+        state: ended, or abandoned where its process died.
+    """
+    drill = find_drill(c, drill_id)
+    if drill.state != RUNNING:
+        return dict(drill.outcome or {})
+    open_alerts = c.execute(_alerts_of(drill_id).where(t.alert.c.closed_at.is_(None))).all()
+    # the hazard tells that it is over; the others close without a message each
+    over = [
+        AlertChange(
+            Ledger(a.ledger), a.key, a.level, open=False, reason=f"{EXERCISE}the drill is over: {reason}",
+            data_time=None, evidence="{}", notify=a.ledger == Ledger.HAZARD,
+        )
+        for a in open_alerts
+    ]  # fmt: skip
+    apply_changes(
+        c, drill.site, over, site=site, recipients=site.recipients if site else (), actor=actor, now=now,
+        rule_version=code_version(), exercise=True,
+    )  # fmt: skip
+    person = Actor(actor.name or "slopeward", actor.kind)
+    for a in c.execute(_alerts_of(drill_id).where(t.alert.c.closed_at.is_(None))).all():
+        close_alert(c, a.id, person, f"the drill is over: {reason}", now)
+    outcome = measure(c, drill, now) | {"reason": reason}
+    c.execute(update(t.drill).where(t.drill.c.id == drill_id).values(state=state, ended_at=now, outcome=outcome))
+    remove_stamp(c, f"drill:{drill_id}")
+    add_audit(c, actor, "drill.end", f"drill:{drill_id}", {"site": drill.site, "reason": reason, "state": state}, now)
+    return outcome
+
+
+def measure(c: Connection, drill: Drill, now: datetime) -> dict[str, Any]:
+    """How the drill went: alerts, seconds to the first message and to each acknowledgement."""
+    alerts = c.execute(_alerts_of(drill.id).order_by(t.alert.c.id)).all()
+    n, e = t.notification.c, t.alert_event.c
+    told, answered = [], []
+    for a in alerts:
+        sent = c.execute(select(func.min(n.sent_at)).where(n.alert_id == a.id)).scalar()
+        told += [] if sent is None else [(sent - a.raised_at).total_seconds()]
+        signed = c.execute(
+            select(e.at, e.actor)
+            .where(e.alert_id == a.id, e.to_state == str(AlertState.ACKNOWLEDGED))
+            .order_by(e.sequence)
+            .limit(1)
+        ).one_or_none()
+        if signed is not None:
+            waited_s = (signed.at - a.raised_at).total_seconds()
+            answered.append({"alert_id": a.id, "ledger": a.ledger, "by": signed.actor, "after_s": waited_s})
+    states = c.execute(
+        select(n.state, func.count()).where(n.alert_id.in_([a.id for a in alerts])).group_by(n.state)
+    ).all()  # fmt: skip
+    return {
+        "duration_s": (now - drill.started_at).total_seconds(), "alerts": len(alerts),
+        "peak_level": max((a.peak_level for a in alerts if a.ledger == Ledger.HAZARD), default=0),
+        "acknowledged": answered, "unanswered": len(alerts) - len(answered),
+        "slowest_acknowledgement_s": max((x["after_s"] for x in answered), default=None),
+        "first_message_s": min(told, default=None), "messages": {s: int(k) for s, k in states},
+    }  # fmt: skip
+
+
+def end_dead_drills(
+    c: Connection, sites: Mapping[str, Site], now: datetime, *, dead_after_s: float = DEAD_AFTER_S
+) -> list[int]:
+    """End drills whose process died: they stamp themselves every few seconds. Returns their ids."""
+    ended = []
+    for drill in load_drills(c, running_only=True):
+        last = find_stamp(c, f"drill:{drill.id}")
+        if last is None or now - last[0] > timedelta(seconds=dead_after_s):
+            site = sites.get(drill.site)
+            end_drill(c, drill.id, SERVICE, "its process died", now, site=site, state="abandoned")
+            ended.append(drill.id)
+    return ended
+
+
+def count_open(c: Connection, drill_id: int, ledger: str | None = None) -> int:
+    """Alerts of a drill that nobody has acknowledged."""
+    a = t.alert.c
+    query = select(func.count()).where(
+        a.exercise, a.key.like(f"{prefix_of(drill_id)}%"), a.state == str(AlertState.UNACKNOWLEDGED)
+    )
+    return int(c.execute(query if ledger is None else query.where(a.ledger == ledger)).scalar_one())
+
+
+def _alerts_of(drill_id: int) -> Any:
+    return select(t.alert).where(t.alert.c.exercise, t.alert.c.key.like(f"{prefix_of(drill_id)}%"))

@@ -1,0 +1,300 @@
+"""Events on the slope: who said so and by which way, and the people who stand behind one so that it may explain."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, insert, or_, select, update
+
+from monitor.domain.alert import COMMAND, PAGE, SERVICE, Actor
+from monitor.domain.decision import UNKNOWN_WAY, EventFact, seconds
+from monitor.domain.instants import epoch_s, spell
+from monitor.domain.names import is_same_person
+from monitor.domain.observation import SiteEvent
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.database.audit import add_audit, append_entry, lock_log
+from monitor.store.database.engine import add_if_absent
+from monitor.store.people.users import require_account, require_person, require_two
+from monitor.store.schema import tables as t
+from monitor.store.schema.types import canonical_json
+
+MQTT: Final = "mqtt"  # the way of those whom nobody asks who they are
+EARTHQUAKE: Final = "earthquake"  # the only kind that explains
+WORDS: Final = 2  # people who are asked for at most
+READ_AT_MOST: Final = 500  # events that a decision looks at
+PLAUSIBLE_G: Final = 5.0
+
+
+def add_event(
+    c: Connection, item: SiteEvent, received_at: datetime, by: str, *, via: str, known_from: datetime | None = None,
+    actor: Actor | None = None,
+) -> int | None:  # fmt: skip
+    """Store an event on the slope, with who and by which way in the audit log; None when the very same is there.
+
+    Args:
+        c: a write transaction of `Database.write`.
+        item: the event.
+        received_at: since when the service knows it.
+        by: who says so; by MQTT nobody has proven it.
+        via: `mqtt`, `command` or `page`.
+        known_from: since when people knew it, where that was earlier: a replay goes by it.
+        actor: that person, with how it was proved who it is.
+    """
+    digest = _digest(item)
+    told = {"by": by, "received_at": received_at, "digest": digest, "known_from": known_from, "via": via}
+    facts = {name: getattr(item, name) for name in ("site", "from_at", "to_at", "kind", "value", "text")}
+    if not add_if_absent(c, t.site_event, {**facts, **told}):
+        return None
+    number = int(c.execute(select(t.site_event.c.id).where(t.site_event.c.digest == digest)).scalar_one())
+    is_person = via in {COMMAND, PAGE}
+    detail = {
+        "event": number, "kind": item.kind, "from": spell(item.from_at), "via": via,
+        **({} if is_person else {"said_by": by}),
+        **({} if known_from is None else {"known_from": spell(known_from)}),
+    }  # fmt: skip
+    who = actor or (Actor(by, "person", via) if is_person else Actor(via, "program"))
+    add_audit(c, who, "event.add", f"site:{item.site}", detail, received_at)
+    return number
+
+
+def find_event(c: Connection, item: SiteEvent) -> int | None:
+    """The number of the very same event, where it is stored."""
+    return c.execute(select(t.site_event.c.id).where(t.site_event.c.digest == _digest(item))).scalar()
+
+
+def find_site_of_event(c: Connection, event_id: int) -> str | None:
+    """The site of an event, None where there is no such event."""
+    return c.execute(select(t.site_event.c.site).where(t.site_event.c.id == event_id)).scalar()
+
+
+def find_event_kind(c: Connection, event_id: int, site: str) -> str:
+    """What kind of event it is; raises NotFoundError where that site has none of that number."""
+    e = t.site_event.c
+    kind = c.execute(select(e.kind).where(e.id == event_id, e.site == site)).scalar()
+    if kind is None:
+        raise NotFoundError(f"there is no event {event_id} of {site}; see `slopeward events list`")
+    return str(kind)
+
+
+def _digest(item: SiteEvent) -> str:
+    facts = {
+        "site": item.site, "from_at": spell(item.from_at), "to_at": spell(item.to_at), "kind": item.kind,
+        "value": item.value, "text": item.text,
+    }  # fmt: skip
+    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
+
+
+# ---- who stands behind it ----------------------------------------------------------------------------------------
+def confirm_event(
+    c: Connection, event_id: int, actor: Actor, reason: str, now: datetime, *, site: str | None = None
+) -> tuple[str, ...]:
+    """Note that a person stands behind an earthquake, which may then explain steps; returns who does by now.
+
+    One person's word explains no step that an independent station shares for one of the two highest levels; two do.
+
+    Args:
+        c: a write transaction of `Database.write`.
+        event_id: its number.
+        actor: a person.
+        reason: how it is known.
+        now: wall time.
+        site: refuse an event of any other site.
+
+    Raises:
+        NotFoundError: no such event.
+        RefusedError: no person, no reason, no open account where accounts exist, an event of another kind, one that
+            this person has confirmed, or that two have.
+    """
+    require_person(actor, reason)
+    row = c.execute(select(t.site_event).where(t.site_event.c.id == event_id)).one_or_none()
+    if row is None or site not in {None, row.site}:
+        raise NotFoundError(f"there is no event {event_id}; see `slopeward events list`")
+    _refuse_withdrawn(row)
+    if row.kind.strip().lower() != EARTHQUAKE:
+        raise RefusedError(f"event {event_id} is {row.kind!r}: it explains nothing, so there is nothing to confirm")
+    known = load_words(c, [event_id], now).get(event_id, ())
+    if len(known) >= WORDS:
+        raise RefusedError(f"event {event_id} is confirmed already by {' and '.join(known)}")
+    if any(is_same_person(name, actor.name) for name in known):
+        raise RefusedError(f"{actor.name} has confirmed event {event_id} already; a second person is needed")
+    require_account(c, actor.name, site=row.site)
+    if known:
+        require_two(c, Actor(known[0]), actor)
+    values = {
+        "event_id": event_id, "site": row.site, "at": now, "by": actor.name, "via": actor.via or UNKNOWN_WAY,
+        "reason": reason,
+    }  # fmt: skip
+    c.execute(insert(t.event_confirmation).values(**values))
+    detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "via": values["via"], "reason": reason}
+    add_audit(c, actor, "event.confirm", f"site:{row.site}", detail, now)
+    return (*known, actor.name)
+
+
+def withdraw_event(
+    c: Connection, event_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
+) -> None:
+    """Take an event back as a whole: it annotates, explains and makes stricter no more. The row stays.
+
+    Whether that takes a second person is asked by `monitor.alerting.acts.event_acts`, which knows what is at stake.
+
+    Args:
+        c: a write transaction of `Database.write`.
+        event_id: its number.
+        actor: a person.
+        reason: why it does not hold.
+        now: wall time.
+        second: the other person, where it took two.
+
+    Raises:
+        NotFoundError: no such event.
+        RefusedError: no person, no reason, no open account where accounts exist, or it is withdrawn already.
+    """
+    row = _take_hold(c, event_id, actor, reason)
+    c.execute(update(t.site_event).where(t.site_event.c.id == event_id).values(**_gone(actor, now)))
+    detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "reason": reason}
+    detail |= {} if second is None else {"second_by": second.name}
+    add_audit(c, actor, "event.withdraw", f"site:{row.site}", detail, now)
+
+
+def withdraw_confirmation(
+    c: Connection, event_id: int, of: str, actor: Actor, reason: str, now: datetime
+) -> tuple[str, ...]:
+    """Take back that a person stands behind an event; returns who still does.
+
+    Steps that it explained are asked about anew. That can only raise, so one person is enough, whoever confirmed.
+
+    Args:
+        c: a write transaction of `Database.write`.
+        event_id: its number.
+        of: who had confirmed it.
+        actor: a person.
+        reason: why.
+        now: wall time.
+
+    Raises:
+        NotFoundError: no such event, or that person does not stand behind it.
+        RefusedError: no person, no reason, no open account where accounts exist, or the event is withdrawn.
+    """
+    row = _take_hold(c, event_id, actor, reason)
+    k = t.event_confirmation.c
+    rows = c.execute(select(k.id, k.by).where(k.event_id == event_id, k.withdrawn_at.is_(None))).all()
+    mine = [x.id for x in rows if is_same_person(x.by, of)]
+    if not mine:
+        names = load_words(c, [event_id], now).get(event_id, ())
+        raise NotFoundError(f"{of} does not stand behind event {event_id}; who does: {', '.join(names) or 'nobody'}")
+    c.execute(update(t.event_confirmation).where(k.id.in_(mine)).values(**_gone(actor, now)))
+    detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "of": of, "reason": reason}
+    add_audit(c, actor, "event.unconfirm", f"site:{row.site}", detail, now)
+    return load_words(c, [event_id], now).get(event_id, ())
+
+
+def _take_hold(c: Connection, event_id: int, actor: Actor, reason: str) -> Any:
+    """The row of an event that stands, for a person who may take something of it back."""
+    require_person(actor, reason)
+    row = c.execute(select(t.site_event).where(t.site_event.c.id == event_id).with_for_update()).one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no event {event_id}; see `slopeward events list`")
+    _refuse_withdrawn(row)
+    require_account(c, actor.name, site=row.site)
+    return row
+
+
+def _refuse_withdrawn(row: Any) -> None:
+    if row.withdrawn_at is not None:
+        at = f"{spell(row.withdrawn_at)[:16]}Z"
+        raise RefusedError(f"event {row.id} was withdrawn by {row.withdrawn_by} at {at}; add it anew in other words")
+
+
+def _gone(actor: Actor, now: datetime) -> dict[str, Any]:
+    return {"withdrawn_at": now, "withdrawn_by": actor.name}
+
+
+def load_words(c: Connection, events: Sequence[int], now: datetime | None) -> dict[int, tuple[str, ...]]:
+    """The people who stood behind events at an instant (None: who ever did), the first two of each, by event.
+
+    What was taken back by then does not count, nor does what ever was where no instant is given.
+    """
+    k = t.event_confirmation.c
+    found: dict[int, tuple[str, ...]] = {}
+    wanted = select(k.event_id, k.by).where(k.event_id.in_(events), _stands(k, now)).order_by(k.at, k.id)
+    for row in c.execute(wanted if now is None else wanted.where(k.at <= now)):
+        names = found.get(row.event_id, ())
+        if len(names) < WORDS and not any(is_same_person(name, row.by) for name in names):
+            found[row.event_id] = (*names, row.by)
+    return found
+
+
+def _stands(columns: Any, now: datetime | None) -> ColumnElement[bool]:
+    """What nobody had taken back at an instant (None: until today)."""
+    stands: ColumnElement[bool] = columns.withdrawn_at.is_(None)
+    return stands if now is None else or_(stands, columns.withdrawn_at > now)
+
+
+# ---- what a decision sees ----------------------------------------------------------------------------------------
+def load_event_facts(
+    c: Connection, site: str, since: datetime, now: datetime, *, as_said: bool = False, strict_s: float = 0.0
+) -> tuple[EventFact, ...]:
+    """Events that touch a time, as known at its end, newest first.
+
+    Of too many, earthquakes that people stand behind are read first, then the strongest of those that make bounds
+    stricter, then other earthquakes: no flood of messages pushes out what holds a slope to a stricter bound.
+
+    Args:
+        c: the connection.
+        site: its id.
+        since: begin of that time.
+        now: its end.
+        as_said: an event counts as known from when people said it was, not from when the service heard of it.
+        strict_s: for how long an earthquake may make bounds stricter.
+    """
+    e, k = t.site_event.c, t.event_confirmation.c
+    known_at = func.coalesce(e.known_from, e.received_at) if as_said else e.received_at
+    is_quake = func.lower(func.trim(e.kind)) == EARTHQUAKE
+    is_strict = and_(is_quake, e.from_at >= now - timedelta(seconds=strict_s), e.value > 0.0, e.value <= PLAUSIBLE_G)
+    is_confirmed = and_(is_quake, exists().where(k.event_id == e.id))
+    rank = case((is_confirmed, 0), (is_strict, 1), (is_quake, 2), else_=3)
+    found: Sequence[Any] = c.execute(
+        select(t.site_event)
+        .where(e.site == site, e.to_at >= since, e.from_at <= now, known_at <= now)
+        .where(or_(_stands(e, now), is_confirmed))  # what explained and was withdrawn brings its questions back
+        .order_by(rank, case((rank == 1, -e.value), else_=0.0), e.from_at.desc(), e.id)
+        .limit(READ_AT_MOST)
+    ).all()
+    rows = sorted(found, key=lambda x: (-seconds(x.from_at), x.id))
+    words = load_words(c, [x.id for x in rows], now)
+    if as_said:  # who adds an event of the past says since when it was known; so did those who stand behind it
+        words |= load_words(c, [x.id for x in rows if x.known_from is not None], None)
+    gone = {x.id for x in rows if x.withdrawn_at is not None and x.withdrawn_at <= now}
+    taken_back = select(k.event_id).where(k.event_id.in_([x.id for x in rows]), k.withdrawn_at <= now)
+    doubted = {*c.execute(taken_back).scalars()}
+    return tuple(
+        EventFact(
+            seconds(x.from_at), seconds(x.to_at),
+            seconds((x.known_from or x.received_at) if as_said else x.received_at), x.kind, x.value, x.text, x.by,
+            x.id, x.via or UNKNOWN_WAY, () if x.id in gone else words.get(x.id, ()), x.id in gone, x.id in doubted,
+        )
+        for x in rows
+    )  # fmt: skip
+
+
+# ---- databases of before -----------------------------------------------------------------------------------------
+def ask_anew(c: Connection, now: datetime) -> None:
+    """After an upgrade: steps that an event explained while nobody kept by which way it came are asked about anew.
+
+    Their clock begins now; a person confirms the event or answers the question. What was found is in the audit log.
+    """
+    unknown = c.execute(select(func.count()).where(t.site_event.c.via.is_(None))).scalar_one()
+    s = t.site_state.c
+    asked: dict[str, list[str]] = {}
+    for row in c.execute(select(s.site, s.state)).all():
+        steps = {k: v for k, v in (row.state or {}).get("steps", {}).items() if v["state"] == "event"}
+        if steps:
+            anew = {k: {**v, "state": "pending", "known_s": epoch_s(now), "words": None} for k, v in steps.items()}
+            state = {**row.state, "steps": {**row.state["steps"], **anew}}
+            c.execute(update(t.site_state).where(s.site == row.site).values(state=state))
+            asked[row.site] = sorted(steps)
+    if unknown or asked:
+        lock_log(c)
+        detail: Mapping[str, Any] = {"events_of_unknown_way": unknown, "steps_asked_anew": asked}
+        append_entry(c, SERVICE, "event.upgrade", "database", detail, now)

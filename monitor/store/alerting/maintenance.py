@@ -1,0 +1,149 @@
+"""Maintenance windows: work on a station, declared for a time that ends by itself, kept with who allowed it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
+
+from monitor.domain.alert import Actor
+from monitor.domain.decision import MaintenanceFact, seconds
+from monitor.domain.instants import spell, spell_duration
+from monitor.domain.names import fold_name, is_same_person
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.alerting.decisions import inserted_id
+from monitor.store.database.audit import add_audit
+from monitor.store.people.users import require_person, require_two
+from monitor.store.schema import tables as t
+
+LONGEST_S: Final = 7 * 86400.0  # who works longer says so again: a forgotten window must not stay
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """One window as it is stored."""
+
+    id: int
+    site: str
+    station: str
+    from_at: datetime
+    to_at: datetime
+    by: str
+    second_by: str | None
+    reason: str
+    added_at: datetime
+    ended_at: datetime | None
+    ended_by: str | None
+
+
+def add_maintenance(
+    c: Connection, site_id: str, station: str, from_at: datetime, to_at: datetime, actor: Actor, reason: str,
+    now: datetime, *, second: Actor | None = None,
+) -> int:  # fmt: skip
+    """Declare work on a station; its votes are then pended up to a level, and it ends by itself.
+
+    Args:
+        c: a write transaction.
+        site_id: site.
+        station: a declared station.
+        from_at: not in the past: what was decided is not undone.
+        to_at: at most `LONGEST_S` later.
+        actor: a person.
+        reason: what is done there.
+        now: wall time.
+        second: another person; without one the votes for the second highest level go on counting.
+
+    Returns:
+        The number of the window.
+
+    Raises:
+        NotFoundError: the site declares no such station.
+        RefusedError: no person or reason, the second person is the same or has no account where accounts exist, the
+            time lies in the past, is empty or too long.
+    """
+    require_person(actor, reason)
+    s = t.station.c
+    known = c.execute(select(s.id).where(s.site == site_id, s.declared).order_by(s.id)).scalars().all()
+    if station not in known:
+        raise NotFoundError(f"site {site_id!r} declares no station {station!r}; it has: {', '.join(known) or 'none'}")
+    if from_at < now - timedelta(seconds=60.0):
+        raise RefusedError("maintenance cannot begin in the past: what was decided stays decided")
+    if not timedelta(0) < to_at - from_at <= timedelta(seconds=LONGEST_S):
+        raise RefusedError(f"maintenance lasts at most {spell_duration(LONGEST_S)}, and ends after it begins")
+    if second is not None:
+        require_two(c, actor, second)
+    number = inserted_id(
+        c.execute(
+            insert(t.maintenance).values(
+                site=site_id, station=station, from_at=from_at, to_at=to_at, by=actor.name,
+                second_by=None if second is None else second.name, reason=reason, added_at=now,
+            )
+        )
+    )  # fmt: skip
+    detail = {
+        "site": site_id, "station": station, "from": spell(from_at), "to": spell(to_at), "reason": reason,
+        "second_by": None if second is None else second.name,
+    }  # fmt: skip
+    add_audit(c, actor, "maintenance.add", f"maintenance:{number}", detail, now)
+    return number
+
+
+def end_maintenance(c: Connection, number: int, actor: Actor, reason: str, now: datetime) -> None:
+    """End a window before its time; the votes count again at once.
+
+    Raises:
+        NotFoundError: no such window.
+        RefusedError: it is over already, or nobody or no reason is named.
+    """
+    if not fold_name(actor.name) or not reason.strip():
+        raise RefusedError("who and why are needed: give a name and a reason")
+    m = t.maintenance.c
+    found = c.execute(select(m.to_at, m.ended_at).where(m.id == number).with_for_update()).one_or_none()
+    if found is None:
+        raise NotFoundError(f"maintenance {number} does not exist; see `slopeward maintenance list --all`")
+    if found.ended_at is not None or found.to_at <= now:
+        raise RefusedError(f"maintenance {number} is over already")
+    c.execute(update(t.maintenance).where(m.id == number).values(ended_at=now, ended_by=actor.name))
+    add_audit(c, actor, "maintenance.end", f"maintenance:{number}", {"reason": reason}, now)
+
+
+def find_site_of_maintenance(c: Connection, number: int) -> str | None:
+    """The site of a window, None where there is no such window."""
+    return c.execute(select(t.maintenance.c.site).where(t.maintenance.c.id == number)).scalar()
+
+
+def load_maintenance(
+    c: Connection, site_id: str | None, now: datetime, *, everything: bool = False
+) -> list[Maintenance]:
+    """Windows that are not over, oldest first; all that ever were where asked for."""
+    m = t.maintenance.c
+    wanted = select(t.maintenance).order_by(m.from_at, m.id)
+    if site_id is not None:
+        wanted = wanted.where(m.site == site_id)
+    if not everything:
+        wanted = wanted.where(*_standing(now))
+    return [Maintenance(**row._mapping) for row in c.execute(wanted)]  # noqa: SLF001 - the public name of a mapping
+
+
+def load_maintenance_facts(c: Connection, site_id: str, now: datetime) -> tuple[MaintenanceFact, ...]:
+    """Windows in force at an instant, as they were known then: declared by then, begun, not over, not ended."""
+    m = t.maintenance.c
+    rows = c.execute(
+        select(t.maintenance).where(m.site == site_id, m.from_at <= now, *_standing(now)).order_by(m.from_at, m.id)
+    )
+    return tuple(
+        MaintenanceFact(
+            r.station, seconds(r.from_at), seconds(r.to_at), r.by, _find_second(r.by, r.second_by), r.reason
+        )
+        for r in rows
+    )
+
+
+def _find_second(by: str, second_by: str | None) -> str | None:
+    """The second person of a window; one written in another spelling of the first is nobody more."""
+    return None if second_by is None or is_same_person(by, second_by) else second_by
+
+
+def _standing(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    m = t.maintenance.c
+    return m.added_at <= now, m.to_at > now, or_(m.ended_at.is_(None), m.ended_at > now)

@@ -1,0 +1,217 @@
+"""Declared offsets (antenna change, re-zero): dated when they happened and since when we know; raw never changes."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from monitor.domain.alert import Actor
+from monitor.domain.decision import OffsetFact, seconds
+from monitor.domain.instants import spell
+from monitor.domain.names import is_same_person
+from monitor.domain.quantities import convert
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.database.audit import add_audit
+from monitor.store.people.users import require_account
+from monitor.store.schema.tables import offset_entry, series
+
+FACTS_KEPT: Final = timedelta(days=366)
+KINDS: Final = ("antenna", "rezero", "maintenance", "frame", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """One declared jump of a series; `corrected = raw - sum(size of offsets at or before the epoch)`."""
+
+    id: int
+    series_id: int
+    at: datetime  # first epoch that carries the jump
+    known_from: datetime  # a decision taken before that did not know it
+    size: float  # in the unit of the series
+    unit: str
+    kind: str
+    author: str
+    reason: str
+    confirmed_at: datetime | None
+    confirmed_by: str | None
+    revoked_at: datetime | None
+    revoked_by: str | None
+
+
+def add_offset(
+    connection: Connection,
+    series_id: int,
+    *,
+    at: datetime,
+    known_from: datetime,
+    size: float,
+    unit: str,
+    kind: str,
+    author: Actor,
+    reason: str,
+    now: datetime,
+) -> int:
+    """Declare an offset; it counts at once in every later evaluation. The same one again is found, not doubled.
+
+    Args:
+        connection: a write transaction.
+        series_id: the series.
+        at: first epoch that carries the jump.
+        known_from: since when we know; not before `at`, not after `now`.
+        size: the jump in `unit`, as raw shows it; stored in the unit of the series.
+        unit: any unit that converts into that of the series.
+        kind: one of KINDS.
+        author: who declares it.
+        reason: why; never empty.
+        now: the instant of the act.
+
+    Returns:
+        The id of the offset.
+
+    Raises:
+        NotFoundError: no such series.
+        RefusedError: dates out of order, size zero or not finite, unknown kind, unit that does not fit, no reason.
+    """
+    stored_unit = connection.execute(select(series.c.unit).where(series.c.id == series_id)).scalar()
+    if stored_unit is None:
+        raise NotFoundError(f"there is no series {series_id}")
+    _check(at, known_from, kind, reason, now)
+    try:
+        converted = convert(size, unit, stored_unit) - convert(0.0, unit, stored_unit)  # a difference has no zero
+    except ValueError as error:
+        raise RefusedError(f"offset in {unit!r} for a series in {stored_unit!r}: {error}") from error
+    if converted == 0.0 or not -1e300 < converted < 1e300:
+        raise RefusedError(f"offset size {size!r}: a finite number other than zero is needed")
+    e = offset_entry.c
+    there = connection.execute(
+        select(e.id).where(e.series_id == series_id, e.at == at, e.size == converted, e.revoked_at.is_(None))
+    ).scalar()
+    if there is not None:
+        return int(there)
+    result = connection.execute(
+        insert(offset_entry).values(
+            series_id=series_id, at=at, known_from=known_from, size=converted, unit=stored_unit, kind=kind,
+            author=author.name, reason=reason,
+        )
+    )  # fmt: skip
+    assert result.inserted_primary_key is not None
+    offset_id = int(result.inserted_primary_key[0])
+    detail = {
+        "series_id": series_id, "at": spell(at), "known_from": spell(known_from), "size": converted,
+        "unit": stored_unit, "kind": kind, "reason": reason,
+    }  # fmt: skip
+    add_audit(connection, author, "offset.add", f"offset:{offset_id}", detail, now)
+    return offset_id
+
+
+def find_site_of_offset(connection: Connection, offset_id: int) -> str | None:
+    """The site of an offset, None where there is no such offset."""
+    of_series = series.c.id == offset_entry.c.series_id
+    return connection.execute(select(series.c.site).where(of_series, offset_entry.c.id == offset_id)).scalar()
+
+
+def confirm_offset(connection: Connection, offset_id: int, actor: Actor, reason: str, now: datetime) -> None:
+    """Note that somebody checked a declared offset; it counts before and after alike.
+
+    An offset that answers a step for one of the two highest levels takes it back once another person than its author
+    has confirmed it; what its author confirmed, another person may confirm again.
+
+    Raises:
+        NotFoundError: no such offset.
+        RefusedError: it is confirmed or revoked already, or who confirms another's has no account where accounts exist.
+    """
+    found = find_offset(connection, offset_id)
+    is_second = _is_second(found.author, actor.name)
+    if is_second:
+        require_account(connection, actor.name.strip())
+    if found.revoked_at is not None or (
+        found.confirmed_at is not None and not (is_second and not _is_second(found.author, found.confirmed_by))
+    ):
+        raise RefusedError(f"offset {offset_id} is {'revoked' if found.revoked_at else 'confirmed'} already")
+    _mark(connection, offset_id, "confirmed", actor, now)
+    add_audit(connection, actor, "offset.confirm", f"offset:{offset_id}", {"reason": reason}, now)
+
+
+def revoke_offset(connection: Connection, offset_id: int, actor: Actor, reason: str, now: datetime) -> None:
+    """Withdraw an offset from now on; decisions taken before keep what they knew.
+
+    Raises:
+        NotFoundError: no such offset.
+        RefusedError: it is revoked already, or no reason is given.
+    """
+    if find_offset(connection, offset_id).revoked_at is not None:
+        raise RefusedError(f"offset {offset_id} is revoked already")
+    if not reason.strip():
+        raise RefusedError("to revoke an offset a reason is needed")
+    _mark(connection, offset_id, "revoked", actor, now)
+    add_audit(connection, actor, "offset.revoke", f"offset:{offset_id}", {"reason": reason}, now)
+
+
+def load_offsets(connection: Connection, series_id: int, known_at: datetime) -> list[Offset]:
+    """The offsets that counted for a series at an instant, in the order in which they happened."""
+    e = offset_entry.c
+    rows = connection.execute(
+        select(offset_entry)
+        .where(e.series_id == series_id, e.known_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
+        .order_by(e.at, e.id)
+    )
+    return [_offset(row) for row in rows]
+
+
+def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple[OffsetFact, ...]:
+    """Offsets of the last year as they were known at an instant, oldest first; confirmed by another person or not."""
+    e, s = offset_entry.c, series.c
+    rows = connection.execute(
+        select(e.id, s.station, e.at, e.author, e.confirmed_at, e.confirmed_by)
+        .join(series, s.id == e.series_id)
+        .where(
+            s.site == site, e.at >= now - FACTS_KEPT, e.known_from <= now,
+            e.revoked_at.is_(None) | (e.revoked_at > now),
+        )
+        .order_by(e.at, e.id)
+    )  # fmt: skip
+    return tuple(
+        OffsetFact(
+            r.id, r.station, seconds(r.at), r.author,
+            r.confirmed_by if _is_second(r.author, r.confirmed_by) and r.confirmed_at <= now else None,
+        )
+        for r in rows
+    )  # fmt: skip
+
+
+def _is_second(author: str, confirmed_by: str | None) -> bool:
+    return confirmed_by is not None and not is_same_person(confirmed_by, author)
+
+
+def find_offset(connection: Connection, offset_id: int) -> Offset:
+    """One offset, whatever its state.
+
+    Raises:
+        NotFoundError: no such offset.
+    """
+    row = connection.execute(select(offset_entry).where(offset_entry.c.id == offset_id)).first()
+    if row is None:
+        raise NotFoundError(f"there is no offset {offset_id}; see `slopeward offsets list`")
+    return _offset(row)
+
+
+def _check(at: datetime, known_from: datetime, kind: str, reason: str, now: datetime) -> None:
+    if not at <= known_from <= now:
+        raise RefusedError(
+            f"an offset is known at the earliest when it happened and at the latest now: at {spell(at)}, "
+            f"known from {spell(known_from)}, now {spell(now)}"
+        )
+    if kind not in KINDS:
+        raise RefusedError(f"offset kind {kind!r} is unknown; one of {', '.join(KINDS)}")
+    if not reason.strip():
+        raise RefusedError("an offset needs a reason")
+
+
+def _mark(connection: Connection, offset_id: int, what: str, actor: Actor, now: datetime) -> None:
+    values = {f"{what}_at": now, f"{what}_by": actor.name}
+    connection.execute(update(offset_entry).where(offset_entry.c.id == offset_id).values(**values))
+
+
+def _offset(row: Row[Any]) -> Offset:
+    return Offset(**row._mapping)  # noqa: SLF001 - the public way to a row's columns by name

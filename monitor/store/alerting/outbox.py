@@ -1,0 +1,436 @@
+"""The outbox: notification rows, who holds a lease on them, and what became of each.
+
+States move only along `TRANSITIONS`, each move is one conditional UPDATE, and a mover goes on only if one row changed.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, Select, and_, case, exists, func, not_, or_, select, update
+
+from monitor.domain.alert import AlertState, DeliveryState, Notification
+from monitor.logs import redact
+from monitor.store.database.engine import insert
+from monitor.store.schema.tables import alert, alert_event, notification, site
+
+TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
+    DeliveryState.QUEUED: frozenset({DeliveryState.CLAIMED, DeliveryState.SUPERSEDED}),
+    DeliveryState.CLAIMED: frozenset(
+        {DeliveryState.DELIVERED, DeliveryState.FAILED_RETRY, DeliveryState.FAILED_FINAL, DeliveryState.QUEUED}
+    ),
+    DeliveryState.FAILED_RETRY: frozenset({DeliveryState.CLAIMED, DeliveryState.SUPERSEDED}),
+    DeliveryState.DELIVERED: frozenset({DeliveryState.CONFIRMED}),
+    DeliveryState.FAILED_FINAL: frozenset(),
+    DeliveryState.SUPERSEDED: frozenset(),
+    DeliveryState.CONFIRMED: frozenset(),
+}
+WAITING: Final = (DeliveryState.QUEUED, DeliveryState.FAILED_RETRY)
+ERROR_LIMIT: Final = 500
+BACKLOG_LIMIT: Final = 5000
+EVENTS_LOOKED_AT: Final = 2000
+_UNACKNOWLEDGED: Final = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that is not sent yet, as the stages see it."""
+
+    id: int
+    alert_id: int
+    site: str
+    ledger: str
+    level: int
+    recipient: str
+    channel: str
+    queued_at: datetime
+    next_attempt_at: datetime | None
+    attempts: int
+    alert_state: str
+    urgent: bool  # one of the two highest levels, or top route: no stage may hold it back
+    exercise: bool = False  # of a drill: never before a real one, never in its place
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One notification of an event, as the escalation sees it."""
+
+    recipient: str
+    channel: str
+    queued_at: datetime
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAlert:
+    """An alert nobody has acknowledged, with its newest notified event and whom we told of it."""
+
+    alert_id: int
+    event_id: int
+    site: str
+    ledger: str
+    level: int
+    level_name: str
+    exercise: bool
+    subject: str
+    body: str
+    urgent: bool
+    told: tuple[Told, ...]  # oldest first
+
+
+def is_urgent(ledger: str, level: int, top_level: int | None) -> bool:
+    """Whether nothing may hold this message back: the two highest hazard levels, and the top route of health.
+
+    A hazard of a site whose ladder is unknown counts as urgent.
+
+    >>> is_urgent("hazard", 2, 3), is_urgent("hazard", 1, 3), is_urgent("health", 2, None), is_urgent("advice", 2, 3)
+    (True, False, True, False)
+    """
+    if ledger == "hazard":
+        return top_level is None or (level >= max(top_level - 1, 1))
+    return ledger == "health" and level >= 2
+
+
+def load_top_levels(c: Connection) -> dict[str, int]:
+    """The number of the highest level of each known site."""
+    return {
+        row.id: max((int(v["number"]) for v in row.levels), default=0)
+        for row in c.execute(select(site.c.id, site.c.levels))
+    }
+
+
+def _due(table: Any, now: datetime) -> Any:
+    return and_(
+        table.c.state.in_(WAITING),
+        or_(table.c.next_attempt_at.is_(None), table.c.next_attempt_at <= now),
+    )
+
+
+def due_channels(c: Connection, now: datetime) -> set[str]:
+    """Channels that have a message to send at `now`."""
+    return set(c.execute(select(notification.c.channel).where(_due(notification, now)).distinct()).scalars())
+
+
+def load_waiting(c: Connection, channel: str) -> list[Waiting]:
+    """All unsent messages of a channel, newest first (at most `BACKLOG_LIMIT`)."""
+    n = notification
+    query = (
+        select(
+            n.c.id, n.c.alert_id, n.c.site, n.c.ledger, n.c.level, n.c.recipient, n.c.channel, n.c.queued_at,
+            n.c.next_attempt_at, n.c.attempts, alert.c.state.label("alert_state"), n.c.exercise,
+        )
+        .join(alert, alert.c.id == n.c.alert_id)
+        .where(n.c.state.in_(WAITING), n.c.channel == channel)
+        .order_by(n.c.id.desc())
+        .limit(BACKLOG_LIMIT)
+    )  # fmt: skip
+    tops = load_top_levels(c)
+    return [Waiting(**r._mapping, urgent=is_urgent(r.ledger, r.level, tops.get(r.site))) for r in c.execute(query)]  # noqa: SLF001
+
+
+def claim_due(
+    c: Connection,
+    now: datetime,
+    owner: str,
+    lease_s: float,
+    limit: int,
+    channel: str,
+    only: Collection[int] | None = None,
+) -> list[Notification]:
+    """Lease up to `limit` due messages of one channel, the most important first.
+
+    Order over all sites: real before exercise, what is open before notices that it is over, hazard before health before
+    advice, higher level first, newer first. A message waits
+    while a newer one of the same alert and recipient is due: after an outage the present state is told before the past.
+
+    Args:
+        c: a write transaction.
+        now: the instant of the claim.
+        owner: who holds the lease; only this owner may settle it.
+        lease_s: after this the lease is void and `release_expired` gives the message back.
+        limit: at most so many.
+        channel: `kind:address`.
+        only: when given, ids outside are left alone, and stand before nobody.
+
+    Returns:
+        The leased messages with `attempts` already counted: a crash after the claim counts as an attempt.
+    """
+    n, newer = notification, notification.alias("newer")
+    blocked = exists().where(
+        newer.c.alert_id == n.c.alert_id, newer.c.recipient == n.c.recipient, newer.c.channel == n.c.channel,
+        newer.c.id > n.c.id, _due(newer, now), *([] if only is None else [newer.c.id.in_(only)]),
+    )  # fmt: skip
+    rank = case((n.c.ledger == "hazard", 0), (n.c.ledger == "health", 1), else_=2)
+    query = (
+        select(n)
+        .where(n.c.channel == channel, _due(n, now), ~blocked)
+        .order_by(n.c.exercise, case((n.c.level == 0, 1), else_=0), rank, n.c.level.desc(), n.c.id.desc())
+    )
+    if only is not None:
+        query = query.where(n.c.id.in_(only))
+    claimed = []
+    for row in c.execute(query.limit(limit)).all():
+        changed = c.execute(
+            update(n)
+            .where(n.c.id == row.id, n.c.state == row.state, n.c.attempts == row.attempts)
+            .values(
+                state=DeliveryState.CLAIMED, attempts=row.attempts + 1, lease_owner=owner,
+                lease_until=now + timedelta(seconds=lease_s),
+            ),
+        ).rowcount  # fmt: skip
+        if changed == 1:
+            claimed.append(_as_notification(c, row))
+    return claimed
+
+
+def _as_notification(c: Connection, row: Row[Any]) -> Notification:
+    return Notification(
+        id=row.id, alert_id=row.alert_id, event_id=row.event_id, site=row.site, ledger=row.ledger, level=row.level,
+        level_name=row.level_name, recipient=row.recipient, channel=row.channel, exercise=row.exercise,
+        subject=_compose_subject(row), body=_compose_body(c, row), idempotency_key=row.idempotency_key,
+        attempts=row.attempts + 1, queued_at=row.queued_at,
+    )  # fmt: skip
+
+
+def _compose_subject(row: Row[Any]) -> str:
+    return f"EXERCISE: {row.subject}" if row.exercise and "exercise" not in row.subject.lower() else str(row.subject)
+
+
+def _compose_body(c: Connection, row: Row[Any]) -> str:
+    """The body, with what the recipient would otherwise never learn: messages this one stands for, and its delay."""
+    n = notification
+    parts = [row.body]
+    later = c.execute(
+        select(n.c.level_name, n.c.queued_at)
+        .where(
+            n.c.alert_id == row.alert_id, n.c.recipient == row.recipient, n.c.channel == row.channel, n.c.id > row.id,
+            n.c.state.in_((DeliveryState.DELIVERED, DeliveryState.CONFIRMED)),
+        )
+        .order_by(n.c.id.desc())
+    ).first()  # fmt: skip
+    if later is not None:
+        parts.append(
+            f"Delayed: this message is of {row.queued_at:%Y-%m-%d %H:%M} UTC. A newer one (level {later.level_name}, "
+            f"{later.queued_at:%Y-%m-%d %H:%M} UTC) has been sent already and says what holds now."
+        )
+    covered = load_covered(c, row.id)
+    if covered:
+        lines = (f"- {at:%Y-%m-%d %H:%M} UTC: {subject}" for _, at, subject in covered)
+        parts.append("Also happened (not sent separately):\n" + "\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def load_covered(c: Connection, notification_id: int) -> list[tuple[int, datetime, str]]:
+    """Messages that were superseded by this one, directly or through others, oldest first: id, queued_at, subject."""
+    n = notification
+    found: dict[int, tuple[int, datetime, str]] = {}
+    frontier = [notification_id]
+    while frontier:
+        rows = c.execute(select(n.c.id, n.c.queued_at, n.c.subject).where(n.c.superseded_by.in_(frontier))).all()
+        frontier = [r.id for r in rows if r.id not in found]
+        found.update({r.id: (r.id, r.queued_at, r.subject) for r in rows})
+    return [found[key] for key in sorted(found)]
+
+
+def _move(c: Connection, notification_id: int, to: DeliveryState, owner: str | None, **values: Any) -> bool:
+    """One step of the state machine; True only if exactly this row took it."""
+    sources = [source for source, targets in TRANSITIONS.items() if to in targets]
+    query = update(notification).where(notification.c.id == notification_id, notification.c.state.in_(sources))
+    if owner is not None:
+        query = query.where(notification.c.lease_owner == owner)
+    return c.execute(query.values(state=to, **values)).rowcount == 1
+
+
+def mark_delivered(c: Connection, notification_id: int, owner: str, now: datetime) -> bool:
+    """The channel took it. False when the lease was lost meanwhile: it will be sent again under the same key."""
+    return _move(
+        c, notification_id, DeliveryState.DELIVERED, owner,
+        sent_at=now, last_error=None, lease_owner=None, lease_until=None, next_attempt_at=None,
+    )  # fmt: skip
+
+
+def mark_failed(
+    c: Connection, notification_id: int, owner: str, error: str, *, permanent: bool, next_attempt_at: datetime | None
+) -> bool:
+    """The channel did not take it: try again at `next_attempt_at`, or never when `permanent`. Secrets are taken out."""
+    state = DeliveryState.FAILED_FINAL if permanent else DeliveryState.FAILED_RETRY
+    return _move(
+        c, notification_id, state, owner, last_error=redact(error)[:ERROR_LIMIT],
+        next_attempt_at=None if permanent else next_attempt_at, lease_owner=None, lease_until=None,
+    )  # fmt: skip
+
+
+def mark_superseded(c: Connection, notification_id: int, by: int) -> bool:
+    """Another message stands for this one; it is never sent itself."""
+    return _move(c, notification_id, DeliveryState.SUPERSEDED, None, superseded_by=by, next_attempt_at=None)
+
+
+def postpone(c: Connection, notification_id: int, until: datetime, why: str) -> bool:
+    """Keep a waiting message until an instant; says why where people look for reasons."""
+    query = update(notification).where(notification.c.id == notification_id, notification.c.state.in_(WAITING))
+    return c.execute(query.values(next_attempt_at=until, last_error=why[:ERROR_LIMIT])).rowcount == 1
+
+
+def find_failing(c: Connection, channel: str) -> tuple[int, datetime] | None:
+    """How often a channel has failed and since when at least, by the messages that it refused; None when none waits."""
+    n = notification.c
+    query = select(func.max(n.attempts), func.min(n.queued_at)).where(
+        n.channel == channel, n.state == DeliveryState.FAILED_RETRY
+    )
+    attempts, since = c.execute(query).one()
+    return None if since is None else (max(int(attempts), 1), since)
+
+
+def release_backoff(c: Connection, channel: str, now: datetime) -> bool:
+    """Make everything due that a channel failed to take before: it was just proven good. Always True."""
+    n = notification
+    query = update(n).where(
+        n.c.channel == channel, n.c.state == DeliveryState.FAILED_RETRY, n.c.next_attempt_at > now
+    )  # fmt: skip
+    c.execute(query.values(next_attempt_at=now))
+    return True
+
+
+def release_expired(c: Connection, now: datetime) -> int:
+    """Give back messages whose lease ran out: their worker died between claim and send, or hangs."""
+    n = notification
+    return c.execute(
+        update(n)
+        .where(n.c.state == DeliveryState.CLAIMED, n.c.lease_until <= now)
+        .values(
+            state=DeliveryState.QUEUED, lease_owner=None, lease_until=None, next_attempt_at=now,
+            last_error="lease expired before the outcome was known",
+        )
+    ).rowcount  # fmt: skip
+
+
+def has_expired(c: Connection, now: datetime) -> bool:
+    """Whether any lease ran out; a cheap look before a write transaction is opened."""
+    n = notification
+    return bool(c.execute(select(exists().where(n.c.state == DeliveryState.CLAIMED, n.c.lease_until <= now))).scalar())
+
+
+def count_sent_since(c: Connection, channel: str, since: datetime) -> int:
+    """Messages that no drill caused and a channel took since an instant; looks at the newest thousand rows only."""
+    n = notification
+    floor = (c.execute(select(func.max(n.c.id))).scalar() or 0) - 1000
+    query = select(func.count()).where(
+        n.c.id > floor, n.c.channel == channel, n.c.sent_at > since, n.c.exercise.is_(False)
+    )  # fmt: skip
+    return int(c.execute(query).scalar_one())
+
+
+def load_unacknowledged(c: Connection) -> list[OpenAlert]:
+    """Open alerts without an acknowledgement that were notified, each with its newest notified event.
+
+    A health or advice alarm whose cause is gone waits on its list for a person; it is sent to nobody again.
+    """
+    n = notification
+    over = and_(alert.c.ledger != "hazard", alert.c.state == AlertState.RETURNED_UNACKNOWLEDGED)
+    nobody = and_(alert.c.closed_at.is_(None), alert.c.state.in_(_UNACKNOWLEDGED), not_(over))
+    open_ids = select(alert.c.id).where(nobody)  # few, which keeps the grouping below off the history
+    newest = (
+        select(n.c.alert_id, func.max(n.c.event_id).label("event_id"))
+        .where(n.c.alert_id.in_(open_ids))
+        .group_by(n.c.alert_id)
+        .subquery()
+    )
+    query: Select[Any] = (
+        select(
+            n.c.alert_id, n.c.event_id, n.c.site, n.c.ledger, n.c.level, n.c.level_name, n.c.exercise, n.c.subject,
+            n.c.body, n.c.recipient, n.c.channel, n.c.queued_at, n.c.state,
+        )
+        .join(newest, and_(newest.c.alert_id == n.c.alert_id, newest.c.event_id == n.c.event_id))
+        .order_by(n.c.id)
+    )  # fmt: skip
+    tops = load_top_levels(c)
+    groups: dict[int, list[Row[Any]]] = {}
+    for row in c.execute(query):
+        groups.setdefault(row.alert_id, []).append(row)
+    return [
+        OpenAlert(
+            alert_id=rows[0].alert_id, event_id=rows[0].event_id, site=rows[0].site, ledger=rows[0].ledger,
+            level=rows[0].level, level_name=rows[0].level_name, exercise=rows[0].exercise, subject=rows[0].subject,
+            body=rows[0].body, urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
+            told=tuple(Told(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
+        )
+        for rows in groups.values()
+    ]  # fmt: skip
+
+
+def add_escalation(c: Connection, source: OpenAlert, recipient: str, channel: str, subject: str, now: datetime) -> bool:
+    """Queue one more message of the same event; its key counts the rounds, so that a doubled call adds nothing."""
+    turn = sum(t.recipient == recipient and t.channel == channel for t in source.told)
+    key = sha256(f"{source.event_id}|{recipient}|{channel}|escalation|{turn}".encode()).hexdigest()
+    row = {
+        "alert_id": source.alert_id, "event_id": source.event_id, "site": source.site, "ledger": source.ledger,
+        "level": source.level, "level_name": source.level_name, "recipient": recipient, "channel": channel,
+        "exercise": source.exercise, "subject": subject, "body": source.body, "state": DeliveryState.QUEUED,
+        "queued_at": now, "idempotency_key": key,
+    }  # fmt: skip
+    statement = insert(c, notification).values(row).on_conflict_do_nothing(index_elements=["idempotency_key"])
+    return c.execute(statement.returning(notification.c.id)).first() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A delivered message, and what a person did with its alert afterwards."""
+
+    notification_id: int
+    site: str
+    recipient: str
+    at: datetime
+    by: str
+    via: str | None  # the way: `command` or `page`
+
+
+def load_answered(c: Connection, since: datetime) -> list[Answered]:
+    """Delivered messages on whose alert a person acted afterwards (since an instant), the first act first.
+
+    Whether the person is the recipient of the message, only the site file knows.
+    """
+    n, e = notification.c, alert_event.c
+    floor = (c.execute(select(func.max(e.id))).scalar() or 0) - EVENTS_LOOKED_AT
+    query = (
+        select(n.id, n.site, n.recipient, e.at, e.actor, e.via)
+        .join(alert_event, e.alert_id == n.alert_id)
+        .where(
+            e.id > floor, e.at > since, e.actor_kind == "person", n.state == DeliveryState.DELIVERED, n.sent_at <= e.at
+        )
+        .order_by(e.id, n.id)
+    )
+    return [Answered(*row) for row in c.execute(query)]
+
+
+def mark_confirmed(c: Connection, notification_id: int, at: datetime, by: str, via: str | None) -> bool:
+    """The recipient of this delivered message answered its alert, by a way."""
+    return _move(c, notification_id, DeliveryState.CONFIRMED, None, confirmed_at=at, confirmed_by=by, confirmed_via=via)
+
+
+def count_states(c: Connection) -> dict[str, int]:
+    """How many messages stand in each state."""
+    query = select(notification.c.state, func.count()).group_by(notification.c.state)
+    return {row[0]: int(row[1]) for row in c.execute(query)}
+
+
+def load_alert_events(c: Connection, above: int, limit: int = 500) -> list[Row[Any]]:
+    """Changes of alerts with an id above a floor, in order: what `<site>/alert` publishes."""
+    query = (
+        select(
+            alert_event.c.id, alert_event.c.alert_id, alert_event.c.sequence, alert_event.c.at, alert_event.c.data_time,
+            alert_event.c.to_level, alert_event.c.to_state, alert_event.c.reason, alert_event.c.actor_kind,
+            alert.c.site, alert.c.ledger, alert.c.exercise,
+        )
+        .join(alert, alert.c.id == alert_event.c.alert_id)
+        .where(alert_event.c.id > above)
+        .order_by(alert_event.c.id)
+        .limit(limit)
+    )  # fmt: skip
+    return list(c.execute(query))
+
+
+def last_event_id(c: Connection, before: datetime) -> int:
+    """The highest id of an alert event older than an instant, 0 when there is none."""
+    return int(c.execute(select(func.max(alert_event.c.id)).where(alert_event.c.at < before)).scalar() or 0)

@@ -1,0 +1,100 @@
+"""Site files that wait for somebody to approve them, with what they change and what that would have done."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, update
+
+from monitor.errors import NotFoundError
+from monitor.store.alerting.decisions import inserted_id
+from monitor.store.schema import tables as t
+
+PROPOSED: Final = "proposed"
+APPROVED: Final = "approved"
+REJECTED: Final = "rejected"
+SUPERSEDED: Final = "superseded"  # another one of the site was approved first
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One proposal as it stands."""
+
+    id: int
+    site: str
+    sha256: str
+    base_sha256: str | None  # the version in force when it was made; None for a first file
+    source: str
+    author: str
+    reason: str
+    proposed_at: datetime
+    state: str
+    effect: Any
+    differences: Any
+    loosens_high: bool
+    approved_by: str | None
+    second_by: str | None
+    decided_at: datetime | None
+    decision_reason: str | None
+
+
+def add_proposal(
+    c: Connection, site: str, sha256: str, base_sha256: str | None, source: str, author: str, reason: str,
+    now: datetime, *, effect: Mapping[str, Any], differences: Sequence[Mapping[str, Any]], loosens_high: bool,
+) -> int:  # fmt: skip
+    """Store a proposal; returns its number."""
+    done = c.execute(
+        insert(t.site_proposal).values(
+            site=site, sha256=sha256, base_sha256=base_sha256, source=source, author=author, reason=reason,
+            proposed_at=now, state=PROPOSED, effect=dict(effect), differences=[dict(d) for d in differences],
+            loosens_high=loosens_high,
+        )
+    )  # fmt: skip
+    return inserted_id(done)
+
+
+def load_proposals(c: Connection, site: str | None = None, *, everything: bool = False) -> list[Proposal]:
+    """Proposals that wait, oldest first; all where asked for."""
+    p = t.site_proposal.c
+    wanted = select(t.site_proposal).order_by(p.id)
+    if site is not None:
+        wanted = wanted.where(p.site == site)
+    if not everything:
+        wanted = wanted.where(p.state == PROPOSED)
+    return [Proposal(**row._mapping) for row in c.execute(wanted)]  # noqa: SLF001 - the public name of a mapping
+
+
+def load_proposal(c: Connection, number: int, *, lock: bool = False) -> Proposal:
+    """One proposal; locked for who decides it.
+
+    Raises:
+        NotFoundError: there is none of that number.
+    """
+    wanted = select(t.site_proposal).where(t.site_proposal.c.id == number)
+    row = c.execute(wanted.with_for_update() if lock else wanted).one_or_none()
+    if row is None:
+        raise NotFoundError(f"proposal {number} does not exist; see `slopeward sites proposals --all`")
+    return Proposal(**row._mapping)  # noqa: SLF001 - the public name of a row's mapping
+
+
+def mark_decided(
+    c: Connection, number: int, state: str, by: str, reason: str, now: datetime, *, second_by: str | None = None
+) -> None:
+    """Write what became of a proposal; `second_by` names who made it two people where two were needed."""
+    p = t.site_proposal.c
+    c.execute(
+        update(t.site_proposal)
+        .where(p.id == number)
+        .values(state=state, approved_by=by, second_by=second_by, decided_at=now, decision_reason=reason)
+    )
+
+
+def mark_superseded(c: Connection, site: str, by_number: int, now: datetime) -> None:
+    """Put aside the other proposals of a site: they were compared with a version that is no longer in force."""
+    p = t.site_proposal.c
+    c.execute(
+        update(t.site_proposal)
+        .where(p.site == site, p.state == PROPOSED, p.id != by_number)
+        .values(state=SUPERSEDED, decided_at=now, decision_reason=f"proposal {by_number} was approved")
+    )

@@ -1,0 +1,108 @@
+"""Declared sites and every version of their files: a decision is recomputed from the version it was made with."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+
+from monitor.domain.site import Site, Station
+from monitor.errors import NotFoundError
+from monitor.store.alerting.decisions import code_version
+from monitor.store.database.engine import insert
+from monitor.store.schema import tables as t
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSummary:
+    """What lists of sites show."""
+
+    id: str
+    name: str
+    latitude: float
+    longitude: float
+    timezone: str
+    levels: tuple[str, ...]
+    config_sha256: str
+    active: bool
+
+
+def save_site(c: Connection, site: Site, author: str, reason: str, now: datetime) -> bool:
+    """Declare a site, its stations and the version of its file; loading the same version again changes nothing.
+
+    Returns:
+        True when this version was not the current one.
+    """
+    levels = [{"number": k.number, "name": k.name, "action": k.action, "auto_lower": k.auto_lower} for k in site.levels]
+    values = {
+        "name": site.name, "latitude": site.latitude, "longitude": site.longitude, "timezone": site.timezone,
+        "levels": levels, "config_sha256": site.version, "active": True,
+    }  # fmt: skip
+    current = c.execute(select(t.site.c.config_sha256, t.site.c.active).where(t.site.c.id == site.id)).one_or_none()
+    row = insert(c, t.site).values(id=site.id, **values)
+    c.execute(row.on_conflict_do_update(index_elements=["id"], set_=values))
+    _save_stations(c, site)
+    if current is not None and current.config_sha256 == site.version:
+        return False
+    c.execute(
+        insert(c, t.config_version)
+        .values(
+            site=site.id, sha256=site.version, source=site.source, loaded_at=now, author=author, reason=reason,
+            code_version=code_version(),
+        )
+        .on_conflict_do_nothing()
+    )  # fmt: skip
+    return True
+
+
+def _save_stations(c: Connection, site: Site) -> None:
+    c.execute(update(t.station).where(t.station.c.site == site.id).values(declared=False))
+    for station in site.stations:
+        values = _spell_station(station)
+        row = insert(c, t.station).values(site=site.id, id=station.id, **values)
+        c.execute(row.on_conflict_do_update(index_elements=["site", "id"], set_=values))
+
+
+def _spell_station(station: Station) -> dict[str, object]:
+    return {
+        "latitude": station.latitude, "longitude": station.longitude, "height_m": station.height_m,
+        "azimuth_deg": station.azimuth_deg, "plunge_deg": station.plunge_deg, "reference": station.reference,
+        "logger": station.logger, "antenna": station.antenna, "on_slope": station.on_slope, "declared": True,
+    }  # fmt: skip
+
+
+def load_sites_summary(c: Connection, *, active_only: bool = True) -> list[SiteSummary]:
+    """Sites by id."""
+    wanted = select(t.site).order_by(t.site.c.id)
+    if active_only:
+        wanted = wanted.where(t.site.c.active)
+    return [
+        SiteSummary(
+            r.id, r.name, r.latitude, r.longitude, r.timezone, tuple(level["name"] for level in r.levels),
+            r.config_sha256, r.active,
+        )
+        for r in c.execute(wanted)
+    ]  # fmt: skip
+
+
+def load_site_source(c: Connection, config_sha256: str) -> str:
+    """The text of a site file by its hash.
+
+    Raises:
+        NotFoundError: that version was never loaded here.
+    """
+    wanted = select(t.config_version.c.source).where(t.config_version.c.sha256 == config_sha256).limit(1)
+    found = c.execute(wanted).scalar()
+    if found is None:
+        raise NotFoundError(f"no site file with hash {config_sha256} was ever loaded into this database")
+    return str(found)
+
+
+def find_version(c: Connection, site_id: str) -> str | None:
+    """Hash of the version of a site file that is in force; None before the first."""
+    found = c.execute(select(t.site.c.config_sha256).where(t.site.c.id == site_id)).scalar()
+    return None if found is None else str(found)
+
+
+def mark_inactive(c: Connection, site_id: str) -> None:
+    """Take a site off the active list; its history stays."""
+    c.execute(update(t.site).where(t.site.c.id == site_id).values(active=False))

@@ -1,0 +1,166 @@
+"""What level, sight, stage and failure windows were over a range of time: the pictures of how a slope came here."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, or_, select
+
+from monitor.domain.instants import spell
+from monitor.store.schema import tables as t
+
+LONGEST: Final = timedelta(days=400)
+ROWS_MOST: Final = 5000  # of one table in one answer, the newest
+MOVEMENT_NAMES: Final = (
+    "at", "data_until", "stage", "trend", "probability", "velocity_mm_per_day", "velocity_error_mm_per_day",
+    "velocity_window_s", "acceleration_mm_per_day2", "acceleration_error_mm_per_day2", "tangential_angle_deg",
+    "v_eq_mm_per_day", "inverse_velocity_day_per_mm", "reasons",
+)  # fmt: skip
+
+
+def load_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+    """Segments of equal level and observability as the stored evaluations found them, oldest first.
+
+    Returns:
+        Rows `from_at, to_at, level, observability`; the range is cut to the last 400 days.
+    """
+    from_at = max(from_at, to_at - LONGEST)
+    e = t.evaluation.c
+    first = c.execute(
+        select(e.at, e.level, e.observability)
+        .where(e.site == site, e.at <= from_at)
+        .order_by(e.at.desc(), e.id.desc())
+        .limit(1)
+    ).one_or_none()
+    inside = (
+        select(
+            e.at, e.level, e.observability, e.id,
+            func.lag(e.level).over(order_by=(e.at, e.id)).label("level_before"),
+            func.lag(e.observability).over(order_by=(e.at, e.id)).label("seen_before"),
+        )
+        .where(e.site == site, e.at > from_at, e.at <= to_at)
+        .subquery()
+    )  # fmt: skip
+    s = inside.c
+    changes = c.execute(
+        select(s.at, s.level, s.observability)
+        .where(
+            (s.level_before.is_(None)) | (s.level != s.level_before) | (s.observability != s.seen_before)
+        )
+        .order_by(s.at.desc(), s.id.desc())
+        .limit(ROWS_MOST)
+    ).all()  # fmt: skip
+    points = [(max(r.at, from_at), r.level, r.observability) for r in ([first] if first else [])]
+    points += [(r.at, r.level, r.observability) for r in reversed(changes)]
+    joined: list[tuple[datetime, int, str]] = []
+    for point in points:
+        if not joined or joined[-1][1:] != point[1:]:
+            joined.append(point)
+    ends = [p[0] for p in joined[1:]] + [to_at]  # one too many where the site was never evaluated
+    return [
+        {"from_at": spell(at), "to_at": spell(end), "level": level, "observability": seen}
+        for (at, level, seen), end in zip(joined, ends, strict=False)
+    ]
+
+
+def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) -> dict[str, list[dict[str, Any]]]:
+    """Segments of equal stage by station, oldest first: rows `from_at, to_at, stage, trend`."""
+    m, s = t.movement.c, t.series.c
+    rows = c.execute(
+        select(s.station, m.at, m.stage, m.trend)
+        .join(t.series, s.id == m.series_id)
+        .where(s.site == site, m.at > max(from_at, to_at - LONGEST), m.at <= to_at)
+        .order_by(m.at.desc())
+        .limit(10 * ROWS_MOST)
+    ).all()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in reversed(rows):
+        segments = found.setdefault(row.station, [])
+        if segments:
+            segments[-1]["to_at"] = spell(row.at)
+        if not segments or (segments[-1]["stage"], segments[-1]["trend"]) != (row.stage, row.trend):
+            segments.append({"from_at": spell(row.at), "to_at": spell(to_at), "stage": row.stage, "trend": row.trend})
+    for segments in found.values():
+        segments[-1]["to_at"] = spell(to_at)
+    return dict(sorted(found.items()))
+
+
+def list_judged(c: Connection, site: str) -> set[str]:
+    """Stations whose movement was ever judged."""
+    s = t.series.c
+    query = select(s.station).where(
+        s.site == site, select(t.movement.c.id).where(t.movement.c.series_id == s.id).exists()
+    )
+    return set(c.execute(query).scalars())
+
+
+def load_movement(
+    c: Connection, site: str, station: str, from_at: datetime, to_at: datetime
+) -> list[dict[str, Any]]:  # fmt: skip
+    """How a station moved, update by update, oldest first."""
+    m, s = t.movement.c, t.series.c
+    rows = c.execute(
+        select(s.quantity, *(m[n] for n in MOVEMENT_NAMES))
+        .join(t.series, s.id == m.series_id)
+        .where(s.site == site, s.station == station, m.at > from_at, m.at <= to_at)
+        .order_by(m.at.desc())
+        .limit(ROWS_MOST)
+    ).all()
+    return [_spell(row) for row in reversed(rows)]
+
+
+def load_newest_movement(c: Connection, site: str, now: datetime) -> list[dict[str, Any]]:
+    """The newest update of each series up to an instant with the failure window that stands: what every page shows.
+
+    Returns:
+        Rows of `load_movement` with `station` and `window` (a row of `failure_windows`, or None), by station.
+    """
+    m, s, w = t.movement.c, t.series.c, t.failure_time.c
+    newest = (
+        select(m.series_id, func.max(m.at).label("at"))
+        .join(t.series, s.id == m.series_id)
+        .where(s.site == site, m.at <= now)
+        .group_by(m.series_id)
+        .subquery()
+    )
+    rows = c.execute(
+        select(s.id, s.station, s.quantity, *(m[n] for n in MOVEMENT_NAMES))
+        .join(newest, (newest.c.series_id == m.series_id) & (newest.c.at == m.at))
+        .join(t.series, s.id == m.series_id)
+        .order_by(s.station, s.quantity.not_like("displacement%"), s.quantity)
+    ).all()
+    stood = or_(w.withdrawn_at.is_(None), w.withdrawn_at > now)
+    standing = (
+        select(func.max(w.id))
+        .where(w.series_id.in_([r.id for r in rows]), w.issued_at <= now, stood)
+        .group_by(w.series_id, w.method)
+    )
+    names = ("window_from", "window_mid", "window_to", "trusted", "reasons", "method", "data_until")
+    windows: dict[int, dict[str, Any]] = {}
+    for row in c.execute(
+        select(w.series_id, *(w[n] for n in names)).where(w.id.in_(standing)).order_by(w.method.desc())
+    ):  # the one by inverse velocity first: it is the one that may vote
+        windows.setdefault(row.series_id, {n: v for n, v in _spell(row).items() if n != "series_id"})
+    return [{**{k: v for k, v in _spell(r).items() if k != "id"}, "window": windows.get(r.id)} for r in rows]
+
+
+def load_windows(
+    c: Connection, site: str, station: str, from_at: datetime, to_at: datetime
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Failure windows of a station, issue by issue, oldest first, withdrawn ones included."""
+    w, s = t.failure_time.c, t.series.c
+    names = (
+        "issued_at", "data_until", "window_from", "window_mid", "window_to", "trusted", "reasons", "r2",
+        "velocity_mm_per_day", "n_filters", "n_agree", "withdrawn_at", "withdrawn_reason", "method", "onset_at",
+    )  # fmt: skip
+    rows = c.execute(
+        select(s.quantity, *(w[n] for n in names))
+        .join(t.series, s.id == w.series_id)
+        .where(s.site == site, s.station == station, w.data_until > from_at, w.data_until <= to_at)
+        .order_by(w.data_until.desc(), w.id.desc())
+        .limit(ROWS_MOST)
+    ).all()
+    return [_spell(row) for row in reversed(rows)]
+
+
+def _spell(row: Any) -> dict[str, Any]:
+    return {k: spell(v) if isinstance(v, datetime) else v for k, v in row._mapping.items()}  # noqa: SLF001

@@ -1,0 +1,1 @@
+"""One way into the database: transactions, locks, files, the audit log and its seals."""

@@ -1,0 +1,154 @@
+"""The audit log: who did what to which thing, each row chained by hash to the one before it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, String, insert, select, type_coerce
+
+from monitor.domain.alert import TOKEN, Actor
+from monitor.domain.instants import spell
+from monitor.store.database.locks import take_turn
+from monitor.store.schema.tables import audit_entry, decision
+from monitor.store.schema.types import canonical_json
+
+FIRST: Final = "0" * 64
+SEAL: Final = "decision.freeze"
+_TURN: Final = "audit"  # one appender at a time, or the chain would fork
+
+
+def add_audit(
+    connection: Connection, actor: Actor, action: str, subject: str, detail: Mapping[str, Any], now: datetime
+) -> None:
+    """Log an act; it is written as the transaction ends, behind all rows, for writing it serialises all appenders.
+
+    Args:
+        connection: a write transaction of `Database.write`.
+        actor: who; `kind` is person, service or program. The user of the operating system and the proof of the name,
+            where they are known, stand in the detail beside it.
+        action: verb with its subject's kind, such as `alert.acknowledge`.
+        subject: what it was done to, such as `alert:12`.
+        detail: JSON-ready facts, reason included; never a secret.
+        now: the instant of the act.
+    """
+    acts = connection.get_execution_options()["slopeward_sealing"].acts
+    beside = {"via": TOKEN if actor.via == TOKEN else None, "os_user": actor.os_user, "proof": actor.proof}
+    acts.append((actor, action, subject, {**detail, **{k: v for k, v in beside.items() if v is not None}}, now))
+
+
+def lock_log(connection: Connection) -> None:
+    """Wait until no other transaction writes the log; it is ours to the end of this one.
+
+    Row locks come first, this one last: in the other order two transactions could wait for each other.
+    """
+    take_turn(connection, _TURN)
+
+
+def append_entry(
+    connection: Connection, actor: Actor, action: str, subject: str, detail: Mapping[str, Any], now: datetime
+) -> None:
+    """Append one row behind the newest; only under `lock_log`, or the chain would fork."""
+    last = connection.execute(select(audit_entry.c.hash).order_by(audit_entry.c.id.desc()).limit(1)).scalar()
+    previous = FIRST if last is None else str(last)
+    spelled = canonical_json(dict(detail))
+    digest = _hash(previous, (spell(now), actor.name, actor.kind, action, subject, spelled))
+    connection.execute(
+        insert(audit_entry).values(
+            at=now, actor=actor.name, actor_kind=actor.kind, action=action, subject=subject, detail=spelled,
+            previous_hash=previous, hash=digest,
+        )
+    )  # fmt: skip
+
+
+def seal_decision(connection: Connection, decision_id: int, actor: Actor, now: datetime) -> None:
+    """Chain the hash of frozen inputs: who alters them, and their own hash with them, breaks the log too."""
+    d = decision.c
+    row = connection.execute(
+        select(d.site, d.evidence_sha256, d.config_sha256, d.code_version).where(d.id == decision_id)
+    ).one()
+    detail = dict(row._mapping)  # noqa: SLF001 - the public name of a row's mapping
+    add_audit(connection, actor, SEAL, f"decision:{decision_id}", detail, now)
+
+
+def find_seal(connection: Connection, decision_id: int) -> str | None:
+    """The hash of frozen inputs as the audit log has it; None where a version before seals froze them."""
+    e = audit_entry.c
+    detail = connection.execute(
+        select(e.detail).where(e.action == SEAL, e.subject == f"decision:{decision_id}").order_by(e.id).limit(1)
+    ).scalar()
+    return None if detail is None else str(json.loads(detail).get("evidence_sha256", ""))
+
+
+def load_entries(
+    connection: Connection, limit: int, *, before: int | None = None, actor: str | None = None,
+    action: str | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Entries, newest first, with their detail read; seals of rows only where that action is asked for.
+
+    Args:
+        connection: any transaction.
+        limit: at most so many.
+        before: only entries before this number.
+        actor: only acts of this name.
+        action: only this action.
+    """
+    e = audit_entry.c
+    query = select(e.id, e.at, e.actor, e.actor_kind, e.action, e.subject, e.detail, e.hash).order_by(e.id.desc())
+    query = query.where(e.action != "rows.seal" if action is None else e.action == action)
+    query = query if before is None else query.where(e.id < before)
+    query = query if actor is None else query.where(e.actor == actor)
+    rows = connection.execute(query.limit(limit)).mappings()
+    return [{**row, "at": spell(row["at"]), "detail": json.loads(row["detail"])} for row in rows]
+
+
+def latest_hash(connection: Connection) -> str:
+    """The head of the chain; noted outside the database it also proves that no tail was cut off."""
+    last = connection.execute(select(audit_entry.c.hash).order_by(audit_entry.c.id.desc()).limit(1)).scalar()
+    return FIRST if last is None else str(last)
+
+
+def find_head(connection: Connection) -> tuple[int, str]:
+    """(number of the newest entry, its hash), as it leaves the machine in status, ping and by `db verify`."""
+    e = audit_entry.c
+    row = connection.execute(select(e.id, e.hash).order_by(e.id.desc()).limit(1)).first()
+    return (0, FIRST) if row is None else (int(row.id), str(row.hash))
+
+
+def entry_hash(previous: str, at: str, actor: str, actor_kind: str, action: str, subject: str, detail: str) -> str:
+    """The hash that an entry must bear, from its own words as they are spelled in the log."""
+    return _hash(previous, (at, actor, actor_kind, action, subject, detail))
+
+
+def verify_chain(connection: Connection, expected: str | None = None) -> list[str]:
+    """Walk the whole log and name every row that is altered, or whose predecessor is missing.
+
+    Args:
+        connection: a read transaction.
+        expected: a head noted earlier; it must still be in the chain.
+
+    Returns:
+        One line per finding; empty when the log is whole.
+    """
+    findings: list[str] = []
+    previous = FIRST
+    seen = expected is None or expected == FIRST
+    e = audit_entry.c
+    raw = type_coerce(e.at, String).label("at")  # as it stands: an altered one may be no instant at all
+    columns = (e.id, raw, e.actor, e.actor_kind, e.action, e.subject, e.detail, e.previous_hash, e.hash)
+    for row in connection.execute(select(*columns).order_by(e.id).execution_options(yield_per=2000)):
+        if row.previous_hash != previous:
+            findings.append(f"audit entry {row.id}: the entry before it was removed or replaced")
+        said = (row.at, row.actor, row.actor_kind, row.action, row.subject, row.detail)
+        if _hash(row.previous_hash, said) != row.hash:
+            findings.append(f"audit entry {row.id}: its content was altered after it was written")
+        previous = row.hash
+        seen = seen or row.hash == expected
+    if not seen:
+        findings.append(f"audit log: the noted head {expected} is no longer in the chain")
+    return findings
+
+
+def _hash(previous: str, said: tuple[str, str, str, str, str, str]) -> str:
+    return hashlib.sha256(f"{previous}\n{canonical_json(said)}".encode()).hexdigest()

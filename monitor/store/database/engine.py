@@ -1,0 +1,186 @@
+"""One way into the database for every process: read and write transactions, the same on SQLite and PostgreSQL."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from monitor.errors import StoreBusyError, StoreError
+from monitor.store.database.file_modes import keep_private
+from monitor.store.database.seals import Sealing
+
+SQLITE_BUSY_S: Final = 5.0
+
+
+class _Turnstile:
+    """One writer at a time inside a process; an urgent one (ingest) goes before those that wait."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._owner: int | None = None
+        self._urgent_waiting = 0
+
+    @contextmanager
+    def turn(self, *, urgent: bool) -> Iterator[None]:
+        me = threading.get_ident()
+        with self._condition:
+            if self._owner == me:
+                raise StoreError("a write transaction was opened inside another one of the same thread")
+            self._urgent_waiting += urgent
+            self._condition.wait_for(lambda: self._owner is None and (urgent or not self._urgent_waiting))
+            self._urgent_waiting -= urgent
+            self._owner = me
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._owner = None
+                self._condition.notify_all()
+
+
+class Database:
+    """A database by URL.
+
+    `read()` and `write()` give a SQLAlchemy Core connection inside a transaction. On SQLite `write()` takes the
+    write lock at once (BEGIN IMMEDIATE), so that a transaction never fails half-way for want of it.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+            raise StoreError(
+                f"database.url: {parsed.get_backend_name()!r} is not supported; use sqlite:/// or postgresql+psycopg://"
+            )
+        if parsed.get_backend_name() == "postgresql" and "+" not in parsed.drivername:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.url = parsed
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._turnstile = _Turnstile()
+        self.closed_because: str | None = None  # why nothing may be written by this object (yet)
+        self.guard: Callable[[Connection], None] | None = None  # raises where a transaction may not be written any more
+        self.engine: Engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql()
+        event.listen(self.engine, "before_execute", _watch)
+
+    def _open_sqlite(self) -> Engine:
+        engine = create_engine(
+            self.url, poolclass=QueuePool, pool_size=8, max_overflow=8,
+            connect_args={"timeout": SQLITE_BUSY_S, "check_same_thread": False, "isolation_level": None},
+        )  # fmt: skip
+
+        @event.listens_for(engine, "do_connect")
+        def _close_to_others(*_: Any) -> None:
+            keep_private(self.url.database)
+
+        @event.listens_for(engine, "connect")
+        def _prepare(connection: Any, _record: Any) -> None:
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+                connection.execute(f"PRAGMA {pragma}")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            writing = connection.get_execution_options().get("slopeward_write")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+        return engine
+
+    def _open_postgresql(self) -> Engine:
+        return create_engine(
+            self.url, pool_size=8, max_overflow=8, pool_pre_ping=True,
+            connect_args={
+                "options": "-c timezone=UTC -c lock_timeout=10000", "connect_timeout": 10,
+                "application_name": "slopeward",
+                # a server that went without a word is noticed in half a minute
+                "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30000,
+            },
+        )  # fmt: skip
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads; one consistent snapshot on SQLite and PostgreSQL."""
+        with translated(), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)  # noqa: PLW2901
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def write(self, *, urgent: bool = False) -> Iterator[Connection]:
+        """A transaction that writes: committed on leaving, rolled back on any error.
+
+        Its last act is the entry of the audit log that seals the rows it touched (`monitor.store.database.seals`).
+
+        Raises:
+            StoreBusyError: the database is locked or away for the moment; nothing was written, try again.
+            StoreError: this object may not write (`closed_because`).
+        """
+        if self.closed_because is not None:
+            raise StoreError(self.closed_because)
+        with self._turnstile.turn(urgent=urgent), translated(), self.engine.connect() as connection:
+            sealing = Sealing()
+            connection = connection.execution_options(slopeward_write=True, slopeward_sealing=sealing)  # noqa: PLW2901
+            with connection.begin():
+                if self.guard is not None:
+                    self.guard(connection)
+                yield connection
+                sealing.close(connection, datetime.now(UTC))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _watch(connection: Connection, statement: Any, many: Any, one: Any, _options: Any) -> None:
+    sealing = connection.get_execution_options().get("slopeward_sealing")
+    if sealing is not None:
+        sealing.watch(connection, statement, many or [one])
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """A database that is away or locked is a StoreBusyError."""
+    try:
+        yield
+    except OperationalError as error:
+        raise StoreBusyError(f"the database does not answer or is locked: {error.orig}") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise StoreBusyError(f"the connection to the database was lost: {error.orig}") from error
+        raise
+
+
+def insert(connection: Connection, table: Table) -> Any:
+    """An INSERT that knows `on_conflict_do_nothing` / `on_conflict_do_update` on both databases."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def add_if_absent(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row unless its key is there; True when it was added."""
+    statement = insert(connection, table).values(dict(values)).on_conflict_do_nothing()
+    # without this SQLAlchemy answers -1 where it fetches generated keys
+    done = connection.execute(statement, execution_options={"preserve_rowcount": True})
+    return bool(done.rowcount == 1)
+
+
+def add_all_absent(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert rows of the same columns unless their keys are there; returns how many were added.
+
+    One statement for all of them: thousands of footprints one by one would hold the write lock for seconds.
+    """
+    if not rows:
+        return 0
+    statement = insert(connection, table).on_conflict_do_nothing()
+    done = connection.execute(statement, [dict(row) for row in rows], execution_options={"preserve_rowcount": True})
+    return int(done.rowcount)

@@ -1,0 +1,291 @@
+"""Rows that may not change unseen: each write chains the digests of the rows it touched into the audit log.
+
+`Database.write` keeps one `Sealing` per transaction. It sees every insert, update and delete of SQLAlchemy Core on a
+table of `SEALED`, and as the transaction's last act appends one entry `rows.seal` to the audit log. `find_unsealed`
+compares all rows with those entries, both ways. What is written past the service, with another program or as plain SQL,
+leaves no entry and is found.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Delete, Insert, String, Table, Update, func, select, true, tuple_, type_coerce
+
+from monitor.domain.alert import SERVICE
+from monitor.domain.instants import spell
+from monitor.store.database.audit import append_entry, lock_log
+from monitor.store.schema import tables as t
+from monitor.store.schema.types import Instant, Json, canonical_json
+
+ACTION: Final = "rows.seal"
+SUBJECT: Final = "database"
+AT_ONCE: Final = 500  # rows in one entry
+# what became of a message for good; the states before are those of its sending, and are not sealed
+_SETTLED: Final = frozenset({"delivered", "confirmed", "failed_final", "superseded"})
+_DIGITS: Final = 32  # hexadecimal, of a SHA-256
+
+Key = tuple[Any, ...]
+Rows = dict[Key, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A table whose rows are sealed.
+
+    Attributes:
+        table: the table.
+        left_out: columns that change without an act: progress of a delivery, what the next evaluation makes anew,
+            and long texts whose own hash stands beside them.
+        only_added: rows never change; a second seal that differs is the work of somebody else.
+    """
+
+    table: Table
+    left_out: frozenset[str] = frozenset()
+    only_added: bool = False
+
+    @property
+    def columns(self) -> list[Any]:
+        """The sealed columns, instants and JSON as they are spelled: an altered one may be neither."""
+        return [
+            type_coerce(k, String).label(k.name) if isinstance(k.type, Instant | Json) else k
+            for k in self.table.c
+            if k.name not in self.left_out
+        ]
+
+    @property
+    def keys(self) -> list[Any]:
+        """The columns of the primary key."""
+        return list(self.table.primary_key.columns)
+
+    def name(self, key: Sequence[Any]) -> str:
+        """How findings and entries name a row.
+
+        >>> SEALED["alert"].name((12,))
+        'alert 12'
+        """
+        return " ".join([self.table.name, *map(str, key)])
+
+
+def _leave(*columns: str) -> frozenset[str]:
+    return frozenset(columns)
+
+
+SEALED: Final = {
+    one.table.name: one
+    for one in (
+        Sealed(t.alert),
+        Sealed(t.alert_event, only_added=True),
+        Sealed(t.alert_outcome, only_added=True),
+        Sealed(t.notification, _leave("attempts", "next_attempt_at", "last_error", "lease_owner", "lease_until")),
+        Sealed(t.decision, _leave("evidence"), only_added=True),
+        Sealed(t.site_state, frozenset(t.site_state.c.keys()) - {"site", "level", "level_source", "since"}),
+        Sealed(t.user_account),
+        Sealed(t.api_token),
+        Sealed(t.first_signature),
+        Sealed(t.second_factor, _leave("last_step")),
+        Sealed(t.recovery_code),
+        Sealed(t.config_version, _leave("source"), only_added=True),
+        Sealed(t.site_event),
+        Sealed(t.event_confirmation),
+        Sealed(t.report),
+        Sealed(t.offset_entry),
+        Sealed(t.maintenance),
+        Sealed(t.site_proposal, _leave("source")),
+        Sealed(t.drill),
+        Sealed(t.footprint_review, _leave("geometry"), only_added=True),
+        Sealed(t.model_transition, only_added=True),
+    )
+}
+# Why the other tables are not: a test walks all tables, so that a new one is decided on.
+NOT_SEALED: Final = {
+    "audit_entry": "the chain itself",
+    **dict.fromkeys(("site", "station", "station_state"), "made anew from the site file and the readings"),
+    "evaluation": "one row a look; what changed a level is a frozen decision",
+    **dict.fromkeys(
+        ("series", "observation", "observation_flag", "series_latest", "point_set", "point", "point_observation",
+         "point_delivery"),
+        "readings come by the million; those that a decision used are frozen in its evidence",
+    ),
+    **dict.fromkeys(
+        ("rejected_message", "quarantine_source", "sequence_state", "sequence_gap"), "reception, not decision"
+    ),
+    **dict.fromkeys(
+        ("forecast", "forecast_withheld", "forecast_score", "model", "model_gate", "conformal_state", "failure_time",
+         "movement", "anomaly", "scene", "scene_footprint", "scene_change"),
+        "computed from readings and files; those that a decision used are frozen in its evidence",
+    ),
+    **dict.fromkeys(("web_session", "known_device", "password_guess", "service_state", "job_run"), "of the moment"),
+}  # fmt: skip
+
+
+def digest_row(table: str, row: Mapping[str, Any]) -> str:
+    """The digest of a row by its sealed columns.
+
+    Empty columns are left out, so that a column that a later version adds leaves old digests as they are.
+
+    Args:
+        table: name of a sealed table.
+        row: its columns by name; instants as `datetime` or spelled.
+    """
+    left_out = SEALED[table].left_out
+    said = {k: spell(v) if isinstance(v, datetime) else v for k, v in row.items() if v is not None}
+    said = {k: v for k, v in said.items() if k not in left_out}
+    if table == "notification" and said.get("state") not in _SETTLED:
+        said.pop("state", None)
+    return hashlib.sha256(canonical_json([table, said]).encode()).hexdigest()[:_DIGITS]
+
+
+class Sealing:
+    """The acts and the touched rows of one write transaction, until its end."""
+
+    def __init__(self) -> None:
+        self.acts: list[tuple[Any, ...]] = []
+        self._before: dict[str, dict[Key, str | None]] = {}
+        self._floors: dict[str, int] = {}  # highest id before the first insert
+
+    def watch(self, c: Connection, statement: Any, parameters: Sequence[Mapping[str, Any]]) -> None:
+        """Note the rows that a statement is about to touch, as they were before it.
+
+        Args:
+            c: the write transaction.
+            statement: what is about to be executed; nothing is noted unless it changes a sealed table.
+            parameters: what is given with it, one mapping for each row of an insert.
+        """
+        if not isinstance(statement, Insert | Update | Delete):
+            return
+        sealed = SEALED.get(getattr(statement.table, "name", ""))
+        if sealed is None:
+            return
+        name = sealed.table.name
+        if not isinstance(statement, Insert):
+            some = true() if statement.whereclause is None else statement.whereclause
+            self._note(c, sealed, some, ())
+        elif (key := sealed.keys[0]).name != "id":
+            if not all(key.name in row for row in parameters):
+                parameters = [statement.compile(dialect=c.dialect).params]
+            names = [row[key.name] for row in parameters]
+            self._note(c, sealed, key.in_(names), [(name,) for name in names])
+        elif name not in self._floors:
+            self._floors[name] = c.execute(select(func.max(key))).scalar() or 0
+
+    def _note(self, c: Connection, sealed: Sealed, wanted: Any, absent: Iterable[Key]) -> None:
+        rows = c.execute(select(*sealed.columns).where(wanted).with_for_update())
+        known = self._before.setdefault(sealed.table.name, {})
+        for key, digest in {**dict.fromkeys(absent), **_digest_all(sealed, rows)}.items():
+            known.setdefault(key, digest)
+
+    def close(self, c: Connection, now: datetime) -> None:
+        """Write the acts into the audit log, and behind them the seals of what was touched: the last act of all."""
+        changed = {name: _changes(c, SEALED[name], before) for name, before in self._before.items()}
+        if not self.acts and not self._floors and not any(changed.values()):
+            return
+        lock_log(c)
+        # under the lock, or a row of another transaction that is not through yet would be sealed as it was
+        for name, floor in self._floors.items():
+            sealed = SEALED[name]
+            rows = c.execute(select(*sealed.columns).where(sealed.keys[0] > floor))
+            changed[name] = {**changed.get(name, {}), **_digest_all(sealed, rows)}
+        for act in self.acts:
+            append_entry(c, *act)
+        seals = {SEALED[name].name(key): digest for name, rows in changed.items() for key, digest in rows.items()}
+        write_seals(c, seals, now)
+
+
+def write_seals(c: Connection, seals: Mapping[str, str | None], now: datetime, **more: str) -> None:
+    """Append the seals of rows to the audit log; None stands for a row that was deleted."""
+    names = list(seals)
+    for start in range(0, len(names), AT_ONCE):
+        detail = {"rows": {name: seals[name] for name in names[start : start + AT_ONCE]}, **more}
+        append_entry(c, SERVICE, ACTION, SUBJECT, detail, now)
+
+
+def seal_all(c: Connection, now: datetime, reason: str) -> int:
+    """Seal every row as it stands; returns how many. For a database of a version before seals."""
+    lock_log(c)
+    seals = {
+        sealed.name(key): digest
+        for sealed in SEALED.values()
+        for key, digest in _digest_all(sealed, _stream(c, sealed)).items()
+    }
+    write_seals(c, seals, now, reason=reason)
+    return len(seals)
+
+
+def load_seals(c: Connection, resealed: list[str] | None = None) -> dict[str, tuple[str | None, int]]:
+    """The newest seal of each row by its name, with the number of its audit entry.
+
+    Args:
+        c: a read transaction.
+        resealed: takes a line for each row that never changes and was sealed again with another content.
+    """
+    e = t.audit_entry.c
+    fixed = tuple(f"{name} " for name, sealed in SEALED.items() if sealed.only_added)
+    found: dict[str, tuple[str | None, int]] = {}
+    wanted = select(e.id, e.detail).where(e.action == ACTION).order_by(e.id).execution_options(yield_per=500)
+    for entry_id, detail in c.execute(wanted):
+        for name, digest in read_seals(detail).items():
+            if resealed is not None and name.startswith(fixed) and found.get(name, (digest, 0))[0] != digest:
+                resealed.append(f"{name}: audit entry {entry_id} seals another content; such a row never changes")
+            found[name] = (digest, entry_id)
+    return found
+
+
+def read_seals(detail: str) -> dict[str, str | None]:
+    """The seals that one entry bears; none where it was altered, which the walk along the chain names."""
+    try:
+        return {str(name): digest for name, digest in json.loads(detail)["rows"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def find_unsealed(c: Connection) -> Iterator[str]:
+    """Compare every sealed row with the audit log, both ways.
+
+    Args:
+        c: a read transaction.
+
+    Yields:
+        One line for each row that is altered, that no entry knows, or that is gone.
+    """
+    resealed: list[str] = []
+    seals = load_seals(c, resealed)
+    yield from resealed
+    for sealed in SEALED.values():
+        for key, digest in _digest_each(sealed, _stream(c, sealed)):
+            name = sealed.name(key)
+            said, entry_id = seals.pop(name, (None, 0))
+            if entry_id == 0:
+                yield f"{name}: no entry of the audit log knows this row; it was not written by the service"
+            elif said != digest:
+                yield f"{name}: the row was altered; audit entry {entry_id} has it otherwise"
+    for name, (said, entry_id) in seals.items():
+        if said is not None:
+            yield f"{name}: the row is gone; audit entry {entry_id} has it"
+
+
+def _changes(c: Connection, sealed: Sealed, before: Mapping[Key, str | None]) -> dict[Key, str | None]:
+    found: dict[Key, str] = {}
+    keys = list(before)
+    for start in range(0, len(keys), AT_ONCE):
+        some = keys[start : start + AT_ONCE]
+        found |= _digest_all(sealed, c.execute(select(*sealed.columns).where(tuple_(*sealed.keys).in_(some))))
+    return {key: found.get(key) for key, digest in before.items() if found.get(key) != digest}
+
+
+def _digest_each(sealed: Sealed, rows: Iterable[Any]) -> Iterator[tuple[Key, str]]:
+    name, keys = sealed.table.name, [key.name for key in sealed.keys]
+    for row in rows:
+        said = row._mapping  # noqa: SLF001 - the public name of a row's mapping
+        yield tuple(said[key] for key in keys), digest_row(name, said)
+
+
+def _digest_all(sealed: Sealed, rows: Iterable[Any]) -> Rows:
+    return dict(_digest_each(sealed, rows))
+
+
+def _stream(c: Connection, sealed: Sealed) -> Iterable[Any]:
+    return c.execute(select(*sealed.columns).order_by(*sealed.keys).execution_options(yield_per=2000))

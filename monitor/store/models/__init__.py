@@ -1,0 +1,1 @@
+"""Models and what they gave: forecasts, scores, anomalies, movement."""

@@ -1,0 +1,42 @@
+"""Anomaly scores of every detector, kept beside the threshold and budget they were judged by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from monitor.store.database.engine import add_if_absent
+from monitor.store.schema.tables import anomaly, series
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyRow:
+    """The score of one detector at one epoch of one series; `alerted` = score over threshold."""
+
+    series_id: int
+    at: datetime
+    detector: str
+    score: float
+    threshold: float
+    budget: float  # false alarms per sensor-month the threshold was set for
+    kind: str
+    alerted: bool
+    model_hash: str | None = None
+
+
+def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> int:
+    """Add scores; an epoch is scored once per detector. Returns how many were new."""
+    values = [{f: getattr(row, f) for f in AnomalyRow.__slots__} | {"scored_at": now} for row in rows]
+    return sum(add_if_absent(c, anomaly, one) for one in values)
+
+
+def latest_scored_at(c: Connection, site: str, detector: str) -> datetime | None:
+    """The newest epoch of the site that this detector has scored, or None."""
+    query = (
+        select(func.max(anomaly.c.at))
+        .join(series, series.c.id == anomaly.c.series_id)
+        .where(series.c.site == site, anomaly.c.detector == detector)
+    )
+    value: datetime | None = c.execute(query).scalar()
+    return value

@@ -1,0 +1,184 @@
+"""Forecast rows, why some were withheld, what came true, and the state of adaptive intervals."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, select
+
+from forecasting.kinematics.stages import RANK
+from monitor.store.database.engine import add_if_absent, insert
+from monitor.store.models.movement import latest_movement
+from monitor.store.schema.tables import conformal_state, forecast, forecast_score, forecast_withheld, series
+
+QUANTILES = (("q025", 0.025), ("q10", 0.1), ("q50", 0.5), ("q90", 0.9), ("q975", 0.975))
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastRow:
+    """One target of one issue; quantiles and baseline are absolute values at `target_at`, in the series' unit."""
+
+    series_id: int
+    issued_at: datetime
+    data_until: datetime
+    as_of_received_at: datetime
+    target_at: datetime
+    horizon_s: float
+    q025: float
+    q10: float
+    q50: float
+    q90: float
+    q975: float
+    model: str
+    model_hash: str
+    baseline: str
+    baseline_q50: float
+    data_value: float  # last value used, so that persistence can be scored
+    shown: bool
+    reason: str
+    latency_ms: float | None = None
+    margin_80: float | None = None  # what adaptive intervals added to both ends
+    margin_95: float | None = None
+    stage: str | None = None  # how the station moved as known at the issue; None before its first update
+
+
+@dataclass(frozen=True, slots=True)
+class Unscored:
+    """A forecast whose target has passed and that has no score yet."""
+
+    id: int
+    series_id: int
+    model: str
+    model_hash: str
+    horizon_s: float
+    target_at: datetime
+    quantiles: tuple[float, float, float, float, float]
+    baseline_q50: float
+    data_value: float
+    margin_80: float | None
+    margin_95: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a forecast was worth once its target was observed; errors are observed minus forecast."""
+
+    forecast_id: int
+    observed_at: datetime
+    observed: float
+    error: float
+    baseline_error: float
+    persistence_error: float
+    inside_80: bool
+    inside_95: bool
+    pinball: float
+    winkler_80: float
+
+
+def add_forecasts(c: Connection, rows: Sequence[ForecastRow]) -> int:
+    """Add forecast rows; a row that is there already is left as it is. Returns how many were new."""
+    return sum(add_if_absent(c, forecast, {f: getattr(row, f) for f in ForecastRow.__slots__}) for row in rows)
+
+
+def load_stages(c: Connection, site: str, now: datetime) -> dict[str, str]:
+    """How each station of a site moved as known at `now`; of several series of a station the most urgent stage."""
+    found: dict[str, str] = {}
+    named = c.execute(select(series.c.id, series.c.station).where(series.c.site == site))
+    stations = {r.id: r.station for r in named}
+    for series_id, row in latest_movement(c, site, now).items():
+        before = found.get(stations[series_id])
+        if before is None or RANK.get(row.stage, -1) > RANK.get(before, -1):
+            found[stations[series_id]] = row.stage
+    return found
+
+
+def add_withheld(c: Connection, entries: Sequence[tuple[int, str, str]], issued_at: datetime) -> None:
+    """Record (series_id, model, reason) for every forecast that was not given."""
+    if entries:
+        c.execute(
+            insert(c, forecast_withheld),
+            [{"series_id": s, "issued_at": issued_at, "model": m, "reason": r} for s, m, r in entries],
+        )
+
+
+def load_unscored(c: Connection, site: str, until: datetime, since: datetime, limit: int = 20_000) -> list[Unscored]:
+    """Forecasts of a site with targets in (since, until] and no score yet, oldest target first."""
+    query = (
+        select(forecast)
+        .join(series, series.c.id == forecast.c.series_id)
+        .outerjoin(forecast_score, forecast_score.c.forecast_id == forecast.c.id)
+        .where(
+            series.c.site == site,
+            and_(forecast.c.target_at > since, forecast.c.target_at <= until),
+            forecast_score.c.forecast_id.is_(None),
+        )
+        .order_by(forecast.c.target_at, forecast.c.id)
+        .limit(limit)
+    )
+    return [
+        Unscored(
+            r.id, r.series_id, r.model, r.model_hash, r.horizon_s, r.target_at,
+            (r.q025, r.q10, r.q50, r.q90, r.q975), r.baseline_q50, r.data_value, r.margin_80, r.margin_95,
+        )
+        for r in c.execute(query)
+    ]  # fmt: skip
+
+
+def score_forecast(unscored: Unscored, observed_at: datetime, observed: float) -> Score:
+    """Score one forecast against what came: errors, coverage, mean pinball loss and Winkler score at 80 %.
+
+    Pinball: Koenker & Bassett 1978. Winkler: interval width plus 2/alpha times the miss (Winkler 1972), alpha 0.2.
+    """
+    q025, q10, q50, q90, q975 = unscored.quantiles
+    losses = [
+        max(level * (observed - q), (level - 1.0) * (observed - q))
+        for (_, level), q in zip(QUANTILES, unscored.quantiles, strict=True)
+    ]
+    miss = max(q10 - observed, 0.0) + max(observed - q90, 0.0)
+    return Score(
+        unscored.id, observed_at, observed, observed - q50, observed - unscored.baseline_q50,
+        observed - unscored.data_value, q10 <= observed <= q90, q025 <= observed <= q975,
+        sum(losses) / len(losses), (q90 - q10) + 10.0 * miss,
+    )  # fmt: skip
+
+
+def add_scores(c: Connection, scores: Sequence[Score], now: datetime) -> set[int]:
+    """Add score rows; a forecast is scored once. Returns the ids of the forecasts that had no score before."""
+    values = [{f: getattr(score, f) for f in Score.__slots__} | {"scored_at": now} for score in scores]
+    return {one["forecast_id"] for one in values if add_if_absent(c, forecast_score, one)}
+
+
+def name_intervals(model: str, model_hash: str) -> str:
+    """Under which name the adaptive intervals of a model are kept: those of each checkpoint apart.
+
+    >>> name_intervals("lld", ""), name_intervals("gru", "3fa1b2c4d5e6f7")
+    ('lld', 'gru@3fa1b2c4d5e6')
+    """
+    return f"{model}@{model_hash[:12]}" if model_hash else model
+
+
+def load_conformal(c: Connection, series_ids: Sequence[int]) -> dict[tuple[int, str, float, float], dict[str, Any]]:
+    """States of adaptive intervals by (series_id, name of `name_intervals`, horizon_s, nominal)."""
+    query = select(conformal_state).where(conformal_state.c.series_id.in_(series_ids))
+    return {(r.series_id, r.model, r.horizon_s, r.nominal): r.state for r in c.execute(query)}
+
+
+def save_conformal(
+    c: Connection,
+    states: Mapping[tuple[int, str, float, float], Mapping[str, Any]],
+    now: datetime,
+) -> None:
+    """Replace states of adaptive intervals; each state carries `alpha` and `n`."""
+    for (series_id, model, horizon_s, nominal), state in states.items():
+        key = and_(
+            conformal_state.c.series_id == series_id, conformal_state.c.model == model,
+            conformal_state.c.horizon_s == horizon_s, conformal_state.c.nominal == nominal,
+        )  # fmt: skip
+        c.execute(delete(conformal_state).where(key))
+        c.execute(
+            insert(c, conformal_state).values(
+                series_id=series_id, model=model, horizon_s=horizon_s, nominal=nominal,
+                alpha_t=float(state["alpha"]), n=int(state["n"]), state=dict(state), updated_at=now,
+            ),
+        )  # fmt: skip

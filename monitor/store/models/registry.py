@@ -1,0 +1,264 @@
+"""The registry of trained models: which checkpoint serves which task of which site, and every change of its state."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from monitor.domain.alert import SERVICE, Actor
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import add_if_absent
+from monitor.store.schema.tables import model, model_gate, model_transition
+
+SHORT = 12  # characters of a hash by which people name a checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A checkpoint on disk (`path`) with its card; `state` is candidate, shadow, active or retired."""
+
+    model_hash: str
+    kind: str  # gru, lstm-ae, unet, ...
+    task: str  # forecast, anomaly, scene
+    site: str | None
+    state: str
+    path: str
+    card: Mapping[str, Any]
+    created_at: datetime
+    reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As people call it: `gru 3fa1b2c4d5e6`."""
+        return f"{self.kind} {self.model_hash[:SHORT]}"
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow:
+    """How a checkpoint stands at one horizon, with the rolling record of its newest scored issue times."""
+
+    model_hash: str
+    horizon_s: float
+    state: str  # shadow or active
+    since: datetime
+    counts_from: datetime
+    reason: str
+    issues: int = 0
+    mae: float | None = None
+    baseline_mae: float | None = None
+    skill: float | None = None
+    coverage_80: float | None = None
+    worst_80: float | None = None
+    worst_station: str | None = None
+    coverage_95: float | None = None
+    judged_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One change of state; `horizon_s` None speaks of the checkpoint as a whole."""
+
+    model_hash: str
+    kind: str
+    task: str
+    site: str | None
+    horizon_s: float | None
+    at: datetime
+    from_state: str | None
+    to_state: str
+    reason: str
+    by: str
+    by_kind: str
+    second_by: str | None = None
+
+
+def add_model(
+    c: Connection,
+    model_hash: str,
+    *,
+    kind: str,
+    task: str,
+    site: str | None,
+    path: str,
+    card: Mapping[str, Any],
+    now: datetime,
+    reason: str,
+    actor: Actor = SERVICE,
+) -> bool:
+    """Register a checkpoint: a forecaster as candidate beside those that are there, any other as active.
+
+    What becomes active at once retires its predecessor of the same kind, task and site. Returns False when the same
+    checkpoint was registered before (nothing is changed).
+    """
+    state = "candidate" if task == "forecast" else "active"
+    values = {
+        "model_hash": model_hash, "kind": kind, "task": task, "site": site, "state": state, "path": path,
+        "card": dict(card), "created_at": now, "promoted_at": now if state == "active" else None, "reason": reason,
+    }  # fmt: skip
+    if not add_if_absent(c, model, values):
+        return False
+    new = find_model(c, model_hash)
+    _record(c, new, None, None, state, reason, actor, now)
+    for row in load_models(c, task=task, site=site, kinds=(kind,)) if state == "active" else ():
+        if row.state == "active" and row.site == site and row.model_hash != model_hash:
+            change_state(c, row, "retired", f"replaced by {model_hash[:SHORT]}", actor, now)
+    return True
+
+
+def change_state(
+    c: Connection,
+    row: ModelRow,
+    state: str,
+    reason: str,
+    actor: Actor,
+    now: datetime,
+    *,
+    second: Actor | None = None,
+) -> bool:
+    """Move a checkpoint as a whole to another state; False when somebody else moved it first."""
+    moved: dict[str, Any] = {"state": state, "reason": reason}
+    moved |= {"active": {"promoted_at": now}, "retired": {"retired_at": now}}.get(state, {})
+    done = c.execute(
+        update(model).where(model.c.model_hash == row.model_hash, model.c.state == row.state).values(**moved)
+    )
+    if done.rowcount != 1:
+        return False
+    _record(c, row, None, row.state, state, reason, actor, now, second)
+    return True
+
+
+def change_gate(
+    c: Connection,
+    row: ModelRow,
+    before: GateRow | None,
+    after: GateRow,
+    actor: Actor,
+    now: datetime,
+    *,
+    second: Actor | None = None,
+) -> bool:
+    """Move a checkpoint at one horizon to another state, or enter it there; False when somebody else was first."""
+    if before is None:
+        if not add_if_absent(c, model_gate, asdict(after)):
+            return False
+    else:
+        g = model_gate.c
+        done = c.execute(
+            update(model_gate)
+            .where(g.model_hash == row.model_hash, g.horizon_s == after.horizon_s, g.state == before.state)
+            .values(**asdict(after))
+        )
+        if done.rowcount != 1:
+            return False
+    was = None if before is None else before.state
+    _record(c, row, after.horizon_s, was, after.state, after.reason, actor, now, second)
+    return True
+
+
+def save_record(c: Connection, gate: GateRow) -> None:
+    """Keep the newest figures and reason of a horizon whose state stays."""
+    g = model_gate.c
+    c.execute(
+        update(model_gate)
+        .where(g.model_hash == gate.model_hash, g.horizon_s == gate.horizon_s, g.state == gate.state)
+        .values(**asdict(gate))
+    )
+
+
+def find_active(c: Connection, *, task: str, kind: str, site: str | None) -> ModelRow | None:
+    """The checkpoint that serves, or None; of several forecasters the newest."""
+    row = c.execute(
+        select(model)
+        .where(
+            model.c.task == task, model.c.kind == kind,
+            model.c.site.is_not_distinct_from(site), model.c.state == "active",
+        )
+        .order_by(model.c.created_at.desc()),
+    ).first()  # fmt: skip
+    return None if row is None else _model(row)
+
+
+def find_model(c: Connection, start: str) -> ModelRow:
+    """The checkpoint whose hash begins so.
+
+    Raises:
+        NotFoundError: there is none.
+        RefusedError: there are several.
+    """
+    rows = c.execute(select(model).where(model.c.model_hash.like(f"{start.strip().lower()}%")).limit(2)).all()
+    if not rows or not start.strip():
+        raise NotFoundError(f"no model {start!r}; see: slopeward forecast models")
+    if len(rows) > 1:
+        raise RefusedError(f"{start!r} is the beginning of several hashes; give more of it")
+    return _model(rows[0])
+
+
+def load_models(
+    c: Connection, *, task: str | None = None, site: str | None = None, kinds: Iterable[str] | None = None
+) -> list[ModelRow]:
+    """All registered checkpoints, newest first."""
+    query = select(model).order_by(model.c.created_at.desc(), model.c.model_hash)
+    if task is not None:
+        query = query.where(model.c.task == task)
+    if site is not None:
+        query = query.where(model.c.site == site)
+    if kinds is not None:
+        query = query.where(model.c.kind.in_(list(kinds)))
+    return [_model(row) for row in c.execute(query)]
+
+
+def load_explanations(c: Connection, site: str) -> list[ModelRow]:
+    """Forecasters of a site that may still be shown and whose card says what they look at, newest first."""
+    query = select(model).where(model.c.task == "forecast", model.c.site == site, model.c.state != "retired")
+    rows = [_model(row) for row in c.execute(query.order_by(model.c.created_at.desc(), model.c.model_hash))]
+    return [row for row in rows if isinstance(row.card.get("explanation"), Mapping)]
+
+
+def load_gates(c: Connection, hashes: Iterable[str]) -> dict[str, dict[float, GateRow]]:
+    """How checkpoints stand: hash to horizon to row, horizons rising."""
+    query = select(model_gate).where(model_gate.c.model_hash.in_(list(hashes)))
+    found: dict[str, dict[float, GateRow]] = {}
+    for row in c.execute(query.order_by(model_gate.c.model_hash, model_gate.c.horizon_s)):
+        found.setdefault(row.model_hash, {})[row.horizon_s] = GateRow(**row._mapping)  # noqa: SLF001 - a row's public name
+    return found
+
+
+def load_transitions(c: Connection, model_hash: str) -> list[Transition]:
+    """What became of a checkpoint, oldest first."""
+    t = model_transition
+    query = select(t).where(t.c.model_hash == model_hash).order_by(t.c.id)
+    return [Transition(**{k: v for k, v in row._mapping.items() if k != "id"}) for row in c.execute(query)]  # noqa: SLF001
+
+
+def _record(
+    c: Connection,
+    row: ModelRow,
+    horizon_s: float | None,
+    before: str | None,
+    after: str,
+    reason: str,
+    actor: Actor,
+    now: datetime,
+    second: Actor | None = None,
+) -> None:
+    """One change, in the table of changes and in the audit log."""
+    second_by = second.name if second else None
+    one = Transition(
+        row.model_hash, row.kind, row.task, row.site, horizon_s, now, before, after, reason, actor.name, actor.kind,
+        second_by,
+    )  # fmt: skip
+    c.execute(insert(model_transition).values(**asdict(one)))
+    detail = {
+        "model": row.kind, "task": row.task, "site": row.site, "horizon_s": horizon_s, "from": before, "to": after,
+        "reason": reason, "second_by": second_by,
+    }  # fmt: skip
+    add_audit(c, actor, f"model.{after}", f"model:{row.model_hash[:SHORT]}", detail, now)
+
+
+def _model(row: Row[Any]) -> ModelRow:
+    return ModelRow(
+        row.model_hash, row.kind, row.task, row.site, row.state, row.path, row.card, row.created_at, row.reason
+    )

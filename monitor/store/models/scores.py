@@ -1,0 +1,106 @@
+"""What stored forecasts were worth, as the life cycle of models counts it: one row per scored forecast."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, case, distinct, func, select
+
+from forecasting.serving.promotion import Scored
+from monitor.domain.instants import epoch_s
+from monitor.store.schema.tables import forecast, forecast_score, series
+
+NEWEST = 250  # issue times per series: more than any verdict looks back, and a bound on what is read
+
+
+def load_series_names(c: Connection, site: str) -> dict[int, str]:
+    """Id to `station.quantity` of every series of a site."""
+    rows = c.execute(select(series.c.id, series.c.station, series.c.quantity).where(series.c.site == site))
+    return {r.id: f"{r.station}.{r.quantity}" for r in rows}
+
+
+def load_scored(
+    c: Connection,
+    names: Mapping[int, str],
+    horizon_s: float,
+    now: datetime,
+    *,
+    model: str | None = None,
+    model_hash: str | None = None,
+    since: datetime | None = None,
+    newest: int | None = NEWEST,
+) -> list[Scored]:
+    """Scored forecasts of some series at one horizon as known at `now`, newest `newest` of each series.
+
+    Args:
+        c: a connection.
+        names: series id to the name that the rows bear as station.
+        horizon_s: horizon, s.
+        now: scores written later are left out.
+        model: only of this model; None: what was shown, whichever model it was.
+        model_hash: only of this checkpoint.
+        since: only forecasts issued at or after.
+        newest: rows per series; None reads all.
+    """
+    f, k = forecast.c, forecast_score.c
+    query = (
+        select(f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80, f.stage)
+        .join(forecast_score, k.forecast_id == f.id)
+        .where(f.horizon_s == horizon_s, k.scored_at <= now)
+        .order_by(f.issued_at.desc())
+        .limit(newest)
+    )
+    query = query.where(f.shown) if model is None else query.where(f.model == model)
+    if model_hash is not None:
+        query = query.where(f.model_hash == model_hash)
+    if since is not None:
+        query = query.where(f.issued_at >= since)
+    return [
+        Scored(
+            epoch_s(r.issued_at), name, r.error, r.baseline_error, bool(r.inside_80), bool(r.inside_95), r.latency_ms,
+            r.winkler_80, r.stage,
+        )
+        for series_id, name in names.items()
+        for r in c.execute(query.where(f.series_id == series_id))
+    ]  # fmt: skip
+
+
+def load_forecasters(
+    c: Connection, names: Mapping[int, str], horizon_s: float, now: datetime, since: datetime
+) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
+    """Who forecast at a horizon in a span, as (model, hash), and who was shown last (the champion), or None."""
+    f = forecast.c
+    at = (f.series_id.in_(list(names)), f.horizon_s == horizon_s, f.issued_at >= since, f.issued_at <= now)
+    found = c.execute(select(f.model, f.model_hash).where(*at).distinct().order_by(f.model, f.model_hash)).all()
+    last = c.execute(
+        select(f.model, f.model_hash).where(*at, f.shown).order_by(f.issued_at.desc(), f.model).limit(1)
+    ).first()
+    return [(r.model, r.model_hash) for r in found], None if last is None else (last.model, last.model_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRecord:
+    """What the shown forecasts of a site were worth at one horizon; None where none was scored."""
+
+    issues: int  # distinct issue times
+    mae_mm: float | None
+    mae_persistence_mm: float | None
+    coverage_80: float | None  # share of the observations inside the 80 % interval
+
+
+def load_shown_record(c: Connection, site: str, horizon_s: float, now: datetime) -> ShownRecord:
+    """Mean absolute error and coverage of all shown displacement forecasts at a horizon, as known at `now`."""
+    f, k = forecast.c, forecast_score.c
+    row = c.execute(
+        select(
+            func.count(distinct(f.issued_at)), func.avg(func.abs(k.error)), func.avg(func.abs(k.persistence_error)),
+            func.avg(case((k.inside_80, 1.0), else_=0.0)),
+        )
+        .join(forecast_score, k.forecast_id == f.id)
+        .join(series, series.c.id == f.series_id)
+        .where(
+            series.c.site == site, series.c.quantity.like("displacement%"), f.horizon_s == horizon_s, f.shown,
+            k.scored_at <= now,
+        )
+    ).one()  # fmt: skip
+    return ShownRecord(int(row[0]), *(None if value is None else float(value) for value in row[1:]))

@@ -1,0 +1,1 @@
+"""Accounts, how they prove themselves, and what two of them sign."""

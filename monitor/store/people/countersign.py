@@ -1,0 +1,184 @@
+"""First signatures: what one person signed and a second one must sign as well, by the very same act, before it is done.
+
+A signature holds for its act with its terms, for four hours, and for no more than it saw: where a higher level is at
+stake by now, it counts no more.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, insert, select, update
+
+from monitor.domain.alert import Actor
+from monitor.domain.names import is_same_person
+from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import Database
+from monitor.store.people.users import find_account, is_open, load_users, require_account, require_person
+from monitor.store.schema.tables import first_signature
+from monitor.store.schema.types import canonical_json
+
+VALID: Final = timedelta(hours=4)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedAct:
+    """What two people do together: the same act on the same subject in the same terms.
+
+    Attributes:
+        act: as the audit log calls it, such as `level.set`.
+        subject: what it is done to.
+        terms: what else was asked for, JSON-ready; reasons may differ.
+    """
+
+    act: str
+    subject: str
+    terms: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSignature:
+    """One that counts: who gave it, and on what grounds."""
+
+    id: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A first signature that waits for the second one until it lapses."""
+
+    id: int
+    act: str
+    subject: str
+    terms: Mapping[str, Any]
+    by: str
+    reason: str
+    signed_at: datetime
+    lapses_at: datetime
+
+
+def find_first(c: Connection, act: SharedAct, actor: Actor, height: int, now: datetime) -> FirstSignature | None:
+    """The newest signature of another person that counts for this act now, locked for who uses it."""
+    accounts = load_users(c)
+    for row in _load(c, act, height, now):
+        account = find_account(accounts, row.by)
+        if not is_same_person(row.by, actor.name) and account is not None and is_open(account, "operator"):
+            return FirstSignature(row.id, row.by, row.reason)
+    return None
+
+
+def keep_first(c: Connection, act: SharedAct, actor: Actor, reason: str, height: int, now: datetime) -> None:
+    """Keep the first of two signatures.
+
+    Raises:
+        RefusedError: no reason, or this person has signed it already.
+    """
+    if not reason.strip():
+        raise RefusedError("a reason is needed")
+    if any(is_same_person(row.by, actor.name) for row in _load(c, act, height, now)):
+        raise RefusedError(f"{actor.name} has signed this already; a second person must give the same command")
+    terms = canonical_json(dict(act.terms))
+    c.execute(
+        insert(first_signature).values(
+            act=act.act, subject=act.subject, terms=terms, height=height, by=actor.name, reason=reason, signed_at=now
+        )
+    )
+    detail = {"terms": dict(act.terms), "height": height, "reason": reason}
+    add_audit(c, actor, f"{act.act}.sign", act.subject, detail, now)
+
+
+def do_by_two(
+    db: Database, act: SharedAct, actor: Actor, reason: str, do: Callable[[Connection, Actor | None], T],
+    measure: Callable[[Connection], int], now: datetime,
+) -> T:  # fmt: skip
+    """Do an act with the signature that another person left, or leave one for another person.
+
+    Args:
+        db: the database, which holds accounts.
+        act: what is done.
+        actor: who does it, proved.
+        reason: why.
+        do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
+        measure: the level that is at stake now; a signature that saw less counts no more.
+        now: wall time.
+
+    Raises:
+        NeedsSecondError: nothing is done; the signature of this person waits for another one.
+        RefusedError: this person has signed already, has no account that counts, or gives no reason.
+    """
+    try:
+        with db.write(urgent=True) as c:
+            first = find_first(c, act, actor, measure(c), now)
+            done = do(c, None if first is None else Actor(first.by))
+            if first is not None:
+                mark_used(c, first, actor, now)
+            return done
+    except NeedsSecondError:
+        with db.write() as c:
+            require_account(c, actor.name)
+            keep_first(c, act, actor, reason, measure(c), now)
+        raise
+
+
+def mark_used(c: Connection, first: FirstSignature, actor: Actor, now: datetime) -> None:
+    """Note that the act is done: a signature counts once."""
+    c.execute(update(first_signature).where(first_signature.c.id == first.id).values(used_at=now, used_by=actor.name))
+
+
+def load_waiting(c: Connection, now: datetime) -> list[Waiting]:
+    """Signatures that wait for the second one, oldest first."""
+    s = first_signature.c
+    wanted = select(first_signature).where(*_counts(s, now)).order_by(s.id)
+    return [
+        Waiting(r.id, r.act, r.subject, json.loads(r.terms), r.by, r.reason, r.signed_at, r.signed_at + VALID)
+        for r in c.execute(wanted)
+    ]
+
+
+def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, now: datetime) -> str:
+    """Take back the first of two signatures; returns the act that is not done by it.
+
+    Args:
+        c: a write transaction.
+        number: of the signature, see `load_waiting`.
+        actor: who gave it, or an admin.
+        reason: why.
+        now: wall time.
+
+    Raises:
+        NotFoundError: no signature of that number waits.
+        RefusedError: no person, no reason, or the signature of somebody else, and no admin asks.
+    """
+    require_person(actor, reason)
+    s = first_signature.c
+    row = c.execute(select(first_signature).where(s.id == number, *_counts(s, now)).with_for_update()).one_or_none()
+    if row is None:
+        raise NotFoundError(f"no signature {number} waits for a second person; see `slopeward signatures list`")
+    if not is_same_person(row.by, actor.name):
+        account = find_account(load_users(c), actor.name)
+        if account is None or not is_open(account, "admin"):
+            raise RefusedError(f"signature {number} is that of {row.by}; only {row.by} or an admin withdraws it")
+    c.execute(update(first_signature).where(s.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
+    detail = {"signature": number, "of": row.by, "terms": json.loads(row.terms), "reason": reason}
+    add_audit(c, actor, f"{row.act}.unsign", row.subject, detail, now)
+    return str(row.act)
+
+
+def _counts(s: Any, now: datetime) -> tuple[Any, ...]:
+    """Not used, not taken back, not lapsed."""
+    return s.used_at.is_(None), s.withdrawn_at.is_(None), s.signed_at > now - VALID, s.signed_at <= now
+
+
+def _load(c: Connection, act: SharedAct, height: int, now: datetime) -> list[Any]:
+    s = first_signature.c
+    wanted = select(first_signature).where(
+        s.act == act.act, s.subject == act.subject, s.terms == canonical_json(dict(act.terms)),
+        s.height >= height, *_counts(s, now),
+    )  # fmt: skip
+    return list(c.execute(wanted.order_by(s.id.desc()).with_for_update()))

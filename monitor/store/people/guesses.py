@@ -1,0 +1,70 @@
+"""Guessing passwords at the command line is slow: each check has its turn, and each wrong one puts the next turn off.
+
+The turns of an account and a user of the operating system are kept in the database, so that commands side by side do
+not guess faster than one after another. Nobody keeps another out: who is another user of the operating system has turns
+of their own, and a turn is never more than `LONGEST_S` away.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, delete, select, update
+
+from monitor.errors import RefusedError
+from monitor.store.database.engine import add_if_absent
+from monitor.store.schema.tables import password_guess
+
+FREE: Final = 3  # wrong passwords that cost nothing: people mistype
+FIRST_S: Final = 1.0
+LONGEST_S: Final = 30.0
+FORGET: Final = timedelta(minutes=15)  # without any attempt
+
+
+def take_turn_to_prove(c: Connection, name: str, os_user: str, now: datetime) -> datetime:
+    """Count an attempt before its password is checked; returns the instant at which it may be.
+
+    Args:
+        c: a write transaction, which ends before the wait.
+        name: the account.
+        os_user: who sits at the keyboard, as the kernel has it.
+        now: the present.
+
+    Raises:
+        RefusedError: others wait already, and the turn would be more than `LONGEST_S` away.
+    """
+    g = password_guess.c
+    mine = (g.user_name == name) & (g.os_user == _key(os_user))
+    add_if_absent(c, password_guess, {"user_name": name, "os_user": _key(os_user), "failures": 0, "next_at": now})
+    row = c.execute(select(g.failures, g.next_at).where(mine).with_for_update()).one()
+    # a clock that was set back makes nobody wait for longer than the longest
+    stale = row.next_at < now - FORGET or row.next_at > now + timedelta(seconds=2.0 * LONGEST_S)
+    failures, turn = (0, now) if stale else (row.failures, max(row.next_at, now))
+    if turn > now + timedelta(seconds=LONGEST_S):
+        raise RefusedError(f"others try passwords of {name} as OS user {os_user}; try again in {LONGEST_S:.0f} s")
+    pause = timedelta(seconds=pause_s(failures + 1))
+    c.execute(update(password_guess).where(mine).values(failures=failures + 1, next_at=turn + pause))
+    return turn
+
+
+def forget_attempts(c: Connection, name: str, os_user: str) -> None:
+    """After the right password nobody waits."""
+    g = password_guess.c
+    c.execute(delete(password_guess).where(g.user_name == name, g.os_user == _key(os_user)))
+
+
+def are_forgotten(now: datetime) -> ColumnElement[bool]:
+    """Which attempts count no more."""
+    return password_guess.c.next_at < now - FORGET
+
+
+def pause_s(failures: int) -> float:
+    """How long after that many wrong passwords the next one is not looked at, s.
+
+    >>> [pause_s(n) for n in (1, 3, 4, 5, 9, 1000)]
+    [0.0, 0.0, 1.0, 2.0, 30.0, 30.0]
+    """
+    return 0.0 if failures <= FREE else min(FIRST_S * 2.0 ** min(failures - FREE - 1, 30), LONGEST_S)
+
+
+def _key(os_user: str) -> str:
+    return os_user[:128]

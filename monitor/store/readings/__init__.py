@@ -1,0 +1,1 @@
+"""What instruments say: readings, points, flags, and what was refused."""

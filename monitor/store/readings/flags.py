@@ -1,0 +1,102 @@
+"""Flags that follow from a site file, judged once more: what a version in force says otherwise is appended.
+
+A flag set at arrival never changes. `undeclared` is withdrawn from that moment on when the file names the series, so
+that what was read too early counts; it is not set later, because nothing reads a series that a file no longer names.
+`out_of_range` follows the range of the file both ways. A decision of the past sees what was flagged then.
+"""
+
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, String, and_, func, insert, literal, not_, or_, select, text
+
+from monitor.domain.instants import spell
+from monitor.domain.site import Expected, Site
+from monitor.store.readings.observations import SeriesRow, load_series
+from monitor.store.schema.tables import observation, observation_flag
+
+UNDECLARED: Final = "undeclared"
+OUT_OF_RANGE: Final = "out_of_range"
+BY: Final = "slopeward"  # what a person said of a reading is left as it is
+_FLAGGED: Final = text("observation.flags <> ''")  # as the index of flagged readings spells it
+OF_FILE: Final = "the site file in force says so"
+
+
+def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> int:
+    """Append what the flags of stored readings are under the site file in force.
+
+    Args:
+        c: inside a write transaction.
+        site: the declaration in force.
+        now: from when on the flags are known.
+        changed: the version is a new one: all readings are looked at, else only those that bear a flag.
+
+    Returns:
+        Flags appended, added and withdrawn together.
+    """
+    appended = 0
+    for row in load_series(c, site.id):
+        expected = site.expect(row.station, row.quantity)
+        if expected is None:
+            continue
+        if expected.declared:
+            appended += _withdraw_undeclared(c, row.id, now)
+        if expected.unit == row.unit:
+            appended += _renew_range(c, row, expected, now, changed=changed)
+    return appended
+
+
+def _withdraw_undeclared(c: Connection, series_id: int, now: datetime) -> int:
+    o = observation.c
+    return _append(c, series_id, f"-{UNDECLARED}", now, _bears(UNDECLARED) & (_last_word(UNDECLARED).is_(None)), o)
+
+
+def _renew_range(c: Connection, row: SeriesRow, expected: Expected, now: datetime, *, changed: bool) -> int:
+    o = observation.c
+    inside = and_(o.value_raw >= expected.low, o.value_raw <= expected.high)
+    word = _last_word(OUT_OF_RANGE)
+    standing = or_(func.coalesce(word, "") == OUT_OF_RANGE, and_(word.is_(None), _bears(OUT_OF_RANGE)))
+    # a word that was appended later stands on readings that came without any flag
+    looked_at = literal(value=True) if changed else _FLAGGED
+    gone = _append(c, row.id, f"-{OUT_OF_RANGE}", now, and_(looked_at, inside, standing, not_(_by_person())), o)
+    if not changed:
+        return gone
+    return gone + _append(c, row.id, OUT_OF_RANGE, now, and_(not_(inside), not_(standing), not_(_by_person())), o)
+
+
+def _append(c: Connection, series_id: int, flag: str, now: datetime, which: ColumnElement[bool], o: Any) -> int:
+    f = observation_flag.c
+    chosen = select(
+        o.series_id, o.observed_at, o.revision, literal(flag), literal(spell(now), String(27)), literal(BY),
+        literal(OF_FILE),
+    ).where(o.series_id == series_id, which)  # fmt: skip
+    columns = [f.series_id, f.observed_at, f.revision, f.flag, f.known_from, f.by, f.reason]
+    statement = insert(observation_flag).from_select(columns, chosen, include_defaults=False)
+    return int(c.execute(statement, execution_options={"preserve_rowcount": True}).rowcount)
+
+
+def _bears(flag: str) -> ColumnElement[bool]:
+    """Whether a reading came with a flag; the first term lets the index of flagged readings be used."""
+    o = observation.c
+    return and_(_FLAGGED, o.flags.contains(flag))
+
+
+def _words(*flags: str) -> Any:
+    o, f = observation.c, observation_flag.c
+    return (
+        select(f.flag)
+        .where(f.series_id == o.series_id, f.observed_at == o.observed_at, f.revision == o.revision)
+        .where(f.flag.in_([w for flag in flags for w in (flag, f"-{flag}")]))
+        .correlate(observation)
+    )
+
+
+def _last_word(flag: str) -> Any:
+    """The newest `flag` or `-flag` that was appended to a reading, or null."""
+    f = observation_flag.c
+    return _words(flag).order_by(f.known_from.desc(), f.id.desc()).limit(1).scalar_subquery()
+
+
+def _by_person() -> ColumnElement[bool]:
+    found: ColumnElement[bool] = _words(OUT_OF_RANGE).where(observation_flag.c.by != BY).exists()
+    return found

@@ -1,0 +1,339 @@
+"""What came that is no reading: the quarantine, observers' reports, and what never came."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, func, select, tuple_, update
+
+from monitor.domain.alert import Actor
+from monitor.domain.instants import spell
+from monitor.domain.observation import Report
+from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import add_if_absent, insert
+from monitor.store.readings.quarantine import Quota, Room, find_source
+from monitor.store.schema.tables import rejected_message, report, sequence_gap, sequence_state
+from monitor.store.schema.types import canonical_json
+
+KEPT_BYTES: Final = 1 << 20  # of a rejected payload; its true size is stored beside
+_CHUNK: Final = 1000
+_FEW: Final = 300  # keys of three columns in one question
+# of one station, for a sender may invent them: what it counts beyond is forgotten, what it sends is stored all the same
+MOST_BOOTS: Final = 64
+MOST_GAPS: Final = 10_000  # open at a time
+_Boot = tuple[str, str, int]  # site, source, boot_id
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A message, or the bad part of one, that could not be read: raw bytes and the reason."""
+
+    received_at: datetime
+    topic: str
+    payload: bytes
+    code: str  # stable
+    reason: str  # for people
+    client: str  # live, backfill, or file:<name>
+    id: int | None = None
+    times: int = 1
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of topic and payload: the same rubbish again is counted, not stored again."""
+        return hashlib.sha256(self.topic.encode("utf-8", "replace") + b"\0" + self.payload).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceMark:
+    """A publisher's own count of a message: `seq` of `boot_id` of `source`."""
+
+    site: str
+    station: str
+    source: str
+    boot_id: int
+    seq: int
+    at: datetime  # of the newest datum in it
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceGap:
+    """Messages from_seq..to_seq (both missing; to_seq None = no end known) of one boot of one source."""
+
+    site: str
+    station: str
+    source: str
+    boot_id: int
+    from_seq: int
+    to_seq: int | None
+    from_at: datetime | None
+    to_at: datetime | None
+    id: int | None = None
+
+
+def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Quota | None = None) -> int:
+    """Store messages in the quarantine; one that waits there already is counted again.
+
+    Args:
+        connection: a write transaction.
+        messages: what could not be read.
+        quota: what the quarantine may keep; messages beyond it are counted by their source.
+
+    Returns:
+        How many messages were only counted.
+    """
+    if not messages:
+        return 0
+    times: dict[str, int] = defaultdict(int)
+    first: dict[str, Rejected] = {}
+    for message in messages:
+        times[message.digest] += message.times
+        first.setdefault(message.digest, message)
+    digests = list(first)
+    r = rejected_message.c
+    for start in range(0, len(digests), _CHUNK):
+        waiting = select(r.id, r.digest).where(r.digest.in_(digests[start : start + _CHUNK]), r.replayed_at.is_(None))
+        for row in connection.execute(waiting).all():
+            first.pop(row.digest, None)
+            connection.execute(update(rejected_message).where(r.id == row.id).values(times=r.times + times[row.digest]))
+    room = Room(connection, quota or Quota())
+    first = {
+        digest: m for digest, m in first.items()
+        if room.take(find_source(_text(m.topic), m.client), min(len(m.payload), KEPT_BYTES), times[digest])
+    }  # fmt: skip
+    if first:
+        connection.execute(
+            rejected_message.insert(),
+            [
+                {
+                    "received_at": m.received_at, "topic": _text(m.topic), "payload": m.payload[:KEPT_BYTES],
+                    "payload_bytes": len(m.payload), "code": m.code, "reason": _text(m.reason), "client": m.client,
+                    "digest": digest, "times": times[digest],
+                }
+                for digest, m in first.items()
+            ],
+        )  # fmt: skip
+    return room.close(max(m.received_at for m in messages))
+
+
+def _text(text: str) -> str:
+    """Text that both databases take: no NUL, no lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def load_rejected(
+    connection: Connection, *, only_waiting: bool = True, after_id: int = 0, limit: int = 1000
+) -> list[Rejected]:
+    """Quarantined messages by rising id; `only_waiting` leaves out those replayed."""
+    r = rejected_message.c
+    wanted = select(rejected_message).where(r.id > after_id)
+    if only_waiting:
+        wanted = wanted.where(r.replayed_at.is_(None))
+    return [
+        Rejected(x.received_at, x.topic, bytes(x.payload), x.code, x.reason, x.client, x.id, x.times)
+        for x in connection.execute(wanted.order_by(r.id).limit(limit))
+    ]
+
+
+def mark_replayed(connection: Connection, rejected_id: int, result: str, now: datetime) -> None:
+    """Write what became of a quarantined message when it was read again."""
+    connection.execute(
+        update(rejected_message)
+        .where(rejected_message.c.id == rejected_id)
+        .values(replayed_at=now, replay_result=_text(result))
+    )
+
+
+def add_report(connection: Connection, item: Report, received_at: datetime, *, actor: Actor, credential: str) -> bool:
+    """Store an observer's report, and note it in the audit log; False when the very same is there already.
+
+    Args:
+        connection: a write transaction of `Database.write`.
+        item: the report; the name in it is what its sender says.
+        received_at: when it reached the service.
+        actor: who sent it, with the way.
+        credential: what proved who sent it; rules that ask for several observers count these and no names.
+    """
+    facts = {
+        "site": item.site, "at": item.at, "kind": item.kind, "text": item.text, "by": item.by, "station": item.station,
+        "photo_url": item.photo_url,
+    }  # fmt: skip
+    digest = _digest({**facts, "at": spell(item.at)})
+    via = actor.via or actor.name
+    told = {"received_at": received_at, "digest": digest, "via": via, "credential": credential}
+    if not add_if_absent(connection, report, {**facts, **told}):
+        return False
+    detail = {"kind": item.kind, "at": spell(item.at), "via": via, "credential": credential, "said_by": item.by}
+    add_audit(connection, actor, "report.add", f"site:{item.site}", detail, received_at)
+    return True
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
+
+
+def load_reports(
+    connection: Connection, site: str, from_at: datetime, to_at: datetime, known_at: datetime | None = None
+) -> list[Report]:
+    """Reports of (from_at, to_at] in order of time, those only that had arrived by `known_at` where it is given."""
+    r = report.c
+    wanted = select(report).where(r.site == site, r.at > from_at, r.at <= to_at)
+    if known_at is not None:
+        wanted = wanted.where(r.received_at <= known_at)
+    return [
+        Report(x.site, x.at, x.kind, x.text, x.by, x.station, x.photo_url)
+        for x in connection.execute(wanted.order_by(r.at, r.id))
+    ]
+
+
+# ---- what never came -------------------------------------------------------------------------------------------
+def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: datetime) -> list[SequenceGap]:
+    """Note the counts of a batch of messages; returns the gaps that opened. What came late closes or splits a gap.
+
+    The first count of a boot is where counting starts: what came before it is unknown, not missing. Of each station so
+    many boots are kept, and so many gaps are open at a time.
+    """
+    by_key: dict[_Boot, dict[int, SequenceMark]] = defaultdict(dict)
+    for mark in marks:
+        by_key[mark.site, mark.source, mark.boot_id][mark.seq] = mark
+    states = _load_states(connection, list(by_key))
+    opened: list[SequenceGap] = []
+    ends: dict[_Boot, SequenceMark] = {}
+    for key, seen in by_key.items():
+        state = states.get(key)
+        last_seq: int | None = None if state is None else state.last_seq
+        last_at: datetime | None = None if state is None else state.last_at
+        late: list[int] = []
+        for seq, mark in sorted(seen.items()):
+            if last_seq is not None and seq <= last_seq:
+                late.append(seq)
+                continue
+            if last_seq is not None and seq > last_seq + 1:
+                opened.append(SequenceGap(key[0], mark.station, *key[1:], last_seq + 1, seq - 1, last_at, mark.at))
+            last_seq, last_at, ends[key] = seq, mark.at, mark
+        if late:
+            _fill(connection, *key, late, now)
+    opened = _within_room(connection, opened)
+    if opened:
+        connection.execute(sequence_gap.insert(), [_gap_row(g, now) for g in opened])
+    if ends:
+        _save_states(connection, list(ends.values()))
+        _forget_boots(connection, {(m.site, m.station) for key, m in ends.items() if key not in states})
+    return opened
+
+
+def _load_states(connection: Connection, keys: Sequence[_Boot]) -> dict[_Boot, Any]:
+    """What is known of each of these boots: one question for many, for a sender may invent one for each message."""
+    s = sequence_state.c
+    found: dict[_Boot, Any] = {}
+    for start in range(0, len(keys), _FEW):
+        wanted = tuple_(s.site, s.source, s.boot_id).in_(keys[start : start + _FEW])
+        for row in connection.execute(select(sequence_state).where(wanted)):
+            found[row.site, row.source, row.boot_id] = row
+    return found
+
+
+def _save_states(connection: Connection, marks: Sequence[SequenceMark]) -> None:
+    statement = insert(connection, sequence_state)
+    changed = {name: statement.excluded[name] for name in ("station", "last_seq", "last_at")}
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["site", "source", "boot_id"], set_=changed),
+        [
+            {"site": m.site, "source": m.source, "boot_id": m.boot_id, "station": m.station, "last_seq": m.seq,
+             "last_at": m.at}
+            for m in sorted(marks, key=lambda m: (m.site, m.source, m.boot_id))  # one order: two writers never cross
+        ],
+    )  # fmt: skip
+
+
+def _forget_boots(connection: Connection, stations: Collection[tuple[str, str]]) -> None:
+    """Keep so many boots of each of these stations, those with the newest data: the sender chooses their numbers."""
+    s = sequence_state.c
+    for site, station in sorted(stations):
+        of_station = (s.site == site) & (s.station == station)
+        newest_first = select(s.source, s.boot_id).where(of_station).order_by(s.last_at.desc(), s.boot_id.desc())
+        boots = [tuple(row) for row in connection.execute(newest_first.offset(MOST_BOOTS))]
+        for start in range(0, len(boots), _FEW):
+            doomed = tuple_(s.source, s.boot_id).in_(boots[start : start + _FEW])
+            connection.execute(delete(sequence_state).where(of_station, doomed))
+
+
+def _within_room(connection: Connection, gaps: Sequence[SequenceGap]) -> list[SequenceGap]:
+    """Those gaps for which there is room: so many may be open for each station."""
+    g = sequence_gap.c
+    left: dict[tuple[str, str], int] = {}
+    kept = []
+    for gap in gaps:
+        key = gap.site, gap.station
+        if key not in left:
+            waiting = select(func.count()).where(g.site == gap.site, g.station == gap.station, g.filled_at.is_(None))
+            left[key] = MOST_GAPS - connection.execute(waiting).scalar_one()
+        left[key] -= 1
+        if left[key] >= 0:
+            kept.append(gap)
+    return kept
+
+
+def _gap_row(gap: SequenceGap, detected_at: datetime) -> dict[str, Any]:
+    return {
+        "site": gap.site, "station": gap.station, "source": gap.source, "boot_id": gap.boot_id,
+        "from_seq": gap.from_seq, "to_seq": gap.to_seq, "from_at": gap.from_at, "to_at": gap.to_at,
+        "detected_at": detected_at,
+    }  # fmt: skip
+
+
+def _fill(connection: Connection, site: str, source: str, boot_id: int, late: list[int], now: datetime) -> None:
+    g = sequence_gap.c
+    open_gaps = connection.execute(
+        select(sequence_gap).where(
+            g.site == site, g.source == source, g.boot_id == boot_id, g.filled_at.is_(None),
+            g.from_seq <= late[-1], g.to_seq >= late[0],
+        )
+    ).all()  # fmt: skip
+    for gap in open_gaps:
+        came = [seq for seq in late if gap.from_seq <= seq <= gap.to_seq]
+        if not came:
+            continue
+        bounds = [gap.from_seq - 1, *came, gap.to_seq + 1]
+        parts = [(a + 1, b - 1) for a, b in pairwise(bounds) if b - a > 1]
+        if not parts:
+            connection.execute(update(sequence_gap).where(g.id == gap.id).values(filled_at=now))
+            continue
+        (from_seq, to_seq), *others = parts
+        connection.execute(update(sequence_gap).where(g.id == gap.id).values(from_seq=from_seq, to_seq=to_seq))
+        if others:
+            kept = {k: v for k, v in gap._mapping.items() if k != "id"}  # noqa: SLF001
+            connection.execute(sequence_gap.insert(), [{**kept, "from_seq": a, "to_seq": b} for a, b in others])
+
+
+def load_open_gaps(
+    connection: Connection, *, not_requested_since: datetime | None = None, limit: int = 1000
+) -> list[SequenceGap]:
+    """Gaps that nobody filled; with `not_requested_since` only those not asked for since then."""
+    g = sequence_gap.c
+    wanted = select(sequence_gap).where(g.filled_at.is_(None))
+    if not_requested_since is not None:
+        wanted = wanted.where(g.requested_at.is_(None) | (g.requested_at < not_requested_since))
+    return [
+        SequenceGap(x.site, x.station, x.source, x.boot_id, x.from_seq, x.to_seq, x.from_at, x.to_at, x.id)
+        for x in connection.execute(wanted.order_by(g.id).limit(limit))
+    ]
+
+
+def mark_requested(connection: Connection, gap_ids: Sequence[int], now: datetime) -> None:
+    """Write that the publishers were asked for these gaps."""
+    if gap_ids:
+        connection.execute(update(sequence_gap).where(sequence_gap.c.id.in_(list(gap_ids))).values(requested_at=now))
+
+
+def load_sequence_ends(connection: Connection) -> list[SequenceMark]:
+    """The newest count of every source's newest boot: where to ask from when the broker lost its queue."""
+    s = sequence_state.c
+    found = connection.execute(select(sequence_state).order_by(s.site, s.source, s.boot_id))
+    newest = {
+        (x.site, x.source): SequenceMark(x.site, x.station, x.source, x.boot_id, x.last_seq, x.last_at) for x in found
+    }
+    return list(newest.values())

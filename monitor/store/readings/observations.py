@@ -1,0 +1,380 @@
+"""Readings in and out: every revision is kept, the same value twice is one row, windows see what was known then.
+
+Which revision speaks: of all revisions of an epoch that were known at an instant, the one of the highest solution
+(`rapid` < none or `final` < `corrected`), of those the one that came last. So a rapid solution that arrives after the
+final one is kept and does not replace it, and the order of arrival does not decide. A value, sigma and solution that
+an epoch already has is a duplicate; to take back a correction, send the value as `corrected`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Select, String, select, type_coerce
+
+from monitor.domain.instants import spell
+from monitor.domain.observation import Observation, Reading
+from monitor.domain.quantities import convert
+from monitor.errors import StoreError
+from monitor.store.database.engine import insert
+from monitor.store.schema.tables import observation, observation_flag, offset_entry, series, station
+
+SeriesKey = tuple[str, str, str]
+SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
+_RANK_SQL: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
+_CHUNK: Final = 2000
+_STREAM: Final = 500  # rows of a stream in memory at once
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class AddResult:
+    """What became of a batch: rows stored (revisions among them), duplicates left out, sites that have news."""
+
+    stored: int
+    duplicates: int
+    revisions: int
+    sites: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRow:
+    """A series that has at least one reading."""
+
+    id: int
+    site: str
+    station: str
+    quantity: str
+    unit: str
+
+
+def rank(solution: str | None) -> int:
+    """The weight of a solution: a higher one replaces a lower one of the same epoch, whenever it came.
+
+    >>> rank("rapid") < rank("final") == rank(None) < rank("corrected")
+    True
+    """
+    return SOLUTION_RANK.get(solution, 1)
+
+
+def add_observations(
+    connection: Connection,
+    observations: Sequence[Observation],
+    now: datetime,
+    known_series: MutableMapping[SeriesKey, tuple[int, str]] | None = None,
+) -> AddResult:
+    """Store observations; those already there are left out, other values become new revisions.
+
+    Args:
+        connection: inside a write transaction.
+        observations: in order of arrival.
+        now: when series that are new here came into being.
+        known_series: memory of series ids between calls; the caller clears it when the transaction fails.
+
+    Raises:
+        StoreError: the unit differs from that in which the series is stored; nothing of the batch may be committed.
+    """
+    if not observations:
+        return AddResult(0, 0, 0, frozenset())
+    ids = _series_ids(connection, observations, now, {} if known_series is None else known_series)
+    keyed = [(ids[o.site, o.station, o.quantity][0], spell(o.observed_at), o) for o in observations]
+    there = _existing(connection, keyed)
+    rows: list[tuple[Any, ...]] = []
+    latest: dict[int, tuple[Any, ...]] = {}
+    duplicates = revisions = 0
+    sites: set[str] = set()
+    received: dict[datetime, str] = {}
+    for series_id, at, item in keyed:
+        known = there[series_id, at]
+        fact = (item.value, item.sigma, item.solution)
+        if fact in known:
+            duplicates += 1
+            continue
+        revision = len(known)
+        known.append(fact)
+        revisions += revision > 0
+        received_at = received.get(item.received_at) or received.setdefault(item.received_at, spell(item.received_at))
+        flags = ",".join(item.flags)
+        rows.append(
+            (series_id, at, revision, received_at, item.value, item.sigma, item.solution, flags, item.extra),
+        )
+        sites.add(item.site)
+        if "future" not in item.flags:
+            best = latest.get(series_id)
+            if best is None or (at, rank(item.solution), revision) >= (best[1], rank(best[6]), best[2]):
+                latest[series_id] = rows[-1][:8]
+    _insert(connection, rows)
+    _renew_latest(connection, list(latest.values()))
+    return AddResult(len(rows), duplicates, revisions, frozenset(sites))
+
+
+def load_stations(connection: Connection) -> dict[str, set[str]]:
+    """The stations that have a series, by site."""
+    found: dict[str, set[str]] = {}
+    for site, name in connection.execute(select(series.c.site, series.c.station).distinct()):
+        found.setdefault(site, set()).add(name)
+    return found
+
+
+def _series_ids(
+    connection: Connection,
+    observations: Sequence[Observation],
+    now: datetime,
+    known: MutableMapping[SeriesKey, tuple[int, str]],
+) -> Mapping[SeriesKey, tuple[int, str]]:
+    wanted = {(o.site, o.station, o.quantity): o.unit for o in observations}
+    if missing := [key for key in wanted if key not in known]:
+        _learn(connection, missing, known)
+        if absent := [key for key in missing if key not in known]:
+            _create(connection, absent, wanted, now)
+            _learn(connection, absent, known)
+    for key, unit in wanted.items():
+        if known[key][1] != unit:
+            raise StoreError(f"series {'/'.join(key)} is stored in {known[key][1]}; a value in {unit} is refused")
+    return known
+
+
+def _learn(
+    connection: Connection, keys: Iterable[SeriesKey], known: MutableMapping[SeriesKey, tuple[int, str]]
+) -> None:
+    by_site = defaultdict(set)
+    for site, station_id, _ in keys:
+        by_site[site].add(station_id)
+    for site, stations in by_site.items():
+        found = select(series).where(series.c.site == site, series.c.station.in_(sorted(stations)))
+        for row in connection.execute(found):
+            known[row.site, row.station, row.quantity] = (row.id, row.unit)
+
+
+def _create(connection: Connection, keys: Sequence[SeriesKey], units: Mapping[SeriesKey, str], now: datetime) -> None:
+    connection.execute(
+        insert(connection, series).on_conflict_do_nothing(),
+        [
+            {"site": site, "station": st, "quantity": q, "unit": units[site, st, q], "created_at": now}
+            for site, st, q in keys
+        ],
+    )
+    connection.execute(  # a station nobody declared is seen all the same
+        insert(connection, station).on_conflict_do_nothing(),
+        [{"site": site, "id": st, "on_slope": True, "declared": False} for site, st in {(k[0], k[1]) for k in keys}],
+    )
+
+
+def _existing(
+    connection: Connection, keyed: Sequence[tuple[int, str, Observation]]
+) -> defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]]:
+    """The revisions that the epochs of a batch already have, in order; epochs newer than the newest are not asked."""
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    ids = sorted({k[0] for k in keyed})
+    newest: dict[int, str] = {}
+    for chunk in in_chunks(ids):
+        found = connection.exec_driver_sql(
+            "SELECT s.id, (SELECT max(o.observed_at) FROM observation o WHERE o.series_id = s.id) "  # noqa: S608
+            f"FROM series s WHERE s.id IN ({','.join([mark] * len(chunk))})",
+            tuple(chunk),
+        )
+        newest.update((row[0], row[1] or "") for row in found)
+    asked = sorted({(series_id, at) for series_id, at, _ in keyed if at <= newest[series_id]})
+    there: defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]] = defaultdict(list)
+    pair, collate = ("(?,?)", "") if mark == "?" else ("(%s::bigint,%s::text)", 'COLLATE "C"')
+    for chunk_of_pairs in in_chunks(asked):
+        found = connection.exec_driver_sql(
+            f"WITH k(series_id, observed_at) AS (VALUES {','.join([pair] * len(chunk_of_pairs))}) "  # noqa: S608
+            "SELECT o.series_id, o.observed_at, o.value_raw, o.sigma, o.solution FROM k JOIN observation o "
+            f"ON o.series_id = k.series_id AND o.observed_at = k.observed_at {collate} "
+            "ORDER BY o.series_id, o.observed_at, o.revision",
+            tuple(value for key in chunk_of_pairs for value in key),
+        )
+        for series_id, at, value, sigma, solution in found:
+            there[series_id, at].append((value, sigma, solution))
+    return there
+
+
+def in_chunks(items: Sequence[_T]) -> Iterable[Sequence[_T]]:
+    """Parts of a list that one statement can take."""
+    return (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))
+
+
+def _insert(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+    if not rows:
+        return
+    columns = "series_id, observed_at, revision, received_at, value_raw, sigma, solution, flags, extra"
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"INSERT INTO observation ({columns}) VALUES (?,?,?,?,?,?,?,?,?)", rows)  # noqa: S608
+        return
+    types = ("bigint", "text", "int", "text", "float8", "float8", "text", "text", "text")
+    arrays = ", ".join(f"%s::{t}[]" for t in types)
+    connection.exec_driver_sql(  # one statement whatever the size of the batch
+        f"INSERT INTO observation ({columns}) SELECT * FROM unnest({arrays})",  # noqa: S608
+        tuple(list(column) for column in zip(*rows, strict=True)),
+    )
+
+
+def _renew_latest(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+    if not rows:
+        return
+    names = ("series_id", "observed_at", "revision", "received_at", "value_raw", "sigma", "solution", "flags")
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    old, new = _RANK_SQL.format("series_latest"), _RANK_SQL.format("excluded")
+    connection.exec_driver_sql(
+        f"INSERT INTO series_latest ({', '.join(names)}) VALUES ({', '.join([mark] * len(names))}) "  # noqa: S608
+        f"ON CONFLICT (series_id) DO UPDATE SET {', '.join(f'{n} = excluded.{n}' for n in names[1:])} "
+        "WHERE excluded.observed_at > series_latest.observed_at OR (excluded.observed_at = series_latest.observed_at "
+        f"AND ({new} > {old} OR ({new} = {old} AND excluded.revision > series_latest.revision)))",
+        rows,
+    )
+
+
+def find_series_id(connection: Connection, site: str, station_id: str, quantity: str) -> int | None:
+    """The id of a series, or None when nothing of it was ever stored."""
+    found = connection.execute(
+        select(series.c.id).where(series.c.site == site, series.c.station == station_id, series.c.quantity == quantity)
+    ).scalar()
+    return None if found is None else int(found)
+
+
+def load_series(connection: Connection, site: str) -> list[SeriesRow]:
+    """All series of a site that have readings, ordered by station and quantity."""
+    found = select(series).where(series.c.site == site).order_by(series.c.station, series.c.quantity)
+    return [SeriesRow(r.id, r.site, r.station, r.quantity, r.unit) for r in connection.execute(found)]
+
+
+def load_readings(
+    connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime
+) -> list[Reading]:
+    """Readings of (from_at, to_at] as they were known at an instant, in order of observed_at.
+
+    Of each epoch the revision that spoke then; `value` has the offsets subtracted that were known and not revoked then;
+    `flags` are those set at arrival with later ones added and withdrawn as known then.
+    """
+    rows = choose_speaking(connection.execute(_known_rows(series_id, from_at, to_at, known_at)).all())
+    if not rows:
+        return []
+    offsets = load_offsets(connection, series_id, known_at)
+    return make_readings(rows, offsets, load_later_flags(connection, series_id, from_at, to_at, known_at))
+
+
+def stream_readings(
+    connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime
+) -> Iterator[Reading]:
+    """What `load_readings` gives, one after the other: a long history is never in memory as a whole."""
+    offsets = load_offsets(connection, series_id, known_at)
+    later = load_later_flags(connection, series_id, from_at, to_at, known_at)
+    wanted = _known_rows(series_id, from_at, to_at, known_at).execution_options(yield_per=_STREAM)
+    yield from iter_readings(iter_speaking(connection.execute(wanted)), offsets, later)
+
+
+def _known_rows(series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime) -> Select[Any]:
+    """Every revision of (from_at, to_at] that was known at an instant, ordered by epoch and revision."""
+    o = observation.c
+    wanted = select(
+        # as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
+        type_coerce(o.observed_at, String), type_coerce(o.received_at, String),
+        o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra,
+    ).where(o.series_id == series_id, o.observed_at <= to_at, o.received_at <= known_at)  # fmt: skip
+    if from_at is not None:
+        wanted = wanted.where(o.observed_at > from_at)
+    return wanted.order_by(o.observed_at, o.revision)
+
+
+def make_readings(
+    rows: Iterable[Sequence[Any]], offsets: Sequence[tuple[str, float]], later: Mapping[tuple[str, int], Iterable[str]]
+) -> list[Reading]:
+    """Readings of rows ordered by epoch, one of each, with what was known of offsets and later flags."""
+    return list(iter_readings(rows, offsets, later))
+
+
+def iter_readings(
+    rows: Iterable[Sequence[Any]], offsets: Sequence[tuple[str, float]], later: Mapping[tuple[str, int], Iterable[str]]
+) -> Iterator[Reading]:
+    """As `make_readings`, one after the other."""
+    read = datetime.fromisoformat
+    total, upcoming = 0.0, 0
+    spelled, received_at = "", None
+    for observed, received, revision, value, sigma, _, flags, extra in rows:
+        while upcoming < len(offsets) and offsets[upcoming][0] <= observed:
+            total += offsets[upcoming][1]
+            upcoming += 1
+        flagged = tuple(f for f in flags.split(",") if f) if flags else ()
+        if later and (observed, revision) in later:
+            flagged = change_flags(flagged, later[observed, revision])
+        if received_at is None or received != spelled:  # a batch has one instant of reception
+            spelled, received_at = received, read(received)
+        # an instant is stored in one spelling only, that of UTC; without an offset both values are one object
+        corrected = value - total if total else value
+        yield Reading(read(observed), received_at, revision, value, total, corrected, sigma, flagged, extra)
+
+
+def choose_speaking(rows: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Of rows ordered by epoch and revision the one of each epoch that speaks."""
+    return list(iter_speaking(rows))
+
+
+def iter_speaking(rows: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """As `choose_speaking`, one after the other."""
+    chosen = None
+    for row in rows:
+        if chosen is not None and row[0] == chosen[0]:
+            chosen = row if rank(row[5]) >= rank(chosen[5]) else chosen
+            continue
+        if chosen is not None:
+            yield chosen
+        chosen = row
+    if chosen is not None:
+        yield chosen
+
+
+def change_flags(flags: tuple[str, ...], changes: Iterable[str]) -> tuple[str, ...]:
+    """The flags set at arrival after later ones were added (`flag`) and withdrawn (`-flag`), in order."""
+    for change in changes:
+        if change.startswith("-"):
+            flags = tuple(f for f in flags if f != change[1:])
+        elif change not in flags:
+            flags = (*flags, change)
+    return flags
+
+
+def load_offsets(connection: Connection, series_id: int, known_at: datetime) -> list[tuple[str, float]]:
+    """Offsets known and not revoked at an instant, in the unit of the series, by the spelled instant they begin at."""
+    e = offset_entry.c
+    found = connection.execute(
+        select(e.at, e.size, e.unit, series.c.unit.label("stored"))
+        .join(series, series.c.id == e.series_id)
+        .where(e.series_id == series_id, e.known_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
+        .order_by(e.at, e.id)
+    )
+    # a difference: the zero of a scale (degC, K) cancels out
+    return [(spell(r.at), convert(r.size, r.unit, r.stored) - convert(0.0, r.unit, r.stored)) for r in found]
+
+
+def load_later_flags(
+    connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime
+) -> dict[tuple[str, int], list[str]]:
+    """Flags added or withdrawn after arrival as known at an instant, in order, by (spelled epoch, revision)."""
+    f = observation_flag.c
+    wanted = select(f.observed_at, f.revision, f.flag).where(
+        f.series_id == series_id, f.observed_at <= to_at, f.known_from <= known_at
+    )
+    if from_at is not None:
+        wanted = wanted.where(f.observed_at > from_at)
+    later: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for row in connection.execute(wanted.order_by(f.known_from, f.id)):
+        later[spell(row.observed_at), row.revision].append(row.flag)
+    return later
+
+
+def latest_reading(connection: Connection, series_id: int, known_at: datetime) -> Reading | None:
+    """The newest reading known at an instant that is not stamped in the future; None when there is none."""
+    o = observation.c
+    newest = connection.execute(
+        select(o.observed_at)
+        .where(o.series_id == series_id, o.received_at <= known_at, o.flags.not_like("%future%"))
+        .order_by(o.observed_at.desc())
+        .limit(1)
+    ).scalar()
+    if newest is None:
+        return None
+    found = load_readings(connection, series_id, newest - timedelta(microseconds=1), newest, known_at)
+    return found[-1] if found else None

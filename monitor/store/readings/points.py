@@ -1,0 +1,306 @@
+"""InSAR points: thousands that share acquisition dates; kept apart from instruments, read as rates of zones."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import cos, fsum, radians
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, insert, select
+
+from forecasting.kinematics.velocity import fit_velocity
+from monitor.domain.decision import PointFact, seconds
+from monitor.domain.quantities import convert
+from monitor.domain.site import Criterion, Site, Station
+from monitor.domain.witnesses import INSAR
+from monitor.errors import RefusedError
+from monitor.store.database.engine import insert as upsert
+from monitor.store.schema import tables as t
+
+POINTS_MOST: Final = 200  # of a zone, the nearest: more share the same atmosphere and add nothing
+DATES_SHARE: Final = 0.8  # of a zone's dates that a point must have
+ROUNDS: Final = 20
+CHUNK: Final = 500
+METRES_PER_DEGREE: Final = 111_194.9  # of latitude, on the mean sphere
+Values = Mapping[int, Mapping[float, float]]  # point -> instant -> mm
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A scatterer as its processing names it."""
+
+    pid: str
+    latitude: float
+    longitude: float
+    height_m: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PointValue:
+    """One acquisition of one point, in the unit of its set."""
+
+    pid: str
+    observed_at: datetime
+    value: float
+    sigma: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PointsAdded:
+    """What became of values; `contradicted` are those for which the same delivery has said something else before."""
+
+    stored: int = 0
+    duplicates: int = 0
+    revisions: int = 0
+    contradicted: tuple[PointValue, ...] = ()
+
+
+def open_point_set(c: Connection, site: str, name: str, direction: str, unit: str, meta: Any = None) -> int:
+    """Find a set of points or make it; returns its id.
+
+    Raises:
+        RefusedError: it is there with another direction or unit: values of both cannot stand in one set.
+    """
+    s = t.point_set.c
+    row = upsert(c, t.point_set).values(site=site, name=name, direction=direction, unit=unit, meta=meta)
+    c.execute(row.on_conflict_do_nothing())
+    found = c.execute(select(s.id, s.direction, s.unit).where(s.site == site, s.name == name)).one()
+    if (found.direction, found.unit) != (direction, unit):
+        raise RefusedError(
+            f"point set {name!r} of {site} holds {found.unit} along {found.direction}, not {unit} along {direction}: "
+            "give another --set"
+        )
+    return int(found.id)
+
+
+def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[str, tuple[int, float, float]]:
+    """Add the points that are new; returns id, latitude and longitude of each by `pid`, as first known."""
+    if points:
+        rows = [
+            {"point_set_id": set_id, "pid": x.pid, "latitude": x.latitude, "longitude": x.longitude,
+             "height_m": x.height_m}
+            for x in points
+        ]  # fmt: skip
+        c.execute(upsert(c, t.point).on_conflict_do_nothing(), rows)
+    p = t.point.c
+    found = {}
+    for begin in range(0, len(points), CHUNK):
+        names = [x.pid for x in points[begin : begin + CHUNK]]
+        for r in c.execute(
+            select(p.pid, p.id, p.latitude, p.longitude).where(p.point_set_id == set_id, p.pid.in_(names))
+        ):
+            found[r.pid] = (r.id, r.latitude, r.longitude)
+    return found
+
+
+def add_points(
+    c: Connection, site: str, name: str, direction: str, unit: str, points: Sequence[Point]
+) -> dict[str, int]:
+    """Add a set of points, or more points of a set that is there; returns the id of every point of the set by `pid`."""
+    set_id = open_point_set(c, site, name, direction, unit)
+    place_points(c, set_id, points)
+    p = t.point.c
+    return {r.pid: r.id for r in c.execute(select(p.pid, p.id).where(p.point_set_id == set_id).order_by(p.id))}
+
+
+def add_point_values(
+    c: Connection, ids: Mapping[str, int], values: Sequence[PointValue], received_at: datetime, began_at: datetime
+) -> PointsAdded:
+    """Add values of many points and acquisitions; the same again is a duplicate, another value a new revision.
+
+    Args:
+        c: a write transaction.
+        ids: id of each point by `pid`.
+        values: no point twice at one acquisition.
+        received_at: when they came in.
+        began_at: when this delivery began to come in: what came since is of this same delivery, and it cannot revise
+            itself.
+    """
+    if not values:
+        return PointsAdded()
+    o = t.point_observation.c
+    known: dict[tuple[int, datetime], Any] = {}
+    wanted = sorted({ids[v.pid] for v in values})
+    span = min(v.observed_at for v in values), max(v.observed_at for v in values)
+    for begin in range(0, len(wanted), CHUNK):
+        for r in c.execute(
+            select(o.point_id, o.observed_at, o.revision, o.value_raw, o.received_at)
+            .where(o.point_id.in_(wanted[begin : begin + CHUNK]), o.observed_at.between(*span))
+            .order_by(o.point_id, o.observed_at, o.revision)
+        ):
+            known[r.point_id, r.observed_at] = r
+    rows: list[dict[str, Any]] = []
+    contradicted = []
+    duplicates = revisions = 0
+    for v in values:
+        before = known.get((ids[v.pid], v.observed_at))
+        if before is not None and before.value_raw == v.value:
+            duplicates += 1
+        elif before is not None and before.received_at >= began_at:
+            contradicted.append(v)
+        else:
+            revisions += before is not None
+            rows.append(
+                {"point_id": ids[v.pid], "observed_at": v.observed_at, "received_at": received_at, "value_raw": v.value,
+                 "sigma": v.sigma, "revision": 0 if before is None else before.revision + 1}
+            )  # fmt: skip
+    if rows:
+        c.execute(insert(t.point_observation), rows)
+    return PointsAdded(len(rows), duplicates, revisions, tuple(contradicted))
+
+
+def add_delivery(
+    c: Connection, site: str, set_id: int, file: str, received_at: datetime, newest_at: datetime, added: PointsAdded
+) -> None:
+    """Write down that a file of points has come in; the site is evaluated soon after."""
+    c.execute(
+        insert(t.point_delivery).values(
+            site=site, point_set_id=set_id, file=file, received_at=received_at, newest_at=newest_at,
+            stored=added.stored, revisions=added.revisions,
+        )
+    )  # fmt: skip
+
+
+def add_point_observations(
+    c: Connection, values: Mapping[int, float], observed_at: datetime, received_at: datetime
+) -> int:
+    """Add one acquisition: displacement by point id. What differs from what is there is a new revision."""
+    o = t.point_observation.c
+    known: dict[int, Any] = {}
+    ids = sorted(values)
+    for begin in range(0, len(ids), CHUNK):
+        for r in c.execute(
+            select(o.point_id, o.revision, o.value_raw)
+            .where(o.point_id.in_(ids[begin : begin + CHUNK]), o.observed_at == observed_at)
+            .order_by(o.point_id, o.revision)
+        ):
+            known[r.point_id] = r
+    rows = [
+        {"point_id": k, "observed_at": observed_at, "received_at": received_at, "value_raw": v,
+         "revision": known[k].revision + 1 if k in known else 0}
+        for k, v in sorted(values.items()) if k not in known or known[k].value_raw != v
+    ]  # fmt: skip
+    if rows:
+        c.execute(insert(t.point_observation), rows)
+    return len(rows)
+
+
+def load_point_facts(c: Connection, site: Site, now: datetime) -> tuple[PointFact, ...]:
+    """How fast the zone around each station moves, as known at `now`: one fact per station, point set and window.
+
+    A zone are the points within `near_m` of their nearest station; sets are never mixed, for each has its own line of
+    sight, reference and processing. What all points of a zone share at a date is found
+    apart from where each point stands (two-way additive fit), so that points that come and go bend no rate; the rate
+    is the least-squares slope of those shared values, with the error of `fit_velocity`.
+    """
+    asked: dict[tuple[str, float, float], None] = {}
+    for criterion in site.criteria:
+        if criterion.kind == f"{INSAR}_rate":
+            window_s, near_m = window_of(criterion)
+            asked |= dict.fromkeys((s, window_s, near_m) for s in criterion.stations)
+    if not asked:
+        return ()
+    widest_m = max(near_m for _, _, near_m in asked)
+    units: dict[str, str] = {}
+    placed: dict[tuple[str, str], list[tuple[float, int]]] = {}  # (station, set) -> how far away, which point
+    for r in c.execute(_points_around(site, widest_m)):
+        found = _nearest([x for x in site.stations if x.latitude is not None], r.latitude, r.longitude)
+        if found is not None and found[1] <= widest_m:
+            units[r.name] = r.unit
+            placed.setdefault((found[0], r.name), []).append((found[1], r.id))
+    facts = []
+    for station, window_s, near_m in sorted(asked):
+        for name in sorted(n for s, n in placed if s == station):
+            near = sorted(x for x in placed[station, name] if x[0] <= near_m)[:POINTS_MOST]
+            fact = _measure(c, name, station, [i for _, i in near], units[name], window_s, now)
+            if fact is not None:
+                facts.append(fact)
+    return tuple(facts)
+
+
+def _points_around(site: Site, near_m: float) -> Select[Any]:
+    """Points in the box around all stations, `near_m` wider: a burst has many thousands more."""
+    s, p = t.point_set.c, t.point.c
+    found = select(p.id, p.latitude, p.longitude, s.name, s.unit).join(t.point_set, s.id == p.point_set_id)
+    places = [(x.latitude, x.longitude) for x in site.stations if x.latitude is not None and x.longitude is not None]
+    if not places:
+        return found.where(s.site == site.id, s.id != s.id)
+    latitudes, longitudes = [a for a, _ in places], [b for _, b in places]
+    north = near_m / METRES_PER_DEGREE
+    east = north / max(0.01, cos(radians(max(map(abs, latitudes)) + north)))
+    return found.where(
+        s.site == site.id,
+        p.latitude.between(min(latitudes) - north, max(latitudes) + north),
+        p.longitude.between(min(longitudes) - east, max(longitudes) + east),
+    ).order_by(p.id)
+
+
+def window_of(criterion: Criterion) -> tuple[float, float]:
+    """(window in seconds, radius of a zone in metres) of a criterion on InSAR."""
+    params = dict(criterion.params)
+    return params["window_s"], params["near_m"]
+
+
+def _nearest(stations: Sequence[Station], latitude: float, longitude: float) -> tuple[str, float] | None:
+    """The nearest station and how far it is, on the plane that touches the slope."""
+    best: tuple[float, str] | None = None
+    for station in stations:
+        assert station.latitude is not None
+        assert station.longitude is not None
+        north = (station.latitude - latitude) * METRES_PER_DEGREE
+        east = (station.longitude - longitude) * METRES_PER_DEGREE * cos(radians(latitude))
+        away = (north * north + east * east) ** 0.5
+        best = min(best, (away, station.id)) if best is not None else (away, station.id)
+    return None if best is None else (best[1], best[0])
+
+
+def _measure(
+    c: Connection, name: str, station: str, ids: Sequence[int], unit: str, window_s: float, now: datetime
+) -> PointFact | None:
+    o = t.point_observation.c
+    rows = c.execute(
+        select(o.point_id, o.observed_at, o.value_raw, o.received_at)
+        .where(
+            o.point_id.in_(ids), o.observed_at > now - timedelta(seconds=window_s), o.observed_at <= now,
+            o.received_at <= now,
+        )
+        .order_by(o.point_id, o.observed_at, o.revision)
+    ).all()  # fmt: skip
+    values: dict[int, dict[float, float]] = {}
+    received: dict[float, float] = {}
+    for r in rows:  # the newest revision known at `now` comes last
+        at_s = seconds(r.observed_at)
+        values.setdefault(r.point_id, {})[at_s] = convert(r.value_raw, unit, "mm")
+        received[at_s] = max(received.get(at_s, 0.0), seconds(r.received_at))
+    least = DATES_SHARE * len(received)
+    steady = {k: v for k, v in values.items() if len(v) >= least}
+    shared = separate_dates(steady)
+    times = sorted(shared)
+    fit = fit_velocity(times, [shared[x] for x in times], [0.0] * len(times))
+    if fit is None:
+        return None
+    return PointFact(
+        name, station, fit.rate, fit.error, len(steady), times[-1], received[times[-1]], fit.low, fit.high, window_s,
+        len(times),
+    )  # fmt: skip
+
+
+def separate_dates(values: Values) -> dict[float, float]:
+    """What all points share at each date, apart from where each point stands: y[p, t] = a[p] + d[t] by turns.
+
+    >>> separate_dates({1: {0.0: 5.0, 1.0: 6.0}, 2: {0.0: -3.0, 1.0: -2.0}})
+    {0.0: -0.5, 1.0: 0.5}
+    """
+    by_date: dict[float, list[tuple[int, float]]] = {}
+    for point, series in sorted(values.items()):
+        for at_s, value in series.items():
+            by_date.setdefault(at_s, []).append((point, value))
+    dates = dict.fromkeys(sorted(by_date), 0.0)
+    for _ in range(ROUNDS):
+        stands = {p: fsum(v - dates[x] for x, v in series.items()) / len(series) for p, series in values.items()}
+        fresh = {x: fsum(v - stands[p] for p, v in by_date[x]) / len(by_date[x]) for x in dates}
+        done = max((abs(fresh[x] - dates[x]) for x in dates), default=0.0) < 1e-9
+        dates = fresh
+        if done:
+            break
+    return dates

@@ -1,0 +1,128 @@
+"""Readings that somebody holds in memory: whether they are still all that is known, and what came after them."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from monitor.domain.instants import spell
+from monitor.domain.observation import Reading
+from monitor.store.readings.observations import (
+    choose_speaking,
+    in_chunks,
+    load_later_flags,
+    load_offsets,
+    make_readings,
+)
+from monitor.store.schema.tables import observation_flag, offset_entry
+
+Stretch = tuple[int, datetime, datetime]  # series, and (from, to] of its epochs
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What is known of a stretch, as values of which one differs when anything else became known.
+
+    Rows are only ever added, and pruned from the oldest on: late rows and revisions show in number, sum of revisions
+    and newest reception, pruned ones in the first epoch.
+
+    Attributes:
+        rows: Revisions of all epochs.
+        first: First epoch, spelled.
+        revisions: Sum of their numbers.
+        received: Newest reception, spelled.
+        flags: Number and newest entry of later flags.
+        offsets: Entries that hold.
+    """
+
+    rows: int = 0
+    first: str = ""
+    revisions: int = 0
+    received: str = ""
+    flags: tuple[int, int] = (0, 0)
+    offsets: tuple[int, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """True where nothing was said of the readings after they arrived."""
+        return not self.flags[0] and not self.offsets
+
+
+def load_stamps(c: Connection, stretches: Sequence[Stretch], known_at: datetime) -> list[Stamp]:
+    """What is known of stretches, in their order."""
+    if not stretches:
+        return []
+    columns = "k.id, count(*), min(o.observed_at), sum(o.revision), max(o.received_at)"
+    rows = {r[0]: (int(r[1]), r[2], int(r[3]), r[4]) for r in _ask(c, stretches, columns, "GROUP BY k.id", known_at)}
+    ids = [s[0] for s in stretches]
+    f, e = observation_flag.c, offset_entry.c
+    flags = c.execute(
+        select(f.series_id, func.count(), func.max(f.id))
+        .where(f.series_id.in_(ids), f.observed_at > min(s[1] for s in stretches), f.known_from <= known_at)
+        .group_by(f.series_id)
+    )
+    flagged = {r[0]: (int(r[1]), int(r[2])) for r in flags}
+    offsets: dict[int, tuple[int, ...]] = {}
+    entries = c.execute(
+        select(e.series_id, e.id)
+        .where(e.series_id.in_(ids), e.known_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
+        .order_by(e.id)
+    )
+    for series_id, entry_id in entries:
+        offsets[series_id] = (*offsets.get(series_id, ()), entry_id)
+    return [Stamp(*rows.get(i, (0, "", 0, "")), flagged.get(i, (0, 0)), offsets.get(i, ())) for i in ids]
+
+
+def load_newer(
+    c: Connection, held: Sequence[tuple[int, datetime, Stamp]], to_at: datetime, known_at: datetime
+) -> dict[int, tuple[list[Reading], Stamp]]:
+    """Readings of several series with epochs after one of each, as `load_readings` gives them.
+
+    Args:
+        c: the snapshot in which the stamps were found.
+        held: series, its newest epoch that is held, and the stamp of the stretch up to there.
+        to_at: the newest epoch to read.
+        known_at: the instant.
+
+    Returns:
+        Readings and the stamp of the longer stretch, for series that have any.
+    """
+    columns = "k.id, o.observed_at, o.received_at, o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra"
+    order = "ORDER BY k.id, o.observed_at, o.revision"
+    rows: dict[int, list[Any]] = defaultdict(list)
+    for row in _ask(c, [(i, after, to_at) for i, after, _ in held], columns, order, known_at):
+        rows[row[0]].append(row[1:])
+    found = {}
+    for series_id, after, stamp in held:
+        if (mine := rows.get(series_id)) is None:
+            continue
+        offsets = load_offsets(c, series_id, known_at) if stamp.offsets else []
+        later = load_later_flags(c, series_id, after, to_at, known_at) if stamp.flags[0] else {}
+        longer = replace(
+            stamp, rows=stamp.rows + len(mine), first=stamp.first or mine[0][0],
+            revisions=stamp.revisions + sum(r[2] for r in mine), received=max(stamp.received, *(r[1] for r in mine)),
+        )  # fmt: skip
+        found[series_id] = (make_readings(choose_speaking(mine), offsets, later), longer)
+    return found
+
+
+def _ask(
+    c: Connection, stretches: Sequence[Stretch], columns: str, rest: str,
+    known_at: datetime,
+) -> list[Any]:  # fmt: skip
+    """Rows of several stretches in one statement."""
+    sqlite = c.dialect.name == "sqlite"
+    mark = "?" if sqlite else "%s"
+    one, collate = ("(?,?,?)", "") if sqlite else ("(%s::bigint,%s::text,%s::text)", 'COLLATE "C"')
+    found: list[Any] = []
+    for chunk in in_chunks(stretches):
+        found += c.exec_driver_sql(
+            f"WITH k(id, from_at, to_at) AS (VALUES {','.join([one] * len(chunk))}) SELECT {columns} "  # noqa: S608
+            f"FROM k JOIN observation o ON o.series_id = k.id AND o.observed_at > k.from_at {collate} "
+            f"AND o.observed_at <= k.to_at {collate} WHERE o.received_at <= {mark} {rest}",
+            (*(v for i, a, b in chunk for v in (i, spell(a), spell(b))), spell(known_at)),
+        ).all()
+    return found

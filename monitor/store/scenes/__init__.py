@@ -1,0 +1,1 @@
+"""Scenes, their versions, footprints and what people say of them."""

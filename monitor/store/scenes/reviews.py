@@ -1,0 +1,114 @@
+"""What people say of footprints, and which footprints wait for somebody to look."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, insert, select
+
+from monitor.domain.alert import Actor
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.schema.tables import footprint_review, scene, scene_footprint
+
+VERDICTS: Final = ("accept", "reject", "redraw")
+UNSURE: Final = 0.5
+"""A footprint waits for a look when its mean probability is below threshold + this share of what is left to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A footprint with the newest word on it; `verdict` None: nobody looked yet."""
+
+    scene: str
+    scene_hash: str
+    model: str
+    model_hash: str
+    polygon_id: str
+    mean_probability: float
+    threshold: float
+    area_m2: float
+    change: str
+    geometry: Mapping[str, Any]
+    path: str
+    acquired_at: datetime | None
+    verdict: str | None
+    by: str | None
+    note: str | None
+    redrawn: Mapping[str, Any] | None
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the network was not sure of it."""
+        return self.mean_probability < self.threshold + UNSURE * (1 - self.threshold)
+
+
+def load_reviewed(c: Connection, site: str, *, model_hash: str | None = None) -> list[Reviewed]:
+    """All footprints of a site with the newest word on each, the least sure first; withdrawn ones are left out."""
+    g, s, r = scene_footprint.c, scene.c, footprint_review.c
+    same = and_(g.scene_hash == r.scene_hash, g.model_hash == r.model_hash, g.polygon_id == r.polygon_id)
+    query = (
+        select(
+            s.name, s.path, s.acquired_at, s.run, scene_footprint, r.id, r.verdict, r.by, r.note,
+            r.geometry.label("redrawn"),
+        )
+        .join(scene, s.scene_hash == g.scene_hash)
+        .outerjoin(footprint_review, same)
+        .where(s.site == site, g.change != "withdrawn", g.change != "vanished")
+        .order_by(r.id)
+    )  # fmt: skip
+    if model_hash is not None:
+        query = query.where(g.model_hash == model_hash)
+    found: dict[tuple[str, str, str], Reviewed] = {}
+    for row in c.execute(query):
+        threshold = float((row.run or {}).get("threshold", 0.5))
+        found[row.scene_hash, row.model_hash, row.polygon_id] = Reviewed(
+            row.name, row.scene_hash, row.model, row.model_hash, row.polygon_id, row.mean_probability, threshold,
+            row.area_m2, row.change, row.geometry, row.path, row.acquired_at, row.verdict, row.by, row.note,
+            row.redrawn,
+        )  # fmt: skip
+    return sorted(found.values(), key=lambda one: (one.mean_probability, one.polygon_id))
+
+
+def add_review(
+    c: Connection, site: str, polygon_id: str, verdict: str, actor: Actor, now: datetime, *,
+    note: str | None = None, geometry: Mapping[str, Any] | None = None,
+) -> Reviewed:  # fmt: skip
+    """Keep what a person says of a footprint.
+
+    Args:
+        c: a write transaction.
+        site: its site.
+        polygon_id: its id, or an unmistakable beginning of it.
+        verdict: one of `VERDICTS`.
+        actor: a person.
+        now: wall time.
+        note: why.
+        geometry: of `redraw`: the outline in lon/lat, a GeoJSON Polygon or MultiPolygon.
+
+    Returns:
+        The footprint as it stands now.
+
+    Raises:
+        NotFoundError: no such footprint, or several begin so.
+        RefusedError: not a person, an unknown verdict, or a redraw without an outline.
+    """
+    if actor.kind != "person" or not actor.name.strip():
+        raise RefusedError("a footprint is judged by a person with a name")
+    if verdict not in VERDICTS:
+        raise RefusedError(f"verdict {verdict!r} is none of {', '.join(VERDICTS)}")
+    if (verdict == "redraw") != (geometry is not None):
+        raise RefusedError("redraw, and it alone, comes with an outline")
+    if geometry is not None and geometry.get("type") not in {"Polygon", "MultiPolygon"}:
+        raise RefusedError(f"the outline is a {geometry.get('type')}, not a GeoJSON Polygon or MultiPolygon")
+    matching = [one for one in load_reviewed(c, site) if one.polygon_id.startswith(polygon_id)]
+    if len(matching) != 1:
+        raise NotFoundError(f"{len(matching)} footprints of {site} begin with {polygon_id!r}; one is needed")
+    one = matching[0]
+    c.execute(
+        insert(footprint_review).values(
+            scene_hash=one.scene_hash, model_hash=one.model_hash, polygon_id=one.polygon_id, at=now, verdict=verdict,
+            by=actor.name, note=note, geometry=None if geometry is None else dict(geometry),
+        )
+    )  # fmt: skip
+    return next(r for r in load_reviewed(c, site) if r.polygon_id == one.polygon_id and r.scene_hash == one.scene_hash)

@@ -1,0 +1,1 @@
+"""Tables, their column types, and the public views."""

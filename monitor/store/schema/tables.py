@@ -1,0 +1,449 @@
+"""Every table of the service. Decisions, forecasts and audit only ever add rows; SQL for people is in views.py.
+
+Names: tables are singular, the public views plural or composite (see docs/reference/sql.md).
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from monitor.store.schema.types import BigId, Instant, Json, Number, finite
+
+metadata = MetaData()
+
+
+def _text(name: str, *, null: bool = False, **kw: object) -> Column[str]:
+    return Column(name, Text, nullable=null, **kw)  # type: ignore[arg-type]
+
+
+def _withdrawn() -> tuple[Column[Any], Column[Any]]:
+    """When somebody took back what the row says, and who; empty = it stands."""
+    return Column("withdrawn_at", Instant), _text("withdrawn_by", null=True)
+
+
+# ---- sites -----------------------------------------------------------------------------------------------------
+config_version = Table(
+    "config_version", metadata,
+    Column("id", BigId, primary_key=True),
+    _text("site"), _text("sha256"), _text("source"),  # the file itself: a decision is recomputed from it
+    Column("loaded_at", Instant, nullable=False),
+    _text("author"), _text("reason"), _text("code_version"),
+    UniqueConstraint("site", "sha256", "loaded_at", name="uq_config_version"),
+)  # fmt: skip
+
+site = Table(
+    "site", metadata,
+    Column("id", String(64), primary_key=True),
+    _text("name"), Column("latitude", Number, nullable=False), Column("longitude", Number, nullable=False),
+    _text("timezone"), Column("levels", Json, nullable=False),  # [{"number","name","action","auto_lower"}]
+    _text("config_sha256"), Column("active", Boolean, nullable=False),
+)  # fmt: skip
+
+station = Table(
+    "station", metadata,
+    Column("site", String(64), primary_key=True), Column("id", String(64), primary_key=True),
+    Column("latitude", Number), Column("longitude", Number), Column("height_m", Number),
+    Column("azimuth_deg", Number), Column("plunge_deg", Number),
+    _text("reference", null=True), _text("logger", null=True), _text("antenna", null=True),
+    Column("on_slope", Boolean, nullable=False), Column("declared", Boolean, nullable=False),
+)  # fmt: skip
+
+site_state = Table(
+    "site_state", metadata,
+    Column("site", String(64), primary_key=True),
+    Column("level", Integer, nullable=False), _text("level_source"), Column("since", Instant, nullable=False),
+    Column("evaluated_at", Instant, nullable=False), _text("observability"), Column("reachable_level", Integer, nullable=False),
+    Column("witnesses_available", Integer, nullable=False), _text("health"),
+    _text("movement_stage", null=True), _text("trend", null=True), Column("newest_at", Instant), _text("config_sha256"),
+    Column("state", Json, nullable=False),  # ladder memory: dwell, votes, pending steps, holds
+    Column("catching_up", Boolean),  # readings that waited were being read: levels may rise, silence was not judged
+)  # fmt: skip
+
+station_state = Table(
+    "station_state", metadata,
+    Column("site", String(64), primary_key=True), Column("station", String(64), primary_key=True),
+    _text("state"), Column("since", Instant, nullable=False), _text("reason"), Column("newest_at", Instant),
+    Column("expected_interval_s", Number), Column("missing_share_24h", Number), Column("votes", Boolean, nullable=False),
+)  # fmt: skip
+
+evaluation = Table(
+    "evaluation", metadata,
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("at", Instant, nullable=False),
+    _text("trigger"),  # data, tick, person, start
+    Column("level", Integer, nullable=False), _text("observability"), Column("reachable_level", Integer, nullable=False),
+    Column("known_until", Instant),  # newest received_at that was seen
+    _text("config_sha256"), _text("digest"),  # of state after
+    Index("ix_evaluation_site_at", "site", "at"),
+)  # fmt: skip
+
+# ---- observations ----------------------------------------------------------------------------------------------
+series = Table(
+    "series", metadata,
+    Column("id", BigId, primary_key=True),
+    Column("site", String(64), nullable=False), Column("station", String(64), nullable=False), Column("quantity", String(64), nullable=False),
+    Column("unit", String(32), nullable=False), Column("created_at", Instant, nullable=False),
+    UniqueConstraint("site", "station", "quantity", name="uq_series"),
+)  # fmt: skip
+
+observation = Table(
+    "observation", metadata,
+    Column("series_id", BigId, primary_key=True, autoincrement=False),
+    Column("observed_at", Instant, primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("received_at", Instant, nullable=False), Column("value_raw", Number, nullable=False), Column("sigma", Number),
+    Column("solution", String(16)), Column("flags", Text, nullable=False, server_default=""),  # comma list set at arrival, never changed
+    _text("extra", null=True),  # canonical JSON of the epoch: covariance, fix, satellites
+    *finite("observation", "value_raw"),
+    CheckConstraint("sigma IS NULL OR (sigma >= 0 AND sigma < 1e300)", name="ck_observation_sigma"),
+    Index("ix_observation_flagged", "series_id", sqlite_where=text("flags <> ''"), postgresql_where=text("flags <> ''")),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+
+observation_flag = Table(
+    "observation_flag", metadata,  # later flags, append-only: `flag` or `-flag` withdraws
+    Column("id", BigId, primary_key=True),
+    Column("series_id", BigId, nullable=False), Column("observed_at", Instant, nullable=False), Column("revision", Integer, nullable=False),
+    _text("flag"), Column("known_from", Instant, nullable=False), _text("by"), _text("reason"),
+    Index("ix_observation_flag_key", "series_id", "observed_at", "revision"),
+)  # fmt: skip
+
+series_latest = Table(
+    "series_latest", metadata,  # newest not future-dated epoch of each series, so that no view walks the history
+    Column("series_id", BigId, primary_key=True, autoincrement=False),
+    Column("observed_at", Instant, nullable=False), Column("revision", Integer, nullable=False),
+    Column("received_at", Instant, nullable=False), Column("value_raw", Number, nullable=False), Column("sigma", Number),
+    Column("solution", String(16)), Column("flags", Text, nullable=False),
+)  # fmt: skip
+
+offset_entry = Table(
+    "offset_entry", metadata,
+    Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False),
+    Column("at", Instant, nullable=False), Column("known_from", Instant, nullable=False),
+    Column("size", Number, nullable=False), Column("unit", String(32), nullable=False), _text("kind"), _text("author"), _text("reason"),
+    Column("confirmed_at", Instant), _text("confirmed_by", null=True), Column("revoked_at", Instant), _text("revoked_by", null=True),
+    *finite("offset_entry", "size"), Index("ix_offset_entry_series", "series_id", "at"),
+)  # fmt: skip
+
+point_set = Table(
+    "point_set", metadata,  # InSAR: thousands of points that share dates; apart from instruments
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("name", String(128), nullable=False),
+    _text("direction"), Column("unit", String(32), nullable=False), Column("meta", Json), UniqueConstraint("site", "name", name="uq_point_set"),
+)  # fmt: skip
+point = Table(
+    "point", metadata,
+    Column("id", BigId, primary_key=True), Column("point_set_id", BigId, ForeignKey("point_set.id"), nullable=False), Column("pid", String(64), nullable=False),
+    Column("latitude", Number, nullable=False), Column("longitude", Number, nullable=False), Column("height_m", Number), Column("static", Json),
+    UniqueConstraint("point_set_id", "pid", name="uq_point"),
+)  # fmt: skip
+point_observation = Table(
+    "point_observation", metadata,
+    Column("point_id", BigId, primary_key=True, autoincrement=False), Column("observed_at", Instant, primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False), Column("received_at", Instant, nullable=False),
+    Column("value_raw", Number, nullable=False), Column("sigma", Number), *finite("point_observation", "value_raw"), sqlite_with_rowid=False,
+)  # fmt: skip
+point_delivery = Table(
+    "point_delivery", metadata,  # a file of points that came in: when it was through, and what was new in it
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("point_set_id", BigId, ForeignKey("point_set.id"), nullable=False),
+    _text("file"), Column("received_at", Instant, nullable=False), Column("newest_at", Instant, nullable=False),
+    Column("stored", Integer, nullable=False), Column("revisions", Integer, nullable=False),
+)  # fmt: skip
+
+rejected_message = Table(
+    "rejected_message", metadata,
+    Column("id", BigId, primary_key=True), Column("received_at", Instant, nullable=False), _text("topic"), Column("payload", LargeBinary, nullable=False),
+    Column("payload_bytes", BigId, nullable=False),  # true size; the payload kept is cut at the limit
+    _text("code"), _text("reason"), _text("client"), Column("digest", String(64), nullable=False), Column("times", Integer, nullable=False, server_default="1"),
+    Column("replayed_at", Instant), _text("replay_result", null=True), Index("ix_rejected_message_digest", "digest"),
+)  # fmt: skip
+
+quarantine_source = Table(
+    "quarantine_source", metadata,  # what the quarantine keeps of each source, and what it only counted
+    Column("source", String(200), primary_key=True), Column("kept_bytes", BigId, nullable=False), Column("kept_rows", BigId, nullable=False),
+    Column("unkept", BigId, nullable=False), Column("unkept_at", Instant),
+)  # fmt: skip
+
+sequence_state = Table(
+    "sequence_state", metadata,
+    Column("site", String(64), primary_key=True), Column("source", String(128), primary_key=True), Column("boot_id", BigId, primary_key=True, autoincrement=False),
+    Column("station", String(64), nullable=False), Column("last_seq", BigId, nullable=False), Column("last_at", Instant, nullable=False),
+)  # fmt: skip
+sequence_gap = Table(
+    "sequence_gap", metadata,
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("station", String(64), nullable=False), _text("source"),
+    Column("boot_id", BigId, nullable=False), Column("from_seq", BigId, nullable=False), Column("to_seq", BigId, nullable=False),
+    Column("from_at", Instant), Column("to_at", Instant), Column("detected_at", Instant, nullable=False),
+    Column("requested_at", Instant), Column("filled_at", Instant), Index("ix_sequence_gap_open", "site", "source", "boot_id"),
+)  # fmt: skip
+
+report = Table(
+    "report", metadata,
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("at", Instant, nullable=False), Column("received_at", Instant, nullable=False),
+    _text("kind"), _text("text"), _text("by"), _text("station", null=True), _text("photo_url", null=True), Column("digest", String(64), nullable=False, unique=True),
+    _text("via", null=True), _text("credential", null=True),  # what proved who sent it; empty = of a version that did not keep it
+)  # fmt: skip
+site_event = Table(
+    "site_event", metadata,
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("from_at", Instant, nullable=False), Column("to_at", Instant, nullable=False),
+    Column("received_at", Instant, nullable=False), _text("kind"), Column("value", Number), _text("text"), _text("by"), Column("digest", String(64), nullable=False, unique=True),
+    Column("known_from", Instant),  # said by who added it later; only a replay goes by it, for it was not known then to the service
+    _text("via", null=True),  # mqtt, command, page; empty = stored by a version that did not keep it
+    *_withdrawn(),
+)  # fmt: skip
+event_confirmation = Table(
+    "event_confirmation", metadata,  # a person stands behind an event: only then it explains a step
+    Column("id", BigId, primary_key=True), Column("event_id", BigId, ForeignKey("site_event.id"), nullable=False), Column("site", String(64), nullable=False),
+    Column("at", Instant, nullable=False), _text("by"), _text("via"), _text("reason"), *_withdrawn(), Index("ix_event_confirmation_event", "event_id"),
+)  # fmt: skip
+
+# ---- forecasts -------------------------------------------------------------------------------------------------
+forecast = Table(
+    "forecast", metadata,  # one wide row per target; append only, never updated; values are absolute at target_at
+    Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("issued_at", Instant, nullable=False),
+    Column("data_until", Instant, nullable=False), Column("as_of_received_at", Instant, nullable=False), Column("target_at", Instant, nullable=False),
+    Column("horizon_s", Number, nullable=False), Column("q025", Number, nullable=False), Column("q10", Number, nullable=False), Column("q50", Number, nullable=False),
+    Column("q90", Number, nullable=False), Column("q975", Number, nullable=False), Column("model", String(64), nullable=False), Column("model_hash", String(64), nullable=False),
+    Column("baseline", String(64), nullable=False), Column("baseline_q50", Number, nullable=False), Column("data_value", Number, nullable=False),  # at data_until
+    Column("shown", Boolean, nullable=False), _text("reason"), _text("stage", null=True), Column("latency_ms", Number),
+    Column("margin_80", Number), Column("margin_95", Number),  # added to both ends by adaptive intervals: feedback needs it
+    *finite("forecast", "q025", "q10", "q50", "q90", "q975", "baseline_q50", "data_value"),
+    UniqueConstraint("series_id", "model", "model_hash", "issued_at", "horizon_s", name="uq_forecast"),
+    Index("ix_forecast_series_issued", "series_id", "issued_at"), Index("ix_forecast_target", "target_at"),
+    Index("ix_forecast_series_model", "series_id", "model", "issued_at"),  # the last issue of each model by seeks
+    Column("target_month", String(7), Computed("substr(target_at, 1, 7)", persisted=True)),
+    # all that the monthly views read of a forecast, in the order they group it: neither wide rows nor a sort
+    Index("ix_forecast_month", "series_id", "model", "horizon_s", "target_month", "q025", "q10", "q90", "q975", "stage", "id"),
+)  # fmt: skip
+forecast_withheld = Table(
+    "forecast_withheld", metadata,
+    Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("issued_at", Instant, nullable=False), _text("model"), _text("reason"),
+)  # fmt: skip
+forecast_score = Table(
+    "forecast_score", metadata,
+    Column("forecast_id", BigId, primary_key=True, autoincrement=False), Column("observed_at", Instant, nullable=False), Column("observed", Number, nullable=False),
+    Column("error", Number, nullable=False), Column("baseline_error", Number, nullable=False), Column("persistence_error", Number, nullable=False),
+    Column("inside_80", Boolean, nullable=False), Column("inside_95", Boolean, nullable=False), Column("pinball", Number, nullable=False),
+    Column("winkler_80", Number, nullable=False), Column("scored_at", Instant, nullable=False),
+    *finite("forecast_score", "observed", "error", "baseline_error", "persistence_error", "pinball", "winkler_80"),
+)  # fmt: skip
+model = Table(
+    "model", metadata,
+    Column("model_hash", String(64), primary_key=True), Column("kind", String(64), nullable=False), Column("task", String(32), nullable=False),  # forecast, anomaly, scene
+    Column("site", String(64)), Column("state", String(16), nullable=False),  # candidate, shadow, active, retired
+    _text("path"), Column("card", Json, nullable=False), Column("created_at", Instant, nullable=False), Column("promoted_at", Instant), Column("retired_at", Instant), _text("reason", null=True),
+)  # fmt: skip
+model_gate = Table(
+    "model_gate", metadata,  # how a checkpoint stands at each horizon; changes are rows of model_transition
+    Column("model_hash", String(64), primary_key=True), Column("horizon_s", Number, primary_key=True),
+    Column("state", String(16), nullable=False), Column("since", Instant, nullable=False),  # shadow, active
+    Column("counts_from", Instant, nullable=False),  # forecasts issued before its last coming into the shadow say nothing
+    _text("reason"), Column("issues", Integer, nullable=False), Column("mae", Number), Column("baseline_mae", Number), Column("skill", Number),
+    Column("coverage_80", Number), Column("worst_80", Number), _text("worst_station", null=True), Column("coverage_95", Number),
+    Column("judged_at", Instant, nullable=False),
+)  # fmt: skip
+model_transition = Table(
+    "model_transition", metadata,  # append only
+    Column("id", BigId, primary_key=True), Column("model_hash", String(64), nullable=False), Column("kind", String(64), nullable=False),
+    Column("task", String(32), nullable=False), Column("site", String(64)), Column("horizon_s", Number),  # null: the checkpoint as a whole
+    Column("at", Instant, nullable=False), Column("from_state", String(16)), Column("to_state", String(16), nullable=False), _text("reason"),
+    _text("by"), _text("by_kind"), _text("second_by", null=True), Index("ix_model_transition_hash", "model_hash", "id"),
+)  # fmt: skip
+conformal_state = Table(
+    "conformal_state", metadata,
+    Column("series_id", BigId, primary_key=True, autoincrement=False), Column("model", String(64), primary_key=True), Column("horizon_s", Number, primary_key=True),
+    Column("nominal", Number, primary_key=True), Column("alpha_t", Number, nullable=False), Column("n", Integer, nullable=False), Column("state", Json, nullable=False), Column("updated_at", Instant, nullable=False),
+)  # fmt: skip
+failure_time = Table(
+    "failure_time", metadata,
+    Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("issued_at", Instant, nullable=False), Column("data_until", Instant, nullable=False),
+    Column("window_from", Instant, nullable=False), Column("window_mid", Instant, nullable=False), Column("window_to", Instant, nullable=False), Column("n_filters", Integer), Column("n_agree", Integer),
+    Column("r2", Number), Column("velocity_mm_per_day", Number), Column("trusted", Boolean, nullable=False), _text("reasons"), Column("withdrawn_at", Instant),
+    Column("method", String(32), nullable=False, server_default="inverse_velocity"),  # or forecast: its quantiles cross the failure velocity
+    Column("onset_at", Instant), _text("withdrawn_reason", null=True),
+    Index("ix_failure_time_series", "series_id", "issued_at"),
+)  # fmt: skip
+
+movement = Table(
+    "movement", metadata,  # how a station moves, one row per update; append only
+    Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("at", Instant, nullable=False), Column("data_until", Instant),
+    Column("stage", String(16), nullable=False), Column("trend", String(16), nullable=False),  # the words of forecasting.kinematics.stages
+    Column("velocity_mm_per_day", Number), Column("velocity_error_mm_per_day", Number), Column("velocity_window_s", Number), Column("acceleration_mm_per_day2", Number), Column("acceleration_error_mm_per_day2", Number),
+    Column("tangential_angle_deg", Number), Column("v_eq_mm_per_day", Number), Column("inverse_velocity_day_per_mm", Number), Column("probability", Number), _text("reasons"),
+    Column("state", Json, nullable=False),  # what the next update needs: counters of the hysteresis
+    UniqueConstraint("series_id", "at", name="uq_movement"),
+)  # fmt: skip
+
+# ---- anomalies and scenes --------------------------------------------------------------------------------------
+anomaly = Table(
+    "anomaly", metadata,
+    Column("series_id", BigId, primary_key=True, autoincrement=False), Column("at", Instant, primary_key=True), Column("detector", String(64), primary_key=True),
+    Column("score", Number, nullable=False), Column("threshold", Number, nullable=False), Column("budget", Number, nullable=False), _text("kind"),
+    Column("alerted", Boolean, nullable=False), Column("model_hash", String(64)), Column("scored_at", Instant, nullable=False), *finite("anomaly", "score", "threshold"),
+)  # fmt: skip
+scene = Table(
+    "scene", metadata,
+    Column("scene_hash", String(64), primary_key=True), Column("site", String(64), nullable=False), Column("name", String(256), nullable=False), Column("acquired_at", Instant),
+    _text("role"), _text("path"), Column("received_at", Instant, nullable=False), _text("state"),  # waiting, done, failed, superseded
+    _text("error", null=True), Column("valid_share", Number), _text("crs", null=True), Column("pixel_area_m2", Number), _text("out_dir", null=True), Column("run", Json),
+    Index("ix_scene_site", "site", "acquired_at"),
+)  # fmt: skip
+scene_footprint = Table(
+    "scene_footprint", metadata,
+    Column("scene_hash", String(64), primary_key=True), Column("model_hash", String(64), primary_key=True), Column("polygon_id", String(64), primary_key=True),
+    _text("model"), _text("class", server_default="landslide"), _text("parent_id", null=True), Column("change", String(16), nullable=False), Column("area_m2", Number, nullable=False), Column("grown_m2", Number),
+    Column("mean_probability", Number, nullable=False), Column("geometry", Json, nullable=False), Column("min_lon", Number, nullable=False), Column("min_lat", Number, nullable=False),
+    Column("max_lon", Number, nullable=False), Column("max_lat", Number, nullable=False), _text("nearest_station", null=True), Column("distance_m", Number), Column("detected_at", Instant, nullable=False),
+    # what is known today of its change: the newest row of scene_change
+    Column("since_at", Instant), Column("first_seen_at", Instant), Column("root_id", String(64)), Column("anchor_scene", String(64)), _text("caution", null=True),
+    Column("near_stations", Json),  # [[station, metres], ...] within reach, nearest first
+)  # fmt: skip
+scene_change = Table(
+    "scene_change", metadata,  # every judgement on a footprint, so that what was known at an instant can be told; append only
+    Column("scene_hash", String(64), primary_key=True), Column("model_hash", String(64), primary_key=True), Column("polygon_id", String(64), primary_key=True),
+    Column("judged_at", Instant, primary_key=True), Column("change", String(16), nullable=False), _text("parent_id", null=True), Column("grown_m2", Number),
+    Column("since_at", Instant), Column("first_seen_at", Instant), _text("caution", null=True),
+)  # fmt: skip
+footprint_review = Table(
+    "footprint_review", metadata,  # what a person said of a footprint; append only, the newest counts
+    Column("id", BigId, primary_key=True), Column("scene_hash", String(64), nullable=False), Column("model_hash", String(64), nullable=False), Column("polygon_id", String(64), nullable=False),
+    Column("at", Instant, nullable=False), Column("verdict", String(16), nullable=False), _text("by"), _text("note", null=True),  # accept, reject, redraw
+    Column("geometry", Json), Index("ix_footprint_review", "scene_hash", "model_hash", "polygon_id"),
+)  # fmt: skip
+
+# ---- alerts ----------------------------------------------------------------------------------------------------
+decision = Table(
+    "decision", metadata,  # frozen inputs of a level change: recomputable bit for bit
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("at", Instant, nullable=False), Column("code_version", String(64), nullable=False),
+    Column("config_sha256", String(64), nullable=False), _text("evidence"), Column("evidence_sha256", String(64), nullable=False),
+)  # fmt: skip
+alert = Table(
+    "alert", metadata,
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("ledger", String(16), nullable=False), Column("key", String(256), nullable=False),
+    Column("level", Integer, nullable=False), Column("peak_level", Integer, nullable=False), Column("state", String(32), nullable=False), Column("exercise", Boolean, nullable=False),
+    Column("raised_at", Instant, nullable=False), Column("data_time", Instant), _text("reason"), Column("decision_id", BigId, ForeignKey("decision.id")),
+    _text("rule_version"), Column("acknowledged_at", Instant), _text("acknowledged_by", null=True), Column("closed_at", Instant),
+    Index("ix_alert_open", "site", "ledger", "key"), Index("ix_alert_raised", "site", "raised_at"),
+    # one open alert per key, enforced by the database
+    Index("uq_alert_open", "site", "ledger", "key", unique=True, sqlite_where=Column("closed_at").is_(None), postgresql_where=Column("closed_at").is_(None)),
+)  # fmt: skip
+alert_event = Table(
+    "alert_event", metadata,
+    Column("id", BigId, primary_key=True), Column("alert_id", BigId, ForeignKey("alert.id"), nullable=False), Column("sequence", Integer, nullable=False), Column("at", Instant, nullable=False),
+    Column("data_time", Instant), _text("from_state", null=True), _text("to_state"), Column("from_level", Integer), Column("to_level", Integer, nullable=False), _text("actor"), _text("actor_kind"), _text("reason"),
+    Column("decision_id", BigId), _text("via", null=True), Column("until_at", Instant), UniqueConstraint("alert_id", "sequence", name="uq_alert_event"),
+)  # fmt: skip
+alert_outcome = Table(
+    "alert_outcome", metadata,
+    Column("id", BigId, primary_key=True), Column("alert_id", BigId, ForeignKey("alert.id"), nullable=False), Column("class", String(32), nullable=False), _text("by"), _text("note"), Column("at", Instant, nullable=False),
+)  # fmt: skip
+notification = Table(
+    "notification", metadata,  # the outbox
+    Column("id", BigId, primary_key=True), Column("alert_id", BigId, ForeignKey("alert.id"), nullable=False), Column("event_id", BigId, ForeignKey("alert_event.id"), nullable=False),
+    Column("site", String(64), nullable=False), Column("ledger", String(16), nullable=False), Column("level", Integer, nullable=False), _text("level_name"), _text("recipient"), _text("channel"),
+    Column("exercise", Boolean, nullable=False), _text("subject"), _text("body"), Column("state", String(16), nullable=False), Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("queued_at", Instant, nullable=False), Column("sent_at", Instant), Column("confirmed_at", Instant), Column("next_attempt_at", Instant), Column("superseded_by", BigId), _text("last_error", null=True),
+    _text("lease_owner", null=True), Column("lease_until", Instant), _text("confirmed_by", null=True), _text("confirmed_via", null=True), Column("idempotency_key", String(64), nullable=False, unique=True),
+    Index("ix_notification_due", "state", "next_attempt_at"), Index("ix_notification_alert", "alert_id"),
+)  # fmt: skip
+
+# ---- change control and exercises ----------------------------------------------------------------------------------
+maintenance = Table(
+    "maintenance", metadata,  # work on a station: its votes are pended up to a level, for a time
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("station", String(64), nullable=False), Column("from_at", Instant, nullable=False), Column("to_at", Instant, nullable=False),
+    _text("by"), _text("second_by", null=True), _text("reason"), Column("added_at", Instant, nullable=False), Column("ended_at", Instant), _text("ended_by", null=True),
+    Index("ix_maintenance_site", "site", "to_at"),
+)  # fmt: skip
+site_proposal = Table(
+    "site_proposal", metadata,  # a site file that waits for somebody to approve it
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("sha256", String(64), nullable=False), Column("base_sha256", String(64)), _text("source"),
+    _text("author"), _text("reason"), Column("proposed_at", Instant, nullable=False), Column("state", String(16), nullable=False),  # proposed, approved, rejected, superseded
+    Column("effect", Json), Column("differences", Json), Column("loosens_high", Boolean, nullable=False),
+    _text("approved_by", null=True), _text("second_by", null=True), Column("decided_at", Instant), _text("decision_reason", null=True),
+    Index("ix_site_proposal_site", "site", "state"),
+)  # fmt: skip
+drill = Table(
+    "drill", metadata,  # an exercise: a recorded or simulated failure up to the channels, apart from the real state
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("started_at", Instant, nullable=False), Column("ended_at", Instant),
+    _text("by"), _text("scenario"), _text("state"), Column("outcome", Json),
+)  # fmt: skip
+
+# ---- people, audit, service ------------------------------------------------------------------------------------
+user_account = Table(
+    "user_account", metadata,
+    Column("name", String(64), primary_key=True), _text("password_hash"), Column("role", String(16), nullable=False),  # viewer, operator, admin
+    Column("created_at", Instant, nullable=False), Column("disabled_at", Instant),
+    Column("sites", Json),  # the only ones it may act on, and read where reading takes a login; empty = all
+    Column("os_user", String(64)),  # this user of the operating system is that person, at a command
+    _text("oidc_issuer", null=True), _text("oidc_subject", null=True),  # this person of that provider comes in as this account
+    Index("ix_user_account_os_user", "os_user", unique=True), Index("ix_user_account_oidc", "oidc_issuer", "oidc_subject", unique=True),
+)  # fmt: skip
+first_signature = Table(
+    "first_signature", metadata,  # the word of one person for an act that takes two; the act is done with the second one
+    Column("id", BigId, primary_key=True), Column("act", String(64), nullable=False), _text("subject"), _text("terms"),
+    Column("height", Integer, nullable=False), _text("by"), _text("reason"), Column("signed_at", Instant, nullable=False),
+    Column("used_at", Instant), _text("used_by", null=True), *_withdrawn(),
+    Index("ix_first_signature_act", "act", "subject"),
+)  # fmt: skip
+second_factor = Table(
+    "second_factor", metadata,  # in no view and no published copy
+    Column("user_name", String(64), primary_key=True), _text("secret"),  # sealed by monitor.web.access.vault
+    Column("created_at", Instant, nullable=False), Column("last_step", Integer, nullable=False),  # no code counts twice
+    Column("pending_since", Instant),  # made on the page, and no code of it was seen yet: it asks for nothing
+)  # fmt: skip
+recovery_code = Table(
+    "recovery_code", metadata,  # each lets in once when the telephone is lost; hashes of 80 random bits
+    Column("code_sha256", String(64), primary_key=True), Column("user_name", String(64), nullable=False),
+    Column("created_at", Instant, nullable=False), Column("used_at", Instant),
+    Index("ix_recovery_code_user", "user_name"),
+)  # fmt: skip
+api_token = Table(
+    "api_token", metadata,  # by which a program reads and acts in the name of an account
+    Column("id", BigId, primary_key=True), Column("user_name", String(64), nullable=False), Column("label", String(64), nullable=False),
+    Column("scope", String(16), nullable=False), Column("sites", Json),  # read, act, admin; empty = all sites of the account
+    Column("token_sha256", String(64), nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False), Column("expires_at", Instant, nullable=False), Column("revoked_at", Instant),
+)  # fmt: skip
+web_session = Table(
+    "web_session", metadata,
+    Column("token_sha256", String(64), primary_key=True), Column("user_name", String(64), nullable=False), Column("created_at", Instant, nullable=False), Column("expires_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)  # fmt: skip
+password_guess = Table(
+    "password_guess", metadata,  # wrong passwords at the command line since the last right one: the next answer waits
+    Column("user_name", String(64), primary_key=True), Column("os_user", String(128), primary_key=True),
+    Column("failures", Integer, nullable=False), Column("next_at", Instant, nullable=False),
+)  # fmt: skip
+known_device = Table(
+    "known_device", metadata,  # where an account logged in before: guesses from elsewhere do not slow it down there
+    Column("token_sha256", String(64), primary_key=True), Column("user_name", String(64), primary_key=True), Column("used_at", Instant, nullable=False),
+)  # fmt: skip
+audit_entry = Table(
+    "audit_entry", metadata,
+    Column("id", BigId, primary_key=True), Column("at", Instant, nullable=False), _text("actor"), _text("actor_kind"), _text("action"), _text("subject"), _text("detail"),
+    Column("previous_hash", String(64), nullable=False), Column("hash", String(64), nullable=False, unique=True),
+    Index("ix_audit_entry_action", "action", "subject"),
+)  # fmt: skip
+service_state = Table(
+    "service_state", metadata,  # what other processes need to know of this one: progress stamps, session, broker
+    Column("name", String(128), primary_key=True), Column("at", Instant, nullable=False), Column("detail", Json, nullable=False),
+)  # fmt: skip
+job_run = Table(
+    "job_run", metadata,
+    Column("id", BigId, primary_key=True), Column("job", String(64), nullable=False), Column("site", String(64)), Column("started_at", Instant, nullable=False), Column("finished_at", Instant),
+    Column("state", String(16), nullable=False),  # running, done, failed, killed, missed
+    _text("detail", null=True), Index("ix_job_run_started", "job", "started_at"),
+)  # fmt: skip

@@ -1,0 +1,221 @@
+"""Make, drop, check and read the public views, and remember who was granted to read them."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.exc import DBAPIError, ProgrammingError
+
+from monitor.errors import NotFoundError, StoreError
+from monitor.store.schema.view_sql import BOOLEANS, view_sql
+
+_MARK: Final = "slopeward view"
+# the number of connections and the room for sorting hold against anybody; the times are what a session starts with, and
+# it may change them: `monitor.store.upkeep.readers` ends what lasts longer
+READER_LIMITS: Final = (
+    "CONNECTION LIMIT 5", "SET statement_timeout = '60s'", "SET idle_in_transaction_session_timeout = '60s'",
+    "SET lock_timeout = '10s'", "SET default_transaction_read_only = on", "SET temp_file_limit = '1GB'",
+)  # fmt: skip
+# what everybody may do by default, and by which one login uses up locks or disk of the whole server
+_ADVISORY: Final = (
+    "SELECT CAST(p.oid AS regprocedure) FROM pg_proc p WHERE p.pronamespace = CAST('pg_catalog' AS regnamespace)"
+    " AND (p.proname ~ '^pg_(try_)?advisory_' AND p.proname !~ 'unlock' OR p.proname IN ('lo_creat', 'lo_create',"
+    " 'lo_from_bytea')) AND has_function_privilege(:role, p.oid, 'EXECUTE') ORDER BY 1"
+)
+NAMES: Final = tuple(view_sql(sqlite=True))
+
+Grants = dict[str, frozenset[str]]  # role -> views it may read
+
+
+def create_views(connection: Connection) -> None:
+    """Make every view; none may exist."""
+    for name, statement in _statements(connection).items():
+        connection.exec_driver_sql(statement)
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"COMMENT ON VIEW {name} IS '{_mark(statement)}'")
+
+
+def drop_views(connection: Connection) -> None:
+    """Drop every view this program or an older one made; a migration may then rename what lies under them.
+
+    Raises:
+        StoreError: somebody's own view stands on one of them.
+    """
+    for name in _installed(connection):
+        try:
+            connection.exec_driver_sql(f'DROP VIEW "{name}"')
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", "") == "2BP01":
+                detail = str(error.orig).splitlines()[0]
+                raise StoreError(f"drop your own view first, it stands on one of ours: {detail}") from error
+            raise
+
+
+def views_are_current(connection: Connection) -> bool:
+    """Whether the views in the database are exactly those of this program."""
+    return _installed(connection) == {name: _mark(sql) for name, sql in _statements(connection).items()}
+
+
+def load_view(
+    connection: Connection, name: str, *, order_by: Sequence[str] = (), limit: int | None = None, without: str = "",
+    **equals: Any,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Rows of a view as dictionaries, the same on both databases: booleans are bool, times and JSON are text.
+
+    Args:
+        connection: any transaction.
+        name: the view.
+        order_by: columns, a leading `-` for descending.
+        limit: at most so many rows.
+        without: a column that is not read, so that a long text costs neither memory nor time.
+        equals: column = value, or any of a frozenset; instants in their spelled form.
+
+    Raises:
+        NotFoundError: no such view.
+    """
+    if name not in NAMES:
+        raise NotFoundError(f"there is no view {name!r}; one of {', '.join(NAMES)}")
+    named = [*equals, *(column.lstrip("-") for column in order_by)]
+    if odd := [column for column in named if not column.isidentifier()]:
+        raise NotFoundError(f"there is no column {odd[0]!r} in view {name}")
+    # never quoted: SQLite takes an unknown name in quotes for a text, and finds nothing
+    several = [column for column, value in equals.items() if isinstance(value, frozenset)]
+    where = " AND ".join(f"{k} IN :{k}" if k in several else f"{k} = :{k}" for k in equals) or "1 = 1"
+    order = ", ".join(f"{c.lstrip('-')}{' DESC' if c.startswith('-') else ''}" for c in order_by)
+    wanted = "*"
+    if without:
+        head = connection.execute(text(f"SELECT * FROM {name} LIMIT 0"))  # noqa: S608 - names are from the table above
+        wanted = ", ".join(f'"{column}"' for column in head.keys() if column != without)  # noqa: SIM118 - rows else
+    query = f"SELECT {wanted} FROM {name} WHERE {where}"  # noqa: S608 - names are from the table above, values are bound
+    query += f" ORDER BY {order}" if order else ""
+    query += "" if limit is None else f" LIMIT {int(limit)}"
+    booleans = BOOLEANS.get(name, frozenset())
+    bound = text(query).bindparams(*(bindparam(column, expanding=True) for column in several))
+    values = {k: sorted(v) if k in several else v for k, v in equals.items()}
+    rows = connection.execute(bound, values).mappings()
+    return [{k: (bool(v) if k in booleans and v is not None else v) for k, v in row.items()} for row in rows]
+
+
+def load_grants(connection: Connection) -> Grants:
+    """Which roles may read which of our views; empty on SQLite."""
+    if connection.dialect.name != "postgresql":
+        return {}
+    rows = connection.execute(
+        text(
+            "SELECT grantee, table_name FROM information_schema.role_table_grants"
+            " WHERE privilege_type = 'SELECT' AND table_schema = current_schema() AND grantee <> current_user"
+        )
+    )
+    ours = set(_installed(connection))
+    grants: dict[str, set[str]] = {}
+    for role, view in rows:
+        if view in ours:
+            grants.setdefault(role, set()).add(view)
+    return {role: frozenset(NAMES) if ours <= views else frozenset(views) for role, views in grants.items()}
+
+
+def grant_views(connection: Connection, grants: Grants) -> None:
+    """Grant again what was granted before the views were made anew; who could read all, reads all."""
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    for role, views in grants.items():
+        grantee = "PUBLIC" if role == "PUBLIC" else quote(role)
+        for view in sorted(views & set(NAMES)):
+            connection.exec_driver_sql(f"GRANT SELECT ON {view} TO {grantee}")
+
+
+def grant_readonly(connection: Connection, role: str) -> None:
+    """Let an existing PostgreSQL role read every view, and nothing else of ours.
+
+    Raises:
+        StoreError: SQLite, or no such role.
+    """
+    if connection.dialect.name != "postgresql":
+        raise StoreError("SQLite knows no roles; give readers a copy of the views: slopeward db publish FILE")
+    if connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).first() is None:
+        raise NotFoundError(f"there is no role {role!r}; make it: CREATE ROLE {role} LOGIN PASSWORD '...'")
+    schema = connection.execute(text("SELECT current_schema()")).scalar_one()
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {quote(str(schema))} TO {quote(role)}")
+    grant_views(connection, {role: frozenset(NAMES)})
+
+
+def limit_reader(connection: Connection, role: str) -> list[str]:
+    """Bound what a reader takes from the service: connections, times, room for sorting, locks and files of its own.
+
+    Returns:
+        The statements that this account may not run; an administrator of the server must. Empty when all is done.
+    """
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    refused = [
+        f"{statement};"
+        for statement in (f"ALTER ROLE {quote(role)} {limit}" for limit in READER_LIMITS)
+        if not _try(connection, statement)
+    ]
+    for statement in _shared_rights(connection, role):
+        _try(connection, statement)
+    refused += [f"{statement};" for statement in _shared_rights(connection, role)]  # a refused REVOKE is no error
+    me, may_end = connection.execute(text("SELECT current_user, pg_has_role('pg_signal_backend', 'USAGE')")).one()
+    return refused if may_end else [*refused, f"GRANT pg_signal_backend TO {quote(me)};"]
+
+
+def _try(connection: Connection, statement: str) -> bool:
+    """Run a statement; False where this account may not."""
+    try:
+        with connection.begin_nested():
+            connection.exec_driver_sql(statement)
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", "") != "42501":  # insufficient_privilege
+            raise
+        return False
+    return True
+
+
+def _shared_rights(connection: Connection, role: str) -> list[str]:
+    """What takes from the role the rights by which it could use up what all share, in this database alone."""
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    database, may_make = connection.execute(
+        text("SELECT current_database(), has_database_privilege(:role, current_database(), 'TEMP')"), {"role": role}
+    ).one()
+    rights = [f"REVOKE TEMPORARY ON DATABASE {quote(database)} FROM PUBLIC"] if may_make else []
+    functions = list(connection.execute(text(_ADVISORY), {"role": role}).scalars())
+    if functions:
+        rights.append(f"REVOKE EXECUTE ON FUNCTION {', '.join(functions)} FROM PUBLIC")
+    return rights
+
+
+def end_readers(connection: Connection) -> None:
+    """End the sessions that hold our views open, where they are of readers whom this account may end.
+
+    A transaction that somebody left open over a view would keep it from being made anew, and the service from starting.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    connection.exec_driver_sql(
+        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_class k ON k.oid = l.relation"
+        " JOIN pg_stat_activity a ON a.pid = l.pid"
+        " WHERE k.relkind = 'v' AND k.relnamespace = CAST(current_schema() AS regnamespace)"
+        " AND a.usename <> current_user AND (pg_has_role(current_user, a.usesysid, 'USAGE') OR"
+        " pg_has_role('pg_signal_backend', 'USAGE') AND NOT (SELECT rolsuper FROM pg_roles WHERE oid = a.usesysid))"
+    )
+
+
+def _statements(connection: Connection) -> dict[str, str]:
+    selects = view_sql(sqlite=connection.dialect.name == "sqlite")
+    return {name: f"CREATE VIEW {name} AS /* {_MARK} */ {select}" for name, select in selects.items()}
+
+
+def _mark(statement: str) -> str:
+    return f"{_MARK} {hashlib.sha256(statement.encode()).hexdigest()}"
+
+
+def _installed(connection: Connection) -> dict[str, str]:
+    """Our views that exist, each with the mark of its text."""
+    if connection.dialect.name == "sqlite":
+        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'view'")
+        return {name: _mark(sql) for name, sql in rows if f"/* {_MARK} */" in sql}
+    rows = connection.exec_driver_sql(
+        "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class"
+        " WHERE relkind = 'v' AND relnamespace = CAST(current_schema() AS regnamespace)"
+    )
+    return {name: mark for name, mark in rows if mark and mark.startswith(_MARK)}

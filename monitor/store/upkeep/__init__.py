@@ -1,0 +1,1 @@
+"""Upgrade, copies, proof, retention and room on the disk."""

@@ -1,0 +1,127 @@
+"""Copies of the whole database that can be trusted, and the way back from one."""
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from monitor.errors import RefusedError, StoreError
+from monitor.store.database.engine import Database
+from monitor.store.database.file_modes import open_lock
+
+LIMIT_S: Final = 6 * 3600
+
+
+def copy_sqlite(source: Path, target: Path) -> None:
+    """Copy a live SQLite database through its backup API: one consistent state, readable by us alone."""
+    target.touch(mode=0o600)
+    with closing(sqlite3.connect(source)) as reader, closing(sqlite3.connect(target)) as writer:
+        reader.backup(writer)
+        writer.execute("PRAGMA journal_mode=DELETE")  # one file, no log beside it
+
+
+def back_up(db: Database, target: Path) -> None:
+    """Write a copy: a SQLite file, or a custom-format archive of `pg_dump`. The service may run meanwhile.
+
+    Raises:
+        StoreError: the target exists, or the copy failed; nothing half-written is left.
+    """
+    if target.exists():
+        raise StoreError(f"{target} exists already; choose another name")
+    partial = target.with_name(f"{target.name}.part")
+    partial.unlink(missing_ok=True)
+    try:
+        if db.is_sqlite:
+            copy_sqlite(sqlite_file(db), partial)
+            check_sqlite(partial)
+        else:
+            partial.touch(mode=0o600)
+            _call(db, "pg_dump", "--format=custom", "--no-owner", f"--file={partial}")
+        partial.replace(target)
+    except sqlite3.Error as error:
+        raise StoreError(f"the copy to {target} failed: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def restore(db: Database, source: Path) -> None:
+    """Put a copy in the place of everything the database holds; stop the service first.
+
+    Raises:
+        RefusedError: a service runs on this SQLite database; what it holds in memory would not fit any more.
+        StoreError: the copy is missing or damaged, or putting it back failed; then the database is as it was.
+    """
+    if not source.is_file():
+        raise StoreError(f"{source} is no file")
+    db.close()
+    if not db.is_sqlite:
+        options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error")
+        _call(db, "pg_restore", *options, str(source))
+        return
+    check_sqlite(source)
+    target = sqlite_file(db)
+    try:
+        with (
+            _keep_service_out(target),
+            closing(sqlite3.connect(source)) as reader,
+            closing(sqlite3.connect(target, timeout=5)) as writer,
+        ):
+            reader.backup(writer)
+    except sqlite3.Error as error:
+        raise StoreError(f"{target} could not be replaced (is the service still running?): {error}") from error
+
+
+@contextmanager
+def _keep_service_out(target: Path) -> Iterator[None]:
+    with open_lock(target) as file:  # the one that core holds while it runs
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise RefusedError(f"a service runs on {target} (pid {file.read().strip()}); stop it first") from None
+        yield
+
+
+def check_sqlite(path: Path) -> None:
+    """Make sure that a file is a whole database of ours.
+
+    Raises:
+        StoreError: it is not.
+    """
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            found = connection.execute("PRAGMA integrity_check").fetchone()[0]
+            connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} is no database of Slopeward: {error}") from error
+    if found != "ok":
+        raise StoreError(f"{path} is damaged: {found}")
+
+
+def sqlite_file(db: Database) -> Path:
+    """The file of a SQLite database."""
+    if not db.url.database:
+        raise StoreError("a database in memory has no file")
+    return Path(db.url.database)
+
+
+def _call(db: Database, program: str, *arguments: str) -> None:
+    if shutil.which(program) is None:
+        raise StoreError(f"{program} is not installed; install the PostgreSQL client programs")
+    url = db.url
+    wanted = {
+        "PGHOST": url.host, "PGPORT": url.port, "PGUSER": url.username, "PGPASSWORD": url.password,
+        "PGDATABASE": url.database,
+    }  # fmt: skip
+    environment = {**os.environ, **{name: str(value) for name, value in wanted.items() if value}}
+    target = ("--dbname", str(url.database)) if program == "pg_restore" else ()
+    done = subprocess.run(
+        [program, *target, *arguments], env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    if done.returncode:
+        raise StoreError(f"{program} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")

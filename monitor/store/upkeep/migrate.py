@@ -1,0 +1,209 @@
+"""Bring the database to the schema this program needs, safely when two processes try at once."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from monitor.errors import StoreBusyError, StoreError
+from monitor.store.alerting.events import ask_anew
+from monitor.store.database.engine import Database
+from monitor.store.database.locks import find_blockers, make_turns, take_turn
+from monitor.store.database.seals import seal_all
+from monitor.store.schema.views import (
+    create_views,
+    drop_views,
+    end_readers,
+    grant_views,
+    load_grants,
+    views_are_current,
+)
+from monitor.store.upkeep.backup import copy_sqlite, sqlite_file
+
+SEALS_SINCE: Final = "0007"  # rows of a database from before are sealed as they are found
+WAYS_SINCE: Final = "0012"  # events of a database from before came by a way that nobody kept
+PATIENCE_S: Final = 120.0
+_TURN: Final = "upgrade"  # of the one that migrates
+_ALEMBIC: Final = threading.Lock()  # alembic keeps its context in module globals
+
+
+def upgrade(db: Database, now: datetime | None = None) -> Path | None:
+    """Bring schema and views to what this program needs; does nothing where they are.
+
+    One exclusive transaction (SQLite: BEGIN IMMEDIATE; PostgreSQL: its turn), so that of two processes one waits
+    and then finds the work done. A SQLite file that already holds a schema is copied beside itself first.
+
+    Returns:
+        The copy that was made, or None.
+
+    Raises:
+        StoreError: the database was made by a newer program.
+        StoreBusyError: somebody else held the database too long.
+    """
+    with _exclusive(db) as connection:
+        return _upgrade(db, connection, now)
+
+
+def downgrade(db: Database, revision: str) -> None:
+    """Go back to an older revision (`base` = empty). Loses what the older schema cannot hold; for tests and rescue."""
+    with _exclusive(db) as connection:
+        drop_views(connection)
+        _run(connection, "downgrade", revision)
+        if revision == head():
+            create_views(connection)
+
+
+def current(db: Database) -> str:
+    """The revision the database is at; an empty text where it holds no schema."""
+    with db.read() as connection:
+        return _current(connection)
+
+
+def head() -> str:
+    """The revision this program needs."""
+    revision = ScriptDirectory.from_config(make_config()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+def require_current(db: Database) -> None:
+    """Make sure that the schema fits before anything reads or writes.
+
+    Raises:
+        StoreError: it does not; the text names the command to run.
+    """
+    needed = head()
+    with db.read() as connection:
+        found = _current(connection)
+        fits = found == needed and views_are_current(connection)
+    if fits:
+        return
+    if not found:
+        raise StoreError("the database holds no schema yet; run `slopeward db upgrade`")
+    if found != needed:
+        _refuse_newer(found)
+        raise StoreError(f"the database is at revision {found}, {needed} is needed; run `slopeward db upgrade`")
+    raise StoreError("the views of the database are of another version; run `slopeward db upgrade`")
+
+
+def make_config(connection: Connection | None = None) -> Config:
+    """The alembic configuration, in code: it needs no file and no working directory."""
+    config = Config()
+    config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(db: Database, connection: Connection, now: datetime | None) -> Path | None:
+    found, needed = _current(connection), head()
+    if found == needed and views_are_current(connection):
+        return None
+    _refuse_newer(found)
+    copy = None
+    if found and found != needed and db.is_sqlite:
+        copy = _copy_file(db, found, now or datetime.now(UTC))
+    grants = load_grants(connection)
+    end_readers(connection)
+    drop_views(connection)
+    if found != needed:
+        _run(connection, "upgrade", "head")
+        if found < SEALS_SINCE:
+            seal_all(connection, now or datetime.now(UTC), "as found by the upgrade to the version that seals rows")
+        if found and found < WAYS_SINCE:
+            ask_anew(connection, now or datetime.now(UTC))
+    create_views(connection)
+    grant_views(connection, grants)
+    return copy
+
+
+def _run(connection: Connection, verb: str, revision: str) -> None:
+    with _ALEMBIC:
+        getattr(command, verb)(make_config(connection), revision)
+
+
+def _current(connection: Connection) -> str:
+    return MigrationContext.configure(connection).get_current_revision() or ""
+
+
+def _refuse_newer(found: str) -> None:
+    try:
+        if found:
+            ScriptDirectory.from_config(make_config()).get_revision(found)
+    except CommandError as error:
+        raise StoreError(
+            f"the database is at revision {found}, made by a newer Slopeward; upgrade Slopeward"
+        ) from error
+
+
+def _folder() -> Path:
+    """Where the migrations lie: inside the installed package, else at the root of the checkout."""
+    here = Path(__file__).resolve()
+    for folder in (here.parents[2] / "_migrations", here.parents[3] / "alembic"):
+        if (folder / "env.py").is_file():
+            return folder
+    raise StoreError("the migrations are missing from this installation; install Slopeward again")
+
+
+def _copy_file(db: Database, revision: str, now: datetime) -> Path:
+    source = sqlite_file(db)
+    target = source.with_name(f"{source.name}.{revision}.{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.bak")
+    copy_sqlite(source, target)
+    return target
+
+
+@contextmanager
+def _exclusive(db: Database) -> Iterator[Connection]:
+    """A write transaction that nobody else upgrades beside; on SQLite with foreign keys off, for tables are rebuilt."""
+    try:
+        make_turns(db.engine)
+    except OperationalError as error:
+        raise StoreBusyError(f"the database is locked or does not answer: {error.orig}") from error
+    with db.engine.connect() as opened:
+        connection = opened.execution_options(slopeward_write=True)
+        try:
+            _set_foreign_keys(connection, "OFF")
+            with _begin(connection):
+                yield connection
+                if db.is_sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
+                    raise StoreError(f"the upgrade would break a reference in table {broken[0]}; nothing was changed")
+        except OperationalError as error:
+            who = "" if db.is_sqlite else find_blockers(db.engine)
+            who = f"; these hold it up, end them (pg_terminate_backend): {who}" if who else ""
+            raise StoreBusyError(f"the database is locked or does not answer: {error.orig}{who}") from error
+        finally:
+            _set_foreign_keys(connection, "ON")
+
+
+@contextmanager
+def _begin(connection: Connection) -> Iterator[Any]:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            transaction = connection.begin()
+            if connection.dialect.name == "postgresql":
+                connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_S:.0f}s'"))
+                take_turn(connection, _TURN)
+            break
+        except OperationalError:
+            if connection.dialect.name == "postgresql" or time.monotonic() > deadline:
+                raise
+    with transaction:
+        yield transaction
+
+
+def _set_foreign_keys(connection: Connection, state: str) -> None:
+    raw = connection.connection.driver_connection
+    if isinstance(raw, sqlite3.Connection):
+        raw.execute(f"PRAGMA foreign_keys={state}")

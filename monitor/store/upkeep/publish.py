@@ -1,0 +1,95 @@
+"""A copy for readers: every public view as a table of one SQLite file, without accounts, sessions and raw tables."""
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.domain.instants import spell
+from monitor.errors import RefusedError, StoreError
+from monitor.store.database.audit import latest_hash
+from monitor.store.database.engine import Database
+from monitor.store.schema.views import NAMES
+
+MARK: Final = "published"  # the table that says when, and that the file is one of ours
+AT_ONCE: Final = 2000  # rows
+
+
+def publish(db: Database, target: Path, now: datetime) -> dict[str, int]:
+    """Write the views, as one consistent state, into a file that takes the place of the one published before.
+
+    The service may run meanwhile. A view that holds a whole history is copied whole.
+
+    Args:
+        db: the database, SQLite or PostgreSQL.
+        target: the file; who opened the one before goes on reading that.
+        now: the instant that the copy names.
+
+    Returns:
+        Rows by view.
+
+    Raises:
+        RefusedError: the file there is no published copy.
+        StoreError: it cannot be written.
+    """
+    _require_ours(target)
+    partial = target.with_name(f"{target.name}.part")
+    partial.unlink(missing_ok=True)
+    try:
+        with db.read() as c, closing(sqlite3.connect(partial)) as out:
+            out.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")  # half-written it is thrown away
+            counts = {name: _copy(c, out, name) for name in NAMES}
+            out.execute(f"CREATE TABLE {MARK} (published_at, audit_head)")
+            out.execute(f"INSERT INTO {MARK} VALUES (?, ?)", (spell(now), latest_hash(c)))  # noqa: S608 - our name
+            out.commit()
+        partial.replace(target)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"the copy could not be written to {target}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return counts
+
+
+def _copy(c: Connection, out: sqlite3.Connection, view: str) -> int:
+    rows = c.execution_options(yield_per=AT_ONCE).exec_driver_sql(f"SELECT * FROM {view}")  # noqa: S608 - of NAMES
+    columns = list(rows.keys())
+    # without a declared type SQLite keeps each value as it comes
+    out.execute(f"CREATE TABLE {view} ({', '.join(_quote(column) for column in columns)})")
+    count = 0
+    for some in rows.partitions(AT_ONCE):
+        out.executemany(
+            f"INSERT INTO {view} VALUES ({', '.join('?' * len(columns))})",  # noqa: S608 - of NAMES
+            ([_plain(value) for value in row] for row in some),
+        )
+        count += len(some)
+    _index(out, view, columns)
+    return count
+
+
+def _index(out: sqlite3.Connection, view: str, columns: Iterable[str]) -> None:
+    by = [column for column in ("site", "station", "quantity", "observed_at") if column in columns]
+    if "site" in by:
+        out.execute(f"CREATE INDEX ix_{view} ON {view} ({', '.join(by)})")
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def _quote(column: str) -> str:
+    return f'"{column}"'  # `by` and `class` are words of SQL
+
+
+def _require_ours(target: Path) -> None:
+    if not target.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"{target.resolve().as_uri()}?mode=ro", uri=True)) as there:
+            there.execute(f"SELECT published_at FROM {MARK}").fetchone()  # noqa: S608 - our name
+    except sqlite3.Error:
+        raise RefusedError(f"{target} exists and is no published copy; choose another name") from None

@@ -1,0 +1,102 @@
+"""Room on the disk that is kept for decisions: readings wait with the broker before it is touched.
+
+Beside a SQLite database lies a file of that size. When another program fills the disk it is given up, so that levels,
+alerts and messages are written still; when there is room again it is laid anew.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from monitor.store.database.engine import Database
+
+MEGABYTE: Final = 1_000_000
+LOOK_EVERY_S: Final = 1.0
+log = logging.getLogger(__name__)
+
+
+class DiskReserve:
+    """Watches one disk; thread-safe.
+
+    Args:
+        folder: on the disk of the database; None where it is not known, and nothing is kept.
+        file: the reserve; None where only readings are held back.
+        size_bytes: what is kept.
+    """
+
+    def __init__(self, folder: Path | None, file: Path | None, size_bytes: int) -> None:
+        self._folder, self._file, self._size = folder if size_bytes else None, file, size_bytes
+        self._lock = threading.Lock()
+        self._looked_s = float("-inf")
+        self.trouble = ""  # why no readings are taken; empty while there is room
+
+    @classmethod
+    def of(cls, db: Database, reserve_mb: int, disk: str) -> "DiskReserve":
+        """The reserve beside a SQLite file, or the watch over the disk on which the named folder lies."""
+        size = reserve_mb * MEGABYTE
+        file = db.url.database
+        if db.is_sqlite and file and file != ":memory:" and not file.startswith("file:"):
+            return cls(Path(file).absolute().parent, Path(f"{file}.reserve"), size)
+        return cls(Path(disk) if disk else None, None, size)
+
+    def hold(self) -> str:
+        """Why readings must wait; empty where they need not. Looks at the disk at most once a second."""
+        if time.monotonic() - self._looked_s >= LOOK_EVERY_S:
+            self.follow()
+        return self.trouble
+
+    def follow(self) -> None:
+        """Look at the disk: give the reserve up, lay it anew, hold readings back or let them in again."""
+        if self._folder is None:
+            return
+        with self._lock:
+            self._looked_s = time.monotonic()
+            try:
+                free = shutil.disk_usage(self._folder).free
+            except OSError as error:
+                log.warning("%s: how much room is left cannot be read: %s", self._folder, error)
+                return
+            is_laid = self._file is None or self._keep_file(free)
+            # held back at half a reserve, let in again at a whole one: it must not flutter
+            if not is_laid or free < self._size * (1.0 if self.trouble else 0.5):
+                self.trouble = (
+                    f"{free // MEGABYTE} MB are free on the disk of {self._folder}: readings wait with the broker,"
+                    " what is left is for decisions and alarms; make room"
+                )
+            else:
+                self.trouble = ""
+
+    def _keep_file(self, free: int) -> bool:
+        """Whether the reserve lies there, after it was given up or laid anew as the free bytes ask."""
+        assert self._file is not None
+        try:
+            is_laid = self._file.stat().st_size == self._size
+        except FileNotFoundError:
+            is_laid = False
+        if is_laid and free < self._size // 8:
+            self._file.unlink(missing_ok=True)
+            log.error("the disk is full: the reserve of %d MB is given up for decisions", self._size // MEGABYTE)
+            return False
+        return is_laid or (free >= 2 * self._size and self._lay())
+
+    def _lay(self) -> bool:
+        assert self._file is not None
+        part = self._file.with_name(f"{self._file.name}.part")
+        try:
+            number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            try:
+                os.posix_fallocate(number, 0, self._size)
+            finally:
+                os.close(number)
+            part.replace(self._file)
+        except OSError as error:
+            log.warning("the reserve of the disk cannot be laid: %s", error)
+            with contextlib.suppress(OSError):
+                part.unlink()
+            return False
+        return True

@@ -1,0 +1,97 @@
+"""Who asks: the account behind a request, the role and the sites it has here."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from monitor.domain.alert import PAGE, TOKEN, Actor
+from monitor.errors import NotSignedInError
+from monitor.store.people.api_tokens import find_bearer
+from monitor.store.people.users import may
+from monitor.web.access.guard import check_csrf, check_origin
+from monitor.web.context import context_of, session_of, token_of
+
+SERVICE_ALERTS = "status"  # alerts of the service itself bear this name in place of a site; all who read see them
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An account as one request may use it.
+
+    Attributes:
+        name: of the account.
+        role: viewer, operator or admin.
+        sites: the only ones it may act on, and read where reading takes a login; None = all.
+        via: by which way it came: `page` for a session, `token` for a program.
+    """
+
+    name: str
+    role: str
+    sites: frozenset[str] | None
+    via: str = PAGE
+
+    @property
+    def actor(self) -> Actor:
+        """The caller as acts name it."""
+        return Actor(self.name, via=self.via)
+
+    def acts_on(self, site: str) -> bool:
+        """Whether it may act on a site; alerts of the service take an account of all sites."""
+        return may(self.role, "operator") and (self.sites is None or site in self.sites)
+
+
+def caller_of(request: Request) -> Caller | None:
+    """Who asks, or None; looked up once a request.
+
+    Raises:
+        NotSignedInError: a token was given, and it is good for nothing.
+    """
+    if not hasattr(request.state, "caller"):
+        request.state.caller = None  # for the answer that says so
+        request.state.caller = _find(request)
+    found: Caller | None = request.state.caller
+    return found
+
+
+def _find(request: Request) -> Caller | None:
+    token = bearer_of(request)
+    if token is None:
+        session = session_of(request)
+        return None if session is None else Caller(session.name, session.role, session.sites)
+    context = context_of(request)
+    with context.db.read() as c:
+        bearer = find_bearer(c, token, context.clock())
+    if bearer is None:
+        raise NotSignedInError("this token is unknown, expired or revoked, or its account is locked")
+    return Caller(bearer.name, bearer.role, bearer.sites, TOKEN)
+
+
+def bearer_of(request: Request) -> str | None:
+    """The token of the header `Authorization: Bearer` (RFC 6750); other schemes are those of a proxy in front."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def person_of(request: Request) -> Caller | None:
+    """Who is logged in on the page, with forms to act by; None for a program."""
+    caller = caller_of(request)
+    return caller if caller is not None and caller.via == PAGE else None
+
+
+def actor_of(request: Request, csrf: str) -> Actor:
+    """Who acts, from this page itself; that the role and the site allow it, the rule of the address has seen to."""
+    caller = caller_of(request)
+    if caller is None:
+        raise NotSignedInError("log in first")
+    if caller.via == PAGE:  # a browser sends cookies for anybody, but never a token
+        check_origin(request)
+        check_csrf(token_of(request), csrf)
+    return caller.actor
+
+
+def sites_shown(request: Request) -> frozenset[str] | None:
+    """The sites that lists may hold for this request; None = all."""
+    caller = caller_of(request)
+    if not context_of(request).config.web.login_to_read or caller is None or caller.sites is None:
+        return None
+    return caller.sites | {SERVICE_ALERTS}

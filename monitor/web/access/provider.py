@@ -1,0 +1,203 @@
+"""The protocol of a login elsewhere: OpenID Connect, authorization code with PKCE (RFC 7636), state and nonce.
+
+Discovery and keys are asked for at every login: logins are few, a key that the provider changed or took back counts at
+once, and a provider that does not answer is seen before the browser is sent there.
+"""
+
+import hmac
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from monitor.config.service import OidcSection, is_private_enough
+
+_LOG = logging.getLogger(__name__)
+BACK: Final = "/login/oidc/back"
+TIMEOUT_S: Final = 5.0
+LEEWAY_S: Final = 60  # what the clocks of provider and service may differ
+# signatures by a key that only the provider has: never `none`, and never HMAC, whose key would be a public one
+ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+_KINDS: Final = ("RSA", "EC", "OKP")
+_LONGEST: Final = 255  # of a subject (OpenID Connect Core, section 2)
+
+
+class ProviderDownError(Exception):
+    """The provider does not answer, or not as a provider does; the text says so in one line."""
+
+
+class LoginRefusedError(Exception):
+    """The provider refused, or what it answered does not prove who somebody is; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What one browser keeps between leaving for the provider and coming back."""
+
+    state: str
+    nonce: str
+    verifier: str
+
+    def spell(self) -> str:
+        """As the cookie holds it."""
+        return f"{self.state}.{self.nonce}.{self.verifier}"
+
+    @staticmethod
+    def read(text: str) -> "Flow | None":
+        """Back from the cookie; None where it is none of ours."""
+        parts = text.split(".")
+        return Flow(*parts) if len(parts) == 3 and all(re.fullmatch(r"[\w-]{20,100}", p) for p in parts) else None
+
+    def fits(self, state: str) -> bool:
+        """Whether an answer belongs to what this browser began."""
+        return hmac.compare_digest(self.state.encode(), state.encode())
+
+
+class Provider:
+    """A provider as the service file names it.
+
+    Args:
+        section: `[oidc]`.
+        page: address of the page, without a path.
+    """
+
+    def __init__(self, section: OidcSection, page: str) -> None:
+        self._section = section
+        self._back = f"{page}{BACK}"
+
+    def begin(self) -> tuple[str, Flow]:
+        """Where the browser is sent, and what it keeps; raises ProviderDownError."""
+        from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+        from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+        flow = Flow(*(secrets.token_urlsafe(size) for size in (24, 24, 48)))
+        with _client() as client:
+            place = self._discover(client)["authorization_endpoint"]
+        address = prepare_grant_uri(
+            place, client_id=self._section.client_id, response_type="code", redirect_uri=self._back,
+            scope=self._section.scope, state=flow.state, nonce=flow.nonce,
+            code_challenge=create_s256_code_challenge(flow.verifier), code_challenge_method="S256",
+        )  # fmt: skip
+        return str(address), flow
+
+    def redeem(self, code: str, flow: Flow, now: datetime) -> dict[str, Any]:
+        """Who came back: the claims of the ID token, verified.
+
+        Raises:
+            ProviderDownError: the provider does not answer.
+            LoginRefusedError: it refuses the code, or the token proves nothing.
+        """
+        with _client() as client:
+            found = self._discover(client)
+            answer = self._fetch_token(client, found, code, flow)
+            keys = _get(client, found["jwks_uri"])
+        return self._verify(answer, keys, flow, now)
+
+    def _discover(self, client: httpx.Client) -> dict[str, Any]:
+        issuer = self._section.issuer
+        found = _get(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        if found.get("issuer") != issuer:
+            raise ProviderDownError(f"it calls itself {str(found.get('issuer'))[:200]!r}, not {issuer!r} (oidc.issuer)")
+        for name in _ENDPOINTS:
+            if not is_private_enough(str(found.get(name, ""))):
+                raise ProviderDownError(f"its {name} is no https:// address")
+        return found
+
+    def _fetch_token(self, client: httpx.Client, found: Mapping[str, Any], code: str, flow: Flow) -> dict[str, Any]:
+        section = self._section
+        form = {
+            "grant_type": "authorization_code", "code": code, "redirect_uri": self._back,
+            "code_verifier": flow.verifier,
+        }  # fmt: skip
+        ways = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+        auth = httpx.Auth()
+        if section.client_secret and "client_secret_basic" in ways:  # spelled as RFC 6749, section 2.3.1 wants it
+            auth = httpx.BasicAuth(quote(section.client_id, safe=""), quote(section.client_secret, safe=""))
+        else:
+            form["client_id"] = section.client_id
+            form |= {"client_secret": section.client_secret} if section.client_secret else {}
+        try:
+            response = client.post(found["token_endpoint"], data=form, auth=auth)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ProviderDownError(f"no answer ({type(error).__name__})") from error
+        answer = _read_json(response)
+        if response.status_code != 200:
+            raise LoginRefusedError(f"the provider refuses it: {spell_code(answer.get('error'))}")
+        return answer
+
+    def _verify(
+        self, answer: Mapping[str, Any], keys: Mapping[str, Any], flow: Flow, now: datetime
+    ) -> dict[str, Any]:  # fmt: skip
+        from authlib.oidc.core import CodeIDToken
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+        from joserfc.jwk import KeySet
+
+        section, listed = self._section, keys.get("keys")
+        usable = [
+            k for k in (listed if isinstance(listed, list) else ())
+            if isinstance(k, dict) and k.get("kty") in _KINDS and k.get("use", "sig") == "sig"
+        ]  # fmt: skip
+        try:
+            token = jwt.decode(str(answer.get("id_token", "")), KeySet.import_key_set({"keys": usable}), ALGORITHMS)
+            options = {
+                "iss": {"essential": True, "value": section.issuer},
+                "aud": {"essential": True, "value": section.client_id}, "exp": {"essential": True},
+            }  # fmt: skip
+            params = {
+                "nonce": flow.nonce, "client_id": section.client_id, "access_token": answer.get("access_token"),
+            }  # fmt: skip
+            claims = CodeIDToken(token.claims, token.header, options, params)
+            claims.validate(now=int(now.timestamp()), leeway=LEEWAY_S)
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            raise LoginRefusedError(f"its ID token does not hold: {_spell_fault(error)}") from error
+        subject = claims.get("sub")
+        if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST or not subject.isprintable():
+            raise LoginRefusedError("its ID token does not hold: no usable subject")
+        return dict(claims)
+
+
+def spell_code(code: object) -> str:
+    """An error code of the provider, as far as it is one (RFC 6749, section 5.2).
+
+    >>> spell_code("access_denied"), spell_code("<b>call 0900 ...</b>")
+    ('access_denied', 'without a code')
+    """
+    return code if isinstance(code, str) and re.fullmatch(r"[a-z_]{1,40}", code) else "without a code"
+
+
+def _spell_fault(error: Exception) -> str:
+    claim = getattr(error, "claim", None)
+    words = " ".join(str(error).split())[:120] or type(error).__name__
+    return f"{words} ({claim})" if claim and str(claim) not in words else words
+
+
+def _client() -> httpx.Client:
+    return httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, headers={"Accept": "application/json"})
+
+
+def _get(client: httpx.Client, address: str) -> dict[str, Any]:
+    try:
+        response = client.get(address)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ProviderDownError(f"no answer from {urlsplit(address).netloc} ({type(error).__name__})") from error
+    if response.status_code != 200:
+        raise ProviderDownError(f"{urlsplit(address).netloc} answers with status {response.status_code}")
+    return _read_json(response)
+
+
+def _read_json(response: httpx.Response) -> dict[str, Any]:
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict) or response.status_code >= 500:
+        raise ProviderDownError(f"{response.url.host} answers with status {response.status_code} and no JSON object")
+    return answer

@@ -1,0 +1,143 @@
+"""Who may ask for which address: one rule each, held before anything of a request is read or done.
+
+A rule is `OPEN`, `READ` (anybody, or with `[web] login_to_read` every account) or the role that is needed. An address
+without a rule keeps the page from starting.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
+
+from monitor.domain.alert import TOKEN
+from monitor.errors import NotAllowedError, NotSignedInError
+from monitor.store.alerting.alerts import find_alert
+from monitor.store.people.users import may
+from monitor.web.access.callers import SERVICE_ALERTS, Caller, bearer_of, caller_of, sites_shown
+from monitor.web.context import context_of
+
+OPEN: Final = "open"
+READ: Final = "read"
+VIEWER: Final = "viewer"  # whoever is logged in
+OPERATOR: Final = "operator"
+ADMIN: Final = "admin"  # of all sites, for accounts and the audit log are of all
+_OWN: Final = (
+    "GET /account", "POST /account/password", "POST /account/sign-out", "POST /account/tokens/{number}/revoke",
+    "POST /account/second-factor", "POST /account/second-factor/confirm", "POST /account/second-factor/remove",
+    "GET /signatures", "POST /signatures/{number}/withdraw",
+)  # fmt: skip
+_ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "POST /admin/tokens/{number}/revoke")
+
+RULES: Final[dict[str, str]] = {
+    **dict.fromkeys(("GET /login", "POST /login", "POST /logout", "MOUNT /static", "MOUNT /vendor"), OPEN),
+    **dict.fromkeys(("GET /login/oidc", "GET /login/oidc/back"), OPEN),
+    **dict.fromkeys(
+        ("GET /", "GET /sites/{site}", "GET /sites/{site}/forecasts", "GET /sites/{site}/movement", "GET /alerts",
+         "GET /alerts/{alert_id}", "GET /notifications"),
+        READ,
+    ),
+    **dict.fromkeys(("GET /live/overview", "GET /live/sites/{site}", "GET /live/alerts/{alert_id}"), READ),
+    **dict.fromkeys(("GET /health", "GET /metrics", "GET /api/v1/openapi.json"), READ),
+    **dict.fromkeys(
+        ("GET /api/v1/sites", "GET /api/v1/alerts", "GET /api/v1/alerts/{alert_id}", "GET /api/v1/notifications",
+         "GET /api/v1/sites/{site}"),
+        READ,
+    ),
+    **dict.fromkeys(
+        [f"GET /api/v1/sites/{{site}}/{rest}" for rest in (
+            "stations", "forecasts", "forecasts/{station}/{quantity}/history", "anomalies", "scenes",
+            "scenes/{scene_hash}", "scenes/{scene_hash}/preview.png", "scenes/{scene_hash}/change.png",
+            "ribbon", "movement/{station}", "rain", "series/{station}/{quantity}", "chart/{station}/{quantity}",
+        )],
+        READ,
+    ),
+    **dict.fromkeys(
+        ("POST /alerts/{alert_id}/acknowledge", "POST /alerts/{alert_id}/verify", "POST /sites/{site}/report",
+         "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/stations/{station}/reference"),
+        OPERATOR,
+    ),
+    **dict.fromkeys(_OWN, VIEWER),
+    **dict.fromkeys((*_ADMINISTRATION, "GET /api/v1/audit"), ADMIN),
+}  # fmt: skip
+
+
+# a program explains nothing away and manages no accounts: that takes somebody who is there
+IN_PERSON: Final = frozenset(
+    {
+        "POST /alerts/{alert_id}/verify", "POST /sites/{site}/events/{event_id}/confirm",
+        "POST /sites/{site}/stations/{station}/reference", *_OWN, *_ADMINISTRATION,
+    }
+)
+
+
+def list_addresses(routers: Iterable[APIRouter]) -> list[str]:
+    """Method and path of every address, such as `GET /sites/{site}`."""
+    routes = [route for router in routers for route in router.routes]
+    if odd := [route for route in routes if not isinstance(route, APIRoute)]:
+        raise RuntimeError(f"{odd[0]!r} would be answered without a rule")
+    return [f"{method} {r.path}" for r in routes if isinstance(r, APIRoute) for method in sorted(r.methods or ())]
+
+
+def require_rules(routers: Iterable[APIRouter]) -> None:
+    """Make sure that no address is without a rule; raises RuntimeError."""
+    if missing := [address for address in list_addresses(routers) if address not in RULES]:
+        raise RuntimeError(f"no rule in monitor/web/access/rules.py says who may ask for {missing[0]}")
+
+
+def admit(request: Request) -> None:
+    """Let a request through by the rule of its address.
+
+    Raises:
+        NotSignedInError: the rule wants an account, and nobody is logged in; or a token is good for nothing.
+        NotAllowedError: the account has not the role, or not the site.
+    """
+    address = f"{request.method} {request.scope['route'].path}"
+    needed = RULES[address]
+    reads = needed == READ
+    if bearer_of(request) is not None:
+        caller_of(request)  # a bad token is told, also where none is needed
+    if needed == OPEN or (reads and not context_of(request).config.web.login_to_read):
+        return
+    caller = caller_of(request)
+    if caller is None:
+        raise NotSignedInError("log in first")
+    if not reads and not may(caller.role, needed):
+        raise NotAllowedError(f"{caller.name} is {caller.role} and may not do this; the role {needed} is needed")
+    if needed == ADMIN and caller.sites is not None:
+        raise NotAllowedError(f"{caller.name} is for some sites only; this takes an admin of all")
+    if address in IN_PERSON and caller.via == TOKEN:
+        raise NotAllowedError("this takes a person who is logged in; a token may not")
+    _require_site(request, caller, reads=reads)
+
+
+def _require_site(request: Request, caller: Caller, *, reads: bool) -> None:
+    """The answer does not tell whether a site or alert of others exists."""
+    allowed = caller.sites
+    if allowed is None:
+        return
+    if reads:
+        allowed |= {SERVICE_ALERTS}
+    site, alert_id = request.path_params.get("site"), str(request.path_params.get("alert_id", ""))
+    if site is not None and site not in allowed:
+        raise NotAllowedError(f"{site!r} is no site of {caller.name}")
+    if alert_id.isdecimal() and int(alert_id) < 1 << 63:
+        with context_of(request).db.read() as c:
+            alert = find_alert(c, int(alert_id))
+        if alert is None or alert.site not in allowed:
+            raise NotAllowedError(f"alert {alert_id} is of no site of {caller.name}")
+
+
+def narrow(request: Request, site: str | None) -> str | frozenset[str] | None:
+    """The sites of a list: the one asked for, or all that the caller may read (None = all there are).
+
+    Raises:
+        NotAllowedError: the one asked for is not among them.
+    """
+    shown = sites_shown(request)
+    if site is None or shown is None:
+        return site or shown
+    if site not in shown:
+        raise NotAllowedError(f"{site!r} is no site of this account")
+    return site
+

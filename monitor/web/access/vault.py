@@ -1,0 +1,76 @@
+"""Secrets that the service must read again lie sealed in the database; the key lies in a file beside it."""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.broker.logins import write_private
+from monitor.config.service import ServiceConfig
+from monitor.errors import ConfigError, KeyLostError
+
+KEY_FILE: Final = "second-factor.key"  # in `paths.state`
+_MARK: Final = "v1:"
+
+
+class Vault:
+    """Seals and opens short texts (Fernet: AES-128-CBC with HMAC-SHA256).
+
+    Args:
+        path: the file of the key, which is made at the first sealing.
+        fixed: a key of the environment; the file is not looked at then.
+    """
+
+    def __init__(self, path: Path, fixed: str = "") -> None:
+        self._path, self._fixed = path, fixed
+
+    def seal(self, text: str) -> str:
+        """A text as the database may hold it; raises ConfigError where the key is none."""
+        if not self._fixed and not self._path.exists():
+            self._make()
+        return _MARK + str(self._cipher().encrypt(text.encode()).decode())
+
+    def open(self, sealed: str) -> str:
+        """Back again.
+
+        Raises:
+            KeyLostError: the key is gone, or it is another one.
+        """
+        from cryptography.fernet import InvalidToken
+
+        if not is_sealed(sealed):
+            return sealed  # of a version that knew no key; `seal_plain` seals it at the next start
+        try:
+            return str(self._cipher().decrypt(sealed.removeprefix(_MARK)).decode())
+        except (InvalidToken, ConfigError, OSError) as error:
+            raise KeyLostError(
+                f"the key of second factors is lost or another one ({self._name()}): put it back from a backup, "
+                "or an admin lets the account in by password alone: slopeward users totp NAME --off"
+            ) from error
+
+    def _make(self) -> None:
+        from cryptography.fernet import Fernet
+
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_private(self._path, Fernet.generate_key().decode() + "\n")
+
+    def _cipher(self) -> Any:
+        from cryptography.fernet import Fernet
+
+        key = self._fixed or self._path.read_text(encoding="ascii").strip()
+        try:
+            return Fernet(key)
+        except ValueError as error:
+            raise ConfigError(f"{self._name()}: expected 32 bytes in URL-safe base64") from error
+
+    def _name(self) -> str:
+        return "SLOPEWARD_SECOND_FACTOR__KEY" if self._fixed else os.fspath(self._path)
+
+
+def is_sealed(text: str) -> bool:
+    """Whether a stored text is sealed, and not of a version that knew no key."""
+    return text.startswith(_MARK)
+
+
+def open_vault(config: ServiceConfig) -> Vault:
+    """The vault of a service file."""
+    return Vault(config.paths.state / KEY_FILE, config.second_factor.key)

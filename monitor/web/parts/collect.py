@@ -1,0 +1,222 @@
+"""Gathers what a page shows in one read transaction; pages render it whole, live refreshes render its parts."""
+
+import json
+from datetime import datetime, timedelta
+from math import cos, radians, sin
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.alerting.acts.operator_acts import step_of_alert
+from monitor.alerting.acts.stakes import weigh
+from monitor.alerting.series.bounds import bound_units
+from monitor.domain.alert import Ledger
+from monitor.domain.instants import spell_duration
+from monitor.domain.quantities import LANDSLIDE
+from monitor.domain.site import Criterion, Site
+from monitor.errors import NotFoundError
+from monitor.health import CORE_SILENT_S, judge_parts
+from monitor.ingest.references import find_question
+from monitor.store import pages
+from monitor.store.alerting import timeline
+from monitor.store.readings.observations import load_series
+from monitor.store.schema.views import load_view
+from monitor.store.service_state import find_stamp
+from monitor.web.context import Context
+from monitor.web.parts.evidence import find_sentence, read_evidence
+from monitor.web.parts.ribbon import draw_ribbon
+from monitor.web.parts.sketch import draw
+
+LEDGERS: Final = (
+    (Ledger.HAZARD, "Hazard", "What the slope does"),
+    (Ledger.HEALTH, "Health", "What the instruments and the service do"),
+    (Ledger.ADVICE, "Advice", "What models suggest; nobody was warned by it"),
+)
+RIBBON: Final = timedelta(days=30)
+COMPUTED: Final = "displacement_downslope"
+COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
+
+
+def split_ledgers(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Alerts in their three ledgers, each with its title."""
+    return [
+        {"id": str(ledger), "title": title, "about": about, "alerts": [a for a in alerts if a["ledger"] == ledger]}
+        for ledger, title, about in LEDGERS
+    ]
+
+
+def collect_overview(c: Connection, sites: str | frozenset[str] | None = None) -> dict[str, Any]:
+    """Sites, open alerts by ledger; of all sites, or of some."""
+    cards = pages.load_cards(c, sites)
+    tops = {card.id: card.top_level for card in cards}
+    return {
+        "cards": cards, "ledgers": split_ledgers(pages.load_open_alerts(c, sites)), "tops": tops,
+        "names": {card.id: card.name for card in cards}, "show_site": True,
+        "undelivered": pages.count_undelivered(c),
+    }  # fmt: skip
+
+
+def find_card(c: Connection, site_id: str) -> pages.SiteCard:
+    """The card of a site; raises NotFoundError."""
+    cards = pages.load_cards(c, site_id)
+    if not cards:
+        raise NotFoundError(f"there is no site {site_id!r}")
+    return cards[0]
+
+
+def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any]:
+    """All of a site page but the curves, which the browser asks for."""
+    live = collect_site_parts(c, site_id, context.clock())
+    card, forecast = live["card"], pages.load_forecast_keys(c, site_id)
+    declared = context.declaration(c, str(card.status["config_version"]))
+    return {
+        **live, "rules": describe_rules(declared),
+        "charts": plan_charts(live["stations"], forecast),
+        "landslide_charts": plan_charts(live["landslides"], forecast),
+        "recent": pages.load_history(c, site_id, None, 15),
+        "events": load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=6, site=site_id),
+    }  # fmt: skip
+
+
+def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, Any]:
+    """What of a site page changes while one looks at it."""
+    card = find_card(c, site_id)
+    every = pages.load_stations(c, site_id)
+    # one scene may follow dozens of landslides: they do not bury the instruments
+    landslides = [s for s in every if s["id"].startswith(LANDSLIDE)]
+    stations = [s for s in every if not s["id"].startswith(LANDSLIDE)]
+    scenes = pages.load_scenes_of(c, site_id)
+    shown = pages.find_shown_scene(c, site_id)
+    footprints = [] if shown is None else pages.load_footprints(c, site_id, shown["scene_hash"])
+    for footprint in footprints:
+        footprint["geometry"] = json.loads(footprint["geometry"])
+    alerts = pages.load_open_alerts(c, site_id) + pages.load_open_alerts(c, "status")
+    return {
+        "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,
+        "footprints": footprints,
+        "map": draw(stations, footprints, preview_bounds(shown)), "ledgers": split_ledgers(alerts),
+        "movement": timeline.load_newest_movement(c, site_id, now),
+        "ribbon": draw_ribbon(timeline.load_ribbon(c, site_id, now - RIBBON, now), card.levels, now - RIBBON, now),
+        "tops": {card.id: card.top_level}, "names": {card.id: card.name}, "show_site": False,
+    }  # fmt: skip
+
+
+def preview_bounds(scene: dict[str, Any] | None) -> tuple[float, float, float, float] | None:
+    """West, south, east, north of a scene's preview, when it has one."""
+    bounds = ((scene or {}).get("run") or {}).get("outputs", {}).get("bounds")
+    if not isinstance(bounds, list) or len(bounds) != 4:
+        return None
+    return (float(bounds[0]), float(bounds[1]), float(bounds[2]), float(bounds[3]))
+
+
+def list_quantities(station: dict[str, Any]) -> list[str]:
+    """What can be drawn for a station; the computed downslope movement first where it can be computed."""
+    found = [row["quantity"] for row in station["latest"]]
+    if COMPUTED not in found and station["azimuth_deg"] is not None and set(COMPONENTS) <= set(found):
+        return [COMPUTED, *found]
+    return found
+
+
+def plan_charts(stations: list[dict[str, Any]], forecast: set[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Which curves a site page shows: movement first, then pressure and water, then rain; each with its choices.
+
+    A station opens with a quantity that has a shown forecast, of several with the one its azimuth points along.
+    """
+    rank = {"displacement": 0, "crack": 1, "tilt": 1, "strain": 1, "velocity": 1, "reservoir": 3, "rain": 4}
+    charts = []
+    for station in stations:
+        choices = list_quantities(station)
+        if not choices:
+            continue
+        first = _pick_first(station, [q for q in choices if (station["id"], q) in forecast], choices)
+        order = rank.get(first.split("_")[0], 2)
+        on_slope = station["on_slope"]
+        charts.append(
+            {"station": station["id"], "choices": choices, "first": first, "order": order, "on_slope": on_slope}
+        )
+    return sorted(charts, key=lambda k: (k["order"], not k["on_slope"], k["station"]))
+
+
+def _pick_first(station: dict[str, Any], with_forecast: list[str], choices: list[str]) -> str:
+    if not with_forecast:
+        return choices[0]
+    azimuth = radians(station["azimuth_deg"] or 0.0)
+    weight = {"displacement_north": abs(cos(azimuth)), "displacement_east": abs(sin(azimuth))}
+    return max(with_forecast, key=lambda q: weight.get(q, 1.0))
+
+
+def describe_rules(site: Site | None) -> list[dict[str, Any]]:
+    """The criteria of a site in words, for people who ask what the level rests on."""
+    if site is None:
+        return []
+    names = {level.number: level.name for level in site.levels}
+    units = bound_units(site) | {k.id: "degrees" for k in site.criteria if k.kind == "tangential_angle"}
+    return [
+        {
+            "id": k.id, "kind": k.kind, "stations": ", ".join(k.stations), "quantity": k.quantity, "role": k.role,
+            "bounds": [_spell_bound(k, names, n, units[k.id]) for n in range(len(k.thresholds))],
+            "params": ", ".join(f"{name} = {value:g}" for name, value in k.params),
+            "author": k.author, "reason": k.reason,
+        }
+        for k in site.criteria
+    ]  # fmt: skip
+
+
+def _spell_bound(criterion: Criterion, names: dict[int, str], position: int, unit: str) -> str:
+    t, of = criterion.thresholds[position], f" {unit}" if unit else ""
+    words = [names.get(t.level, str(t.level))]
+    words += [f"over {t.over:g}{of}"] if t.over is not None else []
+    words += [f"under {t.under:g}{of}"] if t.under is not None else []
+    words += [f"in {spell_duration(t.window_s)}"] if t.window_s else []
+    return " ".join(words)
+
+
+def collect_alert(c: Connection, alert_id: int) -> dict[str, Any]:
+    """One alert with its evidence read; raises NotFoundError."""
+    found = pages.load_alert_page(c, alert_id)
+    if found is None:
+        raise NotFoundError(f"there is no alert {alert_id}")
+    evidence = json.loads(found["alert"]["evidence"]) if found["alert"]["evidence"] else {}
+    cards = pages.load_cards(c, found["alert"]["site"])
+    top = cards[0].top_level if cards else 2
+    action = next((v["action"] for v in cards[0].levels if v["number"] == found["alert"]["level"]), "") if cards else ""
+    question = find_question(c, found["alert"]["key"]) if found["alert"]["closed_at"] is None else None
+    return {
+        **found, "question": question, "takes_two": question is not None and weigh(c, question.site)[1],
+        "evidence": evidence, "tables": read_evidence(evidence), "sentence": find_sentence(evidence),
+        "step": step_of_alert(found["alert"]["key"]), "top": top,
+        "site_name": cards[0].name if cards else found["alert"]["site"],
+        "action": action if found["alert"]["ledger"] == Ledger.HAZARD else "",
+    }  # fmt: skip
+
+
+def collect_health(
+    context: Context, c: Connection, now: datetime, sites: str | frozenset[str] | None = None
+) -> dict[str, Any]:
+    """State of the service's parts, as its stamps tell; levels of all sites, or of some."""
+    core, broker = find_stamp(c, "core"), find_stamp(c, "broker")
+    age = None if core is None else (now - core[0]).total_seconds()
+    alive = age is not None and age <= CORE_SILENT_S and core is not None and core[1].get("state") != "stopped"
+    stamps = {name: found for name, found in (("core", core), ("broker", broker)) if found is not None}
+    _, degraded = judge_parts(stamps, now)
+    cards = pages.load_cards(c, sites)
+    detail = {} if core is None else core[1]
+    reasons = [f"cannot decide: {context.trouble}", *degraded] if context.trouble else degraded
+    return {
+        "status": "down" if context.trouble or not alive else "degraded" if degraded else "ok",
+        "reasons": reasons,
+        "core": {"alive": alive, "age_s": age, **{k: detail.get(k) for k in ("state", "version", "degraded")}},
+        "ingest": detail.get("ingest"), "dispatcher": detail.get("dispatcher"),
+        "broker": None if broker is None else broker[1],
+        "newest": {k.id: k.status["newest_at"] for k in cards},
+        "sites": {k.id: {n: k.status[n] for n in ("level", "observability", "evaluated_at")} for k in cards},
+        "version": context.version,
+    }  # fmt: skip
+
+
+def find_series(c: Connection, site: str, station: str, quantity: str) -> Any:
+    """The series; raises NotFoundError."""
+    for row in load_series(c, site):
+        if row.station == station and row.quantity == quantity:
+            return row
+    raise NotFoundError(f"there is no series {site}/{station}/{quantity}")

@@ -1,0 +1,181 @@
+"""How things are spelled on the page: times, ages, numbers, levels. All escaping is Jinja's, always on."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import plotly
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from monitor.domain.instants import parse, spell
+from monitor.health import CORE_SILENT_S
+from monitor.store.service_state import find_stamp
+from monitor.web.access.callers import person_of
+from monitor.web.access.guard import csrf_token
+from monitor.web.context import Context, context_of, token_of
+from monitor.web.parts.ribbon import spell_sight
+
+# names people use for levels -> place on the colour ramp; other names are spread by rank
+KNOWN_COLOURS: Final = {
+    "green": "0",
+    "blue": "b",
+    "yellow": "1",
+    "amber": "1",
+    "orange": "2",
+    "red": "3",
+    "purple": "4",
+}
+INSTANT: Final = re.compile(r"\b(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?Z")
+MODEBAR_STYLE: Final = "plotly.css"
+
+
+def as_instant(value: str | datetime | None) -> datetime | None:
+    """An instant out of a row of a view (text) or a table."""
+    return parse(value) if isinstance(value, str) else value
+
+
+def spell_minute(value: str | datetime | None) -> str:
+    """`2026-03-01 06:00` in UTC, or a dash."""
+    at = as_instant(value)
+    return "–" if at is None else f"{at:%Y-%m-%d %H:%M}"
+
+
+def spell_age(age: timedelta) -> str:
+    """An age in two units at most.
+
+    >>> spell_age(timedelta(seconds=42)), spell_age(timedelta(minutes=200)), spell_age(timedelta(days=3, hours=4))
+    ('42 s', '3 h 20 min', '3 d 4 h')
+    """
+    seconds = max(int(age.total_seconds()), 0)
+    if seconds < 90:
+        return f"{seconds} s"
+    if seconds < 5400:
+        return f"{seconds // 60} min"
+    if seconds < 172800:
+        return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    return f"{seconds // 86400} d {seconds % 86400 // 3600} h"
+
+
+def shorten_instants(text: str) -> str:
+    """A sentence with its instants as people write them, to the minute; stored text keeps them in full.
+
+    >>> shorten_instants("nothing newer than 2026-10-07T19:16:51.919000Z, allowed are 1d")
+    'nothing newer than 2026-10-07 19:16 UTC, allowed are 1d'
+    """
+    return INSTANT.sub(r"\1 \2 UTC", text)
+
+
+def spell_span(seconds: float) -> str:
+    """The length of a window, as the sentences of movement say it.
+
+    >>> spell_span(115200.0), spell_span(604800.0)
+    ('32 h', '7 d')
+    """
+    return f"{seconds / 86400:.3g} d" if seconds >= 172800 else f"{seconds / 3600:.3g} h"
+
+
+def spell_number(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits, no exponent for usual sizes.
+
+    >>> spell_number(1234.5678), spell_number(0.012345), spell_number(None)
+    ('1235', '0.0123', '–')
+    """
+    if value is None:
+        return "–"
+    if value and abs(value) >= 10**digits:
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}"
+
+
+def level_class(name: str | None, number: int | None, top: int) -> str:
+    """Which colour a level gets: its own name's where that is one, else its place on the ladder.
+
+    >>> level_class("orange", 2, 3), level_class("stufe 3", 3, 3), level_class(None, None, 3)
+    ('2', '3', 'u')
+    """
+    if number is None:
+        return "u"
+    if name is not None and name.lower() in KNOWN_COLOURS:
+        return KNOWN_COLOURS[name.lower()]
+    return str(round(3 * number / max(top, 1)))
+
+
+def pretty_json(value: Any) -> str:
+    """JSON as people read it."""
+    return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
+
+
+def find_style_ids() -> tuple[str, ...]:
+    """Ids of style elements that plotly would write into the page; place holders of that id keep it from doing so."""
+    source = (Path(str(plotly.__file__)).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+    return tuple(dict.fromkeys(re.findall(r'getElementById\("([0-9a-f]{64})"\)', source)))
+
+
+ENVIRONMENT: Final = Environment(
+    loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
+    autoescape=select_autoescape(default=True, default_for_string=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+ENVIRONMENT.filters.update(
+    told=shorten_instants, minute=spell_minute, number=spell_number, instant=as_instant, pretty=pretty_json,
+    span=spell_span,
+)
+ENVIRONMENT.globals.update(
+    level_class=level_class, spell=spell, spell_sight=spell_sight, plotly_version=plotly.__version__,
+    plotly_style_ids=find_style_ids(),
+)
+
+
+def service_banner(context: Context, now: datetime) -> dict[str, Any] | None:
+    """What must stand on top of every page: why nobody decides, or core that was never there; None when it runs."""
+    if context.trouble:
+        text = f"Nothing is decided at this moment: {context.trouble}. Levels below are old; watch by other means."
+        return {"text": text, "since": None}
+    with context.db.read() as c:
+        core = find_stamp(c, "core")
+    if core is None:
+        return {
+            "text": "The service has never run on this database. Levels below are not being evaluated.",
+            "since": None,
+        }
+    if core[1].get("state") == "stopped":
+        return {"text": "The service was stopped. Nothing is being evaluated or notified.", "since": core[0]}
+    if now - core[0] > timedelta(seconds=CORE_SILENT_S):
+        return {"text": "The core process is silent. Nothing is being evaluated or notified.", "since": core[0]}
+    return None
+
+
+def render_part(name: str, now: datetime, values: Mapping[str, Any]) -> str:
+    """One template as text, with the filters that need the present."""
+
+    def age(value: str | datetime | None) -> str:
+        at = as_instant(value)
+        return "never" if at is None else spell_age(now - at)
+
+    return ENVIRONMENT.get_template(name).render(**values, now=now, age=age)
+
+
+def render(request: Request, name: str, **values: Any) -> HTMLResponse:
+    """One page with what all pages show: banner, who is logged in, the form token."""
+    context = context_of(request)
+    now = context.clock()
+    token = token_of(request)
+    try:
+        session, banner = person_of(request), service_banner(context, now)
+    except Exception:  # an error page must come even when the database is away
+        why = f": {context.trouble}" if context.trouble else ""
+        text = f"The database does not answer{why}. Nothing on this page is current."
+        session, banner = None, {"text": text, "since": None}
+    shared = {
+        "banner": banner, "session": session, "csrf": csrf_token(token) if session else "", "version": context.version,
+        "path": request.url.path, "login_to_read": context.config.web.login_to_read, "oidc": context.config.oidc,
+        "exercise_note": False, "blind_because": context.trouble,
+    }  # fmt: skip
+    return HTMLResponse(render_part(name, now, shared | values))

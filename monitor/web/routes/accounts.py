@@ -1,0 +1,151 @@
+"""The pages of accounts: one's own, and for admins all accounts, sessions, tokens and the audit log."""
+
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from monitor.domain.alert import Actor
+from monitor.errors import NotFoundError, NotSignedInError, RefusedError
+from monitor.store.database.audit import add_audit, load_entries
+from monitor.store.people import api_tokens, users
+from monitor.store.people.second_factor import count_recovery_codes, has_second_factor
+from monitor.store.people.sessions import end_sessions, load_sessions
+from monitor.web.access.callers import Caller, actor_of, caller_of
+from monitor.web.context import NO_NUL, context_of
+from monitor.web.parts.templating import render
+from monitor.web.routes.login import ALL, TRIES, turnstile_of
+
+router = APIRouter()
+ENTRIES: Final = 100  # of the audit log on one page
+Csrf = Annotated[str, Form()]
+Password = Annotated[str, Form(max_length=1024)]
+UserName = Annotated[str, Query(max_length=64, pattern=NO_NUL)]
+Before = Annotated[int | None, Query(ge=1, lt=1 << 63, description="only entries before this number")]
+
+
+def _caller(request: Request) -> Caller:
+    caller = caller_of(request)
+    if caller is None:
+        raise NotSignedInError("log in first")
+    return caller
+
+
+@router.get("/account", response_class=HTMLResponse, include_in_schema=False)
+def show_account(request: Request, told: str = "") -> HTMLResponse:
+    """One's own account: role, sites, sessions, tokens, and another password."""
+    caller, context = _caller(request), context_of(request)
+    now = context.clock()
+    with context.db.read() as c:
+        sessions = [s for s in load_sessions(c, now) if s.name == caller.name]
+        tokens = [k for k in api_tokens.load_api_tokens(c) if k.user == caller.name]
+        values = {
+            "account": users.find_user(c, caller.name), "has_code": has_second_factor(c, caller.name),
+            "codes_left": count_recovery_codes(c, caller.name),
+        }  # fmt: skip
+    return render(
+        request, "account.html", caller=caller, sessions=sessions, tokens=tokens, told=told[:200], **values
+    )
+
+
+@router.post("/account/password", include_in_schema=False)
+def change_password(request: Request, old: Password, new: Password, again: Password, csrf: Csrf) -> Response:
+    """Give oneself another password; every session ends, this one too."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    if new != again:
+        raise RefusedError("the two new passwords differ; nothing was changed")
+    prove_again(request, actor, old)
+    with context.db.write() as c:
+        users.set_password(c, actor.name, new)
+        add_audit(c, actor, "user.password", f"user:{actor.name}", {}, context.clock())
+    return RedirectResponse("/login?to=/account", status_code=303)
+
+
+def prove_again(request: Request, actor: Actor, password: str) -> None:
+    """Make sure that who acts knows the password too, and did not only find a session; raises RefusedError."""
+    context, door = context_of(request), turnstile_of(request)
+    key = f"change:{actor.name}"  # of its own: who took over a session must not lock the owner out of the door
+    with door.check(is_known=True):
+        if door.failures(key)[0] >= TRIES:
+            raise RefusedError("too many wrong passwords; wait a minute")
+        with context.db.read() as c:
+            is_right = users.check_password(c, actor.name, password) is not None
+        door.note(key, *(() if is_right else (ALL,)), failed=not is_right)
+    if not is_right:
+        with context.db.write() as c:
+            add_audit(c, actor, "user.password.refused", f"user:{actor.name}", {}, context.clock())
+        raise RefusedError("the present password is wrong; nothing was changed")
+
+
+@router.post("/account/sign-out", include_in_schema=False)
+def sign_out_everywhere(request: Request, csrf: Csrf) -> Response:
+    """End all sessions of one's own, on every machine."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.write() as c:
+        ended = end_sessions(c, actor.name)
+        add_audit(c, actor, "user.sign_out", f"user:{actor.name}", {"sessions_ended": ended}, context.clock())
+    return RedirectResponse("/login", status_code=303)
+
+
+@router.post("/account/tokens/{number}/revoke", include_in_schema=False)
+def revoke_own_token(request: Request, number: int, csrf: Csrf) -> Response:
+    """End a token of one's own."""
+    return _revoke(request, number, csrf, "/account", own=True)
+
+
+@router.get("/admin", response_class=HTMLResponse, include_in_schema=False)
+def show_admin(
+    request: Request, told: str = "", before: Before = None, actor: UserName = "", action: UserName = "",
+) -> HTMLResponse:  # fmt: skip
+    """All accounts, open sessions, tokens, and the audit log, newest first."""
+    context = context_of(request)
+    now = context.clock()
+    with context.db.read() as c:
+        values: dict[str, Any] = {
+            "accounts": users.load_users(c), "sessions": load_sessions(c, now), "tokens": api_tokens.load_api_tokens(c),
+            "entries": load_entries(c, ENTRIES, before=before, actor=actor or None, action=action or None),
+        }  # fmt: skip
+    return render(request, "admin.html", told=told[:200], actor=actor, action=action, most=ENTRIES, **values)
+
+
+@router.post("/admin/users/{name}/sign-out", include_in_schema=False)
+def sign_out_user(request: Request, name: str, csrf: Csrf) -> Response:
+    """End all sessions of somebody."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.write() as c:
+        if users.find_user(c, name) is None:
+            raise NotFoundError(f"there is no user {name!r}")
+        ended = end_sessions(c, name)
+        add_audit(c, actor, "user.sign_out", f"user:{name}", {"sessions_ended": ended}, context.clock())
+    return RedirectResponse(f"/admin?told={quote(f'{ended} sessions of {name} ended')}", status_code=303)
+
+
+@router.post("/admin/tokens/{number}/revoke", include_in_schema=False)
+def revoke_token(request: Request, number: int, csrf: Csrf) -> Response:
+    """End a token of anybody."""
+    return _revoke(request, number, csrf, "/admin", own=False)
+
+
+def _revoke(request: Request, number: int, csrf: str, to: str, *, own: bool) -> Response:
+    actor, context = actor_of(request, csrf), context_of(request)
+    if not 0 < number < 1 << 63:
+        raise NotFoundError(f"there is no token {number}")
+    with context.db.write() as c:
+        found = api_tokens.find_api_token(c, number)
+        if own and found.user != actor.name:
+            raise NotFoundError(f"you have no token {number}")
+        api_tokens.revoke_api_token(c, number, context.clock())
+        detail = {"user": found.user, "label": found.label}
+        add_audit(c, actor, "token.revoke", f"token:{number}", detail, context.clock())
+    return RedirectResponse(f"{to}?told={quote(f'token {number} is revoked')}", status_code=303)
+
+
+@router.get("/api/v1/audit", tags=["audit"])
+def list_entries(
+    request: Request, before: Before = None, actor: UserName = "", action: UserName = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The audit log, newest first; seals of rows are left out unless `action=rows.seal` asks for them."""
+    with context_of(request).db.read() as c:
+        return load_entries(c, limit, before=before, actor=actor or None, action=action or None)

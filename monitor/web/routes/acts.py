@@ -1,0 +1,142 @@
+"""The narrow write path: acknowledge, verify, report what was seen. Each act carries a name and a reason."""
+
+from typing import Annotated, Final, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+from sqlalchemy import Connection
+
+from monitor.alerting.acts.operator_acts import find_signature, step_of_alert, verify
+from monitor.alerting.acts.stakes import weigh
+from monitor.domain.alert import Actor
+from monitor.domain.observation import Report
+from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.ingest.references import answer_reference, share_answer
+from monitor.store.alerting.alerts import acknowledge, find_alert
+from monitor.store.alerting.events import confirm_event
+from monitor.store.pages import load_cards
+from monitor.store.people.countersign import do_by_two
+from monitor.store.readings.messages import add_report
+from monitor.web.access.callers import actor_of
+from monitor.web.context import NO_NUL, AlertId, context_of
+from monitor.web.parts.collect import find_card
+
+router = APIRouter(include_in_schema=False)
+REPORT_KINDS: Final = ("crack", "rockfall", "road_damage", "water", "sound", "verification", "other")
+
+
+def _reason(text: str) -> str:
+    cleaned = " ".join(text.split())
+    if len(cleaned) < 3:
+        raise RefusedError("say why in a few words")
+    return cleaned
+
+
+@router.post("/alerts/{alert_id}/acknowledge")
+def acknowledge_alert(
+    request: Request,
+    alert_id: AlertId,
+    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
+    csrf: Annotated[str, Form()] = "",
+    seen: Annotated[int | None, Form()] = None,
+) -> Response:
+    """Sign an alert: who, when, why; escalation ends by it. `seen` is the level that the form was shown with."""
+    actor = actor_of(request, csrf)
+    context = context_of(request)
+    with context.db.write(urgent=True) as c:
+        acknowledge(c, alert_id, actor, _reason(reason), context.clock(), seen=seen)
+    return RedirectResponse(f"/alerts/{alert_id}?told=acknowledged", status_code=303)
+
+
+@router.post("/alerts/{alert_id}/verify")
+def verify_step(
+    request: Request,
+    alert_id: AlertId,
+    answer: Annotated[str, Form(max_length=32)],
+    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
+    csrf: Annotated[str, Form()],
+) -> Response:
+    """Say what a sudden step or a common motion was; the site is decided again at once."""
+    actor = actor_of(request, csrf)
+    context = context_of(request)
+    with context.db.read() as c:
+        alert = find_alert(c, alert_id)
+        key = None if alert is None else step_of_alert(alert.key)
+        if alert is None or key is None:
+            raise NotFoundError(f"alert {alert_id} asks for no verification")
+        site = context.declaration(c, str(find_card(c, alert.site).status["config_version"]))
+    if site is None:
+        raise RefusedError(f"the file of site {alert.site} cannot be read by this program")
+    verify(context.db, site, key, answer, actor, _reason(reason), context.clock())
+    waits = find_signature(context.db, site.id, key) is not None
+    told = quote("signed; a second person must sign the same answer") if waits else "answered"
+    return RedirectResponse(f"/alerts/{alert_id}?told={told}", status_code=303)
+
+
+@router.post("/sites/{site}/report")
+def report_seen(
+    request: Request,
+    site: str,
+    kind: Annotated[str, Form(max_length=32)],
+    text: Annotated[str, Form(max_length=1000, pattern=NO_NUL)],
+    csrf: Annotated[str, Form()] = "",
+    station: Annotated[str, Form(max_length=64, pattern=NO_NUL)] = "",
+) -> Response:
+    """Enter what was seen on the slope, verification of a step included; rules that use it look within a minute."""
+    actor = actor_of(request, csrf)
+    if kind not in REPORT_KINDS:
+        raise RefusedError(f"kind {kind!r} is unknown; one of {', '.join(REPORT_KINDS)}")
+    context = context_of(request)
+    now = context.clock()
+    with context.db.write() as c:
+        if not load_cards(c, site):
+            raise NotFoundError(f"there is no site {site!r}")
+        item = Report(site, now, kind, _reason(text), actor.name, station or None)
+        add_report(c, item, now, actor=actor, credential=f"account {actor.name}")
+    return RedirectResponse(f"/sites/{site}?told={quote('report stored')}#reports", status_code=303)
+
+
+@router.post("/sites/{site}/stations/{station}/reference")
+def say_reference(
+    request: Request,
+    site: str,
+    station: str,
+    holds: Annotated[Literal["asked", "kept"], Form()],
+    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
+    csrf: Annotated[str, Form()],
+    alert: Annotated[int, Form(ge=1, lt=1 << 63)],
+) -> Response:
+    """Say which GNSS reference of a station holds; two people where one of the two highest levels is at stake."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    place, accept, why, now = f"{site}/{station}", holds == "asked", _reason(reason), context.clock()
+    with context.db.read() as c:
+        act = share_answer(c, place, accept=accept)
+
+    def do(c: Connection, second: Actor | None) -> None:
+        takes_two = weigh(c, site)[1]
+        answer_reference(c, place, actor, why, now, accept=accept, takes_two=takes_two, second=second)
+
+    told = "answered"
+    try:
+        do_by_two(context.db, act, actor, why, do, lambda c: weigh(c, site)[0], now)
+    except NeedsSecondError:
+        told = "signed, not done yet; within four hours a second person must give the same answer"
+    return RedirectResponse(f"/alerts/{alert}?told={quote(told)}", status_code=303)
+
+
+@router.post("/sites/{site}/events/{event_id}/confirm")
+def stand_behind(
+    request: Request,
+    site: str,
+    event_id: AlertId,
+    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
+    csrf: Annotated[str, Form()],
+) -> Response:
+    """Stand behind an earthquake that was declared, so that it may explain steps; the site is looked at at once."""
+    actor = actor_of(request, csrf)
+    context = context_of(request)
+    with context.db.write(urgent=True) as c:
+        names = confirm_event(c, event_id, actor, _reason(reason), context.clock(), site=site)
+    waits = "" if len(names) > 1 else "; for the two highest levels a second person must confirm it as well"
+    return RedirectResponse(f"/sites/{site}?told={quote(f'event confirmed{waits}')}#reports", status_code=303)

@@ -1,0 +1,199 @@
+"""The JSON API for programs: sites, stations, forecasts, alerts, scenes, notifications. Read only, bounded."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse
+
+from monitor.domain.instants import spell
+from monitor.errors import NotFoundError
+from monitor.store import pages
+from monitor.store.schema.views import load_view
+from monitor.web.access.rules import narrow
+from monitor.web.context import AlertId, context_of
+from monitor.web.parts.collect import collect_alert, find_card, find_series, list_quantities
+
+router = APIRouter(prefix="/api/v1")
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+def plain(value: Any) -> Any:
+    """Rows with instants spelled the one way."""
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return spell(value) if hasattr(value, "isoformat") else value
+
+
+def _spell_card(card: pages.SiteCard) -> dict[str, Any]:
+    return {
+        **card.status, "name": card.name, "latitude": card.latitude, "longitude": card.longitude, "levels": card.levels,
+        "top_level": card.top_level, "action": card.level_action, "stations": card.stations,
+    }  # fmt: skip
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def describe_api(request: Request) -> dict[str, Any]:
+    """This API in the words of OpenAPI."""
+    found: dict[str, Any] = request.app.openapi()
+    return found
+
+
+@router.get("/sites", tags=["sites"])
+def list_sites(request: Request) -> list[dict[str, Any]]:
+    """Every active site with level, observability, reachable level and newest datum; the most dangerous first."""
+    with context_of(request).db.read() as c:
+        return [_spell_card(card) for card in pages.load_cards(c, narrow(request, None))]
+
+
+@router.get("/sites/{site}", tags=["sites"])
+def get_site(request: Request, site: str) -> dict[str, Any]:
+    """One site."""
+    with context_of(request).db.read() as c:
+        return _spell_card(find_card(c, site))
+
+
+@router.get("/sites/{site}/stations", tags=["sites"])
+def list_stations(request: Request, site: str) -> list[dict[str, Any]]:
+    """Stations with their place, health, newest readings and the quantities that can be asked for."""
+    with context_of(request).db.read() as c:
+        find_card(c, site)
+        return [{**s, "quantities": list_quantities(s)} for s in pages.load_stations(c, site)]
+
+
+@router.get("/sites/{site}/forecasts", tags=["forecasts"])
+def list_forecasts(
+    request: Request, site: str, station: str | None = None, shown: bool | None = None, limit: Limit = 200
+) -> list[dict[str, Any]]:
+    """Newest issue of every model; `shown` = what the service stands for, `reason` says why or why not."""
+    which: dict[str, Any] = {"site": site} | ({"station": station} if station else {})
+    order = ["station", "quantity", "model", "horizon_s"]
+    with context_of(request).db.read() as c:
+        find_card(c, site)
+        rows = load_view(c, "latest_forecast", order_by=order, **which)
+    return [row for row in rows if shown is None or row["shown"] == shown][:limit]
+
+
+@router.get("/sites/{site}/forecasts/{station}/{quantity}/history", tags=["forecasts"])
+def list_forecast_history(
+    request: Request, site: str, station: str, quantity: str, limit: Limit = 200
+) -> list[dict[str, Any]]:
+    """What was believed when: every issue, newest first, and what came where it has come."""
+    with context_of(request).db.read() as c:
+        find_series(c, site, station, quantity)
+        which = {"site": site, "station": station, "quantity": quantity}
+        order = ["-issued_at", "model", "horizon_s"]
+        rows = load_view(c, "forecast_history", order_by=order, limit=limit, **which)
+        scored = load_view(c, "forecast_vs_observed", order_by=order, limit=limit, **which)
+    seen = {(r["issued_at"], r["model"], r["horizon_s"]): r for r in scored}
+    names = ("observed", "error", "baseline_error", "inside_80")
+    return [
+        {**r, **{n: seen.get((r["issued_at"], r["model"], r["horizon_s"]), {}).get(n) for n in names}} for r in rows
+    ]
+
+
+@router.get("/sites/{site}/anomalies", tags=["anomalies"])
+def list_anomalies(
+    request: Request, site: str, alerted: bool | None = None, limit: Limit = 200
+) -> list[dict[str, Any]]:
+    """Newest anomaly scores with their thresholds."""
+    which: dict[str, Any] = {} if alerted is None else {"alerted": alerted}
+    with context_of(request).db.read() as c:
+        find_card(c, site)
+        return load_view(
+            c, "anomalies", order_by=["-at", "station", "quantity", "detector"], limit=limit, site=site, **which
+        )
+
+
+@router.get("/alerts", tags=["alerts"])
+def list_alerts(
+    request: Request, site: str | None = None, ledger: str | None = None, open: bool = False, limit: Limit = 100  # noqa: A002
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Alerts, newest first; evidence is at the alert itself."""
+    with context_of(request).db.read() as c:
+        return pages.load_history(c, narrow(request, site), ledger, limit, open_only=open)
+
+
+@router.get("/alerts/{alert_id}", tags=["alerts"])
+def get_alert(request: Request, alert_id: AlertId) -> dict[str, Any]:
+    """One alert with frozen evidence, events, notifications and outcomes."""
+    with context_of(request).db.read() as c:
+        found = collect_alert(c, alert_id)
+    alert = {**found["alert"], "evidence": found["evidence"], "action": found["action"]}
+    return {"alert": alert, **{k: found[k] for k in ("events", "notifications", "outcomes")}}
+
+
+@router.get("/notifications", tags=["notifications"])
+def list_notifications(
+    request: Request, site: str | None = None, state: str | None = None, limit: Limit = 100
+) -> list[dict[str, Any]]:
+    """Messages and what became of them, newest first."""
+    with context_of(request).db.read() as c:
+        return pages.load_notifications(c, narrow(request, site), state, limit)
+
+
+@router.get("/sites/{site}/scenes", tags=["scenes"])
+def list_scenes(request: Request, site: str, limit: Limit = 20) -> list[dict[str, Any]]:
+    """Newest scenes with number and area of their footprints."""
+    with context_of(request).db.read() as c:
+        find_card(c, site)
+        rows = pages.load_scenes_of(c, site, limit)
+    hidden = {"out_dir", "run"}  # paths of the server are nobody's business
+    return [plain({k: v for k, v in row.items() if k not in hidden}) for row in rows]
+
+
+@router.get("/sites/{site}/scenes/{scene_hash}", tags=["scenes"])
+def get_footprints(request: Request, site: str, scene_hash: str) -> dict[str, Any]:
+    """Footprints of one scene as a GeoJSON FeatureCollection."""
+    with context_of(request).db.read() as c:
+        _find_scene(c, site, scene_hash)
+        rows = pages.load_footprints(c, site, scene_hash)
+    return {
+        "type": "FeatureCollection",
+        "features": [
+            {
+                "type": "Feature",
+                "id": row["polygon_id"],
+                "geometry": json.loads(row["geometry"]),
+                "properties": {k: v for k, v in row.items() if k != "geometry"},
+            }
+            for row in rows
+        ],
+    }
+
+
+@router.get("/sites/{site}/scenes/{scene_hash}/preview.png", tags=["scenes"], response_class=FileResponse)
+def get_preview(request: Request, site: str, scene_hash: str) -> FileResponse:
+    """The picture of a scene, on a lon/lat grid."""
+    with context_of(request).db.read() as c:
+        scene = _find_scene(c, site, scene_hash)
+    return _send_picture(scene, ((scene["run"] or {}).get("outputs") or {}).get("preview"))
+
+
+@router.get("/sites/{site}/scenes/{scene_hash}/change.png", tags=["scenes"], response_class=FileResponse)
+def get_change_picture(request: Request, site: str, scene_hash: str) -> FileResponse:
+    """What changed against the dates before: outlines by their change, grey where nothing can be said."""
+    with context_of(request).db.read() as c:
+        scene = _find_scene(c, site, scene_hash)
+    return _send_picture(scene, (((scene["run"] or {}).get("change") or {}).get("outputs") or {}).get("picture"))
+
+
+def _send_picture(scene: dict[str, Any], name: Any) -> FileResponse:
+    """A PNG of the scene's own folder, and nothing else."""
+    folder = Path(scene["out_dir"] or "").resolve()
+    # The record names files as the job saw them, with the folder or without: only the last part counts.
+    path = (folder / Path(str(name)).name).resolve()
+    if not name or not scene["out_dir"] or path.parent != folder or path.suffix != ".png" or not path.is_file():
+        raise NotFoundError("this scene has no picture")
+    return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
+
+
+def _find_scene(c: Any, site: str, scene_hash: str) -> dict[str, Any]:
+    found = next((s for s in pages.load_scenes_of(c, site, 1000) if s["scene_hash"] == scene_hash), None)
+    if found is None:
+        raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r}")
+    return found

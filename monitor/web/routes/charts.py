@@ -1,0 +1,240 @@
+"""All that belongs to one curve in one answer: points, thresholds, forecast with its fan, scores, marks."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request
+
+from monitor.domain.instants import parse, parse_duration_s, spell
+from monitor.domain.observation import Reading
+from monitor.domain.site import Site
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store import pages
+from monitor.store.readings.observations import SeriesRow, load_series
+from monitor.web.context import Context, context_of
+from monitor.web.parts.collect import COMPONENTS, COMPUTED, find_card, find_series
+from monitor.web.parts.sampling import component_weights, project_downslope, sample
+
+router = APIRouter(prefix="/api/v1", tags=["series"])
+LONGEST: Final = timedelta(days=36525)
+Points = Annotated[int, Query(ge=50, le=20_000, description="at most about so many points")]
+
+
+def read_range(
+    newest: datetime | None, now: datetime, from_: str | None, to: str | None, span: str | None
+) -> tuple[datetime, datetime]:
+    """The range asked for: `from` and `to`, or a span back from the newest datum; RefusedError says what is wrong."""
+    try:
+        end = parse(to) if to else (newest or now)
+        start = (
+            parse(from_)
+            if from_
+            else end - timedelta(seconds=min(parse_duration_s(span or "30d"), LONGEST.total_seconds()))
+        )
+    except (ValueError, OverflowError) as error:
+        raise RefusedError(f"range: {error}") from error
+    if start >= end:
+        raise RefusedError("range: from must lie before to")
+    return start, end
+
+
+def load_curve(
+    context: Context,
+    c: Any,
+    site: str,
+    station: str,
+    quantity: str,
+    start: datetime | None,
+    end: datetime | None,
+    span: str,
+) -> tuple[list[Reading], list[SeriesRow], str, datetime, datetime]:
+    """Readings of a stored or computed series, the series they rest on, the unit and the range."""
+    now = context.clock()
+    if quantity == COMPUTED and not _is_stored(c, site, station):
+        parts = [find_series(c, site, station, name) for name in COMPONENTS]
+        place = next((s for s in pages.load_stations(c, site) if s["id"] == station), None)
+        if place is None or place["azimuth_deg"] is None:
+            raise NotFoundError(f"station {station!r} has no azimuth: no downslope movement can be computed")
+    else:
+        parts, place = [find_series(c, site, station, quantity)], None
+    newest = pages.find_newest(c, [p.id for p in parts])
+    low, high = read_range(newest, now, spell(start) if start else None, spell(end) if end else None, span)
+    curves = [pages.load_range(c, p.id, low, high, now) for p in parts]
+    if place is None:
+        return curves[0], parts, parts[0].unit, low, high
+    plunge = place["plunge_deg"] or 0.0
+    return project_downslope(curves, place["azimuth_deg"], plunge), parts, "mm", low, high
+
+
+def _is_stored(c: Any, site: str, station: str) -> bool:
+    return any(s.station == station and s.quantity == COMPUTED for s in load_series(c, site))
+
+
+def spell_points(readings: Sequence[Reading]) -> dict[str, list[Any]]:
+    """Columns, which are a third of the size of records."""
+    return {
+        "at": [spell(r.observed_at) for r in readings], "value": [r.value for r in readings],
+        "sigma": [r.sigma for r in readings], "flags": [",".join(r.flags) for r in readings],
+        "revision": [r.revision for r in readings],
+    }  # fmt: skip
+
+
+@router.get("/sites/{site}/series/{station}/{quantity}")
+def get_series(
+    request: Request,
+    site: str,
+    station: str,
+    quantity: str,
+    from_: Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")] = None,
+    to: Annotated[str | None, Query(description="RFC 3339 with offset; included; default the newest datum")] = None,
+    span: Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")] = "30d",
+    max_points: Points = 5000,
+) -> dict[str, Any]:
+    """Readings as known now, offsets subtracted; sampled to about `max_points`, extremes kept."""
+    context = context_of(request)
+    with context.db.read() as c:
+        find_card(c, site)
+        start, end = _read_ends(from_, to)
+        readings, _, unit, low, high = load_curve(context, c, site, station, quantity, start, end, span)
+    return {
+        "site": site, "station": station, "quantity": quantity, "unit": unit, "from": spell(low), "to": spell(high),
+        "total": len(readings), "sampled": len(readings) > max_points,
+        "points": spell_points(sample(readings, max_points)),
+    }  # fmt: skip
+
+
+def _read_ends(from_: str | None, to: str | None) -> tuple[datetime | None, datetime | None]:
+    try:
+        return (parse(from_) if from_ else None), (parse(to) if to else None)
+    except ValueError as error:
+        raise RefusedError(f"range: {error}; write 2026-03-01T06:00:00Z") from error
+
+
+@router.get("/sites/{site}/chart/{station}/{quantity}")
+def get_chart(
+    request: Request,
+    site: str,
+    station: str,
+    quantity: str,
+    from_: Annotated[str | None, Query(alias="from")] = None,
+    to: Annotated[str | None, Query()] = None,
+    span: str = "30d",
+    max_points: Points = 1600,
+) -> dict[str, Any]:
+    """One curve with all that is drawn beside it."""
+    context = context_of(request)
+    with context.db.read() as c:
+        card = find_card(c, site)
+        start, end = _read_ends(from_, to)
+        readings, parts, unit, low, high = load_curve(context, c, site, station, quantity, start, end, span)
+        declared = context.declaration(c, str(card.status["config_version"]))
+        single = parts[0] if len(parts) == 1 else None
+        issues = pages.load_issue(c, single) if single is not None else []
+        shown = [row for row in issues if row["shown"]]
+        ends = max([high, *(parse(row["target_at"]) for row in shown)])
+        horizon = min((row["horizon_s"] for row in shown), default=None)
+        past = [] if single is None or horizon is None else pages.load_past_forecasts(c, single.id, horizon, low, high)
+        return {
+            "site": site, "station": station, "quantity": quantity, "unit": unit, "computed": single is None,
+            "from": spell(low), "to": spell(high), "until": spell(ends), "total": len(readings),
+            "points": spell_points(sample(readings, max_points)),
+            "thresholds": find_thresholds(declared, station, quantity, card.levels, readings),
+            "forecast": describe_issue(shown), "others": summarise_others(issues),
+            "withheld": None if single is None else pages.load_withheld(c, single.id),
+            "past": {"horizon_s": horizon, "rows": past},
+            "scores": pages.load_scores(c, [p.id for p in parts], low, high),
+            "marks": [m for m in pages.load_marks(c, site, low, ends) if m["station"] in (None, station)],
+            "noise_floor": _noise_floor(declared, station, quantity),
+            "levels": [{"number": v["number"], "name": v["name"]} for v in card.levels],
+        }  # fmt: skip
+
+
+def _noise_floor(site: Site | None, station: str, quantity: str) -> float:
+    """What the instrument cannot tell from nothing; a picture must not blow it up."""
+    spec = None if site is None else site.series(station, quantity)
+    return 0.0 if spec is None else spec.noise_floor
+
+
+def describe_issue(shown: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The shown forecast: model, reason, and its quantiles by target; None when nothing is shown."""
+    if not shown:
+        return None
+    first = max(shown, key=lambda row: row["issued_at"])
+    rows = sorted((r for r in shown if r["issued_at"] == first["issued_at"]), key=lambda row: row["target_at"])
+    names = ("model", "issued_at", "data_until", "data_value", "reason", "baseline", "model_hash")
+    columns = ("target_at", "horizon_s", "q025", "q10", "q50", "q90", "q975", "baseline_q50")
+    models = sorted({row["model"] for row in rows})
+    return {
+        **{n: first[n] for n in names}, "model": ", ".join(models),
+        "targets": {n: [row[n] for row in rows] for n in columns},
+    }  # fmt: skip
+
+
+def summarise_others(issues: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Models whose newest issue is not shown, each with the reason."""
+    found = {
+        row["model"]: {"model": row["model"], "reason": row["reason"], "issued_at": row["issued_at"]}
+        for row in issues
+        if not row["shown"]
+    }
+    shown = {row["model"] for row in issues if row["shown"]}
+    return [row for model, row in sorted(found.items()) if model not in shown]
+
+
+def find_thresholds(
+    site: Site | None, station: str, quantity: str, levels: list[dict[str, Any]], readings: Sequence[Reading]
+) -> list[dict[str, Any]]:
+    """Bounds that can be drawn on this curve.
+
+    A `level` bound is a horizontal line. A rate or velocity bound is a ray: it starts where its window starts, at the
+    value the curve had then, and climbs as fast as the bound; a curve beyond the ray moves faster than the bound. On a
+    component (east, north, up) the ray is the component of a movement along the station's azimuth and plunge.
+    """
+    if site is None or not readings:
+        return []
+    names = {v["number"]: v["name"] for v in levels}
+    share = _share_of(site, station, quantity)
+    found = []
+    for criterion in site.criteria:
+        if station not in criterion.stations or not _fits(criterion.quantity, quantity):
+            continue
+        for threshold in criterion.thresholds:
+            bound = threshold.over if threshold.over is not None else threshold.under
+            if bound is None:
+                continue
+            row = {
+                "level": threshold.level, "name": names.get(threshold.level, str(threshold.level)),
+                "kind": criterion.kind, "value": bound, "side": "over" if threshold.over is not None else "under",
+                "window_s": threshold.window_s, "criterion": criterion.id,
+            }  # fmt: skip
+            if criterion.kind == "level":
+                found.append({**row, "line": bound})
+            elif criterion.kind in {"rate", "velocity"} and threshold.window_s and share:
+                ray = _ray(readings, bound * share, threshold.window_s)
+                found += [{**row, "ray": ray}] if ray else []
+    return found
+
+
+def _fits(declared: str, quantity: str) -> bool:
+    return declared == quantity or (declared == "displacement" and quantity.startswith("displacement"))
+
+
+def _share_of(site: Site, station_id: str, quantity: str) -> float:
+    """How much of a downslope movement a quantity shows; 0 when that is unknown."""
+    if quantity not in COMPONENTS:
+        return 1.0
+    station = site.station(station_id)
+    if station is None or station.azimuth_deg is None:
+        return 0.0
+    return component_weights(station.azimuth_deg, station.plunge_deg or 0.0)[COMPONENTS.index(quantity)]
+
+
+def _ray(readings: Sequence[Reading], per_day: float, window_s: float) -> dict[str, Any] | None:
+    last = readings[-1].observed_at
+    start_at = last - timedelta(seconds=window_s)
+    start = next((r for r in readings if r.observed_at >= start_at and not r.flags), None)
+    if start is None or start.observed_at >= last:
+        return None
+    days = (last - start.observed_at) / timedelta(days=1)
+    return {"at": [spell(start.observed_at), spell(last)], "value": [start.value, start.value + per_day * days]}

@@ -1,0 +1,54 @@
+"""Refreshes: the changing parts of a page as JSON, rendered by the same templates, so that both always agree."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from monitor.domain.instants import spell
+from monitor.web.access.callers import person_of
+from monitor.web.access.guard import csrf_token
+from monitor.web.access.rules import narrow
+from monitor.web.context import AlertId, context_of, token_of
+from monitor.web.parts.collect import collect_alert, collect_overview, collect_site_parts
+from monitor.web.parts.templating import render_part, service_banner
+
+router = APIRouter(prefix="/live", include_in_schema=False)
+
+
+def _answer(request: Request, names: tuple[str, ...], values: dict[str, Any]) -> JSONResponse:
+    context = context_of(request)
+    now = context.clock()
+    session = person_of(request)
+    shared = {
+        "banner": service_banner(context, now), "session": session, "path": request.url.path,
+        "blind_because": context.trouble,
+        "csrf": csrf_token(token_of(request)) if session else "",
+    }  # fmt: skip
+    parts = {name: render_part(f"parts/{name}.html", now, shared | values) for name in ("banner", *names)}
+    return JSONResponse({"now": spell(now), "parts": parts})
+
+
+@router.get("/overview")
+def refresh_overview(request: Request) -> JSONResponse:
+    """Parts of the overview."""
+    with context_of(request).db.read() as c:
+        values = collect_overview(c, narrow(request, None))
+    return _answer(request, ("cards", "ledgers"), values)
+
+
+@router.get("/sites/{site}")
+def refresh_site(request: Request, site: str) -> JSONResponse:
+    """Parts of a site page."""
+    context = context_of(request)
+    with context.db.read() as c:
+        values = collect_site_parts(c, site, context.clock())
+    return _answer(request, ("status", "ribbon", "movement", "ledgers", "map", "stations"), values)
+
+
+@router.get("/alerts/{alert_id}")
+def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
+    """Parts of an alert page."""
+    with context_of(request).db.read() as c:
+        values = collect_alert(c, alert_id)
+    return _answer(request, ("alert_head", "alert_chain"), values)

@@ -1,0 +1,138 @@
+"""How a slope moves and why its level is what it is: one page, and the figures behind its pictures for programs."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+
+from monitor.alerting.decision.cost import ROWS_WARN, count_rows
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.domain.instants import parse, spell
+from monitor.domain.site import Site
+from monitor.errors import RefusedError
+from monitor.store import pages
+from monitor.store.alerting import timeline
+from monitor.web.context import Context, context_of
+from monitor.web.parts.collect import find_card
+from monitor.web.parts.evidence import read_told
+from monitor.web.parts.templating import render
+from monitor.web.routes.charts import read_range
+from monitor.web.routes.rates import find_rates
+
+router = APIRouter()
+Span = Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")]
+From = Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")]
+To = Annotated[str | None, Query(description="RFC 3339 with offset; included; default now")]
+KEPT: Final = timedelta(seconds=5)  # a dry run serves whoever looks meanwhile
+RAINY: Final = frozenset({
+    "rain_sum", "rain_intensity_duration", "rain_antecedent", "rain_return_period", "rain_learned", "factor_of_safety",
+    "drawdown",
+})  # fmt: skip
+MOVING: Final = ("displacement", "crack", "tilt", "strain", "velocity")
+
+
+@router.get("/sites/{site}/movement", response_class=HTMLResponse, include_in_schema=False)
+def show_movement(request: Request, site: str) -> HTMLResponse:
+    """Stage, velocity, failure window and rain of one slope, and what each witness says now."""
+    context = context_of(request)
+    with context.db.read() as c:
+        card = find_card(c, site)
+        declared = context.declaration(c, str(card.status["config_version"]))
+        moving = [s["id"] for s in pages.load_stations(c, site) if s["on_slope"] and _moves(s)]
+        judged = timeline.list_judged(c, site)
+    says = ask_now(context, declared)
+    curves = declared is not None and any(k.kind == "rain_intensity_duration" for k in declared.criteria)
+    actions = [] if declared is None else [(p.stage, p.action) for p in declared.movement.stages if p.action]
+    return render(
+        request, "movement.html", card=card, stations=[s for s in moving if s in judged],
+        others=[s for s in moving if s not in judged], now_says=says, actions=actions, has_curve=curves,
+        rain_words=says.get("rain", []),
+    )  # fmt: skip
+
+
+def _moves(station: Mapping[str, Any]) -> bool:
+    return any(str(row["quantity"]).startswith(MOVING) for row in station["latest"])
+
+
+def ask_now(context: Context, site: Site | None) -> dict[str, Any]:
+    """What a decision at this moment would rest on; nothing is written.
+
+    It is computed once in some seconds, however many look. A site whose evaluation reads very much is not asked: the
+    page must not compete with the evaluation itself.
+    """
+    if site is None:
+        return {"note": "The site file of this version cannot be read by this program.", "tables": [], "sentence": ""}
+    if count_rows(site) > ROWS_WARN:
+        note = f"Too much to compute for a page: run slopeward evaluate --site {site.id} --dry-run"
+        return {"note": note, "tables": [], "sentence": ""}
+    now = context.clock()
+    before = context.said.get(site.version)
+    if before is not None and timedelta(0) <= now - before[0] < KEPT:
+        return before[1]
+    decision = evaluate_site(context.db, site, now, "page", dry_run=True).decision
+    rainy = {k.id for k in site.criteria if k.kind in RAINY}
+    says = {
+        "note": "", "tables": read_told(decision.evidence), "sentence": str(decision.evidence["sentence"]),
+        "rain": [w for w in decision.evidence["words"] if w["criterion"] in rainy],
+    }  # fmt: skip
+    context.said[site.version] = (now, says)
+    return says
+
+
+@router.get("/api/v1/sites/{site}/ribbon", tags=["sites"])
+def get_ribbon(
+    request: Request, site: str, from_: From = None, to: To = None, span: Span = "90d"
+) -> dict[str, Any]:  # fmt: skip
+    """Level and observability over a range, and the stage of each station; at most 400 days."""
+    context = context_of(request)
+    with context.db.read() as c:
+        card = find_card(c, site)
+        low, high = read_ends(context.clock(), from_, to, span)
+        return {
+            "site": site, "from": spell(low), "to": spell(high), "levels": card.levels,
+            "ribbon": timeline.load_ribbon(c, site, low, high),
+            "stages": timeline.load_stage_ribbon(c, site, low, high),
+        }  # fmt: skip
+
+
+@router.get("/api/v1/sites/{site}/movement/{station}", tags=["sites"])
+def get_movement(
+    request: Request, site: str, station: str, from_: From = None, to: To = None, span: Span = "90d"
+) -> dict[str, Any]:
+    """Velocity, acceleration, tangential angle, stage and failure windows of a station, update by update."""
+    context = context_of(request)
+    with context.db.read() as c:
+        card = find_card(c, site)
+        low, high = read_ends(context.clock(), from_, to, span)
+        declared = context.declaration(c, str(card.status["config_version"]))
+        return {
+            "site": site, "station": station, "from": spell(low), "to": spell(high), "levels": card.levels,
+            "newest": [r for r in timeline.load_newest_movement(c, site, high) if r["station"] == station],
+            "movement": timeline.load_movement(c, site, station, low, high),
+            "windows": timeline.load_windows(c, site, station, low, high),
+            "bounds": find_bounds(declared, station),
+            "rates": find_rates(context, c, declared, station, low, high),
+        }  # fmt: skip
+
+
+def find_bounds(site: Site | None, station: str) -> list[dict[str, Any]]:
+    """Bounds that can be drawn beside the movement of a station: velocity, acceleration, tangential angle."""
+    kinds = {"velocity", "acceleration", "tangential_angle"}
+    return [
+        {"kind": k.kind, "criterion": k.id, "level": t.level, "value": t.over, "window_s": t.window_s}
+        for k in (() if site is None else site.criteria)
+        if k.kind in kinds and station in k.stations
+        for t in k.thresholds
+        if t.over is not None
+    ]
+
+
+def read_ends(now: datetime, from_: str | None, to: str | None, span: str) -> tuple[datetime, datetime]:
+    """The range asked for, ending now unless `to` says otherwise; RefusedError says what is wrong."""
+    try:
+        end = parse(to) if to else now
+    except ValueError as error:
+        raise RefusedError(f"range: {error}; write 2026-03-01T06:00:00Z") from error
+    return read_range(end, now, from_, spell(end), span)

@@ -1,0 +1,70 @@
+"""The pages themselves, rendered on the server: overview, site, alert, lists."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+
+from monitor.store import pages as queries
+from monitor.store.models.registry import load_explanations
+from monitor.web.access.rules import narrow
+from monitor.web.context import AlertId, context_of
+from monitor.web.parts.collect import collect_alert, collect_overview, collect_site, find_card
+from monitor.web.parts.templating import render
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/", response_class=HTMLResponse)
+def show_overview(request: Request) -> HTMLResponse:
+    """All sites and all open alerts."""
+    with context_of(request).db.read() as c:
+        values = collect_overview(c, narrow(request, None))
+    return render(request, "overview.html", **values)
+
+
+@router.get("/sites/{site}", response_class=HTMLResponse)
+def show_site(request: Request, site: str, told: str = "") -> HTMLResponse:
+    """One slope."""
+    context = context_of(request)
+    with context.db.read() as c:
+        values = collect_site(context, c, site)
+    return render(request, "site.html", told=told[:200], **values)
+
+
+@router.get("/sites/{site}/forecasts", response_class=HTMLResponse)
+def show_forecasts(request: Request, site: str) -> HTMLResponse:
+    """What the forecasts of a site were worth."""
+    with context_of(request).db.read() as c:
+        card = find_card(c, site)
+        skill, coverage = queries.load_skill(c, site), queries.load_coverage(c, site)
+        gates, explained = queries.load_forecaster_gates(c, site), load_explanations(c, site)
+    values = {"skill": skill, "coverage": coverage, "gates": gates, "explained": explained}
+    return render(request, "forecasts.html", card=card, **values)
+
+
+@router.get("/alerts", response_class=HTMLResponse)
+def show_alerts(request: Request, site: str | None = None, ledger: str | None = None) -> HTMLResponse:
+    """Alerts of all times, newest first."""
+    with context_of(request).db.read() as c:
+        alerts = queries.load_history(c, narrow(request, site or None), ledger or None, 300)
+        cards = queries.load_cards(c, narrow(request, None))
+    names = {k.id: k.name for k in cards}
+    tops = {k.id: k.top_level for k in cards}
+    return render(request, "alerts.html", alerts=alerts, names=names, tops=tops, site=site or "", ledger=ledger or "")
+
+
+@router.get("/alerts/{alert_id}", response_class=HTMLResponse)
+def show_alert(request: Request, alert_id: AlertId, told: str = "") -> HTMLResponse:
+    """One alert: what, why, on what evidence, who was told, what people did."""
+    with context_of(request).db.read() as c:
+        values = collect_alert(c, alert_id)
+    return render(request, "alert.html", told=told[:200], **values)
+
+
+@router.get("/notifications", response_class=HTMLResponse)
+def show_notifications(request: Request, state: Annotated[str | None, Query()] = None) -> HTMLResponse:
+    """The newest messages and what became of them."""
+    with context_of(request).db.read() as c:
+        rows = queries.load_notifications(c, narrow(request, None), state or None, 300)
+    return render(request, "notifications.html", rows=rows, state=state or "")

@@ -1,0 +1,372 @@
+"""The one seam to heavy work: a job runs in a process of its own, with one thread, and is killed at its limit.
+
+A job is a function named ``"module:function"`` that takes a payload (a dict of plain values and numpy arrays) and
+gives a dict back; when it takes a second argument, that is a function for progress. It opens no database. The child is
+a fresh interpreter, not a fork: it inherits no connection, lock or file of the service, and ends when the service ends.
+It works behind the walls of `sandbox`, and what it answers is not trusted: plain data only, from its own files only.
+"""
+
+import contextlib
+import importlib
+import inspect
+import io
+import json
+import logging
+import math
+import os
+import pickle
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.errors import JobError
+from monitor.extras import explain_missing
+from monitor.worker import sandbox
+from monitor.worker.sandbox import Terms
+
+RESULT_LIMIT_BYTES: Final = 256 * 1024 * 1024
+PROGRESS_LIMIT_BYTES: Final = 16 * 1024 * 1024
+TEXT_LIMIT_BYTES: Final = 8192
+GRACE_S: Final = 3.0
+BEGIN: Final = b"b"
+CONNECT_S: Final = 10.0  # to reach a Dask scheduler
+LIBRARIES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+ONE_THREAD: Final = dict.fromkeys(LIBRARIES, "1")
+# All that an answer may be made of, beside numbers, texts, lists, tuples and dicts.
+PLAIN: Final = frozenset({
+    "builtins.set", "builtins.frozenset", "builtins.complex", "builtins.bytearray", "collections.OrderedDict",
+    "datetime.datetime", "datetime.date", "datetime.timedelta", "datetime.timezone", "numpy.ndarray", "numpy.dtype",
+    *(f"numpy.{core}.{name}" for core in ("_core", "core")
+      for name in ("multiarray._reconstruct", "multiarray.scalar", "numeric._frombuffer")),
+})  # fmt: skip
+Progress = Callable[[dict[str, Any]], None]
+log = logging.getLogger(__name__)
+
+_running: set[subprocess.Popen[bytes]] = set()
+_waiting: dict[str, "_Child"] = {}  # started for a job that is about to come
+_lock: Final = threading.Lock()
+_stopped = threading.Event()
+_told: set[str] = set()  # which walls are missing is said once
+
+
+def run(
+    job: str,
+    payload: Mapping[str, Any],
+    limit_s: float,
+    on_progress: Progress | None = None,
+    dask: str = "",
+    terms: Terms = Terms(),  # noqa: B008  frozen
+) -> dict[str, Any]:
+    """Run a job to its end and return what it answers.
+
+    Args:
+        job: ``"module:function"``.
+        payload: what the function gets; plain values and numpy arrays.
+        limit_s: seconds after which the process is terminated, then killed.
+        on_progress: called in this thread with each dict the job reports (a local job only).
+        dask: address of a Dask scheduler that runs the job instead.
+        terms: what the process may read, write and take.
+
+    Raises:
+        JobError: it failed, was killed at its limit, or answered what cannot be read; one line.
+    """
+    if dask:
+        return _run_on_dask(dask, job, payload, limit_s, terms)
+    terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
+    child = _take_waiting(job) or _start(job, "")
+    try:
+        with (child.folder / "payload").open("wb") as file:
+            pickle.dump({"job": job, "payload": dict(payload)}, file, protocol=5)
+        (child.folder / "terms").write_text(json.dumps(terms.spell()), encoding="utf-8")
+        status = _run_process(job, child, limit_s, on_progress)
+        return _read_answer(job, child.folder, status, terms)
+    finally:
+        child.end()
+
+
+def warm(job: str) -> None:
+    """Start the process of a job that is about to come, so that it has its libraries when it does.
+
+    It waits without a payload until `run` takes it or `cool` ends it; it goes behind its walls when it is taken.
+    """
+    with _lock:
+        if job in _waiting or _stopped.is_set():
+            return
+    try:
+        child = _start(job, job)
+    except OSError:  # no memory for it now: the job starts its own
+        return
+    with _lock:
+        if job not in _waiting and not _stopped.is_set():
+            _waiting[job] = child
+            return
+    child.end()
+
+
+def cool(job: str) -> None:
+    """End the process that waits for a job, if none came."""
+    with _lock:
+        child = _waiting.pop(job, None)
+    if child is not None:
+        child.end()
+
+
+def is_stopping() -> bool:
+    """Whether the service is about to end: a job that was cut off by that has not failed."""
+    return _stopped.is_set()
+
+
+def stop_all() -> None:
+    """Kill every running job and start no more; the service is about to end."""
+    _stopped.set()
+    with _lock:
+        for process in _running:
+            _kill(process, signal.SIGKILL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A started process and the folder that it shares with the service."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    def end(self) -> None:
+        """Kill it with all that it started, and remove its folder."""
+        _kill(self.process, signal.SIGKILL)
+        self.process.wait()
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        with _lock:
+            _running.discard(self.process)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _start(job: str, early: str) -> _Child:
+    """Start a process for a job; `early`: the job whose libraries it loads before it is told to begin."""
+    folder = Path(tempfile.mkdtemp(prefix="slopeward-job-"))
+    try:
+        with (folder / "stderr").open("wb") as stderr, _lock:
+            if _stopped.is_set():
+                raise JobError(f"{job}: not started, the service is stopping")
+            environment = {**sandbox.clean_environment(os.environ), **ONE_THREAD, "TMPDIR": str(folder)}
+            process = subprocess.Popen(
+                # -P: not from the working folder
+                [sys.executable, "-P", "-m", "monitor.worker.compute", str(folder), early],
+                stdin=subprocess.PIPE,  # the leash: its end tells the child that the service is gone
+                stdout=subprocess.DEVNULL, stderr=stderr, env=environment, start_new_session=True,
+            )  # fmt: skip
+            _running.add(process)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return _Child(process, folder)
+
+
+def _take_waiting(job: str) -> _Child | None:
+    """The process that waits for a job; None where there is none, or it has ended meanwhile."""
+    with _lock:
+        child = _waiting.pop(job, None)
+    if child is not None and child.process.poll() is not None:
+        child.end()
+        return None
+    return child
+
+
+def _run_process(job: str, child: _Child, limit_s: float, on_progress: Progress | None) -> int:
+    deadline = time.monotonic() + limit_s
+    assert child.process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it has ended: `_wait` says so
+        child.process.stdin.write(BEGIN)
+        child.process.stdin.flush()
+    return _wait(job, child.process, child.folder, deadline, limit_s, on_progress)
+
+
+def _wait(
+    job: str,
+    process: subprocess.Popen[bytes],
+    folder: Path,
+    deadline: float,
+    limit_s: float,
+    on_progress: Progress | None,
+) -> int:
+    seen = 0
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = process.wait(timeout=max(0.0, min(0.5, deadline - time.monotonic())))
+            _report(folder, seen, on_progress)
+            if _stopped.is_set():
+                raise JobError(f"{job}: killed, the service is stopping")
+            return status
+        seen = _report(folder, seen, on_progress)
+        if time.monotonic() >= deadline:
+            _kill(process, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=GRACE_S)
+            raise JobError(f"{job}: killed at its limit of {limit_s:g} s")
+
+
+def _report(folder: Path, seen: int, on_progress: Progress | None) -> int:
+    """Hand over the progress lines that were completed since the last look."""
+    if on_progress is None:
+        return seen
+    lines = _read_own(folder / "progress", PROGRESS_LIMIT_BYTES).split(b"\n")[:-1]
+    for line in lines[seen:]:
+        on_progress(json.loads(line))
+    return len(lines)
+
+
+def _read_own(path: Path, most: int, *, end: bool = False) -> bytes:
+    """The first bytes of a file that the child wrote, or its last; empty where it left none, or a link to another."""
+    try:
+        place = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    with os.fdopen(place, "rb") as file:
+        if not stat.S_ISREG(os.fstat(place).st_mode):
+            return b""
+        if end:
+            file.seek(max(0, os.fstat(place).st_size - most))
+        return file.read(most)
+
+
+def _kill(process: subprocess.Popen[bytes], number: int) -> None:
+    # its own session: whatever the job started goes with it
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _read_answer(job: str, folder: Path, status: int, terms: Terms) -> dict[str, Any]:
+    for line in _read_own(folder / "missing", TEXT_LIMIT_BYTES).decode(errors="replace").splitlines():
+        if line not in _told:
+            _told.add(line)
+            log.warning("%s", line)
+    if told := _read_own(folder / "error", TEXT_LIMIT_BYTES):
+        raise JobError(f"{job}: {' '.join(told.decode(errors='replace').split())}")
+    answer = folder / "answer"
+    if status != 0 or not answer.exists():
+        raise JobError(f"{job}: {_explain_end(folder, status, terms)}")
+    if answer.lstat().st_size > RESULT_LIMIT_BYTES:
+        raise JobError(f"{job}: answered {answer.lstat().st_size} bytes, more than {RESULT_LIMIT_BYTES}")
+    try:
+        result = _Plain(io.BytesIO(_read_own(answer, RESULT_LIMIT_BYTES))).load()
+    except Exception as error:  # bytes of somebody else can fail in any way
+        raise JobError(f"{job}: its answer cannot be read ({_one_line(error)})") from None
+    if not isinstance(result, dict):
+        raise JobError(f"{job}: answered {type(result).__name__}, expected a dict")
+    return result
+
+
+def _explain_end(folder: Path, status: int, terms: Terms) -> str:
+    """Why the child left neither an answer nor an error."""
+    lines = _read_own(folder / "stderr", TEXT_LIMIT_BYTES, end=True).decode(errors="replace").strip().splitlines()
+    if status == -signal.SIGXCPU:
+        return f"killed at its bound of {terms.cpu_s} s of processor time (compute.job_limit)"
+    if found := next(filter(None, (sandbox.explain(line, terms) for line in reversed(lines))), None):
+        return found
+    why = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    return f"{why}{': ' + lines[-1][:300] if lines else ''}"
+
+
+class _Plain(pickle.Unpickler):
+    """Reads plain data and arrays; anything else could run code in the service."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}" in PLAIN:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is no plain data")
+
+
+def call(job: str, payload: dict[str, Any], progress: Progress) -> Any:
+    """Import the job's function and call it."""
+    module, _, name = job.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    if len(inspect.signature(function).parameters) > 1:
+        return function(payload, progress)
+    return function(payload)
+
+
+def _run_on_dask(address: str, job: str, payload: Mapping[str, Any], limit_s: float, terms: Terms) -> dict[str, Any]:
+    """The same on a Dask worker, which starts the process of the job on its own machine and ends it at its limit."""
+    try:
+        distributed = importlib.import_module("distributed")
+    except ModuleNotFoundError as error:
+        raise JobError(explain_missing(error) or _one_line(error)) from None
+    try:
+        with distributed.Client(address, timeout=CONNECT_S) as client:
+            future = client.submit(run, job, dict(payload), limit_s, terms=terms, pure=False, retries=0)
+            try:
+                result: dict[str, Any] = future.result(timeout=limit_s + GRACE_S + CONNECT_S)
+            except TimeoutError:
+                future.cancel()
+                raise JobError(f"{job}: no worker of {address} answered within {limit_s:g} s") from None
+    except JobError as error:
+        raise JobError(f"{error} (on {address})") from None
+    except Exception as error:  # what a remote job raises can be anything
+        raise JobError(f"{job} on {address}: {_one_line(error)}") from error
+    return result
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:1000]
+
+
+def _follow_leash() -> None:
+    # stdin ends when the service does, however it died
+    with contextlib.suppress(OSError):
+        os.read(0, 1)
+    os._exit(3)
+
+
+def _load_early(job: str) -> None:
+    """Load what a job will need; what is missing is the job's own trouble, when it begins."""
+    with contextlib.suppress(Exception):
+        module = importlib.import_module(job.partition(":")[0])
+        getattr(module, "load_libraries", lambda: None)()
+
+
+def main(folder: Path, early: str = "") -> int:
+    """Life of the child: go behind the walls, read the payload, do the job, leave the answer or one line why not."""
+    with contextlib.suppress(OSError):  # a unit may forbid it
+        os.nice(10)  # ingest and alarms come first
+    if early:
+        _load_early(early)
+    if os.read(0, 1) != BEGIN:
+        return 3  # the service is gone, or no job came
+    terms = Terms.parse(json.loads((folder / "terms").read_text(encoding="utf-8")))
+    sandbox.wall_in(terms, folder)
+    (folder / "missing").write_text("\n".join(sandbox.describe()["missing"]), encoding="utf-8")
+    threading.Thread(target=_follow_leash, daemon=True).start()
+    with (folder / "payload").open("rb") as file:
+        task = pickle.load(file)  # noqa: S301  written by the service that started this process
+    with (folder / "progress").open("ab", buffering=0) as lines:
+
+        def progress(detail: dict[str, Any]) -> None:
+            lines.write(json.dumps(detail).encode() + b"\n")
+
+        try:
+            result = call(task["job"], task["payload"], progress)
+            sandbox.check_files()
+            with (folder / "answer.part").open("wb") as part:
+                pickle.dump(result, part, protocol=5)
+            (folder / "answer.part").rename(folder / "answer")
+        except Exception as error:  # whatever it was, the service gets one line
+            line = _one_line(error)
+            told = explain_missing(error) or sandbox.explain(line, terms) or line
+            (folder / "error").write_text(told, encoding="utf-8")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))

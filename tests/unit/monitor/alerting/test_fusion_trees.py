@@ -1,0 +1,195 @@
+"""Trees of criteria in three-valued logic, who is independent, and what could still be raised."""
+
+from itertools import product
+
+import pytest
+
+from monitor.config.service import find_weaknesses, parse_site
+from monitor.domain.fusion import Clause, find_behind, judge, list_leaves, may_become, spell_clause
+from monitor.domain.witnesses import (
+    INSAR,
+    find_groups,
+    find_voting_series,
+    is_met,
+    list_top_witnesses,
+    name_zone,
+    reach,
+)
+from monitor.errors import ConfigError
+
+VALUES = (True, False, None)
+HEAD = """
+[site]
+id = "bench"
+name = "Bench"
+latitude = 46.2
+longitude = 8.9
+[levels]
+names = ["green", "yellow", "orange", "red"]
+"""
+SERIES = """
+[[station.series]]
+quantity = "{quantity}"
+unit = "{unit}"
+interval = "1h"
+"""
+VELOCITY = """
+[[criterion]]
+kind = "velocity"
+id = "v"
+stations = ["G*"]
+yellow = {over = 6.0, window = "1d"}
+orange = {over = 24.0, window = "12h"}
+"""
+RAIN = """
+[[criterion]]
+kind = "rain_sum"
+id = "rain"
+role = "part"
+series = "R1.rain"
+yellow = {over = 60.0, window = "3d"}
+"""
+RULE = """
+[[fusion.rule]]
+id = "wet"
+level = "red"
+when = {all = [{criterion = "v", level = "orange", k = 2}, {criterion = "rain"}]}
+author = "test"
+reason = "test"
+"""
+
+
+def station(name, quantity="displacement", unit="mm", **more):
+    marks = "".join(f'{k} = "{v}"\n' for k, v in more.items())
+    return f'[[station]]\nid = "{name}"\n{marks}' + SERIES.format(quantity=quantity, unit=unit)
+
+
+def site(*parts, stations=None):
+    stations = stations or [station("G1", area="toe"), station("G2", area="head"), station("R1", "rain", "mm")]
+    return parse_site(HEAD + "".join(stations) + "".join(parts or (VELOCITY, RAIN, RULE)), "bench.toml")
+
+
+def leaf(name):
+    return Clause("votes", criterion=name)
+
+
+@pytest.mark.parametrize("op", ["all", "any", "at_least"])
+def test_what_is_unknown_decides_only_where_it_could_not_matter(op):
+    for values in product(VALUES, repeat=3):
+        clause = Clause(op, tuple(leaf(str(i)) for i in range(3)), k=2)
+        found = judge(clause, lambda c, v=values: v[int(c.criterion)])
+        needed = {"all": 3, "any": 1, "at_least": 2}[op]
+        # every way in which the unknown could come out
+        ways = {sum(w) >= needed for w in product(*[(True, False) if v is None else (v,) for v in values])}
+        assert found is (ways.pop() if len(ways) == 1 else None), (op, values)
+
+
+def test_not_needs_a_word_and_is_no_witness():
+    clause = Clause("all", (leaf("v"), Clause("not", (leaf("rain"),))))
+    for rain, expected in ((True, False), (False, True), (None, None)):
+        assert judge(clause, lambda c, r=rain: True if c.criterion == "v" else r) is expected
+    assert [c.criterion for c in find_behind(clause, lambda c: c.criterion == "v")] == ["v"]
+    assert spell_clause(clause) == "(v and not rain)"
+
+
+def test_what_could_become_true_or_false_needs_those_who_can_speak():
+    clause = Clause("at_least", (leaf("a"), leaf("b"), Clause("not", (leaf("c"),))), k=2)
+    for able in product((True, False), repeat=3):
+        known = dict(zip("abc", able, strict=True))
+        assert may_become(clause, lambda c, _w, k=known: k[c.criterion]) is (sum(able) >= 2)
+    # to be known false, all but one must be known false
+    assert may_become(Clause("any", (leaf("a"), leaf("b"))), lambda *_: True, wanted=False)
+    assert not may_become(Clause("any", (leaf("a"), leaf("b"))), lambda c, _: c.criterion == "a", wanted=False)
+
+
+def test_a_rule_is_read_with_its_names_resolved():
+    (rule,) = site().fusion.rules
+    assert (rule.id, rule.level, rule.when.op) == ("wet", 3, "all")
+    first, second = list_leaves(rule.when)
+    assert (first.criterion, first.level, first.k, first.witnesses) == ("v", 2, 2, ("G1", "G2"))
+    assert (second.criterion, second.level, second.witnesses) == ("rain", 1, ("R1",))
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("{all = []}", "expected a list of clauses"),
+        ('{criterion = "w"}', "unknown criterion"),
+        ('{criterion = "v", level = "red"}', "never asks for that much"),
+        ('{criterion = "v", k = 3}', "whole number from 1 to 2"),
+        ('{criterion = "v", k = true}', "whole number from 1 to 2"),
+        ('{criterion = "v", area = "crown"}', "expected one of: head, toe"),
+        ('{criterion = "v", stations = ["P*"]}', "matches no station"),
+        ('{criterion = "v", colour = 1}', "colour"),
+        ('{at_least = 3, of = [{criterion = "v"}]}', "whole number from 1 to 1"),
+        ('{any = [{criterion = "v"}], all = [{criterion = "v"}]}', "exactly one of"),
+        ('{criterion = "anomaly-advice"}', "is advice"),
+        ("{not = 3}", "expected a table"),
+    ],
+)  # fmt: skip
+def test_a_rule_that_cannot_be_meant_is_refused_with_its_key(when, said):
+    text = RULE.replace('{all = [{criterion = "v", level = "orange", k = 2}, {criterion = "rain"}]}', when)
+    with pytest.raises(ConfigError, match=r"bench\.toml: fusion\.rule") as caught:
+        site(VELOCITY, RAIN.replace('role = "part"\n', ""), text)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_part_that_no_rule_names_is_refused():
+    with pytest.raises(ConfigError, match=r"'rain'.*no fusion\.rule names it"):
+        site(VELOCITY, RAIN)
+
+
+def test_a_shared_footprint_is_one_witness_and_all_radar_zones_are_one():
+    place = site(stations=[station("G1", footprint="px7"), station("G2", footprint="px7"), station("R1", "rain", "mm")])
+    groups = find_groups(place)
+    assert groups["G1"] == groups["G2"] != groups["R1"]
+    assert groups[name_zone("G1")] == groups[name_zone("R1")] == INSAR
+    assert list_top_witnesses(place) == []  # two of one footprint never are two witnesses
+
+
+def test_the_top_that_only_a_rule_asks_for_can_be_reached_as_long_as_its_parts_can_speak():
+    place = site()
+    assert find_weaknesses(place) == []
+    assert list_top_witnesses(place) == [("G1",), ("G2",), ("R1",)]
+    groups, voting = find_groups(place), find_voting_series(place)
+    assert voting == {("G1", "displacement"), ("G2", "displacement"), ("R1", "rain")}
+    assert reach(place, voting, groups).level == 3
+    for lost in voting:
+        assert reach(place, voting - {lost}, groups).level == 2, f"without {lost}"
+    assert reach(place, set(), groups).level == 0
+    assert find_weaknesses(site(VELOCITY)) != []
+
+
+def test_areas_are_asked_apart():
+    text = RULE.replace('{criterion = "v", level = "orange", k = 2}', '{criterion = "v", level = "orange", areas = 2}')
+    place = site(VELOCITY, RAIN, text)
+    groups, voting = find_groups(place), find_voting_series(place)
+    assert reach(place, voting, groups).level == 3
+    assert reach(place, voting - {("G2", "displacement")}, groups).level == 2
+
+
+def test_so_many_witnesses_in_each_of_so_many_areas():
+    stations = [station(f"G{i}", area=area) for i, area in enumerate(("toe", "toe", "head", "head"))]
+    place = site(VELOCITY, stations=[*stations, station("G9"), station("R1", "rain", "mm")])
+    groups = find_groups(place)
+    names = ("G0", "G1", "G2", "G3", "G9")
+
+    def met(said, **asked):
+        return is_met(place, Clause("votes", criterion="v", witnesses=names, **asked), said, groups)
+
+    assert met(["G0", "G2"], areas=2)
+    assert not met(["G0", "G1", "G9"], areas=2), "one area, and one station of none"
+    assert not met(["G0", "G1", "G2"], areas=2, k=2)
+    assert met(names, areas=2, k=2)
+    assert met(["G0", "G9"], k=2)
+    shared = {**groups, "G1": groups["G0"]}
+    clause = Clause("votes", criterion="v", witnesses=names, areas=2, k=2)
+    assert not is_met(place, clause, names, shared), "two that share an antenna are one"
+
+
+def test_a_gauge_beside_the_slope_may_be_part_of_a_rule():
+    gauge = station("R1", "rain", "mm").replace('id = "R1"\n', 'id = "R1"\non_slope = false\n')
+    place = site(stations=[station("G1"), station("G2"), gauge])
+    assert list(list_leaves(place.fusion.rules[0].when))[1].witnesses == ("R1",)
+    assert reach(place, find_voting_series(place), find_groups(place)).level == 3

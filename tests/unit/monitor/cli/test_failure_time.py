@@ -1,0 +1,135 @@
+"""`slopeward failure-time` reads curves of several forms, and says in one line why it cannot read one."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from monitor.cli.forecast.curve_file import read_curve
+from monitor.cli.main import run_verb
+from monitor.errors import PayloadError
+
+DAYS = [f"2026-01-{d:02}" for d in range(1, 29)]
+
+
+def write(folder: Path, header: str, rows: list[str], name: str = "curve.csv") -> Path:
+    path = folder / name
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_it_prints_one_line_per_instant_with_the_promised_keys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = [f"{(100 / (60 - i)):.4f}" for i in range(58)]
+    rows = [f"2026-{1 + i // 28:02}-{1 + i % 28:02},{sum(map(float, days[:i])):.4f}" for i in range(58)]
+    path = write(tmp_path, "date,disp", rows)
+    assert run_verb(["failure-time", str(path), "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 58
+    promised = {"time", "onset", "window_from", "window_mid", "window_to", "trusted", "reasons"}
+    assert promised <= set(lines[0])
+    for line in lines:
+        assert line["window_from"] is None or line["time"] <= line["window_from"] <= line["window_to"]
+        assert line["trusted"] or line["reasons"]
+    assert run_verb(["failure-time", "--json", str(path)]) == 0  # options may come first
+    assert run_verb(["failure-time", "watch", str(path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "scale"),
+    [
+        ("date,disp", "{t},{v}", 1.0),
+        ("Timestamp;Displacement (cm)", "{t}T00:00:00Z;{v}", 10.0),
+        ("time\tbattery\tdisplacement_m", "{t}T01:00:00+01:00\t12\t{v}", 1000.0),
+        ("station,time,quantity,value", "A,{t}T00:00:00Z,displacement_mm,{v}", 1.0),
+        ("Date,Total", "{s},{v}", 1.0),
+    ],
+)
+def test_headers_units_and_separators(tmp_path: Path, header: str, row: str, scale: float) -> None:
+    rows = [row.format(t=t, s=t.replace("-0", "/").replace("-", "/"), v=i) for i, t in enumerate(DAYS)]
+    curve = read_curve(write(tmp_path, header, rows), "displacement")
+    assert curve.values == [i * scale for i in range(28)]
+    assert curve.times_s[1] - curve.times_s[0] == 86400.0
+
+
+def test_velocity_is_added_up_and_dirt_is_told(tmp_path: Path) -> None:
+    rows = [f"{t},{2.0}" for t in DAYS]
+    rows[5] = f"{DAYS[5]},nan"
+    rows += [f"{DAYS[3]},2.0", ""]
+    curve = read_curve(write(tmp_path, "time,velocity_mm_per_day", rows), "velocity")
+    assert curve.values[-1] == pytest.approx(2.0 * 27)
+    assert any("1 rows without a number" in n for n in curve.notes)
+    assert any("repeat a time" in n for n in curve.notes)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "says"),
+    [
+        ("when,disp", ["2026-01-01,1"], "no time column"),
+        ("time,disp", [f"{t},1" for t in DAYS[:5]], "8 are the least"),
+        ("time,disp", ["yesterday,1"] * 9, "is not of the form"),
+        ("time,a,b", [f"{t},1,2" for t in DAYS], "choose one by --value"),
+        ("time,station,quantity,value", [f"{t},{s},displacement_mm,1" for t in DAYS for s in "AB"], "--station"),
+        ("time,station,quantity,value", [f"{t},A,rain_mm,1" for t in DAYS], "--value"),
+        ("alone", ["1"], "holds no table"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], header: str, rows: list[str], says: str
+) -> None:
+    assert run_verb(["failure-time", str(write(tmp_path, header, rows))]) == 1
+    err = capsys.readouterr().err
+    assert says in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_station_of_a_file_of_one_curve_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "time,disp", [f"{t},1" for t in DAYS])
+    with pytest.raises(PayloadError, match="leave --station away"):
+        read_curve(path, "displacement", station="G1")
+
+
+def test_a_column_without_numbers_names_the_others(tmp_path: Path) -> None:
+    path = write(tmp_path, "time,disp,note", [f"{t},1,calm" for t in DAYS])
+    with pytest.raises(PayloadError, match=r"no row of column 'note' holds a number; choose another by --value: disp$"):
+        read_curve(path, "displacement", value="note")
+    long = write(tmp_path, "time,station,quantity,value", [f"{t},G1,displacement_mm,1" for t in DAYS], "long.csv")
+    with pytest.raises(PayloadError, match="holds no quantity 'value', choose one by --value: displacement_mm"):
+        read_curve(long, "displacement", value="value")
+
+
+def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PayloadError, match="No such file"):
+        read_curve(tmp_path / "none.csv", "displacement")
+    (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(PayloadError, match="UTF-8"):
+        read_curve(tmp_path / "b.csv", "displacement")
+
+
+def test_wrong_usage_is_two(tmp_path: Path) -> None:
+    path = write(tmp_path, "time,disp", [f"{t},1" for t in DAYS])
+    assert run_verb(["failure-time", str(path), "--column", "colour"]) == 2
+    assert run_verb(["failure-time", str(path), "--interval", "soon"]) == 2
+    assert run_verb(["failure-time", "bench", "--curves", "none"]) == 2
+    assert run_verb(["failure-time", "bench", "--alpha", "1"]) == 2
+    assert run_verb(["failure-time", "bench", "--noise", "loud"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [("--interval", "0s"), ("--noise", "nan"), ("--noise", "-1"), ("--noise", "x"), ("--alpha", "1.0000001")],
+)
+def test_a_benchmark_that_cannot_be_drawn_is_wrong_usage(
+    option: str, wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_verb(["failure-time", "bench", "--seeds", "1", f"{option}={wrong}"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert option in told.err
+
+
+def test_an_interval_of_nothing_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, "time,mm", [f"{t},{i}" for i, t in enumerate(DAYS)])
+    assert run_verb(["failure-time", str(path), "--interval", "0s"]) == 2
+    assert "--interval" in capsys.readouterr().err

@@ -1,0 +1,315 @@
+"""The command line: one line for a known error, 2 for wrong usage, never a traceback."""
+
+import json
+import os
+
+import pytest
+
+from monitor.cli import main as cli
+from monitor.cli.scenes.detect import _progress
+from monitor.cli.site.proposing import _tell_progress
+from monitor.cli.site.sites import write_first_site
+from monitor.config.service import find_weaknesses, parse_site
+from monitor.config.site import CHANNEL_KINDS
+from monitor.notify.notifier import NOTIFIERS
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("SLOPEWARD_") and "__" in name:
+            monkeypatch.delenv(name)
+    (tmp_path / "configs/sites").mkdir(parents=True)
+
+
+def run(capsys, *words):
+    status = cli.run_verb(list(words))
+    out = capsys.readouterr()
+    assert "Traceback" not in out.err + out.out
+    return status, out.out, out.err
+
+
+def test_help_lists_every_verb(capsys):
+    status, out, _ = run(capsys, "--help")
+    assert status == 0
+    assert all(verb in out for verb in cli.VERBS)
+
+
+def test_without_a_verb_it_is_wrong_usage(capsys):
+    assert run(capsys)[0] == 2
+
+
+def test_an_unknown_verb_names_the_nearest(capsys):
+    status, _, err = run(capsys, "statsu")
+    assert status == 2
+    assert "'status'" in err
+
+
+def test_an_unknown_option_is_wrong_usage(capsys):
+    status, _, err = run(capsys, "check", "--nope")
+    assert status == 2
+    assert "--nope" in err
+
+
+def test_a_known_error_is_one_line(capsys):
+    status, out, err = run(capsys, "check", "--config", "nowhere.toml")
+    assert (status, out) == (1, "")
+    assert err == "nowhere.toml: cannot be read: No such file or directory\n"
+
+
+def test_an_internal_error_is_one_line_too(capsys, monkeypatch):
+    monkeypatch.setattr("monitor.cli.service.check.load_service", lambda _: 1 / 0)
+    status, _, err = run(capsys, "check")
+    assert status == 1
+    assert err.startswith("internal error: ZeroDivisionError")
+    assert err.count("\n") == 1
+
+
+def test_init_writes_a_file_that_passes_check_and_is_never_overwritten(capsys):
+    assert run(capsys, "sites", "init", "my-slope")[0] == 0
+    status, out, _ = run(capsys, "check")
+    assert status == 0, out
+    assert run(capsys, "sites", "init", "my-slope")[0] == 1
+    assert run(capsys, "sites", "init", "My Slope")[0] == 1
+
+
+def test_the_first_site_has_no_weakness():
+    assert find_weaknesses(parse_site(write_first_site("a"), "a")) == []
+
+
+def test_check_exits_1_for_an_unreachable_top_level_and_names_it(capsys, tmp_path):
+    text = write_first_site("lonely").replace('logger = "logger-2"', 'logger = "logger-1"')
+    (tmp_path / "configs/sites/lonely.toml").write_text(text)
+    status, _, err = run(capsys, "check")
+    assert status == 1
+    assert "'red' can never be reached" in err
+    assert "E1, G1" in err
+
+
+def test_check_names_an_unknown_model_and_goes_on(capsys, tmp_path):
+    (tmp_path / "configs/sites/a.toml").write_text(write_first_site("a").replace('["auto"]', '["autogru"]'))
+    (tmp_path / "configs/sites/b.toml").write_text(write_first_site("b"))
+    status, out, _ = run(capsys, "check", "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert status == 1
+    assert any(not one["ok"] and "autogru" in one["text"] for one in lines)
+    assert any(one["ok"] and one["subject"] == "b" for one in lines)
+
+
+def check_a(capsys, tmp_path, text):
+    """State and lines of `slopeward check --json` for one site file."""
+    (tmp_path / "configs/sites/a.toml").write_text(text)
+    status, out, _ = run(capsys, "check", "--json")
+    return status, [(one["state"], one["text"]) for one in map(json.loads, out.splitlines())]
+
+
+@pytest.mark.parametrize(
+    ("channel", "state", "words"),
+    [
+        ("cap:feed", "wrong", "nothing can be sent by channel 'cap:feed'"),
+        ("pager:7", "wrong", "kind of log, webhook, email, apprise, mqtt"),
+        ("email:duty", "wrong", "not a mail address"),
+        ("mqtt:alarms/#", "wrong", "without + and #"),
+        ("webhook:duty-url", "wrong", "in capitals"),
+        ("webhook:DUTY_URL", "ok", "recipients"),
+    ],
+)
+def test_only_a_channel_that_can_send_passes_check(capsys, tmp_path, channel, state, words):
+    text = write_first_site("a").replace('channels = ["log"', f'channels = ["log", "{channel}"')
+    assert channel in text
+    status, found = check_a(capsys, tmp_path, text)
+    assert status == (state == "wrong")
+    assert any(s == state and words in line for s, line in found), found
+
+
+def test_every_kind_of_channel_that_check_names_is_a_notifier():
+    assert set(CHANNEL_KINDS) == set(NOTIFIERS)
+
+
+def test_a_stored_file_with_a_channel_that_is_gone_is_still_read():
+    text = write_first_site("a").replace('channels = ["log"', 'channels = ["log", "cap:feed"')
+    site = parse_site(text, "a")
+    assert len(find_weaknesses(site)) == 1
+
+
+def test_check_lists_every_mistake_of_a_file(capsys, tmp_path):
+    good = write_first_site("a")
+    schema = good.replace("[site]", "[site]\nnick = 1\nlatitud = 2", 1).replace("min_sigma", "min_sigmas", 1)
+    schema = schema.replace('timezone = "', "timezone = 7 # ", 1)
+    status, found = check_a(capsys, tmp_path, schema)
+    lines = [line for state, line in found if state == "wrong"]
+    assert status == 1
+    for words in ("'nick'", "'latitud'", "site.timezone", "'min_sigmas'"):
+        assert sum(words in line for line in lines) == 1, (words, lines)
+    names = good.replace('stations = ["', 'stations = ["X', 1).replace('channels = ["log"', 'channels = ["pager:7"')
+    status, found = check_a(capsys, tmp_path, names.replace('["auto"]', '["autogru", "grus"]'))
+    lines = [line for state, line in found if state == "wrong"]
+    for words in ("'autogru'", "'grus'", "pager:7", "criterion[0].stations"):
+        assert sum(words in line for line in lines) == 1, (words, lines)
+
+
+def test_two_recipients_of_one_name_are_refused_by_check(capsys, tmp_path):
+    text = write_first_site("a") + '\n[[recipient]]\nname = "Duty  Engineer"\nchannels = ["log"]\n'
+    status, found = check_a(capsys, tmp_path, text)
+    assert status == 1
+    assert any(state == "wrong" and "two spellings of one name" in line for state, line in found), found
+
+
+def test_check_opens_the_mapping_of_a_decoder(capsys, tmp_path):
+    decoder = f'\n[[decoder]]\ntopic = "gateway/+/up"\nname = "mapping:{tmp_path}/gateway.toml"\n'
+    text = write_first_site("a") + decoder
+    status, found = check_a(capsys, tmp_path, text)
+    assert status == 1
+    (line,) = [line for state, line in found if state == "wrong"]
+    assert "gateway/+/up" in line
+    assert f"{tmp_path}/gateway.toml" in line
+    (tmp_path / "gateway.toml").write_text(
+        '[time]\npath = "t"\n[station]\nname = "G1"\n[[value]]\npath = "x"\nquantity = "tilt_x"\nunit = "deg"\n'
+    )
+    assert check_a(capsys, tmp_path, text)[0] == 0
+    assert check_a(capsys, tmp_path, text.replace("mapping:", "maping:"))[0] == 1
+
+
+def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path):
+    text = write_first_site("a")
+    status, found = check_a(capsys, tmp_path, text)
+    assert status == 0
+    assert any(state == "warn" and "one channel only (log)" in line for state, line in found)
+    assert any(state == "warn" and "criterion rate-1: no author and no reason" in line for state, line in found)
+    text = text.replace('author = ""', "").replace('reason = ""', "")
+    text = text.replace("[[criterion]]", '[[criterion]]\nauthor = "A. Rossi"\nreason = "record of four years"')
+    two = text.replace('channels = ["log"]', 'channels = ["log", "webhook:DUTY_URL"]')
+    assert [state for state, _ in check_a(capsys, tmp_path, two)[1]] == ["ok"]
+    status, found = check_a(capsys, tmp_path, two.replace("[fusion]", "[fusion]\nfast_track = true"))
+    assert status == 0
+    assert any(state == "warn" and "fusion.fast_track" in line and "lightning" in line for state, line in found)
+    untold = two.replace('levels = ["yellow", "orange", "red"]', 'levels = ["yellow"]')
+    status, found = check_a(capsys, tmp_path, untold)
+    assert status == 0
+    assert any(state == "warn" and "no recipient is told of the top level 'red'" in line for state, line in found)
+
+
+def test_check_warns_of_a_dear_site_and_refuses_one_beyond_the_bound(capsys, tmp_path):
+    def text(interval):
+        return f"""
+[site]
+id = "a"
+name = "A"
+latitude = 46.0
+longitude = 9.0
+timezone = "UTC"
+[levels]
+names = ["green", "red"]
+[fusion]
+top_needs = 1
+[[station]]
+id = "G1"
+[[station.series]]
+quantity = "rain"
+unit = "mm"
+interval = "{interval}"
+[[criterion]]
+id = "storm"
+kind = "rain_sum"
+series = "G1.rain"
+author = "x"
+reason = "x"
+red = {{over = 50, window = "7d"}}
+[[recipient]]
+name = "duty"
+channels = ["log", "webhook:DUTY_URL"]
+"""
+
+    assert check_a(capsys, tmp_path, text("1m")) == (0, [("ok", "1 stations, 1 criteria, 1 recipients")])
+    status, found = check_a(capsys, tmp_path, text("10s"))
+    assert status == 0
+    (line,) = [line for state, line in found if state == "warn"]
+    assert "more than 50,000 is slow" in line
+    status, found = check_a(capsys, tmp_path, text("2s"))
+    assert status == 1
+    ((state, line),) = found
+    assert state == "wrong"
+    assert "criterion 'storm' at station 'G1'" in line
+    assert "at most 200,000" in line
+
+
+def test_check_connect_says_what_does_not_answer(capsys, tmp_path, monkeypatch):
+    run(capsys, "sites", "init", "a")
+    monkeypatch.setenv("SLOPEWARD_BROKER__MODE", "external")
+    monkeypatch.setenv("SLOPEWARD_BROKER__URL", "mqtt://127.0.0.1:1")
+    status, _, err = run(capsys, "check", "--connect")
+    assert status == 1
+    assert "broker" in err
+    assert "slopeward db upgrade" in err
+
+
+def test_show_resolves_globs(capsys):
+    run(capsys, "sites", "init", "a")
+    status, out, _ = run(capsys, "sites", "show", "a", "--json")
+    assert status == 0
+    assert json.loads(out)["criteria"][0]["stations"] == ["G1"]
+    assert run(capsys, "sites", "show", "b")[0] == 1
+
+
+def test_list_says_which_file_cannot_be_used(capsys, tmp_path):
+    assert run(capsys, "sites", "list")[0] == 4
+    (tmp_path / "configs/sites/bad.toml").write_text("x = ")
+    status, _, err = run(capsys, "sites", "list")
+    assert status == 3
+    assert "bad.toml" in err
+
+
+def test_status_of_a_database_without_schema_says_what_to_run(capsys):
+    status, _, err = run(capsys, "status")
+    assert status == 1
+    assert "slopeward db upgrade" in err
+
+
+def test_status_is_blind_where_nothing_runs(capsys):
+    run(capsys, "db", "upgrade")
+    status, out, _ = run(capsys, "status", "--json")
+    assert status == 6
+    assert json.loads(out)["state"] == "blind"
+
+
+def test_version(capsys):
+    assert run(capsys, "--version")[1].startswith("slopeward 0.")
+
+
+def test_progress_into_a_pipe_is_a_line_per_tenth(capsys):
+    tell = _tell_progress(written_over=False)
+    for percent in (0, 4, 11, 19, 20, 55, 100):
+        tell(percent / 100.0)
+    assert capsys.readouterr().err.splitlines() == [f"replaying {n} %" for n in (0, 10, 20, 50, 100)]
+
+
+def test_the_stages_of_a_large_scene_are_told_with_what_is_left_of_each(capsys, monkeypatch):
+    now_s = iter((0, 1, 40, 60, 70, 130, 131))
+    monkeypatch.setattr("monitor.cli.scenes.detect.time.monotonic", lambda: float(next(now_s)))
+    tell = _progress("a.tif")
+    for stage, share in (
+        ("brightness", 0.1),
+        ("brightness", 0.5),
+        ("map", 0.05),
+        ("map", 1.0),
+        ("files", 0.2),
+        ("files", 1.0),
+    ):
+        tell(stage, share)
+    assert capsys.readouterr().err.splitlines() == [
+        "a.tif: brightness 50 %, about 39 s left of this", "a.tif: map 5 %", "a.tif: map 100 %", "a.tif: files 20 %",
+    ]  # fmt: skip
+
+
+def test_train_with_nothing_to_resume_says_that_it_begins_anew(capsys, monkeypatch):
+    from detection.imagery.errors import TrainingPausedError
+
+    def pause(*_, **__):
+        raise TrainingPausedError("stopped")
+
+    monkeypatch.setattr("detection.imagery.training.recipe.run_recipe", pause)
+    words = ["scenes", "train", "--recipe", "generated", "--out", "new.safetensors"]
+    assert "resume" not in run(capsys, *words)[2]
+    status, _, err = run(capsys, *words, "--resume")
+    assert (status, "no stopped run into new.safetensors; it begins anew" in err) == (0, True)

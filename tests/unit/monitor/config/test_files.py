@@ -1,0 +1,189 @@
+"""Configuration: the files that ship, the error lines, overrides, secrets."""
+
+from pathlib import Path
+
+import pytest
+
+from monitor.config.service import find_weaknesses, load_service, parse_service, parse_site, scan_sites
+from monitor.domain.site import Threshold
+from monitor.errors import ConfigError
+from monitor.simulate.site_file import write_site_toml
+from monitor.simulate.slope import SlopeModel
+
+ROOT = Path(__file__).parents[4]
+EXAMPLE = (ROOT / "configs/sites/north-bench.toml").read_text()
+
+
+def refused(text, name="x.toml"):
+    with pytest.raises(ConfigError) as error:
+        parse_site(text, name)
+    line = str(error.value)
+    assert "\n" not in line
+    assert line.startswith("x.toml: ")
+    return line
+
+
+def test_the_shipped_service_file_states_the_defaults():
+    assert load_service(ROOT / "configs/slopeward.toml", {}) == parse_service("", "empty")
+
+
+def test_the_example_site_becomes_domain_records():
+    site = parse_site(EXAMPLE, "x.toml")
+    velocity = site.criteria[0]
+    assert velocity.stations == ("G1", "G2")
+    assert velocity.thresholds[2] == Threshold(3, 100.0, None, 21600.0)
+    assert [level.auto_lower for level in site.levels] == [True, True, False, False]
+    assert site.criteria[1].stations == ("E1",)
+    assert dict(site.criteria[3].params)["duration_to_s"] == 864000.0
+    assert len(site.version) == 64
+    assert find_weaknesses(site) == []
+
+
+def test_simulated_site_passes():
+    assert find_weaknesses(parse_site(write_site_toml(SlopeModel()), "sim.toml")) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("hits = 3", "hit = 3", ["criterion[0].dwell", "'hit'", "did you mean 'hits'"]),
+        ("yellow = {over = 2.0", "yelow = {over = 2.0", ["criterion[0]", "did you mean 'yellow'"]),
+        ('interval = "1h"', "interval = 1", ["station[0].series[0].interval", "'15m'"]),
+        ('unit = "kPa"', 'unit = "furlong"', ["station[4].series[0].unit", "furlong"]),
+        ('unit = "kPa"', 'unit = "mm"', ["station[4].series[0].unit", "kPa"]),
+        ('unit = "kPa"', 'unit = "index"', ["criterion[2].series", "no threshold may use it"]),
+        ("orange = {over = 20.0", "orange = {over = 1.0", ["criterion[0].orange.over", "at least 2"]),
+        ('stations = ["G*"]', 'stations = ["X*"]', ["criterion[0].stations", "X*"]),
+        ('stations = ["G*"]', 'stations = ["C*"]', ["criterion[0].stations", "control"]),
+        ('id = "G2"', 'id = "G1"', ["station: id", "'G1' appears twice"]),
+        ("latitude = 46.2\n", "latitude = 146.2\n", ["site.latitude", "90"]),
+        ("latitude = 46.2\n", "latitude = nan\n", ["site.latitude", "finite"]),
+        ('"Europe/Zurich"', '"Europe/Zurch"', ["site.timezone", "IANA"]),
+        ('id = "north-bench"', 'id = "status"', ["site.id", "reserved"]),
+        ('id = "north-bench"', 'id = "North"', ["site.id"]),
+        ('kind = "level"', 'kind = "levl"', ["criterion[2].kind", "velocity"]),
+        ('level = "yellow"', 'level = "purple"', ["criterion[3].level", "purple"]),
+        ('levels = ["yellow", "orange", "red"]', 'levels = ["blue"]', ["recipient[0].levels", "blue"]),
+        ('channels = ["log"]', 'channels = ["fax:1"]', ["recipient[0].channels[0]", "fax"]),
+        ("[fusion]", "[fusion", ["not valid TOML", "line"]),
+        ('covariates = ["R1.rain"]', 'covariates = ["R2.rain"]', ["forecast.covariates", "R2"]),
+        ("[levels.red]", "[levels.rod]", ["levels", "did you mean 'red'"]),
+        ('max_silence = "12h"', 'max_silence = "12m"', ["station[4].series[0].max_silence"]),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_key_and_expectation(old, new, words):
+    assert old in EXAMPLE
+    line = refused(EXAMPLE.replace(old, new, 1))
+    for word in words:
+        assert word in line
+
+
+def test_a_weather_forecast_is_no_measured_driver():
+    rain = '[[station.series]]\nquantity = "rain"'
+    assert EXAMPLE.count(rain) == 1
+    expected = '[[station.series]]\nquantity = "rain_next_24h"\nunit = "mm"\ninterval = "6h"\n' + rain
+    text = EXAMPLE.replace(rain, expected).replace('["R1.rain"]', '["R1.rain", "R1.rain_next_24h"]')
+    text += '\n[[quantity]]\nname = "rain_next_24h"\nunit = "mm"\nlow = 0.0\nhigh = 900.0\n'
+    assert refused(text).endswith('name it in forecast.expected_rain = {"24h" = "R1.rain_next_24h"}')
+
+
+def test_units_become_canonical():
+    text = EXAMPLE.replace('unit = "kPa"', 'unit = "bar"\nverify_step = 0.5\nlow = -1.0', 1)
+    spec = parse_site(text, "x.toml").series("P1", "pore_pressure")
+    assert (spec.unit, spec.verify_step, spec.low) == ("kPa", 50.0, -100.0)
+
+
+def test_a_span_in_kelvin_has_no_zero_point():
+    series = '[[station.series]]\nquantity = "temperature"\nunit = "K"\ninterval = "1h"\nnoise_floor = 0.5\n'
+    spec = parse_site(EXAMPLE.replace("[[criterion]]", series + "[[criterion]]", 1), "x.toml").series(
+        "R1", "temperature"
+    )
+    assert spec.noise_floor == pytest.approx(0.5)
+
+
+def test_own_quantity_with_own_range():
+    text = EXAMPLE.replace('quantity = "pore_pressure"\nunit = "kPa"', 'quantity = "radon"\nunit = "Bq/m3"').replace(
+        '"P1.pore_pressure"', '"P1.radon"'
+    )
+    assert "did you mean" in refused(text) or "radon" in refused(text)
+    site = parse_site(text + '\n[[quantity]]\nname = "radon"\nunit = "Bq/m3"\nlow = 0.0\nhigh = 1e5\n', "x.toml")
+    assert site.quantities == (("radon", "Bq/m3"),)
+    assert site.series("P1", "radon").high == 1e5
+
+
+def test_shared_reference_makes_the_top_unreachable():
+    text = EXAMPLE.replace('logger = "logger-5"', 'logger = "logger-3"')
+    (weakness,) = find_weaknesses(parse_site(text, "x.toml"))
+    assert "'red'" in weakness
+    assert "E1, G1, G2" in weakness
+
+
+def test_independence_is_transitive():
+    bridged = EXAMPLE.replace('logger = "logger-5"', 'logger = "logger-5"\nantenna = "A"').replace(
+        'reference = "BASE"\nlogger = "logger-3"\n[[station.series]]',
+        'reference = "BASE"\nlogger = "logger-3"\nantenna = "A"\n[[station.series]]', 1,
+    )  # fmt: skip
+    assert find_weaknesses(parse_site(bridged, "x.toml"))
+
+
+def test_advice_never_counts_for_the_top():
+    anomaly = '\n[[criterion]]\nkind = "anomaly"\nstations = ["*"]\nlevel = "red"\n'
+    site = parse_site(EXAMPLE + anomaly, "x.toml")
+    assert site.criteria[-1].role == "advice"
+    text = EXAMPLE.replace('red = {over = 50.0, window = "2h"}', "") + anomaly
+    assert find_weaknesses(parse_site(text, "x.toml"))
+
+
+def test_environment_wins_and_is_named_in_errors():
+    config = parse_service("[web]\nport = 1\n", "s.toml", {"SLOPEWARD_WEB__PORT": "9000", "SLOPEWARD_DATA": "x"})
+    assert config.web.port == 9000
+    with pytest.raises(ConfigError, match=r"^environment SLOPEWARD_WEB__PORT: web\.port: .*integer"):
+        parse_service("", "s.toml", {"SLOPEWARD_WEB__PORT": "many"})
+    with pytest.raises(ConfigError, match=r"SLOPEWARD_WEB__PROT: unknown key 'prot'; did you mean 'port'"):
+        parse_service("", "s.toml", {"SLOPEWARD_WEB__PROT": "1"})
+
+
+def test_unknown_section_names_the_nearest():
+    with pytest.raises(ConfigError, match=r"s\.toml: unknown key 'brokr'; did you mean 'broker'"):
+        parse_service("[brokr]\n", "s.toml")
+
+
+def test_secrets_come_from_environment_or_file_only(tmp_path):
+    with pytest.raises(ConfigError, match=r"broker\.password.*SLOPEWARD_BROKER__PASSWORD"):
+        parse_service('[broker]\npassword = "hunter2"\n', "s.toml")
+    with pytest.raises(ConfigError, match="no password in the URL"):
+        parse_service('[broker]\nurl = "mqtt://a:b@h"\n', "s.toml")
+    (tmp_path / "pw").write_text("hunter2\n")
+    config = parse_service(f'[broker]\npassword_file = "{tmp_path / "pw"}"\n', "s.toml")
+    assert config.broker.password == "hunter2"
+    assert "hunter2" not in repr(config)
+    assert parse_service("", "s.toml", {"SLOPEWARD_BROKER__PASSWORD": "x"}).broker.password == "x"
+
+
+@pytest.mark.parametrize("url", ["mysql://u:geheim@h/x", "postgresql:/u:geheim@h/x", "nonsense"])
+def test_a_database_that_is_not_supported_is_told_without_its_password(url):
+    with pytest.raises(ConfigError, match=r"database\.url: expected sqlite:///file or postgresql") as caught:
+        parse_service(f'[database]\nurl = "{url}"\n', "s.toml")
+    assert "geheim" not in str(caught.value)
+
+
+def test_configuration_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        parse_service("", "s.toml").web.port = 1
+
+
+def test_durations_and_broker_address():
+    text = '[schedule]\nevaluate_tick = "5s"\n[broker]\nurl = "mqtts://h"\n[retention]\nobservations = "2d"\n'
+    config = parse_service(text, "s.toml")
+    assert config.schedule.evaluate_tick_s == 5.0
+    assert (config.broker.host, config.broker.port, config.broker.tls) == ("h", 8883, True)
+    assert (config.retention.observations_s, config.retention.forecasts_s) == (172800.0, 7776000.0)
+
+
+def test_a_bad_site_file_does_not_stop_the_others(tmp_path):
+    (tmp_path / "a.toml").write_text(EXAMPLE)
+    (tmp_path / "b.toml").write_text("nonsense")
+    (tmp_path / "c.toml").write_text(EXAMPLE)
+    sites, failures = scan_sites(tmp_path)
+    assert [s.id for s in sites] == ["north-bench"]
+    assert sorted(p.name for p in failures) == ["b.toml", "c.toml"]

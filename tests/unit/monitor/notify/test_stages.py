@@ -1,0 +1,159 @@
+"""The stages as pure functions: nothing hides a high raise, nothing urgent waits, nothing is dropped."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.domain.alert import DeliveryState
+from monitor.notify.circuit import Circuit, backoff_s
+from monitor.notify.path import STAGES
+from monitor.notify.stages import grouped, superseded, throttled
+from monitor.notify.verdict import Limits, Postponed, Superseded, View
+from monitor.store.alerting.outbox import TRANSITIONS, Waiting, is_urgent
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+LEDGERS = ["hazard", "health", "advice"]
+
+
+def waiting(
+    number, level=1, ledger="hazard", alert_id=1, queued_at=T0, attempts=0, state="unacknowledged", recipient="duty"
+):
+    urgent = is_urgent(ledger, level, 3)
+    return Waiting(
+        number, alert_id, "north", ledger, level, recipient, "log:x", queued_at, None, attempts, state, urgent
+    )
+
+
+messages = st.lists(
+    st.tuples(
+        st.integers(0, 3), st.sampled_from(["hazard", "health", "advice"]), st.integers(1, 3),
+        st.sampled_from(["unacknowledged", "shelved"]), st.integers(0, 3), st.sampled_from(["duty", "head"]),
+    ),
+    max_size=12,
+).map(
+    lambda rows: [
+        waiting(n, level, ledger, alert_id * 10 + LEDGERS.index(ledger), T0 - timedelta(hours=1), attempts, state, who)
+        for n, (level, ledger, alert_id, state, attempts, who) in enumerate(rows, 1)
+    ]
+)  # fmt: skip
+
+
+@given(messages, st.integers(0, 100))
+def test_an_urgent_message_is_only_ever_replaced_by_one_at_least_as_high(found, sent):
+    left = {w.id: w for w in found}
+    for stage in STAGES.values():
+        for verdict in stage(list(left.values()), View(T0, sent)):
+            message = left.pop(verdict.id)
+            if message.urgent:
+                assert isinstance(verdict, Superseded)
+                by = next(w for w in found if w.id == verdict.by)
+                assert by.alert_id == message.alert_id
+                assert by.level >= message.level
+                assert by.id > message.id
+                assert by.recipient == message.recipient
+
+
+@given(messages, st.integers(0, 100))
+def test_what_is_set_aside_is_spoken_for_by_one_that_is_still_there(found, sent):
+    left = {w.id: w for w in found}
+    replaced = {}
+    for stage in STAGES.values():
+        for verdict in stage(list(left.values()), View(T0, sent)):
+            if isinstance(verdict, Superseded):
+                left.pop(verdict.id)
+                replaced[verdict.id] = verdict.by
+            else:
+                left.pop(verdict.id)
+                replaced[verdict.id] = None  # waits, is not lost
+    for by in replaced.values():
+        while by in replaced and replaced[by] is not None:
+            by = replaced[by]
+        assert by is None or by in left or replaced.get(by, 0) is None
+
+
+def test_the_newest_replaces_older_ones_but_not_the_red_raise():
+    found = superseded.apply([waiting(1, 1), waiting(2, 3), waiting(3, 1), waiting(4, 0)], View(T0, 0))
+    assert sorted((v.id, v.by) for v in found) == [(1, 2), (3, 4)]
+
+
+def test_hazard_is_never_grouped_and_never_waits():
+    assert grouped.apply([waiting(n, 1, alert_id=n) for n in range(5)], View(T0, 0)) == []
+
+
+def test_health_waits_for_company_and_then_joins():
+    crowd = [waiting(n, 1, "health", alert_id=n) for n in range(1, 4)]
+    early = grouped.apply(crowd, View(T0 + timedelta(seconds=1), 0))
+    assert {type(v) for v in early} == {Postponed}
+    later = grouped.apply(crowd, View(T0 + timedelta(seconds=6), 0))
+    assert [(v.id, v.by) for v in later] == [(1, 3), (2, 3)]
+
+
+def test_throttle_postpones_the_lowest_and_never_the_urgent():
+    crowd = [waiting(n, level, alert_id=n) for n, level in enumerate([0, 1, 2, 3, 1], 1)]
+    held = throttled.apply(crowd, View(T0, 9, Limits(sends_per_hour=10)))
+    assert {v.id for v in held} == {1, 2}
+    assert all(v.until > T0 for v in held)
+
+
+def test_delivered_never_goes_back():
+    for end in (DeliveryState.CONFIRMED, DeliveryState.FAILED_FINAL, DeliveryState.SUPERSEDED):
+        assert TRANSITIONS[end] == frozenset()
+    assert TRANSITIONS[DeliveryState.DELIVERED] == {DeliveryState.CONFIRMED}
+    assert set(TRANSITIONS) == set(DeliveryState)
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True), st.none() | st.floats(0, 1e9))
+def test_backoff_stays_in_its_bounds(attempts, draw, asked):
+    wait = backoff_s(attempts, lambda: draw, asked)
+    assert wait <= max(300.0, min(asked or 0.0, 3600.0))
+    assert wait >= max(1.0, min(asked or 0.0, 3600.0))
+
+
+def test_circuit_goes_on_failing_after_a_restart_and_when_the_clock_is_set():
+    circuit = Circuit()
+    circuit.resume(5, T0)
+    assert not circuit.is_open(T0)  # it may try at once
+    circuit.fail(T0 + timedelta(seconds=1), 10.0)  # and rests after one failure
+    assert circuit.is_open(T0 + timedelta(seconds=2))
+    circuit.forget_rest()
+    assert not circuit.is_open(T0 + timedelta(seconds=2))
+    assert (circuit.failures, circuit.failing_since) == (6, T0)
+    circuit.succeed()
+    assert (circuit.failures, circuit.failing_since) == (0, None)
+
+
+def test_circuit_opens_after_failures_in_a_row_and_closes_on_success():
+    circuit = Circuit()
+    circuit.fail(T0, 10.0)
+    circuit.fail(T0, 10.0)
+    assert not circuit.is_open(T0)
+    circuit.fail(T0, 10.0)
+    assert circuit.is_open(T0)
+    assert not circuit.is_open(T0 + timedelta(seconds=10))
+    circuit.succeed()
+    assert not circuit.is_open(T0)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "level", "top", "urgent"),
+    [
+        ("hazard", 3, 3, True),
+        ("hazard", 2, 3, True),
+        ("hazard", 1, 3, False),
+        ("hazard", 0, 1, False),
+        ("hazard", 1, 1, True),
+        ("hazard", 0, None, True),
+        ("health", 2, 9, True),
+        ("advice", 9, 3, False),
+    ],
+)
+def test_who_is_urgent(ledger, level, top, urgent):
+    assert is_urgent(ledger, level, top) is urgent
+
+
+def test_throttle_tells_hazards_before_the_noise_of_instruments():
+    crowd = [waiting(1, 1, "hazard"), waiting(2, 1, "health", 2), waiting(3, 1, "advice", 3)]
+    held = throttled.apply(crowd, View(T0, 9, Limits(sends_per_hour=10)))
+    assert {verdict.id for verdict in held} == {2, 3}

@@ -1,0 +1,155 @@
+"""The scorecard by hand: durations, indicators, leads, misses, days of false alarm and their causes."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.config.service import parse_site
+from monitor.domain.instants import epoch_s
+from monitor.errors import ConfigError, RefusedError
+from monitor.replay.known import Known
+from monitor.replay.labels import Label, labels_of_outcomes, read_labels
+from monitor.replay.matrix import BEFORE, NONE, build_matrix
+from monitor.replay.recorder import Span
+from monitor.replay.scorecard import find_false_days, score_event
+from monitor.store.alerting.history import PastAlert
+
+DAY = 86400.0
+START = datetime(2025, 6, 1, tzinfo=UTC)
+S = epoch_s(START)
+SITE = """
+[site]
+id = "slope"
+name = "Slope"
+latitude = 46.0
+longitude = 9.0
+timezone = "UTC"
+[levels]
+names = ["green", "yellow", "orange", "red"]
+[[station]]
+id = "G1"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+[[criterion]]
+kind = "velocity"
+stations = ["G1"]
+yellow = {over = 2.0, window = "7d"}
+"""
+
+
+def span(from_day: float, to_day: float, level: int) -> Span:
+    return Span(S + from_day * DAY, S + to_day * DAY, level)
+
+
+def label(from_day: float, to_day: float, number: int, level: int) -> Label:
+    return Label(START + timedelta(days=from_day), START + timedelta(days=to_day), number, level)
+
+
+# 100 days: green, yellow from 40, orange 45-60, green; a false yellow 80-82; one event 50-55 of class 2 (needs orange)
+RIBBON = (span(0, 40, 0), span(40, 45, 1), span(45, 60, 2), span(60, 80, 0), span(80, 82, 1), span(82, 100, 0))
+EVENT = label(50, 55, 2, 2)
+
+
+def test_the_duration_matrix_and_its_indicators_by_hand() -> None:
+    matrix = build_matrix(RIBBON, [EVENT], 20 * DAY, ("green", "yellow", "orange", "red"))
+    days = {k: v / DAY for k, v in matrix.seconds.items()}
+    assert days == {
+        (0, NONE): 30 + 20 + 18, (0, BEFORE): 10, (1, BEFORE): 5, (2, BEFORE): 5, (2, 2): 5, (2, NONE): 5, (1, NONE): 2,
+    }  # fmt: skip
+    assert matrix.classes == (BEFORE, NONE, 2)
+    found = matrix.indicators()
+    # correct 5, missed 0, false 5 + 2, negatives 68: the twenty days before the event count for nothing
+    assert found["efficiency"] == pytest.approx(73 / 80)
+    assert found["hit_rate"] == 1.0
+    assert found["predictive_power"] == pytest.approx(5 / 12)
+    assert found["threat_score"] == pytest.approx(5 / 12)
+    assert found["odds_ratio"] == pytest.approx(73 / 7)
+    assert found["missed_alert_rate"] == 0.0
+    assert found["false_alert_rate"] == pytest.approx(7 / 12)
+    assert found["error_rate"] == pytest.approx(5 / 80), "orange without an event is two levels off"
+    assert found["serious_mistakes"] == 0.0
+    assert sum(matrix.seconds.values()) == pytest.approx(100 * DAY)
+
+
+def test_an_event_that_nobody_warned_of_is_missed_and_grave() -> None:
+    event = label(70, 72, 4, 3)
+    matrix = build_matrix(RIBBON, [event], 5 * DAY, ("green", "yellow", "orange", "red"))
+    found = matrix.indicators()
+    assert found["hit_rate"] == 0.0
+    assert found["missed_alerts_h"] == pytest.approx(48.0)
+    assert found["serious_mistakes"] == pytest.approx(2 / 95)
+    one = score_event(event, RIBBON, 5 * DAY)
+    assert one.missed
+    assert one.lead_s is None
+    assert one.peak_level == 0
+    assert build_matrix(RIBBON, [], DAY, ("green", "yellow")).indicators()["hit_rate"] is None, "no event, no rate"
+
+
+def test_lead_is_that_of_the_level_which_was_needed() -> None:
+    one = score_event(EVENT, RIBBON, 20 * DAY)
+    assert one.first_at == START + timedelta(days=40)
+    assert one.right_at == START + timedelta(days=45)
+    assert one.lead_s == 5 * DAY
+    assert one.peak_level == 2
+    # a level that stood longer than the lead counts from there on: it is no merit to warn always
+    assert score_event(EVENT, (span(0, 100, 3),), 20 * DAY).lead_s == 20 * DAY
+    late = score_event(label(44, 60, 2, 2), RIBBON, 20 * DAY)
+    assert late.lead_s == -1 * DAY
+    assert not late.missed
+
+
+def test_days_of_false_alarm_have_the_cause_that_people_gave() -> None:
+    def alert(day: float, outcome: str | None) -> PastAlert:
+        at = START + timedelta(days=day)
+        return PastAlert(1, "hazard", "hazard", 1, at, at + timedelta(days=2), outcome)
+
+    def days(*alerts: PastAlert, zone: str = "UTC", judged: bool = True) -> list[tuple[str, str, int]]:
+        return find_false_days(RIBBON, [EVENT], alerts, 10 * DAY, zone, judged=judged)
+
+    assert days() == [
+        *((f"2025-07-{d:02}", "unexplained", 2) for d in range(27, 31)),
+        ("2025-08-20", "unexplained", 1), ("2025-08-21", "unexplained", 1),
+    ]  # fmt: skip
+    assert {c for d, c, _ in days(alert(80, "false_weather")) if d >= "2025-08"} == {"false_weather"}
+    assert not [d for d, *_ in days(alert(80, "true")) if d >= "2025-08"], "people say that it was one"
+    assert {c for _, c, _ in days(judged=False)} == {"unjudged"}
+    # local days: midnight UTC is the evening of the day before in Denver
+    assert "2025-08-19" in {d for d, *_ in days(zone="America/Denver")}
+
+
+def test_labels_are_read_or_refused_with_their_line(tmp_path: Path) -> None:
+    site = parse_site(SITE, "slope.toml")
+    path = tmp_path / "events.csv"
+    path.write_text(
+        "from,to,class,level,name\n2025-06-01T12:00:00+02:00,,large,,second\n2025-05-01,2025-05-02,1,orange,first\n"
+    )
+    one, two = read_labels(path, site)
+    assert (one.name, one.class_number, one.level) == ("first", 1, 2)
+    assert (two.from_at, two.to_at, two.class_number, two.level) == (
+        datetime(2025, 6, 1, 10, tzinfo=UTC), datetime(2025, 6, 1, 10, tzinfo=UTC), 3, 3,
+    )  # fmt: skip
+    for row, said in (
+        ("2025-06-02,2025-06-01,1,,", "line 2: the event ends before it begins"),
+        ("2025-06-01,,huge,,", "class 'huge'"),
+        ("2025-06-01,,1,purple,", "expected one of: yellow, orange, red"),
+        ("2025-06-01T12:00:00,,1,,", "has no zone"),
+        ("yesterday,,1,,", "line 2"),
+    ):
+        path.write_text(f"from,to,class,level,name\n{row}\n")
+        with pytest.raises(ConfigError, match=said):
+            read_labels(path, site)
+    path.write_text("when,class\n")
+    with pytest.raises(ConfigError, match="columns from are missing"):
+        read_labels(path, site)
+    confirmed = PastAlert(7, "hazard", "hazard", 2, START, None, "true")
+    (found,) = labels_of_outcomes([confirmed], START + timedelta(days=3), site)
+    assert (found.level, found.source, found.to_at) == (2, "outcome", START + timedelta(days=3))
+
+
+def test_an_unknown_rule_of_knowledge_is_refused() -> None:
+    with pytest.raises(RefusedError, match="expected one of: auto, received, observed"):
+        Known("then")

@@ -1,0 +1,164 @@
+"""The service's clock: a step that is taken back has never happened, one that lasts is followed and told."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from monitor.service.clock import PROBATION_S, ServiceClock, Suspension, Uptime, judge_clock
+
+START = datetime(2026, 3, 1, 6, tzinfo=UTC)
+STEPS = (3600.0, -3600.0, 86400.0, -86400.0)
+
+
+class Machine:
+    """Wall and monotonic time of a machine whose clock can be set."""
+
+    def __init__(self) -> None:
+        self.wall, self.monotonic_s, self.suspended_s = START, 1000.0, 0.0
+        self.clock = self.start_clock()
+
+    def start_clock(self) -> ServiceClock:
+        """A clock that begins now."""
+        return ServiceClock(
+            lambda: self.wall, lambda: Uptime(self.monotonic_s, self.monotonic_s + self.suspended_s)
+        )  # fmt: skip
+
+    def suspend(self, seconds: float) -> None:
+        """The lid is closed for so long: only what counts the time of a machine at rest goes on."""
+        self.wall += timedelta(seconds=seconds)
+        self.suspended_s += seconds
+
+    def pass_time(self, seconds: float, every_s: float = 1.0, drift: float = 0.0) -> None:
+        """Time goes by, and somebody looks at the clock now and then."""
+        for _ in range(round(seconds / every_s)):
+            self.monotonic_s += every_s
+            self.wall += timedelta(seconds=every_s * (1 + drift))
+            self.clock()
+
+    def true(self) -> datetime:
+        """What a clock that nobody set would say."""
+        return START + timedelta(seconds=self.monotonic_s + self.suspended_s - 1000.0)
+
+
+@pytest.mark.parametrize("step_s", STEPS)
+def test_a_step_that_is_taken_back_has_never_happened(step_s: float) -> None:
+    m = Machine()
+    m.pass_time(30)
+    m.wall += timedelta(seconds=step_s)
+    m.pass_time(10)
+    assert abs((m.clock() - m.true()).total_seconds()) < 0.01
+    m.wall -= timedelta(seconds=step_s)
+    m.pass_time(120)
+    assert m.clock() == m.true()
+    assert m.clock.take_steps() == []
+
+
+@pytest.mark.parametrize("step_s", STEPS)
+def test_a_step_that_lasts_is_followed_once(step_s: float) -> None:
+    m = Machine()
+    m.wall += timedelta(seconds=step_s)
+    m.pass_time(PROBATION_S - 2)
+    assert abs((m.clock() - m.true()).total_seconds()) < 0.01
+    m.pass_time(5)
+    assert m.clock() == m.wall
+    (step,) = m.clock.take_steps()
+    assert step.seconds == pytest.approx(step_s)
+    m.pass_time(100)
+    assert m.clock.take_steps() == []
+
+
+def test_slow_corrections_are_followed_without_a_step() -> None:
+    m = Machine()
+    m.pass_time(3600, drift=0.0005)  # as far as NTP slews
+    assert m.clock() == m.wall
+    assert m.clock.take_steps() == []
+
+
+def test_a_clock_that_stations_set_right_stays_so_when_somebody_sets_the_machine() -> None:
+    m = Machine()
+    m.wall -= timedelta(hours=1)
+    m.clock = m.start_clock()
+    m.clock.correct(3600.0)
+    m.clock.take_steps()
+    m.pass_time(30)
+    assert m.clock() == m.true()
+    m.wall += timedelta(seconds=3603.0)  # a person sets the clock, a little better than the stations did
+    m.pass_time(5)
+    assert abs((m.clock() - m.wall).total_seconds()) < 0.01
+    assert m.clock.correction_s == 0.0
+    assert [round(s.seconds) for s in m.clock.take_steps()] == [3]
+
+
+@pytest.mark.parametrize("seconds", [45.0, 3600.0, 86400.0])
+def test_a_suspended_machine_is_no_step_and_its_time_has_passed(seconds: float) -> None:
+    m = Machine()
+    m.pass_time(30)
+    m.suspend(seconds)
+    assert m.clock() == m.wall == m.true(), "at once, without a minute of doubt"
+    m.pass_time(100)
+    assert m.clock() == m.true()
+    assert m.clock.take_steps() == []
+    begin = START + timedelta(seconds=30)
+    assert m.clock.take_suspensions() == [Suspension(begin, begin + timedelta(seconds=seconds))]
+    assert m.clock.take_suspensions() == []
+
+
+def test_a_machine_that_is_suspended_and_set_has_both() -> None:
+    m = Machine()
+    m.suspend(600.0)
+    m.wall += timedelta(seconds=3600.0)
+    m.pass_time(PROBATION_S - 2)
+    assert abs((m.clock() - m.true()).total_seconds()) < 0.01
+    m.pass_time(5)
+    assert m.clock() == m.wall
+    (step,) = m.clock.take_steps()
+    assert step.seconds == pytest.approx(3600.0)
+    assert len(m.clock.take_suspensions()) == 1
+
+
+def test_a_suspended_machine_that_is_read_in_the_middle_of_waking_is_no_step() -> None:
+    m = Machine()
+    m.suspended_s += 600.0  # the clocks are not read at one instant
+    m.clock()
+    m.wall += timedelta(seconds=600.0)
+    m.pass_time(100)
+    assert m.clock() == m.true()
+    assert m.clock.take_steps() == []
+
+
+def test_a_paused_machine_whose_uptime_stood_still_says_what_its_clock_jumped_over() -> None:
+    m = Machine()
+    m.pass_time(30)
+    m.wall += timedelta(seconds=7200.0)
+    m.pass_time(PROBATION_S + 5)
+    (step,) = m.clock.take_steps()
+    begin, end = step.jumped_over
+    assert abs((begin - START).total_seconds() - 30) <= 1
+    assert (end - begin).total_seconds() == pytest.approx(7200.0)
+    assert m.clock.take_suspensions() == []
+
+
+class Heard:
+    def __init__(self, ahead_s: float) -> None:
+        self.ahead_s = ahead_s
+
+
+@pytest.mark.parametrize(
+    ("ahead", "synchronised", "ours"),
+    [
+        ([3600.0, 3605.0, 3590.0], False, True),
+        ([3600.0, 3605.0, 3590.0], None, True),
+        ([3600.0, 3605.0, 3590.0], True, False),  # they, or their time zones
+        ([3600.0, 3600.0, -5.0], False, True),
+        ([3600.0], False, None),  # one station is that station's clock
+        ([3600.0, -5.0, -5.0], False, None),
+        ([3600.0, 90000.0], False, None),  # they agree on nothing
+        ([200.0, 250.0, 299.0], False, None),
+        ([], False, None),
+    ],
+)
+def test_many_stations_in_the_future_are_our_clock(
+    ahead: list[float], synchronised: bool | None, ours: bool | None
+) -> None:
+    word = judge_clock([Heard(one) for one in ahead], synchronised)
+    assert (None if word is None else word.is_ours) == ours

@@ -1,0 +1,412 @@
+"""Parts of the service without processes: the evaluation loop, the schedule, health, the keeper."""
+
+import socket
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from monitor import health
+from monitor.config.service import parse_service
+from monitor.errors import JobError, StoreBusyError
+from monitor.health import BLIND, DEGRADED, SEEN, SiteSight, find_overdue, judge
+from monitor.service.evaluation_loop import EvaluationLoop
+from monitor.service.schedule import Job, Schedule
+from monitor.service.supervisor import Keeper
+from monitor.store.database.engine import Database
+from monitor.store.job_runs import load_runs
+from monitor.store.schema.tables import metadata
+from tests.conftest import wait_for
+
+NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
+
+
+def clock():
+    return datetime.now(UTC)
+
+
+# ---- evaluation loop -------------------------------------------------------------------------------------------
+class Decisions:
+    """A decision that notes its calls; sites named in `faults` raise what they are given."""
+
+    def __init__(self):
+        self.calls, self.faults, self.next_due_s = [], {}, None
+
+    def __call__(self, db, site, now, trigger, *, draining):
+        self.calls.append((site, trigger, draining))
+        if site in self.faults:
+            raise self.faults[site]
+        due = None if self.next_due_s is None else now + timedelta(seconds=self.next_due_s)
+        return SimpleNamespace(changes=(), next_due_at=due)
+
+    def of(self, site, trigger=None):
+        return [c for c in self.calls if c[0] == site and trigger in (None, c[1])]
+
+
+@pytest.fixture
+def make_loop():
+    loops = []
+
+    def make(decide, tick_s=60.0, drained=lambda: True, sites=("a", "b"), clock=clock, **more):
+        told = []
+        loop = EvaluationLoop(
+            None, {s: s for s in sites}, tick_s, is_drained=drained, on_changed=lambda _: None,
+            on_poisoned=lambda site, reason: told.append((site, reason)), clock=clock, evaluate=decide, **more,
+        )  # fmt: skip
+        loop.start()
+        loops.append(loop)
+        return loop, told
+
+    yield make
+    for loop in loops:
+        loop.stop(5.0)
+
+
+def test_every_site_is_evaluated_at_start_and_again_on_the_tick(make_loop):
+    decide = Decisions()
+    make_loop(decide, tick_s=0.3)
+    wait_for(lambda: len(decide.of("a", "tick")) >= 2 and len(decide.of("b", "tick")) >= 2)
+    assert decide.calls[0][1] == "start"
+
+
+def test_a_burst_of_data_is_one_evaluation_of_that_site_only(make_loop):
+    decide = Decisions()
+    loop, _ = make_loop(decide)
+    wait_for(lambda: decide.of("b", "start"))
+    time.sleep(0.3)
+    for _ in range(500):
+        loop.mark(frozenset({"a", "unknown"}))
+    wait_for(lambda: decide.of("a", "data"))
+    time.sleep(0.6)
+    assert 1 <= len(decide.of("a", "data")) <= 2
+    assert not decide.of("b", "data")
+
+
+def test_data_is_evaluated_long_before_the_tick(make_loop):
+    decide = Decisions()
+    loop, _ = make_loop(decide)
+    wait_for(lambda: decide.of("b", "start"))
+    started = time.monotonic()
+    loop.mark(frozenset({"a"}))
+    wait_for(lambda: decide.of("a", "data"))
+    assert time.monotonic() - started < 30.0  # the tick is at 60 s
+
+
+def test_an_expiry_is_looked_at_before_the_tick(make_loop):
+    decide = Decisions()
+    decide.next_due_s = 0.3
+    started = time.monotonic()
+    make_loop(decide, sites=("a",))
+    wait_for(lambda: decide.of("a", "tick"))
+    assert time.monotonic() - started < 30.0  # the tick is at 60 s
+
+
+def test_a_poisoned_site_is_told_and_the_others_go_on(make_loop):
+    decide = Decisions()
+    decide.faults["a"] = ZeroDivisionError("bad\nnumber")
+    loop, told = make_loop(decide, tick_s=0.3)
+    wait_for(lambda: len(decide.of("b", "tick")) >= 2 and told)
+    assert told[0] == ("a", "ZeroDivisionError: bad number")
+    decide.faults.clear()
+    wait_for(lambda: told[-1] == ("a", None))
+    assert not find_overdue(loop.progress(), clock())
+
+
+def test_a_locked_database_is_no_poison(make_loop):
+    decide = Decisions()
+    decide.faults["a"] = StoreBusyError("locked")
+    _, told = make_loop(decide)
+    wait_for(lambda: len(decide.of("a")) >= 2)
+    assert told == []
+
+
+def test_while_a_backlog_is_read_evaluations_are_draining_and_then_no_more(make_loop):
+    decide, drained = Decisions(), threading.Event()
+    make_loop(decide, drained=drained.is_set, sites=("a",))
+    wait_for(lambda: decide.calls)
+    assert decide.calls[0][2] is True
+    drained.set()
+    started = time.monotonic()
+    wait_for(lambda: decide.calls[-1][2] is False)
+    assert time.monotonic() - started < 30.0  # the tick is at 60 s
+
+
+def test_draining_ends_after_its_limit(make_loop, monkeypatch):
+    monkeypatch.setattr("monitor.service.evaluation_loop.DRAIN_LIMIT_S", 0.5)
+    decide = Decisions()
+    make_loop(decide, tick_s=0.2, drained=lambda: False, sites=("a",))
+    wait_for(lambda: decide.calls and decide.calls[-1][2] is False)
+    assert decide.calls[0][2] is True
+
+
+def test_what_people_add_is_evaluated_before_the_tick(make_loop, monkeypatch):
+    monkeypatch.setattr("monitor.service.evaluation_loop.LOOK_EVERY_S", 0.1)
+    decide, news = Decisions(), []
+    answers = [StoreBusyError("locked"), KeyError("x")]
+
+    def find_news():
+        if answers:
+            raise answers.pop()
+        return frozenset({news.pop()} if news else ())
+
+    make_loop(decide, find_news=find_news)
+    wait_for(lambda: decide.of("b", "start"))
+    time.sleep(0.4)
+    news.append("b")
+    started = time.monotonic()
+    wait_for(lambda: decide.of("b", "data"))
+    assert time.monotonic() - started < 30.0  # the tick is at 60 s
+    assert not decide.of("a", "data")
+    assert answers == []
+
+
+class Slow:
+    """A decision on site `a` that computes, or hangs, until it is let go; the other site is quick."""
+
+    def __init__(self, *, computes):
+        self.computes, self.let_go, self.done = computes, threading.Event(), []
+
+    def __call__(self, db, site, now, trigger, *, draining):
+        while site == "a" and not self.let_go.is_set():
+            if self.computes:
+                sum(range(20_000))
+            else:
+                self.let_go.wait(90.0)
+        self.done.append(site)
+        return SimpleNamespace(changes=(), next_due_at=None)
+
+
+def test_a_slow_site_is_named_while_it_computes_and_is_no_stuck_thread(make_loop, monkeypatch):
+    monkeypatch.setattr("monitor.service.evaluation_loop.SLOW_S", 0.5)
+    decide = Slow(computes=True)
+
+    def computed():  # a clock that stands still while a busy machine lets this process wait
+        return NOW + timedelta(seconds=time.process_time())
+
+    loop, _ = make_loop(decide, tick_s=0.5, clock=computed)
+    wait_for(loop.find_slow)
+    assert set(loop.find_slow()) == {"a"}
+    end = computed() + timedelta(seconds=2)
+    while computed() < end:  # looked at as the watchdog does
+        assert find_overdue(loop.progress(), computed(), 1.0) == []
+        time.sleep(0.05)
+    assert decide.done == []
+    decide.let_go.set()
+    wait_for(lambda: "b" in decide.done)
+    assert loop.find_slow()["a"] > 2.0
+    wait_for(lambda: loop.find_slow() == {})  # its next evaluation is quick
+
+
+def test_a_stuck_evaluation_is_overdue(make_loop):
+    decide = Slow(computes=False)
+    loop, _ = make_loop(decide)
+    wait_for(lambda: find_overdue(loop.progress(), clock(), 0.7))
+    decide.let_go.set()
+    wait_for(lambda: not find_overdue(loop.progress(), clock(), 0.7))
+
+
+def test_an_evaluation_that_computes_for_ever_is_overdue(make_loop, monkeypatch):
+    monkeypatch.setattr("monitor.service.evaluation_loop.LONGEST_S", 0.5)
+    decide = Slow(computes=True)
+    loop, _ = make_loop(decide)
+    wait_for(lambda: find_overdue(loop.progress(), clock(), 0.7))
+    decide.let_go.set()
+
+
+# ---- schedule --------------------------------------------------------------------------------------------------
+@pytest.fixture
+def db(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/x.db")
+    metadata.create_all(database.engine)
+    yield database
+    database.close()
+
+
+def some_job(db, config, site, now):
+    return f"did {site.id}"
+
+
+def failing_job(db, config, site, now):
+    raise JobError("x: killed at its limit of 1 s")
+
+
+def broken_job(db, config, site, now):
+    raise KeyError("x")
+
+
+@pytest.fixture
+def make_schedule(db, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
+
+    def make(name, told=None):
+        jobs = (Job("work", f"jobs_of_test:{name}", lambda _: 3600.0, 3600.0),)
+        note = (lambda *a: told.append(a)) if told is not None else (lambda *a: None)
+        return Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], clock, note, jobs)
+
+    return make
+
+
+def test_a_job_leaves_a_line_in_the_diary(db, make_schedule):
+    assert make_schedule("some_job").run_now("work:s") == "done"
+    with db.read() as c:
+        (run,) = load_runs(c)
+    assert (run.job, run.site, run.state, run.detail) == ("work", "s", "done", "did s")
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "words"), [("failing_job", "killed", "limit"), ("broken_job", "failed", "KeyError")]
+)
+def test_a_job_that_fails_ends_as_a_row_and_three_times_as_an_alarm(db, make_schedule, name, state, words):
+    told = []
+    schedule = make_schedule(name, told)
+    for _ in range(4):
+        assert schedule.run_now("work:s") == state
+    with db.read() as c:
+        assert all(run.state == state and words in run.detail for run in load_runs(c))
+    assert [(key, failing) for key, _, failing in told] == [("work:s", True)]
+
+
+def test_what_arrives_in_a_watched_folder_is_looked_at_within_seconds(db, tmp_path, monkeypatch):
+    """A file, then a manifest in a folder; the next run by the table would be an hour later."""
+    monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
+    job = Job("work", "jobs_of_test:some_job", lambda _: 3600.0, 3600.0, watched=lambda *_: tmp_path)
+    monkeypatch.setattr("monitor.service.schedule.LOOK_S", 0.05)
+    made = Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], clock, lambda *_: None, (job,))
+    monkeypatch.setattr(made, "_follow_stage", lambda _: None)
+
+    def count_runs():
+        with db.read() as c:
+            return len(load_runs(c))
+
+    made.start()
+    try:
+        time.sleep(0.5)
+        assert count_runs() == 0
+        (tmp_path / "scene.tif").write_bytes(b"")
+        wait_for(lambda: count_runs() == 1)
+        (tmp_path / "folder").mkdir()
+        wait_for(lambda: count_runs() == 2)
+        (tmp_path / "folder" / "scene.toml").write_text("")
+        wait_for(lambda: count_runs() == 3)
+    finally:
+        made.stop()
+
+
+def test_runs_that_a_killed_process_left_are_ended_at_start(db, make_schedule):
+    from monitor.store.job_runs import start_run
+
+    with db.write() as c:
+        start_run(c, "work", "s", NOW)
+    schedule = make_schedule("some_job")
+    schedule.start()
+    schedule.stop()
+    with db.read() as c:
+        assert [run.state for run in load_runs(c)] == ["killed"]
+
+
+# ---- health ----------------------------------------------------------------------------------------------------
+def sight(**changes):
+    facts = {"id": "s", "level": 0, "level_name": "green", "observability": "full", "reachable_level": 3,
+             "top_level": 3,
+             "evaluated_at": NOW, "newest_at": NOW}  # fmt: skip
+    return SiteSight(**{**facts, **changes})
+
+
+STAMPS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True})}
+
+
+@pytest.mark.parametrize(
+    ("stamps", "sites", "state", "words"),
+    [
+        (STAMPS, [sight()], SEEN, ""),
+        ({}, [sight()], BLIND, "never run"),
+        ({"core": (NOW - timedelta(minutes=5), {})}, [sight()], BLIND, "silent"),
+        (STAMPS, [], BLIND, "sites init"),
+        (STAMPS, [sight(observability="blind")], BLIND, "cannot see"),
+        (STAMPS, [sight(evaluated_at=NOW - timedelta(hours=1))], BLIND, "not evaluated"),
+        (STAMPS, [sight(evaluated_at=None)], BLIND, "not evaluated yet"),
+        (STAMPS, [sight(observability="degraded")], DEGRADED, "in part"),
+        (STAMPS, [sight(reachable_level=2)], DEGRADED, "level 2 of 3"),
+        ({**STAMPS, "broker": (NOW, {"durable": False})}, [sight()], DEGRADED, "not durable"),
+        ({**STAMPS, "core": (NOW, {"degraded": ["broker (live session): x"]})}, [sight()], DEGRADED, "live session"),
+        (STAMPS, [sight(), sight(id="t", observability="blind")], BLIND, "t: cannot see"),
+    ],
+)
+def test_the_verdict_names_its_reason(stamps, sites, state, words):
+    verdict = judge(stamps, sites, NOW, 60.0)
+    assert verdict.state == state
+    assert words in "; ".join(verdict.reasons)
+    assert (state == SEEN) == (verdict.reasons == ())
+
+
+def test_before_the_first_run_the_verdict_names_the_sites_that_wait():
+    reasons = judge({}, [], NOW, 60.0, ["b", "a"]).reasons
+    assert reasons[1] == "no site is watched yet; `slopeward run` takes: a, b"
+    assert "never run" in reasons[0]
+
+
+def test_overdue_threads_are_named_oldest_first():
+    progress = {"a": NOW - timedelta(seconds=200), "b": NOW - timedelta(seconds=300), "c": NOW}
+    assert find_overdue(progress, NOW) == ["b", "a"]
+
+
+def test_systemd_is_told_on_its_socket(monkeypatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind("\0slopeward-test-notify")
+        monkeypatch.setenv("NOTIFY_SOCKET", "@slopeward-test-notify")
+        assert health.notify_systemd("READY=1")
+        assert listener.recv(100) == b"READY=1"
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    assert not health.notify_systemd("READY=1")
+
+
+def test_the_watchdog_is_fed_at_half_its_time(monkeypatch):
+    monkeypatch.setenv("WATCHDOG_USEC", "60000000")
+    assert health.watchdog_interval_s() == 30.0
+    monkeypatch.delenv("WATCHDOG_USEC")
+    assert health.watchdog_interval_s() is None
+
+
+# ---- keeper ----------------------------------------------------------------------------------------------------
+class Mortal:
+    name, status = "mortal", 9
+
+    def __init__(self):
+        self.starts, self.lives = 0, False
+
+    def start(self):
+        self.starts += 1
+        self.lives = True
+
+    def alive(self):
+        return self.lives
+
+    def stop(self):
+        self.lives = False
+
+
+def test_a_dead_child_is_started_again_with_growing_pauses_and_told_once(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("monitor.service.supervisor.time.monotonic", lambda: now[0])
+    child, told = Mortal(), []
+    keeper = Keeper(child, lambda *a: told.append(a))
+    keeper.look()
+    starts = []
+    for _ in range(6):
+        child.lives = False
+        keeper.look()
+        before, died = child.starts, now[0]
+        while child.starts == before:
+            now[0] += 0.1
+            keeper.look()
+        starts.append(now[0] - died)
+    assert starts == sorted(starts)
+    assert starts[0] < 0.5
+    assert starts[-1] > 20
+    assert [(name, dying) for name, _, dying in told] == [("mortal", True)]
+    now[0] += 61
+    keeper.look()
+    assert told[-1][2] is False

@@ -1,0 +1,166 @@
+"""The pure parts of the page: sampling, sketch, evidence tables, spelling."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.domain.observation import Reading
+from monitor.web.access.guard import is_safe_path
+from monitor.web.parts.evidence import find_sentence, read_evidence
+from monitor.web.parts.sampling import project_downslope, sample
+from monitor.web.parts.sketch import HEIGHT, WIDTH, draw
+from monitor.web.parts.templating import find_style_ids, level_class, render_part, shorten_instants, spell_number
+from monitor.web.routes.charts import read_range
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def reading(k, value, flags=()):
+    at = T0 + timedelta(hours=k)
+    return Reading(at, at, 0, value, 0.0, value, 1.0, flags)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1e6, 1e6), st.booleans()), min_size=1, max_size=400),
+    st.integers(8, 200),
+)
+def test_sampling_keeps_order_extremes_ends_and_newest_flag(values, most):
+    readings = [reading(k, v, ("spike",) if odd else ()) for k, (v, odd) in enumerate(values)]
+    kept = sample(readings, most)
+    assert kept == [r for r in readings if r in kept]
+    assert len(kept) <= max(most, 4) + most // 4 + 4
+    assert min(r.value for r in kept) == min(r.value for r in readings)
+    assert max(r.value for r in kept) == max(r.value for r in readings)
+    assert kept[0] == readings[0]
+    assert kept[-1] == readings[-1]
+    if flagged := [r for r in readings if r.flags]:
+        assert flagged[-1] in kept
+
+
+def test_downslope_needs_all_three_components_and_carries_flags():
+    east = [reading(0, 1.0), reading(1, 1.0, ("spike",))]
+    north, up = [reading(0, 0.0), reading(1, 0.0), reading(2, 0.0)], [reading(0, -1.0), reading(1, -1.0)]
+    found = project_downslope([east, north, up], 90.0, 45.0)
+    assert [r.value for r in found] == pytest.approx([2**0.5, 2**0.5])
+    assert [r.flags for r in found] == [(), ("spike",)]
+    assert found[0].sigma == pytest.approx(1.0)
+
+
+def station(name, lon, lat, **more):
+    return {
+        "id": name, "longitude": lon, "latitude": lat, "azimuth_deg": 180.0, "on_slope": True,
+        "health": {"state": "ok", "votes": True, "reason": ""}, **more,
+    }  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.floats(-170, 170), st.floats(-80, 80)), min_size=1, max_size=12, unique=True))
+def test_every_station_lies_inside_the_sketch(places):
+    found = draw([station(f"G{k}", *place) for k, place in enumerate(places)], [], None)
+    assert all(0 <= s["x"] <= WIDTH and 0 <= s["y"] <= HEIGHT for s in found["stations"])
+    assert 0 < found["scale"]["length"] <= WIDTH / 3
+
+
+def test_arrow_points_downslope_and_labels_keep_apart():
+    found = draw(
+        [station("A", 8.9, 46.2), station("B", 8.9001, 46.2), station("C", 8.9, 46.21, on_slope=False)], [], None
+    )
+    first, second, control = found["stations"]
+    assert first["arrow"][1] > first["y"]  # azimuth 180 is south, which is down on the page
+    assert control["arrow"] is None
+    assert (first["label_x"], first["label_y"]) != (second["label_x"], second["label_y"])
+
+
+def test_no_place_no_sketch():
+    assert draw([station("A", None, None)], [], None) is None
+
+
+def test_a_footprint_far_away_does_not_shrink_the_slope():
+    far = {
+        "geometry": {"type": "Polygon", "coordinates": [[[9.9, 46.2], [9.91, 46.2], [9.91, 46.21], [9.9, 46.2]]]},
+        "min_lon": 9.9, "min_lat": 46.2, "max_lon": 9.91, "max_lat": 46.21, "polygon_id": "p", "change": "single",
+        "area_m2": 1.0, "mean_probability": 0.5, "nearest_station": "A", "distance_m": 7e4,
+    }  # fmt: skip
+    found = draw([station("A", 8.9, 46.2), station("B", 8.902, 46.2)], [far], None)
+    assert found["stations"][1]["x"] - found["stations"][0]["x"] > WIDTH / 2
+
+
+def test_decision_evidence_is_arranged_and_other_evidence_is_walked():
+    frozen = {
+        "sentence": "yellow: G1 moves",
+        "view": {"readings": {"G1.displacement_east": [["a", "b", 0, 1.0, 0.0, 1.0, None, ["spike"], None]] * 50}},
+        "outcome": {"evidence": {
+            "votes": {"velocity|G1": {"level": 1, "newest_s": 0, "valid_until_s": 60, "counted": True, "pended": None}},
+            "words": [{"criterion": "velocity", "station": "G1", "raise_level": 1, "hold_level": 1, "heard": True,
+                       "fresh": True, "newest_s": 0, "reason": "fast", "facts": {}}],
+            "steps": {}, "common": {}, "held_by": [],
+        }},
+    }  # fmt: skip
+    tables = read_evidence(frozen)
+    assert [t["name"] for t in tables] == ["Votes", "What each rule said", "Readings of G1.displacement_east"]
+    assert tables[0]["rows"][0][:3] == ["velocity · G1", 1, "counted"]
+    assert (len(tables[2]["rows"]), tables[2]["left"]) == (40, 10)
+    assert find_sentence(frozen) == "yellow: G1 moves"
+    assert read_evidence({"a": 1, "b": [{"c": 2}], "d": {"e": [[1, 2]]}, "f": []})[1]["rows"] == [[2]]
+    assert read_evidence({}) == []
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=5),
+        lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=5), x, max_size=3),
+    )
+)
+def test_any_evidence_can_be_shown(value):
+    for table in read_evidence({"x": value}):
+        assert all(isinstance(row, list) for row in table["rows"])
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "top", "expected"),
+    [("red", 4, 4, "3"), ("Orange", 1, 2, "2"), ("stage 1", 1, 4, "1"), ("x", 0, 0, "0")],
+)
+def test_levels_keep_the_colour_of_their_name(name, number, top, expected):
+    assert level_class(name, number, top) == expected
+
+
+def test_ranges():
+    assert read_range(T0, T0, None, None, "1d") == (T0 - timedelta(days=1), T0)
+    with pytest.raises(Exception, match="from must lie before to"):
+        read_range(T0, T0, "2026-03-02T00:00:00Z", "2026-03-01T00:00:00Z", None)
+
+
+def test_plotly_still_hides_its_styles_behind_ids():
+    assert len(find_style_ids()) >= 1  # else a later plotly writes styles that the page's policy refuses
+
+
+@given(st.text(max_size=20))
+def test_no_text_leads_off_the_page(text):
+    if is_safe_path(text):
+        assert text.startswith("/")
+        assert not text.startswith(("//", "/\\"))
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_are_spelled_near_their_value(value):
+    assert float(spell_number(value, 6)) == pytest.approx(value, rel=1e-3, abs=1e-300)
+
+
+def test_instants_of_sentences_are_written_to_the_minute_and_the_rest_stays():
+    told = "silent since 2026-10-07T19:16:51.919000Z, fails about 2026-11-20T17:14Z; file 2026-10-07T1916.csv"
+    short = "silent since 2026-10-07 19:16 UTC, fails about 2026-11-20 17:14 UTC; file 2026-10-07T1916.csv"
+    assert shorten_instants(told) == short
+
+
+def test_footprints_are_drawn_on_a_halo_and_the_key_names_what_occurs():
+    square = {"type": "Polygon", "coordinates": [[[8.9, 46.2], [8.901, 46.2], [8.901, 46.201], [8.9, 46.2]]]}
+    facts = {"min_lon": 8.9, "max_lon": 8.901, "min_lat": 46.2, "max_lat": 46.201, "area_m2": 1.0}
+    facts |= {"geometry": square, "mean_probability": 0.9, "nearest_station": None, "distance_m": None}
+    footprints = [{**facts, "polygon_id": str(k), "change": change} for k, change in enumerate(("new", "known", "new"))]
+    sketch = draw([], footprints, None)
+    text = render_part("parts/map.html", T0, {"map": sketch, "card": None, "shown_scene": None})
+    assert text.count('class="foot-halo"') == 3
+    legend = text.rpartition("<ul")[2]
+    assert re.findall(r'class="foot (\w+)"', legend) == ["known", "new"]

@@ -1,0 +1,142 @@
+"""Jobs run in a process of their own, end at their limit, and fail in one line."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import pytest
+
+from monitor.errors import JobError
+from monitor.worker import compute
+from tests.conftest import wait_for
+
+BODY = """
+import os, sys, time, threading
+def double(payload): return {"x": payload["x"] * 2, "pid": os.getpid(), "omp": os.environ["OMP_NUM_THREADS"],
+                             "loaded": sorted(m for m in sys.modules if m.split(".")[0] in ("sqlalchemy", "torch"))}
+def fail(payload): raise ValueError("no\\n  data")
+def sleep(payload): time.sleep(60)
+def stubborn(payload):
+    import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)
+def die(payload): os.kill(os.getpid(), 9)
+def wrong(payload): return 3
+EARLY = []
+def load_libraries(): EARLY.append(os.environ["TMPDIR"])
+def early(payload): return {"loaded": EARLY, "folder": os.environ["TMPDIR"]}
+def chatty(payload, progress):
+    for i in range(3): progress({"step": i})
+    return {}
+"""
+
+
+@pytest.fixture(autouse=True)
+def jobs(tmp_path, monkeypatch):
+    (tmp_path / "some_jobs.py").write_text(BODY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def test_answers_come_back_from_another_process():
+    answer = compute.run("some_jobs:double", {"x": np.arange(3.0)}, 30)
+    assert answer["x"].tolist() == [0.0, 2.0, 4.0]
+    assert answer["pid"] != os.getpid()
+    assert answer["omp"] == "1"
+    assert answer["loaded"] == []
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ("some_jobs:fail", "ValueError: no data"),
+        ("some_jobs:die", "killed by signal 9"),
+        ("some_jobs:wrong", "answered int"),
+        ("some_jobs:nothing", "AttributeError"),
+        ("no_such_module:x", "ModuleNotFoundError"),
+    ],
+)
+def test_a_failure_is_one_line(job, words):
+    with pytest.raises(JobError) as error:
+        compute.run(job, {}, 30)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("job", ["sleep", "stubborn"])
+def test_killed_at_the_limit(job, monkeypatch):
+    monkeypatch.setattr(compute, "GRACE_S", 0.3)
+    started = time.monotonic()
+    with pytest.raises(JobError, match="killed at its limit of 1 s"):
+        compute.run(f"some_jobs:{job}", {}, 1)
+    assert time.monotonic() - started < 30  # it would take a minute
+
+
+def test_progress_arrives_in_order():
+    seen = []
+    compute.run("some_jobs:chatty", {}, 30, seen.append)
+    assert seen == [{"step": 0}, {"step": 1}, {"step": 2}]
+
+
+def test_a_large_answer_is_refused(monkeypatch):
+    monkeypatch.setattr(compute, "RESULT_LIMIT_BYTES", 100)
+    with pytest.raises(JobError, match="more than 100"):
+        compute.run("some_jobs:double", {"x": "y" * 1000}, 30)
+
+
+def test_the_job_ends_with_the_service(tmp_path):
+    (tmp_path / "more_jobs.py").write_text(
+        "import os,time\ndef mark(p):\n open(p['path'],'w').write(str(os.getpid()))\n time.sleep(60)\n"
+    )
+    path = tmp_path / "pid"
+    code = f"from monitor.worker import compute; compute.run('more_jobs:mark', {{'path': {str(path)!r}}}, 60)"
+    service = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        wait_for(lambda: path.exists() and path.read_text())
+    finally:
+        service.kill()
+        service.wait()
+    wait_for(lambda: not os.path.exists(f"/proc/{path.read_text()}") or _is_zombie(path.read_text()))
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """The folder in which each process of a job has its own, as long as it lives."""
+    folder = tmp_path / "places"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_a_job_that_was_announced_has_its_libraries_before_it_begins(places):
+    compute.warm("some_jobs:early")
+    compute.warm("some_jobs:early")  # once is enough
+    waiting = [str(p) for p in places.iterdir()]
+    answer = compute.run("some_jobs:early", {}, 30)
+    assert waiting == answer["loaded"] == [answer["folder"]]
+    assert compute.run("some_jobs:early", {}, 30)["loaded"] == []
+    assert list(places.iterdir()) == []
+
+
+def test_a_job_that_was_announced_and_does_not_come_leaves_nothing(places):
+    compute.warm("some_jobs:early")
+    compute.cool("some_jobs:early")
+    compute.cool("some_jobs:early")
+    assert list(places.iterdir()) == []
+
+
+def test_a_job_whose_waiting_process_has_died_runs_in_another(places):
+    compute.warm("some_jobs:die")
+    compute._waiting["some_jobs:die"].process.kill()
+    compute._waiting["some_jobs:die"].process.wait()
+    with pytest.raises(JobError, match="killed by signal 9"):
+        compute.run("some_jobs:die", {}, 30)
+    compute.warm("no_such_module:x")
+    with pytest.raises(JobError, match="ModuleNotFoundError"):
+        compute.run("no_such_module:x", {}, 30)
+    assert list(places.iterdir()) == []
+
+
+def _is_zombie(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().split(") ")[1][0] == "Z"
