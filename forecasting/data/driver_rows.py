@@ -1,8 +1,7 @@
 """Drivers as networks read them: rows beside the panel's, each with the source it belongs to, gaps left as gaps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -76,18 +75,3 @@ def rows_from_covariates(covariates: Sequence[Covariate], step_s: float) -> Driv
             kinds.append(_KIND_OF[covariate.kind])
             columns.append(values)
     return DriverRows(tuple(names), tuple(kinds), np.column_stack(columns)) if columns else None
-
-
-def rows_from_payload(payload: Mapping[str, Any] | None) -> DriverRows | None:
-    """Inverse of `{"names", "kinds", "values"}` as plain lists (None stands for NaN).
-
-    Raises:
-        PanelError: A key is missing or a value has the wrong shape or type.
-    """
-    if payload is None:
-        return None
-    try:
-        values = np.array(payload["values"], dtype=np.float64)
-        return DriverRows(tuple(map(str, payload["names"])), tuple(map(str, payload["kinds"])), values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise PanelError(f"drivers payload: {type(error).__name__} {error}") from error

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from forecasting.data.series import DAY_S, MONTH_S, Floats, Ints
-from forecasting.evaluation.metrics import coverage, mae, mape, pinball, rmse, skill, winkler
 from forecasting.evaluation.significance import diebold_mariano
+from forecasting.metrics import coverage, mae, mape, pinball, rmse, skill, winkler
 from forecasting.serving.quantiles import QUANTILES, bounds
 from forecasting.simple.staged_averaging import STAGES
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from forecasting.data.series import Floats, Ints, Panel, horizon_key
 from forecasting.data.splits import Split
-from forecasting.evaluation.metrics import mae
 from forecasting.explanation.gradients import integrate
 from forecasting.explanation.groups import (
     EARLIER,
@@ -28,6 +27,7 @@ from forecasting.explanation.maps import NOT_A_CAUSE, read_maps
 from forecasting.explanation.permutation import permutation_importance
 from forecasting.explanation.response import rain_response
 from forecasting.explanation.shapley import shapley
+from forecasting.metrics import mae
 from forecasting.neural.forecaster import NeuralForecaster
 
 OF = "what the network adds to lld in mm (median, before the gate's weight)"

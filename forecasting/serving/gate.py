@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from forecasting.data.series import Floats, horizon_key
-from forecasting.evaluation.metrics import coverage, mae, skill
+from forecasting.metrics import coverage, mae, skill
 from forecasting.registry import BASELINES
 from forecasting.simple.auto import cautious_gap
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from forecasting.data.series import Panel, horizon_key, panel_from_payload
+from forecasting.data.payload import panel_from_payload
+from forecasting.data.series import Panel, horizon_key
 from forecasting.data.splits import Split, split
 from forecasting.data.units import spell_span
 from forecasting.errors import HorizonError, NotEnoughDataError, UnknownModelError

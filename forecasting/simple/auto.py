@@ -9,7 +9,7 @@ import numpy as np
 
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block
-from forecasting.evaluation.metrics import mae
+from forecasting.metrics import mae
 from forecasting.simple.arima import fit_arima
 from forecasting.simple.averaging import combine, fit_damped, fit_members
 from forecasting.simple.baselines import Baseline, fit_climatology, fit_drift, fit_lld, fit_persistence, fit_seasonal

@@ -11,7 +11,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
-from monitor.jobs.forecasts.samples import Samples, load_displacements
+from monitor.jobs.samples import Samples, load_displacements
 from monitor.jobs.worker import list_models, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies, latest_scored_at

@@ -22,7 +22,7 @@ import torch
 
 from forecasting.data.series import DAY_S, Floats, Ints, Panel, read_long_csv
 from forecasting.data.splits import Split, rolling_folds
-from forecasting.evaluation.metrics import mae
+from forecasting.metrics import mae
 from forecasting.neural.learner import Settings
 from forecasting.neural.pooled import adopt, fine_tune, train_pooled
 from forecasting.simple.auto import fit_auto

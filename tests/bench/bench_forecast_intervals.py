@@ -21,8 +21,8 @@ import torch
 from forecasting.data.series import DAY_S, Floats, Panel, read_long_csv
 from forecasting.data.splits import Split, rolling_folds
 from forecasting.evaluation.backtest import run_trials
-from forecasting.evaluation.metrics import winkler
 from forecasting.evaluation.scoring import Trial, spell_horizon
+from forecasting.metrics import winkler
 from forecasting.serving.quantiles import bounds
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.baselines import Baseline, fit_lld

@@ -19,7 +19,7 @@ import numpy as np
 from forecasting.data.features import noise_floor
 from forecasting.data.series import DAY_S, Panel, read_long_csv
 from forecasting.data.splits import Split, rolling_folds, split
-from forecasting.evaluation.metrics import mae
+from forecasting.metrics import mae
 from forecasting.neural.forecaster import NeuralForecaster
 from forecasting.neural.learner import Settings
 from forecasting.neural.physics import Physics

@@ -28,7 +28,7 @@ from forecasting.data.rain_forecasts import lay_outlook
 from forecasting.data.series import DAY_S, Floats, Panel
 from forecasting.data.sources import Recipe, read_recipe, read_record
 from forecasting.data.splits import Split, rolling_folds
-from forecasting.evaluation.metrics import mae
+from forecasting.metrics import mae
 from forecasting.neural.forecaster import NeuralForecaster
 from forecasting.neural.learner import Settings
 from forecasting.neural.source_scale import SOURCES

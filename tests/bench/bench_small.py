@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from detection.imagery.data.catalogue import open_data
+from detection.imagery.data.metrics import count
 from detection.imagery.data.patches import Patches, as_values, resize_bands
 from detection.imagery.data.splits import split_held
 from detection.imagery.neural.calibration import choose_threshold
 from detection.imagery.neural.checkpoint import Model, load_model
-from detection.imagery.training.metrics import count
 from detection.imagery.training.objects import LABELS, ObjectCount
 from tests.bench.record import record
 

@@ -8,8 +8,8 @@ import pytest
 
 from forecasting.data.series import DAY_S, Panel, read_long_csv
 from forecasting.evaluation.backtest import run_trials
-from forecasting.evaluation.metrics import mae
 from forecasting.evaluation.scoring import score_months
+from forecasting.metrics import mae
 from forecasting.serving import jobs
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation

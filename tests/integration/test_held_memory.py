@@ -16,7 +16,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
-from monitor.jobs.forecasts.samples import load_displacements
+from monitor.jobs.samples import load_displacements
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings, stream_readings
 

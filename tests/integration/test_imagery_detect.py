@@ -15,6 +15,7 @@ import torch
 from shapely.geometry import shape
 
 from detection.imagery.data.generate import draw_scene, write_scene
+from detection.imagery.data.metrics import Confusion, count, score
 from detection.imagery.errors import OutputError
 from detection.imagery.footprints import detect as detecting
 from detection.imagery.footprints import outputs, preview
@@ -27,7 +28,6 @@ from detection.imagery.raster.terrain import derive_terrain, open_terrain
 from detection.imagery.raster.tiling import cut
 from detection.imagery.registry import build, find_entry
 from detection.imagery.scene.scene import read_scene
-from detection.imagery.training.metrics import Confusion, count, score
 
 OUTPUTS = ["landslides.geojson", "landslides.gpkg", "mask.tif", "preview.png", "prob.tif", "qa.tif", "run.json"]
 

@@ -11,7 +11,7 @@ import torch
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.errors import TruncatedRasterError
 from detection.imagery.raster.grid import Grid, grid_around
-from detection.imagery.raster.reader import BandReader
+from detection.imagery.scene.reader import BandReader
 from monitor.cli.main import run_verb
 
 SIZE, HALF = 96, 48

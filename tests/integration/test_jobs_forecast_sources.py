@@ -17,7 +17,7 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError
 from monitor.jobs.forecasts import issue, train, worker
 from monitor.jobs.forecasts.drivers import load_drivers, load_expected
-from monitor.jobs.forecasts.samples import heights_m, load_displacements, plan_xy_m, slope_azimuth_deg
+from monitor.jobs.samples import heights_m, load_displacements, plan_xy_m, slope_azimuth_deg
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations

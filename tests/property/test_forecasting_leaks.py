@@ -18,8 +18,8 @@ from forecasting.data.splits import Block
 from forecasting.decomposition.components import METHODS
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
-from forecasting.evaluation.metrics import mae
 from forecasting.evaluation.scoring import score_all
+from forecasting.metrics import mae
 from forecasting.registry import BASELINES, NETWORKS
 from forecasting.serving.gate import choose_shown, decide
 from forecasting.simple.auto import fit_auto

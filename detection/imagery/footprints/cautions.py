@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error
-from detection.imagery.raster.reader import BandReader
+from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.scene import Scene
 
 # A pixel size this many times the training pixel, or its inverse, is worth a warning.

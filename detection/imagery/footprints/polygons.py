@@ -17,7 +17,7 @@ from detection.imagery.raster.areas import join_sides, map_outline, measure_grou
 from detection.imagery.raster.components import EIGHT, NODATA, Component, Labelling, Read, Rows
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.outlines import outline_pixels
-from detection.imagery.raster.sampling import NO_SAMPLER, Sampler
+from detection.imagery.scene.sampling import NO_SAMPLER, Sampler
 
 # What never leaves this distance from nodata is most likely an edge effect, not a landslide.
 NODATA_MARGIN_PX = 3

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from detection.imagery.errors import ModelError
 from detection.imagery.footprints.polygons import STEPS
 from detection.imagery.raster.components import NODATA
-from detection.imagery.raster.reader import BandReader
 from detection.imagery.raster.tiling import cut, weigh
 from detection.imagery.scene.radiometry import Stretch
+from detection.imagery.scene.reader import BandReader
 
 # Side of the training patches where a card does not say it.
 PATCH_PX = 128

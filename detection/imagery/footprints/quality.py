@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.reader import CELL_PX
+from detection.imagery.scene.reader import CELL_PX
 
 # Flags of a pixel, added up.
 EDGE, EMPTY, UNREADABLE = 1, 2, 4

@@ -18,7 +18,7 @@ from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
 from detection.imagery.scene.radiometry import Stretch, measure_stretch
 
 if TYPE_CHECKING:
-    from detection.imagery.raster.reader import BandReader
+    from detection.imagery.scene.reader import BandReader
 
 log = logging.getLogger(__name__)
 

@@ -33,10 +33,10 @@ def train_moving(out: Path, *, patches: int = PATCHES, epochs: int = EPOCHS, see
     Returns:
         The card, with the scores on drawn patches of other seeds.
     """
+    from detection.imagery.data.metrics import count, score
     from detection.imagery.neural.checkpoint import save_model
     from detection.imagery.neural.learner import Settings
     from detection.imagery.neural.training import train_network
-    from detection.imagery.training.metrics import count, score
 
     images, masks = draw_phase_patches(seed, patches, SIZE_PX)
     settings = Settings(

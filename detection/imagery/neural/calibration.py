@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.training.metrics import Confusion, score
+from detection.imagery.data.metrics import Confusion, score
 
 THRESHOLDS = np.round(np.arange(2, 19) * 0.05, 4)
 BOUNDS = (0.2, 5.0)

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from detection.imagery.data.metrics import Confusion, count, score
 from detection.imagery.data.patches import IGNORED, Patches, as_values, hold_arrays, resize_bands
 from detection.imagery.data.splits import Parts, split, split_held
 from detection.imagery.neural.calibration import Calibration, choose_threshold, fit_temperature, gather
 from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Settings
 from detection.imagery.neural.losses import segmentation_loss
-from detection.imagery.training.metrics import Confusion, count, score
 
 __all__ = [
     "Settings", "Trained", "evaluate", "predict_maps", "predict_patches", "segmentation_loss", "split_held",

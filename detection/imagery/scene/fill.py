@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.errors import TruncatedRasterError
-from detection.imagery.raster.reader import BandReader
+from detection.imagery.scene.reader import BandReader
 
 # A border holds a fill value when so many of its valid pixels repeat one value in every band.
 LEAST_SHARE: Final = 0.01

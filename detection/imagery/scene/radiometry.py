@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.errors import ModelError, NoValidPixelsError, RadiometryError
-from detection.imagery.raster.reader import BandReader
 from detection.imagery.raster.terrain import TERRAIN
 from detection.imagery.scene.indices import DERIVED
+from detection.imagery.scene.reader import BandReader
 
 # Pixels of a strip held at a time.
 STRIP_PX = 1 << 21

@@ -120,7 +120,7 @@ def run_recipe(
     from detection.imagery.neural.checkpoint import save_model
     from detection.imagery.neural.learner import Hooks
     from detection.imagery.registry import CLASSIFIERS, find_doubts
-    from detection.imagery.scene.domain import describe
+    from detection.imagery.training.domain import describe
     from detection.imagery.training.learning_curve import write_curve
 
     settings = recipe.settings()

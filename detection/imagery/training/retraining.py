@@ -154,8 +154,8 @@ def cut_reviews(reviews: Sequence[Review], model: "Model") -> Patches:
 
     What a person judged is 0 or 1, also a ring around it; everything else in the patch is not known.
     """
-    from detection.imagery.raster.reader import open_scene
     from detection.imagery.scene.radiometry import measure_stretch
+    from detection.imagery.scene.reader import open_scene
     from detection.imagery.scene.scene import read_scene
 
     side = int(model.card.get("tile_px", 128))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.imagery.data.metrics import Confusion, count, score, why_undefined
 from detection.imagery.data.patches import IGNORED
-from detection.imagery.training.metrics import Confusion, count, score, why_undefined
 from detection.imagery.training.objects import ObjectCount
 
 EDGES = (0.6, 0.7, 0.8, 0.9)

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from detection.imagery.data.metrics import best_threshold
 from detection.imagery.data.patches import IGNORED, Patches, as_values
-from detection.imagery.training.metrics import best_threshold
 from detection.imagery.training.scoring import Scored, score_maps
 
 SCALES_PX = (1.0, 3.0, 8.0)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Site
-from monitor.jobs.forecasts.samples import UNFIT
+from monitor.jobs.samples import UNFIT
 from monitor.store.readings.observations import find_series_id, load_readings
 
 QUANTITIES = (

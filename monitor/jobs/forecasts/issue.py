@@ -11,7 +11,7 @@ from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.drivers import load_drivers, load_expected
 from monitor.jobs.forecasts.promotion import Standing, enter_shadow, load_standings, show_verdicts
-from monitor.jobs.forecasts.samples import (
+from monitor.jobs.samples import (
     Samples,
     grid_step_s,
     history_since,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
-from monitor.jobs.forecasts.samples import UNFIT
+from monitor.jobs.samples import UNFIT
 from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import (
     Score,

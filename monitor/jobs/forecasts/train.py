@@ -18,7 +18,7 @@ from monitor.jobs.anomaly import budget_of_each, slowest_interval_s, why_stale
 from monitor.jobs.forecasts import unfinished
 from monitor.jobs.forecasts.drivers import load_drivers, load_expected
 from monitor.jobs.forecasts.promotion import load_standings, retire_older
-from monitor.jobs.forecasts.samples import history_since, load_displacements, panel_payload, slope_azimuth_deg, step_s
+from monitor.jobs.samples import history_since, load_displacements, panel_payload, slope_azimuth_deg, step_s
 from monitor.jobs.worker import run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model, find_active

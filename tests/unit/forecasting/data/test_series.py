@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from forecasting.data.series import DAY_S, Panel, panel_from_payload, panel_from_samples, read_long_csv
+from forecasting.data.payload import panel_from_payload
+from forecasting.data.series import DAY_S, Panel, panel_from_samples, read_long_csv
 from forecasting.data.units import LENGTHS
 from forecasting.errors import HorizonError, PanelError
 from forecasting.evaluation.screening import interpolated_input

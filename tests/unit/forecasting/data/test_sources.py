@@ -8,7 +8,8 @@ import torch
 
 from forecasting.data.covariates import covariates_from_samples, features
 from forecasting.data.driver_rows import DriverRows, rows_from_covariates
-from forecasting.data.series import DAY_S, Panel, panel_from_payload
+from forecasting.data.payload import panel_from_payload
+from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
 from forecasting.errors import ForecastingError, PanelError
 from forecasting.evaluation.leakage import run_leak_test

@@ -18,11 +18,11 @@ from forecasting.decomposition.forecast import forecast_parts
 from forecasting.errors import NotEnoughDataError, RecipeError, UnknownModelError
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
-from forecasting.evaluation.metrics import mape
 from forecasting.evaluation.report import write_report
 from forecasting.evaluation.scoring import score_all, score_months, score_stages, score_stations
 from forecasting.evaluation.screening import audit_panel, jumps, spikes
 from forecasting.evaluation.significance import diebold_mariano
+from forecasting.metrics import mape
 from forecasting.registry import BASELINES, COMPARISONS
 from monitor.cli.forecast.trials import summary
 from monitor.cli.main import run_verb

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from forecasting.data.series import DAY_S
-from forecasting.evaluation.metrics import coverage, mae, pinball, rmse, skill, winkler
+from forecasting.metrics import coverage, mae, pinball, rmse, skill, winkler
 from forecasting.serving.conformal import MINIMUM_SCORES, WINDOW, ConformalState, margin, replay, score, update
 from forecasting.serving.gate import blend_weight, choose_shown, decide
 from forecasting.serving.quantiles import blend_fan, bounds, conform, point_fan, widen

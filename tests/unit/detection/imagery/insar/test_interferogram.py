@@ -232,9 +232,9 @@ def test_the_measured_stack_sinks_in_the_east_and_stands_in_the_west(measured, t
 def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
     import torch
 
+    from detection.imagery.data.metrics import count, score
     from detection.imagery.insar.moving_zones import WEIGHTS, _ask
     from detection.imagery.neural.checkpoint import load_model, weights_path
-    from detection.imagery.training.metrics import count, score
 
     model = load_model(WEIGHTS)
     assert weights_path(WEIGHTS).stat().st_size < 10e6

@@ -12,13 +12,13 @@ from torch import nn
 from torch.nn import functional
 
 from detection.imagery.data.generate import draw_patches
+from detection.imagery.data.metrics import count, score
 from detection.imagery.errors import ModelError
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.networks import segnet
 from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
 from detection.imagery.neural.training import segmentation_loss
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build, find_entry
-from detection.imagery.training.metrics import count, score
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 FAMILY = [f"{unit}{kind}" for kind in ("unet", "resunet") for unit in ("", "sru-", "bru-", "sbconv-")]

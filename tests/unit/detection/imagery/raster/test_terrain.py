@@ -13,9 +13,9 @@ from detection.imagery.raster.areas import measure_rectangle
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import write_geotiff
-from detection.imagery.raster.reader import BandReader, open_scene
 from detection.imagery.raster.terrain import derive_terrain, open_terrain
 from detection.imagery.scene.band_names import name_band
+from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.scene import read_scene
 
 LON, LAT = 141.95, 42.73

@@ -14,7 +14,7 @@ from detection.imagery.change.histogram_match import match_scene
 from detection.imagery.data.generate import write_scene
 from detection.imagery.footprints.places import measure_places
 from detection.imagery.raster.raster import read_grid, write_geotiff
-from detection.imagery.raster.reader import open_scene
+from detection.imagery.scene.reader import open_scene
 from detection.imagery.scene.scene import MANIFEST, read_scene
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)

@@ -17,7 +17,7 @@ from detection.imagery.footprints.detect import detect
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import write_geotiff
-from detection.imagery.raster.reader import BandReader
+from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.scene import find_missing, read_scene, scene_hash
 
 TAKEN_AT = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)

@@ -15,7 +15,7 @@ from detection.imagery.footprints.detect import detect
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
-from detection.imagery.raster.reader import open_scene
+from detection.imagery.scene.reader import open_scene
 from detection.imagery.scene.scene import read_scene
 from detection.imagery.training.recipe import find_recipe, read_recipe, run_recipe
 from monitor.cli.main import run_verb

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detection.imagery.training.metrics import Confusion, best_threshold, count, score
+from detection.imagery.data.metrics import Confusion, best_threshold, count, score
 
 # Landslide and background pixels of the 300 Landslide4Sense validation patches.
 LANDSLIDE, BACKGROUND = 201_167, 4_915_200 - 201_167

@@ -1,8 +1,6 @@
 """Whether a scene looks like anything that a network was trained on: its values, their contrast, order and pixels."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -11,9 +9,9 @@ from numpy.typing import NDArray
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import DomainError
 from detection.imagery.raster.areas import geodesic_pixel_m2
-from detection.imagery.raster.reader import BandReader
 from detection.imagery.scene.offsets import find_missing_offset
 from detection.imagery.scene.radiometry import UNITS, Stretch
+from detection.imagery.scene.reader import BandReader
 
 # Windows of a scene that are looked at, along each side.
 WINDOWS = 5
@@ -216,30 +214,3 @@ def _list_outside(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
         if np.mean(seen < least - ORDER_SLACK) > OUTSIDE_SHARE:
             found.append(f"{word} {np.median(seen):.2f}, trained on {least:.2f} and more")
     return found
-
-
-def add_to_card(path: Path, patches: Patches, pixel_size_m: float) -> None:
-    """Write the description of the training tiles into the card of weights that were trained before there was one."""
-    card = json.loads(path.read_text(encoding="utf-8"))
-    card["domain"] = describe(patches, pixel_size_m)
-    path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def main(names: Iterable[str], data: Path) -> None:
-    """Describe the training tiles of shipped weights again."""
-    from detection.imagery.data.catalogue import find_pixel_size
-    from detection.imagery.neural.checkpoint import weights_path
-    from detection.imagery.training.recipe import find_recipe, read_parts, read_recipe
-
-    for name in names:
-        recipe = read_recipe(find_recipe(name))
-        native, _ = read_parts(recipe, data)
-        size_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
-        patches = native.resize(int(size_px)) if size_px else native
-        add_to_card(weights_path(name).with_suffix(".json"), patches, find_pixel_size(recipe.data, native))
-
-
-if __name__ == "__main__":
-    import sys
-
-    main(sys.argv[2:], Path(sys.argv[1]))

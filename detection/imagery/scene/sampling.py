@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.raster.components import Rows
-from detection.imagery.raster.reader import BandReader
 from detection.imagery.raster.terrain import TerrainReader
+from detection.imagery.scene.reader import BandReader
 
 
 class Sampler:
