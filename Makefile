@@ -47,7 +47,7 @@ test: setup servers lint ## Everything that must hold: lint, types, import law, 
 soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 7; memory over an hour at each rate
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m 'slow or server' tests/end_to_end $(PYTEST_FLAGS)
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/unit/forecasting/kinematics/test_failure.py tests/property/test_forecasting_leaks.py tests/property/test_rain_rules.py tests/property/test_alerting_laws.py tests/property/test_warm_decisions.py tests/property/test_reading_laws.py tests/property/test_two_persons.py tests/unit/detection/imagery/neural/test_networks.py tests/property/test_imagery_damage.py $(PYTEST_FLAGS)
-	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=7200 tests/bench/bench_memory.py
+	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=7200 tests/bench/service/bench_memory.py
 
 lint: setup ## ruff and the import law
 	$(BIN)/ruff check .
@@ -75,38 +75,38 @@ docs: setup ## Documentation that can be run: examples in docstrings, and that t
 	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor/domain monitor/config/terms.py monitor/logs.py forecasting detection tests/architecture
 
 bench: setup servers ## Figures of the service, as ratios measured in the same run
-	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=1800 $(BENCH_FLAGS) tests/bench/bench_ingest.py tests/bench/bench_service.py
-	$(BIN)/python -m tests.bench.bench_views --rows 5000000
-	$(BIN)/python -m tests.bench.bench_backtest
-	$(BIN)/python -m tests.bench.bench_decisions
-	$(BIN)/python -m tests.bench.bench_questions
-	$(BIN)/python -m tests.bench.bench_scenes
-	$(BIN)/python -m tests.bench.bench_drops
+	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=1800 $(BENCH_FLAGS) tests/bench/service/bench_ingest.py tests/bench/service/bench_service.py
+	$(BIN)/python -m tests.bench.service.bench_views --rows 5000000
+	$(BIN)/python -m tests.bench.forecasting.bench_backtest
+	$(BIN)/python -m tests.bench.service.bench_decisions
+	$(BIN)/python -m tests.bench.service.bench_questions
+	$(BIN)/python -m tests.bench.imagery.bench_scenes
+	$(BIN)/python -m tests.bench.imagery.bench_drops
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
-	$(BIN)/python -m tests.bench.bench_forecast $(BENCH_FLAGS)
-	$(BIN)/python -m tests.bench.bench_forecast_intervals
-	$(BIN)/python -m tests.bench.bench_forecast_scale
-	$(BIN)/python -m tests.bench.bench_forecast_sources
-	$(BIN)/python -m tests.bench.bench_forecast_knowledge
-	$(BIN)/python -m tests.bench.bench_failure_time
-	$(BIN)/python -m tests.bench.bench_forecast_life
+	$(BIN)/python -m tests.bench.forecasting.bench_forecast $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench.forecasting.bench_forecast_intervals
+	$(BIN)/python -m tests.bench.forecasting.bench_forecast_scale
+	$(BIN)/python -m tests.bench.forecasting.bench_forecast_sources
+	$(BIN)/python -m tests.bench.forecasting.bench_forecast_knowledge
+	$(BIN)/python -m tests.bench.forecasting.bench_failure_time
+	$(BIN)/python -m tests.bench.forecasting.bench_forecast_life
 
 bench-forecast-global: setup ## One network over all measured records, tuned to each, averaged with the simple forecasts
-	$(BIN)/python -m tests.bench.bench_forecast_global $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench.forecasting.bench_forecast_global $(BENCH_FLAGS)
 
 bench-forecast-peer: setup ## Beside neuralforecast (BENCH_FLAGS="--peer PYTHON" of an environment of its own)
-	$(BIN)/python -m tests.bench.bench_forecast_peer $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench.forecasting.bench_forecast_peer $(BENCH_FLAGS)
 
 bench-imagery: setup ## Scene networks beside each other and beside simple maps (SLOPEWARD_DATA; hours, goes on where it was), then footprints
-	$(BIN)/python -m tests.bench.bench_imagery $(BENCH_FLAGS)
-	$(BIN)/python -m tests.bench.bench_footprints
-	$(BIN)/python -m tests.bench.bench_blends
+	$(BIN)/python -m tests.bench.imagery.bench_imagery $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench.imagery.bench_footprints
+	$(BIN)/python -m tests.bench.forecasting.bench_blends
 
 bench-recipes: setup ## Shipped recipes against their bars, triage, small landslides (SLOPEWARD_DATA; trains what is not in build/)
-	$(BIN)/python -m tests.bench.bench_recipes $(BENCH_FLAGS)
-	$(BIN)/python -m tests.bench.bench_triage
-	$(BIN)/python -m tests.bench.bench_small
+	$(BIN)/python -m tests.bench.imagery.bench_recipes $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench.imagery.bench_triage
+	$(BIN)/python -m tests.bench.imagery.bench_small
 
 train-demo: setup ## Train one U-Net on Landslide4Sense pictures (SLOPEWARD_DATA) beside the simple maps; on drawn scenes where they are absent
 	@mkdir -p build/train-demo

@@ -12,7 +12,7 @@ from monitor.alerting.series import witness
 from monitor.domain.decision import Memory, Newest, View, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
-from tests.integration.test_alerting_scenes import make_site
+from tests.integration.alerting.test_scenes import make_site
 from tests.property import alerting_histories as histories
 
 T0 = parse("2026-03-01T00:00:00Z")

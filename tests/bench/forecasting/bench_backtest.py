@@ -1,0 +1,125 @@
+"""A year of ten hourly stations through the decision: seconds, looks and memory, for one and for two configurations.
+
+Run: python -m tests.bench.forecasting.bench_backtest
+The bar is 60 s for one configuration on two cores. It uses one of them, so
+that on an idle machine `seconds` is about `processor_seconds`; `within` goes by the processor, which other programs on
+the machine disturb less.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.config.service import parse_site
+from monitor.domain.observation import Observation
+from monitor.domain.site import Site
+from monitor.replay.backtest import run_backtest
+from monitor.simulate.site_file import write_site_toml
+from monitor.simulate.slope import SITE_ID, SlopeModel
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
+from monitor.store.upkeep.migrate import upgrade
+from tests.bench.record import read_figures, record
+
+START: Final = datetime(2025, 1, 1, tzinfo=UTC)
+BAR_S: Final = 60.0
+CHUNK: Final = 5000
+
+
+def fill(db: Database, model: SlopeModel, site: Site, names: set[str]) -> int:
+    """Store what the stations of these names said, each half a minute after its epoch; returns the rows."""
+    rows: list[Observation] = []
+    total = 0
+    for sample in model.samples():
+        if sample.station not in names:
+            continue
+        at = sample.at
+        for quantity, unit, value in spell(sample.payload):
+            rows.append(
+                Observation(site.id, sample.station, quantity, unit, at, at + timedelta(seconds=30), value)
+            )  # fmt: skip
+        if len(rows) > CHUNK:
+            total += store(db, rows)
+    return total + store(db, rows)
+
+
+def spell(payload: dict[str, Any]) -> list[tuple[str, str, float]]:
+    """Quantity, unit and value of what one payload of the simulator holds."""
+    if "gnss" in payload:
+        parts = ("displacement_east", "displacement_north", "displacement_up")
+        return [(q, "mm", v) for q, v in zip(parts, payload["gnss"]["enu_mm"], strict=True)]
+    units = {"rain_mm": "mm", "pore_pressure_kpa": "kPa", "crack_opening_mm": "mm", "reservoir_level_m": "m",
+             "tilt_x_mrad": "mrad", "tilt_y_mrad": "mrad"}  # fmt: skip
+    return [(k.rpartition("_")[0], unit, payload[k]) for k, unit in units.items() if k in payload]
+
+
+def store(db: Database, rows: list[Observation]) -> int:
+    with db.write() as c:
+        add_observations(c, rows, START)
+    count = len(rows)
+    rows.clear()
+    return count
+
+
+def measure(name: str, movers: int, names: set[str] | None, days: float, *, alone_only: bool) -> dict[str, Any]:
+    """One configuration alone, then two side by side."""
+    model = SlopeModel(7, movers, START, duration=timedelta(days=days), onset_at=START + timedelta(days=0.8 * days))
+    text = write_site_toml(model)
+    site, other = parse_site(text, "bench.toml"), parse_site(text.replace("over = 3.0", "over = 2.5"), "bench.toml")
+    assert site.id == SITE_ID
+    wanted = names or {s.id for s in model.stations}
+    with tempfile.TemporaryDirectory() as folder, Database(f"sqlite:///{Path(folder)}/bench.db") as db:
+        upgrade(db)
+        with db.write() as c:
+            save_site(c, site, "bench", "bench", START)
+        rows = fill(db, model, site, wanted)
+        end = START + timedelta(days=days)
+        begun, cpu = time.monotonic(), time.process_time()
+        run = run_backtest(db, site, START, end).runs[0]
+        alone, busy = time.monotonic() - begun, time.process_time() - cpu
+        both = None
+        if not alone_only:
+            begun = time.monotonic()
+            run_backtest(db, site, START, end, other=other)
+            both = round(time.monotonic() - begun, 1)
+    return {
+        "case": name, "stations": len(wanted), "rows": rows, "days": days, "looks": run.looks,
+        "seconds": round(alone, 1), "processor_seconds": round(busy, 1),
+        "ms_per_look": round(1e3 * busy / run.looks, 2),
+        "seconds_two_configurations": both, "bar_s": BAR_S, "bar_by": "processor_seconds", "within": busy < BAR_S,
+        "load_at_end": round(os.getloadavg()[0], 1),
+        "levels": len(run.levels), "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--days", type=float, default=365.0)
+    parser.add_argument("--no-record", action="store_true")
+    parser.add_argument("--case", choices=["mixed", "gnss"], help="one of the two only")
+    parser.add_argument("--alone", action="store_true", help="without two configurations side by side")
+    options = parser.parse_args()
+    mixed = {"G1", "G2", "G3", "C1", "R1", "P1", "E1", "T1", "W1", "C2"}
+    cases = {
+        "mixed": ("ten stations: 5 GNSS, rain, pressure, crack, tilt, level", 3, mixed),
+        "gnss": ("ten GNSS stations (east, north, up)", 8, {*(f"G{i}" for i in range(1, 9)), "C1", "C2"}),
+    }
+    chosen = [cases[options.case]] if options.case else list(cases.values())
+    figures = [measure(*case, options.days, alone_only=options.alone) for case in chosen]
+    print(json.dumps(figures, indent=1))
+    if not options.no_record:
+        figures += [f for f in read_figures("backtest") or [] if f["case"] not in {g["case"] for g in figures}]
+        command = " ".join(["python -m tests.bench.forecasting.bench_backtest", *sys.argv[1:]])
+        print(record("backtest", command, figures), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Forecast models against persistence and the best simple baseline, by rolling origin on the benchmark records.
+
+    python -m tests.bench.forecasting.bench_forecast [--core S,SK,G,K] [--seeds 7,8,9] [--rest SK] [--report]
+
+The three core networks with every seed on the records of --core, every other network with the first seed on those of
+--rest. MAE in mm per horizon, mean of three folds, median and range of the seeds; `gated` is what the service would
+have shown. Each (record, model, seed) is kept in build/, so that a killed run goes on where it was; --report only
+writes down what is there.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from forecasting.data.series import DAY_S, read_long_csv
+from forecasting.evaluation.backtest import run_trials
+from forecasting.evaluation.scoring import score_all, spell_horizon
+from forecasting.registry import NETWORKS
+from tests.bench.record import record
+
+DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
+KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_forecast"
+CORE = ("gru", "lstm", "graph-gru")
+SIMPLE = ("auto", "ewa", "mean3", "arima", "ets", "ridge")
+HORIZONS_S = (DAY_S, 7 * DAY_S, 30 * DAY_S)
+STRIDE = {"G": 2, "K": 2}
+"""Every second issue time of the two five-year records is learnt."""
+Job = tuple[str, str, int]
+
+
+def plan(core: list[str], seeds: list[int], rest: list[str]) -> list[Job]:
+    """What is to be run: what is shared by the networks of a record is fitted once, so records go one by one."""
+    jobs: list[Job] = []
+    for name in core:
+        jobs += [(name, "simple", 0), *((name, model, seed) for seed in seeds for model in CORE)]
+    return jobs + [(name, model, seeds[0]) for name in rest for model in NETWORKS if model not in CORE]
+
+
+def run(job: Job) -> list[dict[str, Any]]:
+    """Scores over all stations, fold by fold."""
+    name, model, seed = job
+    panel = read_long_csv(DATA / "timeseries" / "benchmarks" / f"{name}.csv")
+    models = SIMPLE if model == "simple" else (model,)
+    training = {"stride": STRIDE.get(name, 1)}
+    scores = [
+        s for trial in run_trials(panel, models, HORIZONS_S, seed=seed, training=training) for s in score_all(trial)
+    ]
+    kept = ("mae_mm", "skill_lld", "skill_best", "coverage_80", "worst_80", "seconds", "weight", "shown")
+    facts = [
+        {"label": s.label, "horizon": spell_horizon(s.horizon_s), "fold": s.fold} | {k: getattr(s, k) for k in kept}
+        for s in scores
+    ]
+    return [f for f in facts if model == "simple" or f["label"].startswith(model) or f["label"] == "gated"]
+
+
+def path_of(job: Job) -> Path:
+    """Where the scores of a job are kept."""
+    return KEPT / f"{'-'.join(map(str, job))}.json"
+
+
+def collect(jobs: list[Job]) -> dict[str, Any]:
+    """The table of what is there."""
+    cells: dict[tuple[str, str, str], dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for name, model, seed in jobs:
+        if path_of((name, model, seed)).exists():
+            for row in json.loads(path_of((name, model, seed)).read_text()):
+                label = f"gated {model}" if row["label"] == "gated" and model != "simple" else row["label"]
+                cells[name, label, row["horizon"]][seed].append(row)
+    out: dict[str, Any] = {}
+    for (name, label, horizon), by_seed in cells.items():
+        means = [statistics.fmean(r["mae_mm"] for r in rows) for rows in by_seed.values()]
+        every = [row for rows in by_seed.values() for row in rows]
+        covers = [r["coverage_80"] for r in every if r["coverage_80"] == r["coverage_80"]]
+        out.setdefault(name, {})[f"{label} {horizon}"] = {
+            "mae": round(statistics.median(means), 4), "range": [round(min(means), 4), round(max(means), 4)],
+            "seeds": len(means), "worst_skill_best": round(min(r["skill_best"] for r in every), 4),
+            "coverage_80": round(statistics.fmean(covers), 3) if covers else None,
+            "fit_s": round(statistics.fmean(r["seconds"] for r in every), 1),
+        }  # fmt: skip
+    return out
+
+
+def main() -> None:
+    """Score what is missing and keep the table."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--core", default="SK,S,G,K")
+    options.add_argument("--seeds", default="7,8,9")
+    options.add_argument("--rest", default="SK")
+    options.add_argument("--report", action="store_true")
+    given = options.parse_args()
+    torch.set_num_threads(1)
+    seeds = [int(s) for s in given.seeds.split(",")]
+    jobs = plan([s for s in given.core.split(",") if s], seeds, [s for s in given.rest.split(",") if s])
+    KEPT.mkdir(parents=True, exist_ok=True)
+    for job in [] if given.report else jobs:
+        if not path_of(job).exists():
+            begun = time.perf_counter()
+            found = json.dumps(run(job))
+            beside = path_of(job).with_suffix(".part")
+            beside.write_text(found)
+            beside.replace(path_of(job))
+            print(f"{' '.join(map(str, job))}: {time.perf_counter() - begun:.0f} s", flush=True)
+    there = sum(path_of(job).exists() for job in jobs)
+    figures = {
+        "unit": "MAE mm, mean of 3 folds, median and range of seeds",
+        "done": f"{there} of {len(jobs)} trainings",
+    }
+    print(record("forecast", f"make bench-forecast (seeds {given.seeds})", figures | collect(jobs)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""What knowledge is worth, each piece on and off: physics in the loss, weights by stage, transfer, replay, slope edges.
+
+    python -m tests.bench.forecasting.bench_forecast_knowledge [--seeds 7,8] [--epochs 8]
+
+MAE in mm of the network's own median (no gate) on the tests of three rolling folds, mean over folds, median and range
+over seeds; `gain` = 1 - MAE on / MAE off. Each part is kept in build/, so that a killed run goes on where it was.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forecasting.data.features import noise_floor
+from forecasting.data.series import DAY_S, Panel, read_long_csv
+from forecasting.data.splits import Split, rolling_folds, split
+from forecasting.metrics import mae
+from forecasting.neural.forecaster import NeuralForecaster
+from forecasting.neural.learner import Settings
+from forecasting.neural.physics import Physics
+from forecasting.neural.pooled import Pooled, adopt, fine_tune, train_pooled
+from forecasting.neural.training import train_network
+from forecasting.simple.averaging import fit_ewa
+from forecasting.simple.staged_averaging import by_stage
+from tests.bench.forecasting.bench_forecast_sources import DATA, read_sk
+from tests.bench.record import record
+
+KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_forecast_knowledge"
+HORIZONS_S = (DAY_S, 7 * DAY_S, 30 * DAY_S)
+Row = dict[str, list[float]]
+SHORT_ROWS = 330
+TUNING = Settings(epochs=5, learning_rate=5e-4, patience=2)
+
+
+def read(name: str) -> Panel:
+    """One benchmark record."""
+    return read_long_csv(DATA / "timeseries" / "benchmarks" / f"{name}.csv")
+
+
+def score(forecaster: NeuralForecaster, panel: Panel, cut: Split) -> list[float]:
+    """MAE on the test per horizon."""
+    origins = cut.test.origins
+    made = forecaster.quantiles(panel.values, origins, drivers=panel.drivers)[..., 2]
+    return [
+        mae(cut.test.targets(panel.values, origins, h) - made[:, :, i]) for i, h in enumerate(forecaster.recipe.steps)
+    ]
+
+
+def over_folds(panel: Panel, run: Callable[[Panel, Split], Row]) -> Row:
+    """Mean over folds of what a fold gives."""
+    found = [run(panel.head(cut.test.end), cut) for cut in rolling_folds(panel.values.shape[0])]
+    return {
+        way: [statistics.fmean(one[way][i] for one in found) for i in range(len(found[0][way]))] for way in found[0]
+    }
+
+
+def physics(settings: Settings) -> Row:
+    """Soft terms on SK: creep and Voight with gru, rain with multi-source."""
+
+    def run(panel: Panel, cut: Split) -> Row:
+        def one(model: str, terms: Physics | None) -> list[float]:
+            made = train_network(model, panel, cut, HORIZONS_S, replace(settings, physics=terms)).forecaster
+            return score(made, panel, cut)
+
+        return {
+            "off, gru": one("gru", None),
+            "creep 0.3, gru": one("gru", Physics(creep=0.3)),
+            "voight 0.3, gru": one("gru", Physics(voight=0.3)),
+            "off, multi-source": one("multi-source", None),
+            "rain 1, multi-source": one("multi-source", Physics(rain=1.0)),
+        }
+
+    return over_folds(read_sk(), run)
+
+
+def draw_accelerations() -> Panel:
+    """Six stations that run away as `v' = A v^2` every 90 to 130 days and come to rest again, noise 0.5 mm."""
+    rng = np.random.default_rng(11)
+    rows, stations = 700, 6
+    values = np.zeros((rows, stations))
+    for s in range(stations):
+        t, level = -int(rng.integers(0, 60)), 0.0
+        while t < rows:
+            life = int(rng.integers(90, 131))
+            moved = -8.0 * np.log1p(-np.arange(life) / (life + 3.0))
+            rest = np.full(25, moved[-1])
+            for value in (*moved, *rest):
+                if 0 <= t < rows:
+                    values[t, s] = level + value
+                t += 1
+            level += moved[-1]
+    names = tuple(f"D{s}" for s in range(stations))
+    return Panel(0.0, DAY_S, names, values + rng.normal(0, 0.5, values.shape))
+
+
+def runaway(settings: Settings) -> Row:
+    """The Voight term where its relation holds by construction."""
+
+    def run(panel: Panel, cut: Split) -> Row:
+        ways = {"off, gru": None, "voight 0.1, gru": Physics(voight=0.1), "voight 0.3, gru": Physics(voight=0.3)}
+        return {
+            way: score(
+                train_network("gru", panel, cut, HORIZONS_S[:2], replace(settings, physics=terms)).forecaster,
+                panel,
+                cut,
+            )
+            for way, terms in ways.items()
+        }
+
+    return over_folds(draw_accelerations(), run)
+
+
+def edges(settings: Settings) -> Row:
+    """Edges down the slope in place of those by distance or lead, on SK with Outang's heights."""
+
+    def run(panel: Panel, cut: Split) -> Row:
+        out = {}
+        for model in ("graph-gru", "diffusion-gru"):
+            for kind, word in (("measured", "off"), ("slope", "slope edges")):
+                made = train_network(model, panel, cut, HORIZONS_S, replace(settings, edges=kind)).forecaster
+                out[f"{word}, {model}"] = score(made, panel, cut)
+        return out
+
+    return over_folds(read_sk(), run)
+
+
+def weights_by_stage(name: str) -> Row:
+    """The online average of simple forecasts, one set of weights or one per stage."""
+
+    def run(panel: Panel, cut: Split) -> Row:
+        steps = tuple(panel.steps(h) for h in HORIZONS_S)
+        ewa: Any = fit_ewa(panel, cut.calibration, steps)
+        staged = by_stage(ewa, panel, noise_floor(panel.values[: cut.fit.end]))
+        origins = cut.test.origins
+        out = {}
+        for way, made in (("off, ewa", ewa), ("ewa by stage", staged)):
+            points = made.predict(panel.values, origins)
+            out[way] = [mae(cut.test.targets(panel.values, origins, h) - points[:, :, i]) for i, h in enumerate(steps)]
+        return out
+
+    return over_folds(read(name), run)
+
+
+def transfer(settings: Settings) -> Row:
+    """SK known for 330 days only: from scratch, the network of G and K as it is, its head tuned, all of it tuned."""
+    others = [(panel, split(panel.values.shape[0])) for panel in (read("G"), read("K"))]
+    pooled = train_pooled("lstm", others, HORIZONS_S, replace(settings, stride=5))
+
+    def run(panel: Panel, cut: Split) -> Row:
+        first = cut.test.first - SHORT_ROWS
+        young = replace(panel, values=panel.values[first:], drivers=None)
+        parts = split(young.values.shape[0], SHORT_ROWS, young.values.shape[0])
+        scratch = train_network("lstm", young, parts, HORIZONS_S, replace(settings, stride=1)).forecaster
+        shared = adopt(pooled, young, parts)
+        head = fine_tune(shared, young, parts, TUNING, head_only=True).forecaster
+        whole = fine_tune(shared, young, parts, TUNING).forecaster
+        ways = {
+            "off, lstm from scratch": scratch, "adopted as it is": shared, "head tuned": head, "all tuned": whole,
+        }  # fmt: skip
+        return {way: score(made, young, parts) for way, made in ways.items()}
+
+    return over_folds(read("SK"), run)
+
+
+def replay(settings: Settings) -> Row:
+    """A network of G tuned to SK, with and without G to go on learning from: what it knows of SK, and still of G."""
+    old = read("G")
+    cut_old = rolling_folds(old.values.shape[0])[-1]
+    known = old.head(cut_old.test.end)
+    pooled: Pooled = train_pooled("lstm", [(known, cut_old)], HORIZONS_S, replace(settings, stride=3))
+    hard = replace(TUNING, epochs=6, learning_rate=2e-3, stride=4)
+
+    def run(panel: Panel, cut: Split) -> Row:
+        shared = adopt(pooled, panel, cut)
+        out = {
+            "as it was, on SK": score(shared, panel, cut),
+            "as it was, on G": score(_back(pooled, shared), known, cut_old),
+        }
+        for way, more in (("off (no replay)", ()), ("replay", ((known, cut_old),))):
+            tuned = fine_tune(shared, panel, cut, hard, replay=more).forecaster
+            out[f"{way}, on SK"] = score(tuned, panel, cut)
+            out[f"{way}, on G"] = score(_back(pooled, tuned), known, cut_old)
+        return out
+
+    def _back(pooled: Pooled, tuned: NeuralForecaster) -> NeuralForecaster:
+        return adopt(replace(pooled, network=tuned.network), known, cut_old)
+
+    return over_folds(read("SK"), run)
+
+
+def main() -> None:
+    """Run every part for every seed, keep, print."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--seeds", default="7,8")
+    options.add_argument("--epochs", type=int, default=8)
+    given = options.parse_args()
+    seeds = [int(s) for s in given.seeds.split(",")]
+    KEPT.mkdir(parents=True, exist_ok=True)
+    parts: dict[str, Callable[[Settings], Row]] = {
+        "ewa on SK": lambda _: weights_by_stage("SK"),
+        "ewa on K": lambda _: weights_by_stage("K"),
+        "physics on SK": physics,
+        "physics on drawn runaways": runaway,
+        "edges on SK": edges,
+        "transfer to 330 d of SK": transfer,
+        "replay": replay,
+    }
+    figures: dict[str, Any] = {
+        "unit": "MAE mm at 1, 7, 30 d (drawn: 1, 7 d), own median, mean of 3 folds; median [range] over seeds"
+    }
+    for name, run in parts.items():
+        by_seed = []
+        for seed in seeds[:1] if name.startswith("ewa") else seeds:
+            kept = KEPT / f"{name.replace(' ', '-')}-{seed}-{given.epochs}.json"
+            if not kept.exists():
+                kept.write_text(json.dumps(run(Settings(seed=seed, epochs=given.epochs, stride=3, patience=4))))
+            by_seed.append(json.loads(kept.read_text()))
+        figures[name] = table = {}
+        for way in by_seed[0]:
+            values = np.array([one[way] for one in by_seed])
+            table[way] = {
+                "mae": np.median(values, axis=0).round(3).tolist(),
+                "range": [values.min(axis=0).round(3).tolist(), values.max(axis=0).round(3).tolist()],
+            }
+            off = _off(way, by_seed[0])
+            if off is not None:
+                gain = 1.0 - values / np.array([one[off] for one in by_seed])
+                table[way]["gain"] = np.median(gain, axis=0).round(4).tolist()
+            print(f"{name:24} {way:26} {table[way]}", flush=True)
+    command = (
+        f"python -m tests.bench.forecasting.bench_forecast_knowledge --seeds {given.seeds} --epochs {given.epochs}"
+    )
+    print(record("forecast-knowledge", command, figures))
+
+
+def _off(way: str, ways: Row) -> str | None:
+    """The row without the knowledge that this one is held against: that of the same network or record."""
+    if way.startswith("off"):
+        return None
+    last = way.rpartition(", ")[2]
+    same = [w for w in ways if w.startswith("off") and w.endswith(last)]
+    return (same or [w for w in ways if w.startswith("off")])[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""What a decision costs: a year replayed, a new sample after long and after short history, a thousand series a minute.
+
+    python -m tests.bench.service.bench_decisions [--quick] [--only new_sample|many_series|backtest]
+
+Hourly GNSS with east, north and up on SQLite. Figures are processor time of this process; the ratio is made in one run,
+one sample here, one there. `warm` holds what the service holds between evaluations, `cold` begins anew each time.
+"""
+
+import argparse
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.decision.evaluator import Evaluator
+from monitor.domain.observation import Observation
+from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.replay.backtest import run_backtest
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
+from monitor.store.upkeep.migrate import upgrade
+from tests.bench.record import read_figures, record
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR, DAY_S = timedelta(hours=1), 86400.0
+COMPONENTS = ("displacement_east", "displacement_north", "displacement_up")
+
+
+def make_site(name: str, stations: int) -> Site:
+    """A slope of hourly GNSS stations with three bounds and a dwell."""
+    names = tuple(f"G{k:02d}" for k in range(stations))
+    return Site(
+        name, name, 46.0, 8.0, "UTC",
+        tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red"))),
+        tuple(
+            Station(n, 46.0, 8.0, None, 90.0, 20.0, None, None, None, on_slope=True,
+                    series=(SeriesSpec(n, "displacement", "mm", 3600.0, 6 * 3600.0, 0.5, 20.0),))
+            for n in names
+        ),
+        (Criterion(
+            "velocity", "velocity", names, "displacement",
+            (Threshold(1, over=4.0, window_s=3 * DAY_S), Threshold(2, over=16.0, window_s=DAY_S),
+             Threshold(3, over=60.0, window_s=0.5 * DAY_S)),
+            dwell=Dwell(3, 4, DAY_S), recover=0.6, valid_for_s=2 * DAY_S,
+        ),),
+        version="bench",
+    )  # fmt: skip
+
+
+def sample(site: Site, at: datetime, rng: random.Random, *, moves: bool = True) -> list[Observation]:
+    """One epoch of every station: noise, and a fortnight of creep each quarter."""
+    day = (at - NOW).total_seconds() / DAY_S
+    creep = 1.5 * min(14.0, day % 91.0) if moves else 0.0
+    return [
+        Observation(site.id, s.id, q, "mm", at, at + timedelta(seconds=60), rng.gauss(0.0, 1.0) + creep, 1.0)
+        for s in site.stations for q in COMPONENTS
+    ]  # fmt: skip
+
+
+def fill(db: Database, site: Site, hours: int, *, moves: bool = True) -> None:
+    """Hourly history up to NOW."""
+    rng = random.Random(hours)
+    with db.write() as c:
+        save_site(c, site, "bench", "bench", NOW)
+    known: dict[tuple[str, str, str], tuple[int, str]] = {}
+    for first in range(0, hours, 48):
+        rows = [
+            o for k in range(first, min(hours, first + 48))
+            for o in sample(site, NOW - (hours - 1 - k) * HOUR, rng, moves=moves)
+        ]  # fmt: skip
+        with db.write() as c:
+            add_observations(c, rows, NOW, known)
+
+
+def spend(act: Callable[[], object]) -> float:
+    """Processor seconds of an act."""
+    begun = time.process_time()
+    act()
+    return time.process_time() - begun
+
+
+def measure_year(folder: Path, days: int) -> dict[str, float]:
+    """Replay ten stations through the decision."""
+    db, site = open_new(folder, "year"), make_site("year", 10)
+    fill(db, site, (days + 10) * 24)
+    begun, used = time.perf_counter(), time.process_time()
+    card = run_backtest(db, site, NOW - timedelta(days=days), NOW)
+    seconds, processor = time.perf_counter() - begun, time.process_time() - used
+    db.close()
+    assert card.to_json()
+    return {"stations": 10, "series": 30, "days": days, "seconds": round(seconds, 1),
+            "cpu_s": round(processor, 1), "load_at_end": round(os.getloadavg()[0], 1)}  # fmt: skip
+
+
+def measure_history(folder: Path, long_days: int, samples: int) -> dict[str, float]:
+    """A new sample of ten stations stored and evaluated, after long and after ten days of history."""
+    found: dict[str, list[float]] = {k: [] for k in ("long warm", "short warm", "long cold", "short cold")}
+    site = make_site("slope", 10)
+    databases = {"long": open_new(folder, "long"), "short": open_new(folder, "short")}
+    fill(databases["long"], site, long_days * 24, moves=False)
+    fill(databases["short"], site, 10 * 24, moves=False)
+    evaluators = {name: Evaluator() for name in databases}
+    for k in range(1, samples + 1):
+        at = NOW + k * HOUR
+        rows = sample(site, at, random.Random(k), moves=False)
+        for name in ("long", "short") if k % 2 else ("short", "long"):
+            db = databases[name]
+
+            def store(db: Database = db, rows: list[Observation] = rows, at: datetime = at) -> None:
+                with db.write() as c:
+                    add_observations(c, rows, at)
+
+            stored = spend(store)
+            now = at + timedelta(seconds=61)
+            warm = spend(lambda name=name, db=db, now=now: evaluators[name](db, site, now, "data"))
+            cold = spend(lambda db=db, now=now: evaluate_site(db, site, now, "data", dry_run=True))
+            if k > 3:
+                found[f"{name} warm"].append(stored + warm)
+                found[f"{name} cold"].append(stored + cold)
+    for db in databases.values():
+        db.close()
+    middle = {key: statistics.median(values) * 1e3 for key, values in found.items()}
+    return {
+        "long_days": long_days, "short_days": 10, "samples": samples,
+        **{f"{key.replace(' ', '_')}_ms": round(value, 2) for key, value in middle.items()},
+        "ratio_warm": round(middle["long warm"] / middle["short warm"], 3),
+        "ratio_cold": round(middle["long cold"] / middle["short cold"], 3),
+    }  # fmt: skip
+
+
+def measure_many(folder: Path, sites: int, minutes: int) -> dict[str, float]:
+    """Every series of many sites gets a sample and is evaluated; share of a core when that happens each minute."""
+    db, evaluator = open_new(folder, "many"), Evaluator()
+    slopes = [make_site(f"slope{k:03d}", 10) for k in range(sites)]
+    for site in slopes:
+        fill(db, site, 8 * 24, moves=False)
+    for site in slopes:
+        evaluator(db, site, NOW + timedelta(seconds=61), "start")
+    used = []
+    for k in range(1, minutes + 1):
+        at = NOW + k * HOUR
+        for site in slopes:
+            with db.write() as c:
+                add_observations(c, sample(site, at, random.Random(k), moves=False), at)
+        now = at + timedelta(seconds=61)
+        used.append(spend(lambda now=now: [evaluator(db, site, now, "data") for site in slopes]))
+    db.close()
+    series = sites * 10 * len(COMPONENTS)
+    seconds = statistics.median(used) * 1000.0 / series
+    return {"series": series, "cpu_s_per_1000_series": round(seconds, 2), "share_of_a_core": round(seconds / 60.0, 3)}
+
+
+def open_new(folder: Path, name: str) -> Database:
+    """A new SQLite database."""
+    db = Database(f"sqlite:///{folder}/{name}.db")
+    upgrade(db)
+    return db
+
+
+def main() -> None:
+    """Measure and record."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--quick", action="store_true", help="small sizes, nothing is recorded")
+    options.add_argument(
+        "--only", choices=["new_sample", "many_series", "backtest"], help="the others stay as recorded"
+    )
+    asked = options.parse_args()
+    quick = asked.quick
+    measures: dict[str, Callable[[Path], dict[str, float]]] = {
+        "new_sample": lambda folder: measure_history(folder, 60 if quick else 3 * 365, 12 if quick else 60),
+        "many_series": lambda folder: measure_many(folder, 4 if quick else 34, 2 if quick else 5),
+        "backtest": lambda folder: measure_year(folder, 14 if quick else 365),
+    }
+    figures = dict(read_figures("decisions") or {}) if asked.only else {}
+    with tempfile.TemporaryDirectory() as name:
+        for key, measure in measures.items():
+            if asked.only in {None, key}:
+                figures[key] = measure(Path(name))
+    for key, value in figures.items():
+        print(key, value)
+    bars = {
+        # one process on one core: what it takes on an idle machine is its processor time
+        "backtest of a year below 60 s": figures["backtest"]["cpu_s"] < 60.0,
+        "a new sample costs the same": figures["new_sample"]["ratio_warm"] <= 1.2,
+        "1,000 series a minute below 0.2 of a core": figures["many_series"]["share_of_a_core"] < 0.2,
+    }
+    print(bars)
+    if not quick:
+        print(record("decisions", "make bench", figures | {"bars": bars}))
+
+
+if __name__ == "__main__":
+    main()

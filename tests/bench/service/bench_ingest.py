@@ -1,0 +1,208 @@
+"""Acknowledged-after-commit messages per second, as a ratio to a bare paho subscriber in the same run.
+
+    pytest -q -s --timeout=600 tests/bench/service/bench_ingest.py        # BENCH_MESSAGES=50000 for a longer one
+
+`live`: the publisher sends as fast as it can while the subscriber listens. `drain`: the broker holds the queue, the
+subscriber comes and empties it. Publisher, subscriber and broker are processes of their own. The bare subscriber is
+paho with the same session, Receive Maximum and automatic acknowledgement; its callback counts and does nothing else.
+The broker is the managed one, with a login for each side and its access lists; both subscribers come by the same door.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from monitor.broker.access import Access, find_access
+from monitor.ingest.broker import ManagedBroker, find_mosquitto
+from tests.bench.record import record
+from tests.conftest import absent, free_port
+from tests.data.mqtt_client import calling
+
+FIGURES = {}
+MESSAGES = int(os.environ.get("BENCH_MESSAGES", "20000"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+ENTRY = Path(__file__).parents[2] / "end_to_end" / "ingest_only.py"
+BARE = """
+import sys, time, json
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+count = 0
+def heard(c, u, m):
+    global count
+    count += 1
+door = json.loads(sys.argv[1])
+v5 = MQTTProtocolVersion.MQTTv5
+client = Client(CallbackAPIVersion.VERSION2, client_id="bare", protocol=v5, transport=door["by"])
+client.username_pw_set(door["username"], door["password"])
+client.on_message = heard
+client.on_connect = lambda c, *_: c.subscribe([("slopeward/v1/+/+/obs", 1)])
+p = Properties(PacketTypes.CONNECT); p.SessionExpiryInterval = 0xFFFFFFFF; p.ReceiveMaximum = 4000
+client.connect(*door["target"], clean_start=False, properties=p)
+client.loop_start()
+while True:
+    status = {"messages": count, "connected": {"live": client.is_connected()}}
+    print(json.dumps({"at": time.monotonic(), "cpu_s": time.process_time(), **status}), flush=True)
+    time.sleep(0.05)
+"""
+SEND = """
+import sys, json, time
+from datetime import datetime, timedelta, timezone
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+door, count = json.loads(sys.argv[1]), int(sys.argv[2])
+client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+client.username_pw_set(door["username"], door["password"])
+client.max_inflight_messages_set(2000)
+client.connect(*door["target"])
+client.loop_start()
+start = datetime(2026, 3, 1, tzinfo=timezone.utc) + timedelta(days=int(sys.argv[3]))
+last = []
+for i in range(count):
+    payload = json.dumps({
+        "time": (start + timedelta(seconds=i)).isoformat(), "source": "l", "boot_id": int(sys.argv[3]), "seq": i,
+        "displacement_east_mm": i * 0.01,
+    })
+    last.append(client.publish(f"slopeward/v1/north/G{i % 8 + 1}/obs", payload, qos=1))
+    if i % 1000 == 999:
+        last[-1000].wait_for_publish(30)
+for info in last[-1000:]:
+    info.wait_for_publish(60)
+"""
+
+
+class Subscriber:
+    """A child that prints its count every 50 ms."""
+
+    def __init__(self, words):
+        self.lines = []
+        self.child = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.child.stdout:
+            self.lines.append(json.loads(line))
+
+    def wait(self, condition):
+        deadline = time.monotonic() + 300
+        while not any(condition(line) for line in self.lines[-3:]):
+            assert time.monotonic() < deadline, self.lines[-1:]
+            time.sleep(0.02)
+
+    def measure(self, count):
+        """Messages per second, and microseconds of processor time for each, between the first and the last percent."""
+        self.wait(lambda line: line.get("messages", 0) >= count)
+        points = [(line["at"], line["messages"], line["cpu_s"]) for line in self.lines if "messages" in line]
+        first = next(p for p in points if p[1] > 0)
+        last = next(p for p in points if p[1] >= count)
+        before = max((p for p in points if p[1] == 0), default=first)
+        messages = last[1] - before[1]
+        return messages / (last[0] - before[0]), (last[2] - before[2]) / messages * 1e6
+
+    def stop(self):
+        self.child.terminate()
+        self.child.wait(20)
+        self.reader.join()
+        self.child.stdout.close()
+
+
+@pytest.fixture
+def broker(tmp_path):
+    """The managed broker: where the service finds it, and the login of a gateway."""
+    if find_mosquitto() is None:
+        absent("Mosquitto")
+    child = ManagedBroker(tmp_path / "broker", free_port())
+    login, password = child.book.issue("north")
+    child.start()
+    access = find_access(SimpleNamespace(mode="managed", data=child.folder))
+    gateway = Access(port=child.port, username=login.name, password=password)
+    yield SimpleNamespace(folder=child.folder, access=access, gateway=gateway)
+    child.stop()
+
+
+def spell_door(access):
+    by = "unix" if access.socket else "tcp"
+    return json.dumps({"by": by, "target": access.target, "username": access.username, "password": access.password})
+
+
+def send(broker, day, count=MESSAGES):
+    subprocess.run([sys.executable, "-c", SEND, spell_door(broker.gateway), str(count), str(day)], check=True)
+
+
+def measure(words, broker, mode, day):
+    subscriber = Subscriber(words)
+    subscriber.wait(lambda line: line.get("connected", {}).get("live"))
+    time.sleep(0.3)
+    if mode == "drain":
+        subscriber.stop()
+        send(broker, day)
+        subscriber = Subscriber(words)
+    else:
+        send(broker, day)
+    found = subscriber.measure(MESSAGES)
+    subscriber.stop()
+    return found
+
+
+@pytest.mark.parametrize("mode", ["live", "drain"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_ratio(kind, mode, broker, request, tmp_path):
+    url = durable_postgresql(request, tmp_path) if kind == "postgresql" else request.getfixturevalue("sqlite_url")
+    ratios, rates, costs = [], [], []
+    for day in range(ROUNDS):
+        bare, bare_us = measure(["-c", BARE, spell_door(broker.access)], broker, mode, day)
+        clear(broker.access, "bare")
+        ours, ours_us = measure([str(ENTRY), url, str(broker.folder)], broker, mode, day)
+        clear(broker.access, "slopeward")
+        ratios.append(ours / bare)
+        rates.append((ours, bare))
+        costs.append((bare_us / ours_us, ours_us, bare_us))
+    ours, bare = rates[ratios.index(statistics.median_low(ratios))]
+    FIGURES[f"{kind} {mode}"] = {
+        "ratio_to_bare_subscriber": round(statistics.median_low(ratios), 3), "messages_per_s": round(ours),
+        "bare_messages_per_s": round(bare), "rounds": [round(r, 2) for r in ratios], "messages": MESSAGES,
+        # processor time says the same on a machine that others load
+        "cpu_ratio_to_bare_subscriber": [round(c[0], 2) for c in sorted(costs)],
+        "cpu_us_per_message": round(statistics.median(c[1] for c in costs), 1),
+        "bare_cpu_us_per_message": round(statistics.median(c[2] for c in costs), 1),
+    }  # fmt: skip
+    record("ingest", "make bench", FIGURES)
+    print(
+        f"\n{kind} {mode}: {statistics.median_low(ratios):.2f} of a bare subscriber "
+        f"({ours:.0f}/s of {bare:.0f}/s; {MESSAGES} messages; rounds {', '.join(f'{r:.2f}' for r in ratios)}); "
+        f"processor time for each: {', '.join(f'{c[1]:.0f} us, bare {c[2]:.0f} us' for c in costs)}"
+    )
+
+
+def clear(access, client_id):
+    """Let the broker forget a session, so that it does not queue for a client that is gone."""
+    with calling(access, client_id):
+        pass
+
+
+def durable_postgresql(request, tmp_path):
+    """A cluster that really writes: the one of the tests runs without fsync."""
+    server_class = type(request.getfixturevalue("postgresql"))
+    folder = Path("/tmp") / f"slopeward-bench-{uuid.uuid4().hex[:8]}"
+    folder.mkdir(mode=0o755)
+    server = server_class(folder, durable=True)
+    request.addfinalizer(lambda: (server.stop(), shutil.rmtree(folder, ignore_errors=True)))
+    from monitor.store.database.engine import Database
+    from monitor.store.schema.tables import metadata
+
+    database = Database(server.url("postgres"))
+    metadata.create_all(database.engine)
+    database.close()
+    return server.url("postgres")

@@ -1,0 +1,167 @@
+"""Resident memory of the core under a steady stream: its slope over the second half of an hour.
+
+    pytest -q -s --timeout=7200 tests/bench/service/bench_memory.py      (SOAK_MINUTES, SOAK_RATES="100 1000")
+
+Every reading belongs to a criterion. The windows of decisions are full after four minutes, and a job reads a history
+piece by piece: what still grows in the second half grows for ever. Windows are dropped a quarter at a time, on one grid
+for all sites, so the figure saws by some MiB: the slope is given with its standard error over means of whole teeth.
+"""
+
+import json
+import os
+import statistics
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import pytest
+from sqlalchemy import text
+
+from monitor.store.database.engine import Database
+from tests.bench.record import read_figures, record
+from tests.bench.service.bench_service import find_child, resident_mib
+from tests.data.running import Service
+
+MINUTES = float(os.environ.get("SOAK_MINUTES", "60"))
+RATES = [int(rate) for rate in os.environ.get("SOAK_RATES", "100 1000").split()]
+STATIONS = 20  # of one site, each with one reading a second
+EVERY_S = 5.0
+BAR_MIB_PER_MIN = 0.1
+KEPT_UP = 0.95  # of what was sent is stored at the end
+
+
+def site_file(number: int) -> str:
+    """A site of stations with one reading a second and windows of about three minutes."""
+    head = f"""
+[site]
+id = "m{number}"
+name = "Memory {number}"
+latitude = 46.2
+longitude = 8.9
+timezone = "UTC"
+[levels]
+names = ["green", "yellow"]
+[fusion]
+top_needs = 1
+verify_within = "1m"
+"""
+    station = """
+[[station]]
+id = "G{k}"
+azimuth_deg = 90.0
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1s"
+max_silence = "1m"
+noise_floor_mm = 0.5
+"""
+    names = ", ".join(f'"G{k}"' for k in range(STATIONS))
+    criterion = f"""
+[[criterion]]
+kind = "velocity"
+quantity = "displacement"
+stations = [{names}]
+yellow = {{over = 1e9, window = "1m"}}
+dwell = {{hits = 2, of = 3}}
+author = "bench"
+reason = "memory"
+"""
+    return head + "".join(station.format(k=k) for k in range(STATIONS)) + criterion
+
+
+class Stream(threading.Thread):
+    """Publishes one reading of each station a second, spread evenly, at a whole number of readings a second."""
+
+    def __init__(self, broker_url: str, rate: int) -> None:
+        super().__init__(daemon=True)
+        self.stopping, self.sent, self._rate = threading.Event(), 0, rate
+        host, port = broker_url.removeprefix("mqtt://").split(":")
+        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self._client.max_inflight_messages_set(2000)
+        self._client.connect(host, int(port))
+        self._client.loop_start()
+
+    def run(self) -> None:
+        begun = time.monotonic()
+        sites = self._rate // STATIONS
+        while not self.stopping.wait(0.01):
+            due = int((time.monotonic() - begun) * self._rate)
+            while self.sent < due:
+                at = self.sent % self._rate
+                body = {
+                    "time": datetime.now(UTC).isoformat(),
+                    "displacement_mm": round(0.3 * ((self.sent * 7919) % 11 - 5), 3),
+                }
+                self._client.publish(f"slopeward/v1/m{at % sites}/G{at // sites}/obs", json.dumps(body), qos=1)
+                self.sent += 1
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def slope_per_min(samples: list[tuple[float, float]]) -> float:
+    """Least squares through (seconds, MiB), in MiB per minute."""
+    return statistics.linear_regression([at for at, _ in samples], [mib for _, mib in samples]).slope * 60.0
+
+
+def slope_error_per_min(samples: list[tuple[float, float]]) -> float:
+    """Standard error of that slope, from means over a minute: samples of one tooth of the saw hang together."""
+    minutes: dict[int, list[tuple[float, float]]] = {}
+    for at, mib in samples:
+        minutes.setdefault(int(at // 60.0), []).append((at, mib))
+    means = [(statistics.fmean(a for a, _ in some), statistics.fmean(m for _, m in some)) for some in minutes.values()]
+    if len(means) < 3:
+        return float("inf")
+    slope, start = statistics.linear_regression([at for at, _ in means], [mib for _, mib in means])
+    middle = statistics.fmean(at for at, _ in means)
+    left = sum((mib - start - slope * at) ** 2 for at, mib in means) / (len(means) - 2)
+    return 60.0 * (left / sum((at - middle) ** 2 for at, _ in means)) ** 0.5
+
+
+def count_readings(url: str) -> int:
+    with Database(url) as db, db.read() as c:
+        return int(c.execute(text("SELECT count(*) FROM observation")).scalar_one())
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_memory_is_flat(rate: int, sqlite_url: str, mosquitto: Any, tmp_path: Path) -> None:
+    sites = {f"m{k}": site_file(k) for k in range(rate // STATIONS)}
+    samples: list[tuple[float, float]] = []
+    with Service(tmp_path, sqlite_url, mosquitto.url, sites, tick="60s") as service:
+        service.start()
+        assert service._process is not None
+        core = find_child(service._process.pid, "monitor.service.core")
+        stream = Stream(mosquitto.url, rate)
+        stream.start()
+        begun = time.monotonic()
+        while (at := time.monotonic() - begun) < 60.0 * MINUTES:
+            samples.append((at, resident_mib(core)))
+            if len(samples) % 12 == 0:
+                print(f"{at / 60.0:5.1f} min, {stream.sent} readings, {samples[-1][1]:.1f} MiB", flush=True)
+            time.sleep(EVERY_S)
+        stream.stopping.set()
+        stream.join()
+        stored = count_readings(sqlite_url)
+        seen = json.loads(service.call("status", "--json").stdout)
+        assert len(seen["sites"]) == len(sites), "a site file that cannot be read is no load"
+        assert find_child(service._process.pid, "monitor.service.core") == core, "the core was replaced"
+    late = [s for s in samples if s[0] >= samples[-1][0] / 2.0]
+    figures = {
+        "minutes": MINUTES,
+        "readings_sent": stream.sent,
+        "readings_stored": stored,
+        "mib_after_a_minute": round(samples[min(12, len(samples) - 1)][1], 1),
+        "mib_at_half": round(late[0][1], 1),
+        "mib_at_end": round(late[-1][1], 1),
+        "slope_second_half_mib_per_min": round(slope_per_min(late), 3),
+        "standard_error_mib_per_min": round(slope_error_per_min(late), 3),
+    }
+    print(rate, json.dumps(figures), json.dumps(seen)[:300])
+    known = dict(read_figures("memory") or {})
+    if MINUTES >= 30:  # shorter runs see windows fill
+        record("memory", "make soak", known | {f"{rate} messages a second": figures})
+    assert stored > KEPT_UP * stream.sent, "the core did not keep up on this machine: what it holds says nothing"
+    assert figures["slope_second_half_mib_per_min"] < BAR_MIB_PER_MIN

@@ -1,0 +1,217 @@
+"""The whole service from outside: start-up, help, memory of the core, and sample to alert row at 500 messages a second.
+
+    pytest -q -s --timeout=600 tests/bench/service/bench_service.py
+
+Every figure stands beside a reference of the same run: `python -c pass` for start-up and help, an idle interpreter for
+memory, and for latency the time a message needs from its publisher to a bare subscriber on the same broker and load.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import pytest
+from sqlalchemy import text
+
+from monitor.store.database.engine import Database
+from tests.bench.record import record
+from tests.data.running import Service, publish
+
+RATE = 500
+SECONDS = int(os.environ.get("BENCH_SECONDS", "40"))
+SITES = 40  # each alert of the latency figure is the first of its own site
+
+
+def site_file(number: int) -> str:
+    """A site whose water level crosses its bound once."""
+    return f"""
+[site]
+id = "b{number}"
+name = "Bench {number}"
+latitude = 46.2
+longitude = 8.9
+timezone = "UTC"
+[levels]
+names = ["green", "yellow"]
+[fusion]
+top_needs = 1
+[[station]]
+id = "P"
+[[station.series]]
+quantity = "pore_pressure"
+unit = "kPa"
+interval = "1s"
+max_silence = "1h"
+[[station]]
+id = "X"
+[[station.series]]
+quantity = "temperature"
+unit = "degC"
+interval = "1s"
+max_silence = "1h"
+[[criterion]]
+kind = "level"
+series = "P.pore_pressure"
+yellow = {{over = 100.0}}
+dwell = {{hits = 1, of = 1}}
+author = "bench"
+reason = "latency"
+"""
+
+
+def elapsed(command: list[str], times: int = 5) -> float:
+    """Median wall seconds of a command."""
+    took = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        took.append(time.perf_counter() - begun)
+    return statistics.median(took)
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError
+
+
+def find_child(parent: int, module: str) -> int:
+    """The child of the supervisor that runs a module."""
+    found = subprocess.run(["pgrep", "-P", str(parent), "-f", module], capture_output=True, text=True, check=True)
+    return int(found.stdout.split()[0])
+
+
+class Load(threading.Thread):
+    """Publishes temperatures at a steady rate, so that latency is measured under traffic."""
+
+    def __init__(self, broker_url: str) -> None:
+        super().__init__(daemon=True)
+        self.stopping, self.sent, self.bare_ms = threading.Event(), 0, []
+        host, port = broker_url.removeprefix("mqtt://").split(":")
+        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self.client.max_inflight_messages_set(2000)
+        self.client.connect(host, int(port))
+        self.client.loop_start()
+        self.bare = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self.bare.on_message = lambda _c, _u, m: self.bare_ms.append(
+            (time.time() - float(json.loads(m.payload)["sent"])) * 1e3
+        )
+        self.bare.connect(host, int(port))
+        self.bare.subscribe("bare/#", qos=1)
+        self.bare.loop_start()
+
+    def run(self) -> None:
+        begun = time.monotonic()
+        while not self.stopping.is_set():
+            due = int((time.monotonic() - begun) * RATE)
+            while self.sent < due:
+                body = {"time": datetime.now(UTC).isoformat(), "temperature_degc": 10.0 + self.sent % 7}
+                self.client.publish(f"slopeward/v1/b{self.sent % SITES}/X/obs", json.dumps(body), qos=1)
+                self.sent += 1
+                if self.sent % 100 == 0:
+                    self.client.publish("bare/probe", json.dumps({"sent": time.time()}), qos=1)
+            time.sleep(0.002)
+        self.client.disconnect()
+        self.bare.disconnect()
+        self.client.loop_stop()
+        self.bare.loop_stop()
+
+
+class Watch(threading.Thread):
+    """Looks every 5 ms from outside which sites have an alert row that is committed."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.stopping, self.seen, self._url = threading.Event(), {}, url
+
+    def run(self) -> None:
+        db = Database(self._url)
+        query = text("SELECT site FROM alert WHERE ledger = 'hazard'")
+        while not self.stopping.wait(0.005):
+            with db.read() as c:
+                for site in c.execute(query).scalars():
+                    self.seen.setdefault(site, time.time())
+        db.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_service_figures(kind: str, request: pytest.FixtureRequest, mosquitto: Any, tmp_path: Path) -> None:
+    url = str(request.getfixturevalue(f"{kind}_url"))
+    sites = {f"b{i}": site_file(i) for i in range(SITES)}
+    with Service(tmp_path, url, mosquitto.url, sites, tick="60s") as service:
+        start_s = service.start()
+        assert service._process is not None
+        parent = service._process.pid
+        processes = {
+            "core": find_child(parent, "monitor.service.core"),
+            "web": find_child(parent, "monitor.web.server"),
+        }
+        processes["supervisor"] = parent
+        load = Load(mosquitto.url)
+        load.start()
+        # one reading alone raises nothing: the second over the bound is the one that counts
+        first = {"time": datetime.now(UTC).isoformat(), "pore_pressure_kpa": 150.0}
+        publish(mosquitto.url, [(f"slopeward/v1/b{i}/P/obs", first) for i in range(SITES)])
+        time.sleep(5)
+        sent: dict[str, float] = {}
+        watch = Watch(url)
+        watch.start()
+        pause = (SECONDS - 5) / SITES
+        for i in range(SITES):
+            sent[f"b{i}"] = time.time()
+            body = {"time": datetime.now(UTC).isoformat(), "pore_pressure_kpa": 150.0}
+            publish(mosquitto.url, [(f"slopeward/v1/b{i}/P/obs", body)])
+            time.sleep(pause)
+        time.sleep(3)
+        memory = {name: round(resident_mib(pid), 1) for name, pid in processes.items()}
+        load.stopping.set()
+        load.join()
+        watch.stopping.set()
+        watch.join()
+        begun = time.perf_counter()
+        service.stop()
+        stop_s = time.perf_counter() - begun
+        begun = time.perf_counter()
+        service.start()
+        again_s = time.perf_counter() - begun
+    idle = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(5)"])
+    time.sleep(0.5)
+    reference_mib = resident_mib(idle.pid)
+    idle.kill()
+    idle.wait()
+    latency = sorted((watch.seen[s] - at) * 1e3 for s, at in sent.items() if s in watch.seen)
+    bare = sorted(load.bare_ms)
+    python_s = elapsed([sys.executable, "-c", "pass"])
+    help_s = elapsed([sys.executable, "-m", "monitor.cli.main", "--help"])
+    figures = {
+        "database": kind,
+        "messages_per_s": RATE,
+        "alerts": f"{len(latency)} of {SITES}",
+        "sample_to_alert_ms": {
+            "p50": latency[len(latency) // 2],
+            "p99": latency[int(len(latency) * 0.99)],
+            "max": latency[-1],
+        },
+        "bare_subscriber_ms": {"p50": bare[len(bare) // 2], "p99": bare[int(len(bare) * 0.99)]},
+        "start_up_new_database_s": start_s,
+        "start_up_s": again_s,
+        "clean_stop_s": stop_s,
+        "help_s": help_s,
+        "bare_python_s": python_s,
+        "help_ratio_to_bare_python": help_s / python_s,
+        "resident_mib": memory,
+        "idle_python_resident_mib": reference_mib,
+    }
+    print(json.dumps(figures, indent=2))
+    record(f"service-{kind}", "make bench", figures)
+    assert len(latency) == SITES

@@ -1,0 +1,238 @@
+"""How long every public view takes for one station of a large database.
+
+    python -m tests.bench.service.bench_views --rows 5000000                         # a SQLite file in a temporary folder
+    python -m tests.bench.service.bench_views --rows 26000000 --url postgresql+psycopg://user@127.0.0.1/empty_database
+
+The database must be empty; it is filled in SQL. One station has three years of forecasts (6-hourly, 3 models, 3 horizons,
+all scored) and hourly anomaly scores; the others a month. Views over a long history are asked for their last 30 days.
+"""  # noqa: E501
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, text
+
+from monitor.domain.alert import Actor
+from monitor.domain.instants import epoch_s, spell
+from monitor.store.database import audit
+from monitor.store.database.engine import Database
+from monitor.store.schema import tables as t
+from monitor.store.schema import views
+from monitor.store.upkeep import migrate
+from tests.bench.record import record
+
+LIMIT_MS = 200.0
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+SITE, STATION = "bench", "S007"
+STATIONS, QUANTITIES = 50, ("displacement_north", "displacement_east")
+RECENT = {
+    "observation_history": "observed_at", "forecast_history": "issued_at", "forecast_vs_observed": "target_at", "anomalies": "at", "audit_log": "at",  # noqa: E501
+}  # fmt: skip
+
+
+class Filler:
+    """SQL of one database for many rows at once."""
+
+    def __init__(self, c: Connection) -> None:
+        self.c = c
+        self.sqlite = c.dialect.name == "sqlite"
+
+    def instant(self, seconds: str) -> str:
+        """The one spelling of an epoch expression."""
+        if self.sqlite:
+            return f"strftime('%Y-%m-%dT%H:%M:%S', {seconds}, 'unixepoch') || '.000000Z'"
+        return f"""to_char(to_timestamp({seconds}) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS') || '.000000Z'"""
+
+    def numbers(self, count: int) -> str:
+        """A table n(k) of 0 .. count - 1."""
+        if self.sqlite:
+            return f"(WITH RECURSIVE n(k) AS (SELECT 0 UNION ALL SELECT k + 1 FROM n WHERE k < {count - 1}) SELECT k FROM n)"  # noqa: E501
+        return f"(SELECT k FROM generate_series(0, {count - 1}) AS g(k))"
+
+    def run(self, statement: str) -> None:
+        """Execute without parameters."""
+        self.c.exec_driver_sql(statement.replace("%", "%%") if not self.sqlite else statement)
+
+
+def fill_history(c: Connection, rows: int) -> None:
+    """Observations of all series, hourly up to now."""
+    f = Filler(c)
+    c.execute(insert(t.series), [
+        {"site": SITE, "station": f"S{s:03d}", "quantity": q, "unit": "mm", "created_at": NOW} for s in range(STATIONS) for q in QUANTITIES  # noqa: E501
+    ])  # fmt: skip
+    each, end = rows // (STATIONS * len(QUANTITIES)), int(epoch_s(NOW))
+    at = f.instant(f"{end} - n.k * 3600")
+    f.run(
+        "INSERT INTO observation (series_id, observed_at, revision, received_at, value_raw, sigma, solution, flags)"
+        f" SELECT s.id, {at}, 0, {f.instant(f'{end} + 120 - n.k * 3600')}, n.k * 0.01, 1.0, 'rapid', ''"
+        f" FROM series s CROSS JOIN {f.numbers(each)} n ORDER BY s.id, n.k DESC"
+    )
+    f.run(
+        "INSERT INTO series_latest (series_id, observed_at, revision, received_at, value_raw, sigma, solution, flags)"
+        " SELECT series_id, observed_at, revision, received_at, value_raw, sigma, solution, flags FROM observation"
+        f" WHERE observed_at = '{spell(NOW)}'"
+    )
+    f.run(
+        "INSERT INTO offset_entry (series_id, at, known_from, size, unit, kind, author, reason)"
+        f" SELECT s.id, {f.instant(f'{end} - (n.k + 1) * 1000000')}, {f.instant(f'{end} - n.k * 1000000')}, 1.5, 'mm', 'rezero', 'ada', 'r'"  # noqa: E501
+        f" FROM series s CROSS JOIN {f.numbers(5)} n"
+    )
+    f.run(
+        'INSERT INTO observation_flag (series_id, observed_at, revision, flag, known_from, "by", reason)'
+        f" SELECT s.id, {f.instant(f'{end} - n.k * 7200')}, 0, 'suspect', '{spell(NOW)}', 'ada', 'r' FROM series s CROSS JOIN {f.numbers(100)} n"  # noqa: E501
+    )
+
+
+def fill_forecasts(c: Connection) -> None:
+    """Three years for one station, a month for the others; scores for all whose target has passed."""
+    f, end = Filler(c), int(epoch_s(NOW))
+    issued = f"{end} - n.k * 21600"
+    for where, issues in ((f"s.station = '{STATION}'", 4380), (f"s.station <> '{STATION}'", 120)):
+        f.run(
+            "INSERT INTO forecast (series_id, issued_at, data_until, as_of_received_at, target_at, horizon_s, q025, q10, q50, q90, q975,"  # noqa: E501
+            " model, model_hash, baseline, baseline_q50, data_value, shown, reason)"
+            f" SELECT s.id, {f.instant(issued)}, {f.instant(issued)}, {f.instant(issued)}, {f.instant(f'{issued} + h.h * 86400')}, h.h * 86400.0,"  # noqa: E501
+            f" 1, 2, 3, 4, 5, m.m, '{'a' * 64}', 'lld', 3.1, 2.5, m.m = 'lld', 'bench' FROM series s CROSS JOIN {f.numbers(issues)} n"  # noqa: E501
+            " CROSS JOIN (SELECT 1 AS h UNION ALL SELECT 7 UNION ALL SELECT 30) h"
+            f" CROSS JOIN (SELECT 'lld' AS m UNION ALL SELECT 'gru' UNION ALL SELECT 'persistence') m WHERE {where}"
+        )
+        f.run(
+            "INSERT INTO anomaly (series_id, at, detector, score, threshold, budget, kind, alerted, scored_at)"
+            f" SELECT s.id, {f.instant(f'{end} - n.k * 3600')}, 'persistence-z', 1.0, 4.0, 0.1, 'level', 1 = 0, '{spell(NOW)}'"  # noqa: E501
+            f" FROM series s CROSS JOIN {f.numbers(issues * 6)} n WHERE {where}"
+        )
+    f.run(
+        "INSERT INTO forecast_score (forecast_id, observed_at, observed, error, baseline_error, persistence_error, inside_80, inside_95,"  # noqa: E501
+        " pinball, winkler_80, scored_at)"
+        f" SELECT id, target_at, 3.2, 0.2, 0.1, 0.7, 1 = 1, 1 = 1, 0.3, 2.0, '{spell(NOW)}' FROM forecast WHERE target_at <= '{spell(NOW)}'"  # noqa: E501
+    )
+    f.run(
+        "INSERT INTO failure_time (series_id, issued_at, data_until, window_from, window_mid, window_to, trusted, reasons)"  # noqa: E501
+        f" SELECT s.id, {f.instant(issued)}, {f.instant(issued)}, '{spell(NOW)}', '{spell(NOW)}', '{spell(NOW)}', 1 = 0, 'bench'"  # noqa: E501
+        f" FROM series s CROSS JOIN {f.numbers(400)} n"
+    )
+
+
+def fill_rest(c: Connection) -> None:
+    """Thousands of alerts, messages and records."""
+    levels = [
+        {"number": k, "name": name, "action": "", "auto_lower": False}
+        for k, name in enumerate(("green", "yellow", "red"))
+    ]
+    c.execute(insert(t.site).values(
+        id=SITE, name="Bench", latitude=46.0, longitude=8.0, timezone="UTC", levels=levels, config_sha256="a" * 64, active=True  # noqa: E501
+    ))  # fmt: skip
+    c.execute(insert(t.site_state).values(
+        site=SITE, level=1, level_source="auto", since=NOW, evaluated_at=NOW, observability="full", reachable_level=2, witnesses_available=9,  # noqa: E501
+        health="ok", newest_at=NOW, config_sha256="a" * 64, state={},
+    ))  # fmt: skip
+    for s in range(STATIONS):
+        c.execute(insert(t.station).values(site=SITE, id=f"S{s:03d}", on_slope=True, declared=True))
+        c.execute(
+            insert(t.station_state).values(
+                site=SITE, station=f"S{s:03d}", state="ok", since=NOW, reason="", newest_at=NOW, votes=True
+            )
+        )
+    ago = [NOW - timedelta(hours=k) for k in range(20000)]
+    evidence = json.dumps({"inputs": [[k, 0.5] for k in range(500)]})
+    c.execute(insert(t.decision), [
+        {"site": SITE, "at": at, "code_version": "0", "config_sha256": "a" * 64, "evidence": evidence, "evidence_sha256": "b" * 64} for at in ago[:1000]  # noqa: E501
+    ])  # fmt: skip
+    c.execute(insert(t.alert), [
+        {"site": SITE, "ledger": "hazard", "key": f"k{k}", "level": 1, "peak_level": 1, "state": "closed" if k > 20 else "unacknowledged",  # noqa: E501
+         "exercise": False, "raised_at": ago[k], "reason": "r", "decision_id": k + 1, "rule_version": "0", "closed_at": NOW if k > 20 else None}  # noqa: E501
+        for k in range(1000)
+    ])  # fmt: skip
+    c.execute(insert(t.alert_event), [
+        {"alert_id": k // 4 + 1, "sequence": k % 4 + 1, "at": ago[k], "to_state": "closed", "to_level": 1, "actor": "a", "actor_kind": "person", "reason": "r"}  # noqa: E501
+        for k in range(4000)
+    ])  # fmt: skip
+    c.execute(insert(t.alert_outcome), [
+        {"alert_id": k + 1, "class": "true", "by": "ada", "note": "n", "at": NOW} for k in range(1000)
+    ])  # fmt: skip
+    c.execute(insert(t.notification), [
+        {"alert_id": k // 8 + 1, "event_id": k // 2 + 1, "site": SITE, "ledger": "hazard", "level": 1, "level_name": "yellow", "recipient": "d", "channel": "log",  # noqa: E501
+         "exercise": False, "subject": "s", "body": "b", "state": "delivered", "queued_at": ago[k], "idempotency_key": f"{k:064d}"}  # noqa: E501
+        for k in range(8000)
+    ])  # fmt: skip
+    c.execute(insert(t.rejected_message), [
+        {"received_at": at, "topic": "t", "payload": b"x" * 200, "payload_bytes": 200, "code": "no_unit", "reason": "r", "client": "live", "digest": "d"} for at in ago[:5000]  # noqa: E501
+    ])  # fmt: skip
+    c.execute(insert(t.sequence_gap), [
+        {"site": SITE, "station": f"S{k % STATIONS:03d}", "source": "l", "boot_id": 1, "from_seq": k, "to_seq": k, "detected_at": at} for k, at in enumerate(ago[:5000])  # noqa: E501
+    ])  # fmt: skip
+    for k in range(300):
+        c.execute(insert(t.scene).values(
+            scene_hash=f"{k:064d}", site=SITE, name=f"s{k}", acquired_at=ago[k], role="after", path="p", received_at=NOW, state="done"  # noqa: E501
+        ))  # fmt: skip
+    c.execute(insert(t.scene_footprint), [
+        {"scene_hash": f"{k % 300:064d}", "model_hash": "m", "polygon_id": f"p{k}", "model": "unet", "change": "single", "area_m2": 1.0, "mean_probability": 0.5,  # noqa: E501
+         "geometry": {"type": "Polygon"}, "min_lon": 1.0, "min_lat": 1.0, "max_lon": 1.0, "max_lat": 1.0, "nearest_station": f"S{k % STATIONS:03d}", "detected_at": NOW}  # noqa: E501
+        for k in range(6000)
+    ])  # fmt: skip
+    for k in range(2000):
+        audit.add_audit(c, Actor("ada"), "alert.acknowledge", f"alert:{k}", {"reason": "r"}, ago[2000 - k])
+        row = {"site": SITE, "kind": "crack", "text": "t", "by": "a", "digest": f"{k:064d}", "received_at": NOW}
+        c.execute(insert(t.report).values(at=ago[k], **row))
+        c.execute(insert(t.site_event).values(from_at=ago[k], to_at=ago[k], **row))
+    c.execute(insert(t.config_version), [
+        {"site": SITE, "sha256": f"{k:064d}", "source": "x" * 5000, "loaded_at": ago[k], "author": "a", "reason": "r", "code_version": "0"} for k in range(200)  # noqa: E501
+    ])  # fmt: skip
+
+
+def measure(db: Database, name: str) -> tuple[float, int]:
+    """Median milliseconds of five reads, and the rows."""
+    with db.read() as c:
+        columns = list(c.exec_driver_sql(f"SELECT * FROM {name} WHERE 1 = 0").keys())  # noqa: RUF100, S608
+        given = {"site": SITE, "station": STATION, "nearest_station": STATION}
+        where = [f"{k} = :{k}" for k in given if k in columns]
+        if name in RECENT:
+            where.append(f"{RECENT[name]} > '{spell(NOW - timedelta(days=30))}'")
+        query = text(f"SELECT * FROM {name} WHERE {' AND '.join(where) or '1 = 1'}")  # noqa: RUF100, S608
+        times, rows = [], 0
+        for _ in range(5):
+            start = time.perf_counter()
+            rows = len(c.execute(query, {k: v for k, v in given.items() if k in columns}).all())
+            times.append((time.perf_counter() - start) * 1000)
+    return statistics.median(times), rows
+
+
+def main() -> None:
+    """Fill, measure, print; exit 1 when a view is too slow."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=5_000_000)
+    parser.add_argument("--url", help="an empty database; a temporary SQLite file when not given")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        with Database(options.url or f"sqlite:///{Path(folder)}/bench.db") as db:
+            migrate.upgrade(db)
+            start = time.perf_counter()
+            for part in (lambda c: fill_history(c, options.rows), fill_forecasts, fill_rest):
+                with db.write() as c:
+                    part(c)
+            with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
+                c.exec_driver_sql("ANALYZE")
+            print(f"{options.rows} observations filled in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+            slow, times = [], {}
+            for name in views.NAMES:
+                took, rows = measure(db, name)
+                slow += [name] if took > LIMIT_MS else []
+                times[name] = round(took, 1)
+                if options.json:
+                    print(json.dumps({"view": name, "ms": round(took, 1), "rows": rows, "observations": options.rows}))
+                else:
+                    print(f"{name:24} {took:9.1f} ms {rows:8} rows{'   TOO SLOW' if took > LIMIT_MS else ''}")
+            kind = "sqlite" if db.is_sqlite else "postgresql"
+            record(f"views-{kind}", f"make bench (bench_views --rows {options.rows})", {"unit": "ms"} | times)
+            sys.exit(1 if slow else 0)
+
+
+if __name__ == "__main__":
+    main()

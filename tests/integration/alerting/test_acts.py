@@ -1,0 +1,138 @@
+"""Who is told of a change, and what one person alone may do to an alert, also while it changes under the hand."""
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from monitor.cli.main import run_verb
+from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.errors import RefusedError
+from monitor.store.alerting import alerts as store
+from monitor.store.alerting.alerts import apply_changes, close_alert, find_alert, load_alert_events, load_alerts
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.schema import tables as t
+from tests.integration.alerting.test_scenes import T0, make_site
+
+SITE = make_site(G1="BASE-1", G2="BASE-2")
+ADA, BO = Actor("Ada"), Actor("Bo")
+CANNOT_SEE = "health:site:cannot_see"
+
+
+@pytest.fixture
+def desk(database):
+    with database.write() as c:
+        save_site(c, SITE, "test", "acts", T0)
+    return database
+
+
+def change(c, level, *, key="hazard", site=SITE):
+    """Bring an alert to a level; returns its id."""
+    ledger = Ledger.HAZARD if key == "hazard" else Ledger.HEALTH
+    order = AlertChange(ledger, key, level, level > 0, f"level {level}", T0, "{}")
+    apply_changes(c, "bench", [order], site=site, recipients=site.recipients, actor=SERVICE, now=T0, rule_version="t")
+    return load_alerts(c, "bench", ledger=str(ledger))[0].id
+
+
+@pytest.mark.parametrize(
+    ("levels", "told"),
+    [((1,), []), ((1, 3), [3]), ((1, 3, 0), [3, 0]), ((3, 1), [3, 1]), ((1, 0), []), ((2,), [2])],
+)
+def test_who_asked_for_a_level_hears_when_it_is_passed_and_when_it_is_over(desk, levels, told):
+    orange = replace(SITE.recipients[0], levels=(2,), channels=("log",))
+    site = replace(SITE, recipients=(orange,))
+    with desk.write() as c:
+        for level in levels:
+            change(c, level, site=site)
+        found = c.execute(select(t.notification.c.level).order_by(t.notification.c.id)).scalars().all()
+    assert found == told
+
+
+def test_a_shelving_has_an_end_of_its_own_and_keeps_the_datum(desk):
+    end = T0 + timedelta(hours=2)
+    with desk.write() as c:
+        number = change(c, 1)
+        store.shelve(c, number, ADA, "blasting", end, T0 + timedelta(minutes=5))
+        store.add_note(c, number, BO, "seen", T0 + timedelta(minutes=6))  # a note ends no shelving
+        assert store.unshelve_due(c, "bench", SERVICE, end - timedelta(seconds=1)) == []
+        assert len(store.unshelve_due(c, "bench", SERVICE, end)) == 1
+        events = load_alert_events(c, number)
+    assert [e.data_time for e in events] == [T0] * 4
+    assert [e.until_at for e in events] == [None, end, None, None]
+    assert [e.to_state for e in events] == ["unacknowledged", "shelved", "shelved", "unacknowledged"]
+
+
+def test_a_shelving_of_before_ends_when_it_said(desk):
+    with desk.write() as c:
+        number = change(c, 1)
+        store.shelve(c, number, ADA, "blasting", T0 + timedelta(hours=2), T0)
+        e = t.alert_event
+        c.execute(e.update().where(e.c.until_at.is_not(None)).values(data_time=e.c.until_at, until_at=None))
+        assert store.unshelve_due(c, "bench", SERVICE, T0 + timedelta(hours=1)) == []
+        assert len(store.unshelve_due(c, "bench", SERVICE, T0 + timedelta(hours=2))) == 1
+
+
+def test_one_person_closes_no_urgent_alarm_whose_condition_stands(desk):
+    with desk.write() as c:
+        number = change(c, 2, key=CANNOT_SEE)
+        for second in (None, ADA, Actor(" ada "), Actor(" "), SERVICE):
+            with pytest.raises(RefusedError, match="second"):
+                close_alert(c, number, ADA, "it is too loud", T0, second=second)
+        assert find_alert(c, number).state == "unacknowledged"
+        close_alert(c, number, ADA, "seen on foot", T0, second=BO)
+        assert find_alert(c, number).state == "closed"
+        assert load_alert_events(c, number)[-1].reason == "seen on foot (with Bo)"
+        over = change(c, 2, key="health:G1:verify")
+        change(c, 0, key="health:G1:verify")
+        close_alert(c, over, ADA, "the condition is gone", T0)
+        notice = change(c, 1, key="health:G1.displacement:stale")
+        close_alert(c, notice, ADA, "a notice hides nothing", T0)
+
+
+@pytest.fixture
+def console(desk, tmp_path, monkeypatch):
+    """`console("alerts", "ack", ...)`: the exit code of a command that opens the same database by itself."""
+    url = desk.url.render_as_string(hide_password=False)
+    (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n')
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+    return lambda *words: run_verb([str(w) for w in words])
+
+
+def test_a_signature_does_not_cover_a_raise_that_commits_at_the_same_moment(desk, console, monkeypatch, capsys):
+    with desk.write() as c:
+        number = change(c, 1)
+    looked, codes = threading.Event(), []
+    original = store.find_alert
+
+    def find(c, alert_id):
+        found = original(c, alert_id)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(store, "find_alert", find)
+    words = ("alerts", "ack", number, "--by", "Ada", "--reason", "a yellow one, seen")
+    signing = threading.Thread(target=lambda: codes.append(console(*words)))
+    with Database(desk.url.render_as_string(hide_password=False)) as other, other.write() as c:
+        change(c, 3)
+        signing.start()
+        looked.wait(2.0)
+        signing.join(0.5)  # it waits for this transaction
+    signing.join(60.0)
+    assert codes == [1]
+    assert "has risen to level 3" in capsys.readouterr().err
+    with desk.read() as c:
+        (alert,) = load_alerts(c, "bench")
+        assert (alert.level, alert.state, alert.acknowledged_by) == (3, "unacknowledged", None)
+
+
+def test_the_level_that_was_seen_can_be_said(desk, console):
+    with desk.write() as c:
+        number = change(c, 2)
+    words = ("alerts", "ack", number, "--by", "Ada", "--reason", "on my way")
+    assert console(*words, "--seen", 1) == 1
+    assert console(*words, "--seen", 2) == 0
+    with desk.read() as c:
+        assert load_alerts(c, "bench")[0].acknowledged_by == "Ada"

@@ -1,0 +1,231 @@
+"""What anybody may say of an earthquake, and what it may do: it annotates and makes stricter; people explain."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text, update
+
+from monitor.alerting.acts.event_acts import take_event_back
+from monitor.alerting.audit.recompute import recompute
+from monitor.alerting.decision.decide import decide
+from monitor.cli.main import run_verb
+from monitor.domain.alert import Actor
+from monitor.domain.decision import Memory, View
+from monitor.domain.instants import spell
+from monitor.domain.observation import SiteEvent
+from monitor.errors import NotFoundError, RefusedError
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
+from monitor.store.alerting.decisions import find_state, load_decision
+from monitor.store.alerting.events import add_event, confirm_event, withdraw_confirmation
+from monitor.store.alerting.sites import load_site_source
+from monitor.store.people.users import add_user
+from monitor.store.schema import tables as t
+from monitor.store.upkeep.migrate import downgrade, upgrade
+from monitor.store.upkeep.verify import verify
+from tests.integration.alerting.test_scenes import ADA, BO, HOUR, Slope, make_site
+
+JUMP = {"G1": 200.0, "G2": 180.0}
+
+
+@pytest.fixture
+def slope(database):
+    found = Slope(database, make_site(G1="BASE-1", G2="BASE-2", G3="BASE-2"))
+    found.live(30, look=False)
+    found.look("start")
+    return found
+
+
+def publish_event(slope, at, **more):
+    """One message of somebody whom nobody knows, through the gate of ingest."""
+    body = {"from": spell(at), "to": spell(at), "kind": "earthquake", "text": "M 5.1", "value": 0.3, **more}
+    pipeline = Pipeline(slope.database, {"bench": slope.site}, lambda: slope.now)
+    message = Message("slopeward/v1/bench/event", json.dumps(body).encode(), slope.now, "backfill")
+    assert pipeline.store([message]).rejected == 0
+
+
+def fall(slope, hours=12):
+    """Two independent stations fall by decimetres within one hour, and go on speaking at their new places."""
+    return max(slope.live(1, jump=JUMP if hour == 0 else None).level for hour in range(hours))
+
+
+def test_an_event_by_mqtt_keeps_no_falling_slope_green(slope):
+    publish_event(slope, slope.now + HOUR / 2)
+    assert fall(slope) == 3
+
+
+def test_the_same_slope_without_any_event(slope):
+    assert fall(slope) == 3
+
+
+def stand_behind(slope, *people, event=1):
+    with slope.database.write() as c:
+        return [confirm_event(c, event, who, "felt in the office", slope.now) for who in people][-1]
+
+
+def log_of(slope, action):
+    e = t.audit_entry.c
+    with slope.database.read() as c:
+        rows = c.execute(select(e.actor, e.actor_kind, e.detail).where(e.action == action).order_by(e.id)).all()
+    return [(r.actor, r.actor_kind, json.loads(r.detail)) for r in rows]
+
+
+@pytest.mark.parametrize(("people", "level"), [((ADA,), 3), ((ADA, BO), 0)])
+def test_to_explain_what_two_groups_show_takes_two_people(slope, people, level):
+    publish_event(slope, slope.now + HOUR / 2)
+    slope.now += HOUR / 2
+    stand_behind(slope, *people)
+    slope.now -= HOUR / 2
+    assert fall(slope) == level
+    assert log_of(slope, "event.add") == [
+        ("mqtt", "program", {"event": 1, "kind": "earthquake", "from": spell(slope.now - 11.5 * HOUR), "via": "mqtt",
+                             "said_by": "mqtt"}),
+    ]  # fmt: skip
+    assert [(who, kind, d["event"]) for who, kind, d in log_of(slope, "event.confirm")] == [
+        (p.name, "person", 1) for p in people
+    ]
+    with slope.database.read() as c:
+        assert verify(c) == []
+        for row in [load_decision(c, i) for i in c.execute(select(t.decision.c.id)).scalars()]:
+            assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+        memory = Memory.read(find_state(c, "bench").state)
+    assert {s.state for s in memory.steps.values()} == ({"movement"} if level else {"event"})
+
+
+def test_one_person_explains_a_step_that_no_other_group_shares(slope):
+    publish_event(slope, slope.now + HOUR / 2)
+    stand_behind(slope, ADA)
+    assert {slope.live(1, jump={"G1": 200.0} if hour == 0 else None).level for hour in range(8)} == {0}
+
+
+def test_a_confirmation_that_comes_late_takes_back_nothing(slope):
+    publish_event(slope, slope.now + HOUR / 2)
+    assert fall(slope) == 3
+    stand_behind(slope, ADA, BO)
+    assert slope.live(2).level == 3
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_explanation_that_is_withdrawn_brings_its_questions_back_and_raises(slope, whole):
+    """One of two words is enough where stations share the step; alone it becomes a question with a new clock."""
+    publish_event(slope, slope.now + HOUR / 2)
+    slope.now += HOUR / 2
+    stand_behind(slope, ADA, BO)
+    slope.now -= HOUR / 2
+    assert [slope.live(1, jump=jump).level for jump in ({"G1": 200.0} if whole else JUMP, None)] == [0, 0]
+    with slope.database.write() as c:
+        if whole:
+            take_event_back(c, slope.site, 1, ADA, "a lorry at the seismometer", slope.now)
+        else:
+            assert withdraw_confirmation(c, 1, " bo", ADA, "he felt a lorry", slope.now) == ("Ada",)
+    assert slope.look("person").level == (0 if whole else 3)
+    with slope.database.read() as c:
+        steps = list(Memory.read(find_state(c, "bench").state).steps.values())
+    assert {(s.state, s.words) for s in steps} == {("pending" if whole else "movement", None)}
+    assert not whole or all("event 1, which explained it, was withdrawn" in s.reason for s in steps)
+    assert slope.live(3).level == (1 if whole else 3)
+    with slope.database.read() as c:
+        assert verify(c) == []
+        for row in [load_decision(c, i) for i in c.execute(select(t.decision.c.id)).scalars()]:
+            assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+        row = c.execute(text("select confirmations, withdrawn_by from site_events")).one()
+        assert tuple(row) == ((2, "Ada") if whole else (1, None))
+    ((who, kind, detail),) = log_of(slope, "event.withdraw" if whole else "event.unconfirm")
+    assert (who, kind, detail["event"]) == ("Ada", "person", 1)
+    with slope.database.write() as c, pytest.raises(RefusedError if whole else NotFoundError):
+        withdraw_confirmation(c, 1, "Bo", ADA, "again", slope.now)
+
+
+def test_who_may_stand_behind_an_event(slope):
+    publish_event(slope, slope.now, kind="blasting")
+    publish_event(slope, slope.now, by="USGS")
+    with slope.database.write() as c:
+        for who in ("Ada", "Bo", "Eve"):
+            add_user(c, who, "long enough a password", "viewer" if who == "Eve" else "operator", slope.now)
+        add_user(c, "Guest", "long enough a password", "operator", slope.now)
+        c.execute(update(t.user_account).where(t.user_account.c.name == "Guest").values(sites=["elsewhere"]))
+    for event, who, said in (
+        (1, ADA, "explains nothing"), (2, Actor("Eve"), "no open account"), (2, Actor("mqtt", "program"), "a person"),
+        (2, Actor("Nobody"), "no open account"), (2, Actor("Guest"), "may not act on bench"),
+    ):  # fmt: skip
+        with pytest.raises(RefusedError, match=said):
+            stand_behind(slope, who, event=event)
+    with pytest.raises(NotFoundError, match="events list"):
+        stand_behind(slope, ADA, event=9)
+    assert stand_behind(slope, ADA, event=2) == ("Ada",)
+    with pytest.raises(RefusedError, match="second person"):
+        stand_behind(slope, Actor(" ada"), event=2)
+    assert stand_behind(slope, BO, event=2) == ("Ada", "Bo")
+    with pytest.raises(RefusedError, match="already by Ada and Bo"):
+        stand_behind(slope, BO, event=2)
+
+
+def test_a_decision_that_an_event_changed_says_which_and_by_whom(slope, tmp_path, monkeypatch, capsys):
+    publish_event(slope, slope.now + HOUR / 2, by="USGS")
+    stand_behind(slope, ADA, BO)
+    fall(slope, 3)
+    url = slope.database.url.render_as_string(hide_password=False)
+    (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n')
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+    with slope.database.read() as c:
+        alert = c.execute(text("select alert_id from alert_history where reason like '%step of%'")).scalars().first()
+    assert run_verb(["alerts", "explain", str(alert), "--recompute"]) == 0
+    told = capsys.readouterr().out
+    assert "event 1 (earthquake) by USGS, by way of mqtt, confirmed by Ada and Bo: explains the step G" in told
+    assert run_verb(["events", "list", "--site", "bench"]) == 0
+    assert "earthquake by USGS (mqtt), confirmed by 2: M 5.1" in capsys.readouterr().out
+
+
+def test_the_database_of_a_version_before_asks_anew_and_says_what_it_does_not_know(slope):
+    slope_now = slope.now
+    with slope.database.write() as c:
+        at = slope_now + HOUR / 2
+        add_event(c, SiteEvent("bench", at, at, "earthquake", "M 5.1", 0.3), slope_now, "USGS", via="mqtt")
+    stand_behind(slope, ADA, BO)
+    assert fall(slope, 4) == 0
+    downgrade(slope.database, "0011")  # its rows as a version before kept them: no way, and nobody behind them
+    upgrade(slope.database, slope.now + HOUR / 4)
+    with slope.database.read() as c:
+        assert c.execute(text("select via, confirmations from site_events")).all() == [("unknown", 0)]
+        memory = Memory.read(find_state(c, "bench").state)
+    assert {(s.state, s.words) for s in memory.steps.values()} == {("pending", None)}
+    ((actor, _, detail),) = log_of(slope, "event.upgrade")
+    assert (actor, detail["events_of_unknown_way"], len(detail["steps_asked_anew"]["bench"])) == ("slopeward", 1, 2)
+    assert slope.live(2).level == 3
+
+
+def test_what_an_older_version_froze_is_decided_as_it_was(slope):
+    """There any declaration explained: its frozen view says nothing of ways, and recomputes to the same outcome."""
+    publish_event(slope, slope.now + HOUR / 2)
+    slope.live(1, jump=JUMP)
+    with slope.database.read() as c:
+        memory = Memory.read(find_state(c, "bench").state)
+        row = c.execute(select(t.decision.c.evidence).order_by(t.decision.c.id.desc())).scalars().first()
+    frozen = json.loads(row)
+    for event in frozen["view"]["events"]:
+        for name in ("id", "via", "confirmed_by"):
+            del event[name]
+    then = decide(slope.site, Memory.read(frozen["memory"]), View.read(frozen["view"]), slope.now)
+    assert {s.state for s in memory.steps.values()} == {"pending"}
+    assert {s.state for s in then.memory.steps.values()} == {"event"}
+    assert "words" not in json.dumps(then.memory.spell()["steps"])
+    assert "events" not in then.evidence
+
+
+def test_a_flood_of_messages_pushes_out_nothing_that_makes_stricter_or_that_people_stand_behind(slope, monkeypatch):
+    from monitor.store.alerting.events import load_event_facts
+
+    monkeypatch.setattr("monitor.store.alerting.events.READ_AT_MOST", 4)
+    publish_event(slope, slope.now - 3 * HOUR, text="real, felt", value=0.05)
+    stand_behind(slope, ADA)
+    publish_event(slope, slope.now - 2 * HOUR, text="real", value=0.4)
+    for number in range(9):
+        publish_event(slope, slope.now, text=f"weak {number}", value=0.01)
+        publish_event(slope, slope.now - timedelta(days=20), text=f"old {number}", value=4.9)
+    with slope.database.read() as c:
+        facts = load_event_facts(
+            c, "bench", slope.now - timedelta(days=30), slope.now, strict_s=timedelta(days=5).total_seconds()
+        )
+    assert {"real", "real, felt"} <= {f.text for f in facts}
+    assert len(facts) == 4

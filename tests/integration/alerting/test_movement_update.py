@@ -1,0 +1,363 @@
+"""The movement of a slope that accelerates, stops, falls silent and is corrected late: rows, windows and stage."""
+
+import random
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from sqlalchemy import insert, select
+
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.decision.evaluate import load_view as look
+from monitor.config.service import parse_site
+from monitor.domain.alert import Actor
+from monitor.domain.instants import parse
+from monitor.domain.observation import Observation
+from monitor.errors import JobError
+from monitor.movement import update as update_room
+from monitor.movement.update import run, update_movement
+from monitor.notify.state import site_payload
+from monitor.simulate.motion import voight_displacement
+from monitor.store.alerting.offsets import add_offset
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.models.movement import find_stage, load_failure_facts
+from monitor.store.readings.observations import add_observations, find_series_id
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+
+T0 = parse("2026-01-01T00:00:00Z")
+DAY = timedelta(days=1)
+FAILS, STOPS, SIGMA = 120, 116, 0.5
+SITE = """
+[site]
+id = "s"
+name = "S"
+latitude = 46.0
+longitude = 8.0
+[movement]
+failure_velocity_mm_per_day = 50.0
+[[station]]
+id = "A"
+v_eq_mm_per_day = 0.5
+v_eq_reviewed = "A. Rossi 2026-01, on 2023-2025"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+noise_floor_mm = 0.5
+[[station]]
+id = "B"
+azimuth_deg = 180.0
+plunge_deg = 30.0
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+noise_floor_mm = 0.5
+[[station]]
+id = "C"
+on_slope = false
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+[[criterion]]
+kind = "inverse_velocity"
+stations = ["A"]
+yellow = {within = "10d"}
+"""
+PLACE = parse_site(SITE, "s.toml")
+
+
+def path_mm():
+    """Creep, from day 60 towards a failure on day 120, and standstill from day 116."""
+    days = np.arange(0.0, 160.0)
+    moved = voight_displacement(days, 0.4, 60.0, float(FAILS))
+    dice = random.Random(3)
+    return [float(y) + dice.gauss(0.0, SIGMA) for y in np.where(days > STOPS, moved[STOPS], moved)]
+
+
+PATH = path_mm()
+
+
+def at(day):
+    return T0 + day * DAY
+
+
+def reading(day, value, station="A", quantity="displacement_downslope", received=None):
+    when = at(day)
+    return Observation("s", station, quantity, "mm", when, received or when + DAY / 100, value, SIGMA)
+
+
+def store(db, *rows):
+    with db.write() as c:
+        add_observations(c, list(rows), T0)
+
+
+def begin(db, until):
+    """The site, and all that station A said before a day."""
+    with db.write() as c:
+        save_site(c, PLACE, "test", "test", T0)
+    store(db, *(reading(d, PATH[d]) for d in range(until)))
+
+
+def step(db, day, *, silent=False):
+    if not silent:
+        store(db, reading(day, PATH[day]))
+    return update_movement(db, PLACE, at(day) + DAY / 24)
+
+
+def rows(db, view, **where):
+    with db.read() as c:
+        found = load_view(c, view, order_by=["station", "at" if view == "movement_history" else "data_until"])
+    return [dict(r) for r in found if all(r[k] == v for k, v in where.items())]
+
+
+def test_an_accelerating_slope_is_told_with_its_window_and_taken_back_when_it_stops(database):
+    begin(database, 95)
+    first = step(database, 95)
+    assert first.updated == ("A.displacement",)
+    assert find_shown_stage(database) is None  # nothing was evaluated yet: there is no row to show it in
+    evaluate_site(database, PLACE, at(95) + DAY / 24, "tick")
+    stages = {day: step(database, day).stage for day in range(96, STOPS + 1)}
+    assert stages[STOPS] == "progressive"
+    windows = [w for w in rows(database, "failure_windows") if w["trusted"]]
+    newest = windows[-1]
+    assert newest["data_until"] == spell_day(STOPS)
+    assert newest["window_from"] <= spell_day(FAILS) <= newest["window_to"]
+    assert all(w["window_from"] >= w["data_until"] for w in rows(database, "failure_windows"))
+    assert [w["withdrawn_at"] for w in windows[-3:]] == [None] * 3
+    evaluate_site(database, PLACE, at(STOPS) + DAY / 12, "tick")  # an evaluation leaves the stage alone
+    with database.read() as c:
+        (status,) = load_view(c, "site_status")
+        view, _ = look(c, PLACE, at(STOPS) + DAY / 12, draining=False)
+        advice = [a for a in load_view(c, "active_alerts") if a["ledger"] == "advice"]
+    assert (status["movement_stage"], status["trend"]) == ("progressive", "progressive")
+    assert site_payload(status, [], 60.0)["stage"] == "progressive"
+    assert [f.station for f in view.failures] == ["A"]
+    assert len(advice) == 1
+    assert "if the acceleration goes on" in advice[0]["reason"]
+
+    told = {}
+    for day in range(STOPS + 1, STOPS + 8):
+        told |= step(database, day).withdrawn
+    assert "recent maximum" in told["A.displacement by inverse_velocity"]
+    assert all(w["withdrawn_at"] for w in rows(database, "failure_windows", method="inverse_velocity"))
+    with database.read() as c:
+        assert load_failure_facts(c, "s", at(STOPS + 8)) == ()
+        before = load_failure_facts(c, "s", at(STOPS) + DAY / 12)  # what was known then is still known
+    assert before == view.failures
+    moved = rows(database, "movement_history", station="A")
+    assert [r["at"] for r in moved] == sorted({r["at"] for r in moved})
+    assert moved[-1]["data_until"] == spell_day(STOPS + 7)
+    fast = next(r for r in moved if r["data_until"] == spell_day(STOPS))
+    assert fast["tangential_angle_deg"] > 80.0
+    assert fast["inverse_velocity_day_per_mm"] == pytest.approx(1.0 / fast["velocity_mm_per_day"])
+    assert fast["acceleration_mm_per_day2"] > 3.0 * fast["acceleration_error_mm_per_day2"]
+
+
+def find_shown_stage(db):
+    with db.read() as c:
+        return find_stage(c, "s")
+
+
+def spell_day(day):
+    return at(day).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def test_what_was_missed_while_nothing_ran_is_made_up_for(database, tmp_path, sqlite_template):
+    """The same rows after a stop of nine days and a fresh process as in a service that never stopped."""
+    import shutil
+
+    shutil.copy(sqlite_template, tmp_path / "other.db")
+    steady = Database(f"sqlite:///{tmp_path}/other.db")
+    for db in (database, steady):
+        begin(db, 95)
+    gap = range(113, 122)  # the window stands, and is taken back within it
+    for day in range(95, 124):
+        step(steady, day)
+        store(database, reading(day, PATH[day]))
+        if day not in gap:
+            interrupted = Database(database.url.render_as_string(hide_password=False))  # a process of its own
+            update_movement(interrupted, PLACE, at(day) + DAY / 24)
+            interrupted.close()
+    kept = "data_until stage trend velocity_mm_per_day acceleration_mm_per_day2 probability reasons".split()
+    missed = {spell_day(d) for d in gap}
+    expected = [r for r in rows(steady, "movement_history") if r["data_until"] not in missed]
+    assert [[r[k] for k in kept] for r in rows(database, "movement_history")] == [
+        [r[k] for k in kept] for r in expected
+    ]
+    same = "data_until window_from window_mid window_to trusted reasons onset_at n_agree withdrawn_reason".split()
+    both = [[[w[k] for k in same] for w in rows(db, "failure_windows")] for db in (database, steady)]
+    assert both[0] == both[1] != []
+    steady.close()
+
+
+def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(database, monkeypatch):
+    begin(database, 100)
+    down = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
+    dice = random.Random(5)
+    store(database, *(reading(d, v * d + dice.gauss(0.0, SIGMA), "B", q) for q, v in down.items() for d in range(100)))
+    store(database, *(reading(d, 9.0 * d, "C") for d in range(100)))
+    healthy = update_room.judge_movement
+
+    def poisoned(site, moving, *rest, **more):
+        if moving.station.id == "A":
+            raise ZeroDivisionError("a poisoned\nseries")
+        return healthy(site, moving, *rest, **more)
+
+    monkeypatch.setattr(update_room, "judge_movement", poisoned)
+    now = at(99) + DAY / 24
+    with pytest.raises(JobError, match=r"A.displacement: ZeroDivisionError: a poisoned series"):
+        run(database, None, PLACE, now)
+    monkeypatch.undo()
+    (of_b,) = rows(database, "movement_history")
+    assert (of_b["station"], of_b["quantity"]) == ("B", "displacement_east")
+    # along azimuth 180 and plunge 30: 0.05 cos 30 + 0.03 sin 30
+    assert of_b["velocity_mm_per_day"] == pytest.approx(0.0583, abs=3 * of_b["velocity_error_mm_per_day"])
+    assert "A.displacement" not in update_movement(database, PLACE, now).failed
+    assert [r["station"] for r in rows(database, "movement_history")] == ["A", "B"]  # the control is not judged
+    again = update_movement(database, PLACE, now)
+    assert (again.updated, len(rows(database, "movement_history"))) == ((), 2)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    store(database, reading(100, PATH[100]))
+    monkeypatch.setattr("monitor.store.models.movement.insert", killed)  # between the row and its windows
+    with pytest.raises(KeyboardInterrupt):
+        update_movement(database, PLACE, at(100) + DAY / 24)
+    monkeypatch.undo()
+    assert len(rows(database, "movement_history")) == 2
+    assert update_movement(database, PLACE, at(100) + DAY / 24).updated == ("A.displacement",)
+
+
+def test_an_update_that_takes_too_long_goes_on_with_who_waited(database):
+    begin(database, 100)
+    down = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
+    store(database, *(reading(d, v * d, "B", q) for q, v in down.items() for d in range(100)))
+    ticks = iter([0.0, 1.0, 9e9])
+    first = update_movement(database, PLACE, at(99) + DAY / 24, clock_s=lambda: next(ticks))
+    assert (first.updated, first.waiting) == (("A.displacement",), ("B.displacement",))
+    store(database, reading(100, PATH[100]))
+    ticks = iter([0.0, 1.0, 9e9])
+    second = update_movement(database, PLACE, at(100) + DAY / 24, clock_s=lambda: next(ticks))
+    assert (second.updated, second.waiting) == (("B.displacement",), ("A.displacement",))
+
+
+def test_silence_makes_the_stage_unknown_once_and_lowers_nothing(database):
+    begin(database, 110)
+    evaluate_site(database, PLACE, at(109), "tick")
+    assert step(database, 110).stage == "progressive"
+    standing = rows(database, "failure_windows")
+    assert standing
+    for hours in (60, 80, 90, 1000):
+        report = update_movement(database, PLACE, at(110) + timedelta(hours=hours))
+        assert (report.stage, report.withdrawn) == ("progressive", {})
+    assert find_shown_stage(database) == "progressive"
+    last = rows(database, "movement_history")[-2:]
+    assert [r["stage"] for r in last] == ["progressive", "unknown"]
+    assert "no usable datum since" in last[-1]["reasons"]
+    assert rows(database, "failure_windows") == standing
+
+
+def test_late_and_corrected_data_are_used_from_their_arrival_and_rewrite_nothing(database):
+    begin(database, 90)
+    step(database, 90)
+    before = rows(database, "movement_history")
+    for day in range(60, 90):  # final solutions of a month: the slope had moved by 0.5 mm a day more
+        late = reading(day, PATH[day] - 0.5 * (90 - day), received=at(90) + DAY / 2)
+        store(database, late)
+    assert update_movement(database, PLACE, at(90) + DAY / 2).updated == ()  # no new datum: nothing new to say
+    step(database, 91)
+    after = rows(database, "movement_history")
+    assert after[:-1] == before
+    assert after[-1]["velocity_mm_per_day"] > before[-1]["velocity_mm_per_day"] + 0.3
+
+
+def test_a_window_that_contains_the_present_stands_until_its_late_edge(database, monkeypatch):
+    # towards a failure on day 120, but from day 117 on the slope keeps its velocity: no look sees a failure any more
+    days = np.arange(0.0, 200.0)
+    moved, dice = voight_displacement(days, 0.4, 60.0, float(FAILS)), random.Random(3)
+    moved = np.where(days > 117, moved[117] + (moved[117] - moved[116]) * (days - 117), moved)
+    monkeypatch.setattr(
+        "tests.integration.alerting.test_movement_update.PATH", [float(y) + dice.gauss(0, SIGMA) for y in moved]
+    )
+    begin(database, 95)
+    told = {}
+    for day in range(95, 195):
+        report = step(database, day)
+        if why := report.withdrawn.get("A.displacement by inverse_velocity"):
+            told[day] = why
+        windows = rows(database, "failure_windows", method="inverse_velocity")
+        taken = [w for w in windows if w["withdrawn_at"] == windows[-1]["withdrawn_at"] is not None]
+        if taken:  # the newest of those that stood had passed, or began in the future
+            assert not taken[-1]["window_from"] <= spell_day(day) < taken[-1]["window_to"], day
+    held = [w for w in windows if "it contains the present and stands, although" in w["reasons"]]
+    assert len(held) > 20
+    assert not any(w["trusted"] for w in held)  # it holds a level, and raises none
+    assert list(told.values())[-1] == "its late edge has passed"
+
+
+def test_an_offset_entered_at_night_takes_the_window_back_before_the_next_datum(database):
+    begin(database, 114)
+    step(database, 114)
+    assert [w for w in rows(database, "failure_windows") if w["trusted"] and w["withdrawn_at"] is None]
+    told = {"unit": "mm", "kind": "other", "author": Actor("A. Rossi"), "reason": "the anchor had come loose"}
+    with database.write() as c:
+        series_id = find_series_id(c, "s", "A", "displacement_downslope")
+        for day in range(95, 115):  # what it gained since day 95 was the anchor, but for the creep
+            gain, when = PATH[day] - PATH[day - 1] - 0.4, at(114) + DAY / 8
+            add_offset(c, series_id, at=at(day) - DAY / 2, known_from=when, size=gain, now=when, **told)
+    report = update_movement(database, PLACE, at(114) + DAY / 6)
+    assert list(report.withdrawn) == ["A.displacement by inverse_velocity"]
+    assert update_movement(database, PLACE, at(114) + DAY / 5).updated == ()
+    moved = rows(database, "movement_history")
+    assert [r["data_until"] for r in moved[-2:]] == [spell_day(114)] * 2
+    assert moved[-1]["stage"] == moved[-2]["stage"]  # the same datum once more is no second look
+    assert moved[-1]["velocity_mm_per_day"] < 0.5 * moved[-2]["velocity_mm_per_day"]
+
+
+def test_the_shown_forecast_is_the_second_estimator_and_a_newer_one_replaces_it(database):
+    begin(database, 100)
+    issue(database, 99, [60.0, 400.0, 900.0])
+    assert update_movement(database, PLACE, at(99) + DAY / 2).windows >= 1
+    (window,) = rows(database, "failure_windows", method="forecast")
+    assert (window["trusted"], window["window_from"] >= window["data_until"]) == (True, True)
+    assert "reaches 50 mm/day" in window["reasons"]
+    issue(database, 100, [1.0, 7.0, 30.0])
+    report = step(database, 100)
+    assert report.withdrawn["A.displacement by forecast"] == "the shown forecast no longer reaches 50 mm/day"
+    (window,) = rows(database, "failure_windows", method="forecast")
+    assert window["withdrawn_at"] is not None
+
+
+def issue(db, day, gains_mm):
+    """A shown forecast whose median gains so much in 1, 7 and 30 days."""
+    with db.write() as c:
+        series_id = c.execute(select(t.series.c.id).where(t.series.c.station == "A")).scalar()
+        for days, gain in zip((1, 7, 30), gains_mm, strict=True):
+            c.execute(insert(t.forecast).values(
+                series_id=series_id, issued_at=at(day) + DAY / 25, data_until=at(day), as_of_received_at=at(day),
+                target_at=at(day + days), horizon_s=days * 86400.0, q025=PATH[day] + 0.8 * gain,
+                q10=PATH[day] + 0.9 * gain, q50=PATH[day] + gain, q90=PATH[day] + 1.1 * gain,
+                q975=PATH[day] + 1.2 * gain, model="lld", model_hash="", baseline="lld",
+                baseline_q50=PATH[day] + gain, data_value=PATH[day], shown=True, reason="",
+            ))  # fmt: skip
+
+
+def test_a_station_of_components_says_why_it_has_no_window_by_forecast(database):
+    declared = '[[station.series]]\nquantity = "displacement"\nunit = "mm"\ninterval = "1d"\nmax_silence = "3d"\n'
+    site = parse_site(SITE.replace("[[criterion]]", f'[[station]]\nid = "D"\n{declared}[[criterion]]', 1), "s.toml")
+    with database.write() as c:
+        save_site(c, site, "test", "test", T0)
+    for part in ("east", "north", "up"):
+        store(database, *(reading(d, 0.3 * d, "D", f"displacement_{part}") for d in range(40)))
+    store(database, *(reading(d, PATH[d]) for d in range(40)))
+    assert update_movement(database, site, at(40)).failed == {}
+    said = {r["station"]: r["reasons"] for r in rows(database, "movement_history")}
+    assert "quantiles of single components cannot be joined" in said["D"]
+    assert "joined" not in said["A"]

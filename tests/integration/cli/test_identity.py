@@ -1,0 +1,373 @@
+"""Who acts at the command line: with accounts a name is proved, and two people are two sessions."""
+
+import io
+import json
+import os
+import pwd
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from monitor.alerting.acts.operator_acts import set_level
+from monitor.cli.main import run_verb
+from monitor.domain.alert import Actor
+from monitor.errors import RefusedError
+from monitor.store.database.audit import verify_chain
+from monitor.store.database.seals import find_unsealed
+from monitor.store.people import guesses
+from monitor.store.people.users import add_user
+from monitor.store.schema import tables as t
+from tests.data.watched_slope import WatchedSlope, write_service
+
+CHIEF = {"who": "Root-1"}  # the admin, where there is one
+WORDS = {
+    "Root-1": "moss vector tulip 55",
+    "Ada": "tin lantern quarry 41",
+    "Bo": "plum gravel sonnet 17",
+    "Cy": "wool cedar anchor 93",
+}
+ROLES = {"Ada": "operator", "Bo": "operator", "Cy": "viewer"}
+NOW = datetime.now(UTC)
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def bench(database, tmp_path, monkeypatch):
+    """A watched slope that stands at the top level, with a service file beside it."""
+    slope = WatchedSlope(database)
+    set_level(database, slope.site, 3, Actor("Ada"), "it fails", NOW)
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database)))
+    monkeypatch.delenv("SLOPEWARD_BY_PASSWORD", raising=False)
+    return slope
+
+
+@pytest.fixture
+def accounts(bench):
+    with bench.database.write() as c:
+        for name, role in ROLES.items():
+            add_user(c, name, WORDS[name], role, NOW)
+    return bench
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """`call("level", "set", ..., who="Ada")`: status, stdout, stderr of a command in the session of that person."""
+
+    def run(*words, who=None, password=None):
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stdin", io.StringIO(""))
+            if who or password:
+                patch.setenv("SLOPEWARD_BY_PASSWORD", password or WORDS[who])
+            names = () if who is None else ("--by", who)
+            status = run_verb([*map(str, words), *names])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+def level_of(bench):
+    with bench.database.read() as c:
+        return c.execute(select(t.site_state.c.level)).scalar_one()
+
+
+def entries(bench, action):
+    """(actor, detail) of each entry of the audit log of that action."""
+    e = t.audit_entry.c
+    with bench.database.read() as c:
+        rows = c.execute(select(e.actor, e.detail).where(e.action == action).order_by(e.id)).all()
+    return [(row.actor, json.loads(row.detail)) for row in rows]
+
+
+LOWER = ("level", "set", "bench", "green", "--reason", "nothing moves", "--yes")
+
+
+# ---- the attack ------------------------------------------------------------------------------------------------
+def test_a_local_person_who_writes_the_name_of_another_lowers_nothing(accounts, call):
+    status, _, said = call(*LOWER, "--by", "Ada")
+    assert level_of(accounts) == 3
+    assert status == 1
+    assert said.count("\n") == 1
+    assert "SLOPEWARD_BY_PASSWORD" in said
+    status, _, said = call(*LOWER, "--by", "Ada", password="plum gravel sonnet 17")
+    assert (status, level_of(accounts)) == (1, 3)
+    assert "wrong" in said
+    ((name, detail),) = entries(accounts, "login.refused")
+    assert (name, detail["via"], detail["os_user"]) == ("Ada", "command", pwd.getpwuid(os.getuid()).pw_name)
+    with accounts.database.read() as c:
+        assert verify_chain(c) == []
+        assert list(find_unsealed(c)) == []
+
+
+GUESS = """
+import sys
+from datetime import datetime
+from monitor.store.database.engine import Database
+from monitor.store.people.guesses import take_turn_to_prove
+with Database(sys.argv[1]) as db, db.write() as c:
+    print(take_turn_to_prove(c, "Ada", "mallory", datetime.fromisoformat(sys.argv[2])).isoformat())
+"""
+
+
+def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench):
+    """Side by side they are no faster than one after another; who is patient waits for half a minute at most."""
+
+    def turn(now, os_user="mallory"):
+        with bench.database.write() as c:
+            return (guesses.take_turn_to_prove(c, "Ada", os_user, now) - NOW).total_seconds()
+
+    assert [turn(NOW) for _ in range(guesses.FREE + 1)] == [0.0] * (guesses.FREE + 1)
+    url = bench.database.url.render_as_string(hide_password=False)
+    words = [sys.executable, "-c", GUESS, url, NOW.isoformat()]
+    others = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(3)]
+    turns = sorted(datetime.fromisoformat(other.communicate(timeout=60)[0].strip()) for other in others)
+    assert [(at - NOW).total_seconds() for at in turns] == [1.0, 3.0, 7.0]
+    assert turn(NOW) == 15.0
+    with pytest.raises(RefusedError, match="try again in 30 s"):
+        turn(NOW)
+    assert turn(NOW + timedelta(seconds=1)) == 31.0
+    assert turn(NOW, "ada") == 0.0
+    assert turn(NOW + timedelta(hours=1)) == 3600.0  # long forgotten
+
+
+def test_after_wrong_passwords_the_next_one_waits_and_the_right_one_ends_that(accounts, call, monkeypatch):
+    waits = []
+    monkeypatch.setattr("monitor.cli.identity.time.sleep", waits.append)
+    monkeypatch.setattr("monitor.store.people.guesses.FREE", 1)
+    for _ in range(2):
+        assert call(*LOWER, "--by", "Ada", password="plum gravel sonnet 17")[0] == 1
+    assert waits == []
+    monkeypatch.setattr("monitor.store.people.guesses.FIRST_S", 20.0)
+    assert call(*LOWER, "--by", "Ada", password="plum gravel sonnet 17")[0] == 1
+    status, _, said = call(*LOWER, who="Ada")
+    assert (status, "wrong passwords were given before" in said) == (3, True), said
+    assert 1 <= len(waits) <= 2
+    assert all(0.0 < wait <= guesses.LONGEST_S for wait in waits)
+    with accounts.database.read() as c:
+        assert c.execute(select(t.password_guess)).all() == []
+
+
+def test_a_name_in_the_environment_is_nobody(accounts, call, monkeypatch):
+    """LOGNAME and USER are what anybody may write."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "Ada")
+    status, _, said = call(*LOWER)
+    assert (status, level_of(accounts)) == (1, 3)
+    assert "--by" in said
+
+
+def test_typing_a_second_name_is_no_second_person(accounts, call):
+    status, _, said = call(*LOWER, who="Ada")
+    assert (status, level_of(accounts)) == (3, 3)
+    assert "second person" in said
+    assert "slopeward level set bench green" in said
+    assert call(*LOWER, who="Ada")[0] == 1  # the same person again
+    assert level_of(accounts) == 3
+    assert call(*LOWER, who="Cy")[0] == 1  # may look only
+    assert level_of(accounts) == 3
+    status, out, said = call(*LOWER, "--json", who="bo", password=WORDS["Bo"])
+    assert (status, level_of(accounts)) == (0, 0), said
+    assert json.loads(out)["signed_by"] == ["Ada", "Bo"]
+    ((name, detail),) = [e for e in entries(accounts, "level.set") if e[1]["to"] == 0]
+    me = pwd.getpwuid(os.getuid()).pw_name
+    assert (name, detail["second_by"], detail["os_user"], detail["proof"]) == ("Bo", "Ada", me, "password")
+    ((first, signed),) = entries(accounts, "level.set.sign")
+    assert (first, signed["os_user"], signed["proof"]) == ("Ada", me, "password")
+    with accounts.database.read() as c:
+        assert verify_chain(c) == []
+        assert list(find_unsealed(c)) == []
+
+
+def test_to_withdraw_an_earthquake_at_a_high_level_takes_two_people(accounts, call):
+    """What it made stricter, or asked for, would end; to take back a confirmation lowers nothing."""
+    quake = ("events", "add", "--site", "bench", "--kind", "earthquake", "--value", "0.3", "--text", "M 5.1")
+    assert call(*quake, who="Ada")[0] == 0
+    gone = ("events", "withdraw", 1, "--reason", "it was the blasting of bench 4")
+    assert call(*gone, "--confirmation-of", "Ada", who="Cy")[0] == 1  # may look only
+    status, out, _ = call(*gone, "--confirmation-of", "Ada", who="Bo")
+    assert (status, "nobody stands behind it now" in out) == (0, True)
+    assert call(*gone, who="Ada")[0] == 3
+    status, out, _ = call("signatures", "list")
+    assert (status, "event.withdraw of site:bench, event 1: signed by Ada" in out) == (0, True)
+    assert call("signatures", "withdraw", 1, "--reason", "no", who="Bo")[0] == 1  # that of another one
+    assert call("signatures", "withdraw", 1, "--reason", "it was felt", who="Ada")[0] == 0
+    assert call("signatures", "list")[0] == 4
+    assert call(*gone, who="Bo")[0] == 3  # alone again
+    assert call("events", "list")[1].count("withdrawn") == 0
+    status, out, said = call(*gone, who="Ada")
+    assert (status, "event 1 is withdrawn by Ada; bench is at red" in out) == (0, True), said
+    assert "withdrawn by Ada" in call("events", "list")[1]
+    assert "was withdrawn by Ada" in call("events", "confirm", 1, "--reason", "felt", who="Bo")[2]
+    told = [(a, d.get("second_by")) for a, d in entries(accounts, "event.withdraw")]
+    assert told == [("Ada", "Bo")]
+    assert [a for a, _ in entries(accounts, "event.withdraw.unsign")] == ["Ada"]
+    with accounts.database.read() as c:
+        assert verify_chain(c) == []
+        assert list(find_unsealed(c)) == []
+
+
+def test_a_first_signature_holds_for_its_act_its_height_and_its_time_only(accounts, call):
+    orange = ("level", "set", "bench", "orange", "--reason", "less", "--yes")
+    assert call(*LOWER, who="Ada")[0] == 3
+    assert call(*orange, who="Bo")[0] == 3  # another act: Bo is the first of it
+    assert level_of(accounts) == 3
+    with accounts.database.write() as c:
+        s = t.first_signature
+        c.execute(s.update().values(signed_at=NOW - timedelta(hours=5)))
+    assert call(*LOWER, who="Bo")[0] == 3  # Ada's has lapsed
+    assert level_of(accounts) == 3
+    with accounts.database.write() as c:
+        c.execute(t.first_signature.update().values(height=2))  # something asks for more by now
+    assert call(*LOWER, who="Ada")[0] == 3
+    assert level_of(accounts) == 3
+    assert call(*LOWER, who="Bo")[0] == 0
+    assert level_of(accounts) == 0
+
+
+def test_raising_takes_one_person_and_so_does_the_lower_half_of_the_ladder(accounts, call):
+    assert call(*LOWER, who="Ada")[0] == 3
+    assert call(*LOWER, who="Bo")[0] == 0
+    for name in ("orange", "red"):
+        assert call("level", "set", "bench", name, "--reason", "it cracks", who="Ada")[0] == 0
+    assert call(*LOWER, who="Bo")[0] == 3
+    assert call(*LOWER, who="Ada")[0] == 0
+    assert call("level", "set", "bench", "yellow", "--reason", "wet", who="Ada")[0] == 0
+    assert call(*LOWER, who="Ada")[0] == 0
+    assert level_of(accounts) == 0
+
+
+def test_a_signature_counts_once(accounts, call):
+    assert call(*LOWER, who="Ada")[0] == 3
+    assert call(*LOWER, who="Bo")[0] == 0
+    assert call("level", "set", "bench", "red", "--reason", "again", who="Bo")[0] == 0
+    assert call(*LOWER, who="Bo")[0] == 3
+    assert level_of(accounts) == 3
+
+
+def test_a_signature_of_an_account_that_was_locked_counts_no_more(accounts, call):
+    assert call(*LOWER, who="Ada")[0] == 3
+    with accounts.database.write() as c:
+        add_user(c, "Root-1", WORDS["Root-1"], "admin", NOW)
+    assert call("users", "disable", "Ada", **CHIEF)[0] == 0
+    assert call(*LOWER, who="Bo")[0] == 3
+    assert level_of(accounts) == 3
+
+
+# ---- before the first account ----------------------------------------------------------------------------------
+def test_without_accounts_a_name_is_enough_and_the_user_of_the_system_stands_beside_it(bench, call):
+    status, _, said = call(*LOWER, "--by", "Ada")
+    assert (status, level_of(bench)) == (0, 0)
+    assert "slopeward users add" in said
+    ((name, detail),) = [e for e in entries(bench, "level.set") if e[1]["to"] == 0]
+    assert (name, detail["os_user"]) == ("Ada", pwd.getpwuid(os.getuid()).pw_name)
+    assert "proof" not in detail
+
+
+# ---- accounts --------------------------------------------------------------------------------------------------
+def test_accounts_are_changed_by_an_admin_who_proves_it(accounts, call):
+    add = ("users", "add", "eve", "--role", "operator")
+    with accounts.database.write() as c:
+        add_user(c, "Root-1", WORDS["Root-1"], "admin", NOW)
+    assert call(*add)[0] == 1
+    assert call(*add, who="Ada")[0] == 1
+    assert call("users", "enable", "Bo", who="Ada")[0] == 1
+    assert call("users", "bind", "Ada", "--os-user", "nobody", who="Ada")[0] == 1
+    assert "Ada" in call("users", "bind", "Ada", "--os-user", "nobody", **CHIEF)[1]
+    status, _, said = call("users", "bind", "Bo", "--os-user", "nobody", **CHIEF)
+    assert status == 1
+    assert "Ada" in said
+    status, _, said = call("users", "bind", "Bo", "--os-user", "root", **CHIEF)
+    assert status == 1
+    assert "root" in said
+
+
+def test_without_an_admin_an_operator_keeps_the_accounts(accounts, call, monkeypatch):
+    monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
+    assert call("users", "add", "eve", "--role", "operator")[0] == 1
+    assert call("users", "add", "eve", "--role", "operator", who="Cy")[0] == 1
+    assert call("users", "add", "eve", "--role", "admin", who="Ada")[0] == 0
+    assert call("users", "disable", "Bo", who="Ada")[0] == 1  # an admin is there now
+
+
+def test_everybody_changes_the_own_password(accounts, call, monkeypatch):
+    monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
+    with accounts.database.write() as c:
+        add_user(c, "Root-1", WORDS["Root-1"], "admin", NOW)
+    assert call("users", "passwd", "Bo", who="Cy")[0] == 1
+    assert call("users", "passwd", "Cy", who="Cy")[0] == 0
+    assert call("users", "passwd", "Cy", who="Cy")[0] == 1  # by the old one
+
+
+def test_a_password_comes_by_file_descriptor_too(accounts, call, monkeypatch):
+    reader, writer = os.pipe()
+    os.write(writer, WORDS["Ada"].encode() + b"\n")
+    os.close(writer)
+    monkeypatch.setenv("SLOPEWARD_BY_PASSWORD_FD", str(reader))
+    assert call("level", "set", "bench", "red", "--reason", "it fails", "--by", "Ada")[0] == 0
+    monkeypatch.setenv("SLOPEWARD_BY_PASSWORD_FD", "977")
+    status, _, said = call("level", "set", "bench", "red", "--reason", "it fails", "--by", "Ada")
+    assert status == 1
+    assert "SLOPEWARD_BY_PASSWORD_FD" in said
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database_url, tmp_path):
+    """Real processes of two users of the system on one database."""
+    from monitor.store.database.engine import Database
+
+    with Database(database_url) as db:
+        slope = WatchedSlope(db)
+        with db.write() as c:
+            for name, role in ROLES.items():
+                add_user(c, name, WORDS[name], role, NOW)
+            add_user(c, "Root-1", WORDS["Root-1"], "admin", NOW)
+        service = write_service(tmp_path, db)
+
+        def call(*words, user=None, **more):
+            """A process whose real user is another one; the effective one stays, to read the interpreter's files."""
+            become = "" if user is None else f"import os; os.setresuid({pwd.getpwnam(user).pw_uid}, 0, 0); "
+            return subprocess.run(
+                [sys.executable, "-c", f"{become}from monitor.cli.main import main; main()", *words],
+                cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                env={"PATH": os.environ["PATH"], "SLOPEWARD_CONFIG": str(service), **more},
+            )  # fmt: skip
+
+        raise_it = ("level", "set", "bench", "yellow", "--reason", "it is wet")
+        assert call(*raise_it, user="nobody").returncode == 1
+        bound = call("users", "bind", "Ada", "--os-user", "nobody", "--by", "Root-1",
+                     SLOPEWARD_BY_PASSWORD=WORDS["Root-1"])  # fmt: skip
+        assert bound.returncode == 0, bound.stderr
+        assert call(*raise_it, "--by", "Ada").returncode == 1  # root
+        assert call(*raise_it, "--by", "Bo", user="nobody").returncode == 1
+        done = call(*raise_it, user="nobody", LOGNAME="root")
+        assert done.returncode == 0, done.stderr
+        assert [(n, d["os_user"], d["proof"]) for n, d in entries(slope, "level.set")] == [("Ada", "nobody", "os_user")]
+        assert call("users", "unbind", "Ada", "--by", "Root-1",
+                    SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]).returncode == 0  # fmt: skip
+        assert call(*raise_it, user="nobody").returncode == 1
+
+
+def test_work_by_two_is_in_force_with_the_command_of_the_second(accounts, call):
+    add = ("maintenance", "add", "bench", "G1", "--for", "2h", "--reason", "new mast")
+    status, _, said = call(*add, "--second", "Bo", who="Ada")
+    assert (status, "slopeward maintenance add bench G1 --for 2h --second Ada" in said) == (3, True)
+    assert call("maintenance", "list")[0] == 4
+    assert call(*add, who="Bo")[0] == 0  # alone, and Ada's signature waits on
+    status, out, _ = call(*add, "--second", "Ada", "--json", who="Bo")
+    assert status == 0
+    facts = json.loads(out)
+    assert (facts["by"], facts["second_by"]) == ("Bo", "Ada")
+
+
+def test_a_grave_alert_is_shelved_by_two_commands(accounts, call):
+    shelve = ("alerts", "shelve", "1", "--for", "1h", "--reason", "blasting")
+    assert call(*shelve, "--second", "Bo", who="Ada")[0] == 3
+    assert call("alerts", "shelve", "1", "--for", "9h", "--reason", "blasting", who="Bo")[0] == 3
+    status, out, _ = call(*shelve, "--json", who="Bo")
+    assert (status, json.loads(out)["state"]) == (0, "shelved")
+    ((name, detail),) = entries(accounts, "alert.shelve")
+    assert (name, "with Ada" in detail["reason"]) == ("Bo", True)

@@ -1,0 +1,84 @@
+"""The anomaly library on measured series: budgets hold on held-out time, the real event is seen, quiet stays quiet."""
+
+import csv
+import importlib.util
+import os
+from collections import defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from detection.anomaly import lane
+
+DAY = 86400.0
+ROOT = Path(__file__).parents[3]
+DATA = Path(os.environ.get("SLOPEWARD_DATA", ROOT.parent / "shared" / "data")) / "timeseries"
+
+pytestmark = pytest.mark.data
+
+
+def need(path: Path) -> Path:
+    if not path.exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"measured data missing: {path}")
+        pytest.skip(f"measured data missing: {path}; set SLOPEWARD_DATA")
+    return path
+
+
+@pytest.fixture(scope="module")
+def japan():
+    samples = defaultdict(lambda: {"times_s": [], "values": []})
+    with need(DATA / "benchmarks" / "G.csv").open() as file:
+        for row in csv.DictReader(file):
+            samples[row["station"]]["times_s"].append(datetime.fromisoformat(row["time"]).timestamp())
+            samples[row["station"]]["values"].append(float(row["value"]) if row["value"] else None)
+    return dict(samples)
+
+
+@pytest.fixture(scope="module")
+def baijiabao():
+    path = need(DATA / "bazimen-baijiabao" / "source_sample.xlsx")
+    spec = importlib.util.spec_from_file_location("read_workbook", ROOT / "tests" / "data" / "read_workbook.py")
+    reader = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reader)
+    rows = reader.read_sheet(path)
+    times = [reader.serial_to_time(row["Time"]).timestamp() for row in rows]
+    return {"BJB": {"times_s": times, "values": [row["Total"] for row in rows]}}
+
+
+def test_threshold_keeps_its_budget_on_held_out_time(japan, tmp_path):
+    payload = {"samples": japan, "step_s": DAY, "detector": "persistence-z", "folder": str(tmp_path)}
+    card = lane.train(payload)["card"]
+    assert card["validation_months"] > 150
+    assert card["validation_false_alarms_per_sensor_month"] <= 0.1
+    assert card["heldout_months"] > 300
+    assert card["heldout_alarms_per_sensor_month"] <= 0.1
+
+
+def test_carried_over_threshold_is_the_one_counted_on_this_record(japan, tmp_path):
+    payload = {"samples": japan, "step_s": DAY, "detector": "persistence-z", "folder": str(tmp_path)}
+    card = lane.train({**payload, "budget_per_sensor_month": 0.025})["card"]
+    assert card["threshold"] == pytest.approx(lane.CARRIED_OVER["persistence-z"], abs=0.01)
+
+
+def test_rules_with_checks_find_injected_faults_within_the_budget(japan):
+    payload = {"samples": japan, "step_s": DAY, "detectors": ["persistence-z", "rules+checks"], "seeds": 3}
+    rows = {row["detector"]: row for row in lane.bench({**payload, "budget_per_sensor_month": 0.1})["rows"]}
+    rules = rows["rules+checks"]
+    assert rules["recall"] >= 0.85
+    assert rules["precision"] >= 0.85
+    assert rules["false_alarms_per_sensor_month"] <= 0.1
+    assert rules["recall_by_kind"]["stuck"] == rules["recall_by_kind"]["replay"] == 1.0
+    assert rules["recall"] >= rows["persistence-z"]["recall"] + 0.2
+
+
+def test_baijiabao_2018_is_seen_in_time_and_not_before(baijiabao):
+    answer = lane.score(
+        {"samples": baijiabao, "step_s": DAY, "detector": "persistence-z", "checkpoint": None, "since_s": None}
+    )
+    alarms = [datetime.fromtimestamp(row["at_s"], UTC) for row in answer["scores"] if row["alerted"]]
+    quiet_from, event_from = datetime(2018, 1, 12, tzinfo=UTC), datetime(2018, 6, 1, tzinfo=UTC)
+    assert [at for at in alarms if quiet_from <= at < event_from] == []
+    first = min(at for at in alarms if at >= event_from)
+    assert first <= datetime(2018, 6, 8, tzinfo=UTC)

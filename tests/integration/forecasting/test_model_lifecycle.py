@@ -1,0 +1,527 @@
+"""Candidate, shadow, active, retired: by the record of stored forecasts, with reasons, on both databases."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, insert, select, update
+
+from forecasting.serving import jobs
+from monitor.cli.main import run_verb
+from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.alert import Actor
+from monitor.domain.instants import from_epoch_s
+from monitor.errors import NotFoundError, RefusedError
+from monitor.jobs.forecasts import promotion, rescore, run, train, worker
+from monitor.jobs.forecasts.model_acts import promote, retire_model
+from monitor.store.alerting.decisions import load_forecast_facts
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.audit import verify_chain
+from monitor.store.database.engine import Database
+from monitor.store.models.forecasts import ForecastRow, Score, add_forecasts, add_scores, load_conformal
+from monitor.store.models.registry import add_model, find_model, load_gates, load_models, load_transitions
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+from monitor.worker import compute
+from tests.integration.forecasting.test_jobs_forecast import SITE, fill
+
+START = datetime(2025, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+A, B = "a" * 64, "b" * 64
+ADA, BO = Actor("Ada"), Actor("Bo")
+OPEN = {"shown": True, "reason": "shown: beats lld", "skill": 0.1, "weight": 1.0}
+CLOSED = {"shown": False, "reason": "beats lld at 1 d on 1 of 3 calibration blocks only", "skill": -0.1, "weight": 0.5}
+
+
+class Slope:
+    """A site with three series, and forecasts whose worth is chosen by hand."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.site = parse_site(SITE, "jobs.toml")
+        self.config = ServiceConfig()
+        with database.write() as c:
+            save_site(c, self.site, "test", "test", START)
+            common = {"site": "jobs", "quantity": "displacement", "unit": "mm", "created_at": START}
+            c.execute(insert(t.series), [common | {"station": f"G{i}"} for i in range(3)])
+            self.series = list(c.execute(select(t.series.c.id).order_by(t.series.c.station)).scalars())
+
+    def register(self, model_hash: str, at: datetime = START, *, verdict=OPEN, kind="gru") -> None:
+        card = {"gates": {"86400": verdict, "604800": verdict}}
+        with self.database.write() as c:
+            add_model(c, model_hash, kind=kind, task="forecast", site="jobs", path="x", card=card, now=at,
+                      reason="first training")  # fmt: skip
+
+    def shadow(self, model_hash: str, at: datetime = START) -> None:
+        with self.database.write() as c:
+            promotion.enter_shadow(c, find_model(c, model_hash), "in shadow: first forecasts", at)
+
+    def forecast(self, model_hash, day, *, error, baseline=1.0, inside=True, horizon_s=86400.0, shown=False, kind="gru"
+    ) -> None:  # fmt: skip
+        """One issue on a day since START, scored when its target came."""
+        issued = START + day * DAY
+        target = issued + timedelta(seconds=horizon_s)
+        rows = [
+            ForecastRow(series_id, issued, issued, issued, target, horizon_s, -2.0, -1.0, 0.0, 1.0, 2.0, kind,
+                        model_hash, "lld", 0.1, 0.0, shown, "test", 5.0, 0.1, 0.2,
+                        stage="creep" if day % 2 else None)
+            for series_id in self.series
+        ]  # fmt: skip
+        with self.database.write() as c:
+            assert add_forecasts(c, rows) == 3
+            f = t.forecast.c
+            numbers = c.execute(
+                select(f.id).where(f.model == kind, f.model_hash == model_hash, f.issued_at == issued,
+                                   f.horizon_s == horizon_s)
+            ).scalars().all()  # fmt: skip
+            scores = [Score(n, target, 0.0, error, baseline, 1.0, inside, True, 0.1, 2.0) for n in numbers]
+            assert len(add_scores(c, scores, target)) == 3
+
+    def judge(self, day) -> list[str]:
+        return promotion.judge_models(self.database, self.config, self.site, START + day * DAY)[0]
+
+    def state(self, model_hash, horizon_s=86400.0):
+        with self.database.read() as c:
+            gate = load_gates(c, [model_hash])[model_hash][horizon_s]
+            return find_model(c, model_hash).state, gate.state, gate.reason
+
+    def history(self, model_hash):
+        with self.database.read() as c:
+            return [(x.horizon_s, x.from_state, x.to_state) for x in load_transitions(c, model_hash)]
+
+    def alerts(self):
+        with self.database.read() as c:
+            a = t.alert.c
+            return {r.key: r.closed_at for r in c.execute(select(a.key, a.closed_at).where(a.ledger == "health"))}
+
+
+@pytest.fixture
+def slope(database: Database) -> Slope:
+    return Slope(database)
+
+
+def good(day: int) -> dict:
+    """Better than the simple forecast; four of five inside."""
+    return {"error": 0.5, "inside": day % 5 != 4}
+
+
+def make_active(slope: Slope, model_hash: str = A, days: int = 20) -> None:
+    slope.register(model_hash)
+    slope.shadow(model_hash)
+    for day in range(days):
+        slope.forecast(model_hash, day, **good(day))
+    slope.judge(days + 1)
+    assert slope.state(model_hash)[:2] == ("active", "active")
+
+
+def test_a_good_record_leads_out_of_the_shadow_after_its_time_and_every_step_is_told(slope: Slope) -> None:
+    slope.register(A)
+    assert slope.judge(0) == []
+    slope.shadow(A)
+    for day in range(20):
+        slope.forecast(A, day, **good(day))
+    assert slope.judge(13.5) == []
+    assert slope.state(A)[1:] == (
+        "shadow", "in shadow: 13 scored issue times at 1 d in 13 d; 30 are needed, or 14 d with 10"
+    )  # fmt: skip
+    slope.judge(21)
+    model, gate, reason = slope.state(A)
+    assert (model, gate) == ("active", "active")
+    assert "better than the best simple forecast" in reason
+    # seven days ahead nothing is scored, and nothing is shown
+    assert slope.state(A, 604800.0)[1:] == (
+        "shadow", "in shadow: 0 scored issue times at 7 d in 21 d; 30 are needed, or 14 d with 10"
+    )  # fmt: skip
+    assert slope.history(A) == [
+        (None, None, "candidate"), (None, "candidate", "shadow"), (86400.0, None, "shadow"), (604800.0, None, "shadow"),
+        (86400.0, "shadow", "active"), (None, "shadow", "active"),
+    ]  # fmt: skip
+    with slope.database.read() as c:
+        told = load_view(c, "model_transitions", site="jobs")
+        audited = [r for r in load_view(c, "audit_log") if r["subject"] == f"model:{A[:12]}"]
+        assert verify_chain(c) == []
+    assert all(len(r["reason"]) > 10 and r["by"] == "slopeward" for r in told)
+    assert [r["action"] for r in audited] == [f"model.{r['to_state']}" for r in told]
+    assert [json.loads(r["detail"])["reason"] for r in audited] == [r["reason"] for r in told]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "record", "why"),
+    [
+        (CLOSED, {"error": 0.5}, "1 of 3 calibration blocks"),
+        (OPEN, {"error": 1.0}, "is not below 1"),
+        (OPEN, {"error": 0.5, "inside": False}, "80 % interval held 0%"),
+    ],
+)
+def test_what_does_not_earn_it_stays_in_the_shadow(slope: Slope, verdict, record, why) -> None:
+    slope.register(A, verdict=verdict)
+    slope.shadow(A)
+    for day in range(31):
+        slope.forecast(A, day, **good(day) | record)
+    assert slope.judge(40) == []
+    model, gate, reason = slope.state(A)
+    assert (model, gate) == ("shadow", "shadow")
+    assert why in reason
+
+
+@pytest.mark.parametrize(
+    ("record", "why"), [({"error": 1.5}, "is not below"), ({"error": 0.5, "inside": False}, "held")]
+)
+def test_a_bad_record_ends_it_at_once_with_an_alarm_and_only_the_shadow_leads_back(slope: Slope, record, why) -> None:
+    make_active(slope)
+    day = 20
+    while slope.state(A)[1] == "active":
+        slope.forecast(A, day, **good(day) | record)
+        slope.judge(day + 1)
+        day += 1
+    assert day < 45
+    assert why in slope.state(A)[2]
+    key = "health:forecast.gru.86400:model_degraded"
+    assert slope.alerts()[key] is None
+    fallen = day
+    # a good record again: not before its time in the shadow is over, and the bad past does not count
+    for later in range(fallen, fallen + 20):
+        slope.forecast(A, later, **good(later))
+        slope.judge(later + 1)
+        assert slope.state(A)[1] == "shadow" or later - fallen >= 13
+    assert slope.state(A)[:2] == ("active", "active")
+    assert [x[1:] for x in slope.history(A) if x[0] == 86400.0] == [
+        (None, "shadow"), ("shadow", "active"), ("active", "shadow"), ("shadow", "active"),
+    ]  # fmt: skip
+    with slope.database.read() as c:
+        a = t.alert.c
+        assert c.execute(select(a.state).where(a.key == key)).scalar() == "returned_unacknowledged"
+
+
+def test_a_challenger_takes_the_place_only_when_it_is_better_on_the_same_targets(slope: Slope) -> None:
+    make_active(slope, days=30)
+    slope.register(B, START + 10 * DAY)
+    slope.shadow(B, START + 10 * DAY)
+    for day in range(10, 30):
+        slope.forecast(B, day, **good(day) | {"error": 0.6})
+    slope.judge(31)
+    assert slope.state(B)[:2] == ("shadow", "shadow")
+    assert "is not below 0.5 of gru aaaaaaaaaaaa on the same 60 targets" in slope.state(B)[2]
+    for day in range(30, 60):
+        slope.forecast(A, day, **good(day))
+        slope.forecast(B, day, **good(day) | {"error": 0.2})
+    slope.judge(61)
+    assert slope.state(B)[:2] == ("active", "active")
+    assert slope.state(A)[0] == "retired"
+    with slope.database.read() as c:
+        rows = load_view(c, "forecast_vs_observed", site="jobs")
+    assert {r["model_hash"] for r in rows} == {A, B}, "champion and challenger are both kept with their scores"
+
+
+def test_a_new_candidate_replaces_nothing_and_makes_room_when_others_had_their_time(slope: Slope) -> None:
+    make_active(slope)
+    for number, day in enumerate((30, 30.5, 31, 31.5)):
+        slope.register(f"{number}" * 64, START + day * DAY)
+        with slope.database.write() as c:
+            promotion.retire_older(c, slope.site, "gru", f"{number}" * 64, START + day * DAY)
+    with slope.database.read() as c:
+        states = {m.model_hash[0]: m.state for m in load_models(c, site="jobs")}
+    assert states == {"a": "active", "0": "retired", "1": "candidate", "2": "candidate", "3": "candidate"}
+
+
+def test_training_waits_for_a_challenger_that_has_not_had_its_time(slope: Slope, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(train, "train_one", lambda *a, reason, **_: asked.append((a[4], reason)) or "hash")
+    site = replace(slope.site, anomaly=replace(slope.site.anomaly, detectors=()))
+
+    def why(day):
+        asked.clear()
+        train.run(slope.database, slope.config, site, START + day * DAY)
+        return [reason for _, reason in asked]
+
+    assert why(0) == ["first training"]
+    make_active(slope)
+    assert why(7) == []
+    assert why(22) == ["the newest before it is 22 days old"]
+    slope.register(B, START + 22 * DAY)
+    slope.shadow(B, START + 22 * DAY)
+    assert why(31) == []
+    for day in range(22, 60):
+        slope.forecast(B, day, **good(day) | {"error": 2.0})
+        slope.forecast(B, day, **good(day) | {"error": 2.0}, horizon_s=604800.0)
+    slope.judge(70)
+    assert why(70) == ["the newest before it is 48 days old"]
+    slope.register("c" * 64, START + 70 * DAY)
+    assert why(71) == []
+    assert why(78) == ["the newest before it is 8 days old"], "a candidate that never issued holds nothing up"
+
+
+def test_a_forecaster_of_an_older_version_begins_in_the_shadow(slope: Slope) -> None:
+    slope.register(A)
+    with slope.database.write() as c:
+        c.execute(update(t.model).values(state="active"))
+    slope.judge(1)
+    assert slope.state(A)[:2] == ("shadow", "shadow")
+    assert slope.history(A)[1:] == [(86400.0, None, "shadow"), (604800.0, None, "shadow"), (None, "active", "shadow")]
+
+
+def test_people_promote_where_the_gate_is_open_two_where_it_is_not_and_nobody_against_the_record(slope: Slope) -> None:
+    slope.register(A, verdict=CLOSED)
+    now = START + 30 * DAY
+
+    def act(horizon_s=86400.0, **more):
+        with slope.database.write() as c:
+            return promote(c, slope.config, slope.site, "aaaa", horizon_s, ADA, "it is time", now, **more)
+
+    with pytest.raises(RefusedError, match="is a candidate"):
+        act()
+    slope.shadow(A)
+    with pytest.raises(RefusedError, match=r"gate is closed.*1 of 3 calibration blocks"):
+        act()
+    for second in (None, Actor("ada")):
+        with pytest.raises(RefusedError, match=r"two people|second person"):
+            act(force=True, second=second)
+    with pytest.raises(RefusedError, match="it knows 1 d, 7 d"):
+        act(5.0, force=True, second=BO)
+    with slope.database.write() as c, pytest.raises(NotFoundError):
+        promote(c, slope.config, slope.site, "ffff", None, ADA, "why", now)
+    assert act(force=True, second=BO) == ["gru aaaaaaaaaaaa is shown at 1 d"]
+    assert slope.state(A) == ("active", "active", "shown against its gate by Ada with Bo: it is time")
+    slope.judge(31)
+    assert slope.state(A)[2] == "shown against its gate by Ada with Bo: it is time"
+    for day in range(31, 42):
+        slope.forecast(A, day, **good(day) | {"error": 1.2})
+    slope.judge(43)
+    assert slope.state(A)[:2] == ("shadow", "shadow"), "two people do not outweigh the record"
+    for day in range(43, 54):
+        slope.forecast(A, day, **good(day) | {"error": 1.2})
+    with slope.database.write() as c, pytest.raises(RefusedError, match="speaks against it"):
+        promote(c, slope.config, slope.site, A, 86400.0, ADA, "again", START + 60 * DAY, second=BO, force=True)
+    with slope.database.read() as c:
+        forced = [x for x in load_transitions(c, A) if x.second_by]
+    assert [(x.by, x.by_kind, x.second_by, x.to_state) for x in forced] == [("Ada", "person", "Bo", "active")] * 2
+    with slope.database.write() as c:
+        assert retire_model(c, slope.site, "aaaa", BO, "trained before the re-zero", now) == (
+            "gru aaaaaaaaaaaa is retired", False,
+        )  # fmt: skip
+    with slope.database.write() as c, pytest.raises(RefusedError, match="already"):
+        retire_model(c, slope.site, "aaaa", BO, "again", now)
+
+
+def test_intervals_that_do_not_hold_are_alarmed_whichever_model_is_shown(slope: Slope) -> None:
+    key = "health:forecast.86400:coverage"
+    for day in range(30):
+        slope.forecast("", day, error=1.0, inside=day % 2 == 0, shown=True, kind="auto")
+    slope.judge(31)
+    assert slope.alerts()[key] is None
+    with slope.database.read() as c:
+        reason = c.execute(select(t.alert.c.reason).where(t.alert.c.key == key)).scalar()
+    assert reason == "80 % intervals shown at 1 d held 50% over 30 scored issue times, 50% at G0.displacement"
+    for day in range(30, 60):
+        slope.forecast("", day, error=1.0, inside=day % 5 != 0, shown=True, kind="auto")
+    slope.judge(61)
+    with slope.database.read() as c:
+        assert c.execute(select(t.alert.c.state).where(t.alert.c.key == key)).scalar() == "returned_unacknowledged"
+
+
+# ---- through the jobs -------------------------------------------------------------------------------------------
+@pytest.fixture
+def in_process(monkeypatch):
+    """Workers run here, and a `gru` answers with what lld says: the life cycle does not look inside."""
+    real = jobs.forecast
+
+    def forecast_as(request):
+        if request["model"] != "gru":
+            return real(request)
+        answer = real(request | {"model": "lld", "checkpoint": None})
+        rows = [
+            r | {"model": "gru", "model_hash": request["checkpoint"], "shown": True, "skill": 0.5}
+            for r in answer["rows"]
+        ]
+        return answer | {"rows": rows}
+
+    monkeypatch.setattr(jobs, "forecast", forecast_as)
+    monkeypatch.setattr(compute, "run", lambda job, payload, *_, **__: worker.forecast_site(payload))
+    return monkeypatch
+
+
+def issue(slope: Slope, now: datetime):
+    """What is shown one day ahead after the newest issue."""
+    with slope.database.read() as c:
+        rows = load_view(c, "latest_forecast", site="jobs")
+    newest = max(r["issued_at"] for r in rows if r["shown"])
+    return newest, {r["model"] for r in rows if r["shown"] and r["horizon_s"] == 86400.0 and r["issued_at"] == newest}
+
+
+def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slope: Slope, in_process) -> None:
+    now = fill(slope.database, slope.site, 200)
+    with slope.database.write() as c:
+        add_model(c, A, kind="gru", task="forecast", site="jobs", path=A, card={"gates": {"86400": OPEN}}, now=now,
+                  reason="first training")  # fmt: skip
+    assert "rows by" in run.run(slope.database, slope.config, slope.site, now)
+    assert issue(slope, now)[1] == {"auto"}
+    with slope.database.read() as c:
+        assert find_model(c, A).state == "shadow"
+        f = t.forecast.c
+        kept = c.execute(select(func.count()).where(f.model_hash == A, ~f.shown)).scalar()
+        facts = load_forecast_facts(c, "jobs", now)
+    assert kept == 6, "stored at every horizon and station, shown nowhere"
+    assert {x.model for x in facts} == {"auto"}, "criteria see what is shown"
+    with slope.database.write() as c:
+        promote(c, slope.config, slope.site, A, 86400.0, ADA, "test", now, second=BO, force=True)
+    run.run(slope.database, slope.config, slope.site, now + HOUR)
+    assert issue(slope, now)[1] == {"gru"}
+    day = (now - START) / DAY
+    for k in range(12):  # a bad record, of forecasts issued since
+        slope.forecast(A, day + 0.05 + k * 0.001, error=3.0, horizon_s=86400.0)
+    later = now + timedelta(days=1.5)
+    fill(slope.database, slope.site, 1, first_day=200)
+    said = rescore.run(slope.database, slope.config, slope.site, later)
+    assert "gru aaaaaaaaaaaa at 1 d shadow" in said
+    newest, shown = issue(slope, later)
+    assert (from_epoch_s(later.timestamp()), {"auto"}) == (later, shown)
+    assert newest.startswith(later.strftime("%Y-%m-%dT%H:%M"))
+    assert slope.alerts()["health:forecast.gru.86400:model_degraded"] is None
+
+
+def test_each_checkpoint_has_intervals_of_its_own(slope: Slope, in_process) -> None:
+    now = fill(slope.database, slope.site, 200)
+    for model_hash in (A, B):
+        with slope.database.write() as c:
+            add_model(c, model_hash, kind="gru", task="forecast", site="jobs", path=model_hash,
+                      card={"gates": {"86400": OPEN}}, now=now, reason="first training")  # fmt: skip
+    run.run(slope.database, slope.config, slope.site, now)
+    with slope.database.read() as c:
+        names = {key[1] for key in load_conformal(c, slope.series)}
+    assert names == {"persistence", "lld", "auto", f"gru@{A[:12]}", f"gru@{B[:12]}"}
+
+
+KILLED = """
+import os, signal, sys
+from datetime import datetime
+from monitor.config.service import parse_site
+from monitor.jobs.forecasts import score as scoring
+from monitor.store.database.engine import Database
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+scoring.save_conformal = die
+site = parse_site(sys.stdin.read(), "jobs.toml")
+scoring.score_targets(Database(sys.argv[1]), site, datetime.fromisoformat(sys.argv[2]))
+"""
+
+
+def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice(slope: Slope, in_process) -> None:
+    now = fill(slope.database, slope.site, 200)
+    run.run(slope.database, slope.config, slope.site, now)
+    later = fill(slope.database, slope.site, 2, first_day=200)
+    with slope.database.read() as c:
+        before = load_conformal(c, slope.series)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, slope.database.url.render_as_string(hide_password=False), later.isoformat()],
+        input=SITE, text=True, capture_output=True, check=False, timeout=60,
+        cwd=Path(__file__).resolve().parents[3], env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    with slope.database.read() as c:
+        assert c.execute(select(func.count()).select_from(t.forecast_score)).scalar() == 0
+        assert load_conformal(c, slope.series) == before
+    assert rescore.run(slope.database, slope.config, slope.site, later).startswith("9 scored")
+    with slope.database.read() as c:
+        after = load_conformal(c, slope.series)
+    assert {k for k in after if after[k]["n"] == before[k]["n"] + 1} == {k for k in after if k[2] == 86400.0}
+    assert rescore.run(slope.database, slope.config, slope.site, later).startswith("0 scored")
+    # a new process goes on from the rows: the margin it issues with is that of the state that was kept
+    run.run(Database(slope.database.url.render_as_string(hide_password=False)), slope.config, slope.site, later)
+    from forecasting.serving.conformal import ConformalState, margin
+
+    with slope.database.read() as c:
+        f = t.forecast.c
+        for r in c.execute(select(t.forecast).where(f.issued_at == later, f.horizon_s == 86400.0)):
+            assert r.margin_80 == margin(ConformalState.from_json(after[r.series_id, r.model, 86400.0, 0.8]))
+
+
+# ---- at the keyboard --------------------------------------------------------------------------------------------
+def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: Path, capsys) -> None:
+    """Issued every six hours, ninety days hold more than the 250 that a verdict looks back on."""
+    sites = tmp_path / "sites"
+    sites.mkdir()
+    (sites / "jobs.toml").write_text(SITE)
+    config = tmp_path / "slopeward.toml"
+    url = slope.database.url.render_as_string(hide_password=False)
+    config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{sites}"\n')
+    rows = [
+        ForecastRow(series_id, at, at, at, at + DAY, 86400.0, -2.0, -1.0, 0.0, 1.0, 2.0, "auto", "", "lld", 0.1, 0.0,
+                    True, "test", 5.0, 0.1, 0.2)
+        for at in (START + k * DAY / 4 for k in range(260)) for series_id in slope.series[:1]
+    ]  # fmt: skip
+    with slope.database.write() as c:
+        add_forecasts(c, rows)
+        numbers = c.execute(select(t.forecast.c.id)).scalars().all()
+        add_scores(c, [Score(n, START, 0.0, 1.0, 1.0, 1.0, True, True, 0.1, 2.0) for n in numbers], START + 70 * DAY)
+    days = str((datetime.now(UTC) - START).days + 2)
+    words = ["compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--json", "--config", str(config)]
+    assert run_verb(["forecast", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 260
+
+
+def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path, monkeypatch, capsys) -> None:
+    sites = tmp_path / "sites"
+    sites.mkdir()
+    (sites / "jobs.toml").write_text(SITE)
+    config = tmp_path / "slopeward.toml"
+    url = slope.database.url.render_as_string(hide_password=False)
+    config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{sites}"\n')
+
+    def call(*words):
+        code = run_verb(["forecast", *words, "--config", str(config)])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    assert call("models")[0] == 4
+    assert call("compare", "--site", "jobs")[0] == 4
+    make_active(slope)
+    slope.register(B, START)
+    slope.shadow(B)
+    for day in range(20):
+        slope.forecast(B, day, error=0.7 + 0.01 * (day % 3), inside=day % 10 > 2)
+        slope.forecast("", day, error=1.0 - 0.02 * (day % 4), kind="auto", shown=True)
+    slope.judge(22)
+    code, out, _ = call("models", "--site", "jobs", "--history")
+    assert code == 0
+    assert "80 % held  80% (worst G0.displacement 80%)" in out
+    assert "candidate -> shadow, slopeward" in out
+    code, out, _ = call("models", "--json", "--history")
+    facts = {json.loads(line)["model_hash"]: json.loads(line) for line in out.splitlines()}
+    assert facts[A]["state"] == "active"
+    assert facts[A]["horizons"][0]["skill"] == pytest.approx(0.5)
+    assert facts[A]["history"][0]["to_state"] == "candidate"
+    days = str((datetime.now(UTC) - START).days + 2)
+    code, out, _ = call("compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--json")
+    rows = {json.loads(line)["model_hash"]: json.loads(line) for line in out.splitlines()}
+    assert [rows[h]["n"] for h in (A, B, "")] == [60, 60, 60]
+    assert rows[""]["shown"]
+    assert rows[A]["champion"] == "auto"
+    assert rows[A]["p"] < 0.001
+    assert rows[A]["statistic"] < 0
+    assert rows[A]["worst_80"] == pytest.approx(0.8)
+    code, out, _ = call("compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--by-stage", "--json")
+    parts = {(r["model_hash"], r["stage"]): r["n"] for r in map(json.loads, out.splitlines())}
+    assert parts[A, None] == 60
+    assert parts[A, "creep"] + parts[A, "not told"] == 60
+    assert parts[A, "creep"] > 0
+    code, out, _ = call("compare", "--site", "jobs", "--days", days)
+    assert "mae 0.5 (auto 0.97)" in out
+    assert call("compare", "--site", "jobs", "--horizon", "3d")[0] == 1
+    code, _, err = call("promote", B[:6], "--site", "jobs", "--horizon", "1d", "--reason", "try", "--by", "Ada")
+    assert code == 1
+    assert "gate is closed, in shadow: 80 % interval held 70% of values at 1 d" in err
+    people = ("--by", "Ada", "--force", "--second", "Bo")
+    code, out, _ = call("promote", B[:6], "--site", "jobs", "--horizon", "1d", "--reason", "try", *people)
+    assert code == 0
+    assert "gru bbbbbbbbbbbb is shown at 1 d" in out
+    assert slope.state(B)[0] == "active"
+    code, out, _ = call("retire", B[:6], "--site", "jobs", "--reason", "enough", "--by", "Bo")
+    assert code == 0
+    assert "is retired; no recent displacement readings" in out

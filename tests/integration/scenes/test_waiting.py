@@ -1,0 +1,251 @@
+"""A scene that waits is seen: in the status, on the page, and after a while by a person; and for what it waits."""
+
+import json
+import shutil
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, select
+
+from monitor.cli.main import run_verb
+from monitor.jobs.scenes import inbox as scene_inbox
+from monitor.store import pages
+from monitor.store.scenes.arrivals import load_scenes, load_waiting, save_scene
+from monitor.store.schema import tables as t
+from tests.conftest import wait_for
+from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, work_here
+
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """One ground before and after a scar."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for name, at, growth in (("a", may(7), None), ("b", may(12), 1.0)):
+        draw(folder / name, at, growth, size_px=96)
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path, database_url, monkeypatch):
+    work_here(monkeypatch)
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+    return make_config(tmp_path, database_url)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often a worker was asked, beside what it does."""
+    found = []
+    run = scene_inbox.compute.run
+    monkeypatch.setattr(scene_inbox.compute, "run", lambda *a, **k: (found.append(1), run(*a, **k))[1])
+    return found
+
+
+def alerts(database):
+    a = t.alert.c
+    with database.read() as c:
+        return [tuple(r) for r in c.execute(select(a.key, a.state, a.reason).where(a.closed_at.is_(None)))]
+
+
+def test_files_that_are_to_come_are_named_until_they_are_there(database, config, drawn, calls, capsys):
+    site, at = add_site(database), may(12) + HOUR
+    entry = arrive(config, drawn / "b", "b")
+    held = (entry / "B4.tif").rename(entry.parent.parent / "B4.tif")
+    assert scene_inbox.run(database, config, site, at) == "b: waiting: b/B4.tif: has not arrived"
+    with database.read() as c:
+        (row,) = load_waiting(c)
+        (shown,) = pages.load_scenes_of(c, "bench")
+    assert (row.name, row.error, row.received_at) == ("b", "b/B4.tif: has not arrived", at)
+    assert (shown["state"], shown["error"]) == ("waiting", "b/B4.tif: has not arrived")
+    run_verb(["status", "--json"])
+    (told,) = json.loads(capsys.readouterr().out)["waiting_scenes"]
+    assert (told["site"], told["scene"], told["for"]) == ("bench", "b", "b/B4.tif: has not arrived")
+    run_verb(["status"])
+    assert "bench: scene b waits since 2026-05-12 11:00 UTC: b/B4.tif: has not arrived" in capsys.readouterr().out
+
+    # unchanged, it is not asked again at every look; what has changed is
+    assert scene_inbox.run(database, config, site, at + MINUTE) == "b: waiting: b/B4.tif: has not arrived"
+    assert len(calls) == 1
+    (entry / "B4.tif").write_bytes(held.read_bytes()[:100])
+    assert "100 bytes, the manifest says" in scene_inbox.run(database, config, site, at + 2 * MINUTE)
+    assert len(calls) == 2
+    assert alerts(database) == []
+    with database.read() as c:
+        assert [r.received_at for r in load_waiting(c)] == [at], "it has waited from the first look on"
+
+    # after an hour a person is told, once
+    for minute in (61, 62, 75):
+        scene_inbox.run(database, config, site, at + minute * MINUTE)
+    ((key, state, reason),) = alerts(database)
+    assert (key, state) == ("scene:b", "unacknowledged")
+    assert reason.startswith("scene b waits since 2026-05-12 11:00 UTC: b/B4.tif: 100 bytes")
+    with database.read() as c:
+        assert len(c.execute(select(t.notification.c.id)).all()) == 1
+
+    shutil.move(held, entry / "B4.tif")
+    assert "footprints" in scene_inbox.run(database, config, site, at + 80 * MINUTE)
+    with database.read() as c:
+        assert load_waiting(c) == []
+        (done,) = pages.load_scenes_of(c, "bench")
+        assert done["state"] == "done"
+        assert pages.find_shown_scene(c, "bench") == done
+    with database.write() as c:  # many that wait do not bury what was read
+        row = load_scenes(c, "bench")[0]
+        for number in range(25):
+            save_scene(c, replace(row, scene_hash=f"w{number}", name=f"w{number}", state="waiting"), [], at)
+    with database.read() as c:
+        assert [r["state"] for r in pages.load_scenes_of(c, "bench")] == ["waiting"] * 20 + ["done"]
+        assert pages.find_shown_scene(c, "bench") == done
+    with database.write() as c:
+        c.execute(delete(t.scene).where(t.scene.c.state == "waiting"))
+    ((_, state, reason),) = alerts(database)
+    assert (state, reason) == ("returned_unacknowledged", "scene b was read")
+    run_verb(["status", "--json"])
+    assert json.loads(capsys.readouterr().out)["waiting_scenes"] == []
+
+
+def test_without_weights_a_scene_waits_and_a_person_is_told_at_once(database, config, drawn, calls):
+    weights = Path(config.paths.inbox).parent / "own.safetensors"
+    site = add_site(database, SITE + f'[scenes]\nweights = "{weights}"\n')
+    at = may(12) + HOUR
+    arrive(config, drawn / "b", "b")
+    assert f"waiting: no weights at {weights}" in scene_inbox.run(database, config, site, at)
+    ((key, state, reason),) = alerts(database)
+    assert (key, state) == ("scene:b", "unacknowledged")
+    assert "no weights at" in reason
+    scene_inbox.run(database, config, site, at + MINUTE)
+    assert len(calls) == 1
+    scene_inbox.run(database, config, site, at + 11 * MINUTE)
+    assert len(calls) == 2
+    shipped = Path(scene_inbox.__file__).parents[4] / "detection" / "imagery" / "weights" / "generated.safetensors"
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(shipped.with_suffix(suffix), weights.with_suffix(suffix))
+    assert "1 footprints" in scene_inbox.run(database, config, site, at + 22 * MINUTE), (
+        "the weights came, nothing else did"
+    )
+    assert [s for _, s, _ in alerts(database)] == ["returned_unacknowledged"]
+    assert len(polygons(database)) == 1
+
+
+def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
+    site, at = add_site(database), may(12) + HOUR
+    for name in ("b", "broken"):
+        entry = arrive(config, drawn / "b", name)
+        (entry / "B4.tif").unlink()
+    manifest = (entry / "scene.toml").read_text()
+    (entry / "scene.toml").write_text(manifest.replace("acquired_at", "taken_on"))
+    scene_inbox.run(database, config, site, at)
+    scene_inbox.run(database, config, site, at + 2 * HOUR)
+    assert [s for _, s, _ in alerts(database)] == ["unacknowledged", "unacknowledged"]
+    for one in list(entry.parent.iterdir()):
+        shutil.rmtree(one)
+    assert scene_inbox.run(database, config, site, at + 3 * HOUR) == "nothing new"
+    found = alerts(database)
+    assert {s for _, s, _ in found} == {"returned_unacknowledged"}
+    assert sorted(r for _, _, r in found) == [
+        "scene b is not in the inbox any more", "scene broken is not in the inbox any more",
+    ]  # fmt: skip
+    with database.read() as c:
+        assert load_waiting(c) == []
+
+
+def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
+    import os
+
+    site = add_site(database)
+    entry = arrive(config, drawn / "b", "b")
+    held = (entry / "scene.toml").rename(entry.parent.parent / "scene.toml")
+    now = may(12) + HOUR
+    os.utime(entry, (now.timestamp(), now.timestamp()))
+    assert scene_inbox.run(database, config, site, now + MINUTE) == "b: waiting: scene.toml has not arrived"
+    with database.read() as c:
+        assert [r.error for r in load_waiting(c)] == ["scene.toml has not arrived"]
+    assert "neither a raster" in scene_inbox.run(database, config, site, now + 20 * MINUTE)
+    with database.read() as c:
+        assert load_waiting(c) == [], "it is told as one that cannot be used"
+    held.rename(entry / "scene.toml")
+    assert "footprints" in scene_inbox.run(database, config, site, now + 30 * MINUTE)
+    assert [s for _, s, _ in alerts(database)] == ["returned_unacknowledged"]
+
+
+def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, config, drawn, tmp_path, capsys):
+    add_site(database)
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "bench.toml").write_text(SITE)
+    one, other = tmp_path / "first" / "b", tmp_path / "second" / "b"
+    for source, target in (("b", one), ("a", other)):
+        shutil.copytree(drawn / source, target)
+    text = (other / "scene.toml").read_text().split("[files]")[0].replace("2026-05-07", "2026-05-12")
+    (other / "scene.toml").write_text(f"complete = true\n{text}")
+    assert run_verb(["scenes", "add", str(one), "--site", "bench"]) == 0
+    assert "1 footprints" in capsys.readouterr().out
+    assert run_verb(["scenes", "add", str(other), "--site", "bench"]) == 0
+    assert "0 footprints" in capsys.readouterr().out
+    assert polygons(database) == [], "the first version is withdrawn"
+    inbox = Path(config.paths.inbox) / "bench"
+    assert sorted(p.name for p in inbox.iterdir()) == ["b"]
+    assert run_verb(["scenes", "add", str(inbox / "b"), "--site", "bench"]) == 0, (
+        "what lies there is read where it lies"
+    )
+
+
+@pytest.fixture
+def raster(drawn, tmp_path):
+    """The bytes of one lone raster of three bands, and a name that says when it was taken."""
+    import rasterio
+
+    bands = []
+    for name in ("B4", "B3", "B2"):
+        with rasterio.open(drawn / "b" / f"{name}.tif") as source:
+            bands.append(source.read(1))
+            profile = source.profile | {"count": 3}
+    with rasterio.open(tmp_path / "whole.tif", "w", **profile) as target:
+        for index, (name, band) in enumerate(zip(("B4", "B3", "B2"), bands, strict=True), start=1):
+            target.write(band, index)
+            target.set_band_description(index, name)
+    return (tmp_path / "whole.tif").read_bytes()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it is about files
+@pytest.mark.parametrize("clock", ["right", "an hour behind", "an hour ahead"])
+def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
+    database, config, raster, monkeypatch, calls, clock
+):
+    monkeypatch.setattr(scene_inbox, "SETTLED_S", 0.4)
+    monkeypatch.setattr(scene_inbox, "LOOK_S", 0.1)
+    monkeypatch.setattr(scene_inbox, "LONGEST_S", 0.8)
+    site, inbox = add_site(database), Path(config.paths.inbox) / "bench"
+    inbox.mkdir(parents=True)
+    now = datetime.now(UTC) + {"right": 0, "an hour behind": -1, "an hour ahead": 1}[clock] * HOUR
+
+    def write_slowly(name, seconds):
+        with (inbox / name).open("wb") as file:
+            for k in range(20):
+                file.write(raster[len(raster) * k // 20 : len(raster) * (k + 1) // 20])
+                file.flush()
+                time.sleep(seconds / 20)
+
+    # it grows longer than one look lasts: it waits, and the next look takes it at once
+    writer = threading.Thread(target=write_slowly, args=("20260512T100000.tif", 2.0))
+    writer.start()
+    wait_for(lambda: any(inbox.iterdir()), what="the first byte")
+    assert scene_inbox.run(database, config, site, now) == "20260512T100000.tif: waiting: is still being written"
+    assert calls == []
+    writer.join()
+    assert "footprints" in scene_inbox.run(database, config, site, now)
+    # it is finished during a look, however slow this machine is at the moment
+    monkeypatch.setattr(scene_inbox, "LONGEST_S", 30.0)
+    writer = threading.Thread(target=write_slowly, args=("20260513T100000.tif", 0.3))
+    writer.start()
+    wait_for(lambda: len(list(inbox.iterdir())) == 2, what="the first byte")
+    assert "20260513T100000.tif: " in (said := scene_inbox.run(database, config, site, now))
+    assert "waiting" not in said
+    writer.join()
+    assert len(calls) == 2
+    assert scene_inbox.run(database, config, site, now) == "nothing new"

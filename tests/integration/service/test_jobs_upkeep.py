@@ -1,0 +1,74 @@
+"""What jobs do when things go wrong around them: a stop in the middle, a broken audit chain."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from monitor.config.service import ServiceConfig, load_service, load_site
+from monitor.domain.alert import Actor
+from monitor.errors import JobError
+from monitor.jobs import housekeeping
+from monitor.jobs.scenes import inbox
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import Database
+from monitor.store.schema.tables import alert, audit_entry, notification, scene
+from monitor.worker import compute
+
+NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
+SITE_FILE = Path(__file__).parents[3] / "configs" / "sites" / "north-bench.toml"
+
+
+@pytest.fixture
+def config(tmp_path: Path, database_url: str) -> ServiceConfig:
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / SITE_FILE.name).write_text(SITE_FILE.read_text(encoding="utf-8"), encoding="utf-8")
+    file = tmp_path / "slopeward.toml"
+    file.write_text(
+        f'[database]\nurl = "{database_url}"\n[paths]\nsites = "{tmp_path}/sites"\ninbox = "{tmp_path}/inbox"\n',
+        encoding="utf-8",
+    )
+    return load_service(str(file))
+
+
+@pytest.mark.parametrize("stopping", [True, False])
+def test_a_scene_cut_off_by_a_stop_is_read_again_and_no_alarm(database, config, monkeypatch, stopping):
+    site = load_site(SITE_FILE)
+    folder = Path(config.paths.inbox) / site.id / "scene-1"
+    folder.mkdir(parents=True)
+    (folder / "scene.toml").write_text("", encoding="utf-8")
+
+    def run(*_: object, **__: object) -> None:
+        raise JobError("killed, the service is stopping" if stopping else "killed at its limit of 900 s")
+
+    monkeypatch.setattr(compute, "run", run)
+    monkeypatch.setattr(compute, "is_stopping", lambda: stopping)
+    with database.write() as c:
+        save_site(c, site, "test", "loaded", NOW)
+    if stopping:
+        with pytest.raises(JobError):
+            inbox.run(database, config, site, NOW)
+    else:
+        assert "failed" in inbox.run(database, config, site, NOW)
+    with database.read() as c:
+        kept = [r.state for r in c.execute(select(scene))]
+        told = [r.key for r in c.execute(select(alert))]
+    assert (kept, told) == (([], []) if stopping else (["failed"], ["scene:scene-1"]))
+
+
+def test_a_broken_audit_chain_is_told_to_everybody_and_only_while_it_is_broken(database: Database, config):
+    with database.write() as c:
+        for n in range(3):
+            add_audit(c, Actor("ada"), "level.set", "site:north-bench", {"n": n}, NOW)
+    assert "holds" in housekeeping.run(database, config, None, NOW)
+    with database.write() as c:
+        c.execute(update(audit_entry).where(audit_entry.c.id == 2).values(detail='{"n":9}'))
+    assert "BROKEN" in housekeeping.run(database, config, None, NOW)
+    with database.read() as c:
+        found = c.execute(select(alert.c.site, alert.c.ledger, alert.c.key, alert.c.level)).one()
+        told = {r.recipient for r in c.execute(select(notification.c.recipient))}
+    assert tuple(found) == ("status", "health", "health:audit:chain", 2)
+    assert told == {r.name for r in load_site(SITE_FILE).recipients if "health" in r.ledgers}
+    assert told

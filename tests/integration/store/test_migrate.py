@@ -1,0 +1,240 @@
+"""The schema comes from migrations: equal to the tables, up and down, two at once, with a copy before."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, inspect, text
+
+from monitor.errors import StoreError
+from monitor.store.database import locks
+from monitor.store.database.engine import Database
+from monitor.store.schema import views
+from monitor.store.schema.tables import metadata
+from monitor.store.upkeep import migrate
+from tests.data.filled import NOW, fill
+
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "next", "{head}", None, None
+def upgrade():
+    with op.batch_alter_table("alert") as batch:
+        batch.add_column(sa.Column("place", sa.Text(), nullable=True))
+    with op.batch_alter_table("report", recreate="always") as batch:
+        batch.alter_column("photo_url", new_column_name="picture")
+    with op.batch_alter_table("report") as batch:
+        batch.add_column(sa.Column("photo_url", sa.Text(), nullable=True))
+def downgrade():
+    raise NotImplementedError
+"""
+
+
+def open_database(url: str) -> Database:
+    return Database(url)
+
+
+def describe(connection: Connection) -> dict[str, object]:
+    """Everything about the tables that an inspector can see."""
+    seen = inspect(connection)
+    found: dict[str, object] = {}
+    for name in sorted(set(seen.get_table_names()) - {"alembic_version", locks.ROWS}):
+        by_name = lambda items: sorted(items, key=str)  # noqa: E731
+        found[name] = {
+            "columns": {
+                c["name"]: (str(c["type"]), getattr(c["type"], "collation", None), c["nullable"], c["default"])
+                for c in seen.get_columns(name)
+            },
+            "key": seen.get_pk_constraint(name)["constrained_columns"],
+            "foreign": by_name((f["constrained_columns"], f["referred_table"]) for f in seen.get_foreign_keys(name)),
+            "indexes": by_name(
+                (i["name"], i["column_names"], bool(i["unique"]), str((i.get("dialect_options") or {}).get(f"{connection.dialect.name}_where")))  # noqa: E501
+                for i in seen.get_indexes(name)
+            ),
+            "unique": by_name(u["column_names"] for u in seen.get_unique_constraints(name)),
+            "checks": by_name((k["name"], k["sqltext"]) for k in seen.get_check_constraints(name)),
+            "rowid": "WITHOUT ROWID" in str(
+                connection.execute(text("SELECT sql FROM sqlite_master WHERE name = :n"), {"n": name}).scalar()
+            ) if connection.dialect.name == "sqlite" else None,
+        }  # fmt: skip
+    return found
+
+
+def test_migrated_schema_equals_the_tables(empty_database_url):
+    db = open_database(empty_database_url)
+    migrate.upgrade(db)
+    with db.read() as c:
+        migrated = describe(c)
+        collations = {
+            (k.table.name, k.name): migrated[k.table.name]["columns"][k.name][1]
+            for table in metadata.tables.values() for k in table.columns if type(k.type).__name__ == "Instant"
+        }  # fmt: skip
+    migrate.downgrade(db, "base")
+    with db.read() as c:
+        assert describe(c) == {}
+    with db.write() as c:
+        metadata.create_all(c)
+    with db.read() as c:
+        declared = describe(c)
+    assert set(migrated) == set(metadata.tables)
+    for name, table in declared.items():
+        assert migrated[name] == table, (
+            f"{name}: regenerate the migration, it differs from monitor/store/schema/tables.py"
+        )
+    if not db.is_sqlite:
+        assert set(collations.values()) == {"C"}
+    db.close()
+
+
+def test_down_and_up_again_gives_a_working_store(empty_database_url):
+    db = open_database(empty_database_url)
+    migrate.upgrade(db)
+    migrate.downgrade(db, "base")
+    assert migrate.current(db) == ""
+    with pytest.raises(StoreError, match="slopeward db upgrade"):
+        migrate.require_current(db)
+    migrate.upgrade(db)
+    migrate.require_current(db)
+    fill(db)
+    with db.read() as c:
+        assert len(views.load_view(c, "site_status")) == 2
+    db.close()
+
+
+def test_three_processes_upgrade_at_once(empty_database_url):
+    code = (
+        "import sys; from monitor.store.database.engine import Database; from monitor.store.upkeep import migrate\n"
+        "db = Database(sys.argv[1]); migrate.upgrade(db); migrate.require_current(db); print(migrate.current(db))"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, empty_database_url], stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: E501
+        for _ in range(3)
+    ]  # fmt: skip
+    for process in running:
+        out, err = process.communicate(timeout=100)
+        assert (process.returncode, out.decode().strip()) == (0, migrate.head()), err.decode()
+
+
+@pytest.fixture
+def newer_program(tmp_path, monkeypatch):
+    """A program one migration further: it adds a column and rebuilds a table that views stand on."""
+    folder = tmp_path / "alembic"
+    shutil.copytree(migrate._folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    head = migrate.head()
+    (folder / "versions" / "next.py").write_text(NEXT.format(head=head))
+    monkeypatch.setattr(migrate, "_folder", lambda: folder)
+    yield
+    monkeypatch.undo()
+
+
+def before_next() -> str:
+    """The revision before the one further: the newest of this program."""
+    return str(max(p.stem[:4] for p in migrate._folder().glob("versions/[0-9]*.py")))
+
+
+def test_upgrading_a_filled_database_keeps_its_rows_and_copies_the_sqlite_file(filled_database, newer_program):
+    database = filled_database
+    with database.read() as c:
+        before = {name: views.load_view(c, name) for name in views.NAMES}
+    stored = before_next()
+    with pytest.raises(StoreError, match=rf"revision {stored}, next is needed; run `slopeward db upgrade`"):
+        migrate.require_current(database)
+    copy = migrate.upgrade(database, NOW)
+    migrate.require_current(database)
+    with database.read() as c:
+        assert {name: views.load_view(c, name) for name in views.NAMES} == before
+    if not database.is_sqlite:
+        assert copy is None
+        return
+    assert copy == Path(database.url.database + f".{stored}.20260301T060000Z.bak")
+    assert copy.stat().st_mode & 0o077 == 0
+    kept = sqlite3.connect(copy)
+    assert kept.execute("SELECT version_num FROM alembic_version").fetchone() == (stored,)
+    assert kept.execute("SELECT count(*) FROM observation").fetchone()[0] == len(before["observation_history"])
+    kept.close()
+    with database.write() as c:  # foreign keys are on again after the rebuild
+        assert c.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+        with pytest.raises(Exception, match="FOREIGN KEY"):
+            c.exec_driver_sql(
+                "INSERT INTO alert_outcome (alert_id, class, by, note, at) VALUES (99, 'true', '', '', '')"
+            )
+
+
+def test_a_database_of_a_newer_program_is_refused(database, tmp_path, request):
+    request.getfixturevalue("newer_program")
+    migrate.upgrade(database, NOW)
+    request.getfixturevalue("monkeypatch").undo()
+    for refuse in (migrate.require_current, migrate.upgrade):
+        with pytest.raises(StoreError, match="newer Slopeward"):
+            refuse(database)
+
+
+def test_a_failing_migration_leaves_everything_as_it_was(filled_database, tmp_path, monkeypatch):
+    database = filled_database
+    folder = tmp_path / "alembic"
+    shutil.copytree(migrate._folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    broken = NEXT.format(head=migrate.head()).replace(
+        "def downgrade", "    raise RuntimeError('half-way')\ndef downgrade"
+    )
+    (folder / "versions" / "next.py").write_text(broken)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="half-way"):
+        patch.setattr(migrate, "_folder", lambda: folder)
+        migrate.upgrade(database, NOW)
+    migrate.require_current(database)
+    with database.read() as c:
+        assert len(views.load_view(c, "site_status")) == 2
+
+
+def test_views_of_another_version_are_made_anew(database):
+    with database.write() as c:
+        c.exec_driver_sql("DROP VIEW anomalies")
+    with pytest.raises(StoreError, match="views .* another version"):  # noqa: RUF043
+        migrate.require_current(database)
+    assert migrate.upgrade(database) is None
+    migrate.require_current(database)
+
+
+def test_grants_of_readers_outlive_an_upgrade_and_reach_nothing_else(postgresql_url, postgresql, newer_program):
+    db = Database(postgresql_url)
+    role = f"reader_{db.url.database}"
+    postgresql.execute(f"CREATE ROLE {role} LOGIN")
+    reader = Database(db.url.set(username=role).render_as_string(hide_password=False))
+    try:
+        with db.write() as c:
+            views.grant_readonly(c, role)
+        migrate.upgrade(db)
+        fill(db)
+        with reader.read() as c:
+            assert all(len(views.load_view(c, name)) for name in views.NAMES)
+        with pytest.raises(Exception, match="permission denied"), reader.read() as c:
+            c.execute(text("SELECT * FROM user_account"))
+    finally:
+        reader.close()
+        with db.write() as c:
+            c.execute(text(f"DROP OWNED BY {role}"))
+        db.close()
+        postgresql.execute(f"DROP ROLE {role}")
+
+
+def test_a_view_of_somebody_else_on_ours_stops_the_upgrade_with_its_name(postgresql_url, newer_program):
+    db = Database(postgresql_url)
+    with db.write() as c:
+        c.exec_driver_sql("CREATE VIEW my_board AS SELECT * FROM site_status")
+    with pytest.raises(StoreError, match="drop your own view first"):
+        migrate.upgrade(db)
+    with db.write() as c:
+        c.exec_driver_sql("DROP VIEW my_board")
+    migrate.upgrade(db)
+    db.close()
+
+
+def test_migrations_are_found_in_the_wheel_too():
+    """The wheel carries alembic/ as monitor/_migrations; the folder must not be a package that shadows the library."""
+    folder = migrate._folder()
+    assert (folder / "script.py.mako").is_file()
+    assert not (folder / "__init__.py").exists()
+    pyproject = (Path(migrate.__file__).parents[3] / "pyproject.toml").read_text()
+    assert '"alembic" = "monitor/_migrations"' in pyproject

@@ -1,0 +1,284 @@
+"""The public views: promised columns, documented columns, right values, equal on both databases."""
+
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, text
+
+from monitor.domain.instants import spell
+from monitor.errors import NotFoundError
+from monitor.store.database.engine import Database
+from monitor.store.readings import observations
+from monitor.store.schema import tables as t
+from monitor.store.schema import views
+from monitor.store.schema.view_sql import BOOLEANS, view_sql
+from tests.data.filled import NOW, days
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+ALERTS = (
+    "alert_id site ledger level level_name state exercise raised_at data_time reason evidence evidence_sha256 rule_version "  # noqa: E501
+    "acknowledged_at acknowledged_by closed_at"
+)
+FORECAST = (
+    "site station quantity unit issued_at data_until as_of_received_at target_at horizon_s q025 q10 q50 q90 q975 model "
+    "model_hash baseline baseline_q50 shown reason stage"
+)
+PROMISED = {
+    "latest_observation": "site station quantity unit observed_at received_at value value_raw offset_applied sigma flags revision solution",  # noqa: E501
+    "latest_forecast": FORECAST,
+    "forecast_history": FORECAST,
+    "forecast_vs_observed": f"{FORECAST} observed error baseline_error inside_80 inside_95 pinball winkler_80",
+    "forecast_skill": "site station quantity model horizon_s month n mae mae_persistence mae_best_baseline skill",
+    "forecast_skill_by_stage": "site station quantity model horizon_s month stage n mae mae_best_baseline skill",
+    "forecast_coverage": "site station quantity model horizon_s month nominal covered width n",
+    "failure_windows": "site station issued_at data_until window_from window_mid window_to trusted reasons velocity_mm_per_day withdrawn_at",  # noqa: E501
+    "site_status": "site level level_name level_source since evaluated_at observability reachable_level witnesses_available health "  # noqa: E501
+    "movement_stage trend newest_at active_alerts unacknowledged config_version",
+    "station_health": "site station state since reason newest_at expected_interval_s missing_share_24h votes",
+    "active_alerts": ALERTS,
+    "alert_history": ALERTS,
+    "alert_events": "alert_id at data_time from_state to_state actor actor_kind reason",
+    "alert_outcomes": "alert_id class by note",
+    "notification_status": "notification_id alert_id level recipient channel exercise state attempts queued_at sent_at confirmed_at confirmed_by confirmed_via "  # noqa: E501
+    "next_attempt_at superseded_by last_error",
+    "anomalies": "site station quantity at detector score threshold kind alerted",
+    "scene_polygons": "site scene acquired_at polygon_id parent_id change area_m2 grown_m2 mean_probability geometry min_lon min_lat "  # noqa: E501
+    "max_lon max_lat nearest_station distance_m model model_hash",
+    "rejected_messages": "received_at topic code reason",
+    "quarantine_sources": "source kept_bytes kept_rows unkept unkept_at",
+    "sequence_gaps": "site source boot_id from_seq to_seq",
+    "offsets": "site station quantity at known_from author reason",
+    "reports": "site at kind text by",
+    "site_events": "site from_at to_at kind text by",
+    "config_versions": "site config_version loaded_at author reason",
+    "audit_log": "at actor actor_kind action subject",
+}
+
+
+def columns_of(database):
+    with database.read() as c:
+        return {name: list(c.exec_driver_sql(f"SELECT * FROM {name}").keys()) for name in views.NAMES}
+
+
+def canonical(rows):
+    def plain(value):
+        if isinstance(value, Decimal):
+            return int(value) if value == int(value) else float(value)
+        return int(value) if isinstance(value, bool) else value
+
+    return [json.dumps({k: plain(v) for k, v in row.items()}, sort_keys=True, allow_nan=False) for row in rows]
+
+
+def test_every_promised_column_exists(database):
+    found = columns_of(database)
+    missing = {
+        name: sorted(set(columns.split()) - set(found.get(name, ()))) for name, columns in PROMISED.items()
+        if not set(columns.split()) <= set(found.get(name, ()))
+    }  # fmt: skip
+    assert missing == {}
+
+
+def test_the_reference_lists_exactly_the_columns_that_exist(database):
+    parts = re.split(r"^## `(\w+)`$", (DOCS / "reference" / "sql.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    documented = {
+        name: re.findall(r"^\| `(\w+)` \|", body, flags=re.MULTILINE)
+        for name, body in zip(parts[1::2], parts[2::2], strict=True)
+    }
+    assert documented == columns_of(database)
+
+
+def acts_of(view, rows):
+    """Rows of a view; of the audit log what people did: seals bear the time of writing and salted passwords."""
+    if view != "audit_log":
+        return rows
+    kept = [row for row in rows if row["action"] != "rows.seal"]
+    return [{k: v for k, v in row.items() if k not in {"audit_id", "previous_hash", "hash"}} for row in kept]
+
+
+def test_every_view_is_equal_on_both_databases(filled_sqlite_url, filled_postgresql_url):
+    told = []
+    for url in (filled_sqlite_url, filled_postgresql_url):
+        db = Database(url)
+        with db.read() as c:
+            told.append({name: sorted(canonical(acts_of(name, views.load_view(c, name)))) for name in views.NAMES})
+        db.close()
+    for name in views.NAMES:
+        assert told[0][name], f"{name}: the story has no row for it, so the test would prove nothing"
+        assert told[0][name] == told[1][name], name
+
+
+def test_every_query_of_the_cookbook_answers_alike_on_both_databases(filled_sqlite_url, filled_postgresql_url):
+    book = (DOCS / "how-to" / "sql-cookbook.md").read_text(encoding="utf-8")
+    questions = re.findall(r"```sql\n(.+?)```", book, flags=re.DOTALL)
+    assert len(questions) >= 12
+    assert len(questions) == book.count("\n## ")
+    told = []
+    for url in (filled_sqlite_url, filled_postgresql_url):
+        db = Database(url)
+        with db.read() as c:
+            told.append([canonical(c.execute(text(q.replace(":", "\\:"))).mappings().all()) for q in questions])
+        db.close()
+    for question, left, right in zip(questions, *told, strict=True):
+        assert left, f"no row: {question}"
+        assert left == right, question
+
+
+def test_booleans_filter_and_come_back_as_booleans(filled_database):
+    database = filled_database
+    with database.read() as c:
+        for name, columns in BOOLEANS.items():
+            every = views.load_view(c, name)
+            for column in columns:
+                assert {type(row[column]) for row in every} == {bool}, (name, column)
+                count = c.exec_driver_sql(f"SELECT count(*) FROM {name} WHERE {column}").scalar()
+                assert count == sum(row[column] for row in every), (name, column)
+
+
+def test_offsets_flags_and_revisions_show_in_the_newest_reading(filled_database):
+    database = filled_database
+    with database.read() as c:
+        newest = {
+            (r["station"], r["quantity"]): r for r in views.load_view(c, "latest_observation", site="north-bench")
+        }
+        moved = newest["G2", "displacement_east"]
+        assert (moved["offset_applied"], moved["value"]) == (12.5, moved["value_raw"] - 12.5)
+        assert newest["P1", "pore_pressure"]["flags"] == "checked"  # `suspect` was set and withdrawn
+        past = views.load_view(
+            c, "observation_history", site="north-bench", station="G1", quantity="displacement_east",
+            observed_at=spell(NOW - days(3)), order_by=("revision",),
+        )  # fmt: skip
+        assert [(r["revision"], r["solution"], r["flags"]) for r in past] == [(0, "rapid", ""), (1, "final", "spike")]
+        unmoved = newest["G1", "displacement_east"]
+        assert (unmoved["offset_applied"], unmoved["observed_at"]) == (0.0, spell(NOW))
+
+
+def test_the_views_see_what_decisions_see(filled_database):
+    """`value` and flags of the view are those that load_readings hands to the criteria."""
+    database = filled_database
+    with database.read() as c:
+        keys = {(r["site"], r["station"], r["quantity"]) for r in views.load_view(c, "latest_observation")}
+        for site, station, quantity in keys:
+            series_id = observations.find_series_id(c, site, station, quantity)
+            for reading in observations.load_readings(c, series_id, NOW - days(6), NOW, NOW):
+                row = views.load_view(
+                    c, "observation_history", site=site, station=station, quantity=quantity,
+                    observed_at=spell(reading.observed_at), revision=reading.revision,
+                )[0]  # fmt: skip
+                assert row["value"] == pytest.approx(reading.value, abs=1e-9)
+                assert set(filter(None, row["flags"].split(","))) == set(reading.flags)
+
+
+def test_latest_forecast_is_the_last_issue_of_each_model(filled_database):
+    database = filled_database
+    with database.read() as c:
+        rows = views.load_view(c, "latest_forecast", station="G1")
+        expected = c.execute(
+            text(
+                "SELECT count(*) FROM forecast_history f WHERE station = 'G1' AND issued_at = (SELECT max(issued_at) FROM"  # noqa: E501
+                " forecast_history g WHERE g.station = f.station AND g.quantity = f.quantity AND g.model = f.model)"
+            )
+        ).scalar()
+    assert len(rows) == expected == 6
+    assert {r["model"] for r in rows} == {"persistence", "lld", "gru"}
+    assert {r["issued_at"] for r in rows} == {spell(NOW)}
+    assert {r["model"] for r in rows if r["shown"]} == {"lld"}
+
+
+def test_a_model_that_stopped_keeps_its_last_issue(filled_database):
+    database = filled_database
+    with database.write() as c:
+        series_id = observations.find_series_id(c, "north-bench", "G1", "displacement_north")
+        c.execute(
+            t.forecast.delete().where(
+                t.forecast.c.series_id == series_id, t.forecast.c.model == "gru", t.forecast.c.issued_at > NOW - days(2)
+            )
+        )
+    with database.read() as c:
+        issues = {r["model"]: r["issued_at"] for r in views.load_view(c, "latest_forecast", station="G1")}
+    assert issues == {"gru": spell(NOW - days(2)), "lld": spell(NOW), "persistence": spell(NOW)}
+
+
+def test_skill_and_coverage_by_hand(filled_database):
+    database = filled_database
+    with database.read() as c:
+        scored = [
+            r
+            for r in views.load_view(c, "forecast_vs_observed", station="G1", model="gru")
+            if r["target_at"] < "2026-03"
+        ]
+        for horizon in (86400.0, 604800.0):
+            mine = [r for r in scored if r["horizon_s"] == horizon and r["target_at"] >= "2026-02"]
+            mae, base = (sum(abs(r[k]) for r in mine) / len(mine) for k in ("error", "baseline_error"))
+            row = views.load_view(c, "forecast_skill", station="G1", model="gru", horizon_s=horizon, month="2026-02")[0]
+            assert row["n"] == len(mine)
+            assert row["mae"] == pytest.approx(mae, abs=1e-6)
+            assert row["skill"] == pytest.approx(1 - mae / base, abs=1e-6)
+            for nominal, inside in ((0.8, "inside_80"), (0.95, "inside_95")):
+                cover = views.load_view(
+                    c,
+                    "forecast_coverage",
+                    station="G1",
+                    model="gru",
+                    horizon_s=horizon,
+                    month="2026-02",
+                    nominal=nominal,
+                )[0]
+                assert cover["covered"] == pytest.approx(sum(r[inside] for r in mine) / len(mine), abs=1e-6)
+    with database.read() as c:
+        parts = views.load_view(c, "forecast_skill_by_stage", station="G1", model="gru", horizon_s=86400.0)
+        whole = views.load_view(c, "forecast_vs_observed", station="G1", model="gru", horizon_s=86400.0)
+    assert {r["stage"] for r in parts} == {None, "creep", "progressive"}
+    for row in parts:
+        mine = [r for r in whole if r["stage"] == row["stage"] and r["target_at"][:7] == row["month"]]
+        assert row["n"] == len(mine)
+        assert row["mae"] == pytest.approx(sum(abs(r["error"]) for r in mine) / len(mine), abs=1e-6)
+        assert row["covered_80"] == pytest.approx(sum(r["inside_80"] for r in mine) / len(mine), abs=1e-6)
+    assert sum(r["n"] for r in parts) == len(whole)
+    with database.write() as c:  # a baseline that made no error gives no skill, never an invented one
+        c.execute(t.forecast_score.update().values(baseline_error=0.0))
+    with database.read() as c:
+        assert {r["skill"] for r in views.load_view(c, "forecast_skill")} == {None}
+
+
+def test_a_site_that_was_never_evaluated_shows_nothing_invented(database):
+    with database.write() as c:
+        c.execute(insert(t.site).values(
+            id="new", name="New", latitude=1.0, longitude=2.0, timezone="UTC", config_sha256="a" * 64, active=True,
+            levels=[{"number": 0, "name": "green", "action": "", "auto_lower": False}],
+        ))  # fmt: skip
+        c.execute(insert(t.station).values(site="new", id="S1", on_slope=True, declared=True))
+    with database.read() as c:
+        (status,) = views.load_view(c, "site_status")
+        (health,) = views.load_view(c, "station_health")
+    assert (status["level"], status["level_name"], status["observability"], status["active_alerts"]) == (
+        None,
+        None,
+        None,
+        0,
+    )
+    assert (health["station"], health["state"], health["votes"]) == ("S1", None, None)
+
+
+def test_no_view_reads_the_clock_or_walks_the_history_with_a_window():
+    for sqlite in (True, False):
+        for name, select in view_sql(sqlite=sqlite).items():
+            lowered = select.lower()
+            assert not re.search(
+                r"\b(now\(|current_|datetime\(|strftime|clock_timestamp|localtime|over \()", lowered
+            ), name
+
+
+def test_an_unknown_view_is_named(database):
+    with database.read() as c, pytest.raises(NotFoundError, match="latest_observation"):
+        views.load_view(c, "everything")
+
+
+def test_an_unknown_column_is_an_error_and_never_an_empty_answer(filled_database):
+    for odd in ("nowhere", "site = site --"):
+        with pytest.raises(Exception, match="column"), filled_database.read() as c:
+            views.load_view(c, "site_status", **{odd: "x"})
+    with filled_database.read() as c:
+        assert views.load_view(c, "alert_outcomes", by="ada", order_by=("-class",))[0]["class"] == "false_weather"

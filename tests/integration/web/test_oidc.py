@@ -1,0 +1,352 @@
+"""Log in by a provider (OpenID Connect): a real one over real HTTP, and whoever pretends to be somebody there."""
+
+import html
+import re
+from contextlib import contextmanager
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from monitor.config.service import parse_service
+from monitor.errors import ConfigError
+from monitor.store.database.audit import load_entries, verify_chain
+from monitor.store.database.seals import find_unsealed
+from monitor.store.people import users
+from monitor.store.people.foreign import bind_person
+from monitor.store.schema import tables as t
+from monitor.web.access import provider as module
+from monitor.web.access.provider import LEEWAY_S
+from tests.data.filled import NOW, PASSWORD
+from tests.data.oidc_provider import CLIENT, KEYS, SECRET, providing
+from tests.integration.web.test_door import Clock, serving
+
+SETTINGS = """
+[web]
+public_url = "{page}"
+[oidc]
+issuer = "{issuer}"
+name = "Canton"
+client_id = "slopeward"
+{more}
+[oidc.roles]
+duty = "operator"
+chiefs = "admin"
+[oidc.sites]
+duty = ["lake-slope", "retired-long-ago"]
+chiefs = ["*"]
+"""
+SUBJECT = "248289761001"
+ONCE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)  # where no SQL of its own is asked
+
+
+@contextmanager
+def page_with(provider, database, clock, more=""):
+    with pytest.MonkeyPatch.context() as patch, serving(database, clock) as address:
+        patch.setattr(module, "TIMEOUT_S", 60.0)  # a busy machine is no provider that is down
+        text = SETTINGS.format(page=address, issuer=provider.address, more=more)
+        # the address of the page is known once it runs
+        address.app.state.context.config = parse_service(text, "test", {"SLOPEWARD_OIDC__CLIENT_SECRET": SECRET})
+        yield address
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def provider(clock):
+    with providing(lambda: clock().timestamp()) as found:
+        yield found
+
+
+@pytest.fixture
+def page(provider, filled_database, clock):
+    with page_with(provider, filled_database, clock) as address:
+        yield address
+
+
+@pytest.fixture
+def browse(page):
+    opened = []
+
+    def open_one():
+        opened.append(httpx.Client(base_url=page, timeout=60, trust_env=False, verify=False))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+def leave(browser, to="/"):
+    """Go to the provider and log in there; gives the address to come back to."""
+    away = browser.get("/login/oidc", params={"to": to})
+    assert away.status_code == 303, away.text
+    return browser.get(away.headers["location"]).headers["location"]
+
+
+def come(browser, to="/"):
+    return browser.get(leave(browser, to))
+
+
+def said(answer):
+    return html.unescape(re.search(r'role="alert">([^<]+)', answer.text)[1])
+
+
+def who(browser):
+    found = re.search(r'<a class="name" href="/account" title="(\w+)">([^<]*)', browser.get("/").text)
+    return None if found is None else (found[2], found[1])
+
+
+def entries(database, action):
+    with database.read() as c:
+        assert verify_chain(c) == []
+        assert [line for line in find_unsealed(c) if "user_account" in line] == []
+        return load_entries(c, 20, action=action)
+
+
+# ---- who comes in ----------------------------------------------------------------------------------------------
+def test_a_person_of_the_provider_comes_in_with_role_and_sites_of_the_groups(browse, provider, filled_database):
+    browser = browse()
+    answer = come(browser, "/sites/lake-slope")
+    assert answer.status_code == 200
+    assert 'content="0;url=/sites/lake-slope"' in answer.text
+    assert who(browser) == ("ida", "operator")
+    assert browser.post("/sites/north-bench/report", data={"kind": "crack", "text": "x y z"}).status_code == 403
+    (made,), (login,) = entries(filled_database, "user.add")[:1], entries(filled_database, "login")[:1]
+    assert (made["actor"], made["detail"]["subject"], made["detail"]["issuer"]) == ("ida", SUBJECT, provider.address)
+    assert (login["actor"], login["detail"]["by"]) == ("ida", "oidc")
+    with filled_database.read() as c:
+        ida = users.find_user(c, "ida")
+    assert (ida.sites, ida.has_password) == (frozenset({"lake-slope"}), False)
+    assert browser.post("/login", data={"name": "ida", "password": users.NO_PASSWORD}).status_code == 401
+    # another name and another group at the provider: the same person, the same account, and the old session ends
+    provider.person |= {"preferred_username": "ida.married", "groups": ["duty", "chiefs"]}
+    other = browse()
+    come(other)
+    assert (who(other), who(browser)) == (("ida", "admin"), None)
+    (changed,) = entries(filled_database, "user.role")[:1]
+    assert (changed["subject"], changed["detail"]["to"], changed["detail"]["by"]) == ("user:ida", "admin", "oidc")
+    # what the provider takes back ends here as well
+    provider.person |= {"groups": ["staff"]}
+    answer = come(browse())
+    assert (answer.status_code, "none of your groups" in said(answer)) == (403, True)
+    assert who(other) is None
+
+
+def test_a_name_or_mail_address_binds_nobody(browse, provider, filled_database):
+    provider.person = {"sub": "6", "preferred_username": "ADA", "email": "ada@x", "groups": ["chiefs"]}
+    answer = come(browse())
+    assert answer.status_code == 403
+    assert "an admin binds it: slopeward users oidc ada --subject 6" in said(answer)
+    with filled_database.write() as c:
+        bind_person(c, "ada", provider.address, "6")
+    browser = browse()
+    come(browser)
+    assert who(browser) == ("ada", "admin")
+    provider.person["sub"] = "7"  # another person of the same name
+    assert come(browse()).status_code == 403
+    with filled_database.write() as c:
+        users.disable_user(c, "bo", NOW)
+        bind_person(c, "bo", provider.address, "8")
+        with pytest.raises(users.RefusedError, match="'ada' already"):
+            bind_person(c, "bo", provider.address, "6")
+    provider.person |= {"sub": "8", "groups": ["duty"]}
+    assert "locked" in said(come(browse()))
+
+
+# ---- who pretends ----------------------------------------------------------------------------------------------
+def bent(**changes):
+    return lambda claims: {k: v for k, v in (claims | changes).items() if v is not None}
+
+
+ATTACKS = {
+    "wrong nonce": lambda p: setattr(p, "bend", bent(nonce="x" * 32)),
+    "no nonce": lambda p: setattr(p, "bend", bent(nonce=None)),
+    "wrong audience": lambda p: setattr(p, "bend", bent(aud="another-client")),
+    "for two, by the other": lambda p: setattr(p, "bend", bent(aud=[CLIENT, "other"], azp="other")),
+    "wrong issuer": lambda p: setattr(p, "bend", bent(iss="https://evil.example.org")),
+    "no subject": lambda p: setattr(p, "bend", bent(sub=None)),
+    "empty subject": lambda p: setattr(p, "bend", bent(sub="")),
+    "no end": lambda p: setattr(p, "bend", bent(exp=None)),
+    "expired": lambda p: setattr(p, "bend", lambda c: c | {"iat": c["iat"] - 900, "exp": c["iat"] - LEEWAY_S - 1}),
+    "of the future": lambda p: setattr(p, "bend", lambda c: c | {"iat": c["iat"] + 600, "exp": c["iat"] + 900}),
+    "another access token": lambda p: setattr(p, "bend", bent(at_hash="x" * 22)),
+    "alg none": lambda p: setattr(p, "sign", p.without_signature),
+    "HS256 with the public key": lambda p: setattr(p, "sign", p.by_public_key),
+    "a stranger's key": lambda p: setattr(p, "key", KEYS["stranger"]),
+    "a stranger's key under a known name": lambda p: setattr(
+        p, "sign", lambda c: p.spell(c, KEYS["stranger"], kid="first")
+    ),
+    "no token": lambda p: setattr(p, "sign", lambda _: None),
+}
+
+
+@ONCE
+def test_a_token_that_proves_nothing_lets_nobody_in(browse, provider, page, filled_database):
+    wrong = []
+    for name, attack in ATTACKS.items():
+        kept = vars(provider).copy()
+        attack(provider)
+        browser = browse()
+        answer = come(browser)
+        if (answer.status_code, who(browser)) != (401, None) or "could not be proved" not in answer.text:
+            wrong.append(f"{name}: {answer.status_code}, {who(browser)}")
+        vars(provider).update(kept)
+        page.app.state.turnstile.note("oidc:host:127.0.0.1", failed=False)  # so many failures are slowed down
+    assert not wrong
+    told = entries(filled_database, "login.refused")
+    assert [e["actor"] for e in told] == ["unknown"] * len(ATTACKS)
+    assert all(e["detail"]["why"] for e in told)
+    assert come(browse()).status_code == 200, "the provider itself was never the reason"
+
+
+@pytest.mark.usefixtures("filled_database")
+@ONCE
+def test_an_answer_counts_once(browse, provider):
+    browser = browse()
+    back = leave(browser)
+    kept = dict(browser.cookies)
+    assert browser.get(back).status_code == 200
+    again = browse()
+    for name, value in kept.items():
+        again.cookies.set(name, value, domain="127.0.0.1", path="/")
+    assert again.get(back).status_code == 401, "the provider knows that the code was used"
+    provider.forgets_codes = True
+    browser = browse()
+    back = leave(browser)
+    kept = dict(browser.cookies)
+    assert browser.get(back).status_code == 200
+    again = browse()
+    for name, value in kept.items():
+        again.cookies.set(name, value, domain="127.0.0.1", path="/")
+    answer = again.get(back)
+    assert (answer.status_code, who(again)) == (401, None), "and so do we"
+
+
+@pytest.mark.usefixtures("filled_database")
+@ONCE
+def test_what_another_browser_began_lets_nobody_in(browse):
+    thief, victim = browse(), browse()
+    back = leave(thief)
+    for begun in (False, True):
+        if begun:
+            leave(victim)
+        answer = victim.get(back)
+        assert (answer.status_code, who(victim)) == (401, None)
+        assert "another browser" in said(answer)
+    stolen = parse_qs(urlsplit(leave(thief)).query)["code"][0]
+    own = urlsplit(leave(victim))
+    answer = victim.get(f"{own.path}?code={stolen}&state={parse_qs(own.query)['state'][0]}")
+    assert (answer.status_code, who(victim)) == (401, None), "a code goes with the verifier of its browser"
+
+
+@pytest.mark.usefixtures("filled_database")
+@ONCE
+def test_login_leads_to_this_page_alone(browse):
+    for to in ("//evil.example.org", "https://evil.example.org/", "/\\evil.example.org", "javascript:alert(1)"):
+        assert 'content="0;url=/"' in come(browse(), to).text, to
+    browser = browse()
+    back = leave(browser)
+    browser.cookies.set("slopeward_goal", b"//evil.example.org".hex(), domain="127.0.0.1", path="/")
+    assert 'content="0;url=/"' in browser.get(back).text
+
+
+@pytest.mark.usefixtures("filled_database")
+@ONCE
+def test_failures_are_slowed_down_and_what_the_provider_says_is_no_text_of_ours(browse, provider):
+    provider.bend = bent(aud="another-client")
+    codes = [come(browse()).status_code for _ in range(6)]
+    assert codes == [401] * 5 + [429]
+    browser = browse()
+    back = urlsplit(leave(browser))
+    state = parse_qs(back.query)["state"][0]
+    answer = browser.get(f"{back.path}?state={state}&error=%3Cb%3Ecall+0900")
+    assert (answer.status_code, said(answer)) == (401, "Canton let nobody in: without a code. Try again.")
+
+
+# ---- keys, clocks, outages -------------------------------------------------------------------------------------
+@pytest.mark.usefixtures("filled_database")
+@ONCE
+def test_a_new_key_counts_at_once_and_one_taken_back_no_more(browse, provider):
+    assert come(browse()).status_code == 200
+    provider.key, provider.published = KEYS["second"], [KEYS["first"], KEYS["second"]]
+    assert come(browse()).status_code == 200
+    provider.published = [KEYS["first"]]
+    assert come(browse()).status_code == 401
+
+
+@pytest.mark.usefixtures("filled_database")
+@ONCE
+@pytest.mark.parametrize("off_s", [-LEEWAY_S + 5, LEEWAY_S - 5])
+def test_the_clock_of_the_provider_may_be_a_minute_off(browse, provider, clock, off_s):
+    provider.now = lambda: (clock() + timedelta(seconds=off_s)).timestamp()
+    provider.bend = lambda claims: claims | {"exp": claims["iat"] + 1}
+    assert come(browse()).status_code == 200
+
+
+@ONCE
+def test_a_provider_that_is_down_is_one_line_and_the_local_login_works(provider, filled_database, clock):
+    def ask(address):
+        answer = httpx.get(f"{address}/login/oidc", trust_env=False, timeout=60)
+        return answer.status_code, said(answer)
+
+    with page_with(provider, filled_database, clock) as address:
+        provider.calls_itself = "https://other.example.org"
+        status, line = ask(address)
+        assert (status, "it calls itself 'https://other.example.org'" in line) == (503, True)
+    with providing() as ended:
+        pass
+    with page_with(ended, filled_database, clock) as address:
+        status, line = ask(address)
+        assert status == 503
+        assert line.startswith("The login of Canton does not work now: no answer from 127.0.0.1:")
+        assert line.endswith("Try again, or log in below with an account with a password.")
+        answer = httpx.post(f"{address}/login", data={"name": "bo", "password": PASSWORD}, trust_env=False, timeout=60)
+        assert answer.status_code == 303
+
+
+@ONCE
+def test_passwords_can_be_switched_off_but_for_an_emergency(provider, filled_database, clock):
+    with page_with(provider, filled_database, clock, 'only = true\nemergency = ["ada"]') as address:
+        codes = [
+            httpx.post(f"{address}/login", data={"name": name, "password": PASSWORD}, trust_env=False, timeout=60)
+            for name in ("bo", "ada")
+        ]
+        form = httpx.get(f"{address}/login", trust_env=False, timeout=60).text
+    assert [answer.status_code for answer in codes] == [401, 303]
+    assert form.index("Log in with Canton") < form.index("In an emergency: by password")
+
+
+@ONCE
+def test_without_a_provider_nothing_is_offered(filled_database, clock):
+    with serving(filled_database, clock) as address:
+        assert httpx.get(f"{address}/login/oidc", trust_env=False, timeout=60).status_code == 404
+        assert "Log in with" not in httpx.get(f"{address}/login", trust_env=False, timeout=60).text
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('issuer = "http://id.example.org"\nclient_id = "x"', "expected an address such as https://id.example.org"),
+        ('issuer = "https://id.example.org"', "expected client_id"),
+        ('issuer = "https://id.example.org"\nclient_id = "x"', "expected [oidc.roles]"),
+        ("only = true", "expected an issuer, and emergency"),
+        ('client_secret = "x"', "a secret stands in no file; set SLOPEWARD_OIDC__CLIENT_SECRET"),
+        ('scope = "profile"', "oidc.scope"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(text, line):
+    with pytest.raises(ConfigError, match=re.escape(line)):
+        parse_service(f"[oidc]\n{text}\n", "test")
+
+
+@ONCE
+def test_the_database_holds_no_secret_of_the_provider(browse, filled_database):
+    assert come(browse()).status_code == 200
+    with filled_database.read() as c:
+        assert SECRET not in str(c.execute(select(t.audit_entry)).all())

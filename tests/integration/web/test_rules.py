@@ -1,0 +1,328 @@
+"""Who may ask for what: every address of the page with every kind of caller, by the one table of rules."""
+
+import hashlib
+import re
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+from sqlalchemy import select
+from starlette.routing import Mount
+
+from monitor.config.service import parse_service
+from monitor.store.database.audit import load_entries, verify_chain
+from monitor.store.people import users
+from monitor.store.people.api_tokens import SCOPES, add_api_token, revoke_api_token
+from monitor.store.schema import tables as t
+from monitor.web.access.guard import csrf_token
+from monitor.web.access.rules import IN_PERSON, OPEN, READ, RULES, list_addresses, require_rules
+from monitor.web.app import ROUTERS, build
+from tests.data.filled import NOW, PASSWORD
+from tests.integration.web.test_door import Clock, serving
+
+LOGIN_TO_READ = "[web]\nlogin_to_read = true\n"
+ACCOUNTS = {"anonymous": None, "viewer": "cy", "operator": "bo", "admin": "ada"}
+# scope of a token -> the account it is of
+TOKENS = {"read": "ada", "act": "bo", "admin": "ada"}
+ROLES = ("viewer", "operator", "admin")
+LAST = ("POST /account/sign-out", "POST /logout")  # they end the session
+ADDRESSES = sorted(list_addresses(ROUTERS), key=lambda one: (one in LAST, one == LAST[-1]))
+
+
+@pytest.fixture
+def places(filled_database):
+    """What stands in the braces of an address; all of it exists."""
+    with filled_database.read() as c:
+        scene = c.exec_driver_sql("SELECT scene_hash FROM scene").scalar()
+        alert = c.exec_driver_sql("SELECT max(id) FROM alert WHERE site = 'north-bench'").scalar()
+    return {
+        "site": "north-bench", "station": "G1", "quantity": "displacement_east", "scene_hash": scene,
+        "alert_id": str(alert), "event_id": "2",
+        "name": "dee", "number": "1",
+    }  # fmt: skip
+
+
+def fill_in(path, places):
+    return re.sub(r"\{(\w+)\}", lambda found: places[found[1]], path)
+
+
+@contextmanager
+def enter(address, name):
+    """A browser, logged in where a name is given."""
+    with httpx.Client(base_url=address, timeout=30, trust_env=False) as browser:
+        if name is not None:
+            assert browser.post("/login", data={"name": name, "password": PASSWORD}).status_code == 303
+        yield browser
+
+
+@contextmanager
+def bear(address, token):
+    """A program with a token."""
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=address, timeout=30, trust_env=False, headers=headers) as program:
+        yield program
+
+
+def make_token(database, user, scope, sites=None, valid_s=3600.0, at=NOW):
+    with database.write() as c:
+        return add_api_token(c, user, "for the test", scope, sites, valid_s, at)
+
+
+def ask(browser, address, places):
+    """Send a request; a form bears the token of the session, so that nothing but the rule can refuse it."""
+    method, path = address.split(" ")
+    data = {"csrf": csrf_token(browser.cookies.get("slopeward_session", ""))} if method == "POST" else None
+    return browser.request(method, fill_in(path, places), data=data)
+
+
+def expect(address, role, *, closed):
+    """401, 403, or None where the request comes through."""
+    rule = RULES[address]
+    if rule == OPEN or (rule == READ and not closed):
+        return None
+    if role in TOKENS and address in IN_PERSON:
+        return 403
+    role = SCOPES.get(role, role)
+    if role == "anonymous":
+        return 401
+    return None if rule == READ or ROLES.index(role) >= ROLES.index(rule) else 403
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["open to readers", "login to read"])
+def test_every_address_holds_its_rule_against_every_caller(filled_database, places, closed):
+    wrong = []
+    with serving(filled_database, Clock(), LOGIN_TO_READ if closed else "") as address:
+        callers = {role: enter(address, name) for role, name in ACCOUNTS.items()}
+        for scope, name in TOKENS.items():
+            callers[scope] = bear(address, make_token(filled_database, name, scope)[1])
+        for role, caller in callers.items():
+            with caller as browser:
+                got = {one: ask(browser, one, places).status_code for one in ADDRESSES}
+            wanted = {one: expect(one, role, closed=closed) for one in ADDRESSES}
+            refused = {one: code if code in {401, 403, 500} else None for one, code in got.items()}
+            wrong += [f"{role}: {one}: {got[one]}, by the rule {w}" for one, w in wanted.items() if refused[one] != w]
+    assert not wrong
+
+
+def test_no_address_is_without_a_rule_and_no_rule_without_an_address(filled_database):
+    app = build(parse_service("", "test"), filled_database, Clock())
+    mounts = [f"MOUNT {route.path}" for route in app.routes if isinstance(route, Mount)]
+    assert sorted([*ADDRESSES, *mounts]) == sorted(RULES)
+    others = [route for route in app.routes if not isinstance(route, Mount | APIRoute) and hasattr(route, "path")]
+    assert not others, "an address beside the routers would be answered without a rule"
+
+
+def test_the_page_does_not_start_with_an_address_that_has_no_rule():
+    router = APIRouter()
+    router.add_api_route("/secrets", lambda: "all", methods=["GET"])
+    with pytest.raises(RuntimeError, match="GET /secrets"):
+        require_rules([router])
+
+
+def test_without_login_the_form_comes_in_place_of_the_page_and_programs_hear_401(filled_database):
+    with serving(filled_database, Clock(), LOGIN_TO_READ) as address, enter(address, None) as browser:
+        page = browser.get("/sites/north-bench")
+        assert page.status_code == 401
+        assert 'name="to" value="/sites/north-bench"' in page.text
+        assert "North bench" not in page.text
+        program = browser.get("/api/v1/sites")
+        assert (program.status_code, program.json()) == (401, {"error": "log in first"})
+        assert program.headers["www-authenticate"].startswith("Bearer")
+        assert browser.get("/static/slopeward.css").status_code == 200
+        with enter(address, "cy") as reader:
+            assert "North bench" in reader.get("/").text
+
+
+# ---- permissions per site ---------------------------------------------------------------------------------------
+@pytest.fixture
+def of_the_lake(filled_database):
+    """The operator bo is for lake-slope alone."""
+    with filled_database.write() as c:
+        users.set_sites(c, "bo", ["lake-slope"])
+
+
+@pytest.mark.usefixtures("of_the_lake")
+@pytest.mark.parametrize("closed", [False, True], ids=["open to readers", "login to read"])
+def test_an_account_of_one_site_reaches_no_other(filled_database, places, closed):
+    wrong = []
+    with serving(filled_database, Clock(), LOGIN_TO_READ if closed else "") as address, enter(address, "bo") as browser:
+        for one in [a for a in ADDRESSES if "{site}" in a or "{alert_id}" in a]:
+            got = ask(browser, one, places).status_code
+            refused = closed or one.startswith("POST")
+            if (got == 403) != refused:
+                wrong.append(f"{one}: {got}")
+            nowhere = ask(browser, one, places | {"site": "nowhere", "alert_id": "987654"}).status_code
+            if refused and nowhere != 403:
+                wrong.append(f"{one}: tells by {nowhere} that the site or alert does not exist")
+    assert not wrong
+
+
+@pytest.mark.usefixtures("of_the_lake")
+def test_lists_hold_nothing_of_other_sites(filled_database, places):
+    own = places | {"site": "lake-slope", "station": "P1", "quantity": "pore_pressure"}
+    with serving(filled_database, Clock(), LOGIN_TO_READ) as address:
+        with enter(address, "cy") as all_sites:
+            assert all("north-bench" in all_sites.get(a).text for a in ("/api/v1/sites", "/metrics", "/alerts"))
+        with enter(address, "bo") as browser:
+            for one in [a for a in ADDRESSES if a.startswith("GET") and "{alert_id}" not in a and "{scene" not in a]:
+                text = ask(browser, one, own).text
+                assert not re.search(r"north.bench", text, re.IGNORECASE), one
+            assert "lake-slope" in browser.get("/api/v1/sites").text
+            for path in ("/alerts?site=north-bench", "/api/v1/alerts?site=north-bench", "/api/v1/notifications?site=north-bench"):  # noqa: E501
+                assert browser.get(path).status_code == 403, path
+
+
+def test_the_last_admin_stays_one_and_sites_must_exist(filled_database):
+    with filled_database.write() as c:
+        with pytest.raises(users.RefusedError, match="only admin"):
+            users.set_role(c, "ada", "viewer")
+        with pytest.raises(users.NotFoundError, match="no site 'nowhere'"):
+            users.set_sites(c, "bo", ["nowhere"])
+        assert users.set_role(c, "bo", "admin") == "operator"
+        users.set_role(c, "ada", "viewer")
+    with filled_database.read() as c:
+        assert verify_chain(c) == []
+
+
+# ---- tokens -----------------------------------------------------------------------------------------------------
+def test_of_a_token_only_the_hash_is_stored(filled_database):
+    number, token = make_token(filled_database, "bo", "act")
+    with filled_database.read() as c:
+        row = c.execute(select(t.api_token).where(t.api_token.c.id == number)).one()
+        assert token not in str(row)
+        entries = str(c.execute(select(t.audit_entry)).all())
+    assert token not in entries
+    assert row.token_sha256 == hashlib.sha256(token.encode()).hexdigest()
+
+
+def test_a_token_ends_by_its_time_by_revoking_and_with_its_account(filled_database):
+    clock = Clock()
+    number, token = make_token(filled_database, "bo", "read", valid_s=600.0)
+    _, other = make_token(filled_database, "cy", "read")
+    with serving(filled_database, clock, LOGIN_TO_READ) as address, bear(address, token) as program:
+        assert program.get("/api/v1/sites").status_code == 200
+        clock.wait(601)
+        assert program.get("/api/v1/sites").status_code == 401
+        with bear(address, other) as program_of_cy:
+            assert program_of_cy.get("/health").status_code != 401
+            with filled_database.write() as c:
+                users.disable_user(c, "cy", clock())
+            assert program_of_cy.get("/health").status_code == 401
+    clock = Clock()
+    with serving(filled_database, clock, LOGIN_TO_READ) as address, bear(address, token) as program:
+        with filled_database.write() as c:
+            revoke_api_token(c, number, clock())
+        assert program.get("/api/v1/sites").status_code == 401
+
+
+def test_a_token_does_no_more_than_its_account_and_its_sites(filled_database, places):
+    _, token = make_token(filled_database, "bo", "act")
+    _, narrow = make_token(filled_database, "ada", "admin", ["lake-slope"])
+    with serving(filled_database, Clock(), LOGIN_TO_READ) as address:
+        with bear(address, narrow) as program:
+            assert [s["site"] for s in program.get("/api/v1/sites").json()] == ["lake-slope"]
+            assert program.get("/api/v1/sites/north-bench").status_code == 403
+        with bear(address, token) as program:
+            report = {"kind": "crack", "text": "seen by the camera"}
+            assert program.post("/sites/north-bench/report", data=report).status_code == 303
+            with filled_database.write() as c:
+                users.set_role(c, "bo", "viewer")
+            assert program.post("/sites/north-bench/report", data=report).status_code == 403
+    for user, scope, sites, words in (
+        ("cy", "act", None, "may do less"), ("ada", "write", None, "unknown"), ("dee", "read", None, "locked"),
+        ("ada", "read", ["nowhere"], "no site"), ("nobody", "read", None, "no user"),
+    ):  # fmt: skip
+        with pytest.raises((users.RefusedError, users.NotFoundError), match=words):
+            make_token(filled_database, user, scope, sites)
+    with pytest.raises(users.RefusedError, match="at most"):
+        make_token(filled_database, "ada", "read", valid_s=400 * 86400.0)
+
+
+def test_a_bad_token_is_told_and_never_falls_back_to_the_cookie(filled_database):
+    with serving(filled_database, Clock()) as address, enter(address, "ada") as browser:
+        for headers in ({"Authorization": "Bearer nonsense"}, {"Authorization": "bearer none"}):
+            answer = browser.get("/api/v1/sites", headers=headers)
+            assert (answer.status_code, "token" in answer.json()["error"]) == (401, True)
+            page = browser.get("/", headers=headers)
+            assert (page.status_code, "database does not answer" in page.text) == (401, False)
+        # a proxy in front may ask for a password of its own and pass it on
+        assert browser.get("/", headers={"Authorization": "Basic YTpi"}).status_code == 200
+
+
+def test_an_act_by_token_is_in_the_audit_log_with_name_and_way(filled_database, filled_ids):
+    _, token = make_token(filled_database, "bo", "act")
+    number = filled_ids["stale_alert"]
+    with serving(filled_database, Clock()) as address, bear(address, token) as program:
+        answer = program.post(f"/alerts/{number}/acknowledge", data={"reason": "crew is on its way"})
+        assert answer.status_code == 303, answer.text
+    with filled_database.read() as c:
+        e = t.alert_event.c
+        last = c.execute(select(t.alert_event).where(e.alert_id == number).order_by(e.sequence.desc())).first()
+        assert (last.actor, last.via) == ("bo", "token")
+        e = t.audit_entry.c
+        entry = c.execute(select(t.audit_entry).where(e.action == "alert.acknowledge").order_by(e.id.desc())).first()
+        assert (entry.actor, '"via":"token"' in entry.detail) == ("bo", True)
+        assert verify_chain(c) == []
+
+
+# ---- the pages of accounts --------------------------------------------------------------------------------------
+NEW = "umbrella granite seventeen ferries"
+
+
+def send(browser, path, **fields):
+    return browser.post(path, data={"csrf": csrf_token(browser.cookies["slopeward_session"]), **fields})
+
+
+def test_one_changes_the_own_password_and_every_session_ends(filled_database):
+    with serving(filled_database, Clock()) as address, enter(address, "bo") as browser:
+        words = {"old": PASSWORD, "new": NEW, "again": NEW}
+        for wrong, said in ({"again": "x"}, "differ"), ({"old": "wrong"}, "present password is wrong"), (
+            {"new": "bo12345678", "again": "bo12345678"}, "easy to guess"
+        ):  # fmt: skip
+            answer = send(browser, "/account/password", **(words | wrong))
+            assert (answer.status_code, said in answer.text) == (409, True), answer.text
+        assert send(browser, "/account/password", **words).status_code == 303
+        assert browser.get("/account").status_code == 401
+        assert browser.post("/login", data={"name": "bo", "password": PASSWORD}).status_code == 401
+        assert browser.post("/login", data={"name": "bo", "password": NEW}).status_code == 303
+    with filled_database.read() as c:
+        told = [(e["actor"], e["action"]) for e in load_entries(c, 9) if e["action"].startswith("user.pass")]
+        assert told == [("bo", "user.password"), ("bo", "user.password.refused")]
+        assert verify_chain(c) == []
+
+
+def test_signing_out_everywhere_ends_the_session_of_a_thief(filled_database):
+    with serving(filled_database, Clock()) as address, enter(address, "bo") as browser:
+        stolen = {"Cookie": f"slopeward_session={browser.cookies['slopeward_session']}"}
+        assert httpx.get(f"{address}/account", headers=stolen, trust_env=False).status_code == 200
+        assert send(browser, "/account/sign-out").status_code == 303
+        assert httpx.get(f"{address}/account", headers=stolen, trust_env=False).status_code == 401
+
+
+def test_an_admin_sees_accounts_sessions_tokens_and_the_log_and_ends_them(filled_database):
+    number, token = make_token(filled_database, "bo", "read")
+    with serving(filled_database, Clock()) as address, enter(address, "ada") as admin, enter(address, "bo") as browser:
+        text = admin.get("/admin").text
+        for words in ("locked since", "board in the office", "End the sessions of bo", "login", "Audit log"):
+            assert words in text, words
+        assert token not in text
+        assert "rows.seal" not in text
+        assert "rows.seal" in admin.get("/admin?action=rows.seal").text
+        assert [e["actor"] for e in admin.get("/api/v1/audit?actor=bo&action=login").json()] == ["bo"]
+        assert send(browser, f"/account/tokens/{number + 1}/revoke").status_code == 404
+        assert send(admin, f"/admin/tokens/{number}/revoke").status_code == 303
+        assert send(admin, "/admin/users/bo/sign-out").status_code == 303
+        assert browser.get("/account").status_code == 401
+    with filled_database.read() as c:
+        told = [(e["actor"], e["action"], e["subject"]) for e in load_entries(c, 2)]
+        assert told == [("ada", "user.sign_out", "user:bo"), ("ada", "token.revoke", f"token:{number}")]
+
+
+def test_an_admin_of_some_sites_sees_neither_accounts_nor_the_log(filled_database):
+    with filled_database.write() as c:
+        users.set_sites(c, "ada", ["lake-slope"])
+    with serving(filled_database, Clock()) as address, enter(address, "ada") as browser:
+        assert [browser.get(path).status_code for path in ("/admin", "/api/v1/audit")] == [403, 403]
+        assert 'href="/admin"' not in browser.get("/").text

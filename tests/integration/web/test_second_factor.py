@@ -1,0 +1,176 @@
+"""The second factor of a login on the page: asked for, counted once, and silent about the password."""
+
+import re
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from monitor.config.service import parse_service
+from monitor.errors import KeyLostError, RefusedError
+from monitor.store.database.audit import verify_chain
+from monitor.store.database.seals import find_unsealed
+from monitor.store.people.second_factor import (
+    RECOVERY_CODES,
+    STEP_S,
+    add_second_factor,
+    check_second_factor,
+    code_of,
+    remove_second_factor,
+    seal_plain,
+)
+from monitor.store.schema import tables as t
+from monitor.web.access.guard import csrf_token
+from monitor.web.access.vault import KEY_FILE, Vault, is_sealed
+from tests.data.filled import NOW, PASSWORD
+from tests.integration.web.test_door import Clock, serving
+
+ONCE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)  # where no SQL of its own is asked
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return f'[paths]\nstate = "{tmp_path}"\n'
+
+
+@pytest.fixture
+def vault(tmp_path):
+    return Vault(tmp_path / KEY_FILE)
+
+
+@pytest.fixture
+def secret(filled_database, vault):
+    with filled_database.write() as c:
+        address = add_second_factor(c, vault, "bo", NOW)
+    assert address.startswith("otpauth://totp/Slopeward:bo?")
+    return re.search(r"secret=([A-Z2-7]{32})&", address)[1]
+
+
+def test_a_login_takes_the_code_once(filled_database, secret, settings):
+    clock = Clock()
+    with serving(filled_database, clock, settings) as address:
+
+        def log_in(code, name="bo", password=PASSWORD):
+            words = {"name": name, "password": password, "code": code}
+            return httpx.post(f"{address}/login", data=words, trust_env=False, timeout=60)
+
+        def code(steps=0):
+            return code_of(secret, int(clock().timestamp()) // STEP_S + steps)
+
+        assert log_in("", name="ada").status_code == 303, "only who has one is asked"
+        wrong = f"{(int(code()) + 1) % 10**6:06d}"
+        refused = [log_in(""), log_in(wrong), log_in(code(), password="wrong password")]
+        assert [r.status_code for r in refused] == [401, 401, 401]
+        said = {re.search(r'role="alert">([^<]*)', r.text)[1] for r in refused}
+        assert said == {"Name, password or code is wrong."}, "what was wrong is not told"
+        assert log_in(f"{code()[:3]} {code()[3:]}").status_code == 303
+        assert log_in(code()).status_code == 401, "a code counts once"
+        clock.wait(60)
+        assert log_in(code(steps=-1)).status_code == 303, "a clock may be late"
+        assert log_in(code()).status_code == 303
+        clock.wait(120)
+        assert log_in(code(steps=-2)).status_code == 401
+    with filled_database.read() as c:
+        assert verify_chain(c) == []
+        assert [line for line in find_unsealed(c) if "second_factor" in line] == []
+        for table in (t.audit_entry, t.second_factor):
+            assert secret not in str(c.execute(select(table)).all()), "the database holds it sealed"
+
+
+def test_without_it_the_password_is_enough_again(filled_database, secret):
+    assert secret
+    with filled_database.write() as c:
+        remove_second_factor(c, "bo")
+        with pytest.raises(RefusedError, match="no second factor"):
+            remove_second_factor(c, "bo")
+    with serving(filled_database, Clock()) as address:
+        answer = httpx.post(f"{address}/login", data={"name": "bo", "password": PASSWORD}, trust_env=False, timeout=60)
+    assert answer.status_code == 303
+
+
+def send(browser, path, **fields):
+    return browser.post(path, data={"csrf": csrf_token(browser.cookies["slopeward_session"]), **fields})
+
+
+def test_it_is_set_up_used_and_taken_away_on_the_page(filled_database, settings):
+    clock = Clock()
+    with (
+        serving(filled_database, clock, settings) as address,
+        httpx.Client(base_url=address, timeout=30, trust_env=False, verify=False) as browser,
+    ):
+
+        def log_in(code=""):
+            return browser.post("/login", data={"name": "bo", "password": PASSWORD, "code": code}).status_code
+
+        def code():
+            return code_of(secret, int(clock().timestamp()) // STEP_S)
+
+        assert log_in() == 303
+        assert send(browser, "/account/second-factor", password="wrong").status_code == 409
+        assert send(browser, "/account/second-factor/confirm", code="123456").status_code == 404
+        page = send(browser, "/account/second-factor", password=PASSWORD)
+        assert page.headers["cache-control"] == "no-store"
+        assert "<svg" in page.text
+        assert "style=" not in page.text, "the page allows no style of its own"
+        secret = re.search(r"<code>([A-Z2-7 ]{39})</code>", page.text)[1].replace(" ", "")
+        assert log_in() == 303, "it asks for nothing before a first code was seen"
+        assert send(browser, "/account/second-factor/confirm", code="000").status_code == 409
+        spare = re.search(r'<pre class="codes">([^<]+)', send(
+            browser, "/account/second-factor/confirm", code=code()
+        ).text)[1].split()  # fmt: skip
+        assert len(set(spare)) == RECOVERY_CODES
+        assert send(browser, "/account/second-factor", password=PASSWORD).status_code == 409, "one is there"
+        assert log_in() == 401
+        assert log_in(code()) == 401, "the first code is used"
+        assert log_in(spare[0].upper()) == 303
+        assert log_in(spare[0]) == 401, "each counts once"
+        assert f"{RECOVERY_CODES - 1} codes for a lost telephone are left" in browser.get("/account").text
+        for wrong in ({"password": "wrong", "code": spare[1]}, {"password": PASSWORD, "code": "000000"}):
+            assert send(browser, "/account/second-factor/remove", **wrong).status_code == 409
+        assert log_in() == 401
+        assert send(browser, "/account/second-factor/remove", password=PASSWORD, code=spare[1]).status_code == 303
+        assert log_in() == 303
+    with filled_database.read() as c:
+        assert verify_chain(c) == []
+        assert [line for line in find_unsealed(c) if "second_factor" in line or "recovery" in line] == []
+        rows = str([c.execute(select(table)).all() for table in (t.audit_entry, t.second_factor, t.recovery_code)])
+        assert not [code for code in spare if code in rows or code.replace("-", "") in rows]
+
+
+@ONCE
+def test_a_lost_key_is_one_line_and_a_code_for_a_lost_telephone_still_lets_in(filled_database, secret, tmp_path):
+    assert secret
+    (tmp_path / KEY_FILE).unlink()
+    other = Vault(tmp_path / KEY_FILE)
+    other.seal("something makes another key")
+    for vault in (other, Vault(tmp_path / "none"), Vault(tmp_path / KEY_FILE, "no key")):
+        with filled_database.write() as c, pytest.raises(KeyLostError, match=r"slopeward users totp NAME --off"):
+            check_second_factor(c, vault, "bo", "123456", NOW)
+    with serving(filled_database, Clock(), f'[paths]\nstate = "{tmp_path}"\n') as address:
+        words = {"name": "bo", "password": PASSWORD, "code": "123456"}
+        answer = httpx.post(f"{address}/login", data=words, trust_env=False, timeout=60)
+        assert (answer.status_code, "put it back from a backup" in answer.text) == (409, True)
+        answer = httpx.post(f"{address}/login", data=words | {"name": "ada"}, trust_env=False, timeout=60)
+        assert answer.status_code == 303
+
+
+def test_what_a_version_before_stored_plain_is_sealed(filled_database, vault):
+    plain = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+    with filled_database.write() as c:
+        row = {"user_name": "bo", "secret": plain, "created_at": NOW, "last_step": 0}
+        c.execute(t.second_factor.insert().values(row))
+        assert seal_plain(c, vault, is_sealed) == 1
+        assert seal_plain(c, vault, is_sealed) == 0
+    with filled_database.write() as c:
+        assert plain not in str(c.execute(select(t.second_factor)).all())
+        assert check_second_factor(c, vault, "bo", code_of(plain, int(NOW.timestamp()) // STEP_S), NOW)
+
+
+def test_the_key_is_for_this_account_of_the_machine_alone_or_comes_from_elsewhere(tmp_path):
+    vault = Vault(tmp_path / "state" / KEY_FILE)
+    assert vault.open(vault.seal("x")) == "x"
+    assert (tmp_path / "state" / KEY_FILE).stat().st_mode & 0o777 == 0o600
+    key = (tmp_path / "state" / KEY_FILE).read_text().strip()
+    config = parse_service("", "test", {"SLOPEWARD_SECOND_FACTOR__KEY": key})
+    assert Vault(tmp_path / "none", config.second_factor.key).open(vault.seal("x")) == "x"
+    assert key not in repr(config)

@@ -1,0 +1,168 @@
+"""A simulated slope, read as its instruments send it, walked to red; pages, status and SQL say one thing at each look.
+
+The other walk (`test_web_story`) lays its rows by hand and is fast from the first day. Here the slope creeps, noise
+wanders, instruments fail, and the acceleration is days old: what once read as "creep" beside an orange level.
+"""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.cli.main import run_verb
+from monitor.config.service import parse_site
+from monitor.domain.instants import parse, spell
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
+from monitor.movement.update import update_movement
+from monitor.simulate.story import plan_story, write_story_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.schema.views import load_view
+from monitor.store.service_state import stamp
+from monitor.web.parts.templating import spell_age, spell_minute, spell_number, spell_span
+from tests.integration.web.test_page import serving
+from tests.integration.web.test_story import Page
+
+END = datetime(2026, 3, 20, 12, tzinfo=UTC)
+STEP = timedelta(minutes=10)
+LOOKS_H = (36.0, 10.0, 3.0, 1.0, 0.5, 1 / 6, 0.0)  # hours before the end
+MOVES = frozenset({"velocity", "rate"})
+
+
+class Slope:
+    """A database that hears the simulated slope up to an instant."""
+
+    def __init__(self, database):
+        self.database, self.model = database, plan_story(END, 4, 40.0, STEP, 2)
+        self.site = parse_site(write_story_site(self.model), "sim-slope.toml")
+        self.now = END - timedelta(days=3)
+        with database.write() as c:
+            save_site(c, self.site, "test", "test", self.now)
+        self.pipeline = Pipeline(database, {self.site.id: self.site}, lambda: self.now)
+
+    def hear_until(self, at):
+        messages = [
+            Message(f"slopeward/v1/{self.site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "live")
+            for s in self.model.samples(self.now, at)
+        ]
+        self.now = at
+        outcome = self.pipeline.store(messages)
+        assert not outcome.lost
+        result = evaluate_site(self.database, self.site, at, "data")
+        update_movement(self.database, self.site, at)
+        with self.database.write() as c:
+            stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, at)
+        return result
+
+
+def votes_of(decision):
+    """Stations whose velocity asks for a level above the lowest now."""
+    words = decision.evidence["words"]
+    return {w["station"] for w in words if w["raise_level"] > 0 and w["criterion"].split("-")[0] in MOVES}
+
+
+def check_stages(c, slope, decision):
+    """No stage says creep, or no trend, where a velocity criterion of the same station asks for a level."""
+    for station in votes_of(decision):
+        newest = load_view(c, "movement_history", order_by=["-at"], site=slope.site.id, station=station)[0]
+        assert newest["stage"] not in {"creep", "unknown"}, newest
+        assert newest["trend"] != "none", newest
+
+
+def check_site(c, slope, page, decision):
+    [status] = load_view(c, "site_status", site=slope.site.id)
+    facts, top = dict(page.facts), len(slope.site.levels) - 1
+    assert f"{status['level']} of {top}" in page.words
+    assert status["level_name"] in page.words
+    for title, column in (("Newest datum", "newest_at"), ("Evaluated", "evaluated_at"), ("At this level", "since")):
+        assert facts[title].startswith(spell_age(slope.now - parse(status[column]))), title
+    assert facts["Stage"].startswith(status["movement_stage"])
+    health = {h["station"]: h for h in load_view(c, "station_health", site=slope.site.id)}
+    voting = [h for h in health.values() if h["votes"]]
+    if status["observability"] == "full":
+        assert all(h["state"] == "ok" for h in voting), "everything is seen, and somebody who votes is sick"
+        assert "every series that votes reports" in page.words
+    else:
+        assert "every series that votes reports" not in page.words
+    rows = {row[0].split()[0]: (row, fine) for row, fine in zip(page.rows, page.small, strict=True) if len(row) == 6}
+    judged = {m["station"] for m in load_view(c, "movement_history", site=slope.site.id)}
+    assert judged <= set(rows)
+    for row, fine in (rows[name] for name in judged):
+        check_movement_row(c, slope, row, fine)
+    for row in (r for r in page.rows if len(r) == 7 and r[0] in health):
+        assert row[1] == health[row[0]]["state"]
+        assert row[4] == ("yes" if health[row[0]]["votes"] else "no")
+    assert ("asks for more" not in page.words) or status["level"] == 0
+    assert "(passed)" not in page.words
+    for word in votes_of(decision):
+        assert word in page.words
+    return status
+
+
+def check_movement_row(c, slope, row, fine):
+    """The row of one series: stage, velocity with its window, its inverse, the failure window."""
+    station = row[0].split()[0]
+    quantity = fine[0].replace(" ", "_")
+    newest = load_view(
+        c, "movement_history", order_by=["-at"], site=slope.site.id, station=station, quantity=quantity
+    )[0]
+    assert row[1] == f"{newest['stage']}, trend {newest['trend']}"
+    assert row[2] == spell_number(newest["velocity_mm_per_day"])
+    if newest["velocity_mm_per_day"] is not None:
+        error, window = spell_number(newest["velocity_error_mm_per_day"], 2), spell_span(newest["velocity_window_s"])
+        assert fine[2] == f"± {error} in {window}"
+        assert f"in {window}" in newest["reasons"] or "site file warns of" in newest["reasons"] or row[1][:4] == "prog"
+    assert row[3] == spell_number(newest["inverse_velocity_day_per_mm"])
+    if row[3] != "–":
+        assert float(row[2]) * float(row[3]) == pytest.approx(1.0, abs=0.02)
+    windows = load_view(
+        c, "failure_windows", order_by=["-data_until"], site=slope.site.id, station=station, quantity=quantity
+    )
+    standing = [w for w in windows if w["withdrawn_at"] is None]
+    if not standing:
+        assert row[4] == "none"
+        return
+    newest_window = standing[0]
+    assert row[4] == f"{spell_minute(newest_window['window_from'])} to {spell_minute(newest_window['window_to'])}"
+    assert newest_window["window_to"] > spell(slope.now), "a window that stands has not ended"
+    if newest_window["window_mid"] <= spell(slope.now):
+        assert "failure is possible at any time" in fine[4]
+
+
+def check_status_command(status, database, tmp_path, capsys):
+    """`slopeward status` prints the row of SQL."""
+    service = tmp_path / "slopeward.toml"
+    service.write_text(f'[database]\nurl = "{database.url.render_as_string(hide_password=False)}"\n', encoding="utf-8")
+    capsys.readouterr()
+    run_verb(["status", "--config", str(service)])
+    shown = capsys.readouterr().out
+    [line] = [text for text in shown.splitlines() if text.startswith(status["site"])]
+    said = re.split(r"\s{2,}", line.strip())
+    assert said[1] == status["level_name"]
+    assert said[3] == status["observability"]
+    assert said[4] == f"{status['movement_stage']}, {status['trend']}"
+    assert said[-1] == str(status["active_alerts"])
+
+
+def test_a_simulated_slope_is_told_the_same_everywhere_from_creep_to_red(database, tmp_path, capsys):
+    slope = Slope(database)
+    seen = []
+    for before_h in LOOKS_H:
+        result = slope.hear_until(END - timedelta(hours=before_h))
+        with serving(database, slope.now) as client, database.read() as c:
+            overview = Page(client.get("/").text)
+            page = Page(client.get(f"/sites/{slope.site.id}").text)
+            check_stages(c, slope, result.decision)
+            status = check_site(c, slope, page, result.decision)
+        facts = dict(overview.facts)
+        assert facts["Stage"].startswith(status["movement_stage"])
+        assert facts["Open alerts"].split()[0] == str(status["active_alerts"])
+        assert status["level_name"] in overview.words
+        assert status["level"] == result.level
+        seen.append((before_h, status["level_name"], status["movement_stage"], status["trend"]))
+    print(seen)
+    check_status_command(status, database, tmp_path, capsys)
+    assert seen[0][1] == "green"
+    assert seen[-1][1:] == ("red", "progressive", "progressive"), seen

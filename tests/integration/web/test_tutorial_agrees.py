@@ -1,0 +1,128 @@
+"""The tutorial's slope, typed as printed: status, page and evidence agree on it, and no number of it lacks its unit."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from monitor.alerting.audit.explain import explain, read_units
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.cli.main import run_verb
+from monitor.config.service import load_site
+from monitor.movement.update import update_movement
+from monitor.store.alerting.sites import load_site_source, save_site
+from monitor.store.database.engine import Database
+from monitor.store.schema.views import load_view
+from tests.integration.web.test_page import serving
+from tests.integration.web.test_story import Page
+
+# further criteria, so that more rules speak; v_eq is what the angle needs
+MORE = """
+[[criterion]]
+kind = "acceleration"
+stations = ["G*"]
+yellow = {over = 1.0, window = "3d"}
+
+[[criterion]]
+kind = "tangential_angle"
+stations = ["G*"]
+yellow = {over = 80.0, window = "2d"}
+
+[[criterion]]
+kind = "level"
+series = "E1.crack_opening"
+yellow = {over = 50.0}
+"""
+NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
+# what is no figure: instants, names and numbers of things, hashes, a share of one beside its word
+NO_FIGURE = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::[\d.]+)?)?(?: UTC|Z)?|\b[0-9a-f]{8,}\b|\b[a-z_]+-\d+\b|\b[A-Z]+\d+(?:\.\w+)?\b"
+    r"|\b(?:alert|decision|entry|event|levels?|holds|revision|version|vote|asks for|was|before|asked|after) \d+\b"
+    r"|\b(?:coverage|probability) \d+(?:\.\d+)?\b"
+)
+UNIT = r"(?:mm/day²|mm/day|day/mm|mm|cm|km|m²|m|kPa|%|°|degrees?|ms|s|min|h|d|years?|days?|hours?)(?![\w])"
+COUNTED = (
+    r"(?:needed|hits?|data epochs?|epochs?|stations?|readings?|windows?|looks?|times|standard errors|errors"
+    r"|of the bound|open|open alerts?|not acknowledged|sessions?|series|sites?|rows?|messages?|filters|recipients?)\b"
+)
+LINK = r"(?: ?(?:±|to|of|over|against|x|and) ?| ?- ?|, )"
+FIGURE = re.compile(rf"(?<![\w.#|]){NUMBER}(?:{LINK}{NUMBER})*(?P<after> ?{UNIT}| {COUNTED}|\))?")
+
+
+def bare_figures(text: str) -> list[str]:
+    """Numbers of a sentence after which neither a unit nor a counted thing stands, with what surrounds them."""
+    said = NO_FIGURE.sub("_", text)
+    return [
+        said[max(0, m.start() - 40) : m.end() + 25] for m in FIGURE.finditer(said) if not m["after"]
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The folder after the tutorial's commands, evaluated and its movement judged as the service does."""
+    monkeypatch.chdir(tmp_path)
+    for line in (
+        "sites init first-slope", "db upgrade", "simulate --readings readings.csv",
+        "ingest readings.csv --site first-slope",
+    ):  # fmt: skip
+        assert run_verb(line.split()) == 0, line
+    file = tmp_path / "configs/sites/first-slope.toml"
+    text = file.read_text(encoding="utf-8").replace("[movement.progressive]", MORE + "\n[movement.progressive]")
+    reviewed = 'plunge_deg = 28.0\nv_eq_mm_per_day = 0.5\nv_eq_reviewed = "A. Rossi 2026-01"'
+    file.write_text(re.sub(r"plunge_deg = 28.0", reviewed, text, count=1), encoding="utf-8")
+    assert run_verb(["check"]) == 0
+    database = Database(f"sqlite:///{tmp_path}/slopeward.db")
+    site, now = load_site(file), datetime.now(UTC)
+    with database.write() as c:
+        save_site(c, site, "test", "test", now)
+    decision = evaluate_site(database, site, now, "data").decision
+    update_movement(database, site, now)
+    yield database, site, now, decision
+    database.close()
+
+
+def test_the_tutorial_says_one_thing_of_its_slope_and_each_number_has_its_unit(tutorial, capsys):
+    database, site, now, decision = tutorial
+    capsys.readouterr()
+    run_verb(["status"])
+    status = capsys.readouterr().out
+    with serving(database, now) as client:
+        page = Page(client.get("/sites/first-slope").text)
+    with database.read() as c:
+        [row] = load_view(c, "site_status", site="first-slope")
+        moved = {m["station"]: m for m in load_view(c, "movement_history")}
+        windows = load_view(c, "failure_windows")
+        alerts = load_view(c, "alert_events")
+        messages = c.exec_driver_sql("SELECT subject FROM notification").scalars().all()
+        frozen = c.exec_driver_sql("SELECT evidence FROM decision").scalars().all()
+        source = load_site_source(c, site.version)
+    assert messages
+    assert frozen
+    assert row["level_name"] == "orange"
+    assert row["movement_stage"] in {"intermediate", "progressive"}
+    assert set(moved) == {"G1", "E1"}
+    for name, over in (("G1", 25.0), ("E1", 35.0)):
+        assert moved[name]["stage"] != "creep", moved[name]
+        assert moved[name]["trend"] != "none", moved[name]
+        assert moved[name]["velocity_mm_per_day"] > over
+        assert moved[name]["velocity_window_s"] < 3 * 86400.0
+    assert f"{row['movement_stage']}, {row['trend']}" in status
+    assert "creep" not in status
+    assert "creep, trend" not in page.words
+    sentences = {
+        "evidence": [w["reason"] for w in decision.evidence["words"]] + [decision.evidence["sentence"]],
+        "explain": [line for text in frozen for line in explain(json.loads(text), read_units(source))],
+        "movement": [m["reasons"] for m in moved.values()] + [w["reasons"] for w in windows],
+        "alerts": [a["reason"] for a in alerts],
+        "messages": list(messages),
+    }
+    bare = {room: [b for text in texts for b in bare_figures(text)] for room, texts in sentences.items()}
+    assert {room: found for room, found in bare.items() if found} == {}
+
+
+def test_a_number_without_its_unit_is_caught():
+    assert len(bare_figures("velocity 31.27 ± 2.37 mm/day in 2d, over 20 in 4 data epochs, 3 needed")) == 1
+    assert bare_figures("rate-1 E1: rate of crack_opening 45.35 ± 0.41 mm/day in 12h, over 20 mm/day") == []
+    assert len(bare_figures("step of 7.6 in E1, bound 80")) == 2
