@@ -101,7 +101,7 @@ bench-forecast-peer: setup ## Beside neuralforecast (BENCH_FLAGS="--peer PYTHON"
 bench-imagery: setup ## Scene networks beside each other and beside simple maps (SLOPEWARD_DATA; hours, goes on where it was), then footprints
 	$(BIN)/python -m tests.bench.imagery.bench_imagery $(BENCH_FLAGS)
 	$(BIN)/python -m tests.bench.imagery.bench_footprints
-	$(BIN)/python -m tests.bench.forecasting.bench_blends
+	$(BIN)/python -m tests.bench.imagery.bench_blends
 
 bench-recipes: setup ## Shipped recipes against their bars, triage, small landslides (SLOPEWARD_DATA; trains what is not in build/)
 	$(BIN)/python -m tests.bench.imagery.bench_recipes $(BENCH_FLAGS)

@@ -1,6 +1,6 @@
 """What blended tiles cost where no tile can be exact: the share of pixels that fall on the other side of the threshold.
 
-    python -m tests.bench.forecasting.bench_blends [--weights FOLDER]
+    python -m tests.bench.imagery.bench_blends [--weights FOLDER]
 
 Networks into which means over the window enter are trained on drawn scenes (150 processor seconds each, the shipped
 recipe but for network and width) and run on the measured scene after the Hokkaido earthquake (1533 x 970 px). Its map
@@ -35,7 +35,7 @@ BUDGET_CPU_S = 150.0
 BAR = 0.015
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 HALF = 100  # steps of 1/200
-COMMAND = "python -m tests.bench.forecasting.bench_blends"
+COMMAND = "python -m tests.bench.imagery.bench_blends"
 
 
 def train(name: str, folder: Path) -> Path:
