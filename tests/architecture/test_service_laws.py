@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from forecasting.kinematics.stages import RANK
 from monitor.cli.main import VERBS
 from monitor.config.service import ServiceConfig
 from monitor.config.site_schema import (
@@ -23,6 +24,7 @@ from monitor.config.site_schema import (
     SiteFile,
 )
 from monitor.config.terms import list_keys
+from monitor.domain.alert import Ledger
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "statsmodels", "rasterio", "pandas", "plotly", "matplotlib", "sklearn")
@@ -142,3 +144,9 @@ def test_no_module_has_a_name_that_says_nothing():
             assert path.stem not in {"utils", "helpers", "common", "misc", "manager", "base"}, path
             if os.path.getsize(path):
                 assert path.read_text().lstrip().startswith(('"""', 'r"""')), f"{path} does not say why it exists"
+
+
+def test_the_glossary_names_what_people_meet():
+    text = (ROOT / "docs/reference/glossary.md").read_text(encoding="utf-8")
+    for name in (*RANK, "unknown", *Ledger):
+        assert f"`{name}`" in text, name
