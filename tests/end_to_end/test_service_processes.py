@@ -75,4 +75,4 @@ def test_each_process_knows_its_own_secrets_and_a_killed_service_leaves_no_broke
 
 def test_each_secret_of_the_configuration_is_of_the_page_or_of_core() -> None:
     of_the_page = {section for section, _ in SECRETS} - CORE_ALONE
-    assert of_the_page <= {"oidc"}, "decide in monitor.service.child_environment who needs it"
+    assert of_the_page <= {"oidc", "second_factor"}, "decide in monitor.service.child_environment who needs it"

@@ -104,7 +104,7 @@ def test_the_database_is_opened_in_one_place():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Database", "create_engine"}:
                 opens.add(path.name)
-    assert opens == {"opening.py", "check.py", "doctor.py"}
+    assert opens == {"session.py", "check.py", "doctor.py"}
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ def test_without_weights_a_scene_waits_and_a_person_is_told_at_once(database, co
     assert len(calls) == 1
     scene_inbox.run(database, config, site, at + 11 * MINUTE)
     assert len(calls) == 2
-    shipped = Path(scene_inbox.__file__).parents[4] / "detection" / "imagery" / "weights" / "generated.safetensors"
+    shipped = Path(scene_inbox.__file__).parents[3] / "detection" / "imagery" / "weights" / "generated.safetensors"
     for suffix in (".safetensors", ".json"):
         shutil.copy(shipped.with_suffix(suffix), weights.with_suffix(suffix))
     assert "1 footprints" in scene_inbox.run(database, config, site, at + 22 * MINUTE), (

@@ -33,6 +33,7 @@ HEALTHY = {"connected": {"live": True, "backfill": True}, "problems": {}, "refus
 
 QUIET = SimpleNamespace(status=lambda: {"foreign": 0, "foreign_last": "", "unsigned": ""})
 RESERVED = SimpleNamespace(follow=lambda: None, trouble="")
+READERS = SimpleNamespace(follow=lambda: None, ended=0, last="", refused="")
 
 
 class DeathError(BaseException):
@@ -245,7 +246,7 @@ def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
     core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict)
     core.ingest = SimpleNamespace(status=lambda: HEALTHY)
     core.evaluation = SimpleNamespace(find_slow=dict)
-    core.publisher, core.reserve = QUIET, RESERVED
+    core.publisher, core.reserve, core.readers = QUIET, RESERVED, READERS
     core.alarms.write(make_alarm("x", 1, "x is sick", is_open=True))
     now = datetime.now(UTC)
     with db.write() as c:
@@ -263,8 +264,9 @@ def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
         wait_for(lambda: state() == "unacknowledged")
         assert datetime.now(UTC) >= now + timedelta(seconds=1)
     finally:
-        core.stopping.set()
-        thread.join()
+        core._parts_end.set()
+        thread.join(60)
+        assert not thread.is_alive()
         core.db.close()
 
 
@@ -337,7 +339,7 @@ def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
     core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict)
     core.ingest = SimpleNamespace(status=lambda: {**HEALTHY, "lost": 2})
     core.evaluation = SimpleNamespace(find_slow=lambda: {"north": 40.0})
-    core.publisher, core.reserve = QUIET, RESERVED
+    core.publisher, core.reserve, core.readers = QUIET, RESERVED, READERS
     core._follow_conditions()
     core._write_stamp("running")
     core.db.close()
