@@ -1,12 +1,15 @@
 """How much of a file from outside is unpacked: a small archive may hold what no memory does."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 from forecasting.errors import RecipeError
 
 TABLE_BYTES = 1 << 30  # of one table as text
 PACKED = frozenset({".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz"})
+# what a damaged or foreign zip raises while it is opened and unpacked
+DAMAGED = (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def read_part(archive: zipfile.ZipFile, name: str, most_bytes: int | None = None) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from forecasting.data.bounds import check_size, read_part
+from forecasting.data.bounds import DAMAGED, check_size, read_part
 from forecasting.data.covariates import Covariate, covariates_from_samples
 from forecasting.data.driver_rows import rows_from_covariates
 from forecasting.data.rain_forecasts import lay_outlooks, outlooks_from_samples
@@ -275,7 +275,6 @@ def _member(path: Path) -> Any:
         return path
     import io
     import zipfile
-    import zlib
 
     try:
         with zipfile.ZipFile(path) as archive:
@@ -283,5 +282,5 @@ def _member(path: Path) -> Any:
             if len(tables) != 1:
                 raise RecipeError(f"{path}: expected one .csv inside, found {len(tables)}")
             return io.BytesIO(read_part(archive, tables[0]))
-    except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED as error:
         raise RecipeError(f"{path}: no archive that can be read: {error}") from error

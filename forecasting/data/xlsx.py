@@ -2,10 +2,9 @@
 
 import xml.etree.ElementTree as ET
 import zipfile
-import zlib
 from pathlib import Path
 
-from forecasting.data.bounds import read_part
+from forecasting.data.bounds import DAMAGED, read_part
 from forecasting.errors import RecipeError
 
 SHEET_BYTES = 1 << 26  # of XML: a million cells; the tree of it takes ten times as much
@@ -22,9 +21,7 @@ def read_sheet(path: Path) -> list[dict[str, str | float]]:
         with zipfile.ZipFile(path) as book:
             shared = _shared(book)
             sheet = _parse(book, "xl/worksheets/sheet1.xml")
-    except (
-        OSError, EOFError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, ET.ParseError,
-    ) as error:  # fmt: skip
+    except (*DAMAGED, KeyError, ET.ParseError) as error:
         raise RecipeError(f"{path}: no workbook that can be read: {error}") from error
     table = [_cells(row, shared) for row in sheet.iter(f"{_NS}row")]
     if not table:
