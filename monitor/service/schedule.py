@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,7 @@ DAY_S: Final = 86400.0
 WORKERS: Final = 2
 FAILS_BEFORE_ALARM: Final = 3
 LOOK_S: Final = 1.0  # between two looks at the folders that jobs watch
+GIVE_BACK_S: Final = 10.0  # between two times that freed memory goes back: some jobs run many times a second
 Clock = Callable[[], datetime]
 OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
 
@@ -125,6 +127,7 @@ class Schedule:
         self._entries: dict[str, tuple[Job, Site | None]] = {}
         self._stages: dict[str, str | None] = {}
         self._running: set[str] = set()
+        self._gave_back_s = -GIVE_BACK_S
         self._stopped = threading.Event()
         for job in jobs:
             for site in sites if job.per_site else (None,):
@@ -210,7 +213,9 @@ class Schedule:
             log.warning("job %s not started: %s", key, error)
             return "missed"
         state, detail = self._call(job, site)
-        _give_back_memory()
+        if time.monotonic() >= self._gave_back_s + GIVE_BACK_S:
+            _give_back_memory()
+            self._gave_back_s = time.monotonic()
         log.log(logging.INFO if state == "done" else logging.WARNING, "job %s %s: %s", key, state, detail)
         try:
             with self._db.write() as c:
