@@ -41,7 +41,7 @@ demo: setup ## Show everything in three minutes (DEMO_FLAGS="--once --json" ends
 # types are looked at while the tests begin: one core would only watch the other
 test: setup servers lint ## Everything that must hold: lint, types, import law, all tests on SQLite and PostgreSQL
 	@$(MAKE) --no-print-directory type & types=$$!; \
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS); tests=$$?; \
+	tests/run.sh -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS); tests=$$?; \
 	wait $$types || { echo "the types do not hold: make type" >&2; exit 1; }; exit $$tests
 
 soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 7; memory over an hour at each rate

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import threading
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +14,6 @@ from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store import pages
 from monitor.store.scenes.arrivals import load_scenes, load_waiting, save_scene
 from monitor.store.schema import tables as t
-from tests.conftest import wait_for
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, work_here
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -217,35 +214,46 @@ def raster(drawn, tmp_path):
 def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
     database, config, raster, monkeypatch, calls, clock
 ):
-    monkeypatch.setattr(scene_inbox, "SETTLED_S", 0.4)
-    monkeypatch.setattr(scene_inbox, "LOOK_S", 0.1)
-    monkeypatch.setattr(scene_inbox, "LONGEST_S", 0.8)
     site, inbox = add_site(database), Path(config.paths.inbox) / "bench"
     inbox.mkdir(parents=True)
     now = datetime.now(UTC) + {"right": 0, "an hour behind": -1, "an hour ahead": 1}[clock] * HOUR
 
-    def write_slowly(name, seconds):
-        with (inbox / name).open("wb") as file:
-            for k in range(20):
-                file.write(raster[len(raster) * k // 20 : len(raster) * (k + 1) // 20])
-                file.flush()
-                time.sleep(seconds / 20)
+    class Copying:
+        """Time that passes only while the inbox sleeps; somebody copies one piece of the raster in each sleep."""
 
+        now_s, left = 1000.0, []
+
+        def monotonic(self):
+            return self.now_s
+
+        def sleep(self, seconds):
+            self.now_s += seconds
+            self.write()
+
+        def copy(self, name, pieces):
+            self.path = inbox / name
+            self.left = [raster[len(raster) * k // pieces : len(raster) * (k + 1) // pieces] for k in range(pieces)]
+            self.write()
+
+        def write(self):
+            if self.left:
+                with self.path.open("ab") as file:
+                    file.write(self.left.pop(0))
+
+    copying = Copying()
+    monkeypatch.setattr(scene_inbox, "time", copying)
     # it grows longer than one look lasts: it waits, and the next look takes it at once
-    writer = threading.Thread(target=write_slowly, args=("20260512T100000.tif", 2.0))
-    writer.start()
-    wait_for(lambda: any(inbox.iterdir()), what="the first byte")
+    copying.copy("20260512T100000.tif", pieces=100)
     assert scene_inbox.run(database, config, site, now) == "20260512T100000.tif: waiting: is still being written"
     assert calls == []
-    writer.join()
+    assert copying.left, "the look ended before the copy did"
+    while copying.left:
+        copying.write()
     assert "footprints" in scene_inbox.run(database, config, site, now)
-    # it is finished during a look, however slow this machine is at the moment
-    monkeypatch.setattr(scene_inbox, "LONGEST_S", 30.0)
-    writer = threading.Thread(target=write_slowly, args=("20260513T100000.tif", 0.3))
-    writer.start()
-    wait_for(lambda: len(list(inbox.iterdir())) == 2, what="the first byte")
+    # it is finished during a look
+    copying.copy("20260513T100000.tif", pieces=8)
     assert "20260513T100000.tif: " in (said := scene_inbox.run(database, config, site, now))
     assert "waiting" not in said
-    writer.join()
+    assert not copying.left
     assert len(calls) == 2
     assert scene_inbox.run(database, config, site, now) == "nothing new"
