@@ -5,9 +5,9 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from monitor.config.site_schema import FusionRuleTable, FusionTable, NeighboursTable
-from monitor.config.terms import describe_unknown
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours, list_leaves
 from monitor.domain.site import Criterion, Level, Station
+from monitor.domain.terms import describe_unknown
 from monitor.domain.witnesses import EARTHQUAKE, INSAR, OBSERVERS, SCENE, TRIGGERS, name_zone
 from monitor.errors import ConfigError
 

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from monitor.config.site import find_cautions, find_weaknesses, parse_site
-from monitor.config.terms import Duration, Retention, Section, describe_unknown, explain, read_text, read_toml
 from monitor.domain.names import fold_name
 from monitor.domain.site import Site
+from monitor.domain.terms import Duration, Retention, Section, describe_unknown, explain, read_text, read_toml
 from monitor.errors import ConfigError
 
 __all__ = [

@@ -13,7 +13,6 @@ from forecasting.registry import SERVED
 from monitor.config import site_schema as schema
 from monitor.config.criteria import complete_criterion, read_expected_rain, refuse_expected
 from monitor.config.fusion import read_fusion
-from monitor.config.terms import Faults, Section, describe_unknown, explain, read_toml
 from monitor.domain.instants import spell_duration
 from monitor.domain.names import unify_names
 from monitor.domain.quantities import QUANTITIES, UNITS, convert
@@ -33,6 +32,7 @@ from monitor.domain.site import (
     Station,
     Threshold,
 )
+from monitor.domain.terms import Faults, Section, describe_unknown, explain, read_toml
 from monitor.domain.witnesses import list_top_witnesses
 from monitor.errors import ConfigError
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from monitor.config.terms import Duration, Horizon, Section
+from monitor.domain.terms import Duration, Horizon, Section
 
 SITE_ID = r"^[a-z0-9-]{1,64}$"
 STATION_ID = r"^[A-Za-z0-9_-]{1,64}$"

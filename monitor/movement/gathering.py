@@ -8,9 +8,9 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.kinematics.direction import norm
-from monitor.alerting.series.tracks import COMPONENTS, SCALARS, Track, build_track
 from monitor.domain.decision import View, seconds
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
+from monitor.series.tracks import COMPONENTS, SCALARS, Track, build_track
 from monitor.store.readings.observations import load_readings, load_series
 
 KINDS: Final = ("displacement", "crack_opening")  # what moves in mm

@@ -9,11 +9,11 @@ from typing import Final
 
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.decision.decide import decide
-from monitor.alerting.series.tracks import Tracker
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.decision import Decision, Memory, View, instant, seconds
 from monitor.domain.site import Site
 from monitor.replay.history import History
+from monitor.series.tracks import Tracker
 from monitor.store.alerting.history import PastAct
 from monitor.store.schema.types import canonical_json
 

@@ -20,9 +20,9 @@ from monitor.alerting.decision.proof import find_unproven
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.config.service import ServiceConfig, load_service, parse_site, scan_sites
-from monitor.config.terms import read_text
 from monitor.domain.alert import SERVICE
 from monitor.domain.site import Site
+from monitor.domain.terms import read_text
 from monitor.errors import ConfigError, SlopewardError, StoreBusyError
 from monitor.ingest.service import Ingest
 from monitor.movement.cadence import stage_cadence

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DECISIONS = ("monitor/alerting", "forecasting/kinematics", "forecasting/hydrology")
+DECISIONS = (
+    "monitor/alerting", "monitor/criteria", "monitor/series", "forecasting/kinematics", "forecasting/hydrology",
+)  # fmt: skip
 COUNTS = {"len", "int", "count"}  # functions and methods that give whole numbers
 
 

@@ -23,8 +23,8 @@ from monitor.config.site_schema import (
     RateBound,
     SiteFile,
 )
-from monitor.config.terms import list_keys
 from monitor.domain.alert import Ledger
+from monitor.domain.terms import list_keys
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "statsmodels", "rasterio", "pandas", "plotly", "matplotlib", "sklearn")

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from monitor.alerting.criteria.registry import CRITERIA
-from monitor.alerting.series.assessment import Windows
 from monitor.cli.main import run_verb
 from monitor.config.site import parse_site
+from monitor.criteria.registry import CRITERIA
 from monitor.domain.decision import Memory, Newest, View, instant, seconds
 from monitor.domain.observation import Reading
 from monitor.errors import ConfigError
+from monitor.series.assessment import Windows
 from tests.data.measured import measured_site, read_baijiabao, read_outang
 from tests.data.read_workbook import read_sheet, serial_to_time
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from forecasting.kinematics.velocity import fit_velocity
-from monitor.alerting.criteria.earthquake import lowered_factor
 from monitor.alerting.decision import decide
 from monitor.alerting.decision.ladder import station_behind
+from monitor.criteria.earthquake import lowered_factor
 from monitor.domain.alert import Ledger
 from monitor.domain.decision import (
     AnomalyFact,

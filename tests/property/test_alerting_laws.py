@@ -5,10 +5,10 @@
 
 import pytest
 
-from monitor.alerting.criteria import rain_gauge, velocity
 from monitor.alerting.decision import conditions, decide
-from monitor.alerting.series import maintenance, steps, tracks
+from monitor.criteria import rain_gauge, velocity
 from monitor.domain import decision as records
+from monitor.series import maintenance, steps, tracks
 from tests.property.alerting_histories import DAY_S, SOAK
 from tests.property.alerting_laws import Statistics, check_story
 

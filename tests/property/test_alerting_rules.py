@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from forecasting.kinematics.velocity import fit_velocity
-from monitor.alerting.criteria import velocity
 from monitor.alerting.decision import conditions, decide
-from monitor.alerting.series import paired_steps, station_health, steps, tracks
+from monitor.criteria import velocity
 from monitor.domain import decision as records
 from monitor.domain.alert import Ledger
 from monitor.domain.decision import AnomalyFact, FootprintFact, Memory, View, instant, seconds
 from monitor.domain.site import Criterion, Dwell, Threshold
+from monitor.series import paired_steps, station_health, steps, tracks
 from monitor.store.schema.types import canonical_json
 from tests.property.alerting_histories import (
     AUXILIARY,

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.alerting.criteria.rain_gauge import Gauge
 from monitor.alerting.decision.decide import decide
+from monitor.criteria.rain_gauge import Gauge
 from monitor.domain.decision import Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading

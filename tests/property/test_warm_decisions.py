@@ -11,11 +11,11 @@ from monitor.alerting.decision import reading_cache as looking_module
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import load_view
 from monitor.alerting.decision.reading_cache import Looking
-from monitor.alerting.series import tracks
-from monitor.alerting.series.step_detector import Walk
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.observation import Observation
+from monitor.series import tracks
+from monitor.series.step_detector import Walk
 from monitor.store.alerting.offsets import add_offset, revoke_offset
 from monitor.store.readings.observations import add_observations, load_series
 from monitor.store.schema.tables import observation, observation_flag

@@ -23,10 +23,10 @@ from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.site_diff import Difference, differ
 from monitor.alerting.decision.orphaned_votes import list_changed, set_apart
 from monitor.config.service import parse_site
-from monitor.config.terms import read_text
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory
 from monitor.domain.site import Site
+from monitor.domain.terms import read_text
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.store.alerting import proposals as store
 from monitor.store.alerting.decisions import find_state, save_memory

@@ -6,10 +6,10 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.operator_acts import measure_stake
 from monitor.alerting.decision.signatures import needs_two
-from monitor.alerting.series.steps import is_earthquake
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import NeedsSecondError
+from monitor.series.steps import is_earthquake
 from monitor.store.alerting.events import find_event_kind, withdraw_event
 from monitor.store.people.users import load_users, require_two
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from monitor.alerting.criteria.registry import MOTION
-from monitor.alerting.series.witness import find_groups
+from monitor.criteria.registry import MOTION
 from monitor.domain.alert import Ledger
 from monitor.domain.fusion import Clause, Fusion, list_leaves
 from monitor.domain.site import Criterion, Recipient, Site, Station, Threshold
+from monitor.series.witness import find_groups
 
 Safe = Callable[[Any, Any], bool]  # (old, new) -> known to be tightening or neutral
 

@@ -11,13 +11,13 @@ from monitor.alerting.decision.conditions import HAZARD_KEY
 from monitor.alerting.decision.evaluate import EvaluationResult, evaluate_site, rule_version
 from monitor.alerting.decision.fusion_rules import RULE, split_key
 from monitor.alerting.decision.signatures import counts_with, measure_height, needs_two
-from monitor.alerting.series.step_clocks import station_of
-from monitor.alerting.series.steps import CAUSES, MOVEMENT, asked_level, says_no, state_after
 from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.series.step_clocks import station_of
+from monitor.series.steps import CAUSES, MOVEMENT, asked_level, says_no, state_after
 from monitor.store.alerting.alerts import add_note, apply_changes, load_alerts
 from monitor.store.alerting.decisions import add_decision, code_version, find_state, save_memory
 from monitor.store.database.audit import add_audit, seal_decision

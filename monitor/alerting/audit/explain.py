@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from monitor.alerting.series.bounds import bound_units
 from monitor.config.service import parse_site
 from monitor.domain.decision import instant
 from monitor.domain.instants import spell
 from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError
+from monitor.series.bounds import bound_units
 
 # positions in a frozen reading, see `monitor.domain.decision.View.spell`
 _OBSERVED, _RECEIVED, _REVISION, _RAW, _OFFSET, _VALUE, _FLAGS = 0, 1, 2, 3, 4, 5, 7

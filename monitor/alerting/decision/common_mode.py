@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from monitor.alerting.criteria.registry import MOTION
-from monitor.alerting.criteria.velocity import judge_rates
-from monitor.alerting.series.assessment import Assessment, Windows
-from monitor.alerting.series.steps import Sighting
-from monitor.alerting.series.vectors import Vector
-from monitor.alerting.series.witness import Motion, move_as_one
+from monitor.criteria.registry import MOTION
+from monitor.criteria.velocity import judge_rates
 from monitor.domain.site import Criterion, Station
 from monitor.domain.witnesses import OBSERVERS
+from monitor.series.assessment import Assessment, Windows
+from monitor.series.steps import Sighting
+from monitor.series.vectors import Vector
+from monitor.series.witness import Motion, move_as_one
 
 
 def find_common(

@@ -4,20 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from monitor.alerting.criteria.earthquake import list_inspections
 from monitor.alerting.decision.fusion_rules import RULE, split_key
 from monitor.alerting.decision.ladder import Ask, Rung, station_behind
-from monitor.alerting.series.assessment import Assessment, Windows
-from monitor.alerting.series.coseismic_steps import list_reminders
-from monitor.alerting.series.neighbours import Companions
-from monitor.alerting.series.offset_answers import SUFFIX, find_offsets
-from monitor.alerting.series.paired_steps import Disturbed
-from monitor.alerting.series.step_clocks import clock_s, instant_of, station_of
-from monitor.alerting.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, asked_level, says_no
+from monitor.criteria.earthquake import list_inspections
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.decision import Condition, Memory, Step, Vote, instant, seconds
 from monitor.domain.instants import parse, spell, spell_duration
 from monitor.domain.site import Criterion, Site
+from monitor.series.assessment import Assessment, Windows
+from monitor.series.coseismic_steps import list_reminders
+from monitor.series.neighbours import Companions
+from monitor.series.offset_answers import SUFFIX, find_offsets
+from monitor.series.paired_steps import Disturbed
+from monitor.series.step_clocks import clock_s, instant_of, station_of
+from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, asked_level, says_no
 from monitor.store.schema.types import canonical_json
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from monitor.alerting.criteria.registry import MEASURED
 from monitor.alerting.decision.scope import history_s, reach_s, wanted_series
+from monitor.criteria.registry import MEASURED
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, SeriesSpec, Site
 

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from monitor.alerting.criteria.earthquake import list_lowering, lowered_factor
-from monitor.alerting.criteria.registry import CRITERIA, MOTION, TRACKED
 from monitor.alerting.decision.common_mode import find_common
 from monitor.alerting.decision.conditions import list_changes, list_conditions, review_due_s
 from monitor.alerting.decision.declared import describe_events
@@ -16,15 +14,20 @@ from monitor.alerting.decision.orphaned_votes import find_unheard
 from monitor.alerting.decision.signatures import keep_signatures
 from monitor.alerting.decision.vote_status import stand
 from monitor.alerting.decision.votes import REFERENCE, find_lasting, keep_answers, outgrow, update_votes
-from monitor.alerting.series.assessment import Windows
-from monitor.alerting.series.bounds import lower_bounds
-from monitor.alerting.series.coseismic_steps import find_shaken, next_page_s
-from monitor.alerting.series.maintenance import Cover, find_covers
-from monitor.alerting.series.neighbours import ask_neighbours
-from monitor.alerting.series.paired_steps import find_disturbed
-from monitor.alerting.series.station_health import SICK, Sense, Senses, examine
-from monitor.alerting.series.step_clocks import clock_s, station_of
-from monitor.alerting.series.steps import (
+from monitor.criteria.earthquake import list_lowering, lowered_factor
+from monitor.criteria.registry import CRITERIA, MOTION, TRACKED
+from monitor.domain.decision import OLD_RULE, Decision, Memory, Step, View, Vote, instant, seconds
+from monitor.domain.site import Criterion, Site
+from monitor.domain.witnesses import find_groups, find_voting_series, reach
+from monitor.series.assessment import Windows
+from monitor.series.bounds import lower_bounds
+from monitor.series.coseismic_steps import find_shaken, next_page_s
+from monitor.series.maintenance import Cover, find_covers
+from monitor.series.neighbours import ask_neighbours
+from monitor.series.paired_steps import find_disturbed
+from monitor.series.station_health import SICK, Sense, Senses, examine
+from monitor.series.step_clocks import clock_s, station_of
+from monitor.series.steps import (
     ACTIVE,
     MOVEMENT,
     STEP,
@@ -33,10 +36,7 @@ from monitor.alerting.series.steps import (
     says_no,
     update_steps,
 )
-from monitor.alerting.series.tracks import Track, Tracker
-from monitor.domain.decision import OLD_RULE, Decision, Memory, Step, View, Vote, instant, seconds
-from monitor.domain.site import Criterion, Site
-from monitor.domain.witnesses import find_groups, find_voting_series, reach
+from monitor.series.tracks import Track, Tracker
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from monitor.alerting.criteria.earthquake import list_lowering
-from monitor.alerting.series.assessment import Windows
-from monitor.alerting.series.steps import EVENT, is_earthquake, list_events_at
+from monitor.criteria.earthquake import list_lowering
 from monitor.domain.decision import OLD_RULE, Step
+from monitor.series.assessment import Windows
+from monitor.series.steps import EVENT, is_earthquake, list_events_at
 
 
 def describe_events(windows: Windows, steps: dict[str, Step]) -> list[dict[str, Any]]:

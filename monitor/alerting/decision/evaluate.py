@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.alerting.criteria.earthquake import event_span_s
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.reading_cache import Looking
 from monitor.alerting.decision.scope import reach_s, wanted_series
+from monitor.criteria.earthquake import event_span_s
 from monitor.domain.alert import SERVICE, AlertChange
 from monitor.domain.decision import Decision, Memory, View, instant
 from monitor.domain.instants import spell

@@ -8,11 +8,11 @@ from monitor.alerting.decision.conditions import explain_level
 from monitor.alerting.decision.fusion_rules import Ruling
 from monitor.alerting.decision.ladder import Ask
 from monitor.alerting.decision.vote_status import Standing
-from monitor.alerting.series.assessment import Assessment
-from monitor.alerting.series.offset_answers import SUFFIX
-from monitor.alerting.series.steps import asked_level
 from monitor.domain.decision import Memory, Step, Vote, seconds
 from monitor.domain.site import Site
+from monitor.series.assessment import Assessment
+from monitor.series.offset_answers import SUFFIX
+from monitor.series.steps import asked_level
 
 
 def describe(

@@ -13,10 +13,10 @@ from typing import Final
 
 from monitor.alerting.decision.fusion_rules import RULE, split_key
 from monitor.alerting.decision.ladder import station_behind
-from monitor.alerting.series.steps import STEP
 from monitor.domain.decision import Memory
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import list_voices
+from monitor.series.steps import STEP
 
 GONE: Final = "~"  # stands behind the name of a criterion or rule that is heard no more; no site file may use it
 _AUTOMATIC: Final = re.compile(r"[a-z_]+-\d+")

@@ -11,9 +11,9 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from monitor.alerting.decision.scope import anchor_at, wanted_series
-from monitor.alerting.series.tracks import Tracker
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
+from monitor.series.tracks import Tracker
 from monitor.store.readings.observations import load_readings, load_series
 from monitor.store.readings.reading_stamps import Stamp, load_newer, load_stamps
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from math import floor
 from typing import Final
 
-from monitor.alerting.criteria.registry import MEASURED
+from monitor.criteria.registry import MEASURED
 from monitor.domain.decision import instant, seconds
 from monitor.domain.site import Criterion, SeriesSpec, Site
 

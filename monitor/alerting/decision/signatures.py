@@ -5,13 +5,13 @@ from collections.abc import Collection
 from sqlalchemy import Connection
 
 from monitor.alerting.decision.votes import find_height
-from monitor.alerting.series.coseismic_steps import find_shaken
-from monitor.alerting.series.steps import asked_level
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Signature
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
+from monitor.series.coseismic_steps import find_shaken
+from monitor.series.steps import asked_level
 from monitor.store.people.users import require_account, require_two
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from monitor.alerting.series.maintenance import Cover
-from monitor.alerting.series.neighbours import Cap
 from monitor.domain.decision import Vote
+from monitor.series.maintenance import Cover
+from monitor.series.neighbours import Cap
 
 
 @dataclass(frozen=True, slots=True)

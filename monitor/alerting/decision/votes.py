@@ -4,13 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from monitor.alerting.criteria.registry import MOTION
-from monitor.alerting.series.assessment import Assessment
-from monitor.alerting.series.neighbours import ALONE
-from monitor.alerting.series.step_clocks import instant_of, station_of
-from monitor.alerting.series.steps import MOVEMENT, QUIET, says_no
+from monitor.criteria.registry import MOTION
 from monitor.domain.decision import Memory, Step, View, Vote
 from monitor.domain.site import Criterion, Site
+from monitor.series.assessment import Assessment
+from monitor.series.neighbours import ALONE
+from monitor.series.step_clocks import instant_of, station_of
+from monitor.series.steps import MOVEMENT, QUIET, says_no
 
 ANSWER_KEPT_S: Final = 366 * 86400.0
 REFERENCE: Final = "reference:"

@@ -170,7 +170,7 @@ def verify(
     """
     from monitor.alerting.acts.operator_acts import ANSWERS, find_signature, set_level, step_of_alert
     from monitor.alerting.acts.operator_acts import verify as answer_step
-    from monitor.alerting.series.steps import says_no
+    from monitor.series.steps import says_no
 
     first = None
     with closing(open_database(config)) as db:

@@ -11,9 +11,9 @@ import typer
 
 from monitor.cli.session import NOTHING, JsonOption, open_service, pick_site, print_json, say
 from monitor.config.service import load_site, parse_site
-from monitor.config.terms import read_text, read_toml
 from monitor.domain.instants import parse, parse_duration_s
 from monitor.domain.site import Site
+from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, RefusedError
 from monitor.replay.backtest import Progress, Terms, run_backtest
 from monitor.replay.known import MODES, Known

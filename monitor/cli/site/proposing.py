@@ -14,9 +14,9 @@ from sqlalchemy import Connection
 from monitor.cli.identity import prove
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, open_service, say, show
 from monitor.config.service import parse_site
-from monitor.config.terms import read_text
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
+from monitor.domain.terms import read_text
 from monitor.errors import SlopewardError
 from monitor.store.alerting.proposals import Proposal
 from monitor.store.database.engine import Database

@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.operator_acts import step_of_alert
 from monitor.alerting.acts.stakes import weigh
-from monitor.alerting.series.bounds import bound_units
 from monitor.domain.alert import Ledger
 from monitor.domain.instants import spell_duration
 from monitor.domain.quantities import LANDSLIDE
@@ -17,6 +16,7 @@ from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
 from monitor.health import CORE_SILENT_S, judge_parts
 from monitor.ingest.references import find_question
+from monitor.series.bounds import bound_units
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.readings.observations import load_series

@@ -9,8 +9,8 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 
-from monitor.alerting.criteria.rain_gauge import Gauge, read_gauge
-from monitor.alerting.criteria.rainfall import measure_curve
+from monitor.criteria.rain_gauge import Gauge, read_gauge
+from monitor.criteria.rainfall import measure_curve
 from monitor.domain.decision import View, instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.site import Criterion, Site

@@ -8,13 +8,13 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from forecasting.kinematics.velocity import fit_velocity
-from monitor.alerting.series.tracks import HARMLESS
 from monitor.domain.decision import instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.movement.judging import inverse_of
+from monitor.series.tracks import HARMLESS
 from monitor.web.context import Context
 from monitor.web.parts.collect import COMPUTED
 from monitor.web.routes.charts import load_curve

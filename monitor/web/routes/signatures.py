@@ -8,10 +8,10 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 
-from monitor.alerting.series.step_clocks import station_of
 from monitor.domain.decision import Memory
 from monitor.errors import NotFoundError
 from monitor.ingest.references import alarm_key
+from monitor.series.step_clocks import station_of
 from monitor.store.alerting.alerts import find_alert, load_alerts
 from monitor.store.alerting.decisions import find_state
 from monitor.store.pages import load_cards

@@ -218,9 +218,9 @@ def test_reports_of_an_older_version_are_counted_as_they_were():
 def test_a_single_image_is_no_part_of_a_rule_either():
     from dataclasses import replace
 
-    from monitor.alerting.criteria.scene import SceneRule
-    from monitor.alerting.series.assessment import Windows
+    from monitor.criteria.scene import SceneRule
     from monitor.domain.decision import FootprintFact, Memory
+    from monitor.series.assessment import Windows
 
     (image,) = (c for c in SITE.criteria if c.id == "image")
     view = View(footprints=(FootprintFact("post", T0.timestamp(), "p1", "single", 4000.0, "G1", 40.0),))

@@ -16,12 +16,12 @@ from forecasting.hydrology.threshold_learning import (
     learn_threshold,
     predict_rain,
 )
-from monitor.alerting.criteria.registry import CRITERIA
-from monitor.alerting.series.assessment import Windows
 from monitor.cli.main import run_verb
 from monitor.config.site import parse_site
+from monitor.criteria.registry import CRITERIA
 from monitor.domain.decision import Memory, View, instant
 from monitor.domain.observation import Reading
+from monitor.series.assessment import Windows
 
 DAY = 86400.0
 START = datetime(2018, 1, 1, tzinfo=UTC).timestamp()

@@ -8,10 +8,10 @@ import pytest
 
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.decision.decide import decide
-from monitor.alerting.series import witness
 from monitor.domain.decision import Memory, Newest, View, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
+from monitor.series import witness
 from tests.integration.alerting.test_scenes import make_site
 from tests.property import alerting_histories as histories
 

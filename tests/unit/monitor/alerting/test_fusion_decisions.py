@@ -11,13 +11,13 @@ from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.decision import conditions, vote_status
 from monitor.alerting.decision import decide as decide_module
 from monitor.alerting.decision.signatures import measure_height, needs_two
-from monitor.alerting.series import neighbours
-from monitor.alerting.series import steps as steps_module
-from monitor.alerting.series.bounds import lower_bounds
 from monitor.domain.decision import EventFact, MaintenanceFact, Memory, Signature, Step, View, instant, seconds
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
 from monitor.domain.instants import spell
 from monitor.domain.site import Criterion, Dwell, Threshold
+from monitor.series import neighbours
+from monitor.series import steps as steps_module
+from monitor.series.bounds import lower_bounds
 from monitor.store.schema.types import canonical_json
 from tests.property.alerting_histories import (
     AUXILIARY,

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from monitor.alerting.series.tracks import Track
 from monitor.domain.site import Level, MovementPlan, SeriesSpec, Site, StagePlan, Station
 from monitor.movement.gathering import Moving, Path, _lengths
 from monitor.movement.judging import WARM_LOOKS, WARM_S, is_due, judge_movement
 from monitor.movement.update import find_worst
+from monitor.series.tracks import Track
 from monitor.store.models.movement import MovementRow
 
 MINUTE, H, D = 60.0, 3600.0, 86400.0

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.alerting.criteria.rain_gauge import Gauge
+from monitor.criteria.rain_gauge import Gauge
 from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.errors import NotFoundError
 from monitor.web.routes import rain

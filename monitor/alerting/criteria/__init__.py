@@ -1,1 +1,0 @@
-"""One file per criterion: assess(windows, now) -> Assessment."""

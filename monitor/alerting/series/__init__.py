@@ -1,1 +1,0 @@
-"""What each series says: tracks, steps, noise, health of instruments, bounds in force."""

@@ -1,0 +1,137 @@
+"""Acceleration of displacement along the direction of movement against a bound per level, in mm/day2."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
+from monitor.criteria.velocity import dwell_epochs, forget_fits, measure_motion
+from monitor.domain.instants import spell_duration
+from monitor.domain.site import Criterion, SeriesSpec, Threshold
+from monitor.series.assessment import (
+    Assessment,
+    Windows,
+    bound_of,
+    measure_nothing,
+    open_track,
+    recovery_of,
+    stations_of,
+)
+from monitor.series.bounds import bound_unit
+from monitor.series.tracks import Track
+
+MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
+LEAST_EPOCHS: Final = 6  # a parabola through five bends to any one of them
+
+
+@dataclass(frozen=True, slots=True)
+class AccelerationRule:
+    """Crossed when the parabola over the window bends more than the bound, whichever single epoch is left out.
+
+    Both the acceleration and the velocity must be real by `min_sigma` standard errors: a slope that stands still and
+    bends in its noise, or one that creeps back, accelerates towards nothing.
+    """
+
+    criterion: Criterion
+
+    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
+        """One answer per station on the slope."""
+        return tuple(self._assess(windows, s.id) for s in stations_of(windows, self.criterion))
+
+    def _assess(self, windows: Windows, station: str) -> Assessment:
+        found = open_track(windows, self.criterion, station)
+        if isinstance(found, Assessment):
+            return found
+        return self._judge(*found, windows)
+
+    def _judge(self, track: Track, spec: SeriesSpec, windows: Windows) -> Assessment:
+        criterion = self.criterion
+        newest_s = track.times_s[-1]
+        epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(f"{criterion.id}|{track.station}"))
+        quiet = track.times_s[-criterion.dwell.hits :]
+        raise_level = hold_level = 0
+        heard = False
+        facts: list[dict[str, Any]] = []
+        for threshold in criterion.thresholds:
+            fits = {e: _fit(track, e, threshold) for e in {*epochs, *quiet, newest_s}}
+            hits = sum(1 for e in epochs if _is_over(fits[e], threshold, criterion.min_sigma))
+            clear = all(_is_clear(fits[e], threshold, criterion.recover) for e in quiet)
+            heard = heard or fits[newest_s] is not None
+            raise_level = max(raise_level, threshold.level) if hits >= criterion.dwell.hits else raise_level
+            hold_level = hold_level if clear else max(hold_level, threshold.level)
+            facts.append(_describe(threshold, fits[newest_s], hits, criterion, clear=clear))
+        return Assessment(
+            criterion.id, track.station, raise_level, max(hold_level, raise_level), heard,
+            heard and windows.is_fresh(newest_s, spec), newest_s, _sentence(criterion, spec, facts, raise_level),
+            {"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
+            partial(measure_motion, track, criterion) if heard else measure_nothing,
+        )  # fmt: skip
+
+
+def _fit(track: Track, end_s: float, threshold: Threshold) -> Acceleration | None:
+    """The parabola over the window that ends with an epoch; kept with the track, for it is asked again."""
+    window_s = threshold.window_s or 86400.0
+    key = (end_s, window_s, "acceleration")
+    try:
+        found: Acceleration | None = track.fits[key]
+    except KeyError:
+        found = track.fits[key] = _fit_window(track, end_s, window_s)
+        forget_fits(track)
+    return found
+
+
+def _fit_window(track: Track, end_s: float, window_s: float) -> Acceleration | None:
+    """None where too little of the window is seen."""
+    high = bisect_right(track.times_s, end_s)
+    low = bisect_right(track.times_s, end_s - window_s, 0, high)
+    times = track.times_s[low:high]
+    if len(times) < LEAST_EPOCHS or times[-1] - times[0] < MIN_EXTENT * window_s:
+        return None
+    return fit_acceleration(times, track.along[low:high], track.along_sigma[low:high], window_s)
+
+
+def _is_over(fit: Acceleration | None, threshold: Threshold, min_sigma: float) -> bool:
+    if fit is None:
+        return False
+    bound, _ = bound_of(threshold)
+    moving = fit.velocity > min_sigma * fit.velocity_error
+    return moving and fit.low > bound and fit.rate > min_sigma * fit.error
+
+
+def _is_clear(fit: Acceleration | None, threshold: Threshold, recover: float) -> bool:
+    if fit is None:
+        return False
+    bound, _ = bound_of(threshold)
+    return fit.high < recovery_of(threshold, recover) and fit.rate + fit.error < bound
+
+
+def _describe(
+    threshold: Threshold, fit: Acceleration | None, hits: int, criterion: Criterion, *, clear: bool
+) -> dict[str, Any]:
+    bound, _ = bound_of(threshold)
+    found: dict[str, Any] = {
+        "level": threshold.level, "bound": bound, "window_s": threshold.window_s, "hits": hits,
+        "needs": criterion.dwell.hits, "recovered": clear,
+    }  # fmt: skip
+    if fit is not None:
+        found |= {
+            "acceleration": fit.rate, "error": fit.error, "low": fit.low, "high": fit.high, "n": fit.n,
+            "mid_s": fit.mid_s, "velocity": fit.velocity, "velocity_error": fit.velocity_error,
+            "margin": fit.rate - bound,
+        }  # fmt: skip
+    return found
+
+
+def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> str:
+    known = [f for f in facts if "acceleration" in f]
+    if not known:
+        return "too few epochs in the window"
+    said = next((f for f in known if f["level"] == level), known[0])
+    window, unit = spell_duration(said["window_s"] or 86400.0), bound_unit(criterion.kind, spec.unit)
+    return (
+        f"acceleration {said['acceleration']:.3g} ± {said['error']:.2g} {unit} in {window} at "
+        f"{said['velocity']:.2f} {spec.unit}/day, over {said['bound']:g} {unit} in {said['hits']} data epochs, "
+        f"{criterion.dwell.hits} needed"
+    )

@@ -1,0 +1,201 @@
+"""Shaking that somebody declared: it asks a person to look at the slope, and makes every bound stricter for some days.
+
+An earthquake alone is no movement: by default the criterion is advice. Whatever its role, shaking at or beyond the
+lowest bound (or of unknown strength) opens a question that stays until a person has answered it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from forecasting.hydrology.newmark import critical_acceleration_g, estimate_displacement
+from monitor.domain.decision import Condition, EventFact, Memory, View, instant
+from monitor.domain.instants import spell
+from monitor.domain.site import Criterion, Site
+from monitor.domain.witnesses import EARTHQUAKE
+from monitor.series.assessment import Assessment, Windows
+
+INSPECT: Final = "inspect:"
+MOVED: Final = "movement"  # any other answer says that the slope did not move
+# beyond the strongest shaking ever recorded (4.36 g, Iwate-Miyagi 2008: Aoi et al. 2008, Science 322) a value is no
+# peak ground acceleration in g: most likely a magnitude or another unit was given
+LARGEST_PGA_G: Final = 5.0
+AFTERSHOCKS_S: Final = 6 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shaking:
+    """What one earthquake means to one criterion; `level` is 0 below the lowest bound, None of unknown strength."""
+
+    event: EventFact
+    level: int | None
+    reason: str
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EarthquakeRule:
+    """Peak ground acceleration at the site, and the Newmark displacement it may have caused, against bounds."""
+
+    criterion: Criterion
+
+    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
+        """One answer for all earthquakes within `valid_for` that nobody answered as harmless."""
+        criterion, now_s = self.criterion, windows.now_s
+        after = windows.answered_s(f"{criterion.id}|{EARTHQUAKE}")
+        found = [
+            s for group in group_shaking(criterion, windows.view, now_s)
+            if windows.memory.answers.get(inspection_key(criterion, group[0].event), MOVED) == MOVED
+            for s in group
+            if now_s - s.event.from_s <= criterion.valid_for_s and s.event.from_s > after
+        ]  # fmt: skip
+        known = [s for s in found if s.level is not None]
+        if not known:
+            reason = found[-1].reason if found else "no earthquake that matters"
+            return (Assessment(criterion.id, EARTHQUAKE, reason=reason),)
+        worst = max(known, key=lambda s: (s.level, s.event.from_s))
+        level = worst.level or 0
+        return (
+            Assessment(criterion.id, EARTHQUAKE, level, level, heard=True, newest_s=worst.event.from_s,
+                       reason=worst.reason, facts=worst.facts),
+        )  # fmt: skip
+
+
+def group_shaking(criterion: Criterion, view: View, now_s: float) -> list[list[Shaking]]:
+    """Earthquakes that matter, oldest first, with their aftershocks: one question is enough for all of a group.
+
+    An aftershock is no stronger (by level) than what came before in its group, and not later than AFTERSHOCKS_S after
+    its beginning; whatever is stronger or later is asked about anew. What people stand behind is no aftershock of what
+    nobody does: an invented earthquake, answered as harmless, must not answer for a real one.
+    """
+    groups: list[list[Shaking]] = []
+    for event in sorted(_earthquakes(view, now_s), key=lambda e: e.from_s):
+        shaking = judge_shaking(criterion, event)
+        if shaking.level == 0:
+            continue
+        last = next((g for g in reversed(groups) if _was_confirmed(g[0].event) == _was_confirmed(event)), None)
+        if (
+            last is not None
+            and event.from_s - last[0].event.from_s <= AFTERSHOCKS_S
+            and _gravity(shaking) <= max(_gravity(s) for s in last)
+        ):
+            last.append(shaking)
+        else:
+            groups.append([shaking])
+    return groups
+
+
+def _was_confirmed(event: EventFact) -> bool:
+    """True also where that was taken back: it lowers nothing by moving the event into an answered group."""
+    return event.words > 0 or event.doubted
+
+
+def _gravity(shaking: Shaking) -> int:
+    return 1 if shaking.level is None else shaking.level  # what nobody measured is asked about, no more
+
+
+def judge_shaking(criterion: Criterion, event: EventFact) -> Shaking:
+    """Hold one earthquake against the bounds of a criterion."""
+    params = dict(criterion.params)
+    at = spell(instant(event.from_s))
+    if event.value is None or not 0.0 <= event.value <= LARGEST_PGA_G:
+        given = "none given" if event.value is None else f"{event.value:g} is no acceleration in g"
+        return Shaking(event, None, f"earthquake at {at} of unknown shaking ({given}): {event.text}"[:200], {})
+    pga = event.value
+    critical = params.get("critical_acceleration_g")
+    if critical is None and "factor_of_safety" in params:
+        critical = critical_acceleration_g(params["factor_of_safety"], params["slope_deg"])
+    moved = None if critical is None else estimate_displacement(pga, critical)
+    level = 0
+    bounds = []
+    for threshold in criterion.thresholds:
+        limit_cm = params.get(f"newmark_cm:{threshold.level}")
+        by_pga = threshold.over is not None and pga >= threshold.over
+        by_block = limit_cm is not None and moved is not None and moved.median_cm >= limit_cm
+        bounds.append({
+            "level": threshold.level, "bound": threshold.over, "newmark_cm": limit_cm, "crossed": by_pga or by_block,
+            "ratio": max(
+                pga / threshold.over if threshold.over else 0.0,
+                moved.median_cm / limit_cm if moved is not None and limit_cm else 0.0,
+            ),
+        })  # fmt: skip
+        level = threshold.level if by_pga or by_block else level
+    facts: dict[str, Any] = {"pga_g": pga, "at_s": event.from_s, "levels": bounds, "text": event.text}
+    reason = f"earthquake at {at}, peak ground acceleration {pga:g} g"
+    if moved is not None:
+        facts |= {
+            "critical_acceleration_g": critical, "newmark_cm": moved.median_cm, "newmark_low_cm": moved.low_cm,
+            "newmark_high_cm": moved.high_cm,
+        }  # fmt: skip
+        reason += f", Newmark displacement {moved.median_cm:.2g} cm ({moved.low_cm:.2g} to {moved.high_cm:.2g})"
+    return Shaking(event, level, reason, facts)
+
+
+def list_inspections(site: Site, memory: Memory, view: View, now_s: float) -> dict[str, Condition]:
+    """Questions that earthquakes opened and nobody answered.
+
+    Their alert keys are `health:inspect:<criterion>@<instant>:verify`. A question stays when its
+    earthquake is no longer in view: only an answer (`memory.answers` under the key without `health:` and `:verify`)
+    ends it.
+    """
+    found = {
+        k: c for k, c in memory.conditions.items()
+        if k.startswith(f"health:{INSPECT}")
+        and k.removeprefix("health:").removesuffix(":verify") not in memory.answers
+    }  # fmt: skip
+    for criterion in _criteria(site):
+        for group in group_shaking(criterion, view, now_s):
+            key = inspection_key(criterion, group[0].event)
+            if key in memory.answers:
+                continue
+            name = f"health:{key}:verify"
+            if name not in found and now_s - group[-1].event.from_s > event_span_s(site):
+                continue  # it is read for the steps that it explains; nobody inspects for it now
+            since_s = found[name].since_s if name in found else now_s
+            more = f", and {len(group) - 1} more" if len(group) > 1 else ""
+            text = f"verify now: inspect the slope and the instruments: {group[0].reason}{more}"
+            found[name] = Condition("health", 2, since_s, text)
+    return found
+
+
+def inspection_key(criterion: Criterion, event: EventFact) -> str:
+    """How an answer names the question that the first earthquake of a group opened: `inspect:<criterion>@<instant>`."""
+    return f"{INSPECT}{criterion.id}@{spell(instant(event.from_s))}"
+
+
+def lowered_factor(site: Site, view: View, now_s: float) -> float:
+    """Factor (0 < f <= 1) on every bound in the days after an earthquake beyond a criterion's lowest bound; 1 = none.
+
+    The strictest of all that are running counts. An earthquake whose shaking nobody gave lowers nothing.
+    """
+    return min((lower_to for _, lower_to in list_lowering(site, view, now_s)), default=1.0)
+
+
+def list_lowering(site: Site, view: View, now_s: float) -> list[tuple[EventFact, float]]:
+    """The earthquakes that lower bounds now, each with its factor; whoever said so, for they make stricter only."""
+    found = []
+    for criterion in _criteria(site):
+        params = dict(criterion.params)
+        lower_to, lower_for_s = params.get("lower_to", 1.0), params.get("lower_for_s", 0.0)
+        found += [
+            (event, lower_to) for event in _earthquakes(view, now_s)
+            if lower_to < 1.0 and now_s - event.from_s <= lower_for_s and judge_shaking(criterion, event).level
+        ]  # fmt: skip
+    return found
+
+
+def event_span_s(site: Site) -> float:
+    """How far back events must be read: the longest that any of them still matters."""
+    spans = [max(c.valid_for_s, dict(c.params).get("lower_for_s", 0.0)) for c in _criteria(site)]
+    return max(spans, default=0.0)
+
+
+def _criteria(site: Site) -> list[Criterion]:
+    return [c for c in site.criteria if c.kind == "earthquake"]
+
+
+def _earthquakes(view: View, now_s: float) -> Iterator[EventFact]:
+    return (
+        e for e in view.events
+        if e.kind.strip().lower() == EARTHQUAKE and e.from_s <= now_s and e.received_s <= now_s and not e.withdrawn
+    )  # fmt: skip

@@ -1,0 +1,73 @@
+"""How fast the zones around stations move as radar from space sees them, with the true age of that knowledge."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from monitor.domain.decision import PointFact, instant
+from monitor.domain.instants import spell, spell_duration
+from monitor.domain.site import Criterion
+from monitor.domain.witnesses import list_voices
+from monitor.series.assessment import Assessment, Windows, bound_of, recovery_of
+
+
+@dataclass(frozen=True, slots=True)
+class InsarRateRule:
+    """Rate of a zone along the line of sight, either way, against a bound per level.
+
+    Crossed when the rate is over the bound whichever acquisition is left out, and real by `min_sigma`. A vote is as old
+    as its newest acquisition, however late that came.
+    """
+
+    criterion: Criterion
+
+    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
+        """One answer for each zone; all zones are one witness."""
+        window_s = dict(self.criterion.params)["window_s"]
+        facts: dict[str | None, list[PointFact]] = {}
+        for fact in windows.view.points:
+            if fact.window_s == window_s and fact.newest_s <= windows.now_s:
+                facts.setdefault(fact.station, []).append(fact)
+        found = []
+        for voice in list_voices(windows.site, self.criterion):
+            words = [self._judge(windows, voice.witness, f) for f in facts.get(voice.witness.partition(":")[2], ())]
+            if words:
+                found.append(_join(words))
+            else:
+                found.append(Assessment(self.criterion.id, voice.witness, reason="too few acquisitions in the window"))
+        return tuple(found)
+
+    def _judge(self, windows: Windows, witness: str, fact: PointFact) -> Assessment:
+        criterion = self.criterion
+        sign = 1.0 if fact.rate_mm_per_day >= 0 else -1.0
+        rate = sign * fact.rate_mm_per_day
+        least, most = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
+        answered = fact.newest_s <= windows.answered_s(f"{criterion.id}|{witness}")
+        raise_level = hold_level = 0
+        for threshold in criterion.thresholds:
+            bound, _ = bound_of(threshold)
+            if least > bound and rate > criterion.min_sigma * fact.error_mm_per_day and not answered:
+                raise_level = max(raise_level, threshold.level)
+            if max(most, rate + fact.error_mm_per_day) >= recovery_of(threshold, criterion.recover):
+                hold_level = max(hold_level, threshold.level)
+        age_s = windows.now_s - fact.newest_s
+        latency_s = fact.received_s - fact.newest_s
+        reason = (
+            f"radar zone of {fact.station}: {fact.rate_mm_per_day:.3f} ± {fact.error_mm_per_day:.3f} mm/day along the "
+            f"direction of {fact.zone}, {fact.points} points, {fact.epochs} acquisitions "
+            f"until {spell(instant(fact.newest_s))}, known {spell_duration(round(max(0.0, latency_s)))} later"
+        )
+        return Assessment(
+            criterion.id, witness, raise_level, max(hold_level, raise_level), heard=True,
+            fresh=age_s <= criterion.valid_for_s and not windows.view.draining, newest_s=fact.newest_s, reason=reason,
+            facts={"rate": fact.rate_mm_per_day, "error": fact.error_mm_per_day, "points": fact.points,
+                   "latency_s": latency_s},
+        )  # fmt: skip
+
+
+def _join(words: Sequence[Assessment]) -> Assessment:
+    """One word of a zone that several sets of points see, each along its own direction.
+
+    The strongest that is not too old speaks; none lets a level go that another still holds.
+    """
+    first = max(words, key=lambda w: (w.fresh, w.raise_level, w.hold_level, w.newest_s or 0.0))
+    return replace(first, hold_level=max(w.hold_level for w in words))

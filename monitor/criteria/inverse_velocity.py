@@ -1,0 +1,122 @@
+"""How near the failure window is that inverse velocity (or the shown forecast) gives: days left, per level."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from monitor.domain.decision import FailureFact, Newest, instant
+from monitor.domain.instants import spell, spell_duration
+from monitor.domain.site import Criterion, SeriesSpec, Station
+from monitor.domain.witnesses import find_groups
+from monitor.series.assessment import Assessment, Windows, stations_of
+from monitor.series.tracks import HARMLESS
+
+METHOD: Final = "inverse_velocity"
+ALONE: Final = "one sensor alone: a second, independent one must agree"
+
+
+@dataclass(frozen=True, slots=True)
+class InverseVelocityRule:
+    """A trusted window whose middle (or beginning) lies within the time of a level asks for that level.
+
+    A window is "if the present acceleration continues", never a date. As a witness it needs a second, independent
+    station with a trusted window: accelerations that did not end in failure are common, one sensor's all the more.
+    An untrusted window raises nothing and lowers nothing; one that the data withdrew no longer holds a level.
+    """
+
+    criterion: Criterion
+
+    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
+        """One answer per station on the slope."""
+        return tuple(self._assess(windows, s) for s in stations_of(windows, self.criterion))
+
+    def _assess(self, windows: Windows, station: Station) -> Assessment:
+        criterion = self.criterion
+        spec = windows.site.series(station.id, criterion.quantity)
+        fact = _find(windows, criterion, station.id)
+        if fact is None:
+            return self._without(windows, station.id, spec)
+        if not windows.is_fresh(fact.data_until_s, spec) and not windows.view.draining:
+            reason = f"the window rests on data until {spell(instant(fact.data_until_s))}"
+            return Assessment(criterion.id, station.id, newest_s=fact.data_until_s, reason=reason)
+        left_s = _edge_s(criterion, fact) - windows.now_s
+        near = [t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0)]
+        held = [t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0) / criterion.recover]
+        second = criterion.role != "witness" or self._has_second(windows, station)
+        level = max(near, default=0) if fact.trusted and second else 0
+        return Assessment(
+            criterion.id, station.id, level, max(level, max(held, default=0)), heard=True,
+            fresh=windows.is_fresh(fact.data_until_s, spec), newest_s=fact.data_until_s,
+            reason=_sentence(fact, windows.now_s, alone=not second),
+            facts={
+                "method": fact.method, "from_s": fact.from_s, "mid_s": fact.mid_s, "to_s": fact.to_s, "left_s": left_s,
+                "trusted": fact.trusted, "reasons": fact.reasons, "issued_s": fact.issued_s,
+                "velocity_mm_per_day": fact.velocity_mm_per_day, "second": second,
+                "bounds": [{"level": t.level, "within_s": t.window_s} for t in criterion.thresholds],
+            },
+        )  # fmt: skip
+
+    def _without(self, windows: Windows, station: str, spec: SeriesSpec | None) -> Assessment:
+        """No window stands: none was ever seen, or the data took it back. Silence and broken data say nothing."""
+        newest = _newest(windows, station, self.criterion.quantity)
+        sound = newest is not None and all(f in HARMLESS for f in newest.flags)
+        fresh = newest is not None and sound and windows.is_fresh(newest.observed_s, spec)
+        return Assessment(
+            self.criterion.id, station, heard=fresh, fresh=fresh,
+            newest_s=None if newest is None else newest.observed_s, reason="no failure window",
+        )  # fmt: skip
+
+    def _has_second(self, windows: Windows, station: Station) -> bool:
+        """True when an independent station has a trusted window within the widest time of the criterion as well."""
+        widest_s = max((t.window_s or 0.0 for t in self.criterion.thresholds), default=0.0)
+        groups = find_groups(windows.site)
+        for other in stations_of(windows, self.criterion):
+            fact = None if groups[other.id] == groups[station.id] else _find(windows, self.criterion, other.id)
+            spec = windows.site.series(other.id, self.criterion.quantity)
+            if (
+                fact is not None and fact.trusted and windows.is_fresh(fact.data_until_s, spec)
+                and _edge_s(self.criterion, fact) - windows.now_s <= widest_s
+            ):  # fmt: skip
+                return True
+        return False
+
+
+def _find(windows: Windows, criterion: Criterion, station: str) -> FailureFact | None:
+    """The window of a station by inverse velocity; the forecast's one stands beside it and never replaces it."""
+    wanted = criterion.quantity
+    rows = [
+        f for f in windows.view.failures
+        if f.station == station and f.method == METHOD and (f.quantity == wanted or f.quantity.startswith(f"{wanted}_"))
+    ]  # fmt: skip
+    return max(rows, key=lambda f: (f.data_until_s, f.issued_s, f.quantity), default=None)
+
+
+def _edge_s(criterion: Criterion, fact: FailureFact) -> float:
+    return fact.from_s if dict(criterion.texts).get("edge") == "from" else fact.mid_s
+
+
+def _newest(windows: Windows, station: str, quantity: str) -> Newest | None:
+    prefix = f"{station}.{quantity}"
+    found = [
+        n for k, n in windows.view.newest.items()
+        if (k == prefix or k.startswith(f"{prefix}_")) and n.observed_s <= windows.now_s
+    ]  # fmt: skip
+    return max(found, key=lambda n: (n.observed_s, n.flags), default=None)
+
+
+def _sentence(fact: FailureFact, now_s: float, *, alone: bool) -> str:
+    trust = "" if fact.trusted else f"; not trusted: {fact.reasons}"
+    lone = f"; {ALONE}" if alone else ""
+    middle, end = _minute(fact.mid_s), _minute(fact.to_s)
+    if now_s < fact.mid_s:
+        hours = round((fact.mid_s - now_s) / 3600.0)
+        left = f"in {spell_duration(hours * 3600.0)}" if hours else "within the hour"
+        when = f"failure about {middle} ({left})"
+    elif now_s < fact.to_s:
+        when = f"failure at any time until {end} (middle of the window {middle})"
+    else:
+        when = f"the failure window ended {end}"
+    return f"if the acceleration goes on: {when} at {fact.velocity_mm_per_day:.1f} mm/day{trust}{lone}"
+
+
+def _minute(at_s: float) -> str:
+    return f"{spell(instant(at_s))[:16]}Z"

@@ -1,0 +1,84 @@
+"""Value of any series against a bound: pressure, water level, crack opening, tilt."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from monitor.criteria.velocity import dwell_epochs
+from monitor.domain.decision import Step, seconds
+from monitor.domain.site import Criterion
+from monitor.series.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
+from monitor.series.step_clocks import clock_s, step_key
+from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL
+
+LEAST_EPOCHS: Final = 2  # one reading alone raises nothing, whatever the dwell says
+
+
+@dataclass(frozen=True, slots=True)
+class LevelRule:
+    """Crossed at `hits` (never fewer than two) of the last distinct epochs."""
+
+    criterion: Criterion
+
+    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
+        """One answer per station on the slope."""
+        return tuple(self._assess(windows, s.id) for s in stations_of(windows, self.criterion))
+
+    def _assess(self, windows: Windows, station: str) -> Assessment:
+        criterion = self.criterion
+        track = windows.track(criterion, station)
+        spec = windows.site.series(station, criterion.quantity)
+        values = read_values(windows, criterion, station)
+        if not values or spec is None or track.stuck:
+            return Assessment(criterion.id, station, newest_s=track.usable_s)
+        hits_needed = max(criterion.dwell.hits, LEAST_EPOCHS)
+        times = sorted(values)
+        epochs = dwell_epochs(criterion, times, windows.answered_s(f"{criterion.id}|{station}"))
+        if len(epochs) < hits_needed:
+            epochs = tuple(t for t in times[-hits_needed:] if t > windows.answered_s(f"{criterion.id}|{station}"))
+        raise_level = hold_level = 0
+        facts: list[dict[str, Any]] = []
+        for threshold in criterion.thresholds:
+            bound, sign = bound_of(threshold)
+            limit = recovery_of(threshold, criterion.recover)
+            hits = sum(sign * values[e] > sign * bound for e in epochs)
+            clear = len(times) >= hits_needed and all(sign * values[e] < sign * limit for e in times[-hits_needed:])
+            raise_level = max(raise_level, threshold.level) if hits >= hits_needed else raise_level
+            hold_level = hold_level if clear else max(hold_level, threshold.level)
+            facts.append({
+                "level": threshold.level, "bound": bound, "hits": hits, "needs": hits_needed, "recovered": clear,
+                "value": values[times[-1]], "margin": sign * (values[times[-1]] - bound),
+            })  # fmt: skip
+        bounds = ", ".join(f"{bound_of(t)[0]:g} {spec.unit}" for t in criterion.thresholds)
+        reason = f"{criterion.quantity} {values[times[-1]]:.3g} {spec.unit}, bounds {bounds}"
+        return Assessment(
+            criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
+            fresh=windows.is_fresh(times[-1], spec), newest_s=times[-1], reason=reason,
+            facts={"bounds": facts, "quantity": track.quantity},
+        )  # fmt: skip
+
+
+def read_values(windows: Windows, criterion: Criterion, station: str) -> dict[float, float]:
+    """Values by epoch as they are; those after a step that is still to be verified say nothing yet.
+
+    An earthquake explains a step of displacement, not that water stands where it stands: when the clock of the question
+    is over, values after such a step are believed as well.
+    """
+    track = windows.track(criterion, station)
+    values = dict(zip(track.times_s, track.along, strict=True))
+    if not track.jumps or len(track.values[0]) != 1:
+        return values
+    raw = {
+        seconds(r.observed_at): r.value for r in windows.view.readings.get(f"{station}.{track.quantity}", ())
+    }  # fmt: skip
+    for jump in track.jumps:
+        state = windows.memory.steps.get(step_key(station, jump.at_s))
+        for at in [t for t in values if t >= jump.at_s]:
+            if state is not None and (state.state in {BEFORE, *ACTIVE} or _is_over(windows, state, station)):
+                values[at] = raw[at]
+            elif state is None or state.state in {"pending", DOUBTFUL, "event"}:
+                del values[at]
+    return values
+
+
+def _is_over(windows: Windows, step: Step, station: str) -> bool:
+    return step.state == "event" and windows.now_s >= step.known_s + clock_s(windows.site, station)

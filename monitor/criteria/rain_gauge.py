@@ -1,0 +1,172 @@
+"""A rain gauge as criteria read it: amounts by time whatever its stamp, coverage, and what is expected to come."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import fsum
+from typing import Final
+
+from monitor.domain.decision import View, seconds
+from monitor.domain.site import Criterion, SeriesSpec
+from monitor.series.tracks import HARMLESS, LARGEST
+
+# envelope of the greatest point rain ever measured, 422 mm * D**0.475 with D in h (Paulhus 1965, Monthly Weather
+# Review 93): more than this in one interval is taken for a fault of the gauge
+RECORD_MM: Final = 422.0
+RECORD_EXPONENT: Final = 0.475
+GLITCH_SHARE: Final = 0.2  # a counter that fell and is back at most so much of its height above: it never fell
+MOST_PIECES: Final = 1000
+FORECAST: Final = "series:forecast:"
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """Rain by interval end, newest last, and how much of the time it covers.
+
+    `block_s` is above zero where the last amount is rain that is expected in so many seconds after `issued_s`.
+    """
+
+    times_s: tuple[float, ...]
+    amounts_mm: tuple[float, ...]
+    interval_s: float
+    stamp: str
+    from_s: float | None
+    gaps: tuple[tuple[float, float], ...] = ()  # of a counter: its sum over each is known, not when in it
+    block_s: float = 0.0
+    issued_s: float | None = None
+
+    def total(self, window_s: float) -> tuple[float, float]:
+        """(sum, coverage 0..1) of the window that ends at the newest reading."""
+        return self.total_at(self.times_s[-1], window_s)
+
+    def total_at(self, end_s: float, window_s: float) -> tuple[float, float]:
+        """(sum, coverage 0..1) of the window that ends at an instant."""
+        edge = end_s - window_s + (0.5 * self.interval_s if self.stamp == "interval_end" else 0.0)
+        first, last = bisect_right(self.times_s, edge), bisect_right(self.times_s, end_s)
+        return fsum(self.amounts_mm[first:last]), self.coverage(last - first, end_s, window_s)
+
+    def coverage(self, count: int, end_s: float, window_s: float) -> float:
+        """Share of a window that was measured, given how many readings lie in it; the time of a forecast is covered."""
+        if self.stamp == "interval_end":
+            known_s = count * self.interval_s
+            if self.block_s > 0.0 and count > 0:
+                known_s += self.block_s - self.interval_s
+            return min(1.0, known_s / window_s)
+        # counters and tips say nothing while it is dry: covered is what lies after the first reading
+        edge_s = end_s - window_s
+        known_s = 0.0 if self.from_s is None else min(window_s, max(0.0, end_s - self.from_s))
+        # a gap that begins before the window: how much of what it counted fell within the window is not known
+        lost_s = fsum(min(to_s, end_s) - edge_s for from_s, to_s in self.gaps if from_s < edge_s < to_s)
+        return max(0.0, known_s - lost_s) / window_s
+
+
+def read_gauge(view: View, spec: SeriesSpec, station: str, quantity: str, now_s: float) -> Gauge | None:
+    """Turn readings into amounts: interval sums as they are, counters by difference with resets, events by tip."""
+    rows = []
+    for r in view.readings.get(f"{station}.{quantity}", ()):
+        # a reading without flags is the rule: it is not asked about one by one
+        if 0.0 <= r.value < LARGEST and (not r.flags or all(f in HARMLESS for f in r.flags)):
+            at_s = seconds(r.observed_at)
+            if at_s <= now_s:
+                rows.append((at_s, r.value))
+    if not rows:
+        return None
+    from_s = rows[0][0]
+    gaps: tuple[tuple[float, float], ...] = ()
+    if spec.stamp == "counter":
+        rows, gaps = _spread(count_up(rows, spec.interval_s), spec.interval_s)
+    else:
+        most_mm = _most_mm(spec.interval_s)
+        rows = [(at_s, amount) for at_s, amount in rows if amount <= most_mm]
+    if not rows:
+        return None
+    times, amounts = zip(*rows, strict=True)
+    return Gauge(times, amounts, spec.interval_s, spec.stamp, from_s, gaps)
+
+
+def count_up(rows: Sequence[tuple[float, float]], interval_s: float) -> list[tuple[float, float]]:
+    """(instant, mm since the reading before) of a counter.
+
+    A counter that falls was reset: what it shows now fell since then. One that falls and is back at the next reading
+    never was. A jump beyond any rain is left out, and believed to be another counter when it stays.
+
+    >>> count_up([(0.0, 5.0), (60.0, 5.2), (120.0, 0.0), (180.0, 0.2), (240.0, 0.2)], 60.0)[2:]
+    [(120.0, 0.0), (180.0, 0.2), (240.0, 0.0)]
+    >>> [mm for _, mm in count_up([(0.0, 70.0), (60.0, 0.0), (120.0, 70.0), (180.0, 9e6), (240.0, 71.0)], 60.0)]
+    [0.0, 0.0, 0.0, 1.0]
+    """
+    found: list[tuple[float, float]] = []
+    at_before, before = 0.0, 0.0
+    fell: float | None = None  # what the counter showed before it fell, at the reading before
+    odd: tuple[float, float] | None = None
+    for at_s, value in rows:
+        if not found:
+            found.append((at_s, 0.0))
+            at_before, before = at_s, value
+            continue
+        stays = odd is not None and value >= odd[1] and value - odd[1] <= _most_mm(max(interval_s, at_s - odd[0]))
+        base = odd[1] if stays and odd is not None else before
+        amount = value - base if value >= base else value
+        if fell is not None and value >= fell and value - fell <= GLITCH_SHARE * amount:
+            amount = value - fell
+        if amount > _most_mm(max(interval_s, at_s - at_before)):
+            odd = (at_s, value)
+            continue
+        odd, fell = None, base if value < base else None
+        found.append((at_s, amount))
+        at_before, before = at_s, value
+    return found
+
+
+def _spread(
+    rows: Sequence[tuple[float, float]], interval_s: float
+) -> tuple[list[tuple[float, float]], tuple[tuple[float, float], ...]]:
+    """What a counter counted over a gap, laid evenly over it, and the gaps: within them nobody knows when it fell."""
+    found = list(rows[:1])
+    gaps = []
+    for (before_s, _), (at_s, amount) in pairwise(rows):
+        if at_s - before_s <= 1.5 * interval_s:
+            found.append((at_s, amount))
+            continue
+        gaps.append((before_s, at_s))
+        pieces = min(MOST_PIECES, round((at_s - before_s) / interval_s))
+        found += [(at_s - (at_s - before_s) * (pieces - k) / pieces, amount / pieces) for k in range(1, pieces + 1)]
+    return found, tuple(gaps)
+
+
+def _most_mm(span_s: float) -> float:
+    return RECORD_MM * float((span_s / 3600.0) ** RECORD_EXPONENT)
+
+
+def read_outlooks(criterion: Criterion, view: View, gauge: Gauge, now_s: float) -> tuple[list[Gauge], bool]:
+    """Gauges that go on with the rain expected, one per declared reach, and whether every reach had a valid issue.
+
+    An issue is a reading stamped with its issue time: mm expected in the reach after it. It is joined to what was
+    measured until it was issued; where more has fallen since than it said for its whole reach, what fell counts.
+    """
+    params = dict(criterion.params)
+    found: list[Gauge] = []
+    complete = True
+    for name, series in criterion.texts:
+        if not name.startswith(FORECAST):
+            continue
+        reach_s = float(name.removeprefix(FORECAST))
+        issues = [
+            (seconds(r.observed_at), r.value) for r in view.readings.get(series, ())
+            if all(f in HARMLESS for f in r.flags) and 0.0 <= r.value < LARGEST
+            and 0.0 <= now_s - seconds(r.observed_at) <= params.get("forecast_valid_s", 0.0)
+        ]  # fmt: skip
+        if not issues:
+            complete = False
+            continue
+        issued_s, expected_mm = max(issues)
+        known = bisect_right(gauge.times_s, issued_s)
+        fallen = fsum(gauge.amounts_mm[known:])
+        found.append(
+            replace(
+                gauge, times_s=(*gauge.times_s[:known], issued_s + reach_s),
+                amounts_mm=(*gauge.amounts_mm[:known], max(expected_mm, fallen)), block_s=reach_s, issued_s=issued_s,
+            )
+        )  # fmt: skip
+    return found, complete

@@ -1,0 +1,43 @@
+"""A rain threshold that was learned from this slope's own events, and stands for as long as its lag."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from monitor.criteria.rain_gauge import Gauge
+from monitor.criteria.rainfall import Fact, judge_rain
+from monitor.domain.site import Criterion
+from monitor.series.assessment import Assessment, Windows
+
+
+@dataclass(frozen=True, slots=True)
+class RainLearnedRule:
+    """The largest sum over the window that ended within the lag, as `slopeward thresholds learn` counted it."""
+
+    criterion: Criterion
+
+    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
+        """One answer per gauge."""
+        return tuple(judge_rain(self.criterion, windows, s, measure_learned) for s in self.criterion.stations)
+
+
+def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
+    """One fact: the largest sum within the lag, and the thinnest coverage of all its windows."""
+    params = dict(criterion.params)
+    threshold = criterion.thresholds[0]
+    window_s, lag_s, end_s = threshold.window_s or 86400.0, params["lag_s"], gauge.times_s[-1]
+    first = bisect_right(gauge.times_s, end_s - max(lag_s, gauge.interval_s))
+    sums = [(*gauge.total_at(t, window_s), t) for t in gauge.times_s[first:]]
+    total, _, at_s = max(sums)
+    # thin data anywhere within the lag may hide a crossing
+    coverage = min(c for _, c, _ in sums)
+    held = 1.0
+    if gauge.stamp == "interval_end":
+        known_s = len(sums) * gauge.interval_s + (gauge.block_s - gauge.interval_s if gauge.block_s > 0.0 else 0.0)
+        held = min(1.0, known_s / max(lag_s, gauge.interval_s))
+    bound = threshold.over or 0.0
+    return [{
+        "level": threshold.level, "duration_s": window_s, "sum_mm": total, "coverage": min(coverage, held),
+        "bound_mm": bound, "ratio": total / bound if bound > 0 else 0.0, "lag_s": lag_s, "crossed_s": at_s,
+        "events": params["events"], "what": "largest rain within the lag,",
+    }]  # fmt: skip

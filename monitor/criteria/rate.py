@@ -1,0 +1,27 @@
+"""Rate of change per day of any series against bounds on either side: pressure, water, drawdown, tilt, crack."""
+
+from dataclasses import dataclass
+
+from monitor.criteria.velocity import judge_rates
+from monitor.domain.site import Criterion
+from monitor.series.assessment import Assessment, Windows, stations_of
+
+
+@dataclass(frozen=True, slots=True)
+class RateRule:
+    """The same error-aware fit as velocity; `under` with a negative bound watches a drawdown."""
+
+    criterion: Criterion
+
+    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
+        """One answer per station on the slope."""
+        found = []
+        for station in stations_of(windows, self.criterion):
+            track = windows.track(self.criterion, station.id)
+            spec = windows.site.series(station.id, self.criterion.quantity)
+            if track.usable_s is None or spec is None or track.stuck:
+                reason = "the instrument repeats one value" if track.stuck else "no usable data"
+                found.append(Assessment(self.criterion.id, station.id, newest_s=track.usable_s, reason=reason))
+                continue
+            found.append(judge_rates(self.criterion, track, spec, windows, norm=False))
+        return tuple(found)

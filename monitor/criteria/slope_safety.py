@@ -1,0 +1,211 @@
+"""How near a slope is to its limit of strength: factor of safety from measured water, or from the rain that fell."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from math import cos, radians
+from typing import Any, Final
+
+from forecasting.hydrology.infiltration import Ground, pore_pressure_kpa, pressure_head
+from forecasting.hydrology.slope_stability import (
+    WATER_KN_M3,
+    InfiniteSlope,
+    Safety,
+    judge_safety,
+    pressure_below_table,
+)
+from monitor.criteria.level import read_values
+from monitor.criteria.rain_gauge import Gauge, read_gauge
+from monitor.criteria.velocity import dwell_epochs
+from monitor.domain.instants import spell_duration
+from monitor.domain.site import Criterion
+from monitor.series.assessment import Assessment, Windows, recovery_of
+
+STEPS_AHEAD: Final = 8
+LEAST_EPOCHS: Final = 2  # one reading of an instrument alone raises nothing
+
+
+@dataclass(frozen=True, slots=True)
+class FactorOfSafetyRule:
+    """Infinite slope, level by `under`; the best estimate is judged, or its 5 % limit where `judge` is low."""
+
+    criterion: Criterion
+
+    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
+        """One answer per instrument."""
+        by_rain = dict(self.criterion.texts).get("method") == "infiltration"
+        judge = self._from_rain if by_rain else self._from_water
+        return tuple(judge(windows, s) for s in self.criterion.stations)
+
+    def _from_water(self, windows: Windows, station: str) -> Assessment:
+        """Each level needs `dwell.hits` (never fewer than two) of the last epochs."""
+        criterion = self.criterion
+        spec = windows.site.series(station, criterion.quantity)
+        if spec is None:
+            return Assessment(criterion.id, station)
+        if windows.track(criterion, station).stuck:
+            return Assessment(criterion.id, station, reason="the instrument repeats one value")
+        values = read_values(windows, criterion, station)
+        after = windows.answered_s(f"{criterion.id}|{station}")
+        needed = max(criterion.dwell.hits, LEAST_EPOCHS)
+        times = sorted(values)
+        if not times:
+            return Assessment(criterion.id, station)
+        raising = dwell_epochs(criterion, times, after)
+        if len(raising) < needed:
+            raising = tuple(t for t in times[-needed:] if t > after)
+        quiet = times[-needed:]
+        found = {t: judge_water(criterion, values[t]) for t in {*raising, *quiet}}
+        raise_level = hold_level = 0
+        bounds = []
+        for threshold in criterion.thresholds:
+            bound, limit = threshold.under or 0.0, recovery_of(threshold, criterion.recover)
+            hits = sum(_judged(criterion, found[t]) < bound for t in raising)
+            clear = len(quiet) >= needed and all(_judged(criterion, found[t]) > limit for t in quiet)
+            raise_level = max(raise_level, threshold.level) if hits >= needed else raise_level
+            hold_level = hold_level if clear else max(hold_level, threshold.level)
+            bounds.append({
+                "level": threshold.level, "bound": bound, "hits": hits, "needs": needed, "recovered": clear,
+                "margin": bound - _judged(criterion, found[times[-1]]),
+            })  # fmt: skip
+        newest = found[times[-1]]
+        facts = {"bounds": bounds, **_describe(newest), "pressure_kpa": slip_pressure_kpa(criterion, values[times[-1]])}
+        reason = _sentence(criterion, newest, "measured")
+        return Assessment(
+            criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
+            fresh=windows.is_fresh(times[-1], spec), newest_s=times[-1], reason=reason, facts=facts,
+        )  # fmt: skip
+
+    def _from_rain(self, windows: Windows, station: str) -> Assessment:
+        """Rain that is missing would have lowered the factor: thin coverage may raise a level, never lower it."""
+        criterion = self.criterion
+        spec = windows.site.series(station, criterion.quantity)
+        gauge = None if spec is None else read_gauge(windows.view, spec, station, criterion.quantity, windows.now_s)
+        if spec is None or gauge is None or gauge.times_s[-1] <= windows.answered_s(f"{criterion.id}|{station}"):
+            return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
+        params = dict(criterion.params)
+        newest_s = gauge.times_s[-1]
+        coverage = gauge.total(params["span_s"])[1]
+        safety, pressure, later_s = judge_rain_water(criterion, gauge)
+        raise_level = hold_level = 0
+        bounds = []
+        for threshold in criterion.thresholds:
+            bound, limit = threshold.under or 0.0, recovery_of(threshold, criterion.recover)
+            judged = _judged(criterion, safety)
+            clear = judged > limit and coverage >= params.get("min_coverage", 0.8)
+            raise_level = max(raise_level, threshold.level) if judged < bound else raise_level
+            hold_level = hold_level if clear else max(hold_level, threshold.level)
+            bounds.append({
+                "level": threshold.level, "bound": bound, "hits": int(judged < bound), "needs": 1, "recovered": clear,
+                "margin": bound - judged,
+            })  # fmt: skip
+        facts = {
+            "bounds": bounds,
+            **_describe(safety),
+            "pressure_kpa": pressure,
+            "coverage": coverage,
+            "later_s": later_s,
+        }
+        when = "" if later_s == 0.0 else f" in {spell_duration(later_s)} without more rain"
+        return Assessment(
+            criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
+            fresh=windows.is_fresh(newest_s, spec), newest_s=newest_s,
+            reason=f"{_sentence(criterion, safety, 'from rain')}{when}, coverage {coverage:.2f}", facts=facts,
+        )  # fmt: skip
+
+
+def slope_of(criterion: Criterion) -> InfiniteSlope:
+    """The slope that a criterion declares."""
+    params = dict(criterion.params)
+    return InfiniteSlope(**{f.name: params[f.name] for f in fields(InfiniteSlope)})
+
+
+def slip_pressure_kpa(criterion: Criterion, value: float, depth_m: float | None = None) -> float:
+    """Pore pressure at the slip surface from a reading: kPa at the sensor's depth, or the level of the water in m.
+
+    From the sensor to the slip surface water is taken to flow parallel to the slope. Suction counts as nothing unless
+    the site file asks for it: what dries may be wet again within hours.
+    """
+    params = dict(criterion.params)
+    depth = params["depth_m"] if depth_m is None else depth_m
+    if criterion.quantity == "pore_pressure":
+        below = depth - params.get("sensor_depth_m", params["depth_m"])
+        pressure = value + WATER_KN_M3 * below * cos(radians(params["slope_deg"])) ** 2
+    else:
+        pressure = pressure_below_table(depth, params["ground_level_m"] - value, params["slope_deg"])
+    return pressure if params.get("suction", 0.0) > 0.0 else max(0.0, pressure)
+
+
+def judge_water(criterion: Criterion, value: float) -> Safety:
+    """Factor of safety with its range from one reading of water."""
+
+    def at_depth(depth_m: float) -> float:
+        return slip_pressure_kpa(criterion, value, depth_m)
+
+    return judge_safety(slope_of(criterion), slip_pressure_kpa(criterion, value), at_depth)
+
+
+def judge_rain_water(criterion: Criterion, gauge: Gauge) -> tuple[Safety, float, float]:
+    """Factor of safety with its range, pore pressure in kPa, and the seconds after the newest reading it stands for.
+
+    From the rain of the span; with `ahead` the greatest pressure until then if no more rain falls: it goes on rising
+    at depth after the rain.
+    """
+    params = dict(criterion.params)
+    ground = Ground(
+        params["slope_deg"], params["conductivity_m_per_s"], params["diffusivity_m2_per_s"], params["water_table_m"],
+        params["steady_flux_m_per_s"],
+    )  # fmt: skip
+    end_s = gauge.times_s[-1]
+    rain = _intervals(gauge, end_s - params["span_s"])
+
+    def at_depth(depth_m: float, later_s: float = 0.0) -> float:
+        pressure = pore_pressure_kpa(pressure_head(ground, depth_m, rain, end_s + later_s))
+        return pressure if params.get("suction", 0.0) > 0.0 else max(0.0, pressure)
+
+    steps = STEPS_AHEAD if "ahead_s" in params else 0
+    looks = [params.get("ahead_s", 0.0) * k / STEPS_AHEAD for k in range(steps + 1)]
+    pressure, sooner_s = max((at_depth(params["depth_m"], s), -s) for s in looks)
+    by_depth = _remember(lambda depth_m: at_depth(depth_m, -sooner_s))
+    return judge_safety(slope_of(criterion), pressure, by_depth), pressure, -sooner_s
+
+
+def _remember(function: Callable[[float], float]) -> Callable[[float], float]:
+    known: dict[float, float] = {}
+
+    def ask(value: float) -> float:
+        if value not in known:
+            known[value] = function(value)
+        return known[value]
+
+    return ask
+
+
+def _intervals(gauge: Gauge, from_s: float) -> list[tuple[float, float, float]]:
+    """(begin, end, mm) of each interval with rain; what a counter counted over a gap fell in all of it."""
+    found = []
+    for i, (at_s, amount) in enumerate(zip(gauge.times_s, gauge.amounts_mm, strict=True)):
+        begin_s = at_s - gauge.interval_s
+        if gauge.stamp == "counter" and i > 0:
+            begin_s = min(begin_s, gauge.times_s[i - 1])
+        if at_s > from_s and amount > 0.0:
+            found.append((begin_s, at_s, amount))
+    return found
+
+
+def _judged(criterion: Criterion, safety: Safety) -> float:
+    return safety.low if dict(criterion.params).get("judge_low", 0.0) > 0.0 else safety.best
+
+
+def _describe(safety: Safety) -> Mapping[str, Any]:
+    return {
+        "factor_of_safety": safety.best, "low": safety.low, "high": safety.high, "sd": safety.sd,
+        "below_one": safety.below_one,
+    }  # fmt: skip
+
+
+def _sentence(criterion: Criterion, safety: Safety, how: str) -> str:
+    bounds = ", ".join(f"{t.under:g}" for t in criterion.thresholds)
+    return (
+        f"factor of safety {safety.best:.2f} ({safety.low:.2f} to {safety.high:.2f}) by water {how}, "
+        f"{safety.below_one:.0%} likely below 1, bounds {bounds}"
+    )

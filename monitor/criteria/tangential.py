@@ -1,0 +1,67 @@
+"""Improved tangential angle against degrees per level: velocity in units of the reviewed velocity of uniform creep."""
+
+from dataclasses import dataclass, replace
+from math import radians, tan
+
+from forecasting.kinematics.tangential import tangential_angle_deg
+from monitor.criteria.velocity import judge_rates
+from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
+from monitor.series.assessment import Assessment, Windows, open_track, stations_of
+
+
+@dataclass(frozen=True, slots=True)
+class TangentialRule:
+    """An angle of atan(v / v_eq) over the bound is a velocity over v_eq tan(bound), and is judged as one.
+
+    So the angle inherits all that guards a velocity: no single epoch raises or lowers it, it must be real by
+    `min_sigma` standard errors, open jumps are taken out, dwell counts data epochs. `recover` is a share of the
+    velocity that the angle stands for. Motion in steps (rain, reservoir) passes every angle without a failure to come.
+    """
+
+    criterion: Criterion
+
+    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
+        """One answer per station on the slope that has a reviewed v_eq."""
+        return tuple(self._assess(windows, s) for s in stations_of(windows, self.criterion))
+
+    def _assess(self, windows: Windows, station: Station) -> Assessment:
+        criterion = self.criterion
+        if station.v_eq_mm_per_day is None:
+            return Assessment(criterion.id, station.id, reason="no reviewed velocity of uniform creep")
+        found = open_track(windows, criterion, station.id)
+        if isinstance(found, Assessment):
+            return found
+        track, spec = found
+        as_rates = replace(criterion, thresholds=to_velocities(criterion.thresholds, station.v_eq_mm_per_day))
+        word = judge_rates(as_rates, track, spec, windows, norm=criterion.direction == "norm")
+        return _spell_angles(word, criterion, spec, station)
+
+
+def to_velocities(thresholds: tuple[Threshold, ...], v_eq_mm_per_day: float) -> tuple[Threshold, ...]:
+    """Bounds in degrees as bounds in mm/day.
+
+    >>> round(to_velocities((Threshold(1, over=45.0),), 2.0)[0].over, 9)
+    2.0
+    """
+    return tuple(replace(t, over=v_eq_mm_per_day * tan(radians(t.over or 0.0))) for t in thresholds)
+
+
+def _spell_angles(word: Assessment, criterion: Criterion, spec: SeriesSpec, station: Station) -> Assessment:
+    """The same word with the angle beside the velocity, for people and for the evidence."""
+    v_eq = station.v_eq_mm_per_day or 0.0
+    degrees = {t.level: t.over for t in criterion.thresholds}
+    facts = [
+        f | {"bound_deg": degrees[f["level"]]}
+        | ({"angle_deg": tangential_angle_deg(f["rate"], v_eq)} if "rate" in f else {})
+        for f in word.facts["bounds"]
+    ]  # fmt: skip
+    known = [f for f in facts if "rate" in f]
+    reason = word.reason
+    if known:
+        said = next((f for f in known if f["level"] == word.raise_level), known[0])
+        reason = (
+            f"tangential angle {said['angle_deg']:.1f} degrees ({said['rate']:.2f} ± {said['error']:.2f} "
+            f"{spec.unit}/day at v_eq {v_eq:g} mm/day), over {said['bound_deg']:g} degrees in "
+            f"{said['hits']} data epochs, {said['needs']} needed"
+        )
+    return replace(word, reason=reason, facts={**word.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})

@@ -1,0 +1,249 @@
+"""Velocity of displacement against a bound per level: signed downslope, or its norm with the bias of noise removed."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import fsum, sqrt
+from typing import Any, Final
+
+from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
+from monitor.domain.instants import spell_duration
+from monitor.domain.site import Criterion, SeriesSpec, Threshold
+from monitor.series.assessment import (
+    Assessment,
+    Measured,
+    Windows,
+    bound_of,
+    measure_nothing,
+    open_track,
+    recovery_of,
+    stations_of,
+)
+from monitor.series.bounds import bound_unit
+from monitor.series.tracks import Track
+from monitor.series.vectors import Vector
+
+MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
+FITS_KEPT: Final = 512  # of a track
+
+
+@dataclass(frozen=True, slots=True)
+class VelocityRule:
+    """Crossed when the fit is over the bound, real by `min_sigma`, and over it whichever single epoch is left out.
+
+    So no one reading alone raises or lowers a level.
+    """
+
+    criterion: Criterion
+
+    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
+        """One answer per station on the slope."""
+        return tuple(self._assess(windows, s.id) for s in stations_of(windows, self.criterion))
+
+    def _assess(self, windows: Windows, station: str) -> Assessment:
+        criterion = self.criterion
+        found = open_track(windows, criterion, station)
+        if isinstance(found, Assessment):
+            return found
+        return judge_rates(criterion, *found, windows, norm=criterion.direction == "norm")
+
+
+def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Windows, *, norm: bool) -> Assessment:
+    """Compare the rates that end at the last epochs with every bound; shared by velocity and rate."""
+    newest_s = track.times_s[-1]
+    epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(f"{criterion.id}|{track.station}"))
+    quiet = track.times_s[-criterion.dwell.hits :]
+    raise_level = hold_level = 0
+    heard = False
+    undecided: dict[int, str] = {}
+    facts: list[dict[str, Any]] = []
+    asked = {*epochs, *quiet}
+    for threshold in criterion.thresholds:
+        bound, sign = bound_of(threshold)
+        limit = sign * recovery_of(threshold, criterion.recover)
+        fits = {e: _fit(track, e, threshold, norm=norm) for e in asked}
+        hits = [_is_over(fits[e], bound, sign, criterion.min_sigma) for e in epochs].count(True)
+        newest = fits[newest_s] if newest_s in fits else _fit(track, newest_s, threshold, norm=norm)
+        heard = heard or newest is not None
+        far = newest_s in epochs and _is_far(newest, bound, sign, criterion)
+        crossed = hits >= criterion.dwell.hits or far
+        clear = all(_is_clear(fits[e], bound, sign, limit) for e in quiet)
+        raise_level = max(raise_level, threshold.level) if crossed else raise_level
+        hold_level = hold_level if clear else max(hold_level, threshold.level)
+        said = _describe(threshold, newest, hits, criterion, clear=clear)
+        if far:
+            said["fast_track"] = True
+        if not crossed and _is_undecided(track, fits, epochs, threshold, criterion, norm=norm):
+            said["undecided"] = True
+            undecided[threshold.level] = _say_undecided(said, criterion, spec)
+        facts.append(said)
+    return Assessment(
+        criterion.id, track.station, raise_level, max(hold_level, raise_level), heard,
+        heard and windows.is_fresh(newest_s, spec), newest_s, _sentence(criterion, spec, facts, raise_level),
+        {"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
+        partial(measure_motion, track, criterion) if heard else measure_nothing, undecided,
+    )  # fmt: skip
+
+
+def dwell_epochs(criterion: Criterion, times_s: Sequence[float], answered_s: float) -> tuple[float, ...]:
+    """The last `of` distinct data epochs that may count: newer than a person's answer, within the dwell's time."""
+    within = criterion.dwell.within_s
+    chosen = times_s[-max(criterion.dwell.of, criterion.dwell.hits) :]
+    return tuple(e for e in chosen if e > answered_s and (within is None or times_s[-1] - e <= within))
+
+
+def _fit(track: Track, end_s: float, threshold: Threshold, *, norm: bool) -> Velocity | None:
+    """The fit of the window that ends at an epoch; kept with the track, for it is asked again at the next epochs."""
+    key = (end_s, threshold.window_s or 86400.0, norm)
+    try:
+        found: Velocity | None = track.fits[key]
+    except KeyError:
+        found = track.fits[key] = _fit_window(track, *key)
+        forget_fits(track)
+    return found
+
+
+def forget_fits(track: Track) -> None:
+    """Drop the oldest fits where there are many; they are found again when they are asked for."""
+    if len(track.fits) > FITS_KEPT:
+        for key in list(track.fits)[: FITS_KEPT // 2]:
+            del track.fits[key]
+
+
+def _fit_window(track: Track, end_s: float, window_s: float, norm: bool) -> Velocity | None:
+    high = bisect_right(track.times_s, end_s)
+    low = bisect_right(track.times_s, end_s - window_s, 0, high)
+    times = track.times_s[low:high]
+    if len(times) < 4 or times[-1] - times[0] < MIN_EXTENT * window_s:
+        return None
+    if not norm or len(track.values[low]) == 1:
+        return fit_velocity(times, track.along[low:high], track.along_sigma[low:high])
+    return _fit_norm(times, track.values[low:high], track.sigmas[low:high])
+
+
+def _fit_norm(times: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector]) -> Velocity | None:
+    """Speed of the vector: |v|^2 minus the variance that noise adds to it, never below nothing."""
+    parts = [
+        fit_velocity(times, [v[k] for v in values], [s[k] for s in sigmas]) for k in range(len(values[0]))
+    ]  # fmt: skip
+    found = [p for p in parts if p is not None]
+    if len(found) != len(parts):
+        return None
+    square = fsum(p.rate * p.rate for p in found)
+    rate = sqrt(max(0.0, square - fsum(p.error * p.error for p in found)))
+    raw = sqrt(square)
+    error = sqrt(fsum((p.rate / raw * p.error) ** 2 for p in found)) if raw > 0 else max(p.error for p in found)
+    # the widest that leaving one epoch out can do to each component
+    down = sqrt(fsum(max(abs(p.rate - p.low), abs(p.high - p.rate)) ** 2 for p in found))
+    first = found[0]
+    return Velocity(rate, error, max(0.0, rate - down), rate + down, first.n, first.mid_s, first.newest_s)
+
+
+def _is_over(fit: Velocity | None, bound: float, sign: float, min_sigma: float) -> bool:
+    if fit is None:
+        return False
+    sure = fit.low if sign > 0 else -fit.high
+    # change in the bound's direction must be real; a bound on the other side of zero asks for the value alone
+    return sure > sign * bound and (sign * bound < 0 or sign * fit.rate > min_sigma * fit.error)
+
+
+def _is_held_back(fit: Velocity | None, bound: float, sign: float, min_sigma: float) -> bool:
+    """Over the bound, whichever single epoch is left out, and kept from counting by its own error alone."""
+    return sign * bound > 0 and _is_over(fit, bound, sign, 0.0) and not _is_over(fit, bound, sign, min_sigma)
+
+
+def _is_undecided(
+    track: Track, fits: Mapping[float, Velocity | None], epochs: Sequence[float], threshold: Threshold,
+    criterion: Criterion, *, norm: bool,
+) -> bool:  # fmt: skip
+    """Held back in every epoch that the dwell needs, and in one half a window before them: no passing noise.
+
+    An instrument that states a large error, or whose scatter has grown, must not hide a motion in silence.
+    """
+    bound, sign = bound_of(threshold)
+    latest = epochs[-criterion.dwell.hits :]
+    if len(latest) < criterion.dwell.hits:
+        return False
+    if not all(_is_held_back(fits[e], bound, sign, criterion.min_sigma) for e in latest):
+        return False
+    half_s = (threshold.window_s or 86400.0) / 2.0
+    before = bisect_right(track.times_s, latest[0] - half_s)
+    earlier = _fit(track, track.times_s[before - 1], threshold, norm=norm) if before else None
+    return _is_over(earlier, bound, sign, 0.0)
+
+
+def _is_far(fit: Velocity | None, bound: float, sign: float, criterion: Criterion) -> bool:
+    """So far beyond the bound, whichever single epoch is left out, that the dwell need not be waited for."""
+    if fit is None or criterion.fast_track is None or sign * bound <= 0:
+        return False
+    limit = bound * criterion.fast_track
+    return sign * fit.rate > sign * limit and _is_over(fit, limit, sign, criterion.min_sigma)
+
+
+def _is_clear(fit: Velocity | None, bound: float, sign: float, limit: float) -> bool:
+    if fit is None:
+        return False
+    worst = fit.high if sign > 0 else -fit.low
+    return worst < limit and sign * fit.rate + fit.error < sign * bound
+
+
+def _describe(
+    threshold: Threshold, fit: Velocity | None, hits: int, criterion: Criterion, *, clear: bool
+) -> dict[str, Any]:
+    bound, sign = bound_of(threshold)
+    found: dict[str, Any] = {
+        "level": threshold.level, "bound": bound, "window_s": threshold.window_s, "hits": hits,
+        "needs": criterion.dwell.hits, "recovered": clear,
+    }  # fmt: skip
+    if fit is not None:
+        found |= {
+            "rate": fit.rate, "error": fit.error, "low": fit.low, "high": fit.high, "n": fit.n, "mid_s": fit.mid_s,
+            "margin": sign * (fit.rate - bound),
+        }  # fmt: skip
+    return found
+
+
+def _spell_rate(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> str:
+    what = "velocity" if criterion.kind == "velocity" else f"rate of {criterion.quantity}"
+    window = spell_duration(said["window_s"] or 86400.0)
+    return f"{what} {said['rate']:.2f} ± {said['error']:.2f} {bound_unit(criterion.kind, spec.unit)} in {window}"
+
+
+def _say_undecided(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> str:
+    return (
+        f"{_spell_rate(said, criterion, spec)} lies over {said['bound']:g} {bound_unit(criterion.kind, spec.unit)}, "
+        f"and its own error alone keeps it from counting (it must exceed {criterion.min_sigma:g} errors)"
+    )
+
+
+def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> str:
+    known = [f for f in facts if "rate" in f]
+    if not known:
+        return "too few epochs in the window"
+    said = next((f for f in known if f["level"] == level), known[0])
+    fast = f"; beyond {criterion.fast_track:g} times the bound, dwell waived" if said.get("fast_track") else ""
+    side = "over" if said["bound"] >= 0 or criterion.kind == "velocity" else "against"
+    return (
+        f"{_spell_rate(said, criterion, spec)}, {side} {said['bound']:g} {bound_unit(criterion.kind, spec.unit)} in "
+        f"{said['hits']} data epochs, {said['needs']} needed{fast}"
+    )
+
+
+def measure_motion(track: Track, criterion: Criterion) -> Measured:
+    """Rate of every component in the window of the lowest bound, and the error of all together."""
+    key = (track.times_s[-1], criterion.thresholds[0].window_s or 86400.0)
+    if key not in track.fits:
+        track.fits[key] = _fit_motion(track, *key)
+    found: Measured = track.fits[key]
+    return found
+
+
+def _fit_motion(track: Track, end_s: float, window_s: float) -> Measured:
+    low = bisect_right(track.times_s, end_s - window_s)
+    fits = fit_rates(
+        track.times_s[low:], list(zip(*track.values[low:], strict=True)), list(zip(*track.sigmas[low:], strict=True))
+    )
+    if fits is None:
+        return None, 0.0
+    return tuple(rate for rate, _ in fits), sqrt(fsum(error * error for _, error in fits))

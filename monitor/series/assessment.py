@@ -1,0 +1,143 @@
+"""What a criterion says of one witness: the one shape that every criterion answers in."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from monitor.domain.decision import Memory, View
+from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
+from monitor.series.tracks import Track, Tracker
+from monitor.series.vectors import Vector
+
+Measured = tuple[Vector | None, float]  # a rate per day by component, and its error
+
+
+def measure_nothing() -> Measured:
+    """What a criterion that measures no motion says of it."""
+    return None, 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """One criterion's word on one station.
+
+    Attributes:
+        criterion: Its id.
+        station: The witness; `observers` for reports.
+        raise_level: Highest level whose bound is crossed with its dwell.
+        hold_level: Highest level whose recovery limit is not yet passed: an older vote may fall to it, not below.
+        heard: False = no evidence at all: an older vote stays as it is and ages.
+        fresh: True = the evidence is recent and sound enough to lower a vote.
+        newest_s: Newest datum it rests on; the age of the vote.
+        reason: One clause for people.
+        facts: Figures behind it, JSON-ready.
+        measure: The motion and its error, where the criterion measures motion; found when somebody asks for it.
+        undecided: By level, what lies over its bound and is held back by its own error alone: for people to decide.
+    """
+
+    criterion: str
+    station: str
+    raise_level: int = 0
+    hold_level: int = 0
+    heard: bool = False
+    fresh: bool = False
+    newest_s: float | None = None
+    reason: str = "no usable data"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    measure: Callable[[], Measured] = field(default=measure_nothing, compare=False, repr=False)
+    undecided: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def motion(self) -> Vector | None:
+        """Rate per day by component; None where nothing is measured."""
+        return self.measure()[0]
+
+    @property
+    def motion_error(self) -> float:
+        """One standard error of the motion, all components together."""
+        return self.measure()[1]
+
+    @property
+    def key(self) -> str:
+        """How memory names this witness."""
+        return f"{self.criterion}|{self.station}"
+
+
+@dataclass(slots=True)
+class Windows:
+    """What criteria look through: the view at an instant, with tracks built once per station and kind of question."""
+
+    site: Site
+    view: View
+    memory: Memory
+    now_s: float
+    warm: dict[tuple[str, str], Tracker] = field(default_factory=dict)  # of this site, from evaluations before
+    _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
+
+    def track(self, criterion: Criterion, station_id: str) -> Track:
+        """The cleaned track of a station for a criterion."""
+        key = (criterion.id, station_id)
+        if key not in self._tracks:
+            station = self.site.station(station_id)
+            if station is None:
+                self._tracks[key] = Track(station_id, criterion.quantity)
+            else:
+                tracker = self.warm.get(key)
+                if tracker is None or tracker.criterion != criterion:
+                    tracker = self.warm[key] = Tracker(self.site, station, criterion)
+                self._tracks[key] = tracker.track(self.view, self.now_s)
+        return self._tracks[key]
+
+    def is_fresh(self, at_s: float | None, spec: SeriesSpec | None) -> bool:
+        """True for a datum within the silence that the series allows; nothing is fresh while a backlog drains."""
+        if at_s is None or spec is None or self.view.draining:
+            return False
+        return self.now_s - at_s <= spec.max_silence_s
+
+    def answered_s(self, key: str) -> float:
+        """Data up to this instant were answered by a person."""
+        return self.memory.answered.get(key, float("-inf"))
+
+
+class Rule(Protocol):
+    """A criterion that can be asked."""
+
+    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
+        """One answer for each witness."""
+        ...
+
+
+def open_track(windows: Windows, criterion: Criterion, station: str) -> tuple[Track, SeriesSpec] | Assessment:
+    """The track that a criterion on motion judges, with its declaration; else the word that nothing can be said."""
+    track = windows.track(criterion, station)
+    spec = windows.site.series(station, criterion.quantity)
+    if track.usable_s is None or spec is None:
+        return Assessment(criterion.id, station)
+    if track.stuck:
+        return Assessment(criterion.id, station, newest_s=track.usable_s, reason="the instrument repeats one value")
+    return track, spec
+
+
+def bound_of(threshold: Threshold) -> tuple[float, float]:
+    """(bound, sign): sign * value > sign * bound means crossed."""
+    if threshold.over is not None:
+        return threshold.over, 1.0
+    if threshold.under is not None:
+        return threshold.under, -1.0
+    raise ValueError("a threshold needs over or under")
+
+
+def recovery_of(threshold: Threshold, recover: float) -> float:
+    """The value beyond which (on the quiet side) a level may fall.
+
+    >>> recovery_of(Threshold(1, over=10.0), 0.6), recovery_of(Threshold(1, under=-0.5), 0.6)
+    (6.0, -0.3)
+    """
+    bound, sign = bound_of(threshold)
+    return round(bound - sign * (1.0 - recover) * abs(bound), 12)
+
+
+def stations_of(windows: Windows, criterion: Criterion) -> list[Station]:
+    """Declared stations of a criterion, controls left out: they never vote."""
+    found = (windows.site.station(s) for s in criterion.stations)
+    return [s for s in found if s is not None and s.on_slope]

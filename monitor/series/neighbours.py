@@ -1,0 +1,144 @@
+"""Does the slope around a station move as well? A vote that nobody near shares is held down, asked about, and counts.
+
+Motion of a slope decays with distance; an instrument that fails moves alone. Dynaslope (PHIVOLCS) lets a node of a
+subsurface column vote only when a node within two steps moves at least v / 2^distance; here a step is a distance.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import asin, ceil, cos, radians, sin, sqrt
+from typing import Final
+
+from monitor.domain.decision import Vote, instant
+from monitor.domain.fusion import Neighbours
+from monitor.domain.instants import spell
+from monitor.domain.site import Criterion, Site, Station
+from monitor.series.assessment import Assessment, Windows
+from monitor.series.witness import size_of
+
+ALONE: Final = "alone:"  # how the question about a station begins
+EARTH_M: Final = 6_371_008.8
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """How far a vote counts for now, and why."""
+
+    level: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Companions:
+    """What the neighbours say: votes held down by key, and questions with the instant they were first asked."""
+
+    caps: Mapping[str, Cap]
+    asked: Mapping[str, float]
+    reasons: Mapping[str, str]  # by question
+
+
+def ask_neighbours(
+    windows: Windows,
+    words: Sequence[Assessment],
+    votes: Mapping[str, Vote],
+    sick: Mapping[str, str],
+    groups: Mapping[str, str],
+    away: Collection[str] = (),
+) -> Companions:
+    """Hold down votes above a level that no neighbour shares though one is seen, until the clock of the question ends.
+
+    A neighbour that is missing, broken or silent never lowers a vote; and one that falls silent after it was seen to
+    stand does not free the vote either: silence raises nothing. When the clock is over the vote counts in full.
+    Two independent witnesses that ask for as much, wherever they are, are company to each other.
+
+    Args:
+        windows: the view at its instant.
+        words: what every criterion says.
+        votes: votes after this look.
+        sick: votes that are set aside already: their stations are no neighbours.
+        groups: independence group of each witness.
+        away: stations that people work on: that they stand still says nothing of the slope.
+    """
+    site, memory, now_s = windows.site, windows.memory, windows.now_s
+    plan = site.fusion.neighbours
+    if plan is None:
+        return Companions({}, {}, {})
+    high = {
+        key.partition("|")[2] for key, v in votes.items()
+        if v.level > plan.above and v.valid_until_s >= now_s and key not in sick
+    }  # fmt: skip
+    if len({groups.get(name, name) for name in high}) > 1:
+        return Companions({}, {}, {})
+    caps: dict[str, Cap] = {}
+    asked: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    for criterion in _checked(site, plan):
+        mine = {w.station: w for w in words if w.criterion == criterion.id}
+        for name in criterion.stations:
+            key, question = f"{criterion.id}|{name}", f"{ALONE}{name}"
+            vote, station = votes.get(key), site.station(name)
+            if station is None or vote is None or vote.level <= plan.above or vote.valid_until_s < now_s:
+                continue
+            still = _find_still(
+                windows, plan, station, criterion, {k: w for k, w in mine.items() if k not in away or k == name}, sick
+            )
+            known_s = memory.asked.get(question)
+            if still == "" or (still is None and known_s is None):
+                continue
+            since_s = now_s if known_s is None else known_s
+            answer = memory.answers.get(question)
+            reason = f"no neighbour of {name} moves as it does" + (f": {still}" if still else ", when last seen")
+            asked[question], reasons[question] = since_s, reason
+            if answer == "movement" or (answer is None and now_s >= since_s + site.fusion.verify_within_s):
+                continue
+            until = f"answered: {answer}" if answer else (
+                f"counts in full at {spell(instant(since_s + site.fusion.verify_within_s))}"
+            )  # fmt: skip
+            caps[key] = Cap(plan.above, f"held at {site.levels[plan.above].name}: {reason}; {until}")
+    return Companions(caps, asked, reasons)
+
+
+def _checked(site: Site, plan: Neighbours) -> Iterator[Criterion]:
+    for criterion in site.criteria:
+        if criterion.role != "advice" and (
+            criterion.id in plan.criteria if plan.criteria else criterion.kind == "velocity"
+        ):
+            yield criterion
+
+
+def _find_still(
+    windows: Windows, plan: Neighbours, station: Station, criterion: Criterion, words: Mapping[str, Assessment],
+    sick: Mapping[str, str],
+) -> str | None:  # fmt: skip
+    """What the neighbours that are seen do instead of moving along; "" = one moves along, None = none can be judged."""
+    own = words.get(station.id)
+    if own is None or own.motion is None:
+        return None
+    speed, found = size_of(own.motion), []
+    spec = windows.site.series(station.id, criterion.quantity)
+    unit = "per day" if spec is None else f"{spec.unit}/day"
+    for name, word in sorted(words.items()):
+        other = windows.site.station(name)
+        if name == station.id or other is None or f"{criterion.id}|{name}" in sick:
+            continue
+        distance_m = measure_distance_m(station, other)
+        if distance_m is None or word.motion is None or not word.fresh:
+            continue
+        steps = max(1, ceil(distance_m / plan.step_m))
+        if steps > plan.steps:
+            continue
+        needed = speed / 2.0**steps
+        # what its error allows counts for the slope: only a neighbour that clearly stands holds a vote down
+        if size_of(word.motion) + word.motion_error >= needed:
+            return ""
+        found.append(f"{name} ({steps} steps) {size_of(word.motion):.2f} of {needed:.2f} {unit}")
+    return "; ".join(found[:3]) or None
+
+
+def measure_distance_m(one: Station, other: Station) -> float | None:
+    """Great-circle distance in metres on the mean sphere (haversine); None where a position is not declared."""
+    if one.latitude is None or one.longitude is None or other.latitude is None or other.longitude is None:
+        return None
+    north, east = radians(other.latitude - one.latitude), radians(other.longitude - one.longitude)
+    a = sin(north / 2) ** 2 + cos(radians(one.latitude)) * cos(radians(other.latitude)) * sin(east / 2) ** 2
+    return 2.0 * EARTH_M * asin(min(1.0, sqrt(a)))

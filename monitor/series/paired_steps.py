@@ -1,0 +1,121 @@
+"""Two independent stations that jump at one instant: one more epoch of each says whether the slope moved.
+
+Lightning, a failing supply or a disturbed radio give one bad epoch in several instruments at once. A slope that moved
+has moved at the next epoch as well. So the pair waits for one more epoch of each, and never longer than its clock;
+silence counts as it always does. A site whose file says `fusion.fast_track` believes the pair at once.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from monitor.domain.decision import Condition, Memory, Step, instant
+from monitor.domain.instants import spell
+from monitor.domain.site import Site
+from monitor.series.assessment import Windows
+from monitor.series.step_clocks import station_of, together_s
+from monitor.series.step_detector import RETURNED
+from monitor.series.step_fates import BACK, GOES_ON, LASTS, find_fate
+from monitor.series.tracks import Track
+
+TOLD_S: Final = 86400.0  # a common disturbance is shown for a day
+DISTURBANCE: Final = "health:site:disturbance"
+COMPANY: Final = frozenset({"pending", "counted", "movement"})  # a step in such a state may be one of a pair
+
+Tracks = Mapping[str, Sequence[Track]]  # by station
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbed:
+    """What is said of stations that jumped together."""
+
+    partners: Mapping[str, Sequence[str]]  # by step that waits: steps of other groups that wait with it
+    told: Mapping[str, Condition]
+
+
+def find_partners(
+    site: Site, key: str, steps: Mapping[str, Step], company: Sequence[str], groups: Mapping[str, str]
+) -> list[str]:
+    """Steps of stations of other groups that happened with this one; empty when it is none of the company itself."""
+    if key not in company:
+        return []
+    near_s, group = together_s(site, station_of(key)), groups.get(station_of(key))
+    return [
+        k for k in company
+        if groups.get(station_of(k)) != group and abs(steps[k].at_s - steps[key].at_s) <= near_s
+    ]  # fmt: skip
+
+
+def is_confirmed(site: Site, step: Step, tracks: Sequence[Track]) -> bool:
+    """True when a step has shown itself at a later epoch, counts already, or need not on a site that believes at once.
+
+    A second epoch at the new place or beyond it is what a bad epoch never has.
+    """
+    return site.fusion.fast_track or step.state == "movement" or find_fate(step, tracks) in {LASTS, GOES_ON}
+
+
+def list_unresolved(
+    site: Site, steps: Mapping[str, Step], tracks: Tracks, company: Sequence[str], groups: Mapping[str, str]
+) -> set[str]:
+    """Steps that are seen as steps no more, did not come back, and whose partner has not spoken since.
+
+    Where the next epoch lies elsewhere the walk calls it motion, or asks anew. A pair is judged all the same: what
+    went on did not come back.
+    """
+    return {
+        k
+        for k in company
+        if find_fate(steps[k], tracks.get(station_of(k), ())) == GOES_ON
+        and any(
+            find_fate(steps[p], tracks.get(station_of(p), ())) != BACK
+            for p in find_partners(site, k, steps, company, groups)
+        )
+    }
+
+
+def find_disturbed(
+    windows: Windows, steps: Mapping[str, Step], tracks: Tracks, groups: Mapping[str, str], common: Iterable[str]
+) -> Disturbed:  # fmt: skip
+    """Steps that wait in company, and what came back in company.
+
+    Args:
+        windows: the view, with the memory of before.
+        steps: after this look.
+        tracks: by station.
+        groups: independence group of each station.
+        common: stations whose steps are those of their reference.
+    """
+    shared = set(common)
+    waiting = [k for k, s in steps.items() if s.state == "pending" and station_of(k) not in shared]
+    partners = {k: find_partners(windows.site, k, steps, waiting, groups) for k in waiting}
+    return Disturbed(partners, _list_disturbances(windows, windows.memory, tracks, groups, shared))
+
+
+def _list_disturbances(
+    windows: Windows, before: Memory, tracks: Tracks, groups: Mapping[str, str], shared: set[str]
+) -> dict[str, Condition]:
+    """A notice when stations of several groups jumped at one instant and came back: no movement, but look at them.
+
+    It opens at the look at which the last of them is back, and stays for a day.
+    """
+    site, now_s = windows.site, windows.now_s
+    known = before.conditions.get(DISTURBANCE)
+    found = {DISTURBANCE: known} if known is not None and now_s < known.since_s + TOLD_S else {}
+    for key, step in sorted(before.steps.items()):
+        station = station_of(key)
+        if step.state != "pending" or station in shared or find_fate(step, tracks.get(station, ())) != BACK:
+            continue
+        near_s = together_s(site, station)
+        others = [
+            name for name, theirs in sorted(tracks.items())
+            if name not in shared and groups.get(name) != groups.get(station)
+            and any(r == RETURNED and abs(at_s - step.at_s) <= near_s for t in theirs for at_s, r in t.set_aside)
+        ]  # fmt: skip
+        if others:
+            names = ", ".join(sorted({station, *others}))
+            text = (
+                f"common disturbance: {names} are independent, jumped at {spell(instant(step.at_s))} and came back at "
+                "the next epoch; no movement, no level. Look for lightning, the supply and the radio"
+            )
+            return {DISTURBANCE: Condition("health", 1, now_s, text)}
+    return found

@@ -1,0 +1,214 @@
+"""How each station does: silent, unusable, stuck, to be verified or well; it never touches a hazard level."""
+
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from monitor.domain.decision import Condition, Newest, StationHealth, Step, instant, seconds
+from monitor.domain.instants import spell, spell_duration
+from monitor.domain.observation import Reading
+from monitor.domain.site import SeriesSpec, Station
+from monitor.domain.witnesses import find_voting_series
+from monitor.series.assessment import Windows
+from monitor.series.step_clocks import station_of
+from monitor.series.steps import QUIET
+from monitor.series.tracks import HARMLESS, Track
+
+WELL = frozenset({"ok", "verify"})
+SICK = frozenset({"stuck", "flagged"})
+_RANK = {"ok": 0, "verify": 1, "unknown": 2, "stuck": 3, "flagged": 4, "silent": 5}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with one series."""
+
+    state: str
+    reason: str
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sense:
+    """How one declared series does: ok, unknown, stuck, flagged or silent, and its newest epoch."""
+
+    state: str
+    reason: str
+    newest_s: float | None
+
+
+Senses = Mapping[tuple[str, str], Sense]  # by station and declared quantity
+
+
+def examine(
+    windows: Windows, tracks: Mapping[str, Sequence[Track]], steps: Mapping[str, Step]
+) -> tuple[tuple[StationHealth, ...], dict[str, Condition], Senses]:
+    """Health of every declared station, the open conditions by alert key, and how each series does.
+
+    A station shows the worst of its series; what may vote is judged by the series that a criterion reads alone, so
+    that a broken thermometer beside a GNSS antenna silences nobody.
+    """
+    voting = find_voting_series(windows.site)
+    senses: dict[tuple[str, str], Sense] = {}
+    healths: list[StationHealth] = []
+    conditions: dict[str, Condition] = {}
+    unsure = {station_of(k) for k, s in steps.items() if s.state not in QUIET}
+    heard, shown = _by_station(windows.view.newest), _by_station(windows.view.readings)
+    for station in windows.site.stations:
+        state, reason = "ok", ""
+        newest: list[float] = []
+        for spec in station.series:
+            used = [t for t in tracks.get(station.id, ()) if _carries(t, spec)]
+            seen_s = _newest(windows, heard.get(station.id, []), spec)
+            newest += [] if seen_s is None else [seen_s]
+            found = _examine_series(windows, spec, seen_s, used)
+            senses[station.id, spec.quantity] = (
+                Sense("ok", "", seen_s) if found is None else Sense(found.state, found.reason, seen_s)
+            )
+            if found is None:
+                continue
+            if found.state != "unknown":
+                name = "stale" if found.state == "silent" else found.state
+                key = f"health:{station.id}.{spec.quantity}:{name}"
+                conditions[key] = Condition("health", 1, found.since_s, f"{station.id}.{spec.quantity}: {found.reason}")
+            if _RANK[found.state] > _RANK[state]:
+                state, reason = found.state, f"{spec.quantity}: {found.reason}"
+        if state == "ok" and station.id in unsure:
+            state, reason = "verify", "an unexplained step waits for verification"
+        interval_s = min((s.interval_s for s in station.series), default=None)
+        healths.append(
+            StationHealth(
+                station.id,
+                state,
+                reason,
+                max(newest, default=None),
+                interval_s,
+                _missing_share(windows, shown.get(station.id, []), station),
+                votes=(station.on_slope or any((station.id, s.quantity) in voting for s in station.series))
+                and _may_vote(station, state, senses, voting),
+            )
+        )
+    return tuple(healths), conditions, senses
+
+
+def _may_vote(station: Station, state: str, senses: Senses, voting: Collection[tuple[str, str]]) -> bool:
+    mine = [senses[station.id, s.quantity].state for s in station.series if (station.id, s.quantity) in voting]
+    return "ok" in mine if mine else state in WELL
+
+
+def _carries(track: Track, spec: SeriesSpec) -> bool:
+    return any(q == spec.quantity or q.startswith(f"{spec.quantity}_") for q in track.quantity.split("+"))
+
+
+def _by_station(found: Mapping[str, Any]) -> dict[str, list[tuple[str, Any]]]:
+    """(quantity, what is there) of every `station.quantity`, by station, in the same order."""
+    parts: dict[str, list[tuple[str, Any]]] = {}
+    for key, value in found.items():
+        station, _, quantity = key.partition(".")
+        parts.setdefault(station, []).append((quantity, value))
+    return parts
+
+
+def _newest(windows: Windows, heard: Sequence[tuple[str, Newest]], spec: SeriesSpec) -> float | None:
+    """Newest epoch of any component, whatever its quality, not from the future.
+
+    Where the clock of a station runs a little ahead, its silence counts from the last reception.
+    """
+    found = [
+        min(n.observed_s, n.received_s) for quantity, n in heard
+        if _is_of(windows, quantity, spec) and "future" not in n.flags
+        and min(n.observed_s, n.received_s) <= windows.now_s
+    ]  # fmt: skip
+    return max(found, default=None)
+
+
+def _is_of(windows: Windows, quantity: str, spec: SeriesSpec) -> bool:
+    """True for the series itself and its components, not for another one whose name begins alike.
+
+    Issues of expected rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
+    """
+    if not f"{quantity}_".startswith(f"{spec.quantity}_"):
+        return False
+    declared = windows.site.series(spec.station, quantity)
+    return declared is None or declared.quantity == spec.quantity
+
+
+def _examine_series(
+    windows: Windows, spec: SeriesSpec, seen_s: float | None, tracks: Sequence[Track]
+) -> Finding | None:
+    now_s = windows.now_s
+    if windows.view.draining:
+        # what looks silent may only be waiting in the queue; what was sick stays so until it says something sound
+        known = _find_lasting(windows, spec, tracks)
+        if known is not None:
+            return known
+        return None if seen_s is not None else Finding("unknown", "nothing received yet", now_s)
+    if seen_s is None:
+        started_s = windows.memory.started_s if windows.memory.started_s is not None else now_s
+        if now_s - started_s > spec.max_silence_s:
+            return Finding("silent", "nothing was ever received", started_s)
+        return Finding("unknown", "nothing received yet", started_s)
+    allowed = spell_duration(spec.max_silence_s)
+    if now_s - seen_s > spec.max_silence_s:
+        since = seen_s + spec.max_silence_s
+        return Finding("silent", f"nothing newer than {_spell(seen_s)}, allowed are {allowed}", since)
+    usable = [t.usable_s for t in tracks if t.usable_s is not None]
+    if tracks and (not usable or now_s - max(usable) > spec.max_silence_s):
+        why = next((w for t in tracks for _, w in reversed(t.set_aside)), "nothing usable")
+        return Finding("flagged", f"nothing usable for {allowed}: {why}", max(usable, default=seen_s))
+    if not tracks and not _is_unflagged(windows, spec):
+        return Finding("flagged", "the newest value is flagged", seen_s)
+    if tracks and all(t.stuck for t in tracks):
+        return Finding("stuck", "the instrument repeats one value", seen_s)
+    return None
+
+
+def _find_lasting(windows: Windows, spec: SeriesSpec, tracks: Sequence[Track]) -> Finding | None:
+    place = f"{spec.station}.{spec.quantity}"
+    sound = [t.usable_s for t in tracks if t.usable_s is not None and not t.stuck]
+    for name in sorted(SICK):
+        known = windows.memory.conditions.get(f"health:{place}:{name}")
+        if known is None:
+            continue
+        spoke = max(sound, default=known.since_s) > known.since_s if tracks else _is_unflagged(windows, spec)
+        if not spoke:
+            return Finding(name, known.reason.removeprefix(f"{place}: "), known.since_s)
+    return None
+
+
+def _is_unflagged(windows: Windows, spec: SeriesSpec) -> bool:
+    return all(f in HARMLESS for f in _newest_flags(windows, spec))
+
+
+def _newest_flags(windows: Windows, spec: SeriesSpec) -> tuple[str, ...]:
+    known = windows.view.newest.get(f"{spec.station}.{spec.quantity}")
+    return known.flags if known else ()
+
+
+def _missing_share(
+    windows: Windows, shown: Sequence[tuple[str, Sequence[Reading]]], station: Station
+) -> float | None:  # fmt: skip
+    """Share of the last 24 h's epochs that never came, where the loaded window reaches that far."""
+    shares = []
+    from_s = windows.now_s - 86400.0
+    from_at, to_at = instant(from_s), instant(windows.now_s)
+    for spec in station.series:
+        for quantity, readings in shown:
+            if not readings or spec.interval_s > 86400.0 or not _is_of(windows, quantity, spec):
+                continue
+            if seconds(readings[0].observed_at) <= from_s + spec.interval_s:
+                past = readings[-1].observed_at <= to_at  # nothing is from the future: there is nothing to look for
+                end = len(readings) if past else bisect_right(readings, to_at, key=_observed)
+                count = end - bisect_right(readings, from_at, key=_observed)
+                shares.append(1.0 - min(1.0, count / max(1, round(86400.0 / spec.interval_s))))
+    return round(max(shares), 6) if shares else None
+
+
+def _observed(reading: Reading) -> datetime:
+    return reading.observed_at
+
+
+def _spell(at_s: float) -> str:
+    return spell(instant(at_s))

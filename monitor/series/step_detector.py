@@ -1,0 +1,324 @@
+"""Jumps in a series: one causal walk that tells a step from a spike, from noise and from motion, and judges none."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import fsum, inf, sqrt
+from operator import add, mul
+from typing import Final
+
+from monitor.series.noise import LATELY, Scatter, measure_plain
+from monitor.series.settled_offset import QUIET, ROUGH, find_agreement, find_settling
+from monitor.series.vectors import Vector, minus, norm
+
+STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series
+OPENING: Final = 24  # the first epochs are judged together: nothing lies before them
+AGREEING: Final = 6  # of the first epochs, among which the walk looks where to begin
+REST_OF_STEP: Final = 0.25  # of a jump: what follows it the same way and is less belongs to it
+TAIL: Final = 6  # epochs that say where a series was heading
+ERRATIC: Final = "erratic: the next value did not confirm it"
+RETURNED: Final = "spike: the value returned"  # why epochs behind a jump that came back are set aside
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A sudden step found in a track: first epoch after it, what was before, and its size."""
+
+    at_s: float
+    before_s: float
+    known_s: float
+    size: Vector
+
+    @property
+    def length(self) -> float:
+        """Euclidean size, unit of the series."""
+        return norm(self.size)
+
+
+@dataclass(slots=True)
+class Walk:
+    """One pass over a series, epoch by epoch, each judged by what came before it alone; it can be taken further.
+
+    A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series up
+    to there, over its length or lately, whichever is larger. The epoch after a jump settles it: back where it was = the
+    jump was a spike; at the new place = a step that lasts; clearly further the same way = motion, no step; anything
+    else = erratic, asked anew. Where a scatter ends at another place, or epochs agree that state large errors, six
+    together show the step that none of them can (`settling`).
+    Whether a series comes in one piece or epoch by epoch, the walk ends in the same state, bit for bit.
+
+    Attributes:
+        limit: The jump beyond which one asks; None asks nothing.
+        times: Rising epoch seconds.
+        received: When each was received.
+        values: Components, n tuples of k.
+        sigmas: One standard deviation each.
+        kept: Indexes that count as evidence, rising.
+        level: Value of each kept epoch with open jumps taken out.
+        jumps: (index of first epoch after it, jump), oldest first.
+        aside: Why an epoch does not count, by epoch.
+        rewrites: How often something that was kept was taken out again; while it stands, `kept` only grew.
+        unit: Of the values, for what is said of an epoch.
+    """
+
+    limit: float | None
+    times: list[float] = field(default_factory=list)
+    received: list[float] = field(default_factory=list)
+    values: list[Vector] = field(default_factory=list)
+    sigmas: list[Vector] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    level: dict[int, Vector] = field(default_factory=dict)
+    jumps: list[tuple[int, Jump]] = field(default_factory=list)
+    aside: dict[float, str] = field(default_factory=dict)
+    rewrites: int = 0
+    unit: str = ""
+    _shift: Vector = ()
+    _opening: Vector = ()  # scatter of the first epochs
+    _scattered: Scatter = field(default_factory=Scatter)
+    _consulted: bool = False  # a scatter was asked for in the opening
+    _at: int = 0  # the epoch in hand
+    _measured: tuple[int, Vector] = (-1, ())
+    _settled: int = -1  # first epoch after the newest scatter that ended
+    _doubted: list[tuple[int, Vector]] = field(default_factory=list)  # newest set aside within their own errors
+
+    def extend(
+        self, times: Sequence[float], received: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector]
+    ) -> None:
+        """Take the walk over further epochs, all newer than those before."""
+        if not times:
+            return
+        start = len(self.times)
+        self.times += times
+        self.received += received
+        self.values += values
+        self.sigmas += sigmas
+        if start < OPENING:
+            start = self._open() if start < AGREEING or self._consulted else self._go_on(start)
+        for i in range(start, len(self.times)):
+            if self.limit is None or not self.kept:
+                self._keep(i, self.values[i])
+                continue
+            self._at = i
+            if i >= OPENING:
+                self._scattered.note(self.values[i - 1], self.values[i])
+            if not self._settle_jump(i, self.limit):
+                self._judge(i, self.limit)
+            if i >= OPENING and self.kept[-1] == i:
+                self._end_scatter(i, self.limit)
+
+    def _go_on(self, start: int) -> int:
+        """Take the opening further where none of its epochs asked for a scatter: all of them stay as they are."""
+        if self.limit is not None:
+            for i in range(start, min(OPENING, len(self.values))):
+                self._scattered.note(self.values[i - 1], self.values[i])
+            self._opening = self._scattered.measure()
+        return start
+
+    def _open(self) -> int:
+        """Begin anew while the first epochs are not complete; returns the first that counts."""
+        self.rewrites += 1
+        self._consulted = False
+        self.kept, self.level, self.jumps, self.aside, self._doubted = [], {}, [], {}, []
+        self._shift = tuple(0.0 for _ in self.values[0])
+        if self.limit is None:
+            return 0
+        self._scattered = Scatter(len(self._shift))
+        for i in range(1, min(OPENING, len(self.values))):
+            self._scattered.note(self.values[i - 1], self.values[i])
+        self._opening = self._scattered.measure()
+        start = self._first_agreeing(self.limit)
+        for i in range(start):
+            self.aside[self.times[i]] = "spike at the start of the window"
+        return start
+
+    def _first_agreeing(self, limit: float) -> int:
+        """The first epochs have nothing before them: begin where two neighbours agree."""
+        for i in range(min(len(self.values), AGREEING) - 1):
+            if norm(minus(self.values[i], self.values[i + 1])) <= limit:
+                return i
+        return 0
+
+    def _settle_jump(self, i: int, limit: float) -> bool:
+        """True when this epoch shows that the newest jump was a spike."""
+        if not self.jumps:
+            return False
+        index, jump = self.jumps[-1]
+        if index == self._settled:
+            return False
+        home = self.kept[: bisect_left(self.kept, index)][-TAIL:]
+        before = minus(self._shift, jump.size)
+        plain = minus(self.values[i], before)
+        off = minus(plain, self._expect(home, self.times[i]))
+        near = norm(off) <= max(0.25 * jump.length, 0.5 * limit) < jump.length
+        # a noisy epoch that fits both places goes to the nearer one
+        fits = norm(off) < norm(minus(off, jump.size)) and self._weight(off, i, home[-1]) <= STEP_SIGMAS
+        if not (near or fits):
+            return False
+        for k in self.kept:
+            if k > index:
+                self.aside[self.times[k]] = RETURNED
+        self.aside[jump.at_s] = RETURNED
+        self._go_back(index, before)
+        self._keep(i, plain)
+        return True
+
+    def _judge(self, i: int, limit: float) -> None:
+        value = minus(self.values[i], self._shift) if any(self._shift) else self.values[i]
+        last = self.kept[-1]
+        if norm(minus(value, self.level[last])) <= limit:
+            self._keep(i, value)
+            return
+        excess = minus(value, self._expect(self.kept, self.times[i]))
+        if norm(excess) <= limit:
+            self._keep(i, value)
+            return
+        if self._weight(excess, i, last) <= STEP_SIGMAS:
+            if max(self.sigmas[i]) > 3.0 * max(*self._noise(last), *self._scatter()):
+                said = f"{norm(excess):.1f} {self.unit}, within its own error of {max(self.sigmas[i]):.1f} {self.unit}"
+                self.aside[self.times[i]] = f"off by {said}"
+                self._doubt(i, excess, limit)
+            else:
+                self._keep(i, value)
+            return
+        if self._was_outlier(i, value, excess, limit):
+            return
+        if self.jumps and last < self.jumps[-1][0]:
+            index, jump = self.jumps[-1]
+            before = minus(self._shift, jump.size)
+            onwards = index == i - 1 and fsum(map(mul, excess, jump.size)) > 0
+            if onwards and norm(excess) < REST_OF_STEP * jump.length:
+                self._complete_step(i, excess)
+                return
+            self._go_back(index, before)
+            if onwards:
+                # a second jump right after the first and the same way: this is motion, not a step
+                del self.aside[jump.at_s]
+                self._keep(index, minus(self.values[index], before))
+                self._keep(i, minus(self.values[i], before))
+                return
+            self.aside[jump.at_s] = ERRATIC
+            excess = minus(minus(self.values[i], before), self._expect(self.kept, self.times[i]))
+        self.jumps.append((i, Jump(self.times[i], self.times[self.kept[-1]], self.received[i], excess)))
+        self.aside[self.times[i]] = f"jump of {norm(excess):.1f} {self.unit}: to be verified"
+        self._shift = tuple(map(add, self._shift, excess))
+        self._doubted.clear()
+
+    def _doubt(self, i: int, excess: Vector, limit: float) -> None:
+        """Set aside one by one, but six that agree at another place are a step at the first of them."""
+        self._doubted = [*self._doubted[1 - LATELY :], (i, excess)]
+        indexes = [k for k, _ in self._doubted]
+        last = self.kept[-1]
+        size = find_agreement(
+            [e for _, e in self._doubted], [self.sigmas[k] for k in indexes], self._noise(last), limit
+        )
+        if size is None:
+            return
+        index, at_s = indexes[0], self.times[indexes[0]]
+        self.jumps.append((index, Jump(at_s, self.times[last], self.received[i], size)))
+        self.aside[at_s] = f"jump of {norm(size):.1f} {self.unit}: to be verified"
+        self._shift = tuple(map(add, self._shift, size))
+        for k in indexes[1:]:
+            del self.aside[self.times[k]]
+            self._keep(k, minus(self.values[k], self._shift))
+
+    def _complete_step(self, i: int, rest: Vector) -> None:
+        """A solution over a day shows one step in two epochs, and slip follows an earthquake: still one step."""
+        index, jump = self.jumps[-1]
+        whole = tuple(map(add, jump.size, rest))
+        self.jumps[-1] = (index, replace(jump, size=whole))
+        self.aside[jump.at_s] = f"jump of {norm(whole):.1f} {self.unit}: to be verified"
+        self._shift = tuple(map(add, self._shift, rest))
+        self._keep(i, minus(self.values[i], self._shift))
+
+    def _end_scatter(self, i: int, limit: float) -> None:
+        """Where a series that scattered stands quiet again, at another place: a step at the first quiet epoch.
+
+        Six epochs have shown it, so no later one makes a spike of it; and what scattered no longer says how much this
+        series scatters.
+        """
+        tail = self.kept[-(ROUGH + QUIET) :]
+        if len(tail) < ROUGH + QUIET or (self.jumps and self.jumps[-1][0] >= tail[ROUGH]):
+            return
+        size = find_settling([self.level[k] for k in tail], [self.sigmas[k] for k in tail], limit)
+        if size is None:
+            return
+        index, last = tail[ROUGH], tail[ROUGH - 1]
+        for k in tail[ROUGH:]:
+            self.level[k] = minus(self.level[k], size)
+        self.jumps.append((index, Jump(self.times[index], self.times[last], self.received[i], size)))
+        self._shift = tuple(map(add, self._shift, size))
+        self.rewrites += 1
+        self._settled = index
+        self._scattered = Scatter(len(size))
+        for k in range(index + 1, i + 1):
+            self._scattered.note(self.values[k - 1], self.values[k])
+        self._measured = (-1, ())
+
+    def _was_outlier(self, i: int, value: Vector, excess: Vector, limit: float) -> bool:
+        """True when it is the epoch before that stands out: a spike just under the limit looks like a jump back."""
+        if len(self.kept) < 3:
+            return False
+        off = norm(minus(value, self._expect(self.kept[:-1], self.times[i])))
+        if off > 0.5 * norm(excess) or off > limit:
+            return False
+        self.aside[self.times[self.kept.pop()]] = "spike: the values around it agree"
+        self.rewrites += 1
+        self._keep(i, value)
+        return True
+
+    def _keep(self, i: int, value: Vector) -> None:
+        self.kept.append(i)
+        self.level[i] = value
+        self._doubted.clear()
+
+    def _go_back(self, index: int, shift: Vector) -> None:
+        """Take the newest jump and all after it out again."""
+        count = bisect_left(self.kept, index)
+        if count < len(self.kept):
+            del self.kept[count:]
+            self.rewrites += 1
+        self.jumps.pop()
+        self._shift = shift
+
+    def _scatter(self) -> Vector:
+        """Noise of the series itself, from all that came up to the epoch in hand."""
+        if self._at < OPENING:
+            self._consulted = True
+            return self._opening
+        if self._measured[0] != self._at:
+            lately = self.values[max(self._at - LATELY, self._settled) : self._at + 1]
+            self._measured = (self._at, tuple(map(max, self._scattered.measure(), measure_plain(lately))))
+        return self._measured[1]
+
+    def _noise(self, i: int) -> Vector:
+        return tuple(max(s, c) for s, c in zip(self.sigmas[i], self._scatter(), strict=True))
+
+    def _weight(self, jump: Vector, i: int, before: int) -> float:
+        """A difference in units of its own standard error."""
+        square = 0.0
+        for size, a, b in zip(jump, self._noise(i), self._noise(before), strict=True):
+            variance = a * a + b * b
+            if variance <= 0.0:
+                return inf
+            square += size * size / variance
+        return sqrt(square)
+
+    def _expect(self, kept: Sequence[int], at_s: float) -> Vector:
+        """Where the last kept epochs lead; standing still unless they clearly move, and never far ahead of them."""
+        tail = kept[-TAIL:]
+        last = self.level[tail[-1]]
+        if len(tail) < 3:
+            return last
+        days = [(self.times[k] - self.times[tail[-1]]) / 86400.0 for k in tail]
+        mean_t = fsum(days) / len(days)
+        spread = fsum((d - mean_t) ** 2 for d in days)
+        lead = min((at_s - self.times[tail[-1]]) / 86400.0, -days[0])
+        out = []
+        for axis, base in enumerate(last):
+            series = [self.level[k][axis] for k in tail]
+            mean_y = fsum(series) / len(series)
+            rate = fsum((d - mean_t) * (y - mean_y) for d, y in zip(days, series, strict=True)) / spread
+            rest = fsum((y - mean_y - rate * (d - mean_t)) ** 2 for d, y in zip(days, series, strict=True))
+            stated = max(self.sigmas[k][axis] for k in tail)
+            error = max(sqrt(rest / (len(days) - 2)), stated) / sqrt(spread)
+            out.append(base + rate * lead if abs(rate) > 3.0 * error else base)
+        return tuple(out)

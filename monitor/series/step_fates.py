@@ -1,0 +1,72 @@
+"""What became of a step: whether a later epoch of its station has shown that it lasts, went on, or came back."""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Final
+
+from monitor.domain.decision import Step, View, seconds
+from monitor.series.step_detector import ERRATIC, REST_OF_STEP, RETURNED
+from monitor.series.tracks import Track
+from monitor.series.vectors import minus, norm
+
+WAITS: Final = "waits"  # no usable epoch has followed
+LASTS: Final = "lasts"  # a later epoch stands at the new place
+GOES_ON: Final = "goes on"  # a later epoch stands elsewhere: what looked like a step is motion, or erratic
+BACK: Final = "back"  # the value returned
+GONE: Final = "gone"  # corrected or flagged since: the epoch lies where the others do, or counts no more
+STILL_OFF: Final = 0.5  # of the step: what lies farther from the epoch before was not corrected away
+UNSEEN: Final = "unseen"  # no track reaches it
+
+
+def find_fate(step: Step, tracks: Iterable[Track]) -> str:
+    """What the usable epochs behind a step say of it.
+
+    Args:
+        step: the step.
+        tracks: all tracks of its station.
+    """
+    mine = [t for t in tracks if t.times_s and t.times_s[0] < step.at_s and carries(t, step.quantity)]
+    if not mine:
+        return UNSEEN
+    open_jump = [t for t in mine if any(j.at_s == step.at_s for j in t.jumps)]
+    if open_jump:
+        return LASTS if any(t.times_s[-1] > step.at_s for t in open_jump) else WAITS
+    if any(at_s == step.at_s and reason == RETURNED for t in mine for at_s, reason in t.set_aside):
+        return BACK
+    if any(_went_off(t, step) for t in mine):
+        return GOES_ON
+    return GONE if any(t.times_s[-1] > step.at_s for t in mine) else WAITS
+
+
+def _went_off(track: Track, step: Step) -> bool:
+    """True when a later epoch is there and the epoch of the step still lies off what came before, or was erratic.
+
+    An offset may have taken the step away since: then nothing went anywhere.
+    """
+    place = bisect_left(track.times_s, step.at_s)
+    if place >= len(track.times_s):
+        return False
+    if track.times_s[place] > step.at_s:
+        return any(at_s == step.at_s and reason == ERRATIC for at_s, reason in track.set_aside)
+    if place + 1 == len(track.times_s):
+        return False
+    return norm(minus(track.values[place], track.values[place - 1])) > STILL_OFF * step.size
+
+
+def stands_again(view: View, tracks: Iterable[Track], step: Step) -> bool:
+    """True when the newest values of a station lie where those before a step lay, within a quarter of the step.
+
+    A walk may call an epoch a spike after late data, and the station stands elsewhere all the same.
+    """
+    away = []
+    for key in {f"{t.station}.{q}" for t in tracks if carries(t, step.quantity) for q in t.quantity.split("+")}:
+        readings = view.readings.get(key, ())
+        place = bisect_left(readings, step.at_s, key=lambda r: seconds(r.observed_at))
+        if 0 < place < len(readings) - 1:
+            away.append(readings[-1].value - readings[place - 1].value)
+    return bool(away) and norm(tuple(away)) <= REST_OF_STEP * step.size
+
+
+def carries(track: Track, quantity: str) -> bool:
+    """True when a track shows a declared quantity, or one of its components; no name means any."""
+    return not quantity or any(q == quantity or q.startswith(f"{quantity}_") for q in track.quantity.split("+"))

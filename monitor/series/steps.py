@@ -1,0 +1,344 @@
+"""Sudden steps: neither dropped nor believed, each with a clock and an answer that only a person or an offset gives."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from monitor.domain.decision import OLD_RULE, EventFact, Memory, Step, seconds
+from monitor.domain.site import Criterion
+from monitor.series.assessment import Windows, bound_of
+from monitor.series.doubts import find_doubt
+from monitor.series.offset_answers import find_offsets, is_told
+from monitor.series.paired_steps import COMPANY, find_partners, is_confirmed, list_unresolved
+from monitor.series.step_clocks import clock_s, interval_s, station_of, step_key
+from monitor.series.step_detector import Jump
+from monitor.series.step_fates import BACK, find_fate, stands_again
+from monitor.series.tracks import Track
+
+STEP = "step|"  # how the key of a step that counts begins among the votes
+ACTIVE = frozenset({"counted", "movement"})
+MOVEMENT = "movement"
+CAUSES = ("instrument", "weather", "work", "earthquake", "other")  # of what was no movement of the slope
+EARTHQUAKE = "earthquake"
+EVENT = "event"  # explained by an earthquake that people stand behind, unanswered
+BEFORE = "before"  # older than the watch on its station: a notice for a person, and no question with a clock
+DOUBTFUL = "doubtful"  # the instrument itself does not vouch for it: a question without a clock
+RETURNED = "returned"  # it counted, and the station stands where it stood before: it counts no more
+QUIET = frozenset({"instrument", BEFORE, RETURNED})  # what leaves nothing unsure
+UNANSWERED = "nobody said within the clock that it was an instrument"
+COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
+SHAKING_S = 6 * 3600.0  # an earthquake with its aftershocks; one that is said to last longer explains no more steps
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A jump as a criterion's track shows it."""
+
+    key: str
+    station: str
+    jump: Jump
+    level: int
+    max_silence_s: float
+    quantity: str
+    before: bool = False
+    doubt: str | None = None
+
+
+def says_no(answer: str | None) -> bool:
+    """True when a person said that it was no movement of the slope, whatever else it was.
+
+    >>> says_no("weather"), says_no("movement"), says_no(None)
+    (True, False, False)
+    """
+    return answer is not None and answer != MOVEMENT
+
+
+def state_after(answer: str) -> str:
+    """The state of a step that a person answered."""
+    return "instrument" if says_no(answer) else MOVEMENT
+
+
+def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) -> dict[str, Sighting]:
+    """Jumps in all tracks, by key, each with the level it would ask for as movement."""
+    found: dict[str, Sighting] = {}
+    seen_s = windows.memory.seen_s
+    known_before_s = float("-inf") if seen_s is None else seen_s - COMMIT_S
+    for criterion, track in tracks:
+        spec = windows.site.series(track.station, criterion.quantity)
+        if spec is None or criterion.role != "witness":
+            continue
+        for jump in track.jumps:
+            key = step_key(track.station, jump.at_s)
+            is_open = key in windows.memory.steps or is_told(windows.memory, key)
+            if not is_open and jump.known_s <= known_before_s:
+                continue  # seen before and not found a step: the window has slid, nothing has happened
+            sudden = jump.at_s - jump.before_s <= max(spec.max_silence_s, 2.0 * spec.interval_s)
+            level = max(_level_as_rate(criterion, jump), 1 if sudden else 0)
+            known = found.get(key)
+            if level > 0 and (known is None or level > known.level):
+                old = jump.at_s < _watched_since_s(windows, track) - spec.max_silence_s
+                station = windows.site.station(track.station)
+                doubt = None if station is None else find_doubt(windows.view, station, track, jump)
+                found[key] = Sighting(key, track.station, jump, level, spec.max_silence_s, spec.quantity, old, doubt)
+    return found
+
+
+def _watched_since_s(windows: Windows, track: Track) -> float:
+    """Since when anybody could be warned of this series: the first decision, and the first datum that was received.
+
+    What an imported history shows of the time before is no news, however sudden it was.
+    """
+    started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
+    return max(started_s, min(track.received_s, default=started_s))
+
+
+def _level_as_rate(criterion: Criterion, jump: Jump) -> int:
+    """The level whose bound the jump exceeds when it is spread over that level's window, or its gap if longer."""
+    level = 0
+    for threshold in criterion.thresholds:
+        window_s = max(threshold.window_s or 86400.0, jump.at_s - jump.before_s)
+        bound, sign = bound_of(threshold)
+        if (
+            criterion.kind in {"velocity", "rate"}
+            and sign * bound > 0
+            and jump.length * 86400.0 / window_s > abs(bound)
+        ):
+            level = max(level, threshold.level)
+    return level
+
+
+def update_steps(
+    memory: Memory, sightings: Mapping[str, Sighting], tracks: Mapping[str, list[Track]], windows: Windows,
+    groups: Mapping[str, str], common: Iterable[str],
+) -> dict[str, Step]:  # fmt: skip
+    """Steps after this look: new ones start their clock, explained ones go, those whose time is over count.
+
+    Args:
+        memory: steps and answers so far.
+        sightings: jumps the tracks show now.
+        tracks: tracks of each station.
+        windows: the view at its instant.
+        groups: independence group of each station.
+        common: stations whose steps are those of their reference.
+    """
+    steps: dict[str, Step] = {}
+    shared = set(common)
+    unresolved = list_unresolved(
+        windows.site, memory.steps, tracks,
+        [k for k, s in memory.steps.items() if _may_pair(windows, s) and station_of(k) not in shared], groups,
+    )  # fmt: skip
+    for key, old in memory.steps.items():
+        station = station_of(key)
+        # what asks for a high level goes on counting on the offset of one person
+        offset = has_offset(windows, station, old.at_s) and not _needs_second(windows, key, old)
+        # the level may still rest on a step that came back: what it was read from must stay known
+        rested_on = old.state == RETURNED and f"{STEP}{key}" in memory.supporters
+        explained = _is_explained(old, tracks.get(station, []), offset)
+        if key in sightings or key in unresolved or rested_on or not explained:
+            answered = memory.answers.get(key)
+            steps[key] = (
+                replace(old, state=state_after(answered))
+                if answered
+                else _look_again(old, sightings.get(key), tracks.get(station, ()), windows)
+            )
+    for key, seen in sightings.items():
+        if key not in steps:
+            steps[key] = _ask(seen, memory.answers.get(key), windows)
+    for key, step in list(steps.items()):
+        seen_before_s = sightings[key].jump.before_s if key in sightings else None
+        steps[key] = _annotate(step, list_events_at(windows, key, step, seen_before_s), windows.now_s)
+    single = {k for k, s in steps.items() if _is_one_word(windows, k, s)}
+    company = [
+        k for k, s in steps.items()
+        if (_may_pair(windows, s) or k in single) and station_of(k) not in shared
+        and find_fate(s, tracks.get(station_of(k), ())) != BACK
+    ]  # fmt: skip
+    for key, step in list(steps.items()):
+        if step.state in {"pending", "counted", EVENT} or key in single:
+            why = _why_it_counts(key, step, steps, company, tracks, windows, groups)
+            state = "counted" if why == UNANSWERED else "movement"
+            if why is not None and state != step.state and not (key in single and why == UNANSWERED):
+                said = step.reason.partition(": ")[0]
+                steps[key] = replace(step, state=state, reason=f"{said}: {why}", words=None)
+    return dict(sorted(steps.items()))
+
+
+def _ask(seen: Sighting, answered: str | None, windows: Windows) -> Step:
+    """A jump that is seen for the first time; its clock starts when the question is asked."""
+    state = BEFORE if seen.before else DOUBTFUL if seen.doubt else "pending"
+    spec = windows.site.series(seen.station, seen.quantity)
+    size = f"{seen.jump.length:.1f} {spec.unit}" if spec else f"{seen.jump.length:.1f}"
+    reason = f"step of {size} at {seen.station}" + (f": {seen.doubt}" if state == DOUBTFUL else "")
+    state = state_after(answered) if answered else state
+    return Step(seen.jump.at_s, windows.now_s, seen.jump.length, seen.level, state, reason, seen.quantity)
+
+
+def _look_again(step: Step, seen: Sighting | None, tracks: Iterable[Track], windows: Windows) -> Step:
+    """What later epochs make of a step that no person answered: doubt that is gone, a value that came back.
+
+    Only the value itself takes a step back that counts; silence never does.
+    """
+    said = step.reason.partition(": ")[0]
+    if (step.state == DOUBTFUL and seen is not None and seen.doubt is None) or (step.state == RETURNED and seen):
+        return replace(step, state="pending", known_s=windows.now_s, reason=said)
+    if step.state in ACTIVE and find_fate(step, tracks) == BACK and stands_again(windows.view, tracks, step):
+        return replace(step, state=RETURNED, reason=f"{said}: the station stands again where it stood before")
+    return step
+
+
+def _may_pair(windows: Windows, step: Step) -> bool:
+    """True for a step that another group's makes count: one person's event hides neither of the two highest levels."""
+    high = max(1, windows.site.top_level - 1)
+    return step.state in COMPANY or (step.state == EVENT and step.words == 1 and step.level >= high)
+
+
+def _is_one_word(windows: Windows, key: str, step: Step) -> bool:
+    """True for a step that one person alone called none when it asked for less than it might: it asks anew with more.
+
+    What silence follows, or an independent station shares, is not hidden by one word where it asks for a high level.
+    """
+    height = windows.memory.heights.get(key)
+    high = max(1, windows.site.top_level - 1)
+    return step.state == "instrument" and height is not None and height < high <= step.level
+
+
+def asked_level(step: Step) -> int:
+    """What a step asks for now.
+
+    A lone step whose station goes on speaking, and which nobody answered, asks for the lowest hazard level; one that
+    silence followed, that an independent station shares, or that a person calls movement, for what it is as a rate.
+    """
+    return {"counted": min(1, step.level), "movement": step.level}.get(step.state, 0)
+
+
+def _is_explained(step: Step, tracks: list[Track], offset: bool) -> bool:
+    """True when the data no longer ask: an offset was entered, or it was pending and is no longer seen.
+
+    A step that counts is movement until a person says no, or until the value comes back (`_look_again`).
+    """
+    if step.state == "instrument" or offset:
+        return True  # nothing more to remember than the answer, which is kept apart
+    if step.state == BEFORE:
+        return bool(tracks)
+    if step.state == RETURNED:  # shown as long as the epochs are
+        return bool(tracks) and not any(t.times_s and t.times_s[0] < step.at_s for t in tracks)
+    reaching = [t for t in tracks if t.times_s and t.times_s[0] < step.at_s <= t.times_s[-1]]
+    return step.state in {"pending", DOUBTFUL, EVENT} and bool(reaching)
+
+
+def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
+    """Say what happened at the time of a step; an earthquake that people stand behind explains one that waits.
+
+    What nobody stands behind is said and changes nothing. Nothing is hidden: the question stays open until a person has
+    answered, silence after the step is movement all the same, and what counts already goes on counting.
+    """
+    step = _take_back(step, [e for e in declared if is_earthquake(e.kind)], now_s)
+    events = [e for e in declared if not e.withdrawn]
+    if not events:
+        return step
+    quake = max((e for e in events if is_earthquake(e.kind)), key=lambda e: e.words, default=None)
+    event = quake or events[-1]
+    is_said = " at the time of " in step.reason
+    if not is_said:
+        step = replace(step, reason=_say_event(step.reason, event))
+    if quake is None or quake.words == 0 or (is_said and quake.via == OLD_RULE):
+        return step
+    if step.state == "pending" or (step.state == EVENT and step.words is not None):
+        words = None if quake.via == OLD_RULE else max(quake.words, step.words or 0)
+        return replace(step, state=EVENT, words=words)
+    return step
+
+
+def _take_back(step: Step, quakes: list[EventFact], now_s: float) -> Step:
+    """Ask again, with a new clock, where nobody stands any more behind what explained a step.
+
+    Only what was withdrawn does so: an earthquake that is merely out of sight explains on.
+    """
+    gone = next((e for e in quakes if e.withdrawn or e.doubted), None)
+    if gone is None or step.state != EVENT or step.words is None:
+        return step
+    if words := max(e.words for e in quakes):
+        return replace(step, words=min(step.words, words))
+    what = "was withdrawn" if gone.withdrawn else "is confirmed by nobody any more"
+    head = step.reason.partition(": ")[0].partition(" at the time of ")[0]
+    reason = f"{head}: asked again, for event {gone.id}, which explained it, {what}"
+    return replace(step, state="pending", known_s=now_s, words=None, reason=reason)
+
+
+def _say_event(reason: str, event: EventFact) -> str:
+    said = event.text[:80]
+    if event.via != OLD_RULE and is_earthquake(event.kind):
+        who = f"confirmed by {' and '.join(event.confirmed_by)}" if event.words else "which nobody has confirmed"
+        said += f"; event {event.id} by {event.via}, {who}"
+    head, colon, tail = reason.partition(": ")
+    told = f"{event.kind} ({said})".replace(": ", " - ").replace(" ()", "")
+    return f"{head} at the time of {told}{colon}{tail}"
+
+
+def list_events_at(windows: Windows, key: str, step: Step, before_s: float | None = None) -> list[EventFact]:
+    """Declared events between the last reading before a step and its first one, one interval more before them.
+
+    A solution over a day or an hour shows what happened within it in two epochs. An earthquake is over within
+    `SHAKING_S` whatever end was given: one word must not keep the steps of weeks to come from counting.
+    """
+    one_s = interval_s(windows.site, station_of(key))
+    from_s = (step.at_s - one_s if before_s is None else before_s) - one_s
+    return [
+        e for e in windows.view.events
+        if e.from_s <= step.at_s and _over_s(e) >= from_s and e.received_s <= windows.now_s
+    ]  # fmt: skip
+
+
+def is_earthquake(kind: str) -> bool:
+    """True however people or programs spell the kind.
+
+    >>> is_earthquake(" Earthquake"), is_earthquake("blasting")
+    (True, False)
+    """
+    return kind.strip().lower() == EARTHQUAKE
+
+
+def _over_s(event: EventFact) -> float:
+    return min(event.to_s, event.from_s + SHAKING_S) if is_earthquake(event.kind) else event.to_s
+
+
+def _needs_second(windows: Windows, key: str, step: Step) -> bool:
+    """True while an offset of one person answers a step that asks for one of the two highest levels."""
+    if asked_level(step) < max(1, windows.site.top_level - 1):
+        return False
+    return any(o.second_by is None for o in find_offsets(windows, station_of(key), step.at_s))
+
+
+def has_offset(windows: Windows, station: str, at_s: float) -> bool:
+    """True when an offset of the station begins between the last reading before an instant and that instant."""
+    for key, readings in windows.view.readings.items():
+        if key.partition(".")[0] != station:
+            continue
+        place = bisect_left(readings, at_s, key=lambda r: seconds(r.observed_at))
+        if 0 < place < len(readings) and readings[place - 1].offset_applied != readings[place].offset_applied:
+            return True
+    return False
+
+
+def _why_it_counts(
+    key: str, step: Step, steps: Mapping[str, Step], company: list[str], tracks: Mapping[str, list[Track]],
+    windows: Windows, groups: Mapping[str, str],
+) -> str | None:  # fmt: skip
+    site, station = windows.site, station_of(key)
+    mine = tracks.get(station, [])
+    newest_s = max((t.newest_s for t in mine if t.newest_s is not None), default=step.at_s)
+    if newest_s <= step.at_s and windows.now_s - step.at_s > _silence_s(windows, station) and not windows.view.draining:
+        return "silence followed it"
+    if step.state == EVENT and not _may_pair(windows, step):
+        return None
+    is_over = windows.now_s >= step.known_s + clock_s(site, station)
+    for other in find_partners(site, key, steps, company, groups):
+        theirs = tracks.get(station_of(other), [])
+        if is_over or (is_confirmed(site, step, mine) and is_confirmed(site, steps[other], theirs)):
+            return f"{station_of(other)}, which is independent, stepped as well"
+    return UNANSWERED if is_over and step.state != EVENT else None
+
+
+def _silence_s(windows: Windows, station: str) -> float:
+    known = windows.site.station(station)
+    return max((s.max_silence_s for s in known.series), default=0.0) if known else 0.0

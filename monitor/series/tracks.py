@@ -1,0 +1,344 @@
+"""From readings to the track of a station: usable epochs, jumps found, outliers set aside; nothing is judged here."""
+
+import json
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import cos, fsum, inf, isfinite, radians, sin, sqrt
+from operator import is_
+from typing import Any, Final
+
+from monitor.domain.decision import View, seconds
+from monitor.domain.observation import Reading
+from monitor.domain.quantities import QUANTITIES
+from monitor.domain.site import Criterion, SeriesSpec, Site, Station
+from monitor.series.step_detector import Jump, Walk
+from monitor.series.vectors import Vector
+
+# flags that say something about the way of a value, not against it; any other flag makes it unusable
+HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent", "step_confirmed"})
+COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
+SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
+STUCK_EPOCHS: Final = 6
+LARGEST: Final = 1e12  # beyond it squares lose all sense; no instrument of the field comes near
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What a station's series says, epoch by epoch, in rising time.
+
+    Attributes:
+        times_s: Epochs that count, shape (n,).
+        values: Components with open jumps taken out, n tuples of k; the motion between jumps stays.
+        sigmas: One standard deviation each, n tuples of k; 0 = unknown.
+        along: Signed value along the direction of movement (or the only component), shape (n,).
+        along_sigma: Its standard deviation, shape (n,).
+        jumps: Steps nobody explained, oldest first.
+        set_aside: (epoch, reason) of what was left out.
+        newest_s: Newest epoch received whatever its quality; None when there is none.
+        from_s: First epoch looked at.
+        stuck: True when the newest epochs repeat one value exactly.
+        fits: What was fitted to windows of this track, by (end, length, ...) of the window; says nothing by itself.
+    """
+
+    station: str
+    quantity: str
+    times_s: tuple[float, ...] = ()
+    received_s: tuple[float, ...] = ()
+    values: tuple[Vector, ...] = ()
+    sigmas: tuple[Vector, ...] = ()
+    along: tuple[float, ...] = ()
+    along_sigma: tuple[float, ...] = ()
+    jumps: tuple[Jump, ...] = ()
+    set_aside: tuple[tuple[float, str], ...] = ()
+    newest_s: float | None = None
+    from_s: float | None = None
+    stuck: bool = False
+    fits: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def usable_s(self) -> float | None:
+        """Newest epoch that counts."""
+        return self.times_s[-1] if self.times_s else None
+
+
+def build_track(view: View, site: Site, station: Station, criterion: Criterion, now_s: float) -> Track:
+    """Gather, clean and scan what one criterion needs of one station."""
+    return Tracker(site, station, criterion).track(view, now_s)
+
+
+class Tracker:
+    """Builds the track of one station for one criterion; asked again, it looks only at readings that are new.
+
+    What it gives is a function of the view and the instant alone: readings that are not the very ones it saw before,
+    or that come before them, make it begin anew.
+    """
+
+    def __init__(self, site: Site, station: Station, criterion: Criterion) -> None:
+        self.criterion = criterion
+        self._site, self._station = site, station
+        self._quantities: tuple[str, ...] = ()
+        self._track: Track | None = None
+        self._last = Track(station.id, criterion.quantity)
+        self._unit = direction(station, 0)
+        self._rows: dict[float, _Row] = {}
+        self._joined: _Row | None = None  # the newest of them
+        self._begin()
+
+    def track(self, view: View, now_s: float) -> Track:
+        """The track as the view shows it."""
+        quantities = _choose(view, self._station, self.criterion)
+        spec = self._site.series(self._station.id, quantities[0]) if quantities else None
+        if spec is None or spec.unit == "index":
+            return Track(self._station.id, self.criterion.quantity)
+        readings = [view.readings[f"{self._station.id}.{q}"] for q in quantities]
+        if quantities != self._quantities or self._ahead or not _continue(self._seen, readings):
+            if quantities != self._quantities:
+                self._last = Track(self._station.id, self.criterion.quantity)
+                self._rows = {}
+                self._unit = direction(self._station, len(quantities))
+            self._quantities = quantities
+            self._begin()
+        if self._track is not None and all(map(is_, self._seen, readings)):
+            return self._track
+        if not self._gather(readings, spec, now_s):  # a component of an earlier epoch came: everything in its order
+            self._begin()
+            self._gather(readings, spec, now_s)
+        self._track = self._describe(spec)
+        return self._track
+
+    def count(self) -> int:
+        """Epochs held: those that count, those that do not, and those of which a component has not come."""
+        return len(self._rows) + sum(len(part) for part in self._waiting) + sum(len(part) for part in self._aside)
+
+    def _begin(self) -> None:
+        count = len(self._quantities)
+        self._seen: list[tuple[Reading, ...]] = [()] * count
+        self._waiting: list[dict[float, Reading]] = [{} for _ in range(count)]
+        self._aside: list[dict[float, str]] = [{} for _ in range(count)]
+        self._newest_s: float | None = None
+        self._ahead = False
+        self._walk: Walk | None = None
+        self._errors: list[float] = []  # along the direction, of every epoch
+        self._columns: tuple[list[float], list[float], list[Vector], list[Vector], list[float], list[float]]
+        self._columns = ([], [], [], [], [], [])
+        self._rewrites = -1
+        self._track = None
+
+    def _gather(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, now_s: float) -> bool:
+        """Walk over the epochs that are new and complete; False when one of them lies before the end of the walk."""
+        for k, quantity in enumerate(self._quantities):
+            for reading in readings[k][len(self._seen[k]) :]:
+                at_s = seconds(reading.observed_at)
+                known = self._rows.get(at_s)
+                if known is not None and known.parts[k] is reading and at_s <= now_s:
+                    reason = None  # it counted before, and what it is by itself does not change
+                else:
+                    reason = _fault(reading, spec, quantity, at_s, now_s)
+                if at_s > now_s:
+                    self._ahead = True  # it will count one day: what is said of it now holds for now
+                elif "future" not in reading.flags:
+                    self._newest_s = at_s if self._newest_s is None else max(self._newest_s, at_s)
+                if reason is None:
+                    self._waiting[k][at_s] = reading
+                else:
+                    self._aside[k][at_s] = reason
+        self._seen = list(readings)
+        shared = sorted(at for at in self._waiting[0] if all(at in other for other in self._waiting[1:]))
+        if self._walk is None:
+            self._walk = Walk(verify_step(spec, self.criterion), unit=spec.unit)
+            self._rows = {at: row for at, row in self._rows.items() if shared and at >= shared[0]}
+        if shared and self._walk.times and shared[0] <= self._walk.times[-1]:
+            return False
+        rows = [self._join(at, spec) for at in shared]
+        self._errors += [row.error for row in rows]
+        self._walk.extend(
+            shared, [row.received_s for row in rows], [row.values for row in rows], [row.sigmas for row in rows]
+        )
+        return True
+
+    def _join(self, at_s: float, spec: SeriesSpec) -> "_Row":
+        """The components of an epoch together; the same readings are joined once, however often a walk begins."""
+        parts = tuple([part.pop(at_s) for part in self._waiting])
+        known = self._rows.get(at_s)
+        if known is not None and all(map(is_, known.parts, parts)):
+            return known
+        values, sigmas = _values(parts), tuple([_sigma(r, spec) for r in parts])
+        error = _along_sigma(parts, sigmas, self._unit, spec)
+        received_s = max(seconds(r.received_at) for r in parts)
+        if (like := self._joined) is not None:  # most instruments state one error, and a batch has one reception
+            sigmas = like.sigmas if like.sigmas == sigmas else sigmas
+            error = like.error if like.error == error else error
+            received_s = like.received_s if like.received_s == received_s else received_s
+        row = self._rows[at_s] = self._joined = _Row(parts, received_s, values, sigmas, error)
+        return row
+
+    def _describe(self, spec: SeriesSpec) -> Track:
+        walk = self._walk
+        assert walk is not None
+        times, received, values, sigmas, along, errors = self._columns
+        grew = walk.rewrites == self._rewrites
+        if not grew:  # something that counted no longer does
+            for column in self._columns:
+                column.clear()
+            self._rewrites = walk.rewrites
+        kept = walk.kept[len(times) :]
+        level = [walk.level[i] for i in kept]
+        times += [walk.times[i] for i in kept]
+        received += [walk.received[i] for i in kept]
+        values += level
+        sigmas += [walk.sigmas[i] for i in kept]
+        along += _project(level, self._unit)
+        errors += [self._errors[i] for i in kept]
+        aside: dict[float, str] = {}
+        for part in self._aside:
+            aside |= part
+        track = Track(
+            self._station.id, "+".join(self._quantities), tuple(times), tuple(received), tuple(values), tuple(sigmas),
+            tuple(along), tuple(errors), tuple(j for _, j in walk.jumps),
+            (*sorted(aside.items()), *sorted(walk.aside.items())), self._newest_s,
+            walk.times[0] if walk.times else None, _is_stuck(walk.values, spec),
+            self._last.fits if grew else _find_standing(self._last, tuple(times), values, sigmas, errors),
+        )  # fmt: skip
+        self._last = track
+        return track
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The components of one epoch."""
+
+    parts: tuple[Reading, ...]
+    received_s: float
+    values: Vector
+    sigmas: Vector
+    error: float  # along the direction
+
+
+def _continue(seen: Sequence[tuple[Reading, ...]], readings: Sequence[tuple[Reading, ...]]) -> bool:
+    """True when each series begins with the readings that were seen, whatever was added behind them.
+
+    Readings that stayed the same objects are compared by identity, which costs next to nothing; others by all they say.
+    """
+    return all(a is b or a == b[: len(a)] for a, b in zip(seen, readings, strict=True))
+
+
+def _find_standing(
+    old: Track, times_s: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector], errors: Sequence[float]
+) -> dict[Any, Any]:
+    """Fits of an older track whose windows hold the very same epochs in a newer one."""
+    if not old.fits:
+        return {}
+    i, k = len(old.times_s), bisect_right(times_s, old.times_s[-1])
+    while (
+        i and k and old.times_s[i - 1] == times_s[k - 1] and old.values[i - 1] == values[k - 1]
+        and old.sigmas[i - 1] == sigmas[k - 1] and old.along_sigma[i - 1] == errors[k - 1]
+    ):  # fmt: skip
+        i, k = i - 1, k - 1
+    # the newest epoch that only one of them has, or that differs
+    edge_s = max(old.times_s[i - 1] if i else -inf, times_s[k - 1] if k else -inf)
+    return {key: fit for key, fit in old.fits.items() if key[0] - key[1] >= edge_s}
+
+
+def _project(values: Sequence[Vector], unit: Vector) -> list[float]:
+    if len(unit) == 1:
+        return [v[0] for v in values]
+    if len(unit) == 2:
+        return [unit[0] * v[0] + unit[1] * v[1] for v in values]
+    return [unit[0] * v[0] + unit[1] * v[1] + unit[2] * v[2] for v in values]
+
+
+def _choose(view: View, station: Station, criterion: Criterion) -> tuple[str, ...]:
+    """Quantities that carry what the criterion asks for: components if they are there, else the scalar."""
+
+    def have(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple([q for q in names if view.readings.get(f"{station.id}.{q}")])
+
+    if criterion.quantity != "displacement":
+        return have((criterion.quantity,))
+    components = have(COMPONENTS)
+    return components if components[:2] == COMPONENTS[:2] else have(SCALARS)[:1]
+
+
+def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
+    """The jump beyond which a step must be verified: declared, else half of what would cross a bound by itself."""
+    if spec.verify_step is not None:
+        return spec.verify_step
+    if criterion.kind in {"acceleration", "tangential_angle", "movement"}:  # their bounds are no lengths
+        return 6.0 * spec.noise_floor or None
+    if criterion.kind not in {"velocity", "rate"}:
+        return None
+    bounds = [
+        abs(b) * t.window_s / 86400.0
+        for t in criterion.declared or criterion.thresholds
+        if t.window_s and (b := t.over if t.over is not None else t.under) is not None
+    ]
+    return max(0.5 * min(bounds), 6.0 * spec.noise_floor) if bounds and min(bounds) > 0 else None
+
+
+def direction(station: Station, components: int) -> Vector:
+    """Unit vector of downslope movement in east, north, up; (1,) for a scalar.
+
+    Azimuth clockwise from north, plunge downwards from the horizontal.
+    """
+    if components == 1:
+        return (1.0,)
+    azimuth = radians(station.azimuth_deg or 0.0)
+    plunge = radians(station.plunge_deg or 0.0) if components == 3 else 0.0
+    return (sin(azimuth) * cos(plunge), cos(azimuth) * cos(plunge), -sin(plunge))[:components]
+
+
+# ---- gathering -------------------------------------------------------------------------------------------------
+def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s: float) -> str | None:
+    if at_s > now_s:
+        return "stamped in the future"
+    for flag in reading.flags:
+        if flag not in HARMLESS:
+            return f"flag {flag}"
+    if not abs(reading.value) < LARGEST or not 0.0 <= (reading.sigma or 0.0) < LARGEST:
+        return "too large to reckon with"
+    known = QUANTITIES.get(quantity)
+    low = spec.low if spec.low is not None else known.low if known else None
+    high = spec.high if spec.high is not None else known.high if known else None
+    raw = reading.value_raw
+    if (low is not None and raw < low) or (high is not None and raw > high):
+        return "out of range"
+    return None
+
+
+def _values(row: Sequence[Reading]) -> Vector:
+    return tuple(r.value for r in row)
+
+
+def _sigma(reading: Reading, spec: SeriesSpec) -> float:
+    return max(reading.sigma or 0.0, spec.noise_floor)
+
+
+def _along_sigma(row: Sequence[Reading], sigmas: Vector, unit: Vector, spec: SeriesSpec) -> float:
+    """Standard deviation along the direction, with the covariance of the solution where it came along."""
+    covariance = _covariance(row[0].extra) if len(unit) == 3 else None
+    if covariance is None:
+        return sqrt(fsum((u * s) ** 2 for u, s in zip(unit, sigmas, strict=True)))
+    ee, nn, uu, en, eu, nu = covariance
+    e, n, u = unit
+    variance = ee * e * e + nn * n * n + uu * u * u + 2.0 * (en * e * n + eu * e * u + nu * n * u)
+    return max(sqrt(max(variance, 0.0)), spec.noise_floor)
+
+
+def _covariance(extra: str | None) -> tuple[float, float, float, float, float, float] | None:
+    if extra is None or "cov" not in extra:
+        return None
+    try:
+        facts = json.loads(extra)
+        if not isinstance(facts, Mapping):
+            return None
+        ee, nn, uu, en, eu, nu = (float(v) for v in facts["cov_mm2"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return (ee, nn, uu, en, eu, nu) if all(map(isfinite, (ee, nn, uu, en, eu, nu))) else None
+
+
+def _is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
+    """An instrument with noise that says the same number again and again is broken."""
+    tail = values[-STUCK_EPOCHS:]
+    return spec.noise_floor > 0.0 and len(tail) == STUCK_EPOCHS and len(set(tail)) == 1
