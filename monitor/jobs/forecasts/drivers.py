@@ -1,5 +1,6 @@
 """What may drive a slope, read from the store as known at an instant, for the networks that read it."""
 
+from array import array
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
@@ -10,13 +11,13 @@ from sqlalchemy import Connection
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Site
 from monitor.jobs.samples import UNFIT
-from monitor.store.readings.observations import find_series_id, load_readings
+from monitor.store.readings.observations import find_series_id, load_readings, stream_readings
 
 QUANTITIES = (
     "rain", "snow_depth", "soil_moisture", "reservoir_level", "groundwater_level", "water_level", "pore_pressure",
     "coherence", "ndvi", "scene_probability",
 )  # fmt: skip
-Payload = dict[str, dict[str, list[float]]]
+Payload = dict[str, dict[str, "array[float]"]]
 
 
 def load_drivers(c: Connection, site: Site, since: datetime, now: datetime) -> Payload:
@@ -35,13 +36,19 @@ def load_drivers(c: Connection, site: Site, since: datetime, now: datetime) -> P
             if spec.quantity == "rain" and spec.stamp == "event":
                 continue
             series_id = find_series_id(c, site.id, station.id, spec.quantity)
-            readings = [] if series_id is None else load_readings(c, series_id, since, now, now)
-            fit = [(epoch_s(r.observed_at), r.value) for r in readings if not UNFIT.intersection(r.flags)]
+            if series_id is None:
+                continue
+            readings = stream_readings(c, series_id, since, now, now)
+            fit = ((epoch_s(r.observed_at), r.value) for r in readings if not UNFIT.intersection(r.flags))
             if spec.stamp == "counter":
                 # a counter that falls was reset: what fell before and after is not known
-                fit = [(t, b - a) for (_, a), (t, b) in pairwise(fit) if b >= a]
-            if fit:
-                out[label] = {"times_s": [t for t, _ in fit], "values": [v for _, v in fit]}
+                fit = ((t, b - a) for (_, a), (t, b) in pairwise(fit) if b >= a)
+            times, values = array("d"), array("d")
+            for at_s, value in fit:
+                times.append(at_s)
+                values.append(value)
+            if times:
+                out[label] = {"times_s": times, "values": values}
     return out
 
 

@@ -16,6 +16,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
+from monitor.jobs.forecasts.drivers import load_drivers
 from monitor.jobs.samples import load_displacements
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings, stream_readings
@@ -121,9 +122,15 @@ def test_a_job_reads_a_long_history_piece_by_piece(database):
             (found[grid_s],) = load_displacements(c, SITE, START - timedelta(days=1), end, grid_s=grid_s)
             peaks[grid_s] = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
+        named = replace(SITE, forecast=replace(SITE.forecast, covariates=("A.displacement",)))
+        tracemalloc.start()
+        drivers = load_drivers(c, named, START - timedelta(days=1), end)
+        peaks["drivers"] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
     whole, thin = found[0.0], found[21600.0]
     assert list(whole.times_s) == [epoch_s(r.observed_at) for r in fit]
     assert list(whole.values) == [r.value for r in fit]
+    assert drivers == {"A.displacement": whole.payload()}
     assert len(thin.values) == LONG // 600
     assert sum(thin.values) / len(thin.values) == pytest.approx(sum(whole.values) / len(whole.values), rel=1e-4)
     assert thin.newest_received_at == whole.newest_received_at
