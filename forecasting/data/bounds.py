@@ -19,12 +19,21 @@ def read_part(archive: zipfile.ZipFile, name: str, most_bytes: int | None = None
         RecipeError: it is larger than `most_bytes` (default `TABLE_BYTES`).
         KeyError: it is not there.
     """
-    most_bytes = TABLE_BYTES if most_bytes is None else most_bytes
+    check_part(archive, name, TABLE_BYTES if most_bytes is None else most_bytes)
+    return archive.read(name)
+
+
+def check_part(archive: zipfile.ZipFile, name: str, most_bytes: int) -> None:
+    """Refuse one file of a zip that says that it unpacks to more than `most_bytes`.
+
+    Raises:
+        RecipeError: it does.
+        KeyError: it is not there.
+    """
     if (size := archive.getinfo(name).file_size) > most_bytes:
         raise RecipeError(
             f"{archive.filename}: {name} unpacks to {size >> 20} MiB; at most {most_bytes >> 20} MiB are read"
         )
-    return archive.read(name)
 
 
 def check_size(path: Path) -> None:

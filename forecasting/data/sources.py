@@ -187,17 +187,19 @@ def _read_wide(path: Path, recipe: Recipe) -> tuple[Samples, Samples]:
         raise RecipeError(f"{recipe.name}: a wide table needs data.time and [data.displacement]") from error
     columns = {**moved, **dict(recipe.data.get("drivers", {}))}
     if path.suffix == ".xlsx":
-        from forecasting.data.xlsx import read_sheet
+        from forecasting.data.workbook import read_day_zero, read_sheet
 
-        frame = pd.DataFrame(read_sheet(path))
+        frame, day_zero = read_sheet(path), read_day_zero(path)
     else:
-        frame = read_table(path, encoding="utf-8-sig")
+        frame, day_zero = read_table(path, encoding="utf-8-sig"), "1899-12-30"
     for column in (time, *columns.values()):
         if column not in frame.columns:
             raise RecipeError(f"{path}: there is no column {column!r}; there are {', '.join(map(str, frame.columns))}")
+        if (frame.columns == column).sum() > 1:
+            raise RecipeError(f"{path}: two columns are named {column!r}; rename one of them")
     if pd.api.types.is_numeric_dtype(frame[time]):
-        # a workbook counts days from 1899-12-30
-        instants = pd.Timestamp("1899-12-30", tz="UTC") + pd.to_timedelta(frame[time], unit="D")
+        # days as a spreadsheet counts them
+        instants = pd.Timestamp(day_zero, tz="UTC") + pd.to_timedelta(frame[time], unit="D")
     else:
         instants = pd.to_datetime(frame[time], utc=True, errors="coerce")
     seconds = ((instants - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from forecasting.data.workbook import read_sheet
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.scope import anchor_at, wanted_series
 from monitor.config.service import load_site
 from monitor.domain.decision import Decision, EventFact, Memory, Newest, View, seconds
 from monitor.domain.observation import Observation, Reading
 from monitor.domain.site import Site
-from tests.data.read_workbook import read_sheet, serial_to_time
 
 SITES = Path(__file__).parent / "sites"
 CASCADIA = ("ALBH", "BLYN", "KTBW", "NEAH", "P423", "P401", "P402", "P403", "P426", "P435", "SEAT", "SEDR")
@@ -41,8 +41,8 @@ def read_outang(path: Path) -> list[Observation]:
 def read_baijiabao(path: Path) -> list[Observation]:
     """One point, rain and reservoir, daily at midnight UTC."""
     found = []
-    for row in read_sheet(path):
-        at = serial_to_time(float(row["Time"]))
+    for row in read_sheet(path).to_dict("records"):
+        at = datetime.fromisoformat(row["Time"]).replace(tzinfo=UTC)
         for station, quantity, unit, column in (
             ("ZG1", "displacement", "mm", "Total"),
             ("R1", "rain", "mm", "Rainfall"),

@@ -1,16 +1,17 @@
 """Failure windows on measured series: none on ground that only shakes, few on slopes that did not fail."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from forecasting.data.workbook import read_sheet
 from forecasting.kinematics.failure import FailureSpec, watch_failure
 from forecasting.kinematics.failure_scores import count_false
 from forecasting.kinematics.velocity import DAY_S
 from monitor.cli.forecast import failure_bench
 from monitor.cli.main import run_verb
-from tests.data.read_workbook import read_sheet, serial_to_time
 
 pytestmark = pytest.mark.data
 
@@ -36,8 +37,8 @@ def test_no_window_on_stable_stations_and_few_on_a_landslide_that_did_not_fail(m
     ("name", "interval_s", "sigma", "days"), [("source", DAY_S, 1.2, 250), ("target", 30.4 * DAY_S, 5.0, 1800)]
 )
 def test_reservoir_steps_that_did_not_fail_show_no_window(measured, name, interval_s, sigma, days):
-    rows = read_sheet(measured(f"bazimen-baijiabao/{name}_sample.xlsx"))
-    times = [serial_to_time(float(row["Time"])).timestamp() for row in rows]
+    rows = read_sheet(measured(f"bazimen-baijiabao/{name}_sample.xlsx")).to_dict("records")
+    times = [datetime.fromisoformat(row["Time"]).replace(tzinfo=UTC).timestamp() for row in rows]
     column = next(key for key in rows[0] if key.startswith("Total"))
     values = [float(row[column]) for row in rows]
     assert times[-1] - times[0] > days * DAY_S

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from forecasting.data.workbook import read_sheet
 from monitor.cli.main import run_verb
 from monitor.config.site import parse_site
 from monitor.criteria.registry import CRITERIA
@@ -16,7 +17,6 @@ from monitor.domain.observation import Reading
 from monitor.errors import ConfigError
 from monitor.series.assessment import Windows
 from tests.data.measured import measured_site, read_baijiabao, read_outang
-from tests.data.read_workbook import read_sheet, serial_to_time
 
 pytestmark = pytest.mark.data
 
@@ -166,8 +166,8 @@ def test_thresholds_are_learned_from_bazimen_and_refused_on_too_little(measured,
     with monthly.open("w") as file:
         out = csv.writer(file)
         out.writerow(["time", "station", "quantity", "value"])
-        for row in read_sheet(measured("bazimen-baijiabao/target_sample.xlsx")):
-            at = serial_to_time(float(row["Time"])).isoformat()
+        for row in read_sheet(measured("bazimen-baijiabao/target_sample.xlsx")).to_dict("records"):
+            at = f"{row['Time']}Z"
             out.writerow([at, "ZG", "displacement_mm", row["Total"]])
             out.writerow([at, "R1", "rain_mm", row["Rainfall"]])
     words = ["thresholds", "learn", "--data", str(monthly), "--rain", "R1.rain", "--movement", "ZG.displacement"]

@@ -6,15 +6,16 @@ Seeds 0 to 29 are for reporting; what was chosen was chosen on seeds from 1000 o
 """
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from forecasting.data.workbook import read_sheet
 from forecasting.kinematics.failure import FailureSpec
 from forecasting.kinematics.failure_scores import count_false, pool_false, watch_curve
 from monitor.cli.forecast import failure_bench
 from monitor.cli.forecast.failure_bench import DAY_S
 from tests.bench.record import record
-from tests.data.read_workbook import read_sheet, serial_to_time
 
 SEEDS, HOURLY_SEEDS = range(30), range(10)
 
@@ -61,9 +62,9 @@ def _brief(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _workbook(data: Path, name: str, interval_s: float, sigma: float) -> dict[str, Any]:
-    rows = read_sheet(failure_bench.find(data, "bazimen-baijiabao", f"{name}_sample.xlsx"))
+    rows = read_sheet(failure_bench.find(data, "bazimen-baijiabao", f"{name}_sample.xlsx")).to_dict("records")
     column = next(key for key in rows[0] if key.startswith("Total"))
-    times = [serial_to_time(float(row["Time"])).timestamp() for row in rows]
+    times = [datetime.fromisoformat(row["Time"]).replace(tzinfo=UTC).timestamp() for row in rows]
     return count_false(watch_curve(times, [float(row[column]) for row in rows], FailureSpec(interval_s, sigma)))
 
 

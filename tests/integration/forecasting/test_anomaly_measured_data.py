@@ -1,7 +1,6 @@
 """The anomaly library on measured series: budgets hold on held-out time, the real event is seen, quiet stays quiet."""
 
 import csv
-import importlib.util
 import os
 from collections import defaultdict
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from detection.anomaly import lane
+from forecasting.data.workbook import read_sheet
 
 DAY = 86400.0
 ROOT = Path(__file__).parents[3]
@@ -39,12 +39,9 @@ def japan():
 @pytest.fixture(scope="module")
 def baijiabao():
     path = need(DATA / "bazimen-baijiabao" / "source_sample.xlsx")
-    spec = importlib.util.spec_from_file_location("read_workbook", ROOT / "tests" / "data" / "read_workbook.py")
-    reader = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reader)
-    rows = reader.read_sheet(path)
-    times = [reader.serial_to_time(row["Time"]).timestamp() for row in rows]
-    return {"BJB": {"times_s": times, "values": [row["Total"] for row in rows]}}
+    rows = read_sheet(path)
+    times = [datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp() for at in rows["Time"]]
+    return {"BJB": {"times_s": times, "values": rows["Total"].tolist()}}
 
 
 def test_threshold_keeps_its_budget_on_held_out_time(japan, tmp_path):

@@ -13,13 +13,14 @@ import zlib
 from datetime import UTC, datetime
 
 import numpy as np
+import openpyxl
 import pytest
 
 from detection.imagery.data import catalogue, files, landslide4sense
 from detection.imagery.errors import AoiError, DataError, ImageryError, TooLargeError
 from detection.imagery.raster import aoi, raster
 from detection.imagery.raster.untrusted import Limits, open_raster
-from forecasting.data import bounds, sources, xlsx
+from forecasting.data import bounds, sources, workbook
 from forecasting.errors import ForecastingError
 from monitor.alerting.audit import audit_pack
 from monitor.cli.forecast.curve_file import read_curve
@@ -262,13 +263,60 @@ def test_a_packed_series_is_unpacked_by_a_person(tmp_path, suffix):
 
 
 def test_a_workbook_is_measured_before_it_is_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(xlsx, "SHEET_BYTES", 1 << 20)
+    monkeypatch.setattr(workbook, "SHEET_BYTES", 1 << 20)
     path = pack(tmp_path / "a.xlsx", **{"xl/worksheets/sheet1.xml": b"<a>" + b" " * (2 << 20) + b"</a>"})
     with pytest.raises(ForecastingError, match="unpacks to 2 MiB"):
-        xlsx.read_sheet(path)
-    laughs = b'<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;&b;">]><a>&c;</a>'
-    with pytest.raises(ForecastingError, match="declares entities"):
-        xlsx.read_sheet(pack(tmp_path / "b.xlsx", **{"xl/worksheets/sheet1.xml": laughs}))
+        workbook.read_sheet(path)
+
+
+MAIN = b'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+# the smallest files: cells in two corners, and one long text in each of many cells
+WORKBOOKS = {
+    "corners": b'<row r="1"><c r="A1"><v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>2</v></c></row>',
+    "texts": b"<row>" + b'<c t="s"><v>0</v></c>' * 4000 + b"</row>",
+}
+
+
+def lay_workbook(path, sheet, head=b""):
+    """A workbook with these cells and one long shared text."""
+    openpyxl.Workbook().save(path)
+    with zipfile.ZipFile(path) as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    parts["xl/worksheets/sheet1.xml"] = b"%s<worksheet %s><sheetData>%s</sheetData></worksheet>" % (head, MAIN, sheet)
+    parts["xl/sharedStrings.xml"] = b"<sst %s><si><t>%s</t></si></sst>" % (MAIN, b"x" * 100_000)
+    return pack(path, **parts)
+
+
+def lie_about_size(path):
+    """The table of contents of a zip says of each part that it has 40 bytes."""
+    content = bytearray(path.read_bytes())
+    at = -1
+    while (at := content.find(b"PK\x01\x02", at + 1)) >= 0:
+        content[at + 24 : at + 28] = struct.pack("<I", 40)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("bomb", list(WORKBOOKS))
+def test_a_workbook_takes_no_more_memory_than_its_bound(bomb, tmp_path, monkeypatch):
+    monkeypatch.setattr(workbook, "MEMORY_BYTES", 128 << 20)
+    path = lay_workbook(tmp_path / "a.xlsx", WORKBOOKS[bomb])
+    with pytest.raises(ForecastingError, match=r"takes more than 128 MiB of memory.*save the sheet as CSV"):
+        workbook.read_sheet(path)
+
+
+def test_a_workbook_that_lies_about_its_sizes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(workbook, "SHEET_BYTES", 1 << 20)
+    path = lay_workbook(tmp_path / "a.xlsx", b" " * (2 << 20))
+    lie_about_size(path)
+    with pytest.raises(ForecastingError, match="larger than its declared"):
+        workbook.read_sheet(path)
+
+
+def test_entities_of_a_workbook_are_not_unfolded(tmp_path):
+    head = b'<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;&b;">]>'
+    path = lay_workbook(tmp_path / "a.xlsx", b'<row><c t="str"><v>x&c;</v></c></row>', head)
+    with pytest.raises(ForecastingError, match="no workbook that can be read"):
+        workbook.read_sheet(path)
 
 
 def test_a_pack_of_evidence_is_measured_before_it_is_unpacked(tmp_path, monkeypatch):

@@ -1,0 +1,97 @@
+"""Reads one worksheet by python-calamine, in a process of its own whose memory and time are bounded.
+
+Calamine lays a table over all cells from the first to the last: two cells in far corners of a file of 5 kB ask for
+512 GiB, and its answer to memory that is not there ends the process.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import zipfile
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecasting.data.bounds import DAMAGED, check_part, read_part
+from forecasting.errors import RecipeError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHEET_BYTES = 1 << 26  # of one part as XML: a million cells
+MEMORY_BYTES = 1 << 30
+SECONDS = 120  # of processor time
+
+
+def read_sheet(path: Path) -> "pd.DataFrame":
+    """The first visible worksheet, its first used row as names of columns.
+
+    Numbers are floats, dates ISO 8601 text without a zone; empty cells and errors such as #N/A are missing.
+
+    Raises:
+        RecipeError: The file is no workbook, its sheet is empty, or it would take more than the bounds.
+    """
+    import pandas as pd
+
+    check_parts(path)
+    command = [sys.executable, "-P", "-m", "forecasting.data.workbook", str(path), str(MEMORY_BYTES), str(SECONDS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode < 0 or "MemoryError" in done.stderr:
+        raise RecipeError(
+            f"{path}: reading it takes more than {MEMORY_BYTES >> 20} MiB of memory or {SECONDS} s: "
+            "save the sheet as CSV"
+        )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["unknown reason"])[-1]
+        raise RecipeError(f"{path}: no workbook that can be read: {reason}")
+    rows = [row for row in json.loads(done.stdout) if any(value is not None for value in row)]
+    if not rows:
+        raise RecipeError(f"{path}: the first sheet is empty")
+    return pd.DataFrame(rows[1:], columns=[str(name) for name in rows[0]])
+
+
+def read_day_zero(path: Path) -> str:
+    """The day from which a workbook counts plain numbers as dates: 1899-12-30, or 1904-01-01 where it says so."""
+    with zipfile.ZipFile(path) as book:
+        head = read_part(book, "xl/workbook.xml", SHEET_BYTES)
+    return "1904-01-01" if any(b'date1904="' + yes in head for yes in (b"1", b"true")) else "1899-12-30"
+
+
+def check_parts(path: Path) -> None:
+    """Refuse a workbook of which one part says that it unpacks to more than `SHEET_BYTES`.
+
+    Raises:
+        RecipeError: it does, or the file is no zip.
+    """
+    try:
+        with zipfile.ZipFile(path) as book:
+            for part in book.infolist():
+                check_part(book, part.filename, SHEET_BYTES)
+    except DAMAGED as error:
+        raise RecipeError(f"{path}: no workbook that can be read: {error}") from error
+
+
+def _print_sheet(path: str) -> None:
+    """The first visible worksheet as JSON, a list for each row."""
+    from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
+
+    with CalamineWorkbook.from_path(path) as book:
+        sheets = [s for s in book.sheets_metadata if s.typ == SheetTypeEnum.WorkSheet]
+        seen = [s.name for s in sheets if s.visible == SheetVisibleEnum.Visible]
+        rows = book.get_sheet_by_name(seen[0]).to_python() if seen else []
+    json.dump([[None if value == "" else value for value in row] for row in rows], sys.stdout, default=_spell)
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - a workbook knows no zone
+    # one spelling for all, so that a column of dates has one format
+    return value.isoformat(timespec="microseconds") if isinstance(value, datetime) else str(value)
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]), int(sys.argv[2])))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[3]), int(sys.argv[3])))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _print_sheet(sys.argv[1])

@@ -1,0 +1,100 @@
+"""Workbooks as spreadsheets and pandas write them: dates, both calendars, tabs in any order, errors in cells."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pytest
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
+
+from forecasting.data.sources import Recipe, read_record
+from forecasting.data.workbook import read_sheet
+from forecasting.errors import RecipeError
+
+START = datetime(2024, 3, 1, tzinfo=UTC)
+RECIPE = Recipe({"format": "wide", "time": "time", "displacement": {"G1": "moved"}})
+
+
+def lay(path, *rows, epoch=None):
+    """A workbook of one sheet."""
+    book = openpyxl.Workbook()
+    if epoch:
+        book.epoch = epoch
+    for row in rows:
+        book.active.append(row)
+    book.save(path)
+    return path
+
+
+def day(number):
+    return datetime(2024, 3, number)
+
+
+def read(path):
+    panel = read_record(path, RECIPE).panel
+    return panel.times_s[0], panel.values[:, 0]  # noqa: PD011 - of a panel, not of pandas
+
+
+def test_a_file_written_by_pandas_has_its_names_and_times(tmp_path):
+    path = tmp_path / "a.xlsx"
+    times = pd.date_range("2024-03-01", periods=30, freq="6h")
+    pd.DataFrame({"time": times, "moved": np.arange(30.0), "by": ["Anna"] * 30}).to_excel(path, index=False)
+    assert list(read_sheet(path).columns) == ["time", "moved", "by"]
+    first, values = read(path)
+    assert first == START.timestamp()
+    assert values.tolist() == list(range(30))
+
+
+def test_days_are_counted_as_the_workbook_says(tmp_path):
+    for name, epoch in (("windows", None), ("mac", CALENDAR_MAC_1904)):
+        dated = lay(tmp_path / f"{name}.xlsx", ["time", "moved"], [day(1), 0.0], [day(2), 1.0], epoch=epoch)
+        assert read(dated)[0] == START.timestamp()
+        # the same without a date format on the cells: plain numbers of days
+        number = (day(1) - (epoch or datetime(1899, 12, 30))).days
+        plain = lay(tmp_path / f"{name}2.xlsx", ["time", "moved"], [number, 0.0], [number + 1, 1.0], epoch=epoch)
+        assert read(plain)[0] == START.timestamp()
+
+
+def test_the_first_tab_that_is_seen_is_read(tmp_path):
+    path = lay(tmp_path / "a.xlsx", ["old"], [1])
+    book = openpyxl.load_workbook(path)
+    book.create_sheet("second").append(["new"])
+    book.create_sheet("third").append(["newest"])
+    book.move_sheet("third", -2)
+    book.save(path)
+    assert list(read_sheet(path)) == ["newest"]
+    book["third"].sheet_state = "hidden"
+    book.save(path)
+    assert list(read_sheet(path)) == ["old"]
+
+
+def test_errors_and_empty_cells_are_missing(tmp_path):
+    path = tmp_path / "a.xlsx"
+    lay(path, [], [None, "time", "moved"], [None, day(1), 1.0], [None, day(2), "#N/A"], [None, day(3), None], [],
+        [None, day(4), 4.0])  # fmt: skip
+    first, values = read(path)
+    assert first == START.timestamp()
+    assert np.isnan(values).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ([["time", "mooved"], [day(1), 1.0]], "there is no column 'moved'; there are time, mooved"),
+        ([["time", "moved", "moved"], [day(1), 1.0, 2.0]], "two columns are named 'moved'"),
+        ([], "the first sheet is empty"),
+    ],
+)
+def test_a_fault_of_a_sheet_is_one_line(tmp_path, rows, fault):
+    with pytest.raises(RecipeError, match=fault):
+        read(lay(tmp_path / "a.xlsx", *rows))
+
+
+@pytest.mark.parametrize("content", [b"no zip", b"PK\x03\x04 cut"])
+def test_what_is_no_workbook_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "a.xlsx"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match="no workbook that can be read") as fault:
+        read(path)
+    assert "\n" not in str(fault.value)
