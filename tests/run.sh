@@ -4,6 +4,8 @@
 # own, in the test or in what it tests, and is mended before anything else.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+# Where the environment forbids it, each of some hundred processes would compile all that it imports: as long again.
+unset PYTHONDONTWRITEBYTECODE
 failed=.pytest_cache/v/cache/lastfailed
 rm -f "$failed"
 .venv/bin/python -m pytest "$@"
