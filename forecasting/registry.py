@@ -24,7 +24,7 @@ BASELINES = {
 NETWORKS = {
     "gru": "forecasting.neural.networks.gru:Gru",
     "lstm": "forecasting.neural.networks.lstm:Lstm",
-    "graph-gru": "forecasting.neural.networks.graph_gru:GraphGru",
+    "graph-gru": "forecasting.neural.networks.graph.gru:GraphGru",
     "mlp": "forecasting.neural.networks.mlp:Mlp",
     "rnn": "forecasting.neural.networks.rnn:Rnn",
     "lstm2": "forecasting.neural.networks.lstm2:Lstm2",
@@ -38,10 +38,10 @@ NETWORKS = {
     "cnn-lstm-attention": "forecasting.neural.networks.cnn_lstm_attention:CnnLstmAttention",
     "transformer": "forecasting.neural.networks.transformer:Transformer",
     "vae-gru": "forecasting.neural.networks.vae_gru:VaeGru",
-    "graph-lstm": "forecasting.neural.networks.graph_lstm:GraphLstm",
-    "graph-attention-gru": "forecasting.neural.networks.graph_attention_gru:GraphAttentionGru",
-    "graph-transformer": "forecasting.neural.networks.graph_transformer:GraphTransformer",
-    "diffusion-gru": "forecasting.neural.networks.diffusion_gru:DiffusionGru",
+    "graph-lstm": "forecasting.neural.networks.graph.lstm:GraphLstm",
+    "graph-attention-gru": "forecasting.neural.networks.graph.attention_gru:GraphAttentionGru",
+    "graph-transformer": "forecasting.neural.networks.graph.transformer:GraphTransformer",
+    "diffusion-gru": "forecasting.neural.networks.graph.diffusion_gru:DiffusionGru",
     "multi-source": "forecasting.neural.networks.multi_source:MultiSource",
 }
 

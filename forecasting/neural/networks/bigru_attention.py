@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
+from forecasting.neural.attention import RowAttention
 from forecasting.neural.network import Shape, StationNetwork
-from forecasting.neural.networks.attention import RowAttention
 
 
 class BiGruAttention(StationNetwork):

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from forecasting.neural.convolution import KERNEL, RowConvolution
 from forecasting.neural.network import Shape, StationNetwork
-from forecasting.neural.networks.convolution import KERNEL, RowConvolution
 
 
 class Cnn(StationNetwork):

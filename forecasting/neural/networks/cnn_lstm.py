@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
+from forecasting.neural.convolution import RowConvolution
 from forecasting.neural.network import Shape, StationNetwork
-from forecasting.neural.networks.convolution import RowConvolution
 
 
 class CnnLstm(StationNetwork):

@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
+from forecasting.neural.attention import RowAttention
+from forecasting.neural.convolution import RowConvolution
 from forecasting.neural.network import Shape, StationNetwork
-from forecasting.neural.networks.attention import RowAttention
-from forecasting.neural.networks.convolution import RowConvolution
 
 
 class CnnLstmAttention(StationNetwork):

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from forecasting.neural.convolution import RowConvolution
 from forecasting.neural.head import QuantileHead
 from forecasting.neural.network import Network, Shape, find_alive, require_supports
-from forecasting.neural.networks.convolution import RowConvolution
 
 HEADS = 4
 

@@ -3,7 +3,7 @@
 import torch
 
 from forecasting.neural.network import Shape, require_supports
-from forecasting.neural.networks.graph_gru import GraphGru
+from forecasting.neural.networks.graph.gru import GraphGru
 
 
 class DiffusionGru(GraphGru):

@@ -1,0 +1,1 @@
+"""Networks that read all stations of a slope together, one per file."""
