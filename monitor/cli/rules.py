@@ -48,8 +48,8 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(("db current", "db backup", "db verify", "db publish"), READS),
     **dict.fromkeys(
         ("level set", "drill", "report add", "events add", "events confirm", "events withdraw", "alerts ack",
-         "alerts close", "alerts outcome", "alerts shelve", "alerts verify", "maintenance add", "maintenance end",
-         "offsets add", "offsets confirm", "offsets revoke", "signatures withdraw"),
+         "alerts close", "alerts outcome", "alerts shelve", "alerts verify", "alerts withdraw", "maintenance add",
+         "maintenance end", "offsets add", "offsets confirm", "offsets revoke", "signatures withdraw"),
         OPERATOR,
     ),
     **dict.fromkeys(

@@ -8,6 +8,7 @@ from math import inf
 from typing import Final
 
 from monitor.alerting.acts.operator_acts import order_level
+from monitor.alerting.acts.word_acts import TAKEN_BACK, ask_again
 from monitor.alerting.decision.decide import decide
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.decision import Decision, Memory, View, instant, seconds
@@ -160,6 +161,9 @@ def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
     if act.act == "level.set":
         level = min(int(act.after["level"]), site.top_level)
         return keep(order_level(memory, level, seconds(act.at)))
+    if act.act == TAKEN_BACK:
+        gone = act.before["answers"].keys() - act.after["answers"].keys()
+        return keep(ask_again(memory, gone, seconds(act.at)))
     old: Mapping[str, str] = act.before.get("answers", {})
     given = {k: v for k, v in act.after.get("answers", {}).items() if old.get(k) != v}
     states = {k: s["state"] for k, s in act.after.get("steps", {}).items()}

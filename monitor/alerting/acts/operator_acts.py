@@ -1,6 +1,6 @@
 """What a person decides: to set a level, or to say what a step was. Each act is frozen, told and audited."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -64,7 +64,7 @@ def order_level_of(
     require_person(actor, reason)
     if not 0 <= level < len(site.levels):
         raise RefusedError(f"level {level} does not exist; expected one of: {', '.join(k.name for k in site.levels)}")
-    memory = _load(c, site)
+    memory = load_memory(c, site)
     asking = _list_asking(site, memory, level, seconds(now)) if level < memory.level else []
     if asking and not sure:
         name = site.levels[level].name
@@ -82,7 +82,7 @@ def order_level_of(
     after = order_level(memory, level, seconds(now))
     name = site.levels[level].name
     sentence = f"{name}: set by {who} (was {site.levels[memory.level].name}): {reason}"
-    basis = _freeze_act(c, site, memory, after, actor, "level.set", sentence, now)
+    basis = freeze_act(c, site, memory, after, actor, "level.set", sentence, now)
     save_memory(c, site.id, after, site.version, now)
     if level != memory.level:
         data_time = None if memory.newest_s is None else instant(memory.newest_s)
@@ -100,7 +100,7 @@ def order_level_of(
 
 def measure_stake(c: Connection, site: Site) -> int:
     """The highest level that stands or is asked for: what setting a lower one puts aside."""
-    return _measure_stake(_load(c, site))
+    return _measure_stake(load_memory(c, site))
 
 
 def _measure_stake(memory: Memory) -> int:
@@ -111,7 +111,7 @@ def _measure_stake(memory: Memory) -> int:
 def find_asking(db: Database, site: Site, level: int, now: datetime) -> list[str]:
     """What asks for more than a level at an instant, one line each, the highest first; what fell silent included."""
     with db.read() as c:
-        return _list_asking(site, _load(c, site), level, seconds(now))
+        return _list_asking(site, load_memory(c, site), level, seconds(now))
 
 
 def _list_asking(site: Site, memory: Memory, level: int, now_s: float) -> list[str]:
@@ -171,7 +171,7 @@ def verify(
     if answer not in ANSWERS:
         raise RefusedError(f"answer {answer!r}: expected one of: {', '.join(ANSWERS)}")
     with db.write() as c:
-        memory = _load(c, site)
+        memory = load_memory(c, site)
         mine = [k for k in memory.steps if key in {k, station_of(k)}]
         waiting = _list_waiting(memory)
         if not mine and key not in waiting:
@@ -189,15 +189,23 @@ def verify(
             act, after = VERIFIED, _answer(memory, key, mine, answer, None if alone else height)
             who = f"{first.by} and {actor.name}" if alone and first is not None else actor.name
             sentence = f"{key} was {what}, says {who}: {reason}"
-        basis = _freeze_act(c, site, memory, after, actor, act, sentence, now)
+        basis = freeze_act(c, site, memory, after, actor, act, sentence, now)
         save_memory(c, site.id, after, site.version, now)
         detail = {"key": key, "answer": answer, "reason": reason, "decision": basis}
         add_audit(c, actor, act, f"site:{site.id}", detail, now)
-        for alert in load_alerts(c, site.id, open_only=True, ledger=str(Ledger.HEALTH)) if act == SIGNED else ():
-            if step_of_alert(alert.key) in {key, *map(station_of, mine)}:
-                add_note(c, alert.id, actor, sentence, now)
+        if act == SIGNED:
+            note_questions(c, site.id, {key, *map(station_of, mine)}, actor, sentence, now)
         seal_decision(c, basis, actor, now)
     return evaluate_site(db, site, now, "person")
+
+
+def note_questions(
+    c: Connection, site_id: str, keys: Collection[str], actor: Actor, sentence: str, now: datetime
+) -> None:  # fmt: skip
+    """Write what a person said into the chain of the open alerts that ask it."""
+    for alert in load_alerts(c, site_id, open_only=True, ledger=str(Ledger.HEALTH)):
+        if step_of_alert(alert.key) in keys:
+            add_note(c, alert.id, actor, sentence, now)
 
 
 def find_signature(db: Database, site_id: str, key: str) -> Signature | None:
@@ -240,14 +248,16 @@ def step_of_alert(alert_key: str) -> str | None:
     return alert_key.removeprefix("health:").removesuffix(":verify")
 
 
-def _load(c: Connection, site: Site) -> Memory:
+def load_memory(c: Connection, site: Site) -> Memory:
+    """What the last decision on a site, or the last act of a person, left."""
     row = find_state(c, site.id)
     return Memory.read(row.state) if row is not None else Memory()
 
 
-def _freeze_act(
+def freeze_act(
     c: Connection, site: Site, before: Memory, after: Memory, actor: Actor, act: str, sentence: str, now: datetime
 ) -> int:
+    """Keep what a person's act found and left, as a decision of its own; returns its number."""
     frozen: Mapping[str, Any] = {
         "format": 1, "act": act, "site": site.id, "config_sha256": site.version, "code_version": code_version(),
         "now": spell(now), "actor": actor.name, "memory": before.spell(), "after": after.spell(), "sentence": sentence,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from monitor.alerting.acts.operator_acts import order_level
+from monitor.alerting.acts.word_acts import TAKEN_BACK, ask_again
 from monitor.alerting.audit.earlier_wording import Wording
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import FORMAT
@@ -87,9 +88,13 @@ def _fill(row: DecisionRow, old: Any, again: Any) -> Any:
 
 def _recompute_act(frozen: Mapping[str, Any]) -> list[str]:
     """What a person set must follow from the memory of before; an alarm of the service has nothing to compute."""
-    if frozen.get("act") != "level.set":
+    if frozen.get("act") not in {"level.set", TAKEN_BACK}:
         return []
-    after = order_level(Memory.read(frozen["memory"]), frozen["after"]["level"], seconds(parse(frozen["now"])))
+    before, now_s = Memory.read(frozen["memory"]), seconds(parse(frozen["now"]))
+    if frozen["act"] == TAKEN_BACK:
+        after = ask_again(before, before.answers.keys() - frozen["after"]["answers"].keys(), now_s)
+    else:
+        after = order_level(before, frozen["after"]["level"], now_s)
     return _differences("after", frozen["after"], json.loads(canonical_json(after.spell())))
 
 

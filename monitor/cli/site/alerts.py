@@ -165,6 +165,7 @@ def verify(
     """Answer a "verify now": was it the slope, or what else?
 
     Where one of the two highest levels is asked for, a cause counts once a second person gives the same command.
+    `slopeward alerts withdraw` takes a word back.
 
     Example: slopeward alerts verify 7 instrument --by "R. Mori" --reason "antenna was bumped, photo on file"
     """
@@ -177,7 +178,7 @@ def verify(
         who, now = prove(db, by, _where(alert_id)), datetime.now(UTC)
         with db.read() as c:
             alert = _find(store.find_alert(c, alert_id), alert_id)
-        site = _site_of(config, db, alert)
+        site = _site_of(config, db, alert, "alerts verify")
         key = step_of_alert(alert.key)
         if key is not None:
             level = answer_step(db, site, key, answer, who, reason, now).level
@@ -198,11 +199,48 @@ def verify(
     show(facts, f"{answer}: level {level}{waits}", as_json)
 
 
-def _site_of(config: Any, db: Database, alert: Alert) -> Site:
+@app.command("withdraw")
+def withdraw(
+    alert_id: AlertId, reason: Annotated[str, typer.Option("--reason", help="Why it does not hold")],
+    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Take back what was said with `alerts verify`: a first word that waits, or else the answer that counts.
+
+    A first word is withdrawn by who gave it, or by an admin of the site. Without its answer a question is open again,
+    and a step is asked about with a new clock. "movement" may be what a level rests on: where accounts exist and one
+    of the two highest levels stands or is asked for, to withdraw it takes two people, who give this command each.
+
+    Example: slopeward alerts withdraw 7 --by "R. Mori" --reason "the photo was of another mast"
+    """
+    from monitor.alerting.acts.operator_acts import measure_stake, step_of_alert
+    from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
+    from monitor.alerting.decision.evaluate import evaluate_site
+
+    with closing(open_database(config)) as db:
+        who, now = prove(db, by, _where(alert_id)), datetime.now(UTC)
+        with db.read() as c:
+            alert = _find(store.find_alert(c, alert_id), alert_id)
+        key = step_of_alert(alert.key)
+        if key is None:
+            raise RefusedError(f"alert {alert_id} asks for no verification: nobody said anything to withdraw")
+        site = _site_of(config, db, alert, "alerts withdraw")
+        with db.read() as c:
+            act = share_taking_back(c, site, key)
+        said = act_by_two(
+            db, act, who, None, reason, f"slopeward alerts withdraw {alert_id}",
+            lambda c, second: take_word_back(c, site, key, who, reason, now, second=second),
+            lambda c: measure_stake(c, site),
+        )  # fmt: skip
+        level = evaluate_site(db, site, datetime.now(UTC), "person").level
+    facts = {"alert_id": alert_id, "withdrawn": said, "by": who.name, "level": level}
+    show(facts, f"{key}: the {said} is withdrawn; {site.id} is at {site.levels[level].name}", as_json)
+
+
+def _site_of(config: Any, db: Database, alert: Alert, command: str) -> Site:
     from monitor.cli.session import pick_site, take_site
     from monitor.config.service import load_service
 
-    return take_site(db, pick_site(load_service(config), alert.site), "alerts verify", datetime.now(UTC))
+    return take_site(db, pick_site(load_service(config), alert.site), command, datetime.now(UTC))
 
 
 def _top(c: Any, alert_id: int) -> int:

@@ -1,11 +1,13 @@
 """`slopeward signatures`: first signatures of acts that take two people, while they wait for the second one."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from sqlalchemy import Connection
 
+from monitor.alerting.acts.word_acts import list_words
 from monitor.cli.identity import prove
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, say, show
 from monitor.domain.instants import spell
@@ -23,22 +25,26 @@ def describe() -> None:
 def list_signatures(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List what one person signed and a second one has not yet; exit 4 when nothing waits.
 
-    Who agrees gives the same command in a session of their own. A signature lapses after four hours.
+    Who agrees gives the same command in a session of their own. A signature lapses after four hours. First words on
+    what a step was have no number and do not lapse: `slopeward alerts withdraw ALERT_ID` takes one back.
 
     Example: slopeward signatures list
     """
     with open_database(config) as db, db.read() as c:
-        found = load_waiting(c, datetime.now(UTC))
+        found, words = load_waiting(c, datetime.now(UTC)), list_words(c)
     for one in found:
         until = spell(one.lapses_at)
         facts = {
-            "signature_id": one.id, "act": one.act, "subject": one.subject, "terms": one.terms, "by": one.by,
-            "reason": one.reason, "signed_at": spell(one.signed_at), "lapses_at": until,
+            "signature_id": one.id, "site": one.site, "act": one.act, "subject": one.subject, "terms": one.terms,
+            "by": one.by, "reason": one.reason, "signed_at": spell(one.signed_at), "lapses_at": until,
         }  # fmt: skip
         terms = "".join(f", {name} {value}" for name, value in one.terms.items())
         line = f"{one.id:>4} {one.act} of {one.subject}{terms}: signed by {one.by}, until {until[:16]}Z: {one.reason}"
         show(facts, line, as_json)
-    if not found:
+    for word in words:
+        line = f"   - {word.site} {word.question}: {word.answer}, says {word.by}; alert {word.alert_id or '-'}"
+        show({"signature_id": None, "act": "step.sign", **asdict(word)}, line, as_json)
+    if not found and not words:
         say("no signature waits for a second person")
         raise typer.Exit(NOTHING)
 
@@ -51,14 +57,13 @@ def withdraw(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take back a first signature before the second person gives theirs; its signer may, and an admin.
+    """Take back a first signature before the second person gives theirs; its signer may, and an admin of the site.
 
     Example: slopeward signatures withdraw 7 --by Ada --reason "the crack opened again"
     """
 
     def where(c: Connection) -> str | None:
-        subject = next((w.subject for w in load_waiting(c, datetime.now(UTC)) if w.id == signature_id), "")
-        return subject.removeprefix("site:") if subject.startswith("site:") else None
+        return next((w.site for w in load_waiting(c, datetime.now(UTC)) if w.id == signature_id), None)
 
     with open_database(config) as db:
         who, now = prove(db, by, where), datetime.now(UTC)

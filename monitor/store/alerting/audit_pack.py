@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, and_, or_, select
 
@@ -18,6 +18,7 @@ from monitor.store.database.seals import load_seals
 from monitor.store.schema import tables as t
 
 Rows = list[dict[str, Any]]
+_WORDS: Final = ("step.sign", "step.verify", "step.unsign", "step.withdraw")  # what people said to questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def _load_audit(
     wanted = select(t.audit_entry).where(
         or_(
             e.subject.in_(subjects),
-            and_(e.subject == f"site:{alert.site}", e.action.in_(["level.set", "step.sign", "step.verify"])),
+            and_(e.subject == f"site:{alert.site}", e.action.in_(["level.set", *_WORDS])),
             e.action.in_(["site.propose", "site.approve"]),
             e.id.in_(sealed_by),
         )

@@ -45,7 +45,7 @@ class PastAct:
     """What a person did to the memory of a site: the memory before and after, as frozen then."""
 
     at: datetime
-    act: str  # level.set, step.verify
+    act: str  # level.set, step.verify, step.withdraw
     actor: str
     before: Mapping[str, Any]
     after: Mapping[str, Any]
@@ -129,7 +129,7 @@ def load_past_acts(c: Connection, site: str, from_at: datetime, to_at: datetime)
     found = []
     for r in c.execute(query):
         frozen = json.loads(r.evidence)
-        if frozen.get("act") in {"level.set", "step.verify"} and "after" in frozen:
+        if frozen.get("act") in {"level.set", "step.verify", "step.withdraw"} and "after" in frozen:
             found.append(
                 PastAct(r.at, frozen["act"], frozen["actor"], frozen["memory"], frozen["after"], frozen["sentence"])
             )

@@ -17,8 +17,15 @@ from monitor.domain.names import is_same_person
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
-from monitor.store.people.users import find_account, is_open, load_users, require_account, require_person
-from monitor.store.schema.tables import first_signature
+from monitor.store.people.users import (
+    find_account,
+    is_admin_of,
+    is_open,
+    load_users,
+    require_account,
+    require_person,
+)
+from monitor.store.schema.tables import alert, first_signature
 from monitor.store.schema.types import canonical_json
 
 VALID: Final = timedelta(hours=4)
@@ -61,14 +68,27 @@ class Waiting:
     reason: str
     signed_at: datetime
     lapses_at: datetime
+    site: str | None
+
+
+def find_site(c: Connection, subject: str, terms: Mapping[str, Any]) -> str | None:
+    """The site that an act is on, by its subject and terms; None where its alert is gone."""
+    kind, mark, rest = subject.partition(":")
+    if "site" in terms:  # the subject is of many sites, such as a model
+        return str(terms["site"])
+    if kind == "alert":
+        return c.execute(select(alert.c.site).where(alert.c.id == int(rest))).scalar()
+    return (rest if mark else kind).partition("/")[0]
 
 
 def find_first(c: Connection, act: SharedAct, actor: Actor, height: int, now: datetime) -> FirstSignature | None:
     """The newest signature of another person that counts for this act now, locked for who uses it."""
-    accounts = load_users(c)
+    accounts, site = load_users(c), find_site(c, act.subject, act.terms)
     for row in _load(c, act, height, now):
         account = find_account(accounts, row.by)
-        if not is_same_person(row.by, actor.name) and account is not None and is_open(account, "operator"):
+        if is_same_person(row.by, actor.name) or account is None or not is_open(account, "operator"):
+            continue
+        if account.sites is None or site in account.sites:
             return FirstSignature(row.id, row.by, row.reason)
     return None
 
@@ -136,9 +156,12 @@ def load_waiting(c: Connection, now: datetime) -> list[Waiting]:
     s = first_signature.c
     wanted = select(first_signature).where(*_counts(s, now)).order_by(s.id)
     return [
-        Waiting(r.id, r.act, r.subject, json.loads(r.terms), r.by, r.reason, r.signed_at, r.signed_at + VALID)
-        for r in c.execute(wanted)
-    ]
+        Waiting(
+            r.id, r.act, r.subject, terms, r.by, r.reason, r.signed_at, r.signed_at + VALID,
+            find_site(c, r.subject, terms),
+        )
+        for r in c.execute(wanted).all() for terms in [json.loads(r.terms)]
+    ]  # fmt: skip
 
 
 def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, now: datetime) -> str:
@@ -147,7 +170,7 @@ def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, no
     Args:
         c: a write transaction.
         number: of the signature, see `load_waiting`.
-        actor: who gave it, or an admin.
+        actor: who gave it, or an admin of the site that it is about.
         reason: why.
         now: wall time.
 
@@ -158,12 +181,15 @@ def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, no
     require_person(actor, reason)
     s = first_signature.c
     row = c.execute(select(first_signature).where(s.id == number, *_counts(s, now)).with_for_update()).one_or_none()
+    missing = NotFoundError(f"no signature {number} waits for a second person; see `slopeward signatures list`")
     if row is None:
-        raise NotFoundError(f"no signature {number} waits for a second person; see `slopeward signatures list`")
-    if not is_same_person(row.by, actor.name):
+        raise missing
+    site = find_site(c, row.subject, json.loads(row.terms))
+    if not is_same_person(row.by, actor.name) and not is_admin_of(c, actor.name, site):
         account = find_account(load_users(c), actor.name)
-        if account is None or not is_open(account, "admin"):
-            raise RefusedError(f"signature {number} is that of {row.by}; only {row.by} or an admin withdraws it")
+        if account is not None and account.sites is not None and site not in account.sites:
+            raise missing  # the answer does not tell what waits elsewhere
+        raise RefusedError(f"signature {number} is that of {row.by}; only {row.by} or an admin of {site} withdraws it")
     c.execute(update(first_signature).where(s.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
     detail = {"signature": number, "of": row.by, "terms": json.loads(row.terms), "reason": reason}
     add_audit(c, actor, f"{row.act}.unsign", row.subject, detail, now)

@@ -241,6 +241,12 @@ def require_account(
         raise RefusedError(f"{name!r} may not act on {site}; see `slopeward users list`")
 
 
+def is_admin_of(connection: Connection, name: str, site: str | None) -> bool:
+    """Whether a name is that of an open account that administers a site; None = what is of no site: of all."""
+    account = find_account(load_users(connection), name)
+    return account is not None and is_open(account, "admin") and (account.sites is None or site in account.sites)
+
+
 def name_credential(connection: Connection, name: str, otherwise: str) -> str:
     """What proves who a person is: the open account of that name, else what else is known of the way."""
     folded = fold_name(name)

@@ -53,7 +53,8 @@ RULES: Final[dict[str, str]] = {
         READ,
     ),
     **dict.fromkeys(
-        ("POST /alerts/{alert_id}/acknowledge", "POST /alerts/{alert_id}/verify", "POST /sites/{site}/report",
+        ("POST /alerts/{alert_id}/acknowledge", "POST /alerts/{alert_id}/verify",
+         "POST /alerts/{alert_id}/verify/withdraw", "POST /sites/{site}/report",
          "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/stations/{station}/reference"),
         OPERATOR,
     ),
@@ -65,7 +66,8 @@ RULES: Final[dict[str, str]] = {
 # a program explains nothing away and manages no accounts: that takes somebody who is there
 IN_PERSON: Final = frozenset(
     {
-        "POST /alerts/{alert_id}/verify", "POST /sites/{site}/events/{event_id}/confirm",
+        "POST /alerts/{alert_id}/verify", "POST /alerts/{alert_id}/verify/withdraw",
+        "POST /sites/{site}/events/{event_id}/confirm",
         "POST /sites/{site}/stations/{station}/reference", *_OWN, *_ADMINISTRATION,
     }
 )

@@ -9,7 +9,9 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.operator_acts import step_of_alert
 from monitor.alerting.acts.stakes import weigh
+from monitor.alerting.acts.word_acts import Spoken, find_spoken
 from monitor.domain.alert import Ledger
+from monitor.domain.decision import Memory
 from monitor.domain.instants import spell_duration
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
@@ -19,6 +21,7 @@ from monitor.ingest.references import find_question
 from monitor.series.bounds import bound_units
 from monitor.store import pages
 from monitor.store.alerting import timeline
+from monitor.store.alerting.decisions import find_state
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp
@@ -184,10 +187,17 @@ def collect_alert(c: Connection, alert_id: int) -> dict[str, Any]:
     return {
         **found, "question": question, "takes_two": question is not None and weigh(c, question.site)[1],
         "evidence": evidence, "tables": read_evidence(evidence), "sentence": find_sentence(evidence),
-        "step": step_of_alert(found["alert"]["key"]), "top": top,
+        "step": step_of_alert(found["alert"]["key"]), "spoken": _find_spoken(c, found["alert"]), "top": top,
         "site_name": cards[0].name if cards else found["alert"]["site"],
         "action": action if found["alert"]["ledger"] == Ledger.HAZARD else "",
     }  # fmt: skip
+
+
+def _find_spoken(c: Connection, alert: dict[str, Any]) -> Spoken | None:
+    """What people said to the question of an alert, and may take back."""
+    key = step_of_alert(alert["key"])
+    state = None if key is None else find_state(c, alert["site"])
+    return None if key is None or state is None else find_spoken(Memory.read(state.state), key)
 
 
 def collect_health(

@@ -7,10 +7,13 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.operator_acts import find_signature, step_of_alert, verify
+from monitor.alerting.acts.operator_acts import find_signature, measure_stake, step_of_alert, verify
 from monitor.alerting.acts.stakes import weigh
+from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
+from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.alert import Actor
 from monitor.domain.observation import Report
+from monitor.domain.site import Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.ingest.references import answer_reference, share_answer
 from monitor.store.alerting.alerts import acknowledge, find_alert
@@ -19,7 +22,7 @@ from monitor.store.pages import load_cards
 from monitor.store.people.countersign import do_by_two
 from monitor.store.readings.messages import add_report
 from monitor.web.access.callers import actor_of
-from monitor.web.context import NO_NUL, AlertId, context_of
+from monitor.web.context import NO_NUL, AlertId, Context, context_of
 from monitor.web.parts.collect import find_card
 
 router = APIRouter(include_in_schema=False)
@@ -60,6 +63,41 @@ def verify_step(
     """Say what a sudden step or a common motion was; the site is decided again at once."""
     actor = actor_of(request, csrf)
     context = context_of(request)
+    site, key = _find_question(context, alert_id)
+    verify(context.db, site, key, answer, actor, _reason(reason), context.clock())
+    waits = find_signature(context.db, site.id, key) is not None
+    told = quote("signed; a second person must sign the same answer") if waits else "answered"
+    return RedirectResponse(f"/alerts/{alert_id}?told={told}", status_code=303)
+
+
+@router.post("/alerts/{alert_id}/verify/withdraw")
+def take_word_of_step_back(
+    request: Request,
+    alert_id: AlertId,
+    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
+    csrf: Annotated[str, Form()],
+) -> Response:
+    """Take back the first word on a question, or the answer that counts; the site is decided again at once."""
+    actor, context, why = actor_of(request, csrf), context_of(request), _reason(reason)
+    site, key = _find_question(context, alert_id)
+    now = context.clock()
+    with context.db.read() as c:
+        act = share_taking_back(c, site, key)
+    try:
+        said = do_by_two(
+            context.db, act, actor, why,
+            lambda c, second: take_word_back(c, site, key, actor, why, now, second=second),
+            lambda c: measure_stake(c, site), now,
+        )  # fmt: skip
+        told = f"the {said} is withdrawn"
+        evaluate_site(context.db, site, now, "person")
+    except NeedsSecondError:
+        told = "signed, not done yet; within four hours a second person must withdraw it as well"
+    return RedirectResponse(f"/alerts/{alert_id}?told={quote(told)}", status_code=303)
+
+
+def _find_question(context: Context, alert_id: int) -> tuple[Site, str]:
+    """What an alert asks people to verify, with the declaration of its site in force."""
     with context.db.read() as c:
         alert = find_alert(c, alert_id)
         key = None if alert is None else step_of_alert(alert.key)
@@ -68,10 +106,7 @@ def verify_step(
         site = context.declaration(c, str(find_card(c, alert.site).status["config_version"]))
     if site is None:
         raise RefusedError(f"the file of site {alert.site} cannot be read by this program")
-    verify(context.db, site, key, answer, actor, _reason(reason), context.clock())
-    waits = find_signature(context.db, site.id, key) is not None
-    told = quote("signed; a second person must sign the same answer") if waits else "answered"
-    return RedirectResponse(f"/alerts/{alert_id}?told={told}", status_code=303)
+    return site, key
 
 
 @router.post("/sites/{site}/report")

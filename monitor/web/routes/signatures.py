@@ -8,13 +8,11 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 
-from monitor.domain.decision import Memory
+from monitor.alerting.acts.word_acts import TAKEN_BACK, WaitingWord, list_words
+from monitor.domain.alert import Ledger
 from monitor.errors import NotFoundError
 from monitor.ingest.references import alarm_key
-from monitor.series.step_clocks import station_of
-from monitor.store.alerting.alerts import find_alert, load_alerts
-from monitor.store.alerting.decisions import find_state
-from monitor.store.pages import load_cards
+from monitor.store.alerting.alerts import load_alerts
 from monitor.store.people import countersign
 from monitor.store.people.countersign import Waiting, load_waiting
 from monitor.web.access.callers import actor_of, caller_of
@@ -31,7 +29,8 @@ def show_signatures(request: Request, told: str = "") -> HTMLResponse:
     caller, context = caller_of(request), context_of(request)
     sites = None if caller is None else caller.sites
     with context.db.read() as c:
-        found = [_describe(c, one) for one in load_waiting(c, context.clock())] + _list_words(c)
+        found = [_describe(c, one) for one in load_waiting(c, context.clock())]
+        found += [_describe_word(one) for one in list_words(c)]
     waiting = [one for one in found if sites is None or one["site"] in sites]
     return render(request, "signatures.html", waiting=waiting, told=told[:200])
 
@@ -52,44 +51,40 @@ def withdraw_signature(
 
 def _describe(c: Connection, one: Waiting) -> dict[str, Any]:
     """A signature under a command or a form: what is done to what, and where the second person looks."""
-    kind, mark, rest = one.subject.partition(":")
-    alert = find_alert(c, int(rest)) if kind == "alert" and rest.isdecimal() else None
-    site = alert.site if alert is not None else (rest if mark else kind).partition("/")[0]
+    kind, _, rest = one.subject.partition(":")
+    number = int(rest) if kind == "alert" else None
     is_reference = one.act in SPOKEN
-    number = None if alert is None else alert.id
     if is_reference:
-        number = _find_open(c, "status", alarm_key(one.subject))
+        number = _find_newest(c, "status", alarm_key(one.subject))
+    elif one.act == TAKEN_BACK:
+        number = _find_newest(c, str(one.site), f"health:{one.terms['question']}:verify")
+    on_page = is_reference or one.act == TAKEN_BACK
     return _row(
-        one.id, SPOKEN.get(one.act, one.act.replace(".", " ")), one.subject.replace(":", " "), one.by, site,
-        terms="" if is_reference else ", ".join(f"{k} {v}" for k, v in one.terms.items()), reason=one.reason,
-        until=one.lapses_at, where=f"/alerts/{number}" if number else f"/sites/{site}", on_page=is_reference,
+        SPOKEN.get(one.act, one.act.replace(".", " ")), one.subject.replace(":", " "), one.by, one.site,
+        withdraw=f"/signatures/{one.id}/withdraw", reason=one.reason, until=one.lapses_at, on_page=on_page,
+        terms="" if is_reference else ", ".join(f"{k} {v}" for k, v in one.terms.items()),
+        where=f"/alerts/{number}" if number else f"/sites/{one.site}",
     )  # fmt: skip
 
 
-def _list_words(c: Connection) -> list[dict[str, Any]]:
-    """First words on what a step was; they stand until the question is answered."""
-    found = {}
-    for card in load_cards(c, None):
-        state = find_state(c, card.id)
-        for key, word in ({} if state is None else Memory.read(state.state).signed).items():
-            number = _find_open(c, card.id, f"health:{station_of(key)}:verify")
-            found[card.id, station_of(key), word.by] = _row(
-                None, "say what a step was", f"{card.id} {station_of(key)}", word.by, card.id,
-                terms=f"answer: {word.answer}", where=f"/alerts/{number}" if number else f"/sites/{card.id}",
-                on_page=True,
-            )  # fmt: skip
-    return list(found.values())
+def _describe_word(word: WaitingWord) -> dict[str, Any]:
+    """A first word on what a step was; it stands until the question is answered."""
+    place = f"/alerts/{word.alert_id}" if word.alert_id else None
+    return _row(
+        "say what a step was", f"{word.site} {word.question}", word.by, word.site, terms=f"answer: {word.answer}",
+        where=place or f"/sites/{word.site}", on_page=True, withdraw=place and f"{place}/verify/withdraw",
+    )  # fmt: skip
 
 
-def _find_open(c: Connection, site: str, key: str) -> int | None:
-    return next((a.id for a in load_alerts(c, site, open_only=True) if a.key == key), None)
+def _find_newest(c: Connection, site: str, key: str) -> int | None:
+    return next((a.id for a in load_alerts(c, site, ledger=str(Ledger.HEALTH)) if a.key == key), None)
 
 
 def _row(
-    number: int | None, what: str, subject: str, by: str, site: str, *, terms: str, where: str, on_page: bool,
-    reason: str = "", until: datetime | None = None,
+    what: str, subject: str, by: str, site: str | None, *, terms: str, where: str, on_page: bool,
+    withdraw: str | None, reason: str = "", until: datetime | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     return {
-        "id": number, "what": what, "subject": subject, "by": by, "site": site, "terms": terms, "reason": reason,
-        "until": until, "where": where, "on_page": on_page,
+        "what": what, "subject": subject, "by": by, "site": site, "terms": terms, "reason": reason, "until": until,
+        "where": where, "on_page": on_page, "withdraw": withdraw,
     }  # fmt: skip

@@ -6,6 +6,7 @@ import os
 import pwd
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,8 @@ from sqlalchemy import select
 from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
+from monitor.domain.decision import Memory, Step
+from monitor.domain.instants import epoch_s, spell
 from monitor.errors import RefusedError
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
@@ -106,6 +109,7 @@ def test_a_local_person_who_writes_the_name_of_another_lowers_nothing(accounts, 
 
 GUESS = """
 import sys
+from dataclasses import replace
 from datetime import datetime
 from monitor.store.database.engine import Database
 from monitor.store.people.guesses import take_turn_to_prove
@@ -206,6 +210,30 @@ def test_to_withdraw_an_earthquake_at_a_high_level_takes_two_people(accounts, ca
     told = [(a, d.get("second_by")) for a, d in entries(accounts, "event.withdraw")]
     assert told == [("Ada", "Bo")]
     assert [a for a, _ in entries(accounts, "event.withdraw.unsign")] == ["Ada"]
+    with accounts.database.read() as c:
+        assert verify_chain(c) == []
+        assert list(find_unsealed(c)) == []
+
+
+def test_what_was_said_to_a_question_is_taken_back_at_the_command_line(accounts, call):
+    at_s = epoch_s(NOW)
+    step = Step(at_s, at_s, 310.0, 3, "pending", "jump of 310 mm")
+    row = {"site": "bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2, "reason": "?"}
+    row |= {"state": "unacknowledged", "exercise": False, "raised_at": NOW, "rule_version": "1"}
+    with accounts.database.write() as c:
+        state = replace(Memory(), level=3, started_s=at_s, steps={f"G1@{spell(NOW)}": step}).spell()
+        c.execute(t.site_state.update().values(state=state))
+        asked = c.execute(t.alert.insert().values(**row).returning(t.alert.c.id)).scalar_one()
+    gone = ("alerts", "withdraw", asked, "--reason", "it was another slope")
+    assert "nobody said anything" in call(*gone, who="Ada")[2]
+    assert "asks for no verification" in call("alerts", "withdraw", 1, "--reason", "no", who="Ada")[2]
+    assert call("alerts", "verify", asked, "movement", "--reason", "cracks on foot", who="Ada")[0] == 0
+    status, _, said = call(*gone, who="Ada")
+    assert (status, f"slopeward alerts withdraw {asked} --by NAME" in said) == (3, True)
+    assert "step.withdraw of site:bench" in call("signatures", "list")[1]
+    status, out, said = call(*gone, who="Bo")
+    assert (status, "the answer movement is withdrawn; bench is at red" in out) == (0, True), said
+    assert [(a, d["second_by"]) for a, d in entries(accounts, "step.withdraw")] == [("Bo", "Ada")]
     with accounts.database.read() as c:
         assert verify_chain(c) == []
         assert list(find_unsealed(c)) == []

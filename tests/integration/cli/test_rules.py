@@ -39,6 +39,7 @@ CALLS = {
     "alerts outcome": ("1", "true", "--note", "it failed"),
     "alerts shelve": ("1", *WHY),
     "alerts verify": ("1", "instrument", *WHY),
+    "alerts withdraw": ("1", *WHY),
     "maintenance add": ("bench", "G1", *WHY),
     "maintenance end": ("1", *WHY),
     "offsets add": (

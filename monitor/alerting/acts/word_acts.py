@@ -1,0 +1,177 @@
+"""To take back what a person said to a question: the first word of two, or the answer that counts."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from monitor.alerting.acts.operator_acts import freeze_act, load_memory, measure_stake, note_questions
+from monitor.alerting.decision.signatures import needs_two
+from monitor.domain.alert import Actor
+from monitor.domain.decision import Memory, seconds
+from monitor.domain.names import is_same_person
+from monitor.domain.site import Site
+from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.series.step_clocks import station_of
+from monitor.series.steps import MOVEMENT
+from monitor.store.alerting.alerts import load_alerts
+from monitor.store.alerting.decisions import find_state, save_memory
+from monitor.store.alerting.sites import load_sites_summary
+from monitor.store.database.audit import add_audit, seal_decision
+from monitor.store.people.countersign import SharedAct
+from monitor.store.people.users import is_admin_of, load_users, require_account, require_person, require_two
+
+UNSIGNED: Final = "step.unsign"  # the first of two words
+TAKEN_BACK: Final = "step.withdraw"  # an answer that counts
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What people said to a question and may take back.
+
+    Attributes:
+        words: first words that wait for a second person: step or question -> who gave it.
+        answers: answers that count: step or question -> answer.
+    """
+
+    words: Mapping[str, str]
+    answers: Mapping[str, str]
+
+    def __str__(self) -> str:
+        if self.words:
+            return f"first word of {' and '.join(sorted(set(self.words.values())))}"
+        return f"answer {' and '.join(sorted(set(self.answers.values())))}"
+
+
+def find_spoken(memory: Memory, key: str) -> Spoken | None:
+    """What stands of people's words under a question (`G1`, `alone:G1`, `reference:BASE`); None = nothing.
+
+    The answer to a step that is over, and of which nothing is asked any more, cannot be taken back.
+    """
+    words = {k: s.by for k, s in memory.signed.items() if key in {k, station_of(k)}}
+    answers = {
+        k: a for k, a in memory.answers.items() if k == key or (key == station_of(k) and k in memory.steps)
+    }  # fmt: skip
+    return Spoken(words, answers) if words or answers else None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingWord:
+    """A first word on a question that waits for a second person."""
+
+    site: str
+    question: str
+    by: str
+    answer: str
+    alert_id: int | None  # the open alert that asks it
+
+
+def list_words(c: Connection) -> list[WaitingWord]:
+    """First words of all sites that are watched; each stands until its question is answered or it is withdrawn."""
+    found = {}
+    for site in load_sites_summary(c):
+        state = find_state(c, site.id)
+        signed = {} if state is None else Memory.read(state.state).signed
+        for key, word in signed.items():
+            question = station_of(key) or key
+            number = next(
+                (a.id for a in load_alerts(c, site.id, open_only=True) if a.key == f"health:{question}:verify"), None
+            )
+            found[site.id, question, word.by] = WaitingWord(site.id, question, word.by, word.answer, number)
+    return list(found.values())
+
+
+def share_taking_back(c: Connection, site: Site, key: str) -> SharedAct:
+    """The act as two people do it: a signature holds for the very answer that it saw."""
+    spoken = _require_spoken(load_memory(c, site), key)
+    return SharedAct(TAKEN_BACK, f"site:{site.id}", {"question": key, "said": str(spoken)})
+
+
+def take_word_back(
+    c: Connection, site: Site, key: str, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
+) -> str:  # fmt: skip
+    """Take a first word back, or else the answer that counts; the site is to be decided again behind it.
+
+    A first word changes nothing, so its giver or an admin takes it back alone. Without the answer the question is open
+    again, a step with a new clock. "movement" may be what a level rests on: to take it back takes two people where
+    accounts exist and one of the two highest levels stands or is asked for.
+
+    Args:
+        c: a write transaction.
+        site: declaration of the site.
+        key: question as `operator_acts.verify` takes it.
+        actor: a person.
+        reason: why it does not hold.
+        now: wall time.
+        second: another person.
+
+    Returns:
+        What is taken back, in words.
+
+    Raises:
+        NotFoundError: nobody said anything to it that still stands.
+        RefusedError: no person, no reason, no open account where accounts exist, or the first word of somebody else.
+        NeedsSecondError: one person alone may not.
+    """
+    require_person(actor, reason)
+    require_account(c, actor.name, site=site.id)
+    memory = load_memory(c, site)
+    spoken = _require_spoken(memory, key)
+    who = actor.name
+    if spoken.words:
+        _require_own(c, spoken, actor, site)
+        act, after = UNSIGNED, replace(memory, signed={k: s for k, s in memory.signed.items() if k not in spoken.words})
+    else:
+        stake = measure_stake(c, site)
+        shared = MOVEMENT in spoken.answers.values() and needs_two(site, stake) and bool(load_users(c))
+        if shared and second is None:
+            high = site.levels[min(stake, site.top_level)].name
+            raise NeedsSecondError(f'{key}: one person may not take "movement" back while {high} is at stake')
+        if shared and second is not None:
+            require_two(c, actor, second)
+            who = f"{second.name} and {actor.name}"
+        act, after = TAKEN_BACK, ask_again(memory, spoken.answers, seconds(now))
+    sentence = f"{key}: the {spoken} is withdrawn by {who}: {reason}"
+    basis = freeze_act(c, site, memory, after, actor, act, sentence, now)
+    save_memory(c, site.id, after, site.version, now)
+    detail = {"key": key, "said": str(spoken), "reason": reason, "decision": basis}
+    detail |= {"second_by": second.name} if second is not None and who != actor.name else {}
+    add_audit(c, actor, act, f"site:{site.id}", detail, now)
+    note_questions(c, site.id, {key}, actor, sentence, now)
+    seal_decision(c, basis, actor, now)
+    return str(spoken)
+
+
+def ask_again(memory: Memory, keys: Collection[str], now_s: float) -> Memory:
+    """The memory without some answers: their questions are open, and the clock of each step begins now.
+
+    What was doubted before it was answered is asked as any other step: rather one question too many.
+    """
+    steps = {
+        k: replace(s, state="pending", known_s=now_s, words=None, reason=f"{_head(s.reason)}: asked again, for its "
+                   "answer was withdrawn") if k in keys else s
+        for k, s in memory.steps.items()
+    }  # fmt: skip
+    return replace(
+        memory, steps=steps, answers={k: a for k, a in memory.answers.items() if k not in keys},
+        heights={k: h for k, h in memory.heights.items() if k not in keys},
+    )  # fmt: skip
+
+
+def _head(reason: str) -> str:
+    return reason.partition(": ")[0]
+
+
+def _require_spoken(memory: Memory, key: str) -> Spoken:
+    found = find_spoken(memory, key)
+    if found is None:
+        raise NotFoundError(f"nobody said anything to {key!r} that could be withdrawn")
+    return found
+
+
+def _require_own(c: Connection, spoken: Spoken, actor: Actor, site: Site) -> None:
+    mine = all(is_same_person(by, actor.name) for by in spoken.words.values())
+    if not mine and not is_admin_of(c, actor.name, site.id):
+        raise RefusedError(f"the {spoken} is not yours; only who gave it or an admin of {site.id} withdraws it")

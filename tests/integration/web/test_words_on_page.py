@@ -1,0 +1,126 @@
+"""Signatures and first words on the page: who takes them back, and what an admin of other sites sees of them."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from monitor.domain.alert import Actor
+from monitor.domain.decision import Memory, Step
+from monitor.domain.instants import epoch_s, spell
+from monitor.store.people import users
+from monitor.store.people.countersign import SharedAct, find_first, find_site, keep_first, load_waiting
+from monitor.store.schema.tables import alert, audit_entry, site_state
+from tests.data.filled import NOW, START
+from tests.integration.web.test_door import Clock, serving
+from tests.integration.web.test_rules import enter, send
+
+AT = NOW - timedelta(minutes=20)
+KEY = f"G1@{spell(AT)}"
+
+
+@pytest.fixture
+def asked(filled_database):
+    """A step of north-bench asks for the highest level, and people are asked what it was; the number of the alert."""
+    step = Step(epoch_s(AT), epoch_s(AT), 310.0, 3, "movement", "jump of 310 mm: silence followed it")
+    row = {"site": "north-bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2}
+    row |= {"state": "unacknowledged", "exercise": False, "raised_at": AT, "reason": "verify", "rule_version": "1"}
+    with filled_database.write() as c:
+        state = replace(Memory(), steps={KEY: step}, started_s=epoch_s(START)).spell()
+        c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
+        return c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
+
+
+def memory_of(database):
+    with database.read() as c:
+        return Memory.read(c.execute(select(site_state.c.state).where(site_state.c.site == "north-bench")).scalar_one())
+
+
+def bind(database, name, *sites):
+    with database.write() as c:
+        users.set_sites(c, name, sites)
+
+
+def test_a_first_word_is_withdrawn_on_the_page_by_who_gave_it(filled_database, asked):
+    form = f"/alerts/{asked}/verify/withdraw"
+    said = {"answer": "instrument", "reason": "seen by camera"}
+    with serving(filled_database, Clock()) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:
+        assert form not in bo.get(f"/alerts/{asked}").text
+        assert send(bo, form, reason="nothing was said").status_code == 404
+        assert send(bo, f"/alerts/{asked}/verify", **said).status_code == 303
+        assert form in bo.get(f"/alerts/{asked}").text
+        assert form in bo.get("/signatures").text
+        assert form not in viewer.get("/signatures").text
+        assert send(viewer, form, reason="may only look").status_code == 403
+        done = send(bo, form, reason="it was another mast")
+        assert done.headers["location"].endswith("the%20first%20word%20of%20bo%20is%20withdrawn")
+        assert form not in bo.get("/signatures").text
+    assert (memory_of(filled_database).signed, memory_of(filled_database).answers) == ({}, {})
+
+
+def test_movement_is_taken_back_by_two_on_the_page(filled_database, asked):
+    form = f"/alerts/{asked}/verify/withdraw"
+    with serving(filled_database, Clock()) as address, enter(address, "bo") as bo, enter(address, "ada") as ada:
+        assert send(bo, f"/alerts/{asked}/verify", answer="movement", reason="cracks on foot").status_code == 303
+        assert "not%20done%20yet" in send(bo, form, reason="other slope").headers["location"]
+        assert memory_of(filled_database).answers == {KEY: "movement"}
+        assert send(bo, form, reason="other slope").status_code == 409, "one person is not two"
+        page = ada.get("/signatures").text
+        assert f'<a class="button" href="/alerts/{asked}">Look and sign</a>' in page
+        assert "said answer movement" in page
+        assert "answer%20movement%20is%20withdrawn" in send(ada, form, reason="other slope").headers["location"]
+    assert memory_of(filled_database).answers == {}
+    with filled_database.read() as c:
+        told = c.execute(select(audit_entry.c.actor).where(audit_entry.c.action == "step.withdraw")).scalars().all()
+    assert told == ["ada"]
+
+
+# ---- permissions per site ---------------------------------------------------------------------------------------
+ACTS = (
+    SharedAct("level.set", "site:north-bench", {"to": 0}),
+    SharedAct("retire_site", "north-bench", {}),
+    SharedAct("maintenance.add", "station:north-bench/G1", {"until": "noon"}),
+    SharedAct("epoch0.keep", "north-bench/G1", {"asked": "since 2025"}),
+    SharedAct("model.promote", "model:3fa1", {"site": "north-bench", "horizon_s": None}),
+    SharedAct("alert.close", "alert:ALERT", {}),
+)
+
+
+@pytest.fixture
+def signed(filled_database, asked):
+    """Bo has signed one act of each kind on north-bench."""
+    with filled_database.write() as c:
+        for act in ACTS:
+            act = replace(act, subject=act.subject.replace("ALERT", str(asked)))
+            keep_first(c, act, Actor("bo"), "seen on foot", 2, Clock()())
+
+
+@pytest.mark.usefixtures("signed")
+def test_an_admin_of_another_site_sees_and_withdraws_no_signature_of_this_one(filled_database):
+    bind(filled_database, "ada", "lake-slope")
+    with filled_database.read() as c:
+        numbers = [w.id for w in load_waiting(c, Clock()()) if w.site == "north-bench"]
+    assert len(numbers) == len(ACTS), "the site of each kind of act is known"
+    with serving(filled_database, Clock()) as address, enter(address, "ada") as ada:
+        assert "north-bench" not in ada.get("/signatures").text
+        for number in (*numbers, 987654):  # it does not tell what exists
+            assert send(ada, f"/signatures/{number}/withdraw", reason="not mine").status_code == 404
+        bind(filled_database, "ada", "lake-slope", "north-bench")
+        assert send(ada, f"/signatures/{numbers[0]}/withdraw", reason="mine now").status_code == 303
+    with filled_database.read() as c:
+        assert [w.id for w in load_waiting(c, Clock()())] == numbers[1:]
+
+
+@pytest.mark.usefixtures("signed")
+def test_a_signature_of_who_may_act_there_no_more_counts_no_more(filled_database):
+    with filled_database.write() as c:
+        assert find_first(c, ACTS[0], Actor("ada"), 2, Clock()()).by == "bo"
+    bind(filled_database, "bo", "lake-slope")
+    with filled_database.write() as c:
+        assert find_first(c, ACTS[0], Actor("ada"), 2, Clock()()) is None
+
+
+def test_of_an_alert_that_is_gone_no_site_is_known(filled_database):
+    with filled_database.read() as c:
+        assert find_site(c, "alert:987654", {}) is None
