@@ -29,6 +29,7 @@ from monitor.ingest.replay import replay_rejected
 from monitor.store.alerting.sites import find_version
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
+from monitor.store.people.users import find_account, load_users
 from monitor.store.readings.flags import renew_flags
 
 app = typer.Typer(help=__doc__)
@@ -123,6 +124,7 @@ def _read(
         database = None if dry_run else stack.enter_context(open_database(config))
         pipeline = Pipeline(database, sites, _now, None if dry_run else load_service(config).limits)
         who = prove(database, by, site_id) if accepts and database is not None else None
+        _hold_to_sites(pipeline, database, who)
         for file in files:
             try:
                 if points is not None:
@@ -189,10 +191,21 @@ def _read_table(
         if not typer.confirm(f"{doubt}\nStore it as it is?", err=True):
             raise
         who = prove(database, by, None if place is None else place.id)
+        _hold_to_sites(pipeline, database, who)
         result = read(accept=True)
     if who is not None and database is not None:
         _record_units(database, file, result, who)
     return result
+
+
+def _hold_to_sites(pipeline: Pipeline, database: Database | None, who: Actor | None) -> None:
+    """Who vouches for units vouches on the own sites alone: rows that name another one are put aside."""
+    if database is None or who is None:
+        return
+    with database.read() as c:
+        account = find_account(load_users(c), who.name)
+    if account is not None and account.sites is not None:
+        pipeline.sites = {name: site for name, site in pipeline.sites.items() if name in account.sites}
 
 
 def _record_file(database: Database, result: FileResult) -> None:

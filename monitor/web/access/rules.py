@@ -1,7 +1,8 @@
 """Who may ask for which address: one rule each, held before anything of a request is read or done.
 
-A rule is `OPEN`, `READ` (anybody, or with `[web] login_to_read` every account) or the role that is needed. An address
-without a rule keeps the page from starting.
+A rule is `OPEN`, `READ` (anybody, or with `[web] login_to_read` every account) or the role that is needed. An account
+for some sites is held to those by `{site}` or `{alert_id}` in the address; one that names neither stands in
+`OF_NO_SITE`. An address without a rule, or without a site and not listed so, keeps the page from starting.
 """
 
 from collections.abc import Iterable
@@ -73,6 +74,14 @@ IN_PERSON: Final = frozenset(
 )
 
 
+# addresses that name no site and no alert: what each of them holds of the sites of others, it looks after itself
+_LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_shown`
+    "GET /", "GET /alerts", "GET /notifications", "GET /live/overview", "GET /health", "GET /metrics",
+    "GET /api/v1/sites", "GET /api/v1/alerts", "GET /api/v1/notifications", "GET /signatures",
+)  # fmt: skip
+OF_NO_SITE: Final = frozenset({"GET /api/v1/openapi.json", *_LISTS, *_OWN})
+
+
 def list_addresses(routers: Iterable[APIRouter]) -> list[str]:
     """Method and path of every address, such as `GET /sites/{site}`."""
     routes = [route for router in routers for route in router.routes]
@@ -82,9 +91,18 @@ def list_addresses(routers: Iterable[APIRouter]) -> list[str]:
 
 
 def require_rules(routers: Iterable[APIRouter]) -> None:
-    """Make sure that no address is without a rule; raises RuntimeError."""
-    if missing := [address for address in list_addresses(routers) if address not in RULES]:
+    """Make sure that no address is without a rule, and none beyond the permissions per site; raises RuntimeError."""
+    addresses = list_addresses(routers)
+    if missing := [address for address in addresses if address not in RULES]:
         raise RuntimeError(f"no rule in monitor/web/access/rules.py says who may ask for {missing[0]}")
+    if loose := [address for address in addresses if not _is_bound(address)]:
+        raise RuntimeError(f"{loose[0]} names no site, and monitor/web/access/rules.py does not list it as OF_NO_SITE")
+
+
+def _is_bound(address: str) -> bool:
+    """Whether an account of some sites is held to them, or the address needs none or one of all sites."""
+    named = "{site}" in address or "{alert_id}" in address
+    return named or RULES[address] in {OPEN, ADMIN} or address in OF_NO_SITE
 
 
 def admit(request: Request) -> None:

@@ -11,9 +11,10 @@ from monitor.alerting.decision.cost import ROWS_WARN, count_rows
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
-from monitor.errors import RefusedError
+from monitor.errors import NotFoundError, RefusedError
 from monitor.store import pages
 from monitor.store.alerting import timeline
+from monitor.store.readings.observations import load_stations
 from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.evidence import read_told
@@ -105,6 +106,8 @@ def get_movement(
     context = context_of(request)
     with context.db.read() as c:
         card = find_card(c, site)
+        if station not in load_stations(c).get(site, ()):
+            raise NotFoundError(f"there is no station {site}/{station}")
         low, high = read_ends(context.clock(), from_, to, span)
         declared = context.declaration(c, str(card.status["config_version"]))
         return {

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.main import run_verb
+from monitor.store.people.users import add_user
+from monitor.store.schema.tables import user_account
 from tests.integration.ingest.test_files import ask, place, run  # noqa: F401 - fixtures
 
 DAYS = 120
@@ -160,3 +162,20 @@ def test_decimal_years_and_tables_without_a_header_can_be_mapped(run, tmp_path):
     status, out, err = run("ingest", table, "--mapping", mapping, "--dry-run")
     assert status == 4
     assert "looks like a decimal year, not s since 1970" in err
+
+
+def test_who_is_for_one_site_vouches_for_the_units_of_no_other(place, run, tmp_path, monkeypatch):  # noqa: F811
+    sites = tmp_path / "configs" / "sites"
+    (sites / "south.toml").write_text((sites / "north.toml").read_text().replace('"north"', '"south"'))
+    with place.write() as c:
+        add_user(c, "ed", "slate piano ember 26", "operator", datetime.now(UTC))
+        c.execute(user_account.update().values(sites=["south"]))
+    monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", "slate piano ember 26")
+    file = write_long(tmp_path / "g1.csv", {"G1": creep_mm()}, "m")
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([f"{lines[0]},site", *(f"{line},north" for line in lines[1:])]) + "\n")
+    status, _, err = run("ingest", file, "--accept-units", "--by", "ed", "--site", "north")
+    assert (status, "is for south only" in err) == (1, True)
+    status, (said,), _ = run("ingest", file, "--accept-units", "--by", "ed", "--site", "south", "--json")
+    assert (said["stored"], said["reasons"]) == (0, {"unknown_site": DAYS})
+    assert ask(place, "SELECT count(*) FROM observation") == [(0,)]

@@ -8,16 +8,18 @@ import httpx
 import pytest
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from sqlalchemy import select
+from sqlalchemy import func, select
 from starlette.routing import Mount
 
 from monitor.config.service import parse_service
+from monitor.domain.alert import Actor
 from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.people import users
 from monitor.store.people.api_tokens import SCOPES, add_api_token, revoke_api_token
+from monitor.store.people.countersign import SharedAct, keep_first, load_waiting
 from monitor.store.schema import tables as t
 from monitor.web.access.guard import csrf_token
-from monitor.web.access.rules import IN_PERSON, OPEN, READ, RULES, list_addresses, require_rules
+from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, RULES, list_addresses, require_rules
 from monitor.web.app import ROUTERS, build
 from tests.data.filled import NOW, PASSWORD
 from tests.integration.web.test_door import Clock, serving
@@ -68,6 +70,11 @@ def bear(address, token):
 def make_token(database, user, scope, sites=None, valid_s=3600.0, at=NOW):
     with database.write() as c:
         return add_api_token(c, user, "for the test", scope, sites, valid_s, at)
+
+
+def count_rows(database):
+    with database.read() as c:
+        return {k: c.execute(select(func.count()).select_from(v)).scalar_one() for k, v in t.metadata.tables.items()}
 
 
 def ask(browser, address, places):
@@ -121,6 +128,15 @@ def test_the_page_does_not_start_with_an_address_that_has_no_rule():
         require_rules([router])
 
 
+def test_the_page_does_not_start_with_an_address_that_no_account_of_one_site_is_held_at(monkeypatch):
+    router = APIRouter()
+    router.add_api_route("/everything", lambda: "all", methods=["GET"])
+    monkeypatch.setitem(RULES, "GET /everything", READ)
+    with pytest.raises(RuntimeError, match="GET /everything names no site"):
+        require_rules([router])
+    assert OF_NO_SITE <= set(ADDRESSES), "it names an address that is gone"
+
+
 def test_without_login_the_form_comes_in_place_of_the_page_and_programs_hear_401(filled_database):
     with serving(filled_database, Clock(), LOGIN_TO_READ) as address, enter(address, None) as browser:
         page = browser.get("/sites/north-bench")
@@ -157,6 +173,31 @@ def test_an_account_of_one_site_reaches_no_other(filled_database, places, closed
             if refused and nowhere != 403:
                 wrong.append(f"{one}: tells by {nowhere} that the site or alert does not exist")
     assert not wrong
+
+
+@pytest.mark.usefixtures("of_the_lake")
+def test_what_belongs_to_another_site_is_not_reached_under_ones_own(filled_database, places):
+    """The own site in the address, and the station, scene, event or signature of another one beside it."""
+    token, _ = make_token(filled_database, "ada", "read")
+    with filled_database.write() as c:
+        keep_first(c, SharedAct("level.set", "site:north-bench", {"to": 0}), Actor("ada"), "quiet", 2, NOW)
+        (signature,) = [w.id for w in load_waiting(c, NOW)]
+    others = places | {"site": "lake-slope"}
+    form = {"holds": "asked", "reason": "seen on foot", "alert": "1"}
+    wrong, before = [], count_rows(filled_database)
+    with serving(filled_database, Clock()) as address, enter(address, "bo") as browser:
+        form["csrf"] = csrf_token(browser.cookies["slopeward_session"])
+        for one in [a for a in ADDRESSES if re.search(r"\{(?!alert_id|site|name)", a) and RULES[a] != ADMIN]:
+            method, path = one.split(" ")
+            others["number"] = str(token if "/tokens/" in path else signature)
+            got = browser.request(method, fill_in(path, others), data=form if method == "POST" else None)
+            wrong += [] if got.status_code == 404 else [f"{one}: {got.status_code} {got.text[:200]}"]
+    after = count_rows(filled_database)
+    assert not wrong
+    assert {k for k in after if after[k] != before[k]} <= {"web_session", "known_device", "audit_entry"}
+    with filled_database.read() as c:
+        assert load_entries(c, 1)[0]["action"] == "login", "nothing was done"
+        assert [w.site for w in load_waiting(c, NOW)] == ["north-bench"]
 
 
 @pytest.mark.usefixtures("of_the_lake")
