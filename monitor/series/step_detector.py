@@ -15,6 +15,8 @@ STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of tha
 OPENING: Final = 24  # the first epochs are judged together: nothing lies before them
 AGREEING: Final = 6  # of the first epochs, among which the walk looks where to begin
 REST_OF_STEP: Final = 0.25  # of a jump: what follows it the same way and is less belongs to it
+SPIKE_EPOCHS: Final = 6  # at the new place, and
+SPIKE_S: Final = 86400.0  # since the jump: what comes back after both was no spike, and jumps anew
 TAIL: Final = 6  # epochs that say where a series was heading
 ERRATIC: Final = "erratic: the next value did not confirm it"
 RETURNED: Final = "spike: the value returned"  # why epochs behind a jump that came back are set aside
@@ -41,8 +43,8 @@ class Walk:
 
     A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series up
     to there, over its length or lately, whichever is larger. The epoch after a jump settles it: back where it was = the
-    jump was a spike; at the new place = a step that lasts; clearly further the same way = motion, no step; anything
-    else = erratic, asked anew. Where a scatter ends at another place, or epochs agree that state large errors, six
+    jump was a spike; at the new place = a step that lasts, unless it comes back within a day or six epochs; clearly
+    further the same way = motion, no step; anything else = erratic, asked anew. Where a scatter ends at another place, or epochs agree that state large errors, six
     together show the step that none of them can (`settling`).
     Whether a series comes in one piece or epoch by epoch, the walk ends in the same state, bit for bit.
 
@@ -142,13 +144,14 @@ class Walk:
         if not self.jumps:
             return False
         index, jump = self.jumps[-1]
-        if index == self._settled:
+        if index == self._settled or self._lasts(index):
             return False
         home = self.kept[: bisect_left(self.kept, index)][-TAIL:]
         before = minus(self._shift, jump.size)
         plain = minus(self.values[i], before)
         off = minus(plain, self._expect(home, self.times[i]))
-        near = norm(off) <= max(0.25 * jump.length, 0.5 * limit) < jump.length
+        # what is left of a large jump is asked about like any other
+        near = norm(off) <= min(max(0.25 * jump.length, 0.5 * limit), limit) < jump.length
         # a noisy epoch that fits both places goes to the nearer one
         fits = norm(off) < norm(minus(off, jump.size)) and self._weight(off, i, home[-1]) <= STEP_SIGMAS
         if not (near or fits):
@@ -160,6 +163,11 @@ class Walk:
         self._go_back(index, before)
         self._keep(i, plain)
         return True
+
+    def _lasts(self, index: int) -> bool:
+        """True when a series has stood at the new place for so long that no return makes a spike of it."""
+        count = len(self.kept) - bisect_left(self.kept, index)
+        return count >= SPIKE_EPOCHS and self.times[self._at] - self.times[index] > SPIKE_S
 
     def _judge(self, i: int, limit: float) -> None:
         value = minus(self.values[i], self._shift) if any(self._shift) else self.values[i]

@@ -1,6 +1,7 @@
 """Criteria one by one: level, rate, rain by stamp and coverage, advice; and the ladder's acts by a person."""
 
 import json
+import math
 import random
 from dataclasses import replace
 
@@ -225,9 +226,9 @@ def test_downslope_is_signed_by_azimuth_and_plunge():
     assert (round(east, 6), round(north, 6), round(up, 6)) == (0.866025, 0.0, -0.5)
 
 
-def walk(values, limit=20.0, sigma=1.0):
+def walk(values, limit=20.0, sigma=1.0, interval_s=1.0):
     found = Walk(limit)
-    times = [float(i) for i in range(len(values))]
+    times = [i * interval_s for i in range(len(values))]
     found.extend(times, [0.0] * len(values), [(v,) for v in values], [(sigma,)] * len(values))
     return found
 
@@ -247,6 +248,29 @@ def test_walk_tells_spike_step_motion_and_noise():
     assert not erratic.jumps
     unsure = walk([*calm, 60.0, 0.2], sigma=30.0)
     assert not unsure.jumps
+
+
+@pytest.mark.parametrize(("interval_s", "epochs"), [(24 * H, 150), (H, 150), (24 * H, 6), (H, 24)])
+def test_a_return_long_after_a_jump_sets_nothing_aside_between(interval_s, epochs):
+    rng = random.Random(7)
+    values = [at + rng.gauss(0.0, 0.3) for at in [0.0] * 30 + [12.0] * (epochs + 1) + [3.0] * 5]
+    found = walk(values, limit=5.0, sigma=0.3, interval_s=interval_s)
+    assert [i for i, _ in found.jumps] == [30, 31 + epochs]
+    assert [j.size[0] for _, j in found.jumps] == pytest.approx([12.0, -9.0], abs=1.5)
+    assert set(found.aside) == {30 * interval_s, (31 + epochs) * interval_s}, "the two jumps, to be verified"
+    # sooner it is a spike
+    found = walk([*values[:36], 1.0, 1.1, 0.9], limit=5.0, sigma=0.3, interval_s=interval_s)
+    assert not found.jumps
+    assert sorted(found.aside) == [k * interval_s for k in range(30, 36)]
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_what_is_left_of_a_jump_beyond_the_limit_is_asked_about(epochs):
+    calm = [0.1, -0.2, 0.3, 0.0, -0.1, 0.2]
+    found = walk([*calm, *[100.0] * epochs, 24.0, 24.1, 23.9])
+    assert round(math.fsum(j.size[0] for _, j in found.jumps)) == 24
+    assert found.jumps[-1][0] == 6 + epochs
+    assert not walk([*calm, *[100.0] * epochs, 14.0, 0.1, 0.2]).jumps
 
 
 def scattered(rng, count, around=0.0):
