@@ -41,11 +41,11 @@ class Jump:
 class Walk:
     """One pass over a series, epoch by epoch, each judged by what came before it alone; it can be taken further.
 
-    A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series up
-    to there, over its length or lately, whichever is larger. The epoch after a jump settles it: back where it was = the
+    A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series up to
+    there, over its length or lately, whichever is larger. The epoch after a jump settles it: back where it was = the
     jump was a spike; at the new place = a step that lasts, unless it comes back within a day or six epochs; clearly
-    further the same way = motion, no step; anything else = erratic, asked anew. Where a scatter ends at another place, or epochs agree that state large errors, six
-    together show the step that none of them can (`settling`).
+    further the same way = motion, no step; anything else = erratic, asked anew. Where a scatter ends at another place,
+    or epochs agree that state large errors, six together show the step that none of them can (`settling`).
     Whether a series comes in one piece or epoch by epoch, the walk ends in the same state, bit for bit.
 
     Attributes:
