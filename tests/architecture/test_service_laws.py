@@ -62,11 +62,11 @@ def test_every_raster_is_opened_by_a_driver_named_in_the_code():
     assert not unnamed
 
 
-@pytest.mark.parametrize("module", ["monitor.service.core", "monitor.service.supervisor"])
+@pytest.mark.parametrize("module", ["monitor.service.core", "monitor.service.supervisor", "monitor.cli.session"])
 def test_service_processes_load_nothing_heavy(module):
     loaded = loaded_by(f"import {module}")
     assert "sqlalchemy" in loaded
-    assert not loaded.intersection(HEAVY)
+    assert not loaded.intersection({*HEAVY, "alembic", "httpx"})
 
 
 def test_jobs_are_found_without_loading_anything_heavy():

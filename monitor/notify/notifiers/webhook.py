@@ -1,4 +1,7 @@
-"""Channel `webhook:ENV_NAME`: POST of JSON to the URL in that variable, signed when `ENV_NAME_SECRET` is set."""
+"""Channel `webhook:ENV_NAME`: POST of JSON to the URL in that variable, signed when `ENV_NAME_SECRET` is set.
+
+httpx is loaded where such a channel is used: the MQTT channel takes the body from here, and every core has that.
+"""
 
 import hashlib
 import hmac
@@ -9,8 +12,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-import httpx
-
 from monitor.domain.alert import Notification
 from monitor.domain.instants import spell
 from monitor.errors import ConfigError, DeliveryError
@@ -18,7 +19,8 @@ from monitor.notify.notifier import read_secret
 from monitor.store.schema.types import canonical_json
 
 RETRYABLE: Final = frozenset({408, 425, 429})
-TIMEOUT: Final = httpx.Timeout(8.0, connect=5.0)
+TIMEOUT_S: Final = 8.0
+CONNECT_S: Final = 5.0
 
 
 class WebhookNotifier:
@@ -29,6 +31,8 @@ class WebhookNotifier:
     """
 
     def __init__(self, address: str, environ: Mapping[str, str]) -> None:
+        import httpx
+
         self._url = read_secret(environ, address, "webhook")
         if not self._url.startswith(("http://", "https://")):
             raise ConfigError(f"channel webhook:{address}: the URL must begin with http:// or https://")
@@ -36,10 +40,12 @@ class WebhookNotifier:
         has_secret = secret in environ or f"{secret}_FILE" in environ
         self._secret = read_secret(environ, secret, "webhook").encode() if has_secret else None
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs, which are secrets, at lower levels
-        self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
+        self._client = httpx.Client(timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S), follow_redirects=False)
 
     def deliver(self, notification: Notification) -> None:
         """POST and look at the status only; the answer's body is never read."""
+        import httpx
+
         content = payload(notification).encode()
         headers = {
             "Content-Type": "application/json", "User-Agent": "slopeward",

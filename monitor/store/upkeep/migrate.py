@@ -1,5 +1,10 @@
-"""Bring the database to the schema this program needs, safely when two processes try at once."""
+"""Bring the database to the schema this program needs, safely when two processes try at once.
 
+Alembic is loaded where something migrates: every verb and every process looks whether the schema fits, and the library
+with all it brings would be a seventh of what a verb takes to start.
+"""
+
+import re
 import sqlite3
 import threading
 import time
@@ -9,12 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from monitor.errors import StoreBusyError, StoreError
@@ -37,6 +37,7 @@ WAYS_SINCE: Final = "0012"  # events of a database from before came by a way tha
 PATIENCE_S: Final = 120.0
 _TURN: Final = "upgrade"  # of the one that migrates
 _ALEMBIC: Final = threading.Lock()  # alembic keeps its context in module globals
+_REVISION: Final = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
 
 
 def upgrade(db: Database, now: datetime | None = None) -> Path | None:
@@ -73,8 +74,8 @@ def current(db: Database) -> str:
 
 def head() -> str:
     """The revision this program needs."""
-    revision = ScriptDirectory.from_config(make_config()).get_current_head()
-    assert revision is not None
+    known, followed = _read_revisions()
+    (revision,) = known - followed
     return revision
 
 
@@ -98,8 +99,10 @@ def require_current(db: Database) -> None:
     raise StoreError("the views of the database are of another version; run `slopeward db upgrade`")
 
 
-def make_config(connection: Connection | None = None) -> Config:
-    """The alembic configuration, in code: it needs no file and no working directory."""
+def make_config(connection: Connection | None = None) -> Any:
+    """The alembic configuration (`alembic.config.Config`), in code: it needs no file and no working directory."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
     config.attributes["connection"] = connection
@@ -129,22 +132,28 @@ def _upgrade(db: Database, connection: Connection, now: datetime | None) -> Path
 
 
 def _run(connection: Connection, verb: str, revision: str) -> None:
+    from alembic import command
+
     with _ALEMBIC:
         getattr(command, verb)(make_config(connection), revision)
 
 
 def _current(connection: Connection) -> str:
-    return MigrationContext.configure(connection).get_current_revision() or ""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
 
 
 def _refuse_newer(found: str) -> None:
-    try:
-        if found:
-            ScriptDirectory.from_config(make_config()).get_revision(found)
-    except CommandError as error:
-        raise StoreError(
-            f"the database is at revision {found}, made by a newer Slopeward; upgrade Slopeward"
-        ) from error
+    if found and found not in _read_revisions()[0]:
+        raise StoreError(f"the database is at revision {found}, made by a newer Slopeward; upgrade Slopeward")
+
+
+def _read_revisions() -> tuple[set[str], set[str]]:
+    """All revisions, and those that another one follows."""
+    files = (_folder() / "versions").glob("*.py")
+    found = [match for file in files for match in _REVISION.findall(file.read_text(encoding="utf-8"))]
+    return {name for down, name in found if not down}, {name for down, name in found if down}
 
 
 def _folder() -> Path:

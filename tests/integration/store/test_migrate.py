@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from monitor.errors import StoreError
@@ -20,7 +21,8 @@ from tests.data.filled import NOW, fill
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision, branch_labels, depends_on = "next", "{head}", None, None
+revision = "next"
+down_revision = "{head}"
 def upgrade():
     with op.batch_alter_table("alert") as batch:
         batch.add_column(sa.Column("place", sa.Text(), nullable=True))
@@ -116,6 +118,11 @@ def test_three_processes_upgrade_at_once(empty_database_url):
     for process in running:
         out, err = process.communicate(timeout=100)
         assert (process.returncode, out.decode().strip()) == (0, migrate.head()), err.decode()
+
+
+def test_the_revision_needed_is_the_one_that_alembic_finds():
+    """It is read from the files, without alembic: a migration that is spelled otherwise must be seen."""
+    assert migrate.head() == ScriptDirectory.from_config(migrate.make_config()).get_current_head()
 
 
 @pytest.fixture
