@@ -173,6 +173,8 @@ class OidcSection(Section):
     groups_claim: str = Field(default="groups", min_length=1)
     roles: dict[str, Literal["viewer", "operator", "admin"]] = Field(default_factory=dict)
     sites: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    second_factor: Literal["either", "provider", "ours"] = "either"
+    second_factor_acr: tuple[str, ...] = ()
     only: bool = False
     emergency: tuple[str, ...] = ()
 

@@ -41,6 +41,7 @@ class OidcProvider:
         person: claims of who logs in.
         now: gives its time, seconds since 1970.
         bend: changes claims before they are signed.
+        userinfo: makes the answer of the userinfo endpoint of the claims as they were before `bend`.
         sign: makes an ID token of claims; else with the key `key`.
     """
 
@@ -54,11 +55,14 @@ class OidcProvider:
         self.forgets_codes = False
         self.asks = False  # a page of its own, on which somebody clicks, in place of a redirect
         self.codes = {}
+        self.userinfo = None  # a function of the claims, where there is such an endpoint
+        self.told = {}  # access token -> claims
 
     def discovery(self):
         return {
             "issuer": self.calls_itself, "authorization_endpoint": f"{self.address}/authorize",
             "token_endpoint": f"{self.address}/token", "jwks_uri": f"{self.address}/jwks",
+            **({"userinfo_endpoint": f"{self.address}/userinfo"} if self.userinfo else {}),
         }  # fmt: skip
 
     def authorize(self, asked):
@@ -83,6 +87,7 @@ class OidcProvider:
             "iss": self.address, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": asked["nonce"],
             "at_hash": create_half_hash(access, "RS256").decode(), **self.person,
         }  # fmt: skip
+        self.told[f"Bearer {access}"] = claims
         claims = self.bend(claims)
         token = self.sign(claims) if self.sign else self.spell(claims)
         return 200, {"access_token": access, "token_type": "Bearer", "id_token": token}
@@ -122,6 +127,9 @@ def providing(now=time.time, host="127.0.0.1"):
                 return self.answer(200, provider.discovery())
             if parts.path == "/jwks":
                 return self.answer(200, {"keys": [key.as_dict(private=False) for key in provider.published]})
+            if parts.path == "/userinfo":
+                known = provider.told.get(self.headers.get("Authorization"))
+                return self.answer(401, {}) if known is None else self.answer(200, provider.userinfo(known))
             asked = {k: v[0] for k, v in parse_qs(parts.query).items()}
             back = provider.authorize(asked)
             body = f'<a href="{html.escape(back)}">Yes, it is me</a>'.encode() if provider.asks else b""

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from monitor.config.service import OidcSection, is_private_enough
+from monitor.web.access.claims import Vouched, find_claim, names_second_factor, read_person
 
 _LOG = logging.getLogger(__name__)
 BACK: Final = "/login/oidc/back"
@@ -80,32 +81,39 @@ class Provider:
         flow = Flow(*(secrets.token_urlsafe(size) for size in (24, 24, 48)))
         with _client() as client:
             place = self._discover(client)["authorization_endpoint"]
+        levels = self._section.second_factor_acr
         address = prepare_grant_uri(
             place, client_id=self._section.client_id, response_type="code", redirect_uri=self._back,
             scope=self._section.scope, state=flow.state, nonce=flow.nonce,
             code_challenge=create_s256_code_challenge(flow.verifier), code_challenge_method="S256",
+            **({"acr_values": " ".join(levels)} if levels else {}),
         )  # fmt: skip
         return str(address), flow
 
-    def redeem(self, code: str, flow: Flow, now: datetime) -> dict[str, Any]:
-        """Who came back: the claims of the ID token, verified.
+    def redeem(self, code: str, flow: Flow, now: datetime) -> Vouched:
+        """Who came back, by the ID token, verified; groups that it leaves out are asked for at the userinfo endpoint.
 
         Raises:
             ProviderDownError: the provider does not answer.
             LoginRefusedError: it refuses the code, or the token proves nothing.
         """
+        section = self._section
         with _client() as client:
             found = self._discover(client)
             answer = self._fetch_token(client, found, code, flow)
-            keys = _get(client, found["jwks_uri"])
-        return self._verify(answer, keys, flow, now)
+            claims = self._verify(answer, _get(client, found["jwks_uri"]), flow, now)
+            told = claims
+            if find_claim(claims, section.groups_claim) is None and "userinfo_endpoint" in found:
+                told = {**_fetch_userinfo(client, found, answer, claims["sub"]), **claims}
+        person = read_person(section.issuer, told, section.name_claim, section.groups_claim)
+        return Vouched(person, names_second_factor(claims, section.second_factor_acr))
 
     def _discover(self, client: httpx.Client) -> dict[str, Any]:
         issuer = self._section.issuer
         found = _get(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
         if found.get("issuer") != issuer:
             raise ProviderDownError(f"it calls itself {str(found.get('issuer'))[:200]!r}, not {issuer!r} (oidc.issuer)")
-        for name in _ENDPOINTS:
+        for name in (*_ENDPOINTS, *(("userinfo_endpoint",) if "userinfo_endpoint" in found else ())):
             if not is_private_enough(str(found.get(name, ""))):
                 raise ProviderDownError(f"its {name} is no https:// address")
         return found
@@ -183,9 +191,19 @@ def _client() -> httpx.Client:
     return httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, headers={"Accept": "application/json"})
 
 
-def _get(client: httpx.Client, address: str) -> dict[str, Any]:
+def _fetch_userinfo(
+    client: httpx.Client, found: Mapping[str, Any], answer: Mapping[str, Any], subject: str
+) -> dict[str, Any]:  # fmt: skip
+    """What the provider says of a person by its token; raises LoginRefusedError where it speaks of another one."""
+    told = _get(client, found["userinfo_endpoint"], bearer=str(answer.get("access_token", "")))
+    if told.get("sub") != subject:  # OpenID Connect Core, section 5.3.2
+        raise LoginRefusedError("its userinfo is of another person")
+    return told
+
+
+def _get(client: httpx.Client, address: str, *, bearer: str = "") -> dict[str, Any]:
     try:
-        response = client.get(address)
+        response = client.get(address, headers={"Authorization": f"Bearer {bearer}"} if bearer else {})
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ProviderDownError(f"no answer from {urlsplit(address).netloc} ({type(error).__name__})") from error
     if response.status_code != 200:

@@ -32,7 +32,7 @@ _ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "PO
 
 RULES: Final[dict[str, str]] = {
     **dict.fromkeys(("GET /login", "POST /login", "POST /logout", "MOUNT /static", "MOUNT /vendor"), OPEN),
-    **dict.fromkeys(("GET /login/oidc", "GET /login/oidc/back"), OPEN),
+    **dict.fromkeys(("GET /login/oidc", "GET /login/oidc/back", "POST /login/oidc/code"), OPEN),
     **dict.fromkeys(
         ("GET /", "GET /sites/{site}", "GET /sites/{site}/forecasts", "GET /sites/{site}/movement", "GET /alerts",
          "GET /alerts/{alert_id}", "GET /notifications"),

@@ -5,21 +5,27 @@ nothing here. The provider says who somebody is, which account that is, and what
 """
 
 import logging
+import secrets
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from monitor.domain.alert import PAGE, Actor
-from monitor.domain.names import tidy_name
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.store.database.audit import add_audit
-from monitor.store.people.foreign import ForeignPerson, admit_person, find_bound
+from monitor.store.people.foreign import admit_person, find_bound
+from monitor.store.people.second_factor import check_second_factor, has_second_factor
 from monitor.store.people.sessions import end_sessions
-from monitor.web.access.guard import is_safe_path
+from monitor.store.people.users import find_user
+from monitor.web.access.claims import Vouched
+from monitor.web.access.guard import check_origin, is_safe_path
 from monitor.web.access.provider import Flow, LoginRefusedError, Provider, ProviderDownError, spell_code
+from monitor.web.access.vault import open_vault
 from monitor.web.context import NO_NUL, context_of, cookie_name, is_encrypted
 from monitor.web.parts.templating import render
 from monitor.web.routes.login import TRIES, enter, host_of, refuse, set_cookies, turnstile_of
@@ -28,15 +34,30 @@ _LOG = logging.getLogger(__name__)
 router = APIRouter(include_in_schema=False)
 FLOW: Final = "slopeward_flow"
 GOAL: Final = "slopeward_goal"
+HALFWAY: Final = "slopeward_halfway"
+HALFWAY_S: Final = 300  # for the code of the second factor
 FLOW_S: Final = 600  # from leaving until coming back
 ASKING_AT_ONCE: Final = 4  # of the forty threads of the page: a provider that hangs must not take them all
 Word = Annotated[str, Query(max_length=2048, pattern=NO_NUL)]
 
 
+@dataclass(frozen=True, slots=True)
+class Halfway:
+    """A login that the provider vouched for, and that still wants the code of the second factor here."""
+
+    name: str
+    to: str
+    detail: Mapping[str, Any]
+
+
 class SignOns:
-    """What this process remembers of logins elsewhere: how many ask the provider now, and which answers were used."""
+    """What this process remembers of logins elsewhere.
+
+    How many ask the provider now, which answers were used, and which logins still want a code.
+    """
 
     def __init__(self) -> None:
+        self._halfway: dict[str, tuple[Halfway, float]] = {}
         self._lock = threading.Lock()
         self._used: dict[str, float] = {}
         self.asking = threading.Semaphore(ASKING_AT_ONCE)
@@ -47,6 +68,25 @@ class SignOns:
         with self._lock:
             self._used = {k: at for k, at in self._used.items() if now - at < 2 * FLOW_S}
             return self._used.setdefault(nonce, now) == now
+
+    def hold(self, halfway: Halfway) -> str:
+        """Keep a login for some minutes; returns the token by which its browser goes on."""
+        token, now = secrets.token_urlsafe(24), time.monotonic()
+        with self._lock:
+            self._halfway = {k: v for k, v in self._halfway.items() if now - v[1] < HALFWAY_S}
+            self._halfway[token] = (halfway, now)
+        return token
+
+    def find(self, token: str) -> Halfway | None:
+        """What a browser began and may still go on with."""
+        with self._lock:
+            found = self._halfway.get(token)
+        return found[0] if found is not None and time.monotonic() - found[1] < HALFWAY_S else None
+
+    def drop(self, token: str) -> None:
+        """It has ended."""
+        with self._lock:
+            self._halfway.pop(token, None)
 
 
 def _provider(request: Request) -> Provider:
@@ -111,7 +151,7 @@ def _come_back(request: Request, provider: Provider, state: str, code: str, erro
     try:
         if iss and iss != section.issuer:  # RFC 9207
             raise LoginRefusedError("the answer comes from another provider")
-        claims = _ask(request, lambda: provider.redeem(code, flow, now))
+        vouched = _ask(request, lambda: provider.redeem(code, flow, now))
         if not request.app.state.sign_ons.use(flow.nonce):
             raise LoginRefusedError("the answer was used already")
     except ProviderDownError as down:
@@ -123,17 +163,26 @@ def _come_back(request: Request, provider: Provider, state: str, code: str, erro
             detail = {"from": host, "by": "oidc", "why": str(refused)}
             add_audit(c, Actor("unknown", via=PAGE), "login.refused", f"oidc:{section.issuer}", detail, now)
         return refuse(request, to, "This login could not be proved. Begin it again; the log says why.", 401)
-    return _let_in(request, to, _read_person(section.issuer, claims, section.name_claim, section.groups_claim))
+    return _let_in(request, to, vouched)
 
 
-def _let_in(request: Request, to: str, person: ForeignPerson) -> Response:
-    context, host = context_of(request), host_of(request)
+def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
+    """Open a session, or ask for the second factor that the provider has not proved."""
+    person, context, host = vouched.person, context_of(request), host_of(request)
     section, now = context.config.oidc, context.clock()
     detail: dict[str, Any] = {"from": host, "by": "oidc", "issuer": person.issuer, "subject": person.subject}
+    detail |= {"second_factor": "provider"} if vouched.by_two else {}
     try:
+        if section.second_factor == "provider" and not vouched.by_two:
+            raise RefusedError(
+                f"{section.name} does not say that you gave a second factor (a code, a key); set one up there, and log "
+                "in again"
+            )
         with context.db.write() as c:
             name = admit_person(c, person, section.roles, section.sites, now)
-            cookies = enter(request, c, name, detail, now)
+            is_proved = vouched.by_two and section.second_factor != "ours"
+            asks = not is_proved and has_second_factor(c, name)
+            cookies = None if asks else enter(request, c, name, detail, now)
     except RefusedError as refused:
         with context.db.write() as c:
             bound = find_bound(c, person.issuer, person.subject)
@@ -142,17 +191,58 @@ def _let_in(request: Request, to: str, person: ForeignPerson) -> Response:
             detail |= {"why": str(refused), "sessions_ended": ended}
             add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", detail, now)
         return refuse(request, to, f"{str(refused)[:1].upper()}{str(refused)[1:]}.", 403)
+    if cookies is None:
+        token = request.app.state.sign_ons.hold(Halfway(name, to, detail))
+        answer = ask_code(request)
+        answer.set_cookie(
+            cookie_name(request, HALFWAY), token, max_age=HALFWAY_S, path="/", httponly=True, samesite="strict",
+            secure=is_encrypted(request),
+        )  # fmt: skip
+        return answer
     # a page of our own in between: the browser sends a strict cookie along with no step that another site began
     answer = render(request, "entered.html", to=to, who=name)
     set_cookies(request, answer, *cookies)
     return answer
 
 
-def _read_person(issuer: str, claims: dict[str, Any], name_claim: str, groups_claim: str) -> ForeignPerson:
-    subject, name, groups = str(claims["sub"]), claims.get(name_claim), claims.get(groups_claim)
-    groups = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
-    named = tidy_name(name) if isinstance(name, str) and name.strip() else subject
-    return ForeignPerson(issuer, subject, named[:64], tuple(g for g in groups if isinstance(g, str)))
+def ask_code(request: Request, failed: str = "", status: int = 200) -> Response:
+    """The form for the code of the second factor."""
+    answer = render(request, "login_code.html", failed=failed)
+    answer.status_code = status
+    return answer
+
+
+@router.post("/login/oidc/code")
+def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Response:
+    """Go on with a login that the provider vouched for: the code of the second factor that the account has here."""
+    check_origin(request)
+    _provider(request)
+    context, door, waiting = context_of(request), turnstile_of(request), request.app.state.sign_ons
+    token, now = request.cookies.get(cookie_name(request, HALFWAY), ""), context.clock()
+    halfway = waiting.find(token)
+    if halfway is None:
+        return refuse(request, "/", "This login took too long. Begin it again.", 401)
+    name, key = halfway.name, f"oidc-code:{halfway.name}"
+    with door.check(is_known=True):  # looked at inside: guesses at the same moment are counted as well
+        count, wait_s = door.failures(key)
+        if count >= TRIES:
+            return ask_code(request, f"Too many wrong codes. Try again in {wait_s:.0f} s.", 429)
+        with context.db.write() as c:
+            account = find_user(c, name)
+            is_open = account is not None and account.disabled_at is None
+            is_right = is_open and check_second_factor(c, open_vault(context.config), name, code, now)
+            if is_right:
+                cookies = enter(request, c, name, {**halfway.detail, "second_factor": "ours"}, now)
+            else:
+                detail = {**halfway.detail, "why": "the code of the second factor is wrong"}
+                add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", detail, now)
+        door.note(key, failed=not is_right)
+    if not is_right:
+        return ask_code(request, "The code is wrong, or was used already.", 401)
+    waiting.drop(token)
+    answer = RedirectResponse(halfway.to, status_code=303)
+    set_cookies(request, answer, *cookies)
+    return answer
 
 
 def _goal(request: Request) -> str:

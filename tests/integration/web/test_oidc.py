@@ -16,9 +16,11 @@ from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people import users
 from monitor.store.people.foreign import bind_person
+from monitor.store.people.second_factor import add_second_factor, code_of
 from monitor.store.schema import tables as t
 from monitor.web.access import provider as module
 from monitor.web.access.provider import LEEWAY_S
+from monitor.web.access.vault import open_vault
 from tests.data.filled import NOW, PASSWORD
 from tests.data.oidc_provider import CLIENT, KEYS, SECRET, providing
 from tests.integration.web.test_door import Clock, serving
@@ -109,6 +111,10 @@ def entries(database, action):
         return load_entries(c, 20, action=action)
 
 
+def bent(**changes):
+    return lambda claims: {k: v for k, v in (claims | changes).items() if v is not None}
+
+
 # ---- who comes in ----------------------------------------------------------------------------------------------
 def test_a_person_of_the_provider_comes_in_with_role_and_sites_of_the_groups(browse, provider, filled_database):
     browser = browse()
@@ -159,11 +165,120 @@ def test_a_name_or_mail_address_binds_nobody(browse, provider, filled_database):
     assert "locked" in said(come(browse()))
 
 
+def test_groups_are_found_where_keycloak_puts_them_and_where_the_token_leaves_them_out(
+    provider, filled_database, clock
+):
+    with page_with(provider, filled_database, clock, 'groups_claim = "realm_access.roles"') as page:
+        provider.person["realm_access"] = {"roles": ["offline_access", "chiefs"]}
+        assert enter_by(page) == ("ida", "admin"), "as Keycloak nests them; the claim `groups` counts no more"
+        provider.bend = bent(realm_access=None)
+        assert enter_by(page) is None, "neither in the token nor anywhere else"
+        provider.userinfo = lambda claims: {"sub": claims["sub"], "realm_access": {"roles": ["duty"]}}
+        assert enter_by(page) == ("ida", "operator"), "asked for at the userinfo endpoint"
+        provider.bend = bent(realm_access={"roles": []})
+        assert enter_by(page) is None, "the signed token goes first"
+        provider.bend = bent(realm_access=None)
+        provider.userinfo = lambda _: {"sub": "6", "realm_access": {"roles": ["chiefs"]}}
+        assert enter_by(page) is None, "what is told of another person"
+        provider.told.clear()
+        provider.userinfo = lambda claims: {**claims, "realm_access": {"roles": ["chiefs"]}, "sub": "248289761001"}
+        assert enter_by(page) == ("ida", "admin")
+    whys = [e["detail"]["why"] for e in entries(filled_database, "login.refused")]
+    assert "its userinfo is of another person" in whys
+
+
+# ---- a second factor --------------------------------------------------------------------------------------------
+def enter_by(page):
+    with httpx.Client(base_url=page, timeout=60, trust_env=False, verify=False) as browser:
+        come(browser)
+        return who(browser)
+
+
+@pytest.fixture
+def telephone(provider, filled_database, tmp_path, monkeypatch):
+    """Ida has an account with a second factor here; gives the code of an instant."""
+    monkeypatch.chdir(tmp_path)  # the key of the vault lies in `paths.state`
+    with filled_database.write() as c:
+        users.add_user(c, "ida", None, "operator", NOW)
+        bind_person(c, "ida", provider.address, SUBJECT)
+        address = add_second_factor(c, open_vault(parse_service("", "test")), "ida", NOW)
+    secret = parse_qs(urlsplit(address).query)["secret"][0]
+    return lambda at: code_of(secret, int(at.timestamp()) // 30)
+
+
+PROVED = {"two ways": {"amr": ["pwd", "otp"]}, "acr": {"acr": "gold"}}
+NOT_PROVED = {"two words for one way": {"amr": ["pwd", "pin"], "acr": "silver"}}
+
+
+def test_who_has_a_second_factor_here_gives_it_after_a_login_elsewhere_too(
+    page, browse, provider, clock, telephone, filled_database
+):
+    browser = browse()
+    answer = come(browser, "/sites/lake-slope")
+    assert (answer.status_code, "One more step" in answer.text) == (200, True)
+    assert who(browser) is None, "nobody is in yet"
+    wrong = browser.post("/login/oidc/code", data={"code": "000000"})
+    assert (wrong.status_code, said(wrong)) == (401, "The code is wrong, or was used already.")
+    code = {"code": telephone(clock())}
+    assert browse().post("/login/oidc/code", data=code).status_code == 401, "another browser began nothing"
+    elsewhere = {"Origin": "https://evil.example.org"}
+    assert browser.post("/login/oidc/code", data=code, headers=elsewhere).status_code == 403
+    right = browser.post("/login/oidc/code", data=code)
+    assert (right.status_code, right.headers["location"]) == (303, "/sites/lake-slope")
+    assert who(browser) == ("ida", "operator")
+    assert browser.post("/login/oidc/code", data=code).status_code == 401, "what was begun has ended"
+    again = browse()
+    come(again)
+    assert again.post("/login/oidc/code", data=code).status_code == 401, "a code counts once"
+    told = [(e["action"], e["detail"].get("second_factor")) for e in entries(filled_database, "login")]
+    assert told[0] == ("login", "ours")
+    provider.person["amr"] = ["pwd", "otp"]
+    assert enter_by(page) == ("ida", "operator"), "the provider proves one"
+    assert entries(filled_database, "login")[0]["detail"]["second_factor"] == "provider"
+
+
+@ONCE
+def test_codes_after_a_login_elsewhere_are_not_guessed(page, browse, clock, telephone):
+    browser = browse()
+    come(browser)
+    codes = [browser.post("/login/oidc/code", data={"code": f"{k:06d}"}).status_code for k in range(6)]
+    assert codes == [401] * 5 + [429]
+    other = browse()
+    come(other)
+    right = other.post("/login/oidc/code", data={"code": telephone(clock())})
+    assert (right.status_code, who(other)) == (429, None), "a new login gives no new tries"
+    assert httpx.post(f"{page}/login", data={"name": "ada", "password": PASSWORD}, trust_env=False).status_code == 303
+
+
+@ONCE
+def test_a_login_that_waits_for_its_code_ends_with_the_account(browse, clock, telephone, filled_database):
+    browser = browse()
+    come(browser)
+    with filled_database.write() as c:
+        users.disable_user(c, "ida", NOW)
+    answer = browser.post("/login/oidc/code", data={"code": telephone(clock())})
+    assert (answer.status_code, who(browser)) == (401, None)
+
+
+@ONCE
+def test_who_proves_a_second_factor_is_said_by_the_settings(provider, filled_database, clock, telephone):
+    found = {}
+    for mode in ("either", "provider", "ours"):
+        more = f'second_factor = "{mode}"\nsecond_factor_acr = ["gold"]'
+        with page_with(provider, filled_database, clock, more) as page:
+            for sub in (SUBJECT, "77"):  # with a second factor here, and without
+                for name, claims in {**PROVED, **NOT_PROVED}.items():
+                    provider.person = {"sub": sub, "preferred_username": f"p{sub}", "groups": ["duty"], **claims}
+                    found[mode, sub, name] = enter_by(page) is not None
+    for (mode, sub, name), is_in in found.items():
+        mine, proved = sub == SUBJECT, name in PROVED
+        wanted = {"either": proved or not mine, "provider": proved, "ours": not mine}[mode]
+        assert is_in is wanted, (mode, sub, name)
+    why = {e["detail"]["why"] for e in entries(filled_database, "login.refused")}
+    assert any("Canton does not say that you gave a second factor" in one for one in why)
+
+
 # ---- who pretends ----------------------------------------------------------------------------------------------
-def bent(**changes):
-    return lambda claims: {k: v for k, v in (claims | changes).items() if v is not None}
-
-
 ATTACKS = {
     "wrong nonce": lambda p: setattr(p, "bend", bent(nonce="x" * 32)),
     "no nonce": lambda p: setattr(p, "bend", bent(nonce=None)),
