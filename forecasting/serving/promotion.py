@@ -36,6 +36,7 @@ class Scored:
     latency_ms: float | None = None
     winkler_80: float | None = None
     stage: str | None = None
+    unit: str = "mm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Record:
         worst_80: The same at the worst station that has 20 scores.
         worst_station: Which one.
         coverage_95: Share inside the 95 % interval.
+        unit: What the errors are in; of several series in several units all of them.
     """
 
     issues: int
@@ -63,6 +65,12 @@ class Record:
     worst_80: float | None
     worst_station: str | None
     coverage_95: float | None
+    unit: str = ""
+
+    def spell_errors(self) -> tuple[str, str]:
+        """The mean absolute error and that of the best simple forecast, as people read them."""
+        own, other = (f"{x:.3g} {self.unit}" if x is not None else "unknown" for x in (self.mae, self.baseline_mae))
+        return own, other
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,7 @@ def summarise(rows: Sequence[Scored]) -> Record:
         worst_80,
         worst_station,
         sum(r.inside_95 for r in rows) / n,
+        " or ".join(sorted({r.unit for r in rows})),
     )
 
 
@@ -127,12 +136,9 @@ def judge_shown(horizon_s: float, rows: Sequence[Scored]) -> Verdict:
     if record.issues < MINIMUM_ISSUES or record.coverage_80 is None:
         return Verdict("active", f"shown: {record.issues} scored issue times at {at} decide nothing yet", record)
     if record.skill is None or record.skill <= 0:
-        return Verdict(
-            "shadow",
-            f"not shown: {since} its error {record.mae:.3g} is not below {record.baseline_mae:.3g} of the best simple "
-            f"forecast",
-            record,
-        )
+        own, other = record.spell_errors()
+        reason = f"not shown: {since} its error {own} is not below {other} of the best simple forecast"
+        return Verdict("shadow", reason, record)
     if record.coverage_80 < DEMOTION_COVERAGE_80:
         return Verdict("shadow", f"not shown: {since} its 80 % interval held {record.coverage_80:.0%}", record)
     return Verdict(
@@ -209,9 +215,10 @@ def _find_fault(
         )
     for record in (whole, recent):
         if record.skill is None or record.skill <= 0:
+            own, other = record.spell_errors()
             return (
-                f"its error {record.mae:.3g} over the newest {record.issues} issue times at {at} is not below "
-                f"{record.baseline_mae:.3g} of the best simple forecast"
+                f"its error {own} over the newest {record.issues} issue times at {at} is not below {other} of the "
+                f"best simple forecast"
             )
     return _find_coverage_fault(at, whole, recent) or _find_slowness(rows, latency_limit_ms)
 

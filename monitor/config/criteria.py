@@ -157,7 +157,7 @@ def _fit_depths(criterion: Criterion, table: schema.RainReturnTable, where: str)
         years, window_s = threshold.over or 0.0, threshold.window_s or 0.0
         name = spell_duration(window_s)
         if years <= 1.0:
-            raise ConfigError(f"{where}: over: expected a return period of more than 1 year, got {years:g}")
+            raise ConfigError(f"{where}: over: expected a return period of more than 1 year, got {years:g} years")
         if window_s not in maxima and window_s not in quantiles:
             raise ConfigError(f"{where}: no annual_maxima or quantiles for the window {name}")
         try:

@@ -83,7 +83,8 @@ def why_stale(checkpoint: ModelRow, plan: AnomalyPlan, step_s: float) -> str | N
     if trained_s != step_s:
         return f"it was trained at {trained_s:g} s, the series come every {step_s:g} s"
     if not math.isclose(budget, budget_of_each(plan), rel_tol=1e-9):
-        return f"its budget was {budget:g} false alarms per sensor-month, now it is {budget_of_each(plan):g}"
+        now = f"{budget_of_each(plan):g} false alarms per sensor-month"
+        return f"its budget was {budget:g} false alarms per sensor-month, now it is {now}"
     return None
 
 

@@ -15,6 +15,7 @@ _OF_UNIT: Final = {
     "velocity": "/day", "rate": "/day", "tangential_angle": "/day", "drawdown": "/day", "acceleration": "/day²",
     "level": "", "rain_sum": "", "rain_antecedent": "",
 }  # fmt: skip
+_STATED: Final = {"tangential_angle": "degrees", "forecast": "mm/day"}  # and not in what they are compared in
 CURVE: Final = frozenset({"a", "c"})  # of I = c + a * D^-b
 
 
@@ -34,6 +35,11 @@ def bound_units(site: Site) -> dict[str, str]:
         spec = next((s for n in criterion.stations if (s := site.series(n, criterion.quantity)) is not None), None)
         found[criterion.id] = "" if spec is None else bound_unit(criterion.kind, spec.unit)
     return found
+
+
+def declared_units(site: Site) -> dict[str, str]:
+    """The unit in which the site file states the bounds of each criterion, by its id."""
+    return bound_units(site) | {c.id: _STATED[c.kind] for c in site.criteria if c.kind in _STATED}
 
 
 def lower_bounds(site: Site, factor: float, *, also_jumps: bool = False) -> Site:

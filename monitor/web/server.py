@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 import threading
 from contextlib import suppress
@@ -39,8 +40,7 @@ def main(config_path: str | None = None) -> int:
         return 1
     app = build(config, db)
     listen(app.state.context)
-    server = uvicorn.Server(make_settings(app, config.web))
-    _LOG.info("the page is at %s", config.web.url)
+    server = PageServer(make_settings(app, config.web), config.web.url)
     try:
         server.run()
     except SystemExit:
@@ -49,6 +49,20 @@ def main(config_path: str | None = None) -> int:
     finally:
         db.close()
     return 0
+
+
+class PageServer(uvicorn.Server):
+    """Says where the page is once its port is open, and not before."""
+
+    def __init__(self, settings: uvicorn.Config, url: str) -> None:
+        super().__init__(settings)
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the port; what cannot be opened ends the process here."""
+        await super().startup(sockets)
+        if self.started:
+            _LOG.info("the page is at %s", self._url)
 
 
 def _seal_second_factors(config: ServiceConfig, db: Database) -> None:

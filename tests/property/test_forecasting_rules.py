@@ -19,6 +19,7 @@ from forecasting.evaluation.scoring import score_all
 from forecasting.serving import promotion
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.promotion import Scored, judge_shadow, judge_shown
+from tests.data.figures import bare_figures
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 OPEN = {"shown": True, "reason": "shown"}
@@ -194,6 +195,14 @@ def test_a_score_that_counts_the_past_of_before_its_fall_would_never_let_it_back
     rows = [Scored(k * DAY_S, "A", 3.0 if k < 20 else 0.1, 1.0, True, True) for k in range(30)]
     assert judge_shadow(DAY_S, OPEN, rows, shadow_s=DAY_S, latency_limit_ms=1e4).state == "shadow"
     assert judge_shadow(DAY_S, OPEN, rows[20:], shadow_s=DAY_S, latency_limit_ms=1e4).state == "active"
+
+
+def test_the_reason_of_a_closed_gate_says_the_unit_of_its_errors():
+    rows = [Scored(k * DAY_S, "A", 3.0, 1.0, True, True, unit="kPa") for k in range(30)]
+    shadow = judge_shadow(DAY_S, OPEN, rows, shadow_s=30 * DAY_S, latency_limit_ms=1e4)
+    for verdict in (judge_shown(DAY_S, rows), shadow):
+        assert "error 3 kPa" in verdict.reason
+        assert bare_figures(verdict.reason) == []
 
 
 # ---- rule 13 ----------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def _measure_pixels(root: Path, images: list[Path], given_m: float | None) -> fl
         return given_m
     low, middle, high = min(sides_m), median(sides_m), max(sides_m)
     if given_m is not None and not 1 / ONE_SIZE_RATIO <= given_m / middle <= ONE_SIZE_RATIO:
-        raise RecipeError(f"data.pixel_size_m is {given_m:g}, the tiles in {root} have pixels of {middle:.3g} m")
+        raise RecipeError(f"data.pixel_size_m is {given_m:g} m, the tiles in {root} have pixels of {middle:.3g} m")
     if high > ONE_SIZE_RATIO * low:
         raise RecipeError(f"{root}: tiles with pixels of {low:.3g} to {high:.3g} m; bring them to one size first")
     return given_m or middle

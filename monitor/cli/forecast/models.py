@@ -223,7 +223,8 @@ def _compare_line(facts: dict[str, Any]) -> str:
     worst = "" if facts["worst_80"] is None else f" (worst {facts['worst_station']} {facts['worst_80']:.0%})"
     mark = "*" if facts["shown"] else " "
     who = f"{facts['model']:14} {facts['model_hash'][:12]:12} {facts['state']:9}"
-    errors = f"mae {_figure(facts['mae'])} ({facts['champion']} {_figure(facts['reference_mae'])})"
+    unit = facts["unit"]
+    errors = f"mae {_figure(facts['mae'])} {unit} ({facts['champion']} {_figure(facts['reference_mae'])} {unit})"
     held = f"80 % held {_share(facts['coverage_80'])}{worst}, 95 % {_share(facts['coverage_95'])}"
     skill = _share(facts["skill"])
     stage = "" if facts["stage"] is None else f"{facts['stage']}: "

@@ -66,13 +66,13 @@ def rates(
     spread = found["rate_mm_per_year"]
     print(
         f"{points} points on {len(found['dates'])} dates, {spread['p1']:.0f} to {spread['p99']:.0f} mm/year toward the "
-        f"satellite (1st to 99th percentile; error {found['error_mm_per_year']:.1f}, "
-        f"still ground scatters by {found['noise_mm_per_year']:.1f})"
+        f"satellite (1st to 99th percentile; error {found['error_mm_per_year']:.1f} "
+        f"mm/year, still ground scatters by {found['noise_mm_per_year']:.1f} mm/year)"
     )
     for zone in found["zones"]:
         print(
-            f"zone {zone['kind']}: {zone['rate_mm_per_year']:.0f} mm/year, fastest {zone['fastest_mm_per_year']:.0f}, "
-            f"{zone['area_m2'] / 1e6:.2f} km²"
+            f"zone {zone['kind']}: {zone['rate_mm_per_year']:.0f} mm/year, fastest "
+            f"{zone['fastest_mm_per_year']:.0f} mm/year, {zone['area_m2'] / 1e6:.2f} km²"
         )
     for zone in found["coherence_loss"]:
         print(f"coherence lost: {zone['was']:.2f} to {zone['is']:.2f} on {zone['area_m2'] / 1e6:.2f} km² (advice)")

@@ -13,8 +13,9 @@ from monitor.cli.site import proposing
 from monitor.config.service import find_weaknesses, load_service, parse_site, scan_sites
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell_duration
-from monitor.domain.site import Site
+from monitor.domain.site import Criterion, Site
 from monitor.errors import ConfigError, NeedsSecondError, RefusedError
+from monitor.series.bounds import declared_units
 
 app = typer.Typer(help="List, show, start and change site files.", no_args_is_help=True)
 proposing.register(app)
@@ -66,11 +67,12 @@ def show(name: Name, config: ConfigOption = None, as_json: JsonOption = False) -
         print(f"  ! {weakness}")
 
 
-def _spell_bounds(site: Site, criterion: object) -> str:
-    parts = []
-    for bound in getattr(criterion, "thresholds", ()):
+def _spell_bounds(site: Site, criterion: Criterion) -> str:
+    parts, unit = [], declared_units(site)[criterion.id]
+    for bound in criterion.thresholds:
         name = site.levels[bound.level].name
-        limit = f" over {bound.over:g}" if bound.over is not None else f" under {bound.under:g}" if bound.under else ""
+        side = f" over {bound.over:g}" if bound.over is not None else f" under {bound.under:g}" if bound.under else ""
+        limit = f"{side} {unit}" if side and unit else side
         parts.append(name + limit + (f" in {spell_duration(bound.window_s)}" if bound.window_s else ""))
     return "; ".join(parts)
 

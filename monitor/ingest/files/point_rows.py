@@ -67,7 +67,7 @@ def read_place(row: Mapping[str, Any]) -> Point:
         raise PayloadError("bad_point", f"point: expected a name of at most {NAME_LIMIT} characters, got {name[:80]!r}")
     latitude, longitude = read_cell(row.get("latitude"), "latitude"), read_cell(row.get("longitude"), "longitude")
     if not (-90.0 <= latitude <= 90.0 and -180.0 <= longitude <= 180.0):
-        raise PayloadError("bad_place", f"point {name}: {latitude:g}, {longitude:g} is no latitude and longitude")
+        raise PayloadError("bad_place", f"point {name}: {latitude:g}°, {longitude:g}° is no latitude and longitude")
     height = None if is_missing(row.get("height_m")) else read_cell(row["height_m"], "height_m")
     return Point(name, latitude, longitude, height)
 

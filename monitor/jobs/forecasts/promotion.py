@@ -20,6 +20,7 @@ from forecasting.serving.promotion import (
     is_waiting,
     judge_shadow,
     judge_shown,
+    summarise,
     take_newest,
 )
 from monitor.config.service import ServiceConfig
@@ -232,9 +233,10 @@ def _is_better(rows: Sequence[Scored], row: ModelRow, horizon_s: float, others: 
             continue
         own, theirs, n = compare_same(rows, other.scored[horizon_s])
         if own is not None and theirs is not None and own >= theirs:
+            unit = summarise(rows).unit
             return False, (
-                f"in shadow: its gate is open, but its error {own:.3g} at "
-                f"{spell_span(horizon_s)} is not below {theirs:.3g} of {other.row.name} on the same {n} targets"
+                f"in shadow: its gate is open, but its error {own:.3g} {unit} at {spell_span(horizon_s)} is not below "
+                f"{theirs:.3g} {unit} of {other.row.name} on the same {n} targets"
             )
     return True, ""
 

@@ -19,6 +19,7 @@ from monitor.store.schema import tables as t
 
 OUTCOMES: Final = ("true", "false_instrument", "false_weather", "false_work", "drill", "unknown")
 EXERCISE: Final = "EXERCISE: "  # stands before every reason of a drill
+SUBJECT_LENGTH: Final = 200
 _HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
 
 
@@ -239,7 +240,20 @@ def _write_message(
     if change.data_time is not None:
         lines.append(f"Newest datum used: {spell(change.data_time)}")
     lines.append(f"Alert {alert_id}, site {site_id}. Why: slopeward alerts explain {alert_id}")
-    return f"{head}[{title}] {what}: {reason}"[:200], "\n".join(lines)
+    return shorten(f"{head}[{title}] {what}: {reason}"), "\n".join(lines)
+
+
+def shorten(text: str, most: int = SUBJECT_LENGTH) -> str:
+    """A text of so many characters at most, cut behind a whole part of a sentence: no number loses its unit.
+
+    >>> shorten("G1: 62 mm/day in 6h, over 30 mm/day, 2 needed", 30)
+    'G1: 62 mm/day in 6h …'
+    """
+    if len(text) <= most:
+        return text
+    left = text[: most - 2]
+    cut = max(left.rfind(", "), left.rfind("; "))
+    return f"{left[: cut if cut > most // 2 else max(left.rfind(' '), most // 2)]} …"
 
 
 # ---- what people do --------------------------------------------------------------------------------------------

@@ -150,15 +150,24 @@ def _watch(connection: Connection, statement: Any, many: Any, one: Any, _options
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """A database that is away or locked is a StoreBusyError."""
+    """A database that is away or locked is a StoreBusyError; one that was never set up is a StoreError."""
     try:
         yield
     except OperationalError as error:
+        _refuse_unset(error)
         raise StoreBusyError(f"the database does not answer or is locked: {error.orig}") from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise StoreBusyError(f"the connection to the database was lost: {error.orig}") from error
+        _refuse_unset(error)
         raise
+
+
+def _refuse_unset(error: DBAPIError) -> None:
+    """Say what to do where a table is missing; SQLite says so in words, PostgreSQL by its code (undefined_table)."""
+    text = str(error.orig).strip().partition("\n")[0]
+    if text.startswith("no such table") or getattr(error.orig, "sqlstate", None) == "42P01":
+        raise StoreError(f"the database is not set up ({text}); run `slopeward db upgrade`") from error
 
 
 def insert(connection: Connection, table: Table) -> Any:

@@ -44,12 +44,16 @@ def load_scored(
     """
     f, k = forecast.c, forecast_score.c
     query = (
-        select(f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80, f.stage)
+        select(
+            f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80, f.stage,
+            series.c.unit,
+        )
         .join(forecast_score, k.forecast_id == f.id)
+        .join(series, series.c.id == f.series_id)
         .where(f.horizon_s == horizon_s, k.scored_at <= now)
         .order_by(f.issued_at.desc())
         .limit(newest)
-    )
+    )  # fmt: skip
     query = query.where(f.shown) if model is None else query.where(f.model == model)
     if model_hash is not None:
         query = query.where(f.model_hash == model_hash)
@@ -58,7 +62,7 @@ def load_scored(
     return [
         Scored(
             epoch_s(r.issued_at), name, r.error, r.baseline_error, bool(r.inside_80), bool(r.inside_95), r.latency_ms,
-            r.winkler_80, r.stage,
+            r.winkler_80, r.stage, r.unit,
         )
         for series_id, name in names.items()
         for r in c.execute(query.where(f.series_id == series_id))

@@ -18,7 +18,7 @@ from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
 from monitor.health import CORE_SILENT_S, judge_parts
 from monitor.ingest.references import find_question
-from monitor.series.bounds import bound_units
+from monitor.series.bounds import declared_units
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.alerting.decisions import find_state
@@ -36,6 +36,10 @@ LEDGERS: Final = (
     (Ledger.ADVICE, "Advice", "What models suggest; nobody was warned by it"),
 )
 RIBBON: Final = timedelta(days=30)
+PARAM_UNITS: Final = (
+    ("_m_per_s", "m/s"), ("_m2_per_s", "m²/s"), ("_kn_m3", "kN/m³"), ("_mm", "mm"), ("_cm", "cm"), ("_m", "m"),
+    ("_g", "g"), ("_deg", "degrees"), ("_kpa", "kPa"),
+)  # fmt: skip
 COMPUTED: Final = "displacement_downslope"
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 
@@ -153,16 +157,38 @@ def describe_rules(site: Site | None) -> list[dict[str, Any]]:
     if site is None:
         return []
     names = {level.number: level.name for level in site.levels}
-    units = bound_units(site) | {k.id: "degrees" for k in site.criteria if k.kind == "tangential_angle"}
+    units = declared_units(site)
     return [
         {
             "id": k.id, "kind": k.kind, "stations": ", ".join(k.stations), "quantity": k.quantity, "role": k.role,
             "bounds": [_spell_bound(k, names, n, units[k.id]) for n in range(len(k.thresholds))],
-            "params": ", ".join(f"{name} = {value:g}" for name, value in k.params),
+            "params": ", ".join(spell_param(name, value) for name, value in k.params),
             "author": k.author, "reason": k.reason,
         }
         for k in site.criteria
     ]  # fmt: skip
+
+
+def spell_param(name: str, value: float) -> str:
+    """A setting of a criterion with its unit, which the end of its name says.
+
+    >>> spell_param("dry_mm", 0.2), spell_param("duration_from_s", 3600.0), spell_param("min_coverage", 0.8)
+    ('dry 0.2 mm', 'duration from 1h', 'min coverage 80 %')
+    >>> spell_param("a", 14.82), spell_param("newmark_cm:2", 5.0)
+    ('a = 14.82', 'newmark 5 cm (level 2)')
+    """
+    base, _, of = name.partition(":")
+    level = f" (level {of})" if of.isdigit() and base in {"newmark_cm", "years"} else f" ({of})" if of else ""
+    if base.endswith("_per_s"):
+        pass  # a rate, not a time
+    elif base.endswith("_s"):
+        return f"{base[:-2].replace('_', ' ')} {spell_duration(value)}{level}"
+    elif base.endswith("coverage"):
+        return f"{base.replace('_', ' ')} {value:.0%}".replace("%", " %") + level
+    for ending, unit in PARAM_UNITS:
+        if base.endswith(ending):
+            return f"{base.removesuffix(ending).replace('_', ' ')} {value:g} {unit}{level}"
+    return f"{base.replace('_', ' ')} = {value:g}{level}"
 
 
 def _spell_bound(criterion: Criterion, names: dict[int, str], position: int, unit: str) -> str:

@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from monitor.store import pages as queries
 from monitor.store.models.registry import load_explanations
+from monitor.store.readings.observations import load_series
 from monitor.web.access.rules import narrow
 from monitor.web.context import AlertId, context_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site, find_card
@@ -38,8 +39,9 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
     with context_of(request).db.read() as c:
         card = find_card(c, site)
         skill, coverage = queries.load_skill(c, site), queries.load_coverage(c, site)
+        units = {(s.station, s.quantity): s.unit for s in load_series(c, site)}
         gates, explained = queries.load_forecaster_gates(c, site), load_explanations(c, site)
-    values = {"skill": skill, "coverage": coverage, "gates": gates, "explained": explained}
+    values = {"units": units, "skill": skill, "coverage": coverage, "gates": gates, "explained": explained}
     return render(request, "forecasts.html", card=card, **values)
 
 

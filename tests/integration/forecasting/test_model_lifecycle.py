@@ -208,7 +208,7 @@ def test_a_challenger_takes_the_place_only_when_it_is_better_on_the_same_targets
         slope.forecast(B, day, **good(day) | {"error": 0.6})
     slope.judge(31)
     assert slope.state(B)[:2] == ("shadow", "shadow")
-    assert "is not below 0.5 of gru aaaaaaaaaaaa on the same 60 targets" in slope.state(B)[2]
+    assert "is not below 0.5 mm of gru aaaaaaaaaaaa on the same 60 targets" in slope.state(B)[2]
     for day in range(30, 60):
         slope.forecast(A, day, **good(day))
         slope.forecast(B, day, **good(day) | {"error": 0.2})
@@ -512,7 +512,7 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
     assert parts[A, "creep"] + parts[A, "not told"] == 60
     assert parts[A, "creep"] > 0
     code, out, _ = call("compare", "--site", "jobs", "--days", days)
-    assert "mae 0.5 (auto 0.97)" in out
+    assert "mae 0.5 mm (auto 0.97 mm)" in out
     assert call("compare", "--site", "jobs", "--horizon", "3d")[0] == 1
     code, _, err = call("promote", B[:6], "--site", "jobs", "--horizon", "1d", "--reason", "try", "--by", "Ada")
     assert code == 1

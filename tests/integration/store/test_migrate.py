@@ -10,7 +10,7 @@ import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from monitor.errors import StoreError
+from monitor.errors import StoreBusyError, StoreError
 from monitor.store.database import locks
 from monitor.store.database.engine import Database
 from monitor.store.schema import views
@@ -89,6 +89,13 @@ def test_migrated_schema_equals_the_tables(empty_database_url):
     if not db.is_sqlite:
         assert set(collations.values()) == {"C"}
     db.close()
+
+
+def test_a_database_that_was_never_set_up_says_what_to_do(empty_database_url):
+    with Database(empty_database_url) as db:
+        with pytest.raises(StoreError, match=r"not set up.*run `slopeward db upgrade`") as caught, db.read() as c:
+            c.execute(text("SELECT id FROM alert"))
+        assert not isinstance(caught.value, StoreBusyError), "trying again is of no use"
 
 
 def test_down_and_up_again_gives_a_working_store(empty_database_url):

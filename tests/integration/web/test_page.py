@@ -41,6 +41,7 @@ from monitor.store.schema.tables import (
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.app import build
+from tests.data.figures import bare_figures_of_page
 
 
 def load_story():
@@ -653,3 +654,16 @@ def test_landslides_of_scenes_do_not_bury_the_instruments(client, database):
     assert 'data-station="F-' not in curves
     assert folded.count('data-station="F-') == 12
     assert ", F-0" not in text  # nor the list of stations without a place
+
+
+def test_no_number_of_a_page_lacks_its_unit(client):
+    log_in(client, "ada")
+    found = {}
+    for path in ("/", "/sites/north-bench", "/sites/lake-slope", "/sites/north-bench/movement",
+                 "/sites/north-bench/forecasts", "/alerts", "/notifications", "/signatures", "/account",
+                 "/admin"):  # fmt: skip
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        if bare := bare_figures_of_page(answer.text):
+            found[path] = bare
+    assert not found, "\n".join(f"{p}: {b}" for p, bs in found.items() for b in bs)

@@ -5,6 +5,7 @@ wanders, instruments fail, and the acceleration is days old: what once read as "
 """
 
 import json
+import logging
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -17,11 +18,15 @@ from monitor.domain.instants import parse, spell
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.movement.update import update_movement
+from monitor.notify.notifiers import mail, webhook
+from monitor.notify.notifiers.log import LogNotifier
 from monitor.simulate.story import plan_story, write_story_site
+from monitor.store.alerting.outbox import claim_due, due_channels
 from monitor.store.alerting.sites import save_site
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.parts.templating import spell_age, spell_minute, spell_number, spell_span
+from tests.data.figures import bare_figures, bare_figures_of_page
 from tests.integration.web.test_page import serving
 from tests.integration.web.test_story import Page
 
@@ -131,8 +136,42 @@ def check_movement_row(c, slope, row, fine):
         assert "failure is possible at any time" in fine[4]
 
 
+def read_messages(database, now, caplog):
+    """What each kind of channel sends of every message that waits, as the recipient gets it."""
+    with database.write() as c:
+        waiting = [n for channel in due_channels(c, now) for n in claim_due(c, now, "test", 30.0, 100, channel)]
+    texts = [json.loads(webhook.payload(n)) for n in waiting]  # the mqtt channel sends the same
+    with caplog.at_level(logging.WARNING):
+        for n in waiting:
+            LogNotifier("desk", {}).deliver(n)
+    lines = [r.getMessage() for r in caplog.records if r.name == "slopeward.notification"]
+    return [
+        *(text[key] for text in texts for key in ("subject", "body")), *lines,
+        *(mail.compose(n, "s@x", "a@b.org").get_content().replace("\n-- \n", "\n") for n in waiting),
+    ]  # fmt: skip
+
+
+def read_pages(client, site):
+    """Every page that shows the slope, by its path."""
+    alerts = client.get("/api/v1/alerts").json()
+    paths = ["/", "/alerts", "/notifications", *(f"/alerts/{a['alert_id']}" for a in alerts)]
+    paths += [f"/sites/{site}{page}" for page in ("", "/movement", "/forecasts")]
+    return {path: client.get(path).raise_for_status().text for path in paths}
+
+
+def check_units(slope, status_line, caplog):
+    """No number of a message, a page or `slopeward status` stands without its unit or what it counts."""
+    messages = read_messages(slope.database, slope.now, caplog)
+    assert any("velocity" in text for text in messages)
+    with serving(slope.database, slope.now) as client:
+        pages = read_pages(client, slope.site.id)
+    found = {"messages": [b for text in messages for b in bare_figures(text)], "status": bare_figures(status_line)}
+    found |= {path: bare_figures_of_page(page) for path, page in pages.items()}
+    assert not any(found.values()), {room: bare for room, bare in found.items() if bare}
+
+
 def check_status_command(status, database, tmp_path, capsys):
-    """`slopeward status` prints the row of SQL."""
+    """`slopeward status` prints the row of SQL; returns what it said, its count of alerts with the column's name."""
     service = tmp_path / "slopeward.toml"
     service.write_text(f'[database]\nurl = "{database.url.render_as_string(hide_password=False)}"\n', encoding="utf-8")
     capsys.readouterr()
@@ -144,9 +183,10 @@ def check_status_command(status, database, tmp_path, capsys):
     assert said[3] == status["observability"]
     assert said[4] == f"{status['movement_stage']}, {status['trend']}"
     assert said[-1] == str(status["active_alerts"])
+    return shown.replace(line, f"{line.rstrip()} open alerts")
 
 
-def test_a_simulated_slope_is_told_the_same_everywhere_from_creep_to_red(database, tmp_path, capsys):
+def test_a_simulated_slope_is_told_the_same_everywhere_from_creep_to_red(database, tmp_path, capsys, caplog):
     slope = Slope(database)
     seen = []
     for before_h in LOOKS_H:
@@ -163,6 +203,6 @@ def test_a_simulated_slope_is_told_the_same_everywhere_from_creep_to_red(databas
         assert status["level"] == result.level
         seen.append((before_h, status["level_name"], status["movement_stage"], status["trend"]))
     print(seen)
-    check_status_command(status, database, tmp_path, capsys)
+    check_units(slope, check_status_command(status, database, tmp_path, capsys), caplog)
     assert seen[0][1] == "green"
     assert seen[-1][1:] == ("red", "progressive", "progressive"), seen

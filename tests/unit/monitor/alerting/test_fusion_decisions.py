@@ -19,6 +19,7 @@ from monitor.series import neighbours
 from monitor.series import steps as steps_module
 from monitor.series.bounds import lower_bounds
 from monitor.store.schema.types import canonical_json
+from tests.data.figures import bare_figures
 from tests.property.alerting_histories import (
     AUXILIARY,
     DAY_S,
@@ -211,7 +212,9 @@ def test_a_vote_that_no_neighbour_shares_is_held_down_asked_about_and_counts_aft
     asked = first_at(plain, 2)
     assert levels(looks)[asked] == 1
     assert "health:alone:A:verify" in looks[asked].decision.memory.conditions
-    assert "no neighbour of A moves" in looks[asked].decision.evidence["votes"]["v|A"]["capped"]
+    capped = looks[asked].decision.evidence["votes"]["v|A"]["capped"]
+    assert "no neighbour of A moves" in capped
+    assert bare_figures(capped) == []
     assert first_at(looks, 2) == asked + round(DAY_S / STEP_S), "nobody answered: it counts"
     both = quiet(6, motions={"A": Motion(30.0, 16), "B": Motion(17.0, 16)}, noise=0.3)
     assert first_at(run(both, placed(A=0.0, B=100.0)), 2) <= asked, "half of it at one step is company"

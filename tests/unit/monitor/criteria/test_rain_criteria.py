@@ -17,6 +17,7 @@ from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.errors import ConfigError
 from monitor.series.assessment import Windows
+from tests.data.figures import bare_figures
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H, DAY = 3600.0, 86400.0
@@ -477,6 +478,7 @@ def test_falling_water_crosses_and_rising_water_does_not():
     assert word.raise_level == 1
     assert word.facts["drawdown_per_day"] == pytest.approx(1.0)
     assert "water falls 1 " in word.reason
+    assert bare_figures(word.reason) == []
     assert word.motion is None
     for speed in (-0.5, 0.0, 1.0, 5.0):
         calm = rows([170.0 + speed * i / 24 for i in range(40)])
