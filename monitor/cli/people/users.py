@@ -16,9 +16,10 @@ from monitor.config.service import load_service
 from monitor.domain.instants import spell
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import Database
 from monitor.store.people import second_factor, users
 from monitor.store.people.foreign import bind_person
-from monitor.web.access.vault import open_vault
+from monitor.web.access.vault import Vault, open_vault
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 PASSWORD_VARIABLE = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of a variable
@@ -214,33 +215,58 @@ def _require_person_of_machine(os_user: str) -> None:
 @app.command("totp")
 def totp(
     name: Name,
+    code: Annotated[str | None, typer.Option("--code", help="The first code that the telephone shows")] = None,
     off: Annotated[bool, typer.Option("--off", help="Password alone again")] = False,
     by: By = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask an account for a code of a telephone at every login (TOTP); its address is printed once.
+    """Ask an account for a code of a telephone at every login (TOTP), from its first code on.
 
-    The first one the owner makes; another one, and none, an admin.
+    The address for the authenticator is printed once. On a terminal the first code is asked for at once, else the same
+    command with --code goes on. Then codes for a lost telephone are printed, once: each lets in once.
+
+    The first one the owner makes; after --off another one, and --off itself, an admin.
 
     Example: slopeward users totp ada
     """
+    if off and code is not None:
+        raise RefusedError("--off takes no code")
     now = datetime.now(UTC)
     with open_database(config) as db:
         with db.read() as c:
             is_first = not second_factor.has_second_factor(c, name)
         # who knows the password of an account alone must not do away with its second factor
         who = prove(db, by, own=name if is_first and not off else None)
-        with db.write() as c:
-            if off:
+        if off:
+            with db.write() as c:
                 second_factor.remove_second_factor(c, name)
-            address = None if off else second_factor.add_second_factor(c, open_vault(load_service(config)), name, now)
-            add_audit(c, who, "user.totp", f"user:{name}", {"on": not off}, now)
-    if address is None:
-        show({"name": name, "totp": False}, f"{name} logs in by password alone", as_json)
-        return
+                add_audit(c, who, "user.totp", f"user:{name}", {"on": False}, now)
+            show({"name": name, "totp": False}, f"{name} logs in by password alone", as_json)
+            return
+        vault = open_vault(load_service(config))
+        if code is None:
+            code = _begin_totp(db, vault, name, now, as_json=as_json)
+        if code is None:
+            return
+        now = datetime.now(UTC)
+        with db.write() as c:
+            spare = second_factor.confirm_second_factor(c, vault, name, code, now)
+            add_audit(c, who, "user.totp", f"user:{name}", {"on": True}, now)
+    say(f"from now on {name} logs in with a code; write these down for a lost telephone, each lets in once:")
+    show({"name": name, "totp": True, "codes": spare}, "\n".join(spare), as_json)
+
+
+def _begin_totp(db: Database, vault: Vault, name: str, now: datetime, *, as_json: bool) -> str | None:
+    """Print the address for the authenticator; the first code where somebody sits at a terminal, else None."""
+    with db.write() as c:
+        address = second_factor.add_second_factor(c, vault, name, now, pending=True)
     say(f"enter this once into the authenticator of {name}, by hand or as QR code; it is not shown again")
-    show({"name": name, "totp": True, "address": address}, address, as_json)
+    show({"name": name, "totp": False, "address": address}, address, as_json)
+    if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        say(f"then, with the code that it shows: slopeward users totp {name} --code 123456; before, nothing counts")
+        return None
+    return input("The code that it shows now: ")
 
 
 @app.command("oidc")
