@@ -42,6 +42,7 @@ from monitor.web.routes import (
     movement,
     pages,
     probes,
+    proposals,
     rain,
     second_factors,
     signatures,
@@ -54,7 +55,9 @@ STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
     (NotFoundError, 404), (NotSignedInError, 401), (NotAllowedError, 403), (RefusedError, 409), (ConfigError, 422),
     (StoreBusyError, 503),
 )  # fmt: skip
-PAGES: Final = (pages, movement, rain, login, single_sign_on, accounts, second_factors, signatures, acts, live)
+PAGES: Final = (
+    pages, movement, rain, login, single_sign_on, accounts, second_factors, signatures, proposals, acts, live,
+)  # fmt: skip
 ROUTERS: Final = tuple(m.router for m in (*PAGES, api, charts, probes))
 
 

@@ -38,6 +38,23 @@ def differ(old: Site | None, new: Site) -> tuple[Difference, ...]:
     return find_differences("" if old is None else old.source, new.source)
 
 
+def spell_effect(effect: Mapping[str, Any]) -> list[str]:
+    """The effect on the past for people: both declarations side by side, then what differs."""
+    if "scorecard" not in effect:
+        return [f"effect: not computed: {effect.get('skipped', 'it was not stored')}"]
+    card = effect["scorecard"]
+    lines = [f"effect, replayed from {effect['from'][:10]} to {effect['to'][:10]}:"]
+    for name, run in zip(effect["names"], card["runs"], strict=True):
+        hours = ", ".join(f"{level} {h / 24.0:.2f} d" for level, h in run["time_in_level_h"].items())
+        hazards = sum(a["ledger"] == "hazard" for a in run["alerts"])
+        lines.append(
+            f"  {name}: {hazards} hazard alerts, {run['alarm_days']} days with one, {run['misses']} of "
+            f"{len(run['events'])} events missed; time in {hours}"
+        )
+    lines += [f"  {line}" for line in card["differences"]]
+    return lines if len(card["runs"]) < 2 or card["differences"] else [*lines, "  no difference in that time"]
+
+
 def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
+from monitor.alerting.acts.site_diff import spell_effect
 from monitor.cli.identity import prove
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, open_service, say, show
 from monitor.config.service import parse_site
@@ -183,20 +184,3 @@ def _print(one: Proposal, as_json: bool) -> None:
 
 def _say(value: Any) -> str:
     return "(not said)" if value is None else str(value)
-
-
-def spell_effect(effect: Mapping[str, Any]) -> list[str]:
-    """The effect on the past for people: both declarations side by side, then what differs."""
-    if "skipped" in effect:
-        return [f"effect: not computed: {effect['skipped']}"]
-    card = effect["scorecard"]
-    lines = [f"effect, replayed from {effect['from'][:10]} to {effect['to'][:10]}:"]
-    for name, run in zip(effect["names"], card["runs"], strict=True):
-        hours = ", ".join(f"{level} {h / 24.0:.2f} d" for level, h in run["time_in_level_h"].items())
-        hazards = sum(a["ledger"] == "hazard" for a in run["alerts"])
-        lines.append(
-            f"  {name}: {hazards} hazard alerts, {run['alarm_days']} days with one, {run['misses']} of "
-            f"{len(run['events'])} events missed; time in {hours}"
-        )
-    lines += [f"  {line}" for line in card["differences"]]
-    return lines if len(card["runs"]) < 2 or card["differences"] else [*lines, "  no difference in that time"]

@@ -28,6 +28,7 @@ _OWN: Final = (
     "POST /account/second-factor", "POST /account/second-factor/confirm", "POST /account/second-factor/remove",
     "GET /signatures", "POST /signatures/{number}/withdraw",
 )  # fmt: skip
+_CHANGES: Final = ("POST /sites/{site}/proposals/{number}/approve", "POST /sites/{site}/proposals/{number}/reject")
 _ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "POST /admin/tokens/{number}/revoke")
 
 RULES: Final[dict[str, str]] = {
@@ -56,10 +57,11 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("POST /alerts/{alert_id}/acknowledge", "POST /alerts/{alert_id}/verify",
          "POST /alerts/{alert_id}/verify/withdraw", "POST /sites/{site}/report",
-         "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/stations/{station}/reference"),
+         "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/stations/{station}/reference",
+         *_CHANGES),
         OPERATOR,
     ),
-    **dict.fromkeys(_OWN, VIEWER),
+    **dict.fromkeys((*_OWN, "GET /sites/{site}/proposals"), VIEWER),  # a site file holds addresses of people
     **dict.fromkeys((*_ADMINISTRATION, "GET /api/v1/audit"), ADMIN),
 }  # fmt: skip
 
@@ -69,7 +71,7 @@ IN_PERSON: Final = frozenset(
     {
         "POST /alerts/{alert_id}/verify", "POST /alerts/{alert_id}/verify/withdraw",
         "POST /sites/{site}/events/{event_id}/confirm",
-        "POST /sites/{site}/stations/{station}/reference", *_OWN, *_ADMINISTRATION,
+        "POST /sites/{site}/stations/{station}/reference", *_CHANGES, *_OWN, *_ADMINISTRATION,
     }
 )
 

@@ -22,6 +22,7 @@ from monitor.series.bounds import declared_units
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.alerting.decisions import find_state
+from monitor.store.alerting.proposals import load_proposals
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp
@@ -77,7 +78,7 @@ def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any
     card, forecast = live["card"], pages.load_forecast_keys(c, site_id)
     declared = context.declaration(c, str(card.status["config_version"]))
     return {
-        **live, "rules": describe_rules(declared),
+        **live, "rules": describe_rules(declared), "changes": len(load_proposals(c, site_id)),
         "charts": plan_charts(live["stations"], forecast),
         "landslide_charts": plan_charts(live["landslides"], forecast),
         "recent": pages.load_history(c, site_id, None, 15),

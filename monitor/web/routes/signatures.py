@@ -13,6 +13,7 @@ from monitor.domain.alert import Ledger
 from monitor.errors import NotFoundError
 from monitor.ingest.references import alarm_key
 from monitor.store.alerting.alerts import load_alerts
+from monitor.store.alerting.proposals import Proposal, load_proposals
 from monitor.store.people import countersign
 from monitor.store.people.countersign import Waiting, load_waiting
 from monitor.web.access.callers import actor_of, caller_of
@@ -31,6 +32,7 @@ def show_signatures(request: Request, told: str = "") -> HTMLResponse:
     with context.db.read() as c:
         found = [_describe(c, one) for one in load_waiting(c, context.clock())]
         found += [_describe_word(one) for one in list_words(c)]
+        found += [_describe_change(one) for one in load_proposals(c) if one.loosens_high]
     waiting = [one for one in found if sites is None or one["site"] in sites]
     return render(request, "signatures.html", waiting=waiting, told=told[:200])
 
@@ -73,6 +75,14 @@ def _describe_word(word: WaitingWord) -> dict[str, Any]:
     return _row(
         "say what a step was", f"{word.site} {word.question}", word.by, word.site, terms=f"answer: {word.answer}",
         where=place or f"/sites/{word.site}", on_page=True, withdraw=place and f"{place}/verify/withdraw",
+    )  # fmt: skip
+
+
+def _describe_change(change: Proposal) -> dict[str, Any]:
+    """A site file that loosens a high level; it waits until somebody else approves it."""
+    return _row(
+        "change the site file", change.site, change.author, change.site, terms=f"change {change.id}", on_page=True,
+        where=f"/sites/{change.site}/proposals", withdraw=None, reason=change.reason,
     )  # fmt: skip
 
 

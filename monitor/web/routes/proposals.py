@@ -1,0 +1,121 @@
+"""Changed site files that wait for approval: what differs in plain words, what it would have done, and yes or no."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from sqlalchemy import Connection
+
+from monitor.alerting.acts import change_control
+from monitor.alerting.acts.site_diff import spell_effect
+from monitor.config.service import parse_site
+from monitor.domain.names import is_same_person
+from monitor.errors import ConfigError, NotFoundError
+from monitor.series.bounds import declared_units
+from monitor.store.alerting.proposals import PROPOSED, Proposal, load_proposals
+from monitor.web.access.callers import actor_of, person_of
+from monitor.web.context import NO_NUL, AlertId, context_of
+from monitor.web.parts.collect import find_card
+from monitor.web.parts.templating import render
+
+router = APIRouter(include_in_schema=False)
+DECIDED: Final = 10  # of those that wait no more, the newest
+_PART: Final = re.compile(r"([^.\[\]]+)(?:\[([^\]]*)\])?")
+_BOUNDED: Final = re.compile(r"criterion\[([^\]]*)\]\.\w+\.(over|under)$")
+Reason = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL)]
+
+
+@router.get("/sites/{site}/proposals", response_class=HTMLResponse)
+def show_proposals(request: Request, site: str, told: str = "") -> HTMLResponse:
+    """What waits for approval on a site, and what became of the last ones."""
+    caller = person_of(request)
+    reader = "" if caller is None else caller.name
+    with context_of(request).db.read() as c:
+        card = find_card(c, site)
+        every = [_describe(one, reader) for one in load_proposals(c, site, everything=True)]
+    waiting = [one for one in every if one["state"] == PROPOSED]
+    decided = [one for one in reversed(every) if one["state"] != PROPOSED][:DECIDED]
+    return render(request, "proposals.html", card=card, waiting=waiting, decided=decided, told=told[:200])
+
+
+@router.post("/sites/{site}/proposals/{number}/approve")
+def approve(request: Request, site: str, number: AlertId, reason: Reason, csrf: Annotated[str, Form()]) -> Response:
+    """Put a proposal in force: the site file is written, the running service takes it within seconds."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.read() as c:
+        _require_of(c, site, number)
+    change_control.approve(context.db, context.config.paths.sites, number, actor, reason, context.clock())
+    return _back(site, f"change {number} is in force; the service takes it within seconds")
+
+
+@router.post("/sites/{site}/proposals/{number}/reject")
+def reject(request: Request, site: str, number: AlertId, reason: Reason, csrf: Annotated[str, Form()]) -> Response:
+    """Turn a proposal down, or withdraw one's own; it stays on record."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.read() as c:
+        _require_of(c, site, number)
+    change_control.reject(context.db, number, actor, reason, context.clock())
+    return _back(site, f"change {number} is turned down")
+
+
+def _require_of(c: Connection, site: str, number: int) -> None:
+    """Refuse a proposal of another site without telling that it exists; raises NotFoundError."""
+    if all(one.id != number for one in load_proposals(c, site, everything=True)):
+        raise NotFoundError(f"there is no proposal {number} of {site}")
+
+
+def _back(site: str, told: str) -> Response:
+    return RedirectResponse(f"/sites/{site}/proposals?told={quote(told)}", status_code=303)
+
+
+def _describe(one: Proposal, reader: str) -> dict[str, Any]:
+    units = _find_units(one.source)
+    effect: Mapping[str, Any] = one.effect or {}
+    return {
+        "id": one.id, "state": one.state, "author": one.author, "reason": one.reason, "at": one.proposed_at,
+        "is_own": is_same_person(one.author, reader), "loosens_high": one.loosens_high,
+        "loosens": effect.get("loosens", ()), "effect": spell_effect(effect), "lacks_effect": "skipped" in effect,
+        "differences": [_spell_difference(d, units) for d in one.differences or ()], "source": one.source,
+        "decided_by": one.approved_by, "decided_at": one.decided_at, "decision_reason": one.decision_reason,
+    }  # fmt: skip
+
+
+def _find_units(source: str) -> dict[str, str]:
+    try:
+        return declared_units(parse_site(source, "the proposed file"))
+    except ConfigError:
+        return {}  # of a version that this program cannot read: figures come without unit
+
+
+def _spell_difference(difference: Mapping[str, Any], units: Mapping[str, str]) -> dict[str, str]:
+    key = str(difference["key"])
+    bound = _BOUNDED.match(key)
+    unit = "" if bound is None else units.get(bound[1], "")
+    return {"key": spell_key(key), **{k: spell_value(difference[k], unit) for k in ("old", "new")}}
+
+
+def spell_key(key: str) -> str:
+    """A key of a site file as people read it.
+
+    >>> spell_key("criterion[rate-1].red.over"), spell_key("fusion.top_needs")
+    ('criterion rate-1, red, over', 'fusion, top needs')
+    """
+    return ", ".join(f"{name.replace('_', ' ')} {of}".strip() for name, of in _PART.findall(key))
+
+
+def spell_value(value: Any, unit: str = "") -> str:
+    """A value of a site file as people read it.
+
+    >>> spell_value(90.0, "mm/day"), spell_value(None), spell_value(["log", "log:second"]), spell_value(True)
+    ('90 mm/day', 'not said', 'log, log:second', 'yes')
+    """
+    if value is None:
+        return "not said"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(spell_value(one) for one in value) or "none"
+    return " ".join(filter(None, (f"{value:g}" if isinstance(value, float) else str(value), unit)))

@@ -1,0 +1,113 @@
+"""Changed site files on the page: shown in plain words, put in force by a second account, turned down, withdrawn."""
+
+import pytest
+
+from monitor.alerting.acts.change_control import propose
+from monitor.config.service import parse_site
+from monitor.domain.alert import Actor
+from monitor.store.alerting.proposals import load_proposal, load_proposals
+from monitor.store.alerting.sites import find_version
+from monitor.store.database.audit import load_entries, verify_chain
+from monitor.store.people import users
+from tests.data.filled import NOW, PASSWORD
+from tests.data.watched_slope import SITE_TEXT, START, WatchedSlope
+from tests.integration.web.test_door import Clock, serving
+from tests.integration.web.test_rules import enter, send
+
+LOOSE = SITE_TEXT.replace("red = {over = 80.0", "red = {over = 90.0")
+TIGHT = SITE_TEXT.replace("red = {over = 80.0", "red = {over = 70.0")
+RUNS = [{"time_in_level_h": {"green": 48.0}, "alerts": [], "alarm_days": 0, "misses": 0, "events": []}] * 2
+EFFECT = {"from": "2026-01-01", "to": "2026-03-01", "names": ["A, in force", "B, proposed"],
+          "scorecard": {"runs": RUNS, "differences": ["red on 2 February is gone"]}}  # fmt: skip
+
+
+@pytest.fixture
+def bench(database, tmp_path):
+    """A watched slope with its file, and accounts: Ada and Bo operators, Cy may look, Eve is of another site."""
+    slope = WatchedSlope(database)
+    (tmp_path / "bench.toml").write_text(SITE_TEXT)
+    with database.write() as c:
+        for name, role in (("ada", "operator"), ("bo", "operator"), ("cy", "viewer"), ("eve", "operator")):
+            users.add_user(c, name, PASSWORD, role, START)
+        c.execute(users.user_account.update().where(users.user_account.c.name == "eve").values(sites=["elsewhere"]))
+    return slope
+
+
+def suggest(bench, text, effect=EFFECT):
+    found = propose(bench.database, text, "bench.toml", Actor("ada"), "noise is lower", NOW, lambda *_: effect)
+    return found.id, f"/sites/bench/proposals/{found.id}"
+
+
+def page(bench, tmp_path):
+    return serving(bench.database, Clock(), f'[paths]\nsites = "{tmp_path}"\n')
+
+
+def in_force(bench):
+    with bench.database.read() as c:
+        return find_version(c, "bench")
+
+
+def test_a_change_that_loosens_is_read_and_put_in_force_by_a_second_account(bench, tmp_path):
+    number, place = suggest(bench, LOOSE)
+    with page(bench, tmp_path) as address, enter(address, "ada") as ada, enter(address, "bo") as bo:
+        assert "changes of the site file: 1 waits" in bo.get("/sites/bench").text
+        text = bo.get("/sites/bench/proposals").text
+        for words in ("<td>criterion rate-1, red, over</td><td>80 mm/day</td><td>90 mm/day</td>", "noise is lower",
+                      "criterion rate-1, level 3: over 80 -&gt; 90", "red on 2 February is gone",
+                      "Somebody other than ada must approve"):  # fmt: skip
+            assert words in text, words
+        assert 'href="/sites/bench/proposals">Look and sign</a>' in bo.get("/signatures").text
+        own = ada.get("/sites/bench/proposals").text
+        assert ("a second person approves it" in own, f"{place}/approve" in own, "Withdraw change" in own) == (
+            True, False, True,
+        )  # fmt: skip
+        assert send(ada, f"{place}/approve", reason="looks fine").status_code == 409, "one person is not two"
+        assert in_force(bench) == parse_site(SITE_TEXT, "x").version
+        done = send(bo, f"{place}/approve", reason="seen, agreed")
+        assert done.status_code == 303
+        assert "is in force; the service takes it" in bo.get(done.headers["location"]).text
+        assert "approved by bo: seen, agreed" in bo.get("/sites/bench/proposals").text
+        assert send(bo, f"{place}/approve", reason="once more").status_code == 409
+    assert (in_force(bench), (tmp_path / "bench.toml").read_text()) == (parse_site(LOOSE, "x").version, LOOSE)
+    with bench.database.read() as c:
+        assert verify_chain(c) == []
+        (entry,) = load_entries(c, 5, action="site.approve")
+        assert (entry["actor"], entry["detail"]["author"], load_proposal(c, number).second_by) == ("bo", "ada", "bo")
+
+
+def test_it_is_withdrawn_by_its_author_and_turned_down_by_others(bench, tmp_path):
+    with page(bench, tmp_path) as address, enter(address, "ada") as ada, enter(address, "bo") as bo:
+        for person, text in ((ada, LOOSE), (bo, TIGHT)):
+            _, place = suggest(bench, text)
+            assert send(person, f"{place}/reject", reason="no").status_code == 422, "a reason says something"
+            assert send(person, f"{place}/reject", reason="one month is too short").status_code == 303
+            assert send(bo, f"{place}/approve", reason="too late").status_code == 409
+        assert "No change waits" in bo.get("/sites/bench/proposals").text
+    with bench.database.read() as c:
+        assert [(p.state, p.approved_by) for p in load_proposals(c, everything=True)] == [
+            ("rejected", "ada"), ("rejected", "bo"),
+        ]  # fmt: skip
+
+
+def test_who_may_not_decides_nothing(bench, tmp_path):
+    _, place = suggest(bench, TIGHT)
+    _, bare = suggest(bench, LOOSE, {"skipped": "not asked for"})
+    with page(bench, tmp_path) as address:
+        with enter(address, None) as nobody:
+            assert nobody.get("/sites/bench/proposals").status_code == 401
+            assert "/proposals" not in nobody.get("/sites/bench").text
+        with enter(address, "cy") as viewer, enter(address, "eve") as other, enter(address, "bo") as bo:
+            assert "may look but not decide here" in viewer.get("/sites/bench/proposals").text
+            assert other.get("/sites/bench/proposals").status_code == 403
+            for act in ("approve", "reject"):
+                assert send(viewer, f"{place}/{act}", reason="just so").status_code == 403
+                assert send(other, f"{place}/{act}", reason="just so").status_code == 403
+                mine = place.replace("bench", "elsewhere")
+                assert send(other, f"{mine}/{act}", reason="just so").status_code == 404, "under the own site"
+                assert bo.post(f"{place}/{act}", data={"reason": "just so", "csrf": "x"}).status_code == 403
+            assert "It shows no effect" in bo.get("/sites/bench/proposals").text
+            assert send(bo, f"{bare}/approve", reason="just so").status_code == 409
+            (tmp_path / "bench.toml").write_text("# edited meanwhile\n" + SITE_TEXT)
+            answer = send(bo, f"{place}/approve", reason="just so")
+            assert (answer.status_code, "was edited since" in answer.text) == (409, True)
+    assert in_force(bench) == parse_site(SITE_TEXT, "x").version
