@@ -8,7 +8,7 @@ from monitor.config.site_schema import FusionRuleTable, FusionTable, NeighboursT
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours, list_leaves
 from monitor.domain.site import Criterion, Level, Station
 from monitor.domain.terms import describe_unknown
-from monitor.domain.witnesses import EARTHQUAKE, INSAR, OBSERVERS, SCENE, TRIGGERS, name_zone
+from monitor.domain.witnesses import name_zone
 from monitor.errors import ConfigError
 
 NODES: Final = ("all", "any", "not", "at_least", "criterion")
@@ -117,12 +117,12 @@ class _Place:
         return Clause("votes", (), k, criterion.id, level, chosen, areas)
 
     def _choose(self, criterion: Criterion, node: Mapping[str, Any], where: str) -> tuple[str, ...]:
-        single = {"report": OBSERVERS, "scene": SCENE, EARTHQUAKE: EARTHQUAKE}
-        if criterion.kind in single:
+        kind = criterion.kind
+        if kind.witness is not None:
             for key in ("stations", "area", "areas", "k"):
                 if key in node:
                     raise ConfigError(f"{where}.{key}: {criterion.id!r} is one witness; expected no {key}")
-            return (single[criterion.kind],)
+            return (kind.witness,)
         patterns = node.get("stations", ["*"])
         if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
             raise ConfigError(f"{where}.stations: expected a list of names or globs, got {patterns!r}")
@@ -133,15 +133,14 @@ class _Place:
         if area is not None and area not in {s.area for s in self._stations}:
             known = sorted({s.area for s in self._stations if s.area})
             raise ConfigError(f"{where}.area: {area!r}: expected one of: {', '.join(known) or 'none is declared'}")
-        beside = criterion.kind in TRIGGERS
         found = [
             s.id for s in self._stations
-            if (s.on_slope or beside) and s.id in criterion.stations and (area is None or s.area == area)
+            if (s.on_slope or kind.trigger) and s.id in criterion.stations and (area is None or s.area == area)
             and any(fnmatchcase(s.id, p) for p in patterns)
         ]  # fmt: skip
         if not found:
             raise ConfigError(f"{where}: no station that may vote is left")
-        return tuple(name_zone(s) for s in found) if criterion.kind == f"{INSAR}_rate" else tuple(found)
+        return tuple(found) if kind.zone is None else tuple(name_zone(s, kind.zone) for s in found)
 
 
 def _count(value: Any, where: str, most: int) -> int:

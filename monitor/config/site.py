@@ -13,6 +13,7 @@ from forecasting.registry import SERVED
 from monitor.config import site_schema as schema
 from monitor.config.criteria import complete_criterion, read_expected_rain, refuse_expected
 from monitor.config.fusion import read_fusion
+from monitor.criteria.table import KINDS
 from monitor.domain.instants import spell_duration
 from monitor.domain.names import unify_names
 from monitor.domain.quantities import QUANTITIES, UNITS, convert
@@ -382,7 +383,7 @@ def _read_criterion(
         _refuse_unreviewed(chosen, stations, where)
     dwell = getattr(table, "dwell", schema.DwellTable())
     criterion = Criterion(
-        id=table.id or f"{kind}-{counts[kind]}", kind=kind, stations=chosen, quantity=quantity,
+        id=table.id or f"{kind}-{counts[kind]}", kind=KINDS[kind], stations=chosen, quantity=quantity,
         thresholds=_read_thresholds(table, raw, shape.bound, levels, plan, shape.name, shape.where),
         direction=getattr(table, "direction", "downslope"), min_sigma=getattr(table, "min_sigma", 3.0),
         dwell=Dwell(dwell.hits, dwell.of, dwell.within), recover=getattr(table, "recover", 0.8),
@@ -396,7 +397,7 @@ def _read_criterion(
 
 def _imply_advice(criteria: Sequence[Criterion], stations: Sequence[Station]) -> Iterable[Criterion]:
     """Scores and footprints always raise advice, also where the site file says nothing of them."""
-    declared = {c.kind for c in criteria}
+    declared = {c.kind.id for c in criteria}
     moving = [(s.id, p) for s in stations for p in s.series if p.quantity.startswith("displacement")]
     if not moving:
         return
@@ -404,7 +405,7 @@ def _imply_advice(criteria: Sequence[Criterion], stations: Sequence[Station]) ->
     for kind, valid_for_s in (("anomaly", max(86400.0, 2.0 * slowest_s)), ("scene", 30.0 * 86400.0)):
         if kind not in declared:
             yield Criterion(
-                id=f"{kind}-advice", kind=kind, stations=tuple(dict.fromkeys(i for i, _ in moving)), quantity="",
+                id=f"{kind}-advice", kind=KINDS[kind], stations=tuple(dict.fromkeys(i for i, _ in moving)), quantity="",
                 thresholds=(Threshold(1),), valid_for_s=valid_for_s, role="advice", author="slopeward",
                 reason="advice is always raised",
             )  # fmt: skip

@@ -1,1 +1,1 @@
-"""One file per kind of criterion: what a site file may say of it, and what it says of a station."""
+"""Kinds of criteria: what a site file may say of each, and what each says of a station."""

@@ -17,7 +17,8 @@ RECORD_MM: Final = 422.0
 RECORD_EXPONENT: Final = 0.475
 GLITCH_SHARE: Final = 0.2  # a counter that fell and is back at most so much of its height above: it never fell
 MOST_PIECES: Final = 1000
-FORECAST: Final = "series:forecast:"
+FORECAST: Final = "series:forecast:"  # + seconds that the forecast reaches; the text is STATION.quantity
+RAIN_SAFE: Final = (("min_coverage", "higher"),)  # parameters that tighten when they go this way
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from monitor.domain.fusion import Fusion
+from monitor.domain.kinds import Kind
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.quantities import QUANTITIES
 
@@ -76,7 +77,7 @@ class Criterion:
     """One rule that can vote for a level; `params` holds what only its kind knows (rain: a, b, c, duration...)."""
 
     id: str
-    kind: str  # velocity, level, rate, rain_sum, rain_intensity_duration, forecast, anomaly, scene, report
+    kind: Kind
     stations: tuple[str, ...]  # resolved ids
     quantity: str
     thresholds: tuple[Threshold, ...]  # by rising level

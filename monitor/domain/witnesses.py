@@ -10,14 +10,6 @@ from monitor.domain.site import Criterion, Site
 OBSERVERS: Final = "observers"
 SCENE: Final = "scene"
 INSAR: Final = "insar"
-# kinds that no declared series of an instrument stands behind, or that models suggest
-SUGGESTED: Final = frozenset({
-    "forecast", "inverse_velocity", "anomaly", "scene", "report", "earthquake", "insar_rate",
-})  # fmt: skip
-# what sets a slope in motion is measured beside it as well: a gauge in the valley is no control station of movement
-TRIGGERS: Final = frozenset({
-    "rain_sum", "rain_intensity_duration", "rain_antecedent", "rain_return_period", "rain_learned", "drawdown",
-})  # fmt: skip
 EARTHQUAKE: Final = "earthquake"
 SHARED: Final = ("reference", "logger", "antenna", "footprint")
 
@@ -59,38 +51,36 @@ def find_groups(site: Site) -> dict[str, str]:
     for station in site.stations:
         members.setdefault(root(station.id), []).append(station.id)
     groups = {s: min(found) for found in members.values() for s in found}
-    zones = {name_zone(s.id): INSAR for s in site.stations}
+    names = {INSAR, *(c.kind.zone for c in site.criteria if c.kind.zone is not None)}
+    zones = {name_zone(s.id, name): name for name in sorted(names) for s in site.stations}
     return groups | zones | {OBSERVERS: OBSERVERS, SCENE: SCENE, EARTHQUAKE: EARTHQUAKE}
 
 
-def name_zone(station: str) -> str:
-    """How votes name the radar zone around a station.
+def name_zone(station: str, zone: str) -> str:
+    """How votes name the zone around a station.
 
-    >>> name_zone("G1")
+    >>> name_zone("G1", INSAR)
     'insar:G1'
     """
-    return f"{INSAR}:{station}"
+    return f"{zone}:{station}"
 
 
 def list_voices(site: Site, criterion: Criterion) -> list[Voice]:
     """Witnesses that a criterion hears: stations on the slope that declare its series, or what stands for them."""
-    if criterion.kind == "report":
-        return [Voice(criterion, OBSERVERS, None)]
-    if criterion.kind == "scene":
-        return [Voice(criterion, SCENE, None)]
-    if criterion.kind == EARTHQUAKE:
-        return [Voice(criterion, EARTHQUAKE, None)]
+    kind = criterion.kind
+    if kind.witness is not None:
+        return [Voice(criterion, kind.witness, None)]
     found = []
     stations = {s.id: s for s in site.stations}
     for name in criterion.stations:
         station = stations.get(name)
-        if station is None or not (station.on_slope or criterion.kind in TRIGGERS):
+        if station is None or not (station.on_slope or kind.trigger):
             continue
-        if criterion.kind == "insar_rate":
-            found.append(Voice(criterion, name_zone(name), None))
+        if kind.zone is not None:
+            found.append(Voice(criterion, name_zone(name, kind.zone), None))
         elif (spec := station.find_series(criterion.quantity)) is not None:
             found.append(Voice(criterion, name, (name, spec.quantity)))
-        elif criterion.kind in SUGGESTED:
+        elif kind.source != "instruments":
             found.append(Voice(criterion, name, None))
     return found
 
@@ -101,7 +91,7 @@ def find_voting_series(site: Site) -> set[tuple[str, str]]:
     return {
         voice.series
         for criterion in site.criteria
-        if criterion.kind not in SUGGESTED
+        if criterion.kind.source == "instruments"
         and (criterion.role == "witness" or (criterion.role == "part" and criterion.id in asked))
         for voice in list_voices(site, criterion)
         if voice.series is not None
@@ -122,9 +112,9 @@ def reach(site: Site, able: Collection[tuple[str, str]], groups: Mapping[str, st
     What models and images suggest does not count here, even when promoted: nobody promises that it comes in time.
     """
     voices = {
-        c.id: [v for v in list_voices(site, c) if v.series in able or c.kind == "report"]
+        c.id: [v for v in list_voices(site, c) if v.series in able or c.kind.source == "observers"]
         for c in site.criteria
-        if c.role in {"witness", "part"} and (c.kind not in SUGGESTED or c.kind == "report")
+        if c.role in {"witness", "part"} and c.kind.source != "suggestion"
     }
     top = site.top_level
     tops: set[str] = set()
@@ -132,7 +122,7 @@ def reach(site: Site, able: Collection[tuple[str, str]], groups: Mapping[str, st
     for criterion in site.criteria:
         found = voices.get(criterion.id, []) if criterion.role == "witness" else []
         highest = max((t.level for t in criterion.thresholds), default=0)
-        if found and criterion.kind != "report":
+        if found and criterion.kind.source != "observers":
             levels.append(min(highest, top - 1))
         if highest >= top:
             tops |= {groups.get(v.witness, v.witness) for v in found}
@@ -159,7 +149,7 @@ def is_met(site: Site, leaf: Clause, witnesses: Collection[str], groups: Mapping
         return len({groups.get(w, w) for w in chosen}) >= leaf.k
     by_area: dict[str, set[str]] = {}
     for name in chosen:
-        station = site.station(name.removeprefix(f"{INSAR}:"))
+        station = site.station(name.rpartition(":")[2])
         if station is not None and station.area is not None:
             by_area.setdefault(station.area, set()).add(groups.get(name, name))
     return sum(len(found) >= leaf.k for found in by_area.values()) >= leaf.areas

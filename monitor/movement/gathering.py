@@ -9,12 +9,14 @@ from sqlalchemy import Connection
 
 from forecasting.kinematics.direction import norm
 from monitor.domain.decision import View, seconds
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.series.tracks import COMPONENTS, SCALARS, Track, build_track
 from monitor.store.readings.observations import load_readings, load_series
 
 KINDS: Final = ("displacement", "crack_opening")  # what moves in mm
 MOST_EPOCHS: Final = 20_000  # of history: an update must cost the same whatever the rate of an instrument
+MOVEMENT: Final = Kind("movement", noise_steps=True)  # no criterion: how a path is cleaned that no bound judges
 ORIGIN_EPOCHS: Final = 10  # from which the length of a movement without a declared direction is counted
 
 
@@ -90,7 +92,7 @@ def load_path(c: Connection, site: Site, moving: Moving, now: datetime) -> Path:
     readings = {
         key: tuple(load_readings(c, i, since, now, now)) for key, i in zip(moving.keys, moving.ids, strict=True)
     }
-    asked = Criterion("movement", "movement", (moving.station.id,), moving.spec.quantity, ())
+    asked = Criterion("movement", MOVEMENT, (moving.station.id,), moving.spec.quantity, ())
     track = build_track(View(readings), site, moving.station, asked, seconds(now))
     values, sigmas = track.along, track.along_sigma
     if len(moving.quantities) > 1 and moving.station.azimuth_deg is None:

@@ -152,8 +152,8 @@ def bounds_of(site: Site, moving: Moving) -> tuple[Bound, ...]:
         Bound(threshold.over, threshold.window_s or DAY_S, criterion.min_sigma)
         for criterion in site.criteria
         if criterion.role == "witness" and moving.station.id in criterion.stations
-        and (quantity.startswith("displacement") if criterion.kind == "velocity" else
-             criterion.kind == "rate" and criterion.quantity == quantity)
+        and (quantity.startswith("displacement") if criterion.kind.velocity else
+             criterion.kind.rate and criterion.quantity == quantity)
         for threshold in criterion.thresholds
         if threshold.over is not None and threshold.over > 0.0
     )  # fmt: skip

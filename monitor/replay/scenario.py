@@ -14,7 +14,6 @@ from monitor.errors import RefusedError
 
 DAY_S: Final = 86400.0
 DENSE: Final = 500  # epochs before the end at which every interval is there
-DRIVING: Final = ("velocity", "rate")
 # stations of one mass move alike, not equally: equal motion on one reference would be asked about as a common fault
 FACTORS: Final = (1.0, 1.35, 0.75, 1.7, 0.9, 1.2, 1.5, 0.8)
 NEVER_BELOW: Final = {"pore_pressure": 20.0, "reservoir_level": 100.0, "water_level": 100.0, "groundwater_level": 100.0}
@@ -44,7 +43,7 @@ def plan_curves(site: Site) -> dict[tuple[str, str], Curve]:
     """
     found: dict[tuple[str, str], Curve] = {}
     for criterion in site.criteria:
-        if criterion.kind not in DRIVING or criterion.role != "witness":
+        if not criterion.kind.rate or criterion.role != "witness":
             continue
         for number, station_id in enumerate(criterion.stations):
             station, spec = site.station(station_id), site.series(station_id, criterion.quantity)

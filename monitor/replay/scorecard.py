@@ -216,7 +216,7 @@ def score(
         name, site.version, names, tally.looks, spans, tuple(tally.alerts), time_in, dict(tally.sight),
         tuple(score_event(x, spans, lead_s) for x in labels), len(_days(spans, site.timezone)), causes,
         tuple(false_list), build_matrix(spans, labels, lead_s, names),
-        tuple(_score_criterion(site, c.id, c.kind, c.role, tally, labels, lead_s) for c in site.criteria),
+        tuple(_score_criterion(site, c.id, c.kind.id, c.role, tally, labels, lead_s) for c in site.criteria),
         tuple(_score_sensor(name, tally) for name in dict.fromkeys((*(s.id for s in site.stations), *tally.health))),
         {k: tuple(v) for k, v in tally.plot.items()},
         {k: tuple(v.spans) for k, v in tally.criteria.items()},

@@ -1,31 +1,8 @@
 """The bounds in force: after an earthquake they are stricter for a time, for every question of a decision alike."""
 
 from dataclasses import replace
-from typing import Final
 
 from monitor.domain.site import Criterion, Site, Threshold
-
-# whose bounds are measured from nothing: a share of them means something. A water level is measured from a datum.
-SCALED: Final = frozenset({
-    "velocity", "rate", "acceleration", "drawdown", "insar_rate", "rain_sum", "rain_antecedent", "rain_learned",
-    "rain_intensity_duration",
-})  # fmt: skip
-# kind -> what its bounds are of the unit of the series; kinds that are not here have no bound in that unit
-_OF_UNIT: Final = {
-    "velocity": "/day", "rate": "/day", "tangential_angle": "/day", "drawdown": "/day", "acceleration": "/day²",
-    "level": "", "rain_sum": "", "rain_antecedent": "",
-}  # fmt: skip
-_STATED: Final = {"tangential_angle": "degrees", "forecast": "mm/day"}  # and not in what they are compared in
-CURVE: Final = frozenset({"a", "c"})  # of I = c + a * D^-b
-
-
-def bound_unit(kind: str, unit: str) -> str:
-    """The unit of a criterion's bounds, where its series is in `unit`; an empty text for bounds without one.
-
-    >>> bound_unit("acceleration", "mm"), bound_unit("slope_safety", "kPa")
-    ('mm/day²', '')
-    """
-    return f"{unit}{_OF_UNIT[kind]}" if kind in _OF_UNIT else ""
 
 
 def bound_units(site: Site) -> dict[str, str]:
@@ -33,13 +10,13 @@ def bound_units(site: Site) -> dict[str, str]:
     found = {}
     for criterion in site.criteria:
         spec = next((s for n in criterion.stations if (s := site.series(n, criterion.quantity)) is not None), None)
-        found[criterion.id] = "" if spec is None else bound_unit(criterion.kind, spec.unit)
+        found[criterion.id] = "" if spec is None else criterion.kind.unit_of(spec.unit)
     return found
 
 
 def declared_units(site: Site) -> dict[str, str]:
     """The unit in which the site file states the bounds of each criterion, by its id."""
-    return bound_units(site) | {c.id: _STATED[c.kind] for c in site.criteria if c.kind in _STATED}
+    return bound_units(site) | {c.id: c.kind.unit for c in site.criteria if c.kind.unit is not None}
 
 
 def lower_bounds(site: Site, factor: float, *, also_jumps: bool = False) -> Site:
@@ -63,7 +40,7 @@ def lower_bounds(site: Site, factor: float, *, also_jumps: bool = False) -> Site
     if factor == 1.0:
         return site
     return replace(
-        site, criteria=tuple(_lower(c, factor, () if also_jumps else c.thresholds) if c.kind in SCALED else c
+        site, criteria=tuple(_lower(c, factor, () if also_jumps else c.thresholds) if c.kind.scaled else c
                              for c in site.criteria)
     )  # fmt: skip
 
@@ -71,7 +48,7 @@ def lower_bounds(site: Site, factor: float, *, also_jumps: bool = False) -> Site
 def _lower(criterion: Criterion, factor: float, declared: tuple[Threshold, ...]) -> Criterion:
     return replace(
         criterion, declared=declared, thresholds=tuple(lower_threshold(t, factor) for t in criterion.thresholds),
-        params=tuple((k, v * factor if k in CURVE and criterion.kind == "rain_intensity_duration" and v > 0 else v)
+        params=tuple((k, v * factor if k in criterion.kind.scaled_params and v > 0 else v)
                      for k, v in criterion.params),
     )  # fmt: skip
 

@@ -99,7 +99,7 @@ def _level_as_rate(criterion: Criterion, jump: Jump) -> int:
         window_s = max(threshold.window_s or 86400.0, jump.at_s - jump.before_s)
         bound, sign = bound_of(threshold)
         if (
-            criterion.kind in {"velocity", "rate"}
+            criterion.kind.rate
             and sign * bound > 0
             and jump.length * 86400.0 / window_s > abs(bound)
         ):

@@ -264,9 +264,9 @@ def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
     """The jump beyond which a step must be verified: declared, else half of what would cross a bound by itself."""
     if spec.verify_step is not None:
         return spec.verify_step
-    if criterion.kind in {"acceleration", "tangential_angle", "movement"}:  # their bounds are no lengths
+    if criterion.kind.noise_steps:
         return 6.0 * spec.noise_floor or None
-    if criterion.kind not in {"velocity", "rate"}:
+    if not criterion.kind.rate:
         return None
     bounds = [
         abs(b) * t.window_s / 86400.0

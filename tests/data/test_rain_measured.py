@@ -11,7 +11,7 @@ import pytest
 from forecasting.data.workbook import read_sheet
 from monitor.cli.main import run_verb
 from monitor.config.site import parse_site
-from monitor.criteria.registry import CRITERIA
+from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import Memory, Newest, View, instant, seconds
 from monitor.domain.observation import Reading
 from monitor.errors import ConfigError
@@ -43,7 +43,7 @@ def look(site, criterion, series, readings, times, at_s, back_s):
     """One assessment from what was known at an instant."""
     part = readings[bisect_right(times, at_s - back_s) : bisect_right(times, at_s)]
     seen = View({series: part}, {series: Newest(seconds(part[-1].observed_at), seconds(part[-1].received_at))})
-    (word,) = CRITERIA[criterion.kind](criterion).assess(Windows(site, seen, Memory(), at_s))
+    (word,) = CRITERIA[criterion.kind.id].rule(criterion).assess(Windows(site, seen, Memory(), at_s))
     return word
 
 

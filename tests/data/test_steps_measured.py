@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.criteria.table import KINDS
 from monitor.domain.decision import Decision, EventFact, Memory, seconds
 from monitor.domain.fusion import Fusion
 from monitor.domain.observation import Observation
@@ -30,7 +31,7 @@ def make_site(names: Sequence[str], reference: str | None = None) -> Site:
             for n in names
         ),
         (Criterion(
-            "v", "velocity", tuple(names), "displacement",
+            "v", KINDS["velocity"], tuple(names), "displacement",
             (Threshold(1, over=3.0, window_s=14 * DAY_S), Threshold(2, over=10.0, window_s=10 * DAY_S),
              Threshold(3, over=40.0, window_s=7 * DAY_S)),
             dwell=Dwell(2, 3, 7 * DAY_S), min_sigma=5.0, recover=0.6, valid_for_s=7 * DAY_S,

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from monitor.alerting.decision import decide as decide_module
 from monitor.alerting.decision.scope import anchor_at
+from monitor.criteria.table import KINDS
 from monitor.domain.decision import Decision, Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
@@ -53,9 +54,9 @@ SITE = Site(
     tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red"))),
     (station("A"), station("B"), station("C", "REF"), station("D", "REF"), station("K", "REF", on_slope=False)),
     (
-        Criterion("v", "velocity", MOVERS, "displacement", THRESHOLDS, dwell=Dwell(2, 3, 2 * DAY_S), recover=0.6,
+        Criterion("v", KINDS["velocity"], MOVERS, "displacement", THRESHOLDS, dwell=Dwell(2, 3, 2 * DAY_S), recover=0.6,
                   valid_for_s=VALID_S),
-        Criterion("p", "level", ("B",), "pore_pressure", (Threshold(1, over=1000.0),), valid_for_s=VALID_S),
+        Criterion("p", KINDS["level"], ("B",), "pore_pressure", (Threshold(1, over=1000.0),), valid_for_s=VALID_S),
     ),
     fusion=Fusion(top_needs=2, hold_when_missing_s=3 * DAY_S, verify_within_s=DAY_S),
     version="v1",

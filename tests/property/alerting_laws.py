@@ -13,7 +13,8 @@ from itertools import pairwise
 from forecasting.kinematics.velocity import fit_velocity
 from monitor.alerting.decision import decide
 from monitor.alerting.decision.ladder import station_behind
-from monitor.criteria.earthquake import lowered_factor
+from monitor.criteria.kinds.earthquake import lowered_factor
+from monitor.criteria.table import KINDS
 from monitor.domain.alert import Ledger
 from monitor.domain.decision import (
     AnomalyFact,
@@ -61,11 +62,11 @@ GAUGE = Station(
 )  # fmt: skip
 VELOCITY = replace(SITE.criteria[0], fast_track=3.0)
 RAIN = Criterion(
-    "r", "rain_sum", ("R",), "rain", (Threshold(1, over=RAIN_BOUND_MM, window_s=RAIN_WINDOW_S),), recover=RAIN_RECOVER,
-    valid_for_s=VALID_S,
+    "r", KINDS["rain_sum"], ("R",), "rain", (Threshold(1, over=RAIN_BOUND_MM, window_s=RAIN_WINDOW_S),),
+    recover=RAIN_RECOVER, valid_for_s=VALID_S,
 )  # fmt: skip
 QUAKE = Criterion(
-    "q", "earthquake", (), "", (Threshold(1, over=0.1),), role="advice", valid_for_s=2 * DAY_S,
+    "q", KINDS["earthquake"], (), "", (Threshold(1, over=0.1),), role="advice", valid_for_s=2 * DAY_S,
     params=(("lower_for_s", STRICTER_S), ("lower_to", 0.5)),
 )  # fmt: skip
 WET = FusionRule("wet", 2, Clause("all", (
@@ -80,8 +81,8 @@ ADVISED = replace(
     FULL, stations=(*FULL.stations, station("Z")), version="advised",
     criteria=(
         replace(VELOCITY, stations=(*MOVERS, "Z")), *FULL.criteria[1:],
-        Criterion("odd", "anomaly", MOVERS, "", (Threshold(3),), role="advice"),
-        Criterion("seen", "scene", MOVERS, "", (Threshold(3),), role="advice"),
+        Criterion("odd", KINDS["anomaly"], MOVERS, "", (Threshold(3),), role="advice"),
+        Criterion("seen", KINDS["scene"], MOVERS, "", (Threshold(3),), role="advice"),
     ),
 )  # fmt: skip
 Message = tuple[float, str, Reading]

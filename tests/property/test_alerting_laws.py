@@ -6,7 +6,8 @@
 import pytest
 
 from monitor.alerting.decision import conditions, decide
-from monitor.criteria import rain_gauge, velocity
+from monitor.criteria import rain_gauge
+from monitor.criteria.kinds import velocity
 from monitor.domain import decision as records
 from monitor.series import maintenance, steps, tracks
 from tests.property.alerting_histories import DAY_S, SOAK

@@ -13,7 +13,8 @@ import pytest
 
 from forecasting.kinematics.velocity import fit_velocity
 from monitor.alerting.decision import conditions, decide
-from monitor.criteria import velocity
+from monitor.criteria.kinds import velocity
+from monitor.criteria.table import KINDS
 from monitor.domain import decision as records
 from monitor.domain.alert import Ledger
 from monitor.domain.decision import AnomalyFact, FootprintFact, Memory, View, instant, seconds
@@ -350,8 +351,8 @@ def check_advice_moves_no_level(_: object = None) -> None:
         SITE,
         criteria=(
             *SITE.criteria,
-            Criterion("odd", "anomaly", MOVERS, "", (Threshold(3),), role="advice"),
-            Criterion("seen", "scene", MOVERS, "", (Threshold(3),), role="advice"),
+            Criterion("odd", KINDS["anomaly"], MOVERS, "", (Threshold(3),), role="advice"),
+            Criterion("seen", KINDS["scene"], MOVERS, "", (Threshold(3),), role="advice"),
         ),
     )
 

@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 
 from monitor.alerting.acts.loosening import find_loosening
+from monitor.criteria.table import KINDS
 from monitor.domain.site import Criterion, Dwell, Threshold
 from tests.property.alerting_histories import DAY_S, MOVERS, SITE, SOAK, THRESHOLDS, VALID_S, levels, run, seeded
 
@@ -27,7 +28,7 @@ def fusion(**changed):
 
 
 ADDED = Criterion(
-    "n", "level", MOVERS, "displacement", (Threshold(2, over=30.0), Threshold(3, over=60.0)),
+    "n", KINDS["level"], MOVERS, "displacement", (Threshold(2, over=30.0), Threshold(3, over=60.0)),
     dwell=Dwell(2, 3, 2 * DAY_S), valid_for_s=VALID_S,
 )  # fmt: skip
 HARMLESS = {

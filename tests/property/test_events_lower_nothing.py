@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from monitor.criteria.table import KINDS
 from monitor.domain.decision import EventFact
 from monitor.domain.site import Criterion, Threshold
 from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, levels, quiet, run, seeded
 
 SEEDS = 400 if os.environ.get("SLOPEWARD_SOAK") else 18
 T0 = START.timestamp()
-SHAKEN = Criterion("q", "earthquake", (), "", (Threshold(1, over=0.1),), role="advice", valid_for_s=2 * DAY_S,
+SHAKEN = Criterion("q", KINDS["earthquake"], (), "", (Threshold(1, over=0.1),), role="advice", valid_for_s=2 * DAY_S,
                    params=(("lower_to", 0.5), ("lower_for_s", 3 * DAY_S)))  # fmt: skip
 
 

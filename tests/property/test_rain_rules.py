@@ -9,6 +9,7 @@ import pytest
 
 from monitor.alerting.decision.decide import decide
 from monitor.criteria.rain_gauge import Gauge
+from monitor.criteria.table import KINDS
 from monitor.domain.decision import Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
@@ -27,7 +28,9 @@ def place(auto_lower=True):
     series = SeriesSpec("R1", "rain", "mm", H, 4 * H)
     gauge = Station("R1", None, None, None, None, None, None, None, None, on_slope=True, series=(series,))
     bounds = tuple(Threshold(k, over=BOUNDS[k], window_s=WINDOWS[k] * H) for k in WINDOWS)
-    rule = Criterion("sum", "rain_sum", ("R1",), "rain", bounds, valid_for_s=8 * H, params=(("min_coverage", 0.8),))
+    rule = Criterion(
+        "sum", KINDS["rain_sum"], ("R1",), "rain", bounds, valid_for_s=8 * H, params=(("min_coverage", 0.8),)
+    )
     site = Site("s", "S", 46.0, 8.0, "UTC", levels, (gauge,), (rule,), version="v")
     return replace(site, fusion=replace(site.fusion, top_needs=1))
 

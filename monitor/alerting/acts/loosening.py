@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from monitor.criteria.registry import MOTION
 from monitor.domain.alert import Ledger
 from monitor.domain.fusion import Clause, Fusion, list_leaves
 from monitor.domain.site import Criterion, Recipient, Site, Station, Threshold
@@ -61,8 +60,7 @@ CRITERION: Final[Mapping[str, Safe]] = {
 }  # fmt: skip
 BOUND: Final[Mapping[str, Safe]] = {"over": _lower, "under": _higher}
 DWELL: Final[Mapping[str, Safe]] = {"hits": _lower, "of": _higher, "within_s": _longer_or_none}
-PARAMS: Final[Mapping[str, Safe]] = {"min_coverage": _higher, "a": _lower, "c": _lower, "needs": _lower}
-SCENE_PARAMS: Final[Mapping[str, Safe]] = {**PARAMS, "near_m": _higher}
+WAYS: Final[Mapping[str, Safe]] = {"lower": _lower, "higher": _higher}  # of the parameters that a kind calls safe
 SIGNED: Final = ("author", "reason", "valid_until")
 FUSION: Final[Mapping[str, Safe]] = {
     "top_needs": _lower, "hold_when_missing_s": _lower, "verify_within_s": _lower, "fast_track": _higher,
@@ -70,18 +68,8 @@ FUSION: Final[Mapping[str, Safe]] = {
 RULE: Final[Mapping[str, Safe]] = {"author": _any, "reason": _any, "level": _higher}
 STAGE: Final[Mapping[str, Safe]] = {"evaluate_every_s": _lower, "forecast_every_s": _lower}
 RECIPIENT: Final[Mapping[str, Safe]] = {"channels": _covers, "ledgers": _covers, "escalate_after_s": _sooner}
-# plans that matter to levels only where a criterion of these kinds is more than advice
-ADVISED: Final = {
-    "forecast": ("forecast", "inverse_velocity"), "anomaly": ("anomaly",), "scenes": ("scene",),
-}  # fmt: skip
-# criteria that decide by their own bounds alone: without a bound for the highest two they cannot touch those
-PLAIN: Final = frozenset({
-    "velocity", "level", "rate", "acceleration", "tangential_angle", "inverse_velocity", "rain_sum",
-    "rain_intensity_duration", "rain_antecedent", "rain_return_period", "rain_learned", "factor_of_safety", "drawdown",
-    "forecast", "anomaly", "scene", "insar_rate", "report",
-})  # fmt: skip
-# they change the bounds of others, whatever their role
-REACHING: Final = frozenset({"earthquake"})
+# plans that matter to levels only where a criterion that rests on them is more than advice
+ADVISED: Final = ("forecast", "anomaly", "scenes")
 
 
 def find_loosening(old: Site, new: Site) -> tuple[str, ...]:
@@ -95,9 +83,9 @@ def find_loosening(old: Site, new: Site) -> tuple[str, ...]:
     found = [*_ladder(old, new, high)]
     found += _fields("site", old, new, SITE, skip={"levels", "stations", "criteria", "fusion", "recipients", "movement",
                                                    *ADVISED})  # fmt: skip
-    for plan, kinds in ADVISED.items():
+    for plan in ADVISED:
         if getattr(old, plan) != getattr(new, plan) and any(
-            c.kind in kinds and c.role != "advice" for c in (*old.criteria, *new.criteria)
+            c.kind.plan == plan and c.role != "advice" for c in (*old.criteria, *new.criteria)
         ):
             found.append(f"{plan} differs, and a criterion that counts rests on it")
     found += _fusion(old.fusion, new.fusion, high)
@@ -217,7 +205,7 @@ def _criteria(old: Site, new: Site, top_two: int) -> list[str]:
     for criterion in old.criteria:
         now = after.get(criterion.id)
         # where motions are tested for a common one, low bounds too decide which vote is set aside
-        low = (shared and criterion.kind in MOTION) or criterion.id in named
+        low = (shared and criterion.kind.motion) or criterion.id in named
         high = 1 if low else top_two
         if now is None:
             if _matters(criterion, high):
@@ -231,7 +219,7 @@ def _criteria(old: Site, new: Site, top_two: int) -> list[str]:
     return found + [
         f"criterion {c.id} is new, of kind {c.kind}"
         for c in new.criteria
-        if c.id not in known and c.role != "advice" and c.kind not in PLAIN | REACHING
+        if c.id not in known and c.role != "advice" and c.kind.loosening == "unknown"
     ]
 
 
@@ -252,11 +240,11 @@ def _denials(clause: Clause) -> Iterator[Clause]:
 
 def _matters(criterion: Criterion, high: int) -> bool:
     """True where the two highest levels may rest on a criterion."""
-    if criterion.kind in REACHING:
+    if criterion.kind.loosening == "reaching":
         return True
     if criterion.role == "advice":
         return False
-    plain = criterion.role == "witness" and criterion.kind in PLAIN
+    plain = criterion.role == "witness" and criterion.kind.loosening == "bounds"
     return not plain or any(bound.level >= high for bound in criterion.thresholds)
 
 
@@ -266,7 +254,7 @@ def _criterion(old: Criterion, new: Criterion, high: int) -> list[str]:
     found += _fields(f"{name}.dwell", old.dwell, new.dwell, DWELL)
     found += _params(name, old, new)
     after = {b.level: b for b in new.thresholds}
-    lowest = 0 if old.kind not in PLAIN or old.role == "part" else high
+    lowest = 0 if old.kind.loosening != "bounds" or old.role == "part" else high
     for bound in old.thresholds:
         if bound.level >= lowest:
             found += _bound(f"{name}, level {bound.level}", bound, after.get(bound.level))
@@ -285,7 +273,7 @@ def _shares_reference(site: Site) -> bool:
 
 def _params(name: str, old: Criterion, new: Criterion) -> list[str]:
     before, after = dict(old.params), dict(new.params)
-    known = SCENE_PARAMS if old.kind == "scene" else PARAMS
+    known = {param: WAYS[way] for param, way in old.kind.safe_params}
     return [
         f"{name}: {key} {_say(before.get(key))} -> {_say(after.get(key))}"
         for key in sorted({*before, *after})

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from monitor.criteria.registry import MOTION
-from monitor.criteria.velocity import judge_rates
+from monitor.criteria.kinds.velocity import judge_rates
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Station
 from monitor.domain.witnesses import OBSERVERS
 from monitor.series.assessment import Assessment, Windows
@@ -18,8 +18,8 @@ def find_common(
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     """References whose rovers move as one: reference -> stations, and reference -> sentence."""
     site = windows.site
-    kinds = {c.id: c for c in site.criteria}
-    moving = {w.station for w in words if w.raise_level > 0 and kinds[w.criterion].kind in MOTION | {"report"}}
+    kinds = {c.id: c.kind for c in site.criteria}
+    moving = {w.station for w in words if w.raise_level > 0 and _tells_motion(kinds[w.criterion])}
     open_steps = {s.station: s.jump.size for k, s in sightings.items() if windows.memory.answers.get(k) is None}
     moving |= set(open_steps)
     leaders = {*open_steps, *(w.station for w in words if w.fresh and w.raise_level > 0)}
@@ -49,11 +49,16 @@ def find_common(
     return found, sentences
 
 
+def _tells_motion(kind: Kind) -> bool:
+    """Measured motion, or what people saw."""
+    return kind.motion or kind.source == "observers"
+
+
 def _says_nothing(windows: Windows, station: Station, rovers: Sequence[Motion]) -> bool:
     """True for a rover whose vote lives and which is not heard now: its silence does not make the vote count."""
     if windows.view.draining:
         return True
-    votes = (windows.memory.votes.get(f"{c.id}|{station.id}") for c in windows.site.criteria if c.kind in MOTION)
+    votes = (windows.memory.votes.get(f"{c.id}|{station.id}") for c in windows.site.criteria if c.kind.motion)
     lives = any(v is not None and v.level > 0 and v.valid_until_s >= windows.now_s for v in votes)
     return lives and all(r.station != station.id for r in rovers)
 
@@ -74,7 +79,7 @@ def _motions(words: Sequence[Assessment], open_steps: Mapping[str, Vector], stat
 
 def _control(windows: Windows, station: Station, open_steps: Mapping[str, Vector]) -> list[Motion]:
     """The motion of a control station; it never votes, it only clears or burdens its reference."""
-    criterion = next((c for c in windows.site.criteria if c.kind == "velocity"), None)
+    criterion = next((c for c in windows.site.criteria if c.kind.velocity), None)
     spec = windows.site.series(station.id, criterion.quantity) if criterion else None
     if criterion is None or spec is None:
         return []

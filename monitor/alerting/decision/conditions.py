@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.alerting.decision.fusion_rules import RULE, split_key
 from monitor.alerting.decision.ladder import Ask, Rung, station_behind
-from monitor.criteria.earthquake import list_inspections
+from monitor.criteria.kinds.earthquake import list_inspections
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.decision import Condition, Memory, Step, Vote, instant, seconds
 from monitor.domain.instants import parse, spell, spell_duration

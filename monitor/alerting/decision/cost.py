@@ -3,7 +3,6 @@
 from typing import Final
 
 from monitor.alerting.decision.scope import history_s, reach_s, wanted_series
-from monitor.criteria.registry import MEASURED
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, SeriesSpec, Site
 
@@ -30,7 +29,7 @@ def find_dear(site: Site) -> tuple[str, bool] | None:
         (
             (_rows(spec, criterion.quantity, history_s(site, criterion, spec)), criterion, spec)
             for criterion in site.criteria
-            if criterion.kind in MEASURED
+            if criterion.kind.source == "instruments"
             for spec in _specs(site, criterion)
         ),
         key=lambda found: found[0],

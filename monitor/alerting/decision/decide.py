@@ -14,8 +14,8 @@ from monitor.alerting.decision.orphaned_votes import find_unheard
 from monitor.alerting.decision.signatures import keep_signatures
 from monitor.alerting.decision.vote_status import stand
 from monitor.alerting.decision.votes import REFERENCE, find_lasting, keep_answers, outgrow, update_votes
-from monitor.criteria.earthquake import list_lowering, lowered_factor
-from monitor.criteria.registry import CRITERIA, MOTION, TRACKED
+from monitor.criteria.kinds.earthquake import list_lowering, lowered_factor
+from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import OLD_RULE, Decision, Memory, Step, View, Vote, instant, seconds
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import find_groups, find_voting_series, reach
@@ -76,10 +76,10 @@ def decide(
     site = lower_bounds(site, factor, also_jumps=is_old)
     windows = Windows(site, view, memory, now_s, {} if warm is None else warm)
     groups = find_groups(site)
-    words = [a for c in site.criteria for a in CRITERIA[c.kind](c).assess(windows)]
+    words = [a for c in site.criteria for a in CRITERIA[c.kind.id].rule(c).assess(windows)]
     asked_tracks = [
         (c, windows.track(c, s)) for c in site.criteria for s in c.stations
-        if c.kind in TRACKED and c.quantity != "rain"
+        if c.kind.followed and c.quantity != "rain"
     ]  # fmt: skip
     tracks: dict[str, list[Track]] = {}
     for _, track in asked_tracks:
@@ -176,7 +176,7 @@ def find_pended(
         bad = next((p for p in places if senses[p].state in SICK), None)
         if bad is not None:
             found[key] = f"{station} is {senses[bad].state}: {bad[1]}: {senses[bad].reason}"
-        elif station in suspects and criteria[criterion].kind in MOTION:
+        elif station in suspects and criteria[criterion].kind.motion:
             found[key] = suspects[station]
     return found
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from monitor.criteria.earthquake import list_lowering
+from monitor.criteria.kinds.earthquake import list_lowering
 from monitor.domain.decision import OLD_RULE, Step
 from monitor.series.assessment import Windows
 from monitor.series.steps import EVENT, is_earthquake, list_events_at

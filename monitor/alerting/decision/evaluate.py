@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.reading_cache import Looking
 from monitor.alerting.decision.scope import reach_s, wanted_series
-from monitor.criteria.earthquake import event_span_s
+from monitor.criteria.kinds.earthquake import event_span_s
 from monitor.domain.alert import SERVICE, AlertChange
 from monitor.domain.decision import Decision, Memory, View, instant
 from monitor.domain.instants import spell
@@ -126,12 +126,12 @@ def load_facts(c: Connection, site: Site, now: datetime, *, as_said: bool = Fals
     With `as_said` events count from when people said that they knew them, which only a replay asks for.
     """
     since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
-    kinds = {x.kind for x in site.criteria}
+    reads = {x.kind.facts for x in site.criteria}
     return {
-        "forecasts": load_forecast_facts(c, site.id, now) if "forecast" in kinds else (),
-        "anomalies": load_anomaly_facts(c, site.id, since, now) if "anomaly" in kinds else (),
-        "footprints": load_footprint_facts(c, site.id, since, now) if "scene" in kinds else (),
-        "reports": load_report_facts(c, site.id, since, now) if "report" in kinds else (),
+        "forecasts": load_forecast_facts(c, site.id, now) if "forecasts" in reads else (),
+        "anomalies": load_anomaly_facts(c, site.id, since, now) if "anomalies" in reads else (),
+        "footprints": load_footprint_facts(c, site.id, since, now) if "footprints" in reads else (),
+        "reports": load_report_facts(c, site.id, since, now) if "reports" in reads else (),
         "events": load_event_facts(
             c,
             site.id,
@@ -142,8 +142,8 @@ def load_facts(c: Connection, site: Site, now: datetime, *, as_said: bool = Fals
         ),
         "offsets": load_offset_facts(c, site.id, now),
         "maintenance": load_maintenance_facts(c, site.id, now),
-        "points": load_point_facts(c, site, now) if "insar_rate" in kinds else (),
-        "failures": load_failure_facts(c, site.id, now) if "inverse_velocity" in kinds else (),
+        "points": load_point_facts(c, site, now) if "points" in reads else (),
+        "failures": load_failure_facts(c, site.id, now) if "failures" in reads else (),
     }
 
 

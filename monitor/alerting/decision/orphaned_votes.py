@@ -14,6 +14,7 @@ from typing import Final
 from monitor.alerting.decision.fusion_rules import RULE, split_key
 from monitor.alerting.decision.ladder import station_behind
 from monitor.domain.decision import Memory
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import list_voices
 from monitor.series.steps import STEP
@@ -98,8 +99,8 @@ def _means(criterion: Criterion) -> object:
 
 
 def _is_automatic(criterion: Criterion) -> bool:
-    return _AUTOMATIC.fullmatch(criterion.id) is not None and criterion.id.startswith(f"{criterion.kind}-")
+    return _AUTOMATIC.fullmatch(criterion.id) is not None and criterion.id.startswith(f"{criterion.kind.id}-")
 
 
-def _count(criteria: Iterable[Criterion], kind: str) -> int:
+def _count(criteria: Iterable[Criterion], kind: Kind) -> int:
     return sum(1 for c in criteria if c.kind == kind and _is_automatic(c))

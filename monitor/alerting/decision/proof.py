@@ -34,13 +34,13 @@ def find_unproven(c: Connection, site: Site, now: datetime) -> list[str]:
     return [
         f'criterion {one.id}: role = "{one.role}" is not proven on this site: {why}; until then write role = "advice"'
         for one in needs_proof(site)
-        for why in _JUDGED[one.kind](c, site, one, now)
+        for why in _JUDGED[one.kind.facts or ""](c, site, one, now)
     ]
 
 
 def needs_proof(site: Site) -> list[Criterion]:
     """Criteria of the site that count for the warning level and rest on a model."""
-    return [one for one in site.criteria if one.role in {"witness", "part"} and one.kind in _JUDGED]
+    return [one for one in site.criteria if one.role in {"witness", "part"} and one.kind.facts in _JUDGED]
 
 
 def _judge_anomaly(c: Connection, site: Site, _: Criterion, __: datetime) -> Iterator[str]:
@@ -81,6 +81,7 @@ def _judge_scene(c: Connection, site: Site, _: Criterion, __: datetime) -> Itera
         yield f"{accepted} of {len(looked)} reviewed outlines were accepted, {LEAST_ACCEPTED:.0%} are needed"
 
 
+# by the facts that a criterion reads
 _JUDGED: Final[dict[str, Callable[[Connection, Site, Criterion, datetime], Iterator[str]]]] = {
-    "anomaly": _judge_anomaly, "forecast": _judge_forecast, "scene": _judge_scene,
+    "anomalies": _judge_anomaly, "forecasts": _judge_forecast, "footprints": _judge_scene,
 }  # fmt: skip

@@ -5,7 +5,6 @@ from datetime import datetime
 from math import floor
 from typing import Final
 
-from monitor.criteria.registry import MEASURED
 from monitor.domain.decision import instant, seconds
 from monitor.domain.site import Criterion, SeriesSpec, Site
 
@@ -37,10 +36,10 @@ def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
     """(station, declared quantity) -> seconds of history; controls on a shared reference are looked at as well."""
     found: dict[tuple[str, str], float] = {}
     for criterion in site.criteria:
-        if criterion.kind not in MEASURED:
+        if criterion.kind.source != "instruments":
             continue
         stations = set(criterion.stations)
-        if criterion.kind == "velocity":
+        if criterion.kind.velocity:
             stations |= {s.id for s in site.stations if not s.on_slope and s.reference is not None}
         for station in stations:
             spec = site.series(station, criterion.quantity)

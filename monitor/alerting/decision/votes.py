@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from monitor.criteria.registry import MOTION
 from monitor.domain.decision import Memory, Step, View, Vote
 from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import Assessment
@@ -67,7 +66,7 @@ def outgrow(
 
 def find_height(site: Site, question: str, votes: Mapping[str, Vote], now_s: float) -> int:
     """The highest level that the motion behind a question asks for."""
-    motions = {c.id for c in site.criteria if c.kind in MOTION}
+    motions = {c.id for c in site.criteria if c.kind.motion}
     behind = {s.id for s in site.stations if question in {f"{REFERENCE}{s.reference}", f"{ALONE}{s.id}"}}
     found = (
         v.level for k, v in votes.items()

@@ -149,7 +149,7 @@ def _footprints(
 
 def find_reach_m(site: Site) -> float:
     """How far a footprint may lie from the stations that are stored with it: as far as any criterion looks."""
-    asked = [dict(c.params).get("near_m", 0.0) for c in site.criteria if c.kind == "scene"]
+    asked = [dict(c.params).get("near_m", 0.0) for c in site.criteria if c.kind.facts == "footprints"]
     return max(site.scenes.near_m, *asked)
 
 

@@ -12,7 +12,6 @@ from forecasting.kinematics.velocity import fit_velocity
 from monitor.domain.decision import PointFact, seconds
 from monitor.domain.quantities import convert
 from monitor.domain.site import Criterion, Site, Station
-from monitor.domain.witnesses import INSAR
 from monitor.errors import RefusedError
 from monitor.store.database.engine import insert as upsert
 from monitor.store.schema import tables as t
@@ -195,7 +194,7 @@ def load_point_facts(c: Connection, site: Site, now: datetime) -> tuple[PointFac
     """
     asked: dict[tuple[str, float, float], None] = {}
     for criterion in site.criteria:
-        if criterion.kind == f"{INSAR}_rate":
+        if criterion.kind.facts == "points":
             window_s, near_m = window_of(criterion)
             asked |= dict.fromkeys((s, window_s, near_m) for s in criterion.stations)
     if not asked:

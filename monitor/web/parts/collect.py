@@ -161,7 +161,7 @@ def describe_rules(site: Site | None) -> list[dict[str, Any]]:
     units = declared_units(site)
     return [
         {
-            "id": k.id, "kind": k.kind, "stations": ", ".join(k.stations), "quantity": k.quantity, "role": k.role,
+            "id": k.id, "kind": k.kind.id, "stations": ", ".join(k.stations), "quantity": k.quantity, "role": k.role,
             "bounds": [_spell_bound(k, names, n, units[k.id]) for n in range(len(k.thresholds))],
             "params": ", ".join(spell_param(name, value) for name, value in k.params),
             "author": k.author, "reason": k.reason,

@@ -205,12 +205,12 @@ def find_thresholds(
                 continue
             row = {
                 "level": threshold.level, "name": names.get(threshold.level, str(threshold.level)),
-                "kind": criterion.kind, "value": bound, "side": "over" if threshold.over is not None else "under",
+                "kind": criterion.kind.id, "value": bound, "side": "over" if threshold.over is not None else "under",
                 "window_s": threshold.window_s, "criterion": criterion.id,
             }  # fmt: skip
-            if criterion.kind == "level":
+            if "line" in criterion.kind.drawn:
                 found.append({**row, "line": bound})
-            elif criterion.kind in {"rate", "velocity"} and threshold.window_s and share:
+            elif "ray" in criterion.kind.drawn and threshold.window_s and share:
                 ray = _ray(readings, bound * share, threshold.window_s)
                 found += [{**row, "ray": ray}] if ray else []
     return found

@@ -27,10 +27,6 @@ Span = Annotated[str, Query(description="back from `to` when `from` is left out:
 From = Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")]
 To = Annotated[str | None, Query(description="RFC 3339 with offset; included; default now")]
 KEPT: Final = timedelta(seconds=5)  # a dry run serves whoever looks meanwhile
-RAINY: Final = frozenset({
-    "rain_sum", "rain_intensity_duration", "rain_antecedent", "rain_return_period", "rain_learned", "factor_of_safety",
-    "drawdown",
-})  # fmt: skip
 MOVING: Final = ("displacement", "crack", "tilt", "strain", "velocity")
 
 
@@ -44,7 +40,7 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
         moving = [s["id"] for s in pages.load_stations(c, site) if s["on_slope"] and _moves(s)]
         judged = timeline.list_judged(c, site)
     says = ask_now(context, declared)
-    curves = declared is not None and any(k.kind == "rain_intensity_duration" for k in declared.criteria)
+    curves = declared is not None and any("curve" in k.kind.drawn for k in declared.criteria)
     actions = [] if declared is None else [(p.stage, p.action) for p in declared.movement.stages if p.action]
     return render(
         request, "movement.html", card=card, stations=[s for s in moving if s in judged],
@@ -73,7 +69,7 @@ def ask_now(context: Context, site: Site | None) -> dict[str, Any]:
     if before is not None and timedelta(0) <= now - before[0] < KEPT:
         return before[1]
     decision = evaluate_site(context.db, site, now, "page", dry_run=True).decision
-    rainy = {k.id for k in site.criteria if k.kind in RAINY}
+    rainy = {k.id for k in site.criteria if "rain" in k.kind.drawn}
     says = {
         "note": "", "tables": read_told(decision.evidence), "sentence": str(decision.evidence["sentence"]),
         "rain": [w for w in decision.evidence["words"] if w["criterion"] in rainy],
@@ -122,11 +118,10 @@ def get_movement(
 
 def find_bounds(site: Site | None, station: str) -> list[dict[str, Any]]:
     """Bounds that can be drawn beside the movement of a station: velocity, acceleration, tangential angle."""
-    kinds = {"velocity", "acceleration", "tangential_angle"}
     return [
-        {"kind": k.kind, "criterion": k.id, "level": t.level, "value": t.over, "window_s": t.window_s}
+        {"kind": k.kind.id, "criterion": k.id, "level": t.level, "value": t.over, "window_s": t.window_s}
         for k in (() if site is None else site.criteria)
-        if k.kind in kinds and station in k.stations
+        if "movement" in k.kind.drawn and station in k.stations
         for t in k.thresholds
         if t.over is not None
     ]

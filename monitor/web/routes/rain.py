@@ -9,8 +9,8 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 
+from monitor.criteria.kinds.rain_intensity_duration import measure_curve
 from monitor.criteria.rain_gauge import Gauge, read_gauge
-from monitor.criteria.rainfall import measure_curve
 from monitor.domain.decision import View, instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.site import Criterion, Site
@@ -21,7 +21,6 @@ from monitor.web.parts.collect import find_card, find_series
 from monitor.web.routes.movement import From, Span, To, read_ends
 
 router = APIRouter()
-CURVE: Final = "rain_intensity_duration"
 MOST_READINGS: Final = 50_000  # of one gauge, newest: more is no work for a page
 POINTS: Final = 24  # durations of one picture, evenly spaced on its logarithmic axis
 
@@ -36,7 +35,7 @@ def get_rain(
         card = find_card(c, site)
         low, high = read_ends(context.clock(), from_, to, span)
         declared = context.declaration(c, str(card.status["config_version"]))
-        curves = [] if declared is None else [k for k in declared.criteria if k.kind == CURVE]
+        curves = [] if declared is None else [k for k in declared.criteria if "curve" in k.kind.drawn]
         found = [
             row for k in curves for station in k.stations
             if declared is not None and (row := _describe(c, declared, k, station, (low, high), context.clock()))

@@ -35,7 +35,7 @@ def find_rates(
     if site is None:
         return []
     asked = {
-        t.window_s: k.id for k in site.criteria if k.kind == "velocity" and station in k.stations
+        t.window_s: k.id for k in site.criteria if k.kind.velocity and station in k.stations
         for t in k.thresholds if t.window_s
     }  # fmt: skip
     readings = _load(context, c, site, station, low, high, max(asked, default=0.0))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.alerting.decision.evaluator import Evaluator
+from monitor.criteria.table import KINDS
 from monitor.domain.observation import Observation
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.replay.backtest import run_backtest
@@ -44,7 +45,7 @@ def make_site(name: str, stations: int) -> Site:
             for n in names
         ),
         (Criterion(
-            "velocity", "velocity", names, "displacement",
+            "velocity", KINDS["velocity"], names, "displacement",
             (Threshold(1, over=4.0, window_s=3 * DAY_S), Threshold(2, over=16.0, window_s=DAY_S),
              Threshold(3, over=60.0, window_s=0.5 * DAY_S)),
             dwell=Dwell(3, 4, DAY_S), recover=0.6, valid_for_s=2 * DAY_S,

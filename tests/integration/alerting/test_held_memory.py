@@ -11,6 +11,7 @@ import pytest
 
 from monitor.alerting.decision.evaluator import Evaluator
 from monitor.alerting.decision.scope import reach_s, wanted_series
+from monitor.criteria.table import KINDS
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
 from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
@@ -32,7 +33,7 @@ SITE = Site(
         for n in NAMES
     ),
     (Criterion(
-        "velocity", "velocity", NAMES, "displacement", (Threshold(1, over=1e9, window_s=20.0),),
+        "velocity", KINDS["velocity"], NAMES, "displacement", (Threshold(1, over=1e9, window_s=20.0),),
         dwell=Dwell(2, 3, 10.0), recover=0.6, valid_for_s=60.0,
     ),),
     version="held",

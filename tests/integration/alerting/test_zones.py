@@ -218,7 +218,7 @@ def test_reports_of_an_older_version_are_counted_as_they_were():
 def test_a_single_image_is_no_part_of_a_rule_either():
     from dataclasses import replace
 
-    from monitor.criteria.scene import SceneRule
+    from monitor.criteria.kinds.scene import SceneRule
     from monitor.domain.decision import FootprintFact, Memory
     from monitor.series.assessment import Windows
 

@@ -11,6 +11,7 @@ from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.decision import conditions, vote_status
 from monitor.alerting.decision import decide as decide_module
 from monitor.alerting.decision.signatures import measure_height, needs_two
+from monitor.criteria.table import KINDS
 from monitor.domain.decision import EventFact, MaintenanceFact, Memory, Signature, Step, View, instant, seconds
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
 from monitor.domain.instants import spell
@@ -40,7 +41,9 @@ from tests.property.alerting_histories import (
 )
 
 T0 = seconds(START)
-PORE = Criterion("p", "level", ("B",), "pore_pressure", (Threshold(1, over=15.0),), valid_for_s=VALID_S, role="part")
+PORE = Criterion(
+    "p", KINDS["level"], ("B",), "pore_pressure", (Threshold(1, over=15.0),), valid_for_s=VALID_S, role="part"
+)
 FALLING = tuple(replace(level, auto_lower=True) for level in SITE.levels)
 
 
@@ -475,8 +478,8 @@ def test_fast_track_waives_the_dwell_far_beyond_the_bound_and_only_there():
 
 
 def test_bounds_are_lowered_never_loosened_and_recover_along():
-    shaken = Criterion("e", "earthquake", (), "", (Threshold(1, over=0.1),), role="advice", valid_for_s=30 * DAY_S,
-                       params=(("lower_to", 0.5), ("lower_for_s", 6 * DAY_S)))  # fmt: skip
+    shaken = Criterion("e", KINDS["earthquake"], (), "", (Threshold(1, over=0.1),), role="advice",
+                       valid_for_s=30 * DAY_S, params=(("lower_to", 0.5), ("lower_for_s", 6 * DAY_S)))  # fmt: skip
     place = replace(SITE, criteria=(*SITE.criteria, shaken), levels=FALLING)
     gentle = quiet(3, motions={"A": Motion(3.0, 10)}, noise=0.2)
 

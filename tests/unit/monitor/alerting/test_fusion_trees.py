@@ -144,7 +144,7 @@ def test_a_shared_footprint_is_one_witness_and_all_radar_zones_are_one():
     place = site(stations=[station("G1", footprint="px7"), station("G2", footprint="px7"), station("R1", "rain", "mm")])
     groups = find_groups(place)
     assert groups["G1"] == groups["G2"] != groups["R1"]
-    assert groups[name_zone("G1")] == groups[name_zone("R1")] == INSAR
+    assert groups[name_zone("G1", INSAR)] == groups[name_zone("R1", INSAR)] == INSAR
     assert list_top_witnesses(place) == []  # two of one footprint never are two witnesses
 
 

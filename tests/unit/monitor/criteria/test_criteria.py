@@ -11,8 +11,8 @@ from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
 from monitor.criteria import rainfall
-from monitor.criteria.registry import CRITERIA
-from monitor.criteria.scene import SceneRule
+from monitor.criteria.kinds.scene import SceneRule
+from monitor.criteria.table import CRITERIA, KINDS
 from monitor.domain.decision import (
     EventFact,
     FootprintFact,
@@ -55,12 +55,14 @@ def view(values, station="P1", quantity="water_level", step_s=H, start_s=T0, fla
 
 
 def ask(criterion, seen, at_s, place, memory=None):
-    (word,) = CRITERIA[criterion.kind](criterion).assess(Windows(place, seen, memory or Memory(), at_s))
+    (word,) = CRITERIA[criterion.kind.id].rule(criterion).assess(Windows(place, seen, memory or Memory(), at_s))
     return word
 
 
 def test_level_needs_two_epochs_and_recovers_by_its_share():
-    c = Criterion("w", "level", ("P1",), "water_level", (Threshold(1, over=10.0), Threshold(2, over=20.0)), recover=0.8)
+    c = Criterion(
+        "w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=10.0), Threshold(2, over=20.0)), recover=0.8
+    )
     place = site(c)
     assert ask(c, view([5, 5, 25]), T0 + 2 * H, place).raise_level == 0
     assert ask(c, view([5, 25, 25]), T0 + 2 * H, place).raise_level == 2
@@ -71,7 +73,7 @@ def test_level_needs_two_epochs_and_recovers_by_its_share():
 
 @pytest.mark.parametrize("shaken", [False, True])
 def test_water_that_rises_in_a_step_is_believed_after_the_clock_whatever_was_declared(shaken):
-    c = Criterion("w", "level", ("P1",), "water_level", (Threshold(1, over=10.0), Threshold(2, over=20.0)))
+    c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=10.0), Threshold(2, over=20.0)))
     place, memory, found = site(c, verify_step=3.0), Memory(), []
     values = [(5.0 if i < 20 else 25.0) + 0.01 * (7 * i % 5) for i in range(30)]
     quake = EventFact(T0 + 19.8 * H, T0 + 19.8 * H, T0 + 20 * H, "earthquake", 0.2, "M5", "feed", 1, "mqtt", ("Ada",))
@@ -86,7 +88,7 @@ def test_water_that_rises_in_a_step_is_believed_after_the_clock_whatever_was_dec
 
 
 def test_level_below_a_bound_and_the_clock_of_freshness():
-    c = Criterion("w", "level", ("P1",), "water_level", (Threshold(1, under=2.0),))
+    c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, under=2.0),))
     place = site(c)
     word = ask(c, view([5, 1.5, 1.4]), T0 + 2 * H, place)
     assert (word.raise_level, word.fresh) == (1, True)
@@ -94,7 +96,7 @@ def test_level_below_a_bound_and_the_clock_of_freshness():
 
 
 def test_rate_watches_a_drawdown():
-    c = Criterion("d", "rate", ("P1",), "water_level", (Threshold(1, under=-0.6, window_s=24 * H),))
+    c = Criterion("d", KINDS["rate"], ("P1",), "water_level", (Threshold(1, under=-0.6, window_s=24 * H),))
     place = site(c)
     falling = [100.0 - 1.0 * i / 24 for i in range(30)]
     assert ask(c, view(falling), T0 + 29 * H, place).raise_level == 1
@@ -103,14 +105,14 @@ def test_rate_watches_a_drawdown():
 
 
 def test_no_threshold_uses_an_index():
-    c = Criterion("d", "rate", ("P1",), "water_level", (Threshold(1, over=0.1, window_s=24 * H),))
+    c = Criterion("d", KINDS["rate"], ("P1",), "water_level", (Threshold(1, over=0.1, window_s=24 * H),))
     word = ask(c, view([float(i) for i in range(30)]), T0 + 29 * H, site(c, unit="index"))
     assert not word.heard
     assert word.raise_level == 0
 
 
 CAINE = Criterion(
-    "id", "rain_intensity_duration", ("R1",), "rain", (Threshold(1),),
+    "id", KINDS["rain_intensity_duration"], ("R1",), "rain", (Threshold(1),),
     params=(("a", 14.82), ("b", 0.39), ("c", 0.0), ("duration_from_s", H), ("duration_to_s", 48 * H),
             ("min_coverage", 0.8)),
 )  # fmt: skip
@@ -167,7 +169,9 @@ def test_one_tip_of_an_event_gauge_has_its_own_time():
 
 
 def test_a_forecast_is_advice_until_it_is_promoted():
-    c = Criterion("f", "forecast", ("P1",), "water_level", (Threshold(1, over=5.0, window_s=86400.0),), role="advice")
+    c = Criterion(
+        "f", KINDS["forecast"], ("P1",), "water_level", (Threshold(1, over=5.0, window_s=86400.0),), role="advice"
+    )
     place = site(c)
     fact = ForecastFact("P1", "water_level", T0, T0 + 86400.0, 86400.0, 1.0, 9.0, 12.0, 2.0, "lld", shown=True)
     seen = replace(view([1.0] * 3), forecasts=(fact,))
@@ -181,7 +185,7 @@ def test_a_forecast_is_advice_until_it_is_promoted():
 
 
 def test_a_single_date_footprint_never_votes_but_change_may():
-    c = Criterion("img", "scene", ("P1",), "", (Threshold(1),), role="witness", params=(("near_m", 500.0),))
+    c = Criterion("img", KINDS["scene"], ("P1",), "", (Threshold(1),), role="witness", params=(("near_m", 500.0),))
     place = site(c)
     for change, level in (("single", 0), ("known", 0), ("new", 1), ("grown", 1)):
         fact = FootprintFact("post", T0, "p1", change, 5000.0, "P1", 120.0)
@@ -192,7 +196,7 @@ def test_a_single_date_footprint_never_votes_but_change_may():
 
 
 def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it():
-    c = Criterion("o", "report", (), "", (Threshold(2),), valid_for_s=6 * H, kinds=("rockfall",))
+    c = Criterion("o", KINDS["report"], (), "", (Threshold(2),), valid_for_s=6 * H, kinds=("rockfall",))
     place = site(c)
     seen = replace(
         view([1.0] * 3), reports=(ReportFact(T0 + H, T0 + H, "rockfall", "blocks on the road", "ranger", None),)
@@ -210,7 +214,7 @@ def test_groups_join_over_reference_logger_and_antenna():
                        on_slope=True, series=())  # fmt: skip
 
     place = replace(
-        site(Criterion("w", "level", (), "water_level", ())),
+        site(Criterion("w", KINDS["level"], (), "water_level", ())),
         stations=(point("A", reference="B1"), point("B", reference="B1", logger="L"), point("C", logger="L"),
                   point("D"), point("E", antenna="X"), point("F", antenna="X")),
     )  # fmt: skip
@@ -335,7 +339,7 @@ def test_motion_that_comes_to_a_stand_is_no_step_and_no_more_is_a_scatter_about_
 
 def test_a_level_set_by_a_person_stands_and_old_data_do_not_raise_it_again():
     c = Criterion(
-        "w", "level", ("P1",), "water_level", (Threshold(2, over=10.0),), dwell=Dwell(2, 2), valid_for_s=48 * H
+        "w", KINDS["level"], ("P1",), "water_level", (Threshold(2, over=10.0),), dwell=Dwell(2, 2), valid_for_s=48 * H
     )
     place = site(c)
     raised = decide(place, Memory(), view([5, 15, 15, 15]), instant(T0 + 3 * H))
@@ -355,12 +359,17 @@ HOSTILE = [1e299, -1e299, 5e-324, 0.0, -0.0, 1e12, 1e11, -999.0, float(2**53), 1
 def test_no_value_that_can_be_stored_stops_a_decision(seed):
     rng = random.Random(seed)
     criteria = (
-        Criterion("v", "velocity", ("P1",), "displacement", (Threshold(1, over=1.0, window_s=12 * H),)),
+        Criterion("v", KINDS["velocity"], ("P1",), "displacement", (Threshold(1, over=1.0, window_s=12 * H),)),
         Criterion(
-            "n", "velocity", ("P1",), "displacement", (Threshold(1, over=1.0, window_s=12 * H),), direction="norm"
+            "n",
+            KINDS["velocity"],
+            ("P1",),
+            "displacement",
+            (Threshold(1, over=1.0, window_s=12 * H),),
+            direction="norm",
         ),
-        Criterion("l", "level", ("P1",), "own", (Threshold(3, over=5.0),)),
-        Criterion("r", "rate", ("P1",), "own", (Threshold(2, under=-5.0, window_s=12 * H),)),
+        Criterion("l", KINDS["level"], ("P1",), "own", (Threshold(3, over=5.0),)),
+        Criterion("r", KINDS["rate"], ("P1",), "own", (Threshold(2, under=-5.0, window_s=12 * H),)),
         replace(CAINE, stations=("P1",)),
     )
     specs = tuple(SeriesSpec("P1", q, "mm", H, 6 * H) for q in ("displacement", "own", "rain"))
@@ -385,7 +394,7 @@ def test_no_value_that_can_be_stored_stops_a_decision(seed):
 
 
 def test_a_site_file_with_fewer_levels_does_not_lose_the_level():
-    c = Criterion("w", "level", ("P1",), "water_level", (Threshold(1, over=10.0),))
+    c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=10.0),))
     place = replace(site(c), levels=LEVELS[:2])
     assert decide(place, Memory(started_s=T0, level=3), view([5, 5]), instant(T0 + H)).level == 1
 
@@ -407,7 +416,7 @@ def near_two(change="new", **more):
     ],
 )
 def test_a_footprint_speaks_for_every_station_within_reach(stations, near_m, level, said):
-    c = Criterion("img", "scene", stations, "", (Threshold(1),), role="witness", params=(("near_m", near_m),))
+    c = Criterion("img", KINDS["scene"], stations, "", (Threshold(1),), role="witness", params=(("near_m", near_m),))
     place = site(c)
     seen = replace(view([1.0] * 3), footprints=(near_two(),))
     (word,) = SceneRule(c).assess(Windows(place, seen, Memory(), T0 + H))
@@ -422,7 +431,7 @@ def test_one_image_is_one_witness_however_many_footprints_and_stations_it_shows(
         FootprintFact("post", T0, f"p{k}", "new", 5000.0, f"P{k}", 85.0, near=((f"P{k}", 85.0),)) for k in (1, 2, 3)
     )
     criteria = [
-        Criterion(f"img{k}", "scene", (f"P{k}",), "", (Threshold(3),), role="witness") for k in (1, 2, 3)
+        Criterion(f"img{k}", KINDS["scene"], (f"P{k}",), "", (Threshold(3),), role="witness") for k in (1, 2, 3)
     ]  # fmt: skip
     place = replace(site(criteria[0]), criteria=tuple(criteria))
     seen = replace(view([1.0] * 3), footprints=rows)

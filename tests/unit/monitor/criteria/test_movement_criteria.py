@@ -8,7 +8,7 @@ import pytest
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
-from monitor.criteria.registry import CRITERIA
+from monitor.criteria.table import CRITERIA, KINDS
 from monitor.domain.decision import FailureFact, Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
@@ -51,11 +51,11 @@ def view(rows, name="A", **kw):
 
 def ask(site, seen, now_s, memory=None):
     (criterion,) = site.criteria
-    return CRITERIA[criterion.kind](criterion).assess(Windows(site, seen, memory or Memory(), now_s))
+    return CRITERIA[criterion.kind.id].rule(criterion).assess(Windows(site, seen, memory or Memory(), now_s))
 
 
 BENDS = Criterion(
-    "a", "acceleration", ("A",), "displacement",
+    "a", KINDS["acceleration"], ("A",), "displacement",
     (Threshold(1, over=0.5, window_s=5 * D), Threshold(2, over=2.0, window_s=2 * D)), dwell=Dwell(2, 3),
 )  # fmt: skip
 
@@ -131,7 +131,7 @@ def test_a_level_is_held_through_silence_and_broken_data_and_falls_on_sound_data
 
 
 ANGLE = Criterion(
-    "t", "tangential_angle", ("A",), "displacement",
+    "t", KINDS["tangential_angle"], ("A",), "displacement",
     (Threshold(1, over=70.0, window_s=3 * D), Threshold(2, over=80.0, window_s=D), Threshold(3, over=85.0, window_s=D)),
     dwell=Dwell(2, 3),
 )  # fmt: skip
@@ -167,7 +167,7 @@ def test_a_station_without_v_eq_says_nothing():
 # ---- the failure window --------------------------------------------------------------------------------------------
 NOW = T0 + 240 * H
 NEAR = Criterion(
-    "f", "inverse_velocity", ("A", "B", "C"), "displacement",
+    "f", KINDS["inverse_velocity"], ("A", "B", "C"), "displacement",
     (Threshold(1, window_s=7 * D), Threshold(2, window_s=2 * D)), role="advice", recover=0.8,
 )  # fmt: skip
 BOTH = (station("A", "BASE"), station("B", "BASE"), station("C", "OTHER"))

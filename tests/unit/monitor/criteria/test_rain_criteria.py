@@ -9,9 +9,9 @@ import pytest
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.scope import wanted_series
 from monitor.config.site import parse_site
-from monitor.criteria.earthquake import inspection_key, list_inspections, lowered_factor
+from monitor.criteria.kinds.earthquake import inspection_key, list_inspections, lowered_factor
 from monitor.criteria.rain_gauge import count_up
-from monitor.criteria.registry import CRITERIA
+from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import EventFact, Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
@@ -91,7 +91,7 @@ def view(memory_events=(), **series):
 
 def ask(place, seen, at_s, memory=None):
     criterion = next(c for c in place.criteria if c.id == "c")
-    (word,) = CRITERIA[criterion.kind](criterion).assess(Windows(place, seen, memory or Memory(), at_s))
+    (word,) = CRITERIA[criterion.kind.id].rule(criterion).assess(Windows(place, seen, memory or Memory(), at_s))
     return word
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from forecasting.kinematics.velocity import Velocity
 from monitor.alerting.decision.decide import decide
-from monitor.criteria import velocity
+from monitor.criteria.kinds import velocity
+from monitor.criteria.table import KINDS
 from monitor.domain.decision import Decision, Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
@@ -25,7 +26,7 @@ def make_site(interval_s: float, window_s: float) -> Site:
     series = SeriesSpec("P1", "displacement", "mm", interval_s, 6 * interval_s, 0.5, 20.0)
     point = Station("P1", None, None, None, None, None, None, None, None, on_slope=True, series=(series,))
     criterion = Criterion(
-        "v", "velocity", ("P1",), "displacement",
+        "v", KINDS["velocity"], ("P1",), "displacement",
         (Threshold(1, over=5.0, window_s=window_s), Threshold(2, over=10.0, window_s=window_s)),
         direction="norm", dwell=Dwell(2, 3), min_sigma=5.0, recover=0.6,
     )  # fmt: skip

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.criteria.rain_gauge import Gauge
+from monitor.criteria.table import KINDS
 from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.errors import NotFoundError
 from monitor.web.routes import rain
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 CURVE = Criterion(
-    "c", "rain_intensity_duration", ("R1",), "rain", (Threshold(1),),
+    "c", KINDS["rain_intensity_duration"], ("R1",), "rain", (Threshold(1),),
     params=(("a", 14.82), ("b", 0.39), ("c", 0.0), ("duration_from_s", 3600.0), ("duration_to_s", 86400.0)),
 )  # fmt: skip
 

@@ -13,10 +13,12 @@ from forecasting.hydrology.slope_stability import (
     judge_safety,
     pressure_below_table,
 )
-from monitor.criteria.level import read_values
-from monitor.criteria.rain_gauge import Gauge, read_gauge
-from monitor.criteria.velocity import dwell_epochs
+from monitor.criteria.entry import Entry
+from monitor.criteria.kinds.level import read_values
+from monitor.criteria.kinds.velocity import dwell_epochs
+from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge, read_gauge
 from monitor.domain.instants import spell_duration
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows, recovery_of
 
@@ -209,3 +211,11 @@ def _sentence(criterion: Criterion, safety: Safety, how: str) -> str:
         f"factor of safety {safety.best:.2f} ({safety.low:.2f} to {safety.high:.2f}) by water {how}, "
         f"{safety.below_one:.0%} likely below 1, bounds {bounds}"
     )
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="factor_of_safety", followed=True, loosening="bounds", safe_params=RAIN_SAFE, drawn=("rain",),
+    ),
+    FactorOfSafetyRule,
+)  # fmt: skip

@@ -1,8 +1,11 @@
 """Rate of change per day of any series against bounds on either side: pressure, water, drawdown, tilt, crack."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from monitor.criteria.velocity import judge_rates
+from monitor.criteria.entry import Entry
+from monitor.criteria.kinds.velocity import judge_rates
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows, stations_of
 
@@ -25,3 +28,12 @@ class RateRule:
                 continue
             found.append(judge_rates(self.criterion, track, spec, windows, norm=False))
         return tuple(found)
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="rate", per="/day", motion=True, rate=True, followed=True, scaled=True, loosening="bounds",
+        drawn=("ray",),
+    ),
+    RateRule,
+)  # fmt: skip

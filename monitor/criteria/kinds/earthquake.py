@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from forecasting.hydrology.newmark import critical_acceleration_g, estimate_displacement
+from monitor.criteria.entry import Entry
 from monitor.domain.decision import Condition, EventFact, Memory, View, instant
 from monitor.domain.instants import spell
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import EARTHQUAKE
 from monitor.series.assessment import Assessment, Windows
@@ -191,7 +193,7 @@ def event_span_s(site: Site) -> float:
 
 
 def _criteria(site: Site) -> list[Criterion]:
-    return [c for c in site.criteria if c.kind == "earthquake"]
+    return [c for c in site.criteria if c.kind == ENTRY.kind]
 
 
 def _earthquakes(view: View, now_s: float) -> Iterator[EventFact]:
@@ -199,3 +201,11 @@ def _earthquakes(view: View, now_s: float) -> Iterator[EventFact]:
         e for e in view.events
         if e.kind.strip().lower() == EARTHQUAKE and e.from_s <= now_s and e.received_s <= now_s and not e.withdrawn
     )  # fmt: skip
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="earthquake", role="advice", source="suggestion", witness=EARTHQUAKE, loosening="reaching",
+    ),
+    EarthquakeRule,
+)  # fmt: skip

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from forecasting.hydrology.rain_events import antecedent_index
-from monitor.criteria.rain_gauge import Gauge
+from monitor.criteria.entry import Entry
+from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.criteria.rainfall import Fact, judge_rain
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows
 
@@ -48,3 +51,12 @@ def measure_wetness(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
         }
         for t in criterion.thresholds
     ]  # fmt: skip
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="rain_antecedent", quantity="rain", per="", trigger=True, scaled=True, loosening="bounds",
+        safe_params=RAIN_SAFE, drawn=("rain",),
+    ),
+    RainAntecedentRule,
+)  # fmt: skip

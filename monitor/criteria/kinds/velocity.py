@@ -8,7 +8,9 @@ from math import fsum, sqrt
 from typing import Any, Final
 
 from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
+from monitor.criteria.entry import Entry
 from monitor.domain.instants import spell_duration
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 from monitor.series.assessment import (
     Assessment,
@@ -20,7 +22,6 @@ from monitor.series.assessment import (
     recovery_of,
     stations_of,
 )
-from monitor.series.bounds import bound_unit
 from monitor.series.tracks import Track
 from monitor.series.vectors import Vector
 
@@ -205,14 +206,14 @@ def _describe(
 
 
 def _spell_rate(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> str:
-    what = "velocity" if criterion.kind == "velocity" else f"rate of {criterion.quantity}"
+    what = "velocity" if criterion.kind.velocity else f"rate of {criterion.quantity}"
     window = spell_duration(said["window_s"] or 86400.0)
-    return f"{what} {said['rate']:.2f} ± {said['error']:.2f} {bound_unit(criterion.kind, spec.unit)} in {window}"
+    return f"{what} {said['rate']:.2f} ± {said['error']:.2f} {criterion.kind.unit_of(spec.unit)} in {window}"
 
 
 def _say_undecided(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> str:
     return (
-        f"{_spell_rate(said, criterion, spec)} lies over {said['bound']:g} {bound_unit(criterion.kind, spec.unit)}, "
+        f"{_spell_rate(said, criterion, spec)} lies over {said['bound']:g} {criterion.kind.unit_of(spec.unit)}, "
         f"and its own error alone keeps it from counting (it must exceed {criterion.min_sigma:g} errors)"
     )
 
@@ -223,9 +224,9 @@ def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, 
         return "too few epochs in the window"
     said = next((f for f in known if f["level"] == level), known[0])
     fast = f"; beyond {criterion.fast_track:g} times the bound, dwell waived" if said.get("fast_track") else ""
-    side = "over" if said["bound"] >= 0 or criterion.kind == "velocity" else "against"
+    side = "over" if said["bound"] >= 0 or criterion.kind.velocity else "against"
     return (
-        f"{_spell_rate(said, criterion, spec)}, {side} {said['bound']:g} {bound_unit(criterion.kind, spec.unit)} in "
+        f"{_spell_rate(said, criterion, spec)}, {side} {said['bound']:g} {criterion.kind.unit_of(spec.unit)} in "
         f"{said['hits']} data epochs, {said['needs']} needed{fast}"
     )
 
@@ -247,3 +248,12 @@ def _fit_motion(track: Track, end_s: float, window_s: float) -> Measured:
     if fits is None:
         return None, 0.0
     return tuple(rate for rate, _ in fits), sqrt(fsum(error * error for _, error in fits))
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="velocity", quantity="displacement", per="/day", motion=True, velocity=True, rate=True,
+        followed=True, scaled=True, loosening="bounds", drawn=("ray", "movement"),
+    ),
+    VelocityRule,
+)  # fmt: skip

@@ -1,9 +1,12 @@
 """Water that falls faster than the slope behind it can drain: reservoir, lake, river or pit water."""
 
 from dataclasses import dataclass, replace
+from typing import Final
 
-from monitor.criteria.velocity import judge_rates
+from monitor.criteria.entry import Entry
+from monitor.criteria.kinds.velocity import judge_rates
 from monitor.domain.instants import spell_duration
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows, measure_nothing
 
@@ -44,3 +47,12 @@ class DrawdownRule:
         facts = {**word.facts, "drawdown_per_day": -said["rate"], "level_now": track.along[-1]}
         # water that falls is no motion of the slope: it neither accuses nor clears a reference
         return replace(word, reason=reason, facts=facts, measure=measure_nothing)
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="drawdown", quantity="reservoir_level", per="/day", followed=True, trigger=True, scaled=True,
+        loosening="bounds", drawn=("rain",),
+    ),
+    DrawdownRule,
+)  # fmt: skip

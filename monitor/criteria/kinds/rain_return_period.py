@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from forecasting.hydrology.return_period import Extremes, years_of_depth
-from monitor.criteria.rain_gauge import Gauge
+from monitor.criteria.entry import Entry
+from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.criteria.rainfall import Fact, judge_rain
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows
 
@@ -50,3 +53,12 @@ def _years(params: Mapping[str, float], window_s: float, total_mm: float) -> flo
     prefix = f"quantile:{key}:"
     known = [(float(k.removeprefix(prefix)), v) for k, v in params.items() if k.startswith(prefix)]
     return years_of_depth(known, total_mm)
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="rain_return_period", quantity="rain", trigger=True, loosening="bounds", safe_params=RAIN_SAFE,
+        drawn=("rain",),
+    ),
+    RainReturnPeriodRule,
+)  # fmt: skip

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from monitor.criteria.velocity import dwell_epochs
+from monitor.criteria.entry import Entry
+from monitor.criteria.kinds.velocity import dwell_epochs
 from monitor.domain.decision import Step, seconds
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
 from monitor.series.step_clocks import clock_s, step_key
@@ -82,3 +84,11 @@ def read_values(windows: Windows, criterion: Criterion, station: str) -> dict[fl
 
 def _is_over(windows: Windows, step: Step, station: str) -> bool:
     return step.state == "event" and windows.now_s >= step.known_s + clock_s(windows.site, station)
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="level", per="", motion=True, followed=True, loosening="bounds", drawn=("line",),
+    ),
+    LevelRule,
+)  # fmt: skip

@@ -3,9 +3,12 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from monitor.criteria.rain_gauge import Gauge
+from monitor.criteria.entry import Entry
+from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.criteria.rainfall import Fact, judge_rain
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows
 
@@ -41,3 +44,12 @@ def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
         "bound_mm": bound, "ratio": total / bound if bound > 0 else 0.0, "lag_s": lag_s, "crossed_s": at_s,
         "events": params["events"], "what": "largest rain within the lag,",
     }]  # fmt: skip
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="rain_learned", quantity="rain", trigger=True, scaled=True, loosening="bounds",
+        safe_params=RAIN_SAFE, drawn=("rain",),
+    ),
+    RainLearnedRule,
+)  # fmt: skip

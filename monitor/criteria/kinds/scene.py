@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from monitor.criteria.entry import Entry
 from monitor.domain.decision import FootprintFact, instant
 from monitor.domain.instants import spell_duration
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.witnesses import SCENE
 from monitor.series.assessment import Assessment, Windows
@@ -93,3 +95,12 @@ def _spell_latency(fact: FootprintFact) -> str:
     if fact.received_s is None or fact.received_s <= fact.acquired_s:
         return ""
     return f", known {spell_duration(round(fact.received_s - fact.acquired_s))} after the image"
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="scene", role="advice", source="suggestion", witness=SCENE, facts="footprints", plan="scenes",
+        loosening="bounds", safe_params=(("near_m", "higher"),),
+    ),
+    SceneRule,
+)  # fmt: skip

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, replace
 from math import radians, tan
+from typing import Final
 
 from forecasting.kinematics.tangential import tangential_angle_deg
-from monitor.criteria.velocity import judge_rates
+from monitor.criteria.entry import Entry
+from monitor.criteria.kinds.velocity import judge_rates
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.series.assessment import Assessment, Windows, open_track, stations_of
 
@@ -65,3 +68,12 @@ def _spell_angles(word: Assessment, criterion: Criterion, spec: SeriesSpec, stat
             f"{said['hits']} data epochs, {said['needs']} needed"
         )
     return replace(word, reason=reason, facts={**word.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="tangential_angle", quantity="displacement", per="/day", unit="degrees", motion=True,
+        noise_steps=True, followed=True, loosening="bounds", drawn=("movement",),
+    ),
+    TangentialRule,
+)  # fmt: skip

@@ -7,8 +7,10 @@ from functools import partial
 from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
-from monitor.criteria.velocity import dwell_epochs, forget_fits, measure_motion
+from monitor.criteria.entry import Entry
+from monitor.criteria.kinds.velocity import dwell_epochs, forget_fits, measure_motion
 from monitor.domain.instants import spell_duration
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 from monitor.series.assessment import (
     Assessment,
@@ -19,7 +21,6 @@ from monitor.series.assessment import (
     recovery_of,
     stations_of,
 )
-from monitor.series.bounds import bound_unit
 from monitor.series.tracks import Track
 
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
@@ -129,9 +130,18 @@ def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, 
     if not known:
         return "too few epochs in the window"
     said = next((f for f in known if f["level"] == level), known[0])
-    window, unit = spell_duration(said["window_s"] or 86400.0), bound_unit(criterion.kind, spec.unit)
+    window, unit = spell_duration(said["window_s"] or 86400.0), criterion.kind.unit_of(spec.unit)
     return (
         f"acceleration {said['acceleration']:.3g} ± {said['error']:.2g} {unit} in {window} at "
         f"{said['velocity']:.2f} {spec.unit}/day, over {said['bound']:g} {unit} in {said['hits']} data epochs, "
         f"{criterion.dwell.hits} needed"
     )
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="acceleration", quantity="displacement", per="/day²", motion=True, noise_steps=True, followed=True,
+        scaled=True, loosening="bounds", drawn=("movement",),
+    ),
+    AccelerationRule,
+)  # fmt: skip

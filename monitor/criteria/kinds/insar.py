@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
+from monitor.criteria.entry import Entry
 from monitor.domain.decision import PointFact, instant
 from monitor.domain.instants import spell, spell_duration
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
-from monitor.domain.witnesses import list_voices
+from monitor.domain.witnesses import INSAR, list_voices
 from monitor.series.assessment import Assessment, Windows, bound_of, recovery_of
 
 
@@ -71,3 +74,12 @@ def _join(words: Sequence[Assessment]) -> Assessment:
     """
     first = max(words, key=lambda w: (w.fresh, w.raise_level, w.hold_level, w.newest_s or 0.0))
     return replace(first, hold_level=max(w.hold_level for w in words))
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="insar_rate", role="advice", source="suggestion", scaled=True, zone=INSAR, facts="points",
+        loosening="bounds",
+    ),
+    InsarRateRule,
+)  # fmt: skip

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+from monitor.criteria.entry import Entry
 from monitor.domain.decision import FailureFact, Newest, instant
 from monitor.domain.instants import spell, spell_duration
+from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Station
 from monitor.domain.witnesses import find_groups
 from monitor.series.assessment import Assessment, Windows, stations_of
@@ -120,3 +122,12 @@ def _sentence(fact: FailureFact, now_s: float, *, alone: bool) -> str:
 
 def _minute(at_s: float) -> str:
     return f"{spell(instant(at_s))[:16]}Z"
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="inverse_velocity", role="advice", source="suggestion", quantity="displacement", facts="failures",
+        plan="forecast", loosening="bounds",
+    ),
+    InverseVelocityRule,
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""One file per kind of criterion; `monitor.criteria.table` lists them."""

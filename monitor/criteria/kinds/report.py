@@ -1,0 +1,55 @@
+"""What observers report; all observers are one witness."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from monitor.criteria.entry import Entry
+from monitor.domain.decision import ReportFact
+from monitor.domain.kinds import Kind
+from monitor.domain.site import Criterion
+from monitor.domain.witnesses import OBSERVERS
+from monitor.series.assessment import Assessment, Windows
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRule:
+    """What observers saw; all observers are one witness."""
+
+    criterion: Criterion
+
+    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
+        """One answer for all reports of the kinds that count."""
+        criterion = self.criterion
+        after = windows.answered_s(f"{criterion.id}|{OBSERVERS}")
+        rows = [
+            r for r in windows.view.reports
+            if (not criterion.kinds or r.kind in criterion.kinds) and r.at_s > after
+            and 0.0 <= windows.now_s - r.at_s <= criterion.valid_for_s
+        ]  # fmt: skip
+        if not rows:
+            return (Assessment(criterion.id, OBSERVERS, reason="no report"),)
+        newest = max(rows, key=lambda r: (r.at_s, r.text))
+        needs, observers = dict(criterion.params).get("needs", 1.0), {_name_witness(r) for r in rows}
+        if len(observers) < needs:
+            reason = f"{newest.kind} reported by {len(observers)} of {needs:g} observers that are needed"
+            return (Assessment(criterion.id, OBSERVERS, reason=reason),)
+        level = criterion.thresholds[0].level
+        return (
+            Assessment(criterion.id, OBSERVERS, level, level, heard=True, newest_s=newest.at_s,
+                       reason=f"{newest.kind} reported by {newest.by}: {newest.text}"[:200],
+                       facts={"count": len(rows)}),
+        )  # fmt: skip
+
+
+def _name_witness(report: ReportFact) -> str:
+    """Who counts as one observer: what proved the sender. Names are free to whoever sends; of old they counted."""
+    return report.by.strip().casefold() if report.credential is None else report.credential
+
+
+ENTRY: Final = Entry(
+    Kind(
+        id="report", source="observers", witness=OBSERVERS, facts="reports", loosening="bounds",
+        safe_params=(("needs", "lower"),),
+    ),
+    ReportRule,
+)  # fmt: skip
