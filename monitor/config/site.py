@@ -3,17 +3,18 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from itertools import pairwise
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from forecasting.registry import SERVED
 from monitor.config import site_schema as schema
-from monitor.config.criteria import complete_criterion, read_expected_rain, refuse_expected
 from monitor.config.fusion import read_fusion
-from monitor.criteria.table import KINDS
+from monitor.criteria.entry import Entry
+from monitor.criteria.places import Places, find_level, find_series
+from monitor.criteria.rain_table import read_expected_rain, refuse_expected
+from monitor.criteria.table import CRITERIA
+from monitor.criteria.tables import CriterionTable, DwellTable
 from monitor.domain.instants import spell_duration
 from monitor.domain.names import unify_names
 from monitor.domain.quantities import QUANTITIES, UNITS, convert
@@ -42,16 +43,9 @@ CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "mqtt")  # those o
 GONE_KINDS: Final = ("cap",)  # stored files name them: they are read, and never pass `check`
 LARGEST_COUNT: Final = 1e9
 ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
-DEFAULT_QUANTITY: Final = {
-    "velocity": "displacement", "acceleration": "displacement", "tangential_angle": "displacement",
-    "inverse_velocity": "displacement", "forecast": "displacement", "rain_sum": "rain",
-    "rain_antecedent": "rain", "rain_return_period": "rain", "rain_learned": "rain", "drawdown": "reservoir_level",
-}  # fmt: skip
 # how often movement is judged at each stage when the site file is silent; unknown: as the most frequent
 STAGE_EVERY_S: Final = {"creep": 3600.0, "intermediate": 1800.0, "progressive": 300.0, "step": 600.0}
 PROGRESSIVE_FORECAST_S: Final = 3600.0
-TEXTS: Final = ("edge",)  # what a kind knows in words
-PARAMS: Final = {"min_coverage": "min_coverage", "near_m": "near_m", "a": "a", "b": "b", "c": "c", "needs": "needs"}
 
 
 def parse_site(text: str, name: str) -> Site:
@@ -82,7 +76,9 @@ def parse_site(text: str, name: str) -> Site:
     for index, raw in enumerate(file.criterion):
         with faults.gathered():
             shape = _read_shape(raw, index, levels, name)
-            criteria += (_read_criterion(shape, raw, counts, levels, stations, file.forecast),) if whole else ()
+            where = f"{name}: {shape.where}"
+            places = Places(where, shape.entry.kind, raw, levels, stations, file.forecast.horizons)
+            criteria += (_read_criterion(shape, places, counts),) if whole else ()
     for names, what in (
         ((s.id for s in file.station), "station: id"),
         ((c.id for c in criteria), "criterion: id"),
@@ -97,7 +93,7 @@ def parse_site(text: str, name: str) -> Site:
                 raise ConfigError(f"{name}: forecast.models: {model!r}: expected some of {', '.join(SERVED)}")
     for covariate in file.forecast.covariates if whole else ():
         with faults.gathered():
-            _find_series(covariate, stations, f"{name}: forecast.covariates")
+            find_series(covariate, stations, f"{name}: forecast.covariates")
             refuse_expected(covariate, f"{name}: forecast.covariates")
     recipients: tuple[Recipient, ...] = ()
     for index, told in enumerate(file.recipient):
@@ -254,7 +250,7 @@ def _read_levels(table: Mapping[str, Any], name: str) -> tuple[Level, ...]:
         if key not in head.names:
             raise ConfigError(f"{name}: levels: {describe_unknown(key, [*ONLY_LEVELS, *head.names])}")
     for index, level in enumerate(head.names):
-        if any(level in keys for keys in (model.written_keys() for model, _, _ in schema.KINDS.values())):
+        if any(level in keys for keys in (entry.table.written_keys() for entry in CRITERIA.values())):
             raise ConfigError(f"{name}: levels.names[{index}]: {level!r} is a key of criteria; expected another name")
     # the two highest levels fall by a person unless the site says otherwise
     auto = head.auto_lower if head.auto_lower is not None else head.names[: max(1, len(head.names) - 2)]
@@ -329,15 +325,8 @@ def _read_recipient(table: schema.RecipientTable, levels: Sequence[Level], where
                 f"{where}.channels[{index}]: expected kind:address with a kind of {kinds}, got {channel!r}"
             )
     names = table.levels if table.levels is not None else tuple(level.name for level in levels[1:])
-    numbers = tuple(_find_level(level, levels, f"{where}.levels") for level in names)
+    numbers = tuple(find_level(level, levels, f"{where}.levels") for level in names)
     return Recipient(table.name, table.channels, numbers, table.ledgers, table.escalate_after, table.people)
-
-
-def _find_level(level: str, levels: Sequence[Level], where: str) -> int:
-    for known in levels:
-        if known.name == level:
-            return known.number
-    raise ConfigError(f"{where}: {level!r} is no level; expected one of: {', '.join(k.name for k in levels)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,224 +335,88 @@ class _Shape:
 
     name: str  # of the file
     where: str
-    table: schema.CriterionTable
-    bound: type[Section] | None
-    role: str
+    table: CriterionTable
+    entry: Entry
 
 
 def _read_shape(raw: Mapping[str, Any], index: int, levels: Sequence[Level], name: str) -> _Shape:
     where, faults = f"criterion[{index}]", Faults()
     kind = raw.get("kind")
-    if kind not in schema.KINDS:
-        raise ConfigError(f"{name}: {where}.kind: expected one of: {', '.join(schema.KINDS)}, got {kind!r}")
-    model, bound, role = schema.KINDS[kind]
-    names = [level.name for level in levels] if bound else []
-    own = {k: v for k, v in raw.items() if k in model.written_keys()}
+    if not isinstance(kind, str) or kind not in CRITERIA:
+        raise ConfigError(f"{name}: {where}.kind: expected one of: {', '.join(CRITERIA)}, got {kind!r}")
+    entry = CRITERIA[kind]
+    names = [level.name for level in levels] if entry.bound else []
+    own = {k: v for k, v in raw.items() if k in entry.table.written_keys()}
     for key in raw:
         if key not in own and key not in names:
-            text = describe_unknown(key, [*model.written_keys(), *names[1:]])
+            text = describe_unknown(key, [*entry.table.written_keys(), *names[1:]])
             faults.lines.append(f"{name}: {where}: {text}")
-    table: schema.CriterionTable | None = None
+    table: CriterionTable | None = None
     with faults.gathered():
-        table = _validate(model, own, name, where)
+        table = _validate(entry.table, own, name, where)
     faults.raise_any()
     assert table is not None
-    return _Shape(name, where, table, bound, role)
+    return _Shape(name, where, table, entry)
 
 
-def _read_criterion(
-    shape: _Shape, raw: Mapping[str, Any], counts: dict[str, int], levels: Sequence[Level],
-    stations: Sequence[Station], plan: schema.ForecastTable,
-) -> Criterion:  # fmt: skip
-    table, where = shape.table, f"{shape.name}: {shape.where}"
-    kind = table.kind
-    counts[kind] = counts.get(kind, 0) + 1
-    chosen, quantity = _read_target(table, stations, where)
-    if kind == "tangential_angle":
-        _refuse_unreviewed(chosen, stations, where)
-    dwell = getattr(table, "dwell", schema.DwellTable())
+def _read_criterion(shape: _Shape, places: Places, counts: dict[str, int]) -> Criterion:
+    table, kind = shape.table, shape.entry.kind
+    counts[kind.id] = counts.get(kind.id, 0) + 1
+    chosen, quantity = table.find_target(places)
+    dwell = getattr(table, "dwell", DwellTable())
+    params = table.list_params().items()
     criterion = Criterion(
-        id=table.id or f"{kind}-{counts[kind]}", kind=KINDS[kind], stations=chosen, quantity=quantity,
-        thresholds=_read_thresholds(table, raw, shape.bound, levels, plan, shape.name, shape.where),
+        id=table.id or f"{kind.id}-{counts[kind.id]}", kind=kind, stations=chosen, quantity=quantity,
+        thresholds=_read_thresholds(shape, places),
         direction=getattr(table, "direction", "downslope"), min_sigma=getattr(table, "min_sigma", 3.0),
         dwell=Dwell(dwell.hits, dwell.of, dwell.within), recover=getattr(table, "recover", 0.8),
-        valid_for_s=table.valid_for, role=table.role or shape.role, author=table.author, reason=table.reason,
-        params=_read_params(table), texts=_read_texts(table), kinds=getattr(table, "kinds", ()),
+        valid_for_s=table.valid_for, role=table.role or kind.role, author=table.author, reason=table.reason,
+        params=tuple((k, float(v)) for k, v in params if v is not None), texts=tuple(table.list_texts().items()),
+        kinds=getattr(table, "kinds", ()),
         valid_until=None if table.valid_until is None else table.valid_until.isoformat(),
         fast_track=getattr(table, "fast_track", None),
     )  # fmt: skip
-    return complete_criterion(criterion, table, raw, levels, stations, where)
+    return table.complete(criterion, places)
 
 
 def _imply_advice(criteria: Sequence[Criterion], stations: Sequence[Station]) -> Iterable[Criterion]:
     """Scores and footprints always raise advice, also where the site file says nothing of them."""
-    declared = {c.kind.id for c in criteria}
+    declared = {c.kind for c in criteria}
     moving = [(s.id, p) for s in stations for p in s.series if p.quantity.startswith("displacement")]
     if not moving:
         return
     slowest_s = max(p.interval_s for _, p in moving)
-    for kind, valid_for_s in (("anomaly", max(86400.0, 2.0 * slowest_s)), ("scene", 30.0 * 86400.0)):
-        if kind not in declared:
+    for entry in CRITERIA.values():
+        if entry.implied_s is not None and entry.kind not in declared:
             yield Criterion(
-                id=f"{kind}-advice", kind=KINDS[kind], stations=tuple(dict.fromkeys(i for i, _ in moving)), quantity="",
-                thresholds=(Threshold(1),), valid_for_s=valid_for_s, role="advice", author="slopeward",
-                reason="advice is always raised",
+                id=f"{entry.kind.id}-advice", kind=entry.kind, stations=tuple(dict.fromkeys(i for i, _ in moving)),
+                quantity="", thresholds=(Threshold(1),), valid_for_s=entry.implied_s(slowest_s), role="advice",
+                author="slopeward", reason="advice is always raised",
             )  # fmt: skip
 
 
-def _read_texts(table: schema.CriterionTable) -> tuple[tuple[str, str], ...]:
-    return tuple((key, str(getattr(table, key))) for key in TEXTS if hasattr(table, key))
-
-
-def _read_params(table: schema.CriterionTable) -> tuple[tuple[str, float], ...]:
-    stated = {name: getattr(table, key, None) for key, name in PARAMS.items()}
-    params = [(name, float(value)) for name, value in stated.items() if value is not None]
-    if isinstance(table, schema.RainCurveTable):
-        params += [("duration_from_s", table.duration[0]), ("duration_to_s", table.duration[1])]
-    if isinstance(table, schema.InsarTable):
-        params.append(("window_s", table.window))
-    return tuple(params)
-
-
-def _read_thresholds(
-    table: schema.CriterionTable,
-    raw: Mapping[str, Any],
-    bound: type[Section] | None,
-    levels: Sequence[Level],
-    plan: schema.ForecastTable,
-    name: str,
-    where: str,
-) -> tuple[Threshold, ...]:
+def _read_thresholds(shape: _Shape, places: Places) -> tuple[Threshold, ...]:
+    levels, bound = places.levels, shape.entry.bound
     if bound is None:
-        number = _find_level(str(getattr(table, "level", "")), levels, f"{name}: {where}.level")
+        number = find_level(str(getattr(shape.table, "level", "")), levels, f"{places.where}.level")
         if number == 0:
-            raise ConfigError(f"{name}: {where}.level: expected a level above {levels[0].name!r}")
+            raise ConfigError(f"{places.where}.level: expected a level above {levels[0].name!r}")
         return (Threshold(number),)
     found = []
     for level in levels:
-        if level.name not in raw:
+        if level.name not in places.raw:
             continue
-        key = f"{where}.{level.name}"
+        key = f"{places.where}.{level.name}"
         if level.number == 0:
-            raise ConfigError(f"{name}: {key}: the lowest level needs no bound; expected one of the others")
-        values = _validate(bound, raw[level.name], name, key)
+            raise ConfigError(f"{key}: the lowest level needs no bound; expected one of the others")
+        values = _validate(bound, places.raw[level.name], shape.name, f"{shape.where}.{level.name}")
         over, under = getattr(values, "over", None), getattr(values, "under", None)
         window = getattr(values, "window", None) or getattr(values, "within", None)
-        if table.kind == "forecast" and window not in plan.horizons:
-            horizons = ", ".join(spell_duration(h) for h in plan.horizons)
-            raise ConfigError(f"{name}: {key}.window: expected one of forecast.horizons: {horizons}")
-        found.append(Threshold(level.number, over, under, window))
+        threshold = Threshold(level.number, over, under, window)
+        shape.table.refuse_bound(threshold, places, key)
+        found.append(threshold)
     if not found:
         names = ", ".join(level.name for level in levels[1:])
-        raise ConfigError(f"{name}: {where}: expected a bound for at least one level of: {names}")
-    _refuse_falling(table.kind, found, levels, f"{name}: {where}")
+        raise ConfigError(f"{places.where}: expected a bound for at least one level of: {names}")
+    shape.table.refuse_order(found, places)
     return tuple(found)
-
-
-def _refuse_unreviewed(chosen: Sequence[str], stations: Sequence[Station], where: str) -> None:
-    """The tangential angle stands and falls with the velocity of uniform creep: no station without a reviewed one."""
-    missing = [s.id for s in stations if s.id in chosen and s.v_eq_mm_per_day is None]
-    if missing:
-        raise ConfigError(
-            f"{where}.stations: {', '.join(missing)}: expected v_eq_mm_per_day with v_eq_reviewed at the station; "
-            "without a reviewed velocity of uniform creep a tangential angle means nothing"
-        )
-
-
-def _refuse_falling(kind: str, found: Sequence[Threshold], levels: Sequence[Level], where: str) -> None:
-    # shaking may be bounded by acceleration at one level and by displacement at another
-    for lower, higher in pairwise(found if kind != "earthquake" else [t for t in found if t.over is not None]):
-        key = f"{where}.{levels[higher.level].name}"
-        if (lower.over is None) != (higher.over is None):
-            raise ConfigError(f"{key}: expected the same side (over or under) as the level below")
-        # a smaller rain sum in a shorter window may well be the graver one
-        if kind in {"rain_sum", "rain_return_period"} and (higher.window_s or 0.0) < (lower.window_s or 0.0):
-            continue
-        if kind == "inverse_velocity" and (higher.window_s or 0.0) > (lower.window_s or 0.0):
-            raise ConfigError(f"{key}.within: expected at most that of the level below: the graver level is nearer")
-        if lower.over is not None and higher.over is not None and higher.over < lower.over:
-            raise ConfigError(f"{key}.over: expected at least {lower.over:g}, the bound of the level below")
-        if lower.under is not None and higher.under is not None and higher.under > lower.under:
-            raise ConfigError(f"{key}.under: expected at most {lower.under:g}, the bound of the level below")
-
-
-def _read_target(table: schema.CriterionTable, stations: Sequence[Station], where: str) -> tuple[tuple[str, ...], str]:
-    """Resolve what a criterion looks at: station ids and the quantity."""
-    if isinstance(table, schema.ReportTable | schema.EarthquakeTable):
-        return (), ""
-    if isinstance(table, schema.AnomalyTable | schema.SceneTable | schema.InsarTable):
-        return _match(table.stations, stations, None, f"{where}.stations"), ""
-    if isinstance(table, schema.RainCurveTable):
-        station, spec = _find_series(table.series, stations, f"{where}.series")
-        _refuse_index(spec, f"{where}.series")
-        return (station,), spec.quantity
-    assert isinstance(table, schema.MeasuredTable | schema.InverseVelocityTable)
-    names = (table.series,) if isinstance(table.series, str) and table.series else tuple(table.series)
-    if names:
-        if table.stations or table.quantity:
-            raise ConfigError(f"{where}.series: expected either series, or stations with quantity")
-        pairs = [_find_series(n, stations, f"{where}.series") for n in names]
-        for _, spec in pairs:
-            _refuse_index(spec, f"{where}.series")
-        if len({spec.quantity for _, spec in pairs}) > 1:
-            raise ConfigError(f"{where}.series: expected series of one quantity")
-        return tuple(dict.fromkeys(station for station, _ in pairs)), pairs[0][1].quantity
-    quantity = table.quantity or DEFAULT_QUANTITY.get(table.kind)
-    if not table.stations or quantity is None:
-        raise ConfigError(f"{where}: expected series = 'STATION.quantity', or stations with quantity")
-    return _match(table.stations, stations, quantity, f"{where}.stations"), quantity
-
-
-def _refuse_index(spec: SeriesSpec, where: str) -> None:
-    if spec.unit == "index":
-        raise ConfigError(f"{where}: {spec.station}.{spec.quantity} has unit 'index': no threshold may use it")
-
-
-def _series_of(station: Station, quantity: str) -> SeriesSpec | None:
-    for spec in station.series:
-        if spec.quantity == quantity or (spec.quantity == "displacement" and quantity.startswith("displacement_")):
-            return spec
-    return None
-
-
-def _find_series(text: str, stations: Sequence[Station], where: str) -> tuple[str, SeriesSpec]:
-    station_id, _, quantity = text.partition(".")
-    station = next((s for s in stations if s.id == station_id), None)
-    if station is None or not quantity:
-        known = describe_unknown(station_id, [s.id for s in stations]).replace("key", "station", 1)
-        raise ConfigError(f"{where}: expected 'STATION.quantity', got {text!r}: {known}")
-    spec = _series_of(station, quantity)
-    if spec is None:
-        names = ", ".join(s.quantity for s in station.series) or "none"
-        raise ConfigError(f"{where}: station {station_id!r} declares no series {quantity!r}; it has: {names}")
-    return station_id, spec if spec.quantity == quantity else _component(spec, quantity)
-
-
-def _component(spec: SeriesSpec, quantity: str) -> SeriesSpec:
-    return SeriesSpec(spec.station, quantity, spec.unit, spec.interval_s, spec.max_silence_s, spec.noise_floor)
-
-
-def _match(patterns: Sequence[str], stations: Sequence[Station], quantity: str | None, where: str) -> tuple[str, ...]:
-    """Resolve names and globs.
-
-    A glob takes the stations on the slope that have the quantity; a name must exist, have it, and may be a control.
-    """
-    chosen: dict[str, None] = {}
-    for pattern in patterns:
-        glob = any(c in pattern for c in "*?[")
-        found = [s for s in stations if fnmatchcase(s.id, pattern)]
-        if not found:
-            known = describe_unknown(pattern, [s.id for s in stations]).replace("key", "station", 1)
-            raise ConfigError(f"{where}: no station matches: {known}")
-        usable = [s for s in found if quantity is None or _series_of(s, quantity) is not None]
-        if not usable:
-            raise ConfigError(f"{where}: no station that matches {pattern!r} declares a series {quantity!r}")
-        for station in usable:
-            spec = None if quantity is None else _series_of(station, quantity)
-            if spec is not None:
-                _refuse_index(spec, where)
-            if station.on_slope or not glob:
-                chosen[station.id] = None
-    if not chosen:
-        raise ConfigError(f"{where}: {', '.join(patterns)} matches only control stations (on_slope = false)")
-    return tuple(s.id for s in stations if s.id in chosen)

@@ -13,16 +13,9 @@ import pytest
 from forecasting.kinematics.stages import RANK
 from monitor.cli.main import VERBS
 from monitor.config.service import ServiceConfig
-from monitor.config.site_schema import (
-    KINDS,
-    Bound,
-    DwellTable,
-    ForecastBound,
-    LevelTable,
-    OverBound,
-    RateBound,
-    SiteFile,
-)
+from monitor.config.site_schema import LevelTable, SiteFile
+from monitor.criteria.table import CRITERIA
+from monitor.criteria.tables import DwellTable
 from monitor.domain.alert import Ledger
 from monitor.domain.terms import list_keys
 
@@ -115,12 +108,12 @@ def test_the_reference_of_the_command_line_names_every_verb_and_option():
 def test_the_reference_of_the_configuration_names_every_key():
     text = (ROOT / "docs/reference/configuration.md").read_text()
     keys = [key.rpartition(".")[2] for key in [*list_keys(ServiceConfig), *list_keys(SiteFile)]]
-    models = [table for table, _, _ in KINDS.values()]
-    for model in (*models, Bound, RateBound, OverBound, ForecastBound, DwellTable, LevelTable):
+    bounds = [entry.bound for entry in CRITERIA.values() if entry.bound is not None]
+    for model in (*(entry.table for entry in CRITERIA.values()), *bounds, DwellTable, LevelTable):
         keys += model.written_keys()
     missing = {key for key in keys if f"`{key}`" not in text}
     assert not missing
-    assert all(f"`{kind}`" in text for kind in KINDS)
+    assert all(f"`{kind}`" in text for kind in CRITERIA)
 
 
 def test_every_make_target_explains_itself():

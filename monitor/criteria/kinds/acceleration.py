@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from pydantic import Field
+
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
 from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import dwell_epochs, forget_fits, measure_motion
+from monitor.criteria.tables import DwellTable, MeasuredTable, OverBound
 from monitor.domain.instants import spell_duration
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
@@ -25,6 +28,13 @@ from monitor.series.tracks import Track
 
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
 LEAST_EPOCHS: Final = 6  # a parabola through five bends to any one of them
+
+
+class AccelerationTable(MeasuredTable):
+    """kind = "acceleration": mm/day2 along the direction of movement."""
+
+    min_sigma: float = Field(default=3.0, ge=0.0)
+    dwell: DwellTable = DwellTable(hits=2, of=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,5 +153,9 @@ ENTRY: Final = Entry(
         id="acceleration", quantity="displacement", per="/day²", motion=True, noise_steps=True, followed=True,
         scaled=True, loosening="bounds", drawn=("movement",),
     ),
-    AccelerationRule,
+    AccelerationTable, OverBound, AccelerationRule,
+    example="""
+stations = ["S1"]
+yellow = {over = 1.0, window = "2d"}
+""",
 )  # fmt: skip

@@ -4,9 +4,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitor.criteria.entry import Entry
+from monitor.criteria.places import Places, match_stations
+from monitor.criteria.tables import CriterionTable, Strings, Target
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows
+
+
+class AnomalyTable(CriterionTable):
+    """kind = "anomaly"."""
+
+    stations: Strings = ("*",)
+    level: str
+
+    def find_target(self, places: Places) -> Target:
+        """Stations, whatever they measure."""
+        return match_stations(self.stations, places.stations, None, f"{places.where}.stations"), ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,5 +60,9 @@ ENTRY: Final = Entry(
     Kind(
         id="anomaly", role="advice", source="suggestion", facts="anomalies", plan="anomaly", loosening="bounds",
     ),
-    AnomalyRule,
+    AnomalyTable, None, AnomalyRule,
+    implied_s=lambda slowest_s: max(86400.0, 2.0 * slowest_s),
+    example="""
+level = "yellow"
+""",
 )  # fmt: skip

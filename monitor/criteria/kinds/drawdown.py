@@ -3,12 +3,21 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pydantic import Field
+
 from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import judge_rates
+from monitor.criteria.tables import MeasuredTable, OverBound
 from monitor.domain.instants import spell_duration
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows, measure_nothing
+
+
+class DrawdownTable(MeasuredTable):
+    """kind = "drawdown": how fast water falls, m/day."""
+
+    min_sigma: float = Field(default=3.0, ge=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,5 +63,9 @@ ENTRY: Final = Entry(
         id="drawdown", quantity="reservoir_level", per="/day", followed=True, trigger=True, scaled=True,
         loosening="bounds", drawn=("rain",),
     ),
-    DrawdownRule,
+    DrawdownTable, OverBound, DrawdownRule,
+    example="""
+stations = ["S1"]
+yellow = {over = 0.5, window = "1d"}
+""",
 )  # fmt: skip

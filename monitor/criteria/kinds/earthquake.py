@@ -4,17 +4,23 @@ An earthquake alone is no movement: by default the criterion is advice. Whatever
 lowest bound (or of unknown strength) opens a question that stays until a person has answered it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pydantic import Field, model_validator
+
 from forecasting.hydrology.newmark import critical_acceleration_g, estimate_displacement
 from monitor.criteria.entry import Entry
+from monitor.criteria.places import Places
+from monitor.criteria.tables import CriterionTable, Share, add_params, refuse_falling
 from monitor.domain.decision import Condition, EventFact, Memory, View, instant
 from monitor.domain.instants import spell
 from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, Site
+from monitor.domain.site import Criterion, Site, Threshold
+from monitor.domain.terms import Duration, Section
 from monitor.domain.witnesses import EARTHQUAKE
+from monitor.errors import ConfigError
 from monitor.series.assessment import Assessment, Windows
 
 INSPECT: Final = "inspect:"
@@ -23,6 +29,70 @@ MOVED: Final = "movement"  # any other answer says that the slope did not move
 # peak ground acceleration in g: most likely a magnitude or another unit was given
 LARGEST_PGA_G: Final = 5.0
 AFTERSHOCKS_S: Final = 6 * 3600.0
+
+
+LEAST_CRITICAL_G: Final = 0.001
+_SHAKING: Final = ("critical_acceleration_g", "factor_of_safety", "slope_deg", "lower_to")
+
+
+class ShakingBound(Section):
+    """The bound of one level on peak ground acceleration (g), on Newmark displacement (cm), or both: either crosses."""
+
+    over: float | None = Field(default=None, gt=0.0, le=5.0)
+    newmark_cm: float | None = Field(default=None, gt=0.0)
+
+    @model_validator(mode="after")
+    def _something(self) -> "ShakingBound":
+        if self.over is None and self.newmark_cm is None:
+            raise ValueError("expected over (g), newmark_cm, or both")
+        return self
+
+
+class EarthquakeTable(CriterionTable):
+    """kind = "earthquake": declared shaking; asks for an inspection and may make bounds stricter for a time."""
+
+    critical_acceleration_g: float | None = Field(default=None, ge=0.001)
+    factor_of_safety: float | None = Field(default=None, gt=1.0)
+    slope_deg: float | None = Field(default=None, gt=0.0, lt=90.0)
+    lower_to: Share = 1.0
+    lower_for: Duration | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "EarthquakeTable":
+        if (self.factor_of_safety is None) != (self.slope_deg is None):
+            raise ValueError("factor_of_safety: expected together with slope_deg")
+        if self.critical_acceleration_g is not None and self.factor_of_safety is not None:
+            raise ValueError("expected either critical_acceleration_g, or factor_of_safety with slope_deg")
+        if (self.lower_to < 1.0) != (self.lower_for is not None):
+            raise ValueError("lower_to: expected together with lower_for")
+        return self
+
+    def refuse_order(self, bounds: Sequence[Threshold], places: Places) -> None:
+        """Shaking may be bounded by acceleration at one level and by displacement at another; raises ConfigError."""
+        refuse_falling([b for b in bounds if b.over is not None], places)
+
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With the block that shaking moves, and the bounds on its displacement."""
+        where, params = places.where, {k: getattr(self, k) for k in _SHAKING}
+        params["lower_for_s"] = self.lower_for
+        if self.factor_of_safety is not None and self.slope_deg is not None:
+            critical = critical_acceleration_g(self.factor_of_safety, self.slope_deg)
+            if critical < LEAST_CRITICAL_G:
+                raise ConfigError(
+                    f"{where}.factor_of_safety: gives a critical acceleration of {critical:.2g} g; expected at least "
+                    f"{LEAST_CRITICAL_G:g}"
+                )
+        able = self.critical_acceleration_g is not None or self.factor_of_safety is not None
+        for level in places.levels:
+            limit = places.raw.get(level.name, {}).get("newmark_cm")
+            if limit is not None and not able:
+                raise ConfigError(
+                    f"{where}.{level.name}.newmark_cm: expected critical_acceleration_g, "
+                    "or factor_of_safety with slope_deg"
+                )
+            if limit is not None:
+                params[f"newmark_cm:{level.number}"] = float(limit)
+        return add_params(criterion, **params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,5 +277,8 @@ ENTRY: Final = Entry(
     Kind(
         id="earthquake", role="advice", source="suggestion", witness=EARTHQUAKE, loosening="reaching",
     ),
-    EarthquakeRule,
+    EarthquakeTable, ShakingBound, EarthquakeRule,
+    example="""
+yellow = {over = 0.05}
+""",
 )  # fmt: skip

@@ -4,11 +4,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import Field
+
 from monitor.criteria.entry import Entry
+from monitor.criteria.places import Places
+from monitor.criteria.tables import MeasuredTable
 from monitor.domain.decision import ForecastFact
+from monitor.domain.instants import spell_duration
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Threshold
+from monitor.domain.terms import Horizon, Section
+from monitor.errors import ConfigError
 from monitor.series.assessment import Assessment, Windows
+
+
+class ForecastBound(Section):
+    """The bound of one level on the forecast mean velocity (mm/day) until a horizon."""
+
+    over: float = Field(gt=0.0)
+    window: Horizon
+
+
+class ForecastTable(MeasuredTable):
+    """kind = "forecast"."""
+
+    def refuse_bound(self, bound: Threshold, places: Places, key: str) -> None:
+        """A bound asks for a horizon that the site forecasts; raises ConfigError."""
+        if bound.window_s not in places.horizons_s:
+            horizons = ", ".join(spell_duration(h) for h in places.horizons_s)
+            raise ConfigError(f"{key}.window: expected one of forecast.horizons: {horizons}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,5 +87,9 @@ ENTRY: Final = Entry(
         id="forecast", role="advice", source="suggestion", quantity="displacement", unit="mm/day", facts="forecasts",
         plan="forecast", loosening="bounds",
     ),
-    ForecastRule,
+    ForecastTable, ForecastBound, ForecastRule,
+    example="""
+stations = ["S1"]
+yellow = {over = 5.0, window = "1d"}
+""",
 )  # fmt: skip

@@ -4,13 +4,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pydantic import Field
+
 from monitor.criteria.entry import Entry
+from monitor.criteria.places import Places, match_stations
+from monitor.criteria.tables import CriterionTable, DepthBound, Share, Strings, Target
 from monitor.domain.decision import PointFact, instant
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
+from monitor.domain.terms import Duration
 from monitor.domain.witnesses import INSAR, list_voices
 from monitor.series.assessment import Assessment, Windows, bound_of, recovery_of
+
+
+class InsarTable(CriterionTable):
+    """kind = "insar_rate": radar points around stations."""
+
+    stations: Strings = ("*",)
+    window: Duration
+    near_m: float = Field(default=150.0, gt=0.0)
+    min_sigma: float = Field(default=3.0, ge=0.0)
+    recover: Share = 0.8
+    valid_for: Duration = 24.0 * 86400.0
+
+    def find_target(self, places: Places) -> Target:
+        """Stations whose surroundings are looked at."""
+        return match_stations(self.stations, places.stations, None, f"{places.where}.stations"), ""
+
+    def list_params(self) -> dict[str, float | None]:
+        """How near, and the window in seconds."""
+        return {"near_m": self.near_m, "window_s": self.window}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +105,9 @@ ENTRY: Final = Entry(
         id="insar_rate", role="advice", source="suggestion", scaled=True, zone=INSAR, facts="points",
         loosening="bounds",
     ),
-    InsarRateRule,
+    InsarTable, DepthBound, InsarRateRule,
+    example="""
+window = "60d"
+yellow = {over = 1.0}
+""",
 )  # fmt: skip

@@ -1,19 +1,51 @@
 """How near the failure window is that inverse velocity (or the shown forecast) gives: days left, per level."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import pairwise
+from typing import Final, Literal
 
 from monitor.criteria.entry import Entry
+from monitor.criteria.places import Places
+from monitor.criteria.tables import Share, StationsTable
 from monitor.domain.decision import FailureFact, Newest, instant
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, SeriesSpec, Station
+from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
+from monitor.domain.terms import Horizon, Section
 from monitor.domain.witnesses import find_groups
+from monitor.errors import ConfigError
 from monitor.series.assessment import Assessment, Windows, stations_of
 from monitor.series.tracks import HARMLESS
 
 METHOD: Final = "inverse_velocity"
 ALONE: Final = "one sensor alone: a second, independent one must agree"
+
+
+class WithinBound(Section):
+    """The bound of one level on the time that is left until the failure window."""
+
+    within: Horizon
+
+
+class InverseVelocityTable(StationsTable):
+    """kind = "inverse_velocity": how near the failure window is."""
+
+    edge: Literal["mid", "from"] = "mid"
+    recover: Share = 0.8
+
+    def list_texts(self) -> dict[str, str]:
+        """Which end of the window is judged."""
+        return {"edge": self.edge}
+
+    def refuse_order(self, bounds: Sequence[Threshold], places: Places) -> None:
+        """The graver level is nearer; raises ConfigError."""
+        for lower, higher in pairwise(bounds):
+            if (higher.window_s or 0.0) > (lower.window_s or 0.0):
+                raise ConfigError(
+                    f"{places.where}.{places.levels[higher.level].name}.within: expected at most that of the level "
+                    "below: the graver level is nearer"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,5 +161,9 @@ ENTRY: Final = Entry(
         id="inverse_velocity", role="advice", source="suggestion", quantity="displacement", facts="failures",
         plan="forecast", loosening="bounds",
     ),
-    InverseVelocityRule,
+    InverseVelocityTable, WithinBound, InverseVelocityRule,
+    example="""
+stations = ["*"]
+yellow = {within = "7d"}
+""",
 )  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import dwell_epochs
+from monitor.criteria.tables import Bound, MeasuredTable
 from monitor.domain.decision import Step, seconds
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
@@ -90,5 +91,9 @@ ENTRY: Final = Entry(
     Kind(
         id="level", per="", motion=True, followed=True, loosening="bounds", drawn=("line",),
     ),
-    LevelRule,
+    MeasuredTable, Bound, LevelRule,
+    example="""
+series = "S1.pore_pressure"
+yellow = {over = 15.0}
+""",
 )  # fmt: skip

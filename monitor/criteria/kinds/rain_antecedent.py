@@ -4,13 +4,48 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import Field, model_validator
+
 from forecasting.hydrology.rain_events import antecedent_index
 from monitor.criteria.entry import Entry
+from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
+from monitor.criteria.rain_table import RainTable
 from monitor.criteria.rainfall import Fact, judge_rain
+from monitor.criteria.tables import DepthBound, add_params
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
+from monitor.domain.terms import Duration
 from monitor.series.assessment import Assessment, Windows
+
+
+class RainAntecedentTable(RainTable):
+    """kind = "rain_antecedent": sum of rain * decay**age, or recent rain + weight * rain before it, in mm."""
+
+    decay: float | None = Field(default=None, gt=0.0, lt=1.0)
+    span: Duration | None = None
+    recent: Duration | None = None
+    antecedent: Duration | None = None
+    weight: float | None = Field(default=None, gt=0.0)
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "RainAntecedentTable":
+        index, split = (self.decay, self.span), (self.recent, self.antecedent, self.weight)
+        if not ((None not in index and split == (None,) * 3) or (None not in split and index == (None,) * 2)):
+            raise ValueError("expected either decay and span, or recent, antecedent and weight")
+        return self
+
+    def list_windows(self) -> list[float]:
+        """Its spans in seconds."""
+        return [s for s in (self.recent, self.antecedent, self.span) if s is not None]
+
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With the span that it must see."""
+        span = self.span if self.span is not None else (self.recent or 0.0) + (self.antecedent or 0.0)
+        return add_params(
+            super().complete(criterion, places), decay=self.decay, span_s=span, recent_s=self.recent,
+            weight=self.weight, history_s=span,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +93,11 @@ ENTRY: Final = Entry(
         id="rain_antecedent", quantity="rain", per="", trigger=True, scaled=True, loosening="bounds",
         safe_params=RAIN_SAFE, drawn=("rain",),
     ),
-    RainAntecedentRule,
+    RainAntecedentTable, DepthBound, RainAntecedentRule,
+    example="""
+series = "S1.rain"
+decay = 0.9
+span = "30d"
+yellow = {over = 80.0}
+""",
 )  # fmt: skip

@@ -4,13 +4,55 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import Field
+
 from forecasting.hydrology.rain_events import event_span_s
 from monitor.criteria.entry import Entry
+from monitor.criteria.places import Places, find_series, refuse_index
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
+from monitor.criteria.rain_table import join_rain
 from monitor.criteria.rainfall import Fact, judge_rain
+from monitor.criteria.tables import CriterionTable, Share, Target, add_params
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
+from monitor.domain.terms import Duration
 from monitor.series.assessment import Assessment, Windows
+
+
+class RainCurveTable(CriterionTable):
+    """kind = "rain_intensity_duration": I = c + a * D**-b, I in mm/h, D in h."""
+
+    series: str
+    a: float = Field(gt=0.0)
+    b: float = Field(gt=0.0)
+    c: float = 0.0
+    duration: tuple[Duration, Duration]
+    dry_gap: Duration | None = None
+    dry_mm: float = Field(default=0.0, ge=0.0)
+    forecast: dict[str, str] = Field(default_factory=dict)
+    forecast_valid: Duration = 43200.0
+    min_coverage: Share = 0.8
+    level: str
+    recover: Share = 0.8
+
+    def find_target(self, places: Places) -> Target:
+        """One gauge."""
+        station, spec = find_series(self.series, places.stations, f"{places.where}.series")
+        refuse_index(spec, f"{places.where}.series")
+        return (station,), spec.quantity
+
+    def list_params(self) -> dict[str, float | None]:
+        """The curve, and the durations that it holds for, in seconds."""
+        from_s, to_s = self.duration
+        return {
+            "min_coverage": self.min_coverage, "a": self.a, "b": self.b, "c": self.c, "duration_from_s": from_s,
+            "duration_to_s": to_s,
+        }  # fmt: skip
+
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With the rain that is expected, and what ends an event."""
+        joined = join_rain(criterion, places, self.forecast, self.forecast_valid, self.duration[1:])
+        return add_params(joined, dry_gap_s=self.dry_gap, dry_mm=self.dry_mm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +123,12 @@ ENTRY: Final = Entry(
         id="rain_intensity_duration", trigger=True, scaled=True, scaled_params=("a", "c"), loosening="bounds",
         safe_params=(*RAIN_SAFE, ("a", "lower"), ("c", "lower")), drawn=("rain", "curve"),
     ),
-    RainIntensityDurationRule,
+    RainCurveTable, None, RainIntensityDurationRule,
+    example="""
+series = "S1.rain"
+a = 14.8
+b = 0.39
+duration = ["1h", "3d"]
+level = "yellow"
+""",
 )  # fmt: skip

@@ -2,15 +2,43 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from pydantic import Field
+
 from monitor.criteria.entry import Entry
+from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
+from monitor.criteria.rain_table import RainTable
 from monitor.criteria.rainfall import Fact, judge_rain
+from monitor.criteria.tables import add_params
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
+from monitor.domain.terms import Duration
 from monitor.series.assessment import Assessment, Windows
+
+
+class RainLearnedTable(RainTable):
+    """kind = "rain_learned": what `slopeward thresholds learn` found on the site's own events."""
+
+    window: Duration
+    lag: Duration
+    over: float = Field(gt=0.0)
+    events: int = Field(ge=1)
+    level: str
+
+    def list_windows(self) -> list[float]:
+        """Its window in seconds."""
+        return [self.window]
+
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With its one bound, which stands beside `level`."""
+        (level,) = criterion.thresholds
+        learned = replace(
+            super().complete(criterion, places), thresholds=(replace(level, over=self.over, window_s=self.window),)
+        )
+        return add_params(learned, lag_s=self.lag, events=self.events, history_s=self.window + self.lag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +79,13 @@ ENTRY: Final = Entry(
         id="rain_learned", quantity="rain", trigger=True, scaled=True, loosening="bounds",
         safe_params=RAIN_SAFE, drawn=("rain",),
     ),
-    RainLearnedRule,
+    RainLearnedTable, None, RainLearnedRule,
+    example="""
+series = "S1.rain"
+window = "1d"
+lag = "2d"
+over = 33.0
+events = 5
+level = "yellow"
+""",
 )  # fmt: skip

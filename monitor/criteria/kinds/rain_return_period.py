@@ -1,16 +1,97 @@
 """How rare the rain of a window is: bounds in years, from the site's own annual maxima or from given quantiles."""
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
-from forecasting.hydrology.return_period import Extremes, years_of_depth
+from pydantic import Field
+
+from forecasting.hydrology.return_period import (
+    Extremes,
+    TooFewYearsError,
+    fit_extremes,
+    join_quantiles,
+    require_record,
+    years_of_depth,
+)
 from monitor.criteria.entry import Entry
+from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
+from monitor.criteria.rain_table import RainTable
 from monitor.criteria.rainfall import Fact, judge_rain
+from monitor.criteria.tables import OverBound, add_params, refuse_falling
+from monitor.domain.instants import parse_duration_s, spell_duration
 from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion
+from monitor.domain.site import Criterion, Threshold
+from monitor.errors import ConfigError
 from monitor.series.assessment import Assessment, Windows
+
+
+class RainReturnTable(RainTable):
+    """kind = "rain_return_period": bounds in years, from the site's annual maxima or given quantiles (mm) by window."""
+
+    method: Literal["gumbel", "gev"] = "gumbel"
+    annual_maxima: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    quantiles: dict[str, tuple[tuple[float, float], ...]] = Field(default_factory=dict)
+
+    def refuse_order(self, bounds: Sequence[Threshold], places: Places) -> None:
+        """A smaller sum in a shorter window may well be the graver one; raises ConfigError."""
+        refuse_falling(bounds, places, shorter_may=True)
+
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With depths in mm for the years."""
+        return _fit_depths(super().complete(criterion, places), self, places.where)
+
+
+def _fit_depths(criterion: Criterion, table: RainReturnTable, where: str) -> Criterion:
+    """Turn bounds in years into bounds in mm, each for its window."""
+    maxima = {_read_window(k, f"{where}.annual_maxima"): v for k, v in table.annual_maxima.items()}
+    quantiles = {_read_window(k, f"{where}.quantiles"): v for k, v in table.quantiles.items()}
+    if maxima.keys() & quantiles.keys():
+        raise ConfigError(f"{where}.quantiles: expected either annual_maxima or quantiles for a window, not both")
+    thresholds: list[Threshold] = []
+    params: dict[str, float] = {}
+    for threshold in criterion.thresholds:
+        years, window_s = threshold.over or 0.0, threshold.window_s or 0.0
+        name = spell_duration(window_s)
+        if years <= 1.0:
+            raise ConfigError(f"{where}: over: expected a return period of more than 1 year, got {years:g} years")
+        if window_s not in maxima and window_s not in quantiles:
+            raise ConfigError(f"{where}: no annual_maxima or quantiles for the window {name}")
+        try:
+            if window_s in quantiles:
+                params |= _keep_quantiles(quantiles[window_s], window_s)
+                depth = join_quantiles(quantiles[window_s], years)
+            else:
+                fitted = fit_extremes(maxima[window_s], table.method)
+                require_record(fitted, years)
+                depth = fitted.depth(years)
+                params |= {
+                    f"location:{window_s:g}": fitted.location, f"scale:{window_s:g}": fitted.scale,
+                    f"shape:{window_s:g}": fitted.shape, f"record:{window_s:g}": float(fitted.years),
+                }  # fmt: skip
+        except (TooFewYearsError, ValueError) as error:
+            raise ConfigError(f"{where}: window {name}: {error}") from None
+        thresholds.append(replace(threshold, over=depth))
+        params[f"years:{threshold.level}"] = years
+    return add_params(replace(criterion, thresholds=tuple(thresholds)), **params)
+
+
+def _keep_quantiles(values: Sequence[tuple[float, float]], window_s: float) -> dict[str, float]:
+    if len(values) < 2:
+        raise ValueError("expected at least two quantiles [years, mm]")
+    ordered = sorted(values)
+    if any(t <= 1.0 for t, _ in ordered) or any(b[1] <= a[1] or b[0] <= a[0] for a, b in itertools.pairwise(ordered)):
+        raise ValueError("expected return periods above 1 year with rising depths")
+    return {f"quantile:{window_s:g}:{t:g}": x for t, x in ordered}
+
+
+def _read_window(text: str, where: str) -> float:
+    try:
+        return parse_duration_s(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}.{text}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,5 +141,10 @@ ENTRY: Final = Entry(
         id="rain_return_period", quantity="rain", trigger=True, loosening="bounds", safe_params=RAIN_SAFE,
         drawn=("rain",),
     ),
-    RainReturnPeriodRule,
+    RainReturnTable, OverBound, RainReturnPeriodRule,
+    example="""
+series = "S1.rain"
+quantiles = {1d = [[2.0, 50.0], [10.0, 80.0]]}
+yellow = {over = 5.0, window = "1d"}
+""",
 )  # fmt: skip

@@ -5,11 +5,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitor.criteria.entry import Entry
+from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
+from monitor.criteria.rain_table import RainTable
 from monitor.criteria.rainfall import Fact, judge_rain
+from monitor.criteria.tables import OverBound, refuse_falling
 from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion
+from monitor.domain.site import Criterion, Threshold
 from monitor.series.assessment import Assessment, Windows
+
+
+class RainSumTable(RainTable):
+    """kind = "rain_sum"."""
+
+    def refuse_order(self, bounds: Sequence[Threshold], places: Places) -> None:
+        """A smaller sum in a shorter window may well be the graver one; raises ConfigError."""
+        refuse_falling(bounds, places, shorter_may=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +52,9 @@ ENTRY: Final = Entry(
         id="rain_sum", quantity="rain", per="", trigger=True, scaled=True, loosening="bounds",
         safe_params=RAIN_SAFE, drawn=("rain",),
     ),
-    RainSumRule,
+    RainSumTable, OverBound, RainSumRule,
+    example="""
+series = "S1.rain"
+yellow = {over = 30.0, window = "1d"}
+""",
 )  # fmt: skip

@@ -3,11 +3,28 @@
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import Field
+
 from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import judge_rates
+from monitor.criteria.tables import Bound, MeasuredTable
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
+from monitor.domain.terms import Duration
 from monitor.series.assessment import Assessment, Windows, stations_of
+
+
+class RateBound(Bound):
+    """The bound of one level on a rate (per day) in a window."""
+
+    window: Duration
+
+
+class RateTable(MeasuredTable):
+    """kind = "rate"."""
+
+    min_sigma: float = Field(default=3.0, ge=0.0)
+    fast_track: float | None = Field(default=None, gt=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,5 +52,9 @@ ENTRY: Final = Entry(
         id="rate", per="/day", motion=True, rate=True, followed=True, scaled=True, loosening="bounds",
         drawn=("ray",),
     ),
-    RateRule,
+    RateTable, RateBound, RateRule,
+    example="""
+series = "S1.tilt"
+yellow = {under = -1.0, window = "1d"}
+""",
 )  # fmt: skip

@@ -3,12 +3,27 @@
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import Field
+
 from monitor.criteria.entry import Entry
+from monitor.criteria.tables import CriterionTable
 from monitor.domain.decision import ReportFact
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.witnesses import OBSERVERS
 from monitor.series.assessment import Assessment, Windows
+
+
+class ReportTable(CriterionTable):
+    """kind = "report"."""
+
+    kinds: tuple[str, ...] = Field(min_length=1)
+    needs: int = Field(default=1, ge=1)
+    level: str
+
+    def list_params(self) -> dict[str, float | None]:
+        """How many observers must say so."""
+        return {"needs": self.needs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +66,9 @@ ENTRY: Final = Entry(
         id="report", source="observers", witness=OBSERVERS, facts="reports", loosening="bounds",
         safe_params=(("needs", "lower"),),
     ),
-    ReportRule,
+    ReportTable, None, ReportRule,
+    example="""
+kinds = ["rockfall"]
+level = "yellow"
+""",
 )  # fmt: skip

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from pydantic import Field
+
 from monitor.criteria.entry import Entry
+from monitor.criteria.places import Places, match_stations
+from monitor.criteria.tables import CriterionTable, Strings, Target
 from monitor.domain.decision import FootprintFact, instant
 from monitor.domain.instants import spell_duration
 from monitor.domain.kinds import Kind
@@ -15,6 +19,22 @@ from monitor.series.assessment import Assessment, Windows
 
 CHANGED: Final = frozenset({"new", "grown"})
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class SceneTable(CriterionTable):
+    """kind = "scene"; where it says nothing of `near_m`, that of [scenes] holds."""
+
+    stations: Strings = ("*",)
+    level: str
+    near_m: float | None = Field(default=None, gt=0.0)
+
+    def find_target(self, places: Places) -> Target:
+        """Stations near which an outline matters."""
+        return match_stations(self.stations, places.stations, None, f"{places.where}.stations"), ""
+
+    def list_params(self) -> dict[str, float | None]:
+        """How near."""
+        return {"near_m": self.near_m}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,5 +122,9 @@ ENTRY: Final = Entry(
         id="scene", role="advice", source="suggestion", witness=SCENE, facts="footprints", plan="scenes",
         loosening="bounds", safe_params=(("near_m", "higher"),),
     ),
-    SceneRule,
+    SceneTable, None, SceneRule,
+    implied_s=lambda _: 30.0 * 86400.0,
+    example="""
+level = "yellow"
+""",
 )  # fmt: skip

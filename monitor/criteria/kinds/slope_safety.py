@@ -1,9 +1,11 @@
 """How near a slope is to its limit of strength: factor of safety from measured water, or from the rain that fell."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import cos, radians
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from pydantic import Field
 
 from forecasting.hydrology.infiltration import Ground, pore_pressure_kpa, pressure_head
 from forecasting.hydrology.slope_stability import (
@@ -16,14 +18,107 @@ from forecasting.hydrology.slope_stability import (
 from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.level import read_values
 from monitor.criteria.kinds.velocity import dwell_epochs
+from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge, read_gauge
+from monitor.criteria.rain_table import find_spec
+from monitor.criteria.tables import MeasuredTable, Share, add_params
 from monitor.domain.instants import spell_duration
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
+from monitor.domain.terms import Duration, Section
+from monitor.errors import ConfigError
 from monitor.series.assessment import Assessment, Windows, recovery_of
 
 STEPS_AHEAD: Final = 8
 LEAST_EPOCHS: Final = 2  # one reading of an instrument alone raises nothing
+
+
+_PRESSURES: Final = frozenset({"pore_pressure"})
+_LEVELS: Final = frozenset({"groundwater_level", "water_level"})
+_SLOPE: Final = (
+    "slope_deg", "depth_m", "cohesion_kpa", "friction_deg", "unit_weight_kn_m3", "depth_sd_m", "cohesion_sd_kpa",
+    "friction_sd_deg", "unit_weight_sd_kn_m3", "pressure_sd_kpa", "sensor_depth_m", "ground_level_m",
+    "conductivity_m_per_s", "diffusivity_m2_per_s", "water_table_m", "steady_flux_m_per_s",
+)  # fmt: skip
+
+
+class UnderBound(Section):
+    """The bound of one level on a factor of safety."""
+
+    under: float = Field(gt=0.0)
+
+
+class SafetyTable(MeasuredTable):
+    """kind = "factor_of_safety": an infinite slope; pore pressure measured, or from rain by infiltration."""
+
+    method: Literal["measured", "infiltration"] = "measured"
+    slope_deg: float = Field(gt=0.0, lt=90.0)
+    depth_m: float = Field(gt=0.0)
+    cohesion_kpa: float = Field(ge=0.0)
+    friction_deg: float = Field(gt=0.0, lt=90.0)
+    unit_weight_kn_m3: float = Field(gt=0.0)
+    depth_sd_m: float = Field(default=0.0, ge=0.0)
+    cohesion_sd_kpa: float = Field(default=0.0, ge=0.0)
+    friction_sd_deg: float = Field(default=0.0, ge=0.0)
+    unit_weight_sd_kn_m3: float = Field(default=0.0, ge=0.0)
+    pressure_sd_kpa: float = Field(default=0.0, ge=0.0)
+    judge: Literal["best", "low"] = "best"
+    suction: bool = False
+    sensor_depth_m: float | None = Field(default=None, gt=0.0)
+    ground_level_m: float | None = None
+    conductivity_m_per_s: float | None = Field(default=None, gt=0.0)
+    diffusivity_m2_per_s: float | None = Field(default=None, gt=0.0)
+    water_table_m: float | None = Field(default=None, ge=0.0)
+    steady_flux_m_per_s: float = Field(default=0.0, ge=0.0)
+    span: Duration = 864000.0
+    ahead: Duration | None = None
+    min_coverage: Share = 0.8
+    recover: Share = 0.95
+
+    def list_params(self) -> dict[str, float | None]:
+        """How much of the rain must be measured."""
+        return {"min_coverage": self.min_coverage}
+
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With the ground."""
+        return _read_slope(criterion, self, places)
+
+
+def _read_slope(criterion: Criterion, table: SafetyTable, places: Places) -> Criterion:
+    quantity, where = criterion.quantity, places.where
+    for key, unit in (("depth", "m"), ("unit_weight", "kn_m3")):
+        if getattr(table, f"{key}_sd_{unit}") >= 0.5 * getattr(table, f"{key}_{unit}"):
+            raise ConfigError(f"{where}.{key}_sd_{unit}: expected less than half of {key}_{unit}")
+    if table.friction_deg + table.friction_sd_deg >= 80.0 or table.friction_sd_deg >= 0.5 * table.friction_deg:
+        raise ConfigError(f"{where}.friction_sd_deg: expected less than half of friction_deg, and 80 in all")
+    params: dict[str, float | None] = {k: getattr(table, k) for k in _SLOPE}
+    if table.method == "infiltration":
+        if quantity != "rain":
+            raise ConfigError(f"{where}.series: method 'infiltration' expects a rain series, got {quantity!r}")
+        for key in ("conductivity_m_per_s", "diffusivity_m2_per_s", "water_table_m"):
+            if getattr(table, key) is None:
+                raise ConfigError(f"{where}.{key}: this key is required by method 'infiltration'")
+        for name in criterion.stations:
+            spec = find_spec(name, quantity, places.stations)
+            if spec is not None and spec.stamp == "event":
+                raise ConfigError(
+                    f"{where}.series: infiltration needs rain by interval or counter, {name} sends events"
+                )
+        params["span_s"] = params["history_s"] = table.span
+        params["ahead_s"] = table.ahead
+        if table.ahead is not None:
+            # what the pressure will be is a forecast, although the rain has fallen
+            criterion = replace(criterion, role=table.role or "advice")
+    elif table.ahead is not None:
+        raise ConfigError(f"{where}.ahead: expected with method 'infiltration' only")
+    elif quantity in _LEVELS:
+        if table.ground_level_m is None:
+            raise ConfigError(f"{where}.ground_level_m: this key is required with a {quantity}, in its datum")
+    elif quantity not in _PRESSURES:
+        expected = ", ".join(sorted(_PRESSURES | _LEVELS))
+        raise ConfigError(f"{where}.series: method 'measured' expects one of {expected}, got {quantity!r}")
+    params |= {"judge_low": float(table.judge == "low"), "suction": float(table.suction)}
+    return add_params(replace(criterion, texts=(*criterion.texts, ("method", table.method))), **params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,5 +312,14 @@ ENTRY: Final = Entry(
     Kind(
         id="factor_of_safety", followed=True, loosening="bounds", safe_params=RAIN_SAFE, drawn=("rain",),
     ),
-    FactorOfSafetyRule,
+    SafetyTable, UnderBound, FactorOfSafetyRule,
+    example="""
+series = "S1.pore_pressure"
+slope_deg = 30.0
+depth_m = 2.0
+cohesion_kpa = 10.0
+friction_deg = 32.0
+unit_weight_kn_m3 = 19.0
+yellow = {under = 1.3}
+""",
 )  # fmt: skip

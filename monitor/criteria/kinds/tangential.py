@@ -2,14 +2,46 @@
 
 from dataclasses import dataclass, replace
 from math import radians, tan
-from typing import Final
+from typing import Final, Literal
+
+from pydantic import Field
 
 from forecasting.kinematics.tangential import tangential_angle_deg
 from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import judge_rates
+from monitor.criteria.places import Places
+from monitor.criteria.tables import DwellTable, MeasuredTable, Target
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
+from monitor.domain.terms import Duration, Section
+from monitor.errors import ConfigError
 from monitor.series.assessment import Assessment, Windows, open_track, stations_of
+
+
+class AngleBound(Section):
+    """The bound of one level on the tangential angle, in degrees."""
+
+    over: float = Field(gt=0.0, lt=90.0)
+    window: Duration
+
+
+class TangentialTable(MeasuredTable):
+    """kind = "tangential_angle": degrees against the reviewed velocity of uniform creep."""
+
+    direction: Literal["downslope", "norm"] = "downslope"
+    min_sigma: float = Field(default=3.0, ge=0.0)
+    dwell: DwellTable = DwellTable(hits=2, of=3)
+
+    def find_target(self, places: Places) -> Target:
+        """It stands and falls with the velocity of uniform creep: no station without a reviewed one."""
+        chosen, quantity = super().find_target(places)
+        missing = [s.id for s in places.stations if s.id in chosen and s.v_eq_mm_per_day is None]
+        if missing:
+            raise ConfigError(
+                f"{places.where}.stations: {', '.join(missing)}: expected v_eq_mm_per_day with v_eq_reviewed at the "
+                "station; without a reviewed velocity of uniform creep a tangential angle means nothing"
+            )
+        return chosen, quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +107,9 @@ ENTRY: Final = Entry(
         id="tangential_angle", quantity="displacement", per="/day", unit="degrees", motion=True,
         noise_steps=True, followed=True, loosening="bounds", drawn=("movement",),
     ),
-    TangentialRule,
+    TangentialTable, AngleBound, TangentialRule,
+    example="""
+stations = ["S1"]
+yellow = {over = 45.0, window = "2d"}
+""",
 )  # fmt: skip

@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import fsum, sqrt
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from pydantic import Field
 
 from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
 from monitor.criteria.entry import Entry
+from monitor.criteria.tables import MeasuredTable, OverBound
 from monitor.domain.instants import spell_duration
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
@@ -27,6 +30,14 @@ from monitor.series.vectors import Vector
 
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
 FITS_KEPT: Final = 512  # of a track
+
+
+class VelocityTable(MeasuredTable):
+    """kind = "velocity"."""
+
+    direction: Literal["downslope", "norm"] = "downslope"
+    min_sigma: float = Field(default=3.0, ge=0.0)
+    fast_track: float | None = Field(default=None, gt=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,5 +266,9 @@ ENTRY: Final = Entry(
         id="velocity", quantity="displacement", per="/day", motion=True, velocity=True, rate=True,
         followed=True, scaled=True, loosening="bounds", drawn=("ray", "movement"),
     ),
-    VelocityRule,
+    VelocityTable, OverBound, VelocityRule,
+    example="""
+stations = ["*"]
+yellow = {over = 5.0, window = "1d"}
+""",
 )  # fmt: skip

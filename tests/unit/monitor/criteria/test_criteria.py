@@ -10,7 +10,7 @@ import pytest
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
-from monitor.criteria import rainfall
+from monitor.criteria.kinds import rain_intensity_duration
 from monitor.criteria.kinds.scene import SceneRule
 from monitor.criteria.table import CRITERIA, KINDS
 from monitor.domain.decision import (
@@ -147,8 +147,8 @@ def test_thin_coverage_raises_but_does_not_lower():
 
 
 def test_a_variant_that_ignores_coverage_is_caught(monkeypatch):
-    original = rainfall._curve
-    monkeypatch.setattr(rainfall, "_curve", lambda *a: [{**f, "coverage": 1.0} for f in original(*a)])
+    original = rain_intensity_duration._curve
+    monkeypatch.setattr(rain_intensity_duration, "_curve", lambda *a: [{**f, "coverage": 1.0} for f in original(*a)])
     with pytest.raises(AssertionError):
         check_thin_coverage_raises_but_does_not_lower()
 

@@ -297,7 +297,7 @@ def test_a_tangential_angle_without_reviewed_v_eq_is_refused():
     with pytest.raises(ConfigError, match=r"criterion\[0\].stations: A: expected v_eq_mm_per_day"):
         read(table)
     (criterion, *_) = read(table, REVIEWED).criteria
-    assert (criterion.kind, criterion.role, criterion.dwell.hits) == ("tangential_angle", "witness", 2)
+    assert (criterion.kind.id, criterion.role, criterion.dwell.hits) == ("tangential_angle", "witness", 2)
     with pytest.raises(ConfigError, match="less than 90"):
         read(table.replace("80.0", "95.0"), REVIEWED)
 

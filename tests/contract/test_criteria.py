@@ -1,0 +1,164 @@
+"""Every kind of criterion keeps the contract of the seam; a new one is tried as soon as the table lists it."""
+
+import pickle
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import monitor.criteria.kinds
+from monitor.alerting.acts.loosening import ADVISED, find_loosening
+from monitor.alerting.decision.decide import decide
+from monitor.config.service import parse_site
+from monitor.criteria.table import CRITERIA
+from monitor.domain.decision import Memory, View
+from monitor.domain.observation import Reading
+from monitor.domain.quantities import QUANTITIES
+from monitor.domain.witnesses import find_groups, list_voices
+from monitor.errors import ConfigError
+from monitor.series.assessment import Windows
+from monitor.series.bounds import lower_bounds
+from monitor.web.parts.collect import describe_rules
+
+NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)
+DRAWN = {"line", "ray", "movement", "rain", "curve"}  # what the page knows to draw
+SERIES = "".join(
+    f'[[station.series]]\nquantity = "{name}"\nunit = "{q.unit}"\ninterval = "1h"\n'
+    for name, q in QUANTITIES.items()
+    if not name.startswith("displacement_")
+)
+HEAD = f"""
+[site]
+id = "contract"
+name = "Contract"
+latitude = 46.0
+longitude = 8.0
+[forecast]
+horizons = ["1d"]
+[[station]]
+id = "S1"
+v_eq_mm_per_day = 2.0
+v_eq_reviewed = "a geologist, March 2026"
+{SERIES}[[station]]
+id = "S2"
+on_slope = false
+{SERIES}"""
+
+
+def read(kind, more=""):
+    return parse_site(f'{HEAD}[[criterion]]\nkind = "{kind}"\nid = "it"{CRITERIA[kind].example}{more}', "site.toml")
+
+
+def criterion_of(site):
+    return next(c for c in site.criteria if c.id == "it")
+
+
+def rest(site):
+    """Two days of readings that stay where they are, hour by hour, with a little noise; no rain."""
+    hours = [NOW + timedelta(hours=h) for h in range(-48, 1)]
+
+    def readings(quantity):
+        values = [0.0 if quantity == "rain" else 1.0 + 0.001 * (7 * k % 5) for k in range(len(hours))]
+        return tuple(Reading(at, at, 0, v, 0.0, v, None, ()) for at, v in zip(hours, values, strict=True))
+
+    return View({f"{s.id}.{p.quantity}": readings(p.quantity) for s in site.stations for p in s.series})
+
+
+def test_every_file_of_the_room_stands_in_the_table_under_its_own_id():
+    files = {p.stem for p in Path(monitor.criteria.kinds.__file__).parent.glob("*.py")} - {"__init__"}
+    assert {entry.rule.__module__.rpartition(".")[2] for entry in CRITERIA.values()} == files
+    assert {name: entry.kind.id for name, entry in CRITERIA.items()} == {name: name for name in CRITERIA}
+
+
+@pytest.mark.parametrize("kind", CRITERIA)
+def test_its_traits_name_what_exists(kind):
+    traits, site = CRITERIA[kind].kind, read(kind)
+    assert traits.loosening != "unknown", "say what a change of it may do to the two highest levels"
+    assert set(traits.drawn) <= DRAWN
+    assert traits.facts in {None, *(f.name for f in fields(View))}
+    assert traits.plan in {None, *ADVISED}
+    assert traits.witness is None or traits.zone is None
+    assert not (traits.source == "suggestion" and traits.role == "witness"), "a suggestion is advice until promoted"
+    assert {name for name, _ in traits.safe_params} | set(traits.scaled_params) <= _all_params(kind, site)
+    assert "ray" not in traits.drawn or traits.rate, "a ray climbs as fast as a bound on a rate"
+
+
+def _all_params(kind, site):
+    return {name for name, _ in criterion_of(site).params} | set(CRITERIA[kind].table.written_keys())
+
+
+@pytest.mark.parametrize("kind", CRITERIA)
+def test_its_example_is_read_and_a_wrong_key_is_refused_with_the_nearest(kind):
+    criterion = criterion_of(read(kind))
+    assert criterion.kind is CRITERIA[kind].kind
+    assert criterion.role == criterion.kind.role
+    assert criterion.thresholds
+    assert pickle.loads(pickle.dumps(criterion)) == criterion
+    with pytest.raises(ConfigError, match=r"criterion\[0\].*valid_fr.*did you mean 'valid_for'"):
+        read(kind, 'valid_fr = "1d"\n')
+    if CRITERIA[kind].bound is not None:
+        with pytest.raises(ConfigError, match=r"criterion\[0\]: expected a bound for at least one level"):
+            parse_site(HEAD + f'[[criterion]]\nkind = "{kind}"' + _without_bounds(CRITERIA[kind].example), "site.toml")
+
+
+def _without_bounds(example):
+    return "\n".join(line for line in example.split("\n") if not line.startswith("yellow")) + "\n"
+
+
+@pytest.mark.parametrize("kind", CRITERIA)
+def test_it_answers_for_its_witnesses_only_and_says_nothing_without_data(kind):
+    site = read(kind)
+    criterion = criterion_of(site)
+    heard = {v.witness for v in list_voices(site, criterion)}
+    assert heard
+    assert heard <= set(find_groups(site)), "every witness belongs to a group that is independent of others"
+    for view in (View(), rest(site)):
+        words = CRITERIA[kind].rule(criterion).assess(Windows(site, view, Memory(), NOW.timestamp()))
+        assert {w.criterion for w in words} <= {"it"}
+        assert {w.station for w in words} <= heard
+        assert all(w.raise_level == 0 for w in words), "nothing moves, and nothing is raised"
+        assert all(w.reason.strip() for w in words)
+        assert words == CRITERIA[kind].rule(criterion).assess(Windows(site, view, Memory(), NOW.timestamp()))
+    assert all(not w.heard for w in CRITERIA[kind].rule(criterion).assess(
+        Windows(site, View(), Memory(), NOW.timestamp())
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CRITERIA)
+def test_a_decision_takes_it_in_and_repeats_it(kind):
+    site = read(kind)
+    first, again = (decide(site, Memory(), rest(site), NOW) for _ in range(2))
+    assert first == again
+    assert first.memory.level == 0
+
+
+@pytest.mark.parametrize("kind", CRITERIA)
+def test_bounds_that_are_lowered_never_leave_the_declared_side(kind):
+    site = read(kind)
+    before, after = criterion_of(site), criterion_of(lower_bounds(site, 0.5))
+    assert (before.thresholds, before.params) == (after.thresholds, after.params) or before.kind.scaled
+    if before.kind.scaled:
+        assert after != before, "a share of its bounds means something: it is lowered"
+        for declared, lowered in zip(before.thresholds, after.thresholds, strict=True):
+            assert lowered.over is None or lowered.over <= declared.over
+            assert lowered.under is None or lowered.under >= declared.under
+
+
+@pytest.mark.parametrize("kind", CRITERIA)
+def test_a_witness_for_a_high_level_is_not_taken_away_by_one_person(kind):
+    site = read(kind)
+    high = replace(criterion_of(site), role="witness", thresholds=tuple(
+        replace(t, level=3) for t in criterion_of(site).thresholds
+    ))  # fmt: skip
+    others = tuple(c for c in site.criteria if c.id != "it")
+    site = replace(site, criteria=(high, *others))
+    assert find_loosening(site, replace(site, criteria=others))
+    assert not find_loosening(site, site)
+
+
+@pytest.mark.parametrize("kind", CRITERIA)
+def test_the_page_describes_it(kind):
+    (said,) = [rule for rule in describe_rules(read(kind)) if rule["id"] == "it"]
+    assert said["kind"] == kind
+    assert all(said["bounds"])
