@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# many tests wait for a process or a clock: half of the workers begin with those, while the others compute
-WORKERS ?= 4
+# many tests wait for a process or a clock, 35 minutes in all: half of the workers begin with those, the others compute
+WORKERS ?= 6
 DEMO_FLAGS ?=
 RUN_FLAGS ?=
 PYTEST_FLAGS ?=
