@@ -71,7 +71,7 @@ audit: setup $(TOOLS)/.installed ## Dependencies that do not fit together or hav
 release: setup $(TOOLS)/.installed ## dist/: the package, its parts list (CycloneDX), and their hashes, signed with RELEASE_KEY=FILE (an SSH key)
 	locks/release.sh $(BIN)/python $(TOOLS)/bin/cyclonedx-py
 
-docs: setup ## Documentation that can be run: examples in docstrings, and that the reference knows every key and verb
+docs: setup ## Documentation that can be run: examples in docstrings, that the reference knows every key and verb, and plain English
 	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor/domain monitor/domain/terms.py monitor/logs.py forecasting detection tests/architecture
 
 bench: setup servers ## Figures of the service, as ratios measured in the same run

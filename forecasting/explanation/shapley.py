@@ -28,7 +28,7 @@ def shapley(value: Callable[[frozenset[str]], Floats], groups: Sequence[str]) ->
     """
     names = tuple(groups)
     if len(names) > MOST_GROUPS or len(set(names)) != len(names):
-        raise ValueError(f"{len(names)} groups: at most {MOST_GROUPS} different ones can be asked exactly")
+        raise ValueError(f"{len(names)} groups: at most {MOST_GROUPS} different ones can be computed exactly")
     count = len(names)
     asked = {
         frozenset(some): np.asarray(value(frozenset(some)), dtype=np.float64)

@@ -12,7 +12,7 @@ class Bearing:
     Attributes:
         azimuth_deg: Clockwise from north, 0 to 360.
         plunge_deg: Down from the horizontal, -90 to 90.
-        error_deg: One standard error of the azimuth; 180 where the vector cannot be told from nothing.
+        error_deg: One standard error of the azimuth; 180 where the vector cannot be distinguished from zero.
     """
 
     azimuth_deg: float

@@ -149,7 +149,7 @@ def _look(facts: MovementFacts, kept: Mapping[str, Any]) -> tuple[str, list[str]
         return _steady(after_rise=after_rise, slowed=slowed), [reason]
     if velocity <= 2.0 * error:
         shown = f"{velocity:.3g} ± {error:.2g} mm/day{_spell_window(facts.window_s)}"
-        return "creep", [f"velocity {shown} cannot be told from nothing"]
+        return "creep", [f"velocity {shown} cannot be distinguished from zero"]
     reference, name = _reference(facts)
     if (most := _creep_most(facts)) is not None and velocity > most:
         reason = f"{said} > {most:.3g} mm/day, the lowest velocity the site file warns of"

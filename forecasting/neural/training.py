@@ -21,7 +21,7 @@ from forecasting.registry import load
 from forecasting.simple.baselines import LevelDrift, fit_lld
 
 MOST_NODES = 2000
-"""Stations of a dense graph: every row of a window costs their square, and beyond neighbours tell little."""
+"""Stations of a dense graph: every row of a window costs their square, and distant stations add little."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def prove(
 
 
 def name_helper() -> Actor:
-    """Who runs a command that does the service's own work: the user of the operating system, nobody else is asked."""
+    """Who runs a command that does the service's own work: the user of the operating system, without a password."""
     here = name_os_user()
     return Actor(_plain(here), "person", COMMAND, here)
 

@@ -34,7 +34,7 @@ def read_fusion(
     for criterion in criteria:
         if criterion.role == "part" and criterion.id not in asked:
             raise ConfigError(
-                f"{name}: criterion {criterion.id!r} has role 'part', which speaks only inside rules, and no "
+                f"{name}: criterion {criterion.id!r} has role 'part', which counts only inside rules, and no "
                 "fusion.rule names it; expected a [[fusion.rule]] that does, or another role"
             )
     near = None if table.neighbours is None else place.read_neighbours(table.neighbours)

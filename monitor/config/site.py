@@ -210,18 +210,18 @@ def find_cautions(site: Site) -> list[str]:
 
 
 def _find_unheard_top(site: Site) -> list[str]:
-    """Who hears of the top level, and by how many ways."""
+    """Who is notified of the top level, and by how many ways."""
     if not site.recipients:
         return []  # nobody at all is said elsewhere
     top = site.levels[-1]
     told = [r for r in site.recipients if top.number in r.levels and "hazard" in r.ledgers]
     if not told:
-        return [f"no recipient is told of the top level {top.name!r}: add it to the levels of a [[recipient]]"]
+        return [f"no recipient is notified of the top level {top.name!r}: add it to the levels of a [[recipient]]"]
     channels = sorted({channel for recipient in told for channel in recipient.channels})
     if len(channels) > 1:
         return []
     text = (
-        f"level {top.name!r} is told by one channel only ({', '.join(channels) or 'none'}): "
+        f"level {top.name!r} is sent by one channel only ({', '.join(channels) or 'none'}): "
         "a message that it refuses for good reaches nobody; add a second channel or recipient"
     )
     return [text]

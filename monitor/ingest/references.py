@@ -82,7 +82,7 @@ class References:
             self._changed.setdefault((site, station), told)
             code = "other_frame" if known.frame != frame else "other_epoch0"
             raise PayloadError(
-                code, f"gnss: {station} counts {known}, got {told}; a person is asked: "
+                code, f"gnss: {station} counts {known}, got {told}; confirmation required: "
                 f"slopeward ingest --accept-epoch0 {site}/{station}, or --keep-epoch0",
             )  # fmt: skip
 

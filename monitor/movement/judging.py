@@ -160,7 +160,7 @@ def bounds_of(site: Site, moving: Moving) -> tuple[Bound, ...]:
 
 
 def inverse_of(velocity: Velocity | None) -> float | None:
-    """Days per mm; None where the velocity cannot be told from nothing."""
+    """Days per mm; None where the velocity cannot be distinguished from zero."""
     if velocity is None or velocity.rate <= REAL * velocity.error or velocity.rate <= 0.0:
         return None
     return 1.0 / velocity.rate

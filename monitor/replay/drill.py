@@ -127,7 +127,7 @@ def rehearse(site: Site, terms: DrillTerms) -> tuple[DrillTurn, ...]:
                 frozen = canonical_json(freeze(site, look.before, look.view, look.decision, look.at))
                 turns.append(DrillTurn(look.at, tuple(changes), frozen))
     if not any(x.ledger == Ledger.HAZARD for turn in turns for x in turn.changes):
-        raise RefusedError(f"{terms.scenario}: no level of {site.id} is raised by it; nothing would be told")
+        raise RefusedError(f"{terms.scenario}: no level of {site.id} is raised by it; no message would be sent")
     return tuple(turns)
 
 

@@ -120,7 +120,7 @@ class Herald:
         ]
         told = Told(trouble, self._clock(), "\n".join(lines), tuple(self._find_addresses()))
         if not told.asked:
-            log.critical("nobody can be told: no site file names a recipient")
+            log.critical("nobody can be notified: no site file names a recipient")
         with self._lock:
             self._told, self._over = told, threading.Event()
         self._file.keep(told)
@@ -130,7 +130,7 @@ class Herald:
         """Tell those whom the service before this one had not reached when it ended."""
         told = self._told
         assert told is not None
-        log.warning("told before the start: %s", told.trouble)
+        log.warning("reported before the start: %s", told.trouble)
         if told.over_at is None:
             self._send_trouble(told)
         else:
@@ -212,14 +212,14 @@ class Herald:
             try:
                 open_notifier(address.channel, self._environ).deliver(notification)
             except DeliveryError as error:
-                log.error("%s was not told by %s: %s", address.recipient, address.channel.partition(":")[0], error)  # noqa: TRY400
+                log.error("%s was not notified by %s: %s", address.recipient, address.channel.partition(":")[0], error)  # noqa: TRY400
                 if error.permanent or over.wait(AGAIN_S):
                     return False
             except (SlopewardError, OSError) as error:
-                log.critical("%s cannot be told by %s: %s", address.recipient, address.channel, error)
+                log.critical("%s cannot be notified by %s: %s", address.recipient, address.channel, error)
                 return False
             except Exception:  # loop edge: the other channels go on
-                log.exception("%s cannot be told by %s", address.recipient, address.channel)
+                log.exception("%s cannot be notified by %s", address.recipient, address.channel)
                 return False
             else:
                 return True

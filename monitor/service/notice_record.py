@@ -70,7 +70,7 @@ class ToldFile:
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.error("%s: what was told before the start is not known: %s", self._path, error)  # noqa: TRY400
+            log.error("%s: what was reported before the start is not known: %s", self._path, error)  # noqa: TRY400
         return self._newest
 
     def keep(self, told: Told | None) -> None:
@@ -90,7 +90,7 @@ class ToldFile:
             act()
         except OSError as error:
             if not self._warned:
-                log.warning("%s: not written, a restart in an outage will repeat what was told: %s", self._path, error)
+                log.warning("%s: not written, a restart in an outage repeats what was reported: %s", self._path, error)
             self._warned = True
         else:
             self._warned = False

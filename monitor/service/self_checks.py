@@ -113,7 +113,7 @@ class Conditions:
         yield Condition(
             "mqtt:foreign", self.count("foreign", status["foreign"]),
             f"somebody else publishes as if it were the service, last on {status['foreign_last']}: levels and alerts "
-            "heard by MQTT may be forged where nobody looks at their signature; find who may write there "
+            "received by MQTT may be forged where nobody looks at their signature; find who may write there "
             "(slopeward doctor)",
             hold_s=FOREIGN_S,
         )  # fmt: skip

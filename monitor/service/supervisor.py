@@ -219,7 +219,7 @@ class BrokerChild:
             try:
                 self._broker.reload()
             except (SlopewardError, OSError) as error:
-                log.warning("the broker was not told of changed sites: %s", error)
+                log.warning("the broker does not know of changed sites: %s", error)
 
     def stop(self) -> None:
         """End it; Mosquitto writes its queue first."""
@@ -402,7 +402,7 @@ class Supervisor:
 
     def _note_told(self, told: str, taken: int, asked: int) -> None:
         """Put what was told past the outbox into the ledger; it is not sent again."""
-        line = f"cannot decide: {told}; told past the outbox by {taken} of {asked} channels"
+        line = f"cannot decide: {told}; reported past the outbox by {taken} of {asked} channels"
         evidence = canonical_json({"told": told, "channels_taken": taken, "channels_asked": asked})
         for is_open, reason in ((True, line), (False, f"over: {line}")):
             self._lines.append(

@@ -206,7 +206,7 @@ def test_people_hear_that_the_database_is_gone_while_the_slope_fails(
         assert (cut.returncode, "is no longer in the chain" in cut.stdout) == (1, True)
         assert all(said.startswith("audit entry ") for said in receiver.heads if said), receiver.heads
         stop()
-        wait_for(lambda: ledger_says(database_url, "told past the outbox by 1 of 1 channels"), 40, "the ledger's row")
+        wait_for(lambda: ledger_says(database_url, "reported past the outbox by 1 of 1 channels"), 40, "its row")
 
 
 def ledger_says(database_url: str, words: str) -> bool:

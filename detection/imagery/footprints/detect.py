@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_TILE = 512
 Progress = Callable[[str, float], None]
-"""Told what is being done, and the share of that which is done; the stages follow each other in this order."""
+"""Called with what is being done, and the share of that which is done; the stages follow each other in this order."""
 BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = "brightness", "map", "joins of tiles", "outlines", "files"
 # Of weights whose card does not say.
 MINIMUM_AREA_M2 = 900.0

@@ -198,7 +198,7 @@ def list_triage_cautions(told: Mapping[str, Any] | None) -> list[str]:
     if told["aside"]:
         return [str(told["aside"])]
     share = f"{told['passed_over']} of {told['tiles']} tiles were passed over by triage"
-    return [f"{share}: that nothing lies there is the word of a coarse network"] if told["passed_over"] else []
+    return [f"{share}: a coarse network alone says that they hold no landslide"] if told["passed_over"] else []
 
 
 class _Part:

@@ -173,7 +173,7 @@ def _read_tags(folder: Path) -> Stack:
     if not phases:
         raise ManifestError(f"{folder}: no {MANIFEST}, and no raster that names two dates")
     if len(wavelengths) != 1:
-        raise ManifestError(f"{folder}: the wavelength is not told; write a {MANIFEST} with wavelength_m")
+        raise ManifestError(f"{folder}: the wavelength is not stated; write a {MANIFEST} with wavelength_m")
     pairs = [Pair(a, b, file, coherences.get((a, b))) for (a, b), file in phases.items()]
     return Stack(folder, _sort(pairs, folder), wavelengths.pop(), False, "los", None)
 

@@ -17,7 +17,7 @@ EDGES = (0.6, 0.7, 0.8, 0.9)
 WORST = 5
 DRAWS = 1000
 NAMES = {"mean_f1": "mf1", "accuracy": "oa"}
-"""Names of the report where they differ from those of `metrics.score`; `pa` is another word for `oa`."""
+"""Names of the report where they differ from those of `metrics.score`; `pa` means `oa`."""
 COUNTS = ("tp", "fp", "fn", "tn", "nodata")
 INTERVALS = ("precision", "recall", "f1", "iou", "miou")
 

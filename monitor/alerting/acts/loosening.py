@@ -296,7 +296,7 @@ def _recipients(old: Sequence[Recipient], new: Sequence[Recipient], high: int) -
             found.append(f"{name} is gone")
             continue
         if not mine <= set(now.levels):
-            found.append(f"{name} is no longer told of every high level")
+            found.append(f"{name} is no longer notified of every high level")
         found += _fields(name, recipient, now, RECIPIENT, skip={"levels"})
     # escalation goes down the list: nobody may step in between
     if [r.name for r in new][: len(old)] != [r.name for r in old] and all(r.name in after for r in old):

@@ -41,7 +41,7 @@ class Spoken:
 
     def __str__(self) -> str:
         if self.words:
-            return f"first word of {' and '.join(sorted(set(self.words.values())))}"
+            return f"first answer of {' and '.join(sorted(set(self.words.values())))}"
         return f"answer {' and '.join(sorted(set(self.answers.values())))}"
 
 

@@ -200,7 +200,7 @@ def summarise(material: Material) -> str:
              e["reason"]) for e in material.events
         ]),
         "",
-        "## Who was told",
+        "## Who was notified",
         "",
         *_table(("queued", "recipient", "channel", "state", "attempts", "sent", "confirmed", "by", "last error"), [
             (m["queued_at"], m["recipient"], m["channel"], m["state"], m["attempts"], m["sent_at"] or "",

@@ -134,7 +134,7 @@ def _words(words: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> Iter
     for word in words:
         name = f"  {word['criterion']} {word['station']}"
         if not word["heard"]:
-            yield f"{name}: excluded, not heard: {word['reason']}"
+            yield f"{name}: excluded, no data: {word['reason']}"
             continue
         yield f"{name}: asks for level {word['raise_level']}, holds {word['hold_level']}; {word['reason']}"
         yield from (f"    {line}" for line in _margins(word["facts"], units.get(word["criterion"], "")))

@@ -117,7 +117,7 @@ def compare(
                     facts = {
                         "site": site, "horizon_s": horizon_s, "model": who[0], "model_hash": who[1],
                         "state": states.get(who[1], "simple"), "shown": who == champion, "champion": champion[0],
-                        "stage": stage if stage is None else stage or "not told",
+                        "stage": stage if stage is None else stage or "not stated",
                         **_flat(challenge(rows, scored[champion], horizon_s)),
                     }  # fmt: skip
                     show(facts, _compare_line(facts), as_json)

@@ -205,7 +205,7 @@ def _text(path: Path | None) -> str | None:
 
 
 def _warn(answer: dict[str, Any], scene: Path | str) -> None:
-    """A line for each warning, with the file it speaks of."""
+    """A line for each warning, with the file it is about."""
     for warning in answer["warnings"]:
         named = warning if str(scene) in warning else f"{scene}: {warning}"
         say(f"warning: {named}")
@@ -214,7 +214,7 @@ def _warn(answer: dict[str, Any], scene: Path | str) -> None:
 def _progress(name: str) -> Callable[[str, float], None]:
     """A line on stderr for each tenth of the map, and of every other stage that makes a person wait.
 
-    A stage is told when more than `TOLD_EVERY_S` went by since the last word, with about how long that stage still
+    A stage gets a line when more than `TOLD_EVERY_S` went by since the last one, with about how long that stage still
     takes: the map is the longest, but brightness, outlines and files of a large scene are minutes too.
     """
     begun_s = last_s = time.monotonic()

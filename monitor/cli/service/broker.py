@@ -1,4 +1,4 @@
-"""`slopeward broker`: who may speak to the broker, each with a login of its own; its password is shown once."""
+"""`slopeward broker`: who may connect to the broker, each with a login of its own; its password is shown once."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ By = Annotated[str | None, typer.Option("--by", help="Who does it; else the acco
 def add(
     place: Annotated[str, typer.Argument(help="SITE for a gateway or an observer, SITE/STATION for one instrument")],
     listen: Annotated[
-        bool, typer.Option("--listen", help="Hears levels and alerts of the site, says nothing: a siren, a display")
+        bool, typer.Option("--listen", help="Receives levels and alerts of the site, sends nothing: a siren, a display")
     ] = False,
     name: Annotated[str, typer.Option("--name", help="Name of the login; else it follows from the place")] = "",
     by: By = None,
@@ -66,7 +66,7 @@ def list_logins(config: ConfigOption = None, as_json: JsonOption = False) -> Non
             "username": one.name, "site": one.site, "station": one.station, "listens": one.listens,
             "made_at": one.made_at,
         }  # fmt: skip
-        may = "hears levels and alerts" if one.listens else f"speaks for {one.station or 'every station'}"
+        may = "receives levels and alerts" if one.listens else f"publishes for {one.station or 'every station'}"
         show(facts, f"{one.name:<30} {one.site}: {may}; since {one.made_at[:10]}", as_json)
     if not found:
         say("there are no logins; make one: slopeward broker add SITE/STATION")

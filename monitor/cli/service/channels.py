@@ -20,7 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
 
 
 def load_channels(sites: list[Site]) -> dict[str, list[str]]:
-    """Channel -> `site: recipient` of all who are told by it, in the order of the files."""
+    """Channel -> `site: recipient` of all who are notified by it, in the order of the files."""
     found: dict[str, list[str]] = {}
     for site in sites:
         for recipient in site.recipients:

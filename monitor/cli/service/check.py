@@ -65,7 +65,7 @@ def _check_site(site: Site) -> Iterator[Finding]:
     dear = find_dear(site)
     wrong = [*find_weaknesses(site), *_find_unknown_models(site), *_find_unusable_decoders(site)]
     wrong += [dear[0]] if dear is not None and dear[1] else []
-    wrong += [] if site.recipients else ["nobody is told: add a [[recipient]]"]
+    wrong += [] if site.recipients else ["nobody is notified: add a [[recipient]]"]
     for line in wrong:
         yield site.id, WRONG, line
     if not wrong:

@@ -129,7 +129,7 @@ def _look_at_stamps(db: Any) -> Iterator[Finding]:
 def _is_gone(stamp: Mapping[str, Any]) -> bool:
     """Whether the process of a stamp no longer runs here; its number may belong to another program by now.
 
-    False where this cannot be told: another machine wrote the stamp, or the system has no /proc.
+    False where this cannot be known: another machine wrote the stamp, or the system has no /proc.
     """
     if stamp.get("host") != socket.gethostname() or not Path("/proc/self/cmdline").exists():
         return False
@@ -231,7 +231,7 @@ def _look_at_broker(service: ServiceConfig) -> Iterator[Finding]:
 
 
 def _look_at_logins(service: ServiceConfig) -> Iterator[Finding]:
-    """Whether a foreign client can speak for a site, speak as the service, or take its sessions: tried, not read."""
+    """Whether a foreign client can publish for a site, act as the service, or take its sessions: tried, not read."""
     from monitor.broker.access import find_access, open_access
     from monitor.broker.logins import HOW_TO_CLOSE, LoginBook
     from monitor.cli.service.broker_attack import Intruder, try_anonymous, try_foreign
@@ -358,12 +358,12 @@ def _look_at_channels(service: ServiceConfig) -> Iterator[Finding]:
         for caution in find_cautions(site):
             yield "channels", WARN, f"{site.id}: {caution}", "mend the [[recipient]] tables of its file"
         if not site.recipients:
-            yield "channels", BAD, f"{site.id}: nobody is told", "add a [[recipient]] to its file"
+            yield "channels", BAD, f"{site.id}: nobody is notified", "add a [[recipient]] to its file"
         elif all(c.split(":")[0] in {"log", "mqtt"} for c in _channels(site)):
             yield (
                 "channels",
                 WARN,
-                f"{site.id}: only {', '.join(_channels(site))}; no person is told",
+                f"{site.id}: only {', '.join(_channels(site))}; no person is notified",
                 "add email: or apprise:",
             )
 

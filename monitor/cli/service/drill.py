@@ -36,12 +36,12 @@ def drill(
     hold: Annotated[
         str, typer.Option("--hold", help="How long the alarms stand at the end while nobody has answered")
     ] = "10m",
-    health: Annotated[bool, typer.Option("--health", help="Tell health and advice alerts of the scenario too")] = False,
+    health: Annotated[bool, typer.Option("--health", help="Send health and advice alerts of the scenario too")] = False,
     reason: Annotated[str, typer.Option("--reason", help="end: why")] = "ended by hand",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell a failure by the real channels as an exercise, let people acknowledge, and measure how long it took.
+    """Report a failure by the real channels as an exercise, let people acknowledge, and measure how long it took.
 
     Every message says EXERCISE, real alarms go first. Nobody's data, level or alert is touched.
 

@@ -1,4 +1,4 @@
-"""`slopeward alerts`: what was told and why, and what people answer."""
+"""`slopeward alerts`: what was reported and why, and what people answer."""
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -204,11 +204,12 @@ def withdraw(
     alert_id: AlertId, reason: Annotated[str, typer.Option("--reason", help="Why it does not hold")],
     by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Take back what was said with `alerts verify`: a first word that waits, or else the answer that counts.
+    """Take back what was said with `alerts verify`: a first answer that waits, or else the answer that counts.
 
-    A first word is withdrawn by who gave it, or by an admin of the site. Without its answer a question is open again,
-    and a step is asked about with a new clock. "movement" may be what a level rests on: where accounts exist and one
-    of the two highest levels stands or is asked for, to withdraw it takes two people, who give this command each.
+    A first answer is withdrawn by who gave it, or by an admin of the site. Without its answer a question is open
+    again, and a step requires confirmation with a new clock. "movement" may be what a level rests on: where accounts
+    exist and one of the two highest levels stands or is asked for, to withdraw it takes two people, who give this
+    command each.
 
     Example: slopeward alerts withdraw 7 --by "R. Mori" --reason "the photo was of another mast"
     """

@@ -69,7 +69,7 @@ def evaluate(
           f"{site.levels[decision.reachable_level].name}")  # fmt: skip
     print(facts["sentence"])
     for word in decision.evidence["words"]:
-        said = site.levels[word["raise_level"]].name if word["heard"] else "not heard"
+        said = site.levels[word["raise_level"]].name if word["heard"] else "no data"
         print(f"  {word['criterion']} {word['station']}: {said}; {word['reason']}")
 
 

@@ -60,7 +60,7 @@ def ingest(
         str | None, typer.Option("--forget-epoch0", help="SITE/STATION whose GNSS reference changed")
     ] = None,
     accept_epoch0: Annotated[
-        str | None, typer.Option("--accept-epoch0", help="SITE/STATION: the GNSS reference that is asked about holds")
+        str | None, typer.Option("--accept-epoch0", help="SITE/STATION: the GNSS reference in question holds")
     ] = None,
     keep_epoch0: Annotated[
         str | None, typer.Option("--keep-epoch0", help="SITE/STATION: the kept GNSS reference goes on")
@@ -160,7 +160,7 @@ def _read_table(
     file: Path, pipeline: Pipeline, place: Site | None, mapping: TableMapping | None, database: Database | None,
     who: Actor | None, *, accepts: bool, by: str | None,
 ) -> FileResult:  # fmt: skip
-    """One table; where its units are doubtful a person at the keyboard is asked, and a program is refused.
+    """One table; where its units are doubtful a person at the keyboard must confirm, and a program is refused.
 
     Args:
         file: the table.
@@ -218,7 +218,7 @@ def _record_file(database: Database, result: FileResult) -> None:
 
 
 def _record_units(database: Database, file: Path, result: FileResult, who: Actor) -> None:
-    """Who said that the units of a file are right; what follows from it can be asked back."""
+    """Who said that the units of a file are right; what follows from it can be traced back."""
     detail = {"file": str(file), "rows": result.rows, "stored": result.stored}
     with database.write() as connection:
         add_audit(connection, who, "ingest.accept_units", ",".join(sorted(result.sites)), detail, _now())

@@ -28,7 +28,7 @@ def level() -> None:
 def set_(
     site_id: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
     name: Annotated[str, typer.Argument(metavar="LEVEL", help="Name of the level, or its number")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; it is told with the level")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is sent with the level")],
     by: Annotated[str | None, typer.Option("--by", help="Who decides; else the account of the OS user")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Lower the level although something asks for more.")] = False,
     config: ConfigOption = None,

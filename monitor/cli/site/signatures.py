@@ -25,7 +25,7 @@ def describe() -> None:
 def list_signatures(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List what one person signed and a second one has not yet; exit 4 when nothing waits.
 
-    Who agrees gives the same command in a session of their own. A signature lapses after four hours. First words on
+    Who agrees gives the same command in a session of their own. A signature lapses after four hours. First answers to
     what a step was have no number and do not lapse: `slopeward alerts withdraw ALERT_ID` takes one back.
 
     Example: slopeward signatures list

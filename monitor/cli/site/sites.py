@@ -264,7 +264,7 @@ action = "Look at the page of movement, every shift"
 
 [fusion]
 top_needs = 2                          # independent witnesses for the top level
-hold_when_missing = "3d"               # then the duty person is told: cannot see, decide
+hold_when_missing = "3d"               # then the duty person is notified: cannot see, decide
 
 [forecast]
 models = ["auto"]                      # baselines now; add "gru", "lstm", "graph-gru" when a year of data is there
@@ -275,5 +275,5 @@ every = "6h"
 name = "duty engineer"
 channels = ["log"]                     # "email:duty@example.org", "apprise:DUTY_URL" (name of an environment variable)
 levels = ["yellow", "orange", "red"]
-escalate_after = "10m"                 # the next recipient is told when nobody acknowledged
+escalate_after = "10m"                 # the next recipient is notified when nobody acknowledged
 """

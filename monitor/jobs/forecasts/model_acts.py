@@ -132,7 +132,7 @@ def _may(
         against = judge_shown(horizon_s, rows)
         if against.state == "active":
             return True, verdict.reason
-        return False, f"its own record speaks against it, and no two people show it then: {against.reason}"
+        return False, f"its own record is against it; not even two people may show it then: {against.reason}"
     return False, f"its gate is closed, {verdict.reason}"
 
 

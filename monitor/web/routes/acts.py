@@ -77,7 +77,7 @@ def take_word_of_step_back(
     reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
     csrf: Annotated[str, Form()],
 ) -> Response:
-    """Take back the first word on a question, or the answer that counts; the site is decided again at once."""
+    """Take back the first answer to a question, or the answer that counts; the site is decided again at once."""
     actor, context, why = actor_of(request, csrf), context_of(request), _reason(reason)
     site, key = _find_question(context, alert_id)
     now = context.clock()

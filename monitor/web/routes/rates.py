@@ -62,7 +62,7 @@ def _load(
 def measure_rates(readings: Sequence[Reading], window_s: float, from_s: float) -> dict[str, list[Any]]:
     """Columns `at`, `rate`, `error` and `inverse` (days per mm) at about `POINTS` epochs from an instant on.
 
-    The inverse is None where the velocity cannot be told from nothing, as in the rows of movement.
+    The inverse is None where the velocity cannot be distinguished from zero, as in the rows of movement.
 
     Args:
         readings: usable ones by rising epoch.

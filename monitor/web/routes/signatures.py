@@ -70,7 +70,7 @@ def _describe(c: Connection, one: Waiting) -> dict[str, Any]:
 
 
 def _describe_word(word: WaitingWord) -> dict[str, Any]:
-    """A first word on what a step was; it stands until the question is answered."""
+    """A first answer to what a step was; it stands until the question is answered."""
     place = f"/alerts/{word.alert_id}" if word.alert_id else None
     return _row(
         "say what a step was", f"{word.site} {word.question}", word.by, word.site, terms=f"answer: {word.answer}",

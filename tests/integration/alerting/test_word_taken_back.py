@@ -73,7 +73,7 @@ def test_a_first_word_taken_back_counts_with_nobody(asked):
     with pytest.raises(RefusedError, match="a reason"):
         withdraw(asked, "alone:G1", ADA, " ")
     said, look = withdraw(asked, "alone:G1", Actor("ada"), "the picture was of another mast")
-    assert (said, look.decision.memory.signed) == ("first word of Ada", {})
+    assert (said, look.decision.memory.signed) == ("first answer of Ada", {})
     with pytest.raises(NotFoundError, match="nobody said anything"):
         withdraw(asked, "alone:G1", ADA)
     after = verify(asked.database, asked.site, "alone:G1", "weather", BO, "ice", asked.now).decision.memory
@@ -81,7 +81,7 @@ def test_a_first_word_taken_back_counts_with_nobody(asked):
     assert logged(asked) == [("Ada", "step.sign"), ("ada", "step.unsign"), ("Bo", "step.sign")]
     with asked.database.read() as c:
         told = [e.reason for a in load_alerts(c, "bench") for e in load_alert_events(c, a.id) if e.actor == "ada"]
-    assert told == ["alone:G1: the first word of Ada is withdrawn by ada: the picture was of another mast"]
+    assert told == ["alone:G1: the first answer of Ada is withdrawn by ada: the picture was of another mast"]
 
 
 def test_an_admin_of_the_site_takes_back_the_first_word_of_another_and_one_of_another_site_does_not(asked):
@@ -93,7 +93,7 @@ def test_an_admin_of_the_site_takes_back_the_first_word_of_another_and_one_of_an
     verify(asked.database, asked.site, "alone:G1", "weather", ADA, "ice on the mast", asked.now)
     with pytest.raises(RefusedError, match="may not act on bench"):
         withdraw(asked, "alone:G1", CY)
-    assert withdraw(asked, "alone:G1", BO)[0] == "first word of Ada"
+    assert withdraw(asked, "alone:G1", BO)[0] == "first answer of Ada"
 
 
 def test_a_cause_of_a_step_taken_back_is_asked_again_with_a_new_clock(stepped):

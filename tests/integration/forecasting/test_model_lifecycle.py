@@ -297,7 +297,7 @@ def test_people_promote_where_the_gate_is_open_two_where_it_is_not_and_nobody_ag
     assert slope.state(A)[:2] == ("shadow", "shadow"), "two people do not outweigh the record"
     for day in range(43, 54):
         slope.forecast(A, day, **good(day) | {"error": 1.2})
-    with slope.database.write() as c, pytest.raises(RefusedError, match="speaks against it"):
+    with slope.database.write() as c, pytest.raises(RefusedError, match="its own record is against it"):
         promote(c, slope.config, slope.site, A, 86400.0, ADA, "again", START + 60 * DAY, second=BO, force=True)
     with slope.database.read() as c:
         forced = [x for x in load_transitions(c, A) if x.second_by]
@@ -509,7 +509,7 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
     code, out, _ = call("compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--by-stage", "--json")
     parts = {(r["model_hash"], r["stage"]): r["n"] for r in map(json.loads, out.splitlines())}
     assert parts[A, None] == 60
-    assert parts[A, "creep"] + parts[A, "not told"] == 60
+    assert parts[A, "creep"] + parts[A, "not stated"] == 60
     assert parts[A, "creep"] > 0
     code, out, _ = call("compare", "--site", "jobs", "--days", days)
     assert "mae 0.5 mm (auto 0.97 mm)" in out

@@ -45,7 +45,7 @@ def test_everything_that_mattered_is_said():
         "v G1: asks for level 2, holds 2; fast",
         "level 2: bound 24, margin -1.5, 1 of 2 hits",
         "level 1: 125% of its bound",
-        "v G2: excluded, not heard: silent",
+        "v G2: excluded, no data: silent",
         "vote v|G1: level 2, counted;",
         "vote v|G3: level 2, pended: maintenance of G3;",
         "vote v|G4: level 2, expired;",

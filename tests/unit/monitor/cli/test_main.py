@@ -187,7 +187,7 @@ def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path):
     untold = two.replace('levels = ["yellow", "orange", "red"]', 'levels = ["yellow"]')
     status, found = check_a(capsys, tmp_path, untold)
     assert status == 0
-    assert any(state == "warn" and "no recipient is told of the top level 'red'" in line for state, line in found)
+    assert any(state == "warn" and "no recipient is notified of the top level 'red'" in line for state, line in found)
 
 
 def test_check_warns_of_a_dear_site_and_refuses_one_beyond_the_bound(capsys, tmp_path):

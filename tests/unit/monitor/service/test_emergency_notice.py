@@ -204,7 +204,7 @@ def test_a_full_disk_holds_it_as_well(tmp_path: Path) -> None:
         done = run([*unshare, "sh", "-c", mount, "sh", sys.executable, str(script), str(disk)])
         if done is not None and done.returncode != 99 and "unshare failed" not in done.stderr:
             assert done.stdout == "held\n", done.stderr
-            assert "will repeat what was told" in done.stderr
+            assert "repeats what was reported" in done.stderr
             return
     pytest.skip("this machine allows no small disk of our own")
 

@@ -185,7 +185,7 @@ def test_a_manifest_that_cannot_be_meant(tmp_path, change, said):
         ("20189999-20190101_unw.tif", {}, "no date or time"),
         ("a.tif", {"FIRST_DATE": "x", "SECOND_DATE": "y"}, "no date or time"),
         ("20180101-20180113_unw.tif", {"WAVELENGTH_METRES": "abc"}, "'abc' is no wavelength"),
-        ("20180101-20180113_unw.tif", {}, "wavelength is not told"),
+        ("20180101-20180113_unw.tif", {}, "wavelength is not stated"),
     ],
 )
 def test_tags_that_cannot_be_meant(tmp_path, name, tags, said):
