@@ -2,57 +2,42 @@
 
 import logging
 import os
-import re
 import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from monitor import health, logs
-from monitor.alerting.acts.change_control import Taken, explain_refusal, explain_unread, find_file, take_in
-from monitor.alerting.decision.proof import find_unproven
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
-from monitor.config.service import ServiceConfig, load_service, parse_site, scan_sites
-from monitor.domain.alert import SERVICE
+from monitor.config.service import ServiceConfig, load_service
 from monitor.domain.site import Site
-from monitor.domain.terms import read_text
-from monitor.errors import ConfigError, SlopewardError, StoreBusyError
+from monitor.errors import SlopewardError, StoreBusyError
 from monitor.ingest.service import Ingest
 from monitor.movement.cadence import stage_cadence
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import channel_settings
 from monitor.notify.state import StatePublisher
-from monitor.service.alarms import ServiceAlarms, make_alarm
-from monitor.service.clock import (
-    HEARD_WITHIN,
-    STEP_S,
-    ClockWord,
-    ServiceClock,
-    Step,
-    describe_step,
-    is_synchronised,
-    judge_clock,
-)
+from monitor.service.alarms import ServiceAlarms
+from monitor.service.clock import ServiceClock
+from monitor.service.clock_watch import ClockWatch, Jumps
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.one_core import hold_alone, refuse_second
 from monitor.service.readiness import Vigil
 from monitor.service.schedule import Schedule
-from monitor.service.self_checks import Condition, Conditions
+from monitor.service.self_checks import Conditions
+from monitor.service.site_files import SiteFiles
 from monitor.store.alerting.change_feed import News
 from monitor.store.alerting.decisions import code_version
 from monitor.store.alerting.drills import end_dead_drills, load_drills
-from monitor.store.alerting.sites import load_site_source, load_sites_summary
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.service_state import stamp
-from monitor.store.upkeep.clock_steps import set_back, withdraw_future
 from monitor.store.upkeep.migrate import upgrade
 from monitor.store.upkeep.readers import ReaderWatch
 from monitor.store.upkeep.reserve import DiskReserve
@@ -66,8 +51,6 @@ UNSHELVE_EVERY_S: Final = 15.0
 AGAIN_S: Final = 1.0  # after a duty that failed
 READERS_EVERY_S: Final = 2.0
 CLOCK_EVERY_S: Final = 5.0
-WAKING_S: Final = 30.0  # so long after a suspension, stations and broker are given time to reach us again
-UNSYNCHRONISED_S: Final = 1800.0  # a machine that has just started is given the time to find its reference
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
 BROKER_S: Final = 3.0
@@ -104,18 +87,17 @@ class Core:
         self.started_at = clock()
         self.stopping = threading.Event()
         self.renewing = threading.Event()  # another site file is in force: a fresh core reads it, memory stays
-        self._in_force: dict[str, str] = {}  # versions of site files, as found at the start
         self.db = Database(config.database.url)
         self.turn: CoreTurn | None = None  # on PostgreSQL
         self._stands_by = False
         self._parts_end = threading.Event()
         self.sites: dict[str, Site] = {}
         self.alarms = ServiceAlarms(self.db, self.sites, clock, self._wake_dispatcher)
+        self.site_files = SiteFiles(self.db, config, self.alarms, clock)
         self.conditions = Conditions(self.alarms)
         self.vigil = Vigil(clock, config.schedule.evaluate_tick_s)
         self.news = News()
-        self._clock_seen, self._clock_moved_s = (clock(), time.monotonic()), float("-inf")
-        self._steps: list[Step] = []  # of the clock, not acted on yet
+        self.jumps = Jumps(clock())
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
         self._lost_file = ""
 
@@ -141,7 +123,7 @@ class Core:
     def _start(self) -> None:
         self._insist(self._take_turn)
         self._insist(self._open_database)
-        self.sites.update({site.id: site for site in self._insist(self._load_sites)})
+        self.sites.update({site.id: site for site in self._insist(self.site_files.load)})
         self._make_inboxes()
         self.dispatcher = Dispatcher(self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ))
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
@@ -161,6 +143,10 @@ class Core:
             find_keys=Keyring(Path(self.config.paths.state) / KEYS_FILE, self.config.signing.keys).keys,
         )  # fmt: skip
         self.schedule = Schedule(self.db, self.config, list(self.sites.values()), self.clock, self._on_failing_job)
+        self.clock_watch = ClockWatch(
+            db=self.db, clock=self.clock, sites=self.sites, alarms=self.alarms, ingest=self.ingest,
+            evaluation=self.evaluation, dispatcher=self.dispatcher, schedule=self.schedule,
+        )  # fmt: skip
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
         self.dispatcher.start()
         self.ingest.start()
@@ -175,7 +161,7 @@ class Core:
         while health.beat(self.find_trouble(), self._mark_beat()) and not self.stopping.wait(1.0):
             progress = {**self.ingest.progress(), **self.evaluation.progress(), **self.dispatcher.progress()}
             now = self.clock()
-            if self._clock_moved(now):
+            if self.jumps.look(now):
                 continue  # the stamps of progress were made by another time
             overdue = health.find_overdue(progress, now)
             if overdue:
@@ -257,49 +243,6 @@ class Core:
         if copy is not None:
             log.info("upgraded the database; the copy from before is %s", copy)
 
-    def _load_sites(self) -> list[Site]:
-        """Site files as they are; one that cannot be used, or is gone, is replaced by the last good one and told."""
-        folder = self.config.paths.sites
-        try:
-            sites, failures = scan_sites(folder)
-        except ConfigError as error:
-            sites, failures = [], {folder: error}
-        found = {site.id for site in sites}
-        with self.db.write() as c:
-            taken = {s.id: take_in(c, s, SERVICE.name, "loaded at start", self.clock()) for s in sites}
-            known = self._in_force = {s.id: s.config_sha256 for s in load_sites_summary(c)}
-            sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}
-        for read in sites:
-            self._tell_refused(taken[read.id], read.version)
-        sites = [taken[site.id].site for site in sites]
-        for path, failure in failures.items():
-            log.error("%s", failure)
-            self.alarms.open(f"config:{path.name}", f"site file cannot be used: {failure}", level=2)
-        named = {name for path in failures if path.is_file() for name in _find_names(path)}
-        for site_id, source in sources.items():
-            if site_id not in named and not (failures and folder in failures):
-                reason = (
-                    f"the file of site {site_id} is gone; it runs on the last one loaded "
-                    f"(end it by `slopeward sites retire {site_id}`)"
-                )
-                self.alarms.open(f"config:{site_id}", reason, level=2)
-            try:
-                sites.append(parse_site(source, f"last good file of {site_id}"))
-            except ConfigError as error:
-                log.critical("site %s is not watched: %s", site_id, error)
-                told = f"site {site_id} is NOT watched: neither its file nor the last good one can be used: {error}"
-                self.alarms.open(f"config:{site_id}:unwatched", told[:500], level=2)
-        for name in {path.name for path in folder.glob("*.toml")} if folder.is_dir() else ():
-            if name not in {path.name for path in failures}:
-                self.alarms.clear(f"config:{name}", "the site file can be used again")
-        for site in sites:
-            self._tell_unproven(site)
-            self.alarms.clear(f"config:{site.id}:unwatched", "the site is watched again")
-            if site.id in found:
-                self.alarms.clear(f"config:{site.id}", "the site file is back")
-        log.info("watching %d site(s): %s", len(sites), ", ".join(s.id for s in sites) or "none")
-        return sites
-
     def _make_inboxes(self) -> None:
         """The folders that are watched for scenes are there from the start, so that a person finds where to put one."""
         for site_id in self.sites:
@@ -309,39 +252,9 @@ class Core:
             except OSError as error:
                 log.warning("%s: cannot be made, scenes cannot be put there: %s", folder, error)
 
-    def _tell_unproven(self, site: Site) -> None:
-        """Report criteria that count for the level although nothing stored shows that their model may."""
-        key = f"config:{site.id}:unproven"
-        with self.db.read() as c:
-            lines = find_unproven(c, site, self.clock())
-        if lines:
-            self.alarms.open(key, f"site {site.id}: {lines[0]}{f' (and {len(lines) - 1} more)' * (len(lines) > 1)}", 1)
-        else:
-            self.alarms.clear(key, "every criterion that counts is proven")
-
-    def _tell_refused(self, taken: Taken, version: str) -> None:
-        """Say that a file was not taken, because it could loosen a high level and nobody approved it."""
-        unread = f"config:{taken.site.id}:unread"
-        if taken.unread:
-            log.error("%s", explain_unread(taken))
-            self.alarms.open(unread, explain_unread(taken), level=2)
-        else:
-            self.alarms.clear(unread, "the version in force can be read")
-        key = f"config:{taken.site.id}:unapproved"
-        if not taken.loosens:
-            self.alarms.clear(key, "the site file is the one in force")
-            return
-        folder = self.config.paths.sites
-        line = explain_refusal(taken, str(find_file(folder, version) or folder))
-        log.error("%s", line)
-        self.alarms.open(key, line, level=2)
-
     def _look_for_versions(self) -> None:
-        """Ask for a fresh core when a site file was put in force that this one does not run on, whoever did it."""
-        with self.db.read() as c:
-            known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
-        changed = sorted(s for s, sha in known.items() if self._in_force.get(s) != sha)
-        if changed:
+        """Ask for a fresh core when a site file was put in force that this one does not run on."""
+        if changed := self.site_files.find_changed():
             log.info("site files put in force: %s; core starts anew with them", ", ".join(changed))
             self.renewing.set()
 
@@ -370,7 +283,7 @@ class Core:
         return "" if plan is None else plan.action
 
     def _is_drained(self) -> bool:
-        self._go_on_after_suspension()  # before anybody's silence is judged
+        self.clock_watch.go_on_after_suspension()  # before anybody's silence is judged
         return self.ingest.drained()
 
     def _on_poisoned(self, site_id: str, reason: str | None) -> None:
@@ -399,7 +312,7 @@ class Core:
             Duty(self._follow_conditions, STAMP_EVERY_S),
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
             Duty(self._look_for_versions, STAMP_EVERY_S),
-            Duty(self._follow_clock, CLOCK_EVERY_S),
+            Duty(self.clock_watch.follow, CLOCK_EVERY_S),
             Duty(self._end_dead_drills, UNSHELVE_EVERY_S),
         )  # fmt: skip
         due = dict.fromkeys(duties, 0.0)
@@ -441,83 +354,11 @@ class Core:
         self.conditions.follow(self.conditions.of_ingest(self.ingest.status()), now_s)
         self.conditions.follow(self.conditions.of_broker(self.config.broker), now_s)
         self.conditions.follow(self.conditions.of_publisher(self.publisher.status()), now_s)
-        unsynchronised = Condition(
-            "clock:unsynchronised", is_synchronised() is False,
-            "the clock of this machine follows no reference; run a time service (systemd-timesyncd, chrony)",
-            level=1, after_s=UNSYNCHRONISED_S,
-        )  # fmt: skip
-        self.conditions.follow((unsynchronised, self.conditions.of_disk(self.reserve.trouble)), now_s)
+        self.conditions.follow(
+            (self.clock_watch.find_condition(), self.conditions.of_disk(self.reserve.trouble)), now_s
+        )
         self.conditions.follow(self.conditions.of_readers(self.readers), now_s)
         self.conditions.follow(self.conditions.of_evaluation(self.sites, self.evaluation.find_slow()), now_s)
-
-    def _clock_moved(self, now: datetime) -> bool:
-        """Whether the present jumped since the last look, or did so within the time after which a thread is overdue."""
-        now_s = time.monotonic()
-        before, before_s = self._clock_seen
-        self._clock_seen = now, now_s
-        if abs((now - before).total_seconds() - (now_s - before_s)) > STEP_S:
-            self._clock_moved_s = now_s
-        return now_s - self._clock_moved_s < health.OVERDUE_S
-
-    def _follow_clock(self) -> None:
-        """Set waiting times anew after a step of the clock; ask whether many stations say that ours is wrong."""
-        self._go_on_after_suspension()
-        if isinstance(self.clock, ServiceClock):
-            self._steps += self.clock.take_steps()
-        while self._steps:
-            self._take_step(self._steps[0])
-            del self._steps[0]  # not before: a database that is away has it taken again
-        self._take_word(judge_clock(self.ingest.heard(self.clock() - HEARD_WITHIN), is_synchronised()))
-
-    def _go_on_after_suspension(self) -> None:
-        """The machine was suspended: decide and deliver at once; the supervisor tells the gap."""
-        for suspension in self.clock.take_suspensions() if isinstance(self.clock, ServiceClock) else ():
-            log.critical("the machine was suspended from %s to %s", *suspension)
-            self.ingest.expect_more(WAKING_S)
-            self.evaluation.mark(frozenset(self.sites))
-            self.dispatcher.forget_times()
-            self.schedule.wake()
-
-    def _take_step(self, step: Step) -> None:
-        reason = describe_step(step)
-        log.critical("%s; waiting times go on from there", reason)
-        with self.db.write() as c:
-            if step.seconds < 0:
-                log.warning("moved back: %s", set_back(c, -step.seconds, self.clock()))
-            else:  # what came while the step was doubted lay in the future
-                log.warning("count again: %d readings", withdraw_future(c, self.clock(), step.jumped_over[0]))
-        self.ingest.forget_heard()
-        self.evaluation.mark(frozenset(self.sites))
-        self.dispatcher.forget_times()
-        self.schedule.set_anew()
-        self.alarms.open("clock:step", f"{reason}: look at its time service; all waiting times go on", level=2)
-        # it has happened and is over: the next one is a message of its own
-        self.alarms.put(replace(make_alarm("clock:step", 0, reason, is_open=False), notify=False))
-
-    def _is_corrected(self) -> bool:
-        return isinstance(self.clock, ServiceClock) and self.clock.correction_s != 0.0
-
-    def _take_word(self, word: ClockWord | None) -> None:
-        """Act on what the stations' time stamps say of our clock."""
-        if word is None:
-            if self._is_corrected():
-                return  # until somebody sets the clock
-            for key in ("clock:stations", "clock:behind"):
-                self.alarms.clear(key, "the time stamps of the stations fit the clock of this machine")
-            return
-        if isinstance(self.clock, ServiceClock) and self.clock.confirm(word.behind_s):
-            return  # a step that was still doubted: the stations saw it as well
-        if word.is_ours and isinstance(self.clock, ServiceClock):
-            self.clock.correct(word.behind_s)
-            self.clock.take_steps()
-            with self.db.write() as c:
-                withdrawn = withdraw_future(c, self.clock())
-            log.critical("%s; decisions go by the time of the stations, %d readings count again", word.text, withdrawn)
-            self.schedule.set_anew()
-            self.ingest.forget_heard()
-            self.alarms.open("clock:behind", f"cannot see: decide. {word.text}; decisions go by the stations' time", 2)
-        else:
-            self.alarms.open("clock:stations", f"cannot see: decide. {word.text}", level=2)
 
     def _write_stamp(self, state: str) -> None:
         ingest = self.ingest.status()
@@ -569,15 +410,6 @@ def _describe_trouble(ingest: dict[str, Any]) -> list[str]:
     if ingest["database_busy_since"]:
         lines.append(f"the database does not take observations since {ingest['database_busy_since']}")
     return lines
-
-
-def _find_names(path: Path) -> list[str]:
-    """Ids that a file which cannot be used names, as far as they can be read, and its stem."""
-    try:
-        text = read_text(path)
-    except ConfigError:
-        return [path.stem]
-    return [path.stem, *re.findall(r'^\s*id\s*=\s*"([a-z0-9-]{1,64})"', text, re.MULTILINE)]
 
 
 def _plain(value: Any) -> Any:

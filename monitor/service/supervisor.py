@@ -7,29 +7,27 @@ import os
 import select
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
 from monitor import health, logs
 from monitor.alerting.acts.change_control import load_in_force
-from monitor.config.service import ServiceConfig, load_service, scan_sites
+from monitor.config.service import ServiceConfig, load_service
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.site import Site, gather_recipients
-from monitor.errors import BrokerError, SlopewardError
-from monitor.ingest.broker import ManagedBroker, find_mosquitto, hold_folder, open_broker
+from monitor.errors import BrokerError
+from monitor.ingest.broker import hold_folder
 from monitor.notify.notifier import channel_settings
 from monitor.service.child_environment import core_environment, page_environment
+from monitor.service.children import BrokerChild, Child, Keeper, PythonChild, read_sites
 from monitor.service.clock import ServiceClock
 from monitor.service.emergency_notice import Herald, list_addresses
 from monitor.service.notice_record import Address, ToldFile
@@ -41,13 +39,9 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.types import canonical_json
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp, stamp
-from monitor.worker.kernel import end_with_parent, hide_memory
+from monitor.worker.kernel import hide_memory
 
 log = logging.getLogger(__name__)
-BACKOFF_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
-STEADY_S: Final = 60.0  # a child that lived this long starts again from the shortest pause
-DEATHS_BEFORE_ALARM: Final = 3
-SILENT_CORE_S: Final = 45.0  # without a heartbeat: stuck where it cannot end itself
 SLOW_BEAT_S: Final = 10.0  # a core that beats less often than this decides nothing now
 LOOK_EVERY_S: Final = 1.0
 TELL_WEB_EVERY_S: Final = 3.0
@@ -55,232 +49,7 @@ STOP_CORE_S: Final = 8.0
 PING_EVERY_S: Final = 60.0
 NO_BODY: Final = frozenset({400, 404, 405, 411, 413, 415, 501})  # what a watcher that takes GET alone answers
 STAMP_EVERY_S: Final = 10.0
-TRY_BROKER_EVERY_S: Final = 15.0
 EXIT_KNOWN: Final = 1  # a known error that trying again does not mend
-
-
-class Child(Protocol):
-    """What the supervisor needs of anything it keeps alive."""
-
-    name: str
-
-    def start(self) -> None:
-        """Start it; raises SlopewardError or OSError where that is impossible."""
-
-    def alive(self) -> bool:
-        """True while it runs as it should."""
-
-    def stop(self) -> None:
-        """End it and wait; does nothing where it does not run."""
-
-
-class PythonChild:
-    """A module of this distribution in a process of its own, which ends when the supervisor does."""
-
-    def __init__(
-        self,
-        name: str,
-        module: str,
-        arguments: tuple[str, ...],
-        *,
-        stop_s: float,
-        beats: bool = False,
-        hears: bool = False,
-        environment: Mapping[str, str],
-    ) -> None:
-        self.name = name
-        self._module, self._arguments, self._stop_s = module, arguments, stop_s
-        self._beats, self._hears = beats, hears
-        self._environment = dict(environment)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: int | None = None
-        self.beat_at = 0.0  # monotonic; of the last heartbeat
-        self.has_beaten = False
-        self.decides = False  # it has stored an evaluation since it began
-        self.trouble = ""  # what the last heartbeat said
-        self._rest = b""
-        self._teller: int | None = None
-
-    def start(self) -> None:
-        """Start the process; its log goes where ours goes."""
-        environment = dict(self._environment)
-        keep: tuple[int, ...] = ()
-        if self._beats:
-            self._pipe, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-            environment[health.HEARTBEAT_FD] = str(writer)
-            keep = (writer,)
-        if self._hears:
-            reader, self._teller = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-            os.set_blocking(reader, True)
-            environment[health.TROUBLE_FD] = str(reader)
-            keep = (*keep, reader)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", self._module, *self._arguments],
-            stdin=subprocess.DEVNULL, env=environment, pass_fds=keep, preexec_fn=end_with_parent,  # noqa: PLW1509
-        )  # fmt: skip
-        for fd in keep:
-            os.close(fd)
-        self.beat_at, self.has_beaten, self.decides = time.monotonic(), False, False
-
-    def alive(self) -> bool:
-        """False when it has ended, or when its heartbeat is long overdue (then it is killed)."""
-        if self._process is None or self._process.poll() is not None:
-            return False
-        if self._pipe is not None:
-            with contextlib.suppress(BlockingIOError):
-                if content := os.read(self._pipe, 65536):
-                    self._read_beats(content)
-            if time.monotonic() - self.beat_at > SILENT_CORE_S:
-                log.critical("%s has not gone round for %g s; killed", self.name, SILENT_CORE_S)
-                self._process.kill()
-                return False
-        return True
-
-    def _read_beats(self, content: bytes) -> None:
-        *lines, self._rest = (self._rest + content).split(b"\n")
-        if lines:
-            last = lines[-1].decode("utf-8", "replace")
-            mark = last[:1] if last.startswith((health.STARTING, health.UNPROVEN)) else ""
-            self.beat_at, self.trouble = time.monotonic(), last.removeprefix(mark)
-            self.has_beaten = self.has_beaten or mark != health.STARTING
-            self.decides = not mark
-
-    def tell(self, line: str) -> None:
-        """Let it hear a line; one that does not read loses it and hears the next."""
-        if self._teller is not None:
-            with contextlib.suppress(OSError):
-                os.write(self._teller, f"{' '.join(line.split())[:1000]}\n".encode())
-
-    def ask(self) -> None:
-        """Ask it to end."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-
-    def stop(self) -> None:
-        """Ask it to end, kill it when it does not in time."""
-        if self._process is not None:
-            self.ask()
-            try:
-                self._process.wait(self._stop_s)
-            except subprocess.TimeoutExpired:
-                log.error("%s did not end in %g s; killed", self.name, self._stop_s)  # noqa: TRY400
-                self._process.kill()
-                self._process.wait()
-        for fd in (self._pipe, self._teller):
-            if fd is not None:
-                os.close(fd)
-        self._pipe = self._teller = None
-        self._rest, self.trouble, self.decides = b"", "", False
-
-    @property
-    def status(self) -> int | None:
-        """Exit status, None while it runs or before it ran."""
-        return None if self._process is None else self._process.poll()
-
-
-class BrokerChild:
-    """The broker of our own: Mosquitto with durable settings, or the one for demos that forgets."""
-
-    name = "broker"
-
-    def __init__(self, config: ServiceConfig) -> None:
-        self.mode = config.broker.mode
-        if self.mode == "managed" and find_mosquitto() is None:
-            log.error("degraded: Mosquitto is not installed; a broker that forgets at restart takes its place; %s",
-                      health.HOW_TO_INSTALL)  # fmt: skip
-            self.mode = "demo"
-        broker = open_broker(
-            self.mode, Path(config.broker.data), config.broker.host, config.broker.port,
-            anonymous=config.broker.anonymous, find_sites=lambda: _read_sites(config),
-        )  # fmt: skip
-        assert broker is not None, "an external broker is nobody's child"
-        self._broker, self.durable, self._asked_at = broker, broker.durable, 0.0
-        if isinstance(broker, ManagedBroker):
-            try:
-                broker.prepare()  # before anybody asks how the service reaches it
-            except (SlopewardError, OSError) as error:
-                log.error("the broker's folder cannot be prepared: %s", error)  # noqa: TRY400
-
-    def start(self) -> None:
-        """Start it and wait until it takes connections."""
-        self._broker.start()
-        self._asked_at = time.monotonic()
-
-    def alive(self) -> bool:
-        """True while it runs; whether it takes connections is tried now and then, for each try is a line in its log."""
-        if time.monotonic() - self._asked_at < TRY_BROKER_EVERY_S:
-            return self._broker.pid is not None
-        self._asked_at = time.monotonic()
-        return self._broker.alive()
-
-    def reload(self) -> None:
-        """Let it know of sites that changed; a broker that cannot be told now reads them at its next start."""
-        if isinstance(self._broker, ManagedBroker):
-            try:
-                self._broker.reload()
-            except (SlopewardError, OSError) as error:
-                log.warning("the broker does not know of changed sites: %s", error)
-
-    def stop(self) -> None:
-        """End it; Mosquitto writes its queue first."""
-        self._broker.stop()
-
-
-class Keeper:
-    """Keeps one child alive: pauses between restarts grow, and repeated deaths are told once."""
-
-    def __init__(
-        self, child: Child, on_dying: Callable[[str, str, bool], None], on_renewed: Callable[[], None] = lambda: None
-    ) -> None:  # fmt: skip
-        self.child, self._on_dying, self._on_renewed = child, on_dying, on_renewed
-        self.deaths = 0
-        self._started_at = 0.0
-        self._next_start: float | None = 0.0
-        self._told = False
-
-    def look(self) -> None:
-        """Start the child when it is due, and note when it has died."""
-        now = time.monotonic()
-        if self._next_start is not None:
-            if now >= self._next_start:
-                self._start(now)
-            return
-        if self.child.alive():
-            if self._told and now - self._started_at > STEADY_S:
-                self._told, self.deaths = False, 0
-                self._on_dying(self.child.name, f"{self.child.name} runs again", False)
-            return
-        if getattr(self.child, "status", None) == health.EXIT_RENEW:
-            log.info("%s ended to start anew with the site files in force", self.child.name)
-            self._on_renewed()
-            self.renew()
-            return
-        self._note_death(now, f"{self.child.name} ended{_spell_status(self.child)}")
-
-    def renew(self) -> None:
-        """Start it again at once after an end that was asked for."""
-        self._next_start = 0.0
-
-    def _start(self, now: float) -> None:
-        try:
-            self.child.stop()  # frees what a dead one left behind
-            self.child.start()
-        except (SlopewardError, OSError) as error:
-            self._note_death(now, f"{self.child.name} cannot be started: {error}")
-            return
-        self._started_at, self._next_start = time.monotonic(), None
-        log.info("%s started", self.child.name)
-
-    def _note_death(self, now: float, line: str) -> None:
-        if self._next_start is None and now - self._started_at > STEADY_S:
-            self.deaths = 0
-        pause_s = BACKOFF_S[min(self.deaths, len(BACKOFF_S) - 1)]
-        self.deaths += 1
-        self._next_start = now + pause_s
-        log.error("%s; again in %g s", line, pause_s)
-        if self.deaths >= DEATHS_BEFORE_ALARM and not self._told:
-            self._told = True
-            self._on_dying(self.child.name, f"{line}, {self.deaths} times running", True)
 
 
 class Supervisor:
@@ -395,7 +164,7 @@ class Supervisor:
 
     def _list_addresses(self) -> list[Address]:
         """Whom the files name and whom the versions in force name: the database need not answer."""
-        return list_addresses([*_read_sites(self.config), *self._known])
+        return list_addresses([*read_sites(self.config), *self._known])
 
     def _describe_levels(self) -> list[str]:
         return self._levels or ["No level is known."]
@@ -539,22 +308,7 @@ def _find_told_path(config: ServiceConfig) -> Path:
 
 def _load_recipients(config: ServiceConfig, c: Connection) -> tuple[Any, ...]:
     """Whom the files name and whom the versions in force name: an edit that nobody approved silences nobody."""
-    return gather_recipients([*_read_sites(config), *load_in_force(c)])
-
-
-def _read_sites(config: ServiceConfig) -> list[Site]:
-    """The sites whose files can be read."""
-    try:
-        return scan_sites(config.paths.sites)[0]
-    except SlopewardError:
-        return []
-
-
-def _spell_status(child: Child) -> str:
-    status = getattr(child, "status", None)
-    if status is None:
-        return ""
-    return f" by signal {-status}" if status < 0 else f" with status {status}"
+    return gather_recipients([*read_sites(config), *load_in_force(c)])
 
 
 def main(config_path: str | None = None, *, with_web: bool = True) -> int:

@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
 from monitor.config.service import load_service
-from monitor.service import core as daemon
+from monitor.service import clock_watch
 from monitor.service.clock import ServiceClock, Uptime
 from monitor.service.core import Core
 from monitor.store.database.engine import Database
@@ -97,7 +97,7 @@ def state(database_url: str) -> dict[str, Any]:
 def test_an_hour_behind_while_the_slope_runs_to_red(
     database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(daemon, "is_synchronised", lambda: False)
+    monkeypatch.setattr(clock_watch, "is_synchronised", lambda: False)
     wall = Wall()
     wall.off = -timedelta(hours=1)
     with core_running(tmp_path, database_url, mosquitto.url, wall, receiver):
@@ -121,7 +121,7 @@ def test_an_hour_behind_while_the_slope_runs_to_red(
 def test_stations_that_all_lie_are_told_where_our_clock_follows_its_reference(
     sqlite_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(daemon, "is_synchronised", lambda: True)
+    monkeypatch.setattr(clock_watch, "is_synchronised", lambda: True)
     with core_running(tmp_path, sqlite_url, mosquitto.url, Wall(), receiver) as core:
         move(mosquitto.url, 60.0, 1.0, datetime.now(UTC) + timedelta(hours=2))
         wait_for(lambda: receiver.find("check clocks and time zones of the loggers"), 60, "a human to hear of it")
@@ -131,10 +131,14 @@ def test_stations_that_all_lie_are_told_where_our_clock_follows_its_reference(
 
 @pytest.mark.parametrize("hours", [1, -1, 24, -24])
 def test_a_clock_that_jumps_for_a_while_stops_no_escalation(
-    sqlite_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch,
+    sqlite_url: str,
+    mosquitto: MosquittoServer,
+    tmp_path: Path,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
     hours: int,
 ) -> None:
-    monkeypatch.setattr(daemon, "is_synchronised", lambda: False)
+    monkeypatch.setattr(clock_watch, "is_synchronised", lambda: False)
     wall = Wall()
     with core_running(tmp_path, sqlite_url, mosquitto.url, wall, receiver, 'escalate_after = "8s"'):
         move(mosquitto.url, 60.0, 3.0, datetime.now(UTC))
@@ -149,11 +153,15 @@ def test_a_clock_that_jumps_for_a_while_stops_no_escalation(
 
 @pytest.mark.parametrize("way", ["suspended", "paused"])
 def test_a_machine_that_stood_still_goes_on_in_the_present(
-    sqlite_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch,
+    sqlite_url: str,
+    mosquitto: MosquittoServer,
+    tmp_path: Path,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
     way: str,
 ) -> None:
     """Two hours, in which the slope runs to red. A paused virtual machine knows of them by its wall clock alone."""
-    monkeypatch.setattr(daemon, "is_synchronised", lambda: True)
+    monkeypatch.setattr(clock_watch, "is_synchronised", lambda: True)
     wall = Wall()
     wall.off = -timedelta(hours=2)
     with core_running(tmp_path, sqlite_url, mosquitto.url, wall, receiver):
@@ -193,7 +201,7 @@ def test_what_a_wrong_clock_wrote_into_the_future_is_moved_back(
     database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock was an hour ahead for long; set right, waiting times and readings are where they belong."""
-    monkeypatch.setattr(daemon, "is_synchronised", lambda: True)
+    monkeypatch.setattr(clock_watch, "is_synchronised", lambda: True)
     wall = Wall()
     wall.off = timedelta(hours=1)
     with core_running(tmp_path, database_url, mosquitto.url, wall, receiver, 'escalate_after = "1h"'):

@@ -18,8 +18,9 @@ from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import Actor
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.jobs.housekeeping import _everybody
+from monitor.service.children import Keeper
 from monitor.service.core import Core
-from monitor.service.supervisor import Keeper, _load_recipients
+from monitor.service.supervisor import _load_recipients
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.proposals import load_proposal, load_proposals
 from monitor.store.database.audit import verify_chain
@@ -392,7 +393,7 @@ def core(bench, tmp_path):
 
 
 def load(core):
-    core.sites.update({s.id: s for s in core._load_sites()})
+    core.sites.update({s.id: s for s in core.site_files.load()})
     return core.sites["bench"].source
 
 
@@ -484,7 +485,7 @@ def test_a_version_that_cannot_be_read_any_more_is_told_and_its_level_stands(cor
 def test_a_site_that_nothing_can_be_read_of_is_told_urgently(core, bench, tmp_path):
     spoil(bench)
     (tmp_path / "sites" / "bench.toml").write_text("nothing = ")
-    assert core._load_sites() == []
+    assert core.site_files.load() == []
     alarm = told(core)["health:config:bench:unwatched"]
     assert (alarm.level, "is NOT watched" in alarm.reason) == (2, True)
     (tmp_path / "sites" / "bench.toml").write_text(SITE_TEXT)

@@ -16,6 +16,7 @@ from monitor.ingest.message import Message
 from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest
 from monitor.service.alarms import STATUS_SITE, ServiceAlarms, make_alarm
+from monitor.service.clock_watch import ClockWatch
 from monitor.service.core import Core
 from monitor.service.self_checks import Conditions
 from monitor.store.alerting.alerts import load_alerts, shelve
@@ -239,6 +240,13 @@ def test_one_alarm_that_is_refused_takes_no_other_with_it_and_is_kept(db, monkey
     assert states["health:bad"] == "returned_unacknowledged"
 
 
+def watch_clock(core):
+    return ClockWatch(
+        db=core.db, clock=core.clock, sites={}, alarms=core.alarms, ingest=core.ingest, evaluation=core.evaluation,
+        dispatcher=core.dispatcher, schedule=None,
+    )  # fmt: skip
+
+
 # ---- what was put on the shelf ----------------------------------------------------------------------------------
 def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
     monkeypatch.setattr("monitor.service.core.UNSHELVE_EVERY_S", 0.3)
@@ -247,6 +255,7 @@ def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
     core.ingest = SimpleNamespace(status=lambda: HEALTHY)
     core.evaluation = SimpleNamespace(find_slow=dict)
     core.publisher, core.reserve, core.readers = QUIET, RESERVED, READERS
+    core.clock_watch = watch_clock(core)
     core.alarms.write(make_alarm("x", 1, "x is sick", is_open=True))
     now = datetime.now(UTC)
     with db.write() as c:
@@ -340,6 +349,7 @@ def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
     core.ingest = SimpleNamespace(status=lambda: {**HEALTHY, "lost": 2})
     core.evaluation = SimpleNamespace(find_slow=lambda: {"north": 40.0})
     core.publisher, core.reserve, core.readers = QUIET, RESERVED, READERS
+    core.clock_watch = watch_clock(core)
     core._follow_conditions()
     core._write_stamp("running")
     core.db.close()

@@ -13,8 +13,7 @@ from monitor.domain.site import Recipient
 from monitor.notify.circuit import Circuit
 from monitor.notify.stages import escalated
 from monitor.notify.verdict import Limits
-from monitor.service import core as daemon
-from monitor.service import evaluation_loop, readiness, supervisor
+from monitor.service import clock_watch, evaluation_loop, readiness, supervisor
 from monitor.service.clock import Step
 from monitor.store.alerting.alerts import load_alert_events, shelve, unshelve_due
 from monitor.store.alerting.decisions import find_state, save_memory
@@ -112,8 +111,8 @@ def test_timers_that_began_under_a_wrong_clock_end_no_later_once_it_is_right(dat
 @pytest.mark.parametrize("step_s", STEPS)
 def test_a_step_sets_channels_and_jobs_anew(monkeypatch, step_s):
     acts = []
-    monkeypatch.setattr(daemon, "set_back", lambda _, back_s, __: acts.append(back_s))
-    monkeypatch.setattr(daemon, "withdraw_future", lambda *_: acts.append("readings") or 0)
+    monkeypatch.setattr(clock_watch, "set_back", lambda _, back_s, __: acts.append(back_s))
+    monkeypatch.setattr(clock_watch, "withdraw_future", lambda *_: acts.append("readings") or 0)
     core = SimpleNamespace(
         clock=lambda: START,
         sites={},
@@ -124,7 +123,7 @@ def test_a_step_sets_channels_and_jobs_anew(monkeypatch, step_s):
         schedule=SimpleNamespace(set_anew=lambda: acts.append("jobs")),
         alarms=SimpleNamespace(open=lambda *_, **__: acts.append("told"), put=lambda _: None),
     )
-    daemon.Core._take_step(core, Step(step_s, START))
+    clock_watch.ClockWatch._take_step(core, Step(step_s, START))
     assert acts == ["readings" if step_s > 0 else -step_s, "heard", "sites", "channels", "jobs", "told"]
 
 
@@ -140,8 +139,8 @@ def test_a_suspension_is_followed_by_everything_that_came_due():
     m.suspend(3600.0)
     m.pass_time(5)
     for _ in range(2):
-        daemon.Core._go_on_after_suspension(core)
-    assert acts == [daemon.WAKING_S, frozenset({"north"}), "channels", "jobs"]
+        clock_watch.ClockWatch.go_on_after_suspension(core)
+    assert acts == [clock_watch.WAKING_S, frozenset({"north"}), "channels", "jobs"]
 
 
 def test_timers_of_the_service_clock_end_while_the_machine_is_suspended(database):

@@ -13,9 +13,9 @@ from monitor import health
 from monitor.config.service import parse_service
 from monitor.errors import JobError, StoreBusyError
 from monitor.health import BLIND, DEGRADED, SEEN, SiteSight, find_overdue, judge
+from monitor.service.children import Keeper
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.schedule import Job, Schedule
-from monitor.service.supervisor import Keeper
 from monitor.store.database.engine import Database
 from monitor.store.job_runs import load_runs
 from monitor.store.schema.tables import metadata
@@ -390,7 +390,7 @@ class Mortal:
 
 def test_a_dead_child_is_started_again_with_growing_pauses_and_told_once(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("monitor.service.supervisor.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("monitor.service.children.time.monotonic", lambda: now[0])
     child, told = Mortal(), []
     keeper = Keeper(child, lambda *a: told.append(a))
     keeper.look()

@@ -1,0 +1,132 @@
+"""Follows the clock: after a step or a suspension waiting goes on from there; stations may say that it is wrong."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from monitor import health
+from monitor.domain.site import Site
+from monitor.ingest.service import Ingest
+from monitor.notify.dispatcher import Dispatcher
+from monitor.service.alarms import ServiceAlarms, make_alarm
+from monitor.service.clock import (
+    HEARD_WITHIN,
+    STEP_S,
+    ClockWord,
+    ServiceClock,
+    Step,
+    describe_step,
+    is_synchronised,
+    judge_clock,
+)
+from monitor.service.evaluation_loop import EvaluationLoop
+from monitor.service.schedule import Schedule
+from monitor.service.self_checks import Condition
+from monitor.store.database.engine import Database
+from monitor.store.upkeep.clock_steps import set_back, withdraw_future
+
+log = logging.getLogger(__name__)
+WAKING_S: Final = 30.0  # so long after a suspension, stations and broker are given time to reach us again
+UNSYNCHRONISED_S: Final = 1800.0  # a machine that has just started is given the time to find its reference
+
+
+class Jumps:
+    """Whether the present jumped a moment ago: the stamps of progress made before were made by another time."""
+
+    def __init__(self, now: datetime) -> None:
+        self._seen, self._jumped_s = (now, time.monotonic()), float("-inf")
+
+    def look(self, now: datetime) -> bool:
+        """Whether it jumped since the last look, or within the time after which a thread is overdue."""
+        now_s = time.monotonic()
+        before, before_s = self._seen
+        self._seen = now, now_s
+        if abs((now - before).total_seconds() - (now_s - before_s)) > STEP_S:
+            self._jumped_s = now_s
+        return now_s - self._jumped_s < health.OVERDUE_S
+
+
+@dataclass(kw_only=True)
+class ClockWatch:
+    """Sets what waits anew when the clock moved; a clock that is no `ServiceClock` never does."""
+
+    db: Database
+    clock: Callable[[], datetime]
+    sites: Mapping[str, Site]
+    alarms: ServiceAlarms
+    ingest: Ingest
+    evaluation: EvaluationLoop
+    dispatcher: Dispatcher
+    schedule: Schedule
+    _steps: list[Step] = field(default_factory=list)  # of the clock, not acted on yet
+
+    def follow(self) -> None:
+        """Set waiting times anew after a step of the clock; ask whether many stations say that ours is wrong."""
+        self.go_on_after_suspension()
+        if isinstance(self.clock, ServiceClock):
+            self._steps += self.clock.take_steps()
+        while self._steps:
+            self._take_step(self._steps[0])
+            del self._steps[0]  # not before: a database that is away has it taken again
+        self._take_word(judge_clock(self.ingest.heard(self.clock() - HEARD_WITHIN), is_synchronised()))
+
+    def go_on_after_suspension(self) -> None:
+        """The machine was suspended: decide and deliver at once; the supervisor tells the gap."""
+        for suspension in self.clock.take_suspensions() if isinstance(self.clock, ServiceClock) else ():
+            log.critical("the machine was suspended from %s to %s", *suspension)
+            self.ingest.expect_more(WAKING_S)
+            self.evaluation.mark(frozenset(self.sites))
+            self.dispatcher.forget_times()
+            self.schedule.wake()
+
+    def find_condition(self) -> Condition:
+        """Whether the clock of this machine follows a reference."""
+        return Condition(
+            "clock:unsynchronised", is_synchronised() is False,
+            "the clock of this machine follows no reference; run a time service (systemd-timesyncd, chrony)",
+            level=1, after_s=UNSYNCHRONISED_S,
+        )  # fmt: skip
+
+    def _take_step(self, step: Step) -> None:
+        reason = describe_step(step)
+        log.critical("%s; waiting times go on from there", reason)
+        with self.db.write() as c:
+            if step.seconds < 0:
+                log.warning("moved back: %s", set_back(c, -step.seconds, self.clock()))
+            else:  # what came while the step was doubted lay in the future
+                log.warning("count again: %d readings", withdraw_future(c, self.clock(), step.jumped_over[0]))
+        self.ingest.forget_heard()
+        self.evaluation.mark(frozenset(self.sites))
+        self.dispatcher.forget_times()
+        self.schedule.set_anew()
+        self.alarms.open("clock:step", f"{reason}: look at its time service; all waiting times go on", level=2)
+        # it has happened and is over: the next one is a message of its own
+        self.alarms.put(replace(make_alarm("clock:step", 0, reason, is_open=False), notify=False))
+
+    def _is_corrected(self) -> bool:
+        return isinstance(self.clock, ServiceClock) and self.clock.correction_s != 0.0
+
+    def _take_word(self, word: ClockWord | None) -> None:
+        """Act on what the stations' time stamps say of our clock."""
+        if word is None:
+            if self._is_corrected():
+                return  # until somebody sets the clock
+            for key in ("clock:stations", "clock:behind"):
+                self.alarms.clear(key, "the time stamps of the stations fit the clock of this machine")
+            return
+        if isinstance(self.clock, ServiceClock) and self.clock.confirm(word.behind_s):
+            return  # a step that was still doubted: the stations saw it as well
+        if word.is_ours and isinstance(self.clock, ServiceClock):
+            self.clock.correct(word.behind_s)
+            self.clock.take_steps()
+            with self.db.write() as c:
+                withdrawn = withdraw_future(c, self.clock())
+            log.critical("%s; decisions go by the time of the stations, %d readings count again", word.text, withdrawn)
+            self.schedule.set_anew()
+            self.ingest.forget_heard()
+            self.alarms.open("clock:behind", f"cannot see: decide. {word.text}; decisions go by the stations' time", 2)
+        else:
+            self.alarms.open("clock:stations", f"cannot see: decide. {word.text}", level=2)

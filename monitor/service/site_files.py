@@ -1,0 +1,115 @@
+"""The site files that the core runs on: those on disk where they may be taken, else the last good ones, with alarms."""
+
+import logging
+import re
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from monitor.alerting.acts.change_control import Taken, explain_refusal, explain_unread, find_file, take_in
+from monitor.alerting.decision.proof import find_unproven
+from monitor.config.service import ServiceConfig, parse_site, scan_sites
+from monitor.domain.alert import SERVICE
+from monitor.domain.site import Site
+from monitor.domain.terms import read_text
+from monitor.errors import ConfigError
+from monitor.service.alarms import ServiceAlarms
+from monitor.store.alerting.sites import load_site_source, load_sites_summary
+from monitor.store.database.engine import Database
+
+log = logging.getLogger(__name__)
+
+
+class SiteFiles:
+    """Takes the site files in at the start, and sees when others were put in force."""
+
+    def __init__(
+        self, db: Database, config: ServiceConfig, alarms: ServiceAlarms, clock: Callable[[], datetime]
+    ) -> None:
+        self.db, self.config, self.alarms, self.clock = db, config, alarms, clock
+        self._in_force: dict[str, str] = {}  # versions, as found at the start
+
+    def load(self) -> list[Site]:
+        """Site files as they are; one that cannot be used, or is gone, is replaced by the last good one and told."""
+        folder = self.config.paths.sites
+        try:
+            sites, failures = scan_sites(folder)
+        except ConfigError as error:
+            sites, failures = [], {folder: error}
+        found = {site.id for site in sites}
+        with self.db.write() as c:
+            taken = {s.id: take_in(c, s, SERVICE.name, "loaded at start", self.clock()) for s in sites}
+            known = self._in_force = {s.id: s.config_sha256 for s in load_sites_summary(c)}
+            sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}
+        for read in sites:
+            self._tell_refused(taken[read.id], read.version)
+        sites = [taken[site.id].site for site in sites]
+        for path, failure in failures.items():
+            log.error("%s", failure)
+            self.alarms.open(f"config:{path.name}", f"site file cannot be used: {failure}", level=2)
+        named = {name for path in failures if path.is_file() for name in _find_names(path)}
+        for site_id, source in sources.items():
+            if site_id not in named and not (failures and folder in failures):
+                reason = (
+                    f"the file of site {site_id} is gone; it runs on the last one loaded "
+                    f"(end it by `slopeward sites retire {site_id}`)"
+                )
+                self.alarms.open(f"config:{site_id}", reason, level=2)
+            try:
+                sites.append(parse_site(source, f"last good file of {site_id}"))
+            except ConfigError as error:
+                log.critical("site %s is not watched: %s", site_id, error)
+                told = f"site {site_id} is NOT watched: neither its file nor the last good one can be used: {error}"
+                self.alarms.open(f"config:{site_id}:unwatched", told[:500], level=2)
+        for name in {path.name for path in folder.glob("*.toml")} if folder.is_dir() else ():
+            if name not in {path.name for path in failures}:
+                self.alarms.clear(f"config:{name}", "the site file can be used again")
+        for site in sites:
+            self._tell_unproven(site)
+            self.alarms.clear(f"config:{site.id}:unwatched", "the site is watched again")
+            if site.id in found:
+                self.alarms.clear(f"config:{site.id}", "the site file is back")
+        log.info("watching %d site(s): %s", len(sites), ", ".join(s.id for s in sites) or "none")
+        return sites
+
+    def find_changed(self) -> list[str]:
+        """Sites of which another version was put in force than this core runs on, whoever did it."""
+        with self.db.read() as c:
+            known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
+        return sorted(s for s, sha in known.items() if self._in_force.get(s) != sha)
+
+    def _tell_unproven(self, site: Site) -> None:
+        """Report criteria that count for the level although nothing stored shows that their model may."""
+        key = f"config:{site.id}:unproven"
+        with self.db.read() as c:
+            lines = find_unproven(c, site, self.clock())
+        if lines:
+            self.alarms.open(key, f"site {site.id}: {lines[0]}{f' (and {len(lines) - 1} more)' * (len(lines) > 1)}", 1)
+        else:
+            self.alarms.clear(key, "every criterion that counts is proven")
+
+    def _tell_refused(self, taken: Taken, version: str) -> None:
+        """Say that a file was not taken, because it could loosen a high level and nobody approved it."""
+        unread = f"config:{taken.site.id}:unread"
+        if taken.unread:
+            log.error("%s", explain_unread(taken))
+            self.alarms.open(unread, explain_unread(taken), level=2)
+        else:
+            self.alarms.clear(unread, "the version in force can be read")
+        key = f"config:{taken.site.id}:unapproved"
+        if not taken.loosens:
+            self.alarms.clear(key, "the site file is the one in force")
+            return
+        folder = self.config.paths.sites
+        line = explain_refusal(taken, str(find_file(folder, version) or folder))
+        log.error("%s", line)
+        self.alarms.open(key, line, level=2)
+
+
+def _find_names(path: Path) -> list[str]:
+    """Ids that a file which cannot be used names, as far as they can be read, and its stem."""
+    try:
+        text = read_text(path)
+    except ConfigError:
+        return [path.stem]
+    return [path.stem, *re.findall(r'^\s*id\s*=\s*"([a-z0-9-]{1,64})"', text, re.MULTILINE)]
