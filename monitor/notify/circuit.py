@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from monitor.store.alerting.outbox import LONGEST_WAIT
+
 FIRST_S = 2.0
 LONGEST_S = 300.0
 
@@ -25,7 +27,7 @@ def backoff_s(
     30.0
     """
     longest = min(FIRST_S * 2.0 ** min(attempts - 1, 16), longest_s)
-    return max(longest * (0.5 + 0.5 * jitter()), min(retry_after_s or 0.0, 3600.0))
+    return max(longest * (0.5 + 0.5 * jitter()), min(retry_after_s or 0.0, LONGEST_WAIT.total_seconds()))
 
 
 @dataclass(slots=True)

@@ -123,7 +123,7 @@ class ChannelWorker:
     def _has_urgent(self, now: datetime) -> bool:
         with self._db.read() as c:
             waiting = load_waiting(c, self.channel)
-        return any(w.urgent and (w.next_attempt_at is None or w.next_attempt_at <= now) for w in waiting)
+        return any(w.urgent and w.is_due(now) for w in waiting)
 
     def _deliver(self, notification: Notification, *, urgent: bool) -> None:
         self.sending_since = self._clock()

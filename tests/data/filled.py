@@ -463,7 +463,7 @@ def _fill_records(c: Connection) -> None:
     c.execute(insert(t.site_proposal).values(
         site="north-bench", sha256="1" * 64, base_sha256="0" * 64, source="[site]", author="bo", reason="noise is lower",
         proposed_at=NOW - days(2), state="proposed", effect=None,
-        differences=[{"key": "criterion[v].red.over", "old": 100.0, "new": 120.0}], loosens_high=True,
+        differences=[{"key": "criterion[v].red.window", "old": "8h", "new": "12h"}], loosens_high=True,
     ))  # fmt: skip
     c.execute(insert(t.drill).values(
         site="north-bench", started_at=NOW - days(9), ended_at=NOW - days(9) + STEP, by="bo", scenario="collapse", state="done",

@@ -197,6 +197,8 @@ def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, 
         proposal = store.load_proposal(c, number, lock=True)
         _require_open(proposal)
         new = parse_site(proposal.source, f"proposal {number}")
+        if new.version != proposal.sha256:  # what people read and approve is what was proposed
+            raise RefusedError(f"the file of proposal {number} was altered in the database; run slopeward db verify")
         current = find_version(c, new.id)
         if current not in {proposal.base_sha256, new.version}:
             raise RefusedError(

@@ -25,7 +25,7 @@ def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
             verdicts += [
                 Postponed(w.id, ready_at, "waits a moment for messages of the same kind")
                 for w in group
-                if w.next_attempt_at is None or w.next_attempt_at <= view.now
+                if w.is_due(view.now)
             ]
             continue
         carrier = max(group, key=lambda w: (w.level, w.id))

@@ -31,6 +31,10 @@ WAITING: Final = (DeliveryState.QUEUED, DeliveryState.FAILED_RETRY)
 ERROR_LIMIT: Final = 500
 BACKLOG_LIMIT: Final = 5000
 EVENTS_LOOKED_AT: Final = 2000
+# Bounds of what a row may say: it is not sealed, and who may write to the database must not delay a message by it.
+LONGEST_WAIT: Final = timedelta(hours=1)  # for the next attempt
+LONGEST_LEASE: Final = timedelta(minutes=5)
+MOST_ATTEMPTS: Final = 1_000_000
 _UNACKNOWLEDGED: Final = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
 
 
@@ -51,6 +55,11 @@ class Waiting:
     alert_state: str
     urgent: bool  # one of the two highest levels, or top route: no stage may hold it back
     exercise: bool = False  # of a drill: never before a real one, never in its place
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it may go out; an instant later than anything that waits counts as now, as for `claim_due`."""
+        at = self.next_attempt_at
+        return at is None or at <= now or at > now + LONGEST_WAIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +113,19 @@ def load_top_levels(c: Connection) -> dict[str, int]:
 def _due(table: Any, now: datetime) -> Any:
     return and_(
         table.c.state.in_(WAITING),
-        or_(table.c.next_attempt_at.is_(None), table.c.next_attempt_at <= now),
+        or_(
+            table.c.next_attempt_at.is_(None), table.c.next_attempt_at <= now,
+            table.c.next_attempt_at > now + LONGEST_WAIT,
+        ),
+    )
+
+
+def _expired(now: datetime) -> Any:
+    """A lease that ran out, or that nobody gave: none, or longer than any."""
+    until = notification.c.lease_until
+    return and_(
+        notification.c.state == DeliveryState.CLAIMED,
+        or_(until.is_(None), until <= now, until > now + LONGEST_LEASE),
     )
 
 
@@ -149,7 +170,7 @@ def claim_due(
         c: a write transaction.
         now: the instant of the claim.
         owner: who holds the lease; only this owner may settle it.
-        lease_s: after this the lease is void and `release_expired` gives the message back.
+        lease_s: after this the lease is void and `release_expired` gives the message back; at most `LONGEST_LEASE`.
         limit: at most so many.
         channel: `kind:address`.
         only: when given, ids outside are left alone, and stand before nobody.
@@ -172,25 +193,26 @@ def claim_due(
         query = query.where(n.c.id.in_(only))
     claimed = []
     for row in c.execute(query.limit(limit)).all():
+        attempts = min(row.attempts, MOST_ATTEMPTS) + 1  # more than an integer of the database holds were never made
         changed = c.execute(
             update(n)
             .where(n.c.id == row.id, n.c.state == row.state, n.c.attempts == row.attempts)
             .values(
-                state=DeliveryState.CLAIMED, attempts=row.attempts + 1, lease_owner=owner,
-                lease_until=now + timedelta(seconds=lease_s),
+                state=DeliveryState.CLAIMED, attempts=attempts, lease_owner=owner,
+                lease_until=now + min(timedelta(seconds=lease_s), LONGEST_LEASE),
             ),
         ).rowcount  # fmt: skip
         if changed == 1:
-            claimed.append(_as_notification(c, row))
+            claimed.append(_as_notification(c, row, attempts))
     return claimed
 
 
-def _as_notification(c: Connection, row: Row[Any]) -> Notification:
+def _as_notification(c: Connection, row: Row[Any], attempts: int) -> Notification:
     return Notification(
         id=row.id, alert_id=row.alert_id, event_id=row.event_id, site=row.site, ledger=row.ledger, level=row.level,
         level_name=row.level_name, recipient=row.recipient, channel=row.channel, exercise=row.exercise,
         subject=_compose_subject(row), body=_compose_body(c, row), idempotency_key=row.idempotency_key,
-        attempts=row.attempts + 1, queued_at=row.queued_at,
+        attempts=attempts, queued_at=row.queued_at,
     )  # fmt: skip
 
 
@@ -298,7 +320,7 @@ def release_expired(c: Connection, now: datetime) -> int:
     n = notification
     return c.execute(
         update(n)
-        .where(n.c.state == DeliveryState.CLAIMED, n.c.lease_until <= now)
+        .where(_expired(now))
         .values(
             state=DeliveryState.QUEUED, lease_owner=None, lease_until=None, next_attempt_at=now,
             last_error="lease expired before the outcome was known",
@@ -308,8 +330,7 @@ def release_expired(c: Connection, now: datetime) -> int:
 
 def has_expired(c: Connection, now: datetime) -> bool:
     """Whether any lease ran out; a cheap look before a write transaction is opened."""
-    n = notification
-    return bool(c.execute(select(exists().where(n.c.state == DeliveryState.CLAIMED, n.c.lease_until <= now))).scalar())
+    return bool(c.execute(select(exists().where(_expired(now)))).scalar())
 
 
 def count_sent_since(c: Connection, channel: str, since: datetime) -> int:

@@ -48,7 +48,7 @@ def approve(request: Request, site: str, number: AlertId, reason: Reason, csrf: 
     with context.db.read() as c:
         _require_of(c, site, number)
     change_control.approve(context.db, context.config.paths.sites, number, actor, reason, context.clock())
-    return _back(site, f"change {number} is in force; the service takes it within seconds")
+    return _back(site, f"change No. {number} is in force; the service takes it within seconds")
 
 
 @router.post("/sites/{site}/proposals/{number}/reject")
@@ -58,7 +58,7 @@ def reject(request: Request, site: str, number: AlertId, reason: Reason, csrf: A
     with context.db.read() as c:
         _require_of(c, site, number)
     change_control.reject(context.db, number, actor, reason, context.clock())
-    return _back(site, f"change {number} is turned down")
+    return _back(site, f"change No. {number} is turned down")
 
 
 def _require_of(c: Connection, site: str, number: int) -> None:

@@ -81,7 +81,7 @@ def _describe_word(word: WaitingWord) -> dict[str, Any]:
 def _describe_change(change: Proposal) -> dict[str, Any]:
     """A site file that loosens a high level; it waits until somebody else approves it."""
     return _row(
-        "change the site file", change.site, change.author, change.site, terms=f"change {change.id}", on_page=True,
+        "change the site file", change.site, change.author, change.site, terms=f"No. {change.id}", on_page=True,
         where=f"/sites/{change.site}/proposals", withdraw=None, reason=change.reason,
     )  # fmt: skip
 

@@ -189,6 +189,15 @@ def test_a_loosening_needs_somebody_else(bench, tmp_path):
     assert actions == [("site.propose", "Ada"), ("site.approve", "Bo")]
 
 
+def test_a_file_that_was_altered_in_the_database_is_not_put_in_force(bench, tmp_path):
+    found = suggest(bench, TIGHT)
+    with bench.database.write() as c:
+        c.execute(t.site_proposal.update().values(source=LOOSE))
+    with pytest.raises(RefusedError, match="was altered in the database"):
+        approve(bench.database, tmp_path, found.id, BO, "fine", START)
+    assert in_force(bench) == SITE_TEXT
+
+
 TWO_LEVELS = change(
     "[fusion]",
     """[[criterion]]

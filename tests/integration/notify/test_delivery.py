@@ -28,7 +28,17 @@ from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.notify.verdict import Limits
 from monitor.store.alerting.alerts import acknowledge, find_alert
-from monitor.store.alerting.outbox import claim_due, mark_delivered, mark_failed, release_expired
+from monitor.store.alerting.outbox import (
+    LONGEST_LEASE,
+    LONGEST_WAIT,
+    claim_due,
+    due_channels,
+    has_expired,
+    load_waiting,
+    mark_delivered,
+    mark_failed,
+    release_expired,
+)
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import alert, alert_event, notification, site
 from tests.conftest import free_port, wait_for
@@ -504,6 +514,40 @@ def test_killed_between_claim_and_send_is_delivered_after_the_lease(database, da
     assert [h["Idempotency-Key"] for _, h, _ in hooks.got] == [key]
     (row,) = rows(database).values()
     assert row.attempts == 2
+
+
+FAR = timedelta(days=3650)
+NEVER = {
+    "a next attempt in ten years": {"next_attempt_at": T0 + FAR},
+    "a lease for ten years": {"state": "claimed", "lease_owner": "nobody", "lease_until": T0 + FAR},
+    "a lease without an end": {"state": "claimed", "lease_owner": "nobody", "lease_until": None},
+    "more attempts than an integer holds": {"attempts": 2**31 - 1},
+    "fewer than none": {"attempts": -(2**31)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NEVER)
+def test_a_row_that_somebody_altered_delays_no_message(database, hooks, name):
+    """What an unsent row says of its next attempt is not sealed: it is held to what the service itself could say."""
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "webhook:OK", at=clock(), **NEVER[name])
+    with running(database, {"OK": f"{hooks.base}/ok"}):
+        wait_for(lambda: states(database) == {"webhook:OK": "delivered"})
+    assert len(hooks.got) == 1
+
+
+def test_what_may_wait_waits_and_what_waits_longer_than_anything_does_not(database):
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "log:desk")
+        for late, due in ((LONGEST_WAIT, False), (LONGEST_WAIT + timedelta(seconds=1), True)):
+            c.execute(update(notification).values(next_attempt_at=T0 + late))
+            assert (due_channels(c, T0) == {"log:desk"}, load_waiting(c, "log:desk")[0].is_due(T0)) == (due, due)
+        (mine,) = claim_due(c, T0, "a", 1e9, 1, "log:desk")
+        assert not has_expired(c, T0)
+        assert has_expired(c, T0 + LONGEST_LEASE), "no lease is longer, whatever was asked for"
+        assert mark_delivered(c, mine.id, "a", T0)
 
 
 def test_a_worker_that_hangs_beyond_two_leases_is_replaced(database, hooks, monkeypatch):

@@ -660,8 +660,8 @@ def test_no_number_of_a_page_lacks_its_unit(client):
     log_in(client, "ada")
     found = {}
     for path in ("/", "/sites/north-bench", "/sites/lake-slope", "/sites/north-bench/movement",
-                 "/sites/north-bench/forecasts", "/alerts", "/notifications", "/signatures", "/account",
-                 "/admin"):  # fmt: skip
+                 "/sites/north-bench/forecasts", "/sites/north-bench/proposals", "/alerts", "/notifications",
+                 "/signatures", "/account", "/admin"):  # fmt: skip
         answer = client.get(path)
         assert answer.status_code == 200, path
         if bare := bare_figures_of_page(answer.text):

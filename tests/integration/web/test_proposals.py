@@ -50,7 +50,7 @@ def in_force(bench):
 def test_a_change_that_loosens_is_read_and_put_in_force_by_a_second_account(bench, tmp_path):
     number, place = suggest(bench, LOOSE)
     with page(bench, tmp_path) as address, enter(address, "ada") as ada, enter(address, "bo") as bo:
-        assert "changes of the site file: 1 waits" in bo.get("/sites/bench").text
+        assert "changes of the site file: 1 open" in bo.get("/sites/bench").text
         text = bo.get("/sites/bench/proposals").text
         for words in ("<td>criterion rate-1, red, over</td><td>80 mm/day</td><td>90 mm/day</td>", "noise is lower",
                       "criterion rate-1, level 3: over 80 -&gt; 90", "red on 2 February is gone",
