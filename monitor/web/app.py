@@ -97,7 +97,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.add_middleware(Guard)
     app.add_middleware(HeadOnly)
     app.mount("/static", LastingFiles(directory=HERE / "static"), name="static")
-    app.mount("/vendor", LastingFiles(directory=_plotly_folder()), name="vendor")
+    app.mount("/vendor", LastingFiles(directory=HERE / "vendor"), name="vendor")
     require_rules(ROUTERS)
     for router in ROUTERS:
         app.include_router(router)
@@ -113,12 +113,6 @@ def _version() -> str:
         return version("slopeward")
     except PackageNotFoundError:
         return "0+unknown"
-
-
-def _plotly_folder() -> Path:
-    import plotly
-
-    return Path(str(plotly.__file__)).parent / "package_data"
 
 
 def _hosts(config: ServiceConfig) -> list[str]:

@@ -20,7 +20,7 @@ from monitor.domain.alert import Ledger
 from monitor.domain.terms import list_keys
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "statsmodels", "rasterio", "pandas", "plotly", "matplotlib", "sklearn")
+HEAVY = ("torch", "statsmodels", "rasterio", "pandas", "matplotlib", "sklearn")
 
 
 def loaded_by(code):

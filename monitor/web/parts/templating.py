@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import plotly
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -110,10 +109,17 @@ def pretty_json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
 
 
-def find_style_ids() -> tuple[str, ...]:
-    """Ids of style elements that plotly would write into the page; place holders of that id keep it from doing so."""
-    source = (Path(str(plotly.__file__)).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-    return tuple(dict.fromkeys(re.findall(r'getElementById\("([0-9a-f]{64})"\)', source)))
+def read_plotly() -> tuple[str, tuple[str, ...]]:
+    """Version of plotly.js, and ids of style elements that it would write into the page.
+
+    Place holders of these ids keep it from doing so. The file is the package plotly.js-basic-dist-min of npm (MIT),
+    unchanged: `npm pack plotly.js-basic-dist-min`, then its plotly-basic.min.js and LICENSE.
+    """
+    source = (Path(__file__).parents[1] / "vendor" / "plotly.min.js").read_text(encoding="utf-8")
+    version = re.search(r"plotly\.js \(basic - minified\) v([\d.]+)", source[:200])
+    if version is None:
+        raise RuntimeError("monitor/web/vendor/plotly.min.js is not plotly.js (basic)")
+    return version[1], tuple(dict.fromkeys(re.findall(r'getElementById\("([0-9a-f]{64})"\)', source)))
 
 
 ENVIRONMENT: Final = Environment(
@@ -127,9 +133,9 @@ ENVIRONMENT.filters.update(
     told=shorten_instants, minute=spell_minute, number=spell_number, instant=as_instant, pretty=pretty_json,
     span=spell_span,
 )
+_VERSION, _STYLE_IDS = read_plotly()
 ENVIRONMENT.globals.update(
-    level_class=level_class, spell=spell, spell_sight=spell_sight, plotly_version=plotly.__version__,
-    plotly_style_ids=find_style_ids(),
+    level_class=level_class, spell=spell, spell_sight=spell_sight, plotly_version=_VERSION, plotly_style_ids=_STYLE_IDS
 )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,10 +10,11 @@ from hypothesis import strategies as st
 
 from monitor.domain.observation import Reading
 from monitor.web.access.guard import is_safe_path
+from monitor.web.parts import templating
 from monitor.web.parts.evidence import find_sentence, read_evidence
 from monitor.web.parts.sampling import project_downslope, sample
 from monitor.web.parts.sketch import HEIGHT, WIDTH, draw
-from monitor.web.parts.templating import find_style_ids, level_class, render_part, shorten_instants, spell_number
+from monitor.web.parts.templating import level_class, read_plotly, render_part, shorten_instants, spell_number
 from monitor.web.routes.charts import read_range
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -133,7 +135,17 @@ def test_ranges():
 
 
 def test_plotly_still_hides_its_styles_behind_ids():
-    assert len(find_style_ids()) >= 1  # else a later plotly writes styles that the page's policy refuses
+    _, ids = read_plotly()
+    assert len(ids) >= 1  # else a later plotly writes styles that the page's policy refuses
+
+
+def test_plotly_lies_in_the_package_with_its_licence_and_draws_what_the_pages_ask_for():
+    folder = Path(templating.__file__).parents[1]
+    version, _ = read_plotly()
+    assert f"v{version}\n* Copyright" in (folder / "vendor" / "plotly.min.js").read_text(encoding="utf-8")[:200]
+    assert "MIT License" in (folder / "vendor" / "LICENSE-plotly").read_text()
+    drawn = {t for js in (folder / "static").glob("*.js") for t in re.findall(r'\{\s*type: "(\w+)"', js.read_text())}
+    assert drawn - {"line"} == {"scatter", "bar"}, "line is a shape; the basic plotly draws scatter, bar and pie"
 
 
 @given(st.text(max_size=20))
