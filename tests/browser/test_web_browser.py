@@ -24,6 +24,7 @@ from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.app import build
 from tests.conftest import wait_for
+from tests.data.figures import bare_figures
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -130,6 +131,13 @@ def test_the_head_of_a_silent_site_says_when_its_stage_was_seen(served, watch, t
     assert w.complaints == []
 
 
+def find_bare(page):
+    """Numbers in what scripts write beside the pictures that stand without their unit."""
+    texts = page.locator("figure .key li, figure .latest, figure .says").all_inner_texts()
+    assert texts
+    return [bare for text in texts for bare in bare_figures(text)]
+
+
 def test_site_page_draws_all_its_curves_in_silence(served, watch):
     base, *_ = served
     w = watch()
@@ -143,9 +151,10 @@ def test_site_page_draws_all_its_curves_in_silence(served, watch):
     first = w.page.locator("figure.chart").first
     assert first.locator("path.js-fill").count() >= 2  # both bands of the fan
     legend = first.locator(".key").inner_text()
-    for word in ("forecast (lld)", "80 %", "95 %", "observed", "orange over 20/d"):
+    for word in ("forecast (lld)", "80 %", "95 %", "observed", "orange over 20 mm/day"):
         assert word in legend
     assert "does not beat lld" in first.locator(".says").inner_text()
+    assert find_bare(w.page) == []
     assert w.page.locator('figure[data-station="R1"] .bars path').count() > 5
     assert w.page.locator("svg.map .pin").count() == 4
     assert w.page.locator("svg.map .arrow").count() == 2
@@ -175,6 +184,7 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     window = w.page.locator('figure[data-plot="window"][data-station="G1"]')
     assert "Trusted" in window.locator(".says").inner_text()
     assert "not trusted" in window.locator(".key").inner_text()
+    assert find_bare(w.page) == []
     with db.read() as c:  # beside each picture stands the newest row of SQL, and nothing of another moment
         newest = load_view(c, "movement_history", order_by=["-at"], site="north-bench", station="G1")[0]
     velocity = w.page.locator('figure[data-plot="velocity"][data-station="G1"] .latest').inner_text()

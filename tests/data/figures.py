@@ -16,6 +16,7 @@ NO_FIGURE = re.compile(
         r"\b(?:[Aa]lert|Hazard|Health|Advice|decision|entry|event|explain|holds|revision|version|vote|message) \d+\b",
         r"\b(?:No\.|Slopeward|asks for|was|before|asked|after) \d+\b",
         r"\b(?:coverage|probability|exponent) \d+(?:\.\d+)?\b", r"\b[\w ]+ = -?\d+(?:\.\d+)?", r"\bM \d(?:\.\d+)?\b",
+        r"\b1 / velocity\b|\b1/v\b",
         r"\b(?:pit|bench|opening of) \d+\b", r"\b\d{3} Gone\b",  # names of places, and what a server answered
     ))
 )  # fmt: skip
@@ -24,7 +25,7 @@ UNIT = (
     r"|minutes?|seconds?)(?![\w])"
 )
 COUNTED = (
-    r"(?:needed|hits?|data epochs?|epochs?|stations?|readings?|windows?|looks?|times|standard errors|errors|steps?"
+    r"(?:needed|hits?|data epochs?|epochs?|stations?|readings?|windows?|looks?|times|standard errors?|errors|steps?"
     r"|of the bound|open|open alerts?|alerts?|not acknowledged|sessions?|series|sites?|rows?|messages?|filters"
     r"|recipients?|attempts?|footprints?|more|independent|issue times|targets|forecasts?|codes?"
     r"|ok|shown|others?|scored)\b"

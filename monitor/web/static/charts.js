@@ -84,10 +84,11 @@
   }
 
   function bounds(chart) {
+    const unit = chart.unit === "1" ? "" : ` ${chart.unit}`, of = (t) => `${t.side} ${show(t.value)}${unit}${t.ray ? (unit ? "/day" : " per day") : ""}`;
     return chart.thresholds.map((t) => ({
       type: "scatter", mode: "lines", x: t.line !== undefined ? [chart.from, chart.until] : t.ray.at, y: t.line !== undefined ? [t.line, t.line] : t.ray.value,
       line: { color: level(chart.levels, t.level), width: 2, dash: t.line !== undefined ? "solid" : "longdashdot" }, opacity: 0.9,
-      name: `${t.name} ${t.side} ${show(t.value)}${t.ray ? "/d" : ""}`, hovertemplate: `${t.name}: ${t.side} ${show(t.value)}${t.ray ? " per day" : ""}<extra></extra>`,
+      name: `${t.name} ${of(t)}`, hovertemplate: `${t.name}: ${of(t)}<extra></extra>`,
     }));
   }
 

@@ -32,9 +32,9 @@
   }
 
   const hours = (s) => s < 172800 ? `${Number((s / 3600).toPrecision(3))} h` : `${Number((s / 86400).toPrecision(3))} d`;
-  const bound = (found, kind) => found.bounds.filter((b) => b.kind === kind).map((b) => ({
+  const bound = (found, kind, unit) => found.bounds.filter((b) => b.kind === kind).map((b) => ({
     type: "scatter", mode: "lines", x: [found.from, found.to], y: [b.value, b.value], line: { color: level(found.levels, b.level), width: 2, dash: "dash" },
-    name: `${found.levels.find((v) => v.number === b.level)?.name ?? b.level} over ${show(b.value)}${b.window_s ? ` in ${hours(b.window_s)}` : ""}`, hoverinfo: "name",
+    name: `${found.levels.find((v) => v.number === b.level)?.name ?? b.level} over ${show(b.value)} ${unit}${b.window_s ? ` in ${hours(b.window_s)}` : ""}`, hoverinfo: "name",
   }));
   const line = (rows, column, name, unit, colour) => ({
     type: "scatter", mode: rows.length < 200 ? "lines+markers" : "lines", x: rows.map((r) => r.data_until ?? r.at), y: rows.map((r) => r[column]), connectgaps: false, name,
@@ -59,7 +59,7 @@
         hovertemplate: `%{y:.4~g} mm/day in ${hours(r.window_s)}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>` };
     });
     const latest = [...ofBounds(found, "rate", "mm/day"), ofStage(last?.velocity_mm_per_day, "mm/day")].filter(Boolean).join(" · ");
-    return { traces: [band, ...bound(found, "velocity"), ...bounded, line(rows, "velocity_mm_per_day", "velocity of the stage", "mm/day", css("--curve"))], says: told(last),
+    return { traces: [band, ...bound(found, "velocity", "mm/day"), ...bounded, line(rows, "velocity_mm_per_day", "velocity of the stage", "mm/day", css("--curve"))], says: told(last),
       latest, frame: { xaxis: time(found), yaxis: { ...axis(), title: { text: "mm/day", font: { size: 11 } } } } };
   }
 
@@ -96,7 +96,7 @@
 
   function angle(found) {
     const rows = own(found).filter((r) => r.tangential_angle_deg !== null), last = newest(found), known = typeof last?.tangential_angle_deg === "number";
-    return { traces: [...bound(found, "tangential_angle"), line(rows, "tangential_angle_deg", "tangential angle", "degrees", css("--curve"))], latest: known ? `${show(last.tangential_angle_deg)}°` : "",
+    return { traces: [...bound(found, "tangential_angle", "degrees"), line(rows, "tangential_angle_deg", "tangential angle", "degrees", css("--curve"))], latest: known ? `${show(last.tangential_angle_deg)}°` : "",
       says: known ? `Against v_eq = ${show(last.v_eq_mm_per_day)} mm/day, as reviewed for this station.` : "No angle: the station has no reviewed v_eq, or does not move beyond its noise.",
       frame: { xaxis: time(found), yaxis: { ...axis(), range: [0, 92], title: { text: "degrees", font: { size: 11 } } } } };
   }
