@@ -250,6 +250,16 @@ def test_the_containers_start_and_the_page_answers(tmp_path):
         subprocess.run([*base, "down", "-v"], check=False, env=environment)
 
 
+def test_the_unit_holds_each_wall():
+    """Where no systemd is there to weigh the unit (`tests/integration/service/test_systemd_unit.py`)."""
+    walls = {
+        "MemoryMax=80%", "TasksMax=512", "PrivateUsers=yes", "NoNewPrivileges=yes", "CapabilityBoundingSet=",
+        "ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes", "RestrictNamespaces=yes", "UMask=0027",
+        "SystemCallFilter=~@privileged @resources", "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+    }  # fmt: skip
+    assert walls <= set((ROOT / "deploy/slopeward.service").read_text().splitlines())
+
+
 @pytest.mark.parametrize(
     ("answer", "status", "said"),
     [

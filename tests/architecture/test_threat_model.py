@@ -18,6 +18,10 @@ def test_each_line_names_a_test_or_is_open():
         assert "`tests/" in last or "**open**" in last, line
 
 
+def test_who_looks_for_security_is_led_there():
+    assert "(docs/explanation/threat-model.md)" in (ROOT / "SECURITY.md").read_text()
+
+
 def test_each_test_that_is_named_exists():
     for line in lines():
         for path, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", line):
