@@ -1,7 +1,6 @@
 """The laws of the house: who may import whom, what may never be loaded, and that the reference knows everything."""
 
 import ast
-import importlib
 import os
 import re
 import subprocess
@@ -11,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from forecasting.kinematics.stages import RANK
-from monitor.cli.main import VERBS
 from monitor.config.service import ServiceConfig
 from monitor.config.site_schema import LevelTable, SiteFile
 from monitor.criteria.table import CRITERIA
@@ -75,34 +73,6 @@ def test_jobs_are_found_without_loading_anything_heavy():
 def test_help_loads_no_verb():
     code = "import monitor.cli.main as m; m.print_help()"
     assert not loaded_by(code).intersection({*HEAVY, "typer", "sqlalchemy", "pydantic", "numpy"})
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_exists_and_every_command_shows_an_example(verb):
-    import typer
-
-    app = importlib.import_module(VERBS[verb][0]).app
-    command = typer.main.get_command(app)
-    commands = getattr(command, "commands", None) or {verb: command}
-    for name, one in commands.items():
-        text = f"{one.help or ''} {one.epilog or ''} {one.callback.__doc__ or ''}"
-        assert "slopeward " in text, f"slopeward {verb} {name} --help shows no example"
-
-
-def test_the_reference_of_the_command_line_names_every_verb_and_option():
-    import typer
-
-    text = (ROOT / "docs/reference/cli.md").read_text()
-    missing = set()
-    for verb, (module, _) in VERBS.items():
-        missing |= {verb} - set(re.findall(r"slopeward ([a-z-]+)", text))
-        command = typer.main.get_command(importlib.import_module(module).app)
-        for name, one in (getattr(command, "commands", None) or {"": command}).items():
-            if name and not re.search(rf"`(slopeward {verb} )?{name}\b", text):
-                missing.add(f"{verb} {name}")
-            options = {p.opts[0] for p in one.params if p.opts[0].startswith("--")}
-            missing |= {o for o in options - {"--help"} if o not in text and "completion" not in o}
-    assert not missing
 
 
 def test_the_reference_of_the_configuration_names_every_key():

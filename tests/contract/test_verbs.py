@@ -1,0 +1,47 @@
+"""Every verb of the command line exists, shows an example, answers wrong use by status 2, and is in the reference."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from monitor.cli.main import VERBS, run_verb
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_exists_and_every_command_shows_an_example(verb):
+    import typer
+
+    app = importlib.import_module(VERBS[verb][0]).app
+    command = typer.main.get_command(app)
+    commands = getattr(command, "commands", None) or {verb: command}
+    for name, one in commands.items():
+        text = f"{one.help or ''} {one.epilog or ''} {one.callback.__doc__ or ''}"
+        assert "slopeward " in text, f"slopeward {verb} {name} --help shows no example"
+
+
+def test_the_reference_of_the_command_line_names_every_verb_and_option():
+    import typer
+
+    text = (ROOT / "docs/reference/cli.md").read_text()
+    missing = set()
+    for verb, (module, _) in VERBS.items():
+        missing |= {verb} - set(re.findall(r"slopeward ([a-z-]+)", text))
+        command = typer.main.get_command(importlib.import_module(module).app)
+        for name, one in (getattr(command, "commands", None) or {"": command}).items():
+            if name and not re.search(rf"`(slopeward {verb} )?{name}\b", text):
+                missing.add(f"{verb} {name}")
+            options = {p.opts[0] for p in one.params if p.opts[0].startswith("--")}
+            missing |= {o for o in options - {"--help"} if o not in text and "completion" not in o}
+    assert not missing
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_wrong_use_is_status_2_with_one_line_that_names_it(verb, capsys):
+    assert run_verb([verb, "--no-such-option"]) == 2
+    said = capsys.readouterr().err
+    assert "no-such-option" in said
+    assert "Traceback" not in said
