@@ -38,7 +38,10 @@ def read_fusion(
                 "fusion.rule names it; expected a [[fusion.rule]] that does, or another role"
             )
     near = None if table.neighbours is None else place.read_neighbours(table.neighbours)
-    return Fusion(table.top_needs, table.hold_when_missing, table.verify_within, rules, near, table.fast_track)
+    return Fusion(
+        top_needs=table.top_needs, hold_when_missing_s=table.hold_when_missing, verify_within_s=table.verify_within,
+        rules=rules, neighbours=near, fast_track=table.fast_track,
+    )  # fmt: skip
 
 
 class _Place:
@@ -114,7 +117,9 @@ class _Place:
         chosen = self._choose(criterion, node, where)
         areas = _count(node.get("areas", 1), f"{where}.areas", len({s.area for s in self._stations if s.area}) or 1)
         k = _count(node.get("k", 1), f"{where}.k", len(chosen))
-        return Clause("votes", (), k, criterion.id, level, chosen, areas)
+        return Clause(
+            op="votes", parts=(), k=k, criterion=criterion.id, level=level, witnesses=chosen, areas=areas,
+        )  # fmt: skip
 
     def _choose(self, criterion: Criterion, node: Mapping[str, Any], where: str) -> tuple[str, ...]:
         kind = criterion.kind

@@ -77,7 +77,10 @@ def parse_site(text: str, name: str) -> Site:
         with faults.gathered():
             shape = _read_shape(raw, index, levels, name)
             where = f"{name}: {shape.where}"
-            places = Places(where, shape.entry.kind, raw, levels, stations, file.forecast.horizons)
+            places = Places(
+                where=where, kind=shape.entry.kind, raw=raw, levels=levels, stations=stations,
+                horizons_s=file.forecast.horizons,
+            )  # fmt: skip
             criteria += (_read_criterion(shape, places, counts),) if whole else ()
     for names, what in (
         ((s.id for s in file.station), "station: id"),
@@ -109,9 +112,10 @@ def parse_site(text: str, name: str) -> Site:
         timezone=file.site.timezone, levels=levels, stations=stations, criteria=criteria,
         fusion=read_fusion(file.fusion, criteria, stations, levels, name),
         forecast=ForecastPlan(
-            file.forecast.models, file.forecast.horizons, file.forecast.covariates, file.forecast.every,
-            read_expected_rain(file.forecast.expected_rain, stations, f"{name}: forecast.expected_rain"),
-            file.forecast.edges,
+            models=file.forecast.models, horizons_s=file.forecast.horizons, covariates=file.forecast.covariates,
+            every_s=file.forecast.every,
+            expected_rain=read_expected_rain(file.forecast.expected_rain, stations, f"{name}: forecast.expected_rain"),
+            edges=file.forecast.edges,
         ),
         anomaly=AnomalyPlan(file.anomaly.detectors, file.anomaly.budget_per_sensor_month, file.anomaly.every),
         scenes=ScenePlan(
@@ -267,9 +271,10 @@ def _read_station(table: schema.StationTable, own: Mapping[str, schema.QuantityT
         series.append(_read_series(table.id, item, own, f"{where}.series[{index}]"))
     _refuse_doubles((s.quantity for s in series), f"{where}.series: quantity")
     return Station(
-        table.id, table.latitude, table.longitude, table.height_m, table.azimuth_deg, table.plunge_deg,
-        table.reference, table.logger, table.antenna, table.on_slope, tuple(series),
-        table.area, table.footprint, table.v_eq_mm_per_day, table.v_eq_reviewed,
+        id=table.id, latitude=table.latitude, longitude=table.longitude, height_m=table.height_m,
+        azimuth_deg=table.azimuth_deg, plunge_deg=table.plunge_deg, reference=table.reference, logger=table.logger,
+        antenna=table.antenna, on_slope=table.on_slope, series=tuple(series), area=table.area,
+        footprint=table.footprint, v_eq_mm_per_day=table.v_eq_mm_per_day, v_eq_reviewed=table.v_eq_reviewed,
     )  # fmt: skip
 
 
@@ -312,8 +317,9 @@ def _read_series(
     if table.max_silence is not None and table.max_silence < table.interval:
         raise ConfigError(f"{where}.max_silence: expected at least interval = {spell_duration(table.interval)}")
     return SeriesSpec(
-        station, table.quantity, canonical, table.interval, table.max_silence or 3.0 * table.interval,
-        noise or 0.0, step, table.stamp, low, high,
+        station=station, quantity=table.quantity, unit=canonical, interval_s=table.interval,
+        max_silence_s=table.max_silence or 3.0 * table.interval, noise_floor=noise or 0.0, verify_step=step,
+        stamp=table.stamp, low=low, high=high,
     )  # fmt: skip
 
 
@@ -326,7 +332,10 @@ def _read_recipient(table: schema.RecipientTable, levels: Sequence[Level], where
             )
     names = table.levels if table.levels is not None else tuple(level.name for level in levels[1:])
     numbers = tuple(find_level(level, levels, f"{where}.levels") for level in names)
-    return Recipient(table.name, table.channels, numbers, table.ledgers, table.escalate_after, table.people)
+    return Recipient(
+        name=table.name, channels=table.channels, levels=numbers, ledgers=table.ledgers,
+        escalate_after_s=table.escalate_after, people=table.people,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

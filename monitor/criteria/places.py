@@ -55,7 +55,10 @@ def find_series(text: str, stations: Sequence[Station], where: str) -> tuple[str
 
 
 def _component(spec: SeriesSpec, quantity: str) -> SeriesSpec:
-    return SeriesSpec(spec.station, quantity, spec.unit, spec.interval_s, spec.max_silence_s, spec.noise_floor)
+    return SeriesSpec(
+        station=spec.station, quantity=quantity, unit=spec.unit, interval_s=spec.interval_s,
+        max_silence_s=spec.max_silence_s, noise_floor=spec.noise_floor,
+    )  # fmt: skip
 
 
 def refuse_index(spec: SeriesSpec, where: str) -> None:

@@ -83,7 +83,9 @@ def read_gauge(view: View, spec: SeriesSpec, station: str, quantity: str, now_s:
     if not rows:
         return None
     times, amounts = zip(*rows, strict=True)
-    return Gauge(times, amounts, spec.interval_s, spec.stamp, from_s, gaps)
+    return Gauge(
+        times_s=times, amounts_mm=amounts, interval_s=spec.interval_s, stamp=spec.stamp, from_s=from_s, gaps=gaps,
+    )  # fmt: skip
 
 
 def count_up(rows: Sequence[tuple[float, float]], interval_s: float) -> list[tuple[float, float]]:

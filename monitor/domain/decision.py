@@ -240,7 +240,10 @@ def _spell_reading(r: Reading) -> list[Any]:
 
 
 def _read_reading(v: list[Any]) -> Reading:
-    return Reading(parse(v[0]), parse(v[1]), v[2], v[3], v[4], v[5], v[6], tuple(v[7]), v[8])
+    return Reading(
+        observed_at=parse(v[0]), received_at=parse(v[1]), revision=v[2], value_raw=v[3], offset_applied=v[4],
+        value=v[5], sigma=v[6], flags=tuple(v[7]), extra=v[8],
+    )  # fmt: skip
 
 
 # ---- what it leaves behind -------------------------------------------------------------------------------------

@@ -135,8 +135,9 @@ def judge_movement(
     v_eq = v_eq_of(moving)
     angle = None if velocity is None or v_eq is None else tangential_angle_deg(velocity.rate, v_eq)
     return Judgement(
-        _remark(movement, site, moving, path), until_s, velocity, window_s, _bend(path, velocity), angle, tuple(found),
-        withdrawn, state, behind=k < len(path.times_s),
+        movement=_remark(movement, site, moving, path), data_until_s=until_s, velocity=velocity, window_s=window_s,
+        acceleration=_bend(path, velocity), angle_deg=angle, issues=tuple(found), withdrawn=withdrawn, state=state,
+        behind=k < len(path.times_s),
     )  # fmt: skip
 
 
@@ -263,8 +264,9 @@ def _take(issue: FailureIssue, state: dict[str, Any], found: list[Issue], withdr
     if issue.from_s is None or issue.mid_s is None or issue.to_s is None:
         return
     found.append(Issue(
-        INVERSE_VELOCITY, issue.data_until_s, issue.from_s, issue.mid_s, issue.to_s, issue.trusted,
-        "; ".join(issue.reasons), issue.velocity, issue.onset_s, issue.r2, issue.n_filters, issue.n_agree,
+        method=INVERSE_VELOCITY, data_until_s=issue.data_until_s, from_s=issue.from_s, mid_s=issue.mid_s,
+        to_s=issue.to_s, trusted=issue.trusted, reasons="; ".join(issue.reasons), velocity=issue.velocity,
+        onset_s=issue.onset_s, r2=issue.r2, n_filters=issue.n_filters, n_agree=issue.n_agree,
     ))  # fmt: skip
     state["window"] = asdict(found[-1])
 
@@ -325,9 +327,9 @@ def _stand_still(
     movement, state["stage"] = judge_stage(state.get("stage"), blind)
     state["silent"] = True
     return Judgement(
-        Movement(movement.stage, movement.trend, None, (why,)), newest_s, None, None, None, None, (), {}, state,
-        behind=False,
-    )
+        movement=Movement(movement.stage, movement.trend, None, (why,)), data_until_s=newest_s, velocity=None,
+        window_s=None, acceleration=None, angle_deg=None, issues=(), withdrawn={}, state=state, behind=False,
+    )  # fmt: skip
 
 
 # ---- the second estimator ----------------------------------------------------------------------------------------
@@ -355,6 +357,7 @@ def _cross(
     if open_end:
         reasons.append("its slow quantile does not within the horizon")
     found.append(Issue(
-        FORECAST, until_s, until_s + crossed[0], until_s + crossed[1], until_s + crossed[2], not open_end,
-        "; ".join(reasons), None if velocity is None else velocity.rate,
+        method=FORECAST, data_until_s=until_s, from_s=until_s + crossed[0], mid_s=until_s + crossed[1],
+        to_s=until_s + crossed[2], trusted=not open_end, reasons="; ".join(reasons),
+        velocity=None if velocity is None else velocity.rate,
     ))  # fmt: skip

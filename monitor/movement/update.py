@@ -137,7 +137,10 @@ def update_movement(
     stage, trend = find_worst(rows[m.series_id] for m in series if m.series_id in rows)
     with db.write() as c:
         save_stage(c, site.id, stage, trend)
-    return MovementReport(stage, trend, tuple(sorted(updated)), windows, withdrawn, failed, tuple(waiting))
+    return MovementReport(
+        stage=stage, trend=trend, updated=tuple(sorted(updated)), windows=windows, withdrawn=withdrawn, failed=failed,
+        waiting=tuple(waiting),
+    )  # fmt: skip
 
 
 def find_worst(rows: Iterable[MovementRow]) -> tuple[str, str]:
@@ -184,7 +187,9 @@ def _window(moving: Moving, issue: Issue, now: datetime) -> FailureRow:
         return instant(float(value))
 
     return FailureRow(
-        moving.series_id, now, at(issue.data_until_s), at(issue.from_s), at(issue.mid_s), at(issue.to_s),
-        issue.n_filters, issue.n_agree, issue.r2, issue.velocity, issue.trusted, issue.reasons, issue.method,
-        None if issue.onset_s is None else at(issue.onset_s), None if issue.withdrawn is None else now, issue.withdrawn,
+        series_id=moving.series_id, issued_at=now, data_until=at(issue.data_until_s), window_from=at(issue.from_s),
+        window_mid=at(issue.mid_s), window_to=at(issue.to_s), n_filters=issue.n_filters, n_agree=issue.n_agree,
+        r2=issue.r2, velocity_mm_per_day=issue.velocity, trusted=issue.trusted, reasons=issue.reasons,
+        method=issue.method, onset_at=None if issue.onset_s is None else at(issue.onset_s),
+        withdrawn_at=None if issue.withdrawn is None else now, withdrawn_reason=issue.withdrawn,
     )  # fmt: skip

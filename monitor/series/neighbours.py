@@ -100,9 +100,7 @@ def ask_neighbours(
 
 def _checked(site: Site, plan: Neighbours) -> Iterator[Criterion]:
     for criterion in site.criteria:
-        if criterion.role != "advice" and (
-            criterion.id in plan.criteria if plan.criteria else criterion.kind.velocity
-        ):
+        if criterion.role != "advice" and (criterion.id in plan.criteria if plan.criteria else criterion.kind.velocity):
             yield criterion
 
 

@@ -80,16 +80,13 @@ def examine(
         interval_s = min((s.interval_s for s in station.series), default=None)
         healths.append(
             StationHealth(
-                station.id,
-                state,
-                reason,
-                max(newest, default=None),
-                interval_s,
-                _missing_share(windows, shown.get(station.id, []), station),
+                station=station.id, state=state, reason=reason, newest_s=max(newest, default=None),
+                expected_interval_s=interval_s,
+                missing_share_24h=_missing_share(windows, shown.get(station.id, []), station),
                 votes=(station.on_slope or any((station.id, s.quantity) in voting for s in station.series))
                 and _may_vote(station, state, senses, voting),
             )
-        )
+        )  # fmt: skip
     return tuple(healths), conditions, senses
 
 

@@ -79,7 +79,10 @@ def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) 
                 old = jump.at_s < _watched_since_s(windows, track) - spec.max_silence_s
                 station = windows.site.station(track.station)
                 doubt = None if station is None else find_doubt(windows.view, station, track, jump)
-                found[key] = Sighting(key, track.station, jump, level, spec.max_silence_s, spec.quantity, old, doubt)
+                found[key] = Sighting(
+                    key=key, station=track.station, jump=jump, level=level, max_silence_s=spec.max_silence_s,
+                    quantity=spec.quantity, before=old, doubt=doubt,
+                )  # fmt: skip
     return found
 
 
@@ -98,11 +101,7 @@ def _level_as_rate(criterion: Criterion, jump: Jump) -> int:
     for threshold in criterion.thresholds:
         window_s = max(threshold.window_s or 86400.0, jump.at_s - jump.before_s)
         bound, sign = bound_of(threshold)
-        if (
-            criterion.kind.rate
-            and sign * bound > 0
-            and jump.length * 86400.0 / window_s > abs(bound)
-        ):
+        if criterion.kind.rate and sign * bound > 0 and jump.length * 86400.0 / window_s > abs(bound):
             level = max(level, threshold.level)
     return level
 
@@ -170,7 +169,10 @@ def _ask(seen: Sighting, answered: str | None, windows: Windows) -> Step:
     size = f"{seen.jump.length:.1f} {spec.unit}" if spec else f"{seen.jump.length:.1f}"
     reason = f"step of {size} at {seen.station}" + (f": {seen.doubt}" if state == DOUBTFUL else "")
     state = state_after(answered) if answered else state
-    return Step(seen.jump.at_s, windows.now_s, seen.jump.length, seen.level, state, reason, seen.quantity)
+    return Step(
+        at_s=seen.jump.at_s, known_s=windows.now_s, size=seen.jump.length, level=seen.level, state=state,
+        reason=reason, quantity=seen.quantity,
+    )  # fmt: skip
 
 
 def _look_again(step: Step, seen: Sighting | None, tracks: Iterable[Track], windows: Windows) -> Step:

@@ -194,11 +194,12 @@ class Tracker:
         for part in self._aside:
             aside |= part
         track = Track(
-            self._station.id, "+".join(self._quantities), tuple(times), tuple(received), tuple(values), tuple(sigmas),
-            tuple(along), tuple(errors), tuple(j for _, j in walk.jumps),
-            (*sorted(aside.items()), *sorted(walk.aside.items())), self._newest_s,
-            walk.times[0] if walk.times else None, _is_stuck(walk.values, spec),
-            self._last.fits if grew else _find_standing(self._last, tuple(times), values, sigmas, errors),
+            station=self._station.id, quantity="+".join(self._quantities), times_s=tuple(times),
+            received_s=tuple(received), values=tuple(values), sigmas=tuple(sigmas), along=tuple(along),
+            along_sigma=tuple(errors), jumps=tuple(j for _, j in walk.jumps),
+            set_aside=(*sorted(aside.items()), *sorted(walk.aside.items())), newest_s=self._newest_s,
+            from_s=walk.times[0] if walk.times else None, stuck=_is_stuck(walk.values, spec),
+            fits=self._last.fits if grew else _find_standing(self._last, tuple(times), values, sigmas, errors),
         )  # fmt: skip
         self._last = track
         return track

@@ -86,7 +86,10 @@ def order_level_of(
     save_memory(c, site.id, after, site.version, now)
     if level != memory.level:
         data_time = None if memory.newest_s is None else instant(memory.newest_s)
-        change = AlertChange(Ledger.HAZARD, HAZARD_KEY, level, level > 0, sentence, data_time, "{}")
+        change = AlertChange(
+            ledger=Ledger.HAZARD, key=HAZARD_KEY, level=level, open=level > 0, reason=sentence, data_time=data_time,
+            evidence="{}",
+        )  # fmt: skip
         apply_changes(
             c, site.id, [change], site=site, recipients=site.recipients, actor=actor, now=now, decision_id=basis,
             rule_version=rule_version(site),

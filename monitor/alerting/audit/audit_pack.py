@@ -129,8 +129,9 @@ def _check_decisions(files: Mapping[str, bytes]) -> list[str]:
     found += [f"decision {i} is cited and not in the pack" for i in sorted(missing)]
     for one in described:
         row = DecisionRow(
-            one["id"], one["site"], parse(one["at"]), one["code_version"], one["config_sha256"],
-            files[f"decisions/{one['id']}.json"].decode(), one["evidence_sha256"],
+            id=one["id"], site=one["site"], at=parse(one["at"]), code_version=one["code_version"],
+            config_sha256=one["config_sha256"], evidence=files[f"decisions/{one['id']}.json"].decode(),
+            evidence_sha256=one["evidence_sha256"],
         )  # fmt: skip
         seal = seals.get(f"decision:{one['id']}")
         if seal != one["seal"]:

@@ -54,9 +54,10 @@ def list_inputs(frozen: Mapping[str, Any]) -> tuple[Input, ...]:
         flags = Counter(flag for row in rows for flag in row[_FLAGS])
         found.append(
             Input(
-                name, len(rows), rows[0][_OBSERVED], rows[-1][_OBSERVED], max(row[_RECEIVED] for row in rows),
-                rows[0][_VALUE], rows[-1][_VALUE], sum(row[_REVISION] > 0 for row in rows),
-                tuple(sorted({row[_OFFSET] for row in rows})), dict(sorted(flags.items())),
+                series=name, count=len(rows), from_at=rows[0][_OBSERVED], to_at=rows[-1][_OBSERVED],
+                last_received_at=max(row[_RECEIVED] for row in rows), first_value=rows[0][_VALUE],
+                last_value=rows[-1][_VALUE], revised=sum(row[_REVISION] > 0 for row in rows),
+                offsets=tuple(sorted({row[_OFFSET] for row in rows})), flags=dict(sorted(flags.items())),
             )
         )  # fmt: skip
     return tuple(found)

@@ -2,50 +2,43 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from monitor.alerting.decision.fusion_rules import RULE, split_key
-from monitor.alerting.decision.ladder import Ask, Rung, station_behind
+from monitor.alerting.decision.ladder import Rung, station_behind
+from monitor.alerting.decision.situation import Outlook, Situation
 from monitor.criteria.kinds.earthquake import list_inspections
 from monitor.domain.alert import AlertChange, Ledger
-from monitor.domain.decision import Condition, Memory, Step, Vote, instant, seconds
+from monitor.domain.decision import Condition, Memory, Step, instant, seconds
 from monitor.domain.instants import parse, spell, spell_duration
 from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import Assessment, Windows
 from monitor.series.coseismic_steps import list_reminders
-from monitor.series.neighbours import Companions
 from monitor.series.offset_answers import SUFFIX, find_offsets
-from monitor.series.paired_steps import Disturbed
 from monitor.series.step_clocks import clock_s, instant_of, station_of
 from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, asked_level, says_no
 from monitor.store.schema.types import canonical_json
 
-if TYPE_CHECKING:
-    from monitor.alerting.decision.decide import Outlook
-
 HAZARD_KEY = "hazard"
 
 
-def list_conditions(
-    windows: Windows, sick: Mapping[str, Condition], steps: Mapping[str, Step], common: Mapping[str, Sequence[str]],
-    since: Mapping[str, float], companions: Companions, ask: Ask, outlook: "Outlook", rung: Rung,
-    words: Sequence[Assessment], disturbed: Disturbed,
-) -> dict[str, Condition]:  # fmt: skip
+def list_conditions(situation: Situation) -> dict[str, Condition]:
     """All conditions that are open now, by alert key."""
+    windows, steps, ask, words = situation.windows, situation.steps, situation.ask, situation.words
     site, now_s, before = windows.site, windows.now_s, windows.memory.conditions
-    found = dict(sick)
+    found = dict(situation.sick)
     if windows.view.draining:
         # silence is not judged while a backlog drains: what was known stays
         found |= {k: c for k, c in before.items() if k.endswith((":stale", ":cannot_see", ":reachable"))}
-    found |= _list_steps(windows, steps, disturbed.partners)
-    found |= disturbed.told
+    found |= _list_steps(windows, steps, situation.disturbed.partners)
+    found |= situation.disturbed.told
     found |= list_reminders(windows, steps)
     found |= _list_offsets(windows, windows.memory, steps)
-    for reference, stations in common.items():
+    for reference, stations in situation.common.stations.items():
         text = f"{', '.join(stations)} move as one on reference {reference} and nothing else moves"
-        found |= _list_question(windows, f"reference:{reference}", since[reference], text)
-    for question, since_s in companions.asked.items():
-        found |= _list_question(windows, question, since_s, companions.reasons[question])
+        found |= _list_question(windows, f"reference:{reference}", situation.common.since_s[reference], text)
+    for question, since_s in situation.companions.asked.items():
+        found |= _list_question(windows, question, since_s, situation.companions.reasons[question])
     found |= list_inspections(site, windows.memory, windows.view, now_s)
     found |= _list_reviews(site, now_s)
     if ask.lone_top:
@@ -56,7 +49,7 @@ def list_conditions(
         )
         found["health:site:lone_top"] = Condition("health", 2, now_s, text)
     if not windows.view.draining:
-        found |= _list_sight(site, now_s, outlook, rung)
+        found |= _list_sight(site, now_s, situation.outlook, situation.rung)
     found |= _list_undecided(windows, words)
     found |= _list_advice(windows, words)
     return {
@@ -157,7 +150,7 @@ def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
     return found
 
 
-def _list_sight(site: Site, now_s: float, outlook: "Outlook", rung: Rung) -> dict[str, Condition]:
+def _list_sight(site: Site, now_s: float, outlook: Outlook, rung: Rung) -> dict[str, Condition]:
     found = {}
     if outlook.reachable_level < site.top_level:
         text = (
@@ -215,9 +208,10 @@ def list_changes(
         summary = canonical_json({k: evidence[k] for k in ("sentence", "votes", "steps", "common", "held_by", "at")})
         changes.append(
             AlertChange(
-                Ledger.HAZARD, HAZARD_KEY, after.level, after.level > 0, str(evidence["sentence"]), data_time, summary
+                ledger=Ledger.HAZARD, key=HAZARD_KEY, level=after.level, open=after.level > 0,
+                reason=str(evidence["sentence"]), data_time=data_time, evidence=summary,
             )
-        )
+        )  # fmt: skip
     for key in sorted({*before.conditions, *after.conditions}):
         old, new = before.conditions.get(key), after.conditions.get(key)
         if new is not None and (old is None or old.level != new.level):
@@ -239,40 +233,42 @@ def list_changes(
 
 def _change(key: str, condition: Condition, level: int, data_time: Any, *, is_open: bool, reason: str) -> AlertChange:
     evidence = canonical_json({"key": key, "since_s": condition.since_s, "reason": condition.reason})
-    return AlertChange(Ledger(condition.ledger), key, level, is_open, reason, data_time, evidence)
+    return AlertChange(
+        ledger=Ledger(condition.ledger), key=key, level=level, open=is_open, reason=reason, data_time=data_time,
+        evidence=evidence,
+    )  # fmt: skip
 
 
-def explain_level(
-    site: Site, before: int, level: int, ask: Ask, votes: Mapping[str, Vote], counted: Mapping[str, int],
-    steps: Mapping[str, Step], held_by: Sequence[str], floor: int = 0,
-) -> str:  # fmt: skip
+def explain_level(situation: Situation) -> str:
     """One sentence: the level, what moved it, what asks for it still, or what holds it."""
+    site, ask, held_by = situation.site, situation.ask, situation.rung.held_by
+    before, level = situation.before.level, situation.rung.level
     name = site.levels[level].name
     if level > before:
         lone = f"; {site.levels[-1].name} is asked for by too few independent witnesses" if ask.lone_top else ""
-        return f"{name}: {_name_asking(level, votes, counted, steps)}{lone}"
+        return f"{name}: {_name_asking(situation)}{lone}"
     if level < before:
         return f"{name}: every witness of {site.levels[before].name} is beyond its recovery limit with fresh data"
     if 0 < level <= ask.level:
-        return f"{name} stands: {_name_asking(level, votes, counted, steps)}"
+        return f"{name} stands: {_name_asking(situation)}"
     if held_by:
         return f"{name} holds: {', '.join(held_by[:5])}"
     if level > 0:
-        return f"{name} stands{', set by a person' if floor >= level else ''}: no witness asks for it now"
+        by = ", set by a person" if situation.before.floor >= level else ""
+        return f"{name} stands{by}: no witness asks for it now"
     return f"{name}: nothing asks for more"
 
 
-def _name_asking(
-    level: int, votes: Mapping[str, Vote], counted: Mapping[str, int], steps: Mapping[str, Step]
-) -> str:  # fmt: skip
-    """The witnesses that ask for a level, with what they say; three at most, then how many more."""
+def _name_asking(situation: Situation) -> str:
+    """The witnesses that ask for the level, with what they say; three at most, then how many more."""
+    level = situation.rung.level
     who = []
-    for key, asked in sorted(counted.items(), key=lambda item: (-item[1], item[0])):
+    for key, asked in sorted(situation.counted.items(), key=lambda item: (-item[1], item[0])):
         if asked < level:
             continue
         rule, cast = split_key(key) if key.startswith(RULE) else ("", key)
-        vote = votes.get(cast)
-        step = steps.get(key.removeprefix("step|"))
+        vote = situation.votes.get(cast)
+        step = situation.steps.get(key.removeprefix("step|"))
         said = vote.reason if vote else step.reason if step else ""
         who.append(f"{'' if not rule else f'rule {rule}, '}{cast.partition('|')[2] or key}: {said}")
     return f"{'; '.join(who[:3])}{f' and {len(who) - 3} more' if len(who) > 3 else ''}"

@@ -1,17 +1,17 @@
 """The decision: from what was known at an instant to level, observability and alert changes. Pure and replayable."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from monitor.alerting.decision.common_mode import find_common
 from monitor.alerting.decision.conditions import list_changes, list_conditions, review_due_s
-from monitor.alerting.decision.declared import describe_events
 from monitor.alerting.decision.evidence import describe
 from monitor.alerting.decision.fusion_rules import RULE, Ruling, apply_rules, split_key
-from monitor.alerting.decision.ladder import climb, fuse, station_behind
+from monitor.alerting.decision.ladder import Rung, climb, fuse, station_behind
 from monitor.alerting.decision.orphaned_votes import find_unheard
 from monitor.alerting.decision.signatures import keep_signatures
+from monitor.alerting.decision.situation import CommonMotion, Outlook, Situation
 from monitor.alerting.decision.vote_status import stand
 from monitor.alerting.decision.votes import REFERENCE, find_lasting, keep_answers, outgrow, update_votes
 from monitor.criteria.kinds.earthquake import list_lowering, lowered_factor
@@ -39,17 +39,6 @@ from monitor.series.steps import (
 from monitor.series.tracks import Track, Tracker
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What the site could see and raise at this instant."""
-
-    observability: str
-    reachable_level: int
-    witnesses: int
-    unseen_since_s: float | None
-    unheard: Mapping[str, float]  # supporters of the level that are declared no more, since when
-
-
 def decide(
     site: Site, memory: Memory, view: View, now: datetime, warm: dict[tuple[str, str], Tracker] | None = None
 ) -> Decision:
@@ -74,7 +63,23 @@ def decide(
     is_old = any(e.via == OLD_RULE for e, _ in list_lowering(site, view, now_s))
     # once, so that criteria, steps and rules see the same bounds
     site = lower_bounds(site, factor, also_jumps=is_old)
-    windows = Windows(site, view, memory, now_s, {} if warm is None else warm)
+    situation = size_up(Windows(site, view, memory, now_s, {} if warm is None else warm), factor)
+    newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
+    after = remember(situation, newest_s)
+    outlook = situation.outlook
+    evidence = describe(situation, after, now)
+    return Decision(
+        memory=after, level=after.level, observability=outlook.observability, reachable_level=outlook.reachable_level,
+        witnesses_available=outlook.witnesses, health=situation.healths,
+        changes=list_changes(site, situation.before, after, evidence, newest_s), evidence=evidence,
+        newest_at=None if newest_s is None else instant(newest_s),
+        next_due_s=find_next_due(situation, after),
+    )  # fmt: skip
+
+
+def size_up(windows: Windows, factor: float) -> Situation:
+    """Everything between what was known and what is decided."""
+    site, view, now_s = windows.site, windows.view, windows.now_s
     groups = find_groups(site)
     words = [a for c in site.criteria for a in CRITERIA[c.kind.id].rule(c).assess(windows)]
     asked_tracks = [
@@ -85,18 +90,18 @@ def decide(
     for _, track in asked_tracks:
         tracks.setdefault(track.station, []).append(track)
     sightings = find_sightings(windows, asked_tracks)
-    common, common_words = find_common(windows, words, sightings, groups)
-    alike = [s for ids in common.values() for s in ids]
-    steps = update_steps(memory, sightings, tracks, windows, groups, alike)
-    disturbed = find_disturbed(windows, steps, tracks, groups, alike)
+    alike, sentences = find_common(windows, words, sightings, groups)
+    together = [s for ids in alike.values() for s in ids]
+    steps = update_steps(windows.memory, sightings, tracks, windows, groups, together)
+    disturbed = find_disturbed(windows, steps, tracks, groups, together)
     healths, sick, senses = examine(windows, tracks, steps)
 
     witnesses = find_witness_criteria(site)
     voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
-    votes = update_votes(memory, [w for w in words if w.criterion in voters], voters, steps, view)
-    memory = windows.memory = outgrow(site, memory, votes, now_s, steps)
-    since = {r: memory.common.get(r, now_s) for r in common}
-    pended = find_pended(site, votes, voters, senses, find_suspects(windows, common, since))
+    votes = update_votes(windows.memory, [w for w in words if w.criterion in voters], voters, steps, view)
+    memory = windows.memory = outgrow(site, windows.memory, votes, now_s, steps)
+    common = CommonMotion(alike, {r: memory.common.get(r, now_s) for r in alike}, sentences)
+    pended = find_pended(site, votes, voters, senses, find_suspects(windows, common))
     covers = find_covers(site, view, now_s)
     companions = ask_neighbours(windows, words, votes, pended, groups, covers)
     fresh = {w.key for w in words if w.heard and w.fresh}
@@ -116,43 +121,32 @@ def decide(
         else is_clear(key, level, votes, steps, fresh, aside),
         may_fall=not view.draining,
     )  # fmt: skip
-    outlook = look_out(memory, windows, rung.supporters, rung.level, senses, steps, groups)
-    newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
-    conditions = list_conditions(windows, sick, steps, common, since, companions, ask, outlook, rung, words, disturbed)
-    changed = rung.level != memory.level
-    lasting = {*(f"{REFERENCE}{r}" for r in common), *companions.asked, *find_lasting(site, words, votes, now_s)}
-    answers = keep_answers(memory.answers, lasting, now_s)
-    after = Memory(
-        started_s=memory.started_s, level=rung.level,
-        level_source="auto" if changed else memory.level_source, since_s=now_s if changed else memory.since_s,
-        floor=memory.floor, votes=dict(sorted(votes.items())), supporters=rung.supporters, answered=memory.answered,
-        steps=steps, answers=answers, common=dict(sorted(since.items())), conditions=conditions,
-        observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s, seen_s=now_s,
-        asked=dict(sorted(companions.asked.items())),
-        heights={q: h for q, h in sorted(memory.heights.items()) if q in answers or q in lasting},
-        signed=keep_signatures(memory, {*steps, *lasting}), unheard=outlook.unheard,
+    return Situation(
+        windows=windows, factor=factor, words=words, steps=steps, disturbed=disturbed, sick=sick, healths=healths,
+        senses=senses, common=common, companions=companions, votes=votes, standings=standings, covered=covered,
+        rulings=rulings, counted=counted, ask=ask, rung=rung, outlook=look_out(windows, rung, senses, steps, groups),
     )  # fmt: skip
-    evidence = describe(
-        site,
-        memory,
-        now,
-        words,
-        standings,
-        counted,
-        covered,
-        common_words,
-        rulings,
-        factor,
-        ask,
-        rung.held_by,
-        after,
-        describe_events(windows, steps),
-    )
-    return Decision(
-        after, rung.level, outlook.observability, outlook.reachable_level, outlook.witnesses, healths,
-        list_changes(site, memory, after, evidence, newest_s), evidence,
-        None if newest_s is None else instant(newest_s),
-        find_next_due(windows, after, senses, outlook.unseen_since_s),
+
+
+def remember(situation: Situation, newest_s: float | None) -> Memory:
+    """What this decision leaves to the next one."""
+    before, now_s, outlook = situation.before, situation.windows.now_s, situation.outlook
+    words, asked, steps = situation.words, situation.companions.asked, situation.steps
+    level = situation.rung.level
+    changed = level != before.level
+    since_s = situation.common.since_s
+    unclear = find_lasting(situation.site, words, situation.votes, now_s)
+    lasting = {*(f"{REFERENCE}{r}" for r in since_s), *asked, *unclear}
+    answers = keep_answers(before.answers, lasting, now_s)
+    return Memory(
+        started_s=before.started_s, level=level, level_source="auto" if changed else before.level_source,
+        since_s=now_s if changed else before.since_s, floor=before.floor, votes=dict(sorted(situation.votes.items())),
+        supporters=situation.rung.supporters, answered=before.answered, steps=steps, answers=answers,
+        common=dict(sorted(since_s.items())), conditions=list_conditions(situation),
+        observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s, seen_s=now_s,
+        asked=dict(sorted(asked.items())),
+        heights={q: h for q, h in sorted(before.heights.items()) if q in answers or q in lasting},
+        signed=keep_signatures(before, {*steps, *lasting}), unheard=outlook.unheard,
     )  # fmt: skip
 
 
@@ -181,13 +175,13 @@ def find_pended(
     return found
 
 
-def find_suspects(windows: Windows, common: Mapping[str, Sequence[str]], since: Mapping[str, float]) -> dict[str, str]:
+def find_suspects(windows: Windows, common: CommonMotion) -> dict[str, str]:
     """Stations whose reference is under suspicion, with the reason: until its clock is over, or a person has said."""
     answers = windows.memory.answers
     found: dict[str, str] = {}
-    for reference, stations in common.items():
+    for reference, stations in common.stations.items():
         answer = answers.get(f"{REFERENCE}{reference}")
-        waits = windows.now_s < since[reference] + windows.site.fusion.verify_within_s and answer != MOVEMENT
+        waits = windows.now_s < common.since_s[reference] + windows.site.fusion.verify_within_s and answer != MOVEMENT
         if waits or says_no(answer):
             found |= dict.fromkeys(stations, f"all on {reference} move as one")
     return found
@@ -226,10 +220,10 @@ def group_of(key: str, groups: Mapping[str, str]) -> str:
 
 # ---- sight -----------------------------------------------------------------------------------------------------
 def look_out(
-    memory: Memory, windows: Windows, supporters: Mapping[str, int], level: int, senses: Senses,
-    steps: Mapping[str, Step], groups: Mapping[str, str],
-) -> Outlook:  # fmt: skip
+    windows: Windows, rung: Rung, senses: Senses, steps: Mapping[str, Step], groups: Mapping[str, str]
+) -> Outlook:
     """What can be seen now; while a backlog drains the answer of before stands."""
+    memory, level, supporters = windows.memory, rung.level, rung.supporters
     site = windows.site
     voting = find_voting_series(site)
     seen = {p for p in voting if senses[p].state == "ok"}
@@ -287,16 +281,17 @@ def _deadline(windows: Windows, place: tuple[str, str], newest_s: float | None) 
     return (newest_s if newest_s is not None else started_s) + (spec.max_silence_s if spec else 0.0)
 
 
-def find_next_due(windows: Windows, after: Memory, senses: Senses, unseen_since_s: float | None) -> float | None:
+def find_next_due(situation: Situation, after: Memory) -> float | None:
     """The next instant at which the decision could change without any new datum."""
-    site = windows.site
+    windows, site = situation.windows, situation.site
+    unseen_since_s = situation.outlook.unseen_since_s
     due = [v.valid_until_s for v in after.votes.values() if v.level > 0]
     due += [s.known_s + clock_s(site, station_of(k)) for k, s in after.steps.items() if s.state == "pending"]
     due += [next_page_s(site, k, after.steps[k], windows.now_s) for k in find_shaken(site, after.steps)]
     due += [since_s + site.fusion.verify_within_s for since_s in (*after.common.values(), *after.asked.values())]
     due += [at_s for m in windows.view.maintenance for at_s in (m.from_s, m.to_s)]
     due += [at_s for c in site.criteria if (at_s := review_due_s(c)) is not None]
-    silent = [_deadline(windows, p, s.newest_s) for p, s in senses.items()]
+    silent = [_deadline(windows, p, s.newest_s) for p, s in situation.senses.items()]
     unseen = silent if unseen_since_s is None else [*silent, unseen_since_s]
     due += silent + [d + site.fusion.hold_when_missing_s for d in unseen]
     return min((d for d in due if d > windows.now_s), default=None)

@@ -93,8 +93,9 @@ def evaluate_site(
             decision = decide(site, memory, view, now, looking.warm)
         if dry_run or _store(db, site, row, memory, view, decision, now, trigger, known_until):
             return EvaluationResult(
-                decision.level, decision.observability, decision.reachable_level, decision.changes,
-                None if decision.next_due_s is None else instant(decision.next_due_s), decision,
+                level=decision.level, observability=decision.observability, reachable_level=decision.reachable_level,
+                changes=decision.changes,
+                next_due_at=None if decision.next_due_s is None else instant(decision.next_due_s), decision=decision,
             )  # fmt: skip
     raise StoreBusyError(f"site {site.id}: its state was changed by others {ATTEMPTS} times in a row; try again")
 

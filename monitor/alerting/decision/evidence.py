@@ -1,60 +1,55 @@
 """Why a decision came out as it did: who said what, who counted, who was set aside, JSON-ready and in sentences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from monitor.alerting.decision.conditions import explain_level
-from monitor.alerting.decision.fusion_rules import Ruling
-from monitor.alerting.decision.ladder import Ask
+from monitor.alerting.decision.declared import describe_events
+from monitor.alerting.decision.situation import Situation
 from monitor.alerting.decision.vote_status import Standing
 from monitor.domain.decision import Memory, Step, Vote, seconds
-from monitor.domain.site import Site
-from monitor.series.assessment import Assessment
 from monitor.series.offset_answers import SUFFIX
 from monitor.series.steps import asked_level
 
 
-def describe(
-    site: Site, memory: Memory, now: datetime, words: Sequence[Assessment], standings: Mapping[str, Standing],
-    counted: Mapping[str, int], covered: Mapping[str, str], common: Mapping[str, str], rulings: Sequence[Ruling],
-    factor: float, ask: Ask, held_by: Sequence[str], after: Memory, events: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:  # fmt: skip
+def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, Any]:
     """Who said what, who counted, who was set aside and why; what did not happen leaves no key."""
+    site, counted, standings = situation.site, situation.counted, situation.standings
     parts = {c.id for c in site.criteria if c.role == "part"}
     found: dict[str, Any] = {
         "site": site.id,
         "at": seconds(now),
-        "level_before": memory.level,
+        "level_before": situation.before.level,
         "level": after.level,
-        "asked": ask.level,
-        "lone_top": list(ask.lone_top),
+        "asked": situation.ask.level,
+        "lone_top": list(situation.ask.lone_top),
         "words": [
             {
                 "criterion": w.criterion, "station": w.station, "raise_level": w.raise_level,
                 "hold_level": w.hold_level, "heard": w.heard, "fresh": w.fresh, "newest_s": w.newest_s,
                 "reason": w.reason, "facts": dict(w.facts),
             }
-            for w in words
+            for w in situation.words
         ],
         "votes": {
             k: _describe_vote(k, v, standings[k], counted, parts) for k, v in sorted(after.votes.items())
         },
-        "steps": {k: _describe_step(s, covered.get(k)) for k, s in after.steps.items()},
-        "common": dict(common),
-        "held_by": list(held_by),
-        "sentence": explain_level(
-            site, memory.level, after.level, ask, after.votes, counted, after.steps, held_by, after.floor
-        ),
+        "steps": {k: _describe_step(s, situation.covered.get(k)) for k, s in after.steps.items()},
+        "common": dict(situation.common.sentences),
+        "held_by": list(situation.rung.held_by),
+        "sentence": explain_level(situation),
     }  # fmt: skip
-    if rulings:
-        found["rules"] = {r.rule.id: r.describe() for r in rulings}
+    if situation.rulings:
+        found["rules"] = {r.rule.id: r.describe() for r in situation.rulings}
     if offsets := {k: c.reason for k, c in after.conditions.items() if k.endswith(SUFFIX)}:
         found["offsets"] = offsets
-    if events:
+    if events := describe_events(situation.windows, situation.steps):
         found["events"] = [dict(e) for e in events]
-    if factor < 1.0:
-        found["bounds"] = f"bounds are lowered to {factor:g} of what the site file says: an earthquake was declared"
+    if situation.factor < 1.0:
+        found["bounds"] = (
+            f"bounds are lowered to {situation.factor:g} of what the site file says: an earthquake was declared"
+        )
     return found
 
 

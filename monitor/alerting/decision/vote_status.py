@@ -75,14 +75,7 @@ def stand(
         if reason is None and cover is not None and 0 < vote.level <= cover.limit:
             counts, reason = 0, cover.reason
         found[key] = Standing(
-            vote.level,
-            counts,
-            heard,
-            key in fresh,
-            lives,
-            reason,
-            None if cap is None else cap.reason,
-            cover,
-            vote.newest_s,
-        )
+            level=vote.level, counts=counts, heard=heard, clear=key in fresh, lives=lives, pended=reason,
+            capped=None if cap is None else cap.reason, cover=cover, newest_s=vote.newest_s,
+        )  # fmt: skip
     return found

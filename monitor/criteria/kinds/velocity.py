@@ -91,10 +91,11 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
             undecided[threshold.level] = _say_undecided(said, criterion, spec)
         facts.append(said)
     return Assessment(
-        criterion.id, track.station, raise_level, max(hold_level, raise_level), heard,
-        heard and windows.is_fresh(newest_s, spec), newest_s, _sentence(criterion, spec, facts, raise_level),
-        {"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
-        partial(measure_motion, track, criterion) if heard else measure_nothing, undecided,
+        criterion=criterion.id, station=track.station, raise_level=raise_level,
+        hold_level=max(hold_level, raise_level), heard=heard, fresh=heard and windows.is_fresh(newest_s, spec),
+        newest_s=newest_s, reason=_sentence(criterion, spec, facts, raise_level),
+        facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
+        measure=partial(measure_motion, track, criterion) if heard else measure_nothing, undecided=undecided,
     )  # fmt: skip
 
 

@@ -1,0 +1,95 @@
+"""What a decision has found so far: one frozen record, so that whoever describes it is handed one thing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from monitor.alerting.decision.fusion_rules import Ruling
+from monitor.alerting.decision.ladder import Ask, Rung
+from monitor.alerting.decision.vote_status import Standing
+from monitor.domain.decision import Condition, Memory, StationHealth, Step, Vote
+from monitor.domain.site import Site
+from monitor.series.assessment import Assessment, Windows
+from monitor.series.neighbours import Companions
+from monitor.series.paired_steps import Disturbed
+from monitor.series.station_health import Senses
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the site could see and raise at this instant."""
+
+    observability: str
+    reachable_level: int
+    witnesses: int
+    unseen_since_s: float | None
+    unheard: Mapping[str, float]  # supporters of the level that are declared no more, since when
+
+
+@dataclass(frozen=True, slots=True)
+class CommonMotion:
+    """References whose rovers move as one.
+
+    Attributes:
+        stations: By reference.
+        since_s: When it was seen first, by reference.
+        sentences: For people, by reference.
+    """
+
+    stations: Mapping[str, Sequence[str]]
+    since_s: Mapping[str, float]
+    sentences: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Everything between what was known and what is decided.
+
+    Attributes:
+        windows: The site with the bounds in force, the view, the memory of before and the instant.
+        factor: The share of themselves to which bounds are lowered; 1 = as declared.
+        words: What every criterion says.
+        steps: All steps after this look.
+        disturbed: Steps that wait for those of other stations.
+        sick: Conditions of instruments.
+        healths: Health of every station.
+        senses: Health of every series.
+        common: References under suspicion.
+        companions: Votes that their neighbours do not share.
+        votes: Votes after this look, by key.
+        standings: How every vote stands.
+        covered: Steps that maintenance sets aside, with the reason.
+        rulings: What every rule over several criteria says.
+        counted: Level asked for by each vote that counts.
+        ask: What they ask for together.
+        rung: Where the ladder stands now.
+        outlook: What could be seen and raised.
+    """
+
+    windows: Windows
+    factor: float
+    words: Sequence[Assessment]
+    steps: dict[str, Step]
+    disturbed: Disturbed
+    sick: Mapping[str, Condition]
+    healths: tuple[StationHealth, ...]
+    senses: Senses
+    common: CommonMotion
+    companions: Companions
+    votes: Mapping[str, Vote]
+    standings: Mapping[str, Standing]
+    covered: Mapping[str, str]
+    rulings: Sequence[Ruling]
+    counted: Mapping[str, int]
+    ask: Ask
+    rung: Rung
+    outlook: Outlook
+
+    @property
+    def site(self) -> Site:
+        """The declaration with the bounds in force."""
+        return self.windows.site
+
+    @property
+    def before(self) -> Memory:
+        """What the decision before left."""
+        return self.windows.memory
