@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monitor.criteria.rain_gauge import Gauge, read_gauge, read_outlooks
+from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows
 
@@ -29,7 +30,7 @@ def judge_rain(
     if spec is None or spec.unit == "index":
         return Assessment(criterion.id, station, reason="an index has no unit: no bound may use it")
     gauge = read_gauge(windows.view, spec, station, criterion.quantity, windows.now_s)
-    if gauge is None or gauge.times_s[-1] <= windows.answered_s(f"{criterion.id}|{station}"):
+    if gauge is None or gauge.times_s[-1] <= windows.answered_s(VoteKey(criterion.id, station)):
         return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
     outlooks, complete = read_outlooks(criterion, windows.view, gauge, windows.now_s)
     needed = dict(criterion.params).get("min_coverage", 0.8)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from monitor.domain.alert import AlertChange
 from monitor.domain.instants import EPOCH, epoch_s, from_epoch_s, parse, spell
+from monitor.domain.keys import StepKey, Support, VoteKey, read_support
 from monitor.domain.observation import Reading
 
 __all__ = ["EPOCH", "Decision", "Memory", "View"]
@@ -304,7 +305,7 @@ class Memory:
         floor: A level set by a person that data may not lower.
         votes: By `criterion|station`.
         supporters: Votes the standing level rests on, with the highest level each has asked for since it was raised.
-        answered: By vote: data up to this instant were answered by a person and raise no more.
+        answered: By vote, or its share in a rule: data up to this instant were answered by a person and raise no more.
         steps: By `station@instant`.
         answers: What a person said of a step, a common motion or another question: movement, or what it was instead.
         common: By reference: since when its rovers move as one.
@@ -323,10 +324,10 @@ class Memory:
     level_source: str = "auto"
     since_s: float = 0.0
     floor: int = 0
-    votes: Mapping[str, Vote] = field(default_factory=dict)
-    supporters: Mapping[str, int] = field(default_factory=dict)
-    answered: Mapping[str, float] = field(default_factory=dict)
-    steps: Mapping[str, Step] = field(default_factory=dict)
+    votes: Mapping[VoteKey, Vote] = field(default_factory=dict)
+    supporters: Mapping[Support, int] = field(default_factory=dict)
+    answered: Mapping[Support, float] = field(default_factory=dict)
+    steps: Mapping[StepKey, Step] = field(default_factory=dict)
     answers: Mapping[str, str] = field(default_factory=dict)
     common: Mapping[str, float] = field(default_factory=dict)
     conditions: Mapping[str, Condition] = field(default_factory=dict)
@@ -337,7 +338,7 @@ class Memory:
     asked: Mapping[str, float] = field(default_factory=dict)
     heights: Mapping[str, int] = field(default_factory=dict)
     signed: Mapping[str, Signature] = field(default_factory=dict)
-    unheard: Mapping[str, float] = field(default_factory=dict)
+    unheard: Mapping[Support, float] = field(default_factory=dict)
 
     def spell(self) -> dict[str, Any]:
         """As JSON-ready values; what came with later versions is left out where it is empty."""
@@ -360,8 +361,14 @@ class Memory:
         """The memory back from its JSON; an empty one starts a site."""
         known = dict(value)
         for name, kind in (("votes", Vote), ("steps", Step), ("conditions", Condition), ("signed", Signature)):
-            known[name] = {k: kind(**v) for k, v in known.get(name, {}).items()}
+            name_of = _KEYS.get(name, str)
+            known[name] = {name_of(k): kind(**v) for k, v in known.get(name, {}).items()}
+        for name in ("supporters", "answered", "unheard"):
+            known[name] = {read_support(k): v for k, v in known.get(name, {}).items()}
         return Memory(**known)
+
+
+_KEYS: Final[Mapping[str, Callable[[str], str]]] = {"votes": VoteKey.read, "steps": StepKey.read}
 
 
 @dataclass(frozen=True, slots=True)

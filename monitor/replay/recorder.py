@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.alerting.decision.ladder import station_behind
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.decision import instant, seconds
 from monitor.domain.instants import spell
+from monitor.domain.keys import VoteKey
 from monitor.replay.clock import Look
 from monitor.replay.history import History
 
@@ -112,7 +112,7 @@ class Tally:
         for change in look.decision.changes:
             self._turn(change, look.at, "auto")
             if change.ledger == Ledger.HAZARD and change.level > look.before.level:
-                behind = {station_behind(k) for k, v in look.decision.memory.supporters.items() if v >= change.level}
+                behind = {k.station for k, v in look.decision.memory.supporters.items() if v >= change.level}
                 self.raises.update(behind)
         self.levels.note(now_s, look.decision.level)
         self.asked.note(now_s, look.decision.evidence["asked"])
@@ -137,7 +137,8 @@ class Tally:
             return
         passed_s = now_s - seconds(self._last.at)
         self.sight[self._last.decision.observability] += passed_s
-        for station in {k.partition("|")[2] for k, v in self._last.decision.evidence["votes"].items() if v["counted"]}:
+        votes = self._last.decision.evidence["votes"]
+        for station in {VoteKey.read(k).station for k, v in votes.items() if v["counted"]}:
             self.voting_s[station] += passed_s
 
     def _hear(self, look: Look, now_s: float) -> None:
@@ -153,7 +154,7 @@ class Tally:
             self.criteria.setdefault(criterion, _Ribbon()).note(now_s, level)
         for key, vote in look.decision.evidence["votes"].items():
             if vote["pended"]:
-                self.pended[key.partition("|")[2]].add(f"{instant(now_s):%Y-%m-%d}")
+                self.pended[VoteKey.read(key).station].add(f"{instant(now_s):%Y-%m-%d}")
 
     def _turn(self, change: AlertChange, at: datetime, by: str) -> None:
         key = (str(change.ledger), change.key)

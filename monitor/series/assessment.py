@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from monitor.domain.decision import Memory, View
+from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
 from monitor.series.tracks import Track, Tracker
 from monitor.series.vectors import Vector
@@ -58,9 +59,9 @@ class Assessment:
         return self.measure()[1]
 
     @property
-    def key(self) -> str:
+    def key(self) -> VoteKey:
         """How memory names this witness."""
-        return f"{self.criterion}|{self.station}"
+        return VoteKey(self.criterion, self.station)
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ class Windows:
             return False
         return self.now_s - at_s <= spec.max_silence_s
 
-    def answered_s(self, key: str) -> float:
+    def answered_s(self, key: VoteKey) -> float:
         """Data up to this instant were answered by a person."""
         return self.memory.answered.get(key, float("-inf"))
 

@@ -10,16 +10,17 @@ from typing import Final
 
 from monitor.domain.decision import Condition, Step, instant
 from monitor.domain.instants import spell
+from monitor.domain.keys import StepKey
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_groups
 from monitor.series.assessment import Windows
-from monitor.series.step_clocks import clock_s, station_of
+from monitor.series.step_clocks import clock_s
 from monitor.series.steps import EVENT, SHAKING_S
 
 WEEK_S: Final = 7 * 86400.0  # the longest pause between two pages about one question
 
 
-def find_shaken(site: Site, steps: Mapping[str, Step]) -> list[str]:
+def find_shaken(site: Site, steps: Mapping[StepKey, Step]) -> list[StepKey]:
     """Keys of unanswered steps at an earthquake that another group shares, each for one of the two highest levels."""
     high = max(1, site.top_level - 1)
     found = [(k, s) for k, s in sorted(steps.items()) if s.state == EVENT and s.level >= high]
@@ -27,21 +28,21 @@ def find_shaken(site: Site, steps: Mapping[str, Step]) -> list[str]:
         return []
     groups = find_groups(site)
 
-    def is_shared(key: str, step: Step) -> bool:
-        station = station_of(key)
+    def is_shared(key: StepKey, step: Step) -> bool:
+        station = key.station
         known = site.station(station)
         near_s = SHAKING_S + 2.0 * max((s.interval_s for s in known.series), default=0.0) if known else SHAKING_S
         return any(
-            groups.get(station_of(k)) != groups.get(station) and abs(other.at_s - step.at_s) <= near_s
+            groups.get(k.station) != groups.get(station) and abs(other.at_s - step.at_s) <= near_s
             for k, other in found
         )
 
     return [k for k, s in found if is_shared(k, s)]
 
 
-def next_page_s(site: Site, key: str, step: Step, now_s: float) -> float:
+def next_page_s(site: Site, key: StepKey, step: Step, now_s: float) -> float:
     """When an unanswered step of that kind is paged again."""
-    return step.known_s + find_turn(now_s - step.known_s, clock_s(site, station_of(key)))[2]
+    return step.known_s + find_turn(now_s - step.known_s, clock_s(site, key.station))[2]
 
 
 def find_turn(waited_s: float, within_s: float) -> tuple[int, float, float]:
@@ -61,17 +62,17 @@ def find_turn(waited_s: float, within_s: float) -> tuple[int, float, float]:
     return turn, at_s, at_s + pause_s
 
 
-def list_reminders(windows: Windows, steps: Mapping[str, Step]) -> dict[str, Condition]:
+def list_reminders(windows: Windows, steps: Mapping[StepKey, Step]) -> dict[str, Condition]:
     """A new urgent alarm at each turn, also when the questions were acknowledged; none before the clock is over."""
     site, now_s = windows.site, windows.now_s
     keys = find_shaken(site, steps)
     if not keys:
         return {}
     first = min(keys, key=lambda k: (steps[k].known_s, k))
-    turn, waited_s, _ = find_turn(now_s - steps[first].known_s, clock_s(site, station_of(first)))
+    turn, waited_s, _ = find_turn(now_s - steps[first].known_s, clock_s(site, first.station))
     if turn < 1:
         return {}
-    names = ", ".join(dict.fromkeys(station_of(k) for k in keys))
+    names = ", ".join(dict.fromkeys(k.station for k in keys))
     text = (
         f"verify now: {names} are independent, stepped at a declared earthquake for "
         f"{site.levels[max(steps[k].level for k in keys)].name}, and nobody has said since "

@@ -12,6 +12,7 @@ from typing import Final
 from monitor.domain.decision import Vote, instant
 from monitor.domain.fusion import Neighbours
 from monitor.domain.instants import spell
+from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Site, Station
 from monitor.series.assessment import Assessment, Windows
 from monitor.series.witness import size_of
@@ -32,7 +33,7 @@ class Cap:
 class Companions:
     """What the neighbours say: votes held down by key, and questions with the instant they were first asked."""
 
-    caps: Mapping[str, Cap]
+    caps: Mapping[VoteKey, Cap]
     asked: Mapping[str, float]
     reasons: Mapping[str, str]  # by question
 
@@ -40,8 +41,8 @@ class Companions:
 def ask_neighbours(
     windows: Windows,
     words: Sequence[Assessment],
-    votes: Mapping[str, Vote],
-    sick: Mapping[str, str],
+    votes: Mapping[VoteKey, Vote],
+    sick: Mapping[VoteKey, str],
     groups: Mapping[str, str],
     away: Collection[str] = (),
 ) -> Companions:
@@ -64,18 +65,18 @@ def ask_neighbours(
     if plan is None:
         return Companions({}, {}, {})
     high = {
-        key.partition("|")[2] for key, v in votes.items()
+        key.station for key, v in votes.items()
         if v.level > plan.above and v.valid_until_s >= now_s and key not in sick
     }  # fmt: skip
     if len({groups.get(name, name) for name in high}) > 1:
         return Companions({}, {}, {})
-    caps: dict[str, Cap] = {}
+    caps: dict[VoteKey, Cap] = {}
     asked: dict[str, float] = {}
     reasons: dict[str, str] = {}
     for criterion in _checked(site, plan):
         mine = {w.station: w for w in words if w.criterion == criterion.id}
         for name in criterion.stations:
-            key, question = f"{criterion.id}|{name}", f"{ALONE}{name}"
+            key, question = VoteKey(criterion.id, name), f"{ALONE}{name}"
             vote, station = votes.get(key), site.station(name)
             if station is None or vote is None or vote.level <= plan.above or vote.valid_until_s < now_s:
                 continue
@@ -106,7 +107,7 @@ def _checked(site: Site, plan: Neighbours) -> Iterator[Criterion]:
 
 def _find_still(
     windows: Windows, plan: Neighbours, station: Station, criterion: Criterion, words: Mapping[str, Assessment],
-    sick: Mapping[str, str],
+    sick: Mapping[VoteKey, str],
 ) -> str | None:  # fmt: skip
     """What the neighbours that are seen do instead of moving along; "" = one moves along, None = none can be judged."""
     own = words.get(station.id)
@@ -117,7 +118,7 @@ def _find_still(
     unit = "per day" if spec is None else f"{spec.unit}/day"
     for name, word in sorted(words.items()):
         other = windows.site.station(name)
-        if name == station.id or other is None or f"{criterion.id}|{name}" in sick:
+        if name == station.id or other is None or VoteKey(criterion.id, name) in sick:
             continue
         distance_m = measure_distance_m(station, other)
         if distance_m is None or word.motion is None or not word.fresh:

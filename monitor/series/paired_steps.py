@@ -11,9 +11,10 @@ from typing import Final
 
 from monitor.domain.decision import Condition, Memory, Step, instant
 from monitor.domain.instants import spell
+from monitor.domain.keys import StepKey
 from monitor.domain.site import Site
 from monitor.series.assessment import Windows
-from monitor.series.step_clocks import station_of, together_s
+from monitor.series.step_clocks import together_s
 from monitor.series.step_detector import RETURNED
 from monitor.series.step_fates import BACK, GOES_ON, LASTS, find_fate
 from monitor.series.tracks import Track
@@ -29,20 +30,20 @@ Tracks = Mapping[str, Sequence[Track]]  # by station
 class Disturbed:
     """What is said of stations that jumped together."""
 
-    partners: Mapping[str, Sequence[str]]  # by step that waits: steps of other groups that wait with it
+    partners: Mapping[StepKey, Sequence[StepKey]]  # by step that waits: steps of other groups that wait with it
     told: Mapping[str, Condition]
 
 
 def find_partners(
-    site: Site, key: str, steps: Mapping[str, Step], company: Sequence[str], groups: Mapping[str, str]
-) -> list[str]:
+    site: Site, key: StepKey, steps: Mapping[StepKey, Step], company: Sequence[StepKey], groups: Mapping[str, str]
+) -> list[StepKey]:
     """Steps of stations of other groups that happened with this one; empty when it is none of the company itself."""
     if key not in company:
         return []
-    near_s, group = together_s(site, station_of(key)), groups.get(station_of(key))
+    near_s, group = together_s(site, key.station), groups.get(key.station)
     return [
         k for k in company
-        if groups.get(station_of(k)) != group and abs(steps[k].at_s - steps[key].at_s) <= near_s
+        if groups.get(k.station) != group and abs(steps[k].at_s - steps[key].at_s) <= near_s
     ]  # fmt: skip
 
 
@@ -55,8 +56,8 @@ def is_confirmed(site: Site, step: Step, tracks: Sequence[Track]) -> bool:
 
 
 def list_unresolved(
-    site: Site, steps: Mapping[str, Step], tracks: Tracks, company: Sequence[str], groups: Mapping[str, str]
-) -> set[str]:
+    site: Site, steps: Mapping[StepKey, Step], tracks: Tracks, company: Sequence[StepKey], groups: Mapping[str, str]
+) -> set[StepKey]:
     """Steps that are seen as steps no more, did not come back, and whose partner has not spoken since.
 
     Where the next epoch lies elsewhere the walk calls it motion, or asks anew. A pair is judged all the same: what
@@ -65,16 +66,16 @@ def list_unresolved(
     return {
         k
         for k in company
-        if find_fate(steps[k], tracks.get(station_of(k), ())) == GOES_ON
+        if find_fate(steps[k], tracks.get(k.station, ())) == GOES_ON
         and any(
-            find_fate(steps[p], tracks.get(station_of(p), ())) != BACK
+            find_fate(steps[p], tracks.get(p.station, ())) != BACK
             for p in find_partners(site, k, steps, company, groups)
         )
     }
 
 
 def find_disturbed(
-    windows: Windows, steps: Mapping[str, Step], tracks: Tracks, groups: Mapping[str, str], common: Iterable[str]
+    windows: Windows, steps: Mapping[StepKey, Step], tracks: Tracks, groups: Mapping[str, str], common: Iterable[str]
 ) -> Disturbed:  # fmt: skip
     """Steps that wait in company, and what came back in company.
 
@@ -86,7 +87,7 @@ def find_disturbed(
         common: stations whose steps are those of their reference.
     """
     shared = set(common)
-    waiting = [k for k, s in steps.items() if s.state == "pending" and station_of(k) not in shared]
+    waiting = [k for k, s in steps.items() if s.state == "pending" and k.station not in shared]
     partners = {k: find_partners(windows.site, k, steps, waiting, groups) for k in waiting}
     return Disturbed(partners, _list_disturbances(windows, windows.memory, tracks, groups, shared))
 
@@ -102,7 +103,7 @@ def _list_disturbances(
     known = before.conditions.get(DISTURBANCE)
     found = {DISTURBANCE: known} if known is not None and now_s < known.since_s + TOLD_S else {}
     for key, step in sorted(before.steps.items()):
-        station = station_of(key)
+        station = key.station
         if step.state != "pending" or station in shared or find_fate(step, tracks.get(station, ())) != BACK:
             continue
         near_s = together_s(site, station)

@@ -8,11 +8,11 @@ from typing import Any
 
 from monitor.domain.decision import Condition, Newest, StationHealth, Step, instant, seconds
 from monitor.domain.instants import spell, spell_duration
+from monitor.domain.keys import StepKey
 from monitor.domain.observation import Reading
 from monitor.domain.site import SeriesSpec, Station
 from monitor.domain.witnesses import find_voting_series
 from monitor.series.assessment import Windows
-from monitor.series.step_clocks import station_of
 from monitor.series.steps import QUIET
 from monitor.series.tracks import HARMLESS, Track
 
@@ -43,7 +43,7 @@ Senses = Mapping[tuple[str, str], Sense]  # by station and declared quantity
 
 
 def examine(
-    windows: Windows, tracks: Mapping[str, Sequence[Track]], steps: Mapping[str, Step]
+    windows: Windows, tracks: Mapping[str, Sequence[Track]], steps: Mapping[StepKey, Step]
 ) -> tuple[tuple[StationHealth, ...], dict[str, Condition], Senses]:
     """Health of every declared station, the open conditions by alert key, and how each series does.
 
@@ -54,7 +54,7 @@ def examine(
     senses: dict[tuple[str, str], Sense] = {}
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
-    unsure = {station_of(k) for k, s in steps.items() if s.state not in QUIET}
+    unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
     heard, shown = _by_station(windows.view.newest), _by_station(windows.view.readings)
     for station in windows.site.stations:
         state, reason = "ok", ""

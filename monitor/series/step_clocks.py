@@ -1,28 +1,11 @@
-"""How a step is named, how long its question may wait, and when two steps are one event."""
+"""How long the question of a step may wait, and when two steps are one event."""
 
 from typing import Final
 
-from monitor.domain.decision import instant, seconds
-from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
 
 READINGS: Final = 2.5  # intervals: long enough for two more readings to come
 ONE_EVENT_S: Final = 3600.0  # the least that two steps of one event may lie apart
-
-
-def step_key(station: str, at_s: float) -> str:
-    """How memory and people name a step."""
-    return f"{station}@{spell(instant(at_s))}"
-
-
-def station_of(key: str) -> str:
-    """The station a step belongs to."""
-    return key.rpartition("@")[0]
-
-
-def instant_of(key: str) -> float:
-    """When the step of a key happened, epoch seconds."""
-    return seconds(parse(key.rpartition("@")[2]))
 
 
 def interval_s(site: Site, station: str) -> float:

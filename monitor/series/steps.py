@@ -1,21 +1,21 @@
 """Sudden steps: neither dropped nor believed, each with a clock and an answer that only a person or an offset gives."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from monitor.domain.decision import OLD_RULE, EventFact, Memory, Step, seconds
+from monitor.domain.keys import StepKey, StepVote
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Windows, bound_of
 from monitor.series.doubts import find_doubt
 from monitor.series.offset_answers import find_offsets, is_told
 from monitor.series.paired_steps import COMPANY, find_partners, is_confirmed, list_unresolved
-from monitor.series.step_clocks import clock_s, interval_s, station_of, step_key
+from monitor.series.step_clocks import clock_s, interval_s
 from monitor.series.step_detector import Jump
 from monitor.series.step_fates import BACK, find_fate, stands_again
 from monitor.series.tracks import Track
 
-STEP = "step|"  # how the key of a step that counts begins among the votes
 ACTIVE = frozenset({"counted", "movement"})
 MOVEMENT = "movement"
 CAUSES = ("instrument", "weather", "work", "earthquake", "other")  # of what was no movement of the slope
@@ -58,9 +58,9 @@ def state_after(answer: str) -> str:
     return "instrument" if says_no(answer) else MOVEMENT
 
 
-def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) -> dict[str, Sighting]:
+def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) -> dict[StepKey, Sighting]:
     """Jumps in all tracks, by key, each with the level it would ask for as movement."""
-    found: dict[str, Sighting] = {}
+    found: dict[StepKey, Sighting] = {}
     seen_s = windows.memory.seen_s
     known_before_s = float("-inf") if seen_s is None else seen_s - COMMIT_S
     for criterion, track in tracks:
@@ -68,7 +68,7 @@ def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) 
         if spec is None or criterion.role != "witness":
             continue
         for jump in track.jumps:
-            key = step_key(track.station, jump.at_s)
+            key = StepKey(track.station, jump.at_s)
             is_open = key in windows.memory.steps or is_told(windows.memory, key)
             if not is_open and jump.known_s <= known_before_s:
                 continue  # seen before and not found a step: the window has slid, nothing has happened
@@ -107,9 +107,9 @@ def _level_as_rate(criterion: Criterion, jump: Jump) -> int:
 
 
 def update_steps(
-    memory: Memory, sightings: Mapping[str, Sighting], tracks: Mapping[str, list[Track]], windows: Windows,
+    memory: Memory, sightings: Mapping[StepKey, Sighting], tracks: Mapping[str, list[Track]], windows: Windows,
     groups: Mapping[str, str], common: Iterable[str],
-) -> dict[str, Step]:  # fmt: skip
+) -> dict[StepKey, Step]:  # fmt: skip
     """Steps after this look: new ones start their clock, explained ones go, those whose time is over count.
 
     Args:
@@ -120,18 +120,18 @@ def update_steps(
         groups: independence group of each station.
         common: stations whose steps are those of their reference.
     """
-    steps: dict[str, Step] = {}
+    steps: dict[StepKey, Step] = {}
     shared = set(common)
     unresolved = list_unresolved(
         windows.site, memory.steps, tracks,
-        [k for k, s in memory.steps.items() if _may_pair(windows, s) and station_of(k) not in shared], groups,
+        [k for k, s in memory.steps.items() if _may_pair(windows, s) and k.station not in shared], groups,
     )  # fmt: skip
     for key, old in memory.steps.items():
-        station = station_of(key)
+        station = key.station
         # what asks for a high level goes on counting on the offset of one person
         offset = has_offset(windows, station, old.at_s) and not _needs_second(windows, key, old)
         # the level may still rest on a step that came back: what it was read from must stay known
-        rested_on = old.state == RETURNED and f"{STEP}{key}" in memory.supporters
+        rested_on = old.state == RETURNED and StepVote(key) in memory.supporters
         explained = _is_explained(old, tracks.get(station, []), offset)
         if key in sightings or key in unresolved or rested_on or not explained:
             answered = memory.answers.get(key)
@@ -149,8 +149,8 @@ def update_steps(
     single = {k for k, s in steps.items() if _is_one_word(windows, k, s)}
     company = [
         k for k, s in steps.items()
-        if (_may_pair(windows, s) or k in single) and station_of(k) not in shared
-        and find_fate(s, tracks.get(station_of(k), ())) != BACK
+        if (_may_pair(windows, s) or k in single) and k.station not in shared
+        and find_fate(s, tracks.get(k.station, ())) != BACK
     ]  # fmt: skip
     for key, step in list(steps.items()):
         if step.state in {"pending", "counted", EVENT} or key in single:
@@ -194,7 +194,7 @@ def _may_pair(windows: Windows, step: Step) -> bool:
     return step.state in COMPANY or (step.state == EVENT and step.words == 1 and step.level >= high)
 
 
-def _is_one_word(windows: Windows, key: str, step: Step) -> bool:
+def _is_one_word(windows: Windows, key: StepKey, step: Step) -> bool:
     """True for a step that one person alone called none when it asked for less than it might: it asks anew with more.
 
     What silence follows, or an independent station shares, is not hidden by one word where it asks for a high level.
@@ -277,13 +277,13 @@ def _say_event(reason: str, event: EventFact) -> str:
     return f"{head} at the time of {told}{colon}{tail}"
 
 
-def list_events_at(windows: Windows, key: str, step: Step, before_s: float | None = None) -> list[EventFact]:
+def list_events_at(windows: Windows, key: StepKey, step: Step, before_s: float | None = None) -> list[EventFact]:
     """Declared events between the last reading before a step and its first one, one interval more before them.
 
     A solution over a day or an hour shows what happened within it in two epochs. An earthquake is over within
     `SHAKING_S` whatever end was given: one word must not keep the steps of weeks to come from counting.
     """
-    one_s = interval_s(windows.site, station_of(key))
+    one_s = interval_s(windows.site, key.station)
     from_s = (step.at_s - one_s if before_s is None else before_s) - one_s
     return [
         e for e in windows.view.events
@@ -304,11 +304,11 @@ def _over_s(event: EventFact) -> float:
     return min(event.to_s, event.from_s + SHAKING_S) if is_earthquake(event.kind) else event.to_s
 
 
-def _needs_second(windows: Windows, key: str, step: Step) -> bool:
+def _needs_second(windows: Windows, key: StepKey, step: Step) -> bool:
     """True while an offset of one person answers a step that asks for one of the two highest levels."""
     if asked_level(step) < max(1, windows.site.top_level - 1):
         return False
-    return any(o.second_by is None for o in find_offsets(windows, station_of(key), step.at_s))
+    return any(o.second_by is None for o in find_offsets(windows, key.station, step.at_s))
 
 
 def has_offset(windows: Windows, station: str, at_s: float) -> bool:
@@ -323,10 +323,10 @@ def has_offset(windows: Windows, station: str, at_s: float) -> bool:
 
 
 def _why_it_counts(
-    key: str, step: Step, steps: Mapping[str, Step], company: list[str], tracks: Mapping[str, list[Track]],
-    windows: Windows, groups: Mapping[str, str],
+    key: StepKey, step: Step, steps: Mapping[StepKey, Step], company: Sequence[StepKey],
+    tracks: Mapping[str, list[Track]], windows: Windows, groups: Mapping[str, str],
 ) -> str | None:  # fmt: skip
-    site, station = windows.site, station_of(key)
+    site, station = windows.site, key.station
     mine = tracks.get(station, [])
     newest_s = max((t.newest_s for t in mine if t.newest_s is not None), default=step.at_s)
     if newest_s <= step.at_s and windows.now_s - step.at_s > _silence_s(windows, station) and not windows.view.draining:
@@ -335,9 +335,9 @@ def _why_it_counts(
         return None
     is_over = windows.now_s >= step.known_s + clock_s(site, station)
     for other in find_partners(site, key, steps, company, groups):
-        theirs = tracks.get(station_of(other), [])
+        theirs = tracks.get(other.station, [])
         if is_over or (is_confirmed(site, step, mine) and is_confirmed(site, steps[other], theirs)):
-            return f"{station_of(other)}, which is independent, stepped as well"
+            return f"{other.station}, which is independent, stepped as well"
     return UNANSWERED if is_over and step.state != EVENT else None
 
 

@@ -12,7 +12,6 @@ from itertools import pairwise
 
 from forecasting.kinematics.velocity import fit_velocity
 from monitor.alerting.decision import decide
-from monitor.alerting.decision.ladder import station_behind
 from monitor.criteria.kinds.earthquake import lowered_factor
 from monitor.criteria.table import KINDS
 from monitor.domain.alert import Ledger
@@ -27,6 +26,7 @@ from monitor.domain.decision import (
     seconds,
 )
 from monitor.domain.fusion import Clause, FusionRule, Neighbours
+from monitor.domain.keys import read_support
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.store.schema.types import canonical_json
@@ -197,7 +197,7 @@ def law_1_lowering_needs_fresh_word(looks: Sequence[Look]) -> None:
             if asked < before or key.startswith("step|"):
                 continue
             # a rule is known not to hold when one of its parts is denied by fresh data
-            behind = (*MOVERS, "R") if key.startswith("rule|") else (station_behind(key),)
+            behind = (*MOVERS, "R") if key.startswith("rule|") else (read_support(key).station,)
             assert any(_is_heard(look, name) for name in behind), f"{key} was silent or broken"
 
 
@@ -226,7 +226,7 @@ def law_1_a_person_is_asked(looks: Sequence[Look]) -> None:
             n: look.now_s - max((seconds(r.observed_at) for r in _sound(look, n)), default=seconds(START))
             for n in (*MOVERS, "R")
         }  # fmt: skip
-        behind = {station_behind(k) for k, v in look.decision.memory.supporters.items() if v >= level > 0}
+        behind = {k.station for k, v in look.decision.memory.supporters.items() if v >= level > 0}
         asked = "health:site:cannot_see" in look.decision.memory.conditions
         if not look.view.draining and behind and all(age_s.get(n, 0.0) > MAX_SILENCE_S + hold_s for n in behind):
             assert asked, f"{behind} cannot be seen at {look.now}, and nobody is asked"

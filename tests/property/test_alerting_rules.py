@@ -464,7 +464,7 @@ def _vote_of_reception(memory, words, criteria, steps_, view):
 
 
 def _whole_station(site, key, steps_):
-    station = site.station(decide.station_behind(key))
+    station = site.station(key.station)
     return [] if station is None else [(station.id, s.quantity) for s in station.series]
 
 

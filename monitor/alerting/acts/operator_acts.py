@@ -9,14 +9,13 @@ from sqlalchemy import Connection
 
 from monitor.alerting.decision.conditions import HAZARD_KEY
 from monitor.alerting.decision.evaluate import EvaluationResult, evaluate_site, rule_version
-from monitor.alerting.decision.fusion_rules import RULE, split_key
 from monitor.alerting.decision.signatures import counts_with, measure_height, needs_two
 from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
 from monitor.domain.instants import spell
+from monitor.domain.keys import RuleKey, station_asked
 from monitor.domain.site import Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
-from monitor.series.step_clocks import station_of
 from monitor.series.steps import CAUSES, MOVEMENT, asked_level, says_no, state_after
 from monitor.store.alerting.alerts import add_note, apply_changes, load_alerts
 from monitor.store.alerting.decisions import add_decision, code_version, find_state, save_memory
@@ -121,18 +120,17 @@ def _list_asking(site: Site, memory: Memory, level: int, now_s: float) -> list[s
     found = []
     for key, vote in memory.votes.items():
         name = site.levels[min(vote.level, site.top_level)].name
-        criterion, _, station = key.partition("|")
-        who = f"{criterion} at {station}" if station else criterion
+        who = f"{key.criterion} at {key.station}" if key.station else key.criterion
         if vote.valid_until_s >= now_s:
             found.append((vote.level, f"{who} asks for {name}: {vote.reason}"))
         else:
             since = spell(instant(vote.newest_s))[:16]
             found.append((vote.level, f"{who} asked for {name} and has given no data since {since}Z: {vote.reason}"))
-    for key, step in memory.steps.items():
+    for name_of_step, step in memory.steps.items():
         asked = step.level if step.state == "pending" else asked_level(step)
         name = site.levels[min(asked, site.top_level)].name
         waits = "waits for verification and may ask for" if step.state == "pending" else "asks for"
-        found.append((asked, f"step of {key} {waits} {name}"))
+        found.append((asked, f"step of {name_of_step} {waits} {name}"))
     return [line for asked, line in sorted(found, key=lambda f: (-f[0], f[1])) if asked > level]
 
 
@@ -140,7 +138,7 @@ def order_level(memory: Memory, level: int, now_s: float) -> Memory:
     """The memory after a person set the level."""
     answered = dict(memory.answered) | {k: v.newest_s for k, v in memory.votes.items() if v.level > level}
     for key, asked in memory.supporters.items():  # a rule may ask for more than any vote behind it
-        vote = memory.votes.get(split_key(key)[1]) if key.startswith(RULE) and asked > level else None
+        vote = memory.votes.get(key.vote) if isinstance(key, RuleKey) and asked > level else None
         answered |= {} if vote is None else {key: vote.newest_s}
     votes = {k: Vote(min(v.level, level), v.newest_s, v.valid_until_s, v.reason) for k, v in memory.votes.items()}
     # a step that asks for more than the person lets stand is answered by that
@@ -175,13 +173,13 @@ def verify(
         raise RefusedError(f"answer {answer!r}: expected one of: {', '.join(ANSWERS)}")
     with db.write() as c:
         memory = load_memory(c, site)
-        mine = [k for k in memory.steps if key in {k, station_of(k)}]
+        mine = [k for k in memory.steps if key in {k, k.station}]
         waiting = _list_waiting(memory)
         if not mine and key not in waiting:
             raise NotFoundError(f"{key!r} does not wait for verification; waiting: {', '.join(waiting) or 'nothing'}")
         height = measure_height(site, memory, key, mine, seconds(now))
         what = answer if answer in {MOVEMENT, CAUSES[0]} else f"no movement ({answer})"
-        names = mine or [key]
+        names: list[str] = [*mine] or [key]
         given = {memory.signed.get(k) for k in names}
         first = given.pop() if len(given) == 1 else None
         alone = says_no(answer) and needs_two(site, height)
@@ -197,7 +195,7 @@ def verify(
         detail = {"key": key, "answer": answer, "reason": reason, "decision": basis}
         add_audit(c, actor, act, f"site:{site.id}", detail, now)
         if act == SIGNED:
-            note_questions(c, site.id, {key, *map(station_of, mine)}, actor, sentence, now)
+            note_questions(c, site.id, {key, *(k.station for k in mine)}, actor, sentence, now)
         seal_decision(c, basis, actor, now)
     return evaluate_site(db, site, now, "person")
 
@@ -216,7 +214,7 @@ def find_signature(db: Database, site_id: str, key: str) -> Signature | None:
     with db.read() as c:
         row = find_state(c, site_id)
     signed = {} if row is None else Memory.read(row.state).signed
-    return next((s for k, s in signed.items() if key in {k, station_of(k)}), None)
+    return next((s for k, s in signed.items() if key in {k, station_asked(k)}), None)
 
 
 def _sign(memory: Memory, names: Sequence[str], signature: Signature) -> Memory:

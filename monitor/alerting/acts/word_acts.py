@@ -11,10 +11,10 @@ from monitor.alerting.acts.operator_acts import freeze_act, load_memory, measure
 from monitor.alerting.decision.signatures import needs_two
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, seconds
+from monitor.domain.keys import station_asked
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
-from monitor.series.step_clocks import station_of
 from monitor.series.steps import MOVEMENT
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import find_state, save_memory
@@ -50,9 +50,9 @@ def find_spoken(memory: Memory, key: str) -> Spoken | None:
 
     The answer to a step that is over, and of which nothing is asked any more, cannot be taken back.
     """
-    words = {k: s.by for k, s in memory.signed.items() if key in {k, station_of(k)}}
+    words = {k: s.by for k, s in memory.signed.items() if key in {k, station_asked(k)}}
     answers = {
-        k: a for k, a in memory.answers.items() if k == key or (key == station_of(k) and k in memory.steps)
+        k: a for k, a in memory.answers.items() if k == key or (key == station_asked(k) and k in memory.steps)
     }  # fmt: skip
     return Spoken(words, answers) if words or answers else None
 
@@ -75,7 +75,7 @@ def list_words(c: Connection) -> list[WaitingWord]:
         state = find_state(c, site.id)
         signed = {} if state is None else Memory.read(state.state).signed
         for key, word in signed.items():
-            question = station_of(key) or key
+            question = station_asked(key) or key
             number = next(
                 (a.id for a in load_alerts(c, site.id, open_only=True) if a.key == f"health:{question}:verify"), None
             )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from monitor.criteria.kinds.velocity import judge_rates
+from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Station
 from monitor.domain.witnesses import OBSERVERS
@@ -14,7 +15,7 @@ from monitor.series.witness import Motion, move_as_one
 
 
 def find_common(
-    windows: Windows, words: Sequence[Assessment], sightings: Mapping[str, Sighting], groups: Mapping[str, str]
+    windows: Windows, words: Sequence[Assessment], sightings: Mapping[StepKey, Sighting], groups: Mapping[str, str]
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     """References whose rovers move as one: reference -> stations, and reference -> sentence."""
     site = windows.site
@@ -58,7 +59,7 @@ def _says_nothing(windows: Windows, station: Station, rovers: Sequence[Motion]) 
     """True for a rover whose vote lives and which is not heard now: its silence does not make the vote count."""
     if windows.view.draining:
         return True
-    votes = (windows.memory.votes.get(f"{c.id}|{station.id}") for c in windows.site.criteria if c.kind.motion)
+    votes = (windows.memory.votes.get(VoteKey(c.id, station.id)) for c in windows.site.criteria if c.kind.motion)
     lives = any(v is not None and v.level > 0 and v.valid_until_s >= windows.now_s for v in votes)
     return lives and all(r.station != station.id for r in rovers)
 

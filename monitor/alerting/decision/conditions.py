@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from monitor.alerting.decision.fusion_rules import RULE, split_key
-from monitor.alerting.decision.ladder import Rung, station_behind
+from monitor.alerting.decision.ladder import Rung
 from monitor.alerting.decision.situation import Outlook, Situation
 from monitor.criteria.kinds.earthquake import list_inspections
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
 from monitor.domain.instants import parse, spell, spell_duration
+from monitor.domain.keys import RuleKey, StepKey, StepVote
 from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import Assessment, Windows
 from monitor.series.coseismic_steps import list_reminders
 from monitor.series.offset_answers import SUFFIX, find_offsets
-from monitor.series.step_clocks import clock_s, instant_of, station_of
+from monitor.series.step_clocks import clock_s
 from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, asked_level, says_no
 from monitor.store.schema.types import canonical_json
 
@@ -42,7 +42,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     found |= list_inspections(site, windows.memory, windows.view, now_s)
     found |= _list_reviews(site, now_s)
     if ask.lone_top:
-        top = sorted({station_behind(k) for k, level in ask.by_vote.items() if level >= site.top_level})
+        top = sorted({k.station for k, level in ask.by_vote.items() if level >= site.top_level})
         text = (
             f"verify now: only {', '.join(top)} (one group) asks for {site.levels[-1].name}, "
             f"which needs {site.fusion.top_needs} independent witnesses"
@@ -59,12 +59,12 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
 
 
 def _list_steps(
-    windows: Windows, steps: Mapping[str, Step], partners: Mapping[str, Sequence[str]]
+    windows: Windows, steps: Mapping[StepKey, Step], partners: Mapping[StepKey, Sequence[StepKey]]
 ) -> dict[str, Condition]:  # fmt: skip
     """Steps that nobody has answered; one that a person called movement counts, and asks no more."""
     found: dict[str, Condition] = {}
     for key, step in steps.items():
-        name = f"health:{station_of(key)}:verify"
+        name = f"health:{key.station}:verify"
         if step.state in {BEFORE, RETURNED} and windows.memory.answers.get(key) is None:
             # under a name of its own: it must not stand in the way of a question about today
             when = f"at {spell(instant(step.at_s))}"
@@ -80,8 +80,8 @@ def _list_steps(
             continue
         if name in found and step.state not in ACTIVE:
             continue
-        until = spell(instant(step.known_s + clock_s(windows.site, station_of(key))))
-        others = ", ".join(dict.fromkeys(map(station_of, partners.get(key, ()))))
+        until = spell(instant(step.known_s + clock_s(windows.site, key.station)))
+        others = ", ".join(dict.fromkeys(k.station for k in partners.get(key, ())))
         clock = {
             "pending": f"counts as movement at {until}"
             if not others
@@ -101,13 +101,15 @@ def _list_steps(
     return found
 
 
-def _list_offsets(windows: Windows, before: Memory, steps: Mapping[str, Step]) -> dict[str, Condition]:
+def _list_offsets(windows: Windows, before: Memory, steps: Mapping[StepKey, Step]) -> dict[str, Condition]:
     """A notice for each step that counted and that an offset answers, until somebody else has confirmed the offset."""
     asked = {k for k, s in before.steps.items() if s.state in ACTIVE}
-    asked |= {k.removeprefix("health:").removesuffix(SUFFIX) for k in before.conditions if k.endswith(SUFFIX)}
+    asked |= {
+        StepKey.read(k.removeprefix("health:").removesuffix(SUFFIX)) for k in before.conditions if k.endswith(SUFFIX)
+    }
     found = {}
     for key in sorted(asked):
-        open_offsets = [o for o in find_offsets(windows, station_of(key), instant_of(key)) if o.second_by is None]
+        open_offsets = [o for o in find_offsets(windows, key.station, key.at_s) if o.second_by is None]
         if not open_offsets:
             continue
         by = ", ".join(dict.fromkeys(o.by for o in open_offsets))
@@ -117,7 +119,7 @@ def _list_offsets(windows: Windows, before: Memory, steps: Mapping[str, Step]) -
             f"it goes on counting for {windows.site.levels[asked_level(step)].name} until a second person confirms"
             if step is not None and step.state in ACTIVE else "it counts no more; somebody else ought to confirm"
         )  # fmt: skip
-        text = f"the step of {station_of(key)} that counted is answered by offset of {by}: {effect} offset {numbers}"
+        text = f"the step of {key.station} that counted is answered by offset of {by}: {effect} offset {numbers}"
         found[f"health:{key}{SUFFIX}"] = Condition("health", 1, windows.now_s, text)
     return found
 
@@ -266,9 +268,12 @@ def _name_asking(situation: Situation) -> str:
     for key, asked in sorted(situation.counted.items(), key=lambda item: (-item[1], item[0])):
         if asked < level:
             continue
-        rule, cast = split_key(key) if key.startswith(RULE) else ("", key)
-        vote = situation.votes.get(cast)
-        step = situation.steps.get(key.removeprefix("step|"))
-        said = vote.reason if vote else step.reason if step else ""
-        who.append(f"{'' if not rule else f'rule {rule}, '}{cast.partition('|')[2] or key}: {said}")
+        if isinstance(key, StepVote):
+            step = situation.steps.get(key.step)
+            name, said = str(key.step), step.reason if step else ""
+        else:
+            vote = situation.votes.get(key.vote if isinstance(key, RuleKey) else key)
+            name = f"rule {key.rule}, {key.station}" if isinstance(key, RuleKey) else key.station
+            said = vote.reason if vote else ""
+        who.append(f"{name}: {said}")
     return f"{'; '.join(who[:3])}{f' and {len(who) - 3} more' if len(who) > 3 else ''}"

@@ -7,8 +7,8 @@ from datetime import datetime
 from monitor.alerting.decision.common_mode import find_common
 from monitor.alerting.decision.conditions import list_changes, list_conditions, review_due_s
 from monitor.alerting.decision.evidence import describe
-from monitor.alerting.decision.fusion_rules import RULE, Ruling, apply_rules, split_key
-from monitor.alerting.decision.ladder import Rung, climb, fuse, station_behind
+from monitor.alerting.decision.fusion_rules import Ruling, apply_rules
+from monitor.alerting.decision.ladder import Rung, climb, fuse
 from monitor.alerting.decision.orphaned_votes import find_unheard
 from monitor.alerting.decision.signatures import keep_signatures
 from monitor.alerting.decision.situation import CommonMotion, Outlook, Situation
@@ -17,6 +17,7 @@ from monitor.alerting.decision.votes import REFERENCE, find_lasting, keep_answer
 from monitor.criteria.kinds.earthquake import list_lowering, lowered_factor
 from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import OLD_RULE, Decision, Memory, Step, View, Vote, instant, seconds
+from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import find_groups, find_voting_series, reach
 from monitor.series.assessment import Windows
@@ -26,11 +27,10 @@ from monitor.series.maintenance import Cover, find_covers
 from monitor.series.neighbours import ask_neighbours
 from monitor.series.paired_steps import find_disturbed
 from monitor.series.station_health import SICK, Sense, Senses, examine
-from monitor.series.step_clocks import clock_s, station_of
+from monitor.series.step_clocks import clock_s
 from monitor.series.steps import (
     ACTIVE,
     MOVEMENT,
-    STEP,
     asked_level,
     find_sightings,
     says_no,
@@ -108,16 +108,16 @@ def size_up(windows: Windows, factor: float) -> Situation:
     standings = stand(votes, pended, companions.caps, covers, fresh, now_s)
     covered = find_covered(steps, covers)
     rulings = apply_rules(site, standings, groups, memory.answered)
-    counted = {
-        **{k: s.counts for k, s in standings.items() if s.counts > 0 and k.partition("|")[0] in witnesses},
-        **{f"{STEP}{k}": asked_level(s) for k, s in steps.items() if s.state in ACTIVE and k not in covered},
+    counted: dict[Support, int] = {
+        **{k: s.counts for k, s in standings.items() if s.counts > 0 and k.criterion in witnesses},
+        **{StepVote(k): asked_level(s) for k, s in steps.items() if s.state in ACTIVE and k not in covered},
         **{key: r.rule.level for r in rulings for key in r.keys},
     }
     ask = fuse(site, counted, lambda key: group_of(key, groups))
     aside = {k: s.aside for k, s in standings.items() if s.aside is not None}
     rung = climb(
         site, memory, ask,
-        lambda key, level: is_denied(key, rulings) if key.startswith(RULE)
+        lambda key, level: is_denied(key, rulings) if isinstance(key, RuleKey)
         else is_clear(key, level, votes, steps, fresh, aside),
         may_fall=not view.draining,
     )  # fmt: skip
@@ -157,13 +157,13 @@ def find_witness_criteria(site: Site) -> dict[str, Criterion]:
 
 # ---- votes -----------------------------------------------------------------------------------------------------
 def find_pended(
-    site: Site, votes: Mapping[str, Vote], criteria: Mapping[str, Criterion], senses: Senses,
+    site: Site, votes: Mapping[VoteKey, Vote], criteria: Mapping[str, Criterion], senses: Senses,
     suspects: Mapping[str, str],
-) -> dict[str, str]:  # fmt: skip
+) -> dict[VoteKey, str]:  # fmt: skip
     """Votes that do not count now, with the reason: their series is sick, or its reference is the suspect."""
     found = {}
     for key, vote in votes.items():
-        criterion, _, station = key.partition("|")
+        criterion, station = key.criterion, key.station
         if vote.level == 0:
             continue
         places = [p for p in series_behind(site, key, {}) if p in senses]
@@ -187,40 +187,39 @@ def find_suspects(windows: Windows, common: CommonMotion) -> dict[str, str]:
     return found
 
 
-def find_covered(steps: Mapping[str, Step], covers: Mapping[str, Cover]) -> dict[str, str]:
+def find_covered(steps: Mapping[StepKey, Step], covers: Mapping[str, Cover]) -> dict[StepKey, str]:
     """Steps that maintenance of their station sets aside, with the reason."""
     return {
         key: cover.reason for key, step in steps.items()
-        if (cover := covers.get(station_of(key))) is not None and asked_level(step) <= cover.limit
+        if (cover := covers.get(key.station)) is not None and asked_level(step) <= cover.limit
     }  # fmt: skip
 
 
-def is_denied(key: str, rulings: Sequence[Ruling]) -> bool:
+def is_denied(key: RuleKey, rulings: Sequence[Ruling]) -> bool:
     """True when the rule behind a vote is known not to hold, on fresh data; unknown or gone is no denial."""
-    return any(r.rule.id == split_key(key)[0] and r.holds is False for r in rulings)
+    return any(r.rule.id == key.rule and r.holds is False for r in rulings)
 
 
 def is_clear(
-    key: str, level: int, votes: Mapping[str, Vote], steps: Mapping[str, Step], fresh: set[str],
-    pended: Mapping[str, str],
+    key: VoteKey | StepVote, level: int, votes: Mapping[VoteKey, Vote], steps: Mapping[StepKey, Step],
+    fresh: set[VoteKey], pended: Mapping[VoteKey, str],
 ) -> bool:  # fmt: skip
     """True when the witness behind a vote says with fresh data that the level is over."""
-    if key.startswith(STEP):
-        step = steps.get(key.removeprefix(STEP))
+    if isinstance(key, StepVote):
+        step = steps.get(key.step)
         return step is None or asked_level(step) < level
     vote = votes.get(key)
     return vote is not None and key in fresh and key not in pended and vote.level < level
 
 
-def group_of(key: str, groups: Mapping[str, str]) -> str:
+def group_of(key: Support, groups: Mapping[str, str]) -> str:
     """Independence group of a vote or step."""
-    station = station_behind(key)
-    return groups.get(station, station)
+    return groups.get(key.station, key.station)
 
 
 # ---- sight -----------------------------------------------------------------------------------------------------
 def look_out(
-    windows: Windows, rung: Rung, senses: Senses, steps: Mapping[str, Step], groups: Mapping[str, str]
+    windows: Windows, rung: Rung, senses: Senses, steps: Mapping[StepKey, Step], groups: Mapping[str, str]
 ) -> Outlook:
     """What can be seen now; while a backlog drains the answer of before stands."""
     memory, level, supporters = windows.memory, rung.level, rung.supporters
@@ -247,16 +246,15 @@ def look_out(
     return Outlook(observability, reached.level, witnesses, since_s, gone)
 
 
-def series_behind(site: Site, key: str, steps: Mapping[str, Step]) -> list[tuple[str, str]]:
+def series_behind(site: Site, key: Support, steps: Mapping[StepKey, Step]) -> list[tuple[str, str]]:
     """The series behind a vote or step: the one it was read from, if named; else those of its station that may vote."""
-    if key.startswith(RULE):
-        key = split_key(key)[1]
-    station = station_behind(key)
-    if key.startswith(STEP):
-        step = steps.get(key.removeprefix(STEP))
+    station = key.station
+    if isinstance(key, StepVote):
+        step = steps.get(key.step)
         quantity = "" if step is None else step.quantity
     else:
-        quantity = next((c.quantity for c in site.criteria if c.id == key.partition("|")[0]), "")
+        vote = key.vote if isinstance(key, RuleKey) else key
+        quantity = next((c.quantity for c in site.criteria if c.id == vote.criterion), "")
     spec = site.series(station, quantity)
     if spec is not None:
         return [(station, spec.quantity)]
@@ -286,7 +284,7 @@ def find_next_due(situation: Situation, after: Memory) -> float | None:
     windows, site = situation.windows, situation.site
     unseen_since_s = situation.outlook.unseen_since_s
     due = [v.valid_until_s for v in after.votes.values() if v.level > 0]
-    due += [s.known_s + clock_s(site, station_of(k)) for k, s in after.steps.items() if s.state == "pending"]
+    due += [s.known_s + clock_s(site, k.station) for k, s in after.steps.items() if s.state == "pending"]
     due += [next_page_s(site, k, after.steps[k], windows.now_s) for k in find_shaken(site, after.steps)]
     due += [since_s + site.fusion.verify_within_s for since_s in (*after.common.values(), *after.asked.values())]
     due += [at_s for m in windows.view.maintenance for at_s in (m.from_s, m.to_s)]

@@ -4,11 +4,12 @@ from typing import Any
 
 from monitor.criteria.kinds.earthquake import list_lowering
 from monitor.domain.decision import OLD_RULE, Step
+from monitor.domain.keys import StepKey
 from monitor.series.assessment import Windows
 from monitor.series.steps import EVENT, is_earthquake, list_events_at
 
 
-def describe_events(windows: Windows, steps: dict[str, Step]) -> list[dict[str, Any]]:
+def describe_events(windows: Windows, steps: dict[StepKey, Step]) -> list[dict[str, Any]]:
     """Events that change this decision: those that explain a step, and those that make bounds stricter.
 
     What an older version froze says nothing of either, and stays as it was.

@@ -9,6 +9,7 @@ from monitor.alerting.decision.declared import describe_events
 from monitor.alerting.decision.situation import Situation
 from monitor.alerting.decision.vote_status import Standing
 from monitor.domain.decision import Memory, Step, Vote, seconds
+from monitor.domain.keys import Support, VoteKey
 from monitor.series.offset_answers import SUFFIX
 from monitor.series.steps import asked_level
 
@@ -54,7 +55,7 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
 
 
 def _describe_vote(
-    key: str, vote: Vote, standing: Standing, counted: Mapping[str, int], parts: set[str]
+    key: VoteKey, vote: Vote, standing: Standing, counted: Mapping[Support, int], parts: set[str]
 ) -> dict[str, Any]:
     found = {
         "level": vote.level, "newest_s": vote.newest_s, "valid_until_s": vote.valid_until_s, "counted": key in counted,
@@ -62,7 +63,7 @@ def _describe_vote(
     }  # fmt: skip
     if standing.capped is not None and standing.pended is None:
         found["capped"] = standing.capped
-    if key.partition("|")[0] in parts:
+    if key.criterion in parts:
         found["part"] = "speaks only inside rules"
     return found
 

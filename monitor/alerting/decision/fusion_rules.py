@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from monitor.alerting.decision.vote_status import Standing
 from monitor.domain.fusion import Clause, FusionRule, find_behind, judge, spell_clause
+from monitor.domain.keys import RuleKey, Support, VoteKey
 from monitor.domain.site import Site
 from monitor.domain.witnesses import is_met
-
-RULE: Final = "rule|"  # how the key of a rule's vote begins among those that count
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +23,12 @@ class Ruling:
 
     rule: FusionRule
     holds: bool | None
-    behind: tuple[str, ...]
+    behind: tuple[VoteKey, ...]
 
     @property
-    def keys(self) -> tuple[str, ...]:
+    def keys(self) -> tuple[RuleKey, ...]:
         """How the ladder names its votes: one for each witness behind it."""
-        return tuple(name_key(self.rule, key) for key in self.behind)
+        return tuple(RuleKey(self.rule.id, key) for key in self.behind)
 
     def describe(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -41,7 +40,7 @@ class Ruling:
 
 
 def apply_rules(
-    site: Site, standings: Mapping[str, Standing], groups: Mapping[str, str], answered: Mapping[str, float]
+    site: Site, standings: Mapping[VoteKey, Standing], groups: Mapping[str, str], answered: Mapping[Support, float]
 ) -> tuple[Ruling, ...]:
     """Judge every rule of a site on how each vote stands.
 
@@ -55,14 +54,14 @@ def apply_rules(
 
 
 def _apply(
-    site: Site, rule: FusionRule, standings: Mapping[str, Standing], groups: Mapping[str, str],
-    answered: Mapping[str, float],
+    site: Site, rule: FusionRule, standings: Mapping[VoteKey, Standing], groups: Mapping[str, str],
+    answered: Mapping[Support, float],
 ) -> Ruling:  # fmt: skip
     def says(leaf: Clause, witness: str) -> bool | None:
-        key = f"{leaf.criterion}|{witness}"
+        key = VoteKey(leaf.criterion, witness)
         if key not in standings:
             return None
-        return standings[key].says(leaf.level, rule.level, answered.get(name_key(rule, key), float("-inf")))
+        return standings[key].says(leaf.level, rule.level, answered.get(RuleKey(rule.id, key), float("-inf")))
 
     def look(leaf: Clause) -> bool | None:
         said = {name: says(leaf, name) for name in leaf.witnesses}
@@ -72,24 +71,9 @@ def _apply(
 
     holds = judge(rule.when, look)
     behind = {
-        f"{leaf.criterion}|{name}"
+        VoteKey(leaf.criterion, name)
         for leaf in (find_behind(rule.when, look) if holds else ())
         for name in leaf.witnesses
         if says(leaf, name) is True
     }
     return Ruling(rule, holds, tuple(sorted(behind)))
-
-
-def name_key(rule: FusionRule, vote: str) -> str:
-    """How the ladder names the share of a vote in a rule."""
-    return f"{RULE}{rule.id}|{vote}"
-
-
-def split_key(key: str) -> tuple[str, str]:
-    """(rule, vote behind it) of the key that a rule gives the ladder.
-
-    >>> split_key("rule|wet|velocity-1|G1")
-    ('wet', 'velocity-1|G1')
-    """
-    _, rule, vote = key.split("|", 2)
-    return rule, vote

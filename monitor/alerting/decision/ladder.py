@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from monitor.domain.decision import Memory
+from monitor.domain.keys import Support
 from monitor.domain.site import Site
 
 
@@ -19,7 +20,7 @@ class Ask:
 
     level: int
     lone_top: tuple[str, ...]
-    by_vote: Mapping[str, int]
+    by_vote: Mapping[Support, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,37 +28,23 @@ class Rung:
     """Where the ladder stands after a decision, and what keeps it from falling."""
 
     level: int
-    supporters: Mapping[str, int]
+    supporters: Mapping[Support, int]
     held_by: tuple[str, ...]
     raised: bool
 
 
-def fuse(site: Site, counted: Mapping[str, int], group_of: Callable[[str], str]) -> Ask:
+def fuse(site: Site, counted: Mapping[Support, int], group_of: Callable[[Support], str]) -> Ask:
     """Turn votes into the level asked for: the top needs independent groups, lower levels one witness."""
     top = site.top_level
     tops = sorted(key for key, level in counted.items() if level >= top)
     if len({group_of(key) for key in tops}) >= site.fusion.top_needs:
         return Ask(top, (), counted)
     level = max((min(v, top - 1) for v in counted.values()), default=0)
-    return Ask(level, tuple(dict.fromkeys(station_behind(key) for key in tops)), counted)
-
-
-def station_behind(key: str) -> str:
-    """The station behind a vote (`criterion|station`), a rule's vote (`rule|id|criterion|station`) or a step.
-
-    >>> station_behind("velocity-1|G1"), station_behind("step|G1@2026-03-01T06:00:00.000000Z")
-    ('G1', 'G1')
-    >>> station_behind("rule|wet|velocity-1|G1")
-    'G1'
-    """
-    kind, _, name = key.partition("|")
-    if kind == "rule":
-        return name.rpartition("|")[2]
-    return name.partition("@")[0] if kind == "step" else name
+    return Ask(level, tuple(dict.fromkeys(key.station for key in tops)), counted)
 
 
 def climb(
-    site: Site, memory: Memory, ask: Ask, is_clear: Callable[[str, int], bool], *, may_fall: bool
+    site: Site, memory: Memory, ask: Ask, is_clear: Callable[[Support, int], bool], *, may_fall: bool
 ) -> Rung:  # fmt: skip
     """One step of the ladder.
 

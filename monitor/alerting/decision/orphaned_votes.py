@@ -11,37 +11,34 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from monitor.alerting.decision.fusion_rules import RULE, split_key
-from monitor.alerting.decision.ladder import station_behind
 from monitor.domain.decision import Memory
+from monitor.domain.keys import RuleKey, StepVote, Support, VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import list_voices
-from monitor.series.steps import STEP
 
 GONE: Final = "~"  # stands behind the name of a criterion or rule that is heard no more; no site file may use it
 _AUTOMATIC: Final = re.compile(r"[a-z_]+-\d+")
 
 
 def find_unheard(
-    site: Site, supporters: Mapping[str, int], level: int, known: Mapping[str, float], now_s: float
-) -> dict[str, float]:
+    site: Site, supporters: Mapping[Support, int], level: int, known: Mapping[Support, float], now_s: float
+) -> dict[Support, float]:
     """Supporters of a level that the site file hears no more, with the instant since when that is so."""
     if level == 0:
         return {}
     heard = {
-        f"{c.id}|{v.witness}" for c in site.criteria if c.role in {"witness", "part"} for v in list_voices(site, c)
+        VoteKey(c.id, v.witness) for c in site.criteria if c.role in {"witness", "part"} for v in list_voices(site, c)
     }
     rules = {rule.id for rule in site.fusion.rules}
     found = {}
     for key, asked in supporters.items():
         if asked < level:
             continue
-        if key.startswith(STEP):
-            lost = site.station(station_behind(key)) is None
-        elif key.startswith(RULE):
-            rule, vote = split_key(key)
-            lost = rule not in rules or vote not in heard
+        if isinstance(key, StepVote):
+            lost = site.station(key.station) is None
+        elif isinstance(key, RuleKey):
+            lost = key.rule not in rules or key.vote not in heard
         else:
             lost = key not in heard
         if lost:
@@ -56,8 +53,8 @@ def list_changed(old: Site | None, new: Site, memory: Memory) -> set[str]:
     has changed, those whose bounds differ have moved. Without an old declaration nothing can be compared: all of them.
     """
     if old is None:
-        behind = (split_key(k)[1] if k.startswith(RULE) else k for k in memory.supporters if not k.startswith(STEP))
-        return {k.partition("|")[0] for k in (*memory.votes, *behind)}
+        behind = (k.vote if isinstance(k, RuleKey) else k for k in memory.supporters if not isinstance(k, StepVote))
+        return {k.criterion for k in (*memory.votes, *behind)}
     before, after = {c.id: c for c in old.criteria}, {c.id: c for c in new.criteria}
     kinds = {c.kind for c in old.criteria}
     moved = {kind for kind in kinds if _count(old.criteria, kind) != _count(new.criteria, kind)}
@@ -74,16 +71,16 @@ def set_apart(memory: Memory, changed: Iterable[str]) -> Memory:
     """The memory in which nothing under these names speaks for what they mean now; the level stands as it stood."""
     names = set(changed)
 
-    def rename(key: str) -> str:
-        if key.startswith(STEP):
+    def rename(key: Support) -> Support:
+        if isinstance(key, StepVote):
             return key
-        rule, vote = split_key(key) if key.startswith(RULE) else ("", key)
-        criterion, _, station = vote.partition("|")
-        if criterion not in names:
+        vote = key.vote if isinstance(key, RuleKey) else key
+        if vote.criterion not in names:
             return key
-        return f"{RULE}{rule}{GONE}|{criterion}{GONE}|{station}" if rule else f"{criterion}{GONE}|{station}"
+        gone = VoteKey(f"{vote.criterion}{GONE}", vote.station)
+        return RuleKey(f"{key.rule}{GONE}", gone) if isinstance(key, RuleKey) else gone
 
-    supporters: dict[str, int] = {}
+    supporters: dict[Support, int] = {}
     for key, level in memory.supporters.items():
         supporters[rename(key)] = max(level, supporters.get(rename(key), 0))
     return replace(

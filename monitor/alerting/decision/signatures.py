@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from monitor.alerting.decision.votes import find_height
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Signature
+from monitor.domain.keys import StepKey
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
@@ -15,7 +16,7 @@ from monitor.series.steps import asked_level
 from monitor.store.people.users import require_account, require_two
 
 
-def measure_height(site: Site, memory: Memory, key: str, steps: Collection[str], now_s: float) -> int:
+def measure_height(site: Site, memory: Memory, key: str, steps: Collection[StepKey], now_s: float) -> int:
     """The level that a question's votes, or the steps it asks about, ask for at this moment."""
     shaken = find_shaken(site, memory.steps)
     asked = max((memory.steps[k].level if k in shaken else asked_level(memory.steps[k]) for k in steps), default=0)

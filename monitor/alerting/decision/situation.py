@@ -7,6 +7,7 @@ from monitor.alerting.decision.fusion_rules import Ruling
 from monitor.alerting.decision.ladder import Ask, Rung
 from monitor.alerting.decision.vote_status import Standing
 from monitor.domain.decision import Condition, Memory, StationHealth, Step, Vote
+from monitor.domain.keys import StepKey, Support, VoteKey
 from monitor.domain.site import Site
 from monitor.series.assessment import Assessment, Windows
 from monitor.series.neighbours import Companions
@@ -22,7 +23,7 @@ class Outlook:
     reachable_level: int
     witnesses: int
     unseen_since_s: float | None
-    unheard: Mapping[str, float]  # supporters of the level that are declared no more, since when
+    unheard: Mapping[Support, float]  # supporters of the level that are declared no more, since when
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +69,18 @@ class Situation:
     windows: Windows
     factor: float
     words: Sequence[Assessment]
-    steps: dict[str, Step]
+    steps: dict[StepKey, Step]
     disturbed: Disturbed
     sick: Mapping[str, Condition]
     healths: tuple[StationHealth, ...]
     senses: Senses
     common: CommonMotion
     companions: Companions
-    votes: Mapping[str, Vote]
-    standings: Mapping[str, Standing]
-    covered: Mapping[str, str]
+    votes: Mapping[VoteKey, Vote]
+    standings: Mapping[VoteKey, Standing]
+    covered: Mapping[StepKey, str]
     rulings: Sequence[Ruling]
-    counted: Mapping[str, int]
+    counted: Mapping[Support, int]
     ask: Ask
     rung: Rung
     outlook: Outlook

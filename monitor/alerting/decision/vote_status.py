@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from monitor.domain.decision import Vote
+from monitor.domain.keys import VoteKey
 from monitor.series.maintenance import Cover
 from monitor.series.neighbours import Cap
 
@@ -51,9 +52,9 @@ class Standing:
 
 
 def stand(
-    votes: Mapping[str, Vote], pended: Mapping[str, str], caps: Mapping[str, Cap], covers: Mapping[str, Cover],
-    fresh: set[str], now_s: float,
-) -> dict[str, Standing]:  # fmt: skip
+    votes: Mapping[VoteKey, Vote], pended: Mapping[VoteKey, str], caps: Mapping[VoteKey, Cap],
+    covers: Mapping[str, Cover], fresh: set[VoteKey], now_s: float,
+) -> dict[VoteKey, Standing]:  # fmt: skip
     """How every vote stands.
 
     Args:
@@ -67,7 +68,7 @@ def stand(
     found = {}
     for key, vote in votes.items():
         lives = vote.valid_until_s >= now_s
-        cap, cover = caps.get(key), covers.get(key.partition("|")[2])
+        cap, cover = caps.get(key), covers.get(key.station)
         reason = pended.get(key)
         heard = 0 if reason is not None or not lives else vote.level if cap is None else min(vote.level, cap.level)
         counts = heard

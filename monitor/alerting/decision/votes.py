@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Final
 
 from monitor.domain.decision import Memory, Step, View, Vote
+from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import Assessment
 from monitor.series.neighbours import ALONE
-from monitor.series.step_clocks import instant_of, station_of
 from monitor.series.steps import MOVEMENT, QUIET, says_no
 
 ANSWER_KEPT_S: Final = 366 * 86400.0
@@ -16,12 +16,12 @@ REFERENCE: Final = "reference:"
 
 
 def update_votes(
-    memory: Memory, words: Sequence[Assessment], criteria: Mapping[str, Criterion], steps: Mapping[str, Step],
+    memory: Memory, words: Sequence[Assessment], criteria: Mapping[str, Criterion], steps: Mapping[StepKey, Step],
     view: View,
-) -> dict[str, Vote]:  # fmt: skip
+) -> dict[VoteKey, Vote]:  # fmt: skip
     """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
-    votes = {k: v for k, v in memory.votes.items() if k.partition("|")[0] in criteria}
-    unsure = {station_of(k) for k, s in steps.items() if s.state not in QUIET}
+    votes = {k: v for k, v in memory.votes.items() if k.criterion in criteria}
+    unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
     for word in words:
         old = votes.get(word.key)
         if not word.heard or word.newest_s is None:
@@ -39,7 +39,7 @@ def update_votes(
 
 
 def outgrow(
-    site: Site, memory: Memory, votes: Mapping[str, Vote], now_s: float, steps: Mapping[str, Step]
+    site: Site, memory: Memory, votes: Mapping[VoteKey, Vote], now_s: float, steps: Mapping[StepKey, Step]
 ) -> Memory:  # fmt: skip
     """The memory without answers that the motion has outgrown: their questions are asked anew, with a new clock.
 
@@ -47,7 +47,7 @@ def outgrow(
     person's word of before must not hide it.
     """
     heights = {k: h for k, h in memory.heights.items() if "@" in k}  # of steps: `update_steps` looks after them
-    outgrown = {k for k, s in steps.items() if s.state == MOVEMENT and says_no(memory.answers.get(k))}
+    outgrown: set[str] = {k for k, s in steps.items() if s.state == MOVEMENT and says_no(memory.answers.get(k))}
     motions = [q for q in memory.answers if q.startswith((REFERENCE, ALONE))]
     for question in (*(f"{REFERENCE}{r}" for r in memory.common), *memory.asked, *motions):
         height = find_height(site, question, votes, now_s)
@@ -64,18 +64,18 @@ def outgrow(
     )  # fmt: skip
 
 
-def find_height(site: Site, question: str, votes: Mapping[str, Vote], now_s: float) -> int:
+def find_height(site: Site, question: str, votes: Mapping[VoteKey, Vote], now_s: float) -> int:
     """The highest level that the motion behind a question asks for."""
     motions = {c.id for c in site.criteria if c.kind.motion}
     behind = {s.id for s in site.stations if question in {f"{REFERENCE}{s.reference}", f"{ALONE}{s.id}"}}
     found = (
         v.level for k, v in votes.items()
-        if v.valid_until_s >= now_s and k.partition("|")[0] in motions and k.partition("|")[2] in behind
+        if v.valid_until_s >= now_s and k.criterion in motions and k.station in behind
     )  # fmt: skip
     return max(found, default=0)
 
 
-def find_lasting(site: Site, words: Sequence[Assessment], votes: Mapping[str, Vote], now_s: float) -> set[str]:
+def find_lasting(site: Site, words: Sequence[Assessment], votes: Mapping[VoteKey, Vote], now_s: float) -> set[str]:
     """Questions whose motion lasts, whatever level a person let stand: the vote lives and is not clear."""
     moving = {
         w.station for w in words
@@ -93,6 +93,6 @@ def keep_answers(answers: Mapping[str, str], lasting: Collection[str], now_s: fl
     def matters(key: str) -> bool:
         if key.startswith((REFERENCE, ALONE)):
             return key in lasting
-        return "@" in key and instant_of(key) > now_s - ANSWER_KEPT_S
+        return "@" in key and StepKey.read(key).at_s > now_s - ANSWER_KEPT_S
 
     return {key: answer for key, answer in answers.items() if matters(key)}

@@ -13,6 +13,7 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import dwell_epochs, forget_fits, measure_motion
 from monitor.criteria.tables import DwellTable, MeasuredTable, OverBound
 from monitor.domain.instants import spell_duration
+from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 from monitor.series.assessment import (
@@ -60,7 +61,7 @@ class AccelerationRule:
     def _judge(self, track: Track, spec: SeriesSpec, windows: Windows) -> Assessment:
         criterion = self.criterion
         newest_s = track.times_s[-1]
-        epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(f"{criterion.id}|{track.station}"))
+        epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(VoteKey(criterion.id, track.station)))
         quiet = track.times_s[-criterion.dwell.hits :]
         raise_level = hold_level = 0
         heard = False

@@ -16,6 +16,7 @@ from monitor.criteria.places import Places
 from monitor.criteria.tables import CriterionTable, Share, add_params, refuse_falling
 from monitor.domain.decision import Condition, EventFact, Memory, View, instant
 from monitor.domain.instants import spell
+from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Site, Threshold
 from monitor.domain.terms import Duration, Section
@@ -114,7 +115,7 @@ class EarthquakeRule:
     def assess(self, windows: Windows) -> tuple[Assessment, ...]:
         """One answer for all earthquakes within `valid_for` that nobody answered as harmless."""
         criterion, now_s = self.criterion, windows.now_s
-        after = windows.answered_s(f"{criterion.id}|{EARTHQUAKE}")
+        after = windows.answered_s(VoteKey(criterion.id, EARTHQUAKE))
         found = [
             s for group in group_shaking(criterion, windows.view, now_s)
             if windows.memory.answers.get(inspection_key(criterion, group[0].event), MOVED) == MOVED

@@ -11,6 +11,7 @@ from monitor.criteria.places import Places, match_stations
 from monitor.criteria.tables import CriterionTable, DepthBound, Share, Strings, Target
 from monitor.domain.decision import PointFact, instant
 from monitor.domain.instants import spell, spell_duration
+from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
@@ -68,7 +69,7 @@ class InsarRateRule:
         sign = 1.0 if fact.rate_mm_per_day >= 0 else -1.0
         rate = sign * fact.rate_mm_per_day
         least, most = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
-        answered = fact.newest_s <= windows.answered_s(f"{criterion.id}|{witness}")
+        answered = fact.newest_s <= windows.answered_s(VoteKey(criterion.id, witness))
         raise_level = hold_level = 0
         for threshold in criterion.thresholds:
             bound, _ = bound_of(threshold)

@@ -7,10 +7,11 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import dwell_epochs
 from monitor.criteria.tables import Bound, MeasuredTable
 from monitor.domain.decision import Step, seconds
+from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
-from monitor.series.step_clocks import clock_s, step_key
+from monitor.series.step_clocks import clock_s
 from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL
 
 LEAST_EPOCHS: Final = 2  # one reading alone raises nothing, whatever the dwell says
@@ -35,9 +36,9 @@ class LevelRule:
             return Assessment(criterion.id, station, newest_s=track.usable_s)
         hits_needed = max(criterion.dwell.hits, LEAST_EPOCHS)
         times = sorted(values)
-        epochs = dwell_epochs(criterion, times, windows.answered_s(f"{criterion.id}|{station}"))
+        epochs = dwell_epochs(criterion, times, windows.answered_s(VoteKey(criterion.id, station)))
         if len(epochs) < hits_needed:
-            epochs = tuple(t for t in times[-hits_needed:] if t > windows.answered_s(f"{criterion.id}|{station}"))
+            epochs = tuple(t for t in times[-hits_needed:] if t > windows.answered_s(VoteKey(criterion.id, station)))
         raise_level = hold_level = 0
         facts: list[dict[str, Any]] = []
         for threshold in criterion.thresholds:
@@ -74,7 +75,7 @@ def read_values(windows: Windows, criterion: Criterion, station: str) -> dict[fl
         seconds(r.observed_at): r.value for r in windows.view.readings.get(f"{station}.{track.quantity}", ())
     }  # fmt: skip
     for jump in track.jumps:
-        state = windows.memory.steps.get(step_key(station, jump.at_s))
+        state = windows.memory.steps.get(StepKey(station, jump.at_s))
         for at in [t for t in values if t >= jump.at_s]:
             if state is not None and (state.state in {BEFORE, *ACTIVE} or _is_over(windows, state, station)):
                 values[at] = raw[at]

@@ -8,6 +8,7 @@ from pydantic import Field
 from monitor.criteria.entry import Entry
 from monitor.criteria.tables import CriterionTable
 from monitor.domain.decision import ReportFact
+from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.witnesses import OBSERVERS
@@ -35,7 +36,7 @@ class ReportRule:
     def assess(self, windows: Windows) -> tuple[Assessment, ...]:
         """One answer for all reports of the kinds that count."""
         criterion = self.criterion
-        after = windows.answered_s(f"{criterion.id}|{OBSERVERS}")
+        after = windows.answered_s(VoteKey(criterion.id, OBSERVERS))
         rows = [
             r for r in windows.view.reports
             if (not criterion.kinds or r.kind in criterion.kinds) and r.at_s > after

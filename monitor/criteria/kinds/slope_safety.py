@@ -23,6 +23,7 @@ from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge, read_gauge
 from monitor.criteria.rain_table import find_spec
 from monitor.criteria.tables import MeasuredTable, Share, add_params
 from monitor.domain.instants import spell_duration
+from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration, Section
@@ -142,7 +143,7 @@ class FactorOfSafetyRule:
         if windows.track(criterion, station).stuck:
             return Assessment(criterion.id, station, reason="the instrument repeats one value")
         values = read_values(windows, criterion, station)
-        after = windows.answered_s(f"{criterion.id}|{station}")
+        after = windows.answered_s(VoteKey(criterion.id, station))
         needed = max(criterion.dwell.hits, LEAST_EPOCHS)
         times = sorted(values)
         if not times:
@@ -177,7 +178,7 @@ class FactorOfSafetyRule:
         criterion = self.criterion
         spec = windows.site.series(station, criterion.quantity)
         gauge = None if spec is None else read_gauge(windows.view, spec, station, criterion.quantity, windows.now_s)
-        if spec is None or gauge is None or gauge.times_s[-1] <= windows.answered_s(f"{criterion.id}|{station}"):
+        if spec is None or gauge is None or gauge.times_s[-1] <= windows.answered_s(VoteKey(criterion.id, station)):
             return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
         params = dict(criterion.params)
         newest_s = gauge.times_s[-1]

@@ -13,6 +13,7 @@ from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
 from monitor.criteria.entry import Entry
 from monitor.criteria.tables import MeasuredTable, OverBound
 from monitor.domain.instants import spell_duration
+from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 from monitor.series.assessment import (
@@ -64,7 +65,7 @@ class VelocityRule:
 def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Windows, *, norm: bool) -> Assessment:
     """Compare the rates that end at the last epochs with every bound; shared by velocity and rate."""
     newest_s = track.times_s[-1]
-    epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(f"{criterion.id}|{track.station}"))
+    epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(VoteKey(criterion.id, track.station)))
     quiet = track.times_s[-criterion.dwell.hits :]
     raise_level = hold_level = 0
     heard = False

@@ -1,0 +1,58 @@
+"""Keys are text with parts: stored as ever, cut apart in one place, and no name of a criterion confuses them."""
+
+import copy
+import json
+import pickle
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from monitor.alerting.decision.decide import decide
+from monitor.config.service import parse_site
+from monitor.domain.decision import Memory, View
+from monitor.domain.keys import RuleKey, StepKey, StepVote, VoteKey, read_support
+from monitor.domain.observation import Reading
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+KEYS = (
+    VoteKey("velocity-1", "G1"), VoteKey("i", "insar:G1"), RuleKey("wet", VoteKey("v", "observers")),
+    StepVote(StepKey("G1", START.timestamp())),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_is_the_text_that_is_stored_and_comes_back_as_itself(key):
+    for again in (read_support(json.loads(json.dumps(key))), pickle.loads(pickle.dumps(key)), copy.deepcopy(key)):
+        assert again == key == str(key)
+        assert type(again) is type(key)
+        assert again.station == key.station
+    assert {key: 1}[str(key)] == 1
+
+
+@pytest.mark.parametrize("name", ["step", "rule", "level-1"])
+def test_a_criterion_may_be_called_step_or_rule_and_its_silence_lowers_nothing(name):
+    """`step|P1` is the vote of a criterion called step: it was taken for a step that is gone, and the level fell."""
+    site = parse_site(f"""
+[site]
+id = "bench"
+name = "Bench"
+latitude = 46.0
+longitude = 8.0
+[[station]]
+id = "P1"
+series = [{{quantity = "pore_pressure", unit = "kPa", interval = "1h"}}]
+[[criterion]]
+kind = "level"
+id = "{name}"
+series = "P1.pore_pressure"
+yellow = {{over = 15.0}}
+""", "bench.toml")  # fmt: skip
+    times = [START + timedelta(hours=h) for h in range(12)]
+    view = View({"P1.pore_pressure": tuple(Reading(at, at, 0, 20.0, 0.0, 20.0, None, ()) for at in times)})
+    memory = decide(site, Memory(), view, times[-1]).memory
+    assert memory.level == 1
+    memory = Memory.read(json.loads(json.dumps(memory.spell())))
+    late = decide(site, memory, view, times[-1] + timedelta(days=6))
+    assert late.level == 1, "nobody has said that it is over"
+    assert late.observability == "blind"
+    assert late.evidence["held_by"] == [f"{name}|P1"]
