@@ -3,21 +3,28 @@
 import ast
 import importlib
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import typer
 from sqlalchemy import func, select
 
+from monitor.alerting.acts.change_control import propose
 from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli import rules
 from monitor.cli.identity import prove
 from monitor.cli.main import VERBS, run_verb
 from monitor.cli.session import open_database
 from monitor.domain.alert import Actor
+from monitor.domain.observation import SiteEvent
 from monitor.errors import RefusedError, StoreError
+from monitor.store.alerting.events import add_event
+from monitor.store.alerting.maintenance import add_maintenance
+from monitor.store.alerting.offsets import add_offset
+from monitor.store.people.countersign import SharedAct, keep_first
 from monitor.store.people.users import add_user
+from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import metadata, user_account
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 
@@ -150,6 +157,23 @@ def files(tmp_path):
     return {"FILE": str(site), "OUTLINE": str(outline)}
 
 
+@pytest.fixture
+def things(bench):
+    """What the calls name by the number 1: an event, work on a station, an offset, a signature, a changed file."""
+    bench.publish("G1", 0.0, bench.now)
+    with bench.database.write() as c:
+        event = add_event(c, SiteEvent("bench", NOW, NOW, "earthquake", "M 5.1", 0.3), NOW, "feed", via="mqtt")
+        work = add_maintenance(c, "bench", "G1", NOW, NOW + timedelta(hours=9), Actor("Ada"), "new mast", NOW)
+        keep_first(c, SharedAct("level.set", "site:bench", {"to": 0}), Actor("Ada"), "quiet", 3, NOW)
+        series_id = find_series_id(c, "bench", "G1", "crack_opening")
+        offset = add_offset(c, series_id, at=bench.now, known_from=bench.now, size=1.0, unit="mm", kind="antenna",
+                            author=Actor("Ada"), reason="new mast", now=NOW)  # fmt: skip
+    changed = SITE_TEXT.replace("6.0, window", "7.0, window")
+    change = propose(bench.database, changed, "bench.toml", Actor("Ada"), "noise", NOW, lambda *_: {})
+    assert (event, work, offset, change.id) == (1, 1, 1, 1)
+
+
+@pytest.mark.usefixtures("things")
 def test_no_command_acts_for_a_person_who_did_not_prove_to_be_it(bench, files, monkeypatch, capsys):
     """The walk: by nobody, by a name that is only written, by who may only look, and by who is for other sites."""
     with bench.database.write() as c:
