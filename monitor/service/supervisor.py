@@ -210,7 +210,7 @@ class Supervisor:
         if not self._ready and self.core.has_beaten:
             self._ready = True
             health.notify_systemd("READY=1")
-            log.info("ready after %.1f s; page: %s", time.monotonic() - self._began, self.config.web.url)
+            log.info("ready after %.1f s", time.monotonic() - self._began)  # the page says where it is, once it is
 
     def _restart_core(self) -> None:
         self._renew_core.clear()

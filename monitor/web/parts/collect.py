@@ -179,17 +179,16 @@ def spell_param(name: str, value: float) -> str:
     ('a = 14.82', 'newmark 5 cm (level 2)')
     """
     base, _, of = name.partition(":")
-    level = f" (level {of})" if of.isdigit() and base in {"newmark_cm", "years"} else f" ({of})" if of else ""
-    if base.endswith("_per_s"):
-        pass  # a rate, not a time
-    elif base.endswith("_s"):
-        return f"{base[:-2].replace('_', ' ')} {spell_duration(value)}{level}"
-    elif base.endswith("coverage"):
-        return f"{base.replace('_', ' ')} {value:.0%}".replace("%", " %") + level
+    of = f" (level {of})" if base in {"newmark_cm", "years"} else f" ({of})" if of else ""
     for ending, unit in PARAM_UNITS:
         if base.endswith(ending):
-            return f"{base.removesuffix(ending).replace('_', ' ')} {value:g} {unit}{level}"
-    return f"{base.replace('_', ' ')} = {value:g}{level}"
+            return f"{base.removesuffix(ending).replace('_', ' ')} {value:g} {unit}{of}"
+    words = base.replace("_", " ")
+    if base.endswith("_s"):
+        return f"{words[:-2]} {spell_duration(value)}{of}"
+    if base.endswith("coverage"):
+        return f"{words} {100 * value:g} %{of}"
+    return f"{words} = {value:g}{of}"
 
 
 def _spell_bound(criterion: Criterion, names: dict[int, str], position: int, unit: str) -> str:

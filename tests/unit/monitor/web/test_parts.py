@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain.observation import Reading
+from monitor.store.alerting.alerts import shorten
 from monitor.web.access.guard import is_safe_path
 from monitor.web.parts import templating
+from monitor.web.parts.collect import spell_param
 from monitor.web.parts.evidence import find_sentence, read_evidence
 from monitor.web.parts.sampling import project_downslope, sample
 from monitor.web.parts.sketch import HEIGHT, WIDTH, draw
@@ -176,3 +178,21 @@ def test_footprints_are_drawn_on_a_halo_and_the_key_names_what_occurs():
     assert text.count('class="foot-halo"') == 3
     legend = text.rpartition("<ul")[2]
     assert re.findall(r'class="foot (\w+)"', legend) == ["known", "new"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("dry_mm", 0.2, "dry 0.2 mm"), ("duration_from_s", 3600.0, "duration from 1h"), ("near_m", 500.0, "near 500 m"),
+        ("conductivity_m_per_s", 1e-6, "conductivity 1e-06 m/s"), ("min_coverage", 0.8, "min coverage 80 %"),
+        ("newmark_cm:2", 5.0, "newmark 5 cm (level 2)"), ("a", 14.82, "a = 14.82"),
+    ],
+)  # fmt: skip
+def test_a_setting_of_a_criterion_is_shown_with_its_unit(name, value, said):
+    assert spell_param(name, value) == said
+
+
+def test_a_long_subject_is_cut_behind_a_whole_part_of_its_sentence():
+    assert shorten("G1: 62 mm/day in 6h, over 30 mm/day, 2 needed", 30) == "G1: 62 mm/day in 6h …"
+    assert shorten("a subject that fits", 30) == "a subject that fits"
+    assert len(shorten("x" * 500)) <= 200
