@@ -63,7 +63,9 @@ def run_verb(words: list[str]) -> int:
         print_help()
         return 0 if words else 2
     if words[0] == "--version":
-        print(f"slopeward {_version()}")
+        from monitor.domain.canonical import code_version
+
+        print(f"slopeward {code_version()}")
         return 0
     verb = words[0]
     if verb not in VERBS:
@@ -173,11 +175,6 @@ def print_help() -> None:
         highlight=False,
     )
 
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("slopeward")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 
 from monitor.cli.rules import close_by_rule
 from monitor.config.service import ServiceConfig, load_service, scan_sites
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell, spell_about
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import Database
-from monitor.store.schema.types import canonical_json
 from monitor.store.upkeep.migrate import require_current
 
 ConfigOption = Annotated[

@@ -1,10 +1,12 @@
 """Alerts, their ledgers and states (ISA-18.2), and the notifications that carry them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
+from monitor.domain.canonical import canonical_json
 from monitor.domain.names import tidy_name
 
 
@@ -74,6 +76,23 @@ class AlertChange:
     data_time: datetime | None
     evidence: str  # canonical JSON, frozen
     notify: bool = True
+
+
+def health_alarm(
+    key: str, level: int, reason: str, *, is_open: bool, evidence: Mapping[str, Any] | None = None, notify: bool = True
+) -> AlertChange:
+    """A change of an alarm about the service or its instruments.
+
+    Args:
+        key: of the alert, `health:...`.
+        level: 1 = a notice, 2 = the top route; of one that is over it does not matter.
+        reason: one sentence.
+        is_open: False = it is over.
+        evidence: facts to freeze; the reason alone where nothing is given.
+        notify: whether people are told.
+    """
+    facts = canonical_json({"reason": reason} if evidence is None else evidence)
+    return AlertChange(Ledger.HEALTH, key, level, is_open, reason, data_time=None, evidence=facts, notify=notify)
 
 
 @dataclass(frozen=True, slots=True)

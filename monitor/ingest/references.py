@@ -12,16 +12,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertChange, health_alarm
+from monitor.domain.canonical import code_version
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Recipient
 from monitor.errors import NeedsSecondError, NotFoundError, PayloadError
 from monitor.store.alerting.alerts import apply_changes
-from monitor.store.alerting.decisions import code_version
 from monitor.store.database.audit import add_audit
 from monitor.store.people.countersign import SharedAct
 from monitor.store.people.users import require_account, require_person, require_two
-from monitor.store.schema.types import canonical_json
 from monitor.store.service_state import find_stamp, load_stamps, remove_stamp, stamp
 
 _PREFIX: Final = "epoch0:"
@@ -147,7 +146,7 @@ def _ask(question: Question) -> AlertChange:
         f"{question.kept}, and what counts otherwise waits in the quarantine. Which holds? slopeward ingest "
         f"--accept-epoch0 {place} --reason WHY, or --keep-epoch0 {place} --reason WHY"
     )
-    return AlertChange(Ledger.HEALTH, alarm_key(place), 2, True, reason, None, canonical_json({"reason": reason}))
+    return health_alarm(alarm_key(place), 2, reason, is_open=True)
 
 
 def answer_reference(
@@ -225,9 +224,7 @@ def _find_asked(connection: Connection, place: str) -> dict[str, Any]:
 
 
 def _end_question(connection: Connection, place: str, said: str, actor: Actor, now: datetime) -> None:
-    over = AlertChange(
-        Ledger.HEALTH, alarm_key(place), 0, False, said, None, canonical_json({"reason": said}), notify=False
-    )
+    over = health_alarm(alarm_key(place), 0, said, is_open=False, notify=False)
     apply_changes(
         connection, _STATUS_SITE, [over], site=None, recipients=(), actor=actor, now=now, rule_version=code_version()
     )

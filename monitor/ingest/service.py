@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from monitor.broker.access import find_access
-from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.alert import AlertChange, health_alarm
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
@@ -25,7 +25,6 @@ from monitor.store.readings.messages import (
     load_sequence_ends,
     mark_requested,
 )
-from monitor.store.schema.types import canonical_json
 from monitor.store.service_state import find_stamp, stamp
 
 log: Final = logging.getLogger(__name__)
@@ -264,8 +263,8 @@ class Ingest:
             f"The broker forgot the {event.name} session: messages sent since {spell(since)} may be lost. "
             f"{len(ends)} sources got a request to send them again."
         )
-        evidence = canonical_json({"session": event.client_id, "at": spell(event.at), "since": spell(since)})
-        self._on_alarm(AlertChange(Ledger.HEALTH, _session_key(event.name), 2, True, reason, None, evidence))
+        facts = {"session": event.client_id, "at": spell(event.at), "since": spell(since)}
+        self._on_alarm(health_alarm(_session_key(event.name), 2, reason, is_open=True, evidence=facts))
         self._ask([SequenceGap(e.site, e.station, e.source, e.boot_id, e.seq + 1, None, e.at, event.at) for e in ends])
 
     def _ask_for_gaps(self) -> None:
@@ -294,8 +293,8 @@ def _describe_decoder(site: str, trouble: str | None) -> AlertChange:
     reason = f"messages of {site} cannot be read and wait in the quarantine: {trouble}" if trouble else (
         f"the decoders of {site} can be used"
     )  # fmt: skip
-    level, evidence = 2 * bool(trouble), canonical_json({"site": site, "reason": reason})
-    return AlertChange(Ledger.HEALTH, f"health:decoder:{site}", level, bool(trouble), reason, None, evidence)
+    key, is_open = f"health:decoder:{site}", bool(trouble)
+    return health_alarm(key, 2 * is_open, reason, is_open=is_open, evidence={"site": site, "reason": reason})
 
 
 def _session_key(name: str) -> str:
@@ -306,9 +305,7 @@ def _session_key(name: str) -> str:
 def _end_session_lost(name: str) -> AlertChange:
     """The broker keeps the session again; nobody need be woken for that, a person closes what happened."""
     reason = "The broker kept the session at the next connection; what was lost before it was asked for."
-    return AlertChange(
-        Ledger.HEALTH, _session_key(name), 0, False, reason, None, canonical_json({"reason": reason}), notify=False
-    )
+    return health_alarm(_session_key(name), 0, reason, is_open=False, notify=False)
 
 
 class _StoppedError(Exception):

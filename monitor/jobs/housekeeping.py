@@ -6,12 +6,12 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from monitor.config.service import ServiceConfig, parse_site, scan_sites
-from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, health_alarm
+from monitor.domain.canonical import code_version
 from monitor.domain.site import Recipient, Site, gather_recipients
 from monitor.errors import ConfigError, NotFoundError
 from monitor.jobs.scenes.sweep import sweep
 from monitor.store.alerting.alerts import apply_changes
-from monitor.store.alerting.decisions import code_version
 from monitor.store.alerting.sites import load_site_source, load_sites_summary
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
@@ -40,10 +40,8 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
             break
     if folders := sweep(db, config, now):
         total["folders of scenes"] = folders
-    change = AlertChange(
-        Ledger.HEALTH, "health:audit:chain", 2, open=bool(broken), data_time=None, evidence="{}",
-        reason=f"the audit chain is broken: {broken[0]}" if broken else "the audit chain holds",
-    )  # fmt: skip
+    reason = f"the audit chain is broken: {broken[0]}" if broken else "the audit chain holds"
+    change = health_alarm("health:audit:chain", 2, reason, is_open=bool(broken), evidence={})
     with db.write() as c:
         apply_changes(
             c, SERVICE_SITE, [change], site=None, recipients=_everybody(c, config), actor=SERVICE, now=now,

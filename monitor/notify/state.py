@@ -10,6 +10,7 @@ from sqlalchemy import Row
 
 from monitor.broker.access import Access
 from monitor.broker.signing import Key, sign
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse, spell
 from monitor.errors import DeliveryError, SlopewardError, StoreBusyError
 from monitor.notify.notifiers.mqtt import TIMEOUT_S, MqttPublisher
@@ -17,7 +18,6 @@ from monitor.notify.own_topics import OwnTopics
 from monitor.store.alerting.outbox import last_event_id, load_alert_events
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
-from monitor.store.schema.types import canonical_json
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp, stamp
 

@@ -11,12 +11,12 @@ from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.acts.word_acts import TAKEN_BACK, ask_again
 from monitor.alerting.decision.decide import decide
 from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Decision, Memory, View, instant, seconds
 from monitor.domain.site import Site
 from monitor.replay.history import History
 from monitor.series.tracks import Tracker
 from monitor.store.alerting.history import PastAct
-from monitor.store.schema.types import canonical_json
 
 SHORTEST_S: Final = 0.25  # between two looks, as in the service
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from monitor.alerting.decision.evaluate import freeze, rule_version
 from monitor.domain.alert import Actor, AlertChange, Ledger
+from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import seconds
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
@@ -32,7 +33,6 @@ from monitor.store.alerting.drills import (
 from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema.types import canonical_json
 
 COLLAPSE: Final = "collapse"
 LASTS_S: Final = 600.0  # without a given speed the scenario is told in ten minutes

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
-from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, AlertChange, health_alarm
+from monitor.domain.canonical import code_version
 from monitor.domain.site import Site, gather_recipients
 from monitor.errors import StoreBusyError
 from monitor.store.alerting.alerts import apply_changes, unshelve_due
-from monitor.store.alerting.decisions import code_version
 from monitor.store.database.engine import Database
-from monitor.store.schema.types import canonical_json
 
 log = logging.getLogger(__name__)
 STATUS_SITE: Final = "status"
@@ -20,7 +19,7 @@ STATUS_SITE: Final = "status"
 
 def make_alarm(key: str, level: int, reason: str, *, is_open: bool) -> AlertChange:
     """A change of an alarm of the service; its reason is its evidence."""
-    return AlertChange(Ledger.HEALTH, f"health:{key}", level, is_open, reason, None, canonical_json({"reason": reason}))
+    return health_alarm(f"health:{key}", level, reason, is_open=is_open)
 
 
 class ServiceAlarms:

@@ -16,6 +16,7 @@ from monitor import health, logs
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.config.service import ServiceConfig, load_service
+from monitor.domain.canonical import code_version
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError
 from monitor.ingest.service import Ingest
@@ -33,7 +34,6 @@ from monitor.service.schedule import Schedule
 from monitor.service.self_checks import Conditions
 from monitor.service.site_files import SiteFiles
 from monitor.store.alerting.change_feed import News
-from monitor.store.alerting.decisions import code_version
 from monitor.store.alerting.drills import end_dead_drills, load_drills
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database

@@ -21,7 +21,8 @@ from sqlalchemy.engine import make_url
 from monitor import health, logs
 from monitor.alerting.acts.change_control import load_in_force
 from monitor.config.service import ServiceConfig, load_service
-from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, AlertChange, health_alarm
+from monitor.domain.canonical import code_version
 from monitor.domain.site import Site, gather_recipients
 from monitor.errors import BrokerError
 from monitor.ingest.broker import hold_folder
@@ -33,10 +34,8 @@ from monitor.service.emergency_notice import Herald, list_addresses
 from monitor.service.notice_record import Address, ToldFile
 from monitor.service.unwatched import Unwatched
 from monitor.store.alerting.alerts import apply_changes
-from monitor.store.alerting.decisions import code_version
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
-from monitor.store.schema.types import canonical_json
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp, stamp
 from monitor.worker.kernel import hide_memory
@@ -172,10 +171,11 @@ class Supervisor:
     def _note_told(self, told: str, taken: int, asked: int) -> None:
         """Put what was told past the outbox into the ledger; it is not sent again."""
         line = f"cannot decide: {told}; reported past the outbox by {taken} of {asked} channels"
-        evidence = canonical_json({"told": told, "channels_taken": taken, "channels_asked": asked})
+        facts = {"told": told, "channels_taken": taken, "channels_asked": asked}
         for is_open, reason in ((True, line), (False, f"over: {line}")):
+            level = 2 * is_open
             self._lines.append(
-                AlertChange(Ledger.HEALTH, "health:decide", 2 * is_open, is_open, reason, None, evidence, notify=False)
+                health_alarm("health:decide", level, reason, is_open=is_open, evidence=facts, notify=False)
             )
 
     def _read_known(self, c: Connection) -> None:
@@ -233,8 +233,8 @@ class Supervisor:
 
     def _on_dying(self, name: str, line: str, dying: bool) -> None:
         (log.critical if dying else log.info)("%s", line)
-        evidence = canonical_json({"child": name, "line": line})
-        self._lines.append(AlertChange(Ledger.HEALTH, f"health:process:{name}", 2 * dying, dying, line, None, evidence))
+        facts = {"child": name, "line": line}
+        self._lines.append(health_alarm(f"health:process:{name}", 2 * dying, line, is_open=dying, evidence=facts))
 
     def _write(self) -> None:
         """Write alarms and what the children do into the database; what cannot be written now is written later."""

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import Scope
 
 from monitor.config.service import ServiceConfig
+from monitor.domain.canonical import code_version
 from monitor.errors import (
     ConfigError,
     NotAllowedError,
@@ -85,11 +85,11 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
         clock: gives the present, aware UTC.
     """
     app = FastAPI(
-        title="Slopeward", version=_version(), docs_url=None, redoc_url=None, openapi_url=None,
+        title="Slopeward", version=code_version(), docs_url=None, redoc_url=None, openapi_url=None,
         description="Levels, series, forecasts, alerts and footprints of the monitored slopes. Read only.",
         dependencies=[Depends(admit)],
     )  # fmt: skip
-    app.state.context = Context(config, db, clock, _version())
+    app.state.context = Context(config, db, clock, code_version())
     app.state.turnstile = login.Turnstile()
     app.state.sign_ons = single_sign_on.SignOns()
     app.add_middleware(GZipMiddleware, minimum_size=2000)
@@ -106,13 +106,6 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_bug)
     return app
-
-
-def _version() -> str:
-    try:
-        return version("slopeward")
-    except PackageNotFoundError:
-        return "0+unknown"
 
 
 def _hosts(config: ServiceConfig) -> list[str]:

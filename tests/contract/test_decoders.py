@@ -8,11 +8,11 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from monitor.domain.canonical import canonical_json
 from monitor.domain.site import Level, SeriesSpec, Site, Station
 from monitor.ingest.decoders.table import DECODERS, find_decoder
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.schema.types import canonical_json
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 STATION = Station(

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, insert, update
 
 from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.domain.observation import Observation, Report, SiteEvent
 from monitor.domain.site import Recipient, Site
@@ -25,7 +26,6 @@ from monitor.store.models import forecasts
 from monitor.store.people import api_tokens, guesses, users
 from monitor.store.readings import messages, observations, points
 from monitor.store.schema import tables as t
-from monitor.store.schema.types import canonical_json
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -15,6 +15,7 @@ from monitor.alerting.decision import decide
 from monitor.criteria.kinds.earthquake import lowered_factor
 from monitor.criteria.table import KINDS
 from monitor.domain.alert import Ledger
+from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import (
     AnomalyFact,
     EventFact,
@@ -29,7 +30,6 @@ from monitor.domain.fusion import Clause, FusionRule, Neighbours
 from monitor.domain.keys import read_support
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
-from monitor.store.schema.types import canonical_json
 from tests.property.alerting_histories import (
     AUXILIARY,
     DAY_S,

@@ -17,10 +17,10 @@ from monitor.criteria.kinds import velocity
 from monitor.criteria.table import KINDS
 from monitor.domain import decision as records
 from monitor.domain.alert import Ledger
+from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import AnomalyFact, FootprintFact, Memory, View, instant, seconds
 from monitor.domain.site import Criterion, Dwell, Threshold
 from monitor.series import paired_steps, station_health, steps, tracks
-from monitor.store.schema.types import canonical_json
 from tests.property.alerting_histories import (
     AUXILIARY,
     DAY_S,

@@ -12,6 +12,7 @@ from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import load_view
 from monitor.alerting.decision.reading_cache import Looking
 from monitor.domain.alert import Actor
+from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.observation import Observation
 from monitor.series import tracks
@@ -19,7 +20,6 @@ from monitor.series.step_detector import Walk
 from monitor.store.alerting.offsets import add_offset, revoke_offset
 from monitor.store.readings.observations import add_observations, load_series
 from monitor.store.schema.tables import observation, observation_flag
-from monitor.store.schema.types import canonical_json
 from tests.property.alerting_histories import SITE, SOAK, START, STEP_S, run, seeded
 
 ADA = Actor("ada", "person")

@@ -11,6 +11,7 @@ from monitor.alerting.decision.conditions import HAZARD_KEY
 from monitor.alerting.decision.evaluate import EvaluationResult, evaluate_site, rule_version
 from monitor.alerting.decision.signatures import counts_with, measure_height, needs_two
 from monitor.domain.alert import Actor, AlertChange, Ledger
+from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.keys import RuleKey, station_asked
@@ -18,11 +19,10 @@ from monitor.domain.site import Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.series.steps import CAUSES, MOVEMENT, asked_level, says_no, state_after
 from monitor.store.alerting.alerts import add_note, apply_changes, load_alerts
-from monitor.store.alerting.decisions import add_decision, code_version, find_state, save_memory
+from monitor.store.alerting.decisions import add_decision, find_state, save_memory
 from monitor.store.database.audit import add_audit, seal_decision
 from monitor.store.database.engine import Database
 from monitor.store.people.users import load_users, require_person, require_two
-from monitor.store.schema.types import canonical_json
 
 ANSWERS: Final = (MOVEMENT, *CAUSES)
 VERIFIED: Final = "step.verify"

@@ -12,14 +12,14 @@ from monitor.alerting.audit.earlier_wording import Wording
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import FORMAT
 from monitor.config.service import parse_site
+from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Memory, View, seconds
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
 from monitor.store.alerting.audit_pack import Cited
-from monitor.store.alerting.decisions import DecisionRow, code_version
+from monitor.store.alerting.decisions import DecisionRow
 from monitor.store.alerting.drills import without_exercise
-from monitor.store.schema.types import canonical_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from monitor.alerting.decision.ladder import Rung
 from monitor.alerting.decision.situation import Outlook, Situation
 from monitor.criteria.kinds.earthquake import list_inspections
 from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
 from monitor.domain.instants import parse, spell, spell_duration
 from monitor.domain.keys import RuleKey, StepKey, StepVote
@@ -17,7 +18,6 @@ from monitor.series.coseismic_steps import list_reminders
 from monitor.series.offset_answers import SUFFIX, find_offsets
 from monitor.series.step_clocks import clock_s
 from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, asked_level, says_no
-from monitor.store.schema.types import canonical_json
 
 HAZARD_KEY = "hazard"
 

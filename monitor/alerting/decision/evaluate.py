@@ -16,6 +16,7 @@ from monitor.alerting.decision.reading_cache import Looking
 from monitor.alerting.decision.scope import reach_s, wanted_series
 from monitor.criteria.kinds.earthquake import event_span_s
 from monitor.domain.alert import SERVICE, AlertChange
+from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Decision, Memory, View, instant
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
@@ -25,7 +26,6 @@ from monitor.store.alerting.decisions import (
     StateRow,
     add_decision,
     add_evaluation,
-    code_version,
     digest_of,
     find_state,
     load_anomaly_facts,
@@ -44,7 +44,6 @@ from monitor.store.database.audit import seal_decision
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import load_failure_facts
 from monitor.store.readings.points import load_point_facts
-from monitor.store.schema.types import canonical_json
 
 ATTEMPTS: Final = 5
 FORMAT: Final = 2  # of frozen inputs; in 1 some figures of a sentence had no unit

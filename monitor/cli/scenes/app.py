@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.scenes import change, detect, review, stack, surface, train
-from monitor.cli.session import NOTHING, ConfigOption, SiteOption, check_site, open_service, pick_site, say
+from monitor.cli.session import NOTHING, ConfigOption, SiteOption, check_site, open_service, pick_site, print_json, say
 from monitor.errors import SlopewardError
 
 app = typer.Typer(help="Add scenes and detect footprints.", no_args_is_help=True)
@@ -80,7 +80,7 @@ def export(site: SiteOption, config: ConfigOption = None) -> None:
         if not isinstance(geometry, str):
             raise SlopewardError("scene_polygons.geometry is not text; run slopeward db verify")
         features.append({"type": "Feature", "properties": facts, "geometry": json.loads(geometry)})
-    print(json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False))
+    print_json({"type": "FeatureCollection", "features": features})
 
 
 for verb, example in (

@@ -1,6 +1,5 @@
 """`slopeward channels`: which channels exist and whether each of them really delivers."""
 
-import json
 import os
 import uuid
 from datetime import UTC, datetime
@@ -8,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from monitor.cli.session import print_json
 from monitor.config.service import load_service, load_sites
 from monitor.domain.alert import Notification
 from monitor.domain.site import Site
@@ -33,7 +33,10 @@ def load_channels(sites: list[Site]) -> dict[str, list[str]]:
 def list_channels(config: Config = None, as_json: AsJson = False) -> None:
     """List all channels of all sites. Example: slopeward channels list --json."""
     for channel, users in load_channels(load_sites(load_service(config).paths.sites)).items():
-        typer.echo(json.dumps({"channel": channel, "for": users}) if as_json else f"{channel}\t{', '.join(users)}")
+        if as_json:
+            print_json({"channel": channel, "for": users})
+        else:
+            typer.echo(f"{channel}\t{', '.join(users)}")
 
 
 @app.command("test")
@@ -57,7 +60,7 @@ def check_channels(
         error = _send(name, settings)
         failed += error is not None
         if as_json:
-            typer.echo(json.dumps({"channel": name, "delivered": error is None, "error": error}))
+            print_json({"channel": name, "delivered": error is None, "error": error})
         else:
             typer.echo(f"{name}: {'delivered' if error is None else error}", err=error is not None)
     if failed:

@@ -1,6 +1,5 @@
 """`slopeward check`: everything that can be known to be wrong before the service runs."""
 
-import json
 import os
 import socket
 import sys
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.session import ConfigOption, JsonOption
+from monitor.cli.session import ConfigOption, JsonOption, print_json
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, load_service, scan_sites
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnsetError
@@ -36,7 +35,7 @@ def check(
     for subject, state, line in findings:
         if as_json:
             found = {"subject": subject, "ok": state != WRONG, "state": state, "text": line}
-            print(json.dumps(found, ensure_ascii=False))
+            print_json(found)
         else:
             word = "WRONG" if state == WRONG else f"{state:5}"
             print(f"{word} {subject}: {line}", file=sys.stdout if state == OK else sys.stderr)

@@ -1,6 +1,5 @@
 """`slopeward demo`: everything in three minutes, in a folder of its own."""
 
-import json
 import signal
 import sys
 from datetime import UTC, datetime
@@ -9,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import JsonOption
+from monitor.cli.session import JsonOption, print_json
 
 app = typer.Typer()
 
@@ -46,7 +45,7 @@ def demo(
         counted = run_demo(once=once, folder=folder, seed=seed, say=say, clock=clock)
         complete = is_complete(counted)
     if as_json:
-        print(json.dumps(counted, ensure_ascii=False))
+        print_json(counted)
     else:
         for name, value in counted.items():
             print(f"{name}: {value}")

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.session import ConfigOption, JsonOption, open_database, say, show
+from monitor.domain.canonical import code_version
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.alerts import Alert, find_alert, load_alert_events
 from monitor.store.alerting.audit_pack import load_citations, load_material
-from monitor.store.alerting.decisions import DecisionRow, code_version, load_decision
+from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.alerting.stories import verify_story
 from monitor.store.database.audit import find_seal

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
@@ -28,7 +29,6 @@ from monitor.ingest.message import Decoded, Fault, Message, Place
 from monitor.ingest.quality import Vocabulary, observe
 from monitor.ingest.references import References
 from monitor.store.readings.messages import SequenceMark
-from monitor.store.schema.types import canonical_json
 
 SOLUTIONS: Final = frozenset({"rapid", "final", "corrected"})
 _ENVELOPE: Final = frozenset({"source", "boot_id", "seq", "time_unit", "solution"})

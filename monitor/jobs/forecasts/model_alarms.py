@@ -10,12 +10,11 @@ from sqlalchemy import Connection
 from forecasting.data.series import horizon_key
 from forecasting.data.units import spell_span
 from forecasting.serving.promotion import DEMOTION_COVERAGE_80, ROLLING_ISSUES, Scored, summarise
-from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, health_alarm
+from monitor.domain.canonical import code_version
 from monitor.domain.site import Site
 from monitor.store.alerting.alerts import apply_changes
-from monitor.store.alerting.decisions import code_version
 from monitor.store.models.registry import GateRow, ModelRow
-from monitor.store.schema.types import canonical_json
 
 RECOVERED_COVERAGE_80: Final = 0.74
 WORST_COVERAGE_80: Final = 0.50
@@ -50,9 +49,7 @@ def tell_coverage(c: Connection, site: Site, shown: Mapping[float, Sequence[Scor
 def _change(
     c: Connection, site: Site, key: str, reason: str, facts: Mapping[str, Any], now: datetime, *, is_open: bool
 ) -> None:
-    change = AlertChange(
-        Ledger.HEALTH, key, 1 if is_open else 0, is_open, reason, None, canonical_json({"reason": reason, **facts})
-    )
+    change = health_alarm(key, int(is_open), reason, is_open=is_open, evidence={"reason": reason, **facts})
     apply_changes(
         c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=now, rule_version=code_version()
     )

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import LANDSLIDE, QUANTITIES
@@ -16,7 +17,6 @@ from monitor.jobs.scenes.rows import list_places
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes.arrivals import load_followed
-from monitor.store.schema.types import canonical_json
 
 QUANTITY: Final = "coherence"
 # A loss on a pair older than this is history: it is printed, nobody is told.

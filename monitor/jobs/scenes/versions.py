@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, health_alarm
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import list_names, name_of, plain_footprint
@@ -96,8 +96,8 @@ def _tell(c: Connection, site: Site, name: str, claimed: Sequence[Withdrawn], no
         f"{place}; what they raised stays until it ages out or a person lowers it"
     )
     key = f"scene-version:{name}"
-    told = AlertChange(Ledger.HEALTH, key, 1, open=True, reason=reason, data_time=None, evidence="{}")
-    over = AlertChange(Ledger.HEALTH, key, 1, open=False, reason=reason, data_time=None, evidence="{}", notify=False)
+    told = health_alarm(key, 1, reason, is_open=True, evidence={})
+    over = health_alarm(key, 1, reason, is_open=False, evidence={}, notify=False)
     apply_changes(
         c, site.id, [told, over], site=site, recipients=site.recipients, actor=SERVICE, now=now,
         rule_version=site.version,

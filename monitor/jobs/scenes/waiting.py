@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, health_alarm
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import name_of
@@ -136,9 +136,7 @@ def _name_row(site: Site, name: str, mark: str) -> str:
 
 
 def _apply(c: Connection, site: Site, name: str, reason: str, now: datetime, *, is_open: bool) -> None:
-    change = AlertChange(
-        Ledger.HEALTH, f"{PREFIX}{name}", 1, open=is_open, reason=reason, data_time=None, evidence="{}", notify=is_open
-    )
+    change = health_alarm(f"{PREFIX}{name}", 1, reason, is_open=is_open, evidence={}, notify=is_open)
     apply_changes(
         c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=now, rule_version=site.version,
     )  # fmt: skip

@@ -13,10 +13,10 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from monitor.domain.alert import Notification
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifier import read_secret
-from monitor.store.schema.types import canonical_json
 
 RETRYABLE: Final = frozenset({408, 425, 429})
 TIMEOUT_S: Final = 8.0

@@ -4,12 +4,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from sqlalchemy import Connection, CursorResult, and_, case, func, insert, select
 
+from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import (
     UNKNOWN_WAY,
     AnomalyFact,
@@ -28,7 +27,6 @@ from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.locks import take_turn
 from monitor.store.schema import tables as t
-from monitor.store.schema.types import canonical_json
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
 ADVICE_LIMIT: Final = 500  # rows of one kind that a decision looks at, newest first
@@ -56,15 +54,6 @@ class DecisionRow:
     config_sha256: str
     evidence: str
     evidence_sha256: str
-
-
-@cache
-def code_version() -> str:
-    """Version of the installed code."""
-    try:
-        return version("slopeward")
-    except PackageNotFoundError:
-        return "0+unknown"
 
 
 def digest_of(state: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, insert, or_, select, update
 
 from monitor.domain.alert import COMMAND, PAGE, SERVICE, Actor
+from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import UNKNOWN_WAY, EventFact, seconds
 from monitor.domain.instants import epoch_s, spell
 from monitor.domain.names import is_same_person
@@ -17,7 +18,6 @@ from monitor.store.database.audit import add_audit, append_entry, lock_log
 from monitor.store.database.engine import add_if_absent
 from monitor.store.people.users import require_account, require_person, require_two
 from monitor.store.schema import tables as t
-from monitor.store.schema.types import canonical_json
 
 MQTT: Final = "mqtt"  # the way of those whom nobody asks who they are
 EARTHQUAKE: Final = "earthquake"  # the only kind that explains

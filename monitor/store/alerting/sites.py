@@ -5,9 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
+from monitor.domain.canonical import code_version
 from monitor.domain.site import Site, Station
 from monitor.errors import NotFoundError
-from monitor.store.alerting.decisions import code_version
 from monitor.store.database.engine import insert
 from monitor.store.schema import tables as t
 

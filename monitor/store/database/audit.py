@@ -9,10 +9,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, String, insert, select, type_coerce
 
 from monitor.domain.alert import TOKEN, Actor
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.store.database.locks import take_turn
 from monitor.store.schema.tables import audit_entry, decision
-from monitor.store.schema.types import canonical_json
 
 FIRST: Final = "0" * 64
 SEAL: Final = "decision.freeze"

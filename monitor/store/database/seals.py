@@ -16,10 +16,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, Delete, Insert, String, Table, Update, func, select, true, tuple_, type_coerce
 
 from monitor.domain.alert import SERVICE
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.store.database.audit import append_entry, lock_log
 from monitor.store.schema import tables as t
-from monitor.store.schema.types import Instant, Json, canonical_json
+from monitor.store.schema.types import Instant, Json
 
 ACTION: Final = "rows.seal"
 SUBJECT: Final = "database"

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, insert, select, update
 
 from monitor.domain.alert import Actor
+from monitor.domain.canonical import canonical_json
 from monitor.domain.names import is_same_person
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
@@ -26,7 +27,6 @@ from monitor.store.people.users import (
     require_person,
 )
 from monitor.store.schema.tables import alert, first_signature
-from monitor.store.schema.types import canonical_json
 
 VALID: Final = timedelta(hours=4)
 T = TypeVar("T")

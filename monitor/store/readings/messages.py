@@ -11,13 +11,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, func, select, tuple_, update
 
 from monitor.domain.alert import Actor
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.domain.observation import Report
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent, insert
 from monitor.store.readings.quarantine import Quota, Room, find_source
 from monitor.store.schema.tables import rejected_message, report, sequence_gap, sequence_state
-from monitor.store.schema.types import canonical_json
 
 KEPT_BYTES: Final = 1 << 20  # of a rejected payload; its true size is stored beside
 _CHUNK: Final = 1000

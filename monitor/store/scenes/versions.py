@@ -7,10 +7,10 @@ from typing import Final
 
 from sqlalchemy import Connection, and_, delete, select, update
 
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import observation, observation_flag, scene, scene_change, scene_footprint, series
-from monitor.store.schema.types import canonical_json
 
 SUPERSEDED: Final = "superseded"
 WAITING: Final = "waiting"

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, Dialect, Double, Integer, String, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse, spell
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -50,15 +51,6 @@ class Json(TypeDecorator[Any]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
         """Read back."""
         return None if value is None else json.loads(value)
-
-
-def canonical_json(value: Any) -> str:
-    """Spell a value as canonical JSON; raises ValueError for NaN and infinity.
-
-    >>> canonical_json({"b": 1.5, "a": [True, None]})
-    '{"a":[true,null],"b":1.5}'
-    """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def finite(table: str, *columns: str) -> list[CheckConstraint]:

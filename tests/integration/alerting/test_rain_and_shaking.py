@@ -10,6 +10,7 @@ from monitor.alerting.decision.evaluate import evaluate_site, load_view
 from monitor.alerting.decision.reading_cache import Looking
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation, SiteEvent
 from monitor.store.alerting.alerts import load_alerts
@@ -17,7 +18,6 @@ from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.events import add_event, confirm_event, load_event_facts
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema.types import canonical_json
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)

@@ -12,14 +12,15 @@ from monitor.alerting.decision import conditions, vote_status
 from monitor.alerting.decision import decide as decide_module
 from monitor.alerting.decision.signatures import measure_height, needs_two
 from monitor.criteria.table import KINDS
+from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import EventFact, MaintenanceFact, Memory, Signature, Step, View, instant, seconds
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
 from monitor.domain.instants import spell
+from monitor.domain.keys import StepKey, read_support
 from monitor.domain.site import Criterion, Dwell, Threshold
 from monitor.series import neighbours
 from monitor.series import steps as steps_module
 from monitor.series.bounds import lower_bounds
-from monitor.store.schema.types import canonical_json
 from tests.data.figures import bare_figures
 from tests.property.alerting_histories import (
     AUXILIARY,
@@ -659,8 +660,9 @@ def test_one_word_on_a_step_hides_neither_the_silence_after_it_nor_a_second_grou
 @pytest.mark.parametrize("key", ["v|Z", "gone|A", "rule|wet|v|A", "step|Z@2026-03-01T06:00:00.000000Z"])
 def test_a_level_that_rests_on_what_is_declared_no_more_asks_a_person(key):
     name = key.removeprefix("step|")
-    steps = {name: Step(T0, T0, 90.0, 1, "counted", "step at Z")} if name != key else {}
-    looks = acting_at(5, lambda m, _: replace(m, level=1, supporters={key: 1}, steps=steps), quiet(6), SITE)
+    steps = {StepKey.read(name): Step(T0, T0, 90.0, 1, "counted", "step at Z")} if name != key else {}
+    supporters = {read_support(key): 1}
+    looks = acting_at(5, lambda m, _: replace(m, level=1, supporters=supporters, steps=steps), quiet(6), SITE)
     told = ["health:site:cannot_see" in look.decision.memory.conditions for look in looks]
     assert levels(looks)[4:] == [1] * (len(looks) - 4)
     hold = round(SITE.fusion.hold_when_missing_s / STEP_S)

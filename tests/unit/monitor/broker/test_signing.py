@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from monitor.broker.signing import Key, Keyring, is_signed, make_key, sign
+from monitor.domain.canonical import canonical_json
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.notify.own_topics import OwnTopics
-from monitor.store.schema.types import canonical_json
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 TOPIC = "slopeward/v1/north/state"

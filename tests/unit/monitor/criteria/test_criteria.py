@@ -13,6 +13,7 @@ from monitor.config.service import parse_site
 from monitor.criteria.kinds import rain_intensity_duration
 from monitor.criteria.kinds.scene import SceneRule
 from monitor.criteria.table import CRITERIA, KINDS
+from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import (
     EventFact,
     FootprintFact,
@@ -31,7 +32,6 @@ from monitor.series.assessment import Windows
 from monitor.series.step_detector import Walk
 from monitor.series.tracks import direction
 from monitor.series.witness import find_groups
-from monitor.store.schema.types import canonical_json
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H = 3600.0

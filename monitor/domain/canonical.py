@@ -1,0 +1,24 @@
+"""One spelling of facts and of this program's version: what is frozen, hashed and compared later must agree."""
+
+import json
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+
+def canonical_json(value: Any) -> str:
+    """Spell a value as canonical JSON; raises ValueError for NaN and infinity.
+
+    >>> canonical_json({"b": 1.5, "a": [True, None]})
+    '{"a":[true,null],"b":1.5}'
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+@cache
+def code_version() -> str:
+    """Version of the installed code."""
+    try:
+        return version("slopeward")
+    except PackageNotFoundError:
+        return "0+unknown"
