@@ -95,6 +95,19 @@ def health_alarm(
     return AlertChange(Ledger.HEALTH, key, level, is_open, reason, data_time=None, evidence=facts, notify=notify)
 
 
+def is_urgent(ledger: str, level: int, top_level: int | None) -> bool:
+    """Whether nothing may hold this message back: the two highest hazard levels, and the top route of health.
+
+    A hazard of a site whose ladder is unknown counts as urgent.
+
+    >>> is_urgent("hazard", 2, 3), is_urgent("hazard", 1, 3), is_urgent("health", 2, None), is_urgent("advice", 2, 3)
+    (True, False, True, False)
+    """
+    if ledger == "hazard":
+        return top_level is None or (level >= max(top_level - 1, 1))
+    return ledger == "health" and level >= 2
+
+
 @dataclass(frozen=True, slots=True)
 class Notification:
     """One message to one recipient by one channel, leased from the outbox."""

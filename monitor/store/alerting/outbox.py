@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, and_, case, exists, func, not_, or_, select, update
 
-from monitor.domain.alert import AlertState, DeliveryState, Notification
+from monitor.domain.alert import AlertState, DeliveryState, Notification, is_urgent
 from monitor.logs import redact
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import alert, alert_event, notification, site
@@ -87,19 +87,6 @@ class OpenAlert:
     body: str
     urgent: bool
     told: tuple[Told, ...]  # oldest first
-
-
-def is_urgent(ledger: str, level: int, top_level: int | None) -> bool:
-    """Whether nothing may hold this message back: the two highest hazard levels, and the top route of health.
-
-    A hazard of a site whose ladder is unknown counts as urgent.
-
-    >>> is_urgent("hazard", 2, 3), is_urgent("hazard", 1, 3), is_urgent("health", 2, None), is_urgent("advice", 2, 3)
-    (True, False, True, False)
-    """
-    if ledger == "hazard":
-        return top_level is None or (level >= max(top_level - 1, 1))
-    return ledger == "health" and level >= 2
 
 
 def load_top_levels(c: Connection) -> dict[str, int]:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.domain.alert import DeliveryState
+from monitor.domain.alert import DeliveryState, is_urgent
 from monitor.notify.circuit import Circuit, backoff_s
 from monitor.notify.path import STAGES
 from monitor.notify.stages import grouped, superseded, throttled
 from monitor.notify.verdict import Limits, Postponed, Superseded, View
-from monitor.store.alerting.outbox import TRANSITIONS, Waiting, is_urgent
+from monitor.store.alerting.outbox import TRANSITIONS, Waiting
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 LEDGERS = ["hazard", "health", "advice"]
