@@ -1,13 +1,15 @@
 """What may drive a slope, on the panel's grid: rain sums, antecedent rain, water levels and their changes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Floats, Panel
 
+_SOURCE_OF = {"rain": "rain", "level": "water", "image": "image", "outlook": "outlook"}
 RAIN_DAYS = (1, 3, 7, 15, 30)
 CHANGE_DAYS = (1, 7, 30)
 RECESSION = 0.84
@@ -116,3 +118,16 @@ def antecedent(values: Floats, keep: float) -> Floats:
         held = keep * held + (float(value) if np.isfinite(value) else 0.0)
         out[t] = held
     return out
+
+
+def rows_from_covariates(covariates: Sequence[Covariate], step_s: float) -> DriverRows | None:
+    """Known-past features of every covariate as channels; None where there is no covariate."""
+    names: list[str] = []
+    kinds: list[str] = []
+    columns: list[Floats] = []
+    for covariate in covariates:
+        for name, values in features(covariate, step_s).items():
+            names.append(name)
+            kinds.append(_SOURCE_OF[covariate.kind])
+            columns.append(values)
+    return DriverRows(tuple(names), tuple(kinds), np.column_stack(columns)) if columns else None

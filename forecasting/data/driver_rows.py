@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from forecasting.data.covariates import Covariate, features
-from forecasting.data.series import Floats
 from forecasting.errors import PanelError
 
 KINDS = ("rain", "water", "image", "outlook")
 """Sources besides the movement itself: rain and snow melt, water levels, series read from images, expected rain."""
-_KIND_OF = {"rain": "rain", "level": "water", "image": "image", "outlook": "outlook"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ class DriverRows:
 
     names: tuple[str, ...]
     kinds: tuple[str, ...]
-    values: Floats
+    values: NDArray[np.float64]
 
     def __post_init__(self) -> None:
         """Refuse what no network could read."""
@@ -54,7 +52,7 @@ class DriverRows:
             tuple(self.names[i] for i in kept), tuple(self.kinds[i] for i in kept), self.values[:, kept]
         )  # fmt: skip
 
-    def in_order(self, names: Sequence[str]) -> Floats:
+    def in_order(self, names: Sequence[str]) -> NDArray[np.float64]:
         """The channels of these names, shape (T, len(names)); NaN for one that is absent."""
         place = {name: i for i, name in enumerate(self.names)}
         out = np.full((self.values.shape[0], len(names)), np.nan)
@@ -62,16 +60,3 @@ class DriverRows:
             if name in place:
                 out[:, i] = self.values[:, place[name]]
         return out
-
-
-def rows_from_covariates(covariates: Sequence[Covariate], step_s: float) -> DriverRows | None:
-    """Known-past features of every covariate as channels; None where there is no covariate."""
-    names: list[str] = []
-    kinds: list[str] = []
-    columns: list[Floats] = []
-    for covariate in covariates:
-        for name, values in features(covariate, step_s).items():
-            names.append(name)
-            kinds.append(_KIND_OF[covariate.kind])
-            columns.append(values)
-    return DriverRows(tuple(names), tuple(kinds), np.column_stack(columns)) if columns else None

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from forecasting.data.bounds import DAMAGED, check_size, read_part
-from forecasting.data.covariates import Covariate, covariates_from_samples
-from forecasting.data.driver_rows import rows_from_covariates
+from forecasting.data.covariates import Covariate, covariates_from_samples, rows_from_covariates
 from forecasting.data.rain_forecasts import lay_outlooks, outlooks_from_samples
 from forecasting.data.series import DAY_S, Floats, Panel, nominal_step, panel_from_samples, read_table
 from forecasting.errors import RecipeError

@@ -1,9 +1,10 @@
 """Passes over the windows of one or many records, stopped early, with the best weights kept."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,7 @@ class Learner:
             Early-stop loss before training and after each pass, and why it ended.
         """
         settings, network = self.settings, self.network
-        kept = None if work is None else Unfinished.of(work, self)
+        kept = None if work is None else Unfinished.of(work, self._name())
         network.to(pick_device())
         learns = [p for p in network.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(learns, lr=settings.learning_rate, weight_decay=settings.weight_decay)
@@ -183,6 +184,18 @@ class Learner:
             nn.utils.clip_grad_norm_(learns, 1.0)
             optimiser.step()
         return False
+
+    def _name(self) -> str:
+        """A hash of settings, recipes, blocks, values and first weights: what is trained on what."""
+        digest = hashlib.sha256(f"{torch.__version__} {sorted(asdict(self.settings).items())}".encode())
+        for member in (*self.members, *self.judges):
+            facts = json.dumps([member.recipe.to_json(), asdict(member.parts), member.stride], sort_keys=True)
+            digest.update(facts.encode() + np.ascontiguousarray(member.values).tobytes())
+            if (rows := member.drivers) is not None:
+                digest.update(repr(rows.names).encode() + np.ascontiguousarray(rows.values).tobytes())
+        for name, weights in sorted(self.network.state_dict().items()):
+            digest.update(name.encode() + weights.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:32]
 
     def _return_to(self, place: Place, optimiser: torch.optim.Optimizer, order: np.random.Generator) -> None:
         """Weights, optimiser and generators as they were."""

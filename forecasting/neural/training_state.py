@@ -1,19 +1,13 @@
 """A training that was cut off goes on after its last pass, with the same bytes at its end as one that was not."""
 
-import hashlib
-import json
 import os
 import pickle
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from forecasting.neural.learner import Learner
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +48,11 @@ class Unfinished:
     path: Path
 
     @classmethod
-    def of(cls, folder: str | Path, learner: "Learner") -> Self:
-        """The file of this training in a folder, which is made where it does not exist."""
+    def of(cls, folder: str | Path, name: str) -> Self:
+        """The file of the training of this name in a folder, which is made where it does not exist."""
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
-        return cls(place / f"{_name(learner)}.training")
+        return cls(place / f"{name}.training")
 
     def load(self) -> Place | None:
         """Where the training stood; None where nothing is kept, or what is kept cannot be read."""
@@ -87,16 +81,3 @@ def restore_random(states: tuple[Tensor, ...]) -> None:
     torch.set_rng_state(states[0])
     if len(states) > 1 and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(list(states[1:]))
-
-
-def _name(learner: "Learner") -> str:
-    """A hash of settings, recipes, blocks, values and first weights."""
-    digest = hashlib.sha256(f"{torch.__version__} {sorted(asdict(learner.settings).items())}".encode())
-    for member in (*learner.members, *learner.judges):
-        facts = json.dumps([member.recipe.to_json(), asdict(member.parts), member.stride], sort_keys=True)
-        digest.update(facts.encode() + np.ascontiguousarray(member.values).tobytes())
-        if member.drivers is not None:
-            digest.update(repr(member.drivers.names).encode() + np.ascontiguousarray(member.drivers.values).tobytes())
-    for name, weights in sorted(learner.network.state_dict().items()):
-        digest.update(name.encode() + weights.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:32]

@@ -14,7 +14,8 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Site, gather_recipients
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.ingest.admission import Admission
-from monitor.ingest.decoders.table import Decoder, find_decoder
+from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.table import find_decoder
 from monitor.ingest.message import Decoded, Fault, Message, Place, locate, matches
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References, ask_references

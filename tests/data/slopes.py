@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from forecasting.data.covariates import Covariate
-from forecasting.data.driver_rows import rows_from_covariates
+from forecasting.data.covariates import Covariate, rows_from_covariates
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.data.series import DAY_S, Panel
 

@@ -33,12 +33,11 @@ from detection.imagery.raster.masks import list_masks
 from detection.imagery.raster.raster import ByteRaster, inspect
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
-from detection.imagery.scene.band_names import find_contradictions
 from detection.imagery.scene.fill import find_fill
 from detection.imagery.scene.radiometry import measure_stretch
 from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.sampling import Sampler
-from detection.imagery.scene.scene import Scene, read_scene, scene_hash
+from detection.imagery.scene.scene import Scene, find_contradictions, read_scene, scene_hash
 from detection.imagery.training.domain import find_doubts
 
 if TYPE_CHECKING:

@@ -324,3 +324,22 @@ def _date_in(name: str) -> datetime | None:
         return datetime.strptime(match[1] + (match[2] or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
     except ValueError:
         return None
+
+
+def find_contradictions(scene: Scene, names: tuple[str, ...]) -> list[str]:
+    """Say where the descriptions inside of the files contradict the names under which their bands are used."""
+    from detection.imagery.raster.raster import inspect
+
+    found = []
+    facts: Mapping[Path, tuple[str | None, ...]] = {
+        path: inspect(path).descriptions for path in {scene.bands[name].path for name in names if name in scene.bands}
+    }
+    known = set(BAND_NAMES.values())
+    for name in names:
+        band = scene.bands.get(name)
+        if band is None or not 1 <= band.index <= len(facts[band.path]):
+            continue
+        described = name_band((facts[band.path][band.index - 1] or "").strip())
+        if described in known and described != name:
+            found.append(f"{band.path.name}: band {band.index} is used as {name}, its description says {described}")
+    return found

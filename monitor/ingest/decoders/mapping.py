@@ -13,22 +13,20 @@ unit = "deg"
 
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.decoders.decoder import Decoder
 from monitor.ingest.decoders.strict_json import read_number, read_object, read_time
 from monitor.ingest.message import Decoded, Message, Place, is_station
 from monitor.ingest.quality import Vocabulary, observe
 from monitor.ingest.references import References
 
-if TYPE_CHECKING:
-    from monitor.ingest.decoders.table import Decoder
-
 _ABSENT: Final = object()
 
 
-def open_mapping(path: str) -> "Decoder":
+def open_mapping(path: str) -> Decoder:
     """Make a decoder of a mapping file; raises ConfigError with file, key and what was expected."""
     try:
         document = tomllib.loads(Path(path).read_text(encoding="utf-8"))

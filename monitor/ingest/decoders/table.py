@@ -1,17 +1,11 @@
 """The decoders that exist: kind of topic, or name in a site file, to the function that reads it."""
 
-from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from typing import Final
 
-from monitor.domain.site import Site
 from monitor.errors import ConfigError
-from monitor.ingest.message import Decoded, Message, Place
-from monitor.ingest.quality import Vocabulary
-from monitor.ingest.references import References
-
-Decoder = Callable[[Message, Place, Site, Vocabulary, References], Decoded]
+from monitor.ingest.decoders.decoder import Decoder
 
 DECODERS: Final[dict[str, str]] = {
     "native": "monitor.ingest.decoders.native:decode",

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from forecasting.data.covariates import covariates_from_samples
-from forecasting.data.driver_rows import rows_from_covariates
+from forecasting.data.covariates import covariates_from_samples, rows_from_covariates
 from forecasting.data.rain_forecasts import lay_outlooks, outlooks_from_payload
 from forecasting.data.series import Panel, horizon_key, panel_from_samples
 from forecasting.errors import ForecastingError

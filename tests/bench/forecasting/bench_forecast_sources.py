@@ -22,8 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from forecasting.data.covariates import covariates_from_samples
-from forecasting.data.driver_rows import rows_from_covariates
+from forecasting.data.covariates import covariates_from_samples, rows_from_covariates
 from forecasting.data.rain_forecasts import lay_outlook
 from forecasting.data.series import DAY_S, Floats, Panel
 from forecasting.data.sources import Recipe, read_recipe, read_record

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting.data.covariates import Covariate, covariates_from_samples
-from forecasting.data.driver_rows import rows_from_covariates
+from forecasting.data.covariates import Covariate, covariates_from_samples, rows_from_covariates
 from forecasting.data.rain_forecasts import Outlook, find_reach_s, lay_outlook, lay_outlooks, outlooks_from_samples
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.sources import Recipe, read_record

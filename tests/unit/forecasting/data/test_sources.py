@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from forecasting.data.covariates import covariates_from_samples, features
-from forecasting.data.driver_rows import DriverRows, rows_from_covariates
+from forecasting.data.covariates import covariates_from_samples, features, rows_from_covariates
+from forecasting.data.driver_rows import DriverRows
 from forecasting.data.payload import panel_from_payload
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
