@@ -172,12 +172,14 @@ def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
     section, now = context.config.oidc, context.clock()
     detail: dict[str, Any] = {"from": host, "by": "oidc", "issuer": person.issuer, "subject": person.subject}
     detail |= {"second_factor": "provider"} if vouched.by_two else {}
+    if section.second_factor == "provider" and not vouched.by_two:  # open sessions stay: it may be a thief who came
+        text = f"{section.name} does not say that you gave a second factor (a code, a key). Set one up there."
+        with context.db.write() as c:
+            bound = find_bound(c, person.issuer, person.subject)
+            name = person.name if bound is None else bound.name
+            add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", {**detail, "why": text}, now)
+        return refuse(request, to, text, 403)
     try:
-        if section.second_factor == "provider" and not vouched.by_two:
-            raise RefusedError(
-                f"{section.name} does not say that you gave a second factor (a code, a key); set one up there, and log "
-                "in again"
-            )
         with context.db.write() as c:
             name = admit_person(c, person, section.roles, section.sites, now)
             is_proved = vouched.by_two and section.second_factor != "ours"

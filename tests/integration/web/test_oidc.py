@@ -278,6 +278,17 @@ def test_who_proves_a_second_factor_is_said_by_the_settings(provider, filled_dat
     assert any("Canton does not say that you gave a second factor" in one for one in why)
 
 
+@ONCE
+def test_a_thief_without_the_second_factor_throws_nobody_out(provider, filled_database, clock):
+    with page_with(provider, filled_database, clock, 'second_factor = "provider"') as page:
+        provider.person["amr"] = ["pwd", "otp"]
+        with httpx.Client(base_url=page, timeout=60, trust_env=False, verify=False) as browser:
+            come(browser)
+            provider.person["amr"] = ["pwd"]
+            assert enter_by(page) is None
+            assert who(browser) == ("ida", "operator"), "who is in stays in"
+
+
 # ---- who pretends ----------------------------------------------------------------------------------------------
 ATTACKS = {
     "wrong nonce": lambda p: setattr(p, "bend", bent(nonce="x" * 32)),
