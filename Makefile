@@ -72,7 +72,7 @@ release: setup $(TOOLS)/.installed ## dist/: the package, its parts list (Cyclon
 	locks/release.sh $(BIN)/python $(TOOLS)/bin/cyclonedx-py
 
 docs: setup ## Documentation that can be run: examples in docstrings, that the reference knows every key and verb, and plain English
-	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor/domain monitor/domain/terms.py monitor/logs.py forecasting detection tests/architecture
+	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor/domain monitor/series monitor/criteria monitor/logs.py forecasting detection tests/architecture
 
 bench: setup servers ## Figures of the service, as ratios measured in the same run
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=1800 $(BENCH_FLAGS) tests/bench/service/bench_ingest.py tests/bench/service/bench_service.py
