@@ -18,6 +18,7 @@ from forecasting.serving.quantiles import conform, point_fan, widen
 from forecasting.simple.auto import Auto, fit_auto
 from forecasting.simple.averaging import WARM_UP_ROWS
 from forecasting.simple.baselines import Baseline, fit_baseline, fit_lld
+from forecasting.simple.least_squares import ROUNDS, count_unsettled
 from forecasting.simple.staged_averaging import find_stages, spans_of
 
 ALWAYS = ("persistence", "drift", "lld")
@@ -122,7 +123,10 @@ def _run_fold(
             by_horizon = dict(zip(kept, learnt, strict=True))
             made = [by_horizon.get(h, []) for h in horizons_s]
         else:
-            made = _simple_answers(name, known, parts, auto, horizons_s, training=training, cost=cost, simple=simple)
+            made = _simple_answers(
+                name, known, parts, auto, horizons_s, training=training, cost=cost, simple=simple,
+                told=told, at=f"fold {fold + 1}: {name}",
+            )  # fmt: skip
         for i, one in enumerate(made):
             answers[i] += one
     values = known.values
@@ -167,8 +171,11 @@ def _simple_answers(
     training: Mapping[str, Any],
     cost: float,
     simple: Sequence[Floats],
+    told: Progress,
+    at: str,
 ) -> list[list[Answer]]:
     """Answers of a simple forecast or a comparison model, and the time its fit took."""
+    fitted: Baseline = auto
     if name == "auto":
         reasons = [f"simple forecast {chosen}, the best on calibration" for chosen in auto.chosen]
         fans, seconds = simple, cost
@@ -179,11 +186,14 @@ def _simple_answers(
         if name in COMPARISONS:
             from forecasting.simple.comparison import fit_comparison
 
-            fitted: Baseline = fit_comparison(name, panel, parts.calibration, steps, seed=int(training["seed"]))
+            fitted = fit_comparison(name, panel, parts.calibration, steps, seed=int(training["seed"]))
         else:
             fitted = fit_baseline(name, panel, parts.calibration, steps)
         seconds = time.perf_counter() - begun
         fans = _fans(panel, parts, fitted, horizons_s)
+    if count := count_unsettled(fitted):
+        one, was = ("fit", "was") if count == 1 else ("fits", "were")
+        told(f"{at}: {count} {one} (of a station by a model) {was} ended after {ROUNDS} rounds, before its best")
     shown = name in BASELINES
     return [
         [Answer(name, "plain", fan[..., 2], fan, Verdict(None, shown=shown, reason=reason, seconds=seconds))]

@@ -5,7 +5,7 @@ All stations are filtered side by side in one pass over time, so a forecast read
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -28,11 +28,13 @@ class Arima:
         name: Model id.
         steps: Horizons in rows.
         params: (p1, p2, q, c in mm per row) per station; NaN where a station was too short to fit.
+        unsettled: Stations whose fit was ended before it came to its best; known after a fit alone.
     """
 
     name: str
     steps: tuple[int, ...]
     params: tuple[tuple[float, float, float, float], ...]
+    unsettled: int = field(default=0, compare=False)
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H); NaN where no value was seen for more than 3 rows."""
@@ -142,6 +144,7 @@ def fit_arima(panel: Panel, calibration: Block, steps: Sequence[int]) -> Arima:
     rows = np.diff(values, axis=0)
     enough = np.isfinite(values).sum(axis=0) >= MINIMUM_ROWS
     params = np.full((values.shape[1], 4), np.nan)
+    unsettled = 0
     if enough.any():
         chosen = values[:, enough]
         unit = _unit(rows[:, enough])
@@ -149,10 +152,11 @@ def fit_arima(panel: Panel, calibration: Block, steps: Sequence[int]) -> Arima:
         mean = _mean_step(centred)
         start = np.column_stack([np.full(mean.shape, 0.2), np.zeros(mean.shape), np.full(mean.shape, -0.6), mean])
         found = minimise(lambda p: _standardised(centred, p), start)
-        p1, p2, q, c = natural(found)
+        unsettled = int((~found.settled).sum())
+        p1, p2, q, c = natural(found.params)
         params[enough] = np.stack([p1, p2, q, c * unit], axis=-1)
     plain = tuple((float(a), float(b), float(e), float(d)) for a, b, e, d in params)
-    return Arima("arima", tuple(steps), plain)
+    return Arima("arima", tuple(steps), plain, unsettled)
 
 
 def natural(raw: Floats) -> tuple[Floats, Floats, Floats, Floats]:

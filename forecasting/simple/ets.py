@@ -4,7 +4,7 @@ Hyndman, Koehler, Snyder and Grose 2002 (A state space framework for automatic f
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -28,11 +28,13 @@ class Smoothing:
         name: Model id.
         steps: Horizons in rows.
         params: (a, g, p, first slope in mm per row) per station; NaN where a station was too short to fit.
+        unsettled: Stations whose fit was ended before it came to its best; known after a fit alone.
     """
 
     name: str
     steps: tuple[int, ...]
     params: tuple[tuple[float, float, float, float], ...]
+    unsettled: int = field(default=0, compare=False)
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H); NaN where no value was seen for more than 3 rows."""
@@ -94,15 +96,22 @@ def fit_ets(panel: Panel, calibration: Block, steps: Sequence[int]) -> Smoothing
     values = panel.values[max(0, calibration.end - FIT_ROWS) : calibration.end]
     enough = np.isfinite(values).sum(axis=0) >= MINIMUM_ROWS
     params = np.full((values.shape[1], 4), np.nan)
+    unsettled = 0
     if enough.any():
         chosen = values[:, enough]
         unit, slope = _scale(chosen)
         scaled = chosen / unit
-        start = np.column_stack([np.full(unit.shape, -1.0), np.full(unit.shape, -1.5), np.zeros(unit.shape), slope])
+        # slow and quick to learn: bursts have minima at both ends
+        start = np.stack([
+            np.column_stack([np.full((unit.size, 3), first), slope])
+            for first in ((-1.0, -1.5, 0.0), (0.5, -1.5, 0.0), (0.5, 0.8, 0.0), (-1.8, 1.0, 1.0))
+        ])  # fmt: skip
         found = minimise(lambda raw: smooth(scaled, *natural(raw))[0], start)
-        a, g, p, b = natural(found)
+        unsettled = int((~found.settled).sum())
+        a, g, p, b = natural(found.params)
         params[enough] = np.stack([a, g, p, b * unit], axis=-1)
-    return Smoothing("ets", tuple(steps), tuple((float(a), float(g), float(p), float(b)) for a, g, p, b in params))
+    plain = tuple((float(a), float(g), float(p), float(b)) for a, g, p, b in params)
+    return Smoothing("ets", tuple(steps), plain, unsettled)
 
 
 def natural(raw: Floats) -> tuple[Floats, Floats, Floats, Floats]:

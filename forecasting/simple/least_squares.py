@@ -1,49 +1,69 @@
 """Nonlinear least squares for many small problems at once, so that hundreds of stations are fitted in one loop."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecasting.data.series import Floats
 
 STEP = 1e-4
+ROUNDS = 40
+GAIN = 1e-6  # of the sum of squares in one accepted step: less is the end of the way
+SMALLEST = 1e-4  # step of any parameter; rejected ones shrink down to it
 
 
-def minimise(residuals: Callable[[Floats], Floats], start: Floats, *, rounds: int = 14) -> Floats:
+@dataclass(frozen=True, slots=True)
+class Minimum:
+    """What was found for each problem.
+
+    Attributes:
+        params: The best parameters tried, shape (S, P).
+        settled: Where no further step would have made it better, shape (S,).
+    """
+
+    params: Floats
+    settled: NDArray[np.bool_]
+
+
+def minimise(residuals: Callable[[Floats], Floats], start: Floats, *, rounds: int = ROUNDS) -> Minimum:
     """Levenberg-Marquardt (Marquardt 1963) with differences for slopes, one problem per row of `start`.
 
     Every round costs one call of `residuals`: a candidate is tried together with its neighbours, so its slopes are at
-    hand when it is accepted.
+    hand when it is accepted. A problem that has settled stays as it is, whatever else is solved beside it.
+    SciPy's `least_squares` solves one problem at a time; where it was asked it found nothing better by more than 0.1 %
+    (`test_statistics.py`). Of 30 drawn bursty series 27 end within 1 % of the best that nine starts and 300 rounds
+    find, the worst 2.6 % above it.
 
     Args:
         residuals: Parameters (B, S, P) of S problems in B variants to residuals (T, B, S); no NaN.
-        start: First guess, shape (S, P).
-        rounds: Candidates tried.
-
-    Returns:
-        The best parameters found, shape (S, P).
+        start: First guess, shape (S, P), or several of them, shape (K, S, P): the best of each problem is taken.
+        rounds: Candidates tried at most.
 
     >>> x = np.arange(20.0)[:, None, None]
     >>> made = minimise(lambda p: np.exp(-p[None, :, :, 0] * x) - np.exp(-0.3 * x), np.array([[1.0], [0.1]]))
-    >>> [round(float(v), 4) for v in made[:, 0]]
-    [0.3, 0.3]
+    >>> [round(float(v), 4) for v in made.params[:, 0]], made.settled.tolist()
+    ([0.3, 0.3], [True, True])
     """
-    problems, count = start.shape
+    candidate = start.copy() if start.ndim == 2 else _best_of(residuals, start)
+    problems, count = candidate.shape
     moves = np.concatenate([np.zeros((1, 1, count)), STEP * np.eye(count)[:, None, :]])
-    best, lowest = start.copy(), np.full(problems, np.inf)
+    best, lowest = candidate.copy(), np.full(problems, np.inf)
     normal = np.zeros((problems, count, count))
     slope = np.zeros((problems, count))
     damping = np.full(problems, 1e-2)
-    candidate = start.copy()
+    settled = np.zeros(problems, dtype=bool)
     for _ in range(rounds):
         made = residuals(candidate[None] + moves)
         own = made[:, 0]
         cost = np.einsum("ts,ts->s", own, own)
-        better = np.isfinite(cost) & (cost < lowest)
         slopes = (made[:, 1:] - own[:, None]) / STEP
         square = np.einsum("tps,tqs->spq", slopes, slopes)
         towards = np.einsum("tps,ts->sp", slopes, own)
-        usable = better & np.isfinite(square).all(axis=(1, 2)) & np.isfinite(towards).all(axis=1)
+        usable = ~settled & np.isfinite(cost) & (cost < lowest)
+        usable &= np.isfinite(square).all(axis=(1, 2)) & np.isfinite(towards).all(axis=1)
+        settled = settled | (usable & np.isfinite(lowest) & (cost > (1.0 - GAIN) * lowest))
         best[usable], lowest[usable] = candidate[usable], cost[usable]
         normal[usable], slope[usable] = square[usable], towards[usable]
         damping = np.clip(np.where(usable, damping / 5.0, damping * 4.0), 1e-8, 1e8)
@@ -52,8 +72,21 @@ def minimise(residuals: Callable[[Floats], Floats], start: Floats, *, rounds: in
             np.eye(count)
             * (damping[:, None] * np.maximum(size, 1e-12 + 1e-9 * size.max(axis=1, keepdims=True)))[:, None, :]
         )
-        candidate = best - np.clip(np.linalg.solve(normal + ridge + 1e-300, slope[..., None])[..., 0], -1.0, 1.0)
-    return best
+        step = np.clip(np.linalg.solve(normal + ridge + 1e-300, slope[..., None])[..., 0], -1.0, 1.0)
+        settled = settled | (np.isfinite(lowest) & (np.abs(step).max(axis=1) < SMALLEST))
+        if settled.all():
+            break
+        candidate = best - step
+    return Minimum(best, settled)
+
+
+def _best_of(residuals: Callable[[Floats], Floats], starts: Floats) -> Floats:
+    """The start of the least sum of squares for each problem, shape (S, P)."""
+    made = residuals(starts)
+    cost = np.einsum("tks,tks->ks", made, made)
+    first = np.where(np.isfinite(cost), cost, np.inf).argmin(axis=0)
+    out: Floats = starts[first, np.arange(starts.shape[1])]
+    return out
 
 
 def spell_params(params: Iterable[Sequence[float]]) -> list[list[float | None]]:
@@ -65,3 +98,14 @@ def read_params(rows: Iterable[Sequence[float | None]]) -> tuple[tuple[float, fl
     """Inverse of `spell_params` for models of four parameters."""
     found = [[float("nan") if v is None else float(v) for v in row] for row in rows]
     return tuple((a, b, c, d) for a, b, c, d in found)
+
+
+def count_unsettled(model: object) -> int:
+    """Fits of a model and of its members that were ended before they came to their best; a shared one counts once."""
+    found: dict[int, int] = {}
+    left = [model]
+    while left:
+        one = left.pop()
+        found[id(one)] = int(getattr(one, "unsettled", 0))
+        left += getattr(one, "members", ())
+    return sum(found.values())

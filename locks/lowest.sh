@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Tries the lowest versions that pyproject.toml allows: installs them into build/lowest and runs the tests that need no
+# server, no browser, no measured data and no PyTorch. Needs uv. Further arguments go to pytest: locks/lowest.sh -x
+# PyTorch is left out: its lowest version brings 2 GB of CUDA; its floor is held by hand.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+command -v uv >/dev/null || { echo "uv is needed to install the lowest versions: pip install uv" >&2; exit 1; }
+place=build/lowest
+mkdir -p "$place"
+echo "torch ; sys_platform == 'none'" > "$place/overrides.txt"
+uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --no-header --no-annotate \
+    --override "$place/overrides.txt" --extra dev -o "$place/lowest.txt" pyproject.toml >/dev/null
+[ -x "$place/venv/bin/python" ] || uv venv --quiet --python 3.11 "$place/venv"
+uv pip sync --quiet --python "$place/venv/bin/python" "$place/lowest.txt"
+# what loads PyTorch when it is collected is another job's
+tests=$(grep -rLE '^(import|from) (torch|safetensors)' tests/unit tests/contract --include='test_*.py' |
+    grep -vE '/(neural|imagery|training|serving)/' | sort)
+# shellcheck disable=SC2086
+exec "$place/venv/bin/python" -m pytest -q -p no:cacheprovider -p no:randomly -m 'not slow and not server and not browser and not data' "$@" $tests
