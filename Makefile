@@ -12,7 +12,7 @@ RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 LOCK_FLAGS ?=
 
-.PHONY: help setup lock servers run demo test soak lint type audit docs bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery bench-recipes train-demo release
+.PHONY: help setup lock test-lowest servers run demo test soak lint type audit docs bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery bench-recipes train-demo release
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ setup: $(STAMP) ## Make .venv with everything for running and developing (done b
 
 lock: ## Write the lock files anew from pyproject.toml (needs uv; LOCK_FLAGS=--upgrade takes newer versions)
 	locks/write.sh $(LOCK_FLAGS)
+
+test-lowest: ## The lowest versions that pyproject.toml allows, in build/lowest: the tests that need no server and no PyTorch (needs uv)
+	locks/lowest.sh $(PYTEST_FLAGS)
 
 servers: ## Install what tests need beside Python, where it is missing: Mosquitto, PostgreSQL, Chromium (Debian packages)
 	@tests/setup-servers.sh

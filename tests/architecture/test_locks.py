@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,28 @@ def test_the_locks_agree_and_only_their_own_file_names_torch():
 
 def test_the_service_asks_for_no_networks():
     assert not {"torch", "statsmodels"} & {one.name for one in list_asked()}
+
+
+# used as they are, by import: who runs Slopeward can put another version in their place, as the LGPL asks
+LESSER = {"psycopg", "psycopg-binary"}
+
+
+@pytest.mark.parametrize("name", ["service", "models"])
+def test_nothing_that_ships_is_under_the_gpl(name):
+    known = 0
+    for package in read_lock(name):
+        try:
+            found = metadata(package)
+        except PackageNotFoundError:
+            continue  # of another platform
+        told = [found.get("License-Expression") or "", *(found.get_all("Classifier") or ())]
+        # a text of many lines is the licence itself, and may name others
+        told.append((found.get("License") or "").partition("\n")[0])
+        licence = " ".join(line for line in told if "License" in line or " :: " not in line)
+        assert licence.strip() or found.get_all("License-File"), f"{package}: no licence is named"
+        assert package in LESSER or not re.search(r"GPL|General Public", licence), f"{package}: {licence}"
+        known += 1
+    assert known > 60
 
 
 def test_no_lock_names_a_host_of_packages():
