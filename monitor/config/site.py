@@ -13,7 +13,6 @@ from monitor.config.fusion import read_fusion
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, find_level, find_series
 from monitor.criteria.rain_table import read_expected_rain, refuse_expected
-from monitor.criteria.table import CRITERIA
 from monitor.criteria.tables import CriterionTable, DwellTable
 from monitor.domain.instants import spell_duration
 from monitor.domain.names import unify_names
@@ -254,7 +253,7 @@ def _read_levels(table: Mapping[str, Any], name: str) -> tuple[Level, ...]:
         if key not in head.names:
             raise ConfigError(f"{name}: levels: {describe_unknown(key, [*ONLY_LEVELS, *head.names])}")
     for index, level in enumerate(head.names):
-        if any(level in keys for keys in (entry.table.written_keys() for entry in CRITERIA.values())):
+        if any(level in keys for keys in (entry.table.written_keys() for entry in _list_kinds().values())):
             raise ConfigError(f"{name}: levels.names[{index}]: {level!r} is a key of criteria; expected another name")
     # the two highest levels fall by a person unless the site says otherwise
     auto = head.auto_lower if head.auto_lower is not None else head.names[: max(1, len(head.names) - 2)]
@@ -338,6 +337,13 @@ def _read_recipient(table: schema.RecipientTable, levels: Sequence[Level], where
     )  # fmt: skip
 
 
+def _list_kinds() -> Mapping[str, Entry]:
+    """The kinds of criteria; their rules are loaded with the first site file, which many verbs never read."""
+    from monitor.criteria.table import CRITERIA
+
+    return CRITERIA
+
+
 @dataclass(frozen=True, slots=True)
 class _Shape:
     """One criterion's table as its kind reads it, before names are resolved."""
@@ -351,9 +357,10 @@ class _Shape:
 def _read_shape(raw: Mapping[str, Any], index: int, levels: Sequence[Level], name: str) -> _Shape:
     where, faults = f"criterion[{index}]", Faults()
     kind = raw.get("kind")
-    if not isinstance(kind, str) or kind not in CRITERIA:
-        raise ConfigError(f"{name}: {where}.kind: expected one of: {', '.join(CRITERIA)}, got {kind!r}")
-    entry = CRITERIA[kind]
+    known = _list_kinds()
+    if not isinstance(kind, str) or kind not in known:
+        raise ConfigError(f"{name}: {where}.kind: expected one of: {', '.join(known)}, got {kind!r}")
+    entry = known[kind]
     names = [level.name for level in levels] if entry.bound else []
     own = {k: v for k, v in raw.items() if k in entry.table.written_keys()}
     for key in raw:
@@ -395,7 +402,7 @@ def _imply_advice(criteria: Sequence[Criterion], stations: Sequence[Station]) ->
     if not moving:
         return
     slowest_s = max(p.interval_s for _, p in moving)
-    for entry in CRITERIA.values():
+    for entry in _list_kinds().values():
         if entry.implied_s is not None and entry.kind not in declared:
             yield Criterion(
                 id=f"{entry.kind.id}-advice", kind=entry.kind, stations=tuple(dict.fromkeys(i for i, _ in moving)),

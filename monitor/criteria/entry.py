@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from monitor.criteria.tables import CriterionTable
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Section
-from monitor.series.assessment import Rule
+
+if TYPE_CHECKING:
+    from monitor.series.assessment import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,6 @@ class Entry:
     kind: Kind
     table: type[CriterionTable]
     bound: type[Section] | None
-    rule: Callable[[Criterion], Rule]
+    rule: Callable[[Criterion], "Rule"]
     example: str
     implied_s: Callable[[float], float] | None = None

@@ -7,6 +7,7 @@ from itertools import pairwise
 from math import fsum
 from typing import Final
 
+from monitor.criteria.rain_table import FORECAST
 from monitor.domain.decision import View, seconds
 from monitor.domain.site import Criterion, SeriesSpec
 from monitor.series.tracks import HARMLESS, LARGEST
@@ -17,7 +18,6 @@ RECORD_MM: Final = 422.0
 RECORD_EXPONENT: Final = 0.475
 GLITCH_SHARE: Final = 0.2  # a counter that fell and is back at most so much of its height above: it never fell
 MOST_PIECES: Final = 1000
-FORECAST: Final = "series:forecast:"  # + seconds that the forecast reaches; the text is STATION.quantity
 RAIN_SAFE: Final = (("min_coverage", "higher"),)  # parameters that tighten when they go this way
 
 

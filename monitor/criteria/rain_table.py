@@ -8,13 +8,13 @@ from typing import Final
 from pydantic import Field
 
 from monitor.criteria.places import Places
-from monitor.criteria.rain_gauge import FORECAST
 from monitor.criteria.tables import MeasuredTable, Share, add_params
 from monitor.domain.instants import parse_duration_s, spell_duration
 from monitor.domain.site import Criterion, SeriesSpec, Station
 from monitor.domain.terms import Duration
 from monitor.errors import ConfigError
 
+FORECAST: Final = "series:forecast:"  # + seconds that the forecast reaches; the text is STATION.quantity
 EXPECTED: Final = re.compile(r"_next_(\d+[mhd])(?:_|$)")  # how a series of weather forecasts is named
 
 

@@ -38,7 +38,7 @@ class VoteKey(_Key):
 
     def __new__(cls, criterion: str, station: str) -> Self:
         """From its parts."""
-        return cls.read(f"{criterion}|{station}")
+        return str.__new__(cls, f"{criterion}|{station}")
 
     @property
     def criterion(self) -> str:
@@ -63,7 +63,7 @@ class RuleKey(_Key):
 
     def __new__(cls, rule: str, vote: VoteKey) -> Self:
         """From its parts."""
-        return cls.read(f"{_RULE}{rule}|{vote}")
+        return str.__new__(cls, f"{_RULE}{rule}|{vote}")
 
     @property
     def rule(self) -> str:
@@ -117,7 +117,7 @@ class StepVote(_Key):
 
     def __new__(cls, step: StepKey) -> Self:
         """Of a step."""
-        return cls.read(f"{_STEP}{step}")
+        return str.__new__(cls, f"{_STEP}{step}")
 
     @property
     def step(self) -> StepKey:
