@@ -14,6 +14,8 @@ log: Final = logging.getLogger(__name__)
 async def _serve(host: str, port: int) -> None:
     from amqtt.broker import Broker
 
+    # it would write a page of traceback for each message that a busy subscriber confirms late: 30 MB in a demonstration
+    logging.getLogger("amqtt").setLevel(logging.CRITICAL)
     config = {
         "listeners": {"default": {"type": "tcp", "bind": f"{host}:{port}"}},
         "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},

@@ -475,9 +475,10 @@ def _wait_for_everything(stage: Stage, patience_s: float) -> bool:
 
 def _wait_for_acts(stage: Stage, is_seen: Callable[[dict[str, Any]], Any], patience_s: float) -> bool:
     def look() -> tuple[bool, Any]:
+        if _is_busy(stage):
+            return False, time.monotonic()  # an act that goes on is a movement: it ends by its own limit
         counted = count(stage)
-        # an act that goes on is a movement: it ends by its own limit
-        return bool(is_seen(counted)) and not _is_busy(stage), time.monotonic() if _is_busy(stage) else counted
+        return bool(is_seen(counted)), counted
 
     return wait_until(look, patience_s, stage, 1.0)
 
