@@ -1,4 +1,8 @@
-"""How rare a depth of rain is: extreme-value distributions from annual maxima, or between quantiles that were given."""
+"""How rare a depth of rain is: extreme-value distributions from annual maxima, or between quantiles that were given.
+
+Ours because decisions recompute bit for bit without SciPy; it is `scipy.stats.genextreme` to 1e-9
+(`test_beside_libraries.py`).
+"""
 
 import itertools
 from collections.abc import Sequence

@@ -2,6 +2,7 @@
 
 Box and Jenkins 1970 for the model, Harvey 1989 for its state-space form and the likelihood with missing observations.
 All stations are filtered side by side in one pass over time, so a forecast reads nothing after its origin.
+Ours for the speed of many stations; its likelihood is within .05 of the best of statsmodels (`test_statistics.py`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,0 +1,72 @@
+"""Formulas of our own beside the libraries that know them, on the ground that both stand on: full series, no gaps.
+
+Ours stay because of gaps, of one rule for all stations, or because a decision recomputes them bit for bit.
+"""
+
+import numpy as np
+import pytest
+
+from forecasting.evaluation.significance import diebold_mariano
+from forecasting.hydrology.return_period import Extremes, fit_extremes
+from forecasting.metrics import mae, pinball, rmse
+from forecasting.simple import lad
+from forecasting.simple.lad import solve
+
+
+@pytest.mark.parametrize("steps", [1, 4, 9])
+def test_diebold_mariano_is_the_t_of_a_mean_with_newey_west_errors(steps):
+    statsmodels = pytest.importorskip("statsmodels.api")
+    rng = np.random.default_rng(steps)
+    noise = rng.normal(size=120 + steps)
+    apart = 0.2 + np.convolve(noise, np.ones(steps), "valid")[:120]
+    ours, _ = diebold_mariano(apart[:, None], np.zeros((120, 1)), steps)
+    fitted = statsmodels.OLS(apart, np.ones(120)).fit(
+        cov_type="HAC", cov_kwds={"maxlags": steps - 1, "use_correction": False}
+    )
+    # Harvey, Leybourne and Newbold 1997, equation 9, which statsmodels leaves to the caller
+    small = (120 + 1 - 2 * steps + steps * (steps - 1) / 120) / 120
+    assert ours == pytest.approx(float(fitted.tvalues[0]) * np.sqrt(small), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_least_absolute_weights_are_those_of_the_median_regression(seed, monkeypatch):
+    regression = pytest.importorskip("statsmodels.regression.quantile_regression")
+    rng = np.random.default_rng(seed)
+    columns = rng.normal(size=(400, 6))
+    wanted = columns @ rng.normal(size=6) + rng.standard_t(2, size=400)
+    theirs = regression.QuantReg(wanted, columns).fit(q=0.5).params
+    least = np.abs(wanted - columns @ theirs).mean()
+
+    def off(weights):
+        return np.abs(wanted - columns @ weights).mean() / least - 1.0
+
+    # ours draws them a little to zero, so that a rank that is missing does no harm
+    assert off(solve(columns, wanted)) < 0.02
+    monkeypatch.setattr(lad, "PENALTY", 1e-12)
+    assert off(solve(columns, wanted)) < 1e-3
+
+
+@pytest.mark.parametrize("shape", [-0.3, -0.05, 0.0, 0.2])
+def test_extremes_are_those_of_scipy(shape):
+    from scipy.stats import genextreme
+
+    ours, theirs = Extremes(60.0, 15.0, shape, 40), genextreme(shape, 60.0, 15.0)
+    for years in (1.1, 2.0, 10.0, 100.0, 1000.0):
+        depth = float(theirs.ppf(1.0 - 1.0 / years))
+        assert ours.depth(years) == pytest.approx(depth, rel=1e-9)
+        assert ours.return_years(depth) == pytest.approx(1.0 / float(theirs.sf(depth)), rel=1e-9)
+    drawn = theirs.rvs(size=4000, random_state=np.random.default_rng(1))
+    found = fit_extremes(drawn.tolist(), "gumbel" if shape == 0.0 else "gev")
+    # moments and likelihood need not agree on a sample; on a long one both come to what drew it
+    assert found.depth(100.0) == pytest.approx(float(theirs.ppf(0.99)), rel=0.05)
+
+
+def test_scores_are_those_of_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    observed, made = rng.normal(size=300), rng.normal(size=300)
+    assert mae(made - observed) == pytest.approx(metrics.mean_absolute_error(observed, made), rel=1e-12)
+    assert rmse(made - observed) == pytest.approx(metrics.root_mean_squared_error(observed, made), rel=1e-12)
+    for quantile in (0.025, 0.1, 0.5, 0.9):
+        theirs = metrics.mean_pinball_loss(observed, made, alpha=quantile)
+        assert pinball(observed - made, quantile) == pytest.approx(theirs, rel=1e-12)
