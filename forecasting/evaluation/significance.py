@@ -1,6 +1,7 @@
 """Whether one forecast is better than another by more than chance, when forecasts a day apart share their errors.
 
-Ours because stations and rows may be missing; on full rows it is statsmodels' HAC t to 1e-12 (`test_beside_libraries.py`).
+Ours because stations and rows may be missing; on full rows it is statsmodels' HAC t to 1e-12
+(`test_beside_libraries.py`).
 """
 
 import math

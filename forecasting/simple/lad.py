@@ -3,8 +3,8 @@
 The median regression of Koenker and Bassett 1978, solved by iteratively reweighted least squares (Schlossmacher 1973).
 Stations share the weights, so eight short records teach what one long record would; every window counts the same,
 however fast it moves, so one event in the past does not outvote the quiet years.
-Ours because weights are drawn to zero where rank is missing; without that its loss is that of statsmodels' `QuantReg` to
-.1 %, with it to 2 % (`test_beside_libraries.py`).
+Ours because weights are drawn to zero where rank is missing; without that its loss is that of statsmodels'
+`QuantReg` to .1 %, with it to 2 % (`test_beside_libraries.py`).
 """
 
 from collections.abc import Mapping, Sequence
