@@ -7,7 +7,6 @@ exporting is written into it.
 import hashlib
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -15,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from forecasting.data.bounds import DAMAGED
 from monitor.alerting.audit.explain import explain, read_units
 from monitor.alerting.audit.recompute import recompute
 from monitor.domain.instants import parse, spell
@@ -87,7 +87,7 @@ def read_pack(path: Path) -> dict[str, bytes]:
             if len({p.filename for p in parts}) < len(parts) or sum(int(p.file_size) for p in parts) > _LONGEST:
                 raise RefusedError(f"{path} is no audit pack: a part stands in it twice, or it is too large")
             return {p.filename: archive.read(p) for p in parts}
-    except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED as error:
         raise RefusedError(f"{path} cannot be read as an audit pack: {error}") from None
 
 
