@@ -391,6 +391,7 @@ def test_learners_of_the_field_beat_persistence_on_a_steady_slope(name):
 
 def test_a_horizon_too_long_for_a_network_is_dropped_and_the_others_are_scored():
     """The network is left out at the horizon that no block can hold; simple forecasts answer all of them."""
+    pytest.importorskip("torch", reason="PyTorch is not installed (extra models)")
     said = []
     trials = list(
         run_trials(slope(), ["gru"], [DAY_S, 40 * DAY_S], folds=1, training={"epochs": 1}, on_progress=said.append)
