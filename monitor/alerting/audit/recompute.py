@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.acts.word_acts import TAKEN_BACK, ask_again
@@ -20,6 +20,8 @@ from monitor.errors import ConfigError
 from monitor.store.alerting.audit_pack import Cited
 from monitor.store.alerting.decisions import DecisionRow
 from monitor.store.alerting.drills import without_exercise
+
+WITH_UNITS: Final = 2  # the format in which every figure of a sentence has its unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,13 @@ def _recompute_view(row: DecisionRow, frozen: Mapping[str, Any], source: str) ->
     decision = decide(site, Memory.read(frozen["memory"]), View.read(frozen["view"]), parse(frozen["now"]))
     again = json.loads(canonical_json(decision.spell()))
     # what was frozen before every figure said its unit is held against sentences without units: all else must be equal
-    old = frozen.get("format", 1) < FORMAT
-    wording = Wording(tuple(unit for _, unit in site.quantities)) if old else None
-    return _differences("outcome", _fill(row, frozen["outcome"], again), again, wording)
+    version = frozen.get("format", 1)
+    wording = Wording(tuple(unit for _, unit in site.quantities)) if version < WITH_UNITS else None
+    found = _differences("outcome", _fill(row, frozen["outcome"], again), again, wording)
+    if found and version < FORMAT:
+        inputs = f"format {version} of the frozen inputs, now {FORMAT}"
+        found.insert(0, f"decided by earlier rules ({inputs}); they may differ")
+    return found
 
 
 def _fill(row: DecisionRow, old: Any, again: Any) -> Any:

@@ -46,7 +46,8 @@ from monitor.store.models.movement import load_failure_facts
 from monitor.store.readings.points import load_point_facts
 
 ATTEMPTS: Final = 5
-FORMAT: Final = 2  # of frozen inputs; in 1 some figures of a sentence had no unit
+# Of frozen inputs: in 1 some figures of a sentence had no unit, in 2 a return of any age made a spike
+FORMAT: Final = 3
 BEFORE_READINGS_S: Final = 86400.0  # an earthquake explains the steps of the hours after it
 
 

@@ -193,11 +193,28 @@ def test_what_was_decided_before_every_figure_had_its_unit_is_recomputed_as_well
 
     bare, count = re.subn(r"(over \d+) mm/day", r"\1", row.evidence)
     assert count >= 4, "sentence, votes, words and the alert"
-    older = bare.replace('"format":2', '"format":1')
+    older = bare.replace('"format":3', '"format":1')
     assert older != bare
     assert again(row.evidence) == again(older) == ()
     assert any("sentence: was" in line for line in again(bare)), "what is frozen now has its units, or it was altered"
     assert again(older.replace("over 80 in", "over 81 in")), "a bound is no unit"
+
+
+def test_what_earlier_rules_decided_says_so_where_it_differs(bench):
+    row = hazard(bench)[1]
+    with bench.database.read() as c:
+        source = load_site_source(c, row.config_sha256)
+
+    def again(content):
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        return recompute(replace(row, evidence=content, evidence_sha256=digest), source).differences
+
+    before = row.evidence.replace('"format":3', '"format":2')
+    assert before != row.evidence
+    assert again(before) == ()
+    said = "decided by earlier rules (format 2 of the frozen inputs, now 3); they may differ"
+    assert again(before.replace("over 80 mm/day in", "over 81 mm/day in"))[0] == said
+    assert said not in again(row.evidence.replace("over 80 mm/day in", "over 81 mm/day in"))
 
 
 def test_an_altered_threshold_or_event_is_found(bench, tmp_path, capsys):
