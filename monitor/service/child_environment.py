@@ -18,6 +18,8 @@ _PAGE: Final = frozenset({
 })  # fmt: skip
 _OF_PEOPLE: Final = frozenset({f"{PREFIX}BY_PASSWORD", f"{PREFIX}USER_PASSWORD"})  # at the command line
 _DATABASE: Final = "PG"
+# glibc: few arenas, and what a job takes at once comes from the system and goes back to it; what the user sets holds
+_MALLOC: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
 _ADDRESS_IS_SECRET: Final = f"{PREFIX}WATCHDOG__PING_URL"  # who knows it can say that all is well
 
 
@@ -27,7 +29,7 @@ def core_environment(environ: Mapping[str, str]) -> dict[str, str]:
     >>> core_environment({"SIREN_URL": "s", "SLOPEWARD_BROKER__PASSWORD": "b"})["SIREN_URL"]
     's'
     """
-    return {k: v for k, v in _without(environ, page=True).items() if k not in _OF_PEOPLE}
+    return _MALLOC | {k: v for k, v in _without(environ, page=True).items() if k not in _OF_PEOPLE}
 
 
 def page_environment(environ: Mapping[str, str]) -> dict[str, str]:
