@@ -17,7 +17,7 @@ from monitor.notify.path import run_stages
 from monitor.notify.verdict import Limits, View
 from monitor.store.alerting.outbox import (
     claim_due,
-    count_sent_since,
+    count_sent_between,
     find_failing,
     load_waiting,
     mark_delivered,
@@ -103,7 +103,8 @@ class ChannelWorker:
         if self.circuit.is_open(now) and not self._has_urgent(now):
             return False
         with self._db.write() as c:
-            view = View(now, count_sent_since(c, self.channel, now - timedelta(hours=1)), self._limits)
+            sent = count_sent_between(c, self.channel, now - timedelta(hours=1), now)
+            view = View(now, sent, self._limits)
             left = run_stages(c, self.channel, view)
             urgent = {message.id for message in left if message.urgent}
             only = urgent if self.circuit.is_open(now) else None

@@ -320,12 +320,16 @@ def has_expired(c: Connection, now: datetime) -> bool:
     return bool(c.execute(select(exists().where(_expired(now)))).scalar())
 
 
-def count_sent_since(c: Connection, channel: str, since: datetime) -> int:
-    """Messages that no drill caused and a channel took since an instant; looks at the newest thousand rows only."""
+def count_sent_between(c: Connection, channel: str, since: datetime, until: datetime) -> int:
+    """Messages that no drill caused and a channel took after `since` and until `until`, of the newest thousand rows.
+
+    What a clock that was ahead stamped later than `until` does not count: it would hold others back as long.
+    """
     n = notification
     floor = (c.execute(select(func.max(n.c.id))).scalar() or 0) - 1000
     query = select(func.count()).where(
-        n.c.id > floor, n.c.channel == channel, n.c.sent_at > since, n.c.exercise.is_(False)
+        n.c.id > floor, n.c.channel == channel, n.c.sent_at > since, n.c.sent_at <= until,
+        n.c.exercise.is_(False),
     )  # fmt: skip
     return int(c.execute(query).scalar_one())
 

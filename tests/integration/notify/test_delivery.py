@@ -341,6 +341,20 @@ def test_shelving_holds_back_all_but_the_urgent(database, hooks):
     assert sorted(r.state for r in rows(database).values()) == ["delivered", "queued"]
 
 
+@pytest.mark.parametrize(("sent_at", "state"), [(timedelta(days=1), "delivered"), (timedelta(0), "queued")])
+def test_what_a_clock_that_was_ahead_sent_fills_no_hour(database, hooks, sent_at, state):
+    now = clock()
+    with database.write() as c:
+        add_site(c)
+        for k in range(2):
+            sick = add_alert(c, f"sent-{k}", "health", level=1)
+            add_message(c, sick, "webhook:OK", 1, ledger="health", state="delivered", sent_at=now + sent_at)
+        waits = add_message(c, add_alert(c, "waits", "health", level=1), "webhook:OK", 1, ledger="health")
+    with running(database, {"OK": f"{hooks.base}/ok"}, limits=Limits(group_wait_s=0.0, sends_per_hour=2)):
+        wait_for(lambda: rows(database)[waits].state == "delivered" or rows(database)[waits].next_attempt_at)
+    assert rows(database)[waits].state == state
+
+
 @pytest.mark.parametrize("between", ["restart", "clock"])
 def test_the_first_success_after_a_restart_releases_what_waits(database, hooks, between):
     """What failed before the service ended, or before the clock was set, follows the first message that is taken."""
