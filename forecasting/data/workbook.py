@@ -5,6 +5,7 @@ Calamine lays a table over all cells from the first to the last: two cells in fa
 """
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -54,8 +55,9 @@ def read_sheet(path: Path) -> "pd.DataFrame":
 def read_day_zero(path: Path) -> str:
     """The day from which a workbook counts plain numbers as dates: 1899-12-30, or 1904-01-01 where it says so."""
     with zipfile.ZipFile(path) as book:
-        head = read_part(book, "xl/workbook.xml", SHEET_BYTES)
-    return "1904-01-01" if any(b'date1904="' + yes in head for yes in (b"1", b"true")) else "1899-12-30"
+        spelled = [part for part in book.namelist() if part.lower().lstrip("/") == "xl/workbook.xml"]
+        head = read_part(book, spelled[0], SHEET_BYTES) if spelled else b""
+    return "1904-01-01" if re.search(rb"""date1904\s*=\s*["'](1|true)["']""", head) else "1899-12-30"
 
 
 def check_parts(path: Path) -> None:
