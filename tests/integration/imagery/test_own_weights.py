@@ -103,7 +103,7 @@ def test_tiles_of_several_pixel_sizes_and_contradicted_sizes_are_refused(tmp_pat
     write_tiles(tmp_path, 4, 0.5)
     assert folder.read(tmp_path, "train").pixel_size_m == pytest.approx(0.5, rel=0.01)
     assert folder.read(tmp_path, "train", pixel_size_m=0.55).pixel_size_m == 0.55
-    with pytest.raises(RecipeError, match=r"data\.pixel_size_m is 10, the tiles in .* have pixels of 0\.5 m"):
+    with pytest.raises(RecipeError, match=r"data\.pixel_size_m is 10 m, the tiles in .* have pixels of 0\.5 m"):
         folder.read(tmp_path, "train", pixel_size_m=10.0)
     write(tmp_path / "train" / "images" / "tile-01.tif", np.ones((3, SIZE, SIZE), np.float32), 10.0)
     with pytest.raises(RecipeError, match=r"tiles with pixels of 0\.5 to 10 m"):
