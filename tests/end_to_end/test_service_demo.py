@@ -47,7 +47,7 @@ def _read(path):
 @pytest.mark.timeout(1260)
 def test_a_newcomer_sees_everything_on_a_machine_without_mosquitto(tmp_path):
     status, counted, words = run_demo(tmp_path, before=hide_mosquitto())
-    assert status == 0, (counted, words)
+    assert status == 0, "\n".join([*map(str, counted["trouble"]), words])
     assert counted["observations"] > 90_000
     assert {"auto", "gru", "lstm", "graph-gru", "lld", "persistence"} <= set(counted["forecasters"])
     assert all(one["shown"] or one["not_shown_because"] for one in counted["forecasters"].values())
