@@ -53,7 +53,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         }
         try:
             files = list_models(config.paths.models, site.id, [None if checkpoint is None else checkpoint.path])
-            answer = run_in_worker(config.compute, "detection.anomaly.lane:score", payload, reads=files)
+            answer = run_in_worker(config.compute, "detection.anomaly.jobs:score", payload, reads=files)
         except JobError as error:  # the detectors after it still have their turn
             failed = True
             parts.append(f"{detector}: {error}")

@@ -13,7 +13,7 @@ from monitor.domain.site import Site
 from monitor.errors import JobError, StoreBusyError
 from monitor.movement.cadence import UNKNOWN, stage_cadence
 from monitor.movement.gathering import Moving, find_moving, load_path
-from monitor.movement.judging import Issue, Judgement, inverse_of, is_due, judge_movement, v_eq_of
+from monitor.movement.movement_state import Issue, Judgement, inverse_of, is_due, judge_movement, v_eq_of
 from monitor.store.alerting.decisions import load_newest
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import (

@@ -40,7 +40,7 @@ class Companions:
 
 def ask_neighbours(
     windows: Windows,
-    words: Sequence[Assessment],
+    assessments: Sequence[Assessment],
     votes: Mapping[VoteKey, Vote],
     sick: Mapping[VoteKey, str],
     groups: Mapping[str, str],
@@ -54,7 +54,7 @@ def ask_neighbours(
 
     Args:
         windows: the view at its instant.
-        words: what every criterion says.
+        assessments: what every criterion says.
         votes: votes after this look.
         sick: votes that are set aside already: their stations are no neighbours.
         groups: independence group of each witness.
@@ -74,7 +74,7 @@ def ask_neighbours(
     asked: dict[str, float] = {}
     reasons: dict[str, str] = {}
     for criterion in _checked(site, plan):
-        mine = {w.station: w for w in words if w.criterion == criterion.id}
+        mine = {w.station: w for w in assessments if w.criterion == criterion.id}
         for name in criterion.stations:
             key, question = VoteKey(criterion.id, name), f"{ALONE}{name}"
             vote, station = votes.get(key), site.station(name)
@@ -106,31 +106,31 @@ def _checked(site: Site, plan: Neighbours) -> Iterator[Criterion]:
 
 
 def _find_still(
-    windows: Windows, plan: Neighbours, station: Station, criterion: Criterion, words: Mapping[str, Assessment],
+    windows: Windows, plan: Neighbours, station: Station, criterion: Criterion, assessments: Mapping[str, Assessment],
     sick: Mapping[VoteKey, str],
 ) -> str | None:  # fmt: skip
     """What the neighbours that are seen do instead of moving along; "" = one moves along, None = none can be judged."""
-    own = words.get(station.id)
+    own = assessments.get(station.id)
     if own is None or own.motion is None:
         return None
     speed, found = size_of(own.motion), []
     spec = windows.site.series(station.id, criterion.quantity)
     unit = "per day" if spec is None else f"{spec.unit}/day"
-    for name, word in sorted(words.items()):
+    for name, assessment in sorted(assessments.items()):
         other = windows.site.station(name)
         if name == station.id or other is None or VoteKey(criterion.id, name) in sick:
             continue
         distance_m = measure_distance_m(station, other)
-        if distance_m is None or word.motion is None or not word.fresh:
+        if distance_m is None or assessment.motion is None or not assessment.fresh:
             continue
         steps = max(1, ceil(distance_m / plan.step_m))
         if steps > plan.steps:
             continue
         needed = speed / 2.0**steps
         # what its error allows counts for the slope: only a neighbour that clearly stands holds a vote down
-        if size_of(word.motion) + word.motion_error >= needed:
+        if size_of(assessment.motion) + assessment.motion_error >= needed:
             return ""
-        found.append(f"{name} ({steps} steps) {size_of(word.motion):.2f} of {needed:.2f} {unit}")
+        found.append(f"{name} ({steps} steps) {size_of(assessment.motion):.2f} of {needed:.2f} {unit}")
     return "; ".join(found[:3]) or None
 
 

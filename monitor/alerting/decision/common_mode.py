@@ -15,15 +15,18 @@ from monitor.series.witness import Motion, move_as_one
 
 
 def find_common(
-    windows: Windows, words: Sequence[Assessment], sightings: Mapping[StepKey, Sighting], groups: Mapping[str, str]
+    windows: Windows,
+    assessments: Sequence[Assessment],
+    sightings: Mapping[StepKey, Sighting],
+    groups: Mapping[str, str],
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     """References whose rovers move as one: reference -> stations, and reference -> sentence."""
     site = windows.site
     kinds = {c.id: c.kind for c in site.criteria}
-    moving = {w.station for w in words if w.raise_level > 0 and _tells_motion(kinds[w.criterion])}
+    moving = {w.station for w in assessments if w.raise_level > 0 and _tells_motion(kinds[w.criterion])}
     open_steps = {s.station: s.jump.size for k, s in sightings.items() if windows.memory.answers.get(k) is None}
     moving |= set(open_steps)
-    leaders = {*open_steps, *(w.station for w in words if w.fresh and w.raise_level > 0)}
+    leaders = {*open_steps, *(w.station for w in assessments if w.fresh and w.raise_level > 0)}
     found: dict[str, tuple[str, ...]] = {}
     sentences: dict[str, str] = {}
     for reference in sorted({s.reference for s in site.stations if s.reference is not None}):
@@ -35,7 +38,7 @@ def find_common(
         leads = not others and any(s.on_slope and s.id in leaders for s in members)
         if not known and not leads:
             continue  # nobody to follow: no motion need be measured
-        rovers = [m for s in members if s.on_slope for m in _motions(words, open_steps, s)]
+        rovers = [m for s in members if s.on_slope for m in _motions(assessments, open_steps, s)]
         controls = [
             m for s in members if not s.on_slope for m in _control(windows, s, open_steps)
         ]  # fmt: skip
@@ -64,9 +67,9 @@ def _says_nothing(windows: Windows, station: Station, rovers: Sequence[Motion]) 
     return lives and all(r.station != station.id for r in rovers)
 
 
-def _motions(words: Sequence[Assessment], open_steps: Mapping[str, Vector], station: Station) -> list[Motion]:
+def _motions(assessments: Sequence[Assessment], open_steps: Mapping[str, Vector], station: Station) -> list[Motion]:
     """The motion of a rover that is heard: its open step, else its velocity."""
-    mine = [w for w in words if w.station == station.id and w.motion is not None]
+    mine = [w for w in assessments if w.station == station.id and w.motion is not None]
     if station.id in open_steps:
         error = max((w.motion_error for w in mine), default=0.0)
         return [Motion(station.id, open_steps[station.id], error, moving=True)]
@@ -89,8 +92,8 @@ def _control(windows: Windows, station: Station, open_steps: Mapping[str, Vector
         return []
     if track.jumps or station.id in open_steps:
         return [Motion(station.id, track.jumps[-1].size if track.jumps else open_steps[station.id], 0.0, moving=True)]
-    word = judge_rates(_lenient(criterion), track, spec, windows, norm=True)
-    return [Motion(station.id, word.motion, word.motion_error, word.raise_level > 0)] if word.motion else []
+    found = judge_rates(_lenient(criterion), track, spec, windows, norm=True)
+    return [Motion(station.id, found.motion, found.motion_error, found.raise_level > 0)] if found.motion else []
 
 
 def _lenient(criterion: Criterion) -> Criterion:

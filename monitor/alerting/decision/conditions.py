@@ -24,7 +24,7 @@ HAZARD_KEY = "hazard"
 
 def list_conditions(situation: Situation) -> dict[str, Condition]:
     """All conditions that are open now, by alert key."""
-    windows, steps, ask, words = situation.windows, situation.steps, situation.ask, situation.words
+    windows, steps, ask, assessments = situation.windows, situation.steps, situation.ask, situation.assessments
     site, now_s, before = windows.site, windows.now_s, windows.memory.conditions
     found = dict(situation.sick)
     if windows.view.draining:
@@ -50,8 +50,8 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
         found["health:site:lone_top"] = Condition("health", 2, now_s, text)
     if not windows.view.draining:
         found |= _list_sight(site, now_s, situation.outlook, situation.rung)
-    found |= _list_undecided(windows, words)
-    found |= _list_advice(windows, words)
+    found |= _list_undecided(windows, assessments)
+    found |= _list_advice(windows, assessments)
     return {
         k: replace(c, since_s=before[k].since_s) if k in before and before[k].level == c.level else c
         for k, c in sorted(found.items())
@@ -172,29 +172,30 @@ def _list_sight(site: Site, now_s: float, outlook: Outlook, rung: Rung) -> dict[
     return found
 
 
-def _list_undecided(windows: Windows, words: Sequence[Assessment]) -> dict[str, Condition]:
+def _list_undecided(windows: Windows, assessments: Sequence[Assessment]) -> dict[str, Condition]:
     """What only its own error keeps from counting, bound by bound; silence does not end the question."""
     voters = {c.id for c in windows.site.criteria if c.role in {"witness", "part"}}
     found = {}
-    for word in words:
-        if word.criterion not in voters:
+    for assessment in assessments:
+        if assessment.criterion not in voters:
             continue
         for level in range(1, len(windows.site.levels)):
-            key = f"health:{word.key}:undecided_{windows.site.levels[level].name}"
+            key = f"health:{assessment.key}:undecided_{windows.site.levels[level].name}"
             known = windows.memory.conditions.get(key)
-            if level in word.undecided:
-                text = f"decide: {word.station}: {word.undecided[level]}; look at the slope and at the instrument"
+            if level in assessment.undecided:
+                why = assessment.undecided[level]
+                text = f"decide: {assessment.station}: {why}; look at the slope and at the instrument"
                 found[key] = Condition("health", 2, windows.now_s, text)
-            elif known is not None and not word.fresh:
+            elif known is not None and not assessment.fresh:
                 found[key] = known
     return found
 
 
-def _list_advice(windows: Windows, words: Sequence[Assessment]) -> dict[str, Condition]:
+def _list_advice(windows: Windows, assessments: Sequence[Assessment]) -> dict[str, Condition]:
     advice = {c.id: c for c in windows.site.criteria if c.role != "witness"}
     return {
         f"advice:{w.criterion}:{w.station}": Condition("advice", 1, windows.now_s, f"{w.station}: {w.reason}")
-        for w in words
+        for w in assessments
         if w.criterion in advice and w.raise_level > 0 and w.newest_s is not None
         and windows.now_s - w.newest_s <= advice[w.criterion].valid_for_s
     }  # fmt: skip

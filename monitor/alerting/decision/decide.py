@@ -81,7 +81,7 @@ def size_up(windows: Windows, factor: float) -> Situation:
     """Everything between what was known and what is decided."""
     site, view, now_s = windows.site, windows.view, windows.now_s
     groups = find_groups(site)
-    words = [a for c in site.criteria for a in CRITERIA[c.kind.id].rule(c).assess(windows)]
+    assessments = [a for c in site.criteria for a in CRITERIA[c.kind.id].rule(c).assess(windows)]
     asked_tracks = [
         (c, windows.track(c, s)) for c in site.criteria for s in c.stations
         if c.kind.followed and c.quantity != "rain"
@@ -90,7 +90,7 @@ def size_up(windows: Windows, factor: float) -> Situation:
     for _, track in asked_tracks:
         tracks.setdefault(track.station, []).append(track)
     sightings = find_sightings(windows, asked_tracks)
-    alike, sentences = find_common(windows, words, sightings, groups)
+    alike, sentences = find_common(windows, assessments, sightings, groups)
     together = [s for ids in alike.values() for s in ids]
     steps = update_steps(windows.memory, sightings, tracks, windows, groups, together)
     disturbed = find_disturbed(windows, steps, tracks, groups, together)
@@ -98,13 +98,13 @@ def size_up(windows: Windows, factor: float) -> Situation:
 
     witnesses = find_witness_criteria(site)
     voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
-    votes = update_votes(windows.memory, [w for w in words if w.criterion in voters], voters, steps, view)
+    votes = update_votes(windows.memory, [w for w in assessments if w.criterion in voters], voters, steps, view)
     memory = windows.memory = outgrow(site, windows.memory, votes, now_s, steps)
     common = CommonMotion(alike, {r: memory.common.get(r, now_s) for r in alike}, sentences)
     pended = find_pended(site, votes, voters, senses, find_suspects(windows, common))
     covers = find_covers(site, view, now_s)
-    companions = ask_neighbours(windows, words, votes, pended, groups, covers)
-    fresh = {w.key for w in words if w.heard and w.fresh}
+    companions = ask_neighbours(windows, assessments, votes, pended, groups, covers)
+    fresh = {w.key for w in assessments if w.heard and w.fresh}
     standings = stand(votes, pended, companions.caps, covers, fresh, now_s)
     covered = find_covered(steps, covers)
     rulings = apply_rules(site, standings, groups, memory.answered)
@@ -122,7 +122,8 @@ def size_up(windows: Windows, factor: float) -> Situation:
         may_fall=not view.draining,
     )  # fmt: skip
     return Situation(
-        windows=windows, factor=factor, words=words, steps=steps, disturbed=disturbed, sick=sick, healths=healths,
+        windows=windows, factor=factor, assessments=assessments, steps=steps, disturbed=disturbed, sick=sick,
+        healths=healths,
         senses=senses, common=common, companions=companions, votes=votes, standings=standings, covered=covered,
         rulings=rulings, counted=counted, ask=ask, rung=rung, outlook=look_out(windows, rung, senses, steps, groups),
     )  # fmt: skip
@@ -131,11 +132,11 @@ def size_up(windows: Windows, factor: float) -> Situation:
 def remember(situation: Situation, newest_s: float | None) -> Memory:
     """What this decision leaves to the next one."""
     before, now_s, outlook = situation.before, situation.windows.now_s, situation.outlook
-    words, asked, steps = situation.words, situation.companions.asked, situation.steps
+    assessments, asked, steps = situation.assessments, situation.companions.asked, situation.steps
     level = situation.rung.level
     changed = level != before.level
     since_s = situation.common.since_s
-    unclear = find_lasting(situation.site, words, situation.votes, now_s)
+    unclear = find_lasting(situation.site, assessments, situation.votes, now_s)
     lasting = {*(f"{REFERENCE}{r}" for r in since_s), *asked, *unclear}
     answers = keep_answers(before.answers, lasting, now_s)
     return Memory(

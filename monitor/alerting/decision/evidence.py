@@ -31,7 +31,7 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
                 "hold_level": w.hold_level, "heard": w.heard, "fresh": w.fresh, "newest_s": w.newest_s,
                 "reason": w.reason, "facts": dict(w.facts),
             }
-            for w in situation.words
+            for w in situation.assessments
         ],
         "votes": {
             k: _describe_vote(k, v, standings[k], counted, parts) for k, v in sorted(after.votes.items())

@@ -48,7 +48,7 @@ class Situation:
     Attributes:
         windows: The site with the bounds in force, the view, the memory of before and the instant.
         factor: The share of themselves to which bounds are lowered; 1 = as declared.
-        words: What every criterion says.
+        assessments: What every criterion says.
         steps: All steps after this look.
         disturbed: Steps that wait for those of other stations.
         sick: Conditions of instruments.
@@ -68,7 +68,7 @@ class Situation:
 
     windows: Windows
     factor: float
-    words: Sequence[Assessment]
+    assessments: Sequence[Assessment]
     steps: dict[StepKey, Step]
     disturbed: Disturbed
     sick: Mapping[str, Condition]

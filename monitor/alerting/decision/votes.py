@@ -1,4 +1,4 @@
-"""What votes become at each look: they rise on evidence, age with their data, and fall only on fresh word."""
+"""What votes become at each look: they rise on evidence, age with their data, and fall only on a fresh assessment."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -16,25 +16,25 @@ REFERENCE: Final = "reference:"
 
 
 def update_votes(
-    memory: Memory, words: Sequence[Assessment], criteria: Mapping[str, Criterion], steps: Mapping[StepKey, Step],
+    memory: Memory, assessments: Sequence[Assessment], criteria: Mapping[str, Criterion], steps: Mapping[StepKey, Step],
     view: View,
 ) -> dict[VoteKey, Vote]:  # fmt: skip
     """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
     votes = {k: v for k, v in memory.votes.items() if k.criterion in criteria}
     unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
-    for word in words:
-        old = votes.get(word.key)
-        if not word.heard or word.newest_s is None:
+    for assessment in assessments:
+        old = votes.get(assessment.key)
+        if not assessment.heard or assessment.newest_s is None:
             continue
         before = old.level if old else 0
-        may_fall = word.fresh and not view.draining and word.station not in unsure
+        may_fall = assessment.fresh and not view.draining and assessment.station not in unsure
         # what a person lowered rises on newer data only: windows of failure, forecasts, scores and images as well
-        is_new = word.newest_s > memory.answered.get(word.key, float("-inf"))
-        level = max(word.raise_level if is_new else 0, min(before, word.hold_level) if may_fall else before)
-        if old is not None and word.newest_s < old.newest_s and level <= before:
+        is_new = assessment.newest_s > memory.answered.get(assessment.key, float("-inf"))
+        level = max(assessment.raise_level if is_new else 0, min(before, assessment.hold_level) if may_fall else before)
+        if old is not None and assessment.newest_s < old.newest_s and level <= before:
             continue  # the newest datum was withdrawn: what is left says nothing new
-        valid_until_s = word.newest_s + criteria[word.criterion].valid_for_s
-        votes[word.key] = Vote(level, word.newest_s, valid_until_s, word.reason)
+        valid_until_s = assessment.newest_s + criteria[assessment.criterion].valid_for_s
+        votes[assessment.key] = Vote(level, assessment.newest_s, valid_until_s, assessment.reason)
     return votes
 
 
@@ -75,10 +75,12 @@ def find_height(site: Site, question: str, votes: Mapping[VoteKey, Vote], now_s:
     return max(found, default=0)
 
 
-def find_lasting(site: Site, words: Sequence[Assessment], votes: Mapping[VoteKey, Vote], now_s: float) -> set[str]:
+def find_lasting(
+    site: Site, assessments: Sequence[Assessment], votes: Mapping[VoteKey, Vote], now_s: float
+) -> set[str]:
     """Questions whose motion lasts, whatever level a person let stand: the vote lives and is not clear."""
     moving = {
-        w.station for w in words
+        w.station for w in assessments
         if w.key in votes and votes[w.key].valid_until_s >= now_s
         and (not w.heard or (w.hold_level > 0 and w.motion is not None))
     }  # fmt: skip

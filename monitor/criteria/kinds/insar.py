@@ -57,9 +57,10 @@ class InsarRateRule:
                 facts.setdefault(fact.station, []).append(fact)
         found = []
         for voice in list_voices(windows.site, self.criterion):
-            words = [self._judge(windows, voice.witness, f) for f in facts.get(voice.witness.partition(":")[2], ())]
-            if words:
-                found.append(_join(words))
+            of_point = facts.get(voice.witness.partition(":")[2], ())
+            assessments = [self._judge(windows, voice.witness, f) for f in of_point]
+            if assessments:
+                found.append(_join(assessments))
             else:
                 found.append(Assessment(self.criterion.id, voice.witness, reason="too few acquisitions in the window"))
         return tuple(found)
@@ -92,13 +93,13 @@ class InsarRateRule:
         )  # fmt: skip
 
 
-def _join(words: Sequence[Assessment]) -> Assessment:
+def _join(assessments: Sequence[Assessment]) -> Assessment:
     """One word of a zone that several sets of points see, each along its own direction.
 
     The strongest that is not too old speaks; none lets a level go that another still holds.
     """
-    first = max(words, key=lambda w: (w.fresh, w.raise_level, w.hold_level, w.newest_s or 0.0))
-    return replace(first, hold_level=max(w.hold_level for w in words))
+    first = max(assessments, key=lambda w: (w.fresh, w.raise_level, w.hold_level, w.newest_s or 0.0))
+    return replace(first, hold_level=max(w.hold_level for w in assessments))
 
 
 ENTRY: Final = Entry(

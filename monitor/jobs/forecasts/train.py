@@ -15,7 +15,7 @@ from monitor.domain.instants import epoch_s, spell
 from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, slowest_interval_s, why_stale
-from monitor.jobs.forecasts import unfinished
+from monitor.jobs.forecasts import training_state
 from monitor.jobs.forecasts.drivers import load_drivers, load_expected
 from monitor.jobs.forecasts.promotion import load_standings, retire_older
 from monitor.jobs.samples import history_since, load_displacements, panel_payload, slope_azimuth_deg, step_s
@@ -93,7 +93,7 @@ def train_one(
     if interval_s is None:
         return "no displacement series declared"
     work = folder / f"unfinished-{task}-{kind}-{seed}"
-    as_of = unfinished.take_up(work, now) if task == "forecast" else now
+    as_of = training_state.take_up(work, now) if task == "forecast" else now
     with db.read() as c:
         probe = load_displacements(c, site, history_since(as_of, interval_s, HISTORY_STEPS), as_of)
         step = step_s(probe, min(site.forecast.horizons_s)) if probe else interval_s
@@ -104,7 +104,7 @@ def train_one(
         drivers = load_drivers(c, site, since, as_of) if kind in READS_DRIVERS else {}
         expected = load_expected(c, site, since, as_of) if kind in READS_DRIVERS else {}
     if not samples:
-        unfinished.finish(work)
+        training_state.finish(work)
         return "no readings"
     common: dict[str, Any] = {"folder": str(folder), "seed": seed, "created_at": spell(as_of)}
     if task == "forecast":
@@ -120,7 +120,7 @@ def train_one(
             "budget_per_sensor_month": budget_of_each(site.anomaly),
         }  # fmt: skip
     answer = run_in_worker(config.compute, job, payload, writes=(folder,))
-    unfinished.finish(work)
+    training_state.finish(work)
     if "refused" in answer:
         return str(answer["refused"])
     path = answer.get("path") or str(folder / f"{answer['model_hash']}.safetensors")

@@ -72,7 +72,7 @@ def train_forecaster(payload: dict[str, Any]) -> dict[str, Any]:
 def train_detector(payload: dict[str, Any]) -> dict[str, Any]:
     """Train one anomaly detector; `refused` says why nothing was trained."""
     from detection.anomaly.errors import AnomalyError
-    from detection.anomaly.lane import train
+    from detection.anomaly.jobs import train
 
     try:
         return train(payload)

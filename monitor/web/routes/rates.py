@@ -13,7 +13,7 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.movement.judging import inverse_of
+from monitor.movement.movement_state import inverse_of
 from monitor.series.tracks import HARMLESS
 from monitor.web.context import Context
 from monitor.web.parts.collect import COMPUTED

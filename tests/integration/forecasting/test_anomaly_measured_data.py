@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from detection.anomaly import lane
+from detection.anomaly import jobs
 from forecasting.data.workbook import read_sheet
 
 DAY = 86400.0
@@ -46,7 +46,7 @@ def baijiabao():
 
 def test_threshold_keeps_its_budget_on_held_out_time(japan, tmp_path):
     payload = {"samples": japan, "step_s": DAY, "detector": "persistence-z", "folder": str(tmp_path)}
-    card = lane.train(payload)["card"]
+    card = jobs.train(payload)["card"]
     assert card["validation_months"] > 150
     assert card["validation_false_alarms_per_sensor_month"] <= 0.1
     assert card["heldout_months"] > 300
@@ -55,13 +55,13 @@ def test_threshold_keeps_its_budget_on_held_out_time(japan, tmp_path):
 
 def test_carried_over_threshold_is_the_one_counted_on_this_record(japan, tmp_path):
     payload = {"samples": japan, "step_s": DAY, "detector": "persistence-z", "folder": str(tmp_path)}
-    card = lane.train({**payload, "budget_per_sensor_month": 0.025})["card"]
-    assert card["threshold"] == pytest.approx(lane.CARRIED_OVER["persistence-z"], abs=0.01)
+    card = jobs.train({**payload, "budget_per_sensor_month": 0.025})["card"]
+    assert card["threshold"] == pytest.approx(jobs.CARRIED_OVER["persistence-z"], abs=0.01)
 
 
 def test_rules_with_checks_find_injected_faults_within_the_budget(japan):
     payload = {"samples": japan, "step_s": DAY, "detectors": ["persistence-z", "rules+checks"], "seeds": 3}
-    rows = {row["detector"]: row for row in lane.bench({**payload, "budget_per_sensor_month": 0.1})["rows"]}
+    rows = {row["detector"]: row for row in jobs.bench({**payload, "budget_per_sensor_month": 0.1})["rows"]}
     rules = rows["rules+checks"]
     assert rules["recall"] >= 0.85
     assert rules["precision"] >= 0.85
@@ -71,7 +71,7 @@ def test_rules_with_checks_find_injected_faults_within_the_budget(japan):
 
 
 def test_baijiabao_2018_is_seen_in_time_and_not_before(baijiabao):
-    answer = lane.score(
+    answer = jobs.score(
         {"samples": baijiabao, "step_s": DAY, "detector": "persistence-z", "checkpoint": None, "since_s": None}
     )
     alarms = [datetime.fromtimestamp(row["at_s"], UTC) for row in answer["scores"] if row["alerted"]]

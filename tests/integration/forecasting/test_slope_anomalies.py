@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from detection.anomaly import lane
+from detection.anomaly import jobs
 from monitor.config.site import find_weaknesses, parse_site
 from monitor.simulate.faults import Fault
 from monitor.simulate.site_file import write_site_toml
@@ -21,7 +21,7 @@ def score(model, component=0):
         if "gnss" in one.payload:
             samples[one.station]["times_s"].append(datetime.fromisoformat(one.payload["time"]).timestamp())
             samples[one.station]["values"].append(one.payload["gnss"]["enu_mm"][component])
-    return lane.score(
+    return jobs.score(
         {"samples": dict(samples), "step_s": 3600.0, "detector": "persistence-z", "checkpoint": None, "since_s": None}
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detection.anomaly import lane
+from detection.anomaly import jobs
 from detection.anomaly.checkpoint import load_checkpoint
 from detection.anomaly.errors import CheckpointError, InputError, ThresholdError
 from detection.anomaly.kinds import name_kinds
@@ -35,13 +35,13 @@ def request(folder, detector="persistence-z", **changes):
 def test_persistence_scores_without_any_checkpoint():
     samples = site()
     samples["G0"]["values"][650] += 60.0
-    answer = lane.score(
+    answer = jobs.score(
         {"samples": samples, "step_s": DAY, "detector": "persistence-z", "checkpoint": None, "since_s": 600 * DAY}
     )
     alarms = [row for row in answer["scores"] if row["alerted"]]
     assert [(row["station"], row["at_s"], row["kind"]) for row in alarms] == [("G0", 650 * DAY, "spike")]
     assert all(row["at_s"] > 600 * DAY for row in answer["scores"])
-    assert alarms[0]["threshold"] == lane.CARRIED_OVER["persistence-z"]
+    assert alarms[0]["threshold"] == jobs.CARRIED_OVER["persistence-z"]
     assert answer["model_hash"] is None
     assert "benchmark G" in answer["threshold_source"]
     json.dumps(answer, allow_nan=False)
@@ -50,24 +50,24 @@ def test_persistence_scores_without_any_checkpoint():
 def test_scores_see_no_future():
     samples = site()
     payload = {"samples": samples, "step_s": DAY, "detector": "persistence-z", "checkpoint": None, "since_s": None}
-    before = {(r["station"], r["at_s"]): r for r in lane.score(payload)["scores"] if r["at_s"] < 500 * DAY}
+    before = {(r["station"], r["at_s"]): r for r in jobs.score(payload)["scores"] if r["at_s"] < 500 * DAY}
     for record in samples.values():
         record["values"][500:] = [v + 1000.0 * (k % 3) for k, v in enumerate(record["values"][500:])]
-    after = {(r["station"], r["at_s"]): r for r in lane.score(payload)["scores"] if r["at_s"] < 500 * DAY}
+    after = {(r["station"], r["at_s"]): r for r in jobs.score(payload)["scores"] if r["at_s"] < 500 * DAY}
     assert before == after
     assert len(before) > 1000
 
 
 @pytest.mark.parametrize("detector", ["persistence-z", "rules"])
 def test_training_counts_its_false_alarms_within_the_budget(tmp_path, detector):
-    answer = lane.train(request(tmp_path, detector, samples=site(1500, 6)))
+    answer = jobs.train(request(tmp_path, detector, samples=site(1500, 6)))
     card = answer["card"]
     assert 0 <= card["validation_false_alarms_per_sensor_month"] <= 0.3
     assert card["validation_months"] > 40
     assert Path(answer["checkpoint"]).stem == answer["model_hash"]
     text = json.loads(Path(answer["checkpoint"]).with_suffix(".json").read_text())
     assert text["model_hash"] == answer["model_hash"]
-    scored = lane.score(
+    scored = jobs.score(
         {**request(tmp_path, detector, samples=site(1500, 6)), "checkpoint": answer["checkpoint"], "since_s": 0}
     )
     assert scored["scores"][0]["threshold"] == card["threshold"]
@@ -77,16 +77,16 @@ def test_training_counts_its_false_alarms_within_the_budget(tmp_path, detector):
 @pytest.mark.parametrize("detector", ["ae", "lstm-ae"])
 def test_networks_train_the_same_twice_and_score_from_the_file(tmp_path, detector):
     payload = request(tmp_path, detector, samples=site(420, 2), budget_per_sensor_month=1.0)
-    first, second = lane.train(payload), lane.train({**payload, "folder": str(tmp_path / "again")})
+    first, second = jobs.train(payload), jobs.train({**payload, "folder": str(tmp_path / "again")})
     assert first["model_hash"] == second["model_hash"]
-    assert lane.train({**payload, "seed": 2})["model_hash"] != first["model_hash"]
+    assert jobs.train({**payload, "seed": 2})["model_hash"] != first["model_hash"]
     assert first["card"]["role"] == "advice"
     assert "may_vote" in first["card"]
     ask = {**payload, "checkpoint": first["checkpoint"], "since_s": 300 * DAY}
-    quiet = lane.score(ask)["scores"]
+    quiet = jobs.score(ask)["scores"]
     samples = site(420, 2)
     samples["G1"]["values"][400] += 60.0
-    loud = lane.score({**ask, "samples": samples})["scores"]
+    loud = jobs.score({**ask, "samples": samples})["scores"]
     past = [row for row in quiet if row["at_s"] < 400 * DAY]
     assert past == [row for row in loud if row["at_s"] < 400 * DAY]
     hit = next(row for row in loud if row["station"] == "G1" and row["at_s"] == 400 * DAY)
@@ -98,7 +98,7 @@ def test_stuck_and_gap_are_findings_without_a_score():
     samples = site(400, 2)
     samples["G0"]["values"][350:362] = [samples["G0"]["values"][350]] * 12
     del samples["G1"]["values"][300:310], samples["G1"]["times_s"][300:310]
-    answer = lane.score(
+    answer = jobs.score(
         {"samples": samples, "step_s": DAY, "detector": "persistence-z", "checkpoint": None, "since_s": 250 * DAY}
     )
     assert {(f["station"], f["kind"]) for f in answer["findings"]} == {("G0", "stuck"), ("G1", "gap")}
@@ -111,7 +111,7 @@ def test_what_cannot_be_scored_is_withheld_with_its_reason():
         "NEW": {"times_s": [0.0, DAY], "values": [1.0, 2.0]},
         "EMPTY": {"times_s": [], "values": []},
     }
-    answer = lane.score(
+    answer = jobs.score(
         {"samples": samples, "step_s": DAY, "detector": "persistence-z", "checkpoint": None, "since_s": -1}
     )
     reasons = {row["station"]: row["reason"] for row in answer["withheld"]}
@@ -122,22 +122,22 @@ def test_what_cannot_be_scored_is_withheld_with_its_reason():
 
 def test_clear_refusals(tmp_path):
     with pytest.raises(InputError, match="needs a checkpoint"):
-        lane.score({"samples": site(), "step_s": DAY, "detector": "ae", "checkpoint": None, "since_s": None})
+        jobs.score({"samples": site(), "step_s": DAY, "detector": "ae", "checkpoint": None, "since_s": None})
     with pytest.raises(InputError, match="unknown detector"):
-        lane.train(request(tmp_path, "oracle"))
+        jobs.train(request(tmp_path, "oracle"))
     with pytest.raises(InputError, match="lacks 'step_s'"):
-        lane.train({"samples": site()})
+        jobs.train({"samples": site()})
     with pytest.raises(InputError, match="windows"):
-        lane.train(request(tmp_path, "ae", samples=site(60, 1)))
+        jobs.train(request(tmp_path, "ae", samples=site(60, 1)))
     with pytest.raises(ThresholdError):
-        lane.train(request(tmp_path, samples=site(60, 1)))
+        jobs.train(request(tmp_path, samples=site(60, 1)))
 
 
 def test_an_altered_or_foreign_checkpoint_is_refused(tmp_path):
-    answer = lane.train(request(tmp_path, samples=site(1500, 6)))
+    answer = jobs.train(request(tmp_path, samples=site(1500, 6)))
     path = Path(answer["checkpoint"])
     with pytest.raises(InputError, match="holds persistence-z"):
-        lane.score({**request(tmp_path, "ae"), "checkpoint": str(path), "since_s": None})
+        jobs.score({**request(tmp_path, "ae"), "checkpoint": str(path), "since_s": None})
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(bytes(content))
@@ -154,7 +154,7 @@ def test_kinds_tell_spike_step_and_growth_from_the_past():
 
 
 def test_bench_reports_every_detector_at_one_budget():
-    answer = lane.bench(
+    answer = jobs.bench(
         {"samples": site(1500, 4), "step_s": DAY, "detectors": ["persistence-z", "rules+checks"],
          "budget_per_sensor_month": 0.3, "seeds": 1}
     )  # fmt: skip
@@ -167,8 +167,8 @@ def test_bench_reports_every_detector_at_one_budget():
 
 def test_scoring_by_rules_loads_no_torch():
     code = (
-        "import sys; from detection.anomaly import lane;"
-        "lane.score({'samples': {'A': {'times_s': [0.0, 1.0], 'values': [1.0, 2.0]}}, 'step_s': 1.0,"
+        "import sys; from detection.anomaly import jobs;"
+        "jobs.score({'samples': {'A': {'times_s': [0.0, 1.0], 'values': [1.0, 2.0]}}, 'step_s': 1.0,"
         " 'detector': 'persistence-z', 'checkpoint': None, 'since_s': None});"
         "sys.exit('torch' in sys.modules)"
     )

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.domain.site import Level, MovementPlan, SeriesSpec, Site, StagePlan, Station
 from monitor.movement.gathering import Moving, Path, _lengths
-from monitor.movement.judging import WARM_LOOKS, WARM_S, is_due, judge_movement
+from monitor.movement.movement_state import WARM_LOOKS, WARM_S, is_due, judge_movement
 from monitor.movement.update import find_worst
 from monitor.series.tracks import Track
 from monitor.store.models.movement import MovementRow

@@ -7,7 +7,7 @@ import pytest
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.errors import JobError
-from monitor.jobs.forecasts import unfinished
+from monitor.jobs.forecasts import training_state
 from monitor.jobs.forecasts.train import train_one
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations
@@ -86,11 +86,11 @@ def test_it_is_taken_up_within_a_day(database, tmp_path, asked):
 
 def test_a_moment_that_cannot_be_read_is_now(tmp_path):
     work = tmp_path / "work"
-    assert unfinished.take_up(work, NOW) == NOW
+    assert training_state.take_up(work, NOW) == NOW
     (work / "moment").write_text("nonsense")
     (work / "x.training").write_text("old")
-    assert unfinished.take_up(work, NOW + timedelta(hours=1)) == NOW + timedelta(hours=1)
+    assert training_state.take_up(work, NOW + timedelta(hours=1)) == NOW + timedelta(hours=1)
     assert [p.name for p in work.iterdir()] == ["moment"]
-    unfinished.finish(work)
-    unfinished.finish(work)
+    training_state.finish(work)
+    training_state.finish(work)
     assert not work.exists()

@@ -169,8 +169,14 @@ def inverse_of(velocity: Velocity | None) -> float | None:
 
 # ---- looks ------------------------------------------------------------------------------------------------------
 def is_due(
-    site: Site, moving: Moving, before: Mapping[str, Any] | None, newest_s: float | None, now_s: float, mark: str = "",
-    *, rose: bool = False,
+    site: Site,
+    moving: Moving,
+    before: Mapping[str, Any] | None,
+    newest_s: float | None,
+    now_s: float,
+    mark: str = "",
+    *,
+    rose: bool = False,
 ) -> bool:
     """True when an update could say something new: a look is due, or silence is to be told; costs nothing to ask.
 
