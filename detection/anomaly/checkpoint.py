@@ -66,6 +66,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _write(path: Path, content: bytes) -> None:
+    """Beside, flushed to disk, renamed: a power cut leaves the file whole or the one of before."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     draft.replace(path)

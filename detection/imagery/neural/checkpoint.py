@@ -1,6 +1,7 @@
 """Weights on disk: safetensors plus a JSON card that says all that is needed to use them; never pickle."""
 
 import json
+import os
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -51,7 +52,7 @@ def weights_path(weights: str) -> Path:
 
 
 def save_model(path: Path, network: torch.nn.Module, card: dict[str, Any]) -> None:
-    """Write `path` (.safetensors) and the card beside it, each by temporary name and rename."""
+    """Write `path` (.safetensors) and the card beside it, each by temporary name, flushed to disk, renamed."""
     tensors = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
     content = save_tensors(tensors)
     card = {"format": FORMAT, **card, "weights_sha256": sha256(content).hexdigest()}
@@ -59,7 +60,10 @@ def save_model(path: Path, network: torch.nn.Module, card: dict[str, Any]) -> No
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     for target, payload in ((path, content), (path.with_suffix(".json"), text.encode())):
         partial = target.with_name(f".{target.name}.part")
-        partial.write_bytes(payload)
+        with partial.open("wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(target)
 
 
