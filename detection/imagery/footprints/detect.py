@@ -210,7 +210,8 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     Returns:
         The JSON card, with `weights` = the path written.
     """
-    from detection.imagery.training.recipe import read_recipe, run_recipe
+    from detection.imagery.training.recipe import run_recipe
+    from detection.imagery.training.recipe_file import read_recipe
 
     out = Path(payload["out"])
     data = Path(payload["data"]) if payload.get("data") else None

@@ -9,7 +9,7 @@ from detection.imagery.data.catalogue import find_pixel_size
 from detection.imagery.data.patches import Patches
 from detection.imagery.neural.checkpoint import weights_path
 from detection.imagery.training.domain import describe
-from detection.imagery.training.recipe import find_recipe, read_parts, read_recipe
+from detection.imagery.training.recipe_file import find_recipe, read_parts, read_recipe
 
 
 def add_to_card(path: Path, patches: Patches, pixel_size_m: float) -> None:

@@ -8,7 +8,7 @@ from detection.imagery.registry import CLASSIFIERS
 
 if TYPE_CHECKING:
     from detection.imagery.neural.training import Settings, Trained
-    from detection.imagery.training.recipe import Recipe
+    from detection.imagery.training.recipe_file import Recipe
 
 LIMITS = (
     "A footprint is advice, not evidence of a new landslide.",

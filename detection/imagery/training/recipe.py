@@ -1,98 +1,23 @@
-"""A training recipe: a TOML file that says data, network and seed, and the run that turns it into weights."""
+"""The run that turns a recipe into weights, in a process of a job or from the command line."""
 
 import argparse
 import json
 import logging
 import os
 import sys
-import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detection.imagery.data.catalogue import check_data, find_pixel_size, open_data
-from detection.imagery.data.patches import Patches
+from detection.imagery.data.catalogue import find_pixel_size, open_data
 from detection.imagery.errors import ImageryError, RecipeError
-from detection.imagery.scene.band_names import name_band
-from detection.imagery.scene.indices import DERIVED
 from detection.imagery.training.model_card import make_card, render_card
+from detection.imagery.training.recipe_file import Recipe, find_recipe, read_parts, read_recipe
 
 if TYPE_CHECKING:
-    from detection.imagery.neural.learner import Hooks, Settings
+    from detection.imagery.neural.learner import Hooks
 
-SHIPPED = Path(__file__).resolve().parents[3] / "configs" / "detection"
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """A checked recipe; `training` holds the keys of `neural.learner.Settings`, `text` is the file it was read from."""
-
-    name: str
-    bands: tuple[str, ...]
-    seed: int
-    data: dict[str, Any]
-    radiometry: dict[str, Any]
-    training: dict[str, Any]
-    text: str = ""
-
-    def settings(self) -> "Settings":
-        """Return the settings of the training.
-
-        Raises:
-            RecipeError: a key that training does not know.
-        """
-        from detection.imagery.neural.learner import Settings
-
-        known = {field.name for field in fields(Settings)} - {"seed"}
-        if unknown := sorted(set(self.training) - known):
-            raise RecipeError(
-                f"recipe {self.name}: unknown training key {unknown[0]!r}; expected: {', '.join(sorted(known))}"
-            )
-        options: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in self.training.items()
-        }
-        return Settings(seed=self.seed, **options)
-
-
-def find_recipe(name: str, folders: tuple[Path, ...] = (SHIPPED,)) -> Path:
-    """Resolve a path, or the name of a shipped recipe.
-
-    Raises:
-        RecipeError: neither; the message lists the shipped ones.
-    """
-    if Path(name).is_file():
-        return Path(name)
-    for folder in folders:
-        if (path := folder / f"{name}.toml").is_file():
-            return path
-    known = sorted(path.stem for folder in folders for path in folder.glob("*.toml"))
-    raise RecipeError(f"{name}: no such recipe; shipped: {', '.join(known)}")
-
-
-def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe.
-
-    Raises:
-        RecipeError: no such file, not TOML, unknown or missing key.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text)
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such recipe") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path}: not TOML ({error})") from None
-    wanted = [field.name for field in fields(Recipe) if field.name != "text"]
-    if unknown := sorted(set(content) - set(wanted)):
-        raise RecipeError(f"{path}: unknown key {unknown[0]!r}; expected: {', '.join(wanted)}")
-    if missing := [key for key in wanted if key not in content]:
-        raise RecipeError(f"{path}: key {missing[0]!r} is missing")
-    check_data(content["data"], str(path))
-    made = [band for band in content["bands"] if band in DERIVED]
-    if made and content["radiometry"].get("stretch") == "band-mean":
-        raise RecipeError(f"{path}: {made[0]} of values of an unknown unit says nothing (stretch band-mean)")
-    return Recipe(**{**content, "bands": tuple(name_band(band) for band in content["bands"])}, text=text)
 
 
 def run_recipe(
@@ -164,11 +89,6 @@ def run_recipe(
     write_curve(trained.history, out)
     place.unlink(missing_ok=True)
     return card
-
-
-def read_parts(recipe: Recipe, data_folder: Path | None) -> tuple[Patches, Patches]:
-    """Return the train and the test part of a recipe, at native sizes."""
-    return open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -36,7 +36,8 @@ def train(
 
     from detection.imagery.errors import ImageryError, TrainingPausedError
     from detection.imagery.neural.learner import Hooks
-    from detection.imagery.training.recipe import SHIPPED, find_recipe, read_recipe, run_recipe
+    from detection.imagery.training.recipe import run_recipe
+    from detection.imagery.training.recipe_file import SHIPPED, find_recipe, read_recipe
 
     torch.set_num_threads(1)
     try:

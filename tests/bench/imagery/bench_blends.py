@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from detection.imagery.footprints.detect import detect
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
-from detection.imagery.training.recipe import find_recipe, read_recipe, run_recipe
+from detection.imagery.training.recipe import run_recipe
+from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from tests.bench.record import record
 
 NETWORKS = {"sbconv-unet": 0.125, "pspnet": 0.125, "deeplabv3plus-mobilenetv2": 0.25}

@@ -17,7 +17,8 @@ from detection.imagery.data.catalogue import open_data
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Hooks
 from detection.imagery.training.evaluation import map_patches, score_weights
-from detection.imagery.training.recipe import find_recipe, read_recipe, run_recipe
+from detection.imagery.training.recipe import run_recipe
+from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.training.scoring import Scored, compare, score_maps
 from tests.bench.record import record
 

@@ -22,7 +22,7 @@ from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.data.splits import split_folds
 from detection.imagery.footprints.triage import Passing, ask_for
 from detection.imagery.raster.grid import Grid
-from detection.imagery.training.recipe import find_recipe, read_recipe
+from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from tests.bench.record import record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))

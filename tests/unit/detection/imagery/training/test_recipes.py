@@ -17,7 +17,8 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.reader import open_scene
 from detection.imagery.scene.scene import read_scene
-from detection.imagery.training.recipe import find_recipe, read_recipe, run_recipe
+from detection.imagery.training.recipe import run_recipe
+from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from monitor.cli.main import run_verb
 
 SIDE = 48

@@ -15,7 +15,8 @@ from detection.imagery.data.patches import IGNORED
 from detection.imagery.errors import ModelError, RecipeError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.neural.checkpoint import load_model, save_model
-from detection.imagery.training.recipe import read_recipe, run_recipe
+from detection.imagery.training.recipe import run_recipe
+from detection.imagery.training.recipe_file import read_recipe
 from detection.imagery.training.retraining import RING_PX, judge, paint_verdict, retrain
 from detection.imagery.training.scoring import score_maps
 from monitor.domain.alert import Actor

@@ -29,7 +29,8 @@ from detection.imagery.neural.training import evaluate, train_patches
 from detection.imagery.neural.triage_training import MOST, train_triage
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build
 from detection.imagery.training.explain import entropy, grad_cam, measure_doubt, occlude
-from detection.imagery.training.recipe import find_recipe, main, read_recipe
+from detection.imagery.training.recipe import main
+from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.training.search import search, train_folds
 from monitor.cli.main import run_verb
 
@@ -109,7 +110,8 @@ KILLER = """
 import os, sys
 from pathlib import Path
 from detection.imagery.neural import learner
-from detection.imagery.training.recipe import read_recipe, run_recipe
+from detection.imagery.training.recipe import run_recipe
+from detection.imagery.training.recipe_file import read_recipe
 from detection.imagery.neural.learner import Hooks
 seen = []
 def die(progress):
