@@ -29,7 +29,6 @@ from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import pixel_area_m2, resample_grid
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.masks import list_masks
 from detection.imagery.raster.raster import ByteRaster, inspect
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
@@ -37,7 +36,7 @@ from detection.imagery.scene.fill import find_fill
 from detection.imagery.scene.radiometry import measure_stretch
 from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.sampling import Sampler
-from detection.imagery.scene.scene import Scene, find_contradictions, read_scene, scene_hash
+from detection.imagery.scene.scene import Scene, find_contradictions, list_masks, read_scene, scene_hash
 from detection.imagery.training.domain import find_doubts
 
 if TYPE_CHECKING:

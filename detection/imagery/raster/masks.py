@@ -2,13 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from detection.imagery.scene.scene import Scene
 
 # Scene classification of Sentinel-2 level 2A (Sen2Cor): what is no clear ground, and what is dark ground.
 SCL_UNUSABLE = (0, 1, 3, 8, 9, 10, 11)  # no data, saturated, cloud shadow, clouds of two kinds, cirrus, snow
@@ -31,16 +27,6 @@ class Mask:
     path: Path
     kind: str
     index: int = 1
-
-
-def list_masks(scene: "Scene") -> tuple[Mask, ...]:
-    """Return the masks of a scene."""
-    found = [
-        Mask(path, kind) for kind in ("mask", "clouds", "classification", "shadow") if (path := getattr(scene, kind))
-    ]
-    if scene.udm2:
-        found += [Mask(scene.udm2, "mask", UDM2_CLEAR), Mask(scene.udm2, "shadow", UDM2_SHADOW)]
-    return tuple(found)
 
 
 def apply_mask(kind: str, values: NDArray[np.generic]) -> NDArray[np.bool_]:

@@ -22,13 +22,13 @@ from detection.imagery.errors import (
 )
 from detection.imagery.raster.grid import Grid, corner_shift_px, same_grid, turn_north_up
 from detection.imagery.raster.integrity import Checker, make_checker
-from detection.imagery.raster.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow, list_masks
+from detection.imagery.raster.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow
 from detection.imagery.raster.raster import grid_of, warp
 from detection.imagery.raster.terrain import TERRAIN, TerrainReader
 from detection.imagery.raster.turned import TurnedSource, turn_file
 from detection.imagery.raster.untrusted import LIMITS, Limits, open_raster
 from detection.imagery.scene.indices import DERIVED, derive
-from detection.imagery.scene.scene import Scene
+from detection.imagery.scene.scene import Scene, list_masks
 
 # Bands whose corners lie farther apart than this, in pixels of the coarser band, are not of one scene.
 MISMATCH_PX = 3.0

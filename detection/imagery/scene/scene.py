@@ -17,6 +17,7 @@ from detection.imagery.errors import (
     NotARasterError,
     SceneError,
 )
+from detection.imagery.raster.masks import UDM2_CLEAR, UDM2_SHADOW, Mask
 from detection.imagery.raster.untrusted import is_vrt, list_files
 from detection.imagery.scene.band_names import BAND_NAMES, name_band
 from detection.imagery.scene.offsets import Calibration, read_calibration
@@ -343,3 +344,13 @@ def find_contradictions(scene: Scene, names: tuple[str, ...]) -> list[str]:
         if described in known and described != name:
             found.append(f"{band.path.name}: band {band.index} is used as {name}, its description says {described}")
     return found
+
+
+def list_masks(scene: Scene) -> tuple[Mask, ...]:
+    """Return the masks of a scene."""
+    found = [
+        Mask(path, kind) for kind in ("mask", "clouds", "classification", "shadow") if (path := getattr(scene, kind))
+    ]
+    if scene.udm2:
+        found += [Mask(scene.udm2, "mask", UDM2_CLEAR), Mask(scene.udm2, "shadow", UDM2_SHADOW)]
+    return tuple(found)
