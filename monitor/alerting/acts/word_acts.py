@@ -7,7 +7,13 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.operator_acts import freeze_act, load_memory, measure_stake, note_questions
+from monitor.alerting.acts.operator_acts import (
+    freeze_act,
+    load_memory,
+    measure_stake,
+    note_questions,
+    step_of_alert,
+)
 from monitor.alerting.decision.signatures import needs_two
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, seconds
@@ -74,12 +80,13 @@ def list_words(c: Connection) -> list[WaitingWord]:
     for site in load_sites_summary(c):
         state = find_state(c, site.id)
         signed = {} if state is None else Memory.read(state.state).signed
+        alerts = load_alerts(c, site.id, open_only=True) if signed else []
+        asked = {step_of_alert(alert.key): alert.id for alert in alerts}
         for key, word in signed.items():
             question = station_asked(key) or key
-            number = next(
-                (a.id for a in load_alerts(c, site.id, open_only=True) if a.key == f"health:{question}:verify"), None
-            )
-            found[site.id, question, word.by] = WaitingWord(site.id, question, word.by, word.answer, number)
+            found[site.id, question, word.by] = WaitingWord(
+                site.id, question, word.by, word.answer, asked.get(question)
+            )  # fmt: skip
     return list(found.values())
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
 from monitor.criteria.entry import Entry
-from monitor.criteria.kinds.velocity import dwell_epochs, forget_fits, measure_motion
+from monitor.criteria.kinds.velocity import MIN_EXTENT, dwell_epochs, forget_fits, measure_motion
 from monitor.criteria.tables import DwellTable, MeasuredTable, OverBound
 from monitor.domain.instants import spell_duration
 from monitor.domain.keys import VoteKey
@@ -27,7 +27,6 @@ from monitor.series.assessment import (
 )
 from monitor.series.tracks import Track
 
-MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
 LEAST_EPOCHS: Final = 6  # a parabola through five bends to any one of them
 
 
