@@ -243,6 +243,8 @@ class Supervisor:
         try:
             db = Database(self.config.database.url)
             try:
+                with db.read() as c:  # first: a database that takes no writes still answers what the last levels are
+                    self._read_known(c)
                 with db.write() as c:
                     if lines:
                         apply_changes(
@@ -256,8 +258,6 @@ class Supervisor:
                 if not self._has_written:
                     self._has_written = True
                     self.unwatched.note_start(before and before[0])
-                with db.read() as c:
-                    self._read_known(c)
             finally:
                 db.close()
             self._refused = False
