@@ -13,14 +13,16 @@ from sqlalchemy import Connection
 from monitor.alerting.acts.stakes import weigh
 from monitor.cli.identity import act_by_two, name_helper, prove
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, say, show
-from monitor.cli.site.ingest_points import EGMS, POINT_SUFFIXES, POINTS, PointsChoice, choose_points
+from monitor.cli.site.ingest_form import choose_form
 from monitor.config.service import load_service, load_sites
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
-from monitor.ingest.files.mapping import TableMapping, load_mapping
-from monitor.ingest.files.point_rows import DIRECTIONS, UNITS
+from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.points import PointsFile, read_points
+from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said
+from monitor.ingest.files.readers import READERS, open_points
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
@@ -33,7 +35,7 @@ from monitor.store.people.users import find_account, load_users
 from monitor.store.readings.flags import renew_flags
 
 app = typer.Typer(help=__doc__)
-FORMATS: Final = ("long", "wide", EGMS, POINTS)
+_FORMS: Final = "; ".join(f"{name}: {reader.help}" for name, reader in READERS.items())
 PARTLY: Final = 3
 
 
@@ -45,7 +47,7 @@ def ingest(
     site: Annotated[str | None, typer.Option("--site", help="Where rows without a site column belong")] = None,
     form: Annotated[
         str | None,
-        typer.Option("--format", help="long (time,station,quantity,value), wide, egms, or insar-points"),
+        typer.Option("--format", help=_FORMS),
     ] = None,
     mapping: Annotated[Path | None, typer.Option("--mapping", help="TOML that says what the columns mean")] = None,
     point_set: Annotated[
@@ -88,10 +90,8 @@ def ingest(
     chosen = [path is not None, rejected, forget_epoch0 is not None, accept_epoch0 is not None, keep_epoch0 is not None]
     if sum(chosen) != 1:
         raise typer.BadParameter("give a FILE, --rejected, --forget-epoch0, --accept-epoch0 or --keep-epoch0")
-    if form is not None and form not in FORMATS:
-        raise typer.BadParameter(f"--format: expected one of {', '.join(FORMATS)}, got {form!r}")
-    if form == "wide" and mapping is None:
-        raise typer.BadParameter("--format wide needs a --mapping")
+    given = {"--mapping": mapping, "--set": point_set, "--direction": direction, "--unit": unit}
+    name = choose_form(form, given)
     if forget_epoch0 is not None:
         _forget(forget_epoch0, config, by, as_json=as_json)
     elif answered is not None:
@@ -100,11 +100,8 @@ def ingest(
         _replay(config, dry_run=dry_run, as_json=as_json)
     else:
         assert path is not None
-        points = choose_points(form, point_set, direction, unit)
-        if points is not None and mapping is not None:
-            raise typer.BadParameter(f"--format {form} takes no --mapping")
-        rules = None if mapping is None else load_mapping(mapping)
-        _read(path, site, rules, config, points, accepts=accept_units, by=by, dry_run=dry_run, as_json=as_json)
+        said = Said(None if mapping is None else load_mapping(mapping), point_set, direction, unit)
+        _read(path, site, name, said, config, accepts=accept_units, by=by, dry_run=dry_run, as_json=as_json)
 
 
 def _now() -> datetime:
@@ -112,13 +109,14 @@ def _now() -> datetime:
 
 
 def _read(
-    path: Path, site_id: str | None, mapping: TableMapping | None, config: Path | None, points: PointsChoice | None, *,
+    path: Path, site_id: str | None, form: str, said: Said, config: Path | None, *,
     accepts: bool, by: str | None, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     results: list[FileResult] = []
     unread = 0
+    points = READERS[form].content is Content.POINTS
     with ExitStack() as stack:
-        files = list_files(path) if points is None else list_files(path, POINT_SUFFIXES)
+        files = list_files(path, READERS[form].suffixes)
         sites = _find_sites(config, needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
         database = None if dry_run else stack.enter_context(open_database(config))
@@ -127,10 +125,10 @@ def _read(
         _hold_to_sites(pipeline, database, who)
         for file in files:
             try:
-                if points is not None:
-                    result = points.read(file, place, database, _now, _show_progress)
+                if points:
+                    result = _read_points(file, place, form, said, database)
                 else:
-                    result = _read_table(file, pipeline, place, mapping, database, who, accepts=accepts, by=by)
+                    result = _read_table(file, pipeline, place, form, said, database, who, accepts=accepts, by=by)
             except ConfigError as error:
                 if len(files) == 1:
                     raise
@@ -150,14 +148,22 @@ def _read(
         say("nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
         raise typer.Exit(NOTHING)
     if bad and not dry_run:
-        again = "read it again: slopeward ingest --rejected" if points is None else "mend the file and import it again"
+        again = "read it again: slopeward ingest --rejected" if not points else "mend the file and import it again"
         say(f"what could not be read waits in the view rejected_messages; {again}")
     if bad or unread:
         raise typer.Exit(PARTLY)
 
 
+def _read_points(file: Path, site: Site | None, form: str, said: Said, database: Database | None) -> FileResult:
+    """One file of points into a site; raises what `read_points` raises."""
+    if site is None:
+        raise NotFoundError("points belong to a site: give --site")
+    opened = open_points(form)(file, said, _now())
+    return read_points(PointsFile(file, site, _now, database), opened, on_progress=_show_progress)
+
+
 def _read_table(
-    file: Path, pipeline: Pipeline, place: Site | None, mapping: TableMapping | None, database: Database | None,
+    file: Path, pipeline: Pipeline, place: Site | None, form: str, said: Said, database: Database | None,
     who: Actor | None, *, accepts: bool, by: str | None,
 ) -> FileResult:  # fmt: skip
     """One table; where its units are doubtful a person at the keyboard must confirm, and a program is refused.
@@ -166,7 +172,8 @@ def _read_table(
         file: the table.
         pipeline: the gate.
         place: where rows without a site column belong.
-        mapping: of a wide table.
+        form: its reader.
+        said: what the command line says of it.
         database: None: a dry run.
         who: who said beforehand that the units are right.
         accepts: they were said to be right beforehand.
@@ -179,8 +186,8 @@ def _read_table(
 
     def read(*, accept: bool) -> FileResult:
         return read_file(
-            file, pipeline, place, _now, mapping=mapping, dry_run=database is None, accept_units=accept,
-            on_progress=_show_progress,
+            file, pipeline, place, _now, form=form, mapping=said.mapping, dry_run=database is None,
+            accept_units=accept, on_progress=_show_progress,
         )  # fmt: skip
 
     try:

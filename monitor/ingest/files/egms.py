@@ -15,7 +15,8 @@ from monitor.domain.projection import invert_laea_europe
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.files.mapping import is_missing
-from monitor.ingest.files.point_rows import BadRow, Declared, Piece, read_place
+from monitor.ingest.files.point_rows import read_place
+from monitor.ingest.files.reader import BadRow, Declared, Piece, Said
 from monitor.ingest.files.tables import limit_lines
 from monitor.store.readings.points import PointValue
 
@@ -25,11 +26,11 @@ _DIRECTIONS: Final = {"E": "east", "U": "up"}
 
 
 @contextmanager
-def open_egms(path: Path, direction: str | None, now: datetime) -> Iterator[tuple[Declared, Iterator[Piece]]]:
+def open_egms(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared, Iterator[Piece]]]:
     """Open a product of level 2a, 2b or 3: what it declares, and its points one after the other.
 
     Values are mm. Levels 2a and 2b are along the line of sight, positive towards the satellite; level 3 is east or up,
-    which only the name of the product says (`EGMS_L3_..._E_...`), or `direction`. Columns that are dates are
+    which only the name of the product says (`EGMS_L3_..._E_...`), or `said.direction`. Columns that are dates are
     acquisitions; the file does not know their time of day, so they count from the beginning of the date (UTC): they
     seem up to a day older than they are, never younger.
 
@@ -41,7 +42,7 @@ def open_egms(path: Path, direction: str | None, now: datetime) -> Iterator[tupl
             lines = csv.reader(limit_lines(text, path), strict=True)
             header = [name.strip() for name in next(lines, [])]
             dates = _find_dates(header, path, now)
-            declared = Declared(path.stem, _find_direction(path, header, direction), "mm")
+            declared = Declared(said.point_set or path.stem, _find_direction(path, header, said.direction), "mm")
             yield declared, _walk(lines, header, dates)
     except (
         OSError,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -11,49 +10,11 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.decoders.strict_json import read_time
 from monitor.ingest.files.mapping import is_missing
+from monitor.ingest.files.reader import NAME_LIMIT, BadRow, Declared, Piece, Said
 from monitor.ingest.files.tables import SURPLUS, Row, open_rows
 from monitor.store.readings.points import Point, PointValue
 
-DIRECTIONS: Final = ("los-towards", "los-away", "east", "north", "up")
-UNITS: Final = ("mm", "cm", "m")
-LARGEST_MM: Final = 100_000.0  # 100 m: no ground that radar still recognises
-NAME_LIMIT: Final = 64
-_IN_MM: Final = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 _NEEDED: Final = ("time", "point", "latitude", "longitude", "value")
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """What the values of a set mean; never guessed."""
-
-    name: str
-    direction: str  # one of DIRECTIONS: what a positive value means
-    unit: str  # one of UNITS
-
-    def judge(self, value: PointValue) -> PayloadError | None:
-        """Why a value cannot be one, or None."""
-        if abs(value.value) * _IN_MM[self.unit] > LARGEST_MM:
-            return PayloadError("out_of_range", f"{value.value:g} {self.unit} of point {value.pid}: is the unit right?")
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row, or a cell with what names it, and why it was refused; `count` values are lost with it."""
-
-    row: Mapping[str, Any]
-    error: PayloadError
-    count: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What one line says: a point with values, or what is wrong."""
-
-    point: Point | None
-    values: tuple[PointValue, ...] = ()
-    missing: int = 0
-    bad: tuple[BadRow, ...] = ()
 
 
 def read_place(row: Mapping[str, Any]) -> Point:
@@ -73,12 +34,15 @@ def read_place(row: Mapping[str, Any]) -> Point:
 
 
 @contextmanager
-def open_long(path: Path, declared: Declared, now: datetime) -> Iterator[tuple[Declared, Iterator[Piece]]]:
+def open_points(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared, Iterator[Piece]]]:
     """Open the neutral form `time,point,latitude,longitude,value[,sigma][,height_m]`, CSV or Parquet.
 
     Raises:
-        ConfigError: the file is no such table.
+        ConfigError: the file is no such table, or nobody said what its values mean.
     """
+    if said.point_set is None or said.direction is None or said.unit is None:
+        raise ConfigError(f"{path}: give --set, --direction and --unit: unit and sign are declared, never guessed")
+    declared = Declared(said.point_set, said.direction, said.unit)
     with open_rows(path) as (names, rows):
         if absent := [n for n in _NEEDED if n not in names]:
             raise ConfigError(

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, StoreBusyError
-from monitor.ingest.files.point_rows import BadRow, Declared, Piece
+from monitor.ingest.files.reader import BadRow, Declared, Piece
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.message import POINTS_TOPIC
 from monitor.ingest.pipeline import Clock
@@ -58,7 +58,6 @@ class PointsFile:
         site: where it belongs.
         clock: when the values came in: what is read now was not known before.
         database: None only looks.
-        name: of the set; None takes what the file declares.
         pause: gives the database to others between two chunks, called with the seconds that it was held.
     """
 
@@ -66,7 +65,6 @@ class PointsFile:
     site: Site
     clock: Clock
     database: Database | None
-    name: str | None = None
     pause: Callable[[float], None] = lambda held_s: time.sleep(min(held_s, PAUSE_MOST_S))
 
 
@@ -82,8 +80,7 @@ def read_points(
     """
     result = FileResult(str(file.path), sites={file.site.id})
     began_at = file.clock()
-    with opened as (said, pieces):
-        declared = said if file.name is None else Declared(file.name, said.direction, said.unit)
+    with opened as (declared, pieces):
         names: set[str] = set()
         try:
             for chunk in _gather(pieces, declared, result):

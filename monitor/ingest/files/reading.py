@@ -1,18 +1,21 @@
 """A file of observations through the same gate as messages: same units, flags, revisions, quarantine."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, PayloadError, StoreBusyError, UnitDoubtError
+from monitor.errors import PayloadError, StoreBusyError, UnitDoubtError
 from monitor.ingest.decoders.rows import join_bad_rows, read_row
-from monitor.ingest.files.mapping import TableMapping, check_columns, is_missing, widen
-from monitor.ingest.files.tables import SURPLUS, Row, open_rows
+from monitor.ingest.files.mapping import TableMapping
+from monitor.ingest.files.reader import Judged, Line, Said
+from monitor.ingest.files.readers import LONG, WIDE, open_readings
 from monitor.ingest.files.units import Scales, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import Clock, Pipeline
@@ -20,9 +23,6 @@ from monitor.store.readings.flags import UNDECLARED
 from monitor.store.readings.messages import Rejected
 
 CHUNK: Final = 5000
-_NEEDED: Final = ("time", "station", "quantity", "value")
-_OFFERED: Final = (*_NEEDED, "sigma", "site", "solution", "unit")
-Judged = tuple[Row, PayloadError | None]
 
 
 @dataclass(slots=True)
@@ -49,17 +49,19 @@ class FileResult:
 
 
 def read_file(
-    path: Path, pipeline: Pipeline, site: Site | None, clock: Clock, *, mapping: TableMapping | None = None,
-    dry_run: bool = False, accept_units: bool = False, on_progress: Callable[[FileResult], None] = lambda _: None,
+    path: Path, pipeline: Pipeline, site: Site | None, clock: Clock, *, form: str | None = None,
+    mapping: TableMapping | None = None, dry_run: bool = False, accept_units: bool = False,
+    on_progress: Callable[[FileResult], None] = lambda _: None,
 ) -> FileResult:  # fmt: skip
-    """Read a table in chunks and store it, or only look at it.
+    """Read a file in chunks and store it, or only look at it.
 
     Args:
-        path: CSV or Parquet; `-` reads CSV from stdin.
+        path: the file; `-` reads CSV from stdin.
         pipeline: the gate; a dry run may have one without database.
         site: where rows without a `site` column belong.
         clock: when the rows came in: a file read now was not known before.
-        mapping: what the columns of a wide table mean; None = the neutral long form.
+        form: a name in `READERS`; None: the neutral long form, or wide where there is a mapping.
+        mapping: what the columns of a wide table mean.
         dry_run: store nothing.
         accept_units: a person has said that the declared units are right, however doubtful they look.
         on_progress: called after each chunk.
@@ -70,16 +72,11 @@ def read_file(
         StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
     """
     result = FileResult(str(path))
-    form: dict[str, Any] = {}
-    if mapping is not None:
-        form = {
-            "delimiter": mapping.delimiter, "skip_rows": mapping.skip_rows, "encoding": mapping.encoding,
-            "header": mapping.header,
-        }  # fmt: skip
+    open_lines = partial(open_readings(form or (LONG if mapping is None else WIDE)), path, Said(mapping))
     if not accept_units:
-        _check_units(path, pipeline, site, clock, mapping, form, dry_run=dry_run)
-    with open_rows(path, **form) as (names, rows):
-        judged = _judge_long(names, rows, result) if mapping is None else _judge_wide(names, rows, mapping, result)
+        _check_units(path, pipeline, site, clock, mapping, open_lines, dry_run=dry_run)
+    with open_lines() as lines:
+        judged = _judge(lines, result)
         while chunk := list(islice(judged, CHUNK)):
             received_at = clock()
             observations, rejected = _sort(chunk, pipeline, site, received_at, path.name)
@@ -95,7 +92,7 @@ def read_file(
 
 def _check_units(
     path: Path, pipeline: Pipeline, site: Site | None, clock: Clock, mapping: TableMapping | None,
-    form: Mapping[str, Any], *, dry_run: bool,
+    open_lines: Callable[[], AbstractContextManager[Iterator[Line]]], *, dry_run: bool,
 ) -> None:  # fmt: skip
     """Look at the whole file before anything of it is stored.
 
@@ -104,8 +101,8 @@ def _check_units(
     """
     database = None if dry_run else pipeline.database
     scales, looked = Scales(), FileResult(str(path))
-    with open_rows(path, **form) as (names, rows):
-        judged = _judge_long(names, rows, looked) if mapping is None else _judge_wide(names, rows, mapping, looked)
+    with open_lines() as lines:
+        judged = _judge(lines, looked)
         while chunk := list(islice(judged, CHUNK)):
             scales.add(_sort(chunk, pipeline, site, clock(), path.name)[0])
     doubts = [*(find_header_doubts(mapping.columns) if mapping else ()), *scales.find_doubts(pipeline.sites, database)]
@@ -116,42 +113,11 @@ def _check_units(
         )
 
 
-def _judge_long(names: list[str], rows: Iterator[Row], result: FileResult) -> Iterator[Judged]:
-    if absent := [n for n in _NEEDED if n not in names]:
-        raise ConfigError(
-            f"{result.file}: column {absent[0]!r} is missing; expected {', '.join(_NEEDED)} "
-            "[sigma, site, solution], or a --mapping for a table of another form"
-        )
-    for row in rows:
+def _judge(lines: Iterable[Line], result: FileResult) -> Iterator[Judged]:
+    for line in lines:
         result.rows += 1
-        if error := _find_surplus(row):
-            yield row, error
-            continue
-        if is_missing(row.get("value")):
-            result.missing += 1
-            continue
-        yield {k: v for k, v in row.items() if k in _OFFERED and v is not None and v != ""}, None
-
-
-def _judge_wide(names: list[str], rows: Iterator[Row], mapping: TableMapping, result: FileResult) -> Iterator[Judged]:
-    check_columns(names, mapping, result.file)
-    for row in rows:
-        result.rows += 1
-        if error := _find_surplus(row):
-            yield row, error
-            continue
-        found = widen(row, mapping)
-        result.missing += len(mapping.columns) - len(found)
-        yield from found
-
-
-def _find_surplus(row: Row) -> PayloadError | None:
-    """A row with more cells than the header: which of them is the value cannot be known."""
-    if SURPLUS not in row:
-        return None
-    return PayloadError(
-        "cell_count", f"{len(row[SURPLUS])} cells more than the header has columns; is there a decimal comma?"
-    )
+        result.missing += line.missing
+        yield from line.rows
 
 
 def _sort(

@@ -25,12 +25,13 @@ from forecasting.errors import ForecastingError
 from monitor.alerting.audit import audit_pack
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.cli.scenes import review
-from monitor.cli.site import ingest
 from monitor.domain.site import Level, Site
 from monitor.errors import ConfigError, PayloadError, RefusedError, SlopewardError
 from monitor.ingest.decoders.table import DECODERS, find_decoder
 from monitor.ingest.files import tables
 from monitor.ingest.files.egms import open_egms
+from monitor.ingest.files.reader import Said
+from monitor.ingest.files.readers import READERS
 from monitor.ingest.message import Message, Place
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
@@ -193,7 +194,7 @@ def read_rows(path):
 
 
 def read_points(path):
-    with open_egms(path, None, NOW) as (_, pieces):
+    with open_egms(path, Said(), NOW) as (_, pieces):
         return sum(1 for _ in pieces)
 
 
@@ -206,7 +207,7 @@ READ = {
 
 
 def test_every_form_that_ingest_reads_has_its_bomb():
-    assert set(READ) == set(ingest.FORMATS)
+    assert set(READ) == set(READERS)
 
 
 @pytest.mark.parametrize(("form", "number"), [(form, n) for form, (_, lay) in READ.items() for n in range(len(lay))])

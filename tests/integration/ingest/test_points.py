@@ -15,8 +15,9 @@ from monitor.config.service import parse_site
 from monitor.domain.decision import View
 from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.egms import open_egms
-from monitor.ingest.files.point_rows import Declared, open_long
+from monitor.ingest.files.point_rows import open_points
 from monitor.ingest.files.points import PointsFile, read_points
+from monitor.ingest.files.reader import Said
 from monitor.store.alerting.change_feed import News
 from monitor.store.alerting.history import load_news_instants
 from monitor.store.alerting.sites import save_site
@@ -54,7 +55,7 @@ valid_for = "24d"
 yellow = {over = 0.3}
 """
 SITE = parse_site(TEXT, "bench.toml")
-DESC = Declared("desc", "los-towards", "mm")
+DESC = Said(None, "desc", "los-towards", "mm")
 COLUMNS = "time,point,latitude,longitude,value,sigma"
 DATES = [T0 + 12 * k * DAY for k in range(8)]
 NEWEST = DATES[-1]
@@ -80,7 +81,7 @@ def bench(database):
 
 def take(database, path, now, declared=DESC, site=SITE):
     file = PointsFile(path, site, lambda: now, database, pause=lambda _: None)
-    return read_points(file, open_long(path, declared, now))
+    return read_points(file, open_points(path, declared, now))
 
 
 def count(database):
@@ -141,9 +142,9 @@ def test_a_rate_from_a_file_votes_with_its_true_age_and_expires(bench, tmp_path)
 
 def test_sets_are_never_mixed_and_the_faster_one_speaks(bench, tmp_path):
     arrived = NEWEST + 3 * DAY
-    take(bench, write_long(tmp_path / "a.csv", rate=0.0), arrived, Declared("asc", "los-towards", "mm"))
+    take(bench, write_long(tmp_path / "a.csv", rate=0.0), arrived, Said(None, "asc", "los-towards", "mm"))
     assert evaluate_site(bench, SITE, arrived, "tick").level == 0
-    take(bench, write_long(tmp_path / "b.csv", rate=-0.5), arrived + DAY, Declared("desc", "los-away", "mm"))
+    take(bench, write_long(tmp_path / "b.csv", rate=-0.5), arrived + DAY, Said(None, "desc", "los-away", "mm"))
     with bench.read() as c:
         found = {f.zone: round(f.rate_mm_per_day, 1) for f in load_point_facts(c, SITE, arrived + DAY)}
     assert found == {"asc": 0.0, "desc": -0.5}
@@ -191,7 +192,7 @@ def test_a_file_that_breaks_off_is_told_and_what_came_before_counts(bench, tmp_p
 def test_another_unit_or_direction_is_another_set(bench, tmp_path):
     path = write_long(tmp_path / "a.csv")
     take(bench, path, NEWEST + DAY)
-    for declared in (Declared("desc", "los-away", "mm"), Declared("desc", "los-towards", "cm")):
+    for declared in (Said(None, "desc", "los-away", "mm"), Said(None, "desc", "los-towards", "cm")):
         with pytest.raises(RefusedError, match="give another --set"):
             take(bench, path, NEWEST + 2 * DAY, declared)
 
@@ -215,7 +216,7 @@ def slice_egms(source, target, most=60, keep=lambda row: True):
 
 def take_egms(database, path, now, site=SITE, direction=None):
     file = PointsFile(path, site, lambda: now, database, pause=lambda _: None)
-    return read_points(file, open_egms(path, direction, now))
+    return read_points(file, open_egms(path, Said(direction=direction), now))
 
 
 def test_a_measured_product_becomes_a_rate_whose_age_is_true(database, measured, tmp_path):

@@ -1,0 +1,44 @@
+"""The part of `slopeward ingest` that chooses the reader of files; its options are checked before a file is touched."""
+
+from collections.abc import Mapping
+
+import typer
+
+from monitor.ingest.files.reader import DIRECTIONS, NAME_LIMIT, UNITS
+from monitor.ingest.files.readers import LONG, READERS, WIDE
+
+
+def choose_form(form: str | None, given: Mapping[str, object]) -> str:
+    """The reader's name; None is the neutral long form, and a mapping makes a wide table of it.
+
+    Args:
+        form: what `--format` says.
+        given: option of files -> its value, None where it was not given.
+
+    Raises:
+        typer.BadParameter: the form or an option is unknown, missing, or belongs to another form.
+    """
+    if form is not None and form not in READERS:
+        raise typer.BadParameter(f"--format: expected one of {', '.join(READERS)}, got {form!r}")
+    name = form or LONG
+    if name == LONG and given["--mapping"] is not None:
+        name = WIDE
+    reader = READERS[name]
+    for option, value in given.items():
+        if value is None and option in reader.needs:
+            why = "" if option == "--mapping" else ": unit and sign are declared, never guessed"
+            raise typer.BadParameter(f"--format {name} needs {option}{why}")
+        if value is not None and option not in (*reader.needs, *reader.takes):
+            others = " or ".join(n for n, r in READERS.items() if option in (*r.needs, *r.takes))
+            raise typer.BadParameter(f"{option} belongs to --format {others}, not to {name}: {reader.help}")
+    _check_values(given["--set"], given["--direction"], given["--unit"])
+    return name
+
+
+def _check_values(name: object, direction: object, unit: object) -> None:
+    if direction is not None and direction not in DIRECTIONS:
+        raise typer.BadParameter(f"--direction: expected one of {', '.join(DIRECTIONS)}, got {direction!r}")
+    if name is not None and not (isinstance(name, str) and 0 < len(name) <= NAME_LIMIT and name.isprintable()):
+        raise typer.BadParameter(f"--set: expected a name of at most {NAME_LIMIT} characters")
+    if unit is not None and unit not in UNITS:
+        raise typer.BadParameter(f"--unit: expected one of {', '.join(UNITS)}, got {unit!r}")

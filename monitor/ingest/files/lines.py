@@ -1,0 +1,72 @@
+"""Lines of tables of readings: the neutral long form, and any other form that a mapping explains."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.files.mapping import TableMapping, check_columns, is_missing, widen
+from monitor.ingest.files.reader import Line, Said
+from monitor.ingest.files.tables import SURPLUS, Row, open_rows
+
+_NEEDED: Final = ("time", "station", "quantity", "value")
+_OFFERED: Final = (*_NEEDED, "sigma", "site", "solution", "unit")
+
+
+@contextmanager
+def open_long(path: Path, said: Said) -> Iterator[Iterator[Line]]:
+    """Open the neutral form `time,station,quantity,value[,sigma][,site][,solution][,unit]`, CSV or Parquet.
+
+    Raises:
+        ConfigError: the file is no such table.
+    """
+    del said
+    with open_rows(path) as (names, rows):
+        if absent := [n for n in _NEEDED if n not in names]:
+            raise ConfigError(
+                f"{path}: column {absent[0]!r} is missing; expected {', '.join(_NEEDED)} "
+                "[sigma, site, solution], or a --mapping for a table of another form"
+            )
+        yield (_read_long(row) for row in rows)
+
+
+def _read_long(row: Row) -> Line:
+    if error := _find_surplus(row):
+        return Line(((row, error),))
+    if is_missing(row.get("value")):
+        return Line(missing=1)
+    return Line((({k: v for k, v in row.items() if k in _OFFERED and v is not None and v != ""}, None),))
+
+
+@contextmanager
+def open_wide(path: Path, said: Said) -> Iterator[Iterator[Line]]:
+    """Open a table whose columns `said.mapping` explains.
+
+    Raises:
+        ConfigError: the file is no such table, or there is no mapping.
+    """
+    mapping = said.mapping
+    if mapping is None:
+        raise ConfigError(f"{path}: a wide table needs a --mapping")
+    with open_rows(
+        path, delimiter=mapping.delimiter, skip_rows=mapping.skip_rows, encoding=mapping.encoding, header=mapping.header
+    ) as (names, rows):
+        check_columns(names, mapping, str(path))
+        yield (_read_wide(row, mapping) for row in rows)
+
+
+def _read_wide(row: Row, mapping: TableMapping) -> Line:
+    if error := _find_surplus(row):
+        return Line(((row, error),))
+    found = widen(row, mapping)
+    return Line(tuple(found), len(mapping.columns) - len(found))
+
+
+def _find_surplus(row: Row) -> PayloadError | None:
+    """A row with more cells than the header: which of them is the value cannot be known."""
+    if SURPLUS not in row:
+        return None
+    return PayloadError(
+        "cell_count", f"{len(row[SURPLUS])} cells more than the header has columns; is there a decimal comma?"
+    )

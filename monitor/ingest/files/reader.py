@@ -1,0 +1,108 @@
+"""What a reader of files is: which files it takes, what must be said of them, and what a line of one says."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.errors import PayloadError
+from monitor.ingest.files.mapping import TableMapping
+from monitor.ingest.files.tables import SUFFIXES, Row
+from monitor.store.readings.points import Point, PointValue
+
+DIRECTIONS: Final = ("los-towards", "los-away", "east", "north", "up")
+UNITS: Final = ("mm", "cm", "m")
+LARGEST_MM: Final = 100_000.0  # 100 m: no ground that radar still recognises
+NAME_LIMIT: Final = 64
+_IN_MM: Final = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+Judged = tuple[Row, PayloadError | None]
+"""A row in the neutral long form, and why it is refused where that is known already."""
+
+
+class Content(Enum):
+    """What a file holds."""
+
+    READINGS = "readings of stations"
+    POINTS = "InSAR points"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a person says of a file beside its name; the options of `slopeward ingest`."""
+
+    mapping: TableMapping | None = None
+    point_set: str | None = None
+    direction: str | None = None
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one line of a file of readings says: its rows, and how many cells say "no measurement"."""
+
+    rows: tuple[Judged, ...] = ()
+    missing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the values of a set mean; never guessed."""
+
+    name: str
+    direction: str  # one of DIRECTIONS: what a positive value means
+    unit: str  # one of UNITS
+
+    def judge(self, value: PointValue) -> PayloadError | None:
+        """Why a value cannot be one, or None."""
+        if abs(value.value) * _IN_MM[self.unit] > LARGEST_MM:
+            return PayloadError("out_of_range", f"{value.value:g} {self.unit} of point {value.pid}: is the unit right?")
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row, or a cell with what names it, and why it was refused; `count` values are lost with it."""
+
+    row: Mapping[str, Any]
+    error: PayloadError
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one line says: a point with values, or what is wrong."""
+
+    point: Point | None
+    values: tuple[PointValue, ...] = ()
+    missing: int = 0
+    bad: tuple[BadRow, ...] = ()
+
+
+OpenReadings = Callable[[Path, Said], AbstractContextManager[Iterator[Line]]]
+"""Opens a file of readings; raises ConfigError where it is none of this form."""
+OpenPoints = Callable[[Path, Said, datetime], AbstractContextManager[tuple[Declared, Iterator[Piece]]]]
+"""Opens a file of points, with the present instant; raises ConfigError where it is none of this form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One form of files.
+
+    Args:
+        opens: dotted path of its `OpenReadings` or `OpenPoints`, imported when a file is read.
+        help: what a file of this form holds, for `slopeward ingest --help` and docs/how-to/import-files.md.
+        content: readings or points.
+        suffixes: which files of a folder are its own. Whether a file has the form, its columns say when it is opened.
+        needs: options that must be given.
+        takes: options that may be given.
+    """
+
+    opens: str
+    help: str
+    content: Content = Content.READINGS
+    suffixes: tuple[str, ...] = SUFFIXES
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()

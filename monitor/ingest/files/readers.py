@@ -1,0 +1,46 @@
+"""The readers of files that exist: name for `slopeward ingest --format`, to the reader."""
+
+from importlib import import_module
+from typing import Any, Final
+
+from monitor.errors import ConfigError
+from monitor.ingest.files.reader import Content, OpenPoints, OpenReadings, Reader
+from monitor.ingest.files.tables import SUFFIXES
+
+LONG: Final = "long"
+WIDE: Final = "wide"
+ROOM: Final = "monitor.ingest.files"
+
+READERS: Final[dict[str, Reader]] = {
+    LONG: Reader(f"{ROOM}.lines:open_long", "time,station,quantity,value"),
+    WIDE: Reader(f"{ROOM}.lines:open_wide", "any table, explained by a mapping", needs=("--mapping",)),
+    "egms": Reader(
+        f"{ROOM}.egms:open_egms", "InSAR points of the European Ground Motion Service, in mm", Content.POINTS,
+        suffixes=(*SUFFIXES, ".zip"), takes=("--set", "--direction"),
+    ),
+    "insar-points": Reader(
+        f"{ROOM}.point_rows:open_points", "InSAR points as time,point,latitude,longitude,value", Content.POINTS,
+        suffixes=(*SUFFIXES, ".zip"), needs=("--set", "--direction", "--unit"),
+    ),
+}  # fmt: skip
+
+
+def open_readings(form: str) -> OpenReadings:
+    """What opens a file of readings of a form; raises ConfigError where there is none."""
+    found: OpenReadings = _load(form, Content.READINGS)
+    return found
+
+
+def open_points(form: str) -> OpenPoints:
+    """What opens a file of points of a form; raises ConfigError where there is none."""
+    found: OpenPoints = _load(form, Content.POINTS)
+    return found
+
+
+def _load(form: str, content: Content) -> Any:
+    reader = READERS.get(form)
+    if reader is None or reader.content is not content:
+        known = ", ".join(name for name, r in READERS.items() if r.content is content)
+        raise ConfigError(f"form {form!r} holds no {content.value}; expected one of {known}")
+    module, _, function = reader.opens.partition(":")
+    return getattr(import_module(module), function)

@@ -1,0 +1,146 @@
+"""Every reader of files: its example is stored once, damage and foreign files end in one line, its options are held."""
+
+import io
+import random
+import zipfile
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+from sqlalchemy import func, select
+
+from monitor.cli.main import run_verb
+from monitor.ingest.files.readers import READERS, Content, open_points, open_readings
+from monitor.store.database.engine import Database
+from monitor.store.schema import tables as t
+
+ROOT = Path(__file__).parents[2]
+MAPPING = """
+[table]
+delimiter = ";"
+[time]
+column = "Date"
+zone = "UTC"
+[[column]]
+name = "G1/mm"
+station = "G1"
+quantity = "displacement"
+unit = "mm"
+"""
+EGMS = "pid,latitude,longitude,height_ortho,20250101,20250113,20250125\np1,46.0,8.0,900,0.0,-1.5,\n"
+# name -> the smallest file, what must be said of it, and how many values it holds
+EXAMPLES = MappingProxyType(
+    {
+        "long": ("time,station,quantity,value\n2025-03-01T06:00:00Z,G1,displacement_mm,12.4\n", (), 1),
+        "wide": ("Date;G1/mm\n2025-03-01T06:00:00;12.4\n2025-03-02T06:00:00;\n", ("--mapping",), 1),
+        "egms": (EGMS, (), 2),
+        "insar-points": (
+            "time,point,latitude,longitude,value\n2025-03-01T05:12:30Z,p1,46.0,8.0,-12.4\n",
+            ("--set", "desc", "--direction", "los-towards", "--unit", "mm"), 1,
+        ),
+    }
+)  # fmt: skip
+OPTIONS = MappingProxyType({"--mapping": "m.toml", "--set": "a", "--direction": "up", "--unit": "mm"})
+ALL = pytest.mark.parametrize("name", READERS)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_verb(["sites", "init", "bench"]) == 0
+    assert run_verb(["db", "upgrade"]) == 0
+    Path("m.toml").write_text(MAPPING)
+    return tmp_path
+
+
+def command(name, path, *more):
+    said = EXAMPLES[name][1]
+    if "--mapping" in said:
+        said = ("--mapping", "m.toml")
+    return ["ingest", str(path), "--site", "bench", "--format", name, *said, *more]
+
+
+def stored():
+    with Database("sqlite:///slopeward.db") as db, db.read() as c:
+        return sum(c.execute(select(func.count()).select_from(x)).scalar_one() for x in (t.observation, t.point_observation))
+
+
+def test_every_reader_has_its_example_and_a_kind_of_content():
+    assert set(EXAMPLES) == set(READERS)
+    for name, reader in READERS.items():
+        opens = open_readings if reader.content is Content.READINGS else open_points
+        assert callable(opens(name))
+
+
+@ALL
+def test_a_file_of_a_folder_is_recognised_and_stored_once(name, here, capsys):
+    text, _, values = EXAMPLES[name]
+    (here / "arrived").mkdir()
+    (here / "arrived" / f"a{READERS[name].suffixes[0]}").write_text(text)
+    (here / "arrived" / "notes.docx").write_text("no file of any reader")
+    for _ in range(2):  # the second time nothing is new
+        assert run_verb(command(name, here / "arrived")) == 0, capsys.readouterr().err
+        assert stored() == values
+
+
+@ALL
+def test_damage_ends_in_one_line_and_never_in_a_trace(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("m.toml").write_text(MAPPING)
+    whole = EXAMPLES[name][0].encode()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", whole * 20)
+    chance = random.Random(name)
+    for k, suffix in enumerate(READERS[name].suffixes * 8):
+        content = bytearray(whole if suffix in {".csv", ".txt"} else packed.getvalue())
+        for _ in range(chance.randint(0, 3)):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        path = tmp_path / f"{k}{suffix}"
+        path.write_bytes(content[: chance.randrange(len(content) + 1)])
+        status = run_verb(command(name, path, "--dry-run"))
+        said = capsys.readouterr()
+        assert status in {0, 1, 3, 4}
+        assert "Traceback" not in said.err
+        assert status in {0, 3} or len(said.err.strip().splitlines()) == 1, said.err
+
+
+@ALL
+def test_a_file_of_another_form_is_refused_by_what_it_lacks(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("m.toml").write_text(MAPPING)
+    path = tmp_path / "a.csv"
+    path.write_text("colour,size\nred,1\n")
+    assert run_verb(command(name, path, "--dry-run")) == 1
+    assert "column" in capsys.readouterr().err
+
+
+@ALL
+@pytest.mark.parametrize("option", OPTIONS)
+def test_each_option_is_required_taken_or_refused_as_the_table_says(name, option, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("m.toml").write_text(MAPPING)
+    (tmp_path / "EGMS_L3_E45N17_100km_U_2020_2024_1.csv").write_text(EXAMPLES[name][0])
+    words = command(name, tmp_path / "EGMS_L3_E45N17_100km_U_2020_2024_1.csv", "--dry-run")
+    reader = READERS[name]
+    if option in reader.needs:
+        at = words.index(option)
+        del words[at : at + 2]
+    elif option not in words:
+        words += [option, OPTIONS[option]]
+    status, error = run_verb(words), capsys.readouterr().err
+    if option in reader.takes or (name, option) == ("long", "--mapping"):  # a mapping makes a wide table of it
+        assert status != 2, error
+    else:
+        assert status == 2
+        assert option in error
+
+
+@ALL
+def test_help_and_the_page_name_it(name, capsys):
+    assert run_verb(["ingest", "--help"]) == 0
+    words = "".join(c for c in capsys.readouterr().out if c.isalnum())
+    for part in (name, READERS[name].help):
+        assert "".join(c for c in part if c.isalnum()) in words
+    page = (ROOT / "docs/how-to/import-files.md").read_text(encoding="utf-8")
+    assert f"| `{name}` | {READERS[name].help} |" in page
