@@ -62,7 +62,8 @@ def command(name, path, *more):
 
 def stored():
     with Database("sqlite:///slopeward.db") as db, db.read() as c:
-        return sum(c.execute(select(func.count()).select_from(x)).scalar_one() for x in (t.observation, t.point_observation))
+        tables = (t.observation, t.point_observation)
+        return sum(c.execute(select(func.count()).select_from(table)).scalar_one() for table in tables)
 
 
 def test_every_reader_has_its_example_and_a_kind_of_content():
