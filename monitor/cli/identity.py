@@ -105,6 +105,12 @@ def prove(
     return Actor(account.name, "person", COMMAND, here, proof)
 
 
+def sites_of_reader(c: Connection) -> frozenset[str] | None:
+    """The sites that a list shows to this user of the operating system: those of the bound account; None = all."""
+    here = name_os_user()
+    return next((u.sites for u in load_users(c) if u.os_user == here), None)
+
+
 def name_helper() -> Actor:
     """Who runs a command that does the service's own work: the user of the operating system, without a password."""
     here = name_os_user()

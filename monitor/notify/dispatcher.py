@@ -4,6 +4,7 @@ import logging
 import os
 import random
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -14,6 +15,7 @@ from monitor.notify.stages import escalated
 from monitor.notify.verdict import Limits
 from monitor.notify.worker import LEASE_S, ChannelWorker
 from monitor.store.alerting.outbox import (
+    CLOCK_MARGIN,
     Answered,
     add_escalation,
     count_states,
@@ -30,6 +32,7 @@ _LOG = logging.getLogger(__name__)
 POLL_S: Final = 0.5
 ESCALATE_EVERY_S: Final = 5.0
 MOST_ABANDONED: Final = 3
+SET_BACK_S: Final = 15.0  # so long after the clock went back, leases may still be spelled in the time before
 
 
 class Dispatcher:
@@ -70,6 +73,7 @@ class Dispatcher:
         self._abandoned: dict[str, int] = {}
         self._progress: dict[str, datetime] = {}
         self._escalated_at: datetime | None = None
+        self._planned_at, self._trusted_from_s = clock(), 0.0
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -136,9 +140,10 @@ class Dispatcher:
     def plan_once(self) -> set[str]:
         """One round; returns the channels that were woken."""
         now = self._clock()
+        was_set_back = self._was_set_back(now)
         with self._db.read() as c:
             due, expired = due_channels(c, now), has_expired(c, now)
-        if expired:
+        if expired and not was_set_back:
             with self._db.write() as c:
                 _LOG.warning("%d leases ran out; the messages go out again", release_expired(c, now))
                 due = due_channels(c, now)
@@ -148,6 +153,13 @@ class Dispatcher:
         for channel in due:
             self._worker(channel, now).wake()
         return due
+
+    def _was_set_back(self, now: datetime) -> bool:
+        """Whether the clock went back a moment ago: leases seem endless until `clock_steps.set_back` has moved them."""
+        if now < self._planned_at - CLOCK_MARGIN:
+            self._trusted_from_s = time.monotonic() + SET_BACK_S
+        self._planned_at = now
+        return time.monotonic() < self._trusted_from_s
 
     def escalate_once(self, now: datetime) -> int:
         """Queue what the escalation orders, confirm what its recipient answered; returns how many were queued."""

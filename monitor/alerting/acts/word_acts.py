@@ -101,7 +101,8 @@ def take_word_back(
 ) -> str:  # fmt: skip
     """Take a first word back, or else the answer that counts; the site is to be decided again behind it.
 
-    A first word changes nothing, so its giver or an admin takes it back alone. Without the answer the question is open
+    A first word changes nothing, so its giver takes it back alone; an admin who gave none there takes back those of
+    others. Without the answer the question is open
     again, a step with a new clock. "movement" may be what a level rests on: to take it back takes two people where
     accounts exist and one of the two highest levels stands or is asked for.
 
@@ -128,7 +129,7 @@ def take_word_back(
     spoken = _require_spoken(memory, key)
     who = actor.name
     if spoken.words:
-        _require_own(c, spoken, actor, site)
+        spoken = _pick_words(c, spoken, actor, site)
         act, after = UNSIGNED, replace(memory, signed={k: s for k, s in memory.signed.items() if k not in spoken.words})
     else:
         stake = measure_stake(c, site)
@@ -178,7 +179,9 @@ def _require_spoken(memory: Memory, key: str) -> Spoken:
     return found
 
 
-def _require_own(c: Connection, spoken: Spoken, actor: Actor, site: Site) -> None:
-    mine = all(is_same_person(by, actor.name) for by in spoken.words.values())
-    if not mine and not is_admin_of(c, actor.name, site.id):
+def _pick_words(c: Connection, spoken: Spoken, actor: Actor, site: Site) -> Spoken:
+    """The first words that a person may take back: the own ones, where there are none those of others as an admin."""
+    own = {k: by for k, by in spoken.words.items() if is_same_person(by, actor.name)}
+    if not own and not is_admin_of(c, actor.name, site.id):
         raise RefusedError(f"the {spoken} is not yours; only who gave it or an admin of {site.id} withdraws it")
+    return replace(spoken, words=own or spoken.words)

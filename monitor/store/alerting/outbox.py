@@ -34,6 +34,7 @@ EVENTS_LOOKED_AT: Final = 2000
 # Bounds of what a row may say: it is not sealed, and who may write to the database must not delay a message by it.
 LONGEST_WAIT: Final = timedelta(hours=1)  # for the next attempt
 LONGEST_LEASE: Final = timedelta(minutes=5)
+CLOCK_MARGIN: Final = timedelta(minutes=1)  # beyond both: our own clock may have gone back a little since
 MOST_ATTEMPTS: Final = 1_000_000
 _UNACKNOWLEDGED: Final = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
 
@@ -59,7 +60,7 @@ class Waiting:
     def is_due(self, now: datetime) -> bool:
         """Whether it may go out; an instant later than anything that waits counts as now, as for `claim_due`."""
         at = self.next_attempt_at
-        return at is None or at <= now or at > now + LONGEST_WAIT
+        return at is None or at <= now or at > now + LONGEST_WAIT + CLOCK_MARGIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def _due(table: Any, now: datetime) -> Any:
         table.c.state.in_(WAITING),
         or_(
             table.c.next_attempt_at.is_(None), table.c.next_attempt_at <= now,
-            table.c.next_attempt_at > now + LONGEST_WAIT,
+            table.c.next_attempt_at > now + LONGEST_WAIT + CLOCK_MARGIN,
         ),
     )
 
@@ -112,7 +113,7 @@ def _expired(now: datetime) -> Any:
     until = notification.c.lease_until
     return and_(
         notification.c.state == DeliveryState.CLAIMED,
-        or_(until.is_(None), until <= now, until > now + LONGEST_LEASE),
+        or_(until.is_(None), until <= now, until > now + LONGEST_LEASE + CLOCK_MARGIN),
     )
 
 

@@ -45,9 +45,29 @@ def find_claim(claims: Any, name: str) -> Any:
     return next((found for head, rest in ways if (found := find_claim(claims.get(head), rest)) is not None), None)
 
 
-def read_person(issuer: str, claims: Mapping[str, Any], name_claim: str, groups_claim: str) -> ForeignPerson:
-    """Who came; what is no text, or no list of texts, says nothing."""
-    subject, name, groups = str(claims["sub"]), find_claim(claims, name_claim), find_claim(claims, groups_claim)
+def read_person(
+    issuer: str, claims: Mapping[str, Any], told: Mapping[str, Any], name_claim: str, groups_claim: str
+) -> ForeignPerson:
+    """Who came; what is no text, or no list of texts, says nothing.
+
+    Args:
+        issuer: of the provider.
+        claims: of the ID token, verified.
+        told: of the userinfo endpoint; each claim counts only where the token has none by that very way.
+        name_claim: where the name stands, by its name or the way to it.
+        groups_claim: where the groups stand.
+
+    >>> nested = {"resource_access": {"page": {"roles": ["duty"]}}}
+    >>> token = {"sub": "6", "resource_access": {"account": {"roles": ["view-profile"]}}}
+    >>> read_person("i", token, nested, "name", "resource_access.page.roles").groups
+    ('duty',)
+    """
+
+    def find(name: str) -> Any:
+        found = find_claim(claims, name)
+        return find_claim(told, name) if found is None else found
+
+    subject, name, groups = str(claims["sub"]), find(name_claim), find(groups_claim)
     groups = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
     named = tidy_name(name) if isinstance(name, str) and name.strip() else subject
     return ForeignPerson(issuer, subject, named[:64], tuple(g for g in groups if isinstance(g, str)))

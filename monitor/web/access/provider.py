@@ -102,10 +102,9 @@ class Provider:
             found = self._discover(client)
             answer = self._fetch_token(client, found, code, flow)
             claims = self._verify(answer, _get(client, found["jwks_uri"]), flow, now)
-            told = claims
-            if find_claim(claims, section.groups_claim) is None and "userinfo_endpoint" in found:
-                told = {**_fetch_userinfo(client, found, answer, claims["sub"]), **claims}
-        person = read_person(section.issuer, told, section.name_claim, section.groups_claim)
+            asks = find_claim(claims, section.groups_claim) is None and "userinfo_endpoint" in found
+            told = _fetch_userinfo(client, found, answer, claims["sub"]) if asks else {}
+        person = read_person(section.issuer, claims, told, section.name_claim, section.groups_claim)
         return Vouched(person, names_second_factor(claims, section.second_factor_acr))
 
     def _discover(self, client: httpx.Client) -> dict[str, Any]:

@@ -182,9 +182,12 @@ def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
     try:
         with context.db.write() as c:
             name = admit_person(c, person, section.roles, section.sites, now)
-            is_proved = vouched.by_two and section.second_factor != "ours"
-            asks = not is_proved and has_second_factor(c, name)
-            cookies = None if asks else enter(request, c, name, detail, now)
+            wants_ours, has_ours = section.second_factor == "ours", has_second_factor(c, name)
+            asks = has_ours and (wants_ours or not vouched.by_two)
+            missing = f"No second factor is set up for {name} here; an admin does that: slopeward users totp {name}."
+            if wants_ours and not has_ours:  # open sessions stay, as above
+                add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", {**detail, "why": missing}, now)
+            cookies = None if asks or wants_ours else enter(request, c, name, detail, now)
     except RefusedError as refused:
         with context.db.write() as c:
             bound = find_bound(c, person.issuer, person.subject)
@@ -193,6 +196,8 @@ def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
             detail |= {"why": str(refused), "sessions_ended": ended}
             add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", detail, now)
         return refuse(request, to, f"{str(refused)[:1].upper()}{str(refused)[1:]}.", 403)
+    if wants_ours and not has_ours:
+        return refuse(request, to, missing, 403)
     if cookies is None:
         token = request.app.state.sign_ons.hold(Halfway(name, to, detail))
         answer = ask_code(request)

@@ -10,12 +10,12 @@ from monitor.alerting.acts.operator_acts import load_memory, verify
 from monitor.alerting.acts.word_acts import find_spoken, list_words, take_word_back
 from monitor.alerting.audit.recompute import recompute
 from monitor.domain.alert import Actor
-from monitor.domain.decision import Memory
+from monitor.domain.decision import Memory, Signature
 from monitor.domain.instants import epoch_s
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.replay.clock import redo
 from monitor.store.alerting.alerts import load_alert_events, load_alerts
-from monitor.store.alerting.decisions import load_decision
+from monitor.store.alerting.decisions import load_decision, save_memory
 from monitor.store.alerting.history import load_past_acts
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.audit import verify_chain
@@ -33,6 +33,11 @@ def withdraw(slope, key, actor, reason="seen otherwise", second=None):
     with slope.database.write() as c:
         said = take_word_back(c, slope.site, key, actor, reason, slope.now, second=second)
     return said, slope.look("person")
+
+
+def load_memory_of(slope):
+    with slope.database.read() as c:
+        return load_memory(c, slope.site)
 
 
 def logged(slope):
@@ -96,6 +101,21 @@ def test_an_admin_of_the_site_takes_back_the_first_word_of_another_and_one_of_an
     assert withdraw(asked, "alone:G1", BO)[0] == "first answer of Ada"
 
 
+def test_of_two_first_words_on_steps_of_one_station_each_is_taken_back_by_who_said_it(stepped):
+    stepped.live(4, look=False)
+    stepped.live(1, jump={"G1": 80.0})
+    memory = stepped.live(2).decision.memory
+    words = {k: Signature("instrument", who, 3) for k, who in zip(sorted(memory.steps), ("Ada", "Bo"), strict=True)}
+    with stepped.database.write() as c:
+        save_memory(c, "bench", replace(memory, signed=words), stepped.site.version, stepped.now)
+    with pytest.raises(RefusedError, match="first answer of Ada and Bo is not yours"):
+        withdraw(stepped, "G1", CY)
+    said, look = withdraw(stepped, "G1", BO)
+    assert (said, [s.by for s in look.decision.memory.signed.values()]) == ("first answer of Bo", ["Ada"])
+    said, look = withdraw(stepped, "G1", ADA)
+    assert (said, look.decision.memory.signed) == ("first answer of Ada", {})
+
+
 def test_a_cause_of_a_step_taken_back_is_asked_again_with_a_new_clock(stepped):
     answered = verify(stepped.database, stepped.site, "G1", "instrument", ADA, "bumped", stepped.now)
     answered = verify(stepped.database, stepped.site, "G1", "instrument", BO, "bumped", stepped.now)
@@ -114,8 +134,7 @@ def test_a_cause_of_a_step_taken_back_is_asked_again_with_a_new_clock(stepped):
 
 def test_what_was_taken_back_recomputes_and_a_replay_does_the_same(stepped):
     verify(stepped.database, stepped.site, "G1", "movement", ADA, "cracks", stepped.now)
-    with stepped.database.read() as c:
-        before = load_memory(c, stepped.site)
+    before = load_memory_of(stepped)
     withdraw(stepped, "G1", BO)
     with stepped.database.read() as c:
         past = load_past_acts(c, "bench", stepped.now - 9 * HOUR, stepped.now)

@@ -29,6 +29,7 @@ from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.notify.verdict import Limits
 from monitor.store.alerting.alerts import acknowledge, find_alert
 from monitor.store.alerting.outbox import (
+    CLOCK_MARGIN,
     LONGEST_LEASE,
     LONGEST_WAIT,
     claim_due,
@@ -41,6 +42,7 @@ from monitor.store.alerting.outbox import (
 )
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import alert, alert_event, notification, site
+from monitor.store.upkeep.clock_steps import set_back
 from tests.conftest import free_port, wait_for
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -555,13 +557,39 @@ def test_what_may_wait_waits_and_what_waits_longer_than_anything_does_not(databa
     with database.write() as c:
         add_site(c)
         add_message(c, add_alert(c), "log:desk")
-        for late, due in ((LONGEST_WAIT, False), (LONGEST_WAIT + timedelta(seconds=1), True)):
+        longest = LONGEST_WAIT + CLOCK_MARGIN
+        for late, due in ((longest, False), (longest + timedelta(seconds=1), True)):
             c.execute(update(notification).values(next_attempt_at=T0 + late))
             assert (due_channels(c, T0) == {"log:desk"}, load_waiting(c, "log:desk")[0].is_due(T0)) == (due, due)
         (mine,) = claim_due(c, T0, "a", 1e9, 1, "log:desk")
         assert not has_expired(c, T0)
         assert has_expired(c, T0 + LONGEST_LEASE), "no lease is longer, whatever was asked for"
+        assert not has_expired(c, T0 - CLOCK_MARGIN), "a clock that went back a little voids no lease"
         assert mark_delivered(c, mine.id, "a", T0)
+
+
+def test_a_message_that_is_being_sent_while_the_clock_is_set_back_is_not_sent_a_second_time(database, monkeypatch):
+    """Its lease seems endless until it is moved with the clock; nobody else takes the message meanwhile."""
+    now = [T0]
+    dispatcher = Dispatcher(database, {}, lambda: now[0])
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "nobody:desk")
+        (mine,) = claim_due(c, T0, "a", 30.0, 1, "nobody:desk")
+    for back in (timedelta(days=1), timedelta(days=1, seconds=-5)):
+        now[0] = T0 - back
+        dispatcher.plan_once()
+        assert states(database) == {"nobody:desk": "claimed"}
+    with database.write() as c:
+        set_back(c, 86400.0, now[0])
+        assert not has_expired(c, now[0])
+        assert mark_delivered(c, mine.id, "a", now[0])
+        c.execute(update(notification).values(**NEVER["a lease for ten years"]))
+    monkeypatch.setattr("monitor.notify.dispatcher.SET_BACK_S", 0.0)
+    now[0] -= timedelta(days=1)
+    dispatcher.plan_once()
+    assert [r.lease_owner for r in rows(database).values()] != ["nobody"], "what is endless later on, somebody altered"
+    dispatcher.stop(3.0)
 
 
 def test_a_worker_that_hangs_beyond_two_leases_is_replaced(database, hooks, monkeypatch):

@@ -184,6 +184,10 @@ def test_groups_are_found_where_keycloak_puts_them_and_where_the_token_leaves_th
         provider.userinfo = lambda claims: {**claims, "realm_access": {"roles": ["chiefs"]}, "sub": "248289761001"}
         assert enter_by(page) == ("ida", "admin")
     whys = [e["detail"]["why"] for e in entries(filled_database, "login.refused")]
+    with page_with(provider, filled_database, clock, 'groups_claim = "resource_access.slopeward.roles"') as page:
+        provider.bend = bent(realm_access=None, resource_access={"account": {"roles": ["view-profile"]}})
+        provider.userinfo = lambda claims: {**claims, "resource_access": {"slopeward": {"roles": ["duty"]}}}
+        assert enter_by(page) == ("ida", "operator"), "roles of another client in the token hide none of this one"
     assert "its userinfo is of another person" in whys
 
 
@@ -272,10 +276,11 @@ def test_who_proves_a_second_factor_is_said_by_the_settings(provider, filled_dat
                     found[mode, sub, name] = enter_by(page) is not None
     for (mode, sub, name), is_in in found.items():
         mine, proved = sub == SUBJECT, name in PROVED
-        wanted = {"either": proved or not mine, "provider": proved, "ours": not mine}[mode]
+        wanted = {"either": proved or not mine, "provider": proved, "ours": False}[mode]
         assert is_in is wanted, (mode, sub, name)
     why = {e["detail"]["why"] for e in entries(filled_database, "login.refused")}
     assert any("Canton does not say that you gave a second factor" in one for one in why)
+    assert "No second factor is set up for p77 here; an admin does that: slopeward users totp p77." in why
 
 
 @ONCE
