@@ -8,7 +8,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.word_acts import list_words
-from monitor.cli.identity import prove
+from monitor.cli.identity import prove, sites_of_reader
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, say, show
 from monitor.domain.instants import spell
 from monitor.store.people.countersign import load_waiting, withdraw_signature
@@ -26,12 +26,15 @@ def list_signatures(config: ConfigOption = None, as_json: JsonOption = False) ->
     """List what one person signed and a second one has not yet; exit 4 when nothing waits.
 
     Who agrees gives the same command in a session of their own. A signature lapses after four hours. First answers to
-    what a step was have no number and do not lapse: `slopeward alerts withdraw ALERT_ID` takes one back.
+    what a step was have no number and do not lapse: `slopeward alerts withdraw ALERT_ID` takes one back. An OS user
+    that is bound to an account of some sites sees what waits on those.
 
     Example: slopeward signatures list
     """
     with open_database(config) as db, db.read() as c:
-        found, words = load_waiting(c, datetime.now(UTC)), list_words(c)
+        sites = sites_of_reader(c)
+        found = [one for one in load_waiting(c, datetime.now(UTC)) if sites is None or one.site in sites]
+        words = [word for word in list_words(c) if sites is None or word.site in sites]
     for one in found:
         until = spell(one.lapses_at)
         facts = {

@@ -23,7 +23,8 @@ from monitor.errors import RefusedError
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people import guesses
-from monitor.store.people.users import add_user
+from monitor.store.people.countersign import SharedAct, keep_first
+from monitor.store.people.users import add_user, set_sites
 from monitor.store.schema import tables as t
 from tests.data.watched_slope import WatchedSlope, write_service
 
@@ -375,6 +376,10 @@ def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database_
         done = call(*raise_it, user="nobody", LOGNAME="root")
         assert done.returncode == 0, done.stderr
         assert [(n, d["os_user"], d["proof"]) for n, d in entries(slope, "level.set")] == [("Ada", "nobody", "os_user")]
+        with db.write() as c:
+            set_sites(c, "Ada", ["bench"])
+            keep_first(c, SharedAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
+        assert call("signatures", "list", user="nobody").returncode == 4, "nothing of other sites is shown"
         assert call("users", "unbind", "Ada", "--by", "Root-1",
                     SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]).returncode == 0  # fmt: skip
         assert call(*raise_it, user="nobody").returncode == 1
