@@ -1,4 +1,8 @@
-"""Empirical mode decomposition (Huang et al. 1998): waves peeled off by the mean of two envelopes, finest first."""
+"""Empirical mode decomposition (Huang et al. 1998): waves peeled off by the mean of two envelopes, finest first.
+
+Ours is one spline a sifting and no further dependency; its fastest mode is that of EMD-signal to .1 % but for the fifty
+rows at each end, where both mirror by other rules (`test_beside_libraries.py`).
+"""
 
 import numpy as np
 

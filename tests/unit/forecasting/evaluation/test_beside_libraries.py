@@ -6,6 +6,7 @@ Ours stay because of gaps, of one rule for all stations, or because a decision r
 import numpy as np
 import pytest
 
+from forecasting.decomposition.emd import first_mode
 from forecasting.evaluation.significance import diebold_mariano
 from forecasting.hydrology.return_period import Extremes, fit_extremes
 from forecasting.metrics import mae, pinball, rmse
@@ -70,3 +71,24 @@ def test_scores_are_those_of_scikit_learn():
     for quantile in (0.025, 0.1, 0.5, 0.9):
         theirs = metrics.mean_pinball_loss(observed, made, alpha=quantile)
         assert pinball(observed - made, quantile) == pytest.approx(theirs, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["two waves", "creep with seasons", "beats", "noise"])
+def test_the_fastest_mode_is_that_of_emd_signal(name):
+    decomposition = pytest.importorskip("PyEMD")
+    rng, rows = np.random.default_rng(0), np.arange(1000.0)
+
+    def wave(period):
+        return np.sin(2 * np.pi * rows / period)
+
+    values = {
+        "two waves": wave(17) + 3 * wave(120) + 0.01 * rows,
+        "creep with seasons": 0.02 * rows + np.cumsum(rng.normal(0, 0.2, 1000)) + 4 * wave(365),
+        "beats": (1 + 0.5 * wave(300)) * wave(11) + 2 * wave(150),
+        "noise": rng.normal(size=1000),
+    }[name]
+    theirs = decomposition.EMD(spline_kind="cubic", nbsym=2, FIXE=10).emd(values, rows, max_imf=1)[0]
+    ours = first_mode(values)
+    assert ours is not None
+    inside = slice(50, -50)  # at the ends both mirror, by other rules
+    assert rmse((ours - theirs)[inside]) < 0.001 * rmse(theirs[inside])

@@ -4,6 +4,7 @@ import sqlite3
 import struct
 from datetime import UTC, datetime
 
+import pytest
 import shapely
 from shapely.geometry import mapping
 
@@ -65,3 +66,27 @@ def test_no_features_and_no_place(tmp_path):
         assert db.execute("SELECT min_x, srs_id FROM gpkg_contents").fetchall() == [(None, -1)]
         assert db.execute("SELECT count(*) FROM landslides").fetchone() == (0,)
     db.close()
+
+
+def test_gdal_reads_back_what_was_written(tmp_path):
+    """GDAL is what most GIS read by."""
+    pyogrio = pytest.importorskip("pyogrio")
+    path = write(tmp_path / "a.gpkg")
+    assert pyogrio.list_layers(path).tolist() == [["landslides", "MultiPolygon"]]
+    facts = pyogrio.read_info(path)
+    assert facts["crs"] == "EPSG:4326"
+    assert facts["features"] == 2
+    assert tuple(facts["total_bounds"]) == (8.0, 46.0, 9.1, 47.1)
+    assert dict(zip(facts["fields"], facts["ogr_types"], strict=True)) == {
+        "polygon_id": "OFTString", "area_m2": "OFTReal", "touches_edge": "OFTInteger"
+    }  # fmt: skip
+    _, _, outlines, (names, areas, touching) = pyogrio.raw.read(path)
+    assert names.tolist() == ["a", "b"]
+    assert areas[0] == 12.5
+    assert areas[1] != areas[1]  # none is NaN there
+    assert touching.tolist() == [True, False]
+    for outline, feature in zip(shapely.from_wkb(outlines), FEATURES, strict=True):
+        assert outline.equals(shapely.geometry.shape(feature["geometry"]))
+    # a window finds what lies in it
+    assert pyogrio.raw.read(path, bbox=(8.9, 46.9, 9.5, 47.5))[3][0].tolist() == ["b"]
+    assert pyogrio.read_info(write(tmp_path / "b.gpkg", [], placed=False))["features"] == 0
