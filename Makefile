@@ -66,7 +66,7 @@ $(TOOLS)/.installed: locks/tools.txt
 	@touch $@
 
 audit: setup $(TOOLS)/.installed ## Dependencies that do not fit together or have known weaknesses, and code that a security linter would stop
-	$(BIN)/pip check
+	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/ruff check --select S monitor forecasting detection
 	$(TOOLS)/bin/bandit -q -r monitor forecasting detection -c pyproject.toml
 	locks/audit.sh $(TOOLS)/bin/python

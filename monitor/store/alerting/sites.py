@@ -84,6 +84,14 @@ def load_sites_summary(c: Connection, *, active_only: bool = True) -> list[SiteS
     ]  # fmt: skip
 
 
+def load_place_names(c: Connection) -> dict[str, set[str]]:
+    """What each site is called, retired ones too: its id, its name, its stations; by id."""
+    found = {row.id: {row.id, row.name} for row in c.execute(select(t.site.c.id, t.site.c.name))}
+    for row in c.execute(select(t.station.c.site, t.station.c.id)):
+        found.setdefault(row.site, {row.site}).add(row.id)
+    return found
+
+
 def load_site_source(c: Connection, config_sha256: str) -> str:
     """The text of a site file by its hash.
 

@@ -26,6 +26,8 @@ from monitor.store.alerting.proposals import load_proposals
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp
+from monitor.web.access.callers import SERVICE_ALERTS
+from monitor.web.access.veil import Veil
 from monitor.web.context import Context
 from monitor.web.parts.evidence import find_sentence, read_evidence
 from monitor.web.parts.ribbon import draw_ribbon
@@ -200,8 +202,8 @@ def _spell_bound(criterion: Criterion, names: dict[int, str], position: int, uni
     return " ".join(words)
 
 
-def collect_alert(c: Connection, alert_id: int) -> dict[str, Any]:
-    """One alert with its evidence read; raises NotFoundError."""
+def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
+    """One alert with its evidence read, as who asks may read it; raises NotFoundError."""
     found = pages.load_alert_page(c, alert_id)
     if found is None:
         raise NotFoundError(f"there is no alert {alert_id}")
@@ -210,13 +212,17 @@ def collect_alert(c: Connection, alert_id: int) -> dict[str, Any]:
     top = cards[0].top_level if cards else 2
     action = next((v["action"] for v in cards[0].levels if v["number"] == found["alert"]["level"]), "") if cards else ""
     question = find_question(c, found["alert"]["key"]) if found["alert"]["closed_at"] is None else None
-    return {
+    if question is not None and veil.hides(question.site):
+        question = None
+    values = {
         **found, "question": question, "takes_two": question is not None and weigh(c, question.site)[1],
         "evidence": evidence, "tables": read_evidence(evidence), "sentence": find_sentence(evidence),
         "step": step_of_alert(found["alert"]["key"]), "spoken": _find_spoken(c, found["alert"]), "top": top,
         "site_name": cards[0].name if cards else found["alert"]["site"],
         "action": action if found["alert"]["ledger"] == Ledger.HAZARD else "",
     }  # fmt: skip
+    covered: dict[str, Any] = veil.cover(values) if found["alert"]["site"] == SERVICE_ALERTS else values
+    return covered
 
 
 def _find_spoken(c: Connection, alert: dict[str, Any]) -> Spoken | None:

@@ -16,6 +16,7 @@ from monitor.health import CORE_SILENT_S
 from monitor.store.service_state import find_stamp
 from monitor.web.access.callers import person_of
 from monitor.web.access.guard import csrf_token
+from monitor.web.access.veil import trouble_for
 from monitor.web.context import Context, context_of, token_of
 from monitor.web.parts.ribbon import spell_sight
 
@@ -139,10 +140,10 @@ ENVIRONMENT.globals.update(
 )
 
 
-def service_banner(context: Context, now: datetime) -> dict[str, Any] | None:
+def service_banner(context: Context, now: datetime, trouble: str) -> dict[str, Any] | None:
     """What must stand on top of every page: why nobody decides, or core that was never there; None when it runs."""
-    if context.trouble:
-        text = f"Nothing is decided at this moment: {context.trouble}. Levels below are old; watch by other means."
+    if trouble:
+        text = f"Nothing is decided at this moment: {trouble}. Levels below are old; watch by other means."
         return {"text": text, "since": None}
     with context.db.read() as c:
         core = find_stamp(c, "core")
@@ -172,16 +173,16 @@ def render(request: Request, name: str, **values: Any) -> HTMLResponse:
     """One page with what all pages show: banner, who is logged in, the form token."""
     context = context_of(request)
     now = context.clock()
-    token = token_of(request)
+    token, trouble = token_of(request), trouble_for(request)
     try:
-        session, banner = person_of(request), service_banner(context, now)
+        session, banner = person_of(request), service_banner(context, now, trouble)
     except Exception:  # an error page must come even when the database is away
-        why = f": {context.trouble}" if context.trouble else ""
+        why = f": {trouble}" if trouble else ""
         text = f"The database does not answer{why}. Nothing on this page is current."
         session, banner = None, {"text": text, "since": None}
     shared = {
         "banner": banner, "session": session, "csrf": csrf_token(token) if session else "", "version": context.version,
         "path": request.url.path, "login_to_read": context.config.web.login_to_read, "oidc": context.config.oidc,
-        "exercise_note": False, "blind_because": context.trouble,
+        "exercise_note": False, "blind_because": trouble,
     }  # fmt: skip
     return HTMLResponse(render_part(name, now, shared | values))

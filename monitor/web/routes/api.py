@@ -13,6 +13,7 @@ from monitor.errors import NotFoundError
 from monitor.store import pages
 from monitor.store.schema.views import load_view
 from monitor.web.access.rules import narrow
+from monitor.web.access.veil import veil_of
 from monitor.web.context import AlertId, context_of
 from monitor.web.parts.collect import collect_alert, find_card, find_series, list_quantities
 
@@ -115,14 +116,15 @@ def list_alerts(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Alerts, newest first; evidence is at the alert itself."""
     with context_of(request).db.read() as c:
-        return pages.load_history(c, narrow(request, site), ledger, limit, open_only=open)
+        found = pages.load_history(c, narrow(request, site), ledger, limit, open_only=open)
+        return veil_of(request, c).cover_service(found)
 
 
 @router.get("/alerts/{alert_id}", tags=["alerts"])
 def get_alert(request: Request, alert_id: AlertId) -> dict[str, Any]:
     """One alert with frozen evidence, events, notifications and outcomes."""
     with context_of(request).db.read() as c:
-        found = collect_alert(c, alert_id)
+        found = collect_alert(c, alert_id, veil_of(request, c))
     alert = {**found["alert"], "evidence": found["evidence"], "action": found["action"]}
     return {"alert": alert, **{k: found[k] for k in ("events", "notifications", "outcomes")}}
 
@@ -133,7 +135,7 @@ def list_notifications(
 ) -> list[dict[str, Any]]:
     """Messages and what became of them, newest first."""
     with context_of(request).db.read() as c:
-        return pages.load_notifications(c, narrow(request, site), state, limit)
+        return veil_of(request, c).cover_service(pages.load_notifications(c, narrow(request, site), state, limit))
 
 
 @router.get("/sites/{site}/scenes", tags=["scenes"])

@@ -9,6 +9,7 @@ from monitor.domain.instants import spell
 from monitor.web.access.callers import person_of
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.rules import narrow
+from monitor.web.access.veil import trouble_for, veil_of
 from monitor.web.context import AlertId, context_of, token_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site_parts
 from monitor.web.parts.templating import render_part, service_banner
@@ -20,9 +21,10 @@ def _answer(request: Request, names: tuple[str, ...], values: dict[str, Any]) ->
     context = context_of(request)
     now = context.clock()
     session = person_of(request)
+    trouble = trouble_for(request)
     shared = {
-        "banner": service_banner(context, now), "session": session, "path": request.url.path,
-        "blind_because": context.trouble,
+        "banner": service_banner(context, now, trouble), "session": session, "path": request.url.path,
+        "blind_because": trouble,
         "csrf": csrf_token(token_of(request)) if session else "",
     }  # fmt: skip
     parts = {name: render_part(f"parts/{name}.html", now, shared | values) for name in ("banner", *names)}
@@ -33,7 +35,7 @@ def _answer(request: Request, names: tuple[str, ...], values: dict[str, Any]) ->
 def refresh_overview(request: Request) -> JSONResponse:
     """Parts of the overview."""
     with context_of(request).db.read() as c:
-        values = collect_overview(c, narrow(request, None))
+        values = veil_of(request, c).cover_service(collect_overview(c, narrow(request, None)))
     return _answer(request, ("cards", "ledgers"), values)
 
 
@@ -42,7 +44,7 @@ def refresh_site(request: Request, site: str) -> JSONResponse:
     """Parts of a site page."""
     context = context_of(request)
     with context.db.read() as c:
-        values = collect_site_parts(c, site, context.clock())
+        values = veil_of(request, c).cover_service(collect_site_parts(c, site, context.clock()))
     return _answer(request, ("status", "ribbon", "movement", "ledgers", "map", "stations"), values)
 
 
@@ -50,5 +52,5 @@ def refresh_site(request: Request, site: str) -> JSONResponse:
 def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
     """Parts of an alert page."""
     with context_of(request).db.read() as c:
-        values = collect_alert(c, alert_id)
+        values = collect_alert(c, alert_id, veil_of(request, c))
     return _answer(request, ("alert_head", "alert_chain"), values)

@@ -9,6 +9,7 @@ from monitor.store import pages as queries
 from monitor.store.models.registry import load_explanations
 from monitor.store.readings.observations import load_series
 from monitor.web.access.rules import narrow
+from monitor.web.access.veil import veil_of
 from monitor.web.context import AlertId, context_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site, find_card
 from monitor.web.parts.templating import render
@@ -20,7 +21,7 @@ router = APIRouter(include_in_schema=False)
 def show_overview(request: Request) -> HTMLResponse:
     """All sites and all open alerts."""
     with context_of(request).db.read() as c:
-        values = collect_overview(c, narrow(request, None))
+        values = veil_of(request, c).cover_service(collect_overview(c, narrow(request, None)))
     return render(request, "overview.html", **values)
 
 
@@ -29,7 +30,7 @@ def show_site(request: Request, site: str, told: str = "") -> HTMLResponse:
     """One slope."""
     context = context_of(request)
     with context.db.read() as c:
-        values = collect_site(context, c, site)
+        values = veil_of(request, c).cover_service(collect_site(context, c, site))
     return render(request, "site.html", told=told[:200], **values)
 
 
@@ -49,7 +50,9 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
 def show_alerts(request: Request, site: str | None = None, ledger: str | None = None) -> HTMLResponse:
     """Alerts of all times, newest first."""
     with context_of(request).db.read() as c:
-        alerts = queries.load_history(c, narrow(request, site or None), ledger or None, 300)
+        alerts = veil_of(request, c).cover_service(
+            queries.load_history(c, narrow(request, site or None), ledger or None, 300)
+        )
         cards = queries.load_cards(c, narrow(request, None))
     names = {k.id: k.name for k in cards}
     tops = {k.id: k.top_level for k in cards}
@@ -60,7 +63,7 @@ def show_alerts(request: Request, site: str | None = None, ledger: str | None = 
 def show_alert(request: Request, alert_id: AlertId, told: str = "") -> HTMLResponse:
     """One alert: what, why, on what evidence, who was told, what people did."""
     with context_of(request).db.read() as c:
-        values = collect_alert(c, alert_id)
+        values = collect_alert(c, alert_id, veil_of(request, c))
     return render(request, "alert.html", told=told[:200], **values)
 
 
@@ -68,5 +71,7 @@ def show_alert(request: Request, alert_id: AlertId, told: str = "") -> HTMLRespo
 def show_notifications(request: Request, state: Annotated[str | None, Query()] = None) -> HTMLResponse:
     """The newest messages and what became of them."""
     with context_of(request).db.read() as c:
-        rows = queries.load_notifications(c, narrow(request, None), state or None, 300)
+        rows = veil_of(request, c).cover_service(
+            queries.load_notifications(c, narrow(request, None), state or None, 300)
+        )
     return render(request, "notifications.html", rows=rows, state=state or "")

@@ -16,7 +16,8 @@ from monitor.store.alerting.outbox import count_states
 from monitor.store.pages import count_open, load_cards
 from monitor.store.service_state import load_stamps
 from monitor.web.access.rules import narrow
-from monitor.web.context import Context, context_of
+from monitor.web.access.veil import trouble_for, veil_of
+from monitor.web.context import context_of
 from monitor.web.parts.collect import collect_health
 
 router = APIRouter(include_in_schema=False)
@@ -29,8 +30,10 @@ def tell_health(request: Request) -> JSONResponse:
     try:
         with context.db.read() as c:
             found = collect_health(context, c, context.clock(), narrow(request, None))
+            found = veil_of(request, c).cover(found)
     except StoreBusyError as error:
-        reason = f"cannot decide: {context.trouble}" if context.trouble else str(error)
+        trouble = trouble_for(request)
+        reason = f"cannot decide: {trouble}" if trouble else str(error)
         return JSONResponse({"status": "down", "reasons": [reason], "version": context.version}, status_code=503)
     return JSONResponse(found, status_code=503 if found["status"] == "down" else 200)
 
@@ -38,14 +41,15 @@ def tell_health(request: Request) -> JSONResponse:
 class Gauges(Collector):
     """Reads the database once per scrape."""
 
-    def __init__(self, context: Context, sites: str | frozenset[str] | None) -> None:
-        self._context = context
-        self._sites = sites
+    def __init__(self, request: Request) -> None:
+        self._request, self._context = request, context_of(request)
+        self._sites = narrow(request, None)
 
     def collect(self) -> Iterator[Any]:
         """All gauges of the service."""
         with self._context.db.read() as c:
             cards, opened, states, stamps = load_cards(c, self._sites), count_open(c), count_states(c), load_stamps(c)
+            stamps = veil_of(self._request, c).cover(stamps)
         now = self._context.clock()
         yield from _site_gauges(cards, now)
         alerts = GaugeMetricFamily("slopeward_open_alerts", "Open alerts, drills left out", labels=["site", "ledger"])
@@ -91,5 +95,5 @@ def _age_s(at: str | None, now: datetime) -> float | None:
 def tell_metrics(request: Request) -> Response:
     """Prometheus text format, from a registry of its own."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Gauges(context_of(request), narrow(request, None)))
+    registry.register(Gauges(request))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,8 +1,10 @@
 """Who may ask for what: every address of the page with every kind of caller, by the one table of rules."""
 
 import hashlib
+import html
 import re
 from contextlib import contextmanager
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -12,14 +14,19 @@ from sqlalchemy import func, select
 from starlette.routing import Mount
 
 from monitor.config.service import parse_service
-from monitor.domain.alert import Actor
+from monitor.domain.alert import Actor, health_alarm
+from monitor.domain.site import Recipient
+from monitor.ingest.references import Reference, alarm_key
+from monitor.store.alerting.alerts import apply_changes
 from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.people import users
 from monitor.store.people.api_tokens import SCOPES, add_api_token, revoke_api_token
 from monitor.store.people.countersign import SharedAct, keep_first, load_waiting
 from monitor.store.schema import tables as t
+from monitor.store.service_state import stamp
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, RULES, list_addresses, require_rules
+from monitor.web.access.veil import WITHHELD
 from monitor.web.app import ROUTERS, build
 from tests.data.filled import NOW, PASSWORD
 from tests.integration.web.test_door import Clock, serving
@@ -213,6 +220,54 @@ def test_lists_hold_nothing_of_other_sites(filled_database, places):
             assert "lake-slope" in browser.get("/api/v1/sites").text
             for path in ("/alerts?site=north-bench", "/api/v1/alerts?site=north-bench", "/api/v1/notifications?site=north-bench"):  # noqa: E501
                 assert browser.get(path).status_code == 403, path
+
+
+ELSEWHERE = ("site north-bench cannot be evaluated", "E1 and R1 report times an hour ahead", "v1/North-Bench/x: forged")
+
+
+@pytest.fixture
+def service_speaks(filled_database):
+    """Alarms, stamps and open questions of the service that name places of both sites; ids of the alarms."""
+    told = [*ELSEWHERE, "site lake-slope cannot be evaluated: X1 of 2026-03-01T05:00:00Z"]
+    desk = Recipient("desk", ("log",), ("urgent",))
+    gone = Reference("local", NOW), Reference("local", NOW + timedelta(hours=1))
+    with filled_database.write() as c:
+        for number, line in enumerate(told):
+            key = f"health:poisoned:{line.split()[1]}" if "evaluated" in line else f"health:mqtt:foreign{number}"
+            change = health_alarm(key, 2, line, is_open=True, evidence={"reason": line, "rows": [{"of": line}]})
+            apply_changes(c, "status", [change], site=None, recipients=[desk], actor=Actor("slopeward", "service"),
+                          now=NOW, rule_version="1")  # fmt: skip
+        stamp(c, "epoch0:north-bench/G1", gone[0].spell() | {"asked": gone[1].spell()}, NOW)
+        change = health_alarm(alarm_key("north-bench/G1"), 2, "G1 counts otherwise", is_open=True)
+        apply_changes(c, "status", [change], site=None, recipients=[desk], actor=Actor("slopeward", "service"),
+                      now=NOW, rule_version="1")  # fmt: skip
+        detail = {"state": "running", "version": "1", "degraded": told, "ingest": {"north-bench": 3, "of": told}}
+        stamp(c, "core", {**detail, "sites": ["lake-slope", "north-bench"]}, NOW)
+        wanted = select(t.alert.c.id).where(t.alert.c.site == "status", t.alert.c.closed_at.is_(None))
+        return list(c.execute(wanted).scalars())
+
+
+@pytest.mark.usefixtures("of_the_lake")
+def test_what_the_service_says_of_itself_names_no_place_of_others(filled_database, places, service_speaks):
+    others = re.compile(r"north.bench|\b(?:E1|R1|G1)\b", re.IGNORECASE)
+    own = places | {"site": "lake-slope", "station": "X1", "quantity": "crack_opening"}
+    with serving(filled_database, Clock(), LOGIN_TO_READ) as address:
+        address.app.state.context.trouble = ELSEWHERE[0]
+        with enter(address, "bo") as browser, enter(address, None) as nobody:
+            for one in [a for a in ADDRESSES if a.startswith("GET") and "{scene" not in a]:
+                for number in service_speaks if "{alert_id}" in one else [0]:
+                    text = ask(browser, one, own | {"alert_id": str(number)}).text
+                    assert not (found := others.search(text)), f"{one} {number}: {text[found.start() - 90 :][:180]}"
+                assert not others.search(ask(nobody, one, own).text), f"without a login: {one}"
+            for one in ("/", "/alerts", "/api/v1/alerts", "/notifications", "/sites/lake-slope", "/health"):
+                text = browser.get(one).text
+                assert WITHHELD in html.unescape(text), f"{one}: that an alarm stands is seen"
+                assert "X1 of 2026" in text, f"{one}: what is of the own site is read"
+            assert "Nothing is decided at this moment" in browser.get("/").text
+        with enter(address, "cy") as all_sites:
+            text = all_sites.get("/api/v1/alerts").text + all_sites.get("/").text
+            assert all(line in text for line in ELSEWHERE)
+            assert WITHHELD not in text
 
 
 def test_the_last_admin_stays_one_and_sites_must_exist(filled_database):

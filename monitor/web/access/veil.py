@@ -1,0 +1,102 @@
+"""What an account of some sites reads of the service itself: nothing that names another site or its stations.
+
+Alarms of the service, its stamps and what keeps it from deciding are about all sites at once, in words that any part of
+the service makes. So the words are looked at where they are read: one that names a site or station of others is put
+aside whole. That an alarm stands, how high and since when, everybody sees who may read.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeVar, cast
+
+from fastapi import Request
+from sqlalchemy import Connection
+
+from monitor.store.alerting.sites import load_place_names
+from monitor.web.access.callers import SERVICE_ALERTS, caller_of
+from monitor.web.context import context_of
+
+# of rows and states: words of our own that mean something to the page; an instant is no name either
+STRUCTURE: Final = frozenset({"site", "ledger", "state", "from_state", "to_state", "status"})
+INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
+T = TypeVar("T")
+WITHHELD: Final = "withheld: this names a site that is not yours; an account of all sites sees it"
+
+
+class Veil:
+    """Puts aside what names places of others.
+
+    Args:
+        own: names of the own sites and stations.
+        others: names of all other ones; one that is an own name as well counts as own.
+
+    >>> veil = Veil(["lake", "lake-2", "G1"], ["lake-20", "north-bench", "G1", "G7"])
+    >>> [veil.hides(text) for text in ("topic v1/North-Bench/G1", "G7 is silent", "lake-20:G1", "lake/G1", "G70")]
+    [True, True, True, False, False]
+    >>> veil.cover({"level": 2, "reason": "G7 is silent", "north-bench": 1, "seen": ["lake", "G7"]})["seen"]
+    ['lake', 'withheld: this names a site that is not yours; an account of all sites sees it']
+    """
+
+    def __init__(self, own: Iterable[str] = (), others: Iterable[str] = ()) -> None:
+        mine = {name.casefold() for name in own}
+        self._others = {name.casefold() for name in others} - mine - {""}
+        every = "|".join(re.escape(name) for name in sorted(mine | self._others, key=len, reverse=True) if name)
+        # the longest name first: an own one that holds the name of another is no name of the other
+        self._names = re.compile(f"(?<![^\\W_])(?:{every})(?![^\\W_])") if self._others else None
+
+    def hides(self, text: str) -> bool:
+        """Whether a text names a place of others."""
+        if self._names is None or INSTANT.fullmatch(text):
+            return False
+        return any(found[0] in self._others for found in self._names.finditer(text.casefold()))
+
+    def cover(self, value: Any) -> Any:
+        """Plain data with every text put aside that names others; an entry under such a name is left out."""
+        if self._names is None:
+            return value
+        if isinstance(value, str):
+            return WITHHELD if self.hides(value) else value
+        if isinstance(value, Mapping):
+            kept = {k: v for k, v in value.items() if not (isinstance(k, str) and self.hides(k))}
+            return {k: v if k in STRUCTURE and isinstance(v, str) else self.cover(v) for k, v in kept.items()}
+        if isinstance(value, list | tuple):
+            return [self.cover(one) for one in value]
+        return value
+
+    def cover_service(self, value: T) -> T:
+        """The same of rows of the service itself alone, wherever in the data they stand."""
+        found: Any = value
+        if self._names is None:
+            return value
+        if isinstance(value, dict):
+            is_ours = value.get("site") == SERVICE_ALERTS
+            found = self.cover(value) if is_ours else {k: self.cover_service(v) for k, v in value.items()}
+        elif isinstance(value, list):
+            found = [self.cover_service(one) for one in value]
+        return cast("T", found)
+
+
+def veil_of(request: Request, c: Connection) -> Veil:
+    """The veil before who asks: none where reading is open, or for an account of all sites."""
+    if not context_of(request).config.web.login_to_read:
+        return Veil()
+    caller = caller_of(request)
+    if caller is not None and caller.sites is None:
+        return Veil()
+    mine = frozenset() if caller is None else caller.sites or frozenset()
+    own, others = set[str](), set[str]()
+    for site, names in load_place_names(c).items():
+        (own if site in mine else others).update(names)
+    return Veil(own, others)
+
+
+def trouble_for(request: Request) -> str:
+    """What keeps core from deciding, as who asks may read it; who that is can be unknown while the database is away."""
+    context = context_of(request)
+    if not context.trouble or not context.config.web.login_to_read:
+        return context.trouble
+    try:
+        with context.db.read() as c:
+            return str(veil_of(request, c).cover(context.trouble))
+    except Exception:  # a page must come even when the database is away
+        return "the log of the service says why"
