@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.bench.record import record
 from tests.data.read_gnss import read_positions
-from tests.data.test_steps_measured import asked, day, make_site, play, top
+from tests.measured.test_steps_measured import asked, day, make_site, play, top
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 NEWEST = 9_000  # rows of a station: eight years of three components

@@ -12,8 +12,8 @@ from monitor.store.database.engine import Database
 from monitor.store.service_state import load_stamps
 from tests.conftest import MosquittoServer, PostgresServer, wait_for
 from tests.data.running import Service
-from tests.end_to_end.test_cannot_decide import health
 from tests.end_to_end.test_never_lower import site_file
+from tests.end_to_end.trouble.test_cannot_decide import health
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(200)]
 TAKEN_OVER = "another core has taken this database over"

@@ -16,7 +16,7 @@ import pytest
 from monitor.store.database.engine import Database
 from tests.conftest import MosquittoServer, wait_for
 from tests.data.running import publish
-from tests.end_to_end.test_cannot_decide import Receiver, evaluated_at, move, receiver, running
+from tests.end_to_end.trouble.test_cannot_decide import Receiver, evaluated_at, move, receiver, running
 from tests.integration.service.test_disk_reserve import fill
 
 __all__ = ["receiver"]

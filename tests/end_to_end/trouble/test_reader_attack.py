@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests.conftest import MosquittoServer, PostgresServer, wait_for
-from tests.end_to_end.test_cannot_decide import Receiver, evaluated_at, move, receiver, running
+from tests.end_to_end.trouble.test_cannot_decide import Receiver, evaluated_at, move, receiver, running
 
 __all__ = ["receiver"]
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(200)]

@@ -22,8 +22,8 @@ from monitor.store.schema.tables import notification, observation
 from monitor.store.upkeep.clock_steps import set_back
 from monitor.worker import compute
 from tests.conftest import MosquittoServer, free_port, wait_for
-from tests.end_to_end.test_cannot_decide import Receiver, move, receiver
 from tests.end_to_end.test_never_lower import site_file
+from tests.end_to_end.trouble.test_cannot_decide import Receiver, move, receiver
 
 __all__ = ["receiver"]
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]

@@ -14,9 +14,9 @@ from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp, stamp
 from tests.conftest import MosquittoServer, wait_for
 from tests.data.running import Service
-from tests.end_to_end.test_cannot_decide import Receiver, evaluated_at, move, receiver
 from tests.end_to_end.test_never_lower import site_file
-from tests.end_to_end.test_wrong_clock import Wall
+from tests.end_to_end.trouble.test_cannot_decide import Receiver, evaluated_at, move, receiver
+from tests.end_to_end.trouble.test_wrong_clock import Wall
 
 __all__ = ["receiver"]
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
