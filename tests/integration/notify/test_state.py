@@ -14,8 +14,10 @@ from sqlalchemy import insert
 
 from monitor.broker.access import open_access
 from monitor.broker.signing import is_signed, make_key
+from monitor.domain.alert import Actor
 from monitor.domain.instants import parse
 from monitor.notify.state import StatePublisher
+from monitor.store.database.audit import add_audit, find_head
 from monitor.store.pages import load_history, load_open_alerts
 from monitor.store.schema.tables import alert, alert_event, decision, site, site_state
 from tests.conftest import wait_for
@@ -119,11 +121,15 @@ def test_state_is_retained_and_each_change_is_told_once_over_restarts(database, 
     first.stop(5)
     ear.wait("slopeward/v1/status", last={"status": "offline", "version": "1.2.3"})
     add_change(database, 2)
+    with database.write() as c:
+        add_audit(c, Actor("ada"), "level.set", "site:north", {"to": 1}, T0)
     second = make()
     second.publish_once()
     assert len(ear.wait("slopeward/v1/north/alert", 2)) == 2
     late = Ear(mosquitto.port)
-    late.wait("slopeward/v1/status", last={"status": "online"})
+    status = late.wait("slopeward/v1/status", last={"status": "online"})[-1]
+    with database.read() as c:
+        assert (status["audit"]["entry"], status["audit"]["head"]) == find_head(c), "a tail cut off later is found"
     assert [t for t, retained, _ in late.got if retained and t.endswith("alert")] == []
     for one in (late, ear):
         one.close()
