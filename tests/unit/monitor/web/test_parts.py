@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from monitor.domain.observation import Reading
 from monitor.store.alerting.alerts import shorten
 from monitor.web.access.guard import is_safe_path
+from monitor.web.access.veil import WITHHELD, Veil
 from monitor.web.parts import templating
 from monitor.web.parts.collect import spell_param
 from monitor.web.parts.evidence import find_sentence, read_evidence
@@ -196,3 +197,24 @@ def test_a_long_subject_is_cut_behind_a_whole_part_of_its_sentence():
     assert shorten("G1: 62 mm/day in 6h, over 30 mm/day, 2 needed", 30) == "G1: 62 mm/day in 6h …"
     assert shorten("a subject that fits", 30) == "a subject that fits"
     assert len(shorten("x" * 500)) <= 200
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("topic slopeward/v1/North-Bench/G1/obs", True), ("G7 is silent", True), ("stations G1, g7.", True),
+        ("mqtt_north-bench_live", True), ("lake-20: not evaluated", True), ("Upper lake is blind", True),
+        ("lake-2 and lake: G1 is silent", False), ("G70 is unknown", False), ("the disk is full", False),
+        ("2026-03-01T06:00:00.000000Z", False), ("core is silent since 2026-03-01", True),
+    ],
+)  # fmt: skip
+def test_a_text_that_names_a_place_of_others_is_withheld(text, hidden):
+    """`2026` is a station of others, and no instant is hidden for that; `G1` is a station of both."""
+    veil = Veil(["lake", "lake-2", "G1"], ["north-bench", "lake-20", "Upper lake", "G1", "G7", "2026", ""])
+    row = {"site": "status", "state": "G7", "reason": text, "evidence": [{"said": (text,)}], "G7": 1}
+    covered = WITHHELD if hidden else text
+    expected = {"site": "status", "state": "G7", "reason": covered, "evidence": [{"said": [covered]}]}
+    assert veil.cover_service({"ledgers": [{"alerts": [row]}], "own": {"site": "lake", "reason": text}}) == {
+        "ledgers": [{"alerts": [expected]}], "own": {"site": "lake", "reason": text},
+    }  # fmt: skip
+    assert Veil().cover_service(row) is row
