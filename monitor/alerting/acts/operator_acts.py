@@ -166,7 +166,8 @@ def verify(
     Raises:
         NotFoundError: nothing of that name waits.
         RefusedError: no person, no reason, an answer that is neither movement nor a cause, or a second signature of
-            the person who gave the first, or of one without an account where accounts exist.
+            the person who gave the first, or of one without an account where accounts exist. Or two would be needed
+            to say otherwise than an answer that counts.
     """
     require_person(actor, reason)
     if answer not in ANSWERS:
@@ -179,10 +180,14 @@ def verify(
             raise NotFoundError(f"{key!r} does not wait for verification; waiting: {', '.join(waiting) or 'nothing'}")
         height = measure_height(site, memory, key, mine, seconds(now))
         what = answer if answer in {MOVEMENT, CAUSES[0]} else f"no movement ({answer})"
+        alone = says_no(answer) and needs_two(site, height)
+        if alone and mine:  # no first word is kept beside an answer that counts: it would never find its second
+            mine = [k for k in mine if k not in memory.answers]
+            if not mine:
+                raise RefusedError(f"{key}: an answer counts already; take that back first: slopeward alerts withdraw")
         names: list[str] = [*mine] or [key]
         given = {memory.signed.get(k) for k in names}
         first = given.pop() if len(given) == 1 else None
-        alone = says_no(answer) and needs_two(site, height)
         if alone and not counts_with(c, first, answer, height, actor):
             act, after = SIGNED, _sign(memory, names, Signature(answer, actor.name, height))
             sentence = f"{key} was {what}, says {actor.name}: {reason}; a second person must sign that"

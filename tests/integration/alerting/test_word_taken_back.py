@@ -116,6 +116,20 @@ def test_of_two_first_words_on_steps_of_one_station_each_is_taken_back_by_who_sa
     assert (said, look.decision.memory.signed) == ("first answer of Ada", {})
 
 
+def test_two_people_answer_a_new_step_beside_one_that_was_movement(stepped):
+    """An answer that counts is taken back before it is another one; a step that came later is answered by itself."""
+    (old,) = load_memory_of(stepped).steps
+    verify(stepped.database, stepped.site, "G1", "movement", ADA, "cracks on foot", stepped.now)
+    with pytest.raises(RefusedError, match="an answer counts already; take that back first"):
+        verify(stepped.database, stepped.site, "G1", "instrument", BO, "bumped", stepped.now)
+    stepped.live(1, jump={"G1": 80.0})
+    stepped.live(1)
+    (new,) = set(load_memory_of(stepped).steps) - {old}
+    for who in (ADA, BO):
+        verify(stepped.database, stepped.site, "G1", "instrument", who, "bumped", stepped.now)
+    assert load_memory_of(stepped).answers == {old: "movement", new: "instrument"}
+
+
 def test_a_cause_of_a_step_taken_back_is_asked_again_with_a_new_clock(stepped):
     answered = verify(stepped.database, stepped.site, "G1", "instrument", ADA, "bumped", stepped.now)
     answered = verify(stepped.database, stepped.site, "G1", "instrument", BO, "bumped", stepped.now)
