@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.scenes.earlier import check_past, not_alone, spell_change
+from monitor.cli.scenes.local import SiteFile, placing_by_file
 from monitor.cli.session import JsonOption, print_json
 from monitor.errors import SlopewardError
 
@@ -25,6 +26,7 @@ def compare(
     match: Annotated[
         bool, typer.Option("--match", help="Stretch the older images to the newest, band by band.")
     ] = False,
+    site: SiteFile = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what is new, grown, known or vanished on each date; exit 4 when no pixel is valid."""
@@ -33,7 +35,7 @@ def compare(
     if len(scene) < 2:
         raise SlopewardError("compare needs two scenes at least")
     check_past(scene, datetime.now(UTC))
-    with tempfile.TemporaryDirectory(prefix="slopeward-compare-") as folder:
+    with tempfile.TemporaryDirectory(prefix="slopeward-compare-") as folder, placing_by_file(site):
         try:
             answers = _judge(scene, out or Path(folder), model, (threshold, minimum_area_m2), match=match)
         except NoValidPixelsError as error:

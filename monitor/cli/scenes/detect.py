@@ -1,9 +1,7 @@
 """`slopeward scenes detect`: footprints of scenes offline, without database and site."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone, spell_change
+from monitor.cli.scenes.local import SiteFile, placing_by_file
 from monitor.cli.session import NOTHING, JsonOption, print_json, say
-from monitor.config.service import parse_site
-from monitor.errors import ConfigError
 
 PARTLY = 3  # exit status: done, but a part of a scene could not be read
 TOLD_EVERY_S = 20.0  # a person who waits wants a word at least so often
@@ -50,10 +47,7 @@ def detect(
     aoi: Annotated[
         Path | None, typer.Option(help="Area of interest: raster or GeoJSON polygons.", rich_help_panel=INPUT)
     ] = None,
-    site: Annotated[
-        Path | None,
-        typer.Option(help="Site file whose [crs] local places files in a system of its own.", rich_help_panel=INPUT),
-    ] = None,
+    site: SiteFile = None,
     scale: Annotated[
         float | None, typer.Option(help="Factor from counts to the model's values.", rich_help_panel=INPUT)
     ] = None,
@@ -101,7 +95,7 @@ def detect(
         "allow_ungeoreferenced": allow_ungeoreferenced, "max_pixels": max_pixels, "max_bands": max_bands,
     }  # fmt: skip
     codes = []
-    with _placing(site):
+    with placing_by_file(site):
         for scene in scenes:
             folder = None if out is None else out / scene.name if len(scenes) > 1 else out
             one = {**payload, "scene_path": str(scene), "out_dir": _text(folder)}
@@ -109,28 +103,6 @@ def detect(
     code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
     if code:
         raise typer.Exit(code)
-
-
-@contextmanager
-def _placing(site: Path | None) -> Iterator[None]:
-    """Files in a local system lie where the site file says; one that says nothing is a wrong word on the command."""
-    from detection.imagery.errors import ImpossibleCrsError
-    from detection.imagery.raster.local_grid import placing
-
-    local = None
-    if site is not None:
-        try:
-            local = parse_site(site.read_text(encoding="utf-8"), str(site)).scenes.local
-        except (ConfigError, OSError, UnicodeDecodeError) as error:
-            raise typer.BadParameter(str(error)) from None
-        if local is None:
-            raise typer.BadParameter(f"{site}: has no [crs] local, so it places nothing")
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(placing(None if local is None else asdict(local)))
-        except ImpossibleCrsError as error:
-            raise typer.BadParameter(f"{site}: {error}") from None
-        yield
 
 
 def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: bool) -> int:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.identity import prove
+from monitor.cli.scenes.local import placing_by
 from monitor.cli.session import (
     NOTHING,
     ConfigOption,
@@ -108,14 +109,16 @@ def retrain(
 
     torch.set_num_threads(1)
     service, db = open_service(config)
-    in_use = weights or pick_site(service, site).scenes.weights
+    owner = pick_site(service, site)
+    in_use = weights or owner.scenes.weights
     try:
         model_hash = load_model(in_use).model_hash
         with closing(db), db.read() as c:
             judged = [one for one in store.load_reviewed(c, site, model_hash=model_hash) if one.verdict]
-        answer = run_retrain(
-            {"weights": in_use, "out": str(out), "data": data, "reviews": [_payload(one) for one in judged]}
-        )
+        with placing_by(owner):
+            answer = run_retrain(
+                {"weights": in_use, "out": str(out), "data": data, "reviews": [_payload(one) for one in judged]}
+            )
     except ImageryError as error:
         raise SlopewardError(str(error)) from None
     if as_json:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from monitor.cli.scenes.local import placing_by
 from monitor.cli.session import ConfigOption, JsonOption, open_service, pick_site, print_json
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
@@ -47,7 +48,8 @@ def rates(
         with target[0].read() as c:
             payload["places"] = list_stack_places(c, target[1])
     try:
-        found = measure_stack(payload)
+        with placing_by(None if target is None else target[1]):
+            found = measure_stack(payload)
     except NoValidPixelsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(4) from None

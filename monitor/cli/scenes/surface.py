@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from monitor.cli.scenes.local import SiteFile, placing_by_file
 from monitor.cli.session import JsonOption, print_json
 
 EXAMPLE = "Example: slopeward scenes dod 2025.tif 2026.tif --sigma-older-m 0.10 --sigma-newer-m 0.15 --json"
@@ -18,6 +19,7 @@ def dod(
     stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None,
     minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, help="Smallest body, true m².")] = 100.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the difference, outlines and record.")] = None,
+    site: SiteFile = None,
     as_json: JsonOption = False,
 ) -> None:
     """Area and volume of loss and gain beyond the limit of detection; exit 4 when nothing overlaps."""
@@ -25,10 +27,11 @@ def dod(
     from detection.imagery.errors import NoValidPixelsError
 
     try:
-        found = subtract(
-            older, newer, sigma_older_m=sigma_older_m, sigma_newer_m=sigma_newer_m, stable=stable,
-            minimum_area_m2=minimum_area_m2, out_dir=out,
-        )  # fmt: skip
+        with placing_by_file(site):
+            found = subtract(
+                older, newer, sigma_older_m=sigma_older_m, sigma_newer_m=sigma_newer_m, stable=stable,
+                minimum_area_m2=minimum_area_m2, out_dir=out,
+            )  # fmt: skip
     except NoValidPixelsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(4) from None

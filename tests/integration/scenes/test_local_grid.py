@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from shapely.geometry import box, mapping
 from sqlalchemy import select
 
 from detection.imagery.data.generate import draw_scene
+from detection.imagery.neural.checkpoint import load_model
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
+from monitor.domain.alert import Actor
 from monitor.errors import ConfigError
 from monitor.jobs.scenes import inbox
-from monitor.store.scenes.arrivals import load_scenes
+from monitor.store.scenes.arrivals import Footprint, SceneRow, load_scenes, save_scene
+from monitor.store.scenes.reviews import add_review
 from monitor.store.schema import tables as t
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, work_here
 
@@ -131,3 +135,57 @@ def test_the_watched_folder_places_compares_and_goes_on(tmp_path, database, data
     (compared,) = rows["b.tif"].run["change"]["compared"]
     assert compared["shift_px"]["columns"] == compared["shift_px"]["rows"] == 0.0
     assert compared["cautions"] == []
+
+
+def test_every_verb_that_takes_rasters_places_them(tmp_path, capsys, drawn):
+    site = tmp_path / "bench.toml"
+    site.write_text(SITE + CRS)
+    one, other = (write(tmp_path / f"{day}.tif", drawn, day) for day in (6, 8))
+    words = ["scenes", "compare", str(one), str(other), "--json"]
+    assert run_verb(words) == 1
+    assert "[crs] local of the site file (--site)" in capsys.readouterr().err
+    assert run_verb([*words, "--site", str(site)]) == 0
+    before, after = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert before["footprints"]
+    assert {found["change"] for found in after["footprints"]} == {"known"}
+    assert after["footprints"][0]["bbox"][0] == pytest.approx(141.95, abs=0.05)
+
+    heights = np.random.default_rng(0).normal(300, 0.05, (2, SIZE, SIZE)).astype(np.float32)
+    heights[1, 20:40, 20:40] -= 3
+    surfaces = [write(tmp_path / f"h{k}.tif", one[None].repeat(3, axis=0)) for k, one in enumerate(heights)]
+    words = ["scenes", "dod", *map(str, surfaces), "--json"]
+    assert run_verb(words) == 1
+    assert "(--site)" in capsys.readouterr().err
+    assert run_verb([*words, "--site", str(site)]) == 0
+    assert json.loads(capsys.readouterr().out)["loss"]["area_m2"] == pytest.approx(400 * 99.99, rel=0.1)
+
+
+def test_reviews_of_a_scene_in_the_mines_grid_are_cut_where_it_lies(tmp_path, database, database_url, capsys, drawn):
+    make_config(tmp_path, database_url)
+    add_site(database, SITE + CRS)
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "bench.toml").write_text(SITE + CRS)
+    path, weights = write(tmp_path / "a.tif", drawn), load_model("landslide4sense")
+    found = []
+    for number in range(20):
+        lon, lat = 141.955 + number * 1e-4, 42.712
+        square = mapping(box(lon, lat, lon + 5e-4, lat + 5e-4))
+        found.append(Footprint(
+            "a" * 64, weights.model_hash, f"{number:016x}", "landslide4sense", "single", 2000.0, 0.5,
+            square, lon, lat, lon + 5e-4, lat + 5e-4, None, None,
+        ))  # fmt: skip
+    row = SceneRow(
+        "a" * 64, "bench", "a.tif", may(6), "single", str(path), may(7), "done", None, 1.0, "EPSG:32654", 99.99, None,
+        {"threshold": 0.4},
+    )  # fmt: skip
+    with database.write() as c:
+        save_scene(c, row, found, may(7))
+        for one in found:
+            add_review(c, "bench", one.polygon_id, "accept", Actor("R. Mori", "person"), may(8))
+    code = run_verb([
+        "scenes", "review", "retrain", "--site", "bench", "--weights", "landslide4sense", "--data", str(tmp_path),
+        "--out", str(tmp_path / "new.safetensors"), "--config", str(tmp_path / "slopeward.toml"),
+    ])  # fmt: skip
+    said = capsys.readouterr().err
+    assert (code, "local system" in said) == (1, False)
+    assert "landslide4sense-rgb" in said, "the patches were cut; what is not there is the weights' own data"
