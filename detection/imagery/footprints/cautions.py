@@ -54,7 +54,7 @@ def list_cautions(
                 "the scene to them"
             )
     if result["valid_share"] < 1:
-        found.append(f"{1 - result['valid_share']:.1%} of the pixels are nodata; nothing is said about them")
+        found.append(f"{1 - result['valid_share']:.1%} of the pixels are nodata or cloud; nothing is said about them")
     if result["unreadable_share"]:
         found.append(f"{result['unreadable_share']:.1%} of the scene cannot be read (damaged file) and is nodata")
     if result["terrain"] and result["terrain"]["covered_share"] < 1:

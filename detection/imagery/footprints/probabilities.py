@@ -108,8 +108,8 @@ def map_scene(
         steps = np.full((classes, *owned.shape), NODATA, np.uint8)
         if owned.any():
             counts, origin = values, (tile.read_column, tile.read_row)
-            values, valid = _stretch(stretch, values, valid, *origin)
-            owned = valid[tile.crop]
+            values, valid, shown = _stretch(stretch, values, valid, *origin)
+            owned = shown[tile.crop]
             if wants is None or wants(counts, valid, *origin):
                 found = segmenter.class_probabilities(values, valid)[(slice(None), *tile.crop)]
             else:
@@ -158,11 +158,11 @@ def blend(
             if not valid.any():
                 continue
             counts = values
-            values, valid = _stretch(stretch, values, valid, column, row)
+            values, valid, shown = _stretch(stretch, values, valid, column, row)
             first, last = max(column, left), min(column + wide, left + width)
             inner = slice(first - column, last - column)
             rows, columns = slice(row - origin, row - origin + high), slice(first - left, last - left)
-            valid_here[rows, columns] |= valid[:, inner]
+            valid_here[rows, columns] |= shown[:, inner]
             if wants is not None and not wants(counts, valid, column, row):
                 continue
             weight = fade[rows, first - start : last - start]
@@ -231,11 +231,13 @@ def tile_origins(start: int, length: int, tile: int, shift: int) -> list[int]:
 
 def _stretch(
     stretch: Stretch, values: NDArray[np.float32], valid: NDArray[np.bool_], column: int, row: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Counts to model values; what cannot be real is not valid."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Counts to model values; where the network sees them (not what cannot be real), and where its word is kept."""
     values = stretch.apply(values, column, row)
     plausible = stretch.find_plausible(values)
-    return values, valid if plausible is None else valid & plausible
+    valid = valid if plausible is None else valid & plausible
+    clouds = stretch.find_clouds(values)
+    return values, valid, valid if clouds is None else valid & ~clouds
 
 
 def _to_steps(probabilities: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -32,6 +32,9 @@ PIXEL_RATIO_MOST: Final = 4.0
 SMOOTHNESS_LEAST: Final = 0.3  # correlation of neighbours; ground at any scale has more, noise has none
 CONTRAST_LEAST: Final = 0.2  # 5 % to 95 % range over the median; fog, cloud, snow, a constant
 NEGATIVE_MOST: Final = 0.2  # share of values below 0: decibels, indices
+# (brightest - darkest) / brightest of red, green and blue: the median of a window of ground is hardly ever below 0.1
+# (Landslide4Sense: 0.08 and more in 500 tiles); a cloud or snow has 0.03.
+COLOUR_LEAST: Final = 0.06
 SAME: Final = 0.9999  # correlation of bands that are copies of one
 CORRELATION_DROP: Final = 0.6  # of the bands below the training's least: they are not those of the names
 
@@ -124,33 +127,59 @@ def find_doubts(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -
     if domain is None:
         return []
     _check_pixels(reader, domain)
-    looks, negative, counts = [], [], []
-    for found, values, valid in _read_windows(reader, stretch, card):
+    looks, negative, counts, colours = [], [], [], []
+    spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
+    shown = [spectral.index(k) for k in stretch.colours]
+    for found, values, said, valid in _read_windows(reader, stretch, card):
+        if shown:  # of what is set aside as a cloud too
+            colours.append(_measure_colour(found[shown][:, said]))
+        if valid.mean() < LEAST_VALID:
+            continue
         looks.append(look_at(values, valid))
         negative.append(float((found[:, valid] < 0).mean()))
         counts.append(found[:, valid][:, ::7])
+    missing = find_missing_offset(np.concatenate(counts, axis=1)) if looks else None
+    if looks:
+        _refuse(looks, negative, domain)
+    if colours and not missing and np.mean(np.array(colours) < COLOUR_LEAST) >= REFUSED_SHARE:
+        typical = f"{np.median(colours):.0%}"
+        raise DomainError(f"red, green and blue differ by {typical} only: cloud, snow or a grey image, no ground")
     if not looks:
         return []
-    _refuse(looks, negative, domain)
-    missing = find_missing_offset(np.concatenate(counts, axis=1))
     return [*([missing] if missing else []), *_list_outside(looks, domain)]
 
 
 def _read_windows(
     reader: BandReader, stretch: Stretch, card: Mapping[str, Any]
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]]:
-    """Counts, model values and valid pixels of the spectral bands in windows spread over the scene."""
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Counts and model values of the spectral bands in windows spread over the scene, and which pixels are valid.
+
+    Valid by what the files say, and also by what their values can be.
+    """
     spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
     side = int(card.get("tile_px") or 128)
     width, height = reader.grid.width, reader.grid.height
     for row in _spread(height, side):
         for column in _spread(width, side):
-            counts, valid = reader.read(column, row, min(side, width), min(side, height))
+            counts, said = reader.read(column, row, min(side, width), min(side, height))
+            if said.mean() < LEAST_VALID or min(said.shape) < LEAST_SIDE_PX:
+                continue
             values = stretch.apply(counts, column, row)
             plausible = stretch.find_plausible(values)
-            valid = valid if plausible is None else valid & plausible
-            if valid.mean() >= LEAST_VALID and min(valid.shape) >= LEAST_SIDE_PX:
-                yield counts[spectral], values[spectral], valid
+            valid = said if plausible is None else said & plausible
+            if (clouds := stretch.find_clouds(values)) is not None:
+                valid = valid & ~clouds
+            yield counts[spectral], values[spectral], said, valid
+
+
+def _measure_colour(counts: NDArray[np.floating]) -> float:
+    """How far three colours (3 x n) lie apart, as a share of the brightest: the median over the pixels.
+
+    >>> _measure_colour(np.array([[1000.0, 980.0, 970.0]] * 5).T)
+    0.03
+    """
+    brightest = counts.max(axis=0)
+    return round(float(np.median((brightest - counts.min(axis=0)) / np.maximum(brightest, 1e-12))), 4)
 
 
 def _spread(length: int, side: int) -> list[int]:
