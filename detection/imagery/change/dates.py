@@ -34,6 +34,7 @@ class Date:
     outlines: list[Any] = field(default_factory=list)
     unseen: Any = None  # ground that nobody looked at (tiles that triage passed over), in pixels
     _rows: dict[str, Rows] = field(default_factory=dict)
+    _asked: tuple[Any, str, list[tuple[dict[str, Any], Any]]] | None = None
     _found: dict[str, tuple[list[tuple[dict[str, Any], Any]], shapely.STRtree]] = field(default_factory=dict)
 
     @property
@@ -77,8 +78,10 @@ class Date:
 
     def near(self, outline: Any, kind: str) -> list[tuple[dict[str, Any], Any]]:
         """Those that lie within the tolerance of an outline, in the same order."""
-        pairs, tree = self._of_class(kind)
-        return [pairs[k] for k in sorted(tree.query(outline, "dwithin", self.tolerance_px))]
+        if self._asked is None or self._asked[0] is not outline or self._asked[1] != kind:  # asked twice and more
+            pairs, tree = self._of_class(kind)
+            self._asked = outline, kind, [pairs[k] for k in sorted(tree.query(outline, "dwithin", self.tolerance_px))]
+        return self._asked[2]
 
     def _of_class(self, kind: str) -> tuple[list[tuple[dict[str, Any], Any]], shapely.STRtree]:
         """Found once: thousands of footprints are asked for the neighbours of thousands."""

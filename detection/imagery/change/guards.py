@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, strips
-from detection.imagery.scene.registration import Shift, measure_shift, median_ratios
+from detection.imagery.scene.registration import Edges, Shift, measure_shift, median_ratios
 from detection.imagery.scene.scene import Scene, read_scene
 
 # Above this shift between two images no change is claimed, pixels.
@@ -55,7 +55,7 @@ def lay_together(newer: "Image", older: "Image") -> tuple[Shift | None, tuple[fl
         (now, valid), (then, also) = (image.read(names[0], *box) for image in (newer, older))
         return now, then, valid & also
 
-    shift = measure_shift(read, newer.grid.width, newer.grid.height)
+    shift = measure_shift(read, newer.grid.width, newer.grid.height, newer.edges.setdefault(names[0], {}))
     pairs = [(newer.sample(name), older.sample(name)) for name in names[:BANDS_MOST]]
     valid = np.logical_and.reduce([v for pair in pairs for _, v in pair])
     now, then = (np.stack([pair[which][0][valid] for pair in pairs]) for which in (0, 1))
@@ -100,6 +100,7 @@ class Image:
         self._layers: dict[str, Layer] = {}
         self._blocks: dict[tuple[str, int, int, int, int], Block] = {}
         self._samples: dict[str, Block] = {}
+        self.edges: dict[str, Edges] = {}  # by band
 
     def __enter__(self) -> Self:
         return self

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from shapely.geometry import shape as shape_of
 
 from detection.imagery.footprints.preview import draw_outline, paint_scene
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import Layer
+from detection.imagery.raster.overlay import Layer, shapes_of
 from detection.imagery.raster.raster import write_png
 from detection.imagery.scene.scene import Scene
 
@@ -40,7 +39,6 @@ def write_change_picture(
     image[:3, ~told] = grey[~told]
     # what is told last lies on top
     for kind in ("single", "vanished", "known", "grown", "new"):
-        for change_kind, geometry in words:
-            if change_kind == kind:
-                draw_outline(image, shape_of(geometry), small, np.array(COLOURS[kind], np.uint8))
+        for outline in shapes_of([geometry for change_kind, geometry in words if change_kind == kind]):
+            draw_outline(image, outline, small, np.array(COLOURS[kind], np.uint8))
     write_png(path, image)

@@ -74,8 +74,9 @@ def weigh(body: NDArray[np.bool_], older: NDArray[np.uint8], least: int, toleran
     """
     seen = older != NODATA
     nearly = seen & (older >= max(1, least - HYSTERESIS_STEPS))
-    # specks of nodata are too narrow to have hidden a landslide
-    hidden = ndimage.binary_opening(body & ~seen, EIGHT)
+    hidden = body & ~seen
+    if hidden.any():  # specks of nodata are too narrow to have hidden a landslide
+        hidden = ndimage.binary_opening(hidden, EIGHT)
     shown = body & seen & ~_widen(hidden, tolerance_px)
     fresh = shown & ~_widen(nearly, tolerance_px)
     grown = shown & (older < least) & _widen(fresh, tolerance_px)
@@ -121,12 +122,13 @@ def choose_parent(outline: Any, candidates: list[Any], tolerance_px: float) -> i
         candidates: older polygons in the same coordinates.
         tolerance_px: reach without common area.
     """
-    best: tuple[float, float, int] | None = None
-    for position, candidate in enumerate(candidates):
-        away = float(outline.distance(candidate))
-        if away > tolerance_px:
-            continue
-        shared = float(outline.intersection(candidate).area) if away == 0 else 0.0
-        word = (-shared, away, position)
-        best = word if best is None else min(best, word)
-    return None if best is None else best[2]
+    near = [(float(outline.distance(one)), position, one) for position, one in enumerate(candidates)]
+    near = [one for one in near if one[0] <= tolerance_px]
+    if len(near) < 2:  # no common area is needed to choose
+        return near[0][1] if near else None
+
+    def rank(one: tuple[float, int, Any]) -> tuple[float, float, int]:
+        away, position, candidate = one
+        return -float(outline.intersection(candidate).area) if away == 0 else 0.0, away, position
+
+    return min(map(rank, near))[2]

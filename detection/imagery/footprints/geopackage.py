@@ -9,7 +9,8 @@ from typing import Any
 
 import pyproj
 import shapely
-from shapely.geometry import shape
+
+from detection.imagery.raster.overlay import shapes_of
 
 APPLICATION_ID = 0x47504B47  # "GPKG"
 VERSION = 10300
@@ -95,9 +96,9 @@ def _encode(
     feature: Mapping[str, Any], columns: Iterable[str], srs: int, bounds: list[tuple[float, ...]]
 ) -> tuple[Any, ...]:
     """A row of the layer; its bounds are added to the others."""
-    outline = shape(dict(feature["geometry"]))
+    outline = shapes_of([feature["geometry"]])[0]
     if not isinstance(outline, shapely.MultiPolygon):
-        outline = shapely.MultiPolygon(shapely.get_parts(outline))
+        outline = shapely.multipolygons(shapely.get_parts(outline))
     bounds.append(outline.bounds)
     left, bottom, right, top = outline.bounds
     header = b"GP" + struct.pack("<BBi4d", 0, FLAGS, srs, left, right, bottom, top)

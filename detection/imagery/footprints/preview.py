@@ -12,9 +12,9 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.warp import reproject
 from rasterio.windows import Window
-from shapely.geometry import shape as shape_of
 
 from detection.imagery.raster.grid import Grid, lonlat_frame
+from detection.imagery.raster.overlay import shapes_of
 from detection.imagery.raster.raster import write_png
 from detection.imagery.raster.untrusted import NO_LIMITS, open_raster
 from detection.imagery.scene.scene import Scene
@@ -51,8 +51,8 @@ def write_preview(
     """
     image, grid = paint_scene(scene, scene_grid, longest_px)
     if outlines:
-        for footprint in footprints:
-            draw_outline(image, shape_of(footprint["geometry"]), grid)
+        for outline in shapes_of([footprint["geometry"] for footprint in footprints]):
+            draw_outline(image, outline, grid)
     write_png(path, image)
     return bounds_of(grid)
 

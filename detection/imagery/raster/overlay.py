@@ -77,6 +77,10 @@ class Layer:
             # of an added alpha band the driver says nothing in its mask flags: it is read by itself
             self._alpha = source.count if self.warped and empty is None else 0
             self._source = source
+            self._flags = tuple(source.mask_flag_enums[index - 1])
+            # what the mask says, without reading the band again
+            by_value = self._flags == (MaskFlags.nodata,) and np.issubdtype(self.dtype, np.integer) and not self.warped
+            self._empty = source.nodatavals[index - 1] if by_value else None
         except BaseException:
             self._stack.close()
             raise
@@ -104,11 +108,14 @@ class Layer:
         """
         window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
         try:
-            values = np.asarray(self._source.read(self.index, window=window)[::every, ::every], np.float32)
+            stored = self._source.read(self.index, window=window)[::every, ::every]
+            values = np.asarray(stored, np.float32)
             valid = np.isfinite(values)
             if self._alpha:
                 valid &= self._source.read(self._alpha, window=window)[::every, ::every] > 0
-            elif MaskFlags.all_valid not in self._source.mask_flag_enums[self.index - 1]:
+            elif self._empty is not None:
+                valid &= stored != self._empty
+            elif MaskFlags.all_valid not in self._flags:
                 valid &= self._source.read_masks(self.index, window=window)[::every, ::every] > 0
         except RasterioError:
             raise TruncatedRasterError(f"{self.path}: a block from row {row} on cannot be read") from None
@@ -122,7 +129,7 @@ class Layer:
         Raises:
             TruncatedRasterError: a block cannot be read.
         """
-        if self.warped or self.dtype != np.uint8 or self._source.mask_flag_enums[self.index - 1] != [MaskFlags.nodata]:
+        if self._empty is None or self.dtype != np.uint8:
             values, valid = self.read(column, row, width, height)
             return np.where(valid, np.rint(values), NODATA).astype(np.uint8)
         window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
@@ -130,7 +137,7 @@ class Layer:
             stored = np.asarray(self._source.read(self.index, window=window))
         except RasterioError:
             raise TruncatedRasterError(f"{self.path}: a block from row {row} on cannot be read") from None
-        stored[stored == self._source.nodatavals[self.index - 1]] = NODATA
+        stored[stored == self._empty] = NODATA
         return stored
 
     def read_values(self, column: int, row: int, width: int, height: int) -> NDArray[np.float32]:

@@ -41,7 +41,11 @@ class Shift:
         return float(np.hypot(self.columns, self.rows))
 
 
-def measure_shift(read: ReadPair, width: int, height: int) -> Shift | None:
+Edges = dict[tuple[int, int], tuple[NDArray[np.bool_], NDArray[np.float64]]]
+"""Of one image: place of a block -> where it was valid, and its edges."""
+
+
+def measure_shift(read: ReadPair, width: int, height: int, kept: Edges | None = None) -> Shift | None:
     """Measure the shift between two images by the cross-correlation of their edges, block by block.
 
     Edges (the gradient's length, cut at its 95th percentile) survive a change of light and season that brightness does
@@ -51,6 +55,7 @@ def measure_shift(read: ReadPair, width: int, height: int) -> Shift | None:
         read: `read(column, row, width, height)` of newer values, older values, and where both are valid.
         width: columns of the grid.
         height: rows of the grid.
+        kept: edges of the newer image, which is laid on several others; what is found is added.
 
     Returns:
         The median shift of the blocks with a clear peak; None where there is no such block: it could not be measured.
@@ -59,10 +64,14 @@ def measure_shift(read: ReadPair, width: int, height: int) -> Shift | None:
     if side < 32:
         return None
     found = []
+    kept = {} if kept is None else kept
     for column, row in _choose_blocks(read, width, height, side):
         newer, older, valid = read(column, row, side, side)
         inner = ndimage.binary_erosion(valid, iterations=3, border_value=1)
-        peak = _find_peak(_edges(newer, inner), _edges(older, inner), inner)
+        known = kept.get((column, row))
+        if known is None or not np.array_equal(known[0], inner):
+            known = kept[column, row] = inner, _edges(newer, inner)
+        peak = _find_peak(known[1], _edges(older, inner), inner)
         if peak is not None:
             found.append(peak)
     if not found:
