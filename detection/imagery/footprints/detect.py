@@ -115,7 +115,9 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
             valid = map_scene(opened.reader, segmenter, stretch, plan, steps.count, write, told, wants)
         chosen = passing.tell() if passing else None
         if not valid:
-            raise NoValidPixelsError(f"{scene.path}: all pixels of the scene are nodata, masked, or outside of the aoi")
+            raise NoValidPixelsError(
+                f"{scene.path}: all pixels of the scene are nodata, masked, as bright as a cloud, or outside of the aoi"
+            )
         flips: dict[str, Any] = {"flip_rate": None, "flip_pixels": 0}
         if plan.blend == "hann":
             least = threshold_steps(facts["threshold"])

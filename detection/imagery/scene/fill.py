@@ -14,7 +14,7 @@ LEAST_SHARE: Final = 0.01
 LEAST_PX: Final = 16
 STRIP_PX: Final = 4096
 # Values that writers fill with; any other value repeats at an edge by chance only.
-FILLS: Final = (0.0, -9999.0, -32768.0, -999.0, 255.0, 65535.0, 32767.0)
+FILLS: Final = (0.0, 1.0, -9999.0, -32768.0, -999.0, 255.0, 65535.0, 32767.0)
 
 
 def find_fill(reader: BandReader) -> tuple[float, ...]:

@@ -142,8 +142,8 @@ def find_doubts(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -
     if looks:
         _refuse(looks, negative, domain)
     if colours and not missing and np.mean(np.array(colours) < COLOUR_LEAST) >= REFUSED_SHARE:
-        typical = f"{np.median(colours):.0%}"
-        raise DomainError(f"red, green and blue differ by {typical} only: cloud, snow or a grey image, no ground")
+        why = "cloud, snow, a grey image, or counts whose offset is missing"
+        raise DomainError(f"red, green and blue differ by {np.median(colours):.0%} only: {why}")
     if not looks:
         return []
     return [*([missing] if missing else []), *_list_outside(looks, domain)]

@@ -157,8 +157,8 @@ def index_triple(bands: np.ndarray) -> np.ndarray:
 REFUSED = {
     "noise of counts": (lambda d: RNG.integers(0, 4000, d.shape).astype(np.uint16), "correlate by -?0.0.: noise"),
     "noise of a picture": (lambda d: RNG.integers(0, 255, d.shape).astype(np.uint8), "noise"),
-    "a constant": (lambda d: np.full(d.shape, 900, np.uint16), "no contrast|no ground"),
-    "a thick cloud": (lambda d: np.full(d.shape, 4000, np.uint16) + d // 20, "no contrast|another unit|no ground"),
+    "a constant": (lambda d: np.full(d.shape, 900, np.uint16), "no contrast|cloud, snow"),
+    "a thick cloud": (lambda d: np.full(d.shape, 4000, np.uint16) + d // 20, "no contrast|another unit|cloud, snow"),
     "a white sheet": (lambda d: np.full(d.shape, 255, np.uint8), "nodata"),
     "decibels": (lambda d: (-12 + d / 500).astype(np.float32), "below 0|median -|no value lies above 0"),
     "indices": (index_triple, "below 0|median|no value lies above 0"),
@@ -251,6 +251,7 @@ def test_an_older_baseline_has_no_offset(tmp_path, capsys, drawn):
     ("fill", "dtype", "where"),
     [
         (0, "uint16", np.s_[:, :, :40]),
+        (1, "uint16", np.s_[:, :, :40]),
         (-9999, "int16", np.s_[:, :30]),
         (65535, "uint16", np.s_[:, -20:, -60:]),
         (-9999, "float32", np.s_[:, :, 70:]),
