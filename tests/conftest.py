@@ -18,11 +18,16 @@ from urllib.parse import quote
 import pytest
 from argon2 import PasswordHasher
 from argon2.profiles import CHEAPEST
+from hypothesis import settings
 
 from monitor.store.database.engine import Database
 from monitor.store.people import users
 from monitor.store.schema.tables import metadata
 from monitor.worker.compute import LIBRARIES
+
+# a busy machine is slow and still right: no example has a time limit
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # What the imports made stays; looking through it again and again is a fifth of the time of many small objects.
 gc.freeze()

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from detection.anomaly.errors import CheckpointError
+from detection.whole_file import replacing
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -40,9 +40,11 @@ def save_checkpoint(folder: Path, weights: Weights, card: Mapping[str, Any]) -> 
     model_hash = hashlib.sha256(content).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{model_hash}.safetensors"
-    _write(path, content)
+    with replacing(path, flush=True) as partial:
+        partial.write_bytes(content)
     text = json.dumps({"model_hash": model_hash, **card}, sort_keys=True, indent=1, allow_nan=False)
-    _write(path.with_suffix(".json"), text.encode())
+    with replacing(path.with_suffix(".json"), flush=True) as partial:
+        partial.write_text(text, encoding="utf-8")
     return model_hash, path
 
 
@@ -63,13 +65,3 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if len(path.stem) == len(model_hash) and path.stem != model_hash:
         raise CheckpointError(f"{path.name} was altered: its sha256 is {model_hash}")
     return Checkpoint(weights, card, model_hash)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Beside, flushed to disk, renamed: a power cut leaves the file whole or the one of before."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

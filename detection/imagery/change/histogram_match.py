@@ -14,6 +14,7 @@ from detection.imagery.raster.overlay import Layer, strips
 from detection.imagery.raster.raster import read_grid, writing_geotiff
 from detection.imagery.raster.untrusted import find_driver
 from detection.imagery.scene.scene import COMPANIONS, MANIFEST, Scene
+from detection.whole_file import replacing
 
 # Percentiles that are laid on each other: the extremes of clouds and shadows are left out.
 LOW, HIGH = 2.0, 98.0
@@ -76,9 +77,8 @@ def write_match(out_dir: Path, factors: dict[str, dict[str, float]]) -> None:
     """Write into the record of a result (`run.json`) how its image was matched before anything was found on it."""
     path = out_dir / RUN
     record = json.loads(path.read_text(encoding="utf-8")) | {"matched": factors}
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _sample(own: Layer, other: Layer, step: int) -> NDArray[np.floating]:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detection.whole_file import replacing
+
 FILE = "change.geojson"
 WORDS = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "root_id", "caution")
 
@@ -40,7 +42,6 @@ def write_outlines(facts: Mapping[str, Any], answer: Mapping[str, Any], path: Pa
         }
         for row in rows
     ]  # fmt: skip
-    partial = path.with_name(f".{path.name}.part")
     text = json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")

@@ -17,6 +17,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer, spacing_m
 from detection.imagery.raster.raster import read_grid, write_geotiff
+from detection.whole_file import replacing
 
 # The two surfaces and their difference lie in memory: about 2 GB at this many pixels.
 PIXELS_MOST = 60_000_000
@@ -263,6 +264,5 @@ def _write(answer: dict[str, Any], difference: NDArray[np.float64], grid: Grid, 
     ]
     answer["outputs"] = {name: str(out_dir / file) for name, file in FILES.items()}
     for name, content in (("geojson", {"type": "FeatureCollection", "features": features}), ("run", answer)):
-        partial = out_dir / f".{FILES[name]}.part"
-        partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        partial.replace(out_dir / FILES[name])
+        with replacing(out_dir / FILES[name]) as partial:
+            partial.write_text(json.dumps(content) + "\n", encoding="utf-8")

@@ -12,6 +12,8 @@ import shapely.affinity
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from detection.whole_file import replacing
+
 BANDS = ("B2", "B3", "B4", "B8")
 PIXEL_M = 10.0
 REFLECTANCE_SCALE = 10_000
@@ -196,9 +198,8 @@ def _write_manifest(
     for name in files:
         content = (folder / name).read_bytes()
         lines.append(f'"{name}" = {{ size = {len(content)}, sha256 = "{sha256(content).hexdigest()}" }}')
-    partial = folder / ".scene.toml.part"
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(folder / "scene.toml")
+    with replacing(folder / "scene.toml") as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> NDArray[np.float64]:

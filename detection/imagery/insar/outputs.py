@@ -16,6 +16,7 @@ from detection.imagery.insar.stack import Stack, read_stack
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import to_pixels
 from detection.imagery.raster.raster import write_geotiff, write_png
+from detection.whole_file import replacing
 
 FILES = {
     "rate": "rate.tif", "error": "rate_error.tif", "coherence": "coherence.tif", "zones": "zones.geojson",
@@ -106,9 +107,8 @@ def _write(answer: dict[str, Any], movement: Movement, out_dir: Path) -> None:
     answer["outputs"] = {name: str(out_dir / file) for name, file in FILES.items()}
     told = {k: v for k, v in answer.items() if k != "points"} | {"points": len(answer["points"])}
     for name, content in (("zones", {"type": "FeatureCollection", "features": features}), ("run", told)):
-        partial = out_dir / f".{FILES[name]}.part"
-        partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        partial.replace(out_dir / FILES[name])
+        with replacing(out_dir / FILES[name]) as partial:
+            partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def _draw(path: Path, movement: Movement, answer: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """Weights on disk: safetensors plus a JSON card that says all that is needed to use them; never pickle."""
 
 import json
-import os
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import save as save_tensors
 
 from detection.imagery.errors import ModelError
 from detection.imagery.registry import build
+from detection.whole_file import replacing
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 FORMAT = 1
@@ -59,12 +59,8 @@ def save_model(path: Path, network: torch.nn.Module, card: dict[str, Any]) -> No
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     for target, payload in ((path, content), (path.with_suffix(".json"), text.encode())):
-        partial = target.with_name(f".{target.name}.part")
-        with partial.open("wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
+        with replacing(target, flush=True) as partial:
+            partial.write_bytes(payload)
 
 
 def load_model(weights: str, *, ungated: bool = False) -> Model:

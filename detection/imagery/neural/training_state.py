@@ -1,7 +1,6 @@
 """Where a training run stands, on disk: written whole or not at all, so that a kill at any instant loses one epoch."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from detection.imagery.errors import RecipeError
+from detection.whole_file import replacing
 
 
 def write_place(path: Path, facts: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
     """Write plain facts and tensors by temporary name, synced, renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
     # cloned: safetensors refuses tensors that share memory, and wants them in rows
     whole = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
-    save_file(whole, partial, metadata={"place": json.dumps(facts)})
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with replacing(path, flush=True) as partial:
+        save_file(whole, partial, metadata={"place": json.dumps(facts)})
 
 
 def read_place(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

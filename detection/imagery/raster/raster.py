@@ -23,6 +23,7 @@ from detection.imagery.raster.control_points import explain_no_place, list_placi
 from detection.imagery.raster.grid import Grid, check_place
 from detection.imagery.raster.local_grid import spell_local
 from detection.imagery.raster.untrusted import NO_LIMITS, SETTINGS, open_raster
+from detection.whole_file import replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,25 +107,21 @@ def write_geotiff(
     path: Path, array: NDArray[Any], grid: Grid, *, nodata: float | None = None, descriptions: tuple[str, ...] = ()
 ) -> None:
     """Write bands x H x W as a tiled, deflated GeoTIFF, by temporary name and rename."""
-    partial = path.with_name(f".{path.name}.part")
-    with _writer(partial, grid, array.shape[0], array.dtype.name, nodata) as target:
+    with replacing(path) as partial, _writer(partial, grid, array.shape[0], array.dtype.name, nodata) as target:
         target.write(array)
         for index, name in enumerate(descriptions, start=1):
             target.set_band_description(index, name)
-    partial.replace(path)
 
 
 @contextmanager
 def writing_geotiff(path: Path, grid: Grid, dtype: str, *, nodata: float | None = None) -> Iterator[Any]:
     """Write a GeoTIFF of one band by windows, by temporary name and rename; gives `write(h x w, column, row)`."""
-    partial = path.with_name(f".{path.name}.part")
-    with rasterio.Env(**SETTINGS), _writer(partial, grid, 1, dtype, nodata) as target:
+    with replacing(path) as partial, rasterio.Env(**SETTINGS), _writer(partial, grid, 1, dtype, nodata) as target:
 
         def write(array: NDArray[Any], column: int, row: int) -> None:
             target.write(array, 1, window=_window(column, row, array.shape[1], array.shape[0]))
 
         yield write
-    partial.replace(path)
 
 
 @contextmanager
@@ -251,8 +248,7 @@ def decode_png(content: bytes) -> NDArray[np.uint8]:
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     """Write bands x H x W uint8 (3 = RGB, 4 = RGBA) as a PNG without side-car file, by temporary name and rename."""
-    partial = path.with_name(f".{path.name}.part")
-    with warnings.catch_warnings():
+    with replacing(path) as partial, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with MemoryFile() as memory:
             bands, height, width = image.shape
@@ -261,4 +257,3 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
             with memory.open(driver="PNG", ZLEVEL=1, **size) as target:
                 target.write(image)
             partial.write_bytes(memory.read())
-    partial.replace(path)

@@ -4,13 +4,13 @@ import csv
 import io
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from forecasting.data.bounds import DAMAGED
 from monitor.domain.projection import invert_laea_europe
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.rows import read_cell
@@ -44,15 +44,7 @@ def open_egms(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared,
             dates = _find_dates(header, path, now)
             declared = Declared(said.point_set or path.stem, _find_direction(path, header, said.direction), "mm")
             yield declared, _walk(lines, header, dates)
-    except (
-        OSError,
-        UnicodeDecodeError,
-        csv.Error,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-    ) as error:
+    except (UnicodeDecodeError, csv.Error, *DAMAGED) as error:
         raise ConfigError(f"{path}: cannot be read as an EGMS product: {error}") from None
 
 

@@ -211,6 +211,6 @@ def test_a_full_disk_holds_it_as_well(tmp_path: Path) -> None:
 
 def run(words: list[str]) -> subprocess.CompletedProcess[str] | None:
     try:
-        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=250)
     except FileNotFoundError:
         return None
