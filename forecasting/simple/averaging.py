@@ -1,6 +1,6 @@
 """Averages of simple forecasts: a mean, medians, and one whose weights follow each expert's recent errors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ class Median(Joint):
 
 
 @dataclass(frozen=True, slots=True)
-class Ewa:
+class Ewa(Joint):
     """Exponentially weighted average of experts per station and horizon (Cesa-Bianchi and Lugosi 2006).
 
     Weight `exp(-30 (L / Lmin - 1))` with L the mean |error| of an expert, an error k answers old counting 0.98^k. An
@@ -79,15 +79,9 @@ class Ewa:
     weight; before any feedback all weigh alike.
 
     Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        members: The experts.
         first: Row from which the weights are learnt.
     """
 
-    name: str
-    steps: tuple[int, ...]
-    members: tuple[Baseline, ...]
     first: int
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
@@ -99,10 +93,16 @@ class Ewa:
         rows = np.arange(min(self.first, int(origins.min())), last + 1, dtype=np.int64)
         seen = values[: last + 1]
         made = np.stack([member.predict(seen, rows) for member in self.members])
+        follow = self._choose(seen, rows)
         for i, h in enumerate(self.steps):
             errors = np.abs(targets(seen, rows, h) - made[..., i])
-            out[:, :, i] = _follow(made[..., i], errors, h)[origins - rows[0]]
+            out[:, :, i] = follow(made[..., i], errors, h)[origins - rows[0]]
         return out
+
+    def _choose(self, values: Floats, rows: Ints) -> Callable[[Floats, Floats, int], Floats]:
+        """What makes the average of forecasts and errors (experts, rows, stations) over so many rows ahead."""
+        del values, rows
+        return _follow
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers."""

@@ -1,15 +1,13 @@
 """An average of experts whose weights depend on how the slope moves: who is right in creep may be wrong in a rush."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from forecasting.data.series import DAY_S, Floats, Ints, Panel
-from forecasting.data.windows import targets, trailing
+from forecasting.data.windows import trailing
 from forecasting.simple.averaging import DISCOUNT, SHARPNESS, Ewa
-from forecasting.simple.baselines import Baseline
 
 QUIET, STEADY, RUSHING = 0, 1, 2
 STAGES = ("quiet", "steady", "rushing")
@@ -23,44 +21,21 @@ BORROWED = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class StagedEwa:
-    """`Ewa` that keeps the errors of each expert apart by the stage at issue.
+class StagedEwa(Ewa):
+    """`Ewa` that keeps the errors of each expert apart by the stage at issue; reads no row after an origin.
 
     Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        members: The experts.
-        first: Row from which the weights are learnt.
-        noise_mm: Noise of each station before that row, shape (S,).
+        noise_mm: Noise of each station before row `first`, shape (S,).
         spans: Rows of the short and the long velocity.
     """
 
-    name: str
-    steps: tuple[int, ...]
-    members: tuple[Baseline, ...]
-    first: int
     noise_mm: tuple[float, ...]
     spans: tuple[int, int]
 
-    def predict(self, values: Floats, origins: Ints) -> Floats:
-        """Forecasts in mm, shape (N, S, H); reads no row after an origin."""
-        out = np.full((origins.size, values.shape[1], len(self.steps)), np.nan)
-        if not origins.size:
-            return out
-        last = int(origins.max())
-        rows = np.arange(min(self.first, int(origins.min())), last + 1, dtype=np.int64)
-        seen = values[: last + 1]
-        stage = find_stages(seen, rows, np.asarray(self.noise_mm), self.spans)
-        made = np.stack([member.predict(seen, rows) for member in self.members])
-        for i, h in enumerate(self.steps):
-            errors = np.abs(targets(seen, rows, h) - made[..., i])
-            out[:, :, i] = _follow(made[..., i], errors, stage, h)[origins - rows[0]]
-        return out
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        members = [m.to_json() for m in self.members]
-        return {"name": self.name, "steps": list(self.steps), "first": self.first, "members": members}
+    def _choose(self, values: Floats, rows: Ints) -> Callable[[Floats, Floats, int], Floats]:
+        """The average by the stage of each station at each row."""
+        stage = find_stages(values, rows, np.asarray(self.noise_mm), self.spans)
+        return lambda made, errors, steps: _follow(made, errors, stage, steps)
 
 
 def by_stage(ewa: Ewa, panel: Panel, noise_mm: Floats) -> StagedEwa:
