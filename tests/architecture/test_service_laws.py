@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,14 @@ def test_the_glossary_names_what_people_meet():
     text = (ROOT / "docs/reference/glossary.md").read_text(encoding="utf-8")
     for name in (*RANK, "unknown", *Ledger):
         assert f"`{name}`" in text, name
+
+
+def test_no_folder_holds_more_than_twenty_modules():
+    """What stands in one folder is seen at one look. `alembic/versions` grows by design: docs/architecture.md."""
+    folders = Counter(
+        path.parent.relative_to(ROOT).as_posix()
+        for room in ("monitor", "forecasting", "detection", "tests")
+        for path in (ROOT / room).rglob("*.py")
+    )
+    assert len(folders) > 100
+    assert not {folder: count for folder, count in folders.items() if count > 20}
