@@ -36,7 +36,7 @@ from monitor.store.service_state import find_stamp
 from monitor.worker import compute
 
 DAYS: Final = 45.0
-STEP: Final = timedelta(minutes=20)
+STEP: Final = timedelta(minutes=30)
 STATIONS: Final = 6
 PLAY_S: Final = 60.0  # the last 18 hours take so long
 NETWORKS: Final = ("gru", "lstm", "graph-gru")

@@ -76,12 +76,12 @@ hold_when_missing = "3d"
 [forecast]
 models = ["auto", "gru", "lstm", "graph-gru"]
 horizons = ["6h", "1d", "7d"]
-every = "1m"
+every = "10m"
 
 [anomaly]
 detectors = ["persistence-z", "ae"]
 budget_per_sensor_month = 0.5
-every = "1m"
+every = "2m"
 
 [[recipient]]
 name = "duty engineer"
