@@ -292,6 +292,7 @@ def test_a_lock_that_ends_pages_nothing_that_waiting_readings_cure(
                 time.sleep(30)
             time.sleep(12)
             paged = [m["subject"] for _, m in receiver.messages[before:] if "cannot decide" not in m["subject"]]
+            paged = [one for one in paged if "over: " not in one]  # the end of what a slow machine told before the lock
             cured = ("reached", "nothing newer", "cannot see")
             assert not [one for one in paged if any(words in one for words in cured)], paged
         finally:
