@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error
+from detection.imagery.scene.border import NOISE, VALUES
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.scene import Scene
 
@@ -27,7 +28,15 @@ def list_cautions(
     if card.get("domain") is None:
         found.append(f"nobody knows whether {card['name']} was trained on scenes like this: its card does not say")
     filled = "in every band fills the edge of the scene and is declared nowhere: taken as nodata"
-    found += [f"{fill:g} {filled}" for fill in result["fills"]]
+    aside = [border["colour"] for border in result["borders"] if border["share"]]
+    found += [
+        f"{fill:g} {filled}" for fill in result["fills"] if not any(abs(fill - VALUES[c]) <= NOISE for c in aside)
+    ]
+    found += [
+        f"a {border['colour']} border with the noise of compression, {border['share']:.1%} of the scene, is declared "
+        "nowhere: taken as nodata"
+        for border in result["borders"] if border["share"]
+    ]  # fmt: skip
     if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
         found.append(f"counts are {scene.gain:g} x value {scene.offset:+g} ({scene.calibration})")
     if scene.role == "single":

@@ -32,6 +32,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster, inspect
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
+from detection.imagery.scene.border import list_border_doubts, set_aside_borders
 from detection.imagery.scene.fill import find_fill
 from detection.imagery.scene.radiometry import measure_stretch
 from detection.imagery.scene.reader import BandReader, open_scene
@@ -77,8 +78,9 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
     Returns:
         scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
         unreadable_share, doubts (why the scene lies outside of what the network was trained on), fills (nodata that
-        is declared nowhere), calibration (gain, offset, source), classes, threshold, blend, tile, halo, resample_to_m,
-        flip_rate, flip_pixels, triage, passed_over, terrain, qa (see `quality.Tally`; None without `out_dir`),
+        is declared nowhere), borders (see `border.Border`), calibration (gain, offset, source), classes, threshold,
+        blend, tile, halo, resample_to_m, flip_rate, flip_pixels, triage, passed_over, terrain, qa (see
+        `quality.Tally`; None without `out_dir`),
         polygons (see `polygons.find_footprints`), outputs (name -> path, and `bounds` of the preview), warnings.
 
     Raises:
@@ -100,9 +102,10 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
         opened.reader.fills = find_fill(opened.reader)
+        borders = set_aside_borders(opened.reader, work)
         try:
             stretch = measure_stretch(opened.reader, model.card, options.scale, partial(progress, BRIGHTNESS))
-            doubts = find_doubts(opened.reader, stretch, model.card)
+            doubts = [*find_doubts(opened.reader, stretch, model.card), *list_border_doubts(borders)]
         except NoValidPixelsError as error:
             raise NoValidPixelsError(f"{scene.path}: {error}") from None
         except (DomainError, RadiometryError) as error:
@@ -139,6 +142,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
             "qa": None,
             "doubts": doubts,
             "fills": list(opened.reader.fills),
+            "borders": [border._asdict() for border in borders],
             "calibration": {"gain": scene.gain, "offset": scene.offset, "source": scene.calibration},
             "warnings": [],
             "polygons": footprints,

@@ -76,6 +76,7 @@ class Labelling:
         self._strip = strip or max(64, STRIP_PX // max(width, 1) // 64 * 64)
         self._parents: list[int] = [0]
         self._offsets: list[int] = []
+        self._places: dict[int, int] = {}
         facts: list[NDArray[np.int64]] = []
         above: tuple[NDArray[np.int32], int] | None = None
         for top in range(0, height, self._strip):
@@ -101,6 +102,17 @@ class Labelling:
             rows = slice(max(0, component.top - top), component.bottom - top)
             columns = slice(component.left, component.right)
             yield max(top, component.top), own[labels[rows, columns]], values[rows, columns]
+
+    def places(self) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.uint8]]]:
+        """Yield the scene by strips: first row, the place of each pixel's component in `components` from 1 on, steps.
+
+        A pixel of no component has the place 0.
+        """
+        for number, top in enumerate(range(0, self._height, self._strip)):
+            labels, count, values = self._label(top)
+            offset = self._offsets[number]
+            own = np.array([0, *(self._places[self._root(offset + label)] for label in range(1, count + 1))], np.int64)
+            yield top, own[labels], values
 
     def _label(self, top: int) -> tuple[NDArray[np.int32], int, NDArray[np.uint8]]:
         values = self._read(0, top, self._width, min(self._strip, self._height - top))
@@ -137,7 +149,9 @@ class Labelling:
             root = self._root(label)
             known = merged.get(root)
             merged[root] = part if known is None else _unite(known, part)
-        return sorted(merged.values(), key=lambda item: (item.first_row, item.first_column))
+        ordered = sorted(merged.items(), key=lambda item: (item[1].first_row, item[1].first_column))
+        self._places = {root: place for place, (root, _) in enumerate(ordered, start=1)}
+        return [component for _, component in ordered]
 
 
 def _unite(one: Component, other: Component) -> Component:

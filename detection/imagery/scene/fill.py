@@ -28,7 +28,7 @@ def find_fill(reader: BandReader) -> tuple[float, ...]:
     """
     counts = dict.fromkeys(FILLS, 0)
     seen = 0
-    for values, valid in _read_border(reader):
+    for values, valid in read_border(reader):
         seen += int(valid.sum())
         for fill in FILLS:
             counts[fill] += int(np.count_nonzero((values == fill).all(axis=0) & valid))
@@ -36,7 +36,8 @@ def find_fill(reader: BandReader) -> tuple[float, ...]:
     return tuple(fill for fill, count in counts.items() if count >= least)
 
 
-def _read_border(reader: BandReader) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+def read_border(reader: BandReader) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Yield the outermost pixels of a scene piece by piece: values of the files, bands x h x w, and where valid."""
     width, height = reader.grid.width, reader.grid.height
     across = [(c, r, min(STRIP_PX, width - c), 1) for r in {0, height - 1} for c in range(0, width, STRIP_PX)]
     down = [(c, r, 1, min(STRIP_PX, height - r)) for c in {0, width - 1} for r in range(0, height, STRIP_PX)]

@@ -242,6 +242,16 @@ class BandReader:
         return values[self._spectral], valid
 
     @property
+    def spectral_types(self) -> set[str]:
+        """The types of numbers in which the files hold the spectral bands."""
+        sources = (self._sources[name] for name in self._bands if name not in TERRAIN)
+        return {source.dtypes[index - 1] for source, index, _ in sources}
+
+    def add_mask(self, mask: Mask) -> None:
+        """Leave out what one more mask does not let be used."""
+        self._masks.append((mask.kind, self._open(mask.path, mask.index, mask.kind, mask=True)))
+
+    @property
     def in_tiles(self) -> bool:
         """Whether a window costs what it holds; else whole rows are read for it."""
         return all(source.block_shapes[index - 1][1] < source.width for source, index, _ in self._sources.values())

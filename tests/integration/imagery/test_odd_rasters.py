@@ -279,6 +279,107 @@ def test_black_and_white_borders_of_a_picture_are_no_landslide(tmp_path, capsys,
         assert answer["valid_share"] == pytest.approx(1 - 30 / SIZE, abs=0.02)
 
 
+# ---- borders that compression has blurred -----------------------------------------------------------------------
+def slanted() -> np.ndarray:
+    """A border as mosaics have it: slanted, along two sides and three corners of the image."""
+    rows, columns = np.indices((SIZE, SIZE))
+    return (columns < 20 + rows // 4) | (rows + columns // 3 > SIZE)
+
+
+def noisy(bands: np.ndarray, where: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The bands with noise of these levels, each band its own, in a part of the scene."""
+    filled = bands.copy()
+    filled[:, where] = np.random.default_rng(3).choice(levels, (len(bands), int(where.sum())))
+    return filled
+
+
+BORDERS = {
+    "black": (lambda d: noisy(pictured(d), slanted(), np.arange(4)), "black"),
+    "white": (lambda d: noisy(pictured(d), slanted(), np.arange(252, 256)), "white"),
+    "black beside counts": (lambda d: noisy(d, slanted(), np.arange(4)), "black"),
+    "mostly exact": (lambda d: noisy(pictured(d), slanted(), np.array([0] * 20 + [1, 2, 3])), "black"),
+}
+
+
+@pytest.mark.parametrize("case", BORDERS)
+def test_a_border_with_the_noise_of_compression_is_found_said_and_set_aside(tmp_path, capsys, drawn, case):
+    make, colour = BORDERS[case]
+    bands = make(drawn)
+    path = write(tmp_path / "a.tif", bands, nodata=None)
+    code, (answer,), err = detect(path, capsys, "--model", "landslide4sense", "--out", str(tmp_path / "out"))
+    assert code == 0, err
+    with rasterio.open(tmp_path / "out" / "prob.tif") as source:
+        kept = source.read(1) != 255
+    assert not (kept & slanted()).any()
+    # of the ground at most the dark (bright) pixels of the last block are lost
+    assert (kept & ~slanted()).sum() >= 0.95 * (~slanted()).sum()
+    (line,) = [line for line in err.splitlines() if "declared nowhere" in line]
+    assert f"a {colour} border with the noise of compression, " in line
+    assert answer["borders"][0]["share"] == pytest.approx(slanted().mean(), abs=0.03)
+    assert answer["borders"][0]["left_share"] == 0
+
+
+def test_a_border_of_a_picture_saved_as_jpeg_is_set_aside(tmp_path, capsys, drawn):
+    bands = pictured(drawn)
+    bands[:, slanted()] = 0
+    path = write(tmp_path / "a.tif", bands, nodata=None, compress="jpeg", photometric="ycbcr", jpeg_quality=75)
+    _, _, err = detect(path, capsys, "--model", "landslide4sense", "--out", str(tmp_path / "out"))
+    with rasterio.open(tmp_path / "out" / "prob.tif") as source:
+        kept = source.read(1) != 255
+    assert "a black border with the noise of compression" in err
+    assert (kept & slanted()).sum() <= 0.05 * slanted().sum()
+    assert (kept & ~slanted()).sum() >= 0.95 * (~slanted()).sum()
+
+
+def disc(row: int) -> np.ndarray:
+    """Where a round lake lies; its middle is at the left edge, in this row."""
+    rows, columns = np.indices((SIZE, SIZE))
+    return (rows - row) ** 2 + columns**2 < 40**2
+
+
+def lake(bands: np.ndarray, levels: np.ndarray, row: int = 0) -> np.ndarray:
+    """The bands with a lake whose shades all bands share."""
+    filled, inside = bands.copy(), disc(row)
+    filled[:, inside] = np.random.default_rng(3).choice(levels, int(inside.sum()))
+    return filled
+
+
+GROUND = {
+    "ordinary counts": (lambda d: d, False),
+    "an ordinary picture": (pictured, False),
+    "a dark lake with shades of its own": (lambda d: lake(pictured(d), np.arange(2, 14), SIZE // 2), False),
+    "a dark lake in the corner": (lambda d: lake(pictured(d), np.arange(2, 12)), False),
+    "nearly black water, never at 0": (lambda d: lake(pictured(d), np.arange(2, 4)), True),
+    "nearly black water at one side": (lambda d: noisy(pictured(d), disc(SIZE // 2), np.arange(4)), True),
+    "a black corner of a dark scene": (lambda d: noisy(pictured(d) // 8, slanted(), np.arange(4)), True),
+    "noise around black within the scene": (
+        lambda d: noisy(pictured(d), np.pad(np.ones((40, 40), bool), 28), np.arange(4)), False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GROUND)
+def test_dark_ground_stays_ground_bit_for_bit_and_is_doubted_where_it_may_be_a_border(
+    tmp_path, capsys, drawn, monkeypatch, case
+):
+    make, doubted = GROUND[case]
+    path = write(tmp_path / "a.tif", make(drawn), nodata=None)
+    found = []
+    for look in (True, False):
+        with monkeypatch.context() as patch:
+            if not look:
+                patch.setattr("detection.imagery.footprints.detect.set_aside_borders", lambda *_: [])
+            out = tmp_path / str(look)
+            code, (answer,), _ = detect(path, capsys, "--model", "landslide4sense", "--out", str(out))
+        assert code == 0
+        with rasterio.open(out / "prob.tif") as source:
+            found.append((source.read(1).tobytes(), answer["polygons"]))
+        if look:
+            assert any("of the scene, at its edge, is nearly black" in doubt for doubt in answer["doubts"]) == doubted
+            assert not any(border["share"] for border in answer["borders"])
+    assert found[0] == found[1]
+
+
 def test_clouds_within_a_scene_are_set_aside(tmp_path, capsys, drawn):
     bands = drawn.copy()
     bands[:, 10:50, 10:50] = 7500 + RNG.integers(0, 400, (3, 40, 40))

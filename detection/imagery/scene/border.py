@@ -1,0 +1,181 @@
+"""Borders that no tag names and that compression has blurred: nearly black or nearly white, from the edge inwards."""
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from detection.imagery.errors import TruncatedRasterError
+from detection.imagery.raster.components import Component, Labelling
+from detection.imagery.raster.masks import Mask
+from detection.imagery.raster.raster import ByteRaster
+from detection.imagery.raster.tiling import cut
+from detection.imagery.scene.fill import LEAST_PX, LEAST_SHARE, read_border
+from detection.imagery.scene.reader import BandReader
+
+# Colour of a border, and its value before it was compressed.
+BLACK, WHITE = "black", "white"
+VALUES: Final = {BLACK: 0.0, WHITE: 255.0}
+# Counts by which lossy compression moves the pixels of a border, and of its last block, which holds ground as well.
+NOISE: Final = 3
+FRINGE: Final = 12
+FRINGE_PX: Final = 8  # side of a block of JPEG
+MEDIAN_PX: Final = 5  # lone pixels do not make or break a border
+# A component is looked at from so many pixels on.
+LEAST_BODY_PX: Final = 400
+# It is a border when so many of its pixels are within the noise, and so many lie at the value itself in some band:
+# noise around black is cut off at 0, the shades of water are not.
+FLAT_LEAST: Final = 0.8
+BOUND_LEAST: Final = 0.25
+# Of the rest of the scene hardly anything may come as near to the border's value as this.
+SCENE: Final = 24
+SCENE_SHARE_MOST: Final = 0.05
+# Below this share of pixels beside the exact value nothing was compressed: `fill.find_fill` has found the border.
+NOISY_LEAST: Final = 0.005
+# What may be a border and may be ground is worth a doubt from this share of the scene on.
+DOUBT_SHARE: Final = 0.01
+TILE_PX: Final = 512
+HALO_PX: Final = 16
+# Of a pixel that may belong to a border: within the noise, at the value in some band, a known fill value.
+REACHED, FLAT, BOUND, EXACT = 1, 2, 4, 8
+
+
+class Border(NamedTuple):
+    """A border of a scene, by its colour; shares of all pixels that were set aside, and left because it is not sure."""
+
+    colour: str
+    share: float
+    left_share: float
+
+
+def set_aside_borders(reader: BandReader, work: Path) -> list[Border]:
+    """Mask the noisy borders of a scene, and return what was found.
+
+    A border hangs together from the edge inwards, is large, lies within a few counts of 0 (or, in 8 bits, of 255) in
+    every band, has noise that is cut off at that value, and reaches two sides that meet; and hardly any pixel of the
+    scene is nearly as dark (bright). Where a part of this is missing the pixels stay ground. Bands of real numbers have
+    no counts to go by and are left alone.
+
+    Args:
+        reader: the bands of the model, its `fills` known; it gets the masks.
+        work: folder for them, for as long as the reader is open.
+    """
+    types, found = reader.spectral_types, []
+    if not all(np.issubdtype(kind, np.integer) for kind in types):
+        return []
+    for colour, value in VALUES.items():
+        if (colour == WHITE and types != {"uint8"}) or not _reaches_edge(reader, value):
+            continue
+        if border := _set_aside(reader, colour, work):
+            found.append(border)
+    return found
+
+
+def list_border_doubts(borders: list[Border]) -> list[str]:
+    """Say which parts of a scene may be a border and are taken as ground.
+
+    White ones are not told: what is as bright is a cloud as likely, and those have guards of their own.
+    """
+    return [
+        f"{border.left_share:.1%} of the scene, at its edge, is nearly {border.colour} in every band: dark water, "
+        "shadow or a border; it is taken as ground; if it is a border, mask it or set nodata"
+        for border in borders
+        if border.colour == BLACK and border.left_share >= DOUBT_SHARE
+    ]
+
+
+def _measure_distance(values: NDArray[np.float32], value: float) -> NDArray[np.float32]:
+    """How far the farthest band of each pixel lies from a value."""
+    return np.asarray(np.abs(values - np.float32(value)).max(axis=0))
+
+
+def _reaches_edge(reader: BandReader, value: float) -> bool:
+    near = seen = 0
+    for values, valid in read_border(reader):
+        seen += int(np.count_nonzero(valid))
+        near += int(np.count_nonzero(valid & (_measure_distance(values, value) <= NOISE)))
+    return near >= max(LEAST_PX, LEAST_SHARE * seen)
+
+
+def _set_aside(reader: BandReader, colour: str, work: Path) -> Border | None:
+    grid = reader.grid
+    drawn = ByteRaster(work / f"{colour}.tif", grid, nodata=None)
+    reached, rest, near = _draw(reader, VALUES[colour], drawn)
+    with drawn.reading() as read:
+        labelling = Labelling(read, grid.width, grid.height, REACHED)
+        sums = _add_up(labelling)
+        edge = [
+            place
+            for place, body in enumerate(labelling.components, start=1)
+            if body.pixels >= LEAST_BODY_PX and any(_list_sides(body, grid.width, grid.height))
+        ]
+        pixels, flat, bound, exact = sums[:, edge]
+        if flat.sum() - exact.sum() < max(1, NOISY_LEAST * flat.sum()):
+            return None
+        inner = reached - int(pixels.sum())  # as dark, and within the scene
+        alike = (flat >= FLAT_LEAST * pixels) & (bound >= BOUND_LEAST * pixels)
+        sides = [_list_sides(labelling.components[place - 1], grid.width, grid.height) for place in edge]
+        at_corner = any((left or right) and (top or bottom) for left, top, right, bottom in np.array(sides)[alike])
+        sure = alike & at_corner & (near + inner <= SCENE_SHARE_MOST * (rest + inner))
+        if sure.any():
+            reader.add_mask(_write_mask(labelling, np.array(edge)[sure], work / f"{colour}-border.tif", reader))
+    every = grid.width * grid.height
+    return Border(colour, float(pixels[sure].sum()) / every, float(pixels[~sure].sum()) / every)
+
+
+def _draw(reader: BandReader, value: float, target: ByteRaster) -> tuple[int, int, int]:
+    """Draw the pixels that may belong to a border.
+
+    Returns:
+        how many they are, how many other pixels are valid, and how many of those come near to the value.
+    """
+    reached_px = rest_px = near_px = 0
+    grid = reader.grid
+    with target.writing() as write:
+        for tile in cut(grid.width, grid.height, TILE_PX, HALO_PX):
+            try:
+                values, valid = reader.read_spectral(tile.read_column, tile.read_row, tile.read_width, tile.read_height)
+            except TruncatedRasterError:  # said where the block is needed
+                write(np.zeros((tile.own_height, tile.own_width), np.uint8), tile.own_column, tile.own_row)
+                continue
+            distance = np.where(valid, _measure_distance(values, value), np.float32(np.inf))
+            flat = distance <= NOISE
+            core = ndimage.uniform_filter(flat.astype(np.float32), MEDIAN_PX, mode="nearest") > 0.5
+            reached = (distance <= FRINGE) & ndimage.maximum_filter(core, 2 * FRINGE_PX + 1)
+            codes = np.where(reached, REACHED, 0).astype(np.uint8)
+            codes[reached & flat] |= FLAT
+            codes[reached & (values == value).any(axis=0)] |= BOUND
+            for fill in reader.fills:
+                codes[reached & (values == fill).all(axis=0)] |= EXACT
+            write(codes[tile.crop], tile.own_column, tile.own_row)
+            rest = (valid & ~reached)[tile.crop]
+            reached_px += int(np.count_nonzero(reached[tile.crop]))
+            rest_px += int(np.count_nonzero(rest))
+            near_px += int(np.count_nonzero(rest & (distance[tile.crop] < SCENE)))
+    return reached_px, rest_px, near_px
+
+
+def _add_up(labelling: Labelling) -> NDArray[np.int64]:
+    """Pixels of each component by code, 4 x (1 + components); the first column is what belongs to none."""
+    every = len(labelling.components) + 1
+    sums = np.zeros((4, every), np.int64)
+    for _, places, codes in labelling.places():
+        for row, code in enumerate((REACHED, FLAT, BOUND, EXACT)):
+            sums[row] += np.bincount(places[(codes & code) > 0], minlength=every)
+    return sums
+
+
+def _list_sides(body: Component, width: int, height: int) -> tuple[bool, bool, bool, bool]:
+    """Whether a component reaches the left, upper, right and lower edge."""
+    return body.left == 0, body.top == 0, body.right == width, body.bottom == height
+
+
+def _write_mask(labelling: Labelling, chosen: NDArray[np.int64], path: Path, reader: BandReader) -> Mask:
+    """Write 0 on the chosen components, by their places, and 1 elsewhere."""
+    raster = ByteRaster(path, reader.grid, nodata=None)
+    with raster.writing() as write:
+        for top, places, _ in labelling.places():
+            write((~np.isin(places, chosen)).astype(np.uint8), 0, top)
+    return Mask(path, "mask")
