@@ -19,7 +19,10 @@ INPUT, OUTPUT, CARE = "What goes in", "What comes out", "How strict to be"
 
 
 def detect(
-    scenes: Annotated[list[Path], typer.Argument(metavar="SCENE...", help="Rasters, or folders with scene.toml.")],
+    scenes: Annotated[
+        list[Path],
+        typer.Argument(metavar="SCENE...", help="Rasters that name their bands, or folders with scene.toml."),
+    ],
     model: Annotated[str, typer.Option(help="Shipped weights, or a .safetensors file.")] = "generated",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; a folder of its own in it for each of several scenes.")

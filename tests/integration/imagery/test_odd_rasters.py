@@ -199,6 +199,16 @@ def test_a_scene_unlike_the_training_is_doubted_in_one_line(tmp_path, capsys, dr
     assert (code, answer["doubts"]) == (0, [])
 
 
+@pytest.mark.parametrize("weights", ["generated", "landslide4sense"])
+def test_blue_green_red_under_the_names_of_red_green_blue_is_doubted(tmp_path, capsys, drawn, weights):
+    code, (answer,), err = detect(write(tmp_path / "a.tif", drawn[::-1]), capsys, "--model", weights)
+    assert code == 0
+    assert any("red and blue may be exchanged: check the names of the bands" in doubt for doubt in answer["doubts"])
+    assert "warning: " in err
+    _, (right,), _ = detect(write(tmp_path / "b.tif", drawn), capsys, "--model", weights)
+    assert not any("exchanged" in doubt for doubt in right["doubts"])
+
+
 # ---- offsets and scales ----------------------------------------------------------------------------------------
 def total_m2(answer: dict) -> float:
     """Area of all footprints."""
