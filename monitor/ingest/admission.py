@@ -14,6 +14,7 @@ from monitor.ingest.message import Decoded, Fault, Message
 from monitor.store.readings.quarantine import MOST_SOURCES, OTHERS, find_source
 
 BY_BROKER: Final = ("live", "backfill")
+TOPICS: Final = "slopeward/v1"
 
 
 @dataclass(slots=True)
@@ -77,7 +78,8 @@ class Admission:
         limits, source = self._limits, find_source(message.topic, message.client)
         bucket = self._buckets.get(source)
         if bucket is None:
-            source = OTHERS if len(self._buckets) >= MOST_SOURCES else source
+            is_one_of_many = len(self._buckets) >= MOST_SOURCES and not self._is_declared(source)
+            source = OTHERS if is_one_of_many else source
             bucket = self._buckets.setdefault(source, _Bucket(limits.readings_at_once, message.received_at))
         if source not in self._before:
             self._before[source] = bucket.left, bucket.at
@@ -89,6 +91,11 @@ class Admission:
             return True
         bucket.left -= readings
         return False
+
+    def _is_declared(self, source: str) -> bool:
+        """Whether a sender is a station of a site file: however many names others invent, it keeps its own bound."""
+        *_, site, station = ("", *source.split("/"))
+        return source == f"{TOPICS}/{site}/{station}" and station in self._declared.get(site, ())
 
     def _without_strangers(self, message: Message, decoded: Decoded) -> Decoded:
         refused: set[str] = set()

@@ -5,6 +5,7 @@ for some sites is held to those by `{site}` or `{alert_id}` in the address; one 
 `OF_NO_SITE`. An address without a rule, or without a site and not listed so, keeps the page from starting.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -18,6 +19,7 @@ from monitor.store.people.users import may
 from monitor.web.access.callers import SERVICE_ALERTS, Caller, bearer_of, caller_of, sites_shown
 from monitor.web.context import context_of
 
+PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,19}")
 OPEN: Final = "open"
 READ: Final = "read"
 VIEWER: Final = "viewer"  # whoever is logged in
@@ -140,14 +142,16 @@ def _require_site(request: Request, caller: Caller, *, reads: bool) -> None:
         return
     if reads:
         allowed |= {SERVICE_ALERTS}
-    site, alert_id = request.path_params.get("site"), str(request.path_params.get("alert_id", ""))
+    site, alert_id = request.path_params.get("site"), request.path_params.get("alert_id")
     if site is not None and site not in allowed:
         raise NotAllowedError(f"{site!r} is no site of {caller.name}")
-    if alert_id.isdecimal() and int(alert_id) < 1 << 63:
+    if alert_id is not None:
+        # a route reads `7.0` and `+7` as 7: what is not spelled the one plain way is nobody's
+        number = int(alert_id) if PLAIN_NUMBER.fullmatch(alert_id) else 0
         with context_of(request).db.read() as c:
-            alert = find_alert(c, int(alert_id))
+            alert = find_alert(c, number) if 0 < number < 1 << 63 else None
         if alert is None or alert.site not in allowed:
-            raise NotAllowedError(f"alert {alert_id} is of no site of {caller.name}")
+            raise NotAllowedError(f"alert {alert_id[:20]} is of no site of {caller.name}")
 
 
 def narrow(request: Request, site: str | None) -> str | frozenset[str] | None:

@@ -3,6 +3,8 @@
 Alarms of the service, its stamps and what keeps it from deciding are about all sites at once, in words that any part of
 the service makes. So the words are looked at where they are read: one that names a site or station of others is put
 aside whole. That an alarm stands, how high and since when, everybody sees who may read.
+
+Mail addresses of people are read by accounts of all sites alone; everybody else reads a number in their place.
 """
 
 import re
@@ -19,7 +21,10 @@ from monitor.web.context import context_of
 # of rows and states: words of our own that mean something to the page; an instant is no name either
 STRUCTURE: Final = frozenset({"site", "ledger", "state", "from_state", "to_state", "status"})
 INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
+MAIL: Final = re.compile(r"[^\s<>,;:()\[\]\"]+@[^\s<>,;:()\[\]\"]+")
+OF_PEOPLE: Final = ("channel", "last_error")  # of a message: what may hold an address
 T = TypeVar("T")
+SOMEBODY: Final = "withheld"
 WITHHELD: Final = "withheld: this names a site that is not yours; an account of all sites sees it"
 
 
@@ -29,6 +34,7 @@ class Veil:
     Args:
         own: names of the own sites and stations.
         others: names of all other ones; one that is an own name as well counts as own.
+        addresses: whether mail addresses are read.
 
     >>> veil = Veil(["lake", "lake-2", "G1"], ["lake-20", "north-bench", "G1", "G7"])
     >>> [veil.hides(text) for text in ("topic v1/North-Bench/G1", "G7 is silent", "lake-20:G1", "lake/G1", "G70")]
@@ -37,7 +43,8 @@ class Veil:
     ['lake', 'withheld: this names a site that is not yours; an account of all sites sees it']
     """
 
-    def __init__(self, own: Iterable[str] = (), others: Iterable[str] = ()) -> None:
+    def __init__(self, own: Iterable[str] = (), others: Iterable[str] = (), *, addresses: bool = True) -> None:
+        self._addresses, self._numbers = addresses, dict[str, int]()
         mine = {name.casefold() for name in own}
         self._others = {name.casefold() for name in others} - mine - {""}
         every = "|".join(re.escape(name) for name in sorted(mine | self._others, key=len, reverse=True) if name)
@@ -58,6 +65,7 @@ class Veil:
             return WITHHELD if self.hides(value) else value
         if isinstance(value, Mapping):
             kept = {k: v for k, v in value.items() if not (isinstance(k, str) and self.hides(k))}
+            kept |= {"recipient": SOMEBODY} if "recipient" in kept else {}  # all whom any site names are told
             return {k: v if k in STRUCTURE and isinstance(v, str) else self.cover(v) for k, v in kept.items()}
         if isinstance(value, list | tuple):
             return [self.cover(one) for one in value]
@@ -75,19 +83,41 @@ class Veil:
             found = [self.cover_service(one) for one in value]
         return cast("T", found)
 
+    def cover_messages(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Rows of messages: those of the service covered, and no address of anybody."""
+        covered = self.cover_service(rows)
+        return [row | self.hide_addresses({k: row[k] for k in OF_PEOPLE if k in row}) for row in covered]
+
+    def hide_addresses(self, value: Any) -> Any:
+        """Plain data with a number in place of each mail address, the same one for the same address.
+
+        >>> Veil(addresses=False).hide_addresses({"email:bo@example.org": "refused (550 <bo@example.org> unknown)"})
+        {'email:address 1': 'refused (550 <address 1> unknown)'}
+        """
+        if self._addresses:
+            return value
+        if isinstance(value, str):
+            numbers = self._numbers
+            return MAIL.sub(lambda found: f"address {numbers.setdefault(found[0], len(numbers) + 1)}", value)
+        if isinstance(value, Mapping):
+            return {self.hide_addresses(k): self.hide_addresses(v) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.hide_addresses(one) for one in value]
+        return value
+
 
 def veil_of(request: Request, c: Connection) -> Veil:
-    """The veil before who asks: none where reading is open, or for an account of all sites."""
-    if not context_of(request).config.web.login_to_read:
-        return Veil()
+    """The veil before who asks: none for an account of all sites, of addresses alone where reading is open."""
     caller = caller_of(request)
     if caller is not None and caller.sites is None:
         return Veil()
+    if not context_of(request).config.web.login_to_read:
+        return Veil(addresses=False)
     mine = frozenset() if caller is None else caller.sites or frozenset()
     own, others = set[str](), set[str]()
     for site, names in load_place_names(c).items():
         (own if site in mine else others).update(names)
-    return Veil(own, others)
+    return Veil(own, others, addresses=False)
 
 
 def trouble_for(request: Request) -> str:

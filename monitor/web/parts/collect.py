@@ -215,7 +215,8 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
     if question is not None and veil.hides(question.site):
         question = None
     values = {
-        **found, "question": question, "takes_two": question is not None and weigh(c, question.site)[1],
+        **found, "notifications": veil.cover_messages(found["notifications"]),
+        "question": question, "takes_two": question is not None and weigh(c, question.site)[1],
         "evidence": evidence, "tables": read_evidence(evidence), "sentence": find_sentence(evidence),
         "step": step_of_alert(found["alert"]["key"]), "spoken": _find_spoken(c, found["alert"]), "top": top,
         "site_name": cards[0].name if cards else found["alert"]["site"],

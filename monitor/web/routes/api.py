@@ -135,7 +135,7 @@ def list_notifications(
 ) -> list[dict[str, Any]]:
     """Messages and what became of them, newest first."""
     with context_of(request).db.read() as c:
-        return veil_of(request, c).cover_service(pages.load_notifications(c, narrow(request, site), state, limit))
+        return veil_of(request, c).cover_messages(pages.load_notifications(c, narrow(request, site), state, limit))
 
 
 @router.get("/sites/{site}/scenes", tags=["scenes"])

@@ -71,7 +71,7 @@ def show_alert(request: Request, alert_id: AlertId, told: str = "") -> HTMLRespo
 def show_notifications(request: Request, state: Annotated[str | None, Query()] = None) -> HTMLResponse:
     """The newest messages and what became of them."""
     with context_of(request).db.read() as c:
-        rows = veil_of(request, c).cover_service(
+        rows = veil_of(request, c).cover_messages(
             queries.load_notifications(c, narrow(request, None), state or None, 300)
         )
     return render(request, "notifications.html", rows=rows, state=state or "")

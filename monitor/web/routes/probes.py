@@ -30,7 +30,8 @@ def tell_health(request: Request) -> JSONResponse:
     try:
         with context.db.read() as c:
             found = collect_health(context, c, context.clock(), narrow(request, None))
-            found = veil_of(request, c).cover(found)
+            veil = veil_of(request, c)
+            found = veil.hide_addresses(veil.cover(found))
     except StoreBusyError as error:
         trouble = trouble_for(request)
         reason = f"cannot decide: {trouble}" if trouble else str(error)

@@ -9,6 +9,7 @@ from sqlalchemy import event, func, select, text
 from monitor.config.service import parse_service
 from monitor.domain.site import Level, Site, Station
 from monitor.errors import StoreBusyError
+from monitor.ingest import admission
 from monitor.ingest import pipeline as module
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
@@ -91,6 +92,14 @@ def test_a_device_that_floods_is_slowed_and_the_others_are_not(pipeline, databas
     fresh = Pipeline(database, {"north": SITE}, Clock(), parse_service("", "test").limits)
     fresh._clock.now = NOW + timedelta(hours=1)
     assert replay_rejected(fresh, fresh._clock).stored == 430
+
+
+def test_senders_under_ever_new_names_take_no_declared_station_its_bound(pipeline, monkeypatch):
+    monkeypatch.setattr(admission, "MOST_SOURCES", 3)
+    pipeline.store([reading(n, f"X{n}") for n in range(300)])  # what all others have together is used up
+    outcome = pipeline.store([reading(n) for n in range(50)])
+    assert (outcome.added.stored, outcome.rejected) == (50, 0)
+    assert pipeline.store([reading(n, "X400") for n in range(5)]).rejected == 5
 
 
 def test_a_batch_that_comes_again_while_the_database_is_locked_costs_nothing(pipeline, database, monkeypatch):

@@ -270,6 +270,73 @@ def test_what_the_service_says_of_itself_names_no_place_of_others(filled_databas
             assert WITHHELD not in text
 
 
+@pytest.mark.usefixtures("of_the_lake")
+@pytest.mark.parametrize("spelling", ["{}.0", "+{}", "%20{}", "{}%20", "0_{}", "0{}", "{}%0a", "1{:0>30}", "9" * 5000])
+def test_an_alert_of_another_site_is_not_reached_by_another_spelling_of_its_number(filled_database, places, spelling):
+    """What reads the address and what checks it must take the same number from it."""
+    with filled_database.read() as c:
+        open_one = select(t.alert.c.id).where(t.alert.c.site == "north-bench", t.alert.c.closed_at.is_(None))
+        number = spelling.format(c.execute(open_one.order_by(t.alert.c.id.desc())).scalar())
+    form, wrong, before = {"reason": "seen on foot", "answer": "instrument"}, [], count_rows(filled_database)
+    with serving(filled_database, Clock(), LOGIN_TO_READ) as address, enter(address, "bo") as browser:
+        form["csrf"] = csrf_token(browser.cookies["slopeward_session"])
+        for one in [a for a in ADDRESSES if "{alert_id}" in a]:
+            method, path = one.split(" ")
+            got = browser.request(
+                method, fill_in(path, places | {"alert_id": number}), data=form if method == "POST" else None
+            )
+            wrong += [] if got.status_code in {403, 404} else [f"{one}: {got.status_code} {got.text[:200]}"]
+    after = count_rows(filled_database)
+    assert not wrong
+    assert {k for k in after if after[k] != before[k]} <= {"web_session", "known_device", "audit_entry"}
+
+
+NORTH = "ida@north.example"
+
+
+@pytest.fixture
+def people_elsewhere(filled_database):
+    """Messages of the service and of North bench to a person there; the number of an alarm of the service."""
+    ida = Recipient("Ida of the mine", (f"email:{NORTH}",), ("urgent",))
+    refused = f"email: recipient refused (550 5.1.1 <{NORTH}>: unknown)"
+    channels = {f"email:{one}": {"failures": 3, "last_error": refused} for one in (NORTH, "desk@lake.example")}
+    with filled_database.write() as c:
+        for site, key in ("status", "health:broker"), ("north-bench", "health:X9:silent"):
+            change = health_alarm(key, 2, "the broker is away", is_open=True)
+            apply_changes(c, site, [change], site=None, recipients=[ida], actor=Actor("slopeward", "service"), now=NOW,
+                          rule_version="1")  # fmt: skip
+        c.execute(t.notification.update().where(t.notification.c.recipient == ida.name).values(last_error=refused))
+        stamp(c, "core", {"state": "running", "version": "1", "dispatcher": {"channels": channels}}, NOW)
+        return c.execute(select(func.max(t.alert.c.id)).where(t.alert.c.site == "status")).scalar()
+
+
+@pytest.mark.usefixtures("of_the_lake")
+def test_mail_addresses_are_read_by_accounts_of_all_sites_alone(filled_database, places, people_elsewhere):
+    own = places | {"site": "lake-slope", "station": "X1", "quantity": "crack_opening"}
+    reading = [a for a in ADDRESSES if a.startswith("GET") and "{scene" not in a]
+    with filled_database.read() as c:
+        newest = select(func.max(t.alert.c.id)).where(t.alert.c.site == "north-bench")
+        alerts = [people_elsewhere, c.execute(newest).scalar()]
+
+    def read(browser):
+        asked = [(one, n) for one in reading for n in (alerts if "{alert_id}" in one else [0])]
+        return {f"{one} {n}": ask(browser, one, own | {"alert_id": str(n)}).text for one, n in asked}
+
+    with serving(filled_database, Clock(), LOGIN_TO_READ) as address:
+        with enter(address, "bo") as browser:
+            for one, text in read(browser).items():
+                assert NORTH not in text, one
+                assert "Ida of the mine" not in text, one
+            told = browser.get("/health").json()["dispatcher"]["channels"]
+            assert sorted(told) == ["email:address 1", "email:address 2"], "how many channels fail is seen"
+        with enter(address, "cy") as all_sites:
+            assert all(NORTH in all_sites.get(a).text for a in ("/health", "/api/v1/notifications", "/notifications"))
+    with serving(filled_database, Clock()) as address, enter(address, None) as nobody:
+        for one, text in read(nobody).items():
+            assert "@" not in text, f"without a login: {one}"
+        assert "Ida of the mine" in nobody.get("/notifications").text
+
+
 def test_the_last_admin_stays_one_and_sites_must_exist(filled_database):
     with filled_database.write() as c:
         with pytest.raises(users.RefusedError, match="only admin"):
