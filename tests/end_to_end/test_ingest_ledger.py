@@ -156,14 +156,14 @@ def test_acknowledged_is_stored_once_and_told(kind, kills, lock_s, mosquitto, re
             service.start()
             if kill == kills - 1:
                 before = rows(database)
-                wait_for(lambda: rows(database) > before)  # noqa: B023
+                wait_for(lambda: rows(database) > before, 240)  # noqa: B023
                 before = publisher.acknowledged_count
                 lock_database(database, lock_s)
                 assert publisher.acknowledged_count - before > 0.5 * RATE * lock_s, "the broker took no messages"
         time.sleep(0.5)
         publisher.finish()
         assert len(publisher.acknowledged) == publisher.sent > RATE * 2
-        wait_for(lambda: rows(database) >= publisher.sent)
+        wait_for(lambda: rows(database) >= publisher.sent, 240)
         untold = text(
             "select count(*) from alert_event e join alert a on a.id = e.alert_id where a.ledger = 'hazard'"
             " and not exists (select 1 from notification n where n.event_id = e.id)"

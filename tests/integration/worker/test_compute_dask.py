@@ -62,7 +62,8 @@ def test_a_job_is_ended_at_its_limit_there_too(dask: str, tmp_path: Path) -> Non
     path = tmp_path / "pid"
     with pytest.raises(JobError, match="killed at its limit of 2 s"):
         compute.run("far_jobs:sleep", {"path": str(path)}, 2, dask=dask)
-    wait_for(lambda: not Path(f"/proc/{path.read_text()}").exists(), what="the end of the job's process")
+    if path.exists():  # on a busy machine it was ended before it wrote
+        wait_for(lambda: not Path(f"/proc/{path.read_text()}").exists(), what="the end of the job's process")
     assert compute.run("far_jobs:double", {"x": 1}, 60, dask=dask)["x"] == 2
 
 
