@@ -106,18 +106,18 @@ def _set_aside(reader: BandReader, colour: str, work: Path) -> Border | None:
     with drawn.reading() as read:
         labelling = Labelling(read, grid.width, grid.height, REACHED)
         sums = _add_up(labelling)
-        edge = [
-            place
-            for place, body in enumerate(labelling.components, start=1)
-            if body.pixels >= LEAST_BODY_PX and any(_list_sides(body, grid.width, grid.height))
-        ]
+        sides = {
+            place: _list_sides(body, grid.width, grid.height)
+            for place, body in enumerate(labelling.components, start=1) if body.pixels >= LEAST_BODY_PX
+        }  # fmt: skip
+        edge = [place for place, reached_sides in sides.items() if any(reached_sides)]
         pixels, flat, bound, exact = sums[:, edge]
         if flat.sum() - exact.sum() < max(1, NOISY_LEAST * flat.sum()):
             return None
         inner = reached - int(pixels.sum())  # as dark, and within the scene
         alike = (flat >= FLAT_LEAST * pixels) & (bound >= BOUND_LEAST * pixels)
-        sides = [_list_sides(labelling.components[place - 1], grid.width, grid.height) for place in edge]
-        at_corner = any((left or right) and (top or bottom) for left, top, right, bottom in np.array(sides)[alike])
+        met = np.array([sides[place] for place in edge])[alike]
+        at_corner = any((left or right) and (top or bottom) for left, top, right, bottom in met)
         sure = alike & at_corner & (near + inner <= SCENE_SHARE_MOST * (rest + inner))
         if sure.any():
             reader.add_mask(_write_mask(labelling, np.array(edge)[sure], work / f"{colour}-border.tif", reader))

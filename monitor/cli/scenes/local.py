@@ -1,6 +1,6 @@
 """`--site FILE` of verbs that take rasters: `[crs] local` of the site file places those in a mine's own grid."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from monitor.config.service import parse_site
-from monitor.domain.site import Site
+from monitor.domain.site import LocalGrid, Site
 from monitor.errors import ConfigError, SlopewardError
 
 SiteFile = Annotated[
@@ -23,9 +23,6 @@ SiteFile = Annotated[
 @contextmanager
 def placing_by_file(site: Path | None) -> Iterator[None]:
     """Files in a local system lie where the site file says; one that says nothing is a wrong word on the command."""
-    from detection.imagery.errors import ImpossibleCrsError
-    from detection.imagery.raster.local_grid import placing
-
     local = None
     if site is not None:
         try:
@@ -34,24 +31,25 @@ def placing_by_file(site: Path | None) -> Iterator[None]:
             raise typer.BadParameter(str(error)) from None
         if local is None:
             raise typer.BadParameter(f"{site}: has no [crs] local, so it places nothing")
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(placing(None if local is None else asdict(local)))
-        except ImpossibleCrsError as error:
-            raise typer.BadParameter(f"{site}: {error}") from None
+    with _placing(local, lambda why: typer.BadParameter(f"{site}: {why}")):
         yield
 
 
 @contextmanager
 def placing_by(site: Site | None) -> Iterator[None]:
     """The same for a site of the service; None, or a site without the entry: nothing is placed."""
+    with _placing(None if site is None else site.scenes.local, SlopewardError):
+        yield
+
+
+@contextmanager
+def _placing(local: LocalGrid | None, refuse: Callable[[str], Exception]) -> Iterator[None]:
     from detection.imagery.errors import ImpossibleCrsError
     from detection.imagery.raster.local_grid import placing
 
-    local = None if site is None else site.scenes.local
     with ExitStack() as stack:
         try:
             stack.enter_context(placing(None if local is None else asdict(local)))
         except ImpossibleCrsError as error:
-            raise SlopewardError(str(error)) from None
+            raise refuse(str(error)) from None
         yield
