@@ -8,7 +8,7 @@ from typing import Final
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import TableMapping, check_columns, is_missing, widen
 from monitor.ingest.files.reader import Line, Said
-from monitor.ingest.files.tables import SURPLUS, Row, open_rows
+from monitor.ingest.files.tables import SURPLUS, Row, open_rows, require_columns
 
 _NEEDED: Final = ("time", "station", "quantity", "value")
 _OFFERED: Final = (*_NEEDED, "sigma", "site", "solution", "unit")
@@ -23,11 +23,8 @@ def open_long(path: Path, said: Said) -> Iterator[Iterator[Line]]:
     """
     del said
     with open_rows(path) as (names, rows):
-        if absent := [n for n in _NEEDED if n not in names]:
-            raise ConfigError(
-                f"{path}: column {absent[0]!r} is missing; expected {', '.join(_NEEDED)} "
-                "[sigma, site, solution], or a --mapping for a table of another form"
-            )
+        also = "[sigma, site, solution], or a --mapping for a table of another form"
+        require_columns(path, names, _NEEDED, also)
         yield (_read_long(row) for row in rows)
 
 

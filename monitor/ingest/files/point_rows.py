@@ -11,7 +11,7 @@ from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.decoders.strict_json import read_time
 from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.reader import NAME_LIMIT, BadRow, Declared, Piece, Said
-from monitor.ingest.files.tables import SURPLUS, Row, open_rows
+from monitor.ingest.files.tables import SURPLUS, Row, open_rows, require_columns
 from monitor.store.readings.points import Point, PointValue
 
 _NEEDED: Final = ("time", "point", "latitude", "longitude", "value")
@@ -44,10 +44,7 @@ def open_points(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declare
         raise ConfigError(f"{path}: give --set, --direction and --unit: unit and sign are declared, never guessed")
     declared = Declared(said.point_set, said.direction, said.unit)
     with open_rows(path) as (names, rows):
-        if absent := [n for n in _NEEDED if n not in names]:
-            raise ConfigError(
-                f"{path}: column {absent[0]!r} is missing; expected {', '.join(_NEEDED)} [sigma, height_m]"
-            )
+        require_columns(path, names, _NEEDED, "[sigma, height_m]")
         yield declared, (_read_row(row, now) for row in rows)
 
 

@@ -5,7 +5,7 @@ import csv
 import io
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -39,6 +39,12 @@ def list_files(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
     if not path.exists() and str(path) != "-":
         raise ConfigError(f"{path}: no such file")
     return [path]
+
+
+def require_columns(path: Path, names: Sequence[str], needed: Sequence[str], also: str) -> None:
+    """Raise ConfigError where a table lacks a column; `also`: what may stand beside those that are needed."""
+    if absent := [name for name in needed if name not in names]:
+        raise ConfigError(f"{path}: column {absent[0]!r} is missing; expected {', '.join(needed)} {also}")
 
 
 @contextmanager
