@@ -9,10 +9,10 @@ an epoch already has is a duplicate; to take back a correction, send the value a
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Select, String, select, type_coerce
+from sqlalchemy import Connection, Select, String, bindparam, select, type_coerce
 
 from monitor.domain.instants import spell
 from monitor.domain.observation import Observation, Reading
@@ -26,7 +26,55 @@ SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 
 _RANK_SQL: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
 _CHUNK: Final = 2000
 _STREAM: Final = 500  # rows of a stream in memory at once
+_BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)  # before any epoch
 _T = TypeVar("_T")
+
+
+def _plan_known_rows() -> Select[Any]:
+    """Every revision of (from_at, to_at] that was known at an instant, ordered by epoch and revision."""
+    o = observation.c
+    return select(
+        # as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
+        type_coerce(o.observed_at, String), type_coerce(o.received_at, String),
+        o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra,
+    ).where(
+        o.series_id == bindparam("series_id"), o.received_at <= bindparam("known_at"),
+        o.observed_at > bindparam("from_at"), o.observed_at <= bindparam("to_at"),
+    ).order_by(o.observed_at, o.revision)  # fmt: skip
+
+
+def _plan_known_offsets() -> Select[Any]:
+    e = offset_entry.c
+    return (
+        select(e.at, e.size, e.unit, series.c.unit.label("stored"))
+        .join(series, series.c.id == e.series_id)
+        .where(
+            e.series_id == bindparam("series_id"),
+            e.known_from <= bindparam("known_at"),
+            e.revoked_at.is_(None) | (e.revoked_at > bindparam("known_at")),
+        )
+        .order_by(e.at, e.id)
+    )
+
+
+def _plan_known_flags() -> Select[Any]:
+    f = observation_flag.c
+    return (
+        select(f.observed_at, f.revision, f.flag)
+        .where(
+            f.series_id == bindparam("series_id"),
+            f.observed_at > bindparam("from_at"),
+            f.observed_at <= bindparam("to_at"),
+            f.known_from <= bindparam("known_at"),
+        )
+        .order_by(f.known_from, f.id)
+    )
+
+
+# Put together once: a look asks for dozens of series, and to spell these anew cost half of its reading.
+_KNOWN_ROWS: Final = _plan_known_rows()
+_KNOWN_OFFSETS: Final = _plan_known_offsets()
+_KNOWN_FLAGS: Final = _plan_known_flags()
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +297,7 @@ def load_readings(
     Of each epoch the revision that spoke then; `value` has the offsets subtracted that were known and not revoked then;
     `flags` are those set at arrival with later ones added and withdrawn as known then.
     """
-    rows = choose_speaking(connection.execute(_known_rows(series_id, from_at, to_at, known_at)).all())
+    rows = choose_speaking(connection.execute(_KNOWN_ROWS, _span(series_id, from_at, to_at, known_at)).all())
     if not rows:
         return []
     offsets = load_offsets(connection, series_id, known_at)
@@ -262,21 +310,15 @@ def stream_readings(
     """What `load_readings` gives, one after the other: a long history is never in memory as a whole."""
     offsets = load_offsets(connection, series_id, known_at)
     later = load_later_flags(connection, series_id, from_at, to_at, known_at)
-    wanted = _known_rows(series_id, from_at, to_at, known_at).execution_options(yield_per=_STREAM)
-    yield from iter_readings(iter_speaking(connection.execute(wanted)), offsets, later)
+    rows = connection.execute(
+        _KNOWN_ROWS.execution_options(yield_per=_STREAM), _span(series_id, from_at, to_at, known_at)
+    )
+    yield from iter_readings(iter_speaking(rows), offsets, later)
 
 
-def _known_rows(series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime) -> Select[Any]:
-    """Every revision of (from_at, to_at] that was known at an instant, ordered by epoch and revision."""
-    o = observation.c
-    wanted = select(
-        # as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
-        type_coerce(o.observed_at, String), type_coerce(o.received_at, String),
-        o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra,
-    ).where(o.series_id == series_id, o.observed_at <= to_at, o.received_at <= known_at)  # fmt: skip
-    if from_at is not None:
-        wanted = wanted.where(o.observed_at > from_at)
-    return wanted.order_by(o.observed_at, o.revision)
+def _span(series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime) -> dict[str, Any]:
+    """What the statements below ask for: (from_at, to_at] of a series as known at an instant."""
+    return {"series_id": series_id, "from_at": from_at or _BEGINNING, "to_at": to_at, "known_at": known_at}
 
 
 def make_readings(
@@ -338,13 +380,7 @@ def change_flags(flags: tuple[str, ...], changes: Iterable[str]) -> tuple[str, .
 
 def load_offsets(connection: Connection, series_id: int, known_at: datetime) -> list[tuple[str, float]]:
     """Offsets known and not revoked at an instant, in the unit of the series, by the spelled instant they begin at."""
-    e = offset_entry.c
-    found = connection.execute(
-        select(e.at, e.size, e.unit, series.c.unit.label("stored"))
-        .join(series, series.c.id == e.series_id)
-        .where(e.series_id == series_id, e.known_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
-        .order_by(e.at, e.id)
-    )
+    found = connection.execute(_KNOWN_OFFSETS, {"series_id": series_id, "known_at": known_at})
     # a difference: the zero of a scale (degC, K) cancels out
     return [(spell(r.at), convert(r.size, r.unit, r.stored) - convert(0.0, r.unit, r.stored)) for r in found]
 
@@ -353,14 +389,8 @@ def load_later_flags(
     connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime
 ) -> dict[tuple[str, int], list[str]]:
     """Flags added or withdrawn after arrival as known at an instant, in order, by (spelled epoch, revision)."""
-    f = observation_flag.c
-    wanted = select(f.observed_at, f.revision, f.flag).where(
-        f.series_id == series_id, f.observed_at <= to_at, f.known_from <= known_at
-    )
-    if from_at is not None:
-        wanted = wanted.where(f.observed_at > from_at)
     later: dict[tuple[str, int], list[str]] = defaultdict(list)
-    for row in connection.execute(wanted.order_by(f.known_from, f.id)):
+    for row in connection.execute(_KNOWN_FLAGS, _span(series_id, from_at, to_at, known_at)):
         later[spell(row.observed_at), row.revision].append(row.flag)
     return later
 
