@@ -1,20 +1,30 @@
-"""The three calls a job makes: train a detector, score what is new, compare detectors. Plain JSON values in and out."""
+"""The two calls a job makes: train a detector, score what is new; records in and out."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.bench import TEST_FROM, format_table, run_bench
+from detection.anomaly.bench import TEST_FROM, run_bench
 from detection.anomaly.checkpoint import load_checkpoint, save_checkpoint
 from detection.anomaly.checks import check_series
 from detection.anomaly.detector import TRAIN_UNTIL, VALIDATE_UNTIL, Detector, train_detector
 from detection.anomaly.errors import InputError
 from detection.anomaly.evaluation import judge_alarms
 from detection.anomaly.kinds import name_kinds
+from detection.anomaly.records import (
+    DetectorTraining,
+    Finding,
+    Samples,
+    Score,
+    Scores,
+    Scoring,
+    TrainedDetector,
+    Unscored,
+)
 from detection.anomaly.registry import CARRIED_OVER, CHECKS, NETWORKS
 from detection.anomaly.threshold import COUNTABLE, Threshold, count_runs
 from detection.anomaly.windows import Series, build_series, fewest_readings, scaled_residuals
@@ -24,174 +34,83 @@ CARRIED_SOURCE: Final = "benchmark G: 18 daily GNSS stations, 2014-07 to 2015-05
 VOTE_GAIN: Final = 0.02
 
 
-def train(payload: Mapping[str, Any]) -> dict[str, Any]:
+def train(asked: DetectorTraining) -> TrainedDetector:
     """Train one detector on a site's record and write its checkpoint.
 
     The record is split in time: 50 % to learn from, 17 % to count false alarms on, the rest to report what they really
     were and, for a network, to compare it with `persistence-z` on injected faults.
 
-    Args:
-        payload: ``samples`` {station: {times_s, values}}, ``step_s``, ``detector``, ``folder``, and optionally
-            ``budget_per_sensor_month`` (0.1) and ``seed`` (0).
-
-    Returns:
-        ``model_hash``, ``detector``, ``checkpoint`` (path), ``card``.
-
     Raises:
-        InputError: a key is missing or cannot be used, or there are too few windows to train on.
+        InputError: there are too few windows to train on, or samples cannot be used.
         ThresholdError: no threshold can be stated for this budget on this record.
     """
-    samples, _ = _read_samples(payload)
-    name = str(_need(payload, "detector"))
-    budget = float(payload.get("budget_per_sensor_month", 0.1))
-    seed = int(payload.get("seed", 0))
+    name, budget, seed = asked.detector, asked.budget_per_sensor_month, asked.seed
+    samples, _ = _read_samples(asked.samples, asked.step_s)
     detector = train_detector(name, samples, budget, seed)
     card = _write_card(detector, samples, budget, seed)
     weights = detector.weights or {"thresholds": np.array([t.value for t in detector.thresholds.values()])}
-    model_hash, path = save_checkpoint(Path(_need(payload, "folder")), weights, card)
-    return {"model_hash": model_hash, "detector": name, "checkpoint": str(path), "card": card}
+    model_hash, path = save_checkpoint(asked.folder, weights, card)
+    return TrainedDetector(model_hash, name, str(path), card)
 
 
-def score(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Score the readings newer than ``since_s`` with a trained detector, or with `persistence-z` as it comes.
+def score(asked: Scoring) -> Scores:
+    """Score what is new with a trained detector, or with `persistence-z` as it comes.
 
     A check (`flatline`, `replay`) gives its findings and no score.
 
-    Args:
-        payload: ``samples``, ``step_s``, ``detector``, ``checkpoint`` (path or None), ``since_s`` (exclusive; None for
-            all). Samples should reach back two years where they can, ninety days at least for a steady scale.
-
-    Returns:
-        ``scores``: rows {station, at_s, score, threshold, kind, alerted}; ``findings``: certain faults without a score
-        {station, at_s, kind (stuck, replay, gap, duplicate, backwards), detail}; ``withheld``: {station, reason};
-        ``detector``, ``model_hash`` (None when carried over), ``threshold_source``.
-
     Raises:
-        InputError: a key is missing or cannot be used, or the detector needs a checkpoint and none was given.
+        InputError: the detector needs a checkpoint and none was given, or the checkpoint is of another one.
         CheckpointError: the checkpoint cannot be read or was altered.
     """
-    samples, times = _read_samples(payload, withhold=True)
-    since = payload.get("since_s")
-    since_s = -np.inf if since is None else float(since)
-    if payload.get("detector") in CHECKS:
-        return _check_only(str(payload["detector"]), samples, times, since_s, _unusable(payload, samples))
-    detector, model_hash, source = _load_detector(payload)
-    rows: list[dict[str, Any]] = []
-    findings: list[dict[str, Any]] = []
-    withheld = [{"station": name, "reason": reason} for name, reason in _unusable(payload, samples)]
+    samples, unusable = _read_samples(asked.samples, asked.step_s, withhold=True)
+    since_s = -np.inf if asked.since_s is None else asked.since_s
+    findings = [
+        one for name in sorted(samples) for one in _find_certain(name, samples[name], asked.samples[name][0], since_s)
+    ]
+    if asked.detector in CHECKS:
+        mine = tuple(one for one in findings if one.kind == CHECKS[asked.detector])
+        return Scores((), mine, unusable, asked.detector, None, "a check is certain and has no threshold")
+    detector, model_hash, source = _load_detector(asked)
+    rows: list[Score] = []
+    withheld = list(unusable)
     for name in sorted(samples):
         series = samples[name]
-        findings += _find_certain(name, series, times[name], since_s)
         scores = detector.score(series)
         fresh = series.observed & (series.times_s > since_s)
         chosen = np.flatnonzero(fresh & np.isfinite(scores))
         if not chosen.size:
-            withheld.append({"station": name, "reason": _explain(series, int(fresh.sum()))})
+            withheld.append(Unscored(name, _explain(series, int(fresh.sum()))))
             continue
         kinds = name_kinds(scaled_residuals(series))
         rows += [
-            {
-                "station": name,
-                "at_s": float(series.times_s[k]),
-                "score": float(scores[k]),
-                "threshold": detector.limit,
-                "kind": kinds[k],
-                "alerted": bool(scores[k] > detector.limit),
-            }
+            Score(
+                name, float(series.times_s[k]), float(scores[k]), detector.limit, kinds[k],
+                bool(scores[k] > detector.limit),
+            )
             for k in chosen
-        ]
-    return {
-        "scores": rows,
-        "findings": findings,
-        "withheld": sorted(withheld, key=lambda row: row["station"]),
-        "detector": detector.name,
-        "model_hash": model_hash,
-        "threshold_source": source,
-    }
+        ]  # fmt: skip
+    withheld.sort(key=lambda one: one.station)
+    return Scores(tuple(rows), tuple(findings), tuple(withheld), detector.name, model_hash, source)
 
 
-def bench(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Compare detectors at one budget on a record with injected faults.
-
-    Args:
-        payload: ``samples``, ``step_s``, ``detectors`` (ids, ``+checks`` appended adds the stuck and replay checks;
-            default ae, lstm-ae, persistence-z, rules+checks), ``budget_per_sensor_month`` (0.1), ``seeds`` (3).
-
-    Returns:
-        ``rows`` and ``table`` (the rows as text).
-
-    Raises:
-        InputError: a key is missing or cannot be used.
-        ThresholdError: no threshold can be stated for this budget on this record.
-    """
-    samples, _ = _read_samples(payload)
-    names = list(payload.get("detectors") or ("ae", "lstm-ae", "persistence-z", "rules+checks"))
-    rows = run_bench(
-        samples, names, float(payload.get("budget_per_sensor_month", 0.1)), range(int(payload.get("seeds", 3)))
-    )
-    return {"rows": rows, "table": format_table(rows)}
-
-
-def _check_only(
-    check: str,
-    samples: Mapping[str, Series],
-    times: Mapping[str, list[float]],
-    since_s: float,
-    unusable: list[tuple[str, str]],
-) -> dict[str, Any]:
-    """The answer of a check: what it found, and nothing scored."""
-    found = [one for name in sorted(samples) for one in _find_certain(name, samples[name], times[name], since_s)]
-    return {
-        "scores": [],
-        "findings": [one for one in found if one["kind"] == CHECKS[check]],
-        "withheld": [{"station": name, "reason": reason} for name, reason in sorted(unusable)],
-        "detector": check,
-        "model_hash": None,
-        "threshold_source": "a check is certain and has no threshold",
-    }
-
-
-def _find_certain(name: str, series: Series, times_s: list[float], since_s: float) -> list[dict[str, Any]]:
-    return [
-        {"station": name, "at_s": f.at_s, "kind": f.kind, "detail": f.detail}
-        for f in check_series(series, times_s)
-        if f.at_s > since_s
-    ]
-
-
-def _need(payload: Mapping[str, Any], key: str) -> Any:
-    if payload.get(key) is None:
-        raise InputError(f"the request lacks {key!r}")
-    return payload[key]
+def _find_certain(name: str, series: Series, times_s: Sequence[float], since_s: float) -> list[Finding]:
+    return [Finding(name, f.at_s, f.kind, f.detail) for f in check_series(series, list(times_s)) if f.at_s > since_s]
 
 
 def _read_samples(
-    payload: Mapping[str, Any], *, withhold: bool = False
-) -> tuple[dict[str, Series], dict[str, list[float]]]:
-    """Series by station and the times as they came; with `withhold` a bad station is left out instead of raised."""
-    step_s = float(_need(payload, "step_s"))
+    samples: Samples, step_s: float, *, withhold: bool = False
+) -> tuple[dict[str, Series], tuple[Unscored, ...]]:
+    """Series by station; with `withhold` a bad station is left out with its reason instead of raised."""
     out: dict[str, Series] = {}
-    times: dict[str, list[float]] = {}
-    for name, record in dict(_need(payload, "samples")).items():
+    unusable = []
+    for name, (times_s, values) in samples.items():
         try:
-            out[name] = build_series(record["times_s"], record["values"], step_s)
-        except InputError:
+            out[name] = build_series(times_s, values, step_s)
+        except InputError as error:
             if not withhold:
                 raise
-        else:
-            times[name] = list(record["times_s"])
-    return out, times
-
-
-def _unusable(payload: Mapping[str, Any], samples: Mapping[str, Series]) -> list[tuple[str, str]]:
-    reasons = []
-    for name, record in payload["samples"].items():
-        if name not in samples:
-            try:
-                build_series(record["times_s"], record["values"], float(payload["step_s"]))
-            except InputError as error:
-                reasons.append((name, str(error)))
-    return reasons
+            unusable.append(Unscored(name, str(error)))
+    return out, tuple(sorted(unusable, key=lambda one: one.station))
 
 
 def _explain(series: Series, fresh: int) -> str:
@@ -204,9 +123,8 @@ def _explain(series: Series, fresh: int) -> str:
     return f"{fresh} new readings, but too few known ones just before them to judge by"
 
 
-def _load_detector(payload: Mapping[str, Any]) -> tuple[Detector, str | None, str]:
-    name = str(_need(payload, "detector"))
-    path = payload.get("checkpoint")
+def _load_detector(asked: Scoring) -> tuple[Detector, str | None, str]:
+    name, path = asked.detector, asked.checkpoint
     if path is None:
         if name not in CARRIED_OVER:
             known = ", ".join(CARRIED_OVER)
@@ -216,10 +134,8 @@ def _load_detector(payload: Mapping[str, Any]) -> tuple[Detector, str | None, st
     card = stored.card
     if card["detector"] != name:
         raise InputError(f"the checkpoint holds {card['detector']}, not {name}")
-    if float(card["step_s"]) != float(payload["step_s"]):
-        raise InputError(
-            f"the checkpoint was trained at {card['step_s']:g} s, the samples come at {payload['step_s']:g} s"
-        )
+    if float(card["step_s"]) != asked.step_s:
+        raise InputError(f"the checkpoint was trained at {card['step_s']:g} s, the samples come at {asked.step_s:g} s")
     thresholds = {
         part: Threshold(t["value"], t["false_alarms"], t["months"], t["method"])
         for part, t in card["thresholds"].items()

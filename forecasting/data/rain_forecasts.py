@@ -93,17 +93,6 @@ def outlooks_from_samples(samples: Mapping[str, tuple[Any, Any]]) -> tuple[dict[
     return measured, outlooks
 
 
-def outlooks_from_payload(payload: Mapping[str, Mapping[str, Any]] | None) -> list[Outlook]:
-    """Inverse of `{name: {"reach_s", "issued_s", "known_s", "values"}}` as plain lists."""
-    return [
-        Outlook(
-            name, float(one["reach_s"]), *(np.asarray(one[key], dtype=np.float64) for key in
-            ("issued_s", "known_s", "values")),
-        )
-        for name, one in sorted((payload or {}).items())
-    ]  # fmt: skip
-
-
 def lay_outlooks(outlooks: Sequence[Outlook], panel: Panel) -> tuple[Covariate, ...]:
     """Every outlook on the grid of a panel, by name."""
     return tuple(lay_outlook(one, panel) for one in sorted(outlooks, key=lambda o: o.name))

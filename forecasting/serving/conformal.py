@@ -107,6 +107,23 @@ def update(state: ConformalState, value: float, *, covered: bool | None = None) 
     return ConformalState(state.nominal, state.gamma, alpha, (*state.scores, float(value))[-WINDOW:], state.n + 1)
 
 
+def feedback(
+    issued: Mapping[float, tuple[float, float, float]], observed_mm: float, states: Mapping[float, ConformalState]
+) -> dict[float, ConformalState]:
+    """The states of one station and horizon, by nominal coverage, after the target of a forecast has been observed.
+
+    Args:
+        issued: Nominal coverage to the interval as it was issued, low and high, and the margin that was in it.
+        observed_mm: The value at the target, on the same zero.
+        states: Nominal coverage to the state before.
+    """
+    out = {}
+    for level, (bottom, top, widened) in issued.items():
+        value = score(bottom + widened, top - widened, observed_mm)
+        out[level] = update(states[level], value, covered=bottom <= observed_mm <= top)
+    return out
+
+
 def margin(state: ConformalState) -> float:
     """What to add to both ends of the base interval now, mm; NaN before 20 scores are known."""
     if len(state.scores) < MINIMUM_SCORES:

@@ -1,14 +1,15 @@
 """Decides, on data the network has not learnt from, how much of it is used and whether it is shown at all."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from forecasting.data.series import Floats, horizon_key
+from forecasting.data.series import Floats
 from forecasting.metrics import coverage, mae, skill
 from forecasting.registry import BASELINES
+from forecasting.serving.records import Forecast
 from forecasting.simple.auto import cautious_gap
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -146,31 +147,24 @@ def decide(
     )
 
 
-def choose_shown(
-    rows: Sequence[Mapping[str, Any]], gates: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None
-) -> list[dict[str, Any]]:
+def choose_shown(rows: Sequence[Forecast]) -> list[Forecast]:
     """Mark exactly one row per station and horizon as the forecast that is shown.
 
-    The network with an open gate and the highest skill on calibration; where there is none the best baseline at hand:
-    `auto`, then the one that the row names as best, then lld, persistence, drift, seasonal. Where only closed networks
-    answered, nothing is shown. Besides `shown` and `reason` nothing of a row is changed.
-
-    Args:
-        rows: Rows of several models, each with `station`, `horizon_s`, `model`, `shown`, `reason`, `baseline`.
-        gates: Model id to horizon in seconds (as text) to gate result; without it a row's own `skill` counts.
+    The network that may be shown and has the highest skill; where there is none the best baseline at hand: `auto`, then
+    the one that the row names as best, then lld, persistence, drift, seasonal. Where only closed networks answered,
+    nothing is shown. Besides `shown` and `reason` nothing of a row is changed.
     """
-    out = [dict(row) for row in rows]
-    groups: dict[tuple[str, float], list[dict[str, Any]]] = {}
-    for row in out:
-        groups.setdefault((str(row["station"]), float(row["horizon_s"])), []).append(row)
-    for group in groups.values():
-        winner = max(group, key=lambda row: _merit(row, gates))
-        may = _merit(winner, gates)[0] >= 0
-        for row in group:
-            if row["shown"] and not (may and row is winner):
-                row["reason"] = f"not shown: {winner['model']} is the forecast of this horizon"
-            row["shown"] = may and row is winner
-    return out
+    groups: dict[tuple[str, float], list[Forecast]] = {}
+    for row in rows:
+        groups.setdefault((row.station, row.horizon_s), []).append(row)
+    winners = {key: max(group, key=_merit) for key, group in groups.items()}
+    return [_mark(row, winners[row.station, row.horizon_s]) for row in rows]
+
+
+def _mark(row: Forecast, winner: Forecast) -> Forecast:
+    shown = row is winner and _merit(winner)[0] >= 0
+    reason = f"not shown: {winner.model} is the forecast of this horizon" if row.shown and not shown else row.reason
+    return replace(row, shown=shown, reason=reason)
 
 
 _BASELINE_ORDER = (
@@ -182,20 +176,14 @@ _BASELINE_ORDER = (
 )
 
 
-def _merit(row: Mapping[str, Any], gates: Mapping[str, Mapping[str, Mapping[str, Any]]] | None) -> tuple[int, float]:
+def _merit(row: Forecast) -> tuple[int, float]:
     """(1, skill) for an open network, (0, rank) for a baseline, (-1, 0) for a closed network."""
-    model = str(row["model"])
-    if model == "auto":
+    if row.model == "auto":
         return 0, float(len(_BASELINE_ORDER) + 1)
-    if model in _BASELINE_ORDER:
-        best = model == row.get("baseline")
-        return 0, float(len(_BASELINE_ORDER) if best else _BASELINE_ORDER.index(model))
-    verdict: Mapping[str, Any] = row
-    if gates is not None:
-        verdict = gates.get(model, {}).get(horizon_key(float(row["horizon_s"])), {})
-    if not (row["shown"] and verdict.get("shown", False)):
-        return -1, 0.0
-    return 1, float(verdict.get("skill") or 0.0)
+    if row.model in _BASELINE_ORDER:
+        best = row.model == row.baseline
+        return 0, float(len(_BASELINE_ORDER) if best else _BASELINE_ORDER.index(row.model))
+    return (1, row.skill or 0.0) if row.shown else (-1, 0.0)
 
 
 def _plain(value: float) -> float | None:

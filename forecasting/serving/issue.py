@@ -12,9 +12,9 @@ from forecasting.data.splits import Block
 from forecasting.data.units import spell_span
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.registry import BASELINES, NETWORKS
-from forecasting.serving import conformal
-from forecasting.serving.conformal import ConformalState, conformal_key, margin
+from forecasting.serving.conformal import MINIMUM_SCORES, ConformalState, conformal_key, margin
 from forecasting.serving.quantiles import LEVELS, NAMES, blend_fan, conform, point_fan, rebase, widen
+from forecasting.serving.records import Forecast, Withheld
 from forecasting.simple.auto import Auto, fit_auto
 from forecasting.simple.baselines import fit_baseline
 
@@ -42,12 +42,19 @@ class Issue:
     silent: dict[str, str]
 
 
-def open_issue(panel: Panel, model: str, horizons_s: tuple[float, ...], payload: Mapping[str, Any]) -> Issue:
+def open_issue(
+    panel: Panel,
+    model: str,
+    horizons_s: tuple[float, ...],
+    *,
+    checkpoint: str | None,
+    conformal: Mapping[str, ConformalState],
+    ungated: bool,
+) -> Issue:
     """Fit or load the model and forecast the past and present origins."""
     rows = panel.values.shape[0]
-    given = payload.get("conformal") or {}
     settled = all(
-        _is_ready(given.get(conformal_key(name, h, level)))
+        _is_ready(conformal.get(conformal_key(name, h, level)))
         for name in panel.stations
         for h in horizons_s
         for level in LEVELS
@@ -67,11 +74,11 @@ def open_issue(panel: Panel, model: str, horizons_s: tuple[float, ...], payload:
         return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent)
     if model not in NETWORKS:
         raise UnknownModelError(f"no model is called {model}; there are {', '.join([*BASELINES, *NETWORKS])}")
-    if not payload.get("checkpoint"):
+    if not checkpoint:
         raise CheckpointError(f"{model} needs a checkpoint")
     from forecasting.neural.checkpoint import read
 
-    forecaster, card = read(payload["checkpoint"])
+    forecaster, card = read(checkpoint)
     recipe = forecaster.recipe
     if recipe.model != model:
         raise CheckpointError(f"the checkpoint holds {recipe.model}, not {model}")
@@ -93,7 +100,7 @@ def open_issue(panel: Panel, model: str, horizons_s: tuple[float, ...], payload:
     fans = []
     for k, horizon_s in enumerate(known):
         i = recipe.horizons_s.index(horizon_s)
-        if payload.get("ungated"):
+        if ungated:
             fans.append(made[:, :, i])
         else:
             weight = float(card["gates"][horizon_key(horizon_s)]["weight"])
@@ -103,8 +110,12 @@ def open_issue(panel: Panel, model: str, horizons_s: tuple[float, ...], payload:
 
 
 def forecast_horizon(
-    issue: Issue, index: int, horizon_s: float, given: Mapping[str, Any], states: dict[str, Any]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    issue: Issue,
+    index: int,
+    horizon_s: float,
+    given: Mapping[str, ConformalState],
+    states: dict[str, ConformalState],
+) -> tuple[list[Forecast], list[Withheld]]:
     """Rows and withheld entries of one horizon; adds the conformal states used to `states`."""
     panel, fan = issue.panel, issue.fans[index]
     kept = {level: [given.get(conformal_key(name, horizon_s, level)) for name in panel.stations] for level in LEVELS}
@@ -112,19 +123,17 @@ def forecast_horizon(
     if not all(_is_ready(state) for level in LEVELS for state in kept[level]):
         past = conform(fan, panel.values, issue.origins, panel.steps(horizon_s), horizon_s).states
     used = {
-        level: [
-            ConformalState.from_json(k) if k and _is_ready(k) else past[level][s] for s, k in enumerate(kept[level])
-        ]
+        level: [k if k is not None and _is_ready(k) else past[level][s] for s, k in enumerate(kept[level])]
         for level in LEVELS
     }
-    rows: list[dict[str, Any]] = []
-    withheld: list[dict[str, Any]] = []
+    rows: list[Forecast] = []
+    withheld: list[Withheld] = []
     for s, name in enumerate(panel.stations):
         reason, until_s = issue.silent.get(name), _newest_s(panel, s)
         margins: dict[float, float] = {}
         borrowed = False
         for level in LEVELS:
-            states[conformal_key(name, horizon_s, level)] = used[level][s].to_json()
+            states[conformal_key(name, horizon_s, level)] = used[level][s]
             margins[level] = margin(used[level][s])
             if not np.isfinite(margins[level]):
                 margins[level], borrowed = _pooled(used[level]), True
@@ -132,10 +141,11 @@ def forecast_horizon(
         if reason is None and not np.isfinite(fan[-1, s, 2]):
             reason = "the record is too short for this model"
         if reason is None and not np.isfinite(last).all():
-            reason = f"fewer than {conformal.MINIMUM_SCORES} past errors at {spell_span(horizon_s)}: no interval"
+            reason = f"fewer than {MINIMUM_SCORES} past errors at {spell_span(horizon_s)}: no interval"
         if reason is not None:
-            withheld.append(withheld_entry(name, horizon_s, reason, until_s))
+            withheld.append(Withheld(issue.model, name, horizon_s, reason, until_s))
             continue
+        assert until_s is not None, "a station without any observation is silent"
         rows.append(
             _row(issue, index, horizon_s, s, quantiles=last, margins=margins, until_s=until_s, borrowed=borrowed)
         )
@@ -150,10 +160,10 @@ def _row(
     *,
     quantiles: Floats,
     margins: Mapping[float, float],
-    until_s: float | None,
+    until_s: float,
     borrowed: bool,
-) -> dict[str, Any]:
-    """One forecast as plain values."""
+) -> Forecast:
+    """One forecast."""
     panel = issue.panel
     shown, reason = True, f"simple forecast {issue.model}"
     verdict: Mapping[str, Any] = {}
@@ -164,23 +174,23 @@ def _row(
         shown, reason = bool(verdict["shown"]), str(verdict["reason"])
     if borrowed:
         reason += "; interval from the errors of all stations"
-    return {
-        "station": panel.stations[column],
-        "model": issue.model,
-        "model_hash": issue.model_hash,
-        "horizon_s": horizon_s,
-        "issued_s": panel.end_s,
-        "target_s": panel.end_s + panel.steps(horizon_s) * panel.step_s,
-        "data_until_s": until_s,
+    return Forecast(
+        station=panel.stations[column],
+        model=issue.model,
+        model_hash=issue.model_hash,
+        horizon_s=horizon_s,
+        issued_s=panel.end_s,
+        target_s=panel.end_s + panel.steps(horizon_s) * panel.step_s,
+        data_until_s=until_s,
+        data_value=_newest(panel, column),
         **{name: float(value) for name, value in zip(NAMES, quantiles, strict=True)},
-        "margins": {str(level): float(value) for level, value in margins.items()},
-        "unit": "mm",
-        "baseline": issue.auto.chosen[index],
-        "baseline_q50": float(issue.best[-1, column, index]),
-        "skill": verdict.get("skill"),
-        "shown": shown,
-        "reason": reason,
-    }
+        margins={str(level): float(value) for level, value in margins.items()},
+        baseline=issue.auto.chosen[index],
+        baseline_q50=float(issue.best[-1, column, index]),
+        skill=verdict.get("skill"),
+        shown=shown,
+        reason=reason,
+    )
 
 
 def _silent(panel: Panel) -> dict[str, str]:
@@ -218,20 +228,20 @@ def _newest_s(panel: Panel, column: int) -> float | None:
     return float(panel.start_s + panel.step_s * seen[-1]) if seen.size else None
 
 
-def _is_ready(state: Mapping[str, Any] | None) -> bool:
+def _newest(panel: Panel, column: int) -> float:
+    seen = np.flatnonzero(np.isfinite(panel.values[:, column]))
+    return float(panel.values[seen[-1], column])
+
+
+def _is_ready(state: ConformalState | None) -> bool:
     """Whether a kept state knows enough to be used; until then the past of the panel knows more."""
-    return state is not None and len(state["scores"]) >= conformal.MINIMUM_SCORES
+    return state is not None and len(state.scores) >= MINIMUM_SCORES
 
 
 def _pooled(states: Sequence[ConformalState]) -> float:
     """The margin that the errors of all stations together ask for; NaN where even they are too few."""
     scores = tuple(value for state in states for value in state.scores)
-    if len(scores) < conformal.MINIMUM_SCORES:
+    if len(scores) < MINIMUM_SCORES:
         return float("nan")
     nominal = states[0].nominal
     return margin(ConformalState(nominal, states[0].gamma, 1.0 - nominal, scores, len(scores)))
-
-
-def withheld_entry(station: str, horizon_s: float, reason: str, until_s: float | None = None) -> dict[str, Any]:
-    """What stands in place of a row that cannot be given."""
-    return {"station": station, "horizon_s": horizon_s, "reason": reason, "data_until_s": until_s}

@@ -1,26 +1,23 @@
-"""The two functions that a job process calls: train one network, make one set of forecasts; plain data in and out."""
+"""The two functions that a job process calls: train one network, make one set of forecasts; records in and out."""
 
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import numpy as np
 
-from forecasting.data.payload import panel_from_payload
 from forecasting.data.series import Panel, horizon_key
 from forecasting.data.splits import Split, split
 from forecasting.data.units import spell_span
 from forecasting.errors import HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.registry import NETWORKS
-from forecasting.serving import calibration, conformal
-from forecasting.serving.conformal import ConformalState, conformal_key
-from forecasting.serving.issue import WINDOW, forecast_horizon, open_issue, withheld_entry
-from forecasting.serving.quantiles import LEVELS, NAMES
+from forecasting.serving import calibration
+from forecasting.serving.conformal import ConformalState
+from forecasting.serving.issue import WINDOW, forecast_horizon, open_issue
+from forecasting.serving.records import Forecast, Forecasts, Trained, Training, Withheld
 from forecasting.simple.auto import fit_auto
-
-__all__ = ["conformal_key", "data_hash", "feedback", "forecast", "train"]
 
 MINIMUM_OBSERVATIONS = 200
 MINIMUM_TARGETS = 10
@@ -28,19 +25,17 @@ MINIMUM_TARGETS = 10
 Progress = Callable[[int, int, float], None]
 
 
-def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[str, Any]:
+def train(panel: Panel, asked: Training, progress: Progress | None = None) -> Trained:
     """Train one network, judge it on its calibration block, write its checkpoint.
 
     Args:
-        payload: `panel` (start_s, step_s, stations, values, xy_m, heights_m, drivers), `model`, `horizons_s`, `folder`,
-            and optionally `seed` (7), `epochs` (30), `time_limit_s` (300), `stride` (1), `created_at` (text kept in the
-            card), `edges` (`measured` or `slope`), `slope_azimuth_deg` (of the fall; from the heights where None),
-            `work` (folder in which a training that is killed leaves its place; the next like it goes on from there).
+        panel: The record.
+        asked: How.
         progress: Called after each epoch with (epoch, epochs, validation loss).
 
     Returns:
-        `model_hash`, `model`, `path` and `card`; the card's `gates` hold one verdict per horizon in seconds, its
-        `dropped_horizons` the reason for each that the record is too short for.
+        Its hash, place and card; the card's `gates` hold one verdict per horizon in seconds, its `dropped_horizons` the
+        reason for each that the record is too short for.
 
     Raises:
         ForecastingError: Unknown model, unusable panel, too little data.
@@ -50,24 +45,21 @@ def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[
     from forecasting.neural.learner import Settings
     from forecasting.neural.training import train_network
 
-    panel = panel_from_payload(payload["panel"])
-    model = str(payload["model"])
+    model = asked.model
     if model not in NETWORKS:
         raise UnknownModelError(f"no network is called {model}; there are {', '.join(NETWORKS)}")
     parts = split(panel.values.shape[0])
-    horizons_s, dropped = _trainable(panel, parts, _horizons(payload["horizons_s"]))
+    horizons_s, dropped = _trainable(panel, parts, _horizons(asked.horizons_s))
     settings = Settings(
-        seed=int(payload.get("seed", 7)),
-        epochs=int(payload.get("epochs", 30)),
-        time_limit_s=float(payload.get("time_limit_s", 300.0)),
-        stride=int(payload.get("stride", 1)),
+        seed=asked.seed,
+        epochs=asked.epochs,
+        time_limit_s=asked.time_limit_s,
+        stride=asked.stride,
         window=WINDOW,
-        edges=str(payload.get("edges", "measured")),
-        slope_azimuth_deg=payload.get("slope_azimuth_deg"),
+        edges=asked.edges,
+        slope_azimuth_deg=asked.slope_azimuth_deg,
     )
-    training = train_network(
-        model, panel, parts, horizons_s, settings, progress=progress, work=payload.get("work")
-    )  # fmt: skip
+    training = train_network(model, panel, parts, horizons_s, settings, progress=progress, work=asked.work)
     recipe = training.forecaster.recipe
     auto = fit_auto(panel, parts.calibration, recipe.steps)
     _, judged = calibration.judge(training.forecaster, recipe.lld, auto, panel, parts, horizons_s=horizons_s)
@@ -79,7 +71,7 @@ def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[
         "kind": "forecaster",
         "code_version": _code_version(),
         "torch_version": version("torch"),
-        "created_at": payload.get("created_at"),
+        "created_at": asked.created_at,
         "config": recipe.to_json(),
         "parameters": sum(p.numel() for p in training.forecaster.network.parameters()),
         "data": {"hash": digest, "rows": panel.values.shape[0], "start_s": panel.start_s, "end_s": panel.end_s},
@@ -101,76 +93,54 @@ def train(payload: Mapping[str, Any], progress: Progress | None = None) -> dict[
         "gates": {horizon_key(h): one.gate.to_json() for h, one in zip(horizons_s, judged, strict=True)},
         "explanation": explain(training.forecaster, panel, parts),
     }
-    path = write(payload["folder"], content, card)
-    return {"model_hash": card["model_hash"], "model": model, "path": str(path), "card": card}
+    path = write(asked.folder, content, card)
+    return Trained(str(card["model_hash"]), model, str(path), card)
 
 
-def forecast(payload: Mapping[str, Any]) -> dict[str, Any]:
+def forecast(
+    panel: Panel,
+    model: str,
+    horizons_s: Sequence[float],
+    *,
+    checkpoint: str | None = None,
+    conformal: Mapping[str, ConformalState] | None = None,
+    ungated: bool = False,
+) -> Forecasts:
     """Forecast every station and horizon from the last row of the panel.
 
     Args:
-        payload: `panel` as in `train` (its last row is the moment of issue), `model`, `horizons_s`, and optionally
-            `checkpoint` (path; networks only), `conformal` (`station|horizon|level` to state; where it is absent or
-            younger than 20 scores the adaptation is run through the past of the panel) and `ungated` (true forces the
-            network's own median).
-
-    Returns:
-        `rows` (one per station and horizon), `withheld` (station, horizon_s, reason), `conformal` (states used, by the
-        same keys), `latency_ms`.
+        panel: The record; its last row is the moment of issue.
+        model: Its id.
+        horizons_s: How far ahead.
+        checkpoint: Its path; networks only.
+        conformal: `station|horizon|level` to state; where it is absent or younger than 20 scores the adaptation is run
+            through the past of the panel.
+        ungated: Whether to give the network's own median, whatever its gate says.
 
     Raises:
         ForecastingError: Unknown model, damaged checkpoint, unusable panel.
     """
     begun = time.perf_counter()
-    panel = panel_from_payload(payload["panel"])
-    model = str(payload["model"])
-    horizons_s = _horizons(payload["horizons_s"])
-    possible = tuple(h for h in horizons_s if round(h / panel.step_s) >= 1)
+    wanted = _horizons(horizons_s)
+    possible = tuple(h for h in wanted if round(h / panel.step_s) >= 1)
     withheld = [
-        withheld_entry(name, h, "the horizon is shorter than the sampling interval")
-        for h in horizons_s
+        Withheld(model, name, h, "the horizon is shorter than the sampling interval")
+        for h in wanted
         if h not in possible
         for name in panel.stations
     ]
-    rows: list[dict[str, Any]] = []
-    states: dict[str, Any] = {}
+    rows: list[Forecast] = []
+    states: dict[str, ConformalState] = {}
     if possible:
-        issue = open_issue(panel, model, possible, payload)
-        given = payload.get("conformal") or {}
+        given = conformal or {}
+        issue = open_issue(panel, model, possible, checkpoint=checkpoint, conformal=given, ungated=ungated)
         for i, horizon_s in enumerate(issue.horizons_s):
             made = forecast_horizon(issue, i, horizon_s, given, states)
             rows += made[0]
             withheld += made[1]
-        withheld += [withheld_entry(name, h, reason) for h, reason in issue.refused.items() for name in panel.stations]
-    return {
-        "rows": rows,
-        "withheld": withheld,
-        "conformal": states,
-        "latency_ms": (time.perf_counter() - begun) * 1000.0,
-    }
-
-
-def feedback(row: Mapping[str, Any], observed_mm: float, states: Mapping[str, Any]) -> dict[str, Any]:
-    """The conformal states of one station and horizon after the target of `row` has been observed.
-
-    Args:
-        row: A row that `forecast` returned (its quantiles and `margins` as they were issued).
-        observed_mm: The value at the target, on the same zero as the row.
-        states: `station|horizon|level` to state.
-
-    Returns:
-        The two keys that change, with their new states.
-    """
-    out = {}
-    for level, (low, high) in LEVELS.items():
-        key = conformal_key(str(row["station"]), float(row["horizon_s"]), level)
-        old = states.get(key)
-        state = ConformalState.from_json(old) if old else ConformalState.fresh(level, float(row["horizon_s"]))
-        widened = float(row["margins"][str(level)])
-        bottom, top = float(row[NAMES[low]]), float(row[NAMES[high]])
-        value = conformal.score(bottom + widened, top - widened, observed_mm)
-        out[key] = conformal.update(state, value, covered=bottom <= observed_mm <= top).to_json()
-    return out
+        withheld += [Withheld(model, name, h, why) for h, why in issue.refused.items() for name in panel.stations]
+    latency_ms = (time.perf_counter() - begun) * 1000.0
+    return Forecasts(tuple(replace(row, latency_ms=latency_ms) for row in rows), tuple(withheld), states)
 
 
 def data_hash(panel: Panel) -> str:

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Final
 
+from detection.anomaly.records import Finding, Score, Scores, Scoring
 from detection.anomaly.registry import CARRIED_OVER
 from detection.anomaly.registry import CHECKS as CERTAIN
 from monitor.config.service import ServiceConfig
@@ -16,7 +17,9 @@ from monitor.jobs.worker import list_models, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies, latest_scored_at
 from monitor.store.models.registry import ModelRow, find_active
+from monitor.worker.records import Task
 
+SCORE: Final = Task("detection.anomaly.jobs:score", Scoring, Scores)
 HISTORY_STEPS = 2500  # a week for the median and ninety days for its scale, hourly
 # faults that are certain, not scored: they are kept under the name of their check
 CHECK_OF = {kind: check for check, kind in CERTAIN.items()}
@@ -44,16 +47,11 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             parts.append(f"{detector}: not trained yet; `slopeward anomalies train --site {site.id}` says why")
             continue
         since = last[detector] or now - timedelta(seconds=FIRST_RUN_STEPS * step)
-        payload = {
-            "samples": {s.label: s.payload() for s in samples},
-            "step_s": step,
-            "detector": detector,
-            "checkpoint": None if checkpoint is None else checkpoint.path,
-            "since_s": epoch_s(since),
-        }
+        path = None if checkpoint is None else checkpoint.path
+        asked = Scoring(detector, {s.label: s.timed for s in samples}, step, path, epoch_s(since))
         try:
-            files = list_models(config.paths.models, site.id, [None if checkpoint is None else checkpoint.path])
-            answer = run_in_worker(config.compute, "detection.anomaly.jobs:score", payload, reads=files)
+            files = list_models(config.paths.models, site.id, [path])
+            answer = run_in_worker(config.compute, SCORE, asked, reads=files)
         except JobError as error:  # the detectors after it still have their turn
             failed = True
             parts.append(f"{detector}: {error}")
@@ -100,27 +98,27 @@ def slowest_interval_s(site: Site) -> float | None:
 
 
 def _read_rows(
-    answer: dict[str, Any], samples: Sequence[Samples], detector: str, budget: float, checkpoint: ModelRow | None
+    answer: Scores, samples: Sequence[Samples], detector: str, budget: float, checkpoint: ModelRow | None
 ) -> list[AnomalyRow]:
     """What a worker answered as rows; certain faults are kept under the name of their check."""
     by_label = {s.label: s for s in samples}
+    if strange := {*(s.station for s in answer.scores), *(f.station for f in answer.findings)} - set(by_label):
+        raise JobError(f"{detector}: the worker answered of a series that was not asked for: {min(strange)[:60]!r}")
     model_hash = None if checkpoint is None else checkpoint.model_hash
-    rows = [_row(one, by_label, detector, budget, model_hash) for one in answer["scores"]]
-    return rows + [_certain(one, by_label, budget) for one in answer["findings"] if one["kind"] in CHECK_OF]
+    rows = [_row(one, by_label, detector, budget, model_hash) for one in answer.scores]
+    return rows + [_certain(one, by_label, budget) for one in answer.findings if one.kind in CHECK_OF]
 
 
-def _row(
-    one: dict[str, Any], by_label: dict[str, Samples], detector: str, budget: float, model_hash: str | None
-) -> AnomalyRow:
+def _row(one: Score, by_label: dict[str, Samples], detector: str, budget: float, model_hash: str | None) -> AnomalyRow:
     return AnomalyRow(
-        by_label[one["station"]].series_id, from_epoch_s(one["at_s"]), detector, float(one["score"]),
-        float(one["threshold"]), budget, one["kind"], bool(one["alerted"]), model_hash,
+        by_label[one.station].series_id, from_epoch_s(one.at_s), detector, one.score,
+        one.threshold, budget, one.kind, one.alerted, model_hash,
     )  # fmt: skip
 
 
-def _certain(one: dict[str, Any], by_label: dict[str, Samples], budget: float) -> AnomalyRow:
+def _certain(one: Finding, by_label: dict[str, Samples], budget: float) -> AnomalyRow:
     """A check either finds a fault or does not: score 1 at threshold 1."""
     return AnomalyRow(
-        by_label[one["station"]].series_id, from_epoch_s(one["at_s"]), CHECK_OF[one["kind"]], 1.0, 1.0, budget,
-        one["kind"], alerted=True,
+        by_label[one.station].series_id, from_epoch_s(one.at_s), CHECK_OF[one.kind], 1.0, 1.0, budget,
+        one.kind, alerted=True,
     )  # fmt: skip

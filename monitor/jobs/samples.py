@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -29,6 +29,8 @@ EARTH_M_PER_DEG = 111_320.0
 # of a grid step: a step of six hours keeps readings of ten minutes as they are, and takes means of those of a second
 PARTS_OF_STEP: Final = 36
 
+Timed = tuple["array[float]", "array[float]"]
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:
@@ -43,9 +45,10 @@ class Samples:
     values: "array[float]"
     newest_received_at: datetime
 
-    def payload(self) -> "dict[str, array[float]]":
-        """The shape in which workers take samples."""
-        return {"times_s": self.times_s, "values": self.values}
+    @property
+    def timed(self) -> Timed:
+        """The shape in which libraries take samples."""
+        return self.times_s, self.values
 
 
 def load_displacements(
@@ -117,14 +120,14 @@ def grid_step_s(slowest_interval_s: float, shortest_horizon_s: float) -> float:
     return shortest_horizon_s / max(1, min(4, math.floor(shortest_horizon_s / slowest_interval_s)))
 
 
-def plan_xy_m(site: Site, samples: list[Samples]) -> dict[str, list[float]] | None:
+def plan_xy_m(site: Site, samples: list[Samples]) -> dict[str, tuple[float, float]] | None:
     """Plan coordinates of each series' station in metres around the site, or None when one is unknown."""
     out = {}
     for one in samples:
         if one.station.latitude is None or one.station.longitude is None:
             return None
         east = (one.station.longitude - site.longitude) * EARTH_M_PER_DEG * math.cos(math.radians(site.latitude))
-        out[one.label] = [east, (one.station.latitude - site.latitude) * EARTH_M_PER_DEG]
+        out[one.label] = east, (one.station.latitude - site.latitude) * EARTH_M_PER_DEG
     return out
 
 
@@ -142,16 +145,6 @@ def slope_azimuth_deg(samples: list[Samples]) -> float | None:
     if math.hypot(east, north) < 0.1 * len(angles) or not angles:
         return None  # they point everywhere: no direction is theirs
     return math.degrees(math.atan2(east, north)) % 360.0
-
-
-def panel_payload(site: Site, samples: list[Samples], step: float) -> dict[str, Any]:
-    """Samples of a site as the workers' `in_worker` functions take them."""
-    return {
-        "samples": {s.label: s.payload() for s in samples},
-        "step_s": step,
-        "xy_m": plan_xy_m(site, samples),
-        "heights_m": heights_m(samples),
-    }
 
 
 def history_since(now: datetime, step: float, steps: int) -> datetime:

@@ -1,29 +1,29 @@
 """The way from a job to its worker: the bounds of the configuration, and which files this worker needs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from monitor.config.service import ComputeSection
 from monitor.worker import compute
+from monitor.worker.records import Answered, Asked, Task
 from monitor.worker.sandbox import GIB, Terms
 
 
 def run_in_worker(
     plan: ComputeSection,
-    job: str,
-    payload: Mapping[str, Any],
+    task: Task[Asked, Answered],
+    asked: Asked,
     *,
     reads: Iterable[str | Path] = (),
     writes: Iterable[str | Path] = (),
-) -> dict[str, Any]:
+) -> Answered:
     """Run a job of the service as `[compute]` says; it sees the files below `reads` and `writes` alone.
 
     Raises:
         JobError: as `compute.run`.
     """
     terms = make_terms(plan, reads, writes)
-    return compute.run(job, payload, plan.job_limit_s, dask=plan.dask, terms=terms)
+    return compute.run(task, asked, plan.job_limit_s, dask=plan.dask, terms=terms)
 
 
 def make_terms(plan: ComputeSection, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()) -> Terms:

@@ -21,12 +21,12 @@ from sqlalchemy import Connection, case, func, select
 
 from monitor.broker.logins import lend_login
 from monitor.config.service import load_service, parse_site
-from monitor.domain.instants import spell
 from monitor.errors import JobError, SlopewardError, StoreBusyError
 from monitor.extras import describe_missing, is_installed
 from monitor.health import HOW_TO_INSTALL
 from monitor.simulate.measured import move_to, read_rows, spell_rows, write_site
 from monitor.simulate.publish import ROOT, Publisher, play, spell_sample
+from monitor.simulate.scene import DRAW, Drawing
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.simulate.story import LIVE, plan_story, write_story_site
 from monitor.store.database.engine import Database
@@ -391,11 +391,9 @@ def _begin(stage: Stage, name: str, act: Callable[[], None]) -> None:
 
 def _drop_scene(stage: Stage, model: SlopeModel, now: datetime) -> None:
     name = f"scene-{now:%Y%m%dT%H%M}"
-    payload = {
-        "folder": str(stage.folder / "drawn" / name), "seed": model.seed, "longitude": model.longitude,
-        "latitude": model.latitude, "acquired_at": spell(now - timedelta(hours=2)),
-    }  # fmt: skip
-    compute.run("monitor.simulate.scene:write", payload, ACT_LIMIT_S)
+    taken_at = now - timedelta(hours=2)
+    drawing = Drawing(stage.folder / "drawn" / name, model.seed, model.longitude, model.latitude, taken_at)
+    compute.run(DRAW, drawing, ACT_LIMIT_S)
     inbox = stage.folder / "inbox" / SITE_ID
     inbox.mkdir(parents=True, exist_ok=True)
     (stage.folder / "drawn" / name).rename(inbox / name)

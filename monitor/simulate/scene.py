@@ -1,24 +1,41 @@
 """The scene of the demonstration: hills with one fresh scar on the simulated slope, drawn in a process of its own."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from monitor.domain.instants import parse
+from monitor.worker.records import Task
 
 
-def write(payload: dict[str, Any]) -> dict[str, Any]:
-    """Draw and write one scene folder; runs as a job because it needs the raster library.
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Where a scene is drawn, of what place, and when it was taken."""
 
-    Args:
-        payload: folder, seed, longitude, latitude, acquired_at (spelled instant).
-    """
+    folder: Path
+    seed: int
+    longitude: float
+    latitude: float
+    acquired_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The folder that holds it."""
+
+    folder: str
+
+
+def write(asked: Drawing) -> Drawn:
+    """Draw and write one scene folder; runs as a job because it needs the raster library."""
     from detection.imagery.data.generate import write_scene
 
-    at: datetime = parse(payload["acquired_at"])
-    place = (payload["longitude"], payload["latitude"])
-    truth = write_scene(
-        Path(payload["folder"]), payload["seed"], center_lon=place[0], center_lat=place[1], acquired_at=at,
+    place = (asked.longitude, asked.latitude)
+    write_scene(
+        asked.folder, asked.seed, center_lon=place[0], center_lat=place[1], acquired_at=asked.acquired_at,
         scar_lonlat=place,
     )  # fmt: skip
-    return {"truth": truth}
+    return Drawn(str(asked.folder))
+
+
+DRAW: Final = Task("monitor.simulate.scene:write", Drawing, Drawn)

@@ -1,15 +1,14 @@
 """The one seam to heavy work: a job runs in a process of its own, with one thread, and is killed at its limit.
 
-A job is a function named ``"module:function"`` that takes a payload (a dict of plain values and numpy arrays) and
-gives a dict back; when it takes a second argument, that is a function for progress. It opens no database. The child is
-a fresh interpreter, not a fork: it inherits no connection, lock or file of the service, and ends when the service ends.
-It works behind the walls of `sandbox`, and what it answers is not trusted: plain data only, from its own files only.
+A job is a function named by a `Task`: it takes one record and gives one back; when it takes a second argument, that is
+a function for progress. It opens no database. The child is a fresh interpreter, not a fork: it inherits no connection,
+lock or file of the service, and ends when the service ends. It works behind the walls of `sandbox`, and what it answers
+is not trusted: JSON, from its own files only, that is read field by field as the record that was agreed.
 """
 
 import contextlib
 import importlib
 import inspect
-import io
 import json
 import logging
 import math
@@ -23,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +30,7 @@ from typing import Any, Final
 from monitor.errors import JobError
 from monitor.extras import explain_missing
 from monitor.worker import sandbox
+from monitor.worker.records import Answered, Asked, Task, read_record, spell_record
 from monitor.worker.sandbox import Terms
 
 RESULT_LIMIT_BYTES: Final = 256 * 1024 * 1024
@@ -44,13 +44,6 @@ ONE_THREAD: Final = dict.fromkeys(LIBRARIES, "1")
 # glibc: what a network frees at a step it takes again at the next; giving it back between the two took two fifths of a
 # training's processor time. What takes more than 128 MiB at once goes back at once, and all when the process ends.
 KEEP_FREED: Final = {"MALLOC_MMAP_THRESHOLD_": "134217728", "MALLOC_TRIM_THRESHOLD_": "268435456"}
-# All that an answer may be made of, beside numbers, texts, lists, tuples and dicts.
-PLAIN: Final = frozenset({
-    "builtins.set", "builtins.frozenset", "builtins.complex", "builtins.bytearray", "collections.OrderedDict",
-    "datetime.datetime", "datetime.date", "datetime.timedelta", "datetime.timezone", "numpy.ndarray", "numpy.dtype",
-    *(f"numpy.{core}.{name}" for core in ("_core", "core")
-      for name in ("multiarray._reconstruct", "multiarray.scalar", "numeric._frombuffer")),
-})  # fmt: skip
 Progress = Callable[[dict[str, Any]], None]
 log = logging.getLogger(__name__)
 
@@ -62,36 +55,37 @@ _told: set[str] = set()  # which walls are missing is said once
 
 
 def run(
-    job: str,
-    payload: Mapping[str, Any],
+    task: Task[Asked, Answered],
+    asked: Asked,
     limit_s: float,
     on_progress: Progress | None = None,
     dask: str = "",
     terms: Terms = Terms(),  # noqa: B008  frozen
-) -> dict[str, Any]:
+) -> Answered:
     """Run a job to its end and return what it answers.
 
     Args:
-        job: ``"module:function"``.
-        payload: what the function gets; plain values and numpy arrays.
+        task: the job.
+        asked: what its function gets.
         limit_s: seconds after which the process is terminated, then killed.
         on_progress: called in this thread with each dict the job reports (a local job only).
         dask: address of a Dask scheduler that runs the job instead.
         terms: what the process may read, write and take.
 
     Raises:
-        JobError: it failed, was killed at its limit, or answered what cannot be read; one line.
+        JobError: it failed, was killed at its limit, or answered what is not the record agreed; one line.
     """
     if dask:
-        return _run_on_dask(dask, job, payload, limit_s, terms)
+        return _run_on_dask(dask, task, asked, limit_s, terms)
+    job = task.function
     terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
     child = _take_waiting(job) or _start(job, "")
     try:
-        with (child.folder / "payload").open("wb") as file:
-            pickle.dump({"job": job, "payload": dict(payload)}, file, protocol=5)
-        (child.folder / "terms").write_text(json.dumps(terms.spell()), encoding="utf-8")
+        with (child.folder / "asked").open("wb") as file:
+            pickle.dump({"job": job, "asked": asked}, file, protocol=5)
+        (child.folder / "terms").write_text(json.dumps(terms, default=spell_record), encoding="utf-8")
         status = _run_process(job, child, limit_s, on_progress)
-        return _read_answer(job, child.folder, status, terms)
+        return _read_answer(task, child.folder, status, terms)
     finally:
         child.end()
 
@@ -99,7 +93,7 @@ def run(
 def warm(job: str) -> None:
     """Start the process of a job that is about to come, so that it has its libraries when it does.
 
-    It waits without a payload until `run` takes it or `cool` ends it; it goes behind its walls when it is taken.
+    It waits until `run` takes it or `cool` ends it; it goes behind its walls when it is taken.
     """
     with _lock:
         if job in _waiting or _stopped.is_set():
@@ -249,7 +243,8 @@ def _kill(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _read_answer(job: str, folder: Path, status: int, terms: Terms) -> dict[str, Any]:
+def _read_answer(task: Task[Asked, Answered], folder: Path, status: int, terms: Terms) -> Answered:
+    job = task.function
     for line in _read_own(folder / "missing", TEXT_LIMIT_BYTES).decode(errors="replace").splitlines():
         if line not in _told:
             _told.add(line)
@@ -262,12 +257,9 @@ def _read_answer(job: str, folder: Path, status: int, terms: Terms) -> dict[str,
     if answer.lstat().st_size > RESULT_LIMIT_BYTES:
         raise JobError(f"{job}: answered {answer.lstat().st_size} bytes, more than {RESULT_LIMIT_BYTES}")
     try:
-        result = _Plain(io.BytesIO(_read_own(answer, RESULT_LIMIT_BYTES))).load()
+        return read_record(task.answers, json.loads(_read_own(answer, RESULT_LIMIT_BYTES)))
     except Exception as error:  # bytes of somebody else can fail in any way
         raise JobError(f"{job}: its answer cannot be read ({_one_line(error)})") from None
-    if not isinstance(result, dict):
-        raise JobError(f"{job}: answered {type(result).__name__}, expected a dict")
-    return result
 
 
 def _explain_end(folder: Path, status: int, terms: Terms) -> str:
@@ -281,35 +273,29 @@ def _explain_end(folder: Path, status: int, terms: Terms) -> str:
     return f"{why}{': ' + lines[-1][:300] if lines else ''}"
 
 
-class _Plain(pickle.Unpickler):
-    """Reads plain data and arrays; anything else could run code in the service."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if f"{module}.{name}" in PLAIN:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"{module}.{name} is no plain data")
-
-
-def call(job: str, payload: dict[str, Any], progress: Progress) -> Any:
+def call(job: str, asked: Any, progress: Progress) -> Any:
     """Import the job's function and call it."""
     module, _, name = job.partition(":")
     function = getattr(importlib.import_module(module), name)
     if len(inspect.signature(function).parameters) > 1:
-        return function(payload, progress)
-    return function(payload)
+        return function(asked, progress)
+    return function(asked)
 
 
-def _run_on_dask(address: str, job: str, payload: Mapping[str, Any], limit_s: float, terms: Terms) -> dict[str, Any]:
+def _run_on_dask(
+    address: str, task: Task[Asked, Answered], asked: Asked, limit_s: float, terms: Terms
+) -> Answered:  # fmt: skip
     """The same on a Dask worker, which starts the process of the job on its own machine and ends it at its limit."""
+    job = task.function
     try:
         distributed = importlib.import_module("distributed")
     except ModuleNotFoundError as error:
         raise JobError(explain_missing(error) or _one_line(error)) from None
     try:
         with distributed.Client(address, timeout=CONNECT_S) as client:
-            future = client.submit(run, job, dict(payload), limit_s, terms=terms, pure=False, retries=0)
+            future = client.submit(run, task, asked, limit_s, terms=terms, pure=False, retries=0)
             try:
-                result: dict[str, Any] = future.result(timeout=limit_s + GRACE_S + CONNECT_S)
+                result: Answered = future.result(timeout=limit_s + GRACE_S + CONNECT_S)
             except TimeoutError:
                 future.cancel()
                 raise JobError(f"{job}: no worker of {address} answered within {limit_s:g} s") from None
@@ -339,18 +325,18 @@ def _load_early(job: str) -> None:
 
 
 def main(folder: Path, early: str = "") -> int:
-    """Life of the child: go behind the walls, read the payload, do the job, leave the answer or one line why not."""
+    """Life of the child: go behind the walls, read what is asked, do the job, leave the answer or one line why not."""
     with contextlib.suppress(OSError):  # a unit may forbid it
         os.nice(10)  # ingest and alarms come first
     if early:
         _load_early(early)
     if os.read(0, 1) != BEGIN:
         return 3  # the service is gone, or no job came
-    terms = Terms.parse(json.loads((folder / "terms").read_text(encoding="utf-8")))
+    terms = read_record(Terms, json.loads((folder / "terms").read_text(encoding="utf-8")))
     sandbox.wall_in(terms, folder)
-    (folder / "missing").write_text("\n".join(sandbox.describe()["missing"]), encoding="utf-8")
+    (folder / "missing").write_text("\n".join(sandbox.describe().missing), encoding="utf-8")
     threading.Thread(target=_follow_leash, daemon=True).start()
-    with (folder / "payload").open("rb") as file:
+    with (folder / "asked").open("rb") as file:
         task = pickle.load(file)  # noqa: S301  written by the service that started this process
     with (folder / "progress").open("ab", buffering=0) as lines:
 
@@ -358,10 +344,9 @@ def main(folder: Path, early: str = "") -> int:
             lines.write(json.dumps(detail).encode() + b"\n")
 
         try:
-            result = call(task["job"], task["payload"], progress)
+            result = call(task["job"], task["asked"], progress)
             sandbox.check_files()
-            with (folder / "answer.part").open("wb") as part:
-                pickle.dump(result, part, protocol=5)
+            (folder / "answer.part").write_text(json.dumps(result, default=spell_record), encoding="utf-8")
             (folder / "answer.part").rename(folder / "answer")
         except Exception as error:  # whatever it was, the service gets one line
             line = _one_line(error)

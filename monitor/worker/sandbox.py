@@ -11,11 +11,12 @@ import resource
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final
 
 from monitor.worker import kernel
+from monitor.worker.records import Task
 
 MIB, GIB = 1 << 20, 1 << 30
 # All that a worker gets of the environment: where programs, libraries and their tables lie, and how to spell.
@@ -65,16 +66,6 @@ class Terms:
     writes: tuple[str, ...] = ()
     walls: tuple[str, ...] = ("network", "calls", "files")
 
-    def spell(self) -> dict[str, Any]:
-        """As plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def parse(cls, words: Mapping[str, Any]) -> Self:
-        """Read what `spell` gave."""
-        read: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in words.items()}
-        return cls(**read)
-
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return what a program that reads files from outside may know of the environment: nothing secret.
@@ -119,9 +110,19 @@ def memory_bytes(terms: Terms, environ: Mapping[str, str]) -> int:
     return terms.memory_bytes if environ.get(DEVICE, "cpu").strip().lower() in {"", "cpu"} else 0
 
 
-def describe(_: Mapping[str, Any] | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Walls:
+    """Lines on the walls that do not stand."""
+
+    missing: tuple[str, ...]
+
+
+def describe(_: None = None) -> Walls:
     """The job that says which walls do not stand around its own process."""
-    return {"missing": list(_missing)}
+    return Walls(tuple(_missing))
+
+
+DESCRIBE: Final = Task("monitor.worker.sandbox:describe", type(None), Walls)
 
 
 def explain(text: str, terms: Terms) -> str | None:

@@ -1,6 +1,5 @@
 """Drawn scenes of one ground in a watched folder, with the worker's function in this process: shared by scene tests."""
 
-import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,8 +8,9 @@ from sqlalchemy import text
 
 from detection.imagery.data.generate import write_scene
 from monitor.config.service import load_service, parse_site
-from monitor.jobs.scenes import inbox, worker
+from monitor.jobs.scenes import inbox
 from monitor.store.alerting.sites import save_site
+from tests.data.crossing import cross
 
 PLACE = (141.951, 42.7305)
 SITE = """
@@ -67,12 +67,7 @@ def make_config(tmp_path: Path, database_url: str):
 
 def work_here(monkeypatch) -> None:
     """Let scenes be read in this process, without the cost of one of their own."""
-
-    def run(job, payload, *_args, **_kwargs):
-        assert job == "monitor.jobs.scenes.worker:read_one"
-        return worker.read_one(json.loads(json.dumps(payload)))
-
-    monkeypatch.setattr(inbox.compute, "run", run)
+    monkeypatch.setattr(inbox.compute, "run", cross)
     monkeypatch.setattr(inbox.compute, "warm", lambda _: None)
 
 

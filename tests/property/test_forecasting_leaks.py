@@ -23,6 +23,7 @@ from forecasting.metrics import mae
 from forecasting.registry import BASELINES, NETWORKS
 from forecasting.serving.gate import choose_shown, decide
 from forecasting.simple.auto import fit_auto
+from tests.data.forecast_rows import row
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 HORIZONS = (DAY_S, 7 * DAY_S, 30 * DAY_S)
@@ -128,18 +129,17 @@ def test_what_is_shown_beats_the_best_simple_forecast_and_covers(seed, network, 
 def test_a_closed_network_is_never_the_forecast(seed, shown, simple):
     """Rule 12, of what a site sees: one forecast at most, a closed network never, a simple one where there is one."""
     rng = np.random.default_rng(seed)
-    common = {"station": "A", "horizon_s": DAY_S, "baseline": "ewa", "reason": "r"}
-    rows = [{**common, "model": f"n{i}", "shown": s, "skill": float(rng.normal())} for i, s in enumerate(shown)]
-    rows += [{**common, "model": name, "shown": True, "skill": None} for name in sorted(simple)]
-    out = [r for r in choose_shown(rows) if r["shown"]]
+    rows = [row(f"n{i}", shown=s, skill=float(rng.normal()), baseline="ewa") for i, s in enumerate(shown)]
+    rows += [row(name, baseline="ewa") for name in sorted(simple)]
+    out = [r for r in choose_shown(rows) if r.shown]
     assert len(out) == (1 if any(shown) or simple else 0)
-    for row in out:
-        if row["model"].startswith("n"):
-            assert shown[int(row["model"][1:])]
+    for one in out:
+        if one.model.startswith("n"):
+            assert shown[int(one.model[1:])]
         elif "auto" in simple:
-            assert row["model"] == "auto"
+            assert one.model == "auto"
         elif "ewa" in simple:
-            assert row["model"] == "ewa"
+            assert one.model == "ewa"
 
 
 @given(seed=NUMBERS, shift=st.integers(-10_000, 10_000))

@@ -20,6 +20,7 @@ from forecasting.serving import promotion
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.promotion import Scored, judge_shadow, judge_shown
 from tests.data.figures import bare_figures
+from tests.data.forecast_rows import row
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 OPEN = {"shown": True, "reason": "shown"}
@@ -78,12 +79,8 @@ def live(phases, seed, *, calibration=OPEN, cadence_s=DAY_S, stations=2, late=1,
             if verdict.state != state:
                 state, since_s = verdict.state, at_s
                 counts_from_s = at_s if state == "shadow" else counts_from_s
-            common = {"station": "A", "horizon_s": DAY_S, "baseline": "lld", "reason": verdict.reason}
-            offered = [
-                common | {"model": "gru", "shown": state == "active", "skill": verdict.record.skill},
-                common | {"model": "auto", "shown": True, "skill": None},
-            ]
-            (winner,) = [r["model"] for r in choose_shown(offered) if r["shown"]]
+            own = row("gru", shown=state == "active", skill=verdict.record.skill, reason=verdict.reason)
+            (winner,) = [r.model for r in choose_shown([own, row("auto")]) if r.shown]
             cycles.append(Cycle(at_s, winner, state, len(scored[:known])))
             for s in range(stations):
                 inside = bool(rng.random() < phase.coverage)

@@ -292,13 +292,13 @@ def _look_at_packages(_: ServiceConfig) -> Iterator[Finding]:
 def _look_at_workers(service: ServiceConfig) -> Iterator[Finding]:
     from monitor.jobs.worker import make_terms
     from monitor.worker import compute
-    from monitor.worker.sandbox import memory_bytes
+    from monitor.worker.sandbox import DESCRIBE, memory_bytes
 
     if service.compute.dask:
         yield "workers", OK, f"jobs run on {service.compute.dask}; run doctor on its machines too", ""
         return
     terms = make_terms(service.compute)
-    missing = compute.run("monitor.worker.sandbox:describe", {}, WORKER_LIMIT_S, terms=terms)["missing"]
+    missing = compute.run(DESCRIBE, None, WORKER_LIMIT_S, terms=terms).missing
     for line in missing:
         yield (
             "workers",

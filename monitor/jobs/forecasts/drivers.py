@@ -4,29 +4,29 @@ from array import array
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
-from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection
 
+from forecasting.data.rain_forecasts import Outlook
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Site
-from monitor.jobs.samples import UNFIT
+from monitor.jobs.samples import UNFIT, Timed
 from monitor.store.readings.observations import find_series_id, load_readings, stream_readings
 
 QUANTITIES = (
     "rain", "snow_depth", "soil_moisture", "reservoir_level", "groundwater_level", "water_level", "pore_pressure",
     "coherence", "ndvi", "scene_probability",
 )  # fmt: skip
-Payload = dict[str, dict[str, "array[float]"]]
 
 
-def load_drivers(c: Connection, site: Site, since: datetime, now: datetime) -> Payload:
+def load_drivers(c: Connection, site: Site, since: datetime, now: datetime) -> dict[str, Timed]:
     """Readings of rain, water and image series in (since, now] as known at `now`, by `station.quantity`.
 
     Of other quantities only those that the site file names in `covariates`. A counter gives what it rose by. A gauge
     that reports tips alone is left out: its silence and a dry day look alike.
     """
-    out: Payload = {}
+    out: dict[str, Timed] = {}
     expected = {name for name, _ in site.forecast.expected_rain}
     for station in site.stations:
         for spec in station.series:
@@ -48,18 +48,18 @@ def load_drivers(c: Connection, site: Site, since: datetime, now: datetime) -> P
                 times.append(at_s)
                 values.append(value)
             if times:
-                out[label] = {"times_s": times, "values": values}
+                out[label] = times, values
     return out
 
 
-def load_expected(c: Connection, site: Site, since: datetime, now: datetime) -> dict[str, dict[str, Any]]:
-    """Issues of expected rain in (since, now] with when each could be read, by `station.quantity`.
+def load_expected(c: Connection, site: Site, since: datetime, now: datetime) -> tuple[Outlook, ...]:
+    """Issues of expected rain in (since, now] with when each could be read, in the order of `station.quantity`.
 
     An issue that came while its reach was not over was read when it came. One that came later belongs to an archive:
     it could have been read as long after its issue as the others took. A value that was changed after its reach was
     over may have been changed by what fell: it is left out.
     """
-    out: dict[str, dict[str, Any]] = {}
+    out = []
     for name, reach_s in site.forecast.expected_rain:
         station, _, quantity = name.partition(".")
         series_id = find_series_id(c, site.id, station, quantity)
@@ -73,10 +73,7 @@ def load_expected(c: Connection, site: Site, since: datetime, now: datetime) -> 
         ]
         delay_s = max(0.0, median([came - at for at, came, _, live in issues if live] or [0.0]))
         if issues:
-            out[name] = {
-                "reach_s": reach_s,
-                "issued_s": [at for at, _, _, _ in issues],
-                "known_s": [came if live else at + delay_s for at, came, _, live in issues],
-                "values": [value for _, _, value, _ in issues],
-            }
-    return out
+            known_s = [came if live else at + delay_s for at, came, _, live in issues]
+            issued_s, values = [at for at, _, _, _ in issues], [value for _, _, value, _ in issues]
+            out.append(Outlook(name, reach_s, np.array(issued_s), np.array(known_s), np.array(values)))
+    return tuple(sorted(out, key=lambda one: one.name))

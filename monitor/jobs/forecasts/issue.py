@@ -2,21 +2,23 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from forecasting.registry import NETWORKS, READS_DRIVERS
+from forecasting.serving.conformal import ConformalState, conformal_key
+from forecasting.serving.records import Forecast
 from monitor.config.service import ServiceConfig
-from monitor.domain.instants import epoch_s, from_epoch_s
+from monitor.domain.instants import from_epoch_s
 from monitor.domain.site import Site
+from monitor.errors import JobError
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.drivers import load_drivers, load_expected
-from monitor.jobs.forecasts.promotion import Standing, enter_shadow, load_standings, show_verdicts
+from monitor.jobs.forecasts.promotion import Standing, enter_shadow, list_permits, load_standings
+from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, SiteForecastAsked, make_record
 from monitor.jobs.samples import (
     Samples,
     grid_step_s,
     history_since,
     load_displacements,
-    panel_payload,
     step_s,
 )
 from monitor.jobs.worker import list_models, run_in_worker
@@ -55,7 +57,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         standings = load_standings(c, site, now) if probe else []
         reads = any(s.row.kind in READS_DRIVERS for s in standings)
         drivers = load_drivers(c, site, since, now) if reads else {}
-        expected = load_expected(c, site, since, now) if reads else {}
+        expected = load_expected(c, site, since, now) if reads else ()
         states = load_conformal(c, [s.series_id for s in samples])
         stages = load_stages(c, site.id, now)
     if not samples:
@@ -63,29 +65,27 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     trained = {s.row.kind for s in standings}
     asked = [_ask(m, "", None) for m in models if m not in NETWORKS]
     asked += [_ask(s.row.kind, s.row.model_hash, s) for s in standings]
-    payload = panel_payload(site, samples, step) | {
-        "issue_s": epoch_s(now),
-        "horizons_s": list(plan.horizons_s),
-        "models": asked,
-        "conformal": _grouped(states, samples),
-        "drivers": drivers,
-        "expected": expected,
-    }
-    files = list_models(config.paths.models, site.id, (one["checkpoint"] for one in asked))
-    answer = run_in_worker(config.compute, "monitor.jobs.forecasts.worker:forecast_site", payload, reads=files)
+    question = SiteForecastAsked(
+        make_record(site, samples, step, now, drivers, expected),
+        tuple(plan.horizons_s), tuple(asked), _grouped(states, samples),
+    )  # fmt: skip
+    files = list_models(config.paths.models, site.id, (one.checkpoint for one in asked))
+    answer = run_in_worker(config.compute, FORECAST_SITE, question, reads=files)
     by_label = {s.label: s for s in samples}
+    if strange := {*(r.station for r in answer.rows), *(w.station for w in answer.withheld)} - set(by_label):
+        raise JobError(f"the worker answered of a series that was not asked for: {min(strange)[:60]!r}")
     as_of = max(s.newest_received_at for s in samples)
-    rows = [_row(one, by_label[one["station"]], now, as_of, stages) for one in answer["rows"]]
+    rows = [_row(one, by_label[one.station], now, as_of, stages) for one in answer.rows]
     untrained = [m for m in models if m in NETWORKS and m not in trained]
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
     why_untrained = "not trained yet" if able else f"not trained: {describe_missing('torch')}"
     waiting = [(s.series_id, m, why_untrained) for m in untrained for s in samples]
-    withheld = [(by_label[w["station"]].series_id, w["model"], w["reason"]) for w in answer["withheld"]]
+    withheld = [(by_label[w.station].series_id, w.model, w.reason) for w in answer.withheld]
     with db.write() as c:
         added = add_forecasts(c, rows)
         add_withheld(c, sorted(set(withheld + waiting)), now)
-        save_conformal(c, _flat(answer["conformal"], by_label, states), now)
+        save_conformal(c, _flat(answer.conformal, by_label, states), now)
         for standing in standings:
             mine = [row for row in rows if row.model_hash == standing.row.model_hash]
             if standing.row.state == "candidate" and mine:
@@ -94,19 +94,18 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
                 )
                 enter_shadow(c, standing.row, reason, now)
     parts = [f"{added} rows by {len(asked)} models", f"{len(withheld)} withheld"]
-    parts += [f"{name} failed: {reason}" for name, reason in answer["failed"].items()]
+    parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
     parts += [f"{model} {why_untrained}" for model in untrained] if able else []
     parts += [f"{', '.join(untrained)} {why_untrained}"] if untrained and not able else []
     return "; ".join(parts)
 
 
-def _ask(model: str, model_hash: str, standing: Standing | None) -> dict[str, Any]:
+def _ask(model: str, model_hash: str, standing: Standing | None) -> AskedModel:
     """What the worker is told of one model."""
-    return {
-        "model": model, "name": name_intervals(model, model_hash),
-        "checkpoint": None if standing is None else standing.row.path,
-        "verdicts": None if standing is None else show_verdicts(standing),
-    }  # fmt: skip
+    name = name_intervals(model, model_hash)
+    if standing is None:
+        return AskedModel(model, name)
+    return AskedModel(model, name, standing.row.path, list_permits(standing))
 
 
 def _intervals(site: Site) -> list[float]:
@@ -114,32 +113,32 @@ def _intervals(site: Site) -> list[float]:
 
 
 def _row(
-    one: Mapping[str, Any], sample: Samples, now: datetime, as_of: datetime, stages: Mapping[str, str]
-) -> ForecastRow:
-    margins = one["margins"]
+    one: Forecast, sample: Samples, now: datetime, as_of: datetime, stages: Mapping[str, str]
+) -> ForecastRow:  # fmt: skip
     return ForecastRow(
-        sample.series_id, now, from_epoch_s(one["data_until_s"]), as_of, from_epoch_s(one["target_s"]),
-        one["horizon_s"], one["q025"], one["q10"], one["q50"], one["q90"], one["q975"], one["model"],
-        one["model_hash"] or "", one["baseline"], one["baseline_q50"], one["data_value"], one["shown"], one["reason"],
-        one["latency_ms"], margins.get("0.8"), margins.get("0.95"),
+        sample.series_id, now, from_epoch_s(one.data_until_s), as_of, from_epoch_s(one.target_s),
+        one.horizon_s, one.q025, one.q10, one.q50, one.q90, one.q975, one.model,
+        one.model_hash or "", one.baseline, one.baseline_q50, one.data_value, one.shown, one.reason,
+        one.latency_ms, one.margins.get("0.8"), one.margins.get("0.95"),
         stages.get(sample.station.id),
     )  # fmt: skip
 
 
-def _grouped(states: Mapping[Key, Mapping[str, Any]], samples: list[Samples]) -> dict[str, dict[str, Any]]:
+def _grouped(
+    states: Mapping[Key, ConformalState], samples: list[Samples]
+) -> dict[str, dict[str, ConformalState]]:  # fmt: skip
     """States by name of the model and the worker's own key, `label|horizon|nominal`."""
-    from forecasting.serving.jobs import conformal_key
-
     labels = {s.series_id: s.label for s in samples}
-    out: dict[str, dict[str, Any]] = {}
+    out: dict[str, dict[str, ConformalState]] = {}
     for (series_id, model, horizon_s, nominal), state in states.items():
-        out.setdefault(model, {})[conformal_key(labels[series_id], horizon_s, nominal)] = dict(state)
+        out.setdefault(model, {})[conformal_key(labels[series_id], horizon_s, nominal)] = state
     return out
 
 
 def _flat(
-    answered: Mapping[str, Mapping[str, Any]], by_label: Mapping[str, Samples], known: Mapping[Key, Any]
-) -> dict[Key, dict[str, Any]]:
+    answered: Mapping[str, Mapping[str, ConformalState]], by_label: Mapping[str, Samples],
+    known: Mapping[Key, ConformalState],
+) -> dict[Key, ConformalState]:  # fmt: skip
     """States that the worker started; those the database knows are changed by the score job only."""
     out = {}
     for model, states in answered.items():

@@ -27,6 +27,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.model_alarms import tell_coverage, tell_degraded
+from monitor.jobs.forecasts.tasks import Permit
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import (
     GateRow,
@@ -170,12 +171,9 @@ def retire_older(c: Connection, site: Site, kind: str, newest: str, now: datetim
         retire(c, site, standing.row, reason, SERVICE, now)
 
 
-def show_verdicts(standing: Standing) -> dict[str, dict[str, Any]]:
-    """What the worker needs to mark rows: horizon key to `shown`, `reason`, `skill`."""
-    return {
-        horizon_key(h): {"shown": g.state == "active", "reason": g.reason, "skill": g.skill}
-        for h, g in standing.gates.items()
-    }
+def list_permits(standing: Standing) -> dict[float, Permit]:
+    """What the worker needs to mark rows, by horizon in seconds."""
+    return {h: Permit(g.state == "active", g.reason, g.skill) for h, g in standing.gates.items()}
 
 
 def _gates_to_judge(standing: Standing, now: datetime) -> dict[float, GateRow]:

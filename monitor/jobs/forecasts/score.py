@@ -3,10 +3,10 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
+from forecasting.serving.conformal import ConformalState, feedback
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
@@ -54,7 +54,7 @@ def score_targets(db: Database, site: Site, now: datetime) -> str:
         added = add_scores(c, list(scores.values()), now)
         learning = [one for one in waiting if one.id in added]
         # read behind the new scores: whoever wrote some of them at the same time has been waited for
-        states = dict(load_conformal(c, sorted({one.series_id for one in learning})))
+        states = load_conformal(c, sorted({one.series_id for one in learning}))
         changed: set[Key] = set()
         for one in learning:
             changed |= _feed_back(states, one, scores[one.id].observed)
@@ -87,20 +87,14 @@ def nearest_reading(readings: list[Reading], target_at: datetime, within_s: floa
     return best
 
 
-def _feed_back(states: dict[Key, Any], one: Unscored, observed: float) -> set[Key]:
+def _feed_back(states: dict[Key, ConformalState], one: Unscored, observed: float) -> set[Key]:
     """Give the intervals of this series, model and horizon what they missed or held; returns what changed."""
-    from forecasting.serving.jobs import conformal_key, feedback
-
     if one.margin_80 is None or one.margin_95 is None:
         return set()
-    label = "x"
     name = name_intervals(one.model, one.model_hash)
     keys = {n: (one.series_id, name, one.horizon_s, n) for n in (0.8, 0.95)}
-    before = {conformal_key(label, one.horizon_s, n): states[k] for n, k in keys.items() if k in states}
-    row = dict(zip(("q025", "q10", "q50", "q90", "q975"), one.quantiles, strict=True)) | {
-        "station": label, "horizon_s": one.horizon_s, "margins": {"0.8": one.margin_80, "0.95": one.margin_95},
-    }  # fmt: skip
-    after = feedback(row, observed, before)
-    for nominal, key in keys.items():
-        states[key] = after[conformal_key(label, one.horizon_s, nominal)]
+    before = {n: states.get(key) or ConformalState.fresh(n, one.horizon_s) for n, key in keys.items()}
+    q025, q10, _, q90, q975 = one.quantiles
+    after = feedback({0.8: (q10, q90, one.margin_80), 0.95: (q025, q975, one.margin_95)}, observed, before)
+    states.update({keys[n]: state for n, state in after.items()})
     return set(keys.values())

@@ -2,23 +2,25 @@
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection
 
+from detection.anomaly.records import DetectorTraining
 from detection.anomaly.registry import NETWORKS as AUTOENCODERS
 from detection.anomaly.registry import list_detectors
 from forecasting.registry import NETWORKS, READS_DRIVERS
+from forecasting.serving.records import Training
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, slowest_interval_s, why_stale
 from monitor.jobs.forecasts import training_state
 from monitor.jobs.forecasts.drivers import load_drivers, load_expected
 from monitor.jobs.forecasts.promotion import load_standings, retire_older
-from monitor.jobs.samples import history_since, load_displacements, panel_payload, slope_azimuth_deg, step_s
+from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, TRAIN_FORECASTER, TrainingAsked, make_record
+from monitor.jobs.samples import history_since, load_displacements, slope_azimuth_deg, step_s
 from monitor.jobs.worker import run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model, find_active
@@ -102,33 +104,30 @@ def train_one(
         since = history_since(as_of, step, HISTORY_STEPS)
         samples = load_displacements(c, site, since, as_of, grid_s=step if task == "forecast" else 0.0)
         drivers = load_drivers(c, site, since, as_of) if kind in READS_DRIVERS else {}
-        expected = load_expected(c, site, since, as_of) if kind in READS_DRIVERS else {}
+        expected = load_expected(c, site, since, as_of) if kind in READS_DRIVERS else ()
     if not samples:
         training_state.finish(work)
         return "no readings"
-    common: dict[str, Any] = {"folder": str(folder), "seed": seed, "created_at": spell(as_of)}
     if task == "forecast":
-        job = "monitor.jobs.forecasts.worker:train_forecaster"
-        payload = panel_payload(site, samples, step) | common
-        payload |= {"model": kind, "horizons_s": list(site.forecast.horizons_s), "issue_s": epoch_s(as_of)}
-        payload |= {"time_limit_s": config.compute.job_limit_s * 0.8, "work": str(work), "drivers": drivers}
-        payload |= {"expected": expected, "edges": site.forecast.edges, "slope_azimuth_deg": slope_azimuth_deg(samples)}
+        training = Training(
+            kind, tuple(site.forecast.horizons_s), folder, seed, created_at=spell(as_of), work=work,
+            time_limit_s=config.compute.job_limit_s * 0.8, edges=site.forecast.edges,
+            slope_azimuth_deg=slope_azimuth_deg(samples),
+        )  # fmt: skip
+        asked = TrainingAsked(make_record(site, samples, step, as_of, drivers, expected), training)
+        answer = run_in_worker(config.compute, TRAIN_FORECASTER, asked, writes=(folder,))
     else:
-        job = "monitor.jobs.forecasts.worker:train_detector"
-        payload = common | {
-            "samples": {s.label: s.payload() for s in samples}, "step_s": step, "detector": kind,
-            "budget_per_sensor_month": budget_of_each(site.anomaly),
-        }  # fmt: skip
-    answer = run_in_worker(config.compute, job, payload, writes=(folder,))
+        series = {s.label: s.timed for s in samples}
+        wanted = DetectorTraining(kind, series, step, folder, budget_of_each(site.anomaly), seed)
+        answer = run_in_worker(config.compute, TRAIN_DETECTOR, wanted, writes=(folder,))
     training_state.finish(work)
-    if "refused" in answer:
-        return str(answer["refused"])
-    path = answer.get("path") or str(folder / f"{answer['model_hash']}.safetensors")
+    if answer.refused:
+        return answer.refused
     with db.write() as c:
         add_model(
-            c, answer["model_hash"], kind=kind, task=task, site=site.id, path=path, card=answer["card"], now=now,
+            c, answer.model_hash, kind=kind, task=task, site=site.id, path=answer.path, card=answer.card, now=now,
             reason=reason if task == "forecast" else f"trained on {len(samples)} series", actor=actor,
         )  # fmt: skip
         if task == "forecast":
-            retire_older(c, site, kind, answer["model_hash"], now)
-    return str(answer["model_hash"])[:12]
+            retire_older(c, site, kind, answer.model_hash, now)
+    return answer.model_hash[:12]

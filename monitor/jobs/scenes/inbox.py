@@ -4,13 +4,12 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from monitor.config.service import ServiceConfig
-from monitor.domain.instants import FUTURE_TOLERANCE, parse
+from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.site import Site
 from monitor.errors import JobError
 from monitor.jobs.scenes.lock import hold
@@ -26,6 +25,7 @@ from monitor.jobs.scenes.rows import (
     save_judgements,
     save_series,
 )
+from monitor.jobs.scenes.tasks import READ_ONE, Box, KnownDate, KnownVersion, SceneAnswer, SceneAsked, find_stranger
 from monitor.jobs.scenes.versions import give_way, list_versions, number_version
 from monitor.jobs.scenes.waiting import (
     clear,
@@ -45,7 +45,6 @@ from monitor.worker import compute
 log = logging.getLogger(__name__)
 
 STILL_WRITTEN = "is still being written"
-JOB = "monitor.jobs.scenes.worker:read_one"
 READ = "read"  # of an entry that was read before and lies there unchanged
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 ATTEMPTS = 3  # another scene of the site may be stored while a worker runs
@@ -60,7 +59,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     try:
         return _run(db, config, site, now)
     finally:
-        compute.cool(JOB)
+        compute.cool(READ_ONE.function)
 
 
 def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
@@ -169,34 +168,30 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
     out_dir = results / name / print_[:12]
     for _ in range(ATTEMPTS):
         with db.read() as c:
-            dates, mark = load_dates(c, site.id), mark_dates(c, site.id)
-            for date in dates:
-                if not _is_kept(date):
-                    date["scene_path"] += " (replaced)"  # its image is no more: guards cannot look at it
+            dates, mark = [_mark_replaced(date) for date in load_dates(c, site.id)], mark_dates(c, site.id)
             versions = list_versions(c, site.id, entry)
             known = load_boxes(c, site.id) if site.scenes.triage else []
-        answer = _ask(config, site, entry, out_dir, dates, versions, known)
-        if "waiting" in answer:
-            at_once = not answer["comes"]
-            return store_waiting(db, site, entry, print_, answer["waiting"], now, at_once=at_once)
-        if "error" in answer:
-            return store_failure(db, site, entry, print_, str(answer["error"]), now)
-        if parse(answer["acquired_at"]) - now > FUTURE_TOLERANCE:
-            error = f"said to be taken at {answer['acquired_at']}, in the future"
+        told = _ask(config, site, entry, out_dir, dates, versions, known)
+        if told.waiting:
+            return store_waiting(db, site, entry, print_, told.waiting, now, at_once=not told.comes)
+        if (answer := told.read) is None:
+            return store_failure(db, site, entry, print_, told.error, now)
+        if answer.acquired_at - now > FUTURE_TOLERANCE:
+            error = f"said to be taken at {answer.acquired_at.isoformat()}, in the future"
             return store_failure(db, site, entry, print_, error, now)
         with db.write() as c:
             if mark_dates(c, site.id) != mark:
                 continue  # another scene was stored meanwhile: what changed must be judged with it
             add_model(
-                c, answer["model_hash"], kind=answer["model"], task="scene", site=None, path=answer["weights_path"],
-                card=answer["card"], now=now, reason="weights named by the site file",
+                c, answer.model_hash, kind=answer.model, task="scene", site=None, path=answer.weights_path,
+                card=answer.card, now=now, reason="weights named by the site file",
             )  # fmt: skip
-            same = [old for old in load_scenes(c, site.id) if old.scene_hash == answer["scene_hash"]]
+            same = [old for old in load_scenes(c, site.id) if old.scene_hash == answer.scene_hash]
             copies = dict(pair for old in same for pair in list_names(old))
             version = number_version(c, site.id, name, answer)
             row = row_of(answer, site, name, str(entry), str(out_dir), now)
             row = replace(row, run=run_of(answer, print_, copies, version))
-            withdrawn = give_way(c, site, name, answer, answer["series"], now)
+            withdrawn = give_way(c, site, name, answer, now)
             added = save_scene(c, row, list_footprints(answer, site), now)
             _, changed = save_judgements(c, answer, site, now)
             values = save_series(c, site, answer, now, version)
@@ -204,41 +199,42 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
         read = next((old for old in same if old.state == "done"), None)
         if read is not None and not (added or changed or values or withdrawn):
             return f"known since {read.received_at:%Y-%m-%d %H:%M} UTC as {read.name}, nothing new is stored"
-        told = f"; {withdrawn} outlines of the version before withdrawn" if withdrawn else ""
-        return f"{added} footprints, {changed} new or grown, {values} values of places{told}"
+        gone = f"; {withdrawn} outlines of the version before withdrawn" if withdrawn else ""
+        return f"{added} footprints, {changed} new or grown, {values} values of places{gone}"
     return "waiting: other scenes of the site came in all the time"
 
 
 def _ask(
-    config: ServiceConfig, site: Site, entry: Path, out_dir: Path, dates: list[dict[str, Any]],
-    versions: list[dict[str, Any]], known: list[tuple[float, float, float, float]],
-) -> dict[str, Any]:  # fmt: skip
+    config: ServiceConfig, site: Site, entry: Path, out_dir: Path, dates: list[KnownDate],
+    versions: list[KnownVersion], known: list[Box],
+) -> SceneAnswer:  # fmt: skip
     """What the worker answers; a worker that fails is the scene's failure, unless the service is stopping."""
-    detect = {
-        "scene_path": str(entry), "weights": site.scenes.weights, "out_dir": str(out_dir), "threshold": None,
-        "minimum_area_m2": site.scenes.minimum_area_m2, "owner": site.id,
-        "triage": "triage" if site.scenes.triage else None, "known": known,
-    }  # fmt: skip
-    payload = {
-        "detect": detect, "dates": dates, "stations": list_places(site), "near_m": site.scenes.near_m,
-        "versions": versions, "local": site.scenes.local and asdict(site.scenes.local),
-    }  # fmt: skip
-    own = (entry.parent, *list_checkpoint(site.scenes.weights), *(date["out_dir"] for date in dates))
+    plan = site.scenes
+    asked = SceneAsked(
+        scene_path=str(entry), weights=plan.weights, out_dir=out_dir, minimum_area_m2=plan.minimum_area_m2,
+        owner=site.id, triage="triage" if plan.triage else None, known=tuple(known), dates=tuple(dates),
+        versions=tuple(versions), stations=list_places(site), near_m=plan.near_m, local=plan.local,
+    )  # fmt: skip
+    own: tuple[str | Path, ...] = (entry.parent, *list_checkpoint(plan.weights), *(date.out_dir for date in dates))
     results = Path(config.paths.inbox).parent / "scenes" / site.id
     try:
-        return run_in_worker(config.compute, JOB, payload, reads=own, writes=(results,))
+        answer = run_in_worker(config.compute, READ_ONE, asked, reads=own, writes=(results,))
     except JobError as error:
         if compute.is_stopping():
             raise  # not the scene's fault: it is read after the next start
-        return {"error": str(error)}
+        return SceneAnswer(error=str(error))
+    if answer.read is not None and (strange := find_stranger(answer.read, asked)):
+        return SceneAnswer(error=f"the worker answered of what it was not asked about: {strange!r}")
+    return answer
 
 
-def _is_kept(date: Mapping[str, Any]) -> bool:
-    """Whether the files that an earlier date was read from still lie where they lay."""
+def _mark_replaced(date: KnownDate) -> KnownDate:
+    """A date whose image is no more where it lay is marked: guards cannot look at it."""
     try:
-        return fingerprint(Path(date["scene_path"])) in date["prints"]
+        kept = fingerprint(Path(date.scene_path)) in date.prints
     except OSError:
-        return False
+        kept = False
+    return date if kept else replace(date, scene_path=f"{date.scene_path} (replaced)")
 
 
 def fingerprint(entry: Path) -> str:
@@ -295,7 +291,7 @@ def _watch_rasters(
                 needed_s = LOOK_S if before is None and age_s > SETTLED_S else SETTLED_S
                 watched[entry] = print_, seen_at, needed_s
                 if warm:
-                    compute.warm(JOB)
+                    compute.warm(READ_ONE.function)
             elif seen_at - before[1] >= before[2]:
                 settled.add(entry)
         growing = {entry for entry in watched if entry not in settled and entry.exists()}

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
+from monitor.jobs.scenes import tasks
 from monitor.jobs.scenes.proximity import Place, list_near, nearest
+from monitor.jobs.scenes.tasks import KnownDate, KnownOutline, Outline, ReadScene
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes.arrivals import (
     Change,
@@ -38,21 +39,21 @@ def list_places(site: Site) -> dict[str, Place]:
     }
 
 
-def load_dates(c: Connection, site: str) -> list[dict[str, Any]]:
+def load_dates(c: Connection, site: str) -> list[KnownDate]:
     """The newest scenes of a site that are done, by acquisition, as a worker compares them."""
     found = []
     for row in _list_done(c, site):
         run = row.run or {}
+        assert row.acquired_at is not None
+        assert row.out_dir is not None
         found.append(
-            {
-                "scene_hash": row.scene_hash, "name": row.name, "acquired_at": row.acquired_at.isoformat(),
-                "model_hash": run["model_hash"], "out_dir": row.out_dir, "prob": run["outputs"]["prob"],
-                "scene_path": row.path, "threshold": run["threshold"], "minimum_area_m2": run["minimum_area_m2"],
-                "classes": run.get("classes") or ["landslide"], "unseen": run.get("unseen") or [],
-                "doubts": run.get("doubts") or [],
-                "prints": [print_ for _, print_ in list_names(row)],
-                "polygons": [plain_footprint(p) for p in load_footprints(c, row.scene_hash, run["model_hash"])],
-            }
+            KnownDate(
+                row.scene_hash, row.name, row.acquired_at, run["model_hash"], row.out_dir, run["outputs"]["prob"],
+                row.path, run["threshold"], run["minimum_area_m2"], tuple(run.get("classes") or ["landslide"]),
+                tuple(map(tuple, run.get("unseen") or ())), tuple(run.get("doubts") or ()),
+                tuple(print_ for _, print_ in list_names(row)),
+                tuple(map(known_outline, load_footprints(c, row.scene_hash, run["model_hash"]))),
+            )
         )  # fmt: skip
     return found
 
@@ -62,7 +63,7 @@ def mark_dates(c: Connection, site: str) -> frozenset[str]:
     return frozenset(row.scene_hash for row in _list_done(c, site))
 
 
-def _list_done(c: Connection, site: str) -> list[Any]:
+def _list_done(c: Connection, site: str) -> list[SceneRow]:
     rows = [
         r for r in load_scenes(c, site)
         if r.state == "done" and r.acquired_at is not None and r.out_dir is not None and "model_hash" in (r.run or {})
@@ -70,48 +71,49 @@ def _list_done(c: Connection, site: str) -> list[Any]:
     return sorted(rows, key=lambda r: (r.acquired_at, r.scene_hash), reverse=True)[:DATES_MOST]
 
 
-def list_footprints(answer: Mapping[str, Any], site: Site) -> list[Footprint]:
+def list_footprints(answer: ReadScene, site: Site) -> list[Footprint]:
     """The footprints of a scene as rows, each with its nearest station and all that are within reach."""
-    return _footprints(answer, answer["scene_hash"], answer["polygons"], site)
+    return _footprints(answer, answer.scene_hash, answer.polygons, site, "single")
 
 
-def save_judgements(c: Connection, answer: Mapping[str, Any], site: Site, now: datetime) -> tuple[int, int]:
+def save_judgements(c: Connection, answer: ReadScene, site: Site, now: datetime) -> tuple[int, int]:
     """Write what was judged of this scene and of later ones; returns (news, of them new or grown)."""
     news = changed = 0
-    for judgement in answer["judgements"]:
-        scene_hash = judgement["scene_hash"]
-        add_footprints(c, _footprints(answer, scene_hash, judgement["vanished"], site), now)
-        words = {**judgement["changes"], **{v["polygon_id"]: v for v in judgement["vanished"]}}
-        changes = [_change(polygon_id, word) for polygon_id, word in sorted(words.items())]
-        news += save_changes(c, scene_hash, answer["model_hash"], changes, now)
-        if scene_hash == answer["scene_hash"]:
-            changed = sum(1 for one in changes if one.change in {"new", "grown"})
-        save_comparison(c, scene_hash, {k: judgement[k] for k in ("compared", "pixels", "warnings", "outputs")})
+    for one in answer.judgements:
+        add_footprints(c, _footprints(answer, one.scene_hash, one.vanished, site, "vanished"), now)
+        changes = [_change(polygon_id, word) for polygon_id, word in sorted(one.changes.items())]
+        news += save_changes(c, one.scene_hash, answer.model_hash, changes, now)
+        if one.scene_hash == answer.scene_hash:
+            changed = sum(1 for row in changes if row.change in {"new", "grown"})
+        save_comparison(c, one.scene_hash, one.told)
     return news, changed
 
 
-def save_series(c: Connection, site: Site, answer: Mapping[str, Any], now: datetime, version: int = 1) -> int:
+def save_series(c: Connection, site: Site, answer: ReadScene, now: datetime, version: int = 1) -> int:
     """Store what the scene says of places as ordinary observations, taken with the image, known from now on.
 
     A later version of a scene replaces the values of an earlier one as a late final solution does: it came last.
     """
-    origin, solution = name_origin(answer["scene_hash"]), None if version == 1 else f"version {version}"
+    origin, solution = name_origin(answer.scene_hash), None if version == 1 else f"version {version}"
     rows = [
         Observation(
-            site.id, row["station"], row["quantity"], QUANTITIES[row["quantity"]].unit, parse(row["at"]), now,
-            row["value"], solution=solution, source="scenes", extra=origin,
+            site.id, row.station, row.quantity, QUANTITIES[row.quantity].unit, row.at, now,
+            row.value, solution=solution, source="scenes", extra=origin,
         )
-        for row in answer["series"]
+        for row in answer.series
     ]  # fmt: skip
     return add_observations(c, rows, now).stored
 
 
-def run_of(answer: Mapping[str, Any], fingerprint: str, copies: Mapping[str, str], version: int = 1) -> dict[str, Any]:
+def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], version: int = 1) -> dict[str, Any]:
     """What is kept of the run of a scene beside its columns; `copies`: names it came by -> marks of their files."""
-    keys = ("warnings", "outputs", "model_hash", "classes", "threshold", "minimum_area_m2")
-    own = {"fingerprint": fingerprint, "copies": dict(copies), "version": version}
-    # what triage passed over was not looked at: it proves nothing for other dates
-    return {**own, **{k: answer[k] for k in keys}, **{k: answer.get(k) or [] for k in ("unseen", "doubts")}}
+    return {
+        "fingerprint": fingerprint, "copies": dict(copies), "version": version, "warnings": list(answer.warnings),
+        "outputs": answer.outputs, "model_hash": answer.model_hash, "classes": list(answer.classes),
+        "threshold": answer.threshold, "minimum_area_m2": answer.minimum_area_m2,
+        # what triage passed over was not looked at: it proves nothing for other dates
+        "unseen": [list(window) for window in answer.unseen], "doubts": list(answer.doubts),
+    }  # fmt: skip
 
 
 def name_of(entry: Path) -> str:
@@ -132,19 +134,19 @@ def list_names(row: SceneRow) -> list[tuple[str, str]]:
     return [*run.get("copies", {}).items(), (row.name, run.get("fingerprint", ""))]
 
 
-def row_of(answer: Mapping[str, Any], site: Site, name: str, path: str, out_dir: str, now: datetime) -> SceneRow:
+def row_of(answer: ReadScene, site: Site, name: str, path: str, out_dir: str, now: datetime) -> SceneRow:
     """The row of a scene that was read."""
     return SceneRow(
-        answer["scene_hash"], site.id, name, parse(answer["acquired_at"]), answer.get("role") or "single", path, now,
-        "done", None, answer["valid_share"], answer["crs"], answer["pixel_area_m2"], out_dir,
+        answer.scene_hash, site.id, name, answer.acquired_at, answer.role, path, now,
+        "done", None, answer.valid_share, answer.crs, answer.pixel_area_m2, out_dir,
     )  # fmt: skip
 
 
 def _footprints(
-    answer: Mapping[str, Any], scene_hash: str, polygons: Iterable[Mapping[str, Any]], site: Site
+    answer: ReadScene, scene_hash: str, outlines: Iterable[Outline], site: Site, change: str
 ) -> list[Footprint]:
     places, reach_m = list_places(site), find_reach_m(site)
-    return [_footprint(answer, scene_hash, polygon, places, reach_m) for polygon in polygons]
+    return [_footprint(answer, scene_hash, one, places, reach_m, change) for one in outlines]
 
 
 def find_reach_m(site: Site) -> float:
@@ -154,37 +156,27 @@ def find_reach_m(site: Site) -> float:
 
 
 def _footprint(
-    answer: Mapping[str, Any], scene_hash: str, polygon: Mapping[str, Any], places: Mapping[str, Place], reach_m: float
+    answer: ReadScene, scene_hash: str, one: Outline, places: Mapping[str, Place], reach_m: float, change: str
 ) -> Footprint:
-    distance, station = nearest(polygon["geometry"], places) or (None, None)
-    min_lon, min_lat, max_lon, max_lat = polygon["bbox"]
+    distance, station = nearest(one.geometry, places) or (None, None)
     return Footprint(
-        scene_hash, answer["model_hash"], polygon["polygon_id"], answer["model"], polygon.get("change", "single"),
-        polygon["area_m2"], polygon["mean_probability"], polygon["geometry"], min_lon, min_lat, max_lon, max_lat,
-        station, distance, kind=polygon.get("class", "landslide"),
-        near_stations=list_near(polygon["geometry"], places, reach_m),
+        scene_hash, answer.model_hash, one.polygon_id, answer.model, change, one.area_m2, one.mean_probability,
+        one.geometry, *one.bbox, station, distance, kind=one.kind,
+        near_stations=list_near(one.geometry, places, reach_m),
     )  # fmt: skip
 
 
-def _change(polygon_id: str, word: Mapping[str, Any]) -> Change:
+def _change(polygon_id: str, word: tasks.Change) -> Change:
     return Change(
-        polygon_id, word["change"], word["parent_id"], word["grown_m2"], _instant(word["since_at"]),
-        _instant(word["first_seen_at"]), word["root_id"], word["anchor_scene"], word["caution"],
+        polygon_id, word.change, word.parent_id, word.grown_m2, word.since_at, word.first_seen_at, word.root_id,
+        word.anchor_scene, word.caution,
     )  # fmt: skip
 
 
-def _instant(text: str | None) -> datetime | None:
-    return None if text is None else parse(text)
-
-
-def plain_footprint(row: Mapping[str, Any]) -> dict[str, Any]:
+def known_outline(row: Mapping[str, Any]) -> KnownOutline:
     """A footprint row as a worker wants it."""
-    keys = (
-        "polygon_id", "class", "geometry", "area_m2", "mean_probability", "change", "parent_id", "root_id",
-        "anchor_scene",
+    bbox = (row["min_lon"], row["min_lat"], row["max_lon"], row["max_lat"])
+    return KnownOutline(
+        row["polygon_id"], row["class"], row["geometry"], bbox, row["area_m2"], row["mean_probability"], row["change"],
+        row["parent_id"], row["root_id"], row["anchor_scene"], row["first_seen_at"],
     )  # fmt: skip
-    first = row["first_seen_at"]
-    return {
-        **{k: row[k] for k in keys}, "bbox": [row[k] for k in ("min_lon", "min_lat", "max_lon", "max_lat")],
-        "first_seen_at": None if first is None else first.isoformat(),
-    }  # fmt: skip

@@ -1,16 +1,16 @@
 """Versions of one scene: the same name and time with other files takes the place of what was delivered before."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
 from monitor.domain.alert import SERVICE, health_alarm
-from monitor.domain.instants import parse
 from monitor.domain.site import Site
-from monitor.jobs.scenes.rows import list_names, name_of, plain_footprint
+from monitor.jobs.scenes.rows import known_outline, list_names, name_of
+from monitor.jobs.scenes.tasks import KnownVersion, ReadScene
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.scenes.arrivals import SceneRow, load_footprints, load_scenes
 from monitor.store.scenes.versions import SUPERSEDED, Withdrawn, flag_values, supersede_scene, withdraw_footprints
@@ -20,40 +20,42 @@ LINES_MOST: Final = 24
 REREAD: Final = "the scene was read again by other weights"
 
 
-def list_versions(c: Connection, site: str, entry: Path) -> list[dict[str, Any]]:
+def list_versions(c: Connection, site: str, entry: Path) -> list[KnownVersion]:
     """Scenes that came by the name of an entry and lie in the inbox by no other name, as a worker wants them.
 
     Which of them the entry replaces is known when its time is read: those of the same time.
     """
-    found: list[dict[str, Any]] = []
+    found = []
     for row in load_scenes(c, site):
         names = {name for name, _ in list_names(row)}
         if row.state != "done" or name_of(entry) not in names or row.acquired_at is None:
             continue
         if any((entry.parent / other).exists() for other in names - {name_of(entry)}):
             continue
-        found.append({"scene_hash": row.scene_hash, "acquired_at": row.acquired_at.isoformat(), "run": row.run or {}})
+        found.append((row.acquired_at, row.scene_hash, (row.run or {}).get("model_hash", "")))
     # one name may be used for every scene (latest.tif): lines are kept from the newest of them
-    found.sort(key=lambda one: one["acquired_at"], reverse=True)
-    for number, one in enumerate(found):
-        model_hash = one.pop("run").get("model_hash", "")
-        rows = load_footprints(c, one["scene_hash"], model_hash) if number < LINES_MOST else []
-        one["polygons"] = [plain_footprint(p) for p in rows]
-    return found
+    found.sort(key=lambda one: one[0], reverse=True)
+    return [
+        KnownVersion(
+            scene_hash, acquired_at,
+            tuple(map(known_outline, load_footprints(c, scene_hash, model_hash))) if number < LINES_MOST else (),
+        )
+        for number, (acquired_at, scene_hash, model_hash) in enumerate(found)
+    ]  # fmt: skip
 
 
-def number_version(c: Connection, site: str, name: str, answer: Mapping[str, Any]) -> int:
+def number_version(c: Connection, site: str, name: str, answer: ReadScene) -> int:
     """The how-manieth delivery of a scene this is, from 1; the same files by the same model are the same one."""
-    acquired_at, own, highest = parse(answer["acquired_at"]), None, 0
+    acquired_at, own, highest = answer.acquired_at, None, 0
     for row in load_scenes(c, site):
         if row.state not in {"done", SUPERSEDED} or row.acquired_at != acquired_at:
             continue
-        if row.scene_hash == answer["scene_hash"]:
+        if row.scene_hash == answer.scene_hash:
             own = row
         elif name not in {one for one, _ in list_names(row)}:
             continue
         highest = max(highest, version_of(row))
-    stands = own is not None and own.state == "done" and (own.run or {}).get("model_hash") == answer["model_hash"]
+    stands = own is not None and own.state == "done" and (own.run or {}).get("model_hash") == answer.model_hash
     return version_of(own) if stands and own is not None else highest + 1
 
 
@@ -62,9 +64,7 @@ def version_of(row: SceneRow) -> int:
     return int((row.run or {}).get("version", 1))
 
 
-def give_way(
-    c: Connection, site: Site, name: str, answer: Mapping[str, Any], kept: Sequence[Mapping[str, Any]], now: datetime
-) -> int:
+def give_way(c: Connection, site: Site, name: str, answer: ReadScene, now: datetime) -> int:
     """Withdraw what the versions before said, in the transaction that stores this one; returns outlines withdrawn.
 
     Args:
@@ -72,15 +72,14 @@ def give_way(
         site: the site.
         name: the name of the scene.
         answer: what the worker said of the version that counts now.
-        kept: what it says of places (`series` of the answer).
         now: when it is known.
     """
-    points = {(row["station"], row["quantity"], parse(row["at"])) for row in kept}
+    points = {(row.station, row.quantity, row.at) for row in answer.series}
     found: list[Withdrawn] = []
-    for scene_hash in answer.get("replaced", ()):
-        found += supersede_scene(c, scene_hash, answer["scene_hash"], now)
+    for scene_hash in answer.replaced:
+        found += supersede_scene(c, scene_hash, answer.scene_hash, now)
         flag_values(c, site.id, scene_hash, points, now)
-    found += withdraw_footprints(c, answer["scene_hash"], now, REREAD, keep_model=answer["model_hash"])
+    found += withdraw_footprints(c, answer.scene_hash, now, REREAD, keep_model=answer.model_hash)
     _tell(c, site, name, [one for one in found if one.claimed], now)
     return len(found)
 

@@ -1,6 +1,8 @@
 """What a spawned worker does with a scene: segment it, lay it beside the other dates, measure places. No database."""
 
 import importlib
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,17 @@ from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from monitor.domain.quantities import LANDSLIDE
 from monitor.extras import explain_missing
 from monitor.jobs.scenes.proximity import nearest
+from monitor.jobs.scenes.tasks import (
+    Change,
+    Judgement,
+    KnownDate,
+    KnownOutline,
+    Outline,
+    PlaceValue,
+    ReadScene,
+    SceneAnswer,
+    SceneAsked,
+)
 
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.
 FOLLOWED_MOST: Final = 30
@@ -29,67 +42,108 @@ def load_libraries() -> None:
     importlib.import_module("detection.imagery.neural.inference")
 
 
-def read_one(payload: dict[str, Any]) -> dict[str, Any]:
-    """Segment one scene and judge change in the order of acquisition, whatever the order of arrival.
-
-    `local` of the payload (into, affine) places files in a local system; the rest is that of `_read_one`.
-    """
+def read_one(asked: SceneAsked) -> SceneAnswer:
+    """Segment one scene and judge change in the order of acquisition, whatever the order of arrival."""
     try:
-        with placing(payload.get("local")):
-            return _read_one(payload)
+        with placing(None if asked.local is None else asdict(asked.local)):
+            return SceneAnswer(read=_read_one(asked))
+    except _WaitingError as waiting:
+        return SceneAnswer(waiting=str(waiting), comes=waiting.comes)
     except ImageryError as error:
-        return {"error": str(error)}
+        return SceneAnswer(error=str(error))
 
 
-def _read_one(payload: dict[str, Any]) -> dict[str, Any]:
-    """One scene against the other dates of its site.
+class _WaitingError(Exception):
+    """What is not there yet: files, weights or PyTorch; `comes`: whether that may end by itself."""
 
-    Args:
-        payload: what `detection.imagery.footprints.detect.detect` takes under `detect`; `dates`, the scenes of the
-            site that are done (keys of `detection.imagery.change.compare.compare`, and name, model_hash, out_dir);
-            `stations` (id -> longitude, latitude) and `near_m`; optionally `versions`, scenes of the same name
-            (scene_hash, acquired_at, polygons): those of the same time are replaced by this one.
+    def __init__(self, reason: str, *, comes: bool) -> None:
+        super().__init__(reason)
+        self.comes = comes
 
-    Returns:
-        The answer of `detect` with `weights_path` and `card`; `judgements`, one per scene that was judged (this one
-        first, then later ones): scene_hash and the answer of `compare`; `series`: rows of station, quantity, at
-        (ISO), value; `replaced`: hashes of the versions that this one replaces. Or `waiting`, for
-        what, when files, weights or PyTorch are not there yet (`comes`: whether that may end by itself); `error` when
-        the scene cannot be used.
-    """
-    wanted = payload["detect"]
+
+def _read_one(asked: SceneAsked) -> ReadScene:
+    """One scene against the other dates of its site."""
     try:
-        if reason := find_missing(Path(wanted["scene_path"])):
-            return {"waiting": reason, "comes": True}
-        answer = detect(wanted)
-        own = as_date(answer, wanted["scene_path"])
+        if reason := find_missing(Path(asked.scene_path)):
+            raise _WaitingError(reason, comes=True)
+        answer = detect({
+            "scene_path": asked.scene_path, "weights": asked.weights, "out_dir": str(asked.out_dir),
+            "minimum_area_m2": asked.minimum_area_m2, "owner": asked.owner, "triage": asked.triage,
+            "known": asked.known,
+        })  # fmt: skip
+        own = as_date(answer, asked.scene_path)
+        dates = [_plain_date(date) for date in asked.dates]
         replaced = [
-            v for v in payload.get("versions", ())
-            if _at(v) == _at(own) and v["scene_hash"] != answer["scene_hash"]
+            v for v in asked.versions if v.acquired_at == _at(own) and v.scene_hash != answer["scene_hash"]
         ]  # fmt: skip
-        gone = {answer["scene_hash"], *(v["scene_hash"] for v in replaced)}
-        same = [d for d in payload["dates"] if d["model_hash"] == answer["model_hash"] and d["scene_hash"] not in gone]
-        judgements = _judge(own, same, Path(wanted["out_dir"]), [p for v in replaced for p in v["polygons"]])
+        gone = {answer["scene_hash"], *(v.scene_hash for v in replaced)}
+        same = [d for d in dates if d["model_hash"] == answer["model_hash"] and d["scene_hash"] not in gone]
+        before = [_plain_outline(p) for v in replaced for p in v.polygons]
+        judgements = _judge(own, same, asked.out_dir, before)
     except IncompleteSceneError as error:
-        return {"waiting": str(error), "comes": True}
+        raise _WaitingError(str(error), comes=True) from error
     except ModelError as error:
-        return {"waiting": str(error), "comes": False}
+        raise _WaitingError(str(error), comes=False) from error
     except ModuleNotFoundError as error:
         if (missing := explain_missing(error)) is None:
             raise
-        return {"waiting": missing, "comes": False}
-    except ImageryError as error:
-        return {"error": str(error)}
+        raise _WaitingError(missing, comes=False) from error
     from detection.imagery.neural.checkpoint import load_model, weights_path
 
-    return answer | {
-        "weights_path": str(weights_path(str(wanted["weights"]))),
-        "card": load_model(str(wanted["weights"])).card,
-        "judgements": judgements,
-        "series": _list_series(own, judgements[0], same, payload),
-        "unseen": own["unseen"],
-        "replaced": sorted(v["scene_hash"] for v in replaced),
-    }
+    return ReadScene(
+        scene_hash=answer["scene_hash"], model=answer["model"], model_hash=answer["model_hash"],
+        acquired_at=_at(answer), role=answer.get("role") or "single", crs=answer["crs"],
+        pixel_area_m2=answer["pixel_area_m2"], valid_share=answer["valid_share"],
+        classes=tuple(answer["classes"]), threshold=answer["threshold"],
+        minimum_area_m2=answer["minimum_area_m2"], warnings=tuple(answer["warnings"]),
+        doubts=tuple(answer.get("doubts") or ()), unseen=tuple(map(tuple, own["unseen"])), outputs=answer["outputs"],
+        polygons=tuple(_outline(p) for p in answer["polygons"]),
+        weights_path=str(weights_path(asked.weights)), card=load_model(asked.weights).card,
+        judgements=tuple(_judgement(one) for one in judgements),
+        series=tuple(_list_series(own, judgements[0], same, asked)),
+        replaced=tuple(sorted(v.scene_hash for v in replaced)),
+    )  # fmt: skip
+
+
+def _plain_outline(one: KnownOutline) -> dict[str, Any]:
+    """As the libraries of change take it: they read it from files too."""
+    first = one.first_seen_at
+    return {
+        "polygon_id": one.polygon_id, "class": one.kind, "geometry": one.geometry, "bbox": list(one.bbox),
+        "area_m2": one.area_m2, "mean_probability": one.mean_probability, "change": one.change,
+        "parent_id": one.parent_id, "root_id": one.root_id, "anchor_scene": one.anchor_scene,
+        "first_seen_at": None if first is None else first.isoformat(),
+    }  # fmt: skip
+
+
+def _plain_date(date: KnownDate) -> dict[str, Any]:
+    return {
+        **{field.name: getattr(date, field.name) for field in fields(date)},
+        "acquired_at": date.acquired_at.isoformat(), "polygons": [_plain_outline(p) for p in date.polygons],
+    }  # fmt: skip
+
+
+def _outline(polygon: Mapping[str, Any]) -> Outline:
+    west, south, east, north = polygon["bbox"]
+    return Outline(
+        polygon["polygon_id"], polygon.get("class") or "landslide", polygon["geometry"], (west, south, east, north),
+        polygon["area_m2"], polygon["mean_probability"],
+    )  # fmt: skip
+
+
+def _judgement(one: Mapping[str, Any]) -> Judgement:
+    words = {**one["changes"], **{v["polygon_id"]: v for v in one["vanished"]}}
+    told = {key: one[key] for key in ("compared", "pixels", "warnings", "outputs")}
+    vanished = tuple(_outline(p) for p in one["vanished"])
+    return Judgement(one["scene_hash"], {name: _change(word) for name, word in words.items()}, vanished, told)
+
+
+def _change(word: Mapping[str, Any]) -> Change:
+    since, first = (None if word[key] is None else _instant(word[key]) for key in ("since_at", "first_seen_at"))
+    return Change(
+        word["change"], word["parent_id"], word["grown_m2"], since, word["root_id"], first, word["anchor_scene"],
+        word["caution"],
+    )  # fmt: skip
 
 
 def _judge(
@@ -117,22 +171,25 @@ def _with_changes(date: dict[str, Any], judgement: dict[str, Any]) -> dict[str, 
     return {**date, "polygons": [{**p, **judgement["changes"][p["polygon_id"]]} for p in date["polygons"]]}
 
 
-def _at(date: dict[str, Any]) -> datetime:
-    return datetime.fromisoformat(date["acquired_at"])
+def _at(date: Mapping[str, Any]) -> datetime:
+    return _instant(date["acquired_at"])
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _list_series(
-    own: dict[str, Any], judgement: dict[str, Any], others: list[dict[str, Any]], payload: dict[str, Any]
-) -> list[dict[str, Any]]:
+    own: dict[str, Any], judgement: dict[str, Any], others: list[dict[str, Any]], asked: SceneAsked
+) -> list[PlaceValue]:
     """Means around stations and under followed footprints; of new footprints also on the date before."""
-    stations: dict[str, tuple[float, float]] = payload["stations"]
     circles = [
-        {"name": name, "lon": lon, "lat": lat, "radius_m": payload["near_m"]} for name, (lon, lat) in stations.items()
+        {"name": name, "lon": lon, "lat": lat, "radius_m": asked.near_m} for name, (lon, lat) in asked.stations.items()
     ]
     near = []
     for polygon in (*own["polygons"], *judgement["vanished"]):
-        found = nearest(polygon["geometry"], stations)
-        if found is not None and found[0] <= payload["near_m"]:
+        found = nearest(polygon["geometry"], asked.stations)
+        if found is not None and found[0] <= asked.near_m:
             word = judgement["changes"].get(polygon["polygon_id"], polygon)
             near.append((found[0], -polygon["area_m2"], polygon["polygon_id"], word, polygon))
     followed = sorted(near, key=lambda item: item[:3])[:FOLLOWED_MOST]
@@ -154,7 +211,7 @@ def _series_name(word: dict[str, Any]) -> str:
     return f"{LANDSLIDE}{word['root_id'][:12]}"
 
 
-def _measure(date: dict[str, Any], places: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _measure(date: dict[str, Any], places: list[dict[str, Any]]) -> list[PlaceValue]:
     try:
         scene: Scene | None = read_scene(Path(date["scene_path"]), _at(date))
     except ImageryError:
@@ -164,6 +221,7 @@ def _measure(date: dict[str, Any], places: list[dict[str, Any]]) -> list[dict[st
     except ImageryError:
         return []
     return [
-        {"station": name, "quantity": quantity, "at": date["acquired_at"], "value": value}
-        for name, found in means.items() for quantity, value in found.items()
-    ]  # fmt: skip
+        PlaceValue(name, quantity, _at(date), value)
+        for name, found in means.items()
+        for quantity, value in found.items()
+    ]

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, and_, delete, select
 
 from forecasting.kinematics.stages import RANK
+from forecasting.serving.conformal import ConformalState
 from monitor.store.database.engine import add_if_absent, insert
 from monitor.store.models.movement import latest_movement
 from monitor.store.schema.tables import conformal_state, forecast, forecast_score, forecast_withheld, series
@@ -158,18 +158,16 @@ def name_intervals(model: str, model_hash: str) -> str:
     return f"{model}@{model_hash[:12]}" if model_hash else model
 
 
-def load_conformal(c: Connection, series_ids: Sequence[int]) -> dict[tuple[int, str, float, float], dict[str, Any]]:
+def load_conformal(c: Connection, series_ids: Sequence[int]) -> dict[tuple[int, str, float, float], ConformalState]:
     """States of adaptive intervals by (series_id, name of `name_intervals`, horizon_s, nominal)."""
     query = select(conformal_state).where(conformal_state.c.series_id.in_(series_ids))
-    return {(r.series_id, r.model, r.horizon_s, r.nominal): r.state for r in c.execute(query)}
+    return {(r.series_id, r.model, r.horizon_s, r.nominal): ConformalState.from_json(r.state) for r in c.execute(query)}
 
 
 def save_conformal(
-    c: Connection,
-    states: Mapping[tuple[int, str, float, float], Mapping[str, Any]],
-    now: datetime,
-) -> None:
-    """Replace states of adaptive intervals; each state carries `alpha` and `n`."""
+    c: Connection, states: Mapping[tuple[int, str, float, float], ConformalState], now: datetime
+) -> None:  # fmt: skip
+    """Replace states of adaptive intervals."""
     for (series_id, model, horizon_s, nominal), state in states.items():
         key = and_(
             conformal_state.c.series_id == series_id, conformal_state.c.model == model,
@@ -179,6 +177,6 @@ def save_conformal(
         c.execute(
             insert(c, conformal_state).values(
                 series_id=series_id, model=model, horizon_s=horizon_s, nominal=nominal,
-                alpha_t=float(state["alpha"]), n=int(state["n"]), state=dict(state), updated_at=now,
+                alpha_t=state.alpha, n=state.n, state=state.to_json(), updated_at=now,
             ),
         )  # fmt: skip

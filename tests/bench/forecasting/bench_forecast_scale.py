@@ -152,17 +152,13 @@ def digest() -> dict[str, Any]:
     import torch
 
     from forecasting.serving.jobs import train
+    from forecasting.serving.records import Training
 
     panel = _bench("SK").head(500)
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
-        facts = {
-            "start_s": panel.start_s, "step_s": panel.step_s, "stations": panel.stations, "values": panel.values,
-        }  # fmt: skip
-        made = train(
-            {"panel": facts, "model": "gru", "horizons_s": [DAY_S], "folder": folder, "seed": 7, "epochs": 4}
-        )  # fmt: skip
-    return {"hash": made["model_hash"], "threads": threads}
+        made = train(panel, Training("gru", (DAY_S,), Path(folder), seed=7, epochs=4))
+    return {"hash": made.model_hash, "threads": threads}
 
 
 def same() -> dict[str, Any]:

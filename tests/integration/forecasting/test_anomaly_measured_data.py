@@ -4,11 +4,15 @@ import csv
 import os
 from collections import defaultdict
 from datetime import UTC, datetime
+from math import nan
 from pathlib import Path
 
 import pytest
 
 from detection.anomaly import jobs
+from detection.anomaly.bench import run_bench
+from detection.anomaly.records import DetectorTraining, Scoring
+from detection.anomaly.windows import build_series
 from forecasting.data.workbook import read_sheet
 
 DAY = 86400.0
@@ -28,11 +32,12 @@ def need(path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def japan():
-    samples = defaultdict(lambda: {"times_s": [], "values": []})
+    samples = defaultdict(lambda: ([], []))
     with need(DATA / "benchmarks" / "G.csv").open() as file:
         for row in csv.DictReader(file):
-            samples[row["station"]]["times_s"].append(datetime.fromisoformat(row["time"]).timestamp())
-            samples[row["station"]]["values"].append(float(row["value"]) if row["value"] else None)
+            times, values = samples[row["station"]]
+            times.append(datetime.fromisoformat(row["time"]).timestamp())
+            values.append(float(row["value"]) if row["value"] else nan)
     return dict(samples)
 
 
@@ -41,12 +46,11 @@ def baijiabao():
     path = need(DATA / "bazimen-baijiabao" / "source_sample.xlsx")
     rows = read_sheet(path)
     times = [datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp() for at in rows["Time"]]
-    return {"BJB": {"times_s": times, "values": rows["Total"].tolist()}}
+    return {"BJB": (times, rows["Total"].tolist())}
 
 
 def test_threshold_keeps_its_budget_on_held_out_time(japan, tmp_path):
-    payload = {"samples": japan, "step_s": DAY, "detector": "persistence-z", "folder": str(tmp_path)}
-    card = jobs.train(payload)["card"]
+    card = jobs.train(DetectorTraining("persistence-z", japan, DAY, tmp_path)).card
     assert card["validation_months"] > 150
     assert card["validation_false_alarms_per_sensor_month"] <= 0.1
     assert card["heldout_months"] > 300
@@ -54,14 +58,14 @@ def test_threshold_keeps_its_budget_on_held_out_time(japan, tmp_path):
 
 
 def test_carried_over_threshold_is_the_one_counted_on_this_record(japan, tmp_path):
-    payload = {"samples": japan, "step_s": DAY, "detector": "persistence-z", "folder": str(tmp_path)}
-    card = jobs.train({**payload, "budget_per_sensor_month": 0.025})["card"]
+    card = jobs.train(DetectorTraining("persistence-z", japan, DAY, tmp_path, 0.025)).card
     assert card["threshold"] == pytest.approx(jobs.CARRIED_OVER["persistence-z"], abs=0.01)
 
 
 def test_rules_with_checks_find_injected_faults_within_the_budget(japan):
-    payload = {"samples": japan, "step_s": DAY, "detectors": ["persistence-z", "rules+checks"], "seeds": 3}
-    rows = {row["detector"]: row for row in jobs.bench({**payload, "budget_per_sensor_month": 0.1})["rows"]}
+    samples = {name: build_series(*one, DAY) for name, one in japan.items()}
+    found = run_bench(samples, ["persistence-z", "rules+checks"], 0.1, range(3))
+    rows = {row["detector"]: row for row in found}
     rules = rows["rules+checks"]
     assert rules["recall"] >= 0.85
     assert rules["precision"] >= 0.85
@@ -71,10 +75,8 @@ def test_rules_with_checks_find_injected_faults_within_the_budget(japan):
 
 
 def test_baijiabao_2018_is_seen_in_time_and_not_before(baijiabao):
-    answer = jobs.score(
-        {"samples": baijiabao, "step_s": DAY, "detector": "persistence-z", "checkpoint": None, "since_s": None}
-    )
-    alarms = [datetime.fromtimestamp(row["at_s"], UTC) for row in answer["scores"] if row["alerted"]]
+    answer = jobs.score(Scoring("persistence-z", baijiabao, DAY))
+    alarms = [datetime.fromtimestamp(row.at_s, UTC) for row in answer.scores if row.alerted]
     quiet_from, event_from = datetime(2018, 1, 12, tzinfo=UTC), datetime(2018, 6, 1, tzinfo=UTC)
     assert [at for at in alarms if quiet_from <= at < event_from] == []
     first = min(at for at in alarms if at >= event_from)

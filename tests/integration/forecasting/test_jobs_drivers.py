@@ -4,13 +4,22 @@ import random
 from datetime import UTC, datetime, timedelta
 
 from forecasting.neural.checkpoint import read
+from forecasting.serving.records import Training
 from monitor.config.service import parse_site
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
 from monitor.jobs.forecasts.drivers import load_drivers
-from monitor.jobs.forecasts.worker import forecast_site, train_forecaster
+from monitor.jobs.forecasts.tasks import (
+    FORECAST_SITE,
+    TRAIN_FORECASTER,
+    AskedModel,
+    SiteForecastAsked,
+    SiteRecord,
+    TrainingAsked,
+)
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations
+from tests.data.crossing import cross
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS = 330
@@ -74,9 +83,9 @@ def test_drivers_are_read_as_they_were_known(database):
     with database.read() as c:
         found = load_drivers(c, site, START - timedelta(days=1), now)
     assert set(found) == {"R1.rain", "R1.groundwater_level", "R2.rain"}
-    assert max(found["R1.rain"]["times_s"]) == epoch_s(now)
-    counted = dict(zip(found["R2.rain"]["times_s"], found["R2.rain"]["values"], strict=True))
-    measured = dict(zip(found["R1.rain"]["times_s"], found["R1.rain"]["values"], strict=True))
+    assert max(found["R1.rain"][0]) == epoch_s(now)
+    counted = dict(zip(*found["R2.rain"], strict=True))
+    measured = dict(zip(*found["R1.rain"], strict=True))
     assert len(counted) == len(measured) - 2
     assert all(abs(measured[t] - value) < 1e-9 for t, value in counted.items())
     assert epoch_s(START + timedelta(days=100)) not in counted, "the day of the reset is not known"
@@ -85,20 +94,18 @@ def test_drivers_are_read_as_they_were_known(database):
 def test_drivers_reach_the_network(tmp_path):
     samples: dict = {}
     for row in _rows():
-        one = samples.setdefault(f"{row.station}.{row.quantity}", {"times_s": [], "values": []})
-        one["times_s"].append(epoch_s(row.observed_at))
-        one["values"].append(row.value)
-    drivers = {name: one for name, one in samples.items() if name in {"R1.rain", "R1.groundwater_level"}}
+        times, values = samples.setdefault(f"{row.station}.{row.quantity}", ([], []))
+        times.append(epoch_s(row.observed_at))
+        values.append(row.value)
+    drivers = {name: samples[name] for name in ("R1.rain", "R1.groundwater_level")}
     moved = {name: one for name, one in samples.items() if name.startswith("G")}
-    payload = {
-        "samples": moved, "drivers": drivers, "step_s": 86400.0, "xy_m": None, "horizons_s": [86400.0],
-        "issue_s": epoch_s(START + timedelta(days=DAYS + 4)),
-    }  # fmt: skip
-    answer = train_forecaster(payload | {"model": "multi-source", "folder": str(tmp_path), "epochs": 1, "stride": 4})
-    sources = read(answer["path"])[0].recipe.sources
+    record = SiteRecord(moved, 86400.0, epoch_s(START + timedelta(days=DAYS + 4)), drivers=drivers)
+    training = Training("multi-source", (86400.0,), tmp_path, epochs=1, stride=4)
+    answer = cross(TRAIN_FORECASTER, TrainingAsked(record, training))
+    sources = read(answer.path)[0].recipe.sources
     assert {"R1.rain.sum_3d", "R1.groundwater_level"} <= set(sources.names)
-    assert {"rain", "water"} <= set(answer["card"]["explanation"]["groups"])
-    models = [{"model": "multi-source", "name": "multi-source", "checkpoint": answer["path"], "verdicts": None}]
-    made = forecast_site(payload | {"models": models, "conformal": {}})
-    assert not made["failed"]
-    assert {row["station"] for row in made["rows"]} == {"G0.displacement", "G1.displacement"}
+    assert {"rain", "water"} <= set(answer.card["explanation"]["groups"])
+    models = (AskedModel("multi-source", "multi-source", answer.path),)
+    made = cross(FORECAST_SITE, SiteForecastAsked(record, (86400.0,), models, {}))
+    assert not made.failed
+    assert {row.station for row in made.rows} == {"G0.displacement", "G1.displacement"}

@@ -10,17 +10,21 @@ import numpy as np
 import pytest
 
 from forecasting.neural.checkpoint import read
+from forecasting.serving.records import Training
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
-from monitor.jobs.forecasts import issue, train, worker
+from monitor.jobs.forecasts import issue, train
 from monitor.jobs.forecasts.drivers import load_drivers, load_expected
+from monitor.jobs.forecasts.tasks import TRAIN_FORECASTER, SiteRecord, TrainingAsked
 from monitor.jobs.samples import heights_m, load_displacements, plan_xy_m, slope_azimuth_deg
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
+from monitor.worker.records import Task
+from tests.data.crossing import cross, hurry
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -145,14 +149,15 @@ def test_when_an_issue_could_be_read(database: Database, site: Site) -> None:
         ("R1", "other", START + DAY, 0.4, START + DAY + hours),
     ])  # fmt: skip
     with database.read() as c:
-        found = load_expected(c, site, START - DAY, START + 50 * DAY)["R1.rain_next_24h"]
-        early = load_expected(c, site, START - DAY, START + DAY)["R1.rain_next_24h"]
+        (found,) = load_expected(c, site, START - DAY, START + 50 * DAY)
+        (early,) = load_expected(c, site, START - DAY, START + DAY)
         drivers = load_drivers(c, site, START - DAY, START + 50 * DAY)
-    assert found["reach_s"] == 86400.0
-    assert found["values"] == [5.0, 6.0, 7.0]
-    late_s = [k - i for k, i in zip(found["known_s"], found["issued_s"], strict=True)]
-    assert late_s == [7200.0, 14400.0, 10800.0], "the archive counts as read as late as the others usually were"
-    assert early["values"] == [5.0]
+    assert (found.name, found.reach_s) == ("R1.rain_next_24h", 86400.0)
+    assert found.expected_mm.tolist() == [5.0, 6.0, 7.0]
+    assert (found.known_s - found.issued_s).tolist() == [7200.0, 14400.0, 10800.0], (
+        "the archive counts as read as late as the others usually were"
+    )
+    assert early.expected_mm.tolist() == [5.0]
     assert set(drivers) == {"R1.rain", "R1.greenness"}, "what is expected is no measurement; nobody named the other"
 
 
@@ -167,13 +172,13 @@ def test_places_heights_and_the_fall_reach_the_networks(
     assert heights_m(samples[:1]) is not None
     places = plan_xy_m(site, samples)
     assert places is not None
-    assert places["G2.displacement"] == pytest.approx([0.0, -0.0008 * 111_320.0])
+    assert places["G2.displacement"] == pytest.approx((0.0, -0.0008 * 111_320.0))
 
-    def run(job: str, payload: dict, *_args: object, **_more: object) -> dict:
-        asked.append(payload)
-        return getattr(worker, job.rpartition(":")[2])(payload | {"epochs": 1, "stride": 4})
+    def run(task: Task, question: object, *_args: object, **_more: object) -> object:
+        asked.append(question)
+        return cross(task, hurry(question))
 
-    asked: list[dict] = []
+    asked: list = []
     monkeypatch.setattr("monitor.worker.compute.run", run)
     config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path / "models")}})
     said = train.run(database, config, site, now)
@@ -189,23 +194,21 @@ def test_places_heights_and_the_fall_reach_the_networks(
         tie = np.array(recipe.supports[0])
         assert tie[0, 1] > 0, "G0 stands above G1"
         assert tie[0, 0] == 0
-    assert asked[0]["slope_azimuth_deg"] == pytest.approx(180.0)
+    assert asked[0].training.slope_azimuth_deg == pytest.approx(180.0)
     said = issue.issue_forecasts(database, config, site, now)
     assert "failed" not in said
-    issues = asked[-1]["expected"]["R1.rain_next_24h"]
-    assert max(issues["known_s"]) <= epoch_s(now)
-    assert math.isclose(issues["values"][-1] % 30.0, 1.0)
+    (issues,) = asked[-1].record.expected
+    assert max(issues.known_s) <= epoch_s(now)
+    assert math.isclose(issues.expected_mm[-1] % 30.0, 1.0)
 
 
 def test_edges_of_a_slope_that_nobody_described_are_refused_in_words(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     times = [86400.0 * k for k in range(300)]
-    payload = {
-        "samples": {n: {"times_s": times, "values": np.cumsum(draw.normal(0, 1, 300)).tolist()} for n in "AB"},
-        "step_s": 86400.0, "xy_m": {"A": [0.0, 0.0], "B": [0.0, 50.0]}, "model": "graph-gru", "horizons_s": [86400.0],
-        "folder": str(tmp_path), "edges": "slope", "epochs": 1,
-    }  # fmt: skip
-    assert "no station lies above another" in worker.train_forecaster(payload)["refused"]
+    samples = {n: (times, np.cumsum(draw.normal(0, 1, 300)).tolist()) for n in "AB"}
+    record = SiteRecord(samples, 86400.0, times[-1], {"A": (0.0, 0.0), "B": (0.0, 50.0)})
+    training = Training("graph-gru", (86400.0,), tmp_path, epochs=1, edges="slope")
+    assert "no station lies above another" in cross(TRAIN_FORECASTER, TrainingAsked(record, training)).refused
 
 
 def test_the_site_file_is_refused_where_expected_rain_is_not_that() -> None:

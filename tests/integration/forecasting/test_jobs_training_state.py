@@ -8,6 +8,7 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.errors import JobError
 from monitor.jobs.forecasts import training_state
+from monitor.jobs.forecasts.tasks import TrainingAnswer
 from monitor.jobs.forecasts.train import train_one
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations
@@ -50,23 +51,23 @@ def add_days(database, first, last):
 @pytest.fixture
 def asked(database, monkeypatch):
     """What the worker is asked, and a word that says whether it is killed."""
-    payloads, killed = [], [True]
+    questions, killed = [], [True]
 
-    def run(_job, payload, *_args, **_kwargs):
-        payloads.append(payload)
+    def run(_task, question, *_args, **_kwargs):
+        questions.append(question)
         if killed[0]:
             raise JobError("killed at its limit")
-        return {"refused": "too little"}
+        return TrainingAnswer(refused="too little")
 
     monkeypatch.setattr(compute, "run", run)
     with database.write() as c:
         save_site(c, parse_site(SITE, "cut.toml"), "test", "test", START)
     add_days(database, 0, 301)
-    return payloads, killed
+    return questions, killed
 
 
 def test_it_is_taken_up_within_a_day(database, tmp_path, asked):
-    payloads, killed = asked
+    questions, killed = asked
     site = parse_site(SITE, "cut.toml")
     config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path)}})
     with pytest.raises(JobError):
@@ -74,13 +75,13 @@ def test_it_is_taken_up_within_a_day(database, tmp_path, asked):
     add_days(database, 301, 303)
     with pytest.raises(JobError):
         train_one(database, config, site, "forecast", "gru", NOW + timedelta(hours=20))
-    assert payloads[1] == payloads[0]
+    assert questions[1] == questions[0]
     with pytest.raises(JobError):
         train_one(database, config, site, "forecast", "gru", NOW + timedelta(hours=20), seed=8)
-    assert payloads[2]["created_at"] != payloads[0]["created_at"]
+    assert questions[2].training.created_at != questions[0].training.created_at
     killed[0] = False
     assert train_one(database, config, site, "forecast", "gru", NOW + timedelta(hours=49)) == "too little"
-    assert len(payloads[3]["samples"]["G1.displacement"]["values"]) == 303
+    assert len(questions[3].record.samples["G1.displacement"][1]) == 303
     assert [p.name for p in (tmp_path / "cut").iterdir()] == ["unfinished-forecast-gru-8"]
 
 

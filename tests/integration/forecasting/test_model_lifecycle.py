@@ -18,7 +18,7 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import from_epoch_s
 from monitor.errors import NotFoundError, RefusedError
-from monitor.jobs.forecasts import promotion, rescore, run, train, worker
+from monitor.jobs.forecasts import promotion, rescore, run, train
 from monitor.jobs.forecasts.model_acts import promote, retire_model
 from monitor.store.alerting.decisions import load_forecast_facts
 from monitor.store.alerting.sites import save_site
@@ -29,6 +29,7 @@ from monitor.store.models.registry import add_model, find_model, load_gates, loa
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
+from tests.data.crossing import cross
 from tests.integration.forecasting.test_jobs_forecast import SITE, fill
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
@@ -332,18 +333,15 @@ def in_process(monkeypatch):
     """Workers run here, and a `gru` answers with what lld says: the life cycle does not look inside."""
     real = jobs.forecast
 
-    def forecast_as(request):
-        if request["model"] != "gru":
-            return real(request)
-        answer = real(request | {"model": "lld", "checkpoint": None})
-        rows = [
-            r | {"model": "gru", "model_hash": request["checkpoint"], "shown": True, "skill": 0.5}
-            for r in answer["rows"]
-        ]
-        return answer | {"rows": rows}
+    def forecast_as(panel, model, horizons_s, *, checkpoint, conformal):
+        if model != "gru":
+            return real(panel, model, horizons_s, checkpoint=checkpoint, conformal=conformal)
+        answer = real(panel, "lld", horizons_s, conformal=conformal)
+        rows = tuple(replace(r, model="gru", model_hash=checkpoint, shown=True, skill=0.5) for r in answer.rows)
+        return replace(answer, rows=rows)
 
     monkeypatch.setattr(jobs, "forecast", forecast_as)
-    monkeypatch.setattr(compute, "run", lambda job, payload, *_, **__: worker.forecast_site(payload))
+    monkeypatch.setattr(compute, "run", cross)
     return monkeypatch
 
 
@@ -430,16 +428,16 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
     assert rescore.run(slope.database, slope.config, slope.site, later).startswith("9 scored")
     with slope.database.read() as c:
         after = load_conformal(c, slope.series)
-    assert {k for k in after if after[k]["n"] == before[k]["n"] + 1} == {k for k in after if k[2] == 86400.0}
+    assert {k for k in after if after[k].n == before[k].n + 1} == {k for k in after if k[2] == 86400.0}
     assert rescore.run(slope.database, slope.config, slope.site, later).startswith("0 scored")
     # a new process goes on from the rows: the margin it issues with is that of the state that was kept
     run.run(Database(slope.database.url.render_as_string(hide_password=False)), slope.config, slope.site, later)
-    from forecasting.serving.conformal import ConformalState, margin
+    from forecasting.serving.conformal import margin
 
     with slope.database.read() as c:
         f = t.forecast.c
         for r in c.execute(select(t.forecast).where(f.issued_at == later, f.horizon_s == 86400.0)):
-            assert r.margin_80 == margin(ConformalState.from_json(after[r.series_id, r.model, 86400.0, 0.8]))
+            assert r.margin_80 == margin(after[r.series_id, r.model, 86400.0, 0.8])
 
 
 # ---- at the keyboard --------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,14 +12,16 @@ from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.scoring import score_months
 from forecasting.metrics import mae
 from forecasting.serving import jobs
+from forecasting.serving.records import Forecast, Forecasts
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
-from monitor.jobs.forecasts import run, worker
+from monitor.jobs.forecasts import run
 from monitor.store.alerting.sites import save_site
 from monitor.store.models.registry import add_model, find_model, load_gates
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
+from tests.data.crossing import cross
 
 pytestmark = pytest.mark.data
 STATIONS = ("ATU1", "MJ1", "MJ9")
@@ -81,13 +84,10 @@ def test_rolling_origin_says_skill_coverage_by_month_and_interval_score(curves):
     assert months["gated"] == months["gru-gated"] == months["auto"]
 
 
-def answer_cheaply(request, *, wrong_from_s):
+def answer_cheaply(panel, model, horizons_s, *, checkpoint, conformal, wrong_from_s):
     """Three forecasters by hand: the network sees the trend the simple one does not, until it loses its way."""
-    panel, model, horizons_s = request["panel"], request["model"], request["horizons_s"]
-    values = np.asarray(panel["values"], dtype=float)
-    end_s = panel["start_s"] + panel["step_s"] * (values.shape[0] - 1)
-    rows = []
-    for i, name in enumerate(panel["stations"]):
+    values, end_s, rows = panel.values, panel.end_s, []
+    for i, name in enumerate(panel.stations):
         known = values[:, i][np.isfinite(values[:, i])]
         steps = np.diff(known[-120:])
         for horizon_s in horizons_s:
@@ -98,14 +98,14 @@ def answer_cheaply(request, *, wrong_from_s):
                 made += 8.0
             past = np.array([known[k] - known[k - 5 : k].mean() for k in range(len(known) - 100, len(known))])
             half_80, half_95 = np.quantile(np.abs(past if model == "gru" else steps), [0.8, 0.97])
-            rows.append({
-                "station": name, "model": model, "model_hash": request["checkpoint"], "horizon_s": horizon_s,
-                "issued_s": end_s, "target_s": end_s + horizon_s, "data_until_s": end_s, "q025": made - half_95,
-                "q10": made - half_80, "q50": made, "q90": made + half_80, "q975": made + half_95,
-                "margins": {"0.8": half_80, "0.95": half_95}, "unit": "mm", "baseline": "persistence",
-                "baseline_q50": simple, "skill": None, "shown": True, "reason": "by hand",
-            })  # fmt: skip
-    return {"rows": rows, "withheld": [], "conformal": {}, "latency_ms": 1.0}
+            rows.append(Forecast(
+                station=name, model=model, model_hash=checkpoint, horizon_s=horizon_s, issued_s=end_s,
+                target_s=end_s + horizon_s, data_until_s=end_s, data_value=simple, q025=made - half_95,
+                q10=made - half_80, q50=made, q90=made + half_80, q975=made + half_95,
+                margins={"0.8": half_80, "0.95": half_95}, baseline="persistence", baseline_q50=simple, shown=True,
+                reason="by hand", latency_ms=1.0,
+            ))  # fmt: skip
+    return Forecasts(tuple(rows), (), {})
 
 
 def test_the_service_shows_the_network_while_it_is_worth_it_and_the_simple_forecast_after(
@@ -115,8 +115,8 @@ def test_the_service_shows_the_network_while_it_is_worth_it_and_the_simple_forec
     site = parse_site(SITE, "outang.toml")
     first = datetime.fromtimestamp(curves.start_s, UTC)
     wrong_from = first + timedelta(days=190)
-    monkeypatch.setattr(jobs, "forecast", lambda request: answer_cheaply(request, wrong_from_s=wrong_from.timestamp()))
-    monkeypatch.setattr(compute, "run", lambda job, payload, *_, **__: worker.forecast_site(payload))
+    monkeypatch.setattr(jobs, "forecast", partial(answer_cheaply, wrong_from_s=wrong_from.timestamp()))
+    monkeypatch.setattr(compute, "run", cross)
     readings = [
         [Observation(site.id, n, "displacement", "mm", first + timedelta(days=k), first + timedelta(days=k), float(v))
          for n, v in zip(STATIONS, row, strict=True) if np.isfinite(v)]

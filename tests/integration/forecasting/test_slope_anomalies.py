@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from detection.anomaly import jobs
+from detection.anomaly.records import Scoring
 from monitor.config.site import find_weaknesses, parse_site
 from monitor.simulate.faults import Fault
 from monitor.simulate.site_file import write_site_toml
@@ -16,14 +17,12 @@ HOUR = timedelta(hours=1)
 
 
 def score(model, component=0):
-    samples = defaultdict(lambda: {"times_s": [], "values": []})
+    samples = defaultdict(lambda: ([], []))
     for one in model.samples():
         if "gnss" in one.payload:
-            samples[one.station]["times_s"].append(datetime.fromisoformat(one.payload["time"]).timestamp())
-            samples[one.station]["values"].append(one.payload["gnss"]["enu_mm"][component])
-    return jobs.score(
-        {"samples": dict(samples), "step_s": 3600.0, "detector": "persistence-z", "checkpoint": None, "since_s": None}
-    )
+            samples[one.station][0].append(datetime.fromisoformat(one.payload["time"]).timestamp())
+            samples[one.station][1].append(one.payload["gnss"]["enu_mm"][component])
+    return jobs.score(Scoring("persistence-z", dict(samples), 3600.0))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -38,24 +37,24 @@ def test_faults_are_found_and_nothing_else(seed):
     model = SlopeModel(seed, 4, START, duration=timedelta(days=30), fails=False, faults=faults)
     answer = score(model)
     first = {}
-    for row in answer["scores"]:
-        if row["alerted"]:
-            first.setdefault(row["station"], (row["at_s"], row["kind"]))
+    for row in answer.scores:
+        if row.alerted:
+            first.setdefault(row.station, (row.at_s, row.kind))
     epoch = START.timestamp()
     assert first["G1"] == (epoch + 400 * 3600, "spike")
     assert first["G2"] == (epoch + 450 * 3600, "spike")
     # A common shift reaches the control station on the same reference, and no station on the other one.
     assert epoch + 600 * 3600 <= first["C1"][0] < epoch + 620 * 3600
     assert not {"G4", "C2"} & set(first)
-    assert {(f["station"], f["kind"]) for f in answer["findings"]} == {("G3", "stuck"), ("G4", "gap")}
+    assert {(f.station, f.kind) for f in answer.findings} == {("G3", "stuck"), ("G4", "gap")}
 
 
 def test_acceleration_to_failure_raises_every_station_of_the_mass_and_no_other():
     model = SlopeModel(3, 4, START, duration=timedelta(days=60), faults=())
-    rows = [row for row in score(model, component=1)["scores"] if row["alerted"]]
-    assert {row["station"] for row in rows} == {"G1", "G2", "G3", "G4"}
-    assert min(row["at_s"] for row in rows) > model.onset_at.timestamp()
-    assert {row["kind"] for row in rows[-5:]} == {"level"}
+    rows = [row for row in score(model, component=1).scores if row.alerted]
+    assert {row.station for row in rows} == {"G1", "G2", "G3", "G4"}
+    assert min(row.at_s for row in rows) > model.onset_at.timestamp()
+    assert {row.kind for row in rows[-5:]} == {"level"}
 
 
 @pytest.mark.parametrize("step", [timedelta(minutes=10), timedelta(hours=1), timedelta(days=1)])

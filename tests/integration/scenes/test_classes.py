@@ -9,6 +9,7 @@ from sqlalchemy import text
 from monitor.config.service import load_service, parse_site
 from monitor.jobs.scenes import inbox
 from monitor.jobs.scenes.rows import list_footprints, load_dates, row_of, run_of, save_judgements
+from monitor.jobs.scenes.tasks import Change, Judgement, Outline, ReadScene, SceneAnswer
 from monitor.store.alerting.sites import save_site
 from monitor.store.scenes.arrivals import save_scene
 from tests.data.drawn_scenes import SITE
@@ -16,32 +17,25 @@ from tests.data.drawn_scenes import SITE
 TAKEN = datetime(2026, 5, 12, 10, tzinfo=UTC)
 
 
-def outline(number, **more):
+def outline(number, kind="landslide"):
     west = 141.95 + 0.002 * number
     ring = [[west, 42.73], [west + 0.001, 42.73], [west + 0.001, 42.731], [west, 42.73]]
-    return {
-        "polygon_id": f"p{number}", "area_m2": 900.0 + number, "mean_probability": 0.8,
-        "geometry": {"type": "Polygon", "coordinates": [ring]}, "bbox": [west, 42.73, west + 0.001, 42.731], **more,
-    }  # fmt: skip
+    shape = {"type": "Polygon", "coordinates": [ring]}
+    return Outline(f"p{number}", kind, shape, (west, 42.73, west + 0.001, 42.731), 900.0 + number, 0.8)
 
 
 @pytest.fixture
 def answer():
-    word = {
-        "change": "single", "parent_id": None, "grown_m2": None, "since_at": None, "root_id": "p",
-        "first_seen_at": TAKEN.isoformat(), "anchor_scene": "s" * 64, "caution": None,
-    }  # fmt: skip
-    polygons = [outline(0, **{"class": "crack"}), outline(1, **{"class": "landslide"}), outline(2)]
-    judgement = {
-        "scene_hash": "s" * 64, "changes": {one["polygon_id"]: word for one in polygons}, "vanished": [],
-        "compared": [], "pixels": {}, "warnings": [], "outputs": {},
-    }  # fmt: skip
-    return {
-        "scene_hash": "s" * 64, "model_hash": "m" * 64, "model": "two-classes", "acquired_at": TAKEN.isoformat(),
-        "role": "post", "valid_share": 1.0, "crs": "EPSG:32654", "pixel_area_m2": 100.0, "polygons": polygons,
-        "classes": ["landslide", "crack"], "threshold": 0.5, "minimum_area_m2": 900.0, "warnings": [],
-        "outputs": {"prob": "prob.tif"}, "judgements": [judgement],
-    }  # fmt: skip
+    word = Change("single", None, None, None, "p", TAKEN, "s" * 64, None)
+    polygons = (outline(0, "crack"), outline(1), outline(2))
+    told = {"compared": [], "pixels": {}, "warnings": [], "outputs": {}}
+    judgement = Judgement("s" * 64, {one.polygon_id: word for one in polygons}, (), told)
+    return ReadScene(
+        scene_hash="s" * 64, model_hash="m" * 64, model="two-classes", acquired_at=TAKEN, role="post", valid_share=1.0,
+        crs="EPSG:32654", pixel_area_m2=100.0, polygons=polygons, classes=("landslide", "crack"), threshold=0.5,
+        minimum_area_m2=900.0, warnings=(), outputs={"prob": "prob.tif"}, weights_path="-", card={},
+        judgements=(judgement,),
+    )  # fmt: skip
 
 
 def test_rows_hold_the_class_of_the_model(database, answer):
@@ -58,7 +52,7 @@ def test_rows_hold_the_class_of_the_model(database, answer):
             rows = c.execute(text(f"SELECT polygon_id, class FROM {view} WHERE site = 'bench'")).all()
             assert dict(tuple(r) for r in rows) == expected
         (date,) = load_dates(c, "bench")
-    assert {p["polygon_id"]: p["class"] for p in date["polygons"]} == expected
+    assert {p.polygon_id: p.kind for p in date.polygons} == expected
     assert run["classes"] == ["landslide", "crack"]
 
 
@@ -79,12 +73,12 @@ def test_triage_is_told_of_all_ground_that_ever_held_a_footprint(
         save_scene(c, row, list_footprints(answer, site), TAKEN)
     asked = []
 
-    def note(_job, payload, *_args, **_kwargs):
-        asked.append(payload["detect"])
-        return {"error": "not read here"}
+    def note(_task, question, *_args, **_kwargs):
+        asked.append(question)
+        return SceneAnswer(error="not read here")
 
     monkeypatch.setattr(inbox.compute, "run", note)
     said = inbox.run(database, load_service(str(tmp_path / "slopeward.toml")), site, TAKEN)
     assert said == "next: failed: not read here"
-    boxes = {tuple(one["bbox"]) for one in answer["polygons"]}
-    assert (asked[0]["triage"], set(asked[0]["known"])) == (("triage", boxes) if triage else (None, set()))
+    boxes = {one.bbox for one in answer.polygons}
+    assert (asked[0].triage, set(asked[0].known)) == (("triage", boxes) if triage else (None, set()))

@@ -10,10 +10,11 @@ from sqlalchemy import func, select, text
 
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
-from monitor.jobs.scenes import inbox, worker
+from monitor.jobs.scenes import inbox
 from monitor.store.alerting.decisions import load_decision, load_footprint_facts
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.schema import tables as t
+from tests.data.crossing import cross
 from tests.data.drawn_scenes import add_site, draw, make_config, may, polygons, work_here
 
 MAY_7, MAY_12, MAY_17, MAY_22 = (may(day) for day in (7, 12, 17, 22))
@@ -204,12 +205,12 @@ def test_a_scene_stored_meanwhile_is_judged_with(database, config, site, drawn, 
     arrive(config, drawn, "b")
     calls = []
 
-    def run(_job, payload, *_args, **_kwargs):
-        calls.append([d["name"] for d in payload["dates"]])
+    def run(task, asked, *_args, **_kwargs):
+        calls.append([d.name for d in asked.dates])
         if len(calls) == 1:
             entry = arrive(config, drawn, "a")
             inbox.detect_scene(database, config, site, entry, MAY_12 + timedelta(hours=3))
-        return worker.read_one(payload)
+        return cross(task, asked)
 
     monkeypatch.setattr(inbox.compute, "run", run)
     monkeypatch.setattr(inbox, "hold", lambda *_, **__: nullcontext(True))  # as on two machines

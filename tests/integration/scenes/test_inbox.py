@@ -58,9 +58,6 @@ def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox
 def test_the_image_of_another_date_is_no_guard(database, config, site, inbox, monkeypatch):
     """By one name the older image is overwritten: it must not be taken for the image of its date."""
     asked = []
-    monkeypatch.setattr(
-        scene_inbox.compute, "run", lambda _, payload, *__, **___: asked.append(payload) or {"error": "-"}
-    )
     write_date(inbox / "latest", may(7), [])
     write_date(inbox / "other", may(8), [])
     work_here(monkeypatch)
@@ -69,7 +66,7 @@ def test_the_image_of_another_date_is_no_guard(database, config, site, inbox, mo
     monkeypatch.setattr(scene_inbox.compute, "run", lambda j, p, *a, **k: (asked.append(p), run(j, p, *a, **k))[1])
     write_date(inbox / "latest", may(12), [SCAR])
     scene_inbox.run(database, config, site, may(13))
-    paths = {d["name"]: d["scene_path"] for d in asked[-1]["dates"]}
+    paths = {d.name: d.scene_path for d in asked[-1].dates}
     assert paths == {"latest": f"{inbox}/latest (replaced)", "other": f"{inbox}/other"}
 
 

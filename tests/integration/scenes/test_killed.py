@@ -12,10 +12,10 @@ from sqlalchemy import select
 from detection.imagery.data.generate import write_scene
 from monitor.config.service import load_service, parse_site
 from monitor.jobs.scenes import inbox as scene_inbox
-from monitor.jobs.scenes import worker
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
+from tests.data.crossing import cross
 
 TAKEN, NOW = datetime(2026, 5, 7, 10, tzinfo=UTC), datetime(2026, 5, 7, 13, tzinfo=UTC)
 SITE = """
@@ -56,7 +56,7 @@ def watch(url: str, inbox: Path, die_at: str | None = None) -> str:
     )
     site = parse_site(SITE, "bench.toml")
     patch = pytest.MonkeyPatch()
-    patch.setattr(scene_inbox.compute, "run", lambda _job, payload, *_, **__: worker.read_one(payload))
+    patch.setattr(scene_inbox.compute, "run", cross)
     if die_at is not None:
         patch.setattr(scene_inbox, die_at, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     database = Database(url)

@@ -11,11 +11,12 @@ import pytest
 
 from monitor.errors import JobError
 from monitor.worker import compute
+from monitor.worker.records import Task
 from tests.conftest import REPOSITORY, free_port, wait_for
 
 BODY = """
 import os, time
-def double(payload): return {"x": payload["x"] * 2, "pid": os.getpid()}
+def double(payload): return {"x": list(payload["x"] * 2), "pid": os.getpid()}
 def fail(payload): raise ValueError("no\\n  data")
 def sleep(payload): open(payload["path"], "w").write(str(os.getpid())); time.sleep(60)
 """
@@ -50,24 +51,24 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_a_job_runs_in_a_process_of_the_workers_machine(dask: str) -> None:
-    answer = compute.run("far_jobs:double", {"x": np.arange(3.0)}, 60, dask=dask)
-    assert answer["x"].tolist() == [0.0, 2.0, 4.0]
+    answer = compute.run(Task("far_jobs:double", dict, dict), {"x": np.arange(3.0)}, 60, dask=dask)
+    assert answer["x"] == [0.0, 2.0, 4.0]
     assert answer["pid"] != os.getpid()
     with pytest.raises(JobError, match=f"ValueError: no data .on {dask}") as error:
-        compute.run("far_jobs:fail", {}, 60, dask=dask)
+        compute.run(Task("far_jobs:fail", dict, dict), {}, 60, dask=dask)
     assert "\n" not in str(error.value)
 
 
 def test_a_job_is_ended_at_its_limit_there_too(dask: str, tmp_path: Path) -> None:
     path = tmp_path / "pid"
     with pytest.raises(JobError, match="killed at its limit of 8 s"):
-        compute.run("far_jobs:sleep", {"path": str(path)}, 8, dask=dask)  # a busy machine begins late
+        compute.run(Task("far_jobs:sleep", dict, dict), {"path": str(path)}, 8, dask=dask)  # a busy machine begins late
     wait_for(lambda: not Path(f"/proc/{path.read_text()}").exists(), what="the end of the job's process")
-    assert compute.run("far_jobs:double", {"x": 1}, 60, dask=dask)["x"] == 2
+    assert compute.run(Task("far_jobs:double", dict, dict), {"x": [1]}, 60, dask=dask)["x"] == [1, 1]
 
 
 def test_a_scheduler_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compute, "CONNECT_S", 0.5)
     with pytest.raises(JobError, match=r"on tcp://127\.0\.0\.1:1: ") as error:
-        compute.run("far_jobs:double", {"x": 1}, 5, dask="tcp://127.0.0.1:1")
+        compute.run(Task("far_jobs:double", dict, dict), {"x": 1}, 5, dask="tcp://127.0.0.1:1")
     assert "\n" not in str(error.value)

@@ -14,7 +14,8 @@ import pytest
 from monitor.errors import JobError
 from monitor.jobs.worker import list_models
 from monitor.worker import compute, kernel, sandbox
-from monitor.worker.sandbox import GIB, MIB, Terms
+from monitor.worker.records import Task
+from monitor.worker.sandbox import GIB, MIB, Terms, Walls
 
 SECRET = "nobody-may-read-this"
 BODY = """
@@ -54,7 +55,12 @@ def limits(payload):
             "later": int(status["CapBnd"], 16), "no_new": int(status["NoNewPrivs"])}
 class Evil:
     def __reduce__(self): return os.system, ("touch " + os.environ["HOME"] + "/owned",)
-def evil(payload): return {"x": Evil()}
+def evil(payload): leave(pickle.dumps({"x": Evil()}))
+def leave(content):
+    # what somebody answers who has taken this process over
+    (Path(os.environ["TMPDIR"]) / "answer").write_bytes(content)
+    os._exit(0)
+def answer(payload): leave(payload["content"])
 def mislead(payload):
     folder = Path(os.environ["TMPDIR"])
     (folder / "error").symlink_to(payload["path"])
@@ -112,7 +118,7 @@ def listener():
 
 
 def run(job, payload=None, limit_s=30, **terms):
-    return compute.run(f"wall_jobs:{job}", payload or {}, limit_s, terms=Terms(**terms))
+    return compute.run(Task(f"wall_jobs:{job}", dict, dict), payload or {}, limit_s, terms=Terms(**terms))
 
 
 def why(job, payload=None, limit_s=30, **terms):
@@ -138,7 +144,8 @@ def test_a_process_that_waited_for_its_job_stands_behind_the_same_walls(listener
     secret.write_text(SECRET)
     compute.warm("late_jobs:attempt")
     terms = Terms(reads=())
-    answer = compute.run("late_jobs:attempt", {"address": address, "path": str(secret)}, 300, terms=terms)
+    attempt = Task("late_jobs:attempt", dict, dict)
+    answer = compute.run(attempt, {"address": address, "path": str(secret)}, 300, terms=terms)
     assert answer["loaded"], "PyTorch was there before the job began"
     assert answer["threads"] == 2, "its own, and the one that watches for the end of the service"
     assert answer["read"] == "PermissionError"
@@ -188,8 +195,8 @@ def test_without_walls_the_service_says_so_and_goes_on(listener, caplog, monkeyp
     monkeypatch.setattr(compute, "_told", set())
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            answer = compute.run("monitor.worker.sandbox:describe", {}, 30, terms=Terms(walls=()))
-    assert answer == {"missing": [sandbox.OPEN_FILES, sandbox.OPEN_NETWORK]}
+            answer = compute.run(sandbox.DESCRIBE, None, 30, terms=Terms(walls=()))
+    assert answer == Walls((sandbox.OPEN_FILES, sandbox.OPEN_NETWORK))
     assert [r.message for r in caplog.records] == [sandbox.OPEN_FILES, sandbox.OPEN_NETWORK]
     assert SECRET not in run("environment", walls=())["text"]
     assert came == []
@@ -200,18 +207,18 @@ def test_where_namespaces_are_forbidden_the_filter_of_calls_stands(listener, tmp
         pytest.skip("needs a user namespace to forbid further ones in")
     address, came = listener
     code = (
-        "from monitor.worker import compute; from monitor.worker import kernel\n"
+        "from monitor.worker import compute, kernel, sandbox; from monitor.worker.records import Task\n"
         "from monitor.errors import JobError\n"
         "assert not kernel.leave_network()\n"
-        "print(compute.run('monitor.worker.sandbox:describe', {}, 30))\n"
-        f"try: print(compute.run('wall_jobs:connect', {{'address': {address!r}}}, 30))\n"
+        "print(compute.run(sandbox.DESCRIBE, None, 30))\n"
+        f"try: print(compute.run(Task('wall_jobs:connect', dict, dict), {{'address': {address!r}}}, 30))\n"
         "except JobError as error: print(error)\n"
     )
     shell = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
     words = ["unshare", "--map-root-user", "sh", "-c", shell, "sh", sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.stdout.splitlines() == [
-        "{'missing': []}",
+        "Walls(missing=())",
         "wall_jobs:connect: PermissionError: [Errno 13] Permission denied",
     ], done.stderr
     assert came == []
@@ -290,8 +297,33 @@ def test_the_service_is_not_signalled():
 
 def test_an_answer_that_would_run_code_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert "its answer cannot be read (UnpicklingError: posix.system is no plain data)" in why("evil")
+    assert "its answer cannot be read (" in why("evil")
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "JSONDecodeError"),
+        (b"\x80\x05\x95", "UnicodeDecodeError"),
+        (b"[" * 200_000, "RecursionError"),
+        (b'{"missing": ' + b"9" * 10_000 + b"}", "ValueError"),
+        (b'{"missing": [1, 2]}', "missing[0]: expected a text, got int"),
+        (b'{"missing": [' + b"1," * 2_000_000 + b"1]}", "missing[0]: expected a text, got int"),
+        (b'{"missing": {"a": "b"}}', "missing: expected a list, got dict"),
+        (b"{}", "missing: is missing"),
+        (b'{"missing": [], "a\\nb": 1}', "the answer: unknown key 'a\\nb'"),
+        (b'{"missing": [], "' + b"k" * 100_000 + b'": 1}', "the answer: unknown key 'kkk"),
+        (b"null", "the answer: expected an object, got NoneType"),
+    ],
+)
+def test_an_answer_that_is_not_the_record_agreed_is_one_short_line(content, told):
+    with pytest.raises(JobError) as caught:
+        compute.run(Task("wall_jobs:answer", dict, Walls), {"content": content}, 60)
+    said = str(caught.value)
+    assert told in said
+    assert "\n" not in said
+    assert len(said) < 1200
 
 
 def test_a_link_in_place_of_its_words_shows_nothing_of_the_service(tmp_path):

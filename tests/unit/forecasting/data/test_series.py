@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from forecasting.data.payload import panel_from_payload
 from forecasting.data.series import DAY_S, Panel, panel_from_samples, read_long_csv
 from forecasting.data.units import LENGTHS
 from forecasting.errors import HorizonError, PanelError
@@ -54,36 +53,18 @@ def test_bad_numbers_are_dropped_and_nothing_at_all_is_refused():
         panel_from_samples({"A": ([0, 1], [1.0])}, DAY_S)
 
 
-def test_payload_sorts_columns_and_takes_none_for_missing():
-    panel = panel_from_payload(
-        {
-            "start_s": 0,
-            "step_s": 60,
-            "stations": ["b", "a"],
-            "values": [[1.0, None], [2.0, 5.0]],
-            "xy_m": [[0, 0], [3, 4]],
-        }
-    )
-    assert panel.stations == ("a", "b")
-    np.testing.assert_array_equal(panel.values, [[np.nan, 1.0], [5.0, 2.0]])
-    np.testing.assert_array_equal(panel.xy_m, [[3, 4], [0, 0]])
-
-
 @pytest.mark.parametrize(
-    "payload",
+    ("step_s", "stations", "values"),
     [
-        {},
-        {"start_s": 0, "step_s": 60, "stations": ["a"], "values": []},
-        {"start_s": 0, "step_s": 60, "stations": ["a"], "values": [["x"]]},
-        {"start_s": 0, "step_s": 60, "stations": ["a", "a"], "values": [[1, 2]]},
-        {"start_s": 0, "step_s": 0, "stations": ["a"], "values": [[1]]},
-        {"start_s": 0, "step_s": 60, "stations": ["a", "b"], "values": [[1]]},
-        {"start_s": 0, "step_s": 60, "stations": ["a"], "values": [[float("inf")]]},
+        (60.0, "aa", [[1, 2]]),
+        (0.0, "a", [[1]]),
+        (60.0, "ab", [[1]]),
+        (60.0, "a", [[float("inf")]]),
     ],
 )
-def test_an_unusable_payload_is_one_clear_error(payload):
+def test_an_unusable_panel_is_one_clear_error(step_s, stations, values):
     with pytest.raises(PanelError):
-        panel_from_payload(payload)
+        Panel(0.0, step_s, tuple(stations), np.array(values, dtype=float))
 
 
 def test_horizons_are_durations():

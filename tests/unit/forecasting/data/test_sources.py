@@ -8,7 +8,6 @@ import torch
 
 from forecasting.data.covariates import covariates_from_samples, features, rows_from_covariates
 from forecasting.data.driver_rows import DriverRows
-from forecasting.data.payload import panel_from_payload
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
 from forecasting.errors import ForecastingError, PanelError
@@ -123,12 +122,6 @@ def test_driver_rows_and_their_scale():
         DriverRows(("x",), ("sun",), np.zeros((2, 1)))
     with pytest.raises(PanelError, match="rows of drivers"):
         replace(panel, drivers=rows.head(4))
-    payload = {"start_s": 0.0, "step_s": DAY_S, "stations": ["A"], "values": [[1.0], [None]]}
-    lists = {"names": ["R.rain"], "kinds": ["rain"], "values": [[None], [3.0]]}
-    assert panel_from_payload(payload | {"drivers": lists}).drivers.values[1, 0] == 3.0
-    assert panel_from_payload(payload).drivers is None
-    with pytest.raises(PanelError, match="drivers payload"):
-        panel_from_payload(payload | {"drivers": {"names": []}})
 
 
 def test_terms_of_the_loss_are_what_they_say():

@@ -10,6 +10,7 @@ from forecasting.metrics import coverage, mae, pinball, rmse, skill, winkler
 from forecasting.serving.conformal import MINIMUM_SCORES, WINDOW, ConformalState, margin, replay, score, update
 from forecasting.serving.gate import blend_weight, choose_shown, decide
 from forecasting.serving.quantiles import blend_fan, bounds, conform, point_fan, widen
+from tests.data.forecast_rows import row
 
 
 def test_scores_on_small_numbers():
@@ -184,20 +185,8 @@ def test_a_gain_in_one_third_only_is_refused():
     assert "1 of 3" in gate.reason
 
 
-def row(model, station="A", horizon_s=86400.0, shown=True, **more):
-    return {
-        "station": station,
-        "horizon_s": horizon_s,
-        "model": model,
-        "shown": shown,
-        "reason": "r",
-        "baseline": "lld",
-        "skill": None,
-    } | more
-
-
 def shown(rows):
-    return [(r["station"], r["horizon_s"], r["model"]) for r in rows if r["shown"]]
+    return [(r.station, r.horizon_s, r.model) for r in rows if r.shown]
 
 
 def test_exactly_one_row_is_shown():
@@ -209,15 +198,11 @@ def test_exactly_one_row_is_shown():
         row("lstm", skill=0.08),
         row("graph-gru", shown=False, skill=0.5),
     ]
-    gates = {
-        name: {"86400": {"shown": r["shown"], "skill": r["skill"]}} for name, r in ((r["model"], r) for r in rows[3:])
-    }
-    out = choose_shown(rows, gates)
+    out = choose_shown(rows)
     assert shown(out) == [("A", 86400.0, "lstm")]
-    assert out[3]["reason"] == "not shown: lstm is the forecast of this horizon"
-    assert out[5]["reason"] == "r"
-    assert rows[0]["shown"], "the input is left alone"
-    assert shown(choose_shown(rows)) == shown(out)
+    assert out[3].reason == "not shown: lstm is the forecast of this horizon"
+    assert out[5].reason == "r"
+    assert rows[0].shown, "the input is left alone"
 
 
 def test_baselines_take_over_in_their_order():

@@ -11,11 +11,12 @@ import pytest
 
 from monitor.errors import JobError
 from monitor.worker import compute
+from monitor.worker.records import Task
 from tests.conftest import wait_for
 
 BODY = """
 import os, sys, time, threading
-def double(payload): return {"x": payload["x"] * 2, "pid": os.getpid(), "omp": os.environ["OMP_NUM_THREADS"],
+def double(payload): return {"x": list(payload["x"] * 2), "pid": os.getpid(), "omp": os.environ["OMP_NUM_THREADS"],
                              "loaded": sorted(m for m in sys.modules if m.split(".")[0] in ("sqlalchemy", "torch"))}
 def fail(payload): raise ValueError("no\\n  data")
 def sleep(payload): time.sleep(60)
@@ -23,6 +24,8 @@ def stubborn(payload):
     import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)
 def die(payload): os.kill(os.getpid(), 9)
 def wrong(payload): return 3
+def array(payload):
+    import numpy; return {"x": numpy.zeros(3)}
 EARLY = []
 def load_libraries(): EARLY.append(os.environ["TMPDIR"])
 def early(payload): return {"loaded": EARLY, "folder": os.environ["TMPDIR"]}
@@ -32,6 +35,10 @@ def chatty(payload, progress):
 """
 
 
+def job(name):
+    return Task(name, dict, dict)
+
+
 @pytest.fixture(autouse=True)
 def jobs(tmp_path, monkeypatch):
     (tmp_path / "some_jobs.py").write_text(BODY)
@@ -39,49 +46,50 @@ def jobs(tmp_path, monkeypatch):
 
 
 def test_answers_come_back_from_another_process():
-    answer = compute.run("some_jobs:double", {"x": np.arange(3.0)}, 30)
-    assert answer["x"].tolist() == [0.0, 2.0, 4.0]
+    answer = compute.run(job("some_jobs:double"), {"x": np.arange(3.0)}, 30)
+    assert answer["x"] == [0.0, 2.0, 4.0]
     assert answer["pid"] != os.getpid()
     assert answer["omp"] == "1"
     assert answer["loaded"] == []
 
 
 @pytest.mark.parametrize(
-    ("job", "words"),
+    ("name", "words"),
     [
         ("some_jobs:fail", "ValueError: no data"),
         ("some_jobs:die", "killed by signal 9"),
-        ("some_jobs:wrong", "answered int"),
+        ("some_jobs:wrong", "the answer: expected an object, got int"),
+        ("some_jobs:array", "TypeError: ndarray is no plain data"),
         ("some_jobs:nothing", "AttributeError"),
         ("no_such_module:x", "ModuleNotFoundError"),
     ],
 )
-def test_a_failure_is_one_line(job, words):
+def test_a_failure_is_one_line(name, words):
     with pytest.raises(JobError) as error:
-        compute.run(job, {}, 30)
+        compute.run(job(name), {}, 30)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("job", ["sleep", "stubborn"])
-def test_killed_at_the_limit(job, monkeypatch):
+@pytest.mark.parametrize("name", ["sleep", "stubborn"])
+def test_killed_at_the_limit(name, monkeypatch):
     monkeypatch.setattr(compute, "GRACE_S", 0.3)
     started = time.monotonic()
     with pytest.raises(JobError, match="killed at its limit of 1 s"):
-        compute.run(f"some_jobs:{job}", {}, 1)
+        compute.run(job(f"some_jobs:{name}"), {}, 1)
     assert time.monotonic() - started < 30  # it would take a minute
 
 
 def test_progress_arrives_in_order():
     seen = []
-    compute.run("some_jobs:chatty", {}, 30, seen.append)
+    compute.run(job("some_jobs:chatty"), {}, 30, seen.append)
     assert seen == [{"step": 0}, {"step": 1}, {"step": 2}]
 
 
 def test_a_large_answer_is_refused(monkeypatch):
     monkeypatch.setattr(compute, "RESULT_LIMIT_BYTES", 100)
     with pytest.raises(JobError, match="more than 100"):
-        compute.run("some_jobs:double", {"x": "y" * 1000}, 30)
+        compute.run(job("some_jobs:double"), {"x": "y" * 1000}, 30)
 
 
 def test_the_job_ends_with_the_service(tmp_path):
@@ -89,7 +97,10 @@ def test_the_job_ends_with_the_service(tmp_path):
         "import os,time\ndef mark(p):\n open(p['path'],'w').write(str(os.getpid()))\n time.sleep(60)\n"
     )
     path = tmp_path / "pid"
-    code = f"from monitor.worker import compute; compute.run('more_jobs:mark', {{'path': {str(path)!r}}}, 60)"
+    code = (
+        "from monitor.worker import compute; from monitor.worker.records import Task\n"
+        f"compute.run(Task('more_jobs:mark', dict, dict), {{'path': {str(path)!r}}}, 60)"
+    )
     service = subprocess.Popen([sys.executable, "-c", code])
     try:
         wait_for(lambda: path.exists() and path.read_text())
@@ -112,9 +123,9 @@ def test_a_job_that_was_announced_has_its_libraries_before_it_begins(places):
     compute.warm("some_jobs:early")
     compute.warm("some_jobs:early")  # once is enough
     waiting = [str(p) for p in places.iterdir()]
-    answer = compute.run("some_jobs:early", {}, 30)
+    answer = compute.run(job("some_jobs:early"), {}, 30)
     assert waiting == answer["loaded"] == [answer["folder"]]
-    assert compute.run("some_jobs:early", {}, 30)["loaded"] == []
+    assert compute.run(job("some_jobs:early"), {}, 30)["loaded"] == []
     assert list(places.iterdir()) == []
 
 
@@ -130,10 +141,10 @@ def test_a_job_whose_waiting_process_has_died_runs_in_another(places):
     compute._waiting["some_jobs:die"].process.kill()
     compute._waiting["some_jobs:die"].process.wait()
     with pytest.raises(JobError, match="killed by signal 9"):
-        compute.run("some_jobs:die", {}, 30)
+        compute.run(job("some_jobs:die"), {}, 30)
     compute.warm("no_such_module:x")
     with pytest.raises(JobError, match="ModuleNotFoundError"):
-        compute.run("no_such_module:x", {}, 30)
+        compute.run(job("no_such_module:x"), {}, 30)
     assert list(places.iterdir()) == []
 
 

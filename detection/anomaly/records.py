@@ -1,0 +1,87 @@
+"""What a detector is asked and what it answers: frozen records, so that they can cross into a worker and back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Samples = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+"""Station to times in epoch seconds and values, in order of time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorTraining:
+    """Train `detector` on a record and write its checkpoint into `folder`."""
+
+    detector: str
+    samples: Samples
+    step_s: float
+    folder: Path
+    budget_per_sensor_month: float = 0.1
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedDetector:
+    """Its hash, where its checkpoint lies, and the card beside it (JSON)."""
+
+    model_hash: str
+    detector: str
+    checkpoint: str
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """Score the readings newer than `since_s` (None: all) with a checkpoint, or with `persistence-z` as it comes.
+
+    Samples should reach back two years where they can, ninety days at least for a steady scale.
+    """
+
+    detector: str
+    samples: Samples
+    step_s: float
+    checkpoint: str | None = None
+    since_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The score of one reading."""
+
+    station: str
+    at_s: float
+    score: float
+    threshold: float
+    kind: str
+    alerted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A certain fault, which has no score: stuck, replay, gap, duplicate or backwards."""
+
+    station: str
+    at_s: float
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unscored:
+    """Why a station was not scored."""
+
+    station: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a detector says of a record; `model_hash` is None where its threshold was carried over."""
+
+    scores: tuple[Score, ...]
+    findings: tuple[Finding, ...]
+    withheld: tuple[Unscored, ...]
+    detector: str
+    model_hash: str | None
+    threshold_source: str

@@ -1,0 +1,117 @@
+"""What a forecast answers, and what a training is told: frozen records, which can cross into a worker and back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forecasting.serving.conformal import ConformalState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """One target of one model at one station; quantiles and baseline are absolute values at the target, mm.
+
+    Attributes:
+        station: Of the panel.
+        model: Its id.
+        model_hash: Of the checkpoint; None for a simple forecast.
+        horizon_s: As it was asked for.
+        issued_s: The last row of the panel, epoch seconds.
+        target_s: The row that is forecast.
+        data_until_s: The newest observation of the station.
+        data_value: Its value: what persistence says.
+        q025: Quantiles, after conformal correction.
+        q10: The same.
+        q50: The same.
+        q90: The same.
+        q975: The same.
+        margins: Nominal coverage as text to what was added to both ends.
+        baseline: The best simple forecast.
+        baseline_q50: Its value.
+        skill: Over it on calibration, of a network.
+        shown: Whether it may be the forecast that people see.
+        reason: Why, or why not.
+        latency_ms: What all forecasts of the model took together.
+    """
+
+    station: str
+    model: str
+    model_hash: str | None = None
+    horizon_s: float
+    issued_s: float
+    target_s: float
+    data_until_s: float
+    data_value: float
+    q025: float
+    q10: float
+    q50: float
+    q90: float
+    q975: float
+    margins: dict[str, float]
+    baseline: str
+    baseline_q50: float
+    skill: float | None = None
+    shown: bool
+    reason: str
+    latency_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """What stands in place of a forecast that cannot be given."""
+
+    model: str
+    station: str
+    horizon_s: float
+    reason: str
+    data_until_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasts:
+    """What one model says: forecasts, what it withheld, and the states of its intervals by `conformal_key`."""
+
+    rows: tuple[Forecast, ...]
+    withheld: tuple[Withheld, ...]
+    conformal: dict[str, ConformalState]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How one network is trained.
+
+    Attributes:
+        model: Its id.
+        horizons_s: What it shall learn to look ahead.
+        folder: Where its checkpoint is written.
+        seed: Of its first weights.
+        epochs: Most passes over the record.
+        time_limit_s: Wall time after which it stops with the best it has.
+        stride: Rows between two examples.
+        created_at: Text kept in the card.
+        edges: Of a graph: `measured` or `slope`.
+        slope_azimuth_deg: Of the fall; from the heights where None.
+        work: Folder in which a training that is killed leaves its place; the next like it goes on from there.
+    """
+
+    model: str
+    horizons_s: tuple[float, ...]
+    folder: Path
+    seed: int = 7
+    epochs: int = 30
+    time_limit_s: float = 300.0
+    stride: int = 1
+    created_at: str | None = None
+    edges: str = "measured"
+    slope_azimuth_deg: float | None = None
+    work: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A network that was trained: its hash, where its checkpoint lies, and the card beside it (JSON)."""
+
+    model_hash: str
+    model: str
+    path: str
+    card: dict[str, Any]

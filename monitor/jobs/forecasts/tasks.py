@@ -1,0 +1,119 @@
+"""What the jobs of forecasts and detectors ask of their workers, and what these answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from detection.anomaly.records import DetectorTraining
+from forecasting.data.rain_forecasts import Outlook
+from forecasting.serving.conformal import ConformalState
+from forecasting.serving.records import Forecast, Training, Withheld
+from monitor.domain.instants import epoch_s
+from monitor.domain.site import Site
+from monitor.jobs.samples import Samples, Timed, heights_m, plan_xy_m
+from monitor.worker.records import Task
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRecord:
+    """Series of a site as they were read; the worker lays them on one grid.
+
+    Attributes:
+        samples: Label to times and values.
+        step_s: Of the grid.
+        end_s: The moment of issue.
+        xy_m: Label to metres east and north; None where a place is not known.
+        heights_m: Label to metres; None where one is not known.
+        drivers: `station.quantity` to times and values of what may drive the slope.
+        expected: Issues of expected rain.
+    """
+
+    samples: Mapping[str, Timed]
+    step_s: float
+    end_s: float
+    xy_m: Mapping[str, tuple[float, float]] | None = None
+    heights_m: Mapping[str, float] | None = None
+    drivers: Mapping[str, Timed] = field(default_factory=dict)
+    expected: tuple[Outlook, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Whether a checkpoint may be shown at one horizon, as its own forecasts have shown."""
+
+    shown: bool
+    reason: str
+    skill: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AskedModel:
+    """One model of a site.
+
+    Attributes:
+        model: Its id.
+        name: Under which its intervals are kept.
+        checkpoint: Path, of a network.
+        permits: Of a network, by horizon in seconds; None for a simple forecast.
+    """
+
+    model: str
+    name: str
+    checkpoint: str | None = None
+    permits: Mapping[float, Permit] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteForecastAsked:
+    """The record of a site, the models that forecast it, and the states of their intervals by name and key."""
+
+    record: SiteRecord
+    horizons_s: tuple[float, ...]
+    models: tuple[AskedModel, ...]
+    conformal: Mapping[str, Mapping[str, ConformalState]]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteForecast:
+    """Forecasts of all models, at most one shown per label and horizon; why some were withheld, or failed by name."""
+
+    rows: tuple[Forecast, ...]
+    withheld: tuple[Withheld, ...]
+    conformal: dict[str, dict[str, ConformalState]]
+    failed: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingAsked:
+    """The record that a network shall learn from, and how."""
+
+    record: SiteRecord
+    training: Training
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingAnswer:
+    """A checkpoint with its card (JSON), or why nothing was trained."""
+
+    model_hash: str = ""
+    path: str = ""
+    card: dict[str, Any] = field(default_factory=dict)
+    refused: str = ""
+
+
+_ROOM: Final = "monitor.jobs.forecasts.worker"
+FORECAST_SITE: Final = Task(f"{_ROOM}:forecast_site", SiteForecastAsked, SiteForecast)
+TRAIN_FORECASTER: Final = Task(f"{_ROOM}:train_forecaster", TrainingAsked, TrainingAnswer)
+TRAIN_DETECTOR: Final = Task(f"{_ROOM}:train_detector", DetectorTraining, TrainingAnswer)
+
+
+def make_record(
+    site: Site, samples: list[Samples], step_s: float, now: datetime,
+    drivers: Mapping[str, Timed], expected: tuple[Outlook, ...],
+) -> SiteRecord:  # fmt: skip
+    """What is known of a site at `now`, for one grid of `step_s`."""
+    return SiteRecord(
+        {s.label: s.timed for s in samples}, step_s, epoch_s(now), plan_xy_m(site, samples), heights_m(samples),
+        drivers, expected,
+    )  # fmt: skip

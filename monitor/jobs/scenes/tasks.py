@@ -1,0 +1,220 @@
+"""What the watched folder asks of its worker, and what this answers of a scene."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.domain.quantities import LANDSLIDE
+from monitor.domain.site import LocalGrid
+from monitor.jobs.scenes.proximity import Place
+from monitor.worker.records import Task
+
+MEASURED: Final = frozenset({"scene_probability", "ndvi", "coherence"})
+Box = tuple[float, float, float, float]
+Window = tuple[int, int, int, int]  # column, row, width, height
+
+
+@dataclass(frozen=True, slots=True)
+class KnownOutline:
+    """A footprint as it is stored, with what is known of its line; `geometry` is GeoJSON."""
+
+    polygon_id: str
+    kind: str
+    geometry: Any
+    bbox: Box
+    area_m2: float
+    mean_probability: float
+    change: str
+    parent_id: str | None
+    root_id: str | None
+    anchor_scene: str | None
+    first_seen_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDate:
+    """A scene of the site that is done: what a worker needs to compare another with it.
+
+    Attributes:
+        scene_hash: its id.
+        name: in the inbox.
+        acquired_at: when it was taken.
+        model_hash: of the weights it was read by.
+        out_dir: where its files are kept.
+        prob: path of its kept probabilities.
+        scene_path: where its image lay; `(replaced)` behind it where another lies there now.
+        threshold: of its footprints.
+        minimum_area_m2: of its footprints.
+        classes: of its probabilities, in the order of the bands.
+        unseen: windows that nobody looked at.
+        doubts: why it lies outside of what the network was trained on.
+        prints: marks of its files as they came.
+        polygons: its footprints.
+    """
+
+    scene_hash: str
+    name: str
+    acquired_at: datetime
+    model_hash: str
+    out_dir: str
+    prob: str
+    scene_path: str
+    threshold: float
+    minimum_area_m2: float
+    classes: tuple[str, ...]
+    unseen: tuple[Window, ...]
+    doubts: tuple[str, ...]
+    prints: tuple[str, ...]
+    polygons: tuple[KnownOutline, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownVersion:
+    """An earlier delivery of the scene: it is replaced where it was taken at the same time."""
+
+    scene_hash: str
+    acquired_at: datetime
+    polygons: tuple[KnownOutline, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneAsked:
+    """One scene against the other dates of its site.
+
+    Attributes:
+        scene_path: raster, or folder with `scene.toml`.
+        weights: name or path.
+        out_dir: where its files are written.
+        minimum_area_m2: of footprints; None: as the weights say.
+        owner: the site.
+        triage: weights that tell which tiles are worth a look; None: all are.
+        known: boxes of all that was found on this ground before.
+        dates: scenes of the site that are done.
+        versions: scenes of the same name.
+        stations: id -> longitude, latitude.
+        near_m: how far places look.
+        local: places files in a local system.
+    """
+
+    scene_path: str
+    weights: str
+    out_dir: Path
+    minimum_area_m2: float | None
+    owner: str
+    triage: str | None
+    known: tuple[Box, ...]
+    dates: tuple[KnownDate, ...]
+    versions: tuple[KnownVersion, ...]
+    stations: Mapping[str, Place]
+    near_m: float
+    local: LocalGrid | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A footprint that was found, or that is gone; `geometry` is GeoJSON."""
+
+    polygon_id: str
+    kind: str
+    geometry: dict[str, Any]
+    bbox: Box
+    area_m2: float
+    mean_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a footprint; see `monitor.store.scenes.arrivals.Change`."""
+
+    change: str
+    parent_id: str | None
+    grown_m2: float | None
+    since_at: datetime | None
+    root_id: str
+    first_seen_at: datetime | None
+    anchor_scene: str
+    caution: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was judged of one date.
+
+    Attributes:
+        scene_hash: the date.
+        changes: polygon_id of each of its footprints, and of those that vanished, to what became of it.
+        vanished: footprints of before that are gone.
+        told: what was measured between it and the dates before, as it is kept (JSON).
+    """
+
+    scene_hash: str
+    changes: dict[str, Change]
+    vanished: tuple[Outline, ...]
+    told: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceValue:
+    """What a scene says of a place: a station, or a landslide that is followed."""
+
+    station: str
+    quantity: str
+    at: datetime
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadScene:
+    """A scene that was read; `outputs` and `card` are kept as they are (JSON).
+
+    `judgements` are of this scene first, then of later ones; `replaced` are hashes of the versions it replaces.
+    """
+
+    scene_hash: str
+    model: str
+    model_hash: str
+    acquired_at: datetime
+    role: str
+    crs: str
+    pixel_area_m2: float | None
+    valid_share: float
+    classes: tuple[str, ...]
+    threshold: float
+    minimum_area_m2: float
+    warnings: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
+    unseen: tuple[Window, ...] = ()
+    outputs: dict[str, Any]
+    polygons: tuple[Outline, ...]
+    weights_path: str
+    card: dict[str, Any]
+    judgements: tuple[Judgement, ...]
+    series: tuple[PlaceValue, ...] = ()
+    replaced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SceneAnswer:
+    """A scene that was read; or what it waits for, and whether that may come by itself; or why it cannot be used."""
+
+    read: ReadScene | None = None
+    waiting: str = ""
+    comes: bool = False
+    error: str = ""
+
+
+READ_ONE: Final = Task("monitor.jobs.scenes.worker:read_one", SceneAsked, SceneAnswer)
+
+
+def find_stranger(answer: ReadScene, asked: SceneAsked) -> str | None:
+    """The first thing that an answer says of what it was not asked about; None where there is none."""
+    hashes = {answer.scene_hash, *(date.scene_hash for date in asked.dates)}
+    strange = [j.scene_hash for j in answer.judgements if j.scene_hash not in hashes]
+    strange += [h for h in answer.replaced if h not in {v.scene_hash for v in asked.versions}]
+    strange += [
+        f"{row.station}.{row.quantity}" for row in answer.series
+        if row.quantity not in MEASURED or not (row.station in asked.stations or row.station.startswith(LANDSLIDE))
+    ]  # fmt: skip
+    return strange[0][:60] if strange else None

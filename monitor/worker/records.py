@@ -1,0 +1,197 @@
+"""What crosses to a worker and back: a frozen record each way. What comes back is read field by field, or refused.
+
+Not pydantic: it collects all that is wrong to the end. An answer of 4 MB that a worker made up became 860 MB
+of errors in the core. This reader stops at the first.
+"""
+
+import functools
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
+Record = TypeVar("Record")
+Read = Callable[[Any], Any]
+SHOWN = 60  # characters of a key of somebody else
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[Asked, Answered]):
+    """A function that runs in a worker, with the records that cross.
+
+    Attributes:
+        function: ``"module:function"``; only the worker imports it.
+        asks: what it takes, a frozen dataclass; arrays may be in it.
+        answers: what it gives back, a frozen dataclass of numbers, texts, tuples, dicts and other such records.
+    """
+
+    function: str
+    asks: type[Asked]
+    answers: type[Answered]
+
+
+class RecordError(ValueError):
+    """What does not fit, without the place where it stands; `place` is found on the way out."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why, self.place = why, ""
+
+    def inside(self, step: str) -> "RecordError":
+        """The same, one level further out."""
+        self.place = f"{step}{self.place}"
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.place.lstrip('.') or 'the answer'}: {self.why}"
+
+
+def read_record(kind: type[Record], plain: Any) -> Record:
+    """Read plain values as a record: every key known, none missing, every value of its type.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Row:
+    ...     station: str
+    ...     values: tuple[float, ...] = ()
+    >>> read_record(Row, {"station": "G1", "values": [1, 2.5]})
+    Row(station='G1', values=(1.0, 2.5))
+    >>> read_record(Row, {"station": "G1", "values": [1, "2"]})
+    Traceback (most recent call last):
+    monitor.worker.records.RecordError: values[1]: expected a number, got str
+
+    Raises:
+        RecordError: the first place that does not fit.
+    """
+    found: Record = _reader(kind)(plain)  # type: ignore[arg-type]  # mypy takes a class for not hashable
+    return found
+
+
+def spell_record(one: Any) -> Any:
+    """A record or an instant as plain values, one level deep: the `default` of `json.dumps`."""
+    if isinstance(one, datetime):
+        return one.isoformat()
+    if is_dataclass(one) and not isinstance(one, type):
+        return {field.name: getattr(one, field.name) for field in fields(one)}
+    raise TypeError(f"{type(one).__name__} is no plain data")
+
+
+@functools.cache
+def _reader(kind: Any) -> Read:
+    """What reads values of a type; made once for each."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return lambda value: value
+    if origin in {Union, types.UnionType}:
+        (other,) = (part for part in parts if part is not types.NoneType)
+        read = _reader(other)
+        return lambda value: None if value is None else read(value)
+    if origin is tuple and parts[-1] is not Ellipsis:
+        return _pair_reader(tuple(map(_reader, parts)))
+    if origin in {tuple, list, Sequence}:
+        return _list_reader(_reader(parts[0]), list if origin is list else tuple)
+    if origin in {dict, Mapping}:
+        return _dict_reader(_reader(parts[1]))
+    if is_dataclass(kind):
+        return _record_reader(kind)
+    if kind is datetime:
+        return _read_instant
+    return _plain_reader(kind)
+
+
+def _plain_reader(kind: type) -> Read:
+    words = {float: "a number", int: "a whole number", str: "a text", bool: "true or false", dict: "an object"}
+    wanted = words[kind]
+
+    def read(value: Any) -> Any:
+        if type(value) is kind:
+            return value
+        if kind is float and type(value) is int:
+            return float(value)
+        raise RecordError(f"expected {wanted}, got {type(value).__name__}")
+
+    return read
+
+
+def _read_instant(value: Any) -> datetime:
+    try:
+        found = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise RecordError("expected an instant") from None
+    if found.tzinfo is None:
+        raise RecordError("expected an instant with its offset from UTC")
+    return found
+
+
+def _list_reader(read_one: Read, make: Callable[[list[Any]], Any]) -> Read:
+    def read(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise RecordError(f"expected a list, got {type(value).__name__}")
+        out: list[Any] = []
+        try:
+            for one in value:
+                out.append(read_one(one))  # noqa: PERF401  its length says which one does not fit
+        except RecordError as error:
+            raise error.inside(f"[{len(out)}]") from None
+        return make(out)
+
+    return read
+
+
+def _pair_reader(readers: tuple[Read, ...]) -> Read:
+    def read(value: Any) -> Any:
+        if not isinstance(value, list) or len(value) != len(readers):
+            raise RecordError(f"expected a list of {len(readers)}")
+        return tuple(read_one(one) for read_one, one in zip(readers, value, strict=True))
+
+    return read
+
+
+def _dict_reader(read_one: Read) -> Read:
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise RecordError(f"expected an object, got {type(value).__name__}")
+        out = {}
+        for key, one in value.items():
+            try:
+                out[key] = read_one(one)
+            except RecordError as error:
+                raise error.inside(f"[{_show(key)}]") from None
+        return out
+
+    return read
+
+
+def _record_reader(kind: Any) -> Read:
+    hints = get_type_hints(kind)
+    readers = {field.name: _reader(hints[field.name]) for field in fields(kind)}
+    needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise RecordError(f"expected an object, got {type(value).__name__}")
+        if missing := next((name for name in needed if name not in value), None):
+            raise RecordError("is missing").inside(f".{missing}")
+        given = {}
+        for key, one in value.items():
+            if key not in readers:
+                raise RecordError(f"unknown key {_show(key)}")
+            try:
+                given[key] = readers[key](one)
+            except RecordError as error:
+                raise error.inside(f".{key}") from None
+        return kind(**given)
+
+    return read
+
+
+def _show(key: str) -> str:
+    """A key as one short piece of a line.
+
+    >>> _show("b" * 100) == repr("b" * 60)
+    True
+    """
+    return repr(key[:SHOWN])
