@@ -44,9 +44,9 @@ def model(request, tmp_path_factory):
 
 def test_training_writes_a_checkpoint_that_describes_itself(model):
     made, folder, told = model
-    card = json.loads((folder / f"{made['model_hash']}.json").read_text())
+    card = json.loads((folder / f"{made.model_hash}.json").read_text())
     assert card == json.loads(json.dumps(made.card))
-    assert (folder / f"{made['model_hash']}.safetensors").exists()
+    assert (folder / f"{made.model_hash}.safetensors").exists()
     assert sorted(p.suffix for p in folder.iterdir()) == [".json", ".safetensors"]
     assert set(card["gates"]) == {"86400", "604800"}
     for gate in card["gates"].values():
@@ -104,7 +104,7 @@ def test_simple_forecasts_need_no_checkpoint(name):
         assert row.model_hash is None
         assert row.shown
     if name == "persistence":
-        assert out.rows[0]["q50"] == draw().values[-1, 0]
+        assert out.rows[0].q50 == draw().values[-1, 0]
 
 
 def test_one_forecast_is_shown_per_station_and_horizon(model):
@@ -128,7 +128,7 @@ def test_a_stale_station_is_withheld_with_its_reason():
     values[:, 3] = np.nan
     out = jobs.forecast(panel, "lld", H)
     assert {r.station for r in out.rows} == {"B"}
-    assert out.rows[0]["data_until_s"] == 1.6e9 + 416 * DAY_S
+    assert out.rows[0].data_until_s == 1.6e9 + 416 * DAY_S
     reasons = {w.station: w.reason for w in out.withheld}
     assert reasons["A"] == "stale: newest observation is older than 3 intervals"
     assert reasons["C"].startswith("gaps: ")
@@ -152,7 +152,7 @@ def test_horizons_that_do_not_fit_are_withheld(model):
     assert {r.horizon_s for r in out.rows} == {DAY_S}
     assert {w.reason for w in out.withheld} == {
         "the horizon is shorter than the sampling interval",
-        f"{made['model']} was not trained for 30 d",
+        f"{made.model} was not trained for 30 d",
     }
 
 
@@ -162,7 +162,7 @@ def test_a_station_the_network_never_saw(model):
     served = {r.station for r in out.rows}
     if made.model == "graph-gru":
         assert served == {"A", "B", "C"}
-        assert out.withheld[0]["reason"] == "graph-gru was trained without this station"
+        assert out.withheld[0].reason == "graph-gru was trained without this station"
     else:
         assert served == {"A", "B", "C", "Z"}
 
