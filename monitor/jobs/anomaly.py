@@ -103,7 +103,9 @@ def _read_rows(
     """What a worker answered as rows; certain faults are kept under the name of their check."""
     by_label = {s.label: s for s in samples}
     if strange := {*(s.station for s in answer.scores), *(f.station for f in answer.findings)} - set(by_label):
-        raise JobError(f"{detector}: the worker answered of a series that was not asked for: {min(strange)[:60]!r}")
+        raise JobError(
+            f"{detector}: the answer of the worker names {min(strange)[:60]!r}, which is no part of the question"
+        )
     model_hash = None if checkpoint is None else checkpoint.model_hash
     rows = [_row(one, by_label, detector, budget, model_hash) for one in answer.scores]
     return rows + [_certain(one, by_label, budget) for one in answer.findings if one.kind in CHECK_OF]

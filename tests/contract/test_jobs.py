@@ -1,15 +1,23 @@
-"""Every job of the table answers one line where nothing is there yet, and the same run again changes nothing."""
+"""Every job of the table answers one line where nothing is there yet; every task of a worker keeps to its records."""
 
+import inspect
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 from monitor.config.service import ServiceConfig, parse_site
+from monitor.jobs import anomaly
+from monitor.jobs.forecasts.tasks import FORECAST_SITE, TRAIN_DETECTOR, TRAIN_FORECASTER
+from monitor.jobs.scenes.tasks import READ_ONE
 from monitor.service.schedule import DAY_S, JOBS
+from monitor.simulate.scene import DRAW
 from monitor.store.alerting.sites import save_site
 from monitor.store.job_runs import finish_run, start_run
+from monitor.worker.records import RecordError, read_record
+from monitor.worker.sandbox import DESCRIBE
 
 NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)
 SITE = """
@@ -28,6 +36,30 @@ interval = "1h"
 max_silence = "6h"
 noise_floor_mm = 1.0
 """
+
+
+TASKS = (
+    FORECAST_SITE, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, READ_ONE, DRAW, DESCRIBE,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.function)
+def test_what_a_worker_takes_and_gives_is_what_was_agreed(task) -> None:
+    module, _, name = task.function.partition(":")
+    function = getattr(import_module(module), name)
+    hints = get_type_hints(function)
+    asks = next(hints[parameter] for parameter in inspect.signature(function).parameters)
+    assert (asks, hints["return"]) == (task.asks, task.answers)
+    with pytest.raises(RecordError):  # and its record can be read at all
+        read_record(task.answers, {"no such key": 1})
+
+
+def test_every_task_is_looked_at() -> None:
+    root = Path(__file__).resolve().parents[2]
+    made = [
+        path for path in (root / "monitor").rglob("*.py") for line in path.read_text().splitlines() if "= Task(" in line
+    ]
+    assert len(made) == len(TASKS)
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)

@@ -73,7 +73,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     answer = run_in_worker(config.compute, FORECAST_SITE, question, reads=files)
     by_label = {s.label: s for s in samples}
     if strange := {*(r.station for r in answer.rows), *(w.station for w in answer.withheld)} - set(by_label):
-        raise JobError(f"the worker answered of a series that was not asked for: {min(strange)[:60]!r}")
+        raise JobError(f"the answer of the worker names {min(strange)[:60]!r}, which is no part of the question")
     as_of = max(s.newest_received_at for s in samples)
     rows = [_row(one, by_label[one.station], now, as_of, stages) for one in answer.rows]
     untrained = [m for m in models if m in NETWORKS and m not in trained]

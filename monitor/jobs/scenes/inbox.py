@@ -224,7 +224,7 @@ def _ask(
             raise  # not the scene's fault: it is read after the next start
         return SceneAnswer(error=str(error))
     if answer.read is not None and (strange := find_stranger(answer.read, asked)):
-        return SceneAnswer(error=f"the worker answered of what it was not asked about: {strange!r}")
+        return SceneAnswer(error=f"the answer of the worker names {strange!r}, which is no part of the question")
     return answer
 
 

@@ -4,15 +4,19 @@ import math
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from sqlalchemy import func, select
 
+from detection.anomaly.records import Score, Scores
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
+from monitor.errors import JobError
 from monitor.jobs import anomaly
 from monitor.jobs.forecasts import rescore, run, train
+from monitor.jobs.forecasts.tasks import SiteForecast
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -30,6 +34,9 @@ from monitor.store.schema.tables import (
 )
 from monitor.store.schema.tables import forecast as forecast_table
 from monitor.store.schema.views import load_view
+from monitor.worker import compute
+from monitor.worker.records import Task
+from tests.data.forecast_rows import row
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
@@ -108,6 +115,25 @@ def config(tmp_path: Path) -> ServiceConfig:
     return ServiceConfig.model_validate(
         {"paths": {"inbox": str(tmp_path / "inbox"), "models": str(tmp_path / "models")}},
     )
+
+
+@pytest.mark.parametrize("job", [run, anomaly])
+def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(
+    database: Database, config: ServiceConfig, site: Site, monkeypatch: pytest.MonkeyPatch, job: ModuleType
+) -> None:
+    now = fill(database, site, 120)
+
+    def answer(task: Task, _asked: object, *_args: object, **_more: object) -> object:
+        if task is anomaly.SCORE:
+            return Scores((Score("G9.displacement", 0.0, 9.0, 1.0, "spike", alerted=True),), (), (), "-", None, "-")
+        return SiteForecast((row("lld", station="G9.displacement"),), (), {}, {})
+
+    monkeypatch.setattr(compute, "run", answer)
+    with pytest.raises(JobError, match=r"names 'G9\.displacement', which is no part of the question"):
+        job.run(database, config, site, now)
+    with database.read() as c:
+        assert c.execute(select(func.count()).select_from(forecast_table)).scalar() == 0
+        assert c.execute(select(func.count()).select_from(anomaly_table)).scalar() == 0
 
 
 def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: ServiceConfig, site: Site) -> None:

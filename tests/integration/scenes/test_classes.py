@@ -82,3 +82,21 @@ def test_triage_is_told_of_all_ground_that_ever_held_a_footprint(
     assert said == "next: failed: not read here"
     boxes = {one.bbox for one in answer.polygons}
     assert (asked[0].triage, set(asked[0].known)) == (("triage", boxes) if triage else (None, set()))
+
+
+def test_a_scene_that_an_older_version_stored_is_still_a_date(database, answer):
+    """It knew no classes, windows nobody looked at, doubts, copies and versions."""
+    site = parse_site(SITE, "bench.toml")
+    old = {
+        k: v
+        for k, v in run_of(answer, "print", {}).items()
+        if k in {"model_hash", "outputs", "threshold", "minimum_area_m2"}
+    }
+    with database.write() as c:
+        save_site(c, site, "test", "test", TAKEN)
+        row = row_of(answer, site, "scene", "inbox/scene", "scenes/scene", TAKEN)
+        save_scene(c, replace(row, run=old), list_footprints(answer, site), TAKEN)
+    with database.read() as c:
+        (date,) = load_dates(c, "bench")
+    assert (date.classes, date.unseen, date.doubts, date.prints) == (("landslide",), (), (), ("",))
+    assert len(date.polygons) == 3

@@ -2,16 +2,19 @@
 
 import fcntl
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.jobs.scenes.sweep import sweep
+from monitor.jobs.scenes.tasks import Judgement, PlaceValue
 from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.schema import tables as t
+from tests.data.crossing import cross
 from tests.data.drawn_dates import watch_by_hand, write_date
 from tests.data.drawn_scenes import SITE, add_site, may, polygons, work_here
 
@@ -176,3 +179,29 @@ def test_results_that_no_scene_names_are_swept(database, config, site, inbox):
     assert sweep(database, config, now) == 0, "a fresh one is left alone"
     assert sweep(database, config, now + timedelta(days=2)) == 1
     assert set(kept.parent.iterdir()) == {new}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"series": (PlaceValue("G1", "displacement", may(12), 900.0),)},
+        {"series": (PlaceValue("G9", "ndvi", may(12), 0.1),)},
+        {"replaced": ("f" * 64,)},
+        {"judgements": (Judgement("f" * 64, {}, (), {}),)},
+    ],
+)
+def test_an_answer_that_names_what_is_no_part_of_the_question_is_refused(
+    database, config, site, inbox, monkeypatch, more
+):
+    """A worker that was taken over by a scene makes up no reading of an instrument."""
+
+    def run(task, asked, *_args, **_kwargs):
+        told = cross(task, asked)
+        return replace(told, read=replace(told.read, **more))
+
+    monkeypatch.setattr(scene_inbox.compute, "run", run)
+    write_date(inbox / "b", may(12), [SCAR])
+    assert "which is no part of the question" in scene_inbox.run(database, config, site, may(13))
+    assert polygons(database) == []
+    with database.read() as c:
+        assert c.execute(select(func.count()).select_from(t.observation)).scalar() == 0
