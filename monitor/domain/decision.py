@@ -152,6 +152,8 @@ class OffsetFact:
     at_s: float
     by: str
     second_by: str | None  # None as long as nobody but its author has confirmed it
+    quantity: str = ""
+    alone: float = 0.0  # its size while one person alone stands behind it; 0 = it counts everywhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,11 +86,15 @@ def _choose(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def load_path(c: Connection, site: Site, moving: Moving, now: datetime) -> Path:
-    """The path of a series over the site's history, from the newest revisions and offsets known at `now`."""
+    """The path of a series over the site's history, from the newest revisions and offsets known at `now`.
+
+    Its failure window may ask for the highest level, so an offset that one person alone stands behind is not applied.
+    """
     span_s = min(site.movement.history_s, MOST_EPOCHS * moving.spec.interval_s)
     since = now - timedelta(seconds=span_s)
     readings = {
-        key: tuple(load_readings(c, i, since, now, now)) for key, i in zip(moving.keys, moving.ids, strict=True)
+        key: tuple(load_readings(c, i, since, now, now, by_two=True))
+        for key, i in zip(moving.keys, moving.ids, strict=True)
     }
     asked = Criterion("movement", MOVEMENT, (moving.station.id,), moving.spec.quantity, ())
     track = build_track(View(readings), site, moving.station, asked, seconds(now))

@@ -66,17 +66,26 @@ class Assessment:
 
 @dataclass(slots=True)
 class Windows:
-    """What criteria look through: the view at an instant, with tracks built once per station and kind of question."""
+    """What criteria look through: the view at an instant, with tracks built once per station and kind of question.
+
+    Attributes:
+        as_declared: The windows with all offsets, where these are without those that one person alone stands behind.
+        touched: Stations whose readings differ from those.
+    """
 
     site: Site
     view: View
     memory: Memory
     now_s: float
     warm: dict[tuple[str, str], Tracker] = field(default_factory=dict)  # of this site, from evaluations before
+    as_declared: "Windows | None" = None
+    touched: frozenset[str] = frozenset()
     _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
 
     def track(self, criterion: Criterion, station_id: str) -> Track:
         """The cleaned track of a station for a criterion."""
+        if self.as_declared is not None and station_id not in self.touched:
+            return self.as_declared.track(criterion, station_id)
         key = (criterion.id, station_id)
         if key not in self._tracks:
             station = self.site.station(station_id)

@@ -4,9 +4,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from monitor.domain.decision import OLD_RULE, EventFact, Memory, Step, seconds
+from monitor.domain.decision import OLD_RULE, EventFact, Memory, OffsetFact, Step, seconds
 from monitor.domain.keys import StepKey, StepVote
-from monitor.domain.site import Criterion
+from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import Windows, bound_of
 from monitor.series.doubts import find_doubt
 from monitor.series.offset_answers import find_offsets, is_told
@@ -21,10 +21,11 @@ MOVEMENT = "movement"
 CAUSES = ("instrument", "weather", "work", "earthquake", "other")  # of what was no movement of the slope
 EARTHQUAKE = "earthquake"
 EVENT = "event"  # explained by an earthquake that people stand behind, unanswered
+OFFSET = "offset"  # explained by an offset that one person alone stands behind
 BEFORE = "before"  # older than the watch on its station: a notice for a person, and no question with a clock
 DOUBTFUL = "doubtful"  # the instrument itself does not vouch for it: a question without a clock
 RETURNED = "returned"  # it counted, and the station stands where it stood before: it counts no more
-QUIET = frozenset({"instrument", BEFORE, RETURNED})  # what leaves nothing unsure
+QUIET = frozenset({"instrument", BEFORE, RETURNED, OFFSET})  # what leaves nothing unsure
 UNANSWERED = "nobody said within the clock that it was an instrument"
 COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
 SHAKING_S = 6 * 3600.0  # an earthquake with its aftershocks; one that is said to last longer explains no more steps
@@ -42,6 +43,11 @@ class Sighting:
     quantity: str
     before: bool = False
     doubt: str | None = None
+
+
+def high_level(site: Site) -> int:
+    """The lower of the two highest levels, which nothing hides on one person's word."""
+    return max(1, site.top_level - 1)
 
 
 def says_no(answer: str | None) -> bool:
@@ -128,8 +134,7 @@ def update_steps(
     )  # fmt: skip
     for key, old in memory.steps.items():
         station = key.station
-        # what asks for a high level goes on counting on the offset of one person
-        offset = has_offset(windows, station, old.at_s) and not _needs_second(windows, key, old)
+        offset = _is_answered_by_offset(windows, key, old)
         # the level may still rest on a step that came back: what it was read from must stay known
         rested_on = old.state == RETURNED and StepVote(key) in memory.supporters
         explained = _is_explained(old, tracks.get(station, []), offset)
@@ -145,7 +150,8 @@ def update_steps(
             steps[key] = _ask(seen, memory.answers.get(key), windows)
     for key, step in list(steps.items()):
         seen_before_s = sightings[key].jump.before_s if key in sightings else None
-        steps[key] = _annotate(step, list_events_at(windows, key, step, seen_before_s), windows.now_s)
+        noted = _note_offset(windows, key, step)
+        steps[key] = _annotate(noted, list_events_at(windows, key, noted, seen_before_s), windows.now_s)
     single = {k for k, s in steps.items() if _is_one_word(windows, k, s)}
     company = [
         k for k, s in steps.items()
@@ -153,7 +159,8 @@ def update_steps(
         and find_fate(s, tracks.get(k.station, ())) != BACK
     ]  # fmt: skip
     for key, step in list(steps.items()):
-        if step.state in {"pending", "counted", EVENT} or key in single:
+        may_count = step.state == OFFSET and step.level >= high_level(windows.site)
+        if step.state in {"pending", "counted", EVENT} or may_count or key in single:
             why = _why_it_counts(key, step, steps, company, tracks, windows, groups)
             state = "counted" if why == UNANSWERED else "movement"
             if why is not None and state != step.state and not (key in single and why == UNANSWERED):
@@ -189,9 +196,12 @@ def _look_again(step: Step, seen: Sighting | None, tracks: Iterable[Track], wind
 
 
 def _may_pair(windows: Windows, step: Step) -> bool:
-    """True for a step that another group's makes count: one person's event hides neither of the two highest levels."""
-    high = max(1, windows.site.top_level - 1)
-    return step.state in COMPANY or (step.state == EVENT and step.words == 1 and step.level >= high)
+    """True for a step that another group's makes count.
+
+    One person's event or offset hides neither of the two highest levels.
+    """
+    high = high_level(windows.site)
+    return step.state in {*COMPANY, OFFSET} or (step.state == EVENT and step.words == 1 and step.level >= high)
 
 
 def _is_one_word(windows: Windows, key: StepKey, step: Step) -> bool:
@@ -200,7 +210,7 @@ def _is_one_word(windows: Windows, key: StepKey, step: Step) -> bool:
     What silence follows, or an independent station shares, is not hidden by one word where it asks for a high level.
     """
     height = windows.memory.heights.get(key)
-    high = max(1, windows.site.top_level - 1)
+    high = high_level(windows.site)
     return step.state == "instrument" and height is not None and height < high <= step.level
 
 
@@ -225,7 +235,7 @@ def _is_explained(step: Step, tracks: list[Track], offset: bool) -> bool:
     if step.state == RETURNED:  # shown as long as the epochs are
         return bool(tracks) and not any(t.times_s and t.times_s[0] < step.at_s for t in tracks)
     reaching = [t for t in tracks if t.times_s and t.times_s[0] < step.at_s <= t.times_s[-1]]
-    return step.state in {"pending", DOUBTFUL, EVENT} and bool(reaching)
+    return step.state in {"pending", DOUBTFUL, EVENT, OFFSET} and bool(reaching)
 
 
 def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
@@ -306,9 +316,36 @@ def _over_s(event: EventFact) -> float:
 
 def _needs_second(windows: Windows, key: StepKey, step: Step) -> bool:
     """True while an offset of one person answers a step that asks for one of the two highest levels."""
-    if asked_level(step) < max(1, windows.site.top_level - 1):
+    if asked_level(step) < high_level(windows.site):
         return False
     return any(o.second_by is None for o in find_offsets(windows, key.station, step.at_s))
+
+
+def find_alone(windows: Windows, station: str, at_s: float) -> list[OffsetFact]:
+    """Offsets at a step that one person alone stands behind."""
+    return [o for o in find_offsets(windows, station, at_s) if o.alone]
+
+
+def _is_answered_by_offset(windows: Windows, key: StepKey, step: Step) -> bool:
+    """True when an offset explains a step for good, so that nothing more need be known of it."""
+    offsets = find_offsets(windows, key.station, step.at_s)
+    confirmed = step.state == OFFSET and bool(offsets) and not any(o.alone for o in offsets)
+    # what asks for a high level goes on counting on the offset of one person
+    return (confirmed or has_offset(windows, key.station, step.at_s)) and not _needs_second(windows, key, step)
+
+
+def _note_offset(windows: Windows, key: StepKey, step: Step) -> Step:
+    """A step that waits, or counts for no high level: explained while one person alone says so by an offset.
+
+    It stays known, so that silence after it, and a step of an independent station, count for a high level as ever.
+    """
+    alone = find_alone(windows, key.station, step.at_s)
+    low = asked_level(step) < high_level(windows.site)
+    if alone and (step.state == "pending" or (step.state in ACTIVE and low)):
+        return replace(step, state=OFFSET, words=None)
+    if step.state == OFFSET and not alone:
+        return replace(step, state="pending", known_s=windows.now_s)
+    return step
 
 
 def has_offset(windows: Windows, station: str, at_s: float) -> bool:
@@ -338,7 +375,8 @@ def _why_it_counts(
         theirs = tracks.get(other.station, [])
         if is_over or (is_confirmed(site, step, mine) and is_confirmed(site, steps[other], theirs)):
             return f"{other.station}, which is independent, stepped as well"
-    return UNANSWERED if is_over and step.state != EVENT else None
+    explained = step.state == EVENT or (step.state == OFFSET and min(1, step.level) < high_level(site))
+    return UNANSWERED if is_over and not explained else None
 
 
 def _silence_s(windows: Windows, station: str) -> float:

@@ -124,6 +124,8 @@ def _load_besides(c: Connection, site: Site, now: datetime, known_at: datetime) 
         return facts
     now_s = seconds(now)
     for name, later in load_facts(c, site, known_at).items():
+        if name == "offsets":  # readings have those that are known by then
+            facts[name] = later
         at = LATE.get(name)
         late = [x for x in later if at is not None and x not in facts[name] and at(x) <= now_s]
         if at is not None and late:

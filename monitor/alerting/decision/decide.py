@@ -11,6 +11,7 @@ from monitor.alerting.decision.fusion_rules import Ruling, apply_rules
 from monitor.alerting.decision.ladder import Rung, climb, fuse
 from monitor.alerting.decision.orphaned_votes import find_unheard
 from monitor.alerting.decision.signatures import keep_signatures
+from monitor.alerting.decision.single_offsets import merge
 from monitor.alerting.decision.situation import CommonMotion, Outlook, Situation
 from monitor.alerting.decision.vote_status import stand
 from monitor.alerting.decision.votes import REFERENCE, find_lasting, keep_answers, outgrow, update_votes
@@ -20,17 +21,19 @@ from monitor.domain.decision import OLD_RULE, Decision, Memory, Step, View, Vote
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import find_groups, find_voting_series, reach
-from monitor.series.assessment import Windows
+from monitor.series.assessment import Assessment, Windows
 from monitor.series.bounds import lower_bounds
 from monitor.series.coseismic_steps import find_shaken, next_page_s
 from monitor.series.maintenance import Cover, find_covers
 from monitor.series.neighbours import ask_neighbours
+from monitor.series.offset_answers import measure
 from monitor.series.paired_steps import find_disturbed
 from monitor.series.station_health import SICK, Sense, Senses, examine
 from monitor.series.step_clocks import clock_s
 from monitor.series.steps import (
     ACTIVE,
     MOVEMENT,
+    OFFSET,
     asked_level,
     find_sightings,
     says_no,
@@ -79,9 +82,13 @@ def decide(
 
 def size_up(windows: Windows, factor: float) -> Situation:
     """Everything between what was known and what is decided."""
+    groups = find_groups(windows.site)
+    assessments = measured = assess(windows)
+    windows, declared = measure(windows), windows
+    if windows is not declared:
+        measured = assess(windows)
+        assessments = merge(windows, assessments, measured)
     site, view, now_s = windows.site, windows.view, windows.now_s
-    groups = find_groups(site)
-    assessments = [a for c in site.criteria for a in CRITERIA[c.kind.id].rule(c).assess(windows)]
     asked_tracks = [
         (c, windows.track(c, s)) for c in site.criteria for s in c.stations
         if c.kind.followed and c.quantity != "rain"
@@ -90,7 +97,7 @@ def size_up(windows: Windows, factor: float) -> Situation:
     for _, track in asked_tracks:
         tracks.setdefault(track.station, []).append(track)
     sightings = find_sightings(windows, asked_tracks)
-    alike, sentences = find_common(windows, assessments, sightings, groups)
+    alike, sentences = find_common(windows, measured, sightings, groups)
     together = [s for ids in alike.values() for s in ids]
     steps = update_steps(windows.memory, sightings, tracks, windows, groups, together)
     disturbed = find_disturbed(windows, steps, tracks, groups, together)
@@ -98,12 +105,12 @@ def size_up(windows: Windows, factor: float) -> Situation:
 
     witnesses = find_witness_criteria(site)
     voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
-    votes = update_votes(windows.memory, [w for w in assessments if w.criterion in voters], voters, steps, view)
+    votes = update_votes(windows, [w for w in assessments if w.criterion in voters], voters, steps)
     memory = windows.memory = outgrow(site, windows.memory, votes, now_s, steps)
     common = CommonMotion(alike, {r: memory.common.get(r, now_s) for r in alike}, sentences)
     pended = find_pended(site, votes, voters, senses, find_suspects(windows, common))
     covers = find_covers(site, view, now_s)
-    companions = ask_neighbours(windows, assessments, votes, pended, groups, covers)
+    companions = ask_neighbours(windows, measured, votes, pended, groups, covers)
     fresh = {w.key for w in assessments if w.heard and w.fresh}
     standings = stand(votes, pended, companions.caps, covers, fresh, now_s)
     covered = find_covered(steps, covers)
@@ -127,6 +134,11 @@ def size_up(windows: Windows, factor: float) -> Situation:
         senses=senses, common=common, companions=companions, votes=votes, standings=standings, covered=covered,
         rulings=rulings, counted=counted, ask=ask, rung=rung, outlook=look_out(windows, rung, senses, steps, groups),
     )  # fmt: skip
+
+
+def assess(windows: Windows) -> list[Assessment]:
+    """What every criterion says."""
+    return [a for c in windows.site.criteria for a in CRITERIA[c.kind.id].rule(c).assess(windows)]
 
 
 def remember(situation: Situation, newest_s: float | None) -> Memory:
@@ -285,7 +297,7 @@ def find_next_due(situation: Situation, after: Memory) -> float | None:
     windows, site = situation.windows, situation.site
     unseen_since_s = situation.outlook.unseen_since_s
     due = [v.valid_until_s for v in after.votes.values() if v.level > 0]
-    due += [s.known_s + clock_s(site, k.station) for k, s in after.steps.items() if s.state == "pending"]
+    due += [s.known_s + clock_s(site, k.station) for k, s in after.steps.items() if s.state in {"pending", OFFSET}]
     due += [next_page_s(site, k, after.steps[k], windows.now_s) for k in find_shaken(site, after.steps)]
     due += [since_s + site.fusion.verify_within_s for since_s in (*after.common.values(), *after.asked.values())]
     due += [at_s for m in windows.view.maintenance for at_s in (m.from_s, m.to_s)]

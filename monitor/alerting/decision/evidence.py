@@ -6,6 +6,7 @@ from typing import Any
 
 from monitor.alerting.decision.conditions import explain_level
 from monitor.alerting.decision.declared import describe_events
+from monitor.alerting.decision.single_offsets import WAITS
 from monitor.alerting.decision.situation import Situation
 from monitor.alerting.decision.vote_status import Standing
 from monitor.domain.decision import Memory, Step, Vote, seconds
@@ -43,7 +44,7 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
     }  # fmt: skip
     if situation.rulings:
         found["rules"] = {r.rule.id: r.describe() for r in situation.rulings}
-    if offsets := {k: c.reason for k, c in after.conditions.items() if k.endswith(SUFFIX)}:
+    if offsets := {k: c.reason for k, c in after.conditions.items() if k.endswith(SUFFIX) or WAITS in k}:
         found["offsets"] = offsets
     if events := describe_events(situation.windows, situation.steps):
         found["events"] = [dict(e) for e in events]

@@ -12,7 +12,7 @@ from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.series.coseismic_steps import find_shaken
-from monitor.series.steps import asked_level
+from monitor.series.steps import asked_level, high_level
 from monitor.store.people.users import require_account, require_two
 
 
@@ -25,7 +25,7 @@ def measure_height(site: Site, memory: Memory, key: str, steps: Collection[StepK
 
 def needs_two(site: Site, height: int) -> bool:
     """True where "no movement" would set aside one of the two highest levels."""
-    return height >= max(1, site.top_level - 1)
+    return height >= high_level(site)
 
 
 def counts_with(c: Connection, first: Signature | None, answer: str, height: int, actor: Actor) -> bool:

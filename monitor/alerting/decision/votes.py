@@ -4,30 +4,33 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from monitor.domain.decision import Memory, Step, View, Vote
+from monitor.domain.decision import Memory, Step, Vote
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Criterion, Site
-from monitor.series.assessment import Assessment
+from monitor.series.assessment import Assessment, Windows
 from monitor.series.neighbours import ALONE
-from monitor.series.steps import MOVEMENT, QUIET, says_no
+from monitor.series.steps import MOVEMENT, OFFSET, QUIET, high_level, says_no
 
 ANSWER_KEPT_S: Final = 366 * 86400.0
 REFERENCE: Final = "reference:"
 
 
 def update_votes(
-    memory: Memory, assessments: Sequence[Assessment], criteria: Mapping[str, Criterion], steps: Mapping[StepKey, Step],
-    view: View,
+    windows: Windows, assessments: Sequence[Assessment], criteria: Mapping[str, Criterion],
+    steps: Mapping[StepKey, Step],
 ) -> dict[VoteKey, Vote]:  # fmt: skip
     """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
+    memory, high = windows.memory, high_level(windows.site)
     votes = {k: v for k, v in memory.votes.items() if k.criterion in criteria}
     unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
+    doubted = {k.station for k, s in steps.items() if s.state == OFFSET}
     for assessment in assessments:
         old = votes.get(assessment.key)
         if not assessment.heard or assessment.newest_s is None:
             continue
         before = old.level if old else 0
-        may_fall = assessment.fresh and not view.draining and assessment.station not in unsure
+        may_fall = assessment.fresh and not windows.view.draining and assessment.station not in unsure
+        may_fall = may_fall and (before < high or assessment.station not in doubted)
         # what a person lowered rises on newer data only: windows of failure, forecasts, scores and images as well
         is_new = assessment.newest_s > memory.answered.get(assessment.key, float("-inf"))
         level = max(assessment.raise_level if is_new else 0, min(before, assessment.hold_level) if may_fall else before)

@@ -12,7 +12,7 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
 from monitor.series.step_clocks import clock_s
-from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL
+from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, OFFSET
 
 LEAST_EPOCHS: Final = 2  # one reading alone raises nothing, whatever the dwell says
 
@@ -65,7 +65,7 @@ def read_values(windows: Windows, criterion: Criterion, station: str) -> dict[fl
     """Values by epoch as they are; those after a step that is still to be verified say nothing yet.
 
     An earthquake explains a step of displacement, not that water stands where it stands: when the clock of the question
-    is over, values after such a step are believed as well.
+    is over, values after such a step are believed as well. So are they after one that one person's offset explains.
     """
     track = windows.track(criterion, station)
     values = dict(zip(track.times_s, track.along, strict=True))
@@ -79,13 +79,13 @@ def read_values(windows: Windows, criterion: Criterion, station: str) -> dict[fl
         for at in [t for t in values if t >= jump.at_s]:
             if state is not None and (state.state in {BEFORE, *ACTIVE} or _is_over(windows, state, station)):
                 values[at] = raw[at]
-            elif state is None or state.state in {"pending", DOUBTFUL, "event"}:
+            elif state is None or state.state in {"pending", DOUBTFUL, EVENT, OFFSET}:
                 del values[at]
     return values
 
 
 def _is_over(windows: Windows, step: Step, station: str) -> bool:
-    return step.state == "event" and windows.now_s >= step.known_s + clock_s(windows.site, station)
+    return step.state in {EVENT, OFFSET} and windows.now_s >= step.known_s + clock_s(windows.site, station)
 
 
 ENTRY: Final = Entry(

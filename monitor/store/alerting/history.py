@@ -177,7 +177,7 @@ def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datet
         (t.point_delivery, ("received_at",)),
     ]  # fmt: skip
     of_series = [
-        (t.offset_entry, ("known_from", "revoked_at")), (t.observation_flag, ("known_from",)),
+        (t.offset_entry, ("known_from", "confirmed_at", "revoked_at")), (t.observation_flag, ("known_from",)),
         (t.forecast, ("issued_at",)), (t.failure_time, ("issued_at", "withdrawn_at")), (t.anomaly, ("scored_at", "at")),
     ]  # fmt: skip
     wanted: list[Select[Any]] = [select(x.c[n]).where(x.c.site == site) for x, names in of_site for n in names]

@@ -14,6 +14,7 @@ from monitor.domain.quantities import convert
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.people.users import require_account
+from monitor.store.readings.observations import is_alone, is_second, size_of_offset
 from monitor.store.schema.tables import offset_entry, series
 
 FACTS_KEPT: Final = timedelta(days=366)
@@ -37,6 +38,7 @@ class Offset:
     confirmed_by: str | None
     revoked_at: datetime | None
     revoked_by: str | None
+    needs_second: bool | None  # None: declared by a version in which one person was enough
 
 
 def add_offset(
@@ -53,6 +55,9 @@ def add_offset(
     now: datetime,
 ) -> int:
     """Declare an offset; it counts at once in every later evaluation. The same one again is found, not doubled.
+
+    As long as nobody but its author has confirmed it, it neither lowers nor holds down one of the two highest levels:
+    there the series counts as measured as well.
 
     Args:
         connection: a write transaction.
@@ -84,15 +89,16 @@ def add_offset(
     if converted == 0.0 or not -1e300 < converted < 1e300:
         raise RefusedError(f"offset size {size!r}: a finite number other than zero is needed")
     e = offset_entry.c
-    there = connection.execute(
-        select(e.id).where(e.series_id == series_id, e.at == at, e.size == converted, e.revoked_at.is_(None))
-    ).scalar()
-    if there is not None:
-        return int(there)
+    standing = connection.execute(
+        select(e.id, e.size).where(e.series_id == series_id, e.at == at, e.revoked_at.is_(None)).order_by(e.id)
+    ).all()
+    there = [r.id for r in standing if r.size == converted]
+    if len(there) > sum(r.size == -converted for r in standing):  # else its opposite has taken it back
+        return int(there[-1])
     result = connection.execute(
         insert(offset_entry).values(
             series_id=series_id, at=at, known_from=known_from, size=converted, unit=stored_unit, kind=kind,
-            author=author.name, reason=reason,
+            author=author.name, reason=reason, needs_second=True,
         )
     )  # fmt: skip
     assert result.inserted_primary_key is not None
@@ -111,22 +117,57 @@ def find_site_of_offset(connection: Connection, offset_id: int) -> str | None:
     return connection.execute(select(series.c.site).where(of_series, offset_entry.c.id == offset_id)).scalar()
 
 
-def confirm_offset(connection: Connection, offset_id: int, actor: Actor, reason: str, now: datetime) -> None:
-    """Note that somebody checked a declared offset; it counts before and after alike.
+@dataclass(frozen=True, slots=True)
+class WaitingOffset:
+    """An offset that one person alone stands behind, and whose it is."""
 
-    An offset that answers a step for one of the two highest levels takes it back once another person than its author
-    has confirmed it; what its author confirmed, another person may confirm again.
+    site: str
+    station: str
+    quantity: str
+    offset: Offset
+
+    @property
+    def said(self) -> str:
+        """The offset as people read it."""
+        return f"{self.offset.size:+g} {self.offset.unit} from {spell(self.offset.at)[:16]}Z"
+
+
+def load_waiting_offsets(connection: Connection, now: datetime) -> list[WaitingOffset]:
+    """Offsets that wait for a second person, oldest first."""
+    e, s = offset_entry.c, series.c
+    rows = connection.execute(
+        select(offset_entry, s.site, s.station, s.quantity)
+        .join(series, s.id == e.series_id)
+        .where(e.needs_second, e.revoked_at.is_(None))
+        .order_by(e.id)
+    ).mappings()
+    of_series = ("site", "station", "quantity")
+    return [
+        WaitingOffset(**{k: r[k] for k in of_series}, offset=Offset(**{k: v for k, v in r.items() if k not in of_series}))
+        for r in rows if not _is_second(r["author"], r["confirmed_by"]) or r["confirmed_at"] > now
+    ]  # fmt: skip
+
+
+def confirm_offset(
+    connection: Connection, offset_id: int, actor: Actor, reason: str, now: datetime, *, site: str | None = None
+) -> None:
+    """Note that somebody checked a declared offset.
+
+    Once another person than its author has confirmed it, it counts for the two highest levels as well, and takes back
+    a step that it answers; what its author confirmed, another person may confirm again.
 
     Raises:
-        NotFoundError: no such offset.
+        NotFoundError: no such offset, or not on the site named.
         RefusedError: it is confirmed or revoked already, or who confirms another's has no account where accounts exist.
     """
     found = find_offset(connection, offset_id)
-    is_second = _is_second(found.author, actor.name)
-    if is_second:
+    if site is not None and find_site_of_offset(connection, offset_id) != site:
+        raise NotFoundError(f"there is no offset {offset_id} on site {site}")
+    is_other = _is_second(found.author, actor.name)
+    if is_other:
         require_account(connection, actor.name.strip())
     if found.revoked_at is not None or (
-        found.confirmed_at is not None and not (is_second and not _is_second(found.author, found.confirmed_by))
+        found.confirmed_at is not None and not (is_other and not _is_second(found.author, found.confirmed_by))
     ):
         raise RefusedError(f"offset {offset_id} is {'revoked' if found.revoked_at else 'confirmed'} already")
     _mark(connection, offset_id, "confirmed", actor, now)
@@ -136,12 +177,21 @@ def confirm_offset(connection: Connection, offset_id: int, actor: Actor, reason:
 def revoke_offset(connection: Connection, offset_id: int, actor: Actor, reason: str, now: datetime) -> None:
     """Withdraw an offset from now on; decisions taken before keep what they knew.
 
+    One that a second person confirmed is not taken back by one: the opposite is declared, and confirmed in its turn.
+
     Raises:
         NotFoundError: no such offset.
-        RefusedError: it is revoked already, or no reason is given.
+        RefusedError: it is revoked already, two people stand behind it, or no reason is given.
     """
-    if find_offset(connection, offset_id).revoked_at is not None:
+    found = find_offset(connection, offset_id)
+    if found.revoked_at is not None:
         raise RefusedError(f"offset {offset_id} is revoked already")
+    if found.needs_second and _is_second(found.author, found.confirmed_by):
+        raise RefusedError(
+            f"{found.author} and {found.confirmed_by} stand behind offset {offset_id}; declare the opposite one "
+            f"(`slopeward offsets add --at {spell(found.at)} --size {-found.size} --unit {found.unit}` ...), which "
+            "a second person confirms"
+        )
     if not reason.strip():
         raise RefusedError("to revoke an offset a reason is needed")
     _mark(connection, offset_id, "revoked", actor, now)
@@ -160,23 +210,27 @@ def load_offsets(connection: Connection, series_id: int, known_at: datetime) -> 
 
 
 def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple[OffsetFact, ...]:
-    """Offsets of the last year as they were known at an instant, oldest first; confirmed by another person or not."""
+    """Offsets as they were known at an instant, oldest first; confirmed by another person or not.
+
+    Those of the last year, and those that one person alone stands behind, however old.
+    """
     e, s = offset_entry.c, series.c
     rows = connection.execute(
-        select(e.id, s.station, e.at, e.author, e.confirmed_at, e.confirmed_by)
+        select(offset_entry, s.station, s.quantity, s.unit.label("stored"))
         .join(series, s.id == e.series_id)
         .where(
-            s.site == site, e.at >= now - FACTS_KEPT, e.known_from <= now,
+            s.site == site, (e.at >= now - FACTS_KEPT) | e.needs_second, e.known_from <= now,
             e.revoked_at.is_(None) | (e.revoked_at > now),
         )
         .order_by(e.at, e.id)
     )  # fmt: skip
     return tuple(
         OffsetFact(
-            r.id, r.station, seconds(r.at), r.author,
-            r.confirmed_by if _is_second(r.author, r.confirmed_by) and r.confirmed_at <= now else None,
+            id=r.id, station=r.station, at_s=seconds(r.at), by=r.author,
+            second_by=r.confirmed_by if is_second(r, now) else None, quantity=r.quantity,
+            alone=size_of_offset(r.size, r.unit, r.stored) if is_alone(r, now) else 0.0,
         )
-        for r in rows
+        for r in rows if r.at >= now - FACTS_KEPT or is_alone(r, now)
     )  # fmt: skip
 
 

@@ -182,6 +182,7 @@ def load_marks(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[
     told = (
         select(e.series_id, func.max(e.id), func.count()).where(e.known_from <= now).group_by(e.series_id),
         select(e.series_id, func.max(e.id), func.count()).where(e.revoked_at <= now).group_by(e.series_id),
+        select(e.series_id, func.max(e.id), func.count()).where(e.confirmed_at <= now).group_by(e.series_id),
         select(f.series_id, func.max(f.id), func.count()).where(f.known_from <= now).group_by(f.series_id),
     )
     for query in told:

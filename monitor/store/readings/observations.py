@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Select, String, bindparam, select, type_coerce
+from sqlalchemy import Connection, Row, Select, String, bindparam, select, type_coerce
 
 from monitor.domain.instants import spell
+from monitor.domain.names import is_same_person
 from monitor.domain.observation import Observation, Reading
 from monitor.domain.quantities import convert
 from monitor.errors import StoreError
@@ -46,7 +47,7 @@ def _plan_known_rows() -> Select[Any]:
 def _plan_known_offsets() -> Select[Any]:
     e = offset_entry.c
     return (
-        select(e.at, e.size, e.unit, series.c.unit.label("stored"))
+        select(offset_entry, series.c.unit.label("stored"))
         .join(series, series.c.id == e.series_id)
         .where(
             e.series_id == bindparam("series_id"),
@@ -290,17 +291,19 @@ def load_series(connection: Connection, site: str) -> list[SeriesRow]:
 
 
 def load_readings(
-    connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime
-) -> list[Reading]:
+    connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime,
+    *, by_two: bool = False,
+) -> list[Reading]:  # fmt: skip
     """Readings of (from_at, to_at] as they were known at an instant, in order of observed_at.
 
     Of each epoch the revision that spoke then; `value` has the offsets subtracted that were known and not revoked then;
-    `flags` are those set at arrival with later ones added and withdrawn as known then.
+    `flags` are those set at arrival with later ones added and withdrawn as known then. With `by_two` only offsets count
+    that no person stands behind alone (`is_alone`).
     """
     rows = choose_speaking(connection.execute(_KNOWN_ROWS, _span(series_id, from_at, to_at, known_at)).all())
     if not rows:
         return []
-    offsets = load_offsets(connection, series_id, known_at)
+    offsets = load_offsets(connection, series_id, known_at, by_two=by_two)
     return make_readings(rows, offsets, load_later_flags(connection, series_id, from_at, to_at, known_at))
 
 
@@ -378,11 +381,33 @@ def change_flags(flags: tuple[str, ...], changes: Iterable[str]) -> tuple[str, .
     return flags
 
 
-def load_offsets(connection: Connection, series_id: int, known_at: datetime) -> list[tuple[str, float]]:
+def load_offsets(
+    connection: Connection, series_id: int, known_at: datetime, *, by_two: bool = False
+) -> list[tuple[str, float]]:
     """Offsets known and not revoked at an instant, in the unit of the series, by the spelled instant they begin at."""
     found = connection.execute(_KNOWN_OFFSETS, {"series_id": series_id, "known_at": known_at})
-    # a difference: the zero of a scale (degC, K) cancels out
-    return [(spell(r.at), convert(r.size, r.unit, r.stored) - convert(0.0, r.unit, r.stored)) for r in found]
+    return [
+        (spell(r.at), size_of_offset(r.size, r.unit, r.stored)) for r in found if not (by_two and is_alone(r, known_at))
+    ]
+
+
+def size_of_offset(size: float, unit: str, stored: str) -> float:
+    """An offset in the unit of its series; a difference, so that the zero of a scale (degC, K) cancels out."""
+    return convert(size, unit, stored) - convert(0.0, unit, stored)
+
+
+def is_alone(offset: Row[Any], known_at: datetime) -> bool:
+    """True while one person alone stands behind an offset that a second one must confirm."""
+    return bool(offset.needs_second) and not is_second(offset, known_at)
+
+
+def is_second(offset: Row[Any], known_at: datetime) -> bool:
+    """True when another person than its author had confirmed an offset by an instant."""
+    return (
+        offset.confirmed_by is not None
+        and offset.confirmed_at <= known_at
+        and not is_same_person(offset.confirmed_by, offset.author)
+    )
 
 
 def load_later_flags(

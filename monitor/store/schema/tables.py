@@ -136,6 +136,7 @@ offset_entry = Table(
     Column("at", Instant, nullable=False), Column("known_from", Instant, nullable=False),
     Column("size", Number, nullable=False), Column("unit", String(32), nullable=False), _text("kind"), _text("author"), _text("reason"),
     Column("confirmed_at", Instant), _text("confirmed_by", null=True), Column("revoked_at", Instant), _text("revoked_by", null=True),
+    Column("needs_second", Boolean),  # empty = declared by a version in which one person was enough
     *finite("offset_entry", "size"), Index("ix_offset_entry_series", "series_id", "at"),
 )  # fmt: skip
 

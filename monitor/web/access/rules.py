@@ -59,8 +59,8 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("POST /alerts/{alert_id}/acknowledge", "POST /alerts/{alert_id}/verify",
          "POST /alerts/{alert_id}/verify/withdraw", "POST /sites/{site}/report",
-         "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/stations/{station}/reference",
-         *_CHANGES),
+         "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/offsets/{offset_id}/confirm",
+         "POST /sites/{site}/stations/{station}/reference", *_CHANGES),
         OPERATOR,
     ),
     **dict.fromkeys((*_OWN, "GET /sites/{site}/proposals"), VIEWER),  # a site file holds addresses of people
@@ -71,9 +71,14 @@ RULES: Final[dict[str, str]] = {
 # a program explains nothing away and manages no accounts: that takes somebody who is there
 IN_PERSON: Final = frozenset(
     {
-        "POST /alerts/{alert_id}/verify", "POST /alerts/{alert_id}/verify/withdraw",
+        "POST /alerts/{alert_id}/verify",
+        "POST /alerts/{alert_id}/verify/withdraw",
         "POST /sites/{site}/events/{event_id}/confirm",
-        "POST /sites/{site}/stations/{station}/reference", *_CHANGES, *_OWN, *_ADMINISTRATION,
+        "POST /sites/{site}/offsets/{offset_id}/confirm",
+        "POST /sites/{site}/stations/{station}/reference",
+        *_CHANGES,
+        *_OWN,
+        *_ADMINISTRATION,
     }
 )
 
@@ -166,4 +171,3 @@ def narrow(request: Request, site: str | None) -> str | frozenset[str] | None:
     if site not in shown:
         raise NotAllowedError(f"{site!r} is no site of this account")
     return site
-

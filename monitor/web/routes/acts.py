@@ -18,6 +18,7 @@ from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.ingest.references import answer_reference, share_answer
 from monitor.store.alerting.alerts import acknowledge, find_alert
 from monitor.store.alerting.events import confirm_event
+from monitor.store.alerting.offsets import confirm_offset
 from monitor.store.pages import load_cards
 from monitor.store.people.countersign import do_by_two
 from monitor.store.readings.messages import add_report
@@ -175,3 +176,18 @@ def stand_behind(
         names = confirm_event(c, event_id, actor, _reason(reason), context.clock(), site=site)
     waits = "" if len(names) > 1 else "; for the two highest levels a second person must confirm it as well"
     return RedirectResponse(f"/sites/{site}?told={quote(f'event confirmed{waits}')}#reports", status_code=303)
+
+
+@router.post("/sites/{site}/offsets/{offset_id}/confirm")
+def confirm_declared(
+    request: Request,
+    site: str,
+    offset_id: AlertId,
+    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
+    csrf: Annotated[str, Form()],
+) -> Response:
+    """Stand behind an offset of somebody else, so that it counts for the two highest levels as well."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.write(urgent=True) as c:
+        confirm_offset(c, offset_id, actor, _reason(reason), context.clock(), site=site)
+    return RedirectResponse(f"/signatures?told={quote(f'offset {offset_id} is confirmed')}", status_code=303)

@@ -13,6 +13,7 @@ from monitor.domain.alert import Ledger
 from monitor.errors import NotFoundError
 from monitor.ingest.references import alarm_key
 from monitor.store.alerting.alerts import load_alerts
+from monitor.store.alerting.offsets import WaitingOffset, load_waiting_offsets
 from monitor.store.alerting.proposals import Proposal, load_proposals
 from monitor.store.people import countersign
 from monitor.store.people.countersign import Waiting, load_waiting
@@ -32,6 +33,7 @@ def show_signatures(request: Request, told: str = "") -> HTMLResponse:
     with context.db.read() as c:
         found = [_describe(c, one) for one in load_waiting(c, context.clock())]
         found += [_describe_word(one) for one in list_words(c)]
+        found += [_describe_offset(one) for one in load_waiting_offsets(c, context.clock())]
         found += [_describe_change(one) for one in load_proposals(c) if one.loosens_high]
     waiting = [one for one in found if sites is None or one["site"] in sites]
     return render(request, "signatures.html", waiting=waiting, told=told[:200])
@@ -78,6 +80,16 @@ def _describe_word(word: WaitingWord) -> dict[str, Any]:
     )  # fmt: skip
 
 
+def _describe_offset(waiting: WaitingOffset) -> dict[str, Any]:
+    """An offset; for the two highest levels it counts once a second person confirms it."""
+    offset, site = waiting.offset, waiting.site
+    return _row(
+        "confirm an offset", f"{site} {waiting.station} {waiting.quantity}", offset.author, site, terms=waiting.said,
+        where=f"/sites/{site}", on_page=True, withdraw=None, reason=offset.reason,
+        confirm=f"/sites/{site}/offsets/{offset.id}/confirm",
+    )  # fmt: skip
+
+
 def _describe_change(change: Proposal) -> dict[str, Any]:
     """A site file that loosens a high level; it waits until somebody else approves it."""
     return _row(
@@ -92,9 +104,9 @@ def _find_newest(c: Connection, site: str, key: str) -> int | None:
 
 def _row(
     what: str, subject: str, by: str, site: str | None, *, terms: str, where: str, on_page: bool,
-    withdraw: str | None, reason: str = "", until: datetime | None = None,
+    withdraw: str | None, reason: str = "", until: datetime | None = None, confirm: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     return {
         "what": what, "subject": subject, "by": by, "site": site, "terms": terms, "reason": reason, "until": until,
-        "where": where, "on_page": on_page, "withdraw": withdraw,
+        "where": where, "on_page": on_page, "withdraw": withdraw, "confirm": confirm,
     }  # fmt: skip
