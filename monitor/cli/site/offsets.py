@@ -36,6 +36,8 @@ def add(
 ) -> None:
     """Declare an offset; it counts from the next evaluation on: corrected = raw - sum(offsets up to then).
 
+    For the two highest levels the values count as measured as well, until a second person confirms the offset.
+
     Example: slopeward offsets add --site north-bench --station G1 --quantity displacement_east
     --at 2026-03-01T06:00:00Z --size 12.5 --unit mm --kind antenna --reason "antenna replaced"
     """
@@ -52,7 +54,10 @@ def add(
                 c, series_id, at=happened, known_from=known or now, size=size, unit=unit, kind=kind, author=author,
                 reason=reason, now=now,
             )  # fmt: skip
-    show({"offset_id": offset_id}, f"offset {offset_id} is declared", as_json)
+    told = (
+        f"for the two highest levels it counts once a second person confirms it: slopeward offsets confirm {offset_id}"
+    )
+    show({"offset_id": offset_id}, f"offset {offset_id} is declared; {told}", as_json)
 
 
 @app.command("confirm")
@@ -60,7 +65,7 @@ def confirm(
     offset_id: OffsetId, reason: Annotated[str, typer.Option(help="What was checked")] = "", by: By = None,
     config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Note that a declared offset was checked.
+    """Note that a declared offset was checked; by a second person it counts for the two highest levels as well.
 
     Example: slopeward offsets confirm 3 --reason "compared with the field book"
     """
@@ -77,6 +82,8 @@ def revoke(
     config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Withdraw an offset from now on; past decisions keep what they knew.
+
+    What two people stand behind is taken back by the opposite offset, which a second person confirms.
 
     Example: slopeward offsets revoke 3 --reason "wrong station"
     """

@@ -11,6 +11,7 @@ from monitor.alerting.acts.word_acts import list_words
 from monitor.cli.identity import prove, sites_of_reader
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, say, show
 from monitor.domain.instants import spell
+from monitor.store.alerting.offsets import load_waiting_offsets
 from monitor.store.people.countersign import load_waiting, withdraw_signature
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -26,7 +27,8 @@ def list_signatures(config: ConfigOption = None, as_json: JsonOption = False) ->
     """List what one person signed and a second one has not yet; exit 4 when nothing waits.
 
     Who agrees gives the same command in a session of their own. A signature lapses after four hours. First answers to
-    what a step was have no number and do not lapse: `slopeward alerts withdraw ALERT_ID` takes one back. An OS user
+    what a step was have no number and do not lapse: `slopeward alerts withdraw ALERT_ID` takes one back. Offsets
+    wait for `slopeward offsets confirm ID` by a second person, or end by `slopeward offsets revoke ID`. An OS user
     that is bound to an account of some sites sees what waits on those.
 
     Example: slopeward signatures list
@@ -34,6 +36,7 @@ def list_signatures(config: ConfigOption = None, as_json: JsonOption = False) ->
     with open_database(config) as db, db.read() as c:
         sites = sites_of_reader(c)
         found = [one for one in load_waiting(c, datetime.now(UTC)) if sites is None or one.site in sites]
+        offsets = [o for o in load_waiting_offsets(c, datetime.now(UTC)) if sites is None or o.site in sites]
         words = [word for word in list_words(c) if sites is None or word.site in sites]
     for one in found:
         until = spell(one.lapses_at)
@@ -47,7 +50,16 @@ def list_signatures(config: ConfigOption = None, as_json: JsonOption = False) ->
     for word in words:
         line = f"   - {word.site} {word.question}: {word.answer}, says {word.by}; alert {word.alert_id or '-'}"
         show({"signature_id": None, "act": "step.sign", **asdict(word)}, line, as_json)
-    if not found and not words:
+    for waiting in offsets:
+        series, number = f"{waiting.site} {waiting.station} {waiting.quantity}", waiting.offset.id
+        author, reason = waiting.offset.author, waiting.offset.reason
+        line = f"   - offset {number} of {series}, {waiting.said}: declared by {author}: {reason}"
+        facts = {
+            "signature_id": None, "act": "offset.confirm", "site": waiting.site, "subject": f"offset:{number}",
+            "by": author, "reason": reason,
+        }  # fmt: skip
+        show(facts, line, as_json)
+    if not found and not words and not offsets:
         say("no signature waits for a second person")
         raise typer.Exit(NOTHING)
 

@@ -1,6 +1,6 @@
 """Declared offsets (antenna change, re-zero): dated when they happened and since when we know; raw never changes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -141,11 +141,12 @@ def load_waiting_offsets(connection: Connection, now: datetime) -> list[WaitingO
         .where(e.needs_second, e.revoked_at.is_(None))
         .order_by(e.id)
     ).mappings()
-    of_series = ("site", "station", "quantity")
+    names = [f.name for f in fields(Offset)]
     return [
-        WaitingOffset(**{k: r[k] for k in of_series}, offset=Offset(**{k: v for k, v in r.items() if k not in of_series}))
-        for r in rows if not _is_second(r["author"], r["confirmed_by"]) or r["confirmed_at"] > now
-    ]  # fmt: skip
+        WaitingOffset(r["site"], r["station"], r["quantity"], Offset(**{name: r[name] for name in names}))
+        for r in rows
+        if not _is_second(r["author"], r["confirmed_by"]) or r["confirmed_at"] > now
+    ]
 
 
 def confirm_offset(

@@ -14,10 +14,10 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.alerts import load_alert_events, load_alerts
 from monitor.store.alerting.decisions import find_state, load_decision
 from monitor.store.alerting.maintenance import add_maintenance
-from monitor.store.alerting.offsets import add_offset, confirm_offset, revoke_offset
+from monitor.store.alerting.offsets import add_offset, confirm_offset, load_offset_facts, revoke_offset
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id
-from monitor.store.schema.tables import audit_entry
+from monitor.store.schema.tables import audit_entry, decision
 from tests.integration.alerting.test_scenes import HOUR, Slope, site_text
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -171,13 +171,58 @@ def test_an_offset_of_one_person_does_not_take_back_a_step_that_asks_for_a_high_
         assert (look.decision.memory.steps == {}, offset_notice(look) == "") == (gone, gone)
 
 
+@pytest.mark.parametrize(("second", "level"), [(None, 3), (BO, 0)], ids=["one person", "two"])
+def test_offsets_of_each_hours_movement_hide_it_with_two_people_only(database, second, level):
+    """Each offset is as large as the movement of its hour, so that no rate crosses its bound where it counts."""
+    slope = Slope(database, place())
+    slope.live(24, look=False)
+    for _ in range(24):
+        slope.live(1, {"G1": 150.0, "G2": 140.0}, look=False)
+        with database.write() as c:
+            for name, rate in (("G1", 150.0), ("G2", 140.0)):
+                series_id = find_series_id(c, "bench", name, "displacement_east")
+                number = add_offset(c, series_id, at=slope.now, known_from=slope.now, size=rate / 24.0, unit="mm",
+                                    kind="other", author=ADA, reason="the mast settles", now=slope.now)  # fmt: skip
+                if second:
+                    confirm_offset(c, number, second, "measured by hand", slope.now)
+        look = slope.look()
+    assert look.level == level
+    assert any(":offset_" in k and c.level == 2 for k, c in look.decision.memory.conditions.items()) == (level > 0)
+    with database.read() as c:
+        for number in c.execute(select(decision.c.id)).scalars():
+            row = load_decision(c, number)
+            assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+    if level:
+        row, _ = frozen(slope)
+        assert "as measured, without offset" in "\n".join(explain(json.loads(row.evidence)))
+
+
+def test_what_two_people_declared_is_not_taken_back_by_one(stepped):
+    number = enter_offset(stepped)
+    with stepped.database.write() as c:
+        confirm_offset(c, number, BO, "field book", stepped.now)
+        with pytest.raises(RefusedError, match="declare the opposite one .*--size -80.0 --unit mm"):
+            revoke_offset(c, number, ADA, "wrong station", stepped.now)
+    opposite = enter_offset(stepped, -80.0)
+    assert opposite != number
+    assert [(o.by, o.second_by, o.alone) for o in facts_of(stepped)] == [("Ada", "Bo", 0.0), ("Ada", None, -80.0)]
+    assert enter_offset(stepped, -80.0) == opposite, "the same one again is found"
+    assert enter_offset(stepped) not in {number, opposite}, "what was taken back is declared anew"
+
+
+def facts_of(slope):
+    with slope.database.read() as c:
+        return load_offset_facts(c, "bench", slope.now)
+
+
 def test_an_offset_that_answers_a_low_step_is_told_and_its_end_asks_anew(stepped):
     assert stepped.live(4).level == 1
     number = enter_offset(stepped)
     done = stepped.look("person")
-    assert done.decision.memory.steps == {}
+    assert [s.state for s in done.decision.memory.steps.values()] == ["offset"]
     assert "it counts no more; somebody else ought to confirm" in offset_notice(done)
-    assert list(done.decision.evidence["offsets"]) == [k for k in done.decision.memory.conditions if ":offset" in k]
+    told = [k for k in done.decision.memory.conditions if ":offset" in k]
+    assert (list(done.decision.evidence["offsets"]), len(told)) == (told, 2)
     assert done.level <= 1
     with stepped.database.write() as c:
         revoke_offset(c, number, BO, "wrong station", stepped.now)

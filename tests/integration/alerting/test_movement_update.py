@@ -18,7 +18,7 @@ from monitor.movement import update as update_room
 from monitor.movement.update import run, update_movement
 from monitor.notify.state import site_payload
 from monitor.simulate.motion import voight_displacement
-from monitor.store.alerting.offsets import add_offset
+from monitor.store.alerting.offsets import add_offset, confirm_offset, load_waiting_offsets
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import find_stage, load_failure_facts
@@ -302,7 +302,7 @@ def test_a_window_that_contains_the_present_stands_until_its_late_edge(database,
     assert list(told.values())[-1] == "its late edge has passed"
 
 
-def test_an_offset_entered_at_night_takes_the_window_back_before_the_next_datum(database):
+def test_an_offset_of_two_people_takes_the_window_back_before_the_next_datum(database):
     begin(database, 114)
     step(database, 114)
     assert [w for w in rows(database, "failure_windows") if w["trusted"] and w["withdrawn_at"] is None]
@@ -312,6 +312,10 @@ def test_an_offset_entered_at_night_takes_the_window_back_before_the_next_datum(
         for day in range(95, 115):  # what it gained since day 95 was the anchor, but for the creep
             gain, when = PATH[day] - PATH[day - 1] - 0.4, at(114) + DAY / 8
             add_offset(c, series_id, at=at(day) - DAY / 2, known_from=when, size=gain, now=when, **told)
+    assert update_movement(database, PLACE, at(114) + DAY / 7).withdrawn == {}, "one person alone hides no window"
+    with database.write() as c:
+        for waiting in load_waiting_offsets(c, at(114) + DAY / 7):
+            confirm_offset(c, waiting.offset.id, Actor("B. Keller"), "seen on foot", at(114) + DAY / 7)
     report = update_movement(database, PLACE, at(114) + DAY / 6)
     assert list(report.withdrawn) == ["A.displacement by inverse_velocity"]
     assert update_movement(database, PLACE, at(114) + DAY / 5).updated == ()

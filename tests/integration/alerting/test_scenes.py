@@ -23,7 +23,7 @@ from monitor.notify.state import site_payload
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import acknowledge, find_alert, load_alert_events, load_alerts
 from monitor.store.alerting.decisions import find_state, load_decision
-from monitor.store.alerting.offsets import add_offset
+from monitor.store.alerting.offsets import add_offset, confirm_offset
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
@@ -253,8 +253,12 @@ def test_an_offset_entered_at_three_in_the_morning_explains_a_step(slope):
         add_offset(c, series_id, at=slope.now, known_from=slope.now, size=80.0, unit="mm", kind="antenna", author=ADA,
                    reason="antenna changed", now=slope.now)  # fmt: skip
     slope.look("person")
-    assert slope.open_keys() == {}
+    assert slope.open_keys() == {"health:G1:offset_1": 1}, "a notice that a second person ought to confirm it"
     assert {slope.live(1).level for _ in range(8)} == {0}
+    with slope.database.write() as c:
+        confirm_offset(c, 1, BO, "field book", slope.now)
+    slope.look("person")
+    assert slope.open_keys() == {}
 
 
 def test_a_level_lowered_by_a_person_rises_again_only_on_new_data(slope):

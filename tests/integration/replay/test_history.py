@@ -18,7 +18,7 @@ from monitor.replay.backtest import Terms, run_backtest
 from monitor.replay.history import History
 from monitor.replay.known import Known
 from monitor.store.alerting.events import add_event, confirm_event
-from monitor.store.alerting.offsets import add_offset, revoke_offset
+from monitor.store.alerting.offsets import add_offset, confirm_offset, revoke_offset
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, find_series_id
@@ -111,6 +111,9 @@ def fill(db: Database, site: Site) -> None:
         offset = add_offset(c, series_id, at=START + 70 * HOUR, known_from=START + 90 * HOUR, size=5.0, unit="mm",
                             kind="antenna", author=ada, reason="moved", now=START + 90 * HOUR)  # fmt: skip
         revoke_offset(c, offset, ada, "was wrong", START + 200 * HOUR)
+        other = add_offset(c, series_id, at=START + 120 * HOUR, known_from=START + 125 * HOUR, size=-4.0, unit="mm",
+                           kind="antenna", author=ada, reason="moved", now=START + 125 * HOUR)  # fmt: skip
+        confirm_offset(c, other, Actor("Bo"), "field book", START + 170 * HOUR)
         for hours, flag in ((60, "doubtful"), (150, "-doubtful")):
             c.execute(insert(observation_flag).values(
                 series_id=series_id, observed_at=START + 50 * HOUR, revision=0, flag=flag,
@@ -148,7 +151,10 @@ def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(datab
             seen |= {"revision" for r in rows if r.revision} | {"future" for r in rows if "future" in r.flags}
             seen |= {"report"} if found.reports else set()
             seen |= {"event"} if found.events else set()
-    assert seen == {"offset", "flag", "revision", "future", "report", "event"}, "the interesting cases occur"
+            seen |= {"alone" if o.alone else "confirmed" for o in found.offsets}
+    assert seen == {"offset", "flag", "revision", "future", "report", "event", "alone", "confirmed"}, (
+        "the interesting cases occur"
+    )
 
 
 def test_what_nothing_changed_stays_the_same_object(light: Database, site: Site) -> None:

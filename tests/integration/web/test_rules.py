@@ -48,7 +48,7 @@ def places(filled_database):
         alert = c.exec_driver_sql("SELECT max(id) FROM alert WHERE site = 'north-bench'").scalar()
     return {
         "site": "north-bench", "station": "G1", "quantity": "displacement_east", "scene_hash": scene,
-        "alert_id": str(alert), "event_id": "2",
+        "alert_id": str(alert), "event_id": "2", "offset_id": "1",
         "name": "dee", "number": "1",
     }  # fmt: skip
 
@@ -218,7 +218,11 @@ def test_lists_hold_nothing_of_other_sites(filled_database, places):
                 text = ask(browser, one, own).text
                 assert not re.search(r"north.bench", text, re.IGNORECASE), one
             assert "lake-slope" in browser.get("/api/v1/sites").text
-            for path in ("/alerts?site=north-bench", "/api/v1/alerts?site=north-bench", "/api/v1/notifications?site=north-bench"):  # noqa: E501
+            for path in (
+                "/alerts?site=north-bench",
+                "/api/v1/alerts?site=north-bench",
+                "/api/v1/notifications?site=north-bench",
+            ):  # noqa: E501
                 assert browser.get(path).status_code == 403, path
 
 
