@@ -201,7 +201,7 @@ def test_what_two_people_declared_is_not_taken_back_by_one(stepped):
     number = enter_offset(stepped)
     with stepped.database.write() as c:
         confirm_offset(c, number, BO, "field book", stepped.now)
-        with pytest.raises(RefusedError, match="declare the opposite one .*--size -80.0 --unit mm"):
+        with pytest.raises(RefusedError, match=r"declare the opposite one .*--size -80.0 --unit mm"):
             revoke_offset(c, number, ADA, "wrong station", stepped.now)
     opposite = enter_offset(stepped, -80.0)
     assert opposite != number

@@ -222,7 +222,7 @@ def test_lists_hold_nothing_of_other_sites(filled_database, places):
                 "/alerts?site=north-bench",
                 "/api/v1/alerts?site=north-bench",
                 "/api/v1/notifications?site=north-bench",
-            ):  # noqa: E501
+            ):
                 assert browser.get(path).status_code == 403, path
 
 
