@@ -31,12 +31,16 @@ from monitor.web.context import COOKIE, DEVICE, NO_NUL, context_of, cookie_name,
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
+WRONG_CODE: Final = "the code of the second factor is wrong"
+CODE_WAITS: Final = "many wrong codes were given with the right password: no code is looked at for a while"
 TRIES: Final = 5
 WAIT_S: Final = 60.0
 TRIES_OF_ALL: Final = 60  # failures of everybody within the wait: guessing from many addresses at many accounts
 CHECKS_AT_ONCE: Final = 2  # each takes 64 MiB: a flood of guesses must not starve the core of memory
 MOST_WAITING: Final = 24  # of the forty threads of the page: pages must come while guesses wait
 ALL: Final = "all"
+MOST_CODE_WAIT_S: Final = 3600.0  # so that a code of six digits is guessed in years, not in days
+CODES_KEPT_S: Final = 86400.0
 
 
 class Turnstile:
@@ -47,6 +51,7 @@ class Turnstile:
         self._checks = {known: threading.Semaphore(CHECKS_AT_ONCE) for known in (True, False)}
         self._waiting = {known: threading.Semaphore(MOST_WAITING // (1 + known)) for known in (True, False)}
         self._failures: dict[str, tuple[int, float]] = {}
+        self._codes: dict[str, tuple[int, float]] = {}
         self.efforts = Efforts()
 
     @contextmanager
@@ -71,6 +76,30 @@ class Turnstile:
             self._failures = {k: v for k, v in self._failures.items() if now - v[1] < WAIT_S}
             count, at = self._failures.get(key, (0, now - WAIT_S))
         return count, WAIT_S - (now - at)
+
+    def code_wait_s(self, name: str) -> float:
+        """Seconds until a code of an account is looked at again, from a device that nobody knows.
+
+        After the first wrong ones each further one doubles them. Whoever gets here has the password, or the login
+        elsewhere, so only they and the owner wait; a device on which the account was in before has a count of its own.
+        """
+        now = time.monotonic()
+        with self._lock:
+            self._codes = {k: v for k, v in self._codes.items() if now - v[1] < CODES_KEPT_S}
+            count, at = self._codes.get(fold_name(name), (0, now))
+        if count < TRIES:
+            return 0.0
+        return max(0.0, at + min(WAIT_S * 2.0 ** min(count - TRIES, 16), MOST_CODE_WAIT_S) - now)
+
+    def note_code(self, name: str, *, failed: bool) -> None:
+        """Remember a wrong code that somebody gave with the right password, or forget them after a right one."""
+        key = fold_name(name)
+        with self._lock:
+            count, _ = self._codes.get(key, (0, 0.0))
+            if failed:
+                self._codes[key] = (count + 1, time.monotonic())
+            else:
+                self._codes.pop(key, None)
 
     def note(self, *keys: str, failed: bool) -> None:
         """Remember a failure, or forget them after a success."""
@@ -137,14 +166,21 @@ def log_in(
             role = check_password(c, name, password)
         if not context.config.oidc.takes_password(name):
             role = None  # asked all the same: the time that an answer takes tells nothing
+        why = {}
         if role is not None:
+            # not looked at, and answered as a wrong one is: the answer must not tell that the password is right
+            may_try = is_known or not door.code_wait_s(name)
             with context.db.write() as c:
                 vault = open_vault(context.config)
-                role = role if check_second_factor(c, vault, name, code, context.clock()) else None
+                is_right = may_try and check_second_factor(c, vault, name, code, context.clock())
+            if may_try and not is_known:
+                door.note_code(name, failed=not is_right)
+            if not is_right:
+                role, why = None, {"why": WRONG_CODE if may_try else CODE_WAITS}
         # who knows one password has not earned the right to guess others: only the account's own count is forgotten
         door.note(*(keys if role is None else keys[:1]), failed=role is None)
     now = context.clock()
-    detail = {"from": host, "known_device": is_known}
+    detail = {"from": host, "known_device": is_known, **why}
     with context.db.write() as c:
         if role is None:
             add_audit(c, Actor(name), "login.refused", f"user:{name}", detail, now)

@@ -18,6 +18,7 @@ from fastapi.responses import RedirectResponse, Response
 from monitor.domain.alert import PAGE, Actor
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.store.database.audit import add_audit
+from monitor.store.people.devices import digest_device, is_known_device
 from monitor.store.people.foreign import admit_person, find_bound
 from monitor.store.people.second_factor import check_second_factor, has_second_factor
 from monitor.store.people.sessions import end_sessions
@@ -26,9 +27,9 @@ from monitor.web.access.claims import Vouched
 from monitor.web.access.guard import check_origin, is_safe_path
 from monitor.web.access.provider import Flow, LoginRefusedError, Provider, ProviderDownError, spell_code
 from monitor.web.access.vault import open_vault
-from monitor.web.context import NO_NUL, context_of, cookie_name, is_encrypted
+from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name, is_encrypted
 from monitor.web.parts.templating import render
-from monitor.web.routes.login import TRIES, enter, host_of, refuse, set_cookies, turnstile_of
+from monitor.web.routes.login import TRIES, WRONG_CODE, enter, host_of, refuse, set_cookies, turnstile_of
 
 _LOG = logging.getLogger(__name__)
 router = APIRouter(include_in_schema=False)
@@ -229,10 +230,12 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
     halfway = waiting.find(token)
     if halfway is None:
         return refuse(request, "/", "This login took too long. Begin it again.", 401)
-    name, key = halfway.name, f"oidc-code:{halfway.name}"
+    name, device = halfway.name, request.cookies.get(cookie_name(request, DEVICE), "")
+    own = f"device:{digest_device(device)}"
+    with context.db.read() as c:
+        is_known = is_known_device(c, device, name, now) and door.failures(own)[0] < TRIES
     with door.check(is_known=True):  # looked at inside: guesses at the same moment are counted as well
-        count, wait_s = door.failures(key)
-        if count >= TRIES:
+        if not is_known and (wait_s := door.code_wait_s(name)):
             return ask_code(request, f"Too many wrong codes. Try again in {wait_s:.0f} s.", 429)
         with context.db.write() as c:
             account = find_user(c, name)
@@ -241,9 +244,12 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
             if is_right:
                 cookies = enter(request, c, name, {**halfway.detail, "second_factor": "ours"}, now)
             else:
-                detail = {**halfway.detail, "why": "the code of the second factor is wrong"}
+                detail = {**halfway.detail, "why": WRONG_CODE}
                 add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", detail, now)
-        door.note(key, failed=not is_right)
+        if is_known:
+            door.note(own, failed=not is_right)
+        else:
+            door.note_code(name, failed=not is_right)
     if not is_right:
         return ask_code(request, "The code is wrong, or was used already.", 401)
     waiting.drop(token)

@@ -1,5 +1,6 @@
 """The second factor of a login on the page: asked for, counted once, and silent about the password."""
 
+import json
 import re
 
 import httpx
@@ -22,8 +23,9 @@ from monitor.store.people.second_factor import (
 from monitor.store.schema import tables as t
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.vault import KEY_FILE, Vault, is_sealed
+from monitor.web.routes.login import CODE_WAITS, WRONG_CODE
 from tests.data.filled import NOW, PASSWORD
-from tests.integration.web.test_door import Clock, serving
+from tests.integration.web.test_door import BEHIND_PROXY, Clock, challenge_in, guess, serving, solve
 
 ONCE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)  # where no SQL of its own is asked
 
@@ -75,6 +77,43 @@ def test_a_login_takes_the_code_once(filled_database, secret, settings):
         assert [line for line in find_unsealed(c) if "second_factor" in line] == []
         for table in (t.audit_entry, t.second_factor):
             assert secret not in str(c.execute(select(table)).all()), "the database holds it sealed"
+
+
+def test_codes_are_not_guessed_from_many_addresses_and_a_known_device_comes_in(filled_database, secret, settings):
+    """Who has the password and tries codes from ever new addresses: five, then one in ever longer whiles."""
+    clock = Clock()
+    with (
+        serving(filled_database, clock, settings + BEHIND_PROXY) as address,
+        httpx.Client(base_url=address, timeout=30, trust_env=False) as officer,
+    ):
+
+        def code():
+            return code_of(secret, int(clock().timestamp()) // STEP_S)
+
+        def enter(code, of):
+            answer = guess(address, of=of, password=PASSWORD, code=code)
+            if answer.status_code == 429:
+                done = {"challenge": challenge_in(answer), "solution": solve(challenge_in(answer))}
+                answer = guess(address, of=of, password=PASSWORD, code=code, **done)
+            return answer
+
+        words = {"name": "bo", "password": PASSWORD}
+        assert officer.post("/login", data=words | {"code": code()}).status_code == 303
+        clock.wait(60)
+        refused = [enter("000000", f"198.51.100.{n}") for n in range(7)] + [enter(code(), "203.0.113.9")]
+        assert {r.status_code for r in refused} == {401}, "the right one is not looked at, and nothing tells so"
+        assert len({re.search(r'role="alert">([^<]*)', r.text)[1] for r in refused}) == 1
+        assert officer.post("/login", data=words | {"code": "000000"}).status_code == 401
+        assert officer.post("/login", data=words | {"code": code()}).status_code == 303, "a known device comes in"
+        door = address.app.state.turnstile
+        waits = [door.code_wait_s("Bo") for _ in range(9) if not door.note_code("bo", failed=True)]
+    assert [round(w / 60) for w in waits[:6]] == [2, 4, 8, 16, 32, 60]
+    assert waits[-1] <= 3600.0
+    with filled_database.read() as c:
+        why = [json.loads(d).get("why") for d in c.execute(
+            select(t.audit_entry.c.detail).where(t.audit_entry.c.action == "login.refused").order_by(t.audit_entry.c.id)
+        ).scalars()]  # fmt: skip
+    assert why == [WRONG_CODE] * 5 + [CODE_WAITS] * 3 + [WRONG_CODE]
 
 
 def test_without_it_the_password_is_enough_again(filled_database, secret):
