@@ -45,9 +45,7 @@ def add(
         who = prove(db, by)
         password = read_password()
         with db.write() as c:
-            users.add_user(c, name, password, role, now)
-            if site:
-                users.set_sites(c, name, site)
+            users.add_user(c, name, password, role, now, site or None)
             add_audit(c, who, "user.add", f"user:{name}", {"role": role, "sites": site or None}, now)
     show({"name": name, "role": role, "sites": site or None}, f"{name} may act as {role}{_on(site)}", as_json)
 

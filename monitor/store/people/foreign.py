@@ -93,7 +93,7 @@ def admit_person(
     if known is not None and not known:
         raise RefusedError(f"{person.name}: none of your groups has a site here; ask who keeps this service")
     if account is None:
-        account = _make(c, person, role, now)
+        account = _make(c, person, role, known, now)
     if account.disabled_at is not None:
         raise RefusedError(f"the account {account.name} is locked; ask who keeps this service")
     actor, subject = Actor(account.name, via=PAGE), f"user:{account.name}"
@@ -108,16 +108,18 @@ def admit_person(
     return account.name
 
 
-def _make(c: Connection, person: ForeignPerson, role: str, now: datetime) -> User:
+def _make(c: Connection, person: ForeignPerson, role: str, sites: frozenset[str] | None, now: datetime) -> User:
     taken = find_account(load_users(c), person.name)
     if taken is not None:
         raise RefusedError(
             f"an account {taken.name!r} exists and is not yours yet; if it is you, an admin binds it: "
             f"slopeward users oidc {taken.name} --subject {person.subject}"
         )
-    add_user(c, person.name, None, role, now)
+    add_user(c, person.name, None, role, now, sites)
     bind_person(c, person.name, person.issuer, person.subject)
-    detail = {"role": role, "by": "oidc", "issuer": person.issuer, "subject": person.subject}
+    detail: dict[str, object] = {"role": role, "by": "oidc", "issuer": person.issuer, "subject": person.subject}
+    if sites is not None:
+        detail["sites"] = sorted(sites)
     add_audit(c, Actor(person.name, via=PAGE), "user.add", f"user:{person.name}", detail, now)
     made = find_user(c, person.name)
     assert made is not None

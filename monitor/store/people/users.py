@@ -2,7 +2,8 @@
 
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -46,10 +47,14 @@ class User:
         return self.has_password or self.os_user is not None
 
 
-def add_user(connection: Connection, name: str, password: str | None, role: str, now: datetime) -> None:
-    """Create an account; without a password (None) it comes in by a provider of logins alone.
+def add_user(
+    connection: Connection, name: str, password: str | None, role: str, now: datetime,
+    sites: Iterable[str] | None = None,
+) -> None:  # fmt: skip
+    """Create an account, on some sites alone or on all (None); without a password it comes in by a provider of logins.
 
     Raises:
+        NotFoundError: no such site.
         RefusedError: bad name, unknown role, weak password, or the name is taken.
     """
     if not _NAME.fullmatch(name):
@@ -60,7 +65,8 @@ def add_user(connection: Connection, name: str, password: str | None, role: str,
         other = "" if same == name else f" as {same!r}: spellings that differ in case only are one person"
         raise RefusedError(f"user {name!r} exists already{other}")
     hashed = NO_PASSWORD if password is None else _hash(name, password)
-    row = insert(user_account).values(name=name, password_hash=hashed, role=role, created_at=now)
+    wanted = None if sites is None else _check_sites(connection, sites)
+    row = insert(user_account).values(name=name, password_hash=hashed, role=role, created_at=now, sites=wanted)
     try:
         with connection.begin_nested():
             connection.execute(row)
@@ -89,10 +95,8 @@ def set_role(connection: Connection, name: str, role: str) -> str:
     found = find_user(connection, name)
     if found is None:
         raise NotFoundError(f"there is no user {name!r}; see `slopeward users list`")
-    admins = [u.name for u in load_users(connection) if u.role == "admin" and u.disabled_at is None]
-    if admins == [name] and role != "admin":
-        raise RefusedError(f"{name} is the only admin; make another one first")
-    _change(connection, name, role=role)
+    with _keeping_an_admin(connection, name):
+        _change(connection, name, role=role)
     return found.role
 
 
@@ -101,14 +105,49 @@ def set_sites(connection: Connection, name: str, sites: Iterable[str] | None) ->
 
     Raises:
         NotFoundError: no such account, or no such site.
-        RefusedError: no site at all is left; to lock an account is another act.
+        RefusedError: no site at all is left; to lock an account is another act. Or nobody who administers would be
+            left.
     """
-    wanted = None if sites is None else sorted(set(sites))
-    if wanted is not None:
-        if not wanted:
-            raise RefusedError("name one site at least, or all; `slopeward users disable` locks an account")
-        require_sites(connection, wanted)
-    _change(connection, name, sites=wanted)
+    wanted = None if sites is None else _check_sites(connection, sites)
+    with _keeping_an_admin(connection, name):
+        _change(connection, name, sites=wanted)
+
+
+def _check_sites(connection: Connection, sites: Iterable[str]) -> list[str]:
+    wanted = sorted(set(sites))
+    if not wanted:
+        raise RefusedError("name one site at least, or all; `slopeward users disable` locks an account")
+    require_sites(connection, wanted)
+    return wanted
+
+
+@contextmanager
+def _keeping_an_admin(connection: Connection, name: str) -> Iterator[None]:
+    """Refuse a change after which nobody keeps the accounts: no open admin of all sites, or none who can prove it.
+
+    Raises:
+        RefusedError: the account is the last one; the transaction is to be left.
+    """
+
+    def find() -> tuple[bool, bool]:
+        keepers = [u for u in load_users(connection) if is_open(u, "admin") and u.sites is None]
+        return bool(keepers), any(u.can_prove for u in keepers)
+
+    # two admins who lock each other at one moment come one after the other
+    connection.execute(select(user_account.c.name).where(user_account.c.role == "admin").with_for_update())
+    before = find()
+    with connection.begin_nested():
+        yield
+        after = find()
+        if before[0] > after[0]:
+            raise RefusedError(
+                f"{name} is the only admin of all sites; make another one first: slopeward users role NAME admin"
+            )
+        if before[1] > after[1]:
+            raise RefusedError(
+                f"{name} is the only admin of all sites who can act at the command line; first give another admin a "
+                "password (slopeward users passwd NAME) or bind an OS user (slopeward users bind NAME)"
+            )
 
 
 def require_sites(connection: Connection, wanted: Iterable[str]) -> None:
@@ -119,8 +158,14 @@ def require_sites(connection: Connection, wanted: Iterable[str]) -> None:
 
 
 def disable_user(connection: Connection, name: str, now: datetime) -> None:
-    """Lock an account and end its sessions; the name stays, for the audit log refers to it."""
-    _change(connection, name, disabled_at=now)
+    """Lock an account and end its sessions; the name stays, for the audit log refers to it.
+
+    Raises:
+        NotFoundError: no such account.
+        RefusedError: nobody who administers would be left.
+    """
+    with _keeping_an_admin(connection, name):
+        _change(connection, name, disabled_at=now)
     end_sessions(connection, name)
     forget_devices(connection, name)
 
@@ -153,12 +198,13 @@ def bind_os_user(connection: Connection, name: str, os_user: str | None) -> None
 
     Raises:
         NotFoundError: no such account.
-        RefusedError: that user is another account already.
+        RefusedError: that user is another account already, or nobody who administers could prove it any more.
     """
     bound = next((u.name for u in load_users(connection) if os_user is not None and u.os_user == os_user), None)
     if bound is not None and bound != name:
         raise RefusedError(f"OS user {os_user!r} is {bound!r} already; end that first: slopeward users unbind {bound}")
-    _change(connection, name, os_user=os_user)
+    with _keeping_an_admin(connection, name):
+        _change(connection, name, os_user=os_user)
 
 
 def check_password(connection: Connection, name: str, password: str) -> str | None:

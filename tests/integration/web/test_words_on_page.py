@@ -9,8 +9,10 @@ from sqlalchemy import insert, select, update
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Step
 from monitor.domain.instants import epoch_s, spell
+from monitor.store.alerting.offsets import add_offset, load_offset_facts
 from monitor.store.people import users
 from monitor.store.people.countersign import SharedAct, find_first, find_site, keep_first, load_waiting
+from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import alert, audit_entry, site_state
 from tests.data.filled import NOW, START
 from tests.integration.web.test_door import Clock, serving
@@ -74,6 +76,26 @@ def test_movement_is_taken_back_by_two_on_the_page(filled_database, asked):
     with filled_database.read() as c:
         told = c.execute(select(audit_entry.c.actor).where(audit_entry.c.action == "step.withdraw")).scalars().all()
     assert told == ["ada"]
+
+
+def test_an_offset_is_confirmed_on_the_page_by_somebody_else(filled_database):
+    with filled_database.write() as c:
+        series_id = find_series_id(c, "north-bench", "G1", "displacement_east")
+        number = add_offset(c, series_id, at=AT, known_from=AT, size=40.0, unit="mm", kind="antenna",
+                            author=Actor("bo"), reason="new mast", now=AT)  # fmt: skip
+    form = f"/sites/north-bench/offsets/{number}/confirm"
+    with serving(filled_database, Clock()) as address, enter(address, "bo") as bo, enter(address, "ada") as ada:
+        assert "+40 mm from" in bo.get("/signatures").text
+        assert form not in bo.get("/signatures").text, "its author alone is one person"
+        assert form in ada.get("/signatures").text
+        elsewhere = form.replace("north-bench", "lake-slope")
+        assert send(ada, elsewhere, reason="field book").status_code == 404
+        assert send(ada, form, reason="field book").status_code == 303
+        assert form not in ada.get("/signatures").text
+        assert send(ada, form, reason="field book").status_code == 409
+    with filled_database.read() as c:
+        (fact,) = [o for o in load_offset_facts(c, "north-bench", NOW) if o.id == number]
+    assert (fact.second_by, fact.alone) == ("ada", 0.0)
 
 
 # ---- permissions per site ---------------------------------------------------------------------------------------
