@@ -147,6 +147,6 @@ def test_the_past_is_told_as_it_was_known(database):
 @pytest.mark.parametrize("broken", ["load_offsets", "load_later_flags"])
 def test_a_variant_that_knows_the_future_is_caught(broken, database, monkeypatch):
     plain, late = getattr(module, broken), START + 99 * HOUR
-    monkeypatch.setattr(module, broken, lambda c, series_id, *rest: plain(c, series_id, *rest[:-1], late))
+    monkeypatch.setattr(module, broken, lambda c, i, *rest, **more: plain(c, i, *rest[:-1], late, **more))
     with pytest.raises(AssertionError):
         check_known_then(database, range(30))

@@ -54,7 +54,7 @@ def list_waiting(situation: Situation) -> dict[str, Condition]:
     return {
         f"health:{o.station}{WAITS}{o.id}": Condition(
             "health", level, situation.windows.now_s,
-            f"offset {o.id} of {o.by} takes {o.alone:g} off {o.station}.{o.quantity}: {_say_effect(site)} until a "
+            f"offset {o.id} of {o.by} on {o.station}.{o.quantity}: {_say_effect(site)} until a "
             f"second person confirms it (slopeward offsets confirm {o.id})",
         )
         for o in situation.windows.view.offsets if o.alone

@@ -89,12 +89,14 @@ def add_offset(
     if converted == 0.0 or not -1e300 < converted < 1e300:
         raise RefusedError(f"offset size {size!r}: a finite number other than zero is needed")
     e = offset_entry.c
-    standing = connection.execute(
-        select(e.id, e.size).where(e.series_id == series_id, e.at == at, e.revoked_at.is_(None)).order_by(e.id)
-    ).all()
-    there = [r.id for r in standing if r.size == converted]
-    if len(there) > sum(r.size == -converted for r in standing):  # else its opposite has taken it back
-        return int(there[-1])
+    newest = connection.execute(  # of it and its opposite, which takes it back
+        select(e.id, e.size)
+        .where(e.series_id == series_id, e.at == at, e.size.in_((converted, -converted)), e.revoked_at.is_(None))
+        .order_by(e.id.desc())
+        .limit(1)
+    ).first()
+    if newest is not None and newest.size == converted:
+        return int(newest.id)
     result = connection.execute(
         insert(offset_entry).values(
             series_id=series_id, at=at, known_from=known_from, size=converted, unit=stored_unit, kind=kind,

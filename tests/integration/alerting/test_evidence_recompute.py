@@ -16,6 +16,7 @@ from monitor.alerting.acts.operator_acts import set_level
 from monitor.alerting.audit.as_of import look_as_of
 from monitor.alerting.audit.audit_pack import build_pack, check_pack, read_pack, write_pack
 from monitor.alerting.audit.recompute import recompute
+from monitor.alerting.decision.evaluate import FORMAT
 from monitor.cli.main import run_verb
 from monitor.cli.site.explaining import recompute_all
 from monitor.config.service import parse_site
@@ -193,7 +194,7 @@ def test_what_was_decided_before_every_figure_had_its_unit_is_recomputed_as_well
 
     bare, count = re.subn(r"(over \d+) mm/day", r"\1", row.evidence)
     assert count >= 4, "sentence, votes, words and the alert"
-    older = bare.replace('"format":3', '"format":1')
+    older = bare.replace(f'"format":{FORMAT}', '"format":1')
     assert older != bare
     assert again(row.evidence) == again(older) == ()
     assert any("sentence: was" in line for line in again(bare)), "what is frozen now has its units, or it was altered"
@@ -209,10 +210,10 @@ def test_what_earlier_rules_decided_says_so_where_it_differs(bench):
         digest = hashlib.sha256(content.encode()).hexdigest()
         return recompute(replace(row, evidence=content, evidence_sha256=digest), source).differences
 
-    before = row.evidence.replace('"format":3', '"format":2')
+    before = row.evidence.replace(f'"format":{FORMAT}', '"format":2')
     assert before != row.evidence
     assert again(before) == ()
-    said = "decided by earlier rules (format 2 of the frozen inputs, now 3); they may differ"
+    said = f"decided by earlier rules (format 2 of the frozen inputs, now {FORMAT}); they may differ"
     assert again(before.replace("over 80 mm/day in", "over 81 mm/day in"))[0] == said
     assert said not in again(row.evidence.replace("over 80 mm/day in", "over 81 mm/day in"))
 

@@ -531,6 +531,7 @@ def test_an_admin_sees_accounts_sessions_tokens_and_the_log_and_ends_them(filled
 
 def test_an_admin_of_some_sites_sees_neither_accounts_nor_the_log(filled_database):
     with filled_database.write() as c:
+        users.add_user(c, "zoe", PASSWORD, "admin", NOW)
         users.set_sites(c, "ada", ["lake-slope"])
     with serving(filled_database, Clock()) as address, enter(address, "ada") as browser:
         assert [browser.get(path).status_code for path in ("/admin", "/api/v1/audit")] == [403, 403]

@@ -14,7 +14,7 @@ from monitor.store.people import users
 from monitor.store.people.countersign import SharedAct, find_first, find_site, keep_first, load_waiting
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import alert, audit_entry, site_state
-from tests.data.filled import NOW, START
+from tests.data.filled import NOW, PASSWORD, START
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
 
@@ -41,6 +41,8 @@ def memory_of(database):
 
 def bind(database, name, *sites):
     with database.write() as c:
+        if users.find_user(c, "zoe") is None:  # an admin of all sites is left
+            users.add_user(c, "zoe", PASSWORD, "admin", NOW)
         users.set_sites(c, name, sites)
 
 
