@@ -176,12 +176,12 @@ def test_an_offset_counts_from_when_it_is_known_until_it_is_revoked(filled_datab
         assert again == first
         assert [o.size for o in offsets.load_offsets(c, series_id, NOW)] == [5.0]  # in the unit of the series
         assert offsets.load_offsets(c, series_id, NOW - days(2)) == []
-        offsets.confirm_offset(c, first, BO, "checked", NOW + HOUR)
+        offsets.confirm_offset(c, first, ADA, "checked", NOW + HOUR)
         offsets.revoke_offset(c, first, BO, "wrong", NOW + 2 * HOUR)
         assert [o.id for o in offsets.load_offsets(c, series_id, NOW + HOUR)] == [first]
         assert offsets.load_offsets(c, series_id, NOW + 2 * HOUR) == []
         found = offsets.find_offset(c, first)
-        assert (found.author, found.confirmed_by, found.revoked_by, found.unit) == ("ada", "bo", "bo", "mm")
+        assert (found.author, found.confirmed_by, found.revoked_by, found.unit) == ("ada", "ada", "bo", "mm")
     with filled_database.read() as c:
         e = t.audit_entry.c
         acts = c.execute(select(e.action).where(e.subject == f"offset:{first}").order_by(e.id)).scalars()
