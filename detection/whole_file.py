@@ -1,28 +1,51 @@
 """A file appears whole or not at all: it is written under a name beside its own, and renamed when it is complete."""
 
+import contextlib
+import glob
 import os
+import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+LEFT_S: Final = 86400.0  # a half file that nobody wrote to for a day is of a process that was killed
 
 
 @contextmanager
-def replacing(path: Path, *, flush: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, flush: bool = False, mode: int | None = None) -> Iterator[Path]:
     """Give a name to write to; when the block ends, what lies there takes the place of `path`.
 
-    Where the block fails, the file of before stays, and the half one is removed.
+    Where the block fails, the file of before stays, and the half one is removed. The name is another one each time: of
+    two processes that write the same file, the last to end wins, with a whole file.
 
     Args:
         path: the file; its folder exists.
-        flush: to the disk before it is renamed, for what a power cut must not empty: weights, states of a training.
+        flush: to the disk before it is renamed, for what a power cut must not empty: weights, keys, site files.
+        mode: rights of the file: it lies there empty from the start, and until it is whole only its owner may read it.
+            None: the block makes it, with the rights that a new file has.
     """
-    partial = path.with_name(f".{path.name}.part")
+    _sweep(path)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
+        if mode is not None:
+            os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         yield partial
         if flush:
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())
+        if mode is not None:
+            partial.chmod(mode)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes left of this file."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with contextlib.suppress(OSError):  # another one was quicker
+            if time.time() - left.stat().st_mtime > LEFT_S:
+                left.unlink()

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors.torch import save as save_tensors
 
 from forecasting.errors import CheckpointError, ForecastingError
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
+from forecasting.whole_file import write_whole
 
 
 def to_bytes(forecaster: NeuralForecaster, data_hash: str) -> bytes:
@@ -37,8 +37,8 @@ def write(folder: str | Path, content: bytes, card: dict[str, Any]) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     target = place / f"{model_hash(content)}.safetensors"
     # the card first: whoever sees the weights finds their description
-    _replace(target.with_suffix(".json"), json.dumps(card, indent=1, sort_keys=True, allow_nan=False).encode())
-    _replace(target, content)
+    write_whole(target.with_suffix(".json"), json.dumps(card, indent=1, sort_keys=True, allow_nan=False).encode())
+    write_whole(target, content)
     return target
 
 
@@ -69,13 +69,3 @@ def read(path: str | Path) -> tuple[NeuralForecaster, dict[str, Any]]:
         raise CheckpointError(f"checkpoint {weights}: not a forecaster ({error})") from error
     network.eval()
     return NeuralForecaster(recipe, network), card
-
-
-def _replace(target: Path, content: bytes) -> None:
-    """Write beside, flush to disk, rename."""
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(target)

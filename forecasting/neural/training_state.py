@@ -1,6 +1,6 @@
 """A training that was cut off goes on after its last pass, with the same bytes at its end as one that was not."""
 
-import os
+import io
 import pickle
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -8,6 +8,8 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+from forecasting.whole_file import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,9 @@ class Unfinished:
 
     def save(self, place: Place) -> None:
         """Keep it whole or not at all: written beside, flushed to disk, renamed."""
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        with beside.open("wb") as file:
-            torch.save({one.name: getattr(place, one.name) for one in fields(place)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.path)
+        content = io.BytesIO()
+        torch.save({one.name: getattr(place, one.name) for one in fields(place)}, content)
+        write_whole(self.path, content.getvalue())
 
 
 def random_states() -> tuple[Tensor, ...]:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from detection.whole_file import replacing
 from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
@@ -291,15 +292,8 @@ def is_process(pid: int, word: str) -> bool:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that nobody else can read, whole or not at all."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)  # of a full disk
+    with replacing(path, flush=True, mode=0o600) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _hash(password: str) -> str:

@@ -346,8 +346,7 @@ def main(folder: Path, early: str = "") -> int:
         try:
             result = call(task["job"], task["asked"], progress)
             sandbox.check_files()
-            (folder / "answer.part").write_text(json.dumps(result, default=spell_record), encoding="utf-8")
-            (folder / "answer.part").rename(folder / "answer")
+            (folder / "answer").write_text(json.dumps(result, default=spell_record), encoding="utf-8")
         except Exception as error:  # whatever it was, the service gets one line
             line = _one_line(error)
             told = explain_missing(error) or sandbox.explain(line, terms) or line

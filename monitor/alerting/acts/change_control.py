@@ -8,9 +8,7 @@ something else now is set apart (`decision.orphaned_votes`), so that it holds an
 
 import contextlib
 import hashlib
-import os
-import shutil
-import tempfile
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from detection.whole_file import replacing
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.site_diff import Difference, differ
 from monitor.alerting.decision.orphaned_votes import list_changed, set_apart
@@ -279,19 +278,8 @@ def _write(path: Path, text: str) -> None:
     """Replace a file at once: a reader sees the old one or the new one, also after a power cut."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+        with replacing(path, flush=True, mode=mode) as partial:
+            partial.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise RefusedError(f"{path} cannot be written: {error.strerror or error}; nothing was approved") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, name)
-        else:
-            Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

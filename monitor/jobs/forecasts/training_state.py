@@ -1,11 +1,11 @@
 """Which moment's readings a training that was cut off learnt from, so that the next one goes on in place of anew."""
 
 import contextlib
-import os
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from detection.whole_file import replacing
 from monitor.domain.instants import parse, spell
 
 LONGEST: timedelta = timedelta(days=1)
@@ -21,9 +21,8 @@ def take_up(work: Path, now: datetime) -> datetime:
             return begun
     finish(work)
     work.mkdir(parents=True, exist_ok=True)
-    beside = work / f".{_MOMENT}.{os.getpid()}"
-    beside.write_text(spell(now), encoding="utf-8")
-    beside.replace(work / _MOMENT)
+    with replacing(work / _MOMENT) as partial:
+        partial.write_text(spell(now), encoding="utf-8")
     return now
 
 

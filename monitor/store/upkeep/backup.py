@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
+from detection.whole_file import replacing
 from monitor.errors import RefusedError, StoreError
 from monitor.store.database.engine import Database
 from monitor.store.database.file_modes import open_lock
@@ -33,20 +34,15 @@ def back_up(db: Database, target: Path) -> None:
     """
     if target.exists():
         raise StoreError(f"{target} exists already; choose another name")
-    partial = target.with_name(f"{target.name}.part")
-    partial.unlink(missing_ok=True)
     try:
-        if db.is_sqlite:
-            copy_sqlite(sqlite_file(db), partial)
-            check_sqlite(partial)
-        else:
-            partial.touch(mode=0o600)
-            _call(db, "pg_dump", "--format=custom", "--no-owner", f"--file={partial}")
-        partial.replace(target)
+        with replacing(target, flush=True, mode=0o600) as partial:
+            if db.is_sqlite:
+                copy_sqlite(sqlite_file(db), partial)
+                check_sqlite(partial)
+            else:
+                _call(db, "pg_dump", "--format=custom", "--no-owner", f"--file={partial}")
     except sqlite3.Error as error:
         raise StoreError(f"the copy to {target} failed: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def restore(db: Database, source: Path) -> None:

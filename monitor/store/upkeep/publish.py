@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from detection.whole_file import replacing
 from monitor.domain.instants import spell
 from monitor.errors import RefusedError, StoreError
 from monitor.store.database.audit import latest_hash
@@ -38,20 +39,15 @@ def publish(db: Database, target: Path, now: datetime) -> dict[str, int]:
         StoreError: it cannot be written.
     """
     _require_ours(target)
-    partial = target.with_name(f"{target.name}.part")
-    partial.unlink(missing_ok=True)
     try:
-        with db.read() as c, closing(sqlite3.connect(partial)) as out:
+        with replacing(target, flush=True) as partial, db.read() as c, closing(sqlite3.connect(partial)) as out:
             out.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")  # half-written it is thrown away
             counts = {name: _copy(c, out, name) for name in NAMES}
             out.execute(f"CREATE TABLE {MARK} (published_at, audit_head)")
             out.execute(f"INSERT INTO {MARK} VALUES (?, ?)", (spell(now), latest_hash(c)))  # noqa: S608 - our name
             out.commit()
-        partial.replace(target)
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"the copy could not be written to {target}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return counts
 
 

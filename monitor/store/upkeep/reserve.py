@@ -4,7 +4,6 @@ Beside a SQLite database lies a file of that size. When another program fills th
 alerts and messages are written still; when there is room again it is laid anew.
 """
 
-import contextlib
 import logging
 import os
 import shutil
@@ -13,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from detection.whole_file import replacing
 from monitor.store.database.engine import Database
 
 MEGABYTE: Final = 1_000_000
@@ -86,17 +86,10 @@ class DiskReserve:
 
     def _lay(self) -> bool:
         assert self._file is not None
-        part = self._file.with_name(f"{self._file.name}.part")
         try:
-            number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            try:
-                os.posix_fallocate(number, 0, self._size)
-            finally:
-                os.close(number)
-            part.replace(self._file)
+            with replacing(self._file, mode=0o600) as part, part.open("rb+") as file:
+                os.posix_fallocate(file.fileno(), 0, self._size)
         except OSError as error:
             log.warning("the reserve of the disk cannot be laid: %s", error)
-            with contextlib.suppress(OSError):
-                part.unlink()
             return False
         return True
