@@ -12,7 +12,7 @@ RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 LOCK_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test soak lint type audit docs bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery bench-recipes train-demo release
+.PHONY: help setup lock test-lowest servers run demo test soak lint type audit docs words bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery bench-recipes train-demo release
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -73,6 +73,11 @@ audit: setup $(TOOLS)/.installed ## Dependencies that do not fit together or hav
 
 release: setup $(TOOLS)/.installed ## dist/: the package, its parts list (CycloneDX), and their hashes, signed with RELEASE_KEY=FILE (an SSH key)
 	locks/release.sh $(BIN)/python $(TOOLS)/bin/cyclonedx-py
+
+words: setup ## Texts for the catalogues gathered anew; what is new or changed waits in the .po files for its translation
+	@mkdir -p build
+	PYTHONPATH=. $(BIN)/pybabel -q extract -F babel.cfg -k tr -k N_ --no-location --sort-output -o build/words.pot monitor
+	for code in it zh es; do PYTHONPATH=. $(BIN)/pybabel -q update -i build/words.pot --no-fuzzy-matching --ignore-obsolete --omit-header --ignore-pot-creation-date -w 0 -l $$code -o monitor/language/catalogues/$$code.po; done
 
 docs: setup ## Documentation that can be run: examples in docstrings, that the reference knows every key and verb, and plain English
 	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor/domain monitor/series monitor/criteria monitor/logs.py forecasting detection tests/architecture

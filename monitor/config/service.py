@@ -13,8 +13,9 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from monitor.config.site import find_cautions, find_weaknesses, parse_site
 from monitor.domain.names import fold_name
 from monitor.domain.site import Site
-from monitor.domain.terms import Duration, Retention, Section, describe_unknown, explain, read_text, read_toml
+from monitor.domain.terms import Duration, Language, Retention, Section, describe_unknown, explain, read_text, read_toml
 from monitor.errors import ConfigError
+from monitor.language.catalogue import ENGLISH
 
 __all__ = [
     "ServiceConfig",
@@ -260,6 +261,12 @@ class LogSection(Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
+class LanguageSection(Section):
+    """[language]."""
+
+    default: Language = ENGLISH
+
+
 class ServiceConfig(Section):
     """The service file with every default filled in."""
 
@@ -277,6 +284,7 @@ class ServiceConfig(Section):
     watchdog: WatchdogSection = WatchdogSection()
     smtp: SmtpSection = SmtpSection()
     log: LogSection = LogSection()
+    language: LanguageSection = LanguageSection()
 
 
 def load_service(path: str | Path | None = None, environment: Mapping[str, str] | None = None) -> ServiceConfig:

@@ -334,6 +334,7 @@ def _read_recipient(table: schema.RecipientTable, levels: Sequence[Level], where
     return Recipient(
         name=table.name, channels=table.channels, levels=numbers, ledgers=table.ledgers,
         escalate_after_s=table.escalate_after, people=table.people,
+        language=table.language or "",
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from monitor.domain.terms import Duration, Horizon, Section
+from monitor.domain.terms import Duration, Horizon, Language, Section
 
 SITE_ID = r"^[a-z0-9-]{1,64}$"
 STATION_ID = r"^[A-Za-z0-9_-]{1,64}$"
@@ -239,6 +239,7 @@ class RecipientTable(Section):
     levels: Strings | None = None
     ledgers: tuple[Literal["hazard", "health", "advice"], ...] = ("hazard", "health")
     escalate_after: Duration | None = None
+    language: Language | None = None
 
 
 class SiteFile(Section):

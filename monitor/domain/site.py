@@ -181,6 +181,7 @@ class Recipient:
     ledgers: tuple[str, ...] = ("hazard", "health")
     escalate_after_s: float | None = None
     people: tuple[str, ...] = ()  # who acts for this recipient, beside the one who signs with its own name
+    language: str = ""  # of the messages; empty = that of the service
 
     def is_person(self, name: str) -> bool:
         """Whether a name is this recipient, or one of the people behind it."""

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails
 
 from monitor.domain.instants import parse_duration_s
 from monitor.errors import ConfigError
+from monitor.language.catalogue import read_language
 
 
 def _read_duration(value: Any) -> float:
@@ -36,6 +37,7 @@ def _positive(seconds: float) -> float:
     return seconds
 
 
+Language = Annotated[str, BeforeValidator(lambda value: read_language(str(value)))]
 Duration = Annotated[float, BeforeValidator(_read_duration)]
 Horizon = Annotated[float, BeforeValidator(_read_horizon)]
 Retention = Annotated[float | None, BeforeValidator(_read_retention)]

@@ -27,8 +27,10 @@ from monitor.errors import (
     SlopewardError,
     StoreBusyError,
 )  # fmt: skip
+from monitor.language.sayings import say
 from monitor.store.database.engine import Database
 from monitor.web.access.guard import Guard, HeadOnly
+from monitor.web.access.reader import Reader
 from monitor.web.access.rules import admit, require_rules
 from monitor.web.context import Context
 from monitor.web.parts.templating import render
@@ -96,6 +98,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(config), www_redirect=False)
     app.add_middleware(Guard)
     app.add_middleware(HeadOnly)
+    app.add_middleware(Reader, default=config.language.default)
     app.mount("/static", LastingFiles(directory=HERE / "static"), name="static")
     app.mount("/vendor", LastingFiles(directory=HERE / "vendor"), name="vendor")
     require_rules(ROUTERS)
@@ -119,7 +122,7 @@ def _hosts(config: ServiceConfig) -> list[str]:
 def _answer(request: Request, status: int, text: str) -> Response:
     headers = {503: {"Retry-After": "2"}, 401: {"WWW-Authenticate": 'Bearer realm="slopeward"'}}.get(status)
     if request.url.path.startswith(("/api/", "/health", "/metrics", "/live/")):
-        return JSONResponse({"error": text}, status_code=status, headers=headers)
+        return JSONResponse({"error": say(text)}, status_code=status, headers=headers)
     if status == 401 and request.method == "GET":  # the form in place of the page, which comes after it
         response = login.show_login(request, request.url.path)
     else:

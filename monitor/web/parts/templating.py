@@ -13,6 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from monitor.domain.instants import parse, spell
 from monitor.health import CORE_SILENT_S
+from monitor.language import catalogue
+from monitor.language.sayings import say
+from monitor.language.scripts import translate_scripts
 from monitor.store.service_state import find_stamp
 from monitor.web.access.callers import person_of
 from monitor.web.access.guard import csrf_token
@@ -62,12 +65,12 @@ def spell_age(age: timedelta) -> str:
 
 
 def shorten_instants(text: str) -> str:
-    """A sentence with its instants as people write them, to the minute; stored text keeps them in full.
+    """A sentence in the reader's language, with its instants to the minute; stored text keeps them in full.
 
     >>> shorten_instants("nothing newer than 2026-10-07T19:16:51.919000Z, allowed are 1d")
     'nothing newer than 2026-10-07 19:16 UTC, allowed are 1d'
     """
-    return INSTANT.sub(r"\1 \2 UTC", text)
+    return INSTANT.sub(r"\1 \2 UTC", say(text))
 
 
 def spell_span(seconds: float) -> str:
@@ -129,15 +132,18 @@ ENVIRONMENT: Final = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    extensions=["jinja2.ext.i18n"],
 )
+ENVIRONMENT.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
 ENVIRONMENT.filters.update(
     told=shorten_instants, minute=spell_minute, number=spell_number, instant=as_instant, pretty=pretty_json,
-    span=spell_span,
+    span=spell_span, say=say,
 )
 _VERSION, _STYLE_IDS = read_plotly()
 ENVIRONMENT.globals.update(
-    level_class=level_class, spell=spell, spell_sight=spell_sight, plotly_version=_VERSION, plotly_style_ids=_STYLE_IDS
-)
+    level_class=level_class, spell=spell, spell_sight=spell_sight, plotly_version=_VERSION, plotly_style_ids=_STYLE_IDS,
+    language=catalogue.current, languages=catalogue.LANGUAGES, script_words=translate_scripts,
+)  # fmt: skip
 
 
 def service_banner(context: Context, now: datetime, trouble: str) -> dict[str, Any] | None:
@@ -164,7 +170,7 @@ def render_part(name: str, now: datetime, values: Mapping[str, Any]) -> str:
 
     def age(value: str | datetime | None) -> str:
         at = as_instant(value)
-        return "never" if at is None else spell_age(now - at)
+        return catalogue.gettext("never") if at is None else spell_age(now - at)
 
     return ENVIRONMENT.get_template(name).render(**values, now=now, age=age)
 

@@ -12,6 +12,7 @@ from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
+from monitor.language.sayings import say_all
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.readings.observations import load_stations
@@ -106,14 +107,14 @@ def get_movement(
             raise NotFoundError(f"there is no station {site}/{station}")
         low, high = read_ends(context.clock(), from_, to, span)
         declared = context.declaration(c, str(card.status["config_version"]))
-        return {
+        return say_all({
             "site": site, "station": station, "from": spell(low), "to": spell(high), "levels": card.levels,
             "newest": [r for r in timeline.load_newest_movement(c, site, high) if r["station"] == station],
             "movement": timeline.load_movement(c, site, station, low, high),
             "windows": timeline.load_windows(c, site, station, low, high),
             "bounds": find_bounds(declared, station),
             "rates": find_rates(context, c, declared, station, low, high),
-        }  # fmt: skip
+        })  # fmt: skip
 
 
 def find_bounds(site: Site | None, station: str) -> list[dict[str, Any]]:

@@ -42,18 +42,18 @@
   function observed(chart, ink) {
     const { at, value, flags, sigma } = chart.points;
     const hover = `%{y:.4~g} ${chart.unit}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>`;
-    if (chart.quantity === "rain") return [{ type: "bar", x: at, y: value, marker: { color: css("--rain") }, name: "rain", hovertemplate: hover }];
+    if (chart.quantity === "rain") return [{ type: "bar", x: at, y: value, marker: { color: css("--rain") }, name: tr("rain"), hovertemplate: hover }];
     const sound = value.map((v, k) => flags[k] ? null : v); // a flagged value is told beside the curve, not by it
     const traces = [{
-      type: "scatter", mode: at.length < 400 ? "lines+markers" : "lines", x: at, y: sound, connectgaps: false, name: "observed", hovertemplate: hover,
+      type: "scatter", mode: at.length < 400 ? "lines+markers" : "lines", x: at, y: sound, connectgaps: false, name: tr("observed"), hovertemplate: hover,
       line: { color: ink, width: 1.8 }, marker: { color: ink, size: 3.5 }, text: sigma,
     }];
     const odd = flags.map((f, k) => f ? k : -1).filter((k) => k >= 0);
     const [low, high] = extent(chart), clip = (v) => Math.min(Math.max(v, low), high);
     const symbol = (v) => v > high ? "triangle-up" : v < low ? "triangle-down" : "x-thin";
     if (odd.length) traces.push({
-      type: "scatter", mode: "markers", x: odd.map((k) => at[k]), y: odd.map((k) => clip(value[k])), name: "flagged", cliponaxis: false,
-      text: odd.map((k) => `${flags[k]}: ${show(value[k])} ${chart.unit}${clip(value[k]) === value[k] ? "" : " (outside the picture)"}`),
+      type: "scatter", mode: "markers", x: odd.map((k) => at[k]), y: odd.map((k) => clip(value[k])), name: tr("flagged"), cliponaxis: false,
+      text: odd.map((k) => `${flags[k].split(",").map((f) => tr(f)).join(", ")}: ${show(value[k])} ${chart.unit}${clip(value[k]) === value[k] ? "" : ` ${tr("(outside the picture)")}`}`),
       marker: { symbol: odd.map((k) => symbol(value[k])), size: 10, color: css("--flag"), line: { width: 2, color: css("--flag") } }, hovertemplate: "%{text}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>",
     });
     return traces;
@@ -69,26 +69,26 @@
     });
     return [
       band("q025", "q975", "0.16", "95 %"), band("q10", "q90", "0.26", "80 %"),
-      { type: "scatter", mode: "lines+markers", x: [f.data_until, ...t.target_at], y: [f.data_value, ...t.q50], name: `forecast (${f.model})`,
+      { type: "scatter", mode: "lines+markers", x: [f.data_until, ...t.target_at], y: [f.data_value, ...t.q50], name: tr("forecast ({model})", { model: f.model }),
         line: { color: css("--forecast"), width: 2, dash: "dash" }, marker: { size: 5, color: css("--forecast") },
         customdata: [[f.data_value, f.data_value], ...t.q10.map((low, k) => [low, t.q90[k]])],
-        hovertemplate: `%{y:.4~g} ${chart.unit}, 80 % %{customdata[0]:.4~g} to %{customdata[1]:.4~g}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>` },
+        hovertemplate: `%{y:.4~g} ${chart.unit}, 80 % ${tr("{from} to {to}", { from: "%{customdata[0]:.4~g}", to: "%{customdata[1]:.4~g}" })}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>` },
     ];
   }
 
   function past(chart) {
     const rows = chart.past.rows;
     if (rows.length < 2) return [];
-    return [{ type: "scatter", mode: "lines", x: rows.map((r) => r.target_at), y: rows.map((r) => r.q50), name: `as forecast ${days(chart.past.horizon_s)} before`,
-      line: { color: css("--forecast"), width: 1.2, dash: "dot" }, hovertemplate: `%{y:.4~g} ${chart.unit} was expected<extra></extra>` }];
+    return [{ type: "scatter", mode: "lines", x: rows.map((r) => r.target_at), y: rows.map((r) => r.q50), name: tr("as forecast {span} before", { span: days(chart.past.horizon_s) }),
+      line: { color: css("--forecast"), width: 1.2, dash: "dot" }, hovertemplate: `${tr("{value} was expected", { value: `%{y:.4~g} ${chart.unit}` })}<extra></extra>` }];
   }
 
   function bounds(chart) {
-    const unit = chart.unit === "1" ? "" : ` ${chart.unit}`, of = (t) => `${t.side} ${show(t.value)}${unit}${t.ray ? (unit ? "/day" : " per day") : ""}`;
+    const unit = chart.unit === "1" ? "" : ` ${chart.unit}`, of = (t) => `${tr(t.side)} ${show(t.value)}${unit}${t.ray ? (unit ? "/day" : ` ${tr("per day")}`) : ""}`;
     return chart.thresholds.map((t) => ({
       type: "scatter", mode: "lines", x: t.line !== undefined ? [chart.from, chart.until] : t.ray.at, y: t.line !== undefined ? [t.line, t.line] : t.ray.value,
       line: { color: level(chart.levels, t.level), width: 2, dash: t.line !== undefined ? "solid" : "longdashdot" }, opacity: 0.9,
-      name: `${t.name} ${of(t)}`, hovertemplate: `${t.name}: ${of(t)}<extra></extra>`,
+      name: `${tr(t.name)} ${of(t)}`, hovertemplate: `${tr(t.name)}: ${of(t)}<extra></extra>`,
     }));
   }
 
@@ -103,7 +103,7 @@
     return { shapes, traces: [{
       type: "scatter", mode: "markers", x: chart.marks.map((m) => m.at), y: chart.marks.map(() => 1), yaxis: "y3", showlegend: false, cliponaxis: false,
       marker: { size: 9, symbol: chart.marks.map((m) => symbols[m.kind]), color: chart.marks.map((m) => m.kind === "level" ? level(chart.levels, m.level) : colours[m.kind]) },
-      text: chart.marks.map((m) => `${m.kind}: ${m.text}`), hovertemplate: "%{text}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>",
+      text: chart.marks.map((m) => `${tr(m.kind)}: ${m.text}`), hovertemplate: "%{text}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>",
     }] };
   }
 
@@ -113,16 +113,16 @@
     return Object.entries(found).map(([detector, rows], k) => ({
       type: "scatter", mode: "lines+markers", yaxis: "y2", x: rows.map((r) => r.at), y: rows.map((r) => r.score / r.threshold), name: detector, showlegend: false,
       line: { color: css("--advice"), width: 1.2, dash: dashes[k % 3] }, marker: { size: rows.map((r) => r.alerted ? 7 : 2.5), color: css("--advice"), line: { width: 0 } },
-      hovertemplate: `${detector}: %{y:.2f} of its threshold<extra></extra>`,
+      hovertemplate: `${detector}: ${tr("{value} of its threshold", { value: "%{y:.2f}" })}<extra></extra>`,
     }));
   }
 
   function says(chart) {
     const parts = [];
-    if (chart.forecast) parts.push(`Forecast by ${chart.forecast.model}, issued ${chart.forecast.issued_at.slice(0, 16).replace("T", " ")}: ${chart.forecast.reason}.`);
-    else if (chart.withheld) parts.push(`No forecast: ${chart.withheld.reason}.`);
-    if (chart.others.length) parts.push("Not shown: " + chart.others.map((o) => `${o.model} (${o.reason})`).join("; ") + ".");
-    if (chart.computed) parts.push("Computed from east, north and up along the station's azimuth and plunge.");
+    if (chart.forecast) parts.push(tr("Forecast by {model}, issued {at}: {reason}.", { model: chart.forecast.model, at: chart.forecast.issued_at.slice(0, 16).replace("T", " "), reason: chart.forecast.reason }));
+    else if (chart.withheld) parts.push(tr("No forecast: {reason}.", { reason: chart.withheld.reason }));
+    if (chart.others.length) parts.push(tr("Not shown: {models}.", { models: chart.others.map((o) => `${o.model} (${o.reason})`).join("; ") }));
+    if (chart.computed) parts.push(tr("Computed from east, north and up along the station's azimuth and plunge."));
     return parts.join(" ");
   }
 
@@ -134,7 +134,7 @@
     try {
       chart = await load(`/api/v1/sites/${site}/chart/${encodeURIComponent(station)}/${encodeURIComponent(quantity)}?span=${span}`);
     } catch (error) {
-      figure.querySelector(".says").textContent = `The curve could not be loaded: ${error.message}`;
+      figure.querySelector(".says").textContent = tr("The curve could not be loaded: {reason}", { reason: error.message });
       return;
     }
     if (turn !== figure.turn) return; // somebody chose anew meanwhile
@@ -148,16 +148,16 @@
       shapes,
     });
     if (withScores) {
-      frame.yaxis2 = { ...lines, domain: [0, 0.2], rangemode: "tozero", nticks: 3, title: { text: "score", font: { size: 10 } } };
+      frame.yaxis2 = { ...lines, domain: [0, 0.2], rangemode: "tozero", nticks: 3, title: { text: tr("score"), font: { size: 10 } } };
       shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, yref: "y2", y0: 1, y1: 1, line: { color: css("--flag"), width: 1, dash: "dash" } });
     }
     const data = [...fan(chart), ...bounds(chart), ...past(chart), ...observed(chart, css("--curve")), ...traces, ...scores(chart)];
     await Plotly.react(plot, data, frame, options);
     figure.querySelector(".key").replaceWith(key([...observed(chart, css("--curve")), ...fan(chart).reverse(), ...bounds(chart), ...past(chart)]));
     const last = chart.points.value.at(-1);
-    figure.querySelector(".latest").textContent = last === undefined ? "no reading in this range" : `${show(last)} ${chart.unit === "1" ? "" : chart.unit}`;
+    figure.querySelector(".latest").textContent = last === undefined ? tr("no reading in this range") : `${show(last)} ${chart.unit === "1" ? "" : chart.unit}`;
     figure.querySelector(".says").textContent = says(chart) || "\u00a0";
-    plot.setAttribute("aria-label", `${words(quantity)} of ${station}: ${chart.total} readings, newest ${show(last)} ${chart.unit}. ${says(chart)}`);
+    plot.setAttribute("aria-label", `${tr("{quantity} of {station}: {count} readings, newest {value}.", { quantity: tr(words(quantity)), station, count: chart.total, value: `${show(last)} ${chart.unit}` })} ${says(chart)}`);
     figure.drawn = true;
   }
 

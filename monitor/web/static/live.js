@@ -47,7 +47,7 @@
   const refresh = async () => {
     if (document.hidden) return;
     try {
-      const answer = await fetch(address, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(8000) });
+      const answer = await fetch(`${address}?lang=${document.documentElement.lang}`, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(8000) });
       if (answer.status === 401) { location.reload(); return; }  // the session is over, and reading takes one
       if (!answer.ok) return;
       const { now: at, parts } = await answer.json();

@@ -30,7 +30,8 @@ window.Slopeward = (() => {
   }
 
   async function load(url) {
-    const answer = await fetch(url, { signal: AbortSignal.timeout(15000) });
+    const language = document.documentElement.lang;
+    const answer = await fetch(language === "en" ? url : `${url}${url.includes("?") ? "&" : "?"}lang=${language}`, { signal: AbortSignal.timeout(15000) });
     const found = await answer.json();
     if (!answer.ok) throw new Error(found.error);
     return found;

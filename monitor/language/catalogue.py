@@ -1,0 +1,151 @@
+"""The catalogues: which languages there are, the words of each, and the language in use at this moment.
+
+The .po files are read as they are, without compiled copies: what is under version control is what people read, and
+nothing can be missing from a package or out of date.
+"""
+
+import ast
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from gettext import GNUTranslations, NullTranslations, c2py
+from pathlib import Path
+from typing import Any, Final
+
+_LOG = logging.getLogger(__name__)
+ENGLISH: Final = "en"
+# code (RFC 5646) -> the name that its readers know
+LANGUAGES: Final[dict[str, str]] = {ENGLISH: "English", "it": "Italiano", "zh": "中文", "es": "Español"}
+_ENTRY: Final = re.compile(r'^(msgid_plural|msgid|msgstr)(?:\[(\d+)\])? (?=")', re.MULTILINE)
+_TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_CURRENT: ContextVar[str] = ContextVar("language", default=ENGLISH)
+
+
+class Catalogue(GNUTranslations):
+    """One .po file; drafts (`fuzzy`) and empty translations do not count.
+
+    gettext names `_parse` as the place to override for another form of file.
+    """
+
+    def _parse(self, fp: Any) -> None:
+        text = fp.read().decode()
+        self._catalog: dict[Any, str] = {}
+        self.plural = c2py("n != 1")
+        for block in text.split("\n\n"):
+            lines = [line for line in block.splitlines() if line and not line.startswith("#")]
+            if not lines:
+                continue
+            if any(line.startswith("#,") and "fuzzy" in line for line in block.splitlines()) and lines[0] != 'msgid ""':
+                continue
+            self._add(_read_entry("\n".join(lines)))
+
+    def _add(self, entry: dict[str, str]) -> None:
+        msgid = entry["msgid"]
+        if not msgid:
+            form = re.search(r"plural=([^;\n]+)", entry["msgstr"])
+            self.plural = c2py(form[1]) if form else self.plural
+        elif "msgid_plural" in entry:
+            forms = {int(key[7:-1]): value for key, value in entry.items() if key.startswith("msgstr[")}
+            self._catalog |= {(msgid, n): value for n, value in forms.items() if value}
+        elif entry["msgstr"]:
+            self._catalog[msgid] = entry["msgstr"]
+
+    def entries(self) -> dict[Any, str]:
+        """Every translated text: English, or English and the number of a plural form, to its translation."""
+        return dict(self._catalog)
+
+
+def _read_entry(block: str) -> dict[str, str]:
+    r"""The parts of one entry by keyword.
+
+    >>> _read_entry('msgid "a \\"b\\""\nmsgstr ""\n"c"')
+    {'msgid': 'a "b"', 'msgstr': 'c'}
+    """
+    starts = [*_ENTRY.finditer(block)]
+    ends = [*(m.start() for m in starts[1:]), len(block)]
+    return {
+        m[1] + (f"[{m[2]}]" if m[2] else ""): "".join(ast.literal_eval(t) for t in _TEXT.findall(block[m.end() : end]))
+        for m, end in zip(starts, ends, strict=True)
+    }
+
+
+@cache
+def open_catalogue(language: str) -> NullTranslations:
+    """The catalogue of a language, read once; English is the program's own text."""
+    if language == ENGLISH:
+        return NullTranslations()
+    try:
+        with (Path(__file__).parent / "catalogues" / f"{language}.po").open("rb") as file:
+            return Catalogue(file)
+    except Exception:  # people read English rather than nothing
+        _LOG.exception("the catalogue of %s cannot be read; its readers get English", language)
+        return NullTranslations()
+
+
+@contextmanager
+def use(language: str) -> Iterator[None]:
+    """Read in a language within this block."""
+    token = _CURRENT.set(language)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def choose(language: str) -> None:
+    """Read in a language from here on, in this context."""
+    _CURRENT.set(language)
+
+
+def current() -> str:
+    """The language in use: English where nobody chose one."""
+    return _CURRENT.get()
+
+
+def gettext(text: str) -> str:
+    """A text of the program in the language in use."""
+    return open_catalogue(_CURRENT.get()).gettext(text)
+
+
+def ngettext(one: str, many: str, n: int) -> str:
+    """The same, by number."""
+    return open_catalogue(_CURRENT.get()).ngettext(one, many, n)
+
+
+def N_(text: str) -> str:  # noqa: N802 - the name that extraction knows
+    """Mark a text for the catalogue without translating it here."""
+    return text
+
+
+def read_language(value: str) -> str:
+    """A language as configuration files name it; raises ValueError with the known ones.
+
+    >>> read_language("it")
+    'it'
+    """
+    if value not in LANGUAGES:
+        known = ", ".join(f"{code} ({name})" for code, name in LANGUAGES.items())
+        raise ValueError(f"language {value!r} is unknown; known: {known}")
+    return value
+
+
+def find_wished(header: str) -> str | None:
+    """The first known language of an `Accept-Language` header (RFC 9110, section 12.5.4), or None.
+
+    >>> find_wished("fr-CH, it;q=0.8, en;q=0.9"), find_wished("zh-Hans-CN"), find_wished("de, *;q=0.5")
+    ('en', 'zh', None)
+    """
+    wishes = []
+    for place, part in enumerate(header[:400].split(",")):
+        tag, _, weight = part.strip().partition(";")
+        code = tag.strip().lower().partition("-")[0]
+        try:
+            q = float(weight.strip().removeprefix("q=") or 1.0)
+        except ValueError:
+            continue
+        if code in LANGUAGES and q > 0.0:
+            wishes.append((-q, place, code))
+    return min(wishes)[2] if wishes else None

@@ -1,0 +1,159 @@
+"""Stored English put into the reader's language: a sentence is recognised by its template, figures pass unaltered.
+
+Reasons, messages and answers are stored as English sentences, which decisions are compared with bit for bit. When
+somebody reads one, the template that it was made from is looked for (`sentences`, `vocabulary`), the one with the most
+text of its own first, and the template's translation takes the same values. What is not recognised stays English.
+"""
+
+import re
+from functools import cache, lru_cache
+from typing import Any, Final, TypeVar, cast
+
+from monitor.language.catalogue import ENGLISH, current, open_catalogue
+from monitor.language.sentences import SENTENCES
+from monitor.language.vocabulary import LEVELS, WORDS
+
+T = TypeVar("T")
+LONGEST: Final = 20_000  # a longer text is no sentence
+# of answers to programs: what is a sentence
+TEXTS: Final = frozenset(
+    {"reason", "reasons", "text", "withdrawn_reason"}
+)
+_DEPTH: Final = 6
+_PLACE: Final = re.compile(r"\{(\w+)\}")
+_NUMBER: Final = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?")
+# what stands at a place, by its name without digits; at all others stand names, units, times: they pass as they are
+FIGURES: Final = frozenset({"n", "count"})
+TERMS: Final = frozenset({"level", "word"})  # a word of the vocabulary
+PHRASES: Final = frozenset({"text"})  # a sentence of its own
+# texts of people and programs, which may hold anything; what stands at every other place is one part of a sentence
+FREE: Final = frozenset({"action", "clause", "detail", "how", "now", "problem", "reason", "report", "title", "what"})
+LISTS: Final = frozenset({"names"})  # "G1, G2 and G3"
+
+
+@cache
+def _templates() -> dict[str, list[tuple[str, tuple[str, ...], tuple[str, ...]]]]:
+    """Templates by their first word, the one with the most text of its own first; those that begin with a place by ''.
+
+    Each as English text, the literal parts, and the names of the places between them.
+    """
+    found: dict[str, list[tuple[str, tuple[str, ...], tuple[str, ...]]]] = {}
+    for template in sorted(SENTENCES, key=lambda t: -len(_PLACE.sub("", t))):
+        parts = _PLACE.split(template)
+        first = parts[0].partition(" ")[0] if " " in parts[0] or len(parts) == 1 else ""
+        found.setdefault(first, []).append((template, tuple(parts[::2]), tuple(parts[1::2])))
+    return found
+
+
+def match(text: str, literals: tuple[str, ...], names: tuple[str, ...]) -> dict[str, str] | None:
+    """What stands at the places of a template, or None; each part is looked for from the left, so it takes no time.
+
+    >>> match("jump of 3 mm: to be verified", ("jump of ", " ", ": to be verified"), ("n", "unit"))
+    {'n': '3', 'unit': 'mm'}
+    """
+    if not names:
+        return {} if text == literals[0] else None
+    last = literals[-1]
+    if not text.startswith(literals[0]) or not text.endswith(last):
+        return None
+    at, end = len(literals[0]), len(text) - len(last)
+    values: dict[str, str] = {}
+    for name, literal in zip(names, (*literals[1:-1], None), strict=True):
+        to = end if literal is None else text.find(literal, at + 1, end)
+        if to <= at or not _fits(name, text[at:to]):
+            return None
+        values[name] = text[at:to]
+        at = to + len(literal or "")
+    return values
+
+
+def _kind(name: str) -> str:
+    return name.rstrip("0123456789")
+
+
+def _fits(name: str, value: str) -> bool:
+    kind = _kind(name)
+    if kind in FIGURES:
+        return _NUMBER.fullmatch(value) is not None
+    if kind == "word":
+        return value.replace("_", " ") in WORDS or value.lower() in LEVELS
+    return kind in PHRASES or kind in FREE or not ("; " in value or ": " in value)
+
+
+def say(text: Any, language: str | None = None) -> Any:
+    """A stored English text in the language in use, or in the one named; anything else than text as it is."""
+    wanted = current() if language is None else language
+    if wanted == ENGLISH or not isinstance(text, str) or not text or len(text) > LONGEST:
+        return text
+    return _say(text, wanted)
+
+
+@lru_cache(maxsize=8192)
+def _say(text: str, language: str) -> str:
+    return "\n".join(_say_part(line, language, _DEPTH) for line in text.split("\n"))
+
+
+def _say_part(text: str, language: str, depth: int) -> str:
+    whole = _say_whole(text, language, depth)
+    if whole is not None or depth == 0:
+        return text if whole is None else whole
+    if "; " in text:
+        return "; ".join(_say_part(part, language, depth - 1) for part in text.split("; "))
+    head, colon, tail = text.partition(": ")
+    if colon:  # "orange: ...", "G1: ..."
+        said = say_level(head, language) if head.lower() in LEVELS else _say_whole(head, language, 0) or head
+        return f"{said}: {_say_part(tail, language, depth - 1)}"
+    return text
+
+
+def _say_whole(text: str, language: str, depth: int) -> str | None:
+    """The translation of a text that one template or one word explains; None where none does."""
+    catalogue = open_catalogue(language)
+    if (word := text.replace("_", " ")) in WORDS:
+        return catalogue.gettext(word)
+    if text.lower() in LEVELS:
+        return say_level(text, language)
+    first = text.partition(" ")[0]
+    candidates = sorted((*_templates().get(first, ()), *_templates().get("", ())), key=lambda t: -sum(map(len, t[1])))
+    for template, literals, names in candidates:
+        values = match(text, literals, names)
+        if values is None:
+            continue
+        said = {name: _say_place(name, value, language, depth) for name, value in values.items()}
+        return _PLACE.sub(lambda m, said=said: said[m[1]], catalogue.gettext(template))  # type: ignore[misc]
+    return None
+
+
+def _say_place(name: str, value: str, language: str, depth: int) -> str:
+    kind = _kind(name)
+    if kind in TERMS:
+        return (
+            say_level(value, language)
+            if value.lower() in LEVELS
+            else open_catalogue(language).gettext(value.replace("_", " "))
+        )
+    if kind in PHRASES:
+        return _say_part(value, language, max(depth - 1, 0))
+    if kind in LISTS:
+        return value.replace(" and ", open_catalogue(language).gettext(" and "))
+    return value
+
+
+def say_level(name: str, language: str) -> str:
+    """The name of a level; a site's own name that is no common word stays as the site wrote it."""
+    said = open_catalogue(language).gettext(name.lower())
+    if name.lower() not in LEVELS:
+        return name
+    return said.upper() if name.isupper() else said.capitalize() if name[:1].isupper() else said
+
+
+def say_all(value: T) -> T:
+    """Plain data with its sentences (`TEXTS`) put into the language in use; words and names stay as they are."""
+    if current() == ENGLISH:
+        return value
+    found: Any = value
+    if isinstance(value, dict):
+        found = {k: say(v) if k in TEXTS and isinstance(v, str) else say_all(v) for k, v in value.items()}
+    elif isinstance(value, list):
+        found = [say_all(one) for one in value]
+    return cast("T", found)

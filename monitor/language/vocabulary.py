@@ -1,0 +1,65 @@
+"""Words that are stored in English and stand alone: levels, stages, states, quantities, kinds of rules, headings."""
+
+from typing import Final
+
+from monitor.language.catalogue import N_
+
+# names that ladders of levels usually have; a site's other names are its own and stay
+LEVELS: Final = frozenset({
+    N_("green"), N_("blue"), N_("yellow"), N_("amber"), N_("orange"), N_("red"), N_("purple"), N_("white"), N_("grey"),
+    N_("black"), N_("normal"), N_("attention"), N_("watch"), N_("advisory"), N_("caution"), N_("warning"), N_("alert"),
+    N_("alarm"), N_("emergency"), N_("evacuation"),
+})  # fmt: skip
+QUANTITIES: Final = frozenset({
+    N_("displacement"), N_("displacement east"), N_("displacement north"), N_("displacement up"),
+    N_("displacement downslope"), N_("displacement los"), N_("displacement distance"), N_("velocity"), N_("tilt"),
+    N_("tilt x"), N_("tilt y"), N_("strain"), N_("crack opening"), N_("pore pressure"), N_("earth pressure"),
+    N_("water level"), N_("groundwater level"), N_("reservoir level"), N_("soil moisture"), N_("rain"),
+    N_("snow depth"), N_("temperature"), N_("air pressure"), N_("acceleration"), N_("coherence"), N_("ndvi"),
+    N_("scene probability"), N_("battery voltage"),
+})  # fmt: skip
+KINDS: Final = frozenset({  # of criteria
+    N_("anomaly"), N_("drawdown"), N_("earthquake"), N_("forecast"), N_("insar rate"), N_("inverse velocity"),
+    N_("level"), N_("rain antecedent"), N_("rain intensity duration"), N_("rain learned"), N_("rain return period"),
+    N_("rain sum"), N_("rate"), N_("report"), N_("scene"), N_("factor of safety"), N_("tangential angle"),
+})  # fmt: skip
+# stages and trends of movement
+MOTION: Final = (
+    N_("creep"), N_("intermediate"), N_("progressive"), N_("step"), N_("unknown"), N_("none"), N_("linear"),
+    N_("regressive"),
+)  # fmt: skip
+SIGHT: Final = (N_("full"), N_("degraded"), N_("blind"))
+WORDS: Final = QUANTITIES | KINDS | frozenset({
+    *MOTION, *SIGHT,
+    # ledgers, and the words for levels of health and advice
+    N_("hazard"), N_("health"), N_("advice"), N_("clear"), N_("notice"), N_("urgent"), N_("Hazard"), N_("Health"),
+    N_("Advice"),
+    # states of alerts, messages, proposals, scenes, models
+    N_("unacknowledged"), N_("acknowledged"), N_("returned unacknowledged"), N_("shelved"), N_("closed"), N_("queued"),
+    N_("claimed"), N_("delivered"), N_("confirmed"), N_("failed retry"), N_("failed final"), N_("superseded"),
+    N_("proposed"), N_("approved"), N_("rejected"), N_("withdrawn"), N_("waiting"), N_("done"), N_("failed"),
+    N_("active"), N_("shadow"), N_("retired"), N_("withheld"),
+    # states of instruments, flags of readings
+    N_("ok"), N_("stuck"), N_("flagged"), N_("silent"), N_("sick"), N_("stale"), N_("out of range"), N_("future"),
+    N_("undeclared"), N_("suspect"),
+    # what an alert turned out to be
+    N_("true"), N_("false instrument"), N_("false weather"), N_("false work"), N_("drill"),
+    # who and by which way
+    N_("person"), N_("service"), N_("program"), N_("page"), N_("command"), N_("token"), N_("viewer"), N_("operator"),
+    N_("admin"), N_("read"), N_("act"), N_("witness"), N_("part"),
+    # what changed on a scene; what was reported
+    N_("new"), N_("known"), N_("grown"), N_("single"), N_("vanished"), N_("crack"), N_("rockfall"),
+    N_("road damage"), N_("water"), N_("sound"), N_("verification"), N_("other"), N_("landslide"), N_("blast"),
+    N_("event"), N_("weather"), N_("work"), N_("instrument"), N_("movement"), N_("maintenance"),
+    # sides of bounds
+    N_("over"), N_("under"), N_("against"),
+    # headings of tables, and what stands in them
+    N_("decision"), N_("Votes"), N_("What each rule said"), N_("Sudden steps"), N_("Common motion"), N_("Held by"),
+    N_("rule"), N_("station"), N_("datum"), N_("newest"), N_("newest datum"), N_("in words"), N_("valid until"),
+    N_("set aside because"), N_("state"), N_("reference"), N_("counted"), N_("not counted"), N_("fresh"), N_("old"),
+    N_("observed"), N_("received"), N_("revision"), N_("raw"), N_("offset"), N_("value"), N_("sigma"), N_("flags"),
+    N_("extra"), N_("reason"), N_("forecasts"), N_("anomalies"), N_("footprints"), N_("reports"), N_("events"),
+    N_("failures"), N_("points"), N_("open"), N_("exceeded"), N_("waits"), N_("yes"), N_("no"), N_("not said"),
+    N_("Jan"), N_("Feb"), N_("Mar"), N_("Apr"), N_("May"), N_("Jun"), N_("Jul"), N_("Aug"), N_("Sep"), N_("Oct"),
+    N_("Nov"), N_("Dec"), N_(" and "),
+})  # fmt: skip

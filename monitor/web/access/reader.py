@@ -1,0 +1,67 @@
+"""In which language who asks reads: by the choice of this browser, else what the browser asks for, else the default."""
+
+from http.cookies import SimpleCookie
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from monitor.language.catalogue import LANGUAGES, choose, find_wished
+
+COOKIE: Final = "slopeward_language"
+LASTS_S: Final = 365 * 86400
+# programs ask there, and read English
+PROGRAMS: Final = ("/health", "/metrics", "/static/", "/vendor/")
+API: Final = "/api/"
+LIVE: Final = "/live/"  # a page asks again in the language that it is in
+
+
+class Reader:
+    """ASGI middleware: chooses the language of an answer; `?lang=it` on a page is kept in a cookie of this browser.
+
+    The API answers in English unless `?lang=` names another language: programs compare its texts.
+
+    Args:
+        app: what answers.
+        default: the language of the service file.
+    """
+
+    def __init__(self, app: ASGIApp, default: str) -> None:
+        self.app, self.default = app, default
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request through."""
+        if scope["type"] != "http" or scope["path"].startswith(PROGRAMS):
+            await self.app(scope, receive, send)
+            return
+        asked = parse_qs(scope["query_string"].decode("latin-1")).get("lang", [""])[-1]
+        asked = asked if asked in LANGUAGES else ""
+        if scope["path"].startswith(API):
+            if asked:
+                choose(asked)
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        choose(asked or _read_cookie(headers) or find_wished(headers.get("accept-language", "")) or self.default)
+
+        async def keep(message: Message) -> None:
+            if message["type"] == "http.response.start" and asked and not scope["path"].startswith(LIVE):
+                message["headers"] = [*message["headers"], (b"set-cookie", _bake(asked).encode())]
+            await send(message)
+
+        await self.app(scope, receive, keep)
+
+
+def _read_cookie(headers: Headers) -> str:
+    jar: SimpleCookie = SimpleCookie()
+    try:
+        jar.load(headers.get("cookie", ""))
+    except Exception:  # a cookie that nobody can read is none
+        return ""
+    kept: Any = jar.get(COOKIE)
+    return kept.value if kept is not None and kept.value in LANGUAGES else ""
+
+
+def _bake(language: str) -> str:
+    return f"{COOKIE}={language}; Path=/; Max-Age={LASTS_S}; SameSite=Lax; HttpOnly"

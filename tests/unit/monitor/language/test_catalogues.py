@@ -1,0 +1,189 @@
+"""The catalogues are complete: every text of page, scripts, sentences and words, in each language, with its places."""
+
+import re
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from jinja2 import nodes
+
+from monitor.language import catalogue as catalogues
+from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue
+from monitor.language.sayings import FIGURES, FREE, LISTS, PHRASES, TERMS
+from monitor.language.scripts import FOLDER, find_script_texts
+from monitor.language.sentences import SENTENCES
+from monitor.language.vocabulary import LEVELS, QUANTITIES, WORDS
+from monitor.web.parts.templating import ENVIRONMENT
+
+OTHERS = [code for code in LANGUAGES if code != ENGLISH]
+TEMPLATES = Path(catalogues.__file__).parents[1] / "web" / "templates"
+PLACES = re.compile(r"%\((\w+)\)s|\{(\w+)\}|%%|<[^>]*>")
+LETTERS = re.compile(r"[A-Za-z]{2}")
+# what a template shows that is the same everywhere: names, units, formulas
+PLAIN = {"Slopeward", "UTC", "API", "SHA-256", '"Sign by two".', "mm", "km"}
+# texts of expressions that no person reads: classes, states that are compared, addresses
+CODE = re.compile(r"[a-z0-9_:/ #.\-]*|/.*")
+
+
+@cache
+def page_texts() -> frozenset[str | tuple[str, str]]:
+    """Every text that a template asks the catalogue for."""
+    found = set()
+    for name in ENVIRONMENT.list_templates():
+        tree = ENVIRONMENT.parse((TEMPLATES / name).read_text(encoding="utf-8"))
+        for call in tree.find_all(nodes.Call):
+            if isinstance(call.node, nodes.Name) and call.node.name in {"_", "gettext", "ngettext"}:
+                texts = [a.value for a in call.args if isinstance(a, nodes.Const)]
+                found.add(tuple(texts[:2]) if call.node.name == "ngettext" else texts[0])
+    return frozenset(found)
+
+
+def every_text() -> set[str | tuple[str, str]]:
+    return {*page_texts(), *find_script_texts(), *SENTENCES, *WORDS, *LEVELS, "never"}
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_text_has_a_translation_with_the_same_places(language):
+    entries = open_catalogue(language).entries()
+    faults = []
+    for text in every_text():
+        forms = [(text[0], 0)] if isinstance(text, tuple) else [text]
+        if isinstance(text, tuple) and language != "zh":  # one form serves every number in Chinese
+            forms.append((text[0], 1))
+        for key in forms:
+            said = entries.get(key)
+            if not said:
+                faults.append(f"no translation: {key}")
+                continue
+            english = text[min(key[1], 1)] if isinstance(text, tuple) else text
+            if sorted(m[0] for m in PLACES.finditer(english)) != sorted(m[0] for m in PLACES.finditer(said)):
+                faults.append(f"other places: {key} -> {said}")
+            if english != english.strip() and said.strip() == said and text != " and ":
+                faults.append(f"blanks: {key}")
+    assert faults == []
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_no_catalogue_keeps_what_nobody_asks_for(language):
+    known = {t if isinstance(t, str) else t[0] for t in every_text()}
+    kept = {key if isinstance(key, str) else key[0] for key in open_catalogue(language).entries()}
+    assert sorted(kept - known) == []
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_levels_can_be_told_apart(language):
+    said = [open_catalogue(language).gettext(level) for level in sorted(LEVELS)]
+    assert len(set(said)) == len(said)
+
+
+def test_babel_reads_the_same():
+    pofile = pytest.importorskip("babel.messages.pofile")
+    for language in OTHERS:
+        file = Path(catalogues.__file__).parent / "catalogues" / f"{language}.po"
+        with file.open("rb") as opened:
+            read = pofile.read_po(opened)
+        ours = open_catalogue(language).entries()
+        for message in read:
+            if isinstance(message.id, tuple):
+                assert [ours[message.id[0], n] for n in range(len(message.string))] == [*message.string]
+            elif message.id:
+                assert ours[message.id] == message.string
+        assert len(ours) == sum(len(m.string) if isinstance(m.id, tuple) else bool(m.id) for m in read)
+
+
+class Shown(HTMLParser):
+    """Literal text of a template's HTML, and of the attributes that people read."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self._code = 0
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self._code += tag in {"code", "script", "style"}
+        self.texts += [v or "" for n, v in attrs if n in {"title", "aria-label", "placeholder"}]
+
+    def handle_endtag(self, tag):
+        self._code -= tag in {"code", "script", "style"}
+
+    def handle_data(self, data):
+        if not self._code:
+            self.texts.append(data)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENT.list_templates())
+def test_no_template_shows_a_text_beside_the_catalogue(name):
+    source = (TEMPLATES / name).read_text(encoding="utf-8")
+    source = re.sub(r"\{% block live %\}.*?\{% endblock %\}", "", source)  # attributes of <main>
+    literal = re.sub(r"\{[{%#].*?[}%#]\}", " ", source, flags=re.DOTALL)
+    shown = [t.strip() for t in Shown(literal).texts if LETTERS.search(t)]
+    # numbers, units, an example of a name that is typed
+    bare = [t for t in shown if not all(w in PLAIN or not LETTERS.search(w) for w in re.split(r"[\s,.…]+", t))]
+    assert [t for t in bare if t not in {". SHA-256", ', "Sign by two".', "alert.acknowledge"}] == []
+
+
+@pytest.mark.parametrize("name", ENVIRONMENT.list_templates())
+def test_no_expression_shows_a_text_beside_the_catalogue(name):
+    tree = ENVIRONMENT.parse((TEMPLATES / name).read_text(encoding="utf-8"))
+    translated = {
+        id(part) for call in tree.find_all(nodes.Call) for part in call.find_all(nodes.Const)
+        if isinstance(call.node, nodes.Name) and call.node.name in {"_", "gettext", "ngettext"}
+    }  # fmt: skip
+    said = {id(part) for f in tree.find_all(nodes.Filter) if f.name == "say" for part in f.find_all(nodes.Const)}
+    odd = [
+        part.value for output in tree.find_all(nodes.Output) for part in output.find_all(nodes.Const)
+        if isinstance(part.value, str) and id(part) not in translated | said and LETTERS.search(part.value)
+        and not CODE.fullmatch(part.value)
+    ]  # fmt: skip
+    assert odd == []
+
+
+SHOWN = re.compile(
+    r"(?<![\w.])(?:textContent|name|text|says|latest)\s*[:=]\s*(\"[^\"]*[A-Za-z]{3}[^\"]*\"|`[^`$]*[A-Za-z]{3}[^`]*`)"
+)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.js")), ids=lambda p: p.name)
+def test_no_script_shows_a_text_beside_the_catalogue(path):
+    odd = [m[1] for m in SHOWN.finditer(path.read_text(encoding="utf-8")) if " " in m[1] and not m[1].startswith("`${")]
+    assert odd == []
+
+
+def test_every_quantity_is_a_word_of_the_vocabulary():
+    from monitor.domain.quantities import QUANTITIES as KNOWN
+
+    assert {name.replace("_", " ") for name in KNOWN} == QUANTITIES
+
+
+def test_places_of_sentences_are_known_and_stand_once():
+    for template in SENTENCES:
+        names = re.findall(r"\{(\w+)\}", template)
+        assert len(set(names)) == len(names), template
+    assert not (FIGURES | TERMS | PHRASES | LISTS) & FREE
+
+
+def test_a_missing_or_broken_catalogue_is_english(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(catalogues, "__file__", str(tmp_path / "catalogue.py"))
+    open_catalogue.cache_clear()
+    try:
+        with catalogues.use("it"):
+            assert catalogues.gettext("Alerts") == "Alerts"
+            assert catalogues.ngettext("%(num)s row", "%(num)s rows", 2) == "%(num)s rows"
+        assert "cannot be read" in caplog.text
+    finally:
+        open_catalogue.cache_clear()
+
+
+def test_a_draft_does_not_count(tmp_path):
+    file = tmp_path / "xx.po"
+    file.write_text(
+        'msgid ""\nmsgstr ""\n"Plural-Forms: nplurals=2; plural=(n > 1);\\n"\n\n#, fuzzy\nmsgid "a"\nmsgstr "b"\n\n'
+        'msgid "c"\nmsgstr ""\n"d "\n"e"\n\n#~ msgid "f"\n#~ msgstr "g"\n\nmsgid "row"\nmsgid_plural "rows"\n'
+        'msgstr[0] "r"\nmsgstr[1] "rr"\n'
+    )
+    with file.open("rb") as opened:
+        read = catalogues.Catalogue(opened)
+    assert read.entries() == {"c": "d e", ("row", 0): "r", ("row", 1): "rr"}
+    assert (read.ngettext("row", "rows", 0), read.ngettext("row", "rows", 2), read.gettext("a")) == ("r", "rr", "a")

@@ -1,0 +1,86 @@
+"""Which language an answer is in: the choice of the browser, its wish, the default; programs read English."""
+
+import asyncio
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from monitor.language.catalogue import current, gettext
+from monitor.web.access.reader import COOKIE, Reader
+
+
+def _answer(_request):
+    return PlainTextResponse(f"{current()} {gettext('Alerts')}")  # in a thread, as the pages are
+
+
+class Browser:
+    """Keeps cookies between requests."""
+
+    def __init__(self):
+        app = Starlette(routes=[Route("/{path:path}", _answer)])
+        self.cookies = httpx.Cookies()
+        self._transport = httpx.ASGITransport(Reader(app, "es"))
+
+    def get(self, path, headers=None, params=None):
+        async def ask():
+            async with httpx.AsyncClient(
+                transport=self._transport, base_url="http://page", cookies=self.cookies
+            ) as client:
+                answer = await client.get(path, headers=headers, params=params)
+                self.cookies = client.cookies
+                return answer
+
+        return asyncio.run(ask())
+
+
+@pytest.fixture
+def browser():
+    return Browser()
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ("", "es Alertas"), ("fr, de", "es Alertas"), ("it-CH", "it Allerte"), ("zh-CN,zh;q=0.9", "zh 预警"),
+        ("en;q=0.2, it;q=0.9", "it Allerte"), ("it;q=0, *", "es Alertas"), ("it;q=x", "es Alertas"),
+    ],
+)  # fmt: skip
+def test_a_browser_is_answered_in_the_language_it_wishes(browser, wish, said):
+    answer = browser.get("/", headers={"Accept-Language": wish})
+    assert answer.text == said
+    assert "set-cookie" not in answer.headers
+
+
+def test_a_choice_is_kept_by_the_browser_and_wins(browser):
+    answer = browser.get("/?lang=it")
+    assert answer.text == "it Allerte"
+    assert "SameSite=Lax" in answer.headers["set-cookie"]
+    assert browser.get("/alerts", headers={"Accept-Language": "zh"}).text == "it Allerte"
+    assert browser.get("/?lang=en").text == "en Alerts"
+    assert browser.cookies[COOKIE] == "en"
+
+
+@pytest.mark.parametrize("lang", ["fr", "../it", "it\r\nx: y", ""])
+def test_an_unknown_choice_is_none(browser, lang):
+    answer = browser.get("/", params={"lang": lang})
+    assert answer.text == "es Alertas"
+    assert "set-cookie" not in answer.headers
+    assert browser.get("/", headers={"Cookie": f"{COOKIE}=fr"}).text == "es Alertas"
+
+
+def test_programs_read_english_unless_they_ask(browser):
+    italian = {"Accept-Language": "it", "Cookie": f"{COOKIE}=it"}
+    assert browser.get("/api/v1/sites", headers=italian).text == "en Alerts"
+    assert browser.get("/health", headers=italian).text == "en Alerts"
+    answer = browser.get("/api/v1/sites?lang=it")
+    assert answer.text == "it Allerte"
+    assert "set-cookie" not in answer.headers
+
+
+def test_a_refresh_chooses_nothing_for_later(browser):
+    answer = browser.get("/live/overview?lang=zh")
+    assert answer.text == "zh 预警"
+    assert "set-cookie" not in answer.headers
