@@ -16,15 +16,13 @@ from monitor.language.vocabulary import LEVELS, WORDS
 T = TypeVar("T")
 LONGEST: Final = 20_000  # a longer text is no sentence
 # of answers to programs: what is a sentence
-TEXTS: Final = frozenset(
-    {"reason", "reasons", "text", "withdrawn_reason"}
-)
+TEXTS: Final = frozenset({"reason", "reasons", "text", "withdrawn_reason"})
 _DEPTH: Final = 6
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 _NUMBER: Final = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?")
 # what stands at a place, by its name without digits; at all others stand names, units, times: they pass as they are
 FIGURES: Final = frozenset({"n", "count"})
-TERMS: Final = frozenset({"level", "word"})  # a word of the vocabulary
+TERMS: Final = frozenset({"level", "known", "quantity", "word"})  # a word of the vocabulary
 PHRASES: Final = frozenset({"text"})  # a sentence of its own
 # texts of people and programs, which may hold anything; what stands at every other place is one part of a sentence
 FREE: Final = frozenset({"action", "clause", "detail", "how", "now", "problem", "reason", "report", "title", "what"})
@@ -75,6 +73,8 @@ def _fits(name: str, value: str) -> bool:
     kind = _kind(name)
     if kind in FIGURES:
         return _NUMBER.fullmatch(value) is not None
+    if kind == "known":
+        return value.lower() in LEVELS
     if kind == "word":
         return value.replace("_", " ") in WORDS or value.lower() in LEVELS
     return kind in PHRASES or kind in FREE or not ("; " in value or ": " in value)
@@ -127,16 +127,19 @@ def _say_whole(text: str, language: str, depth: int) -> str | None:
 def _say_place(name: str, value: str, language: str, depth: int) -> str:
     kind = _kind(name)
     if kind in TERMS:
-        return (
-            say_level(value, language)
-            if value.lower() in LEVELS
-            else open_catalogue(language).gettext(value.replace("_", " "))
-        )
+        return _say_word(value, language)
     if kind in PHRASES:
         return _say_part(value, language, max(depth - 1, 0))
     if kind in LISTS:
         return value.replace(" and ", open_catalogue(language).gettext(" and "))
     return value
+
+
+def _say_word(value: str, language: str) -> str:
+    if value.lower() in LEVELS:
+        return say_level(value, language)
+    word = value.replace("_", " ")
+    return open_catalogue(language).gettext(word) if word in WORDS else value
 
 
 def say_level(name: str, language: str) -> str:

@@ -1,6 +1,6 @@
 """Templates of the sentences that the service stores or sends, for whoever reads them in another language.
 
-A place in braces is a value: `n` and `count` a figure, `level` and `word` a word of the vocabulary, `text` a sentence of
+A place in braces is a value: `n` and `count` a figure, `level`, `known` and `word` a word of the vocabulary, `text` a sentence of
 its own, `names` a list; all other places pass as they are. `tests/unit/monitor/language` compares the list with the code.
 """
 
@@ -172,7 +172,7 @@ SENTENCES: Final = (
     N_("flag {word}"),
     N_("maintenance of {station} until {at}, by {names}: {reason}"),
     N_("{count} of {n} stations ok"),
-    N_("{count} of {n}"),
+    N_("{count} of {n}"), N_("{count} of {n} ok"),
     N_("not ok: {stations}"),
     # ---- movement ------------------------------------------------------------------------------------------------
     N_("stale: no fresh data to judge by"), N_("too few data for a velocity"), N_("no new datum since the last look"),
@@ -264,7 +264,7 @@ SENTENCES: Final = (
     N_("no valid data from the stations behind this level"),
     N_("no valid data from the stations behind this level: decide by other means"),
     N_("catching up: readings that waited are being read, silence is judged when they are in"),
-    N_("{level}, {text}: {at} to {at2}"),
+    N_("{known}, {text}: {at} to {at2}"),
     N_("{word} {n}"),
     N_("Nothing is decided at this moment: {text}. Levels below are old; watch by other means."),
     N_("The service has never run on this database. Levels below are not being evaluated."),
@@ -276,8 +276,9 @@ SENTENCES: Final = (
     N_("Too much to compute for a page: run slopeward evaluate --site {site} --dry-run"),
     N_("Readings of {series}"),
     N_("observed ({unit})"), N_("raw ({unit})"), N_("offset ({unit})"), N_("value ({unit})"), N_("sigma ({unit})"),
-    N_("{level} over {bound}"), N_("{level} over {bound} in {window}"),
-    N_("{level} under {bound}"), N_("{level} under {bound} in {window}"),
+    N_("{known} over {bound}"), N_("{known} over {bound} in {window}"),
+    N_("{known} in {window}"),
+    N_("{known} under {bound}"), N_("{known} under {bound} in {window}"),
     N_("withheld: this names a site that is not yours; an account of all sites sees it"),
     N_("the log of the service says why"),
     N_("first answer of {names}"),

@@ -34,6 +34,7 @@ KNOWN_COLOURS: Final = {
     "purple": "4",
 }
 INSTANT: Final = re.compile(r"\b(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?Z")
+STATES_OF_VOTES: Final = frozenset({"counted", "fresh", "old", "silent"})  # words of `read_told`, never names
 MODEBAR_STYLE: Final = "plotly.css"
 
 
@@ -80,6 +81,15 @@ def spell_span(seconds: float) -> str:
     ('32 h', '7 d')
     """
     return f"{seconds / 86400:.3g} d" if seconds >= 172800 else f"{seconds / 3600:.3g} h"
+
+
+def say_cell(value: Any) -> Any:
+    """A cell of a table of evidence: sentences in the reader's language; one word may be a name, and stays.
+
+    >>> say_cell("rain"), say_cell(1.5)
+    ('rain', 1.5)
+    """
+    return say(value) if isinstance(value, str) and (" " in value or value in STATES_OF_VOTES) else value
 
 
 def spell_number(value: float | None, digits: int = 3) -> str:
@@ -137,7 +147,7 @@ ENVIRONMENT: Final = Environment(
 ENVIRONMENT.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
 ENVIRONMENT.filters.update(
     told=shorten_instants, minute=spell_minute, number=spell_number, instant=as_instant, pretty=pretty_json,
-    span=spell_span, say=say,
+    span=spell_span, say=say, cell=say_cell,
 )
 _VERSION, _STYLE_IDS = read_plotly()
 ENVIRONMENT.globals.update(

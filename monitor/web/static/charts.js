@@ -6,7 +6,7 @@
   const figures = [...document.querySelectorAll("figure.chart")];
   let span = "30d";
 
-  const { css, level, show, key, load, axis, layout, options, follow, spans } = Slopeward;
+  const { css, level, show, key, load, axis, dates, layout, options, follow, spans } = Slopeward;
   const words = (text) => text.replaceAll("_", " ");
   const days = (s) => `${Number((s / 86400).toPrecision(3))} d`;
 
@@ -142,7 +142,7 @@
     const { shapes, traces } = marks(chart);
     const frame = layout(plot, {
       bargap: 0.05,
-      xaxis: { ...lines, type: "date", range: [chart.from, new Date(horizon(chart)).toISOString()], anchor: withScores ? "y2" : "y" },
+      xaxis: { ...lines, ...dates, type: "date", range: [chart.from, new Date(horizon(chart)).toISOString()], anchor: withScores ? "y2" : "y" },
       yaxis: { ...lines, domain: [withScores ? 0.27 : 0, 1], title: { text: chart.unit, font: { size: 11 } }, range: extent(chart) },
       yaxis3: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
       shapes,

@@ -1,7 +1,7 @@
 // Pictures of movement from /api/v1/.../ribbon, /movement and /rain: ribbon, velocity, inverse velocity, window, angle, rain.
 "use strict";
 (() => {
-  const { css, level, show, key, load, axis, layout, options, follow, spans } = Slopeward;
+  const { css, level, show, key, load, axis, dates, layout, options, follow, spans } = Slopeward;
   const site = document.getElementById("main").dataset.site;
   const figures = [...document.querySelectorAll("figure[data-plot]")];
   let span = "30d", cache = new Map();
@@ -11,7 +11,7 @@
     if (!cache.has(path)) cache.set(path, load(`/api/v1/sites/${site}/${path}`));
     return cache.get(path);
   };
-  const time = (found, more) => ({ ...axis(), type: "date", range: [found.from, found.to], ...more });
+  const time = (found, more) => ({ ...axis(), ...dates, type: "date", range: [found.from, found.to], ...more });
   const stages = { creep: "--lv-0", intermediate: "--lv-1", progressive: "--lv-3", step: "--advice", unknown: "--lv-u" };
 
   // one row for the level, one for each station's stage; blocks as wide lines, so that hovering tells from when to when
@@ -93,7 +93,7 @@
     const last = rows.at(-1), window = newest(found)?.window, over = window && window.window_to <= found.to;
     return { traces: rows.length ? traces : [], latest: window ? range(window.window_from, window.window_to) : tr("none"),
       says: window ? over ? tr("The window ended {at}.", { at: minute(window.window_to) }) : window.trusted ? tr("Trusted: every condition of the method holds.") : tr("Not trusted: {reason}.", { reason: window.reasons }) : !rows.length ? tr("No window was ever issued in this range.") : last.withdrawn_at ? tr("Withdrawn {at}: {reason}.", { at: minute(last.withdrawn_at), reason: last.withdrawn_reason ?? "" }) : tr("No window stands."),
-      frame: { xaxis: time(found), yaxis: { ...axis(), type: "date" } } };
+      frame: { xaxis: time(found), yaxis: { ...axis(), ...dates, type: "date" } } };
   }
 
   function angle(found) {

@@ -38,6 +38,10 @@ window.Slopeward = (() => {
   }
 
   const axis = () => ({ gridcolor: css("--grid"), linecolor: css("--grid"), zeroline: false, tickfont: { size: 11 }, automargin: true });
+  // plotly knows the months of English alone: others read them as numbers, year first
+  const dates = document.documentElement.lang === "en" ? {} : { tickformatstops: [
+    { dtickrange: [null, 86399999], value: "%H:%M\n%m-%d" }, { dtickrange: [86400000, "M11"], value: "%m-%d\n%Y" }, { dtickrange: ["M12", null], value: "%Y" },
+  ] };
   const layout = (plot, more) => ({
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: css("--font"), color: css("--text"), size: 12 },
     margin: { l: 48, r: 10, t: 12, b: 26 }, height: plot.clientHeight, showlegend: false, hovermode: "closest", dragmode: "zoom", ...more,
@@ -68,5 +72,5 @@ window.Slopeward = (() => {
     });
   }
 
-  return { css, level, show, key, load, axis, layout, options, follow, spans };
+  return { css, level, show, key, load, axis, dates, layout, options, follow, spans };
 })();

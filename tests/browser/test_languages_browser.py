@@ -1,0 +1,43 @@
+"""The page in every language, in a real Chromium, on a telephone and a desk: nothing overflows, scripts know it."""
+
+import pytest
+
+from monitor.language.catalogue import ENGLISH, LANGUAGES
+from tests.browser.test_web_browser import chromium, served, watch  # noqa: F401 - fixtures
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+SAID = {  # a word of the page, one of its data, one of its scripts
+    "it": ("Panoramica", "arancione", "osservato"),
+    "zh": ("总览", "橙色", "观测"),
+    "es": ("Resumen", "naranja", "observado"),
+}
+
+
+@pytest.mark.parametrize("language", [code for code in LANGUAGES if code != ENGLISH])
+def test_a_language_fits_on_every_page(served, watch, language, tmp_path):  # noqa: F811
+    base, _, ids, _ = served
+    page_word, data_word, script_word = SAID[language]
+    shown = ("/sites/north-bench", "/sites/north-bench/movement", f"/alerts/{ids['hazard_alert']}", "/alerts", "/login")
+    for width in (360, 1360):
+        w = watch(width=width, height=800, scheme="light")
+        w.page.goto(f"{base}/?lang={language}")
+        assert w.page.locator("html").get_attribute("lang") == language
+        assert page_word in w.page.locator("nav").first.inner_text()
+        for path in ("/", *shown, *(("/notifications", "/sites/north-bench/forecasts") if width < 1000 else ())):
+            w.page.goto(f"{base}{path}")
+            assert w.page.locator("html").get_attribute("lang") == language, "the browser keeps the choice"
+            assert w.page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
+            cut = w.page.evaluate(
+                "[...document.querySelectorAll('button, .button, .chip, .block .big span, nav a, dt')]"
+                ".filter((e) => e.offsetParent && e.scrollWidth > e.clientWidth + 1)"
+                ".filter((e) => getComputedStyle(e).display !== 'inline')"
+                ".map((e) => e.textContent.trim())"
+            )
+            assert cut == [], (path, width)
+            w.page.screenshot(path=str(tmp_path / f"{language}-{width}{path.replace('/', '-')}.png"), full_page=True)
+        w.page.goto(f"{base}/sites/north-bench")
+        assert data_word in w.page.locator(".headline .level .big").inner_text().lower()
+        first = w.page.locator("figure.chart").first
+        first.scroll_into_view_if_needed()
+        first.locator(".key li", has_text=script_word).first.wait_for(timeout=60_000)
+        assert w.complaints == []
