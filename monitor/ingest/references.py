@@ -181,7 +181,7 @@ def answer_reference(
     if takes_two and second is None:
         raise NeedsSecondError(f"{place}: one of the two highest levels is at stake, one person may not say it alone")
     if takes_two and second is not None:
-        require_two(connection, actor, second)
+        require_two(connection, actor, second, now)
         require_account(connection, second.name, site=site)
     holds, other = (told, kept) if accept else (kept, told)
     refused = [r for r in row.get("refused", []) if r != holds.spell()]

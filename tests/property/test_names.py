@@ -71,10 +71,10 @@ def test_no_act_takes_a_second_spelling_for_a_second_person(database, other):
     first, second = Actor("R. Mori"), Actor(other)
     with database.write() as c:
         with pytest.raises(RefusedError):
-            users.require_two(c, first, second)
+            users.require_two(c, first, second, NOW)
         if other.strip("\u200b"):
             with pytest.raises(RefusedError, match="second person"):
-                counts_with(c, Signature("instrument", first.name, 3), "instrument", 3, second)
+                counts_with(c, Signature("instrument", first.name, 3), "instrument", 3, second, NOW)
     assert not alerts._are_two(first, second)
     assert not offsets._is_second(first.name, other)
     assert maintenance._find_second(first.name, other) is None

@@ -205,7 +205,7 @@ def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, 
             )
         loosens = proposal.loosens_high or bool(compare(c, new).loosens)
         if loosens:
-            require_two(c, Actor(proposal.author), actor)
+            require_two(c, Actor(proposal.author), actor, now)
             if "skipped" in (proposal.effect or {}):
                 raise RefusedError(f"proposal {number} loosens a high level and shows no effect; propose it with one")
         path = _find_file(folder, new.id)

@@ -44,5 +44,5 @@ def take_event_back(
         high = site.levels[min(stake, site.top_level)].name
         raise NeedsSecondError(f"event {event_id}: one person may not withdraw an earthquake while {high} is at stake")
     if shared and second is not None:
-        require_two(c, actor, second)
+        require_two(c, actor, second, now)
     withdraw_event(c, event_id, actor, reason, now, second=second if shared else None)

@@ -76,7 +76,7 @@ def order_level_of(
         if second is None:
             high = site.levels[min(stake, site.top_level)].name
             raise NeedsSecondError(f"{site.id}: one person may not set {high} aside")
-        require_two(c, actor, second)
+        require_two(c, actor, second, now)
     who = actor.name if second is None else f"{second.name} and {actor.name}"
     after = order_level(memory, level, seconds(now))
     name = site.levels[level].name
@@ -188,7 +188,7 @@ def verify(
         names: list[str] = [*mine] or [key]
         given = {memory.signed.get(k) for k in names}
         first = given.pop() if len(given) == 1 else None
-        if alone and not counts_with(c, first, answer, height, actor):
+        if alone and not counts_with(c, first, answer, height, actor, now):
             act, after = SIGNED, _sign(memory, names, Signature(answer, actor.name, height))
             sentence = f"{key} was {what}, says {actor.name}: {reason}; a second person must sign that"
         else:

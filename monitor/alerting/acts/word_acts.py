@@ -138,7 +138,7 @@ def take_word_back(
             high = site.levels[min(stake, site.top_level)].name
             raise NeedsSecondError(f'{key}: one person may not take "movement" back while {high} is at stake')
         if shared and second is not None:
-            require_two(c, actor, second)
+            require_two(c, actor, second, now)
             who = f"{second.name} and {actor.name}"
         act, after = TAKEN_BACK, ask_again(memory, spoken.answers, seconds(now))
     sentence = f"{key}: the {spoken} is withdrawn by {who}: {reason}"

@@ -1,6 +1,7 @@
 """Which answers one person may give alone: nothing hides the two highest levels on a single word."""
 
 from collections.abc import Collection
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -28,7 +29,9 @@ def needs_two(site: Site, height: int) -> bool:
     return height >= high_level(site)
 
 
-def counts_with(c: Connection, first: Signature | None, answer: str, height: int, actor: Actor) -> bool:
+def counts_with(
+    c: Connection, first: Signature | None, answer: str, height: int, actor: Actor, now: datetime
+) -> bool:
     """True when another person has signed the same answer, of no less than what is asked for now.
 
     Raises:
@@ -39,7 +42,7 @@ def counts_with(c: Connection, first: Signature | None, answer: str, height: int
         return False
     if is_same_person(first.by, actor.name):
         raise RefusedError(f"{first.by} has signed {answer!r} already; a second person must sign the same answer")
-    require_two(c, Actor(first.by), actor)
+    require_two(c, Actor(first.by), actor, now)
     return True
 
 

@@ -128,7 +128,7 @@ def retire(
             level = known[name].levels[state.level]
             if other is None:
                 raise NeedsSecondError(f"{name} stands at {level}: one person may not end the watch; name a second one")
-            require_two(c, who, other)
+            require_two(c, who, other, datetime.now(UTC))
         mark_inactive(c, name)
         detail = {"reason": reason, "second_by": None if other is None else other.name}
         add_audit(c, who, "retire_site", name, detail, datetime.now(UTC))

@@ -56,7 +56,7 @@ def promote(
     if force and second is None:
         raise NeedsSecondError("two people are needed to show a forecaster against its gate; name a second one")
     if force and second is not None:
-        require_two(c, actor, second)
+        require_two(c, actor, second, now)
     if row.state == "retired":
         raise RefusedError(f"{row.name} is retired; train a new one")
     if row.state == "candidate":

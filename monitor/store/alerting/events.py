@@ -120,7 +120,7 @@ def confirm_event(
         raise RefusedError(f"{actor.name} has confirmed event {event_id} already; a second person is needed")
     require_account(c, actor.name, site=row.site)
     if known:
-        require_two(c, Actor(known[0]), actor)
+        require_two(c, Actor(known[0]), actor, now)
     values = {
         "event_id": event_id, "site": row.site, "at": now, "by": actor.name, "via": actor.via or UNKNOWN_WAY,
         "reason": reason,

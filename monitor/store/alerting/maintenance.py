@@ -71,7 +71,7 @@ def add_maintenance(
     if not timedelta(0) < to_at - from_at <= timedelta(seconds=LONGEST_S):
         raise RefusedError(f"maintenance lasts at most {spell_duration(LONGEST_S)}, and ends after it begins")
     if second is not None:
-        require_two(c, actor, second)
+        require_two(c, actor, second, now)
     number = inserted_id(
         c.execute(
             insert(t.maintenance).values(

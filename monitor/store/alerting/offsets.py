@@ -13,6 +13,7 @@ from monitor.domain.names import is_same_person
 from monitor.domain.quantities import convert
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
+from monitor.store.people.independence import require_independent
 from monitor.store.people.users import require_account
 from monitor.store.readings.observations import is_alone, is_second, size_of_offset
 from monitor.store.schema.tables import offset_entry, series
@@ -161,7 +162,8 @@ def confirm_offset(
 
     Raises:
         NotFoundError: no such offset, or not on the site named.
-        RefusedError: it is confirmed or revoked already, or who confirms another's has no account where accounts exist.
+        RefusedError: it is confirmed or revoked already, or who confirms another's has no account where accounts exist,
+            or one person had a hand in both accounts lately.
     """
     found = find_offset(connection, offset_id)
     if site is not None and find_site_of_offset(connection, offset_id) != site:
@@ -169,6 +171,7 @@ def confirm_offset(
     is_other = _is_second(found.author, actor.name)
     if is_other:
         require_account(connection, actor.name.strip())
+        require_independent(connection, found.author, actor.name.strip(), now)
     if found.revoked_at is not None or (
         found.confirmed_at is not None and not (is_other and not _is_second(found.author, found.confirmed_by))
     ):

@@ -18,6 +18,7 @@ from monitor.domain.names import is_same_person
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
+from monitor.store.people.independence import require_independent
 from monitor.store.people.users import (
     find_account,
     is_admin_of,
@@ -82,14 +83,26 @@ def find_site(c: Connection, subject: str, terms: Mapping[str, Any]) -> str | No
 
 
 def find_first(c: Connection, act: SharedAct, actor: Actor, height: int, now: datetime) -> FirstSignature | None:
-    """The newest signature of another person that counts for this act now, locked for who uses it."""
+    """The newest signature of another person that counts for this act now, locked for who uses it.
+
+    Raises:
+        RefusedError: there is one, but one person had a hand in both accounts lately.
+    """
+    dependent: RefusedError | None = None
     accounts, site = load_users(c), find_site(c, act.subject, act.terms)
     for row in _load(c, act, height, now):
         account = find_account(accounts, row.by)
         if is_same_person(row.by, actor.name) or account is None or not is_open(account, "operator"):
             continue
         if account.sites is None or site in account.sites:
+            try:
+                require_independent(c, row.by, actor.name, now)
+            except RefusedError as error:
+                dependent = dependent or error
+                continue
             return FirstSignature(row.id, row.by, row.reason)
+    if dependent is not None:
+        raise dependent
     return None
 
 

@@ -18,6 +18,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.people.devices import forget_devices
+from monitor.store.people.independence import require_independent
 from monitor.store.people.passwords import check_strength
 from monitor.store.people.sessions import end_sessions
 from monitor.store.schema.tables import site, user_account
@@ -247,13 +248,14 @@ def require_person(actor: Actor, reason: str) -> None:
         raise RefusedError("a person with a name and a reason is needed: --by NAME --reason TEXT")
 
 
-def require_two(connection: Connection, one: Actor, other: Actor, needed: str = "operator") -> None:
+def require_two(connection: Connection, one: Actor, other: Actor, now: datetime, needed: str = "operator") -> None:
     """Make sure that two different people stand behind an act that one may not do alone.
 
     Where accounts exist, both must have an open one whose role suffices; before the first account a name is enough.
 
     Raises:
-        RefusedError: they are one, one of them is no person, or has no such account.
+        RefusedError: they are one, one of them is no person, or has no such account; or one person had a hand in both
+            accounts lately (`require_independent`).
     """
     names = [one.name.strip(), other.name.strip()]
     if any(a.kind != "person" for a in (one, other)) or not all(map(fold_name, names)):
@@ -262,6 +264,7 @@ def require_two(connection: Connection, one: Actor, other: Actor, needed: str = 
         raise RefusedError(f"a second person is needed, and {names[1]!r} is the first one")
     for name in names:
         require_account(connection, name, needed)
+    require_independent(connection, names[0], names[1], now)
 
 
 def require_account(

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pwd
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,7 +25,8 @@ from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people import guesses
 from monitor.store.people.countersign import SharedAct, keep_first
-from monitor.store.people.users import add_user, set_sites
+from monitor.store.people.independence import COOLING, DONE, require_independent
+from monitor.store.people.users import add_user, disable_user, enable_user, set_sites
 from monitor.store.schema import tables as t
 from tests.data.watched_slope import WatchedSlope, write_service
 
@@ -405,3 +407,78 @@ def test_a_grave_alert_is_shelved_by_two_commands(accounts, call):
     assert (status, json.loads(out)["state"]) == (0, "shelved")
     ((name, detail),) = entries(accounts, "alert.shelve")
     assert (name, "with Ada" in detail["reason"]) == ("Bo", True)
+
+
+# ---- one admin who is two persons -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def settled(bench, monkeypatch):
+    """An installation of some days: Root-1, Ada and Bo as they were made then, Cy who may only look, Bo locked."""
+    then = NOW - timedelta(days=9)
+    monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", WORDS["Bo"])
+    with bench.database.write() as c:
+        for name, role in {"Root-1": "admin", **ROLES}.items():
+            add_user(c, name, WORDS["Bo"] if name in {"Ada", "Cy"} else WORDS[name], role, then)
+        disable_user(c, "Bo", then)
+    return bench
+
+
+TAKEN = {
+    "an account made": (("users", "add", "Dan", "--role", "operator"), "Dan", "made the account of Dan"),
+    "a new password": (("users", "passwd", "Ada"), "Ada", "gave a new password to Ada"),
+    "a role": (("users", "role", "Cy", "operator"), "Cy", "gave a role to Cy"),
+    "sites": (("users", "sites", "Ada", "--all"), "Ada", "gave sites to Ada"),
+    "unlocked": (("users", "enable", "Bo"), "Bo", "unlocked Bo"),
+}
+
+
+@pytest.mark.parametrize("how", TAKEN)
+def test_an_admin_alone_is_no_two_persons(settled, call, how):
+    """Whom an admin made or changed within a day does not sign beside that admin; a third person does."""
+    verb, name, said = TAKEN[how]
+    assert call(*verb, **CHIEF)[0] == 0
+    assert call(*LOWER, **CHIEF)[0] == 3
+    status, _, told = call(*LOWER, "--by", name, password=WORDS["Bo"])
+    assert status == 1
+    assert f"Root-1 and {name} do not count as two people yet: Root-1 {said} at " in told
+    assert "Let a third person sign, or sign again after" in told
+    assert level_of(settled) == 3
+    other = "Bo" if name == "Ada" else "Ada"
+    if other == "Bo":
+        with settled.database.write() as c:
+            enable_user(c, "Bo")
+    assert call(*LOWER, "--by", other, password=WORDS["Bo"])[0] == 0
+    assert level_of(settled) == 0
+
+
+def test_hands_are_followed_over_several_accounts_and_let_go_after_a_day(settled, call):
+    for maker, name, role in (("Root-1", "Dan", "admin"), ("Dan", "Eve", "operator"), ("Root-1", "Fay", "operator")):
+        made = call("users", "add", name, "--role", role, "--by", maker, password=WORDS.get(maker, WORDS["Bo"]))
+        assert made[0] == 0
+    now = datetime.now(UTC)
+    with settled.database.read() as c:
+        for one, other in (("Root-1", "Eve"), ("Eve", "Fay"), ("Dan", "Fay"), ("root-1 ", "Dan")):
+            with pytest.raises(RefusedError, match="do not count as two people yet"):
+                require_independent(c, one, other, now)
+        for one, other in (("Root-1", "Ada"), ("Eve", "Ada")):
+            require_independent(c, one, other, now)
+        require_independent(c, "Eve", "Fay", now + COOLING + timedelta(seconds=1))
+
+
+def test_on_the_first_day_of_an_installation_two_people_sign_at_once(bench, call, monkeypatch):
+    monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", WORDS["Bo"])
+    with bench.database.write() as c:
+        add_user(c, "Root-1", WORDS["Root-1"], "admin", NOW - timedelta(hours=3))
+    for name in ("Bo", "Dan"):
+        assert call("users", "add", name, "--role", "operator", **CHIEF)[0] == 0
+    assert call(*LOWER, who="Bo")[0] == 3
+    assert call(*LOWER, "--by", "Dan", password=WORDS["Bo"])[0] == 0
+    assert level_of(bench) == 0
+
+
+def test_every_act_on_an_account_is_one_that_is_followed():
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "monitor").rglob("*.py")]
+    found = {word for text in texts for word in re.findall(r'"(user\.[a-z_.]+)"', text)}
+    harmless = {"user.disable", "user.sign_out", "user.password.refused", "user.totp.refused"}
+    assert found == {*DONE, *harmless}, "an act that gives somebody an account must be in DONE"
