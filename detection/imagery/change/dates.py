@@ -19,6 +19,8 @@ from detection.imagery.scene.registration import Shift
 DATES_MOST = 5
 LANDSLIDE = "landslide"
 UNSEEN_STEP_PX = 64.0
+Near = list[tuple[dict[str, Any], Any]]
+"""Footprints with their outlines in pixels."""
 
 
 @dataclass(slots=True)
@@ -34,8 +36,7 @@ class Date:
     outlines: list[Any] = field(default_factory=list)
     unseen: Any = None  # ground that nobody looked at (tiles that triage passed over), in pixels
     _rows: dict[str, Rows] = field(default_factory=dict)
-    _asked: tuple[Any, str, list[tuple[dict[str, Any], Any]]] | None = None
-    _found: dict[str, tuple[list[tuple[dict[str, Any], Any]], shapely.STRtree]] = field(default_factory=dict)
+    _found: dict[str, Near] = field(default_factory=dict)
 
     @property
     def at(self) -> str:
@@ -72,25 +73,25 @@ class Date:
                 steps[burn(part, (box[0], box[1], box[2], box[3]))] = NODATA
         return steps
 
-    def footprints(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
+    def footprints(self, kind: str) -> Near:
         """Its footprints of a class with their outlines: a crack is not the parent of a landslide."""
-        return self._of_class(kind)[0]
-
-    def near(self, outline: Any, kind: str) -> list[tuple[dict[str, Any], Any]]:
-        """Those that lie within the tolerance of an outline, in the same order."""
-        if self._asked is None or self._asked[0] is not outline or self._asked[1] != kind:  # asked twice and more
-            pairs, tree = self._of_class(kind)
-            self._asked = outline, kind, [pairs[k] for k in sorted(tree.query(outline, "dwithin", self.tolerance_px))]
-        return self._asked[2]
-
-    def _of_class(self, kind: str) -> tuple[list[tuple[dict[str, Any], Any]], shapely.STRtree]:
-        """Found once: thousands of footprints are asked for the neighbours of thousands."""
         if kind not in self._found:
             classes = classes_of(self.facts)
             pairs = zip(self.polygons, self.outlines, strict=True)
-            own = [(polygon, outline) for polygon, outline in pairs if class_of(polygon, classes) == kind]
-            self._found[kind] = own, shapely.STRtree([outline for _, outline in own])
+            self._found[kind] = [pair for pair in pairs if class_of(pair[0], classes) == kind]
         return self._found[kind]
+
+    def list_near(self, outlines: Sequence[Any], kind: str) -> list[Near]:
+        """For each outline those that lie within the tolerance of it, in the same order.
+
+        Asked for all at once: thousands of footprints have thousands of neighbours.
+        """
+        pairs = self.footprints(kind)
+        found: list[Near] = [[] for _ in outlines]
+        tree = shapely.STRtree([outline for _, outline in pairs])
+        for one, other in sorted(tree.query(outlines, "dwithin", self.tolerance_px).T.tolist()):
+            found[one].append(pairs[other])
+        return found
 
 
 def classes_of(facts: dict[str, Any]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.change.dates import DATES_MOST, Date, class_of, classes_of, ground_m2, lay_before
+from detection.imagery.change.dates import DATES_MOST, Date, Near, class_of, classes_of, ground_m2, lay_before
 from detection.imagery.change.guards import scene_of
 from detection.imagery.change.rules import AGAIN_SHARE, Evidence, choose_parent, has_grown, has_vanished, is_new, weigh
 from detection.imagery.errors import ImageryError
@@ -66,12 +66,15 @@ class Judgement:
         words, children = {}, set()
         polygons = [p for p in self.own.facts["polygons"] if class_of(p, classes) == self.kind]
         outlines = to_pixels(shapes_of([p["geometry"] for p in polygons]), self.grid)
-        for polygon, outline in zip(polygons, outlines, strict=True):
-            words[polygon["polygon_id"]], parents = self._judge_one(polygon, outline)
+        of_dates = [date.list_near(outlines, self.kind) for date in self.dates]
+        for number, (polygon, outline) in enumerate(zip(polygons, outlines, strict=True)):
+            near = [of_date[number] for of_date in of_dates]
+            words[polygon["polygon_id"]], parents = self._judge_one(polygon, outline, near)
             children |= parents
         return words, list(self._find_vanished(children))
 
-    def _judge_one(self, polygon: dict[str, Any], outline: Any) -> tuple[dict[str, Any], set[str]]:
+    def _judge_one(self, polygon: dict[str, Any], outline: Any, near: list[Near]) -> tuple[dict[str, Any], set[str]]:
+        """The word on one footprint, and the ids of those that live on in it; `near`: its neighbours, date by date."""
         single = self._word("single", polygon, None, None)
         box = window_around(outline, self.grid, MARGIN_PX)
         if box is None or not self.dates:
@@ -82,9 +85,9 @@ class Judgement:
         # Where nothing beneath it was seen, an outline beside it proves nothing.
         if not sources.any():
             return single, set()
-        date = self.dates[int(np.argmax(sources))]
-        touched = self._touched(outline)
-        parent = self._parent(outline, date)
+        date = self.dates[newest := int(np.argmax(sources))]
+        touched = {polygon["polygon_id"] for found in near for polygon, _ in found}
+        parent = self._parent(outline, near, newest)
         if parent is None:
             return self._judge_orphan(polygon, body, box, date), touched
         known_at, known = parent
@@ -167,24 +170,20 @@ class Judgement:
             "anchor_scene": anchor, "caution": _join(*cautions),
         }  # fmt: skip
 
-    def _parent(self, outline: Any, newest: Date) -> tuple[Date, dict[str, Any]] | None:
+    def _parent(self, outline: Any, near: list[Near], newest: int) -> tuple[Date, dict[str, Any]] | None:
         """The earlier footprint that this one continues: on the date that shows the place, else on an older one."""
-        ordered = [newest, *(d for d in self.dates if d is not newest and d.at < newest.at)]
-        for date in ordered:
-            known = date.near(outline, self.kind)
-            chosen = choose_parent(outline, [other for _, other in known], date.tolerance_px)
+        at = self.dates[newest].at
+        for number in (newest, *(k for k, date in enumerate(self.dates) if k != newest and date.at < at)):
+            date = self.dates[number]
+            chosen = choose_parent(outline, [other for _, other in near[number]], date.tolerance_px)
             if chosen is None:
                 continue
-            polygon, other = known[chosen]
-            if date is newest or outline.intersection(other).area >= AGAIN_SHARE * outline.area:
+            polygon, other = near[number][chosen]
+            if number == newest or outline.intersection(other).area >= AGAIN_SHARE * outline.area:
                 inherited = {"first_seen_at": date.at, "root_id": polygon["polygon_id"],
                              "anchor_scene": date.facts["scene_hash"]}  # fmt: skip
                 return date, {**inherited, **{k: v for k, v in polygon.items() if v is not None}}
         return None
-
-    def _touched(self, outline: Any) -> set[str]:
-        """All earlier footprints that live on in this one: none of them has vanished."""
-        return {polygon["polygon_id"] for date in self.dates for polygon, _ in date.near(outline, self.kind)}
 
     def _anchor(self, known: dict[str, Any], known_at: Date) -> Date | None:
         """The date on which the outline was last declared, if it is another one and at hand."""

@@ -45,7 +45,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFAULT_TILE = 512
+# Owned sides of exact tiles, the smallest and the largest: what lies around a large one is read less often.
+TILES_PX = 512, 1024
+TILE_BYTES = 300 << 20
 Progress = Callable[[str, float], None]
 """Called with what is being done, and the share of that which is done; the stages follow each other in this order."""
 BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = "brightness", "map", "joins of tiles", "outlines", "files"
@@ -182,8 +184,7 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
         per_pixel = (time.process_time() - begun) / side**2
         tiles = plan.count(grid.width, grid.height)
         read_px = min(tiles * (plan.tile + 2 * plan.halo) ** 2, grid.width * grid.height * 4)
-        one = (min(plan.tile, grid.width) + 2 * plan.halo) * (min(plan.tile, grid.height) + 2 * plan.halo)
-        widest = 64 * float(model.card["network"]["width"])
+        sides = [min(plan.tile, side) + 2 * plan.halo for side in (grid.width, grid.height)]
         return {
             "scene": str(scene.path),
             "scene_hash": scene_hash(scene, options.owner),
@@ -199,8 +200,7 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
             "halo": plan.halo,
             "tiles": tiles,
             "estimated_cpu_s": round(per_pixel * read_px * 1.2 + 1, 1),
-            # About six maps of the first level are alive at once, beside the libraries themselves.
-            "estimated_memory_mib": round(450 + 6 * widest * 4 * one / 2**20),
+            "estimated_memory_mib": round(450 + _estimate_bytes(model, *sides) / 2**20),
             "warnings": list(opened.warnings),
         }
 
@@ -236,7 +236,17 @@ def _find_scene(options: Options) -> Scene:
 
 def _plan(model: "Model", options: Options) -> Plan:
     entry = find_entry(model.card["network"]["name"])
-    return make_plan(model.card, entry, options.tile, options.halo, DEFAULT_TILE)
+    small, large = TILES_PX
+    wanted = options.tile or (small if options.triage else large)
+    while wanted > small and not options.tile and _estimate_bytes(model, wanted + 2 * entry.halo_px) > TILE_BYTES:
+        wanted //= 2
+    return make_plan(model.card, entry, options.tile, options.halo, wanted)
+
+
+def _estimate_bytes(model: "Model", side: int, other: int | None = None) -> int:
+    """What a tile takes: about six maps of the first level are alive at once, beside the libraries themselves."""
+    widest = 64 * float(model.card["network"]["width"])
+    return round(6 * widest * 4 * side * (other or side))
 
 
 def _facts(scene: Scene, model: "Model", plan: Plan, options: Options, asked: Asked | None) -> dict[str, Any]:

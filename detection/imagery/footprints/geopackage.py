@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyproj
 import shapely
+from numpy.typing import NDArray
 
 from detection.imagery.raster.overlay import shapes_of
 
@@ -55,7 +57,9 @@ def write_geopackage(
         placed: coordinates are longitude and latitude; else plain numbers.
     """
     srs = LONLAT if placed else CARTESIAN
-    bounds: list[tuple[float, ...]] = []
+    rows = list(features)
+    outlines = _make_multiple(shapes_of([row["geometry"] for row in rows]))
+    bounds, blobs = shapely.bounds(outlines), shapely.to_wkb(outlines, byte_order=1, output_dimension=2)
     with sqlite3.connect(path, isolation_level=None) as db:
         db.execute("PRAGMA page_size = 4096")
         db.execute("PRAGMA journal_mode = OFF")
@@ -80,30 +84,28 @@ def write_geopackage(
         quoted = ", ".join(["geom", *(f'"{name}"' for name in columns)])
         db.executemany(
             f'INSERT INTO "{table}" ({quoted}) VALUES ({holes})',  # noqa: S608
-            (_encode(feature, columns, srs, bounds) for feature in features),
+            (
+                (_write_header(srs, box) + wkb, *(row.get(name) for name in columns))
+                for row, box, wkb in zip(rows, bounds, blobs, strict=True)
+            ),
         )
-        if bounds:
-            left, bottom, right, top = zip(*bounds, strict=True)
-            db.execute(
-                "UPDATE gpkg_contents SET min_x = ?, min_y = ?, max_x = ?, max_y = ?",
-                (min(left), min(bottom), max(right), max(top)),
-            )
+        if rows:
+            whole = *bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0)
+            db.execute("UPDATE gpkg_contents SET min_x = ?, min_y = ?, max_x = ?, max_y = ?", tuple(map(float, whole)))
         db.execute("COMMIT")
     db.close()
 
 
-def _encode(
-    feature: Mapping[str, Any], columns: Iterable[str], srs: int, bounds: list[tuple[float, ...]]
-) -> tuple[Any, ...]:
-    """A row of the layer; its bounds are added to the others."""
-    outline = shapes_of([feature["geometry"]])[0]
-    if not isinstance(outline, shapely.MultiPolygon):
-        outline = shapely.multipolygons(shapely.get_parts(outline))
-    bounds.append(outline.bounds)
-    left, bottom, right, top = outline.bounds
-    header = b"GP" + struct.pack("<BBi4d", 0, FLAGS, srs, left, right, bottom, top)
-    wkb = shapely.to_wkb(outline, byte_order=1, output_dimension=2)
-    return header + wkb, *(feature.get(name) for name in columns)
+def _make_multiple(outlines: NDArray[Any]) -> NDArray[Any]:
+    """Every outline as a multipolygon: a layer of a GeoPackage has one type."""
+    parts, places = shapely.get_parts(outlines, return_index=True)
+    found = np.full(len(outlines), shapely.MultiPolygon(), object)
+    return np.asarray(shapely.multipolygons(parts, indices=places, out=found))
+
+
+def _write_header(srs: int, box: NDArray[np.floating]) -> bytes:
+    left, bottom, right, top = box
+    return b"GP" + struct.pack("<BBi4d", 0, FLAGS, srs, left, right, bottom, top)
 
 
 def _reference_systems() -> list[tuple[str, int, str, int, str, str]]:

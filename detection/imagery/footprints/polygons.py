@@ -202,7 +202,9 @@ def _count(body: Body, values: NDArray[np.uint8], pixels: NDArray[np.bool_], nod
 
 def _fill_holes(body: NDArray[np.bool_], nodata: NDArray[np.bool_], limit_px: float) -> NDArray[np.bool_]:
     """Fill the holes of fewer than `limit_px` pixels that hold no nodata."""
-    around, number = ndimage.label(np.pad(~body, 1, constant_values=True))
+    framed = np.ones((body.shape[0] + 2, body.shape[1] + 2), bool)
+    framed[1:-1, 1:-1] = ~body
+    around, number = ndimage.label(framed)
     if number == 1:
         return body
     fill = np.bincount(around.ravel()) < limit_px

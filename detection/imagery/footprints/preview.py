@@ -1,5 +1,7 @@
 """A small picture of a scene with its footprints, on a lon/lat grid, for a page or a report."""
 
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -60,8 +62,14 @@ def write_preview(
 def paint_scene(scene: Scene, scene_grid: Grid, longest_px: int) -> tuple[NDArray[np.uint8], Grid]:
     """Return the scene as RGBA (4 x H x W) and the grid of the picture."""
     names = ("B4", "B3", "B2") if {"B4", "B3", "B2"} <= set(scene.bands) else (next(iter(scene.bands)),) * 3
-    places = [(scene.bands[name].path, scene.bands[name].index) for name in names]
+    places = tuple((scene.bands[name].path, scene.bands[name].index) for name in names)
     grid = _small_grid(scene_grid, longest_px)
+    return _paint(places, grid, tuple(path.stat().st_mtime_ns for path, _ in places)).copy(), grid
+
+
+@lru_cache(maxsize=1)
+def _paint(places: tuple[tuple[Path, int], ...], grid: Grid, _: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Kept, for the picture of a scene is followed by that of its change; the times say that it is the same scene."""
     values, valid = _read_overview(places, grid)
     image = np.zeros((4, *valid.shape), np.uint8)
     step = SAMPLED if valid[::SAMPLED, ::SAMPLED].any() else 1
@@ -71,7 +79,7 @@ def paint_scene(scene: Scene, scene_grid: Grid, longest_px: int) -> tuple[NDArra
         shown = (band - np.float32(low)) * np.float32(255 / max(high - low, 1e-9))
         image[position] = np.where(valid, np.clip(shown, 0, 255, out=shown), 0)
     image[3] = valid * np.uint8(255)
-    return image, grid
+    return image
 
 
 def bounds_of(grid: Grid) -> list[float]:
@@ -81,7 +89,7 @@ def bounds_of(grid: Grid) -> list[float]:
     return [round(float(value), 7) for value in (left, bottom, left + a * grid.width, top)]
 
 
-def _read_overview(bands: list[tuple[Path, int]], grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _read_overview(bands: Sequence[tuple[Path, int]], grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Read bands onto a small grid: values, and where all of them are valid."""
     values = np.empty((len(bands), grid.height, grid.width), np.float32)
     for path in dict.fromkeys(path for path, _ in bands):

@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from detection.imagery.neural.checkpoint import Model
+from detection.imagery.neural.networks.blocks import fold_norms
 
 
 class Segmenter:
@@ -18,7 +19,7 @@ class Segmenter:
     def __init__(self, model: Model, threads: int = 1) -> None:
         torch.set_num_threads(threads)
         normalisation = model.card["normalisation"]
-        self._network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = fold_norms(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = np.array(normalisation["mean"], np.float32)[:, None, None]
         self._std = np.array(normalisation["std"], np.float32)[:, None, None]
         # Values that are no reflectance are held within the range of the training.

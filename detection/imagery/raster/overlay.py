@@ -110,7 +110,7 @@ class Layer:
         try:
             stored = self._source.read(self.index, window=window)[::every, ::every]
             values = np.asarray(stored, np.float32)
-            valid = np.isfinite(values)
+            valid = np.isfinite(values) if self.dtype.kind == "f" else np.ones(values.shape, bool)
             if self._alpha:
                 valid &= self._source.read(self._alpha, window=window)[::every, ::every] > 0
             elif self._empty is not None:
@@ -121,7 +121,9 @@ class Layer:
             raise TruncatedRasterError(f"{self.path}: a block from row {row} on cannot be read") from None
         if self._said_nodata is not None:
             valid &= values != self._said_nodata
-        return np.where(valid, values + self._offset, np.float32(0)), valid
+        if self._offset:
+            values = values + self._offset
+        return np.where(valid, values, np.float32(0)), valid
 
     def read_steps(self, column: int, row: int, width: int, height: int) -> NDArray[np.uint8]:
         """Read a window of kept probabilities as uint8, 255 where nothing is valid.
@@ -182,7 +184,7 @@ def to_pixels(geometry: Any, grid: Grid) -> Any:
 
 
 def shapes_of(geometries: Sequence[dict[str, Any]]) -> NDArray[Any]:
-    """Return GeoJSON polygons and multipolygons as an array of shapes: a date has thousands, nearly all of one part.
+    """Return GeoJSON polygons and multipolygons as an array of shapes, by arrays: a date has thousands.
 
     >>> square = [[0, 0], [1, 0], [1, 1], [0, 0]]
     >>> [s.geom_type for s in shapes_of([{"type": kind, "coordinates": of} for kind, of in (
@@ -190,16 +192,29 @@ def shapes_of(geometries: Sequence[dict[str, Any]]) -> NDArray[Any]:
     ['Polygon', 'MultiPolygon']
     """
     found = np.empty(len(geometries), object)
-    single = [number for number, one in enumerate(geometries) if one["type"] == "Polygon"]
-    for number in set(range(len(geometries))) - set(single):
-        found[number] = shape_of(geometries[number])
-    if single:
-        rings = [geometries[number]["coordinates"] for number in single]
-        points = np.array([point for of in rings for ring in of for point in ring], np.float64)
-        ends_of_rings = np.cumsum([0, *(len(ring) for of in rings for ring in of)])
-        ends = np.cumsum([0, *(len(of) for of in rings)])
-        found[single] = shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, (ends_of_rings, ends))
+    parts: dict[str, list[Any]] = {"Polygon": [], "MultiPolygon": []}
+    places: dict[str, list[int]] = {kind: [] for kind in parts}
+    for place, one in enumerate(geometries):
+        if one["type"] in parts:
+            places[one["type"]].append(place)
+            parts[one["type"]].append(one["coordinates"])
+        else:
+            found[place] = shape_of(one)
+    if polygons := parts["Polygon"]:
+        found[places["Polygon"]] = shapely.from_ragged_array(shapely.GeometryType.POLYGON, *_join_rings(polygons))
+    if several := parts["MultiPolygon"]:
+        points, (rings, ends) = _join_rings([rings for one in several for rings in one])
+        offsets = rings, ends, np.cumsum([0, *(len(one) for one in several)])
+        found[places["MultiPolygon"]] = shapely.from_ragged_array(shapely.GeometryType.MULTIPOLYGON, points, offsets)
     return found
+
+
+def _join_rings(polygons: list[Any]) -> tuple[NDArray[np.float64], tuple[NDArray[Any], NDArray[Any]]]:
+    """The points of all polygons in one array, where each ring ends, and where each polygon."""
+    points = [point for rings in polygons for ring in rings for point in ring]
+    ends_of_rings = np.cumsum([0, *(len(ring) for rings in polygons for ring in rings)])
+    ends = np.cumsum([0, *(len(rings) for rings in polygons)])
+    return np.array(points, np.float64) if points else np.empty((0, 2)), (ends_of_rings, ends)
 
 
 def square_at(column: float, row: float) -> Any:

@@ -1,66 +1,64 @@
-"""How far an outline lies from a station: plain geometry on the sphere, the same in the service and in a worker."""
+"""How far an outline lies from stations: plain geometry on the sphere, the same in the service and in a worker."""
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 EARTH_RADIUS_M: Final = 6_371_008.8
 Place = tuple[float, float]  # longitude, latitude
 
 
-def distance_m(geometry: Mapping[str, Any], place: Place) -> float:
-    """Distance from a place to a GeoJSON polygon: 0 inside, else to the nearest point of its outer rings.
+def list_distances(
+    geometries: Sequence[Mapping[str, Any]], places: Mapping[str, Place]
+) -> list[list[tuple[float, str]]]:
+    """For each of many GeoJSON polygons its distances from named places, nearest first: 0 inside, else to outer rings.
 
-    The sphere is taken as flat around the place: within 10 km the error is below 0.1 %.
+    The sphere is taken as flat around each place: within 10 km the error is below 0.1 %.
 
     >>> square = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]]}
-    >>> distance_m(square, (0.5, 0.5)), round(distance_m(square, (0.5, -0.01)))
-    (0.0, 1112)
+    >>> [(round(away), name) for away, name in list_distances([square], {"low": (0.5, -0.01), "in": (0.5, 0.5)})[0]]
+    [(0, 'in'), (1112, 'low')]
     """
-    polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
-    outer = [_turn(rings[0], place[0]) for rings in polygons]
-    if any(_inside(place, ring) for ring in outer):
-        return 0.0
-    return min(_to_segment_m(place, one, other) for ring in outer for one, other in pairwise(ring))
+    if not geometries:
+        return []
+    parts = [g["coordinates"] if g["type"] == "MultiPolygon" else [g["coordinates"]] for g in geometries]
+    rings = [polygon[0] for one in parts for polygon in one]
+    points = np.array([point[:2] for ring in rings for point in ring], np.float64)
+    sides = np.array([len(ring) - 1 for ring in rings])
+    ring_of = np.repeat(np.arange(len(rings)), sides)
+    begins = np.arange(len(ring_of)) + ring_of  # of each side its first point: a ring has a point more than sides
+    first_sides, first_rings = (np.cumsum(counts) - counts for counts in (sides, np.array([len(one) for one in parts])))
+    columns = []
+    for place in places.values():
+        away = _measure(points, begins, ring_of, first_sides, place)
+        columns.append(np.minimum.reduceat(away, first_rings).tolist())
+    return [sorted(zip(of_one, places, strict=True)) for of_one in zip(*columns, strict=True)] or [[] for _ in parts]
 
 
-def list_near(
-    geometry: Mapping[str, Any], places: Mapping[str, Place], reach_m: float
-) -> tuple[tuple[str, float], ...]:
-    """Named places within reach of an outline and how far they are, metres to the decimetre, nearest first."""
-    found = sorted((distance_m(geometry, place), name) for name, place in places.items())
-    return tuple((name, round(away, 1)) for away, name in found if away <= reach_m)
-
-
-def nearest(geometry: Mapping[str, Any], places: Mapping[str, Place]) -> tuple[float, str] | None:
-    """The nearest of named places and how far it is; None where no place is known."""
-    return min(((distance_m(geometry, place), name) for name, place in places.items()), default=None)
-
-
-def _turn(ring: Sequence[Sequence[float]], longitude: float) -> Sequence[Sequence[float]]:
-    """The ring on the side of 180 degrees on which a place lies: one across the line is near, not round the earth."""
-    turn = 360.0 * round((longitude - ring[0][0]) / 360.0)
-    return [(x + turn, y) for x, y, *_ in ring] if turn else ring
-
-
-def _inside(place: Place, ring: Sequence[Sequence[float]]) -> bool:
-    """Even-odd rule."""
-    lon, lat = place
-    inside = False
-    for (x1, y1, *_), (x2, y2, *_) in pairwise(ring):
-        if (y1 > lat) != (y2 > lat) and lon < (x2 - x1) * (lat - y1) / (y2 - y1) + x1:
-            inside = not inside
-    return inside
-
-
-def _to_segment_m(place: Place, one: Sequence[float], other: Sequence[float]) -> float:
-    """Distance to the nearest point of a side, on the plane that touches the sphere at the place."""
-    east = math.radians(1.0) * EARTH_RADIUS_M * math.cos(math.radians(place[1]))
+def _measure(
+    points: NDArray[np.float64], begins: NDArray[np.intp], ring_of: NDArray[np.intp], first_sides: NDArray[np.intp],
+    place: Place,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Distances of a place from rings, 0 inside, on the plane that touches the sphere at the place."""
     north = math.radians(1.0) * EARTH_RADIUS_M
-    ax, ay = (one[0] - place[0]) * east, (one[1] - place[1]) * north
-    bx, by = (other[0] - place[0]) * east, (other[1] - place[1]) * north
-    dx, dy = bx - ax, by - ay
-    length = dx * dx + dy * dy
-    share = 0.0 if length == 0.0 else min(1.0, max(0.0, -(ax * dx + ay * dy) / length))
-    return math.hypot(ax + share * dx, ay + share * dy)
+    scale = np.array([north * math.cos(math.radians(place[1])), north])
+    # on the side of 180 degrees on which the place lies: a ring across the line is near, not round the earth
+    turns = 360.0 * np.round((place[0] - points[begins[first_sides], 0]) / 360.0)
+    shifts = turns[ring_of, None] * [1.0, 0.0]
+    one, other = ((points[at] + shifts - place) * scale for at in (begins, begins + 1))
+    along = other - one
+    length = (along * along).sum(axis=1)
+    share = np.clip(-(one * along).sum(axis=1) / np.where(length, length, 1.0), 0.0, 1.0)
+    nearest = np.minimum.reduceat(np.hypot(*(one + share[:, None] * along).T), first_sides)
+    rises = (one[:, 1] > 0) != (other[:, 1] > 0)
+    meets = one[:, 0] - along[:, 0] * one[:, 1] / np.where(rises, along[:, 1], 1.0)
+    inside = np.add.reduceat(rises & (meets > 0), first_sides, dtype=np.intp) % 2 == 1  # even-odd rule
+    return np.where(inside, 0.0, nearest)
+
+
+def keep_near(distances: Iterable[tuple[float, str]], reach_m: float) -> tuple[tuple[str, float], ...]:
+    """Of distances those within reach, metres to the decimetre."""
+    return tuple((name, round(away, 1)) for away, name in distances if away <= reach_m)

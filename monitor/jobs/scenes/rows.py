@@ -1,7 +1,7 @@
 """From what a worker answered of a scene to rows: footprints, judgements, series; and back to what a worker asks."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
 from monitor.jobs.scenes import tasks
-from monitor.jobs.scenes.proximity import Place, list_near, nearest
+from monitor.jobs.scenes.proximity import Place, keep_near, list_distances
 from monitor.jobs.scenes.tasks import KnownDate, KnownOutline, Outline, ReadScene
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes.arrivals import (
@@ -146,7 +146,12 @@ def _footprints(
     answer: ReadScene, scene_hash: str, outlines: Iterable[Outline], site: Site, change: str
 ) -> list[Footprint]:
     places, reach_m = list_places(site), find_reach_m(site)
-    return [_footprint(answer, scene_hash, one, places, reach_m, change) for one in outlines]
+    found = list(outlines)
+    distances = list_distances([one.geometry for one in found], places)
+    return [
+        _footprint(answer, scene_hash, one, away, reach_m, change)
+        for one, away in zip(found, distances, strict=True)
+    ]  # fmt: skip
 
 
 def find_reach_m(site: Site) -> float:
@@ -156,13 +161,13 @@ def find_reach_m(site: Site) -> float:
 
 
 def _footprint(
-    answer: ReadScene, scene_hash: str, one: Outline, places: Mapping[str, Place], reach_m: float, change: str
-) -> Footprint:
-    distance, station = nearest(one.geometry, places) or (None, None)
+    answer: ReadScene, scene_hash: str, one: Outline, distances: Sequence[tuple[float, str]], reach_m: float,
+    change: str,
+) -> Footprint:  # fmt: skip
+    distance, station = distances[0] if distances else (None, None)
     return Footprint(
         scene_hash, answer.model_hash, one.polygon_id, answer.model, change, one.area_m2, one.mean_probability,
-        one.geometry, *one.bbox, station, distance, kind=one.kind,
-        near_stations=list_near(one.geometry, places, reach_m),
+        one.geometry, *one.bbox, station, distance, kind=one.kind, near_stations=keep_near(distances, reach_m),
     )  # fmt: skip
 
 

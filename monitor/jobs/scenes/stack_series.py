@@ -12,7 +12,7 @@ from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import LANDSLIDE, QUANTITIES
 from monitor.domain.site import Site
-from monitor.jobs.scenes.proximity import list_near
+from monitor.jobs.scenes.proximity import keep_near, list_distances
 from monitor.jobs.scenes.rows import list_places
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.readings.observations import add_observations
@@ -75,9 +75,8 @@ def _name_zones(site: Site, zones: Sequence[Mapping[str, Any]]) -> dict[str, Map
     """Zones within reach of a station by that station; of several the fastest, which comes first."""
     places = list_places(site)
     named: dict[str, Mapping[str, Any]] = {}
-    for zone in zones:
-        near = list_near(zone["geometry"], places, site.scenes.near_m)
-        if near:
+    for zone, distances in zip(zones, list_distances([zone["geometry"] for zone in zones], places), strict=True):
+        if near := keep_near(distances, site.scenes.near_m):
             named.setdefault(near[0][0], zone)
     return named
 
@@ -85,9 +84,10 @@ def _name_zones(site: Site, zones: Sequence[Mapping[str, Any]]) -> dict[str, Map
 def _tell_loss(c: Connection, site: Site, name: str, losses: Sequence[Mapping[str, Any]], now: datetime) -> None:
     """Advice while the newest pair shows a loss near a station; it ends with a newer stack that shows none."""
     places, near_m = list_places(site), site.scenes.near_m
+    distances = list_distances([loss["geometry"] for loss in losses], places)
     near = [
-        (stations[0][1], stations, loss) for loss in losses
-        if now - parse(loss["to"]) <= NEWS and (stations := list_near(loss["geometry"], places, near_m))
+        (stations[0][1], stations, loss) for loss, away in zip(losses, distances, strict=True)
+        if now - parse(loss["to"]) <= NEWS and (stations := keep_near(away, near_m))
     ]  # fmt: skip
     reason, newest_at = f"coherence of {name} is not lost near a station any more", None
     if near:

@@ -17,7 +17,7 @@ from detection.imagery.raster.local_grid import placing
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from monitor.domain.quantities import LANDSLIDE
 from monitor.extras import explain_missing
-from monitor.jobs.scenes.proximity import nearest
+from monitor.jobs.scenes.proximity import list_distances
 from monitor.jobs.scenes.tasks import (
     Change,
     Judgement,
@@ -187,11 +187,13 @@ def _list_series(
         {"name": name, "lon": lon, "lat": lat, "radius_m": asked.near_m} for name, (lon, lat) in asked.stations.items()
     ]
     near = []
-    for polygon in (*own["polygons"], *judgement["vanished"]):
-        found = nearest(polygon["geometry"], asked.stations)
-        if found is not None and found[0] <= asked.near_m:
-            word = judgement["changes"].get(polygon["polygon_id"], polygon)
-            near.append((found[0], -polygon["area_m2"], polygon["polygon_id"], word, polygon))
+    polygons = [*own["polygons"], *judgement["vanished"]]
+    distances = list_distances([polygon["geometry"] for polygon in polygons], asked.stations)
+    for polygon, found in zip(polygons, distances, strict=True):
+        for away, _ in found[:1]:
+            if away <= asked.near_m:
+                word = judgement["changes"].get(polygon["polygon_id"], polygon)
+                near.append((away, -polygon["area_m2"], polygon["polygon_id"], word, polygon))
     followed = sorted(near, key=lambda item: item[:3])[:FOLLOWED_MOST]
     outlines = [{"name": _series_name(word), "geometry": polygon["geometry"]} for *_, word, polygon in followed]
     rows = _measure(own, [*circles, *outlines])

@@ -8,7 +8,7 @@ from shapely.geometry import shape
 from detection.imagery.footprints.polygons import find_footprints
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.grid import grid_around
-from monitor.jobs.scenes.proximity import distance_m
+from monitor.jobs.scenes.proximity import list_distances
 
 
 def find(lon, *, geographic):
@@ -18,6 +18,10 @@ def find(lon, *, geographic):
     grid = grid_around(lon, 10.0, 60, 10.0, geographic=geographic)
     limits = {"threshold": 0.5, "minimum_area_m2": 900.0, "minimum_hole_m2": 900.0, "identity": "x"}
     return grid, list(find_footprints(lambda c, r, w, h: steps[r : r + h, c : c + w], grid, **limits))
+
+
+def distance_m(geometry, place):
+    return list_distances([geometry], {"here": place})[0][0][0]
 
 
 @pytest.mark.parametrize("geographic", [False, True])
